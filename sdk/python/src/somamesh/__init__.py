@@ -1,0 +1,1 @@
+"""SomaMesh: the Python client."""
