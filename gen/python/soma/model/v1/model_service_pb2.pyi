@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from soma.mesh.v1 import stream_pb2 as _stream_pb2
 from soma.model.v1 import message_pb2 as _message_pb2
 import builtins as _builtins
 import sys
@@ -281,11 +282,11 @@ class GenerateResponse(_message.Message):
         """The last event."""
 
     @_builtins.property
-    def error(self) -> _message_pb2.StreamError:
+    def error(self) -> _stream_pb2.StreamError:
         """What went wrong, after the first event; last."""
 
     @_builtins.property
-    def heartbeat(self) -> _message_pb2.Heartbeat:
+    def heartbeat(self) -> _stream_pb2.Heartbeat:
         """Nothing, to show life."""
 
     def __init__(
@@ -296,8 +297,8 @@ class GenerateResponse(_message.Message):
         delta: Global___TextDelta | None = ...,
         tool_call: _message_pb2.ToolCallDelta | None = ...,
         finished: Global___GenerationFinished | None = ...,
-        error: _message_pb2.StreamError | None = ...,
-        heartbeat: _message_pb2.Heartbeat | None = ...,
+        error: _stream_pb2.StreamError | None = ...,
+        heartbeat: _stream_pb2.Heartbeat | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["delta", b"delta", "error", b"error", "finished", b"finished", "heartbeat", b"heartbeat", "payload", b"payload", "started", b"started", "tool_call", b"tool_call"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...

@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from soma.memory.v1 import memory_service_pb2 as _memory_service_pb2
+from soma.mesh.v1 import stream_pb2 as _stream_pb2
 from soma.model.v1 import message_pb2 as _message_pb2
 from soma.model.v1 import model_service_pb2 as _model_service_pb2
 from soma.policy.v1 import policy_service_pb2 as _policy_service_pb2
@@ -282,11 +283,11 @@ class ChatResponse(_message.Message):
         """The last event."""
 
     @_builtins.property
-    def error(self) -> _message_pb2.StreamError:
+    def error(self) -> _stream_pb2.StreamError:
         """What went wrong, after the first event; last."""
 
     @_builtins.property
-    def heartbeat(self) -> _message_pb2.Heartbeat:
+    def heartbeat(self) -> _stream_pb2.Heartbeat:
         """Nothing, to show life."""
 
     def __init__(
@@ -298,8 +299,8 @@ class ChatResponse(_message.Message):
         tool_call: _message_pb2.ToolCallDelta | None = ...,
         policy: Global___PolicyNotice | None = ...,
         finished: Global___ChatFinished | None = ...,
-        error: _message_pb2.StreamError | None = ...,
-        heartbeat: _message_pb2.Heartbeat | None = ...,
+        error: _stream_pb2.StreamError | None = ...,
+        heartbeat: _stream_pb2.Heartbeat | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["delta", b"delta", "error", b"error", "finished", b"finished", "heartbeat", b"heartbeat", "payload", b"payload", "policy", b"policy", "started", b"started", "tool_call", b"tool_call"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
