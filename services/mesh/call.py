@@ -86,9 +86,7 @@ def principal() -> Principal:
 
 
 @contextmanager
-def run_as(
-    principal: Principal, *, trace: Trace | None = None, timeout: float | None = None
-) -> Iterator[Call]:
+def run_as(principal: Principal, *, trace: Trace | None = None, timeout: float | None = None) -> Iterator[Call]:
     """Run a block as a call of `principal`: what it calls inherits principal, trace and at most `timeout` seconds."""
     now = asyncio.get_running_loop().time()
     call = Call(started=now)
