@@ -15,8 +15,8 @@ GRPCURL := $(TOOLS)/bin/grpcurl
 export PATH := $(CURDIR)/$(TOOLS)/bin:$(CURDIR)/$(TOOLS)/node_modules/.bin:$(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test check check-python check-imports check-contracts check-generated check-tree format gen \
-        proto-baseline bench clean
+.PHONY: help setup run demo test check check-style check-types check-imports check-contracts check-generated check-tree \
+        format gen proto-baseline bench clean
 
 help: ## What there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -32,11 +32,13 @@ demo: $(PYTHON_READY) ## The same conversation, then a clean stop
 test: $(PYTHON_READY) ## All tests, against real servers started for the run (ARGS='tests/mesh -k lease' for some)
 	$(BIN)/pytest $(ARGS)
 
-check: check-python check-imports check-contracts check-generated check-tree ## Format, lint, types, contracts, imports, generated code
+check: check-style check-types check-imports check-contracts check-generated check-tree ## Format, lint, types, contracts, imports, generated code
 
-check-python: $(PYTHON_READY)
+check-style: $(PYTHON_READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+
+check-types: $(PYTHON_READY)
 	$(BIN)/mypy
 
 check-imports: $(PYTHON_READY)

@@ -800,125 +800,6 @@ func (x *ToolCallDelta) GetArguments() string {
 	return ""
 }
 
-// StreamError is the typed error that ends a stream after its first message; the call's status repeats it.
-type StreamError struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Canonical status code.
-	Code int32 `protobuf:"varint,1,opt,name=code,proto3" json:"code,omitempty"`
-	// Its name, such as `UNAVAILABLE`.
-	Status string `protobuf:"bytes,2,opt,name=status,proto3" json:"status,omitempty"`
-	// UPPER_SNAKE reason.
-	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
-	// For people.
-	Message string `protobuf:"bytes,4,opt,name=message,proto3" json:"message,omitempty"`
-	// Seconds after which a retry may succeed; 0 when not known.
-	RetryAfterSeconds float64 `protobuf:"fixed64,5,opt,name=retry_after_seconds,json=retryAfterSeconds,proto3" json:"retry_after_seconds,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
-}
-
-func (x *StreamError) Reset() {
-	*x = StreamError{}
-	mi := &file_soma_model_v1_message_proto_msgTypes[8]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *StreamError) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*StreamError) ProtoMessage() {}
-
-func (x *StreamError) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_model_v1_message_proto_msgTypes[8]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use StreamError.ProtoReflect.Descriptor instead.
-func (*StreamError) Descriptor() ([]byte, []int) {
-	return file_soma_model_v1_message_proto_rawDescGZIP(), []int{8}
-}
-
-func (x *StreamError) GetCode() int32 {
-	if x != nil {
-		return x.Code
-	}
-	return 0
-}
-
-func (x *StreamError) GetStatus() string {
-	if x != nil {
-		return x.Status
-	}
-	return ""
-}
-
-func (x *StreamError) GetReason() string {
-	if x != nil {
-		return x.Reason
-	}
-	return ""
-}
-
-func (x *StreamError) GetMessage() string {
-	if x != nil {
-		return x.Message
-	}
-	return ""
-}
-
-func (x *StreamError) GetRetryAfterSeconds() float64 {
-	if x != nil {
-		return x.RetryAfterSeconds
-	}
-	return 0
-}
-
-// Heartbeat shows that a silent stream lives.
-type Heartbeat struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Heartbeat) Reset() {
-	*x = Heartbeat{}
-	mi := &file_soma_model_v1_message_proto_msgTypes[9]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Heartbeat) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Heartbeat) ProtoMessage() {}
-
-func (x *Heartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_model_v1_message_proto_msgTypes[9]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Heartbeat.ProtoReflect.Descriptor instead.
-func (*Heartbeat) Descriptor() ([]byte, []int) {
-	return file_soma_model_v1_message_proto_rawDescGZIP(), []int{9}
-}
-
 var File_soma_model_v1_message_proto protoreflect.FileDescriptor
 
 const file_soma_model_v1_message_proto_rawDesc = "" +
@@ -1000,14 +881,7 @@ const file_soma_model_v1_message_proto_rawDesc = "" +
 	"\x05index\x18\x01 \x01(\x05R\x05index\x12\x17\n" +
 	"\acall_id\x18\x02 \x01(\tR\x06callId\x12\x12\n" +
 	"\x04name\x18\x03 \x01(\tR\x04name\x12\x1c\n" +
-	"\targuments\x18\x04 \x01(\tR\targuments\"\x9b\x01\n" +
-	"\vStreamError\x12\x12\n" +
-	"\x04code\x18\x01 \x01(\x05R\x04code\x12\x16\n" +
-	"\x06status\x18\x02 \x01(\tR\x06status\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x18\n" +
-	"\amessage\x18\x04 \x01(\tR\amessage\x12.\n" +
-	"\x13retry_after_seconds\x18\x05 \x01(\x01R\x11retryAfterSeconds\"\v\n" +
-	"\tHeartbeat*_\n" +
+	"\targuments\x18\x04 \x01(\tR\targuments*_\n" +
 	"\x04Role\x12\x14\n" +
 	"\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vROLE_SYSTEM\x10\x01\x12\r\n" +
@@ -1035,7 +909,7 @@ func file_soma_model_v1_message_proto_rawDescGZIP() []byte {
 }
 
 var file_soma_model_v1_message_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_soma_model_v1_message_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_soma_model_v1_message_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_soma_model_v1_message_proto_goTypes = []any{
 	(Role)(0),             // 0: soma.model.v1.Role
 	(FinishReason)(0),     // 1: soma.model.v1.FinishReason
@@ -1048,8 +922,6 @@ var file_soma_model_v1_message_proto_goTypes = []any{
 	(*Sampling)(nil),      // 8: soma.model.v1.Sampling
 	(*Usage)(nil),         // 9: soma.model.v1.Usage
 	(*ToolCallDelta)(nil), // 10: soma.model.v1.ToolCallDelta
-	(*StreamError)(nil),   // 11: soma.model.v1.StreamError
-	(*Heartbeat)(nil),     // 12: soma.model.v1.Heartbeat
 }
 var file_soma_model_v1_message_proto_depIdxs = []int32{
 	0, // 0: soma.model.v1.Message.role:type_name -> soma.model.v1.Role
@@ -1075,7 +947,7 @@ func file_soma_model_v1_message_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_soma_model_v1_message_proto_rawDesc), len(file_soma_model_v1_message_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   10,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -15,6 +15,7 @@ import (
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	reflect "reflect"
 	_ "somamesh/contracts/soma/authz/v1"
+	v1 "somamesh/contracts/soma/mesh/v1"
 	sync "sync"
 	unsafe "unsafe"
 )
@@ -575,7 +576,7 @@ func (x *GenerateResponse) GetFinished() *GenerationFinished {
 	return nil
 }
 
-func (x *GenerateResponse) GetError() *StreamError {
+func (x *GenerateResponse) GetError() *v1.StreamError {
 	if x != nil {
 		if x, ok := x.Payload.(*GenerateResponse_Error); ok {
 			return x.Error
@@ -584,7 +585,7 @@ func (x *GenerateResponse) GetError() *StreamError {
 	return nil
 }
 
-func (x *GenerateResponse) GetHeartbeat() *Heartbeat {
+func (x *GenerateResponse) GetHeartbeat() *v1.Heartbeat {
 	if x != nil {
 		if x, ok := x.Payload.(*GenerateResponse_Heartbeat); ok {
 			return x.Heartbeat
@@ -619,12 +620,12 @@ type GenerateResponse_Finished struct {
 
 type GenerateResponse_Error struct {
 	// What went wrong, after the first event; last.
-	Error *StreamError `protobuf:"bytes,6,opt,name=error,proto3,oneof"`
+	Error *v1.StreamError `protobuf:"bytes,6,opt,name=error,proto3,oneof"`
 }
 
 type GenerateResponse_Heartbeat struct {
 	// Nothing, to show life.
-	Heartbeat *Heartbeat `protobuf:"bytes,7,opt,name=heartbeat,proto3,oneof"`
+	Heartbeat *v1.Heartbeat `protobuf:"bytes,7,opt,name=heartbeat,proto3,oneof"`
 }
 
 func (*GenerateResponse_Started) isGenerateResponse_Payload() {}
@@ -1090,7 +1091,7 @@ var File_soma_model_v1_model_service_proto protoreflect.FileDescriptor
 
 const file_soma_model_v1_model_service_proto_rawDesc = "" +
 	"\n" +
-	"!soma/model/v1/model_service.proto\x12\rsoma.model.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19soma/authz/v1/authz.proto\x1a\x1bsoma/model/v1/message.proto\"\x8a\x02\n" +
+	"!soma/model/v1/model_service.proto\x12\rsoma.model.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19soma/authz/v1/authz.proto\x1a\x19soma/mesh/v1/stream.proto\x1a\x1bsoma/model/v1/message.proto\"\x8a\x02\n" +
 	"\x0eResponseFormat\x126\n" +
 	"\x04type\x18\x01 \x01(\x0e2\".soma.model.v1.ResponseFormat.TypeR\x04type\x12\x1c\n" +
 	"\x04name\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x04name\x12!\n" +
@@ -1127,15 +1128,15 @@ const file_soma_model_v1_model_service_proto_rawDesc = "" +
 	"\x05usage\x18\x02 \x01(\v2\x14.soma.model.v1.UsageR\x05usage\x12<\n" +
 	"\x1btime_to_first_token_seconds\x18\x03 \x01(\x01R\x17timeToFirstTokenSeconds\x12)\n" +
 	"\x10duration_seconds\x18\x04 \x01(\x01R\x0fdurationSeconds\x12/\n" +
-	"\asources\x18\x05 \x03(\v2\x15.soma.model.v1.SourceR\asources\"\x95\x03\n" +
+	"\asources\x18\x05 \x03(\v2\x15.soma.model.v1.SourceR\asources\"\x93\x03\n" +
 	"\x10GenerateResponse\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x05R\bsequence\x12<\n" +
 	"\astarted\x18\x02 \x01(\v2 .soma.model.v1.GenerationStartedH\x00R\astarted\x120\n" +
 	"\x05delta\x18\x03 \x01(\v2\x18.soma.model.v1.TextDeltaH\x00R\x05delta\x12;\n" +
 	"\ttool_call\x18\x04 \x01(\v2\x1c.soma.model.v1.ToolCallDeltaH\x00R\btoolCall\x12?\n" +
-	"\bfinished\x18\x05 \x01(\v2!.soma.model.v1.GenerationFinishedH\x00R\bfinished\x122\n" +
-	"\x05error\x18\x06 \x01(\v2\x1a.soma.model.v1.StreamErrorH\x00R\x05error\x128\n" +
-	"\theartbeat\x18\a \x01(\v2\x18.soma.model.v1.HeartbeatH\x00R\theartbeatB\t\n" +
+	"\bfinished\x18\x05 \x01(\v2!.soma.model.v1.GenerationFinishedH\x00R\bfinished\x121\n" +
+	"\x05error\x18\x06 \x01(\v2\x19.soma.mesh.v1.StreamErrorH\x00R\x05error\x127\n" +
+	"\theartbeat\x18\a \x01(\v2\x17.soma.mesh.v1.HeartbeatH\x00R\theartbeatB\t\n" +
 	"\apayload\"\xf5\x03\n" +
 	"\fInferRequest\x12\"\n" +
 	"\x06prompt\x18\x01 \x01(\tB\n" +
@@ -1234,8 +1235,8 @@ var file_soma_model_v1_model_service_proto_goTypes = []any{
 	(FinishReason)(0),          // 18: soma.model.v1.FinishReason
 	(*Usage)(nil),              // 19: soma.model.v1.Usage
 	(*ToolCallDelta)(nil),      // 20: soma.model.v1.ToolCallDelta
-	(*StreamError)(nil),        // 21: soma.model.v1.StreamError
-	(*Heartbeat)(nil),          // 22: soma.model.v1.Heartbeat
+	(*v1.StreamError)(nil),     // 21: soma.mesh.v1.StreamError
+	(*v1.Heartbeat)(nil),       // 22: soma.mesh.v1.Heartbeat
 }
 var file_soma_model_v1_model_service_proto_depIdxs = []int32{
 	0,  // 0: soma.model.v1.ResponseFormat.type:type_name -> soma.model.v1.ResponseFormat.Type
@@ -1252,8 +1253,8 @@ var file_soma_model_v1_model_service_proto_depIdxs = []int32{
 	4,  // 11: soma.model.v1.GenerateResponse.delta:type_name -> soma.model.v1.TextDelta
 	20, // 12: soma.model.v1.GenerateResponse.tool_call:type_name -> soma.model.v1.ToolCallDelta
 	5,  // 13: soma.model.v1.GenerateResponse.finished:type_name -> soma.model.v1.GenerationFinished
-	21, // 14: soma.model.v1.GenerateResponse.error:type_name -> soma.model.v1.StreamError
-	22, // 15: soma.model.v1.GenerateResponse.heartbeat:type_name -> soma.model.v1.Heartbeat
+	21, // 14: soma.model.v1.GenerateResponse.error:type_name -> soma.mesh.v1.StreamError
+	22, // 15: soma.model.v1.GenerateResponse.heartbeat:type_name -> soma.mesh.v1.Heartbeat
 	19, // 16: soma.model.v1.InferResponse.usage:type_name -> soma.model.v1.Usage
 	10, // 17: soma.model.v1.EmbedResponse.vectors:type_name -> soma.model.v1.Vector
 	11, // 18: soma.model.v1.EmbedResponse.usage:type_name -> soma.model.v1.EmbeddingUsage

@@ -16,6 +16,7 @@ import (
 	reflect "reflect"
 	_ "somamesh/contracts/soma/authz/v1"
 	v11 "somamesh/contracts/soma/memory/v1"
+	v13 "somamesh/contracts/soma/mesh/v1"
 	v1 "somamesh/contracts/soma/model/v1"
 	v12 "somamesh/contracts/soma/policy/v1"
 	sync "sync"
@@ -558,7 +559,7 @@ func (x *ChatResponse) GetFinished() *ChatFinished {
 	return nil
 }
 
-func (x *ChatResponse) GetError() *v1.StreamError {
+func (x *ChatResponse) GetError() *v13.StreamError {
 	if x != nil {
 		if x, ok := x.Payload.(*ChatResponse_Error); ok {
 			return x.Error
@@ -567,7 +568,7 @@ func (x *ChatResponse) GetError() *v1.StreamError {
 	return nil
 }
 
-func (x *ChatResponse) GetHeartbeat() *v1.Heartbeat {
+func (x *ChatResponse) GetHeartbeat() *v13.Heartbeat {
 	if x != nil {
 		if x, ok := x.Payload.(*ChatResponse_Heartbeat); ok {
 			return x.Heartbeat
@@ -607,12 +608,12 @@ type ChatResponse_Finished struct {
 
 type ChatResponse_Error struct {
 	// What went wrong, after the first event; last.
-	Error *v1.StreamError `protobuf:"bytes,7,opt,name=error,proto3,oneof"`
+	Error *v13.StreamError `protobuf:"bytes,7,opt,name=error,proto3,oneof"`
 }
 
 type ChatResponse_Heartbeat struct {
 	// Nothing, to show life.
-	Heartbeat *v1.Heartbeat `protobuf:"bytes,8,opt,name=heartbeat,proto3,oneof"`
+	Heartbeat *v13.Heartbeat `protobuf:"bytes,8,opt,name=heartbeat,proto3,oneof"`
 }
 
 func (*ChatResponse_Started) isChatResponse_Payload() {}
@@ -633,7 +634,7 @@ var File_soma_orchestrator_v1_chat_service_proto protoreflect.FileDescriptor
 
 const file_soma_orchestrator_v1_chat_service_proto_rawDesc = "" +
 	"\n" +
-	"'soma/orchestrator/v1/chat_service.proto\x12\x14soma.orchestrator.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19soma/authz/v1/authz.proto\x1a#soma/memory/v1/memory_service.proto\x1a\x1bsoma/model/v1/message.proto\x1a!soma/model/v1/model_service.proto\x1a#soma/policy/v1/policy_service.proto\"\xaa\x05\n" +
+	"'soma/orchestrator/v1/chat_service.proto\x12\x14soma.orchestrator.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19soma/authz/v1/authz.proto\x1a#soma/memory/v1/memory_service.proto\x1a\x19soma/mesh/v1/stream.proto\x1a\x1bsoma/model/v1/message.proto\x1a!soma/model/v1/model_service.proto\x1a#soma/policy/v1/policy_service.proto\"\xaa\x05\n" +
 	"\vChatRequest\x12\x1e\n" +
 	"\x05model\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x05model\x12?\n" +
 	"\bmessages\x18\x02 \x03(\v2\x16.soma.model.v1.MessageB\v\xbaH\b\x92\x01\x05\b\x01\x10\x80 R\bmessages\x121\n" +
@@ -669,16 +670,16 @@ const file_soma_orchestrator_v1_chat_service_proto_rawDesc = "" +
 	"\x1btime_to_first_token_seconds\x18\x03 \x01(\x01R\x17timeToFirstTokenSeconds\x12*\n" +
 	"\x11tokens_per_second\x18\x04 \x01(\x01R\x0ftokensPerSecond\x12)\n" +
 	"\x10duration_seconds\x18\x05 \x01(\x01R\x0fdurationSeconds\x12/\n" +
-	"\asources\x18\x06 \x03(\v2\x15.soma.model.v1.SourceR\asources\"\xd8\x03\n" +
+	"\asources\x18\x06 \x03(\v2\x15.soma.model.v1.SourceR\asources\"\xd6\x03\n" +
 	"\fChatResponse\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x05R\bsequence\x12=\n" +
 	"\astarted\x18\x02 \x01(\v2!.soma.orchestrator.v1.ChatStartedH\x00R\astarted\x127\n" +
 	"\x05delta\x18\x03 \x01(\v2\x1f.soma.orchestrator.v1.ChatDeltaH\x00R\x05delta\x12;\n" +
 	"\ttool_call\x18\x04 \x01(\v2\x1c.soma.model.v1.ToolCallDeltaH\x00R\btoolCall\x12<\n" +
 	"\x06policy\x18\x05 \x01(\v2\".soma.orchestrator.v1.PolicyNoticeH\x00R\x06policy\x12@\n" +
-	"\bfinished\x18\x06 \x01(\v2\".soma.orchestrator.v1.ChatFinishedH\x00R\bfinished\x122\n" +
-	"\x05error\x18\a \x01(\v2\x1a.soma.model.v1.StreamErrorH\x00R\x05error\x128\n" +
-	"\theartbeat\x18\b \x01(\v2\x18.soma.model.v1.HeartbeatH\x00R\theartbeatB\t\n" +
+	"\bfinished\x18\x06 \x01(\v2\".soma.orchestrator.v1.ChatFinishedH\x00R\bfinished\x121\n" +
+	"\x05error\x18\a \x01(\v2\x19.soma.mesh.v1.StreamErrorH\x00R\x05error\x127\n" +
+	"\theartbeat\x18\b \x01(\v2\x17.soma.mesh.v1.HeartbeatH\x00R\theartbeatB\t\n" +
 	"\apayload2\x85\x01\n" +
 	"\vChatService\x12v\n" +
 	"\x04Chat\x12!.soma.orchestrator.v1.ChatRequest\x1a\".soma.orchestrator.v1.ChatResponse\"%\x8a\xe7\x18\x0e\n" +
@@ -717,8 +718,8 @@ var file_soma_orchestrator_v1_chat_service_proto_goTypes = []any{
 	(v1.FinishReason)(0),      // 15: soma.model.v1.FinishReason
 	(*v1.Usage)(nil),          // 16: soma.model.v1.Usage
 	(*v1.ToolCallDelta)(nil),  // 17: soma.model.v1.ToolCallDelta
-	(*v1.StreamError)(nil),    // 18: soma.model.v1.StreamError
-	(*v1.Heartbeat)(nil),      // 19: soma.model.v1.Heartbeat
+	(*v13.StreamError)(nil),   // 18: soma.mesh.v1.StreamError
+	(*v13.Heartbeat)(nil),     // 19: soma.mesh.v1.Heartbeat
 }
 var file_soma_orchestrator_v1_chat_service_proto_depIdxs = []int32{
 	6,  // 0: soma.orchestrator.v1.ChatRequest.messages:type_name -> soma.model.v1.Message
@@ -738,8 +739,8 @@ var file_soma_orchestrator_v1_chat_service_proto_depIdxs = []int32{
 	17, // 14: soma.orchestrator.v1.ChatResponse.tool_call:type_name -> soma.model.v1.ToolCallDelta
 	3,  // 15: soma.orchestrator.v1.ChatResponse.policy:type_name -> soma.orchestrator.v1.PolicyNotice
 	4,  // 16: soma.orchestrator.v1.ChatResponse.finished:type_name -> soma.orchestrator.v1.ChatFinished
-	18, // 17: soma.orchestrator.v1.ChatResponse.error:type_name -> soma.model.v1.StreamError
-	19, // 18: soma.orchestrator.v1.ChatResponse.heartbeat:type_name -> soma.model.v1.Heartbeat
+	18, // 17: soma.orchestrator.v1.ChatResponse.error:type_name -> soma.mesh.v1.StreamError
+	19, // 18: soma.orchestrator.v1.ChatResponse.heartbeat:type_name -> soma.mesh.v1.Heartbeat
 	0,  // 19: soma.orchestrator.v1.ChatService.Chat:input_type -> soma.orchestrator.v1.ChatRequest
 	5,  // 20: soma.orchestrator.v1.ChatService.Chat:output_type -> soma.orchestrator.v1.ChatResponse
 	20, // [20:21] is the sub-list for method output_type

@@ -13,7 +13,7 @@ import type { Message as Message$1 } from "@bufbuild/protobuf";
  * Describes the file soma/model/v1/message.proto.
  */
 export const file_soma_model_v1_message: GenFile = /*@__PURE__*/
-  fileDesc("Chtzb21hL21vZGVsL3YxL21lc3NhZ2UucHJvdG8SDXNvbWEubW9kZWwudjEiUgoIVG9vbENhbGwSGQoHY2FsbF9pZBgBIAEoCUIIukgFcgMYgAISGAoEbmFtZRgCIAEoCUIKukgHcgUQARiAARIRCglhcmd1bWVudHMYAyABKAkiuQEKB01lc3NhZ2USLQoEcm9sZRgBIAEoDjITLnNvbWEubW9kZWwudjEuUm9sZUIKukgHggEEEAEgABIPCgdjb250ZW50GAIgASgJEhYKBG5hbWUYAyABKAlCCLpIBXIDGIABEjYKCnRvb2xfY2FsbHMYBCADKAsyFy5zb21hLm1vZGVsLnYxLlRvb2xDYWxsQgm6SAaSAQMQgAESHgoMdG9vbF9jYWxsX2lkGAUgASgJQgi6SAVyAxiAAiJ+CgRUb29sEhgKBG5hbWUYASABKAlCCrpIB3IFEAEYgAESHQoLZGVzY3JpcHRpb24YAiABKAlCCLpIBXIDGIBAEh0KCnBhcmFtZXRlcnMYAyABKAlCCbpIBnIEKICAEBITCgZzdHJpY3QYBCABKAhIAIgBAUIJCgdfc3RyaWN0IrEBCgpUb29sQ2hvaWNlEiwKBG1vZGUYASABKA4yHi5zb21hLm1vZGVsLnYxLlRvb2xDaG9pY2UuTW9kZRIWCgRuYW1lGAIgASgJQgi6SAVyAxiAASJdCgRNb2RlEhQKEE1PREVfVU5TUEVDSUZJRUQQABINCglNT0RFX0FVVE8QARINCglNT0RFX05PTkUQAhIRCg1NT0RFX1JFUVVJUkVEEAMSDgoKTU9ERV9OQU1FRBAEIjwKBlNvdXJjZRIVCgNrZXkYASABKAlCCLpIBXIDGIAIEgwKBHRleHQYAiABKAkSDQoFc2NvcmUYAyABKAIi7wMKCFNhbXBsaW5nEiQKCm1heF90b2tlbnMYASABKAVCC7pICBoGGMCEPSgBSACIAQESKQoLdGVtcGVyYXR1cmUYAiABKAJCD7pIDAoKHQAAAEAtAAAAAEgBiAEBEiMKBXRvcF9wGAMgASgCQg+6SAwKCh0AAIA/LQAAAABIAogBARIeCgV0b3BfaxgEIAEoBUIKukgHGgUY6AcoAUgDiAEBEjAKEnJlcGV0aXRpb25fcGVuYWx0eRgFIAEoAkIPukgMCgodAAAAQC0AAAAASASIAQESLwoRZnJlcXVlbmN5X3BlbmFsdHkYBiABKAJCD7pIDAoKHQAAAEAtAAAAwEgFiAEBEi4KEHByZXNlbmNlX3BlbmFsdHkYByABKAJCD7pIDAoKHQAAAEAtAAAAwEgGiAEBEikKDnN0b3Bfc2VxdWVuY2VzGAggAygJQhG6SA6SAQsQECIHcgUQARiAAhIRCgRzZWVkGAkgASgFSAeIAQFCDQoLX21heF90b2tlbnNCDgoMX3RlbXBlcmF0dXJlQggKBl90b3BfcEIICgZfdG9wX2tCFQoTX3JlcGV0aXRpb25fcGVuYWx0eUIUChJfZnJlcXVlbmN5X3BlbmFsdHlCEwoRX3ByZXNlbmNlX3BlbmFsdHlCBwoFX3NlZWQiTwoFVXNhZ2USFQoNcHJvbXB0X3Rva2VucxgBIAEoBRIZChFjb21wbGV0aW9uX3Rva2VucxgCIAEoBRIUCgx0b3RhbF90b2tlbnMYAyABKAUiUAoNVG9vbENhbGxEZWx0YRINCgVpbmRleBgBIAEoBRIPCgdjYWxsX2lkGAIgASgJEgwKBG5hbWUYAyABKAkSEQoJYXJndW1lbnRzGAQgASgJImkKC1N0cmVhbUVycm9yEgwKBGNvZGUYASABKAUSDgoGc3RhdHVzGAIgASgJEg4KBnJlYXNvbhgDIAEoCRIPCgdtZXNzYWdlGAQgASgJEhsKE3JldHJ5X2FmdGVyX3NlY29uZHMYBSABKAEiCwoJSGVhcnRiZWF0Kl8KBFJvbGUSFAoQUk9MRV9VTlNQRUNJRklFRBAAEg8KC1JPTEVfU1lTVEVNEAESDQoJUk9MRV9VU0VSEAISEgoOUk9MRV9BU1NJU1RBTlQQAxINCglST0xFX1RPT0wQBCqfAQoMRmluaXNoUmVhc29uEh0KGUZJTklTSF9SRUFTT05fVU5TUEVDSUZJRUQQABIWChJGSU5JU0hfUkVBU09OX1NUT1AQARIYChRGSU5JU0hfUkVBU09OX0xFTkdUSBACEhwKGEZJTklTSF9SRUFTT05fVE9PTF9DQUxMUxADEiAKHEZJTklTSF9SRUFTT05fQ09OVEVOVF9GSUxURVIQBEKhAQoRY29tLnNvbWEubW9kZWwudjFCDE1lc3NhZ2VQcm90b1ABWihzb21hbWVzaC9jb250cmFjdHMvc29tYS9tb2RlbC92MTttb2RlbHYxogIDU01YqgINU29tYS5Nb2RlbC5WMcoCDVNvbWFcTW9kZWxcVjHiAhlTb21hXE1vZGVsXFYxXEdQQk1ldGFkYXRh6gIPU29tYTo6TW9kZWw6OlYxYgZwcm90bzM", [file_buf_validate_validate]);
+  fileDesc("Chtzb21hL21vZGVsL3YxL21lc3NhZ2UucHJvdG8SDXNvbWEubW9kZWwudjEiUgoIVG9vbENhbGwSGQoHY2FsbF9pZBgBIAEoCUIIukgFcgMYgAISGAoEbmFtZRgCIAEoCUIKukgHcgUQARiAARIRCglhcmd1bWVudHMYAyABKAkiuQEKB01lc3NhZ2USLQoEcm9sZRgBIAEoDjITLnNvbWEubW9kZWwudjEuUm9sZUIKukgHggEEEAEgABIPCgdjb250ZW50GAIgASgJEhYKBG5hbWUYAyABKAlCCLpIBXIDGIABEjYKCnRvb2xfY2FsbHMYBCADKAsyFy5zb21hLm1vZGVsLnYxLlRvb2xDYWxsQgm6SAaSAQMQgAESHgoMdG9vbF9jYWxsX2lkGAUgASgJQgi6SAVyAxiAAiJ+CgRUb29sEhgKBG5hbWUYASABKAlCCrpIB3IFEAEYgAESHQoLZGVzY3JpcHRpb24YAiABKAlCCLpIBXIDGIBAEh0KCnBhcmFtZXRlcnMYAyABKAlCCbpIBnIEKICAEBITCgZzdHJpY3QYBCABKAhIAIgBAUIJCgdfc3RyaWN0IrEBCgpUb29sQ2hvaWNlEiwKBG1vZGUYASABKA4yHi5zb21hLm1vZGVsLnYxLlRvb2xDaG9pY2UuTW9kZRIWCgRuYW1lGAIgASgJQgi6SAVyAxiAASJdCgRNb2RlEhQKEE1PREVfVU5TUEVDSUZJRUQQABINCglNT0RFX0FVVE8QARINCglNT0RFX05PTkUQAhIRCg1NT0RFX1JFUVVJUkVEEAMSDgoKTU9ERV9OQU1FRBAEIjwKBlNvdXJjZRIVCgNrZXkYASABKAlCCLpIBXIDGIAIEgwKBHRleHQYAiABKAkSDQoFc2NvcmUYAyABKAIi7wMKCFNhbXBsaW5nEiQKCm1heF90b2tlbnMYASABKAVCC7pICBoGGMCEPSgBSACIAQESKQoLdGVtcGVyYXR1cmUYAiABKAJCD7pIDAoKHQAAAEAtAAAAAEgBiAEBEiMKBXRvcF9wGAMgASgCQg+6SAwKCh0AAIA/LQAAAABIAogBARIeCgV0b3BfaxgEIAEoBUIKukgHGgUY6AcoAUgDiAEBEjAKEnJlcGV0aXRpb25fcGVuYWx0eRgFIAEoAkIPukgMCgodAAAAQC0AAAAASASIAQESLwoRZnJlcXVlbmN5X3BlbmFsdHkYBiABKAJCD7pIDAoKHQAAAEAtAAAAwEgFiAEBEi4KEHByZXNlbmNlX3BlbmFsdHkYByABKAJCD7pIDAoKHQAAAEAtAAAAwEgGiAEBEikKDnN0b3Bfc2VxdWVuY2VzGAggAygJQhG6SA6SAQsQECIHcgUQARiAAhIRCgRzZWVkGAkgASgFSAeIAQFCDQoLX21heF90b2tlbnNCDgoMX3RlbXBlcmF0dXJlQggKBl90b3BfcEIICgZfdG9wX2tCFQoTX3JlcGV0aXRpb25fcGVuYWx0eUIUChJfZnJlcXVlbmN5X3BlbmFsdHlCEwoRX3ByZXNlbmNlX3BlbmFsdHlCBwoFX3NlZWQiTwoFVXNhZ2USFQoNcHJvbXB0X3Rva2VucxgBIAEoBRIZChFjb21wbGV0aW9uX3Rva2VucxgCIAEoBRIUCgx0b3RhbF90b2tlbnMYAyABKAUiUAoNVG9vbENhbGxEZWx0YRINCgVpbmRleBgBIAEoBRIPCgdjYWxsX2lkGAIgASgJEgwKBG5hbWUYAyABKAkSEQoJYXJndW1lbnRzGAQgASgJKl8KBFJvbGUSFAoQUk9MRV9VTlNQRUNJRklFRBAAEg8KC1JPTEVfU1lTVEVNEAESDQoJUk9MRV9VU0VSEAISEgoOUk9MRV9BU1NJU1RBTlQQAxINCglST0xFX1RPT0wQBCqfAQoMRmluaXNoUmVhc29uEh0KGUZJTklTSF9SRUFTT05fVU5TUEVDSUZJRUQQABIWChJGSU5JU0hfUkVBU09OX1NUT1AQARIYChRGSU5JU0hfUkVBU09OX0xFTkdUSBACEhwKGEZJTklTSF9SRUFTT05fVE9PTF9DQUxMUxADEiAKHEZJTklTSF9SRUFTT05fQ09OVEVOVF9GSUxURVIQBEKhAQoRY29tLnNvbWEubW9kZWwudjFCDE1lc3NhZ2VQcm90b1ABWihzb21hbWVzaC9jb250cmFjdHMvc29tYS9tb2RlbC92MTttb2RlbHYxogIDU01YqgINU29tYS5Nb2RlbC5WMcoCDVNvbWFcTW9kZWxcVjHiAhlTb21hXE1vZGVsXFYxXEdQQk1ldGFkYXRh6gIPU29tYTo6TW9kZWw6OlYxYgZwcm90bzM", [file_buf_validate_validate]);
 
 /**
  * ToolCall is a model's wish to call a function.
@@ -405,70 +405,6 @@ export type ToolCallDelta = Message$1<"soma.model.v1.ToolCallDelta"> & {
  */
 export const ToolCallDeltaSchema: GenMessage<ToolCallDelta> = /*@__PURE__*/
   messageDesc(file_soma_model_v1_message, 7);
-
-/**
- * StreamError is the typed error that ends a stream after its first message; the call's status repeats it.
- *
- * @generated from message soma.model.v1.StreamError
- */
-export type StreamError = Message$1<"soma.model.v1.StreamError"> & {
-  /**
-   * Canonical status code.
-   *
-   * @generated from field: int32 code = 1;
-   */
-  code: number;
-
-  /**
-   * Its name, such as `UNAVAILABLE`.
-   *
-   * @generated from field: string status = 2;
-   */
-  status: string;
-
-  /**
-   * UPPER_SNAKE reason.
-   *
-   * @generated from field: string reason = 3;
-   */
-  reason: string;
-
-  /**
-   * For people.
-   *
-   * @generated from field: string message = 4;
-   */
-  message: string;
-
-  /**
-   * Seconds after which a retry may succeed; 0 when not known.
-   *
-   * @generated from field: double retry_after_seconds = 5;
-   */
-  retryAfterSeconds: number;
-};
-
-/**
- * Describes the message soma.model.v1.StreamError.
- * Use `create(StreamErrorSchema)` to create a new message.
- */
-export const StreamErrorSchema: GenMessage<StreamError> = /*@__PURE__*/
-  messageDesc(file_soma_model_v1_message, 8);
-
-/**
- * Heartbeat shows that a silent stream lives.
- *
- * @generated from message soma.model.v1.Heartbeat
- */
-export type Heartbeat = Message$1<"soma.model.v1.Heartbeat"> & {
-};
-
-/**
- * Describes the message soma.model.v1.Heartbeat.
- * Use `create(HeartbeatSchema)` to create a new message.
- */
-export const HeartbeatSchema: GenMessage<Heartbeat> = /*@__PURE__*/
-  messageDesc(file_soma_model_v1_message, 9);
 
 /**
  * Role says who speaks.
