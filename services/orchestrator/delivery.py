@@ -41,7 +41,7 @@ class Delivery:
         """Return once memory has every finished turn of a conversation.
 
         Raises:
-            MeshError or AioRpcError: memory does not take them now.
+            MeshError: memory does not take them now.
         """
         underway = self._underway.get((tenant_id, conversation_id))
         if underway is not None:
@@ -96,7 +96,9 @@ class Delivery:
     async def _hand_over(self, turn: PendingTurn) -> None:
         try:
             await self._append(turn)
-        except errors.InvalidArgument as error:
+        except errors.MeshError as error:
+            if error.code is not errors.Code.INVALID_ARGUMENT:
+                raise
             # Memory will never take it; keeping it would hold up the conversation for good.
             log.error("memory refuses a turn", error=error.message, conversation=turn.conversation_id)
         await self._pending.done(turn.request_id)

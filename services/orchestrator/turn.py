@@ -26,6 +26,8 @@ from services.orchestrator.store import PendingTurn
 
 Events = AsyncGenerator[pb.ChatResponse, None]
 
+# The contract's limit on one AppendMessages.
+_MESSAGES_AN_APPEND = 256
 _NO_SOURCES: Sequence[message_pb2.Source] = ()
 
 
@@ -114,13 +116,16 @@ class Turns:
             said.append(answer.message())
         if not said:
             return
-        request_id = str(uuid.uuid4())
-        append = memory_service_pb2.AppendMessagesRequest(
-            conversation_id=request.conversation_id, messages=said, request_id=request_id
-        )
-        await self._delivery.accept(
-            PendingTurn(request_id, principal(), request.conversation_id, append.SerializeToString())
-        )
+        for start in range(0, len(said), _MESSAGES_AN_APPEND):
+            request_id = str(uuid.uuid4())
+            append = memory_service_pb2.AppendMessagesRequest(
+                conversation_id=request.conversation_id,
+                messages=said[start : start + _MESSAGES_AN_APPEND],
+                request_id=request_id,
+            )
+            await self._delivery.accept(
+                PendingTurn(request_id, principal(), request.conversation_id, append.SerializeToString())
+            )
 
 
 def _with_contents(messages: Sequence[message_pb2.Message], contents: Sequence[str]) -> list[message_pb2.Message]:

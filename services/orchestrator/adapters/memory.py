@@ -9,6 +9,7 @@ from soma.memory.v1 import memory_service_pb2 as pb
 from soma.memory.v1.memory_service_pb2_grpc import MemoryServiceAsyncStub
 
 from services.mesh.call import current_call
+from services.mesh.status import from_rpc_error
 
 T = TypeVar("T")
 
@@ -28,8 +29,15 @@ class Memory:
         return await self._patiently(lambda: self._stub.GetContext(request))
 
     async def append(self, request: pb.AppendMessagesRequest) -> None:
-        """Add turns; its `request_id` makes repeating it harmless."""
-        await self._stub.AppendMessages(request)
+        """Add turns; its `request_id` makes repeating it harmless.
+
+        Raises:
+            MeshError: memory does not take them, or cannot be reached.
+        """
+        try:
+            await self._stub.AppendMessages(request)
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error) from error
 
     async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
         loop = asyncio.get_running_loop()
