@@ -24,9 +24,9 @@ def public_services() -> tuple[str, ...]:
         for service in file.service:
             name = f"{file.package}.{service.name}"
             rules = [method.options.Extensions[authz_pb2.rule] for method in service.method]
-            if name.startswith("soma.") and not name.startswith(_NOT_OFFERED):
-                if any(rule.WhichOneof("access") in ("scope", "open") for rule in rules):
-                    names.append(name)
+            offered = any(rule.WhichOneof("access") in ("scope", "open") for rule in rules)
+            if offered and not name.startswith(_NOT_OFFERED):
+                names.append(name)
     return tuple(sorted(names))
 
 
