@@ -1,7 +1,6 @@
-"""Unary calls and streams over a local channel and over loopback TCP in one run: medians, and how far they are apart."""
+"""Calls and streams over a local channel and over loopback TCP in one run: medians, and how far they are apart."""
 
 import argparse
-import asyncio
 import statistics
 import time
 from collections.abc import Awaitable, Callable
@@ -11,9 +10,9 @@ import uvloop
 from soma.testing.v1 import echo_service_pb2 as pb
 from soma.testing.v1 import echo_service_pb2_grpc as rpc
 
-from services.mesh.channel.handlers import handlers_of
 from services.mesh.channel.local import LocalChannel
 from services.mesh.channel.remote import RemoteChannel
+from services.mesh.handlers import collect
 
 
 class Instant(rpc.EchoServiceServicer):
@@ -74,7 +73,7 @@ async def main(calls: int) -> None:
     rpc.add_EchoServiceServicer_to_server(Instant(), server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    local = LocalChannel(handlers_of(rpc.add_EchoServiceServicer_to_server, Instant()))
+    local = LocalChannel(collect([(rpc.add_EchoServiceServicer_to_server, Instant())]))
     remote = RemoteChannel(f"127.0.0.1:{port}")
     rows = {
         "local": await measure(local, calls, calls * 5),

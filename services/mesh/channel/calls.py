@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import Callable, Generator
-from contextvars import Context, copy_context
 from typing import Any, TypeVar
 from weakref import ReferenceType, ref
 
 import grpc
 
 from services.mesh.channel.abandon import Responses, Style, on_loop, same_style
+from services.mesh.channel.callbacks import Callbacks
 from services.mesh.channel.crossing import Crossing
 from services.mesh.channel.exchange import Exchange
 from services.mesh.channel.outcome import CANCELLED, DROPPED
@@ -25,7 +25,7 @@ class _Call:
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
-        self._callbacks: list[tuple[Callable[[Any], None], Context]] | None = None
+        self._callbacks: Callbacks | None = None
 
     def cancelled(self) -> bool:
         """The call ended with CANCELLED, here or there."""
@@ -50,15 +50,14 @@ class _Call:
             self._exchange.loop.call_soon(callback, self)
             return
         if self._callbacks is None:
-            self._callbacks = []
+            self._callbacks = Callbacks()
             self._exchange.caller = ref(self)
-        self._callbacks.append((callback, copy_context()))
+        self._callbacks.add(callback)
 
     def ended(self) -> None:
         """Schedule the callbacks; the exchange says when."""
-        callbacks, self._callbacks = self._callbacks, None
-        for callback, context in callbacks or ():
-            self._exchange.loop.call_soon(callback, self, context=context)
+        if self._callbacks is not None:
+            self._callbacks.schedule(self._exchange.loop, self)
 
     async def initial_metadata(self) -> grpc.aio.Metadata:
         """The metadata the servicer opened with; waits for it."""

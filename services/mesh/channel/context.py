@@ -1,7 +1,7 @@
 """The servicer's half of a local call: its `grpc.aio.ServicerContext`."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Never
 
@@ -9,6 +9,7 @@ import grpc
 
 from services.mesh.channel.exchange import Exchange
 from services.mesh.channel.outcome import failure
+from services.mesh.channel.outgoing import Metadata
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
@@ -38,9 +39,7 @@ class LocalContext(grpc.aio.ServicerContext[Any, Any]):
         if exchange.respond(message):
             await exchange.responses.room()
 
-    async def send_initial_metadata(
-        self, initial_metadata: grpc.aio.Metadata | Sequence[tuple[str, str | bytes]]
-    ) -> None:
+    async def send_initial_metadata(self, initial_metadata: Metadata) -> None:
         """Send the initial metadata now; it can be sent once."""
         if self._exchange.initial is not None:
             raise grpc.aio.UsageError("Send initial metadata failed: already sent")
@@ -50,7 +49,7 @@ class LocalContext(grpc.aio.ServicerContext[Any, Any]):
         self,
         code: grpc.StatusCode,
         details: str = "",
-        trailing_metadata: grpc.aio.Metadata | Sequence[tuple[str, str | bytes]] = (),
+        trailing_metadata: Metadata = (),
     ) -> Never:
         """End the call with an error; the caller learns it at once, whatever the servicer does with the exception."""
         if code is grpc.StatusCode.OK:
@@ -62,7 +61,7 @@ class LocalContext(grpc.aio.ServicerContext[Any, Any]):
         """End the call with a status made by `grpc_status.rpc_status.to_status` or alike."""
         await self.abort(status.code, status.details, status.trailing_metadata)
 
-    def set_trailing_metadata(self, trailing_metadata: grpc.aio.Metadata | Sequence[tuple[str, str | bytes]]) -> None:
+    def set_trailing_metadata(self, trailing_metadata: Metadata) -> None:
         """Replace the trailing metadata."""
         self._exchange.trailing = tuple(trailing_metadata)
 

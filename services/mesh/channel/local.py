@@ -10,10 +10,10 @@ import grpc
 from services.mesh.channel.crossing import Crossing, as_on_a_socket, copying
 from services.mesh.channel.deadlines import Deadlines
 from services.mesh.channel.exchange import Exchange
-from services.mesh.channel.handlers import Handler
 from services.mesh.channel.methods import LocalStreamStream, LocalStreamUnary, LocalUnaryStream, LocalUnaryUnary
 from services.mesh.channel.outcome import CANCELLED
 from services.mesh.channel.outgoing import Outgoing
+from services.mesh.pipeline import Handler
 
 Req = TypeVar("Req")
 Res = TypeVar("Res")

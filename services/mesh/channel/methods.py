@@ -1,6 +1,6 @@
 """The methods of a local channel: grpc.aio's four multi-callables, each of which starts calls of one RPC."""
 
-from collections.abc import AsyncIterable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, Callable, Iterable
 from typing import Any, Protocol, TypeVar
 
 import grpc
@@ -16,7 +16,7 @@ from services.mesh.channel.context import LocalContext, Requests, respond_all
 from services.mesh.channel.crossing import Crossing, Oversize
 from services.mesh.channel.exchange import Exchange, Shared
 from services.mesh.channel.outcome import UNKNOWN_METHOD
-from services.mesh.channel.outgoing import Outgoing
+from services.mesh.channel.outgoing import Metadata, Outgoing
 from services.mesh.channel.pipe import Pipe
 from services.mesh.channel.upload import upload
 
@@ -46,9 +46,7 @@ class _Method:
         self._ask = ask
         self._respond = respond
 
-    def _open(
-        self, timeout: float | None, metadata: grpc.aio.Metadata | Sequence[tuple[str, str | bytes]] | None
-    ) -> Exchange:
+    def _open(self, timeout: float | None, metadata: Metadata | None) -> Exchange:
         channel = self._channel
         if channel.closed:
             raise grpc.aio.UsageError("Channel is closed.")
@@ -98,7 +96,7 @@ class LocalUnaryUnary(_Method, grpc.aio.UnaryUnaryMultiCallable[Req, Res]):
         request: Req,
         *,
         timeout: float | None = None,
-        metadata: grpc.aio.Metadata | Sequence[tuple[str, str | bytes]] | None = None,
+        metadata: Metadata | None = None,
         credentials: grpc.CallCredentials | None = None,
         wait_for_ready: bool | None = None,
         compression: grpc.Compression | None = None,
@@ -121,7 +119,7 @@ class LocalUnaryStream(_Method, grpc.aio.UnaryStreamMultiCallable[Req, Res]):
         request: Req,
         *,
         timeout: float | None = None,
-        metadata: grpc.aio.Metadata | Sequence[tuple[str, str | bytes]] | None = None,
+        metadata: Metadata | None = None,
         credentials: grpc.CallCredentials | None = None,
         wait_for_ready: bool | None = None,
         compression: grpc.Compression | None = None,
@@ -144,7 +142,7 @@ class LocalStreamUnary(_Method, grpc.aio.StreamUnaryMultiCallable[Req, Res]):
         self,
         request_iterator: AsyncIterable[Req] | Iterable[Req] | None = None,
         timeout: float | None = None,
-        metadata: grpc.aio.Metadata | Sequence[tuple[str, str | bytes]] | None = None,
+        metadata: Metadata | None = None,
         credentials: grpc.CallCredentials | None = None,
         wait_for_ready: bool | None = None,
         compression: grpc.Compression | None = None,
@@ -166,7 +164,7 @@ class LocalStreamStream(_Method, grpc.aio.StreamStreamMultiCallable[Req, Res]):
         self,
         request_iterator: AsyncIterable[Req] | Iterable[Req] | None = None,
         timeout: float | None = None,
-        metadata: grpc.aio.Metadata | Sequence[tuple[str, str | bytes]] | None = None,
+        metadata: Metadata | None = None,
         credentials: grpc.CallCredentials | None = None,
         wait_for_ready: bool | None = None,
         compression: grpc.Compression | None = None,

@@ -64,9 +64,7 @@ class EchoServicer(rpc.EchoServiceServicer):
                 return await self._hop(request)
             if context.invocation_metadata():
                 await reflect(context)
-            return pb.EchoResponse(
-                text=request.text, observation=observed, padding=bytes(request.script.padding_bytes)
-            )
+            return pb.EchoResponse(text=request.text, observation=observed, padding=bytes(request.script.padding_bytes))
 
     async def StreamEcho(  # type: ignore[override]
         self, request: pb.StreamEchoRequest, context: Context
@@ -156,7 +154,9 @@ def observe(context: Context) -> pb.Observation:
     remaining = context.time_remaining()
     call = current_call()
     return pb.Observation(
-        metadata=[f"{key}={_text(value)}" for key, value in context.invocation_metadata() or () if key.startswith("x-test-")],
+        metadata=[
+            f"{key}={_text(value)}" for key, value in context.invocation_metadata() or () if key.startswith("x-test-")
+        ],
         time_remaining_seconds=-1 if remaining is None else remaining,
         trace_id=call.trace_id if call else "",
         subject=call.principal.subject if call and call.principal else "",
