@@ -1,0 +1,1 @@
+"""What tests of the mesh and of services stand on: real servers, databases, meshes in one process."""
