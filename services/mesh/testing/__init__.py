@@ -1,1 +1,1 @@
-"""What tests and benchmarks of the mesh share."""
+"""A kit to test services of a mesh: real stores, scripted upstreams, an echo on every transport."""
