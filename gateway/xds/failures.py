@@ -13,7 +13,7 @@ DOMAIN = "soma"
 
 @dataclass(frozen=True)
 class Failure:
-    """Something that went wrong before a backend could answer, recognised by Envoy's response flags."""
+    """Something that went wrong before a backend could answer."""
 
     reason: str
     code: "Code.ValueType"
@@ -21,6 +21,9 @@ class Failure:
     message: str
     """Text for people; `{owner}` is the service the call was for."""
     flags: tuple[str, ...] = ()
+    """Envoy's response flags that mean this failure."""
+    statuses: tuple[int, ...] = ()
+    """Envoy's own statuses that mean it, where there is no flag."""
     retry_after_seconds: int | None = None
 
     def text(self, owner: str) -> str:
@@ -35,10 +38,10 @@ class Failure:
         return base64.b64encode(status.SerializeToString()).decode().rstrip("=")
 
 
-UNKNOWN_METHOD = Failure("UNKNOWN_METHOD", Code.UNIMPLEMENTED, 404, "no such service")
+UNKNOWN_SERVICE = Failure("UNKNOWN_SERVICE", Code.UNIMPLEMENTED, 404, "no such service", statuses=(404,))
 
 # First match wins: a call refused by a limit also carries the flags of the retry that followed.
-BY_FLAG = (
+FAILURES = (
     Failure(
         "OVERLOADED",
         Code.UNAVAILABLE,
@@ -56,8 +59,14 @@ BY_FLAG = (
         flags=("UF", "UC", "UR", "LR", "URX"),
     ),
     Failure(
-        "DEADLINE_EXCEEDED", Code.DEADLINE_EXCEEDED, 504, "{owner} did not answer in time", flags=("UT", "DT", "SI")
+        "DEADLINE_EXCEEDED",
+        Code.DEADLINE_EXCEEDED,
+        504,
+        "{owner} did not answer in time",
+        flags=("UT", "DT", "SI"),
+        statuses=(408, 504),
     ),
+    Failure("PAYLOAD_TOO_LARGE", Code.RESOURCE_EXHAUSTED, 413, "the message is larger than allowed", statuses=(413,)),
 )
 
 # Canonical names for statuses Envoy answers REST with by itself, its own text being the message.
@@ -65,8 +74,6 @@ BY_HTTP_STATUS = {
     400: ("INVALID_ARGUMENT", "BAD_REQUEST"),
     403: ("PERMISSION_DENIED", "FORBIDDEN"),
     404: ("NOT_FOUND", "NO_SUCH_PATH"),
-    408: ("DEADLINE_EXCEEDED", "REQUEST_TIMEOUT"),
-    413: ("RESOURCE_EXHAUSTED", "PAYLOAD_TOO_LARGE"),
     415: ("INVALID_ARGUMENT", "UNSUPPORTED_MEDIA_TYPE"),
     426: ("FAILED_PRECONDITION", "UPGRADE_REQUIRED"),
     429: ("RESOURCE_EXHAUSTED", "TOO_MANY_REQUESTS"),
@@ -74,5 +81,4 @@ BY_HTTP_STATUS = {
     500: ("INTERNAL", "GATEWAY_ERROR"),
     502: ("UNAVAILABLE", "BAD_GATEWAY"),
     503: ("UNAVAILABLE", "UNAVAILABLE"),
-    504: ("DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED"),
 }

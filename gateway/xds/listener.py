@@ -19,6 +19,7 @@ from envoy_data_plane.envoy.config.core.v3 import (
 )
 from envoy_data_plane.envoy.config.listener.v3 import Filter, FilterChain, Listener
 from envoy_data_plane.envoy.extensions.access_loggers.file.v3 import FileAccessLog
+from envoy_data_plane.envoy.extensions.filters.http.buffer.v3 import Buffer
 from envoy_data_plane.envoy.extensions.filters.http.grpc_json_transcoder.v3 import (
     GrpcJsonTranscoder,
     GrpcJsonTranscoderPrintOptions,
@@ -44,7 +45,7 @@ from envoy_data_plane.google.protobuf import Any, Struct
 from gateway.xds.clusters import FROM_ADS, address
 from gateway.xds.contracts import Contracts
 from gateway.xds.replies import local_replies
-from gateway.xds.routes import ERROR_WRAPPER, NAME
+from gateway.xds.routes import BODY_LIMIT, ERROR_WRAPPER, NAME, TRANSCODER
 from gateway.xds.snapshot import Snapshot
 
 # What only the mesh may say of a call, and what only Envoy may: a client's own word for it is dropped.
@@ -93,8 +94,13 @@ def _manager(snapshot: Snapshot, contracts: Contracts) -> HttpConnectionManager:
         rds=Rds(config_source=FROM_ADS, route_config_name=NAME),
         http_filters=[
             _filter(ERROR_WRAPPER, Lua(default_source_code=DataSource(inline_string=_wrap_errors()))),
+            HttpFilter(
+                name=BODY_LIMIT,
+                typed_config=Any.pack(Buffer(max_request_bytes=snapshot.limits.max_request_bytes)),
+                disabled=True,
+            ),
             _filter("envoy.filters.http.grpc_web", GrpcWeb()),
-            _filter("envoy.filters.http.grpc_json_transcoder", _transcoder(snapshot, contracts)),
+            _filter(TRANSCODER, _transcoder(snapshot, contracts)),
             _filter("envoy.filters.http.router", Router(suppress_envoy_headers=True)),
         ],
         early_header_mutation_extensions=[_drop_reserved_headers()],

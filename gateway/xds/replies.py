@@ -30,22 +30,22 @@ from envoy_data_plane.envoy.type.matcher.v3 import StringMatcher
 from envoy_data_plane.google.protobuf import Struct
 from google.rpc.code_pb2 import Code
 
-from gateway.xds.failures import BY_FLAG, BY_HTTP_STATUS, DOMAIN, UNKNOWN_METHOD, Failure
+from gateway.xds.failures import BY_HTTP_STATUS, DOMAIN, FAILURES, UNKNOWN_SERVICE, Failure
 from gateway.xds.routes import METADATA, OWNER
 
 _ERROR_INFO = "type.googleapis.com/google.rpc.ErrorInfo"
 
 
 def local_replies() -> LocalReplyConfig:
-    """Mappers in order: failures by flag for REST and for gRPC, then REST by status; the rest stays Envoy's own."""
+    """Mappers in order: known failures for REST and for gRPC, then REST by status; the rest stays Envoy's own."""
     return LocalReplyConfig(mappers=list(_mappers()))
 
 
 def _mappers() -> Iterator[ResponseMapper]:
-    for failure in BY_FLAG:
+    for failure in FAILURES:
         yield _rest(failure)
-        yield _grpc(failure, _has_flags(failure))
-    yield _grpc(UNKNOWN_METHOD, _has_status(UNKNOWN_METHOD.http))
+        yield _grpc(failure)
+    yield _grpc(UNKNOWN_SERVICE)
     for http, (status, reason) in BY_HTTP_STATUS.items():
         yield ResponseMapper(
             filter=_both(_has_status(http), _from_rest()),
@@ -57,17 +57,17 @@ def _rest(failure: Failure) -> ResponseMapper:
     owner = f"%METADATA(ROUTE:{METADATA}:{OWNER})%"
     error = _error(failure.http, Code.Name(failure.code), failure.text(owner), failure.reason, {"service": owner})
     return ResponseMapper(
-        filter=_both(_has_flags(failure), _from_rest()),
+        filter=_both(_means(failure), _from_rest()),
         status_code=failure.http,
         headers_to_add=_retry_after(failure),
         body_format_override=_json(error),
     )
 
 
-def _grpc(failure: Failure, matches: AccessLogFilter) -> ResponseMapper:
+def _grpc(failure: Failure) -> ResponseMapper:
     text = failure.text(f"%METADATA(ROUTE:{METADATA}:{OWNER})%")
     return ResponseMapper(
-        filter=_both(matches, _from_grpc()),
+        filter=_both(_means(failure), _from_grpc()),
         headers_to_add=[
             _header("grpc-status", str(failure.code)),
             # A bin header cannot be computed by Envoy: each route carries the ones it may need, ready-made.
@@ -101,8 +101,11 @@ def _header(key: str, value: str) -> HeaderValueOption:
     )
 
 
-def _has_flags(failure: Failure) -> AccessLogFilter:
-    return AccessLogFilter(response_flag_filter=ResponseFlagFilter(flags=list(failure.flags)))
+def _means(failure: Failure) -> AccessLogFilter:
+    signs = [_has_status(status) for status in failure.statuses]
+    if failure.flags:
+        signs.append(AccessLogFilter(response_flag_filter=ResponseFlagFilter(flags=list(failure.flags))))
+    return _any(signs)
 
 
 def _has_status(http: int) -> AccessLogFilter:
@@ -114,7 +117,7 @@ def _has_status(http: int) -> AccessLogFilter:
 
 def _from_rest() -> AccessLogFilter:
     """A REST client: its request was transcoded, or never was gRPC."""
-    return AccessLogFilter(or_filter=OrFilter(filters=[_transcoded(present=True), _grpc_content(present=False)]))
+    return _any([_transcoded(present=True), _grpc_content(present=False)])
 
 
 def _from_grpc() -> AccessLogFilter:
@@ -140,3 +143,8 @@ def _grpc_content(*, present: bool) -> AccessLogFilter:
 
 def _both(first: AccessLogFilter, second: AccessLogFilter) -> AccessLogFilter:
     return AccessLogFilter(and_filter=AndFilter(filters=[first, second]))
+
+
+def _any(filters: list[AccessLogFilter]) -> AccessLogFilter:
+    # Envoy's `or` needs two.
+    return filters[0] if len(filters) == 1 else AccessLogFilter(or_filter=OrFilter(filters=filters))

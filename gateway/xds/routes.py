@@ -16,13 +16,15 @@ from envoy_data_plane.envoy.config.route.v3 import (
     RouteMatch,
     VirtualHost,
 )
+from envoy_data_plane.envoy.extensions.filters.http.buffer.v3 import Buffer, BufferPerRoute
+from envoy_data_plane.envoy.extensions.filters.http.grpc_json_transcoder.v3 import GrpcJsonTranscoder
 from envoy_data_plane.envoy.extensions.filters.http.lua.v3 import LuaPerRoute
 from envoy_data_plane.envoy.type.matcher.v3 import StringMatcher
 from envoy_data_plane.google.protobuf import Any, Struct
 
 from gateway.xds.clusters import CONTROL_GRPC, CONTROL_HTTP, EDGE
 from gateway.xds.contracts import Contracts, area
-from gateway.xds.failures import BY_FLAG, UNKNOWN_METHOD
+from gateway.xds.failures import FAILURES, UNKNOWN_SERVICE
 from gateway.xds.snapshot import Snapshot
 
 NAME = "gateway"
@@ -31,6 +33,10 @@ METADATA = "soma"
 OWNER = "owner"
 ERROR_WRAPPER = "envoy.filters.http.lua"
 """Filter that gives transcoded errors their shape; off where a backend speaks HTTP itself."""
+BODY_LIMIT = "envoy.filters.http.buffer"
+"""Filter that takes a whole body before it goes on, up to a limit: the transcoder's own does not hold for a long
+string, which it would collect without end. Off except where a route turns it on."""
+TRANSCODER = "envoy.filters.http.grpc_json_transcoder"
 
 _CONTROL_GRPC_PREFIXES = ("/grpc.reflection.", "/grpc.health.v1.Health/")
 _CONTROL_PATHS = (
@@ -58,10 +64,15 @@ def _routes(snapshot: Snapshot, contracts: Contracts) -> Iterator[Route]:
         route = _to_grpc(CONTROL_GRPC, _NO_LIMIT)
         yield Route(match=RouteMatch(prefix=prefix), route=route, metadata=_metadata("gateway"))
     yield _unknown_grpc()
+    body_limit = Any.pack(
+        BufferPerRoute(buffer=Buffer(max_request_bytes=snapshot.limits.max_request_bytes)),
+    )
     for path in _CONTROL_PATHS:
-        yield _to_http(RouteMatch(path=path), CONTROL_HTTP, "gateway")
-    yield _to_http(RouteMatch(prefix="/docs/"), CONTROL_HTTP, "gateway")
-    yield _to_http(RouteMatch(prefix="/"), EDGE, EDGE, websocket=True)
+        yield _to_http(RouteMatch(path=path), CONTROL_HTTP, "gateway", {BODY_LIMIT: body_limit})
+    yield _to_http(RouteMatch(prefix="/docs/"), CONTROL_HTTP, "gateway", {BODY_LIMIT: body_limit})
+    yield _websocket()
+    # Also where REST comes from, before the transcoder has given it the path of its RPC.
+    yield _to_http(RouteMatch(prefix="/"), EDGE, EDGE, {BODY_LIMIT: body_limit})
 
 
 def _to_grpc(cluster: str, unless_deadline: timedelta) -> RouteAction:
@@ -77,14 +88,23 @@ def _to_grpc(cluster: str, unless_deadline: timedelta) -> RouteAction:
     )
 
 
-def _to_http(match: RouteMatch, cluster: str, owner: str, *, websocket: bool = False) -> Route:
-    upgrades = [RouteActionUpgradeConfig(upgrade_type="websocket")] if websocket else []
+def _to_http(match: RouteMatch, cluster: str, owner: str, filters: dict[str, Any]) -> Route:
     return Route(
         match=match,
-        route=RouteAction(cluster=cluster, timeout=_NO_LIMIT, upgrade_configs=upgrades),
+        route=RouteAction(cluster=cluster, timeout=_NO_LIMIT),
         metadata=_metadata(owner),
-        typed_per_filter_config={ERROR_WRAPPER: Any.pack(LuaPerRoute(disabled=True))},
+        typed_per_filter_config={ERROR_WRAPPER: Any.pack(LuaPerRoute(disabled=True)), **filters},
     )
+
+
+def _websocket() -> Route:
+    """An upgrade has no end of body to wait for, so no limit of its size; and it is nothing to transcode."""
+    upgrade = HeaderMatcher(name="upgrade", string_match=StringMatcher(exact="websocket", ignore_case=True))
+    nothing = Any.pack(GrpcJsonTranscoder(proto_descriptor_bin=b""))
+    route = _to_http(RouteMatch(prefix="/", headers=[upgrade]), EDGE, EDGE, {TRANSCODER: nothing})
+    assert route.route is not None
+    route.route.upgrade_configs = [RouteActionUpgradeConfig(upgrade_type="websocket")]
+    return route
 
 
 def _unknown_grpc() -> Route:
@@ -92,11 +112,11 @@ def _unknown_grpc() -> Route:
     content_type = HeaderMatcher(name="content-type", string_match=StringMatcher(prefix="application/grpc"))
     return Route(
         match=RouteMatch(prefix="/", headers=[content_type]),
-        direct_response=DirectResponseAction(status=404, body=DataSource(inline_string=UNKNOWN_METHOD.text(""))),
+        direct_response=DirectResponseAction(status=404, body=DataSource(inline_string=UNKNOWN_SERVICE.text(""))),
         metadata=_metadata(""),
     )
 
 
 def _metadata(owner: str) -> Metadata:
-    details = {failure.reason: failure.details_bin(owner) for failure in (*BY_FLAG, UNKNOWN_METHOD)}
+    details = {failure.reason: failure.details_bin(owner) for failure in (*FAILURES, UNKNOWN_SERVICE)}
     return Metadata(filter_metadata={METADATA: Struct.from_dict({OWNER: owner, **details})})

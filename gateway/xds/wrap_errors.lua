@@ -23,6 +23,8 @@ function envoy_on_response(handle)
   headers:remove("grpc-status")
   headers:remove("grpc-message")
   headers:remove("grpc-status-details-bin")
+  headers:remove("grpc-accept-encoding")
+  headers:remove("grpc-encoding")
   local http = tonumber(headers:get(":status"))
   if http < 400 or not starts_with(content_type, "application/json") then
     return

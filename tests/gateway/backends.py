@@ -15,8 +15,7 @@ from soma.testing.v1 import echo_service_pb2_grpc as rpc
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route, WebSocketRoute
-from starlette.websockets import WebSocket
+from starlette.routing import Route
 
 from gateway.xds.snapshot import Endpoint
 from tests.gateway.waiting import eventually
@@ -119,19 +118,10 @@ async def _missing(request: Request, exc: Exception) -> Response:
     return JSONResponse({"error": {"message": "no such path", "type": "not_found"}}, status_code=404)
 
 
-async def _websocket(socket: WebSocket) -> None:
-    await socket.accept()
-    await socket.send_text(f"echo {await socket.receive_text()}")
-    await socket.close()
-
-
 @contextlib.asynccontextmanager
 async def edge(*paths: str) -> AsyncIterator[Endpoint]:
-    """An ASGI application that shows requests to `paths`, echoes on the WebSocket /ws/echo, and is 404 elsewhere."""
-    routes = [
-        *(Route(path, _show, methods=["GET", "POST"]) for path in paths),
-        WebSocketRoute("/ws/echo", _websocket),
-    ]
+    """An ASGI application that shows requests to `paths`, and is 404 elsewhere."""
+    routes = [Route(path, _show, methods=["GET", "POST"]) for path in paths]
     app = Starlette(routes=routes, exception_handlers={404: _missing})
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", lifespan="off"))
     task = asyncio.create_task(server.serve())
@@ -139,3 +129,19 @@ async def edge(*paths: str) -> AsyncIterator[Endpoint]:
     yield Endpoint("127.0.0.1", server.servers[0].sockets[0].getsockname()[1])
     server.should_exit = True
     await task
+
+
+@contextlib.asynccontextmanager
+async def switching_protocols() -> AsyncIterator[Endpoint]:
+    """A server that agrees to any upgrade, then sends back every byte it gets."""
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        while data := await reader.read(100):
+            writer.write(data)
+        writer.close()
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    yield Endpoint("127.0.0.1", server.sockets[0].getsockname()[1])
+    server.close()
