@@ -55,7 +55,10 @@ class DataDir:
         """
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            self._check()
+            self.check()
+            marker = self.root / "version"
+            if not marker.exists():
+                marker.write_text(f"{VERSION}\n")
             if os.geteuid() == 0:
                 # The account Postgres runs as under root passes through to its own folder and can list nothing.
                 self.root.chmod(self.root.stat().st_mode & 0o7777 | 0o011)
@@ -67,16 +70,21 @@ class DataDir:
                 f"{self.root} cannot be used: {error.strerror}", reason="DATA_DIR_UNUSABLE"
             ) from error
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Look whether this version can use what is there, if anything is.
+
+        Raises:
+            FailedPrecondition: it cannot.
+        """
         marker = self.root / "version"
         if not marker.exists():
-            if any(self.root.iterdir()):
+            if self.root.exists() and any(self.root.iterdir()):
                 raise FailedPrecondition(
                     f"{self.root} is not empty and not a data directory of soma (it has no file `version`); "
                     "give --data-dir another",
                     reason="DATA_DIR_FOREIGN",
                 )
-            marker.write_text(f"{VERSION}\n")
+            return
         found = marker.read_text().strip()
         if not found.isdigit() or int(found) > VERSION:
             raise FailedPrecondition(

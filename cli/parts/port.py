@@ -18,11 +18,13 @@ def free_port(host: str = "127.0.0.1") -> int:
 def holder(port: int) -> str | None:
     """The process listening on `port`, as `name (pid N)`; None when the system does not tell."""
     try:
-        found = [c for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN and c.laddr.port == port]
-        pids = [connection.pid for connection in found if connection.pid is not None]
-        return f"{psutil.Process(pids[0]).name()} (pid {pids[0]})" if pids else None
+        for connection in psutil.net_connections("tcp"):
+            local = connection.laddr
+            if connection.status == psutil.CONN_LISTEN and connection.pid and local and local.port == port:
+                return f"{psutil.Process(connection.pid).name()} (pid {connection.pid})"
     except psutil.Error:
         return None
+    return None
 
 
 def require_free(host: str, port: int) -> None:
