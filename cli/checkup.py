@@ -97,4 +97,11 @@ def _account(directory: DataDir) -> Finding:
 async def checkup(directory: DataDir, host: str, port: int) -> Sequence[Finding]:
     """Look at everything a stack needs."""
     programs = [await _program(source) for source in (POSTGRES, REDIS, ENVOY)]
-    return (*programs, _pgvector(), _packages(), _directory(directory), _account(directory), _port(directory, host, port))
+    return (
+        *programs,
+        _pgvector(),
+        _packages(),
+        _directory(directory),
+        _account(directory),
+        _port(directory, host, port),
+    )

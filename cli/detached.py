@@ -8,23 +8,24 @@ from collections.abc import Sequence
 
 from cli.data_dir import DataDir
 from cli.parts.log import PartLog
-from cli.screen import explain, screen, summary
-from cli.stack import Plan
+from cli.screen import announcement, explain, screen
+from cli.stack import Layout
 from cli.state import StackState
 from cli.status import State
 from services.mesh.errors import Unavailable
+from services.mesh.settings import Settings
 
 POLL_SECONDS = 0.03
 
 
-def arguments(plan: Plan, directory: DataDir) -> Sequence[str]:
-    """The command line that runs `plan` in the foreground."""
-    command = [sys.executable, "-P", "-m", "cli.main", "up", "--dev", "--data-dir", str(directory.root)]
-    command += ["--host", plan.host, "--port", str(plan.port)]
-    return [*command, "--apart", ",".join(plan.apart), "--without", ",".join(plan.without)]
+def arguments(settings: Settings, directory: DataDir, layout: Layout) -> Sequence[str]:
+    """The command line that runs the same stack in the foreground."""
+    command = [sys.executable, "-P", "-m", "cli.main", "up", "--dev", "--quiet", "--data-dir", str(directory.root)]
+    command += ["--host", settings.host, "--port", str(settings.port)]
+    return [*command, "--apart", ",".join(layout.apart), "--without", ",".join(layout.without)]
 
 
-def start_detached(plan: Plan, directory: DataDir) -> None:
+def start_detached(settings: Settings, directory: DataDir, layout: Layout) -> None:
     """Return once everything is ready.
 
     Raises:
@@ -37,7 +38,11 @@ def start_detached(plan: Plan, directory: DataDir) -> None:
     output = log.open()
     try:
         control = subprocess.Popen(
-            arguments(plan, directory), stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+            arguments(settings, directory, layout),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
         )
     finally:
         os.close(output)
@@ -57,4 +62,4 @@ def start_detached(plan: Plan, directory: DataDir) -> None:
                     file.seek(begin)
                     raise Unavailable(file.read().strip() or "the stack ended at once", reason="STACK_FAILED")
             time.sleep(POLL_SECONDS)
-    print(summary(directory))
+    print(announcement(directory))

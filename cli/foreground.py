@@ -3,34 +3,36 @@
 import asyncio
 import os
 import signal
-from functools import partial
 
 import uvloop
 
 from cli.data_dir import DataDir
-from cli.screen import explain, screen, summary
-from cli.secret import secret
-from cli.stack import Plan, run_stack
+from cli.screen import announcement, explain, screen
+from cli.stack import Layout, run_stack
 from cli.state import StackState
 from cli.status import State
 from gateway.control import start_gateway
 from services.mesh.errors import Unavailable
+from services.mesh.settings import Settings
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def run_in_foreground(plan: Plan, directory: DataDir) -> None:
+def run_in_foreground(settings: Settings, directory: DataDir, layout: Layout, *, announce: bool) -> None:
     """Run until SIGINT, SIGTERM or SIGHUP; a second one ends everything at once.
+
+    Args:
+        announce: whether to say what runs where, with the key, once everything is ready.
 
     Raises:
         MeshError: the stack did not start.
     """
-    last = uvloop.run(_run(plan, directory))
+    last = uvloop.run(_run(settings, directory, layout, announce=announce))
     if last.state is State.FAILED:
         raise Unavailable(explain(last), reason="STACK_FAILED")
 
 
-async def _run(plan: Plan, directory: DataDir) -> StackState:
+async def _run(settings: Settings, directory: DataDir, layout: Layout, *, announce: bool) -> StackState:
     stop = asyncio.Event()
 
     def on_signal() -> None:
@@ -41,17 +43,13 @@ async def _run(plan: Plan, directory: DataDir) -> StackState:
 
     for number in STOP_SIGNALS:
         asyncio.get_running_loop().add_signal_handler(number, on_signal)
-    announced = False
     with screen() as shown:
 
         def on_change(stack: StackState) -> None:
-            nonlocal announced
+            nonlocal announce
             shown.show(stack)
-            if stack.state is State.READY and not announced:
-                announced = True
-                print(summary(directory), flush=True)
+            if stack.state is State.READY and announce:
+                announce = False
+                print(announcement(directory), flush=True)
 
-        directory.prepare()
-        for key, prefix in ((directory.dev_key, "soma_dev_"), (directory.internal_key, "")):
-            secret(key, prefix)
-        return await run_stack(plan, directory, partial(start_gateway, plan, directory), stop=stop, on_change=on_change)
+        return await run_stack(settings, directory, layout, start_gateway, stop=stop, on_change=on_change)

@@ -1,6 +1,7 @@
 """The `soma` command. Commands import what they need when they run, so that a quick one is quick."""
 
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -8,6 +9,7 @@ from typer.core import TyperGroup
 from cli.commands.doctor import doctor
 from cli.commands.down import down
 from cli.commands.logs import logs
+from cli.commands.serve import serve
 from cli.commands.status import status
 from cli.commands.up import up
 from services.mesh.errors import MeshError
@@ -25,10 +27,19 @@ class Commands(TyperGroup):
             raise typer.Exit(1) from error
 
 
-app = typer.Typer(
-    cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Run SomaMesh."
-)
-for command in (up, down, status, logs, doctor):
+app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def root(
+    context: typer.Context,
+    config: Annotated[Path | None, typer.Option(envvar="SOMA_CONFIG", hidden=True)] = None,
+) -> None:
+    """Run SomaMesh."""
+    context.obj = config
+
+
+for command in (up, down, status, logs, serve, doctor):
     app.command()(command)
 
 

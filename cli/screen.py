@@ -10,7 +10,6 @@ from cli.state import StackState
 from cli.status import State
 
 if TYPE_CHECKING:
-    from rich.live import Live
     from rich.table import Table
 
 MARKS = {State.READY: "[green]●", State.FAILED: "[red]✗", State.UNHEALTHY: "[yellow]●", State.WAITING: "[dim]○"}
@@ -42,9 +41,10 @@ class RichScreen:
     """A table that changes in place while parts start; then it stays as it is."""
 
     def __init__(self) -> None:
+
         from rich.live import Live
 
-        self._live: Live = Live(auto_refresh=False)
+        self._live = Live(auto_refresh=False)
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -74,7 +74,7 @@ def screen() -> PlainScreen | RichScreen:
     return RichScreen() if sys.stdout.isatty() else PlainScreen()
 
 
-def summary(directory: DataDir) -> str:
+def announcement(directory: DataDir) -> str:
     """What runs where, the key, and a first call."""
     found = report(directory)
     call = f"curl -H 'authorization: Bearer {found['api_key']}' {found['url']}/v1/models"

@@ -17,34 +17,26 @@ from cli.state import Failure, StackState
 from cli.status import State
 from cli.supervisor import Supervisor
 from services.mesh.errors import InvalidArgument, MeshError
+from services.mesh.keys import ensure_key
+from services.mesh.settings import Settings
+
+StartGateway = Callable[[Settings, DataDir], Awaitable[Gateway]]
 
 SERVICES = ("edge", "orchestrator", "policy", "memory", "model")
 LOG_LINES = 20
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What the stack is to be.
+class Layout:
+    """Which services this stack runs, and which of them in a process of their own.
 
     Attributes:
-        host, port: of the public port.
         apart: services that get a process of their own.
         without: services this stack does not run; a process may join with them later.
-        postgres_url, redis_url: of parts somebody else runs; None for embedded ones.
     """
 
-    host: str = "127.0.0.1"
-    port: int = 8080
     apart: Sequence[str] = ()
     without: Sequence[str] = ()
-    postgres_url: str | None = None
-    redis_url: str | None = None
-
-    @property
-    def url(self) -> str:
-        """Where a client on this machine finds the public port."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, self.host)
-        return f"http://{host}:{self.port}"
 
     def processes(self) -> dict[str, tuple[str, ...]]:
         """The serve processes by name, and the services of each.
@@ -62,35 +54,45 @@ class Plan:
         return processes | {f"serve-{name}": (name,) for name in self.apart}
 
 
-def compose(plan: Plan, data_dir: DataDir, start_gateway: Callable[[], Awaitable[Gateway]]) -> tuple[Part, ...]:
+def public_url(settings: Settings) -> str:
+    """Where a client on this machine finds the public port."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)
+    return f"http://{host}:{settings.port}"
+
+
+def compose(settings: Settings, data_dir: DataDir, layout: Layout, start_gateway: StartGateway) -> tuple[Part, ...]:
     """The parts of the stack. What needs another starts after it and stops before it."""
-    postgres = ExternalPostgres("postgres", plan.postgres_url) if plan.postgres_url else Postgres(data_dir["postgres"])
-    redis = ExternalRedis("redis", plan.redis_url) if plan.redis_url else Redis(data_dir["redis"])
-    control = Control(start_gateway)
-    envoy = Envoy(data_dir["envoy"] / "bootstrap.json", plan.host, plan.port, after=["control"])
+    postgres: Postgres | ExternalPostgres = Postgres(data_dir["postgres"])
+    if settings.postgres_url is not None:
+        postgres = ExternalPostgres("postgres", settings.postgres_url.get_secret_value())
+    redis: Redis | ExternalRedis = Redis(data_dir["redis"])
+    if settings.redis_url is not None:
+        redis = ExternalRedis("redis", settings.redis_url.get_secret_value())
+    control = Control(lambda: start_gateway(settings, data_dir))
+    envoy = Envoy(data_dir["envoy"] / "bootstrap.json", settings.host, settings.port, after=["control"])
+
+    def environment() -> dict[str, str]:
+        return {
+            "SOMA_CONTROL": control.registry,
+            "SOMA_DATA_DIR": str(data_dir.root),
+            "SOMA_POSTGRES_URL": postgres.url,
+            "SOMA_REDIS_URL": redis.url,
+        }
+
+    # Envoy outlives the services at the end, so that what they accepted is answered through it.
+    needs = ["postgres", "redis", "control", "envoy"]
     serve = [
-        Serve(
-            name,
-            services,
-            # Envoy outlives them at the end, so that what they accepted is answered through it.
-            after=["postgres", "redis", "envoy"],
-            registry=lambda: control.registry,
-            admin=control.admin,
-            environment=lambda: {
-                "SOMA_DATA_DIR": str(data_dir.root),
-                "SOMA_POSTGRES_URL": postgres.url,
-                "SOMA_REDIS_URL": redis.url,
-            },
-        )
-        for name, services in plan.processes().items()
+        Serve(name, services, after=needs, environment=environment, admin=control.admin)
+        for name, services in layout.processes().items()
     ]
     return (postgres, redis, control, envoy, *serve)
 
 
 async def run_stack(
-    plan: Plan,
+    settings: Settings,
     data_dir: DataDir,
-    start_gateway: Callable[[], Awaitable[Gateway]],
+    layout: Layout,
+    start_gateway: StartGateway,
     *,
     stop: asyncio.Event,
     on_change: Callable[[StackState], None],
@@ -98,13 +100,15 @@ async def run_stack(
     """Run a stack on `data_dir` until `stop` is set; its last state, which says why if it did not start.
 
     Raises:
-        MeshError: the data directory, the port or the plan cannot be used; nothing was started.
+        MeshError: the data directory, the port or the layout cannot be used; nothing was started.
     """
-    plan.processes()
+    layout.processes()
     data_dir.prepare()
     with data_dir.locked():
-        require_free(plan.host, plan.port)
-        state = StackState.of_this_process(plan.url)
+        require_free(settings.host, settings.port)
+        ensure_key(data_dir.dev_key, "soma_dev_")
+        ensure_key(data_dir.internal_key)
+        state = StackState.of_this_process(public_url(settings))
 
         def publish() -> None:
             nonlocal state
@@ -112,7 +116,8 @@ async def run_stack(
             state.write(data_dir.state)
             on_change(state)
 
-        supervisor = Supervisor(compose(plan, data_dir, start_gateway), data_dir["logs"], publish)
+        parts = compose(settings, data_dir, layout, start_gateway)
+        supervisor = Supervisor(parts, data_dir["logs"], publish)
         failure: Failure | None = None
         started = asyncio.create_task(supervisor.start())
         stopping = asyncio.create_task(stop.wait())

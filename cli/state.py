@@ -46,7 +46,8 @@ class StackState:
     def alive(self) -> bool:
         """Whether the control process still runs."""
         try:
-            return psutil.Process(self.pid).create_time() == self.created
+            process = psutil.Process(self.pid)
+            return process.create_time() == self.created and process.status() != psutil.STATUS_ZOMBIE
         except psutil.NoSuchProcess:
             return False
 

@@ -4,11 +4,11 @@ from typing import Annotated
 
 import typer
 
-from cli.commands.options import DEFAULT_DATA_DIR, DataDirOption
+from cli.commands.options import DataDirOption, directory
 
 
 def doctor(
-    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    data_dir: DataDirOption = None,
     host: Annotated[str, typer.Option(help="Address of the public port.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The public port.", min=1, max=65535)] = 8080,
 ) -> None:
@@ -16,9 +16,8 @@ def doctor(
     import asyncio
 
     from cli.checkup import checkup
-    from cli.data_dir import DataDir
 
-    findings = asyncio.run(checkup(DataDir.at(data_dir), host, port))
+    findings = asyncio.run(checkup(directory(data_dir), host, port))
     for finding in findings:
         typer.echo(f"{'ok     ' if finding.ok else 'missing'}  {finding.subject.ljust(20)}  {finding.detail}")
     if not all(finding.ok for finding in findings):

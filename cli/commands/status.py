@@ -5,19 +5,17 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.commands.options import DEFAULT_DATA_DIR, DataDirOption
+from cli.commands.options import DataDirOption, directory
 
 
 def status(
-    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    data_dir: DataDirOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Say what runs where. Exits with 3 when no stack runs."""
-    from cli.data_dir import DataDir
     from cli.report import report, table
 
-    directory = DataDir.at(data_dir)
-    found: dict[str, Any] = report(directory)
+    found: dict[str, Any] = report(directory(data_dir))
     typer.echo(json.dumps(found, indent=2) if as_json else table(found))
     if not found["running"]:
         raise typer.Exit(3)

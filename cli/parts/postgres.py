@@ -14,8 +14,8 @@ from cli.parts.part import Launch, Part
 from cli.parts.port import free_port
 from cli.parts.process import run
 from cli.parts.program import POSTGRES, find, version
-from cli.secret import secret
 from services.mesh.errors import FailedPrecondition, Unavailable
+from services.mesh.keys import ensure_key
 
 USER = "soma"
 DATABASE = "soma"
@@ -37,6 +37,11 @@ CONFIGURATION = {
 }
 
 
+def database_url(folder: Path, port: int | None, database: str = DATABASE) -> str:
+    """The URL, with its password, of a database of the cluster under `folder` that listens on `port`."""
+    return f"postgresql://{USER}:{ensure_key(folder / 'password')}@127.0.0.1:{port}/{database}"
+
+
 class Postgres(Part):
     """A cluster under `folder/data`; `url` is for the `soma` database in it, which is made when it is missing."""
 
@@ -48,17 +53,14 @@ class Postgres(Part):
         super().__init__("postgres")
         self._folder = folder
         self._data = folder / "data"
-        self._password = secret(folder / "password")
+        self._password = ensure_key(folder / "password")
         self._program: Path | None = None
         self._database_exists = False
 
     @property
     def url(self) -> str:
         """Where the database is, with its password; of use once the part is ready."""
-        return self._url(DATABASE)
-
-    def _url(self, database: str) -> str:
-        return f"postgresql://{USER}:{self._password}@127.0.0.1:{self.port}/{database}"
+        return database_url(self._folder, self.port)
 
     async def launch(self) -> Launch:
         """Make the cluster if there is none yet; a port is kept once the database in it was reached."""
@@ -124,7 +126,7 @@ class Postgres(Part):
             raise Unavailable(f"postgres: {error}") from error
 
     async def _create_database(self) -> None:
-        connection = await asyncpg.connect(self._url("postgres"), timeout=PROBE_SECONDS)
+        connection = await asyncpg.connect(database_url(self._folder, self.port, "postgres"), timeout=PROBE_SECONDS)
         try:
             await connection.execute(f'CREATE DATABASE "{DATABASE}"')
         finally:

@@ -8,9 +8,14 @@ from cli.parts.part import Launch, Part
 from cli.parts.port import free_port
 from cli.parts.program import REDIS, find, version
 from cli.parts.resp import ping
-from cli.secret import secret
+from services.mesh.keys import ensure_key
 
 PROBE_SECONDS = 3.0
+
+
+def server_url(folder: Path, port: int | None) -> str:
+    """The URL, with its password, of the server that keeps its files in `folder` and listens on `port`."""
+    return f"redis://:{ensure_key(folder / 'password')}@127.0.0.1:{port}/0"
 
 
 class Redis(Part):
@@ -19,14 +24,14 @@ class Redis(Part):
     def __init__(self, folder: Path) -> None:
         super().__init__("redis")
         self._folder = folder
-        self._password = secret(folder / "password")
+        self._password = ensure_key(folder / "password")
         self._program: Path | None = None
         self._answered = False
 
     @property
     def url(self) -> str:
         """Where it is, with its password; of use once the part is ready."""
-        return f"redis://:{self._password}@127.0.0.1:{self.port}/0"
+        return server_url(self._folder, self.port)
 
     async def launch(self) -> Launch:
         """Write its configuration; a port is kept once it was reached there."""

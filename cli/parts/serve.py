@@ -16,9 +16,8 @@ class Serve(Part):
     """`soma serve SERVICE…`; ready when the `/ready` of its admin port says so.
 
     Args:
-        registry: `host:port` of the registry it joins; asked for when it starts.
         admin: finds the `host:port` of the admin port of the process with a given pid; None until it has joined.
-        environment: variables it gets, such as the URLs of what it stores in; asked for when it starts.
+        environment: settings it gets, such as the registry it joins and what it stores in; asked for when it starts.
     """
 
     # It drains first: refuses new calls, ends streams, finishes what it accepted.
@@ -30,20 +29,18 @@ class Serve(Part):
         services: Sequence[str],
         *,
         after: Sequence[str],
-        registry: Callable[[], str],
         admin: Callable[[int], str | None],
         environment: Callable[[], Mapping[str, str]],
     ) -> None:
         super().__init__(name, after)
         self._services = tuple(services)
-        self._registry = registry
         self._admin = admin
         self._environment = environment
         self.version = version("somamesh-server")
 
     async def launch(self) -> Launch:
         """This Python, the same code; secrets travel in the environment."""
-        command = [sys.executable, "-P", "-m", "cli.main", "serve", *self._services, "--join", self._registry()]
+        command = [sys.executable, "-P", "-m", "cli.main", "serve", *self._services]
         return Launch(command, env=self._environment())
 
     async def probe(self, pid: int | None) -> None:
