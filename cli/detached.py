@@ -6,6 +6,8 @@ import sys
 import time
 from collections.abc import Sequence
 
+import typer
+
 from cli.data_dir import DataDir
 from cli.parts.log import PartLog
 from cli.screen import announcement, explain, screen
@@ -62,4 +64,4 @@ def start_detached(settings: Settings, directory: DataDir, layout: Layout) -> No
                     file.seek(begin)
                     raise Unavailable(file.read().strip() or "the stack ended at once", reason="STACK_FAILED")
             time.sleep(POLL_SECONDS)
-    print(announcement(directory))
+    typer.echo(announcement(directory))

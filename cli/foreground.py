@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 
+import typer
 import uvloop
 
 from cli.data_dir import DataDir
@@ -50,6 +51,6 @@ async def _run(settings: Settings, directory: DataDir, layout: Layout, *, announ
             shown.show(stack)
             if stack.state is State.READY and announce:
                 announce = False
-                print(announcement(directory), flush=True)
+                typer.echo(announcement(directory))
 
         return await run_stack(settings, directory, layout, start_gateway, stop=stop, on_change=on_change)

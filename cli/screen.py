@@ -4,6 +4,8 @@ import sys
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+import typer
+
 from cli.data_dir import DataDir
 from cli.report import report, table
 from cli.state import StackState
@@ -34,7 +36,7 @@ class PlainScreen:
                 self._shown[part.name] = part.state
                 where = f" {part.where}" if part.state is State.READY and part.where else ""
                 reason = f": {part.reason}" if part.reason else ""
-                print(f"{part.name} {part.state}{where}{reason}", flush=True)
+                typer.echo(f"{part.name} {part.state}{where}{reason}")
 
 
 class RichScreen:

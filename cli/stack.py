@@ -20,7 +20,7 @@ from services.mesh.errors import InvalidArgument, MeshError
 from services.mesh.keys import ensure_key
 from services.mesh.settings import Settings
 
-StartGateway = Callable[[Settings, DataDir], Awaitable[Gateway]]
+StartGateway = Callable[[Settings], Awaitable[Gateway]]
 
 SERVICES = ("edge", "orchestrator", "policy", "memory", "model")
 LOG_LINES = 20
@@ -68,7 +68,7 @@ def compose(settings: Settings, data_dir: DataDir, layout: Layout, start_gateway
     redis: Redis | ExternalRedis = Redis(data_dir["redis"])
     if settings.redis_url is not None:
         redis = ExternalRedis("redis", settings.redis_url.get_secret_value())
-    control = Control(lambda: start_gateway(settings, data_dir))
+    control = Control(lambda: start_gateway(settings))
     envoy = Envoy(data_dir["envoy"] / "bootstrap.json", settings.host, settings.port, after=["control"])
 
     def environment() -> dict[str, str]:

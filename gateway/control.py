@@ -3,10 +3,10 @@
 import asyncio
 import json
 
-from cli.data_dir import DataDir
 from services.mesh.settings import Settings
 
-ANSWER = b'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 16\r\nconnection: close\r\n\r\n{"status": "ok"}'
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 16\r\nconnection: close\r\n\r\n"
+ANSWER = HEAD + b'{"status": "ok"}'
 
 
 class Control:
@@ -27,12 +27,12 @@ class Control:
         await self._server.wait_closed()
 
 
-async def start_gateway(settings: Settings, data_dir: DataDir) -> Control:
+async def start_gateway(settings: Settings) -> Control:
     """Listen, and write the bootstrap that leads Envoy here."""
     server = await asyncio.start_server(_answer, "127.0.0.1", 0)
     control = Control(server)
     port = int(control.registry.rpartition(":")[2])
-    (data_dir["envoy"] / "bootstrap.json").write_text(json.dumps(_bootstrap(settings, port)))
+    (settings.data_dir / "envoy" / "bootstrap.json").write_text(json.dumps(_bootstrap(settings, port)))
     return control
 
 

@@ -18,7 +18,7 @@ DataDirOption = Annotated[
 
 
 def directory(given: Path | None) -> "DataDir":
-    """The data directory as given, else as the settings say; the settings are read only where there is a file of them."""
+    """The data directory as given, else as the settings say; they are read only where there is a file of them."""
     from cli.data_dir import DataDir
 
     config: Path = typer.main.get_current_context().obj or CONFIG_FILE

@@ -1,9 +1,9 @@
 """Becomes another program that dies with the process that asked for it.
 
-Run as a script, `launch.py PARENT_PID DEATH_SIGNAL ACCOUNT PROGRAM ARGUMENT…`, between the fork and the program, because a
-process with threads (gRPC's) must not run Python between fork and exec. ACCOUNT is `uid:gid`, or `-` to stay the same user;
-`uid:gid:reach` lets that user keep the one capability (CAP_DAC_OVERRIDE, made ambient) it needs to get to files below a
-directory closed to it. Systems without a parent-death signal get everything else.
+Run as a script, `launch.py PARENT_PID DEATH_SIGNAL ACCOUNT PROGRAM ARGUMENT…`, between fork and program, because a
+process with threads (gRPC's) must not run Python between fork and exec. ACCOUNT is `uid:gid`, or `-` to stay the same
+user; `uid:gid:reach` lets that user keep the one capability (CAP_DAC_OVERRIDE, made ambient) it needs to get to files
+below a directory closed to it. Systems without a parent-death signal get everything else.
 """
 
 import ctypes
@@ -37,7 +37,7 @@ def _checked(result: int, what: str) -> None:
 def become(libc: ctypes.CDLL, uid: int, gid: int, reach: bool) -> None:
     """Change to another user; with `reach` keep CAP_DAC_OVERRIDE (capabilities(7)) across the change and the exec."""
     if reach:
-        # Capabilities then survive the change of user, and access(2), which Postgres asks about its programs, honours them.
+        # Capabilities then survive the change of user, and access(2), which Postgres asks about programs, heeds them.
         _checked(libc.prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0), "prctl(PR_SET_SECUREBITS)")
     os.setgroups([])
     os.setgid(gid)
@@ -62,7 +62,7 @@ def main() -> None:
         _checked(libc.prctl(PR_SET_PDEATHSIG, death_signal, 0, 0, 0), "prctl(PR_SET_PDEATHSIG)")
         if os.getppid() != parent:
             sys.exit(PARENT_IS_GONE)
-    os.execv(program[0], program)
+    os.execv(program[0], program)  # noqa: S606 - replacing this process is what the script is for
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ KEPT = 3
 class PartLog:
     """`PATH`, with `PATH.1` (the newest) to `PATH.3` before it.
 
-    A process keeps its file open for as long as it runs, so rotation copies the file and empties it; the process appends,
-    and goes on at the beginning. A line written in the instant between copy and emptying is lost.
+    A process keeps its file open for as long as it runs, so rotation copies the file and empties it; the process
+    appends, and goes on at the beginning. A line written in the instant between copy and emptying is lost.
     """
 
     def __init__(self, path: Path, max_bytes: int = MAX_BYTES) -> None:

@@ -32,7 +32,7 @@ class Process:
             stdout=output,
             stderr=asyncio.subprocess.STDOUT,
             cwd=launch.cwd,
-            env={**os.environ, **launch.env},
+            env={**os.environ, **launch.env},  # noqa: TID251 - handed on, not read
             start_new_session=True,
         )
         return cls(child)
