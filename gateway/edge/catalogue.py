@@ -1,23 +1,25 @@
 """`GET /v1/models` and `GET /v1/models/{id}`: the mesh's catalogue as OpenAI lists models."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
+from soma.model.v1.catalog_service_pb2 import ListModelsRequest, Model
 
 from gateway.edge.reply import Reply
 from services.mesh.errors import FieldViolation, NotFound
-from soma.model.v1.catalog_service_pb2 import ListModelsRequest, Model
-from soma.model.v1.catalog_service_pb2_grpc import CatalogServiceAsyncStub
+
+if TYPE_CHECKING:
+    from soma.model.v1.catalog_service_pb2_grpc import CatalogServiceAsyncStub
 
 
 class Catalogue:
     """Answers requests for models from a CatalogService."""
 
-    def __init__(self, catalog: CatalogServiceAsyncStub, timeout: float) -> None:
+    def __init__(self, catalog: "CatalogServiceAsyncStub", timeout: float) -> None:
         self._catalog = catalog
         self._timeout = timeout
 
-    async def list(self, reply: Reply) -> None:
+    async def list_models(self, reply: Reply) -> None:
         """Answer with every model, the default first."""
         models = [_model(each) for each in await self._models()]
         await reply.json(200, orjson.dumps({"object": "list", "data": models}))
@@ -35,7 +37,7 @@ class Catalogue:
         message = f"The model '{name}' does not exist or you do not have access to it."
         raise NotFound(message, reason="MODEL_NOT_FOUND", violations=[FieldViolation("model", message)])
 
-    async def _models(self) -> "list[Model]":
+    async def _models(self) -> list[Model]:
         response = await self._catalog.ListModels(ListModelsRequest(), timeout=self._timeout)
         return list(response.models)
 

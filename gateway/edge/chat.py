@@ -2,7 +2,11 @@
 
 import time
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from soma.mesh.v1.stream_pb2 import StreamError
+from soma.orchestrator.v1.chat_service_pb2 import ChatFinished, ChatResponse, ChatStarted
+from starlette.types import Receive
 
 from gateway.edge.chat_request import Ask, read_chat_request
 from gateway.edge.completion import DONE, KEEP_ALIVE, Chunks, completion, sources_extension
@@ -12,10 +16,9 @@ from gateway.edge.reply import Reply
 from gateway.edge.toolcalls import ToolCalls
 from services.mesh.errors import Code, Facts, MeshError, Relayed, Unavailable
 from services.mesh.spans import annotate
-from soma.mesh.v1.stream_pb2 import StreamError
-from soma.orchestrator.v1.chat_service_pb2 import ChatFinished, ChatResponse, ChatStarted
-from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceAsyncStub
-from starlette.types import Receive
+
+if TYPE_CHECKING:
+    from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceAsyncStub
 
 Events = AsyncIterator[ChatResponse]
 
@@ -23,7 +26,7 @@ Events = AsyncIterator[ChatResponse]
 class ChatCompletions:
     """Answers chat completion requests from a ChatService."""
 
-    def __init__(self, chat: ChatServiceAsyncStub, timeout: float) -> None:
+    def __init__(self, chat: "ChatServiceAsyncStub", timeout: float) -> None:
         self._chat = chat
         self._timeout = timeout
 

@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
+from soma.orchestrator.v1.chat_service_pb2 import ChatRequest
 
 from gateway.edge.messages import read_messages
 from gateway.edge.tools import read_response_format, read_tool_choice, read_tools
 from gateway.edge.values import array, boolean, decimal, integer, members, missing, one_of, refuse, required, text
 from gateway.edge.values import unsupported as refuse_parameter
 from services.mesh.errors import InvalidArgument
-from soma.orchestrator.v1.chat_service_pb2 import ChatRequest
 
 MOST_TOKENS = 1_000_000
 INT32 = 2**31

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import orjson
-
 from soma.model.v1.message_pb2 import (
     FINISH_REASON_CONTENT_FILTER,
     FINISH_REASON_LENGTH,
@@ -20,7 +19,7 @@ from soma.model.v1.message_pb2 import (
 
 DONE = b"data: [DONE]\n\n"
 KEEP_ALIVE = b": keep-alive\n\n"
-FINISH_REASONS = {
+FINISH_REASONS: dict[int, str] = {
     FINISH_REASON_STOP: "stop",
     FINISH_REASON_LENGTH: "length",
     FINISH_REASON_TOOL_CALLS: "tool_calls",

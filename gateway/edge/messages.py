@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from gateway.edge.values import array, members, missing, one_of, refuse, required, text, unsupported, wrong_type
 from soma.model.v1.message_pb2 import (
     ROLE_ASSISTANT,
     ROLE_SYSTEM,
@@ -11,6 +10,8 @@ from soma.model.v1.message_pb2 import (
     Message,
     ToolCall,
 )
+
+from gateway.edge.values import array, members, missing, one_of, refuse, required, text, unsupported, wrong_type
 
 ROLES = {
     "system": ROLE_SYSTEM,

@@ -3,10 +3,10 @@
 import re
 
 import orjson
-
-from gateway.edge.values import array, boolean, members, one_of, refuse, required, text
 from soma.model.v1.message_pb2 import Tool, ToolChoice
 from soma.model.v1.model_service_pb2 import ResponseFormat
+
+from gateway.edge.values import array, boolean, members, one_of, refuse, required, text
 
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 MODES = {"none": ToolChoice.MODE_NONE, "auto": ToolChoice.MODE_AUTO, "required": ToolChoice.MODE_REQUIRED}
@@ -86,6 +86,8 @@ def _tool(value: object, param: str) -> Tool:
 def _name(value: object, param: str) -> str:
     name = text(value, param)
     if not NAME.fullmatch(name):
-        message = f"Invalid '{param}': string does not match pattern. Expected a string that matches '^{NAME.pattern}$'."
+        message = (
+            f"Invalid '{param}': string does not match pattern. Expected a string that matches '^{NAME.pattern}$'."
+        )
         refuse(message, param, "INVALID_VALUE")
     return name

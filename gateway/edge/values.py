@@ -1,4 +1,4 @@
-"""JSON values of a request, checked: what has the wrong type or range is refused in OpenAI's words, naming the parameter."""
+"""JSON values of a request, checked: a wrong type or range is refused in OpenAI's words, naming the parameter."""
 
 from collections.abc import Collection
 from typing import Any, NoReturn
