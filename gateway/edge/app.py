@@ -90,7 +90,7 @@ class Edge:
         if route is None:
             raise unknown_url(scope["method"], scope["path"])
         if scope["method"] != route.method:
-            raise wrong_method(scope["method"], scope["path"])
+            raise wrong_method(scope["method"], scope["path"], route)
         headers = visit.headers
         who = await self._authenticator.authenticate(headers.text(b"authorization"), headers.text(b"x-api-key"))
         with run_as(who, trace=call.trace) as served:

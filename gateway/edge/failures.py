@@ -58,7 +58,10 @@ def failure(error: MeshError) -> Failure:
             "code": STATUS_CODES.get(status) or reason,
         }
     }
-    return Failure(status, orjson.dumps(body), _retry_after(status, error.facts.retry_after))
+    headers = _retry_after(status, error.facts.retry_after)
+    if status == 405:
+        headers = ((b"allow", error.facts.metadata["allow"].encode()),)
+    return Failure(status, orjson.dumps(body), headers)
 
 
 def _retry_after(status: int, seconds: float | None) -> tuple[tuple[bytes, bytes], ...]:

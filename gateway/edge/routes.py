@@ -62,6 +62,7 @@ def unknown_url(method: str, path: str) -> NotFound:
     return NotFound(f"Invalid URL ({method} {path})", reason="UNKNOWN_URL")
 
 
-def wrong_method(method: str, path: str) -> Unimplemented:
+def wrong_method(method: str, path: str, route: Route) -> Unimplemented:
     """The answer to a known path asked in another way."""
-    return Unimplemented(f"Not allowed to {method} on {path}.", reason="METHOD_NOT_SUPPORTED")
+    message = f"Not allowed to {method} on {path}."
+    return Unimplemented(message, reason="METHOD_NOT_SUPPORTED", metadata={"allow": route.method})
