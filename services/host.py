@@ -8,6 +8,7 @@ import os
 import signal
 import uuid
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from importlib import import_module
 from importlib.metadata import version
 
@@ -103,11 +104,8 @@ class _Process:
         url = settings.postgres_url.get_secret_value()
         pool = await postgres.open_pool(url, max_size=settings.postgres_pool)
         stack.push_async_callback(pool.close)
-        client = redis.open_client(settings.redis_url.get_secret_value())
+        client = redis.open_redis(settings.redis_url.get_secret_value())
         stack.push_async_callback(client.aclose)
-
-        async def migrate(schema: str, directory: "os.PathLike[str]") -> None:
-            await migrations.migrate(url, schema, directory)
 
         mesh = Mesh(
             settings=settings,
@@ -117,7 +115,7 @@ class _Process:
             authenticator=authenticator,
             spans=spans,
             connect=connections.connect,
-            migrate=migrate,
+            migrate=partial(migrations.migrate, pool),
         )
         services: list[Service] = [await import_module(SERVICES[name]).build(mesh, stack) for name in names]
         wrap = pipeline(
@@ -148,7 +146,7 @@ class _Process:
             pid=os.getpid(),
             version=version("somamesh-server"),
         )
-        control = RemoteChannel(settings.control, max_message_bytes=settings.max_message_bytes)
+        control = RemoteChannel(settings.control, message_bytes=settings.max_message_bytes)
         stack.push_async_callback(control.close)
         membership = Membership(control, instance, health.faults, directory, signer)
         publisher = _HealthPublisher(health, server, services, membership)

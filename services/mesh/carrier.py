@@ -1,4 +1,4 @@
-"""What a call made by our code takes along: the time its caller has left, and on a socket who it runs as and its trace."""
+"""What a call of ours takes along: the time its caller has left; on a socket also who it runs as, and its trace."""
 
 from collections.abc import Sequence
 from typing import TypeAlias

@@ -45,4 +45,4 @@ def register(server: grpc.aio.Server, handlers: Mapping[str, Handler]) -> None:
         by_service.setdefault(service, {})[name] = handler
     for service, methods in by_service.items():
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, methods),))
-        server.add_registered_method_handlers(service, methods)  # type: ignore[attr-defined]
+        server.add_registered_method_handlers(service, methods)

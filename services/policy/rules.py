@@ -41,7 +41,8 @@ class Finding:
 @dataclass(frozen=True, slots=True)
 class Rule:
     """One rule. It applies to actions and resources by shell-style pattern, to actors who lack `unless_scope`, and,
-    with a detector, to content in which that finds something."""
+    with a detector, to content in which that finds something.
+    """
 
     id: str
     decision: Decision

@@ -1,0 +1,1 @@
+"""Envoy as a part of the stack: what it needs on disk before it starts."""

@@ -1,0 +1,98 @@
+"""Envoy clusters, one per gRPC service and one per HTTP application, and the endpoints in them."""
+
+from datetime import timedelta
+from functools import lru_cache
+
+from envoy_data_plane.envoy.config.cluster.v3 import (
+    CircuitBreakers,
+    CircuitBreakersThresholds,
+    Cluster,
+    ClusterCommonLbConfig,
+    ClusterDiscoveryType,
+    ClusterEdsClusterConfig,
+    ClusterLbPolicy,
+)
+from envoy_data_plane.envoy.config.core.v3 import (
+    Address,
+    AggregatedConfigSource,
+    ApiVersion,
+    ConfigSource,
+    Http1ProtocolOptions,
+    Http2ProtocolOptions,
+    SocketAddress,
+)
+from envoy_data_plane.envoy.config.endpoint.v3 import (
+    ClusterLoadAssignment,
+    LbEndpoint,
+    LocalityLbEndpoints,
+)
+from envoy_data_plane.envoy.config.endpoint.v3 import (
+    Endpoint as EnvoyEndpoint,
+)
+from envoy_data_plane.envoy.extensions.upstreams.http.v3 import (
+    HttpProtocolOptions,
+    HttpProtocolOptionsExplicitHttpConfig,
+)
+from envoy_data_plane.envoy.type.v3 import Percent
+from envoy_data_plane.google.protobuf import Any
+
+from gateway.xds.snapshot import Endpoint, Limits
+
+EDGE = "edge"
+CONTROL_HTTP = "control-http"
+CONTROL_GRPC = "control-grpc"
+_PROTOCOL_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+
+FROM_ADS = ConfigSource(ads=AggregatedConfigSource(), resource_api_version=ApiVersion.V3)
+
+
+def cluster(name: str, limits: Limits, *, http2: bool) -> Cluster:
+    """A cluster whose endpoints come over ADS and whose load is bounded by `limits`."""
+    return Cluster(
+        name=name,
+        type=ClusterDiscoveryType.EDS,
+        eds_cluster_config=ClusterEdsClusterConfig(eds_config=FROM_ADS),
+        connect_timeout=timedelta(seconds=2),
+        lb_policy=ClusterLbPolicy.LEAST_REQUEST,
+        # Health is the registry's to know: Envoy must not send calls to endpoints it believes unhealthy.
+        common_lb_config=ClusterCommonLbConfig(healthy_panic_threshold=Percent(value=0.0)),
+        circuit_breakers=CircuitBreakers(
+            thresholds=[
+                CircuitBreakersThresholds(
+                    max_connections=limits.max_connections,
+                    max_pending_requests=limits.max_pending,
+                    max_requests=limits.max_requests,
+                )
+            ]
+        ),
+        typed_extension_protocol_options={_PROTOCOL_OPTIONS: Any.pack(_protocol(http2))},
+    )
+
+
+def _protocol(http2: bool) -> HttpProtocolOptions:
+    explicit = (
+        HttpProtocolOptionsExplicitHttpConfig(http2_protocol_options=Http2ProtocolOptions())
+        if http2
+        else HttpProtocolOptionsExplicitHttpConfig(http_protocol_options=Http1ProtocolOptions())
+    )
+    return HttpProtocolOptions(explicit_http_config=explicit)
+
+
+@lru_cache(maxsize=1024)
+def load_assignment(cluster_name: str, endpoints: tuple[Endpoint, ...]) -> ClusterLoadAssignment:
+    """Endpoints of a cluster; an empty one makes Envoy answer "no healthy upstream"."""
+    return ClusterLoadAssignment(
+        cluster_name=cluster_name,
+        endpoints=[LocalityLbEndpoints(lb_endpoints=[_lb_endpoint(endpoint) for endpoint in endpoints])]
+        if endpoints
+        else [],
+    )
+
+
+def address(endpoint: Endpoint) -> Address:
+    """An IP address and port as Envoy has them."""
+    return Address(socket_address=SocketAddress(address=endpoint.host, port_value=endpoint.port))
+
+
+def _lb_endpoint(endpoint: Endpoint) -> LbEndpoint:
+    return LbEndpoint(endpoint=EnvoyEndpoint(address=address(endpoint)))

@@ -1,0 +1,174 @@
+"""The gateway's one listener: native gRPC, grpc-web, REST by transcoding and plain HTTP on the same port."""
+
+from datetime import timedelta
+from importlib.resources import files
+
+from betterproto2 import Message
+from envoy_data_plane.envoy.config.accesslog.v3 import AccessLog
+from envoy_data_plane.envoy.config.common.mutation_rules.v3 import (
+    HeaderMutation as Mutation,
+)
+from envoy_data_plane.envoy.config.common.mutation_rules.v3 import (
+    HeaderMutationRemoveOnMatch,
+)
+from envoy_data_plane.envoy.config.core.v3 import (
+    DataSource,
+    Http2ProtocolOptions,
+    SubstitutionFormatString,
+    TypedExtensionConfig,
+)
+from envoy_data_plane.envoy.config.listener.v3 import Filter, FilterChain, Listener
+from envoy_data_plane.envoy.extensions.access_loggers.file.v3 import FileAccessLog
+from envoy_data_plane.envoy.extensions.filters.http.buffer.v3 import Buffer
+from envoy_data_plane.envoy.extensions.filters.http.grpc_json_transcoder.v3 import (
+    GrpcJsonTranscoder,
+    GrpcJsonTranscoderPrintOptions,
+    GrpcJsonTranscoderRequestValidationOptions,
+    GrpcJsonTranscoderUrlUnescapeSpec,
+)
+from envoy_data_plane.envoy.extensions.filters.http.grpc_web.v3 import GrpcWeb
+from envoy_data_plane.envoy.extensions.filters.http.lua.v3 import Lua
+from envoy_data_plane.envoy.extensions.filters.http.router.v3 import Router
+from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v3 import (
+    HttpConnectionManager,
+    HttpConnectionManagerCodecType,
+    HttpConnectionManagerInternalAddressConfig,
+    HttpFilter,
+    Rds,
+    RequestIdExtension,
+)
+from envoy_data_plane.envoy.extensions.http.early_header_mutation.header_mutation.v3 import HeaderMutation
+from envoy_data_plane.envoy.extensions.request_id.uuid.v3 import UuidRequestIdConfig
+from envoy_data_plane.envoy.type.matcher.v3 import StringMatcher
+from envoy_data_plane.google.protobuf import Any, Struct
+
+from gateway.xds.clusters import FROM_ADS, address
+from gateway.xds.contracts import Contracts
+from gateway.xds.replies import local_replies
+from gateway.xds.routes import BODY_LIMIT, ERROR_WRAPPER, NAME, TRANSCODER
+from gateway.xds.snapshot import Snapshot
+
+# What only the mesh may say of a call, and what only Envoy may: a client's own word for it is dropped.
+_RESERVED_HEADER_PREFIXES = ("x-soma-", "x-envoy-")
+_STREAM_WINDOW_BYTES = 1024 * 1024
+_CONNECTION_WINDOW_BYTES = 8 * 1024 * 1024
+_ACCESS_LOG_FIELDS = {
+    "time": "%START_TIME(%Y-%m-%dT%H:%M:%S.%3fZ)%",
+    "method": "%REQ(:METHOD)%",
+    # Without the query: it may carry what nobody should read in a log.
+    "path": "%PATH(NQ:ORIG_OR_PATH)%",
+    "protocol": "%PROTOCOL%",
+    "status": "%RESPONSE_CODE%",
+    "grpc_status": "%GRPC_STATUS%",
+    "flags": "%RESPONSE_FLAGS%",
+    "duration_ms": "%DURATION%",
+    "bytes_received": "%BYTES_RECEIVED%",
+    "bytes_sent": "%BYTES_SENT%",
+    "cluster": "%UPSTREAM_CLUSTER%",
+    "upstream": "%UPSTREAM_HOST%",
+    "client": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
+    "user_agent": "%REQ(USER-AGENT)%",
+    "request_id": "%REQ(X-REQUEST-ID)%",
+    "traceparent": "%REQ(TRACEPARENT)%",
+}
+
+
+def listener(snapshot: Snapshot, contracts: Contracts) -> Listener:
+    """The listener on `snapshot.listen`; its routes come over ADS, so that they change without touching it."""
+    manager = Filter(
+        name="envoy.filters.network.http_connection_manager", typed_config=Any.pack(_manager(snapshot, contracts))
+    )
+    return Listener(
+        name=NAME,
+        address=address(snapshot.listen),
+        filter_chains=[FilterChain(name=NAME, filters=[manager])],
+        # With it a second Envoy on the same port would silently take half of the connections.
+        enable_reuse_port=False,
+    )
+
+
+def _manager(snapshot: Snapshot, contracts: Contracts) -> HttpConnectionManager:
+    return HttpConnectionManager(
+        stat_prefix=NAME,
+        codec_type=HttpConnectionManagerCodecType.AUTO,
+        rds=Rds(config_source=FROM_ADS, route_config_name=NAME),
+        http_filters=[
+            _filter(ERROR_WRAPPER, Lua(default_source_code=DataSource(inline_string=_wrap_errors()))),
+            HttpFilter(
+                name=BODY_LIMIT,
+                typed_config=Any.pack(Buffer(max_request_bytes=snapshot.limits.max_request_bytes)),
+                disabled=True,
+            ),
+            _filter("envoy.filters.http.grpc_web", GrpcWeb()),
+            _filter(TRANSCODER, _transcoder(snapshot, contracts)),
+            _filter("envoy.filters.http.router", Router(suppress_envoy_headers=True)),
+        ],
+        early_header_mutation_extensions=[_drop_reserved_headers()],
+        local_reply_config=local_replies(),
+        server_name="somamesh",
+        http2_protocol_options=Http2ProtocolOptions(
+            max_concurrent_streams=1024,
+            initial_stream_window_size=_STREAM_WINDOW_BYTES,
+            initial_connection_window_size=_CONNECTION_WINDOW_BYTES,
+        ),
+        stream_idle_timeout=timedelta(seconds=snapshot.limits.idle_timeout_seconds),
+        request_headers_timeout=timedelta(seconds=10),
+        normalize_path=True,
+        use_remote_address=True,
+        internal_address_config=HttpConnectionManagerInternalAddressConfig(),
+        generate_request_id=True,
+        preserve_external_request_id=True,
+        always_set_request_id_in_response=True,
+        # Otherwise Envoy rewrites a digit of the client's own id.
+        request_id_extension=RequestIdExtension(typed_config=Any.pack(UuidRequestIdConfig(pack_trace_reason=False))),
+        access_log=_access_log(snapshot.access_log),
+    )
+
+
+def _transcoder(snapshot: Snapshot, contracts: Contracts) -> GrpcJsonTranscoder:
+    return GrpcJsonTranscoder(
+        proto_descriptor_bin=snapshot.descriptor_set,
+        services=sorted(contracts.streaming.keys() & snapshot.services.keys()),
+        print_options=GrpcJsonTranscoderPrintOptions(
+            preserve_proto_field_names=True,
+            always_print_primitive_fields=True,
+            stream_sse_style_delimited=True,
+        ),
+        request_validation_options=GrpcJsonTranscoderRequestValidationOptions(
+            reject_unknown_query_parameters=True, reject_binding_body_field_collisions=True
+        ),
+        convert_grpc_status=True,
+        url_unescape_spec=GrpcJsonTranscoderUrlUnescapeSpec.ALL_CHARACTERS,
+        query_param_unescape_plus=True,
+        max_request_body_size=snapshot.limits.max_request_bytes,
+        max_response_body_size=snapshot.limits.max_response_bytes,
+    )
+
+
+def _drop_reserved_headers() -> TypedExtensionConfig:
+    """Early, that is before any route or filter can see the headers."""
+    removals = [
+        Mutation(remove_on_match=HeaderMutationRemoveOnMatch(key_matcher=StringMatcher(prefix=prefix)))
+        for prefix in _RESERVED_HEADER_PREFIXES
+    ]
+    return TypedExtensionConfig(
+        name="envoy.http.early_header_mutation.header_mutation",
+        typed_config=Any.pack(HeaderMutation(mutations=removals)),
+    )
+
+
+def _access_log(path: str) -> list[AccessLog]:
+    if not path:
+        return []
+    fields = SubstitutionFormatString(json_format=Struct.from_dict(_ACCESS_LOG_FIELDS))
+    return [
+        AccessLog(name="envoy.access_loggers.file", typed_config=Any.pack(FileAccessLog(path=path, log_format=fields)))
+    ]
+
+
+def _filter(name: str, config: Message) -> HttpFilter:
+    return HttpFilter(name=name, typed_config=Any.pack(config))
+
+
+def _wrap_errors() -> str:
+    return files("gateway.xds").joinpath("wrap_errors.lua").read_text()

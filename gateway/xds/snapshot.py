@@ -1,0 +1,65 @@
+"""What the gateway is to serve at one moment, in plain Python."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An address and port: `host` is an IP address, because Envoy's endpoint discovery takes no names."""
+
+    host: str
+    port: int
+
+    def __post_init__(self) -> None:
+        ip_address(self.host)
+        if not 0 < self.port < 65536:
+            raise ValueError(f"port out of range: {self.port}")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Where the gateway refuses instead of queueing."""
+
+    max_request_bytes: int = 4 * 1024 * 1024
+    """Largest REST request that is transcoded; beyond it 413."""
+    max_response_bytes: int = 16 * 1024 * 1024
+    """Largest unary reply that is transcoded; beyond it 500."""
+    max_requests: int = 1024
+    """Calls in flight per cluster (a gRPC service, or the edge); beyond it 503 with Retry-After."""
+    max_connections: int = 1024
+    """Connections per cluster; what bounds calls in flight to the edge, which speaks HTTP/1.1."""
+    max_pending: int = 256
+    """Calls that may wait for a connection per cluster."""
+    unary_timeout_seconds: float = 60.0
+    """How long a unary call without a deadline of its own may take."""
+    idle_timeout_seconds: float = 300.0
+    """Silence after which a stream ends; long streams send heartbeats more often."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Everything Envoy's configuration is made of.
+
+    `services` names every gRPC service by its full proto name. One with no endpoints exists and is unavailable: its
+    callers are told so. One that is not named does not exist: UNIMPLEMENTED.
+    """
+
+    services: Mapping[str, tuple[Endpoint, ...]]
+    listen: Endpoint
+    descriptor_set: bytes
+    """Serialised `google.protobuf.FileDescriptorSet` with imports, `google/rpc/error_details.proto` among them."""
+    edge: tuple[Endpoint, ...] = ()
+    """The HTTP application behind every path that is neither gRPC nor bound to an RPC."""
+    control_http: tuple[Endpoint, ...] = ()
+    """Answers `/health`, `/ready`, `/metrics`, `/docs` and `/openapi.json`."""
+    control_grpc: tuple[Endpoint, ...] = ()
+    """Answers reflection and `grpc.health.v1.Health` for every service."""
+    access_log: str = ""
+    """File of the access log, JSON lines; empty for none."""
+    limits: Limits = field(default_factory=Limits)
+
+    def shape(self) -> tuple[object, ...]:
+        """Everything but where the endpoints are: equal shapes have equal clusters, routes and listeners."""
+        return (frozenset(self.services), self.listen, self.descriptor_set, self.access_log, self.limits)

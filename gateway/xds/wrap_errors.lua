@@ -1,0 +1,44 @@
+-- Gives errors of transcoded calls the one shape of errors on REST:
+--   {"code":5,"message":m,"details":d}  becomes  {"error":{"code":404,"status":"NOT_FOUND","message":m,"details":d}}
+-- The transcoder prints the code first, so that the rest need not be parsed.
+
+local NAMES = {
+  [1] = "CANCELLED", [2] = "UNKNOWN", [3] = "INVALID_ARGUMENT", [4] = "DEADLINE_EXCEEDED", [5] = "NOT_FOUND",
+  [6] = "ALREADY_EXISTS", [7] = "PERMISSION_DENIED", [8] = "RESOURCE_EXHAUSTED", [9] = "FAILED_PRECONDITION",
+  [10] = "ABORTED", [11] = "OUT_OF_RANGE", [12] = "UNIMPLEMENTED", [13] = "INTERNAL", [14] = "UNAVAILABLE",
+  [15] = "DATA_LOSS", [16] = "UNAUTHENTICATED",
+}
+
+local function starts_with(text, prefix)
+  return text ~= nil and string.sub(text, 1, #prefix) == prefix
+end
+
+function envoy_on_response(handle)
+  local headers = handle:headers()
+  local content_type = headers:get("content-type")
+  if starts_with(content_type, "application/grpc") then
+    return
+  end
+  -- A REST client has the HTTP status; gRPC's own headers would only repeat it.
+  headers:remove("grpc-status")
+  headers:remove("grpc-message")
+  headers:remove("grpc-status-details-bin")
+  headers:remove("grpc-accept-encoding")
+  headers:remove("grpc-encoding")
+  local http = tonumber(headers:get(":status"))
+  if http < 400 or not starts_with(content_type, "application/json") then
+    return
+  end
+  local body = handle:body()
+  if body == nil then
+    return
+  end
+  local text = body:getBytes(0, body:length())
+  local code, rest = string.match(text, '^{"code":(%d+),(.*)$')
+  if code == nil then
+    return
+  end
+  local name = NAMES[tonumber(code)] or "UNKNOWN"
+  local length = body:setBytes('{"error":{"code":' .. http .. ',"status":"' .. name .. '",' .. rest .. "}")
+  headers:replace("content-length", length)
+end

@@ -1,0 +1,130 @@
+"""REST through a real Envoy: transcoding, streams, and the one shape of errors."""
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.gateway.backends import Echo, edge, serving
+from tests.gateway.conftest import ECHO, Gateway
+
+PATH = "/v1/testing/echo"
+
+
+def error_of(reply: httpx.Response) -> dict[str, Any]:
+    """The error of a reply, having checked that it has the one shape."""
+    assert reply.headers["content-type"].startswith("application/json"), reply.text
+    body = reply.json()
+    assert set(body) == {"error"}, body
+    error: dict[str, Any] = body["error"]
+    assert set(error) == {"code", "status", "message", "details"}, body
+    assert error["code"] == reply.status_code
+    return error
+
+
+async def test_a_unary_call_is_transcoded_with_proto_field_names_and_defaults(envoy: Gateway) -> None:
+    async with serving(Echo()) as backend:
+        await envoy.publish(services={ECHO: (backend,)})
+        reply = await envoy.http.post(PATH, json={"text": "hello"})
+    assert reply.status_code == 200, reply.text
+    body = reply.json()
+    assert body["text"] == "hello"
+    assert body["padding"] == ""
+    assert body["observation"]["subject"] == ""
+    assert not [name for name in reply.headers if name.startswith("grpc-")]
+
+
+async def test_each_message_of_a_stream_is_an_event_as_soon_as_it_is_sent(envoy: Gateway) -> None:
+    servicer = Echo()
+    async with serving(servicer) as backend:
+        await envoy.publish(services={ECHO: (backend,)})
+        request = {"text": "wait", "script": {"count": 2}}
+        async with envoy.http.stream("POST", f"{PATH}:stream", json=request) as reply:
+            assert reply.headers["content-type"] == "text/event-stream"
+            chunks = reply.aiter_text()
+            first = await anext(chunks)
+            # The second is not sent before this: the first was not held back for it.
+            servicer.release.set()
+            rest = "".join([chunk async for chunk in chunks])
+    assert json.loads(first.removeprefix("data: "))["sequence"] == 0
+    assert first.endswith("\n\n")
+    assert json.loads(rest.removeprefix("data: "))["sequence"] == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "http", "name"),
+    [
+        (3, 400, "INVALID_ARGUMENT"),
+        (5, 404, "NOT_FOUND"),
+        (6, 409, "ALREADY_EXISTS"),
+        (7, 403, "PERMISSION_DENIED"),
+        (8, 429, "RESOURCE_EXHAUSTED"),
+        (13, 500, "INTERNAL"),
+        (14, 503, "UNAVAILABLE"),
+        (16, 401, "UNAUTHENTICATED"),
+    ],
+)
+async def test_a_status_of_a_service_is_an_error_with_its_http_status_and_details(
+    envoy: Gateway, code: int, http: int, name: str
+) -> None:
+    async with serving(Echo()) as backend:
+        await envoy.publish(services={ECHO: (backend,)})
+        script = {"fail_code": code, "fail_message": 'no "such" thing: ä'}
+        for path in (PATH, f"{PATH}:stream"):
+            reply = await envoy.http.post(path, json={"text": "x", "script": script})
+            assert reply.status_code == http
+            error = error_of(reply)
+            assert error["status"] == name
+            assert error["message"] == 'no "such" thing: ä'
+            assert [(each["reason"], each["domain"]) for each in error["details"]] == [("SCRIPTED", "soma")]
+            assert not [header for header in reply.headers if header.startswith("grpc-")]
+
+
+async def test_a_query_parameter_the_contract_does_not_have_is_refused_by_name(envoy: Gateway) -> None:
+    async with serving(Echo()) as backend:
+        await envoy.publish(services={ECHO: (backend,)})
+        reply = await envoy.http.post(PATH, params={"txet": "x"}, json={"text": "x"})
+    assert reply.status_code == 400
+    error = error_of(reply)
+    assert error["status"] == "INVALID_ARGUMENT"
+    assert "txet" in str(error["message"])
+
+
+@pytest.mark.parametrize("body", ['{"text": ', '{"text": {"a": 1}}', "[]"])
+async def test_a_body_that_does_not_fit_is_refused(envoy: Gateway, body: str) -> None:
+    async with serving(Echo()) as backend:
+        await envoy.publish(services={ECHO: (backend,)})
+        reply = await envoy.http.post(PATH, content=body, headers={"content-type": "application/json"})
+    assert reply.status_code == 400
+    assert error_of(reply)["status"] == "INVALID_ARGUMENT"
+
+
+async def test_a_body_over_the_limit_is_refused_and_one_under_it_passes(envoy: Gateway) -> None:
+    async with serving(Echo()) as backend:
+        await envoy.publish(services={ECHO: (backend,)})
+        under = await envoy.http.post(PATH, json={"text": "x" * 3_900_000})
+        over = await envoy.http.post(PATH, json={"text": "x" * 4_300_000})
+    assert under.status_code == 200, under.text[:200]
+    assert over.status_code == 413
+    assert error_of(over)["status"] == "RESOURCE_EXHAUSTED"
+
+
+async def test_a_path_bound_to_nothing_is_the_edges_to_answer(envoy: Gateway) -> None:
+    async with edge("/v1/models") as front:
+        await envoy.publish(edge=(front,))
+        known = await envoy.http.get("/v1/models?limit=3")
+        unknown = await envoy.http.get("/v1/nothing")
+        method = await envoy.http.get(PATH)
+    assert known.json()["path"] == "/v1/models"
+    assert unknown.status_code == 404
+    assert unknown.json() == {"error": {"message": "no such path", "type": "not_found"}}
+    assert method.status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/health", "/ready", "/metrics", "/docs", "/openapi.json", "/api/v1/health"])
+async def test_the_gateways_own_pages_come_from_the_control_process(envoy: Gateway, path: str) -> None:
+    async with edge(path) as control:
+        await envoy.publish(control_http=(control,))
+        reply = await envoy.http.get(path)
+    assert reply.json()["path"] == path
