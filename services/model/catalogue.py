@@ -21,7 +21,7 @@ class Route:
     provider: Provider
     model: Model
 
-    def require(self, capability: "Model.Capability", what: str) -> None:
+    def require(self, capability: "Model.Capability.ValueType", what: str) -> None:
         """Refuse a model that cannot do what is asked.
 
         Raises:

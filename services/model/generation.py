@@ -63,7 +63,7 @@ class Tally:
         if not finished.HasField("usage"):
             finished.usage.CopyFrom(self.usage())
 
-    def record(self, outcome: "UsageRecord.Outcome", usage: Usage, reason: str = "") -> UsageRecord:
+    def record(self, outcome: "UsageRecord.Outcome.ValueType", usage: Usage, reason: str = "") -> UsageRecord:
         """The row of the ledger."""
         record = UsageRecord(
             generation_id=self.generation_id,

@@ -25,7 +25,7 @@ from services.model.adapters.sse import EventParser
 from services.model.adapters.upstream import Upstream
 from services.model.provider import ProviderEvent
 
-_FINISH: dict[str, FinishReason] = {
+_FINISH: "dict[str, FinishReason.ValueType]" = {
     "end_turn": FINISH_REASON_STOP,
     "stop_sequence": FINISH_REASON_STOP,
     "pause_turn": FINISH_REASON_STOP,
@@ -91,7 +91,7 @@ class _Answer:
         self._provider = provider
         self._events = 0
         self._done = False
-        self._finish: FinishReason = FINISH_REASON_STOP
+        self._finish: FinishReason.ValueType = FINISH_REASON_STOP
         self._prompt = 0
         self._completion = 0
         # Position among the message's tool calls, by content block; blocks that received no arguments yet.

@@ -6,7 +6,7 @@ from soma.model.v1.message_pb2 import ROLE_ASSISTANT, ROLE_SYSTEM, ROLE_TOOL, Me
 from soma.model.v1.model_service_pb2 import GenerateRequest, ResponseFormat
 
 from services.mesh import errors
-from services.model.adapters.openai_request import parse_object
+from services.model.adapters.json_text import decimal, parse_object
 from services.model.adapters.recollection import recollection
 
 # The API asks for a limit where the contract leaves it to the provider.
@@ -35,9 +35,10 @@ def messages_body(request: GenerateRequest, model: str) -> dict[str, Any]:
     system = [m.content for m in request.messages if m.role == ROLE_SYSTEM and m.content] + ([told] if told else [])
     if system:
         body["system"] = "\n\n".join(system)
-    for name in ("temperature", "top_p"):
-        if sampling.HasField(name):
-            body[name] = float(f"{getattr(sampling, name):.7g}")
+    if sampling.HasField("temperature"):
+        body["temperature"] = decimal(sampling.temperature)
+    if sampling.HasField("top_p"):
+        body["top_p"] = decimal(sampling.top_p)
     if sampling.HasField("top_k"):
         body["top_k"] = sampling.top_k
     if sampling.stop_sequences:
@@ -56,9 +57,9 @@ def messages_body(request: GenerateRequest, model: str) -> dict[str, Any]:
 
 def _refuse_unknown(sampling: Sampling, response_format: ResponseFormat) -> None:
     refused = [
-        f"sampling.{name}"
-        for name, neutral in _UNKNOWN.items()
-        if sampling.HasField(name) and getattr(sampling, name) != neutral
+        f"sampling.{set_field.name}"
+        for set_field, value in sampling.ListFields()
+        if _UNKNOWN.get(set_field.name, value) != value
     ]
     if response_format.type == ResponseFormat.TYPE_JSON_OBJECT:
         refused.append("response_format")

@@ -49,8 +49,6 @@ class LocalProvider:
         return self._engines[model].generate(request)
 
 
-def local_model(name: str, *capabilities: "Model.Capability") -> Model:
+def local_model(name: str, *capabilities: "Model.Capability.ValueType") -> Model:
     """A catalogue entry of this provider."""
-    return Model(
-        name=name, provider=LocalProvider.name, capabilities=capabilities, available=True, owned_by="somamesh"
-    )
+    return Model(name=name, provider=LocalProvider.name, capabilities=capabilities, available=True, owned_by="somamesh")

@@ -17,7 +17,7 @@ class Writer:
 
     def __init__(self, limit: int | None, stops: Sequence[str]) -> None:
         self.written = 0
-        self.reason: FinishReason | None = None
+        self.reason: FinishReason.ValueType | None = None
         self._limit = limit
         self._stops = tuple(stops)
         self._held = ""
@@ -37,11 +37,10 @@ class Writer:
         self._held = text[len(text) - kept :]
         return text[: len(text) - kept]
 
-    def end(self) -> str:
-        """The model has no more; what was held back."""
+    def end(self) -> tuple[str, "FinishReason.ValueType"]:
+        """The model has no more, or may not write more: what was held back, and why the text is over."""
         held, self._held = self._held, ""
-        self.reason = self.reason or FINISH_REASON_STOP
-        return held
+        return held, self.reason or FINISH_REASON_STOP
 
     def _undecided(self, text: str) -> int:
         """Length of the longest end of `text` with which a stop sequence begins."""

@@ -41,11 +41,12 @@ class ExtractEngine:
                 yield TextDelta(text=text)
             if writer.reason is not None:
                 break
-        if rest := writer.end():
+        rest, reason = writer.end()
+        if rest:
             yield TextDelta(text=rest)
         read = sum(len(pieces(m.content)) for m in request.messages) + sum(len(pieces(s.text)) for s in request.sources)
         yield GenerationFinished(
-            finish_reason=writer.reason,
+            finish_reason=reason,
             usage=Usage(prompt_tokens=read, completion_tokens=writer.written, total_tokens=read + writer.written),
             sources=[Source(key=fit.passage.key, text=fit.passage.text, score=fit.score) for fit in quotes],
         )

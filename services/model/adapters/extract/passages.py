@@ -1,4 +1,4 @@
-"""What `soma-extract-v1` may quote: sentences of the conversation and of remembered sources, each with where it is from."""
+"""What `soma-extract-v1` may quote: sentences of the conversation and of sources, each with where it is from."""
 
 import re
 from collections.abc import Iterator

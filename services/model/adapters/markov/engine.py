@@ -62,10 +62,11 @@ class MarkovEngine:
             context = [*context[-ORDER + 1 :], token]
             if writer.written % _AT_A_TIME == 0:
                 await asyncio.sleep(0)
-        if rest := writer.end():
+        rest, reason = writer.end()
+        if rest:
             yield TextDelta(text=rest)
         yield GenerationFinished(
-            finish_reason=writer.reason,
+            finish_reason=reason,
             usage=Usage(
                 prompt_tokens=len(prompt),
                 completion_tokens=writer.written,
