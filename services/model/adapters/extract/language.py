@@ -7,15 +7,15 @@ _ABBREVIATION = re.compile(r"(?:\b(?:Mr|Mrs|Ms|Dr|Prof|St|vs|etc|e\.g|i\.e|appro
 _WORD = re.compile(r"\w+(?:['’]\w+)?")
 _PUNCTUATION = re.compile(r"^[\s\-*•>#\d.)]*(?=[^\s\d.)])")
 
-_EMPTY_WORDS = """a an and are as at be been being but by can could did do does doing for from had has have having he her hers
-him his how i i'd i'll i'm i've if in into is it it's its just me my mine no nor not of on or our ours please she should
+_EMPTY_WORDS = """a an and are as at be been being but by can could did do does doing for from had has have having he her
+hers him his how i i'd i'll i'm i've if in into is it it's its just me my mine no nor not of on or our ours please she should
 so some than that that's the their theirs them then there these they this those to too up us very was we were what
 what's when where which while who whom who's whose why will with would you you'd you'll you're your yours about am
 any all also again tell remember know called name say said ok okay hello hi hey thanks thank"""
 # `name` and `called` stand for one another in questions ("what is my dog's name?"), so neither decides anything.
 
-_ASKING_WORDS = """what who whom whose which when where why how is are am was were do does did can could will would should shall
-may might has have had tell explain describe list summarize summarise show give find write translate compare suggest
+_ASKING_WORDS = """what who whom whose which when where why how is are am was were do does did can could will would
+should shall may might has have had tell explain describe list summarize summarise show give find write translate compare suggest
 recommend remind name define help make create generate compose calculate draw what's who's where's when's how's
 isn't aren't don't doesn't didn't"""
 _EMPTY = frozenset(_EMPTY_WORDS.split())
