@@ -6,7 +6,9 @@ from soma.model.v1.model_service_pb2 import GenerationFinished
 from services.mesh.spans import annotate
 from services.model.catalogue import Route
 
-_GENERATIONS = Counter("soma_model_generations_total", "Generations, by how they ended", ("model", "provider", "outcome"))
+_GENERATIONS = Counter(
+    "soma_model_generations_total", "Generations, by how they ended", ("model", "provider", "outcome")
+)
 _TOKENS = Counter("soma_model_tokens_total", "Tokens of finished generations", ("model", "provider", "direction"))
 _FIRST_TOKEN = Histogram(
     "soma_model_time_to_first_token_seconds",

@@ -57,7 +57,9 @@ class PostgresUsageStore:
         return [_record(row) for row in rows]
 
 
-async def insert_usage(connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]", records: Sequence[UsageRecord]) -> None:
+async def insert_usage(
+    connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]", records: Sequence[UsageRecord]
+) -> None:
     """Write records in one statement."""
     await connection.execute(
         _INSERT,

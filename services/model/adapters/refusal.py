@@ -33,9 +33,7 @@ def typed(provider: str, status: int, message: str, delay: float | None = None) 
         case 404:
             return errors.NotFound(said, reason="MODEL_NOT_FOUND", metadata=facts)
         case 429:
-            return errors.ResourceExhausted(
-                said, reason="PROVIDER_RATE_LIMITED", metadata=facts, retry_after=delay
-            )
+            return errors.ResourceExhausted(said, reason="PROVIDER_RATE_LIMITED", metadata=facts, retry_after=delay)
         case 408 | 504:
             return errors.Unavailable(said, reason="PROVIDER_TIMEOUT", metadata=facts, retry_after=delay)
         case 409 | 425:

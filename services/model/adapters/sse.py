@@ -35,9 +35,7 @@ class EventParser:
             self._begun = True
             blocks[0] = blocks[0].removeprefix(b"\xef\xbb\xbf")
         if len(rest) > LARGEST_EVENT:
-            raise errors.Unavailable(
-                "the provider sent an event without an end", reason="PROVIDER_PROTOCOL_ERROR"
-            )
+            raise errors.Unavailable("the provider sent an event without an end", reason="PROVIDER_PROTOCOL_ERROR")
         return [data for block in blocks if (data := _data(block))]
 
     def end(self) -> list[bytes]:

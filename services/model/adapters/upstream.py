@@ -88,7 +88,10 @@ class Upstream:
         """
         limit = min(self._patience.first_byte, _LISTING_SECONDS)
         try:
-            async with asyncio.timeout(limit), self._session.get(self._base_url + path, allow_redirects=False) as response:
+            async with (
+                asyncio.timeout(limit),
+                self._session.get(self._base_url + path, allow_redirects=False) as response,
+            ):
                 body = await self._whole(response, _LARGEST_LISTING)
                 if response.status != 200:
                     raise refusal.refusal(self.name, response.status, response.headers, body)
