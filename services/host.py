@@ -57,6 +57,7 @@ async def run_process(settings: Settings, names: list[str]) -> None:
         raise errors.InvalidArgument(
             f"no such service: {', '.join(unknown)}; there are {', '.join(SERVICES)}", reason="SERVICE_UNKNOWN"
         )
+    logs.configure(settings.log_level, settings.log_format)
     stopping = _stop_on_signal()
     async with AsyncExitStack() as stack:
         process = await _Process.start(settings, names, stack)

@@ -31,8 +31,7 @@ async def build(mesh: Mesh, stack: AsyncExitStack) -> Service:
     """Wire turns to their neighbours and start delivering what an earlier process left."""
     settings = OrchestratorSettings()
     await mesh.migrate("orchestrator", Path(__file__).parent / "migrations")
-    pending = PostgresPendingTurns(mesh.postgres)
-    stack.push_async_callback(pending.close)
+    pending = await stack.enter_async_context(PostgresPendingTurns(mesh.postgres))
     memory = Memory(MemoryServiceStub(mesh.connect("memory")), settings.memory_patience_seconds)
     delivery = Delivery(pending, partial(_append, memory))
     stack.push_async_callback(delivery.drain)

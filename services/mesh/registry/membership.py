@@ -3,15 +3,19 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import grpc
 import structlog
 from soma.mesh.v1 import registry_service_pb2 as pb
-from soma.mesh.v1.registry_service_pb2_grpc import RegistryServiceAsyncStub, RegistryServiceStub
+from soma.mesh.v1.registry_service_pb2_grpc import RegistryServiceStub
 
 from services.mesh.registry.directory import Directory, Endpoint
 from services.mesh.status import from_rpc_error
 from services.mesh.token import METADATA_KEY, Signer
+
+if TYPE_CHECKING:
+    from soma.mesh.v1.registry_service_pb2_grpc import RegistryServiceAsyncStub
 
 log = structlog.get_logger("registry")
 

@@ -2,14 +2,16 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import grpc
 from soma.memory.v1 import memory_service_pb2 as pb
-from soma.memory.v1.memory_service_pb2_grpc import MemoryServiceAsyncStub
 
 from services.mesh.call import current_call
 from services.mesh.status import from_rpc_error
+
+if TYPE_CHECKING:
+    from soma.memory.v1.memory_service_pb2_grpc import MemoryServiceAsyncStub
 
 T = TypeVar("T")
 
@@ -20,7 +22,7 @@ _LONGEST_PAUSE = 0.5
 class Memory:
     """`patience` is how many seconds an absent memory service is asked again before its error counts."""
 
-    def __init__(self, stub: MemoryServiceAsyncStub, patience: float) -> None:
+    def __init__(self, stub: "MemoryServiceAsyncStub", patience: float) -> None:
         self._stub = stub
         self._patience = patience
 

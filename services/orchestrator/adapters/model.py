@@ -1,15 +1,18 @@
 """Streams a generation from the model service; leaving the stream early cancels it there."""
 
 from collections.abc import AsyncGenerator
+from typing import TYPE_CHECKING
 
 from soma.model.v1 import model_service_pb2 as pb
-from soma.model.v1.model_service_pb2_grpc import ModelServiceAsyncStub
+
+if TYPE_CHECKING:
+    from soma.model.v1.model_service_pb2_grpc import ModelServiceAsyncStub
 
 
 class Models:
     """Generates text."""
 
-    def __init__(self, stub: ModelServiceAsyncStub) -> None:
+    def __init__(self, stub: "ModelServiceAsyncStub") -> None:
         self._stub = stub
 
     async def generate(self, request: pb.GenerateRequest) -> AsyncGenerator[pb.GenerateResponse, None]:

@@ -1,11 +1,14 @@
 """Asks the policy service about text on its way in and out."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from soma.policy.v1 import policy_service_pb2 as pb
-from soma.policy.v1.policy_service_pb2_grpc import PolicyServiceAsyncStub
 
 from services.mesh import errors
+
+if TYPE_CHECKING:
+    from soma.policy.v1.policy_service_pb2_grpc import PolicyServiceAsyncStub
 
 INPUT, OUTPUT = "chat.input", "chat.output"
 # A character texts do not contain, to inspect all of them in one call; texts that do contain it go one by one.
@@ -16,7 +19,7 @@ _MAX_BYTES = 1024 * 1024
 class Policy:
     """Evaluates what is said to and by a model."""
 
-    def __init__(self, stub: PolicyServiceAsyncStub) -> None:
+    def __init__(self, stub: "PolicyServiceAsyncStub") -> None:
         self._stub = stub
 
     async def release(self, text: str, resource: str) -> pb.EvaluateResponse:

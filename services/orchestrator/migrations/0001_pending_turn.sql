@@ -1,6 +1,6 @@
 -- Turns that were answered and not yet appended to memory. A row is written before the client hears that the turn is
 -- finished, and deleted once memory has it.
-CREATE TABLE pending_turn (
+CREATE TABLE orchestrator.pending_turn (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     request_id uuid NOT NULL UNIQUE,
     tenant_id text NOT NULL,
@@ -11,4 +11,4 @@ CREATE TABLE pending_turn (
     create_time timestamptz NOT NULL DEFAULT now()
 );
 
-CREATE INDEX pending_turn_by_conversation ON pending_turn (tenant_id, conversation_id, id);
+CREATE INDEX pending_turn_by_conversation ON orchestrator.pending_turn (tenant_id, conversation_id, id);
