@@ -23,6 +23,8 @@ from services.model.adapters.openai_compatible import OpenAICompatible
 from services.model.adapters.upstream import Patience, Upstream
 from services.model.catalogue import Catalogue, Shelf
 from services.model.embedding.embedder import Embedder
+from services.model.embedding.minilm import MiniLm
+from services.model.embedding.settings import EmbeddingSettings
 from services.model.generation import Generations
 from services.model.ledger import Ledger
 from services.model.provider import Provider
@@ -38,10 +40,10 @@ async def build(mesh: Mesh, stack: AsyncExitStack) -> Service:
     """Make the service; `stack` closes what it opens."""
     settings = ModelSettings()
     await mesh.migrate("model", Path(__file__).with_name("migrations"))
-    embedder = await make_embedder(mesh, stack)
+    embedder = MiniLm(EmbeddingSettings(directory=mesh.data_dir / "models"))
+    stack.push_async_callback(embedder.close)
     catalogue = await _catalogue(settings, embedder, stack)
-    commits = GroupCommit(mesh.postgres, insert_usage)
-    stack.push_async_callback(commits.close)
+    commits = await stack.enter_async_context(GroupCommit(mesh.postgres, insert_usage))
     ledger = Ledger(commits.commit)
     stack.push_async_callback(ledger.drain)
     generations = Generations(ledger, settings.heartbeat_interval)

@@ -113,7 +113,9 @@ class OpenAIDialect:
             deltas.append({"tool_calls": [{"index": index, **opening}]})
             deltas.extend({"tool_calls": [{"index": index, "function": {"arguments": piece}}]} for piece in pieces)
         finish = behaviour.finish or ("tool_calls" if behaviour.tool_calls else "stop")
-        choices = [[{"index": 0, "delta": delta, "finish_reason": None}] for delta in deltas]
+        choices: list[list[dict[str, Any]]] = [
+            [{"index": 0, "delta": delta, "finish_reason": None}] for delta in deltas
+        ]
         choices.append([{"index": 0, "delta": {}, "finish_reason": finish}])
         chunks: list[dict[str, Any]] = [self._chunk(model, choice, None) for choice in choices]
         if behaviour.usage:
