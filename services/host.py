@@ -15,7 +15,7 @@ from importlib.metadata import version
 import structlog
 from soma.mesh.v1 import registry_service_pb2
 
-from services.mesh import errors, migrations, postgres, redis
+from services.mesh import errors, logs, migrations, postgres, redis
 from services.mesh.admin import admin_app
 from services.mesh.authenticator import DevAuthenticator
 from services.mesh.channel.remote import RemoteChannel
