@@ -34,8 +34,8 @@ class Orchestrator:
         self.mesh = LocalMesh(
             (
                 (add_PolicyServiceServicer_to_server, ScriptedPolicy(script)),
-                (add_MemoryServiceServicer_to_server, ScriptedMemory(script)),
-                (add_ModelServiceServicer_to_server, ScriptedModel(script)),
+                (add_MemoryServiceServicer_to_server, ScriptedMemory(script)),  # type: ignore[abstract]  # only what a turn asks
+                (add_ModelServiceServicer_to_server, ScriptedModel(script)),  # type: ignore[abstract]  # likewise
             )
         )
         channel = self.mesh.channel
