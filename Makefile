@@ -1,0 +1,105 @@
+# Everything a person or CI does here. A target sets up what it needs and no more; what is set up is not set up again.
+
+PYTHON ?= python3
+ARGS ?=
+
+TOOLS := .tools
+UV := $(TOOLS)/uv/bin/uv
+BIN := .venv/bin
+# Stamps: the moment each part was set up, newer than everything it was set up from.
+PYTHON_READY := .venv/.ready
+NODE_READY := $(TOOLS)/node.ready
+PLUGINS := $(addprefix $(TOOLS)/bin/,protoc-gen-go protoc-gen-go-grpc protoc-gen-connect-openapi)
+GRPCURL := $(TOOLS)/bin/grpcurl
+
+export PATH := $(CURDIR)/$(TOOLS)/bin:$(CURDIR)/$(TOOLS)/node_modules/.bin:$(CURDIR)/$(BIN):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run demo test check check-style check-types check-imports check-contracts check-generated check-tree \
+        format gen proto-baseline bench clean
+
+help: ## What there is to make
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: $(PYTHON_READY) $(NODE_READY) $(PLUGINS) $(GRPCURL) ## Install everything: .venv/ and .tools/
+
+run: $(PYTHON_READY) ## Start the whole stack, hold a short conversation through its port, serve until Ctrl-C
+	$(BIN)/soma demo --stay $(ARGS)
+
+demo: $(PYTHON_READY) ## The same conversation, then a clean stop
+	$(BIN)/soma demo $(ARGS)
+
+test: $(PYTHON_READY) ## All tests, against real servers started for the run (ARGS='tests/mesh -k lease' for some)
+	$(BIN)/pytest $(ARGS)
+
+check: check-style check-types check-imports check-contracts check-generated check-tree ## Format, lint, types, contracts, imports, generated code
+
+check-style: $(PYTHON_READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+check-types: $(PYTHON_READY)
+	$(BIN)/mypy
+
+check-imports: $(PYTHON_READY)
+	$(BIN)/lint-imports --no-logo
+
+check-contracts: $(PYTHON_READY) $(NODE_READY)
+	buf lint
+	buf format --diff --exit-code proto
+	buf build -o $(TOOLS)/contracts.binpb
+	buf breaking $(TOOLS)/contracts.binpb --against proto/baseline.binpb --exclude-imports
+	$(BIN)/python -m tools.contracts $(TOOLS)/contracts.binpb
+
+check-generated: $(PYTHON_READY) $(NODE_READY) $(PLUGINS)
+	$(BIN)/python -m tools.generate --check
+	cd gen/go && go vet ./...
+
+check-tree: $(PYTHON_READY)
+	$(BIN)/python -m tools.tree
+
+format: $(PYTHON_READY) $(NODE_READY) ## Format Python and contracts
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix-only .
+	buf format -w proto
+
+gen: $(PYTHON_READY) $(NODE_READY) $(PLUGINS) ## Generate gen/ from the contracts
+	$(BIN)/python -m tools.generate
+
+proto-baseline: $(NODE_READY) ## Move the baseline of breaking-change checks; wants a line in CHANGELOG.md
+	@! git diff --quiet HEAD -- CHANGELOG.md || { echo "Say in CHANGELOG.md what changes in the contracts, then move the baseline."; exit 1; }
+	buf build --exclude-source-info -o proto/baseline.binpb
+
+bench: $(PYTHON_READY) ## Measure against peers and limits
+	$(BIN)/python -m bench $(ARGS)
+
+clean: ## Remove what make made, and the development stack's data
+	rm -rf .venv $(TOOLS) .somamesh .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(UV): tools/uv.txt
+	$(PYTHON) -m venv $(TOOLS)/uv
+	$(TOOLS)/uv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r tools/uv.txt
+	touch $@
+
+$(PYTHON_READY): $(UV) uv.lock pyproject.toml gen/python/pyproject.toml sdk/python/pyproject.toml
+	$(UV) sync --frozen --quiet
+	touch $@
+
+$(NODE_READY): tools/package.json tools/package-lock.json
+	@mkdir -p $(TOOLS)
+	cp tools/package.json tools/package-lock.json $(TOOLS)
+	# `install`, not `ci`: a lock written where only some platforms' binaries are mirrored is refused by `ci` elsewhere.
+	npm install --prefix $(TOOLS) --ignore-scripts --no-audit --no-fund --loglevel error
+	touch $@
+
+$(PLUGINS) &: tools/go.mod tools/go.sum
+	@mkdir -p $(TOOLS)/bin
+	cd tools && go build -trimpath -o ../$(TOOLS)/bin/ google.golang.org/protobuf/cmd/protoc-gen-go \
+		google.golang.org/grpc/cmd/protoc-gen-go-grpc github.com/sudorandom/protoc-gen-connect-openapi
+	touch $(PLUGINS)
+
+$(GRPCURL): tools/go.mod tools/go.sum
+	@mkdir -p $(TOOLS)/bin
+	cd tools && go build -trimpath -o ../$@ github.com/fullstorydev/grpcurl/cmd/grpcurl
+	touch $@

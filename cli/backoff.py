@@ -1,0 +1,23 @@
+"""How long to wait before a part that ended is started again."""
+
+from dataclasses import dataclass
+
+FIRST = 0.2
+LONGEST = 10.0
+HEALTHY = 30.0
+
+
+@dataclass(frozen=True)
+class Backoff:
+    """Doubles from 0.2 s to 10 s; a part that was ready for 30 s starts over at 0.2 s."""
+
+    failures: int = 0
+
+    @property
+    def delay(self) -> float:
+        """Seconds to wait before the next start."""
+        return float(min(FIRST * 2 ** max(0, self.failures - 1), LONGEST))
+
+    def failed(self, ready_for: float) -> "Backoff":
+        """The state after one more end of a part that had been ready for `ready_for` seconds."""
+        return Backoff(1 if ready_for >= HEALTHY else self.failures + 1)

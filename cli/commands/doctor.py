@@ -1,0 +1,24 @@
+"""`soma doctor`: is everything a stack needs here, and if not, how to get it."""
+
+from typing import Annotated
+
+import typer
+
+from cli.commands.options import DataDirOption, directory
+
+
+def doctor(
+    data_dir: DataDirOption = None,
+    host: Annotated[str, typer.Option(help="Address of the public port.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The public port.", min=1, max=65535)] = 8080,
+) -> None:
+    """Check programs, packages, ports and permissions. Exits with 1 when something is missing."""
+    import asyncio
+
+    from cli.checkup import checkup
+
+    findings = asyncio.run(checkup(directory(data_dir), host, port))
+    for finding in findings:
+        typer.echo(f"{'ok     ' if finding.ok else 'missing'}  {finding.subject.ljust(20)}  {finding.detail}")
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)

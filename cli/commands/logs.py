@@ -1,0 +1,36 @@
+"""`soma logs`: what the parts wrote."""
+
+from typing import Annotated
+
+import typer
+
+from cli.commands.options import DataDirOption, directory
+
+
+def logs(
+    part: Annotated[str | None, typer.Argument(help="One part; all of them when not given.")] = None,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with what is written from now on.")] = False,
+    lines: Annotated[int, typer.Option("-n", "--lines", help="How many of the last lines.")] = 50,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Print the last lines of the parts' logs."""
+    import asyncio
+
+    from cli.log_reader import LogReader, follow_logs
+    from services.mesh.errors import NotFound
+
+    folder = directory(data_dir)["logs"]
+    found = {path.stem: path for path in sorted(folder.glob("*.log"))}
+    if part is not None and part not in found:
+        known = f"there are {', '.join(found)}" if found else f"nothing has run on {folder.parent} yet"
+        raise NotFound(f"there is no log of {part!r}; {known}")
+    chosen = {part: found[part]} if part is not None else found
+    readers = [LogReader(path, "" if part is not None else f"{name.ljust(14)} ") for name, path in chosen.items()]
+    for reader in readers:
+        for line in reader.last(lines):
+            typer.echo(line)
+    if follow:
+        try:
+            asyncio.run(follow_logs(readers, typer.echo))
+        except KeyboardInterrupt:
+            return

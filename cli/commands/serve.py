@@ -1,0 +1,24 @@
+"""`soma serve`: run some services in this process and join a stack with them."""
+
+from typing import Annotated
+
+import typer
+
+from cli.commands.options import DataDirOption, directory
+
+
+def serve(
+    services: Annotated[list[str], typer.Argument(help="The services to run, such as memory.")],
+    join: Annotated[
+        str | None,
+        typer.Option(help="host:port of the stack's registry; the stack on the data directory if not given."),
+    ] = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Run services here until stopped. Started by `soma up` for its own, or by you for one left out with --without."""
+    import uvloop
+
+    from cli.joining import settings_to_join
+    from services.host import run_process
+
+    uvloop.run(run_process(settings_to_join(directory(data_dir), join), services))

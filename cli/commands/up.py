@@ -1,0 +1,42 @@
+"""`soma up`: start a stack, and keep it running or leave it running."""
+
+from typing import Annotated, Any
+
+import typer
+
+from cli.commands.options import DataDirOption, directory, names
+
+
+def up(
+    dev: Annotated[bool, typer.Option("--dev", help="One random key for everything, in the data directory.")] = False,
+    data_dir: DataDirOption = None,
+    host: Annotated[str | None, typer.Option(help="Address of the one public port (127.0.0.1).")] = None,
+    port: Annotated[int | None, typer.Option(help="The one public port (8080).", min=1, max=65535)] = None,
+    detach: Annotated[bool, typer.Option("--detach", help="Return once all is ready, and leave it running.")] = False,
+    apart: Annotated[str, typer.Option(help="Services that get a process of their own, comma-separated.")] = "",
+    quiet: Annotated[bool, typer.Option("--quiet", help="Do not print the key and the addresses.")] = False,
+    without: Annotated[str, typer.Option(help="Services not to run here, comma-separated.")] = "",
+) -> None:
+    """Start the whole stack: Postgres, Redis, Envoy and the services."""
+    from cli.stack import Layout
+    from services.mesh.errors import FailedPrecondition
+    from services.mesh.settings import Settings
+
+    here = directory(data_dir)
+    given: dict[str, Any] = {"dev": dev or None, "host": host, "port": port, "data_dir": here.root}
+    settings = Settings(**{name: value for name, value in given.items() if value is not None})
+    if not settings.dev:
+        raise FailedPrecondition(
+            "soma up runs only with --dev for now: users, tenants and roles are not there yet, "
+            "and without them nobody could be let in safely",
+            reason="IDENTITY_MISSING",
+        )
+    layout = Layout(names(apart), names(without))
+    if detach:
+        from cli.detached import start_detached
+
+        start_detached(settings, here, layout)
+    else:
+        from cli.foreground import run_in_foreground
+
+        run_in_foreground(settings, here, layout, announce=not quiet)

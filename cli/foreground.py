@@ -1,0 +1,56 @@
+"""Runs a stack in this process, which becomes its control process, until it is told to stop."""
+
+import asyncio
+import os
+import signal
+
+import typer
+import uvloop
+
+from cli.data_dir import DataDir
+from cli.screen import announcement, explain, screen
+from cli.stack import Layout, run_stack
+from cli.state import StackState
+from cli.status import State
+from gateway.control import start_gateway
+from services.mesh.errors import Unavailable
+from services.mesh.settings import Settings
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def run_in_foreground(settings: Settings, directory: DataDir, layout: Layout, *, announce: bool) -> None:
+    """Run until SIGINT, SIGTERM or SIGHUP; a second one ends everything at once.
+
+    Args:
+        announce: whether to say what runs where, with the key, once everything is ready.
+
+    Raises:
+        MeshError: the stack did not start.
+    """
+    last = uvloop.run(_run(settings, directory, layout, announce=announce))
+    if last.state is State.FAILED:
+        raise Unavailable(explain(last), reason="STACK_FAILED")
+
+
+async def _run(settings: Settings, directory: DataDir, layout: Layout, *, announce: bool) -> StackState:
+    stop = asyncio.Event()
+
+    def on_signal() -> None:
+        if stop.is_set():
+            # Every child dies with this process.
+            os._exit(130)
+        stop.set()
+
+    for number in STOP_SIGNALS:
+        asyncio.get_running_loop().add_signal_handler(number, on_signal)
+    with screen() as shown:
+
+        def on_change(stack: StackState) -> None:
+            nonlocal announce
+            shown.show(stack)
+            if stack.state is State.READY and announce:
+                announce = False
+                typer.echo(announcement(directory))
+
+        return await run_stack(settings, directory, layout, start_gateway, stop=stop, on_change=on_change)

@@ -1,0 +1,48 @@
+"""Reads log files while they grow and are rotated."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+POLL_SECONDS = 0.2
+
+
+class LogReader:
+    """One file, each of its lines with a prefix; remembers how far it has read."""
+
+    def __init__(self, path: Path, prefix: str) -> None:
+        self._path = path
+        self._prefix = prefix
+        self._position = 0
+
+    def last(self, count: int) -> list[str]:
+        """The last `count` lines; what comes after them is `new`."""
+        with self._path.open("rb") as file:
+            lines = deque(file, maxlen=count)
+            self._position = file.tell()
+        return [self._shown(line) for line in lines]
+
+    def new(self) -> list[str]:
+        """The whole lines written since the last time; from the beginning after a rotation."""
+        if not self._path.exists():
+            return []
+        with self._path.open("rb") as file:
+            if file.seek(0, 2) < self._position:
+                self._position = 0
+            file.seek(self._position)
+            lines = [line for line in file if line.endswith(b"\n")]
+        self._position += sum(len(line) for line in lines)
+        return [self._shown(line) for line in lines]
+
+    def _shown(self, line: bytes) -> str:
+        return self._prefix + line.decode(errors="replace").rstrip("\n")
+
+
+async def follow_logs(readers: Sequence[LogReader], show: Callable[[str], None]) -> None:
+    """Show every new line until cancelled."""
+    while True:
+        for reader in readers:
+            for line in reader.new():
+                show(line)
+        await asyncio.sleep(POLL_SECONDS)

@@ -1,0 +1,47 @@
+"""The `soma` command. Commands import what they need when they run, so that a quick one is quick."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from cli.commands.doctor import doctor
+from cli.commands.down import down
+from cli.commands.logs import logs
+from cli.commands.serve import serve
+from cli.commands.status import status
+from cli.commands.up import up
+from services.mesh.errors import MeshError
+
+
+class Commands(TyperGroup):
+    """Says what went wrong in one line and exits with 1."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except MeshError as error:
+            typer.echo(f"soma: {error.message}", err=True)
+            raise typer.Exit(1) from error
+
+
+app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def root(
+    context: typer.Context,
+    config: Annotated[Path | None, typer.Option(envvar="SOMA_CONFIG", hidden=True)] = None,
+) -> None:
+    """Run SomaMesh."""
+    context.obj = config
+
+
+for command in (up, down, status, logs, serve, doctor):
+    app.command()(command)
+
+
+if __name__ == "__main__":
+    app()

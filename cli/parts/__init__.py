@@ -1,0 +1,1 @@
+"""The parts a stack is made of: how each is started, asked whether it serves, and stopped."""

@@ -1,0 +1,26 @@
+"""One HTTP GET to a health endpoint of this machine, without an HTTP client library in the control process."""
+
+import asyncio
+
+from services.mesh.errors import Unavailable
+
+
+async def get_status(address: str, path: str) -> tuple[int, str]:
+    """GET `path` from `host:port`; the status and the body.
+
+    Raises:
+        Unavailable: the answer is not HTTP.
+        OSError: nobody listens there.
+    """
+    host, _, port = address.rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    try:
+        writer.write(f"GET {path} HTTP/1.0\r\nHost: {address}\r\nConnection: close\r\n\r\n".encode())
+        answer = await reader.read()
+    finally:
+        writer.close()
+    head, _, body = answer.decode(errors="replace").partition("\r\n\r\n")
+    words = head.split(maxsplit=2)
+    if len(words) < 2 or not words[1].isdigit():
+        raise Unavailable(f"{address} does not speak HTTP")
+    return int(words[1]), body

@@ -1,0 +1,69 @@
+"""Becomes another program that dies with the process that asked for it.
+
+Run as a script, `launch.py PARENT_PID DEATH_SIGNAL ACCOUNT PROGRAM ARGUMENT…`, between fork and program, because a
+process with threads (gRPC's) must not run Python between fork and exec. ACCOUNT is `uid:gid`, or `-` to stay the same
+user; `uid:gid:reach` lets that user keep the one capability (CAP_DAC_OVERRIDE, made ambient) it needs to get to files
+below a directory closed to it. Systems without a parent-death signal get everything else.
+"""
+
+import ctypes
+import os
+import sys
+
+PR_SET_PDEATHSIG = 1
+PR_SET_SECUREBITS = 28
+PR_CAP_AMBIENT = 47
+PR_CAP_AMBIENT_RAISE = 2
+CAP_DAC_OVERRIDE = 1
+SECBIT_NO_SETUID_FIXUP = 4
+CAPABILITY_VERSION_3 = 0x20080522
+PARENT_IS_GONE = 113
+
+
+class _CapabilityHeader(ctypes.Structure):
+    _fields_ = [("version", ctypes.c_uint32), ("pid", ctypes.c_int)]
+
+
+class _CapabilitySets(ctypes.Structure):
+    _fields_ = [("effective", ctypes.c_uint32), ("permitted", ctypes.c_uint32), ("inheritable", ctypes.c_uint32)]
+
+
+def _checked(result: int, what: str) -> None:
+    if result != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, f"{what}: {os.strerror(code)}")
+
+
+def become(libc: ctypes.CDLL, uid: int, gid: int, reach: bool) -> None:
+    """Change to another user; with `reach` keep CAP_DAC_OVERRIDE (capabilities(7)) across the change and the exec."""
+    if reach:
+        # Capabilities then survive the change of user, and access(2), which Postgres asks about programs, heeds them.
+        _checked(libc.prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0), "prctl(PR_SET_SECUREBITS)")
+    os.setgroups([])
+    os.setgid(gid)
+    os.setuid(uid)
+    if reach:
+        bit = 1 << CAP_DAC_OVERRIDE
+        header = _CapabilityHeader(CAPABILITY_VERSION_3, 0)
+        sets = (_CapabilitySets * 2)(_CapabilitySets(bit, bit, bit), _CapabilitySets(0, 0, 0))
+        _checked(libc.capset(ctypes.byref(header), ctypes.byref(sets)), "capset")
+        _checked(libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_DAC_OVERRIDE, 0, 0), "prctl(PR_CAP_AMBIENT)")
+
+
+def main() -> None:
+    """Change user, ask to die with the parent, and become the program."""
+    parent, death_signal, account, program = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4:]
+    libc = ctypes.CDLL(None, use_errno=True)
+    if account != "-":
+        uid, gid, *reach = account.split(":")
+        become(libc, int(uid), int(gid), reach == ["reach"])
+    if sys.platform == "linux":
+        # A change of user clears the wish to die with the parent, so it is made last; the parent may be gone by then.
+        _checked(libc.prctl(PR_SET_PDEATHSIG, death_signal, 0, 0, 0), "prctl(PR_SET_PDEATHSIG)")
+        if os.getppid() != parent:
+            sys.exit(PARENT_IS_GONE)
+    os.execv(program[0], program)  # noqa: S606 - replacing this process is what the script is for
+
+
+if __name__ == "__main__":
+    main()

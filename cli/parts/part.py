@@ -1,0 +1,74 @@
+"""What the supervisor asks of a part: how to start it, whether it serves, how to stop it."""
+
+import signal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cli.parts.account import Account
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A program to run as a child process.
+
+    Attributes:
+        argv: the program's full path and its arguments; no secrets, other users can read them.
+        env: variables added to the ones this process has.
+        account: the user it runs as; None for the user of this process.
+        death_signal: what the child gets when this process dies without stopping it.
+    """
+
+    argv: Sequence[str]
+    env: Mapping[str, str] = field(default_factory=dict)
+    cwd: Path | None = None
+    account: Account | None = None
+    death_signal: signal.Signals = signal.SIGKILL
+
+
+class Part:
+    """One part of a stack. A subclass says how it is started; a part that has no process of its own launches nothing.
+
+    Attributes:
+        name: unique in the stack, such as `postgres`.
+        after: names of the parts that must be ready before this one starts.
+        stop_signal: asks its process to end cleanly.
+        grace: seconds a clean end may take before the process is killed.
+        patience: seconds it may take to be ready for the first time.
+        port: TCP port it serves on, once known.
+        version: of the program, once known.
+        where: for people: an address, or the URL of an external part without its password.
+        external: whether somebody else runs it.
+        own_pid: the process it lives in when it launches none.
+    """
+
+    stop_signal: signal.Signals = signal.SIGTERM
+    grace: float = 10.0
+    patience: float = 60.0
+    external: bool = False
+
+    def __init__(self, name: str, after: Sequence[str] = ()) -> None:
+        self.name = name
+        self.after = tuple(after)
+        self.port: int | None = None
+        self.version: str | None = None
+        self.where: str | None = None
+        self.own_pid: int | None = None
+
+    async def launch(self) -> Launch | None:
+        """Prepare what the program needs and say how to start it; called before every start.
+
+        Raises:
+            MeshError: it cannot be started, and starting again would not help.
+        """
+        return None
+
+    async def probe(self, pid: int | None) -> None:
+        """Return when the part serves now.
+
+        Raises:
+            MeshError, OSError: it does not (yet), and why.
+        """
+
+    async def close(self) -> None:
+        """Let go of what `launch` opened in this process; called once, when the part is stopped."""

@@ -1,0 +1,52 @@
+"""TCP ports of this machine: a free one, and who holds one that is not."""
+
+import errno
+import socket
+
+import psutil
+
+from services.mesh.errors import FailedPrecondition
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A port nobody listens on at this moment."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+def holder(port: int) -> str | None:
+    """The process listening on `port`, as `name (pid N)`; None when the system does not tell."""
+    try:
+        for connection in psutil.net_connections("tcp"):
+            local = connection.laddr
+            if connection.status == psutil.CONN_LISTEN and connection.pid and local and local.port == port:
+                return f"{psutil.Process(connection.pid).name()} (pid {connection.pid})"
+    except psutil.Error:
+        return None
+    return None
+
+
+def require_free(host: str, port: int) -> None:
+    """Make sure that `port` can be listened on.
+
+    Raises:
+        FailedPrecondition: it cannot, and who holds it if that is known.
+    """
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    with socket.socket(family, kind, protocol) as probe:
+        # Connections of a stack that just ended linger for a minute; only a listener is in the way.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                by = holder(port)
+                raise FailedPrecondition(
+                    f"port {port} on {host} is taken{f' by {by}' if by else ''}; give another with --port",
+                    reason="PORT_TAKEN",
+                    metadata={"port": str(port)},
+                ) from error
+            raise FailedPrecondition(
+                f"cannot listen on {host}:{port}: {error.strerror}", reason="PORT_REFUSED", metadata={"port": str(port)}
+            ) from error

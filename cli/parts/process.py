@@ -1,0 +1,72 @@
+"""A child process: started so that it dies with this one, its output in a file, ended by a signal and then by force."""
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+from cli.parts.part import Launch
+
+LAUNCHER = Path(__file__).with_name("launch.py")
+
+
+class Process:
+    """A running child; always the leader of a session of its own, so a terminal's Ctrl-C does not reach it."""
+
+    def __init__(self, child: asyncio.subprocess.Process) -> None:
+        self._child = child
+        self.pid = child.pid
+
+    @classmethod
+    async def start(cls, launch: Launch, output: int) -> "Process":
+        """Start `launch` with both its outputs written to the file descriptor `output`, or to a pipe for `finish`."""
+        account = "-"
+        if launch.account is not None:
+            account = f"{launch.account.uid}:{launch.account.gid}" + (":reach" if launch.account.reach else "")
+        launcher = [sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid()), str(int(launch.death_signal)), account]
+        child = await asyncio.create_subprocess_exec(
+            *launcher,
+            *launch.argv,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=output,
+            stderr=asyncio.subprocess.STDOUT,
+            cwd=launch.cwd,
+            env={**os.environ, **launch.env},  # noqa: TID251 - handed on, not read
+            start_new_session=True,
+        )
+        return cls(child)
+
+    async def wait(self) -> int:
+        """Wait for its end; the exit status, negative for a signal."""
+        return await self._child.wait()
+
+    async def finish(self) -> tuple[int, str]:
+        """Wait for the end of a process started with a pipe; its exit status and what it wrote."""
+        output, _ = await self._child.communicate()
+        return await self._child.wait(), output.decode(errors="replace")
+
+    async def stop(self, stop_signal: signal.Signals, grace: float) -> int:
+        """Ask it to end; after `grace` seconds kill it and everything in its session's process group."""
+        if self._child.returncode is None:
+            self._child.send_signal(stop_signal)
+            try:
+                async with asyncio.timeout(grace):
+                    await self._child.wait()
+            except TimeoutError:
+                os.killpg(self.pid, signal.SIGKILL)
+        return await self._child.wait()
+
+
+def describe_exit(status: int) -> str:
+    """An exit status in words."""
+    return f"exited with status {status}" if status >= 0 else f"was killed by {signal.Signals(-status).name}"
+
+
+async def run(launch: Launch) -> tuple[int, str]:
+    """Run `launch` to its end, or kill it when cancelled; its exit status and what it wrote."""
+    process = await Process.start(launch, asyncio.subprocess.PIPE)
+    try:
+        return await process.finish()
+    finally:
+        await process.stop(signal.SIGKILL, 1.0)

@@ -1,0 +1,58 @@
+"""Redis as a part of the stack: append-only file, on 127.0.0.1, with a password."""
+
+import asyncio
+import signal
+from pathlib import Path
+
+from cli.parts.part import Launch, Part
+from cli.parts.port import free_port
+from cli.parts.program import REDIS, find, version
+from cli.parts.resp import ping
+from services.mesh.keys import ensure_key
+
+PROBE_SECONDS = 3.0
+
+
+def server_url(folder: Path, port: int | None) -> str:
+    """The URL, with its password, of the server that keeps its files in `folder` and listens on `port`."""
+    return f"redis://:{ensure_key(folder / 'password')}@127.0.0.1:{port}/0"
+
+
+class Redis(Part):
+    """A server that keeps its files in `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__("redis")
+        self._folder = folder
+        self._password = ensure_key(folder / "password")
+        self._program: Path | None = None
+        self._answered = False
+
+    @property
+    def url(self) -> str:
+        """Where it is, with its password; of use once the part is ready."""
+        return server_url(self._folder, self.port)
+
+    async def launch(self) -> Launch:
+        """Write its configuration; a port is kept once it was reached there."""
+        if self._program is None:
+            self._program = find(REDIS)
+            self.version = await version(self._program)
+        if not self._answered:
+            self.port = free_port()
+            self.where = f"127.0.0.1:{self.port}"
+        configuration = self._folder / "redis.conf"
+        configuration.touch(mode=0o600)
+        # In a file, because the arguments of a process can be read by every user.
+        configuration.write_text(
+            f"bind 127.0.0.1\nport {self.port}\nrequirepass {self._password}\n"
+            f'dir "{self._folder}"\nappendonly yes\nappendfsync everysec\nsave ""\ndaemonize no\n'
+        )
+        # SIGTERM, because killed it would lose the last second of its append-only file.
+        return Launch([str(self._program), str(configuration)], cwd=self._folder, death_signal=signal.SIGTERM)
+
+    async def probe(self, pid: int | None) -> None:
+        """PING."""
+        async with asyncio.timeout(PROBE_SECONDS):
+            await ping(self.url)
+        self._answered = True

@@ -1,0 +1,92 @@
+"""What `soma up` shows: parts as they start, then what runs where, or why nothing does."""
+
+import sys
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+import typer
+
+from cli.data_dir import DataDir
+from cli.report import report, table
+from cli.state import StackState
+from cli.status import State
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+MARKS = {State.READY: "[green]●", State.FAILED: "[red]✗", State.UNHEALTHY: "[yellow]●", State.WAITING: "[dim]○"}
+
+
+class PlainScreen:
+    """One line for each change of a part, for a log or a pipe."""
+
+    def __init__(self) -> None:
+        self._shown: dict[str, State] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        sys.stdout.flush()
+
+    def show(self, stack: StackState) -> None:
+        """Print what changed."""
+        for part in stack.parts:
+            if self._shown.get(part.name, State.WAITING) is not part.state:
+                self._shown[part.name] = part.state
+                where = f" {part.where}" if part.state is State.READY and part.where else ""
+                reason = f": {part.reason}" if part.reason else ""
+                typer.echo(f"{part.name} {part.state}{where}{reason}")
+
+
+class RichScreen:
+    """A table that changes in place while parts start; then it stays as it is."""
+
+    def __init__(self) -> None:
+
+        from rich.live import Live
+
+        self._live = Live(auto_refresh=False)
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._live.stop()
+
+    def show(self, stack: StackState) -> None:
+        """Draw the parts as they are; after the start, leave the terminal alone."""
+        if stack.state is State.STARTING:
+            self._live.update(self._table(stack), refresh=True)
+
+    def _table(self, stack: StackState) -> "Table":
+        from rich.markup import escape
+        from rich.table import Table
+
+        rows = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+        for part in stack.parts:
+            note = part.reason or (part.where if part.state is State.READY else "") or ""
+            rows.add_row(MARKS.get(part.state, "[yellow]○"), part.name, part.state, escape(note))
+        return rows
+
+
+def screen() -> PlainScreen | RichScreen:
+    """The screen for where standard output goes."""
+    return RichScreen() if sys.stdout.isatty() else PlainScreen()
+
+
+def announcement(directory: DataDir) -> str:
+    """What runs where, the key, and a first call."""
+    found = report(directory)
+    call = f"curl -H 'authorization: Bearer {found['api_key']}' {found['url']}/v1/models"
+    return f"\n{table(found)}\n\n{call}\n"
+
+
+def explain(stack: StackState) -> str:
+    """Why a stack did not start."""
+    failure = stack.failure
+    if failure is None:
+        return "the stack was stopped before it was ready"
+    log = [f"the last lines of {failure.part}:", *(f"  {line}" for line in failure.log)] if failure.log else []
+    return "\n".join([failure.message, *log])

@@ -1,0 +1,142 @@
+"""What a stack consists of, and its whole life: the composition root of `soma up`."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+
+from cli.data_dir import DataDir
+from cli.parts.control import Control, Gateway
+from cli.parts.envoy import Envoy
+from cli.parts.external import ExternalPostgres, ExternalRedis
+from cli.parts.part import Part
+from cli.parts.port import require_free
+from cli.parts.postgres import Postgres
+from cli.parts.redis import Redis
+from cli.parts.serve import Serve
+from cli.state import Failure, StackState
+from cli.status import State
+from cli.supervisor import Supervisor
+from services.mesh.errors import InvalidArgument, MeshError
+from services.mesh.keys import ensure_key
+from services.mesh.settings import Settings
+
+StartGateway = Callable[[Settings], Awaitable[Gateway]]
+
+SERVICES = ("edge", "orchestrator", "policy", "memory", "model")
+LOG_LINES = 20
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which services this stack runs, and which of them in a process of their own.
+
+    Attributes:
+        apart: services that get a process of their own.
+        without: services this stack does not run; a process may join with them later.
+    """
+
+    apart: Sequence[str] = ()
+    without: Sequence[str] = ()
+
+    def processes(self) -> dict[str, tuple[str, ...]]:
+        """The serve processes by name, and the services of each.
+
+        Raises:
+            InvalidArgument: a service that does not exist, or one both apart and left out.
+        """
+        for name in (*self.apart, *self.without):
+            if name not in SERVICES:
+                raise InvalidArgument(f"there is no service {name!r}; there are {', '.join(SERVICES)}")
+        if both := set(self.apart) & set(self.without):
+            raise InvalidArgument(f"{', '.join(sorted(both))}: either --apart or --without")
+        together = tuple(name for name in SERVICES if name not in self.apart and name not in self.without)
+        processes = {"serve": together} if together else {}
+        return processes | {f"serve-{name}": (name,) for name in self.apart}
+
+
+def public_url(settings: Settings) -> str:
+    """Where a client on this machine finds the public port."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)
+    return f"http://{host}:{settings.port}"
+
+
+def compose(settings: Settings, data_dir: DataDir, layout: Layout, start_gateway: StartGateway) -> tuple[Part, ...]:
+    """The parts of the stack. What needs another starts after it and stops before it."""
+    postgres: Postgres | ExternalPostgres = Postgres(data_dir["postgres"])
+    if settings.postgres_url is not None:
+        postgres = ExternalPostgres("postgres", settings.postgres_url.get_secret_value())
+    redis: Redis | ExternalRedis = Redis(data_dir["redis"])
+    if settings.redis_url is not None:
+        redis = ExternalRedis("redis", settings.redis_url.get_secret_value())
+    control = Control(lambda: start_gateway(settings))
+    envoy = Envoy(data_dir["envoy"] / "bootstrap.json", settings.host, settings.port, after=["control"])
+
+    def environment() -> dict[str, str]:
+        return {
+            "SOMA_CONTROL": control.registry,
+            "SOMA_DATA_DIR": str(data_dir.root),
+            "SOMA_POSTGRES_URL": postgres.url,
+            "SOMA_REDIS_URL": redis.url,
+        }
+
+    # Envoy outlives the services at the end, so that what they accepted is answered through it.
+    needs = ["postgres", "redis", "control", "envoy"]
+    serve = [
+        Serve(name, services, after=needs, environment=environment, admin=control.admin)
+        for name, services in layout.processes().items()
+    ]
+    return (postgres, redis, control, envoy, *serve)
+
+
+async def run_stack(
+    settings: Settings,
+    data_dir: DataDir,
+    layout: Layout,
+    start_gateway: StartGateway,
+    *,
+    stop: asyncio.Event,
+    on_change: Callable[[StackState], None],
+) -> StackState:
+    """Run a stack on `data_dir` until `stop` is set; its last state, which says why if it did not start.
+
+    Raises:
+        MeshError: the data directory, the port or the layout cannot be used; nothing was started.
+    """
+    layout.processes()
+    data_dir.prepare()
+    with data_dir.locked():
+        require_free(settings.host, settings.port)
+        ensure_key(data_dir.dev_key, "soma_dev_")
+        ensure_key(data_dir.internal_key)
+        state = StackState.of_this_process(public_url(settings))
+
+        def publish() -> None:
+            nonlocal state
+            state = replace(state, parts=supervisor.statuses)
+            state.write(data_dir.state)
+            on_change(state)
+
+        parts = compose(settings, data_dir, layout, start_gateway)
+        supervisor = Supervisor(parts, data_dir["logs"], publish)
+        failure: Failure | None = None
+        started = asyncio.create_task(supervisor.start())
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait({started, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if started.done():
+                started.result()
+                state = replace(state, state=State.READY)
+                publish()
+                await stopping
+        except MeshError as error:
+            failed = supervisor.failure(LOG_LINES)
+            failure = Failure(error.message, failed[0].name, failed[1]) if failed else Failure(error.message)
+        finally:
+            started.cancel()
+            stopping.cancel()
+            state = replace(state, state=State.STOPPING, failure=failure)
+            publish()
+            await supervisor.stop()
+            state = replace(state, state=State.FAILED if failure else State.STOPPED)
+            publish()
+    return state

@@ -1,0 +1,66 @@
+"""Starts parts in the order they need each other, keeps them running, and stops them in reverse."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from cli.parts.log import PartLog
+from cli.parts.part import Part
+from cli.runner import Runner
+from cli.status import PartStatus, State
+
+ROTATE_SECONDS = 5.0
+
+
+class Supervisor:
+    """Runs `parts` from `start` to `stop`; `on_change` is called after every change of any part's status.
+
+    Logs go to `logs/NAME.log`. Parts without order between them start and stop at the same time.
+    """
+
+    def __init__(self, parts: Sequence[Part], logs: Path, on_change: Callable[[], None] = lambda: None) -> None:
+        self._logs = {part.name: PartLog(logs / f"{part.name}.log") for part in parts}
+        self._runners = {part.name: Runner(part, self._logs[part.name], on_change) for part in parts}
+        for runner in self._runners.values():
+            runner.needs = [self._runners[name] for name in runner.part.after]
+        for runner in self._runners.values():
+            runner.needed_by = [other for other in self._runners.values() if runner in other.needs]
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def statuses(self) -> tuple[PartStatus, ...]:
+        """Every part, in the order they were given."""
+        return tuple(runner.status for runner in self._runners.values())
+
+    async def start(self) -> None:
+        """Return when every part is ready.
+
+        Raises:
+            MeshError: a part cannot be started; the others still run, and `stop` ends them.
+        """
+        self._tasks = [asyncio.create_task(self._rotate(), name="log rotation")]
+        for runner in self._runners.values():
+            task = asyncio.create_task(runner.run(), name=f"part {runner.part.name}")
+            task.add_done_callback(runner.ended)
+            self._tasks.append(task)
+        await asyncio.gather(*(asyncio.shield(runner.ready) for runner in self._runners.values()))
+
+    async def stop(self) -> None:
+        """Stop every part, those that need others first; return when no process is left."""
+        await asyncio.gather(*(runner.stop() for runner in self._runners.values()))
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def failure(self, lines: int = 20) -> tuple[PartStatus, list[str]] | None:
+        """The part that failed and the last lines of its log; None while none has."""
+        for status in self.statuses:
+            if status.state is State.FAILED:
+                return status, self._logs[status.name].tail(lines)
+        return None
+
+    async def _rotate(self) -> None:
+        while True:
+            await asyncio.sleep(ROTATE_SECONDS)
+            for log in self._logs.values():
+                log.rotate()

@@ -1,0 +1,105 @@
+"""The gateway's control plane in one piece: registry, xDS, reflection and health of all services, the gateway's pages.
+
+It runs in the process of `soma up`; Envoy and every serve process connect to it.
+"""
+
+import asyncio
+from contextlib import AsyncExitStack
+from importlib.metadata import version
+
+import aiohttp
+from soma.mesh.v1.registry_service_pb2_grpc import add_RegistryServiceServicer_to_server
+
+from gateway.contracts import public_services
+from gateway.envoy.bootstrap import write_bootstrap
+from gateway.pages import Pages
+from gateway.publisher import Publisher
+from gateway.xds.server import XdsServer
+from gateway.xds.snapshot import Endpoint
+from services.mesh.authenticator import DevAuthenticator
+from services.mesh.handlers import collect
+from services.mesh.http import HttpServer
+from services.mesh.interceptors.drain import Drain
+from services.mesh.keys import read_key
+from services.mesh.registry.directory import Directory
+from services.mesh.registry.service import RegistryService
+from services.mesh.server import Server
+from services.mesh.settings import Settings
+from services.mesh.spans import Spans
+from services.mesh.stack import pipeline
+from services.mesh.token import Signer
+
+
+class ControlPlane:
+    """A running control plane."""
+
+    def __init__(self, registry_address: str, registry: RegistryService, stack: AsyncExitStack) -> None:
+        self._address = registry_address
+        self._registry = registry
+        self._stack = stack
+
+    @property
+    def registry(self) -> str:
+        """`host:port` where processes join."""
+        return self._address
+
+    def admin(self, pid: int) -> str | None:
+        """`host:port` of the admin port of the joined process `pid`; None while it has not joined."""
+        return next((j.admin_address for j in self._registry.instances if j.pid == pid), None)
+
+    async def close(self) -> None:
+        """Stop serving; Envoy keeps what it has."""
+        await self._stack.aclose()
+
+
+async def start_gateway(settings: Settings) -> ControlPlane:
+    """Start the control plane and write Envoy's bootstrap into `<data_dir>/envoy/bootstrap.json`.
+
+    Raises:
+        FailedPrecondition: a key of the data directory is missing or exposed.
+    """
+    async with AsyncExitStack() as stack:
+        signer = Signer(read_key(settings.data_dir / "internal.key").encode(), "control")
+        authenticator = DevAuthenticator(read_key(settings.data_dir / "dev.key"))
+        spans = Spans("control", settings.otlp_endpoint)
+        stack.callback(spans.close)
+        registry = RegistryService(Directory())
+        drain = Drain()
+        wrap = pipeline(
+            authenticator=authenticator,
+            signer=signer,
+            spans=spans,
+            drain=drain,
+            sample_ratio=settings.trace_sample_ratio,
+        )
+        server = Server(
+            wrap.wrap_all(collect([(add_RegistryServiceServicer_to_server, registry)])),
+            drain,
+            max_message_bytes=settings.max_message_bytes,
+            names=lambda: list(public_services()),
+        )
+        grpc_port = await server.start(f"{settings.bind}:0")
+        stack.push_async_callback(server.stop, 0.0)
+        client = await stack.enter_async_context(aiohttp.ClientSession())
+        pages = HttpServer(Pages(registry, authenticator, client, version("somamesh-server")).app())
+        http_port = await pages.start(settings.bind)
+        stack.push_async_callback(pages.stop)
+        xds = XdsServer()
+        xds_port = await xds.start()
+        stack.push_async_callback(xds.stop)
+        publisher = Publisher(
+            registry,
+            xds,
+            server,
+            listen=Endpoint(settings.host, settings.port),
+            control_http=Endpoint(settings.bind, http_port),
+            control_grpc=Endpoint(settings.bind, grpc_port),
+            access_log=str((settings.data_dir / "logs" / "access.log").resolve()),
+        )
+        await publisher.publish()
+        publishing = asyncio.create_task(publisher.run())
+        stack.callback(publishing.cancel)
+        write_bootstrap(
+            settings.data_dir / "envoy" / "bootstrap.json", xds_port=xds_port, admin_socket=None, node_id="gateway"
+        )
+        return ControlPlane(f"{settings.advertise or settings.bind}:{grpc_port}", registry, stack.pop_all())

@@ -1,0 +1,1 @@
+"""The OpenAI-compatible edge: plain HTTP in front of the mesh's own contracts."""

@@ -1,0 +1,236 @@
+"""A chat completion request, read from JSON into the contract's ChatRequest."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from soma.orchestrator.v1.chat_service_pb2 import ChatRequest
+
+from gateway.edge.messages import read_messages
+from gateway.edge.tools import read_response_format, read_tool_choice, read_tools
+from gateway.edge.values import array, boolean, decimal, integer, members, missing, one_of, refuse, required, text
+from gateway.edge.values import unsupported as refuse_parameter
+from services.mesh.errors import InvalidArgument
+
+MOST_TOKENS = 1_000_000
+INT32 = 2**31
+INT64 = 2**63
+
+
+@dataclass(slots=True)
+class Ask:
+    """What a client asked for: the turn, and the form its answer takes."""
+
+    request: ChatRequest = field(default_factory=ChatRequest)
+    stream: bool = False
+    include_usage: bool = False
+    include_sources: bool = False
+
+
+def read_chat_request(body: bytes | bytearray) -> Ask:
+    """What the body asks for.
+
+    Raises:
+        InvalidArgument: in OpenAI's words, with the parameter at fault as its first violation.
+    """
+    try:
+        given = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise InvalidArgument(f"We could not parse the JSON body of your request: {error}") from error
+    if type(given) is not dict:
+        raise InvalidArgument("We could not parse the JSON body of your request: expected an object.")
+    if not READERS.keys() >= given.keys():
+        _refuse_unknown([name for name in given if name not in READERS])
+    ask = Ask()
+    for name, value in given.items():
+        if value is not None:
+            READERS[name](ask, value, name)
+    _check_together(ask, given)
+    return ask
+
+
+def _refuse_unknown(names: list[str]) -> None:
+    plural = "s" if len(names) > 1 else ""
+    raise InvalidArgument(f"Unrecognized request argument{plural} supplied: {', '.join(names)}")
+
+
+def _check_together(ask: Ask, given: dict[str, Any]) -> None:
+    if given.get("messages") is None:
+        missing("messages")
+    if given.get("stream_options") is not None and not ask.stream:
+        message = "The 'stream_options' parameter is only allowed when 'stream' is enabled."
+        refuse(message, "stream_options", "INVALID_VALUE")
+    if given.get("max_tokens") is not None and given.get("max_completion_tokens") is not None:
+        message = "Setting 'max_tokens' and 'max_completion_tokens' at the same time is not supported."
+        refuse(message, "max_tokens", "INVALID_VALUE")
+    if not ask.request.tools:
+        for name in ("tool_choice", "parallel_tool_calls"):
+            if given.get(name) not in (None, "none"):
+                message = f"Invalid value for '{name}': '{name}' is only allowed when 'tools' are specified."
+                refuse(message, name, "INVALID_VALUE")
+
+
+def _model(ask: Ask, value: object, name: str) -> None:
+    ask.request.model = text(value, name)
+
+
+def _messages(ask: Ask, value: object, _: str) -> None:
+    ask.request.messages.extend(read_messages(value))
+
+
+def _stream(ask: Ask, value: object, name: str) -> None:
+    ask.stream = boolean(value, name)
+
+
+def _stream_options(ask: Ask, value: object, name: str) -> None:
+    options = members(value, name, ("include_usage", "include_obfuscation"))
+    if options.get("include_usage") is not None:
+        ask.include_usage = boolean(options["include_usage"], f"{name}.include_usage")
+    if options.get("include_obfuscation") not in (None, False):
+        refuse_parameter(f"{name}.include_obfuscation")
+
+
+def _max_tokens(ask: Ask, value: object, name: str) -> None:
+    ask.request.sampling.max_tokens = integer(value, name, 1, MOST_TOKENS)
+
+
+def _temperature(ask: Ask, value: object, name: str) -> None:
+    ask.request.sampling.temperature = decimal(value, name, 0, 2)
+
+
+def _top_p(ask: Ask, value: object, name: str) -> None:
+    ask.request.sampling.top_p = decimal(value, name, 0, 1)
+
+
+def _frequency_penalty(ask: Ask, value: object, name: str) -> None:
+    ask.request.sampling.frequency_penalty = decimal(value, name, -2, 2)
+
+
+def _presence_penalty(ask: Ask, value: object, name: str) -> None:
+    ask.request.sampling.presence_penalty = decimal(value, name, -2, 2)
+
+
+def _stop(ask: Ask, value: object, name: str) -> None:
+    texts = [value] if type(value) is str else array(value, name, most=4)
+    for index, each in enumerate(texts):
+        where = name if type(value) is str else f"{name}[{index}]"
+        if not 0 < len(text(each, where)) <= 256:
+            refuse(f"Invalid '{where}': expected a string of 1 to 256 characters.", where, "INVALID_VALUE")
+    ask.request.sampling.stop_sequences.extend(texts)
+
+
+def _seed(ask: Ask, value: object, name: str) -> None:
+    seed = integer(value, name, -INT64, INT64 - 1)
+    # The contract's seeds have 32 bits: a wider one is folded, so that equal seeds stay equal.
+    ask.request.sampling.seed = seed if -INT32 <= seed < INT32 else (seed ^ seed >> 32) & (INT32 - 1)
+
+
+def _n(ask: Ask, value: object, name: str) -> None:
+    if integer(value, name, 1, 128) != 1:
+        message = f"Unsupported value: '{name}' does not support {value} here. Only the default (1) value is supported."
+        refuse(message, name, "UNSUPPORTED_VALUE")
+
+
+def _tools(ask: Ask, value: object, _: str) -> None:
+    ask.request.tools.extend(read_tools(value))
+
+
+def _tool_choice(ask: Ask, value: object, _: str) -> None:
+    ask.request.tool_choice.CopyFrom(read_tool_choice(value))
+
+
+def _parallel_tool_calls(ask: Ask, value: object, name: str) -> None:
+    ask.request.parallel_tool_calls = boolean(value, name)
+
+
+def _response_format(ask: Ask, value: object, _: str) -> None:
+    ask.request.response_format.CopyFrom(read_response_format(value))
+
+
+def _user(ask: Ask, value: object, name: str) -> None:
+    ask.request.user = text(value, name)
+
+
+def _conversation(ask: Ask, value: object, name: str) -> None:
+    if type(value) is not str:
+        value = required(members(value, name, ("id",)), "id", name)
+        name = f"{name}.id"
+    ask.request.conversation_id = text(value, name)
+
+
+def _metadata(ask: Ask, value: object, name: str) -> None:
+    labels = members(value, name)
+    if len(labels) > 16:
+        refuse(f"Invalid '{name}': too many properties. Expected at most 16.", name, "OBJECT_ABOVE_MAX_PROPERTIES")
+    for key, label in labels.items():
+        if len(text(label, f"{name}.{key}")) > 512 or len(key) > 64:
+            message = f"Invalid '{name}.{key}': a key has at most 64 characters, a value at most 512."
+            refuse(message, f"{name}.{key}", "STRING_ABOVE_MAX_LENGTH")
+
+
+def _soma(ask: Ask, value: object, name: str) -> None:
+    wanted = members(value, name, ("sources",))
+    ask.include_sources = boolean(wanted.get("sources", False), f"{name}.sources")
+
+
+def _hint(ask: Ask, value: object, name: str) -> None:
+    """A hint to OpenAI's own caches and abuse checks: the answer is the same without it."""
+    members(value, name) if name == "prompt_cache_options" else text(value, name)
+
+
+def _service_tier(ask: Ask, value: object, name: str) -> None:
+    one_of(value, name, ("auto", "default"))
+
+
+def _unsupported(ask: Ask, value: object, name: str) -> None:
+    if value not in (False, 0, {}, [], ["text"]):
+        refuse_parameter(name)
+
+
+READERS: dict[str, Callable[[Ask, Any, str], None]] = {
+    "model": _model,
+    "messages": _messages,
+    "stream": _stream,
+    "stream_options": _stream_options,
+    "max_tokens": _max_tokens,
+    "max_completion_tokens": _max_tokens,
+    "temperature": _temperature,
+    "top_p": _top_p,
+    "frequency_penalty": _frequency_penalty,
+    "presence_penalty": _presence_penalty,
+    "stop": _stop,
+    "seed": _seed,
+    "n": _n,
+    "tools": _tools,
+    "tool_choice": _tool_choice,
+    "parallel_tool_calls": _parallel_tool_calls,
+    "response_format": _response_format,
+    "user": _user,
+    "conversation": _conversation,
+    "metadata": _metadata,
+    "soma": _soma,
+    "service_tier": _service_tier,
+    "safety_identifier": _hint,
+    "prompt_cache_key": _hint,
+    "prompt_cache_retention": _hint,
+    "prompt_cache_options": _hint,
+    **dict.fromkeys(
+        (
+            "audio",
+            "function_call",
+            "functions",
+            "logit_bias",
+            "logprobs",
+            "modalities",
+            "moderation",
+            "prediction",
+            "reasoning_effort",
+            "store",
+            "top_logprobs",
+            "verbosity",
+            "web_search_options",
+        ),
+        _unsupported,
+    ),
+}

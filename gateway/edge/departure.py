@@ -1,0 +1,43 @@
+"""Ends a block of work as soon as its client goes away."""
+
+import asyncio
+from types import TracebackType
+
+from starlette.types import Receive
+
+from services.mesh.errors import Cancelled
+
+
+class Departure:
+    """Async context manager that cancels its block at the client's `http.disconnect` and turns that into Cancelled.
+
+    The request's body must have been read: nobody else may wait on `receive` meanwhile.
+    """
+
+    __slots__ = ("_left", "_receive", "_task", "_watch")
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._left = False
+        self._task: asyncio.Task[object] | None = None
+        self._watch: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> None:
+        self._task = asyncio.current_task()
+        self._watch = asyncio.create_task(self._wait())
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        assert self._task is not None and self._watch is not None
+        self._watch.cancel()
+        if self._left:
+            self._task.uncancel()
+            raise Cancelled("the client went away") from error
+
+    async def _wait(self) -> None:
+        assert self._task is not None
+        while (await self._receive())["type"] != "http.disconnect":
+            continue
+        self._left = True
+        self._task.cancel()

@@ -1,0 +1,23 @@
+"""The request headers the edge reads."""
+
+from collections.abc import Iterable
+
+_READ = frozenset({b"authorization", b"x-api-key", b"x-request-id", b"traceparent", b"content-length"})
+
+
+class Headers:
+    """What one request said of itself; absent headers are None."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, raw: Iterable[tuple[bytes, bytes]]) -> None:
+        self._values = {name: value for name, value in raw if name in _READ}
+
+    def text(self, name: bytes) -> str | None:
+        """A header as text."""
+        value = self._values.get(name)
+        return None if value is None else value.decode("latin-1")
+
+    def raw(self, name: bytes) -> bytes | None:
+        """A header as it came."""
+        return self._values.get(name)

@@ -1,0 +1,32 @@
+"""Builds the edge of a process."""
+
+from contextlib import AsyncExitStack
+
+from soma.model.v1.catalog_service_pb2_grpc import CatalogServiceStub
+from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceStub
+
+from gateway.edge.app import Edge
+from gateway.edge.catalogue import Catalogue
+from gateway.edge.chat import ChatCompletions
+from gateway.edge.settings import EdgeSettings
+from gateway.edge.tracing import RequestTracing
+from services.mesh.mesh import Mesh
+from services.mesh.service import Service
+
+
+async def build(mesh: Mesh, stack: AsyncExitStack) -> Service:
+    """The edge over the mesh's orchestrator and model service.
+
+    It has no checks: while those are away it answers in OpenAI's shape that they are, which no gateway could.
+    """
+    settings = EdgeSettings()
+    return Service(
+        name="edge",
+        http=Edge(
+            mesh.authenticator,
+            ChatCompletions(ChatServiceStub(mesh.connect("orchestrator")), settings.chat_timeout_seconds),
+            Catalogue(CatalogServiceStub(mesh.connect("model")), settings.catalogue_timeout_seconds),
+            RequestTracing(mesh.spans, mesh.settings.trace_sample_ratio),
+            settings,
+        ),
+    )

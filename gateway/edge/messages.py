@@ -1,0 +1,110 @@
+"""The `messages` of a request, as the contract's messages."""
+
+from typing import Any
+
+from soma.model.v1.message_pb2 import (
+    ROLE_ASSISTANT,
+    ROLE_SYSTEM,
+    ROLE_TOOL,
+    ROLE_USER,
+    Message,
+    ToolCall,
+)
+
+from gateway.edge.values import array, members, missing, one_of, refuse, required, text, unsupported, wrong_type
+
+ROLES = {
+    "system": ROLE_SYSTEM,
+    "developer": ROLE_SYSTEM,
+    "user": ROLE_USER,
+    "assistant": ROLE_ASSISTANT,
+    "tool": ROLE_TOOL,
+}
+MEMBERS = frozenset({"role", "content", "name", "tool_calls", "tool_call_id", "refusal", "annotations"})
+# What an assistant's message carries as null when a client sends back the one it received.
+NULL_MEMBERS = frozenset({"audio", "function_call"})
+PARTS = {
+    "text": "text",
+    "refusal": "refusal",
+    "image_url": "Image content",
+    "input_audio": "Audio content",
+    "file": "File content",
+}
+MOST_MESSAGES = 4096
+
+
+def read_messages(value: object) -> list[Message]:
+    """The conversation, oldest first.
+
+    Raises:
+        InvalidArgument: names the message and member at fault.
+    """
+    turns = array(value, "messages", most=MOST_MESSAGES)
+    if not turns:
+        message = "Invalid 'messages': empty array. Expected an array with minimum length 1."
+        refuse(message, "messages", "EMPTY_ARRAY")
+    return [_message(turn, f"messages[{index}]") for index, turn in enumerate(turns)]
+
+
+def _message(value: object, param: str) -> Message:
+    turn = members(value, param)
+    role = ROLES[one_of(required(turn, "role", param), f"{param}.role", ROLES)]
+    message = Message(role=role)
+    for name, given in turn.items():
+        if name not in MEMBERS:
+            if name not in NULL_MEMBERS or given is not None:
+                refuse(f"Unknown parameter: '{param}.{name}'.", f"{param}.{name}", "UNKNOWN_PARAMETER")
+        elif given is None or name in ("role", "annotations"):
+            continue
+        elif name == "content":
+            message.content = _content(given, f"{param}.content")
+        elif name == "tool_calls":
+            message.tool_calls.extend(_tool_calls(given, f"{param}.tool_calls", role))
+        elif name == "tool_call_id":
+            message.tool_call_id = text(given, f"{param}.tool_call_id")
+        elif name == "name":
+            message.name = text(given, f"{param}.name")
+        else:
+            message.content = message.content or text(given, f"{param}.refusal")
+    _complete(message, turn, param)
+    return message
+
+
+def _complete(message: Message, turn: dict[str, Any], param: str) -> None:
+    if message.role == ROLE_TOOL and not message.tool_call_id:
+        missing(f"{param}.tool_call_id")
+    if turn.get("content") is None and not message.content and not message.tool_calls:
+        wrong_type(None, f"{param}.content", "a string")
+
+
+def _content(value: object, param: str) -> str:
+    """The text of a string or of text parts; several parts stand on lines of their own."""
+    if type(value) is str:
+        return value
+    if type(value) is not list:
+        wrong_type(value, param, "one of a string or array of objects")
+    texts = []
+    for index, part in enumerate(value):
+        where = f"{param}[{index}]"
+        kind = one_of(required(members(part, where), "type", where), f"{where}.type", PARTS)
+        if kind not in ("text", "refusal"):
+            unsupported(where, f"{PARTS[kind]} ('{kind}') is not supported here: '{where}'.")
+        texts.append(text(required(part, kind, where), f"{where}.{kind}"))
+    return "\n".join(texts)
+
+
+def _tool_calls(value: object, param: str, role: int) -> list[ToolCall]:
+    if role != ROLE_ASSISTANT:
+        refuse(f"Invalid '{param}': only an assistant's message has tool calls.", param, "INVALID_VALUE")
+    return [_tool_call(call, f"{param}[{index}]") for index, call in enumerate(array(value, param, most=128))]
+
+
+def _tool_call(value: object, param: str) -> ToolCall:
+    call = members(value, param, ("id", "type", "function"))
+    one_of(required(call, "type", param), f"{param}.type", ("function",))
+    function = members(required(call, "function", param), f"{param}.function", ("name", "arguments"))
+    return ToolCall(
+        call_id=text(required(call, "id", param), f"{param}.id"),
+        name=text(required(function, "name", f"{param}.function"), f"{param}.function.name"),
+        arguments=text(required(function, "arguments", f"{param}.function"), f"{param}.function.arguments"),
+    )

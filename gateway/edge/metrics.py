@@ -1,0 +1,13 @@
+"""What the edge counts and times of its own; the calls behind it are metered where they are served."""
+
+from prometheus_client import Counter, Histogram
+
+_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+
+REQUESTS = Counter("soma_edge_requests_total", "Requests answered", ("route", "status"))
+DURATION = Histogram(
+    "soma_edge_request_duration_seconds", "From a request to the end of its answer", ("route",), buckets=_BUCKETS
+)
+FIRST_DELTA = Histogram(
+    "soma_edge_first_delta_seconds", "From a streamed chat request to its first text", buckets=_BUCKETS
+)

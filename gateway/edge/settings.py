@@ -1,0 +1,19 @@
+"""Settings of the edge: table `[edge]` of soma.toml, variables `SOMA_EDGE_*`."""
+
+from typing import ClassVar
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from services.mesh.settings import SomaSettings
+
+
+class EdgeSettings(SomaSettings):
+    """What the edge allows a request."""
+
+    table: ClassVar[str | None] = "edge"
+    model_config = SettingsConfigDict(env_prefix="SOMA_EDGE_")
+
+    body_limit_bytes: int = Field(default=4 * 1024 * 1024, ge=1024, description="largest request body")
+    chat_timeout_seconds: float = Field(default=600.0, gt=0, description="longest chat turn, from request to end")
+    catalogue_timeout_seconds: float = Field(default=10.0, gt=0, description="longest wait for the list of models")

@@ -1,0 +1,92 @@
+"""What the gateway answers for itself: `/health`, `/ready`, `/metrics` of all processes, `/openapi.json`, `/docs`."""
+
+import asyncio
+from pathlib import Path
+
+import aiohttp
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from gateway.exposition import merge
+from services.mesh import errors
+from services.mesh.authenticator import Authenticator
+from services.mesh.registry.service import RegistryService
+
+_OPENAPI = Path(__file__).parents[1] / "gen" / "openapi.json"
+_DOCS = Path(__file__).with_name("docs.html")
+_SCRAPE_SECONDS = 2.0
+
+
+class Pages:
+    """The gateway's own pages, over what the registry knows."""
+
+    def __init__(
+        self, registry: RegistryService, authenticator: Authenticator, client: aiohttp.ClientSession, version: str
+    ) -> None:
+        self._registry = registry
+        self._authenticator = authenticator
+        self._client = client
+        self._version = version
+        self._known: set[str] = set()
+
+    def app(self) -> Starlette:
+        """The ASGI application; Envoy sends it these paths and no others."""
+        pages = {"/health": self.health, "/ready": self.ready, "/metrics": self.metrics}
+        routes = [Route(f"{prefix}{path}", page) for path, page in pages.items() for prefix in ("", "/api/v1")]
+        routes += [Route("/openapi.json", self.openapi), Route("/docs", self.docs)]
+        return Starlette(routes=routes)
+
+    async def health(self, _: Request) -> Response:
+        """The gateway lives."""
+        return JSONResponse({"status": "ok", "version": self._version})
+
+    async def ready(self, _: Request) -> Response:
+        """Every service that has joined once can be called now; each by name, with what is wrong."""
+        states: dict[str, list[str]] = {}
+        for joined in self._registry.instances:
+            faults = dict(joined.faults)
+            for service in joined.services:
+                states.setdefault(service, []).append(faults.get(service, ""))
+        self._known |= states.keys()
+        services = {
+            name: "no live instance" if name not in states else min(states[name]) or "ok"
+            for name in sorted(self._known)
+        }
+        ready = bool(services) and all(state == "ok" for state in services.values())
+        return JSONResponse({"ready": ready, "services": services}, status_code=200 if ready else 503)
+
+    async def metrics(self, request: Request) -> Response:
+        """Metrics of every process, each sample with its `instance`; needs a credential."""
+        try:
+            await self._authenticator.authenticate(
+                request.headers.get("authorization"), request.headers.get("x-api-key")
+            )
+        except errors.Unauthenticated as error:
+            body = {"error": {"code": 401, "status": error.code.name, "message": error.message, "details": []}}
+            return JSONResponse(body, status_code=401, headers={"WWW-Authenticate": "Bearer"})
+        addresses = [joined.admin_address for joined in self._registry.instances if joined.admin_address]
+        texts = await asyncio.gather(*map(self._scrape, addresses))
+        expositions = {"control": generate_latest(REGISTRY).decode()}
+        expositions |= {address: text for address, text in zip(addresses, texts, strict=True) if text}
+        return Response(merge(expositions), media_type=CONTENT_TYPE_LATEST)
+
+    async def openapi(self, _: Request) -> Response:
+        """The REST surface as OpenAPI 3.1, generated from the contracts."""
+        return FileResponse(_OPENAPI, media_type="application/json")
+
+    async def docs(self, _: Request) -> Response:
+        """A page to browse that document; everything it needs is in it."""
+        return FileResponse(_DOCS, media_type="text/html")
+
+    async def _scrape(self, address: str) -> str:
+        try:
+            async with self._client.get(
+                f"http://{address}/metrics", timeout=aiohttp.ClientTimeout(total=_SCRAPE_SECONDS)
+            ) as response:
+                return await response.text() if response.status == 200 else ""
+        except (aiohttp.ClientError, TimeoutError):
+            # An instance that cannot be scraped is missing from the page, and named as down by `/ready`.
+            return ""

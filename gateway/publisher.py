@@ -1,0 +1,87 @@
+"""Carries the registry's view to Envoy and to the health service: who serves what, as soon as it changes."""
+
+import asyncio
+
+import structlog
+
+from gateway.contracts import area, descriptor_set, public_services
+from gateway.xds.server import XdsServer
+from gateway.xds.snapshot import Endpoint, Snapshot
+from services.mesh.registry.leases import Joined
+from services.mesh.registry.service import RegistryService
+from services.mesh.server import Server
+
+log = structlog.get_logger("gateway")
+
+
+class Publisher:
+    """Publishes a snapshot after each change; changes that come while one is being published share the next."""
+
+    def __init__(
+        self,
+        registry: RegistryService,
+        xds: XdsServer,
+        server: Server,
+        *,
+        listen: Endpoint,
+        control_http: Endpoint,
+        control_grpc: Endpoint,
+        access_log: str,
+    ) -> None:
+        self._registry = registry
+        self._xds = xds
+        self._server = server
+        self._listen = listen
+        self._control_http = control_http
+        self._control_grpc = control_grpc
+        self._access_log = access_log
+        self._changed = asyncio.Event()
+        registry.watch(self._changed.set)
+
+    async def publish(self) -> None:
+        """Publish what is known now."""
+        instances = self._registry.instances
+        services = {name: endpoints(instances, name) for name in public_services()}
+        await self._xds.publish(
+            Snapshot(
+                services=services,
+                listen=self._listen,
+                descriptor_set=descriptor_set(),
+                edge=tuple(_endpoint(joined.http_address) for joined in instances if joined.http_address),
+                control_http=(self._control_http,),
+                control_grpc=(self._control_grpc,),
+                access_log=self._access_log,
+            )
+        )
+        await self._server.set_health({name: serving(instances, name) for name in services})
+
+    async def run(self) -> None:
+        """Publish for ever."""
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            try:
+                await self.publish()
+            except ValueError as error:
+                # An address Envoy cannot take, from an instance that announced a host name.
+                log.error("snapshot not published, the one before stays", error=str(error))
+
+
+def endpoints(instances: list[Joined], service: str) -> tuple[Endpoint, ...]:
+    """Where Envoy sends the calls of a proto service: to instances without a fault, or to all when each has one.
+
+    An instance whose dependency is down answers with the typed reason; taking it out would hide that.
+    """
+    having = [joined for joined in instances if service in joined.grpc_services]
+    well = [joined for joined in having if area(service) not in dict(joined.faults)]
+    return tuple(_endpoint(joined.grpc_address) for joined in well or having)
+
+
+def serving(instances: list[Joined], service: str) -> bool:
+    """Whether some instance serves a proto service without a fault."""
+    return any(service in joined.grpc_services and area(service) not in dict(joined.faults) for joined in instances)
+
+
+def _endpoint(address: str) -> Endpoint:
+    host, _, port = address.rpartition(":")
+    return Endpoint(host.strip("[]"), int(port))

@@ -1,0 +1,202 @@
+"""One serve process: builds the services it is asked for, joins the mesh, serves until told to stop.
+
+This is the only place that knows every service by name; they themselves meet through contracts.
+"""
+
+import asyncio
+import os
+import signal
+import uuid
+from contextlib import AsyncExitStack, suppress
+from functools import partial
+from importlib import import_module
+from importlib.metadata import version
+
+import structlog
+from soma.mesh.v1 import registry_service_pb2
+
+from services.mesh import errors, migrations, postgres, redis
+from services.mesh.admin import admin_app
+from services.mesh.authenticator import DevAuthenticator
+from services.mesh.channel.remote import RemoteChannel
+from services.mesh.handlers import collect, service_names
+from services.mesh.health import Health
+from services.mesh.http import HttpServer
+from services.mesh.interceptors.drain import Drain
+from services.mesh.keys import read_key
+from services.mesh.mesh import Connections, Mesh
+from services.mesh.registry.directory import Directory
+from services.mesh.registry.membership import Membership
+from services.mesh.server import Server
+from services.mesh.service import Service
+from services.mesh.settings import Settings
+from services.mesh.spans import Spans
+from services.mesh.stack import pipeline
+from services.mesh.token import Signer
+
+log = structlog.get_logger("host")
+
+SERVICES = {
+    "policy": "services.policy.main",
+    "memory": "services.memory.main",
+    "model": "services.model.main",
+    "orchestrator": "services.orchestrator.main",
+    "edge": "gateway.edge.main",
+}
+
+
+async def run_process(settings: Settings, names: list[str]) -> None:
+    """Serve `names` until SIGTERM or SIGINT, then drain.
+
+    Raises:
+        InvalidArgument: a name is not a service.
+        FailedPrecondition: the process is not told its stores, keys or control process.
+    """
+    unknown = [name for name in names if name not in SERVICES]
+    if unknown:
+        raise errors.InvalidArgument(
+            f"no such service: {', '.join(unknown)}; there are {', '.join(SERVICES)}", reason="SERVICE_UNKNOWN"
+        )
+    logs.configure(settings.log_level, settings.log_format)
+    stopping = _stop_on_signal()
+    async with AsyncExitStack() as stack:
+        process = await _Process.start(settings, names, stack)
+        log.info("serving", services=names, grpc=process.instance.grpc_address, http=process.instance.http_address)
+        await stopping.wait()
+        await process.drain()
+
+
+class _Process:
+    """What runs, in the order it has to stop."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        health: Health,
+        membership: Membership,
+        server: Server,
+        edges: list[HttpServer],
+        instance: registry_service_pb2.Instance,
+    ) -> None:
+        self._settings = settings
+        self._health = health
+        self._membership = membership
+        self._server = server
+        self._edges = edges
+        self.instance = instance
+
+    @classmethod
+    async def start(cls, settings: Settings, names: list[str], stack: AsyncExitStack) -> "_Process":
+        """Build, listen, join: in that order, so that nobody is sent where nothing answers yet."""
+        if settings.postgres_url is None or settings.redis_url is None or settings.control is None:
+            raise errors.FailedPrecondition(
+                "a serve process needs postgres_url, redis_url and control (SOMA_POSTGRES_URL, …); "
+                "`soma up` gives them to the processes it starts",
+                reason="SETTINGS_MISSING",
+            )
+        instance_id = str(uuid.uuid4())
+        signer = Signer(read_key(settings.data_dir / "internal.key").encode(), instance_id)
+        authenticator = DevAuthenticator(read_key(settings.data_dir / "dev.key"))
+        spans = Spans("+".join(names), settings.otlp_endpoint)
+        stack.callback(spans.close)
+        directory, drain = Directory(), Drain()
+        connections = Connections(names, directory, signer, settings)
+        stack.push_async_callback(connections.close)
+        url = settings.postgres_url.get_secret_value()
+        pool = await postgres.open_pool(url, max_size=settings.postgres_pool)
+        stack.push_async_callback(pool.close)
+        client = redis.open_redis(settings.redis_url.get_secret_value())
+        stack.push_async_callback(client.aclose)
+
+        mesh = Mesh(
+            settings=settings,
+            data_dir=settings.data_dir,
+            postgres=pool,
+            redis=client,
+            authenticator=authenticator,
+            spans=spans,
+            connect=connections.connect,
+            migrate=partial(migrations.migrate, pool),
+        )
+        services: list[Service] = [await import_module(SERVICES[name]).build(mesh, stack) for name in names]
+        wrap = pipeline(
+            authenticator=authenticator,
+            signer=signer,
+            spans=spans,
+            drain=drain,
+            sample_ratio=settings.trace_sample_ratio,
+        )
+        connections.handlers.update(wrap.wrap_all(collect([pair for s in services for pair in s.servicers])))
+        health = Health(services)
+        await health.check()
+        server = Server(connections.handlers, drain, max_message_bytes=settings.max_message_bytes)
+        grpc_port = await server.start(f"{settings.bind}:0")
+        edges = [HttpServer(service.http) for service in services if service.http is not None]
+        http_ports = [await edge.start(settings.bind) for edge in edges]
+        admin = HttpServer(admin_app(health, version("somamesh-server")))
+        admin_port = await admin.start(settings.bind)
+        stack.push_async_callback(admin.stop)
+        host = settings.advertise or settings.bind
+        instance = registry_service_pb2.Instance(
+            instance_id=instance_id,
+            services=names,
+            grpc_services=service_names(connections.handlers),
+            grpc_address=f"{host}:{grpc_port}",
+            http_address=f"{host}:{http_ports[0]}" if http_ports else "",
+            admin_address=f"{host}:{admin_port}",
+            pid=os.getpid(),
+            version=version("somamesh-server"),
+        )
+        control = RemoteChannel(settings.control, message_bytes=settings.max_message_bytes)
+        stack.push_async_callback(control.close)
+        membership = Membership(control, instance, health.faults, directory, signer)
+        publisher = _HealthPublisher(health, server, services, membership)
+        await publisher.publish()
+        health.watch(publisher.changed)
+        await membership.join()
+        checking = asyncio.create_task(health.run())
+        stack.callback(checking.cancel)
+        return cls(settings, health, membership, server, edges, instance)
+
+    async def drain(self) -> None:
+        """NOT_SERVING, wait for the gateway and neighbours to look away, let calls end, stop."""
+        log.info("draining")
+        self._health.drain()
+        await self._membership.leave()
+        await asyncio.sleep(self._settings.drain_seconds)
+        for edge in self._edges:
+            await edge.stop()
+        ended = await self._server.stop(self._settings.grace_seconds)
+        log.info("stopped", calls_ended=ended)
+
+
+class _HealthPublisher:
+    """Carries changes of health to the gRPC health service and the registry."""
+
+    def __init__(self, health: Health, server: Server, services: list[Service], membership: Membership) -> None:
+        self._health = health
+        self._server = server
+        self._membership = membership
+        self._names = {service.name: service_names(collect(service.servicers)) for service in services}
+        self._publishing: set[asyncio.Task[None]] = set()
+
+    async def publish(self) -> None:
+        faults = self._health.faults()
+        await self._server.set_health(
+            {full: name not in faults for name, fulls in self._names.items() for full in fulls}
+        )
+
+    def changed(self) -> None:
+        self._membership.health_changed()
+        task = asyncio.create_task(self.publish())
+        self._publishing.add(task)
+        task.add_done_callback(self._publishing.discard)
+
+
+def _stop_on_signal() -> asyncio.Event:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        with suppress(NotImplementedError):
+            loop.add_signal_handler(signum, stopping.set)
+    return stopping

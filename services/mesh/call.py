@@ -1,0 +1,100 @@
+"""The call being served, as the code that serves it can see it.
+
+The pipeline makes a `Call` for each RPC and sets it in the context of the servicer's task; whatever that task calls
+next inherits its principal, its remaining time and its trace.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+from services.mesh import errors
+from services.mesh.principal import Principal
+from services.mesh.trace import Trace
+
+if TYPE_CHECKING:
+    import grpc
+    from opentelemetry.trace import Span
+
+    from services.mesh.method import Method
+
+
+class Call:
+    """One call in progress.
+
+    Attributes:
+        method: the RPC; None for work that did not come in as one (an HTTP request, a background task).
+        context: the servicer context; None likewise.
+        principal: who it runs as; None until authenticated, and in calls a process makes for itself.
+        deadline: in the event loop's time; None without one.
+        trace: its place in a trace.
+        span: the recorded span, when the trace is sampled.
+        started: the event loop's time when it came in.
+        draining: set when the process ends the call because it stops.
+    """
+
+    __slots__ = ("context", "deadline", "draining", "method", "principal", "span", "started", "trace")
+
+    def __init__(
+        self,
+        method: "Method | None" = None,
+        context: "grpc.aio.ServicerContext[object, object] | None" = None,
+        *,
+        started: float,
+    ) -> None:
+        self.method = method
+        self.context = context
+        self.started = started
+        self.principal: Principal | None = None
+        self.deadline: float | None = None
+        self.trace: Trace | None = None
+        self.span: Span | None = None
+        self.draining = False
+
+    def remaining(self) -> float | None:
+        """Seconds left, never below 0; None without a deadline."""
+        if self.deadline is None:
+            return None
+        return max(0.0, self.deadline - asyncio.get_running_loop().time())
+
+    @property
+    def trace_id(self) -> str:
+        """The trace id in hex; empty outside a trace."""
+        return self.trace.hex_id if self.trace is not None else ""
+
+
+current: ContextVar[Call | None] = ContextVar("soma_current_call", default=None)
+
+
+def current_call() -> Call | None:
+    """The call this task serves; None in background work."""
+    return current.get()
+
+
+def principal() -> Principal:
+    """The principal of the current call.
+
+    Raises:
+        Unauthenticated: there is no call, or it has no principal.
+    """
+    call = current.get()
+    if call is None or call.principal is None:
+        raise errors.Unauthenticated("this call has no principal")
+    return call.principal
+
+
+@contextmanager
+def run_as(principal: Principal, *, trace: Trace | None = None, timeout: float | None = None) -> Iterator[Call]:
+    """Run a block as a call of `principal`: what it calls inherits principal, trace and at most `timeout` seconds."""
+    now = asyncio.get_running_loop().time()
+    call = Call(started=now)
+    call.principal = principal
+    call.trace = trace
+    call.deadline = None if timeout is None else now + timeout
+    token = current.set(call)
+    try:
+        yield call
+    finally:
+        current.reset(token)

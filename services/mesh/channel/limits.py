@@ -1,0 +1,45 @@
+"""What channels and servers of the mesh let through, and how they notice a peer that is gone."""
+
+from typing import Any
+
+# gRPC's own default for received messages, both ways.
+MESSAGE_BYTES = 4 * 1024 * 1024
+# Headers and trailers. gRPC refuses from 8 KiB on at random and from 16 KiB always; error details need more room.
+METADATA_BYTES = 32 * 1024
+# A peer that answers no ping for this long is gone.
+PING_SECONDS, PING_TIMEOUT_SECONDS = 30, 5
+
+
+def channel_options(message_bytes: int = MESSAGE_BYTES) -> list[tuple[str, Any]]:
+    """Arguments of a client channel."""
+    return [
+        *_both(message_bytes),
+        ("grpc.keepalive_time_ms", PING_SECONDS * 1000),
+        ("grpc.keepalive_timeout_ms", PING_TIMEOUT_SECONDS * 1000),
+        ("grpc.http2.max_pings_without_data", 0),
+        # A process that comes back is reached within a second.
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.min_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", 1000),
+        # Neighbours are not on the far side of a proxy, whatever the environment says.
+        ("grpc.enable_http_proxy", 0),
+    ]
+
+
+def server_options(message_bytes: int = MESSAGE_BYTES) -> list[tuple[str, Any]]:
+    """Arguments of a server that such channels talk to; the last two keep it from refusing their pings."""
+    return [
+        *_both(message_bytes),
+        ("grpc.so_reuseport", 0),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", PING_SECONDS * 1000 // 2),
+        ("grpc.http2.min_ping_interval_without_data_ms", PING_SECONDS * 1000 // 2),
+    ]
+
+
+def _both(message_bytes: int) -> list[tuple[str, Any]]:
+    return [
+        ("grpc.max_receive_message_length", message_bytes),
+        ("grpc.max_send_message_length", -1),
+        ("grpc.max_metadata_size", METADATA_BYTES),
+        ("grpc.absolute_max_metadata_size", METADATA_BYTES),
+    ]

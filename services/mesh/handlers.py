@@ -1,0 +1,48 @@
+"""Collects the handlers that generated `add_XServicer_to_server` functions register."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import grpc
+
+from services.mesh.pipeline import Handler
+from services.mesh.service import Registration
+
+
+class _Collector:
+    """Stands in for a server while servicers are registered."""
+
+    def __init__(self) -> None:
+        self.handlers: dict[str, Handler] = {}
+
+    def add_generic_rpc_handlers(self, handlers: Sequence[object]) -> None:
+        """Ignored: the registered form below names every method."""
+
+    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Handler]) -> None:
+        """Keep the handlers by path."""
+        self.handlers.update({f"/{service}/{name}": handler for name, handler in handlers.items()})
+
+
+def collect(servicers: Sequence[Registration]) -> dict[str, Handler]:
+    """Handlers of servicers, by path (`/package.Service/Method`)."""
+    collector: Any = _Collector()
+    for add, servicer in servicers:
+        add(servicer, collector)
+    handlers: dict[str, Handler] = collector.handlers
+    return handlers
+
+
+def service_names(handlers: Mapping[str, Handler]) -> list[str]:
+    """Full names of the proto services among handlers, sorted."""
+    return sorted({path.split("/")[1] for path in handlers})
+
+
+def register(server: grpc.aio.Server, handlers: Mapping[str, Handler]) -> None:
+    """Serve handlers on a real server."""
+    by_service: dict[str, dict[str, Handler]] = {}
+    for path, handler in handlers.items():
+        _, service, name = path.split("/")
+        by_service.setdefault(service, {})[name] = handler
+    for service, methods in by_service.items():
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, methods),))
+        server.add_registered_method_handlers(service, methods)

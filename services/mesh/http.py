@@ -1,0 +1,75 @@
+"""An HTTP server for an ASGI application, inside the process's own event loop."""
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import uvicorn
+
+from services.mesh import errors
+
+
+class _Quiet(uvicorn.Server):
+    """uvicorn without its signal handlers: signals belong to the process."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals alone."""
+        yield
+
+
+class HttpServer:
+    """Serves one application on one TCP address."""
+
+    def __init__(self, app: Any, *, limit_concurrency: int | None = None) -> None:
+        self._server = _Quiet(
+            uvicorn.Config(
+                app,
+                loop="none",
+                http="httptools",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                date_header=False,
+                proxy_headers=False,
+                timeout_keep_alive=75,
+                timeout_graceful_shutdown=3,
+                backlog=4096,
+                limit_concurrency=limit_concurrency,
+                ws="none",
+            )
+        )
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self, host: str, port: int = 0) -> int:
+        """Listen (port 0 chooses a free one); returns the port.
+
+        Raises:
+            Unavailable: the address is taken or not ours.
+        """
+        listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+        except OSError as error:
+            listener.close()
+            raise errors.Unavailable(f"cannot listen on {host}:{port}: {error}", reason="ADDRESS_IN_USE") from error
+        listener.listen(4096)
+        listener.setblocking(False)
+        self._task = asyncio.create_task(self._server.serve(sockets=[listener]))
+        while not self._server.started:
+            if self._task.done():
+                await self._task
+                raise errors.Unavailable("the HTTP server stopped while starting", reason="HTTP_START_FAILED")
+            await asyncio.sleep(0)
+        return int(listener.getsockname()[1])
+
+    async def stop(self) -> None:
+        """Stop accepting, let requests end, close."""
+        self._server.should_exit = True
+        if self._task is not None:
+            with suppress(asyncio.CancelledError):
+                await self._task

@@ -1,0 +1,46 @@
+"""Which error a call ends with: ours as they are, a neighbour's relayed, everything else as "internal error"."""
+
+import asyncio
+
+import grpc
+import structlog
+
+from services.mesh import errors
+from services.mesh.call import Call
+from services.mesh.status import from_rpc_error
+
+log = structlog.get_logger("mesh")
+
+
+def translate(call: Call, exception: BaseException) -> errors.MeshError | None:
+    """Turn what a servicer raised into the error its caller sees.
+
+    Returns None when there is nothing to say: the caller is gone, or the status was already set by `abort`.
+    """
+    if isinstance(exception, errors.MeshError):
+        return exception
+    if isinstance(exception, grpc.aio.AioRpcError):
+        return from_rpc_error(exception)
+    if isinstance(exception, grpc.aio.AbortError):
+        return None
+    if isinstance(exception, asyncio.CancelledError):
+        return _cancelled(call)
+    if isinstance(exception, TimeoutError):
+        return errors.DeadlineExceeded("a step took longer than it may", reason="TIMEOUT")
+    if not isinstance(exception, Exception):
+        return None
+    path = call.method.path if call.method else ""
+    log.error("unexpected error", rpc=path, trace_id=call.trace_id, exc_info=exception)
+    return errors.Internal("internal error", metadata={"trace_id": call.trace_id} if call.trace else None)
+
+
+def _cancelled(call: Call) -> errors.MeshError | None:
+    """Tell a caller that left from a servicer that awaited something cancelled, which would hang the caller."""
+    task = asyncio.current_task()
+    if call.draining:
+        if task is not None:
+            task.uncancel()
+        return errors.Unavailable("the process is stopping", reason="DRAINING", retry_after=1.0)
+    if task is not None and task.cancelling():
+        return None
+    return errors.Internal("a step of this call was cancelled", reason="STEP_CANCELLED")

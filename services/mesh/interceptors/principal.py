@@ -1,0 +1,70 @@
+"""Authenticates a call once and checks the method's authorisation rule.
+
+A call from a neighbour in the same process inherits its principal; from another process it carries a signed one; from
+outside it has a credential. Only the first two may reach internal methods.
+"""
+
+from collections.abc import Awaitable
+from typing import Any
+
+from services.mesh import errors
+from services.mesh.authenticator import Authenticator
+from services.mesh.call import Call
+from services.mesh.hooks import Enter, Hooks, Interceptor
+from services.mesh.method import Access, Method
+from services.mesh.token import METADATA_KEY, Signer
+
+_MISSING: Any = object()
+
+
+def principal(authenticator: Authenticator, signer: Signer) -> Interceptor:
+    """Interceptor over one authenticator for outside and one signer for inside."""
+
+    def bind(rpc: Method) -> Hooks:
+        return Hooks(enter=_entry(rpc, authenticator, signer))
+
+    return bind
+
+
+def _entry(rpc: Method, authenticator: Authenticator, signer: Signer) -> Enter | None:
+    if rpc.access is Access.OPEN:
+        return None
+    internal, grants = rpc.access is Access.INTERNAL, rpc.grants
+
+    def enter(call: Call) -> Awaitable[None] | None:
+        carried: Any = getattr(call.context, "carried", _MISSING)
+        if carried is not _MISSING:
+            if carried is not None:
+                call.principal = carried.principal
+            if not internal:
+                check(call)
+            return None
+        authorization = api_key = token = None
+        assert call.context is not None
+        for key, value in call.context.invocation_metadata() or ():
+            if key == METADATA_KEY:
+                token = str(value)
+            elif key == "authorization":
+                authorization = str(value)
+            elif key == "x-api-key":
+                api_key = str(value)
+        if token is not None:
+            call.principal = signer.verify(token)
+            if not internal:
+                check(call)
+            return None
+        if internal:
+            raise errors.PermissionDenied(f"{rpc.path} is for the mesh's own processes", reason="METHOD_INTERNAL")
+        return outside(call, authorization, api_key)
+
+    async def outside(call: Call, authorization: str | None, api_key: str | None) -> None:
+        call.principal = await authenticator.authenticate(authorization, api_key)
+        check(call)
+
+    def check(call: Call) -> None:
+        if call.principal is None:
+            raise errors.Unauthenticated(f"{rpc.path} needs a principal")
+        if call.principal.scopes.isdisjoint(grants):
+            raise errors.PermissionDenied(f"{rpc.path} needs the scope {rpc.scope}", metadata={"scope": rpc.scope})
+
+    return enter

@@ -1,0 +1,62 @@
+"""What a process offers to the services it hosts: settings, stores, and a way to their neighbours."""
+
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+import grpc
+import redis.asyncio
+
+from services.mesh.authenticator import Authenticator
+from services.mesh.call import current_call
+from services.mesh.carrier import LocalCarrier, RemoteCarrier
+from services.mesh.channel.local import LocalChannel
+from services.mesh.pipeline import Handler
+from services.mesh.registry.directory import Directory
+from services.mesh.routing import RoutedChannel, Router
+from services.mesh.settings import Settings
+from services.mesh.spans import Spans
+from services.mesh.token import Signer
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """Handed to every service's `build()`.
+
+    `connect` gives the channel to a service by its short name; it may be made before that service is built, is made
+    once, and follows the service when it moves. `migrate` brings a service's schema up to date.
+    """
+
+    settings: Settings
+    data_dir: Path
+    postgres: asyncpg.Pool
+    redis: redis.asyncio.Redis
+    authenticator: Authenticator
+    spans: Spans
+    connect: Callable[[str], grpc.aio.Channel]
+    migrate: Callable[[str, Path], Awaitable[None]]
+
+
+class Connections:
+    """The channels of one process; `handlers` is filled once its own services are built."""
+
+    def __init__(self, hosted: Collection[str], directory: Directory, signer: Signer, settings: Settings) -> None:
+        self.handlers: dict[str, Handler] = {}
+        local = LocalChannel(self.handlers, capture=current_call, outgoing=LocalCarrier())
+        self._router = Router(
+            dict.fromkeys(hosted, local), directory, RemoteCarrier(signer), settings.max_message_bytes
+        )
+        self._channels: dict[str, RoutedChannel] = {}
+
+    def connect(self, service: str) -> grpc.aio.Channel:
+        """The channel to a service by its short name."""
+        channel = self._channels.get(service)
+        if channel is None:
+            router = self._router
+            channel = self._channels[service] = RoutedChannel(lambda: router.route(service))
+        return channel
+
+    async def close(self) -> None:
+        """Close what was opened."""
+        await self._router.close()

@@ -1,0 +1,105 @@
+"""Domain events that cannot be lost: written with the change they tell of, then relayed to a Redis Stream.
+
+A service's first migration makes the table, in its own schema:
+
+    CREATE TABLE <schema>.outbox (
+        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        tenant_id text NOT NULL,
+        aggregate text NOT NULL,
+        event bytea NOT NULL
+    );
+
+Delivery is at least once: a crash between Redis and the commit repeats events, and `event_id` tells repetitions apart.
+Events of one aggregate keep their order as long as its writers take the aggregate's row before they add an event.
+"""
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+import redis.asyncio as aioredis
+import structlog
+from soma.events.v1.event_pb2 import Event
+
+from services.mesh import errors, postgres
+from services.mesh import redis as mesh_redis
+
+if TYPE_CHECKING:
+    from services.mesh.postgres import Connection, Pool
+
+STREAM = "soma:events:"
+FIELD = "event"
+MAX_LENGTH = 100_000
+BATCH = 256
+# How long an event of another process, or of one that was killed, may lie before it is noticed.
+SWEEP_SECONDS = 2.0
+RETRY_SECONDS = (0.1, 5.0)
+
+_log = structlog.get_logger()
+
+
+class Outbox:
+    """The outbox of one schema, and its relay to the stream `soma:events:<area>`."""
+
+    def __init__(self, pool: "Pool", redis: aioredis.Redis, schema: str, area: str | None = None) -> None:
+        self._pool = pool
+        self._redis = redis
+        self._table = f"{schema}.outbox"
+        self._stream = STREAM + (area or schema)
+        self._wake = asyncio.Event()
+
+    async def add(self, connection: "Connection", aggregate: str, event: Event) -> None:
+        """Write an event in the transaction of `connection`; call `wake` once that is committed."""
+        await connection.execute(
+            f"INSERT INTO {self._table} (tenant_id, aggregate, event) VALUES ($1, $2, $3)",  # noqa: S608 -- our own name
+            event.tenant_id,
+            aggregate,
+            event.SerializeToString(),
+        )
+
+    def wake(self) -> None:
+        """Have the relay look now: something was committed."""
+        self._wake.set()
+
+    async def relay(self) -> None:
+        """Relay until cancelled, whatever Postgres and Redis do meanwhile."""
+        shortest, longest = RETRY_SECONDS
+        delay = shortest
+        while True:
+            self._wake.clear()
+            try:
+                while await self._relay_batch() == BATCH:
+                    continue
+            except errors.Unavailable as error:
+                _log.warning("outbox.delayed", table=self._table, reason=error.reason, retry_seconds=delay)
+            except Exception:
+                # A relay that ended would hold events back for good; Redis refuses writes for many a reason.
+                _log.exception("outbox.failed", table=self._table, retry_seconds=delay)
+            else:
+                delay = shortest
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), SWEEP_SECONDS)
+                continue
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, longest)
+
+    async def _relay_batch(self) -> int:
+        """Move the oldest events to the stream; how many.
+
+        One relay at a time, whatever process it is in, or the order would be lost; the others find nothing to do.
+        """
+        async with postgres.transaction(self._pool) as connection:
+            if not await connection.fetchval("SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0))", self._table):
+                return 0
+            rows = await connection.fetch(
+                f"SELECT id, event FROM {self._table} ORDER BY id LIMIT {BATCH}"  # noqa: S608 -- our own name
+            )
+            if rows:
+                with mesh_redis.typed_errors():
+                    async with self._redis.pipeline(transaction=False) as pipeline:
+                        for row in rows:
+                            pipeline.xadd(self._stream, {FIELD: row["event"]}, maxlen=MAX_LENGTH, approximate=True)
+                        await pipeline.execute()
+                ids = [row["id"] for row in rows]
+                await connection.execute(f"DELETE FROM {self._table} WHERE id = ANY($1)", ids)  # noqa: S608 -- our own name
+            return len(rows)

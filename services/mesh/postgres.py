@@ -1,0 +1,136 @@
+"""The process's Postgres pool, and the one place where a lost connection becomes a typed error.
+
+Connections carry no session state of their own: no session locks, no LISTEN, no temporary tables, no plain SET. That
+lets them pass through a transaction-pooling PgBouncer (1.21 or newer, with `max_prepared_statements`), and saves the
+round trip that would clean a connection each time it is given back.
+"""
+
+import json
+import re
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+import orjson
+
+from services.mesh import errors
+
+if TYPE_CHECKING:
+    Pool = asyncpg.Pool[asyncpg.Record]
+    Connection = asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
+
+# A caller's own deadline cancels what it waits for here; these bound background work and calls without one.
+CONNECT_SECONDS = 5.0
+ACQUIRE_SECONDS = 10.0
+COMMAND_SECONDS = 30.0
+
+RETRY_SECONDS = 1.0
+
+_LOST = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+    OSError,  # TimeoutError is one
+)
+_CLOSED = re.compile(r"(connection|pool) is clos")
+
+
+class _Connection(asyncpg.Connection[asyncpg.Record] if TYPE_CHECKING else asyncpg.Connection):  # type: ignore[misc]
+    """A connection without session state, so with nothing to reset."""
+
+    def get_reset_query(self) -> str:
+        return ""
+
+
+async def open_pool(url: str, *, max_size: int = 20, application_name: str = "soma") -> "Pool":
+    """Open a pool; `json` and `jsonb` values are Python objects.
+
+    A server that goes away and comes back needs nothing done: the next acquire connects again.
+
+    Raises:
+        Unavailable: the server cannot be reached.
+    """
+    with typed_errors():
+        return await asyncpg.create_pool(
+            url,
+            min_size=1,
+            max_size=max_size,
+            timeout=CONNECT_SECONDS,
+            command_timeout=COMMAND_SECONDS,
+            connection_class=_Connection,
+            init=_init,
+            server_settings={"application_name": application_name},
+        )
+
+
+@contextmanager
+def typed_errors() -> Iterator[None]:
+    """Turn a lost or refused connection into Unavailable; also works as a decorator of a store's method.
+
+    Raises:
+        Unavailable: reason POSTGRES_UNAVAILABLE. A write whose connection is lost may or may not have been done.
+    """
+    try:
+        yield
+    except _LOST as error:
+        raise _unavailable() from error
+    except asyncpg.InterfaceError as error:
+        # asyncpg has no class of its own for a connection that went away between two commands.
+        if _CLOSED.search(str(error)):
+            raise _unavailable() from error
+        raise
+
+
+@asynccontextmanager
+async def connection(pool: "Pool") -> AsyncIterator["Connection"]:
+    """A connection of the pool for the block; each statement is a transaction of its own.
+
+    Raises:
+        Unavailable: Postgres cannot be reached, or no connection came free in time.
+    """
+    with typed_errors():
+        async with pool.acquire(timeout=ACQUIRE_SECONDS) as acquired:
+            yield acquired
+
+
+@asynccontextmanager
+async def transaction(pool: "Pool") -> AsyncIterator["Connection"]:
+    """A transaction for the block: committed at its end, rolled back by an exception.
+
+    Raises:
+        Unavailable: Postgres cannot be reached, or no connection came free in time.
+    """
+    async with connection(pool) as acquired, acquired.transaction():
+        yield acquired
+
+
+async def ping(pool: "Pool") -> None:
+    """Answer when Postgres does.
+
+    Raises:
+        Unavailable: it does not.
+    """
+    async with connection(pool) as acquired:
+        await acquired.execute("SELECT 1")
+
+
+def _unavailable() -> errors.Unavailable:
+    return errors.Unavailable(
+        "the database cannot be reached now", reason="POSTGRES_UNAVAILABLE", retry_after=RETRY_SECONDS
+    )
+
+
+async def _init(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    for name in ("json", "jsonb"):
+        await connection.set_type_codec(name, schema="pg_catalog", encoder=_encode, decoder=orjson.loads)
+
+
+def _encode(value: Any) -> str:
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:
+        # Integers beyond 64 bits are valid JSON, and jsonb keeps them.
+        return json.dumps(value, allow_nan=False)

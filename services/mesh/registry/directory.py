@@ -1,0 +1,62 @@
+"""What a process knows of where services are; the last word of the registry, kept while the registry is away."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import count
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One place a service can be reached, and whether it takes calls now."""
+
+    service: str
+    address: str
+    instance_id: str
+    serving: bool = True
+    reason: str = ""
+
+
+def usable(endpoints: Sequence[Endpoint]) -> list[Endpoint]:
+    """The endpoints to call: those that serve, or all when none does.
+
+    An instance whose dependency is down answers with the typed reason; refusing to ask it would hide that.
+    """
+    return [e for e in endpoints if e.serving] or list(endpoints)
+
+
+class Directory:
+    """Endpoints by service name."""
+
+    def __init__(self) -> None:
+        self._endpoints: dict[str, list[Endpoint]] = {}
+        self._turn = count()
+        self._watchers: list[Callable[[], None]] = []
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        """Call `changed` after each replacement."""
+        self._watchers.append(changed)
+
+    def replace(self, endpoints: Iterable[Endpoint]) -> None:
+        """Take a new list in place of the old one."""
+        fresh: dict[str, list[Endpoint]] = {}
+        for endpoint in endpoints:
+            fresh.setdefault(endpoint.service, []).append(endpoint)
+        self._endpoints = fresh
+        for changed in self._watchers:
+            changed()
+
+    def pick(self, service: str) -> str | None:
+        """Address of an endpoint of a service, in turn; None when there is none."""
+        candidates = usable(self._endpoints.get(service, ()))
+        if not candidates:
+            return None
+        return candidates[next(self._turn) % len(candidates)].address
+
+    def all(self, service: str) -> list[Endpoint]:
+        """Every endpoint of a service."""
+        return list(self._endpoints.get(service, ()))
+
+    @property
+    def services(self) -> list[str]:
+        """Names with at least one endpoint."""
+        return sorted(self._endpoints)

@@ -1,0 +1,41 @@
+"""The rule of leases: an instance has joined from its first word until its stream ends or is silent too long."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from services.mesh.registry.directory import Endpoint
+
+LEASE_SECONDS = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """One instance: where it is, what it serves, which of that works (reason per service, empty while it serves)."""
+
+    instance_id: str
+    services: tuple[str, ...]
+    grpc_services: tuple[str, ...]
+    grpc_address: str
+    http_address: str
+    admin_address: str
+    pid: int
+    version: str
+    heard: float
+    faults: tuple[tuple[str, str], ...] = ()
+
+    def expired(self, now: float) -> bool:
+        """Whether it was silent for longer than a lease."""
+        return now - self.heard > LEASE_SECONDS
+
+    def heard_at(self, now: float, faults: Iterable[tuple[str, str]] | None) -> "Joined":
+        """Renewed at `now`; `faults` replace the old ones unless None."""
+        kept = self.faults if faults is None else tuple(sorted(faults))
+        return replace(self, heard=now, faults=kept)
+
+    def endpoints(self) -> list[Endpoint]:
+        """What others may call it for."""
+        faults = dict(self.faults)
+        return [
+            Endpoint(service, self.grpc_address, self.instance_id, service not in faults, faults.get(service, ""))
+            for service in self.services
+        ]

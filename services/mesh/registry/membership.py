@@ -1,0 +1,100 @@
+"""Keeps a process a member of the mesh: announces it, renews its lease, follows the directory."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import grpc
+import structlog
+from soma.mesh.v1 import registry_service_pb2 as pb
+from soma.mesh.v1.registry_service_pb2_grpc import RegistryServiceStub
+
+from services.mesh.registry.directory import Directory, Endpoint
+from services.mesh.status import from_rpc_error
+from services.mesh.token import METADATA_KEY, Signer
+
+if TYPE_CHECKING:
+    from soma.mesh.v1.registry_service_pb2_grpc import RegistryServiceAsyncStub
+
+log = structlog.get_logger("registry")
+
+_RENEW_SECONDS = 1.0
+_RETRY_SECONDS = 0.2
+
+
+class Membership:
+    """One instance's lease; `health` is asked for faults by service at each renewal."""
+
+    def __init__(
+        self,
+        channel: grpc.aio.Channel,
+        instance: pb.Instance,
+        health: Callable[[], Mapping[str, str]],
+        directory: Directory,
+        signer: Signer,
+    ) -> None:
+        self._stub: RegistryServiceAsyncStub = RegistryServiceStub(channel)
+        self._instance = instance
+        self._health = health
+        self._directory = directory
+        self._signer = signer
+        self._changed = asyncio.Event()
+        self._joined = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def join(self) -> None:
+        """Announce the instance and return once the registry has answered."""
+        self._task = asyncio.create_task(self._keep())
+        await self._joined.wait()
+
+    def health_changed(self) -> None:
+        """Tell the registry now rather than at the next renewal."""
+        self._changed.set()
+
+    async def leave(self) -> None:
+        """End the lease: the instance gets no new calls from anyone who follows the registry."""
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+
+    async def _keep(self) -> None:
+        while True:
+            stream = self._stub.Register(
+                self._requests(), metadata=((METADATA_KEY, self._signer.sign(None)),), wait_for_ready=True
+            )
+            try:
+                async for response in stream:
+                    self._directory.replace(_endpoint(e) for e in response.endpoints)
+                    self._joined.set()
+            except grpc.aio.AioRpcError as error:
+                log.warning("registry lost, joining again", reason=from_rpc_error(error).message)
+            finally:
+                stream.cancel()
+            await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _requests(self) -> AsyncIterator[pb.RegisterRequest]:
+        yield pb.RegisterRequest(instance=self._instance, health=self._report())
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_RENEW_SECONDS):
+                    await self._changed.wait()
+            self._changed.clear()
+            yield pb.RegisterRequest(health=self._report())
+
+    def _report(self) -> list[pb.ServiceHealth]:
+        faults = self._health()
+        return [
+            pb.ServiceHealth(
+                service=name,
+                state=pb.ServiceHealth.STATE_NOT_SERVING if name in faults else pb.ServiceHealth.STATE_SERVING,
+                reason=faults.get(name, "")[:1024],
+            )
+            for name in self._instance.services
+        ]
+
+
+def _endpoint(message: pb.Endpoint) -> Endpoint:
+    return Endpoint(message.service, message.grpc_address, message.instance_id, message.serving, message.reason)

@@ -1,0 +1,78 @@
+"""The gRPC server of a process: its handlers, health and reflection on one TCP address."""
+
+from collections.abc import Callable, Mapping
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from services.mesh import errors
+from services.mesh.handlers import register, service_names
+from services.mesh.interceptors.drain import Drain
+from services.mesh.pipeline import Handler
+from services.mesh.reflection import Reflection
+
+HEALTH = "grpc.health.v1.Health"
+_SERVING = health_pb2.HealthCheckResponse.SERVING
+_NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+class Server:
+    """Serves wrapped handlers, and drains them before it stops.
+
+    `names` says which proto services health and reflection answer for; by default those of the handlers.
+    """
+
+    def __init__(
+        self,
+        handlers: Mapping[str, Handler],
+        drain: Drain,
+        *,
+        max_message_bytes: int,
+        names: Callable[[], list[str]] | None = None,
+    ) -> None:
+        own = service_names(handlers)
+        self._names = names or (lambda: own)
+        self._drain = drain
+        self._health = health.aio.HealthServicer()
+        self._server = grpc.aio.server(
+            options=(
+                ("grpc.so_reuseport", 0),
+                ("grpc.max_receive_message_length", max_message_bytes),
+                ("grpc.max_send_message_length", -1),
+                ("grpc.max_metadata_size", 16 * 1024),
+                ("grpc.keepalive_time_ms", 30_000),
+                ("grpc.keepalive_timeout_ms", 10_000),
+                ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+            )
+        )
+        register(self._server, handlers)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        Reflection(lambda: [*self._names(), HEALTH]).register(self._server)
+
+    async def start(self, address: str) -> int:
+        """Listen on `host:port` (port 0 chooses a free one); returns the port.
+
+        Raises:
+            Unavailable: the address is taken or not ours.
+        """
+        try:
+            port = self._server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise errors.Unavailable(f"cannot listen on {address}: {error}", reason="ADDRESS_IN_USE") from error
+        await self._server.start()
+        return int(port)
+
+    async def set_health(self, serving: Mapping[str, bool]) -> None:
+        """Publish the state of proto services; the empty name stands for all of them together."""
+        for name, state in {**serving, "": all(serving.values())}.items():
+            await self._health.set(name, _SERVING if state else _NOT_SERVING)
+
+    async def stop(self, grace: float) -> int:
+        """Wait `grace` seconds for calls to end, end the rest as UNAVAILABLE, and stop.
+
+        Returns how many calls had to be ended. `grpc.aio`'s own `stop` would drop them without a word.
+        """
+        ended = await self._drain.finish(grace)
+        await self._health.enter_graceful_shutdown()
+        await self._server.stop(1.0)
+        return ended

@@ -1,0 +1,24 @@
+"""A built service: servicers, and the checks that say whether it can work now."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+
+Check = Callable[[], Awaitable[None]]
+Registration = tuple[Callable[[Any, grpc.aio.Server], None], object]
+
+
+@dataclass(frozen=True)
+class Service:
+    """What `build()` of a service returns.
+
+    `servicers` pairs the generated `add_XServicer_to_server` with a servicer. `checks` are by the name of the
+    dependency each stands for, and raise when it is down. `http` is an ASGI application; only the edge has one.
+    """
+
+    name: str
+    servicers: Sequence[Registration] = ()
+    checks: Mapping[str, Check] = field(default_factory=dict)
+    http: Any = None

@@ -1,0 +1,93 @@
+"""Settings of every process: defaults, then `soma.toml`, then `SOMA_*`, then what the command line gives.
+
+Top-level keys of the file are these settings; a service's own live in the table of its name and in `SOMA_<NAME>_*`.
+"""
+
+import tomllib
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import Field, SecretStr
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+CONFIG_FILE = Path("soma.toml")
+
+
+@cache
+def _read(path: Path) -> dict[str, Any]:
+    return tomllib.loads(path.read_text("utf-8")) if path.is_file() else {}
+
+
+class TomlTable(PydanticBaseSettingsSource):
+    """One table of `soma.toml`, or its top level without the tables."""
+
+    def __init__(self, settings_class: type[BaseSettings], table: str | None, path: Path) -> None:
+        super().__init__(settings_class)
+        content = _read(path.resolve())
+        if table is None:
+            self._values = {key: value for key, value in content.items() if not isinstance(value, dict)}
+        else:
+            self._values = content.get(table, {})
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """See `PydanticBaseSettingsSource`."""
+        return self._values.get(field_name), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        """Every value of the table; an unknown key is refused by the settings class."""
+        return dict(self._values)
+
+
+class SomaSettings(BaseSettings):
+    """Base of all settings classes: frozen, unknown keys refused, read from the sources above.
+
+    `table` names the table of `soma.toml` a subclass reads; None reads the top level.
+    """
+
+    table: ClassVar[str | None] = None
+    model_config = SettingsConfigDict(env_prefix="SOMA_", frozen=True, extra="forbid")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Command line over environment over file."""
+        config = EnvSettingsSource(_ConfigPath)().get("config", CONFIG_FILE)
+        return init_settings, env_settings, TomlTable(settings_cls, cls.table, Path(config))
+
+
+class _ConfigPath(BaseSettings):
+    """Where `soma.toml` is: `SOMA_CONFIG`, else the working directory."""
+
+    model_config = SettingsConfigDict(env_prefix="SOMA_")
+    config: Path = CONFIG_FILE
+
+
+class Settings(SomaSettings):
+    """What every process of a stack shares."""
+
+    config: Path = Field(CONFIG_FILE, description="path of soma.toml")
+    data_dir: Path = Field(Path(".somamesh"), description="where everything of a stack is kept")
+    dev: bool = Field(False, description="development stack: one generated API key")
+    host: str = Field("127.0.0.1", description="address of the public port")
+    port: int = Field(8080, ge=1, le=65535, description="the public port")
+    postgres_url: SecretStr | None = Field(None, description="an external Postgres; embedded when unset")
+    redis_url: SecretStr | None = Field(None, description="an external Redis; embedded when unset")
+    control: str | None = Field(None, description="host:port of the stack's control process, to join it")
+    bind: str = Field("127.0.0.1", description="address inner servers listen on; ports are chosen free")
+    advertise: str | None = Field(None, description="address neighbours reach this process at; `bind` when unset")
+    max_message_bytes: int = Field(4 * 1024 * 1024, ge=1024, description="largest message received")
+    drain_seconds: float = Field(0.3, ge=0, description="from NOT_SERVING until calls are waited for")
+    grace_seconds: float = Field(5.0, ge=0, description="how long a stopping process waits for its calls")
+    trace_sample_ratio: float = Field(0.01, ge=0, le=1, description="share of new traces that are recorded")
+    otlp_endpoint: str | None = Field(None, description="OTLP/HTTP collector spans are sent to")
+    log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="least level logged")
+    log_format: str = Field("json", pattern="^(json|console)$", description="json lines, or for people")
+    postgres_pool: int = Field(20, ge=1, le=20, description="connections of a process to Postgres")

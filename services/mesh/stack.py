@@ -1,0 +1,38 @@
+"""Every interceptor in its order: what a call meets first is first."""
+
+from services.mesh.authenticator import Authenticator
+from services.mesh.hooks import Interceptor
+from services.mesh.interceptors.deadline import deadline
+from services.mesh.interceptors.drain import Drain
+from services.mesh.interceptors.logs import logs
+from services.mesh.interceptors.metrics import metrics
+from services.mesh.interceptors.principal import principal
+from services.mesh.interceptors.tracing import tracing
+from services.mesh.interceptors.validation import validation
+from services.mesh.pipeline import Pipeline
+from services.mesh.spans import Spans
+from services.mesh.token import Signer
+
+
+def interceptors(
+    *, authenticator: Authenticator, signer: Signer, spans: Spans, drain: Drain, sample_ratio: float
+) -> tuple[Interceptor, ...]:
+    """Drain and metrics see every call, refused ones too; nothing is validated before its caller is known."""
+    return (
+        drain.bind,
+        metrics,
+        logs,
+        tracing(spans, sample_ratio),
+        deadline,
+        principal(authenticator, signer),
+        validation,
+    )
+
+
+def pipeline(
+    *, authenticator: Authenticator, signer: Signer, spans: Spans, drain: Drain, sample_ratio: float
+) -> Pipeline:
+    """The pipeline of a process."""
+    return Pipeline(
+        interceptors(authenticator=authenticator, signer=signer, spans=spans, drain=drain, sample_ratio=sample_ratio)
+    )

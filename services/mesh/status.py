@@ -1,0 +1,80 @@
+"""Errors to `google.rpc.Status` and back: the one place where the two meet."""
+
+from typing import TypeVar
+
+import grpc
+from google.protobuf import any_pb2, duration_pb2
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2
+
+from services.mesh import errors
+
+_M = TypeVar("_M", bound=Message)
+
+DETAILS_KEY = "grpc-status-details-bin"
+CODES = {code.value[0]: code for code in grpc.StatusCode}
+
+
+def to_status(error: errors.MeshError) -> status_pb2.Status:
+    """The status a client receives: code, message, exactly one ErrorInfo, and what helps it to act."""
+    status = status_pb2.Status(code=error.code, message=error.message)
+    _pack(
+        status,
+        error_details_pb2.ErrorInfo(reason=error.reason, domain=errors.DOMAIN, metadata=error.facts.metadata),
+    )
+    if error.facts.retry_after is not None:
+        delay = duration_pb2.Duration()
+        delay.FromNanoseconds(int(error.facts.retry_after * 1e9))
+        _pack(status, error_details_pb2.RetryInfo(retry_delay=delay))
+    if error.facts.violations:
+        _pack(
+            status,
+            error_details_pb2.BadRequest(
+                field_violations=[
+                    error_details_pb2.BadRequest.FieldViolation(field=v.field, description=v.description)
+                    for v in error.facts.violations
+                ]
+            ),
+        )
+    return status
+
+
+def from_status(status: status_pb2.Status) -> errors.MeshError:
+    """The error a status stands for; without an ErrorInfo the reason is the status's own name."""
+    code = errors.Code(status.code)
+    facts = errors.Facts()
+    reason = code.name
+    for detail in status.details:
+        if detail.Is(error_details_pb2.ErrorInfo.DESCRIPTOR):
+            info = _unpack(detail, error_details_pb2.ErrorInfo())
+            reason, facts.metadata = info.reason, dict(info.metadata)
+        elif detail.Is(error_details_pb2.RetryInfo.DESCRIPTOR):
+            retry = _unpack(detail, error_details_pb2.RetryInfo())
+            facts.retry_after = retry.retry_delay.ToNanoseconds() / 1e9
+        elif detail.Is(error_details_pb2.BadRequest.DESCRIPTOR):
+            bad = _unpack(detail, error_details_pb2.BadRequest())
+            facts.violations = tuple(errors.FieldViolation(v.field, v.description) for v in bad.field_violations)
+    return errors.Relayed(code, status.message, reason=reason, facts=facts)
+
+
+def from_rpc_error(error: grpc.aio.AioRpcError) -> errors.MeshError:
+    """The error a failed call ended with, whatever transport it took."""
+    for key, value in error.trailing_metadata() or ():
+        if key == DETAILS_KEY and isinstance(value, bytes):
+            status = status_pb2.Status()
+            status.ParseFromString(value)
+            if 1 <= status.code <= errors.Code.UNAUTHENTICATED:
+                return from_status(status)
+    code = errors.Code(error.code().value[0])
+    return errors.Relayed(code, error.details() or code.name, reason=code.name, facts=errors.Facts())
+
+
+def _pack(status: status_pb2.Status, detail: Message) -> None:
+    packed = any_pb2.Any()
+    packed.Pack(detail)
+    status.details.append(packed)
+
+
+def _unpack(detail: any_pb2.Any, into: _M) -> _M:
+    detail.Unpack(into)
+    return into

@@ -1,0 +1,184 @@
+"""The EchoService of the contract suite and the benchmarks: one servicer that does what each call's Script says."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import grpc
+from soma.testing.v1 import echo_service_pb2 as pb
+from soma.testing.v1 import echo_service_pb2_grpc as rpc
+
+from services.mesh import errors
+from services.mesh.call import current_call
+
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+
+
+class Breakdown(Exception):
+    """What a scripted `raise` raises: an exception nobody expected, whose text no caller may see."""
+
+
+@dataclass
+class Tally:
+    """What happened inside the servicer, which a caller cannot see.
+
+    Attributes:
+        running: calls being served.
+        cancelled: calls that ended in cancellation.
+        sent: responses handed to the transport.
+        received: requests taken from it.
+    """
+
+    running: int = 0
+    cancelled: int = 0
+    sent: int = 0
+    received: int = 0
+
+    async def __aenter__(self) -> None:
+        self.running += 1
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.running -= 1
+        # GeneratorExit is how a stream's servicer that was suspended at a `yield` learns of it.
+        if kind is not None and issubclass(kind, asyncio.CancelledError | GeneratorExit):
+            self.cancelled += 1
+
+
+class EchoServicer(rpc.EchoServiceServicer):
+    """soma.testing.v1.EchoService.
+
+    Args:
+        peer: gives the stub that further hops are called on.
+    """
+
+    def __init__(self, peer: "Callable[[], rpc.EchoServiceAsyncStub] | None" = None) -> None:
+        self.tally = Tally()
+        self._peer = peer
+
+    async def Echo(self, request: pb.EchoRequest, context: Context) -> pb.EchoResponse:  # type: ignore[override]
+        async with self.tally:
+            observed = observe(context)
+            await self._begin(request.script)
+            if request.script.hops:
+                return await self._hop(request)
+            if context.invocation_metadata():
+                await reflect(context)
+            return pb.EchoResponse(text=request.text, observation=observed, padding=bytes(request.script.padding_bytes))
+
+    async def StreamEcho(  # type: ignore[override]
+        self, request: pb.StreamEchoRequest, context: Context
+    ) -> AsyncIterator[pb.StreamEchoResponse]:
+        async with self.tally:
+            script = request.script
+            observed = observe(context)
+            await reflect(context)
+            await self._begin(script, streaming=True)
+            for sequence in range(script.count or 1):
+                self._fail_at(script, sequence)
+                if sequence and script.interval_seconds:
+                    await asyncio.sleep(script.interval_seconds)
+                self.tally.sent += 1
+                yield pb.StreamEchoResponse(
+                    text=request.text,
+                    sequence=sequence,
+                    observation=observed if sequence == 0 else None,
+                    padding=bytes(script.padding_bytes),
+                )
+            self._fail_at(script, script.count or 1)
+
+    async def CollectEchoes(  # type: ignore[override]
+        self, request_iterator: AsyncIterator[pb.CollectEchoesRequest], context: Context
+    ) -> pb.CollectEchoesResponse:
+        async with self.tally:
+            observed = observe(context)
+            texts: list[str] = []
+            complete = False
+            async for request in request_iterator:
+                self.tally.received += 1
+                if not texts:
+                    await self._begin(request.script)
+                if request.script.interval_seconds:
+                    await asyncio.sleep(request.script.interval_seconds)
+                texts.append(request.text)
+                complete = request.last
+            return pb.CollectEchoesResponse(
+                count=len(texts), text="".join(texts), complete=complete, observation=observed
+            )
+
+    async def ChatEchoes(  # type: ignore[override]
+        self, request_iterator: AsyncIterator[pb.ChatEchoesRequest], context: Context
+    ) -> AsyncIterator[pb.ChatEchoesResponse]:
+        async with self.tally:
+            observed = observe(context)
+            script = pb.Script()
+            sequence = 0
+            async for request in request_iterator:
+                self.tally.received += 1
+                if sequence == 0:
+                    script = request.script
+                    await self._begin(script, streaming=True)
+                self._fail_at(script, sequence)
+                self.tally.sent += 1
+                yield pb.ChatEchoesResponse(
+                    text=request.text,
+                    sequence=sequence,
+                    observation=observed if sequence == 0 else None,
+                    padding=bytes(script.padding_bytes),
+                )
+                sequence += 1
+                if script.count and sequence == script.count:
+                    return
+
+    async def _begin(self, script: pb.Script, *, streaming: bool = False) -> None:
+        if script.delay_seconds:
+            await asyncio.sleep(script.delay_seconds)
+        if not (streaming and script.fail_after):
+            _fail(script)
+
+    def _fail_at(self, script: pb.Script, sequence: int) -> None:
+        if script.fail_after and sequence == script.fail_after:
+            _fail(script)
+
+    async def _hop(self, request: pb.EchoRequest) -> pb.EchoResponse:
+        if self._peer is None:
+            raise errors.FailedPrecondition("this servicer has no peer to hop to")
+        onward = pb.EchoRequest()
+        onward.CopyFrom(request)
+        onward.script.hops -= 1
+        return await self._peer().Echo(onward)
+
+
+def observe(context: Context) -> pb.Observation:
+    """What the servicer sees of its call."""
+    remaining = context.time_remaining()
+    call = current_call()
+    return pb.Observation(
+        metadata=[
+            f"{key}={_text(value)}" for key, value in context.invocation_metadata() or () if key.startswith("x-test-")
+        ],
+        time_remaining_seconds=-1 if remaining is None else remaining,
+        trace_id=call.trace_id if call else "",
+        subject=call.principal.subject if call and call.principal else "",
+    )
+
+
+async def reflect(context: Context) -> None:
+    """Send metadata `x-test-initial` back as initial and `x-test-trailing` back as trailing metadata."""
+    pairs = list(context.invocation_metadata() or ())
+    initial = tuple((key, value) for key, value in pairs if key.startswith("x-test-initial"))
+    if initial:
+        await context.send_initial_metadata(initial)
+    context.set_trailing_metadata(tuple((key, value) for key, value in pairs if key.startswith("x-test-trailing")))
+
+
+def _fail(script: pb.Script) -> None:
+    if getattr(script, "raise"):
+        raise Breakdown(script.fail_message)
+    if script.fail_code:
+        code = errors.Code(script.fail_code)
+        raise errors.Relayed(code, script.fail_message, reason=code.name, facts=errors.Facts({"scripted": "yes"}))
+
+
+def _text(value: str | bytes) -> str:
+    return value if isinstance(value, str) else value.hex()

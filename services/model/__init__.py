@@ -1,0 +1,1 @@
+"""The model service: providers, their catalogue, generation and its usage ledger."""

@@ -1,0 +1,1 @@
+"""One file per vendor or engine behind the Provider protocol."""

@@ -1,0 +1,192 @@
+"""Any server that speaks OpenAI's chat completions: OpenAI, vLLM, llama.cpp, Ollama's `/v1`."""
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from typing import Any
+
+import orjson
+from google.protobuf.timestamp_pb2 import Timestamp
+from soma.model.v1.catalog_service_pb2 import Model
+from soma.model.v1.message_pb2 import (
+    FINISH_REASON_CONTENT_FILTER,
+    FINISH_REASON_LENGTH,
+    FINISH_REASON_STOP,
+    FINISH_REASON_TOOL_CALLS,
+    FinishReason,
+    ToolCallDelta,
+    Usage,
+)
+from soma.model.v1.model_service_pb2 import GenerateRequest, GenerationFinished, TextDelta
+
+from services.model.adapters import refusal
+from services.model.adapters.openai_request import chat_body
+from services.model.adapters.sse import EventParser
+from services.model.adapters.upstream import Upstream
+from services.model.provider import ProviderEvent
+
+_FINISH: dict[str, FinishReason] = {
+    "stop": FINISH_REASON_STOP,
+    "length": FINISH_REASON_LENGTH,
+    "tool_calls": FINISH_REASON_TOOL_CALLS,
+    "function_call": FINISH_REASON_TOOL_CALLS,
+    "content_filter": FINISH_REASON_CONTENT_FILTER,
+}
+# `/v1/models` names everything a server has and says of nothing what it is for.
+_NOT_FOR_CHAT = (
+    "embed",
+    "whisper",
+    "tts",
+    "dall-e",
+    "image",
+    "moderation",
+    "sora",
+    "realtime",
+    "audio",
+    "transcribe",
+    "babbage",
+    "davinci",
+    "instruct-",
+    "rerank",
+)
+# An account's models come in no order. When one of them becomes the default unasked, it is a small one.
+_MODEST = ("gpt-5-mini", "gpt-4.1-mini", "gpt-4o-mini")
+
+
+class OpenAICompatible:
+    """Provider over one such server.
+
+    Args:
+        max_tokens_field: what the server calls the limit: OpenAI's newer models refuse `max_tokens`, others know no
+            other name.
+    """
+
+    def __init__(self, upstream: Upstream, max_tokens_field: str = "max_tokens") -> None:
+        self._upstream = upstream
+        self._max_tokens_field = max_tokens_field
+
+    @property
+    def name(self) -> str:
+        return self._upstream.name
+
+    async def models(self) -> Sequence[Model]:
+        """What `GET /models` lists, small well-known ones first."""
+        listing = await self._upstream.get("/models")
+        try:
+            models = [_model(self.name, entry) for entry in listing["data"] or ()]
+        except (KeyError, TypeError, ValueError) as error:
+            raise refusal.protocol_error(self.name, "its list of models has another shape") from error
+        return sorted(models, key=lambda model: model.name not in _MODEST)
+
+    async def generate(self, request: GenerateRequest, model: str) -> AsyncGenerator[ProviderEvent, None]:
+        """Stream a chat completion."""
+        answer = _Answer(self.name)
+        events = EventParser()
+        body = chat_body(request, model, self._max_tokens_field)
+        async with aclosing(self._upstream.stream("/chat/completions", body)) as chunks:
+            async for chunk in chunks:
+                for data in events.feed(chunk):
+                    for event in answer.read(data):
+                        yield event
+            for data in events.end():
+                for event in answer.read(data):
+                    yield event
+        yield answer.finished()
+
+
+class _Answer:
+    """One chat completion as its chunks come in."""
+
+    def __init__(self, provider: str) -> None:
+        self._provider = provider
+        self._chunks = 0
+        self._done = False
+        self._finish: FinishReason = FINISH_REASON_STOP
+        self._usage: Usage | None = None
+
+    def read(self, data: bytes) -> Sequence[TextDelta | ToolCallDelta]:
+        """What one event's data adds.
+
+        Raises:
+            MeshError: it is an error, or no chunk.
+        """
+        if data == b"[DONE]":
+            self._done = True
+        if self._done:
+            return ()
+        try:
+            chunk = orjson.loads(data)
+            choices = chunk.get("choices")
+            if choices is None and (error := chunk.get("error")) is not None:
+                raise _error_in_stream(self._provider, error)
+            self._chunks += 1
+            if usage := chunk.get("usage"):
+                self._usage = _usage(usage)
+            return self._choice(choices[0]) if choices else ()
+        except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
+            raise refusal.protocol_error(self._provider, "a chunk has another shape") from error
+
+    def finished(self) -> GenerationFinished:
+        """The last event.
+
+        Raises:
+            Unavailable: the stream ended without saying that it did.
+        """
+        if not self._done:
+            if self._chunks == 0:
+                raise refusal.protocol_error(self._provider, "its answer holds no event")
+            raise refusal.stream_cut(self._provider)
+        return GenerationFinished(finish_reason=self._finish, usage=self._usage)
+
+    def _choice(self, choice: dict[str, Any]) -> Sequence[TextDelta | ToolCallDelta]:
+        found: list[TextDelta | ToolCallDelta] = []
+        delta = choice.get("delta") or {}
+        # A refusal is text for the reader as well.
+        if text := delta.get("content") or delta.get("refusal"):
+            found.append(TextDelta(text=text))
+        for position, call in enumerate(delta.get("tool_calls") or ()):
+            function = call.get("function") or {}
+            found.append(
+                ToolCallDelta(
+                    index=call.get("index", position),
+                    call_id=call.get("id") or "",
+                    name=function.get("name") or "",
+                    arguments=function.get("arguments") or "",
+                )
+            )
+        if reason := choice.get("finish_reason"):
+            self._finish = _FINISH.get(reason, FINISH_REASON_STOP)
+        return found
+
+
+def _usage(usage: dict[str, Any]) -> Usage:
+    prompt, completion = int(usage["prompt_tokens"]), int(usage.get("completion_tokens") or 0)
+    return Usage(prompt_tokens=prompt, completion_tokens=completion, total_tokens=prompt + completion)
+
+
+def _error_in_stream(provider: str, error: Any) -> Exception:
+    if not isinstance(error, dict):
+        return refusal.typed(provider, 500, str(error)[:200])
+    code, kind = error.get("code"), error.get("type")
+    status = 500
+    if isinstance(code, int) and 400 <= code < 600:
+        status = code
+    elif "rate_limit" in f"{code} {kind}" or code == "insufficient_quota":
+        status = 429
+    elif kind == "invalid_request_error":
+        status = 400
+    return refusal.typed(provider, status, str(error.get("message", "")))
+
+
+def _model(provider: str, entry: dict[str, Any]) -> Model:
+    name = str(entry["id"])
+    chats = not any(part in name.lower() for part in _NOT_FOR_CHAT)
+    return Model(
+        name=name,
+        provider=provider,
+        capabilities=[Model.CAPABILITY_CHAT, Model.CAPABILITY_TOOLS] if chats else [],
+        available=True,
+        create_time=Timestamp(seconds=int(entry["created"])) if entry.get("created") else None,
+        owned_by=str(entry.get("owned_by") or ""),
+        # vLLM's name for it.
+        context_window=int(entry.get("max_model_len") or 0),
+    )

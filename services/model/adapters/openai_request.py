@@ -1,0 +1,145 @@
+"""A generation as OpenAI's chat completions expect it (https://platform.openai.com/docs/api-reference/chat/create)."""
+
+from typing import Any
+
+import orjson
+from soma.model.v1.message_pb2 import (
+    ROLE_ASSISTANT,
+    ROLE_SYSTEM,
+    ROLE_TOOL,
+    ROLE_USER,
+    Message,
+    Sampling,
+    Tool,
+    ToolChoice,
+)
+from soma.model.v1.model_service_pb2 import GenerateRequest, ResponseFormat
+
+from services.mesh import errors
+from services.model.adapters.recollection import recollection
+
+_ROLES = {ROLE_SYSTEM: "system", ROLE_USER: "user", ROLE_ASSISTANT: "assistant", ROLE_TOOL: "tool"}
+_CHOICES = {ToolChoice.MODE_AUTO: "auto", ToolChoice.MODE_NONE: "none", ToolChoice.MODE_REQUIRED: "required"}
+_SAME_NAME = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "repetition_penalty",
+    "frequency_penalty",
+    "presence_penalty",
+    "seed",
+)
+
+
+def chat_body(request: GenerateRequest, model: str, max_tokens_field: str) -> dict[str, Any]:
+    """The JSON body. What the caller set is always sent: a server that cannot do it says so itself.
+
+    Raises:
+        InvalidArgument: a JSON schema that is not JSON.
+    """
+    body: dict[str, Any] = {
+        "model": model,
+        "messages": _messages(request),
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+    _add_sampling(body, request.sampling, max_tokens_field)
+    if request.tools:
+        body["tools"] = [_tool(index, tool) for index, tool in enumerate(request.tools)]
+        if request.tool_choice.mode == ToolChoice.MODE_NAMED:
+            body["tool_choice"] = {"type": "function", "function": {"name": request.tool_choice.name}}
+        elif request.tool_choice.mode:
+            body["tool_choice"] = _CHOICES[request.tool_choice.mode]
+        if request.HasField("parallel_tool_calls"):
+            body["parallel_tool_calls"] = request.parallel_tool_calls
+    if (response_format := _response_format(request.response_format)) is not None:
+        body["response_format"] = response_format
+    if request.user:
+        body["user"] = request.user
+    return body
+
+
+def parse_object(text: str, field: str) -> Any:
+    """Read JSON a caller gave as text.
+
+    Raises:
+        InvalidArgument: it is none; names the field.
+    """
+    try:
+        parsed = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise _not_an_object(field, str(error)) from error
+    if not isinstance(parsed, dict):
+        raise _not_an_object(field, "it is another kind of value")
+    return parsed
+
+
+def _not_an_object(field: str, why: str) -> errors.InvalidArgument:
+    return errors.InvalidArgument(
+        f"{field} is not a JSON object", violations=[errors.FieldViolation(field, f"must be a JSON object: {why}")]
+    )
+
+
+def _messages(request: GenerateRequest) -> list[dict[str, Any]]:
+    messages = [_message(message) for message in request.messages]
+    if told := recollection(request.sources):
+        # After the application's own instructions, before the conversation.
+        at = next((i for i, m in enumerate(request.messages) if m.role != ROLE_SYSTEM), len(messages))
+        messages.insert(at, {"role": "system", "content": told})
+    return messages
+
+
+def _message(message: Message) -> dict[str, Any]:
+    wire: dict[str, Any] = {"role": _ROLES[message.role], "content": message.content}
+    if message.name:
+        wire["name"] = message.name
+    if message.tool_call_id:
+        wire["tool_call_id"] = message.tool_call_id
+    if message.tool_calls:
+        wire["content"] = message.content or None
+        wire["tool_calls"] = [
+            {"id": call.call_id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for call in message.tool_calls
+        ]
+    return wire
+
+
+def _add_sampling(body: dict[str, Any], sampling: Sampling, max_tokens_field: str) -> None:
+    if sampling.HasField("max_tokens"):
+        body[max_tokens_field] = sampling.max_tokens
+    for name in _SAME_NAME:
+        if sampling.HasField(name):
+            value = getattr(sampling, name)
+            # 0.7 travels as a 32-bit float; the shortest decimal that means the same is what the caller wrote.
+            body[name] = float(f"{value:.7g}") if isinstance(value, float) else value
+    if sampling.stop_sequences:
+        body["stop"] = list(sampling.stop_sequences)
+
+
+def _tool(index: int, tool: Tool) -> dict[str, Any]:
+    function: dict[str, Any] = {"name": tool.name}
+    if tool.description:
+        function["description"] = tool.description
+    if tool.parameters:
+        function["parameters"] = parse_object(tool.parameters, f"tools[{index}].parameters")
+    if tool.HasField("strict"):
+        function["strict"] = tool.strict
+    return {"type": "function", "function": function}
+
+
+def _response_format(wanted: ResponseFormat) -> dict[str, Any] | None:
+    match wanted.type:
+        case ResponseFormat.TYPE_TEXT:
+            return {"type": "text"}
+        case ResponseFormat.TYPE_JSON_OBJECT:
+            return {"type": "json_object"}
+        case ResponseFormat.TYPE_JSON_SCHEMA:
+            schema: dict[str, Any] = {
+                "name": wanted.name or "response",
+                "schema": parse_object(wanted.schema, "response_format.schema"),
+            }
+            if wanted.HasField("strict"):
+                schema["strict"] = wanted.strict
+            return {"type": "json_schema", "json_schema": schema}
+        case _:
+            return None

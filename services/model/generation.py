@@ -1,0 +1,164 @@
+"""One generation from its request to its usage record, whichever model runs it and however it ends."""
+
+import uuid
+from asyncio import get_running_loop
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+from time import time
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from soma.mesh.v1.stream_pb2 import Heartbeat
+from soma.model.v1.cost_service_pb2 import UsageRecord
+from soma.model.v1.message_pb2 import Usage
+from soma.model.v1.model_service_pb2 import (
+    GenerateRequest,
+    GenerateResponse,
+    GenerationFinished,
+    GenerationStarted,
+    TextDelta,
+)
+
+from services.mesh import errors
+from services.mesh.call import current_call
+from services.mesh.principal import Principal
+from services.model import measures
+from services.model.catalogue import Route
+from services.model.ledger import Ledger
+from services.model.mailbox import Mailbox
+from services.model.tokens import estimate
+
+# Pieces that arrive within this many seconds of one another share a message.
+MERGE_WINDOW = 0.005
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a generation has come to so far."""
+
+    principal: Principal
+    route: Route
+    request: GenerateRequest
+    generation_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    asked_at: float = field(default_factory=time)
+    began: float = field(default_factory=lambda: get_running_loop().time())
+    first: float = 0.0
+    written_bytes: int = 0
+
+    def count(self, text: str) -> None:
+        """A piece of the answer arrived."""
+        if not self.first:
+            self.first = get_running_loop().time()
+        self.written_bytes += len(text.encode())
+
+    def usage(self) -> Usage:
+        """Tokens by estimate: read as far as something was written, and written so far."""
+        prompt = estimate(_texts(self.request))
+        completion = -(-self.written_bytes // 4)
+        return Usage(prompt_tokens=prompt, completion_tokens=completion, total_tokens=prompt + completion)
+
+    def close(self, finished: GenerationFinished) -> None:
+        """Fill in the last event what only this process knows."""
+        finished.duration_seconds = get_running_loop().time() - self.began
+        finished.time_to_first_token_seconds = self.first - self.began if self.first else 0.0
+        if not finished.HasField("usage"):
+            finished.usage.CopyFrom(self.usage())
+
+    def record(self, outcome: "UsageRecord.Outcome", usage: Usage, reason: str = "") -> UsageRecord:
+        """The row of the ledger."""
+        return UsageRecord(
+            generation_id=self.generation_id,
+            tenant_id=self.principal.tenant_id,
+            subject=self.principal.subject,
+            model=self.route.model.name,
+            provider=self.route.provider.name,
+            outcome=outcome,
+            error_reason=reason,
+            usage=usage,
+            conversation_id=self.request.conversation_id,
+            start_time=Timestamp(seconds=int(self.asked_at), nanos=int(self.asked_at % 1 * 1e6) * 1000),
+            duration_seconds=get_running_loop().time() - self.began,
+            time_to_first_token_seconds=self.first - self.began if self.first else 0.0,
+        )
+
+
+class Generations:
+    """Runs generations and records each."""
+
+    def __init__(self, ledger: Ledger, heartbeat: float) -> None:
+        self._ledger = ledger
+        self._heartbeat = heartbeat
+
+    async def run(
+        self, principal: Principal, route: Route, request: GenerateRequest
+    ) -> AsyncGenerator[GenerateResponse, None]:
+        """Stream a generation: started, pieces, finished.
+
+        `started` waits for the first piece (or a heartbeat's time), so that a provider that refuses is the call's
+        own status. `finished` comes only after the usage record is durable.
+
+        Raises:
+            MeshError: the provider's failure, or the ledger's.
+        """
+        tally = Tally(principal, route, request)
+        mailbox = Mailbox(route.provider.generate(request, route.model.name), MERGE_WINDOW)
+        sequence = 0
+        settled = False
+        try:
+            while True:
+                event = await mailbox.next(self._heartbeat)
+                if isinstance(event, GenerationFinished):
+                    tally.close(event)
+                    settled = True
+                    measures.ended(tally.route, "finished", event)
+                    await self._ledger.record(tally.record(UsageRecord.OUTCOME_FINISHED, event.usage))
+                if sequence == 0:
+                    yield GenerateResponse(sequence=0, started=_started(tally))
+                sequence += 1
+                if event is None:
+                    yield GenerateResponse(sequence=sequence, heartbeat=Heartbeat())
+                elif isinstance(event, TextDelta):
+                    tally.count(event.text)
+                    yield GenerateResponse(sequence=sequence, delta=event)
+                elif isinstance(event, GenerationFinished):
+                    yield GenerateResponse(sequence=sequence, finished=event)
+                    return
+                else:
+                    tally.count(event.arguments)
+                    yield GenerateResponse(sequence=sequence, tool_call=event)
+        except Exception as error:
+            if not settled:
+                settled = True
+                self._failed(tally, error.reason if isinstance(error, errors.MeshError) else "INTERNAL")
+            raise
+        finally:
+            if not settled:
+                self._left(tally)
+            await mailbox.close()
+
+    def _failed(self, tally: Tally, reason: str) -> None:
+        measures.ended(tally.route, "failed")
+        self._ledger.record_soon(tally.record(UsageRecord.OUTCOME_FAILED, tally.usage(), reason))
+
+    def _left(self, tally: Tally) -> None:
+        """The caller cancelled, or its time ran out."""
+        call = current_call()
+        if call is not None and call.remaining() == 0.0:
+            self._failed(tally, errors.DeadlineExceeded.reason)
+            return
+        measures.ended(tally.route, "cancelled")
+        self._ledger.record_soon(tally.record(UsageRecord.OUTCOME_CANCELLED, tally.usage()))
+
+
+def _started(tally: Tally) -> GenerationStarted:
+    return GenerationStarted(
+        generation_id=tally.generation_id, model=tally.route.model.name, provider=tally.route.provider.name
+    )
+
+
+def _texts(request: GenerateRequest) -> list[str]:
+    texts = [source.text for source in request.sources]
+    for message in request.messages:
+        texts.append(message.content)
+        texts.extend(call.arguments for call in message.tool_calls)
+    texts.extend(tool.parameters + tool.description for tool in request.tools)
+    return texts

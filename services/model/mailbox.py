@@ -1,0 +1,114 @@
+"""Events of a generation on their way to the caller: what arrives close together travels together."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from soma.model.v1.message_pb2 import ToolCallDelta
+from soma.model.v1.model_service_pb2 import GenerationFinished, TextDelta
+
+from services.mesh import errors
+from services.model.provider import ProviderEvent
+
+# Characters that may wait for a slow caller before the provider is no longer read.
+_FULL = 64 * 1024
+
+
+class Mailbox:
+    """Reads a provider's events ahead and hands them out, text that came within `window` seconds joined.
+
+    The first event never waits, nor does anything that comes `window` after the last; an end never waits. Joining
+    keeps order and loses nothing. Reads ahead in one task, which `close` ends together with the provider's work.
+    """
+
+    def __init__(self, events: AsyncGenerator[ProviderEvent, None], window: float) -> None:
+        self._events = events
+        self._window = window
+        self._loop = asyncio.get_running_loop()
+        self._queue: deque[list[str] | ToolCallDelta | GenerationFinished] = deque()
+        self._size = 0
+        self._over = False
+        self._error: BaseException | None = None
+        self._handed_at = -window
+        self._lingering = False
+        self._waiter: asyncio.Future[bool] | None = None
+        self._room = asyncio.Event()
+        self._room.set()
+        self._task = self._loop.create_task(self._read())
+
+    async def next(self, patience: float) -> ProviderEvent | None:
+        """The next event; None when `patience` seconds passed without one.
+
+        Raises:
+            Exception: what the provider raised, after all that came before it.
+            Internal: the provider ended without its last event.
+        """
+        if not self._queue and not self._over and not await self._wait(patience):
+            return None
+        if not self._queue:
+            raise self._error or errors.Internal("a provider ended without its last event")
+        if len(self._queue) == 1 and not self._over and isinstance(self._queue[0], list):
+            early = self._handed_at + self._window - self._loop.time()
+            if early > 0:
+                self._lingering = True
+                await self._wait(early)
+                self._lingering = False
+        self._handed_at = self._loop.time()
+        first = self._queue.popleft()
+        if isinstance(first, list):
+            text = "".join(first)
+            self._size -= len(text)
+            event: ProviderEvent = TextDelta(text=text)
+        else:
+            self._size -= first.ByteSize()
+            event = first
+        self._room.set()
+        return event
+
+    async def close(self) -> None:
+        """Stop reading; returns when the provider's work has ended."""
+        self._task.cancel()
+        await asyncio.wait((self._task,))
+
+    async def _read(self) -> None:
+        try:
+            async with aclosing(self._events) as events:
+                async for event in events:
+                    self._put(event)
+                    if self._size > _FULL:
+                        self._room.clear()
+                        await self._room.wait()
+        except Exception as error:
+            self._error = error
+        finally:
+            self._over = True
+            self._wake()
+
+    def _put(self, event: ProviderEvent) -> None:
+        if not isinstance(event, TextDelta):
+            self._size += event.ByteSize()
+            self._queue.append(event)
+            self._wake()
+            return
+        self._size += len(event.text)
+        if self._queue and isinstance(last := self._queue[-1], list):
+            last.append(event.text)
+        else:
+            self._queue.append([event.text])
+        if not self._lingering:
+            self._wake()
+
+    async def _wait(self, seconds: float) -> bool:
+        """Whether something woke this within `seconds`."""
+        waiter = self._waiter = self._loop.create_future()
+        timer = self._loop.call_later(seconds, self._wake, False)
+        try:
+            return await waiter
+        finally:
+            timer.cancel()
+            self._waiter = None
+
+    def _wake(self, woken: bool = True) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(woken)

@@ -1,0 +1,36 @@
+"""What the service asks of whoever runs models: a vendor's server, or an engine in this process."""
+
+from collections.abc import AsyncGenerator, Sequence
+from typing import Protocol, TypeAlias
+
+from soma.model.v1.catalog_service_pb2 import Model
+from soma.model.v1.message_pb2 import ToolCallDelta
+from soma.model.v1.model_service_pb2 import GenerateRequest, GenerationFinished, TextDelta
+
+ProviderEvent: TypeAlias = TextDelta | ToolCallDelta | GenerationFinished
+
+
+class Provider(Protocol):
+    """Runs models. `name` is what the catalogue calls it; no two share one."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def models(self) -> Sequence[Model]:
+        """The models it serves now, in the order in which one of them may become the default.
+
+        Raises:
+            MeshError: it cannot be reached, or refuses the credential.
+        """
+        ...
+
+    def generate(self, request: GenerateRequest, model: str) -> AsyncGenerator[ProviderEvent, None]:
+        """Stream `model`'s continuation of the request's conversation.
+
+        Pieces of text and tool calls in order, then exactly one `GenerationFinished` with its reason, its usage where
+        the provider counts, and its sources where the model quotes. Closing the generator stops the work at once.
+
+        Raises:
+            MeshError: before or between events; nothing follows.
+        """
+        ...

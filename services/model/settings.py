@@ -1,0 +1,127 @@
+"""What the model service can be told: which providers there are, and how patient it is with them."""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from services.mesh import errors
+
+OPENAI_URL = "https://api.openai.com/v1"
+ANTHROPIC_URL = "https://api.anthropic.com"
+
+ProviderKind = Literal["openai", "openai_compatible", "anthropic"]
+
+
+class ProviderSettings(BaseModel):
+    """One provider: a `[[provider]]` of the catalogue file, or one found in the environment.
+
+    `openai` differs from `openai_compatible` in the name of one field: OpenAI's own newer models refuse `max_tokens`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")
+    kind: ProviderKind = "openai_compatible"
+    base_url: str = Field(pattern=r"^https?://")
+    # Name of the environment variable that holds the key: a catalogue file holds no secret.
+    api_key_env: str = ""
+    api_key: SecretStr = Field(default=SecretStr(""), exclude=True)
+    # Only these models; empty for all the server lists.
+    models: tuple[str, ...] = ()
+    # Hidden until it has answered once, so that a server which may be there is not reported missing.
+    optional: bool = False
+
+
+class CatalogueFile(BaseModel):
+    """The catalogue file as it is written."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    default: str = ""
+    provider: tuple[ProviderSettings, ...] = ()
+
+
+class ModelSettings(BaseSettings):
+    """Settings of the model service: `[model]` of soma.toml, `SOMA_MODEL_*`, and the vendors' own variables."""
+
+    model_config = SettingsConfigDict(env_prefix="SOMA_MODEL_", frozen=True, extra="ignore", populate_by_name=True)
+
+    # A TOML file of providers; see catalogue.example.toml.
+    catalogue: Path | None = None
+    # The model that answers a request which names none; overrides the catalogue file's.
+    default: str = ""
+
+    openai_api_key: SecretStr = Field(default=SecretStr(""), validation_alias="OPENAI_API_KEY")
+    openai_base_url: str = Field(default="", validation_alias="OPENAI_BASE_URL")
+    anthropic_api_key: SecretStr = Field(default=SecretStr(""), validation_alias="ANTHROPIC_API_KEY")
+    anthropic_base_url: str = Field(default=ANTHROPIC_URL, validation_alias="ANTHROPIC_BASE_URL")
+    # Where a local Ollama would be; empty to look for none.
+    ollama_url: str = "http://127.0.0.1:11434"
+
+    # Seconds to reach a provider; to wait for the first byte of its answer; between two bytes after it.
+    connect_timeout: float = Field(default=5.0, gt=0)
+    first_byte_timeout: float = Field(default=120.0, gt=0)
+    idle_timeout: float = Field(default=60.0, gt=0)
+    # Seconds between two looks at what the providers serve.
+    refresh_interval: float = Field(default=60.0, gt=0)
+    # Seconds of silence after which a stream shows that it lives.
+    heartbeat_interval: float = Field(default=15.0, gt=0)
+
+    def providers(self) -> tuple[str, tuple[ProviderSettings, ...]]:
+        """The default model's name (may be empty) and all remote providers, the catalogue file's first.
+
+        Raises:
+            FailedPrecondition: the catalogue file cannot be read, or says something twice.
+        """
+        file = self._read_catalogue()
+        listed = [
+            entry.model_copy(update={"api_key": SecretStr(os.environ.get(entry.api_key_env, ""))})
+            for entry in file.provider
+        ]
+        names = [entry.name for entry in listed]
+        if len(set(names)) < len(names) or "local" in names:
+            raise errors.FailedPrecondition(
+                f"{self.catalogue}: provider names must differ from each other and from `local`",
+                reason="CATALOGUE_INVALID",
+            )
+        listed.extend(entry for entry in self._found() if entry.name not in names)
+        return self.default or file.default, tuple(listed)
+
+    def _found(self) -> list[ProviderSettings]:
+        found = []
+        if self.openai_api_key.get_secret_value() or self.openai_base_url:
+            url = self.openai_base_url or OPENAI_URL
+            found.append(
+                ProviderSettings(
+                    name="openai",
+                    kind="openai" if url.startswith("https://api.openai.com") else "openai_compatible",
+                    base_url=url,
+                    api_key=self.openai_api_key,
+                )
+            )
+        if self.anthropic_api_key.get_secret_value():
+            found.append(
+                ProviderSettings(
+                    name="anthropic",
+                    kind="anthropic",
+                    base_url=self.anthropic_base_url,
+                    api_key=self.anthropic_api_key,
+                )
+            )
+        if self.ollama_url:
+            found.append(ProviderSettings(name="ollama", base_url=f"{self.ollama_url.rstrip('/')}/v1", optional=True))
+        return found
+
+    def _read_catalogue(self) -> CatalogueFile:
+        if self.catalogue is None:
+            return CatalogueFile()
+        try:
+            return CatalogueFile.model_validate(tomllib.loads(self.catalogue.read_text()))
+        except (OSError, tomllib.TOMLDecodeError, ValidationError) as error:
+            raise errors.FailedPrecondition(
+                f"the model catalogue {self.catalogue} cannot be used: {error}", reason="CATALOGUE_INVALID"
+            ) from error

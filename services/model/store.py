@@ -1,0 +1,98 @@
+"""The usage ledger's table."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+import asyncpg
+from soma.model.v1.cost_service_pb2 import UsageRecord
+from soma.model.v1.message_pb2 import Usage
+
+# Written again after a lost connection, a row stays one row.
+_INSERT = """
+    INSERT INTO model.usage (generation_id, tenant_id, subject, model, provider, outcome, error_reason, prompt_tokens,
+        completion_tokens, conversation_id, start_time, duration_seconds, time_to_first_token_seconds)
+    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::smallint[], $7::text[],
+        $8::integer[], $9::integer[], $10::text[], $11::timestamptz[], $12::float8[], $13::float8[])
+    ON CONFLICT (generation_id) DO NOTHING
+"""
+_LIST = """
+    SELECT * FROM model.usage
+    WHERE tenant_id = $1 AND ($2 = '' OR conversation_id = $2)
+        AND ($3::timestamptz IS NULL OR (start_time, generation_id) < ($3, $4))
+    ORDER BY start_time DESC, generation_id DESC LIMIT $5
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a page of the ledger starts: after this row."""
+
+    start_time: datetime
+    generation_id: str
+
+
+class UsageStore(Protocol):
+    """Reads the ledger."""
+
+    async def list_usage(
+        self, tenant_id: str, conversation_id: str, after: Place | None, limit: int
+    ) -> list[UsageRecord]:
+        """At most `limit` records of a tenant, newest first; of one conversation unless it is empty."""
+        ...
+
+
+class PostgresUsageStore:
+    """UsageStore in schema `model`."""
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
+        self._pool = pool
+
+    async def list_usage(
+        self, tenant_id: str, conversation_id: str, after: Place | None, limit: int
+    ) -> list[UsageRecord]:
+        start, generation = (after.start_time, after.generation_id) if after else (None, "")
+        rows = await self._pool.fetch(_LIST, tenant_id, conversation_id, start, generation, limit)
+        return [_record(row) for row in rows]
+
+
+async def insert_usage(
+    connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]", records: Sequence[UsageRecord]
+) -> None:
+    """Write records in one statement."""
+    await connection.execute(
+        _INSERT,
+        [record.generation_id for record in records],
+        [record.tenant_id for record in records],
+        [record.subject for record in records],
+        [record.model for record in records],
+        [record.provider for record in records],
+        [record.outcome for record in records],
+        [record.error_reason for record in records],
+        [record.usage.prompt_tokens for record in records],
+        [record.usage.completion_tokens for record in records],
+        [record.conversation_id for record in records],
+        [record.start_time.ToDatetime(tzinfo=UTC) for record in records],
+        [record.duration_seconds for record in records],
+        [record.time_to_first_token_seconds for record in records],
+    )
+
+
+def _record(row: asyncpg.Record) -> UsageRecord:
+    prompt, completion = row["prompt_tokens"], row["completion_tokens"]
+    record = UsageRecord(
+        generation_id=row["generation_id"],
+        tenant_id=row["tenant_id"],
+        subject=row["subject"],
+        model=row["model"],
+        provider=row["provider"],
+        outcome=row["outcome"],
+        error_reason=row["error_reason"],
+        usage=Usage(prompt_tokens=prompt, completion_tokens=completion, total_tokens=prompt + completion),
+        conversation_id=row["conversation_id"],
+        duration_seconds=row["duration_seconds"],
+        time_to_first_token_seconds=row["time_to_first_token_seconds"],
+    )
+    record.start_time.FromDatetime(row["start_time"])
+    return record

@@ -1,0 +1,1 @@
+"""Holds conversations: one chat turn through policy, memory and a model (soma.orchestrator.v1)."""

@@ -1,0 +1,1 @@
+"""The neighbours a turn needs, each behind what the turn asks of it."""

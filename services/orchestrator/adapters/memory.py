@@ -1,0 +1,57 @@
+"""Reads and writes conversations in the memory service; waits out a short absence of it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeVar
+
+import grpc
+from soma.memory.v1 import memory_service_pb2 as pb
+
+from services.mesh.call import current_call
+from services.mesh.status import from_rpc_error
+
+if TYPE_CHECKING:
+    from soma.memory.v1.memory_service_pb2_grpc import MemoryServiceAsyncStub
+
+T = TypeVar("T")
+
+_FIRST_PAUSE = 0.05
+_LONGEST_PAUSE = 0.5
+
+
+class Memory:
+    """`patience` is how many seconds an absent memory service is asked again before its error counts."""
+
+    def __init__(self, stub: "MemoryServiceAsyncStub", patience: float) -> None:
+        self._stub = stub
+        self._patience = patience
+
+    async def context(self, request: pb.GetContextRequest) -> pb.GetContextResponse:
+        """What a model should know for the next turn."""
+        return await self._patiently(lambda: self._stub.GetContext(request))
+
+    async def append(self, request: pb.AppendMessagesRequest) -> None:
+        """Add turns; its `request_id` makes repeating it harmless.
+
+        Raises:
+            MeshError: memory does not take them, or cannot be reached.
+        """
+        try:
+            await self._stub.AppendMessages(request)
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error) from error
+
+    async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
+        loop = asyncio.get_running_loop()
+        serving = current_call()
+        left = serving.remaining() if serving is not None else None
+        until = loop.time() + (self._patience if left is None else min(self._patience, left))
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                return await call()
+            except grpc.aio.AioRpcError as error:
+                if error.code() is not grpc.StatusCode.UNAVAILABLE or loop.time() + pause >= until:
+                    raise
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)

@@ -1,0 +1,56 @@
+"""Builds the orchestrator."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
+
+from soma.memory.v1 import memory_service_pb2
+from soma.memory.v1.memory_service_pb2_grpc import MemoryServiceStub
+from soma.model.v1.model_service_pb2_grpc import ModelServiceStub
+from soma.orchestrator.v1.chat_service_pb2_grpc import add_ChatServiceServicer_to_server
+from soma.policy.v1.policy_service_pb2_grpc import PolicyServiceStub
+
+from services.mesh import postgres
+from services.mesh.call import run_as
+from services.mesh.mesh import Mesh
+from services.mesh.service import Service
+from services.orchestrator.adapters.memory import Memory
+from services.orchestrator.adapters.model import Models
+from services.orchestrator.adapters.policy import Policy
+from services.orchestrator.delivery import Delivery
+from services.orchestrator.service import ChatService
+from services.orchestrator.settings import OrchestratorSettings
+from services.orchestrator.store import PendingTurn, PostgresPendingTurns
+from services.orchestrator.turn import Turns
+
+_APPEND_SECONDS = 10.0
+
+
+async def build(mesh: Mesh, stack: AsyncExitStack) -> Service:
+    """Wire turns to their neighbours and start delivering what an earlier process left."""
+    settings = OrchestratorSettings()
+    await mesh.migrate("orchestrator", Path(__file__).parent / "migrations")
+    pending = await stack.enter_async_context(PostgresPendingTurns(mesh.postgres))
+    memory = Memory(MemoryServiceStub(mesh.connect("memory")), settings.memory_patience_seconds)
+    delivery = Delivery(pending, partial(_append, memory))
+    stack.push_async_callback(delivery.drain)
+    sweeping = asyncio.create_task(delivery.run())
+    stack.callback(sweeping.cancel)
+    turns = Turns(
+        Policy(PolicyServiceStub(mesh.connect("policy"))),
+        memory,
+        Models(ModelServiceStub(mesh.connect("model"))),
+        delivery,
+    )
+    return Service(
+        name="orchestrator",
+        servicers=((add_ChatServiceServicer_to_server, ChatService(turns)),),
+        checks={"postgres": partial(postgres.ping, mesh.postgres)},
+    )
+
+
+async def _append(memory: Memory, turn: PendingTurn) -> None:
+    """Hand a turn to memory as the principal that took it."""
+    with run_as(turn.principal, timeout=_APPEND_SECONDS):
+        await memory.append(memory_service_pb2.AppendMessagesRequest.FromString(turn.request))

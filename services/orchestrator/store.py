@@ -1,0 +1,109 @@
+"""Turns on their way to memory, in Postgres."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from services.mesh.group_commit import GroupCommit
+from services.mesh.postgres import connection
+from services.mesh.principal import Principal
+
+if TYPE_CHECKING:
+    from services.mesh.postgres import Connection, Pool
+
+
+@dataclass(frozen=True, slots=True)
+class PendingTurn:
+    """One finished turn: whose, of which conversation, and the serialised AppendMessagesRequest."""
+
+    request_id: str
+    principal: Principal
+    conversation_id: str
+    request: bytes
+
+
+class PendingTurns(Protocol):
+    """Keeps finished turns until memory has them."""
+
+    async def put(self, turn: PendingTurn) -> None:
+        """Return once the turn is durable."""
+
+    async def of(self, tenant_id: str, conversation_id: str) -> list[PendingTurn]:
+        """The turns of one conversation, oldest first."""
+
+    async def oldest(self, limit: int) -> list[PendingTurn]:
+        """The oldest turns of all conversations."""
+
+    async def done(self, request_id: str) -> None:
+        """Forget a turn that memory has."""
+
+
+INSERT = """
+    INSERT INTO orchestrator.pending_turn (request_id, tenant_id, conversation_id, subject, scopes, request)
+    VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (request_id) DO NOTHING
+"""
+OF_CONVERSATION = """
+    SELECT request_id::text, tenant_id, conversation_id, subject, scopes, request FROM orchestrator.pending_turn
+    WHERE tenant_id = $1 AND conversation_id = $2 ORDER BY id
+"""
+OLDEST = """
+    SELECT request_id::text, tenant_id, conversation_id, subject, scopes, request FROM orchestrator.pending_turn
+    ORDER BY id LIMIT $1
+"""
+DELETE = "DELETE FROM orchestrator.pending_turn WHERE request_id = $1"
+
+
+class PostgresPendingTurns:
+    """`PendingTurns` in the schema `orchestrator`; concurrent turns share a transaction. A context manager."""
+
+    def __init__(self, pool: "Pool") -> None:
+        self._pool = pool
+        self._commit: GroupCommit[PendingTurn] = GroupCommit(pool, _insert)
+
+    async def __aenter__(self) -> "PostgresPendingTurns":
+        await self._commit.__aenter__()
+        return self
+
+    async def __aexit__(self, *exception: Any) -> None:
+        await self._commit.__aexit__(*exception)
+
+    async def put(self, turn: PendingTurn) -> None:
+        """See `PendingTurns`."""
+        await self._commit.commit(turn)
+
+    async def of(self, tenant_id: str, conversation_id: str) -> list[PendingTurn]:
+        """See `PendingTurns`."""
+        async with connection(self._pool) as acquired:
+            return [_turn(tuple(row)) for row in await acquired.fetch(OF_CONVERSATION, tenant_id, conversation_id)]
+
+    async def oldest(self, limit: int) -> list[PendingTurn]:
+        """See `PendingTurns`."""
+        async with connection(self._pool) as acquired:
+            return [_turn(tuple(row)) for row in await acquired.fetch(OLDEST, limit)]
+
+    async def done(self, request_id: str) -> None:
+        """See `PendingTurns`."""
+        async with connection(self._pool) as acquired:
+            await acquired.execute(DELETE, request_id)
+
+
+async def _insert(connection: "Connection", turns: Sequence[PendingTurn]) -> None:
+    await connection.executemany(
+        INSERT,
+        [
+            (
+                turn.request_id,
+                turn.principal.tenant_id,
+                turn.conversation_id,
+                turn.principal.subject,
+                sorted(turn.principal.scopes),
+                turn.request,
+            )
+            for turn in turns
+        ],
+    )
+
+
+def _turn(row: tuple[str, str, str, str, list[str], bytes]) -> PendingTurn:
+    request_id, tenant_id, conversation_id, subject, scopes, request = row
+    return PendingTurn(request_id, Principal(tenant_id, subject, scopes=frozenset(scopes)), conversation_id, request)

@@ -1,0 +1,1 @@
+"""Decides whether something may happen: soma.policy.v1 over a file of rules."""

@@ -1,0 +1,136 @@
+"""Rules and how they decide: the strictest of those that match wins."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from fnmatch import fnmatchcase
+from functools import lru_cache
+
+from services.policy.detectors import Detector, Span
+
+
+class Decision(IntEnum):
+    """What policy says, in order of strictness."""
+
+    ALLOW = 1
+    REDACT = 2
+    REQUIRE_APPROVAL = 3
+    DENY = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One action to decide on: `action` and `resource` by name, the actor's scopes, and text to inspect."""
+
+    action: str
+    resource: str
+    scopes: frozenset[str]
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A span of the content (code points, end excluded) that a rule matched."""
+
+    kind: str
+    start: int
+    end: int
+    rule_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule. It applies to actions and resources by shell-style pattern, to actors who lack `unless_scope`, and,
+    with a detector, to content in which that finds something.
+    """
+
+    id: str
+    decision: Decision
+    reason: str
+    actions: tuple[str, ...] = ("*",)
+    resources: tuple[str, ...] = ("*",)
+    unless_scope: str = ""
+    kind: str = ""
+    detector: Detector | None = None
+    risk: float = 0.0
+
+    def concerns(self, action: str, resource: str) -> bool:
+        """Whether the rule is about this action on this resource."""
+        return _any(self.actions, action) and _any(self.resources, resource)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The decision, the rules that matched (strictest first), and what was found."""
+
+    decision: Decision
+    rules: tuple[Rule, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    redacted: str = ""
+    risk: float = 0.0
+
+
+class RuleSet:
+    """Rules with a version; immutable, so that a decision is made by one version throughout."""
+
+    def __init__(self, rules: Sequence[Rule], version: str) -> None:
+        self.rules = tuple(rules)
+        self.version = version
+        self._concerned = lru_cache(maxsize=4096)(self._select)
+
+    def _select(self, action: str, resource: str) -> tuple[Rule, ...]:
+        return tuple(rule for rule in self.rules if rule.concerns(action, resource))
+
+    def decide(self, question: Question) -> Verdict:
+        """Evaluate every rule that concerns the question.
+
+        Args:
+            question: the action; its content may be empty.
+        """
+        matched: list[Rule] = []
+        findings: list[Finding] = []
+        redact: list[Span] = []
+        kinds: dict[Span, str] = {}
+        for rule in self._concerned(question.action, question.resource):
+            if rule.unless_scope and not question.scopes.isdisjoint({rule.unless_scope, "*"}):
+                continue
+            if rule.detector is None:
+                matched.append(rule)
+                continue
+            spans = list(rule.detector(question.content)) if question.content else []
+            if not spans:
+                continue
+            matched.append(rule)
+            findings += [Finding(rule.kind, start, end, rule.id) for start, end in spans]
+            if rule.decision is Decision.REDACT:
+                redact += spans
+                kinds.update(dict.fromkeys(spans, rule.kind))
+        if not matched:
+            return _ALLOW
+        matched.sort(key=lambda rule: -rule.decision)
+        decision = matched[0].decision
+        return Verdict(
+            decision=decision,
+            rules=tuple(matched),
+            findings=tuple(sorted(findings, key=lambda finding: (finding.start, finding.end))),
+            redacted=_redacted(question.content, redact, kinds) if decision is Decision.REDACT else "",
+            risk=max(rule.risk for rule in matched),
+        )
+
+
+_ALLOW = Verdict(Decision.ALLOW)
+
+
+def _any(patterns: Iterable[str], name: str) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _redacted(content: str, spans: Iterable[Span], kinds: dict[Span, str]) -> str:
+    """The content with each span replaced by `[REDACTED_KIND]`; spans that overlap become one."""
+    pieces: list[str] = []
+    done = 0
+    for start, end in sorted(spans):
+        if start >= done:
+            pieces += (content[done:start], f"[REDACTED_{kinds[start, end].upper()}]")
+        done = max(done, end)
+    return "".join((*pieces, content[done:]))

@@ -1,0 +1,53 @@
+"""soma.policy.v1.PolicyService over the rules in force."""
+
+from typing import Any
+
+from soma.policy.v1 import policy_service_pb2 as pb
+from soma.policy.v1 import policy_service_pb2_grpc as rpc
+
+from services.mesh import errors
+from services.mesh.call import principal
+from services.policy.rules import Decision, Question
+from services.policy.watched import WatchedRules
+
+_ANY = "evaluate:any"
+_DECISIONS = {
+    Decision.ALLOW: pb.DECISION_ALLOW,
+    Decision.REDACT: pb.DECISION_REDACT,
+    Decision.REQUIRE_APPROVAL: pb.DECISION_REQUIRE_APPROVAL,
+    Decision.DENY: pb.DECISION_DENY,
+}
+
+
+class PolicyService(rpc.PolicyServiceServicer):
+    """Decides by the rules in force when the call began."""
+
+    def __init__(self, rules: WatchedRules) -> None:
+        self._rules = rules
+
+    async def Evaluate(self, request: pb.EvaluateRequest, context: Any) -> pb.EvaluateResponse:
+        """See the contract."""
+        rules = self._rules.current
+        verdict = rules.decide(Question(request.action, request.resource, _scopes(request), request.content))
+        response = pb.EvaluateResponse(decision=_DECISIONS[verdict.decision], rules_version=rules.version)
+        if verdict.rules:
+            response.risk = verdict.risk
+            response.redacted_content = verdict.redacted
+            for rule in verdict.rules:
+                response.matched_rules.add(rule_id=rule.id, decision=_DECISIONS[rule.decision], reason=rule.reason)
+            for finding in verdict.findings:
+                response.findings.add(kind=finding.kind, start=finding.start, end=finding.end, rule_id=finding.rule_id)
+        return response
+
+
+def _scopes(request: pb.EvaluateRequest) -> frozenset[str]:
+    """Scopes of whom the question is about: the caller, or another of its tenant if it may ask that."""
+    caller = principal()
+    if not request.HasField("principal"):
+        return caller.scopes
+    asked = request.principal
+    if asked.tenant_id != caller.tenant_id:
+        raise errors.PermissionDenied("the principal belongs to another tenant", reason="TENANT_MISMATCH")
+    if asked.subject != caller.subject and not caller.allows(_ANY):
+        raise errors.PermissionDenied(f"asking for another principal needs {_ANY}", metadata={"scope": _ANY})
+    return frozenset(asked.scopes)

@@ -1,0 +1,50 @@
+"""The rules in force: read at start, read again when their file changes, kept when the new file is wrong."""
+
+import asyncio
+from pathlib import Path
+
+import structlog
+
+from services.mesh import errors
+from services.policy.rulefile import load
+from services.policy.rules import RuleSet
+
+log = structlog.get_logger("policy")
+
+
+class WatchedRules:
+    """Holds the current `RuleSet`; the first load must succeed."""
+
+    def __init__(self, path: Path, every_seconds: float) -> None:
+        self._path = path
+        self._every_seconds = every_seconds
+        self._seen = self._stamp()
+        self.current: RuleSet = load(path)
+        self.fault = ""
+
+    async def run(self) -> None:
+        """Look at the file for ever."""
+        while True:
+            await asyncio.sleep(self._every_seconds)
+            self.refresh()
+
+    def refresh(self) -> None:
+        """Read the file again if it changed since it was last read."""
+        stamp = self._stamp()
+        if stamp == self._seen:
+            return
+        self._seen = stamp
+        try:
+            self.current, self.fault = load(self._path), ""
+        except errors.FailedPrecondition as error:
+            self.fault = error.message
+            log.error("rules not taken, the ones before stay", error=error.message, version=self.current.version)
+            return
+        log.info("rules taken", version=self.current.version, rules=len(self.current.rules))
+
+    def _stamp(self) -> tuple[int, int] | None:
+        try:
+            stat = self._path.stat()
+        except OSError:
+            return None
+        return stat.st_mtime_ns, stat.st_size

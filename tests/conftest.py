@@ -1,0 +1,72 @@
+"""Fixtures every test may use: one Postgres and one Redis for the whole run, a database of its own for each test."""
+
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import redis.asyncio as aioredis
+
+import services
+from services.mesh.migrations import migrate
+from services.mesh.postgres import open_pool
+from services.mesh.redis import open_redis
+from services.mesh.testing.servers import PostgresServer, RedisServer, start_postgres, start_redis
+
+if TYPE_CHECKING:
+    from services.mesh.postgres import Pool
+
+TEMPLATE = "migrated"
+
+
+@pytest.fixture(scope="session")
+async def postgres_server() -> AsyncIterator[PostgresServer]:
+    """Postgres with a database `migrated`, in which every service's schema is at its newest version."""
+    server = await start_postgres()
+    pool = await open_pool(await server.create_database(TEMPLATE))
+    for directory in sorted(Path(services.__path__[0]).glob("*/migrations")):
+        await migrate(pool, directory.parent.name, directory)
+    # A database can be copied only while nobody is connected to it.
+    await pool.close()
+    yield server
+    await server.remove()
+
+
+@pytest.fixture(scope="session")
+async def redis_server() -> AsyncIterator[RedisServer]:
+    """An empty Redis."""
+    server = await start_redis()
+    yield server
+    await server.remove()
+
+
+@pytest.fixture
+async def postgres_url(postgres_server: PostgresServer) -> AsyncIterator[str]:
+    """A migrated database of the test's own."""
+    name = f"test_{uuid.uuid4().hex}"
+    yield await postgres_server.create_database(name, TEMPLATE)
+    await postgres_server.drop_database(name)
+
+
+@pytest.fixture
+async def database(postgres_url: str) -> AsyncIterator["Pool"]:
+    """A pool on the test's own database."""
+    pool = await open_pool(postgres_url)
+    yield pool
+    await pool.close()
+
+
+@pytest.fixture
+async def redis_url(redis_server: RedisServer) -> AsyncIterator[str]:
+    """A Redis that is empty when the test starts and when it ends."""
+    yield redis_server.url
+    async with aioredis.Redis.from_url(redis_server.url) as client:
+        await client.flushall()
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[aioredis.Redis]:
+    """A client of that Redis."""
+    async with open_redis(redis_url) as client:
+        yield client

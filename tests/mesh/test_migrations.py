@@ -1,0 +1,107 @@
+"""Migrations: once, in order, together, all or nothing."""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from services.mesh import errors
+from services.mesh.migrations import migrate
+
+if TYPE_CHECKING:
+    from services.mesh.postgres import Pool
+
+FIRST = "CREATE TABLE shop.item (id int PRIMARY KEY); CREATE INDEX ON shop.item (id);"
+SECOND = "ALTER TABLE shop.item ADD COLUMN note text DEFAULT 'a:b %s';"
+
+RUN = """
+import asyncio, sys
+from pathlib import Path
+from services.mesh.migrations import migrate
+from services.mesh.postgres import open_pool
+
+async def main() -> None:
+    pool = await open_pool(sys.argv[1])
+    await migrate(pool, "shop", Path(sys.argv[2]))
+    await pool.close()
+
+asyncio.run(main())
+print("sqlalchemy" in sys.modules)
+"""
+
+
+def write(directory: Path, **files: str) -> None:
+    for name, sql in files.items():
+        (directory / f"{name[1:]}.sql").write_text(sql)
+
+
+async def run(url: str, directory: Path) -> str:
+    """Migrate in a process of its own; whether that process imported SQLAlchemy, or its error."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", RUN, url, str(directory)),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await process.communicate()
+    return output.decode().strip()
+
+
+async def version(database: "Pool") -> str | None:
+    found: str | None = await database.fetchval("SELECT version_num FROM shop.schema_version")
+    return found
+
+
+async def test_files_run_in_order_and_only_the_new_ones_run_later(database: "Pool", tmp_path: Path) -> None:
+    write(tmp_path, _0001_items=FIRST)
+    await migrate(database, "shop", tmp_path)
+    await database.execute("INSERT INTO shop.item VALUES (1)")
+    write(tmp_path, _0002_note=SECOND)
+    await migrate(database, "shop", tmp_path)
+    assert await version(database) == "0002"
+    assert await database.fetchval("SELECT note FROM shop.item") == "a:b %s"
+
+
+async def test_processes_that_start_together_migrate_once(postgres_url: str, database: "Pool", tmp_path: Path) -> None:
+    write(tmp_path, _0001_items=FIRST + "SELECT pg_sleep(0.3);", _0002_note=SECOND)
+    outputs = await asyncio.gather(*(run(postgres_url, tmp_path) for _ in range(2)))
+    assert set(outputs) <= {"True", "False"}
+    assert await version(database) == "0002"
+    assert await database.fetchval("SELECT count(*) FROM shop.schema_version") == 1
+
+
+async def test_a_start_with_nothing_to_do_imports_no_sqlalchemy(postgres_url: str, tmp_path: Path) -> None:
+    write(tmp_path, _0001_items=FIRST)
+    assert await run(postgres_url, tmp_path) == "True"
+    assert await run(postgres_url, tmp_path) == "False"
+
+
+async def test_a_file_that_fails_leaves_the_schema_as_it_was(database: "Pool", tmp_path: Path) -> None:
+    write(tmp_path, _0001_items=FIRST)
+    await migrate(database, "shop", tmp_path)
+    write(tmp_path, _0002_note=SECOND, _0003_broken="CREATE TABLE shop.half (); SELECT 1/0;")
+    with pytest.raises(Exception, match="division by zero"):
+        await migrate(database, "shop", tmp_path)
+    assert await version(database) == "0001"
+    assert await database.fetchval("SELECT to_regclass('shop.half')") is None
+    write(tmp_path, _0003_broken="CREATE TABLE shop.half ();")
+    await migrate(database, "shop", tmp_path)
+    assert await version(database) == "0003"
+
+
+async def test_a_database_newer_than_the_code_is_refused(database: "Pool", tmp_path: Path) -> None:
+    write(tmp_path, _0001_items=FIRST, _0002_note=SECOND)
+    await migrate(database, "shop", tmp_path)
+    (tmp_path / "0002_note.sql").unlink()
+    with pytest.raises(errors.FailedPrecondition, match=r"version 0002.*up to 0001") as refused:
+        await migrate(database, "shop", tmp_path)
+    assert refused.value.reason == "DATABASE_NEWER"
+
+
+@pytest.mark.parametrize("name", ["0002_skips_one", "1_short", "0001_Upper"])
+async def test_a_misnamed_file_is_refused_before_anything_runs(database: "Pool", tmp_path: Path, name: str) -> None:
+    (tmp_path / f"{name}.sql").write_text("SELECT 1/0")
+    with pytest.raises(errors.FailedPrecondition) as refused:
+        await migrate(database, "shop", tmp_path)
+    assert refused.value.reason == "MIGRATION_MISNAMED"

@@ -1,0 +1,173 @@
+"""The outbox: with the change or not at all, in order, at least once, whatever dies."""
+
+import asyncio
+import signal
+import sys
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, cast
+
+import pytest
+import redis.asyncio as aioredis
+from soma.events.v1.event_pb2 import Event
+
+from services.mesh import postgres
+from services.mesh.outbox import FIELD, Outbox
+from services.mesh.testing.servers import PostgresServer, RedisServer
+from services.mesh.testing.waiting import until
+
+if TYPE_CHECKING:
+    from services.mesh.postgres import Pool
+
+STREAM = "soma:events:shop"
+TABLE = """
+    CREATE SCHEMA shop;
+    CREATE TABLE shop.outbox (
+        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        tenant_id text NOT NULL,
+        aggregate text NOT NULL,
+        event bytea NOT NULL
+    )
+"""
+
+RELAY = """
+import asyncio, sys
+from services.mesh.outbox import Outbox
+from services.mesh.postgres import open_pool
+from services.mesh.redis import open_redis
+
+async def main() -> None:
+    await Outbox(await open_pool(sys.argv[1]), open_redis(sys.argv[2]), "shop").relay()
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+async def outbox(database: "Pool", redis: aioredis.Redis) -> Outbox:
+    await database.execute(TABLE)
+    return Outbox(database, redis, "shop")
+
+
+@asynccontextmanager
+async def relaying(outbox: Outbox) -> AsyncIterator[None]:
+    task = asyncio.create_task(outbox.relay())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def sold(number: int) -> Event:
+    return Event(event_id=str(uuid.UUID(int=number)), type="shop.item.sold", tenant_id="acme")
+
+
+async def write(outbox: Outbox, database: "Pool", numbers: range) -> None:
+    async with postgres.transaction(database) as connection:
+        for number in numbers:
+            await outbox.add(connection, f"item-{number % 3}", sold(number))
+
+
+async def streamed(redis: aioredis.Redis) -> list[int]:
+    entries = cast(list[tuple[bytes, dict[bytes, bytes]]], await redis.xrange(STREAM))
+    return [uuid.UUID(Event.FromString(fields[FIELD.encode()]).event_id).int for _, fields in entries]
+
+
+async def test_events_of_a_committed_change_are_relayed_in_order(
+    outbox: Outbox, database: "Pool", redis: aioredis.Redis
+) -> None:
+    async with relaying(outbox):
+        await write(outbox, database, range(600))
+        outbox.wake()
+        await until(lambda: is_streamed(redis, 600))
+    assert await streamed(redis) == list(range(600))
+    assert await database.fetchval("SELECT count(*) FROM shop.outbox") == 0
+
+
+async def test_events_of_a_change_that_was_rolled_back_are_never_relayed(
+    outbox: Outbox, database: "Pool", redis: aioredis.Redis
+) -> None:
+    async with database.acquire() as connection:
+        change = connection.transaction()
+        await change.start()
+        await outbox.add(connection, "item", sold(1))
+        await change.rollback()
+    await write(outbox, database, range(2, 3))
+    async with relaying(outbox):
+        await until(lambda: is_streamed(redis, 1))
+    assert await streamed(redis) == [2]
+
+
+async def test_events_written_by_another_process_are_noticed_without_a_wake(
+    outbox: Outbox, database: "Pool", redis: aioredis.Redis
+) -> None:
+    async with relaying(outbox):
+        await write(outbox, database, range(1))
+        await until(lambda: is_streamed(redis, 1))
+        await write(outbox, database, range(1, 2))
+        await until(lambda: is_streamed(redis, 2))
+    assert await streamed(redis) == [0, 1]
+
+
+async def test_two_relays_keep_the_order_and_repeat_nothing(
+    outbox: Outbox, database: "Pool", redis: aioredis.Redis
+) -> None:
+    async with relaying(outbox), relaying(Outbox(database, redis, "shop")):
+        for start in range(0, 500, 10):
+            await write(outbox, database, range(start, start + 10))
+            outbox.wake()
+        await until(lambda: is_streamed(redis, 500))
+    assert await streamed(redis) == list(range(500))
+
+
+async def test_nothing_is_lost_while_redis_is_away(
+    outbox: Outbox, database: "Pool", redis: aioredis.Redis, redis_server: RedisServer
+) -> None:
+    await redis_server.stop(signal.SIGKILL)
+    async with relaying(outbox):
+        await write(outbox, database, range(20))
+        outbox.wake()
+        await redis_server.start()
+        await until(lambda: is_streamed(redis, 20))
+    assert await streamed(redis) == list(range(20))
+
+
+async def test_nothing_is_lost_when_postgres_restarts(
+    outbox: Outbox, database: "Pool", redis: aioredis.Redis, postgres_server: PostgresServer
+) -> None:
+    async with relaying(outbox):
+        await write(outbox, database, range(300))
+        outbox.wake()
+        await postgres_server.stop(signal.SIGKILL)
+        await postgres_server.start()
+        await until(lambda: is_drained(database))
+    assert sorted(set(await streamed(redis))) == list(range(300))
+
+
+async def test_nothing_is_lost_when_the_relay_is_killed(
+    outbox: Outbox, database: "Pool", redis: aioredis.Redis, postgres_url: str, redis_url: str
+) -> None:
+    await write(outbox, database, range(3000))
+    relay = await asyncio.create_subprocess_exec(sys.executable, "-c", RELAY, postgres_url, redis_url)
+    await until(lambda: is_streamed(redis, 1))
+    relay.kill()
+    await relay.wait()
+    async with relaying(outbox):
+        await until(lambda: is_drained(database))
+    found = await streamed(redis)
+    assert sorted(set(found)) == list(range(3000))
+    first_seen = list(dict.fromkeys(found))
+    assert first_seen == sorted(first_seen)
+
+
+async def is_streamed(redis: aioredis.Redis, count: int) -> bool:
+    try:
+        return bool(await redis.xlen(STREAM) >= count)
+    except aioredis.ConnectionError:
+        return False
+
+
+async def is_drained(database: "Pool") -> bool:
+    return bool(await database.fetchval("SELECT count(*) = 0 FROM shop.outbox"))

@@ -1,0 +1,84 @@
+"""The pool: what it makes of JSON, of time, and of a server that goes away."""
+
+import asyncio
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from services.mesh import errors, postgres
+from services.mesh.testing.servers import PostgresServer
+from services.mesh.testing.waiting import until
+
+if TYPE_CHECKING:
+    from services.mesh.postgres import Pool
+
+
+async def test_json_values_come_back_as_they_went_in(database: "Pool") -> None:
+    value = {"text": "ü\n", "big": 2**80, "nested": [{"a": None}, 1.5, True]}
+    async with postgres.connection(database) as connection:
+        assert await connection.fetchval("SELECT $1::jsonb", value) == value
+        assert await connection.fetchval("SELECT $1::json", None) is None
+
+
+async def test_a_failed_block_leaves_nothing_behind(database: "Pool") -> None:
+    await database.execute("CREATE TABLE note (text text)")
+
+    async def fail_halfway() -> None:
+        async with postgres.transaction(database) as connection:
+            await connection.execute("INSERT INTO note VALUES ('half')")
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        await fail_halfway()
+    assert await database.fetchval("SELECT count(*) FROM note") == 0
+
+
+async def test_a_pool_is_refused_with_a_reason_when_nobody_listens(unused_tcp_port: int) -> None:
+    with pytest.raises(errors.Unavailable) as refused:
+        await postgres.open_pool(f"postgresql://postgres@127.0.0.1:{unused_tcp_port}/postgres")
+    assert refused.value.reason == "POSTGRES_UNAVAILABLE"
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+async def test_a_restart_is_a_typed_error_meanwhile_and_forgotten_afterwards(
+    postgres_server: PostgresServer, database: "Pool", how: signal.Signals
+) -> None:
+    async def in_flight() -> None:
+        async with postgres.connection(database) as connection:
+            await connection.execute("SELECT pg_sleep(30)")
+
+    running = [asyncio.create_task(in_flight()) for _ in range(3)]
+    await until(lambda: busy(database, 3))
+    await postgres_server.stop(how)
+    outcomes = await asyncio.gather(*running, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [errors.Unavailable] * 3
+    with pytest.raises(errors.Unavailable) as away:
+        await postgres.ping(database)
+    assert away.value.reason == "POSTGRES_UNAVAILABLE"
+    assert away.value.facts.retry_after is not None
+    await postgres_server.start()
+    await postgres.ping(database)
+
+
+async def test_a_mistake_in_a_statement_is_not_called_unavailable(database: "Pool") -> None:
+    with pytest.raises(Exception, match="nowhere") as raised:
+        async with postgres.connection(database) as connection:
+            await connection.execute("SELECT * FROM nowhere")
+    assert not isinstance(raised.value, errors.MeshError)
+
+
+async def test_a_pool_without_a_free_connection_is_unavailable_in_time(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "ACQUIRE_SECONDS", 0.05)
+    pool = await postgres.open_pool(postgres_url, max_size=1)
+    async with postgres.connection(pool):
+        with pytest.raises(errors.Unavailable):
+            await postgres.ping(pool)
+    await postgres.ping(pool)
+    await pool.close()
+
+
+async def busy(database: "Pool", count: int) -> bool:
+    return database.get_size() - database.get_idle_size() >= count

@@ -1,0 +1,43 @@
+"""Which modules of a service may know transport, driver and protobuf."""
+
+import grimp
+import pytest
+
+from tools.import_rules import DomainContract
+
+OPTIONS = {
+    "forbidden": ["grpc", "asyncpg", "google.protobuf"],
+    "outer_rooms": ["service", "main", "store", "settings", "adapters", "migrations"],
+    "foundations": ["mesh"],
+}
+
+
+def broken_by(importer: str, imported: str) -> list[tuple[str, str]]:
+    graph = grimp.ImportGraph()
+    graph.add_module(importer)
+    graph.add_module(imported, is_squashed=True)
+    graph.add_import(importer=importer, imported=imported)
+    contract = DomainContract(name="domain", session_options={}, contract_options=OPTIONS)
+    check = contract.check(graph, verbose=False)
+    broken: list[tuple[str, str]] = check.metadata["broken"]
+    assert check.kept == (not broken)
+    return broken
+
+
+@pytest.mark.parametrize("package", ["grpc", "grpc.aio", "asyncpg", "google.protobuf"])
+def test_a_domain_module_of_any_service_is_refused_them(package: str) -> None:
+    assert broken_by("services.brand_new.ledger", package) == [("services.brand_new.ledger", package)]
+
+
+@pytest.mark.parametrize("room", ["service", "main", "store", "adapters.openai", "migrations.env"])
+def test_the_outer_rooms_are_allowed_them(room: str) -> None:
+    assert broken_by(f"services.memory.{room}", "grpc") == []
+
+
+def test_the_mesh_is_made_of_them() -> None:
+    assert broken_by("services.mesh.local_channel", "grpc") == []
+
+
+@pytest.mark.parametrize("package", ["grpc_status", "google", "asyncio"])
+def test_a_package_whose_name_only_begins_alike_is_another(package: str) -> None:
+    assert broken_by("services.memory.ledger", package) == []
