@@ -1,6 +1,5 @@
 """The edge on a real HTTP port, over scripted services behind the mesh's pipeline on a real socket."""
 
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -9,7 +8,6 @@ from pathlib import Path
 import grpc
 import httpx
 import pytest
-import uvicorn
 from openai import AsyncOpenAI
 from soma.model.v1.catalog_service_pb2_grpc import CatalogServiceStub, add_CatalogServiceServicer_to_server
 from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceStub, add_ChatServiceServicer_to_server
@@ -21,6 +19,7 @@ from gateway.edge.settings import EdgeSettings
 from gateway.edge.tracing import RequestTracing
 from services.mesh.authenticator import DevAuthenticator
 from services.mesh.handlers import collect, register
+from services.mesh.http import HttpServer
 from services.mesh.interceptors.validation import validation
 from services.mesh.pipeline import Pipeline
 from services.mesh.spans import Spans
@@ -37,34 +36,31 @@ class Stand:
     chat: ScriptedChat
     catalog: ScriptedCatalog
     backend: grpc.aio.Server
+    edge: Edge
 
 
 @asynccontextmanager
 async def serving(app: object) -> AsyncIterator[str]:
     """Serve an ASGI application on a free port; yields its URL."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        config = uvicorn.Config(app, log_config=None, access_log=False, ws="none", lifespan="on")  # type: ignore[arg-type]
-        server = uvicorn.Server(config)
-        config.load()
-        server.lifespan = config.lifespan_class(config)
-        await server.startup(sockets=[listener])
-        try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        finally:
-            await server.shutdown(sockets=[listener])
+    server = HttpServer(app)
+    port = await server.start("127.0.0.1")
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        await server.stop()
 
 
-@pytest.fixture
-async def stand(tmp_path: Path) -> AsyncIterator[Stand]:
+@asynccontextmanager
+async def standing(directory: Path) -> AsyncIterator[Stand]:
+    """An edge of one's own, for a test that breaks it."""
     chat, catalog = ScriptedChat(), ScriptedCatalog()
-    chat.script = spoken("Hello", ", world")
     servicers = (
         (add_ChatServiceServicer_to_server, chat),
         (add_CatalogServiceServicer_to_server, catalog),
     )
     backend = grpc.aio.server()
     register(backend, Pipeline([validation]).wrap_all(collect(servicers)))
-    address = f"unix:{tmp_path}/backend"
+    address = f"unix:{directory}/backend"
     backend.add_insecure_port(address)
     await backend.start()
     settings = EdgeSettings(body_limit_bytes=64 * 1024)
@@ -77,8 +73,22 @@ async def stand(tmp_path: Path) -> AsyncIterator[Stand]:
             settings,
         )
         async with serving(edge) as url:
-            yield Stand(url, chat, catalog, backend)
+            yield Stand(url, chat, catalog, backend, edge)
     await backend.stop(None)
+
+
+@pytest.fixture(scope="session")
+async def shared_stand(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stand]:
+    async with standing(tmp_path_factory.mktemp("edge")) as stand:
+        yield stand
+
+
+@pytest.fixture
+def stand(shared_stand: Stand) -> Stand:
+    """The shared edge, its services back at their first script."""
+    shared_stand.chat.reset(spoken("Hello", ", world"))
+    shared_stand.catalog.failure = None
+    return shared_stand
 
 
 @pytest.fixture
