@@ -1,4 +1,4 @@
-"""The edge on a real HTTP port, over scripted services behind the mesh's pipeline on a real socket."""
+"""The edge on a real HTTP port, over scripted services behind the mesh's pipeline, in one process and over a socket."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,11 +18,16 @@ from gateway.edge.chat import ChatCompletions
 from gateway.edge.settings import EdgeSettings
 from gateway.edge.tracing import RequestTracing
 from services.mesh.authenticator import DevAuthenticator
+from services.mesh.call import current_call
+from services.mesh.carrier import LocalCarrier, RemoteCarrier
+from services.mesh.channel.local import LocalChannel
+from services.mesh.channel.remote import RemoteChannel
 from services.mesh.handlers import collect, register
 from services.mesh.http import HttpServer
-from services.mesh.interceptors.validation import validation
-from services.mesh.pipeline import Pipeline
+from services.mesh.interceptors.drain import Drain
 from services.mesh.spans import Spans
+from services.mesh.stack import pipeline
+from services.mesh.token import Signer
 from tests.gateway.edge.scripted import ScriptedCatalog, ScriptedChat, spoken
 
 KEY = "sk-test"
@@ -51,35 +56,46 @@ async def serving(app: object) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def standing(directory: Path) -> AsyncIterator[Stand]:
-    """An edge of one's own, for a test that breaks it."""
+async def standing(transport: str, directory: Path) -> AsyncIterator[Stand]:
+    """An edge over a `local` channel, as in one process, or a `socket`, as over several."""
     chat, catalog = ScriptedChat(), ScriptedCatalog()
     servicers = (
         (add_ChatServiceServicer_to_server, chat),
         (add_CatalogServiceServicer_to_server, catalog),
     )
+    authenticator, signer = DevAuthenticator(KEY), Signer(b"k" * 32, "test")
+    spans = Spans("edge", None)
+    wrap = pipeline(authenticator=authenticator, signer=signer, spans=spans, drain=Drain(), sample_ratio=0.0)
+    handlers = wrap.wrap_all(collect(servicers))
     backend = grpc.aio.server()
-    register(backend, Pipeline([validation]).wrap_all(collect(servicers)))
+    register(backend, handlers)
     address = f"unix:{directory}/backend"
     backend.add_insecure_port(address)
     await backend.start()
+    channel: grpc.aio.Channel = (
+        LocalChannel(handlers, capture=current_call, outgoing=LocalCarrier())
+        if transport == "local"
+        else RemoteChannel(address, outgoing=RemoteCarrier(signer))
+    )
     settings = EdgeSettings(body_limit_bytes=64 * 1024)
-    async with grpc.aio.insecure_channel(address) as channel:
-        edge = Edge(
-            DevAuthenticator(KEY),
-            ChatCompletions(ChatServiceStub(channel), settings.chat_timeout_seconds),
-            Catalogue(CatalogServiceStub(channel), settings.catalogue_timeout_seconds),
-            RequestTracing(Spans("edge", None), 0.0),
-            settings,
-        )
-        async with serving(edge) as url:
-            yield Stand(url, chat, catalog, backend, edge)
+    edge = Edge(
+        authenticator,
+        ChatCompletions(ChatServiceStub(channel), settings.chat_timeout_seconds),
+        Catalogue(CatalogServiceStub(channel), settings.catalogue_timeout_seconds),
+        RequestTracing(spans, 0.0),
+        settings,
+    )
+    async with serving(edge) as url:
+        yield Stand(url, chat, catalog, backend, edge)
+    await channel.close()
     await backend.stop(None)
 
 
-@pytest.fixture(scope="session")
-async def shared_stand(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stand]:
-    async with standing(tmp_path_factory.mktemp("edge")) as stand:
+@pytest.fixture(scope="session", params=["local", "socket"])
+async def shared_stand(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Stand]:
+    async with standing(request.param, tmp_path_factory.mktemp("edge")) as stand:
         yield stand
 
 

@@ -11,6 +11,8 @@ from soma.model.v1.catalog_service_pb2_grpc import CatalogServiceServicer
 from soma.orchestrator.v1 import chat_service_pb2 as chat
 from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceServicer
 
+from services.mesh.call import Call, current_call
+
 Step = chat.ChatResponse | BaseException | asyncio.Event
 
 
@@ -25,12 +27,14 @@ class ScriptedChat(ChatServiceServicer):
         """Forget what came before."""
         self.script: Iterable[Step] = script
         self.requests: list[chat.ChatRequest] = []
+        self.calls: list[Call | None] = []
         self.sent = 0
         self.ended = asyncio.Event()
 
     async def Chat(self, request: chat.ChatRequest, context: object) -> AsyncIterator[chat.ChatResponse]:
         """See the contract."""
         self.requests.append(request)
+        self.calls.append(current_call())
         self.active += 1
         try:
             for step in self.script:

@@ -101,7 +101,7 @@ async def test_openais_client_retries_what_said_when_to_come_back(stand: Stand) 
 
 async def test_a_backend_that_is_down_is_503(tmp_path: Path) -> None:
     async with (
-        standing(tmp_path) as stand,
+        standing("socket", tmp_path) as stand,
         AsyncOpenAI(base_url=f"{stand.url}/v1", api_key=KEY, max_retries=0) as client,
     ):
         await stand.backend.stop(None)
