@@ -2,6 +2,7 @@
 
 import os
 import signal
+from itertools import pairwise
 from pathlib import Path
 
 import psutil
@@ -95,7 +96,7 @@ async def test_each_further_end_is_followed_by_a_longer_wait(supervised: Supervi
         assert pid is not None
         started.append(psutil.Process(pid).create_time())
     # The clock of process starts ticks in hundredths of a second.
-    waits = [later - earlier for earlier, later in zip(started, started[1:], strict=False)]
+    waits = [later - earlier for earlier, later in pairwise(started)]
     assert [wait >= FIRST * 2**number - 0.02 for number, wait in enumerate(waits)] == [True, True, True]
 
 
@@ -118,7 +119,9 @@ async def test_a_part_that_never_gets_ready_fails_the_start_with_its_last_words(
 async def test_a_part_that_is_not_ready_in_its_time_is_stopped_and_fails_the_start(
     supervised: Supervised, tmp_path: Path
 ) -> None:
-    part = Script("part", tmp_path / "missing" / "folder", "import signal, sys; sys.excepthook = lambda *_: signal.pause()")
+    part = Script(
+        "part", tmp_path / "missing" / "folder", "import signal, sys; sys.excepthook = lambda *_: signal.pause()"
+    )
     part.patience = 0.3
     async with supervised(part) as supervisor:
         with pytest.raises(Unavailable, match=r"part is not ready after 0\.3 s: part has not made its file"):
@@ -155,7 +158,9 @@ async def test_a_part_that_refuses_to_end_is_killed(supervised: Supervised, tmp_
 async def test_a_stop_in_the_middle_of_the_start_leaves_nothing(supervised: Supervised, tmp_path: Path) -> None:
     import asyncio
 
-    part = Script("part", tmp_path / "missing" / "folder", "import signal, sys; sys.excepthook = lambda *_: signal.pause()")
+    part = Script(
+        "part", tmp_path / "missing" / "folder", "import signal, sys; sys.excepthook = lambda *_: signal.pause()"
+    )
     async with supervised(part) as supervisor:
         starting = asyncio.create_task(supervisor.start())
         await eventually(lambda: status_of(supervisor, "part").pid is not None, "its process runs")

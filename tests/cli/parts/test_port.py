@@ -20,7 +20,9 @@ def test_a_free_port_can_be_listened_on() -> None:
 def test_a_taken_port_is_refused_naming_who_has_it(held_on: str) -> None:
     with socket.create_server((held_on, 0)) as server:
         port = server.getsockname()[1]
-        with pytest.raises(FailedPrecondition, match=rf"port {port} .* taken by .*\(pid {os.getpid()}\).*--port") as taken:
+        with pytest.raises(
+            FailedPrecondition, match=rf"port {port} .* taken by .*\(pid {os.getpid()}\).*--port"
+        ) as taken:
             require_free("127.0.0.1", port)
     assert taken.value.reason == "PORT_TAKEN"
 
