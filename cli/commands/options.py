@@ -32,6 +32,11 @@ DataDirOption = Annotated[
     ),
 ]
 
+UrlOption = Annotated[str | None, typer.Option("--url", help="A stack elsewhere, such as http://host:8080.")]
+KeyOption = Annotated[
+    str | None, typer.Option("--key", envvar="SOMA_API_KEY", help="The key; the stack's own if here.")
+]
+
 
 def directory(given: Path | None) -> "DataDir":
     """The data directory of a command with a `DataDirOption`."""
