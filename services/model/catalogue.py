@@ -21,7 +21,7 @@ class Route:
     provider: Provider
     model: Model
 
-    def require(self, capability: "Model.Capability", what: str) -> None:
+    def require(self, capability: "Model.Capability.ValueType", what: str) -> None:
         """Refuse a model that cannot do what is asked.
 
         Raises:
@@ -141,11 +141,12 @@ class Catalogue:
         """Ask all providers at once."""
         await asyncio.gather(*(shelf.refresh() for shelf in self._shelves))
 
-    async def keep_fresh(self, interval: float) -> None:
-        """Ask again every `interval` seconds, until cancelled."""
+    async def keep_fresh(self, interval: float, looked: asyncio.Event) -> None:
+        """Ask now and every `interval` seconds, until cancelled; `looked` is set when all have answered or failed."""
         while True:
-            await asyncio.sleep(interval)
             await self.refresh()
+            looked.set()
+            await asyncio.sleep(interval)
 
     def _qualified(self, name: str) -> list[tuple[Shelf, Model]]:
         owner, _, own_name = name.partition("/")

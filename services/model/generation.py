@@ -3,10 +3,10 @@
 import uuid
 from asyncio import get_running_loop
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from time import time
 
-from google.protobuf.timestamp_pb2 import Timestamp
 from soma.mesh.v1.stream_pb2 import Heartbeat
 from soma.model.v1.cost_service_pb2 import UsageRecord
 from soma.model.v1.message_pb2 import Usage
@@ -63,9 +63,9 @@ class Tally:
         if not finished.HasField("usage"):
             finished.usage.CopyFrom(self.usage())
 
-    def record(self, outcome: "UsageRecord.Outcome", usage: Usage, reason: str = "") -> UsageRecord:
+    def record(self, outcome: "UsageRecord.Outcome.ValueType", usage: Usage, reason: str = "") -> UsageRecord:
         """The row of the ledger."""
-        return UsageRecord(
+        record = UsageRecord(
             generation_id=self.generation_id,
             tenant_id=self.principal.tenant_id,
             subject=self.principal.subject,
@@ -75,10 +75,11 @@ class Tally:
             error_reason=reason,
             usage=usage,
             conversation_id=self.request.conversation_id,
-            start_time=Timestamp(seconds=int(self.asked_at), nanos=int(self.asked_at % 1 * 1e6) * 1000),
             duration_seconds=get_running_loop().time() - self.began,
             time_to_first_token_seconds=self.first - self.began if self.first else 0.0,
         )
+        record.start_time.FromMicroseconds(int(self.asked_at * 1e6))
+        return record
 
 
 class Generations:
@@ -162,3 +163,15 @@ def _texts(request: GenerateRequest) -> list[str]:
         texts.extend(call.arguments for call in message.tool_calls)
     texts.extend(tool.parameters + tool.description for tool in request.tools)
     return texts
+
+
+async def joined(events: AsyncGenerator[GenerateResponse, None]) -> tuple[str, GenerationFinished]:
+    """The text of a whole generation, and its last event."""
+    texts: list[str] = []
+    async with aclosing(events):
+        async for event in events:
+            if event.HasField("delta"):
+                texts.append(event.delta.text)
+            elif event.HasField("finished"):
+                return "".join(texts), event.finished
+    raise errors.Internal("a generation ended without its last event")

@@ -101,7 +101,8 @@ class Mailbox:
 
     async def _wait(self, seconds: float) -> bool:
         """Whether something woke this within `seconds`."""
-        waiter = self._waiter = self._loop.create_future()
+        waiter: asyncio.Future[bool] = self._loop.create_future()
+        self._waiter = waiter
         timer = self._loop.call_later(seconds, self._wake, False)
         try:
             return await waiter

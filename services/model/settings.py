@@ -3,12 +3,13 @@
 import os
 import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import SettingsConfigDict
 
 from services.mesh import errors
+from services.mesh.settings import SomaSettings
 
 OPENAI_URL = "https://api.openai.com/v1"
 ANTHROPIC_URL = "https://api.anthropic.com"
@@ -45,31 +46,40 @@ class CatalogueFile(BaseModel):
     provider: tuple[ProviderSettings, ...] = ()
 
 
-class ModelSettings(BaseSettings):
+class ModelSettings(SomaSettings):
     """Settings of the model service: `[model]` of soma.toml, `SOMA_MODEL_*`, and the vendors' own variables."""
 
-    model_config = SettingsConfigDict(env_prefix="SOMA_MODEL_", frozen=True, extra="ignore", populate_by_name=True)
+    table: ClassVar[str | None] = "model"
+    model_config = SettingsConfigDict(env_prefix="SOMA_MODEL_", frozen=True, extra="forbid", populate_by_name=True)
 
-    # A TOML file of providers; see catalogue.example.toml.
-    catalogue: Path | None = None
-    # The model that answers a request which names none; overrides the catalogue file's.
-    default: str = ""
-
-    openai_api_key: SecretStr = Field(default=SecretStr(""), validation_alias="OPENAI_API_KEY")
-    openai_base_url: str = Field(default="", validation_alias="OPENAI_BASE_URL")
-    anthropic_api_key: SecretStr = Field(default=SecretStr(""), validation_alias="ANTHROPIC_API_KEY")
-    anthropic_base_url: str = Field(default=ANTHROPIC_URL, validation_alias="ANTHROPIC_BASE_URL")
-    # Where a local Ollama would be; empty to look for none.
-    ollama_url: str = "http://127.0.0.1:11434"
-
-    # Seconds to reach a provider; to wait for the first byte of its answer; between two bytes after it.
-    connect_timeout: float = Field(default=5.0, gt=0)
-    first_byte_timeout: float = Field(default=120.0, gt=0)
-    idle_timeout: float = Field(default=60.0, gt=0)
-    # Seconds between two looks at what the providers serve.
-    refresh_interval: float = Field(default=60.0, gt=0)
-    # Seconds of silence after which a stream shows that it lives.
-    heartbeat_interval: float = Field(default=15.0, gt=0)
+    catalogue: Path | None = Field(None, description="TOML file of providers; see catalogue.example.toml")
+    default: str = Field("", description="model that answers a request which names none; over the catalogue file's")
+    openai_api_key: SecretStr = Field(
+        SecretStr(""),
+        validation_alias=AliasChoices("SOMA_MODEL_OPENAI_API_KEY", "OPENAI_API_KEY"),
+        description="makes OpenAI's models available",
+    )
+    openai_base_url: str = Field(
+        "",
+        validation_alias=AliasChoices("SOMA_MODEL_OPENAI_BASE_URL", "OPENAI_BASE_URL"),
+        description="an OpenAI-compatible server instead; may need no key",
+    )
+    anthropic_api_key: SecretStr = Field(
+        SecretStr(""),
+        validation_alias=AliasChoices("SOMA_MODEL_ANTHROPIC_API_KEY", "ANTHROPIC_API_KEY"),
+        description="makes Anthropic's models available",
+    )
+    anthropic_base_url: str = Field(
+        ANTHROPIC_URL,
+        validation_alias=AliasChoices("SOMA_MODEL_ANTHROPIC_BASE_URL", "ANTHROPIC_BASE_URL"),
+        description="where Anthropic's API is",
+    )
+    ollama_url: str = Field("http://127.0.0.1:11434", description="where to look for Ollama; empty for nowhere")
+    connect_timeout: float = Field(5.0, gt=0, description="seconds to reach a provider")
+    first_byte_timeout: float = Field(120.0, gt=0, description="seconds until the first byte of its answer")
+    idle_timeout: float = Field(60.0, gt=0, description="seconds between two bytes after it")
+    refresh_interval: float = Field(60.0, gt=0, description="seconds between two looks at what providers serve")
+    heartbeat_interval: float = Field(15.0, gt=0, description="seconds of silence before a stream shows life")
 
     def providers(self) -> tuple[str, tuple[ProviderSettings, ...]]:
         """The default model's name (may be empty) and all remote providers, the catalogue file's first.

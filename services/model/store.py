@@ -3,11 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import asyncpg
 from soma.model.v1.cost_service_pb2 import UsageRecord
 from soma.model.v1.message_pb2 import Usage
+
+from services.mesh import postgres
+
+if TYPE_CHECKING:
+    import asyncpg
+
+    from services.mesh.postgres import Connection, Pool
 
 # Written again after a lost connection, a row stays one row.
 _INSERT = """
@@ -46,20 +52,19 @@ class UsageStore(Protocol):
 class PostgresUsageStore:
     """UsageStore in schema `model`."""
 
-    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
+    def __init__(self, pool: "Pool") -> None:
         self._pool = pool
 
     async def list_usage(
         self, tenant_id: str, conversation_id: str, after: Place | None, limit: int
     ) -> list[UsageRecord]:
         start, generation = (after.start_time, after.generation_id) if after else (None, "")
-        rows = await self._pool.fetch(_LIST, tenant_id, conversation_id, start, generation, limit)
+        async with postgres.connection(self._pool) as connection:
+            rows = await connection.fetch(_LIST, tenant_id, conversation_id, start, generation, limit)
         return [_record(row) for row in rows]
 
 
-async def insert_usage(
-    connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]", records: Sequence[UsageRecord]
-) -> None:
+async def insert_usage(connection: "Connection", records: Sequence[UsageRecord]) -> None:
     """Write records in one statement."""
     await connection.execute(
         _INSERT,
@@ -79,7 +84,7 @@ async def insert_usage(
     )
 
 
-def _record(row: asyncpg.Record) -> UsageRecord:
+def _record(row: "asyncpg.Record") -> UsageRecord:
     prompt, completion = row["prompt_tokens"], row["completion_tokens"]
     record = UsageRecord(
         generation_id=row["generation_id"],

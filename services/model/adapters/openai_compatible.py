@@ -24,7 +24,7 @@ from services.model.adapters.sse import EventParser
 from services.model.adapters.upstream import Upstream
 from services.model.provider import ProviderEvent
 
-_FINISH: dict[str, FinishReason] = {
+_FINISH: "dict[str, FinishReason.ValueType]" = {
     "stop": FINISH_REASON_STOP,
     "length": FINISH_REASON_LENGTH,
     "tool_calls": FINISH_REASON_TOOL_CALLS,
@@ -100,7 +100,7 @@ class _Answer:
         self._provider = provider
         self._chunks = 0
         self._done = False
-        self._finish: FinishReason = FINISH_REASON_STOP
+        self._finish: FinishReason.ValueType = FINISH_REASON_STOP
         self._usage: Usage | None = None
 
     def read(self, data: bytes) -> Sequence[TextDelta | ToolCallDelta]:

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import orjson
 from soma.model.v1.message_pb2 import (
     ROLE_ASSISTANT,
     ROLE_SYSTEM,
@@ -15,7 +14,7 @@ from soma.model.v1.message_pb2 import (
 )
 from soma.model.v1.model_service_pb2 import GenerateRequest, ResponseFormat
 
-from services.mesh import errors
+from services.model.adapters.json_text import decimal, parse_object
 from services.model.adapters.recollection import recollection
 
 _ROLES = {ROLE_SYSTEM: "system", ROLE_USER: "user", ROLE_ASSISTANT: "assistant", ROLE_TOOL: "tool"}
@@ -59,27 +58,6 @@ def chat_body(request: GenerateRequest, model: str, max_tokens_field: str) -> di
     return body
 
 
-def parse_object(text: str, field: str) -> Any:
-    """Read JSON a caller gave as text.
-
-    Raises:
-        InvalidArgument: it is none; names the field.
-    """
-    try:
-        parsed = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise _not_an_object(field, str(error)) from error
-    if not isinstance(parsed, dict):
-        raise _not_an_object(field, "it is another kind of value")
-    return parsed
-
-
-def _not_an_object(field: str, why: str) -> errors.InvalidArgument:
-    return errors.InvalidArgument(
-        f"{field} is not a JSON object", violations=[errors.FieldViolation(field, f"must be a JSON object: {why}")]
-    )
-
-
 def _messages(request: GenerateRequest) -> list[dict[str, Any]]:
     messages = [_message(message) for message in request.messages]
     if told := recollection(request.sources):
@@ -107,11 +85,9 @@ def _message(message: Message) -> dict[str, Any]:
 def _add_sampling(body: dict[str, Any], sampling: Sampling, max_tokens_field: str) -> None:
     if sampling.HasField("max_tokens"):
         body[max_tokens_field] = sampling.max_tokens
-    for name in _SAME_NAME:
-        if sampling.HasField(name):
-            value = getattr(sampling, name)
-            # 0.7 travels as a 32-bit float; the shortest decimal that means the same is what the caller wrote.
-            body[name] = float(f"{value:.7g}") if isinstance(value, float) else value
+    for set_field, value in sampling.ListFields():
+        if set_field.name in _SAME_NAME:
+            body[set_field.name] = decimal(value) if isinstance(value, float) else value
     if sampling.stop_sequences:
         body["stop"] = list(sampling.stop_sequences)
 

@@ -1,0 +1,120 @@
+"""A generation as Anthropic's Messages API expects it (https://platform.claude.com/docs/en/api/messages)."""
+
+from typing import Any
+
+from soma.model.v1.message_pb2 import ROLE_ASSISTANT, ROLE_SYSTEM, ROLE_TOOL, Message, Sampling, Tool, ToolChoice
+from soma.model.v1.model_service_pb2 import GenerateRequest, ResponseFormat
+
+from services.mesh import errors
+from services.model.adapters.json_text import decimal, parse_object
+from services.model.adapters.recollection import recollection
+
+# The API asks for a limit where the contract leaves it to the provider.
+DEFAULT_MAX_TOKENS = 4096
+
+_CHOICES = {ToolChoice.MODE_AUTO: "auto", ToolChoice.MODE_NONE: "none", ToolChoice.MODE_REQUIRED: "any"}
+# Fields the API has no word for, with the value that asks for nothing. A seed is left out: it holds where it can.
+_UNKNOWN = {"repetition_penalty": 1.0, "frequency_penalty": 0.0, "presence_penalty": 0.0}
+
+
+def messages_body(request: GenerateRequest, model: str) -> dict[str, Any]:
+    """The JSON body.
+
+    Raises:
+        InvalidArgument: the API cannot do what is asked; names the field.
+    """
+    sampling = request.sampling
+    _refuse_unknown(sampling, request.response_format)
+    body: dict[str, Any] = {
+        "model": model,
+        "max_tokens": sampling.max_tokens if sampling.HasField("max_tokens") else DEFAULT_MAX_TOKENS,
+        "messages": _turns(request),
+        "stream": True,
+    }
+    told = recollection(request.sources)
+    system = [m.content for m in request.messages if m.role == ROLE_SYSTEM and m.content] + ([told] if told else [])
+    if system:
+        body["system"] = "\n\n".join(system)
+    if sampling.HasField("temperature"):
+        body["temperature"] = decimal(sampling.temperature)
+    if sampling.HasField("top_p"):
+        body["top_p"] = decimal(sampling.top_p)
+    if sampling.HasField("top_k"):
+        body["top_k"] = sampling.top_k
+    if sampling.stop_sequences:
+        body["stop_sequences"] = list(sampling.stop_sequences)
+    if request.tools:
+        body["tools"] = [_tool(index, tool) for index, tool in enumerate(request.tools)]
+        if choice := _choice(request):
+            body["tool_choice"] = choice
+    if request.response_format.type == ResponseFormat.TYPE_JSON_SCHEMA:
+        schema = parse_object(request.response_format.schema, "response_format.schema")
+        body["output_config"] = {"format": {"type": "json_schema", "schema": schema}}
+    if request.user:
+        body["metadata"] = {"user_id": request.user}
+    return body
+
+
+def _refuse_unknown(sampling: Sampling, response_format: ResponseFormat) -> None:
+    refused = [
+        f"sampling.{set_field.name}"
+        for set_field, value in sampling.ListFields()
+        if _UNKNOWN.get(set_field.name, value) != value
+    ]
+    if response_format.type == ResponseFormat.TYPE_JSON_OBJECT:
+        refused.append("response_format")
+    if refused:
+        raise errors.InvalidArgument(
+            f"Anthropic's API has no {', '.join(refused)}",
+            reason="PARAMETER_NOT_SUPPORTED",
+            violations=[errors.FieldViolation(field, "is not supported by this provider") for field in refused],
+        )
+
+
+def _turns(request: GenerateRequest) -> list[dict[str, Any]]:
+    """The conversation as turns that alternate: neighbours of one role share a turn, tool results are the user's."""
+    turns: list[dict[str, Any]] = []
+    for index, message in enumerate(request.messages):
+        if message.role == ROLE_SYSTEM:
+            continue
+        role = "assistant" if message.role == ROLE_ASSISTANT else "user"
+        blocks = _blocks(index, message)
+        if turns and turns[-1]["role"] == role:
+            turns[-1]["content"].extend(blocks)
+        elif blocks:
+            turns.append({"role": role, "content": blocks})
+    return turns
+
+
+def _blocks(index: int, message: Message) -> list[dict[str, Any]]:
+    if message.role == ROLE_TOOL:
+        return [{"type": "tool_result", "tool_use_id": message.tool_call_id, "content": message.content}]
+    # The API refuses empty text, which other providers allow.
+    blocks: list[dict[str, Any]] = [{"type": "text", "text": message.content}] if message.content else []
+    for position, call in enumerate(message.tool_calls):
+        field = f"messages[{index}].tool_calls[{position}].arguments"
+        arguments = parse_object(call.arguments, field) if call.arguments else {}
+        blocks.append({"type": "tool_use", "id": call.call_id, "name": call.name, "input": arguments})
+    return blocks
+
+
+def _tool(index: int, tool: Tool) -> dict[str, Any]:
+    schema = parse_object(tool.parameters, f"tools[{index}].parameters") if tool.parameters else {"type": "object"}
+    wire: dict[str, Any] = {"name": tool.name, "input_schema": schema}
+    if tool.description:
+        wire["description"] = tool.description
+    if tool.HasField("strict"):
+        wire["strict"] = tool.strict
+    return wire
+
+
+def _choice(request: GenerateRequest) -> dict[str, Any]:
+    choice: dict[str, Any] = {}
+    if request.tool_choice.mode == ToolChoice.MODE_NAMED:
+        choice = {"type": "tool", "name": request.tool_choice.name}
+    elif request.tool_choice.mode:
+        choice = {"type": _CHOICES[request.tool_choice.mode]}
+    if request.HasField("parallel_tool_calls") and choice.get("type") != "none":
+        choice.setdefault("type", "auto")
+        choice["disable_parallel_tool_use"] = not request.parallel_tool_calls
+    return choice

@@ -1,0 +1,1 @@
+"""`soma-extract-v1`: answers by quoting what was said and what is remembered."""

@@ -1,0 +1,78 @@
+"""What `soma-extract-v1` may quote: sentences of the conversation and of sources, each with where it is from."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from soma.model.v1.message_pb2 import ROLE_ASSISTANT, ROLE_TOOL, ROLE_USER, Message, Source
+
+from services.model.adapters.extract.language import is_greeting, is_question, sentences
+from services.model.adapters.extract.voice import is_own_voice
+
+_TURN = re.compile(r"^conversation:(?P<id>.+)#(?P<turn>\d+)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A sentence that may answer.
+
+    Attributes:
+        text: the sentence as it stands in its source.
+        said_by: who said it and where, for a reader.
+        key: its source's key; `messages#<n>` for the n-th message of the request.
+        weight: how far its origin is trusted to hold facts, 0 to 1.
+        order: later passages have larger ones; of two that fit alike, the later is the truer.
+    """
+
+    text: str
+    said_by: str
+    key: str
+    weight: float
+    order: int
+
+
+def question_and_passages(messages: list[Message], sources: list[Source]) -> tuple[list[str], list[Passage]]:
+    """What the person's last message asks (empty when it only tells), and all that may answer it.
+
+    The application's instructions are never quoted: they are not written for the person.
+    """
+    last = max((n for n, message in enumerate(messages) if message.role == ROLE_USER), default=-1)
+    asked: list[str] = []
+    passages = list(_remembered(sources))
+    for number, message in enumerate(messages):
+        for sentence in _told(message):
+            if message.role == ROLE_USER and is_question(sentence):
+                if number == last:
+                    asked.append(sentence)
+                continue
+            if message.role == ROLE_USER:
+                said_by, weight = ("you, just now" if number == last else "you, earlier in this conversation"), 1.0
+            elif message.role == ROLE_TOOL:
+                said_by, weight = f"the result of {message.name or 'a tool'}", 1.0
+            else:
+                said_by, weight = "me, earlier in this conversation", 0.8
+            passages.append(Passage(sentence, said_by, f"messages#{number}", weight, len(passages)))
+    return asked, passages
+
+
+def _told(message: Message) -> Iterator[str]:
+    if message.role not in (ROLE_USER, ROLE_ASSISTANT, ROLE_TOOL):
+        return
+    if message.role == ROLE_ASSISTANT and is_own_voice(message.content):
+        return
+    for sentence in sentences(message.content):
+        if not is_greeting(sentence):
+            yield sentence
+
+
+def _remembered(sources: list[Source]) -> Iterator[Passage]:
+    # Best first in the request; read from the worst, so that the best counts as the latest.
+    number = 0
+    for source in reversed(sources):
+        turn = _TURN.match(source.key)
+        said_by = f"this conversation, turn {turn['turn']}" if turn else f"memory `{source.key}`"
+        for sentence in sentences(source.text):
+            if is_question(sentence) or is_greeting(sentence) or is_own_voice(sentence):
+                continue
+            yield Passage(sentence, said_by, source.key, 1.0, number)
+            number += 1

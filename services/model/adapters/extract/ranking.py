@@ -1,0 +1,92 @@
+"""Which passages answer a question: by meaning, where an embedder is there, and by the words they share."""
+
+import math
+from collections import Counter, OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from services.mesh import errors
+from services.model.adapters.extract.language import terms
+from services.model.adapters.extract.passages import Passage
+from services.model.embedding.embedder import Embedder
+
+_log = structlog.get_logger(__name__)
+
+# MiniLM puts a question and its answer at a cosine of 0.4 and more, unrelated sentences below 0.25.
+_LEAST_SCORE = 0.33
+# Without a word in common, only a clear likeness of meaning counts.
+_LEAST_LIKENESS = 0.42
+_MEANING = 0.65
+_WORDS = 0.35
+_LATER = 0.04
+# Passages whose meaning is looked at; the rest share no word with the question or are long past.
+_LOOKED_AT = 64
+_REMEMBERED_VECTORS = 2048
+_LONGEST_EMBEDDED = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """A passage and how well it answers, 0 to 1."""
+
+    passage: Passage
+    score: float
+
+
+class Ranking:
+    """Ranks passages for questions; keeps the vectors of sentences it has seen."""
+
+    def __init__(self, embedder: Embedder | None) -> None:
+        self._embedder = embedder
+        self._vectors: OrderedDict[str, Sequence[float]] = OrderedDict()
+
+    async def rank(self, question: str, passages: Sequence[Passage]) -> list[Fit]:
+        """The passages that answer, best first; equal inputs give equal results."""
+        overlaps = _overlaps(terms(question), [terms(passage.text) for passage in passages])
+        at_hand = sorted(range(len(passages)), key=lambda n: (overlaps[n], passages[n].order), reverse=True)
+        at_hand = at_hand[:_LOOKED_AT]
+        likeness = await self._likeness(question, [passages[n].text for n in at_hand])
+        newest = max((passage.order for passage in passages), default=0) or 1
+        fits = []
+        for position, n in enumerate(at_hand):
+            passage, overlap = passages[n], overlaps[n]
+            if likeness is None:
+                score, fitting = overlap, overlap > 0
+            else:
+                score = _MEANING * likeness[position] + _WORDS * overlap
+                fitting = overlap > 0 or likeness[position] >= _LEAST_LIKENESS
+            score *= passage.weight
+            if fitting and score >= _LEAST_SCORE:
+                fits.append(Fit(passage, round(min(1.0, score + _LATER * passage.order / newest), 4)))
+        return sorted(fits, key=lambda fit: (fit.score, fit.passage.order), reverse=True)
+
+    async def _likeness(self, question: str, texts: Sequence[str]) -> list[float] | None:
+        """Cosine of the question and each text; None when vectors cannot be had."""
+        if self._embedder is None or not texts:
+            return None
+        wanted = [text[:_LONGEST_EMBEDDED] for text in (question, *texts)]
+        missing = [text for text in dict.fromkeys(wanted) if text not in self._vectors]
+        try:
+            found = await self._embedder.embed(missing) if missing else None
+        except errors.MeshError as error:
+            _log.warning("ranking_by_words_only", reason=error.reason)
+            return None
+        if found is not None:
+            # Coarse to three places: which texts share a batch must not decide which of two is quoted.
+            self._vectors.update(zip(missing, found.vectors.round(3).tolist(), strict=True))
+        asked, *said = [self._vectors[text] for text in wanted]
+        for text in wanted:
+            self._vectors.move_to_end(text)
+        while len(self._vectors) > _REMEMBERED_VECTORS:
+            self._vectors.popitem(last=False)
+        return [sum(a * b for a, b in zip(asked, vector, strict=True)) for vector in said]
+
+
+def _overlaps(asked: frozenset[str], said: Sequence[frozenset[str]]) -> list[float]:
+    """The share of the question's meaning, weighed by how rare its words are here, that each text has."""
+    spread = Counter(term for text in said for term in text & asked)
+    rarity = {term: math.log(1 + (len(said) + 1) / (spread[term] + 0.5)) for term in sorted(asked)}
+    whole = sum(rarity.values())
+    return [sum(rarity[term] for term in sorted(text & asked)) / whole if whole else 0.0 for text in said]

@@ -1,0 +1,47 @@
+"""What `soma-extract-v1` says in its own words. It has few, so that it is never taken for a model that writes."""
+
+from collections.abc import Sequence
+
+NAME = "soma-extract-v1"
+
+_LONGEST_QUOTE = 400
+_NOTED = "Noted: "
+_NOTHING = "I have nothing to answer that from."
+_INTRODUCTION = f"I am {NAME}, which answers by quoting this conversation and what is remembered."
+_HOW_TO_CONNECT = (
+    "To talk to a language model, set OPENAI_API_KEY (with OPENAI_BASE_URL for another server that speaks OpenAI's "
+    "protocol) or ANTHROPIC_API_KEY, run Ollama on this machine, or name a catalogue file in SOMA_MODEL_CATALOGUE; "
+    "then start again."
+)
+
+
+def quoted(text: str, said_by: str) -> str:
+    """A sentence in quotation marks, with where it is from."""
+    return f"“{_cut(text)}” — {said_by}"
+
+
+def acknowledged(statements: Sequence[str]) -> str:
+    """The answer to somebody who tells something. It promises no more than quoting does."""
+    return (
+        f"{_NOTED}“{_cut(' '.join(statements))}” "
+        "Ask about it, and I quote it for as long as it is part of this conversation or remembered."
+    )
+
+
+def greeted() -> str:
+    """The answer to somebody who says no more than hello."""
+    return f"{_INTRODUCTION} Tell me something, or ask about something already said. {_HOW_TO_CONNECT}"
+
+
+def nothing_found() -> str:
+    """The answer when nothing fits."""
+    return f"{_NOTHING} {_INTRODUCTION} {_HOW_TO_CONNECT}"
+
+
+def is_own_voice(text: str) -> bool:
+    """Whether a text is one of the above: quoting a quotation would tell nobody anything."""
+    return text.startswith(("“", _NOTED, _NOTHING, _INTRODUCTION, "Ask about it, and I quote"))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE].rstrip()} …"

@@ -1,0 +1,54 @@
+"""The models of this process as one provider, `local`."""
+
+from collections.abc import AsyncGenerator, Sequence
+from typing import Protocol
+
+from soma.model.v1.catalog_service_pb2 import Model
+from soma.model.v1.model_service_pb2 import GenerateRequest, ResponseFormat
+
+from services.mesh import errors
+from services.model.provider import ProviderEvent
+
+
+class Engine(Protocol):
+    """One model of this process."""
+
+    @property
+    def model(self) -> Model: ...
+
+    def generate(self, request: GenerateRequest) -> AsyncGenerator[ProviderEvent, None]:
+        """As Provider.generate."""
+        ...
+
+
+class LocalProvider:
+    """Provider over engines, and over models that are only listed because another method serves them."""
+
+    name = "local"
+
+    def __init__(self, engines: Sequence[Engine], listed: Sequence[Model]) -> None:
+        self._engines = {engine.model.name: engine for engine in engines}
+        self._models = [*(engine.model for engine in engines), *listed]
+
+    async def models(self) -> Sequence[Model]:
+        """All of them, always."""
+        return self._models
+
+    def generate(self, request: GenerateRequest, model: str) -> AsyncGenerator[ProviderEvent, None]:
+        """Let the engine write.
+
+        Raises:
+            InvalidArgument: it is asked for JSON, which none of them can write.
+        """
+        if request.response_format.type in (ResponseFormat.TYPE_JSON_OBJECT, ResponseFormat.TYPE_JSON_SCHEMA):
+            raise errors.InvalidArgument(
+                f"the model `{model}` writes plain text only",
+                reason="MODEL_CAPABILITY_MISSING",
+                violations=[errors.FieldViolation("response_format", "must be text")],
+            )
+        return self._engines[model].generate(request)
+
+
+def local_model(name: str, *capabilities: "Model.Capability.ValueType") -> Model:
+    """A catalogue entry of this provider."""
+    return Model(name=name, provider=LocalProvider.name, capabilities=capabilities, available=True, owned_by="somamesh")

@@ -1,0 +1,98 @@
+"""Builds the model service: its providers, its catalogue, its ledger."""
+
+import asyncio
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+
+from soma.model.v1.catalog_service_pb2 import Model
+from soma.model.v1.catalog_service_pb2_grpc import add_CatalogServiceServicer_to_server
+from soma.model.v1.cost_service_pb2_grpc import add_CostServiceServicer_to_server
+from soma.model.v1.model_service_pb2_grpc import add_ModelServiceServicer_to_server
+
+from services.mesh import postgres
+from services.mesh.group_commit import GroupCommit
+from services.mesh.mesh import Mesh
+from services.mesh.service import Service
+from services.model.adapters.anthropic import Anthropic
+from services.model.adapters.extract import voice
+from services.model.adapters.extract.engine import ExtractEngine
+from services.model.adapters.extract.ranking import Ranking
+from services.model.adapters.local import LocalProvider, local_model
+from services.model.adapters.markov import engine as markov
+from services.model.adapters.openai_compatible import OpenAICompatible
+from services.model.adapters.upstream import Patience, Upstream
+from services.model.catalogue import Catalogue, Shelf
+from services.model.embedding.embedder import Embedder
+from services.model.embedding.minilm import MiniLm
+from services.model.embedding.settings import EmbeddingSettings
+from services.model.generation import Generations
+from services.model.ledger import Ledger
+from services.model.provider import Provider
+from services.model.service import CatalogService, CostService, ModelService
+from services.model.settings import ModelSettings, ProviderSettings
+from services.model.store import PostgresUsageStore, insert_usage
+
+# A start waits this long for remote providers to list their models; slower ones appear when they answer.
+_FIRST_LOOK_SECONDS = 1.5
+
+
+async def build(mesh: Mesh, stack: AsyncExitStack) -> Service:
+    """Make the service; `stack` closes what it opens."""
+    settings = ModelSettings()
+    await mesh.migrate("model", Path(__file__).with_name("migrations"))
+    embedder = MiniLm(EmbeddingSettings(directory=mesh.data_dir / "models"))
+    stack.push_async_callback(embedder.close)
+    catalogue = await _catalogue(settings, embedder, stack)
+    commits = await stack.enter_async_context(GroupCommit(mesh.postgres, insert_usage))
+    ledger = Ledger(commits.commit)
+    stack.push_async_callback(ledger.drain)
+    generations = Generations(ledger, settings.heartbeat_interval)
+    return Service(
+        name="model",
+        servicers=(
+            (add_ModelServiceServicer_to_server, ModelService(catalogue, generations, embedder, markov.NAME)),
+            (add_CatalogServiceServicer_to_server, CatalogService(catalogue)),
+            (add_CostServiceServicer_to_server, CostService(PostgresUsageStore(mesh.postgres))),
+        ),
+        checks={"postgres": lambda: postgres.ping(mesh.postgres)},
+    )
+
+
+async def _catalogue(settings: ModelSettings, embedder: Embedder, stack: AsyncExitStack) -> Catalogue:
+    local = LocalProvider(
+        engines=(
+            ExtractEngine(Ranking(embedder)),
+            markov.MarkovEngine(await asyncio.to_thread(markov.packaged_chain)),
+        ),
+        listed=(local_model(embedder.model, Model.CAPABILITY_EMBEDDING),),
+    )
+    default, entries = settings.providers()
+    patience = Patience(settings.connect_timeout, settings.first_byte_timeout, settings.idle_timeout)
+    shelves = [Shelf(local)]
+    for entry in entries:
+        provider = await _remote(entry, patience, stack)
+        shelves.append(Shelf(provider, only=entry.models, optional=entry.optional))
+    catalogue = Catalogue(shelves, default, fallback=voice.NAME)
+    first_look = asyncio.Event()
+    refreshing = asyncio.create_task(catalogue.keep_fresh(settings.refresh_interval, first_look))
+    stack.push_async_callback(_end, refreshing)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_FIRST_LOOK_SECONDS):
+            await first_look.wait()
+    return catalogue
+
+
+async def _remote(entry: ProviderSettings, patience: Patience, stack: AsyncExitStack) -> Provider:
+    key = entry.api_key.get_secret_value()
+    if entry.kind == "anthropic":
+        headers = {"anthropic-version": "2023-06-01", **({"x-api-key": key} if key else {})}
+        return Anthropic(await stack.enter_async_context(Upstream(entry.name, entry.base_url, headers, patience)))
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    upstream = await stack.enter_async_context(Upstream(entry.name, entry.base_url, headers, patience))
+    return OpenAICompatible(upstream, "max_completion_tokens" if entry.kind == "openai" else "max_tokens")
+
+
+async def _end(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task

@@ -1,0 +1,148 @@
+"""The servicers of `soma.model.v1`: generation and vectors, the catalogue, and the usage ledger."""
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from datetime import UTC, datetime
+from time import perf_counter
+from typing import Any, TypeAlias
+
+import grpc
+from soma.model.v1 import catalog_service_pb2_grpc, cost_service_pb2_grpc, model_service_pb2_grpc
+from soma.model.v1.catalog_service_pb2 import ListModelsRequest, ListModelsResponse, Model
+from soma.model.v1.cost_service_pb2 import ListUsageRequest, ListUsageResponse, UsageRecord
+from soma.model.v1.message_pb2 import (
+    FINISH_REASON_CONTENT_FILTER,
+    FINISH_REASON_LENGTH,
+    ROLE_USER,
+    Message,
+    Sampling,
+    ToolChoice,
+)
+from soma.model.v1.model_service_pb2 import (
+    EmbedRequest,
+    EmbedResponse,
+    GenerateRequest,
+    GenerateResponse,
+    InferRequest,
+    InferResponse,
+)
+
+from services.mesh import errors
+from services.mesh.call import principal
+from services.model.catalogue import Catalogue
+from services.model.embedding.embedder import Embedder
+from services.model.generation import Generations, joined
+from services.model.store import Place, UsageStore
+
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+
+_PAGE = 50
+
+
+class ModelService(model_service_pb2_grpc.ModelServiceServicer):
+    """soma.model.v1.ModelService over a catalogue of providers and an embedder."""
+
+    def __init__(self, catalogue: Catalogue, generations: Generations, embedder: Embedder, completer: str) -> None:
+        self._catalogue = catalogue
+        self._generations = generations
+        self._embedder = embedder
+        self._completer = completer
+
+    async def Generate(self, request: GenerateRequest, context: Context) -> AsyncGenerator[GenerateResponse, None]:
+        route = self._catalogue.resolve(request.model)
+        route.require(Model.CAPABILITY_CHAT, "hold a conversation")
+        if request.tool_choice.mode in (ToolChoice.MODE_REQUIRED, ToolChoice.MODE_NAMED):
+            route.require(Model.CAPABILITY_TOOLS, "call tools")
+        async with aclosing(self._generations.run(principal(), route, request)) as events:
+            async for event in events:
+                yield event
+
+    async def Infer(self, request: InferRequest, context: Context) -> InferResponse:
+        route = self._catalogue.resolve(request.model or self._completer)
+        route.require(Model.CAPABILITY_COMPLETION, "complete a prompt")
+        text, finished = await joined(self._generations.run(principal(), route, _completion(request)))
+        return InferResponse(
+            model=route.model.name,
+            completion=text,
+            usage=finished.usage,
+            finish_reason=_FINISH_NAMES.get(finished.finish_reason, "stop"),
+            latency_ms=finished.duration_seconds * 1000,
+        )
+
+    async def Embed(self, request: EmbedRequest, context: Context) -> EmbedResponse:
+        if request.model and request.model != self._embedder.model:
+            self._catalogue.resolve(request.model).require(Model.CAPABILITY_EMBEDDING, "embed texts")
+        began = perf_counter()
+        found = await self._embedder.embed(request.input)
+        vectors = found.vectors
+        if request.HasField("normalize") and not request.normalize:
+            vectors = vectors * found.norms[:, None]
+        response = EmbedResponse(model=self._embedder.model, vector_length=self._embedder.dimensions)
+        for index, vector in enumerate(vectors.tolist()):
+            response.vectors.add(embedding=vector, index=index)
+        response.usage.total_tokens = int(found.tokens.sum())
+        response.latency_ms = (perf_counter() - began) * 1000
+        return response
+
+
+class CatalogService(catalog_service_pb2_grpc.CatalogServiceServicer):
+    """soma.model.v1.CatalogService over the catalogue."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+
+    async def ListModels(self, request: ListModelsRequest, context: Context) -> ListModelsResponse:
+        return ListModelsResponse(models=self._catalogue.models())
+
+
+class CostService(cost_service_pb2_grpc.CostServiceServicer):
+    """soma.model.v1.CostService over the ledger's table."""
+
+    def __init__(self, usage: UsageStore) -> None:
+        self._usage = usage
+
+    async def ListUsage(self, request: ListUsageRequest, context: Context) -> ListUsageResponse:
+        limit = request.page_size or _PAGE
+        after = _place(request.page_token) if request.page_token else None
+        # One more than the page shows whether there is a next one.
+        records = await self._usage.list_usage(principal().tenant_id, request.conversation_id, after, limit + 1)
+        response = ListUsageResponse(records=records[:limit])
+        if len(records) > limit:
+            response.next_page_token = _token(response.records[-1])
+        return response
+
+
+_FINISH_NAMES = {FINISH_REASON_LENGTH: "length", FINISH_REASON_CONTENT_FILTER: "content_filter"}
+
+
+def _completion(request: InferRequest) -> GenerateRequest:
+    """The generation an Infer asks for, with the defaults its contract states."""
+    return GenerateRequest(
+        messages=[Message(role=ROLE_USER, content=request.prompt)],
+        sampling=Sampling(
+            max_tokens=request.max_tokens if request.HasField("max_tokens") else 64,
+            temperature=request.temperature if request.HasField("temperature") else 0.8,
+            top_p=request.top_p if request.HasField("top_p") else 1.0,
+            top_k=request.top_k if request.HasField("top_k") else 50,
+            repetition_penalty=request.repetition_penalty if request.HasField("repetition_penalty") else 1.0,
+            stop_sequences=request.stop_sequences,
+            seed=request.seed if request.HasField("seed") else None,
+        ),
+    )
+
+
+def _token(record: UsageRecord) -> str:
+    return urlsafe_b64encode(f"{record.start_time.ToMicroseconds()} {record.generation_id}".encode()).decode()
+
+
+def _place(token: str) -> Place:
+    try:
+        microseconds, generation_id = urlsafe_b64decode(token).decode().split(" ", 1)
+        return Place(datetime.fromtimestamp(int(microseconds) / 1e6, UTC), generation_id)
+    except (ValueError, OverflowError, OSError) as error:
+        raise errors.InvalidArgument(
+            "page_token is none this service gave",
+            reason="PAGE_TOKEN_INVALID",
+            violations=[errors.FieldViolation("page_token", "must come from the page before")],
+        ) from error
