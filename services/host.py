@@ -105,7 +105,7 @@ class _Process:
         url = settings.postgres_url.get_secret_value()
         pool = await postgres.open_pool(url, max_size=settings.postgres_pool)
         stack.push_async_callback(pool.close)
-        client = redis.open_redis(settings.redis_url.get_secret_value())
+        client = redis.open_client(settings.redis_url.get_secret_value())
         stack.push_async_callback(client.aclose)
 
         mesh = Mesh(
@@ -116,7 +116,7 @@ class _Process:
             authenticator=authenticator,
             spans=spans,
             connect=connections.connect,
-            migrate=partial(migrations.migrate, pool),
+            migrate=partial(migrations.migrate, url),
         )
         services: list[Service] = [await import_module(SERVICES[name]).build(mesh, stack) for name in names]
         wrap = pipeline(
