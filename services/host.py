@@ -147,7 +147,7 @@ class _Process:
             pid=os.getpid(),
             version=version("somamesh-server"),
         )
-        control = RemoteChannel(settings.control, message_bytes=settings.max_message_bytes)
+        control = RemoteChannel(settings.control, max_message_bytes=settings.max_message_bytes)
         stack.push_async_callback(control.close)
         membership = Membership(control, instance, health.faults, directory, signer)
         publisher = _HealthPublisher(health, server, services, membership)

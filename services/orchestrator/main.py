@@ -31,7 +31,8 @@ async def build(mesh: Mesh, stack: AsyncExitStack) -> Service:
     """Wire turns to their neighbours and start delivering what an earlier process left."""
     settings = OrchestratorSettings()
     await mesh.migrate("orchestrator", Path(__file__).parent / "migrations")
-    pending = await stack.enter_async_context(PostgresPendingTurns(mesh.postgres))
+    pending = PostgresPendingTurns(mesh.postgres)
+    stack.push_async_callback(pending.close)
     memory = Memory(MemoryServiceStub(mesh.connect("memory")), settings.memory_patience_seconds)
     delivery = Delivery(pending, appending(memory))
     stack.push_async_callback(delivery.drain)

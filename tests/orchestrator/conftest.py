@@ -1,7 +1,7 @@
 """An orchestrator on real Postgres among scripted neighbours."""
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -46,6 +46,12 @@ class Orchestrator:
         self.mesh.add(((add_ChatServiceServicer_to_server, ChatService(turns)),))
         self.chat: ChatServiceAsyncStub = ChatServiceStub(channel)
 
+    async def aclose(self) -> None:
+        """Let deliveries end, then close."""
+        await self.delivery.drain()
+        await self.pending.close()
+        await self.mesh.channel.close()
+
 
 @pytest.fixture
 def script() -> Script:
@@ -56,9 +62,5 @@ def script() -> Script:
 @pytest.fixture
 async def orchestrator(database: "Pool", script: Script) -> AsyncIterator[Orchestrator]:
     """An orchestrator among neighbours that follow the script."""
-    async with AsyncExitStack() as stack:
-        made = Orchestrator(database, script)
-        await stack.enter_async_context(made.pending)
+    async with aclosing(Orchestrator(database, script)) as made:
         yield made
-        await made.delivery.drain()
-        await made.mesh.channel.close()

@@ -1,7 +1,7 @@
 """Finished turns reach memory in order, off the client's path, and survive its absence and a crash."""
 
 import asyncio
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING
 
 import grpc
@@ -74,15 +74,13 @@ async def test_a_crash_after_the_client_heard_of_the_end_loses_nothing(
 ) -> None:
     await finish_while_memory_is_down(orchestrator, script, "first")
     script.memory_down = False
-    successor = Orchestrator(database, script)
-    async with successor.pending:
+    async with aclosing(Orchestrator(database, script)) as successor:
         sweeping = asyncio.create_task(successor.delivery.run())
         async with asyncio.timeout(5):
             await script.appended.wait()
         sweeping.cancel()
         with suppress(asyncio.CancelledError):
             await sweeping
-        await successor.mesh.channel.close()
     assert said(script) == ["first"]
 
 
@@ -99,11 +97,9 @@ async def test_a_memory_that_stays_away_fails_the_turn_before_the_model_is_asked
     database: "Pool", script: Script
 ) -> None:
     script.memory_down = True
-    impatient = Orchestrator(database, script, patience=0.1)
-    async with impatient.pending:
+    async with aclosing(Orchestrator(database, script, patience=0.1)) as impatient:
         with pytest.raises(grpc.aio.AioRpcError) as failure:
             await take(impatient, request("hello"))
-        await impatient.mesh.channel.close()
     assert failure.value.code() is grpc.StatusCode.UNAVAILABLE
     assert script.generated == []
 
