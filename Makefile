@@ -40,9 +40,11 @@ check-style: $(PYTHON_READY)
 
 check-types: $(PYTHON_READY)
 	$(BIN)/mypy
+	$(if $(wildcard examples/*.py),$(BIN)/mypy examples)
 
 check-imports: $(PYTHON_READY)
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m tools.places
 
 check-contracts: $(PYTHON_READY) $(NODE_READY)
 	buf lint
@@ -53,7 +55,8 @@ check-contracts: $(PYTHON_READY) $(NODE_READY)
 
 check-generated: $(PYTHON_READY) $(NODE_READY) $(PLUGINS)
 	$(BIN)/python -m tools.generate --check
-	cd gen/go && go vet ./...
+	tsc -p tools
+	cd gen/go && go vet -trimpath ./...
 
 check-tree: $(PYTHON_READY)
 	$(BIN)/python -m tools.tree

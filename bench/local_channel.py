@@ -18,20 +18,20 @@ from services.mesh.handlers import collect
 class Instant(rpc.EchoServiceServicer):
     """The least a servicer can do, so that the transport is what is measured."""
 
-    async def Echo(self, request, context):  # type: ignore[no-untyped-def,override]
+    async def Echo(self, request, context):  # type: ignore[no-untyped-def]
         return pb.EchoResponse(text=request.text)
 
-    async def StreamEcho(self, request, context):  # type: ignore[no-untyped-def,override]
+    async def StreamEcho(self, request, context):  # type: ignore[no-untyped-def]
         for sequence in range(request.script.count):
             yield pb.StreamEchoResponse(sequence=sequence)
 
-    async def CollectEchoes(self, request_iterator, context):  # type: ignore[no-untyped-def,override]
+    async def CollectEchoes(self, request_iterator, context):  # type: ignore[no-untyped-def]
         count = 0
         async for _ in request_iterator:
             count += 1
         return pb.CollectEchoesResponse(count=count)
 
-    async def ChatEchoes(self, request_iterator, context):  # type: ignore[no-untyped-def,override]
+    async def ChatEchoes(self, request_iterator, context):  # type: ignore[no-untyped-def]
         async for request in request_iterator:
             yield pb.ChatEchoesResponse(text=request.text)
 

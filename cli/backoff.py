@@ -5,6 +5,8 @@ from dataclasses import dataclass
 FIRST = 0.2
 LONGEST = 10.0
 HEALTHY = 30.0
+# Past this the delay is the longest anyway, and the power would outgrow a float.
+MOST_DOUBLINGS = 16
 
 
 @dataclass(frozen=True)
@@ -16,7 +18,8 @@ class Backoff:
     @property
     def delay(self) -> float:
         """Seconds to wait before the next start."""
-        return float(min(FIRST * 2 ** max(0, self.failures - 1), LONGEST))
+        doublings = min(max(0, self.failures - 1), MOST_DOUBLINGS)
+        return min(FIRST * 2.0**doublings, LONGEST)
 
     def failed(self, ready_for: float) -> "Backoff":
         """The state after one more end of a part that had been ready for `ready_for` seconds."""

@@ -3,17 +3,21 @@
 import asyncio
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import typer
 import uvloop
 
 from cli.data_dir import DataDir
+from cli.parts.log import PartLog
 from cli.screen import announcement, explain, screen
 from cli.stack import Layout, run_stack
 from cli.state import StackState
 from cli.status import State
 from gateway.control import start_gateway
 from services.mesh.errors import Unavailable
+from services.mesh.logs import configure
 from services.mesh.settings import Settings
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -28,9 +32,27 @@ def run_in_foreground(settings: Settings, directory: DataDir, layout: Layout, *,
     Raises:
         MeshError: the stack did not start.
     """
-    last = uvloop.run(_run(settings, directory, layout, announce=announce))
+    directory.prepare()
+    configure(settings.log_level, settings.log_format)
+    # gRPC has nothing to do when a child is started: between fork and exec no code of ours, or its, runs.
+    os.putenv("GRPC_ENABLE_FORK_SUPPORT", "0")
+    with _standard_error_in(PartLog(directory.log("control"))):
+        last = uvloop.run(_run(settings, directory, layout, announce=announce))
     if last.state is State.FAILED:
         raise Unavailable(explain(last), reason="STACK_FAILED")
+
+
+@contextmanager
+def _standard_error_in(log: PartLog) -> Iterator[None]:
+    """Logs of this process go where those of the other parts are, those of libraries below Python too."""
+    terminal, output = os.dup(2), log.open()
+    os.dup2(output, 2)
+    try:
+        yield
+    finally:
+        os.dup2(terminal, 2)
+        os.close(terminal)
+        os.close(output)
 
 
 async def _run(settings: Settings, directory: DataDir, layout: Layout, *, announce: bool) -> StackState:

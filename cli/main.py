@@ -6,9 +6,12 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from cli.commands.call import call
+from cli.commands.config import config
 from cli.commands.doctor import doctor
 from cli.commands.down import down
 from cli.commands.logs import logs
+from cli.commands.models import models
 from cli.commands.serve import serve
 from cli.commands.status import status
 from cli.commands.up import up
@@ -33,13 +36,13 @@ app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, pret
 @app.callback()
 def root(
     context: typer.Context,
-    config: Annotated[Path | None, typer.Option(envvar="SOMA_CONFIG", hidden=True)] = None,
+    config_file: Annotated[Path | None, typer.Option(envvar="SOMA_CONFIG", hidden=True)] = None,
 ) -> None:
     """Run SomaMesh."""
-    context.obj = config
+    context.obj = config_file
 
 
-for command in (up, down, status, logs, serve, doctor):
+for command in (up, down, status, logs, serve, models, call, config, doctor):
     app.command()(command)
 
 

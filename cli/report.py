@@ -7,6 +7,7 @@ import psutil
 
 from cli.data_dir import DataDir
 from cli.state import StackState, running
+from cli.table import aligned
 
 
 def memory(pid: int, alone: bool) -> tuple[int | None, int | None]:
@@ -61,8 +62,6 @@ def table(found: dict[str, Any]) -> str:
         rows.append(
             (part["name"], part["state"], str(part["pid"] or "-"), part["version"] or "-", used, part["where"] or "-")
         )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     notes = [f"{part['name']}: {part['reason']}" for part in found["parts"] if part["reason"]]
     head = [f"{found['url']}  {found['state']}", f"key {found['api_key']}"] if found["api_key"] else [found["url"]]
-    return "\n".join([*head, "", *lines, *notes])
+    return "\n".join([*head, "", *aligned(rows), *notes])

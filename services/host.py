@@ -15,7 +15,7 @@ from importlib.metadata import version
 import structlog
 from soma.mesh.v1 import registry_service_pb2
 
-from services.mesh import errors, migrations, postgres, redis
+from services.mesh import errors, logs, migrations, postgres, redis
 from services.mesh.admin import admin_app
 from services.mesh.authenticator import DevAuthenticator
 from services.mesh.channel.remote import RemoteChannel
@@ -105,7 +105,7 @@ class _Process:
         url = settings.postgres_url.get_secret_value()
         pool = await postgres.open_pool(url, max_size=settings.postgres_pool)
         stack.push_async_callback(pool.close)
-        client = redis.open_redis(settings.redis_url.get_secret_value())
+        client = redis.open_client(settings.redis_url.get_secret_value())
         stack.push_async_callback(client.aclose)
 
         mesh = Mesh(
@@ -116,7 +116,7 @@ class _Process:
             authenticator=authenticator,
             spans=spans,
             connect=connections.connect,
-            migrate=partial(migrations.migrate, pool),
+            migrate=partial(migrations.migrate, url),
         )
         services: list[Service] = [await import_module(SERVICES[name]).build(mesh, stack) for name in names]
         wrap = pipeline(
@@ -147,7 +147,7 @@ class _Process:
             pid=os.getpid(),
             version=version("somamesh-server"),
         )
-        control = RemoteChannel(settings.control, message_bytes=settings.max_message_bytes)
+        control = RemoteChannel(settings.control, max_message_bytes=settings.max_message_bytes)
         stack.push_async_callback(control.close)
         membership = Membership(control, instance, health.faults, directory, signer)
         publisher = _HealthPublisher(health, server, services, membership)

@@ -11,7 +11,7 @@ import redis.asyncio as aioredis
 import services
 from services.mesh.migrations import migrate
 from services.mesh.postgres import open_pool
-from services.mesh.redis import open_redis
+from services.mesh.redis import open_client
 from services.mesh.testing.servers import PostgresServer, RedisServer, start_postgres, start_redis
 
 if TYPE_CHECKING:
@@ -24,11 +24,9 @@ TEMPLATE = "migrated"
 async def postgres_server() -> AsyncIterator[PostgresServer]:
     """Postgres with a database `migrated`, in which every service's schema is at its newest version."""
     server = await start_postgres()
-    pool = await open_pool(await server.create_database(TEMPLATE))
+    url = await server.create_database(TEMPLATE)
     for directory in sorted(Path(services.__path__[0]).glob("*/migrations")):
-        await migrate(pool, directory.parent.name, directory)
-    # A database can be copied only while nobody is connected to it.
-    await pool.close()
+        await migrate(url, directory.parent.name, directory)
     yield server
     await server.remove()
 
@@ -68,5 +66,5 @@ async def redis_url(redis_server: RedisServer) -> AsyncIterator[str]:
 @pytest.fixture
 async def redis(redis_url: str) -> AsyncIterator[aioredis.Redis]:
     """A client of that Redis."""
-    async with open_redis(redis_url) as client:
+    async with open_client(redis_url) as client:
         yield client

@@ -11,22 +11,38 @@ if TYPE_CHECKING:
 CONFIG_FILE = Path("soma.toml")
 DEFAULT_DATA_DIR = Path(".somamesh")
 
+
+def _as_settings_say(context: typer.Context, given: Path | None) -> Path:
+    """What was not given is in the settings; they take a while to read, and are read where there is a file of them."""
+    config: Path = context.find_root().obj or CONFIG_FILE
+    if given is not None or not config.is_file():
+        return given or DEFAULT_DATA_DIR
+    from services.mesh.settings import Settings
+
+    return Settings().data_dir
+
+
 DataDirOption = Annotated[
     Path | None,
-    typer.Option("--data-dir", envvar="SOMA_DATA_DIR", help="The directory the stack keeps everything in."),
+    typer.Option(
+        "--data-dir",
+        envvar="SOMA_DATA_DIR",
+        callback=_as_settings_say,
+        help="The directory the stack keeps everything in (.somamesh).",
+    ),
+]
+
+UrlOption = Annotated[str | None, typer.Option("--url", help="A stack elsewhere, such as http://host:8080.")]
+KeyOption = Annotated[
+    str | None, typer.Option("--key", envvar="SOMA_API_KEY", help="The key; the stack's own if here.")
 ]
 
 
 def directory(given: Path | None) -> "DataDir":
-    """The data directory as given, else as the settings say; they are read only where there is a file of them."""
+    """The data directory of a command with a `DataDirOption`."""
     from cli.data_dir import DataDir
 
-    config: Path = typer.main.get_current_context().obj or CONFIG_FILE
-    if given is not None or not config.is_file():
-        return DataDir.at(given or DEFAULT_DATA_DIR)
-    from services.mesh.settings import Settings
-
-    return DataDir.at(Settings().data_dir)
+    return DataDir.at(given or DEFAULT_DATA_DIR)
 
 
 def names(value: str) -> tuple[str, ...]:

@@ -20,5 +20,8 @@ def serve(
 
     from cli.joining import settings_to_join
     from services.host import run_process
+    from services.mesh.logs import configure
 
-    uvloop.run(run_process(settings_to_join(directory(data_dir), join), services))
+    settings = settings_to_join(directory(data_dir), join)
+    configure(settings.log_level, settings.log_format)
+    uvloop.run(run_process(settings, services))

@@ -41,15 +41,7 @@ class Edge:
         self._routes = Routes(self._complete, self._list_models, self._retrieve_model)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """See the ASGI specification; there are no WebSockets here."""
-        if scope["type"] == "http":
-            await self._http(scope, receive, send)
-        elif scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1000})
-        else:
-            await _lifespan(receive, send)
-
-    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one HTTP request (ASGI's `http` scope, the only one a process serves)."""
         headers = Headers(scope["headers"])
         reply = Reply(send, headers.raw(b"x-request-id"))
         route, name = self._routes.find(scope["path"])
@@ -78,6 +70,9 @@ class Edge:
         try:
             await self._answer(scope, route, visit, call)
         except BaseException as exception:
+            task = asyncio.current_task()
+            # A client that left is `Cancelled` by now: whoever cancels this task is the server, and it is stopping.
+            call.draining = task is not None and task.cancelling() > 0
             error = translate(call, exception)
             if error is None:
                 raise
@@ -107,12 +102,3 @@ class Edge:
 
     async def _retrieve_model(self, visit: Visit) -> None:
         await self._catalogue.retrieve(visit.name, visit.reply)
-
-
-async def _lifespan(receive: Receive, send: Send) -> None:
-    """Nothing of the edge starts or stops with the server: what it stands on is closed by whoever built it."""
-    while True:
-        event = (await receive())["type"]
-        await send({"type": f"{event}.complete"})
-        if event == "lifespan.shutdown":
-            return

@@ -29,7 +29,8 @@ class Departure:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        assert self._task is not None and self._watch is not None
+        assert self._task is not None
+        assert self._watch is not None
         self._watch.cancel()
         if self._left:
             self._task.uncancel()

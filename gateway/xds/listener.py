@@ -59,7 +59,8 @@ _ACCESS_LOG_FIELDS = {
     "path": "%PATH(NQ:ORIG_OR_PATH)%",
     "protocol": "%PROTOCOL%",
     "status": "%RESPONSE_CODE%",
-    "grpc_status": "%GRPC_STATUS%",
+    # As sent: Envoy's own GRPC_STATUS guesses one from the HTTP status of a transcoded error.
+    "grpc_status": "%RESP(GRPC-STATUS)%%TRAILER(GRPC-STATUS)%",
     "flags": "%RESPONSE_FLAGS%",
     "duration_ms": "%DURATION%",
     "bytes_received": "%BYTES_RECEIVED%",
@@ -160,7 +161,7 @@ def _drop_reserved_headers() -> TypedExtensionConfig:
 def _access_log(path: str) -> list[AccessLog]:
     if not path:
         return []
-    fields = SubstitutionFormatString(json_format=Struct.from_dict(_ACCESS_LOG_FIELDS))
+    fields = SubstitutionFormatString(json_format=Struct.from_dict(_ACCESS_LOG_FIELDS), omit_empty_values=True)
     return [
         AccessLog(name="envoy.access_loggers.file", typed_config=Any.pack(FileAccessLog(path=path, log_format=fields)))
     ]

@@ -8,6 +8,7 @@ from envoy_data_plane.envoy.config.route.v3 import (
     DirectResponseAction,
     HeaderMatcher,
     RetryPolicy,
+    RetryPolicyRetryHostPredicate,
     Route,
     RouteAction,
     RouteActionMaxStreamDuration,
@@ -19,6 +20,7 @@ from envoy_data_plane.envoy.config.route.v3 import (
 from envoy_data_plane.envoy.extensions.filters.http.buffer.v3 import Buffer, BufferPerRoute
 from envoy_data_plane.envoy.extensions.filters.http.grpc_json_transcoder.v3 import GrpcJsonTranscoder
 from envoy_data_plane.envoy.extensions.filters.http.lua.v3 import LuaPerRoute
+from envoy_data_plane.envoy.extensions.retry.host.previous_hosts.v3 import PreviousHostsPredicate
 from envoy_data_plane.envoy.type.matcher.v3 import StringMatcher
 from envoy_data_plane.google.protobuf import Any, Struct
 
@@ -44,6 +46,9 @@ _CONTROL_PATHS = (
     *("/api/v1/health", "/api/v1/ready", "/api/v1/metrics"),
 )
 _NO_LIMIT = timedelta(0)
+_ANOTHER_INSTANCE = RetryPolicyRetryHostPredicate(
+    name="envoy.retry_host_predicates.previous_hosts", typed_config=Any.pack(PreviousHostsPredicate())
+)
 
 
 def route_configuration(snapshot: Snapshot, contracts: Contracts) -> RouteConfiguration:
@@ -84,7 +89,12 @@ def _to_grpc(cluster: str, unless_deadline: timedelta) -> RouteAction:
             max_stream_duration=unless_deadline, grpc_timeout_header_max=_NO_LIMIT
         ),
         # Both mean that the instance has not begun the call, so that another one may.
-        retry_policy=RetryPolicy(retry_on="connect-failure,refused-stream", num_retries=2),
+        retry_policy=RetryPolicy(
+            retry_on="connect-failure,refused-stream",
+            num_retries=2,
+            retry_host_predicate=[_ANOTHER_INSTANCE],
+            host_selection_retry_max_attempts=5,
+        ),
     )
 
 

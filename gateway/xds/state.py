@@ -11,7 +11,7 @@ class NodeState:
     streams: int = 0
     """Open streams: 0 means it is not connected."""
     acked: dict[str, str] = field(default_factory=dict)
-    """Version last accepted, by type URL."""
+    """Version last accepted since it connected, by type URL."""
     nack: str | None = None
     """Type and error of the last refusal; None when there was none."""
     nacks: int = 0

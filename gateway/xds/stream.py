@@ -58,7 +58,9 @@ class Stream:
     def _take(self, request: DeltaDiscoveryRequest) -> None:
         if not self._node_id:
             self._node_id = request.node.id if request.node else "unknown"
-            self._nodes.setdefault(self._node_id, NodeState()).streams += 1
+            node = self._nodes.setdefault(self._node_id, NodeState())
+            node.streams += 1
+            node.acked.clear()
             log.info("envoy connected", node=self._node_id)
         subscription = self._subscriptions.get(request.type_url)
         if subscription is None:

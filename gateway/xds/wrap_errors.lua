@@ -19,7 +19,7 @@ function envoy_on_response(handle)
   if starts_with(content_type, "application/grpc") then
     return
   end
-  -- A REST client has the HTTP status; gRPC's own headers would only repeat it.
+  -- A REST client has the HTTP status and the body; these would only repeat them.
   headers:remove("grpc-status")
   headers:remove("grpc-message")
   headers:remove("grpc-status-details-bin")

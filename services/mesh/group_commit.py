@@ -7,8 +7,8 @@ waits for one commit, a hundred callers together wait for two.
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from types import TracebackType
-from typing import TYPE_CHECKING, Generic, Self, TypeAlias, TypeVar
+from contextvars import Context
+from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
 from prometheus_client import Histogram
 
@@ -26,7 +26,7 @@ _BATCH = Histogram(
 
 
 class GroupCommit(Generic[T]):
-    """Writes items with `write`, many to a transaction; an async context manager that drains when it closes.
+    """Writes items with `write`, many to a transaction, until it is closed.
 
     Args:
         write: puts items into the database; it must be able to run again after it failed, because a batch with an item
@@ -45,13 +45,8 @@ class GroupCommit(Generic[T]):
         self._closing = False
         self._writer: asyncio.Task[None] | None = None
 
-    async def __aenter__(self) -> Self:
-        self._writer = asyncio.create_task(self._run(), name="group-commit")
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def close(self) -> None:
+        """Take nothing more, and return once what was taken is written."""
         self._closing = True
         self._wake.set()
         if self._writer is not None:
@@ -65,8 +60,11 @@ class GroupCommit(Generic[T]):
                 commit, the item may be durable all the same.
             Exception: what `write` raised for this item.
         """
-        if self._closing or self._writer is None:
+        if self._closing:
             raise _stopping()
+        if self._writer is None:
+            # Of no call's context: it outlives the one that happens to come first.
+            self._writer = asyncio.create_task(self._run(), name="group-commit", context=Context())
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._queue.append((item, done))
         self._wake.set()

@@ -5,26 +5,31 @@ Alembic orders the files and keeps the version table; it is imported only when t
 SQLAlchemy takes longer to import than a warm start may take.
 """
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import asyncpg
+
 from services.mesh import errors, postgres
 
 if TYPE_CHECKING:
-    from services.mesh.postgres import Connection, Pool
+    from services.mesh.postgres import Connection
 
+LOCK = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))"
 VERSION_TABLE = "schema_version"
 _FILE = re.compile(r"^(\d{4})_[a-z0-9_]+\.sql$")
 _SCHEMA = re.compile(r"^[a-z][a-z0-9_]*$")
 
 
-async def migrate(pool: "Pool", schema: str, directory: Path) -> None:
+async def migrate(url: str, schema: str, directory: "os.PathLike[str]") -> None:
     """Bring `schema` to the newest version in `directory`.
 
-    Everything happens in one transaction under an advisory lock: processes that start together take turns, and a file
-    that fails leaves the schema as it was.
+    The files' statements see the schema first in their search path, then `public`. Everything happens in one
+    transaction under an advisory lock: processes that start together take turns, and a file that fails leaves the
+    schema as it was.
 
     Raises:
         FailedPrecondition: the database is newer than this code, or a file's name is out of order.
@@ -32,17 +37,21 @@ async def migrate(pool: "Pool", schema: str, directory: Path) -> None:
     """
     if not _SCHEMA.match(schema):
         raise ValueError(f"not a schema name: {schema!r}")
-    files = _files(directory)
-    async with postgres.connection(pool) as connection:
-        if await _behind(connection, schema, files):
+    files = _files(Path(directory))
+    with postgres.typed_errors():
+        connection: Connection = await asyncpg.connect(url, timeout=postgres.CONNECT_SECONDS)
+        try:
+            if not await _behind(connection, schema, files):
+                return
             async with connection.transaction():
-                await connection.execute(
-                    "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", f"soma.migrate.{schema}"
-                )
+                await connection.execute(LOCK, f"soma.migrate.{schema}")
                 await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
                 if await _behind(connection, schema, files):
+                    await connection.execute(f"SET LOCAL search_path TO {schema}, public")
                     # asyncpg runs several statements in one go only without parameters, which a script has none of.
                     await connection.execute(_script(schema, files, await _version(connection, schema)))
+        finally:
+            await connection.close()
 
 
 def _files(directory: Path) -> list[Path]:

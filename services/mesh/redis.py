@@ -18,7 +18,7 @@ MAX_CONNECTIONS = 64
 _LOST = (exceptions.ConnectionError, exceptions.TimeoutError, OSError)
 
 
-def open_redis(url: str, *, client_name: str = "soma") -> aioredis.Redis:
+def open_client(url: str, *, client_name: str = "soma") -> aioredis.Redis:
     """A client with a pool of its own; connects when first used, and again after the server was away.
 
     A command whose connection turns out to be lost is sent a second time: what is not idempotent can then happen twice.

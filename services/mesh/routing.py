@@ -47,7 +47,7 @@ class Router:
         channel = self._remote.get(address)
         if channel is None:
             channel = self._remote[address] = RemoteChannel(
-                address, outgoing=self._outgoing, message_bytes=self._max_message_bytes
+                address, outgoing=self._outgoing, max_message_bytes=self._max_message_bytes
             )
         return channel
 

@@ -18,7 +18,7 @@ from services.mesh.service import Service
 from services.orchestrator.adapters.memory import Memory
 from services.orchestrator.adapters.model import Models
 from services.orchestrator.adapters.policy import Policy
-from services.orchestrator.delivery import Delivery
+from services.orchestrator.delivery import Append, Delivery
 from services.orchestrator.service import ChatService
 from services.orchestrator.settings import OrchestratorSettings
 from services.orchestrator.store import PendingTurn, PostgresPendingTurns
@@ -31,9 +31,10 @@ async def build(mesh: Mesh, stack: AsyncExitStack) -> Service:
     """Wire turns to their neighbours and start delivering what an earlier process left."""
     settings = OrchestratorSettings()
     await mesh.migrate("orchestrator", Path(__file__).parent / "migrations")
-    pending = await stack.enter_async_context(PostgresPendingTurns(mesh.postgres))
+    pending = PostgresPendingTurns(mesh.postgres)
+    stack.push_async_callback(pending.close)
     memory = Memory(MemoryServiceStub(mesh.connect("memory")), settings.memory_patience_seconds)
-    delivery = Delivery(pending, partial(_append, memory))
+    delivery = Delivery(pending, appending(memory))
     stack.push_async_callback(delivery.drain)
     sweeping = asyncio.create_task(delivery.run())
     stack.callback(sweeping.cancel)
@@ -50,7 +51,11 @@ async def build(mesh: Mesh, stack: AsyncExitStack) -> Service:
     )
 
 
-async def _append(memory: Memory, turn: PendingTurn) -> None:
-    """Hand a turn to memory as the principal that took it."""
-    with run_as(turn.principal, timeout=_APPEND_SECONDS):
-        await memory.append(memory_service_pb2.AppendMessagesRequest.FromString(turn.request))
+def appending(memory: Memory) -> Append:
+    """What hands a turn to memory, as the principal that took it."""
+
+    async def append(turn: PendingTurn) -> None:
+        with run_as(turn.principal, timeout=_APPEND_SECONDS):
+            await memory.append(memory_service_pb2.AppendMessagesRequest.FromString(turn.request))
+
+    return append

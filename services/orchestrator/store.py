@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from services.mesh.group_commit import GroupCommit
 from services.mesh.postgres import connection
@@ -54,18 +54,11 @@ DELETE = "DELETE FROM orchestrator.pending_turn WHERE request_id = $1"
 
 
 class PostgresPendingTurns:
-    """`PendingTurns` in the schema `orchestrator`; concurrent turns share a transaction. A context manager."""
+    """`PendingTurns` in the schema `orchestrator`; concurrent turns share a transaction."""
 
     def __init__(self, pool: "Pool") -> None:
         self._pool = pool
         self._commit: GroupCommit[PendingTurn] = GroupCommit(pool, _insert)
-
-    async def __aenter__(self) -> "PostgresPendingTurns":
-        await self._commit.__aenter__()
-        return self
-
-    async def __aexit__(self, *exception: Any) -> None:
-        await self._commit.__aexit__(*exception)
 
     async def put(self, turn: PendingTurn) -> None:
         """See `PendingTurns`."""
@@ -85,6 +78,10 @@ class PostgresPendingTurns:
         """See `PendingTurns`."""
         async with connection(self._pool) as acquired:
             await acquired.execute(DELETE, request_id)
+
+    async def close(self) -> None:
+        """Write what is queued and stop."""
+        await self._commit.close()
 
 
 async def _insert(connection: "Connection", turns: Sequence[PendingTurn]) -> None:

@@ -13,19 +13,16 @@ from services.mesh.migrations import migrate
 if TYPE_CHECKING:
     from services.mesh.postgres import Pool
 
-FIRST = "CREATE TABLE shop.item (id int PRIMARY KEY); CREATE INDEX ON shop.item (id);"
-SECOND = "ALTER TABLE shop.item ADD COLUMN note text DEFAULT 'a:b %s';"
+FIRST = "CREATE TABLE item (id int PRIMARY KEY); CREATE INDEX ON item (id);"
+SECOND = "ALTER TABLE item ADD COLUMN note text DEFAULT 'a:b %s';"
 
 RUN = """
 import asyncio, sys
 from pathlib import Path
 from services.mesh.migrations import migrate
-from services.mesh.postgres import open_pool
 
 async def main() -> None:
-    pool = await open_pool(sys.argv[1])
-    await migrate(pool, "shop", Path(sys.argv[2]))
-    await pool.close()
+    await migrate(sys.argv[1], "shop", Path(sys.argv[2]))
 
 asyncio.run(main())
 print("sqlalchemy" in sys.modules)
@@ -53,12 +50,14 @@ async def version(database: "Pool") -> str | None:
     return found
 
 
-async def test_files_run_in_order_and_only_the_new_ones_run_later(database: "Pool", tmp_path: Path) -> None:
+async def test_files_run_in_order_and_only_the_new_ones_run_later(
+    postgres_url: str, database: "Pool", tmp_path: Path
+) -> None:
     write(tmp_path, _0001_items=FIRST)
-    await migrate(database, "shop", tmp_path)
+    await migrate(postgres_url, "shop", tmp_path)
     await database.execute("INSERT INTO shop.item VALUES (1)")
     write(tmp_path, _0002_note=SECOND)
-    await migrate(database, "shop", tmp_path)
+    await migrate(postgres_url, "shop", tmp_path)
     assert await version(database) == "0002"
     assert await database.fetchval("SELECT note FROM shop.item") == "a:b %s"
 
@@ -77,31 +76,35 @@ async def test_a_start_with_nothing_to_do_imports_no_sqlalchemy(postgres_url: st
     assert await run(postgres_url, tmp_path) == "False"
 
 
-async def test_a_file_that_fails_leaves_the_schema_as_it_was(database: "Pool", tmp_path: Path) -> None:
+async def test_a_file_that_fails_leaves_the_schema_as_it_was(
+    postgres_url: str, database: "Pool", tmp_path: Path
+) -> None:
     write(tmp_path, _0001_items=FIRST)
-    await migrate(database, "shop", tmp_path)
-    write(tmp_path, _0002_note=SECOND, _0003_broken="CREATE TABLE shop.half (); SELECT 1/0;")
+    await migrate(postgres_url, "shop", tmp_path)
+    write(tmp_path, _0002_note=SECOND, _0003_broken="CREATE TABLE half (); SELECT 1/0;")
     with pytest.raises(Exception, match="division by zero"):
-        await migrate(database, "shop", tmp_path)
+        await migrate(postgres_url, "shop", tmp_path)
     assert await version(database) == "0001"
     assert await database.fetchval("SELECT to_regclass('shop.half')") is None
-    write(tmp_path, _0003_broken="CREATE TABLE shop.half ();")
-    await migrate(database, "shop", tmp_path)
+    write(tmp_path, _0003_broken="CREATE TABLE half ();")
+    await migrate(postgres_url, "shop", tmp_path)
     assert await version(database) == "0003"
 
 
-async def test_a_database_newer_than_the_code_is_refused(database: "Pool", tmp_path: Path) -> None:
+async def test_a_database_newer_than_the_code_is_refused(postgres_url: str, database: "Pool", tmp_path: Path) -> None:
     write(tmp_path, _0001_items=FIRST, _0002_note=SECOND)
-    await migrate(database, "shop", tmp_path)
+    await migrate(postgres_url, "shop", tmp_path)
     (tmp_path / "0002_note.sql").unlink()
     with pytest.raises(errors.FailedPrecondition, match=r"version 0002.*up to 0001") as refused:
-        await migrate(database, "shop", tmp_path)
+        await migrate(postgres_url, "shop", tmp_path)
     assert refused.value.reason == "DATABASE_NEWER"
 
 
 @pytest.mark.parametrize("name", ["0002_skips_one", "1_short", "0001_Upper"])
-async def test_a_misnamed_file_is_refused_before_anything_runs(database: "Pool", tmp_path: Path, name: str) -> None:
+async def test_a_misnamed_file_is_refused_before_anything_runs(
+    postgres_url: str, database: "Pool", tmp_path: Path, name: str
+) -> None:
     (tmp_path / f"{name}.sql").write_text("SELECT 1/0")
     with pytest.raises(errors.FailedPrecondition) as refused:
-        await migrate(database, "shop", tmp_path)
+        await migrate(postgres_url, "shop", tmp_path)
     assert refused.value.reason == "MIGRATION_MISNAMED"

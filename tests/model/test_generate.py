@@ -10,7 +10,7 @@ from soma.model.v1.message_pb2 import FINISH_REASON_STOP
 from soma.model.v1.model_service_pb2 import GenerateResponse
 
 from services.mesh.call import run_as
-from services.mesh.testing.upstreams import AnthropicDialect, Behaviour, Fault, FakeUpstream, OpenAIDialect
+from services.mesh.testing.upstreams import AnthropicDialect, Behaviour, FakeUpstream, Fault, OpenAIDialect
 from tests.model.conftest import TENANT, Models, asking, serving
 
 if TYPE_CHECKING:

@@ -1,6 +1,7 @@
 """Streams that are let go of: a call whose iteration is left early, or whose object is collected, is cancelled.
 
-grpc.aio keeps such a call running until its deadline (https://github.com/grpc/grpc/issues/43462).
+grpc.aio keeps such a call running until its deadline (https://github.com/grpc/grpc/issues/43462). Whoever wants to
+stop reading and go on later holds the iterator: `responses = aiter(call)`.
 """
 
 import asyncio
@@ -67,12 +68,17 @@ class Responses(Generic[Res]):
 
 
 def on_loop(loop: asyncio.AbstractEventLoop, action: Callable[[], object]) -> None:
-    """Run `action` in the loop's thread: at once when this is it, soon otherwise (the collector runs in any thread)."""
+    """Have the loop run `action` soon, from whatever thread the collector runs in.
+
+    Never at once: the collector also runs in the middle of code that changes what `action` would.
+    """
+    if loop.is_closed():
+        return
     try:
         here = asyncio.get_running_loop()
     except RuntimeError:
         here = None
     if here is loop:
-        action()
-    elif not loop.is_closed():
+        loop.call_soon(action)
+    else:
         loop.call_soon_threadsafe(action)

@@ -51,8 +51,12 @@ class _Call:
             return
         if self._callbacks is None:
             self._callbacks = Callbacks()
-            self._exchange.caller = ref(self)
+            self._exchange.caller = self._reference()
         self._callbacks.add(callback)
+
+    def _reference(self) -> "Callable[[], _Call | None]":
+        """How the exchange finds its way back: it keeps a call alive that has callbacks to run."""
+        return lambda: self
 
     def ended(self) -> None:
         """Schedule the callbacks; the exchange says when."""
@@ -63,7 +67,7 @@ class _Call:
         """The metadata the servicer opened with; waits for it."""
         exchange = self._exchange
         while exchange.initial is None and exchange.outcome is None:
-            await exchange.waiter()
+            await exchange.change()
         return grpc.aio.Metadata(*(exchange.initial or ()))
 
     async def trailing_metadata(self) -> grpc.aio.Metadata:
@@ -116,6 +120,9 @@ class _Droppable(_Call):
     def __del__(self) -> None:
         if self._exchange.outcome is None:
             on_loop(self._exchange.loop, self._drop)
+
+    def _reference(self) -> Callable[[], _Call | None]:
+        return ref(self)
 
     def _drop(self) -> None:
         if self._exchange.interrupt(DROPPED):

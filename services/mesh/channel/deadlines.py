@@ -74,7 +74,8 @@ class Deadlines:
         self._timer_at = float("inf")
         now = time.monotonic() + RESOLUTION
         while self._heap and (self._heap[0].expire is None or self._heap[0].when <= now):
-            expire = heapq.heappop(self._heap).expire
+            due = heapq.heappop(self._heap)
+            expire, due.expire = due.expire, None
             if expire is None:
                 self._cancelled -= 1
             else:

@@ -5,7 +5,6 @@ from collections.abc import Callable, Coroutine
 from contextvars import Context
 from time import monotonic
 from typing import Any, Protocol
-from weakref import ReferenceType
 
 import grpc
 import structlog
@@ -38,8 +37,8 @@ class Exchange:
 
     It ends for its caller when `outcome` is set, once and for good: by `conclude` when the servicer ended and every
     buffered response was read, or by `interrupt` when the caller gave up or the deadline passed. The servicer's task
-    may outlive that while it cleans up. The exchange refers to the caller's half only weakly, so that a half that is
-    dropped is collected and can cancel the call.
+    may outlive that while it cleans up. The exchange refers to the caller's half of a stream weakly, so that one that
+    is dropped is collected and can cancel the call.
     """
 
     __slots__ = (
@@ -85,7 +84,7 @@ class Exchange:
         self.requests: Pipe | None = None
         self.responses: Pipe | None = None
         self.upload: asyncio.Task[None] | None = None
-        self.caller: ReferenceType[Caller] | None = None
+        self.caller: Callable[[], Caller | None] | None = None
         self.callee_done: list[Callable[[], None]] | None = None
         self._respond = respond
         self._pending: Outcome | None = None
@@ -156,7 +155,8 @@ class Exchange:
         try:
             return self.responses.push(self._respond(message))
         except Oversize as oversize:
-            self.interrupt(oversize.outcome())
+            # Raised here and not by cancelling the task, which would hit the servicer's clean-up once more.
+            self._end(oversize.outcome())
             raise asyncio.CancelledError from None
 
     def take(self) -> Any:
@@ -207,10 +207,19 @@ class Exchange:
         self._waiters.append(waiter)
         return waiter
 
+    async def change(self) -> None:
+        """Wait for such a change."""
+        waiter = self.waiter()
+        try:
+            await waiter
+        finally:
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
+
     async def ended(self) -> Outcome:
         """Wait for the end."""
         while self.outcome is None:
-            await self.waiter()
+            await self.change()
         return self.outcome
 
     def _expire(self) -> None:

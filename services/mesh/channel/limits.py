@@ -10,10 +10,10 @@ METADATA_BYTES = 32 * 1024
 PING_SECONDS, PING_TIMEOUT_SECONDS = 30, 5
 
 
-def channel_options(message_bytes: int = MESSAGE_BYTES) -> list[tuple[str, Any]]:
+def channel_options(max_message_bytes: int = MESSAGE_BYTES) -> list[tuple[str, Any]]:
     """Arguments of a client channel."""
     return [
-        *_both(message_bytes),
+        *_both(max_message_bytes),
         ("grpc.keepalive_time_ms", PING_SECONDS * 1000),
         ("grpc.keepalive_timeout_ms", PING_TIMEOUT_SECONDS * 1000),
         ("grpc.http2.max_pings_without_data", 0),
@@ -26,19 +26,19 @@ def channel_options(message_bytes: int = MESSAGE_BYTES) -> list[tuple[str, Any]]
     ]
 
 
-def server_options(message_bytes: int = MESSAGE_BYTES) -> list[tuple[str, Any]]:
+def server_options(max_message_bytes: int = MESSAGE_BYTES) -> list[tuple[str, Any]]:
     """Arguments of a server that such channels talk to; the last two keep it from refusing their pings."""
     return [
-        *_both(message_bytes),
+        *_both(max_message_bytes),
         ("grpc.so_reuseport", 0),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", PING_SECONDS * 1000 // 2),
         ("grpc.http2.min_ping_interval_without_data_ms", PING_SECONDS * 1000 // 2),
     ]
 
 
-def _both(message_bytes: int) -> list[tuple[str, Any]]:
+def _both(max_message_bytes: int) -> list[tuple[str, Any]]:
     return [
-        ("grpc.max_receive_message_length", message_bytes),
+        ("grpc.max_receive_message_length", max_message_bytes),
         ("grpc.max_send_message_length", -1),
         ("grpc.max_metadata_size", METADATA_BYTES),
         ("grpc.absolute_max_metadata_size", METADATA_BYTES),

@@ -10,6 +10,7 @@ import grpc
 from services.mesh.channel.crossing import Crossing, as_on_a_socket, copying
 from services.mesh.channel.deadlines import Deadlines
 from services.mesh.channel.exchange import Exchange
+from services.mesh.channel.limits import MESSAGE_BYTES
 from services.mesh.channel.methods import LocalStreamStream, LocalStreamUnary, LocalUnaryStream, LocalUnaryUnary
 from services.mesh.channel.outcome import CANCELLED
 from services.mesh.channel.outgoing import Outgoing
@@ -31,7 +32,8 @@ class LocalChannel(grpc.aio.Channel):
         capture: called at the start of each call in its caller's context; the result is the servicer's
             `context.carried`.
         outgoing: the timeout and metadata of each call.
-        strict: also what only a socket does: messages travel as bytes, and limits on messages and trailers hold.
+        strict: also what only a socket does: messages travel as bytes, metadata is checked, limits hold.
+        max_message_bytes: the largest message received, where strict.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class LocalChannel(grpc.aio.Channel):
         capture: Callable[[], object] | None = None,
         outgoing: Outgoing | None = None,
         strict: bool = False,
+        max_message_bytes: int = MESSAGE_BYTES,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.deadlines = Deadlines(self.loop)
@@ -48,6 +51,7 @@ class LocalChannel(grpc.aio.Channel):
         self.capture = capture
         self.outgoing = outgoing
         self.strict = strict
+        self._max_message_bytes = max_message_bytes
         self.closed = False
         self._handlers = handlers
         self._closing = asyncio.Event()
@@ -113,8 +117,9 @@ class LocalChannel(grpc.aio.Channel):
         if handler is None or behaviour is None:
             return None, copying(serialize, None), copying(None, parse)
         if self.strict:
-            ask = as_on_a_socket(serialize, handler.request_deserializer, "SERVER")
-            return behaviour, ask, as_on_a_socket(handler.response_serializer, parse, "CLIENT")
+            most = self._max_message_bytes
+            ask = as_on_a_socket(serialize, handler.request_deserializer, "SERVER", most)
+            return behaviour, ask, as_on_a_socket(handler.response_serializer, parse, "CLIENT", most)
         return behaviour, copying(serialize, handler.request_deserializer), copying(handler.response_serializer, parse)
 
     def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:

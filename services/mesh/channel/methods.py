@@ -13,7 +13,7 @@ from services.mesh.channel.calls import (
     LocalUnaryUnaryCall,
 )
 from services.mesh.channel.context import LocalContext, Requests, respond_all
-from services.mesh.channel.crossing import Crossing, Oversize
+from services.mesh.channel.crossing import Crossing, Oversize, legal
 from services.mesh.channel.exchange import Exchange, Shared
 from services.mesh.channel.outcome import UNKNOWN_METHOD
 from services.mesh.channel.outgoing import Metadata, Outgoing
@@ -53,9 +53,10 @@ class _Method:
         outgoing, capture = channel.outgoing, channel.capture
         if outgoing is not None:
             timeout, metadata = outgoing.timeout(timeout), outgoing.metadata(metadata)
-        exchange = Exchange(
-            channel, self._path, tuple(metadata) if metadata else (), capture() if capture else None, self._respond
-        )
+        pairs = tuple(metadata) if metadata else ()
+        if channel.strict:
+            pairs = legal(pairs)
+        exchange = Exchange(channel, self._path, pairs, capture() if capture else None, self._respond)
         if self._behaviour is None:
             exchange.outcome = UNKNOWN_METHOD
         elif timeout is not None:

@@ -142,7 +142,7 @@ class RemoteChannel(grpc.aio.Channel):
         target: `dns:///host:port`, `ipv4:host:port`, `unix:/path` and the like.
         outgoing: the timeout and metadata of each call.
         credentials: TLS; plain text without.
-        message_bytes: the largest message received.
+        max_message_bytes: the largest message received.
     """
 
     def __init__(
@@ -151,9 +151,9 @@ class RemoteChannel(grpc.aio.Channel):
         *,
         outgoing: Outgoing | None = None,
         credentials: grpc.ChannelCredentials | None = None,
-        message_bytes: int = MESSAGE_BYTES,
+        max_message_bytes: int = MESSAGE_BYTES,
     ) -> None:
-        options = channel_options(message_bytes)
+        options = channel_options(max_message_bytes)
         self._outgoing = outgoing
         self._channel: Any = (
             grpc.aio.insecure_channel(target, options)

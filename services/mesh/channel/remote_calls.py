@@ -20,16 +20,19 @@ class Upload:
     __slots__ = ("_requests", "fault")
 
     def __init__(self, requests: AsyncIterable[Any] | Iterable[Any]) -> None:
-        self._requests = requests
+        self._requests: AsyncIterable[Any] | Iterable[Any] | None = requests
         self.fault: Exception | None = None
 
     async def __aiter__(self) -> AsyncIterator[Any]:
+        # Given up here, so that the caller's iterator is finalised with this one and not only with the call.
+        requests, self._requests = self._requests, None
+        assert requests is not None, "an upload is iterated once"
         try:
-            if isinstance(self._requests, AsyncIterable):
-                async for request in self._requests:
+            if isinstance(requests, AsyncIterable):
+                async for request in requests:
                     yield request
             else:
-                for request in self._requests:
+                for request in requests:
                     yield request
         except Exception as error:
             self.fault = error

@@ -24,18 +24,25 @@ class Tally:
     """What happened inside the servicer, which a caller cannot see.
 
     Attributes:
+        served: calls that reached it.
         running: calls being served.
         cancelled: calls that ended in cancellation.
         sent: responses handed to the transport.
         received: requests taken from it.
+        latest: the context of the call that came last.
+        cut: uploads whose requests ended without the one marked `last`.
     """
 
+    served: int = 0
     running: int = 0
     cancelled: int = 0
     sent: int = 0
     received: int = 0
+    cut: int = 0
+    latest: "Context | None" = None
 
     async def __aenter__(self) -> None:
+        self.served += 1
         self.running += 1
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -56,22 +63,21 @@ class EchoServicer(rpc.EchoServiceServicer):
         self.tally = Tally()
         self._peer = peer
 
-    async def Echo(self, request: pb.EchoRequest, context: Context) -> pb.EchoResponse:  # type: ignore[override]
+    async def Echo(self, request: pb.EchoRequest, context: Context) -> pb.EchoResponse:
         async with self.tally:
-            observed = observe(context)
-            await self._begin(request.script)
+            observed = self._observe(context)
+            await self._pause(request.script)
             if request.script.hops:
                 return await self._hop(request)
+            _fail(request.script)
             if context.invocation_metadata():
                 await reflect(context)
             return pb.EchoResponse(text=request.text, observation=observed, padding=bytes(request.script.padding_bytes))
 
-    async def StreamEcho(  # type: ignore[override]
-        self, request: pb.StreamEchoRequest, context: Context
-    ) -> AsyncIterator[pb.StreamEchoResponse]:
+    async def StreamEcho(self, request: pb.StreamEchoRequest, context: Context) -> AsyncIterator[pb.StreamEchoResponse]:
         async with self.tally:
             script = request.script
-            observed = observe(context)
+            observed = self._observe(context)
             await reflect(context)
             await self._begin(script, streaming=True)
             for sequence in range(script.count or 1):
@@ -87,11 +93,11 @@ class EchoServicer(rpc.EchoServiceServicer):
                 )
             self._fail_at(script, script.count or 1)
 
-    async def CollectEchoes(  # type: ignore[override]
+    async def CollectEchoes(
         self, request_iterator: AsyncIterator[pb.CollectEchoesRequest], context: Context
     ) -> pb.CollectEchoesResponse:
         async with self.tally:
-            observed = observe(context)
+            observed = self._observe(context)
             texts: list[str] = []
             complete = False
             async for request in request_iterator:
@@ -102,15 +108,16 @@ class EchoServicer(rpc.EchoServiceServicer):
                     await asyncio.sleep(request.script.interval_seconds)
                 texts.append(request.text)
                 complete = request.last
+            self.tally.cut += not complete
             return pb.CollectEchoesResponse(
                 count=len(texts), text="".join(texts), complete=complete, observation=observed
             )
 
-    async def ChatEchoes(  # type: ignore[override]
+    async def ChatEchoes(
         self, request_iterator: AsyncIterator[pb.ChatEchoesRequest], context: Context
     ) -> AsyncIterator[pb.ChatEchoesResponse]:
         async with self.tally:
-            observed = observe(context)
+            observed = self._observe(context)
             script = pb.Script()
             sequence = 0
             async for request in request_iterator:
@@ -131,10 +138,17 @@ class EchoServicer(rpc.EchoServiceServicer):
                     return
 
     async def _begin(self, script: pb.Script, *, streaming: bool = False) -> None:
-        if script.delay_seconds:
-            await asyncio.sleep(script.delay_seconds)
+        await self._pause(script)
         if not (streaming and script.fail_after):
             _fail(script)
+
+    def _observe(self, context: Context) -> pb.Observation:
+        self.tally.latest = context
+        return observe(context)
+
+    async def _pause(self, script: pb.Script) -> None:
+        if script.delay_seconds:
+            await asyncio.sleep(script.delay_seconds)
 
     def _fail_at(self, script: pb.Script, sequence: int) -> None:
         if script.fail_after and sequence == script.fail_after:

@@ -1,6 +1,5 @@
-"""The edge on a real HTTP port, over scripted services behind the mesh's pipeline on a real socket."""
+"""The edge on a real HTTP port, over scripted services behind the mesh's pipeline, in one process and over a socket."""
 
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -9,7 +8,6 @@ from pathlib import Path
 import grpc
 import httpx
 import pytest
-import uvicorn
 from openai import AsyncOpenAI
 from soma.model.v1.catalog_service_pb2_grpc import CatalogServiceStub, add_CatalogServiceServicer_to_server
 from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceStub, add_ChatServiceServicer_to_server
@@ -20,10 +18,16 @@ from gateway.edge.chat import ChatCompletions
 from gateway.edge.settings import EdgeSettings
 from gateway.edge.tracing import RequestTracing
 from services.mesh.authenticator import DevAuthenticator
+from services.mesh.call import current_call
+from services.mesh.carrier import LocalCarrier, RemoteCarrier
+from services.mesh.channel.local import LocalChannel
+from services.mesh.channel.remote import RemoteChannel
 from services.mesh.handlers import collect, register
-from services.mesh.interceptors.validation import validation
-from services.mesh.pipeline import Pipeline
+from services.mesh.http import HttpServer
+from services.mesh.interceptors.drain import Drain
 from services.mesh.spans import Spans
+from services.mesh.stack import pipeline
+from services.mesh.token import Signer
 from tests.gateway.edge.scripted import ScriptedCatalog, ScriptedChat, spoken
 
 KEY = "sk-test"
@@ -37,48 +41,70 @@ class Stand:
     chat: ScriptedChat
     catalog: ScriptedCatalog
     backend: grpc.aio.Server
+    edge: Edge
 
 
 @asynccontextmanager
 async def serving(app: object) -> AsyncIterator[str]:
     """Serve an ASGI application on a free port; yields its URL."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        config = uvicorn.Config(app, log_config=None, access_log=False, ws="none", lifespan="on")  # type: ignore[arg-type]
-        server = uvicorn.Server(config)
-        config.load()
-        server.lifespan = config.lifespan_class(config)
-        await server.startup(sockets=[listener])
-        try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        finally:
-            await server.shutdown(sockets=[listener])
+    server = HttpServer(app)
+    port = await server.start("127.0.0.1")
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        await server.stop()
 
 
-@pytest.fixture
-async def stand(tmp_path: Path) -> AsyncIterator[Stand]:
+@asynccontextmanager
+async def standing(transport: str, directory: Path) -> AsyncIterator[Stand]:
+    """An edge over a `local` channel, as in one process, or a `socket`, as over several."""
     chat, catalog = ScriptedChat(), ScriptedCatalog()
-    chat.script = spoken("Hello", ", world")
     servicers = (
         (add_ChatServiceServicer_to_server, chat),
         (add_CatalogServiceServicer_to_server, catalog),
     )
+    authenticator, signer = DevAuthenticator(KEY), Signer(b"k" * 32, "test")
+    spans = Spans("edge", None)
+    wrap = pipeline(authenticator=authenticator, signer=signer, spans=spans, drain=Drain(), sample_ratio=0.0)
+    handlers = wrap.wrap_all(collect(servicers))
     backend = grpc.aio.server()
-    register(backend, Pipeline([validation]).wrap_all(collect(servicers)))
-    address = f"unix:{tmp_path}/backend"
+    register(backend, handlers)
+    address = f"unix:{directory}/backend"
     backend.add_insecure_port(address)
     await backend.start()
+    channel: grpc.aio.Channel = (
+        LocalChannel(handlers, capture=current_call, outgoing=LocalCarrier())
+        if transport == "local"
+        else RemoteChannel(address, outgoing=RemoteCarrier(signer))
+    )
     settings = EdgeSettings(body_limit_bytes=64 * 1024)
-    async with grpc.aio.insecure_channel(address) as channel:
-        edge = Edge(
-            DevAuthenticator(KEY),
-            ChatCompletions(ChatServiceStub(channel), settings.chat_timeout_seconds),
-            Catalogue(CatalogServiceStub(channel), settings.catalogue_timeout_seconds),
-            RequestTracing(Spans("edge", None), 0.0),
-            settings,
-        )
-        async with serving(edge) as url:
-            yield Stand(url, chat, catalog, backend)
+    edge = Edge(
+        authenticator,
+        ChatCompletions(ChatServiceStub(channel), settings.chat_timeout_seconds),
+        Catalogue(CatalogServiceStub(channel), settings.catalogue_timeout_seconds),
+        RequestTracing(spans, 0.0),
+        settings,
+    )
+    async with serving(edge) as url:
+        yield Stand(url, chat, catalog, backend, edge)
+    await channel.close()
     await backend.stop(None)
+
+
+@pytest.fixture(scope="session", params=["local", "socket"])
+async def shared_stand(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Stand]:
+    async with standing(request.param, tmp_path_factory.mktemp("edge")) as stand:
+        yield stand
+
+
+@pytest.fixture
+def stand(shared_stand: Stand) -> Stand:
+    """The shared edge, its services back at their first script."""
+    shared_stand.chat.reset(spoken("Hello", ", world"))
+    shared_stand.catalog.failure = None
+    return shared_stand
 
 
 @pytest.fixture

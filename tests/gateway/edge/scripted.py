@@ -1,7 +1,7 @@
 """A ChatService and a CatalogService that do what a test scripts."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from soma.mesh.v1.stream_pb2 import Heartbeat
@@ -11,6 +11,8 @@ from soma.model.v1.catalog_service_pb2_grpc import CatalogServiceServicer
 from soma.orchestrator.v1 import chat_service_pb2 as chat
 from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceServicer
 
+from services.mesh.call import Call, current_call
+
 Step = chat.ChatResponse | BaseException | asyncio.Event
 
 
@@ -18,18 +20,22 @@ class ScriptedChat(ChatServiceServicer):
     """Sends the events of `script`, raises its exceptions and waits for its `asyncio.Event`s."""
 
     def __init__(self) -> None:
-        self.script: Sequence[Step] = ()
-        self.requests: list[chat.ChatRequest] = []
         self.active = 0
-        self.ended = asyncio.Event()
-        self.seconds_left: float | None = None
+        self.reset(())
 
-    async def Chat(self, request: chat.ChatRequest, context: object) -> AsyncIterator[chat.ChatResponse]:  # type: ignore[override]
+    def reset(self, script: Iterable[Step]) -> None:
+        """Forget what came before."""
+        self.script: Iterable[Step] = script
+        self.requests: list[chat.ChatRequest] = []
+        self.calls: list[Call | None] = []
+        self.sent = 0
+        self.ended = asyncio.Event()
+
+    async def Chat(self, request: chat.ChatRequest, context: object) -> AsyncIterator[chat.ChatResponse]:
         """See the contract."""
         self.requests.append(request)
-        self.seconds_left = context.time_remaining()  # type: ignore[attr-defined]
+        self.calls.append(current_call())
         self.active += 1
-        self.ended.clear()
         try:
             for step in self.script:
                 if isinstance(step, BaseException):
@@ -38,6 +44,7 @@ class ScriptedChat(ChatServiceServicer):
                     await step.wait()
                 else:
                     yield step
+                    self.sent += 1
         finally:
             self.active -= 1
             self.ended.set()
@@ -55,9 +62,7 @@ class ScriptedCatalog(CatalogServiceServicer):
         ]
         self.failure: Exception | None = None
 
-    async def ListModels(  # type: ignore[override]
-        self, request: catalog.ListModelsRequest, context: object
-    ) -> catalog.ListModelsResponse:
+    async def ListModels(self, request: catalog.ListModelsRequest, context: object) -> catalog.ListModelsResponse:
         """See the contract."""
         if self.failure is not None:
             raise self.failure
@@ -85,7 +90,7 @@ def heartbeat() -> chat.ChatResponse:
     return chat.ChatResponse(heartbeat=Heartbeat())
 
 
-def finished(reason: model.FinishReason = model.FINISH_REASON_STOP) -> chat.ChatResponse:
+def finished(reason: model.FinishReason.ValueType = model.FINISH_REASON_STOP) -> chat.ChatResponse:
     """The event that ends a turn: 5 tokens read, 2 written."""
     usage = model.Usage(prompt_tokens=5, completion_tokens=2, total_tokens=7)
     return chat.ChatResponse(finished=chat.ChatFinished(finish_reason=reason, usage=usage))

@@ -153,7 +153,7 @@ async def test_tool_calls_of_a_whole_answer_are_put_together_and_content_is_null
     ],
 )
 async def test_every_finish_reason_has_openais_name(
-    openai: AsyncOpenAI, stand: Stand, reason: model.FinishReason, name: str
+    openai: AsyncOpenAI, stand: Stand, reason: model.FinishReason.ValueType, name: str
 ) -> None:
     stand.chat.script = [started(), finished(reason)]
     answer = await openai.chat.completions.create(**ASK)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,7 +12,7 @@ import pytest
 from openai import AsyncOpenAI
 
 from services.mesh import errors
-from tests.gateway.edge.conftest import KEY, Stand
+from tests.gateway.edge.conftest import KEY, Stand, standing
 from tests.gateway.edge.scripted import Step, delta, spoken, started
 
 ASK: dict[str, Any] = {"model": "plain", "messages": [{"role": "user", "content": "Hi"}]}
@@ -98,10 +99,14 @@ async def test_openais_client_retries_what_said_when_to_come_back(stand: Stand) 
     assert len(stand.chat.requests) == 2
 
 
-async def test_a_backend_that_is_down_is_503(openai: AsyncOpenAI, stand: Stand) -> None:
-    await stand.backend.stop(None)
-    with pytest.raises(sdk.InternalServerError) as caught:
-        await openai.chat.completions.create(**ASK)
+async def test_a_backend_that_is_down_is_503(tmp_path: Path) -> None:
+    async with (
+        standing("socket", tmp_path) as stand,
+        AsyncOpenAI(base_url=f"{stand.url}/v1", api_key=KEY, max_retries=0) as client,
+    ):
+        await stand.backend.stop(None)
+        with pytest.raises(sdk.InternalServerError) as caught:
+            await client.chat.completions.create(**ASK)
     assert caught.value.status_code == 503
     assert caught.value.response.headers["retry-after"] == "1"
 
@@ -134,10 +139,14 @@ async def test_openais_client_raises_for_a_stream_that_breaks(
 ) -> None:
     stand.chat.script = script
     stream = await openai.chat.completions.create(**ASK | {"stream": True})
-    texts = []
-    with pytest.raises(sdk.APIError) as caught:
+    texts: list[str | None] = []
+
+    async def read() -> None:
         async for chunk in stream:
             texts.append(chunk.choices[0].delta.content)
+
+    with pytest.raises(sdk.APIError) as caught:
+        await read()
     assert texts == ["", "Hel"]
     assert caught.value.code == code
 
@@ -167,7 +176,7 @@ async def test_an_answer_that_was_cut_is_never_taken_for_complete(
 async def test_a_missing_or_wrong_key_is_401_before_anything_is_read(
     stand: Stand, headers: dict[str, str], method: str, path: str
 ) -> None:
-    raw = {name: value.encode() for name, value in headers.items()}
+    raw = [(name.encode(), value.encode()) for name, value in headers.items()]
     async with httpx.AsyncClient(base_url=stand.url, headers=raw) as client:
         answer = await client.request(method, path, content=b"not json" if method == "POST" else None)
     assert answer.status_code == 401

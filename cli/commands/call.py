@@ -1,0 +1,79 @@
+"""`soma call`: call any method of the mesh by name, with JSON."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.commands.options import DataDirOption, KeyOption, UrlOption, directory
+
+if TYPE_CHECKING:
+    from cli.door import Door
+
+# Below are the shell's own; above, the status of the call: 64 + 5 is NOT_FOUND.
+FIRST_EXIT_STATUS = 64
+
+
+def call(
+    method: Annotated[
+        str | None,
+        typer.Argument(help="Such as soma.memory.v1.MemoryService/Recall; the methods are listed without one."),
+    ] = None,
+    request: Annotated[str, typer.Argument(help="The request as JSON; @FILE reads a file, @- standard input.")] = "{}",
+    data: Annotated[str | None, typer.Option("-d", "--data", help="The same, as an option.")] = None,
+    header: Annotated[list[str] | None, typer.Option("-H", "--header", help="Metadata, `name: value`.")] = None,
+    timeout: Annotated[float, typer.Option(help="Seconds the call may take.")] = 60.0,
+    data_dir: DataDirOption = None,
+    url: UrlOption = None,
+    key: KeyOption = None,
+) -> None:
+    """Call a method. Exits with 64 + the status code of a call that failed, its typed error on standard error."""
+    import asyncio
+
+    from cli.door import door
+    from cli.dynamic_call import shown_error
+    from services.mesh.errors import MeshError
+
+    text = data if data is not None else request
+    if text.startswith("@"):
+        text = typer.get_text_stream("stdin").read() if text == "@-" else Path(text[1:]).read_text("utf-8")
+    metadata = [_pair(line) for line in header or []]
+    entrance = door(directory(data_dir), url, key)
+    try:
+        asyncio.run(_call(entrance, method, text, metadata, timeout))
+    except MeshError as error:
+        typer.echo(shown_error(error), err=True)
+        raise typer.Exit(FIRST_EXIT_STATUS + error.code) from error
+
+
+def _pair(line: str) -> tuple[str, str]:
+    name, colon, value = line.partition(":")
+    if not colon:
+        raise typer.BadParameter(f"{line!r} is not `name: value`")
+    return name.strip().lower(), value.strip()
+
+
+async def _call(entrance: "Door", name: str | None, text: str, metadata: list[tuple[str, str]], timeout: float) -> None:
+    import grpc
+
+    from cli.dynamic_call import call as start
+    from cli.dynamic_call import requests, shown
+    from cli.reflection import Reflection
+    from services.mesh.status import from_rpc_error
+
+    async with entrance.channel() as channel:
+        try:
+            reflection = Reflection(channel)
+            if name is None:
+                for each in await reflection.methods():
+                    typer.echo(each)
+                return
+            method = await reflection.method(name)
+            messages = requests(method, text, reflection.pool)
+            # One line for each message of a stream, so that it can be read as it comes.
+            indent = None if method.server_streaming else 2
+            sent = [*(pair for pair in entrance.metadata if pair[0] not in dict(metadata)), *metadata]
+            async for message in start(channel, method, messages, metadata=sent, timeout=timeout):
+                typer.echo(shown(message, reflection.pool, indent=indent))
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error) from error

@@ -1,0 +1,41 @@
+"""`soma models`: the models a stack can use."""
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from cli.commands.options import DataDirOption, KeyOption, UrlOption, directory
+
+if TYPE_CHECKING:
+    from cli.door import Door
+
+
+def models(data_dir: DataDirOption = None, url: UrlOption = None, key: KeyOption = None) -> None:
+    """List the models, the default first."""
+    import asyncio
+
+    from cli.door import door
+
+    asyncio.run(_list(door(directory(data_dir), url, key)))
+
+
+async def _list(entrance: "Door") -> None:
+    import grpc
+    from soma.model.v1 import catalog_service_pb2 as pb
+    from soma.model.v1.catalog_service_pb2_grpc import CatalogServiceAsyncStub, CatalogServiceStub
+
+    from cli.table import aligned
+    from services.mesh.status import from_rpc_error
+
+    async with entrance.channel() as channel:
+        stub: CatalogServiceAsyncStub = CatalogServiceStub(channel)
+        try:
+            answer = await stub.ListModels(pb.ListModelsRequest(), metadata=entrance.metadata, timeout=30.0)
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error) from error
+    rows = [("model", "provider", "can", "")]
+    for model in answer.models:
+        can = [pb.Model.Capability.Name(kind).removeprefix("CAPABILITY_").lower() for kind in model.capabilities]
+        note = "default" if model.default else "" if model.available else model.unavailable_reason or "unavailable"
+        rows.append((model.name, model.provider, ", ".join(can), note))
+    typer.echo("\n".join(aligned(rows)))

@@ -1,0 +1,60 @@
+"""How a command gets in through a stack's one port: where it is, with which key, over native gRPC."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import grpc
+
+from cli.data_dir import DataDir
+from cli.state import running
+from services.mesh.errors import FailedPrecondition, InvalidArgument
+from services.mesh.keys import read_key
+
+MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Door:
+    """The public port of a stack, and the key to it."""
+
+    url: str
+    key: str | None
+
+    @property
+    def metadata(self) -> Sequence[tuple[str, str]]:
+        """What goes with every call."""
+        return [("authorization", f"Bearer {self.key}")] if self.key else []
+
+    @asynccontextmanager
+    async def channel(self) -> AsyncIterator[grpc.aio.Channel]:
+        """A channel to it, closed at the end."""
+        target = urlsplit(self.url)
+        if target.scheme not in ("http", "https") or not target.hostname:
+            raise InvalidArgument(f"{self.url!r} is not an http:// or https:// URL")
+        address = f"{target.hostname}:{target.port or (443 if target.scheme == 'https' else 80)}"
+        options = [("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)]
+        if target.scheme == "https":
+            opened = grpc.aio.secure_channel(address, grpc.ssl_channel_credentials(), options)
+        else:
+            opened = grpc.aio.insecure_channel(address, options)
+        async with opened as channel:
+            yield channel
+
+
+def door(directory: DataDir, url: str | None, key: str | None) -> Door:
+    """The door at `url`, or of the stack running on `directory`; its own key where none is given.
+
+    Raises:
+        FailedPrecondition: no URL was given and no stack runs there.
+    """
+    if url is not None:
+        return Door(url, key)
+    stack = running(directory.state)
+    if stack is None:
+        raise FailedPrecondition(
+            f"no stack runs on {directory.root}; start one with soma up --dev, or give --url",
+            reason="STACK_NOT_RUNNING",
+        )
+    return Door(stack.url, key or (read_key(directory.dev_key) if directory.dev_key.exists() else None))

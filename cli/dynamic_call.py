@@ -1,0 +1,80 @@
+"""Calls any method by its descriptor: JSON in, JSON out."""
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import grpc
+from google.protobuf import json_format
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+
+from services.mesh.errors import InvalidArgument, MeshError
+
+
+def requests(method: MethodDescriptor, text: str, pool: DescriptorPool) -> list[Message]:
+    """The request messages in JSON `text`: one object, or for a client stream an array of them.
+
+    Raises:
+        InvalidArgument: the text is not JSON, or not the method's request.
+    """
+    kind = GetMessageClass(method.input_type)
+    try:
+        parsed = json.loads(text)
+        objects = parsed if method.client_streaming and isinstance(parsed, list) else [parsed]
+        return [json_format.ParseDict(each, kind(), descriptor_pool=pool) for each in objects]
+    except (json.JSONDecodeError, json_format.ParseError) as error:
+        raise InvalidArgument(f"not a {method.input_type.full_name}: {error}", reason="REQUEST_MALFORMED") from error
+
+
+async def call(
+    channel: grpc.aio.Channel,
+    method: MethodDescriptor,
+    messages: Sequence[Message],
+    *,
+    metadata: Sequence[tuple[str, str]],
+    timeout: float,
+) -> AsyncIterator[Message]:
+    """Call the method; its responses as they come.
+
+    Raises:
+        grpc.aio.AioRpcError: the call failed.
+    """
+    path = f"/{method.containing_service.full_name}/{method.name}"
+    kinds = {
+        "request_serializer": lambda message: message.SerializeToString(),
+        "response_deserializer": GetMessageClass(method.output_type).FromString,
+    }
+    send: Any = iter(messages) if method.client_streaming else messages[0]
+    options: dict[str, Any] = {"metadata": metadata, "timeout": timeout}
+    if method.server_streaming:
+        start = channel.stream_stream if method.client_streaming else channel.unary_stream
+        stream: Any = start(path, **kinds)(send, **options)
+        try:
+            async for message in stream:
+                yield message
+        finally:
+            stream.cancel()
+    else:
+        ask = channel.stream_unary if method.client_streaming else channel.unary_unary
+        answer: Any = ask(path, **kinds)(send, **options)
+        yield await answer
+
+
+def shown(message: Message, pool: DescriptorPool, *, indent: int | None) -> str:
+    """A message as JSON, with the contract's own names and every field that has no presence."""
+    values = json_format.MessageToDict(
+        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True, descriptor_pool=pool
+    )
+    return json.dumps(values, indent=indent, ensure_ascii=False)
+
+
+def shown_error(error: MeshError) -> str:
+    """A typed error as JSON."""
+    violations = [{"field": v.field, "description": v.description} for v in error.facts.violations]
+    facts: dict[str, Any] = {"code": int(error.code), "status": error.code.name, "reason": error.reason}
+    facts |= {"message": error.message, "metadata": error.facts.metadata or None, "violations": violations or None}
+    facts |= {"retry_after": error.facts.retry_after}
+    return json.dumps({"error": {k: v for k, v in facts.items() if v is not None}}, indent=2, ensure_ascii=False)

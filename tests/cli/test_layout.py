@@ -1,0 +1,35 @@
+"""Which services run in which process."""
+
+import pytest
+
+from cli.stack import SERVICES, Layout
+from services.mesh.errors import InvalidArgument
+
+
+def test_everything_runs_together_unless_told_otherwise() -> None:
+    assert Layout().processes() == {"serve": SERVICES}
+
+
+def test_a_service_set_apart_gets_a_process_of_its_own() -> None:
+    processes = Layout(apart=["memory"]).processes()
+    assert processes["serve-memory"] == ("memory",)
+    assert set(processes["serve"]) == set(SERVICES) - {"memory"}
+
+
+def test_a_service_left_out_runs_nowhere() -> None:
+    assert Layout(without=["memory"]).processes() == {"serve": tuple(s for s in SERVICES if s != "memory")}
+
+
+def test_a_stack_without_services_has_no_process_for_them() -> None:
+    assert Layout(without=SERVICES).processes() == {}
+
+
+@pytest.mark.parametrize("layout", [Layout(apart=["memmory"]), Layout(without=["memmory"])])
+def test_a_service_that_does_not_exist_is_refused_by_name(layout: Layout) -> None:
+    with pytest.raises(InvalidArgument, match="'memmory'"):
+        layout.processes()
+
+
+def test_a_service_is_either_apart_or_left_out() -> None:
+    with pytest.raises(InvalidArgument, match="memory"):
+        Layout(apart=["memory"], without=["memory"]).processes()

@@ -1,0 +1,88 @@
+"""Limits: what is too much is refused at once, and never queued."""
+
+import asyncio
+import dataclasses
+
+import grpc
+import pytest
+from soma.testing.v1 import echo_service_pb2 as pb
+from soma.testing.v1 import echo_service_pb2_grpc as rpc
+
+from gateway.xds.snapshot import Endpoint
+from tests.gateway.backends import Echo, serving
+from tests.gateway.conftest import ECHO, Gateway
+from tests.gateway.waiting import eventually
+from tests.gateway.xds.test_native import reason_of
+from tests.gateway.xds.test_rest import PATH, error_of
+
+
+async def test_calls_over_the_limit_are_refused_at_once_with_a_time_to_come_back(envoy: Gateway) -> None:
+    servicer = Echo()
+    limits = dataclasses.replace(envoy.snapshot.limits, max_requests=3)
+    async with serving(servicer) as backend:
+        await envoy.publish(services={ECHO: (backend,)}, limits=limits)
+        busy = [asyncio.create_task(envoy.http.post(PATH, json={"text": "wait"})) for _ in range(3)]
+        await eventually(lambda: servicer.active == 3)
+        rest = await envoy.http.post(PATH, json={"text": "a"})
+        with pytest.raises(grpc.aio.AioRpcError) as native:
+            await rpc.EchoServiceStub(envoy.channel).Echo(pb.EchoRequest(text="a"))
+        servicer.release.set()
+        served = await asyncio.gather(*busy)
+        later = await envoy.http.post(PATH, json={"text": "a"})
+    assert rest.status_code == 503
+    assert rest.headers["retry-after"] == "1"
+    assert error_of(rest)["details"][0]["reason"] == "OVERLOADED"
+    assert native.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert reason_of(native.value) == "OVERLOADED"
+    assert [reply.status_code for reply in served] == [200, 200, 200]
+    assert later.status_code == 200
+
+
+async def test_requests_to_the_edge_over_its_connections_are_refused_at_once(envoy: Gateway) -> None:
+    release = asyncio.Event()
+    inside = 0
+
+    async def stall(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal inside
+        await reader.readuntil(b"\r\n\r\n")
+        inside += 1
+        await release.wait()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(stall, "127.0.0.1", 0)
+    limits = dataclasses.replace(envoy.snapshot.limits, max_connections=2, max_pending=1)
+    host, port = server.sockets[0].getsockname()
+    await envoy.publish(edge=(Endpoint(host, port),), limits=limits)
+    busy = [asyncio.create_task(envoy.http.get("/v1/models"))]
+    await eventually(lambda: inside == 1)
+    busy.append(asyncio.create_task(envoy.http.get("/v1/models")))
+    await eventually(lambda: inside == 2)
+    # One of these may wait for a connection, the other may not.
+    more = [asyncio.create_task(envoy.http.get("/v1/models")) for _ in range(2)]
+    done, waiting = await asyncio.wait(more, return_when=asyncio.FIRST_COMPLETED)
+    (refused,) = [each.result() for each in done]
+    release.set()
+    served = await asyncio.gather(*busy, *waiting)
+    server.close()
+    assert refused.status_code == 503
+    assert refused.headers["retry-after"] == "1"
+    assert refused.json()["error"]["details"][0]["reason"] == "OVERLOADED"
+    assert [reply.status_code for reply in served] == [200, 200, 200]
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_a_body_over_the_limit_is_refused_before_it_is_collected(envoy: Gateway, chunked: bool) -> None:
+    limits = dataclasses.replace(envoy.snapshot.limits, max_request_bytes=50_000)
+    async with serving(Echo()) as backend:
+        await envoy.publish(services={ECHO: (backend,)}, limits=limits)
+        reader, writer = await asyncio.open_connection("127.0.0.1", envoy.port)
+        length = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: 10000000"
+        writer.write(b"POST %s HTTP/1.1\r\nHost: x\r\n%s\r\n\r\n" % (PATH.encode(), length))
+        piece = b'{"text": "' + b"x" * 60_000
+        # The rest of the body never comes: the answer must not wait for it.
+        writer.write(b"%x\r\n%s\r\n" % (len(piece), piece) if chunked else piece)
+        status = await reader.readline()
+        writer.close()
+    assert status.startswith(b"HTTP/1.1 413 ")

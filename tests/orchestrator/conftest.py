@@ -1,0 +1,66 @@
+"""An orchestrator on real Postgres among scripted neighbours."""
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+import pytest
+from soma.memory.v1.memory_service_pb2_grpc import MemoryServiceStub, add_MemoryServiceServicer_to_server
+from soma.model.v1.model_service_pb2_grpc import ModelServiceStub, add_ModelServiceServicer_to_server
+from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceStub, add_ChatServiceServicer_to_server
+from soma.policy.v1.policy_service_pb2_grpc import PolicyServiceStub, add_PolicyServiceServicer_to_server
+
+from services.mesh.testing.local import LocalMesh
+from services.orchestrator.adapters.memory import Memory
+from services.orchestrator.adapters.model import Models
+from services.orchestrator.adapters.policy import Policy
+from services.orchestrator.delivery import Delivery
+from services.orchestrator.main import appending
+from services.orchestrator.service import ChatService
+from services.orchestrator.store import PostgresPendingTurns
+from services.orchestrator.turn import Turns
+from tests.orchestrator.neighbours import Script, ScriptedMemory, ScriptedModel, ScriptedPolicy
+
+if TYPE_CHECKING:
+    from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceAsyncStub
+
+    from services.mesh.postgres import Pool
+
+
+class Orchestrator:
+    """One orchestrator's insides, and the stub of its service."""
+
+    def __init__(self, pool: "Pool", script: Script, patience: float = 5.0) -> None:
+        self.mesh = LocalMesh(
+            (
+                (add_PolicyServiceServicer_to_server, ScriptedPolicy(script)),
+                (add_MemoryServiceServicer_to_server, ScriptedMemory(script)),  # type: ignore[abstract]  # only what a turn asks
+                (add_ModelServiceServicer_to_server, ScriptedModel(script)),  # type: ignore[abstract]  # likewise
+            )
+        )
+        channel = self.mesh.channel
+        self.pending = PostgresPendingTurns(pool)
+        memory = Memory(MemoryServiceStub(channel), patience)
+        self.delivery = Delivery(self.pending, appending(memory))
+        turns = Turns(Policy(PolicyServiceStub(channel)), memory, Models(ModelServiceStub(channel)), self.delivery)
+        self.mesh.add(((add_ChatServiceServicer_to_server, ChatService(turns)),))
+        self.chat: ChatServiceAsyncStub = ChatServiceStub(channel)
+
+    async def aclose(self) -> None:
+        """Let deliveries end, then close."""
+        await self.delivery.drain()
+        await self.pending.close()
+        await self.mesh.channel.close()
+
+
+@pytest.fixture
+def script() -> Script:
+    """What the neighbours do in this test."""
+    return Script()
+
+
+@pytest.fixture
+async def orchestrator(database: "Pool", script: Script) -> AsyncIterator[Orchestrator]:
+    """An orchestrator among neighbours that follow the script."""
+    async with aclosing(Orchestrator(database, script)) as made:
+        yield made

@@ -1,0 +1,126 @@
+"""The orchestrator's neighbours, scripted: servicers of their contracts that note what they were asked."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from soma.memory.v1 import memory_service_pb2, memory_service_pb2_grpc
+from soma.model.v1 import message_pb2, model_service_pb2, model_service_pb2_grpc
+from soma.policy.v1 import policy_service_pb2, policy_service_pb2_grpc
+
+from services.mesh import errors
+from services.mesh.call import principal
+
+
+@dataclass
+class Script:
+    """What the neighbours do, and what happened, in order."""
+
+    happened: list[str] = field(default_factory=list)
+    words: list[str] = field(default_factory=lambda: ["Hello", " there"])
+    fail_after: int | None = None
+    stall_after: int | None = None
+    denied: str = ""
+    redacted: str = ""
+    withheld: str = ""
+    memory_down: bool = False
+    generated: list[model_service_pb2.GenerateRequest] = field(default_factory=list)
+    conversations: dict[tuple[str, str], list[message_pb2.Message]] = field(default_factory=dict)
+    seen_requests: set[str] = field(default_factory=set)
+    stalled: asyncio.Event = field(default_factory=asyncio.Event)
+    cancelled: asyncio.Event = field(default_factory=asyncio.Event)
+    appended: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class ScriptedPolicy(policy_service_pb2_grpc.PolicyServiceServicer):
+    """Denies, redacts or withholds the words of the script."""
+
+    def __init__(self, script: Script) -> None:
+        self._script = script
+
+    async def Evaluate(self, request: policy_service_pb2.EvaluateRequest, context: Any) -> Any:
+        """See the contract."""
+        script = self._script
+        script.happened.append(request.action)
+        rule = policy_service_pb2.MatchedRule(rule_id="scripted", reason="the script says so")
+        deny = script.denied if request.action == "chat.input" else script.withheld
+        if deny and deny in request.content:
+            decision = policy_service_pb2.DECISION_DENY
+            return policy_service_pb2.EvaluateResponse(decision=decision, matched_rules=[rule])
+        if script.redacted and script.redacted in request.content:
+            return policy_service_pb2.EvaluateResponse(
+                decision=policy_service_pb2.DECISION_REDACT,
+                matched_rules=[rule],
+                redacted_content=request.content.replace(script.redacted, "[REDACTED]"),
+            )
+        return policy_service_pb2.EvaluateResponse(decision=policy_service_pb2.DECISION_ALLOW)
+
+
+class ScriptedMemory(memory_service_pb2_grpc.MemoryServiceServicer):
+    """Keeps conversations in a dictionary, or is down."""
+
+    def __init__(self, script: Script) -> None:
+        self._script = script
+
+    async def GetContext(self, request: memory_service_pb2.GetContextRequest, context: Any) -> Any:
+        """See the contract."""
+        self._check("context")
+        turns = self._script.conversations.get((principal().tenant_id, request.conversation_id), [])
+        return memory_service_pb2.GetContextResponse(
+            recent_messages=[memory_service_pb2.ConversationMessage(message=m) for m in turns],
+            relevant_documents=[message_pb2.Source(key="fact", text="Biscuit is a dog.")],
+        )
+
+    async def AppendMessages(self, request: memory_service_pb2.AppendMessagesRequest, context: Any) -> Any:
+        """See the contract."""
+        self._check("append")
+        if request.request_id not in self._script.seen_requests:
+            self._script.seen_requests.add(request.request_id)
+            key = (principal().tenant_id, request.conversation_id)
+            self._script.conversations.setdefault(key, []).extend(request.messages)
+        self._script.appended.set()
+        return memory_service_pb2.AppendMessagesResponse()
+
+    def _check(self, what: str) -> None:
+        if self._script.memory_down:
+            raise errors.Unavailable("memory is down", reason="SCRIPTED", retry_after=1.0)
+        self._script.happened.append(what)
+
+
+class ScriptedModel(model_service_pb2_grpc.ModelServiceServicer):
+    """Says the words of the script, then ends, fails or stalls."""
+
+    def __init__(self, script: Script) -> None:
+        self._script = script
+
+    async def Generate(
+        self, request: model_service_pb2.GenerateRequest, context: Any
+    ) -> AsyncIterator[model_service_pb2.GenerateResponse]:
+        """See the contract."""
+        script = self._script
+        script.happened.append("generate")
+        copied = model_service_pb2.GenerateRequest()
+        copied.CopyFrom(request)
+        script.generated.append(copied)
+        try:
+            started = model_service_pb2.GenerationStarted(generation_id="g-1", model="scripted", provider="local")
+            yield model_service_pb2.GenerateResponse(started=started)
+            for number, word in enumerate(script.words):
+                if number == script.fail_after:
+                    raise errors.Unavailable("the provider went away", reason="PROVIDER_UNAVAILABLE", retry_after=2.0)
+                if number == script.stall_after:
+                    script.stalled.set()
+                    await asyncio.Event().wait()
+                delta = model_service_pb2.TextDelta(text=word)
+                yield model_service_pb2.GenerateResponse(sequence=number + 1, delta=delta)
+            yield model_service_pb2.GenerateResponse(
+                sequence=len(script.words) + 1,
+                finished=model_service_pb2.GenerationFinished(
+                    finish_reason=message_pb2.FINISH_REASON_STOP,
+                    usage=message_pb2.Usage(prompt_tokens=3, completion_tokens=2, total_tokens=5),
+                ),
+            )
+        except (asyncio.CancelledError, GeneratorExit):
+            script.cancelled.set()
+            raise

@@ -1,0 +1,113 @@
+"""PolicyService through the whole pipeline: decisions, another's question, and a rule file that changes."""
+
+from pathlib import Path
+
+import grpc
+import pytest
+from soma.identity.v1 import principal_pb2
+from soma.policy.v1 import policy_service_pb2 as pb
+from soma.policy.v1.policy_service_pb2_grpc import PolicyServiceStub, add_PolicyServiceServicer_to_server
+
+from services.mesh import errors
+from services.mesh.call import run_as
+from services.mesh.principal import Principal
+from services.mesh.status import from_rpc_error
+from services.mesh.testing.local import SOMEBODY, LocalMesh
+from services.policy.rulefile import DEFAULT, load
+from services.policy.service import PolicyService
+from services.policy.watched import WatchedRules
+
+DENY_WORD = '[[rule]]\nid = "word"\npattern = "zebra"\ndecision = "deny"\nreason = "no zebras"\n'
+
+
+class Policy:
+    """A policy service over one rule file."""
+
+    def __init__(self, path: Path) -> None:
+        self.rules = WatchedRules(path, 1.0)
+        mesh = LocalMesh(((add_PolicyServiceServicer_to_server, PolicyService(self.rules)),))
+        self._stub = PolicyServiceStub(mesh.channel)
+
+    async def ask(self, request: pb.EvaluateRequest, principal: Principal = SOMEBODY) -> pb.EvaluateResponse:
+        """Ask as somebody."""
+        with run_as(principal, timeout=5):
+            response: pb.EvaluateResponse = await self._stub.Evaluate(request)
+            return response
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A rule file with one rule."""
+    file = tmp_path / "rules.toml"
+    file.write_text(DENY_WORD)
+    return file
+
+
+async def test_the_default_rules_redact_a_payment_card() -> None:
+    answer = await Policy(DEFAULT).ask(pb.EvaluateRequest(action="chat.input", content="use 4111 1111 1111 1111 ok"))
+    assert answer.decision == pb.DECISION_REDACT
+    assert answer.redacted_content == "use [REDACTED_PAYMENT_CARD] ok"
+    finding = answer.findings[0]
+    assert (finding.kind, finding.start, finding.end, finding.rule_id) == ("payment_card", 4, 23, "payment-card")
+    assert answer.rules_version == load(DEFAULT).version
+
+
+async def test_a_denial_names_the_rule_and_its_reason(path: Path) -> None:
+    answer = await Policy(path).ask(pb.EvaluateRequest(action="chat.input", content="a zebra"))
+    assert answer.decision == pb.DECISION_DENY
+    assert [(r.rule_id, r.reason) for r in answer.matched_rules] == [("word", "no zebras")]
+
+
+async def test_a_changed_file_counts_and_a_wrong_one_does_not(path: Path) -> None:
+    policy = Policy(path)
+    question = pb.EvaluateRequest(action="chat.input", content="a zebra and a gnu")
+    path.write_text(DENY_WORD.replace("zebra", "gnu") + "# longer\n")
+    policy.rules.refresh()
+    changed = await policy.ask(question)
+    path.write_text("[[rule]]\nid = 3\n")
+    policy.rules.refresh()
+    assert (await policy.ask(question)).rules_version == changed.rules_version
+    assert "`id` is a text" in policy.rules.fault
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("[[rule]]\ndecision = 'deny'\n", "`id` is missing"),
+        ("[[rule]]\nid='a'\ndecision='perhaps'\n", "`decision` is one of allow, redact, require_approval, deny"),
+        ("[[rule]]\nid='a'\ndecision='deny'\npattern='('\n", "not a regular expression"),
+        ("[[rule]]\nid='a'\ndecision='redact'\n", "needs `detect` or `pattern`"),
+        ("[[rule]]\nid='a'\ndecision='deny'\ndetect='smell'\n", "no detector 'smell'"),
+        ("[[rule]]\nid='a'\ndecision='deny'\nactoins=['x']\n", "unknown key 'actoins'"),
+        ("[[rule]]\nid='a'\ndecision='deny'\nrisk=2\n", "`risk` is a number from 0 to 1"),
+        ("[[rule]]\nid='a'\ndecision='deny'\n[[rule]]\nid='a'\ndecision='deny'\n", "two rules have the id 'a'"),
+        ("[[rule\n", "rules.toml"),
+    ],
+)
+def test_a_wrong_rule_file_stops_the_start_and_names_the_mistake(tmp_path: Path, text: str, complaint: str) -> None:
+    file = tmp_path / "rules.toml"
+    file.write_text(text)
+    with pytest.raises(errors.FailedPrecondition) as refused:
+        load(file)
+    assert complaint in refused.value.message
+    assert refused.value.reason == "RULES_INVALID"
+
+
+async def test_only_a_holder_of_the_scope_asks_for_another_principal(path: Path) -> None:
+    policy = Policy(path)
+    other = principal_pb2.Principal(tenant_id="acme", subject="sam")
+    request = pb.EvaluateRequest(action="chat.input", principal=other)
+    limited = Principal("acme", "alex", scopes=frozenset({"evaluate:policy"}))
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await policy.ask(request, limited)
+    assert from_rpc_error(refused.value).facts.metadata["scope"] == "evaluate:any"
+    assert (await policy.ask(request)).decision == pb.DECISION_ALLOW
+
+
+async def test_another_tenants_principal_is_refused_to_everyone(path: Path) -> None:
+    request = pb.EvaluateRequest(
+        action="chat.input", principal=principal_pb2.Principal(tenant_id="other", subject="sam")
+    )
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await Policy(path).ask(request)
+    assert from_rpc_error(refused.value).reason == "TENANT_MISMATCH"
