@@ -50,10 +50,13 @@ def prepared(weights: Weights, precision: Precision, directory: Path) -> Artifac
     artifact = Artifact(directory / f"{precision}-{BUILDER_VERSION}-{weights.digest()[:16]}")
     if artifact.directory.is_dir():
         return artifact
-    directory.mkdir(parents=True, exist_ok=True)
-    with _locked(directory / "lock"):
-        if not artifact.directory.is_dir():
-            _build(weights, precision, artifact)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with _locked(directory / "lock"):
+            if not artifact.directory.is_dir():
+                _build(weights, precision, artifact)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise _failed(str(error)) from error
     return artifact
 
 
@@ -68,8 +71,12 @@ def _build(weights: Weights, precision: Precision, artifact: Artifact) -> None:
     built = subprocess.run(command, capture_output=True, text=True, timeout=BUILD_SECONDS, check=False)
     if built.returncode != 0:
         why = (built.stderr.strip().splitlines() or [f"exit status {built.returncode}"])[-1]
-        raise FailedPrecondition(f"the embedding graph could not be built: {why}", reason="EMBEDDING_BUILD_FAILED")
+        raise _failed(why)
     partial.directory.rename(artifact.directory)
+
+
+def _failed(why: str) -> FailedPrecondition:
+    return FailedPrecondition(f"the embedding graph could not be built: {why}", reason="EMBEDDING_BUILD_FAILED")
 
 
 @contextmanager

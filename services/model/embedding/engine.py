@@ -11,7 +11,7 @@ from services.model.embedding.session import open_session
 from services.model.embedding.tokenizer import Ids, WordPieces, pad
 
 # Padded tokens of one run: activations then fit the second-level cache, and no text waits long for another's.
-RUN_TOKENS = 512
+RUN_TOKENS = 256
 # A run's rows are at most this much longer than its shortest, so that little of it is padding.
 LONGEST_OVER_SHORTEST = 1.25
 

@@ -75,17 +75,16 @@ class _Encoder:
     def _attend(self, x: str, layer: str) -> str:
         nodes = self._nodes
         parts = [f"{layer}.{part}" for part in ("query", "key", "value")]
-        weight = np.concatenate([self._tensors[f"{part}.weight"].T for part in parts], axis=1)
         bias = np.concatenate([self._tensors[f"{part}.bias"] for part in parts])
-        joined = nodes.add("Reshape", self._linear(nodes, x, layer, weight), self._rows)
-        query, key, value = nodes.add_many("Split", 3, joined, axis=2, num_outputs=3)
+        products = self._linear(nodes, x, layer, *(self._tensors[f"{part}.weight"].T for part in parts))
+        query, key, value = (nodes.add("Reshape", product, self._rows) for product in products)
         attended = nodes.add(
             "MultiHeadAttention", query, key, value, nodes.constant(bias), "lengths", domain=CONTRIB, num_heads=HEADS
         )
         return nodes.add("Reshape", attended, self._flat)
 
     def _dense(self, x: str, layer: str) -> str:
-        product = self._linear(self._nodes, x, layer, self._tensors[f"{layer}.weight"].T)
+        (product,) = self._linear(self._nodes, x, layer, self._tensors[f"{layer}.weight"].T)
         return self._nodes.add("Add", product, self._nodes.constant(self._tensors[f"{layer}.bias"]))
 
     def _normalize(self, x: str, layer: str) -> str:

@@ -16,8 +16,8 @@ GELU_FLOOR = 0.17
 class Linear(Protocol):
     """`x @ weight` for x of shape (tokens, inputs)."""
 
-    def __call__(self, nodes: Nodes, x: str, layer: str, weight: Array) -> str:
-        """Adds the product after `x`; `layer` is the name of the layer in the checkpoint."""
+    def __call__(self, nodes: Nodes, x: str, layer: str, *weights: Array) -> list[str]:
+        """Adds a product of `x` with each of `weights`; `layer` is the name of the layer in the checkpoint."""
 
     def table(self, nodes: Nodes, ids: str, weight: Array) -> str:
         """Adds the look-up of rows of `weight`."""
@@ -29,10 +29,10 @@ class FloatLinear:
     def __init__(self) -> None:
         self.inputs: dict[str, str] = {}
 
-    def __call__(self, nodes: Nodes, x: str, layer: str, weight: Array) -> str:
+    def __call__(self, nodes: Nodes, x: str, layer: str, *weights: Array) -> list[str]:
         """See `Linear`; remembers which tensor feeds which layer."""
         self.inputs[layer] = x
-        return nodes.add("MatMul", x, nodes.constant(weight))
+        return [nodes.add("MatMul", x, nodes.constant(weight)) for weight in weights]
 
     def table(self, nodes: Nodes, ids: str, weight: Array) -> str:
         """See `Linear`."""
@@ -49,12 +49,12 @@ class RowLinear:
     def __init__(self, activations: Mapping[str, Array]) -> None:
         self._activations = activations
 
-    def __call__(self, nodes: Nodes, x: str, layer: str, weight: Array) -> str:
+    def __call__(self, nodes: Nodes, x: str, layer: str, *weights: Array) -> list[str]:
         """See `Linear`."""
         if layer in self._activations:
-            factors = smoothing(self._activations[layer], weight)
+            factors = smoothing(self._activations[layer], np.concatenate(weights, axis=1))
             x = nodes.add("Mul", x, nodes.constant(1 / factors))
-            weight = weight * factors[:, None]
+            weights = tuple(weight * factors[:, None] for weight in weights)
         if _follows_gelu(layer):
             # All but positive: most of the range belongs above zero.
             zero, above = 32, 255 - 32
@@ -64,11 +64,21 @@ class RowLinear:
             largest = nodes.add("Max", self._row_maximum(nodes, nodes.add("Abs", x)), nodes.constant(_f(1e-9)))
         scale = nodes.add("Mul", largest, nodes.constant(_f(1 / above)))
         zeros = nodes.add("ConstantOfShape", nodes.add("Shape", x, start=0, end=1), value=nodes.tensor(_u(zero, 1)))
-        quantized = nodes.add("QuantizeLinear", x, nodes.add("Squeeze", scale, nodes.axis(1)), zeros, axis=0)
+        rows = nodes.add("QuantizeLinear", x, nodes.add("Squeeze", scale, nodes.axis(1)), zeros, axis=0)
+        return [nodes.add("Mul", self._product(nodes, rows, zero, weight), scale) for weight in weights]
+
+    def table(self, nodes: Nodes, ids: str, weight: Array) -> str:
+        """See `Linear`."""
+        rows = quantize(weight, axis=1)
+        values = nodes.cast(nodes.add("Gather", nodes.constant(rows.values), ids), np.float32)
+        return nodes.add("Mul", values, nodes.add("Gather", nodes.constant(rows.scales[:, None]), ids))
+
+    @staticmethod
+    def _product(nodes: Nodes, rows: str, zero: int, weight: Array) -> str:
         matrix = quantize(weight, axis=0)
-        product = nodes.add(
+        return nodes.add(
             "MatMulIntegerToFloat",
-            quantized,
+            rows,
             nodes.constant(matrix.values),
             nodes.constant(_f(1)),
             nodes.constant(matrix.scales),
@@ -76,13 +86,6 @@ class RowLinear:
             nodes.constant(np.zeros(weight.shape[1], np.int8)),
             domain=CONTRIB,
         )
-        return nodes.add("Mul", product, scale)
-
-    def table(self, nodes: Nodes, ids: str, weight: Array) -> str:
-        """See `Linear`."""
-        rows = quantize(weight, axis=1)
-        values = nodes.cast(nodes.add("Gather", nodes.constant(rows.values), ids), np.float32)
-        return nodes.add("Mul", values, nodes.add("Gather", nodes.constant(rows.scales[:, None]), ids))
 
     @staticmethod
     def _row_maximum(nodes: Nodes, x: str) -> str:

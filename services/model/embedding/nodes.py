@@ -18,14 +18,10 @@ class Nodes:
         self._constants: list[onnx.TensorProto] = []
 
     def add(self, operator: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
-        """Appends a node with one output and returns its name."""
-        return self.add_many(operator, 1, *inputs, domain=domain, **attributes)[0]
-
-    def add_many(self, operator: str, outputs: int, *inputs: str, domain: str = "", **attributes: Any) -> list[str]:
-        """Appends a node and returns the names of its outputs."""
-        names = [f"{operator}.{len(self._nodes)}.{index}" for index in range(outputs)]
-        self._nodes.append(helper.make_node(operator, inputs, names, domain=domain, **attributes))
-        return names
+        """Appends a node and returns the name of its output."""
+        name = f"{operator}.{len(self._nodes)}"
+        self._nodes.append(helper.make_node(operator, inputs, [name], domain=domain, **attributes))
+        return name
 
     def constant(self, array: NDArray[Any]) -> str:
         """Adds a constant and returns its name."""

@@ -35,4 +35,5 @@ def smoothing(activations: Array, weight: Array) -> Array:
     """
     largest = np.maximum(np.abs(weight).max(axis=1), 1e-5)
     factors: Array = np.maximum(activations, 1e-5) ** MIGRATION / largest ** (1 - MIGRATION)
-    return (factors / factors.mean()).astype(np.float32)
+    even: Array = (factors / factors.mean()).astype(np.float32)
+    return even
