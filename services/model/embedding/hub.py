@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from httpx2 import HTTPError
+import httpx2
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError
 
@@ -18,13 +18,21 @@ def hub_weights(cache: Path, endpoint: str) -> Weights:
     Raises:
         WeightsMissing: the hub does not answer, or not with these files, and `cache` holds no copy.
     """
+    # The hub's client would try for twenty seconds, whatever timeout it is given.
+    offline = not _answers(endpoint)
+
+    def file(name: str) -> Path:
+        return Path(hf_hub_download(HUB_REPOSITORY, name, cache_dir=cache, endpoint=endpoint, local_files_only=offline))
+
     try:
-        tensors, tokenizer = (
-            Path(
-                hf_hub_download(HUB_REPOSITORY, file, cache_dir=cache, endpoint=endpoint, etag_timeout=TIMEOUT_SECONDS)
-            )
-            for file in ("model.safetensors", "tokenizer.json")
-        )
-    except (EntryNotFoundError, HTTPError, OSError) as error:
+        return Weights(file("model.safetensors"), file("tokenizer.json"))
+    except (EntryNotFoundError, httpx2.HTTPError, OSError) as error:
         raise WeightsMissing(f"{endpoint} gave no {HUB_REPOSITORY} ({type(error).__name__})") from error
-    return Weights(tensors, tokenizer)
+
+
+def _answers(endpoint: str) -> bool:
+    try:
+        httpx2.head(f"{endpoint}/{HUB_REPOSITORY}/resolve/main/tokenizer.json", timeout=TIMEOUT_SECONDS)
+    except (httpx2.HTTPError, httpx2.InvalidURL):
+        return False
+    return True

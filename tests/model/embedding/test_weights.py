@@ -61,6 +61,19 @@ async def test_the_hub_steps_in_for_a_package_that_is_not_installed(hub: TestSer
     assert found.tensors.read_bytes() == b"tensors"
 
 
+async def test_a_hub_that_accepts_and_says_nothing_is_given_up_within_seconds(tmp_path: Path) -> None:
+    held: list[asyncio.StreamWriter] = []
+    silent = await asyncio.start_server(lambda _, writer: held.append(writer), "127.0.0.1", 0)
+    endpoint = f"http://127.0.0.1:{silent.sockets[0].getsockname()[1]}"
+    async with asyncio.timeout(10):
+        found = await asyncio.to_thread(find_weights, "hub", tmp_path, endpoint)
+    assert found == packaged_weights()
+    assert held
+    for writer in held:
+        writer.close()
+    silent.close()
+
+
 def test_packaged_weights_never_ask_the_hub(tmp_path: Path) -> None:
     assert find_weights("packaged", tmp_path, "not even an address") == packaged_weights()
 
