@@ -16,7 +16,7 @@ from services.mesh.errors import FailedPrecondition
 from services.model.embedding.weights import Weights
 
 # Raised whenever what the builder writes changes.
-BUILDER_VERSION = 1
+BUILDER_VERSION = 2
 BUILD_SECONDS = 300
 
 log = structlog.get_logger()

@@ -16,7 +16,7 @@ from services.model.embedding.graph import Tensors, encoder
 from services.model.embedding.linear import FloatLinear, RowLinear
 from services.model.embedding.quantization import Array
 from services.model.embedding.session import open_session
-from services.model.embedding.tokenizer import WordPieces, pad
+from services.model.embedding.tokenizer import WordPieces
 
 CALIBRATION = Path(__file__).with_name("calibration.txt")
 LEAST_COSINE = 0.99
@@ -60,8 +60,7 @@ def _observe(
     vectors: list[Array] = []
     largest: dict[str, Array] = {layer: np.zeros(1, np.float32) for layer in layers}
     for row in pieces.split(texts):
-        ids, lengths = pad([row])
-        vector, *tensors = session.run(None, {"ids": ids, "lengths": lengths})
+        vector, *tensors = session.run(None, {"ids": np.array([row], np.int32)})
         vectors.append(vector[0])
         for layer, tensor in zip(layers, tensors, strict=True):
             largest[layer] = np.maximum(largest[layer], np.abs(tensor).max(axis=0))

@@ -1,4 +1,4 @@
-"""Runs the graph: texts to vectors, in the caller's thread, rows of like length together."""
+"""Runs the graph: texts to vectors, in the caller's thread, rows of one length together."""
 
 from collections.abc import Iterator, Sequence
 
@@ -8,12 +8,10 @@ from services.model.embedding.architecture import HIDDEN
 from services.model.embedding.artifact import Artifact
 from services.model.embedding.embedder import Embeddings
 from services.model.embedding.session import open_session
-from services.model.embedding.tokenizer import Ids, WordPieces, pad
+from services.model.embedding.tokenizer import Ids, WordPieces
 
-# Padded tokens of one run: activations then fit the second-level cache, and no text waits long for another's.
+# Tokens of one run, unless one text has more: activations then fit the second-level cache.
 RUN_TOKENS = 256
-# A run's rows are at most this much longer than its shortest, so that little of it is padding.
-LONGEST_OVER_SHORTEST = 1.25
 
 
 class Engine:
@@ -30,20 +28,18 @@ class Engine:
             np.empty((len(rows), HIDDEN), np.float32), np.empty(len(rows), np.float32), np.empty(len(rows), np.int32)
         )
         for run in runs(rows):
-            ids, lengths = pad([rows[index] for index in run])
-            found.vectors[run], found.norms[run] = self._session.run(None, {"ids": ids, "lengths": lengths})
-            found.tokens[run] = lengths
+            ids = np.array([rows[index] for index in run], np.int32)
+            found.vectors[run], found.norms[run] = self._session.run(None, {"ids": ids})
+            found.tokens[run] = ids.shape[1]
         return found
 
 
 def runs(rows: Sequence[Ids]) -> Iterator[list[int]]:
-    """Indices of `rows` in groups to run together: of like length, and few enough."""
-    run: list[int] = []
-    for index in sorted(range(len(rows)), key=lambda index: len(rows[index])):
-        length = len(rows[index])
-        if run and (length * (len(run) + 1) > RUN_TOKENS or length > len(rows[run[0]]) * LONGEST_OVER_SHORTEST + 1):
-            yield run
-            run = []
-        run.append(index)
-    if run:
-        yield run
+    """Indices of `rows` in groups to run together: of one length, and few enough."""
+    lengths: dict[int, list[int]] = {}
+    for index, row in enumerate(rows):
+        lengths.setdefault(len(row), []).append(index)
+    for length, indices in lengths.items():
+        most = max(1, RUN_TOKENS // length)
+        for begin in range(0, len(indices), most):
+            yield indices[begin : begin + most]

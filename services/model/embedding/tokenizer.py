@@ -1,10 +1,8 @@
-"""MiniLM's word pieces: texts to padded rows of token ids."""
+"""MiniLM's word pieces: texts to rows of token ids."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from services.model.embedding.architecture import MAX_TOKENS
@@ -24,12 +22,3 @@ class WordPieces:
     def split(self, texts: Sequence[str]) -> list[Ids]:
         """Token ids of each text, start and end marks included."""
         return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts))]
-
-
-def pad(rows: Sequence[Ids]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Rows as one array (n, longest), zero where a row has ended, and the length of each."""
-    lengths = np.array([len(row) for row in rows], np.int32)
-    ids = np.zeros((len(rows), int(lengths.max())), np.int32)
-    for index, row in enumerate(rows):
-        ids[index, : len(row)] = row
-    return ids, lengths
