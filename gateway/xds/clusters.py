@@ -1,7 +1,6 @@
 """Envoy clusters, one per gRPC service and one per HTTP application, and the endpoints in them."""
 
 from datetime import timedelta
-from functools import lru_cache
 
 from envoy_data_plane.envoy.config.cluster.v3 import (
     CircuitBreakers,
@@ -78,7 +77,6 @@ def _protocol(http2: bool) -> HttpProtocolOptions:
     return HttpProtocolOptions(explicit_http_config=explicit)
 
 
-@lru_cache(maxsize=1024)
 def load_assignment(cluster_name: str, endpoints: tuple[Endpoint, ...]) -> ClusterLoadAssignment:
     """Endpoints of a cluster; an empty one makes Envoy answer "no healthy upstream"."""
     return ClusterLoadAssignment(

@@ -145,3 +145,17 @@ async def switching_protocols() -> AsyncIterator[Endpoint]:
     server = await asyncio.start_server(accept, "127.0.0.1", 0)
     yield Endpoint("127.0.0.1", server.sockets[0].getsockname()[1])
     server.close()
+
+
+@contextlib.asynccontextmanager
+async def silent() -> AsyncIterator[Endpoint]:
+    """A server that takes connections and everything sent on them, and never answers."""
+
+    async def swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(65536):
+            pass
+        writer.close()
+
+    server = await asyncio.start_server(swallow, "127.0.0.1", 0)
+    yield Endpoint("127.0.0.1", server.sockets[0].getsockname()[1])
+    server.close()

@@ -130,6 +130,7 @@ async def test_a_new_envoy_gets_the_last_good_configuration_and_a_better_one_rep
         await envoy.until(lambda state: state.nodes["test"].streams == 0)
         await envoy.start_envoy()
         await envoy.until(lambda state: state.settled())
+        await envoy.reachable()
         restarted = await envoy.http.post(PATH, json={"text": "a"})
         limits = dataclasses.replace(envoy.snapshot.limits, max_request_bytes=100)
         await envoy.publish(descriptor_set=DESCRIPTORS, limits=limits)
@@ -146,6 +147,7 @@ async def test_an_envoy_that_is_restarted_fetches_everything_again(envoy: Gatewa
         await envoy.until(lambda state: state.nodes["test"].streams == 0)
         await envoy.start_envoy()
         await envoy.until(lambda state: state.settled())
+        await envoy.reachable()
         reply = await envoy.http.post(PATH, json={"text": "a"})
     assert reply.status_code == 200
 
@@ -176,4 +178,5 @@ async def test_the_first_configuration_is_tried_again_when_it_was_refused(envoy:
     taken.close()
     await taken.wait_closed()
     await envoy.publish()
+    await envoy.reachable()
     assert (await envoy.http.post(PATH, json={"text": "a"})).status_code == 503
