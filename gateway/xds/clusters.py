@@ -58,7 +58,8 @@ def cluster(name: str, limits: Limits, *, http2: bool) -> Cluster:
         circuit_breakers=CircuitBreakers(
             thresholds=[
                 CircuitBreakersThresholds(
-                    max_connections=limits.max_connections,
+                    # Never what a call waits for: over HTTP/1.1 each call in flight has a connection.
+                    max_connections=limits.max_requests + limits.max_pending,
                     max_pending_requests=limits.max_pending,
                     max_requests=limits.max_requests,
                 )
