@@ -24,9 +24,10 @@ from envoy_data_plane.envoy.extensions.retry.host.previous_hosts.v3 import Previ
 from envoy_data_plane.envoy.type.matcher.v3 import StringMatcher
 from envoy_data_plane.google.protobuf import Any, Struct
 
+from gateway.contracts import area
 from gateway.xds.clusters import CONTROL_GRPC, CONTROL_HTTP, EDGE
-from gateway.xds.contracts import Contracts, area
 from gateway.xds.failures import FAILURES, UNKNOWN_SERVICE
+from gateway.xds.methods import StreamingMethods
 from gateway.xds.snapshot import Snapshot
 
 NAME = "gateway"
@@ -51,17 +52,17 @@ _ANOTHER_INSTANCE = RetryPolicyRetryHostPredicate(
 )
 
 
-def route_configuration(snapshot: Snapshot, contracts: Contracts) -> RouteConfiguration:
+def route_configuration(snapshot: Snapshot, streaming: StreamingMethods) -> RouteConfiguration:
     """Every route, most specific first."""
-    host = VirtualHost(name="any", domains=["*"], routes=list(_routes(snapshot, contracts)))
+    host = VirtualHost(name="any", domains=["*"], routes=list(_routes(snapshot, streaming)))
     return RouteConfiguration(name=NAME, virtual_hosts=[host])
 
 
-def _routes(snapshot: Snapshot, contracts: Contracts) -> Iterator[Route]:
+def _routes(snapshot: Snapshot, streaming: StreamingMethods) -> Iterator[Route]:
     unary = timedelta(seconds=snapshot.limits.unary_timeout_seconds)
     for service in sorted(snapshot.services):
         metadata = _metadata(area(service))
-        for method in contracts.streaming.get(service, ()):
+        for method in streaming.get(service, ()):
             match = RouteMatch(path=f"/{service}/{method}")
             yield Route(match=match, route=_to_grpc(service, _NO_LIMIT), metadata=metadata)
         yield Route(match=RouteMatch(prefix=f"/{service}/"), route=_to_grpc(service, unary), metadata=metadata)
