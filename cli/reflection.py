@@ -1,5 +1,7 @@
 """Asks a server what it serves (grpc.reflection.v1), so that any method can be called without generated code."""
 
+from collections.abc import Sequence
+
 import grpc
 from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor import MethodDescriptor

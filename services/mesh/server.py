@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 
 import grpc
+from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from services.mesh import errors
@@ -20,6 +21,7 @@ class Server:
     """Serves wrapped handlers, and drains them before it stops.
 
     `names` says which proto services health and reflection answer for; by default those of the handlers.
+    `pool` holds the contracts reflection describes; by default those this process has imported.
     """
 
     def __init__(
@@ -29,6 +31,7 @@ class Server:
         *,
         max_message_bytes: int,
         names: Callable[[], list[str]] | None = None,
+        pool: DescriptorPool | None = None,
     ) -> None:
         own = service_names(handlers)
         self._names = names or (lambda: own)
@@ -47,7 +50,7 @@ class Server:
         )
         register(self._server, handlers)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        Reflection(lambda: [*self._names(), HEALTH]).register(self._server)
+        Reflection(lambda: [*self._names(), HEALTH], pool).register(self._server)
 
     async def start(self, address: str) -> int:
         """Listen on `host:port` (port 0 chooses a free one); returns the port.
