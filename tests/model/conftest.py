@@ -68,7 +68,7 @@ class Models:
         """The tenant's records once what is written in the background is; newest first."""
         await self.ledger.drain()
         with run_as(TENANT):
-            listed = await self.cost.ListUsage(ListUsageRequest())
+            listed = await self.cost.ListUsage(ListUsageRequest(page_size=1000))
         assert len(listed.records) == count
         return listed.records
 

@@ -8,6 +8,7 @@ from services.model.tokens import pieces
 
 # Tokens of context; beyond three, a text of this size only recites.
 ORDER = 3
+BEGIN = "\x02"
 END = ""
 # A longer context that was seen counts this many times more than the next shorter one.
 _TRUST = 6.0
@@ -16,7 +17,8 @@ _TRUST = 6.0
 class Chain:
     """Counts of one training text; immutable once trained.
 
-    Tokens are what `tokens.pieces` says, so that joined output is text. A paragraph ends with the empty token.
+    Tokens are what `tokens.pieces` says, so that joined output is text. A paragraph ends with the empty token, and one
+    begins where nothing of the context was ever seen.
     Contexts ignore case: a prompt need not be capitalised as the training text is.
     """
 
@@ -26,13 +28,13 @@ class Chain:
     @cached_property
     def vocabulary(self) -> frozenset[str]:
         """Every token it may write."""
-        return frozenset(self._followers[()])
+        return frozenset(token for followers in self._followers.values() for token in followers)
 
     def distribution(self, context: Sequence[str]) -> dict[str, float]:
         """Probability of each token that may follow `context`; they sum to 1.
 
         Orders are blended: each longer context that was seen weighs six times the shorter, and tokens seen after none
-        of them are left out, unless nothing of the context was ever seen.
+        of them are left out.
         """
         blended: dict[str, float] = {}
         weight = 1.0
@@ -45,7 +47,7 @@ class Chain:
                 blended[token] = blended.get(token, 0.0) + share * count
             weight *= _TRUST
         if not blended:
-            blended = {token: float(count) for token, count in self._followers[()].items()}
+            blended = {token: float(count) for token, count in self._followers[BEGIN,].items()}
         whole = sum(blended.values())
         return {token: value / whole for token, value in blended.items()}
 
@@ -57,8 +59,7 @@ def train(text: str) -> Chain:
         tokens = pieces(" ".join(paragraph.split()))
         if not tokens:
             continue
-        tokens[0] = f" {tokens[0]}"
-        _count(followers, [*tokens, END])
+        _count(followers, [BEGIN, f" {tokens[0]}", *tokens[1:], END])
     return Chain(dict(followers))
 
 
@@ -70,5 +71,5 @@ def key(tokens: Iterable[str]) -> tuple[str, ...]:
 def _count(followers: defaultdict[tuple[str, ...], Counter[str]], tokens: Sequence[str]) -> None:
     keys = key(tokens)
     for position, token in enumerate(tokens):
-        for length in range(min(position, ORDER) + 1):
+        for length in range(1, min(position, ORDER) + 1):
             followers[keys[position - length : position]][token] += 1

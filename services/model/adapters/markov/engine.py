@@ -53,7 +53,11 @@ class MarkovEngine:
         seen = Counter(key(prompt))
         context = prompt[-ORDER:]
         while writer.reason is None:
-            token = draw(self._chain.distribution(context), seen, random)
+            likely = self._chain.distribution(context)
+            if writer.written == 0 and len(likely) > 1:
+                # A prompt may end where a paragraph does; an answer is more than its end.
+                likely.pop(END, None)
+            token = draw(likely, seen, random)
             if token == END:
                 break
             if text := writer.write(token):

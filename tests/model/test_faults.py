@@ -1,0 +1,182 @@
+"""What goes wrong at a vendor reaches the caller as a typed error, and nothing of it stays behind."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+import grpc
+import psutil
+import pytest
+from soma.mesh.v1.stream_pb2 import StreamError
+from soma.model.v1.cost_service_pb2 import UsageRecord
+from soma.model.v1.model_service_pb2 import GenerateResponse
+
+from services.mesh.call import run_as
+from services.mesh.errors import Code, MeshError
+from services.mesh.status import from_rpc_error
+from services.mesh.testing.upstreams import AnthropicDialect, Behaviour, FakeUpstream, Fault, OpenAIDialect
+from tests.model.conftest import TENANT, Models, asking, serving
+
+if TYPE_CHECKING:
+    from services.mesh.postgres import Pool
+
+pytestmark = pytest.mark.usefixtures("nothing_left")
+
+BEFORE = [
+    (Fault.BAD_REQUEST, Code.INVALID_ARGUMENT, "PROVIDER_REFUSED_REQUEST"),
+    (Fault.UNAUTHORIZED, Code.FAILED_PRECONDITION, "PROVIDER_CREDENTIAL_REFUSED"),
+    (Fault.UNKNOWN_MODEL, Code.NOT_FOUND, "MODEL_NOT_FOUND"),
+    (Fault.RATE_LIMITED, Code.RESOURCE_EXHAUSTED, "PROVIDER_RATE_LIMITED"),
+    (Fault.OVERLOADED, Code.UNAVAILABLE, "PROVIDER_UNAVAILABLE"),
+    (Fault.BROKEN, Code.UNAVAILABLE, "PROVIDER_UNAVAILABLE"),
+    (Fault.RESET, Code.UNAVAILABLE, "PROVIDER_UNAVAILABLE"),
+    (Fault.HANG, Code.UNAVAILABLE, "PROVIDER_TIMEOUT"),
+    (Fault.NOT_HTTP, Code.UNAVAILABLE, "PROVIDER_PROTOCOL_ERROR"),
+    (Fault.GARBAGE, Code.UNAVAILABLE, "PROVIDER_PROTOCOL_ERROR"),
+    (Fault.NOT_A_STREAM, Code.UNAVAILABLE, "PROVIDER_PROTOCOL_ERROR"),
+]
+MIDDLE = [
+    (Fault.RESET_MID, Code.UNAVAILABLE, "PROVIDER_STREAM_CUT"),
+    (Fault.CUT_MID, Code.UNAVAILABLE, "PROVIDER_STREAM_CUT"),
+    (Fault.HANG_MID, Code.UNAVAILABLE, "PROVIDER_TIMEOUT"),
+    (Fault.GARBAGE_MID, Code.UNAVAILABLE, "PROVIDER_PROTOCOL_ERROR"),
+    (Fault.ERROR_MID, Code.UNAVAILABLE, "PROVIDER_UNAVAILABLE"),
+]
+
+
+@pytest.fixture(params=[OpenAIDialect, AnthropicDialect])
+async def fake(request: pytest.FixtureRequest) -> AsyncIterator[FakeUpstream]:
+    async with FakeUpstream(request.param()) as fake:
+        yield fake
+
+
+@pytest.fixture
+async def models(database: "Pool", fake: FakeUpstream) -> AsyncIterator[Models]:
+    async with serving(database, [fake]) as models:
+        yield models
+
+
+async def failing(models: Models) -> tuple[list[GenerateResponse], MeshError]:
+    events: list[GenerateResponse] = []
+    with run_as(TENANT, timeout=5.0), pytest.raises(grpc.aio.AioRpcError) as raised:
+        async for event in models.model.Generate(asking()):
+            events.append(event)
+    return events, from_rpc_error(raised.value)
+
+
+@pytest.mark.parametrize(("fault", "code", "reason"), BEFORE)
+async def test_a_failure_before_the_first_token_is_the_calls_status(
+    models: Models, fake: FakeUpstream, fault: Fault, code: Code, reason: str
+) -> None:
+    fake.behaviour = Behaviour(fault=fault)
+    events, error = await failing(models)
+    assert events == []
+    assert (error.code, error.reason) == (code, reason)
+    assert "sk-secret" not in error.message
+    async with asyncio.timeout(1.0):
+        await fake.until(open=0)
+    (record,) = await models.usage()
+    assert (record.outcome, record.error_reason) == (UsageRecord.OUTCOME_FAILED, reason)
+
+
+@pytest.mark.parametrize(("fault", "code", "reason"), MIDDLE)
+async def test_a_failure_after_the_first_token_is_the_streams_last_message_and_its_status(
+    models: Models, fake: FakeUpstream, fault: Fault, code: Code, reason: str
+) -> None:
+    fake.behaviour = Behaviour(deltas=("Hello", " there"), fault=fault)
+    events, error = await failing(models)
+    assert (error.code, error.reason) == (code, reason)
+    assert events[0].HasField("started")
+    assert "".join(event.delta.text for event in events) == "Hello"
+    said: StreamError = events[-1].error
+    assert (said.code, said.reason) == (code, reason)
+    async with asyncio.timeout(1.0):
+        await fake.until(open=0)
+    (record,) = await models.usage()
+    assert (record.outcome, record.error_reason) == (UsageRecord.OUTCOME_FAILED, reason)
+    assert record.usage.completion_tokens > 0
+
+
+async def test_a_vendors_advice_when_to_retry_is_passed_on(models: Models, fake: FakeUpstream) -> None:
+    fake.behaviour = Behaviour(fault=Fault.RATE_LIMITED, retry_after="7")
+    _, error = await failing(models)
+    assert error.facts.retry_after == 7.0
+
+
+async def test_a_vendors_reason_for_refusing_a_request_is_passed_on(models: Models, fake: FakeUpstream) -> None:
+    fake.behaviour = Behaviour(fault=Fault.BAD_REQUEST, message="temperature must be at most 1")
+    _, error = await failing(models)
+    assert "temperature must be at most 1" in error.message
+
+
+async def test_what_a_vendor_says_of_a_credential_is_not_passed_on(models: Models, fake: FakeUpstream) -> None:
+    fake.behaviour = Behaviour(fault=Fault.UNAUTHORIZED, message="Incorrect API key provided: sk-secret")
+    _, error = await failing(models)
+    assert "sk-secret" not in error.message
+
+
+async def test_a_vendor_that_refuses_connections_is_unavailable(models: Models, fake: FakeUpstream) -> None:
+    await fake.__aexit__(None, None, None)
+    events, error = await failing(models)
+    assert events == []
+    assert (error.code, error.reason) == (Code.UNAVAILABLE, "PROVIDER_UNAVAILABLE")
+    await models.usage(1)
+
+
+async def test_an_answer_that_trickles_byte_by_byte_is_whole(models: Models, fake: FakeUpstream) -> None:
+    fake.behaviour = Behaviour(deltas=("Grüße", " 🌍", " 你好"), fault=Fault.TRICKLE)
+    with run_as(TENANT):
+        events = [event async for event in models.model.Generate(asking())]
+    assert "".join(event.delta.text for event in events) == "Grüße 🌍 你好"
+    assert events[-1].HasField("finished")
+
+
+async def test_an_expired_deadline_ends_the_vendors_work_and_is_recorded_as_a_failure(
+    models: Models, fake: FakeUpstream
+) -> None:
+    fake.behaviour = Behaviour(fault=Fault.HANG)
+    with run_as(TENANT, timeout=0.1), pytest.raises(grpc.aio.AioRpcError) as raised:
+        async for _ in models.model.Generate(asking()):
+            pass
+    assert raised.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    async with asyncio.timeout(1.0):
+        await fake.until(open=0, left=1)
+    (record,) = await models.usage()
+    assert (record.outcome, record.error_reason) == (UsageRecord.OUTCOME_FAILED, "DEADLINE_EXCEEDED")
+
+
+async def test_200_faulty_generations_leave_no_call_connection_or_descriptor(
+    models: Models, fake: FakeUpstream
+) -> None:
+    fake.behaviour = Behaviour(fault=Fault.RESET_MID)
+    await failing(models)
+    before = open_sockets()
+    await asyncio.gather(*(failing(models) for _ in range(200)))
+    async with asyncio.timeout(2.0):
+        await fake.until(open=0)
+    assert models.channel.calls == 0
+    assert open_sockets() <= before + 20  # the pool of Postgres may have grown
+    await models.usage(201)
+
+
+async def test_connections_are_reused(models: Models, fake: FakeUpstream) -> None:
+    for _ in range(5):
+        with run_as(TENANT):
+            async for _ in models.model.Generate(asking()):
+                pass
+    assert fake.connections == 1
+    await models.usage(5)
+
+
+async def test_a_record_is_written_once_postgres_is_back(models: Models, fake: FakeUpstream, database: "Pool") -> None:
+    """The ledger away: the generation is not acknowledged, and its record is not lost."""
+    await database.execute("ALTER TABLE model.usage RENAME TO away")
+    _, error = await failing(models)
+    assert error.code in (Code.INTERNAL, Code.UNAVAILABLE)
+    await database.execute("ALTER TABLE model.away RENAME TO usage")
+    (record,) = await models.usage()
+    assert record.outcome == UsageRecord.OUTCOME_FINISHED
+
+
+def open_sockets() -> int:
+    return len(psutil.Process().net_connections())
