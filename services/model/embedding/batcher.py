@@ -76,9 +76,11 @@ class Batcher:
         self._closed = False
 
     async def embed(self, texts: Sequence[str]) -> Embeddings:
-        """See `Embedder.embed`; `texts` is not empty. A cancelled call gives up the texts that have not begun."""
+        """See `Embedder.embed`; A cancelled call gives up the texts that have not begun."""
         if self._closed:
             raise Unavailable("the embedder is closing")
+        if not texts:
+            return self._run(texts)
         if self._waiting + len(texts) > self._most_waiting:
             raise ResourceExhausted(
                 "too many texts wait to be embedded", reason="EMBEDDING_QUEUE_FULL", retry_after=1.0

@@ -43,7 +43,7 @@ class RowLinear:
     """Int8 with a scale for every token.
 
     ONNX Runtime's own dynamic quantisation takes one scale for the whole batch: a token with an outlier then costs
-    every other its precision (cosine 0.96 where this has 0.99), and a text's vector depends on its neighbours.
+    every other its precision (a least cosine of 0.96 where this has 0.99), and a vector depends on its neighbours.
     """
 
     def __init__(self, activations: Mapping[str, Array]) -> None:

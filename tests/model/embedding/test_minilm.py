@@ -55,6 +55,13 @@ async def test_concurrent_callers_each_get_the_vectors_of_their_own_texts(embedd
     assert similarity.diagonal().min() >= 0.9999
 
 
+async def test_no_texts_have_no_vectors(embedder: MiniLm) -> None:
+    async with asyncio.timeout(30):
+        found = await embedder.embed([])
+    assert found.vectors.shape == (0, 384)
+    assert found.tokens.shape == (0,)
+
+
 async def test_the_event_loop_stays_free_while_a_large_call_runs(embedder: MiniLm) -> None:
     await embedder.load()
     large = asyncio.create_task(embedder.embed([f"some text of a few words, number {index}" for index in range(600)]))
