@@ -32,7 +32,6 @@ from envoy_data_plane.envoy.extensions.filters.http.router.v3 import Router
 from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v3 import (
     HttpConnectionManager,
     HttpConnectionManagerCodecType,
-    HttpConnectionManagerInternalAddressConfig,
     HttpFilter,
     Rds,
     RequestIdExtension,
@@ -116,7 +115,6 @@ def _manager(snapshot: Snapshot, streaming: StreamingMethods) -> HttpConnectionM
         request_headers_timeout=timedelta(seconds=10),
         normalize_path=True,
         use_remote_address=True,
-        internal_address_config=HttpConnectionManagerInternalAddressConfig(),
         generate_request_id=True,
         preserve_external_request_id=True,
         always_set_request_id_in_response=True,

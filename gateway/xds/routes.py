@@ -70,9 +70,7 @@ def _routes(snapshot: Snapshot, streaming: StreamingMethods) -> Iterator[Route]:
         route = _to_grpc(CONTROL_GRPC, _NO_LIMIT)
         yield Route(match=RouteMatch(prefix=prefix), route=route, metadata=_metadata("gateway"))
     yield _unknown_grpc()
-    body_limit = Any.pack(
-        BufferPerRoute(buffer=Buffer(max_request_bytes=snapshot.limits.max_request_bytes)),
-    )
+    body_limit = Any.pack(BufferPerRoute(buffer=Buffer(max_request_bytes=snapshot.limits.max_request_bytes)))
     for path in _CONTROL_PATHS:
         yield _to_http(RouteMatch(path=path), CONTROL_HTTP, "gateway", {BODY_LIMIT: body_limit})
     yield _to_http(RouteMatch(prefix="/docs/"), CONTROL_HTTP, "gateway", {BODY_LIMIT: body_limit})
@@ -99,10 +97,16 @@ def _to_grpc(cluster: str, unless_deadline: timedelta) -> RouteAction:
     )
 
 
-def _to_http(match: RouteMatch, cluster: str, owner: str, filters: dict[str, Any]) -> Route:
+def _to_http(
+    match: RouteMatch, cluster: str, owner: str, filters: dict[str, Any], upgrades: tuple[str, ...] = ()
+) -> Route:
     return Route(
         match=match,
-        route=RouteAction(cluster=cluster, timeout=_NO_LIMIT),
+        route=RouteAction(
+            cluster=cluster,
+            timeout=_NO_LIMIT,
+            upgrade_configs=[RouteActionUpgradeConfig(upgrade_type=upgrade) for upgrade in upgrades],
+        ),
         metadata=_metadata(owner),
         typed_per_filter_config={ERROR_WRAPPER: Any.pack(LuaPerRoute(disabled=True)), **filters},
     )
@@ -112,10 +116,8 @@ def _websocket() -> Route:
     """An upgrade has no end of body to wait for, so no limit of its size; and it is nothing to transcode."""
     upgrade = HeaderMatcher(name="upgrade", string_match=StringMatcher(exact="websocket", ignore_case=True))
     nothing = Any.pack(GrpcJsonTranscoder(proto_descriptor_bin=b""))
-    route = _to_http(RouteMatch(prefix="/", headers=[upgrade]), EDGE, EDGE, {TRANSCODER: nothing})
-    assert route.route is not None
-    route.route.upgrade_configs = [RouteActionUpgradeConfig(upgrade_type="websocket")]
-    return route
+    match = RouteMatch(prefix="/", headers=[upgrade])
+    return _to_http(match, EDGE, EDGE, {TRANSCODER: nothing}, upgrades=("websocket",))
 
 
 def _unknown_grpc() -> Route:

@@ -9,6 +9,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from soma.testing.v1 import echo_service_pb2 as pb
 from soma.testing.v1 import echo_service_pb2_grpc as rpc
 
+from gateway.contracts import area, descriptor_set, public_services
 from gateway.xds import resources
 from gateway.xds.snapshot import Endpoint
 from tests.gateway.backends import Echo, hanging_up, serving
@@ -145,6 +146,18 @@ async def test_a_new_envoy_gets_the_last_good_configuration_and_a_better_one_rep
     assert restarted.status_code == 200
     assert better.status_code == 413
     assert not envoy.xds.state().fallen_back
+
+
+async def test_envoy_accepts_the_contracts_of_the_product_and_knows_every_offered_service(envoy: Gateway) -> None:
+    names = public_services()
+    await envoy.publish(services=dict.fromkeys(names, ()), descriptor_set=descriptor_set())
+    for name in names:
+        go: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = envoy.channel.unary_unary(f"/{name}/Go")
+        with pytest.raises(grpc.aio.AioRpcError) as failure:
+            await go(b"")
+        assert failure.value.details() == f"{area(name)} has no live instance"
+    assert envoy.xds.state().nodes["test"].nacks == 0
+    assert names
 
 
 async def test_an_envoy_that_is_restarted_fetches_everything_again(envoy: Gateway) -> None:

@@ -53,6 +53,14 @@ async def test_requests_to_the_edge_over_the_limit_are_refused_at_once(envoy: Ga
     assert [reply.status_code for reply in served] == [200, 200]
 
 
+async def test_a_burst_onto_a_service_nobody_has_called_yet_is_served(envoy: Gateway) -> None:
+    async with serving(Echo()) as backend:
+        await envoy.publish(services={ECHO: (backend,)})
+        stub = rpc.EchoServiceStub(envoy.channel)
+        replies = await asyncio.gather(*(stub.Echo(pb.EchoRequest(text=str(number))) for number in range(600)))
+    assert [reply.text for reply in replies] == [str(number) for number in range(600)]
+
+
 @pytest.mark.parametrize("chunked", [False, True])
 async def test_a_body_over_the_limit_is_refused_before_it_is_collected(envoy: Gateway, chunked: bool) -> None:
     limits = dataclasses.replace(envoy.snapshot.limits, max_request_bytes=50_000)
