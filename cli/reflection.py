@@ -57,9 +57,11 @@ class Reflection:
         return method
 
     async def methods(self) -> Sequence[str]:
-        """Every method as `package.Service/Method`."""
+        """Every method as `package.Service/Method`; those of reflection itself are not for calling."""
         names = []
         for service in await self.services():
+            if service.startswith("grpc.reflection."):
+                continue
             await self._fetch(pb.ServerReflectionRequest(file_containing_symbol=service))
             names += [f"{service}/{name}" for name in self.pool.FindServiceByName(service).methods_by_name]
         return names
