@@ -7,6 +7,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from services.mesh import errors
+from services.mesh.channel.limits import server_options
 from services.mesh.handlers import register, service_names
 from services.mesh.interceptors.drain import Drain
 from services.mesh.pipeline import Handler
@@ -37,17 +38,7 @@ class Server:
         self._names = names or (lambda: own)
         self._drain = drain
         self._health = health.aio.HealthServicer()
-        self._server = grpc.aio.server(
-            options=(
-                ("grpc.so_reuseport", 0),
-                ("grpc.max_receive_message_length", max_message_bytes),
-                ("grpc.max_send_message_length", -1),
-                ("grpc.max_metadata_size", 16 * 1024),
-                ("grpc.keepalive_time_ms", 30_000),
-                ("grpc.keepalive_timeout_ms", 10_000),
-                ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
-            )
-        )
+        self._server = grpc.aio.server(options=server_options(max_message_bytes))
         register(self._server, handlers)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         Reflection(lambda: [*self._names(), HEALTH], pool).register(self._server)
