@@ -24,6 +24,8 @@ def requests(method: MethodDescriptor, text: str, pool: DescriptorPool) -> list[
     try:
         parsed = json.loads(text)
         objects = parsed if method.client_streaming and isinstance(parsed, list) else [parsed]
+        if not all(isinstance(each, dict) for each in objects):
+            raise json_format.ParseError("not a JSON object")
         return [json_format.ParseDict(each, kind(), descriptor_pool=pool) for each in objects]
     except (json.JSONDecodeError, json_format.ParseError) as error:
         raise InvalidArgument(f"not a {method.input_type.full_name}: {error}", reason="REQUEST_MALFORMED") from error

@@ -28,8 +28,9 @@ def settings_classes() -> Sequence[type[BaseSettings]]:
     """The mesh's settings, and those of every service that has its own."""
     found: list[type[BaseSettings]] = [Settings]
     for service in SERVICES:
-        name = "gateway.edge.settings" if service == "edge" else f"services.{service}.settings"
-        if find_spec(name) is not None:
+        package = "gateway.edge" if service == "edge" else f"services.{service}"
+        name = f"{package}.settings"
+        if find_spec(package) is not None and find_spec(name) is not None:
             module = import_module(name)
             found += [
                 each
@@ -52,7 +53,8 @@ def effective(kind: type[BaseSettings]) -> Sequence[Effective]:
     for source in reversed(sources):
         from_environment = isinstance(source, EnvSettingsSource)
         given |= dict.fromkeys(source(), "environment" if from_environment else "soma.toml")
-    values, table = kind(), getattr(kind, "table", None)
+    values = kind()
+    table = kind.model_config.get("env_prefix", "").removeprefix("SOMA_").strip("_").lower()
     prefix = f"{table}." if table else ""
     return [
         Effective(f"{prefix}{name}", _shown(getattr(values, name)), _source(given, name, field.validation_alias))
@@ -70,4 +72,4 @@ def _shown(value: Any) -> str:
     # Secrets know how to hide themselves; an empty one has nothing to hide.
     if hasattr(value, "get_secret_value"):
         return HIDDEN if value.get_secret_value() else "-"
-    return str(value)
+    return str(value) or "-"

@@ -34,8 +34,6 @@ def run_in_foreground(settings: Settings, directory: DataDir, layout: Layout, *,
     """
     directory.prepare()
     configure(settings.log_level, settings.log_format)
-    # gRPC has nothing to do when a child is started: between fork and exec no code of ours, or its, runs.
-    os.putenv("GRPC_ENABLE_FORK_SUPPORT", "0")
     with _standard_error_in(PartLog(directory.log("control"))):
         last = uvloop.run(_run(settings, directory, layout, announce=announce))
     if last.state is State.FAILED:

@@ -7,6 +7,7 @@ import typer
 from typer.core import TyperGroup
 
 from cli.commands.call import call
+from cli.commands.chat import chat
 from cli.commands.config import config
 from cli.commands.doctor import doctor
 from cli.commands.down import down
@@ -42,7 +43,7 @@ def root(
     context.obj = config_file
 
 
-for command in (up, down, status, logs, serve, models, call, config, doctor):
+for command in (up, down, status, chat, models, call, logs, serve, config, doctor):
     app.command()(command)
 
 

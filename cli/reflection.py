@@ -1,5 +1,7 @@
 """Asks a server what it serves (grpc.reflection.v1), so that any method can be called without generated code."""
 
+from collections.abc import Sequence
+
 import grpc
 from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor import MethodDescriptor
@@ -55,9 +57,11 @@ class Reflection:
         return method
 
     async def methods(self) -> Sequence[str]:
-        """Every method as `package.Service/Method`."""
+        """Every method as `package.Service/Method`; those of reflection itself are not for calling."""
         names = []
         for service in await self.services():
+            if service.startswith("grpc.reflection."):
+                continue
             await self._fetch(pb.ServerReflectionRequest(file_containing_symbol=service))
             names += [f"{service}/{name}" for name in self.pool.FindServiceByName(service).methods_by_name]
         return names

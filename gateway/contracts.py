@@ -4,6 +4,8 @@ from functools import cache
 from importlib.resources import files
 
 from google.protobuf import descriptor_pb2
+from google.protobuf.descriptor_pool import DescriptorPool
+from grpc_health.v1 import health_pb2
 from soma.authz.v1 import authz_pb2
 
 # Served by tests and benchmarks only.
@@ -28,6 +30,15 @@ def public_services() -> tuple[str, ...]:
             if offered and not name.startswith(_NOT_OFFERED):
                 names.append(name)
     return tuple(sorted(names))
+
+
+def pool() -> DescriptorPool:
+    """Every contract, and the health service's, to describe to clients that ask (server reflection)."""
+    described = DescriptorPool()
+    for file in descriptor_pb2.FileDescriptorSet.FromString(descriptor_set()).file:
+        described.Add(file)
+    described.AddSerializedFile(health_pb2.DESCRIPTOR.serialized_pb)
+    return described
 
 
 def area(service: str) -> str:

@@ -10,7 +10,7 @@ from importlib.metadata import version
 import aiohttp
 from soma.mesh.v1.registry_service_pb2_grpc import add_RegistryServiceServicer_to_server
 
-from gateway.contracts import public_services
+from gateway.contracts import pool, public_services
 from gateway.envoy.bootstrap import write_bootstrap
 from gateway.pages import Pages
 from gateway.publisher import Publisher
@@ -77,6 +77,7 @@ async def start_gateway(settings: Settings) -> ControlPlane:
             drain,
             max_message_bytes=settings.max_message_bytes,
             names=lambda: list(public_services()),
+            pool=pool(),
         )
         grpc_port = await server.start(f"{settings.bind}:0")
         stack.push_async_callback(server.stop, 0.0)

@@ -7,6 +7,8 @@ import typer
 from cli.commands.options import DataDirOption, KeyOption, UrlOption, directory
 
 if TYPE_CHECKING:
+    from soma.model.v1.catalog_service_pb2_grpc import CatalogServiceAsyncStub
+
     from cli.door import Door
 
 
@@ -22,7 +24,7 @@ def models(data_dir: DataDirOption = None, url: UrlOption = None, key: KeyOption
 async def _list(entrance: "Door") -> None:
     import grpc
     from soma.model.v1 import catalog_service_pb2 as pb
-    from soma.model.v1.catalog_service_pb2_grpc import CatalogServiceAsyncStub, CatalogServiceStub
+    from soma.model.v1.catalog_service_pb2_grpc import CatalogServiceStub
 
     from cli.table import aligned
     from services.mesh.status import from_rpc_error

@@ -20,8 +20,5 @@ def serve(
 
     from cli.joining import settings_to_join
     from services.host import run_process
-    from services.mesh.logs import configure
 
-    settings = settings_to_join(directory(data_dir), join)
-    configure(settings.log_level, settings.log_format)
-    uvloop.run(run_process(settings, services))
+    uvloop.run(run_process(settings_to_join(directory(data_dir), join), services))

@@ -1,5 +1,6 @@
 """`soma up`: start a stack, and keep it running or leave it running."""
 
+import os
 from typing import Annotated, Any
 
 import typer
@@ -37,6 +38,8 @@ def up(
 
         start_detached(settings, here, layout)
     else:
+        # gRPC reads it while it is imported, and has nothing to do when a child is started and becomes another program.
+        os.putenv("GRPC_ENABLE_FORK_SUPPORT", "0")
         from cli.foreground import run_in_foreground
 
         run_in_foreground(settings, here, layout, announce=not quiet)

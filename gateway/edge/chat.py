@@ -58,13 +58,21 @@ class ChatCompletions:
 
 
 async def _stream(events: Events, started: ChatStarted, ask: Ask, reply: Reply) -> None:
-    """Send chunks as the events come, down to the one that says why the answer ended."""
+    """Send chunks as the events come, down to the one that says why the answer ended.
+
+    The status waits for the first sign of an answer: until then a failing model has a status of its own.
+    """
     chunks = Chunks(_identity(started), include_usage=ask.include_usage)
-    await reply.begin_events()
-    await reply.event(chunks.first())
     waiting = True
     async for event in events:
         kind = event.WhichOneof("payload")
+        if kind == "policy":
+            continue
+        if kind == "error":
+            raise _relayed(event.error)
+        if not reply.status:
+            await reply.begin_events()
+            await reply.event(chunks.first())
         if kind == "delta":
             if waiting:
                 FIRST_DELTA.observe(reply.seconds)
@@ -80,8 +88,6 @@ async def _stream(events: Events, started: ChatStarted, ask: Ask, reply: Reply) 
                 await reply.event(chunks.usage(event.finished.usage))
             _annotate(ask, started, event.finished)
             return
-        elif kind == "error":
-            raise _relayed(event.error)
     raise _cut()
 
 
@@ -112,7 +118,7 @@ async def _collect(events: Events, started: ChatStarted, ask: Ask) -> bytes:
 
 
 async def _started(events: Events) -> ChatStarted:
-    """The event that opens a turn; until it is there, a failure still has a status of its own."""
+    """The event that opens a turn."""
     async for event in events:
         kind = event.WhichOneof("payload")
         if kind == "started":

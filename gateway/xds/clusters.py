@@ -1,7 +1,6 @@
 """Envoy clusters, one per gRPC service and one per HTTP application, and the endpoints in them."""
 
 from datetime import timedelta
-from functools import lru_cache
 
 from envoy_data_plane.envoy.config.cluster.v3 import (
     CircuitBreakers,
@@ -59,7 +58,8 @@ def cluster(name: str, limits: Limits, *, http2: bool) -> Cluster:
         circuit_breakers=CircuitBreakers(
             thresholds=[
                 CircuitBreakersThresholds(
-                    max_connections=limits.max_connections,
+                    # Never what a call waits for: over HTTP/1.1 each call in flight has a connection.
+                    max_connections=limits.max_requests + limits.max_pending,
                     max_pending_requests=limits.max_pending,
                     max_requests=limits.max_requests,
                 )
@@ -78,7 +78,6 @@ def _protocol(http2: bool) -> HttpProtocolOptions:
     return HttpProtocolOptions(explicit_http_config=explicit)
 
 
-@lru_cache(maxsize=1024)
 def load_assignment(cluster_name: str, endpoints: tuple[Endpoint, ...]) -> ClusterLoadAssignment:
     """Endpoints of a cluster; an empty one makes Envoy answer "no healthy upstream"."""
     return ClusterLoadAssignment(

@@ -32,7 +32,6 @@ from envoy_data_plane.envoy.extensions.filters.http.router.v3 import Router
 from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v3 import (
     HttpConnectionManager,
     HttpConnectionManagerCodecType,
-    HttpConnectionManagerInternalAddressConfig,
     HttpFilter,
     Rds,
     RequestIdExtension,
@@ -43,7 +42,7 @@ from envoy_data_plane.envoy.type.matcher.v3 import StringMatcher
 from envoy_data_plane.google.protobuf import Any, Struct
 
 from gateway.xds.clusters import FROM_ADS, address
-from gateway.xds.contracts import Contracts
+from gateway.xds.methods import StreamingMethods
 from gateway.xds.replies import local_replies
 from gateway.xds.routes import BODY_LIMIT, ERROR_WRAPPER, NAME, TRANSCODER
 from gateway.xds.snapshot import Snapshot
@@ -74,10 +73,10 @@ _ACCESS_LOG_FIELDS = {
 }
 
 
-def listener(snapshot: Snapshot, contracts: Contracts) -> Listener:
+def listener(snapshot: Snapshot, streaming: StreamingMethods) -> Listener:
     """The listener on `snapshot.listen`; its routes come over ADS, so that they change without touching it."""
     manager = Filter(
-        name="envoy.filters.network.http_connection_manager", typed_config=Any.pack(_manager(snapshot, contracts))
+        name="envoy.filters.network.http_connection_manager", typed_config=Any.pack(_manager(snapshot, streaming))
     )
     return Listener(
         name=NAME,
@@ -88,7 +87,7 @@ def listener(snapshot: Snapshot, contracts: Contracts) -> Listener:
     )
 
 
-def _manager(snapshot: Snapshot, contracts: Contracts) -> HttpConnectionManager:
+def _manager(snapshot: Snapshot, streaming: StreamingMethods) -> HttpConnectionManager:
     return HttpConnectionManager(
         stat_prefix=NAME,
         codec_type=HttpConnectionManagerCodecType.AUTO,
@@ -101,7 +100,7 @@ def _manager(snapshot: Snapshot, contracts: Contracts) -> HttpConnectionManager:
                 disabled=True,
             ),
             _filter("envoy.filters.http.grpc_web", GrpcWeb()),
-            _filter(TRANSCODER, _transcoder(snapshot, contracts)),
+            _filter(TRANSCODER, _transcoder(snapshot, streaming)),
             _filter("envoy.filters.http.router", Router(suppress_envoy_headers=True)),
         ],
         early_header_mutation_extensions=[_drop_reserved_headers()],
@@ -116,7 +115,6 @@ def _manager(snapshot: Snapshot, contracts: Contracts) -> HttpConnectionManager:
         request_headers_timeout=timedelta(seconds=10),
         normalize_path=True,
         use_remote_address=True,
-        internal_address_config=HttpConnectionManagerInternalAddressConfig(),
         generate_request_id=True,
         preserve_external_request_id=True,
         always_set_request_id_in_response=True,
@@ -126,10 +124,10 @@ def _manager(snapshot: Snapshot, contracts: Contracts) -> HttpConnectionManager:
     )
 
 
-def _transcoder(snapshot: Snapshot, contracts: Contracts) -> GrpcJsonTranscoder:
+def _transcoder(snapshot: Snapshot, streaming: StreamingMethods) -> GrpcJsonTranscoder:
     return GrpcJsonTranscoder(
         proto_descriptor_bin=snapshot.descriptor_set,
-        services=sorted(contracts.streaming.keys() & snapshot.services.keys()),
+        services=sorted(streaming.keys() & snapshot.services.keys()),
         print_options=GrpcJsonTranscoderPrintOptions(
             preserve_proto_field_names=True,
             always_print_primitive_fields=True,

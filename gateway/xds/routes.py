@@ -24,9 +24,10 @@ from envoy_data_plane.envoy.extensions.retry.host.previous_hosts.v3 import Previ
 from envoy_data_plane.envoy.type.matcher.v3 import StringMatcher
 from envoy_data_plane.google.protobuf import Any, Struct
 
+from gateway.contracts import area
 from gateway.xds.clusters import CONTROL_GRPC, CONTROL_HTTP, EDGE
-from gateway.xds.contracts import Contracts, area
 from gateway.xds.failures import FAILURES, UNKNOWN_SERVICE
+from gateway.xds.methods import StreamingMethods
 from gateway.xds.snapshot import Snapshot
 
 NAME = "gateway"
@@ -51,17 +52,17 @@ _ANOTHER_INSTANCE = RetryPolicyRetryHostPredicate(
 )
 
 
-def route_configuration(snapshot: Snapshot, contracts: Contracts) -> RouteConfiguration:
+def route_configuration(snapshot: Snapshot, streaming: StreamingMethods) -> RouteConfiguration:
     """Every route, most specific first."""
-    host = VirtualHost(name="any", domains=["*"], routes=list(_routes(snapshot, contracts)))
+    host = VirtualHost(name="any", domains=["*"], routes=list(_routes(snapshot, streaming)))
     return RouteConfiguration(name=NAME, virtual_hosts=[host])
 
 
-def _routes(snapshot: Snapshot, contracts: Contracts) -> Iterator[Route]:
+def _routes(snapshot: Snapshot, streaming: StreamingMethods) -> Iterator[Route]:
     unary = timedelta(seconds=snapshot.limits.unary_timeout_seconds)
     for service in sorted(snapshot.services):
         metadata = _metadata(area(service))
-        for method in contracts.streaming.get(service, ()):
+        for method in streaming.get(service, ()):
             match = RouteMatch(path=f"/{service}/{method}")
             yield Route(match=match, route=_to_grpc(service, _NO_LIMIT), metadata=metadata)
         yield Route(match=RouteMatch(prefix=f"/{service}/"), route=_to_grpc(service, unary), metadata=metadata)
@@ -69,9 +70,7 @@ def _routes(snapshot: Snapshot, contracts: Contracts) -> Iterator[Route]:
         route = _to_grpc(CONTROL_GRPC, _NO_LIMIT)
         yield Route(match=RouteMatch(prefix=prefix), route=route, metadata=_metadata("gateway"))
     yield _unknown_grpc()
-    body_limit = Any.pack(
-        BufferPerRoute(buffer=Buffer(max_request_bytes=snapshot.limits.max_request_bytes)),
-    )
+    body_limit = Any.pack(BufferPerRoute(buffer=Buffer(max_request_bytes=snapshot.limits.max_request_bytes)))
     for path in _CONTROL_PATHS:
         yield _to_http(RouteMatch(path=path), CONTROL_HTTP, "gateway", {BODY_LIMIT: body_limit})
     yield _to_http(RouteMatch(prefix="/docs/"), CONTROL_HTTP, "gateway", {BODY_LIMIT: body_limit})
@@ -98,10 +97,16 @@ def _to_grpc(cluster: str, unless_deadline: timedelta) -> RouteAction:
     )
 
 
-def _to_http(match: RouteMatch, cluster: str, owner: str, filters: dict[str, Any]) -> Route:
+def _to_http(
+    match: RouteMatch, cluster: str, owner: str, filters: dict[str, Any], upgrades: tuple[str, ...] = ()
+) -> Route:
     return Route(
         match=match,
-        route=RouteAction(cluster=cluster, timeout=_NO_LIMIT),
+        route=RouteAction(
+            cluster=cluster,
+            timeout=_NO_LIMIT,
+            upgrade_configs=[RouteActionUpgradeConfig(upgrade_type=upgrade) for upgrade in upgrades],
+        ),
         metadata=_metadata(owner),
         typed_per_filter_config={ERROR_WRAPPER: Any.pack(LuaPerRoute(disabled=True)), **filters},
     )
@@ -111,10 +116,8 @@ def _websocket() -> Route:
     """An upgrade has no end of body to wait for, so no limit of its size; and it is nothing to transcode."""
     upgrade = HeaderMatcher(name="upgrade", string_match=StringMatcher(exact="websocket", ignore_case=True))
     nothing = Any.pack(GrpcJsonTranscoder(proto_descriptor_bin=b""))
-    route = _to_http(RouteMatch(prefix="/", headers=[upgrade]), EDGE, EDGE, {TRANSCODER: nothing})
-    assert route.route is not None
-    route.route.upgrade_configs = [RouteActionUpgradeConfig(upgrade_type="websocket")]
-    return route
+    match = RouteMatch(prefix="/", headers=[upgrade])
+    return _to_http(match, EDGE, EDGE, {TRANSCODER: nothing}, upgrades=("websocket",))
 
 
 def _unknown_grpc() -> Route:

@@ -28,10 +28,8 @@ class Limits:
     """Largest unary reply that is transcoded; beyond it 500."""
     max_requests: int = 1024
     """Calls in flight per cluster (a gRPC service, or the edge); beyond it 503 with Retry-After."""
-    max_connections: int = 1024
-    """Connections per cluster; what bounds calls in flight to the edge, which speaks HTTP/1.1."""
-    max_pending: int = 256
-    """Calls that may wait for a connection per cluster."""
+    max_pending: int = 1024
+    """Calls that may wait per cluster while a connection is made; beyond it the same."""
     unary_timeout_seconds: float = 60.0
     """How long a unary call without a deadline of its own may take."""
     idle_timeout_seconds: float = 300.0

@@ -26,7 +26,7 @@ class Call:
 
     Attributes:
         method: the RPC; None for work that did not come in as one (an HTTP request, a background task).
-        context: the servicer context; None likewise.
+        context: the servicer context while interceptors look at the call; None once its servicer runs.
         principal: who it runs as; None until authenticated, and in calls a process makes for itself.
         deadline: in the event loop's time; None without one.
         trace: its place in a trace.

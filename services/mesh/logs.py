@@ -18,7 +18,9 @@ def configure(level: str, form: str) -> None:
         _trace,
     ]
     render: structlog.types.Processor = (
-        structlog.dev.ConsoleRenderer() if form == "console" else structlog.processors.JSONRenderer()
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        if form == "console"
+        else structlog.processors.JSONRenderer()
     )
     structlog.configure(
         processors=[*shared, structlog.processors.format_exc_info, render] if form == "json" else [*shared, render],

@@ -97,6 +97,8 @@ class _Fused:
                 else:
                     for received in receives:
                         received(call, request)
+                # Background work may outlive the call and still hold it; touching a finished call's context crashes gRPC.
+                call.context = None
                 current.set(call)
                 response = await behaviour(request, context)
             except BaseException as exception:
@@ -132,6 +134,8 @@ class _Fused:
                 else:
                     for received in receives:
                         received(call, request)
+                # Background work may outlive the call and still hold it; touching a finished call's context crashes gRPC.
+                call.context = None
                 current.set(call)
                 responses = behaviour(request, context)
                 async for last in responses:

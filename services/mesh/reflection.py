@@ -4,6 +4,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
 from typing import Any
 
 import grpc
+from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha._async import ReflectionServicer
 
@@ -15,8 +16,10 @@ V1 = "grpc.reflection.v1.ServerReflection"
 class Reflection:
     """Answers for the services `names` returns at the time of each call."""
 
-    def __init__(self, names: Callable[[], Sequence[str]]) -> None:
+    def __init__(self, names: Callable[[], Sequence[str]], pool: DescriptorPool | None = None) -> None:
+        """Describe from `pool`; from the contracts this process has imported when there is none."""
         self._names = names
+        self._pool = pool
 
     def register(self, server: grpc.aio.Server) -> None:
         """Serve both versions."""
@@ -30,6 +33,6 @@ class Reflection:
             server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, methods),))
 
     async def _info(self, requests: AsyncIterable[Any], context: Any) -> AsyncIterator[Any]:
-        servicer = ReflectionServicer(sorted({*self._names(), V1, V1ALPHA}))
+        servicer = ReflectionServicer(sorted({*self._names(), V1, V1ALPHA}), self._pool)
         async for response in servicer.ServerReflectionInfo(requests, context):
             yield response

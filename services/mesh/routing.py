@@ -167,7 +167,7 @@ class _RoutedMethod:
         channel = self._route()
         callable_ = self._known.get(channel)
         if callable_ is None:
-            if len(self._known) > 64:
+            if len(self._known) > 8:
                 self._known.clear()
             callable_ = self._known[channel] = getattr(channel, self._kind)(*self._arguments, **self._named)
         return callable_(*arguments, **named)

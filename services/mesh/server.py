@@ -3,9 +3,11 @@
 from collections.abc import Callable, Mapping
 
 import grpc
+from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from services.mesh import errors
+from services.mesh.channel.limits import server_options
 from services.mesh.handlers import register, service_names
 from services.mesh.interceptors.drain import Drain
 from services.mesh.pipeline import Handler
@@ -20,6 +22,7 @@ class Server:
     """Serves wrapped handlers, and drains them before it stops.
 
     `names` says which proto services health and reflection answer for; by default those of the handlers.
+    `pool` holds the contracts reflection describes; by default those this process has imported.
     """
 
     def __init__(
@@ -29,25 +32,16 @@ class Server:
         *,
         max_message_bytes: int,
         names: Callable[[], list[str]] | None = None,
+        pool: DescriptorPool | None = None,
     ) -> None:
         own = service_names(handlers)
         self._names = names or (lambda: own)
         self._drain = drain
         self._health = health.aio.HealthServicer()
-        self._server = grpc.aio.server(
-            options=(
-                ("grpc.so_reuseport", 0),
-                ("grpc.max_receive_message_length", max_message_bytes),
-                ("grpc.max_send_message_length", -1),
-                ("grpc.max_metadata_size", 16 * 1024),
-                ("grpc.keepalive_time_ms", 30_000),
-                ("grpc.keepalive_timeout_ms", 10_000),
-                ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
-            )
-        )
+        self._server = grpc.aio.server(options=server_options(max_message_bytes))
         register(self._server, handlers)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        Reflection(lambda: [*self._names(), HEALTH]).register(self._server)
+        Reflection(lambda: [*self._names(), HEALTH], pool).register(self._server)
 
     async def start(self, address: str) -> int:
         """Listen on `host:port` (port 0 chooses a free one); returns the port.

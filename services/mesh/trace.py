@@ -4,7 +4,7 @@ import random
 import re
 from dataclasses import dataclass
 
-_TRACEPARENT = re.compile(r"^00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$")
+_TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 _SAMPLED = 1
 
 
@@ -38,7 +38,7 @@ def new_trace(sample_ratio: float) -> Trace:
 
 def parse(traceparent: str) -> Trace | None:
     """Read a `traceparent` header; None when it is not valid, as the specification asks."""
-    match = _TRACEPARENT.match(traceparent)
+    match = _TRACEPARENT.fullmatch(traceparent)
     if match is None:
         return None
     trace_id, span_id = int(match[1], 16), int(match[2], 16)

@@ -145,3 +145,47 @@ async def switching_protocols() -> AsyncIterator[Endpoint]:
     server = await asyncio.start_server(accept, "127.0.0.1", 0)
     yield Endpoint("127.0.0.1", server.sockets[0].getsockname()[1])
     server.close()
+
+
+@contextlib.asynccontextmanager
+async def silent() -> AsyncIterator[Endpoint]:
+    """A server that takes connections and everything sent on them, and never answers."""
+
+    async def swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(65536):
+            pass
+        writer.close()
+
+    server = await asyncio.start_server(swallow, "127.0.0.1", 0)
+    yield Endpoint("127.0.0.1", server.sockets[0].getsockname()[1])
+    server.close()
+
+
+@contextlib.asynccontextmanager
+async def hanging_up() -> AsyncIterator[Endpoint]:
+    """A server that closes each connection once something was sent on it, as one that is killed does."""
+
+    async def close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.close()
+
+    server = await asyncio.start_server(close, "127.0.0.1", 0)
+    yield Endpoint("127.0.0.1", server.sockets[0].getsockname()[1])
+    server.close()
+
+
+@contextlib.asynccontextmanager
+async def stalling(release: asyncio.Event) -> AsyncIterator[tuple[Endpoint, list[bytes]]]:
+    """An HTTP server that answers after `release`, and the requests it is in."""
+    inside: list[bytes] = []
+
+    async def stall(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        inside.append(await reader.readuntil(b"\r\n\r\n"))
+        await release.wait()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(stall, "127.0.0.1", 0)
+    yield Endpoint("127.0.0.1", server.sockets[0].getsockname()[1]), inside
+    server.close()

@@ -106,6 +106,21 @@ class Gateway:
         """Wait until the control plane's state is such that `holds`."""
         await eventually(lambda: holds(self.xds.state()), within=within, otherwise=lambda: f"{self.xds.state()}")
 
+    async def reachable(self) -> None:
+        """Wait until the port answers: Envoy acknowledges a listener a moment before it listens."""
+        deadline = asyncio.get_running_loop().time() + 10
+        while True:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+            except OSError:
+                if asyncio.get_running_loop().time() > deadline:
+                    raise
+                await asyncio.sleep(0.005)
+            else:
+                writer.close()
+                await writer.wait_closed()
+                return
+
     async def close(self) -> None:
         await self.channel.close()
         await self.http.aclose()
@@ -122,4 +137,5 @@ async def envoy(tmp_path: Path) -> AsyncIterator[Gateway]:
         await gateway.start_control_plane()
         await gateway.start_envoy()
         await gateway.publish()
+        await gateway.reachable()
         yield gateway

@@ -12,7 +12,6 @@ from services.mesh.channel.remote_calls import (
     RemoteStreamStreamCall,
     RemoteStreamUnaryCall,
     RemoteUnaryStreamCall,
-    Upload,
 )
 
 Req = TypeVar("Req")
@@ -30,7 +29,7 @@ class _RemoteMethod(Generic[Req, Res]):
 
     def _call(
         self,
-        requests: Any,
+        request: Any,
         timeout: float | None,
         metadata: Metadata | None,
         credentials: grpc.CallCredentials | None,
@@ -43,7 +42,7 @@ class _RemoteMethod(Generic[Req, Res]):
             # At exactly 0 grpc.aio races the servicer against the deadline; below it, the servicer is not reached.
             timeout = -1.0
         return self._method(
-            requests,
+            request,
             timeout=timeout,
             metadata=metadata,
             credentials=credentials,
@@ -108,10 +107,8 @@ class RemoteStreamUnary(_RemoteMethod[Req, Res], grpc.aio.StreamUnaryMultiCallab
         compression: grpc.Compression | None = None,
     ) -> grpc.aio.StreamUnaryCall[Req, Res]:
         """Start a call."""
-        upload = None if request_iterator is None else Upload(request_iterator)
-        return RemoteStreamUnaryCall(
-            self._call(upload, timeout, metadata, credentials, wait_for_ready, compression), upload
-        )
+        inner = self._call(None, timeout, metadata, credentials, wait_for_ready, compression)
+        return RemoteStreamUnaryCall(inner, request_iterator)
 
 
 class RemoteStreamStream(_RemoteMethod[Req, Res], grpc.aio.StreamStreamMultiCallable[Req, Res]):
@@ -129,10 +126,8 @@ class RemoteStreamStream(_RemoteMethod[Req, Res], grpc.aio.StreamStreamMultiCall
         compression: grpc.Compression | None = None,
     ) -> grpc.aio.StreamStreamCall[Req, Res]:
         """Start a call."""
-        upload = None if request_iterator is None else Upload(request_iterator)
-        return RemoteStreamStreamCall(
-            self._call(upload, timeout, metadata, credentials, wait_for_ready, compression), upload
-        )
+        inner = self._call(None, timeout, metadata, credentials, wait_for_ready, compression)
+        return RemoteStreamStreamCall(inner, request_iterator)
 
 
 class RemoteChannel(grpc.aio.Channel):

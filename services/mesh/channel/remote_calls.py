@@ -1,7 +1,7 @@
 """Streaming calls over a socket that end with the object that stands for them; see `abandon`."""
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Generator, Iterable
+from collections.abc import AsyncIterable, Callable, Generator, Iterable
 from typing import Any, TypeVar
 from weakref import ReferenceType, ref
 
@@ -15,28 +15,36 @@ Res = TypeVar("Res")
 
 
 class Upload:
-    """A request iterator whose exception is kept for the caller; grpc.aio only cancels the call."""
+    """The requests of a call on their way, in a task of their own and in the caller's context.
 
-    __slots__ = ("_requests", "fault")
+    grpc.aio could iterate them itself, but it would go on waiting for the next one after the call has ended, and turn
+    an exception of the iterator into a cancellation of whoever awaits the call.
+    """
 
-    def __init__(self, requests: AsyncIterable[Any] | Iterable[Any]) -> None:
-        self._requests: AsyncIterable[Any] | Iterable[Any] | None = requests
+    __slots__ = ("fault",)
+
+    def __init__(self, call: Any, requests: AsyncIterable[Any] | Iterable[Any]) -> None:
         self.fault: Exception | None = None
+        task = asyncio.get_running_loop().create_task(self._send(call, requests))
+        call.add_done_callback(lambda _: task.cancel())
 
-    async def __aiter__(self) -> AsyncIterator[Any]:
-        # Given up here, so that the caller's iterator is finalised with this one and not only with the call.
-        requests, self._requests = self._requests, None
-        assert requests is not None, "an upload is iterated once"
+    async def _send(self, call: Any, requests: AsyncIterable[Any] | Iterable[Any]) -> None:
         try:
             if isinstance(requests, AsyncIterable):
                 async for request in requests:
-                    yield request
+                    await call.write(request)
             else:
                 for request in requests:
-                    yield request
-        except Exception as error:
-            self.fault = error
+                    await call.write(request)
+            await call.done_writing()
+        except asyncio.CancelledError:
+            call.cancel()
             raise
+        except Exception as error:
+            # What `write` raises is the end of the call, which its caller learns anyway.
+            if not call.done():
+                self.fault = error
+                call.cancel()
 
 
 class _RemoteCall:
@@ -44,9 +52,9 @@ class _RemoteCall:
 
     __slots__ = ("_call", "_callbacks", "_loop", "_reading", "_reads", "_upload")
 
-    def __init__(self, call: Any, upload: Upload | None = None) -> None:
+    def __init__(self, call: Any, requests: AsyncIterable[Any] | Iterable[Any] | None = None) -> None:
         self._call = call
-        self._upload = upload
+        self._upload = None if requests is None else Upload(call, requests)
         self._loop = asyncio.get_running_loop()
         self._callbacks: Callbacks | None = None
 
@@ -150,8 +158,8 @@ class _Answers(_RemoteCall):
     _reads: Style | None
     _reading: ReferenceType[Responses[Any]] | None
 
-    def __init__(self, call: Any, upload: Upload | None = None) -> None:
-        super().__init__(call, upload)
+    def __init__(self, call: Any, requests: AsyncIterable[Any] | Iterable[Any] | None = None) -> None:
+        super().__init__(call, requests)
         self._reads = None
         self._reading = None
 
@@ -185,11 +193,16 @@ class _Questions(_RemoteCall):
 
     async def write(self, request: Any) -> None:
         """Send one request; waits while the transport is behind."""
+        self._check_style()
         await self._call.write(request)
 
     async def done_writing(self) -> None:
         """Half-close: no further request comes."""
+        self._check_style()
         await self._call.done_writing()
+
+    def _check_style(self) -> None:
+        same_style(Style.CALLS if self._upload is None else Style.ITERATION, Style.CALLS)
 
 
 class RemoteUnaryStreamCall(_Answers, grpc.aio.UnaryStreamCall[Req, Res]):

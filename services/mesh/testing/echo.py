@@ -1,7 +1,8 @@
 """The EchoService of the contract suite and the benchmarks: one servicer that does what each call's Script says."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -27,29 +28,40 @@ class Tally:
         served: calls that reached it.
         running: calls being served.
         cancelled: calls that ended in cancellation.
+        told: those of them whose context said so.
+        peer: address the latest call came from.
+        metadata_keys: keys of its metadata.
         sent: responses handed to the transport.
         received: requests taken from it.
-        latest: the context of the call that came last.
         cut: uploads whose requests ended without the one marked `last`.
     """
 
     served: int = 0
     running: int = 0
     cancelled: int = 0
+    told: int = 0
+    peer: str = ""
+    metadata_keys: tuple[str, ...] = ()
     sent: int = 0
     received: int = 0
     cut: int = 0
-    latest: "Context | None" = None
 
-    async def __aenter__(self) -> None:
+    @contextmanager
+    def visit(self, context: Context) -> "Iterator[None]":
+        """Count one call while it is served. Nothing keeps the context: on a socket, it is invalid after the call."""
         self.served += 1
         self.running += 1
-
-    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self.running -= 1
-        # GeneratorExit is how a stream's servicer that was suspended at a `yield` learns of it.
-        if kind is not None and issubclass(kind, asyncio.CancelledError | GeneratorExit):
+        self.peer = context.peer()
+        self.metadata_keys = tuple(key for key, _ in context.invocation_metadata() or ())
+        try:
+            yield
+        except (asyncio.CancelledError, GeneratorExit):
+            # GeneratorExit is how a stream's servicer that was suspended at a `yield` learns of it.
             self.cancelled += 1
+            self.told += context.cancelled()
+            raise
+        finally:
+            self.running -= 1
 
 
 class EchoServicer(rpc.EchoServiceServicer):
@@ -64,8 +76,8 @@ class EchoServicer(rpc.EchoServiceServicer):
         self._peer = peer
 
     async def Echo(self, request: pb.EchoRequest, context: Context) -> pb.EchoResponse:
-        async with self.tally:
-            observed = self._observe(context)
+        with self.tally.visit(context):
+            observed = observe(context)
             await self._pause(request.script)
             if request.script.hops:
                 return await self._hop(request)
@@ -75,9 +87,9 @@ class EchoServicer(rpc.EchoServiceServicer):
             return pb.EchoResponse(text=request.text, observation=observed, padding=bytes(request.script.padding_bytes))
 
     async def StreamEcho(self, request: pb.StreamEchoRequest, context: Context) -> AsyncIterator[pb.StreamEchoResponse]:
-        async with self.tally:
+        with self.tally.visit(context):
             script = request.script
-            observed = self._observe(context)
+            observed = observe(context)
             await reflect(context)
             await self._begin(script, streaming=True)
             for sequence in range(script.count or 1):
@@ -96,8 +108,8 @@ class EchoServicer(rpc.EchoServiceServicer):
     async def CollectEchoes(
         self, request_iterator: AsyncIterator[pb.CollectEchoesRequest], context: Context
     ) -> pb.CollectEchoesResponse:
-        async with self.tally:
-            observed = self._observe(context)
+        with self.tally.visit(context):
+            observed = observe(context)
             texts: list[str] = []
             complete = False
             async for request in request_iterator:
@@ -116,8 +128,8 @@ class EchoServicer(rpc.EchoServiceServicer):
     async def ChatEchoes(
         self, request_iterator: AsyncIterator[pb.ChatEchoesRequest], context: Context
     ) -> AsyncIterator[pb.ChatEchoesResponse]:
-        async with self.tally:
-            observed = self._observe(context)
+        with self.tally.visit(context):
+            observed = observe(context)
             script = pb.Script()
             sequence = 0
             async for request in request_iterator:
@@ -141,10 +153,6 @@ class EchoServicer(rpc.EchoServiceServicer):
         await self._pause(script)
         if not (streaming and script.fail_after):
             _fail(script)
-
-    def _observe(self, context: Context) -> pb.Observation:
-        self.tally.latest = context
-        return observe(context)
 
     async def _pause(self, script: pb.Script) -> None:
         if script.delay_seconds:

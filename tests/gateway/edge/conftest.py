@@ -9,6 +9,7 @@ import grpc
 import httpx
 import pytest
 from openai import AsyncOpenAI
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from soma.model.v1.catalog_service_pb2_grpc import CatalogServiceStub, add_CatalogServiceServicer_to_server
 from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceStub, add_ChatServiceServicer_to_server
 
@@ -56,15 +57,18 @@ async def serving(app: object) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def standing(transport: str, directory: Path) -> AsyncIterator[Stand]:
+async def standing(
+    transport: str, directory: Path, exporter: InMemorySpanExporter | None = None
+) -> AsyncIterator[Stand]:
     """An edge over a `local` channel, as in one process, or a `socket`, as over several."""
     chat, catalog = ScriptedChat(), ScriptedCatalog()
+    chat.reset(spoken("Hello", ", world"))
     servicers = (
         (add_ChatServiceServicer_to_server, chat),
         (add_CatalogServiceServicer_to_server, catalog),
     )
     authenticator, signer = DevAuthenticator(KEY), Signer(b"k" * 32, "test")
-    spans = Spans("edge", None)
+    spans = Spans("edge", None, exporter)
     wrap = pipeline(authenticator=authenticator, signer=signer, spans=spans, drain=Drain(), sample_ratio=0.0)
     handlers = wrap.wrap_all(collect(servicers))
     backend = grpc.aio.server()
@@ -87,6 +91,7 @@ async def standing(transport: str, directory: Path) -> AsyncIterator[Stand]:
     )
     async with serving(edge) as url:
         yield Stand(url, chat, catalog, backend, edge)
+    spans.close()
     await channel.close()
     await backend.stop(None)
 

@@ -65,6 +65,16 @@ async def test_a_failure_before_the_first_event_has_its_status_streaming_or_not(
     assert caught.value.request_id
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_model_that_fails_before_it_says_anything_is_still_a_status(
+    openai: AsyncOpenAI, stand: Stand, stream: bool
+) -> None:
+    stand.chat.script = [started(), errors.ResourceExhausted("no", reason="PROVIDER_RATE_LIMITED", retry_after=3)]
+    with pytest.raises(sdk.RateLimitError) as caught:
+        await openai.chat.completions.create(**ASK | {"stream": stream})
+    assert caught.value.response.headers["retry-after"] == "3"
+
+
 async def test_what_a_service_did_not_expect_tells_the_client_nothing_of_its_insides(
     openai: AsyncOpenAI, stand: Stand
 ) -> None:

@@ -9,9 +9,10 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from soma.testing.v1 import echo_service_pb2 as pb
 from soma.testing.v1 import echo_service_pb2_grpc as rpc
 
+from gateway.contracts import area, descriptor_set, public_services
 from gateway.xds import resources
 from gateway.xds.snapshot import Endpoint
-from tests.gateway.backends import Echo, serving
+from tests.gateway.backends import Echo, hanging_up, serving
 from tests.gateway.conftest import DESCRIPTORS, ECHO, Gateway, free_port
 from tests.gateway.xds.test_native import reason_of
 from tests.gateway.xds.test_rest import PATH, error_of
@@ -45,15 +46,22 @@ async def test_a_service_without_an_instance_is_unavailable_with_its_name(envoy:
 
 
 async def test_an_instance_that_died_before_its_lease_is_unavailable_with_a_reason(envoy: Gateway) -> None:
-    await envoy.publish(services={ECHO: (Endpoint("127.0.0.1", free_port()),)})
-    stub = rpc.EchoServiceStub(envoy.channel)
-    with pytest.raises(grpc.aio.AioRpcError) as native:
-        await stub.Echo(pb.EchoRequest(text="a"))
-    rest = await envoy.http.post(PATH, json={"text": "a"})
-    assert native.value.code() is grpc.StatusCode.UNAVAILABLE
-    assert reason_of(native.value) == "INSTANCE_LOST"
-    assert rest.status_code == 503
-    assert error_of(rest)["details"][0]["reason"] == "INSTANCE_LOST"
+    async with hanging_up() as dying:
+        for where in (Endpoint("127.0.0.1", free_port()), dying):
+            await envoy.publish(services={ECHO: (where,)})
+            with pytest.raises(grpc.aio.AioRpcError) as native:
+                await rpc.EchoServiceStub(envoy.channel).Echo(pb.EchoRequest(text="a"))
+            rest = await envoy.http.post(PATH, json={"text": "a"})
+            assert native.value.code() is grpc.StatusCode.UNAVAILABLE
+            assert reason_of(native.value) == "INSTANCE_LOST"
+            assert rest.status_code == 503
+            assert error_of(rest)["details"][0]["reason"] == "INSTANCE_LOST"
+
+
+async def test_the_edge_without_an_instance_is_unavailable_in_the_same_shape(envoy: Gateway) -> None:
+    reply = await envoy.http.get("/v1/models")
+    assert reply.status_code == 503
+    assert error_of(reply)["message"] == "edge has no live instance"
 
 
 async def test_a_call_goes_to_a_live_instance_when_another_one_is_dead(envoy: Gateway) -> None:
@@ -130,6 +138,7 @@ async def test_a_new_envoy_gets_the_last_good_configuration_and_a_better_one_rep
         await envoy.until(lambda state: state.nodes["test"].streams == 0)
         await envoy.start_envoy()
         await envoy.until(lambda state: state.settled())
+        await envoy.reachable()
         restarted = await envoy.http.post(PATH, json={"text": "a"})
         limits = dataclasses.replace(envoy.snapshot.limits, max_request_bytes=100)
         await envoy.publish(descriptor_set=DESCRIPTORS, limits=limits)
@@ -139,6 +148,18 @@ async def test_a_new_envoy_gets_the_last_good_configuration_and_a_better_one_rep
     assert not envoy.xds.state().fallen_back
 
 
+async def test_envoy_accepts_the_contracts_of_the_product_and_knows_every_offered_service(envoy: Gateway) -> None:
+    names = public_services()
+    await envoy.publish(services=dict.fromkeys(names, ()), descriptor_set=descriptor_set())
+    for name in names:
+        go: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = envoy.channel.unary_unary(f"/{name}/Go")
+        with pytest.raises(grpc.aio.AioRpcError) as failure:
+            await go(b"")
+        assert failure.value.details() == f"{area(name)} has no live instance"
+    assert envoy.xds.state().nodes["test"].nacks == 0
+    assert names
+
+
 async def test_an_envoy_that_is_restarted_fetches_everything_again(envoy: Gateway) -> None:
     async with serving(Echo()) as backend:
         await envoy.publish(services={ECHO: (backend,)})
@@ -146,6 +167,7 @@ async def test_an_envoy_that_is_restarted_fetches_everything_again(envoy: Gatewa
         await envoy.until(lambda state: state.nodes["test"].streams == 0)
         await envoy.start_envoy()
         await envoy.until(lambda state: state.settled())
+        await envoy.reachable()
         reply = await envoy.http.post(PATH, json={"text": "a"})
     assert reply.status_code == 200
 
@@ -176,4 +198,5 @@ async def test_the_first_configuration_is_tried_again_when_it_was_refused(envoy:
     taken.close()
     await taken.wait_closed()
     await envoy.publish()
+    await envoy.reachable()
     assert (await envoy.http.post(PATH, json={"text": "a"})).status_code == 503

@@ -12,8 +12,9 @@ from soma.testing.v1 import echo_service_pb2 as pb
 from soma.testing.v1 import echo_service_pb2_grpc as rpc
 
 from gateway.xds.snapshot import Endpoint
-from tests.gateway.backends import Echo, serving, switching_protocols
+from tests.gateway.backends import Echo, serving, silent, switching_protocols
 from tests.gateway.conftest import ECHO, Gateway
+from tests.gateway.waiting import eventually
 
 
 def reason_of(error: grpc.aio.AioRpcError) -> str:
@@ -60,30 +61,43 @@ async def test_a_deadline_and_metadata_reach_the_service(envoy: Gateway) -> None
         reply = await stub.Echo(
             pb.EchoRequest(text="a"), timeout=100, metadata=(("traceparent", traceparent), ("x-request-id", "mine"))
         )
-    assert 60 < reply.observation.time_remaining_seconds <= 100
+    assert 60 < reply.observation.time_remaining_seconds < 110
     assert f"traceparent={traceparent}" in reply.observation.metadata
     assert "x-request-id=mine" in reply.observation.metadata
 
 
-async def test_a_unary_call_without_a_deadline_ends_at_the_limit_and_a_stream_does_not(envoy: Gateway) -> None:
-    servicer = Echo()
-    async with serving(servicer) as backend:
-        limits = dataclasses.replace(envoy.snapshot.limits, unary_timeout_seconds=0.2)
+async def test_a_unary_call_without_a_deadline_ends_at_the_limit_even_if_the_service_is_stuck(envoy: Gateway) -> None:
+    limits = dataclasses.replace(envoy.snapshot.limits, unary_timeout_seconds=0.2)
+    async with silent() as backend:
         await envoy.publish(services={ECHO: (backend,)}, limits=limits)
-        stub = rpc.EchoServiceStub(envoy.channel)
-        stream = stub.StreamEcho(pb.StreamEchoRequest(text="wait", script=pb.Script(count=2)))
-        first = await stream.read()
         with pytest.raises(grpc.aio.AioRpcError) as native:
-            await stub.Echo(pb.EchoRequest(text="wait"))
-        rest = await envoy.http.post("/v1/testing/echo", json={"text": "wait"})
-        servicer.release.set()
-        second = await stream.read()
-    assert isinstance(first, pb.StreamEchoResponse)
-    assert isinstance(second, pb.StreamEchoResponse)
+            await rpc.EchoServiceStub(envoy.channel).Echo(pb.EchoRequest(text="a"))
+        rest = await envoy.http.post("/v1/testing/echo", json={"text": "a"})
     assert native.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert native.value.details() == "testing did not answer in time"
     assert reason_of(native.value) == "DEADLINE_EXCEEDED"
     assert rest.status_code == 504
     assert rest.json()["error"]["status"] == "DEADLINE_EXCEEDED"
+
+
+async def test_streams_outlive_the_limit_of_unary_calls(envoy: Gateway) -> None:
+    servicer = Echo()
+    limits = dataclasses.replace(envoy.snapshot.limits, unary_timeout_seconds=0.1)
+    async with serving(servicer) as backend:
+        await envoy.publish(services={ECHO: (backend,)}, limits=limits)
+        stub = rpc.EchoServiceStub(envoy.channel)
+        stream = stub.StreamEcho(pb.StreamEchoRequest(text="wait", script=pb.Script(count=2)))
+        request = {"text": "wait", "script": {"count": 2}}
+        events = asyncio.create_task(envoy.http.post("/v1/testing/echo:stream", json=request))
+        await eventually(lambda: servicer.active == 2)
+        with pytest.raises(grpc.aio.AioRpcError) as unary:
+            await stub.Echo(pb.EchoRequest(text="wait"))
+        servicer.release.set()
+        streamed = [message async for message in stream]
+        sent = (await events).text.count("data: ")
+    assert unary.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert len(streamed) == 2
+    assert sent == 2
 
 
 async def test_a_client_that_leaves_cancels_the_service_at_once(envoy: Gateway) -> None:

@@ -8,8 +8,7 @@ import pytest
 from soma.testing.v1 import echo_service_pb2 as pb
 from soma.testing.v1 import echo_service_pb2_grpc as rpc
 
-from gateway.xds.snapshot import Endpoint
-from tests.gateway.backends import Echo, serving
+from tests.gateway.backends import Echo, serving, stalling
 from tests.gateway.conftest import ECHO, Gateway
 from tests.gateway.waiting import eventually
 from tests.gateway.xds.test_native import reason_of
@@ -38,38 +37,28 @@ async def test_calls_over_the_limit_are_refused_at_once_with_a_time_to_come_back
     assert later.status_code == 200
 
 
-async def test_requests_to_the_edge_over_its_connections_are_refused_at_once(envoy: Gateway) -> None:
+async def test_requests_to_the_edge_over_the_limit_are_refused_at_once(envoy: Gateway) -> None:
+    limits = dataclasses.replace(envoy.snapshot.limits, max_requests=2)
     release = asyncio.Event()
-    inside = 0
+    async with stalling(release) as (front, inside):
+        await envoy.publish(edge=(front,), limits=limits)
+        busy = [asyncio.create_task(envoy.http.get("/v1/models")) for _ in range(2)]
+        await eventually(lambda: len(inside) == 2)
+        refused = [await envoy.http.get("/v1/models") for _ in range(3)]
+        release.set()
+        served = await asyncio.gather(*busy)
+    assert [reply.status_code for reply in refused] == [503] * 3
+    assert {reply.headers["retry-after"] for reply in refused} == {"1"}
+    assert {reply.json()["error"]["details"][0]["reason"] for reply in refused} == {"OVERLOADED"}
+    assert [reply.status_code for reply in served] == [200, 200]
 
-    async def stall(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal inside
-        await reader.readuntil(b"\r\n\r\n")
-        inside += 1
-        await release.wait()
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-        await writer.drain()
-        writer.close()
 
-    server = await asyncio.start_server(stall, "127.0.0.1", 0)
-    limits = dataclasses.replace(envoy.snapshot.limits, max_connections=2, max_pending=1)
-    host, port = server.sockets[0].getsockname()
-    await envoy.publish(edge=(Endpoint(host, port),), limits=limits)
-    busy = [asyncio.create_task(envoy.http.get("/v1/models"))]
-    await eventually(lambda: inside == 1)
-    busy.append(asyncio.create_task(envoy.http.get("/v1/models")))
-    await eventually(lambda: inside == 2)
-    # One of these may wait for a connection, the other may not.
-    more = [asyncio.create_task(envoy.http.get("/v1/models")) for _ in range(2)]
-    done, waiting = await asyncio.wait(more, return_when=asyncio.FIRST_COMPLETED)
-    (refused,) = [each.result() for each in done]
-    release.set()
-    served = await asyncio.gather(*busy, *waiting)
-    server.close()
-    assert refused.status_code == 503
-    assert refused.headers["retry-after"] == "1"
-    assert refused.json()["error"]["details"][0]["reason"] == "OVERLOADED"
-    assert [reply.status_code for reply in served] == [200, 200, 200]
+async def test_a_burst_onto_a_service_nobody_has_called_yet_is_served(envoy: Gateway) -> None:
+    async with serving(Echo()) as backend:
+        await envoy.publish(services={ECHO: (backend,)})
+        stub = rpc.EchoServiceStub(envoy.channel)
+        replies = await asyncio.gather(*(stub.Echo(pb.EchoRequest(text=str(number))) for number in range(600)))
+    assert [reply.text for reply in replies] == [str(number) for number in range(600)]
 
 
 @pytest.mark.parametrize("chunked", [False, True])

@@ -1,0 +1,92 @@
+"""A conversation with the mesh over native gRPC: each turn streamed as it is released."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import grpc
+from soma.model.v1 import message_pb2
+from soma.orchestrator.v1 import chat_service_pb2 as pb
+from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceStub
+from soma.policy.v1 import policy_service_pb2
+
+from services.mesh.errors import Code, Facts, Relayed
+from services.mesh.status import from_rpc_error
+
+if TYPE_CHECKING:
+    from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceAsyncStub
+
+# A model may think for minutes; silence is broken by heartbeats.
+TURN_SECONDS = 600.0
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Where a turn's events go: the text of the answer, and notes beside it."""
+
+    text: Callable[[str], None]
+    note: Callable[[str], None]
+
+
+class Conversation:
+    """Turns of one conversation; without an id the mesh keeps nothing of them."""
+
+    def __init__(
+        self, channel: grpc.aio.Channel, metadata: Sequence[tuple[str, str]], *, conversation_id: str, model: str
+    ) -> None:
+        self._stub: ChatServiceAsyncStub = ChatServiceStub(channel)
+        self._metadata = metadata
+        self._conversation_id = conversation_id
+        self._model = model
+
+    async def turn(self, text: str, shown: Shown) -> None:
+        """Say `text` and show the answer.
+
+        Raises:
+            MeshError: the turn failed, or its stream was cut before its end.
+        """
+        request = pb.ChatRequest(
+            model=self._model,
+            conversation_id=self._conversation_id,
+            messages=[message_pb2.Message(role=message_pb2.ROLE_USER, content=text)],
+        )
+        call = self._stub.Chat(request, metadata=self._metadata, timeout=TURN_SECONDS)
+        finished = False
+        try:
+            async for event in call:
+                finished = _show(event, shown)
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error) from error
+        finally:
+            call.cancel()
+        if not finished:
+            raise Relayed(Code.DATA_LOSS, "the answer was cut before its end", reason="STREAM_CUT", facts=Facts())
+
+
+def _show(event: pb.ChatResponse, shown: Shown) -> bool:
+    """Show one event; whether it was the last of a turn that succeeded."""
+    match event.WhichOneof("payload"):
+        case "delta":
+            shown.text(event.delta.text)
+        case "tool_call" if event.tool_call.name:
+            shown.note(f"the model asks for {event.tool_call.name}")
+        case "policy":
+            decision = policy_service_pb2.Decision.Name(event.policy.decision).removeprefix("DECISION_").lower()
+            reasons = "; ".join(rule.reason or rule.rule_id for rule in event.policy.matched_rules)
+            shown.note(f"policy on the {event.policy.stage}: {decision}{f' ({reasons})' if reasons else ''}")
+        case "error":
+            facts = Facts(retry_after=event.error.retry_after_seconds or None)
+            raise Relayed(Code(event.error.code), event.error.message, reason=event.error.reason, facts=facts)
+        case "finished":
+            for source in event.finished.sources:
+                shown.note(f"source: {source.key}")
+            shown.note(_summary(event.finished))
+            return True
+    return False
+
+
+def _summary(finished: pb.ChatFinished) -> str:
+    reason = message_pb2.FinishReason.Name(finished.finish_reason).removeprefix("FINISH_REASON_").lower()
+    speed = f", {finished.tokens_per_second:.0f} tokens/s" if finished.tokens_per_second else ""
+    first = f"first token after {finished.time_to_first_token_seconds * 1000:.0f} ms"
+    return f"{reason}, {finished.usage.total_tokens} tokens, {first}{speed}"

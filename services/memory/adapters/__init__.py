@@ -1,0 +1,1 @@
+"""What memory needs of others, each behind what it asks of it."""

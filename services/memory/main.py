@@ -1,0 +1,49 @@
+"""Builds the memory service."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
+
+from soma.memory.v1.memory_service_pb2_grpc import add_MemoryServiceServicer_to_server
+from soma.model.v1.model_service_pb2_grpc import ModelServiceStub
+
+from services.memory.adapters.model import ModelEmbedder
+from services.memory.context import Contexts
+from services.memory.conversations import Conversations
+from services.memory.facts import Facts
+from services.memory.indexing import Indexer
+from services.memory.search import Search
+from services.memory.service import MemoryService
+from services.memory.settings import MemorySettings
+from services.memory.store.conversations import PostgresConversationStore
+from services.memory.store.facts import PostgresFactStore
+from services.memory.store.passages import PostgresPendingPassages
+from services.memory.sweeping import sweep
+from services.mesh import postgres
+from services.mesh.mesh import Mesh
+from services.mesh.service import Service
+
+
+async def build(mesh: Mesh, stack: AsyncExitStack) -> Service:
+    """Wire the stores to the model service, and start what runs in the background."""
+    settings = MemorySettings()
+    await mesh.migrate("memory", Path(__file__).parent / "migrations")
+    facts = PostgresFactStore(mesh.postgres)
+    turns = PostgresConversationStore(mesh.postgres)
+    embedder = ModelEmbedder(ModelServiceStub(mesh.connect("model")), settings.embed_seconds)
+    indexer = Indexer(PostgresPendingPassages(mesh.postgres), embedder)
+    search = Search(facts, turns, embedder)
+    for work in (indexer.run(), sweep(facts, settings.sweep_seconds)):
+        stack.callback(asyncio.create_task(work).cancel)
+    servicer = MemoryService(
+        facts=Facts(facts, embedder, search, indexer),
+        conversations=Conversations(turns, indexer),
+        contexts=Contexts(turns, facts, search),
+    )
+    # Without the model service memory answers from words, so it is no condition of its health.
+    return Service(
+        name="memory",
+        servicers=((add_MemoryServiceServicer_to_server, servicer),),
+        checks={"postgres": partial(postgres.ping, mesh.postgres)},
+    )

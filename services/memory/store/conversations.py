@@ -1,0 +1,209 @@
+"""Conversations in schema `memory`."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+import asyncpg
+from soma.memory.v1 import memory_service_pb2 as pb
+from soma.model.v1 import message_pb2
+
+from services.memory.adapters.values import timestamp
+from services.memory.embedder import score
+from services.memory.passages import Passage
+from services.memory.question import Found, Question
+from services.mesh import postgres
+
+if TYPE_CHECKING:
+    from services.mesh.postgres import Pool
+
+# The row of the conversation is what concurrent appends take turns at.
+LOCK = """
+    INSERT INTO memory.conversation AS conversation (tenant_id, conversation_id, last_sequence) VALUES ($1, $2, 0)
+    ON CONFLICT (tenant_id, conversation_id) DO UPDATE SET last_sequence = conversation.last_sequence
+    RETURNING last_sequence
+"""
+APPENDED = """
+    SELECT sequence FROM memory.turn WHERE tenant_id = $1 AND conversation_id = $2 AND request_id = $3
+"""
+APPEND = """
+    WITH extended AS (
+        UPDATE memory.conversation SET last_sequence = last_sequence + cardinality($3::integer[])
+        WHERE tenant_id = $1 AND conversation_id = $2
+    )
+    INSERT INTO memory.turn (tenant_id, conversation_id, sequence, role, tokens, message, request_id)
+    SELECT $1, $2, * FROM unnest($3::integer[], $4::smallint[], $5::integer[], $6::bytea[], $7::uuid[])
+"""
+APPEND_PASSAGES = """
+    INSERT INTO memory.passage (tenant_id, conversation_id, sequence, heading, text)
+    SELECT $1, $2, sequence, '', text FROM unnest($3::integer[], $4::text[]) AS passage (sequence, text)
+"""
+LENGTH = "SELECT last_sequence FROM memory.conversation WHERE tenant_id = $1 AND conversation_id = $2"
+PAGE = """
+    SELECT sequence, message, created_at FROM (
+        SELECT sequence, message, created_at, sum(octet_length(message)) OVER (ORDER BY sequence) AS bytes FROM (
+            SELECT sequence, message, created_at FROM memory.turn
+            WHERE tenant_id = $1 AND conversation_id = $2 AND sequence > $3 ORDER BY sequence LIMIT $4
+        ) AS page
+    ) AS page WHERE bytes <= $5 OR sequence = $3 + 1 ORDER BY sequence
+"""
+NEWEST = """
+    SELECT sequence, message, created_at, tokens FROM (
+        SELECT sequence, message, created_at, tokens, sum(tokens) OVER (ORDER BY sequence DESC) AS sum FROM (
+            SELECT sequence, message, created_at, tokens FROM memory.turn
+            WHERE tenant_id = $1 AND conversation_id = $2 ORDER BY sequence DESC LIMIT $3
+        ) AS newest
+    ) AS newest WHERE sum <= $4 ORDER BY sequence
+"""
+BY_MEANING = """
+    SELECT * FROM (
+        SELECT DISTINCT ON (sequence) sequence, text, 1 - (embedding <=> $3::real[]::vector) AS cosine
+        FROM memory.passage
+        WHERE tenant_id = $1 AND conversation_id = $2 AND sequence < $4 AND embedding IS NOT NULL
+        ORDER BY sequence, cosine DESC
+    ) AS best ORDER BY cosine DESC LIMIT $5
+"""
+BY_WORDS = """
+    WITH asked AS (
+        SELECT tsvector_to_array(to_tsvector('english', $3)) AS terms,
+            replace(plainto_tsquery('english', $3)::text, ' & ', ' | ')::tsquery AS query
+    )
+    SELECT * FROM (
+        SELECT DISTINCT ON (sequence) sequence, text,
+            cardinality(ARRAY(SELECT unnest(asked.terms) INTERSECT SELECT unnest(tsvector_to_array(passage.terms))))
+                / cardinality(asked.terms)::float8 AS share
+        FROM asked, memory.passage
+        WHERE tenant_id = $1 AND conversation_id = $2 AND sequence < $4 AND passage.terms @@ asked.query
+        ORDER BY sequence, share DESC
+    ) AS best ORDER BY share DESC, sequence DESC LIMIT $5
+"""
+
+_FEWEST_TOKENS = 4
+
+
+class ConversationStore(Protocol):
+    """Keeps the turns of conversations."""
+
+    async def append(
+        self,
+        tenant_id: str,
+        request: pb.AppendMessagesRequest,
+        tokens: Sequence[int],
+        passages: Sequence[tuple[int, str]],
+    ) -> int:
+        """Add turns, all or none, once per `request_id`; the position of the last.
+
+        Args:
+            tokens: of each turn.
+            passages: texts the turns are found by, each with the turn's place in the request, from 0.
+        """
+        ...
+
+    async def page(
+        self, tenant_id: str, conversation_id: str, after: int, limit: int, max_bytes: int
+    ) -> tuple[list[pb.ConversationMessage], int] | None:
+        """Turns behind `after`, at least one if there is one, and the length of the conversation; None if unknown."""
+        ...
+
+    async def newest(
+        self, tenant_id: str, conversation_id: str, tokens: int
+    ) -> list[tuple[pb.ConversationMessage, int]]:
+        """The newest turns of at most so many tokens together, oldest first, each with its tokens."""
+        ...
+
+    async def length(self, tenant_id: str, conversation_id: str) -> int:
+        """How many turns it has; 0 when it is unknown."""
+        ...
+
+    async def find(
+        self, tenant_id: str, conversation_id: str, question: Question, before: int, limit: int
+    ) -> list[Found]:
+        """The turns older than `before` with the passages that fit best, best first."""
+        ...
+
+
+class PostgresConversationStore:
+    """ConversationStore in schema `memory`."""
+
+    def __init__(self, pool: "Pool") -> None:
+        self._pool = pool
+
+    async def append(
+        self,
+        tenant_id: str,
+        request: pb.AppendMessagesRequest,
+        tokens: Sequence[int],
+        passages: Sequence[tuple[int, str]],
+    ) -> int:
+        """See `ConversationStore`."""
+        conversation_id, count = request.conversation_id, len(request.messages)
+        request_id = request.request_id or None
+        async with postgres.transaction(self._pool) as connection:
+            last: int = await connection.fetchval(LOCK, tenant_id, conversation_id)
+            if request_id:
+                earlier: int | None = await connection.fetchval(APPENDED, tenant_id, conversation_id, request_id)
+                if earlier is not None:
+                    return earlier
+            await connection.execute(
+                APPEND,
+                tenant_id,
+                conversation_id,
+                range(last + 1, last + count + 1),
+                [message.role for message in request.messages],
+                tokens,
+                [message.SerializeToString() for message in request.messages],
+                [*[None] * (count - 1), request_id],
+            )
+            if passages:
+                sequences, texts = zip(*((last + 1 + place, text) for place, text in passages), strict=True)
+                await connection.execute(APPEND_PASSAGES, tenant_id, conversation_id, sequences, texts)
+        return last + count
+
+    async def page(
+        self, tenant_id: str, conversation_id: str, after: int, limit: int, max_bytes: int
+    ) -> tuple[list[pb.ConversationMessage], int] | None:
+        """See `ConversationStore`."""
+        async with postgres.connection(self._pool) as connection:
+            length = await connection.fetchval(LENGTH, tenant_id, conversation_id)
+            if length is None:
+                return None
+            rows = await connection.fetch(PAGE, tenant_id, conversation_id, after, limit, max_bytes)
+        return [_message(row) for row in rows], length
+
+    async def newest(
+        self, tenant_id: str, conversation_id: str, tokens: int
+    ) -> list[tuple[pb.ConversationMessage, int]]:
+        """See `ConversationStore`."""
+        most = tokens // _FEWEST_TOKENS + 1
+        async with postgres.connection(self._pool) as connection:
+            rows = await connection.fetch(NEWEST, tenant_id, conversation_id, most, tokens)
+        return [(_message(row), row["tokens"]) for row in rows]
+
+    async def length(self, tenant_id: str, conversation_id: str) -> int:
+        """See `ConversationStore`."""
+        async with postgres.connection(self._pool) as connection:
+            return await connection.fetchval(LENGTH, tenant_id, conversation_id) or 0
+
+    async def find(
+        self, tenant_id: str, conversation_id: str, question: Question, before: int, limit: int
+    ) -> list[Found]:
+        """See `ConversationStore`."""
+        async with postgres.connection(self._pool) as connection:
+            if question.vector is None:
+                text = question.text.replace("\0", " ")
+                rows = await connection.fetch(BY_WORDS, tenant_id, conversation_id, text, before, limit)
+                scores = [row["share"] for row in rows]
+            else:
+                rows = await connection.fetch(BY_MEANING, tenant_id, conversation_id, question.vector, before, limit)
+                scores = [score(row["cosine"]) for row in rows]
+        return [
+            Found(f"conversation:{conversation_id}#{row['sequence']}", Passage("", row["text"]), found, row["sequence"])
+            for row, found in zip(rows, scores, strict=True)
+        ]
+
+
+def _message(row: asyncpg.Record) -> pb.ConversationMessage:
+    return pb.ConversationMessage(
+        message=message_pb2.Message.FromString(row["message"]),
+        sequence=row["sequence"],
+        create_time=timestamp(row["created_at"]),
+    )

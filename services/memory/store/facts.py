@@ -1,0 +1,222 @@
+"""Facts in schema `memory`."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Protocol
+
+import asyncpg
+from google.protobuf.struct_pb2 import Struct, Value
+from soma.memory.v1 import memory_service_pb2 as pb
+
+from services.memory.adapters.values import timestamp
+from services.memory.embedder import Vector, score
+from services.memory.passages import Json, Passage
+from services.memory.question import Found, Question
+from services.mesh import postgres
+
+if TYPE_CHECKING:
+    from services.mesh.postgres import Pool
+
+# An expired fact is gone, whether or not it has been swept: what replaces it starts anew.
+PUT = """
+    INSERT INTO memory.fact AS fact (tenant_id, key, value, metadata, facets, expires_at, indexed_at)
+    VALUES ($1, $2, $3, $4, $5, now() + make_interval(secs => $6), CASE WHEN $7 THEN now() END)
+    ON CONFLICT (tenant_id, key) DO UPDATE SET
+        value = excluded.value, metadata = excluded.metadata, facets = excluded.facets,
+        expires_at = excluded.expires_at, indexed_at = excluded.indexed_at,
+        created_at = CASE WHEN fact.expires_at <= now() THEN excluded.created_at ELSE fact.created_at END,
+        accessed_count = CASE WHEN fact.expires_at <= now() THEN 0 ELSE fact.accessed_count END,
+        last_accessed = CASE WHEN fact.expires_at <= now() THEN NULL ELSE fact.last_accessed END
+    RETURNING id, indexed_at
+"""
+DROP_PASSAGES = "DELETE FROM memory.passage WHERE fact_id = $1"
+PUT_PASSAGE = """
+    INSERT INTO memory.passage (tenant_id, fact_id, heading, text, embedding)
+    VALUES ($1, $2, $3, $4, $5::real[]::vector)
+"""
+RECALL = """
+    WITH before AS (
+        SELECT id, last_accessed FROM memory.fact
+        WHERE tenant_id = $1 AND key = $2 AND (expires_at IS NULL OR expires_at > now()) FOR UPDATE
+    )
+    UPDATE memory.fact SET accessed_count = accessed_count + 1, last_accessed = clock_timestamp()
+    FROM before WHERE fact.id = before.id
+    RETURNING value, metadata, created_at, accessed_count, before.last_accessed
+"""
+READ = """
+    SELECT key, value, metadata FROM memory.fact
+    WHERE tenant_id = $1 AND key = ANY($2) AND (expires_at IS NULL OR expires_at > now())
+"""
+EXIST = "SELECT EXISTS (SELECT FROM memory.passage WHERE tenant_id = $1 AND fact_id IS NOT NULL)"
+# Without this the index hands over its nearest 40 of all tenants, and filtering may leave none.
+SCAN_ON = "SELECT set_config('hnsw.iterative_scan', 'strict_order', true)"
+BY_MEANING = """
+    SELECT fact.key, passage.heading, passage.text, 1 - (passage.embedding <=> $2::real[]::vector) AS cosine
+    FROM memory.passage JOIN memory.fact ON fact.id = passage.fact_id
+    WHERE passage.tenant_id = $1 AND passage.fact_id IS NOT NULL AND passage.embedding IS NOT NULL
+        AND (fact.expires_at IS NULL OR fact.expires_at > now()) AND fact.facets @> $3
+    ORDER BY passage.embedding <=> $2::real[]::vector LIMIT $4
+"""
+BY_WORDS = """
+    WITH asked AS (
+        SELECT tsvector_to_array(to_tsvector('english', $2)) AS terms,
+            replace(plainto_tsquery('english', $2)::text, ' & ', ' | ')::tsquery AS query
+    ), best AS (
+        SELECT DISTINCT ON (fact.id) fact.key, passage.heading, passage.text,
+            cardinality(ARRAY(SELECT unnest(asked.terms) INTERSECT SELECT unnest(tsvector_to_array(passage.terms))))
+                / cardinality(asked.terms)::float8 AS share,
+            ts_rank_cd(passage.terms, asked.query, 1) AS rank
+        FROM asked, memory.passage JOIN memory.fact ON fact.id = passage.fact_id
+        WHERE passage.tenant_id = $1 AND passage.terms @@ asked.query
+            AND (fact.expires_at IS NULL OR fact.expires_at > now()) AND fact.facets @> $3
+        ORDER BY fact.id, share DESC, rank DESC
+    )
+    SELECT * FROM best ORDER BY share DESC, rank DESC, key LIMIT $4
+"""
+SWEEP = """
+    WITH expired AS (
+        SELECT id FROM memory.fact WHERE expires_at <= now() ORDER BY id LIMIT 1000 FOR UPDATE SKIP LOCKED
+    )
+    DELETE FROM memory.fact USING expired WHERE fact.id = expired.id
+"""
+
+# Several passages of one fact may be nearest: so many more are asked for at first, and at most.
+_PASSAGES_A_FACT = 4
+_MOST_PASSAGES = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A fact that was put: its id, and when it became searchable by meaning; None when it is not yet."""
+
+    fact_id: uuid.UUID
+    indexed_at: datetime | None
+
+
+class FactStore(Protocol):
+    """Keeps facts."""
+
+    async def put(
+        self,
+        tenant_id: str,
+        fact: pb.RememberRequest,
+        facets: Json,
+        passages: Sequence[Passage],
+        vectors: Sequence[Vector] | None,
+    ) -> Stored:
+        """Store or replace a fact; without vectors its passages wait for theirs."""
+        ...
+
+    async def recall(self, tenant_id: str, key: str) -> pb.RecallResponse | None:
+        """Read a fact and count that."""
+        ...
+
+    async def read(self, tenant_id: str, keys: Sequence[str]) -> dict[str, tuple[Value, Struct]]:
+        """Values and metadata by key, uncounted; keys without a fact are missing."""
+        ...
+
+    async def any(self, tenant_id: str) -> bool:
+        """Whether a tenant has facts to search."""
+        ...
+
+    async def find(self, tenant_id: str, question: Question, facets: Json, limit: int) -> list[Found]:
+        """The facts whose metadata contain `facets`, with the passages that fit best, best first."""
+        ...
+
+    async def sweep(self) -> int:
+        """Delete facts that have expired; how many, up to a thousand."""
+        ...
+
+
+class PostgresFactStore:
+    """FactStore in schema `memory`."""
+
+    def __init__(self, pool: "Pool") -> None:
+        self._pool = pool
+
+    async def put(
+        self,
+        tenant_id: str,
+        fact: pb.RememberRequest,
+        facets: Json,
+        passages: Sequence[Passage],
+        vectors: Sequence[Vector] | None,
+    ) -> Stored:
+        """See `FactStore`."""
+        value = fact.value.SerializeToString()
+        metadata = fact.metadata.SerializeToString() if fact.HasField("metadata") else None
+        ttl = fact.ttl_seconds if fact.HasField("ttl_seconds") else None
+        indexed: Sequence[Vector | None] = [None] * len(passages) if vectors is None else vectors
+        async with postgres.transaction(self._pool) as connection:
+            row = await connection.fetchrow(PUT, tenant_id, fact.key, value, metadata, facets, ttl, vectors is not None)
+            assert row is not None
+            await connection.execute(DROP_PASSAGES, row["id"])
+            await connection.executemany(
+                PUT_PASSAGE,
+                [
+                    (tenant_id, row["id"], passage.heading, passage.text, vector)
+                    for passage, vector in zip(passages, indexed, strict=True)
+                ],
+            )
+        return Stored(row["id"], row["indexed_at"])
+
+    async def recall(self, tenant_id: str, key: str) -> pb.RecallResponse | None:
+        """See `FactStore`."""
+        async with postgres.connection(self._pool) as connection:
+            row = await connection.fetchrow(RECALL, tenant_id, key)
+        if row is None:
+            return None
+        response = pb.RecallResponse(
+            key=key,
+            value=Value.FromString(row["value"]),
+            created_at=timestamp(row["created_at"]),
+            accessed_count=row["accessed_count"],
+            last_accessed=timestamp(row["last_accessed"]),
+        )
+        if row["metadata"] is not None:
+            response.metadata.ParseFromString(row["metadata"])
+            response.metadata.SetInParent()
+        return response
+
+    async def read(self, tenant_id: str, keys: Sequence[str]) -> dict[str, tuple[Value, Struct]]:
+        """See `FactStore`."""
+        async with postgres.connection(self._pool) as connection:
+            rows = await connection.fetch(READ, tenant_id, keys)
+        return {row["key"]: (Value.FromString(row["value"]), Struct.FromString(row["metadata"] or b"")) for row in rows}
+
+    async def any(self, tenant_id: str) -> bool:
+        """See `FactStore`."""
+        async with postgres.connection(self._pool) as connection:
+            return bool(await connection.fetchval(EXIST, tenant_id))
+
+    async def find(self, tenant_id: str, question: Question, facets: Json, limit: int) -> list[Found]:
+        """See `FactStore`."""
+        if question.vector is None:
+            async with postgres.connection(self._pool) as connection:
+                rows = await connection.fetch(BY_WORDS, tenant_id, question.text.replace("\0", " "), facets, limit)
+            return [Found(row["key"], _passage(row), row["share"]) for row in rows]
+        count = limit * _PASSAGES_A_FACT
+        while True:
+            rows = await self._nearest(tenant_id, question.vector, facets, count)
+            best: dict[str, Found] = {}
+            for row in rows:
+                best.setdefault(row["key"], Found(row["key"], _passage(row), score(row["cosine"])))
+            if len(best) >= limit or len(rows) < count or count >= _MOST_PASSAGES:
+                return list(best.values())[:limit]
+            count *= 4
+
+    async def _nearest(self, tenant_id: str, vector: Vector, facets: Json, count: int) -> list[asyncpg.Record]:
+        async with postgres.transaction(self._pool) as connection:
+            await connection.execute(SCAN_ON)
+            return await connection.fetch(BY_MEANING, tenant_id, vector, facets, count)
+
+    async def sweep(self) -> int:
+        """See `FactStore`."""
+        async with postgres.connection(self._pool) as connection:
+            return int((await connection.execute(SWEEP)).removeprefix("DELETE "))
+
+
+def _passage(row: asyncpg.Record) -> Passage:
+    return Passage(row["heading"], row["text"])

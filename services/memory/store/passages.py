@@ -1,0 +1,97 @@
+"""Passages that wait for their vectors, in schema `memory`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from services.memory.embedder import Vector
+from services.memory.passages import Passage
+from services.mesh import postgres
+
+if TYPE_CHECKING:
+    from services.mesh.postgres import Pool
+
+# A claim lapses, so that what a killed process had claimed is taken up by another.
+CLAIM = """
+    UPDATE memory.passage SET claimed_until = now() + make_interval(secs => $2)
+    WHERE id IN (
+        SELECT id FROM memory.passage
+        WHERE embedding IS NULL AND (claimed_until IS NULL OR claimed_until < now())
+        ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED
+    ) RETURNING id, tenant_id, heading, text
+"""
+RELEASE = "UPDATE memory.passage SET claimed_until = NULL WHERE id = ANY($1) AND embedding IS NULL"
+REFUSE = "UPDATE memory.passage SET claimed_until = 'infinity' WHERE id = $1"
+# Facts first and in order: storing a fact locks it before its passages, too.
+LOCK_FACTS = """
+    SELECT id FROM memory.fact WHERE id IN (SELECT fact_id FROM memory.passage WHERE id = ANY($1))
+    ORDER BY id FOR NO KEY UPDATE
+"""
+FILL = "UPDATE memory.passage SET embedding = $2::real[]::vector, claimed_until = NULL WHERE id = $1"
+MARK = """
+    UPDATE memory.fact SET indexed_at = now() WHERE id = ANY($1) AND indexed_at IS NULL
+        AND NOT EXISTS (SELECT FROM memory.passage WHERE fact_id = fact.id AND embedding IS NULL)
+"""
+
+CLAIM_SECONDS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A passage without a vector."""
+
+    id: int
+    tenant_id: str
+    passage: Passage
+
+
+class PendingPassages(Protocol):
+    """Hands out passages that wait for their vectors."""
+
+    async def claim(self, limit: int) -> list[Pending]:
+        """Take the oldest for this process, for half a minute."""
+        ...
+
+    async def release(self, ids: Sequence[int]) -> None:
+        """Give passages back."""
+        ...
+
+    async def refuse(self, id: int) -> None:
+        """Leave a passage without a vector for good; its words still find it."""
+        ...
+
+    async def fill(self, vectors: Sequence[tuple[int, Vector]]) -> None:
+        """Give passages their vectors."""
+        ...
+
+
+class PostgresPendingPassages:
+    """PendingPassages in schema `memory`."""
+
+    def __init__(self, pool: "Pool") -> None:
+        self._pool = pool
+
+    async def claim(self, limit: int) -> list[Pending]:
+        """See `PendingPassages`."""
+        async with postgres.connection(self._pool) as connection:
+            rows = await connection.fetch(CLAIM, limit, CLAIM_SECONDS)
+        return [Pending(row["id"], row["tenant_id"], Passage(row["heading"], row["text"])) for row in rows]
+
+    async def release(self, ids: Sequence[int]) -> None:
+        """See `PendingPassages`."""
+        async with postgres.connection(self._pool) as connection:
+            await connection.execute(RELEASE, ids)
+
+    async def refuse(self, id: int) -> None:
+        """See `PendingPassages`."""
+        async with postgres.connection(self._pool) as connection:
+            await connection.execute(REFUSE, id)
+
+    async def fill(self, vectors: Sequence[tuple[int, Vector]]) -> None:
+        """See `PendingPassages`."""
+        ids = [id for id, _ in vectors]
+        async with postgres.transaction(self._pool) as connection:
+            facts = [row["id"] for row in await connection.fetch(LOCK_FACTS, ids)]
+            await connection.executemany(FILL, sorted(vectors))
+            if facts:
+                await connection.execute(MARK, facts)

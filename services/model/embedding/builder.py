@@ -1,0 +1,75 @@
+"""Writes the ONNX graph of MiniLM from its weights: a program of its own, so that its memory is given back.
+
+python -m services.model.embedding.builder WEIGHTS.safetensors TOKENIZER.json OUTPUT.onnx int8|fp32
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+from safetensors.numpy import load_file
+
+from services.model.embedding.graph import Tensors, encoder
+from services.model.embedding.linear import FloatLinear, RowLinear
+from services.model.embedding.quantization import Array
+from services.model.embedding.session import open_session
+from services.model.embedding.tokenizer import WordPieces
+
+CALIBRATION = Path(__file__).with_name("calibration.txt")
+LEAST_COSINE = 0.99
+
+
+def build(weights: Path, tokenizer: Path, output: Path, precision: str) -> None:
+    """Writes the graph to `output`.
+
+    Raises:
+        ArithmeticError: on this processor int8 strays from float32 further than cosine 0.99.
+    """
+    tensors: Tensors = load_file(weights)
+    linear = FloatLinear()
+    exact = encoder(tensors, linear)
+    if precision == "fp32":
+        onnx.save(exact, output)
+        return
+    texts = CALIBRATION.read_text("utf-8").splitlines()
+    texts.append(" ".join(texts))
+    pieces = WordPieces(tokenizer)
+    # What feeds these comes from layer normalisation, where a few channels are outliers in every text.
+    inputs = {layer: x for layer, x in linear.inputs.items() if layer.endswith((".self", ".intermediate.dense"))}
+    expected, activations = _observe(exact, inputs, pieces, texts)
+    quantized = encoder(tensors, RowLinear(activations))
+    got, _ = _observe(quantized, {}, pieces, texts)
+    cosine = float((got * expected).sum(axis=1).min())
+    if cosine < LEAST_COSINE:
+        raise ArithmeticError(f"int8 reaches only cosine {cosine:.4f} on this processor; set the precision to fp32")
+    onnx.save(quantized, output)
+
+
+def _observe(
+    model: onnx.ModelProto, layers: dict[str, str], pieces: WordPieces, texts: Sequence[str]
+) -> tuple[Array, dict[str, Array]]:
+    """Vectors of `texts`, and the largest magnitude of each channel of the tensors that feed `layers`."""
+    observed = onnx.ModelProto()
+    observed.CopyFrom(model)
+    del observed.graph.output[1:]
+    observed.graph.output.extend(helper.make_tensor_value_info(x, TensorProto.FLOAT, None) for x in layers.values())
+    session = open_session(observed.SerializeToString())
+    vectors: list[Array] = []
+    largest: dict[str, Array] = {layer: np.zeros(1, np.float32) for layer in layers}
+    for row in pieces.split(texts):
+        vector, *tensors = session.run(None, {"ids": np.array([row], np.int32)})
+        vectors.append(vector[0])
+        for layer, tensor in zip(layers, tensors, strict=True):
+            largest[layer] = np.maximum(largest[layer], np.abs(tensor).max(axis=0))
+    return np.stack(vectors), largest
+
+
+if __name__ == "__main__":
+    source, pieces_file, target, how = sys.argv[1:]
+    try:
+        build(Path(source), Path(pieces_file), Path(target), how)
+    except ArithmeticError as error:
+        sys.exit(str(error))

@@ -1,0 +1,75 @@
+"""The embedder of this product: all-MiniLM-L6-v2, loaded at its first use."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from services.mesh.errors import Unavailable
+from services.model.embedding.architecture import HIDDEN, NAME
+from services.model.embedding.embedder import Embeddings
+from services.model.embedding.settings import EmbeddingSettings
+
+if TYPE_CHECKING:
+    from services.model.embedding.batcher import Batcher
+
+
+class MiniLm:
+    """An `Embedder`. Making one costs nothing; `load` or the first call reads the model, in a thread."""
+
+    def __init__(self, settings: EmbeddingSettings) -> None:
+        self._settings = settings
+        self._loading: asyncio.Task[Batcher] | None = None
+        self._closed = False
+
+    @property
+    def model(self) -> str:
+        """See `Embedder`."""
+        return NAME
+
+    @property
+    def dimensions(self) -> int:
+        """See `Embedder`."""
+        return HIDDEN
+
+    async def embed(self, texts: Sequence[str]) -> Embeddings:
+        """See `Embedder`."""
+        batcher = await self._ready()
+        return await batcher.embed(texts)
+
+    async def load(self) -> None:
+        """Reads the model now, so that the first call need not wait.
+
+        Raises:
+            FailedPrecondition: it cannot be read; the message says why.
+        """
+        await self._ready()
+
+    async def close(self) -> None:
+        """Ends what runs and refuses what waits."""
+        self._closed = True
+        if self._loading is not None:
+            await asyncio.wait([self._loading])
+            if self._loading.exception() is None:
+                await self._loading.result().close()
+
+    async def _ready(self) -> Batcher:
+        if self._closed:
+            raise Unavailable("the embedder is closing")
+        if self._loading is None or (self._loading.done() and self._loading.exception() is not None):
+            self._loading = asyncio.create_task(asyncio.to_thread(_load, self._settings))
+        # A caller that leaves does not take the model from those who wait with it.
+        return await asyncio.shield(self._loading)
+
+
+def _load(settings: EmbeddingSettings) -> Batcher:
+    # Imported here and not above: numpy, tokenizers and the runtime cost a process that embeds nothing 60 MB.
+    from services.model.embedding.artifact import prepared
+    from services.model.embedding.batcher import Batcher
+    from services.model.embedding.engine import Engine
+    from services.model.embedding.weights import find_weights
+
+    weights = find_weights(settings.weights, settings.directory / "hub", settings.hub)
+    engine = Engine(prepared(weights, settings.precision, settings.directory / "minilm"))
+    return Batcher(engine.embed, threads=settings.threads, batch=settings.batch, waiting=settings.waiting)

@@ -1,0 +1,26 @@
+"""Settings of embeddings: table `[embedding]`, `SOMA_EMBEDDING_*`."""
+
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from services.mesh.settings import SomaSettings
+
+
+class EmbeddingSettings(SomaSettings):
+    """Where the model is, how exact it is, and how much of the machine it may use."""
+
+    table: ClassVar[str | None] = "embedding"
+    model_config = SettingsConfigDict(env_prefix="SOMA_EMBEDDING_", frozen=True, extra="forbid")
+
+    directory: Path = Field(default=Path(".somamesh/models"), description="where the model's graph is kept once built")
+    precision: Literal["int8", "fp32"] = Field(default="int8", description="int8, or fp32: three times slower, exact")
+    weights: Literal["packaged", "hub"] = Field(
+        default="packaged", description="source asked first; the other is the fallback"
+    )
+    hub: str = Field(default="https://huggingface.co", description="address of the model hub")
+    threads: int = Field(default=2, ge=1, le=64, description="runs beside each other")
+    batch: int = Field(default=64, ge=1, le=1024, description="most texts in one batch")
+    waiting: int = Field(default=10_000, ge=1, description="most texts that may wait; more are refused")

@@ -1,0 +1,71 @@
+"""A server behind the mesh's real pipeline: the echo service, and a chat that says what it is told to."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from soma.model.v1 import message_pb2
+from soma.orchestrator.v1 import chat_service_pb2 as chat
+from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceServicer, add_ChatServiceServicer_to_server
+from soma.testing.v1.echo_service_pb2_grpc import add_EchoServiceServicer_to_server
+
+from cli.door import Door
+from services.mesh.authenticator import DevAuthenticator
+from services.mesh.handlers import collect
+from services.mesh.interceptors.drain import Drain
+from services.mesh.server import Server
+from services.mesh.service import Registration
+from services.mesh.spans import Spans
+from services.mesh.stack import pipeline
+from services.mesh.testing.echo import EchoServicer
+from services.mesh.token import Signer
+
+KEY = "soma_dev_of_the_test"
+
+
+class ScriptedChat(ChatServiceServicer):
+    """Answers every turn with `events`, and keeps the requests."""
+
+    def __init__(self) -> None:
+        self.events: list[chat.ChatResponse] = []
+        self.requests: list[chat.ChatRequest] = []
+
+    async def Chat(self, request: chat.ChatRequest, context: Any) -> AsyncIterator[chat.ChatResponse]:
+        self.requests.append(request)
+        for event in self.events:
+            yield event
+
+
+def finished() -> chat.ChatResponse:
+    """The last event of a turn that succeeded."""
+    return chat.ChatResponse(
+        finished=chat.ChatFinished(
+            finish_reason=message_pb2.FINISH_REASON_STOP,
+            usage=message_pb2.Usage(total_tokens=12),
+            time_to_first_token_seconds=0.5,
+            tokens_per_second=20.0,
+        )
+    )
+
+
+@asynccontextmanager
+async def serving(chatting: ScriptedChat) -> AsyncIterator[Door]:
+    """The server on a free port, and the door to it."""
+    async with AsyncExitStack() as stack:
+        spans, drain = Spans("test", None), Drain()
+        stack.callback(spans.close)
+        wrap = pipeline(
+            authenticator=DevAuthenticator(KEY),
+            signer=Signer(b"k" * 32, "test"),
+            spans=spans,
+            drain=drain,
+            sample_ratio=0.0,
+        )
+        servicers: list[Registration] = [
+            (add_EchoServiceServicer_to_server, EchoServicer()),
+            (add_ChatServiceServicer_to_server, chatting),
+        ]
+        server = Server(wrap.wrap_all(collect(servicers)), drain, max_message_bytes=4 * 1024 * 1024)
+        port = await server.start("127.0.0.1:0")
+        stack.push_async_callback(server.stop, 0.0)
+        yield Door(f"http://127.0.0.1:{port}", KEY)

@@ -1,0 +1,35 @@
+"""`soma config`: values, their sources, and no secret."""
+
+from pathlib import Path
+
+import pytest
+
+from cli.effective_settings import effective, settings_classes
+from services.mesh.settings import Settings
+
+
+@pytest.fixture
+def _config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "soma.toml").write_text('port = 9001\nhost = "0.0.0.0"\n[model]\n')
+    monkeypatch.setenv("SOMA_CONFIG", str(tmp_path / "soma.toml"))
+    monkeypatch.setenv("SOMA_PORT", "9002")
+    monkeypatch.setenv("SOMA_POSTGRES_URL", "postgresql://soma:s3cret@db/soma")
+
+
+@pytest.mark.usefixtures("_config")
+def test_each_value_says_where_it_came_from() -> None:
+    found = {each.name: (each.value, each.source) for each in effective(Settings)}
+    assert found["port"] == ("9002", "environment")
+    assert found["host"] == ("0.0.0.0", "soma.toml")
+    assert found["bind"] == ("127.0.0.1", "default")
+
+
+@pytest.mark.usefixtures("_config")
+def test_a_secret_is_hidden() -> None:
+    assert not [each for each in effective(Settings) if "s3cret" in each.value]
+    assert {each.name: each.value for each in effective(Settings)}["redis_url"] == "-"
+
+
+def test_the_settings_of_services_are_shown_under_their_name() -> None:
+    names = {each.name for kind in settings_classes() for each in effective(kind)}
+    assert {"port", "edge.body_limit_bytes", "policy.rules"} <= names

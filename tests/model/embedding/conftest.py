@@ -1,0 +1,45 @@
+"""The model's graph, built once a run, and the vectors it has to match."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from services.model.embedding.artifact import Artifact, Precision, prepared
+from services.model.embedding.weights import packaged_weights
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Texts, and their vectors by the original implementation."""
+
+    texts: list[str]
+    vectors: NDArray[np.float32]
+
+
+@pytest.fixture(scope="session")
+def reference() -> Reference:
+    items = json.loads(Path(__file__).with_name("reference.json").read_text("utf-8"))["items"]
+    return Reference([item["text"] for item in items], np.array([item["embedding"] for item in items], np.float32))
+
+
+@pytest.fixture(scope="session")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where models are kept, shared by the run."""
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture(scope="session")
+def artifact_of(directory: Path) -> Callable[[Precision], Artifact]:
+    """Builds the graph of a precision, once."""
+
+    @cache
+    def build(precision: Precision) -> Artifact:
+        return prepared(packaged_weights(), precision, directory / "minilm")
+
+    return build

@@ -1,0 +1,101 @@
+"""The embedder loads when first used, serves callers side by side, and leaves the event loop to others."""
+
+import asyncio
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from services.mesh.errors import FailedPrecondition, Unavailable
+from services.model.embedding import Embedder
+from services.model.embedding.artifact import Artifact, Precision
+from services.model.embedding.minilm import MiniLm
+from services.model.embedding.settings import EmbeddingSettings
+
+
+@pytest.fixture
+async def embedder(artifact_of: Callable[[Precision], Artifact], directory: Path) -> AsyncIterator[MiniLm]:
+    artifact_of("int8")
+    embedder = MiniLm(EmbeddingSettings(directory=directory))
+    yield embedder
+    await embedder.close()
+
+
+def test_importing_and_making_one_loads_no_runtime() -> None:
+    program = """
+import sys
+from services.model.embedding import Embedder
+from services.model.embedding.minilm import MiniLm
+from services.model.embedding.settings import EmbeddingSettings
+MiniLm(EmbeddingSettings())
+print([name for name in ("numpy", "onnx", "onnxruntime", "tokenizers", "huggingface_hub") if name in sys.modules])
+"""
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert loaded.stdout.strip() == "[]"
+
+
+async def test_it_says_what_it_is(embedder: MiniLm) -> None:
+    described: Embedder = embedder
+    assert (described.model, described.dimensions) == ("somasuite-embed-v1", 384)
+
+
+async def test_concurrent_callers_each_get_the_vectors_of_their_own_texts(embedder: MiniLm) -> None:
+    calls = [
+        [f"ticket {call} {word}" for word in ("refund", "invoice", "password")[: call % 3 + 1]] for call in range(40)
+    ]
+    together = await asyncio.gather(*(embedder.embed(texts) for texts in calls))
+    every = np.concatenate([found.vectors for found in together])
+    alone = np.concatenate([(await embedder.embed([text])).vectors for texts in calls for text in texts])
+    similarity = every @ alone.T
+    assert (similarity.argmax(axis=1) == np.arange(len(every))).all()
+    assert similarity.diagonal().min() >= 0.9999
+
+
+async def test_no_texts_have_no_vectors(embedder: MiniLm) -> None:
+    async with asyncio.timeout(30):
+        found = await embedder.embed([])
+    assert found.vectors.shape == (0, 384)
+    assert found.tokens.shape == (0,)
+
+
+async def test_the_event_loop_stays_free_while_a_large_call_runs(embedder: MiniLm) -> None:
+    await embedder.load()
+    large = asyncio.create_task(embedder.embed([f"some text of a few words, number {index}" for index in range(600)]))
+    ticks: list[float] = [time.perf_counter()]
+    while not large.done():
+        await asyncio.sleep(0.001)
+        ticks.append(time.perf_counter())
+    assert (await large).vectors.shape == (600, 384)
+    assert len(ticks) > 10
+    # Generous for a machine that is busy; run in the loop, the call would hold it for all of its time.
+    assert max(np.diff(ticks)) < (ticks[-1] - ticks[0]) / 2
+
+
+async def test_a_caller_who_leaves_while_it_loads_takes_it_from_nobody(embedder: MiniLm) -> None:
+    leaver = asyncio.create_task(embedder.embed(["first"]))
+    stayer = asyncio.create_task(embedder.embed(["second"]))
+    await asyncio.sleep(0)
+    leaver.cancel()
+    assert (await stayer).vectors.shape == (1, 384)
+    assert leaver.cancelled()
+
+
+async def test_a_model_that_cannot_load_is_a_typed_error_each_time(tmp_path: Path) -> None:
+    (tmp_path / "minilm").write_text("a file where a directory should be")
+    embedder = MiniLm(EmbeddingSettings(directory=tmp_path))
+    for _ in range(2):
+        with pytest.raises(FailedPrecondition) as refused:
+            await embedder.embed(["text"])
+        assert refused.value.reason == "EMBEDDING_BUILD_FAILED"
+    await embedder.close()
+
+
+async def test_a_closed_embedder_refuses(embedder: MiniLm) -> None:
+    await embedder.load()
+    await embedder.close()
+    with pytest.raises(Unavailable):
+        await embedder.embed(["late"])
