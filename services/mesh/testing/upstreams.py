@@ -267,6 +267,8 @@ class FakeUpstream:
     async def _list(self, request: web.Request) -> web.Response:
         if (status := self.dialect.errors.get(self.behaviour.fault)) is not None:
             return self._refusal(*status)
+        if self.behaviour.fault is Fault.HANG:
+            await asyncio.Event().wait()
         return web.json_response(self.dialect.listing(self.models))
 
     async def _generate(self, request: web.Request) -> web.StreamResponse:
