@@ -4,12 +4,13 @@ import asyncio
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
+import structlog
 from soma.model.v1.catalog_service_pb2 import Model
 from soma.model.v1.catalog_service_pb2_grpc import add_CatalogServiceServicer_to_server
 from soma.model.v1.cost_service_pb2_grpc import add_CostServiceServicer_to_server
 from soma.model.v1.model_service_pb2_grpc import add_ModelServiceServicer_to_server
 
-from services.mesh import postgres
+from services.mesh import errors, postgres
 from services.mesh.group_commit import GroupCommit
 from services.mesh.mesh import Mesh
 from services.mesh.service import Service
@@ -32,6 +33,8 @@ from services.model.service import CatalogService, CostService, ModelService
 from services.model.settings import ModelSettings, ProviderSettings
 from services.model.store import PostgresUsageStore, insert_usage
 
+_log = structlog.get_logger(__name__)
+
 # A start waits this long for remote providers to list their models; slower ones appear when they answer.
 _FIRST_LOOK_SECONDS = 1.5
 
@@ -42,6 +45,8 @@ async def build(mesh: Mesh, stack: AsyncExitStack) -> Service:
     await mesh.migrate("model", Path(__file__).with_name("migrations"))
     embedder = MiniLm(EmbeddingSettings(directory=mesh.data_dir / "models"))
     stack.push_async_callback(embedder.close)
+    warming = asyncio.create_task(_warm(embedder))
+    stack.push_async_callback(_end, warming)
     catalogue = await _catalogue(settings, embedder, stack)
     commits = GroupCommit(mesh.postgres, insert_usage)
     stack.push_async_callback(commits.close)
@@ -91,6 +96,14 @@ async def _remote(entry: ProviderSettings, patience: Patience, stack: AsyncExitS
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     upstream = await stack.enter_async_context(Upstream(entry.name, entry.base_url, headers, patience))
     return OpenAICompatible(upstream, "max_completion_tokens" if entry.kind == "openai" else "max_tokens")
+
+
+async def _warm(embedder: MiniLm) -> None:
+    """Load the vectors' model before the first call needs it; that call says why it cannot, if it cannot."""
+    try:
+        await embedder.load()
+    except errors.MeshError as error:
+        _log.warning("embedder_not_loaded", reason=error.reason, error=error.message)
 
 
 async def _end(task: "asyncio.Task[None]") -> None:

@@ -43,6 +43,10 @@ from services.model.store import PostgresUsageStore, insert_usage
 from tests.model.embedder import WordsEmbedder
 
 if TYPE_CHECKING:
+    from soma.model.v1.catalog_service_pb2_grpc import CatalogServiceAsyncStub
+    from soma.model.v1.cost_service_pb2_grpc import CostServiceAsyncStub
+    from soma.model.v1.model_service_pb2_grpc import ModelServiceAsyncStub
+
     from services.mesh.postgres import Pool
 
 TENANT = Principal("acme", "ann", scopes=frozenset({"*"}))
@@ -58,9 +62,9 @@ def asking(text: str = "Hello?", model: str = "fake-large") -> GenerateRequest:
 class Models:
     """The service's stubs, for calls made inside `run_as`."""
 
-    model: ModelServiceStub
-    catalogue: CatalogServiceStub
-    cost: CostServiceStub
+    model: "ModelServiceAsyncStub"
+    catalogue: "CatalogServiceAsyncStub"
+    cost: "CostServiceAsyncStub"
     channel: LocalChannel
     ledger: Ledger
 
@@ -95,7 +99,8 @@ async def serving(
                 shelves.append(Shelf(OpenAICompatible(await stack.enter_async_context(upstream))))
         catalogue = Catalogue(shelves, "", "soma-extract-v1")
         await catalogue.refresh()
-        commits = await stack.enter_async_context(GroupCommit(pool, insert_usage))
+        commits = GroupCommit(pool, insert_usage)
+        stack.push_async_callback(commits.close)
         ledger = Ledger(commits.commit, delays=(0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2))
         stack.push_async_callback(ledger.drain)
         servicer = ModelService(catalogue, Generations(ledger, heartbeat), embedder, MARKOV)

@@ -4,9 +4,9 @@ import zlib
 from collections.abc import Sequence
 
 import numpy as np
-from services.model.embedding.embedder import Embeddings
 
 from services.model.adapters.extract.language import terms
+from services.model.embedding.embedder import Embeddings
 
 
 class WordsEmbedder:

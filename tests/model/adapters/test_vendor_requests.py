@@ -211,9 +211,11 @@ def test_structured_output_is_asked_for_in_both_vendors_words() -> None:
 @pytest.mark.parametrize("text", ["{broken", "[]", "3"])
 def test_a_schema_that_is_no_json_object_is_refused_by_its_field(text: str) -> None:
     request = conversation(tools=[Tool(name="t", parameters=text)])
-    for build in (lambda: chat_body(request, "m", "max_tokens"), lambda: messages_body(request, "m")):
-        with pytest.raises(InvalidArgument) as raised:
-            build()
+    with pytest.raises(InvalidArgument) as openai:
+        chat_body(request, "m", "max_tokens")
+    with pytest.raises(InvalidArgument) as anthropic:
+        messages_body(request, "m")
+    for raised in (openai, anthropic):
         assert raised.value.facts.violations[0].field == "tools[0].parameters"
 
 

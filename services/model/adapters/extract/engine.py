@@ -15,8 +15,11 @@ from services.model.adapters.writing import Writer
 from services.model.provider import ProviderEvent
 from services.model.tokens import pieces
 
-# A second sentence is quoted only when it fits nearly as well as the first.
+# Below this, a quotation is offered as the closest there is, not as the answer.
+_SURE = 0.42
+# A second sentence is quoted only when it fits nearly as well as the first; of two that fit alike, the later is first.
 _NEARLY = 0.85
+_ALIKE = 0.05
 _MOST_QUOTES = 2
 
 
@@ -61,7 +64,8 @@ class ExtractEngine:
         if not fits:
             return voice.nothing_found(), []
         quotes = _distinct(fits)
-        return "\n".join(voice.quoted(fit.passage.text, fit.passage.said_by) for fit in quotes), quotes
+        answer = "\n".join(voice.quoted(fit.passage.text, fit.passage.said_by) for fit in quotes)
+        return (answer if fits[0].score >= _SURE else voice.closest(answer)), quotes
 
 
 def _distinct(fits: list[Fit]) -> list[Fit]:
@@ -72,4 +76,6 @@ def _distinct(fits: list[Fit]) -> list[Fit]:
             break
         if all(fit.passage.text.casefold() != other.passage.text.casefold() for other in chosen):
             chosen.append(fit)
+    if chosen[-1].score > fits[0].score - _ALIKE:
+        chosen.sort(key=lambda fit: fit.passage.order, reverse=True)
     return chosen

@@ -3,21 +3,25 @@
 import re
 
 _SENTENCE = re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s+|\n+")
-_ABBREVIATION = re.compile(r"(?:\b(?:Mr|Mrs|Ms|Dr|Prof|St|vs|etc|e\.g|i\.e|approx|No)\.|\b[A-Z]\.)$")
+_ABBREVIATION = re.compile(r"(?:\b(?:Mr|Mrs|Ms|Dr|Prof|St|vs|etc|e\.g|i\.e|approx|No)\.|\b[A-Z]\.|^\d{1,3}\.)$")
 _WORD = re.compile(r"\w+(?:['’]\w+)?")
 _PUNCTUATION = re.compile(r"^[\s\-*•>#\d.)]*(?=[^\s\d.)])")
 
-_EMPTY_WORDS = """a an and are as at be been being but by can could did do does doing for from had has have having he her
-hers him his how i i'd i'll i'm i've if in into is it it's its just me my mine no nor not of on or our ours please she should
-so some than that that's the their theirs them then there these they this those to too up us very was we were what
-what's when where which while who whom who's whose why will with would you you'd you'll you're your yours about am
-any all also again tell remember know called name say said ok okay hello hi hey thanks thank"""
+_EMPTY_WORDS = """
+a an and are as at be been being but by can could did do does doing for from had has have having he her hers him
+his how i i'd i'll i'm i've if in into is it it's its just me my mine no nor not of on or our ours please she
+should so some than that that's the their theirs them then there these they this those to too up us very was we
+were what what's when where which while who whom who's whose why will with would you you'd you'll you're your
+yours about am any all also again tell remember know called name say said ok okay hello hi hey thanks thank
+"""
 # `name` and `called` stand for one another in questions ("what is my dog's name?"), so neither decides anything.
 
-_ASKING_WORDS = """what who whom whose which when where why how is are am was were do does did can could will would
-should shall may might has have had tell explain describe list summarize summarise show give find write translate compare suggest
-recommend remind name define help make create generate compose calculate draw what's who's where's when's how's
-isn't aren't don't doesn't didn't"""
+_ASKING_WORDS = """
+what who whom whose which when where why how is are am was were do does did can could will would should shall
+may might has have had tell explain describe list summarize summarise show give find write translate compare
+suggest recommend remind name define help make create generate compose calculate draw what's who's where's
+when's how's isn't aren't don't doesn't didn't
+"""
 _EMPTY = frozenset(_EMPTY_WORDS.split())
 _ASKING = frozenset(_ASKING_WORDS.split())
 _NOTING = re.compile(r"^(?:please\s+)?(?:remember|note|keep in mind|know)\b(?:\s+that\b)?[\s:,]*", re.IGNORECASE)
@@ -67,5 +71,6 @@ def noted(sentence: str) -> str:
 def _stem(word: str) -> str:
     for ending in ("ing", "ies", "ed", "es", "s"):
         if word.endswith(ending) and len(word) - len(ending) >= 3:
-            return word.removesuffix(ending) + ("y" if ending == "ies" else "")
-    return word
+            word = word.removesuffix(ending) + ("y" if ending == "ies" else "")
+            break
+    return word.removesuffix("e") if len(word) > 3 else word

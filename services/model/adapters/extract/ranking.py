@@ -14,10 +14,10 @@ from services.model.embedding.embedder import Embedder
 
 _log = structlog.get_logger(__name__)
 
-# MiniLM puts a question and its answer at a cosine of 0.4 and more, unrelated sentences below 0.25.
+# MiniLM puts a question and the sentence that answers it at a cosine of 0.35 to 0.8, and unrelated ones below 0.28.
+_LEAST_LIKENESS = 0.34
+# With a word in common, a passage may be less alike.
 _LEAST_SCORE = 0.33
-# Without a word in common, only a clear likeness of meaning counts.
-_LEAST_LIKENESS = 0.42
 _MEANING = 0.65
 _WORDS = 0.35
 _LATER = 0.04
@@ -53,12 +53,12 @@ class Ranking:
         for position, n in enumerate(at_hand):
             passage, overlap = passages[n], overlaps[n]
             if likeness is None:
-                score, fitting = overlap, overlap > 0
+                score, fitting = overlap, overlap >= _LEAST_SCORE
             else:
                 score = _MEANING * likeness[position] + _WORDS * overlap
-                fitting = overlap > 0 or likeness[position] >= _LEAST_LIKENESS
+                fitting = likeness[position] >= _LEAST_LIKENESS or (overlap > 0 and score >= _LEAST_SCORE)
             score *= passage.weight
-            if fitting and score >= _LEAST_SCORE:
+            if fitting:
                 fits.append(Fit(passage, round(min(1.0, score + _LATER * passage.order / newest), 4)))
         return sorted(fits, key=lambda fit: (fit.score, fit.passage.order), reverse=True)
 

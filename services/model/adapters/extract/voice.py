@@ -7,6 +7,7 @@ NAME = "soma-extract-v1"
 _LONGEST_QUOTE = 400
 _NOTED = "Noted: "
 _NOTHING = "I have nothing to answer that from."
+_CLOSEST = "I find no sure answer. The closest is: "
 _INTRODUCTION = f"I am {NAME}, which answers by quoting this conversation and what is remembered."
 _HOW_TO_CONNECT = (
     "To talk to a language model, set OPENAI_API_KEY (with OPENAI_BASE_URL for another server that speaks OpenAI's "
@@ -18,6 +19,11 @@ _HOW_TO_CONNECT = (
 def quoted(text: str, said_by: str) -> str:
     """A sentence in quotation marks, with where it is from."""
     return f"“{_cut(text)}” — {said_by}"
+
+
+def closest(quotations: str) -> str:
+    """Quotations that may be beside the question."""
+    return f"{_CLOSEST}{quotations}"
 
 
 def acknowledged(statements: Sequence[str]) -> str:
@@ -40,7 +46,7 @@ def nothing_found() -> str:
 
 def is_own_voice(text: str) -> bool:
     """Whether a text is one of the above: quoting a quotation would tell nobody anything."""
-    return text.startswith(("“", _NOTED, _NOTHING, _INTRODUCTION, "Ask about it, and I quote"))
+    return text.startswith(("“", _NOTED, _NOTHING, _CLOSEST, _INTRODUCTION, "Ask about it, and I quote"))
 
 
 def _cut(text: str) -> str:

@@ -1,0 +1,133 @@
+"""Names, defaults and availability of models."""
+
+from collections.abc import AsyncGenerator, Sequence
+
+import pytest
+from soma.model.v1.catalog_service_pb2 import Model
+from soma.model.v1.model_service_pb2 import GenerateRequest
+
+from services.mesh.errors import InvalidArgument, MeshError, NotFound, Unavailable
+from services.model.catalogue import Catalogue, Shelf
+from services.model.provider import ProviderEvent
+
+
+class Listing:
+    """A Provider that lists, or says why it cannot."""
+
+    def __init__(self, name: str, *models: str, chats: bool = True) -> None:
+        self.name = name
+        self.listed: Sequence[Model] = [
+            Model(name=model, provider=name, capabilities=[Model.CAPABILITY_CHAT] if chats else []) for model in models
+        ]
+        self.error: MeshError | None = None
+
+    async def models(self) -> Sequence[Model]:
+        if self.error is not None:
+            raise self.error
+        return self.listed
+
+    def generate(self, request: GenerateRequest, model: str) -> AsyncGenerator[ProviderEvent, None]:
+        raise NotImplementedError
+
+
+LOCAL = Listing("local", "soma-extract-v1")
+
+
+async def catalogue(*providers: Listing, default: str = "", optional: bool = False) -> Catalogue:
+    shelves = [Shelf(LOCAL), *(Shelf(provider, optional=optional) for provider in providers)]
+    made = Catalogue(shelves, default, fallback="soma-extract-v1")
+    await made.refresh()
+    return made
+
+
+async def test_without_a_remote_model_the_local_one_is_the_default() -> None:
+    assert (await catalogue()).resolve("").model.name == "soma-extract-v1"
+    assert (await catalogue(Listing("a", "embedder", chats=False))).default() == "soma-extract-v1"
+
+
+async def test_the_first_remote_chat_model_is_the_default_unless_one_is_configured() -> None:
+    providers = (Listing("a", "embedder", chats=False), Listing("b", "chatter", "other"))
+    assert (await catalogue(*providers)).default() == "chatter"
+    assert (await catalogue(*providers, default="other")).resolve("").model.name == "other"
+
+
+async def test_the_default_moves_on_when_its_provider_is_away() -> None:
+    first, second = Listing("a", "x"), Listing("b", "y")
+    made = await catalogue(first, second)
+    assert made.default() == "x"
+    first.error = Unavailable("gone")
+    await made.refresh()
+    assert made.default() == "y"
+
+
+async def test_a_name_two_providers_have_goes_to_the_first_that_is_available_or_the_one_that_is_named() -> None:
+    first, second = Listing("a", "x"), Listing("b", "x")
+    made = await catalogue(first, second)
+    assert made.resolve("x").provider is first
+    assert made.resolve("b/x").provider is second
+    first.error = Unavailable("gone")
+    await made.refresh()
+    assert made.resolve("x").provider is second
+    assert made.resolve("a/x").provider is first
+
+
+async def test_a_name_with_a_slash_of_its_own_is_found() -> None:
+    assert (await catalogue(Listing("vllm", "meta/llama"))).resolve("vllm/meta/llama").model.name == "meta/llama"
+    assert (await catalogue(Listing("vllm", "meta/llama"))).resolve("meta/llama").model.name == "meta/llama"
+
+
+async def test_an_unknown_name_is_refused_with_names_like_it() -> None:
+    made = await catalogue(Listing("a", "gpt-5-mini", "gpt-5", "zephyr"))
+    with pytest.raises(NotFound) as raised:
+        made.resolve("gpt-5-minni")
+    assert raised.value.reason == "MODEL_NOT_FOUND"
+    assert "gpt-5-mini" in raised.value.message
+    assert "zephyr" not in raised.value.message
+
+
+async def test_models_of_a_provider_that_went_away_stay_listed_with_the_reason() -> None:
+    provider = Listing("a", "x")
+    made = await catalogue(provider)
+    provider.error = Unavailable("the server cannot be reached")
+    await made.refresh()
+    listed = {model.name: model for model in made.models()}
+    assert not listed["x"].available
+    assert listed["x"].unavailable_reason == "the server cannot be reached"
+    provider.error = None
+    await made.refresh()
+    assert {model.name: model.available for model in made.models()}["x"]
+
+
+async def test_an_optional_provider_is_hidden_until_it_has_answered() -> None:
+    provider = Listing("ollama", "llama")
+    provider.error = Unavailable("refused")
+    made = await catalogue(provider, optional=True)
+    assert [model.name for model in made.models()] == ["soma-extract-v1"]
+    provider.error = None
+    await made.refresh()
+    assert {model.name for model in made.models()} == {"soma-extract-v1", "llama"}
+
+
+async def test_models_a_file_names_are_known_while_their_server_is_away() -> None:
+    provider = Listing("a", "x", "y")
+    provider.error = Unavailable("gone")
+    made = Catalogue([Shelf(LOCAL), Shelf(provider, only=("x",))], "", fallback="soma-extract-v1")
+    await made.refresh()
+    assert made.resolve("x").provider is provider
+    provider.error = None
+    await made.refresh()
+    assert {model.name for model in made.models()} == {"soma-extract-v1", "x"}
+
+
+async def test_the_default_is_listed_first_and_marked_once() -> None:
+    made = await catalogue(Listing("a", "x"), Listing("b", "x", "y"), default="x")
+    first, *others = made.models()
+    assert (first.name, first.default) == ("x", True)
+    assert not any(model.default for model in others)
+
+
+async def test_a_model_is_not_asked_for_what_it_cannot_do() -> None:
+    route = (await catalogue()).resolve("soma-extract-v1")
+    with pytest.raises(InvalidArgument) as raised:
+        route.require(Model.CAPABILITY_TOOLS, "call tools")
+    assert raised.value.reason == "MODEL_CAPABILITY_MISSING"
