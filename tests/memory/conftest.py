@@ -79,9 +79,12 @@ class Memory:
 
     async def indexed(self) -> None:
         """Return once no passage waits for its vector."""
-        await until(
-            lambda: self.pool.fetchval("SELECT NOT EXISTS (SELECT FROM memory.passage WHERE embedding IS NULL)")
-        )
+        await until(self.all_indexed)
+
+    async def all_indexed(self) -> bool:
+        """Whether no passage waits for its vector."""
+        waiting: bool = await self.pool.fetchval("SELECT EXISTS (SELECT FROM memory.passage WHERE embedding IS NULL)")
+        return not waiting
 
 
 @asynccontextmanager
