@@ -13,7 +13,7 @@ MAX_CHARACTERS = 512
 NEEDS_HEADING = 64
 _MAX_HEADING = MAX_CHARACTERS - NEEDS_HEADING - 2
 
-_SENTENCE_END = re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s+|(?<=[。！？])|\n+")
+_SENTENCE_END = re.compile(r"(?<=[.!?…])\s+|(?<=[.!?…][\"'”’)\]])\s+|(?<=[。！？])|\n+")
 _SEPARATORS = re.compile(r"[\W_]+")
 
 

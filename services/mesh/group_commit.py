@@ -8,7 +8,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextvars import Context
-from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Generic, Self, TypeAlias, TypeVar
 
 from prometheus_client import Histogram
 
@@ -26,7 +26,7 @@ _BATCH = Histogram(
 
 
 class GroupCommit(Generic[T]):
-    """Writes items with `write`, many to a transaction, until it is closed.
+    """Writes items with `write`, many to a transaction, until it is closed, as it is at the end of an `async with`.
 
     Args:
         write: puts items into the database; it must be able to run again after it failed, because a batch with an item
@@ -44,6 +44,12 @@ class GroupCommit(Generic[T]):
         self._wake = asyncio.Event()
         self._closing = False
         self._writer: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *raised: object) -> None:
+        await self.close()
 
     async def close(self) -> None:
         """Take nothing more, and return once what was taken is written."""

@@ -97,7 +97,7 @@ class _Fused:
                 else:
                     for received in receives:
                         received(call, request)
-                # Background work may outlive the call and still hold it; touching a finished call's context crashes gRPC.
+                # Background work may still hold the call when it is over, and touching its context then crashes gRPC.
                 call.context = None
                 current.set(call)
                 response = await behaviour(request, context)
@@ -134,7 +134,7 @@ class _Fused:
                 else:
                     for received in receives:
                         received(call, request)
-                # Background work may outlive the call and still hold it; touching a finished call's context crashes gRPC.
+                # Background work may still hold the call when it is over, and touching its context then crashes gRPC.
                 call.context = None
                 current.set(call)
                 responses = behaviour(request, context)

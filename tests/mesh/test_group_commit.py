@@ -2,8 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import pytest
@@ -41,20 +40,9 @@ async def numbers(database: "Pool") -> Numbers:
     return Numbers(database)
 
 
-@asynccontextmanager
-async def committing(
-    pool: "Pool", write: "Callable[[Connection, Sequence[int]], Awaitable[None]]", max_batch: int = 256
-) -> AsyncIterator[GroupCommit[int]]:
-    group = GroupCommit(pool, write, max_batch)
-    try:
-        yield group
-    finally:
-        await group.close()
-
-
 async def test_what_is_committed_while_a_transaction_runs_shares_the_next_one(numbers: Numbers) -> None:
     numbers.gate.clear()
-    async with committing(numbers.pool, numbers.write, max_batch=30) as group:
+    async with GroupCommit(numbers.pool, numbers.write, max_batch=30) as group:
         first = asyncio.create_task(group.commit(0))
         await asyncio.sleep(0)
         rest = [asyncio.create_task(group.commit(number)) for number in range(1, 41)]
@@ -66,14 +54,14 @@ async def test_what_is_committed_while_a_transaction_runs_shares_the_next_one(nu
 
 
 async def test_a_commit_returns_only_when_others_can_see_it(numbers: Numbers) -> None:
-    async with committing(numbers.pool, numbers.write) as group:
+    async with GroupCommit(numbers.pool, numbers.write) as group:
         for number in range(5):
             await group.commit(number)
             assert await numbers.kept() == list(range(number + 1))
 
 
 async def test_an_item_that_cannot_be_written_fails_alone(numbers: Numbers) -> None:
-    async with committing(numbers.pool, numbers.write) as group:
+    async with GroupCommit(numbers.pool, numbers.write) as group:
         outcomes = await asyncio.gather(*(group.commit(n) for n in (1, 2, -1, 3, 2)), return_exceptions=True)
     assert [outcome is None for outcome in outcomes] == [True, True, False, True, False]
     assert await numbers.kept() == [1, 2, 3]
@@ -81,7 +69,7 @@ async def test_an_item_that_cannot_be_written_fails_alone(numbers: Numbers) -> N
 
 async def test_an_item_whose_caller_is_cancelled_is_written(numbers: Numbers) -> None:
     numbers.gate.clear()
-    async with committing(numbers.pool, numbers.write) as group:
+    async with GroupCommit(numbers.pool, numbers.write) as group:
         callers = [asyncio.create_task(group.commit(number)) for number in range(2)]
         await asyncio.sleep(0)
         callers[1].cancel()
@@ -93,7 +81,7 @@ async def test_an_item_whose_caller_is_cancelled_is_written(numbers: Numbers) ->
 
 
 async def test_closing_writes_what_is_queued_and_refuses_what_comes_after(numbers: Numbers) -> None:
-    async with committing(numbers.pool, numbers.write, max_batch=2) as group:
+    async with GroupCommit(numbers.pool, numbers.write, max_batch=2) as group:
         callers = [asyncio.create_task(group.commit(number)) for number in range(7)]
         await asyncio.sleep(0)
     assert await asyncio.gather(*callers) == [None] * 7
@@ -124,7 +112,7 @@ async def test_nothing_acknowledged_is_lost_when_postgres_restarts(
         return len(acknowledged) >= before + by
 
     before = 0
-    async with committing(numbers.pool, numbers.write) as group, asyncio.TaskGroup() as callers:
+    async with GroupCommit(numbers.pool, numbers.write) as group, asyncio.TaskGroup() as callers:
         for start in range(8):
             callers.create_task(caller(start))
         await until(lambda: grown(100))

@@ -1,0 +1,184 @@
+"""The memory service as `build` makes it, over the mesh's pipeline and channel, with a model service of words."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import grpc
+import pytest
+from google.protobuf import json_format
+from google.protobuf.struct_pb2 import Struct, Value
+from soma.memory.v1 import memory_service_pb2 as pb
+from soma.memory.v1.memory_service_pb2_grpc import MemoryServiceStub
+from soma.model.v1.message_pb2 import ROLE_ASSISTANT, ROLE_TOOL, ROLE_USER, Message, ToolCall
+from soma.model.v1.model_service_pb2_grpc import add_ModelServiceServicer_to_server
+
+from services.memory.main import build
+from services.memory.passages import Json
+from services.mesh import errors
+from services.mesh.authenticator import DevAuthenticator
+from services.mesh.call import Call, current_call, run_as
+from services.mesh.carrier import LocalCarrier
+from services.mesh.channel.local import LocalChannel
+from services.mesh.handlers import collect
+from services.mesh.interceptors.drain import Drain
+from services.mesh.mesh import Mesh
+from services.mesh.migrations import migrate
+from services.mesh.pipeline import Handler
+from services.mesh.principal import Principal
+from services.mesh.routing import RoutedChannel
+from services.mesh.settings import Settings
+from services.mesh.spans import Spans
+from services.mesh.stack import pipeline
+from services.mesh.status import from_rpc_error
+from services.mesh.testing.waiting import until
+from services.mesh.token import Signer
+from tests.memory.model import WordModel
+
+if TYPE_CHECKING:
+    from soma.memory.v1.memory_service_pb2_grpc import MemoryServiceAsyncStub
+
+    from services.mesh.postgres import Pool
+
+EMBED_SECONDS = 1.0
+MEMORY_SCOPES = frozenset({"read:memories", "write:memories", "read:conversations", "write:conversations"})
+ACME = Principal("acme", "ann", scopes=MEMORY_SCOPES)
+GLOBEX = Principal("globex", "gil", scopes=MEMORY_SCOPES)
+
+
+@dataclass
+class Memory:
+    """The service's stub and what is behind it. Calls are Ann's, of the tenant acme, unless made inside `run_as`."""
+
+    stub: "MemoryServiceAsyncStub"
+    model: WordModel
+    pool: "Pool"
+
+    async def remember(self, key: str, value: Json, metadata: Mapping[str, Json] | None = None) -> pb.RememberResponse:
+        """Store a fact."""
+        request = pb.RememberRequest(key=key, value=json_value(value))
+        if metadata is not None:
+            json_format.ParseDict(dict(metadata), request.metadata)
+        return await self.stub.Remember(request)
+
+    async def say(self, conversation_id: str, *messages: Message, request_id: str = "") -> int:
+        """Append turns; the position of the last."""
+        response = await self.stub.AppendMessages(
+            pb.AppendMessagesRequest(conversation_id=conversation_id, messages=messages, request_id=request_id)
+        )
+        return response.last_sequence
+
+    async def turns(self, conversation_id: str) -> list[pb.ConversationMessage]:
+        """Every turn of a conversation."""
+        page = await self.stub.ListMessages(pb.ListMessagesRequest(conversation_id=conversation_id, page_size=1000))
+        return list(page.messages)
+
+    async def indexed(self) -> None:
+        """Return once no passage waits for its vector."""
+        await until(self.all_indexed)
+
+    async def all_indexed(self) -> bool:
+        """Whether no passage waits for its vector."""
+        waiting: bool = await self.pool.fetchval("SELECT EXISTS (SELECT FROM memory.passage WHERE embedding IS NULL)")
+        return not waiting
+
+
+@asynccontextmanager
+async def serving(pool: "Pool", postgres_url: str, data_dir: Path, model: WordModel) -> AsyncIterator[Memory]:
+    """The service, built; as it is in a process that hosts it together with a model service."""
+    async with AsyncExitStack() as stack:
+        handlers: dict[str, Handler] = {}
+        channel = LocalChannel(handlers, capture=_caller, outgoing=LocalCarrier(), strict=True)
+        stack.push_async_callback(channel.close)
+        authenticator, spans = DevAuthenticator("key"), Spans("test", None)
+
+        async def migrated(schema: str, directory: Path) -> None:
+            await migrate(postgres_url, schema, directory)
+
+        mesh = Mesh(
+            settings=Settings(),
+            data_dir=data_dir,
+            postgres=pool,
+            redis=cast(Any, None),  # memory has nothing there
+            authenticator=authenticator,
+            spans=spans,
+            connect=lambda service: RoutedChannel(lambda: channel),
+            migrate=migrated,
+        )
+        service = await build(mesh, stack)
+        wrap = pipeline(
+            authenticator=authenticator,
+            signer=Signer(b"k" * 32, "test"),
+            spans=spans,
+            drain=Drain(),
+            sample_ratio=0.0,
+        )
+        servicers = (*service.servicers, (add_ModelServiceServicer_to_server, model))
+        handlers.update(wrap.wrap_all(collect(servicers)))
+        yield Memory(MemoryServiceStub(channel), model, pool)
+
+
+@pytest.fixture
+async def memory(
+    database: "Pool", postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Memory]:
+    """The service on a database of the test's own."""
+    monkeypatch.setenv("SOMA_MEMORY_EMBED_SECONDS", str(EMBED_SECONDS))
+    async with serving(database, postgres_url, tmp_path, WordModel()) as served:
+        yield served
+
+
+def _caller() -> Call:
+    call = current_call()
+    if call is None:
+        call = Call(started=asyncio.get_running_loop().time())
+        call.principal = ACME
+    return call
+
+
+@contextmanager
+def as_globex() -> Iterator[None]:
+    """Calls of the block are those of another tenant."""
+    with run_as(GLOBEX):
+        yield
+
+
+async def refused(call: Awaitable[object]) -> errors.MeshError:
+    """The error a call ends with."""
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await call
+    return from_rpc_error(raised.value)
+
+
+def json_value(value: Json) -> Value:
+    """JSON as a message."""
+    return json_format.Parse(json.dumps(value), Value())
+
+
+def plain(value: Value | Struct) -> Json:
+    """A message as JSON."""
+    found: Json = json_format.MessageToDict(value)
+    return found
+
+
+def user(text: str) -> Message:
+    """What the person says."""
+    return Message(role=ROLE_USER, content=text)
+
+
+def assistant(text: str, *calls: str) -> Message:
+    """What the model says, and the ids of the tools it wants called."""
+    return Message(
+        role=ROLE_ASSISTANT,
+        content=text,
+        tool_calls=[ToolCall(call_id=id, name="look_up", arguments="{}") for id in calls],
+    )
+
+
+def tool(call_id: str, text: str) -> Message:
+    """The result of a tool call."""
+    return Message(role=ROLE_TOOL, content=text, tool_call_id=call_id)

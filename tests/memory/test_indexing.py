@@ -1,0 +1,122 @@
+"""Indexing: every passage gets its vector in the end, once, whatever fails meanwhile."""
+
+import asyncio
+from collections.abc import Sequence
+
+from services.memory.embedder import DIMENSIONS, Vector
+from services.memory.indexing import BATCH, Indexer
+from services.memory.store.passages import PostgresPendingPassages
+from services.mesh import errors
+from services.mesh.testing.waiting import until
+from tests.memory.conftest import Memory, as_globex, user
+
+
+class CountingEmbedder:
+    """Counts the texts it embeds."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    async def embed(self, tenant_id: str, texts: Sequence[str]) -> list[Vector]:
+        """Vectors that are all the same."""
+        await asyncio.sleep(0)
+        self.texts += texts
+        return [[1.0] + [0.0] * (DIMENSIONS - 1) for _ in texts]
+
+
+async def unindexed(memory: Memory, *keys: str) -> None:
+    """Facts without vectors, and nobody to give them any."""
+    memory.model.fails = errors.Unavailable("away")
+    for key in keys:
+        await memory.remember(key, f"text of {key}")
+
+
+async def test_two_processes_share_the_work_and_do_none_of_it_twice(memory: Memory) -> None:
+    await unindexed(memory, *(f"k{n}" for n in range(3 * BATCH)))
+    await memory.pool.execute("UPDATE memory.passage SET claimed_until = NULL")
+    embedder = CountingEmbedder()
+    indexers = [Indexer(PostgresPendingPassages(memory.pool), embedder) for _ in range(2)]
+
+    async def drain(indexer: Indexer) -> None:
+        while await indexer.step():
+            continue
+
+    async def drained() -> bool:
+        # The service's own indexer may hold passages for a moment, until it finds that its model is away.
+        await asyncio.gather(*(drain(indexer) for indexer in indexers))
+        return await memory.all_indexed()
+
+    await until(drained)
+    assert len(embedder.texts) == len(set(embedder.texts))
+
+
+async def test_what_a_killed_process_had_claimed_is_taken_up_when_the_claim_lapses(memory: Memory) -> None:
+    await unindexed(memory, "k")
+    pending = PostgresPendingPassages(memory.pool)
+    await memory.pool.execute("UPDATE memory.passage SET claimed_until = now() + interval '30 seconds'")
+    assert await pending.claim(BATCH) == []
+    await memory.pool.execute("UPDATE memory.passage SET claimed_until = now() - interval '1 second'")
+    assert [passage.passage.text for passage in await pending.claim(BATCH)] == ["text of k"]
+
+
+async def test_a_step_that_fails_gives_its_passages_back(memory: Memory) -> None:
+    await unindexed(memory, "k")
+
+    class Absent:
+        async def embed(self, tenant_id: str, texts: Sequence[str]) -> list[Vector]:
+            raise errors.Unavailable("away")
+
+    indexer = Indexer(PostgresPendingPassages(memory.pool), Absent())
+
+    async def failed() -> bool:
+        try:
+            return await indexer.step() < 0
+        except errors.Unavailable:
+            return True
+
+    await until(failed)
+    assert await memory.pool.fetchval("SELECT bool_and(embedding IS NULL) FROM memory.passage")
+
+
+async def test_a_passage_the_model_refuses_does_not_hold_up_the_others(memory: Memory) -> None:
+    memory.model.refuses = "poison"
+    await memory.say("c", user("good"), user("poison"), user("better"))
+
+    async def settled() -> bool:
+        return bool(
+            await memory.pool.fetchval(
+                "SELECT count(*) = 2 FROM memory.passage WHERE embedding IS NOT NULL"
+                " AND EXISTS (SELECT FROM memory.passage WHERE claimed_until = 'infinity')"
+            )
+        )
+
+    await until(settled)
+
+
+async def test_passages_of_each_tenant_are_embedded_in_its_name(memory: Memory) -> None:
+    await memory.say("c", user("of acme"))
+    with as_globex():
+        await memory.say("c", user("of globex"))
+    await memory.indexed()
+    calls = zip(memory.model.asked, memory.model.callers, strict=True)
+    asked = {(text, tenant) for texts, (tenant, _) in calls for text in texts}
+    assert asked == {("of acme", "acme"), ("of globex", "globex")}
+
+
+async def test_a_fact_replaced_while_its_passages_are_embedded_keeps_the_new_ones(memory: Memory) -> None:
+    await unindexed(memory, "k")
+    pending = PostgresPendingPassages(memory.pool)
+    await memory.pool.execute("UPDATE memory.passage SET claimed_until = NULL")
+    old = [row["id"] for row in await memory.pool.fetch("SELECT id FROM memory.passage")]
+    await memory.remember("k", "the new text")
+    await pending.fill([(id, [1.0] + [0.0] * (DIMENSIONS - 1)) for id in old])
+    rows = await memory.pool.fetch("SELECT text, embedding IS NULL AS waits FROM memory.passage")
+    assert [(row["text"], row["waits"]) for row in rows] == [("the new text", True)]
+    assert await memory.pool.fetchval("SELECT indexed_at IS NULL FROM memory.fact")
+
+
+async def test_vectors_of_another_size_are_not_kept(memory: Memory) -> None:
+    memory.model.dimensions = 768
+    stored = await memory.remember("k", "the lighthouse keeper")
+    assert not stored.HasField("indexed_at")
+    assert stored.status == "stored"
