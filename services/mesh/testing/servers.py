@@ -72,6 +72,7 @@ class PostgresServer(Server):
             "full_page_writes": "off",
             "shared_buffers": "32MB",
             "max_connections": 100,
+            "jit": "off",
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         return [
