@@ -9,7 +9,7 @@ import pytest
 from soma.model.v1.catalog_service_pb2 import ListModelsRequest
 
 from services.mesh.migrations import migrate
-from services.mesh.testing.upstreams import AnthropicDialect, FakeUpstream, Fault
+from services.mesh.testing.upstreams import AnthropicDialect, FakeUpstream
 from services.model.main import build
 from services.model.service import CatalogService
 
