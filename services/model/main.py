@@ -21,7 +21,7 @@ from services.model.adapters.extract.engine import ExtractEngine
 from services.model.adapters.extract.ranking import Ranking
 from services.model.adapters.local import LocalProvider, local_model
 from services.model.adapters.markov import engine as markov
-from services.model.adapters.openai_compatible import OpenAICompatible
+from services.model.adapters.openai_compatible import COMPATIBLE, OPENAI, OpenAICompatible
 from services.model.adapters.upstream import Patience, Upstream
 from services.model.catalogue import Catalogue, Shelf
 from services.model.embedding.embedder import Embedder
@@ -94,7 +94,7 @@ async def _remote(entry: ProviderSettings, patience: Patience, stack: AsyncExitS
         return Anthropic(await stack.enter_async_context(Upstream(entry.name, entry.base_url, headers, patience)))
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     upstream = await stack.enter_async_context(Upstream(entry.name, entry.base_url, headers, patience))
-    return OpenAICompatible(upstream, "max_completion_tokens" if entry.kind == "openai" else "max_tokens")
+    return OpenAICompatible(upstream, OPENAI if entry.kind == "openai" else COMPATIBLE)
 
 
 async def _warm(embedder: MiniLm) -> None:

@@ -1,9 +1,5 @@
-"""Other companies' model servers, played by a real HTTP server: their documented protocols, their errors, their faults.
+"""Other companies' model servers, played by a real HTTP server: their protocols, their errors, their faults."""
 
-`python -m services.mesh.testing.upstreams --deltas 64` serves an instant OpenAI-compatible one, for benchmarks.
-"""
-
-import argparse
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -267,6 +263,8 @@ class FakeUpstream:
     async def _list(self, request: web.Request) -> web.Response:
         if (status := self.dialect.errors.get(self.behaviour.fault)) is not None:
             return self._refusal(*status)
+        if self.behaviour.fault is Fault.HANG:
+            await asyncio.Event().wait()
         return web.json_response(self.dialect.listing(self.models))
 
     async def _generate(self, request: web.Request) -> web.StreamResponse:
@@ -342,23 +340,3 @@ class FakeUpstream:
     def _refusal(self, status: int, kind: str) -> web.Response:
         headers = {"Retry-After": self.behaviour.retry_after} if status in (429, 503, 529) else {}
         return web.json_response(self.dialect.error(kind, self.behaviour.message), status=status, headers=headers)
-
-
-async def _serve(port: int, deltas: int) -> None:
-    fake = FakeUpstream(behaviour=Behaviour(deltas=[f" word{n}" for n in range(deltas)]))
-    await fake.start(port)
-    print(fake.url, flush=True)  # noqa: T201 -- whoever started it reads the port here
-    await asyncio.Event().wait()
-
-
-def main() -> None:
-    """Serve an instant upstream until interrupted."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--deltas", type=int, default=64)
-    given = parser.parse_args()
-    asyncio.run(_serve(given.port, given.deltas))
-
-
-if __name__ == "__main__":
-    main()
