@@ -9,11 +9,7 @@ import pytest
 from soma.model.v1.catalog_service_pb2 import ListModelsRequest
 
 from services.mesh.migrations import migrate
-<<<<<<< HEAD
-from services.mesh.testing.upstreams import AnthropicDialect, FakeUpstream
-=======
 from services.mesh.testing.upstreams import AnthropicDialect, Behaviour, FakeUpstream, Fault
->>>>>>> model
 from services.model.main import build
 from services.model.service import CatalogService
 
