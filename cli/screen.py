@@ -59,6 +59,8 @@ class RichScreen:
         """Draw the parts as they are; after the start, leave the terminal alone."""
         if stack.state is State.STARTING:
             self._live.update(self._table(stack), refresh=True)
+        else:
+            self._live.stop()
 
     def _table(self, stack: StackState) -> "Table":
         from rich.markup import escape
