@@ -14,6 +14,7 @@ GO_TOOLS := $(addprefix $(TOOLS)/bin/,protoc-gen-go protoc-gen-go-grpc protoc-ge
 GO_FLAGS := -trimpath -gcflags=all='-N -l'
 
 export PATH := $(CURDIR)/$(TOOLS)/bin:$(CURDIR)/$(TOOLS)/node_modules/.bin:$(CURDIR)/$(BIN):$(PATH)
+export BUF_CACHE_DIR := $(CURDIR)/$(TOOLS)/cache/buf
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run demo test check check-style check-types check-imports check-contracts check-generated check-tree \

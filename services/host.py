@@ -18,6 +18,7 @@ from soma.mesh.v1 import registry_service_pb2
 from services.mesh import errors, logs, migrations, postgres, redis
 from services.mesh.admin import admin_app
 from services.mesh.authenticator import DevAuthenticator
+from services.mesh.background import in_background
 from services.mesh.channel.remote import RemoteChannel
 from services.mesh.handlers import collect, service_names
 from services.mesh.health import Health
@@ -154,8 +155,7 @@ class _Process:
         await publisher.publish()
         health.watch(publisher.changed)
         await membership.join()
-        checking = asyncio.create_task(health.run())
-        stack.callback(checking.cancel)
+        in_background(stack, health.run())
         return cls(settings, health, membership, server, edges, instance)
 
     async def drain(self) -> None:

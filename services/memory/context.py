@@ -83,12 +83,11 @@ class Contexts:
         return sorted(found, key=lambda one: one.score, reverse=True)[:MOST_FOUND]
 
     async def _read(self, tenant_id: str, conversation_id: str, budget: int) -> _Conversation:
-        length = await self._conversations.length(tenant_id, conversation_id)
-        stored = await self._conversations.newest(tenant_id, conversation_id, budget) if length else []
+        stored = await self._conversations.newest(tenant_id, conversation_id, budget)
         return _Conversation(
             {message.sequence: message for message, _ in stored},
             [_turn(message, tokens) for message, tokens in stored],
-            length,
+            stored[-1][0].sequence if stored else 0,
         )
 
 

@@ -77,8 +77,10 @@ class Outbox:
                 _log.exception("outbox.failed", table=self._table, retry_seconds=delay)
             else:
                 delay = shortest
+                # Not wait_for: in Python 3.11 it can swallow a cancellation that comes together with the event.
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), SWEEP_SECONDS)
+                    async with asyncio.timeout(SWEEP_SECONDS):
+                        await self._wake.wait()
                 continue
             await asyncio.sleep(delay)
             delay = min(delay * 2, longest)

@@ -11,6 +11,7 @@ from soma.model.v1.cost_service_pb2_grpc import add_CostServiceServicer_to_serve
 from soma.model.v1.model_service_pb2_grpc import add_ModelServiceServicer_to_server
 
 from services.mesh import errors, postgres
+from services.mesh.background import in_background
 from services.mesh.group_commit import GroupCommit
 from services.mesh.mesh import Mesh
 from services.mesh.service import Service
@@ -45,8 +46,7 @@ async def build(mesh: Mesh, stack: AsyncExitStack) -> Service:
     await mesh.migrate("model", Path(__file__).with_name("migrations"))
     embedder = MiniLm(EmbeddingSettings(directory=mesh.data_dir / "models"))
     stack.push_async_callback(embedder.close)
-    warming = asyncio.create_task(_warm(embedder))
-    stack.push_async_callback(_end, warming)
+    in_background(stack, _warm(embedder))
     catalogue = await _catalogue(settings, embedder, stack)
     commits = GroupCommit(mesh.postgres, insert_usage)
     stack.push_async_callback(commits.close)
@@ -80,8 +80,7 @@ async def _catalogue(settings: ModelSettings, embedder: Embedder, stack: AsyncEx
         shelves.append(Shelf(provider, only=entry.models, optional=entry.optional))
     catalogue = Catalogue(shelves, default, fallback=voice.NAME)
     first_look = asyncio.Event()
-    refreshing = asyncio.create_task(catalogue.keep_fresh(settings.refresh_interval, first_look))
-    stack.push_async_callback(_end, refreshing)
+    in_background(stack, catalogue.keep_fresh(settings.refresh_interval, first_look))
     with suppress(TimeoutError):
         async with asyncio.timeout(_FIRST_LOOK_SECONDS):
             await first_look.wait()
@@ -104,9 +103,3 @@ async def _warm(embedder: MiniLm) -> None:
         await embedder.load()
     except errors.MeshError as error:
         _log.warning("embedder_not_loaded", reason=error.reason, error=error.message)
-
-
-async def _end(task: "asyncio.Task[None]") -> None:
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
