@@ -111,19 +111,19 @@ class Generations:
                     settled = True
                     measures.ended(tally.route, "finished", event)
                     await self._ledger.record(tally.record(UsageRecord.OUTCOME_FINISHED, event.usage))
+                elif event is not None:
+                    tally.count(event.text if isinstance(event, TextDelta) else event.arguments)
                 if sequence == 0:
                     yield GenerateResponse(sequence=0, started=_started(tally))
                 sequence += 1
                 if event is None:
                     yield GenerateResponse(sequence=sequence, heartbeat=Heartbeat())
                 elif isinstance(event, TextDelta):
-                    tally.count(event.text)
                     yield GenerateResponse(sequence=sequence, delta=event)
                 elif isinstance(event, GenerationFinished):
                     yield GenerateResponse(sequence=sequence, finished=event)
                     return
                 else:
-                    tally.count(event.arguments)
                     yield GenerateResponse(sequence=sequence, tool_call=event)
         except Exception as error:
             if not settled:

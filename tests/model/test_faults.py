@@ -14,8 +14,9 @@ from soma.model.v1.model_service_pb2 import GenerateResponse
 from services.mesh.call import run_as
 from services.mesh.errors import Code, MeshError
 from services.mesh.status import from_rpc_error
+from services.mesh.testing.dialects import AnthropicDialect, Behaviour, Fault, OpenAIDialect
 from services.mesh.testing.local import SOMEBODY
-from services.mesh.testing.upstreams import AnthropicDialect, Behaviour, FakeUpstream, Fault, OpenAIDialect
+from services.mesh.testing.upstreams import FakeUpstream
 from tests.model.conftest import Models, asking, serving
 
 if TYPE_CHECKING:

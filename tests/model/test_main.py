@@ -9,7 +9,8 @@ import pytest
 from soma.model.v1.catalog_service_pb2 import ListModelsRequest
 
 from services.mesh.migrations import migrate
-from services.mesh.testing.upstreams import AnthropicDialect, Behaviour, FakeUpstream, Fault
+from services.mesh.testing.dialects import AnthropicDialect, Behaviour, Fault
+from services.mesh.testing.upstreams import FakeUpstream
 from services.model.main import build
 from services.model.service import CatalogService
 

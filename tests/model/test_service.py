@@ -15,8 +15,9 @@ from services.mesh.call import run_as
 from services.mesh.errors import Code, MeshError
 from services.mesh.principal import Principal
 from services.mesh.status import from_rpc_error
+from services.mesh.testing.dialects import AnthropicDialect
 from services.mesh.testing.local import SOMEBODY
-from services.mesh.testing.upstreams import AnthropicDialect, FakeUpstream
+from services.mesh.testing.upstreams import FakeUpstream
 from tests.model.conftest import Models, asking, serving
 
 if TYPE_CHECKING:

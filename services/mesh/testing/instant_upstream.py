@@ -12,7 +12,7 @@ from typing import Any, cast
 import orjson
 import uvloop
 
-from services.mesh.testing.upstreams import Behaviour, OpenAIDialect
+from services.mesh.testing.dialects import Behaviour, OpenAIDialect
 
 MODEL = "instant"
 _DIALECT = OpenAIDialect()

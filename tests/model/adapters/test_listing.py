@@ -6,7 +6,8 @@ import pytest
 from soma.model.v1.catalog_service_pb2 import Model
 
 from services.mesh.errors import MeshError
-from services.mesh.testing.upstreams import AnthropicDialect, Behaviour, FakeUpstream, Fault
+from services.mesh.testing.dialects import AnthropicDialect, Behaviour, Fault
+from services.mesh.testing.upstreams import FakeUpstream
 from services.model.adapters.anthropic import Anthropic
 from services.model.adapters.openai_compatible import COMPATIBLE, OPENAI, Flavour, OpenAICompatible
 from services.model.adapters.upstream import Patience, Upstream
