@@ -88,7 +88,9 @@ $(UV): tools/uv.txt
 	touch $@
 
 $(PYTHON_READY): $(UV) uv.lock pyproject.toml gen/python/pyproject.toml sdk/python/pyproject.toml
-	$(UV) sync --frozen --quiet
+	# Compiled here, because where Python may not write bytecode every process of a stack would compile it again.
+	$(UV) sync --frozen --quiet --compile-bytecode
+	$(BIN)/python -m compileall -q services gateway cli gen/python/soma gen/python/buf
 	touch $@
 
 $(NODE_READY): tools/package.json tools/package-lock.json

@@ -34,6 +34,7 @@ async def measure(names: list[str]) -> list[Row]:
             try:
                 found = await FIGURES[name](place)
             except (RuntimeError, TimeoutError, Missing) as error:
+                print(f"  {error!r}" if isinstance(error, TimeoutError) else f"  {error}", file=sys.stderr)
                 found = [Row.failed(name, error)]
             rows += found
             for row in found:

@@ -1,5 +1,6 @@
-"""The peer: LiteLLM's proxy, one worker, no database, no key, in a virtual environment of its own."""
+"""The peer: LiteLLM's proxy, one worker, one key, no database, in a virtual environment of its own."""
 
+import secrets
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,6 +21,7 @@ class LiteLlm:
 
     port: int
     pid: int
+    key: str
     start_seconds: float
 
 
@@ -36,15 +38,21 @@ async def litellm(folder: Path, port: int, upstream: int) -> AsyncIterator[LiteL
     config = folder / "litellm.yaml"
     config.write_text(_config(upstream))
     command = [str(PROGRAM), "--config", str(config), "--host", "127.0.0.1", "--port", str(port)]
+    key = f"sk-{secrets.token_hex(16)}"
     launch = Launch(
         [*command, "--num_workers", "1", "--telemetry", "False"],
         # Its price list from the package, not from the network; no tokenizer from a hub; no warnings per request.
-        env={"LITELLM_LOCAL_MODEL_COST_MAP": "True", "HF_HUB_OFFLINE": "1", "LITELLM_LOG": "ERROR"},
+        env={
+            "LITELLM_MASTER_KEY": key,
+            "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+            "HF_HUB_OFFLINE": "1",
+            "LITELLM_LOG": "ERROR",
+        },
         cwd=folder,
     )
     started = time.perf_counter()
     async with running(launch, folder / "litellm.log", port, PATIENCE_SECONDS) as pid:
-        yield LiteLlm(port, pid, time.perf_counter() - started)
+        yield LiteLlm(port, pid, key, time.perf_counter() - started)
 
 
 def _config(upstream: int) -> str:

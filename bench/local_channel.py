@@ -18,6 +18,7 @@ from services.mesh.carrier import RemoteCarrier
 from services.mesh.channel.remote import RemoteChannel
 from services.mesh.server import Server
 from services.mesh.spans import Spans
+from services.mesh.testing.echo import EchoServicer
 from services.mesh.testing.local import SIGNER, LocalMesh
 from services.mesh.trace import new_trace
 
@@ -25,7 +26,7 @@ ROUNDS = 5
 CALLS, CALLS_OVER_TCP, MESSAGES = 4000, 600, 20_000
 
 
-class Instant(rpc.EchoServiceServicer):
+class Instant(EchoServicer):
     """The least a servicer can do, so that the way to it is what is measured."""
 
     async def Echo(self, request: pb.EchoRequest, context: Any) -> pb.EchoResponse:

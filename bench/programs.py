@@ -78,7 +78,8 @@ async def until(
     deadline = time.monotonic() + patience
     while not await condition():
         if ended.done() or time.monotonic() > deadline:
-            raise RuntimeError(f"not ready after {patience} s: {log.read_text(errors='replace')[-2000:]}")
+            why = "ended" if ended.done() else f"not ready after {patience} s"
+            raise RuntimeError(f"{log.stem}: {why}, its last words:\n{log.read_text(errors='replace')[-2000:]}")
         await asyncio.sleep(POLL_SECONDS)
 
 

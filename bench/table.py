@@ -18,7 +18,7 @@ class Row:
     @classmethod
     def failed(cls, figure: str, error: BaseException) -> "Row":
         """A figure that could not be measured."""
-        return cls(figure, f"not measured: {error}", "", "", "", False)
+        return cls(figure, f"not measured: {(str(error) or repr(error)).splitlines()[0][:80]}", "", "", "", False)
 
 
 HEAD = ("figure", "here", "peer or limit", "ratio", "target", "met")

@@ -28,8 +28,8 @@ class Load:
 
     @property
     def rate(self) -> float:
-        """Right answers per second."""
-        return (self.requests - self.wrong) / self.seconds
+        """Answers per second."""
+        return self.requests / self.seconds
 
 
 async def wrk(
@@ -39,9 +39,12 @@ async def wrk(
 
     Raises:
         Missing: there is no wrk.
-        RuntimeError: wrk failed.
+        RuntimeError: wrk failed, or an answer was wrong or lost.
     """
     path = program("wrk", "apt-get install wrk, or brew install wrk")
     command = [path, "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", str(SCRIPT), url]
     said = await output([*command, "--", key, body.decode(), expected], seconds + 30)
-    return Load(**json.loads(said.strip().splitlines()[-1]))
+    load = Load(**json.loads(said.strip().splitlines()[-1]))
+    if load.wrong or load.lost:
+        raise RuntimeError(f"{load.wrong} answers of {load.requests} were wrong and {load.lost} lost at {url}")
+    return load

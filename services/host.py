@@ -131,6 +131,8 @@ class _Process:
         health = Health(services)
         await health.check()
         server = Server(connections.handlers, drain, max_message_bytes=settings.max_message_bytes)
+        # Also when the start fails further on: a server nobody stopped takes the interpreter down with it.
+        stack.push_async_callback(server.stop, 0.0)
         grpc_port = await server.start(f"{settings.bind}:0")
         edges = [HttpServer(service.http) for service in services if service.http is not None]
         http_ports = [await edge.start(settings.bind) for edge in edges]
