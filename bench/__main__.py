@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 import uvloop
 
-from bench import chat, local_channel
+from bench import chat, deltas, local_channel, startup, texts
 from bench.programs import Missing, load
 from bench.table import Row, render
 from bench.workplace import Workplace
@@ -18,6 +18,9 @@ FIGURES: dict[str, Figure] = {
     "local-channel": local_channel.measure,
     "chat": chat.throughput,
     "latency": chat.added_latency,
+    "deltas": deltas.measure,
+    "startup": startup.measure,
+    "texts": texts.measure,
 }
 
 

@@ -2,7 +2,7 @@
 
 import statistics
 
-from bench.stack import Stack, ask
+from bench.stack import ask, cost
 from bench.table import Row
 from bench.upstream import answer
 from bench.workplace import Workplace
@@ -26,7 +26,7 @@ async def throughput(place: Workplace) -> list[Row]:
         there.append(await _load(peer.port, peer.key))
         before, used = await stack.usage(), stack.processor_seconds()
         here.append(await _load(stack.port, stack.key))
-        costs.append(_cost(stack, used, here[-1].requests))
+        costs.append(cost(used, stack.processor_seconds(), here[-1].requests))
         written = (await stack.usage()).since(before)
         # A request in flight when wrk stops is written as well, by how it ended.
         if not here[-1].requests <= written.finished <= here[-1].requests + CONNECTIONS:
@@ -71,8 +71,3 @@ async def added_latency(place: Workplace) -> list[Row]:
 async def _load(port: int, key: str, connections: int = CONNECTIONS, seconds: int = 6) -> Load:
     url = f"http://127.0.0.1:{port}/v1/chat/completions"
     return await wrk(url, BODY, EXPECTED, key=key, connections=connections, seconds=seconds)
-
-
-def _cost(stack: Stack, before: dict[str, float], requests: int) -> str:
-    after = stack.processor_seconds()
-    return " ".join(f"{name} {(after[name] - before[name]) / requests * 1000:.2f}" for name in sorted(after))

@@ -20,12 +20,14 @@ class Workplace:
         self._exits = AsyncExitStack()
         self._upstream: int | None = None
         self._stack: Stack | None = None
+        self._peer = AsyncExitStack()
         self._litellm: LiteLlm | None = None
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *exception: object) -> None:
+        await self.end_litellm()
         await self._exits.aclose()
 
     async def upstream(self) -> int:
@@ -52,5 +54,10 @@ class Workplace:
         """The peer, serving."""
         if self._litellm is None:
             peer = litellm(FOLDER / "litellm", free_port(), await self.upstream())
-            self._litellm = await self._exits.enter_async_context(peer)
+            self._litellm = await self._peer.enter_async_context(peer)
         return self._litellm
+
+    async def end_litellm(self) -> None:
+        """Stop the peer; it starts again when it is asked for."""
+        self._litellm = None
+        await self._peer.aclose()
