@@ -7,13 +7,16 @@ from pathlib import Path
 import structlog
 from soma.model.v1.catalog_service_pb2 import Model
 from soma.model.v1.catalog_service_pb2_grpc import add_CatalogServiceServicer_to_server
+from soma.model.v1.cost_service_pb2 import UsageRecord
 from soma.model.v1.cost_service_pb2_grpc import add_CostServiceServicer_to_server
 from soma.model.v1.model_service_pb2_grpc import add_ModelServiceServicer_to_server
 
 from services.mesh import errors, postgres
 from services.mesh.background import in_background
+from services.mesh.call import current_call
 from services.mesh.group_commit import GroupCommit
 from services.mesh.mesh import Mesh
+from services.mesh.outbox import Outbox
 from services.mesh.service import Service
 from services.model.adapters.anthropic import Anthropic
 from services.model.adapters.extract import voice
@@ -32,7 +35,8 @@ from services.model.ledger import Ledger
 from services.model.provider import Provider
 from services.model.service import CatalogService, CostService, ModelService
 from services.model.settings import ModelSettings, ProviderSettings
-from services.model.store import PostgresUsageStore, insert_usage
+from services.model.store import PostgresUsageStore
+from services.model.usage_events import Entry, UsageWriter
 
 _log = structlog.get_logger(__name__)
 
@@ -48,9 +52,17 @@ async def build(mesh: Mesh, stack: AsyncExitStack) -> Service:
     stack.push_async_callback(embedder.close)
     in_background(stack, _warm(embedder))
     catalogue = await _catalogue(settings, embedder, stack)
-    commits = GroupCommit(mesh.postgres, insert_usage)
+    outbox = Outbox(mesh.postgres, mesh.redis, "model")
+    in_background(stack, outbox.relay())
+    commits = GroupCommit(mesh.postgres, UsageWriter(outbox))
     stack.push_async_callback(commits.close)
-    ledger = Ledger(commits.commit)
+
+    async def commit(record: UsageRecord) -> None:
+        call = current_call()
+        await commits.commit(Entry(record, call.trace.traceparent if call is not None and call.trace else ""))
+        outbox.wake()
+
+    ledger = Ledger(commit)
     stack.push_async_callback(ledger.drain)
     generations = Generations(ledger, settings.heartbeat_interval)
     return Service(

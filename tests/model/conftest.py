@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from soma.model.v1.cost_service_pb2_grpc import CostServiceAsyncStub
     from soma.model.v1.model_service_pb2_grpc import ModelServiceAsyncStub
 
-    from services.mesh.postgres import Pool
+    from services.mesh.postgres import Connection, Pool
 
 IMPATIENT = Patience(connect=1.0, first_byte=0.3, idle=0.3)
 
@@ -91,7 +91,11 @@ async def serving(
                 shelves.append(Shelf(OpenAICompatible(await stack.enter_async_context(upstream))))
         catalogue = Catalogue(shelves, "", "soma-extract-v1")
         await catalogue.refresh()
-        commits = GroupCommit(pool, insert_usage)
+
+        async def write(connection: "Connection", records: Sequence[UsageRecord]) -> None:
+            await insert_usage(connection, records)
+
+        commits = GroupCommit(pool, write)
         stack.push_async_callback(commits.close)
         ledger = Ledger(commits.commit, delays=(0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2))
         stack.push_async_callback(ledger.drain)
