@@ -9,8 +9,12 @@ CLAUDE = "fake-claude"
 ABSENT = "absent-model"
 # Longer than any answer of a healthy fake takes on a busy machine, and short enough to wait for in a test.
 PATIENCE_SECONDS = 1.5
+# Calls in flight per service; more than any test but the one of the limit makes.
+MOST_REQUESTS = 100
 
 SOMA_TOML = """
+max_requests = {most}
+
 [model]
 catalogue = "{catalogue}"
 ollama_url = ""
@@ -52,5 +56,7 @@ def configure(directory: Path, openai: FakeUpstream, anthropic: FakeUpstream, *,
     """Write `soma.toml` and the catalogue it names into `directory`."""
     catalogue = directory / "catalogue.toml"
     catalogue.write_text(CATALOGUE.format(openai=openai.url, anthropic=anthropic.url))
-    settings = SOMA_TOML.format(catalogue=catalogue, patience=PATIENCE_SECONDS, memory_patience=memory_patience)
+    settings = SOMA_TOML.format(
+        catalogue=catalogue, patience=PATIENCE_SECONDS, memory_patience=memory_patience, most=MOST_REQUESTS
+    )
     (directory / "soma.toml").write_text(settings)

@@ -161,7 +161,10 @@ class Stack:
     def http(self, **headers: str) -> httpx.AsyncClient:
         """An HTTP client of the one port, with the key unless other headers are given."""
         return httpx.AsyncClient(
-            base_url=self.url, headers=headers or {"authorization": f"Bearer {self.key}"}, timeout=CALL_SECONDS
+            base_url=self.url,
+            headers=headers or {"authorization": f"Bearer {self.key}"},
+            timeout=CALL_SECONDS,
+            limits=httpx.Limits(max_connections=None),
         )
 
     def openai(self, key: str | None = None) -> AsyncOpenAI:
