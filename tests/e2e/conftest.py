@@ -1,8 +1,7 @@
 """One stack for all tests that leave it whole, and the scripted model servers behind every stack."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 import grpc
 import httpx
@@ -12,8 +11,6 @@ from openai import AsyncOpenAI
 from services.mesh.testing.upstreams import Behaviour, FakeUpstream
 from tests.e2e.scripted import claude, configure
 from tests.e2e.stack import Stack
-
-MakeStack = Callable[..., Stack]
 
 
 @pytest.fixture(scope="session")
@@ -62,20 +59,32 @@ async def stack(
         yield shared
 
 
-@pytest.fixture
-async def own_stack(
-    tmp_path: Path, model_server: FakeUpstream, claude_server: FakeUpstream
-) -> AsyncIterator[MakeStack]:
-    """Makes a stack the test may break; `up` is the test's to call."""
+@pytest.fixture(scope="session")
+async def split(
+    tmp_path_factory: pytest.TempPathFactory, model_server: FakeUpstream, claude_server: FakeUpstream
+) -> AsyncIterator[Stack]:
+    """A stack with memory in a process apart, for tests that break a part and wait until it is back."""
+    directory = tmp_path_factory.mktemp("split")
+    configure(directory, model_server, claude_server)
+    shared = Stack(directory, "--apart", "memory")
     async with AsyncExitStack() as closing:
+        closing.push_async_callback(shared.down)
+        await shared.up()
+        yield shared
 
-        def make(*options: str, memory_patience: float = 5.0) -> Stack:
-            configure(tmp_path, model_server, claude_server, memory_patience=memory_patience)
-            made = Stack(tmp_path, *options)
-            closing.push_async_callback(made.down)
-            return made
 
-        yield make
+@pytest.fixture(scope="session")
+async def partial(
+    tmp_path_factory: pytest.TempPathFactory, model_server: FakeUpstream, claude_server: FakeUpstream
+) -> AsyncIterator[Stack]:
+    """A stack that runs no memory of its own, and waits for it no longer than a second."""
+    directory = tmp_path_factory.mktemp("partial")
+    configure(directory, model_server, claude_server, memory_patience=1.0)
+    shared = Stack(directory, "--without", "memory")
+    async with AsyncExitStack() as closing:
+        closing.push_async_callback(shared.down)
+        await shared.up()
+        yield shared
 
 
 @pytest.fixture

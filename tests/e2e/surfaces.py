@@ -88,7 +88,7 @@ async def over_openai(
         if answer.status_code != 200 or not stream:
             whole = orjson.loads(await answer.aread())
             if answer.status_code != 200:
-                return _refused(answer, whole["error"]["code"] or "")
+                return _refused(answer, whole["error"])
             return Turn(whole["choices"][0]["message"]["content"], "", 200, None, True, whole["id"])
         pieces: list[str] = []
         reason = chat_id = ""
@@ -113,8 +113,7 @@ async def over_rest(http: httpx.AsyncClient, text: str, *, model: str = MODEL, c
     async with http.stream("POST", "/v1/chat", json=body) as answer:
         if answer.status_code != 200:
             whole = orjson.loads(await answer.aread())
-            reasons = [detail["reason"] for detail in whole["error"]["details"] if "reason" in detail]
-            return _refused(answer, reasons[0])
+            return _refused(answer, whole["error"])
         pieces: list[str] = []
         reason = chat_id = ""
         finished = False
@@ -169,6 +168,12 @@ async def usage(channel: grpc.aio.Channel, stack: Stack, conversation: str, rows
     return found
 
 
-def _refused(answer: httpx.Response, reason: str) -> Turn:
+def _refused(answer: httpx.Response, error: Mapping[str, Any]) -> Turn:
+    """A refusal in the mesh's shape, which the gateway's own have on every path, or in OpenAI's."""
+    reasons = [detail["reason"] for detail in error.get("details", ()) if "reason" in detail]
     wait = answer.headers.get("retry-after")
-    return Turn("", reason.upper(), answer.status_code, float(wait) if wait else None)
+    return Turn(
+        reason=reasons[0] if reasons else str(error["code"] or "").upper(),
+        status=answer.status_code,
+        retry_after=float(wait) if wait else None,
+    )

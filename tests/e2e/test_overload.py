@@ -56,4 +56,4 @@ async def test_the_openai_surface_refuses_with_a_time_to_come_back(stack: Stack,
     served = [turn for turn in turns if turn.finished]
     assert len(served) == MOST_REQUESTS
     assert len(refused) == REFUSED
-    assert {turn.retry_after for turn in refused} == {1}
+    assert {(turn.reason, turn.retry_after) for turn in refused} == {("OVERLOADED", 1)}
