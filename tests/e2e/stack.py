@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import random
 import signal
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -17,9 +18,10 @@ import psutil
 from openai import AsyncOpenAI
 from prometheus_client.parser import text_string_to_metric_families
 
-from cli.parts.port import free_port
+from cli.parts.port import require_free
 from cli.state import StackState
 from cli.status import PartStatus, State
+from services.mesh.errors import FailedPrecondition
 from services.mesh.testing.waiting import until
 
 SOMA = Path(sys.executable).with_name("soma")
@@ -62,13 +64,22 @@ async def command(*argv: str | Path, cwd: Path | None = None, seconds: float = C
     return Ended(process.returncode, output.decode(), errors.decode())
 
 
+def public_port() -> int:
+    """A free port that nobody is given by chance while the stack is down."""
+    while True:
+        port = random.randrange(20_000, 30_000)
+        with suppress(FailedPrecondition):
+            require_free("127.0.0.1", port)
+            return port
+
+
 class Stack:
     """A stack whose `soma.toml` and data live under `directory`; `options` are those of `soma up`."""
 
     def __init__(self, directory: Path, *options: str) -> None:
         self.directory = directory
         self.data_dir = directory / "data"
-        self.port = free_port()
+        self.port = public_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.key = ""
         self._options = options
