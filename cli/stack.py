@@ -9,7 +9,7 @@ from cli.parts.control import Control, Gateway
 from cli.parts.envoy import Envoy
 from cli.parts.external import ExternalPostgres, ExternalRedis
 from cli.parts.part import Part
-from cli.parts.port import require_free
+from cli.parts.port import reserved
 from cli.parts.postgres import Postgres
 from cli.parts.redis import Redis
 from cli.parts.serve import Serve
@@ -104,8 +104,8 @@ async def run_stack(
     """
     layout.processes()
     data_dir.prepare()
-    with data_dir.locked():
-        require_free(settings.host, settings.port)
+    # Inner ports are any free ones: none of them may be the one Envoy is to have, now or when it starts again.
+    with data_dir.locked(), reserved(settings.host, settings.port):
         ensure_key(data_dir.dev_key, "soma_dev_")
         ensure_key(data_dir.internal_key)
         state = StackState.of_this_process(public_url(settings))

@@ -14,7 +14,7 @@ from gateway.envoy.bootstrap import write_bootstrap
 from gateway.pages import Pages
 from gateway.publisher import Publisher
 from gateway.xds.server import XdsServer
-from gateway.xds.snapshot import Endpoint
+from gateway.xds.snapshot import Endpoint, Limits
 from services.mesh.authenticator import DevAuthenticator
 from services.mesh.background import in_background
 from services.mesh.handlers import collect
@@ -96,6 +96,7 @@ async def start_gateway(settings: Settings) -> ControlPlane:
             control_http=Endpoint(settings.bind, http_port),
             control_grpc=Endpoint(settings.bind, grpc_port),
             access_log=str((settings.data_dir / "logs" / "access.log").resolve()),
+            limits=Limits(max_requests=settings.max_requests),
         )
         await publisher.publish()
         in_background(stack, publisher.run())

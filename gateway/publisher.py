@@ -6,7 +6,7 @@ import structlog
 
 from gateway.contracts import area, descriptor_set, public_services
 from gateway.xds.server import XdsServer
-from gateway.xds.snapshot import Endpoint, Snapshot
+from gateway.xds.snapshot import Endpoint, Limits, Snapshot
 from services.mesh.registry.leases import Joined
 from services.mesh.registry.service import RegistryService
 from services.mesh.server import Server
@@ -27,6 +27,7 @@ class Publisher:
         control_http: Endpoint,
         control_grpc: Endpoint,
         access_log: str,
+        limits: Limits,
     ) -> None:
         self._registry = registry
         self._xds = xds
@@ -35,6 +36,7 @@ class Publisher:
         self._control_http = control_http
         self._control_grpc = control_grpc
         self._access_log = access_log
+        self._limits = limits
         self._changed = asyncio.Event()
         registry.watch(self._changed.set)
 
@@ -51,6 +53,7 @@ class Publisher:
                 control_http=(self._control_http,),
                 control_grpc=(self._control_grpc,),
                 access_log=self._access_log,
+                limits=self._limits,
             )
         )
         await self._server.set_health({name: serving(instances, name) for name in services})

@@ -2,6 +2,9 @@
 
 import errno
 import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import psutil
 
@@ -33,20 +36,41 @@ def require_free(host: str, port: int) -> None:
     Raises:
         FailedPrecondition: it cannot, and who holds it if that is known.
     """
+    _bound(host, port).close()
+
+
+@contextmanager
+def reserved(host: str, port: int) -> Iterator[None]:
+    """Keep the system from giving `port` to somebody who asks for any free one, or for a connection's other end.
+
+    A program that asks for this very port gets it all the same, on Linux; elsewhere nothing can be reserved so.
+
+    Raises:
+        FailedPrecondition: it cannot be listened on now.
+    """
+    with _bound(host, port) as reservation:
+        if sys.platform != "linux":
+            reservation.close()
+        yield
+
+
+def _bound(host: str, port: int) -> socket.socket:
     family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    with socket.socket(family, kind, protocol) as probe:
-        # Connections of a stack that just ended linger for a minute; only a listener is in the way.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(address)
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                by = holder(port)
-                raise FailedPrecondition(
-                    f"port {port} on {host} is taken{f' by {by}' if by else ''}; give another with --port",
-                    reason="PORT_TAKEN",
-                    metadata={"port": str(port)},
-                ) from error
+    probe = socket.socket(family, kind, protocol)
+    # Connections of a stack that just ended linger for a minute; only a listener is in the way.
+    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        probe.bind(address)
+    except OSError as error:
+        probe.close()
+        if error.errno == errno.EADDRINUSE:
+            by = holder(port)
             raise FailedPrecondition(
-                f"cannot listen on {host}:{port}: {error.strerror}", reason="PORT_REFUSED", metadata={"port": str(port)}
+                f"port {port} on {host} is taken{f' by {by}' if by else ''}; give another with --port",
+                reason="PORT_TAKEN",
+                metadata={"port": str(port)},
             ) from error
+        raise FailedPrecondition(
+            f"cannot listen on {host}:{port}: {error.strerror}", reason="PORT_REFUSED", metadata={"port": str(port)}
+        ) from error
+    return probe

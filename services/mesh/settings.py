@@ -83,6 +83,7 @@ class Settings(SomaSettings):
     control: str | None = Field(None, description="host:port of the stack's control process, to join it")
     bind: str = Field("127.0.0.1", description="address inner servers listen on; ports are chosen free")
     advertise: str | None = Field(None, description="address neighbours reach this process at; `bind` when unset")
+    max_requests: int = Field(1024, ge=1, description="calls in flight per service; more are refused with 503")
     max_message_bytes: int = Field(4 * 1024 * 1024, ge=1024, description="largest message received")
     drain_seconds: float = Field(0.3, ge=0, description="from NOT_SERVING until calls are waited for")
     grace_seconds: float = Field(5.0, ge=0, description="how long a stopping process waits for its calls")

@@ -2,11 +2,16 @@
 
 import os
 import socket
+import struct
+import sys
 
 import pytest
 
-from cli.parts.port import free_port, require_free
+from cli.parts.port import free_port, require_free, reserved
 from services.mesh.errors import FailedPrecondition
+
+# linux/in.h; Python has no name for it yet.
+IP_LOCAL_PORT_RANGE = 51
 
 
 def test_a_free_port_can_be_listened_on() -> None:
@@ -31,3 +36,20 @@ def test_an_address_that_is_not_ours_is_refused() -> None:
     with pytest.raises(FailedPrecondition) as refused:
         require_free("192.0.2.1", 8080)
     assert refused.value.reason == "PORT_REFUSED"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can reserve a port so")
+def test_a_reserved_port_is_given_to_nobody_but_who_asks_for_it() -> None:
+    port = free_port()
+    only_this_one = struct.pack("I", port | port << 16)
+    with reserved("127.0.0.1", port), socket.socket() as anybody:
+        try:
+            anybody.setsockopt(socket.IPPROTO_IP, IP_LOCAL_PORT_RANGE, only_this_one)
+        except OSError:
+            pytest.skip("needs Linux 6.3, which can narrow the range that free ports are taken from")
+        anybody.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with pytest.raises(OSError, match="in use"):
+            anybody.bind(("127.0.0.1", 0))
+        require_free("127.0.0.1", port)
+        with socket.create_server(("127.0.0.1", port)), socket.create_connection(("127.0.0.1", port)):
+            pass

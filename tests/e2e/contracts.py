@@ -1,0 +1,63 @@
+"""The RPCs of the mesh, read from their contracts: every service, and every REST binding with a request that works."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from google.api import annotations_pb2
+from google.protobuf.descriptor import MethodDescriptor
+
+from gateway.contracts import pool, public_services
+from tests.e2e.scripted import MODEL
+
+USER = {"role": "ROLE_USER", "content": "hello"}
+# A body for each RPC that takes one; `{conversation}` and `{key}` in a path are the test's to fill in.
+BODIES: dict[str, dict[str, Any]] = {
+    "soma.memory.v1.MemoryService/Remember": {"key": "k", "value": "blue"},
+    "soma.memory.v1.MemoryService/Retrieve": {"query": "blue"},
+    "soma.memory.v1.MemoryService/AppendMessages": {"messages": [USER]},
+    "soma.memory.v1.MemoryService/GetContext": {"current_message": "hello"},
+    "soma.model.v1.ModelService/Generate": {"model": MODEL, "messages": [USER]},
+    "soma.model.v1.ModelService/Infer": {"prompt": "once", "max_tokens": 4, "seed": 1},
+    "soma.model.v1.ModelService/Embed": {"input": ["hello"]},
+    "soma.orchestrator.v1.ChatService/Chat": {"model": MODEL, "messages": [USER]},
+    "soma.policy.v1.PolicyService/Evaluate": {"action": "chat.input", "content": "hello"},
+}
+
+
+@dataclass(frozen=True)
+class Binding:
+    """One way to call an RPC over REST."""
+
+    rpc: str
+    verb: str
+    path: str
+    streams: bool
+
+    @property
+    def body(self) -> dict[str, Any] | None:
+        """A request that is answered."""
+        return BODIES[self.rpc] if self.verb == "POST" else None
+
+    def __str__(self) -> str:
+        return self.rpc.rpartition(".")[2]
+
+
+def _bindings() -> Iterator[Binding]:
+    for service in public_services():
+        for method in pool().FindServiceByName(service).methods:
+            yield from _of(method)
+
+
+def _of(method: MethodDescriptor) -> Iterator[Binding]:
+    rule = method.GetOptions().Extensions[annotations_pb2.http]
+    for each in (rule, *rule.additional_bindings):
+        verb = each.WhichOneof("pattern")
+        if verb is not None:
+            path = getattr(each, verb).replace("{conversation_id}", "{conversation}").replace("{key=**}", "{key}")
+            rpc = f"{method.containing_service.full_name}/{method.name}"
+            yield Binding(rpc, verb.upper(), path, method.server_streaming)
+
+
+BINDINGS = tuple(_bindings())
+SERVICES = tuple(public_services())

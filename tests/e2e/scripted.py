@@ -1,0 +1,62 @@
+"""The configuration of a test's stack: two scripted providers, one that is never there, and little patience."""
+
+from pathlib import Path
+
+from services.mesh.testing.upstreams import AnthropicDialect, FakeUpstream
+
+MODEL = "fake-large"
+CLAUDE = "fake-claude"
+ABSENT = "absent-model"
+# Longer than any answer of a healthy fake takes on a busy machine, and short enough to wait for in a test.
+PATIENCE_SECONDS = 1.5
+# Calls in flight per service; more than any test but the one of the limit makes.
+MOST_REQUESTS = 100
+
+SOMA_TOML = """
+max_requests = {most}
+
+[model]
+catalogue = "{catalogue}"
+ollama_url = ""
+connect_timeout = 0.5
+first_byte_timeout = {patience}
+idle_timeout = {patience}
+refresh_interval = 3600
+
+[orchestrator]
+memory_patience_seconds = {memory_patience}
+"""
+
+CATALOGUE = """
+default = "fake-large"
+
+[[provider]]
+name = "scripted"
+base_url = "{openai}/v1"
+
+[[provider]]
+name = "claude"
+kind = "anthropic"
+base_url = "{anthropic}"
+models = ["fake-claude"]
+
+[[provider]]
+name = "absent"
+base_url = "http://127.0.0.1:9/v1"
+models = ["absent-model"]
+"""
+
+
+def claude() -> FakeUpstream:
+    """A provider that speaks Anthropic's protocol."""
+    return FakeUpstream(AnthropicDialect(), models=(CLAUDE,))
+
+
+def configure(directory: Path, openai: FakeUpstream, anthropic: FakeUpstream, *, memory_patience: float = 5.0) -> None:
+    """Write `soma.toml` and the catalogue it names into `directory`."""
+    catalogue = directory / "catalogue.toml"
+    catalogue.write_text(CATALOGUE.format(openai=openai.url, anthropic=anthropic.url))
+    settings = SOMA_TOML.format(
+        catalogue=catalogue, patience=PATIENCE_SECONDS, memory_patience=memory_patience, most=MOST_REQUESTS
+    )
+    (directory / "soma.toml").write_text(settings)

@@ -1,0 +1,197 @@
+"""A whole stack, started, looked at and broken the way a user would: with the `soma` command and with signals."""
+
+import asyncio
+import json
+import os
+import random
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import httpx
+import psutil
+from openai import AsyncOpenAI
+from prometheus_client.parser import text_string_to_metric_families
+
+from cli.parts.port import require_free
+from cli.state import StackState
+from cli.status import PartStatus, State
+from services.mesh.errors import FailedPrecondition
+from services.mesh.testing.waiting import until
+
+SOMA = Path(sys.executable).with_name("soma")
+# What a developer's own environment may hold, and a test must not meet.
+FOREIGN = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL")
+COMMAND_SECONDS = 60.0
+CALL_SECONDS = 15.0
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended, and what it wrote."""
+
+    status: int
+    output: str
+    errors: str
+
+
+async def command(*argv: str | Path, cwd: Path | None = None, seconds: float = COMMAND_SECONDS) -> Ended:
+    """Run a program to its end, without the keys of whoever runs the tests."""
+    without = [part for name in FOREIGN for part in ("-u", name)]
+    process = await asyncio.create_subprocess_exec(
+        "env",
+        *without,
+        *map(str, argv),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        cwd=cwd,
+    )
+    try:
+        async with asyncio.timeout(seconds):
+            output, errors = await process.communicate()
+    except BaseException:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+        raise
+    assert process.returncode is not None
+    return Ended(process.returncode, output.decode(), errors.decode())
+
+
+def public_port() -> int:
+    """A free port that nobody is given by chance while the stack is down."""
+    while True:
+        port = random.randrange(20_000, 30_000)
+        with suppress(FailedPrecondition):
+            require_free("127.0.0.1", port)
+            return port
+
+
+class Stack:
+    """A stack whose `soma.toml` and data live under `directory`; `options` are those of `soma up`."""
+
+    def __init__(self, directory: Path, *options: str) -> None:
+        self.directory = directory
+        self.data_dir = directory / "data"
+        self.port = public_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.key = ""
+        self._options = options
+
+    async def up(self) -> None:
+        """`soma up --dev --detach`; returns when everything is ready."""
+        ended = await self.soma("up", "--dev", "--detach", "--port", str(self.port), *self._options)
+        assert ended.status == 0, ended.errors + ended.output
+        report = await self.status()
+        assert report["url"] == self.url
+        self.key = report["api_key"]
+
+    async def down(self) -> None:
+        """`soma down`."""
+        ended = await self.soma("down")
+        assert ended.status == 0, ended.errors
+
+    async def soma(self, name: str, *arguments: str, seconds: float = COMMAND_SECONDS) -> Ended:
+        """Run `soma NAME` on this stack to its end."""
+        return await command(SOMA, name, "--data-dir", self.data_dir, *arguments, cwd=self.directory, seconds=seconds)
+
+    async def status(self) -> dict[str, Any]:
+        """`soma status --json`."""
+        report: dict[str, Any] = json.loads((await self.soma("status", "--json")).output)
+        return report
+
+    @property
+    def state(self) -> StackState:
+        """What the stack says of itself now."""
+        state = StackState.read(self.data_dir / "run" / "control.json")
+        assert state is not None
+        return state
+
+    def part(self, name: str) -> PartStatus:
+        """One part now."""
+        return next(part for part in self.state.parts if part.name == name)
+
+    def process(self, name: str) -> psutil.Process:
+        """The process of a part."""
+        pid = self.part(name).pid
+        assert pid is not None
+        return psutil.Process(pid)
+
+    def kill(self, name: str) -> int:
+        """`kill -9` the process of a part; its pid, for `restarted`."""
+        pid = self.process(name).pid
+        os.kill(pid, signal.SIGKILL)
+        return pid
+
+    async def restarted(self, name: str, killed: int) -> None:
+        """Wait until the supervisor has the part ready again, in another process than the one that was killed."""
+
+        async def back() -> bool:
+            part = self.part(name)
+            return part.state is State.READY and part.pid != killed
+
+        await until(back, seconds=20)
+
+    @asynccontextmanager
+    async def serving(self, *services: str) -> AsyncIterator[asyncio.subprocess.Process]:
+        """`soma serve SERVICE…`, joining this stack as somebody else would; stopped at the end if it still runs."""
+        with (self.directory / "joined.log").open("ab") as log:
+            process = await asyncio.create_subprocess_exec(
+                SOMA,
+                "serve",
+                "--data-dir",
+                self.data_dir,
+                *services,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.directory,
+            )
+        try:
+            yield process
+        finally:
+            with suppress(ProcessLookupError):
+                process.terminate()
+            await process.wait()
+
+    @property
+    def metadata(self) -> Sequence[tuple[str, str]]:
+        """The credential of a native call."""
+        return (("authorization", f"Bearer {self.key}"),)
+
+    def channel(self) -> grpc.aio.Channel:
+        """A native channel to the one port, with a connection of its own."""
+        return grpc.aio.insecure_channel(f"127.0.0.1:{self.port}", [("grpc.use_local_subchannel_pool", 1)])
+
+    def http(self, **headers: str) -> httpx.AsyncClient:
+        """An HTTP client of the one port, with the key unless other headers are given."""
+        return httpx.AsyncClient(
+            base_url=self.url,
+            headers=headers or {"authorization": f"Bearer {self.key}"},
+            timeout=CALL_SECONDS,
+            limits=httpx.Limits(max_connections=None),
+        )
+
+    def openai(self, key: str | None = None) -> AsyncOpenAI:
+        """OpenAI's own client; it does not retry, so that a test sees what was answered."""
+        api_key = self.key if key is None else key
+        return AsyncOpenAI(base_url=f"{self.url}/v1", api_key=api_key, max_retries=0, timeout=CALL_SECONDS)
+
+    async def measured(self, name: str, labels: Mapping[str, str] | None = None) -> float:
+        """A metric of `/metrics`, summed over processes and over the labels that are not given."""
+        async with self.http() as http:
+            answer = await http.get("/metrics")
+        answer.raise_for_status()
+        wanted = (labels or {}).items()
+        return sum(
+            sample.value
+            for family in text_string_to_metric_families(answer.text)
+            for sample in family.samples
+            if sample.name == name and wanted <= sample.labels.items()
+        )

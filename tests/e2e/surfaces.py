@@ -1,0 +1,179 @@
+"""One turn of a conversation over each surface, and how its client was told that it ended."""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import httpx
+import orjson
+from soma.model.v1.cost_service_pb2 import ListUsageRequest, UsageRecord
+from soma.model.v1.cost_service_pb2_grpc import CostServiceStub
+from soma.model.v1.message_pb2 import ROLE_USER, Message
+from soma.orchestrator.v1.chat_service_pb2 import ChatRequest
+from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceStub
+
+from services.mesh.status import from_rpc_error
+from services.mesh.testing.waiting import until
+from tests.e2e.scripted import MODEL
+from tests.e2e.stack import CALL_SECONDS, Stack
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What a client saw of a turn.
+
+    Attributes:
+        text: what arrived of the answer.
+        reason: of the typed error, as the contracts write it; empty when the turn finished.
+        status: HTTP status of the answer, or the name of the gRPC code.
+        retry_after: seconds the client was told to wait; None when it was not.
+        finished: whether the final event came.
+        chat_id: of the turn, once it had started.
+    """
+
+    text: str = ""
+    reason: str = ""
+    status: int | str = 0
+    retry_after: float | None = None
+    finished: bool = False
+    chat_id: str = ""
+
+
+def request(text: str, model: str = MODEL, conversation: str = "") -> ChatRequest:
+    """A turn that says `text`."""
+    return ChatRequest(model=model, messages=[Message(role=ROLE_USER, content=text)], conversation_id=conversation)
+
+
+async def over_grpc(
+    channel: grpc.aio.Channel, stack: Stack, text: str, *, model: str = MODEL, conversation: str = ""
+) -> Turn:
+    """ChatService.Chat, natively; the typed payload and the status must say the same."""
+    pieces: list[str] = []
+    told = chat_id = ""
+    finished = False
+    call = ChatServiceStub(channel).Chat(
+        request(text, model, conversation), metadata=stack.metadata, timeout=CALL_SECONDS
+    )
+    try:
+        async for event in call:
+            kind = event.WhichOneof("payload")
+            assert not finished, f"{kind} after the final event"
+            if kind == "started":
+                chat_id = event.started.chat_id
+            elif kind == "delta":
+                pieces.append(event.delta.text)
+            elif kind == "error":
+                told = event.error.reason
+            elif kind == "finished":
+                finished = True
+    except grpc.aio.AioRpcError as error:
+        typed = from_rpc_error(error)
+        assert told in ("", typed.reason)
+        return Turn("".join(pieces), typed.reason, error.code().name, typed.facts.retry_after, finished, chat_id)
+    finally:
+        call.cancel()
+    return Turn("".join(pieces), told, "OK", None, finished, chat_id)
+
+
+async def over_openai(
+    http: httpx.AsyncClient, text: str, *, model: str = MODEL, conversation: str = "", stream: bool = True
+) -> Turn:
+    """`POST /v1/chat/completions` with OpenAI's shapes, read as they came over the wire."""
+    body: dict[str, Any] = {"model": model, "stream": stream, "messages": [{"role": "user", "content": text}]}
+    if conversation:
+        body["conversation"] = conversation
+    async with http.stream("POST", "/v1/chat/completions", json=body) as answer:
+        if answer.status_code != 200 or not stream:
+            whole = orjson.loads(await answer.aread())
+            if answer.status_code != 200:
+                return _refused(answer, whole["error"])
+            return Turn(whole["choices"][0]["message"]["content"], "", 200, None, True, whole["id"])
+        pieces: list[str] = []
+        reason = chat_id = ""
+        finished = False
+        async with aclosing(events(answer)) as received:
+            async for data in received:
+                if data == "[DONE]":
+                    finished = True
+                elif "error" in (chunk := orjson.loads(data)):
+                    reason = chunk["error"]["code"] or chunk["error"]["type"]
+                else:
+                    chat_id = chunk["id"]
+                    pieces.extend(choice["delta"].get("content") or "" for choice in chunk["choices"])
+    return Turn("".join(pieces), reason.upper(), 200, None, finished, chat_id.removeprefix("chatcmpl-"))
+
+
+async def over_rest(http: httpx.AsyncClient, text: str, *, model: str = MODEL, conversation: str = "") -> Turn:
+    """`POST /v1/chat`: the same events as natively, as server-sent events."""
+    body: dict[str, Any] = {"model": model, "messages": [{"role": "ROLE_USER", "content": text}]}
+    if conversation:
+        body["conversation_id"] = conversation
+    async with http.stream("POST", "/v1/chat", json=body) as answer:
+        if answer.status_code != 200:
+            whole = orjson.loads(await answer.aread())
+            return _refused(answer, whole["error"])
+        pieces: list[str] = []
+        reason = chat_id = ""
+        finished = False
+        async with aclosing(events(answer)) as received:
+            async for data in received:
+                event: Mapping[str, Any] = orjson.loads(data)
+                if "error" in event:
+                    reason = event["error"]["reason"]
+                elif "started" in event:
+                    chat_id = event["started"]["chat_id"]
+                pieces.append(event.get("delta", {}).get("text", ""))
+                finished = finished or "finished" in event
+    return Turn("".join(pieces), reason, 200, None, finished, chat_id)
+
+
+Speak = Callable[..., Awaitable[Turn]]
+
+
+def speaking(surface: str, stack: Stack, http: httpx.AsyncClient, channel: grpc.aio.Channel) -> Speak:
+    """The function that takes a turn over a surface: `grpc`, `openai` or `rest`."""
+
+    async def take(text: str, *, model: str = MODEL, conversation: str = "") -> Turn:
+        if surface == "grpc":
+            return await over_grpc(channel, stack, text, model=model, conversation=conversation)
+        over = over_openai if surface == "openai" else over_rest
+        return await over(http, text, model=model, conversation=conversation)
+
+    return take
+
+
+async def events(answer: httpx.Response) -> AsyncGenerator[str, None]:
+    """The data of each server-sent event."""
+    async for line in answer.aiter_lines():
+        if line.startswith("data: "):
+            yield line.removeprefix("data: ")
+
+
+async def usage(channel: grpc.aio.Channel, stack: Stack, conversation: str, rows: int = 1) -> list[UsageRecord]:
+    """The ledger's rows of a conversation, once there are `rows`; a row of a turn that failed may come just after."""
+    found: list[UsageRecord] = []
+
+    async def written() -> bool:
+        page = await CostServiceStub(channel).ListUsage(
+            ListUsageRequest(conversation_id=conversation, page_size=1000),
+            metadata=stack.metadata,
+            timeout=CALL_SECONDS,
+        )
+        found[:] = page.records
+        return len(found) >= rows
+
+    await until(written)
+    return found
+
+
+def _refused(answer: httpx.Response, error: Mapping[str, Any]) -> Turn:
+    """A refusal in the mesh's shape, which the gateway's own have on every path, or in OpenAI's."""
+    reasons = [detail["reason"] for detail in error.get("details", ()) if "reason" in detail]
+    wait = answer.headers.get("retry-after")
+    return Turn(
+        reason=reasons[0] if reasons else str(error["code"] or "").upper(),
+        status=answer.status_code,
+        retry_after=float(wait) if wait else None,
+    )

@@ -1,0 +1,123 @@
+"""A client that leaves in the middle of an answer: the upstream's work ends at once, and the ledger says why."""
+
+import asyncio
+import uuid
+from asyncio import get_running_loop
+from contextlib import aclosing
+
+import grpc
+import httpx
+import pytest
+from soma.model.v1.cost_service_pb2 import UsageRecord
+from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceStub
+
+from services.mesh.testing.upstreams import Behaviour, FakeUpstream, Fault
+from services.mesh.testing.waiting import until
+from tests.e2e.scripted import MODEL
+from tests.e2e.stack import CALL_SECONDS, Stack
+from tests.e2e.surfaces import events, over_grpc, request, usage
+
+WITHIN_SECONDS = 0.1
+# A machine busy with something else may be late once; the product is not late three times.
+ATTEMPTS = 3
+
+
+async def leave(surface: str, stack: Stack, http: httpx.AsyncClient, channel: grpc.aio.Channel, told: str) -> None:
+    """Ask for an answer in the conversation `told`, and leave after its first piece."""
+    if surface == "grpc":
+        call = ChatServiceStub(channel).Chat(
+            request("hello", conversation=told), metadata=stack.metadata, timeout=CALL_SECONDS
+        )
+        async for event in call:
+            if event.HasField("delta"):
+                break
+        call.cancel()
+        return
+    if surface == "openai":
+        path, name, role = "/v1/chat/completions", "conversation", "user"
+    else:
+        path, name, role = "/v1/chat", "conversation_id", "ROLE_USER"
+    body = {"model": MODEL, "stream": True, name: told, "messages": [{"role": role, "content": "hello"}]}
+    if surface == "rest":
+        del body["stream"]
+    async with http.stream("POST", path, json=body) as answer, aclosing(events(answer)) as received:
+        async for data in received:
+            if "x " in data:
+                break
+
+
+@pytest.mark.parametrize("surface", ["grpc", "openai", "rest"])
+async def test_the_upstream_is_left_within_100_ms_and_the_row_says_cancelled(
+    stack: Stack, http: httpx.AsyncClient, channel: grpc.aio.Channel, upstream: FakeUpstream, surface: str
+) -> None:
+    upstream.behaviour = Behaviour(deltas=["x "] * 1000, pause=0.02)
+    seconds: list[float] = []
+    conversation = f"left-{uuid.uuid4()}"
+    for attempt in range(1, ATTEMPTS + 1):
+        await leave(surface, stack, http, channel, conversation)
+        began = get_running_loop().time()
+        async with asyncio.timeout(CALL_SECONDS):
+            await upstream.until(open=0, left=attempt)
+        seconds.append(get_running_loop().time() - began)
+    assert min(seconds) < WITHIN_SECONDS
+    rows = await usage(channel, stack, conversation, rows=ATTEMPTS)
+    assert [row.outcome for row in rows] == [UsageRecord.OUTCOME_CANCELLED] * ATTEMPTS
+    assert all(row.usage.completion_tokens > 0 for row in rows)
+
+
+async def test_a_client_that_leaves_before_the_first_piece_is_noticed_too(
+    stack: Stack, http: httpx.AsyncClient, channel: grpc.aio.Channel, upstream: FakeUpstream
+) -> None:
+    upstream.behaviour = Behaviour(fault=Fault.HANG)
+    conversation = f"early-{uuid.uuid4()}"
+    body = {"model": MODEL, "conversation": conversation, "messages": [{"role": "user", "content": "hello"}]}
+    asking = asyncio.create_task(http.post("/v1/chat/completions", json=body))
+    await upstream.until(open=1)
+    asking.cancel()
+    began = get_running_loop().time()
+    await upstream.until(open=0, left=1)
+    assert get_running_loop().time() - began < 1.0
+    (row,) = await usage(channel, stack, conversation)
+    assert row.outcome == UsageRecord.OUTCOME_CANCELLED
+
+
+async def test_what_a_client_left_behind_is_not_remembered(
+    stack: Stack, http: httpx.AsyncClient, channel: grpc.aio.Channel, upstream: FakeUpstream
+) -> None:
+    conversation = f"unsaid-{uuid.uuid4()}"
+    upstream.behaviour = Behaviour(deltas=["x "] * 1000, pause=0.02)
+    await leave("openai", stack, http, channel, conversation)
+    await upstream.until(open=0)
+    upstream.behaviour = Behaviour()
+    assert (await over_grpc(channel, stack, "again", conversation=conversation)).finished
+    assert [message["content"] for message in upstream.requests[-1]["messages"]] == ["again"]
+
+
+async def test_many_clients_leaving_at_once_leave_nothing_behind(
+    stack: Stack, http: httpx.AsyncClient, channel: grpc.aio.Channel, upstream: FakeUpstream
+) -> None:
+    upstream.behaviour = Behaviour(deltas=["x "] * 1000, pause=0.05)
+    serve = stack.process("serve")
+
+    async def crowd() -> None:
+        async with asyncio.TaskGroup() as group:
+            for number in range(60):
+                surface = ("grpc", "openai", "rest")[number % 3]
+                group.create_task(leave(surface, stack, http, channel, ""))
+        await upstream.until(open=0)
+
+    async def quiet() -> bool:
+        return await stack.measured("rpc_server_active_calls") == resting
+
+    resting = await stack.measured("rpc_server_active_calls")
+    await crowd()
+    await until(quiet)
+    descriptors = serve.num_fds()
+    await crowd()
+    await crowd()
+    await until(quiet)
+
+    async def closed() -> bool:
+        return serve.num_fds() <= descriptors + 2
+
+    await until(closed)

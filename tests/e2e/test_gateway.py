@@ -1,0 +1,110 @@
+"""What the one port answers for itself: pages, reflection, health, and refusals of what does not exist."""
+
+import grpc
+import httpx
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from soma.testing.v1.echo_service_pb2 import EchoRequest
+from soma.testing.v1.echo_service_pb2_grpc import EchoServiceStub
+
+from cli.reflection import Reflection
+from services.mesh.status import from_rpc_error
+from services.mesh.testing.waiting import until
+from tests.e2e.contracts import BINDINGS, SERVICES
+from tests.e2e.stack import CALL_SECONDS, Stack
+from tests.e2e.surfaces import over_grpc
+
+
+async def test_health_and_ready_name_every_service(http: httpx.AsyncClient) -> None:
+    for prefix in ("", "/api/v1"):
+        health = await http.get(f"{prefix}/health")
+        assert (health.status_code, health.json()["status"]) == (200, "ok")
+        ready = await http.get(f"{prefix}/ready")
+        assert ready.status_code == 200
+        services = dict.fromkeys(("edge", "memory", "model", "orchestrator", "policy"), "ok")
+        assert ready.json() == {"ready": True, "services": services}
+
+
+async def test_metrics_count_every_call_with_the_process_that_served_it(
+    stack: Stack, http: httpx.AsyncClient, channel: grpc.aio.Channel
+) -> None:
+    labels = {"rpc_method": "soma.orchestrator.v1.ChatService/Chat", "rpc_response_status_code": "OK"}
+    before = await stack.measured("rpc_server_call_duration_seconds_count", labels)
+    assert (await over_grpc(channel, stack, "hello")).finished
+
+    async def counted() -> bool:
+        return await stack.measured("rpc_server_call_duration_seconds_count", labels) == before + 1
+
+    await until(counted)
+    page = await http.get("/metrics")
+    assert page.headers["content-type"].startswith("text/plain")
+    assert 'instance="control"' in page.text
+    assert page.text.count('soma_edge_requests_total{instance="') > 0
+
+
+async def test_the_docs_describe_every_rest_path(http: httpx.AsyncClient) -> None:
+    page = await http.get("/docs")
+    assert (page.status_code, page.headers["content-type"].partition(";")[0]) == (200, "text/html")
+    document = (await http.get("/openapi.json")).json()
+    assert document["openapi"].startswith("3.1")
+    described = {(verb.upper(), path) for path, verbs in document["paths"].items() for verb in verbs}
+    bound = {(b.verb, b.path.replace("{conversation}", "{conversation_id}")) for b in BINDINGS}
+    assert bound <= described
+
+
+async def test_reflection_lists_and_describes_every_service(channel: grpc.aio.Channel) -> None:
+    reflection = Reflection(channel)
+    listed = await reflection.services()
+    assert {*SERVICES, "grpc.health.v1.Health"} <= set(listed)
+    methods = await reflection.methods()
+    assert {binding.rpc for binding in BINDINGS} <= set(methods)
+
+
+@pytest.mark.parametrize("service", ["", *SERVICES])
+async def test_health_is_told_for_every_service(channel: grpc.aio.Channel, service: str) -> None:
+    answer = await health_pb2_grpc.HealthStub(channel).Check(
+        health_pb2.HealthCheckRequest(service=service), timeout=CALL_SECONDS
+    )
+    assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+async def test_health_of_an_unknown_service_is_not_found(channel: grpc.aio.Channel) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await health_pb2_grpc.HealthStub(channel).Check(
+            health_pb2.HealthCheckRequest(service="soma.nothing.v1.NothingService"), timeout=CALL_SECONDS
+        )
+    assert raised.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+async def test_an_unknown_service_and_an_unknown_method_are_unimplemented(
+    stack: Stack, channel: grpc.aio.Channel
+) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as service:
+        await EchoServiceStub(channel).Echo(EchoRequest(text="a"), metadata=stack.metadata, timeout=CALL_SECONDS)
+    assert service.value.code() is grpc.StatusCode.UNIMPLEMENTED
+    assert from_rpc_error(service.value).reason == "UNKNOWN_SERVICE"
+    unknown = channel.unary_unary("/soma.memory.v1.MemoryService/Levitate", request_serializer=bytes)
+    with pytest.raises(grpc.aio.AioRpcError) as method:
+        await unknown(b"", metadata=stack.metadata, timeout=CALL_SECONDS)
+    assert method.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+@pytest.mark.parametrize("verb", ["GET", "POST", "DELETE"])
+@pytest.mark.parametrize("path", ["/nothing", "/v1/nothing", "/v1/chat/nothing", "/docsx"])
+async def test_an_unknown_path_is_404_in_json(http: httpx.AsyncClient, verb: str, path: str) -> None:
+    answer = await http.request(verb, path)
+    assert answer.status_code == 404
+    assert answer.headers["content-type"].startswith("application/json")
+    assert answer.json()["error"]["message"]
+
+
+async def test_a_clients_request_id_comes_back_and_is_in_the_access_log(stack: Stack, http: httpx.AsyncClient) -> None:
+    answer = await http.get("/v1/models", headers={"x-request-id": "mine-4711"})
+    assert answer.headers["x-request-id"] == "mine-4711"
+    log = stack.data_dir / "logs" / "access.log"
+
+    async def logged() -> bool:
+        return '"mine-4711"' in log.read_text()
+
+    await until(logged)
+    assert stack.key not in log.read_text()

@@ -1,0 +1,175 @@
+"""A part of the stack is killed while clients talk: it comes back, errors meanwhile are typed, nothing acknowledged is
+lost, and no call outlives its deadline.
+"""
+
+import asyncio
+from asyncio import get_running_loop
+from pathlib import Path
+
+import grpc
+import psutil
+import pytest
+import redis.asyncio as aioredis
+from soma.model.v1.cost_service_pb2 import UsageRecord
+from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceStub
+
+from cli.parts.redis import server_url
+from services.mesh.testing.upstreams import Behaviour, FakeUpstream
+from services.mesh.testing.waiting import until
+from tests.e2e.load import Load
+from tests.e2e.stack import CALL_SECONDS, Stack
+from tests.e2e.surfaces import over_grpc, over_openai, over_rest, request, usage
+
+# Longer than any part takes to come back on a busy machine, and shorter than the calls' own deadline.
+SLOWEST_SECONDS = 12.0
+
+
+def redis_of(stack: Stack) -> aioredis.Redis:
+    """A client of the stack's own Redis."""
+    folder: Path = stack.data_dir / "redis"
+    return aioredis.Redis.from_url(server_url(folder, stack.part("redis").port))
+
+
+async def test_postgres_killed_under_load_loses_nothing_that_was_acknowledged(split: Stack) -> None:
+    async with split.channel() as channel:
+        async with Load(split) as load:
+            await load.more()
+            await split.restarted("postgres", split.kill("postgres"))
+            await load.more()
+        await load.nothing_lost(channel)
+    assert {turn.status for turn in load.failures} <= {"UNAVAILABLE"}
+    assert {turn.reason for turn in load.failures} <= {"POSTGRES_UNAVAILABLE"}
+    assert load.slowest < SLOWEST_SECONDS
+
+
+async def test_while_postgres_is_away_every_surface_says_so(split: Stack) -> None:
+    """Stopped rather than killed, the server stays away until it is let go on: long enough to be asked."""
+    away = split.process("postgres")
+    async with split.http() as http, split.channel() as channel:
+        pid = split.kill("postgres")
+        turns = [
+            await over_grpc(channel, split, "hello", conversation="away"),
+            await over_openai(http, "hello", conversation="away"),
+            await over_rest(http, "hello", conversation="away"),
+        ]
+        await split.restarted("postgres", pid)
+        assert not away.is_running() or away.status() == psutil.STATUS_ZOMBIE
+        assert (await over_grpc(channel, split, "hello", conversation="away")).finished
+    for turn in turns:
+        assert turn.finished or turn.reason == "POSTGRES_UNAVAILABLE"
+
+
+async def test_redis_killed_under_load_is_not_noticed_by_clients_and_keeps_its_data(split: Stack) -> None:
+    async with redis_of(split) as before:
+        await before.set("kept", "yes")
+    async with split.channel() as channel:
+        async with Load(split) as load:
+            await load.more()
+            await split.restarted("redis", split.kill("redis"))
+            await load.more()
+        await load.nothing_lost(channel)
+    assert load.failures == []
+    async with redis_of(split) as after:
+        assert await after.get("kept") == b"yes"
+
+
+async def test_envoy_killed_comes_back_on_its_port_and_the_services_never_stop(
+    split: Stack, upstream: FakeUpstream
+) -> None:
+    serving = {name: split.part(name).pid for name in ("control", "serve", "serve-memory")}
+    async with split.channel() as channel:
+        async with Load(split) as load:
+            await load.more()
+            await split.restarted("envoy", split.kill("envoy"))
+            await load.more()
+        await load.nothing_lost(channel)
+    assert {turn.status for turn in load.failures} <= {"UNAVAILABLE"}
+    assert load.slowest < SLOWEST_SECONDS
+    assert split.part("envoy").port == split.port
+    assert {name: split.part(name).pid for name in serving} == serving
+
+
+async def test_a_stream_through_a_killed_envoy_ends_at_once_and_is_cancelled_behind_it(
+    split: Stack, upstream: FakeUpstream
+) -> None:
+    upstream.behaviour = Behaviour(deltas=["x "] * 1000, pause=0.05)
+    conversation = "through a killed envoy"
+    async with split.channel() as channel:
+        call = ChatServiceStub(channel).Chat(
+            request("hello", conversation=conversation), metadata=split.metadata, timeout=CALL_SECONDS
+        )
+        events = aiter(call)
+        assert (await anext(events)).HasField("started")
+        killed = split.kill("envoy")
+        began = get_running_loop().time()
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            async for _ in events:
+                pass
+        assert get_running_loop().time() - began < 2
+        assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
+        await upstream.until(open=0)
+        await split.restarted("envoy", killed)
+        (row,) = await usage(channel, split, conversation)
+        assert row.outcome == UsageRecord.OUTCOME_CANCELLED
+
+
+async def test_a_killed_serve_process_comes_back_and_nothing_acknowledged_is_lost(split: Stack) -> None:
+    async with split.channel() as channel:
+        async with Load(split) as load:
+            await load.more()
+            await split.restarted("serve", split.kill("serve"))
+            await load.more()
+        await load.nothing_lost(channel)
+    assert {turn.status for turn in load.failures} <= {"UNAVAILABLE"}
+    assert {turn.reason for turn in load.failures} <= {"INSTANCE_LOST", "NO_LIVE_INSTANCE", "UNAVAILABLE"}
+    assert load.slowest < SLOWEST_SECONDS
+
+
+async def test_the_gateway_says_what_is_missing_while_a_serve_process_is_away(split: Stack) -> None:
+    async with split.http() as http:
+        killed = split.kill("serve")
+
+        async def told() -> bool:
+            answer = await http.get("/ready")
+            return answer.status_code == 503 and answer.json()["services"]["model"] == "no live instance"
+
+        await until(told, seconds=3)
+        answer = await http.get("/v1/usage")
+        openai = await http.get("/v1/models")
+        await split.restarted("serve", killed)
+        assert (answer.status_code, openai.status_code) == (503, 503)
+        for refused in (answer, openai):
+            assert refused.json()["error"]["status"] == "UNAVAILABLE"
+
+        async def ready() -> bool:
+            return (await http.get("/ready")).status_code == 200
+
+        await until(ready, seconds=3)
+        assert (await http.get("/v1/usage")).status_code == 200
+
+
+async def test_parts_killed_one_after_the_other_leave_no_call_and_no_descriptor_behind(
+    split: Stack, upstream: FakeUpstream
+) -> None:
+    serve = split.process("serve")
+
+    async def quiet() -> bool:
+        return await split.measured("rpc_server_active_calls") == resting and upstream.open == 0
+
+    async def round_of_kills() -> None:
+        async with Load(split) as load:
+            for name in ("redis", "postgres", "envoy", "serve-memory"):
+                await split.restarted(name, split.kill(name))
+                await load.more(1)
+
+    async def settled() -> bool:
+        await asyncio.sleep(0)
+        return serve.num_fds() <= descriptors + 2
+
+    resting = await split.measured("rpc_server_active_calls")
+    await round_of_kills()
+    await until(quiet)
+    descriptors = serve.num_fds()
+    await round_of_kills()
+    await until(quiet)
+    await until(settled)

@@ -1,0 +1,78 @@
+"""The whole stack goes down, politely or not, and comes up again with everything there."""
+
+import asyncio
+import uuid
+
+import psutil
+
+from services.mesh.testing.upstreams import FakeUpstream
+from services.mesh.testing.waiting import until
+from tests.e2e.stack import Stack
+from tests.e2e.surfaces import over_grpc, over_openai, over_rest, usage
+
+
+def processes(stack: Stack) -> list[psutil.Process]:
+    """Every process of a stack: its parts, and what they started."""
+    parts = [stack.process(part.name) for part in stack.state.parts]
+    below = [child for process in parts for child in process.children(recursive=True)]
+    return list({process.pid: process for process in (*parts, *below)}.values())
+
+
+def alive(found: list[psutil.Process]) -> list[psutil.Process]:
+    """Those that still run."""
+    return [process for process in found if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+
+
+async def test_a_conversation_is_remembered_after_down_and_up(split: Stack, upstream: FakeUpstream) -> None:
+    conversation = f"restart-{uuid.uuid4()}"
+    async with split.http() as http:
+        assert (await over_openai(http, "I am Kim.", conversation=conversation)).finished
+        assert (await over_rest(http, "I live in Oslo.", conversation=conversation)).finished
+    key, before = split.key, processes(split)
+    await split.down()
+    assert alive(before) == []
+    await split.up()
+    assert split.key == key
+    async with split.http() as http, split.channel() as channel:
+        assert (await over_grpc(channel, split, "Who am I?", conversation=conversation)).finished
+        rows = await usage(channel, split, conversation, rows=3)
+    heard = [message["content"] for message in upstream.requests[-1]["messages"]]
+    assert heard == ["I am Kim.", "Hello there!", "I live in Oslo.", "Hello there!", "Who am I?"]
+    assert len(rows) == 3
+
+
+async def test_a_killed_control_process_leaves_no_orphan_and_its_data_starts_again(
+    split: Stack, upstream: FakeUpstream
+) -> None:
+    conversation = f"killed-{uuid.uuid4()}"
+    async with split.http() as http:
+        assert (await over_openai(http, "I am Kim.", conversation=conversation)).finished
+    before = processes(split)
+    split.kill("control")
+
+    async def gone() -> bool:
+        return alive(before) == []
+
+    # At once, as a script that restarts it would: what is left of the old stack must not be in the way.
+    starting = asyncio.create_task(split.up())
+    await until(gone, seconds=5)
+    await starting
+    async with split.channel() as channel:
+        assert (await over_grpc(channel, split, "Who am I?", conversation=conversation)).finished
+    heard = [message["content"] for message in upstream.requests[-1]["messages"]]
+    assert heard == ["I am Kim.", "Hello there!", "Who am I?"]
+
+
+async def test_a_second_stack_on_the_same_data_or_port_is_refused_and_the_first_goes_on(
+    split: Stack, upstream: FakeUpstream
+) -> None:
+    again = await split.soma("up", "--dev", "--detach", "--port", str(split.port))
+    assert again.status != 0
+    assert "already runs" in again.errors
+    other = Stack(split.directory)
+    other.data_dir = split.directory / "other"
+    taken = await other.soma("up", "--dev", "--detach", "--port", str(split.port))
+    assert taken.status != 0
+    assert f"port {split.port} on 127.0.0.1 is taken" in taken.errors
+    async with split.channel() as channel:
+        assert (await over_grpc(channel, split, "hello")).finished
