@@ -3,6 +3,7 @@
 import asyncio
 import statistics
 import time
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
@@ -18,6 +19,7 @@ from services.mesh.carrier import RemoteCarrier
 from services.mesh.channel.remote import RemoteChannel
 from services.mesh.server import Server
 from services.mesh.spans import Spans
+from services.mesh.testing.echo import EchoServicer
 from services.mesh.testing.local import SIGNER, LocalMesh
 from services.mesh.trace import new_trace
 
@@ -25,13 +27,13 @@ ROUNDS = 5
 CALLS, CALLS_OVER_TCP, MESSAGES = 4000, 600, 20_000
 
 
-class Instant(rpc.EchoServiceServicer):
+class Instant(EchoServicer):
     """The least a servicer can do, so that the way to it is what is measured."""
 
     async def Echo(self, request: pb.EchoRequest, context: Any) -> pb.EchoResponse:
         return pb.EchoResponse(text=request.text)
 
-    async def StreamEcho(self, request: pb.StreamEchoRequest, context: Any) -> Any:
+    async def StreamEcho(self, request: pb.StreamEchoRequest, context: Any) -> AsyncIterator[pb.StreamEchoResponse]:
         for sequence in range(request.script.count):
             yield pb.StreamEchoResponse(sequence=sequence)
 
