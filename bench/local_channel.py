@@ -3,6 +3,7 @@
 import asyncio
 import statistics
 import time
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
@@ -32,7 +33,7 @@ class Instant(EchoServicer):
     async def Echo(self, request: pb.EchoRequest, context: Any) -> pb.EchoResponse:
         return pb.EchoResponse(text=request.text)
 
-    async def StreamEcho(self, request: pb.StreamEchoRequest, context: Any) -> Any:
+    async def StreamEcho(self, request: pb.StreamEchoRequest, context: Any) -> AsyncIterator[pb.StreamEchoResponse]:
         for sequence in range(request.script.count):
             yield pb.StreamEchoResponse(sequence=sequence)
 

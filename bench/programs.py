@@ -98,16 +98,6 @@ def tree(pid: int) -> list[psutil.Process]:
     return [root, *root.children(recursive=True)]
 
 
-def proportional_bytes(processes: list[psutil.Process]) -> int:
-    """Memory of processes, what they share counted once among all (PSS); Linux only."""
-    total = 0
-    for process in processes:
-        for line in Path(f"/proc/{process.pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                total += int(line.split()[1]) * 1024
-    return total
-
-
 def load() -> float:
     """Processes that want a processor, on average over the last minute."""
     return os.getloadavg()[0]

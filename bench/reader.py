@@ -55,6 +55,7 @@ class Connection(asyncio.Protocol):
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.answers = self.wrong = self.events = 0
         self.firsts: list[float] = []
+        self._asked = self._first = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ask for the first time."""

@@ -7,7 +7,8 @@ import sys
 import urllib.request
 from typing import Any
 
-from bench.programs import proportional_bytes, tree
+from bench.memory import resident_bytes
+from bench.programs import tree
 from bench.stack import Stack, ask
 from bench.table import Row
 from bench.workplace import Workplace
@@ -43,9 +44,9 @@ async def measure(place: Workplace) -> list[Row]:
         )
     ]
     if sys.platform == "linux":
-        memory, beside = (proportional_bytes(found) / 1e6 for found in (stack.processes(), tree(peer.pid)))
+        memory, beside = (resident_bytes(found) / 1e6 for found in (stack.processes(), tree(peer.pid)))
         row = (f"{memory:.0f} MB", f"{beside:.0f} MB LiteLLM alone", f"{memory / beside:.2f}×", "≤ 700 MB")
-        rows.append(Row("memory of all processes (PSS), chat and embeddings used", *row, memory <= 700))
+        rows.append(Row("memory of all processes, chat and embeddings used", *row, memory <= 700))
     return rows
 
 
