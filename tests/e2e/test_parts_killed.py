@@ -14,7 +14,8 @@ from soma.model.v1.cost_service_pb2 import UsageRecord
 from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceStub
 
 from cli.parts.redis import server_url
-from services.mesh.testing.upstreams import Behaviour, FakeUpstream
+from services.mesh.testing.dialects import Behaviour
+from services.mesh.testing.upstreams import FakeUpstream
 from services.mesh.testing.waiting import until
 from tests.e2e.load import Load
 from tests.e2e.stack import CALL_SECONDS, Stack
