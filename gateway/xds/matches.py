@@ -29,6 +29,7 @@ REFUSED = "soma.refused"
 
 
 def says(key: str) -> AccessLogFilter:
+    """The body check left this of why it refused."""
     present = MetadataMatcher(
         filter=REFUSED, path=[MetadataMatcherPathSegment(key=key)], value=ValueMatcher(present_match=True)
     )
@@ -36,6 +37,7 @@ def says(key: str) -> AccessLogFilter:
 
 
 def means(failure: Failure) -> AccessLogFilter:
+    """One of the signs of this failure."""
     signs = [has_status(status) for status in failure.statuses]
     if failure.flags:
         signs.append(AccessLogFilter(response_flag_filter=ResponseFlagFilter(flags=list(failure.flags))))
@@ -43,6 +45,7 @@ def means(failure: Failure) -> AccessLogFilter:
 
 
 def has_status(http: int) -> AccessLogFilter:
+    """Answered with this status."""
     value = RuntimeUInt32(default_value=http, runtime_key="gateway.local_reply_status")
     return AccessLogFilter(
         status_code_filter=StatusCodeFilter(comparison=ComparisonFilter(op=ComparisonFilterOp.EQ, value=value))
@@ -60,11 +63,17 @@ def from_grpc() -> AccessLogFilter:
 
 
 def on_edge() -> AccessLogFilter:
+    """Asked of the edge, whose clients know OpenAI's errors."""
     prefixes = "|".join(PREFIXES)
     path = HeaderMatcher(
         name=":path", string_match=StringMatcher(safe_regex=RegexMatcher(regex=f"({prefixes})([/?].*)?"))
     )
     return both(AccessLogFilter(header_filter=HeaderFilter(header=path)), _grpc_content(present=False))
+
+
+def without_id() -> AccessLogFilter:
+    """Refused before it was given an id, the first thing that is done to a request whose head is in order."""
+    return AccessLogFilter(header_filter=HeaderFilter(header=HeaderMatcher(name="x-request-id", present_match=False)))
 
 
 def _transcoded(*, present: bool) -> AccessLogFilter:
@@ -84,9 +93,11 @@ def _grpc_content(*, present: bool) -> AccessLogFilter:
 
 
 def both(first: AccessLogFilter, second: AccessLogFilter) -> AccessLogFilter:
+    """The first and the second."""
     return AccessLogFilter(and_filter=AndFilter(filters=[first, second]))
 
 
 def any_of(filters: list[AccessLogFilter]) -> AccessLogFilter:
+    """At least one of them."""
     # Envoy's `or` needs two.
     return filters[0] if len(filters) == 1 else AccessLogFilter(or_filter=OrFilter(filters=filters))

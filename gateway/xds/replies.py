@@ -18,10 +18,12 @@ from envoy_data_plane.google.protobuf import Struct
 from google.rpc.code_pb2 import Code
 
 from gateway.xds.failures import BY_HTTP_STATUS, DOMAIN, FAILURES, UNKNOWN_SERVICE, Failure
-from gateway.xds.matches import REFUSED, both, from_grpc, from_rest, has_status, means, on_edge, says
+from gateway.xds.matches import REFUSED, both, from_grpc, from_rest, has_status, means, on_edge, says, without_id
 from gateway.xds.owners import METADATA, OWNER
 
 _ERROR_INFO = "type.googleapis.com/google.rpc.ErrorInfo"
+# Envoy itself finds no words for some of these.
+_NO_HTTP = "not valid HTTP/1.1 or HTTP/2, or a path or host that cannot be"
 _BAD_REQUEST = "type.googleapis.com/google.rpc.BadRequest"
 
 
@@ -70,6 +72,10 @@ def _mappers() -> Iterator[ResponseMapper]:
         yield _rest(failure)
         yield _grpc(failure)
     yield _grpc(UNKNOWN_SERVICE)
+    yield ResponseMapper(
+        filter=both(has_status(400), without_id()),
+        body_format_override=_json(_error(400, "INVALID_ARGUMENT", _NO_HTTP, "BAD_REQUEST")),
+    )
     for http, (status, reason) in BY_HTTP_STATUS.items():
         yield ResponseMapper(
             filter=both(has_status(http), from_rest()),

@@ -1170,9 +1170,10 @@ const file_soma_memory_v1_memory_service_proto_rawDesc = "" +
 	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\tpageToken\"\x7f\n" +
 	"\x14ListMessagesResponse\x12?\n" +
 	"\bmessages\x18\x01 \x03(\v2#.soma.memory.v1.ConversationMessageR\bmessages\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x80\x02\n" +
-	"\x11GetContextRequest\x121\n" +
-	"\x0fconversation_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x0econversationId\x122\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x8c\x02\n" +
+	"\x11GetContextRequest\x12=\n" +
+	"\x0fconversation_id\x18\x01 \x01(\tB\x14\xbaH\x11r\x0f\x18\x80\x022\n" +
+	"^[^\\x00]*$R\x0econversationId\x122\n" +
 	"\x0fcurrent_message\x18\x02 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04R\x0ecurrentMessage\x12>\n" +
 	"\bstrategy\x18\x03 \x01(\x0e2\x18.soma.memory.v1.StrategyB\b\xbaH\x05\x82\x01\x02\x10\x01R\bstrategy\x123\n" +
 	"\ftoken_budget\x18\x04 \x01(\x05B\v\xbaH\b\x1a\x06\x18\xc0\x84=(\x01H\x00R\vtokenBudget\x88\x01\x01B\x0f\n" +
