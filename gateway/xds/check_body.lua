@@ -29,7 +29,7 @@ end
 
 local function refuse(reason, why)
   local field = path()
-  error({ reason = reason, field = field, message = field .. ": " .. why }, 0)
+  error({ reason = reason, field = field, message = (field == "" and '""' or field) .. ": " .. why }, 0)
 end
 
 local function malformed(expected)

@@ -45,6 +45,8 @@ def _edge() -> Iterator[ResponseMapper]:
             headers_to_add=_retry_after(failure),
             body_format_override=_json(_openai(failure.http, text, failure.reason)),
         )
+    no_http = _json(_openai(400, _NO_HTTP, "BAD_REQUEST"))
+    yield ResponseMapper(filter=both(both(has_status(400), without_id()), on_edge()), body_format_override=no_http)
     for http, (_, reason) in BY_HTTP_STATUS.items():
         body = _openai(http, "%LOCAL_REPLY_BODY%", reason)
         yield ResponseMapper(filter=both(has_status(http), on_edge()), body_format_override=_json(body))
