@@ -14,6 +14,7 @@ GO_TOOLS := $(addprefix $(TOOLS)/bin/,protoc-gen-go protoc-gen-go-grpc protoc-ge
 GO_FLAGS := -trimpath -gcflags=all='-N -l'
 
 export PATH := $(CURDIR)/$(TOOLS)/bin:$(CURDIR)/$(TOOLS)/node_modules/.bin:$(CURDIR)/$(BIN):$(PATH)
+export BUF_CACHE_DIR := $(CURDIR)/$(TOOLS)/cache/buf
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run demo test check check-style check-types check-imports check-contracts check-generated check-tree \
@@ -87,7 +88,9 @@ $(UV): tools/uv.txt
 	touch $@
 
 $(PYTHON_READY): $(UV) uv.lock pyproject.toml gen/python/pyproject.toml sdk/python/pyproject.toml
-	$(UV) sync --frozen --quiet
+	# Compiled here, because where Python may not write bytecode every process of a stack would compile it again.
+	$(UV) sync --frozen --quiet --compile-bytecode
+	$(BIN)/python -m compileall -q services gateway cli gen/python/soma gen/python/buf
 	touch $@
 
 $(NODE_READY): tools/package.json tools/package-lock.json

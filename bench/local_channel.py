@@ -1,94 +1,120 @@
-"""Calls and streams over a local channel and over loopback TCP in one run: medians, and how far they are apart."""
+"""A unary call with everything a call passes through: over the local channel and over loopback TCP, in one run."""
 
-import argparse
+import asyncio
 import statistics
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator
+from typing import Any
 
 import grpc
-import uvloop
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from soma.testing.v1 import echo_service_pb2 as pb
 from soma.testing.v1 import echo_service_pb2_grpc as rpc
 
-from services.mesh.channel.local import LocalChannel
+from bench.table import Row
+from bench.workplace import Workplace
+from services.mesh.authenticator import DEV_PRINCIPAL
+from services.mesh.call import run_as
+from services.mesh.carrier import RemoteCarrier
 from services.mesh.channel.remote import RemoteChannel
-from services.mesh.handlers import collect
+from services.mesh.server import Server
+from services.mesh.spans import Spans
+from services.mesh.testing.echo import EchoServicer
+from services.mesh.testing.local import SIGNER, LocalMesh
+from services.mesh.trace import new_trace
+
+ROUNDS = 5
+CALLS, CALLS_OVER_TCP, MESSAGES = 4000, 600, 20_000
 
 
-class Instant(rpc.EchoServiceServicer):
-    """The least a servicer can do, so that the transport is what is measured."""
+class Instant(EchoServicer):
+    """The least a servicer can do, so that the way to it is what is measured."""
 
-    async def Echo(self, request, context):  # type: ignore[no-untyped-def]
+    async def Echo(self, request: pb.EchoRequest, context: Any) -> pb.EchoResponse:
         return pb.EchoResponse(text=request.text)
 
-    async def StreamEcho(self, request, context):  # type: ignore[no-untyped-def]
+    async def StreamEcho(self, request: pb.StreamEchoRequest, context: Any) -> AsyncIterator[pb.StreamEchoResponse]:
         for sequence in range(request.script.count):
             yield pb.StreamEchoResponse(sequence=sequence)
 
-    async def CollectEchoes(self, request_iterator, context):  # type: ignore[no-untyped-def]
-        count = 0
-        async for _ in request_iterator:
-            count += 1
-        return pb.CollectEchoesResponse(count=count)
 
-    async def ChatEchoes(self, request_iterator, context):  # type: ignore[no-untyped-def]
-        async for request in request_iterator:
-            yield pb.ChatEchoesResponse(text=request.text)
+async def measure(_: Workplace) -> list[Row]:
+    """Median duration of a call, the two transports by turns; and messages of a server stream per second."""
+    exporter = InMemorySpanExporter()
+    mesh = LocalMesh(
+        [(rpc.add_EchoServiceServicer_to_server, Instant())], spans=Spans("bench", None, exporter=exporter)
+    )
+    server = Server(mesh.handlers, mesh.drain, max_message_bytes=4 << 20)
+    remote = RemoteChannel(f"127.0.0.1:{await server.start('127.0.0.1:0')}", outgoing=RemoteCarrier(SIGNER))
+    plain: list[float] = []
+    sampled: list[float] = []
+    tcp: list[float] = []
+    streams: dict[str, list[float]] = {"local": [], "tcp": []}
+    for _round in range(ROUNDS):
+        plain.append(await median(mesh.channel, CALLS, sampled=False))
+        exporter.clear()
+        sampled.append(await median(mesh.channel, CALLS, sampled=True))
+        tcp.append(await median(remote, CALLS_OVER_TCP, sampled=False))
+        streams["local"].append(await streamed(mesh.channel, MESSAGES))
+        streams["tcp"].append(await streamed(remote, MESSAGES // 10))
+    spans = len(exporter.get_finished_spans())
+    await mesh.channel.close()
+    await remote.close()
+    await server.stop(0)
+    assert spans > 0, "the sampled calls recorded no span"
+    here, recorded, over_tcp = (statistics.median(values) for values in (plain, sampled, tcp))
+    local_rate, tcp_rate = (statistics.median(streams[name]) for name in ("local", "tcp"))
+    beside = f"{over_tcp:.0f} µs loopback TCP"
+    return [
+        Row(
+            "unary call, local channel, trace not sampled",
+            f"{here:.1f} µs",
+            beside,
+            f"{over_tcp / here:.1f}× faster",
+            "≤ 60 µs, ≥ 6×",
+            here <= 60 and over_tcp >= 6 * here,
+        ),
+        Row(
+            "the same, trace sampled and exported",
+            f"{recorded:.1f} µs",
+            beside,
+            f"{over_tcp / recorded:.1f}× faster",
+            "≤ 120 µs",
+            recorded <= 120,
+        ),
+        Row(
+            "server stream, local channel",
+            f"{local_rate:,.0f} messages/s",
+            f"{tcp_rate:,.0f} loopback TCP",
+            f"{local_rate / tcp_rate:.0f}×",
+            "",
+            None,
+        ),
+    ]
 
 
-async def median(call: Callable[[], Awaitable[object]], times: int) -> float:
-    """Median duration of a call in microseconds, after a tenth as many to warm up."""
-    for _ in range(times // 10):
-        await call()
+async def median(channel: grpc.aio.Channel, calls: int, *, sampled: bool) -> float:
+    """Median microseconds of a call with a deadline, after a tenth as many to warm up."""
+    stub = rpc.EchoServiceStub(channel)
+    request = pb.EchoRequest(text="hello")
     durations = []
-    for _ in range(times):
-        started = time.perf_counter()
-        await call()
-        durations.append(time.perf_counter() - started)
+    with run_as(DEV_PRINCIPAL, trace=new_trace(1.1 if sampled else 0.0)):
+        for call in range(calls + calls // 10):
+            started = time.perf_counter()
+            await stub.Echo(request, timeout=5)
+            if call >= calls // 10:
+                durations.append(time.perf_counter() - started)
     return statistics.median(durations) * 1e6
 
 
-async def measure(channel: grpc.aio.Channel, calls: int, messages: int) -> tuple[float, float, float]:
-    """Unary call without and with deadline and metadata (µs), and messages per second of a server stream."""
+async def streamed(channel: grpc.aio.Channel, messages: int) -> float:
+    """Messages per second of one server stream."""
     stub = rpc.EchoServiceStub(channel)
-    request = pb.EchoRequest(text="hello")
-    metadata = (("x-test-a", "1"), ("x-test-b", "2"))
-
-    async def bare() -> object:
-        return await stub.Echo(request)
-
-    async def dressed() -> object:
-        return await stub.Echo(request, timeout=30, metadata=metadata)
-
-    plain, full = await median(bare, calls), await median(dressed, calls)
-    started = time.perf_counter()
-    async for _ in stub.StreamEcho(pb.StreamEchoRequest(script=pb.Script(count=messages))):
-        pass
-    return plain, full, messages / (time.perf_counter() - started)
-
-
-async def main(calls: int) -> None:
-    """Measure both and print a table."""
-    server = grpc.aio.server()
-    rpc.add_EchoServiceServicer_to_server(Instant(), server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    local = LocalChannel(collect([(rpc.add_EchoServiceServicer_to_server, Instant())]))
-    remote = RemoteChannel(f"127.0.0.1:{port}")
-    rows = {
-        "local": await measure(local, calls, calls * 5),
-        "tcp": await measure(remote, max(calls // 10, 100), calls),
-    }
-    print(f"{'':8}{'unary µs':>12}{'with deadline and metadata':>30}{'stream messages/s':>20}")
-    for name, (plain, full, rate) in rows.items():
-        print(f"{name:8}{plain:12.1f}{full:30.1f}{rate:20,.0f}")
-    print(f"local is {rows['tcp'][1] / rows['local'][1]:.0f} times as fast as TCP")
-    await local.close()
-    await remote.close()
-    await server.stop(0)
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--calls", type=int, default=20_000)
-    uvloop.run(main(parser.parse_args().calls))
+    got = 0
+    with run_as(DEV_PRINCIPAL, trace=new_trace(0.0)):
+        started = time.perf_counter()
+        async for _ in stub.StreamEcho(pb.StreamEchoRequest(script=pb.Script(count=messages))):
+            got += 1
+    assert got == messages, f"{got} of {messages} messages arrived"
+    await asyncio.sleep(0)
+    return messages / (time.perf_counter() - started)

@@ -3,15 +3,14 @@
 import asyncio
 import os
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 
-import typer
 import uvloop
 
 from cli.data_dir import DataDir
 from cli.parts.log import PartLog
-from cli.screen import announcement, explain, screen
+from cli.screen import explain, screen
 from cli.stack import Layout, run_stack
 from cli.state import StackState
 from cli.status import State
@@ -20,22 +19,23 @@ from services.mesh.errors import Unavailable
 from services.mesh.logs import configure
 from services.mesh.settings import Settings
 
+WhenReady = Callable[[], Awaitable[bool]]
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def run_in_foreground(settings: Settings, directory: DataDir, layout: Layout, *, announce: bool) -> None:
+def run_in_foreground(settings: Settings, directory: DataDir, layout: Layout, when_ready: WhenReady) -> None:
     """Run until SIGINT, SIGTERM or SIGHUP; a second one ends everything at once.
 
     Args:
-        announce: whether to say what runs where, with the key, once everything is ready.
+        when_ready: called once, when every part is; the stack is stopped when it returns False or raises.
 
     Raises:
-        MeshError: the stack did not start.
+        MeshError: the stack did not start, or `when_ready` raised it.
     """
     directory.prepare()
     configure(settings.log_level, settings.log_format)
     with _standard_error_in(PartLog(directory.log("control"))):
-        last = uvloop.run(_run(settings, directory, layout, announce=announce))
+        last = uvloop.run(_run(settings, directory, layout, when_ready))
     if last.state is State.FAILED:
         raise Unavailable(explain(last), reason="STACK_FAILED")
 
@@ -53,8 +53,17 @@ def _standard_error_in(log: PartLog) -> Iterator[None]:
         os.close(output)
 
 
-async def _run(settings: Settings, directory: DataDir, layout: Layout, *, announce: bool) -> StackState:
+async def _run(settings: Settings, directory: DataDir, layout: Layout, when_ready: WhenReady) -> StackState:
     stop = asyncio.Event()
+    ready: asyncio.Task[None] | None = None
+
+    async def on_ready() -> None:
+        try:
+            if not await when_ready():
+                stop.set()
+        except BaseException:
+            stop.set()
+            raise
 
     def on_signal() -> None:
         if stop.is_set():
@@ -67,10 +76,14 @@ async def _run(settings: Settings, directory: DataDir, layout: Layout, *, announ
     with screen() as shown:
 
         def on_change(stack: StackState) -> None:
-            nonlocal announce
+            nonlocal ready
             shown.show(stack)
-            if stack.state is State.READY and announce:
-                announce = False
-                typer.echo(announcement(directory))
+            if stack.state is State.READY and ready is None:
+                ready = asyncio.create_task(on_ready())
 
-        return await run_stack(settings, directory, layout, start_gateway, stop=stop, on_change=on_change)
+        last = await run_stack(settings, directory, layout, start_gateway, stop=stop, on_change=on_change)
+    if ready is not None:
+        ready.cancel()
+        with suppress(asyncio.CancelledError):
+            await ready
+    return last

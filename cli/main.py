@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 from cli.commands.call import call
 from cli.commands.chat import chat
 from cli.commands.config import config
+from cli.commands.demo import demo
 from cli.commands.doctor import doctor
 from cli.commands.down import down
 from cli.commands.logs import logs
@@ -43,7 +44,7 @@ def root(
     context.obj = config_file
 
 
-for command in (up, down, status, chat, models, call, logs, serve, config, doctor):
+for command in (up, down, status, chat, models, call, logs, demo, serve, config, doctor):
     app.command()(command)
 
 

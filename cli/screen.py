@@ -47,6 +47,7 @@ class RichScreen:
         from rich.live import Live
 
         self._live = Live(auto_refresh=False)
+        self._told = False
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -59,6 +60,11 @@ class RichScreen:
         """Draw the parts as they are; after the start, leave the terminal alone."""
         if stack.state is State.STARTING:
             self._live.update(self._table(stack), refresh=True)
+            return
+        self._live.stop()
+        if stack.state is State.STOPPING and not self._told:
+            self._told = True
+            typer.echo("Stopping.")
 
     def _table(self, stack: StackState) -> "Table":
         from rich.markup import escape

@@ -19,6 +19,7 @@ class Supervisor:
     """
 
     def __init__(self, parts: Sequence[Part], logs: Path, on_change: Callable[[], None] = lambda: None) -> None:
+        self._folder = logs
         self._logs = {part.name: PartLog(logs / f"{part.name}.log") for part in parts}
         self._runners = {part.name: Runner(part, self._logs[part.name], on_change) for part in parts}
         for runner in self._runners.values():
@@ -62,5 +63,6 @@ class Supervisor:
     async def _rotate(self) -> None:
         while True:
             await asyncio.sleep(ROTATE_SECONDS)
-            for log in self._logs.values():
-                log.rotate()
+            # Envoy's access log is no part's output, and grows like one.
+            for path in self._folder.glob("*.log"):
+                PartLog(path).rotate()

@@ -3,7 +3,6 @@
 It runs in the process of `soma up`; Envoy and every serve process connect to it.
 """
 
-import asyncio
 from contextlib import AsyncExitStack
 from importlib.metadata import version
 
@@ -17,6 +16,7 @@ from gateway.publisher import Publisher
 from gateway.xds.server import XdsServer
 from gateway.xds.snapshot import Endpoint, Limits
 from services.mesh.authenticator import DevAuthenticator
+from services.mesh.background import in_background
 from services.mesh.handlers import collect
 from services.mesh.http import HttpServer
 from services.mesh.interceptors.drain import Drain
@@ -99,8 +99,7 @@ async def start_gateway(settings: Settings) -> ControlPlane:
             limits=Limits(max_requests=settings.max_requests),
         )
         await publisher.publish()
-        publishing = asyncio.create_task(publisher.run())
-        stack.callback(publishing.cancel)
+        in_background(stack, publisher.run())
         write_bootstrap(
             settings.data_dir / "envoy" / "bootstrap.json", xds_port=xds_port, admin_socket=None, node_id="gateway"
         )

@@ -12,7 +12,7 @@ import services
 from services.mesh.migrations import migrate
 from services.mesh.postgres import open_pool
 from services.mesh.redis import open_client
-from services.mesh.testing.servers import PostgresServer, RedisServer, start_postgres, start_redis
+from tests.servers import PostgresServer, RedisServer, start_postgres, start_redis
 
 if TYPE_CHECKING:
     from services.mesh.postgres import Pool

@@ -41,5 +41,11 @@ def up(
         # gRPC reads it while it is imported, and has nothing to do when a child is started and becomes another program.
         os.putenv("GRPC_ENABLE_FORK_SUPPORT", "0")
         from cli.foreground import run_in_foreground
+        from cli.screen import announcement
 
-        run_in_foreground(settings, here, layout, announce=not quiet)
+        async def announce() -> bool:
+            if not quiet:
+                typer.echo(announcement(here))
+            return True
+
+        run_in_foreground(settings, here, layout, announce)

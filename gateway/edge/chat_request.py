@@ -9,8 +9,19 @@ from soma.orchestrator.v1.chat_service_pb2 import ChatRequest
 
 from gateway.edge.messages import read_messages
 from gateway.edge.tools import read_response_format, read_tool_choice, read_tools
-from gateway.edge.values import array, boolean, decimal, integer, members, missing, one_of, refuse, required, text
-from gateway.edge.values import unsupported as refuse_parameter
+from gateway.edge.values import (
+    array,
+    boolean,
+    decimal,
+    integer,
+    members,
+    missing,
+    one_of,
+    refuse,
+    required,
+    text,
+    unsupported,
+)
 from services.mesh.errors import InvalidArgument
 
 MOST_TOKENS = 1_000_000
@@ -88,7 +99,7 @@ def _stream_options(ask: Ask, value: object, name: str) -> None:
     if options.get("include_usage") is not None:
         ask.include_usage = boolean(options["include_usage"], f"{name}.include_usage")
     if options.get("include_obfuscation") not in (None, False):
-        refuse_parameter(f"{name}.include_obfuscation")
+        unsupported(f"{name}.include_obfuscation")
 
 
 def _max_tokens(ask: Ask, value: object, name: str) -> None:
@@ -185,7 +196,7 @@ def _service_tier(ask: Ask, value: object, name: str) -> None:
 
 def _unsupported(ask: Ask, value: object, name: str) -> None:
     if value not in (False, 0, {}, [], ["text"]):
-        refuse_parameter(name)
+        unsupported(name)
 
 
 READERS: dict[str, Callable[[Ask, Any, str], None]] = {

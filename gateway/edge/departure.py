@@ -29,11 +29,14 @@ class Departure:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        assert self._task is not None
-        assert self._watch is not None
-        self._watch.cancel()
+        task, watch = self._task, self._watch
+        assert task is not None
+        assert watch is not None
+        # The watch's end refers to this object: with a way back it would be garbage only a collector can find.
+        self._task = self._watch = None
+        watch.cancel()
         if self._left:
-            self._task.uncancel()
+            task.uncancel()
             raise Cancelled("the client went away") from error
 
     async def _wait(self) -> None:

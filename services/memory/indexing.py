@@ -46,8 +46,10 @@ class Indexer:
                 # Ended, it would leave everything to come without vectors.
                 log.exception("indexing failed", pause_seconds=pause)
             else:
+                # Not wait_for: in Python 3.11 it can swallow a cancellation that comes together with the event.
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), SWEEP_SECONDS)
+                    async with asyncio.timeout(SWEEP_SECONDS):
+                        await self._wake.wait()
                 continue
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)

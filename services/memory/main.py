@@ -1,6 +1,5 @@
 """Builds the memory service."""
 
-import asyncio
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -21,6 +20,7 @@ from services.memory.store.facts import PostgresFactStore
 from services.memory.store.passages import PostgresPendingPassages
 from services.memory.sweeping import sweep
 from services.mesh import postgres
+from services.mesh.background import in_background
 from services.mesh.mesh import Mesh
 from services.mesh.service import Service
 
@@ -35,7 +35,7 @@ async def build(mesh: Mesh, stack: AsyncExitStack) -> Service:
     indexer = Indexer(PostgresPendingPassages(mesh.postgres), embedder)
     search = Search(facts, turns, embedder)
     for work in (indexer.run(), sweep(facts, settings.sweep_seconds)):
-        stack.callback(asyncio.create_task(work).cancel)
+        in_background(stack, work)
     servicer = MemoryService(
         facts=Facts(facts, embedder, search, indexer),
         conversations=Conversations(turns, indexer),

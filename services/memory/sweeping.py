@@ -19,3 +19,5 @@ async def sweep(facts: FactStore, interval: float) -> None:
                 log.info("expired facts deleted", count=deleted)
         except errors.Unavailable as error:
             log.info("sweeping waits", reason=error.reason)
+        except Exception:
+            log.exception("sweeping failed")

@@ -29,8 +29,9 @@ class GroupCommit(Generic[T]):
     """Writes items with `write`, many to a transaction, until it is closed, as it is at the end of an `async with`.
 
     Args:
-        write: puts items into the database; it must be able to run again after it failed, because a batch with an item
-            that cannot be written is written again one by one.
+        write: puts items into the database with one `execute` or `executemany`, which is a transaction of its own: two
+            round trips less than one that is begun and committed. It must be able to run again after it failed,
+            because a batch with an item that cannot be written is written again one by one.
         max_batch: most items in a transaction.
     """
 
@@ -92,7 +93,7 @@ class GroupCommit(Generic[T]):
         """Write a batch and tell its callers; an item that cannot be written fails alone."""
         _BATCH.observe(len(batch))
         try:
-            async with postgres.transaction(self._pool) as connection:
+            async with postgres.connection(self._pool) as connection:
                 await self._write(connection, [item for item, _ in batch])
         except asyncio.CancelledError:
             _resolve(batch, _stopping())

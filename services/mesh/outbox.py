@@ -15,6 +15,7 @@ Events of one aggregate keep their order as long as its writers take the aggrega
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import redis.asyncio as aioredis
@@ -50,11 +51,16 @@ class Outbox:
 
     async def add(self, connection: "Connection", aggregate: str, event: Event) -> None:
         """Write an event in the transaction of `connection`; call `wake` once that is committed."""
+        await self.add_all(connection, ((aggregate, event),))
+
+    async def add_all(self, connection: "Connection", events: Sequence[tuple[str, Event]]) -> None:
+        """Write events, each with its aggregate, in one statement; otherwise as `add`."""
         await connection.execute(
-            f"INSERT INTO {self._table} (tenant_id, aggregate, event) VALUES ($1, $2, $3)",  # noqa: S608 -- our own name
-            event.tenant_id,
-            aggregate,
-            event.SerializeToString(),
+            f"INSERT INTO {self._table} (tenant_id, aggregate, event)"  # noqa: S608 -- our own name
+            " SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[])",
+            [event.tenant_id for _, event in events],
+            [aggregate for aggregate, _ in events],
+            [event.SerializeToString() for _, event in events],
         )
 
     def wake(self) -> None:
@@ -77,8 +83,10 @@ class Outbox:
                 _log.exception("outbox.failed", table=self._table, retry_seconds=delay)
             else:
                 delay = shortest
+                # Not wait_for: in Python 3.11 it can swallow a cancellation that comes together with the event.
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), SWEEP_SECONDS)
+                    async with asyncio.timeout(SWEEP_SECONDS):
+                        await self._wake.wait()
                 continue
             await asyncio.sleep(delay)
             delay = min(delay * 2, longest)

@@ -160,7 +160,7 @@ class Catalogue:
         names = [model.name for shelf in self._shelves for model in shelf.listing()]
         close = get_close_matches(name, names, n=3, cutoff=0.4) or names[:5]
         return errors.NotFound(
-            f"there is no model `{name}`; there are: {', '.join(close)}",
+            f"there is no model `{name}`" + (f"; there are: {', '.join(close)}" if close else ""),
             reason="MODEL_NOT_FOUND",
             metadata={"model": name},
         )

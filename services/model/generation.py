@@ -1,11 +1,10 @@
 """One generation from its request to its usage record, whichever model runs it and however it ends."""
 
 import uuid
-from asyncio import get_running_loop
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from time import time
+from time import monotonic, time
 
 from soma.mesh.v1.stream_pb2 import Heartbeat
 from soma.model.v1.cost_service_pb2 import UsageRecord
@@ -40,14 +39,14 @@ class Tally:
     request: GenerateRequest
     generation_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     asked_at: float = field(default_factory=time)
-    began: float = field(default_factory=lambda: get_running_loop().time())
+    began: float = field(default_factory=monotonic)
     first: float = 0.0
     written_bytes: int = 0
 
     def count(self, text: str) -> None:
         """A piece of the answer arrived."""
         if not self.first:
-            self.first = get_running_loop().time()
+            self.first = monotonic()
         self.written_bytes += len(text.encode())
 
     def usage(self) -> Usage:
@@ -58,7 +57,7 @@ class Tally:
 
     def close(self, finished: GenerationFinished) -> None:
         """Fill in the last event what only this process knows."""
-        finished.duration_seconds = get_running_loop().time() - self.began
+        finished.duration_seconds = monotonic() - self.began
         finished.time_to_first_token_seconds = self.first - self.began if self.first else 0.0
         if not finished.HasField("usage"):
             finished.usage.CopyFrom(self.usage())
@@ -75,7 +74,7 @@ class Tally:
             error_reason=reason,
             usage=usage,
             conversation_id=self.request.conversation_id,
-            duration_seconds=get_running_loop().time() - self.began,
+            duration_seconds=monotonic() - self.began,
             time_to_first_token_seconds=self.first - self.began if self.first else 0.0,
         )
         record.start_time.FromMicroseconds(int(self.asked_at * 1e6))
@@ -112,19 +111,19 @@ class Generations:
                     settled = True
                     measures.ended(tally.route, "finished", event)
                     await self._ledger.record(tally.record(UsageRecord.OUTCOME_FINISHED, event.usage))
+                elif event is not None:
+                    tally.count(event.text if isinstance(event, TextDelta) else event.arguments)
                 if sequence == 0:
                     yield GenerateResponse(sequence=0, started=_started(tally))
                 sequence += 1
                 if event is None:
                     yield GenerateResponse(sequence=sequence, heartbeat=Heartbeat())
                 elif isinstance(event, TextDelta):
-                    tally.count(event.text)
                     yield GenerateResponse(sequence=sequence, delta=event)
                 elif isinstance(event, GenerationFinished):
                     yield GenerateResponse(sequence=sequence, finished=event)
                     return
                 else:
-                    tally.count(event.arguments)
                     yield GenerateResponse(sequence=sequence, tool_call=event)
         except Exception as error:
             if not settled:

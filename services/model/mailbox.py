@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from time import monotonic
 
 from soma.model.v1.message_pb2 import ToolCallDelta
 from soma.model.v1.model_service_pb2 import GenerationFinished, TextDelta
@@ -49,12 +50,12 @@ class Mailbox:
         if not self._queue:
             raise self._error or errors.Internal("a provider ended without its last event")
         if len(self._queue) == 1 and not self._over and isinstance(self._queue[0], list):
-            early = self._handed_at + self._window - self._loop.time()
+            early = self._handed_at + self._window - monotonic()
             if early > 0:
                 self._lingering = True
                 await self._wait(early)
                 self._lingering = False
-        self._handed_at = self._loop.time()
+        self._handed_at = monotonic()
         first = self._queue.popleft()
         if isinstance(first, list):
             text = "".join(first)

@@ -7,12 +7,16 @@ from pathlib import Path
 import structlog
 from soma.model.v1.catalog_service_pb2 import Model
 from soma.model.v1.catalog_service_pb2_grpc import add_CatalogServiceServicer_to_server
+from soma.model.v1.cost_service_pb2 import UsageRecord
 from soma.model.v1.cost_service_pb2_grpc import add_CostServiceServicer_to_server
 from soma.model.v1.model_service_pb2_grpc import add_ModelServiceServicer_to_server
 
 from services.mesh import errors, postgres
+from services.mesh.background import in_background
+from services.mesh.call import current_call
 from services.mesh.group_commit import GroupCommit
 from services.mesh.mesh import Mesh
+from services.mesh.outbox import Outbox
 from services.mesh.service import Service
 from services.model.adapters.anthropic import Anthropic
 from services.model.adapters.extract import voice
@@ -20,7 +24,7 @@ from services.model.adapters.extract.engine import ExtractEngine
 from services.model.adapters.extract.ranking import Ranking
 from services.model.adapters.local import LocalProvider, local_model
 from services.model.adapters.markov import engine as markov
-from services.model.adapters.openai_compatible import OpenAICompatible
+from services.model.adapters.openai_compatible import COMPATIBLE, OPENAI, OpenAICompatible
 from services.model.adapters.upstream import Patience, Upstream
 from services.model.catalogue import Catalogue, Shelf
 from services.model.embedding.embedder import Embedder
@@ -31,7 +35,8 @@ from services.model.ledger import Ledger
 from services.model.provider import Provider
 from services.model.service import CatalogService, CostService, ModelService
 from services.model.settings import ModelSettings, ProviderSettings
-from services.model.store import PostgresUsageStore, insert_usage
+from services.model.store import PostgresUsageStore
+from services.model.usage_events import Entry, UsageWriter
 
 _log = structlog.get_logger(__name__)
 
@@ -45,12 +50,19 @@ async def build(mesh: Mesh, stack: AsyncExitStack) -> Service:
     await mesh.migrate("model", Path(__file__).with_name("migrations"))
     embedder = MiniLm(EmbeddingSettings(directory=mesh.data_dir / "models"))
     stack.push_async_callback(embedder.close)
-    warming = asyncio.create_task(_warm(embedder))
-    stack.push_async_callback(_end, warming)
+    in_background(stack, _warm(embedder))
     catalogue = await _catalogue(settings, embedder, stack)
-    commits = GroupCommit(mesh.postgres, insert_usage)
+    outbox = Outbox(mesh.postgres, mesh.redis, "model")
+    in_background(stack, outbox.relay())
+    commits = GroupCommit(mesh.postgres, UsageWriter(outbox))
     stack.push_async_callback(commits.close)
-    ledger = Ledger(commits.commit)
+
+    async def commit(record: UsageRecord) -> None:
+        call = current_call()
+        await commits.commit(Entry(record, call.trace.traceparent if call is not None and call.trace else ""))
+        outbox.wake()
+
+    ledger = Ledger(commit)
     stack.push_async_callback(ledger.drain)
     generations = Generations(ledger, settings.heartbeat_interval)
     return Service(
@@ -80,8 +92,7 @@ async def _catalogue(settings: ModelSettings, embedder: Embedder, stack: AsyncEx
         shelves.append(Shelf(provider, only=entry.models, optional=entry.optional))
     catalogue = Catalogue(shelves, default, fallback=voice.NAME)
     first_look = asyncio.Event()
-    refreshing = asyncio.create_task(catalogue.keep_fresh(settings.refresh_interval, first_look))
-    stack.push_async_callback(_end, refreshing)
+    in_background(stack, catalogue.keep_fresh(settings.refresh_interval, first_look))
     with suppress(TimeoutError):
         async with asyncio.timeout(_FIRST_LOOK_SECONDS):
             await first_look.wait()
@@ -95,7 +106,7 @@ async def _remote(entry: ProviderSettings, patience: Patience, stack: AsyncExitS
         return Anthropic(await stack.enter_async_context(Upstream(entry.name, entry.base_url, headers, patience)))
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     upstream = await stack.enter_async_context(Upstream(entry.name, entry.base_url, headers, patience))
-    return OpenAICompatible(upstream, "max_completion_tokens" if entry.kind == "openai" else "max_tokens")
+    return OpenAICompatible(upstream, OPENAI if entry.kind == "openai" else COMPATIBLE)
 
 
 async def _warm(embedder: MiniLm) -> None:
@@ -104,9 +115,3 @@ async def _warm(embedder: MiniLm) -> None:
         await embedder.load()
     except errors.MeshError as error:
         _log.warning("embedder_not_loaded", reason=error.reason, error=error.message)
-
-
-async def _end(task: "asyncio.Task[None]") -> None:
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task

@@ -1,5 +1,7 @@
 """What is counted of generations, for Prometheus."""
 
+from functools import lru_cache
+
 from prometheus_client import Counter, Histogram
 from soma.model.v1.model_service_pb2 import GenerationFinished
 
@@ -16,18 +18,22 @@ _FIRST_TOKEN = Histogram(
     ("provider",),
     buckets=(0.001, 0.005, 0.02, 0.1, 0.3, 1, 3, 10, 30),
 )
+# Looking a series up by its labels costs more than counting.
+_generations = lru_cache(1024)(_GENERATIONS.labels)
+_tokens = lru_cache(1024)(_TOKENS.labels)
+_first_token = lru_cache(256)(_FIRST_TOKEN.labels)
 
 
 def ended(route: Route, outcome: str, finished: GenerationFinished | None = None) -> None:
     """Count a generation that is over, and say on the call's span what it was (OpenTelemetry's GenAI names)."""
     model, provider = route.model.name, route.provider.name
-    _GENERATIONS.labels(model, provider, outcome).inc()
+    _generations(model, provider, outcome).inc()
     annotate(gen_ai__operation__name="chat", gen_ai__request__model=model, gen_ai__provider__name=provider)
     if finished is None:
         return
-    _TOKENS.labels(model, provider, "prompt").inc(finished.usage.prompt_tokens)
-    _TOKENS.labels(model, provider, "completion").inc(finished.usage.completion_tokens)
-    _FIRST_TOKEN.labels(provider).observe(finished.time_to_first_token_seconds)
+    _tokens(model, provider, "prompt").inc(finished.usage.prompt_tokens)
+    _tokens(model, provider, "completion").inc(finished.usage.completion_tokens)
+    _first_token(provider).observe(finished.time_to_first_token_seconds)
     annotate(
         gen_ai__usage__input_tokens=finished.usage.prompt_tokens,
         gen_ai__usage__output_tokens=finished.usage.completion_tokens,

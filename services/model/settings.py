@@ -20,7 +20,7 @@ ProviderKind = Literal["openai", "openai_compatible", "anthropic"]
 class ProviderSettings(BaseModel):
     """One provider: a `[[provider]]` of the catalogue file, or one found in the environment.
 
-    `openai` differs from `openai_compatible` in the name of one field: OpenAI's own newer models refuse `max_tokens`.
+    `openai` is OpenAI's own server; every other one of its protocol is `openai_compatible`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

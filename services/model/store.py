@@ -21,7 +21,7 @@ _INSERT = """
         completion_tokens, conversation_id, start_time, duration_seconds, time_to_first_token_seconds)
     SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::smallint[], $7::text[],
         $8::integer[], $9::integer[], $10::text[], $11::timestamptz[], $12::float8[], $13::float8[])
-    ON CONFLICT (generation_id) DO NOTHING
+    ON CONFLICT (generation_id) DO NOTHING RETURNING generation_id
 """
 _LIST = """
     SELECT * FROM model.usage
@@ -64,9 +64,9 @@ class PostgresUsageStore:
         return [_record(row) for row in rows]
 
 
-async def insert_usage(connection: "Connection", records: Sequence[UsageRecord]) -> None:
-    """Write records in one statement."""
-    await connection.execute(
+async def insert_usage(connection: "Connection", records: Sequence[UsageRecord]) -> set[str]:
+    """Write records in one statement; the generations that were not there before."""
+    rows = await connection.fetch(
         _INSERT,
         [record.generation_id for record in records],
         [record.tenant_id for record in records],
@@ -82,6 +82,7 @@ async def insert_usage(connection: "Connection", records: Sequence[UsageRecord])
         [record.duration_seconds for record in records],
         [record.time_to_first_token_seconds for record in records],
     )
+    return {row["generation_id"] for row in rows}
 
 
 def _record(row: "asyncpg.Record") -> UsageRecord:

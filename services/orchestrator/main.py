@@ -1,6 +1,5 @@
 """Builds the orchestrator."""
 
-import asyncio
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -12,6 +11,7 @@ from soma.orchestrator.v1.chat_service_pb2_grpc import add_ChatServiceServicer_t
 from soma.policy.v1.policy_service_pb2_grpc import PolicyServiceStub
 
 from services.mesh import postgres
+from services.mesh.background import in_background
 from services.mesh.call import run_as
 from services.mesh.mesh import Mesh
 from services.mesh.service import Service
@@ -36,8 +36,7 @@ async def build(mesh: Mesh, stack: AsyncExitStack) -> Service:
     memory = Memory(MemoryServiceStub(mesh.connect("memory")), settings.memory_patience_seconds)
     delivery = Delivery(pending, appending(memory))
     stack.push_async_callback(delivery.drain)
-    sweeping = asyncio.create_task(delivery.run())
-    stack.callback(sweeping.cancel)
+    in_background(stack, delivery.run())
     turns = Turns(
         Policy(PolicyServiceStub(mesh.connect("policy"))),
         memory,

@@ -22,6 +22,7 @@ from services.orchestrator.adapters.model import Models
 from services.orchestrator.adapters.policy import Policy
 from services.orchestrator.answer import Answer
 from services.orchestrator.delivery import Delivery
+from services.orchestrator.history import continued
 from services.orchestrator.store import PendingTurn
 
 Events = AsyncGenerator[pb.ChatResponse, None]
@@ -154,9 +155,10 @@ def _generation(
     if context is None:
         generation.messages.extend(new)
     else:
+        said = [m for m in new if m.role != message_pb2.ROLE_SYSTEM]
         generation.messages.extend(m for m in new if m.role == message_pb2.ROLE_SYSTEM)
-        generation.messages.extend(m.message for m in context.recent_messages)
-        generation.messages.extend(m for m in new if m.role != message_pb2.ROLE_SYSTEM)
+        generation.messages.extend(continued([m.message for m in context.recent_messages], said))
+        generation.messages.extend(said)
         generation.sources.extend(context.relevant_documents)
     if request.HasField("sampling"):
         generation.sampling.CopyFrom(request.sampling)

@@ -1,10 +1,10 @@
 """Builds the policy service."""
 
-import asyncio
 from contextlib import AsyncExitStack
 
 from soma.policy.v1.policy_service_pb2_grpc import add_PolicyServiceServicer_to_server
 
+from services.mesh.background import in_background
 from services.mesh.mesh import Mesh
 from services.mesh.service import Service
 from services.policy.service import PolicyService
@@ -20,6 +20,5 @@ async def build(_: Mesh, stack: AsyncExitStack) -> Service:
     """
     settings = PolicySettings()
     rules = WatchedRules(settings.rules, settings.reload_seconds)
-    watching = asyncio.create_task(rules.run())
-    stack.callback(watching.cancel)
+    in_background(stack, rules.run())
     return Service(name="policy", servicers=((add_PolicyServiceServicer_to_server, PolicyService(rules)),))

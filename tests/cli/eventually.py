@@ -1,17 +1,28 @@
 """Waits for something to become true, and fails when it does not."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from time import monotonic
 
+POLL_SECONDS = 0.02
 
-async def eventually(true: Callable[[], bool], what: str, seconds: float = 15.0) -> None:
+
+async def eventually_true(true: Callable[[], Awaitable[bool]], what: str, seconds: float) -> None:
     """Return as soon as `true()` is.
 
     Raises:
         AssertionError: it was not for `seconds`.
     """
     deadline = monotonic() + seconds
-    while not true():
+    while not await true():
         assert monotonic() < deadline, f"not within {seconds:g} s: {what}"
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(POLL_SECONDS)
+
+
+async def eventually(true: Callable[[], bool], what: str, seconds: float = 15.0) -> None:
+    """The same of something that need not be awaited."""
+
+    async def awaited() -> bool:
+        return true()
+
+    await eventually_true(awaited, what, seconds)

@@ -79,14 +79,17 @@ class Memory:
 
     async def indexed(self) -> None:
         """Return once no passage waits for its vector."""
-        await until(
-            lambda: self.pool.fetchval("SELECT NOT EXISTS (SELECT FROM memory.passage WHERE embedding IS NULL)")
-        )
+        await until(self.all_indexed)
+
+    async def all_indexed(self) -> bool:
+        """Whether no passage waits for its vector."""
+        waiting: bool = await self.pool.fetchval("SELECT EXISTS (SELECT FROM memory.passage WHERE embedding IS NULL)")
+        return not waiting
 
 
 @asynccontextmanager
-async def serving(pool: "Pool", postgres_url: str, data_dir: Path) -> AsyncIterator[Memory]:
-    """The service, built; as it is in a process that hosts it together with the model service."""
+async def serving(pool: "Pool", postgres_url: str, data_dir: Path, model: WordModel) -> AsyncIterator[Memory]:
+    """The service, built; as it is in a process that hosts it together with a model service."""
     async with AsyncExitStack() as stack:
         handlers: dict[str, Handler] = {}
         channel = LocalChannel(handlers, capture=_caller, outgoing=LocalCarrier(), strict=True)
@@ -107,7 +110,6 @@ async def serving(pool: "Pool", postgres_url: str, data_dir: Path) -> AsyncItera
             migrate=migrated,
         )
         service = await build(mesh, stack)
-        model = WordModel()
         wrap = pipeline(
             authenticator=authenticator,
             signer=Signer(b"k" * 32, "test"),
@@ -126,7 +128,7 @@ async def memory(
 ) -> AsyncIterator[Memory]:
     """The service on a database of the test's own."""
     monkeypatch.setenv("SOMA_MEMORY_EMBED_SECONDS", str(EMBED_SECONDS))
-    async with serving(database, postgres_url, tmp_path) as served:
+    async with serving(database, postgres_url, tmp_path, WordModel()) as served:
         yield served
 
 

@@ -10,8 +10,8 @@ from soma.memory.v1 import memory_service_pb2 as pb
 from soma.model.v1.message_pb2 import ROLE_ASSISTANT, ROLE_SYSTEM, ROLE_TOOL, ROLE_USER, Message, ToolCall
 
 from services.mesh import errors
-from services.mesh.testing.servers import PostgresServer
 from tests.memory.conftest import Memory, as_globex, assistant, refused, user
+from tests.servers import PostgresServer
 
 MESSAGES = st.builds(
     Message,

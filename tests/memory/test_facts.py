@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+from typing import ClassVar
 
 from google.protobuf.struct_pb2 import ListValue, Struct, Value
 from hypothesis import HealthCheck, given, settings
@@ -10,7 +11,9 @@ from soma.memory.v1 import memory_service_pb2 as pb
 
 from services.memory.passages import Json
 from services.memory.store.facts import PostgresFactStore
+from services.memory.sweeping import sweep
 from services.mesh import errors
+from services.mesh.testing.waiting import until
 from tests.memory.conftest import Memory, as_globex, json_value, plain, refused
 
 SCALARS: st.SearchStrategy[Json] = (
@@ -138,6 +141,29 @@ async def test_sweeping_deletes_what_has_expired_and_its_passages(memory: Memory
     assert await PostgresFactStore(memory.pool).sweep() == 3
     assert await memory.pool.fetchval("SELECT string_agg(key, ',') FROM memory.fact") == "kept"
     assert await memory.pool.fetchval("SELECT count(*) FROM memory.passage") == 1
+
+
+async def test_sweeping_goes_on_by_itself_whatever_happens(memory: Memory) -> None:
+    class Failing(PostgresFactStore):
+        failures: ClassVar[list[Exception]] = [errors.Unavailable("away"), LookupError("unexpected")]
+
+        async def sweep(self) -> int:
+            if self.failures:
+                raise self.failures.pop()
+            return await super().sweep()
+
+    await memory.stub.Remember(pb.RememberRequest(key="old", value=json_value("x"), ttl_seconds=60))
+    await memory.pool.execute("UPDATE memory.fact SET expires_at = now()")
+    sweeping = asyncio.create_task(sweep(Failing(memory.pool), 0.001))
+    await until(lambda: memory.pool.fetchval("SELECT NOT EXISTS (SELECT FROM memory.fact)"))
+    sweeping.cancel()
+    await asyncio.wait((sweeping,))
+
+
+async def test_the_longest_key_there_can_be_is_kept(memory: Memory) -> None:
+    key = "".join(chr(0x10000 + 7919 * n % 0xFFFFF) for n in range(512))
+    await memory.remember(key, "x")
+    assert (await memory.stub.Recall(pb.RecallRequest(key=key))).key == key
 
 
 async def test_tenants_see_nothing_of_each_other(memory: Memory) -> None:

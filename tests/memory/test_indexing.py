@@ -1,14 +1,22 @@
 """Indexing: every passage gets its vector in the end, once, whatever fails meanwhile."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
 
 from services.memory.embedder import DIMENSIONS, Vector
 from services.memory.indexing import BATCH, Indexer
 from services.memory.store.passages import PostgresPendingPassages
 from services.mesh import errors
 from services.mesh.testing.waiting import until
-from tests.memory.conftest import Memory, as_globex, user
+from tests.memory.conftest import Memory, as_globex, serving, user
+from tests.memory.model import WordModel
+
+if TYPE_CHECKING:
+    from services.mesh.postgres import Pool
 
 
 class CountingEmbedder:
@@ -31,47 +39,55 @@ async def unindexed(memory: Memory, *keys: str) -> None:
         await memory.remember(key, f"text of {key}")
 
 
-async def test_two_processes_share_the_work_and_do_none_of_it_twice(memory: Memory) -> None:
-    await unindexed(memory, *(f"k{n}" for n in range(3 * BATCH)))
-    await memory.pool.execute("UPDATE memory.passage SET claimed_until = NULL")
+Leave = Callable[..., Awaitable["Pool"]]
+
+
+@pytest.fixture
+def left_behind(database: "Pool", postgres_url: str, tmp_path: Path) -> Leave:
+    """Facts without vectors in a database whose service has stopped, so that only the test's own indexers work."""
+
+    async def leave(*keys: str) -> "Pool":
+        async with serving(database, postgres_url, tmp_path, WordModel()) as served:
+            await unindexed(served, *keys)
+        await database.execute("UPDATE memory.passage SET claimed_until = NULL")
+        return database
+
+    return leave
+
+
+async def test_two_processes_share_the_work_and_do_none_of_it_twice(left_behind: Leave) -> None:
+    pool = await left_behind(*(f"k{n}" for n in range(3 * BATCH)))
     embedder = CountingEmbedder()
-    indexers = [Indexer(PostgresPendingPassages(memory.pool), embedder) for _ in range(2)]
+    indexers = [Indexer(PostgresPendingPassages(pool), embedder) for _ in range(2)]
 
     async def drain(indexer: Indexer) -> None:
         while await indexer.step():
             continue
 
     await asyncio.gather(*(drain(indexer) for indexer in indexers))
-    await memory.indexed()
+    assert not await pool.fetchval("SELECT EXISTS (SELECT FROM memory.passage WHERE embedding IS NULL)")
     assert len(embedder.texts) == len(set(embedder.texts))
 
 
-async def test_what_a_killed_process_had_claimed_is_taken_up_when_the_claim_lapses(memory: Memory) -> None:
-    await unindexed(memory, "k")
-    pending = PostgresPendingPassages(memory.pool)
-    await memory.pool.execute("UPDATE memory.passage SET claimed_until = now() + interval '30 seconds'")
+async def test_what_a_killed_process_had_claimed_is_taken_up_when_the_claim_lapses(left_behind: Leave) -> None:
+    pool = await left_behind("k")
+    pending = PostgresPendingPassages(pool)
+    await pool.execute("UPDATE memory.passage SET claimed_until = now() + interval '30 seconds'")
     assert await pending.claim(BATCH) == []
-    await memory.pool.execute("UPDATE memory.passage SET claimed_until = now() - interval '1 second'")
+    await pool.execute("UPDATE memory.passage SET claimed_until = now() - interval '1 second'")
     assert [passage.passage.text for passage in await pending.claim(BATCH)] == ["text of k"]
 
 
-async def test_a_step_that_fails_gives_its_passages_back(memory: Memory) -> None:
-    await unindexed(memory, "k")
+async def test_a_step_that_fails_gives_its_passages_back(left_behind: Leave) -> None:
+    pool = await left_behind("k")
 
     class Absent:
         async def embed(self, tenant_id: str, texts: Sequence[str]) -> list[Vector]:
             raise errors.Unavailable("away")
 
-    indexer = Indexer(PostgresPendingPassages(memory.pool), Absent())
-
-    async def failed() -> bool:
-        try:
-            return await indexer.step() < 0
-        except errors.Unavailable:
-            return True
-
-    await until(failed)
-    assert await memory.pool.fetchval("SELECT bool_and(embedding IS NULL) FROM memory.passage")
+    with pytest.raises(errors.Unavailable):
+        await Indexer(PostgresPendingPassages(pool), Absent()).step()
+    assert len(await PostgresPendingPassages(pool).claim(BATCH)) == 1
 
 
 async def test_a_passage_the_model_refuses_does_not_hold_up_the_others(memory: Memory) -> None:

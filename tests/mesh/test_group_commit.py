@@ -9,8 +9,8 @@ import pytest
 
 from services.mesh import errors
 from services.mesh.group_commit import GroupCommit
-from services.mesh.testing.servers import PostgresServer
 from services.mesh.testing.waiting import until
+from tests.servers import PostgresServer
 
 if TYPE_CHECKING:
     from services.mesh.postgres import Connection, Pool

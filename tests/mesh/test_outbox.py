@@ -14,8 +14,8 @@ from soma.events.v1.event_pb2 import Event
 
 from services.mesh import postgres
 from services.mesh.outbox import FIELD, Outbox
-from services.mesh.testing.servers import PostgresServer, RedisServer
 from services.mesh.testing.waiting import until
+from tests.servers import PostgresServer, RedisServer
 
 if TYPE_CHECKING:
     from services.mesh.postgres import Pool

@@ -109,10 +109,12 @@ async def test_a_call_from_outside_without_a_good_credential_is_refused(metadata
     [
         ((("authorization", f"Bearer {KEY}"),), "dev"),
         ((("x-api-key", KEY),), "dev"),
-        (((METADATA_KEY, SIGNER.sign(SOMEBODY)),), "alex"),
+        ((), "alex"),
     ],
 )
 async def test_a_good_credential_or_a_signed_principal_is_who_the_call_runs_as(metadata: Any, subject: str) -> None:
+    # Signed here, because a token lives a minute and this list was made when the tests were collected.
+    metadata = metadata or ((METADATA_KEY, SIGNER.sign(SOMEBODY)),)
     async with Socket(echo) as stub:
         assert (await stub.Echo(pb.EchoRequest(), metadata=metadata)).text == subject
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from services.mesh import errors, postgres
-from services.mesh.testing.servers import PostgresServer
 from services.mesh.testing.waiting import until
+from tests.servers import PostgresServer
 
 if TYPE_CHECKING:
     from services.mesh.postgres import Pool

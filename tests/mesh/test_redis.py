@@ -7,7 +7,7 @@ import redis.asyncio as aioredis
 
 from services.mesh import errors
 from services.mesh import redis as mesh_redis
-from services.mesh.testing.servers import RedisServer
+from tests.servers import RedisServer
 
 
 async def test_a_restart_is_a_typed_error_meanwhile_and_forgotten_afterwards(

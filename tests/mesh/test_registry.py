@@ -28,8 +28,6 @@ from services.mesh.status import from_rpc_error
 from services.mesh.testing.local import KEY, SIGNER, SOMEBODY, LocalMesh
 from services.mesh.token import METADATA_KEY
 
-OURS = ((METADATA_KEY, SIGNER.sign(None)),)
-
 
 class Registry:
     """A registry on a free port, and what it knows."""
@@ -117,7 +115,7 @@ async def test_a_silent_instance_loses_its_lease(registry: Registry) -> None:
         stub: Any = RegistryServiceStub(channel)
         started = asyncio.get_running_loop().time()
         with pytest.raises(grpc.aio.AioRpcError) as ended:
-            await drained(stub.Register(once(), metadata=OURS))
+            await drained(stub.Register(once(), metadata=((METADATA_KEY, SIGNER.sign(None)),)))
         silence.set()
     assert from_rpc_error(ended.value).reason == "LEASE_EXPIRED"
     assert asyncio.get_running_loop().time() - started >= LEASE_SECONDS

@@ -15,18 +15,11 @@ from soma.model.v1.message_pb2 import ROLE_USER, Message
 from soma.model.v1.model_service_pb2 import GenerateRequest
 from soma.model.v1.model_service_pb2_grpc import ModelServiceStub, add_ModelServiceServicer_to_server
 
-from services.mesh.authenticator import DevAuthenticator
-from services.mesh.call import current_call, run_as
-from services.mesh.carrier import LocalCarrier
+from services.mesh.call import run_as
 from services.mesh.channel.local import LocalChannel
 from services.mesh.group_commit import GroupCommit
-from services.mesh.handlers import collect
-from services.mesh.interceptors.drain import Drain
-from services.mesh.principal import Principal
-from services.mesh.spans import Spans
-from services.mesh.stack import pipeline
+from services.mesh.testing.local import SOMEBODY, LocalMesh
 from services.mesh.testing.upstreams import FakeUpstream
-from services.mesh.token import Signer
 from services.model.adapters.anthropic import Anthropic
 from services.model.adapters.extract.engine import ExtractEngine
 from services.model.adapters.extract.ranking import Ranking
@@ -47,9 +40,8 @@ if TYPE_CHECKING:
     from soma.model.v1.cost_service_pb2_grpc import CostServiceAsyncStub
     from soma.model.v1.model_service_pb2_grpc import ModelServiceAsyncStub
 
-    from services.mesh.postgres import Pool
+    from services.mesh.postgres import Connection, Pool
 
-TENANT = Principal("acme", "ann", scopes=frozenset({"*"}))
 IMPATIENT = Patience(connect=1.0, first_byte=0.3, idle=0.3)
 
 
@@ -71,7 +63,7 @@ class Models:
     async def usage(self, count: int = 1) -> Sequence[UsageRecord]:
         """The tenant's records once what is written in the background is; newest first."""
         await self.ledger.drain()
-        with run_as(TENANT):
+        with run_as(SOMEBODY):
             listed = await self.cost.ListUsage(ListUsageRequest(page_size=1000))
         assert len(listed.records) == count
         return listed.records
@@ -99,26 +91,23 @@ async def serving(
                 shelves.append(Shelf(OpenAICompatible(await stack.enter_async_context(upstream))))
         catalogue = Catalogue(shelves, "", "soma-extract-v1")
         await catalogue.refresh()
-        commits = GroupCommit(pool, insert_usage)
+
+        async def write(connection: "Connection", records: Sequence[UsageRecord]) -> None:
+            await insert_usage(connection, records)
+
+        commits = GroupCommit(pool, write)
         stack.push_async_callback(commits.close)
         ledger = Ledger(commits.commit, delays=(0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2))
         stack.push_async_callback(ledger.drain)
         servicer = ModelService(catalogue, Generations(ledger, heartbeat), embedder, MARKOV)
-        handlers = collect(
+        mesh = LocalMesh(
             (
                 (add_ModelServiceServicer_to_server, servicer),
                 (add_CatalogServiceServicer_to_server, CatalogService(catalogue)),
                 (add_CostServiceServicer_to_server, CostService(PostgresUsageStore(pool))),
             )
         )
-        fused = pipeline(
-            authenticator=DevAuthenticator("key"),
-            signer=Signer(b"k" * 32, "test"),
-            spans=Spans("test", None),
-            drain=Drain(),
-            sample_ratio=0.0,
-        )
-        channel = LocalChannel(fused.wrap_all(handlers), capture=current_call, outgoing=LocalCarrier(), strict=True)
+        channel = mesh.channel
         stack.push_async_callback(channel.close)
         yield Models(ModelServiceStub(channel), CatalogServiceStub(channel), CostServiceStub(channel), channel, ledger)
 

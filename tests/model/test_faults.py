@@ -14,8 +14,10 @@ from soma.model.v1.model_service_pb2 import GenerateResponse
 from services.mesh.call import run_as
 from services.mesh.errors import Code, MeshError
 from services.mesh.status import from_rpc_error
-from services.mesh.testing.upstreams import AnthropicDialect, Behaviour, FakeUpstream, Fault, OpenAIDialect
-from tests.model.conftest import TENANT, Models, asking, serving
+from services.mesh.testing.dialects import AnthropicDialect, Behaviour, Fault, OpenAIDialect
+from services.mesh.testing.local import SOMEBODY
+from services.mesh.testing.upstreams import FakeUpstream
+from tests.model.conftest import Models, asking, serving
 
 if TYPE_CHECKING:
     from services.mesh.postgres import Pool
@@ -58,7 +60,7 @@ async def models(database: "Pool", fake: FakeUpstream) -> AsyncIterator[Models]:
 
 async def failing(models: Models) -> tuple[list[GenerateResponse], MeshError]:
     events: list[GenerateResponse] = []
-    with run_as(TENANT, timeout=5.0), pytest.raises(grpc.aio.AioRpcError) as raised:
+    with run_as(SOMEBODY, timeout=5.0), pytest.raises(grpc.aio.AioRpcError) as raised:
         async for event in models.model.Generate(asking()):
             events.append(event)
     return events, from_rpc_error(raised.value)
@@ -125,7 +127,7 @@ async def test_a_vendor_that_refuses_connections_is_unavailable(models: Models, 
 
 async def test_an_answer_that_trickles_byte_by_byte_is_whole(models: Models, fake: FakeUpstream) -> None:
     fake.behaviour = Behaviour(deltas=("Grüße", " 🌍", " 你好"), fault=Fault.TRICKLE)
-    with run_as(TENANT):
+    with run_as(SOMEBODY):
         events = [event async for event in models.model.Generate(asking())]
     assert "".join(event.delta.text for event in events) == "Grüße 🌍 你好"
     assert events[-1].HasField("finished")
@@ -135,7 +137,7 @@ async def test_an_expired_deadline_ends_the_vendors_work_and_is_recorded_as_a_fa
     models: Models, fake: FakeUpstream
 ) -> None:
     fake.behaviour = Behaviour(fault=Fault.HANG)
-    with run_as(TENANT, timeout=0.1), pytest.raises(grpc.aio.AioRpcError) as raised:
+    with run_as(SOMEBODY, timeout=0.1), pytest.raises(grpc.aio.AioRpcError) as raised:
         async for _ in models.model.Generate(asking()):
             pass
     assert raised.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
@@ -161,7 +163,7 @@ async def test_200_faulty_generations_leave_no_call_connection_or_descriptor(
 
 async def test_connections_are_reused(models: Models, fake: FakeUpstream) -> None:
     for _ in range(5):
-        with run_as(TENANT):
+        with run_as(SOMEBODY):
             async for _ in models.model.Generate(asking()):
                 pass
     assert fake.connections == 1

@@ -10,8 +10,10 @@ from soma.model.v1.message_pb2 import FINISH_REASON_STOP
 from soma.model.v1.model_service_pb2 import GenerateResponse
 
 from services.mesh.call import run_as
-from services.mesh.testing.upstreams import AnthropicDialect, Behaviour, FakeUpstream, Fault, OpenAIDialect
-from tests.model.conftest import TENANT, Models, asking, serving
+from services.mesh.testing.dialects import AnthropicDialect, Behaviour, Fault, OpenAIDialect
+from services.mesh.testing.local import SOMEBODY
+from services.mesh.testing.upstreams import FakeUpstream
+from tests.model.conftest import Models, asking, serving
 
 if TYPE_CHECKING:
     from services.mesh.postgres import Pool
@@ -36,7 +38,7 @@ def text_of(events: list[GenerateResponse]) -> str:
 
 
 async def test_a_stream_starts_says_all_and_finishes_with_the_vendors_usage(models: Models, fake: FakeUpstream) -> None:
-    with run_as(TENANT):
+    with run_as(SOMEBODY):
         events = [event async for event in models.model.Generate(asking())]
     assert [event.sequence for event in events] == list(range(len(events)))
     assert events[0].started.model == "fake-large"
@@ -48,20 +50,20 @@ async def test_a_stream_starts_says_all_and_finishes_with_the_vendors_usage(mode
     (record,) = await models.usage()
     assert record.generation_id == events[0].started.generation_id
     assert record.outcome == UsageRecord.OUTCOME_FINISHED
-    assert (record.tenant_id, record.subject, record.model) == ("acme", "ann", "fake-large")
+    assert (record.tenant_id, record.subject, record.model) == ("acme", "alex", "fake-large")
     assert record.usage == finished.usage
 
 
 async def test_usage_is_estimated_when_the_vendor_says_none(models: Models, fake: FakeUpstream) -> None:
     fake.behaviour = Behaviour(deltas=("x" * 40,), usage=False)
-    with run_as(TENANT):
+    with run_as(SOMEBODY):
         events = [event async for event in models.model.Generate(asking("y" * 80))]
     assert events[-1].finished.usage.prompt_tokens == 20
     assert events[-1].finished.usage.completion_tokens == 10
 
 
 async def test_the_record_is_there_before_finished_is(models: Models, database: "Pool") -> None:
-    with run_as(TENANT):
+    with run_as(SOMEBODY):
         async for event in models.model.Generate(asking()):
             if event.HasField("finished"):
                 assert await database.fetchval("SELECT count(*) FROM model.usage") == 1
@@ -71,7 +73,7 @@ async def test_the_record_is_there_before_finished_is(models: Models, database: 
 
 async def test_a_caller_who_leaves_ends_the_vendors_work_within_100_ms(models: Models, fake: FakeUpstream) -> None:
     fake.behaviour = Behaviour(fault=Fault.HANG_MID)
-    with run_as(TENANT):
+    with run_as(SOMEBODY):
         call = models.model.Generate(asking())
         async for event in call:
             if event.HasField("delta"):
@@ -87,7 +89,7 @@ async def test_a_caller_who_leaves_ends_the_vendors_work_within_100_ms(models: M
 async def test_silence_is_filled_with_heartbeats(database: "Pool", fake: FakeUpstream) -> None:
     fake.behaviour = Behaviour(deltas=("a", "b"), pause=0.1)
     async with serving(database, [fake], heartbeat=0.03) as models:
-        with run_as(TENANT):
+        with run_as(SOMEBODY):
             events = [event async for event in models.model.Generate(asking())]
     assert events[0].HasField("started")
     assert any(event.HasField("heartbeat") for event in events)

@@ -15,8 +15,10 @@ from services.mesh.call import run_as
 from services.mesh.errors import Code, MeshError
 from services.mesh.principal import Principal
 from services.mesh.status import from_rpc_error
-from services.mesh.testing.upstreams import AnthropicDialect, FakeUpstream
-from tests.model.conftest import TENANT, Models, asking, serving
+from services.mesh.testing.dialects import AnthropicDialect
+from services.mesh.testing.local import SOMEBODY
+from services.mesh.testing.upstreams import FakeUpstream
+from tests.model.conftest import Models, asking, serving
 
 if TYPE_CHECKING:
     from services.mesh.postgres import Pool
@@ -37,19 +39,19 @@ async def models(database: "Pool") -> AsyncIterator[Models]:
 
 
 async def refused(models: Models, request: GenerateRequest) -> MeshError:
-    with run_as(TENANT), pytest.raises(grpc.aio.AioRpcError) as raised:
+    with run_as(SOMEBODY), pytest.raises(grpc.aio.AioRpcError) as raised:
         async for _ in models.model.Generate(request):
             pass
     return from_rpc_error(raised.value)
 
 
-async def generate(models: Models, request: GenerateRequest, principal: Principal = TENANT) -> str:
+async def generate(models: Models, request: GenerateRequest, principal: Principal = SOMEBODY) -> str:
     with run_as(principal):
         return "".join([event.delta.text async for event in models.model.Generate(request)])
 
 
 async def test_infer_completes_with_the_documents_shape_and_is_recorded(models: Models) -> None:
-    with run_as(TENANT):
+    with run_as(SOMEBODY):
         first = await models.model.Infer(InferRequest(prompt="The mesh", seed=1))
         again = await models.model.Infer(InferRequest(prompt="The mesh", seed=1))
     assert first.model == "somasuite-markov-v1"
@@ -63,13 +65,13 @@ async def test_infer_completes_with_the_documents_shape_and_is_recorded(models: 
 
 
 async def test_infer_says_when_the_limit_was_met(models: Models) -> None:
-    with run_as(TENANT):
+    with run_as(SOMEBODY):
         response = await models.model.Infer(InferRequest(prompt="The mesh", seed=1, max_tokens=1))
     assert (response.finish_reason, response.usage.completion_tokens) == ("length", 1)
 
 
 async def test_infer_refuses_a_model_that_only_holds_conversations(models: Models) -> None:
-    with run_as(TENANT), pytest.raises(grpc.aio.AioRpcError) as raised:
+    with run_as(SOMEBODY), pytest.raises(grpc.aio.AioRpcError) as raised:
         await models.model.Infer(InferRequest(prompt="x", model="fake-large"))
     error = from_rpc_error(raised.value)
     assert (error.code, error.reason) == (Code.INVALID_ARGUMENT, "MODEL_CAPABILITY_MISSING")
@@ -78,7 +80,7 @@ async def test_infer_refuses_a_model_that_only_holds_conversations(models: Model
 
 async def test_embed_returns_a_vector_a_text_in_order_and_of_length_1(models: Models) -> None:
     texts = ["red house", "blue house", "red house"]
-    with run_as(TENANT):
+    with run_as(SOMEBODY):
         response = await models.model.Embed(EmbedRequest(input=texts))
     assert (response.model, response.vector_length) == ("somasuite-embed-v1", 384)
     assert [vector.index for vector in response.vectors] == [0, 1, 2]
@@ -90,20 +92,20 @@ async def test_embed_returns_a_vector_a_text_in_order_and_of_length_1(models: Mo
 
 
 async def test_embed_leaves_lengths_as_they_are_when_told_so(models: Models) -> None:
-    with run_as(TENANT):
+    with run_as(SOMEBODY):
         response = await models.model.Embed(EmbedRequest(input=["red blue green house"], normalize=False))
     assert np.linalg.norm(response.vectors[0].embedding) > 1.5
 
 
 async def test_embed_refuses_models_that_do_not_embed_and_models_that_are_not_there(models: Models) -> None:
     for name, code in (("fake-large", Code.INVALID_ARGUMENT), ("no-such", Code.NOT_FOUND)):
-        with run_as(TENANT), pytest.raises(grpc.aio.AioRpcError) as raised:
+        with run_as(SOMEBODY), pytest.raises(grpc.aio.AioRpcError) as raised:
             await models.model.Embed(EmbedRequest(input=["x"], model=name))
         assert from_rpc_error(raised.value).code == code
 
 
 async def test_every_model_is_listed_with_what_it_can_do(models: Models) -> None:
-    with run_as(TENANT):
+    with run_as(SOMEBODY):
         listed = (await models.catalogue.ListModels(ListModelsRequest())).models
     capabilities = {model.name: list(model.capabilities) for model in listed}
     assert capabilities == {
@@ -140,7 +142,7 @@ async def test_a_local_model_is_not_made_to_call_tools_or_to_write_json(models: 
 async def test_a_local_answer_streams_its_sources(models: Models) -> None:
     request = asking("What is my dog called?", EXTRACT)
     request.messages.insert(0, Message(role=ROLE_USER, content="My dog is called Biscuit."))
-    with run_as(TENANT):
+    with run_as(SOMEBODY):
         events = [event async for event in models.model.Generate(request)]
     assert events[0].started.provider == "local"
     assert events[-1].finished.sources[0].text == "My dog is called Biscuit."
@@ -154,7 +156,7 @@ async def test_the_ledger_is_paged_newest_first_without_gaps_or_repeats(models: 
         await generate(models, request)
     await models.usage(7)
     pages, token = [], ""
-    with run_as(TENANT):
+    with run_as(SOMEBODY):
         while True:
             page = await models.cost.ListUsage(ListUsageRequest(page_size=3, page_token=token))
             pages.append([record.generation_id for record in page.records])
@@ -180,6 +182,6 @@ async def test_a_tenant_sees_its_own_usage_only(models: Models) -> None:
 
 @pytest.mark.parametrize("token", ["x", "!!", "bm90IGEgcGxhY2U=", "OTk5OTk5OTk5OTk5OTk5OTk5OTk5IHg="])
 async def test_a_page_token_of_somebody_elses_making_is_refused(models: Models, token: str) -> None:
-    with run_as(TENANT), pytest.raises(grpc.aio.AioRpcError) as raised:
+    with run_as(SOMEBODY), pytest.raises(grpc.aio.AioRpcError) as raised:
         await models.cost.ListUsage(ListUsageRequest(page_token=token))
     assert from_rpc_error(raised.value).reason == "PAGE_TOKEN_INVALID"

@@ -52,7 +52,7 @@ NEWEST = """
             SELECT sequence, message, created_at, tokens FROM memory.turn
             WHERE tenant_id = $1 AND conversation_id = $2 ORDER BY sequence DESC LIMIT $3
         ) AS newest
-    ) AS newest WHERE sum <= $4 ORDER BY sequence
+    ) AS newest WHERE sum <= $4 OR sum = tokens ORDER BY sequence
 """
 BY_MEANING = """
     SELECT * FROM (
@@ -107,11 +107,7 @@ class ConversationStore(Protocol):
     async def newest(
         self, tenant_id: str, conversation_id: str, tokens: int
     ) -> list[tuple[pb.ConversationMessage, int]]:
-        """The newest turns of at most so many tokens together, oldest first, each with its tokens."""
-        ...
-
-    async def length(self, tenant_id: str, conversation_id: str) -> int:
-        """How many turns it has; 0 when it is unknown."""
+        """The newest turn, and those before it while all have at most so many tokens; oldest first, with tokens."""
         ...
 
     async def find(
@@ -177,11 +173,6 @@ class PostgresConversationStore:
         async with postgres.connection(self._pool) as connection:
             rows = await connection.fetch(NEWEST, tenant_id, conversation_id, most, tokens)
         return [(_message(row), row["tokens"]) for row in rows]
-
-    async def length(self, tenant_id: str, conversation_id: str) -> int:
-        """See `ConversationStore`."""
-        async with postgres.connection(self._pool) as connection:
-            return await connection.fetchval(LENGTH, tenant_id, conversation_id) or 0
 
     async def find(
         self, tenant_id: str, conversation_id: str, question: Question, before: int, limit: int

@@ -52,26 +52,31 @@ READ = """
 EXIST = "SELECT EXISTS (SELECT FROM memory.passage WHERE tenant_id = $1 AND fact_id IS NOT NULL)"
 # Without this the index hands over its nearest 40 of all tenants, and filtering may leave none.
 SCAN_ON = "SELECT set_config('hnsw.iterative_scan', 'strict_order', true)"
+# `OFFSET 0` keeps the planner from joining the other way round: it believes that hardly any fact passes a filter.
 BY_MEANING = """
-    SELECT fact.key, passage.heading, passage.text, 1 - (passage.embedding <=> $2::real[]::vector) AS cosine
-    FROM memory.passage JOIN memory.fact ON fact.id = passage.fact_id
-    WHERE passage.tenant_id = $1 AND passage.fact_id IS NOT NULL AND passage.embedding IS NOT NULL
-        AND (fact.expires_at IS NULL OR fact.expires_at > now()) AND fact.facets @> $3
-    ORDER BY passage.embedding <=> $2::real[]::vector LIMIT $4
+    SELECT fact.key, heading, text, 1 - (embedding <=> $2::real[]::vector) AS cosine
+    FROM memory.passage, LATERAL (
+        SELECT key FROM memory.fact
+        WHERE id = fact_id AND (expires_at IS NULL OR expires_at > now()) AND facets @> $3 OFFSET 0
+    ) AS fact
+    WHERE tenant_id = $1 AND fact_id IS NOT NULL AND embedding IS NOT NULL
+    ORDER BY embedding <=> $2::real[]::vector LIMIT $4
 """
 BY_WORDS = """
     WITH asked AS (
         SELECT tsvector_to_array(to_tsvector('english', $2)) AS terms,
             replace(plainto_tsquery('english', $2)::text, ' & ', ' | ')::tsquery AS query
     ), best AS (
-        SELECT DISTINCT ON (fact.id) fact.key, passage.heading, passage.text,
+        SELECT DISTINCT ON (fact.key) fact.key, passage.heading, passage.text,
             cardinality(ARRAY(SELECT unnest(asked.terms) INTERSECT SELECT unnest(tsvector_to_array(passage.terms))))
                 / cardinality(asked.terms)::float8 AS share,
             ts_rank_cd(passage.terms, asked.query, 1) AS rank
-        FROM asked, memory.passage JOIN memory.fact ON fact.id = passage.fact_id
+        FROM asked, memory.passage, LATERAL (
+            SELECT key FROM memory.fact
+            WHERE id = fact_id AND (expires_at IS NULL OR expires_at > now()) AND facets @> $3 OFFSET 0
+        ) AS fact
         WHERE passage.tenant_id = $1 AND passage.terms @@ asked.query
-            AND (fact.expires_at IS NULL OR fact.expires_at > now()) AND fact.facets @> $3
-        ORDER BY fact.id, share DESC, rank DESC
+        ORDER BY fact.key, share DESC, rank DESC
     )
     SELECT * FROM best ORDER BY share DESC, rank DESC, key LIMIT $4
 """

@@ -145,7 +145,7 @@ class _Answers(_Droppable):
         self._reads = same_style(self._reads, Style.ITERATION)
         reading = self._reading() if self._reading is not None else None
         if reading is None:
-            reading = Responses[Any](self._exchange.loop, self._receive, self._drop)
+            reading = Responses(self._exchange.loop, self._receive, self._drop)
             self._reading = ref(reading)
         return reading
 

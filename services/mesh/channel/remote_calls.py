@@ -167,7 +167,7 @@ class _Answers(_RemoteCall):
         self._reads = same_style(self._reads, Style.ITERATION)
         reading = self._reading() if self._reading is not None else None
         if reading is None:
-            reading = Responses[Any](self._loop, self._receive, self._drop)
+            reading = Responses(self._loop, self._receive, self._drop)
             self._reading = ref(reading)
         return reading
 

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -31,57 +32,69 @@ _FINISH: "dict[str, FinishReason.ValueType]" = {
     "function_call": FINISH_REASON_TOOL_CALLS,
     "content_filter": FINISH_REASON_CONTENT_FILTER,
 }
-# `/v1/models` names everything a server has and says of nothing what it is for.
-_NOT_FOR_CHAT = (
-    "embed",
-    "whisper",
-    "tts",
-    "dall-e",
-    "image",
-    "moderation",
-    "sora",
-    "realtime",
-    "audio",
-    "transcribe",
-    "babbage",
-    "davinci",
-    "instruct-",
-    "rerank",
+
+
+@dataclass(frozen=True, slots=True)
+class Flavour:
+    """How servers of this protocol differ.
+
+    Attributes:
+        max_tokens_field: what the limit is called: OpenAI's newer models refuse `max_tokens`, others know no other.
+        not_for_chat: parts of names of models that hold no conversation; `/v1/models` lists them all alike.
+        modest: models listed first, so that what becomes the default unasked is a small one.
+    """
+
+    max_tokens_field: str
+    not_for_chat: tuple[str, ...]
+    modest: tuple[str, ...] = ()
+
+
+OPENAI = Flavour(
+    max_tokens_field="max_completion_tokens",
+    not_for_chat=(
+        "embedding",
+        "whisper",
+        "tts",
+        "dall-e",
+        "image",
+        "moderation",
+        "sora",
+        "realtime",
+        "transcribe",
+        "babbage",
+        "davinci",
+        "turbo-instruct",
+    ),
+    modest=("gpt-5-mini", "gpt-4.1-mini", "gpt-4o-mini"),
 )
-# An account's models come in no order. When one of them becomes the default unasked, it is a small one.
-_MODEST = ("gpt-5-mini", "gpt-4.1-mini", "gpt-4o-mini")
+COMPATIBLE = Flavour(max_tokens_field="max_tokens", not_for_chat=("embed", "rerank", "whisper"))
 
 
 class OpenAICompatible:
-    """Provider over one such server.
+    """Provider over one such server."""
 
-    Args:
-        max_tokens_field: what the server calls the limit: OpenAI's newer models refuse `max_tokens`, others know no
-            other name.
-    """
-
-    def __init__(self, upstream: Upstream, max_tokens_field: str = "max_tokens") -> None:
+    def __init__(self, upstream: Upstream, flavour: Flavour = COMPATIBLE) -> None:
         self._upstream = upstream
-        self._max_tokens_field = max_tokens_field
+        self._flavour = flavour
 
     @property
     def name(self) -> str:
         return self._upstream.name
 
     async def models(self) -> Sequence[Model]:
-        """What `GET /models` lists, small well-known ones first."""
+        """What `GET /models` lists, in its order but for the flavour's modest ones, which come first."""
         listing = await self._upstream.get("/models")
         try:
-            models = [_model(self.name, entry) for entry in listing["data"] or ()]
+            models = [self._model(entry) for entry in listing["data"] or ()]
         except (KeyError, TypeError, ValueError) as error:
             raise refusal.protocol_error(self.name, "its list of models has another shape") from error
-        return sorted(models, key=lambda model: model.name not in _MODEST)
+        return sorted(models, key=lambda model: model.name not in self._flavour.modest)
 
     async def generate(self, request: GenerateRequest, model: str) -> AsyncGenerator[ProviderEvent, None]:
         """Stream a chat completion."""
         answer = _Answer(self.name)
         events = EventParser()
-        body = chat_body(request, model, self._max_tokens_field)
+        body = chat_body(request, model, self._flavour.max_tokens_field)
         async with aclosing(self._upstream.stream("/chat/completions", body)) as chunks:
             async for chunk in chunks:
                 for data in events.feed(chunk):
@@ -91,6 +104,20 @@ class OpenAICompatible:
                 for event in answer.read(data):
                     yield event
         yield answer.finished()
+
+    def _model(self, entry: dict[str, Any]) -> Model:
+        name = str(entry["id"])
+        chats = not any(part in name.lower() for part in self._flavour.not_for_chat)
+        return Model(
+            name=name,
+            provider=self.name,
+            capabilities=[Model.CAPABILITY_CHAT, Model.CAPABILITY_TOOLS] if chats else [],
+            available=True,
+            create_time=Timestamp(seconds=int(entry["created"])) if entry.get("created") else None,
+            owned_by=str(entry.get("owned_by") or ""),
+            # vLLM's name for it.
+            context_window=int(entry.get("max_model_len") or 0),
+        )
 
 
 class _Answer:
@@ -175,18 +202,3 @@ def _error_in_stream(provider: str, error: Any) -> Exception:
     elif kind == "invalid_request_error":
         status = 400
     return refusal.typed(provider, status, str(error.get("message", "")))
-
-
-def _model(provider: str, entry: dict[str, Any]) -> Model:
-    name = str(entry["id"])
-    chats = not any(part in name.lower() for part in _NOT_FOR_CHAT)
-    return Model(
-        name=name,
-        provider=provider,
-        capabilities=[Model.CAPABILITY_CHAT, Model.CAPABILITY_TOOLS] if chats else [],
-        available=True,
-        create_time=Timestamp(seconds=int(entry["created"])) if entry.get("created") else None,
-        owned_by=str(entry.get("owned_by") or ""),
-        # vLLM's name for it.
-        context_window=int(entry.get("max_model_len") or 0),
-    )

@@ -31,8 +31,8 @@ async def asking(stand: Stand, *, stream: bool) -> AsyncIterator[tuple[asyncio.S
 
 
 async def until(true: Callable[[], bool]) -> None:
-    """Return when something has become true; fail after five seconds."""
-    async with asyncio.timeout(5):
+    """Return when something has become true; fail after 15 seconds."""
+    async with asyncio.timeout(15):
         while not true():  # noqa: ASYNC110 -- counts of tasks and metrics set no event
             await asyncio.sleep(0.005)
 

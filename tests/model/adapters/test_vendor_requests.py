@@ -23,7 +23,8 @@ from soma.model.v1.message_pb2 import (
 from soma.model.v1.model_service_pb2 import GenerateRequest, GenerationFinished, ResponseFormat
 
 from services.mesh.errors import InvalidArgument
-from services.mesh.testing.upstreams import AnthropicDialect, Behaviour, Dialect, FakeUpstream, OpenAIDialect
+from services.mesh.testing.dialects import AnthropicDialect, Behaviour, Dialect, OpenAIDialect
+from services.mesh.testing.upstreams import FakeUpstream
 from services.model.adapters.anthropic import Anthropic
 from services.model.adapters.anthropic_request import messages_body
 from services.model.adapters.openai_compatible import OpenAICompatible

@@ -1,5 +1,6 @@
 """The engine of `soma-extract-v1`."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 
 from soma.model.v1.catalog_service_pb2 import Model
@@ -42,6 +43,8 @@ class ExtractEngine:
         for token in pieces(answer):
             if text := writer.write(token):
                 yield TextDelta(text=text)
+                # The answer is there at once; its first word leaves before the rest is cut into words.
+                await asyncio.sleep(0)
             if writer.reason is not None:
                 break
         rest, reason = writer.end()

@@ -1,0 +1,53 @@
+"""Deltas of the upstream delivered per second: 16 connections, each answer a stream of 64."""
+
+import json
+import statistics
+import sys
+
+from bench.programs import output
+from bench.reader import Reading
+from bench.stack import cost
+from bench.table import Row
+from bench.workplace import Workplace
+
+ROUNDS = 3
+CONNECTIONS = 16
+SECONDS = 6
+
+
+async def measure(place: Workplace) -> list[Row]:
+    """Rounds on this stack and on the peer by turns; every answer is compared with what the upstream said."""
+    stack, peer = await place.stack(), await place.litellm()
+    await _read(peer.port, peer.key, 2)
+    await _read(stack.port, stack.key, 2)
+    here: list[Reading] = []
+    there: list[Reading] = []
+    for _ in range(ROUNDS):
+        there.append(await _read(peer.port, peer.key))
+        before, used = await stack.usage(), stack.processor_seconds()
+        here.append(await _read(stack.port, stack.key))
+        print("processor ms an answer:", cost(used, stack.processor_seconds(), here[-1].answers))
+        written = (await stack.usage()).since(before)
+        if (written.finished, written.other) != (here[-1].answers, 0):
+            raise RuntimeError(f"{here[-1].answers} answers, and in the ledger {written}")
+    ours, theirs = (statistics.median(reading.rate for reading in readings) for readings in (here, there))
+    first, merged = (statistics.median(reading.first_ms for reading in here), here[-1].events / here[-1].answers)
+    print(f"an answer of 64 deltas came in {merged:.1f} pieces, the first after {first:.1f} ms")
+    return [
+        Row(
+            "SSE deltas delivered, 16 connections × 64",
+            f"{ours:,.0f} /s",
+            f"{theirs:,.0f} /s LiteLLM",
+            f"{ours / theirs:.1f}×",
+            "≥ 10,000 /s",
+            ours >= 10_000,
+        )
+    ]
+
+
+async def _read(port: int, key: str, seconds: int = SECONDS) -> Reading:
+    command = [sys.executable, "-m", "bench.reader", str(port), key, str(CONNECTIONS), str(seconds)]
+    reading = Reading(**json.loads(await output(command, seconds + 60)))
+    if reading.wrong:
+        raise RuntimeError(f"{reading.wrong} answers of {reading.wrong + reading.answers} were wrong or cut")
+    return reading

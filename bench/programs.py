@@ -1,0 +1,103 @@
+"""Programs a measurement needs beside it: started, waited for, and ended with it."""
+
+import asyncio
+import os
+import shutil
+import signal
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import psutil
+
+from cli.parts.part import Launch
+from cli.parts.port import free_port as free_port
+from cli.parts.process import Process, run
+
+POLL_SECONDS = 0.02
+
+
+class Missing(Exception):
+    """A program is not on this machine; the message says how to get it."""
+
+
+def program(name: str, remedy: str) -> str:
+    """The path of a program.
+
+    Raises:
+        Missing: it is not there.
+    """
+    path = shutil.which(name)
+    if path is None:
+        raise Missing(f"{name} is missing: {remedy}")
+    return path
+
+
+async def output(argv: list[str], seconds: float) -> str:
+    """What a program writes until it ends by itself.
+
+    Raises:
+        TimeoutError: it did not end in time, and was killed.
+        RuntimeError: it failed.
+    """
+    async with asyncio.timeout(seconds):
+        status, said = await run(Launch(argv))
+    if status != 0:
+        raise RuntimeError(f"{argv[0]} failed with {status}: {said[-2000:]}")
+    return said
+
+
+@asynccontextmanager
+async def running(launch: Launch, log: Path, port: int, patience: float) -> AsyncIterator[int]:
+    """A program that serves on `port` of 127.0.0.1 for the length of a block; gives its pid.
+
+    Raises:
+        RuntimeError: it ended, or does not serve within `patience` seconds.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as file:
+        process = await Process.start(launch, file.fileno())
+    ended = asyncio.create_task(process.wait())
+    try:
+        await until(lambda: _answers(port), patience, ended, log)
+        yield process.pid
+    finally:
+        await process.stop(signal.SIGTERM, 5.0)
+        await ended
+
+
+async def until(
+    condition: Callable[[], Awaitable[bool]], patience: float, ended: "asyncio.Task[int]", log: Path
+) -> None:
+    """Wait for a condition while a program runs.
+
+    Raises:
+        RuntimeError: the program ended, or the time did.
+    """
+    deadline = time.monotonic() + patience
+    while not await condition():
+        if ended.done() or time.monotonic() > deadline:
+            why = "ended" if ended.done() else f"not ready after {patience} s"
+            raise RuntimeError(f"{log.stem}: {why}, its last words:\n{log.read_text(errors='replace')[-2000:]}")
+        await asyncio.sleep(POLL_SECONDS)
+
+
+async def _answers(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    return True
+
+
+def tree(pid: int) -> list[psutil.Process]:
+    """A process and everything below it."""
+    root = psutil.Process(pid)
+    return [root, *root.children(recursive=True)]
+
+
+def load() -> float:
+    """Processes that want a processor, on average over the last minute."""
+    return os.getloadavg()[0]

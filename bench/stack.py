@@ -1,0 +1,129 @@
+"""The stack under measurement, with its default settings, in front of the instant upstream."""
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+import psutil
+from soma.model.v1.cost_service_pb2 import UsageRecord
+
+from bench.programs import tree
+from cli.data_dir import DataDir
+from cli.parts.part import Launch
+from cli.parts.postgres import database_url
+from cli.parts.process import run
+from cli.state import StackState, running
+
+# A start that takes longer has failed; the first one also makes the database and builds the embedding model.
+PATIENCE_SECONDS = 180.0
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Rows of the usage ledger by outcome."""
+
+    finished: int
+    other: int
+
+    def since(self, before: "Usage") -> "Usage":
+        """What came after `before` was counted."""
+        return Usage(self.finished - before.finished, self.other - before.other)
+
+
+class Stack:
+    """`soma up --dev` on a data directory of its own; `up` and `down` as often as wanted."""
+
+    def __init__(self, folder: Path, port: int, upstream: int) -> None:
+        self._directory = DataDir.at(folder)
+        self.port = port
+        # Nothing of the machine's own settings: only the upstream, everything else as it comes.
+        self._env = {
+            "OPENAI_BASE_URL": f"http://127.0.0.1:{upstream}/v1",
+            "OPENAI_API_KEY": "none",
+            "ANTHROPIC_API_KEY": "",
+            "SOMA_MODEL_OLLAMA_URL": "",
+            "SOMA_CONFIG": str(self._directory.root / "soma.toml"),
+        }
+
+    @property
+    def key(self) -> str:
+        """The key of the development stack."""
+        return self._directory.dev_key.read_text().strip()
+
+    async def up(self) -> float:
+        """Start it and wait until everything is ready; the seconds that took.
+
+        Raises:
+            RuntimeError: it did not start.
+        """
+        started = time.perf_counter()
+        await self._soma("up", "--dev", "--detach", "--quiet", "--port", str(self.port))
+        return time.perf_counter() - started
+
+    async def down(self) -> None:
+        """Stop it; one that does not run is left alone."""
+        if running(self._directory.state) is not None:
+            await self._soma("down")
+
+    async def _soma(self, command: str, *options: str) -> None:
+        argv = [sys.executable, "-P", "-m", "cli.main", command, "--data-dir", str(self._directory.root), *options]
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            status, said = await run(Launch(argv, env=self._env))
+        if status != 0:
+            raise RuntimeError(f"soma {command} failed with {status}: {said[-2000:]}")
+
+    def state(self) -> StackState:
+        """What the running stack says of itself."""
+        state = running(self._directory.state)
+        assert state is not None, "the stack does not run"
+        return state
+
+    def processes(self) -> list[psutil.Process]:
+        """Every process of the stack."""
+        return tree(self.state().pid)
+
+    def pid(self, part: str) -> int:
+        """The process of a part."""
+        return next(found.pid for found in self.state().parts if found.name == part and found.pid is not None)
+
+    def processor_seconds(self) -> dict[str, float]:
+        """Processor time each part has used, with the processes below it."""
+        parts = {part.name: part.pid for part in self.state().parts if part.pid is not None}
+        control = parts.pop("control")
+        used = {name: sum(_used(process) for process in tree(pid)) for name, pid in parts.items()}
+        return {**used, "control": _used(psutil.Process(control))}
+
+    async def usage(self) -> Usage:
+        """Count the ledger's rows."""
+        port = next(part.port for part in self.state().parts if part.name == "postgres")
+        connection = await asyncpg.connect(database_url(self._directory["postgres"], port))
+        try:
+            row = await connection.fetchrow(
+                "SELECT count(*) FILTER (WHERE outcome = $1), count(*) FROM model.usage", UsageRecord.OUTCOME_FINISHED
+            )
+        finally:
+            await connection.close()
+        assert row is not None
+        finished, every = row
+        return Usage(finished, every - finished)
+
+
+def _used(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return times.user + times.system
+
+
+def ask(model: str, *, stream: bool = False) -> bytes:
+    """The body of a chat completion request."""
+    messages = [{"role": "system", "content": "You are brief."}, {"role": "user", "content": "Say a word, please."}]
+    return json.dumps({"model": model, "messages": messages, "stream": stream}).encode()
+
+
+def cost(before: Mapping[str, float], after: Mapping[str, float], answers: int) -> str:
+    """Processor milliseconds an answer cost, part by part: unlike its rate they hardly depend on the machine's load."""
+    return " ".join(f"{name} {(after[name] - before[name]) / answers * 1000:.2f}" for name in sorted(after))

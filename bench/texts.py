@@ -1,0 +1,86 @@
+"""Short texts made into vectors per second, through the contract: over the local channel, and over REST and Envoy."""
+
+import asyncio
+import json
+import random
+import statistics
+import time
+
+from soma.model.v1.cost_service_pb2 import UsageRecord
+from soma.model.v1.model_service_pb2 import EmbedRequest
+from soma.model.v1.model_service_pb2_grpc import ModelServiceStub, add_ModelServiceServicer_to_server
+
+from bench.embeddings import sentence
+from bench.table import Row
+from bench.workplace import FOLDER, Workplace
+from bench.wrk import wrk
+from services.mesh.authenticator import DEV_PRINCIPAL
+from services.mesh.call import run_as
+from services.mesh.errors import Unavailable
+from services.mesh.testing.local import LocalMesh
+from services.mesh.trace import new_trace
+from services.model.catalogue import Catalogue
+from services.model.embedding.minilm import MiniLm
+from services.model.embedding.settings import EmbeddingSettings
+from services.model.generation import Generations
+from services.model.ledger import Ledger
+from services.model.service import ModelService
+
+ROUNDS = 3
+TEXTS, CALLERS, SECONDS = 32, 4, 4
+
+
+async def measure(place: Workplace) -> list[Row]:
+    """32 texts a call, four callers at once."""
+    stack = await place.stack()
+    local: list[float] = []
+    rest: list[float] = []
+    body = json.dumps({"input": _texts(random.Random(2))}).encode()
+    url = f"http://127.0.0.1:{stack.port}/slm/v1/embeddings"
+    embedder = MiniLm(EmbeddingSettings(directory=FOLDER / "stack" / "models"))
+    await embedder.load()
+    try:
+        for _ in range(ROUNDS):
+            local.append(await _local(embedder))
+            load = await wrk(url, body, '"embedding"', key=stack.key, connections=CALLERS, seconds=SECONDS)
+            rest.append(load.rate * TEXTS)
+    finally:
+        await embedder.close()
+    return [
+        _row("embeddings through the contract, local channel", statistics.median(local)),
+        _row("embeddings through the contract, REST and Envoy", statistics.median(rest)),
+    ]
+
+
+def _row(figure: str, rate: float) -> Row:
+    return Row(figure, f"{rate:,.0f} texts/s", "2,000 texts/s", f"{rate / 2000:.1f}×", "≥ 2,000 /s", rate >= 2000)
+
+
+async def _local(embedder: MiniLm) -> float:
+    service = ModelService(Catalogue((), "", ""), Generations(Ledger(_no_generation), 1.0), embedder, "")
+    mesh = LocalMesh([(add_ModelServiceServicer_to_server, service)])
+    stub = ModelServiceStub(mesh.channel)
+    random_ = random.Random(1)
+    done = 0
+
+    async def caller() -> None:
+        nonlocal done
+        while time.perf_counter() < end:
+            response = await stub.Embed(EmbedRequest(input=_texts(random_)), timeout=30)
+            done += len(response.vectors)
+
+    began = time.perf_counter()
+    end = began + SECONDS
+    with run_as(DEV_PRINCIPAL, trace=new_trace(0.0)):
+        await asyncio.gather(*(caller() for _ in range(CALLERS)))
+    rate = done / (time.perf_counter() - began)
+    await mesh.channel.close()
+    return rate
+
+
+def _texts(random_: random.Random) -> list[str]:
+    return [sentence(random_) for _ in range(TEXTS)]
+
+
+async def _no_generation(record: UsageRecord) -> None:
+    raise Unavailable("nothing is generated here")

@@ -1,0 +1,124 @@
+"""An OpenAI-compatible server that answers at once, so that what is measured is what stands in front of it.
+
+    python -m bench.upstream PORT
+
+`instant` says one word; `instant-64` says 64 words, each in a chunk, a packet and a turn of the event loop of its own.
+Answers are prepared before the first request: one costs parsing and writing, nothing else.
+"""
+
+import asyncio
+import sys
+from collections.abc import Iterator
+from functools import cache
+from typing import Any, cast
+
+import httptools
+import orjson
+import uvloop
+
+DELTAS = {"instant": 1, "instant-64": 64}
+USAGE = {"prompt_tokens": 8, "completion_tokens": 1, "total_tokens": 9}
+END = b"0\r\n\r\n"
+
+
+def words(model: str) -> list[str]:
+    """The deltas of a model's answer, all different, so that one lost or moved is noticed."""
+    return [f"word-{index} " for index in range(DELTAS[model])]
+
+
+def answer(model: str) -> str:
+    """The whole text of a model's answer."""
+    return "".join(words(model))
+
+
+@cache
+def events(model: str) -> tuple[bytes, ...]:
+    """A streamed answer as parts of a chunked response, from its head to its end."""
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+    texts = [_event(model, {"content": word}) for word in words(model)]
+    opening = head + _event(model, {"role": "assistant", "content": ""})
+    usage = _framed(orjson.dumps({**_chunk(model), "choices": [], "usage": USAGE}))
+    closing = _event(model, {}, "stop") + usage + _framed(b"[DONE]") + END
+    return (opening + texts[0], *texts[1:], closing) if len(texts) > 1 else (opening + texts[0] + closing,)
+
+
+@cache
+def whole(model: str) -> bytes:
+    """An answer that is not streamed."""
+    message = {"role": "assistant", "content": answer(model)}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    return json_reply({**_chunk(model), "object": "chat.completion", "choices": [choice], "usage": USAGE})
+
+
+@cache
+def models() -> bytes:
+    """The list of models."""
+    return json_reply({"object": "list", "data": [{"id": name, "object": "model"} for name in DELTAS]})
+
+
+def json_reply(document: dict[str, Any]) -> bytes:
+    """A response with a JSON body."""
+    body = orjson.dumps(document)
+    return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
+
+
+def _event(model: str, delta: dict[str, str], finish: str | None = None) -> bytes:
+    return _framed(orjson.dumps({**_chunk(model), "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}))
+
+
+def _chunk(model: str) -> dict[str, Any]:
+    return {"id": "chatcmpl-bench", "object": "chat.completion.chunk", "created": 1, "model": model}
+
+
+def _framed(data: bytes) -> bytes:
+    event = b"data: %b\n\n" % data
+    return b"%x\r\n%b\r\n" % (len(event), event)
+
+
+class Connection(asyncio.Protocol):
+    """One keep-alive connection; requests on it come one after another."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Serve it."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._parser = httptools.HttpRequestParser(self)
+        self._body = b""
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came."""
+        self._parser.feed_data(data)
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self._body = b""
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of its body."""
+        self._body += body
+
+    def on_message_complete(self) -> None:
+        """A request is whole: answer it."""
+        if not self._body:
+            self._transport.write(models())
+            return
+        asked = orjson.loads(self._body)
+        if asked.get("stream"):
+            self._write(iter(events(asked["model"])))
+        else:
+            self._transport.write(whole(asked["model"]))
+
+    def _write(self, parts: Iterator[bytes]) -> None:
+        part = next(parts, None)
+        if part is not None and not self._transport.is_closing():
+            self._transport.write(part)
+            asyncio.get_running_loop().call_soon(self._write, parts)
+
+
+async def serve(port: int) -> None:
+    """Serve on 127.0.0.1 until killed."""
+    server = await asyncio.get_running_loop().create_server(Connection, "127.0.0.1", port)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    uvloop.run(serve(int(sys.argv[1])))

@@ -1,0 +1,50 @@
+"""Load by wrk, one thread: requests over and over on a number of connections, every answer looked at."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.programs import output, program
+
+SECONDS = 6
+SCRIPT = Path(__file__).with_name("load.lua")
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a run of wrk came to.
+
+    Attributes:
+        wrong: answers that were not 200 or not what was expected.
+        lost: connections refused or cut, and requests nobody answered in time.
+    """
+
+    requests: int
+    seconds: float
+    wrong: int
+    lost: int
+    median_ms: float
+    p99_ms: float
+
+    @property
+    def rate(self) -> float:
+        """Answers per second."""
+        return self.requests / self.seconds
+
+
+async def wrk(
+    url: str, body: bytes, expected: str, *, key: str = "none", connections: int = 1, seconds: int = SECONDS
+) -> Load:
+    """Load `url` with POSTs of `body`; a right answer contains `expected`.
+
+    Raises:
+        Missing: there is no wrk.
+        RuntimeError: wrk failed, or an answer was wrong or lost.
+    """
+    path = program("wrk", "apt-get install wrk, or brew install wrk")
+    command = [path, "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", str(SCRIPT), url]
+    said = await output([*command, "--", key, body.decode(), expected], seconds + 30)
+    load = Load(**json.loads(said.strip().splitlines()[-1]))
+    if load.wrong or load.lost:
+        raise RuntimeError(f"{load.wrong} answers of {load.requests} were wrong and {load.lost} lost at {url}")
+    return load

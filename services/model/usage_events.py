@@ -1,0 +1,53 @@
+"""Tells the rest of the mesh of each generation: `model.usage.recorded`, in the transaction of its record."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from soma.events.v1.event_pb2 import Event
+from soma.model.v1.cost_service_pb2 import UsageRecord
+
+from services.mesh.outbox import Outbox
+from services.model.store import insert_usage
+
+if TYPE_CHECKING:
+    from services.mesh.postgres import Connection
+
+RECORDED = "model.usage.recorded"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A record and the `traceparent` of the call it was made in, empty outside a trace."""
+
+    record: UsageRecord
+    traceparent: str
+
+
+class UsageWriter:
+    """Writes records together with their events; what `GroupCommit` runs."""
+
+    def __init__(self, outbox: Outbox) -> None:
+        self._outbox = outbox
+
+    async def __call__(self, connection: "Connection", entries: Sequence[Entry]) -> None:
+        """Write each record and its event once, however often it is asked."""
+        new = await insert_usage(connection, [entry.record for entry in entries])
+        events = [(entry.record.tenant_id, recorded(entry)) for entry in entries if entry.record.generation_id in new]
+        if events:
+            await self._outbox.add_all(connection, events)
+
+
+def recorded(entry: Entry) -> Event:
+    """The event of a record; it bears the generation's own id, so that a repetition is known."""
+    record = entry.record
+    event = Event(
+        event_id=str(uuid.UUID(record.generation_id)),
+        type=RECORDED,
+        tenant_id=record.tenant_id,
+        traceparent=entry.traceparent,
+    )
+    event.occur_time.CopyFrom(record.start_time)
+    event.payload.Pack(record)
+    return event

@@ -1,0 +1,91 @@
+"""Services in processes of their own: started apart, killed, joined by hand."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.parts.port import free_port
+from cli.stack import SERVICES
+from services.host import SERVICES as HOSTED
+from services.mesh.errors import Code
+from tests.cli.commands import Ended, soma, status, up
+from tests.cli.eventually import eventually_true
+
+EVALUATE = ("call", "PolicyService/Evaluate", '{"action": "chat.input", "content": "hello"}')
+ALL_BUT_POLICY = ",".join(name for name in SERVICES if name != "policy")
+
+
+@pytest.fixture
+async def home(tmp_path: Path) -> AsyncIterator[Path]:
+    """A data directory; what runs on it is stopped at the end."""
+    yield tmp_path / "data"
+    await soma("down", "--data-dir", tmp_path / "data")
+
+
+async def start(home: Path, *more: str) -> Ended:
+    arguments = ["up", "--dev", "--detach", "--data-dir", str(home), "--port", str(free_port()), *more]
+    return await soma(*arguments)
+
+
+async def evaluate(home: Path) -> Ended:
+    return await soma(*EVALUATE, "--data-dir", home)
+
+
+async def part(home: Path, name: str) -> dict[str, Any]:
+    return next(part for part in (await status(home))["parts"] if part["name"] == name)
+
+
+def test_a_stack_runs_exactly_the_services_there_are() -> None:
+    assert set(SERVICES) == set(HOSTED)
+
+
+async def test_a_service_apart_is_killed_and_serves_again(home: Path) -> None:
+    started = await start(home, "--without", ALL_BUT_POLICY, "--apart", "policy")
+    assert (started.status, started.errors) == (0, "")
+    assert (await evaluate(home)).status == 0
+    before = await part(home, "serve-policy")
+    os.kill(before["pid"], signal.SIGKILL)
+
+    async def again() -> bool:
+        now = await part(home, "serve-policy")
+        return (now["state"], now["restarts"]) == ("ready", 1) and bool(now["pid"] != before["pid"])
+
+    await eventually_true(again, "it is ready again", seconds=60)
+    assert (await evaluate(home)).status == 0
+
+
+async def test_a_service_left_out_is_unavailable_until_a_process_joins_with_it(home: Path) -> None:
+    assert (await up(home, free_port())).status == 0
+    assert (await evaluate(home)).status == 64 + Code.UNAVAILABLE
+    command = [sys.executable, "-P", "-m", "cli.main", "serve", "policy", "--data-dir", str(home)]
+    process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.DEVNULL)
+    try:
+
+        async def served() -> bool:
+            return (await evaluate(home)).status == 0
+
+        await eventually_true(served, "the call is answered", seconds=60)
+    finally:
+        process.terminate()
+        async with asyncio.timeout(30):
+            assert await process.wait() == 0
+
+    async def gone() -> bool:
+        return (await evaluate(home)).status == 64 + Code.UNAVAILABLE
+
+    await eventually_true(gone, "the service is unavailable again", seconds=30)
+
+
+async def test_a_service_that_does_not_exist_is_refused_by_both_commands(home: Path) -> None:
+    apart = await start(home, "--apart", "memmory")
+    assert apart.status == 1
+    assert "'memmory'" in apart.errors
+    served = await soma("serve", "memmory", "--data-dir", home)
+    assert served.status == 1
+    assert "memmory" in served.errors

@@ -1,0 +1,66 @@
+"""Each generation is told of once, with its record or not at all."""
+
+import asyncio
+import uuid
+from typing import TYPE_CHECKING, Any, cast
+
+import redis.asyncio as aioredis
+from soma.events.v1.event_pb2 import Event
+from soma.model.v1.cost_service_pb2 import UsageRecord
+
+from services.mesh import postgres
+from services.mesh.outbox import FIELD, Outbox
+from services.mesh.testing.waiting import until
+from services.model.usage_events import RECORDED, Entry, UsageWriter
+
+if TYPE_CHECKING:
+    from services.mesh.postgres import Pool
+
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+def entry() -> Entry:
+    """A record of a new generation."""
+    record = UsageRecord(
+        generation_id=uuid.uuid4().hex,
+        tenant_id="acme",
+        subject="alex",
+        model="m",
+        provider="local",
+        outcome=UsageRecord.OUTCOME_FINISHED,
+    )
+    record.start_time.GetCurrentTime()
+    return Entry(record, TRACEPARENT)
+
+
+async def write(pool: "Pool", outbox: Outbox, *entries: Entry) -> None:
+    """Write entries in one transaction."""
+    async with postgres.transaction(pool) as connection:
+        await UsageWriter(outbox)(connection, entries)
+    outbox.wake()
+
+
+async def test_a_recorded_generation_reaches_the_stream_with_its_record_and_trace(
+    database: "Pool", redis: aioredis.Redis
+) -> None:
+    outbox = Outbox(database, redis, "model")
+    written = entry()
+    relaying = asyncio.create_task(outbox.relay())
+    await write(database, outbox, written)
+    await until(lambda: redis.xlen("soma:events:model"))
+    relaying.cancel()
+    ((_, fields),) = cast("Any", await redis.xrange("soma:events:model"))
+    event = Event.FromString(fields[FIELD.encode()])
+    payload = UsageRecord()
+    assert event.payload.Unpack(payload)
+    assert payload == written.record
+    assert (event.type, event.tenant_id, event.traceparent) == (RECORDED, "acme", TRACEPARENT)
+    assert uuid.UUID(event.event_id).hex == written.record.generation_id
+
+
+async def test_a_record_written_again_is_told_of_once(database: "Pool", redis: aioredis.Redis) -> None:
+    outbox = Outbox(database, redis, "model")
+    first, second = entry(), entry()
+    await write(database, outbox, first)
+    await write(database, outbox, first, second)
+    assert await database.fetchval("SELECT count(*) FROM model.outbox") == 2
