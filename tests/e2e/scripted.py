@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from services.mesh.testing.upstreams import AnthropicDialect, FakeUpstream
+from services.mesh.testing.dialects import AnthropicDialect
+from services.mesh.testing.upstreams import FakeUpstream
 
 MODEL = "fake-large"
 CLAUDE = "fake-claude"

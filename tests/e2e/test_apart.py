@@ -10,7 +10,8 @@ from soma.memory.v1.memory_service_pb2 import RecallRequest
 from soma.memory.v1.memory_service_pb2_grpc import MemoryServiceStub
 
 from services.mesh.status import from_rpc_error
-from services.mesh.testing.upstreams import Behaviour, FakeUpstream
+from services.mesh.testing.dialects import Behaviour
+from services.mesh.testing.upstreams import FakeUpstream
 from services.mesh.testing.waiting import until
 from tests.e2e.load import Load
 from tests.e2e.stack import CALL_SECONDS, Stack
@@ -94,7 +95,8 @@ async def test_a_process_that_joins_is_reached_within_a_second_and_missed_within
             return ""
 
         async def ready() -> bool:
-            return (await http.get("/ready")).json()["services"].get("memory") == "ok"
+            services: dict[str, str] = (await http.get("/ready")).json()["services"]
+            return services.get("memory") == "ok"
 
         async def reached() -> bool:
             return await recall() == "MEMORY_NOT_FOUND"
@@ -123,7 +125,8 @@ async def test_a_process_that_leaves_politely_cuts_no_call(partial: Stack, upstr
     async with partial.channel() as channel, partial.http() as http:
 
         async def ready() -> bool:
-            return (await http.get("/ready")).json()["services"].get("memory") == "ok"
+            services: dict[str, str] = (await http.get("/ready")).json()["services"]
+            return services.get("memory") == "ok"
 
         async with partial.serving("memory") as process:
             await until(ready, seconds=20)

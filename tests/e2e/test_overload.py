@@ -7,7 +7,8 @@ import grpc
 import httpx
 from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceStub
 
-from services.mesh.testing.upstreams import Behaviour, FakeUpstream
+from services.mesh.testing.dialects import Behaviour
+from services.mesh.testing.upstreams import FakeUpstream
 from services.mesh.testing.waiting import until
 from tests.e2e.scripted import MOST_REQUESTS
 from tests.e2e.stack import CALL_SECONDS, Stack

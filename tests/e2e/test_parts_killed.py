@@ -16,7 +16,8 @@ from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceStub
 
 from cli.parts.redis import server_url
 from services.mesh.status import from_rpc_error
-from services.mesh.testing.upstreams import Behaviour, FakeUpstream
+from services.mesh.testing.dialects import Behaviour
+from services.mesh.testing.upstreams import FakeUpstream
 from services.mesh.testing.waiting import until
 from tests.e2e.load import Load
 from tests.e2e.stack import CALL_SECONDS, Stack

@@ -11,7 +11,8 @@ import httpx
 import pytest
 from soma.model.v1.cost_service_pb2 import UsageRecord
 
-from services.mesh.testing.upstreams import Behaviour, FakeUpstream, Fault
+from services.mesh.testing.dialects import Behaviour, Fault
+from services.mesh.testing.upstreams import FakeUpstream
 from services.mesh.testing.waiting import until
 from tests.e2e.scripted import ABSENT, CLAUDE, PATIENCE_SECONDS
 from tests.e2e.stack import Stack
