@@ -95,7 +95,8 @@ async def test_a_process_that_joins_is_reached_within_a_second_and_missed_within
             return ""
 
         async def ready() -> bool:
-            return (await http.get("/ready")).json()["services"].get("memory") == "ok"
+            services: dict[str, str] = (await http.get("/ready")).json()["services"]
+            return services.get("memory") == "ok"
 
         async def reached() -> bool:
             return await recall() == "MEMORY_NOT_FOUND"
@@ -124,7 +125,8 @@ async def test_a_process_that_leaves_politely_cuts_no_call(partial: Stack, upstr
     async with partial.channel() as channel, partial.http() as http:
 
         async def ready() -> bool:
-            return (await http.get("/ready")).json()["services"].get("memory") == "ok"
+            services: dict[str, str] = (await http.get("/ready")).json()["services"]
+            return services.get("memory") == "ok"
 
         async with partial.serving("memory") as process:
             await until(ready, seconds=20)
