@@ -11,6 +11,7 @@ from soma.model.v1.model_service_pb2 import EmbedRequest
 from soma.model.v1.model_service_pb2_grpc import ModelServiceStub, add_ModelServiceServicer_to_server
 
 from bench.embeddings import sentence
+from bench.stack import cost
 from bench.table import Row
 from bench.workplace import FOLDER, Workplace
 from bench.wrk import wrk
@@ -46,8 +47,10 @@ async def measure(place: Workplace) -> list[Row]:
             rate, done = await _local(embedder)
             local.append(rate)
             unhindered.append(2 * done / (time.process_time() - used))
+            before = stack.processor_seconds()
             load = await wrk(url, body, '"embedding"', key=stack.key, connections=CALLERS, seconds=SECONDS)
             rest.append(load.rate * TEXTS)
+            print("processor ms a text:", cost(before, stack.processor_seconds(), load.requests * TEXTS))
     finally:
         await embedder.close()
     # By processor time: what two cores would do that have nothing else to do.
