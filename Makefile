@@ -9,6 +9,8 @@ BIN := .venv/bin
 # Stamps: the moment each part was set up, newer than everything it was set up from.
 PYTHON_READY := .venv/.ready
 NODE_READY := $(TOOLS)/node.ready
+# What `make bench` compares with, in a virtual environment of its own.
+LITELLM_READY := $(TOOLS)/litellm/.ready
 GO_TOOLS := $(addprefix $(TOOLS)/bin/,protoc-gen-go protoc-gen-go-grpc protoc-gen-connect-openapi grpcurl)
 # Tools run for moments: not optimising them saves a third of a cold build, and one set of flags compiles gRPC once.
 GO_FLAGS := -trimpath -gcflags=all='-N -l'
@@ -75,7 +77,10 @@ proto-baseline: $(NODE_READY) ## Move the baseline of breaking-change checks; wa
 	@! git diff --quiet HEAD -- CHANGELOG.md || { echo "Say in CHANGELOG.md what changes in the contracts, then move the baseline."; exit 1; }
 	buf build --exclude-source-info -o proto/baseline.binpb
 
-bench: $(PYTHON_READY) ## Measure against peers and limits
+bench: $(PYTHON_READY) $(LITELLM_READY) ## Measure against peers and limits (ARGS='chat deltas' for some figures)
+	@command -v wrk >/dev/null \
+		|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get install -y wrk; } \
+		|| { echo "wrk is missing, which makes the load: apt-get install wrk, or brew install wrk"; exit 1; }
 	$(BIN)/python -m bench $(ARGS)
 
 clean: ## Remove what make made, and the development stack's data
@@ -91,6 +96,11 @@ $(PYTHON_READY): $(UV) uv.lock pyproject.toml gen/python/pyproject.toml sdk/pyth
 	# Compiled here, because where Python may not write bytecode every process of a stack would compile it again.
 	$(UV) sync --frozen --quiet --compile-bytecode
 	$(BIN)/python -m compileall -q services gateway cli gen/python/soma gen/python/buf
+	touch $@
+
+$(LITELLM_READY): $(PYTHON_READY) bench/litellm.txt
+	$(UV) venv --quiet --clear --python $(BIN)/python $(TOOLS)/litellm
+	$(UV) pip install --quiet --require-hashes --python $(TOOLS)/litellm/bin/python -r bench/litellm.txt
 	touch $@
 
 $(NODE_READY): tools/package.json tools/package-lock.json

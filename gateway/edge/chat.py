@@ -39,30 +39,29 @@ class ChatCompletions:
         """
         ask = read_chat_request(body)
         call = self._chat.Chat(ask.request, timeout=self._timeout)
-        whole = b""
         try:
             async with Departure(receive):
                 events = aiter(call)
                 started = await _started(events)
-                if ask.stream:
-                    await _stream(events, started, ask, reply)
-                else:
-                    whole = await _collect(events, started, ask)
+                answer = _stream(events, started, ask, reply) if ask.stream else _collect(events, started, ask)
+                rest = await answer
         finally:
             call.cancel()
         # Sent when nobody waits on `receive` any more: a server may report an ended answer as a disconnect.
         if ask.stream:
-            await reply.end(DONE)
+            await reply.end(rest)
         else:
-            await reply.json(200, whole)
+            await reply.json(200, rest)
 
 
-async def _stream(events: Events, started: ChatStarted, ask: Ask, reply: Reply) -> None:
-    """Send chunks as the events come, down to the one that says why the answer ended.
+async def _stream(events: Events, started: ChatStarted, ask: Ask, reply: Reply) -> bytes:
+    """Send chunks as the events come; the last ones, which say why the answer ended, are for the caller to send.
 
-    The status waits for the first sign of an answer: until then a failing model has a status of its own.
+    The status waits for the first sign of an answer: until then a failing model has a status of its own. Chunks that
+    are known together are sent together: each sending is a system call, and the gateway's work.
     """
     chunks = Chunks(_identity(started), include_usage=ask.include_usage)
+    opening = chunks.first()
     waiting = True
     async for event in events:
         kind = event.WhichOneof("payload")
@@ -72,22 +71,22 @@ async def _stream(events: Events, started: ChatStarted, ask: Ask, reply: Reply) 
             raise _relayed(event.error)
         if not reply.status:
             await reply.begin_events()
-            await reply.event(chunks.first())
+        else:
+            opening = b""
         if kind == "delta":
             if waiting:
                 FIRST_DELTA.observe(reply.seconds)
                 waiting = False
-            await reply.event(chunks.text(event.delta.text))
+            await reply.event(opening + chunks.text(event.delta.text))
         elif kind == "tool_call":
-            await reply.event(chunks.tool_call(event.tool_call))
+            await reply.event(opening + chunks.tool_call(event.tool_call))
         elif kind == "heartbeat":
-            await reply.event(KEEP_ALIVE)
+            await reply.event(opening + KEEP_ALIVE)
         elif kind == "finished":
-            await reply.event(chunks.last(event.finished.finish_reason, _extension(ask, started, event.finished)))
-            if ask.include_usage:
-                await reply.event(chunks.usage(event.finished.usage))
+            last = chunks.last(event.finished.finish_reason, _extension(ask, started, event.finished))
+            usage = chunks.usage(event.finished.usage) if ask.include_usage else b""
             _annotate(ask, started, event.finished)
-            return
+            return opening + last + usage + DONE
     raise _cut()
 
 
