@@ -97,7 +97,8 @@ class Turns:
         if not request.conversation_id and not request.HasField("strategy"):
             return None
         if request.conversation_id:
-            await self._delivery.settle(principal().tenant_id, request.conversation_id)
+            tenant_id = principal().tenant_id
+            await self._memory.patiently(lambda: self._delivery.settle(tenant_id, request.conversation_id))
         asked = [m.content for m in new if m.role == message_pb2.ROLE_USER]
         question = memory_service_pb2.GetContextRequest(
             conversation_id=request.conversation_id,

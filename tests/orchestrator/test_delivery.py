@@ -93,6 +93,16 @@ async def test_an_absent_memory_is_waited_for(orchestrator: Orchestrator, script
     assert events[-1].WhichOneof("payload") == "finished"
 
 
+async def test_an_absent_memory_is_waited_for_also_with_a_turn_still_on_its_way_to_it(
+    orchestrator: Orchestrator, script: Script
+) -> None:
+    await finish_while_memory_is_down(orchestrator, script, "first")
+    asyncio.get_running_loop().call_later(0.2, setattr, script, "memory_down", False)
+    events = await take(orchestrator, request("second"))
+    assert events[0].started.remembered_messages == 2
+    assert events[-1].WhichOneof("payload") == "finished"
+
+
 async def test_a_memory_that_stays_away_fails_the_turn_before_the_model_is_asked(
     database: "Pool", script: Script
 ) -> None:
