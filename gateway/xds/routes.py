@@ -80,12 +80,16 @@ def _routes(snapshot: Snapshot, streaming: StreamingMethods) -> Iterator[Route]:
 
 
 def _to_grpc(cluster: str, unless_deadline: timedelta) -> RouteAction:
-    """Forward for as long as the call's own deadline says, or `unless_deadline` where it has none (0: no limit)."""
+    """Forward for as long as the call's own deadline says, or `unless_deadline` where it has none.
+
+    With `_NO_LIMIT`, which is for streams, the deadline is left to the client and the service: all Envoy could do about
+    a stream that has begun is to reset it, and a client that sees that before its own clock strikes reads INTERNAL.
+    """
     return RouteAction(
         cluster=cluster,
         timeout=_NO_LIMIT,
         max_stream_duration=RouteActionMaxStreamDuration(
-            max_stream_duration=unless_deadline, grpc_timeout_header_max=_NO_LIMIT
+            max_stream_duration=unless_deadline, grpc_timeout_header_max=_NO_LIMIT if unless_deadline else None
         ),
         # Both mean that the instance has not begun the call, so that another one may.
         retry_policy=RetryPolicy(
