@@ -16,7 +16,7 @@ from services.mesh.testing.upstreams import FakeUpstream
 from services.mesh.testing.waiting import until
 from tests.e2e.scripted import ABSENT, CLAUDE, PATIENCE_SECONDS
 from tests.e2e.stack import Stack
-from tests.e2e.surfaces import over_grpc, over_openai, speaking, usage
+from tests.e2e.surfaces import heard, over_grpc, over_openai, speaking, usage
 
 # A fault is told at once, or when patience has ended; this much later at most, on a busy machine.
 GRACE_SECONDS = 2.0
@@ -130,7 +130,7 @@ async def test_an_answer_that_was_cut_is_not_remembered_as_one(
     assert not (await over_grpc(channel, stack, "first", conversation=conversation)).finished
     upstream.behaviour = Behaviour()
     assert (await over_grpc(channel, stack, "second", conversation=conversation)).finished
-    assert [message["content"] for message in upstream.requests[-1]["messages"]] == ["second"]
+    assert heard(upstream) == [("user", "second")]
 
 
 async def test_faults_leave_no_call_no_connection_and_no_descriptor_behind(
