@@ -15,5 +15,5 @@ class OrchestratorSettings(SomaSettings):
     model_config = SettingsConfigDict(env_prefix="SOMA_ORCHESTRATOR_", frozen=True, extra="forbid")
 
     memory_patience_seconds: float = Field(
-        5.0, ge=0, description="how long a turn waits for an absent memory service before it fails"
+        10.0, ge=0, description="how long a turn waits for an absent memory service before it fails"
     )
