@@ -91,4 +91,4 @@ class Settings(SomaSettings):
     otlp_endpoint: str | None = Field(None, description="OTLP/HTTP collector spans are sent to")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="least level logged")
     log_format: str = Field("json", pattern="^(json|console)$", description="json lines, or for people")
-    postgres_pool: int = Field(20, ge=1, le=20, description="connections of a process to Postgres")
+    postgres_pool: int = Field(20, ge=2, le=20, description="connections of a process to Postgres")
