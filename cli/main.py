@@ -14,6 +14,7 @@ from cli.commands.doctor import doctor
 from cli.commands.down import down
 from cli.commands.logs import logs
 from cli.commands.models import models
+from cli.commands.restart import restart
 from cli.commands.serve import serve
 from cli.commands.status import status
 from cli.commands.up import up
@@ -44,7 +45,7 @@ def root(
     context.obj = config_file
 
 
-for command in (up, down, status, chat, models, call, logs, demo, serve, config, doctor):
+for command in (up, down, restart, status, chat, models, call, logs, demo, serve, config, doctor):
     app.command()(command)
 
 

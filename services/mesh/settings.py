@@ -87,6 +87,7 @@ class Settings(SomaSettings):
     max_message_bytes: int = Field(4 * 1024 * 1024, ge=1024, description="largest message received")
     drain_seconds: float = Field(0.3, ge=0, description="from NOT_SERVING until calls are waited for")
     grace_seconds: float = Field(5.0, ge=0, description="how long a stopping process waits for its calls")
+    leave_seconds: float = Field(120.0, ge=0, description="how long a replaced process waits for its calls")
     trace_sample_ratio: float = Field(0.01, ge=0, le=1, description="share of new traces that are recorded")
     otlp_endpoint: str | None = Field(None, description="OTLP/HTTP collector spans are sent to")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="least level logged")
