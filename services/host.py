@@ -6,9 +6,8 @@ This is the only place that knows every service by name; they themselves meet th
 import asyncio
 import gc
 import os
-import signal
 import uuid
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from functools import partial
 from importlib import import_module
 from importlib.metadata import version
@@ -21,6 +20,7 @@ from services.mesh.admin import admin_app
 from services.mesh.authenticator import DevAuthenticator
 from services.mesh.background import in_background
 from services.mesh.channel.remote import RemoteChannel
+from services.mesh.departure import Departure
 from services.mesh.handlers import collect, service_names
 from services.mesh.health import Health
 from services.mesh.http import HttpServer
@@ -65,13 +65,14 @@ async def run_process(settings: Settings, names: list[str]) -> None:
             f"no such service: {', '.join(unknown)}; there are {', '.join(SERVICES)}", reason="SERVICE_UNKNOWN"
         )
     logs.configure(settings.log_level, settings.log_format)
-    stopping = _stop_on_signal()
+    departure = Departure(settings.grace_seconds, settings.leave_seconds)
+    departure.listen()
     async with AsyncExitStack() as stack:
         process = await _Process.start(settings, names, stack)
         _spare_the_collector()
         log.info("serving", services=names, grpc=process.instance.grpc_address, http=process.instance.http_address)
-        await stopping.wait()
-        await process.drain()
+        await departure.wait()
+        await process.drain(departure)
 
 
 def _spare_the_collector() -> None:
@@ -89,6 +90,7 @@ class _Process:
         settings: Settings,
         health: Health,
         membership: Membership,
+        drain: Drain,
         server: Server,
         edges: list[HttpServer],
         instance: registry_service_pb2.Instance,
@@ -96,6 +98,7 @@ class _Process:
         self._settings = settings
         self._health = health
         self._membership = membership
+        self._drain = drain
         self._server = server
         self._edges = edges
         self.instance = instance
@@ -172,18 +175,25 @@ class _Process:
         health.watch(publisher.changed)
         await membership.join()
         in_background(stack, health.run())
-        return cls(settings, health, membership, server, edges, instance)
+        return cls(settings, health, membership, drain, server, edges, instance)
 
-    async def drain(self) -> None:
+    async def drain(self, departure: Departure) -> None:
         """NOT_SERVING, wait for the gateway and neighbours to look away, let calls end, stop."""
-        log.info("draining")
+        log.info("draining", calls=self._drain.active, patience_seconds=departure.patience)
         self._health.drain()
         await self._membership.leave()
         await asyncio.sleep(self._settings.drain_seconds)
+        ending = asyncio.create_task(self._end_when_over(departure))
         for edge in self._edges:
-            await edge.stop()
-        ended = await self._server.stop(self._settings.grace_seconds)
+            await edge.stop(departure.patience)
+        ended = await self._server.stop(departure.patience)
+        ending.cancel()
         log.info("stopped", calls_ended=ended)
+
+    async def _end_when_over(self, departure: Departure) -> None:
+        """End what is left when patience is over, calls of the edge's requests too."""
+        await departure.patience_is_over()
+        self._drain.end()
 
 
 class _HealthPublisher:
@@ -207,12 +217,3 @@ class _HealthPublisher:
         task = asyncio.create_task(self.publish())
         self._publishing.add(task)
         task.add_done_callback(self._publishing.discard)
-
-
-def _stop_on_signal() -> asyncio.Event:
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        with suppress(NotImplementedError):
-            loop.add_signal_handler(signum, stopping.set)
-    return stopping

@@ -15,6 +15,7 @@ def up(
     port: Annotated[int | None, typer.Option(help="The one public port (8080).", min=1, max=65535)] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Return once all is ready, and leave it running.")] = False,
     apart: Annotated[str, typer.Option(help="Services that get a process of their own, comma-separated.")] = "",
+    workers: Annotated[int, typer.Option(help="Processes that run what is not apart, all the same.", min=1)] = 1,
     quiet: Annotated[bool, typer.Option("--quiet", help="Do not print the key and the addresses.")] = False,
     without: Annotated[str, typer.Option(help="Services not to run here, comma-separated.")] = "",
 ) -> None:
@@ -32,7 +33,7 @@ def up(
             "and without them nobody could be let in safely",
             reason="IDENTITY_MISSING",
         )
-    layout = Layout(names(apart), names(without))
+    layout = Layout(names(apart), names(without), workers)
     if detach:
         from cli.detached import start_detached
 

@@ -36,7 +36,6 @@ class HttpServer:
                 date_header=False,
                 proxy_headers=False,
                 timeout_keep_alive=75,
-                timeout_graceful_shutdown=3,
                 backlog=4096,
                 limit_concurrency=limit_concurrency,
                 ws="none",
@@ -67,8 +66,9 @@ class HttpServer:
             await asyncio.sleep(0)
         return int(listener.getsockname()[1])
 
-    async def stop(self) -> None:
-        """Stop accepting, let requests end, close."""
+    async def stop(self, grace: float = 3.0) -> None:
+        """Stop accepting, let requests end for `grace` seconds, close."""
+        self._server.config.timeout_graceful_shutdown = max(1, round(grace))
         self._server.should_exit = True
         if self._task is not None:
             with suppress(asyncio.CancelledError):
