@@ -97,6 +97,7 @@ async def start_gateway(settings: Settings) -> ControlPlane:
             control_grpc=Endpoint(settings.bind, grpc_port),
             access_log=str((settings.data_dir / "logs" / "access.log").resolve()),
             limits=Limits(max_requests=settings.max_requests),
+            cors_origins=settings.cors_origins,
         )
         await publisher.publish()
         in_background(stack, publisher.run())

@@ -28,6 +28,7 @@ class Publisher:
         control_grpc: Endpoint,
         access_log: str,
         limits: Limits,
+        cors_origins: tuple[str, ...],
     ) -> None:
         self._registry = registry
         self._xds = xds
@@ -37,6 +38,7 @@ class Publisher:
         self._control_grpc = control_grpc
         self._access_log = access_log
         self._limits = limits
+        self._cors_origins = cors_origins
         self._changed = asyncio.Event()
         registry.watch(self._changed.set)
 
@@ -54,6 +56,7 @@ class Publisher:
                 control_grpc=(self._control_grpc,),
                 access_log=self._access_log,
                 limits=self._limits,
+                cors_origins=self._cors_origins,
             )
         )
         await self._server.set_health({name: serving(instances, name) for name in services})
