@@ -4,7 +4,7 @@ import asyncio
 
 import structlog
 
-from gateway.contracts import area, descriptor_set, public_services
+from gateway.contracts import TESTING, area, descriptor_set, public_services
 from gateway.xds.server import XdsServer
 from gateway.xds.snapshot import Endpoint, Limits, Snapshot
 from services.mesh.registry.leases import Joined
@@ -45,7 +45,7 @@ class Publisher:
     async def publish(self) -> None:
         """Publish what is known now."""
         instances = self._registry.instances
-        services = {name: endpoints(instances, name) for name in public_services()}
+        services = {name: endpoints(instances, name) for name in offered(instances)}
         await self._xds.publish(
             Snapshot(
                 services=services,
@@ -71,6 +71,12 @@ class Publisher:
             except ValueError as error:
                 # An address Envoy cannot take, from an instance that announced a host name.
                 log.error("snapshot not published, the one before stays", error=str(error))
+
+
+def offered(instances: list[Joined]) -> list[str]:
+    """The proto services clients may call: the public ones, and those for tests while an instance serves them."""
+    joined = {name for instance in instances for name in instance.grpc_services if name.startswith(TESTING)}
+    return [*public_services(), *sorted(joined)]
 
 
 def endpoints(instances: list[Joined], service: str) -> tuple[Endpoint, ...]:
