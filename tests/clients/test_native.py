@@ -191,3 +191,14 @@ async def test_an_answer_may_be_larger_than_that_for_a_client_that_takes_it(
     async with grpc.aio.insecure_channel(f"127.0.0.1:{echo.port}", options) as wide:
         answer = await EchoServiceStub(wide).Echo(request, metadata=echo.metadata, timeout=CALL_SECONDS)
     assert len(answer.padding) == 6 * MIB
+
+
+async def test_the_metadata_of_a_call_may_have_thirty_two_kibibytes(echo: Stack, channel: grpc.aio.Channel) -> None:
+    async def call_with(size: int) -> grpc.StatusCode:
+        call = EchoServiceStub(channel).Echo(
+            pb.EchoRequest(text="a"), metadata=(*echo.metadata, ("x-large", "v" * size)), timeout=CALL_SECONDS
+        )
+        return await call.code()
+
+    assert await call_with(30 * 1024) is grpc.StatusCode.OK
+    assert await call_with(33 * 1024) is grpc.StatusCode.RESOURCE_EXHAUSTED
