@@ -19,7 +19,7 @@ export PATH := $(CURDIR)/$(TOOLS)/bin:$(CURDIR)/$(TOOLS)/node_modules/.bin:$(CUR
 export BUF_CACHE_DIR := $(CURDIR)/$(TOOLS)/cache/buf
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test check check-style check-types check-imports check-contracts check-generated check-tree \
+.PHONY: help setup run demo test test-clients check check-style check-types check-imports check-contracts check-generated check-tree \
         format gen proto-baseline bench clean
 
 help: ## What there is to make
@@ -33,8 +33,12 @@ run: $(PYTHON_READY) ## Start the whole stack, hold a short conversation through
 demo: $(PYTHON_READY) ## The same conversation, then a clean stop
 	$(BIN)/soma demo $(ARGS)
 
-test: $(PYTHON_READY) ## All tests, against real servers started for the run (ARGS='tests/mesh -k lease' for some)
-	$(BIN)/pytest $(ARGS)
+test: $(PYTHON_READY) ## All tests but the clients', against real servers started for the run (ARGS='tests/mesh -k lease' for some)
+	$(BIN)/pytest --ignore=tests/clients $(ARGS)
+
+test-clients: $(PYTHON_READY) ## Clients in other languages and a browser, built and run against a stack (docs/clients.md)
+	@command -v chromium > /dev/null || tools/install_chromium
+	$(BIN)/pytest tests/clients $(ARGS)
 
 check: check-style check-types check-imports check-contracts check-generated check-tree ## Format, lint, types, contracts, imports, generated code
 
@@ -84,7 +88,7 @@ bench: $(PYTHON_READY) $(LITELLM_READY) ## Measure against peers and limits (ARG
 	$(BIN)/python -m bench $(ARGS)
 
 clean: ## Remove what make made, and the development stack's data
-	rm -rf .venv $(TOOLS) .somamesh .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv $(TOOLS) .somamesh examples/*/target examples/*/node_modules examples/*/dist .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(UV): tools/uv.txt

@@ -9,10 +9,10 @@ from importlib.metadata import version
 import aiohttp
 from soma.mesh.v1.registry_service_pb2_grpc import add_RegistryServiceServicer_to_server
 
-from gateway.contracts import pool, public_services
+from gateway.contracts import pool
 from gateway.envoy.bootstrap import write_bootstrap
 from gateway.pages import Pages
-from gateway.publisher import Publisher
+from gateway.publisher import Publisher, offered
 from gateway.xds.server import XdsServer
 from gateway.xds.snapshot import Endpoint, Limits
 from services.mesh.authenticator import DevAuthenticator
@@ -76,7 +76,7 @@ async def start_gateway(settings: Settings) -> ControlPlane:
             wrap.wrap_all(collect([(add_RegistryServiceServicer_to_server, registry)])),
             drain,
             max_message_bytes=settings.max_message_bytes,
-            names=lambda: list(public_services()),
+            names=lambda: offered(registry.instances),
             pool=pool(),
         )
         grpc_port = await server.start(f"{settings.bind}:0")
@@ -97,6 +97,7 @@ async def start_gateway(settings: Settings) -> ControlPlane:
             control_grpc=Endpoint(settings.bind, grpc_port),
             access_log=str((settings.data_dir / "logs" / "access.log").resolve()),
             limits=Limits(max_requests=settings.max_requests),
+            cors_origins=settings.cors_origins,
         )
         await publisher.publish()
         in_background(stack, publisher.run())

@@ -20,6 +20,7 @@ from envoy_data_plane.envoy.config.core.v3 import (
 from envoy_data_plane.envoy.config.listener.v3 import Filter, FilterChain, Listener
 from envoy_data_plane.envoy.extensions.access_loggers.file.v3 import FileAccessLog
 from envoy_data_plane.envoy.extensions.filters.http.buffer.v3 import Buffer
+from envoy_data_plane.envoy.extensions.filters.http.cors.v3 import Cors
 from envoy_data_plane.envoy.extensions.filters.http.grpc_json_transcoder.v3 import (
     GrpcJsonTranscoder,
     GrpcJsonTranscoderPrintOptions,
@@ -42,6 +43,7 @@ from envoy_data_plane.envoy.type.matcher.v3 import StringMatcher
 from envoy_data_plane.google.protobuf import Any, Struct
 
 from gateway.xds.clusters import FROM_ADS, address
+from gateway.xds.cors import CORS
 from gateway.xds.methods import StreamingMethods
 from gateway.xds.replies import local_replies
 from gateway.xds.routes import BODY_LIMIT, ERROR_WRAPPER, NAME, TRANSCODER
@@ -93,6 +95,8 @@ def _manager(snapshot: Snapshot, streaming: StreamingMethods) -> HttpConnectionM
         codec_type=HttpConnectionManagerCodecType.AUTO,
         rds=Rds(config_source=FROM_ADS, route_config_name=NAME),
         http_filters=[
+            # First, so that a page may also read what the filters after it refuse.
+            _filter(CORS, Cors()),
             _filter(ERROR_WRAPPER, Lua(default_source_code=DataSource(inline_string=_wrap_errors()))),
             HttpFilter(
                 name=BODY_LIMIT,

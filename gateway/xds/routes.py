@@ -26,6 +26,7 @@ from envoy_data_plane.google.protobuf import Any, Struct
 
 from gateway.contracts import area
 from gateway.xds.clusters import CONTROL_GRPC, CONTROL_HTTP, EDGE
+from gateway.xds.cors import CORS, cors_policy
 from gateway.xds.failures import FAILURES, UNKNOWN_SERVICE
 from gateway.xds.methods import StreamingMethods
 from gateway.xds.snapshot import Snapshot
@@ -54,7 +55,9 @@ _ANOTHER_INSTANCE = RetryPolicyRetryHostPredicate(
 
 def route_configuration(snapshot: Snapshot, streaming: StreamingMethods) -> RouteConfiguration:
     """Every route, most specific first."""
-    host = VirtualHost(name="any", domains=["*"], routes=list(_routes(snapshot, streaming)))
+    cors = {CORS: Any.pack(cors_policy(snapshot.cors_origins))} if snapshot.cors_origins else {}
+    routes = list(_routes(snapshot, streaming))
+    host = VirtualHost(name="any", domains=["*"], routes=routes, typed_per_filter_config=cors)
     return RouteConfiguration(name=NAME, virtual_hosts=[host])
 
 

@@ -56,8 +56,17 @@ class Snapshot:
     """Answers reflection and `grpc.health.v1.Health` for every service."""
     access_log: str = ""
     """File of the access log, JSON lines; empty for none."""
+    cors_origins: tuple[str, ...] = ()
+    """Origins whose pages browsers let call; `*` for any."""
     limits: Limits = field(default_factory=Limits)
 
     def shape(self) -> tuple[object, ...]:
         """Everything but where the endpoints are: equal shapes have equal clusters, routes and listeners."""
-        return (frozenset(self.services), self.listen, self.descriptor_set, self.access_log, self.limits)
+        return (
+            frozenset(self.services),
+            self.listen,
+            self.descriptor_set,
+            self.access_log,
+            self.cors_origins,
+            self.limits,
+        )

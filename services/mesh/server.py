@@ -36,6 +36,7 @@ class Server:
     ) -> None:
         own = service_names(handlers)
         self._names = names or (lambda: own)
+        self._published: set[str] = set()
         self._drain = drain
         self._health = health.aio.HealthServicer()
         self._server = grpc.aio.server(options=server_options(max_message_bytes))
@@ -57,8 +58,13 @@ class Server:
         return int(port)
 
     async def set_health(self, serving: Mapping[str, bool]) -> None:
-        """Publish the state of proto services; the empty name stands for all of them together."""
-        for name, state in {**serving, "": all(serving.values())}.items():
+        """Publish the state of proto services; the empty name stands for all of them together.
+
+        One that was named before and is not now is gone: whoever watches it is told.
+        """
+        gone = dict.fromkeys(self._published - serving.keys(), False)
+        self._published.update(serving)
+        for name, state in {**gone, **serving, "": all(serving.values())}.items():
             await self._health.set(name, _SERVING if state else _NOT_SERVING)
 
     async def stop(self, grace: float) -> int:

@@ -6,13 +6,15 @@ Top-level keys of the file are these settings; a service's own live in the table
 import tomllib
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, StringConstraints
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 CONFIG_FILE = Path("soma.toml")
+# As browsers send it: scheme, host, and the port where it is not the usual one.
+Origin = Annotated[str, StringConstraints(pattern=r"^(\*|[a-z][a-z0-9+.-]*://[^/\s*]+)$")]
 
 
 @cache
@@ -78,6 +80,7 @@ class Settings(SomaSettings):
     dev: bool = Field(False, description="development stack: one generated API key")
     host: str = Field("127.0.0.1", description="address of the public port")
     port: int = Field(8080, ge=1, le=65535, description="the public port")
+    cors_origins: tuple[Origin, ...] = Field((), description="origins whose pages browsers let call; * for all")
     postgres_url: SecretStr | None = Field(None, description="an external Postgres; embedded when unset")
     redis_url: SecretStr | None = Field(None, description="an external Redis; embedded when unset")
     control: str | None = Field(None, description="host:port of the stack's control process, to join it")
