@@ -28,11 +28,11 @@ from services.model.ledger import Ledger
 from services.model.service import ModelService
 
 ROUNDS = 3
-TEXTS, CALLERS, SECONDS = 32, 4, 4
+TEXTS, CALLERS, SECONDS = 32, 8, 4
 
 
 async def measure(place: Workplace) -> list[Row]:
-    """32 texts a call, four callers at once."""
+    """32 texts a call, eight callers at once."""
     stack = await place.stack()
     local: list[float] = []
     unhindered: list[float] = []
