@@ -18,7 +18,8 @@ SOURCES = {
 BUILD_SECONDS = 480.0
 
 NPM_BUILD = (
-    ("npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"),
+    # Without writing the lock anew, as some versions and settings of npm would.
+    ("npm", "install", "--no-save", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"),
     ("npm", "run", "--silent", "build"),
 )
 
