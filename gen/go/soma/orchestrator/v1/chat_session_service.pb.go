@@ -1715,7 +1715,7 @@ type GetChatSessionStatsResponse struct {
 	UserMessages int32 `protobuf:"varint,3,opt,name=user_messages,json=userMessages,proto3" json:"user_messages,omitempty"`
 	// Answers.
 	AssistantMessages int32 `protobuf:"varint,4,opt,name=assistant_messages,json=assistantMessages,proto3" json:"assistant_messages,omitempty"`
-	// Messages that were not answered, because something failed.
+	// Messages that were not answered: something failed, or policy withheld the answer.
 	FailedMessages int32 `protobuf:"varint,5,opt,name=failed_messages,json=failedMessages,proto3" json:"failed_messages,omitempty"`
 	// Tokens read.
 	PromptTokens int32 `protobuf:"varint,6,opt,name=prompt_tokens,json=promptTokens,proto3" json:"prompt_tokens,omitempty"`
@@ -2147,15 +2147,19 @@ const file_soma_orchestrator_v1_chat_session_service_proto_rawDesc = "" +
 	"\n" +
 	"updated_at\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\tupdatedAt\x12B\n" +
 	"\x0flast_message_at\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\rlastMessageAt\x12\x12\n" +
-	"\x04etag\x18\x0e \x01(\tR\x04etag\"\xb4\x02\n" +
+	"\x04etag\x18\x0e \x01(\tR\x04etag\"\xe4\x02\n" +
 	"\x18CreateChatSessionRequest\x12*\n" +
-	"\fsession_type\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18@R\vsessionType\x12'\n" +
+	"\fsession_type\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18@R\vsessionType\x123\n" +
 	"\n" +
-	"model_name\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\tmodelName\x12!\n" +
-	"\auser_id\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x06userId\x12\x1e\n" +
-	"\x05title\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x05title\x12/\n" +
-	"\x06config\x18\x05 \x01(\v2\x17.google.protobuf.StructR\x06config\x12#\n" +
-	"\bagent_id\x18\x06 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\aagentId\x12*\n" +
+	"model_name\x18\x02 \x01(\tB\x14\xbaH\x11r\x0f\x18\x80\x022\n" +
+	"^[^\\x00]*$R\tmodelName\x12-\n" +
+	"\auser_id\x18\x03 \x01(\tB\x14\xbaH\x11r\x0f\x18\x80\x022\n" +
+	"^[^\\x00]*$R\x06userId\x12*\n" +
+	"\x05title\x18\x04 \x01(\tB\x14\xbaH\x11r\x0f\x18\x80\x022\n" +
+	"^[^\\x00]*$R\x05title\x12/\n" +
+	"\x06config\x18\x05 \x01(\v2\x17.google.protobuf.StructR\x06config\x12/\n" +
+	"\bagent_id\x18\x06 \x01(\tB\x14\xbaH\x11r\x0f\x18\x80\x022\n" +
+	"^[^\\x00]*$R\aagentId\x12*\n" +
 	"\n" +
 	"request_id\x18\a \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"\x8f\x04\n" +
 	"\x19CreateChatSessionResponse\x12\x0e\n" +
@@ -2198,11 +2202,13 @@ const file_soma_orchestrator_v1_chat_session_service_proto_rawDesc = "" +
 	"\n" +
 	"updated_at\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\tupdatedAt\x12B\n" +
 	"\x0flast_message_at\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\rlastMessageAt\x12\x12\n" +
-	"\x04etag\x18\x0e \x01(\tR\x04etag\"\x81\x02\n" +
+	"\x04etag\x18\x0e \x01(\tR\x04etag\"\x99\x02\n" +
 	"\x17ListChatSessionsRequest\x12E\n" +
-	"\x06status\x18\x01 \x01(\tB-\xbaH*\xd8\x01\x01r%R\x06activeR\x06pausedR\tcompletedR\barchivedR\x06status\x12*\n" +
-	"\fsession_type\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\vsessionType\x12!\n" +
-	"\auser_id\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x06userId\x12'\n" +
+	"\x06status\x18\x01 \x01(\tB-\xbaH*\xd8\x01\x01r%R\x06activeR\x06pausedR\tcompletedR\barchivedR\x06status\x126\n" +
+	"\fsession_type\x18\x02 \x01(\tB\x13\xbaH\x10r\x0e\x18@2\n" +
+	"^[^\\x00]*$R\vsessionType\x12-\n" +
+	"\auser_id\x18\x03 \x01(\tB\x14\xbaH\x11r\x0f\x18\x80\x022\n" +
+	"^[^\\x00]*$R\x06userId\x12'\n" +
 	"\tpage_size\x18\x04 \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +
 	"\n" +

@@ -871,7 +871,7 @@ class GetChatSessionStatsResponse(_message.Message):
     assistant_messages: _builtins.int
     """Answers."""
     failed_messages: _builtins.int
-    """Messages that were not answered, because something failed."""
+    """Messages that were not answered: something failed, or policy withheld the answer."""
     prompt_tokens: _builtins.int
     """Tokens read."""
     response_tokens: _builtins.int
