@@ -81,37 +81,37 @@ class RedisLogStore:
         self._bounds = (bounds.entries, bounds.entries_per_task, bounds.tasks, bounds.seconds)
         self._append: Any = client.register_script(APPEND)
 
-    @typed_errors()
     async def append(self, tenant_id: str, entries: Sequence[pb.LogEntry]) -> None:
         """See `LogStore`."""
-        arguments = [part for each in entries for part in (each.task_id, each.source, each.SerializeToString())]
-        await self._append(keys=(_key(tenant_id, ""),), args=(*self._bounds, *arguments))
+        with typed_errors():
+            arguments = [part for each in entries for part in (each.task_id, each.source, each.SerializeToString())]
+            await self._append(keys=(_key(tenant_id, ""),), args=(*self._bounds, *arguments))
 
-    @typed_errors()
     async def last(self, tenant_id: str) -> Position:
         """See `LogStore`."""
-        newest: Any = await self._redis.xrevrange(_key(tenant_id, ""), count=1)
-        return position(newest[0][0].decode()) if newest else BEGINNING
+        with typed_errors():
+            newest: Any = await self._redis.xrevrange(_key(tenant_id, ""), count=1)
+            return position(newest[0][0].decode()) if newest else BEGINNING
 
-    @typed_errors()
     async def before(self, tenant_id: str, task_id: str, place: Position | None, count: int) -> list[pb.LogEntry]:
         """See `LogStore`."""
-        upper = f"({entry_id(place)}" if place else "+"
-        return _entries(await self._redis.xrevrange(_key(tenant_id, task_id), max=upper, count=count))
+        with typed_errors():
+            upper = f"({entry_id(place)}" if place else "+"
+            return _entries(await self._redis.xrevrange(_key(tenant_id, task_id), max=upper, count=count))
 
-    @typed_errors()
     async def after(self, tenant_id: str, task_id: str, place: Position, count: int) -> list[pb.LogEntry]:
         """See `LogStore`."""
-        return _entries(await self._redis.xrange(_key(tenant_id, task_id), min=f"({entry_id(place)}", count=count))
+        with typed_errors():
+            return _entries(await self._redis.xrange(_key(tenant_id, task_id), min=f"({entry_id(place)}", count=count))
 
-    @typed_errors()
     async def wait(self, places: Mapping[str, Position], milliseconds: int) -> dict[str, list[pb.LogEntry]]:
         """See `LogStore`."""
-        tenants = {_key(tenant_id, "").encode(): tenant_id for tenant_id in places}
-        streams: Any = {_key(tenant_id, ""): entry_id(place) for tenant_id, place in places.items()}
-        found: Any = await self._redis.xread(streams, block=milliseconds)
-        pairs = found.items() if isinstance(found, dict) else found or ()
-        return {tenants[key]: _entries(entries) for key, entries in pairs}
+        with typed_errors():
+            tenants = {_key(tenant_id, "").encode(): tenant_id for tenant_id in places}
+            streams: Any = {_key(tenant_id, ""): entry_id(place) for tenant_id, place in places.items()}
+            found: Any = await self._redis.xread(streams, block=milliseconds)
+            pairs = found.items() if isinstance(found, dict) else found or ()
+            return {tenants[key]: _entries(entries) for key, entries in pairs}
 
 
 def _key(tenant_id: str, task_id: str) -> str:

@@ -1,7 +1,7 @@
 """Sessions: whose they are, how they are listed and deleted, and that two writers never undo each other."""
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from google.protobuf.struct_pb2 import Struct
@@ -21,7 +21,7 @@ COLLEAGUE = Principal("acme", "sam", scopes=frozenset({"*"}))
 STRANGER = Principal("globex", "alex", scopes=frozenset({"*"}))
 
 
-def struct(**values: object) -> Struct:
+def struct(**values: Any) -> Struct:
     """A JSON object."""
     made = Struct()
     made.update(values)
@@ -99,7 +99,8 @@ async def test_nobody_else_sees_changes_or_deletes_a_session(desk: Desk, owner: 
 
 async def test_pages_hold_every_session_once_the_newest_first(desk: Desk) -> None:
     made = [(await desk.create(user_id=f"u{n % 2}")).id for n in range(7)]
-    seen, token = [], ""
+    seen: list[str] = []
+    token = ""
     with run_as(SOMEBODY):
         while True:
             request = pb.ListChatSessionsRequest(page_size=3, page_token=token)
