@@ -1,5 +1,6 @@
 """Logs read backwards: filters, pages, bounds, and that a tenant's is its own."""
 
+import grpc
 import pytest
 import redis.asyncio as aioredis
 from hypothesis import given
@@ -8,9 +9,11 @@ from soma.orchestrator.v1 import log_service_pb2 as pb
 
 from services.mesh.call import run_as
 from services.mesh.errors import Code, InvalidArgument
+from services.mesh.status import from_rpc_error
 from services.mesh.testing.local import SOMEBODY
 from services.orchestrator.logs.entry import Task, Wanted, entry_id, new_entry, position
 from tests.orchestrator.logs.conftest import Desk, chat, messages
+from tests.servers import RedisServer
 
 
 async def query(desk: Desk, **fields: object) -> pb.QueryLogsResponse:
@@ -87,3 +90,14 @@ LEVELS = ("debug", "info", "warning", "error")
 def test_a_level_means_that_level_and_more_severe_ones(level: str, least: str) -> None:
     entry = new_entry(Task("t", "chat"), level, "m", {})
     assert Wanted(level=least).has(entry) == (LEVELS.index(level) >= LEVELS.index(least))
+
+
+async def test_without_redis_readers_are_told_so(desk: Desk, redis_server: RedisServer, redis: aioredis.Redis) -> None:
+    await redis_server.stop()
+    with pytest.raises(grpc.aio.AioRpcError) as failure:
+        await query(desk)
+    with run_as(SOMEBODY), pytest.raises(grpc.aio.AioRpcError) as tail:
+        await anext(aiter(desk.stub.TailLogs(pb.TailLogsRequest())))
+    await redis_server.start()
+    for raised in (failure, tail):
+        assert from_rpc_error(raised.value).reason == "REDIS_UNAVAILABLE"
