@@ -180,7 +180,7 @@ type ChatStarted struct {
 	// Facts brought in from memory.
 	Sources []*v1.Source `protobuf:"bytes,5,rep,name=sources,proto3" json:"sources,omitempty"`
 	// Characters the model is given: instructions, remembered turns and what is new.
-	ContextLengthChars int32 `protobuf:"varint,6,opt,name=context_length_chars,json=contextLengthChars,proto3" json:"context_length_chars,omitempty"`
+	ContextLengthChars int32 `protobuf:"varint,7,opt,name=context_length_chars,json=contextLengthChars,proto3" json:"context_length_chars,omitempty"`
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
 }
@@ -667,7 +667,7 @@ const file_soma_orchestrator_v1_chat_service_proto_rawDesc = "" +
 	"\x0fconversation_id\x18\x03 \x01(\tR\x0econversationId\x12/\n" +
 	"\x13remembered_messages\x18\x04 \x01(\x05R\x12rememberedMessages\x12/\n" +
 	"\asources\x18\x05 \x03(\v2\x15.soma.model.v1.SourceR\asources\x120\n" +
-	"\x14context_length_chars\x18\x06 \x01(\x05R\x12contextLengthChars\"\x1f\n" +
+	"\x14context_length_chars\x18\a \x01(\x05R\x12contextLengthChars\"\x1f\n" +
 	"\tChatDelta\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\"\x9c\x01\n" +
 	"\fPolicyNotice\x124\n" +
