@@ -153,7 +153,7 @@ class _Process:
         # Also when the start fails further on: a server nobody stopped takes the interpreter down with it.
         stack.push_async_callback(server.stop, 0.0)
         grpc_port = await server.start(f"{settings.bind}:0")
-        edges = [HttpServer(service.http) for service in services if service.http is not None]
+        edges = [HttpServer(service.http, websockets=True) for service in services if service.http is not None]
         http_ports = [await edge.start(settings.bind) for edge in edges]
         admin = HttpServer(admin_app(health, version("somamesh-server")))
         admin_port = await admin.start(settings.bind)

@@ -20,10 +20,14 @@ class _Quiet(uvicorn.Server):
         yield
 
 
-class HttpServer:
-    """Serves one application on one TCP address."""
+# What clients say over a WebSocket is small; what they are told may be of any size.
+_MAX_WEBSOCKET_BYTES = 64 * 1024
 
-    def __init__(self, app: Any, *, limit_concurrency: int | None = None) -> None:
+
+class HttpServer:
+    """Serves one application on one TCP address; one that speaks WebSocket looks after its connections itself."""
+
+    def __init__(self, app: Any, *, websockets: bool = False, limit_concurrency: int | None = None) -> None:
         self._server = _Quiet(
             uvicorn.Config(
                 app,
@@ -38,7 +42,10 @@ class HttpServer:
                 timeout_keep_alive=75,
                 backlog=4096,
                 limit_concurrency=limit_concurrency,
-                ws="none",
+                ws="websockets-sansio" if websockets else "none",
+                ws_max_size=_MAX_WEBSOCKET_BYTES,
+                ws_ping_interval=None,
+                ws_per_message_deflate=False,
             )
         )
         self._task: asyncio.Task[None] | None = None

@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from typing import Protocol
 
 from soma.memory.v1 import memory_service_pb2
 from soma.model.v1 import message_pb2, model_service_pb2
@@ -32,6 +33,14 @@ _MESSAGES_AN_APPEND = 256
 _NO_SOURCES: Sequence[message_pb2.Source] = ()
 
 
+class TakesTurns(Protocol):
+    """What `Turns` does, and those who stand before it."""
+
+    def take(self, request: pb.ChatRequest, *, append_id: str = "") -> Events:
+        """See `Turns`."""
+        ...
+
+
 class Turns:
     """Takes turns; every dependency is a neighbour behind its contract."""
 
@@ -41,8 +50,10 @@ class Turns:
         self._models = models
         self._delivery = delivery
 
-    async def take(self, request: pb.ChatRequest) -> Events:
+    async def take(self, request: pb.ChatRequest, *, append_id: str = "") -> Events:
         """The events of one turn, unnumbered: started, deltas, finished.
+
+        A turn that is taken again with the same `append_id` (a UUID) is remembered once.
 
         Raises:
             PermissionDenied, FailedPrecondition: policy says so.
@@ -62,7 +73,7 @@ class Turns:
                 kind = event.WhichOneof("payload")
                 if kind == "started":
                     resource = f"model:{event.started.model}"
-                    yield _started(request, event.started, context)
+                    yield _started(request, event.started, context, sum(len(m.content) for m in generation.messages))
                     for decision in decisions:
                         yield _notice("input", decision)
                 elif kind == "delta" or kind == "tool_call":
@@ -84,7 +95,7 @@ class Turns:
                         answer.add_call(event.tool_call)
                         yield pb.ChatResponse(tool_call=event.tool_call)
                 elif kind == "finished":
-                    await self._keep(request, new, answer)
+                    await self._keep(request, new, answer, append_id)
                     yield _finished(event.finished, began, first_token)
                     return
                 elif kind == "heartbeat":
@@ -109,7 +120,9 @@ class Turns:
             question.token_budget = request.context_token_budget
         return await self._memory.context(question)
 
-    async def _keep(self, request: pb.ChatRequest, new: Sequence[message_pb2.Message], answer: Answer) -> None:
+    async def _keep(
+        self, request: pb.ChatRequest, new: Sequence[message_pb2.Message], answer: Answer, append_id: str
+    ) -> None:
         """Remember what was said, instructions aside: they are the application's, turn by turn."""
         said = [m for m in new if m.role != message_pb2.ROLE_SYSTEM]
         if not request.conversation_id:
@@ -119,7 +132,7 @@ class Turns:
         if not said:
             return
         for start in range(0, len(said), _MESSAGES_AN_APPEND):
-            request_id = str(uuid.uuid4())
+            request_id = append_id if append_id and not start else str(uuid.uuid4())
             append = memory_service_pb2.AppendMessagesRequest(
                 conversation_id=request.conversation_id,
                 messages=said[start : start + _MESSAGES_AN_APPEND],
@@ -176,6 +189,7 @@ def _started(
     request: pb.ChatRequest,
     started: model_service_pb2.GenerationStarted,
     context: memory_service_pb2.GetContextResponse | None,
+    length: int,
 ) -> pb.ChatResponse:
     annotate(
         gen_ai__operation__name="chat",
@@ -191,6 +205,7 @@ def _started(
             conversation_id=request.conversation_id,
             remembered_messages=len(context.recent_messages) if context is not None else 0,
             sources=context.relevant_documents if context is not None else _NO_SOURCES,
+            context_length_chars=length,
         )
     )
 

@@ -40,10 +40,10 @@ class Orchestrator:
         )
         channel = self.mesh.channel
         self.pending = PostgresPendingTurns(pool)
-        memory = Memory(MemoryServiceStub(channel), patience)
+        self.memory = memory = Memory(MemoryServiceStub(channel), patience)
         self.delivery = Delivery(self.pending, appending(memory))
-        turns = Turns(Policy(PolicyServiceStub(channel)), memory, Models(ModelServiceStub(channel)), self.delivery)
-        self.mesh.add(((add_ChatServiceServicer_to_server, ChatService(turns)),))
+        self.turns = Turns(Policy(PolicyServiceStub(channel)), memory, Models(ModelServiceStub(channel)), self.delivery)
+        self.mesh.add(((add_ChatServiceServicer_to_server, ChatService(self.turns)),))
         self.chat: ChatServiceAsyncStub = ChatServiceStub(channel)
 
     async def aclose(self) -> None:

@@ -42,6 +42,19 @@ class Memory:
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error) from error
 
+    async def turns(self, request: pb.ListMessagesRequest) -> pb.ListMessagesResponse:
+        """A page of a conversation; empty where nothing was said."""
+        try:
+            return await self._stub.ListMessages(request)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.NOT_FOUND:
+                return pb.ListMessagesResponse()
+            raise
+
+    async def forget(self, conversation_id: str) -> None:
+        """Forget a conversation."""
+        await self._stub.DeleteConversation(pb.DeleteConversationRequest(conversation_id=conversation_id))
+
     async def patiently(self, call: Callable[[], Awaitable[T]]) -> T:
         """Repeat what needs memory while memory is away, at most for as long as the turn has patience.
 

@@ -12,6 +12,7 @@ import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	structpb "google.golang.org/protobuf/types/known/structpb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -283,7 +284,9 @@ type Message struct {
 	// Calls the assistant asked for.
 	ToolCalls []*ToolCall `protobuf:"bytes,4,rep,name=tool_calls,json=toolCalls,proto3" json:"tool_calls,omitempty"`
 	// The call this message answers; only with ROLE_TOOL.
-	ToolCallId    string `protobuf:"bytes,5,opt,name=tool_call_id,json=toolCallId,proto3" json:"tool_call_id,omitempty"`
+	ToolCallId string `protobuf:"bytes,5,opt,name=tool_call_id,json=toolCallId,proto3" json:"tool_call_id,omitempty"`
+	// The application's own notes; kept with the turn, never shown to a model.
+	Metadata      *structpb.Struct `protobuf:"bytes,6,opt,name=metadata,proto3" json:"metadata,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -351,6 +354,13 @@ func (x *Message) GetToolCallId() string {
 		return x.ToolCallId
 	}
 	return ""
+}
+
+func (x *Message) GetMetadata() *structpb.Struct {
+	if x != nil {
+		return x.Metadata
+	}
+	return nil
 }
 
 // Tool is a function the model may ask to call.
@@ -804,12 +814,12 @@ var File_soma_model_v1_message_proto protoreflect.FileDescriptor
 
 const file_soma_model_v1_message_proto_rawDesc = "" +
 	"\n" +
-	"\x1bsoma/model/v1/message.proto\x12\rsoma.model.v1\x1a\x1bbuf/validate/validate.proto\"k\n" +
+	"\x1bsoma/model/v1/message.proto\x12\rsoma.model.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/protobuf/struct.proto\"k\n" +
 	"\bToolCall\x12!\n" +
 	"\acall_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x06callId\x12\x1e\n" +
 	"\x04name\x18\x02 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x04name\x12\x1c\n" +
-	"\targuments\x18\x03 \x01(\tR\targuments\"\xe5\x01\n" +
+	"\targuments\x18\x03 \x01(\tR\targuments\"\x9a\x02\n" +
 	"\aMessage\x123\n" +
 	"\x04role\x18\x01 \x01(\x0e2\x13.soma.model.v1.RoleB\n" +
 	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\x04role\x12\x18\n" +
@@ -818,7 +828,8 @@ const file_soma_model_v1_message_proto_rawDesc = "" +
 	"\n" +
 	"tool_calls\x18\x04 \x03(\v2\x17.soma.model.v1.ToolCallB\t\xbaH\x06\x92\x01\x03\x10\x80\x01R\ttoolCalls\x12*\n" +
 	"\ftool_call_id\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\n" +
-	"toolCallId\"\xa5\x01\n" +
+	"toolCallId\x123\n" +
+	"\bmetadata\x18\x06 \x01(\v2\x17.google.protobuf.StructR\bmetadata\"\xa5\x01\n" +
 	"\x04Tool\x12\x1e\n" +
 	"\x04name\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x04name\x12*\n" +
@@ -911,27 +922,29 @@ func file_soma_model_v1_message_proto_rawDescGZIP() []byte {
 var file_soma_model_v1_message_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
 var file_soma_model_v1_message_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_soma_model_v1_message_proto_goTypes = []any{
-	(Role)(0),             // 0: soma.model.v1.Role
-	(FinishReason)(0),     // 1: soma.model.v1.FinishReason
-	(ToolChoice_Mode)(0),  // 2: soma.model.v1.ToolChoice.Mode
-	(*ToolCall)(nil),      // 3: soma.model.v1.ToolCall
-	(*Message)(nil),       // 4: soma.model.v1.Message
-	(*Tool)(nil),          // 5: soma.model.v1.Tool
-	(*ToolChoice)(nil),    // 6: soma.model.v1.ToolChoice
-	(*Source)(nil),        // 7: soma.model.v1.Source
-	(*Sampling)(nil),      // 8: soma.model.v1.Sampling
-	(*Usage)(nil),         // 9: soma.model.v1.Usage
-	(*ToolCallDelta)(nil), // 10: soma.model.v1.ToolCallDelta
+	(Role)(0),               // 0: soma.model.v1.Role
+	(FinishReason)(0),       // 1: soma.model.v1.FinishReason
+	(ToolChoice_Mode)(0),    // 2: soma.model.v1.ToolChoice.Mode
+	(*ToolCall)(nil),        // 3: soma.model.v1.ToolCall
+	(*Message)(nil),         // 4: soma.model.v1.Message
+	(*Tool)(nil),            // 5: soma.model.v1.Tool
+	(*ToolChoice)(nil),      // 6: soma.model.v1.ToolChoice
+	(*Source)(nil),          // 7: soma.model.v1.Source
+	(*Sampling)(nil),        // 8: soma.model.v1.Sampling
+	(*Usage)(nil),           // 9: soma.model.v1.Usage
+	(*ToolCallDelta)(nil),   // 10: soma.model.v1.ToolCallDelta
+	(*structpb.Struct)(nil), // 11: google.protobuf.Struct
 }
 var file_soma_model_v1_message_proto_depIdxs = []int32{
-	0, // 0: soma.model.v1.Message.role:type_name -> soma.model.v1.Role
-	3, // 1: soma.model.v1.Message.tool_calls:type_name -> soma.model.v1.ToolCall
-	2, // 2: soma.model.v1.ToolChoice.mode:type_name -> soma.model.v1.ToolChoice.Mode
-	3, // [3:3] is the sub-list for method output_type
-	3, // [3:3] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	0,  // 0: soma.model.v1.Message.role:type_name -> soma.model.v1.Role
+	3,  // 1: soma.model.v1.Message.tool_calls:type_name -> soma.model.v1.ToolCall
+	11, // 2: soma.model.v1.Message.metadata:type_name -> google.protobuf.Struct
+	2,  // 3: soma.model.v1.ToolChoice.mode:type_name -> soma.model.v1.ToolChoice.Mode
+	4,  // [4:4] is the sub-list for method output_type
+	4,  // [4:4] is the sub-list for method input_type
+	4,  // [4:4] is the sub-list for extension type_name
+	4,  // [4:4] is the sub-list for extension extendee
+	0,  // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_soma_model_v1_message_proto_init() }

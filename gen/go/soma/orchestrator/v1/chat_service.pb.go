@@ -178,9 +178,11 @@ type ChatStarted struct {
 	// Turns brought in from memory.
 	RememberedMessages int32 `protobuf:"varint,4,opt,name=remembered_messages,json=rememberedMessages,proto3" json:"remembered_messages,omitempty"`
 	// Facts brought in from memory.
-	Sources       []*v1.Source `protobuf:"bytes,5,rep,name=sources,proto3" json:"sources,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Sources []*v1.Source `protobuf:"bytes,5,rep,name=sources,proto3" json:"sources,omitempty"`
+	// Characters the model is given: instructions, remembered turns and what is new.
+	ContextLengthChars int32 `protobuf:"varint,7,opt,name=context_length_chars,json=contextLengthChars,proto3" json:"context_length_chars,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *ChatStarted) Reset() {
@@ -246,6 +248,13 @@ func (x *ChatStarted) GetSources() []*v1.Source {
 		return x.Sources
 	}
 	return nil
+}
+
+func (x *ChatStarted) GetContextLengthChars() int32 {
+	if x != nil {
+		return x.ContextLengthChars
+	}
+	return 0
 }
 
 // ChatDelta is the next piece of the answer, as policy released it.
@@ -651,13 +660,14 @@ const file_soma_orchestrator_v1_chat_service_proto_rawDesc = "" +
 	"\x04user\x18\v \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x04userB\v\n" +
 	"\t_strategyB\x16\n" +
 	"\x14_parallel_tool_callsB\x17\n" +
-	"\x15_context_token_budget\"\xc7\x01\n" +
+	"\x15_context_token_budget\"\xf9\x01\n" +
 	"\vChatStarted\x12\x17\n" +
 	"\achat_id\x18\x01 \x01(\tR\x06chatId\x12\x14\n" +
 	"\x05model\x18\x02 \x01(\tR\x05model\x12'\n" +
 	"\x0fconversation_id\x18\x03 \x01(\tR\x0econversationId\x12/\n" +
 	"\x13remembered_messages\x18\x04 \x01(\x05R\x12rememberedMessages\x12/\n" +
-	"\asources\x18\x05 \x03(\v2\x15.soma.model.v1.SourceR\asources\"\x1f\n" +
+	"\asources\x18\x05 \x03(\v2\x15.soma.model.v1.SourceR\asources\x120\n" +
+	"\x14context_length_chars\x18\a \x01(\x05R\x12contextLengthChars\"\x1f\n" +
 	"\tChatDelta\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\"\x9c\x01\n" +
 	"\fPolicyNotice\x124\n" +

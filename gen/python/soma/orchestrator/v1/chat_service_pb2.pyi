@@ -117,6 +117,7 @@ class ChatStarted(_message.Message):
     CONVERSATION_ID_FIELD_NUMBER: _builtins.int
     REMEMBERED_MESSAGES_FIELD_NUMBER: _builtins.int
     SOURCES_FIELD_NUMBER: _builtins.int
+    CONTEXT_LENGTH_CHARS_FIELD_NUMBER: _builtins.int
     chat_id: _builtins.str
     """Id of the turn; the usage record carries the same."""
     model: _builtins.str
@@ -125,6 +126,8 @@ class ChatStarted(_message.Message):
     """The conversation; empty when nothing is kept."""
     remembered_messages: _builtins.int
     """Turns brought in from memory."""
+    context_length_chars: _builtins.int
+    """Characters the model is given: instructions, remembered turns and what is new."""
     @_builtins.property
     def sources(self) -> _containers.RepeatedCompositeFieldContainer[_message_pb2.Source]:
         """Facts brought in from memory."""
@@ -137,10 +140,11 @@ class ChatStarted(_message.Message):
         conversation_id: _builtins.str = ...,
         remembered_messages: _builtins.int = ...,
         sources: _abc.Iterable[_message_pb2.Source] | None = ...,
+        context_length_chars: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chat_id", b"chat_id", "conversation_id", b"conversation_id", "model", b"model", "remembered_messages", b"remembered_messages", "sources", b"sources"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chat_id", b"chat_id", "context_length_chars", b"context_length_chars", "conversation_id", b"conversation_id", "model", b"model", "remembered_messages", b"remembered_messages", "sources", b"sources"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
