@@ -13,7 +13,7 @@ import type { Message as Message$1 } from "@bufbuild/protobuf";
  * Describes the file soma/model/v1/message.proto.
  */
 export const file_soma_model_v1_message: GenFile = /*@__PURE__*/
-  fileDesc("Chtzb21hL21vZGVsL3YxL21lc3NhZ2UucHJvdG8SDXNvbWEubW9kZWwudjEiUgoIVG9vbENhbGwSGQoHY2FsbF9pZBgBIAEoCUIIukgFcgMYgAISGAoEbmFtZRgCIAEoCUIKukgHcgUQARiAARIRCglhcmd1bWVudHMYAyABKAkiuQEKB01lc3NhZ2USLQoEcm9sZRgBIAEoDjITLnNvbWEubW9kZWwudjEuUm9sZUIKukgHggEEEAEgABIPCgdjb250ZW50GAIgASgJEhYKBG5hbWUYAyABKAlCCLpIBXIDGIABEjYKCnRvb2xfY2FsbHMYBCADKAsyFy5zb21hLm1vZGVsLnYxLlRvb2xDYWxsQgm6SAaSAQMQgAESHgoMdG9vbF9jYWxsX2lkGAUgASgJQgi6SAVyAxiAAiJ+CgRUb29sEhgKBG5hbWUYASABKAlCCrpIB3IFEAEYgAESHQoLZGVzY3JpcHRpb24YAiABKAlCCLpIBXIDGIBAEh0KCnBhcmFtZXRlcnMYAyABKAlCCbpIBnIEKICAEBITCgZzdHJpY3QYBCABKAhIAIgBAUIJCgdfc3RyaWN0IrEBCgpUb29sQ2hvaWNlEiwKBG1vZGUYASABKA4yHi5zb21hLm1vZGVsLnYxLlRvb2xDaG9pY2UuTW9kZRIWCgRuYW1lGAIgASgJQgi6SAVyAxiAASJdCgRNb2RlEhQKEE1PREVfVU5TUEVDSUZJRUQQABINCglNT0RFX0FVVE8QARINCglNT0RFX05PTkUQAhIRCg1NT0RFX1JFUVVJUkVEEAMSDgoKTU9ERV9OQU1FRBAEIjwKBlNvdXJjZRIVCgNrZXkYASABKAlCCLpIBXIDGIAIEgwKBHRleHQYAiABKAkSDQoFc2NvcmUYAyABKAIi7wMKCFNhbXBsaW5nEiQKCm1heF90b2tlbnMYASABKAVCC7pICBoGGMCEPSgBSACIAQESKQoLdGVtcGVyYXR1cmUYAiABKAJCD7pIDAoKHQAAAEAtAAAAAEgBiAEBEiMKBXRvcF9wGAMgASgCQg+6SAwKCh0AAIA/LQAAAABIAogBARIeCgV0b3BfaxgEIAEoBUIKukgHGgUY6AcoAUgDiAEBEjAKEnJlcGV0aXRpb25fcGVuYWx0eRgFIAEoAkIPukgMCgodAAAAQC0AAAAASASIAQESLwoRZnJlcXVlbmN5X3BlbmFsdHkYBiABKAJCD7pIDAoKHQAAAEAtAAAAwEgFiAEBEi4KEHByZXNlbmNlX3BlbmFsdHkYByABKAJCD7pIDAoKHQAAAEAtAAAAwEgGiAEBEikKDnN0b3Bfc2VxdWVuY2VzGAggAygJQhG6SA6SAQsQECIHcgUQARiAAhIRCgRzZWVkGAkgASgFSAeIAQFCDQoLX21heF90b2tlbnNCDgoMX3RlbXBlcmF0dXJlQggKBl90b3BfcEIICgZfdG9wX2tCFQoTX3JlcGV0aXRpb25fcGVuYWx0eUIUChJfZnJlcXVlbmN5X3BlbmFsdHlCEwoRX3ByZXNlbmNlX3BlbmFsdHlCBwoFX3NlZWQiTwoFVXNhZ2USFQoNcHJvbXB0X3Rva2VucxgBIAEoBRIZChFjb21wbGV0aW9uX3Rva2VucxgCIAEoBRIUCgx0b3RhbF90b2tlbnMYAyABKAUiUAoNVG9vbENhbGxEZWx0YRINCgVpbmRleBgBIAEoBRIPCgdjYWxsX2lkGAIgASgJEgwKBG5hbWUYAyABKAkSEQoJYXJndW1lbnRzGAQgASgJKl8KBFJvbGUSFAoQUk9MRV9VTlNQRUNJRklFRBAAEg8KC1JPTEVfU1lTVEVNEAESDQoJUk9MRV9VU0VSEAISEgoOUk9MRV9BU1NJU1RBTlQQAxINCglST0xFX1RPT0wQBCqfAQoMRmluaXNoUmVhc29uEh0KGUZJTklTSF9SRUFTT05fVU5TUEVDSUZJRUQQABIWChJGSU5JU0hfUkVBU09OX1NUT1AQARIYChRGSU5JU0hfUkVBU09OX0xFTkdUSBACEhwKGEZJTklTSF9SRUFTT05fVE9PTF9DQUxMUxADEiAKHEZJTklTSF9SRUFTT05fQ09OVEVOVF9GSUxURVIQBEKhAQoRY29tLnNvbWEubW9kZWwudjFCDE1lc3NhZ2VQcm90b1ABWihzb21hbWVzaC9jb250cmFjdHMvc29tYS9tb2RlbC92MTttb2RlbHYxogIDU01YqgINU29tYS5Nb2RlbC5WMcoCDVNvbWFcTW9kZWxcVjHiAhlTb21hXE1vZGVsXFYxXEdQQk1ldGFkYXRh6gIPU29tYTo6TW9kZWw6OlYxYgZwcm90bzM", [file_buf_validate_validate]);
+  fileDesc("Chtzb21hL21vZGVsL3YxL21lc3NhZ2UucHJvdG8SDXNvbWEubW9kZWwudjEiUgoIVG9vbENhbGwSGQoHY2FsbF9pZBgBIAEoCUIIukgFcgMYgAISGAoEbmFtZRgCIAEoCUIKukgHcgUQARiAARIRCglhcmd1bWVudHMYAyABKAkiuQEKB01lc3NhZ2USLQoEcm9sZRgBIAEoDjITLnNvbWEubW9kZWwudjEuUm9sZUIKukgHggEEEAEgABIPCgdjb250ZW50GAIgASgJEhYKBG5hbWUYAyABKAlCCLpIBXIDGIABEjYKCnRvb2xfY2FsbHMYBCADKAsyFy5zb21hLm1vZGVsLnYxLlRvb2xDYWxsQgm6SAaSAQMQgAESHgoMdG9vbF9jYWxsX2lkGAUgASgJQgi6SAVyAxiAAiJ+CgRUb29sEhgKBG5hbWUYASABKAlCCrpIB3IFEAEYgAESHQoLZGVzY3JpcHRpb24YAiABKAlCCLpIBXIDGIBAEh0KCnBhcmFtZXRlcnMYAyABKAlCCbpIBnIEKICAEBITCgZzdHJpY3QYBCABKAhIAIgBAUIJCgdfc3RyaWN0IrEBCgpUb29sQ2hvaWNlEiwKBG1vZGUYASABKA4yHi5zb21hLm1vZGVsLnYxLlRvb2xDaG9pY2UuTW9kZRIWCgRuYW1lGAIgASgJQgi6SAVyAxiAASJdCgRNb2RlEhQKEE1PREVfVU5TUEVDSUZJRUQQABINCglNT0RFX0FVVE8QARINCglNT0RFX05PTkUQAhIRCg1NT0RFX1JFUVVJUkVEEAMSDgoKTU9ERV9OQU1FRBAEIjwKBlNvdXJjZRIVCgNrZXkYASABKAlCCLpIBXIDGIAIEgwKBHRleHQYAiABKAkSDQoFc2NvcmUYAyABKAIipgQKCFNhbXBsaW5nEiQKCm1heF90b2tlbnMYASABKAVCC7pICBoGGMCEPSgBSACIAQESKQoLdGVtcGVyYXR1cmUYAiABKAJCD7pIDAoKHQAAAEAtAAAAAEgBiAEBEiMKBXRvcF9wGAMgASgCQg+6SAwKCh0AAIA/LQAAAABIAogBARIeCgV0b3BfaxgEIAEoBUIKukgHGgUY6AcoAUgDiAEBEjAKEnJlcGV0aXRpb25fcGVuYWx0eRgFIAEoAkIPukgMCgodAAAAQC0AAAAASASIAQESLwoRZnJlcXVlbmN5X3BlbmFsdHkYBiABKAJCD7pIDAoKHQAAAEAtAAAAwEgFiAEBEi4KEHByZXNlbmNlX3BlbmFsdHkYByABKAJCD7pIDAoKHQAAAEAtAAAAwEgGiAEBEikKDnN0b3Bfc2VxdWVuY2VzGAggAygJQhG6SA6SAQsQECIHcgUQARiAAhIRCgRzZWVkGAkgASgFSAeIAQESJAoMdG9wX2xvZ3Byb2JzGAogASgFQgm6SAYaBBgUKABICIgBAUINCgtfbWF4X3Rva2Vuc0IOCgxfdGVtcGVyYXR1cmVCCAoGX3RvcF9wQggKBl90b3Bfa0IVChNfcmVwZXRpdGlvbl9wZW5hbHR5QhQKEl9mcmVxdWVuY3lfcGVuYWx0eUITChFfcHJlc2VuY2VfcGVuYWx0eUIHCgVfc2VlZEIPCg1fdG9wX2xvZ3Byb2JzImYKDFRva2VuTG9ncHJvYhINCgV0b2tlbhgBIAEoCRIPCgdsb2dwcm9iGAIgASgBEgwKBHV0ZjgYAyABKAwSKAoDdG9wGAQgAygLMhsuc29tYS5tb2RlbC52MS5Ub2tlbkxvZ3Byb2IiTwoFVXNhZ2USFQoNcHJvbXB0X3Rva2VucxgBIAEoBRIZChFjb21wbGV0aW9uX3Rva2VucxgCIAEoBRIUCgx0b3RhbF90b2tlbnMYAyABKAUiUAoNVG9vbENhbGxEZWx0YRINCgVpbmRleBgBIAEoBRIPCgdjYWxsX2lkGAIgASgJEgwKBG5hbWUYAyABKAkSEQoJYXJndW1lbnRzGAQgASgJKl8KBFJvbGUSFAoQUk9MRV9VTlNQRUNJRklFRBAAEg8KC1JPTEVfU1lTVEVNEAESDQoJUk9MRV9VU0VSEAISEgoOUk9MRV9BU1NJU1RBTlQQAxINCglST0xFX1RPT0wQBCqfAQoMRmluaXNoUmVhc29uEh0KGUZJTklTSF9SRUFTT05fVU5TUEVDSUZJRUQQABIWChJGSU5JU0hfUkVBU09OX1NUT1AQARIYChRGSU5JU0hfUkVBU09OX0xFTkdUSBACEhwKGEZJTklTSF9SRUFTT05fVE9PTF9DQUxMUxADEiAKHEZJTklTSF9SRUFTT05fQ09OVEVOVF9GSUxURVIQBEKhAQoRY29tLnNvbWEubW9kZWwudjFCDE1lc3NhZ2VQcm90b1ABWihzb21hbWVzaC9jb250cmFjdHMvc29tYS9tb2RlbC92MTttb2RlbHYxogIDU01YqgINU29tYS5Nb2RlbC5WMcoCDVNvbWFcTW9kZWxcVjHiAhlTb21hXE1vZGVsXFYxXEdQQk1ldGFkYXRh6gIPU29tYTo6TW9kZWw6OlYxYgZwcm90bzM", [file_buf_validate_validate]);
 
 /**
  * ToolCall is a model's wish to call a function.
@@ -320,6 +320,13 @@ export type Sampling = Message$1<"soma.model.v1.Sampling"> & {
    * @generated from field: optional int32 seed = 9;
    */
   seed?: number | undefined;
+
+  /**
+   * When set, each token comes with its log probability and those of this many likelier or next likely tokens.
+   *
+   * @generated from field: optional int32 top_logprobs = 10;
+   */
+  topLogprobs?: number | undefined;
 };
 
 /**
@@ -328,6 +335,48 @@ export type Sampling = Message$1<"soma.model.v1.Sampling"> & {
  */
 export const SamplingSchema: GenMessage<Sampling> = /*@__PURE__*/
   messageDesc(file_soma_model_v1_message, 5);
+
+/**
+ * TokenLogprob says how likely a token was.
+ *
+ * @generated from message soma.model.v1.TokenLogprob
+ */
+export type TokenLogprob = Message$1<"soma.model.v1.TokenLogprob"> & {
+  /**
+   * The token as text.
+   *
+   * @generated from field: string token = 1;
+   */
+  token: string;
+
+  /**
+   * Natural logarithm of its probability.
+   *
+   * @generated from field: double logprob = 2;
+   */
+  logprob: number;
+
+  /**
+   * The token's UTF-8 bytes, where the provider gives them: a token may be a part of a character.
+   *
+   * @generated from field: bytes utf8 = 3;
+   */
+  utf8: Uint8Array;
+
+  /**
+   * The likeliest tokens at its place, likeliest first; they have none of their own.
+   *
+   * @generated from field: repeated soma.model.v1.TokenLogprob top = 4;
+   */
+  top: TokenLogprob[];
+};
+
+/**
+ * Describes the message soma.model.v1.TokenLogprob.
+ * Use `create(TokenLogprobSchema)` to create a new message.
+ */
+export const TokenLogprobSchema: GenMessage<TokenLogprob> = /*@__PURE__*/
+  messageDesc(file_soma_model_v1_message, 6);
 
 /**
  * Usage counts what a generation cost.
@@ -362,7 +411,7 @@ export type Usage = Message$1<"soma.model.v1.Usage"> & {
  * Use `create(UsageSchema)` to create a new message.
  */
 export const UsageSchema: GenMessage<Usage> = /*@__PURE__*/
-  messageDesc(file_soma_model_v1_message, 6);
+  messageDesc(file_soma_model_v1_message, 7);
 
 /**
  * ToolCallDelta is a piece of a tool call as it streams.
@@ -404,7 +453,7 @@ export type ToolCallDelta = Message$1<"soma.model.v1.ToolCallDelta"> & {
  * Use `create(ToolCallDeltaSchema)` to create a new message.
  */
 export const ToolCallDeltaSchema: GenMessage<ToolCallDelta> = /*@__PURE__*/
-  messageDesc(file_soma_model_v1_message, 7);
+  messageDesc(file_soma_model_v1_message, 8);
 
 /**
  * Role says who speaks.
