@@ -8,6 +8,7 @@ from soma.memory.v1 import memory_service_pb2
 from soma.memory.v1.memory_service_pb2_grpc import MemoryServiceStub
 from soma.model.v1.model_service_pb2_grpc import ModelServiceStub
 from soma.orchestrator.v1.chat_service_pb2_grpc import add_ChatServiceServicer_to_server
+from soma.orchestrator.v1.response_service_pb2_grpc import add_ResponseServiceServicer_to_server
 from soma.policy.v1.policy_service_pb2_grpc import PolicyServiceStub
 
 from services.mesh import postgres
@@ -18,7 +19,11 @@ from services.mesh.service import Service
 from services.orchestrator.adapters.memory import Memory
 from services.orchestrator.adapters.model import Models
 from services.orchestrator.adapters.policy import Policy
+from services.orchestrator.adapters.structured import StructuredModels
 from services.orchestrator.delivery import Append, Delivery
+from services.orchestrator.responses.running import Running, forget_old
+from services.orchestrator.responses.service import ResponseService
+from services.orchestrator.responses.store import PostgresResponses
 from services.orchestrator.service import ChatService
 from services.orchestrator.settings import OrchestratorSettings
 from services.orchestrator.store import PendingTurn, PostgresPendingTurns
@@ -40,12 +45,21 @@ async def build(mesh: Mesh, stack: AsyncExitStack) -> Service:
     turns = Turns(
         Policy(PolicyServiceStub(mesh.connect("policy"))),
         memory,
-        Models(ModelServiceStub(mesh.connect("model"))),
+        StructuredModels(Models(ModelServiceStub(mesh.connect("model")))),
         delivery,
     )
+    store = PostgresResponses(mesh.postgres)
+    running = Running(store)
+    stack.push_async_callback(running.close)
+    in_background(stack, running.watch())
+    in_background(stack, forget_old(store, settings.responses_kept_days))
+    responses = ResponseService(turns, store, running, settings.background_seconds)
     return Service(
         name="orchestrator",
-        servicers=((add_ChatServiceServicer_to_server, ChatService(turns)),),
+        servicers=(
+            (add_ChatServiceServicer_to_server, ChatService(turns)),
+            (add_ResponseServiceServicer_to_server, responses),
+        ),
         checks={"postgres": partial(postgres.ping, mesh.postgres)},
     )
 

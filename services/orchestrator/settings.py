@@ -17,3 +17,5 @@ class OrchestratorSettings(SomaSettings):
     memory_patience_seconds: float = Field(
         10.0, ge=0, description="how long a turn waits for an absent memory service before it fails"
     )
+    responses_kept_days: float = Field(30.0, gt=0, description="how long a stored response is kept")
+    background_seconds: float = Field(3600.0, gt=0, description="longest making of a response in the background")
