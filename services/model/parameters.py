@@ -26,7 +26,7 @@ def _sampling(name: str, nothing: float | None = None) -> Parameter:
 
     def asked(request: GenerateRequest) -> bool:
         sampling: Any = request.sampling
-        return sampling.HasField(name) and getattr(sampling, name) != nothing
+        return bool(sampling.HasField(name) and getattr(sampling, name) != nothing)
 
     return Parameter(f"sampling.{name}", asked, lambda request: _clear(request.sampling, name))
 
