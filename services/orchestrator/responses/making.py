@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 from contextlib import AbstractContextManager, aclosing, nullcontext
 from typing import Protocol
 
+import structlog
 from soma.orchestrator.v1 import chat_service_pb2 as chat
 from soma.orchestrator.v1.response_service_pb2 import CreateResponseRequest, CreateResponseResponse, Response
 
@@ -13,6 +14,8 @@ from services.mesh import errors
 from services.mesh.call import Call, current_call
 from services.mesh.interceptors.errors import translate
 from services.orchestrator.responses.progress import Progress
+
+log = structlog.get_logger("orchestrator")
 
 # Events that wait for a slow caller before the turn is no longer read.
 _FULL = 256
@@ -102,7 +105,10 @@ class Making:
             await self._ended_by(self._stopped or errors.Cancelled("the caller went away"))
             if self._stopped is None:
                 raise
-            self._events.append(self._progress.finished())
+            if self._begun and isinstance(self._stopped, errors.Cancelled):
+                self._events.append(self._progress.finished())
+            else:
+                self._error = self._stopped
         except Exception as error:
             self._error = translate(current_call() or Call(started=0.0), error)
             if self._error is not None:
@@ -144,7 +150,11 @@ class Making:
             self._progress.cancel()
         else:
             self._progress.fail(error)
-        await self._keeping.end(self._progress.response)
+        try:
+            await self._keeping.end(self._progress.response)
+        except errors.MeshError as lost:
+            # Whoever asks for it later is told that it was interrupted.
+            log.warning("the end of a response is not kept", error=lost.message)
 
     async def _put(self, event: CreateResponseResponse) -> None:
         while self._read and len(self._events) >= _FULL:

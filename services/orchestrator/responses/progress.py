@@ -98,6 +98,8 @@ class Progress:
     def _end(self, state: "pb.Response.State.ValueType") -> None:
         self.response.state = state
         self.response.end_time.FromMicroseconds(int(time() * 1e6))
+        # It may end twice: as whole, and as failed when that could not be kept.
+        self.response.ClearField("output")
         self.response.output.extend(self._items)
 
     def _speak(self, delta: chat.ChatDelta) -> Iterator[Event]:

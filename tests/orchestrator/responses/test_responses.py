@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 
 import grpc
 import pytest
@@ -10,7 +10,7 @@ from soma.model.v1 import message_pb2
 from soma.orchestrator.v1 import response_service_pb2 as pb
 
 from services.mesh.call import run_as
-from services.mesh.errors import Code, MeshError
+from services.mesh.errors import Code, MeshError, Unavailable
 from services.mesh.principal import Principal
 from services.mesh.status import from_rpc_error
 from services.mesh.testing.local import SOMEBODY
@@ -50,9 +50,9 @@ async def cancel(orchestrator: Orchestrator, response_id: str) -> pb.Response:
         return (await orchestrator.responses.CancelResponse(asked)).response
 
 
-async def refusal(call: "asyncio.Future[object] | object") -> MeshError:
+async def refusal(call: Awaitable[object]) -> MeshError:
     with pytest.raises(grpc.aio.AioRpcError) as raised:
-        await call  # type: ignore[misc]
+        await call
     return from_rpc_error(raised.value)
 
 
@@ -271,8 +271,12 @@ async def test_nothing_goes_on_from_a_response_that_is_still_being_made(
 
 
 async def test_a_process_that_stops_says_so_in_what_it_was_making(orchestrator: Orchestrator, script: Script) -> None:
-    response_id, _ = await _stalled(orchestrator, script)
+    response_id, events = await _stalled(orchestrator, script)
     await orchestrator.running.close()
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        async for _ in events:
+            pass
+    assert from_rpc_error(raised.value).reason == "INTERRUPTED"
     kept = await get(orchestrator, response_id)
     assert (kept.state, kept.error.reason) == (pb.Response.STATE_FAILED, "INTERRUPTED")
 
@@ -284,6 +288,17 @@ async def test_a_response_whose_process_died_is_failed(
     monkeypatch.setattr(stored, "LOST_SECONDS", 0.0)
     kept = await get(orchestrator, response_id)
     assert (kept.state, kept.error.reason) == (pb.Response.STATE_FAILED, "INTERRUPTED")
+
+
+async def test_an_answer_whose_end_cannot_be_kept_is_no_answer(
+    orchestrator: Orchestrator, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(tenant_id: str, response: pb.Response) -> None:
+        assert [item.text.text for item in response.output] == ["Hello there"]
+        raise Unavailable("the database cannot be reached now", reason="POSTGRES_UNAVAILABLE")
+
+    monkeypatch.setattr(orchestrator.store, "end", away)
+    assert (await refusal(events_of(orchestrator, asking()))).reason == "POSTGRES_UNAVAILABLE"
 
 
 async def test_old_responses_are_forgotten(orchestrator: Orchestrator) -> None:
