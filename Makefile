@@ -8,6 +8,8 @@ UV := $(TOOLS)/uv/bin/uv
 BIN := .venv/bin
 # Stamps: the moment each part was set up, newer than everything it was set up from.
 PYTHON_READY := .venv/.ready
+# The same with the clients of OpenAI's API that tests drive.
+CLIENTS_READY := .venv/.clients.ready
 NODE_READY := $(TOOLS)/node.ready
 # What `make bench` compares with, in a virtual environment of its own.
 LITELLM_READY := $(TOOLS)/litellm/.ready
@@ -36,7 +38,7 @@ demo: $(PYTHON_READY) ## The same conversation, then a clean stop
 test: $(PYTHON_READY) ## All tests but the clients', against real servers started for the run (ARGS='tests/mesh -k lease' for some)
 	$(BIN)/pytest --ignore=tests/clients $(ARGS)
 
-test-clients: $(PYTHON_READY) ## Clients in other languages and a browser, built and run against a stack (docs/clients.md)
+test-clients: $(CLIENTS_READY) ## Clients in other languages and a browser, built and run against a stack (docs/clients.md)
 	@command -v chromium > /dev/null || tools/install_chromium
 	$(BIN)/pytest tests/clients $(ARGS)
 
@@ -105,6 +107,10 @@ $(PYTHON_READY): $(UV) uv.lock pyproject.toml gen/python/pyproject.toml sdk/pyth
 $(LITELLM_READY): $(PYTHON_READY) bench/litellm.txt
 	$(UV) venv --quiet --clear --python $(BIN)/python $(TOOLS)/litellm
 	$(UV) pip install --quiet --require-hashes --python $(TOOLS)/litellm/bin/python -r bench/litellm.txt
+	touch $@
+
+$(CLIENTS_READY): $(PYTHON_READY)
+	$(UV) sync --frozen --quiet --group clients
 	touch $@
 
 $(NODE_READY): tools/package.json tools/package-lock.json

@@ -3,12 +3,16 @@
 from contextlib import AsyncExitStack
 
 from soma.model.v1.catalog_service_pb2_grpc import CatalogServiceStub
+from soma.model.v1.model_service_pb2_grpc import ModelServiceStub
 from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceStub
 from soma.orchestrator.v1.log_service_pb2_grpc import LogServiceStub
+from soma.orchestrator.v1.response_service_pb2_grpc import ResponseServiceStub
 
 from gateway.edge.app import Edge
 from gateway.edge.catalogue import Catalogue
 from gateway.edge.chat import ChatCompletions
+from gateway.edge.embeddings import Embeddings
+from gateway.edge.responses import Responses
 from gateway.edge.settings import EdgeSettings
 from gateway.edge.tracing import RequestTracing
 from gateway.edge.ws.sockets import ByProtocol, LogSockets
@@ -26,6 +30,12 @@ async def build(mesh: Mesh, stack: AsyncExitStack) -> Service:
     edge = Edge(
         mesh.authenticator,
         ChatCompletions(ChatServiceStub(mesh.connect("orchestrator")), settings.chat_timeout_seconds),
+        Responses(
+            ResponseServiceStub(mesh.connect("orchestrator")),
+            settings.chat_timeout_seconds,
+            settings.store_timeout_seconds,
+        ),
+        Embeddings(ModelServiceStub(mesh.connect("model")), settings.embedding_timeout_seconds),
         Catalogue(CatalogServiceStub(mesh.connect("model")), settings.catalogue_timeout_seconds),
         RequestTracing(mesh.spans, mesh.settings.trace_sample_ratio),
         settings,

@@ -11,6 +11,7 @@ from soma.model.v1.model_service_pb2_grpc import ModelServiceStub
 from soma.orchestrator.v1.chat_service_pb2_grpc import add_ChatServiceServicer_to_server
 from soma.orchestrator.v1.chat_session_service_pb2_grpc import add_ChatSessionServiceServicer_to_server
 from soma.orchestrator.v1.log_service_pb2_grpc import add_LogServiceServicer_to_server
+from soma.orchestrator.v1.response_service_pb2_grpc import add_ResponseServiceServicer_to_server
 from soma.policy.v1.policy_service_pb2_grpc import PolicyServiceStub
 
 from services.mesh import postgres
@@ -22,6 +23,7 @@ from services.orchestrator.adapters.catalogue import Catalogue
 from services.orchestrator.adapters.memory import Memory
 from services.orchestrator.adapters.model import Models
 from services.orchestrator.adapters.policy import Policy
+from services.orchestrator.adapters.structured import StructuredModels
 from services.orchestrator.delivery import Append, Delivery
 from services.orchestrator.logs.feed import LogFeed
 from services.orchestrator.logs.reading import Logs
@@ -29,6 +31,9 @@ from services.orchestrator.logs.recording import RecordedTurns
 from services.orchestrator.logs.service import LogService
 from services.orchestrator.logs.store import RedisLogStore
 from services.orchestrator.logs.writer import LogWriter
+from services.orchestrator.responses.running import Running, forget_old
+from services.orchestrator.responses.service import ResponseService
+from services.orchestrator.responses.store import PostgresResponses
 from services.orchestrator.service import ChatService
 from services.orchestrator.sessions.answering import Answering
 from services.orchestrator.sessions.chats import Chats
@@ -63,7 +68,7 @@ async def build(mesh: Mesh, stack: AsyncExitStack) -> Service:
         Turns(
             Policy(PolicyServiceStub(mesh.connect("policy"))),
             memory,
-            Models(ModelServiceStub(mesh.connect("model"))),
+            StructuredModels(Models(ModelServiceStub(mesh.connect("model")))),
             delivery,
         ),
         writer,
@@ -76,6 +81,12 @@ async def build(mesh: Mesh, stack: AsyncExitStack) -> Service:
         templates,
         Catalogue(CatalogServiceStub(mesh.connect("model"))),
     )
+    store = PostgresResponses(mesh.postgres)
+    running = Running(store)
+    stack.push_async_callback(running.close)
+    in_background(stack, running.watch())
+    in_background(stack, forget_old(store, settings.responses_kept_days))
+    responses = ResponseService(turns, store, running, settings.background_seconds)
     # Without Redis nothing is told of what happens, but it happens.
     return Service(
         name="orchestrator",
@@ -83,6 +94,7 @@ async def build(mesh: Mesh, stack: AsyncExitStack) -> Service:
             (add_ChatServiceServicer_to_server, ChatService(turns)),
             (add_ChatSessionServiceServicer_to_server, session_service),
             (add_LogServiceServicer_to_server, LogService(Logs(kept, feed))),
+            (add_ResponseServiceServicer_to_server, responses),
         ),
         checks={"postgres": partial(postgres.ping, mesh.postgres)},
     )

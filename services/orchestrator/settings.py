@@ -27,3 +27,6 @@ class OrchestratorSettings(SomaSettings):
     def log_bounds(self) -> Bounds:
         """How much is kept of a tenant's log."""
         return Bounds(self.log_entries, self.log_entries_per_task, self.log_tasks, self.log_seconds)
+
+    responses_kept_days: float = Field(30.0, gt=0, description="how long a stored response is kept")
+    background_seconds: float = Field(3600.0, gt=0, description="longest making of a response in the background")

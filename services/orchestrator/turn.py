@@ -19,8 +19,8 @@ from services.mesh import errors
 from services.mesh.call import principal
 from services.mesh.spans import annotate
 from services.orchestrator.adapters.memory import Memory
-from services.orchestrator.adapters.model import Models
 from services.orchestrator.adapters.policy import Policy
+from services.orchestrator.adapters.structured import Generator
 from services.orchestrator.answer import Answer
 from services.orchestrator.delivery import Delivery
 from services.orchestrator.history import continued
@@ -44,7 +44,7 @@ class TakesTurns(Protocol):
 class Turns:
     """Takes turns; every dependency is a neighbour behind its contract."""
 
-    def __init__(self, policy: Policy, memory: Memory, models: Models, delivery: Delivery) -> None:
+    def __init__(self, policy: Policy, memory: Memory, models: Generator, delivery: Delivery) -> None:
         self._policy = policy
         self._memory = memory
         self._models = models
@@ -78,6 +78,7 @@ class Turns:
                         yield _notice("input", decision)
                 elif kind == "delta" or kind == "tool_call":
                     text = event.delta.text if kind == "delta" else event.tool_call.arguments
+                    redacted = False
                     released = await self._policy.release(text, resource) if text else None
                     if released is not None and released.decision != policy_service_pb2.DECISION_ALLOW:
                         yield _notice("output", released)
@@ -85,11 +86,13 @@ class Turns:
                             yield _withheld(began, first_token)
                             return
                         text = released.redacted_content
+                        redacted = True
                     if first_token is None:
                         first_token = time.perf_counter()
                     if kind == "delta":
                         answer.add_text(text)
-                        yield pb.ChatResponse(delta=pb.ChatDelta(text=text))
+                        logprobs = () if redacted else event.delta.logprobs
+                        yield pb.ChatResponse(delta=pb.ChatDelta(text=text, logprobs=logprobs))
                     else:
                         event.tool_call.arguments = text
                         answer.add_call(event.tool_call)
@@ -165,6 +168,7 @@ def _generation(
         tools=request.tools,
         conversation_id=request.conversation_id,
         user=request.user,
+        drop_params=request.drop_params,
     )
     if context is None:
         generation.messages.extend(new)
@@ -206,6 +210,7 @@ def _started(
             remembered_messages=len(context.recent_messages) if context is not None else 0,
             sources=context.relevant_documents if context is not None else _NO_SOURCES,
             context_length_chars=length,
+            dropped_params=started.dropped_params,
         )
     )
 

@@ -25,6 +25,10 @@ class Script:
 
     happened: list[str] = field(default_factory=list)
     words: list[str] = field(default_factory=lambda: ["Hello", " there"])
+    next_words: list[list[str]] = field(default_factory=list)
+    calls: list[message_pb2.ToolCallDelta] = field(default_factory=list)
+    finish: message_pb2.FinishReason.ValueType = message_pb2.FINISH_REASON_STOP
+    dropped: list[str] = field(default_factory=list)
     fail_after: int | None = None
     stall_after: int | None = None
     denied: str = ""
@@ -146,7 +150,11 @@ class ScriptedModel(model_service_pb2_grpc.ModelServiceServicer):
         copied.CopyFrom(request)
         script.generated.append(copied)
         try:
-            started = model_service_pb2.GenerationStarted(generation_id="g-1", model="scripted", provider="local")
+            started = model_service_pb2.GenerationStarted(
+                generation_id="g-1", model="scripted", provider="local", dropped_params=script.dropped
+            )
+            if script.next_words and len(script.generated) > 1:
+                script.words = script.next_words.pop(0)
             yield model_service_pb2.GenerateResponse(started=started)
             for number, word in enumerate(script.words):
                 if number == script.fail_after:
@@ -156,10 +164,12 @@ class ScriptedModel(model_service_pb2_grpc.ModelServiceServicer):
                     await script.resume.wait()
                 delta = model_service_pb2.TextDelta(text=word)
                 yield model_service_pb2.GenerateResponse(sequence=number + 1, delta=delta)
+            for call in script.calls:
+                yield model_service_pb2.GenerateResponse(tool_call=call)
             yield model_service_pb2.GenerateResponse(
                 sequence=len(script.words) + 1,
                 finished=model_service_pb2.GenerationFinished(
-                    finish_reason=message_pb2.FINISH_REASON_STOP,
+                    finish_reason=script.finish,
                     usage=message_pb2.Usage(prompt_tokens=3, completion_tokens=2, total_tokens=5),
                 ),
             )
