@@ -152,3 +152,12 @@ async def test_what_is_wrong_is_400_naming_the_field(
     assert answer.status_code == 400, answer.text
     details = answer.json()["error"]["details"]
     assert any(detail.get("field_violations") or detail.get("fieldViolations") for detail in details)
+
+
+async def test_a_message_may_bring_a_deadline_of_its_own(http: httpx.AsyncClient) -> None:
+    session = await created(http)
+    path = f"/api/v1/chat/sessions/{session['id']}/messages"
+    late = await http.post(path, json={"message": "Hello"}, headers={"grpc-timeout": "1m"})
+    assert (late.status_code, late.json()["error"]["status"]) == (504, "DEADLINE_EXCEEDED")
+    in_time = await http.post(path, json={"message": "Hello"}, headers={"grpc-timeout": "300S"})
+    assert in_time.status_code == 200
