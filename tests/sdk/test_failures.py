@@ -5,7 +5,7 @@ import logging
 
 import pytest
 import somamesh
-from somamesh import APIError, AsyncClient
+from somamesh import APIError, AsyncClient, Client
 
 from services.mesh import errors
 from tests.sdk.conftest import KEY, Server
@@ -76,6 +76,17 @@ async def test_closing_the_client_fails_its_calls_and_cancels_nobody(server: Ser
     async with asyncio.timeout(5):
         await server.chat.begun.wait()
         await client.close()
+        with pytest.raises(somamesh.UnavailableError):
+            await asking
+
+
+async def test_a_client_closed_by_another_thread_fails_its_turn(server: Server) -> None:
+    server.chat.script = [asyncio.Event()]
+    client = Client(server.url, KEY)
+    asking = asyncio.create_task(asyncio.to_thread(client.chat, "Hi"))
+    async with asyncio.timeout(5):
+        await server.chat.begun.wait()
+        client.close()
         with pytest.raises(somamesh.UnavailableError):
             await asking
 

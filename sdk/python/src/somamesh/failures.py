@@ -25,6 +25,8 @@ CLASSES: dict[str, type[APIError]] = {
     "ABORTED": exceptions.ConflictError,
     "RESOURCE_EXHAUSTED": exceptions.RateLimitError,
     "UNAVAILABLE": UnavailableError,
+    # The server, or whoever closed the client meanwhile, ended it.
+    "CANCELLED": UnavailableError,
     "DEADLINE_EXCEEDED": exceptions.DeadlineError,
 }
 STATUSES: dict[int, str] = {code.value[0]: code.name for code in grpc.StatusCode}

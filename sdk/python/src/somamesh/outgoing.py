@@ -33,12 +33,17 @@ class Outgoing:
 
     def attempts(self, call: Call[object]) -> "Attempts":
         """The attempts at a call."""
-        seconds = call.timeout or self._timeout or (TURN_SECONDS if call.slow else UNARY_SECONDS)
+        seconds = self._seconds(call.timeout, TURN_SECONDS if call.slow else UNARY_SECONDS)
         return Attempts(call.name, seconds, self._retries if call.repeatable else Retries(0), self._key)
 
     def turn(self, turning: Turning) -> "Attempts":
         """The one attempt at a turn: asked twice, it would be answered, charged and remembered twice."""
-        return Attempts(turning.name, turning.timeout or self._timeout or TURN_SECONDS, Retries(0), self._key)
+        return Attempts(turning.name, self._seconds(turning.timeout, TURN_SECONDS), Retries(0), self._key)
+
+    def _seconds(self, timeout: float | None, usual: float) -> float:
+        if timeout is not None:
+            return timeout
+        return usual if self._timeout is None else self._timeout
 
 
 class Attempts:
