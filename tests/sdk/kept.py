@@ -92,6 +92,13 @@ class KeptMemory(MemoryServiceServicer):
             messages=said[start:end], next_page_token=str(end) if end < len(said) else ""
         )
 
+    async def DeleteConversation(
+        self, request: memory.DeleteConversationRequest, context: object
+    ) -> memory.DeleteConversationResponse:
+        """See the contract."""
+        self._trouble.meet(request)
+        return memory.DeleteConversationResponse(deleted_messages=len(self.said.pop(request.conversation_id, ())))
+
     async def GetContext(self, request: memory.GetContextRequest, context: object) -> memory.GetContextResponse:
         """See the contract."""
         self._trouble.meet(request)

@@ -8,6 +8,8 @@ from soma.model.v1 import catalog_service_pb2 as catalog
 from soma.model.v1 import cost_service_pb2 as cost
 from soma.model.v1 import model_service_pb2 as model
 from soma.orchestrator.v1 import chat_service_pb2 as chat
+from soma.orchestrator.v1 import chat_session_service_pb2 as sessions
+from soma.orchestrator.v1 import log_service_pb2 as logs
 from soma.policy.v1 import policy_service_pb2 as policy
 from somamesh import Answer, AsyncClient, Client, Memory
 
@@ -20,16 +22,30 @@ METHODS = {
         "AppendMessages": "append_messages",
         "ListMessages": "list_messages",
         "GetContext": "get_context",
+        "DeleteConversation": "delete_conversation",
     },
     "ModelService": {"Generate": "generate", "Infer": "infer", "Embed": "embed"},
     "CatalogService": {"ListModels": "list_models"},
     "CostService": {"ListUsage": "list_usage"},
+    "ChatSessionService": {
+        "CreateChatSession": "create_session",
+        "GetChatSession": "get_session",
+        "ListChatSessions": "list_sessions",
+        "SetChatSessionStatus": "set_session_status",
+        "DeleteChatSession": "delete_session",
+        "SendChatMessage": "send_session_message",
+        "ListChatMessages": "list_session_messages",
+        "GetChatSessionStats": "get_session_stats",
+        "ListChatTemplates": "list_session_templates",
+        "ListChatModels": "list_session_models",
+    },
+    "LogService": {"QueryLogs": "list_logs", "TailLogs": "tail_logs"},
     "PolicyService": {"Evaluate": "evaluate_policy"},
 }
 NAMES = sorted(name for name, value in vars(Client).items() if callable(value))
 
 
-@pytest.mark.parametrize("module", [chat, memory, model, catalog, cost, policy])
+@pytest.mark.parametrize("module", [chat, sessions, logs, memory, model, catalog, cost, policy])
 def test_every_method_of_every_service_can_be_called(module: object) -> None:
     for service in module.DESCRIPTOR.services_by_name.values():  # type: ignore[attr-defined]
         for method in service.methods:

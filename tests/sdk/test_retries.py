@@ -6,6 +6,7 @@ import pytest
 import somamesh
 from hypothesis import given
 from hypothesis import strategies as st
+from somamesh import sessions
 from somamesh.exceptions import APIError
 from somamesh.retries import Retries
 
@@ -19,6 +20,7 @@ RETRIED = [
     ("retrieve", ("k",)),
     ("create_conversation", ("Hi",)),
     ("append_messages", ("c1", "Hi")),
+    ("delete_conversation", ("c1",)),
     ("get_context", ("c1",)),
     ("embed", ("Hi",)),
     ("list_models", ()),
@@ -38,7 +40,7 @@ async def test_a_call_that_may_be_made_twice_is(
     await client.call("remember", "k", 1)
     server.trouble.requests.clear()
     server.trouble.failures.append(failure)
-    assert await client.call(name, *args)
+    await client.call(name, *args)
     first, second = server.trouble.requests
     assert first == second
 
@@ -67,9 +69,21 @@ async def test_an_effect_that_would_happen_twice_is_never_repeated(server: Serve
         assert len(server.trouble.requests) == 1
 
 
+def test_what_a_second_attempt_could_mistake_for_somebody_elses_change_is_asked_once() -> None:
+    assert sessions.set_session_status("s", "paused").repeatable
+    assert not sessions.set_session_status("s", "paused", etag="e").repeatable
+    assert not sessions.delete_session("s").repeatable
+
+
 @pytest.mark.parametrize(
     "failure",
-    [errors.NotFound("no"), errors.InvalidArgument("no"), errors.Internal("no"), errors.ResourceExhausted("too large")],
+    [
+        errors.NotFound("no"),
+        errors.InvalidArgument("no"),
+        errors.Internal("no"),
+        errors.ResourceExhausted("too large"),
+        errors.Aborted("read too long ago", reason="ETAG_MISMATCH"),
+    ],
 )
 async def test_a_failure_that_stays_is_told_at_once(server: Server, client: Driver, failure: errors.MeshError) -> None:
     server.trouble.failures.append(failure)

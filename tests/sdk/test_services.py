@@ -87,6 +87,25 @@ async def test_a_conversation_is_created_continued_and_read_page_by_page(server:
     assert (await client.call("create_conversation", "Hi")).id != conversation.id
 
 
+async def test_what_an_application_notes_of_a_conversation_is_kept_with_its_first_message(client: Driver) -> None:
+    said = [{"role": "user", "content": "Hi", "metadata": {"n": 1}}, {"role": "assistant", "content": "Hello"}]
+    conversation = await client.call("create_conversation", messages=said, metadata={"user_id": "123"})
+    first, second = await client.items("list_messages", conversation.id)
+    assert (first.metadata, second.metadata) == ({"user_id": "123", "n": 1}, {})
+
+
+async def test_a_conversation_is_forgotten(server: Server, client: Driver) -> None:
+    conversation = await client.call("create_conversation", "Hi")
+    await client.call("delete_conversation", conversation.id)
+    assert conversation.id not in server.memory.said
+
+
+async def test_a_conversation_without_a_message_is_refused_by_the_mesh(client: Driver) -> None:
+    with pytest.raises(somamesh.InvalidRequestError) as caught:
+        await client.call("create_conversation", [], metadata={"user_id": "123"})
+    assert list(caught.value.fields) == ["messages"]
+
+
 async def test_a_message_to_a_conversation_is_a_turn_of_it(server: Server, client: Driver) -> None:
     answer = await client.call("send_message", conversation_id="c1", content="Hi", role="user", temperature=0.5)
     pieces, streamed = await client.stream("stream_completion", conversation_id="c1", content="Hi", temperature=0.5)

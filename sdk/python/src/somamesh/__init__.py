@@ -2,7 +2,7 @@
 
 from somamesh.answers import Answer, Usage
 from somamesh.async_client import AsyncClient
-from somamesh.async_streams import AsyncAnswerStream
+from somamesh.async_streams import AsyncAnswerStream, AsyncStream
 from somamesh.client import Client
 from somamesh.conversations import Context, Conversation, Document
 from somamesh.costs import UsageRecord
@@ -18,12 +18,16 @@ from somamesh.exceptions import (
     ServerError,
     UnavailableError,
 )
+from somamesh.logs import LogEntry
 from somamesh.memories import Memory, Retrieval, Stored
 from somamesh.messages import Message, Tool, ToolCall
 from somamesh.models import Completion, Embeddings, Model
 from somamesh.options import Options
 from somamesh.policies import Finding, Notice, Rule, Verdict
-from somamesh.streams import AnswerStream
+from somamesh.session_messages import Performance, Reply, SessionStats
+from somamesh.session_templates import Template
+from somamesh.sessions import Session
+from somamesh.streams import AnswerStream, Stream
 
 __all__ = [
     "APIError",
@@ -31,6 +35,7 @@ __all__ = [
     "AnswerStream",
     "AsyncAnswerStream",
     "AsyncClient",
+    "AsyncStream",
     "AuthenticationError",
     "Client",
     "Completion",
@@ -42,18 +47,25 @@ __all__ = [
     "Embeddings",
     "Finding",
     "InvalidRequestError",
+    "LogEntry",
     "Memory",
     "Message",
     "Model",
     "NotFoundError",
     "Notice",
     "Options",
+    "Performance",
     "PermissionDeniedError",
     "RateLimitError",
+    "Reply",
     "Retrieval",
     "Rule",
     "ServerError",
+    "Session",
+    "SessionStats",
     "Stored",
+    "Stream",
+    "Template",
     "Tool",
     "ToolCall",
     "UnavailableError",

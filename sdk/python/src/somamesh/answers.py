@@ -77,8 +77,8 @@ class Turn:
     _started: ChatStarted | GenerationStarted | None = None
     _finished: ChatFinished | GenerationFinished | None = None
 
-    def take(self, event: ChatResponse | GenerateResponse) -> str:
-        """Take one event; returns the text it adds.
+    def take(self, event: ChatResponse | GenerateResponse) -> str | None:
+        """Take one event; the text it adds, if any.
 
         Raises:
             APIError: the event says that the turn failed.
@@ -86,7 +86,7 @@ class Turn:
         kind = event.WhichOneof("payload")
         if kind == "delta":
             self._texts.append(event.delta.text)
-            return event.delta.text
+            return event.delta.text or None
         if kind == "tool_call":
             piece = event.tool_call
             call = self._calls.setdefault(piece.index, model.ToolCall())
@@ -101,7 +101,16 @@ class Turn:
             self._notices.append(from_notice(event.policy))
         elif kind == "error":
             raise stated(event.error, self.request_id)
-        return ""
+        return None
+
+    def end(self) -> None:
+        """No further event comes.
+
+        Raises:
+            UnavailableError: the stream ended before the answer did.
+        """
+        if self._finished is None or self._started is None:
+            raise cut_off(self.request_id)
 
     def answer(self) -> Answer:
         """The whole answer.

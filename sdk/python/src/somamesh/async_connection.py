@@ -8,19 +8,20 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar, get_args
 
 import grpc
 
-from somamesh.answers import Answer
-from somamesh.async_streams import AsyncAnswerStream, task_is_cancelled
-from somamesh.calls import Call, Listing, Turning
+from somamesh.answers import Answer, Turn
+from somamesh.async_streams import AsyncAnswerStream, AsyncStream, task_is_cancelled
+from somamesh.calls import Call, Listing, Reader, Streaming
 from somamesh.channels import OPTIONS
 from somamesh.failures import cut_off
 from somamesh.methods import documented
-from somamesh.outgoing import Outgoing
+from somamesh.outgoing import Attempts, Outgoing
 from somamesh.retries import Retries
 from somamesh.settings import endpoint
 from somamesh.stubs import Stubs
 
 P = ParamSpec("P")
 T = TypeVar("T")
+R = TypeVar("R", bound=Reader[object])
 
 
 class AsyncConnection:
@@ -61,11 +62,21 @@ class AsyncConnection:
                 attempts.note("OK")
                 return call.read(response)
 
-    def begin(self, turning: Turning) -> AsyncAnswerStream:
+    def begin(self, turning: Streaming[Turn]) -> AsyncAnswerStream:
         """Begin a turn."""
-        attempt = self._outgoing.turn(turning)
-        call = turning.method(self._stubs)(turning.request, timeout=attempt.remaining(), metadata=attempt.metadata)
-        return AsyncAnswerStream(call, attempt)
+        call, turn, attempt = self._open(turning)
+        return AsyncAnswerStream(call, turn, attempt)
+
+    def follow(self, following: Streaming[Reader[T]]) -> AsyncStream[T]:
+        """Begin a stream."""
+        call, reader, attempt = self._open(following)
+        return AsyncStream(call, reader, attempt)
+
+    def _open(self, streaming: Streaming[R]) -> tuple[Any, R, Attempts]:
+        attempt = self._outgoing.attempt(streaming)
+        method = streaming.method(self._stubs)
+        call = method(streaming.request, timeout=attempt.remaining(), metadata=attempt.metadata)
+        return call, streaming.reader(attempt.request_id), attempt
 
     async def walk(self, listing: Listing[T]) -> AsyncIterator[T]:
         """The items of a list, page after page."""
@@ -100,7 +111,9 @@ def calling(build: Callable[P, Call[T]]) -> Callable[Concatenate[AsyncConnection
     return documented(method, build, get_args(build.__annotations__["return"])[0])
 
 
-def answering(build: Callable[P, Turning]) -> Callable[Concatenate[AsyncConnection, P], Coroutine[Any, Any, Answer]]:
+def answering(
+    build: Callable[P, Streaming[Turn]],
+) -> Callable[Concatenate[AsyncConnection, P], Coroutine[Any, Any, Answer]]:
     """A method that returns the whole answer of a turn."""
 
     async def method(self: AsyncConnection, /, *args: P.args, **kwargs: P.kwargs) -> Answer:
@@ -110,7 +123,7 @@ def answering(build: Callable[P, Turning]) -> Callable[Concatenate[AsyncConnecti
     return documented(method, build, Answer)
 
 
-def streaming(build: Callable[P, Turning]) -> Callable[Concatenate[AsyncConnection, P], AsyncAnswerStream]:
+def streaming(build: Callable[P, Streaming[Turn]]) -> Callable[Concatenate[AsyncConnection, P], AsyncAnswerStream]:
     """A method that returns the answer of a turn while it is made."""
 
     def method(self: AsyncConnection, /, *args: P.args, **kwargs: P.kwargs) -> AsyncAnswerStream:
@@ -126,3 +139,12 @@ def listing(build: Callable[P, Listing[T]]) -> Callable[Concatenate[AsyncConnect
         return self.walk(build(*args, **kwargs))
 
     return documented(method, build, AsyncIterator[get_args(build.__annotations__["return"])[0]])  # type: ignore[misc]
+
+
+def following(build: Callable[P, Streaming[Reader[T]]]) -> Callable[Concatenate[AsyncConnection, P], AsyncStream[T]]:
+    """A method that iterates over a stream."""
+
+    def method(self: AsyncConnection, /, *args: P.args, **kwargs: P.kwargs) -> AsyncStream[T]:
+        return self.follow(build(*args, **kwargs))
+
+    return documented(method, build, AsyncStream)

@@ -1,45 +1,41 @@
-"""Answers that are read while they are made, with asyncio."""
+"""Streams that are read while they are made, with asyncio."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Generic, Self, TypeVar
 
 import grpc
 
 from somamesh.answers import Answer, Turn
+from somamesh.calls import Reader
 from somamesh.exceptions import APIError
 from somamesh.failures import cut_off
 from somamesh.outgoing import Attempts
 
+T = TypeVar("T")
 
-class AsyncAnswerStream(AsyncIterator[str]):
-    """Iterates over the text of an answer. The turn ends early when its `async with` block is left, or nobody holds it.
+
+class AsyncStream(AsyncIterator[T], Generic[T]):
+    """Iterates over what comes. It ends early when its `async with` block is left, or nobody holds it.
 
     Raises:
-        APIError: while iterating, when the turn fails or is cut off.
+        APIError: while iterating, when it fails or is cut off.
     """
 
-    def __init__(self, call: Any, attempt: Attempts) -> None:
+    def __init__(self, call: Any, reader: Reader[T], attempt: Attempts) -> None:
         self._call = call
-        self._turn = Turn(attempt.request_id)
-        self._pieces: AsyncIterator[str] | None = _read(call, self._turn, attempt)
+        self._items: AsyncIterator[T] | None = _read(call, reader, attempt)
 
-    async def __anext__(self) -> str:
-        if self._pieces is None:
+    async def __anext__(self) -> T:
+        if self._items is None:
             raise StopAsyncIteration
-        return await anext(self._pieces)
-
-    async def answer(self) -> Answer:
-        """The whole answer; reads what has not been read."""
-        async for _ in self:
-            continue
-        return self._turn.answer()
+        return await anext(self._items)
 
     def close(self) -> None:
-        """End the turn."""
+        """End it."""
         self._call.cancel()
-        self._pieces = None
+        self._items = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -50,13 +46,27 @@ class AsyncAnswerStream(AsyncIterator[str]):
         self.close()
 
 
-async def _read(call: Any, turn: Turn, attempt: Attempts) -> AsyncIterator[str]:
+class AsyncAnswerStream(AsyncStream[str]):
+    """Iterates over the text of an answer."""
+
+    def __init__(self, call: Any, turn: Turn, attempt: Attempts) -> None:
+        super().__init__(call, turn, attempt)
+        self._turn = turn
+
+    async def answer(self) -> Answer:
+        """The whole answer; reads what has not been read."""
+        async for _ in self:
+            continue
+        return self._turn.answer()
+
+
+async def _read(call: Any, reader: Reader[T], attempt: Attempts) -> AsyncIterator[T]:
     # Knows nothing of the stream it is read by, so that it is closed when that is let go.
     try:
         async for event in call:
-            if text := turn.take(event):
-                yield text
-        turn.answer()
+            if (item := reader.take(event)) is not None:
+                yield item
+        reader.end()
         attempt.note("OK")
     except grpc.RpcError as error:
         raise attempt.failure(error) from error

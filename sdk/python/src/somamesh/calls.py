@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import grpc
 from google.protobuf.message import Message
@@ -40,12 +40,40 @@ class Call(Generic[T_co]):
         return named(self.request)
 
 
+class Reader(Protocol[T_co]):
+    """Takes the events of one stream as they come."""
+
+    def take(self, event: Any) -> T_co | None:
+        """Take one event; what it adds, if anything.
+
+        Raises:
+            APIError: the event says that the stream failed.
+        """
+        ...
+
+    def end(self) -> None:
+        """No further event comes.
+
+        Raises:
+            UnavailableError: one was still due.
+        """
+        ...
+
+
+R_co = TypeVar("R_co", bound=Reader[object], covariant=True)
+
+
 @dataclass(frozen=True, slots=True)
-class Turning:
-    """A call whose answer is a model's turn, read while it is made."""
+class Streaming(Generic[R_co]):
+    """A call whose answer is a stream; asked twice, it would do twice what it does, so it is made once.
+
+    Attributes:
+        reader: makes what reads it, of the call's request id.
+    """
 
     method: Callable[[Stubs], Callable[..., Any]]
     request: Message
+    reader: Callable[[str], R_co]
     timeout: float | None
 
     @property

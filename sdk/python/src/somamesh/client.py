@@ -1,7 +1,18 @@
 """The client for code without asyncio."""
 
-from somamesh import conversations, costs, memories, models, policies, turns
-from somamesh.connection import Connection, answering, calling, listing, streaming
+from somamesh import (
+    conversations,
+    costs,
+    logs,
+    memories,
+    models,
+    policies,
+    session_messages,
+    session_templates,
+    sessions,
+    turns,
+)
+from somamesh.connection import Connection, answering, calling, following, listing, streaming
 
 
 class Client(Connection):
@@ -15,7 +26,19 @@ class Client(Connection):
     stream_completion = streaming(conversations.send_message)
     append_messages = calling(conversations.append_messages)
     list_messages = listing(conversations.list_messages)
+    delete_conversation = calling(conversations.delete_conversation)
     get_context = calling(conversations.get_context)
+
+    create_session = calling(sessions.create_session)
+    get_session = calling(sessions.get_session)
+    list_sessions = listing(sessions.list_sessions)
+    set_session_status = calling(sessions.set_session_status)
+    delete_session = calling(sessions.delete_session)
+    send_session_message = calling(session_messages.send_session_message)
+    list_session_messages = listing(session_messages.list_session_messages)
+    get_session_stats = calling(session_messages.get_session_stats)
+    list_session_templates = calling(session_templates.list_session_templates)
+    list_session_models = calling(session_templates.list_session_models)
 
     remember = calling(memories.remember)
     recall = calling(memories.recall)
@@ -29,3 +52,6 @@ class Client(Connection):
     list_usage = listing(costs.list_usage)
 
     evaluate_policy = calling(policies.evaluate_policy)
+
+    list_logs = listing(logs.list_logs)
+    tail_logs = following(logs.tail_logs)

@@ -4,22 +4,23 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Concatenate, ParamSpec, Self, TypeVar, get_args
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, get_args
 
 import grpc
 
-from somamesh.answers import Answer
-from somamesh.calls import Call, Listing, Turning
+from somamesh.answers import Answer, Turn
+from somamesh.calls import Call, Listing, Reader, Streaming
 from somamesh.channels import OPTIONS
 from somamesh.methods import documented
-from somamesh.outgoing import Outgoing
+from somamesh.outgoing import Attempts, Outgoing
 from somamesh.retries import Retries
 from somamesh.settings import endpoint
-from somamesh.streams import AnswerStream
+from somamesh.streams import AnswerStream, Stream
 from somamesh.stubs import Stubs
 
 P = ParamSpec("P")
 T = TypeVar("T")
+R = TypeVar("R", bound=Reader[object])
 
 
 class Connection:
@@ -64,11 +65,21 @@ class Connection:
                 attempts.note("OK")
                 return call.read(response)
 
-    def begin(self, turning: Turning) -> AnswerStream:
+    def begin(self, turning: Streaming[Turn]) -> AnswerStream:
         """Begin a turn."""
-        attempt = self._outgoing.turn(turning)
-        call = turning.method(self._stubs)(turning.request, timeout=attempt.remaining(), metadata=attempt.metadata)
-        return AnswerStream(call, attempt)
+        call, turn, attempt = self._open(turning)
+        return AnswerStream(call, turn, attempt)
+
+    def follow(self, following: Streaming[Reader[T]]) -> Stream[T]:
+        """Begin a stream."""
+        call, reader, attempt = self._open(following)
+        return Stream(call, reader, attempt)
+
+    def _open(self, streaming: Streaming[R]) -> tuple[Any, R, Attempts]:
+        attempt = self._outgoing.attempt(streaming)
+        method = streaming.method(self._stubs)
+        call = method(streaming.request, timeout=attempt.remaining(), metadata=attempt.metadata)
+        return call, streaming.reader(attempt.request_id), attempt
 
     def walk(self, listing: Listing[T]) -> Iterator[T]:
         """The items of a list, page after page."""
@@ -102,7 +113,7 @@ def calling(build: Callable[P, Call[T]]) -> Callable[Concatenate[Connection, P],
     return documented(method, build, get_args(build.__annotations__["return"])[0])
 
 
-def answering(build: Callable[P, Turning]) -> Callable[Concatenate[Connection, P], Answer]:
+def answering(build: Callable[P, Streaming[Turn]]) -> Callable[Concatenate[Connection, P], Answer]:
     """A method that returns the whole answer of a turn."""
 
     def method(self: Connection, /, *args: P.args, **kwargs: P.kwargs) -> Answer:
@@ -112,7 +123,7 @@ def answering(build: Callable[P, Turning]) -> Callable[Concatenate[Connection, P
     return documented(method, build, Answer)
 
 
-def streaming(build: Callable[P, Turning]) -> Callable[Concatenate[Connection, P], AnswerStream]:
+def streaming(build: Callable[P, Streaming[Turn]]) -> Callable[Concatenate[Connection, P], AnswerStream]:
     """A method that returns the answer of a turn while it is made."""
 
     def method(self: Connection, /, *args: P.args, **kwargs: P.kwargs) -> AnswerStream:
@@ -128,3 +139,12 @@ def listing(build: Callable[P, Listing[T]]) -> Callable[Concatenate[Connection, 
         return self.walk(build(*args, **kwargs))
 
     return documented(method, build, Iterator[get_args(build.__annotations__["return"])[0]])  # type: ignore[misc]
+
+
+def following(build: Callable[P, Streaming[Reader[T]]]) -> Callable[Concatenate[Connection, P], Stream[T]]:
+    """A method that iterates over a stream."""
+
+    def method(self: Connection, /, *args: P.args, **kwargs: P.kwargs) -> Stream[T]:
+        return self.follow(build(*args, **kwargs))
+
+    return documented(method, build, Stream)

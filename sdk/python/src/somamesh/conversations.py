@@ -1,13 +1,15 @@
 """Conversations the mesh remembers."""
 
 import uuid
-from dataclasses import dataclass
-from typing import Unpack
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Unpack
 
 from soma.memory.v1 import memory_service_pb2 as memory
 
-from somamesh.calls import Call, Listing, Page, Turning, unary
-from somamesh.messages import Message, Messages, from_conversation, to_messages
+from somamesh.answers import Turn
+from somamesh.calls import Call, Listing, Page, Streaming, unary
+from somamesh.messages import Message, Messages, from_conversation, message_of, to_messages
 from somamesh.options import Options
 from somamesh.turns import Strategy, chat, to_strategy
 
@@ -48,9 +50,18 @@ class Context:
     degraded: bool
 
 
-def create_conversation(messages: Messages, *, timeout: float | None = None) -> Call[Conversation]:
-    """Begin a conversation with what was said so far; no model answers yet."""
-    return append_messages(f"conv_{uuid.uuid4().hex}", messages, timeout=timeout)
+def create_conversation(
+    messages: Messages, *, metadata: Mapping[str, Any] | None = None, timeout: float | None = None
+) -> Call[Conversation]:
+    """Begin a conversation with what was said so far; no model answers yet.
+
+    Args:
+        metadata: kept with the first message, see `list_messages`; never shown to a model.
+    """
+    said = [Message("user", messages)] if isinstance(messages, str) else [message_of(each) for each in messages]
+    if metadata and said:
+        said[0] = replace(said[0], metadata={**metadata, **said[0].metadata})
+    return append_messages(f"conv_{uuid.uuid4().hex}", said, timeout=timeout)
 
 
 def append_messages(conversation_id: str, messages: Messages, *, timeout: float | None = None) -> Call[Conversation]:
@@ -65,6 +76,12 @@ def append_messages(conversation_id: str, messages: Messages, *, timeout: float 
     return unary(lambda mesh: mesh.memory.AppendMessages, request, read, repeatable=True, timeout=timeout)
 
 
+def delete_conversation(conversation_id: str, *, timeout: float | None = None) -> Call[None]:
+    """Forget a conversation with all its messages; one that is not known is forgotten already."""
+    request = memory.DeleteConversationRequest(conversation_id=conversation_id)
+    return unary(lambda mesh: mesh.memory.DeleteConversation, request, lambda _: None, repeatable=True, timeout=timeout)
+
+
 def send_message(
     conversation_id: str,
     content: str,
@@ -73,7 +90,7 @@ def send_message(
     model: str = "",
     timeout: float | None = None,
     **options: Unpack[Options],
-) -> Turning:
+) -> Streaming[Turn]:
     """Say something in a conversation, and have it answered."""
     said = Message(role, content)
     return chat([said], model=model, conversation=conversation_id, timeout=timeout, **options)

@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from soma.memory.v1.memory_service_pb2 import ConversationMessage
 from soma.model.v1 import message_pb2 as model
 
+from somamesh.json_values import from_struct, to_struct
 from somamesh.times import moment
 
 ROLES = {
@@ -48,6 +49,7 @@ class Message:
         name: the speaker's name; may be empty.
         tool_calls: what an assistant asked to call.
         tool_call_id: the call whose result a `tool` message is.
+        metadata: the application's own notes, kept with the message and never shown to a model.
         sequence: position in its conversation, from 1; None when it is not from one.
         created_at: when it was said; None when it is not from a conversation.
     """
@@ -57,6 +59,7 @@ class Message:
     name: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
     sequence: int | None = None
     created_at: datetime | None = None
 
@@ -72,13 +75,23 @@ def to_messages(said: Messages) -> list[model.Message]:
     """
     if isinstance(said, str):
         return [model.Message(role=model.ROLE_USER, content=said)]
-    return [_to_message(each if isinstance(each, Message) else Message(**each)) for each in said]
+    return [_to_contract(message_of(each)) for each in said]
 
 
-def _to_message(message: Message) -> model.Message:
+def message_of(said: Message | Mapping[str, Any]) -> Message:
+    """A message, given as itself or by its fields.
+
+    Raises:
+        TypeError: there is no such field.
+    """
+    return said if isinstance(said, Message) else Message(**said)
+
+
+def _to_contract(message: Message) -> model.Message:
     if message.role not in ROLES:
         raise ValueError(f"a message's role is one of {', '.join(ROLES)}, not {message.role!r}")
     return model.Message(
+        metadata=to_struct(message.metadata) if message.metadata else None,
         role=ROLES[message.role],
         content=message.content,
         name=message.name,
@@ -98,6 +111,7 @@ def from_conversation(kept: ConversationMessage) -> Message:
         name=message.name,
         tool_calls=tuple(ToolCall(call.call_id, call.name, call.arguments) for call in message.tool_calls),
         tool_call_id=message.tool_call_id,
+        metadata=from_struct(message.metadata),
         sequence=kept.sequence,
         created_at=moment(kept.create_time),
     )

@@ -1,6 +1,6 @@
 """The models there are, and what they do in one call."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from soma.model.v1 import catalog_service_pb2 as catalog
@@ -57,9 +57,12 @@ class Embeddings:
 
 def list_models(*, timeout: float | None = None) -> Call[list[Model]]:
     """The models there are, the default first."""
-    return unary(
-        lambda mesh: mesh.catalog.ListModels, catalog.ListModelsRequest(), _listed, repeatable=True, timeout=timeout
-    )
+
+    def read(response: catalog.ListModelsResponse) -> list[Model]:
+        return from_models(response.models)
+
+    request = catalog.ListModelsRequest()
+    return unary(lambda mesh: mesh.catalog.ListModels, request, read, repeatable=True, timeout=timeout)
 
 
 def infer(
@@ -102,7 +105,8 @@ def embed(
     return unary(lambda mesh: mesh.model.Embed, request, _embedded, repeatable=True, timeout=timeout)
 
 
-def _listed(response: catalog.ListModelsResponse) -> list[Model]:
+def from_models(models: Iterable[catalog.Model]) -> list[Model]:
+    """Models as the catalogue lists them."""
     return [
         Model(
             name=each.name,
@@ -113,7 +117,7 @@ def _listed(response: catalog.ListModelsResponse) -> list[Model]:
             capabilities=tuple(CAPABILITIES.get(kind, "unknown") for kind in each.capabilities),
             context_window=each.context_window,
         )
-        for each in response.models
+        for each in models
     ]
 
 

@@ -7,7 +7,7 @@ import uuid
 
 import grpc
 
-from somamesh.calls import Call, Turning
+from somamesh.calls import Call, Reader, Streaming
 from somamesh.exceptions import APIError
 from somamesh.failures import failed
 from somamesh.retries import Retries
@@ -36,9 +36,9 @@ class Outgoing:
         seconds = self._seconds(call.timeout, TURN_SECONDS if call.slow else UNARY_SECONDS)
         return Attempts(call.name, seconds, self._retries if call.repeatable else Retries(0), self._key)
 
-    def turn(self, turning: Turning) -> "Attempts":
-        """The one attempt at a turn: asked twice, it would be answered, charged and remembered twice."""
-        return Attempts(turning.name, self._seconds(turning.timeout, TURN_SECONDS), Retries(0), self._key)
+    def attempt(self, streaming: Streaming[Reader[object]]) -> "Attempts":
+        """The one attempt at a stream."""
+        return Attempts(streaming.name, self._seconds(streaming.timeout, TURN_SECONDS), Retries(0), self._key)
 
     def _seconds(self, timeout: float | None, usual: float) -> float:
         if timeout is not None:

@@ -32,7 +32,7 @@ class Retries:
 
 
 def _may_pass(failure: APIError) -> bool:
-    """A limit that does not say when it lifts, such as a request too large, is not waited for."""
+    """Not a limit that does not say when it lifts, such as a request too large; nor what was read too long ago."""
     if failure.status == "RESOURCE_EXHAUSTED":
         return failure.retry_after is not None
-    return failure.status in ("UNAVAILABLE", "ABORTED")
+    return failure.status in ("UNAVAILABLE", "ABORTED") and failure.reason != "ETAG_MISMATCH"

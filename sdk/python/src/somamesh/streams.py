@@ -1,41 +1,37 @@
-"""Answers that are read while they are made."""
+"""Streams that are read while they are made."""
 
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Generic, Self, TypeVar
 
 import grpc
 
 from somamesh.answers import Answer, Turn
+from somamesh.calls import Reader
 from somamesh.exceptions import APIError
 from somamesh.outgoing import Attempts
 
+T = TypeVar("T")
 
-class AnswerStream(Iterator[str]):
-    """Iterates over the text of an answer. The turn ends early when its `with` block is left, or nobody holds it.
+
+class Stream(Iterator[T], Generic[T]):
+    """Iterates over what comes. It ends early when its `with` block is left, or nobody holds it.
 
     Raises:
-        APIError: while iterating, when the turn fails or is cut off.
+        APIError: while iterating, when it fails or is cut off.
     """
 
-    def __init__(self, call: Any, attempt: Attempts) -> None:
+    def __init__(self, call: Any, reader: Reader[T], attempt: Attempts) -> None:
         self._call = call
-        self._turn = Turn(attempt.request_id)
-        self._pieces: Iterator[str] = _read(call, self._turn, attempt)
+        self._items: Iterator[T] = _read(call, reader, attempt)
 
-    def __next__(self) -> str:
-        return next(self._pieces)
-
-    def answer(self) -> Answer:
-        """The whole answer; reads what has not been read."""
-        for _ in self:
-            continue
-        return self._turn.answer()
+    def __next__(self) -> T:
+        return next(self._items)
 
     def close(self) -> None:
-        """End the turn."""
+        """End it."""
         self._call.cancel()
-        self._pieces = iter(())
+        self._items = iter(())
 
     def __enter__(self) -> Self:
         return self
@@ -46,13 +42,27 @@ class AnswerStream(Iterator[str]):
         self.close()
 
 
-def _read(call: Any, turn: Turn, attempt: Attempts) -> Iterator[str]:
+class AnswerStream(Stream[str]):
+    """Iterates over the text of an answer."""
+
+    def __init__(self, call: Any, turn: Turn, attempt: Attempts) -> None:
+        super().__init__(call, turn, attempt)
+        self._turn = turn
+
+    def answer(self) -> Answer:
+        """The whole answer; reads what has not been read."""
+        for _ in self:
+            continue
+        return self._turn.answer()
+
+
+def _read(call: Any, reader: Reader[T], attempt: Attempts) -> Iterator[T]:
     # Knows nothing of the stream it is read by, so that it is closed when that is let go.
     try:
         for event in call:
-            if text := turn.take(event):
-                yield text
-        turn.answer()
+            if (item := reader.take(event)) is not None:
+                yield item
+        reader.end()
         attempt.note("OK")
     except grpc.RpcError as error:
         raise attempt.failure(error) from error

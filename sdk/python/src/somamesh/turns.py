@@ -6,7 +6,8 @@ from soma.memory.v1 import memory_service_pb2 as memory
 from soma.model.v1.model_service_pb2 import GenerateRequest
 from soma.orchestrator.v1.chat_service_pb2 import ChatRequest
 
-from somamesh.calls import Turning
+from somamesh.answers import Turn
+from somamesh.calls import Streaming
 from somamesh.messages import Messages, to_messages
 from somamesh.options import Options, fields_of
 
@@ -27,7 +28,7 @@ def chat(
     context_token_budget: int | None = None,
     timeout: float | None = None,
     **options: Unpack[Options],
-) -> Turning:
+) -> Streaming[Turn]:
     """Take a turn, with policy and memory: a text, or messages with `role` and `content`.
 
     Args:
@@ -45,12 +46,12 @@ def chat(
         context_token_budget=context_token_budget,
         **fields_of(options),
     )
-    return Turning(lambda mesh: mesh.chat.Chat, request, timeout)
+    return Streaming(lambda mesh: mesh.chat.Chat, request, Turn, timeout)
 
 
 def generate(
     messages: Messages, *, model: str = "", timeout: float | None = None, **options: Unpack[Options]
-) -> Turning:
+) -> Streaming[Turn]:
     """Have a model go on with a conversation; nothing is remembered, nothing brought in, no policy asked.
 
     Args:
@@ -58,7 +59,7 @@ def generate(
         options: see `Options`.
     """
     request = GenerateRequest(model=model, messages=to_messages(messages), **fields_of(options))
-    return Turning(lambda mesh: mesh.model.Generate, request, timeout)
+    return Streaming(lambda mesh: mesh.model.Generate, request, Turn, timeout)
 
 
 def to_strategy(name: str) -> "memory.Strategy.ValueType":
