@@ -8,6 +8,7 @@ from typer.core import TyperGroup
 
 from cli.commands.backup import backup
 from cli.commands.call import call
+from cli.commands.certs import certs
 from cli.commands.chat import chat
 from cli.commands.config import config
 from cli.commands.demo import demo
@@ -47,7 +48,23 @@ def root(
     context.obj = config_file
 
 
-for command in (up, down, restart, status, chat, models, call, logs, demo, serve, config, doctor, backup, restore):
+for command in (
+    up,
+    down,
+    restart,
+    status,
+    chat,
+    models,
+    call,
+    logs,
+    demo,
+    serve,
+    config,
+    doctor,
+    backup,
+    restore,
+    certs,
+):
     app.command()(command)
 
 

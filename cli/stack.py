@@ -4,7 +4,9 @@ import asyncio
 import shutil
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
+from cli.certificates import ensure, keep, wanted
 from cli.data_dir import DataDir
 from cli.orders import obey
 from cli.parts.control import Control, Gateway
@@ -66,7 +68,7 @@ class Layout:
 def public_url(settings: Settings) -> str:
     """Where a client on this machine finds the public port."""
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)
-    return f"http://{host}:{settings.port}"
+    return f"{'https' if settings.tls else 'http'}://{host}:{settings.port}"
 
 
 def compose(settings: Settings, data_dir: DataDir, layout: Layout, start_gateway: StartGateway) -> tuple[Part, ...]:
@@ -83,8 +85,10 @@ def compose(settings: Settings, data_dir: DataDir, layout: Layout, start_gateway
     control = Control(lambda: start_gateway(settings))
     envoy = Envoy(data_dir["envoy"] / "bootstrap.json", settings.host, settings.port, after=["control"])
 
-    def environment() -> dict[str, str]:
+    def environment(name: str) -> dict[str, str]:
         return {
+            "SOMA_NAME": name,
+            "SOMA_MTLS": "on" if settings.mutual_tls else "off",
             "SOMA_CONTROL": control.registry,
             "SOMA_DATA_DIR": str(data_dir.root),
             "SOMA_POSTGRES_URL": postgres.url,
@@ -101,7 +105,7 @@ def compose(settings: Settings, data_dir: DataDir, layout: Layout, start_gateway
             name,
             services,
             after=needs,
-            environment=environment,
+            environment=partial(environment, name),
             admin=control.admin,
             grace=grace,
             leave_grace=leave_grace,
@@ -137,6 +141,8 @@ async def run_stack(
         ensure_key(data_dir.dev_key, "soma_dev_")
         ensure_key(data_dir.internal_key)
         state = StackState.of_this_process(public_url(settings))
+        needed = wanted(settings, layout.processes())
+        ensure(data_dir.root, needed)
 
         def publish() -> None:
             nonlocal state
@@ -149,14 +155,15 @@ async def run_stack(
         failure: Failure | None = None
         started = asyncio.create_task(supervisor.start())
         stopping = asyncio.create_task(stop.wait())
-        obeying: asyncio.Task[None] | None = None
+        running: list[asyncio.Task[None]] = []
         try:
             await asyncio.wait({started, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if started.done():
                 started.result()
                 state = replace(state, state=State.READY)
                 publish()
-                obeying = asyncio.create_task(obey(data_dir.orders, asked, supervisor.restart))
+                running.append(asyncio.create_task(obey(data_dir.orders, asked, supervisor.restart)))
+                running.append(asyncio.create_task(keep(data_dir.root, needed)))
                 await stopping
         except MeshError as error:
             failed = supervisor.failure(LOG_LINES)
@@ -164,8 +171,8 @@ async def run_stack(
         finally:
             started.cancel()
             stopping.cancel()
-            if obeying is not None:
-                obeying.cancel()
+            for task in running:
+                task.cancel()
             state = replace(state, state=State.STOPPING, failure=failure)
             publish()
             await supervisor.stop()

@@ -6,7 +6,7 @@ import structlog
 
 from gateway.contracts import TESTING, area, descriptor_set, public_services
 from gateway.xds.server import XdsServer
-from gateway.xds.snapshot import Endpoint, Limits, Snapshot
+from gateway.xds.snapshot import Endpoint, Limits, Snapshot, Tls
 from services.mesh.registry.leases import Joined
 from services.mesh.registry.service import RegistryService
 from services.mesh.server import Server
@@ -29,6 +29,7 @@ class Publisher:
         access_log: str,
         limits: Limits,
         cors_origins: tuple[str, ...],
+        tls: Tls,
     ) -> None:
         self._registry = registry
         self._xds = xds
@@ -39,6 +40,7 @@ class Publisher:
         self._access_log = access_log
         self._limits = limits
         self._cors_origins = cors_origins
+        self._tls = tls
         self._changed = asyncio.Event()
         registry.watch(self._changed.set)
 
@@ -57,6 +59,7 @@ class Publisher:
                 access_log=self._access_log,
                 limits=self._limits,
                 cors_origins=self._cors_origins,
+                tls=self._tls,
             )
         )
         await self._server.set_health({name: serving(instances, name) for name in services})

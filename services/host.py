@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack
 from functools import partial
 from importlib import import_module
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 import structlog
 from soma.mesh.v1 import registry_service_pb2
@@ -19,7 +20,6 @@ from services.mesh import errors, logs, migrations, postgres, redis
 from services.mesh.admin import admin_app
 from services.mesh.authenticator import DevAuthenticator
 from services.mesh.background import in_background
-from services.mesh.channel.remote import RemoteChannel
 from services.mesh.departure import Departure
 from services.mesh.handlers import collect, service_names
 from services.mesh.health import Health
@@ -29,12 +29,17 @@ from services.mesh.keys import read_key
 from services.mesh.mesh import Connections, Mesh
 from services.mesh.registry.directory import Directory
 from services.mesh.registry.membership import Membership
+from services.mesh.routing import open_channel
 from services.mesh.server import Server
 from services.mesh.service import Service
 from services.mesh.settings import Settings
 from services.mesh.spans import Spans
 from services.mesh.stack import pipeline
+from services.mesh.tls.names import CONTROL, neighbours, serve_name
 from services.mesh.token import Signer
+
+if TYPE_CHECKING:
+    from services.mesh.tls.identity import Identity
 
 log = structlog.get_logger("host")
 
@@ -84,6 +89,15 @@ def _spare_the_collector() -> None:
     gc.set_threshold(_YOUNG_OBJECTS, 20, 20)
 
 
+def _identity(settings: Settings, names: list[str]) -> "Identity | None":
+    if not settings.mutual_tls:
+        return None
+    # Only where it is needed: what it imports takes 10 MB.
+    from services.mesh.tls.identity import Identity, folder_of
+
+    return Identity(folder_of(settings.data_dir), settings.name or serve_name(names))
+
+
 class _Process:
     """What runs, in the order it has to stop."""
 
@@ -120,7 +134,8 @@ class _Process:
         spans = Spans("+".join(names), settings.otlp_endpoint)
         stack.callback(spans.close)
         directory, drain = Directory(), Drain()
-        connections = Connections(names, directory, signer, settings)
+        identity = _identity(settings, names)
+        connections = Connections(names, directory, signer, settings, identity)
         stack.push_async_callback(connections.close)
         url = settings.postgres_url.get_secret_value()
         pool = await postgres.open_pool(url, max_size=settings.postgres_pool)
@@ -145,6 +160,7 @@ class _Process:
             spans=spans,
             drain=drain,
             sample_ratio=settings.trace_sample_ratio,
+            peers=neighbours if identity is not None else None,
         )
         connections.handlers.update(wrap.wrap_all(collect([pair for s in services for pair in s.servicers])))
         health = Health(services)
@@ -152,8 +168,14 @@ class _Process:
         server = Server(connections.handlers, drain, max_message_bytes=settings.max_message_bytes)
         # Also when the start fails further on: a server nobody stopped takes the interpreter down with it.
         stack.push_async_callback(server.stop, 0.0)
-        grpc_port = await server.start(f"{settings.bind}:0")
-        edges = [HttpServer(service.http, websockets=True) for service in services if service.http is not None]
+        grpc_port = await server.start(
+            f"{settings.bind}:0", identity.server_credentials() if identity is not None else None
+        )
+        edges = [
+            HttpServer(service.http, websockets=True, identity=identity)
+            for service in services
+            if service.http is not None
+        ]
         http_ports = [await edge.start(settings.bind) for edge in edges]
         admin = HttpServer(admin_app(health, version("somamesh-server")))
         admin_port = await admin.start(settings.bind)
@@ -169,9 +191,8 @@ class _Process:
             pid=os.getpid(),
             version=version("somamesh-server"),
         )
-        control = RemoteChannel(settings.control, max_message_bytes=settings.max_message_bytes)
-        stack.push_async_callback(control.close)
-        membership = Membership(control, instance, health.faults, directory, signer)
+        connect = partial(open_channel, settings.control, CONTROL, identity, settings.max_message_bytes)
+        membership = Membership(connect, instance, health.faults, directory, signer)
         publisher = _HealthPublisher(health, server, services, membership)
         await publisher.publish()
         health.watch(publisher.changed)

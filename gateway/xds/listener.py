@@ -48,6 +48,7 @@ from gateway.xds.methods import StreamingMethods
 from gateway.xds.replies import local_replies
 from gateway.xds.routes import BODY_LIMIT, ERROR_WRAPPER, NAME, TRANSCODER
 from gateway.xds.snapshot import Snapshot
+from gateway.xds.tls import downstream
 
 # What only the mesh may say of a call, and what only Envoy may: a client's own word for it is dropped.
 _RESERVED_HEADER_PREFIXES = ("x-soma-", "x-envoy-")
@@ -83,7 +84,7 @@ def listener(snapshot: Snapshot, streaming: StreamingMethods) -> Listener:
     return Listener(
         name=NAME,
         address=address(snapshot.listen),
-        filter_chains=[FilterChain(name=NAME, filters=[manager])],
+        filter_chains=[FilterChain(name=NAME, filters=[manager], transport_socket=downstream(snapshot.tls))],
         # With it a second Envoy on the same port would silently take half of the connections.
         enable_reuse_port=False,
     )

@@ -4,11 +4,34 @@ import asyncio
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import structlog
 import uvicorn
 
 from services.mesh import errors
+from services.mesh.tls.names import Allowed, gateway, name_in
+
+if TYPE_CHECKING:
+    from services.mesh.tls.identity import Identity
+
+log = structlog.get_logger("tls")
+
+
+def _refusing_others(allowed: Allowed) -> type[asyncio.Protocol]:
+    """The HTTP protocol for connections whose certificate names an allowed process."""
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+    class Protocol(HttpToolsProtocol):
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            certificate = transport.get_extra_info("peercert") or {}
+            identities = [value for kind, value in certificate.get("subjectAltName", ()) if kind == "URI"]
+            super().connection_made(transport)
+            if not any(allowed(name_in(identity)) for identity in identities):
+                log.warning("peer refused", reason="PEER_NOT_ALLOWED", peer=identities)
+                transport.close()
+
+    return Protocol
 
 
 class _Quiet(uvicorn.Server):
@@ -25,14 +48,27 @@ _MAX_WEBSOCKET_BYTES = 64 * 1024
 
 
 class HttpServer:
-    """Serves one application on one TCP address; one that speaks WebSocket looks after its connections itself."""
+    """Serves one application on one TCP address; one that speaks WebSocket looks after its connections itself.
 
-    def __init__(self, app: Any, *, websockets: bool = False, limit_concurrency: int | None = None) -> None:
+    With an identity only processes that are `allowed` are let in.
+    """
+
+    def __init__(
+        self,
+        app: Any,
+        *,
+        websockets: bool = False,
+        limit_concurrency: int | None = None,
+        identity: "Identity | None" = None,
+        allowed: Allowed = gateway,
+    ) -> None:
+        context = identity.server_context() if identity is not None else None
         self._server = _Quiet(
             uvicorn.Config(
                 app,
                 loop="none",
-                http="httptools",
+                http="httptools" if context is None else _refusing_others(allowed),
+                ssl_context_factory=None if context is None else lambda *_: context,
                 lifespan="off",
                 log_config=None,
                 access_log=False,

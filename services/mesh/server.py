@@ -44,14 +44,17 @@ class Server:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         Reflection(lambda: [*self._names(), HEALTH], pool).register(self._server)
 
-    async def start(self, address: str) -> int:
-        """Listen on `host:port` (port 0 chooses a free one); returns the port.
+    async def start(self, address: str, credentials: grpc.ServerCredentials | None = None) -> int:
+        """Listen on `host:port` (port 0 chooses a free one), in plain text without credentials; returns the port.
 
         Raises:
             Unavailable: the address is taken or not ours.
         """
         try:
-            port = self._server.add_insecure_port(address)
+            if credentials is None:
+                port = self._server.add_insecure_port(address)
+            else:
+                port = self._server.add_secure_port(address, credentials)
         except RuntimeError as error:
             raise errors.Unavailable(f"cannot listen on {address}: {error}", reason="ADDRESS_IN_USE") from error
         await self._server.start()

@@ -5,6 +5,7 @@ Top-level keys of the file are these settings; a service's own live in the table
 
 import tomllib
 from functools import cache
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -95,4 +96,21 @@ class Settings(SomaSettings):
     otlp_endpoint: str | None = Field(None, description="OTLP/HTTP collector spans are sent to")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="least level logged")
     log_format: str = Field("json", pattern="^(json|console)$", description="json lines, or for people")
+    name: str | None = Field(None, description="this process's name in its certificate; soma up gives one")
+    mtls: str = Field(
+        "auto",
+        pattern="^(auto|on|off)$",
+        description="certificates between processes; auto: where they listen beyond this machine",
+    )
+    tls: bool = Field(False, description="TLS on the public port, by the stack's own CA unless tls_cert is given")
+    tls_cert: Path | None = Field(None, description="certificate chain of the public port, PEM")
+    tls_key: Path | None = Field(None, description="its key, PEM")
     postgres_pool: int = Field(20, ge=2, le=20, description="connections of a process to Postgres")
+
+    @property
+    def mutual_tls(self) -> bool:
+        """Whether processes prove to each other who they are.
+
+        On the loopback of one machine certificates would keep out nobody: who can read that traffic can read the keys.
+        """
+        return self.mtls == "on" or (self.mtls == "auto" and not ip_address(self.bind).is_loopback)
