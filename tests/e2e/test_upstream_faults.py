@@ -21,6 +21,8 @@ from tests.e2e.surfaces import heard, over_grpc, over_openai, speaking, usage
 # A fault is told at once, or when patience has ended; this much later at most, on a busy machine.
 GRACE_SECONDS = 2.0
 SURFACES = ("grpc", "openai", "rest")
+# A fault that leaves something behind on one surface does so in every round; a pool may open a connection or two.
+ROUNDS, POOLED = 8, 4
 
 
 @dataclass(frozen=True)
@@ -154,11 +156,11 @@ async def test_faults_leave_no_call_no_connection_and_no_descriptor_behind(
     await all_faults()
     resting = await stack.measured("rpc_server_active_calls")
     descriptors, connections = serve.num_fds(), upstream.connections
-    for _ in range(4):
+    for _ in range(ROUNDS):
         await all_faults()
     await until(quiet)
 
     async def closed() -> bool:
-        return serve.num_fds() <= descriptors and upstream.connections <= connections
+        return serve.num_fds() < descriptors + POOLED and upstream.connections < connections + POOLED
 
     await until(closed)
