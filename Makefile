@@ -8,7 +8,11 @@ UV := $(TOOLS)/uv/bin/uv
 BIN := .venv/bin
 # Stamps: the moment each part was set up, newer than everything it was set up from.
 PYTHON_READY := .venv/.ready
+# The same with the clients of OpenAI's API that tests drive.
+CLIENTS_READY := .venv/.clients.ready
 NODE_READY := $(TOOLS)/node.ready
+# What `make bench` compares with, in a virtual environment of its own.
+LITELLM_READY := $(TOOLS)/litellm/.ready
 GO_TOOLS := $(addprefix $(TOOLS)/bin/,protoc-gen-go protoc-gen-go-grpc grpcurl)
 # Tools run for moments: not optimising them saves a third of a cold build, and one set of flags compiles gRPC once.
 GO_FLAGS := -trimpath -gcflags=all='-N -l'
@@ -17,7 +21,7 @@ export PATH := $(CURDIR)/$(TOOLS)/bin:$(CURDIR)/$(TOOLS)/node_modules/.bin:$(CUR
 export BUF_CACHE_DIR := $(CURDIR)/$(TOOLS)/cache/buf
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test check check-style check-types check-imports check-contracts check-generated check-tree \
+.PHONY: help setup run demo test test-clients check check-style check-types check-imports check-contracts check-generated check-tree \
         format gen proto-baseline bench clean
 
 help: ## What there is to make
@@ -31,8 +35,12 @@ run: $(PYTHON_READY) ## Start the whole stack, hold a short conversation through
 demo: $(PYTHON_READY) ## The same conversation, then a clean stop
 	$(BIN)/soma demo $(ARGS)
 
-test: $(PYTHON_READY) ## All tests, against real servers started for the run (ARGS='tests/mesh -k lease' for some)
-	$(BIN)/pytest $(ARGS)
+test: $(PYTHON_READY) ## All tests but the clients', against real servers started for the run (ARGS='tests/mesh -k lease' for some)
+	$(BIN)/pytest --ignore=tests/clients $(ARGS)
+
+test-clients: $(CLIENTS_READY) ## Clients in other languages and a browser, built and run against a stack (docs/clients.md)
+	@command -v chromium > /dev/null || tools/install_chromium
+	$(BIN)/pytest tests/clients $(ARGS)
 
 check: check-style check-types check-imports check-contracts check-generated check-tree ## Format, lint, types, contracts, imports, generated code
 
@@ -75,11 +83,14 @@ proto-baseline: $(NODE_READY) ## Move the baseline of breaking-change checks; wa
 	@! git diff --quiet HEAD -- CHANGELOG.md || { echo "Say in CHANGELOG.md what changes in the contracts, then move the baseline."; exit 1; }
 	buf build --exclude-source-info -o proto/baseline.binpb
 
-bench: $(PYTHON_READY) ## Measure against peers and limits
+bench: $(PYTHON_READY) $(LITELLM_READY) ## Measure against peers and limits (ARGS='chat deltas' for some figures)
+	@command -v wrk >/dev/null \
+		|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get install -y wrk; } \
+		|| { echo "wrk is missing, which makes the load: apt-get install wrk, or brew install wrk"; exit 1; }
 	$(BIN)/python -m bench $(ARGS)
 
 clean: ## Remove what make made, and the development stack's data
-	rm -rf .venv $(TOOLS) .somamesh .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv $(TOOLS) .somamesh examples/*/target examples/*/node_modules examples/*/dist .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(UV): tools/uv.txt
@@ -91,6 +102,15 @@ $(PYTHON_READY): $(UV) uv.lock pyproject.toml gen/python/pyproject.toml sdk/pyth
 	# Compiled here, because where Python may not write bytecode every process of a stack would compile it again.
 	$(UV) sync --frozen --quiet --compile-bytecode
 	$(BIN)/python -m compileall -q services gateway cli gen/python/soma gen/python/buf
+	touch $@
+
+$(LITELLM_READY): $(PYTHON_READY) bench/litellm.txt
+	$(UV) venv --quiet --clear --python $(BIN)/python $(TOOLS)/litellm
+	$(UV) pip install --quiet --require-hashes --python $(TOOLS)/litellm/bin/python -r bench/litellm.txt
+	touch $@
+
+$(CLIENTS_READY): $(PYTHON_READY)
+	$(UV) sync --frozen --quiet --group clients
 	touch $@
 
 $(NODE_READY): tools/package.json tools/package-lock.json

@@ -43,6 +43,11 @@ class DataDir:
         """What the running stack says of itself."""
         return self.root / "run" / "control.json"
 
+    @property
+    def orders(self) -> Path:
+        """What commands ask of the running stack, and its answers."""
+        return self.root / "run" / "orders"
+
     def log(self, part: str) -> Path:
         """The log file of a part."""
         return self.root / "logs" / f"{part}.log"

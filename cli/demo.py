@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import ssl
 import sys
 import uuid
 from pathlib import Path
@@ -63,11 +64,13 @@ def lines_to_copy(door: Door, model: str) -> list[str]:
         f".create(model='{model}', messages=[{{'role': 'user', 'content': '{question}'}}]).choices[0].message.content)"
     )
     key = shlex.quote(f"authorization: Bearer {door.key}")
+    transport = "-plaintext" if door.ca is None else f"-cacert {shlex.quote(str(door.ca))}"
+    curl = "curl" if door.ca is None else f"curl --cacert {shlex.quote(str(door.ca))}"
     address = door.url.partition("://")[2]
     return [
-        f"curl -N -H {key} -H 'content-type: application/json' -d {shlex.quote(json.dumps(body))} "
+        f"{curl} -N -H {key} -H 'content-type: application/json' -d {shlex.quote(json.dumps(body))} "
         f"{door.url}/v1/chat/completions",
-        f"grpcurl -plaintext -H {key} -d {shlex.quote(json.dumps(turn))} {address} {CHAT}",
+        f"grpcurl {transport} -H {key} -d {shlex.quote(json.dumps(turn))} {address} {CHAT}",
         f'{_python()} -c "{program}"',
     ]
 
@@ -91,11 +94,15 @@ async def _default_model(channel: grpc.aio.Channel, door: Door) -> str:
     return str(answer.models[0].name)
 
 
+def _connector(door: Door) -> aiohttp.TCPConnector:
+    return aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=door.ca) if door.ca is not None else True)
+
+
 async def _ask_as_openai(door: Door, model: str, conversation_id: str) -> str:
     body = {"model": model, "conversation": conversation_id, "messages": [{"role": "user", "content": LAST_TURN}]}
     timeout = aiohttp.ClientTimeout(SECONDS)
     async with (
-        aiohttp.ClientSession(headers=dict(door.metadata), timeout=timeout) as session,
+        aiohttp.ClientSession(headers=dict(door.metadata), timeout=timeout, connector=_connector(door)) as session,
         session.post(f"{door.url}/v1/chat/completions", json=body) as response,
     ):
         answer = await response.json()

@@ -24,7 +24,12 @@ def arguments(settings: Settings, directory: DataDir, layout: Layout) -> Sequenc
     """The command line that runs the same stack in the foreground."""
     command = [sys.executable, "-P", "-m", "cli.main", "up", "--dev", "--quiet", "--data-dir", str(directory.root)]
     command += ["--host", settings.host, "--port", str(settings.port)]
-    return [*command, "--apart", ",".join(layout.apart), "--without", ",".join(layout.without)]
+    if settings.tls:
+        command.append("--tls")
+    for option, path in (("--tls-cert", settings.tls_cert), ("--tls-key", settings.tls_key)):
+        command += [option, str(path.absolute())] if path is not None else []
+    command += ["--apart", ",".join(layout.apart), "--without", ",".join(layout.without)]
+    return [*command, "--workers", str(layout.workers)]
 
 
 def start_detached(settings: Settings, directory: DataDir, layout: Layout) -> None:

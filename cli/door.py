@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import grpc
@@ -17,10 +18,11 @@ MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Door:
-    """The public port of a stack, and the key to it."""
+    """The public port of a stack, the key to it, and the CA of its certificate if it is the stack's own."""
 
     url: str
     key: str | None
+    ca: Path | None = None
 
     @property
     def metadata(self) -> Sequence[tuple[str, str]]:
@@ -36,7 +38,9 @@ class Door:
         address = f"{target.hostname}:{target.port or (443 if target.scheme == 'https' else 80)}"
         options = [("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)]
         if target.scheme == "https":
-            opened = grpc.aio.secure_channel(address, grpc.ssl_channel_credentials(), options)
+            opened = grpc.aio.secure_channel(
+                address, grpc.ssl_channel_credentials(self.ca.read_bytes() if self.ca is not None else None), options
+            )
         else:
             opened = grpc.aio.insecure_channel(address, options)
         async with opened as channel:
@@ -57,4 +61,6 @@ def door(directory: DataDir, url: str | None, key: str | None) -> Door:
             f"no stack runs on {directory.root}; start one with soma up --dev, or give --url",
             reason="STACK_NOT_RUNNING",
         )
-    return Door(stack.url, key or (read_key(directory.dev_key) if directory.dev_key.exists() else None))
+    ca = directory.root / "tls" / "ca.pem"
+    own = ca if stack.url.startswith("https:") and ca.exists() else None
+    return Door(stack.url, key or (read_key(directory.dev_key) if directory.dev_key.exists() else None), own)

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 import uvloop
 
 from cli.data_dir import DataDir
+from cli.orders import ORDERS
 from cli.parts.log import PartLog
 from cli.screen import explain, screen
 from cli.stack import Layout, run_stack
@@ -71,6 +72,8 @@ async def _run(settings: Settings, directory: DataDir, layout: Layout, when_read
             os._exit(130)
         stop.set()
 
+    asked = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(ORDERS, asked.set)
     for number in STOP_SIGNALS:
         asyncio.get_running_loop().add_signal_handler(number, on_signal)
     with screen() as shown:
@@ -81,7 +84,7 @@ async def _run(settings: Settings, directory: DataDir, layout: Layout, when_read
             if stack.state is State.READY and ready is None:
                 ready = asyncio.create_task(on_ready())
 
-        last = await run_stack(settings, directory, layout, start_gateway, stop=stop, on_change=on_change)
+        last = await run_stack(settings, directory, layout, start_gateway, stop=stop, asked=asked, on_change=on_change)
     if ready is not None:
         ready.cancel()
         with suppress(asyncio.CancelledError):

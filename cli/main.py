@@ -6,7 +6,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from cli.commands.backup import backup
 from cli.commands.call import call
+from cli.commands.certs import certs
 from cli.commands.chat import chat
 from cli.commands.config import config
 from cli.commands.demo import demo
@@ -14,6 +16,8 @@ from cli.commands.doctor import doctor
 from cli.commands.down import down
 from cli.commands.logs import logs
 from cli.commands.models import models
+from cli.commands.restart import restart
+from cli.commands.restore import restore
 from cli.commands.serve import serve
 from cli.commands.status import status
 from cli.commands.up import up
@@ -44,7 +48,23 @@ def root(
     context.obj = config_file
 
 
-for command in (up, down, status, chat, models, call, logs, demo, serve, config, doctor):
+for command in (
+    up,
+    down,
+    restart,
+    status,
+    chat,
+    models,
+    call,
+    logs,
+    demo,
+    serve,
+    config,
+    doctor,
+    backup,
+    restore,
+    certs,
+):
     app.command()(command)
 
 

@@ -1,16 +1,18 @@
-"""The life of one part: wait for what it needs, start, become ready, be watched, restart, stop."""
+"""The life of one part: wait for what it needs, start, become ready, be watched, restart, be replaced, stop."""
 
 import asyncio
 import os
+import signal
 from collections.abc import Callable
 from time import monotonic
+from typing import Any
 
 from cli.backoff import Backoff
 from cli.parts.log import PartLog
-from cli.parts.part import Part
+from cli.parts.part import Launch, Part
 from cli.parts.process import Process, describe_exit
 from cli.status import PartStatus, State
-from services.mesh.errors import MeshError, Unavailable
+from services.mesh.errors import FailedPrecondition, MeshError, Unavailable
 
 # How often a starting part is asked whether it serves, and a ready one whether it still does.
 STARTING_SECONDS = 0.03
@@ -33,7 +35,10 @@ class Runner:
         self._reason: str | None = None
         self._restarts = 0
         self._process: Process | None = None
+        self._end: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._task: asyncio.Task[None] | None = None
+        self._replacing: asyncio.Task[Any] | None = None
+        self._leaving: set[Process] = set()
         self.stopped = asyncio.Event()
 
     @property
@@ -88,6 +93,10 @@ class Runner:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
+        if self._replacing is not None:
+            self._replacing.cancel()
+            await asyncio.wait({self._replacing})
+        await asyncio.gather(*(p.stop(self.part.stop_signal, self.part.grace) for p in list(self._leaving)))
         if self._process is not None:
             self._become(State.STOPPING)
             await self._process.stop(self.part.stop_signal, self.part.grace)
@@ -97,36 +106,110 @@ class Runner:
             self._become(State.STOPPED)
         self.stopped.set()
 
+    async def replace(self) -> None:
+        """Take a new process for the old one without a moment in which none serves.
+
+        The old one is asked to end once the new one is ready, and has drained when this returns.
+
+        Raises:
+            FailedPrecondition: the part cannot be replaced, or is not ready now.
+            Unavailable: the new process did not get ready; the old one serves on.
+        """
+        old = self._process
+        if not self.part.replaceable or old is None or self._state is not State.READY:
+            raise FailedPrecondition(f"{self.part.name} is {self._state}; only a ready process can be replaced")
+        self._replacing = asyncio.current_task()
+        launch = await self.part.launch()
+        assert launch is not None
+        new = surplus = await self._start(launch)
+        end = asyncio.create_task(new.wait())
+        try:
+            await self._until_ready(new, end)
+            # Otherwise it ended meanwhile, and was started again.
+            if self._process is old:
+                watched, self._end, self._process, surplus = self._end, end, new, old
+                watched.cancel()
+                self._on_change()
+        finally:
+            if surplus is new:
+                end.cancel()
+            await self._ending(surplus, self.part.leave_signal, self.part.leave_grace)
+            self._replacing = None
+
+    async def restart(self) -> None:
+        """End the process, which is started again, and return when it is ready.
+
+        Raises:
+            FailedPrecondition: it has none.
+            Unavailable: it is not ready in its time.
+        """
+        old = self._process
+        if old is None:
+            raise FailedPrecondition(f"{self.part.name} has no process of its own that could be restarted")
+        await self._ending(old, self.part.stop_signal, self.part.grace)
+        deadline = monotonic() + self.part.patience
+        while self._process in (None, old) or self._state is not State.READY:
+            if monotonic() > deadline:
+                raise Unavailable(f"{self.part.name} is {self._state}: {self._reason}", reason="PART_FAILED")
+            await asyncio.sleep(STARTING_SECONDS)
+
+    async def _ending(self, process: Process, stop_signal: signal.Signals, grace: float) -> None:
+        self._leaving.add(process)
+        try:
+            await process.stop(stop_signal, grace)
+        finally:
+            if process.ended:
+                self._leaving.discard(process)
+
+    async def _start(self, launch: Launch) -> Process:
+        output = self._log.open()
+        try:
+            return await Process.start(launch, output)
+        finally:
+            os.close(output)
+
+    async def _until_ready(self, process: Process, end: "asyncio.Task[int]") -> None:
+        deadline = monotonic() + self.part.patience
+        while not end.done():
+            try:
+                return await self.part.probe(process.pid)
+            except (MeshError, OSError) as error:
+                if monotonic() > deadline:
+                    why = f"the new {self.part.name} is not ready after {self.part.patience:g} s: {error}"
+                    raise Unavailable(why, reason="PART_FAILED") from error
+            await asyncio.wait({end}, timeout=STARTING_SECONDS)
+        raise Unavailable(f"the new {self.part.name} {describe_exit(end.result())}", reason="PART_FAILED")
+
     async def _live(self) -> tuple[float, str]:
         """Start the part and watch it to its end: for how many seconds it had been ready, and how it ended."""
         self._become(State.STARTING, self._reason)
         launch = await self.part.launch()
         if launch is None:
-            return await self._watch(asyncio.get_running_loop().create_future())
-        output = self._log.open()
-        try:
-            self._process = await Process.start(launch, output)
-        finally:
-            os.close(output)
+            self._end = asyncio.get_running_loop().create_future()
+            return await self._watch()
+        self._process = await self._start(launch)
         self._on_change()
-        end = asyncio.create_task(self._process.wait())
+        self._end = asyncio.create_task(self._process.wait())
         try:
-            return await self._watch(end)
+            return await self._watch()
         except MeshError:
             await self._process.stop(self.part.stop_signal, self.part.grace)
             raise
         finally:
-            end.cancel()
-            if end.done() and not end.cancelled():
+            self._end.cancel()
+            if self._end.done() and not self._end.cancelled():
                 self._process = None
 
-    async def _watch(self, end: asyncio.Future[int]) -> tuple[float, str]:
+    async def _watch(self) -> tuple[float, str]:
         started, ready_at = monotonic(), None
-        while not end.done():
+        while not self._end.done():
+            process = self._process
             try:
-                await self.part.probe(self._process.pid if self._process is not None else None)
+                await self.part.probe(process.pid if process is not None else None)
             except (MeshError, OSError) as error:
-                if ready_at is not None and not end.done():
+                if process is not self._process:
+                    continue
+                if ready_at is not None and not self._end.done():
                     self._become(State.UNHEALTHY, str(error))
                 elif not self.ready.done() and monotonic() - started > self.part.patience:
                     raise Unavailable(
@@ -134,12 +217,13 @@ class Runner:
                     ) from error
             else:
                 ready_at = ready_at or monotonic()
-                if not end.done():
+                if not self._end.done():
                     self._become(State.READY)
                     if not self.ready.done():
                         self.ready.set_result(None)
-            await asyncio.wait({end}, timeout=STARTING_SECONDS if ready_at is None else READY_SECONDS)
-        return (0.0 if ready_at is None else monotonic() - ready_at), describe_exit(end.result())
+            # A replacement changes whose end it is, and wakes this by cancelling the old wait.
+            await asyncio.wait({self._end}, timeout=STARTING_SECONDS if ready_at is None else READY_SECONDS)
+        return (0.0 if ready_at is None else monotonic() - ready_at), describe_exit(self._end.result())
 
     def _become(self, state: State, reason: str | None = None) -> None:
         if (state, reason) != (self._state, self._reason):

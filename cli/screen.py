@@ -85,7 +85,9 @@ def screen() -> PlainScreen | RichScreen:
 def announcement(directory: DataDir) -> str:
     """What runs where, the key, and a first call."""
     found = report(directory)
-    call = f"curl -H 'authorization: Bearer {found['api_key']}' {found['url']}/v1/models"
+    ca = directory.root / "tls" / "ca.pem"
+    trust = f" --cacert {ca}" if found["url"].startswith("https:") else ""
+    call = f"curl{trust} -H 'authorization: Bearer {found['api_key']}' {found['url']}/v1/models"
     return f"\n{table(found)}\n\n{call}\n"
 
 

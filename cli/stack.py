@@ -1,10 +1,14 @@
 """What a stack consists of, and its whole life: the composition root of `soma up`."""
 
 import asyncio
+import shutil
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
+from cli.certificates import ensure, keep, wanted
 from cli.data_dir import DataDir
+from cli.orders import obey
 from cli.parts.control import Control, Gateway
 from cli.parts.envoy import Envoy
 from cli.parts.external import ExternalPostgres, ExternalRedis
@@ -24,45 +28,55 @@ StartGateway = Callable[[Settings], Awaitable[Gateway]]
 
 SERVICES = ("edge", "orchestrator", "policy", "memory", "model")
 LOG_LINES = 20
+# Connections to Postgres beside those of the processes' pools: probes, migrations, people.
+SPARE_CONNECTIONS = 20
+CLOSE_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Which services this stack runs, and which of them in a process of their own.
+    """Which services this stack runs, and in which processes.
 
     Attributes:
         apart: services that get a process of their own.
         without: services this stack does not run; a process may join with them later.
+        workers: how many processes run the services that are not apart, all of them the same.
     """
 
     apart: Sequence[str] = ()
     without: Sequence[str] = ()
+    workers: int = 1
 
     def processes(self) -> dict[str, tuple[str, ...]]:
         """The serve processes by name, and the services of each.
 
         Raises:
-            InvalidArgument: a service that does not exist, or one both apart and left out.
+            InvalidArgument: a service that does not exist, one both apart and left out, or no worker.
         """
         for name in (*self.apart, *self.without):
             if name not in SERVICES:
                 raise InvalidArgument(f"there is no service {name!r}; there are {', '.join(SERVICES)}")
         if both := set(self.apart) & set(self.without):
             raise InvalidArgument(f"{', '.join(sorted(both))}: either --apart or --without")
+        if self.workers < 1:
+            raise InvalidArgument(f"{self.workers} workers cannot serve anything; give 1 or more")
         together = tuple(name for name in SERVICES if name not in self.apart and name not in self.without)
-        processes = {"serve": together} if together else {}
-        return processes | {f"serve-{name}": (name,) for name in self.apart}
+        workers = ["serve"] if self.workers == 1 else [f"serve-{number}" for number in range(1, self.workers + 1)]
+        return dict.fromkeys(workers if together else [], together) | {f"serve-{name}": (name,) for name in self.apart}
 
 
 def public_url(settings: Settings) -> str:
     """Where a client on this machine finds the public port."""
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)
-    return f"http://{host}:{settings.port}"
+    return f"{'https' if settings.tls else 'http'}://{host}:{settings.port}"
 
 
 def compose(settings: Settings, data_dir: DataDir, layout: Layout, start_gateway: StartGateway) -> tuple[Part, ...]:
     """The parts of the stack. What needs another starts after it and stops before it."""
-    postgres: Postgres | ExternalPostgres = Postgres(data_dir["postgres"])
+    processes = layout.processes()
+    # One more than there are: while one is replaced there are two of it.
+    pools = (len(processes) + 1) * settings.postgres_pool
+    postgres: Postgres | ExternalPostgres = Postgres(data_dir["postgres"], SPARE_CONNECTIONS + pools)
     if settings.postgres_url is not None:
         postgres = ExternalPostgres("postgres", settings.postgres_url.get_secret_value())
     redis: Redis | ExternalRedis = Redis(data_dir["redis"])
@@ -71,19 +85,32 @@ def compose(settings: Settings, data_dir: DataDir, layout: Layout, start_gateway
     control = Control(lambda: start_gateway(settings))
     envoy = Envoy(data_dir["envoy"] / "bootstrap.json", settings.host, settings.port, after=["control"])
 
-    def environment() -> dict[str, str]:
+    def environment(name: str) -> dict[str, str]:
         return {
+            "SOMA_NAME": name,
+            "SOMA_MTLS": "on" if settings.mutual_tls else "off",
             "SOMA_CONTROL": control.registry,
             "SOMA_DATA_DIR": str(data_dir.root),
             "SOMA_POSTGRES_URL": postgres.url,
             "SOMA_REDIS_URL": redis.url,
         }
 
+    # Until it has drained, and a while to close what it has open.
+    grace = settings.drain_seconds + 2 * settings.grace_seconds + CLOSE_SECONDS
+    leave_grace = settings.leave_seconds + grace
     # Envoy outlives the services at the end, so that what they accepted is answered through it.
     needs = ["postgres", "redis", "control", "envoy"]
     serve = [
-        Serve(name, services, after=needs, environment=environment, admin=control.admin)
-        for name, services in layout.processes().items()
+        Serve(
+            name,
+            services,
+            after=needs,
+            environment=partial(environment, name),
+            admin=control.admin,
+            grace=grace,
+            leave_grace=leave_grace,
+        )
+        for name, services in processes.items()
     ]
     return (postgres, redis, control, envoy, *serve)
 
@@ -95,9 +122,12 @@ async def run_stack(
     start_gateway: StartGateway,
     *,
     stop: asyncio.Event,
+    asked: asyncio.Event,
     on_change: Callable[[StackState], None],
 ) -> StackState:
     """Run a stack on `data_dir` until `stop` is set; its last state, which says why if it did not start.
+
+    Each time `asked` is set it looks for orders.
 
     Raises:
         MeshError: the data directory, the port or the layout cannot be used; nothing was started.
@@ -106,9 +136,13 @@ async def run_stack(
     data_dir.prepare()
     # Inner ports are any free ones: none of them may be the one Envoy is to have, now or when it starts again.
     with data_dir.locked(), reserved(settings.host, settings.port):
+        # What nobody waits for any more.
+        shutil.rmtree(data_dir.orders, ignore_errors=True)
         ensure_key(data_dir.dev_key, "soma_dev_")
         ensure_key(data_dir.internal_key)
         state = StackState.of_this_process(public_url(settings))
+        needed = wanted(settings, layout.processes())
+        ensure(data_dir.root, needed)
 
         def publish() -> None:
             nonlocal state
@@ -121,12 +155,15 @@ async def run_stack(
         failure: Failure | None = None
         started = asyncio.create_task(supervisor.start())
         stopping = asyncio.create_task(stop.wait())
+        running: list[asyncio.Task[None]] = []
         try:
             await asyncio.wait({started, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if started.done():
                 started.result()
                 state = replace(state, state=State.READY)
                 publish()
+                running.append(asyncio.create_task(obey(data_dir.orders, asked, supervisor.restart)))
+                running.append(asyncio.create_task(keep(data_dir.root, needed)))
                 await stopping
         except MeshError as error:
             failed = supervisor.failure(LOG_LINES)
@@ -134,6 +171,8 @@ async def run_stack(
         finally:
             started.cancel()
             stopping.cancel()
+            for task in running:
+                task.cancel()
             state = replace(state, state=State.STOPPING, failure=failure)
             publish()
             await supervisor.stop()

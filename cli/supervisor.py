@@ -8,6 +8,7 @@ from cli.parts.log import PartLog
 from cli.parts.part import Part
 from cli.runner import Runner
 from cli.status import PartStatus, State
+from services.mesh.errors import InvalidArgument
 
 ROTATE_SECONDS = 5.0
 
@@ -52,6 +53,21 @@ class Supervisor:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def restart(self, names: Sequence[str]) -> None:
+        """Restart parts one after the other; without names all that can be replaced without an interruption.
+
+        Raises:
+            InvalidArgument: there is no such part.
+            FailedPrecondition: a part has no process to restart, or is not ready.
+            Unavailable: a part did not get ready again; those after it were left alone.
+        """
+        for name in names:
+            if name not in self._runners:
+                raise InvalidArgument(f"there is no part {name!r}; there are {', '.join(self._runners)}")
+        for name in names or [name for name, runner in self._runners.items() if runner.part.replaceable]:
+            runner = self._runners[name]
+            await (runner.replace() if runner.part.replaceable else runner.restart())
 
     def failure(self, lines: int = 20) -> tuple[PartStatus, list[str]] | None:
         """The part that failed and the last lines of its log; None while none has."""

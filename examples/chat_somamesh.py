@@ -5,7 +5,7 @@ SOMA_API_URL=http://127.0.0.1:8080 SOMA_API_KEY=… python examples/chat_somames
 
 import uuid
 
-from somamesh import Client, SomaError
+from somamesh import APIError, Client
 
 
 def main() -> None:
@@ -15,12 +15,12 @@ def main() -> None:
         try:
             for text in ("My cat is called Ada.", "What is my cat called?"):
                 print(f"> {text}")
-                with soma.chat(text, conversation=conversation, stream=True) as answer:
+                with soma.stream_completion(conversation, text) as answer:
                     for piece in answer:
                         print(piece, end="", flush=True)
-                whole = answer.answer()
+                    whole = answer.answer()
                 print(f"\n  ({whole.model}, {whole.usage.total_tokens} tokens)\n")
-        except SomaError as error:
+        except APIError as error:
             raise SystemExit(f"{error.reason}: {error.message} (request {error.request_id})") from error
 
 

@@ -8,8 +8,8 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_health.v1 import health_pb2
 from soma.authz.v1 import authz_pb2
 
-# Served by tests and benchmarks only.
-_NOT_OFFERED = ("soma.testing.",)
+TESTING = "soma.testing."
+"""Packages whose services are offered only while an instance serves them, as tests and benchmarks have one do."""
 
 
 @cache
@@ -27,7 +27,7 @@ def public_services() -> tuple[str, ...]:
             name = f"{file.package}.{service.name}"
             rules = [method.options.Extensions[authz_pb2.rule] for method in service.method]
             offered = any(rule.WhichOneof("access") in ("scope", "open") for rule in rules)
-            if offered and not name.startswith(_NOT_OFFERED):
+            if offered and not name.startswith(TESTING):
                 names.append(name)
     return tuple(sorted(names))
 

@@ -9,10 +9,11 @@ from importlib.metadata import version
 import aiohttp
 from soma.mesh.v1.registry_service_pb2_grpc import add_RegistryServiceServicer_to_server
 
-from gateway.contracts import pool, public_services
+from gateway.contracts import pool
 from gateway.envoy.bootstrap import write_bootstrap
+from gateway.envoy.secrets import Secrets
 from gateway.pages import Pages
-from gateway.publisher import Publisher
+from gateway.publisher import Publisher, offered
 from gateway.xds.server import XdsServer
 from gateway.xds.snapshot import Endpoint, Limits
 from services.mesh.authenticator import DevAuthenticator
@@ -27,6 +28,8 @@ from services.mesh.server import Server
 from services.mesh.settings import Settings
 from services.mesh.spans import Spans
 from services.mesh.stack import pipeline
+from services.mesh.tls.identity import Identity, folder_of
+from services.mesh.tls.names import CONTROL, processes
 from services.mesh.token import Signer
 
 
@@ -63,6 +66,7 @@ async def start_gateway(settings: Settings) -> ControlPlane:
         authenticator = DevAuthenticator(read_key(settings.data_dir / "dev.key"))
         spans = Spans("control", settings.otlp_endpoint)
         stack.callback(spans.close)
+        identity = Identity(folder_of(settings.data_dir), CONTROL) if settings.mutual_tls else None
         registry = RegistryService(Directory())
         drain = Drain()
         wrap = pipeline(
@@ -71,20 +75,25 @@ async def start_gateway(settings: Settings) -> ControlPlane:
             spans=spans,
             drain=drain,
             sample_ratio=settings.trace_sample_ratio,
+            peers=processes if identity is not None else None,
         )
         server = Server(
             wrap.wrap_all(collect([(add_RegistryServiceServicer_to_server, registry)])),
             drain,
             max_message_bytes=settings.max_message_bytes,
-            names=lambda: list(public_services()),
+            names=lambda: offered(registry.instances),
             pool=pool(),
         )
-        grpc_port = await server.start(f"{settings.bind}:0")
+        grpc_port = await server.start(
+            f"{settings.bind}:0", identity.server_credentials() if identity is not None else None
+        )
         stack.push_async_callback(server.stop, 0.0)
         client = await stack.enter_async_context(aiohttp.ClientSession())
-        pages = HttpServer(Pages(registry, authenticator, client, version("somamesh-server")).app())
+        pages = HttpServer(Pages(registry, authenticator, client, version("somamesh-server")).app(), identity=identity)
         http_port = await pages.start(settings.bind)
         stack.push_async_callback(pages.stop)
+        secrets = Secrets(settings)
+        in_background(stack, secrets.keep())
         xds = XdsServer()
         xds_port = await xds.start()
         stack.push_async_callback(xds.stop)
@@ -95,8 +104,10 @@ async def start_gateway(settings: Settings) -> ControlPlane:
             listen=Endpoint(settings.host, settings.port),
             control_http=Endpoint(settings.bind, http_port),
             control_grpc=Endpoint(settings.bind, grpc_port),
+            tls=secrets.tls,
             access_log=str((settings.data_dir / "logs" / "access.log").resolve()),
             limits=Limits(max_requests=settings.max_requests),
+            cors_origins=settings.cors_origins,
         )
         await publisher.publish()
         in_background(stack, publisher.run())

@@ -32,6 +32,7 @@ class Pages:
         self._client = client
         self._version = version
         self._known: set[str] = set()
+        registry.watch(self._learn)
 
     def app(self) -> Starlette:
         """The ASGI application; Envoy sends it these paths and no others."""
@@ -51,13 +52,15 @@ class Pages:
             faults = dict(joined.faults)
             for service in joined.services:
                 states.setdefault(service, []).append(faults.get(service, ""))
-        self._known |= states.keys()
         services = {
             name: "no live instance" if name not in states else min(states[name]) or "ok"
             for name in sorted(self._known)
         }
         ready = bool(services) and all(state == "ok" for state in services.values())
         return JSONResponse({"ready": ready, "services": services}, status_code=200 if ready else 503)
+
+    def _learn(self) -> None:
+        self._known.update(service for joined in self._registry.instances for service in joined.services)
 
     async def metrics(self, request: Request) -> Response:
         """Metrics of every process, each sample with its `instance`; needs a credential."""

@@ -4,9 +4,9 @@ import asyncio
 
 import structlog
 
-from gateway.contracts import area, descriptor_set, public_services
+from gateway.contracts import TESTING, area, descriptor_set, public_services
 from gateway.xds.server import XdsServer
-from gateway.xds.snapshot import Endpoint, Limits, Snapshot
+from gateway.xds.snapshot import Endpoint, Limits, Snapshot, Tls
 from services.mesh.registry.leases import Joined
 from services.mesh.registry.service import RegistryService
 from services.mesh.server import Server
@@ -28,6 +28,8 @@ class Publisher:
         control_grpc: Endpoint,
         access_log: str,
         limits: Limits,
+        cors_origins: tuple[str, ...],
+        tls: Tls,
     ) -> None:
         self._registry = registry
         self._xds = xds
@@ -37,13 +39,15 @@ class Publisher:
         self._control_grpc = control_grpc
         self._access_log = access_log
         self._limits = limits
+        self._cors_origins = cors_origins
+        self._tls = tls
         self._changed = asyncio.Event()
         registry.watch(self._changed.set)
 
     async def publish(self) -> None:
         """Publish what is known now."""
         instances = self._registry.instances
-        services = {name: endpoints(instances, name) for name in public_services()}
+        services = {name: endpoints(instances, name) for name in offered(instances)}
         await self._xds.publish(
             Snapshot(
                 services=services,
@@ -54,6 +58,8 @@ class Publisher:
                 control_grpc=(self._control_grpc,),
                 access_log=self._access_log,
                 limits=self._limits,
+                cors_origins=self._cors_origins,
+                tls=self._tls,
             )
         )
         await self._server.set_health({name: serving(instances, name) for name in services})
@@ -68,6 +74,12 @@ class Publisher:
             except ValueError as error:
                 # An address Envoy cannot take, from an instance that announced a host name.
                 log.error("snapshot not published, the one before stays", error=str(error))
+
+
+def offered(instances: list[Joined]) -> list[str]:
+    """The proto services clients may call: the public ones, and those for tests while an instance serves them."""
+    joined = {name for instance in instances for name in instance.grpc_services if name.startswith(TESTING)}
+    return [*public_services(), *sorted(joined)]
 
 
 def endpoints(instances: list[Joined], service: str) -> tuple[Endpoint, ...]:

@@ -6,12 +6,12 @@ This is the only place that knows every service by name; they themselves meet th
 import asyncio
 import gc
 import os
-import signal
 import uuid
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from functools import partial
 from importlib import import_module
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 import structlog
 from soma.mesh.v1 import registry_service_pb2
@@ -20,7 +20,7 @@ from services.mesh import errors, logs, migrations, postgres, redis
 from services.mesh.admin import admin_app
 from services.mesh.authenticator import DevAuthenticator
 from services.mesh.background import in_background
-from services.mesh.channel.remote import RemoteChannel
+from services.mesh.departure import Departure
 from services.mesh.handlers import collect, service_names
 from services.mesh.health import Health
 from services.mesh.http import HttpServer
@@ -29,12 +29,17 @@ from services.mesh.keys import read_key
 from services.mesh.mesh import Connections, Mesh
 from services.mesh.registry.directory import Directory
 from services.mesh.registry.membership import Membership
+from services.mesh.routing import open_channel
 from services.mesh.server import Server
 from services.mesh.service import Service
 from services.mesh.settings import Settings
 from services.mesh.spans import Spans
 from services.mesh.stack import pipeline
+from services.mesh.tls.names import CONTROL, neighbours, serve_name
 from services.mesh.token import Signer
+
+if TYPE_CHECKING:
+    from services.mesh.tls.identity import Identity
 
 log = structlog.get_logger("host")
 
@@ -45,6 +50,8 @@ SERVICES = {
     "orchestrator": "services.orchestrator.main",
     "edge": "gateway.edge.main",
 }
+# Part of no stack: it is there for tests and benchmarks that ask for it by name.
+TESTING = {"testing": "services.mesh.testing.main"}
 
 
 # By how many objects the living may grow before the garbage collector looks at the young ones. After 700, as Python has
@@ -59,19 +66,20 @@ async def run_process(settings: Settings, names: list[str]) -> None:
         InvalidArgument: a name is not a service.
         FailedPrecondition: the process is not told its stores, keys or control process.
     """
-    unknown = [name for name in names if name not in SERVICES]
+    unknown = [name for name in names if name not in SERVICES | TESTING]
     if unknown:
         raise errors.InvalidArgument(
             f"no such service: {', '.join(unknown)}; there are {', '.join(SERVICES)}", reason="SERVICE_UNKNOWN"
         )
     logs.configure(settings.log_level, settings.log_format)
-    stopping = _stop_on_signal()
+    departure = Departure(settings.grace_seconds, settings.leave_seconds)
+    departure.listen()
     async with AsyncExitStack() as stack:
         process = await _Process.start(settings, names, stack)
         _spare_the_collector()
         log.info("serving", services=names, grpc=process.instance.grpc_address, http=process.instance.http_address)
-        await stopping.wait()
-        await process.drain()
+        await departure.wait()
+        await process.drain(departure)
 
 
 def _spare_the_collector() -> None:
@@ -79,6 +87,15 @@ def _spare_the_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(_YOUNG_OBJECTS, 20, 20)
+
+
+def _identity(settings: Settings, names: list[str]) -> "Identity | None":
+    if not settings.mutual_tls:
+        return None
+    # Only where it is needed: what it imports takes 10 MB.
+    from services.mesh.tls.identity import Identity, folder_of
+
+    return Identity(folder_of(settings.data_dir), settings.name or serve_name(names))
 
 
 class _Process:
@@ -89,6 +106,7 @@ class _Process:
         settings: Settings,
         health: Health,
         membership: Membership,
+        drain: Drain,
         server: Server,
         edges: list[HttpServer],
         instance: registry_service_pb2.Instance,
@@ -96,6 +114,7 @@ class _Process:
         self._settings = settings
         self._health = health
         self._membership = membership
+        self._drain = drain
         self._server = server
         self._edges = edges
         self.instance = instance
@@ -115,7 +134,8 @@ class _Process:
         spans = Spans("+".join(names), settings.otlp_endpoint)
         stack.callback(spans.close)
         directory, drain = Directory(), Drain()
-        connections = Connections(names, directory, signer, settings)
+        identity = _identity(settings, names)
+        connections = Connections(names, directory, signer, settings, identity)
         stack.push_async_callback(connections.close)
         url = settings.postgres_url.get_secret_value()
         pool = await postgres.open_pool(url, max_size=settings.postgres_pool)
@@ -133,13 +153,14 @@ class _Process:
             connect=connections.connect,
             migrate=partial(migrations.migrate, url),
         )
-        services: list[Service] = [await import_module(SERVICES[name]).build(mesh, stack) for name in names]
+        services: list[Service] = [await import_module((SERVICES | TESTING)[name]).build(mesh, stack) for name in names]
         wrap = pipeline(
             authenticator=authenticator,
             signer=signer,
             spans=spans,
             drain=drain,
             sample_ratio=settings.trace_sample_ratio,
+            peers=neighbours if identity is not None else None,
         )
         connections.handlers.update(wrap.wrap_all(collect([pair for s in services for pair in s.servicers])))
         health = Health(services)
@@ -147,8 +168,14 @@ class _Process:
         server = Server(connections.handlers, drain, max_message_bytes=settings.max_message_bytes)
         # Also when the start fails further on: a server nobody stopped takes the interpreter down with it.
         stack.push_async_callback(server.stop, 0.0)
-        grpc_port = await server.start(f"{settings.bind}:0")
-        edges = [HttpServer(service.http) for service in services if service.http is not None]
+        grpc_port = await server.start(
+            f"{settings.bind}:0", identity.server_credentials() if identity is not None else None
+        )
+        edges = [
+            HttpServer(service.http, websockets=True, identity=identity)
+            for service in services
+            if service.http is not None
+        ]
         http_ports = [await edge.start(settings.bind) for edge in edges]
         admin = HttpServer(admin_app(health, version("somamesh-server")))
         admin_port = await admin.start(settings.bind)
@@ -164,26 +191,32 @@ class _Process:
             pid=os.getpid(),
             version=version("somamesh-server"),
         )
-        control = RemoteChannel(settings.control, max_message_bytes=settings.max_message_bytes)
-        stack.push_async_callback(control.close)
-        membership = Membership(control, instance, health.faults, directory, signer)
+        connect = partial(open_channel, settings.control, CONTROL, identity, settings.max_message_bytes)
+        membership = Membership(connect, instance, health.faults, directory, signer)
         publisher = _HealthPublisher(health, server, services, membership)
         await publisher.publish()
         health.watch(publisher.changed)
         await membership.join()
         in_background(stack, health.run())
-        return cls(settings, health, membership, server, edges, instance)
+        return cls(settings, health, membership, drain, server, edges, instance)
 
-    async def drain(self) -> None:
+    async def drain(self, departure: Departure) -> None:
         """NOT_SERVING, wait for the gateway and neighbours to look away, let calls end, stop."""
-        log.info("draining")
+        log.info("draining", calls=self._drain.active, patience_seconds=departure.patience)
         self._health.drain()
         await self._membership.leave()
         await asyncio.sleep(self._settings.drain_seconds)
+        ending = asyncio.create_task(self._end_when_over(departure))
         for edge in self._edges:
-            await edge.stop()
-        ended = await self._server.stop(self._settings.grace_seconds)
+            await edge.stop(departure.patience)
+        ended = await self._server.stop(departure.patience)
+        ending.cancel()
         log.info("stopped", calls_ended=ended)
+
+    async def _end_when_over(self, departure: Departure) -> None:
+        """End what is left when patience is over, calls of the edge's requests too."""
+        await departure.patience_is_over()
+        self._drain.end()
 
 
 class _HealthPublisher:
@@ -207,12 +240,3 @@ class _HealthPublisher:
         task = asyncio.create_task(self.publish())
         self._publishing.add(task)
         task.add_done_callback(self._publishing.discard)
-
-
-def _stop_on_signal() -> asyncio.Event:
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        with suppress(NotImplementedError):
-            loop.add_signal_handler(signum, stopping.set)
-    return stopping

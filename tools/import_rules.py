@@ -45,5 +45,5 @@ class DomainContract(Contract):
             len(parts) > 2
             and parts[0] == "services"
             and parts[1] not in self.foundations
-            and parts[2] not in self.outer_rooms
+            and not any(part in self.outer_rooms for part in parts[2:])
         )

@@ -1,6 +1,7 @@
 """`soma up`: start a stack, and keep it running or leave it running."""
 
 import os
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -15,6 +16,10 @@ def up(
     port: Annotated[int | None, typer.Option(help="The one public port (8080).", min=1, max=65535)] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Return once all is ready, and leave it running.")] = False,
     apart: Annotated[str, typer.Option(help="Services that get a process of their own, comma-separated.")] = "",
+    workers: Annotated[int, typer.Option(help="Processes that run what is not apart, all the same.", min=1)] = 1,
+    tls: Annotated[bool, typer.Option("--tls", help="TLS on the public port, by the stack's own CA.")] = False,
+    tls_cert: Annotated[Path | None, typer.Option(help="Certificate chain (PEM) for the public port instead.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Its key (PEM).")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Do not print the key and the addresses.")] = False,
     without: Annotated[str, typer.Option(help="Services not to run here, comma-separated.")] = "",
 ) -> None:
@@ -25,6 +30,7 @@ def up(
 
     here = directory(data_dir)
     given: dict[str, Any] = {"dev": dev or None, "host": host, "port": port, "data_dir": here.root}
+    given |= {"tls": tls or tls_cert is not None or None, "tls_cert": tls_cert, "tls_key": tls_key}
     settings = Settings(**{name: value for name, value in given.items() if value is not None})
     if not settings.dev:
         raise FailedPrecondition(
@@ -32,7 +38,7 @@ def up(
             "and without them nobody could be let in safely",
             reason="IDENTITY_MISSING",
         )
-    layout = Layout(names(apart), names(without))
+    layout = Layout(names(apart), names(without), workers)
     if detach:
         from cli.detached import start_detached
 

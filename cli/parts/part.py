@@ -39,6 +39,8 @@ class Part:
         version: of the program, once known.
         where: for people: an address, or the URL of an external part without its password.
         external: whether somebody else runs it.
+        replaceable: whether two of its processes can run side by side, so that one takes over from the other.
+        leave_signal, leave_grace: instead of the other two, for a process that another one has taken over from.
         own_pid: the process it lives in when it launches none.
     """
 
@@ -46,6 +48,9 @@ class Part:
     grace: float = 10.0
     patience: float = 60.0
     external: bool = False
+    replaceable: bool = False
+    leave_signal: signal.Signals = signal.SIGTERM
+    leave_grace: float = 10.0
 
     def __init__(self, name: str, after: Sequence[str] = ()) -> None:
         self.name = name

@@ -20,11 +20,10 @@ from services.mesh.keys import ensure_key
 USER = "soma"
 DATABASE = "soma"
 PROBE_SECONDS = 3.0
-# Small memory, full durability. Each of our processes holds a pool of at most 20 connections.
+# Small memory, full durability.
 CONFIGURATION = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
-    "max_connections": "60",
     "shared_buffers": "64MB",
     "effective_cache_size": "256MB",
     "maintenance_work_mem": "32MB",
@@ -49,8 +48,9 @@ class Postgres(Part):
     stop_signal = signal.SIGINT
     grace = 20.0
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, max_connections: int = 60) -> None:
         super().__init__("postgres")
+        self._max_connections = max_connections
         self._folder = folder
         self._data = folder / "data"
         self._password = ensure_key(folder / "password")
@@ -74,7 +74,8 @@ class Postgres(Part):
         if not self._database_exists:
             self.port = free_port()
             self.where = f"127.0.0.1:{self.port}"
-        options = [option for name, value in CONFIGURATION.items() for option in ("-c", f"{name}={value}")]
+        configuration = {**CONFIGURATION, "max_connections": str(self._max_connections)}
+        options = [option for name, value in configuration.items() for option in ("-c", f"{name}={value}")]
         return Launch(
             [str(self._program), "-D", str(self._data), "-p", str(self.port), *options],
             account=account,

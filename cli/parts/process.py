@@ -37,6 +37,11 @@ class Process:
         )
         return cls(child)
 
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended."""
+        return self._child.returncode is not None
+
     async def wait(self) -> int:
         """Wait for its end; the exit status, negative for a signal."""
         return await self._child.wait()

@@ -7,6 +7,7 @@ from importlib.metadata import version
 
 from cli.parts.http import get_status
 from cli.parts.part import Launch, Part
+from services.mesh.departure import REPLACED
 from services.mesh.errors import Unavailable
 
 PROBE_SECONDS = 3.0
@@ -18,10 +19,12 @@ class Serve(Part):
     Args:
         admin: finds the `host:port` of the admin port of the process with a given pid; None until it has joined.
         environment: settings it gets, such as the registry it joins and what it stores in; asked for when it starts.
+        grace: seconds it may take to drain: to refuse new calls, end streams and finish what it accepted.
+        leave_grace: the same when another process has taken over, and its calls may take their time.
     """
 
-    # It drains first: refuses new calls, ends streams, finishes what it accepted.
-    grace = 20.0
+    replaceable = True
+    leave_signal = REPLACED
 
     def __init__(
         self,
@@ -31,8 +34,12 @@ class Serve(Part):
         after: Sequence[str],
         admin: Callable[[int], str | None],
         environment: Callable[[], Mapping[str, str]],
+        grace: float,
+        leave_grace: float,
     ) -> None:
         super().__init__(name, after)
+        self.grace = grace
+        self.leave_grace = leave_grace
         self._services = tuple(services)
         self._admin = admin
         self._environment = environment

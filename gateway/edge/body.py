@@ -1,8 +1,12 @@
-"""Reads a request's body, up to a limit."""
+"""Reads a request's body, up to a limit, and the JSON object in it."""
 
+from collections.abc import Collection
+from typing import Any
+
+import orjson
 from starlette.types import Receive
 
-from services.mesh.errors import Cancelled, ResourceExhausted
+from services.mesh.errors import Cancelled, InvalidArgument, ResourceExhausted
 
 
 async def read_body(receive: Receive, announced: bytes | None, limit: int) -> bytes | bytearray:
@@ -26,6 +30,24 @@ async def read_body(receive: Receive, announced: bytes | None, limit: int) -> by
     if len(body) > limit:
         raise _too_large(limit)
     return body
+
+
+def read_object(body: bytes | bytearray, known: Collection[str]) -> dict[str, Any]:
+    """The JSON object a body is, which may have only the `known` members.
+
+    Raises:
+        InvalidArgument: it is none, or has others.
+    """
+    try:
+        given = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise InvalidArgument(f"We could not parse the JSON body of your request: {error}") from error
+    if type(given) is not dict:
+        raise InvalidArgument("We could not parse the JSON body of your request: expected an object.")
+    if unknown := [name for name in given if name not in known]:
+        plural = "s" if len(unknown) > 1 else ""
+        raise InvalidArgument(f"Unrecognized request argument{plural} supplied: {', '.join(unknown)}")
+    return given
 
 
 def _too_large(limit: int) -> ResourceExhausted:

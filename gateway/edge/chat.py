@@ -1,26 +1,27 @@
-"""`POST /v1/chat/completions`: one turn of ChatService.Chat, as one object or as a stream of chunks."""
+"""`POST /v1/chat/completions`: turns of ChatService.Chat, as one object or as a stream of chunks."""
 
 import time
-from collections.abc import AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from soma.mesh.v1.stream_pb2 import StreamError
-from soma.orchestrator.v1.chat_service_pb2 import ChatFinished, ChatResponse, ChatStarted
+from soma.model.v1.message_pb2 import TokenLogprob
+from soma.orchestrator.v1.chat_service_pb2 import ChatFinished, ChatStarted
 from starlette.types import Receive
 
 from gateway.edge.chat_request import Ask, read_chat_request
-from gateway.edge.completion import DONE, KEEP_ALIVE, Chunks, completion, sources_extension
+from gateway.edge.choices import Indexed, merged, requests, summed
+from gateway.edge.completion import DONE, KEEP_ALIVE, Chunks, choice, completion
 from gateway.edge.departure import Departure
+from gateway.edge.extension import Findings
 from gateway.edge.metrics import FIRST_DELTA
+from gateway.edge.relaying import cut, relayed
 from gateway.edge.reply import Reply
 from gateway.edge.toolcalls import ToolCalls
-from services.mesh.errors import Code, Facts, MeshError, Relayed, Unavailable
 from services.mesh.spans import annotate
 
 if TYPE_CHECKING:
     from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceAsyncStub
-
-Events = AsyncIterator[ChatResponse]
 
 
 class ChatCompletions:
@@ -38,126 +39,152 @@ class ChatCompletions:
             AioRpcError: the turn failed in another service.
         """
         ask = read_chat_request(body)
-        call = self._chat.Chat(ask.request, timeout=self._timeout)
-        whole = b""
+        calls = [self._chat.Chat(each, timeout=self._timeout) for each in requests(ask.request, ask.choices)]
         try:
-            async with Departure(receive):
-                events = aiter(call)
-                started = await _started(events)
-                if ask.stream:
-                    await _stream(events, started, ask, reply)
-                else:
-                    whole = await _collect(events, started, ask)
+            async with Departure(receive), aclosing(merged(calls)) as events:
+                rest = await (_stream(events, ask, reply) if ask.stream else _collect(events, ask))
         finally:
-            call.cancel()
+            for call in calls:
+                call.cancel()
         # Sent when nobody waits on `receive` any more: a server may report an ended answer as a disconnect.
         if ask.stream:
-            await reply.end(DONE)
+            await reply.end(rest)
         else:
-            await reply.json(200, whole)
+            await reply.json(200, rest)
 
 
-async def _stream(events: Events, started: ChatStarted, ask: Ask, reply: Reply) -> None:
-    """Send chunks as the events come, down to the one that says why the answer ended.
+@dataclass(slots=True)
+class _Choice:
+    """One choice as it grows; a streamed one keeps only how it ended."""
 
-    The status waits for the first sign of an answer: until then a failing model has a status of its own.
+    begun: bool = False
+    pieces: list[str] = field(default_factory=list)
+    calls: ToolCalls = field(default_factory=ToolCalls)
+    logprobs: list[TokenLogprob] = field(default_factory=list)
+    finished: ChatFinished | None = None
+
+
+async def _stream(events: Indexed, ask: Ask, reply: Reply) -> bytes:
+    """Send chunks as the events come; the last ones, which say why the answer ended, are for the caller to send.
+
+    The status waits for the first sign of an answer: until then a failing model has a status of its own. Chunks that
+    are known together are sent together: each sending is a system call, and the gateway's work.
     """
-    chunks = Chunks(_identity(started), include_usage=ask.include_usage)
+    answer = _Answer(ask)
+    chunks: Chunks | None = None
     waiting = True
-    async for event in events:
+    async for index, event in events:
         kind = event.WhichOneof("payload")
-        if kind == "policy":
+        if chunks is None or kind in ("started", "policy", "error"):
+            if answer.note(kind, event) and chunks is None:
+                chunks = Chunks(answer.identity, choices=ask.choices, include_usage=ask.include_usage)
             continue
-        if kind == "error":
-            raise _relayed(event.error)
         if not reply.status:
             await reply.begin_events()
-            await reply.event(chunks.first())
+        growing = answer.choices[index]
+        opening = b"" if growing.begun else chunks.first(index)
+        growing.begun = True
         if kind == "delta":
             if waiting:
                 FIRST_DELTA.observe(reply.seconds)
                 waiting = False
-            await reply.event(chunks.text(event.delta.text))
+            await reply.event(opening + chunks.text(index, event.delta.text, event.delta.logprobs))
         elif kind == "tool_call":
-            await reply.event(chunks.tool_call(event.tool_call))
+            await reply.event(opening + chunks.tool_call(index, event.tool_call))
         elif kind == "heartbeat":
-            await reply.event(KEEP_ALIVE)
+            await reply.event(opening + KEEP_ALIVE)
         elif kind == "finished":
-            await reply.event(chunks.last(event.finished.finish_reason, _extension(ask, started, event.finished)))
-            if ask.include_usage:
-                await reply.event(chunks.usage(event.finished.usage))
-            _annotate(ask, started, event.finished)
-            return
-    raise _cut()
+            whole = answer.finish(index, event.finished)
+            last = chunks.last(index, event.finished.finish_reason, answer.findings.told() if whole else None)
+            if whole:
+                usage = chunks.usage(answer.usage()) if ask.include_usage else b""
+                return opening + last + usage + DONE
+            await reply.event(opening + last)
+    raise cut()
 
 
-async def _collect(events: Events, started: ChatStarted, ask: Ask) -> bytes:
+async def _collect(events: Indexed, ask: Ask) -> bytes:
     """The completion object, once the answer is whole."""
-    pieces: list[str] = []
-    calls = ToolCalls()
-    async for event in events:
+    answer = _Answer(ask)
+    async for index, event in events:
         kind = event.WhichOneof("payload")
+        if answer.started is None or kind in ("started", "policy", "error"):
+            answer.note(kind, event)
+            continue
+        growing = answer.choices[index]
         if kind == "delta":
-            pieces.append(event.delta.text)
+            growing.pieces.append(event.delta.text)
+            growing.logprobs.extend(event.delta.logprobs)
         elif kind == "tool_call":
-            calls.add(event.tool_call)
-        elif kind == "finished":
-            finished = event.finished
-            _annotate(ask, started, finished)
-            return completion(
-                _identity(started),
-                "".join(pieces),
-                calls.whole(),
-                finished.finish_reason,
-                finished.usage,
-                _extension(ask, started, finished),
-            )
-        elif kind == "error":
-            raise _relayed(event.error)
-    raise _cut()
+            growing.calls.add(event.tool_call)
+        elif kind == "finished" and answer.finish(index, event.finished):
+            choices = [
+                choice(number, "".join(each.pieces), each.calls.whole(), each.logprobs, each.finished.finish_reason)
+                for number, each in enumerate(answer.choices)
+                if each.finished is not None
+            ]
+            return completion(answer.identity, choices, answer.usage(), answer.findings.told())
+    raise cut()
 
 
-async def _started(events: Events) -> ChatStarted:
-    """The event that opens a turn."""
-    async for event in events:
-        kind = event.WhichOneof("payload")
-        if kind == "started":
-            return event.started
+class _Answer:
+    """What is known of an answer beside its text."""
+
+    def __init__(self, ask: Ask) -> None:
+        self._ask = ask
+        self.started: ChatStarted | None = None
+        self.identity: dict[str, Any] = {}
+        self.choices = [_Choice() for _ in range(ask.choices)]
+        self.findings = Findings(ask.extension, list(ask.dropped))
+
+    def note(self, kind: str | None, event: Any) -> bool:
+        """Take in an event that is no part of an answer; whether it opened one.
+
+        Raises:
+            MeshError: it is an error, or came where an answer should have begun.
+        """
         if kind == "error":
-            raise _relayed(event.error)
-        if kind != "heartbeat":
-            break
-    raise _cut()
+            raise relayed(event.error)
+        if kind == "policy":
+            self.findings.notices.append(event.policy)
+        elif kind == "started":
+            if self.started is None:
+                self.started = event.started
+                self.identity = _identity(event.started)
+                self.findings.sources = event.started.sources
+            self.findings.drop(event.started.dropped_params)
+            return True
+        elif kind != "heartbeat":
+            raise cut()
+        return False
+
+    def finish(self, index: int, finished: ChatFinished) -> bool:
+        """A choice ended; whether it was the last."""
+        self.choices[index].finished = finished
+        if finished.sources:
+            self.findings.sources = finished.sources
+        whole = all(each.finished is not None for each in self.choices)
+        if whole and self.started is not None:
+            _annotate(self._ask, self.started, self)
+        return whole
+
+    def usage(self) -> Any:
+        """What all choices cost."""
+        return summed([each.finished.usage for each in self.choices if each.finished is not None])
 
 
 def _identity(started: ChatStarted) -> dict[str, Any]:
     return {"id": f"chatcmpl-{started.chat_id}", "created": int(time.time()), "model": started.model}
 
 
-def _extension(ask: Ask, started: ChatStarted, finished: ChatFinished) -> dict[str, Any] | None:
-    """What only this mesh has to say, for a client that asked: the sources quoted, else those brought in."""
-    if not ask.include_sources:
-        return None
-    return sources_extension(finished.sources or started.sources)
-
-
-def _relayed(error: StreamError) -> MeshError:
-    facts = Facts(retry_after=error.retry_after_seconds or None)
-    known = 1 <= error.code <= Code.UNAUTHENTICATED
-    return Relayed(Code(error.code) if known else Code.UNKNOWN, error.message, reason=error.reason, facts=facts)
-
-
-def _cut() -> MeshError:
-    return Unavailable("The answer was cut off before its end.", reason="STREAM_CUT")
-
-
-def _annotate(ask: Ask, started: ChatStarted, finished: ChatFinished) -> None:
+def _annotate(ask: Ask, started: ChatStarted, answer: _Answer) -> None:
     """GenAI attributes by OpenTelemetry's semantic conventions."""
+    usage = answer.usage()
     annotate(
         gen_ai__operation__name="chat",
         gen_ai__request__model=ask.request.model,
         gen_ai__response__model=started.model,
         gen_ai__response__id=started.chat_id,
-        gen_ai__usage__input_tokens=finished.usage.prompt_tokens,
-        gen_ai__usage__output_tokens=finished.usage.completion_tokens,
+        gen_ai__usage__input_tokens=usage.prompt_tokens,
+        gen_ai__usage__output_tokens=usage.completion_tokens,
     )

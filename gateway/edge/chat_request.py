@@ -4,10 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
 from soma.orchestrator.v1.chat_service_pb2 import ChatRequest
 
+from gateway.edge.body import read_object
+from gateway.edge.extension import NOTHING, Extension, read_extension
 from gateway.edge.messages import read_messages
+from gateway.edge.shared import read_conversation, read_metadata
 from gateway.edge.tools import read_response_format, read_tool_choice, read_tools
 from gateway.edge.values import (
     array,
@@ -18,11 +20,9 @@ from gateway.edge.values import (
     missing,
     one_of,
     refuse,
-    required,
     text,
     unsupported,
 )
-from services.mesh.errors import InvalidArgument
 
 MOST_TOKENS = 1_000_000
 INT32 = 2**31
@@ -36,7 +36,9 @@ class Ask:
     request: ChatRequest = field(default_factory=ChatRequest)
     stream: bool = False
     include_usage: bool = False
-    include_sources: bool = False
+    choices: int = 1
+    extension: Extension = NOTHING
+    dropped: list[str] = field(default_factory=list)
 
 
 def read_chat_request(body: bytes | bytearray) -> Ask:
@@ -45,25 +47,18 @@ def read_chat_request(body: bytes | bytearray) -> Ask:
     Raises:
         InvalidArgument: in OpenAI's words, with the parameter at fault as its first violation.
     """
-    try:
-        given = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise InvalidArgument(f"We could not parse the JSON body of your request: {error}") from error
-    if type(given) is not dict:
-        raise InvalidArgument("We could not parse the JSON body of your request: expected an object.")
-    if not READERS.keys() >= given.keys():
-        _refuse_unknown([name for name in given if name not in READERS])
+    given = read_object(body, READERS)
     ask = Ask()
+    if given.get("soma") is not None:
+        ask.extension = read_extension(given["soma"], "soma")
+        ask.request.drop_params = ask.extension.drop_params
+        if ask.extension.strategy is not None:
+            ask.request.strategy = ask.extension.strategy
     for name, value in given.items():
         if value is not None:
             READERS[name](ask, value, name)
     _check_together(ask, given)
     return ask
-
-
-def _refuse_unknown(names: list[str]) -> None:
-    plural = "s" if len(names) > 1 else ""
-    raise InvalidArgument(f"Unrecognized request argument{plural} supplied: {', '.join(names)}")
 
 
 def _check_together(ask: Ask, given: dict[str, Any]) -> None:
@@ -75,6 +70,12 @@ def _check_together(ask: Ask, given: dict[str, Any]) -> None:
     if given.get("max_tokens") is not None and given.get("max_completion_tokens") is not None:
         message = "Setting 'max_tokens' and 'max_completion_tokens' at the same time is not supported."
         refuse(message, "max_tokens", "INVALID_VALUE")
+    if given.get("top_logprobs") is not None and not given.get("logprobs"):
+        message = "The 'top_logprobs' parameter is only allowed when 'logprobs' is enabled."
+        refuse(message, "top_logprobs", "INVALID_VALUE")
+    if ask.choices > 1 and ask.request.conversation_id:
+        message = "Invalid 'n': a conversation goes on with one answer, so 'n' has to be 1 with 'conversation'."
+        refuse(message, "n", "INVALID_VALUE")
     if not ask.request.tools:
         for name in ("tool_choice", "parallel_tool_calls"):
             if given.get(name) not in (None, "none"):
@@ -138,9 +139,16 @@ def _seed(ask: Ask, value: object, name: str) -> None:
 
 
 def _n(ask: Ask, value: object, name: str) -> None:
-    if integer(value, name, 1, 128) != 1:
-        message = f"Unsupported value: '{name}' does not support {value} here. Only the default (1) value is supported."
-        refuse(message, name, "UNSUPPORTED_VALUE")
+    ask.choices = integer(value, name, 1, 128)
+
+
+def _logprobs(ask: Ask, value: object, name: str) -> None:
+    if boolean(value, name) and not ask.request.sampling.HasField("top_logprobs"):
+        ask.request.sampling.top_logprobs = 0
+
+
+def _top_logprobs(ask: Ask, value: object, name: str) -> None:
+    ask.request.sampling.top_logprobs = integer(value, name, 0, 20)
 
 
 def _tools(ask: Ask, value: object, _: str) -> None:
@@ -164,25 +172,15 @@ def _user(ask: Ask, value: object, name: str) -> None:
 
 
 def _conversation(ask: Ask, value: object, name: str) -> None:
-    if type(value) is not str:
-        value = required(members(value, name, ("id",)), "id", name)
-        name = f"{name}.id"
-    ask.request.conversation_id = text(value, name)
+    ask.request.conversation_id = read_conversation(value, name)
 
 
 def _metadata(ask: Ask, value: object, name: str) -> None:
-    labels = members(value, name)
-    if len(labels) > 16:
-        refuse(f"Invalid '{name}': too many properties. Expected at most 16.", name, "OBJECT_ABOVE_MAX_PROPERTIES")
-    for key, label in labels.items():
-        if len(text(label, f"{name}.{key}")) > 512 or len(key) > 64:
-            message = f"Invalid '{name}.{key}': a key has at most 64 characters, a value at most 512."
-            refuse(message, f"{name}.{key}", "STRING_ABOVE_MAX_LENGTH")
+    read_metadata(value, name)
 
 
-def _soma(ask: Ask, value: object, name: str) -> None:
-    wanted = members(value, name, ("sources",))
-    ask.include_sources = boolean(wanted.get("sources", False), f"{name}.sources")
+def _read_before(ask: Ask, value: object, name: str) -> None:
+    """What the other members are read by."""
 
 
 def _hint(ask: Ask, value: object, name: str) -> None:
@@ -196,7 +194,9 @@ def _service_tier(ask: Ask, value: object, name: str) -> None:
 
 def _unsupported(ask: Ask, value: object, name: str) -> None:
     if value not in (False, 0, {}, [], ["text"]):
-        unsupported(name)
+        if not ask.request.drop_params:
+            unsupported(name)
+        ask.dropped.append(name)
 
 
 READERS: dict[str, Callable[[Ask, Any, str], None]] = {
@@ -220,7 +220,9 @@ READERS: dict[str, Callable[[Ask, Any, str], None]] = {
     "user": _user,
     "conversation": _conversation,
     "metadata": _metadata,
-    "soma": _soma,
+    "soma": _read_before,
+    "logprobs": _logprobs,
+    "top_logprobs": _top_logprobs,
     "service_tier": _service_tier,
     "safety_identifier": _hint,
     "prompt_cache_key": _hint,
@@ -232,13 +234,11 @@ READERS: dict[str, Callable[[Ask, Any, str], None]] = {
             "function_call",
             "functions",
             "logit_bias",
-            "logprobs",
             "modalities",
             "moderation",
             "prediction",
             "reasoning_effort",
             "store",
-            "top_logprobs",
             "verbosity",
             "web_search_options",
         ),

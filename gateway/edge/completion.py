@@ -3,7 +3,7 @@
 OpenAI's API reference, "The chat completion object" and "The chat completion chunk object".
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -12,7 +12,7 @@ from soma.model.v1.message_pb2 import (
     FINISH_REASON_LENGTH,
     FINISH_REASON_STOP,
     FINISH_REASON_TOOL_CALLS,
-    Source,
+    TokenLogprob,
     ToolCallDelta,
     Usage,
 )
@@ -29,25 +29,17 @@ FINISH_REASONS: dict[int, str] = {
 
 def completion(
     identity: Mapping[str, Any],
-    text: str,
-    tool_calls: Iterable[Mapping[str, Any]],
-    finish_reason: int,
+    choices: Sequence[Mapping[str, Any]],
     usage: Usage,
     extension: Mapping[str, Any] | None,
 ) -> bytes:
     """The `chat.completion` object; `identity` is its `id`, `created` and `model`."""
-    message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None}
-    calls = list(tool_calls)
-    if calls:
-        message["content"] = text or None
-        message["tool_calls"] = calls
-    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish_name(finish_reason)}
     answer = {
         "id": identity["id"],
         "object": "chat.completion",
         "created": identity["created"],
         "model": identity["model"],
-        "choices": [choice],
+        "choices": choices,
         "usage": usage_object(usage),
         "system_fingerprint": None,
     }
@@ -56,12 +48,32 @@ def completion(
     return orjson.dumps(answer)
 
 
+def choice(
+    index: int,
+    text: str,
+    tool_calls: Sequence[Mapping[str, Any]],
+    logprobs: Sequence[TokenLogprob],
+    finish_reason: int,
+) -> dict[str, Any]:
+    """One choice of a completion."""
+    message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None}
+    if tool_calls:
+        message["content"] = text or None
+        message["tool_calls"] = tool_calls
+    return {
+        "index": index,
+        "message": message,
+        "logprobs": {"content": logprob_objects(logprobs), "refusal": None} if logprobs else None,
+        "finish_reason": finish_name(finish_reason),
+    }
+
+
 class Chunks:
     """Makes the server-sent events of one streamed completion."""
 
     __slots__ = ("_after_delta", "_before_delta", "_prefix", "_usage_field")
 
-    def __init__(self, identity: Mapping[str, Any], *, include_usage: bool) -> None:
+    def __init__(self, identity: Mapping[str, Any], *, choices: int, include_usage: bool) -> None:
         head = orjson.dumps(
             {
                 "id": identity["id"],
@@ -72,19 +84,23 @@ class Chunks:
             }
         )
         self._prefix = b"data: " + head[:-1]
-        self._before_delta = self._prefix + b',"choices":[{"index":0,"delta":'
+        self._before_delta = [self._prefix + b',"choices":[{"index":%d,"delta":' % index for index in range(choices)]
         self._usage_field = b',"usage":null' if include_usage else b""
         self._after_delta = b',"logprobs":null,"finish_reason":null}]' + self._usage_field + b"}\n\n"
 
-    def first(self) -> bytes:
+    def first(self, index: int) -> bytes:
         """The chunk that says who speaks."""
-        return self._before_delta + b'{"role":"assistant","content":""}' + self._after_delta
+        return self._before_delta[index] + b'{"role":"assistant","content":""}' + self._after_delta
 
-    def text(self, piece: str) -> bytes:
+    def text(self, index: int, piece: str, logprobs: Sequence[TokenLogprob] = ()) -> bytes:
         """A piece of the answer."""
-        return self._before_delta + b'{"content":' + orjson.dumps(piece) + b"}" + self._after_delta
+        after = self._after_delta
+        if logprobs:
+            told = orjson.dumps({"content": logprob_objects(logprobs), "refusal": None})
+            after = b',"logprobs":' + told + b',"finish_reason":null}]' + self._usage_field + b"}\n\n"
+        return self._before_delta[index] + b'{"content":' + orjson.dumps(piece) + b"}" + after
 
-    def tool_call(self, piece: ToolCallDelta) -> bytes:
+    def tool_call(self, index: int, piece: ToolCallDelta) -> bytes:
         """A piece of a tool call; the piece that opens it carries its id and name."""
         function: dict[str, str] = {"arguments": piece.arguments}
         call: dict[str, Any] = {"index": piece.index}
@@ -92,13 +108,13 @@ class Chunks:
             function = {"name": piece.name, "arguments": piece.arguments}
             call |= {"id": piece.call_id, "type": "function"}
         call["function"] = function
-        return self._before_delta + orjson.dumps({"tool_calls": [call]}) + self._after_delta
+        return self._before_delta[index] + orjson.dumps({"tool_calls": [call]}) + self._after_delta
 
-    def last(self, finish_reason: int, extension: Mapping[str, Any] | None) -> bytes:
-        """The chunk that says why the answer ended."""
+    def last(self, index: int, finish_reason: int, extension: Mapping[str, Any] | None) -> bytes:
+        """The chunk that says why a choice ended."""
         reason = b'{},"logprobs":null,"finish_reason":"%s"}]' % finish_name(finish_reason).encode()
         added = b"" if extension is None else b',"soma":' + orjson.dumps(extension)
-        return self._before_delta + reason + self._usage_field + added + b"}\n\n"
+        return self._before_delta[index] + reason + self._usage_field + added + b"}\n\n"
 
     def usage(self, usage: Usage) -> bytes:
         """The chunk without choices that says what the answer cost."""
@@ -119,6 +135,10 @@ def usage_object(usage: Usage) -> dict[str, int]:
     }
 
 
-def sources_extension(sources: Iterable[Source]) -> dict[str, Any]:
-    """The `soma` member of an answer whose request asked for sources."""
-    return {"sources": [{"key": each.key, "text": each.text, "score": each.score} for each in sources]}
+def logprob_objects(logprobs: Iterable[TokenLogprob]) -> list[dict[str, Any]]:
+    """OpenAI's tokens with their log probabilities."""
+    return [{**_logprob(each), "top_logprobs": [_logprob(other) for other in each.top]} for each in logprobs]
+
+
+def _logprob(each: TokenLogprob) -> dict[str, Any]:
+    return {"token": each.token, "logprob": each.logprob, "bytes": list(each.utf8) or None}

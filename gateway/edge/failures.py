@@ -36,6 +36,16 @@ PLAIN_REASONS = frozenset({"INVALID_ARGUMENT", "INTERNAL", "UNKNOWN"})
 RETRY_AFTER_SECONDS = {429: 1, 503: 1}
 
 
+# What OpenAI calls fields of the contracts; others have the same name in both.
+NAMES = {"sampling.stop_sequences": "stop", "sampling.top_logprobs": "logprobs"}
+
+
+def openai_name(field: str) -> str:
+    """OpenAI's name of a field of a contract's request."""
+    field = field.removeprefix("settings.")
+    return NAMES.get(field) or field.removeprefix("sampling.")
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """An error as HTTP: `body` is the whole `{"error": …}` object."""
@@ -48,13 +58,19 @@ class Failure:
 def failure(error: MeshError) -> Failure:
     """State an error of the mesh in OpenAI's shape."""
     status = REASON_STATUSES.get(error.reason) or STATUSES[error.code]
-    violations = error.facts.violations
+    params = [openai_name(violation.field) for violation in error.facts.violations]
     reason = None if error.reason in PLAIN_REASONS else error.reason.lower()
+    message = error.message
+    if error.reason == "PARAMETER_NOT_SUPPORTED":
+        reason = "unsupported_parameter"
+        named = ", ".join(f"'{param}'" for param in params)
+        plural, verb = ("s", "are") if len(params) > 1 else ("", "is")
+        message = f"Unsupported parameter{plural}: {named} {verb} not supported with this model."
     body = {
         "error": {
-            "message": error.message,
+            "message": message,
             "type": TYPES.get(status) or ("server_error" if status >= 500 else "invalid_request_error"),
-            "param": violations[0].field if violations else None,
+            "param": params[0] if params else None,
             "code": STATUS_CODES.get(status) or reason,
         }
     }

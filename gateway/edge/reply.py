@@ -3,25 +3,29 @@
 import re
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from starlette.types import Send
 
 from gateway.edge.failures import Failure
+from services.mesh.errors import MeshError
 
 REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 JSON = b"application/json"
 EVENTS = b"text/event-stream; charset=utf-8"
 
+LastWords = Callable[[MeshError], bytes]
+
 
 class Reply:
     """Sends one answer; `status` is 0 until it has begun."""
 
-    __slots__ = ("_send", "_started_at", "request_id", "status")
+    __slots__ = ("_last_words", "_send", "_started_at", "request_id", "status")
 
     def __init__(self, send: Send, request_id: bytes | None) -> None:
         self._send = send
         self._started_at = time.perf_counter()
+        self._last_words: LastWords | None = None
         self.status = 0
         # The gateway's id is kept, so that its access log, ours and the client's agree.
         known = request_id is not None and REQUEST_ID.fullmatch(request_id)
@@ -37,15 +41,16 @@ class Reply:
         await self._begin(status, JSON, [(b"content-length", b"%d" % len(body)), *headers])
         await self._send({"type": "http.response.body", "body": body})
 
-    async def fail(self, failed: Failure) -> None:
+    async def fail(self, failed: Failure, error: MeshError) -> None:
         """Send an error: as the answer, or where one has begun as its last event, without `[DONE]`."""
         if not self.status:
             await self.json(failed.status, failed.body, failed.headers)
             return
-        await self.end(b"data: " + failed.body + b"\n\n")
+        await self.end(self._last_words(error) if self._last_words else b"data: " + failed.body + b"\n\n")
 
-    async def begin_events(self) -> None:
-        """Begin a stream of server-sent events."""
+    async def begin_events(self, last_words: LastWords | None = None) -> None:
+        """Begin a stream of server-sent events; `last_words` is how it says that it failed, where it has a way."""
+        self._last_words = last_words
         await self._begin(200, EVENTS, [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")])
 
     async def event(self, event: bytes) -> None:

@@ -1,6 +1,6 @@
 """Which handler answers a path, and what to say where none does."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from starlette.types import Receive
@@ -9,17 +9,16 @@ from gateway.edge.headers import Headers
 from gateway.edge.reply import Reply
 from services.mesh.errors import NotFound, Unimplemented
 
-MODEL_PREFIX = "/v1/models/"
-
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """One request being answered; `name` is what its path names, where it names something."""
+    """One request being answered; `name` is what its path names, where it names something, and `query` comes raw."""
 
     headers: Headers
     receive: Receive
     reply: Reply
     name: str = ""
+    query: bytes = b""
 
 
 Handler = Callable[[Visit], Awaitable[None]]
@@ -38,23 +37,37 @@ UNKNOWN = "unknown"
 
 
 class Routes:
-    """The edge's paths."""
+    """The edge's paths, each with the routes of its methods."""
 
-    def __init__(self, chat: Handler, list_models: Handler, retrieve_model: Handler) -> None:
-        self._fixed = {
-            "/v1/chat/completions": Route("POST", "/v1/chat/completions", chat),
-            "/v1/models": Route("GET", "/v1/models", list_models),
-        }
-        self._model = Route("GET", "/v1/models/{model}", retrieve_model)
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self._fixed: dict[str, list[Route]] = {}
+        self._patterns: list[tuple[str, str, list[Route]]] = []
+        for route in routes:
+            self._add(route)
 
-    def find(self, path: str) -> tuple[Route | None, str]:
-        """The route of a path, and what the path names (a model's name may hold slashes)."""
-        route = self._fixed.get(path)
-        if route is not None:
-            return route, ""
-        if path.startswith(MODEL_PREFIX) and len(path) > len(MODEL_PREFIX):
-            return self._model, path[len(MODEL_PREFIX) :]
-        return None, ""
+    def find(self, path: str) -> tuple[Sequence[Route], str]:
+        """The routes of a path, and what the path names (a model's name may hold slashes)."""
+        routes = self._fixed.get(path)
+        if routes is not None:
+            return routes, ""
+        for before, after, routes in self._patterns:
+            if path.startswith(before) and path.endswith(after) and len(path) > len(before) + len(after):
+                return routes, path[len(before) : len(path) - len(after)]
+        return (), ""
+
+    def _add(self, route: Route) -> None:
+        before, braced, rest = route.template.partition("{")
+        if not braced:
+            self._fixed.setdefault(route.template, []).append(route)
+            return
+        after = rest.partition("}")[2]
+        for known_before, known_after, routes in self._patterns:
+            if (known_before, known_after) == (before, after):
+                routes.append(route)
+                return
+        self._patterns.append((before, after, [route]))
+        # The more a path says, the earlier it is looked for.
+        self._patterns.sort(key=lambda pattern: -len(pattern[0] + pattern[1]))
 
 
 def unknown_url(method: str, path: str) -> NotFound:
@@ -62,7 +75,9 @@ def unknown_url(method: str, path: str) -> NotFound:
     return NotFound(f"Invalid URL ({method} {path})", reason="UNKNOWN_URL")
 
 
-def wrong_method(method: str, path: str, route: Route) -> Unimplemented:
+def wrong_method(method: str, path: str, routes: Iterable[Route]) -> Unimplemented:
     """The answer to a known path asked in another way."""
     message = f"Not allowed to {method} on {path}."
-    return Unimplemented(message, reason="METHOD_NOT_SUPPORTED", metadata={"allow": route.method})
+    return Unimplemented(
+        message, reason="METHOD_NOT_SUPPORTED", metadata={"allow": ", ".join(route.method for route in routes)}
+    )

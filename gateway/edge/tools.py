@@ -1,6 +1,7 @@
 """The tools, the choice among them and the response format of a request, as the contract has them."""
 
 import re
+from typing import Any
 
 import orjson
 from soma.model.v1.message_pb2 import Tool, ToolChoice
@@ -10,6 +11,13 @@ from gateway.edge.values import array, boolean, members, one_of, refuse, require
 
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 MODES = {"none": ToolChoice.MODE_NONE, "auto": ToolChoice.MODE_AUTO, "required": ToolChoice.MODE_REQUIRED}
+FORMATS: "dict[str, ResponseFormat.Type.ValueType]" = {
+    "text": ResponseFormat.TYPE_TEXT,
+    "json_object": ResponseFormat.TYPE_JSON_OBJECT,
+    "json_schema": ResponseFormat.TYPE_JSON_SCHEMA,
+}
+FUNCTION_MEMBERS = ("name", "description", "parameters", "strict")
+SCHEMA_MEMBERS = ("name", "description", "schema", "strict")
 
 
 def read_tools(value: object) -> list[Tool]:
@@ -44,18 +52,54 @@ def read_response_format(value: object) -> ResponseFormat:
         InvalidArgument: names the member at fault.
     """
     form = members(value, "response_format")
-    kinds = ("text", "json_object", "json_schema")
-    kind = one_of(required(form, "type", "response_format"), "response_format.type", kinds)
+    kind = one_of(required(form, "type", "response_format"), "response_format.type", FORMATS)
     if kind != "json_schema":
         members(form, "response_format", ("type",))
-        return ResponseFormat(
-            type=ResponseFormat.TYPE_TEXT if kind == "text" else ResponseFormat.TYPE_JSON_OBJECT,
-        )
+        return ResponseFormat(type=FORMATS[kind])
     members(form, "response_format", ("type", "json_schema"))
     where = "response_format.json_schema"
-    described = members(
-        required(form, "json_schema", "response_format"), where, ("name", "description", "schema", "strict")
-    )
+    return _schema(members(required(form, "json_schema", "response_format"), where, SCHEMA_MEMBERS), where)
+
+
+def read_flat_tools(value: object) -> list[Tool]:
+    """As `read_tools`, in the form of `/v1/responses`, where a function's members are the tool's own.
+
+    Raises:
+        InvalidArgument: names the member at fault.
+    """
+    return [_flat_tool(tool, f"tools[{index}]") for index, tool in enumerate(array(value, "tools", most=128))]
+
+
+def read_flat_tool_choice(value: object) -> ToolChoice:
+    """As `read_tool_choice`, in the form of `/v1/responses`.
+
+    Raises:
+        InvalidArgument: names the member at fault.
+    """
+    if type(value) is str:
+        return read_tool_choice(value)
+    choice = members(value, "tool_choice")
+    one_of(required(choice, "type", "tool_choice"), "tool_choice.type", ("function",))
+    name = required(members(choice, "tool_choice", ("type", "name")), "name", "tool_choice")
+    return ToolChoice(mode=ToolChoice.MODE_NAMED, name=_name(name, "tool_choice.name"))
+
+
+def read_flat_format(value: object) -> ResponseFormat:
+    """As `read_response_format`, in the form of `text.format` in `/v1/responses`.
+
+    Raises:
+        InvalidArgument: names the member at fault.
+    """
+    where = "text.format"
+    form = members(value, where)
+    kind = one_of(required(form, "type", where), f"{where}.type", FORMATS)
+    if kind != "json_schema":
+        members(form, where, ("type",))
+        return ResponseFormat(type=FORMATS[kind])
+    return _schema(members(form, where, ("type", *SCHEMA_MEMBERS)), where)
+
+
+def _schema(described: dict[str, Any], where: str) -> ResponseFormat:
     schema = members(described.get("schema") or {}, f"{where}.schema")
     asked = ResponseFormat(
         type=ResponseFormat.TYPE_JSON_SCHEMA,
@@ -72,7 +116,17 @@ def _tool(value: object, param: str) -> Tool:
     one_of(required(offered, "type", param), f"{param}.type", ("function",))
     members(offered, param, ("type", "function"))
     where = f"{param}.function"
-    function = members(required(offered, "function", param), where, ("name", "description", "parameters", "strict"))
+    function = members(required(offered, "function", param), where, FUNCTION_MEMBERS)
+    return _function(function, where)
+
+
+def _flat_tool(value: object, param: str) -> Tool:
+    offered = members(value, param)
+    one_of(required(offered, "type", param), f"{param}.type", ("function",))
+    return _function(members(offered, param, ("type", *FUNCTION_MEMBERS)), param)
+
+
+def _function(function: dict[str, Any], where: str) -> Tool:
     tool = Tool(name=_name(required(function, "name", where), f"{where}.name"))
     if function.get("description") is not None:
         tool.description = text(function["description"], f"{where}.description")

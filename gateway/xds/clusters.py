@@ -35,7 +35,8 @@ from envoy_data_plane.envoy.extensions.upstreams.http.v3 import (
 from envoy_data_plane.envoy.type.v3 import Percent
 from envoy_data_plane.google.protobuf import Any
 
-from gateway.xds.snapshot import Endpoint, Limits
+from gateway.xds.snapshot import Endpoint, Limits, Tls
+from gateway.xds.tls import upstream
 
 EDGE = "edge"
 CONTROL_HTTP = "control-http"
@@ -45,8 +46,8 @@ _PROTOCOL_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 FROM_ADS = ConfigSource(ads=AggregatedConfigSource(), resource_api_version=ApiVersion.V3)
 
 
-def cluster(name: str, limits: Limits, *, http2: bool) -> Cluster:
-    """A cluster whose endpoints come over ADS and whose load is bounded by `limits`."""
+def cluster(name: str, limits: Limits, *, http2: bool, tls: Tls, host: str) -> Cluster:
+    """A cluster whose endpoints come over ADS, are bounded by `limits` and, with TLS, prove to be `host`."""
     return Cluster(
         name=name,
         type=ClusterDiscoveryType.EDS,
@@ -65,6 +66,7 @@ def cluster(name: str, limits: Limits, *, http2: bool) -> Cluster:
                 )
             ]
         ),
+        transport_socket=upstream(tls, host, http2=http2),
         typed_extension_protocol_options={_PROTOCOL_OPTIONS: Any.pack(_protocol(http2))},
     )
 

@@ -20,6 +20,7 @@ from envoy_data_plane.envoy.config.core.v3 import (
 from envoy_data_plane.envoy.config.listener.v3 import Filter, FilterChain, Listener
 from envoy_data_plane.envoy.extensions.access_loggers.file.v3 import FileAccessLog
 from envoy_data_plane.envoy.extensions.filters.http.buffer.v3 import Buffer
+from envoy_data_plane.envoy.extensions.filters.http.cors.v3 import Cors
 from envoy_data_plane.envoy.extensions.filters.http.grpc_json_transcoder.v3 import (
     GrpcJsonTranscoder,
     GrpcJsonTranscoderPrintOptions,
@@ -43,12 +44,14 @@ from envoy_data_plane.google.protobuf import Any, Struct
 
 from gateway.xds.bindings import bindings
 from gateway.xds.clusters import FROM_ADS, address
+from gateway.xds.cors import CORS
 from gateway.xds.fields import Fields
 from gateway.xds.filters import BODY_CHECK, BODY_LIMIT, ERROR_WRAPPER, TRANSCODER
 from gateway.xds.methods import StreamingMethods
 from gateway.xds.replies import local_replies
 from gateway.xds.routes import NAME
 from gateway.xds.snapshot import Snapshot
+from gateway.xds.tls import downstream
 
 # What only the mesh may say of a call, and what only Envoy may: a client's own word for it is dropped.
 _RESERVED_HEADER_PREFIXES = ("x-soma-", "x-envoy-")
@@ -84,7 +87,7 @@ def listener(snapshot: Snapshot, streaming: StreamingMethods) -> Listener:
     return Listener(
         name=NAME,
         address=address(snapshot.listen),
-        filter_chains=[FilterChain(name=NAME, filters=[manager])],
+        filter_chains=[FilterChain(name=NAME, filters=[manager], transport_socket=downstream(snapshot.tls))],
         # With it a second Envoy on the same port would silently take half of the connections.
         enable_reuse_port=False,
     )
@@ -96,6 +99,8 @@ def _manager(snapshot: Snapshot, streaming: StreamingMethods) -> HttpConnectionM
         codec_type=HttpConnectionManagerCodecType.AUTO,
         rds=Rds(config_source=FROM_ADS, route_config_name=NAME),
         http_filters=[
+            # First, so that a page may also read what the filters after it refuse.
+            _filter(CORS, Cors()),
             _filter(ERROR_WRAPPER, _lua(_source("wrap_errors.lua"))),
             HttpFilter(
                 name=BODY_LIMIT,

@@ -9,11 +9,13 @@ from betterproto2 import Message
 from envoy_data_plane.envoy.service.discovery.v3 import Resource
 from envoy_data_plane.google.protobuf import Any
 
+from gateway.contracts import area
 from gateway.xds.clusters import CONTROL_GRPC, CONTROL_HTTP, EDGE, cluster, load_assignment
 from gateway.xds.listener import listener
 from gateway.xds.methods import streaming_methods
 from gateway.xds.routes import NAME, route_configuration
-from gateway.xds.snapshot import Endpoint, Limits, Snapshot
+from gateway.xds.snapshot import Endpoint, Limits, Snapshot, Tls
+from services.mesh.tls.names import CONTROL, host_of
 
 _PREFIX = "type.googleapis.com/envoy.config."
 CLUSTER = f"{_PREFIX}cluster.v3.Cluster"
@@ -47,8 +49,11 @@ def configuration(snapshot: Snapshot) -> Group:
         google.protobuf.message.DecodeError: the descriptor set is none.
     """
     streaming = streaming_methods(snapshot.descriptor_set)
-    clusters = {name: _cluster(name, snapshot.limits, http2=True) for name in (*snapshot.services, CONTROL_GRPC)}
-    clusters |= {name: _cluster(name, snapshot.limits, http2=False) for name in (EDGE, CONTROL_HTTP)}
+    limits, tls = snapshot.limits, snapshot.tls
+    clusters = {name: _cluster(name, limits, tls, host_of(area(name)), http2=True) for name in snapshot.services}
+    clusters[CONTROL_GRPC] = _cluster(CONTROL_GRPC, limits, tls, host_of(CONTROL), http2=True)
+    clusters[CONTROL_HTTP] = _cluster(CONTROL_HTTP, limits, tls, host_of(CONTROL), http2=False)
+    clusters[EDGE] = _cluster(EDGE, limits, tls, host_of(EDGE), http2=False)
     return Group(
         {
             CLUSTER: clusters,
@@ -71,8 +76,8 @@ def endpoints(snapshot: Snapshot) -> Group:
 
 # Packing one takes about a millisecond, and few of them differ from those of the snapshot before.
 @lru_cache(maxsize=1024)
-def _cluster(name: str, limits: Limits, *, http2: bool) -> Resource:
-    return _resource(name, cluster(name, limits, http2=http2))
+def _cluster(name: str, limits: Limits, tls: Tls, host: str, *, http2: bool) -> Resource:
+    return _resource(name, cluster(name, limits, http2=http2, tls=tls, host=host))
 
 
 @lru_cache(maxsize=1024)

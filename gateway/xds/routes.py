@@ -28,6 +28,7 @@ from gateway.contracts import area
 from gateway.edge.paths import PREFIXES
 from gateway.xds.bindings import bindings
 from gateway.xds.clusters import CONTROL_GRPC, CONTROL_HTTP, EDGE
+from gateway.xds.cors import CORS, cors_policy
 from gateway.xds.failures import UNKNOWN_SERVICE
 from gateway.xds.fields import Fields
 from gateway.xds.filters import BODY_LIMIT, ERROR_WRAPPER, TRANSCODER
@@ -51,7 +52,9 @@ _ANOTHER_INSTANCE = RetryPolicyRetryHostPredicate(
 
 def route_configuration(snapshot: Snapshot, streaming: StreamingMethods) -> RouteConfiguration:
     """Every route, most specific first."""
-    host = VirtualHost(name="any", domains=["*"], routes=list(_routes(snapshot, streaming)))
+    cors = {CORS: Any.pack(cors_policy(snapshot.cors_origins))} if snapshot.cors_origins else {}
+    routes = list(_routes(snapshot, streaming))
+    host = VirtualHost(name="any", domains=["*"], routes=routes, typed_per_filter_config=cors)
     return RouteConfiguration(name=NAME, virtual_hosts=[host])
 
 
@@ -80,12 +83,16 @@ def _routes(snapshot: Snapshot, streaming: StreamingMethods) -> Iterator[Route]:
 
 
 def _to_grpc(cluster: str, unless_deadline: timedelta) -> RouteAction:
-    """Forward for as long as the call's own deadline says, or `unless_deadline` where it has none (0: no limit)."""
+    """Forward for as long as the call's own deadline says, or `unless_deadline` where it has none.
+
+    With `_NO_LIMIT`, which is for streams, the deadline is left to the client and the service: all Envoy could do about
+    a stream that has begun is to reset it, and a client that sees that before its own clock strikes reads INTERNAL.
+    """
     return RouteAction(
         cluster=cluster,
         timeout=_NO_LIMIT,
         max_stream_duration=RouteActionMaxStreamDuration(
-            max_stream_duration=unless_deadline, grpc_timeout_header_max=_NO_LIMIT
+            max_stream_duration=unless_deadline, grpc_timeout_header_max=_NO_LIMIT if unless_deadline else None
         ),
         # Both mean that the instance has not begun the call, so that another one may.
         retry_policy=RetryPolicy(

@@ -36,6 +36,18 @@ class Limits:
     """Silence after which a stream ends; long streams send heartbeats more often."""
 
 
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """Files Envoy reads its secrets from, each an SDS resource it follows when the file is replaced; empty for none."""
+
+    identity: str = ""
+    """Its certificate inside the mesh: with it every upstream has to prove its name."""
+    authorities: str = ""
+    """The CA of the upstreams' certificates."""
+    front: str = ""
+    """The certificate of the public port."""
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """Everything Envoy's configuration is made of.
@@ -56,8 +68,19 @@ class Snapshot:
     """Answers reflection and `grpc.health.v1.Health` for every service."""
     access_log: str = ""
     """File of the access log, JSON lines; empty for none."""
+    cors_origins: tuple[str, ...] = ()
+    """Origins whose pages browsers let call; `*` for any."""
     limits: Limits = field(default_factory=Limits)
+    tls: Tls = field(default_factory=Tls)
 
     def shape(self) -> tuple[object, ...]:
         """Everything but where the endpoints are: equal shapes have equal clusters, routes and listeners."""
-        return (frozenset(self.services), self.listen, self.descriptor_set, self.access_log, self.limits)
+        return (
+            frozenset(self.services),
+            self.listen,
+            self.descriptor_set,
+            self.access_log,
+            self.cors_origins,
+            self.limits,
+            self.tls,
+        )

@@ -1,4 +1,4 @@
-"""Appends turns to conversations and lists them."""
+"""Appends turns to conversations, lists and forgets them."""
 
 import base64
 import binascii
@@ -64,6 +64,11 @@ class Conversations:
         if messages and messages[-1].sequence < length:
             response.next_page_token = _token(messages[-1].sequence)
         return response
+
+    async def delete(self, tenant_id: str, request: pb.DeleteConversationRequest) -> pb.DeleteConversationResponse:
+        """Forget a conversation."""
+        deleted = await self._store.delete(tenant_id, request.conversation_id)
+        return pb.DeleteConversationResponse(deleted_messages=deleted)
 
 
 def _tokens(message: message_pb2.Message) -> int:

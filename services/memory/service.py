@@ -57,6 +57,13 @@ class MemoryService(rpc.MemoryServiceServicer):
         _plain("conversation_id", request.conversation_id)
         return await self._conversations.list(principal().tenant_id, request)
 
+    async def DeleteConversation(
+        self, request: pb.DeleteConversationRequest, context: Any
+    ) -> pb.DeleteConversationResponse:
+        """See the contract."""
+        _plain("conversation_id", request.conversation_id)
+        return await self._conversations.delete(principal().tenant_id, request)
+
     async def GetContext(self, request: pb.GetContextRequest, context: Any) -> pb.GetContextResponse:
         """See the contract."""
         _plain("conversation_id", request.conversation_id)

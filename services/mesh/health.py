@@ -21,6 +21,7 @@ class Health:
         self._checks: dict[str, Mapping[str, Check]] = {s.name: s.checks for s in services}
         self._results: dict[str, dict[str, str]] = {name: {} for name in self._checks}
         self._listeners: list[Callable[[], None]] = []
+        self._underway: dict[int, asyncio.Task[None]] = {}
         self._draining = False
 
     def watch(self, changed: Callable[[], None]) -> None:
@@ -53,7 +54,7 @@ class Health:
         """Run every check once; the same check of several services runs once for all."""
         before = self.faults()
         unique = {id(check): check for checks in self._checks.values() for check in checks.values()}
-        outcomes = dict(zip(unique, await asyncio.gather(*map(_run, unique.values())), strict=True))
+        outcomes = dict(zip(unique, await asyncio.gather(*map(self._run, unique.values())), strict=True))
         for name, checks in self._checks.items():
             faults = {dependency: outcomes[id(check)] for dependency, check in checks.items()}
             self._results[name] = {dependency: why for dependency, why in faults.items() if why}
@@ -68,17 +69,25 @@ class Health:
             await asyncio.sleep(_AFTER_FAULT_SECONDS if self.faults() else _EVERY_SECONDS)
             await self.check()
 
+    async def _run(self, check: Check) -> str:
+        """Why a check fails, or nothing. One that is silent is not asked twice: its answer counts at a later look.
+
+        It is not cancelled either, because a cancelled call to a dependency that hangs may hang itself.
+        """
+        task = self._underway.get(id(check))
+        if task is None:
+            task = self._underway[id(check)] = asyncio.create_task(_answer(check))
+        done, _ = await asyncio.wait({task}, timeout=_CHECK_SECONDS)
+        if not done:
+            return f"no answer within {_CHECK_SECONDS:g} s"
+        del self._underway[id(check)]
+        error = task.exception()
+        return "" if error is None else str(error) or type(error).__name__
+
     def _tell(self) -> None:
         for listener in self._listeners:
             listener()
 
 
-async def _run(check: Check) -> str:
-    try:
-        async with asyncio.timeout(_CHECK_SECONDS):
-            await check()
-    except TimeoutError:
-        return f"no answer within {_CHECK_SECONDS:g} s"
-    except Exception as error:
-        return str(error) or type(error).__name__
-    return ""
+async def _answer(check: Check) -> None:
+    await check()

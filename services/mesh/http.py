@@ -4,11 +4,34 @@ import asyncio
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import structlog
 import uvicorn
 
 from services.mesh import errors
+from services.mesh.tls.names import Allowed, gateway, name_in
+
+if TYPE_CHECKING:
+    from services.mesh.tls.identity import Identity
+
+log = structlog.get_logger("tls")
+
+
+def _refusing_others(allowed: Allowed) -> type[asyncio.Protocol]:
+    """The HTTP protocol for connections whose certificate names an allowed process."""
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+    class Protocol(HttpToolsProtocol):
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            certificate = transport.get_extra_info("peercert") or {}
+            identities = [value for kind, value in certificate.get("subjectAltName", ()) if kind == "URI"]
+            super().connection_made(transport)
+            if not any(allowed(name_in(identity)) for identity in identities):
+                log.warning("peer refused", reason="PEER_NOT_ALLOWED", peer=identities)
+                transport.close()
+
+    return Protocol
 
 
 class _Quiet(uvicorn.Server):
@@ -20,15 +43,32 @@ class _Quiet(uvicorn.Server):
         yield
 
 
-class HttpServer:
-    """Serves one application on one TCP address."""
+# What clients say over a WebSocket is small; what they are told may be of any size.
+_MAX_WEBSOCKET_BYTES = 64 * 1024
 
-    def __init__(self, app: Any, *, limit_concurrency: int | None = None) -> None:
+
+class HttpServer:
+    """Serves one application on one TCP address; one that speaks WebSocket looks after its connections itself.
+
+    With an identity only processes that are `allowed` are let in.
+    """
+
+    def __init__(
+        self,
+        app: Any,
+        *,
+        websockets: bool = False,
+        limit_concurrency: int | None = None,
+        identity: "Identity | None" = None,
+        allowed: Allowed = gateway,
+    ) -> None:
+        context = identity.server_context() if identity is not None else None
         self._server = _Quiet(
             uvicorn.Config(
                 app,
                 loop="none",
-                http="httptools",
+                http="httptools" if context is None else _refusing_others(allowed),
+                ssl_context_factory=None if context is None else lambda *_: context,
                 lifespan="off",
                 log_config=None,
                 access_log=False,
@@ -36,10 +76,12 @@ class HttpServer:
                 date_header=False,
                 proxy_headers=False,
                 timeout_keep_alive=75,
-                timeout_graceful_shutdown=3,
                 backlog=4096,
                 limit_concurrency=limit_concurrency,
-                ws="none",
+                ws="websockets-sansio" if websockets else "none",
+                ws_max_size=_MAX_WEBSOCKET_BYTES,
+                ws_ping_interval=None,
+                ws_per_message_deflate=False,
             )
         )
         self._task: asyncio.Task[None] | None = None
@@ -67,8 +109,9 @@ class HttpServer:
             await asyncio.sleep(0)
         return int(listener.getsockname()[1])
 
-    async def stop(self) -> None:
-        """Stop accepting, let requests end, close."""
+    async def stop(self, grace: float = 3.0) -> None:
+        """Stop accepting, let requests end for `grace` seconds, close."""
+        self._server.config.timeout_graceful_shutdown = max(1, round(grace))
         self._server.should_exit = True
         if self._task is not None:
             with suppress(asyncio.CancelledError):

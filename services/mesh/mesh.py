@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import asyncpg
 import grpc
@@ -18,6 +19,9 @@ from services.mesh.routing import RoutedChannel, Router
 from services.mesh.settings import Settings
 from services.mesh.spans import Spans
 from services.mesh.token import Signer
+
+if TYPE_CHECKING:
+    from services.mesh.tls.identity import Identity
 
 
 @dataclass(frozen=True)
@@ -41,11 +45,18 @@ class Mesh:
 class Connections:
     """The channels of one process; `handlers` is filled once its own services are built."""
 
-    def __init__(self, hosted: Collection[str], directory: Directory, signer: Signer, settings: Settings) -> None:
+    def __init__(
+        self,
+        hosted: Collection[str],
+        directory: Directory,
+        signer: Signer,
+        settings: Settings,
+        identity: "Identity | None" = None,
+    ) -> None:
         self.handlers: dict[str, Handler] = {}
         local = LocalChannel(self.handlers, capture=current_call, outgoing=LocalCarrier())
         self._router = Router(
-            dict.fromkeys(hosted, local), directory, RemoteCarrier(signer), settings.max_message_bytes
+            dict.fromkeys(hosted, local), directory, RemoteCarrier(signer), settings.max_message_bytes, identity
         )
         self._channels: dict[str, RoutedChannel] = {}
 

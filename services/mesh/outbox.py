@@ -15,7 +15,6 @@ Events of one aggregate keep their order as long as its writers take the aggrega
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import redis.asyncio as aioredis
@@ -40,7 +39,10 @@ _log = structlog.get_logger()
 
 
 class Outbox:
-    """The outbox of one schema, and its relay to the stream `soma:events:<area>`."""
+    """The outbox of one schema, and its relay to the stream `soma:events:<area>`.
+
+    A store that writes change and event in one statement needs only `wake` and `relay`.
+    """
 
     def __init__(self, pool: "Pool", redis: aioredis.Redis, schema: str, area: str | None = None) -> None:
         self._pool = pool
@@ -51,16 +53,11 @@ class Outbox:
 
     async def add(self, connection: "Connection", aggregate: str, event: Event) -> None:
         """Write an event in the transaction of `connection`; call `wake` once that is committed."""
-        await self.add_all(connection, ((aggregate, event),))
-
-    async def add_all(self, connection: "Connection", events: Sequence[tuple[str, Event]]) -> None:
-        """Write events, each with its aggregate, in one statement; otherwise as `add`."""
         await connection.execute(
-            f"INSERT INTO {self._table} (tenant_id, aggregate, event)"  # noqa: S608 -- our own name
-            " SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[])",
-            [event.tenant_id for _, event in events],
-            [aggregate for aggregate, _ in events],
-            [event.SerializeToString() for _, event in events],
+            f"INSERT INTO {self._table} (tenant_id, aggregate, event) VALUES ($1, $2, $3)",  # noqa: S608 -- our own name
+            event.tenant_id,
+            aggregate,
+            event.SerializeToString(),
         )
 
     def wake(self) -> None:

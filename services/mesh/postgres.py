@@ -36,6 +36,9 @@ _LOST = (
     OSError,  # TimeoutError is one
 )
 _CLOSED = re.compile(r"(connection|pool) is clos")
+# A server that goes says so on idle connections too. For asyncpg they are then busy with that message (state 2), until
+# it has seen them closed.
+_SAID_FAREWELL = re.compile(r"another operation \(2\) is in progress")
 
 
 class _Connection(asyncpg.Connection[asyncpg.Record] if TYPE_CHECKING else asyncpg.Connection):  # type: ignore[misc]
@@ -80,6 +83,10 @@ def typed_errors() -> Iterator[None]:
     except asyncpg.InterfaceError as error:
         # asyncpg has no class of its own for a connection that went away between two commands.
         if _CLOSED.search(str(error)):
+            raise _unavailable() from error
+        raise
+    except asyncpg.InternalClientError as error:
+        if _SAID_FAREWELL.search(str(error)):
             raise _unavailable() from error
         raise
 

@@ -23,8 +23,10 @@ def open_client(url: str, *, client_name: str = "soma") -> aioredis.Redis:
 
     A command whose connection turns out to be lost is sent a second time: what is not idempotent can then happen twice.
     """
-    return aioredis.Redis.from_url(
+    # A burst waits for a connection; a pool that does not block would refuse what is beyond its size.
+    pool: aioredis.BlockingConnectionPool = aioredis.BlockingConnectionPool.from_url(
         url,
+        timeout=COMMAND_SECONDS,
         client_name=client_name,
         max_connections=MAX_CONNECTIONS,
         socket_connect_timeout=CONNECT_SECONDS,
@@ -32,11 +34,12 @@ def open_client(url: str, *, client_name: str = "soma") -> aioredis.Redis:
         socket_keepalive=True,
         retry=Retry(NoBackoff(), 1),
     )
+    return aioredis.Redis.from_pool(pool)
 
 
 @contextmanager
 def typed_errors() -> Iterator[None]:
-    """Turn a lost or refused connection into Unavailable; also works as a decorator.
+    """Turn a lost or refused connection into Unavailable.
 
     Raises:
         Unavailable: reason REDIS_UNAVAILABLE.

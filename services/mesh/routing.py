@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
 
@@ -13,8 +13,29 @@ from services.mesh.channel.remote import RemoteChannel
 from services.mesh.method import method
 from services.mesh.pipeline import Context, Handler, Pipeline
 from services.mesh.registry.directory import Directory
+from services.mesh.tls.names import host_of
+
+if TYPE_CHECKING:
+    from services.mesh.tls.identity import Identity
 
 _CLOSE_GRACE = 30.0
+
+
+def open_channel(
+    address: str,
+    service: str,
+    identity: "Identity | None",
+    max_message_bytes: int,
+    outgoing: Outgoing | None = None,
+) -> RemoteChannel:
+    """A channel to the process at `address`, which proves that it runs `service` where there are certificates."""
+    return RemoteChannel(
+        address,
+        outgoing=outgoing,
+        credentials=None if identity is None else identity.channel_credentials(),
+        authority=None if identity is None else host_of(service),
+        max_message_bytes=max_message_bytes,
+    )
 
 
 class Router:
@@ -26,11 +47,14 @@ class Router:
         directory: Directory,
         outgoing: Outgoing,
         max_message_bytes: int,
+        identity: "Identity | None" = None,
     ) -> None:
         self._local = local
         self._directory = directory
         self._outgoing = outgoing
         self._max_message_bytes = max_message_bytes
+        self._identity = identity
+        self._version: tuple[int, ...] = ()
         self._remote: dict[str, RemoteChannel] = {}
         self._absent: dict[str, LocalChannel] = {}
         self._closing: set[asyncio.Task[None]] = set()
@@ -44,12 +68,22 @@ class Router:
         address = self._directory.pick(service)
         if address is None:
             return self._nowhere(service)
+        if self._identity is not None:
+            self._follow(self._identity)
         channel = self._remote.get(address)
         if channel is None:
-            channel = self._remote[address] = RemoteChannel(
-                address, outgoing=self._outgoing, max_message_bytes=self._max_message_bytes
+            channel = self._remote[address] = open_channel(
+                address, service, self._identity, self._max_message_bytes, self._outgoing
             )
         return channel
+
+    def _follow(self, identity: "Identity") -> None:
+        """After a rotation the next calls take new channels; those on the old ones end there."""
+        version = identity.material.version
+        if version != self._version:
+            self._version = version
+            for address in list(self._remote):
+                self._let_go(address)
 
     async def close(self) -> None:
         """Close every remote channel."""
@@ -60,9 +94,12 @@ class Router:
     def _forget(self) -> None:
         listed = {e.address for name in self._directory.services for e in self._directory.all(name)}
         for address in [a for a in self._remote if a not in listed]:
-            task = asyncio.get_running_loop().create_task(self._remote.pop(address).close(_CLOSE_GRACE))
-            self._closing.add(task)
-            task.add_done_callback(self._closing.discard)
+            self._let_go(address)
+
+    def _let_go(self, address: str) -> None:
+        task = asyncio.get_running_loop().create_task(self._remote.pop(address).close(_CLOSE_GRACE))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
 
     def _nowhere(self, service: str) -> LocalChannel:
         channel = self._absent.get(service)

@@ -36,6 +36,7 @@ class Server:
     ) -> None:
         own = service_names(handlers)
         self._names = names or (lambda: own)
+        self._published: set[str] = set()
         self._drain = drain
         self._health = health.aio.HealthServicer()
         self._server = grpc.aio.server(options=server_options(max_message_bytes))
@@ -43,22 +44,30 @@ class Server:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         Reflection(lambda: [*self._names(), HEALTH], pool).register(self._server)
 
-    async def start(self, address: str) -> int:
-        """Listen on `host:port` (port 0 chooses a free one); returns the port.
+    async def start(self, address: str, credentials: grpc.ServerCredentials | None = None) -> int:
+        """Listen on `host:port` (port 0 chooses a free one), in plain text without credentials; returns the port.
 
         Raises:
             Unavailable: the address is taken or not ours.
         """
         try:
-            port = self._server.add_insecure_port(address)
+            if credentials is None:
+                port = self._server.add_insecure_port(address)
+            else:
+                port = self._server.add_secure_port(address, credentials)
         except RuntimeError as error:
             raise errors.Unavailable(f"cannot listen on {address}: {error}", reason="ADDRESS_IN_USE") from error
         await self._server.start()
         return int(port)
 
     async def set_health(self, serving: Mapping[str, bool]) -> None:
-        """Publish the state of proto services; the empty name stands for all of them together."""
-        for name, state in {**serving, "": all(serving.values())}.items():
+        """Publish the state of proto services; the empty name stands for all of them together.
+
+        One that was named before and is not now is gone: whoever watches it is told.
+        """
+        gone = dict.fromkeys(self._published - serving.keys(), False)
+        self._published.update(serving)
+        for name, state in {**gone, **serving, "": all(serving.values())}.items():
             await self._health.set(name, _SERVING if state else _NOT_SERVING)
 
     async def stop(self, grace: float) -> int:

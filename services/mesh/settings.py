@@ -5,14 +5,17 @@ Top-level keys of the file are these settings; a service's own live in the table
 
 import tomllib
 from functools import cache
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, StringConstraints
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 CONFIG_FILE = Path("soma.toml")
+# As browsers send it: scheme, host, and the port where it is not the usual one.
+Origin = Annotated[str, StringConstraints(pattern=r"^(\*|[a-z][a-z0-9+.-]*://[^/\s*]+)$")]
 
 
 @cache
@@ -78,6 +81,7 @@ class Settings(SomaSettings):
     dev: bool = Field(False, description="development stack: one generated API key")
     host: str = Field("127.0.0.1", description="address of the public port")
     port: int = Field(8080, ge=1, le=65535, description="the public port")
+    cors_origins: tuple[Origin, ...] = Field((), description="origins whose pages browsers let call; * for all")
     postgres_url: SecretStr | None = Field(None, description="an external Postgres; embedded when unset")
     redis_url: SecretStr | None = Field(None, description="an external Redis; embedded when unset")
     control: str | None = Field(None, description="host:port of the stack's control process, to join it")
@@ -87,8 +91,26 @@ class Settings(SomaSettings):
     max_message_bytes: int = Field(4 * 1024 * 1024, ge=1024, description="largest message received")
     drain_seconds: float = Field(0.3, ge=0, description="from NOT_SERVING until calls are waited for")
     grace_seconds: float = Field(5.0, ge=0, description="how long a stopping process waits for its calls")
+    leave_seconds: float = Field(120.0, ge=0, description="how long a replaced process waits for its calls")
     trace_sample_ratio: float = Field(0.01, ge=0, le=1, description="share of new traces that are recorded")
     otlp_endpoint: str | None = Field(None, description="OTLP/HTTP collector spans are sent to")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="least level logged")
     log_format: str = Field("json", pattern="^(json|console)$", description="json lines, or for people")
-    postgres_pool: int = Field(20, ge=1, le=20, description="connections of a process to Postgres")
+    name: str | None = Field(None, description="this process's name in its certificate; soma up gives one")
+    mtls: str = Field(
+        "auto",
+        pattern="^(auto|on|off)$",
+        description="certificates between processes; auto: where they listen beyond this machine",
+    )
+    tls: bool = Field(False, description="TLS on the public port, by the stack's own CA unless tls_cert is given")
+    tls_cert: Path | None = Field(None, description="certificate chain of the public port, PEM")
+    tls_key: Path | None = Field(None, description="its key, PEM")
+    postgres_pool: int = Field(20, ge=2, le=20, description="connections of a process to Postgres")
+
+    @property
+    def mutual_tls(self) -> bool:
+        """Whether processes prove to each other who they are.
+
+        On the loopback of one machine certificates would keep out nobody: who can read that traffic can read the keys.
+        """
+        return self.mtls == "on" or (self.mtls == "auto" and not ip_address(self.bind).is_loopback)

@@ -1,7 +1,7 @@
 """One generation from its request to its usage record, whichever model runs it and however it ends."""
 
 import uuid
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from time import monotonic, time
@@ -89,12 +89,13 @@ class Generations:
         self._heartbeat = heartbeat
 
     async def run(
-        self, principal: Principal, route: Route, request: GenerateRequest
+        self, principal: Principal, route: Route, request: GenerateRequest, dropped: Sequence[str] = ()
     ) -> AsyncGenerator[GenerateResponse, None]:
         """Stream a generation: started, pieces, finished.
 
         `started` waits for the first piece (or a heartbeat's time), so that a provider that refuses is the call's
-        own status. `finished` comes only after the usage record is durable.
+        own status. `finished` comes only after the usage record is durable. `dropped` are the fields the request
+        no longer has because the provider cannot honour them.
 
         Raises:
             MeshError: the provider's failure, or the ledger's.
@@ -114,7 +115,7 @@ class Generations:
                 elif event is not None:
                     tally.count(event.text if isinstance(event, TextDelta) else event.arguments)
                 if sequence == 0:
-                    yield GenerateResponse(sequence=0, started=_started(tally))
+                    yield GenerateResponse(sequence=0, started=_started(tally, dropped))
                 sequence += 1
                 if event is None:
                     yield GenerateResponse(sequence=sequence, heartbeat=Heartbeat())
@@ -149,9 +150,12 @@ class Generations:
         self._ledger.record_soon(tally.record(UsageRecord.OUTCOME_CANCELLED, tally.usage()))
 
 
-def _started(tally: Tally) -> GenerationStarted:
+def _started(tally: Tally, dropped: Sequence[str]) -> GenerationStarted:
     return GenerationStarted(
-        generation_id=tally.generation_id, model=tally.route.model.name, provider=tally.route.provider.name
+        generation_id=tally.generation_id,
+        model=tally.route.model.name,
+        provider=tally.route.provider.name,
+        dropped_params=dropped,
     )
 
 

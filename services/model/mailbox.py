@@ -27,7 +27,7 @@ class Mailbox:
         self._events = events
         self._window = window
         self._loop = asyncio.get_running_loop()
-        self._queue: deque[list[str] | ToolCallDelta | GenerationFinished] = deque()
+        self._queue: deque[list[TextDelta] | ToolCallDelta | GenerationFinished] = deque()
         self._size = 0
         self._over = False
         self._error: BaseException | None = None
@@ -58,9 +58,9 @@ class Mailbox:
         self._handed_at = monotonic()
         first = self._queue.popleft()
         if isinstance(first, list):
-            text = "".join(first)
-            self._size -= len(text)
-            event: ProviderEvent = TextDelta(text=text)
+            text = first[0] if len(first) == 1 else _joined(first)
+            self._size -= len(text.text)
+            event: ProviderEvent = text
         else:
             self._size -= first.ByteSize()
             event = first
@@ -94,9 +94,9 @@ class Mailbox:
             return
         self._size += len(event.text)
         if self._queue and isinstance(last := self._queue[-1], list):
-            last.append(event.text)
+            last.append(event)
         else:
-            self._queue.append([event.text])
+            self._queue.append([event])
         if not self._lingering:
             self._wake()
 
@@ -114,3 +114,11 @@ class Mailbox:
     def _wake(self, woken: bool = True) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(woken)
+
+
+def _joined(pieces: list[TextDelta]) -> TextDelta:
+    whole = TextDelta(text="".join(piece.text for piece in pieces))
+    for piece in pieces:
+        if piece.logprobs:
+            whole.logprobs.extend(piece.logprobs)
+    return whole

@@ -36,7 +36,7 @@ from services.model.provider import Provider
 from services.model.service import CatalogService, CostService, ModelService
 from services.model.settings import ModelSettings, ProviderSettings
 from services.model.store import PostgresUsageStore
-from services.model.usage_events import Entry, UsageWriter
+from services.model.usage_events import Entry, write_usage
 
 _log = structlog.get_logger(__name__)
 
@@ -54,7 +54,7 @@ async def build(mesh: Mesh, stack: AsyncExitStack) -> Service:
     catalogue = await _catalogue(settings, embedder, stack)
     outbox = Outbox(mesh.postgres, mesh.redis, "model")
     in_background(stack, outbox.relay())
-    commits = GroupCommit(mesh.postgres, UsageWriter(outbox))
+    commits = GroupCommit(mesh.postgres, write_usage)
     stack.push_async_callback(commits.close)
 
     async def commit(record: UsageRecord) -> None:

@@ -1,6 +1,6 @@
 """What the service asks of whoever runs models: a vendor's server, or an engine in this process."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from typing import Protocol, TypeAlias
 
 from soma.model.v1.catalog_service_pb2 import Model
@@ -15,6 +15,11 @@ class Provider(Protocol):
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def lacks(self) -> Collection[str]:
+        """Parameters it cannot honour, by their names in `services.model.parameters`."""
+        ...
 
     async def models(self) -> Sequence[Model]:
         """The models it serves now, in the order in which one of them may become the default.

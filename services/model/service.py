@@ -33,6 +33,7 @@ from services.mesh.call import principal
 from services.model.catalogue import Catalogue
 from services.model.embedding.embedder import Embedder
 from services.model.generation import Generations, joined
+from services.model.parameters import fit
 from services.model.store import Place, UsageStore
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -54,7 +55,8 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         route.require(Model.CAPABILITY_CHAT, "hold a conversation")
         if request.tool_choice.mode in (ToolChoice.MODE_REQUIRED, ToolChoice.MODE_NAMED):
             route.require(Model.CAPABILITY_TOOLS, "call tools")
-        async with aclosing(self._generations.run(principal(), route, request)) as events:
+        fitted, dropped = fit(request, route.provider.lacks, route.provider.name)
+        async with aclosing(self._generations.run(principal(), route, fitted, dropped)) as events:
             async for event in events:
                 yield event
 

@@ -15,13 +15,24 @@ if TYPE_CHECKING:
 
     from services.mesh.postgres import Connection, Pool
 
-# Written again after a lost connection, a row stays one row.
+# One statement, so that a record and its event are written together or not at all. Written again after a lost
+# connection, a row stays one row, and tells of itself once.
 _INSERT = """
-    INSERT INTO model.usage (generation_id, tenant_id, subject, model, provider, outcome, error_reason, prompt_tokens,
-        completion_tokens, conversation_id, start_time, duration_seconds, time_to_first_token_seconds)
-    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::smallint[], $7::text[],
-        $8::integer[], $9::integer[], $10::text[], $11::timestamptz[], $12::float8[], $13::float8[])
-    ON CONFLICT (generation_id) DO NOTHING RETURNING generation_id
+    WITH given AS (
+        SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::smallint[], $7::text[],
+            $8::integer[], $9::integer[], $10::text[], $11::timestamptz[], $12::float8[], $13::float8[], $14::bytea[])
+            AS given (generation_id, tenant_id, subject, model, provider, outcome, error_reason, prompt_tokens,
+                completion_tokens, conversation_id, start_time, duration_seconds, time_to_first_token_seconds, event)
+    ), new AS (
+        INSERT INTO model.usage (generation_id, tenant_id, subject, model, provider, outcome, error_reason,
+            prompt_tokens, completion_tokens, conversation_id, start_time, duration_seconds,
+            time_to_first_token_seconds)
+        SELECT generation_id, tenant_id, subject, model, provider, outcome, error_reason, prompt_tokens,
+            completion_tokens, conversation_id, start_time, duration_seconds, time_to_first_token_seconds FROM given
+        ON CONFLICT (generation_id) DO NOTHING RETURNING generation_id
+    )
+    INSERT INTO model.outbox (tenant_id, aggregate, event)
+    SELECT tenant_id, tenant_id, event FROM given JOIN new USING (generation_id)
 """
 _LIST = """
     SELECT * FROM model.usage
@@ -64,9 +75,9 @@ class PostgresUsageStore:
         return [_record(row) for row in rows]
 
 
-async def insert_usage(connection: "Connection", records: Sequence[UsageRecord]) -> set[str]:
-    """Write records in one statement; the generations that were not there before."""
-    rows = await connection.fetch(
+async def insert_usage(connection: "Connection", records: Sequence[UsageRecord], events: Sequence[bytes]) -> None:
+    """Write records, and with each that is new its event (a serialised `soma.events.v1.Event`)."""
+    await connection.execute(
         _INSERT,
         [record.generation_id for record in records],
         [record.tenant_id for record in records],
@@ -81,8 +92,8 @@ async def insert_usage(connection: "Connection", records: Sequence[UsageRecord])
         [record.start_time.ToDatetime(tzinfo=UTC) for record in records],
         [record.duration_seconds for record in records],
         [record.time_to_first_token_seconds for record in records],
+        events,
     )
-    return {row["generation_id"] for row in rows}
 
 
 def _record(row: "asyncpg.Record") -> UsageRecord:

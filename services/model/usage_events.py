@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from soma.events.v1.event_pb2 import Event
 from soma.model.v1.cost_service_pb2 import UsageRecord
 
-from services.mesh.outbox import Outbox
 from services.model.store import insert_usage
 
 if TYPE_CHECKING:
@@ -25,18 +24,10 @@ class Entry:
     traceparent: str
 
 
-class UsageWriter:
-    """Writes records together with their events; what `GroupCommit` runs."""
-
-    def __init__(self, outbox: Outbox) -> None:
-        self._outbox = outbox
-
-    async def __call__(self, connection: "Connection", entries: Sequence[Entry]) -> None:
-        """Write each record and its event once, however often it is asked."""
-        new = await insert_usage(connection, [entry.record for entry in entries])
-        events = [(entry.record.tenant_id, recorded(entry)) for entry in entries if entry.record.generation_id in new]
-        if events:
-            await self._outbox.add_all(connection, events)
+async def write_usage(connection: "Connection", entries: Sequence[Entry]) -> None:
+    """Write each record and its event once, however often it is asked; what `GroupCommit` runs."""
+    records = [entry.record for entry in entries]
+    await insert_usage(connection, records, [recorded(entry).SerializeToString() for entry in entries])
 
 
 def recorded(entry: Entry) -> Event:

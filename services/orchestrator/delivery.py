@@ -1,7 +1,8 @@
 """Carries finished turns to memory, in order within a conversation, off the client's path and never lost.
 
 A turn is durable before its client hears that it is finished. The next turn of the same conversation first delivers
-what is pending, so it always sees the one before.
+what is pending, whichever process finished it, so it always sees the one before. What a killed process left behind is
+found by the others.
 """
 
 import asyncio
@@ -19,6 +20,8 @@ Append = Callable[[PendingTurn], Awaitable[None]]
 
 _SWEEP_SECONDS = 1.0
 _SWEEP_TURNS = 100
+# A turn this old is not on its way any more: its process failed to deliver it, or is gone.
+_LEFT_BEHIND_SECONDS = 2.0
 
 
 class Delivery:
@@ -28,9 +31,6 @@ class Delivery:
         self._pending = pending
         self._append = append
         self._underway: dict[tuple[str, str], asyncio.Task[None]] = {}
-        self._left_behind = asyncio.Event()
-        # What an earlier process could not deliver is delivered first.
-        self._left_behind.set()
 
     async def accept(self, turn: PendingTurn) -> None:
         """Make a turn durable and start its delivery."""
@@ -47,18 +47,27 @@ class Delivery:
         if underway is not None:
             with suppress(Exception):
                 await asyncio.shield(underway)
-        if self._left_behind.is_set():
-            await self._deliver(tenant_id, conversation_id)
+        await self._deliver(tenant_id, conversation_id)
 
     async def run(self) -> None:
-        """Deliver what was left behind, for ever."""
+        """Deliver what was left behind, by this process or another, for ever."""
         while True:
-            await self._left_behind.wait()
             try:
-                await self._sweep()
+                while await self.sweep(_LEFT_BEHIND_SECONDS) == _SWEEP_TURNS:
+                    continue
             except Exception as error:
                 log.warning("turns wait for memory", error=str(error))
-                await asyncio.sleep(_SWEEP_SECONDS)
+            await asyncio.sleep(_SWEEP_SECONDS)
+
+    async def sweep(self, older_than: float) -> int:
+        """Deliver turns that have been pending for `older_than` seconds, oldest first; how many there were.
+
+        Processes take turns, for the sake of memory: each would deliver all of them, and repeating is harmless.
+        """
+        async with self._pending.left_behind(older_than, _SWEEP_TURNS) as turns:
+            for turn in turns:
+                await self._hand_over(turn)
+        return len(turns)
 
     async def drain(self) -> None:
         """Wait for deliveries that are under way."""
@@ -75,8 +84,8 @@ class Delivery:
     def _ended(self, key: tuple[str, str], task: asyncio.Task[None]) -> None:
         if self._underway.get(key) is task:
             del self._underway[key]
-        if task.cancelled() or task.exception() is not None:
-            self._left_behind.set()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.warning("a turn waits for memory", error=str(error), conversation=key[1])
 
     async def _after(self, before: asyncio.Task[None] | None, tenant_id: str, conversation_id: str) -> None:
         if before is not None:
@@ -86,12 +95,6 @@ class Delivery:
     async def _deliver(self, tenant_id: str, conversation_id: str) -> None:
         for turn in await self._pending.of(tenant_id, conversation_id):
             await self._hand_over(turn)
-
-    async def _sweep(self) -> None:
-        while turns := await self._pending.oldest(_SWEEP_TURNS):
-            for turn in turns:
-                await self._hand_over(turn)
-        self._left_behind.clear()
 
     async def _hand_over(self, turn: PendingTurn) -> None:
         try:

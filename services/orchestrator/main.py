@@ -6,8 +6,12 @@ from pathlib import Path
 
 from soma.memory.v1 import memory_service_pb2
 from soma.memory.v1.memory_service_pb2_grpc import MemoryServiceStub
+from soma.model.v1.catalog_service_pb2_grpc import CatalogServiceStub
 from soma.model.v1.model_service_pb2_grpc import ModelServiceStub
 from soma.orchestrator.v1.chat_service_pb2_grpc import add_ChatServiceServicer_to_server
+from soma.orchestrator.v1.chat_session_service_pb2_grpc import add_ChatSessionServiceServicer_to_server
+from soma.orchestrator.v1.log_service_pb2_grpc import add_LogServiceServicer_to_server
+from soma.orchestrator.v1.response_service_pb2_grpc import add_ResponseServiceServicer_to_server
 from soma.policy.v1.policy_service_pb2_grpc import PolicyServiceStub
 
 from services.mesh import postgres
@@ -15,11 +19,29 @@ from services.mesh.background import in_background
 from services.mesh.call import run_as
 from services.mesh.mesh import Mesh
 from services.mesh.service import Service
+from services.orchestrator.adapters.catalogue import Catalogue
 from services.orchestrator.adapters.memory import Memory
 from services.orchestrator.adapters.model import Models
 from services.orchestrator.adapters.policy import Policy
+from services.orchestrator.adapters.structured import StructuredModels
 from services.orchestrator.delivery import Append, Delivery
+from services.orchestrator.logs.feed import LogFeed
+from services.orchestrator.logs.reading import Logs
+from services.orchestrator.logs.recording import RecordedTurns
+from services.orchestrator.logs.service import LogService
+from services.orchestrator.logs.store import RedisLogStore
+from services.orchestrator.logs.writer import LogWriter
+from services.orchestrator.responses.running import Running, forget_old
+from services.orchestrator.responses.service import ResponseService
+from services.orchestrator.responses.store import PostgresResponses
 from services.orchestrator.service import ChatService
+from services.orchestrator.sessions.answering import Answering
+from services.orchestrator.sessions.chats import Chats
+from services.orchestrator.sessions.conversations import Conversations
+from services.orchestrator.sessions.messages import Messages
+from services.orchestrator.sessions.service import ChatSessionService
+from services.orchestrator.sessions.store import PostgresSessions
+from services.orchestrator.sessions.templates import Templates
 from services.orchestrator.settings import OrchestratorSettings
 from services.orchestrator.store import PendingTurn, PostgresPendingTurns
 from services.orchestrator.turn import Turns
@@ -37,15 +59,43 @@ async def build(mesh: Mesh, stack: AsyncExitStack) -> Service:
     delivery = Delivery(pending, appending(memory))
     stack.push_async_callback(delivery.drain)
     in_background(stack, delivery.run())
-    turns = Turns(
-        Policy(PolicyServiceStub(mesh.connect("policy"))),
-        memory,
-        Models(ModelServiceStub(mesh.connect("model"))),
-        delivery,
+    kept = RedisLogStore(mesh.redis, settings.log_bounds)
+    writer, feed = LogWriter(kept), LogFeed(kept)
+    stack.push_async_callback(writer.close)
+    for work in (writer.run(), feed.run()):
+        in_background(stack, work)
+    turns = RecordedTurns(
+        Turns(
+            Policy(PolicyServiceStub(mesh.connect("policy"))),
+            memory,
+            StructuredModels(Models(ModelServiceStub(mesh.connect("model")))),
+            delivery,
+        ),
+        writer,
     )
+    sessions, templates = PostgresSessions(mesh.postgres), Templates.read()
+    conversations = Conversations(memory, delivery)
+    session_service = ChatSessionService(
+        Chats(sessions, templates, conversations, writer),
+        Messages(sessions, Answering(turns), conversations),
+        templates,
+        Catalogue(CatalogServiceStub(mesh.connect("model"))),
+    )
+    store = PostgresResponses(mesh.postgres)
+    running = Running(store)
+    stack.push_async_callback(running.close)
+    in_background(stack, running.watch())
+    in_background(stack, forget_old(store, settings.responses_kept_days))
+    responses = ResponseService(turns, store, running, settings.background_seconds)
+    # Without Redis nothing is told of what happens, but it happens.
     return Service(
         name="orchestrator",
-        servicers=((add_ChatServiceServicer_to_server, ChatService(turns)),),
+        servicers=(
+            (add_ChatServiceServicer_to_server, ChatService(turns)),
+            (add_ChatSessionServiceServicer_to_server, session_service),
+            (add_LogServiceServicer_to_server, LogService(Logs(kept, feed))),
+            (add_ResponseServiceServicer_to_server, responses),
+        ),
         checks={"postgres": partial(postgres.ping, mesh.postgres)},
     )
 

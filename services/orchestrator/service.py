@@ -7,13 +7,13 @@ from typing import Any
 from soma.orchestrator.v1 import chat_service_pb2 as pb
 from soma.orchestrator.v1 import chat_service_pb2_grpc as rpc
 
-from services.orchestrator.turn import Turns
+from services.orchestrator.turn import TakesTurns
 
 
 class ChatService(rpc.ChatServiceServicer):
     """Numbers the events of a turn."""
 
-    def __init__(self, turns: Turns) -> None:
+    def __init__(self, turns: TakesTurns) -> None:
         self._turns = turns
 
     async def Chat(self, request: pb.ChatRequest, context: Any) -> AsyncGenerator[pb.ChatResponse, None]:

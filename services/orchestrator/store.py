@@ -1,11 +1,12 @@
 """Turns on their way to memory, in Postgres."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from services.mesh.group_commit import GroupCommit
-from services.mesh.postgres import connection
+from services.mesh.postgres import connection, transaction
 from services.mesh.principal import Principal
 
 if TYPE_CHECKING:
@@ -31,8 +32,8 @@ class PendingTurns(Protocol):
     async def of(self, tenant_id: str, conversation_id: str) -> list[PendingTurn]:
         """The turns of one conversation, oldest first."""
 
-    async def oldest(self, limit: int) -> list[PendingTurn]:
-        """The oldest turns of all conversations."""
+    def left_behind(self, older_than: float, limit: int) -> AbstractAsyncContextManager[list[PendingTurn]]:
+        """The oldest turns of all conversations that have waited `older_than` seconds; none while another has them."""
 
     async def done(self, request_id: str) -> None:
         """Forget a turn that memory has."""
@@ -46,10 +47,12 @@ OF_CONVERSATION = """
     SELECT request_id::text, tenant_id, conversation_id, subject, scopes, request FROM orchestrator.pending_turn
     WHERE tenant_id = $1 AND conversation_id = $2 ORDER BY id
 """
-OLDEST = """
+LEFT_BEHIND = """
     SELECT request_id::text, tenant_id, conversation_id, subject, scopes, request FROM orchestrator.pending_turn
-    ORDER BY id LIMIT $1
+    WHERE create_time <= now() - make_interval(secs => $1) ORDER BY id LIMIT $2
 """
+# Held to the end of the transaction, so that a killed process lets go of it.
+TAKE_TURN = "SELECT pg_try_advisory_xact_lock(hashtextextended('orchestrator.pending_turn', 0))"
 DELETE = "DELETE FROM orchestrator.pending_turn WHERE request_id = $1"
 
 
@@ -69,10 +72,13 @@ class PostgresPendingTurns:
         async with connection(self._pool) as acquired:
             return [_turn(tuple(row)) for row in await acquired.fetch(OF_CONVERSATION, tenant_id, conversation_id)]
 
-    async def oldest(self, limit: int) -> list[PendingTurn]:
+    @asynccontextmanager
+    async def left_behind(self, older_than: float, limit: int) -> AsyncIterator[list[PendingTurn]]:
         """See `PendingTurns`."""
-        async with connection(self._pool) as acquired:
-            return [_turn(tuple(row)) for row in await acquired.fetch(OLDEST, limit)]
+        async with transaction(self._pool) as acquired:
+            mine = await acquired.fetchval(TAKE_TURN)
+            rows = await acquired.fetch(LEFT_BEHIND, older_than, limit) if mine else []
+            yield [_turn(tuple(row)) for row in rows]
 
     async def done(self, request_id: str) -> None:
         """See `PendingTurns`."""

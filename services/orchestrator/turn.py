@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from typing import Protocol
 
 from soma.memory.v1 import memory_service_pb2
 from soma.model.v1 import message_pb2, model_service_pb2
@@ -18,8 +19,8 @@ from services.mesh import errors
 from services.mesh.call import principal
 from services.mesh.spans import annotate
 from services.orchestrator.adapters.memory import Memory
-from services.orchestrator.adapters.model import Models
 from services.orchestrator.adapters.policy import Policy
+from services.orchestrator.adapters.structured import Generator
 from services.orchestrator.answer import Answer
 from services.orchestrator.delivery import Delivery
 from services.orchestrator.history import continued
@@ -32,17 +33,27 @@ _MESSAGES_AN_APPEND = 256
 _NO_SOURCES: Sequence[message_pb2.Source] = ()
 
 
+class TakesTurns(Protocol):
+    """What `Turns` does, and those who stand before it."""
+
+    def take(self, request: pb.ChatRequest, *, append_id: str = "") -> Events:
+        """See `Turns`."""
+        ...
+
+
 class Turns:
     """Takes turns; every dependency is a neighbour behind its contract."""
 
-    def __init__(self, policy: Policy, memory: Memory, models: Models, delivery: Delivery) -> None:
+    def __init__(self, policy: Policy, memory: Memory, models: Generator, delivery: Delivery) -> None:
         self._policy = policy
         self._memory = memory
         self._models = models
         self._delivery = delivery
 
-    async def take(self, request: pb.ChatRequest) -> Events:
+    async def take(self, request: pb.ChatRequest, *, append_id: str = "") -> Events:
         """The events of one turn, unnumbered: started, deltas, finished.
+
+        A turn that is taken again with the same `append_id` (a UUID) is remembered once.
 
         Raises:
             PermissionDenied, FailedPrecondition: policy says so.
@@ -62,11 +73,12 @@ class Turns:
                 kind = event.WhichOneof("payload")
                 if kind == "started":
                     resource = f"model:{event.started.model}"
-                    yield _started(request, event.started, context)
+                    yield _started(request, event.started, context, sum(len(m.content) for m in generation.messages))
                     for decision in decisions:
                         yield _notice("input", decision)
                 elif kind == "delta" or kind == "tool_call":
                     text = event.delta.text if kind == "delta" else event.tool_call.arguments
+                    redacted = False
                     released = await self._policy.release(text, resource) if text else None
                     if released is not None and released.decision != policy_service_pb2.DECISION_ALLOW:
                         yield _notice("output", released)
@@ -74,17 +86,19 @@ class Turns:
                             yield _withheld(began, first_token)
                             return
                         text = released.redacted_content
+                        redacted = True
                     if first_token is None:
                         first_token = time.perf_counter()
                     if kind == "delta":
                         answer.add_text(text)
-                        yield pb.ChatResponse(delta=pb.ChatDelta(text=text))
+                        logprobs = () if redacted else event.delta.logprobs
+                        yield pb.ChatResponse(delta=pb.ChatDelta(text=text, logprobs=logprobs))
                     else:
                         event.tool_call.arguments = text
                         answer.add_call(event.tool_call)
                         yield pb.ChatResponse(tool_call=event.tool_call)
                 elif kind == "finished":
-                    await self._keep(request, new, answer)
+                    await self._keep(request, new, answer, append_id)
                     yield _finished(event.finished, began, first_token)
                     return
                 elif kind == "heartbeat":
@@ -97,7 +111,8 @@ class Turns:
         if not request.conversation_id and not request.HasField("strategy"):
             return None
         if request.conversation_id:
-            await self._delivery.settle(principal().tenant_id, request.conversation_id)
+            tenant_id = principal().tenant_id
+            await self._memory.patiently(lambda: self._delivery.settle(tenant_id, request.conversation_id))
         asked = [m.content for m in new if m.role == message_pb2.ROLE_USER]
         question = memory_service_pb2.GetContextRequest(
             conversation_id=request.conversation_id,
@@ -108,7 +123,9 @@ class Turns:
             question.token_budget = request.context_token_budget
         return await self._memory.context(question)
 
-    async def _keep(self, request: pb.ChatRequest, new: Sequence[message_pb2.Message], answer: Answer) -> None:
+    async def _keep(
+        self, request: pb.ChatRequest, new: Sequence[message_pb2.Message], answer: Answer, append_id: str
+    ) -> None:
         """Remember what was said, instructions aside: they are the application's, turn by turn."""
         said = [m for m in new if m.role != message_pb2.ROLE_SYSTEM]
         if not request.conversation_id:
@@ -118,7 +135,7 @@ class Turns:
         if not said:
             return
         for start in range(0, len(said), _MESSAGES_AN_APPEND):
-            request_id = str(uuid.uuid4())
+            request_id = append_id if append_id and not start else str(uuid.uuid4())
             append = memory_service_pb2.AppendMessagesRequest(
                 conversation_id=request.conversation_id,
                 messages=said[start : start + _MESSAGES_AN_APPEND],
@@ -151,6 +168,7 @@ def _generation(
         tools=request.tools,
         conversation_id=request.conversation_id,
         user=request.user,
+        drop_params=request.drop_params,
     )
     if context is None:
         generation.messages.extend(new)
@@ -175,6 +193,7 @@ def _started(
     request: pb.ChatRequest,
     started: model_service_pb2.GenerationStarted,
     context: memory_service_pb2.GetContextResponse | None,
+    length: int,
 ) -> pb.ChatResponse:
     annotate(
         gen_ai__operation__name="chat",
@@ -190,6 +209,8 @@ def _started(
             conversation_id=request.conversation_id,
             remembered_messages=len(context.recent_messages) if context is not None else 0,
             sources=context.relevant_documents if context is not None else _NO_SOURCES,
+            context_length_chars=length,
+            dropped_params=started.dropped_params,
         )
     )
 

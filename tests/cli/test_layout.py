@@ -33,3 +33,19 @@ def test_a_service_that_does_not_exist_is_refused_by_name(layout: Layout) -> Non
 def test_a_service_is_either_apart_or_left_out() -> None:
     with pytest.raises(InvalidArgument, match="memory"):
         Layout(apart=["memory"], without=["memory"]).processes()
+
+
+def test_workers_are_processes_that_run_the_same_services() -> None:
+    assert Layout(workers=2).processes() == {"serve-1": SERVICES, "serve-2": SERVICES}
+
+
+def test_a_service_apart_has_one_process_beside_the_workers() -> None:
+    processes = Layout(apart=["memory"], workers=2).processes()
+    assert set(processes) == {"serve-1", "serve-2", "serve-memory"}
+    assert processes["serve-memory"] == ("memory",)
+    assert "memory" not in processes["serve-1"]
+
+
+def test_a_stack_without_workers_is_refused() -> None:
+    with pytest.raises(InvalidArgument, match="0 workers"):
+        Layout(workers=0).processes()

@@ -11,7 +11,7 @@ from gateway.contracts import pool, public_services
 from tests.e2e.scripted import MODEL
 
 USER = {"role": "ROLE_USER", "content": "hello"}
-# A body for each RPC that takes one; `{conversation}` and `{key}` in a path are the test's to fill in.
+# A body for each RPC that takes one; ids in a path are the test's to fill in.
 BODIES: dict[str, dict[str, Any]] = {
     "soma.memory.v1.MemoryService/Remember": {"key": "k", "value": "blue"},
     "soma.memory.v1.MemoryService/Retrieve": {"query": "blue"},
@@ -21,6 +21,9 @@ BODIES: dict[str, dict[str, Any]] = {
     "soma.model.v1.ModelService/Infer": {"prompt": "once", "max_tokens": 4, "seed": 1},
     "soma.model.v1.ModelService/Embed": {"input": ["hello"]},
     "soma.orchestrator.v1.ChatService/Chat": {"model": MODEL, "messages": [USER]},
+    "soma.orchestrator.v1.ChatSessionService/CreateChatSession": {"title": "Hello"},
+    "soma.orchestrator.v1.ChatSessionService/SetChatSessionStatus": {"status": "paused"},
+    "soma.orchestrator.v1.ChatSessionService/SendChatMessage": {"message": "hello", "model_name": MODEL},
     "soma.policy.v1.PolicyService/Evaluate": {"action": "chat.input", "content": "hello"},
 }
 
@@ -37,7 +40,7 @@ class Binding:
     @property
     def body(self) -> dict[str, Any] | None:
         """A request that is answered."""
-        return BODIES[self.rpc] if self.verb == "POST" else None
+        return BODIES[self.rpc] if self.verb in ("POST", "PUT") else None
 
     def __str__(self) -> str:
         return self.rpc.rpartition(".")[2]
@@ -54,7 +57,7 @@ def _of(method: MethodDescriptor) -> Iterator[Binding]:
     for each in (rule, *rule.additional_bindings):
         verb = each.WhichOneof("pattern")
         if verb is not None:
-            path = getattr(each, verb).replace("{conversation_id}", "{conversation}").replace("{key=**}", "{key}")
+            path = getattr(each, verb).replace("=**}", "}")
             rpc = f"{method.containing_service.full_name}/{method.name}"
             yield Binding(rpc, verb.upper(), path, method.server_streaming)
 

@@ -53,7 +53,7 @@ def claude() -> FakeUpstream:
     return FakeUpstream(AnthropicDialect(), models=(CLAUDE,))
 
 
-def configure(directory: Path, openai: FakeUpstream, anthropic: FakeUpstream, *, memory_patience: float = 5.0) -> None:
+def configure(directory: Path, openai: FakeUpstream, anthropic: FakeUpstream, *, memory_patience: float = 15.0) -> None:
     """Write `soma.toml` and the catalogue it names into `directory`."""
     catalogue = directory / "catalogue.toml"
     catalogue.write_text(CATALOGUE.format(openai=openai.url, anthropic=anthropic.url))

@@ -15,6 +15,7 @@ from soma.orchestrator.v1.chat_service_pb2 import ChatRequest
 from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceStub
 
 from services.mesh.status import from_rpc_error
+from services.mesh.testing.upstreams import FakeUpstream
 from services.mesh.testing.waiting import until
 from tests.e2e.scripted import MODEL
 from tests.e2e.stack import CALL_SECONDS, Stack
@@ -142,6 +143,12 @@ def speaking(surface: str, stack: Stack, http: httpx.AsyncClient, channel: grpc.
         return await over(http, text, model=model, conversation=conversation)
 
     return take
+
+
+def heard(upstream: FakeUpstream) -> list[tuple[str, str]]:
+    """What the model server was last sent of the conversation itself: who said what, facts from memory aside."""
+    messages = upstream.requests[-1]["messages"]
+    return [(message["role"], message["content"]) for message in messages if message["role"] != "system"]
 
 
 async def events(answer: httpx.Response) -> AsyncGenerator[str, None]:

@@ -15,7 +15,7 @@ from services.mesh.testing.upstreams import FakeUpstream
 from services.mesh.testing.waiting import until
 from tests.e2e.load import Load
 from tests.e2e.stack import CALL_SECONDS, Stack
-from tests.e2e.surfaces import over_grpc, over_openai, over_rest
+from tests.e2e.surfaces import heard, over_grpc, over_openai, over_rest
 
 
 async def test_memory_apart_runs_in_a_process_of_its_own_and_remembers(split: Stack, upstream: FakeUpstream) -> None:
@@ -24,8 +24,8 @@ async def test_memory_apart_runs_in_a_process_of_its_own_and_remembers(split: St
     async with split.http() as http, split.channel() as channel:
         assert (await over_openai(http, "I am Kim.", conversation=conversation)).finished
         assert (await over_grpc(channel, split, "Who am I?", conversation=conversation)).finished
-    heard = [message["content"] for message in upstream.requests[-1]["messages"]]
-    assert heard == ["I am Kim.", "Hello there!", "Who am I?"]
+    contents = [content for _, content in heard(upstream)]
+    assert contents == ["I am Kim.", "Hello there!", "Who am I?"]
 
 
 async def test_a_conversation_survives_a_kill_of_the_process_apart(split: Stack, upstream: FakeUpstream) -> None:
@@ -40,9 +40,9 @@ async def test_a_conversation_survives_a_kill_of_the_process_apart(split: Stack,
             assert (turn.status, turn.reason) == (503, "SERVICE_UNAVAILABLE")
         await split.restarted("serve-memory", killed)
         assert (await over_openai(http, "And who are you?", conversation=conversation)).finished
-    heard = [message["content"] for message in upstream.requests[-1]["messages"]]
-    assert heard[:2] == ["I am Kim.", "Hello there!"]
-    assert heard[-1] == "And who are you?"
+    contents = [content for _, content in heard(upstream)]
+    assert contents[:2] == ["I am Kim.", "Hello there!"]
+    assert contents[-1] == "And who are you?"
 
 
 async def test_the_process_apart_killed_under_load_loses_nothing_that_was_acknowledged(split: Stack) -> None:
@@ -95,7 +95,8 @@ async def test_a_process_that_joins_is_reached_within_a_second_and_missed_within
             return ""
 
         async def ready() -> bool:
-            return (await http.get("/ready")).json()["services"].get("memory") == "ok"
+            services: dict[str, str] = (await http.get("/ready")).json()["services"]
+            return services.get("memory") == "ok"
 
         async def reached() -> bool:
             return await recall() == "MEMORY_NOT_FOUND"
@@ -124,7 +125,8 @@ async def test_a_process_that_leaves_politely_cuts_no_call(partial: Stack, upstr
     async with partial.channel() as channel, partial.http() as http:
 
         async def ready() -> bool:
-            return (await http.get("/ready")).json()["services"].get("memory") == "ok"
+            services: dict[str, str] = (await http.get("/ready")).json()["services"]
+            return services.get("memory") == "ok"
 
         async with partial.serving("memory") as process:
             await until(ready, seconds=20)

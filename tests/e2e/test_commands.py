@@ -12,6 +12,7 @@ from services.mesh.testing.upstreams import FakeUpstream
 from tests.e2e.contracts import SERVICES
 from tests.e2e.scripted import MODEL
 from tests.e2e.stack import Stack, command
+from tests.e2e.surfaces import heard
 
 CURL = shutil.which("curl")
 BUILT = Path(__file__).parents[2] / ".tools" / "bin" / "grpcurl"
@@ -67,7 +68,7 @@ async def test_curl_holds_a_streamed_conversation_that_is_remembered(stack: Stac
         assert data[-1] == "[DONE]"
         pieces = [json.loads(line)["choices"][0]["delta"].get("content") or "" for line in data[:-1]]
         assert "".join(pieces) == answer
-    contents = [message["content"] for message in upstream.requests[-1]["messages"]]
+    contents = [content for _, content in heard(upstream)]
     assert contents == ["My cat is called Ada.", "Noted.", "What is my cat called?"]
 
 
@@ -102,7 +103,7 @@ async def test_grpcurl_holds_a_streamed_conversation_that_is_remembered(stack: S
         received = objects(printed)
         assert "".join(event["delta"]["text"] for event in received if "delta" in event) == answer
         assert "finished" in received[-1]
-    contents = [message["content"] for message in upstream.requests[-1]["messages"]]
+    contents = [content for _, content in heard(upstream)]
     assert contents == ["My dog is called Bo.", "Noted.", "What is my dog called?"]
 
 
@@ -113,5 +114,5 @@ async def test_soma_chat_holds_a_conversation_that_is_remembered(stack: Stack, u
         ended = await stack.soma("chat", "--conversation", conversation, text)
         assert ended.status == 0, ended.errors
         assert answer in ended.output
-    contents = [message["content"] for message in upstream.requests[-1]["messages"]]
+    contents = [content for _, content in heard(upstream)]
     assert contents == ["My fox is called Eve.", "Noted.", "What is my fox called?"]

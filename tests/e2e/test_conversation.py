@@ -10,7 +10,7 @@ from soma.memory.v1.memory_service_pb2_grpc import MemoryServiceStub
 from services.mesh.testing.dialects import Behaviour
 from services.mesh.testing.upstreams import FakeUpstream
 from tests.e2e.stack import CALL_SECONDS, Stack
-from tests.e2e.surfaces import over_grpc, over_openai, over_rest
+from tests.e2e.surfaces import heard, over_grpc, over_openai, over_rest
 
 
 async def test_each_turn_knows_those_before_it_on_every_surface(
@@ -23,8 +23,7 @@ async def test_each_turn_knows_those_before_it_on_every_surface(
     assert (await over_grpc(channel, stack, "I live in Oslo.", conversation=conversation)).finished
     upstream.behaviour = Behaviour(deltas=("Kim, in Oslo.",))
     assert (await over_rest(http, "Who am I, and where?", conversation=conversation)).finished
-    heard = [(message["role"], message["content"]) for message in upstream.requests[-1]["messages"]]
-    assert heard == [
+    assert heard(upstream) == [
         ("user", "I am Kim."),
         ("assistant", "Noted."),
         ("user", "I live in Oslo."),
@@ -33,7 +32,7 @@ async def test_each_turn_knows_those_before_it_on_every_surface(
     ]
     upstream.behaviour = Behaviour(deltas=("Bye.",))
     assert (await over_openai(http, "Bye!", conversation=conversation, stream=False)).text == "Bye."
-    assert len(upstream.requests[-1]["messages"]) == 7
+    assert len(heard(upstream)) == 7
 
 
 async def test_the_local_model_answers_from_the_conversation_without_any_provider(

@@ -16,7 +16,7 @@ from services.mesh.testing.upstreams import FakeUpstream
 from services.mesh.testing.waiting import until
 from tests.e2e.scripted import MODEL
 from tests.e2e.stack import CALL_SECONDS, Stack
-from tests.e2e.surfaces import events, over_grpc, request, usage
+from tests.e2e.surfaces import events, heard, over_grpc, request, usage
 
 WITHIN_SECONDS = 0.1
 # A machine busy with something else may be late once; the product is not late three times.
@@ -91,7 +91,7 @@ async def test_what_a_client_left_behind_is_not_remembered(
     await upstream.until(open=0)
     upstream.behaviour = Behaviour()
     assert (await over_grpc(channel, stack, "again", conversation=conversation)).finished
-    assert [message["content"] for message in upstream.requests[-1]["messages"]] == ["again"]
+    assert heard(upstream) == [("user", "again")]
 
 
 async def test_many_clients_leaving_at_once_leave_nothing_behind(

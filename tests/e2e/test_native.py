@@ -20,6 +20,7 @@ from soma.policy.v1.policy_service_pb2_grpc import PolicyServiceStub
 from services.mesh.status import from_rpc_error
 from services.mesh.testing.dialects import Behaviour
 from services.mesh.testing.upstreams import FakeUpstream
+from services.mesh.testing.waiting import until
 from tests.e2e.scripted import MODEL
 from tests.e2e.stack import CALL_SECONDS, Stack
 from tests.e2e.surfaces import request, usage
@@ -71,13 +72,17 @@ async def test_memory_keeps_a_value_under_its_key_and_finds_it_by_meaning(
     assert (stored.status, stored.embedding_dimensions) == ("stored", 384)
     recalled = await stub.Recall(memory.RecallRequest(key=key), metadata=stack.metadata, timeout=CALL_SECONDS)
     assert recalled.value.string_value == "The lighthouse keeper is called Ingrid."
-    found = await stub.Retrieve(
-        memory.RetrieveRequest(query="who keeps the lighthouse?", score_threshold=0.3),
-        metadata=stack.metadata,
-        timeout=CALL_SECONDS,
-    )
-    assert key in found.sources
-    assert not found.degraded
+
+    async def found_by_meaning() -> bool:
+        # A fact stored while the embedding model still loads gets its vectors a moment later.
+        found = await stub.Retrieve(
+            memory.RetrieveRequest(query="who keeps the lighthouse?", score_threshold=0.3),
+            metadata=stack.metadata,
+            timeout=CALL_SECONDS,
+        )
+        return key in found.sources and not found.degraded
+
+    await until(found_by_meaning)
 
 
 async def test_texts_of_one_meaning_have_near_vectors(stack: Stack, channel: grpc.aio.Channel) -> None:

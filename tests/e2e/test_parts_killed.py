@@ -7,19 +7,21 @@ from asyncio import get_running_loop
 from pathlib import Path
 
 import grpc
-import psutil
+import httpx
 import pytest
 import redis.asyncio as aioredis
-from soma.model.v1.cost_service_pb2 import UsageRecord
+from soma.model.v1.cost_service_pb2 import ListUsageRequest, UsageRecord
+from soma.model.v1.cost_service_pb2_grpc import CostServiceStub
 from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceStub
 
 from cli.parts.redis import server_url
+from services.mesh.status import from_rpc_error
 from services.mesh.testing.dialects import Behaviour
 from services.mesh.testing.upstreams import FakeUpstream
 from services.mesh.testing.waiting import until
 from tests.e2e.load import Load
 from tests.e2e.stack import CALL_SECONDS, Stack
-from tests.e2e.surfaces import over_grpc, over_openai, over_rest, request, usage
+from tests.e2e.surfaces import over_grpc, over_openai, request, usage
 
 # Longer than any part takes to come back on a busy machine, and shorter than the calls' own deadline.
 SLOWEST_SECONDS = 12.0
@@ -43,21 +45,73 @@ async def test_postgres_killed_under_load_loses_nothing_that_was_acknowledged(sp
     assert load.slowest < SLOWEST_SECONDS
 
 
-async def test_while_postgres_is_away_every_surface_says_so(split: Stack) -> None:
-    """Stopped rather than killed, the server stays away until it is let go on: long enough to be asked."""
-    away = split.process("postgres")
+async def test_while_postgres_is_away_callers_are_told_and_turns_wait_for_it(split: Stack) -> None:
     async with split.http() as http, split.channel() as channel:
-        pid = split.kill("postgres")
-        turns = [
-            await over_grpc(channel, split, "hello", conversation="away"),
-            await over_openai(http, "hello", conversation="away"),
-            await over_rest(http, "hello", conversation="away"),
-        ]
-        await split.restarted("postgres", pid)
-        assert not away.is_running() or away.status() == psutil.STATUS_ZOMBIE
         assert (await over_grpc(channel, split, "hello", conversation="away")).finished
-    for turn in turns:
-        assert turn.finished or turn.reason == "POSTGRES_UNAVAILABLE"
+        killed = split.kill("postgres")
+        turns = asyncio.create_task(over_openai(http, "hello", conversation="away"))
+        answers: list[httpx.Response] = []
+
+        async def told() -> bool:
+            answers.append(await http.get("/v1/usage"))
+            return answers[-1].status_code == 503
+
+        await until(told, seconds=3)
+        with pytest.raises(grpc.aio.AioRpcError) as native:
+            await CostServiceStub(channel).ListUsage(ListUsageRequest(), metadata=split.metadata, timeout=CALL_SECONDS)
+        await split.restarted("postgres", killed)
+        # A turn has patience with its memory, so that it may not even notice.
+        turn = await turns
+        assert (await over_grpc(channel, split, "hello", conversation="away")).finished
+    assert turn.finished or turn.reason == "POSTGRES_UNAVAILABLE"
+    error = answers[-1].json()["error"]
+    assert error["status"] == "UNAVAILABLE"
+    assert error["details"][0]["reason"] == "POSTGRES_UNAVAILABLE"
+    assert answers[-1].headers["retry-after"] == "1"
+    assert native.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert from_rpc_error(native.value).reason == "POSTGRES_UNAVAILABLE"
+
+
+async def test_while_postgres_is_frozen_calls_end_at_their_deadline_and_readiness_says_why(split: Stack) -> None:
+    postmaster = split.process("postgres")
+    frozen = [postmaster, *postmaster.children(recursive=True)]
+    async with split.http() as http, split.channel() as channel:
+        resting = await split.measured("rpc_server_active_calls")
+        for process in frozen:
+            process.suspend()
+        try:
+            began = get_running_loop().time()
+            ledger = CostServiceStub(channel).ListUsage(ListUsageRequest(), metadata=split.metadata, timeout=1.0)
+            chat = ChatServiceStub(channel).Chat(
+                request("hello", conversation="frozen"), metadata=split.metadata, timeout=1.0
+            )
+            with pytest.raises(grpc.aio.AioRpcError) as unary:
+                await ledger
+            with pytest.raises(grpc.aio.AioRpcError) as stream:
+                async for _ in chat:
+                    pass
+            assert get_running_loop().time() - began < 3
+            assert unary.value.code() is stream.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+            async def named() -> bool:
+                answer = await http.get("/ready")
+                return answer.status_code == 503 and "postgres" in answer.json()["services"]["model"]
+
+            await until(named, seconds=8)
+        finally:
+            for process in frozen:
+                process.resume()
+
+        async def ready() -> bool:
+            return (await http.get("/ready")).status_code == 200
+
+        await until(ready, seconds=8)
+        assert (await over_grpc(channel, split, "hello", conversation="frozen")).finished
+
+        async def quiet() -> bool:
+            return await split.measured("rpc_server_active_calls") == resting
+
+        await until(quiet)
 
 
 async def test_redis_killed_under_load_is_not_noticed_by_clients_and_keeps_its_data(split: Stack) -> None:
@@ -121,8 +175,14 @@ async def test_a_killed_serve_process_comes_back_and_nothing_acknowledged_is_los
             await split.restarted("serve", split.kill("serve"))
             await load.more()
         await load.nothing_lost(channel)
-    assert {turn.status for turn in load.failures} <= {"UNAVAILABLE"}
-    assert {turn.reason for turn in load.failures} <= {"INSTANCE_LOST", "NO_LIVE_INSTANCE", "UNAVAILABLE"}
+    assert load.failures
+    for turn in load.failures:
+        if turn.chat_id:
+            # Envoy can only reset a stream that has begun, and gRPC reads a reset so; the final event is missing.
+            assert turn.status in ("INTERNAL", "UNAVAILABLE")
+        else:
+            assert turn.status == "UNAVAILABLE"
+            assert turn.reason in ("INSTANCE_LOST", "NO_LIVE_INSTANCE")
     assert load.slowest < SLOWEST_SECONDS
 
 
@@ -164,7 +224,6 @@ async def test_parts_killed_one_after_the_other_leave_no_call_and_no_descriptor_
                 await load.more(1)
 
     async def settled() -> bool:
-        await asyncio.sleep(0)
         return serve.num_fds() <= descriptors + 2
 
     resting = await split.measured("rpc_server_active_calls")

@@ -8,7 +8,7 @@ import psutil
 from services.mesh.testing.upstreams import FakeUpstream
 from services.mesh.testing.waiting import until
 from tests.e2e.stack import Stack
-from tests.e2e.surfaces import over_grpc, over_openai, over_rest, usage
+from tests.e2e.surfaces import heard, over_grpc, over_openai, over_rest, usage
 
 
 def processes(stack: Stack) -> list[psutil.Process]:
@@ -36,8 +36,8 @@ async def test_a_conversation_is_remembered_after_down_and_up(split: Stack, upst
     async with split.http() as http, split.channel() as channel:
         assert (await over_grpc(channel, split, "Who am I?", conversation=conversation)).finished
         rows = await usage(channel, split, conversation, rows=3)
-    heard = [message["content"] for message in upstream.requests[-1]["messages"]]
-    assert heard == ["I am Kim.", "Hello there!", "I live in Oslo.", "Hello there!", "Who am I?"]
+    contents = [content for _, content in heard(upstream)]
+    assert contents == ["I am Kim.", "Hello there!", "I live in Oslo.", "Hello there!", "Who am I?"]
     assert len(rows) == 3
 
 
@@ -59,8 +59,8 @@ async def test_a_killed_control_process_leaves_no_orphan_and_its_data_starts_aga
     await starting
     async with split.channel() as channel:
         assert (await over_grpc(channel, split, "Who am I?", conversation=conversation)).finished
-    heard = [message["content"] for message in upstream.requests[-1]["messages"]]
-    assert heard == ["I am Kim.", "Hello there!", "Who am I?"]
+    contents = [content for _, content in heard(upstream)]
+    assert contents == ["I am Kim.", "Hello there!", "Who am I?"]
 
 
 async def test_a_second_stack_on_the_same_data_or_port_is_refused_and_the_first_goes_on(

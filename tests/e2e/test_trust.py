@@ -33,7 +33,8 @@ async def test_every_rest_path_is_closed_without_the_key(
     stack: Stack, binding: Binding, headers: dict[str, str], reason: str
 ) -> None:
     async with httpx.AsyncClient(base_url=stack.url, headers=headers, timeout=CALL_SECONDS) as http:
-        answer = await http.request(binding.verb, binding.path.format(conversation="c", key="k"), json=binding.body)
+        path = binding.path.format(conversation_id="c", key="k", session_id="s", task_id="t")
+        answer = await http.request(binding.verb, path, json=binding.body)
     assert answer.status_code == 401
     error = answer.json()["error"]
     assert (error["code"], error["status"]) == (401, "UNAUTHENTICATED")

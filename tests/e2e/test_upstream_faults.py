@@ -16,11 +16,13 @@ from services.mesh.testing.upstreams import FakeUpstream
 from services.mesh.testing.waiting import until
 from tests.e2e.scripted import ABSENT, CLAUDE, PATIENCE_SECONDS
 from tests.e2e.stack import Stack
-from tests.e2e.surfaces import over_grpc, over_openai, speaking, usage
+from tests.e2e.surfaces import heard, over_grpc, over_openai, speaking, usage
 
 # A fault is told at once, or when patience has ended; this much later at most, on a busy machine.
 GRACE_SECONDS = 2.0
 SURFACES = ("grpc", "openai", "rest")
+# A fault that leaves something behind on one surface does so in every round; a pool may open a connection or two.
+ROUNDS, POOLED = 8, 4
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,7 @@ async def test_an_answer_that_was_cut_is_not_remembered_as_one(
     assert not (await over_grpc(channel, stack, "first", conversation=conversation)).finished
     upstream.behaviour = Behaviour()
     assert (await over_grpc(channel, stack, "second", conversation=conversation)).finished
-    assert [message["content"] for message in upstream.requests[-1]["messages"]] == ["second"]
+    assert heard(upstream) == [("user", "second")]
 
 
 async def test_faults_leave_no_call_no_connection_and_no_descriptor_behind(
@@ -153,12 +155,12 @@ async def test_faults_leave_no_call_no_connection_and_no_descriptor_behind(
 
     await all_faults()
     resting = await stack.measured("rpc_server_active_calls")
-    descriptors = serve.num_fds()
-    for _ in range(4):
+    descriptors, connections = serve.num_fds(), upstream.connections
+    for _ in range(ROUNDS):
         await all_faults()
     await until(quiet)
 
     async def closed() -> bool:
-        return serve.num_fds() <= descriptors and upstream.connections <= 1
+        return serve.num_fds() < descriptors + POOLED and upstream.connections < connections + POOLED
 
     await until(closed)

@@ -173,3 +173,23 @@ async def test_postgres_away_is_a_typed_error_and_nothing_acknowledged_is_lost(
     await postgres_server.start()
     await memory.say("c", assistant("after"))
     assert [turn.message.content for turn in await memory.turns("c")] == ["before", "after"]
+
+
+async def test_a_deleted_conversation_is_gone_with_what_was_found_by_it_and_begins_anew(memory: Memory) -> None:
+    await memory.say("c", user("The launch code is kumquat."), assistant("Noted."))
+    await memory.indexed()
+    deleted = await memory.stub.DeleteConversation(pb.DeleteConversationRequest(conversation_id="c"))
+    assert deleted.deleted_messages == 2
+    assert (await refused(memory.turns("c"))).reason == "CONVERSATION_NOT_FOUND"
+    context = pb.GetContextRequest(conversation_id="c", current_message="What is the launch code?")
+    found = await memory.stub.GetContext(context)
+    assert (len(found.recent_messages), len(found.relevant_documents)) == (0, 0)
+    assert await memory.say("c", user("Hello again.")) == 1
+
+
+async def test_another_tenant_deletes_nothing(memory: Memory) -> None:
+    await memory.say("c", user("mine"))
+    with as_globex():
+        deleted = await memory.stub.DeleteConversation(pb.DeleteConversationRequest(conversation_id="c"))
+    assert deleted.deleted_messages == 0
+    assert len(await memory.turns("c")) == 1

@@ -4,6 +4,7 @@ import asyncio
 import signal
 from typing import TYPE_CHECKING
 
+import asyncpg
 import pytest
 
 from services.mesh import errors, postgres
@@ -59,6 +60,15 @@ async def test_a_restart_is_a_typed_error_meanwhile_and_forgotten_afterwards(
     assert away.value.facts.retry_after is not None
     await postgres_server.start()
     await postgres.ping(database)
+
+
+def test_a_connection_on_which_the_server_said_farewell_is_a_lost_one() -> None:
+    words = "cannot switch to state 15; another operation ({}) is in progress"
+    with pytest.raises(errors.Unavailable), postgres.typed_errors():
+        raise asyncpg.InternalClientError(words.format(2))
+    # Two statements at once on one connection are a mistake of ours.
+    with pytest.raises(asyncpg.InternalClientError), postgres.typed_errors():
+        raise asyncpg.InternalClientError(words.format(11))
 
 
 async def test_a_mistake_in_a_statement_is_not_called_unavailable(database: "Pool") -> None:

@@ -1,5 +1,6 @@
 """The Redis client: what it makes of a server that goes away."""
 
+import asyncio
 import signal
 
 import pytest
@@ -26,3 +27,9 @@ async def test_a_wrong_command_is_not_called_unavailable(redis: aioredis.Redis) 
     with pytest.raises(aioredis.RedisError) as raised, mesh_redis.typed_errors():
         await redis.execute_command("NOSUCH")  # type: ignore[no-untyped-call]
     assert not isinstance(raised.value, errors.MeshError)
+
+
+async def test_a_burst_beyond_the_pool_waits_for_its_turn(redis_url: str) -> None:
+    async with mesh_redis.open_client(redis_url) as client:
+        counted = await asyncio.gather(*(client.incr("burst") for _ in range(4 * mesh_redis.MAX_CONNECTIONS)))
+    assert sorted(counted) == list(range(1, 4 * mesh_redis.MAX_CONNECTIONS + 1))

@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -18,6 +18,7 @@ from soma.testing.v1.echo_service_pb2_grpc import EchoServiceStub
 from services.mesh import errors
 from services.mesh.call import run_as
 from services.mesh.carrier import RemoteCarrier
+from services.mesh.channel.remote import RemoteChannel
 from services.mesh.registry.directory import Directory, Endpoint, usable
 from services.mesh.registry.leases import LEASE_SECONDS, Joined
 from services.mesh.registry.membership import Membership
@@ -34,6 +35,7 @@ class Registry:
 
     def __init__(self) -> None:
         self.directory = Directory()
+        self.port = 0
         self.service = RegistryService(self.directory)
         mesh = LocalMesh(((add_RegistryServiceServicer_to_server, self.service),))
         self.server = Server(mesh.handlers, mesh.drain, max_message_bytes=4 << 20)
@@ -51,7 +53,7 @@ class Registry:
 async def registry() -> AsyncIterator[Registry]:
     """A registry with nobody in it."""
     made = Registry()
-    made.port = await made.server.start("127.0.0.1:0")  # type: ignore[attr-defined]
+    made.port = await made.server.start("127.0.0.1:0")
     yield made
     await made.server.stop(0)
 
@@ -59,7 +61,7 @@ async def registry() -> AsyncIterator[Registry]:
 @asynccontextmanager
 async def connected(registry: Registry) -> AsyncIterator[grpc.aio.Channel]:
     """A channel to it."""
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{registry.port}") as channel:  # type: ignore[attr-defined]
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{registry.port}") as channel:
         yield channel
 
 
@@ -68,40 +70,43 @@ def instance(*services: str) -> pb.Instance:
     return pb.Instance(instance_id=str(uuid.uuid4()), services=services, grpc_address="127.0.0.1:1")
 
 
-def member(channel: grpc.aio.Channel, announced: pb.Instance, faults: dict[str, str]) -> Membership:
+def to(port: int) -> Callable[[], grpc.aio.Channel]:
+    """What opens channels to a registry."""
+    return lambda: RemoteChannel(f"127.0.0.1:{port}")
+
+
+def member(port: int, announced: pb.Instance, faults: dict[str, str]) -> Membership:
     """A membership whose health is `faults`."""
-    return Membership(channel, announced, lambda: faults, Directory(), SIGNER)
+    return Membership(to(port), announced, lambda: faults, Directory(), SIGNER)
 
 
 async def test_an_instance_is_known_while_its_stream_is_open(registry: Registry) -> None:
-    async with connected(registry) as channel:
-        membership = member(channel, instance("memory"), {})
-        await membership.join()
-        assert registry.directory.pick("memory") == "127.0.0.1:1"
-        await membership.leave()
-        await registry.until()
+    membership = member(registry.port, instance("memory"), {})
+    await membership.join()
+    assert registry.directory.pick("memory") == "127.0.0.1:1"
+    await membership.leave()
+    await registry.until()
     assert registry.directory.pick("memory") is None
 
 
 async def test_everyone_is_told_of_everyone(registry: Registry) -> None:
-    async with connected(registry) as channel:
-        seen = Directory()
-        changed = asyncio.Event()
-        seen.watch(changed.set)
-        watching = Membership(channel, instance(), dict, seen, SIGNER)
-        await watching.join()
-        other = member(channel, instance("memory"), {})
-        await other.join()
-        async with asyncio.timeout(1):
-            while seen.services != ["memory"]:
-                changed.clear()
-                await changed.wait()
-        await other.leave()
-        async with asyncio.timeout(1):
-            while seen.services:
-                changed.clear()
-                await changed.wait()
-        await watching.leave()
+    seen = Directory()
+    changed = asyncio.Event()
+    seen.watch(changed.set)
+    watching = Membership(to(registry.port), instance(), dict, seen, SIGNER)
+    await watching.join()
+    other = member(registry.port, instance("memory"), {})
+    await other.join()
+    async with asyncio.timeout(1):
+        while seen.services != ["memory"]:
+            changed.clear()
+            await changed.wait()
+    await other.leave()
+    async with asyncio.timeout(1):
+        while seen.services:
+            changed.clear()
+            await changed.wait()
+    await watching.leave()
 
 
 async def test_a_silent_instance_loses_its_lease(registry: Registry) -> None:
@@ -130,16 +135,15 @@ async def drained(stream: Any) -> None:
 
 async def test_a_fault_is_known_before_the_next_renewal(registry: Registry) -> None:
     faults: dict[str, str] = {}
-    async with connected(registry) as channel:
-        membership = member(channel, instance("memory"), faults)
-        await membership.join()
-        faults["memory"] = "postgres: refused"
-        membership.health_changed()
-        async with asyncio.timeout(0.9):
-            while registry.directory.all("memory")[0].serving:
-                await registry.changes.get()
-        assert registry.directory.all("memory")[0].reason == "postgres: refused"
-        await membership.leave()
+    membership = member(registry.port, instance("memory"), faults)
+    await membership.join()
+    faults["memory"] = "postgres: refused"
+    membership.health_changed()
+    async with asyncio.timeout(0.9):
+        while registry.directory.all("memory")[0].serving:
+            await registry.changes.get()
+    assert registry.directory.all("memory")[0].reason == "postgres: refused"
+    await membership.leave()
 
 
 @pytest.mark.parametrize("metadata", [(), (("x-api-key", KEY),)])
@@ -158,15 +162,14 @@ async def test_nobody_from_outside_joins(registry: Registry, metadata: Any) -> N
 async def test_a_member_joins_again_when_the_registry_comes_back() -> None:
     first = Registry()
     port = await first.server.start("127.0.0.1:0")
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        membership = member(channel, instance("memory"), {})
-        await membership.join()
-        await first.server.stop(0)
-        second = Registry()
-        await second.server.start(f"127.0.0.1:{port}")
-        await second.until("memory")
-        await membership.leave()
-        await second.server.stop(0)
+    membership = member(port, instance("memory"), {})
+    await membership.join()
+    await first.server.stop(0)
+    second = Registry()
+    await second.server.start(f"127.0.0.1:{port}")
+    await second.until("memory")
+    await membership.leave()
+    await second.server.stop(0)
 
 
 async def test_a_call_to_a_service_nobody_serves_is_unavailable_and_says_which() -> None:

@@ -32,7 +32,8 @@ from services.model.catalogue import Catalogue, Shelf
 from services.model.generation import Generations
 from services.model.ledger import Ledger
 from services.model.service import CatalogService, CostService, ModelService
-from services.model.store import PostgresUsageStore, insert_usage
+from services.model.store import PostgresUsageStore
+from services.model.usage_events import Entry, write_usage
 from tests.model.embedder import WordsEmbedder
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from soma.model.v1.cost_service_pb2_grpc import CostServiceAsyncStub
     from soma.model.v1.model_service_pb2_grpc import ModelServiceAsyncStub
 
-    from services.mesh.postgres import Connection, Pool
+    from services.mesh.postgres import Pool
 
 IMPATIENT = Patience(connect=1.0, first_byte=0.3, idle=0.3)
 
@@ -91,13 +92,13 @@ async def serving(
                 shelves.append(Shelf(OpenAICompatible(await stack.enter_async_context(upstream))))
         catalogue = Catalogue(shelves, "", "soma-extract-v1")
         await catalogue.refresh()
+        commits = GroupCommit(pool, write_usage)
 
-        async def write(connection: "Connection", records: Sequence[UsageRecord]) -> None:
-            await insert_usage(connection, records)
+        async def commit(record: UsageRecord) -> None:
+            await commits.commit(Entry(record, ""))
 
-        commits = GroupCommit(pool, write)
         stack.push_async_callback(commits.close)
-        ledger = Ledger(commits.commit, delays=(0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2))
+        ledger = Ledger(commit, delays=(0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2))
         stack.push_async_callback(ledger.drain)
         servicer = ModelService(catalogue, Generations(ledger, heartbeat), embedder, MARKOV)
         mesh = LocalMesh(

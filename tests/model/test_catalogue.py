@@ -14,6 +14,8 @@ from services.model.provider import ProviderEvent
 class Listing:
     """A Provider that lists, or says why it cannot."""
 
+    lacks = frozenset[str]()
+
     def __init__(self, name: str, *models: str, chats: bool = True) -> None:
         self.name = name
         self.listed: Sequence[Model] = [

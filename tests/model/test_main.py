@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import redis.asyncio as aioredis
 from soma.model.v1.catalog_service_pb2 import ListModelsRequest
 
 from services.mesh.migrations import migrate
@@ -23,9 +24,10 @@ pytestmark = pytest.mark.usefixtures("nothing_left")
 class Host:
     """As much of a Mesh as the service asks for."""
 
-    def __init__(self, url: str, pool: "Pool", data_dir: Path) -> None:
+    def __init__(self, url: str, pool: "Pool", redis: aioredis.Redis, data_dir: Path) -> None:
         self.url = url
         self.postgres = pool
+        self.redis = redis
         self.data_dir = data_dir
 
     async def migrate(self, schema: str, directory: Path) -> None:
@@ -39,12 +41,19 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def host(postgres_url: str, database: "Pool", data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def host(
+    postgres_url: str,
+    database: "Pool",
+    redis: aioredis.Redis,
+    data_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Any:
     monkeypatch.chdir(tmp_path)
     for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "SOMA_CONFIG"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("SOMA_MODEL_OLLAMA_URL", "")
-    return Host(postgres_url, database, data_dir)
+    return Host(postgres_url, database, redis, data_dir)
 
 
 async def listed(host: Any) -> dict[str, bool]:

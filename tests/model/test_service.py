@@ -137,6 +137,10 @@ async def test_a_local_model_is_not_made_to_call_tools_or_to_write_json(models: 
     request = asking(model=EXTRACT)
     request.response_format.type = ResponseFormat.TYPE_JSON_OBJECT
     assert (await refused(models, request)).facts.violations[0].field == "response_format"
+    request.drop_params = True
+    with run_as(SOMEBODY):
+        events = [event async for event in models.model.Generate(request)]
+    assert events[0].started.dropped_params == ["response_format"]
 
 
 async def test_a_local_answer_streams_its_sources(models: Models) -> None:

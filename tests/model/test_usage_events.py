@@ -11,7 +11,7 @@ from soma.model.v1.cost_service_pb2 import UsageRecord
 from services.mesh import postgres
 from services.mesh.outbox import FIELD, Outbox
 from services.mesh.testing.waiting import until
-from services.model.usage_events import RECORDED, Entry, UsageWriter
+from services.model.usage_events import RECORDED, Entry, write_usage
 
 if TYPE_CHECKING:
     from services.mesh.postgres import Pool
@@ -36,7 +36,7 @@ def entry() -> Entry:
 async def write(pool: "Pool", outbox: Outbox, *entries: Entry) -> None:
     """Write entries in one transaction."""
     async with postgres.transaction(pool) as connection:
-        await UsageWriter(outbox)(connection, entries)
+        await write_usage(connection, entries)
     outbox.wake()
 
 

@@ -8,14 +8,22 @@ import pytest
 from soma.memory.v1.memory_service_pb2_grpc import MemoryServiceStub, add_MemoryServiceServicer_to_server
 from soma.model.v1.model_service_pb2_grpc import ModelServiceStub, add_ModelServiceServicer_to_server
 from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceStub, add_ChatServiceServicer_to_server
+from soma.orchestrator.v1.response_service_pb2_grpc import (
+    ResponseServiceStub,
+    add_ResponseServiceServicer_to_server,
+)
 from soma.policy.v1.policy_service_pb2_grpc import PolicyServiceStub, add_PolicyServiceServicer_to_server
 
 from services.mesh.testing.local import LocalMesh
 from services.orchestrator.adapters.memory import Memory
 from services.orchestrator.adapters.model import Models
 from services.orchestrator.adapters.policy import Policy
+from services.orchestrator.adapters.structured import StructuredModels
 from services.orchestrator.delivery import Delivery
 from services.orchestrator.main import appending
+from services.orchestrator.responses.running import Running
+from services.orchestrator.responses.service import ResponseService
+from services.orchestrator.responses.store import PostgresResponses
 from services.orchestrator.service import ChatService
 from services.orchestrator.store import PostgresPendingTurns
 from services.orchestrator.turn import Turns
@@ -23,6 +31,7 @@ from tests.orchestrator.neighbours import Script, ScriptedMemory, ScriptedModel,
 
 if TYPE_CHECKING:
     from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceAsyncStub
+    from soma.orchestrator.v1.response_service_pb2_grpc import ResponseServiceAsyncStub
 
     from services.mesh.postgres import Pool
 
@@ -40,14 +49,24 @@ class Orchestrator:
         )
         channel = self.mesh.channel
         self.pending = PostgresPendingTurns(pool)
-        memory = Memory(MemoryServiceStub(channel), patience)
+        self.memory = memory = Memory(MemoryServiceStub(channel), patience)
         self.delivery = Delivery(self.pending, appending(memory))
-        turns = Turns(Policy(PolicyServiceStub(channel)), memory, Models(ModelServiceStub(channel)), self.delivery)
-        self.mesh.add(((add_ChatServiceServicer_to_server, ChatService(turns)),))
+        models = StructuredModels(Models(ModelServiceStub(channel)))
+        self.turns = turns = Turns(Policy(PolicyServiceStub(channel)), memory, models, self.delivery)
+        self.store = PostgresResponses(pool)
+        self.running = Running(self.store)
+        self.mesh.add(
+            (
+                (add_ChatServiceServicer_to_server, ChatService(turns)),
+                (add_ResponseServiceServicer_to_server, ResponseService(turns, self.store, self.running, 60.0)),
+            )
+        )
         self.chat: ChatServiceAsyncStub = ChatServiceStub(channel)
+        self.responses: ResponseServiceAsyncStub = ResponseServiceStub(channel)
 
     async def aclose(self) -> None:
         """Let deliveries end, then close."""
+        await self.running.close()
         await self.delivery.drain()
         await self.pending.close()
         await self.mesh.channel.close()

@@ -6,7 +6,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from soma.memory.v1 import memory_service_pb2, memory_service_pb2_grpc
-from soma.model.v1 import message_pb2, model_service_pb2, model_service_pb2_grpc
+from soma.model.v1 import (
+    catalog_service_pb2,
+    catalog_service_pb2_grpc,
+    message_pb2,
+    model_service_pb2,
+    model_service_pb2_grpc,
+)
 from soma.policy.v1 import policy_service_pb2, policy_service_pb2_grpc
 
 from services.mesh import errors
@@ -19,6 +25,10 @@ class Script:
 
     happened: list[str] = field(default_factory=list)
     words: list[str] = field(default_factory=lambda: ["Hello", " there"])
+    next_words: list[list[str]] = field(default_factory=list)
+    calls: list[message_pb2.ToolCallDelta] = field(default_factory=list)
+    finish: message_pb2.FinishReason.ValueType = message_pb2.FINISH_REASON_STOP
+    dropped: list[str] = field(default_factory=list)
     fail_after: int | None = None
     stall_after: int | None = None
     denied: str = ""
@@ -29,6 +39,7 @@ class Script:
     conversations: dict[tuple[str, str], list[message_pb2.Message]] = field(default_factory=dict)
     seen_requests: set[str] = field(default_factory=set)
     stalled: asyncio.Event = field(default_factory=asyncio.Event)
+    resume: asyncio.Event = field(default_factory=asyncio.Event)
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
     appended: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -82,10 +93,45 @@ class ScriptedMemory(memory_service_pb2_grpc.MemoryServiceServicer):
         self._script.appended.set()
         return memory_service_pb2.AppendMessagesResponse()
 
+    async def ListMessages(self, request: memory_service_pb2.ListMessagesRequest, context: Any) -> Any:
+        """See the contract; a page token is a number of turns."""
+        self._check("list")
+        turns = self._script.conversations.get((principal().tenant_id, request.conversation_id))
+        if turns is None:
+            raise errors.NotFound("there is no such conversation", reason="CONVERSATION_NOT_FOUND")
+        start, size = int(request.page_token or 0), request.page_size or 50
+        return memory_service_pb2.ListMessagesResponse(
+            messages=[
+                memory_service_pb2.ConversationMessage(message=turn, sequence=number + 1)
+                for number, turn in enumerate(turns[start : start + size], start)
+            ],
+            next_page_token=str(start + size) if len(turns) > start + size else "",
+        )
+
+    async def DeleteConversation(self, request: memory_service_pb2.DeleteConversationRequest, context: Any) -> Any:
+        """See the contract."""
+        self._check("delete")
+        deleted = self._script.conversations.pop((principal().tenant_id, request.conversation_id), [])
+        return memory_service_pb2.DeleteConversationResponse(deleted_messages=len(deleted))
+
     def _check(self, what: str) -> None:
         if self._script.memory_down:
             raise errors.Unavailable("memory is down", reason="SCRIPTED", retry_after=1.0)
         self._script.happened.append(what)
+
+
+class ScriptedCatalog(catalog_service_pb2_grpc.CatalogServiceServicer):
+    """Lists a model that chats and one that embeds."""
+
+    async def ListModels(self, request: catalog_service_pb2.ListModelsRequest, context: Any) -> Any:
+        """See the contract."""
+        model = catalog_service_pb2.Model
+        return catalog_service_pb2.ListModelsResponse(
+            models=[
+                model(name="talker", capabilities=[model.CAPABILITY_CHAT], default=True),
+                model(name="embedder", capabilities=[model.CAPABILITY_EMBEDDING]),
+            ]
+        )
 
 
 class ScriptedModel(model_service_pb2_grpc.ModelServiceServicer):
@@ -104,20 +150,26 @@ class ScriptedModel(model_service_pb2_grpc.ModelServiceServicer):
         copied.CopyFrom(request)
         script.generated.append(copied)
         try:
-            started = model_service_pb2.GenerationStarted(generation_id="g-1", model="scripted", provider="local")
+            started = model_service_pb2.GenerationStarted(
+                generation_id="g-1", model="scripted", provider="local", dropped_params=script.dropped
+            )
+            if script.next_words and len(script.generated) > 1:
+                script.words = script.next_words.pop(0)
             yield model_service_pb2.GenerateResponse(started=started)
             for number, word in enumerate(script.words):
                 if number == script.fail_after:
                     raise errors.Unavailable("the provider went away", reason="PROVIDER_UNAVAILABLE", retry_after=2.0)
                 if number == script.stall_after:
                     script.stalled.set()
-                    await asyncio.Event().wait()
+                    await script.resume.wait()
                 delta = model_service_pb2.TextDelta(text=word)
                 yield model_service_pb2.GenerateResponse(sequence=number + 1, delta=delta)
+            for call in script.calls:
+                yield model_service_pb2.GenerateResponse(tool_call=call)
             yield model_service_pb2.GenerateResponse(
                 sequence=len(script.words) + 1,
                 finished=model_service_pb2.GenerationFinished(
-                    finish_reason=message_pb2.FINISH_REASON_STOP,
+                    finish_reason=script.finish,
                     usage=message_pb2.Usage(prompt_tokens=3, completion_tokens=2, total_tokens=5),
                 ),
             )

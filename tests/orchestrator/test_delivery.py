@@ -49,7 +49,7 @@ async def test_a_turn_memory_could_not_take_is_delivered_once_it_is_back(
     orchestrator: Orchestrator, script: Script
 ) -> None:
     await finish_while_memory_is_down(orchestrator, script, "first")
-    assert len(await orchestrator.pending.oldest(10)) == 1
+    assert len(await orchestrator.pending.of("acme", "c")) == 1
     script.memory_down = False
     sweeping = asyncio.create_task(orchestrator.delivery.run())
     async with asyncio.timeout(5):
@@ -57,7 +57,7 @@ async def test_a_turn_memory_could_not_take_is_delivered_once_it_is_back(
         await orchestrator.delivery.settle("acme", "c")
     sweeping.cancel()
     assert said(script) == ["first"]
-    assert await orchestrator.pending.oldest(10) == []
+    assert await orchestrator.pending.of("acme", "c") == []
 
 
 async def test_the_next_turn_first_delivers_what_is_pending(orchestrator: Orchestrator, script: Script) -> None:
@@ -93,6 +93,16 @@ async def test_an_absent_memory_is_waited_for(orchestrator: Orchestrator, script
     assert events[-1].WhichOneof("payload") == "finished"
 
 
+async def test_an_absent_memory_is_waited_for_also_with_a_turn_still_on_its_way_to_it(
+    orchestrator: Orchestrator, script: Script
+) -> None:
+    await finish_while_memory_is_down(orchestrator, script, "first")
+    asyncio.get_running_loop().call_later(0.2, setattr, script, "memory_down", False)
+    events = await take(orchestrator, request("second"))
+    assert events[0].started.remembered_messages == 2
+    assert events[-1].WhichOneof("payload") == "finished"
+
+
 async def test_a_memory_that_stays_away_fails_the_turn_before_the_model_is_asked(
     database: "Pool", script: Script
 ) -> None:
@@ -110,4 +120,52 @@ async def test_turns_of_many_conversations_at_once_are_each_kept_whole(
     await asyncio.gather(*(take(orchestrator, request(f"turn of {n}", conversation=str(n))) for n in range(50)))
     await orchestrator.delivery.drain()
     assert all(said(script, str(n)) == [f"turn of {n}"] for n in range(50))
-    assert await orchestrator.pending.oldest(10) == []
+    async with orchestrator.pending.left_behind(0.0, 10) as turns:
+        assert turns == []
+
+
+async def test_what_a_killed_process_left_is_delivered_by_one_that_has_long_been_running(
+    orchestrator: Orchestrator, script: Script, database: "Pool"
+) -> None:
+    async with aclosing(Orchestrator(database, script)) as survivor:
+        sweeping = asyncio.create_task(survivor.delivery.run())
+        assert await survivor.delivery.sweep(0.0) == 0
+        await finish_while_memory_is_down(orchestrator, script, "first")
+        script.memory_down = False
+        async with asyncio.timeout(10):
+            await script.appended.wait()
+        sweeping.cancel()
+        with suppress(asyncio.CancelledError):
+            await sweeping
+    assert said(script) == ["first"]
+
+
+async def test_the_next_turn_sees_the_one_another_process_finished(
+    orchestrator: Orchestrator, script: Script, database: "Pool"
+) -> None:
+    await finish_while_memory_is_down(orchestrator, script, "first")
+    script.memory_down = False
+    async with aclosing(Orchestrator(database, script)) as other:
+        events = await take(other, request("second"))
+    assert events[0].started.remembered_messages == 2
+    assert said(script) == ["first", "second"]
+
+
+async def test_a_turn_that_is_on_its_way_is_left_alone(orchestrator: Orchestrator, script: Script) -> None:
+    await finish_while_memory_is_down(orchestrator, script, "first")
+    script.memory_down = False
+    assert await orchestrator.delivery.sweep(60.0) == 0
+    assert said(script) == []
+
+
+async def test_processes_take_turns_at_what_was_left_behind(
+    orchestrator: Orchestrator, script: Script, database: "Pool"
+) -> None:
+    await finish_while_memory_is_down(orchestrator, script, "first")
+    script.memory_down = False
+    async with aclosing(Orchestrator(database, script)) as other:
+        async with orchestrator.pending.left_behind(0.0, 10) as mine:
+            assert len(mine) == 1
+            assert await other.delivery.sweep(0.0) == 0
+        assert await other.delivery.sweep(0.0) == 1
+    assert said(script) == ["first"]

@@ -1,21 +1,19 @@
-"""Services that do what a test scripts, and keep what came along with each call."""
+"""Turns that do what a test scripts, and keep what came along with each call."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import grpc
-from google.protobuf.struct_pb2 import Struct, Value
-from soma.memory.v1 import memory_service_pb2 as memory
-from soma.memory.v1.memory_service_pb2_grpc import MemoryServiceServicer
 from soma.mesh.v1.stream_pb2 import Heartbeat, StreamError
-from soma.model.v1 import catalog_service_pb2 as catalog
 from soma.model.v1 import message_pb2 as model
-from soma.model.v1.catalog_service_pb2_grpc import CatalogServiceServicer
+from soma.model.v1 import model_service_pb2 as generation
+from soma.model.v1.model_service_pb2_grpc import ModelServiceServicer
 from soma.orchestrator.v1 import chat_service_pb2 as chat
 from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceServicer
+from soma.policy.v1 import policy_service_pb2 as policy
 
-from services.mesh.errors import NotFound
+from tests.sdk.kept import Trouble
 
 Step = chat.ChatResponse | BaseException | asyncio.Event
 
@@ -28,6 +26,7 @@ class ScriptedChat(ChatServiceServicer):
         self.requests: list[chat.ChatRequest] = []
         self.metadata: dict[str, str | bytes] = {}
         self.seconds_left = 0.0
+        self.begun = asyncio.Event()
         self.ended = asyncio.Event()
 
     async def Chat(self, request: chat.ChatRequest, context: Any) -> AsyncIterator[chat.ChatResponse]:
@@ -35,6 +34,7 @@ class ScriptedChat(ChatServiceServicer):
         self.requests.append(request)
         self.metadata = dict(context.invocation_metadata())
         self.seconds_left = context.time_remaining()
+        self.begun.set()
         try:
             for step in self.script:
                 if isinstance(step, BaseException):
@@ -47,54 +47,48 @@ class ScriptedChat(ChatServiceServicer):
             self.ended.set()
 
 
-class KeptMemory(MemoryServiceServicer):
-    """Keeps values in a dictionary; everything is found by any query."""
+class OneModel(ModelServiceServicer):
+    """Says `Hello`; embeds a text as its length."""
 
-    def __init__(self) -> None:
-        self.kept: dict[str, memory.RememberRequest] = {}
-        self.retrieved: memory.RetrieveRequest | None = None
+    def __init__(self, trouble: Trouble) -> None:
+        self._trouble = trouble
 
-    async def Remember(self, request: memory.RememberRequest, context: object) -> memory.RememberResponse:
+    async def Generate(
+        self, request: generation.GenerateRequest, context: object
+    ) -> AsyncIterator[generation.GenerateResponse]:
         """See the contract."""
-        self.kept[request.key] = request
-        return memory.RememberResponse(key=request.key, status="stored")
+        self._trouble.meet(request)
+        started = generation.GenerationStarted(generation_id="g1", model="plain", provider="local")
+        yield generation.GenerateResponse(started=started)
+        yield generation.GenerateResponse(delta=generation.TextDelta(text="Hello"))
+        finished = generation.GenerationFinished(finish_reason=model.FINISH_REASON_LENGTH, usage=USAGE)
+        yield generation.GenerateResponse(finished=finished)
 
-    async def Recall(self, request: memory.RecallRequest, context: object) -> memory.RecallResponse:
+    async def Infer(self, request: generation.InferRequest, context: object) -> generation.InferResponse:
         """See the contract."""
-        if request.key not in self.kept:
-            raise NotFound(f"nothing is remembered as {request.key}", reason="MEMORY_NOT_FOUND")
-        value, metadata = self._of(request.key)
-        return memory.RecallResponse(key=request.key, value=value, metadata=metadata)
-
-    async def Retrieve(self, request: memory.RetrieveRequest, context: object) -> memory.RetrieveResponse:
-        """See the contract."""
-        self.retrieved = request
-        results = []
-        for key in self.kept:
-            value, metadata = self._of(key)
-            results.append(memory.RetrievedMemory(key=key, value=value, metadata=metadata, score=0.75))
-        return memory.RetrieveResponse(results=results)
-
-    def _of(self, key: str) -> tuple[Value, Struct]:
-        return self.kept[key].value, self.kept[key].metadata
-
-
-class OneModel(CatalogServiceServicer):
-    """Lists one model."""
-
-    async def ListModels(self, request: object, context: object) -> catalog.ListModelsResponse:
-        """See the contract."""
-        return catalog.ListModelsResponse(
-            models=[catalog.Model(name="plain", provider="local", available=True, default=True)]
+        self._trouble.meet(request)
+        return generation.InferResponse(
+            model="plain", completion=" and on", usage=USAGE, finish_reason="stop", latency_ms=250
         )
+
+    async def Embed(self, request: generation.EmbedRequest, context: object) -> generation.EmbedResponse:
+        """See the contract."""
+        self._trouble.meet(request)
+        vectors = [
+            generation.Vector(embedding=[len(text), 0.5], index=index) for index, text in enumerate(request.input)
+        ]
+        usage = generation.EmbeddingUsage(total_tokens=len(vectors))
+        return generation.EmbedResponse(model="vectors", vectors=reversed(vectors), vector_length=2, usage=usage)
+
+
+USAGE = model.Usage(prompt_tokens=5, completion_tokens=2, total_tokens=7)
 
 
 def spoken(*texts: str) -> list[Step]:
     """A whole turn that says `texts`."""
-    usage = model.Usage(prompt_tokens=5, completion_tokens=2, total_tokens=7)
     finished = chat.ChatFinished(
         finish_reason=model.FINISH_REASON_STOP,
-        usage=usage,
+        usage=USAGE,
         time_to_first_token_seconds=0.25,
         duration_seconds=0.5,
         sources=[model.Source(key="fact/1")],
@@ -105,6 +99,14 @@ def spoken(*texts: str) -> list[Step]:
         *(chat.ChatResponse(delta=chat.ChatDelta(text=text)) for text in texts),
         chat.ChatResponse(finished=finished),
     ]
+
+
+def noticed() -> chat.ChatResponse:
+    """The event that says policy removed something from what was asked."""
+    rule = policy.MatchedRule(rule_id="pii.email", decision=policy.DECISION_REDACT, reason="an address")
+    return chat.ChatResponse(
+        policy=chat.PolicyNotice(decision=policy.DECISION_REDACT, stage="input", matched_rules=[rule])
+    )
 
 
 def broken(code: grpc.StatusCode, reason: str) -> chat.ChatResponse:

@@ -1,34 +1,37 @@
-"""The example in the repository runs as its first lines say."""
+"""The examples in the repository run as their first lines say."""
 
-import asyncio
 import sys
 from pathlib import Path
 
-from tests.sdk.conftest import KEY, Server
+import pytest
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "chat_somamesh.py"
+from services.mesh.testing.waiting import until
+from tests.e2e.stack import Stack, command
+from tests.sdk.conftest import KEY, Server, pointing
 
-
-async def run(url: str, key: str) -> tuple[int | None, str]:
-    env = {"SOMA_API_URL": url, "SOMA_API_KEY": key}
-    child = await asyncio.create_subprocess_exec(
-        sys.executable, EXAMPLE, env=env, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
-    )
-    output, _ = await child.communicate()
-    return child.returncode, output.decode()
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
-async def test_the_example_holds_a_conversation(server: Server) -> None:
-    status, output = await run(server.url, KEY)
-    assert status == 0, output
-    assert output.count("Hello, world") == 2
-    first, second = server.chat.requests
-    assert first.conversation_id == second.conversation_id != ""
+async def test_the_chat_holds_a_conversation_that_is_remembered(stack: Stack) -> None:
+    ended = await command(*pointing(stack.url, stack.key), sys.executable, EXAMPLES / "chat_somamesh.py")
+    assert ended.status == 0, ended.errors
+    asked, answered = ended.output.split("> What is my cat called?")
+    assert "> My cat is called Ada." in asked
+    assert "Ada" in answered
 
 
-async def test_the_example_says_what_went_wrong(server: Server) -> None:
-    status, output = await run(server.url, "wrong")
-    assert status == 1
-    assert output.startswith("> ")
-    assert "CREDENTIAL_INVALID" in output
-    assert "Traceback" not in output
+async def test_the_memory_finds_what_was_meant(stack: Stack) -> None:
+    async def found() -> bool:
+        # By meaning, which takes a moment after a start: the question has no word of the answer.
+        ended = await command(*pointing(stack.url, stack.key), sys.executable, EXAMPLES / "memory_somamesh.py")
+        assert ended.status == 0, ended.errors
+        return ended.output == "faq/support: Support answers within one working day.\n"
+
+    await until(found, seconds=60)
+
+
+@pytest.mark.parametrize("name", ["chat_somamesh.py", "memory_somamesh.py"])
+async def test_an_example_says_what_went_wrong(server: Server, name: str) -> None:
+    ended = await command(*pointing(server.url, f"not {KEY}"), sys.executable, EXAMPLES / name)
+    assert ended.status == 1
+    assert ended.errors.startswith("CREDENTIAL_INVALID: ")

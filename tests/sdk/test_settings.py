@@ -1,5 +1,7 @@
 """Where the mesh is and which key to show come from the caller, else from the environment."""
 
+from pathlib import Path
+
 import pytest
 from somamesh.settings import Endpoint, endpoint
 
@@ -35,3 +37,9 @@ def test_what_the_caller_gives_goes_before_the_environment(monkeypatch: pytest.M
 def test_what_is_no_url_of_a_mesh_is_refused(url: str) -> None:
     with pytest.raises(ValueError):
         endpoint(url, None)
+
+
+def test_authorities_are_trusted_only_where_there_is_tls() -> None:
+    assert endpoint("https://mesh", None, "ca.pem") == Endpoint("mesh:443", True, None, Path("ca.pem"))
+    with pytest.raises(ValueError, match="not reached by TLS"):
+        endpoint("http://mesh", None, "ca.pem")

@@ -29,7 +29,7 @@ def test_a_domain_module_of_any_service_is_refused_them(package: str) -> None:
     assert broken_by("services.brand_new.ledger", package) == [("services.brand_new.ledger", package)]
 
 
-@pytest.mark.parametrize("room", ["service", "main", "store", "adapters.openai", "migrations.env"])
+@pytest.mark.parametrize("room", ["service", "main", "store", "adapters.openai", "migrations.env", "sessions.store"])
 def test_the_outer_rooms_are_allowed_them(room: str) -> None:
     assert broken_by(f"services.memory.{room}", "grpc") == []
 

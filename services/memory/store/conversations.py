@@ -38,6 +38,7 @@ APPEND_PASSAGES = """
     SELECT $1, $2, sequence, '', text FROM unnest($3::integer[], $4::text[]) AS passage (sequence, text)
 """
 LENGTH = "SELECT last_sequence FROM memory.conversation WHERE tenant_id = $1 AND conversation_id = $2"
+DELETE = "DELETE FROM memory.conversation WHERE tenant_id = $1 AND conversation_id = $2 RETURNING last_sequence"
 PAGE = """
     SELECT sequence, message, created_at FROM (
         SELECT sequence, message, created_at, sum(octet_length(message)) OVER (ORDER BY sequence) AS bytes FROM (
@@ -104,6 +105,10 @@ class ConversationStore(Protocol):
         """Turns behind `after`, at least one if there is one, and the length of the conversation; None if unknown."""
         ...
 
+    async def delete(self, tenant_id: str, conversation_id: str) -> int:
+        """Forget a conversation; how many turns it had."""
+        ...
+
     async def newest(
         self, tenant_id: str, conversation_id: str, tokens: int
     ) -> list[tuple[pb.ConversationMessage, int]]:
@@ -164,6 +169,11 @@ class PostgresConversationStore:
                 return None
             rows = await connection.fetch(PAGE, tenant_id, conversation_id, after, limit, max_bytes)
         return [_message(row) for row in rows], length
+
+    async def delete(self, tenant_id: str, conversation_id: str) -> int:
+        """See `ConversationStore`."""
+        async with postgres.connection(self._pool) as connection:
+            return await connection.fetchval(DELETE, tenant_id, conversation_id) or 0
 
     async def newest(
         self, tenant_id: str, conversation_id: str, tokens: int

@@ -137,6 +137,7 @@ class RemoteChannel(grpc.aio.Channel):
         target: `dns:///host:port`, `ipv4:host:port`, `unix:/path` and the like.
         outgoing: the timeout and metadata of each call.
         credentials: TLS; plain text without.
+        authority: the name the server must have in its certificate, if it is not the target's.
         max_message_bytes: the largest message received.
     """
 
@@ -146,9 +147,12 @@ class RemoteChannel(grpc.aio.Channel):
         *,
         outgoing: Outgoing | None = None,
         credentials: grpc.ChannelCredentials | None = None,
+        authority: str | None = None,
         max_message_bytes: int = MESSAGE_BYTES,
     ) -> None:
         options = channel_options(max_message_bytes)
+        if authority is not None:
+            options.append(("grpc.ssl_target_name_override", authority))
         self._outgoing = outgoing
         self._channel: Any = (
             grpc.aio.insecure_channel(target, options)

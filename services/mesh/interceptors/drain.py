@@ -1,6 +1,7 @@
 """Knows the calls in progress, so that a stopping process can wait for them and then end what is left."""
 
 import asyncio
+from contextlib import suppress
 
 from services.mesh.call import Call
 from services.mesh.errors import MeshError
@@ -26,15 +27,14 @@ class Drain:
         return len(self._calls)
 
     async def finish(self, grace: float) -> int:
-        """Wait at most `grace` seconds for calls to end, then end the rest as UNAVAILABLE (`DRAINING`).
-
-        Returns how many had to be ended.
-        """
-        try:
+        """Wait at most `grace` seconds for calls to end, then end the rest; how many had to be ended."""
+        with suppress(TimeoutError):
             async with asyncio.timeout(grace):
                 await self._empty.wait()
-        except TimeoutError:
-            pass
+        return self.end()
+
+    def end(self) -> int:
+        """End the calls in progress as UNAVAILABLE (`DRAINING`); how many there were."""
         ended = 0
         for call, task in list(self._calls.items()):
             if task is not None and not task.done():

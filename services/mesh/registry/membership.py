@@ -24,17 +24,20 @@ _RETRY_SECONDS = 0.2
 
 
 class Membership:
-    """One instance's lease; `health` is asked for faults by service at each renewal."""
+    """One instance's lease; `health` is asked for faults by service at each renewal.
+
+    `connect` opens a channel to the control process, a new one for each lease: certificates change.
+    """
 
     def __init__(
         self,
-        channel: grpc.aio.Channel,
+        connect: Callable[[], grpc.aio.Channel],
         instance: pb.Instance,
         health: Callable[[], Mapping[str, str]],
         directory: Directory,
         signer: Signer,
     ) -> None:
-        self._stub: RegistryServiceAsyncStub = RegistryServiceStub(channel)
+        self._connect = connect
         self._instance = instance
         self._health = health
         self._directory = directory
@@ -61,18 +64,24 @@ class Membership:
             self._task = None
 
     async def _keep(self) -> None:
+        told = ""
         while True:
-            stream = self._stub.Register(
-                self._requests(), metadata=((METADATA_KEY, self._signer.sign(None)),), wait_for_ready=True
-            )
+            channel = self._connect()
+            stub: RegistryServiceAsyncStub = RegistryServiceStub(channel)
+            stream = stub.Register(self._requests(), metadata=((METADATA_KEY, self._signer.sign(None)),))
             try:
                 async for response in stream:
                     self._directory.replace(_endpoint(e) for e in response.endpoints)
                     self._joined.set()
+                    told = ""
             except grpc.aio.AioRpcError as error:
-                log.warning("registry lost, joining again", reason=from_rpc_error(error).message)
+                lost = from_rpc_error(error)
+                if lost.message != told:
+                    log.warning("registry lost, joining again", reason=lost.reason, error=lost.message)
+                    told = lost.message
             finally:
                 stream.cancel()
+                await channel.close()
             await asyncio.sleep(_RETRY_SECONDS)
 
     async def _requests(self) -> AsyncIterator[pb.RegisterRequest]:

@@ -51,6 +51,10 @@ _STATUSES = {
 class Anthropic:
     """Provider over the Messages API."""
 
+    lacks = frozenset(
+        {"repetition_penalty", "frequency_penalty", "presence_penalty", "seed", "logprobs", "json_object"}
+    )
+
     def __init__(self, upstream: Upstream) -> None:
         self._upstream = upstream
 

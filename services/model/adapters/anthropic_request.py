@@ -2,10 +2,9 @@
 
 from typing import Any
 
-from soma.model.v1.message_pb2 import ROLE_ASSISTANT, ROLE_SYSTEM, ROLE_TOOL, Message, Sampling, Tool, ToolChoice
+from soma.model.v1.message_pb2 import ROLE_ASSISTANT, ROLE_SYSTEM, ROLE_TOOL, Message, Tool, ToolChoice
 from soma.model.v1.model_service_pb2 import GenerateRequest, ResponseFormat
 
-from services.mesh import errors
 from services.model.adapters.json_text import decimal, parse_object
 from services.model.adapters.recollection import recollection
 
@@ -13,18 +12,15 @@ from services.model.adapters.recollection import recollection
 DEFAULT_MAX_TOKENS = 4096
 
 _CHOICES = {ToolChoice.MODE_AUTO: "auto", ToolChoice.MODE_NONE: "none", ToolChoice.MODE_REQUIRED: "any"}
-# Fields the API has no word for, with the value that asks for nothing. A seed is left out: it holds where it can.
-_UNKNOWN = {"repetition_penalty": 1.0, "frequency_penalty": 0.0, "presence_penalty": 0.0}
 
 
 def messages_body(request: GenerateRequest, model: str) -> dict[str, Any]:
     """The JSON body.
 
     Raises:
-        InvalidArgument: the API cannot do what is asked; names the field.
+        InvalidArgument: a JSON schema or a call's arguments that are not JSON; names the field.
     """
     sampling = request.sampling
-    _refuse_unknown(sampling, request.response_format)
     body: dict[str, Any] = {
         "model": model,
         "max_tokens": sampling.max_tokens if sampling.HasField("max_tokens") else DEFAULT_MAX_TOKENS,
@@ -53,22 +49,6 @@ def messages_body(request: GenerateRequest, model: str) -> dict[str, Any]:
     if request.user:
         body["metadata"] = {"user_id": request.user}
     return body
-
-
-def _refuse_unknown(sampling: Sampling, response_format: ResponseFormat) -> None:
-    refused = [
-        f"sampling.{set_field.name}"
-        for set_field, value in sampling.ListFields()
-        if _UNKNOWN.get(set_field.name, value) != value
-    ]
-    if response_format.type == ResponseFormat.TYPE_JSON_OBJECT:
-        refused.append("response_format")
-    if refused:
-        raise errors.InvalidArgument(
-            f"Anthropic's API has no {', '.join(refused)}",
-            reason="PARAMETER_NOT_SUPPORTED",
-            violations=[errors.FieldViolation(field, "is not supported by this provider") for field in refused],
-        )
 
 
 def _turns(request: GenerateRequest) -> list[dict[str, Any]]:

@@ -4,9 +4,8 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
 
 from soma.model.v1.catalog_service_pb2 import Model
-from soma.model.v1.model_service_pb2 import GenerateRequest, ResponseFormat
+from soma.model.v1.model_service_pb2 import GenerateRequest
 
-from services.mesh import errors
 from services.model.provider import ProviderEvent
 
 
@@ -25,6 +24,7 @@ class LocalProvider:
     """Provider over engines, and over models that are only listed because another method serves them."""
 
     name = "local"
+    lacks = frozenset({"logprobs", "json_object", "json_schema"})
 
     def __init__(self, engines: Sequence[Engine], listed: Sequence[Model]) -> None:
         self._engines = {engine.model.name: engine for engine in engines}
@@ -35,17 +35,7 @@ class LocalProvider:
         return self._models
 
     def generate(self, request: GenerateRequest, model: str) -> AsyncGenerator[ProviderEvent, None]:
-        """Let the engine write.
-
-        Raises:
-            InvalidArgument: it is asked for JSON, which none of them can write.
-        """
-        if request.response_format.type in (ResponseFormat.TYPE_JSON_OBJECT, ResponseFormat.TYPE_JSON_SCHEMA):
-            raise errors.InvalidArgument(
-                f"the model `{model}` writes plain text only",
-                reason="MODEL_CAPABILITY_MISSING",
-                violations=[errors.FieldViolation("response_format", "must be text")],
-            )
+        """Let the engine write."""
         return self._engines[model].generate(request)
 
 

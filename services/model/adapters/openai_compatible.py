@@ -14,6 +14,7 @@ from soma.model.v1.message_pb2 import (
     FINISH_REASON_STOP,
     FINISH_REASON_TOOL_CALLS,
     FinishReason,
+    TokenLogprob,
     ToolCallDelta,
     Usage,
 )
@@ -42,11 +43,13 @@ class Flavour:
         max_tokens_field: what the limit is called: OpenAI's newer models refuse `max_tokens`, others know no other.
         not_for_chat: parts of names of models that hold no conversation; `/v1/models` lists them all alike.
         modest: models listed first, so that what becomes the default unasked is a small one.
+        lacks: parameters of the contract the protocol has no word for; what a server adds to it is tried.
     """
 
     max_tokens_field: str
     not_for_chat: tuple[str, ...]
     modest: tuple[str, ...] = ()
+    lacks: frozenset[str] = frozenset()
 
 
 OPENAI = Flavour(
@@ -66,6 +69,7 @@ OPENAI = Flavour(
         "turbo-instruct",
     ),
     modest=("gpt-5-mini", "gpt-4.1-mini", "gpt-4o-mini"),
+    lacks=frozenset({"top_k", "repetition_penalty"}),
 )
 COMPATIBLE = Flavour(max_tokens_field="max_tokens", not_for_chat=("embed", "rerank", "whisper"))
 
@@ -80,6 +84,10 @@ class OpenAICompatible:
     @property
     def name(self) -> str:
         return self._upstream.name
+
+    @property
+    def lacks(self) -> frozenset[str]:
+        return self._flavour.lacks
 
     async def models(self) -> Sequence[Model]:
         """What `GET /models` lists, in its order but for the flavour's modest ones, which come first."""
@@ -169,7 +177,7 @@ class _Answer:
         delta = choice.get("delta") or {}
         # A refusal is text for the reader as well.
         if text := delta.get("content") or delta.get("refusal"):
-            found.append(TextDelta(text=text))
+            found.append(TextDelta(text=text, logprobs=_logprobs(choice.get("logprobs"))))
         for position, call in enumerate(delta.get("tool_calls") or ()):
             function = call.get("function") or {}
             found.append(
@@ -183,6 +191,21 @@ class _Answer:
         if reason := choice.get("finish_reason"):
             self._finish = _FINISH.get(reason, FINISH_REASON_STOP)
         return found
+
+
+def _logprobs(logprobs: dict[str, Any] | None) -> list[TokenLogprob]:
+    if not logprobs:
+        return []
+    return [
+        _logprob(token, top=[_logprob(other) for other in token.get("top_logprobs") or ()])
+        for token in logprobs.get("content") or logprobs.get("refusal") or ()
+    ]
+
+
+def _logprob(token: dict[str, Any], top: Sequence[TokenLogprob] = ()) -> TokenLogprob:
+    return TokenLogprob(
+        token=token["token"], logprob=float(token["logprob"]), utf8=bytes(token.get("bytes") or ()), top=top
+    )
 
 
 def _usage(usage: dict[str, Any]) -> Usage:

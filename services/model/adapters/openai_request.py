@@ -88,6 +88,9 @@ def _add_sampling(body: dict[str, Any], sampling: Sampling, max_tokens_field: st
     for set_field, value in sampling.ListFields():
         if set_field.name in _SAME_NAME:
             body[set_field.name] = decimal(value) if isinstance(value, float) else value
+    if sampling.HasField("top_logprobs"):
+        body["logprobs"] = True
+        body["top_logprobs"] = sampling.top_logprobs
     if sampling.stop_sequences:
         body["stop"] = list(sampling.stop_sequences)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 import grpc
 from soma.memory.v1 import memory_service_pb2 as pb
 
+from services.mesh import errors
 from services.mesh.call import current_call
 from services.mesh.status import from_rpc_error
 
@@ -28,7 +29,7 @@ class Memory:
 
     async def context(self, request: pb.GetContextRequest) -> pb.GetContextResponse:
         """What a model should know for the next turn."""
-        return await self._patiently(lambda: self._stub.GetContext(request))
+        return await self.patiently(lambda: self._stub.GetContext(request))
 
     async def append(self, request: pb.AppendMessagesRequest) -> None:
         """Add turns; its `request_id` makes repeating it harmless.
@@ -41,7 +42,25 @@ class Memory:
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error) from error
 
-    async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
+    async def turns(self, request: pb.ListMessagesRequest) -> pb.ListMessagesResponse:
+        """A page of a conversation; empty where nothing was said."""
+        try:
+            return await self._stub.ListMessages(request)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.NOT_FOUND:
+                return pb.ListMessagesResponse()
+            raise
+
+    async def forget(self, conversation_id: str) -> None:
+        """Forget a conversation."""
+        await self._stub.DeleteConversation(pb.DeleteConversationRequest(conversation_id=conversation_id))
+
+    async def patiently(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Repeat what needs memory while memory is away, at most for as long as the turn has patience.
+
+        Raises:
+            MeshError, AioRpcError: the last attempt's.
+        """
         loop = asyncio.get_running_loop()
         serving = current_call()
         left = serving.remaining() if serving is not None else None
@@ -52,6 +71,9 @@ class Memory:
                 return await call()
             except grpc.aio.AioRpcError as error:
                 if error.code() is not grpc.StatusCode.UNAVAILABLE or loop.time() + pause >= until:
+                    raise
+            except errors.MeshError as error:
+                if error.code is not errors.Code.UNAVAILABLE or loop.time() + pause >= until:
                     raise
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)

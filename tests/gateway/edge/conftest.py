@@ -11,11 +11,18 @@ import pytest
 from openai import AsyncOpenAI
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from soma.model.v1.catalog_service_pb2_grpc import CatalogServiceStub, add_CatalogServiceServicer_to_server
+from soma.model.v1.model_service_pb2_grpc import ModelServiceStub, add_ModelServiceServicer_to_server
 from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceStub, add_ChatServiceServicer_to_server
+from soma.orchestrator.v1.response_service_pb2_grpc import (
+    ResponseServiceStub,
+    add_ResponseServiceServicer_to_server,
+)
 
 from gateway.edge.app import Edge
 from gateway.edge.catalogue import Catalogue
 from gateway.edge.chat import ChatCompletions
+from gateway.edge.embeddings import Embeddings
+from gateway.edge.responses import Responses
 from gateway.edge.settings import EdgeSettings
 from gateway.edge.tracing import RequestTracing
 from services.mesh.authenticator import DevAuthenticator
@@ -29,7 +36,14 @@ from services.mesh.interceptors.drain import Drain
 from services.mesh.spans import Spans
 from services.mesh.stack import pipeline
 from services.mesh.token import Signer
-from tests.gateway.edge.scripted import ScriptedCatalog, ScriptedChat, spoken
+from tests.gateway.edge.scripted import (
+    ScriptedCatalog,
+    ScriptedChat,
+    ScriptedEmbedder,
+    ScriptedResponses,
+    answered,
+    spoken,
+)
 
 KEY = "sk-test"
 
@@ -40,6 +54,8 @@ class Stand:
 
     url: str
     chat: ScriptedChat
+    responses: ScriptedResponses
+    embedder: ScriptedEmbedder
     catalog: ScriptedCatalog
     backend: grpc.aio.Server
     edge: Edge
@@ -61,10 +77,13 @@ async def standing(
     transport: str, directory: Path, exporter: InMemorySpanExporter | None = None
 ) -> AsyncIterator[Stand]:
     """An edge over a `local` channel, as in one process, or a `socket`, as over several."""
-    chat, catalog = ScriptedChat(), ScriptedCatalog()
+    chat, responses, catalog = ScriptedChat(), ScriptedResponses(), ScriptedCatalog()
+    embedder = ScriptedEmbedder()  # type: ignore[abstract]  # only what the edge asks
     chat.reset(spoken("Hello", ", world"))
     servicers = (
         (add_ChatServiceServicer_to_server, chat),
+        (add_ResponseServiceServicer_to_server, responses),
+        (add_ModelServiceServicer_to_server, embedder),
         (add_CatalogServiceServicer_to_server, catalog),
     )
     authenticator, signer = DevAuthenticator(KEY), Signer(b"k" * 32, "test")
@@ -85,12 +104,14 @@ async def standing(
     edge = Edge(
         authenticator,
         ChatCompletions(ChatServiceStub(channel), settings.chat_timeout_seconds),
+        Responses(ResponseServiceStub(channel), settings.chat_timeout_seconds, settings.store_timeout_seconds),
+        Embeddings(ModelServiceStub(channel), settings.embedding_timeout_seconds),
         Catalogue(CatalogServiceStub(channel), settings.catalogue_timeout_seconds),
         RequestTracing(spans, 0.0),
         settings,
     )
     async with serving(edge) as url:
-        yield Stand(url, chat, catalog, backend, edge)
+        yield Stand(url, chat, responses, embedder, catalog, backend, edge)
     spans.close()
     await channel.close()
     await backend.stop(None)
@@ -108,6 +129,8 @@ async def shared_stand(
 def stand(shared_stand: Stand) -> Stand:
     """The shared edge, its services back at their first script."""
     shared_stand.chat.reset(spoken("Hello", ", world"))
+    shared_stand.responses.reset(answered("Hello", ", world"))
+    shared_stand.embedder.requests.clear()
     shared_stand.catalog.failure = None
     return shared_stand
 

@@ -8,10 +8,15 @@ from soma.mesh.v1.stream_pb2 import Heartbeat
 from soma.model.v1 import catalog_service_pb2 as catalog
 from soma.model.v1 import message_pb2 as model
 from soma.model.v1.catalog_service_pb2_grpc import CatalogServiceServicer
+from soma.model.v1.model_service_pb2 import EmbeddingUsage, EmbedRequest, EmbedResponse, Vector
+from soma.model.v1.model_service_pb2_grpc import ModelServiceServicer
 from soma.orchestrator.v1 import chat_service_pb2 as chat
+from soma.orchestrator.v1 import response_service_pb2 as responses
 from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceServicer
+from soma.orchestrator.v1.response_service_pb2_grpc import ResponseServiceServicer
 
 from services.mesh.call import Call, current_call
+from services.mesh.errors import NotFound
 
 Step = chat.ChatResponse | BaseException | asyncio.Event
 
@@ -48,6 +53,81 @@ class ScriptedChat(ChatServiceServicer):
         finally:
             self.active -= 1
             self.ended.set()
+
+
+class ScriptedResponses(ResponseServiceServicer):
+    """Sends the events of `script` and raises its exceptions; keeps one response, the last of the script."""
+
+    def __init__(self) -> None:
+        self.reset(())
+
+    def reset(self, script: Iterable[responses.CreateResponseResponse | BaseException | asyncio.Event]) -> None:
+        """Forget what came before."""
+        self.script = list(script)
+        self.requests: list[responses.CreateResponseRequest] = []
+        self.kept: responses.Response | None = None
+        self.ended = asyncio.Event()
+
+    async def CreateResponse(
+        self, request: responses.CreateResponseRequest, context: object
+    ) -> AsyncIterator[responses.CreateResponseResponse]:
+        """See the contract."""
+        self.requests.append(request)
+        try:
+            for step in self.script:
+                if isinstance(step, BaseException):
+                    raise step
+                if isinstance(step, asyncio.Event):
+                    await step.wait()
+                    continue
+                for response in (step.created, step.finished):
+                    if response.response_id:
+                        response.settings.CopyFrom(request.settings)
+                        self.kept = response
+                yield step
+        finally:
+            self.ended.set()
+
+    async def GetResponse(
+        self, request: responses.GetResponseRequest, context: object
+    ) -> responses.GetResponseResponse:
+        """See the contract."""
+        return responses.GetResponseResponse(response=self._find(request.response_id))
+
+    async def DeleteResponse(
+        self, request: responses.DeleteResponseRequest, context: object
+    ) -> responses.DeleteResponseResponse:
+        """See the contract."""
+        self._find(request.response_id)
+        self.kept = None
+        return responses.DeleteResponseResponse(response_id=request.response_id)
+
+    async def CancelResponse(
+        self, request: responses.CancelResponseRequest, context: object
+    ) -> responses.CancelResponseResponse:
+        """See the contract."""
+        response = self._find(request.response_id)
+        response.state = responses.Response.STATE_CANCELLED
+        return responses.CancelResponseResponse(response=response)
+
+    def _find(self, response_id: str) -> responses.Response:
+        if self.kept is None or self.kept.response_id != response_id:
+            raise NotFound(f"Response with id '{response_id}' not found.", reason="RESPONSE_NOT_FOUND")
+        return self.kept
+
+
+class ScriptedEmbedder(ModelServiceServicer):
+    """Embeds each text as its length, and the place it had among the texts of its call."""
+
+    def __init__(self) -> None:
+        self.requests: list[EmbedRequest] = []
+
+    async def Embed(self, request: EmbedRequest, context: object) -> EmbedResponse:
+        """See the contract."""
+        self.requests.append(request)
+        vectors = [Vector(embedding=[len(text), index], index=index) for index, text in enumerate(request.input)]
+        usage = EmbeddingUsage(total_tokens=len(vectors))
+        return EmbedResponse(model="small-embed", vectors=vectors, vector_length=2, usage=usage)
 
 
 class ScriptedCatalog(CatalogServiceServicer):
@@ -99,3 +179,38 @@ def finished(reason: model.FinishReason.ValueType = model.FINISH_REASON_STOP) ->
 def spoken(*texts: str) -> list[Step]:
     """A whole turn that says `texts`."""
     return [started(), *map(delta, texts), finished()]
+
+
+RESPONSE_ID = f"resp_{'0' * 31}7"
+
+
+def answered(
+    *texts: str, state: responses.Response.State.ValueType = responses.Response.STATE_COMPLETED
+) -> list[responses.CreateResponseResponse]:
+    """A whole response that says `texts`."""
+    event = responses.CreateResponseResponse
+    usage = model.Usage(prompt_tokens=5, completion_tokens=2, total_tokens=7)
+    response = responses.Response(
+        response_id=RESPONSE_ID,
+        model="plain",
+        state=responses.Response.STATE_IN_PROGRESS,
+        create_time=Timestamp(seconds=1_700_000_000),
+    )
+    begun = responses.ResponseItem(item_id="msg_7_0", text=responses.ResponseText())
+    whole = responses.ResponseItem(item_id="msg_7_0", text=responses.ResponseText(text="".join(texts)))
+    finished = responses.Response(
+        response_id=RESPONSE_ID,
+        model="plain",
+        state=state,
+        create_time=response.create_time,
+        end_time=Timestamp(seconds=1_700_000_001),
+        output=[whole],
+        usage=usage,
+    )
+    return [
+        event(created=response),
+        event(item_begun=responses.ResponseItemEvent(item=begun)),
+        *(event(delta=responses.ResponseTextDelta(text=text)) for text in texts),
+        event(item_done=responses.ResponseItemEvent(item=whole)),
+        event(finished=finished),
+    ]

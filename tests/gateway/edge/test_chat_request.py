@@ -13,6 +13,7 @@ from soma.model.v1.model_service_pb2 import ResponseFormat
 from soma.orchestrator.v1.chat_service_pb2 import ChatRequest
 
 from gateway.edge.chat_request import READERS, Ask, read_chat_request
+from gateway.edge.extension import Extension
 from services.mesh.errors import InvalidArgument
 
 HI = [{"role": "user", "content": "Hi"}]
@@ -86,7 +87,7 @@ def test_every_supported_member_reaches_the_contract() -> None:
         ),
         stream=True,
         include_usage=True,
-        include_sources=True,
+        extension=Extension(sources=True),
     )
 
 
@@ -200,7 +201,8 @@ REFUSED: list[tuple[dict[str, Any], str | None, str]] = [
     ({"max_tokens": 0}, "max_tokens", "integer below minimum value"),
     ({"max_completion_tokens": 10**30}, "max_completion_tokens", "expected an integer"),
     ({"max_tokens": 1, "max_completion_tokens": 1}, "max_tokens", "at the same time is not supported"),
-    ({"n": 2}, "n", "Only the default (1) value is supported."),
+    ({"n": 0}, "n", "integer below minimum value"),
+    ({"n": 2, "conversation": "c"}, "n", "'n' has to be 1 with 'conversation'"),
     ({"stop": ["a"] * 5}, "stop", "maximum length 4"),
     ({"stop": ["a", ""]}, "stop[1]", "1 to 256 characters"),
     ({"stop": 1}, "stop", "expected an array, but got an integer instead"),
@@ -223,7 +225,10 @@ REFUSED: list[tuple[dict[str, Any], str | None, str]] = [
     ({"conversation": {"name": "c"}}, "conversation.name", "Unknown parameter"),
     ({"conversation": {}}, "conversation.id", "Missing required parameter"),
     ({"soma": {"secrets": True}}, "soma.secrets", "Unknown parameter"),
-    ({"logprobs": True}, "logprobs", "Unsupported parameter: 'logprobs'"),
+    ({"top_logprobs": 3}, "top_logprobs", "only allowed when 'logprobs' is enabled"),
+    ({"logprobs": True, "top_logprobs": 21}, "top_logprobs", "Expected a value <= 20"),
+    ({"soma": {"strategy": "all"}}, "soma.strategy", "Supported values are: 'short_only', 'long_only', 'hybrid'."),
+    ({"soma": {"drop_params": 1}}, "soma.drop_params", "expected a boolean"),
     ({"reasoning_effort": "low"}, "reasoning_effort", "Unsupported parameter"),
     ({"service_tier": "flex"}, "service_tier", "Invalid value"),
 ]

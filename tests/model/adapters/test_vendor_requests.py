@@ -1,5 +1,6 @@
 """What the vendors are sent: every field of the contract in each vendor's own words, tools both ways."""
 
+import json
 from typing import Any
 
 import pytest
@@ -15,16 +16,18 @@ from soma.model.v1.message_pb2 import (
     Message,
     Sampling,
     Source,
+    TokenLogprob,
     Tool,
     ToolCall,
     ToolCallDelta,
     ToolChoice,
 )
-from soma.model.v1.model_service_pb2 import GenerateRequest, GenerationFinished, ResponseFormat
+from soma.model.v1.model_service_pb2 import GenerateRequest, GenerationFinished, ResponseFormat, TextDelta
 
 from services.mesh.errors import InvalidArgument
 from services.mesh.testing.dialects import AnthropicDialect, Behaviour, Dialect, OpenAIDialect
 from services.mesh.testing.upstreams import FakeUpstream
+from services.model.adapters import openai_compatible
 from services.model.adapters.anthropic import Anthropic
 from services.model.adapters.anthropic_request import messages_body
 from services.model.adapters.openai_compatible import OpenAICompatible
@@ -156,12 +159,9 @@ def test_anthropic_is_sent_what_it_has_a_word_for() -> None:
     assert "seed" not in body
 
 
-def test_anthropic_refuses_a_penalty_it_has_no_word_for_and_ignores_one_that_asks_for_nothing() -> None:
-    messages_body(conversation(sampling=Sampling(frequency_penalty=0.0, repetition_penalty=1.0)), "m")
-    with pytest.raises(InvalidArgument) as raised:
-        messages_body(conversation(sampling=Sampling(frequency_penalty=0.5)), "m")
-    assert raised.value.reason == "PARAMETER_NOT_SUPPORTED"
-    assert raised.value.facts.violations[0].field == "sampling.frequency_penalty"
+def test_openai_is_asked_for_log_probabilities() -> None:
+    body = chat_body(conversation(sampling=Sampling(top_logprobs=0)), "m", "max_tokens")
+    assert (body["logprobs"], body["top_logprobs"]) == (True, 0)
 
 
 @pytest.mark.parametrize(
@@ -281,3 +281,12 @@ async def test_text_survives_reads_that_split_its_characters(dialect: Dialect, c
     async with FakeUpstream(dialect, Behaviour(deltas=text, chunk=chunk)) as fake:
         found, _, _ = await answered(fake)
     assert found == "".join(text)
+
+
+def test_openais_log_probabilities_come_with_their_text() -> None:
+    told = {"token": "Hi", "logprob": -0.5, "bytes": [72, 105]}
+    logprobs = {"content": [{**told, "top_logprobs": [told]}]}
+    chunk = {"choices": [{"index": 0, "delta": {"content": "Hi"}, "logprobs": logprobs}]}
+    [delta] = openai_compatible._Answer("lab").read(json.dumps(chunk).encode())
+    likely = TokenLogprob(token="Hi", logprob=-0.5, utf8=b"Hi")
+    assert delta == TextDelta(text="Hi", logprobs=[TokenLogprob(token="Hi", logprob=-0.5, utf8=b"Hi", top=[likely])])

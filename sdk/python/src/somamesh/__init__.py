@@ -1,39 +1,75 @@
 """SomaMesh: the Python client, over native gRPC and the generated contracts."""
 
+from somamesh.answers import Answer, Usage
 from somamesh.async_client import AsyncClient
+from somamesh.async_streams import AsyncAnswerStream, AsyncStream
 from somamesh.client import Client
-from somamesh.errors import (
-    Conflict,
-    DeadlineExceeded,
-    InvalidRequest,
-    NotFound,
-    PermissionDenied,
-    RateLimited,
+from somamesh.conversations import Context, Conversation, Document
+from somamesh.costs import UsageRecord
+from somamesh.exceptions import (
+    APIError,
+    AuthenticationError,
+    ConflictError,
+    DeadlineError,
+    InvalidRequestError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
     ServerError,
-    SomaError,
-    Unauthenticated,
-    Unavailable,
+    UnavailableError,
 )
-from somamesh.memories import Memory
-from somamesh.models import Model
-from somamesh.turns import Answer, ToolCall, Usage
+from somamesh.logs import LogEntry
+from somamesh.memories import Memory, Retrieval, Stored
+from somamesh.messages import Message, Tool, ToolCall
+from somamesh.models import Completion, Embeddings, Model
+from somamesh.options import Options
+from somamesh.policies import Finding, Notice, Rule, Verdict
+from somamesh.session_messages import Performance, Reply, SessionStats
+from somamesh.session_templates import Template
+from somamesh.sessions import Session
+from somamesh.streams import AnswerStream, Stream
 
 __all__ = [
+    "APIError",
     "Answer",
+    "AnswerStream",
+    "AsyncAnswerStream",
     "AsyncClient",
+    "AsyncStream",
+    "AuthenticationError",
     "Client",
-    "Conflict",
-    "DeadlineExceeded",
-    "InvalidRequest",
+    "Completion",
+    "ConflictError",
+    "Context",
+    "Conversation",
+    "DeadlineError",
+    "Document",
+    "Embeddings",
+    "Finding",
+    "InvalidRequestError",
+    "LogEntry",
     "Memory",
+    "Message",
     "Model",
-    "NotFound",
-    "PermissionDenied",
-    "RateLimited",
+    "NotFoundError",
+    "Notice",
+    "Options",
+    "Performance",
+    "PermissionDeniedError",
+    "RateLimitError",
+    "Reply",
+    "Retrieval",
+    "Rule",
     "ServerError",
-    "SomaError",
+    "Session",
+    "SessionStats",
+    "Stored",
+    "Stream",
+    "Template",
+    "Tool",
     "ToolCall",
-    "Unauthenticated",
-    "Unavailable",
+    "UnavailableError",
     "Usage",
+    "UsageRecord",
+    "Verdict",
 ]

@@ -1,60 +1,137 @@
-"""Remembered values, between Python and the contract."""
+"""Remembered values."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
-from google.protobuf import json_format, struct_pb2
 from soma.memory.v1 import memory_service_pb2 as memory
+
+from somamesh.calls import Call, unary
+from somamesh.json_values import from_struct, from_value, to_struct, to_value
+from somamesh.times import moment
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """A remembered value; `score` is how well it fits the query it was found by (0 to 1), None when read by its key."""
+    """A remembered value.
+
+    Attributes:
+        value: any JSON value.
+        score: how well it fits the query it was found by, 0 to 1; None when read by its key.
+        created_at: when it was first stored; None when it was found by a query, as are the two below.
+        accessed_count: how often it was read by its key, this time included.
+        last_accessed: when it was read before this time.
+    """
 
     key: str
     value: Any
     metadata: dict[str, Any] = field(default_factory=dict)
     score: float | None = None
+    created_at: datetime | None = None
+    accessed_count: int | None = None
+    last_accessed: datetime | None = None
 
 
-def remember_request(
-    key: str, value: Any, metadata: Mapping[str, Any] | None, ttl_seconds: int | None
-) -> memory.RememberRequest:
-    """The request that stores any JSON value.
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """How a value was stored; `indexed_at` is None until it can be found by meaning."""
 
-    Raises:
-        ValueError: the value or the metadata is not JSON.
+    key: str
+    vector_id: str
+    embedding_dimensions: int
+    indexed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieval:
+    """Memories that fit a query, best first; iterates over them.
+
+    Attributes:
+        answer: the sentence of them that answers best, quoted; empty when there is none.
+        sources: their keys.
+        degraded: they were found by keywords, because vectors could not be had.
     """
-    request = memory.RememberRequest(key=key, ttl_seconds=ttl_seconds)
-    try:
-        json_format.ParseDict(value, request.value)
-        if metadata:
-            json_format.ParseDict(dict(metadata), request.metadata)
-    except (json_format.ParseError, AttributeError, TypeError) as error:
-        raise ValueError(f"the value of {key!r} is not JSON: {error}") from error
-    return request
+
+    memories: tuple[Memory, ...]
+    answer: str
+    sources: tuple[str, ...]
+    degraded: bool
+
+    def __iter__(self) -> Iterator[Memory]:
+        return iter(self.memories)
+
+    def __len__(self) -> int:
+        return len(self.memories)
+
+    def __getitem__(self, index: int) -> Memory:
+        return self.memories[index]
 
 
-def retrieve_request(
-    query: str, top_k: int | None, score_threshold: float | None, where: Mapping[str, Any] | None
-) -> memory.RetrieveRequest:
-    """The request that searches by meaning; `where` is metadata a result must have."""
+def remember(
+    key: str,
+    value: object,
+    *,
+    metadata: Mapping[str, Any] | None = None,
+    ttl_seconds: int | None = None,
+    timeout: float | None = None,
+) -> Call[Stored]:
+    """Store any JSON value under a key; storing again replaces it.
+
+    Args:
+        metadata: what `retrieve` may filter by.
+        ttl_seconds: after which it is forgotten; None for never.
+    """
+    request = memory.RememberRequest(key=key, value=to_value(value), ttl_seconds=ttl_seconds)
+    if metadata:
+        request.metadata.CopyFrom(to_struct(metadata))
+    return unary(lambda mesh: mesh.memory.Remember, request, _stored, repeatable=True, timeout=timeout)
+
+
+def recall(key: str, *, timeout: float | None = None) -> Call[Memory]:
+    """Read one key; raises `NotFoundError`."""
+    request = memory.RecallRequest(key=key)
+    return unary(lambda mesh: mesh.memory.Recall, request, _recalled, repeatable=True, timeout=timeout)
+
+
+def retrieve(
+    query: str,
+    *,
+    top_k: int | None = None,
+    score_threshold: float | None = None,
+    where: Mapping[str, Any] | None = None,
+    timeout: float | None = None,
+) -> Call[Retrieval]:
+    """Search by meaning.
+
+    Args:
+        top_k: most results, 1 to 20.
+        score_threshold: least score of a result, 0 to 1.
+        where: metadata a result must have.
+    """
     request = memory.RetrieveRequest(query=query, top_k=top_k, score_threshold=score_threshold)
     if where:
-        json_format.ParseDict(dict(where), request.filter)
-    return request
+        request.filter.CopyFrom(to_struct(where))
+    return unary(lambda mesh: mesh.memory.Retrieve, request, _retrieved, repeatable=True, timeout=timeout)
 
 
-def recalled(response: memory.RecallResponse) -> Memory:
-    """A value read by its key."""
-    return Memory(response.key, _python(response.value), _python(response.metadata))
+def _stored(response: memory.RememberResponse) -> Stored:
+    return Stored(response.key, response.vector_id, response.embedding_dimensions, moment(response.indexed_at))
 
 
-def retrieved(response: memory.RetrieveResponse) -> list[Memory]:
-    """Values found by meaning, best first."""
-    return [Memory(each.key, _python(each.value), _python(each.metadata), each.score) for each in response.results]
+def _recalled(response: memory.RecallResponse) -> Memory:
+    return Memory(
+        response.key,
+        from_value(response.value),
+        from_struct(response.metadata),
+        created_at=moment(response.created_at),
+        accessed_count=response.accessed_count,
+        last_accessed=moment(response.last_accessed),
+    )
 
 
-def _python(value: struct_pb2.Value | struct_pb2.Struct) -> Any:
-    return json_format.MessageToDict(value)
+def _retrieved(response: memory.RetrieveResponse) -> Retrieval:
+    found = (
+        Memory(each.key, from_value(each.value), from_struct(each.metadata), each.score) for each in response.results
+    )
+    return Retrieval(tuple(found), response.answer, tuple(response.sources), response.degraded)

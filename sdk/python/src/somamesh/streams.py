@@ -1,48 +1,37 @@
-"""Answers that are read while they are made."""
+"""Streams that are read while they are made."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Generic, Self, TypeVar
 
 import grpc
 
-from somamesh.errors import failed
-from somamesh.turns import Answer, Turn
+from somamesh.answers import Answer, Turn
+from somamesh.calls import Reader
+from somamesh.exceptions import APIError
+from somamesh.outgoing import Attempts
+
+T = TypeVar("T")
 
 
-class ChatStream:
-    """Iterates over the text of an answer; leaving its `with` block, or `close`, ends the turn.
+class Stream(Iterator[T], Generic[T]):
+    """Iterates over what comes. It ends early when its `with` block is left, or nobody holds it.
 
     Raises:
-        SomaError: while iterating, when the turn fails or is cut off.
+        APIError: while iterating, when it fails or is cut off.
     """
 
-    def __init__(self, call: Any, request_id: str) -> None:
+    def __init__(self, call: Any, reader: Reader[T], attempt: Attempts) -> None:
         self._call = call
-        self._turn = Turn(request_id)
-        self._closed = False
+        self._items: Iterator[T] = _read(call, reader, attempt)
 
-    def __iter__(self) -> Iterator[str]:
-        try:
-            for event in () if self._closed else self._call:
-                if text := self._turn.take(event):
-                    yield text
-        except grpc.RpcError as error:
-            raise failed(error, self._turn.request_id) from error
-        finally:
-            self.close()
-        self._turn.answer()
-
-    def answer(self) -> Answer:
-        """The whole answer; reads what has not been read."""
-        for _ in self:
-            continue
-        return self._turn.answer()
+    def __next__(self) -> T:
+        return next(self._items)
 
     def close(self) -> None:
-        """End the turn."""
-        self._closed = True
+        """End it."""
         self._call.cancel()
+        self._items = iter(())
 
     def __enter__(self) -> Self:
         return self
@@ -53,42 +42,32 @@ class ChatStream:
         self.close()
 
 
-class AsyncChatStream:
-    """`ChatStream` for asyncio."""
+class AnswerStream(Stream[str]):
+    """Iterates over the text of an answer."""
 
-    def __init__(self, call: Any, request_id: str) -> None:
-        self._call = call
-        self._turn = Turn(request_id)
-        self._closed = False
+    def __init__(self, call: Any, turn: Turn, attempt: Attempts) -> None:
+        super().__init__(call, turn, attempt)
+        self._turn = turn
 
-    async def __aiter__(self) -> AsyncIterator[str]:
-        try:
-            # A closed call would answer with the cancellation of whoever asks it.
-            if not self._closed:
-                async for event in self._call:
-                    if text := self._turn.take(event):
-                        yield text
-        except grpc.RpcError as error:
-            raise failed(error, self._turn.request_id) from error
-        finally:
-            self.close()
-        self._turn.answer()
-
-    async def answer(self) -> Answer:
+    def answer(self) -> Answer:
         """The whole answer; reads what has not been read."""
-        async for _ in self:
+        for _ in self:
             continue
         return self._turn.answer()
 
-    def close(self) -> None:
-        """End the turn."""
-        self._closed = True
-        self._call.cancel()
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
+def _read(call: Any, reader: Reader[T], attempt: Attempts) -> Iterator[T]:
+    # Knows nothing of the stream it is read by, so that it is closed when that is let go.
+    try:
+        for event in call:
+            if (item := reader.take(event)) is not None:
+                yield item
+        reader.end()
+        attempt.note("OK")
+    except grpc.RpcError as error:
+        raise attempt.failure(error) from error
+    except APIError as failure:
+        attempt.note(failure.reason)
+        raise
+    finally:
+        call.cancel()

@@ -935,6 +935,98 @@ func (x *ListMessagesResponse) GetNextPageToken() string {
 	return ""
 }
 
+// DeleteConversationRequest forgets a conversation.
+type DeleteConversationRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The conversation; forgetting one that is not known is no error.
+	ConversationId string `protobuf:"bytes,1,opt,name=conversation_id,json=conversationId,proto3" json:"conversation_id,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *DeleteConversationRequest) Reset() {
+	*x = DeleteConversationRequest{}
+	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteConversationRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteConversationRequest) ProtoMessage() {}
+
+func (x *DeleteConversationRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteConversationRequest.ProtoReflect.Descriptor instead.
+func (*DeleteConversationRequest) Descriptor() ([]byte, []int) {
+	return file_soma_memory_v1_memory_service_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *DeleteConversationRequest) GetConversationId() string {
+	if x != nil {
+		return x.ConversationId
+	}
+	return ""
+}
+
+// DeleteConversationResponse says what was forgotten.
+type DeleteConversationResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many turns.
+	DeletedMessages int32 `protobuf:"varint,1,opt,name=deleted_messages,json=deletedMessages,proto3" json:"deleted_messages,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *DeleteConversationResponse) Reset() {
+	*x = DeleteConversationResponse{}
+	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteConversationResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteConversationResponse) ProtoMessage() {}
+
+func (x *DeleteConversationResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteConversationResponse.ProtoReflect.Descriptor instead.
+func (*DeleteConversationResponse) Descriptor() ([]byte, []int) {
+	return file_soma_memory_v1_memory_service_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *DeleteConversationResponse) GetDeletedMessages() int32 {
+	if x != nil {
+		return x.DeletedMessages
+	}
+	return 0
+}
+
 // GetContextRequest asks what a model should know for the next turn.
 type GetContextRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -952,7 +1044,7 @@ type GetContextRequest struct {
 
 func (x *GetContextRequest) Reset() {
 	*x = GetContextRequest{}
-	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[12]
+	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -964,7 +1056,7 @@ func (x *GetContextRequest) String() string {
 func (*GetContextRequest) ProtoMessage() {}
 
 func (x *GetContextRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[12]
+	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -977,7 +1069,7 @@ func (x *GetContextRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetContextRequest.ProtoReflect.Descriptor instead.
 func (*GetContextRequest) Descriptor() ([]byte, []int) {
-	return file_soma_memory_v1_memory_service_proto_rawDescGZIP(), []int{12}
+	return file_soma_memory_v1_memory_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *GetContextRequest) GetConversationId() string {
@@ -1027,7 +1119,7 @@ type GetContextResponse struct {
 
 func (x *GetContextResponse) Reset() {
 	*x = GetContextResponse{}
-	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[13]
+	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1039,7 +1131,7 @@ func (x *GetContextResponse) String() string {
 func (*GetContextResponse) ProtoMessage() {}
 
 func (x *GetContextResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[13]
+	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1052,7 +1144,7 @@ func (x *GetContextResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetContextResponse.ProtoReflect.Descriptor instead.
 func (*GetContextResponse) Descriptor() ([]byte, []int) {
-	return file_soma_memory_v1_memory_service_proto_rawDescGZIP(), []int{13}
+	return file_soma_memory_v1_memory_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *GetContextResponse) GetRecentMessages() []*ConversationMessage {
@@ -1170,7 +1262,12 @@ const file_soma_memory_v1_memory_service_proto_rawDesc = "" +
 	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\tpageToken\"\x7f\n" +
 	"\x14ListMessagesResponse\x12?\n" +
 	"\bmessages\x18\x01 \x03(\v2#.soma.memory.v1.ConversationMessageR\bmessages\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x8c\x02\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"P\n" +
+	"\x19DeleteConversationRequest\x123\n" +
+	"\x0fconversation_id\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\x0econversationId\"G\n" +
+	"\x1aDeleteConversationResponse\x12)\n" +
+	"\x10deleted_messages\x18\x01 \x01(\x05R\x0fdeletedMessages\"\x8c\x02\n" +
 	"\x11GetContextRequest\x12=\n" +
 	"\x0fconversation_id\x18\x01 \x01(\tB\x14\xbaH\x11r\x0f\x18\x80\x022\n" +
 	"^[^\\x00]*$R\x0econversationId\x122\n" +
@@ -1189,7 +1286,7 @@ const file_soma_memory_v1_memory_service_proto_rawDesc = "" +
 	"\x14STRATEGY_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13STRATEGY_SHORT_ONLY\x10\x01\x12\x16\n" +
 	"\x12STRATEGY_LONG_ONLY\x10\x02\x12\x13\n" +
-	"\x0fSTRATEGY_HYBRID\x10\x032\xfc\x06\n" +
+	"\x0fSTRATEGY_HYBRID\x10\x032\xb7\b\n" +
 	"\rMemoryService\x12z\n" +
 	"\bRemember\x12\x1f.soma.memory.v1.RememberRequest\x1a .soma.memory.v1.RememberResponse\"+\x8a\xe7\x18\x10\n" +
 	"\x0ewrite:memories\x82\xd3\xe4\x93\x02\x11:\x01*\"\f/v1/remember\x12w\n" +
@@ -1200,7 +1297,9 @@ const file_soma_memory_v1_memory_service_proto_rawDesc = "" +
 	"\x0eAppendMessages\x12%.soma.memory.v1.AppendMessagesRequest\x1a&.soma.memory.v1.AppendMessagesResponse\"W\x8a\xe7\x18\x15\n" +
 	"\x13write:conversations\x82\xd3\xe4\x93\x028:\x01*\"3/v1/memory/conversations/{conversation_id}/messages\x12\xae\x01\n" +
 	"\fListMessages\x12#.soma.memory.v1.ListMessagesRequest\x1a$.soma.memory.v1.ListMessagesResponse\"S\x8a\xe7\x18\x14\n" +
-	"\x12read:conversations\x82\xd3\xe4\x93\x025\x123/v1/memory/conversations/{conversation_id}/messages\x12\x8a\x01\n" +
+	"\x12read:conversations\x82\xd3\xe4\x93\x025\x123/v1/memory/conversations/{conversation_id}/messages\x12\xb8\x01\n" +
+	"\x12DeleteConversation\x12).soma.memory.v1.DeleteConversationRequest\x1a*.soma.memory.v1.DeleteConversationResponse\"K\x8a\xe7\x18\x15\n" +
+	"\x13write:conversations\x82\xd3\xe4\x93\x02,**/v1/memory/conversations/{conversation_id}\x12\x8a\x01\n" +
 	"\n" +
 	"GetContext\x12!.soma.memory.v1.GetContextRequest\x1a\".soma.memory.v1.GetContextResponse\"5\x8a\xe7\x18\x14\n" +
 	"\x12read:conversations\x82\xd3\xe4\x93\x02\x17:\x01*\"\x12/v1/memory/contextB\xae\x01\n" +
@@ -1219,62 +1318,66 @@ func file_soma_memory_v1_memory_service_proto_rawDescGZIP() []byte {
 }
 
 var file_soma_memory_v1_memory_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_soma_memory_v1_memory_service_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_soma_memory_v1_memory_service_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_soma_memory_v1_memory_service_proto_goTypes = []any{
-	(Strategy)(0),                  // 0: soma.memory.v1.Strategy
-	(*RememberRequest)(nil),        // 1: soma.memory.v1.RememberRequest
-	(*RememberResponse)(nil),       // 2: soma.memory.v1.RememberResponse
-	(*RecallRequest)(nil),          // 3: soma.memory.v1.RecallRequest
-	(*RecallResponse)(nil),         // 4: soma.memory.v1.RecallResponse
-	(*RetrieveRequest)(nil),        // 5: soma.memory.v1.RetrieveRequest
-	(*RetrievedMemory)(nil),        // 6: soma.memory.v1.RetrievedMemory
-	(*RetrieveResponse)(nil),       // 7: soma.memory.v1.RetrieveResponse
-	(*ConversationMessage)(nil),    // 8: soma.memory.v1.ConversationMessage
-	(*AppendMessagesRequest)(nil),  // 9: soma.memory.v1.AppendMessagesRequest
-	(*AppendMessagesResponse)(nil), // 10: soma.memory.v1.AppendMessagesResponse
-	(*ListMessagesRequest)(nil),    // 11: soma.memory.v1.ListMessagesRequest
-	(*ListMessagesResponse)(nil),   // 12: soma.memory.v1.ListMessagesResponse
-	(*GetContextRequest)(nil),      // 13: soma.memory.v1.GetContextRequest
-	(*GetContextResponse)(nil),     // 14: soma.memory.v1.GetContextResponse
-	(*structpb.Value)(nil),         // 15: google.protobuf.Value
-	(*structpb.Struct)(nil),        // 16: google.protobuf.Struct
-	(*timestamppb.Timestamp)(nil),  // 17: google.protobuf.Timestamp
-	(*v1.Message)(nil),             // 18: soma.model.v1.Message
-	(*v1.Source)(nil),              // 19: soma.model.v1.Source
+	(Strategy)(0),                      // 0: soma.memory.v1.Strategy
+	(*RememberRequest)(nil),            // 1: soma.memory.v1.RememberRequest
+	(*RememberResponse)(nil),           // 2: soma.memory.v1.RememberResponse
+	(*RecallRequest)(nil),              // 3: soma.memory.v1.RecallRequest
+	(*RecallResponse)(nil),             // 4: soma.memory.v1.RecallResponse
+	(*RetrieveRequest)(nil),            // 5: soma.memory.v1.RetrieveRequest
+	(*RetrievedMemory)(nil),            // 6: soma.memory.v1.RetrievedMemory
+	(*RetrieveResponse)(nil),           // 7: soma.memory.v1.RetrieveResponse
+	(*ConversationMessage)(nil),        // 8: soma.memory.v1.ConversationMessage
+	(*AppendMessagesRequest)(nil),      // 9: soma.memory.v1.AppendMessagesRequest
+	(*AppendMessagesResponse)(nil),     // 10: soma.memory.v1.AppendMessagesResponse
+	(*ListMessagesRequest)(nil),        // 11: soma.memory.v1.ListMessagesRequest
+	(*ListMessagesResponse)(nil),       // 12: soma.memory.v1.ListMessagesResponse
+	(*DeleteConversationRequest)(nil),  // 13: soma.memory.v1.DeleteConversationRequest
+	(*DeleteConversationResponse)(nil), // 14: soma.memory.v1.DeleteConversationResponse
+	(*GetContextRequest)(nil),          // 15: soma.memory.v1.GetContextRequest
+	(*GetContextResponse)(nil),         // 16: soma.memory.v1.GetContextResponse
+	(*structpb.Value)(nil),             // 17: google.protobuf.Value
+	(*structpb.Struct)(nil),            // 18: google.protobuf.Struct
+	(*timestamppb.Timestamp)(nil),      // 19: google.protobuf.Timestamp
+	(*v1.Message)(nil),                 // 20: soma.model.v1.Message
+	(*v1.Source)(nil),                  // 21: soma.model.v1.Source
 }
 var file_soma_memory_v1_memory_service_proto_depIdxs = []int32{
-	15, // 0: soma.memory.v1.RememberRequest.value:type_name -> google.protobuf.Value
-	16, // 1: soma.memory.v1.RememberRequest.metadata:type_name -> google.protobuf.Struct
-	17, // 2: soma.memory.v1.RememberResponse.indexed_at:type_name -> google.protobuf.Timestamp
-	15, // 3: soma.memory.v1.RecallResponse.value:type_name -> google.protobuf.Value
-	16, // 4: soma.memory.v1.RecallResponse.metadata:type_name -> google.protobuf.Struct
-	17, // 5: soma.memory.v1.RecallResponse.created_at:type_name -> google.protobuf.Timestamp
-	17, // 6: soma.memory.v1.RecallResponse.last_accessed:type_name -> google.protobuf.Timestamp
-	16, // 7: soma.memory.v1.RetrieveRequest.filter:type_name -> google.protobuf.Struct
-	15, // 8: soma.memory.v1.RetrievedMemory.value:type_name -> google.protobuf.Value
-	16, // 9: soma.memory.v1.RetrievedMemory.metadata:type_name -> google.protobuf.Struct
+	17, // 0: soma.memory.v1.RememberRequest.value:type_name -> google.protobuf.Value
+	18, // 1: soma.memory.v1.RememberRequest.metadata:type_name -> google.protobuf.Struct
+	19, // 2: soma.memory.v1.RememberResponse.indexed_at:type_name -> google.protobuf.Timestamp
+	17, // 3: soma.memory.v1.RecallResponse.value:type_name -> google.protobuf.Value
+	18, // 4: soma.memory.v1.RecallResponse.metadata:type_name -> google.protobuf.Struct
+	19, // 5: soma.memory.v1.RecallResponse.created_at:type_name -> google.protobuf.Timestamp
+	19, // 6: soma.memory.v1.RecallResponse.last_accessed:type_name -> google.protobuf.Timestamp
+	18, // 7: soma.memory.v1.RetrieveRequest.filter:type_name -> google.protobuf.Struct
+	17, // 8: soma.memory.v1.RetrievedMemory.value:type_name -> google.protobuf.Value
+	18, // 9: soma.memory.v1.RetrievedMemory.metadata:type_name -> google.protobuf.Struct
 	6,  // 10: soma.memory.v1.RetrieveResponse.results:type_name -> soma.memory.v1.RetrievedMemory
-	18, // 11: soma.memory.v1.ConversationMessage.message:type_name -> soma.model.v1.Message
-	17, // 12: soma.memory.v1.ConversationMessage.create_time:type_name -> google.protobuf.Timestamp
-	18, // 13: soma.memory.v1.AppendMessagesRequest.messages:type_name -> soma.model.v1.Message
+	20, // 11: soma.memory.v1.ConversationMessage.message:type_name -> soma.model.v1.Message
+	19, // 12: soma.memory.v1.ConversationMessage.create_time:type_name -> google.protobuf.Timestamp
+	20, // 13: soma.memory.v1.AppendMessagesRequest.messages:type_name -> soma.model.v1.Message
 	8,  // 14: soma.memory.v1.ListMessagesResponse.messages:type_name -> soma.memory.v1.ConversationMessage
 	0,  // 15: soma.memory.v1.GetContextRequest.strategy:type_name -> soma.memory.v1.Strategy
 	8,  // 16: soma.memory.v1.GetContextResponse.recent_messages:type_name -> soma.memory.v1.ConversationMessage
-	19, // 17: soma.memory.v1.GetContextResponse.relevant_documents:type_name -> soma.model.v1.Source
+	21, // 17: soma.memory.v1.GetContextResponse.relevant_documents:type_name -> soma.model.v1.Source
 	1,  // 18: soma.memory.v1.MemoryService.Remember:input_type -> soma.memory.v1.RememberRequest
 	3,  // 19: soma.memory.v1.MemoryService.Recall:input_type -> soma.memory.v1.RecallRequest
 	5,  // 20: soma.memory.v1.MemoryService.Retrieve:input_type -> soma.memory.v1.RetrieveRequest
 	9,  // 21: soma.memory.v1.MemoryService.AppendMessages:input_type -> soma.memory.v1.AppendMessagesRequest
 	11, // 22: soma.memory.v1.MemoryService.ListMessages:input_type -> soma.memory.v1.ListMessagesRequest
-	13, // 23: soma.memory.v1.MemoryService.GetContext:input_type -> soma.memory.v1.GetContextRequest
-	2,  // 24: soma.memory.v1.MemoryService.Remember:output_type -> soma.memory.v1.RememberResponse
-	4,  // 25: soma.memory.v1.MemoryService.Recall:output_type -> soma.memory.v1.RecallResponse
-	7,  // 26: soma.memory.v1.MemoryService.Retrieve:output_type -> soma.memory.v1.RetrieveResponse
-	10, // 27: soma.memory.v1.MemoryService.AppendMessages:output_type -> soma.memory.v1.AppendMessagesResponse
-	12, // 28: soma.memory.v1.MemoryService.ListMessages:output_type -> soma.memory.v1.ListMessagesResponse
-	14, // 29: soma.memory.v1.MemoryService.GetContext:output_type -> soma.memory.v1.GetContextResponse
-	24, // [24:30] is the sub-list for method output_type
-	18, // [18:24] is the sub-list for method input_type
+	13, // 23: soma.memory.v1.MemoryService.DeleteConversation:input_type -> soma.memory.v1.DeleteConversationRequest
+	15, // 24: soma.memory.v1.MemoryService.GetContext:input_type -> soma.memory.v1.GetContextRequest
+	2,  // 25: soma.memory.v1.MemoryService.Remember:output_type -> soma.memory.v1.RememberResponse
+	4,  // 26: soma.memory.v1.MemoryService.Recall:output_type -> soma.memory.v1.RecallResponse
+	7,  // 27: soma.memory.v1.MemoryService.Retrieve:output_type -> soma.memory.v1.RetrieveResponse
+	10, // 28: soma.memory.v1.MemoryService.AppendMessages:output_type -> soma.memory.v1.AppendMessagesResponse
+	12, // 29: soma.memory.v1.MemoryService.ListMessages:output_type -> soma.memory.v1.ListMessagesResponse
+	14, // 30: soma.memory.v1.MemoryService.DeleteConversation:output_type -> soma.memory.v1.DeleteConversationResponse
+	16, // 31: soma.memory.v1.MemoryService.GetContext:output_type -> soma.memory.v1.GetContextResponse
+	25, // [25:32] is the sub-list for method output_type
+	18, // [18:25] is the sub-list for method input_type
 	18, // [18:18] is the sub-list for extension type_name
 	18, // [18:18] is the sub-list for extension extendee
 	0,  // [0:18] is the sub-list for field type_name
@@ -1287,14 +1390,14 @@ func file_soma_memory_v1_memory_service_proto_init() {
 	}
 	file_soma_memory_v1_memory_service_proto_msgTypes[0].OneofWrappers = []any{}
 	file_soma_memory_v1_memory_service_proto_msgTypes[4].OneofWrappers = []any{}
-	file_soma_memory_v1_memory_service_proto_msgTypes[12].OneofWrappers = []any{}
+	file_soma_memory_v1_memory_service_proto_msgTypes[14].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_soma_memory_v1_memory_service_proto_rawDesc), len(file_soma_memory_v1_memory_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   14,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

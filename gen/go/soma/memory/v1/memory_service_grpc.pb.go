@@ -21,12 +21,13 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	MemoryService_Remember_FullMethodName       = "/soma.memory.v1.MemoryService/Remember"
-	MemoryService_Recall_FullMethodName         = "/soma.memory.v1.MemoryService/Recall"
-	MemoryService_Retrieve_FullMethodName       = "/soma.memory.v1.MemoryService/Retrieve"
-	MemoryService_AppendMessages_FullMethodName = "/soma.memory.v1.MemoryService/AppendMessages"
-	MemoryService_ListMessages_FullMethodName   = "/soma.memory.v1.MemoryService/ListMessages"
-	MemoryService_GetContext_FullMethodName     = "/soma.memory.v1.MemoryService/GetContext"
+	MemoryService_Remember_FullMethodName           = "/soma.memory.v1.MemoryService/Remember"
+	MemoryService_Recall_FullMethodName             = "/soma.memory.v1.MemoryService/Recall"
+	MemoryService_Retrieve_FullMethodName           = "/soma.memory.v1.MemoryService/Retrieve"
+	MemoryService_AppendMessages_FullMethodName     = "/soma.memory.v1.MemoryService/AppendMessages"
+	MemoryService_ListMessages_FullMethodName       = "/soma.memory.v1.MemoryService/ListMessages"
+	MemoryService_DeleteConversation_FullMethodName = "/soma.memory.v1.MemoryService/DeleteConversation"
+	MemoryService_GetContext_FullMethodName         = "/soma.memory.v1.MemoryService/GetContext"
 )
 
 // MemoryServiceClient is the client API for MemoryService service.
@@ -45,6 +46,8 @@ type MemoryServiceClient interface {
 	AppendMessages(ctx context.Context, in *AppendMessagesRequest, opts ...grpc.CallOption) (*AppendMessagesResponse, error)
 	// ListMessages reads a conversation; NOT_FOUND when there is none.
 	ListMessages(ctx context.Context, in *ListMessagesRequest, opts ...grpc.CallOption) (*ListMessagesResponse, error)
+	// DeleteConversation forgets a conversation with all its turns.
+	DeleteConversation(ctx context.Context, in *DeleteConversationRequest, opts ...grpc.CallOption) (*DeleteConversationResponse, error)
 	// GetContext returns what a model should know for the next turn.
 	GetContext(ctx context.Context, in *GetContextRequest, opts ...grpc.CallOption) (*GetContextResponse, error)
 }
@@ -107,6 +110,16 @@ func (c *memoryServiceClient) ListMessages(ctx context.Context, in *ListMessages
 	return out, nil
 }
 
+func (c *memoryServiceClient) DeleteConversation(ctx context.Context, in *DeleteConversationRequest, opts ...grpc.CallOption) (*DeleteConversationResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeleteConversationResponse)
+	err := c.cc.Invoke(ctx, MemoryService_DeleteConversation_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *memoryServiceClient) GetContext(ctx context.Context, in *GetContextRequest, opts ...grpc.CallOption) (*GetContextResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetContextResponse)
@@ -133,6 +146,8 @@ type MemoryServiceServer interface {
 	AppendMessages(context.Context, *AppendMessagesRequest) (*AppendMessagesResponse, error)
 	// ListMessages reads a conversation; NOT_FOUND when there is none.
 	ListMessages(context.Context, *ListMessagesRequest) (*ListMessagesResponse, error)
+	// DeleteConversation forgets a conversation with all its turns.
+	DeleteConversation(context.Context, *DeleteConversationRequest) (*DeleteConversationResponse, error)
 	// GetContext returns what a model should know for the next turn.
 	GetContext(context.Context, *GetContextRequest) (*GetContextResponse, error)
 	mustEmbedUnimplementedMemoryServiceServer()
@@ -159,6 +174,9 @@ func (UnimplementedMemoryServiceServer) AppendMessages(context.Context, *AppendM
 }
 func (UnimplementedMemoryServiceServer) ListMessages(context.Context, *ListMessagesRequest) (*ListMessagesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListMessages not implemented")
+}
+func (UnimplementedMemoryServiceServer) DeleteConversation(context.Context, *DeleteConversationRequest) (*DeleteConversationResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteConversation not implemented")
 }
 func (UnimplementedMemoryServiceServer) GetContext(context.Context, *GetContextRequest) (*GetContextResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetContext not implemented")
@@ -274,6 +292,24 @@ func _MemoryService_ListMessages_Handler(srv interface{}, ctx context.Context, d
 	return interceptor(ctx, in, info, handler)
 }
 
+func _MemoryService_DeleteConversation_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteConversationRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MemoryServiceServer).DeleteConversation(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: MemoryService_DeleteConversation_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MemoryServiceServer).DeleteConversation(ctx, req.(*DeleteConversationRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _MemoryService_GetContext_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetContextRequest)
 	if err := dec(in); err != nil {
@@ -318,6 +354,10 @@ var MemoryService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListMessages",
 			Handler:    _MemoryService_ListMessages_Handler,
+		},
+		{
+			MethodName: "DeleteConversation",
+			Handler:    _MemoryService_DeleteConversation_Handler,
 		},
 		{
 			MethodName: "GetContext",

@@ -12,6 +12,7 @@ import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	structpb "google.golang.org/protobuf/types/known/structpb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -283,7 +284,9 @@ type Message struct {
 	// Calls the assistant asked for.
 	ToolCalls []*ToolCall `protobuf:"bytes,4,rep,name=tool_calls,json=toolCalls,proto3" json:"tool_calls,omitempty"`
 	// The call this message answers; only with ROLE_TOOL.
-	ToolCallId    string `protobuf:"bytes,5,opt,name=tool_call_id,json=toolCallId,proto3" json:"tool_call_id,omitempty"`
+	ToolCallId string `protobuf:"bytes,5,opt,name=tool_call_id,json=toolCallId,proto3" json:"tool_call_id,omitempty"`
+	// The application's own notes; kept with the turn, never shown to a model.
+	Metadata      *structpb.Struct `protobuf:"bytes,6,opt,name=metadata,proto3" json:"metadata,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -351,6 +354,13 @@ func (x *Message) GetToolCallId() string {
 		return x.ToolCallId
 	}
 	return ""
+}
+
+func (x *Message) GetMetadata() *structpb.Struct {
+	if x != nil {
+		return x.Metadata
+	}
+	return nil
 }
 
 // Tool is a function the model may ask to call.
@@ -565,7 +575,9 @@ type Sampling struct {
 	// Texts that end generation; they are not part of the output.
 	StopSequences []string `protobuf:"bytes,8,rep,name=stop_sequences,json=stopSequences,proto3" json:"stop_sequences,omitempty"`
 	// Seed: equal seeds give equal output where the provider can hold to it.
-	Seed          *int32 `protobuf:"varint,9,opt,name=seed,proto3,oneof" json:"seed,omitempty"`
+	Seed *int32 `protobuf:"varint,9,opt,name=seed,proto3,oneof" json:"seed,omitempty"`
+	// When set, each token comes with its log probability and those of this many likelier or next likely tokens.
+	TopLogprobs   *int32 `protobuf:"varint,10,opt,name=top_logprobs,json=topLogprobs,proto3,oneof" json:"top_logprobs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -663,6 +675,86 @@ func (x *Sampling) GetSeed() int32 {
 	return 0
 }
 
+func (x *Sampling) GetTopLogprobs() int32 {
+	if x != nil && x.TopLogprobs != nil {
+		return *x.TopLogprobs
+	}
+	return 0
+}
+
+// TokenLogprob says how likely a token was.
+type TokenLogprob struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The token as text.
+	Token string `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
+	// Natural logarithm of its probability.
+	Logprob float64 `protobuf:"fixed64,2,opt,name=logprob,proto3" json:"logprob,omitempty"`
+	// The token's UTF-8 bytes, where the provider gives them: a token may be a part of a character.
+	Utf8 []byte `protobuf:"bytes,3,opt,name=utf8,proto3" json:"utf8,omitempty"`
+	// The likeliest tokens at its place, likeliest first; they have none of their own.
+	Top           []*TokenLogprob `protobuf:"bytes,4,rep,name=top,proto3" json:"top,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TokenLogprob) Reset() {
+	*x = TokenLogprob{}
+	mi := &file_soma_model_v1_message_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TokenLogprob) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TokenLogprob) ProtoMessage() {}
+
+func (x *TokenLogprob) ProtoReflect() protoreflect.Message {
+	mi := &file_soma_model_v1_message_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TokenLogprob.ProtoReflect.Descriptor instead.
+func (*TokenLogprob) Descriptor() ([]byte, []int) {
+	return file_soma_model_v1_message_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *TokenLogprob) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+func (x *TokenLogprob) GetLogprob() float64 {
+	if x != nil {
+		return x.Logprob
+	}
+	return 0
+}
+
+func (x *TokenLogprob) GetUtf8() []byte {
+	if x != nil {
+		return x.Utf8
+	}
+	return nil
+}
+
+func (x *TokenLogprob) GetTop() []*TokenLogprob {
+	if x != nil {
+		return x.Top
+	}
+	return nil
+}
+
 // Usage counts what a generation cost.
 type Usage struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -678,7 +770,7 @@ type Usage struct {
 
 func (x *Usage) Reset() {
 	*x = Usage{}
-	mi := &file_soma_model_v1_message_proto_msgTypes[6]
+	mi := &file_soma_model_v1_message_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -690,7 +782,7 @@ func (x *Usage) String() string {
 func (*Usage) ProtoMessage() {}
 
 func (x *Usage) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_model_v1_message_proto_msgTypes[6]
+	mi := &file_soma_model_v1_message_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -703,7 +795,7 @@ func (x *Usage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Usage.ProtoReflect.Descriptor instead.
 func (*Usage) Descriptor() ([]byte, []int) {
-	return file_soma_model_v1_message_proto_rawDescGZIP(), []int{6}
+	return file_soma_model_v1_message_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Usage) GetPromptTokens() int32 {
@@ -744,7 +836,7 @@ type ToolCallDelta struct {
 
 func (x *ToolCallDelta) Reset() {
 	*x = ToolCallDelta{}
-	mi := &file_soma_model_v1_message_proto_msgTypes[7]
+	mi := &file_soma_model_v1_message_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -756,7 +848,7 @@ func (x *ToolCallDelta) String() string {
 func (*ToolCallDelta) ProtoMessage() {}
 
 func (x *ToolCallDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_model_v1_message_proto_msgTypes[7]
+	mi := &file_soma_model_v1_message_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -769,7 +861,7 @@ func (x *ToolCallDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToolCallDelta.ProtoReflect.Descriptor instead.
 func (*ToolCallDelta) Descriptor() ([]byte, []int) {
-	return file_soma_model_v1_message_proto_rawDescGZIP(), []int{7}
+	return file_soma_model_v1_message_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ToolCallDelta) GetIndex() int32 {
@@ -804,12 +896,12 @@ var File_soma_model_v1_message_proto protoreflect.FileDescriptor
 
 const file_soma_model_v1_message_proto_rawDesc = "" +
 	"\n" +
-	"\x1bsoma/model/v1/message.proto\x12\rsoma.model.v1\x1a\x1bbuf/validate/validate.proto\"k\n" +
+	"\x1bsoma/model/v1/message.proto\x12\rsoma.model.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/protobuf/struct.proto\"k\n" +
 	"\bToolCall\x12!\n" +
 	"\acall_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x06callId\x12\x1e\n" +
 	"\x04name\x18\x02 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x04name\x12\x1c\n" +
-	"\targuments\x18\x03 \x01(\tR\targuments\"\xe5\x01\n" +
+	"\targuments\x18\x03 \x01(\tR\targuments\"\x9a\x02\n" +
 	"\aMessage\x123\n" +
 	"\x04role\x18\x01 \x01(\x0e2\x13.soma.model.v1.RoleB\n" +
 	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\x04role\x12\x18\n" +
@@ -818,7 +910,8 @@ const file_soma_model_v1_message_proto_rawDesc = "" +
 	"\n" +
 	"tool_calls\x18\x04 \x03(\v2\x17.soma.model.v1.ToolCallB\t\xbaH\x06\x92\x01\x03\x10\x80\x01R\ttoolCalls\x12*\n" +
 	"\ftool_call_id\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\n" +
-	"toolCallId\"\xa5\x01\n" +
+	"toolCallId\x123\n" +
+	"\bmetadata\x18\x06 \x01(\v2\x17.google.protobuf.StructR\bmetadata\"\xa5\x01\n" +
 	"\x04Tool\x12\x1e\n" +
 	"\x04name\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x04name\x12*\n" +
@@ -842,7 +935,7 @@ const file_soma_model_v1_message_proto_rawDesc = "" +
 	"\x06Source\x12\x1a\n" +
 	"\x03key\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x03key\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\tR\x04text\x12\x14\n" +
-	"\x05score\x18\x03 \x01(\x02R\x05score\"\xde\x04\n" +
+	"\x05score\x18\x03 \x01(\x02R\x05score\"\xa2\x05\n" +
 	"\bSampling\x12/\n" +
 	"\n" +
 	"max_tokens\x18\x01 \x01(\x05B\v\xbaH\b\x1a\x06\x18\xc0\x84=(\x01H\x00R\tmaxTokens\x88\x01\x01\x126\n" +
@@ -864,7 +957,9 @@ const file_soma_model_v1_message_proto_rawDesc = "" +
 	"\n" +
 	"\x1d\x00\x00\x00@-\x00\x00\x00\xc0H\x06R\x0fpresencePenalty\x88\x01\x01\x128\n" +
 	"\x0estop_sequences\x18\b \x03(\tB\x11\xbaH\x0e\x92\x01\v\x10\x10\"\ar\x05\x10\x01\x18\x80\x02R\rstopSequences\x12\x17\n" +
-	"\x04seed\x18\t \x01(\x05H\aR\x04seed\x88\x01\x01B\r\n" +
+	"\x04seed\x18\t \x01(\x05H\aR\x04seed\x88\x01\x01\x121\n" +
+	"\ftop_logprobs\x18\n" +
+	" \x01(\x05B\t\xbaH\x06\x1a\x04\x18\x14(\x00H\bR\vtopLogprobs\x88\x01\x01B\r\n" +
 	"\v_max_tokensB\x0e\n" +
 	"\f_temperatureB\b\n" +
 	"\x06_top_pB\b\n" +
@@ -872,7 +967,13 @@ const file_soma_model_v1_message_proto_rawDesc = "" +
 	"\x13_repetition_penaltyB\x14\n" +
 	"\x12_frequency_penaltyB\x13\n" +
 	"\x11_presence_penaltyB\a\n" +
-	"\x05_seed\"|\n" +
+	"\x05_seedB\x0f\n" +
+	"\r_top_logprobs\"\x81\x01\n" +
+	"\fTokenLogprob\x12\x14\n" +
+	"\x05token\x18\x01 \x01(\tR\x05token\x12\x18\n" +
+	"\alogprob\x18\x02 \x01(\x01R\alogprob\x12\x12\n" +
+	"\x04utf8\x18\x03 \x01(\fR\x04utf8\x12-\n" +
+	"\x03top\x18\x04 \x03(\v2\x1b.soma.model.v1.TokenLogprobR\x03top\"|\n" +
 	"\x05Usage\x12#\n" +
 	"\rprompt_tokens\x18\x01 \x01(\x05R\fpromptTokens\x12+\n" +
 	"\x11completion_tokens\x18\x02 \x01(\x05R\x10completionTokens\x12!\n" +
@@ -909,29 +1010,33 @@ func file_soma_model_v1_message_proto_rawDescGZIP() []byte {
 }
 
 var file_soma_model_v1_message_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_soma_model_v1_message_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_soma_model_v1_message_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_soma_model_v1_message_proto_goTypes = []any{
-	(Role)(0),             // 0: soma.model.v1.Role
-	(FinishReason)(0),     // 1: soma.model.v1.FinishReason
-	(ToolChoice_Mode)(0),  // 2: soma.model.v1.ToolChoice.Mode
-	(*ToolCall)(nil),      // 3: soma.model.v1.ToolCall
-	(*Message)(nil),       // 4: soma.model.v1.Message
-	(*Tool)(nil),          // 5: soma.model.v1.Tool
-	(*ToolChoice)(nil),    // 6: soma.model.v1.ToolChoice
-	(*Source)(nil),        // 7: soma.model.v1.Source
-	(*Sampling)(nil),      // 8: soma.model.v1.Sampling
-	(*Usage)(nil),         // 9: soma.model.v1.Usage
-	(*ToolCallDelta)(nil), // 10: soma.model.v1.ToolCallDelta
+	(Role)(0),               // 0: soma.model.v1.Role
+	(FinishReason)(0),       // 1: soma.model.v1.FinishReason
+	(ToolChoice_Mode)(0),    // 2: soma.model.v1.ToolChoice.Mode
+	(*ToolCall)(nil),        // 3: soma.model.v1.ToolCall
+	(*Message)(nil),         // 4: soma.model.v1.Message
+	(*Tool)(nil),            // 5: soma.model.v1.Tool
+	(*ToolChoice)(nil),      // 6: soma.model.v1.ToolChoice
+	(*Source)(nil),          // 7: soma.model.v1.Source
+	(*Sampling)(nil),        // 8: soma.model.v1.Sampling
+	(*TokenLogprob)(nil),    // 9: soma.model.v1.TokenLogprob
+	(*Usage)(nil),           // 10: soma.model.v1.Usage
+	(*ToolCallDelta)(nil),   // 11: soma.model.v1.ToolCallDelta
+	(*structpb.Struct)(nil), // 12: google.protobuf.Struct
 }
 var file_soma_model_v1_message_proto_depIdxs = []int32{
-	0, // 0: soma.model.v1.Message.role:type_name -> soma.model.v1.Role
-	3, // 1: soma.model.v1.Message.tool_calls:type_name -> soma.model.v1.ToolCall
-	2, // 2: soma.model.v1.ToolChoice.mode:type_name -> soma.model.v1.ToolChoice.Mode
-	3, // [3:3] is the sub-list for method output_type
-	3, // [3:3] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	0,  // 0: soma.model.v1.Message.role:type_name -> soma.model.v1.Role
+	3,  // 1: soma.model.v1.Message.tool_calls:type_name -> soma.model.v1.ToolCall
+	12, // 2: soma.model.v1.Message.metadata:type_name -> google.protobuf.Struct
+	2,  // 3: soma.model.v1.ToolChoice.mode:type_name -> soma.model.v1.ToolChoice.Mode
+	9,  // 4: soma.model.v1.TokenLogprob.top:type_name -> soma.model.v1.TokenLogprob
+	5,  // [5:5] is the sub-list for method output_type
+	5,  // [5:5] is the sub-list for method input_type
+	5,  // [5:5] is the sub-list for extension type_name
+	5,  // [5:5] is the sub-list for extension extendee
+	0,  // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_soma_model_v1_message_proto_init() }
@@ -947,7 +1052,7 @@ func file_soma_model_v1_message_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_soma_model_v1_message_proto_rawDesc), len(file_soma_model_v1_message_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   8,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -179,7 +179,9 @@ type GenerateRequest struct {
 	// The conversation this belongs to, for the usage record; may be empty.
 	ConversationId string `protobuf:"bytes,9,opt,name=conversation_id,json=conversationId,proto3" json:"conversation_id,omitempty"`
 	// The caller's own name for its end user, passed to the provider; may be empty.
-	User          string `protobuf:"bytes,10,opt,name=user,proto3" json:"user,omitempty"`
+	User string `protobuf:"bytes,10,opt,name=user,proto3" json:"user,omitempty"`
+	// Leaves out what the provider cannot honour, where it would otherwise be refused by name.
+	DropParams    bool `protobuf:"varint,11,opt,name=drop_params,json=dropParams,proto3" json:"drop_params,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -284,6 +286,13 @@ func (x *GenerateRequest) GetUser() string {
 	return ""
 }
 
+func (x *GenerateRequest) GetDropParams() bool {
+	if x != nil {
+		return x.DropParams
+	}
+	return false
+}
+
 // GenerationStarted says which model answers; always the first event.
 type GenerationStarted struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -292,7 +301,9 @@ type GenerationStarted struct {
 	// The model that answers.
 	Model string `protobuf:"bytes,2,opt,name=model,proto3" json:"model,omitempty"`
 	// The provider that serves it.
-	Provider      string `protobuf:"bytes,3,opt,name=provider,proto3" json:"provider,omitempty"`
+	Provider string `protobuf:"bytes,3,opt,name=provider,proto3" json:"provider,omitempty"`
+	// Fields of the request that were left out because the provider cannot honour them; only with `drop_params`.
+	DroppedParams []string `protobuf:"bytes,4,rep,name=dropped_params,json=droppedParams,proto3" json:"dropped_params,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -348,11 +359,20 @@ func (x *GenerationStarted) GetProvider() string {
 	return ""
 }
 
+func (x *GenerationStarted) GetDroppedParams() []string {
+	if x != nil {
+		return x.DroppedParams
+	}
+	return nil
+}
+
 // TextDelta is the next piece of text. Tokens that arrive within 5 ms of one another share one.
 type TextDelta struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The text.
-	Text          string `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
+	Text string `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
+	// How likely its tokens were; only where `sampling.top_logprobs` asks for it.
+	Logprobs      []*TokenLogprob `protobuf:"bytes,2,rep,name=logprobs,proto3" json:"logprobs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -392,6 +412,13 @@ func (x *TextDelta) GetText() string {
 		return x.Text
 	}
 	return ""
+}
+
+func (x *TextDelta) GetLogprobs() []*TokenLogprob {
+	if x != nil {
+		return x.Logprobs
+	}
+	return nil
 }
 
 // GenerationFinished is the last event of a stream that was not cut.
@@ -1102,7 +1129,7 @@ const file_soma_model_v1_model_service_proto_rawDesc = "" +
 	"\tTYPE_TEXT\x10\x01\x12\x14\n" +
 	"\x10TYPE_JSON_OBJECT\x10\x02\x12\x14\n" +
 	"\x10TYPE_JSON_SCHEMA\x10\x03B\t\n" +
-	"\a_strict\"\xc7\x04\n" +
+	"\a_strict\"\xe8\x04\n" +
 	"\x0fGenerateRequest\x12\x1e\n" +
 	"\x05model\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x05model\x12?\n" +
 	"\bmessages\x18\x02 \x03(\v2\x16.soma.model.v1.MessageB\v\xbaH\b\x92\x01\x05\b\x01\x10\x80 R\bmessages\x123\n" +
@@ -1116,14 +1143,18 @@ const file_soma_model_v1_model_service_proto_rawDesc = "" +
 	"\x0fconversation_id\x18\t \x01(\tB\x14\xbaH\x11r\x0f\x18\x80\x022\n" +
 	"^[^\\x00]*$R\x0econversationId\x12\x1c\n" +
 	"\x04user\x18\n" +
-	" \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x04userB\x16\n" +
-	"\x14_parallel_tool_calls\"j\n" +
+	" \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x04user\x12\x1f\n" +
+	"\vdrop_params\x18\v \x01(\bR\n" +
+	"dropParamsB\x16\n" +
+	"\x14_parallel_tool_calls\"\x91\x01\n" +
 	"\x11GenerationStarted\x12#\n" +
 	"\rgeneration_id\x18\x01 \x01(\tR\fgenerationId\x12\x14\n" +
 	"\x05model\x18\x02 \x01(\tR\x05model\x12\x1a\n" +
-	"\bprovider\x18\x03 \x01(\tR\bprovider\"\x1f\n" +
+	"\bprovider\x18\x03 \x01(\tR\bprovider\x12%\n" +
+	"\x0edropped_params\x18\x04 \x03(\tR\rdroppedParams\"X\n" +
 	"\tTextDelta\x12\x12\n" +
-	"\x04text\x18\x01 \x01(\tR\x04text\"\x9c\x02\n" +
+	"\x04text\x18\x01 \x01(\tR\x04text\x127\n" +
+	"\blogprobs\x18\x02 \x03(\v2\x1b.soma.model.v1.TokenLogprobR\blogprobs\"\x9c\x02\n" +
 	"\x12GenerationFinished\x12@\n" +
 	"\rfinish_reason\x18\x01 \x01(\x0e2\x1b.soma.model.v1.FinishReasonR\ffinishReason\x12*\n" +
 	"\x05usage\x18\x02 \x01(\v2\x14.soma.model.v1.UsageR\x05usage\x12<\n" +
@@ -1233,11 +1264,12 @@ var file_soma_model_v1_model_service_proto_goTypes = []any{
 	(*Tool)(nil),               // 15: soma.model.v1.Tool
 	(*ToolChoice)(nil),         // 16: soma.model.v1.ToolChoice
 	(*Source)(nil),             // 17: soma.model.v1.Source
-	(FinishReason)(0),          // 18: soma.model.v1.FinishReason
-	(*Usage)(nil),              // 19: soma.model.v1.Usage
-	(*ToolCallDelta)(nil),      // 20: soma.model.v1.ToolCallDelta
-	(*v1.StreamError)(nil),     // 21: soma.mesh.v1.StreamError
-	(*v1.Heartbeat)(nil),       // 22: soma.mesh.v1.Heartbeat
+	(*TokenLogprob)(nil),       // 18: soma.model.v1.TokenLogprob
+	(FinishReason)(0),          // 19: soma.model.v1.FinishReason
+	(*Usage)(nil),              // 20: soma.model.v1.Usage
+	(*ToolCallDelta)(nil),      // 21: soma.model.v1.ToolCallDelta
+	(*v1.StreamError)(nil),     // 22: soma.mesh.v1.StreamError
+	(*v1.Heartbeat)(nil),       // 23: soma.mesh.v1.Heartbeat
 }
 var file_soma_model_v1_model_service_proto_depIdxs = []int32{
 	0,  // 0: soma.model.v1.ResponseFormat.type:type_name -> soma.model.v1.ResponseFormat.Type
@@ -1247,29 +1279,30 @@ var file_soma_model_v1_model_service_proto_depIdxs = []int32{
 	16, // 4: soma.model.v1.GenerateRequest.tool_choice:type_name -> soma.model.v1.ToolChoice
 	1,  // 5: soma.model.v1.GenerateRequest.response_format:type_name -> soma.model.v1.ResponseFormat
 	17, // 6: soma.model.v1.GenerateRequest.sources:type_name -> soma.model.v1.Source
-	18, // 7: soma.model.v1.GenerationFinished.finish_reason:type_name -> soma.model.v1.FinishReason
-	19, // 8: soma.model.v1.GenerationFinished.usage:type_name -> soma.model.v1.Usage
-	17, // 9: soma.model.v1.GenerationFinished.sources:type_name -> soma.model.v1.Source
-	3,  // 10: soma.model.v1.GenerateResponse.started:type_name -> soma.model.v1.GenerationStarted
-	4,  // 11: soma.model.v1.GenerateResponse.delta:type_name -> soma.model.v1.TextDelta
-	20, // 12: soma.model.v1.GenerateResponse.tool_call:type_name -> soma.model.v1.ToolCallDelta
-	5,  // 13: soma.model.v1.GenerateResponse.finished:type_name -> soma.model.v1.GenerationFinished
-	21, // 14: soma.model.v1.GenerateResponse.error:type_name -> soma.mesh.v1.StreamError
-	22, // 15: soma.model.v1.GenerateResponse.heartbeat:type_name -> soma.mesh.v1.Heartbeat
-	19, // 16: soma.model.v1.InferResponse.usage:type_name -> soma.model.v1.Usage
-	10, // 17: soma.model.v1.EmbedResponse.vectors:type_name -> soma.model.v1.Vector
-	11, // 18: soma.model.v1.EmbedResponse.usage:type_name -> soma.model.v1.EmbeddingUsage
-	2,  // 19: soma.model.v1.ModelService.Generate:input_type -> soma.model.v1.GenerateRequest
-	7,  // 20: soma.model.v1.ModelService.Infer:input_type -> soma.model.v1.InferRequest
-	9,  // 21: soma.model.v1.ModelService.Embed:input_type -> soma.model.v1.EmbedRequest
-	6,  // 22: soma.model.v1.ModelService.Generate:output_type -> soma.model.v1.GenerateResponse
-	8,  // 23: soma.model.v1.ModelService.Infer:output_type -> soma.model.v1.InferResponse
-	12, // 24: soma.model.v1.ModelService.Embed:output_type -> soma.model.v1.EmbedResponse
-	22, // [22:25] is the sub-list for method output_type
-	19, // [19:22] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	18, // 7: soma.model.v1.TextDelta.logprobs:type_name -> soma.model.v1.TokenLogprob
+	19, // 8: soma.model.v1.GenerationFinished.finish_reason:type_name -> soma.model.v1.FinishReason
+	20, // 9: soma.model.v1.GenerationFinished.usage:type_name -> soma.model.v1.Usage
+	17, // 10: soma.model.v1.GenerationFinished.sources:type_name -> soma.model.v1.Source
+	3,  // 11: soma.model.v1.GenerateResponse.started:type_name -> soma.model.v1.GenerationStarted
+	4,  // 12: soma.model.v1.GenerateResponse.delta:type_name -> soma.model.v1.TextDelta
+	21, // 13: soma.model.v1.GenerateResponse.tool_call:type_name -> soma.model.v1.ToolCallDelta
+	5,  // 14: soma.model.v1.GenerateResponse.finished:type_name -> soma.model.v1.GenerationFinished
+	22, // 15: soma.model.v1.GenerateResponse.error:type_name -> soma.mesh.v1.StreamError
+	23, // 16: soma.model.v1.GenerateResponse.heartbeat:type_name -> soma.mesh.v1.Heartbeat
+	20, // 17: soma.model.v1.InferResponse.usage:type_name -> soma.model.v1.Usage
+	10, // 18: soma.model.v1.EmbedResponse.vectors:type_name -> soma.model.v1.Vector
+	11, // 19: soma.model.v1.EmbedResponse.usage:type_name -> soma.model.v1.EmbeddingUsage
+	2,  // 20: soma.model.v1.ModelService.Generate:input_type -> soma.model.v1.GenerateRequest
+	7,  // 21: soma.model.v1.ModelService.Infer:input_type -> soma.model.v1.InferRequest
+	9,  // 22: soma.model.v1.ModelService.Embed:input_type -> soma.model.v1.EmbedRequest
+	6,  // 23: soma.model.v1.ModelService.Generate:output_type -> soma.model.v1.GenerateResponse
+	8,  // 24: soma.model.v1.ModelService.Infer:output_type -> soma.model.v1.InferResponse
+	12, // 25: soma.model.v1.ModelService.Embed:output_type -> soma.model.v1.EmbedResponse
+	23, // [23:26] is the sub-list for method output_type
+	20, // [20:23] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_soma_model_v1_model_service_proto_init() }

@@ -54,7 +54,9 @@ type ChatRequest struct {
 	// Most tokens of context memory brings in; the memory service's default when unset.
 	ContextTokenBudget *int32 `protobuf:"varint,10,opt,name=context_token_budget,json=contextTokenBudget,proto3,oneof" json:"context_token_budget,omitempty"`
 	// The caller's own name for its end user; may be empty.
-	User          string `protobuf:"bytes,11,opt,name=user,proto3" json:"user,omitempty"`
+	User string `protobuf:"bytes,11,opt,name=user,proto3" json:"user,omitempty"`
+	// Leaves out what the provider cannot honour, where it would otherwise be refused by name.
+	DropParams    bool `protobuf:"varint,12,opt,name=drop_params,json=dropParams,proto3" json:"drop_params,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -166,6 +168,13 @@ func (x *ChatRequest) GetUser() string {
 	return ""
 }
 
+func (x *ChatRequest) GetDropParams() bool {
+	if x != nil {
+		return x.DropParams
+	}
+	return false
+}
+
 // ChatStarted is the first event: the turn was allowed and a model answers.
 type ChatStarted struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -178,7 +187,11 @@ type ChatStarted struct {
 	// Turns brought in from memory.
 	RememberedMessages int32 `protobuf:"varint,4,opt,name=remembered_messages,json=rememberedMessages,proto3" json:"remembered_messages,omitempty"`
 	// Facts brought in from memory.
-	Sources       []*v1.Source `protobuf:"bytes,5,rep,name=sources,proto3" json:"sources,omitempty"`
+	Sources []*v1.Source `protobuf:"bytes,5,rep,name=sources,proto3" json:"sources,omitempty"`
+	// Characters the model is given: instructions, remembered turns and what is new.
+	ContextLengthChars int32 `protobuf:"varint,7,opt,name=context_length_chars,json=contextLengthChars,proto3" json:"context_length_chars,omitempty"`
+	// Fields of the request that were left out because the provider cannot honour them; only with `drop_params`.
+	DroppedParams []string `protobuf:"bytes,6,rep,name=dropped_params,json=droppedParams,proto3" json:"dropped_params,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -248,11 +261,27 @@ func (x *ChatStarted) GetSources() []*v1.Source {
 	return nil
 }
 
+func (x *ChatStarted) GetContextLengthChars() int32 {
+	if x != nil {
+		return x.ContextLengthChars
+	}
+	return 0
+}
+
+func (x *ChatStarted) GetDroppedParams() []string {
+	if x != nil {
+		return x.DroppedParams
+	}
+	return nil
+}
+
 // ChatDelta is the next piece of the answer, as policy released it.
 type ChatDelta struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The text.
-	Text          string `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
+	Text string `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
+	// How likely its tokens were; only where `sampling.top_logprobs` asks for it, and none of a text policy changed.
+	Logprobs      []*v1.TokenLogprob `protobuf:"bytes,2,rep,name=logprobs,proto3" json:"logprobs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -292,6 +321,13 @@ func (x *ChatDelta) GetText() string {
 		return x.Text
 	}
 	return ""
+}
+
+func (x *ChatDelta) GetLogprobs() []*v1.TokenLogprob {
+	if x != nil {
+		return x.Logprobs
+	}
+	return nil
 }
 
 // PolicyNotice says that policy changed or found something.
@@ -634,7 +670,7 @@ var File_soma_orchestrator_v1_chat_service_proto protoreflect.FileDescriptor
 
 const file_soma_orchestrator_v1_chat_service_proto_rawDesc = "" +
 	"\n" +
-	"'soma/orchestrator/v1/chat_service.proto\x12\x14soma.orchestrator.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19soma/authz/v1/authz.proto\x1a#soma/memory/v1/memory_service.proto\x1a\x19soma/mesh/v1/stream.proto\x1a\x1bsoma/model/v1/message.proto\x1a!soma/model/v1/model_service.proto\x1a#soma/policy/v1/policy_service.proto\"\xb6\x05\n" +
+	"'soma/orchestrator/v1/chat_service.proto\x12\x14soma.orchestrator.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19soma/authz/v1/authz.proto\x1a#soma/memory/v1/memory_service.proto\x1a\x19soma/mesh/v1/stream.proto\x1a\x1bsoma/model/v1/message.proto\x1a!soma/model/v1/model_service.proto\x1a#soma/policy/v1/policy_service.proto\"\xd7\x05\n" +
 	"\vChatRequest\x12\x1e\n" +
 	"\x05model\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x05model\x12?\n" +
 	"\bmessages\x18\x02 \x03(\v2\x16.soma.model.v1.MessageB\v\xbaH\b\x92\x01\x05\b\x01\x10\x80 R\bmessages\x12=\n" +
@@ -649,18 +685,23 @@ const file_soma_orchestrator_v1_chat_service_proto_rawDesc = "" +
 	"\x0fresponse_format\x18\t \x01(\v2\x1d.soma.model.v1.ResponseFormatR\x0eresponseFormat\x12B\n" +
 	"\x14context_token_budget\x18\n" +
 	" \x01(\x05B\v\xbaH\b\x1a\x06\x18\xc0\x84=(\x01H\x02R\x12contextTokenBudget\x88\x01\x01\x12\x1c\n" +
-	"\x04user\x18\v \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x04userB\v\n" +
+	"\x04user\x18\v \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x04user\x12\x1f\n" +
+	"\vdrop_params\x18\f \x01(\bR\n" +
+	"dropParamsB\v\n" +
 	"\t_strategyB\x16\n" +
 	"\x14_parallel_tool_callsB\x17\n" +
-	"\x15_context_token_budget\"\xc7\x01\n" +
+	"\x15_context_token_budget\"\xa0\x02\n" +
 	"\vChatStarted\x12\x17\n" +
 	"\achat_id\x18\x01 \x01(\tR\x06chatId\x12\x14\n" +
 	"\x05model\x18\x02 \x01(\tR\x05model\x12'\n" +
 	"\x0fconversation_id\x18\x03 \x01(\tR\x0econversationId\x12/\n" +
 	"\x13remembered_messages\x18\x04 \x01(\x05R\x12rememberedMessages\x12/\n" +
-	"\asources\x18\x05 \x03(\v2\x15.soma.model.v1.SourceR\asources\"\x1f\n" +
+	"\asources\x18\x05 \x03(\v2\x15.soma.model.v1.SourceR\asources\x120\n" +
+	"\x14context_length_chars\x18\a \x01(\x05R\x12contextLengthChars\x12%\n" +
+	"\x0edropped_params\x18\x06 \x03(\tR\rdroppedParams\"X\n" +
 	"\tChatDelta\x12\x12\n" +
-	"\x04text\x18\x01 \x01(\tR\x04text\"\x9c\x01\n" +
+	"\x04text\x18\x01 \x01(\tR\x04text\x127\n" +
+	"\blogprobs\x18\x02 \x03(\v2\x1b.soma.model.v1.TokenLogprobR\blogprobs\"\x9c\x01\n" +
 	"\fPolicyNotice\x124\n" +
 	"\bdecision\x18\x01 \x01(\x0e2\x18.soma.policy.v1.DecisionR\bdecision\x12\x14\n" +
 	"\x05stage\x18\x02 \x01(\tR\x05stage\x12@\n" +
@@ -714,13 +755,14 @@ var file_soma_orchestrator_v1_chat_service_proto_goTypes = []any{
 	(*v1.ToolChoice)(nil),     // 10: soma.model.v1.ToolChoice
 	(*v1.ResponseFormat)(nil), // 11: soma.model.v1.ResponseFormat
 	(*v1.Source)(nil),         // 12: soma.model.v1.Source
-	(v12.Decision)(0),         // 13: soma.policy.v1.Decision
-	(*v12.MatchedRule)(nil),   // 14: soma.policy.v1.MatchedRule
-	(v1.FinishReason)(0),      // 15: soma.model.v1.FinishReason
-	(*v1.Usage)(nil),          // 16: soma.model.v1.Usage
-	(*v1.ToolCallDelta)(nil),  // 17: soma.model.v1.ToolCallDelta
-	(*v13.StreamError)(nil),   // 18: soma.mesh.v1.StreamError
-	(*v13.Heartbeat)(nil),     // 19: soma.mesh.v1.Heartbeat
+	(*v1.TokenLogprob)(nil),   // 13: soma.model.v1.TokenLogprob
+	(v12.Decision)(0),         // 14: soma.policy.v1.Decision
+	(*v12.MatchedRule)(nil),   // 15: soma.policy.v1.MatchedRule
+	(v1.FinishReason)(0),      // 16: soma.model.v1.FinishReason
+	(*v1.Usage)(nil),          // 17: soma.model.v1.Usage
+	(*v1.ToolCallDelta)(nil),  // 18: soma.model.v1.ToolCallDelta
+	(*v13.StreamError)(nil),   // 19: soma.mesh.v1.StreamError
+	(*v13.Heartbeat)(nil),     // 20: soma.mesh.v1.Heartbeat
 }
 var file_soma_orchestrator_v1_chat_service_proto_depIdxs = []int32{
 	6,  // 0: soma.orchestrator.v1.ChatRequest.messages:type_name -> soma.model.v1.Message
@@ -730,25 +772,26 @@ var file_soma_orchestrator_v1_chat_service_proto_depIdxs = []int32{
 	10, // 4: soma.orchestrator.v1.ChatRequest.tool_choice:type_name -> soma.model.v1.ToolChoice
 	11, // 5: soma.orchestrator.v1.ChatRequest.response_format:type_name -> soma.model.v1.ResponseFormat
 	12, // 6: soma.orchestrator.v1.ChatStarted.sources:type_name -> soma.model.v1.Source
-	13, // 7: soma.orchestrator.v1.PolicyNotice.decision:type_name -> soma.policy.v1.Decision
-	14, // 8: soma.orchestrator.v1.PolicyNotice.matched_rules:type_name -> soma.policy.v1.MatchedRule
-	15, // 9: soma.orchestrator.v1.ChatFinished.finish_reason:type_name -> soma.model.v1.FinishReason
-	16, // 10: soma.orchestrator.v1.ChatFinished.usage:type_name -> soma.model.v1.Usage
-	12, // 11: soma.orchestrator.v1.ChatFinished.sources:type_name -> soma.model.v1.Source
-	1,  // 12: soma.orchestrator.v1.ChatResponse.started:type_name -> soma.orchestrator.v1.ChatStarted
-	2,  // 13: soma.orchestrator.v1.ChatResponse.delta:type_name -> soma.orchestrator.v1.ChatDelta
-	17, // 14: soma.orchestrator.v1.ChatResponse.tool_call:type_name -> soma.model.v1.ToolCallDelta
-	3,  // 15: soma.orchestrator.v1.ChatResponse.policy:type_name -> soma.orchestrator.v1.PolicyNotice
-	4,  // 16: soma.orchestrator.v1.ChatResponse.finished:type_name -> soma.orchestrator.v1.ChatFinished
-	18, // 17: soma.orchestrator.v1.ChatResponse.error:type_name -> soma.mesh.v1.StreamError
-	19, // 18: soma.orchestrator.v1.ChatResponse.heartbeat:type_name -> soma.mesh.v1.Heartbeat
-	0,  // 19: soma.orchestrator.v1.ChatService.Chat:input_type -> soma.orchestrator.v1.ChatRequest
-	5,  // 20: soma.orchestrator.v1.ChatService.Chat:output_type -> soma.orchestrator.v1.ChatResponse
-	20, // [20:21] is the sub-list for method output_type
-	19, // [19:20] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	13, // 7: soma.orchestrator.v1.ChatDelta.logprobs:type_name -> soma.model.v1.TokenLogprob
+	14, // 8: soma.orchestrator.v1.PolicyNotice.decision:type_name -> soma.policy.v1.Decision
+	15, // 9: soma.orchestrator.v1.PolicyNotice.matched_rules:type_name -> soma.policy.v1.MatchedRule
+	16, // 10: soma.orchestrator.v1.ChatFinished.finish_reason:type_name -> soma.model.v1.FinishReason
+	17, // 11: soma.orchestrator.v1.ChatFinished.usage:type_name -> soma.model.v1.Usage
+	12, // 12: soma.orchestrator.v1.ChatFinished.sources:type_name -> soma.model.v1.Source
+	1,  // 13: soma.orchestrator.v1.ChatResponse.started:type_name -> soma.orchestrator.v1.ChatStarted
+	2,  // 14: soma.orchestrator.v1.ChatResponse.delta:type_name -> soma.orchestrator.v1.ChatDelta
+	18, // 15: soma.orchestrator.v1.ChatResponse.tool_call:type_name -> soma.model.v1.ToolCallDelta
+	3,  // 16: soma.orchestrator.v1.ChatResponse.policy:type_name -> soma.orchestrator.v1.PolicyNotice
+	4,  // 17: soma.orchestrator.v1.ChatResponse.finished:type_name -> soma.orchestrator.v1.ChatFinished
+	19, // 18: soma.orchestrator.v1.ChatResponse.error:type_name -> soma.mesh.v1.StreamError
+	20, // 19: soma.orchestrator.v1.ChatResponse.heartbeat:type_name -> soma.mesh.v1.Heartbeat
+	0,  // 20: soma.orchestrator.v1.ChatService.Chat:input_type -> soma.orchestrator.v1.ChatRequest
+	5,  // 21: soma.orchestrator.v1.ChatService.Chat:output_type -> soma.orchestrator.v1.ChatResponse
+	21, // [21:22] is the sub-list for method output_type
+	20, // [20:21] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_soma_orchestrator_v1_chat_service_proto_init() }

@@ -60,6 +60,11 @@ class MemoryServiceStub:
                 request_serializer=soma_dot_memory_dot_v1_dot_memory__service__pb2.ListMessagesRequest.SerializeToString,
                 response_deserializer=soma_dot_memory_dot_v1_dot_memory__service__pb2.ListMessagesResponse.FromString,
                 _registered_method=True)
+        self.DeleteConversation = channel.unary_unary(
+                '/soma.memory.v1.MemoryService/DeleteConversation',
+                request_serializer=soma_dot_memory_dot_v1_dot_memory__service__pb2.DeleteConversationRequest.SerializeToString,
+                response_deserializer=soma_dot_memory_dot_v1_dot_memory__service__pb2.DeleteConversationResponse.FromString,
+                _registered_method=True)
         self.GetContext = channel.unary_unary(
                 '/soma.memory.v1.MemoryService/GetContext',
                 request_serializer=soma_dot_memory_dot_v1_dot_memory__service__pb2.GetContextRequest.SerializeToString,
@@ -106,6 +111,13 @@ class MemoryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DeleteConversation(self, request, context):
+        """DeleteConversation forgets a conversation with all its turns.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetContext(self, request, context):
         """GetContext returns what a model should know for the next turn.
         """
@@ -140,6 +152,11 @@ def add_MemoryServiceServicer_to_server(servicer, server):
                     servicer.ListMessages,
                     request_deserializer=soma_dot_memory_dot_v1_dot_memory__service__pb2.ListMessagesRequest.FromString,
                     response_serializer=soma_dot_memory_dot_v1_dot_memory__service__pb2.ListMessagesResponse.SerializeToString,
+            ),
+            'DeleteConversation': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteConversation,
+                    request_deserializer=soma_dot_memory_dot_v1_dot_memory__service__pb2.DeleteConversationRequest.FromString,
+                    response_serializer=soma_dot_memory_dot_v1_dot_memory__service__pb2.DeleteConversationResponse.SerializeToString,
             ),
             'GetContext': grpc.unary_unary_rpc_method_handler(
                     servicer.GetContext,
@@ -283,6 +300,33 @@ class MemoryService:
             '/soma.memory.v1.MemoryService/ListMessages',
             soma_dot_memory_dot_v1_dot_memory__service__pb2.ListMessagesRequest.SerializeToString,
             soma_dot_memory_dot_v1_dot_memory__service__pb2.ListMessagesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteConversation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/soma.memory.v1.MemoryService/DeleteConversation',
+            soma_dot_memory_dot_v1_dot_memory__service__pb2.DeleteConversationRequest.SerializeToString,
+            soma_dot_memory_dot_v1_dot_memory__service__pb2.DeleteConversationResponse.FromString,
             options,
             channel_credentials,
             insecure,

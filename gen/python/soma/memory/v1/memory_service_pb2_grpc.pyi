@@ -43,6 +43,8 @@ class MemoryServiceStub:
     """AppendMessages adds turns to a conversation."""
     ListMessages: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.ListMessagesRequest, _memory_service_pb2.ListMessagesResponse]
     """ListMessages reads a conversation; NOT_FOUND when there is none."""
+    DeleteConversation: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.DeleteConversationRequest, _memory_service_pb2.DeleteConversationResponse]
+    """DeleteConversation forgets a conversation with all its turns."""
     GetContext: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.GetContextRequest, _memory_service_pb2.GetContextResponse]
     """GetContext returns what a model should know for the next turn."""
 
@@ -61,6 +63,8 @@ class MemoryServiceAsyncStub(MemoryServiceStub):
     """AppendMessages adds turns to a conversation."""
     ListMessages: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.ListMessagesRequest, _memory_service_pb2.ListMessagesResponse]  # type: ignore[assignment]
     """ListMessages reads a conversation; NOT_FOUND when there is none."""
+    DeleteConversation: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.DeleteConversationRequest, _memory_service_pb2.DeleteConversationResponse]  # type: ignore[assignment]
+    """DeleteConversation forgets a conversation with all its turns."""
     GetContext: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.GetContextRequest, _memory_service_pb2.GetContextResponse]  # type: ignore[assignment]
     """GetContext returns what a model should know for the next turn."""
 
@@ -106,6 +110,14 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_memory_service_pb2.ListMessagesResponse, _abc.Awaitable[_memory_service_pb2.ListMessagesResponse]]:
         """ListMessages reads a conversation; NOT_FOUND when there is none."""
+
+    @_abc_1.abstractmethod
+    def DeleteConversation(
+        self,
+        request: _memory_service_pb2.DeleteConversationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_memory_service_pb2.DeleteConversationResponse, _abc.Awaitable[_memory_service_pb2.DeleteConversationResponse]]:
+        """DeleteConversation forgets a conversation with all its turns."""
 
     @_abc_1.abstractmethod
     def GetContext(

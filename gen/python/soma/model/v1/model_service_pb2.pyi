@@ -100,6 +100,7 @@ class GenerateRequest(_message.Message):
     SOURCES_FIELD_NUMBER: _builtins.int
     CONVERSATION_ID_FIELD_NUMBER: _builtins.int
     USER_FIELD_NUMBER: _builtins.int
+    DROP_PARAMS_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Name of the model as the catalogue lists it; empty for the default."""
     parallel_tool_calls: _builtins.bool
@@ -108,6 +109,8 @@ class GenerateRequest(_message.Message):
     """The conversation this belongs to, for the usage record; may be empty."""
     user: _builtins.str
     """The caller's own name for its end user, passed to the provider; may be empty."""
+    drop_params: _builtins.bool
+    """Leaves out what the provider cannot honour, where it would otherwise be refused by name."""
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[_message_pb2.Message]:
         """The conversation, oldest first."""
@@ -145,10 +148,11 @@ class GenerateRequest(_message.Message):
         sources: _abc.Iterable[_message_pb2.Source] | None = ...,
         conversation_id: _builtins.str = ...,
         user: _builtins.str = ...,
+        drop_params: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_parallel_tool_calls", b"_parallel_tool_calls", "parallel_tool_calls", b"parallel_tool_calls", "response_format", b"response_format", "sampling", b"sampling", "tool_choice", b"tool_choice"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_parallel_tool_calls", b"_parallel_tool_calls", "conversation_id", b"conversation_id", "messages", b"messages", "model", b"model", "parallel_tool_calls", b"parallel_tool_calls", "response_format", b"response_format", "sampling", b"sampling", "sources", b"sources", "tool_choice", b"tool_choice", "tools", b"tools", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_parallel_tool_calls", b"_parallel_tool_calls", "conversation_id", b"conversation_id", "drop_params", b"drop_params", "messages", b"messages", "model", b"model", "parallel_tool_calls", b"parallel_tool_calls", "response_format", b"response_format", "sampling", b"sampling", "sources", b"sources", "tool_choice", b"tool_choice", "tools", b"tools", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__parallel_tool_calls: _TypeAlias = _typing.Literal["parallel_tool_calls"]  # noqa: Y015
     _WhichOneofArgType__parallel_tool_calls: _TypeAlias = _typing.Literal["_parallel_tool_calls", b"_parallel_tool_calls"]  # noqa: Y015
@@ -165,22 +169,28 @@ class GenerationStarted(_message.Message):
     GENERATION_ID_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     PROVIDER_FIELD_NUMBER: _builtins.int
+    DROPPED_PARAMS_FIELD_NUMBER: _builtins.int
     generation_id: _builtins.str
     """Id of the generation, and of its usage record."""
     model: _builtins.str
     """The model that answers."""
     provider: _builtins.str
     """The provider that serves it."""
+    @_builtins.property
+    def dropped_params(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Fields of the request that were left out because the provider cannot honour them; only with `drop_params`."""
+
     def __init__(
         self,
         *,
         generation_id: _builtins.str = ...,
         model: _builtins.str = ...,
         provider: _builtins.str = ...,
+        dropped_params: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation_id", b"generation_id", "model", b"model", "provider", b"provider"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dropped_params", b"dropped_params", "generation_id", b"generation_id", "model", b"model", "provider", b"provider"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -193,16 +203,22 @@ class TextDelta(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     TEXT_FIELD_NUMBER: _builtins.int
+    LOGPROBS_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """The text."""
+    @_builtins.property
+    def logprobs(self) -> _containers.RepeatedCompositeFieldContainer[_message_pb2.TokenLogprob]:
+        """How likely its tokens were; only where `sampling.top_logprobs` asks for it."""
+
     def __init__(
         self,
         *,
         text: _builtins.str = ...,
+        logprobs: _abc.Iterable[_message_pb2.TokenLogprob] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["logprobs", b"logprobs", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -40,6 +40,7 @@ class ChatRequest(_message.Message):
     RESPONSE_FORMAT_FIELD_NUMBER: _builtins.int
     CONTEXT_TOKEN_BUDGET_FIELD_NUMBER: _builtins.int
     USER_FIELD_NUMBER: _builtins.int
+    DROP_PARAMS_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Name of the model; empty for the default."""
     conversation_id: _builtins.str
@@ -52,6 +53,8 @@ class ChatRequest(_message.Message):
     """Most tokens of context memory brings in; the memory service's default when unset."""
     user: _builtins.str
     """The caller's own name for its end user; may be empty."""
+    drop_params: _builtins.bool
+    """Leaves out what the provider cannot honour, where it would otherwise be refused by name."""
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[_message_pb2.Message]:
         """The turns the client brings, oldest first; with a conversation, only what is new."""
@@ -86,10 +89,11 @@ class ChatRequest(_message.Message):
         response_format: _model_service_pb2.ResponseFormat | None = ...,
         context_token_budget: _builtins.int | None = ...,
         user: _builtins.str = ...,
+        drop_params: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_context_token_budget", b"_context_token_budget", "_parallel_tool_calls", b"_parallel_tool_calls", "_strategy", b"_strategy", "context_token_budget", b"context_token_budget", "parallel_tool_calls", b"parallel_tool_calls", "response_format", b"response_format", "sampling", b"sampling", "strategy", b"strategy", "tool_choice", b"tool_choice"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_context_token_budget", b"_context_token_budget", "_parallel_tool_calls", b"_parallel_tool_calls", "_strategy", b"_strategy", "context_token_budget", b"context_token_budget", "conversation_id", b"conversation_id", "messages", b"messages", "model", b"model", "parallel_tool_calls", b"parallel_tool_calls", "response_format", b"response_format", "sampling", b"sampling", "strategy", b"strategy", "tool_choice", b"tool_choice", "tools", b"tools", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_context_token_budget", b"_context_token_budget", "_parallel_tool_calls", b"_parallel_tool_calls", "_strategy", b"_strategy", "context_token_budget", b"context_token_budget", "conversation_id", b"conversation_id", "drop_params", b"drop_params", "messages", b"messages", "model", b"model", "parallel_tool_calls", b"parallel_tool_calls", "response_format", b"response_format", "sampling", b"sampling", "strategy", b"strategy", "tool_choice", b"tool_choice", "tools", b"tools", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__context_token_budget: _TypeAlias = _typing.Literal["context_token_budget"]  # noqa: Y015
     _WhichOneofArgType__context_token_budget: _TypeAlias = _typing.Literal["_context_token_budget", b"_context_token_budget"]  # noqa: Y015
@@ -117,6 +121,8 @@ class ChatStarted(_message.Message):
     CONVERSATION_ID_FIELD_NUMBER: _builtins.int
     REMEMBERED_MESSAGES_FIELD_NUMBER: _builtins.int
     SOURCES_FIELD_NUMBER: _builtins.int
+    CONTEXT_LENGTH_CHARS_FIELD_NUMBER: _builtins.int
+    DROPPED_PARAMS_FIELD_NUMBER: _builtins.int
     chat_id: _builtins.str
     """Id of the turn; the usage record carries the same."""
     model: _builtins.str
@@ -125,9 +131,15 @@ class ChatStarted(_message.Message):
     """The conversation; empty when nothing is kept."""
     remembered_messages: _builtins.int
     """Turns brought in from memory."""
+    context_length_chars: _builtins.int
+    """Characters the model is given: instructions, remembered turns and what is new."""
     @_builtins.property
     def sources(self) -> _containers.RepeatedCompositeFieldContainer[_message_pb2.Source]:
         """Facts brought in from memory."""
+
+    @_builtins.property
+    def dropped_params(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Fields of the request that were left out because the provider cannot honour them; only with `drop_params`."""
 
     def __init__(
         self,
@@ -137,10 +149,12 @@ class ChatStarted(_message.Message):
         conversation_id: _builtins.str = ...,
         remembered_messages: _builtins.int = ...,
         sources: _abc.Iterable[_message_pb2.Source] | None = ...,
+        context_length_chars: _builtins.int = ...,
+        dropped_params: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chat_id", b"chat_id", "conversation_id", b"conversation_id", "model", b"model", "remembered_messages", b"remembered_messages", "sources", b"sources"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chat_id", b"chat_id", "context_length_chars", b"context_length_chars", "conversation_id", b"conversation_id", "dropped_params", b"dropped_params", "model", b"model", "remembered_messages", b"remembered_messages", "sources", b"sources"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -153,16 +167,22 @@ class ChatDelta(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     TEXT_FIELD_NUMBER: _builtins.int
+    LOGPROBS_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """The text."""
+    @_builtins.property
+    def logprobs(self) -> _containers.RepeatedCompositeFieldContainer[_message_pb2.TokenLogprob]:
+        """How likely its tokens were; only where `sampling.top_logprobs` asks for it, and none of a text policy changed."""
+
     def __init__(
         self,
         *,
         text: _builtins.str = ...,
+        logprobs: _abc.Iterable[_message_pb2.TokenLogprob] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["logprobs", b"logprobs", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

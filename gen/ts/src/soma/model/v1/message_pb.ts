@@ -7,13 +7,14 @@
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb";
-import type { Message as Message$1 } from "@bufbuild/protobuf";
+import { file_google_protobuf_struct } from "@bufbuild/protobuf/wkt";
+import type { JsonObject, Message as Message$1 } from "@bufbuild/protobuf";
 
 /**
  * Describes the file soma/model/v1/message.proto.
  */
 export const file_soma_model_v1_message: GenFile = /*@__PURE__*/
-  fileDesc("Chtzb21hL21vZGVsL3YxL21lc3NhZ2UucHJvdG8SDXNvbWEubW9kZWwudjEiUgoIVG9vbENhbGwSGQoHY2FsbF9pZBgBIAEoCUIIukgFcgMYgAISGAoEbmFtZRgCIAEoCUIKukgHcgUQARiAARIRCglhcmd1bWVudHMYAyABKAkiuQEKB01lc3NhZ2USLQoEcm9sZRgBIAEoDjITLnNvbWEubW9kZWwudjEuUm9sZUIKukgHggEEEAEgABIPCgdjb250ZW50GAIgASgJEhYKBG5hbWUYAyABKAlCCLpIBXIDGIABEjYKCnRvb2xfY2FsbHMYBCADKAsyFy5zb21hLm1vZGVsLnYxLlRvb2xDYWxsQgm6SAaSAQMQgAESHgoMdG9vbF9jYWxsX2lkGAUgASgJQgi6SAVyAxiAAiJ+CgRUb29sEhgKBG5hbWUYASABKAlCCrpIB3IFEAEYgAESHQoLZGVzY3JpcHRpb24YAiABKAlCCLpIBXIDGIBAEh0KCnBhcmFtZXRlcnMYAyABKAlCCbpIBnIEKICAEBITCgZzdHJpY3QYBCABKAhIAIgBAUIJCgdfc3RyaWN0IrEBCgpUb29sQ2hvaWNlEiwKBG1vZGUYASABKA4yHi5zb21hLm1vZGVsLnYxLlRvb2xDaG9pY2UuTW9kZRIWCgRuYW1lGAIgASgJQgi6SAVyAxiAASJdCgRNb2RlEhQKEE1PREVfVU5TUEVDSUZJRUQQABINCglNT0RFX0FVVE8QARINCglNT0RFX05PTkUQAhIRCg1NT0RFX1JFUVVJUkVEEAMSDgoKTU9ERV9OQU1FRBAEIjwKBlNvdXJjZRIVCgNrZXkYASABKAlCCLpIBXIDGIAIEgwKBHRleHQYAiABKAkSDQoFc2NvcmUYAyABKAIi7wMKCFNhbXBsaW5nEiQKCm1heF90b2tlbnMYASABKAVCC7pICBoGGMCEPSgBSACIAQESKQoLdGVtcGVyYXR1cmUYAiABKAJCD7pIDAoKHQAAAEAtAAAAAEgBiAEBEiMKBXRvcF9wGAMgASgCQg+6SAwKCh0AAIA/LQAAAABIAogBARIeCgV0b3BfaxgEIAEoBUIKukgHGgUY6AcoAUgDiAEBEjAKEnJlcGV0aXRpb25fcGVuYWx0eRgFIAEoAkIPukgMCgodAAAAQC0AAAAASASIAQESLwoRZnJlcXVlbmN5X3BlbmFsdHkYBiABKAJCD7pIDAoKHQAAAEAtAAAAwEgFiAEBEi4KEHByZXNlbmNlX3BlbmFsdHkYByABKAJCD7pIDAoKHQAAAEAtAAAAwEgGiAEBEikKDnN0b3Bfc2VxdWVuY2VzGAggAygJQhG6SA6SAQsQECIHcgUQARiAAhIRCgRzZWVkGAkgASgFSAeIAQFCDQoLX21heF90b2tlbnNCDgoMX3RlbXBlcmF0dXJlQggKBl90b3BfcEIICgZfdG9wX2tCFQoTX3JlcGV0aXRpb25fcGVuYWx0eUIUChJfZnJlcXVlbmN5X3BlbmFsdHlCEwoRX3ByZXNlbmNlX3BlbmFsdHlCBwoFX3NlZWQiTwoFVXNhZ2USFQoNcHJvbXB0X3Rva2VucxgBIAEoBRIZChFjb21wbGV0aW9uX3Rva2VucxgCIAEoBRIUCgx0b3RhbF90b2tlbnMYAyABKAUiUAoNVG9vbENhbGxEZWx0YRINCgVpbmRleBgBIAEoBRIPCgdjYWxsX2lkGAIgASgJEgwKBG5hbWUYAyABKAkSEQoJYXJndW1lbnRzGAQgASgJKl8KBFJvbGUSFAoQUk9MRV9VTlNQRUNJRklFRBAAEg8KC1JPTEVfU1lTVEVNEAESDQoJUk9MRV9VU0VSEAISEgoOUk9MRV9BU1NJU1RBTlQQAxINCglST0xFX1RPT0wQBCqfAQoMRmluaXNoUmVhc29uEh0KGUZJTklTSF9SRUFTT05fVU5TUEVDSUZJRUQQABIWChJGSU5JU0hfUkVBU09OX1NUT1AQARIYChRGSU5JU0hfUkVBU09OX0xFTkdUSBACEhwKGEZJTklTSF9SRUFTT05fVE9PTF9DQUxMUxADEiAKHEZJTklTSF9SRUFTT05fQ09OVEVOVF9GSUxURVIQBEKhAQoRY29tLnNvbWEubW9kZWwudjFCDE1lc3NhZ2VQcm90b1ABWihzb21hbWVzaC9jb250cmFjdHMvc29tYS9tb2RlbC92MTttb2RlbHYxogIDU01YqgINU29tYS5Nb2RlbC5WMcoCDVNvbWFcTW9kZWxcVjHiAhlTb21hXE1vZGVsXFYxXEdQQk1ldGFkYXRh6gIPU29tYTo6TW9kZWw6OlYxYgZwcm90bzM", [file_buf_validate_validate]);
+  fileDesc("Chtzb21hL21vZGVsL3YxL21lc3NhZ2UucHJvdG8SDXNvbWEubW9kZWwudjEiUgoIVG9vbENhbGwSGQoHY2FsbF9pZBgBIAEoCUIIukgFcgMYgAISGAoEbmFtZRgCIAEoCUIKukgHcgUQARiAARIRCglhcmd1bWVudHMYAyABKAki5AEKB01lc3NhZ2USLQoEcm9sZRgBIAEoDjITLnNvbWEubW9kZWwudjEuUm9sZUIKukgHggEEEAEgABIPCgdjb250ZW50GAIgASgJEhYKBG5hbWUYAyABKAlCCLpIBXIDGIABEjYKCnRvb2xfY2FsbHMYBCADKAsyFy5zb21hLm1vZGVsLnYxLlRvb2xDYWxsQgm6SAaSAQMQgAESHgoMdG9vbF9jYWxsX2lkGAUgASgJQgi6SAVyAxiAAhIpCghtZXRhZGF0YRgGIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QifgoEVG9vbBIYCgRuYW1lGAEgASgJQgq6SAdyBRABGIABEh0KC2Rlc2NyaXB0aW9uGAIgASgJQgi6SAVyAxiAQBIdCgpwYXJhbWV0ZXJzGAMgASgJQgm6SAZyBCiAgBASEwoGc3RyaWN0GAQgASgISACIAQFCCQoHX3N0cmljdCKxAQoKVG9vbENob2ljZRIsCgRtb2RlGAEgASgOMh4uc29tYS5tb2RlbC52MS5Ub29sQ2hvaWNlLk1vZGUSFgoEbmFtZRgCIAEoCUIIukgFcgMYgAEiXQoETW9kZRIUChBNT0RFX1VOU1BFQ0lGSUVEEAASDQoJTU9ERV9BVVRPEAESDQoJTU9ERV9OT05FEAISEQoNTU9ERV9SRVFVSVJFRBADEg4KCk1PREVfTkFNRUQQBCI8CgZTb3VyY2USFQoDa2V5GAEgASgJQgi6SAVyAxiACBIMCgR0ZXh0GAIgASgJEg0KBXNjb3JlGAMgASgCIqYECghTYW1wbGluZxIkCgptYXhfdG9rZW5zGAEgASgFQgu6SAgaBhjAhD0oAUgAiAEBEikKC3RlbXBlcmF0dXJlGAIgASgCQg+6SAwKCh0AAABALQAAAABIAYgBARIjCgV0b3BfcBgDIAEoAkIPukgMCgodAACAPy0AAAAASAKIAQESHgoFdG9wX2sYBCABKAVCCrpIBxoFGOgHKAFIA4gBARIwChJyZXBldGl0aW9uX3BlbmFsdHkYBSABKAJCD7pIDAoKHQAAAEAtAAAAAEgEiAEBEi8KEWZyZXF1ZW5jeV9wZW5hbHR5GAYgASgCQg+6SAwKCh0AAABALQAAAMBIBYgBARIuChBwcmVzZW5jZV9wZW5hbHR5GAcgASgCQg+6SAwKCh0AAABALQAAAMBIBogBARIpCg5zdG9wX3NlcXVlbmNlcxgIIAMoCUIRukgOkgELEBAiB3IFEAEYgAISEQoEc2VlZBgJIAEoBUgHiAEBEiQKDHRvcF9sb2dwcm9icxgKIAEoBUIJukgGGgQYFCgASAiIAQFCDQoLX21heF90b2tlbnNCDgoMX3RlbXBlcmF0dXJlQggKBl90b3BfcEIICgZfdG9wX2tCFQoTX3JlcGV0aXRpb25fcGVuYWx0eUIUChJfZnJlcXVlbmN5X3BlbmFsdHlCEwoRX3ByZXNlbmNlX3BlbmFsdHlCBwoFX3NlZWRCDwoNX3RvcF9sb2dwcm9icyJmCgxUb2tlbkxvZ3Byb2ISDQoFdG9rZW4YASABKAkSDwoHbG9ncHJvYhgCIAEoARIMCgR1dGY4GAMgASgMEigKA3RvcBgEIAMoCzIbLnNvbWEubW9kZWwudjEuVG9rZW5Mb2dwcm9iIk8KBVVzYWdlEhUKDXByb21wdF90b2tlbnMYASABKAUSGQoRY29tcGxldGlvbl90b2tlbnMYAiABKAUSFAoMdG90YWxfdG9rZW5zGAMgASgFIlAKDVRvb2xDYWxsRGVsdGESDQoFaW5kZXgYASABKAUSDwoHY2FsbF9pZBgCIAEoCRIMCgRuYW1lGAMgASgJEhEKCWFyZ3VtZW50cxgEIAEoCSpfCgRSb2xlEhQKEFJPTEVfVU5TUEVDSUZJRUQQABIPCgtST0xFX1NZU1RFTRABEg0KCVJPTEVfVVNFUhACEhIKDlJPTEVfQVNTSVNUQU5UEAMSDQoJUk9MRV9UT09MEAQqnwEKDEZpbmlzaFJlYXNvbhIdChlGSU5JU0hfUkVBU09OX1VOU1BFQ0lGSUVEEAASFgoSRklOSVNIX1JFQVNPTl9TVE9QEAESGAoURklOSVNIX1JFQVNPTl9MRU5HVEgQAhIcChhGSU5JU0hfUkVBU09OX1RPT0xfQ0FMTFMQAxIgChxGSU5JU0hfUkVBU09OX0NPTlRFTlRfRklMVEVSEARCoQEKEWNvbS5zb21hLm1vZGVsLnYxQgxNZXNzYWdlUHJvdG9QAVooc29tYW1lc2gvY29udHJhY3RzL3NvbWEvbW9kZWwvdjE7bW9kZWx2MaICA1NNWKoCDVNvbWEuTW9kZWwuVjHKAg1Tb21hXE1vZGVsXFYx4gIZU29tYVxNb2RlbFxWMVxHUEJNZXRhZGF0YeoCD1NvbWE6Ok1vZGVsOjpWMWIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_struct]);
 
 /**
  * ToolCall is a model's wish to call a function.
@@ -90,6 +91,13 @@ export type Message = Message$1<"soma.model.v1.Message"> & {
    * @generated from field: string tool_call_id = 5;
    */
   toolCallId: string;
+
+  /**
+   * The application's own notes; kept with the turn, never shown to a model.
+   *
+   * @generated from field: google.protobuf.Struct metadata = 6;
+   */
+  metadata?: JsonObject | undefined;
 };
 
 /**
@@ -320,6 +328,13 @@ export type Sampling = Message$1<"soma.model.v1.Sampling"> & {
    * @generated from field: optional int32 seed = 9;
    */
   seed?: number | undefined;
+
+  /**
+   * When set, each token comes with its log probability and those of this many likelier or next likely tokens.
+   *
+   * @generated from field: optional int32 top_logprobs = 10;
+   */
+  topLogprobs?: number | undefined;
 };
 
 /**
@@ -328,6 +343,48 @@ export type Sampling = Message$1<"soma.model.v1.Sampling"> & {
  */
 export const SamplingSchema: GenMessage<Sampling> = /*@__PURE__*/
   messageDesc(file_soma_model_v1_message, 5);
+
+/**
+ * TokenLogprob says how likely a token was.
+ *
+ * @generated from message soma.model.v1.TokenLogprob
+ */
+export type TokenLogprob = Message$1<"soma.model.v1.TokenLogprob"> & {
+  /**
+   * The token as text.
+   *
+   * @generated from field: string token = 1;
+   */
+  token: string;
+
+  /**
+   * Natural logarithm of its probability.
+   *
+   * @generated from field: double logprob = 2;
+   */
+  logprob: number;
+
+  /**
+   * The token's UTF-8 bytes, where the provider gives them: a token may be a part of a character.
+   *
+   * @generated from field: bytes utf8 = 3;
+   */
+  utf8: Uint8Array;
+
+  /**
+   * The likeliest tokens at its place, likeliest first; they have none of their own.
+   *
+   * @generated from field: repeated soma.model.v1.TokenLogprob top = 4;
+   */
+  top: TokenLogprob[];
+};
+
+/**
+ * Describes the message soma.model.v1.TokenLogprob.
+ * Use `create(TokenLogprobSchema)` to create a new message.
+ */
+export const TokenLogprobSchema: GenMessage<TokenLogprob> = /*@__PURE__*/
+  messageDesc(file_soma_model_v1_message, 6);
 
 /**
  * Usage counts what a generation cost.
@@ -362,7 +419,7 @@ export type Usage = Message$1<"soma.model.v1.Usage"> & {
  * Use `create(UsageSchema)` to create a new message.
  */
 export const UsageSchema: GenMessage<Usage> = /*@__PURE__*/
-  messageDesc(file_soma_model_v1_message, 6);
+  messageDesc(file_soma_model_v1_message, 7);
 
 /**
  * ToolCallDelta is a piece of a tool call as it streams.
@@ -404,7 +461,7 @@ export type ToolCallDelta = Message$1<"soma.model.v1.ToolCallDelta"> & {
  * Use `create(ToolCallDeltaSchema)` to create a new message.
  */
 export const ToolCallDeltaSchema: GenMessage<ToolCallDelta> = /*@__PURE__*/
-  messageDesc(file_soma_model_v1_message, 7);
+  messageDesc(file_soma_model_v1_message, 8);
 
 /**
  * Role says who speaks.

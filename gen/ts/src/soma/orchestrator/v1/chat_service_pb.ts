@@ -13,7 +13,7 @@ import type { Strategy } from "../../memory/v1/memory_service_pb";
 import { file_soma_memory_v1_memory_service } from "../../memory/v1/memory_service_pb";
 import type { Heartbeat, StreamError } from "../../mesh/v1/stream_pb";
 import { file_soma_mesh_v1_stream } from "../../mesh/v1/stream_pb";
-import type { FinishReason, Message as Message$1, Sampling, Source, Tool, ToolCallDelta, ToolChoice, Usage } from "../../model/v1/message_pb";
+import type { FinishReason, Message as Message$1, Sampling, Source, TokenLogprob, Tool, ToolCallDelta, ToolChoice, Usage } from "../../model/v1/message_pb";
 import { file_soma_model_v1_message } from "../../model/v1/message_pb";
 import type { ResponseFormat } from "../../model/v1/model_service_pb";
 import { file_soma_model_v1_model_service } from "../../model/v1/model_service_pb";
@@ -25,7 +25,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file soma/orchestrator/v1/chat_service.proto.
  */
 export const file_soma_orchestrator_v1_chat_service: GenFile = /*@__PURE__*/
-  fileDesc("Cidzb21hL29yY2hlc3RyYXRvci92MS9jaGF0X3NlcnZpY2UucHJvdG8SFHNvbWEub3JjaGVzdHJhdG9yLnYxIrEECgtDaGF0UmVxdWVzdBIXCgVtb2RlbBgBIAEoCUIIukgFcgMYgAISNQoIbWVzc2FnZXMYAiADKAsyFi5zb21hLm1vZGVsLnYxLk1lc3NhZ2VCC7pICJIBBQgBEIAgEi0KD2NvbnZlcnNhdGlvbl9pZBgDIAEoCUIUukgRcg8YgAIyCl5bXlx4MDBdKiQSOQoIc3RyYXRlZ3kYBCABKA4yGC5zb21hLm1lbW9yeS52MS5TdHJhdGVneUIIukgFggECEAFIAIgBARIpCghzYW1wbGluZxgFIAEoCzIXLnNvbWEubW9kZWwudjEuU2FtcGxpbmcSLQoFdG9vbHMYBiADKAsyEy5zb21hLm1vZGVsLnYxLlRvb2xCCbpIBpIBAxCAARIuCgt0b29sX2Nob2ljZRgHIAEoCzIZLnNvbWEubW9kZWwudjEuVG9vbENob2ljZRIgChNwYXJhbGxlbF90b29sX2NhbGxzGAggASgISAGIAQESNgoPcmVzcG9uc2VfZm9ybWF0GAkgASgLMh0uc29tYS5tb2RlbC52MS5SZXNwb25zZUZvcm1hdBIuChRjb250ZXh0X3Rva2VuX2J1ZGdldBgKIAEoBUILukgIGgYYwIQ9KAFIAogBARIWCgR1c2VyGAsgASgJQgi6SAVyAxiAAkILCglfc3RyYXRlZ3lCFgoUX3BhcmFsbGVsX3Rvb2xfY2FsbHNCFwoVX2NvbnRleHRfdG9rZW5fYnVkZ2V0IosBCgtDaGF0U3RhcnRlZBIPCgdjaGF0X2lkGAEgASgJEg0KBW1vZGVsGAIgASgJEhcKD2NvbnZlcnNhdGlvbl9pZBgDIAEoCRIbChNyZW1lbWJlcmVkX21lc3NhZ2VzGAQgASgFEiYKB3NvdXJjZXMYBSADKAsyFS5zb21hLm1vZGVsLnYxLlNvdXJjZSIZCglDaGF0RGVsdGESDAoEdGV4dBgBIAEoCSJ9CgxQb2xpY3lOb3RpY2USKgoIZGVjaXNpb24YASABKA4yGC5zb21hLnBvbGljeS52MS5EZWNpc2lvbhINCgVzdGFnZRgCIAEoCRIyCg1tYXRjaGVkX3J1bGVzGAMgAygLMhsuc29tYS5wb2xpY3kudjEuTWF0Y2hlZFJ1bGUi6QEKDENoYXRGaW5pc2hlZBIyCg1maW5pc2hfcmVhc29uGAEgASgOMhsuc29tYS5tb2RlbC52MS5GaW5pc2hSZWFzb24SIwoFdXNhZ2UYAiABKAsyFC5zb21hLm1vZGVsLnYxLlVzYWdlEiMKG3RpbWVfdG9fZmlyc3RfdG9rZW5fc2Vjb25kcxgDIAEoARIZChF0b2tlbnNfcGVyX3NlY29uZBgEIAEoARIYChBkdXJhdGlvbl9zZWNvbmRzGAUgASgBEiYKB3NvdXJjZXMYBiADKAsyFS5zb21hLm1vZGVsLnYxLlNvdXJjZSKOAwoMQ2hhdFJlc3BvbnNlEhAKCHNlcXVlbmNlGAEgASgFEjQKB3N0YXJ0ZWQYAiABKAsyIS5zb21hLm9yY2hlc3RyYXRvci52MS5DaGF0U3RhcnRlZEgAEjAKBWRlbHRhGAMgASgLMh8uc29tYS5vcmNoZXN0cmF0b3IudjEuQ2hhdERlbHRhSAASMQoJdG9vbF9jYWxsGAQgASgLMhwuc29tYS5tb2RlbC52MS5Ub29sQ2FsbERlbHRhSAASNAoGcG9saWN5GAUgASgLMiIuc29tYS5vcmNoZXN0cmF0b3IudjEuUG9saWN5Tm90aWNlSAASNgoIZmluaXNoZWQYBiABKAsyIi5zb21hLm9yY2hlc3RyYXRvci52MS5DaGF0RmluaXNoZWRIABIqCgVlcnJvchgHIAEoCzIZLnNvbWEubWVzaC52MS5TdHJlYW1FcnJvckgAEiwKCWhlYXJ0YmVhdBgIIAEoCzIXLnNvbWEubWVzaC52MS5IZWFydGJlYXRIAEIJCgdwYXlsb2FkMoUBCgtDaGF0U2VydmljZRJ2CgRDaGF0EiEuc29tYS5vcmNoZXN0cmF0b3IudjEuQ2hhdFJlcXVlc3QaIi5zb21hLm9yY2hlc3RyYXRvci52MS5DaGF0UmVzcG9uc2UiJYrnGA4KDGV4ZWN1dGU6Y2hhdILT5JMCDToBKiIIL3YxL2NoYXQwAULWAQoYY29tLnNvbWEub3JjaGVzdHJhdG9yLnYxQhBDaGF0U2VydmljZVByb3RvUAFaNnNvbWFtZXNoL2NvbnRyYWN0cy9zb21hL29yY2hlc3RyYXRvci92MTtvcmNoZXN0cmF0b3J2MaICA1NPWKoCFFNvbWEuT3JjaGVzdHJhdG9yLlYxygIUU29tYVxPcmNoZXN0cmF0b3JcVjHiAiBTb21hXE9yY2hlc3RyYXRvclxWMVxHUEJNZXRhZGF0YeoCFlNvbWE6Ok9yY2hlc3RyYXRvcjo6VjFiBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_soma_authz_v1_authz, file_soma_memory_v1_memory_service, file_soma_mesh_v1_stream, file_soma_model_v1_message, file_soma_model_v1_model_service, file_soma_policy_v1_policy_service]);
+  fileDesc("Cidzb21hL29yY2hlc3RyYXRvci92MS9jaGF0X3NlcnZpY2UucHJvdG8SFHNvbWEub3JjaGVzdHJhdG9yLnYxIsYECgtDaGF0UmVxdWVzdBIXCgVtb2RlbBgBIAEoCUIIukgFcgMYgAISNQoIbWVzc2FnZXMYAiADKAsyFi5zb21hLm1vZGVsLnYxLk1lc3NhZ2VCC7pICJIBBQgBEIAgEi0KD2NvbnZlcnNhdGlvbl9pZBgDIAEoCUIUukgRcg8YgAIyCl5bXlx4MDBdKiQSOQoIc3RyYXRlZ3kYBCABKA4yGC5zb21hLm1lbW9yeS52MS5TdHJhdGVneUIIukgFggECEAFIAIgBARIpCghzYW1wbGluZxgFIAEoCzIXLnNvbWEubW9kZWwudjEuU2FtcGxpbmcSLQoFdG9vbHMYBiADKAsyEy5zb21hLm1vZGVsLnYxLlRvb2xCCbpIBpIBAxCAARIuCgt0b29sX2Nob2ljZRgHIAEoCzIZLnNvbWEubW9kZWwudjEuVG9vbENob2ljZRIgChNwYXJhbGxlbF90b29sX2NhbGxzGAggASgISAGIAQESNgoPcmVzcG9uc2VfZm9ybWF0GAkgASgLMh0uc29tYS5tb2RlbC52MS5SZXNwb25zZUZvcm1hdBIuChRjb250ZXh0X3Rva2VuX2J1ZGdldBgKIAEoBUILukgIGgYYwIQ9KAFIAogBARIWCgR1c2VyGAsgASgJQgi6SAVyAxiAAhITCgtkcm9wX3BhcmFtcxgMIAEoCEILCglfc3RyYXRlZ3lCFgoUX3BhcmFsbGVsX3Rvb2xfY2FsbHNCFwoVX2NvbnRleHRfdG9rZW5fYnVkZ2V0IsEBCgtDaGF0U3RhcnRlZBIPCgdjaGF0X2lkGAEgASgJEg0KBW1vZGVsGAIgASgJEhcKD2NvbnZlcnNhdGlvbl9pZBgDIAEoCRIbChNyZW1lbWJlcmVkX21lc3NhZ2VzGAQgASgFEiYKB3NvdXJjZXMYBSADKAsyFS5zb21hLm1vZGVsLnYxLlNvdXJjZRIcChRjb250ZXh0X2xlbmd0aF9jaGFycxgHIAEoBRIWCg5kcm9wcGVkX3BhcmFtcxgGIAMoCSJICglDaGF0RGVsdGESDAoEdGV4dBgBIAEoCRItCghsb2dwcm9icxgCIAMoCzIbLnNvbWEubW9kZWwudjEuVG9rZW5Mb2dwcm9iIn0KDFBvbGljeU5vdGljZRIqCghkZWNpc2lvbhgBIAEoDjIYLnNvbWEucG9saWN5LnYxLkRlY2lzaW9uEg0KBXN0YWdlGAIgASgJEjIKDW1hdGNoZWRfcnVsZXMYAyADKAsyGy5zb21hLnBvbGljeS52MS5NYXRjaGVkUnVsZSLpAQoMQ2hhdEZpbmlzaGVkEjIKDWZpbmlzaF9yZWFzb24YASABKA4yGy5zb21hLm1vZGVsLnYxLkZpbmlzaFJlYXNvbhIjCgV1c2FnZRgCIAEoCzIULnNvbWEubW9kZWwudjEuVXNhZ2USIwobdGltZV90b19maXJzdF90b2tlbl9zZWNvbmRzGAMgASgBEhkKEXRva2Vuc19wZXJfc2Vjb25kGAQgASgBEhgKEGR1cmF0aW9uX3NlY29uZHMYBSABKAESJgoHc291cmNlcxgGIAMoCzIVLnNvbWEubW9kZWwudjEuU291cmNlIo4DCgxDaGF0UmVzcG9uc2USEAoIc2VxdWVuY2UYASABKAUSNAoHc3RhcnRlZBgCIAEoCzIhLnNvbWEub3JjaGVzdHJhdG9yLnYxLkNoYXRTdGFydGVkSAASMAoFZGVsdGEYAyABKAsyHy5zb21hLm9yY2hlc3RyYXRvci52MS5DaGF0RGVsdGFIABIxCgl0b29sX2NhbGwYBCABKAsyHC5zb21hLm1vZGVsLnYxLlRvb2xDYWxsRGVsdGFIABI0CgZwb2xpY3kYBSABKAsyIi5zb21hLm9yY2hlc3RyYXRvci52MS5Qb2xpY3lOb3RpY2VIABI2CghmaW5pc2hlZBgGIAEoCzIiLnNvbWEub3JjaGVzdHJhdG9yLnYxLkNoYXRGaW5pc2hlZEgAEioKBWVycm9yGAcgASgLMhkuc29tYS5tZXNoLnYxLlN0cmVhbUVycm9ySAASLAoJaGVhcnRiZWF0GAggASgLMhcuc29tYS5tZXNoLnYxLkhlYXJ0YmVhdEgAQgkKB3BheWxvYWQyhQEKC0NoYXRTZXJ2aWNlEnYKBENoYXQSIS5zb21hLm9yY2hlc3RyYXRvci52MS5DaGF0UmVxdWVzdBoiLnNvbWEub3JjaGVzdHJhdG9yLnYxLkNoYXRSZXNwb25zZSIliucYDgoMZXhlY3V0ZTpjaGF0gtPkkwINOgEqIggvdjEvY2hhdDABQtYBChhjb20uc29tYS5vcmNoZXN0cmF0b3IudjFCEENoYXRTZXJ2aWNlUHJvdG9QAVo2c29tYW1lc2gvY29udHJhY3RzL3NvbWEvb3JjaGVzdHJhdG9yL3YxO29yY2hlc3RyYXRvcnYxogIDU09YqgIUU29tYS5PcmNoZXN0cmF0b3IuVjHKAhRTb21hXE9yY2hlc3RyYXRvclxWMeICIFNvbWFcT3JjaGVzdHJhdG9yXFYxXEdQQk1ldGFkYXRh6gIWU29tYTo6T3JjaGVzdHJhdG9yOjpWMWIGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_soma_authz_v1_authz, file_soma_memory_v1_memory_service, file_soma_mesh_v1_stream, file_soma_model_v1_message, file_soma_model_v1_model_service, file_soma_policy_v1_policy_service]);
 
 /**
  * ChatRequest asks for the next turn.
@@ -109,6 +109,13 @@ export type ChatRequest = Message<"soma.orchestrator.v1.ChatRequest"> & {
    * @generated from field: string user = 11;
    */
   user: string;
+
+  /**
+   * Leaves out what the provider cannot honour, where it would otherwise be refused by name.
+   *
+   * @generated from field: bool drop_params = 12;
+   */
+  dropParams: boolean;
 };
 
 /**
@@ -158,6 +165,20 @@ export type ChatStarted = Message<"soma.orchestrator.v1.ChatStarted"> & {
    * @generated from field: repeated soma.model.v1.Source sources = 5;
    */
   sources: Source[];
+
+  /**
+   * Characters the model is given: instructions, remembered turns and what is new.
+   *
+   * @generated from field: int32 context_length_chars = 7;
+   */
+  contextLengthChars: number;
+
+  /**
+   * Fields of the request that were left out because the provider cannot honour them; only with `drop_params`.
+   *
+   * @generated from field: repeated string dropped_params = 6;
+   */
+  droppedParams: string[];
 };
 
 /**
@@ -179,6 +200,13 @@ export type ChatDelta = Message<"soma.orchestrator.v1.ChatDelta"> & {
    * @generated from field: string text = 1;
    */
   text: string;
+
+  /**
+   * How likely its tokens were; only where `sampling.top_logprobs` asks for it, and none of a text policy changed.
+   *
+   * @generated from field: repeated soma.model.v1.TokenLogprob logprobs = 2;
+   */
+  logprobs: TokenLogprob[];
 };
 
 /**

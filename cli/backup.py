@@ -1,0 +1,103 @@
+"""Takes a backup of a data directory, while its stack runs or not."""
+
+import asyncio
+import shutil
+import tempfile
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import asyncpg
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from cli import archive
+from cli.data_dir import VERSION, DataDir
+from cli.stores import run_tool, stores
+from services.mesh.errors import FailedPrecondition, Unavailable
+from services.mesh.migrations import VERSION_TABLE
+
+DUMP, REDIS_DUMP = "postgres.dump", "redis.rdb"
+# Secrets a stack cannot be had back without: what clients and processes prove themselves with.
+KEPT = ("dev.key", "internal.key", "tls")
+SAVE_SECONDS = 300.0
+POLL_SECONDS = 0.02
+
+
+async def back_up(directory: DataDir, target: Path) -> archive.Manifest:
+    """Write a backup of everything that was acknowledged before this was called.
+
+    Postgres gives one snapshot of all schemas. Redis comes after it, so that an event that was relayed meanwhile is in
+    both rather than in neither.
+
+    Raises:
+        FailedPrecondition: there is nothing to back up, it is kept elsewhere, or Postgres's own program failed.
+        Unavailable: Redis did not write its snapshot in time.
+    """
+    directory.check()
+    if not directory["postgres"].exists():
+        raise FailedPrecondition(f"{directory.root} holds no data", reason="DATA_DIR_EMPTY")
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as name:
+        folder = Path(name)
+        async with stores(directory) as found:
+            await run_tool("pg_dump", ["--format=custom", "--no-owner", f"--file={folder / DUMP}"], found.postgres)
+            postgres, schemas = await _versions(found.postgres)
+            await _save(found.redis)
+            shutil.move(directory["redis"] / "dump.rdb", folder / REDIS_DUMP)
+        for kept in KEPT:
+            for path in sorted(directory[kept].rglob("*")) if directory[kept].is_dir() else [directory[kept]]:
+                if path.is_file():
+                    copy = folder / path.relative_to(directory.root)
+                    copy.parent.mkdir(exist_ok=True)
+                    shutil.copyfile(path, copy)
+        files = {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*")) if path.is_file()}
+        manifest = archive.Manifest(
+            format=archive.FORMAT,
+            soma=version("somamesh-server"),
+            postgres=postgres,
+            data_version=VERSION,
+            schemas=schemas,
+            taken=datetime.now(UTC).isoformat(timespec="seconds"),
+            files={name: archive.digest(path) for name, path in files.items()},
+        )
+        archive.write(target, manifest, folder)
+    return manifest
+
+
+async def _versions(url: str) -> tuple[str, dict[str, str]]:
+    """Of the server, and of each service's schema."""
+    connection = await asyncpg.connect(url)
+    try:
+        server = connection.get_server_version()
+        rows = await connection.fetch("SELECT schemaname FROM pg_tables WHERE tablename = $1 ORDER BY 1", VERSION_TABLE)
+        schemas: dict[str, str] = {}
+        for (schema,) in rows:
+            schemas[schema] = await connection.fetchval(f'SELECT version_num FROM "{schema}".{VERSION_TABLE}')  # noqa: S608 -- from the catalogue
+        return f"{server.major}.{server.minor}", schemas
+    finally:
+        await connection.close()
+
+
+async def _save(url: str) -> None:
+    """Have Redis write its snapshot."""
+    async with Redis.from_url(url) as client:
+        try:
+            async with asyncio.timeout(SAVE_SECONDS):
+                while not await _begin_save(client):  # noqa: ASYNC110 -- Redis tells nobody when it is done
+                    await asyncio.sleep(POLL_SECONDS)
+                while (state := await client.info("persistence"))["rdb_bgsave_in_progress"]:  # noqa: ASYNC110 -- likewise
+                    await asyncio.sleep(POLL_SECONDS)
+        except TimeoutError:
+            raise Unavailable(f"Redis has not written its snapshot in {SAVE_SECONDS:g} s") from None
+        if state["rdb_last_bgsave_status"] != "ok":
+            raise Unavailable("Redis could not write its snapshot; its log says why")
+
+
+async def _begin_save(client: "Redis") -> bool:
+    try:
+        await client.bgsave(schedule=False)
+    except ResponseError as error:
+        if "in progress" not in str(error):
+            raise
+        return False
+    return True

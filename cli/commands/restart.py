@@ -1,0 +1,34 @@
+"""`soma restart`: take new processes for old ones while the stack serves."""
+
+from typing import Annotated
+
+import typer
+
+from cli.commands.options import DataDirOption, directory
+
+
+def restart(
+    parts: Annotated[list[str] | None, typer.Argument(help="Parts by the names soma status shows.")] = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Restart the processes that serve, or only the parts named, one after the other.
+
+    A serving process is replaced: the new one is ready before the old one drains and ends, so no request fails.
+    Postgres, Redis and Envoy are ended and started again.
+    """
+    from cli.orders import order_restart
+    from cli.state import StackState, running
+    from cli.status import State
+    from services.mesh.errors import FailedPrecondition
+
+    here = directory(data_dir)
+    stack = running(here.state)
+    if stack is None or stack.state is not State.READY:
+        raise FailedPrecondition(f"no stack is ready on {here.root}", reason="STACK_NOT_RUNNING")
+    order_restart(here, stack, parts or [])
+    after = StackState.read(here.state)
+    assert after is not None
+    pids = {part.name: part.pid for part in stack.parts}
+    for part in after.parts:
+        if part.pid != pids[part.name]:
+            typer.echo(f"{part.name}: pid {pids[part.name]} → {part.pid}")

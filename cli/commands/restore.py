@@ -1,0 +1,21 @@
+"""`soma restore`: a data directory from a backup."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.commands.options import DataDirOption, directory
+
+
+def restore(
+    file: Annotated[Path, typer.Argument(help="What soma backup has written.")],
+    data_dir: DataDirOption = None,
+) -> None:
+    """Make a data directory, which must not exist or be empty, from a backup."""
+    from cli.restore import restore as restore_backup
+
+    here = directory(data_dir)
+    manifest = asyncio.run(restore_backup(file.expanduser().absolute(), here))
+    typer.echo(f"{here.root}: as of {manifest.taken}; soma up --dev --data-dir {here.root} starts it")

@@ -1,0 +1,83 @@
+"""Makes a data directory from a backup."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import services
+from cli import archive
+from cli.backup import DUMP, REDIS_DUMP
+from cli.data_dir import VERSION, DataDir
+from cli.parts.program import POSTGRES, find
+from cli.parts.program import version as program_version
+from cli.stores import run_tool, started
+from services.mesh.errors import FailedPrecondition, InvalidArgument
+
+
+async def restore(source: Path, directory: DataDir) -> archive.Manifest:
+    """Restore into a directory that is empty or does not exist; it appears when everything is in it.
+
+    Raises:
+        FailedPrecondition: the directory is not empty, or Postgres's own program failed.
+        InvalidArgument: the file is no backup, is damaged, or is of a newer version.
+    """
+    if directory.root.exists() and (not directory.root.is_dir() or any(directory.root.iterdir())):
+        raise FailedPrecondition(
+            f"{directory.root} is not empty; restore into another --data-dir", reason="DATA_DIR_NOT_EMPTY"
+        )
+    if not source.is_file():
+        raise InvalidArgument(f"{source} is no file", reason="BACKUP_MISSING")
+    directory.root.parent.mkdir(parents=True, exist_ok=True)
+    building = Path(tempfile.mkdtemp(prefix=f".{directory.root.name}.", dir=directory.root.parent))
+    try:
+        made = DataDir.at(building)
+        # First what it is made of, then a data directory in place of that.
+        files = Path(tempfile.mkdtemp(prefix=f".{directory.root.name}.", dir=directory.root.parent))
+        try:
+            manifest = archive.extract(source, files)
+            await _check(source, manifest)
+            made.prepare()
+            await _fill(made, files, manifest)
+        finally:
+            shutil.rmtree(files)
+        if directory.root.exists():
+            directory.root.rmdir()
+        building.rename(directory.root)
+    except BaseException:
+        shutil.rmtree(building, ignore_errors=True)
+        raise
+    return manifest
+
+
+async def _check(source: Path, manifest: archive.Manifest) -> None:
+    """Refuse what this version could not use."""
+    newer = [f"data version {manifest.data_version}"] if manifest.data_version > VERSION else []
+    ours = await program_version(find(POSTGRES))
+    if _major(manifest.postgres) > _major(ours):
+        newer.append(f"Postgres {manifest.postgres}")
+    known = {path.parent.name for path in Path(services.__path__[0]).glob("*/migrations")}
+    for schema, number in manifest.schemas.items():
+        folder = Path(services.__path__[0], schema, "migrations")
+        if schema not in known or not any(folder.glob(f"{number}_*.sql")):
+            newer.append(f"schema {schema} {number}")
+    if newer:
+        raise InvalidArgument(
+            f"{source} was taken by soma {manifest.soma} and needs it or a newer one: this one does not know "
+            f"{', '.join(newer)}",
+            reason="BACKUP_NEWER",
+        )
+
+
+def _major(version: str) -> int:
+    return int(version.split(".")[0])
+
+
+async def _fill(made: DataDir, files: Path, manifest: archive.Manifest) -> None:
+    for name in manifest.files:
+        if name not in (DUMP, REDIS_DUMP):
+            made[name].parent.mkdir(mode=0o700, exist_ok=True)
+            shutil.move(files / name, made[name])
+    # An append-only file may begin with a snapshot, and here is nothing else.
+    shutil.move(files / REDIS_DUMP, made["redis"] / "appendonly.aof")
+    async with started(made) as found:
+        await run_tool("pg_restore", ["--no-owner", "--exit-on-error", "--dbname=soma", files / DUMP], found.postgres)

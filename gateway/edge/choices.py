@@ -1,0 +1,74 @@
+"""The generations of one request: as many as it asks for, side by side, each event with its choice's index."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+
+from grpc.aio import UnaryStreamCall
+from soma.model.v1.message_pb2 import Usage
+from soma.orchestrator.v1.chat_service_pb2 import ChatRequest, ChatResponse
+
+Call = UnaryStreamCall[ChatRequest, ChatResponse]
+Indexed = AsyncGenerator[tuple[int, ChatResponse], None]
+
+# Events of all choices that wait for a slow client before the generations are no longer read.
+_FULL = 64
+_SEEDS = 2**31
+
+
+def requests(request: ChatRequest, count: int) -> list[ChatRequest]:
+    """One request a choice. Equal seeds would give equal choices: each has its own, made of the client's."""
+    if count == 1 or not request.sampling.HasField("seed"):
+        return [request] * count
+    asked = []
+    for index in range(count):
+        one = ChatRequest()
+        one.CopyFrom(request)
+        one.sampling.seed = (request.sampling.seed + index) % _SEEDS if index else request.sampling.seed
+        asked.append(one)
+    return asked
+
+
+async def merged(calls: Sequence[Call]) -> Indexed:
+    """The events of all calls as they come; the first failure of one is the failure of all.
+
+    Raises:
+        AioRpcError: as a call raised it.
+    """
+    if len(calls) == 1:
+        async for event in calls[0]:
+            yield 0, event
+        return
+    queue: asyncio.Queue[tuple[int, ChatResponse] | Exception | None] = asyncio.Queue(_FULL)
+    readers = [asyncio.create_task(_read(index, call, queue)) for index, call in enumerate(calls)]
+    try:
+        open_calls = len(calls)
+        while open_calls:
+            found = await queue.get()
+            if found is None:
+                open_calls -= 1
+            elif isinstance(found, Exception):
+                raise found
+            else:
+                yield found
+    finally:
+        for reader in readers:
+            reader.cancel()
+        await asyncio.wait(readers)
+
+
+def summed(usages: Sequence[Usage]) -> Usage:
+    """What all choices cost together; the prompt, which they share, counts once, as OpenAI counts it."""
+    if len(usages) == 1:
+        return usages[0]
+    prompt = max(usage.prompt_tokens for usage in usages)
+    completion = sum(usage.completion_tokens for usage in usages)
+    return Usage(prompt_tokens=prompt, completion_tokens=completion, total_tokens=prompt + completion)
+
+
+async def _read(index: int, call: Call, queue: "asyncio.Queue[tuple[int, ChatResponse] | Exception | None]") -> None:
+    try:
+        async for event in call:
+            await queue.put((index, event))
+        await queue.put(None)
+    except Exception as error:
+        await queue.put(error)

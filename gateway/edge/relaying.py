@@ -1,0 +1,17 @@
+"""Errors a stream of the mesh ends with, as errors of this process."""
+
+from soma.mesh.v1.stream_pb2 import StreamError
+
+from services.mesh.errors import Code, Facts, MeshError, Relayed, Unavailable
+
+
+def relayed(error: StreamError) -> MeshError:
+    """The error a stream's last event states."""
+    facts = Facts(retry_after=error.retry_after_seconds or None)
+    known = 1 <= error.code <= Code.UNAUTHENTICATED
+    return Relayed(Code(error.code) if known else Code.UNKNOWN, error.message, reason=error.reason, facts=facts)
+
+
+def cut() -> MeshError:
+    """The error of a stream that ended without its last event."""
+    return Unavailable("The answer was cut off before its end.", reason="STREAM_CUT")

@@ -1,0 +1,100 @@
+"""Envoy's certificates as files it follows: written when the stack starts, and again when the certificates change."""
+
+import asyncio
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from gateway.xds.snapshot import Tls
+from gateway.xds.tls import AUTHORITIES, FRONT, IDENTITY
+from services.mesh import errors
+from services.mesh.settings import Settings
+from services.mesh.tls.identity import Identity, folder_of
+from services.mesh.tls.names import GATEWAY
+
+log = structlog.get_logger("tls")
+
+LOOK_SECONDS = 1.0
+_SECRET = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
+
+
+class Secrets:
+    """The files in `<data_dir>/envoy/secrets`, which Envoy watches: one for each secret, replaced in one step."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Write them.
+
+        Raises:
+            FailedPrecondition: a certificate cannot be used, or is given without its key.
+        """
+        self._folder = (settings.data_dir / "envoy" / "secrets").resolve()
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        self._identity = Identity(folder_of(settings.data_dir), GATEWAY) if settings.mutual_tls else None
+        if (settings.tls_cert is None) is not (settings.tls_key is None):
+            raise errors.FailedPrecondition("tls_cert and tls_key go together", reason="TLS_INCOMPLETE")
+        if settings.tls_cert is not None and not settings.tls:
+            raise errors.FailedPrecondition("tls_cert is set and tls is off", reason="TLS_INCOMPLETE")
+        # The stack's own CA keeps key and certificate in one file.
+        own = folder_of(settings.data_dir) / "front.pem"
+        self._front = (settings.tls_cert or own, settings.tls_key or own) if settings.tls else None
+        self._written: dict[str, str] = {}
+        self.write()
+
+    @property
+    def tls(self) -> Tls:
+        """Where they are."""
+        return Tls(
+            identity=self._path(IDENTITY) if self._identity is not None else "",
+            authorities=self._path(AUTHORITIES) if self._identity is not None else "",
+            front=self._path(FRONT) if self._front is not None else "",
+        )
+
+    async def keep(self) -> None:
+        """Follow the certificates for ever."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            try:
+                self.write()
+            except (errors.FailedPrecondition, OSError) as error:
+                log.error("certificate of the public port not taken up", error=str(error))
+
+    def write(self) -> None:
+        """Write what has changed."""
+        if self._identity is not None:
+            now = self._identity.material
+            self._write(IDENTITY, {"tls_certificate": _pair(now.certificate, now.key)})
+            self._write(AUTHORITIES, {"validation_context": {"trusted_ca": _inline(now.ca)}})
+        if self._front is not None:
+            certificate, key = self._front
+            try:
+                pair = _pair(certificate.read_bytes(), key.read_bytes())
+            except OSError as error:
+                raise errors.FailedPrecondition(
+                    f"{error.filename}: {error.strerror}", reason="TLS_UNREADABLE"
+                ) from error
+            self._write(FRONT, {"tls_certificate": pair})
+
+    def _path(self, name: str) -> str:
+        return str(self._folder / f"{name}.json")
+
+    def _write(self, name: str, secret: dict[str, Any]) -> None:
+        content = json.dumps({"resources": [{"@type": _SECRET, "name": name, **secret}]})
+        if self._written.get(name) == content:
+            return
+        path = Path(self._path(name))
+        new = path.with_suffix(".new")
+        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write(content)
+        new.replace(path)
+        self._written[name] = content
+
+
+def _pair(certificate: bytes, key: bytes) -> dict[str, Any]:
+    return {"certificate_chain": _inline(certificate), "private_key": _inline(key)}
+
+
+def _inline(pem: bytes) -> dict[str, str]:
+    return {"inline_string": pem.decode()}

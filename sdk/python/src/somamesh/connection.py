@@ -1,0 +1,150 @@
+"""A connection for code without asyncio, and what makes methods of calls."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, get_args
+
+import grpc
+
+from somamesh.answers import Answer, Turn
+from somamesh.calls import Call, Listing, Reader, Streaming
+from somamesh.channels import OPTIONS
+from somamesh.methods import documented
+from somamesh.outgoing import Attempts, Outgoing
+from somamesh.retries import Retries
+from somamesh.settings import endpoint
+from somamesh.streams import AnswerStream, Stream
+from somamesh.stubs import Stubs
+
+P = ParamSpec("P")
+T = TypeVar("T")
+R = TypeVar("R", bound=Reader[object])
+
+
+class Connection:
+    """Makes calls to one mesh; a context manager.
+
+    Args:
+        base_url: `http://host:port`, or `https://host:port` for TLS; else `SOMA_API_URL`, else `http://127.0.0.1:8080`.
+        api_key: else `SOMA_API_KEY`.
+        timeout: seconds a call may take, all attempts together; else 30, and 600 where a model answers.
+        max_retries: how often a call is made again that failed in passing and may be made twice.
+        ca_file: certificates of the authorities to trust, in PEM; else the system's.
+    """
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        *,
+        timeout: float | None = None,
+        max_retries: int = 4,
+        ca_file: str | Path | None = None,
+    ) -> None:
+        where = endpoint(base_url, api_key, ca_file)
+        self._channel = (
+            grpc.secure_channel(where.target, where.credentials(), OPTIONS)
+            if where.secure
+            else grpc.insecure_channel(where.target, OPTIONS)
+        )
+        self._stubs = Stubs(self._channel)
+        self._outgoing = Outgoing(where.api_key, timeout, Retries(max_retries))
+
+    def make(self, call: Call[T]) -> T:
+        """Make a call, again if need be."""
+        attempts = self._outgoing.attempts(call)
+        method = call.method(self._stubs)
+        while True:
+            try:
+                response = method(call.request, timeout=attempts.remaining(), metadata=attempts.metadata)
+            except grpc.RpcError as error:
+                time.sleep(attempts.after(error))
+            else:
+                attempts.note("OK")
+                return call.read(response)
+
+    def begin(self, turning: Streaming[Turn]) -> AnswerStream:
+        """Begin a turn."""
+        call, turn, attempt = self._open(turning)
+        return AnswerStream(call, turn, attempt)
+
+    def follow(self, following: Streaming[Reader[T]]) -> Stream[T]:
+        """Begin a stream."""
+        call, reader, attempt = self._open(following)
+        return Stream(call, reader, attempt)
+
+    def _open(self, streaming: Streaming[R]) -> tuple[Any, R, Attempts]:
+        attempt = self._outgoing.attempt(streaming)
+        method = streaming.method(self._stubs)
+        call = method(streaming.request, timeout=attempt.remaining(), metadata=attempt.metadata)
+        return call, streaming.reader(attempt.request_id), attempt
+
+    def walk(self, listing: Listing[T]) -> Iterator[T]:
+        """The items of a list, page after page."""
+        token = ""
+        while True:
+            page = self.make(listing.page(token))
+            yield from page.items
+            token = page.next_token
+            if not token:
+                return
+
+    def close(self) -> None:
+        """Close the connection; calls under way end."""
+        self._channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def calling(build: Callable[P, Call[T]]) -> Callable[Concatenate[Connection, P], T]:
+    """A method that makes a call."""
+
+    def method(self: Connection, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self.make(build(*args, **kwargs))
+
+    return documented(method, build, get_args(build.__annotations__["return"])[0])
+
+
+def answering(build: Callable[P, Streaming[Turn]]) -> Callable[Concatenate[Connection, P], Answer]:
+    """A method that returns the whole answer of a turn."""
+
+    def method(self: Connection, /, *args: P.args, **kwargs: P.kwargs) -> Answer:
+        with self.begin(build(*args, **kwargs)) as stream:
+            return stream.answer()
+
+    return documented(method, build, Answer)
+
+
+def streaming(build: Callable[P, Streaming[Turn]]) -> Callable[Concatenate[Connection, P], AnswerStream]:
+    """A method that returns the answer of a turn while it is made."""
+
+    def method(self: Connection, /, *args: P.args, **kwargs: P.kwargs) -> AnswerStream:
+        return self.begin(build(*args, **kwargs))
+
+    return documented(method, build, AnswerStream)
+
+
+def listing(build: Callable[P, Listing[T]]) -> Callable[Concatenate[Connection, P], Iterator[T]]:
+    """A method that iterates over a list."""
+
+    def method(self: Connection, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
+        return self.walk(build(*args, **kwargs))
+
+    return documented(method, build, Iterator[get_args(build.__annotations__["return"])[0]])  # type: ignore[misc]
+
+
+def following(build: Callable[P, Streaming[Reader[T]]]) -> Callable[Concatenate[Connection, P], Stream[T]]:
+    """A method that iterates over a stream."""
+
+    def method(self: Connection, /, *args: P.args, **kwargs: P.kwargs) -> Stream[T]:
+        return self.follow(build(*args, **kwargs))
+
+    return documented(method, build, Stream)

@@ -1,0 +1,123 @@
+"""What is said in a conversation, and the tools a model may ask to call."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from soma.memory.v1.memory_service_pb2 import ConversationMessage
+from soma.model.v1 import message_pb2 as model
+
+from somamesh.json_values import from_struct, to_struct
+from somamesh.times import moment
+
+ROLES = {
+    "system": model.ROLE_SYSTEM,
+    "user": model.ROLE_USER,
+    "assistant": model.ROLE_ASSISTANT,
+    "tool": model.ROLE_TOOL,
+}
+ROLE_NAMES: dict[int, str] = {role: name for name, role in ROLES.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A function the model asks to call; `arguments` is JSON text as the model wrote it."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A function the model may ask to call; `parameters` is their JSON schema."""
+
+    name: str
+    description: str = ""
+    parameters: Mapping[str, Any] | None = None
+    strict: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message.
+
+    Attributes:
+        role: `system`, `user`, `assistant` or `tool`.
+        name: the speaker's name; may be empty.
+        tool_calls: what an assistant asked to call.
+        tool_call_id: the call whose result a `tool` message is.
+        metadata: the application's own notes, kept with the message and never shown to a model.
+        sequence: position in its conversation, from 1; None when it is not from one.
+        created_at: when it was said; None when it is not from a conversation.
+    """
+
+    role: str
+    content: str = ""
+    name: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    sequence: int | None = None
+    created_at: datetime | None = None
+
+
+Messages = str | Sequence[Message | Mapping[str, Any]]
+
+
+def to_messages(said: Messages) -> list[model.Message]:
+    """Messages as the contract has them; a string is what the user says, a mapping has a `Message`'s fields.
+
+    Raises:
+        ValueError: a message has an unknown role.
+    """
+    if isinstance(said, str):
+        return [model.Message(role=model.ROLE_USER, content=said)]
+    return [_to_contract(message_of(each)) for each in said]
+
+
+def message_of(said: Message | Mapping[str, Any]) -> Message:
+    """A message, given as itself or by its fields.
+
+    Raises:
+        TypeError: there is no such field.
+    """
+    return said if isinstance(said, Message) else Message(**said)
+
+
+def _to_contract(message: Message) -> model.Message:
+    if message.role not in ROLES:
+        raise ValueError(f"a message's role is one of {', '.join(ROLES)}, not {message.role!r}")
+    return model.Message(
+        metadata=to_struct(message.metadata) if message.metadata else None,
+        role=ROLES[message.role],
+        content=message.content,
+        name=message.name,
+        tool_calls=[
+            model.ToolCall(call_id=call.id, name=call.name, arguments=call.arguments) for call in message.tool_calls
+        ],
+        tool_call_id=message.tool_call_id,
+    )
+
+
+def from_conversation(kept: ConversationMessage) -> Message:
+    """A message a conversation kept."""
+    message = kept.message
+    return Message(
+        role=ROLE_NAMES.get(message.role, ""),
+        content=message.content,
+        name=message.name,
+        tool_calls=tuple(ToolCall(call.call_id, call.name, call.arguments) for call in message.tool_calls),
+        tool_call_id=message.tool_call_id,
+        metadata=from_struct(message.metadata),
+        sequence=kept.sequence,
+        created_at=moment(kept.create_time),
+    )
+
+
+def to_tool(tool: Tool) -> model.Tool:
+    """A tool as the contract has it."""
+    parameters = "" if tool.parameters is None else json.dumps(tool.parameters)
+    return model.Tool(name=tool.name, description=tool.description, parameters=parameters, strict=tool.strict)

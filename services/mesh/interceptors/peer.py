@@ -1,0 +1,34 @@
+"""Checks which process a call comes from, where processes have certificates."""
+
+from typing import Any
+
+import structlog
+
+from services.mesh import errors
+from services.mesh.call import Call
+from services.mesh.hooks import Hooks, Interceptor
+from services.mesh.method import Method
+from services.mesh.tls.names import Allowed, name_in
+
+log = structlog.get_logger("tls")
+
+# gRPC's name for the one SPIFFE id of a verified certificate.
+_SPIFFE_ID = "peer_spiffe_id"
+
+
+def peer(allowed: Allowed) -> Interceptor:
+    """Interceptor that lets in processes whose name is allowed; a call inside the process comes from itself."""
+
+    def enter(call: Call) -> None:
+        context: Any = call.context
+        if hasattr(context, "carried"):
+            return
+        identities = [value.decode() for value in context.auth_context().get(_SPIFFE_ID, ())]
+        if not any(allowed(name_in(identity)) for identity in identities):
+            log.warning("peer refused", reason="PEER_NOT_ALLOWED", peer=identities, address=context.peer())
+            raise errors.PermissionDenied("this process may not be called by you", reason="PEER_NOT_ALLOWED")
+
+    def bind(_: Method) -> Hooks:
+        return Hooks(enter=enter)
+
+    return bind

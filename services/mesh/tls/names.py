@@ -1,0 +1,44 @@
+"""What the processes of a stack are called in certificates, and who may call whom."""
+
+from collections.abc import Callable, Iterable
+
+TRUST_DOMAIN = "somamesh"
+_PREFIX = f"spiffe://{TRUST_DOMAIN}/"
+CONTROL, GATEWAY, SERVE = "control", "envoy", "serve"
+
+Allowed = Callable[[str], bool]
+
+
+def spiffe_id(name: str) -> str:
+    """The SPIFFE id of the process `name`."""
+    return _PREFIX + name
+
+
+def name_in(identity: str) -> str:
+    """The process's name in its SPIFFE id; empty when the id is not of this trust domain."""
+    return identity.removeprefix(_PREFIX) if identity.startswith(_PREFIX) else ""
+
+
+def host_of(service: str) -> str:
+    """The host name that a process which runs a service has in its certificate; `control` is one, too."""
+    return f"{service}.{TRUST_DOMAIN}"
+
+
+def serve_name(services: Iterable[str]) -> str:
+    """The name of a process started by hand."""
+    return "-".join((SERVE, *services))
+
+
+def processes(name: str) -> bool:
+    """Those that serve: they alone join the registry."""
+    return name == SERVE or name.startswith(f"{SERVE}-")
+
+
+def neighbours(name: str) -> bool:
+    """Those that call services: each other, the gateway and the control process."""
+    return name in (CONTROL, GATEWAY) or processes(name)
+
+
+def gateway(name: str) -> bool:
+    """Envoy, which alone has business with the HTTP applications."""
+    return name == GATEWAY

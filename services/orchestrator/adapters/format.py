@@ -1,0 +1,66 @@
+"""Tells whether a text fits the response format it was asked in."""
+
+from collections.abc import Callable
+
+import jsonschema_rs
+import orjson
+from soma.model.v1.model_service_pb2 import ResponseFormat
+
+from services.mesh import errors
+
+# What is wrong with a text; None when nothing is.
+Check = Callable[[str], str | None]
+
+# A pattern that needs more steps than this on one text does not match: a schema must not hold up the event loop.
+_PATTERN_STEPS = 100_000
+_LONGEST_COMPLAINT = 1000
+
+
+def checking(wanted: ResponseFormat) -> Check | None:
+    """How to tell whether a text fits; None where any does.
+
+    Raises:
+        InvalidArgument: the schema is none.
+    """
+    if wanted.type == ResponseFormat.TYPE_JSON_OBJECT:
+        return _not_an_object
+    if wanted.type != ResponseFormat.TYPE_JSON_SCHEMA:
+        return None
+    validator = _validator(wanted.schema)
+
+    def check(text: str) -> str | None:
+        try:
+            value = orjson.loads(text)
+        except orjson.JSONDecodeError as error:
+            return f"it is not JSON: {error}"
+        wrong = next(iter(validator.iter_errors(value)), None)
+        return None if wrong is None else _where(wrong)
+
+    return check
+
+
+def _validator(schema: str) -> jsonschema_rs.Validator:
+    try:
+        return jsonschema_rs.validator_for(
+            orjson.loads(schema or "{}"),
+            offline=True,
+            pattern_options=jsonschema_rs.FancyRegexOptions(backtrack_limit=_PATTERN_STEPS),
+        )
+    except ValueError as error:
+        message = f"Invalid schema for response_format: {str(error).splitlines()[0][:_LONGEST_COMPLAINT]}"
+        raise errors.InvalidArgument(
+            message, reason="INVALID_JSON_SCHEMA", violations=[errors.FieldViolation("response_format", message)]
+        ) from error
+
+
+def _not_an_object(text: str) -> str | None:
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        return f"it is not JSON: {error}"
+    return None if isinstance(value, dict) else "it is JSON, but not an object"
+
+
+def _where(wrong: jsonschema_rs.ValidationError) -> str:
+    path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in wrong.instance_path)
+    return f"at ${path}: {wrong.message[:_LONGEST_COMPLAINT]}"

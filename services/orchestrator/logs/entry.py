@@ -1,0 +1,71 @@
+"""What an entry of a log is about, how severe it is, and which entries a reader wants."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from soma.orchestrator.v1 import log_service_pb2 as pb
+
+SEVERITY = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+CHAT, SESSION = "chat", "session"
+RUNNING, COMPLETED, FAILED, CANCELLED = "running", "completed", "failed", "cancelled"
+
+Position = tuple[int, int]
+"""A place in a log: milliseconds, and the number within them. Entries are in its order."""
+BEGINNING: Position = (0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What entries are about: a session or a turn outside of one; `source` says which of the two."""
+
+    task_id: str
+    source: str
+    agent_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which entries a reader wants; an empty field wants all."""
+
+    task_id: str = ""
+    agent_id: str = ""
+    level: str = ""
+    search: str = ""
+
+    def has(self, entry: pb.LogEntry) -> bool:
+        """Whether it wants this one."""
+        return (
+            (not self.task_id or entry.task_id == self.task_id)
+            and (not self.agent_id or entry.agent_id == self.agent_id)
+            and (not self.level or SEVERITY[entry.level] >= SEVERITY[self.level])
+            and (not self.search or self.search.casefold() in entry.message.casefold())
+        )
+
+
+def new_entry(
+    task: Task, level: str, message: str, attributes: Mapping[str, str], task_status: str = ""
+) -> pb.LogEntry:
+    """An entry of now; its id is the log's to give."""
+    entry = pb.LogEntry(
+        level=level,
+        message=message,
+        agent_id=task.agent_id,
+        task_id=task.task_id,
+        source=task.source,
+        task_status=task_status,
+        attributes=attributes,
+    )
+    entry.timestamp.GetCurrentTime()
+    return entry
+
+
+def position(entry_id: str) -> Position:
+    """The place an id stands for."""
+    milliseconds, _, number = entry_id.partition("-")
+    return int(milliseconds), int(number)
+
+
+def entry_id(place: Position) -> str:
+    """The id of a place."""
+    return f"{place[0]}-{place[1]}"

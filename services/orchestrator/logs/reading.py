@@ -1,0 +1,97 @@
+"""Reads logs: page by page backwards, or forwards without end."""
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator
+
+from soma.mesh.v1 import stream_pb2
+from soma.orchestrator.v1 import log_service_pb2 as pb
+
+from services.mesh import errors
+from services.orchestrator.logs.entry import BEGINNING, Position, Wanted, entry_id, position
+from services.orchestrator.logs.feed import LogFeed
+from services.orchestrator.logs.store import LogStore
+
+PAGE_SIZE = 50
+HEARTBEAT_SECONDS = 15.0
+_READ = 500
+# A search that finds little comes back with what it has after so many reads; the next page goes on.
+_READS_A_PAGE = 10
+_TOKEN = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
+
+Events = AsyncGenerator[pb.TailLogsResponse, None]
+
+
+class Logs:
+    """The logs of tenants, for their readers."""
+
+    def __init__(self, store: LogStore, feed: LogFeed, heartbeat_seconds: float = HEARTBEAT_SECONDS) -> None:
+        self._store = store
+        self._feed = feed
+        self._heartbeat = heartbeat_seconds
+
+    async def page(self, tenant_id: str, wanted: Wanted, page_size: int, page_token: str) -> pb.QueryLogsResponse:
+        """A page, newest first.
+
+        Raises:
+            InvalidArgument: the page token is not one of ours.
+            Unavailable: Redis cannot be reached.
+        """
+        place = _place(page_token) if page_token else None
+        size = page_size or PAGE_SIZE
+        response = pb.QueryLogsResponse()
+        for _ in range(_READS_A_PAGE):
+            entries = await self._store.before(tenant_id, wanted.task_id, place, _READ)
+            for entry in entries:
+                if len(response.logs) == size:
+                    response.next_page_token = response.logs[-1].id
+                    return response
+                if wanted.has(entry):
+                    response.logs.append(entry)
+            if len(entries) < _READ:
+                return response
+            place = position(entries[-1].id)
+        response.next_page_token = entries[-1].id
+        return response
+
+    async def tail(self, tenant_id: str, wanted: Wanted, after: str) -> Events:
+        """Where the tail begins, then entries and heartbeats, without end.
+
+        Raises:
+            Unavailable: Redis cannot be reached.
+        """
+        async with self._feed.following(tenant_id) as follower:
+            place = position(after) if after else await self._start(tenant_id, wanted)
+            yield pb.TailLogsResponse(started=pb.TailStarted(after=entry_id(place)))
+            now = asyncio.get_running_loop().time
+            sent = now()
+            while True:
+                follower.catch_up()
+                while entries := await self._store.after(tenant_id, wanted.task_id, place, _READ):
+                    place = position(entries[-1].id)
+                    for entry in filter(wanted.has, entries):
+                        yield pb.TailLogsResponse(entry=entry)
+                        sent = now()
+                while not follower.behind:
+                    if now() - sent >= self._heartbeat:
+                        yield pb.TailLogsResponse(heartbeat=stream_pb2.Heartbeat())
+                        sent = now()
+                    next_entry = await follower.next(sent + self._heartbeat - now())
+                    # What was written while the log was being read comes a second time.
+                    if next_entry is not None and position(next_entry.id) > place:
+                        place = position(next_entry.id)
+                        if wanted.has(next_entry):
+                            yield pb.TailLogsResponse(entry=next_entry)
+                            sent = now()
+
+    async def _start(self, tenant_id: str, wanted: Wanted) -> Position:
+        return BEGINNING if wanted.task_id else await self._store.last(tenant_id)
+
+
+def _place(token: str) -> Position:
+    if not _TOKEN.fullmatch(token):
+        raise errors.InvalidArgument(
+            "this page token was not given by QueryLogs",
+            violations=(errors.FieldViolation("page_token", "pass next_page_token of the page before"),),
+        )
+    return position(token)

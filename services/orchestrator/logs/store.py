@@ -1,0 +1,128 @@
+"""Logs in Redis: a stream of each tenant, and of each of its newest tasks a stream with entries of the same ids.
+
+The keys of a tenant share a hash tag, so that one script may write them in a cluster, too.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import redis.asyncio as aioredis
+from soma.orchestrator.v1 import log_service_pb2 as pb
+
+from services.mesh.redis import typed_errors
+from services.orchestrator.logs.entry import BEGINNING, Position, entry_id, position
+
+FIELD = b"entry"
+
+# Tasks are counted by source: many turns outside of sessions forget each other, never a session.
+APPEND = """
+local stream, sources = KEYS[1], {}
+for i = 5, #ARGV, 3 do
+    local id = redis.call('XADD', stream, 'MAXLEN', '~', ARGV[1], '*', 'entry', ARGV[i + 2])
+    local task = stream .. ':task:' .. ARGV[i]
+    redis.call('XADD', task, 'MAXLEN', '~', ARGV[2], id, 'entry', ARGV[i + 2])
+    redis.call('EXPIRE', task, ARGV[4])
+    local tasks = stream .. ':tasks:' .. ARGV[i + 1]
+    redis.call('ZADD', tasks, string.match(id, '^%d+'), ARGV[i])
+    sources[tasks] = true
+end
+redis.call('EXPIRE', stream, ARGV[4])
+for tasks in pairs(sources) do
+    redis.call('EXPIRE', tasks, ARGV[4])
+    local excess = redis.call('ZCARD', tasks) - tonumber(ARGV[3])
+    if excess > 0 then
+        local oldest = redis.call('ZPOPMIN', tasks, excess)
+        for i = 1, #oldest, 2 do redis.call('DEL', stream .. ':task:' .. oldest[i]) end
+    end
+end
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much of a tenant's log is kept, and how many seconds after its last entry."""
+
+    entries: int
+    entries_per_task: int
+    tasks: int
+    seconds: int
+
+
+class LogStore(Protocol):
+    """Keeps the entries of tenants, in an order that never changes."""
+
+    async def append(self, tenant_id: str, entries: Sequence[pb.LogEntry]) -> None:
+        """Add entries."""
+        ...
+
+    async def last(self, tenant_id: str) -> Position:
+        """Where a tenant's log ends now."""
+        ...
+
+    async def before(self, tenant_id: str, task_id: str, place: Position | None, count: int) -> list[pb.LogEntry]:
+        """The newest entries before a place, newest first; of all tasks where `task_id` is empty."""
+        ...
+
+    async def after(self, tenant_id: str, task_id: str, place: Position, count: int) -> list[pb.LogEntry]:
+        """The oldest entries after a place, oldest first; of all tasks where `task_id` is empty."""
+        ...
+
+    async def wait(self, places: Mapping[str, Position], milliseconds: int) -> dict[str, list[pb.LogEntry]]:
+        """What tenants' logs hold after these places, as soon as one of them holds something."""
+        ...
+
+
+class RedisLogStore:
+    """`LogStore` in Redis Streams."""
+
+    def __init__(self, client: aioredis.Redis, bounds: Bounds) -> None:
+        self._redis = client
+        self._bounds = (bounds.entries, bounds.entries_per_task, bounds.tasks, bounds.seconds)
+        self._append: Any = client.register_script(APPEND)
+
+    async def append(self, tenant_id: str, entries: Sequence[pb.LogEntry]) -> None:
+        """See `LogStore`."""
+        with typed_errors():
+            arguments = [part for each in entries for part in (each.task_id, each.source, each.SerializeToString())]
+            await self._append(keys=(_key(tenant_id, ""),), args=(*self._bounds, *arguments))
+
+    async def last(self, tenant_id: str) -> Position:
+        """See `LogStore`."""
+        with typed_errors():
+            newest: Any = await self._redis.xrevrange(_key(tenant_id, ""), count=1)
+            return position(newest[0][0].decode()) if newest else BEGINNING
+
+    async def before(self, tenant_id: str, task_id: str, place: Position | None, count: int) -> list[pb.LogEntry]:
+        """See `LogStore`."""
+        with typed_errors():
+            upper = f"({entry_id(place)}" if place else "+"
+            return _entries(await self._redis.xrevrange(_key(tenant_id, task_id), max=upper, count=count))
+
+    async def after(self, tenant_id: str, task_id: str, place: Position, count: int) -> list[pb.LogEntry]:
+        """See `LogStore`."""
+        with typed_errors():
+            return _entries(await self._redis.xrange(_key(tenant_id, task_id), min=f"({entry_id(place)}", count=count))
+
+    async def wait(self, places: Mapping[str, Position], milliseconds: int) -> dict[str, list[pb.LogEntry]]:
+        """See `LogStore`."""
+        with typed_errors():
+            tenants = {_key(tenant_id, "").encode(): tenant_id for tenant_id in places}
+            streams: Any = {_key(tenant_id, ""): entry_id(place) for tenant_id, place in places.items()}
+            found: Any = await self._redis.xread(streams, block=milliseconds)
+            pairs = found.items() if isinstance(found, dict) else found or ()
+            return {tenants[key]: _entries(entries) for key, entries in pairs}
+
+
+def _key(tenant_id: str, task_id: str) -> str:
+    key = f"soma:logs:{{{tenant_id}}}"
+    return f"{key}:task:{task_id}" if task_id else key
+
+
+def _entries(found: Any) -> list[pb.LogEntry]:
+    entries = []
+    for found_id, fields in found:
+        entry = pb.LogEntry.FromString(fields[FIELD])
+        entry.id = found_id.decode()
+        entries.append(entry)
+    return entries

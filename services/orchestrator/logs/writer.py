@@ -1,0 +1,96 @@
+"""Writes entries behind the back of what they tell of: a turn never waits for its log."""
+
+import asyncio
+from collections import deque
+from collections.abc import Mapping
+from itertools import groupby
+from operator import itemgetter
+
+import structlog
+from prometheus_client import Counter
+from soma.orchestrator.v1 import log_service_pb2 as pb
+
+from services.mesh import errors
+from services.orchestrator.logs.entry import Task, new_entry
+from services.orchestrator.logs.store import LogStore
+
+log = structlog.get_logger("orchestrator")
+
+DROPPED = Counter("soma_orchestrator_log_entries_dropped_total", "Log entries given up while they could not be kept")
+
+MOST_WAITING = 10_000
+BATCH = 256
+# Entries of so many seconds share a write.
+GATHER_SECONDS = 0.02
+RETRY_SECONDS = (0.2, 5.0)
+
+
+class LogWriter:
+    """Takes entries at once and keeps them a moment later; beyond `MOST_WAITING` the oldest are given up."""
+
+    def __init__(self, store: LogStore) -> None:
+        self._store = store
+        self._waiting: deque[tuple[str, pb.LogEntry]] = deque()
+        self._wake = asyncio.Event()
+
+    def record(
+        self,
+        tenant_id: str,
+        task: Task,
+        message: str,
+        attributes: Mapping[str, str],
+        *,
+        level: str = "info",
+        task_status: str = "",
+    ) -> None:
+        """Add an entry to a tenant's log."""
+        self._waiting.append((tenant_id, new_entry(task, level, message, attributes, task_status)))
+        self._shed()
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Write until cancelled, whatever Redis does meanwhile."""
+        shortest, longest = RETRY_SECONDS
+        delay = shortest
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            await asyncio.sleep(GATHER_SECONDS)
+            try:
+                await self.flush()
+            except Exception as error:
+                log.warning("log entries wait", waiting=len(self._waiting), error=str(error))
+                self._wake.set()
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, longest)
+            else:
+                delay = shortest
+
+    async def flush(self) -> None:
+        """Write what waits, oldest first; an entry may be written twice when Redis goes away meanwhile.
+
+        Raises:
+            Unavailable: Redis cannot be reached; what is not written waits on.
+        """
+        while self._waiting:
+            batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+            try:
+                for tenant_id, pairs in groupby(sorted(batch, key=itemgetter(0)), key=itemgetter(0)):
+                    await self._store.append(tenant_id, [entry for _, entry in pairs])
+            except BaseException:
+                self._waiting.extendleft(reversed(batch))
+                self._shed()
+                raise
+
+    async def close(self) -> None:
+        """Write what waits, once nobody records any more; what cannot be written now is given up."""
+        try:
+            await self.flush()
+        except errors.Unavailable as error:
+            DROPPED.inc(len(self._waiting))
+            log.warning("log entries given up", count=len(self._waiting), error=error.message)
+
+    def _shed(self) -> None:
+        while len(self._waiting) > MOST_WAITING:
+            self._waiting.popleft()
+            DROPPED.inc()

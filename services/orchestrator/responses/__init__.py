@@ -1,0 +1,1 @@
+"""Responses: turns whose answers are kept, read again, cancelled and gone on from."""

@@ -1,0 +1,137 @@
+"""A response as it grows: a turn's events in, the response's own events out."""
+
+import re
+import uuid
+from collections.abc import Iterator
+from time import time
+
+from soma.mesh.v1.stream_pb2 import StreamError
+from soma.model.v1 import message_pb2
+from soma.orchestrator.v1 import chat_service_pb2 as chat
+from soma.orchestrator.v1 import response_service_pb2 as pb
+
+from services.mesh import errors
+
+RESPONSE_ID = re.compile(r"resp_([0-9a-f]{32})")
+_ITEM_ID = re.compile(r"(?:msg|fc)_([0-9a-f]{32})_(\d{1,4})")
+_CUT_SHORT = (message_pb2.FINISH_REASON_LENGTH, message_pb2.FINISH_REASON_CONTENT_FILTER)
+
+Event = pb.CreateResponseResponse
+
+
+def place_of(item_id: str) -> tuple[str, int] | None:
+    """The response an item is of, and its place there; None for an id of another making."""
+    found = _ITEM_ID.fullmatch(item_id)
+    return (f"resp_{found[1]}", int(found[2])) if found else None
+
+
+class Progress:
+    """Collects one response, which holds its output only once it has ended."""
+
+    def __init__(self, model: str, settings: pb.ResponseSettings) -> None:
+        self._hex = uuid.uuid4().hex
+        self.response = pb.Response(
+            response_id=f"resp_{self._hex}", state=pb.Response.STATE_IN_PROGRESS, model=model, settings=settings
+        )
+        self.response.create_time.FromMicroseconds(int(time() * 1e6))
+        self._items: list[pb.ResponseItem] = []
+        self._open: dict[int, pb.ResponseItem] = {}
+        self._text: int | None = None
+        self._calls: dict[int, int] = {}
+
+    def started(self, started: chat.ChatStarted) -> None:
+        """A model answers."""
+        self.response.model = started.model
+        self.response.sources.extend(started.sources)
+        self.response.dropped_params.extend(started.dropped_params)
+
+    def created(self) -> Event:
+        """The first event."""
+        return Event(created=self.response)
+
+    def take(self, event: chat.ChatResponse) -> Iterator[Event]:
+        """What a turn's event between its first and its last means for the response."""
+        kind = event.WhichOneof("payload")
+        if kind == "delta":
+            yield from self._speak(event.delta)
+        elif kind == "tool_call":
+            yield from self._call(event.tool_call)
+        elif kind == "policy":
+            yield Event(policy=event.policy)
+        elif kind == "heartbeat":
+            yield Event(heartbeat=event.heartbeat)
+
+    def finish(self, finished: chat.ChatFinished) -> Iterator[Event]:
+        """The turn is over: its open items end, and the response does."""
+        for index in sorted(self._open):
+            yield self._close(index)
+        response = self.response
+        response.finish_reason = finished.finish_reason
+        response.usage.CopyFrom(finished.usage)
+        if finished.sources:
+            response.ClearField("sources")
+            response.sources.extend(finished.sources)
+        cut_short = finished.finish_reason in _CUT_SHORT
+        self._end(pb.Response.STATE_INCOMPLETE if cut_short else pb.Response.STATE_COMPLETED)
+
+    def fail(self, error: errors.MeshError) -> None:
+        """The turn failed."""
+        self.response.error.CopyFrom(
+            StreamError(
+                code=error.code,
+                status=error.code.name,
+                reason=error.reason,
+                message=error.message,
+                retry_after_seconds=error.facts.retry_after or 0.0,
+            )
+        )
+        self._end(pb.Response.STATE_FAILED)
+
+    def cancel(self) -> None:
+        """The response is not wanted any more; what there is of it stays."""
+        self._end(pb.Response.STATE_CANCELLED)
+
+    def finished(self) -> Event:
+        """The last event."""
+        return Event(finished=self.response)
+
+    def _end(self, state: "pb.Response.State.ValueType") -> None:
+        self.response.state = state
+        self.response.end_time.FromMicroseconds(int(time() * 1e6))
+        # It may end twice: as whole, and as failed when that could not be kept.
+        self.response.ClearField("output")
+        self.response.output.extend(self._items)
+
+    def _speak(self, delta: chat.ChatDelta) -> Iterator[Event]:
+        if self._text is None:
+            self._text = len(self._items)
+            yield self._begin(pb.ResponseItem(item_id=self._item_id("msg"), text=pb.ResponseText()))
+        said = self._items[self._text].text
+        said.text += delta.text
+        said.logprobs.extend(delta.logprobs)
+        yield Event(delta=pb.ResponseTextDelta(output_index=self._text, text=delta.text, logprobs=delta.logprobs))
+
+    def _call(self, piece: message_pb2.ToolCallDelta) -> Iterator[Event]:
+        if piece.index not in self._calls:
+            if self._text is not None:
+                yield self._close(self._text)
+                self._text = None
+            self._calls[piece.index] = len(self._items)
+            call = message_pb2.ToolCall(call_id=piece.call_id, name=piece.name)
+            yield self._begin(pb.ResponseItem(item_id=self._item_id("fc"), tool_call=call))
+        index = self._calls[piece.index]
+        if piece.arguments:
+            self._items[index].tool_call.arguments += piece.arguments
+            yield Event(arguments=pb.ResponseArgumentsDelta(output_index=index, arguments=piece.arguments))
+
+    def _item_id(self, kind: str) -> str:
+        return f"{kind}_{self._hex}_{len(self._items)}"
+
+    def _begin(self, item: pb.ResponseItem) -> Event:
+        index = len(self._items)
+        self._items.append(item)
+        self._open[index] = item
+        return Event(item_begun=pb.ResponseItemEvent(output_index=index, item=item))
+
+    def _close(self, index: int) -> Event:
+        return Event(item_done=pb.ResponseItemEvent(output_index=index, item=self._open.pop(index)))

@@ -1,0 +1,158 @@
+"""Responses in Postgres; a row settles who ended a response: the one who made it, or the one who cancelled it."""
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Protocol
+
+from soma.mesh.v1.stream_pb2 import StreamError
+from soma.orchestrator.v1.response_service_pb2 import CreateResponseRequest, Response
+
+from services.mesh.errors import Code
+from services.mesh.postgres import connection
+
+if TYPE_CHECKING:
+    from services.mesh.postgres import Pool
+
+STATES = {
+    "in_progress": Response.STATE_IN_PROGRESS,
+    "completed": Response.STATE_COMPLETED,
+    "incomplete": Response.STATE_INCOMPLETE,
+    "failed": Response.STATE_FAILED,
+    "cancelled": Response.STATE_CANCELLED,
+}
+_NAMES = {state: name for name, state in STATES.items()}
+
+# A response nobody has been making for so long was interrupted: its process is gone.
+LOST_SECONDS = 30.0
+
+
+class ResponseStore(Protocol):
+    """Keeps responses of tenants."""
+
+    async def begin(self, tenant_id: str, asked: CreateResponseRequest, response: Response) -> None:
+        """Keep a response that is being made, and the input it answers."""
+
+    async def end(self, tenant_id: str, response: Response) -> None:
+        """Keep how a response ended; one that was cancelled stays cancelled, and `response` says so."""
+
+    async def get(self, tenant_id: str, response_id: str) -> Response | None:
+        """A response."""
+
+    async def chain(self, tenant_id: str, response_id: str) -> list[tuple[CreateResponseRequest, Response]]:
+        """A response and those it goes on from, oldest first, as far back as they are kept."""
+
+    async def delete(self, tenant_id: str, response_id: str) -> bool:
+        """Forget a response; whether there was one."""
+
+    async def cancel(self, tenant_id: str, response_id: str) -> None:
+        """Mark a response as cancelled if it is still being made."""
+
+    async def still_wanted(self, response_ids: Collection[str]) -> set[str]:
+        """Say that these are being made; the ones that nobody cancelled or deleted."""
+
+    async def forget(self, days: float) -> None:
+        """Delete what is older."""
+
+
+INSERT = """
+    INSERT INTO orchestrator.response (tenant_id, response_id, previous_response_id, state, input, response)
+    VALUES ($1, $2, $3, $4, $5, $6)
+"""
+END = """
+    UPDATE orchestrator.response SET response = $4, state = CASE state WHEN 'in_progress' THEN $3 ELSE state END
+    WHERE tenant_id = $1 AND response_id = $2 RETURNING state
+"""
+_STATE = """
+    CASE WHEN r.state = 'in_progress' AND r.alive_time < now() - make_interval(secs => $3) THEN 'lost' ELSE r.state END
+"""
+GET = f"SELECT r.response, {_STATE} FROM orchestrator.response r WHERE tenant_id = $1 AND response_id = $2"  # noqa: S608 -- a constant
+CHAIN = f"""
+    WITH RECURSIVE chain AS (
+        SELECT *, 0 AS depth FROM orchestrator.response WHERE tenant_id = $1 AND response_id = $2
+        UNION ALL
+        SELECT before.*, depth + 1 FROM chain JOIN orchestrator.response before
+        ON before.tenant_id = chain.tenant_id AND before.response_id = chain.previous_response_id
+    )
+    SELECT r.input, r.response, {_STATE} FROM chain r ORDER BY depth DESC
+"""  # noqa: S608 -- a constant
+DELETE = "DELETE FROM orchestrator.response WHERE tenant_id = $1 AND response_id = $2 RETURNING response_id"
+CANCEL = """
+    UPDATE orchestrator.response SET state = 'cancelled'
+    WHERE tenant_id = $1 AND response_id = $2 AND state = 'in_progress'
+"""
+STILL_WANTED = """
+    UPDATE orchestrator.response SET alive_time = now()
+    WHERE response_id = ANY($1) AND state = 'in_progress' RETURNING response_id
+"""
+FORGET = "DELETE FROM orchestrator.response WHERE create_time < now() - make_interval(secs => $1)"
+
+
+class PostgresResponses:
+    """`ResponseStore` in the schema `orchestrator`."""
+
+    def __init__(self, pool: "Pool") -> None:
+        self._pool = pool
+
+    async def begin(self, tenant_id: str, asked: CreateResponseRequest, response: Response) -> None:
+        """See `ResponseStore`."""
+        async with connection(self._pool) as acquired:
+            await acquired.execute(
+                INSERT,
+                tenant_id,
+                response.response_id,
+                response.settings.previous_response_id,
+                _NAMES[response.state],
+                asked.SerializeToString(),
+                response.SerializeToString(),
+            )
+
+    async def end(self, tenant_id: str, response: Response) -> None:
+        """See `ResponseStore`."""
+        async with connection(self._pool) as acquired:
+            state = await acquired.fetchval(
+                END, tenant_id, response.response_id, _NAMES[response.state], response.SerializeToString()
+            )
+        if state is not None:
+            response.state = STATES[state]
+
+    async def get(self, tenant_id: str, response_id: str) -> Response | None:
+        """See `ResponseStore`."""
+        async with connection(self._pool) as acquired:
+            row = await acquired.fetchrow(GET, tenant_id, response_id, LOST_SECONDS)
+        return _response(*row) if row is not None else None
+
+    async def chain(self, tenant_id: str, response_id: str) -> list[tuple[CreateResponseRequest, Response]]:
+        """See `ResponseStore`."""
+        async with connection(self._pool) as acquired:
+            rows = await acquired.fetch(CHAIN, tenant_id, response_id, LOST_SECONDS)
+        return [(CreateResponseRequest.FromString(asked), _response(kept, state)) for asked, kept, state in rows]
+
+    async def delete(self, tenant_id: str, response_id: str) -> bool:
+        """See `ResponseStore`."""
+        async with connection(self._pool) as acquired:
+            return await acquired.fetchval(DELETE, tenant_id, response_id) is not None
+
+    async def cancel(self, tenant_id: str, response_id: str) -> None:
+        """See `ResponseStore`."""
+        async with connection(self._pool) as acquired:
+            await acquired.execute(CANCEL, tenant_id, response_id)
+
+    async def still_wanted(self, response_ids: Collection[str]) -> set[str]:
+        """See `ResponseStore`."""
+        async with connection(self._pool) as acquired:
+            return {row[0] for row in await acquired.fetch(STILL_WANTED, list(response_ids))}
+
+    async def forget(self, days: float) -> None:
+        """See `ResponseStore`."""
+        async with connection(self._pool) as acquired:
+            await acquired.execute(FORGET, days * 86_400)
+
+
+def _response(kept: bytes, state: str) -> Response:
+    response = Response.FromString(kept)
+    if state == "lost":
+        response.state = Response.STATE_FAILED
+        message = "The process that made this response ended before it was whole."
+        response.error.CopyFrom(StreamError(code=Code.ABORTED, status="ABORTED", reason="INTERRUPTED", message=message))
+    else:
+        response.state = STATES[state]
+    return response

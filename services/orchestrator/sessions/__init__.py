@@ -1,0 +1,1 @@
+"""Chat sessions: conversations with a title, a status and statistics (document 003)."""

@@ -1,0 +1,285 @@
+"""Sessions in schema `orchestrator`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Protocol
+
+import asyncpg
+from soma.orchestrator.v1 import chat_session_service_pb2 as pb
+
+from services.mesh import postgres
+from services.mesh.principal import Principal
+
+if TYPE_CHECKING:
+    from services.mesh.postgres import Pool
+
+CREATE = """
+    INSERT INTO orchestrator.chat_session (tenant_id, subject, request_id, session_type, model_name, user_id, title,
+        agent_id, template, instructions, config)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+    ON CONFLICT (tenant_id, subject, request_id) WHERE request_id IS NOT NULL DO NOTHING RETURNING *
+"""
+CREATED = """
+    SELECT * FROM orchestrator.chat_session
+    WHERE tenant_id = $1 AND subject = $2 AND request_id = $3 AND status <> 'deleting'
+"""
+GET = """
+    SELECT * FROM orchestrator.chat_session
+    WHERE tenant_id = $1 AND subject = $2 AND id = $3 AND status <> 'deleting'
+"""
+LIST = """
+    SELECT * FROM orchestrator.chat_session
+    WHERE tenant_id = $1 AND subject = $2 AND status <> 'deleting'
+        AND ($3 = '' OR status = $3) AND ($4 = '' OR session_type = $4) AND ($5 = '' OR user_id = $5)
+        AND ($6::timestamptz IS NULL OR (created_at, id) < ($6, $7::uuid))
+    ORDER BY created_at DESC, id DESC LIMIT $8
+"""
+SET_STATUS = """
+    UPDATE orchestrator.chat_session
+    SET status = $4, version = version + (status <> $4)::integer, updated_at = now()
+    WHERE tenant_id = $1 AND subject = $2 AND id = $3 AND status = ANY($5::text[]) AND ($6 = '' OR version::text = $6)
+    RETURNING *
+"""
+# What was begun is gone through with, whatever the etag: a session is hidden from then on.
+HIDE = """
+    UPDATE orchestrator.chat_session SET status = 'deleting', version = version + 1
+    WHERE tenant_id = $1 AND subject = $2 AND id = $3 AND ($4 = '' OR version::text = $4 OR status = 'deleting')
+    RETURNING id
+"""
+DELETE = "DELETE FROM orchestrator.chat_session WHERE id = $1 AND status = 'deleting'"
+CLAIM = """
+    INSERT INTO orchestrator.chat_session_request AS request (session_id, request_id, claimed_until)
+    VALUES ($1, $2, now() + make_interval(secs => $3))
+    ON CONFLICT (session_id, request_id) DO UPDATE SET claimed_until = excluded.claimed_until
+        WHERE request.response IS NULL AND request.claimed_until < now()
+    RETURNING request_id
+"""
+CLAIMED = """
+    SELECT response FROM orchestrator.chat_session_request WHERE session_id = $1 AND request_id = $2
+"""
+RELEASE = """
+    DELETE FROM orchestrator.chat_session_request WHERE session_id = $1 AND request_id = $2 AND response IS NULL
+"""
+FAIL = "UPDATE orchestrator.chat_session SET failures = failures + 1 WHERE id = $1"
+ANSWER = """
+    UPDATE orchestrator.chat_session
+    SET version = version + 1, messages = messages + $2, answers = answers + 1, prompt_tokens = prompt_tokens + $3,
+        response_tokens = response_tokens + $4, response_seconds = response_seconds + $5,
+        generation_seconds = generation_seconds + $6, updated_at = now(), last_message_at = now()
+    WHERE id = $1 AND status <> 'deleting' RETURNING id
+"""
+KEEP = """
+    UPDATE orchestrator.chat_session_request SET response = $3 WHERE session_id = $1 AND request_id = $2
+"""
+FORGET = """
+    DELETE FROM orchestrator.chat_session_request
+    WHERE session_id = $1 AND created_at < now() - interval '1 day' AND claimed_until < now()
+"""
+_INT32 = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A session as it was read, with what its contract does not show."""
+
+    shown: pb.ChatSession
+    instructions: str
+    stats: pb.GetChatSessionStatsResponse
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A request id that was claimed before: the answer it got, None while it is being answered."""
+
+    response: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which sessions a page holds: those that match, behind a place (creation time and id)."""
+
+    status: str
+    session_type: str
+    user_id: str
+    after: tuple[datetime, str] | None
+    limit: int
+
+
+class Sessions(Protocol):
+    """Keeps sessions; each method sees those of one principal only."""
+
+    async def create(
+        self, owner: Principal, request: pb.CreateChatSessionRequest, template: pb.ChatTemplate, instructions: str
+    ) -> Session | None:
+        """A new session, or that of the same request id; None where that one is being deleted."""
+        ...
+
+    async def get(self, owner: Principal, session_id: str) -> Session | None:
+        """A session."""
+        ...
+
+    async def page(self, owner: Principal, selection: Selection) -> list[Session]:
+        """Sessions, the newest first."""
+        ...
+
+    async def set_status(
+        self, owner: Principal, session_id: str, status: str, sources: Sequence[str], etag: str
+    ) -> Session | None:
+        """Move a session from one of `sources`; None where it is in none of them or at another etag."""
+        ...
+
+    async def hide(self, owner: Principal, session_id: str, etag: str) -> bool:
+        """Begin to delete a session: from now on it is not found. False where it is at another etag or unknown."""
+        ...
+
+    async def delete(self, session_id: str) -> None:
+        """Delete a hidden session."""
+        ...
+
+    async def claim(self, session_id: str, request_id: str, seconds: float) -> Claim | None:
+        """Claim a request id for so long; None when it is claimed."""
+        ...
+
+    async def release(self, session_id: str, request_id: str) -> None:
+        """Give up a claim."""
+        ...
+
+    async def fail(self, session_id: str) -> None:
+        """Count a message that was not answered."""
+        ...
+
+    async def answer(self, session_id: str, request_id: str, messages: int, answer: pb.SendChatMessageResponse) -> bool:
+        """Count an answer and keep it with its claim, if there is one; False where the session is gone."""
+        ...
+
+
+class PostgresSessions:
+    """`Sessions` in Postgres."""
+
+    def __init__(self, pool: "Pool") -> None:
+        self._pool = pool
+
+    async def create(
+        self, owner: Principal, request: pb.CreateChatSessionRequest, template: pb.ChatTemplate, instructions: str
+    ) -> Session | None:
+        """See `Sessions`."""
+        who = owner.tenant_id, owner.subject, request.request_id or None
+        config = request.config.SerializeToString() if request.HasField("config") else None
+        texts = template.session_type, request.model_name, request.user_id, request.title, request.agent_id
+        async with postgres.connection(self._pool) as connection:
+            row = await connection.fetchrow(CREATE, *who, *texts, template.name, instructions, config)
+            return _session(row or await connection.fetchrow(CREATED, *who))
+
+    async def get(self, owner: Principal, session_id: str) -> Session | None:
+        """See `Sessions`."""
+        async with postgres.connection(self._pool) as connection:
+            return _session(await connection.fetchrow(GET, owner.tenant_id, owner.subject, session_id))
+
+    async def page(self, owner: Principal, selection: Selection) -> list[Session]:
+        """See `Sessions`."""
+        created_at, session_id = selection.after or (None, None)
+        chosen = selection.status, selection.session_type, selection.user_id
+        async with postgres.connection(self._pool) as connection:
+            rows = await connection.fetch(
+                LIST, owner.tenant_id, owner.subject, *chosen, created_at, session_id, selection.limit
+            )
+        return [_read(row) for row in rows]
+
+    async def set_status(
+        self, owner: Principal, session_id: str, status: str, sources: Sequence[str], etag: str
+    ) -> Session | None:
+        """See `Sessions`."""
+        async with postgres.connection(self._pool) as connection:
+            return _session(
+                await connection.fetchrow(SET_STATUS, owner.tenant_id, owner.subject, session_id, status, sources, etag)
+            )
+
+    async def hide(self, owner: Principal, session_id: str, etag: str) -> bool:
+        """See `Sessions`."""
+        async with postgres.connection(self._pool) as connection:
+            return bool(await connection.fetchval(HIDE, owner.tenant_id, owner.subject, session_id, etag))
+
+    async def delete(self, session_id: str) -> None:
+        """See `Sessions`."""
+        async with postgres.connection(self._pool) as connection:
+            await connection.execute(DELETE, session_id)
+
+    async def claim(self, session_id: str, request_id: str, seconds: float) -> Claim | None:
+        """See `Sessions`."""
+        async with postgres.connection(self._pool) as connection:
+            if await connection.fetchval(CLAIM, session_id, request_id, seconds):
+                return None
+            # Given up between the two statements it reads as being answered, and can be had in a moment.
+            return Claim(await connection.fetchval(CLAIMED, session_id, request_id))
+
+    async def release(self, session_id: str, request_id: str) -> None:
+        """See `Sessions`."""
+        async with postgres.connection(self._pool) as connection:
+            await connection.execute(RELEASE, session_id, request_id)
+
+    async def fail(self, session_id: str) -> None:
+        """See `Sessions`."""
+        async with postgres.connection(self._pool) as connection:
+            await connection.execute(FAIL, session_id)
+
+    async def answer(self, session_id: str, request_id: str, messages: int, answer: pb.SendChatMessageResponse) -> bool:
+        """See `Sessions`."""
+        took = answer.performance_metrics
+        tokens = took.prompt_tokens, took.response_tokens
+        seconds = took.response_time_seconds, took.generation_time_seconds
+        async with postgres.transaction(self._pool) as connection:
+            if not await connection.fetchval(ANSWER, session_id, messages, *tokens, *seconds):
+                return False
+            if request_id:
+                await connection.execute(KEEP, session_id, request_id, answer.SerializeToString())
+                await connection.execute(FORGET, session_id)
+        return True
+
+
+def _session(row: asyncpg.Record | None) -> Session | None:
+    return _read(row) if row else None
+
+
+def _read(row: asyncpg.Record) -> Session:
+    shown = pb.ChatSession(
+        id=str(row["id"]),
+        session_type=row["session_type"],
+        model_name=row["model_name"],
+        user_id=row["user_id"],
+        title=row["title"],
+        agent_id=row["agent_id"],
+        template=row["template"],
+        status=row["status"],
+        message_count=row["messages"],
+        etag=str(row["version"]),
+    )
+    if row["config"] is not None:
+        shown.config.ParseFromString(row["config"])
+        shown.config.SetInParent()
+    shown.created_at.FromDatetime(row["created_at"])
+    shown.updated_at.FromDatetime(row["updated_at"])
+    if row["last_message_at"] is not None:
+        shown.last_message_at.FromDatetime(row["last_message_at"])
+    return Session(shown, row["instructions"], _stats(row))
+
+
+def _stats(row: asyncpg.Record) -> pb.GetChatSessionStatsResponse:
+    answers, tokens = row["answers"], row["response_tokens"]
+    stats = pb.GetChatSessionStatsResponse(
+        session_id=str(row["id"]),
+        message_count=row["messages"],
+        user_messages=answers,
+        assistant_messages=row["messages"] - answers,
+        failed_messages=row["failures"],
+        prompt_tokens=min(row["prompt_tokens"], _INT32),
+        response_tokens=min(tokens, _INT32),
+        total_tokens=min(row["prompt_tokens"] + tokens, _INT32),
+        total_response_time_seconds=row["response_seconds"],
+        average_response_time_seconds=row["response_seconds"] / answers if answers else 0.0,
+        average_tokens_per_second=tokens / row["generation_seconds"] if row["generation_seconds"] > 0 else 0.0,
+    )
+    if row["last_message_at"] is not None:
+        stats.last_message_at.FromDatetime(row["last_message_at"])
+        stats.duration_seconds = (row["last_message_at"] - row["created_at"]).total_seconds()
+    return stats

@@ -1,0 +1,26 @@
+"""Memory of several processes counts what they share once."""
+
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+from bench.memory import resident_bytes
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's /proc/PID/smaps")
+def test_a_second_process_of_the_same_program_adds_less_than_itself() -> None:
+    command = [sys.executable, "-c", "print(flush=True); input()"]
+    children = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(2)]
+    try:
+        for child in children:
+            assert child.stdout is not None
+            child.stdout.readline()
+        one, two = (psutil.Process(child.pid) for child in children)
+        alone = resident_bytes([one])
+        assert 0.8 < alone / one.memory_info().rss < 1.2
+        assert alone < resident_bytes([one, two]) < 1.8 * alone
+    finally:
+        for child in children:
+            child.communicate(b"\n", timeout=10)

@@ -1,0 +1,106 @@
+"""A backup file is read as it was written, or not at all."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cli import archive
+from services.mesh.errors import InvalidArgument
+
+FILES = {"postgres.dump": b"tables" * 1000, "tls/ca.key": b"secret"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The files of a backup."""
+    folder = tmp_path / "files"
+    for name, content in FILES.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    return folder
+
+
+@pytest.fixture
+def manifest(folder: Path) -> archive.Manifest:
+    """What they are."""
+    return archive.Manifest(
+        format=archive.FORMAT,
+        soma="0.1.0",
+        postgres="18.4",
+        data_version=1,
+        schemas={"memory": "0001"},
+        taken="2026-11-21T10:00:00+00:00",
+        files={name: archive.digest(folder / name) for name in FILES},
+    )
+
+
+@pytest.fixture
+def written(tmp_path: Path, folder: Path, manifest: archive.Manifest) -> Path:
+    """A backup of them."""
+    path = tmp_path / "backup"
+    archive.write(path, manifest, folder)
+    return path
+
+
+def test_what_was_written_comes_back(written: Path, manifest: archive.Manifest, tmp_path: Path) -> None:
+    assert archive.extract(written, tmp_path / "out") == manifest
+    assert {name: (tmp_path / "out" / name).read_bytes() for name in FILES} == FILES
+
+
+def test_a_backup_holds_secrets_and_only_its_owner_can_read_it(written: Path, tmp_path: Path) -> None:
+    assert written.stat().st_mode & 0o777 == 0o600
+    archive.extract(written, tmp_path / "out")
+    assert (tmp_path / "out" / "tls" / "ca.key").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("content", list(FILES.values()))
+def test_a_changed_byte_of_any_file_is_found(written: Path, tmp_path: Path, content: bytes) -> None:
+    whole = bytearray(written.read_bytes())
+    whole[whole.index(content) + 3] ^= 1
+    written.write_bytes(whole)
+    with pytest.raises(InvalidArgument, match="has changed") as refused:
+        archive.extract(written, tmp_path / "out")
+    assert refused.value.reason == "BACKUP_CORRUPT"
+
+
+def test_a_changed_manifest_is_found(written: Path, tmp_path: Path) -> None:
+    written.write_bytes(written.read_bytes().replace(b'"data_version": 1', b'"data_version": 0'))
+    with pytest.raises(InvalidArgument, match="its manifest is missing or has changed"):
+        archive.extract(written, tmp_path / "out")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.3, 0.5])
+def test_a_file_that_was_cut_off_is_refused(written: Path, tmp_path: Path, share: float) -> None:
+    whole = written.read_bytes()
+    written.write_bytes(whole[: int(len(whole) * share)])
+    with pytest.raises(InvalidArgument) as refused:
+        archive.extract(written, tmp_path / "out")
+    assert refused.value.reason == "BACKUP_CORRUPT"
+
+
+def test_what_is_no_backup_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "letter").write_text("Dear Sir or Madam, " * 1000)
+    with pytest.raises(InvalidArgument, match="is no backup of soma"):
+        archive.extract(tmp_path / "letter", tmp_path / "out")
+
+
+def test_a_newer_format_is_refused_with_the_version_that_reads_it(
+    tmp_path: Path, folder: Path, manifest: archive.Manifest
+) -> None:
+    newer = replace(manifest, format=archive.FORMAT + 1, soma="9.9.9")
+    archive.write(tmp_path / "newer", newer, folder)
+    with pytest.raises(InvalidArgument, match=r"soma 9\.9\.9"):
+        archive.extract(tmp_path / "newer", tmp_path / "out")
+
+
+def test_a_name_that_leads_out_of_the_folder_is_refused(
+    tmp_path: Path, folder: Path, manifest: archive.Manifest
+) -> None:
+    (tmp_path / "outside").write_text("x")
+    files = {"../outside": archive.digest(tmp_path / "outside")}
+    archive.write(tmp_path / "evil", replace(manifest, files=files), folder)
+    (tmp_path / "outside").unlink()
+    with pytest.raises(InvalidArgument, match="leads outside"):
+        archive.extract(tmp_path / "evil", tmp_path / "out")
+    assert not (tmp_path / "outside").exists()

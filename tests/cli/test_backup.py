@@ -1,0 +1,178 @@
+"""A backup taken under writes holds everything acknowledged before it, and a stack starts from it."""
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import grpc
+import pytest
+import redis.asyncio as aioredis
+from soma.memory.v1 import memory_service_pb2
+from soma.memory.v1.memory_service_pb2_grpc import MemoryServiceStub
+
+from cli import archive
+from cli.backup import back_up
+from cli.data_dir import VERSION, DataDir
+from cli.parts.port import free_port
+from cli.restore import restore
+from cli.stores import started
+from services.mesh.errors import FailedPrecondition, InvalidArgument
+from tests.cli.commands import Ended, soma
+
+APART_FROM_MEMORY = "edge,orchestrator,policy,model"
+
+
+@pytest.fixture
+async def homes(tmp_path: Path) -> AsyncIterator[tuple[Path, Path]]:
+    """Two data directories; what runs on them is stopped at the end."""
+    both = tmp_path / "first", tmp_path / "second"
+    yield both
+    for home in both:
+        await soma("down", "--data-dir", home)
+
+
+async def start(home: Path, port: int) -> Ended:
+    """A stack of the memory service alone."""
+    arguments = ["up", "--dev", "--detach", "--data-dir", str(home), "--port", str(port)]
+    ended = await soma(*arguments, "--without", APART_FROM_MEMORY)
+    assert (ended.status, ended.errors) == (0, "")
+    return ended
+
+
+class Memories:
+    """Writes and reads numbered facts through a stack's one port."""
+
+    def __init__(self, home: Path, channel: grpc.aio.Channel) -> None:
+        self._stub = MemoryServiceStub(channel)
+        self._metadata = [("authorization", f"Bearer {(home / 'dev.key').read_text().strip()}")]
+        self.acknowledged = 0
+
+    async def write(self, count: int) -> None:
+        """Remember that many more, one after the other."""
+        for number in range(self.acknowledged, self.acknowledged + count):
+            request = memory_service_pb2.RememberRequest(key=f"fact/{number}")
+            request.value.number_value = number
+            await self._stub.Remember(request, metadata=self._metadata, timeout=20)
+            self.acknowledged = number + 1
+
+    async def check(self, count: int) -> None:
+        """All of the first `count` are there."""
+        for number in range(count):
+            request = memory_service_pb2.RecallRequest(key=f"fact/{number}")
+            recalled = await self._stub.Recall(request, metadata=self._metadata, timeout=20)
+            assert recalled.value.number_value == number
+
+
+async def test_a_backup_under_writes_restores_everything_acknowledged_before_it(
+    homes: tuple[Path, Path], tmp_path: Path
+) -> None:
+    first, second = homes
+    port = free_port()
+    await start(first, port)
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        memories = Memories(first, channel)
+        await memories.write(20)
+        before = memories.acknowledged
+        writing = asyncio.create_task(memories.write(100_000))
+        taken = await soma("backup", tmp_path / "backup", "--data-dir", first)
+        during = memories.acknowledged
+        writing.cancel()
+    assert (taken.status, taken.errors) == (0, "")
+    assert during > before
+    # While the first one still runs.
+    restored = await soma("restore", tmp_path / "backup", "--data-dir", second)
+    assert (restored.status, restored.errors) == (0, "")
+    port = free_port()
+    await start(second, port)
+    assert (second / "dev.key").read_text() == (first / "dev.key").read_text()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        memories = Memories(second, channel)
+        await memories.check(before)
+        memories.acknowledged = during
+        await memories.write(1)
+
+
+async def test_what_redis_holds_comes_back_too(data_dir: DataDir, tmp_path: Path) -> None:
+    async with started(data_dir) as found, aioredis.Redis.from_url(found.redis) as client:
+        await client.xadd("soma:events:memory", {"event": b"something happened"})
+    await back_up(data_dir, tmp_path / "backup")
+    other = DataDir.at(tmp_path / "other")
+    await restore(tmp_path / "backup", other)
+    async with started(other) as found, aioredis.Redis.from_url(found.redis) as client:
+        events = await client.xrange("soma:events:memory") or []
+    assert [fields for _, fields in events] == [{b"event": b"something happened"}]
+
+
+@pytest.fixture(scope="module")
+async def taken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A backup of a directory with nothing but keys and empty stores."""
+    folder = tmp_path_factory.mktemp("taken")
+    folder.chmod(0o711)
+    directory = DataDir.at(folder / "data")
+    directory.prepare()
+    directory.dev_key.touch(mode=0o600)
+    directory.dev_key.write_text("soma_dev_key\n")
+    (directory["postgres"] / "data").parent.mkdir(exist_ok=True)
+    await back_up(directory, folder / "backup")
+    return folder / "backup"
+
+
+def rewritten(taken: Path, tmp_path: Path, **changes: object) -> Path:
+    """The backup with another manifest."""
+    folder = tmp_path / "files"
+    folder.mkdir()
+    manifest = archive.extract(taken, folder)
+    archive.write(tmp_path / "rewritten", dataclasses.replace(manifest, **changes), folder)  # type: ignore[arg-type]
+    return tmp_path / "rewritten"
+
+
+async def test_keys_come_back_for_their_owner_only(taken: Path, tmp_path: Path) -> None:
+    directory = DataDir.at(tmp_path / "data")
+    await restore(taken, directory)
+    assert directory.dev_key.read_text() == "soma_dev_key\n"
+    assert directory.dev_key.stat().st_mode & 0o777 == 0o600
+
+
+async def test_a_directory_that_is_not_empty_is_left_alone(taken: Path, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "thesis.tex").write_text("precious")
+    with pytest.raises(FailedPrecondition) as refused:
+        await restore(taken, DataDir.at(tmp_path / "data"))
+    assert refused.value.reason == "DATA_DIR_NOT_EMPTY"
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["thesis.tex"]
+
+
+async def test_a_damaged_backup_leaves_nothing_behind(taken: Path, tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged"
+    whole = bytearray(taken.read_bytes())
+    whole[len(whole) // 2] ^= 1
+    damaged.write_bytes(whole)
+    with pytest.raises(InvalidArgument) as refused:
+        await restore(damaged, DataDir.at(tmp_path / "data"))
+    assert refused.value.reason == "BACKUP_CORRUPT"
+    assert [path.name for path in tmp_path.iterdir()] == ["damaged"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"data_version": VERSION + 1}, f"data version {VERSION + 1}"),
+        ({"postgres": "99.1"}, r"Postgres 99\.1"),
+        ({"schemas": {"memory": "9999"}}, "schema memory 9999"),
+        ({"schemas": {"astrology": "0001"}}, "schema astrology 0001"),
+    ],
+)
+async def test_what_a_newer_version_made_is_refused_by_name(
+    taken: Path, tmp_path: Path, changes: dict[str, object], named: str
+) -> None:
+    with pytest.raises(InvalidArgument, match=named) as refused:
+        await restore(rewritten(taken, tmp_path, **changes), DataDir.at(tmp_path / "data"))
+    assert refused.value.reason == "BACKUP_NEWER"
+    assert not (tmp_path / "data").exists()
+
+
+async def test_a_directory_without_data_is_not_backed_up(tmp_path: Path) -> None:
+    with pytest.raises(FailedPrecondition, match="holds no data"):
+        await back_up(DataDir.at(tmp_path / "data"), tmp_path / "backup")
+    assert not (tmp_path / "backup").exists()

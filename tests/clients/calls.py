@@ -1,0 +1,34 @@
+"""What tests of the one port ask it: whether a service is well, and whether the echo answers."""
+
+import grpc
+from grpc_health.v1 import health_pb2
+from soma.testing.v1.echo_service_pb2 import EchoRequest
+from soma.testing.v1.echo_service_pb2_grpc import EchoServiceStub
+
+from services.mesh.status import from_rpc_error
+from tests.e2e.stack import CALL_SECONDS, Stack
+
+ECHO = "soma.testing.v1.EchoService"
+
+
+async def health(channel: grpc.aio.Channel, service: str) -> str:
+    """What `grpc.health.v1` says of a service: SERVING, NOT_SERVING, or the code it refuses to say it with."""
+    check = channel.unary_unary(
+        "/grpc.health.v1.Health/Check",
+        request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+        response_deserializer=health_pb2.HealthCheckResponse.FromString,
+    )
+    try:
+        answer = await check(health_pb2.HealthCheckRequest(service=service), timeout=CALL_SECONDS)
+    except grpc.aio.AioRpcError as error:
+        return error.code().name
+    return health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
+
+
+async def echoed(channel: grpc.aio.Channel, stack: Stack) -> str:
+    """What EchoService answers to "a": the same, or the reason it cannot be called."""
+    call = EchoServiceStub(channel).Echo(EchoRequest(text="a"), metadata=stack.metadata, timeout=CALL_SECONDS)
+    try:
+        return (await call).text
+    except grpc.aio.AioRpcError as error:
+        return from_rpc_error(error).reason

@@ -1,0 +1,61 @@
+// OpenAI's Node client: chats, streams, tools, structured output, responses, embeddings, and its exceptions.
+import assert from "node:assert/strict";
+import OpenAI from "openai";
+import { zodResponseFormat, zodTextFormat } from "openai/helpers/zod";
+import { z } from "zod";
+
+const baseURL = `${process.env.SOMA_API_URL}/v1`;
+const client = new OpenAI({ baseURL, apiKey: process.env.SOMA_API_KEY, maxRetries: 0 });
+const model = process.env.SOMA_MODEL;
+const messages = [{ role: "user", content: "Hi" }];
+const Person = z.object({ name: z.string(), age: z.number() });
+const ada = { name: "Ada", age: 36 };
+const parameters = { type: "object", properties: { city: { type: "string" } } };
+const hello = "Hello there!";
+
+const whole = await client.chat.completions.create({ model, messages });
+assert.equal(whole.choices[0].message.content, hello);
+
+const chunks = [];
+for await (const chunk of await client.chat.completions.create({ model, messages, stream: true })) chunks.push(chunk);
+assert.equal(chunks.map((chunk) => chunk.choices[0]?.delta.content ?? "").join(""), hello);
+
+const helped = client.chat.completions.stream({ model, messages });
+assert.equal(await helped.finalContent(), hello);
+
+const parsed = await client.chat.completions.parse({ model, messages, response_format: zodResponseFormat(Person, "person") });
+assert.deepEqual(parsed.choices[0].message.parsed, ada);
+
+const runner = client.chat.completions.runTools({
+  model,
+  messages,
+  tools: [{
+    type: "function",
+    function: { name: "weather", description: "Weather", parameters, parse: JSON.parse, function: ({ city }) => `${city} is sunny. ` },
+  }],
+});
+assert.equal(await runner.finalContent(), "I heard: Rome is sunny. Oslo is sunny. ");
+
+const response = await client.responses.create({ model, input: "Hi" });
+assert.equal(response.output_text, hello);
+assert.equal((await client.responses.retrieve(response.id)).output_text, hello);
+const onward = await client.responses.create({ model, input: "On", previous_response_id: response.id });
+assert.equal(onward.previous_response_id, response.id);
+const types = [];
+const streamed = client.responses.stream({ model, input: "Hi" });
+for await (const event of streamed) types.push(event.type);
+assert.equal(types[0], "response.created");
+assert.equal(types.at(-1), "response.completed");
+assert.equal((await streamed.finalResponse()).output_text, hello);
+const structured = await client.responses.parse({ model, input: "Who?", text: { format: zodTextFormat(Person, "person") } });
+assert.deepEqual(structured.output_parsed, ada);
+await client.responses.delete(response.id);
+await assert.rejects(client.responses.retrieve(response.id), OpenAI.NotFoundError);
+
+const vectors = await client.embeddings.create({ model: "somasuite-embed-v1", input: ["a cat", "a dog"] });
+assert.deepEqual(vectors.data.map((each) => each.embedding.length), [384, 384]);
+
+await assert.rejects(client.chat.completions.create({ model: "none", messages }), OpenAI.NotFoundError);
+const stranger = new OpenAI({ baseURL, apiKey: "sk-wrong", maxRetries: 0 });
+await assert.rejects(stranger.models.list(), OpenAI.AuthenticationError);
+console.log("openai: all is well");

@@ -1,0 +1,23 @@
+"""One stack before a model server that answers by what it is asked."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import pytest
+
+from tests.clients.openai.answering import AnsweringUpstream
+from tests.e2e.scripted import claude, configure
+from tests.e2e.stack import Stack
+
+
+@pytest.fixture(scope="package")
+async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
+    """A running stack, shared: a test must leave every part of it as it was."""
+    directory = tmp_path_factory.mktemp("openai")
+    async with AsyncExitStack() as closing:
+        upstream = await closing.enter_async_context(AnsweringUpstream())
+        configure(directory, upstream, await closing.enter_async_context(claude()))
+        shared = Stack(directory)
+        closing.push_async_callback(shared.down)
+        await shared.up()
+        yield shared

@@ -1,0 +1,166 @@
+"""OpenAI's Python client: sync and async, whole and streamed, its helpers, and its exceptions."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import openai
+import pytest
+from openai import AsyncOpenAI, OpenAI
+from pydantic import BaseModel
+
+from tests.clients.openai.answering import TEXT
+from tests.e2e.scripted import CLAUDE, MODEL
+from tests.e2e.stack import Stack
+
+HI: Any = [{"role": "user", "content": "Hi"}]
+WEATHER: Any = {
+    "type": "function",
+    "function": {"name": "weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}},
+}
+FLAT: Any = {"type": "function", **WEATHER["function"]}
+ROME_AND_OSLO = ['{"city": "Rome"}', '{"city": "Oslo"}']
+HELLO = "".join(TEXT)
+
+
+class Person(BaseModel):
+    """What a structured answer is read into."""
+
+    name: str
+    age: int
+
+
+class City(BaseModel):
+    """What a tool is called with."""
+
+    city: str
+
+
+ADA = Person(name="Ada", age=36)
+
+
+@pytest.fixture
+async def client(stack: Stack) -> AsyncIterator[AsyncOpenAI]:
+    """The async client."""
+    async with stack.openai() as made:
+        yield made
+
+
+@pytest.fixture
+def blocking(stack: Stack) -> Iterator[OpenAI]:
+    """The sync client."""
+    with OpenAI(base_url=f"{stack.url}/v1", api_key=stack.key, max_retries=0) as made:
+        yield made
+
+
+async def test_the_sync_client_holds_a_chat_whole_and_streamed(blocking: OpenAI) -> None:
+    def chat() -> tuple[str | None, str]:
+        whole = blocking.chat.completions.create(model=MODEL, messages=HI)
+        stream = blocking.chat.completions.create(model=MODEL, messages=HI, stream=True)
+        return whole.choices[0].message.content, "".join(chunk.choices[0].delta.content or "" for chunk in stream)
+
+    assert await asyncio.to_thread(chat) == (HELLO, HELLO)
+
+
+async def test_the_async_client_gets_several_choices_with_usage(client: AsyncOpenAI) -> None:
+    answer = await client.chat.completions.create(model=MODEL, messages=HI, n=3)
+    assert [choice.message.content for choice in answer.choices] == [HELLO] * 3
+    assert answer.usage is not None
+    assert answer.usage.completion_tokens == 9
+
+
+async def test_parallel_tool_calls_are_answered_and_the_model_goes_on(client: AsyncOpenAI) -> None:
+    asked = [*HI]
+    first = (await client.chat.completions.create(model=MODEL, messages=asked, tools=[WEATHER])).choices[0]
+    assert first.finish_reason == "tool_calls"
+    calls: Any = first.message.tool_calls
+    assert [call.function.arguments for call in calls] == ROME_AND_OSLO
+    results = [{"role": "tool", "tool_call_id": call.id, "content": f"{call.id} is sunny. "} for call in calls]
+    messages: Any = [*asked, first.message, *results]
+    last = await client.chat.completions.create(model=MODEL, messages=messages, tools=[WEATHER])
+    assert last.choices[0].message.content == "I heard: call_1 is sunny. call_2 is sunny. "
+
+
+async def test_the_stream_helper_accumulates_text_tools_and_a_parsed_answer(client: AsyncOpenAI) -> None:
+    async with client.chat.completions.stream(model=MODEL, messages=HI) as stream:
+        deltas = [event.delta async for event in stream if event.type == "content.delta"]
+    assert "".join(deltas) == HELLO
+    async with client.chat.completions.stream(model=MODEL, messages=HI, response_format=Person) as parsing:
+        final = await parsing.get_final_completion()
+    assert final.choices[0].message.parsed == ADA
+    async with client.chat.completions.stream(
+        model=MODEL, messages=HI, tools=[openai.pydantic_function_tool(City, name="weather")]
+    ) as calling:
+        done = [event.arguments async for event in calling if event.type == "tool_calls.function.arguments.done"]
+    assert done == ROME_AND_OSLO
+
+
+async def test_a_structured_answer_is_parsed(client: AsyncOpenAI) -> None:
+    chat = await client.chat.completions.parse(model=MODEL, messages=HI, response_format=Person)
+    assert chat.choices[0].message.parsed == ADA
+    response = await client.responses.parse(model=MODEL, input="Hi", text_format=Person)
+    assert response.output_parsed == ADA
+
+
+async def test_the_responses_stream_helper_accumulates_a_response(client: AsyncOpenAI) -> None:
+    async with client.responses.stream(model=MODEL, input="Hi") as stream:
+        events = [event async for event in stream]
+        final = await stream.get_final_response()
+    assert "".join(event.delta for event in events if event.type == "response.output_text.delta") == HELLO
+    assert final.output_text == HELLO
+    assert final.usage is not None
+    assert (await client.responses.retrieve(final.id)).output_text == HELLO
+    async with client.responses.stream(model=MODEL, input="Hi", text_format=Person) as parsing:
+        assert (await parsing.get_final_response()).output_parsed == ADA
+
+
+async def test_a_response_goes_on_from_the_one_before_through_its_tools(client: AsyncOpenAI) -> None:
+    first = await client.responses.create(model=MODEL, input="Hi", tools=[FLAT])
+    calls = [item for item in first.output if item.type == "function_call"]
+    assert [call.arguments for call in calls] == ROME_AND_OSLO
+    results: Any = [
+        {"type": "function_call_output", "call_id": call.call_id, "output": f"{call.call_id} is wet. "}
+        for call in calls
+    ]
+    second = await client.responses.create(model=MODEL, input=results, previous_response_id=first.id)
+    assert second.output_text == "I heard: call_1 is wet. call_2 is wet. "
+    # The same, by a client that keeps the conversation itself.
+    kept: Any = [{"role": "user", "content": "Hi"}, *first.output, *results]
+    assert (await client.responses.create(model=MODEL, input=kept, store=False)).output_text == second.output_text
+    await client.responses.delete(first.id)
+    with pytest.raises(openai.BadRequestError, match="Previous response"):
+        await client.responses.create(model=MODEL, input="On", previous_response_id=second.id)
+
+
+async def test_a_background_response_is_polled_to_its_end(client: AsyncOpenAI) -> None:
+    made = await client.responses.create(model=MODEL, input="Hi", background=True)
+    async with asyncio.timeout(10):
+        while made.status == "in_progress":
+            made = await client.responses.retrieve(made.id)
+    assert made.output_text == HELLO
+    assert (await client.responses.cancel(made.id)).status == "completed"
+
+
+async def test_embeddings_and_models(client: AsyncOpenAI) -> None:
+    answer = await client.embeddings.create(model="somasuite-embed-v1", input=["a cat", "a dog"])
+    assert [len(each.embedding) for each in answer.data] == [384, 384]
+    names = [model.id async for model in client.models.list()]
+    assert MODEL in names
+    assert (await client.models.retrieve(MODEL)).id == MODEL
+
+
+async def test_failures_are_the_clients_own_exceptions(client: AsyncOpenAI, stack: Stack) -> None:
+    with pytest.raises(openai.NotFoundError) as unknown:
+        await client.chat.completions.create(model="no-such-model", messages=HI)
+    assert unknown.value.code == "model_not_found"
+    assert unknown.value.request_id
+    async with stack.openai("sk-wrong") as stranger:
+        with pytest.raises(openai.AuthenticationError):
+            await stranger.responses.create(model=MODEL, input="Hi")
+    with pytest.raises(openai.BadRequestError) as refused:
+        await client.chat.completions.create(model=CLAUDE, messages=HI, seed=1, logprobs=True)
+    assert (refused.value.code, refused.value.param) == ("unsupported_parameter", "seed")
+    dropped = await client.chat.completions.create(
+        model=CLAUDE, messages=HI, seed=1, logprobs=True, extra_body={"soma": {"drop_params": True}}
+    )
+    assert (dropped.model_extra or {})["soma"] == {"dropped_params": ["seed", "logprobs"]}

@@ -1,0 +1,37 @@
+"""Programs of other languages: whether this machine can build and run them."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.stack import command
+
+SOURCES = {
+    "go": "Go 1.25 or newer, from go.dev",
+    "npm": "Node 20 or newer with npm, from nodejs.org",
+    "mvn": "a JDK of 17 or newer and Maven (apt install maven)",
+    "cargo": "Rust 1.88 or newer, from rustup.rs",
+    "chromium": "Chromium (apt install chromium)",
+}
+# From nothing: what an example needs is downloaded and compiled.
+BUILD_SECONDS = 480.0
+
+NPM_BUILD = (
+    # Without writing the lock anew, as some versions and settings of npm would.
+    ("npm", "install", "--no-save", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"),
+    ("npm", "run", "--silent", "build"),
+)
+
+
+def require(*programs: str) -> None:
+    """Skip the test where one of the programs is missing, saying which and where it is to be had."""
+    if missing := [program for program in programs if shutil.which(program) is None]:
+        pytest.skip(f"missing: {'; '.join(f'{program} ({SOURCES[program]})' for program in missing)}")
+
+
+async def built(folder: Path, *steps: tuple[str, ...]) -> None:
+    """Run the steps that build what is in a folder; each must succeed."""
+    for step in steps:
+        ended = await command(*step, cwd=folder, seconds=BUILD_SECONDS)
+        assert ended.status == 0, f"{' '.join(step)}\n{ended.output}\n{ended.errors}"

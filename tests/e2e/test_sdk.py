@@ -1,0 +1,143 @@
+"""The Python client sees through what passes, and tells what does not."""
+
+import asyncio
+import uuid
+
+import pytest
+import somamesh
+from somamesh import AsyncClient, Client
+
+from services.mesh.testing.dialects import Behaviour
+from services.mesh.testing.upstreams import FakeUpstream
+from services.mesh.testing.waiting import until
+from tests.e2e.scripted import ABSENT, MODEL
+from tests.e2e.stack import Stack
+from tests.sdk.drivers import driving
+
+
+async def test_a_read_is_answered_although_its_service_was_killed_meanwhile(split: Stack) -> None:
+    key = f"killed/{uuid.uuid4()}"
+    async with AsyncClient(split.url, split.key, timeout=60, max_retries=60) as soma:
+        await soma.remember(key, "kept")
+        killed = split.kill("serve-memory")
+        assert (await soma.recall(key)).value == "kept"
+    await split.restarted("serve-memory", killed)
+
+
+async def test_a_conversation_lasts_from_one_client_to_the_other(stack: Stack, upstream: FakeUpstream) -> None:
+    upstream.behaviour = Behaviour(deltas=("No", "ted."))
+
+    def begin() -> tuple[str, list[str]]:
+        with Client(stack.url, stack.key) as soma:
+            conversation = soma.create_conversation("I am Kim.")
+            with soma.stream_completion(conversation.id, "I live in Oslo.", model=MODEL) as answer:
+                return conversation.id, list(answer)
+
+    conversation, pieces = await asyncio.to_thread(begin)
+    assert "".join(pieces) == "Noted."
+    async with AsyncClient(stack.url, stack.key) as soma:
+        answer = await soma.send_message(conversation, "Who am I?", model=MODEL)
+        said = [message.content async for message in soma.list_messages(conversation, page_size=1)]
+
+        async def charged() -> bool:
+            return answer.id in [record.id async for record in soma.list_usage(conversation=conversation)]
+
+        await until(charged)
+    assert [message["content"] for message in upstream.requests[-1]["messages"]][-4:] == [
+        "I am Kim.",
+        "I live in Oslo.",
+        "Noted.",
+        "Who am I?",
+    ]
+    assert said[:3] == ["I am Kim.", "I live in Oslo.", "Noted."]
+
+
+async def test_a_failure_tells_its_reason_through_the_front_door(stack: Stack) -> None:
+    async with AsyncClient(stack.url, stack.key) as soma:
+        with pytest.raises(somamesh.NotFoundError) as caught:
+            await soma.chat("Hi", model="no-such-model")
+        assert caught.value.reason == "MODEL_NOT_FOUND"
+        with pytest.raises(somamesh.UnavailableError) as gone:
+            await soma.chat("Hi", model=ABSENT)
+        assert gone.value.request_id.startswith("req_")
+        with pytest.raises(somamesh.DeadlineError):
+            await soma.chat("Hi", model=MODEL, timeout=0.001)
+
+
+async def test_leaving_a_stream_reaches_the_model_server(stack: Stack, upstream: FakeUpstream) -> None:
+    upstream.behaviour = Behaviour(deltas=("a",) * 200, pause=0.05)
+    async with AsyncClient(stack.url, stack.key) as soma:
+        async with soma.stream_chat("Hi", model=MODEL) as answer:
+            assert await anext(answer)
+
+        async def left() -> bool:
+            return upstream.left > 0
+
+        await until(left)
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+async def test_a_session_is_held_from_its_creation_to_its_deletion(
+    stack: Stack, upstream: FakeUpstream, kind: str
+) -> None:
+    upstream.behaviour = Behaviour(deltas=("Hello", " Kim."))
+    async with driving(kind, stack.url, stack.key) as client:
+        session = await client.call("create_session", model=MODEL, title="Kim", config={"note": 1})
+        reply = await client.call("send_session_message", session.id, "I am Kim.", metadata={"from": "phone"})
+        assert (reply.text, reply.model, reply.finish_reason) == ("Hello Kim.", MODEL, "stop")
+        assert 0 < reply.performance.generation_time <= reply.performance.response_time
+
+        said = await client.items("list_session_messages", session.id, page_size=1)
+        assert [(message.role, message.content) for message in said] == [
+            ("user", "I am Kim."),
+            ("assistant", "Hello Kim."),
+        ]
+        assert said[0].metadata == {"from": "phone"}
+        stats = await client.call("get_session_stats", session.id)
+        assert (stats.user_messages, stats.total_tokens) == (1, reply.performance.total_tokens)
+
+        paused = await client.call("set_session_status", session.id, "paused")
+        assert (paused.status, paused.title, paused.config) == ("paused", "Kim", {"note": 1})
+        with pytest.raises(somamesh.ConflictError) as changed:
+            await client.call("set_session_status", session.id, "active", etag=session.etag)
+        assert changed.value.reason == "ETAG_MISMATCH"
+        with pytest.raises(somamesh.InvalidRequestError) as refused:
+            await client.call("send_session_message", session.id, "Hello?")
+        assert refused.value.reason == "SESSION_NOT_ACTIVE"
+        assert session.id in [each.id for each in await client.items("list_sessions", status="paused")]
+
+        await client.call("delete_session", session.id)
+        with pytest.raises(somamesh.NotFoundError):
+            await client.call("get_session", session.id)
+
+
+async def test_sessions_tell_what_they_can_be_led_by(stack: Stack) -> None:
+    async with AsyncClient(stack.url, stack.key) as soma:
+        templates = await soma.list_session_templates()
+        assert [each for each in templates if each.default]
+        assert MODEL in [model.name for model in await soma.list_session_models()]
+
+
+async def test_the_log_of_a_session_is_followed_while_it_is_held_and_read_afterwards(
+    stack: Stack, upstream: FakeUpstream
+) -> None:
+    upstream.behaviour = Behaviour(deltas=("Hello.",))
+    async with AsyncClient(stack.url, stack.key) as soma:
+        session = await soma.create_session(model=MODEL)
+        async with asyncio.timeout(15), soma.tail_logs(task=session.id) as tail:
+            created = await anext(tail)
+            await soma.send_session_message(session.id, "a secret")
+            said = await anext(tail)
+        assert (created.message, created.task) == ("session created", session.id)
+        kept = [entry async for entry in soma.list_logs(task=session.id, page_size=1)]
+        assert [entry.id for entry in kept][-2:] == [said.id, created.id]
+        async with asyncio.timeout(15), soma.tail_logs(task=session.id, after=created.id) as resumed:
+            assert await anext(resumed) == said
+        assert "secret" not in str(kept)
+
+
+async def test_a_tail_that_runs_out_of_time_says_so(stack: Stack) -> None:
+    async with AsyncClient(stack.url, stack.key) as soma:
+        with pytest.raises(somamesh.DeadlineError):
+            async for _ in soma.tail_logs(task="nothing", timeout=0.3):
+                continue

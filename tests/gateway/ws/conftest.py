@@ -1,0 +1,106 @@
+"""The edge's WebSockets on a free port, over a real log on real Redis."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import pytest
+import redis.asyncio as aioredis
+from soma.orchestrator.v1.log_service_pb2_grpc import LogServiceStub, add_LogServiceServicer_to_server
+from websockets.asyncio.client import ClientConnection, connect
+
+from gateway.edge.settings import EdgeSettings
+from gateway.edge.ws.sockets import LogSockets
+from gateway.edge.ws.tail import Tails
+from services.mesh.authenticator import credential
+from services.mesh.background import in_background
+from services.mesh.errors import Unauthenticated
+from services.mesh.http import HttpServer
+from services.mesh.principal import Principal
+from services.mesh.testing.local import LocalMesh
+from services.orchestrator.logs.entry import SESSION, Task, new_entry
+from services.orchestrator.logs.feed import LogFeed
+from services.orchestrator.logs.reading import Logs
+from services.orchestrator.logs.service import LogService
+from services.orchestrator.logs.store import Bounds, RedisLogStore
+
+
+class KeyIsTheSubject:
+    """Accepts `SUBJECT` and `SUBJECT-unscoped` as credentials of the tenant acme."""
+
+    async def authenticate(self, authorization: str | None, api_key: str | None) -> Principal:
+        key = credential(authorization, api_key)
+        if key == "wrong":
+            raise Unauthenticated("the API key is not valid", reason="CREDENTIAL_INVALID")
+        subject, _, unscoped = key.partition("-")
+        return Principal("acme", subject, scopes=frozenset() if unscoped else frozenset({"read:logs"}))
+
+
+@dataclass
+class Stand:
+    """A WebSocket server, and the log it tells."""
+
+    url: str
+    store: RedisLogStore
+    redis: aioredis.Redis
+
+    @asynccontextmanager
+    async def socket(self, query: str = "", key: str = "alex", path: str = "/ws/logs") -> AsyncIterator["Client"]:
+        """A connected client."""
+        headers = {"authorization": f"Bearer {key}"} if key else {}
+        async with connect(f"{self.url}{path}{query}", additional_headers=headers, ping_interval=None) as connection:
+            yield Client(connection)
+
+    async def write(self, *messages: str, task: str = "t-1", level: str = "info", agent: str = "") -> None:
+        """Add entries to the tenant's log."""
+        about = Task(task, SESSION, agent)
+        await self.store.append("acme", [new_entry(about, level, message, {"n": "1"}) for message in messages])
+
+
+@dataclass
+class Client:
+    """A client that speaks JSON."""
+
+    connection: ClientConnection
+
+    async def hear(self) -> dict[str, Any]:
+        """The next message."""
+        async with asyncio.timeout(10):
+            message: dict[str, Any] = orjson.loads(await self.connection.recv())
+            return message
+
+    async def say(self, message: object) -> None:
+        """Send a message."""
+        await self.connection.send(orjson.dumps(message).decode())
+
+    async def ended(self) -> tuple[int | None, str]:
+        """How the server closed."""
+        async with asyncio.timeout(10):
+            await self.connection.wait_closed()
+        return self.connection.close_code, self.connection.close_reason or ""
+
+
+@asynccontextmanager
+async def standing(client: aioredis.Redis, **settings: Any) -> AsyncIterator[Stand]:
+    """A server with these settings."""
+    async with AsyncExitStack() as stack:
+        store = RedisLogStore(client, Bounds(1000, 1000, 10, 3600))
+        feed = LogFeed(store)
+        in_background(stack, feed.run())
+        mesh = LocalMesh(((add_LogServiceServicer_to_server, LogService(Logs(store, feed))),))
+        stack.push_async_callback(mesh.channel.close)
+        tails = Tails(LogServiceStub(mesh.channel))
+        server = HttpServer(LogSockets(KeyIsTheSubject(), tails, client, EdgeSettings(**settings)), websockets=True)
+        port = await server.start("127.0.0.1")
+        stack.push_async_callback(server.stop)
+        yield Stand(f"ws://127.0.0.1:{port}", store, client)
+
+
+@pytest.fixture
+async def stand(redis: aioredis.Redis) -> AsyncIterator[Stand]:
+    """A server with the settings of the product."""
+    async with standing(redis) as made:
+        yield made

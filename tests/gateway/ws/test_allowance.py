@@ -1,0 +1,25 @@
+"""How many messages a minute holds."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.edge.ws.allowance import MINUTE, Allowance
+
+
+@given(steps=st.lists(st.floats(0, 100, allow_nan=False), max_size=60), per_minute=st.integers(1, 10))
+def test_no_minute_holds_more_than_is_allowed_and_who_waits_as_told_is_let_through(
+    steps: list[float], per_minute: int
+) -> None:
+    now, allowance = 0.0, Allowance(per_minute, 0.0)
+    taken: list[float] = []
+    for step in steps:
+        now += step
+        wait = allowance.take(now)
+        assert 0 <= wait <= MINUTE
+        if wait:
+            assert len([each for each in taken if now - each <= MINUTE]) >= per_minute
+            now += wait
+            assert allowance.take(now) == 0
+        taken.append(now)
+    for start in taken:
+        assert len([each for each in taken if start <= each < start + MINUTE]) <= 2 * per_minute

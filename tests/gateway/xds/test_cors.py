@@ -1,0 +1,72 @@
+"""CORS through a real Envoy: who is let in, and that nobody is unless configured."""
+
+import httpx
+import pytest
+from pydantic import ValidationError
+
+from services.mesh.settings import Settings
+from tests.gateway.backends import Echo, serving
+from tests.gateway.conftest import ECHO, Gateway
+
+ALLOWED, OTHER = "https://console.example", "https://elsewhere.example"
+RPC, REST, EDGE = f"/{ECHO}/Echo", "/v1/testing/echo", "/v1/chat/completions"
+
+
+async def preflight(envoy: Gateway, path: str, origin: str) -> httpx.Response:
+    """What a browser asks before it sends what only some pages may send."""
+    headers = {
+        "origin": origin,
+        "access-control-request-method": "POST",
+        "access-control-request-headers": "authorization,content-type,x-grpc-web",
+    }
+    return await envoy.http.options(path, headers=headers)
+
+
+@pytest.mark.parametrize("path", [RPC, REST, EDGE])
+async def test_a_page_of_a_configured_origin_may_call_whatever_there_is(envoy: Gateway, path: str) -> None:
+    await envoy.publish(cors_origins=(ALLOWED,))
+    allowed = await preflight(envoy, path, ALLOWED)
+    other = await preflight(envoy, path, OTHER)
+    assert allowed.status_code == other.status_code == 200
+    assert allowed.headers["access-control-allow-origin"] == ALLOWED
+    assert "authorization" in allowed.headers["access-control-allow-headers"]
+    assert "POST" in allowed.headers["access-control-allow-methods"]
+    assert "access-control-allow-credentials" not in allowed.headers
+    assert "access-control-allow-origin" not in other.headers
+
+
+async def test_no_page_may_call_unless_an_origin_is_configured(envoy: Gateway) -> None:
+    async with serving(Echo()) as backend:
+        await envoy.publish(services={ECHO: (backend,)})
+        asked = await preflight(envoy, REST, ALLOWED)
+        called = await envoy.http.post(REST, json={"text": "a"}, headers={"origin": ALLOWED})
+    assert called.status_code == 200
+    for answer in (asked, called):
+        assert not [name for name in answer.headers if name.startswith("access-control-")]
+
+
+async def test_every_page_may_call_when_a_star_is_configured(envoy: Gateway) -> None:
+    await envoy.publish(cors_origins=("*",))
+    answer = await preflight(envoy, REST, OTHER)
+    assert answer.headers["access-control-allow-origin"] == OTHER
+
+
+async def test_a_page_may_read_what_the_gateway_itself_refuses(envoy: Gateway) -> None:
+    await envoy.publish(cors_origins=(ALLOWED,))
+    answer = await envoy.http.post(REST, json={"text": "a"}, headers={"origin": ALLOWED})
+    assert answer.status_code == 503
+    assert answer.headers["access-control-allow-origin"] == ALLOWED
+    assert answer.headers["access-control-expose-headers"] == "*"
+
+
+async def test_a_change_of_origins_reaches_a_running_gateway(envoy: Gateway) -> None:
+    await envoy.publish(cors_origins=(ALLOWED,))
+    assert (await preflight(envoy, REST, OTHER)).headers.get("access-control-allow-origin") is None
+    await envoy.publish(cors_origins=(ALLOWED, OTHER))
+    assert (await preflight(envoy, REST, OTHER)).headers["access-control-allow-origin"] == OTHER
+
+
+@pytest.mark.parametrize("origin", ["console.example", "https://console.example/", "https://*.example", ""])
+def test_what_is_no_origin_as_browsers_send_it_is_refused_at_the_start(origin: str) -> None:
+    with pytest.raises(ValidationError):
+        Settings(cors_origins=(origin,))

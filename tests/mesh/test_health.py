@@ -1,0 +1,61 @@
+"""Health is what the checks say, and a check that says nothing holds nobody up."""
+
+import asyncio
+
+import pytest
+
+from services.mesh import health as module
+from services.mesh.health import Health
+from services.mesh.service import Service
+
+
+class Dependency:
+    """Answers, fails or hangs, and refuses to be hurried by a cancellation."""
+
+    def __init__(self) -> None:
+        self.failure: Exception | None = None
+        self.answers = asyncio.Event()
+        self.answers.set()
+        self.asked = 0
+
+    async def check(self) -> None:
+        self.asked += 1
+        await self.answers.wait()
+        if self.failure is not None:
+            raise self.failure
+
+
+def watching(dependency: Dependency) -> Health:
+    return Health([Service(name="memory", servicers=(), checks={"postgres": dependency.check})])
+
+
+async def test_a_failing_dependency_is_named_until_it_works_again() -> None:
+    dependency = Dependency()
+    health, told = watching(dependency), []
+    health.watch(lambda: told.append(health.faults()))
+    await health.check()
+    assert health.faults() == {}
+    dependency.failure = LookupError("it is away")
+    await health.check()
+    assert health.faults() == {"memory": "postgres: it is away"}
+    dependency.failure = None
+    await health.check()
+    assert health.dependencies() == {"memory": {"postgres": "ok"}}
+    assert told == [{"memory": "postgres: it is away"}, {}]
+
+
+async def test_a_silent_dependency_is_down_in_time_and_not_asked_again_before_it_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "_CHECK_SECONDS", 0.02)
+    dependency = Dependency()
+    health = watching(dependency)
+    dependency.answers.clear()
+    for _ in range(3):
+        async with asyncio.timeout(5):
+            await health.check()
+        assert health.faults() == {"memory": "postgres: no answer within 0.02 s"}
+    assert dependency.asked == 1
+    dependency.answers.set()
+    await health.check()
+    assert health.faults() == {}

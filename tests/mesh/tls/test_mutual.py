@@ -1,0 +1,229 @@
+"""Processes let in those that prove who they are, on gRPC and on HTTP; everyone else is refused with a reason."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import aiohttp
+import grpc
+import pytest
+from soma.testing.v1.echo_service_pb2 import EchoRequest
+from soma.testing.v1.echo_service_pb2_grpc import EchoServiceStub, add_EchoServiceServicer_to_server
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+from structlog.testing import capture_logs
+
+from services.mesh.authenticator import DevAuthenticator
+from services.mesh.handlers import collect
+from services.mesh.http import HttpServer
+from services.mesh.interceptors.drain import Drain
+from services.mesh.registry.directory import Directory, Endpoint
+from services.mesh.routing import Router, open_channel
+from services.mesh.server import Server
+from services.mesh.spans import Spans
+from services.mesh.stack import pipeline
+from services.mesh.testing.echo import EchoServicer
+from services.mesh.tls.authority import Authority
+from services.mesh.tls.identity import CA, Identity
+from services.mesh.tls.names import host_of, neighbours
+from services.mesh.token import Signer
+
+KEY = "soma_dev_of_the_test"
+MESSAGE_BYTES = 4 * 1024 * 1024
+
+
+@pytest.fixture
+async def address(authority: Authority, folder: Path) -> AsyncIterator[str]:
+    """A process that serves `echo` to its neighbours."""
+    authority.issue("serve", [host_of("echo")])
+    spans, drain = Spans("test", None), Drain()
+    wrap = pipeline(
+        authenticator=DevAuthenticator(KEY),
+        signer=Signer(b"k" * 32, "test"),
+        spans=spans,
+        drain=drain,
+        sample_ratio=0.0,
+        peers=neighbours,
+    )
+    handlers = wrap.wrap_all(collect([(add_EchoServiceServicer_to_server, EchoServicer())]))
+    server = Server(handlers, drain, max_message_bytes=MESSAGE_BYTES)
+    port = await server.start("127.0.0.1:0", Identity(folder, "serve").server_credentials())
+    yield f"127.0.0.1:{port}"
+    await server.stop(0.0)
+    spans.close()
+
+
+async def echo(channel: grpc.aio.Channel) -> str:
+    """Call through a channel, and close it."""
+    async with channel:
+        metadata = [("authorization", f"Bearer {KEY}")]
+        answer = await EchoServiceStub(channel).Echo(EchoRequest(text="hello"), metadata=metadata, timeout=10)
+        return answer.text
+
+
+def channel_of(address: str, folder: Path, pem: Path | None) -> grpc.aio.Channel:
+    """A channel with any certificate, as somebody else's program would make it."""
+    ca = (folder / CA).read_bytes()
+    content = pem.read_bytes() if pem is not None else b""
+    begin = content.find(b"-----BEGIN CERTIFICATE-----")
+    credentials = grpc.ssl_channel_credentials(ca, content[:begin] or None, content[begin:] or None if pem else None)
+    return grpc.aio.secure_channel(address, credentials, [("grpc.ssl_target_name_override", host_of("echo"))])
+
+
+async def test_a_neighbour_is_served(address: str, authority: Authority, folder: Path) -> None:
+    authority.issue("serve-2", [host_of("other")])
+    assert await echo(open_channel(address, "echo", Identity(folder, "serve-2"), MESSAGE_BYTES)) == "hello"
+
+
+async def test_a_process_that_does_not_run_the_service_is_not_believed(
+    address: str, authority: Authority, folder: Path
+) -> None:
+    authority.issue("serve-2")
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await echo(open_channel(address, "memory", Identity(folder, "serve-2"), MESSAGE_BYTES))
+    assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert "Hostname Verification Check failed" in (refused.value.details() or "")
+
+
+async def test_without_a_certificate_nobody_is_let_in(
+    address: str, folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await echo(channel_of(address, folder, None))
+    assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert "PEER_DID_NOT_RETURN_A_CERTIFICATE" in capfd.readouterr().err
+
+
+async def test_a_certificate_of_another_authority_is_refused(
+    address: str, stranger: Authority, folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await echo(channel_of(address, folder, stranger.issue("serve-2")))
+    assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert "CERTIFICATE_VERIFY_FAILED: unable to get local issuer certificate" in capfd.readouterr().err
+
+
+async def test_an_expired_certificate_is_refused(
+    address: str, authority: Authority, folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await echo(channel_of(address, folder, authority.issue("old", lifetime=timedelta(seconds=-1))))
+    assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert "CERTIFICATE_VERIFY_FAILED: certificate has expired" in capfd.readouterr().err
+
+
+async def test_plain_text_is_refused(address: str) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await echo(grpc.aio.insecure_channel(address))
+    assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_a_certificate_of_no_neighbour_is_refused_with_a_typed_reason_in_the_log(
+    address: str, authority: Authority, folder: Path
+) -> None:
+    with capture_logs() as lines, pytest.raises(grpc.aio.AioRpcError) as refused:
+        await echo(channel_of(address, folder, authority.issue("printer")))
+    assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
+    told = next(line for line in lines if line["event"] == "peer refused")
+    assert (told["reason"], told["peer"]) == ("PEER_NOT_ALLOWED", ["spiffe://somamesh/printer"])
+
+
+def client_context(folder: Path, pem: Path) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=folder / CA)
+    context.load_cert_chain(pem)
+    return context
+
+
+async def served_certificate(port: int, context: ssl.SSLContext, host: str) -> bytes:
+    """What a server shows in a new handshake, DER."""
+    _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname=host)
+    try:
+        shown = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        assert isinstance(shown, bytes)
+        return shown
+    finally:
+        writer.close()
+
+
+async def test_a_server_shows_a_rotated_certificate_and_calls_go_on(
+    address: str, authority: Authority, folder: Path
+) -> None:
+    client = authority.issue("serve-2")
+    context, port = client_context(folder, client), int(address.rpartition(":")[2])
+    context.set_alpn_protocols(["h2"])
+    identity = Identity(folder, "serve-2")
+    channel = open_channel(address, "echo", identity, MESSAGE_BYTES)
+    stub, metadata = EchoServiceStub(channel), [("authorization", f"Bearer {KEY}")]
+    await stub.Echo(EchoRequest(text="before"), metadata=metadata, timeout=10)
+    before = await served_certificate(port, context, host_of("echo"))
+    authority.renew(folder / "serve.pem")
+    assert await served_certificate(port, context, host_of("echo")) != before
+    assert (await stub.Echo(EchoRequest(text="after"), metadata=metadata, timeout=10)).text == "after"
+    await channel.close()
+
+
+async def test_calls_take_a_new_channel_once_the_callers_certificate_has_been_rotated(
+    address: str, authority: Authority, folder: Path
+) -> None:
+    path, directory = authority.issue("serve-2"), Directory()
+    directory.replace([Endpoint("echo", address, "1")])
+    router = Router({}, directory, _NothingMore(), MESSAGE_BYTES, Identity(folder, "serve-2"))
+    first = router.route("echo")
+    assert router.route("echo") is first
+    authority.renew(path)
+    second = router.route("echo")
+    assert second is not first
+    await router.close()
+
+
+class _NothingMore:
+    """Adds nothing to a call."""
+
+    def timeout(self, timeout: float | None) -> float | None:
+        return timeout
+
+    def metadata(self, metadata: object) -> None:
+        return None
+
+
+@pytest.fixture
+async def port(authority: Authority, folder: Path) -> AsyncIterator[int]:
+    """An HTTP application for the gateway only."""
+    authority.issue("serve", [host_of("edge")])
+    app = Starlette(routes=[Route("/", lambda _: PlainTextResponse("hello"))])
+    server = HttpServer(app, identity=Identity(folder, "serve"))
+    yield await server.start("127.0.0.1")
+    await server.stop()
+
+
+async def get(port: int, context: ssl.SSLContext) -> str:
+    connector = aiohttp.TCPConnector(ssl=context)
+    async with (
+        aiohttp.ClientSession(connector=connector) as session,
+        session.get(f"https://127.0.0.1:{port}/", server_hostname=host_of("edge")) as response,
+    ):
+        return await response.text()
+
+
+async def test_an_http_application_serves_the_gateway(port: int, authority: Authority, folder: Path) -> None:
+    assert await get(port, client_context(folder, authority.issue("envoy"))) == "hello"
+
+
+async def test_an_http_application_refuses_other_processes(port: int, authority: Authority, folder: Path) -> None:
+    with pytest.raises(aiohttp.ClientError):
+        await get(port, client_context(folder, authority.issue("serve-2")))
+
+
+async def test_an_http_application_refuses_those_without_a_certificate(port: int, folder: Path) -> None:
+    with pytest.raises((aiohttp.ClientError, ssl.SSLError)):
+        await get(port, ssl.create_default_context(cafile=folder / CA))
+
+
+async def test_an_http_application_shows_a_rotated_certificate(port: int, authority: Authority, folder: Path) -> None:
+    context = client_context(folder, authority.issue("envoy"))
+    before = await served_certificate(port, context, host_of("edge"))
+    authority.renew(folder / "serve.pem")
+    assert await served_certificate(port, context, host_of("edge")) != before

@@ -1,0 +1,60 @@
+"""What a provider cannot honour is refused by name, or left out when the caller says so."""
+
+import pytest
+from soma.model.v1.message_pb2 import Sampling
+from soma.model.v1.model_service_pb2 import GenerateRequest, ResponseFormat
+
+from services.mesh.errors import InvalidArgument
+from services.model.adapters.anthropic import Anthropic
+from services.model.adapters.local import LocalProvider
+from services.model.adapters.openai_compatible import COMPATIBLE, OPENAI
+from services.model.parameters import PARAMETERS, fit
+
+EVERYTHING = GenerateRequest(
+    sampling=Sampling(
+        temperature=0.5,
+        top_k=3,
+        repetition_penalty=1.5,
+        frequency_penalty=0.5,
+        presence_penalty=0.5,
+        seed=0,
+        top_logprobs=0,
+    ),
+    response_format=ResponseFormat(type=ResponseFormat.TYPE_JSON_SCHEMA),
+)
+
+
+@pytest.mark.parametrize("lacks", [Anthropic.lacks, LocalProvider.lacks, OPENAI.lacks, COMPATIBLE.lacks])
+def test_every_adapter_lacks_only_parameters_there_are(lacks: frozenset[str]) -> None:
+    assert lacks <= PARAMETERS.keys()
+
+
+def test_what_a_provider_lacks_is_refused_field_by_field() -> None:
+    with pytest.raises(InvalidArgument) as raised:
+        fit(EVERYTHING, {"seed", "logprobs", "json_schema", "json_object"}, "lab")
+    assert raised.value.reason == "PARAMETER_NOT_SUPPORTED"
+    fields = [violation.field for violation in raised.value.facts.violations]
+    assert fields == ["response_format", "sampling.seed", "sampling.top_logprobs"]
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_a_request_that_does_not_ask_is_passed_on_as_it_is(name: str) -> None:
+    request = GenerateRequest(sampling=Sampling(repetition_penalty=1, frequency_penalty=0, presence_penalty=0))
+    assert fit(request, {name}, "lab") == (request, [])
+
+
+def test_dropping_leaves_out_exactly_what_is_lacking_and_leaves_the_callers_request_alone() -> None:
+    request = GenerateRequest()
+    request.CopyFrom(EVERYTHING)
+    request.drop_params = True
+    fitted, dropped = fit(request, PARAMETERS.keys() - {"seed"}, "lab")
+    assert fitted == GenerateRequest(sampling=Sampling(temperature=0.5, seed=0), drop_params=True)
+    assert dropped == [
+        "response_format",
+        "sampling.frequency_penalty",
+        "sampling.presence_penalty",
+        "sampling.repetition_penalty",
+        "sampling.top_k",
+        "sampling.top_logprobs",
+    ]
+    assert request.sampling.top_k == 3

@@ -1,0 +1,317 @@
+"""Responses: their events, what is kept of them, what goes on from them, and how they end early."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Sequence
+
+import grpc
+import pytest
+from soma.model.v1 import message_pb2
+from soma.orchestrator.v1 import response_service_pb2 as pb
+
+from services.mesh.call import run_as
+from services.mesh.errors import Code, MeshError, Unavailable
+from services.mesh.principal import Principal
+from services.mesh.status import from_rpc_error
+from services.mesh.testing.local import SOMEBODY
+from services.mesh.testing.waiting import until
+from services.orchestrator.responses import store as stored
+from tests.orchestrator.conftest import Orchestrator
+from tests.orchestrator.neighbours import Script
+
+Said = message_pb2.Message
+USER, ASSISTANT, TOOL = message_pb2.ROLE_USER, message_pb2.ROLE_ASSISTANT, message_pb2.ROLE_TOOL
+STRANGER = Principal(tenant_id="other", subject="eve", scopes=frozenset({"*"}))
+NOBODYS = f"resp_{uuid.UUID(int=7).hex}"
+
+
+def asking(text: str = "Hi", **settings: object) -> pb.CreateResponseRequest:
+    message = pb.ResponseInput(message=Said(role=USER, content=text))
+    return pb.CreateResponseRequest(input=[message], settings=pb.ResponseSettings(**settings))  # type: ignore[arg-type]
+
+
+async def events_of(orchestrator: Orchestrator, request: pb.CreateResponseRequest) -> list[pb.CreateResponseResponse]:
+    with run_as(SOMEBODY):
+        return [event async for event in orchestrator.responses.CreateResponse(request)]
+
+
+async def create(orchestrator: Orchestrator, request: pb.CreateResponseRequest) -> pb.Response:
+    return (await events_of(orchestrator, request))[-1].finished
+
+
+async def get(orchestrator: Orchestrator, response_id: str, who: Principal = SOMEBODY) -> pb.Response:
+    with run_as(who):
+        return (await orchestrator.responses.GetResponse(pb.GetResponseRequest(response_id=response_id))).response
+
+
+async def cancel(orchestrator: Orchestrator, response_id: str) -> pb.Response:
+    with run_as(SOMEBODY):
+        asked = pb.CancelResponseRequest(response_id=response_id)
+        return (await orchestrator.responses.CancelResponse(asked)).response
+
+
+async def refusal(call: Awaitable[object]) -> MeshError:
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await call
+    return from_rpc_error(raised.value)
+
+
+def kinds(events: Sequence[pb.CreateResponseResponse]) -> list[str | None]:
+    return [event.WhichOneof("payload") for event in events]
+
+
+async def test_text_comes_as_one_item_and_the_response_as_a_whole_at_the_end(orchestrator: Orchestrator) -> None:
+    events = await events_of(orchestrator, asking(metadata={"a": "b"}))
+    assert kinds(events) == ["created", "item_begun", "delta", "delta", "item_done", "finished"]
+    assert [event.sequence for event in events] == list(range(6))
+    assert events[0].created.state == pb.Response.STATE_IN_PROGRESS
+    response = events[-1].finished
+    assert response.state == pb.Response.STATE_COMPLETED
+    assert response.model == "scripted"
+    assert [item.text.text for item in response.output] == ["Hello there"]
+    assert response.usage.total_tokens == 5
+    assert events[1].item_begun.item == pb.ResponseItem(item_id=response.output[0].item_id, text=pb.ResponseText())
+    assert events[4].item_done.item == response.output[0]
+    assert await get(orchestrator, response.response_id) == response
+
+
+async def test_each_tool_call_is_an_item_whatever_order_their_pieces_come_in(
+    orchestrator: Orchestrator, script: Script
+) -> None:
+    script.words = ["Let me see."]
+    script.calls = [
+        message_pb2.ToolCallDelta(index=0, call_id="c0", name="look", arguments='{"a":'),
+        message_pb2.ToolCallDelta(index=1, call_id="c1", name="ask"),
+        message_pb2.ToolCallDelta(index=0, arguments="1}"),
+        message_pb2.ToolCallDelta(index=1, arguments="{}"),
+    ]
+    events = await events_of(orchestrator, asking())
+    assert kinds(events[3:]) == [
+        *("item_done", "item_begun", "arguments", "item_begun", "arguments", "arguments"),
+        *("item_done", "item_done", "finished"),
+    ]
+    output = events[-1].finished.output
+    assert [item.tool_call for item in output[1:]] == [
+        message_pb2.ToolCall(call_id="c0", name="look", arguments='{"a":1}'),
+        message_pb2.ToolCall(call_id="c1", name="ask", arguments="{}"),
+    ]
+    assert len({item.item_id for item in output}) == 3
+
+
+@pytest.mark.parametrize("reason", [message_pb2.FINISH_REASON_LENGTH, message_pb2.FINISH_REASON_CONTENT_FILTER])
+async def test_an_answer_cut_short_is_incomplete(
+    orchestrator: Orchestrator, script: Script, reason: message_pb2.FinishReason.ValueType
+) -> None:
+    script.finish = reason
+    response = await create(orchestrator, asking())
+    assert (response.state, response.finish_reason) == (pb.Response.STATE_INCOMPLETE, reason)
+
+
+async def test_a_response_goes_on_from_all_that_came_before_but_not_from_its_instructions(
+    orchestrator: Orchestrator, script: Script
+) -> None:
+    script.calls = [message_pb2.ToolCallDelta(call_id="c1", name="look", arguments="{}")]
+    first = await create(orchestrator, asking("One", instructions="Be brief."))
+    script.calls = []
+    result = pb.ResponseInput(message=Said(role=TOOL, tool_call_id="c1", content="42"))
+    second = asking(previous_response_id=first.response_id)
+    second.input[0].CopyFrom(result)
+    middle = await create(orchestrator, second)
+    await create(orchestrator, asking("Three", previous_response_id=middle.response_id))
+    call = message_pb2.ToolCall(call_id="c1", name="look", arguments="{}")
+    assert list(script.generated[-1].messages) == [
+        Said(role=USER, content="One"),
+        Said(role=ASSISTANT, content="Hello there", tool_calls=[call]),
+        Said(role=TOOL, tool_call_id="c1", content="42"),
+        Said(role=ASSISTANT, content="Hello there"),
+        Said(role=USER, content="Three"),
+    ]
+    assert script.generated[0].messages[0] == Said(role=message_pb2.ROLE_SYSTEM, content="Be brief.")
+
+
+async def test_nothing_goes_on_from_a_chain_that_misses_a_link(orchestrator: Orchestrator) -> None:
+    first = await create(orchestrator, asking())
+    second = await create(orchestrator, asking(previous_response_id=first.response_id))
+    with run_as(SOMEBODY):
+        await orchestrator.responses.DeleteResponse(pb.DeleteResponseRequest(response_id=first.response_id))
+    for previous in (first.response_id, second.response_id, NOBODYS, "not an id\0"):
+        error = await refusal(events_of(orchestrator, asking(previous_response_id=previous)))
+        assert (error.code, error.reason) == (Code.INVALID_ARGUMENT, "PREVIOUS_RESPONSE_NOT_FOUND")
+        assert error.facts.violations[0].field == "previous_response_id"
+
+
+async def test_an_input_may_name_items_of_earlier_responses(orchestrator: Orchestrator, script: Script) -> None:
+    first = await create(orchestrator, asking())
+    request = asking("Again")
+    request.input.insert(0, pb.ResponseInput(item_id=first.output[0].item_id))
+    again = await create(orchestrator, request)
+    expected = [Said(role=ASSISTANT, content="Hello there"), Said(role=USER, content="Again")]
+    assert list(script.generated[-1].messages) == expected
+    # What is kept is the message itself: it stays when the response it came from goes.
+    with run_as(SOMEBODY):
+        await orchestrator.responses.DeleteResponse(pb.DeleteResponseRequest(response_id=first.response_id))
+    await create(orchestrator, asking("On", previous_response_id=again.response_id))
+    assert list(script.generated[-1].messages)[:2] == expected
+    for item_id in (first.output[0].item_id, "msg_1"):
+        request.input[0].item_id = item_id
+        assert (await refusal(events_of(orchestrator, request))).reason == "ITEM_NOT_FOUND"
+
+
+async def test_what_is_not_to_be_stored_cannot_be_found(orchestrator: Orchestrator) -> None:
+    response = await create(orchestrator, asking(store=False))
+    assert (await refusal(get(orchestrator, response.response_id))).reason == "RESPONSE_NOT_FOUND"
+
+
+async def test_a_response_is_its_tenants_alone(orchestrator: Orchestrator) -> None:
+    response = await create(orchestrator, asking())
+    assert (await refusal(get(orchestrator, response.response_id, STRANGER))).code == Code.NOT_FOUND
+    with run_as(STRANGER):
+        asked = pb.DeleteResponseRequest(response_id=response.response_id)
+        assert (await refusal(orchestrator.responses.DeleteResponse(asked))).code == Code.NOT_FOUND
+        error = await refusal(
+            anext(aiter(orchestrator.responses.CreateResponse(asking(previous_response_id=response.response_id))))
+        )
+        assert error.reason == "PREVIOUS_RESPONSE_NOT_FOUND"
+    assert await get(orchestrator, response.response_id) == response
+
+
+async def test_a_turn_that_fails_on_the_way_is_kept_as_failed(orchestrator: Orchestrator, script: Script) -> None:
+    script.fail_after = 1
+    seen: list[pb.CreateResponseResponse] = []
+    with run_as(SOMEBODY), pytest.raises(grpc.aio.AioRpcError) as raised:
+        async for event in orchestrator.responses.CreateResponse(asking()):
+            seen.append(event)
+    assert from_rpc_error(raised.value).reason == "PROVIDER_UNAVAILABLE"
+    assert kinds(seen) == ["created", "item_begun", "delta", "error"]
+    kept = await get(orchestrator, seen[0].created.response_id)
+    assert (kept.state, kept.error.reason) == (pb.Response.STATE_FAILED, "PROVIDER_UNAVAILABLE")
+    assert kept.output[0].text.text == "Hello"
+
+
+async def test_a_turn_that_never_starts_is_not_kept(orchestrator: Orchestrator, script: Script) -> None:
+    script.denied = "Hi"
+    assert (await refusal(events_of(orchestrator, asking()))).reason == "POLICY_DENIED"
+    with run_as(SOMEBODY):
+        assert not await orchestrator.store.still_wanted([NOBODYS])
+
+
+async def _stalled(orchestrator: Orchestrator, script: Script) -> tuple[str, AsyncIterator[pb.CreateResponseResponse]]:
+    """A response that has said one word and says no more."""
+    script.stall_after = 1
+    with run_as(SOMEBODY):
+        events = aiter(orchestrator.responses.CreateResponse(asking()))
+    created = await anext(events)
+    await script.stalled.wait()
+    return created.created.response_id, events
+
+
+async def test_cancelling_ends_the_work_and_the_stream_of_whoever_listens(
+    orchestrator: Orchestrator, script: Script
+) -> None:
+    response_id, events = await _stalled(orchestrator, script)
+    assert (await cancel(orchestrator, response_id)).state == pb.Response.STATE_CANCELLED
+    rest = [event async for event in events]
+    await asyncio.wait_for(script.cancelled.wait(), 5)
+    assert rest[-1].finished.state == pb.Response.STATE_CANCELLED
+    kept = await get(orchestrator, response_id)
+    assert kept.output[0].text.text == "Hello"
+    assert await cancel(orchestrator, response_id) == kept
+
+
+async def test_cancelling_a_whole_response_changes_nothing(orchestrator: Orchestrator) -> None:
+    response = await create(orchestrator, asking())
+    assert await cancel(orchestrator, response.response_id) == response
+
+
+async def test_a_response_cancelled_or_deleted_by_another_process_ends_here(
+    orchestrator: Orchestrator, script: Script
+) -> None:
+    response_id, events = await _stalled(orchestrator, script)
+    watching = asyncio.create_task(orchestrator.running.watch())
+    await orchestrator.store.cancel(SOMEBODY.tenant_id, response_id)
+    rest = [event async for event in events]
+    assert rest[-1].finished.state == pb.Response.STATE_CANCELLED
+    watching.cancel()
+
+
+async def test_a_caller_that_leaves_cancels_its_response(orchestrator: Orchestrator, script: Script) -> None:
+    script.stall_after = 1
+    with run_as(SOMEBODY):
+        call = orchestrator.responses.CreateResponse(asking())
+        response_id = (await anext(aiter(call))).created.response_id
+        await script.stalled.wait()
+        call.cancel()
+
+    async def cancelled() -> bool:
+        return (await get(orchestrator, response_id)).state == pb.Response.STATE_CANCELLED
+
+    await until(cancelled)
+
+
+async def test_a_background_response_is_made_though_nobody_listens(orchestrator: Orchestrator, script: Script) -> None:
+    with run_as(SOMEBODY):
+        call = orchestrator.responses.CreateResponse(asking(background=True))
+        response_id = (await anext(aiter(call))).created.response_id
+        call.cancel()
+
+    async def completed() -> bool:
+        return (await get(orchestrator, response_id)).state == pb.Response.STATE_COMPLETED
+
+    await until(completed)
+    error = await refusal(events_of(orchestrator, asking(background=True, store=False)))
+    assert error.code == Code.INVALID_ARGUMENT
+
+
+async def test_nothing_goes_on_from_a_response_that_is_still_being_made(
+    orchestrator: Orchestrator, script: Script
+) -> None:
+    response_id, _ = await _stalled(orchestrator, script)
+    error = await refusal(events_of(orchestrator, asking(previous_response_id=response_id)))
+    assert error.reason == "PREVIOUS_RESPONSE_IN_PROGRESS"
+
+
+async def test_a_process_that_stops_says_so_in_what_it_was_making(orchestrator: Orchestrator, script: Script) -> None:
+    response_id, events = await _stalled(orchestrator, script)
+    await orchestrator.running.close()
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        async for _ in events:
+            pass
+    assert from_rpc_error(raised.value).reason == "INTERRUPTED"
+    kept = await get(orchestrator, response_id)
+    assert (kept.state, kept.error.reason) == (pb.Response.STATE_FAILED, "INTERRUPTED")
+
+
+async def test_a_response_whose_process_died_is_failed(
+    orchestrator: Orchestrator, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    response_id, _ = await _stalled(orchestrator, script)
+    monkeypatch.setattr(stored, "LOST_SECONDS", 0.0)
+    kept = await get(orchestrator, response_id)
+    assert (kept.state, kept.error.reason) == (pb.Response.STATE_FAILED, "INTERRUPTED")
+
+
+async def test_an_answer_whose_end_cannot_be_kept_is_no_answer(
+    orchestrator: Orchestrator, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(tenant_id: str, response: pb.Response) -> None:
+        assert [item.text.text for item in response.output] == ["Hello there"]
+        raise Unavailable("the database cannot be reached now", reason="POSTGRES_UNAVAILABLE")
+
+    monkeypatch.setattr(orchestrator.store, "end", away)
+    assert (await refusal(events_of(orchestrator, asking()))).reason == "POSTGRES_UNAVAILABLE"
+
+
+async def test_old_responses_are_forgotten(orchestrator: Orchestrator) -> None:
+    response = await create(orchestrator, asking())
+    await orchestrator.store.forget(1.0)
+    assert await get(orchestrator, response.response_id) == response
+    await orchestrator.store.forget(0.0)
+    assert (await refusal(get(orchestrator, response.response_id))).code == Code.NOT_FOUND
+
+
+async def test_a_response_keeps_a_conversation_when_it_is_given_one(orchestrator: Orchestrator, script: Script) -> None:
+    await create(orchestrator, asking(conversation_id="c"))
+    await orchestrator.delivery.settle(SOMEBODY.tenant_id, "c")
+    assert [m.content for m in script.conversations[SOMEBODY.tenant_id, "c"]] == ["Hi", "Hello there"]
+    error = await refusal(events_of(orchestrator, asking(conversation_id="c", previous_response_id=NOBODYS)))
+    assert error.facts.violations[0].field == "settings.previous_response_id"

@@ -1,0 +1,182 @@
+"""Sessions: whose they are, how they are listed and deleted, and that two writers never undo each other."""
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from google.protobuf.struct_pb2 import Struct
+from soma.orchestrator.v1 import chat_session_service_pb2 as pb
+
+from services.mesh.call import run_as
+from services.mesh.errors import Code
+from services.mesh.principal import Principal
+from services.mesh.testing.local import SOMEBODY
+from tests.orchestrator.neighbours import Script
+from tests.orchestrator.sessions.conftest import Desk, new_id, refused
+
+if TYPE_CHECKING:
+    from services.mesh.postgres import Pool
+
+COLLEAGUE = Principal("acme", "sam", scopes=frozenset({"*"}))
+STRANGER = Principal("globex", "alex", scopes=frozenset({"*"}))
+
+
+def struct(**values: Any) -> Struct:
+    """A JSON object."""
+    made = Struct()
+    made.update(values)
+    return made
+
+
+async def test_a_new_session_is_as_it_was_asked_for(desk: Desk) -> None:
+    config = struct(template="document_summary", custom_parameters={"sentences": 2}, max_iterations=10)
+    created = await desk.create(
+        session_type="general", model_name="llama2", user_id="user-123", title="Mail", agent_id="a-1", config=config
+    )
+    assert (created.session_type, created.model_name, created.user_id) == ("general", "llama2", "user-123")
+    assert (created.title, created.agent_id, created.template) == ("Mail", "a-1", "document_summary")
+    assert (created.status, created.message_count, created.config) == ("active", 0, config)
+    assert created.created_at == created.updated_at
+    assert not created.HasField("last_message_at")
+    got = await desk.get(created.id)
+    assert got.SerializeToString(deterministic=True) == created.SerializeToString(deterministic=True)
+
+
+def test_the_responses_that_are_a_session_have_its_fields_at_the_same_numbers() -> None:
+    fields = {(f.number, f.name, f.type) for f in pb.ChatSession.DESCRIPTOR.fields}
+    for response in (pb.CreateChatSessionResponse, pb.GetChatSessionResponse, pb.SetChatSessionStatusResponse):
+        assert {(f.number, f.name, f.type) for f in response.DESCRIPTOR.fields} == fields
+
+
+async def test_an_unset_type_is_general_and_an_unknown_one_is_refused(desk: Desk) -> None:
+    assert (await desk.create()).session_type == "general"
+    error = await refused(desk.create(session_type="nonsense"))
+    assert (error.code, error.reason) == (Code.INVALID_ARGUMENT, "SESSION_TYPE_UNKNOWN")
+    assert error.facts.violations[0].field == "session_type"
+
+
+@pytest.mark.parametrize(
+    ("config", "field", "reason"),
+    [
+        (struct(template="nonsense"), "config.template", "TEMPLATE_UNKNOWN"),
+        (struct(template="agent_wizard"), "config.template", "TEMPLATE_UNKNOWN"),
+        (struct(template=5), "config.template", "INVALID_ARGUMENT"),
+        (struct(custom_parameters={"colour": "red"}), "config.custom_parameters.colour", "PARAMETER_UNKNOWN"),
+        (struct(custom_parameters={"tone": ["a"]}), "config.custom_parameters.tone", "INVALID_ARGUMENT"),
+        (struct(custom_parameters="tone"), "config.custom_parameters", "INVALID_ARGUMENT"),
+        (struct(text="x" * 70_000), "config", "INVALID_ARGUMENT"),
+        (struct(number=float("nan")), "config", "INVALID_ARGUMENT"),
+    ],
+)
+async def test_a_config_that_cannot_be_had_is_refused_naming_the_field(
+    desk: Desk, config: Struct, field: str, reason: str
+) -> None:
+    error = await refused(desk.create(config=config))
+    assert (error.code, error.reason) == (Code.INVALID_ARGUMENT, reason)
+    assert error.facts.violations[0].field == field
+
+
+async def test_creating_again_with_the_same_request_id_makes_no_second_session(desk: Desk) -> None:
+    request_id = new_id()
+    created = await asyncio.gather(*(desk.create(title=str(n), request_id=request_id) for n in range(8)))
+    assert len({session.id for session in created}) == 1
+    other = await desk.create(COLLEAGUE, request_id=request_id)
+    assert other.id != created[0].id
+
+
+@pytest.mark.parametrize("owner", [COLLEAGUE, STRANGER])
+async def test_nobody_else_sees_changes_or_deletes_a_session(desk: Desk, owner: Principal) -> None:
+    session = await desk.create()
+    assert (await refused(desk.get(session.id, owner))).reason == "SESSION_NOT_FOUND"
+    assert (await refused(desk.delete(session.id, owner))).reason == "SESSION_NOT_FOUND"
+    with run_as(owner):
+        listed = await desk.stub.ListChatSessions(pb.ListChatSessionsRequest())
+        message = pb.SendChatMessageRequest(session_id=session.id, message="Hi")
+        assert (await refused(desk.stub.SendChatMessage(message))).reason == "SESSION_NOT_FOUND"
+    assert not listed.sessions
+    assert (await desk.get(session.id)).status == "active"
+
+
+async def test_pages_hold_every_session_once_the_newest_first(desk: Desk) -> None:
+    made = [(await desk.create(user_id=f"u{n % 2}")).id for n in range(7)]
+    seen: list[str] = []
+    token = ""
+    with run_as(SOMEBODY):
+        while True:
+            request = pb.ListChatSessionsRequest(page_size=3, page_token=token)
+            page = await desk.stub.ListChatSessions(request)
+            seen.extend(session.id for session in page.sessions)
+            token = page.next_page_token
+            if not token:
+                break
+            assert len(page.sessions) == 3
+        odd = await desk.stub.ListChatSessions(pb.ListChatSessionsRequest(user_id="u1"))
+    assert seen == made[::-1]
+    assert [session.id for session in odd.sessions] == made[1::2][::-1]
+
+
+@pytest.mark.parametrize("token", ["x", "MTox", "MjAwOjEyMw==", "9" * 40, "éé"])
+async def test_a_page_token_of_somebody_elses_making_is_refused(desk: Desk, token: str) -> None:
+    with run_as(SOMEBODY):
+        request = pb.ListChatSessionsRequest(page_token=token)
+        error = await refused(desk.stub.ListChatSessions(request))
+    assert (error.code, error.facts.violations[0].field) == (Code.INVALID_ARGUMENT, "page_token")
+
+
+async def test_of_two_who_go_on_from_the_same_reading_one_is_told_that_it_changed(desk: Desk) -> None:
+    session = await desk.create()
+    outcomes = await asyncio.gather(
+        desk.set_status(session.id, "paused", session.etag),
+        desk.set_status(session.id, "completed", session.etag),
+        return_exceptions=True,
+    )
+    assert sum(isinstance(outcome, BaseException) for outcome in outcomes) == 1
+    error = await refused(desk.set_status(session.id, "archived", session.etag))
+    assert (error.code, error.reason) == (Code.ABORTED, "ETAG_MISMATCH")
+    now = await desk.get(session.id)
+    assert now.etag != session.etag
+    assert (await desk.set_status(session.id, "archived", now.etag)).status == "archived"
+    assert (await refused(desk.delete(session.id, etag=session.etag))).reason == "ETAG_MISMATCH"
+
+
+async def test_a_status_that_cannot_follow_is_refused_and_the_same_one_changes_nothing(desk: Desk) -> None:
+    session = await desk.create()
+    assert (await desk.set_status(session.id, "active")).etag == session.etag
+    await desk.set_status(session.id, "archived")
+    error = await refused(desk.set_status(session.id, "paused"))
+    assert (error.code, error.reason) == (Code.FAILED_PRECONDITION, "STATUS_UNREACHABLE")
+    assert error.facts.metadata == {"from": "archived", "to": "paused"}
+    assert (await refused(desk.set_status(session.id, "running"))).code is Code.INVALID_ARGUMENT
+
+
+async def test_a_deleted_session_takes_what_was_said_along(desk: Desk, script: Script) -> None:
+    session = await desk.create()
+    await desk.send(session.id)
+    await desk.messages(session.id)
+    assert ("acme", f"session:{session.id}") in script.conversations
+    await desk.delete(session.id)
+    assert script.conversations == {}
+    assert (await refused(desk.get(session.id))).reason == "SESSION_NOT_FOUND"
+    assert (await refused(desk.delete(session.id))).reason == "SESSION_NOT_FOUND"
+
+
+async def test_a_deletion_cut_short_hides_the_session_and_is_gone_on_with(
+    desk: Desk, script: Script, database: "Pool"
+) -> None:
+    session = await desk.create()
+    script.memory_down = True
+    assert (await refused(desk.delete(session.id))).code is Code.UNAVAILABLE
+    assert (await refused(desk.get(session.id))).reason == "SESSION_NOT_FOUND"
+    assert (await refused(desk.send(session.id))).reason == "SESSION_NOT_FOUND"
+    script.memory_down = False
+    await desk.delete(session.id, etag=session.etag)
+    assert await database.fetchval("SELECT count(*) FROM orchestrator.chat_session") == 0
+
+
+async def test_templates_and_models_are_listed(desk: Desk) -> None:
+    with run_as(SOMEBODY):
+        templates = (await desk.stub.ListChatTemplates(pb.ListChatTemplatesRequest())).templates
+        models = (await desk.stub.ListChatModels(pb.ListChatModelsRequest())).models
+    assert {template.name for template in templates} >= {"general_assistant", "agent_wizard"}
+    assert sum(template.default for template in templates) == len({each.session_type for each in templates})
+    assert [model.name for model in models] == ["talker"]

@@ -1,0 +1,52 @@
+"""An https URL is reached by TLS, and by nothing that cannot prove who it is."""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import grpc
+import pytest
+import somamesh
+
+from tests.sdk.conftest import KEY, Server, serving
+from tests.sdk.drivers import driving
+
+OPENSSL = shutil.which("openssl")
+pytestmark = [
+    pytest.mark.skipif(OPENSSL is None, reason="openssl is missing: install it to make certificates"),
+    pytest.mark.parametrize("kind", ["sync", "async"]),
+]
+
+
+@pytest.fixture
+async def chain(tmp_path: Path) -> Path:
+    """A certificate for 127.0.0.1 that vouches for itself; its key is beside it."""
+    made = await asyncio.create_subprocess_exec(
+        *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
+        *("-subj", "/CN=mesh", "-addext", "subjectAltName=IP:127.0.0.1"),
+        *("-keyout", tmp_path / "key.pem", "-out", tmp_path / "chain.pem"),
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    assert await made.wait() == 0
+    return tmp_path / "chain.pem"
+
+
+@pytest.fixture
+async def secure(chain: Path) -> AsyncIterator[Server]:
+    """A server that speaks TLS with that certificate."""
+    pair = (chain.with_name("key.pem").read_bytes(), chain.read_bytes())
+    async with serving(grpc.ssl_server_credentials([pair])) as server:
+        yield server
+
+
+async def test_a_mesh_whose_authority_is_trusted_is_talked_to(secure: Server, chain: Path, kind: str) -> None:
+    async with driving(kind, secure.url, KEY, ca_file=chain) as client:
+        assert (await client.call("chat", "Hi")).text == "Hello, world"
+
+
+async def test_a_mesh_nobody_vouches_for_gets_neither_key_nor_question(secure: Server, kind: str) -> None:
+    async with driving(kind, secure.url, KEY, max_retries=0) as client:
+        with pytest.raises(somamesh.UnavailableError):
+            await client.call("chat", "Hi")
+    assert secure.chat.requests == []

@@ -1,0 +1,262 @@
+"""Both clients take turns, and an answer is whole or an error."""
+
+import asyncio
+import gc
+from collections.abc import Sequence
+
+import grpc
+import pytest
+import somamesh
+from soma.memory.v1 import memory_service_pb2 as memory
+from soma.model.v1 import message_pb2 as model
+from soma.model.v1 import model_service_pb2 as generation
+from soma.orchestrator.v1 import chat_service_pb2 as chat
+from somamesh import Answer, AsyncClient, Client, Message, Notice, Rule, Tool, ToolCall, Usage
+
+from services.mesh import errors
+from tests.sdk.conftest import KEY, Server
+from tests.sdk.drivers import Driver
+from tests.sdk.scripted import Step, broken, noticed, spoken
+
+HELLO = Answer(
+    id="t1",
+    text="Hello, world",
+    tool_calls=(),
+    model="plain",
+    conversation="c1",
+    finish_reason="stop",
+    usage=Usage(5, 2, 7),
+    sources=("fact/1",),
+    notices=(),
+    time_to_first_token=0.25,
+    duration=0.5,
+)
+
+
+async def test_a_turn_comes_to_an_answer(server: Server, client: Driver) -> None:
+    assert await client.call("chat", "Hi", model="plain", conversation="c1", temperature=0.5, max_tokens=9) == HELLO
+    assert server.chat.requests == [
+        chat.ChatRequest(
+            model="plain",
+            conversation_id="c1",
+            messages=[model.Message(role=model.ROLE_USER, content="Hi")],
+            sampling=model.Sampling(temperature=0.5, max_tokens=9),
+        )
+    ]
+
+
+async def test_an_answer_streams_as_text_and_is_whole_at_the_end(client: Driver) -> None:
+    assert await client.stream("stream_chat", "Hi") == (["Hello", ", world"], HELLO)
+
+
+async def test_messages_carry_their_roles(server: Server, client: Driver) -> None:
+    said = [{"role": "system", "content": "Be brief."}, Message("user", "Hi", name="eve")]
+    await client.call("chat", said)
+    assert list(server.chat.requests[0].messages) == [
+        model.Message(role=model.ROLE_SYSTEM, content="Be brief."),
+        model.Message(role=model.ROLE_USER, content="Hi", name="eve"),
+    ]
+    with pytest.raises(ValueError, match="a message's role is one of"):
+        await client.call("chat", [{"role": "god", "content": "Hi"}])
+
+
+async def test_every_option_reaches_the_contract(server: Server, client: Driver) -> None:
+    schema = {"title": "cat", "type": "object"}
+    await client.call(
+        "chat",
+        "Hi",
+        strategy="long_only",
+        context_token_budget=100,
+        tools=[Tool("look_up", "Looks up.", {"type": "object"}, strict=True)],
+        tool_choice="look_up",
+        parallel_tool_calls=False,
+        response_format=schema,
+        stop_sequences=["."],
+        user="eve",
+    )
+    assert server.chat.requests[0] == chat.ChatRequest(
+        messages=[model.Message(role=model.ROLE_USER, content="Hi")],
+        strategy=memory.STRATEGY_LONG_ONLY,
+        context_token_budget=100,
+        tools=[model.Tool(name="look_up", description="Looks up.", parameters='{"type": "object"}', strict=True)],
+        tool_choice=model.ToolChoice(mode=model.ToolChoice.MODE_NAMED, name="look_up"),
+        parallel_tool_calls=False,
+        response_format=generation.ResponseFormat(
+            type=generation.ResponseFormat.TYPE_JSON_SCHEMA, name="cat", schema='{"title": "cat", "type": "object"}'
+        ),
+        sampling=model.Sampling(stop_sequences=["."]),
+        user="eve",
+    )
+
+
+@pytest.mark.parametrize(
+    ("wrong", "kind"),
+    [
+        ({"temprature": 1}, TypeError),
+        ({"strategy": "medium"}, ValueError),
+        ({"response_format": "yaml"}, ValueError),
+    ],
+)
+async def test_what_no_turn_can_be_asked_with_is_refused_before_it_is_sent(
+    server: Server, client: Driver, wrong: dict[str, object], kind: type[Exception]
+) -> None:
+    with pytest.raises(kind):
+        await client.call("chat", "Hi", **wrong)
+    assert server.chat.requests == []
+
+
+async def test_pieces_of_tool_calls_are_put_together_and_go_back_with_their_result(
+    server: Server, soma: AsyncClient
+) -> None:
+    first = model.ToolCallDelta(index=0, call_id="call_a", name="look_up", arguments='{"q":')
+    more = model.ToolCallDelta(index=0, arguments="1}")
+    whole = spoken()
+    server.chat.script = [whole[0], chat.ChatResponse(tool_call=first), chat.ChatResponse(tool_call=more), whole[-1]]
+    answer = await soma.chat("Hi")
+    assert answer.tool_calls == (ToolCall("call_a", "look_up", '{"q":1}'),)
+
+    await soma.chat([Message("user", "Hi"), answer.message, Message("tool", "42", tool_call_id="call_a")])
+    asked, result = server.chat.requests[1].messages[1:]
+    assert asked.tool_calls == [model.ToolCall(call_id="call_a", name="look_up", arguments='{"q":1}')]
+    assert result == model.Message(role=model.ROLE_TOOL, content="42", tool_call_id="call_a")
+
+
+async def test_what_policy_did_is_told_with_the_answer(server: Server, soma: AsyncClient) -> None:
+    server.chat.script = [noticed(), *spoken("Hi")]
+    answer = await soma.chat("Hi")
+    assert answer.notices == (Notice("input", "redact", (Rule("pii.email", "redact", "an address"),)),)
+
+
+async def test_every_turn_has_a_key_an_id_and_a_deadline(server: Server, soma: AsyncClient) -> None:
+    await soma.chat("Hi", timeout=20)
+    assert 0 < server.chat.seconds_left < 22
+    assert server.chat.metadata["authorization"] == f"Bearer {KEY}"
+    assert str(server.chat.metadata["user-agent"]).startswith("somamesh-python/")
+    first = server.chat.metadata["x-request-id"]
+    await soma.chat("Hi")
+    assert server.chat.metadata["x-request-id"] != first
+    assert 22 < server.chat.seconds_left < 602
+    async with AsyncClient(server.url, KEY, timeout=10) as hurried:
+        await hurried.chat("Hi")
+    assert 0 < server.chat.seconds_left < 12
+
+
+CUT: list[Sequence[Step]] = [[], spoken("Hel")[:1], spoken("Hel")[:-1]]
+
+
+@pytest.mark.parametrize("script", CUT)
+async def test_an_answer_that_was_cut_is_never_taken_for_complete(
+    server: Server, client: Driver, script: Sequence[Step]
+) -> None:
+    server.chat.script = script
+    with pytest.raises(somamesh.UnavailableError) as caught:
+        await client.call("chat", "Hi")
+    assert caught.value.reason == "STREAM_CUT"
+    with pytest.raises(somamesh.UnavailableError):
+        await client.stream("stream_chat", "Hi")
+
+
+async def test_a_failure_inside_a_stream_is_raised_after_what_came_before_it(server: Server, soma: AsyncClient) -> None:
+    server.chat.script = [*spoken("Hel")[:-1], broken(grpc.StatusCode.RESOURCE_EXHAUSTED, "BUDGET_SPENT")]
+    pieces: list[str] = []
+
+    async def read() -> None:
+        async for piece in soma.stream_chat("Hi"):
+            pieces.append(piece)
+
+    with pytest.raises(somamesh.RateLimitError) as caught:
+        await read()
+    assert pieces == ["Hel"]
+    assert (caught.value.reason, caught.value.retry_after) == ("BUDGET_SPENT", 2)
+
+
+async def test_a_turn_is_asked_once_however_it_fails(server: Server, client: Driver) -> None:
+    server.chat.script = [errors.Unavailable("no", retry_after=0.01)]
+    with pytest.raises(somamesh.UnavailableError):
+        await client.call("chat", "Hi")
+    assert len(server.chat.requests) == 1
+
+
+async def test_a_stream_may_be_read_in_parts(soma: AsyncClient) -> None:
+    async with soma.stream_chat("Hi") as answer:
+        assert await anext(answer) == "Hello"
+        assert [piece async for piece in answer] == [", world"]
+        assert [piece async for piece in answer] == []
+        assert await answer.answer() == HELLO
+
+
+async def test_leaving_a_stream_ends_the_turn(server: Server, soma: AsyncClient) -> None:
+    server.chat.script = [*spoken("Hel")[:-1], asyncio.Event()]
+    async with soma.stream_chat("Hi") as answer:
+        assert await anext(answer) == "Hel"
+    async with asyncio.timeout(5):
+        await server.chat.ended.wait()
+    with pytest.raises(somamesh.UnavailableError):
+        await answer.answer()
+
+
+async def test_breaking_out_of_the_loop_ends_the_turn(server: Server, soma: AsyncClient) -> None:
+    server.chat.script = [*spoken("Hel")[:-1], asyncio.Event()]
+    async for piece in soma.stream_chat("Hi"):
+        assert piece == "Hel"
+        break
+    gc.collect()
+    async with asyncio.timeout(5):
+        await server.chat.ended.wait()
+
+
+async def test_a_stream_closed_by_another_task_is_cut_and_cancels_nobody(server: Server, soma: AsyncClient) -> None:
+    server.chat.script = [*spoken("Hel")[:-1], asyncio.Event()]
+    answer = soma.stream_chat("Hi")
+    assert await anext(answer) == "Hel"
+    reading = asyncio.create_task(answer.answer())
+    asyncio.get_running_loop().call_soon(answer.close)
+    async with asyncio.timeout(5):
+        with pytest.raises(somamesh.UnavailableError):
+            await reading
+
+
+async def test_breaking_out_of_a_sync_loop_or_its_block_ends_the_turn(server: Server) -> None:
+    server.chat.script = [*spoken("Hel")[:-1], asyncio.Event()]
+
+    def leave_the_block() -> str:
+        with Client(server.url, KEY) as client, client.stream_chat("Hi") as answer:
+            return next(answer)
+
+    def leave_the_loop(client: Client) -> str:
+        for piece in client.stream_chat("Hi"):
+            return piece
+        return ""
+
+    assert await asyncio.to_thread(leave_the_block) == "Hel"
+    async with asyncio.timeout(5):
+        await server.chat.ended.wait()
+    server.chat.ended.clear()
+    with Client(server.url, KEY) as client:
+        assert await asyncio.to_thread(leave_the_loop, client) == "Hel"
+        async with asyncio.timeout(5):
+            await server.chat.ended.wait()
+
+
+async def test_a_sync_stream_that_was_closed_is_cut(server: Server) -> None:
+    def close_early() -> None:
+        with Client(server.url, KEY) as client:
+            answer = client.stream_chat("Hi")
+            next(answer)
+            answer.close()
+            answer.answer()
+
+    with pytest.raises(somamesh.UnavailableError):
+        await asyncio.to_thread(close_early)
+
+
+async def test_a_model_alone_answers_without_policy_or_memory(server: Server, client: Driver) -> None:
+    pieces, answer = await client.stream("stream_generate", "Hi", model="plain", seed=3)
+    assert pieces == ["Hello"]
+    assert answer == await client.call("generate", "Hi", model="plain", seed=3)
+    assert (answer.id, answer.text, answer.finish_reason, answer.conversation) == ("g1", "Hello", "length", "")
+    assert server.trouble.requests[0] == generation.GenerateRequest(
+        model="plain",
+        messages=[model.Message(role=model.ROLE_USER, content="Hi")],
+        sampling=model.Sampling(seed=3),
+    )
