@@ -70,6 +70,9 @@ def _refused() -> Iterator[ResponseMapper]:
 
 
 def _mappers() -> Iterator[ResponseMapper]:
+    # Before the failures, one of which is a cluster nobody has.
+    not_found = _json(_error(404, "NOT_FOUND", "no such path", "NO_SUCH_PATH"))
+    yield ResponseMapper(filter=both(has_status(404), from_rest()), body_format_override=not_found)
     for failure in FAILURES:
         yield _rest(failure)
         yield _grpc(failure)
