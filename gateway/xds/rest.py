@@ -41,18 +41,16 @@ def rest_routes(bindings: Sequence[Binding], fields: Fields, limits: Limits) -> 
     preflight = HeaderMatcher(name="access-control-request-method", present_match=True)
     yield _unbound(RouteMatch(prefix="/", headers=[_method("OPTIONS"), preflight]), "gateway", limits)
     for binding in bindings:
-        match = RouteMatch(
-            safe_regex=RegexMatcher(regex=binding.regex),
-            headers=[_method(binding.verb)],
-        )
+        match = _path(binding)
+        match.headers.append(_method(binding.verb))
         yield _unbound(match, area(binding.service), limits, fields.body(binding))
     ways: dict[str, list[Binding]] = {}
     for binding in bindings:
         ways.setdefault(binding.regex, []).append(binding)
-    for regex, bound in ways.items():
+    for bound in ways.values():
         verbs = ", ".join(sorted({binding.verb for binding in bound}))
         yield Route(
-            match=RouteMatch(safe_regex=RegexMatcher(regex=regex)),
+            match=_path(bound[0]),
             direct_response=DirectResponseAction(
                 status=405, body=DataSource(inline_string=f"{bound[0].template} takes {verbs}")
             ),
@@ -81,6 +79,12 @@ def _filters(limits: Limits, message: str = "") -> dict[str, Any]:
     if message:
         filters[BODY_CHECK] = Any.pack(LuaPerRoute(filter_context=Struct.from_dict({"message": message})))
     return filters
+
+
+def _path(binding: Binding) -> RouteMatch:
+    if "{" in binding.template:
+        return RouteMatch(safe_regex=RegexMatcher(regex=binding.regex))
+    return RouteMatch(path=binding.template)
 
 
 def _method(verb: str) -> HeaderMatcher:
