@@ -24,6 +24,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "soma.orchestrator.v1.ChatSessionService/CreateChatSession": {"title": "Hello"},
     "soma.orchestrator.v1.ChatSessionService/SetChatSessionStatus": {"status": "paused"},
     "soma.orchestrator.v1.ChatSessionService/SendChatMessage": {"message": "hello", "model_name": MODEL},
+    "soma.orchestrator.v1.ResponseService/CreateResponse": {"model": MODEL, "input": [{"message": USER}]},
+    "soma.orchestrator.v1.ResponseService/CancelResponse": {},
     "soma.policy.v1.PolicyService/Evaluate": {"action": "chat.input", "content": "hello"},
 }
 

@@ -16,7 +16,10 @@ async def test_every_binding_answers(http: httpx.AsyncClient, binding: Binding) 
     await http.post(f"/v1/memory/conversations/{conversation}/messages", json={"messages": [_said("before")]})
     await http.post("/v1/remember", json={"key": key, "value": "before"})
     session = (await http.post("/api/v1/chat/sessions", json={})).json()["id"]
-    path = binding.path.format(conversation_id=conversation, key=key, session_id=session, task_id=session)
+    response = (await http.post("/v1/responses", json={"model": MODEL, "input": "before"})).json()["id"]
+    path = binding.path.format(
+        conversation_id=conversation, key=key, session_id=session, task_id=session, response_id=response
+    )
     # A tail has no end: of a stream the beginning is enough.
     async with http.stream(binding.verb, path, json=binding.body) as answer:
         if answer.status_code != 200 or not binding.streams:
