@@ -8,26 +8,35 @@ from starlette.types import Receive
 
 from services.mesh.errors import Cancelled, InvalidArgument, ResourceExhausted
 
+# A body over the limit is read and dropped up to so many times the limit: a client that writes its request before it
+# reads the answer, as most do, would see a broken connection in place of the refusal.
+_DRAINED = 4
+
 
 async def read_body(receive: Receive, announced: bytes | None, limit: int) -> bytes | bytearray:
     """The whole body; `announced` is the Content-Length header.
 
     Raises:
-        ResourceExhausted: BODY_TOO_LARGE, as soon as it is known to be.
+        ResourceExhausted: BODY_TOO_LARGE.
         Cancelled: the client went away first.
     """
-    if announced is not None and announced.isdigit() and int(announced) > limit:
+    drained = limit * _DRAINED
+    if announced is not None and announced.isdigit() and int(announced) > drained:
         raise _too_large(limit)
     message = await receive()
     body: bytes | bytearray = message.get("body", b"")
     if message.get("more_body", False):
         body = bytearray(body)
-    while message.get("more_body", False) and len(body) <= limit:
+    read = len(body)
+    while message.get("more_body", False) and read <= drained:
         message = await receive()
-        body += message.get("body", b"")
+        more = message.get("body", b"")
+        read += len(more)
+        if read <= limit:
+            body += more
     if message["type"] == "http.disconnect":
         raise Cancelled("the client went away")
-    if len(body) > limit:
+    if read > limit:
         raise _too_large(limit)
     return body
 
