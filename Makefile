@@ -13,7 +13,7 @@ CLIENTS_READY := .venv/.clients.ready
 NODE_READY := $(TOOLS)/node.ready
 # What `make bench` compares with, in a virtual environment of its own.
 LITELLM_READY := $(TOOLS)/litellm/.ready
-GO_TOOLS := $(addprefix $(TOOLS)/bin/,protoc-gen-go protoc-gen-go-grpc protoc-gen-connect-openapi grpcurl)
+GO_TOOLS := $(addprefix $(TOOLS)/bin/,protoc-gen-go protoc-gen-go-grpc grpcurl)
 # Tools run for moments: not optimising them saves a third of a cold build, and one set of flags compiles gRPC once.
 GO_FLAGS := -trimpath -gcflags=all='-N -l'
 
@@ -123,6 +123,5 @@ $(NODE_READY): tools/package.json tools/package-lock.json
 $(GO_TOOLS) &: tools/go.mod tools/go.sum
 	@mkdir -p $(TOOLS)/bin
 	cd tools && go build $(GO_FLAGS) -o ../$(TOOLS)/bin/ google.golang.org/protobuf/cmd/protoc-gen-go \
-		google.golang.org/grpc/cmd/protoc-gen-go-grpc github.com/sudorandom/protoc-gen-connect-openapi \
-		github.com/fullstorydev/grpcurl/cmd/grpcurl
+		google.golang.org/grpc/cmd/protoc-gen-go-grpc github.com/fullstorydev/grpcurl/cmd/grpcurl
 	touch $(GO_TOOLS)

@@ -1,6 +1,7 @@
 """What the gateway answers for itself: `/health`, `/ready`, `/metrics` of all processes, `/openapi.json`, `/docs`."""
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 
 import aiohttp
@@ -38,7 +39,7 @@ class Pages:
         pages = {"/health": self.health, "/ready": self.ready, "/metrics": self.metrics}
         routes = [Route(f"{prefix}{path}", page) for path, page in pages.items() for prefix in ("", "/api/v1")]
         routes += [Route("/openapi.json", self.openapi), Route("/docs", self.docs)]
-        return Starlette(routes=routes)
+        return Starlette(routes=routes, exception_handlers={404: _not_found, 405: _not_allowed})
 
     async def health(self, _: Request) -> Response:
         """The gateway lives."""
@@ -68,8 +69,7 @@ class Pages:
                 request.headers.get("authorization"), request.headers.get("x-api-key")
             )
         except errors.Unauthenticated as error:
-            body = {"error": {"code": 401, "status": error.code.name, "message": error.message, "details": []}}
-            return JSONResponse(body, status_code=401, headers={"WWW-Authenticate": "Bearer"})
+            return _refused(401, error, {"WWW-Authenticate": "Bearer"})
         addresses = [joined.admin_address for joined in self._registry.instances if joined.admin_address]
         texts = await asyncio.gather(*map(self._scrape, addresses))
         expositions = {"control": generate_latest(REGISTRY).decode()}
@@ -93,3 +93,19 @@ class Pages:
         except (aiohttp.ClientError, TimeoutError):
             # An instance that cannot be scraped is missing from the page, and named as down by `/ready`.
             return ""
+
+
+async def _not_found(request: Request, _: Exception) -> Response:
+    return _refused(404, errors.NotFound("no such path", reason="NO_SUCH_PATH"))
+
+
+async def _not_allowed(request: Request, exception: Exception) -> Response:
+    error = errors.Unimplemented(f"{request.url.path} takes GET", reason="METHOD_NOT_ALLOWED")
+    return _refused(405, error, {"Allow": "GET, HEAD"})
+
+
+def _refused(status: int, error: errors.MeshError, headers: Mapping[str, str] | None = None) -> Response:
+    """The one shape of errors on REST."""
+    info = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": error.reason, "domain": errors.DOMAIN}
+    body = {"code": status, "status": error.code.name, "message": error.message, "details": [{**info, "metadata": {}}]}
+    return JSONResponse({"error": body}, status_code=status, headers=headers)

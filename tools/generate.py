@@ -1,7 +1,7 @@
 """Writes under `gen/` everything that is generated from the contracts, or tells what there differs from them.
 
-Python comes from grpc_tools.protoc, the rest from buf; both work in a scratch folder that then replaces, or with
-`--check` is compared to, what is committed.
+Python comes from grpc_tools.protoc, other languages from buf, the OpenAPI document from tools/openapi.py; all work in a
+scratch folder that then replaces, or with `--check` is compared to, what is committed.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tools.contracts import rpcs_of
-from tools.openapi import describe
+from tools.openapi import document
 
 ROOT = Path(__file__).parents[1]
 GEN = ROOT / "gen"
@@ -28,7 +27,8 @@ def main() -> int:
         fresh = Path(scratch)
         _descriptors(fresh)
         _python(fresh)
-        _rest(fresh)
+        _other_languages(fresh)
+        _openapi(fresh)
         if "--check" not in sys.argv:
             _replace(fresh)
             return 0
@@ -58,12 +58,14 @@ def _python(fresh: Path) -> None:
             (folder / "py.typed").touch()
 
 
-def _rest(fresh: Path) -> None:
-    """Go, TypeScript and OpenAPI, as buf.gen.yaml lists them."""
+def _other_languages(fresh: Path) -> None:
+    """Go and TypeScript, as buf.gen.yaml lists them."""
     _run("buf", "generate", "proto", "-o", str(fresh))
-    path = fresh / "openapi.json"
-    document = describe(json.loads(path.read_text()), rpcs_of((fresh / "descriptors.binpb").read_bytes()))
-    path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+
+
+def _openapi(fresh: Path) -> None:
+    described = document((fresh / "descriptors.binpb").read_bytes())
+    (fresh / "openapi.json").write_text(json.dumps(described, indent=2, ensure_ascii=False) + "\n")
 
 
 def _replace(fresh: Path) -> None:

@@ -1,69 +1,211 @@
-"""Makes the generated OpenAPI document say what the gateway does: event streams, errors, and who may call."""
+"""The REST surface as an OpenAPI 3.1 document: every binding of the contracts, and the OpenAI-compatible paths."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from tools.contracts import Rpc
+from google.api import annotations_pb2
+from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorSet, MethodDescriptorProto
+from soma.authz.v1 import authz_pb2
 
-# google.rpc.Status as the gateway prints it for every status of 400 and more.
-ERROR: dict[str, Any] = {
-    "description": "The call failed; `code` is the canonical gRPC status code.",
-    "content": {
-        "application/json": {
-            "schema": {
-                "type": "object",
-                "title": "google.rpc.Status",
-                "properties": {
-                    "code": {"type": "integer", "format": "int32"},
-                    "message": {"type": "string"},
-                    "details": {
-                        "type": "array",
-                        "items": {
-                            "type": "object",
-                            "properties": {"@type": {"type": "string"}},
-                            "additionalProperties": True,
-                        },
-                    },
-                },
-            }
+from tools.schemas import WELL_KNOWN, Schema, Schemas
+
+HERE = Path(__file__).parent
+INFO = {
+    "title": "SomaMesh",
+    "version": "v1",
+    "description": "Every RPC of the mesh that has a REST binding, and the OpenAI-compatible paths. The same contracts "
+    "are served as gRPC and grpc-web on the same port.",
+}
+SECURITY: Mapping[str, Schema] = {
+    "bearer": {"type": "http", "scheme": "bearer"},
+    "api_key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+}
+ERRORS: Mapping[int, tuple[str, str]] = {
+    400: ("INVALID_ARGUMENT", "The request is no JSON, or not what the contract says."),
+    401: ("UNAUTHENTICATED", "No credential, or one that is not valid."),
+    403: ("PERMISSION_DENIED", "The caller may not do this."),
+    404: ("NOT_FOUND", "What the request names does not exist."),
+    409: ("ABORTED", "It exists already, or somebody else changed it first."),
+    413: ("RESOURCE_EXHAUSTED", "The body is larger than the gateway takes."),
+    415: ("INVALID_ARGUMENT", "The body is compressed, which nothing here reads."),
+    429: ("RESOURCE_EXHAUSTED", "A limit was reached."),
+    431: ("RESOURCE_EXHAUSTED", "The head of the request is too large."),
+    500: ("INTERNAL", "A fault of the mesh."),
+    501: ("UNIMPLEMENTED", "This is not built here."),
+    503: ("UNAVAILABLE", "Something the call needs is away, or overloaded."),
+    504: ("DEADLINE_EXCEEDED", "It took too long."),
+}
+WITH_BODY_ONLY = frozenset({415})
+RETRY_AFTER = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}}}
+_VARIABLE = re.compile(r"\{([^=}]+)(=[^}]+)?\}")
+_TESTING = "soma.testing."
+
+
+def document(descriptors: bytes) -> Schema:
+    """The whole document of a serialised FileDescriptorSet with source information."""
+    files = FileDescriptorSet.FromString(descriptors)
+    schemas = Schemas(files)
+    examples: dict[str, Any] = json.loads((HERE / "openapi.examples.json").read_text())
+    paths: dict[str, Schema] = {}
+    tags: dict[str, str] = {}
+    for file in files.file:
+        for service in file.service:
+            name = f"{file.package}.{service.name}"
+            for method in service.method:
+                for verb, template, body, number in _bindings(method):
+                    if name.startswith(_TESTING) or method.options.Extensions[authz_pb2.rule].internal:
+                        continue
+                    operation = _operation(schemas, name, method, template, body, examples)
+                    operation["operationId"] += str(number) if number > 1 else ""
+                    paths.setdefault(_VARIABLE.sub(r"{\1}", template), {})[verb] = operation
+                    tags[name] = schemas.comment(name)
+    edge: Schema = json.loads((HERE / "openapi.openai.json").read_text())
+    return {
+        "openapi": "3.1.0",
+        "info": INFO,
+        "servers": [{"url": "/"}],
+        "security": [{name: []} for name in SECURITY],
+        "tags": [{"name": name, "description": tags[name]} for name in sorted(tags)] + edge["tags"],
+        "paths": dict(sorted({**paths, **edge["paths"]}.items())),
+        "components": {
+            "securitySchemes": SECURITY,
+            "responses": {**_error_responses(), **edge["components"]["responses"]},
+            "schemas": {**dict(sorted(schemas.made.items())), "Error": ERROR, **edge["components"]["schemas"]},
+        },
+    }
+
+
+ERROR: Schema = {
+    "type": "object",
+    "title": "Error",
+    "description": "What every failed call but those on OpenAI's paths is answered with: the HTTP status, and the rest "
+    "from google.rpc.Status. Exactly one detail is a google.rpc.ErrorInfo, whose `reason` programs may rely on.",
+    "required": ["error"],
+    "additionalProperties": False,
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["code", "status", "message", "details"],
+            "additionalProperties": False,
+            "properties": {
+                "code": {"type": "integer", "description": "The HTTP status.", "minimum": 400, "maximum": 599},
+                "status": {"type": "string", "description": "The canonical status, such as `NOT_FOUND`."},
+                "message": {"type": "string", "description": "For people."},
+                "details": {"type": "array", "items": {**WELL_KNOWN["google.protobuf.Any"]}},
+            },
         }
     },
 }
 
 
-def describe(document: dict[str, Any], rpcs: Iterable[Rpc]) -> dict[str, Any]:
-    """The document with each operation completed from its RPC; operations of `soma.testing` are left out."""
-    by_name = {rpc.name: rpc for rpc in rpcs}
-    paths: dict[str, dict[str, Any]] = {}
-    for path, operations in document["paths"].items():
-        for verb, operation in operations.items():
-            # An additional binding has the operation's name with a number behind it.
-            rpc = by_name[operation["operationId"].rstrip("0123456789")]
-            if rpc.name.startswith("soma.testing.") or rpc.access == "internal":
-                continue
-            paths.setdefault(path, {})[verb] = _completed(operation, rpc)
-    tags = {tag for operations in paths.values() for operation in operations.values() for tag in operation["tags"]}
-    return {
-        **document,
-        "paths": paths,
-        "tags": [tag for tag in document["tags"] if tag["name"] in tags],
-        "components": {**document["components"], "responses": {"error": ERROR}},
+def _error_responses() -> Schema:
+    responses: Schema = {}
+    for status, (name, text) in ERRORS.items():
+        info = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": name, "domain": "soma", "metadata": {}}
+        example = {"error": {"code": status, "status": name, "message": text, "details": [info]}}
+        content = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}, "example": example}}
+        responses[f"error_{status}"] = {"description": text, "content": content}
+        if status in (429, 503):
+            responses[f"error_{status}"]["headers"] = RETRY_AFTER
+    return responses
+
+
+def _bindings(method: MethodDescriptorProto) -> Iterator[tuple[str, str, str, int]]:
+    """Verb, path, body and position, from 1, of each binding."""
+    rule = method.options.Extensions[annotations_pb2.http]
+    for number, each in enumerate((rule, *rule.additional_bindings), start=1):
+        verb = each.WhichOneof("pattern")
+        if verb is not None:
+            yield verb, getattr(each, verb), each.body, number
+
+
+def _operation(
+    schemas: Schemas,
+    service: str,
+    method: MethodDescriptorProto,
+    template: str,
+    body: str,
+    examples: Mapping[str, Any],
+) -> Schema:
+    name, request = f"{service}.{method.name}", method.input_type.removeprefix(".")
+    example: Mapping[str, Any] = examples.get(name, {})
+    variables = [match.group(1) for match in _VARIABLE.finditer(template)]
+    operation: Schema = {
+        "tags": [service],
+        "summary": method.name,
+        "description": schemas.comment(name),
+        "operationId": name,
+        "parameters": list(_parameters(schemas, request, variables, body)),
     }
+    if body:
+        operation["requestBody"] = _body(schemas, request, variables, body, example.get("request"))
+    operation["responses"] = {"200": _success(schemas, method, example)} | {
+        str(status): {"$ref": f"#/components/responses/error_{status}"}
+        for status in ERRORS
+        if body or status not in WITH_BODY_ONLY
+    }
+    rule = method.options.Extensions[authz_pb2.rule]
+    if rule.scope:
+        operation["x-soma-scope"] = rule.scope
+    else:
+        operation["security"] = []
+    return operation
 
 
-def _completed(operation: dict[str, Any], rpc: Rpc) -> dict[str, Any]:
-    responses = {**operation["responses"], "default": {"$ref": "#/components/responses/error"}}
-    if rpc.server_streaming:
-        message = responses["200"]["content"]["application/json"]["schema"]
-        responses["200"] = {
-            "description": "One `data:` line of JSON per message, each of the schema given here.",
-            "content": {"text/event-stream": {"schema": message}},
-        }
-    completed = {**operation, "responses": responses}
-    if rpc.access == "open":
-        completed["security"] = []
-    if rpc.scope:
-        completed["x-soma-scope"] = rpc.scope
-    return completed
+def _parameters(schemas: Schemas, request: str, variables: Sequence[str], body: str) -> Iterator[Schema]:
+    for path, holder, field in _leaves(schemas, request, ""):
+        place = "path" if path in variables else "query"
+        if place == "query" and (body == "*" or path.split(".")[0] == body):
+            continue
+        schema = schemas.field(holder, field)
+        parameter = {"name": path, "in": place, "required": place == "path" or path in _required(schemas, request)}
+        parameter["description"] = schema.pop("description", "")
+        yield {**parameter, "schema": schema}
+
+
+def _required(schemas: Schemas, request: str) -> Sequence[str]:
+    required: Sequence[str] = schemas.message(request).get("required", ())
+    return required
+
+
+def _leaves(schemas: Schemas, message: str, prefix: str) -> Iterator[tuple[str, str, FieldDescriptorProto]]:
+    """Fields a query can name: scalars and lists of them, however deep; in what message each is."""
+    for field in schemas.fields(message):
+        held = field.type_name.removeprefix(".")
+        if field.type != FieldDescriptorProto.TYPE_MESSAGE or WELL_KNOWN.get(held, {}).get("type") == "string":
+            yield f"{prefix}{field.name}", message, field
+        elif field.label != FieldDescriptorProto.LABEL_REPEATED and held not in WELL_KNOWN and held != message:
+            yield from _leaves(schemas, held, f"{prefix}{field.name}.")
+
+
+def _body(schemas: Schemas, request: str, variables: Sequence[str], body: str, example: Any) -> Schema:
+    if body != "*":
+        schema = schemas.field(request, next(field for field in schemas.fields(request) if field.name == body))
+    elif variables:
+        schema = schemas.message(request, without=variables)
+    else:
+        schema = schemas.reference(request)
+    content: Schema = {"schema": schema}
+    if example is not None:
+        content["example"] = example
+    return {"required": True, "content": {"application/json": content}}
+
+
+def _success(schemas: Schemas, method: MethodDescriptorProto, example: Mapping[str, Any]) -> Schema:
+    message = schemas.reference(method.output_type.removeprefix("."))
+    if not method.server_streaming:
+        content: Schema = {"schema": message}
+        if "response" in example:
+            content["example"] = example["response"]
+        return {"description": "Success.", "content": {"application/json": content}}
+    data = {"type": "string", "contentMediaType": "application/json", "contentSchema": message}
+    event: Schema = {"schema": {"type": "object", "required": ["data"], "properties": {"data": data}}}
+    if "events" in example:
+        event["example"] = "".join(f"data: {json.dumps(each)}\n\n" for each in example["events"])
+    said = "Server-sent events, of the schema each; their data is JSON. The last is `finished`, or `error`."
+    return {"description": said, "content": {"text/event-stream": event}}

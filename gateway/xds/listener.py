@@ -42,11 +42,14 @@ from envoy_data_plane.envoy.extensions.request_id.uuid.v3 import UuidRequestIdCo
 from envoy_data_plane.envoy.type.matcher.v3 import StringMatcher
 from envoy_data_plane.google.protobuf import Any, Struct
 
+from gateway.xds.bindings import bindings
 from gateway.xds.clusters import FROM_ADS, address
 from gateway.xds.cors import CORS
+from gateway.xds.fields import Fields
+from gateway.xds.filters import BODY_CHECK, BODY_LIMIT, ERROR_WRAPPER, TRANSCODER
 from gateway.xds.methods import StreamingMethods
 from gateway.xds.replies import local_replies
-from gateway.xds.routes import BODY_LIMIT, ERROR_WRAPPER, NAME, TRANSCODER
+from gateway.xds.routes import NAME
 from gateway.xds.snapshot import Snapshot
 from gateway.xds.tls import downstream
 
@@ -98,12 +101,13 @@ def _manager(snapshot: Snapshot, streaming: StreamingMethods) -> HttpConnectionM
         http_filters=[
             # First, so that a page may also read what the filters after it refuse.
             _filter(CORS, Cors()),
-            _filter(ERROR_WRAPPER, Lua(default_source_code=DataSource(inline_string=_wrap_errors()))),
+            _filter(ERROR_WRAPPER, _lua(_source("wrap_errors.lua"))),
             HttpFilter(
                 name=BODY_LIMIT,
                 typed_config=Any.pack(Buffer(max_request_bytes=snapshot.limits.max_request_bytes)),
                 disabled=True,
             ),
+            HttpFilter(name=BODY_CHECK, typed_config=Any.pack(_body_check(snapshot)), disabled=True),
             _filter("envoy.filters.http.grpc_web", GrpcWeb()),
             _filter(TRANSCODER, _transcoder(snapshot, streaming)),
             _filter("envoy.filters.http.router", Router(suppress_envoy_headers=True)),
@@ -174,5 +178,16 @@ def _filter(name: str, config: Message) -> HttpFilter:
     return HttpFilter(name=name, typed_config=Any.pack(config))
 
 
-def _wrap_errors() -> str:
-    return files("gateway.xds").joinpath("wrap_errors.lua").read_text()
+def _body_check(snapshot: Snapshot) -> Lua:
+    fields = Fields(snapshot.descriptor_set)
+    bound = (binding for binding in bindings(snapshot.descriptor_set) if binding.service in snapshot.services)
+    messages = fields.lua(fields.body(binding) for binding in bound)
+    return _lua(f"local MESSAGES = {messages}\n{_source('check_body.lua')}")
+
+
+def _lua(source: str) -> Lua:
+    return Lua(default_source_code=DataSource(inline_string=source))
+
+
+def _source(name: str) -> str:
+    return files("gateway.xds").joinpath(name).read_text()

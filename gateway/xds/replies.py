@@ -3,52 +3,87 @@
 from collections.abc import Iterator
 from typing import Any as Json
 
-from envoy_data_plane.envoy.config.accesslog.v3 import (
-    AccessLogFilter,
-    AndFilter,
-    ComparisonFilter,
-    ComparisonFilterOp,
-    HeaderFilter,
-    OrFilter,
-    ResponseFlagFilter,
-    StatusCodeFilter,
-)
 from envoy_data_plane.envoy.config.core.v3 import (
     DataSource,
     HeaderValue,
     HeaderValueOption,
     HeaderValueOptionHeaderAppendAction,
-    RuntimeUInt32,
     SubstitutionFormatString,
 )
-from envoy_data_plane.envoy.config.route.v3 import HeaderMatcher
 from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v3 import (
     LocalReplyConfig,
     ResponseMapper,
 )
-from envoy_data_plane.envoy.type.matcher.v3 import StringMatcher
 from envoy_data_plane.google.protobuf import Struct
 from google.rpc.code_pb2 import Code
 
 from gateway.xds.failures import BY_HTTP_STATUS, DOMAIN, FAILURES, UNKNOWN_SERVICE, Failure
-from gateway.xds.routes import METADATA, OWNER
+from gateway.xds.matches import REFUSED, both, from_grpc, from_rest, has_status, means, on_edge, says, without_id
+from gateway.xds.owners import METADATA, OWNER
 
 _ERROR_INFO = "type.googleapis.com/google.rpc.ErrorInfo"
+# Envoy itself finds no words for some of these.
+_NO_HTTP = "not valid HTTP/1.1 or HTTP/2, or a path or host that cannot be"
+_BAD_REQUEST = "type.googleapis.com/google.rpc.BadRequest"
 
 
 def local_replies() -> LocalReplyConfig:
-    """Mappers in order: known failures for REST and for gRPC, then REST by status; the rest stays Envoy's own."""
-    return LocalReplyConfig(mappers=list(_mappers()))
+    """Mappers in order: the edge's paths, refused bodies, known failures for REST and gRPC, then REST by status.
+
+    What none of them takes stays as Envoy says it.
+    """
+    return LocalReplyConfig(mappers=[*_edge(), *_refused(), *_mappers()])
+
+
+def _edge() -> Iterator[ResponseMapper]:
+    """Failures on paths whose clients know OpenAI's errors and no others."""
+    for failure in FAILURES:
+        text = failure.text(f"%METADATA(ROUTE:{METADATA}:{OWNER})%")
+        yield ResponseMapper(
+            filter=both(means(failure), on_edge()),
+            status_code=failure.http,
+            headers_to_add=_retry_after(failure),
+            body_format_override=_json(_openai(failure.http, text, failure.reason)),
+        )
+    no_http = _json(_openai(400, _NO_HTTP, "BAD_REQUEST"))
+    yield ResponseMapper(filter=both(both(has_status(400), without_id()), on_edge()), body_format_override=no_http)
+    for http, (_, reason) in BY_HTTP_STATUS.items():
+        body = _openai(http, "%LOCAL_REPLY_BODY%", reason)
+        yield ResponseMapper(filter=both(has_status(http), on_edge()), body_format_override=_json(body))
+
+
+def _openai(http: int, message: str, reason: str) -> dict[str, Json]:
+    kind = "server_error" if http >= 500 else "requests" if http == 429 else "invalid_request_error"
+    return {"error": {"message": message, "type": kind, "param": None, "code": reason.lower()}}
+
+
+def _refused() -> Iterator[ResponseMapper]:
+    """What the body check found: most of it in a field."""
+    message, reason = "%LOCAL_REPLY_BODY%", f"%DYNAMIC_METADATA({REFUSED}:reason)%"
+    for http in (400, 415):
+        plain = _error(http, "INVALID_ARGUMENT", message, reason)
+        violation = {"field": f"%DYNAMIC_METADATA({REFUSED}:field)%", "description": message}
+        named = _error(http, "INVALID_ARGUMENT", message, reason)
+        named["error"]["details"].append({"@type": _BAD_REQUEST, "field_violations": [violation]})
+        for key, body in (("field", named), ("reason", plain)):
+            yield ResponseMapper(filter=both(has_status(http), says(key)), body_format_override=_json(body))
 
 
 def _mappers() -> Iterator[ResponseMapper]:
+    # Before the failures, one of which is a cluster nobody has.
+    not_found = _json(_error(404, "NOT_FOUND", "no such path", "NO_SUCH_PATH"))
+    yield ResponseMapper(filter=both(has_status(404), from_rest()), body_format_override=not_found)
     for failure in FAILURES:
         yield _rest(failure)
         yield _grpc(failure)
     yield _grpc(UNKNOWN_SERVICE)
+    yield ResponseMapper(
+        filter=both(has_status(400), without_id()),
+        body_format_override=_json(_error(400, "INVALID_ARGUMENT", _NO_HTTP, "BAD_REQUEST")),
+    )
     for http, (status, reason) in BY_HTTP_STATUS.items():
         yield ResponseMapper(
-            filter=_both(_has_status(http), _from_rest()),
+            filter=both(has_status(http), from_rest()),
             body_format_override=_json(_error(http, status, "%LOCAL_REPLY_BODY%", reason)),
         )
 
@@ -57,7 +92,7 @@ def _rest(failure: Failure) -> ResponseMapper:
     owner = f"%METADATA(ROUTE:{METADATA}:{OWNER})%"
     error = _error(failure.http, Code.Name(failure.code), failure.text(owner), failure.reason, {"service": owner})
     return ResponseMapper(
-        filter=_both(_means(failure), _from_rest()),
+        filter=both(means(failure), from_rest()),
         status_code=failure.http,
         headers_to_add=_retry_after(failure),
         body_format_override=_json(error),
@@ -67,7 +102,7 @@ def _rest(failure: Failure) -> ResponseMapper:
 def _grpc(failure: Failure) -> ResponseMapper:
     text = failure.text(f"%METADATA(ROUTE:{METADATA}:{OWNER})%")
     return ResponseMapper(
-        filter=_both(_means(failure), _from_grpc()),
+        filter=both(means(failure), from_grpc()),
         headers_to_add=[
             _header("grpc-status", str(failure.code)),
             # A bin header cannot be computed by Envoy: each route carries the ones it may need, ready-made.
@@ -99,52 +134,3 @@ def _header(key: str, value: str) -> HeaderValueOption:
         header=HeaderValue(key=key, value=value),
         append_action=HeaderValueOptionHeaderAppendAction.OVERWRITE_IF_EXISTS_OR_ADD,
     )
-
-
-def _means(failure: Failure) -> AccessLogFilter:
-    signs = [_has_status(status) for status in failure.statuses]
-    if failure.flags:
-        signs.append(AccessLogFilter(response_flag_filter=ResponseFlagFilter(flags=list(failure.flags))))
-    return _any(signs)
-
-
-def _has_status(http: int) -> AccessLogFilter:
-    value = RuntimeUInt32(default_value=http, runtime_key="gateway.local_reply_status")
-    return AccessLogFilter(
-        status_code_filter=StatusCodeFilter(comparison=ComparisonFilter(op=ComparisonFilterOp.EQ, value=value))
-    )
-
-
-def _from_rest() -> AccessLogFilter:
-    """A REST client: its request was transcoded, or never was gRPC."""
-    return _any([_transcoded(present=True), _grpc_content(present=False)])
-
-
-def _from_grpc() -> AccessLogFilter:
-    """A gRPC client, native or web, which would show a JSON body as the text of its status."""
-    return _both(_transcoded(present=False), _grpc_content(present=True))
-
-
-def _transcoded(*, present: bool) -> AccessLogFilter:
-    return AccessLogFilter(
-        header_filter=HeaderFilter(header=HeaderMatcher(name="x-envoy-original-path", present_match=present))
-    )
-
-
-def _grpc_content(*, present: bool) -> AccessLogFilter:
-    matcher = HeaderMatcher(
-        name="content-type",
-        string_match=StringMatcher(prefix="application/grpc"),
-        invert_match=not present,
-        treat_missing_header_as_empty=True,
-    )
-    return AccessLogFilter(header_filter=HeaderFilter(header=matcher))
-
-
-def _both(first: AccessLogFilter, second: AccessLogFilter) -> AccessLogFilter:
-    return AccessLogFilter(and_filter=AndFilter(filters=[first, second]))
-
-
-def _any(filters: list[AccessLogFilter]) -> AccessLogFilter:
-    # Envoy's `or` needs two.
-    return filters[0] if len(filters) == 1 else AccessLogFilter(or_filter=OrFilter(filters=filters))

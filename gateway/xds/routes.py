@@ -1,9 +1,9 @@
-"""Routes of the one port: gRPC services by prefix, the gateway's own pages, and the edge for everything else."""
+"""Routes of the one port: gRPC services by prefix, the gateway's own pages, the edge's paths, and REST."""
 
 from collections.abc import Iterator
 from datetime import timedelta
 
-from envoy_data_plane.envoy.config.core.v3 import DataSource, Metadata
+from envoy_data_plane.envoy.config.core.v3 import DataSource
 from envoy_data_plane.envoy.config.route.v3 import (
     DirectResponseAction,
     HeaderMatcher,
@@ -22,25 +22,22 @@ from envoy_data_plane.envoy.extensions.filters.http.grpc_json_transcoder.v3 impo
 from envoy_data_plane.envoy.extensions.filters.http.lua.v3 import LuaPerRoute
 from envoy_data_plane.envoy.extensions.retry.host.previous_hosts.v3 import PreviousHostsPredicate
 from envoy_data_plane.envoy.type.matcher.v3 import StringMatcher
-from envoy_data_plane.google.protobuf import Any, Struct
+from envoy_data_plane.google.protobuf import Any
 
 from gateway.contracts import area
+from gateway.edge.paths import PREFIXES
+from gateway.xds.bindings import bindings
 from gateway.xds.clusters import CONTROL_GRPC, CONTROL_HTTP, EDGE
 from gateway.xds.cors import CORS, cors_policy
-from gateway.xds.failures import FAILURES, UNKNOWN_SERVICE
+from gateway.xds.failures import UNKNOWN_SERVICE
+from gateway.xds.fields import Fields
+from gateway.xds.filters import BODY_LIMIT, ERROR_WRAPPER, TRANSCODER
 from gateway.xds.methods import StreamingMethods
+from gateway.xds.owners import owned_by
+from gateway.xds.rest import rest_routes
 from gateway.xds.snapshot import Snapshot
 
 NAME = "gateway"
-METADATA = "soma"
-"""Namespace of what a route says about itself to the local replies."""
-OWNER = "owner"
-ERROR_WRAPPER = "envoy.filters.http.lua"
-"""Filter that gives transcoded errors their shape; off where a backend speaks HTTP itself."""
-BODY_LIMIT = "envoy.filters.http.buffer"
-"""Filter that takes a whole body before it goes on, up to a limit: the transcoder's own does not hold for a long
-string, which it would collect without end. Off except where a route turns it on."""
-TRANSCODER = "envoy.filters.http.grpc_json_transcoder"
 
 _CONTROL_GRPC_PREFIXES = ("/grpc.reflection.", "/grpc.health.v1.Health/")
 _CONTROL_PATHS = (
@@ -64,22 +61,25 @@ def route_configuration(snapshot: Snapshot, streaming: StreamingMethods) -> Rout
 def _routes(snapshot: Snapshot, streaming: StreamingMethods) -> Iterator[Route]:
     unary = timedelta(seconds=snapshot.limits.unary_timeout_seconds)
     for service in sorted(snapshot.services):
-        metadata = _metadata(area(service))
+        metadata = owned_by(area(service))
         for method in streaming.get(service, ()):
             match = RouteMatch(path=f"/{service}/{method}")
             yield Route(match=match, route=_to_grpc(service, _NO_LIMIT), metadata=metadata)
         yield Route(match=RouteMatch(prefix=f"/{service}/"), route=_to_grpc(service, unary), metadata=metadata)
     for prefix in _CONTROL_GRPC_PREFIXES:
         route = _to_grpc(CONTROL_GRPC, _NO_LIMIT)
-        yield Route(match=RouteMatch(prefix=prefix), route=route, metadata=_metadata("gateway"))
+        yield Route(match=RouteMatch(prefix=prefix), route=route, metadata=owned_by("gateway"))
     yield _unknown_grpc()
     body_limit = Any.pack(BufferPerRoute(buffer=Buffer(max_request_bytes=snapshot.limits.max_request_bytes)))
     for path in _CONTROL_PATHS:
         yield _to_http(RouteMatch(path=path), CONTROL_HTTP, "gateway", {BODY_LIMIT: body_limit})
     yield _to_http(RouteMatch(prefix="/docs/"), CONTROL_HTTP, "gateway", {BODY_LIMIT: body_limit})
     yield _websocket()
-    # Also where REST comes from, before the transcoder has given it the path of its RPC.
-    yield _to_http(RouteMatch(prefix="/"), EDGE, EDGE, {BODY_LIMIT: body_limit})
+    for prefix in PREFIXES:
+        # No limit here: the edge has its own, and words of its own for a body beyond it.
+        yield _to_http(RouteMatch(path_separated_prefix=prefix), EDGE, EDGE, {})
+    bound = [binding for binding in bindings(snapshot.descriptor_set) if binding.service in snapshot.services]
+    yield from rest_routes(bound, Fields(snapshot.descriptor_set), snapshot.limits)
 
 
 def _to_grpc(cluster: str, unless_deadline: timedelta) -> RouteAction:
@@ -114,7 +114,7 @@ def _to_http(
             timeout=_NO_LIMIT,
             upgrade_configs=[RouteActionUpgradeConfig(upgrade_type=upgrade) for upgrade in upgrades],
         ),
-        metadata=_metadata(owner),
+        metadata=owned_by(owner),
         typed_per_filter_config={ERROR_WRAPPER: Any.pack(LuaPerRoute(disabled=True)), **filters},
     )
 
@@ -133,10 +133,5 @@ def _unknown_grpc() -> Route:
     return Route(
         match=RouteMatch(prefix="/", headers=[content_type]),
         direct_response=DirectResponseAction(status=404, body=DataSource(inline_string=UNKNOWN_SERVICE.text(""))),
-        metadata=_metadata(""),
+        metadata=owned_by(""),
     )
-
-
-def _metadata(owner: str) -> Metadata:
-    details = {failure.reason: failure.details_bin(owner) for failure in (*FAILURES, UNKNOWN_SERVICE)}
-    return Metadata(filter_metadata={METADATA: Struct.from_dict({OWNER: owner, **details})})

@@ -13,6 +13,12 @@ local function starts_with(text, prefix)
   return text ~= nil and string.sub(text, 1, #prefix) == prefix
 end
 
+-- What gRPC itself says of JSON that was not too large until it had become a message. A client that is told 429 comes
+-- again; this one need not.
+local TOO_LARGE = '^"message":"SERVER: Received message larger than max'
+local TOO_LARGE_DETAILS = '"details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"PAYLOAD_TOO_LARGE",'
+  .. '"domain":"soma","metadata":{}}]}'
+
 function envoy_on_response(handle)
   local headers = handle:headers()
   local content_type = headers:get("content-type")
@@ -33,10 +39,17 @@ function envoy_on_response(handle)
   if body == nil then
     return
   end
+  -- Waiting for the body took the first ones out of reach.
+  headers = handle:headers()
   local text = body:getBytes(0, body:length())
   local code, rest = string.match(text, '^{"code":(%d+),(.*)$')
   if code == nil then
     return
+  end
+  if string.find(rest, TOO_LARGE) then
+    http = 413
+    headers:replace(":status", "413")
+    rest = '"message":"the message is larger than allowed",' .. TOO_LARGE_DETAILS
   end
   local name = NAMES[tonumber(code)] or "UNKNOWN"
   local length = body:setBytes('{"error":{"code":' .. http .. ',"status":"' .. name .. '",' .. rest .. "}")

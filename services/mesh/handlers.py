@@ -1,11 +1,12 @@
 """Collects the handlers that generated `add_XServicer_to_server` functions register."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 
-from services.mesh.pipeline import Handler
+from services.mesh.pipeline import UNREADABLE, Handler
 from services.mesh.service import Registration
 
 
@@ -42,7 +43,21 @@ def register(server: grpc.aio.Server, handlers: Mapping[str, Handler]) -> None:
     by_service: dict[str, dict[str, Handler]] = {}
     for path, handler in handlers.items():
         _, service, name = path.split("/")
-        by_service.setdefault(service, {})[name] = handler
+        by_service.setdefault(service, {})[name] = _decoding(handler)
     for service, methods in by_service.items():
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, methods),))
         server.add_registered_method_handlers(service, methods)
+
+
+def _decoding(handler: Any) -> Handler:
+    """Left to gRPC, bytes that are no message would be an UNKNOWN error of ours, in Python's words."""
+    decode: Callable[[bytes], Any] = handler.request_deserializer
+
+    def decode_or_mark(data: bytes) -> Any:
+        try:
+            return decode(data)
+        except DecodeError:
+            return UNREADABLE
+
+    decoding: Handler = handler._replace(request_deserializer=decode_or_mark)
+    return decoding

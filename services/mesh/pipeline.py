@@ -25,6 +25,9 @@ from services.mesh.status import CODES, DETAILS_KEY, to_status
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
+UNREADABLE = object()
+"""What a server passes on for a request it could not decode."""
+
 _KINDS = {
     (False, False): grpc.unary_unary_rpc_method_handler,
     (False, True): grpc.unary_stream_rpc_method_handler,
@@ -94,6 +97,8 @@ class _Fused:
                         await pending
                 if client_streaming:
                     request = self._watched(call, request)
+                elif request is UNREADABLE:
+                    raise _unreadable()
                 else:
                     for received in receives:
                         received(call, request)
@@ -131,6 +136,8 @@ class _Fused:
                         await pending
                 if client_streaming:
                     request = self._watched(call, request)
+                elif request is UNREADABLE:
+                    raise _unreadable()
                 else:
                     for received in receives:
                         received(call, request)
@@ -164,6 +171,8 @@ class _Fused:
     async def _watched(self, call: Call, requests: AsyncIterable[Message]) -> AsyncIterator[Message]:
         receives = self.receives
         async for request in requests:
+            if request is UNREADABLE:
+                raise _unreadable()
             for received in receives:
                 received(call, request)
             yield request
@@ -190,6 +199,11 @@ class _Fused:
         payload.message = error.message
         payload.retry_after_seconds = error.facts.retry_after or 0.0
         return farewell  # type: ignore[no-any-return]
+
+
+def _unreadable() -> errors.InvalidArgument:
+    why = "the request is no message of the contract, holds text that is not UTF-8, or is nested too deep"
+    return errors.InvalidArgument(why, reason="MALFORMED_MESSAGE")
 
 
 def _error_field(response: Descriptor | None) -> str | None:

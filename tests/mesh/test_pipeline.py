@@ -5,6 +5,7 @@ import re
 from collections.abc import AsyncIterator
 from typing import Any
 
+import asyncpg
 import grpc
 import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -66,11 +67,11 @@ class Socket:
 
     async def __aenter__(self) -> Any:
         port = await self._server.start("127.0.0.1:0")
-        self._channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
-        return EchoServiceStub(self._channel)
+        self.channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
+        return EchoServiceStub(self.channel)
 
     async def __aexit__(self, *_: object) -> None:
-        await self._channel.close()
+        await self.channel.close()
         await self._server.stop(0)
 
 
@@ -142,6 +143,26 @@ async def test_every_violation_of_the_contract_is_named_by_its_field() -> None:
         error = await failure(local(echo).Echo(request))
     assert error.code is errors.Code.INVALID_ARGUMENT
     assert [v.field for v in error.facts.violations] == ["script.fail_code", "script.count"]
+
+
+@pytest.mark.parametrize("method", ["Echo", "StreamEcho", "CollectEchoes", "ChatEchoes"])
+@pytest.mark.parametrize("data", [b"\xff", b"\x0a\x01\xff"], ids=["no message", "no UTF-8"])
+async def test_bytes_that_are_no_message_are_the_callers_fault(method: str, data: bytes) -> None:
+    metadata = (("authorization", f"Bearer {KEY}"),)
+    socket = Socket(echo)
+    async with socket:
+        channel: Any = socket.channel
+        path = f"/soma.testing.v1.EchoService/{method}"
+        if method in ("Echo", "StreamEcho"):
+            unary = channel.unary_unary if method == "Echo" else channel.unary_stream
+            call: Any = unary(path)(data, metadata=metadata)
+        else:
+            streaming = channel.stream_unary if method == "CollectEchoes" else channel.stream_stream
+            call = streaming(path)(iter([data]), metadata=metadata)
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await (call if method in ("Echo", "CollectEchoes") else call.read())
+    error = from_rpc_error(raised.value)
+    assert (error.code, error.reason) == (errors.Code.INVALID_ARGUMENT, "MALFORMED_MESSAGE")
 
 
 async def test_the_caller_is_checked_before_the_request() -> None:
@@ -335,3 +356,13 @@ async def test_a_stopping_server_lets_a_call_finish() -> None:
         asyncio.get_running_loop().call_later(0.05, may_end.set)
         assert (await call).text == "done"
         assert await stopping == 0
+
+
+@pytest.mark.parametrize("state", ["22021", "22P05"])
+async def test_text_that_postgres_cannot_keep_is_the_callers_fault(state: str) -> None:
+    async def behaviour(_: pb.EchoRequest) -> pb.EchoResponse:
+        raise asyncpg.PostgresError.new({"C": state, "S": "ERROR", "M": "invalid byte sequence"})
+
+    with run_as(SOMEBODY):
+        error = await failure(local(behaviour).Echo(pb.EchoRequest()))
+    assert (error.code, error.reason) == (errors.Code.INVALID_ARGUMENT, "TEXT_NOT_STORABLE")

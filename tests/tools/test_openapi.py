@@ -1,56 +1,153 @@
-"""The OpenAPI document says what the gateway does."""
+"""The OpenAPI document says what the gateway takes and sends."""
 
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-from tools.contracts import Rpc
-from tools.openapi import describe
+import jsonschema_rs
+import pytest
 
-SCHEMA = {"$ref": "#/components/schemas/x"}
+from gateway.edge.chat_request import READERS
+from gateway.edge.paths import PREFIXES
+from tools.contracts import rpcs_of
+from tools.openapi import ERRORS, document
+
+GEN = Path(__file__).parents[2] / "gen"
+DOCUMENT = document((GEN / "descriptors.binpb").read_bytes())
+RPCS = rpcs_of((GEN / "descriptors.binpb").read_bytes())
+SCHEMAS = DOCUMENT["components"]["schemas"]
 
 
-def document(*names: str) -> dict[str, Any]:
-    def operation(name: str) -> dict[str, Any]:
-        responses = {"200": {"description": "Success", "content": {"application/json": {"schema": SCHEMA}}}}
-        return {"operationId": name, "tags": [name.rpartition(".")[0]], "responses": responses}
+def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, verbs in DOCUMENT["paths"].items():
+        for verb, operation in verbs.items():
+            yield path, verb, operation
 
-    return {
-        "paths": {f"/{name}": {"post": operation(name)} for name in names},
-        "tags": [{"name": tag} for tag in sorted({name.rpartition(".")[0] for name in names})],
-        "components": {"schemas": {}},
+
+def operation(rpc: str) -> dict[str, Any]:
+    """The first operation of an RPC, `service.rpc` without the package's `soma.`."""
+    return next(each for _, _, each in operations() if each["operationId"] == f"soma.{rpc}")
+
+
+def examples() -> Iterator[tuple[str, dict[str, Any], Any]]:
+    """Every example, with the schema it must fit."""
+    for _, _, each in operations():
+        bodies = [each["requestBody"]] if "requestBody" in each else []
+        for holder in (*bodies, each["responses"]["200"]):
+            for kind, content in holder["content"].items():
+                if "example" in content and kind == "application/json":
+                    yield each["operationId"], content["schema"], content["example"]
+                elif "example" in content:
+                    data = content["schema"]["properties"]["data"]
+                    schema = data.get("contentSchema") or data["anyOf"][1]["contentSchema"]
+                    for line in re.findall(r"data: (\{.*)\n\n", content["example"]):
+                        yield each["operationId"], schema, json.loads(line)
+
+
+def fits(schema: Any, value: Any) -> bool:
+    whole = {**schema, "components": DOCUMENT["components"]}
+    return jsonschema_rs.validator_for(whole).is_valid(value)
+
+
+def test_the_committed_document_is_the_one_the_contracts_make() -> None:
+    assert json.loads((GEN / "openapi.json").read_text()) == json.loads(json.dumps(DOCUMENT))
+
+
+def test_every_rpc_that_is_offered_is_described_and_no_other() -> None:
+    described = {
+        each["operationId"].rstrip("0123456789") for _, _, each in operations() if "openai" not in each["tags"]
     }
+    offered = {
+        rpc.name
+        for rpc in RPCS
+        if rpc.has_http and rpc.access != "internal" and not rpc.name.startswith("soma.testing.")
+    }
+    assert described == offered
+    assert {tag["name"] for tag in DOCUMENT["tags"]} == {name.rpartition(".")[0] for name in described} | {"openai"}
 
 
-def rpc(name: str, access: str = "scope", streaming: bool = False) -> Rpc:
-    return Rpc(name, access, "read:x" if access == "scope" else "", True, False, streaming)
+def test_whatever_is_referred_to_is_there_and_the_rest_is_not() -> None:
+    text = json.dumps(DOCUMENT)
+    schemas = set(re.findall(r'"#/components/schemas/([^"]+)"', text))
+    responses = set(re.findall(r'"#/components/responses/([^"]+)"', text))
+    assert schemas == set(SCHEMAS)
+    assert responses == set(DOCUMENT["components"]["responses"])
 
 
-def test_a_server_stream_is_described_as_an_event_stream() -> None:
-    described = describe(document("soma.x.v1.X.Watch"), [rpc("soma.x.v1.X.Watch", streaming=True)])
-    content = described["paths"]["/soma.x.v1.X.Watch"]["post"]["responses"]["200"]["content"]
-    assert content == {"text/event-stream": {"schema": SCHEMA}}
+def test_every_operation_says_who_may_call_it_and_how_it_fails() -> None:
+    scopes = {rpc.name: rpc.scope for rpc in RPCS}
+    for path, verb, each in operations():
+        failures = {status for status in each["responses"] if status != "200"}
+        if "openai" in each["tags"]:
+            assert path.startswith(PREFIXES)
+            assert failures <= {str(status) for status in ERRORS}
+            continue
+        assert each.get("x-soma-scope", "") == scopes[each["operationId"].rstrip("0123456789")]
+        assert ("security" in each) == ("x-soma-scope" not in each)
+        unread = set() if "requestBody" in each else {"415"}
+        assert failures == {str(status) for status in ERRORS} - unread, (path, verb)
 
 
-def test_every_operation_names_its_error_and_its_scope() -> None:
-    described = describe(document("soma.x.v1.X.Get"), [rpc("soma.x.v1.X.Get")])
-    operation = described["paths"]["/soma.x.v1.X.Get"]["post"]
-    assert operation["responses"]["default"] == {"$ref": "#/components/responses/error"}
-    assert operation["x-soma-scope"] == "read:x"
-    assert "security" not in operation
-    assert "error" in described["components"]["responses"]
+def test_what_the_gateway_sends_for_an_error_fits() -> None:
+    detail = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "X", "domain": "soma", "metadata": {}}
+    error = {"code": 404, "status": "NOT_FOUND", "message": "m", "details": [detail]}
+    assert fits({"$ref": "#/components/schemas/Error"}, {"error": error})
+    assert not fits({"$ref": "#/components/schemas/Error"}, error)
+    for name, response in DOCUMENT["components"]["responses"].items():
+        content = response["content"]["application/json"]
+        assert fits(content["schema"], content["example"]), name
 
 
-def test_an_open_rpc_asks_for_no_credential() -> None:
-    described = describe(document("soma.x.v1.X.Login"), [rpc("soma.x.v1.X.Login", access="open")])
-    assert described["paths"]["/soma.x.v1.X.Login"]["post"]["security"] == []
+@pytest.mark.parametrize(("name", "schema", "example"), list(examples()), ids=lambda value: str(value)[:60])
+def test_an_example_fits_its_schema(name: str, schema: Any, example: Any) -> None:
+    assert fits(schema, example), name
 
 
-def test_an_additional_binding_is_the_same_rpc() -> None:
-    described = describe(document("soma.x.v1.X.Watch2"), [rpc("soma.x.v1.X.Watch", streaming=True)])
-    assert "text/event-stream" in described["paths"]["/soma.x.v1.X.Watch2"]["post"]["responses"]["200"]["content"]
+def test_a_body_of_the_contract_fits_and_one_that_breaks_it_does_not() -> None:
+    schema = operation("memory.v1.MemoryService.Remember")["requestBody"]["content"]["application/json"]["schema"]
+    assert fits(schema, {"key": "a", "value": [1, {"b": None}], "metadata": {"x": 1}, "ttl_seconds": 1})
+    wrong: list[Any] = [{}, {"key": "", "value": 1}, {"key": "a" * 513, "value": 1}, {"key": "a", "value": 1, "x": 1}]
+    wrong += [{"key": "a", "value": 1, "ttl_seconds": bad} for bad in (0, 2**31, "1", 1.5)]
+    for body in wrong:
+        assert not fits(schema, body), body
 
 
-def test_internal_and_testing_rpcs_are_left_out_with_their_tags() -> None:
-    names = ("soma.x.v1.X.Get", "soma.mesh.v1.R.Register", "soma.testing.v1.E.Echo")
-    described = describe(document(*names), [rpc(names[0]), rpc(names[1], access="internal"), rpc(names[2])])
-    assert list(described["paths"]) == ["/soma.x.v1.X.Get"]
-    assert described["tags"] == [{"name": "soma.x.v1.X"}]
+def test_enums_are_names_and_the_refused_ones_are_left_out() -> None:
+    schema = operation("orchestrator.v1.ChatService.Chat")["requestBody"]["content"]["application/json"]["schema"]
+    for role, good in (("ROLE_USER", True), ("ROLE_UNSPECIFIED", False), ("user", False), (2, False)):
+        assert fits(schema, {"messages": [{"role": role}]}) == good
+
+
+def test_a_field_of_the_path_is_no_field_of_the_body() -> None:
+    append = operation("memory.v1.MemoryService.AppendMessages")
+    schema = append["requestBody"]["content"]["application/json"]["schema"]
+    assert set(schema["properties"]) == {"messages", "request_id"}
+    assert [(each["name"], each["in"]) for each in append["parameters"]] == [("conversation_id", "path")]
+
+
+def test_fields_without_a_place_are_in_the_query() -> None:
+    listed = operation("memory.v1.MemoryService.ListMessages")["parameters"]
+    places = {each["name"]: (each["in"], each["required"]) for each in listed}
+    assert places == {
+        "conversation_id": ("path", True),
+        "page_size": ("query", False),
+        "page_token": ("query", False),
+    }
+    assert next(each for each in listed if each["name"] == "page_size")["schema"]["maximum"] == 1000
+
+
+def test_a_server_stream_is_events_of_its_messages() -> None:
+    content = operation("orchestrator.v1.ChatService.Chat")["responses"]["200"]["content"]
+    data = content["text/event-stream"]["schema"]["properties"]["data"]
+    assert data["contentSchema"] == {"$ref": "#/components/schemas/soma.orchestrator.v1.ChatResponse"}
+    event = SCHEMAS["soma.orchestrator.v1.ChatResponse"]["oneOf"]
+    assert {"required": ["heartbeat"]} in event
+    assert not fits(data["contentSchema"], {"sequence": 1, "heartbeat": {}, "delta": {"text": "a"}})
+
+
+def test_what_is_described_of_openais_request_is_read_by_the_edge() -> None:
+    described = SCHEMAS["OpenAIChatRequest"]["properties"]
+    assert described.keys() <= READERS.keys()
+    assert {"model", "messages", "stream", "tools", "conversation", "soma"} <= described.keys()

@@ -11,6 +11,10 @@ from services.mesh.status import from_rpc_error
 
 log = structlog.get_logger("mesh")
 
+# Postgres's character_not_in_repertoire and untranslatable_character. UTF-8 is all gRPC lets in, and of that Postgres
+# takes everything but NUL.
+_NOT_STORABLE = ("22021", "22P05")
+
 
 def translate(call: Call, exception: BaseException) -> errors.MeshError | None:
     """Turn what a servicer raised into the error its caller sees.
@@ -29,6 +33,8 @@ def translate(call: Call, exception: BaseException) -> errors.MeshError | None:
         return errors.DeadlineExceeded("a step took longer than it may", reason="TIMEOUT")
     if not isinstance(exception, Exception):
         return None
+    if getattr(exception, "sqlstate", None) in _NOT_STORABLE:
+        return errors.InvalidArgument("a text holds a NUL, which cannot be stored there", reason="TEXT_NOT_STORABLE")
     path = call.method.path if call.method else ""
     log.error("unexpected error", rpc=path, trace_id=call.trace_id, exc_info=exception)
     return errors.Internal("internal error", metadata={"trace_id": call.trace_id} if call.trace else None)

@@ -58,10 +58,12 @@ async def test_an_instance_that_died_before_its_lease_is_unavailable_with_a_reas
             assert error_of(rest)["details"][0]["reason"] == "INSTANCE_LOST"
 
 
-async def test_the_edge_without_an_instance_is_unavailable_in_the_same_shape(envoy: Gateway) -> None:
-    reply = await envoy.http.get("/v1/models")
-    assert reply.status_code == 503
-    assert error_of(reply)["message"] == "edge has no live instance"
+async def test_the_edge_without_an_instance_is_unavailable_in_openais_shape(envoy: Gateway) -> None:
+    for path in ("/v1/models", "/v1/chat/completions?x=1"):
+        reply = await envoy.http.get(path)
+        assert reply.status_code == 503
+        message = {"message": "edge has no live instance", "type": "server_error", "param": None}
+        assert reply.json() == {"error": {**message, "code": "no_live_instance"}}
 
 
 async def test_a_call_goes_to_a_live_instance_when_another_one_is_dead(envoy: Gateway) -> None:

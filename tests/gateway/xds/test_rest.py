@@ -110,16 +110,38 @@ async def test_a_body_over_the_limit_is_refused_and_one_under_it_passes(envoy: G
     assert error_of(over)["status"] == "RESOURCE_EXHAUSTED"
 
 
-async def test_a_path_bound_to_nothing_is_the_edges_to_answer(envoy: Gateway) -> None:
-    async with edge("/v1/models") as front:
+async def test_the_edges_paths_are_its_own_to_answer_with_bodies_of_any_size(envoy: Gateway) -> None:
+    async with edge("/v1/models", "/v1/chat/completions") as front:
         await envoy.publish(edge=(front,))
         known = await envoy.http.get("/v1/models?limit=3")
-        unknown = await envoy.http.get("/v1/nothing")
-        method = await envoy.http.get(PATH)
+        unknown = await envoy.http.get("/v1/models/nothing")
+        large = await envoy.http.post("/v1/chat/completions", content=b"x" * 5_000_000)
     assert known.json()["path"] == "/v1/models"
     assert unknown.status_code == 404
     assert unknown.json() == {"error": {"message": "no such path", "type": "not_found"}}
-    assert method.status_code == 404
+    assert large.json()["bytes"] == 5_000_000
+
+
+@pytest.mark.parametrize("path", ["/", "/v1/nothing", "/v1/modelsx", f"{PATH}/more", f"{PATH}:unknown"])
+@pytest.mark.parametrize("verb", ["GET", "POST", "PATCH"])
+async def test_a_path_bound_to_nothing_is_not_found(envoy: Gateway, verb: str, path: str) -> None:
+    reply = await envoy.http.request(verb, path)
+    assert reply.status_code == 404
+    error = error_of(reply)
+    assert (error["status"], error["details"][0]["reason"]) == ("NOT_FOUND", "NO_SUCH_PATH")
+
+
+@pytest.mark.parametrize("path", [PATH, f"{PATH}:stream"])
+@pytest.mark.parametrize("verb", ["GET", "PUT", "PATCH", "DELETE", "OPTIONS"])
+async def test_a_path_asked_in_a_way_it_is_not_bound_to_says_which_ways_there_are(
+    envoy: Gateway, verb: str, path: str
+) -> None:
+    reply = await envoy.http.request(verb, path)
+    assert reply.status_code == 405
+    assert reply.headers["allow"] == "POST"
+    error = error_of(reply)
+    assert (error["status"], error["details"][0]["reason"]) == ("UNIMPLEMENTED", "METHOD_NOT_ALLOWED")
+    assert error["message"] == f"{path} takes POST"
 
 
 @pytest.mark.parametrize("path", ["/health", "/ready", "/metrics", "/docs", "/openapi.json", "/api/v1/health"])

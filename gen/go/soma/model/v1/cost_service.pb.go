@@ -372,13 +372,14 @@ const file_soma_model_v1_cost_service_proto_rawDesc = "" +
 	"\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10OUTCOME_FINISHED\x10\x01\x12\x12\n" +
 	"\x0eOUTCOME_FAILED\x10\x02\x12\x15\n" +
-	"\x11OUTCOME_CANCELLED\x10\x03\"\x97\x01\n" +
+	"\x11OUTCOME_CANCELLED\x10\x03\"\xa3\x01\n" +
 	"\x10ListUsageRequest\x12'\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +
 	"\n" +
-	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\tpageToken\x121\n" +
-	"\x0fconversation_id\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x0econversationId\"q\n" +
+	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\tpageToken\x12=\n" +
+	"\x0fconversation_id\x18\x03 \x01(\tB\x14\xbaH\x11r\x0f\x18\x80\x022\n" +
+	"^[^\\x00]*$R\x0econversationId\"q\n" +
 	"\x11ListUsageResponse\x124\n" +
 	"\arecords\x18\x01 \x03(\v2\x1a.soma.model.v1.UsageRecordR\arecords\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\x80\x01\n" +

@@ -1129,7 +1129,7 @@ const file_soma_model_v1_model_service_proto_rawDesc = "" +
 	"\tTYPE_TEXT\x10\x01\x12\x14\n" +
 	"\x10TYPE_JSON_OBJECT\x10\x02\x12\x14\n" +
 	"\x10TYPE_JSON_SCHEMA\x10\x03B\t\n" +
-	"\a_strict\"\xdc\x04\n" +
+	"\a_strict\"\xe8\x04\n" +
 	"\x0fGenerateRequest\x12\x1e\n" +
 	"\x05model\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x05model\x12?\n" +
 	"\bmessages\x18\x02 \x03(\v2\x16.soma.model.v1.MessageB\v\xbaH\b\x92\x01\x05\b\x01\x10\x80 R\bmessages\x123\n" +
@@ -1139,8 +1139,9 @@ const file_soma_model_v1_model_service_proto_rawDesc = "" +
 	"toolChoice\x123\n" +
 	"\x13parallel_tool_calls\x18\x06 \x01(\bH\x00R\x11parallelToolCalls\x88\x01\x01\x12F\n" +
 	"\x0fresponse_format\x18\a \x01(\v2\x1d.soma.model.v1.ResponseFormatR\x0eresponseFormat\x12:\n" +
-	"\asources\x18\b \x03(\v2\x15.soma.model.v1.SourceB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\asources\x121\n" +
-	"\x0fconversation_id\x18\t \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x0econversationId\x12\x1c\n" +
+	"\asources\x18\b \x03(\v2\x15.soma.model.v1.SourceB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\asources\x12=\n" +
+	"\x0fconversation_id\x18\t \x01(\tB\x14\xbaH\x11r\x0f\x18\x80\x022\n" +
+	"^[^\\x00]*$R\x0econversationId\x12\x1c\n" +
 	"\x04user\x18\n" +
 	" \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x04user\x12\x1f\n" +
 	"\vdrop_params\x18\v \x01(\bR\n" +

@@ -670,11 +670,12 @@ var File_soma_orchestrator_v1_chat_service_proto protoreflect.FileDescriptor
 
 const file_soma_orchestrator_v1_chat_service_proto_rawDesc = "" +
 	"\n" +
-	"'soma/orchestrator/v1/chat_service.proto\x12\x14soma.orchestrator.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19soma/authz/v1/authz.proto\x1a#soma/memory/v1/memory_service.proto\x1a\x19soma/mesh/v1/stream.proto\x1a\x1bsoma/model/v1/message.proto\x1a!soma/model/v1/model_service.proto\x1a#soma/policy/v1/policy_service.proto\"\xcb\x05\n" +
+	"'soma/orchestrator/v1/chat_service.proto\x12\x14soma.orchestrator.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19soma/authz/v1/authz.proto\x1a#soma/memory/v1/memory_service.proto\x1a\x19soma/mesh/v1/stream.proto\x1a\x1bsoma/model/v1/message.proto\x1a!soma/model/v1/model_service.proto\x1a#soma/policy/v1/policy_service.proto\"\xd7\x05\n" +
 	"\vChatRequest\x12\x1e\n" +
 	"\x05model\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x05model\x12?\n" +
-	"\bmessages\x18\x02 \x03(\v2\x16.soma.model.v1.MessageB\v\xbaH\b\x92\x01\x05\b\x01\x10\x80 R\bmessages\x121\n" +
-	"\x0fconversation_id\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x0econversationId\x12C\n" +
+	"\bmessages\x18\x02 \x03(\v2\x16.soma.model.v1.MessageB\v\xbaH\b\x92\x01\x05\b\x01\x10\x80 R\bmessages\x12=\n" +
+	"\x0fconversation_id\x18\x03 \x01(\tB\x14\xbaH\x11r\x0f\x18\x80\x022\n" +
+	"^[^\\x00]*$R\x0econversationId\x12C\n" +
 	"\bstrategy\x18\x04 \x01(\x0e2\x18.soma.memory.v1.StrategyB\b\xbaH\x05\x82\x01\x02\x10\x01H\x00R\bstrategy\x88\x01\x01\x123\n" +
 	"\bsampling\x18\x05 \x01(\v2\x17.soma.model.v1.SamplingR\bsampling\x124\n" +
 	"\x05tools\x18\x06 \x03(\v2\x13.soma.model.v1.ToolB\t\xbaH\x06\x92\x01\x03\x10\x80\x01R\x05tools\x12:\n" +

@@ -29,7 +29,7 @@ from soma.authz.v1 import authz_pb2 as soma_dot_authz_dot_v1_dot_authz__pb2
 from soma.model.v1 import message_pb2 as soma_dot_model_dot_v1_dot_message__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n soma/model/v1/cost_service.proto\x12\rsoma.model.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19soma/authz/v1/authz.proto\x1a\x1bsoma/model/v1/message.proto\"\xc6\x03\n\x0bUsageRecord\x12\x15\n\rgeneration_id\x18\x01 \x01(\t\x12\x11\n\ttenant_id\x18\x02 \x01(\t\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12\r\n\x05model\x18\x04 \x01(\t\x12\x10\n\x08provider\x18\x05 \x01(\t\x12\x33\n\x07outcome\x18\x06 \x01(\x0e\x32\".soma.model.v1.UsageRecord.Outcome\x12\x14\n\x0c\x65rror_reason\x18\x07 \x01(\t\x12#\n\x05usage\x18\x08 \x01(\x0b\x32\x14.soma.model.v1.Usage\x12\x17\n\x0f\x63onversation_id\x18\t \x01(\t\x12.\n\nstart_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10\x64uration_seconds\x18\x0b \x01(\x01\x12#\n\x1btime_to_first_token_seconds\x18\x0c \x01(\x01\"c\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x14\n\x10OUTCOME_FINISHED\x10\x01\x12\x12\n\x0eOUTCOME_FAILED\x10\x02\x12\x15\n\x11OUTCOME_CANCELLED\x10\x03\"r\n\x10ListUsageRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\x12!\n\x0f\x63onversation_id\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\"Y\n\x11ListUsageResponse\x12+\n\x07records\x18\x01 \x03(\x0b\x32\x1a.soma.model.v1.UsageRecord\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\x80\x01\n\x0b\x43ostService\x12q\n\tListUsage\x12\x1f.soma.model.v1.ListUsageRequest\x1a .soma.model.v1.ListUsageResponse\"!\x8a\xe7\x18\x0c\n\nread:usage\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/usageb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n soma/model/v1/cost_service.proto\x12\rsoma.model.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19soma/authz/v1/authz.proto\x1a\x1bsoma/model/v1/message.proto\"\xc6\x03\n\x0bUsageRecord\x12\x15\n\rgeneration_id\x18\x01 \x01(\t\x12\x11\n\ttenant_id\x18\x02 \x01(\t\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12\r\n\x05model\x18\x04 \x01(\t\x12\x10\n\x08provider\x18\x05 \x01(\t\x12\x33\n\x07outcome\x18\x06 \x01(\x0e\x32\".soma.model.v1.UsageRecord.Outcome\x12\x14\n\x0c\x65rror_reason\x18\x07 \x01(\t\x12#\n\x05usage\x18\x08 \x01(\x0b\x32\x14.soma.model.v1.Usage\x12\x17\n\x0f\x63onversation_id\x18\t \x01(\t\x12.\n\nstart_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10\x64uration_seconds\x18\x0b \x01(\x01\x12#\n\x1btime_to_first_token_seconds\x18\x0c \x01(\x01\"c\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x14\n\x10OUTCOME_FINISHED\x10\x01\x12\x12\n\x0eOUTCOME_FAILED\x10\x02\x12\x15\n\x11OUTCOME_CANCELLED\x10\x03\"~\n\x10ListUsageRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\x12-\n\x0f\x63onversation_id\x18\x03 \x01(\tB\x14\xbaH\x11r\x0f\x18\x80\x02\x32\n^[^\\x00]*$\"Y\n\x11ListUsageResponse\x12+\n\x07records\x18\x01 \x03(\x0b\x32\x1a.soma.model.v1.UsageRecord\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\x80\x01\n\x0b\x43ostService\x12q\n\tListUsage\x12\x1f.soma.model.v1.ListUsageRequest\x1a .soma.model.v1.ListUsageResponse\"!\x8a\xe7\x18\x0c\n\nread:usage\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/usageb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,7 +41,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTUSAGEREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTUSAGEREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\004'
   _globals['_LISTUSAGEREQUEST'].fields_by_name['conversation_id']._loaded_options = None
-  _globals['_LISTUSAGEREQUEST'].fields_by_name['conversation_id']._serialized_options = b'\272H\005r\003\030\200\002'
+  _globals['_LISTUSAGEREQUEST'].fields_by_name['conversation_id']._serialized_options = b'\272H\021r\017\030\200\0022\n^[^\\x00]*$'
   _globals['_COSTSERVICE'].methods_by_name['ListUsage']._loaded_options = None
   _globals['_COSTSERVICE'].methods_by_name['ListUsage']._serialized_options = b'\212\347\030\014\n\nread:usage\202\323\344\223\002\013\022\t/v1/usage'
   _globals['_USAGERECORD']._serialized_start=200
@@ -49,9 +49,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_USAGERECORD_OUTCOME']._serialized_start=555
   _globals['_USAGERECORD_OUTCOME']._serialized_end=654
   _globals['_LISTUSAGEREQUEST']._serialized_start=656
-  _globals['_LISTUSAGEREQUEST']._serialized_end=770
-  _globals['_LISTUSAGERESPONSE']._serialized_start=772
-  _globals['_LISTUSAGERESPONSE']._serialized_end=861
-  _globals['_COSTSERVICE']._serialized_start=864
-  _globals['_COSTSERVICE']._serialized_end=992
+  _globals['_LISTUSAGEREQUEST']._serialized_end=782
+  _globals['_LISTUSAGERESPONSE']._serialized_start=784
+  _globals['_LISTUSAGERESPONSE']._serialized_end=873
+  _globals['_COSTSERVICE']._serialized_start=876
+  _globals['_COSTSERVICE']._serialized_end=1004
 # @@protoc_insertion_point(module_scope)

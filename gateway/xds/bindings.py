@@ -1,0 +1,78 @@
+"""The REST bindings of the contracts, as the gateway's routes need them."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from google.api import annotations_pb2
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+
+_VARIABLE = re.compile(r"\{[^=}]+(?:=([^}]+))?\}")
+_WILDCARDS = {"*": "[^/]+", "**": ".*"}
+
+
+@dataclass(frozen=True)
+class Binding:
+    """One way to call an RPC over REST."""
+
+    service: str
+    method: str
+    verb: str
+    """HTTP's method, in capitals."""
+    template: str
+    """The path as the contract writes it, such as `/v1/recall/{key=**}`."""
+    body: str
+    """`*` where the body is the request, the field it fills, or empty where there is none."""
+    request: str
+    """Full name of the request message."""
+    client_streaming: bool
+
+    @property
+    def regex(self) -> str:
+        """What a whole path of this binding matches, without its query."""
+        found: list[str] = []
+        end = 0
+        for variable in _VARIABLE.finditer(self.template):
+            found += (re.escape(self.template[end : variable.start()]), _segments(variable.group(1) or "*"))
+            end = variable.end()
+        return "".join((*found, re.escape(self.template[end:])))
+
+    @property
+    def breadth(self) -> tuple[int, int, int]:
+        """Sorts a template behind those that match fewer paths: literal ones, and those that end in a verb."""
+        return self.template.count("**"), self.template.count("{"), -len(_VARIABLE.sub("", self.template))
+
+
+def bindings(descriptor_set: bytes) -> list[Binding]:
+    """Every binding of a serialised `google.protobuf.FileDescriptorSet`, narrowest path first.
+
+    Raises:
+        google.protobuf.message.DecodeError: the bytes are none.
+    """
+    return sorted(
+        _bindings(FileDescriptorSet.FromString(descriptor_set)), key=lambda b: (b.breadth, b.template, b.verb)
+    )
+
+
+def _bindings(files: FileDescriptorSet) -> Iterator[Binding]:
+    for file in files.file:
+        for service in file.service:
+            for method in service.method:
+                rule = method.options.Extensions[annotations_pb2.http]
+                for each in (rule, *rule.additional_bindings):
+                    verb = each.WhichOneof("pattern")
+                    if verb is None:
+                        continue
+                    yield Binding(
+                        service=f"{file.package}.{service.name}",
+                        method=method.name,
+                        verb=verb.upper(),
+                        template=getattr(each, verb),
+                        body=each.body,
+                        request=method.input_type.removeprefix("."),
+                        client_streaming=method.client_streaming,
+                    )
+
+
+def _segments(pattern: str) -> str:
+    return "/".join(_WILDCARDS.get(segment) or re.escape(segment) for segment in pattern.split("/"))

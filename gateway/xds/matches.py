@@ -1,0 +1,103 @@
+"""Which answers of Envoy's own are meant: by what failed, by who asks, by what the body check found."""
+
+from envoy_data_plane.envoy.config.accesslog.v3 import (
+    AccessLogFilter,
+    AndFilter,
+    ComparisonFilter,
+    ComparisonFilterOp,
+    HeaderFilter,
+    MetadataFilter,
+    OrFilter,
+    ResponseFlagFilter,
+    StatusCodeFilter,
+)
+from envoy_data_plane.envoy.config.core.v3 import RuntimeUInt32
+from envoy_data_plane.envoy.config.route.v3 import HeaderMatcher
+from envoy_data_plane.envoy.type.matcher.v3 import (
+    MetadataMatcher,
+    MetadataMatcherPathSegment,
+    RegexMatcher,
+    StringMatcher,
+    ValueMatcher,
+)
+
+from gateway.edge.paths import PREFIXES
+from gateway.xds.failures import Failure
+
+REFUSED = "soma.refused"
+"""Where the body check leaves why it refused."""
+
+
+def says(key: str) -> AccessLogFilter:
+    """The body check left this of why it refused."""
+    present = MetadataMatcher(
+        filter=REFUSED, path=[MetadataMatcherPathSegment(key=key)], value=ValueMatcher(present_match=True)
+    )
+    return AccessLogFilter(metadata_filter=MetadataFilter(matcher=present, match_if_key_not_found=False))
+
+
+def means(failure: Failure) -> AccessLogFilter:
+    """One of the signs of this failure."""
+    signs = [has_status(status) for status in failure.statuses]
+    if failure.flags:
+        signs.append(AccessLogFilter(response_flag_filter=ResponseFlagFilter(flags=list(failure.flags))))
+    return any_of(signs)
+
+
+def has_status(http: int) -> AccessLogFilter:
+    """Answered with this status."""
+    value = RuntimeUInt32(default_value=http, runtime_key="gateway.local_reply_status")
+    return AccessLogFilter(
+        status_code_filter=StatusCodeFilter(comparison=ComparisonFilter(op=ComparisonFilterOp.EQ, value=value))
+    )
+
+
+def from_rest() -> AccessLogFilter:
+    """A REST client: its request was transcoded, or never was gRPC."""
+    return any_of([_transcoded(present=True), _grpc_content(present=False)])
+
+
+def from_grpc() -> AccessLogFilter:
+    """A gRPC client, native or web, which would show a JSON body as the text of its status."""
+    return both(_transcoded(present=False), _grpc_content(present=True))
+
+
+def on_edge() -> AccessLogFilter:
+    """Asked of the edge, whose clients know OpenAI's errors."""
+    prefixes = "|".join(PREFIXES)
+    path = HeaderMatcher(
+        name=":path", string_match=StringMatcher(safe_regex=RegexMatcher(regex=f"({prefixes})([/?].*)?"))
+    )
+    return both(AccessLogFilter(header_filter=HeaderFilter(header=path)), _grpc_content(present=False))
+
+
+def without_id() -> AccessLogFilter:
+    """Refused before it was given an id, the first thing that is done to a request whose head is in order."""
+    return AccessLogFilter(header_filter=HeaderFilter(header=HeaderMatcher(name="x-request-id", present_match=False)))
+
+
+def _transcoded(*, present: bool) -> AccessLogFilter:
+    return AccessLogFilter(
+        header_filter=HeaderFilter(header=HeaderMatcher(name="x-envoy-original-path", present_match=present))
+    )
+
+
+def _grpc_content(*, present: bool) -> AccessLogFilter:
+    matcher = HeaderMatcher(
+        name="content-type",
+        string_match=StringMatcher(prefix="application/grpc"),
+        invert_match=not present,
+        treat_missing_header_as_empty=True,
+    )
+    return AccessLogFilter(header_filter=HeaderFilter(header=matcher))
+
+
+def both(first: AccessLogFilter, second: AccessLogFilter) -> AccessLogFilter:
+    """The first and the second."""
+    return AccessLogFilter(and_filter=AndFilter(filters=[first, second]))
+
+
+def any_of(filters: list[AccessLogFilter]) -> AccessLogFilter:
+    """At least one of them."""
+    # Envoy's `or` needs two.
+    return filters[0] if len(filters) == 1 else AccessLogFilter(or_filter=OrFilter(filters=filters))

@@ -1,0 +1,98 @@
+"""Routes of REST calls as they come in, before the transcoder has given them the paths of their RPCs.
+
+Which of them a call takes says what is read of its body; where it goes is decided again once it is transcoded. A call
+that still has its path then is bound to no RPC, and these routes say so.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from envoy_data_plane.envoy.config.core.v3 import (
+    DataSource,
+    HeaderValue,
+    HeaderValueOption,
+    HeaderValueOptionHeaderAppendAction,
+)
+from envoy_data_plane.envoy.config.route.v3 import (
+    DirectResponseAction,
+    HeaderMatcher,
+    Route,
+    RouteAction,
+    RouteActionClusterNotFoundResponseCode,
+    RouteMatch,
+)
+from envoy_data_plane.envoy.extensions.filters.http.buffer.v3 import Buffer, BufferPerRoute
+from envoy_data_plane.envoy.extensions.filters.http.lua.v3 import LuaPerRoute
+from envoy_data_plane.envoy.type.matcher.v3 import RegexMatcher, StringMatcher
+from envoy_data_plane.google.protobuf import Any, Struct
+
+from gateway.contracts import area
+from gateway.xds.bindings import Binding
+from gateway.xds.fields import Fields
+from gateway.xds.filters import BODY_CHECK, BODY_LIMIT, ERROR_WRAPPER
+from gateway.xds.owners import owned_by
+from gateway.xds.snapshot import Limits
+
+NOBODY = "nobody"
+
+
+def rest_routes(bindings: Sequence[Binding], fields: Fields, limits: Limits) -> Iterator[Route]:
+    """One route for each binding, one for each path asked in another way, and one for what nothing is bound to."""
+    # The CORS filter answers these before anything else is asked of them, given a route to take the policy from.
+    preflight = HeaderMatcher(name="access-control-request-method", present_match=True)
+    yield _unbound(RouteMatch(prefix="/", headers=[_method("OPTIONS"), preflight]), "gateway", limits)
+    for binding in bindings:
+        match = _path(binding)
+        match.headers.append(_method(binding.verb))
+        yield _unbound(match, area(binding.service), limits, fields.body(binding))
+    ways: dict[str, list[Binding]] = {}
+    for binding in bindings:
+        ways.setdefault(binding.regex, []).append(binding)
+    for bound in ways.values():
+        verbs = ", ".join(sorted({binding.verb for binding in bound}))
+        yield Route(
+            match=_path(bound[0]),
+            direct_response=DirectResponseAction(
+                status=405, body=DataSource(inline_string=f"{bound[0].template} takes {verbs}")
+            ),
+            response_headers_to_add=[_header("allow", verbs)],
+            metadata=owned_by(area(bound[0].service)),
+            typed_per_filter_config=_filters(limits),
+        )
+    yield _unbound(RouteMatch(prefix="/"), "gateway", limits)
+
+
+def _unbound(match: RouteMatch, owner: str, limits: Limits, message: str = "") -> Route:
+    """Not found, unless the call is transcoded; `message` is what its body must be.
+
+    A cluster nobody has, and not a response of the route's own, with which the CORS filter would pass the call by.
+    """
+    action = RouteAction(
+        cluster=NOBODY, cluster_not_found_response_code=RouteActionClusterNotFoundResponseCode.NOT_FOUND
+    )
+    return Route(match=match, route=action, metadata=owned_by(owner), typed_per_filter_config=_filters(limits, message))
+
+
+def _filters(limits: Limits, message: str = "") -> dict[str, Any]:
+    limit = BufferPerRoute(buffer=Buffer(max_request_bytes=limits.max_request_bytes))
+    # What is answered here has the shape of errors already.
+    filters = {BODY_LIMIT: Any.pack(limit), ERROR_WRAPPER: Any.pack(LuaPerRoute(disabled=True))}
+    if message:
+        filters[BODY_CHECK] = Any.pack(LuaPerRoute(filter_context=Struct.from_dict({"message": message})))
+    return filters
+
+
+def _path(binding: Binding) -> RouteMatch:
+    if "{" in binding.template:
+        return RouteMatch(safe_regex=RegexMatcher(regex=binding.regex))
+    return RouteMatch(path=binding.template)
+
+
+def _method(verb: str) -> HeaderMatcher:
+    return HeaderMatcher(name=":method", string_match=StringMatcher(exact=verb))
+
+
+def _header(key: str, value: str) -> HeaderValueOption:
+    return HeaderValueOption(
+        header=HeaderValue(key=key, value=value),
+        append_action=HeaderValueOptionHeaderAppendAction.OVERWRITE_IF_EXISTS_OR_ADD,
+    )
