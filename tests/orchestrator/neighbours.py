@@ -31,6 +31,7 @@ class Script:
     dropped: list[str] = field(default_factory=list)
     fail_after: int | None = None
     stall_after: int | None = None
+    held: asyncio.Event | None = None
     denied: str = ""
     redacted: str = ""
     withheld: str = ""
@@ -149,6 +150,8 @@ class ScriptedModel(model_service_pb2_grpc.ModelServiceServicer):
         copied = model_service_pb2.GenerateRequest()
         copied.CopyFrom(request)
         script.generated.append(copied)
+        if script.held is not None:
+            await script.held.wait()
         try:
             started = model_service_pb2.GenerationStarted(
                 generation_id="g-1", model="scripted", provider="local", dropped_params=script.dropped

@@ -91,6 +91,11 @@ class Making:
                 self.task.cancel()
                 await asyncio.wait((self.task,))
 
+    @property
+    def begun(self) -> bool:
+        """Whether the response is kept by now, if it is kept at all."""
+        return self._begun
+
     def stop(self, why: errors.MeshError) -> None:
         """End the work: as failed, or as cancelled where `why` is Cancelled."""
         if self._stopped is None and not self.task.done():

@@ -42,7 +42,7 @@ class Running:
             self._some.clear()
             while self._makings:
                 await asyncio.sleep(_LOOK_SECONDS)
-                await self._look()
+                await self.look()
 
     async def close(self) -> None:
         """End all that is being made here: this process stops."""
@@ -53,8 +53,10 @@ class Running:
         if tasks:
             await asyncio.wait(tasks)
 
-    async def _look(self) -> None:
-        ids = list(self._makings)
+    async def look(self) -> None:
+        """Look once: say that these live, and end what was cancelled or deleted meanwhile."""
+        # One that waits for its first sign has no row yet, and one that ended is not cancelled by that.
+        ids = [response_id for response_id, making in self._makings.items() if making.begun]
         try:
             wanted = await self._store.still_wanted(ids)
         except errors.MeshError as error:

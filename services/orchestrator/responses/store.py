@@ -81,7 +81,7 @@ CANCEL = """
 """
 STILL_WANTED = """
     UPDATE orchestrator.response SET alive_time = now()
-    WHERE response_id = ANY($1) AND state = 'in_progress' RETURNING response_id
+    WHERE response_id = ANY($1) AND state <> 'cancelled' RETURNING response_id
 """
 FORGET = "DELETE FROM orchestrator.response WHERE create_time < now() - make_interval(secs => $1)"
 

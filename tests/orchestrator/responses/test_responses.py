@@ -234,6 +234,26 @@ async def test_a_response_cancelled_or_deleted_by_another_process_ends_here(
     watching.cancel()
 
 
+async def test_a_response_whose_model_takes_its_time_is_not_taken_for_a_cancelled_one(
+    orchestrator: Orchestrator, script: Script
+) -> None:
+    script.held = asyncio.Event()
+    making = asyncio.create_task(create(orchestrator, asking()))
+
+    async def asked() -> bool:
+        return "generate" in script.happened
+
+    await until(asked)
+    await orchestrator.running.look()
+    script.held.set()
+    assert (await making).state == pb.Response.STATE_COMPLETED
+
+
+async def test_a_response_that_just_ended_is_not_taken_for_a_cancelled_one(orchestrator: Orchestrator) -> None:
+    response = await create(orchestrator, asking())
+    assert await orchestrator.store.still_wanted([response.response_id]) == {response.response_id}
+
+
 async def test_a_caller_that_leaves_cancels_its_response(orchestrator: Orchestrator, script: Script) -> None:
     script.stall_after = 1
     with run_as(SOMEBODY):
