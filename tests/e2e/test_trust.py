@@ -33,7 +33,7 @@ async def test_every_rest_path_is_closed_without_the_key(
     stack: Stack, binding: Binding, headers: dict[str, str], reason: str
 ) -> None:
     async with httpx.AsyncClient(base_url=stack.url, headers=headers, timeout=CALL_SECONDS) as http:
-        path = binding.path.format(conversation_id="c", key="k", session_id="s", task_id="t")
+        path = binding.path.format(conversation_id="c", key="k", session_id="s", task_id="t", response_id="r")
         answer = await http.request(binding.verb, path, json=binding.body)
     assert answer.status_code == 401
     error = answer.json()["error"]
@@ -95,9 +95,9 @@ async def test_a_principal_signed_with_the_right_key_is_not_believed_from_outsid
 
 
 async def test_the_registry_is_not_there_for_outsiders(stack: Stack, channel: grpc.aio.Channel) -> None:
-    call = RegistryServiceStub(channel).Register(
-        iter([RegisterRequest()]), metadata=stack.metadata, timeout=CALL_SECONDS
-    )
+    # Nothing is sent: a message that crosses the refusal would make gRPC report the write instead of the refusal.
+    nothing: list[RegisterRequest] = []
+    call = RegistryServiceStub(channel).Register(iter(nothing), metadata=stack.metadata, timeout=CALL_SECONDS)
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         await anext(aiter(call))
     assert raised.value.code() is grpc.StatusCode.UNIMPLEMENTED
