@@ -151,8 +151,7 @@ class _Fused:
         else:
             for received in self.receives:
                 received(call, request)
-        # Background work may still hold the call when it is over, and touching its context then crashes gRPC.
-        call.context = None
+        call.begin()
         current.set(call)
         return request
 
