@@ -11,8 +11,8 @@ import pytest
 from soma.policy.v1.policy_service_pb2 import DECISION_ALLOW, EvaluateRequest
 from soma.policy.v1.policy_service_pb2_grpc import PolicyServiceStub
 
+from cli.layout import SERVICES
 from cli.parts.port import free_port
-from cli.stack import SERVICES
 from tests.cli.commands import Ended, soma, status
 from tests.cli.eventually import eventually_true
 
