@@ -12,6 +12,7 @@ from gateway.edge.chat import ChatCompletions
 from gateway.edge.embeddings import Embeddings
 from gateway.edge.failures import failure
 from gateway.edge.headers import Headers
+from gateway.edge.input_items import InputItems
 from gateway.edge.metrics import DURATION, REQUESTS
 from gateway.edge.reply import Reply
 from gateway.edge.responses import Responses
@@ -33,6 +34,7 @@ class Edge:
         authenticator: Authenticator,
         chat: ChatCompletions,
         responses: Responses,
+        input_items: InputItems,
         embeddings: Embeddings,
         catalogue: Catalogue,
         tracing: RequestTracing,
@@ -41,6 +43,7 @@ class Edge:
         self._authenticator = authenticator
         self._chat = chat
         self._responses = responses
+        self._input_items = input_items
         self._embeddings = embeddings
         self._catalogue = catalogue
         self._tracing = tracing
@@ -52,6 +55,7 @@ class Edge:
                 Route("GET", "/v1/responses/{response_id}", self._retrieve_response),
                 Route("DELETE", "/v1/responses/{response_id}", self._delete_response),
                 Route("POST", "/v1/responses/{response_id}/cancel", self._cancel_response),
+                Route("GET", "/v1/responses/{response_id}/input_items", self._list_input_items),
                 Route("POST", "/v1/embeddings", self._embed),
                 Route("GET", "/v1/models", self._list_models),
                 Route("GET", "/v1/models/{model}", self._retrieve_model),
@@ -131,6 +135,9 @@ class Edge:
 
     async def _cancel_response(self, visit: Visit) -> None:
         await self._responses.cancel(visit.name, visit.reply)
+
+    async def _list_input_items(self, visit: Visit) -> None:
+        await self._input_items.list_items(visit.name, visit.query, visit.reply)
 
     async def _embed(self, visit: Visit) -> None:
         await self._embeddings.answer(await self._body(visit), visit.reply)

@@ -92,7 +92,9 @@ class Turns:
                     if kind == "delta":
                         answer.add_text(text)
                         logprobs = () if redacted else event.delta.logprobs
-                        yield pb.ChatResponse(delta=pb.ChatDelta(text=text, logprobs=logprobs))
+                        yield pb.ChatResponse(
+                            delta=pb.ChatDelta(text=text, logprobs=logprobs, refusal=event.delta.refusal)
+                        )
                     else:
                         event.tool_call.arguments = text
                         answer.add_call(event.tool_call)

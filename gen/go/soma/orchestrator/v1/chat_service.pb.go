@@ -281,7 +281,9 @@ type ChatDelta struct {
 	// The text.
 	Text string `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
 	// How likely its tokens were; only where `sampling.top_logprobs` asks for it, and none of a text policy changed.
-	Logprobs      []*v1.TokenLogprob `protobuf:"bytes,2,rep,name=logprobs,proto3" json:"logprobs,omitempty"`
+	Logprobs []*v1.TokenLogprob `protobuf:"bytes,2,rep,name=logprobs,proto3" json:"logprobs,omitempty"`
+	// Whether it is the model's refusal to answer, where the provider tells one from an answer.
+	Refusal       bool `protobuf:"varint,3,opt,name=refusal,proto3" json:"refusal,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -328,6 +330,13 @@ func (x *ChatDelta) GetLogprobs() []*v1.TokenLogprob {
 		return x.Logprobs
 	}
 	return nil
+}
+
+func (x *ChatDelta) GetRefusal() bool {
+	if x != nil {
+		return x.Refusal
+	}
+	return false
 }
 
 // PolicyNotice says that policy changed or found something.
@@ -698,10 +707,11 @@ const file_soma_orchestrator_v1_chat_service_proto_rawDesc = "" +
 	"\x13remembered_messages\x18\x04 \x01(\x05R\x12rememberedMessages\x12/\n" +
 	"\asources\x18\x05 \x03(\v2\x15.soma.model.v1.SourceR\asources\x120\n" +
 	"\x14context_length_chars\x18\a \x01(\x05R\x12contextLengthChars\x12%\n" +
-	"\x0edropped_params\x18\x06 \x03(\tR\rdroppedParams\"X\n" +
+	"\x0edropped_params\x18\x06 \x03(\tR\rdroppedParams\"r\n" +
 	"\tChatDelta\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x127\n" +
-	"\blogprobs\x18\x02 \x03(\v2\x1b.soma.model.v1.TokenLogprobR\blogprobs\"\x9c\x01\n" +
+	"\blogprobs\x18\x02 \x03(\v2\x1b.soma.model.v1.TokenLogprobR\blogprobs\x12\x18\n" +
+	"\arefusal\x18\x03 \x01(\bR\arefusal\"\x9c\x01\n" +
 	"\fPolicyNotice\x124\n" +
 	"\bdecision\x18\x01 \x01(\x0e2\x18.soma.policy.v1.DecisionR\bdecision\x12\x14\n" +
 	"\x05stage\x18\x02 \x01(\tR\x05stage\x12@\n" +
