@@ -14,6 +14,7 @@ from gateway.edge.failures import failure
 from gateway.edge.headers import Headers
 from gateway.edge.input_items import InputItems
 from gateway.edge.metrics import DURATION, REQUESTS
+from gateway.edge.repetition import request_id
 from gateway.edge.reply import Reply
 from gateway.edge.responses import Responses
 from gateway.edge.routes import UNKNOWN, Route, Routes, Visit, unknown_url, wrong_method
@@ -122,10 +123,10 @@ class Edge:
         return await read_body(visit.receive, visit.headers.raw(b"content-length"), limit)
 
     async def _complete(self, visit: Visit) -> None:
-        await self._chat.answer(await self._body(visit), visit.receive, visit.reply)
+        await self._chat.answer(await self._body(visit), _attempt(visit), visit.receive, visit.reply)
 
     async def _respond(self, visit: Visit) -> None:
-        await self._responses.create(await self._body(visit), visit.receive, visit.reply)
+        await self._responses.create(await self._body(visit), _attempt(visit), visit.receive, visit.reply)
 
     async def _retrieve_response(self, visit: Visit) -> None:
         await self._responses.retrieve(visit.name, visit.query, visit.reply)
@@ -147,3 +148,7 @@ class Edge:
 
     async def _retrieve_model(self, visit: Visit) -> None:
         await self._catalogue.retrieve(visit.name, visit.reply)
+
+
+def _attempt(visit: Visit) -> str:
+    return request_id(visit.headers.raw(b"idempotency-key"))

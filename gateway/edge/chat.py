@@ -31,14 +31,15 @@ class ChatCompletions:
         self._chat = chat
         self._timeout = timeout
 
-    async def answer(self, body: bytes | bytearray, receive: Receive, reply: Reply) -> None:
-        """Answer one request.
+    async def answer(self, body: bytes | bytearray, request_id: str, receive: Receive, reply: Reply) -> None:
+        """Answer one request; `request_id` is the same for its repetitions.
 
         Raises:
             MeshError: the request is wrong, the turn failed, or the client left (Cancelled).
             AioRpcError: the turn failed in another service.
         """
         ask = read_chat_request(body)
+        ask.request.request_id = request_id
         calls = [self._chat.Chat(each, timeout=self._timeout) for each in requests(ask.request, ask.choices)]
         try:
             async with Departure(receive), aclosing(merged(calls)) as events:

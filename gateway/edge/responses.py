@@ -41,14 +41,15 @@ class Responses:
         self._timeout = timeout
         self._patience = patience
 
-    async def create(self, body: bytes | bytearray, receive: Receive, reply: Reply) -> None:
-        """Make a response.
+    async def create(self, body: bytes | bytearray, request_id: str, receive: Receive, reply: Reply) -> None:
+        """Make a response; `request_id` is the same for repetitions of the request.
 
         Raises:
             MeshError: the request is wrong, the turn failed, or the client left (Cancelled).
             AioRpcError: the turn failed in another service.
         """
         ask = read_response_request(body)
+        ask.request.request_id = request_id
         call = self._responses.CreateResponse(ask.request, timeout=self._timeout)
         findings = Findings(ask.extension, list(ask.dropped))
         whole: Response | None = None

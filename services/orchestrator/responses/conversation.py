@@ -72,6 +72,7 @@ def turn(request: pb.CreateResponseRequest, messages: Sequence[message_pb2.Messa
         tools=settings.tools,
         user=settings.user,
         drop_params=settings.drop_params,
+        request_id=request.request_id,
     )
     if settings.instructions:
         asked.messages.add(role=message_pb2.ROLE_SYSTEM, content=settings.instructions)

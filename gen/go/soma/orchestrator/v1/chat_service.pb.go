@@ -56,7 +56,10 @@ type ChatRequest struct {
 	// The caller's own name for its end user; may be empty.
 	User string `protobuf:"bytes,11,opt,name=user,proto3" json:"user,omitempty"`
 	// Leaves out what the provider cannot honour, where it would otherwise be refused by name.
-	DropParams    bool `protobuf:"varint,12,opt,name=drop_params,json=dropParams,proto3" json:"drop_params,omitempty"`
+	DropParams bool `protobuf:"varint,12,opt,name=drop_params,json=dropParams,proto3" json:"drop_params,omitempty"`
+	// A UUID that makes a repetition harmless: turns of a conversation with the same one are remembered once, as the first.
+	// Each is answered anew. Nothing is kept, and this does nothing, without a conversation.
+	RequestId     string `protobuf:"bytes,13,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -173,6 +176,13 @@ func (x *ChatRequest) GetDropParams() bool {
 		return x.DropParams
 	}
 	return false
+}
+
+func (x *ChatRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
 }
 
 // ChatStarted is the first event: the turn was allowed and a model answers.
@@ -679,7 +689,7 @@ var File_soma_orchestrator_v1_chat_service_proto protoreflect.FileDescriptor
 
 const file_soma_orchestrator_v1_chat_service_proto_rawDesc = "" +
 	"\n" +
-	"'soma/orchestrator/v1/chat_service.proto\x12\x14soma.orchestrator.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19soma/authz/v1/authz.proto\x1a#soma/memory/v1/memory_service.proto\x1a\x19soma/mesh/v1/stream.proto\x1a\x1bsoma/model/v1/message.proto\x1a!soma/model/v1/model_service.proto\x1a#soma/policy/v1/policy_service.proto\"\xd7\x05\n" +
+	"'soma/orchestrator/v1/chat_service.proto\x12\x14soma.orchestrator.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19soma/authz/v1/authz.proto\x1a#soma/memory/v1/memory_service.proto\x1a\x19soma/mesh/v1/stream.proto\x1a\x1bsoma/model/v1/message.proto\x1a!soma/model/v1/model_service.proto\x1a#soma/policy/v1/policy_service.proto\"\x83\x06\n" +
 	"\vChatRequest\x12\x1e\n" +
 	"\x05model\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x05model\x12?\n" +
 	"\bmessages\x18\x02 \x03(\v2\x16.soma.model.v1.MessageB\v\xbaH\b\x92\x01\x05\b\x01\x10\x80 R\bmessages\x12=\n" +
@@ -696,7 +706,9 @@ const file_soma_orchestrator_v1_chat_service_proto_rawDesc = "" +
 	" \x01(\x05B\v\xbaH\b\x1a\x06\x18\xc0\x84=(\x01H\x02R\x12contextTokenBudget\x88\x01\x01\x12\x1c\n" +
 	"\x04user\x18\v \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x04user\x12\x1f\n" +
 	"\vdrop_params\x18\f \x01(\bR\n" +
-	"dropParamsB\v\n" +
+	"dropParams\x12*\n" +
+	"\n" +
+	"request_id\x18\r \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestIdB\v\n" +
 	"\t_strategyB\x16\n" +
 	"\x14_parallel_tool_callsB\x17\n" +
 	"\x15_context_token_budget\"\xa0\x02\n" +

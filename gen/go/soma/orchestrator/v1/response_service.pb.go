@@ -658,7 +658,9 @@ type CreateResponseRequest struct {
 	// What is to be answered, oldest first; with a previous response, only what is new.
 	Input []*ResponseInput `protobuf:"bytes,2,rep,name=input,proto3" json:"input,omitempty"`
 	// How.
-	Settings      *ResponseSettings `protobuf:"bytes,3,opt,name=settings,proto3" json:"settings,omitempty"`
+	Settings *ResponseSettings `protobuf:"bytes,3,opt,name=settings,proto3" json:"settings,omitempty"`
+	// As in ChatRequest: with a conversation, repetitions are remembered once. Each is a response of its own.
+	RequestId     string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -712,6 +714,13 @@ func (x *CreateResponseRequest) GetSettings() *ResponseSettings {
 		return x.Settings
 	}
 	return nil
+}
+
+func (x *CreateResponseRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
 }
 
 // ResponseItemEvent is an item that begins or ends.
@@ -1629,11 +1638,13 @@ const file_soma_orchestrator_v1_response_service_proto_rawDesc = "" +
 	"\x0fSTATE_COMPLETED\x10\x02\x12\x14\n" +
 	"\x10STATE_INCOMPLETE\x10\x03\x12\x10\n" +
 	"\fSTATE_FAILED\x10\x04\x12\x13\n" +
-	"\x0fSTATE_CANCELLED\x10\x05\"\xc3\x01\n" +
+	"\x0fSTATE_CANCELLED\x10\x05\"\xef\x01\n" +
 	"\x15CreateResponseRequest\x12\x1e\n" +
 	"\x05model\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x05model\x12F\n" +
 	"\x05input\x18\x02 \x03(\v2#.soma.orchestrator.v1.ResponseInputB\v\xbaH\b\x92\x01\x05\b\x01\x10\x80 R\x05input\x12B\n" +
-	"\bsettings\x18\x03 \x01(\v2&.soma.orchestrator.v1.ResponseSettingsR\bsettings\"n\n" +
+	"\bsettings\x18\x03 \x01(\v2&.soma.orchestrator.v1.ResponseSettingsR\bsettings\x12*\n" +
+	"\n" +
+	"request_id\x18\x04 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"n\n" +
 	"\x11ResponseItemEvent\x12!\n" +
 	"\foutput_index\x18\x01 \x01(\x05R\voutputIndex\x126\n" +
 	"\x04item\x18\x02 \x01(\v2\".soma.orchestrator.v1.ResponseItemR\x04item\"\x83\x01\n" +

@@ -364,8 +364,11 @@ class CreateResponseRequest(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     INPUT_FIELD_NUMBER: _builtins.int
     SETTINGS_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Name of the model; empty for the default."""
+    request_id: _builtins.str
+    """As in ChatRequest: with a conversation, repetitions are remembered once. Each is a response of its own."""
     @_builtins.property
     def input(self) -> _containers.RepeatedCompositeFieldContainer[Global___ResponseInput]:
         """What is to be answered, oldest first; with a previous response, only what is new."""
@@ -380,10 +383,11 @@ class CreateResponseRequest(_message.Message):
         model: _builtins.str = ...,
         input: _abc.Iterable[Global___ResponseInput] | None = ...,
         settings: Global___ResponseSettings | None = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["settings", b"settings"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["input", b"input", "model", b"model", "settings", b"settings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["input", b"input", "model", b"model", "request_id", b"request_id", "settings", b"settings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
