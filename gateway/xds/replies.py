@@ -73,10 +73,10 @@ def _mappers() -> Iterator[ResponseMapper]:
     # Before the failures, one of which is a cluster nobody has.
     not_found = _json(_error(404, "NOT_FOUND", "no such path", "NO_SUCH_PATH"))
     yield ResponseMapper(filter=both(has_status(404), from_rest()), body_format_override=not_found)
+    yield _grpc(UNKNOWN_SERVICE)
     for failure in FAILURES:
         yield _rest(failure)
         yield _grpc(failure)
-    yield _grpc(UNKNOWN_SERVICE)
     yield ResponseMapper(
         filter=both(has_status(400), without_id()),
         body_format_override=_json(_error(400, "INVALID_ARGUMENT", _NO_HTTP, "BAD_REQUEST")),

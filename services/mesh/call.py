@@ -32,10 +32,11 @@ class Call:
         trace: its place in a trace.
         span: the recorded span, when the trace is sampled.
         started: the event loop's time when it came in.
+        compressed: set when its answer is to be.
         draining: set when the process ends the call because it stops.
     """
 
-    __slots__ = ("context", "deadline", "draining", "method", "principal", "span", "started", "trace")
+    __slots__ = ("compressed", "context", "deadline", "draining", "method", "principal", "span", "started", "trace")
 
     def __init__(
         self,
@@ -52,6 +53,7 @@ class Call:
         self.trace: Trace | None = None
         self.span: Span | None = None
         self.draining = False
+        self.compressed = False
 
     def remaining(self) -> float | None:
         """Seconds left, never below 0; None without a deadline."""

@@ -18,6 +18,7 @@ from google.protobuf.message_factory import GetMessageClass
 from services.mesh import errors
 from services.mesh.call import Call, current
 from services.mesh.hooks import Enter, Interceptor, Leave, Received
+from services.mesh.interceptors.compression import begin
 from services.mesh.interceptors.errors import translate
 from services.mesh.method import Method, method
 from services.mesh.status import CODES, DETAILS_KEY, to_status
@@ -106,6 +107,8 @@ class _Fused:
                 call.context = None
                 current.set(call)
                 response = await behaviour(request, context)
+                if call.compressed:
+                    await begin(context)
             except BaseException as exception:
                 error = self._over(call, exception)
                 if error is None:

@@ -2,6 +2,7 @@
 
 from services.mesh.authenticator import Authenticator
 from services.mesh.hooks import Interceptor
+from services.mesh.interceptors.compression import compression
 from services.mesh.interceptors.deadline import deadline
 from services.mesh.interceptors.drain import Drain
 from services.mesh.interceptors.logs import logs
@@ -38,6 +39,7 @@ def interceptors(
         *((peer(peers),) if peers is not None else ()),
         principal(authenticator, signer),
         validation,
+        compression,
     )
 
 
