@@ -13,20 +13,19 @@ COMPRESSOR = "envoy.filters.http.compressor"
 
 # Less costs both ends more than it saves the network.
 _LEAST_BYTES = 1024
-# No event streams: an event would wait in the compressor for the next ones. No gRPC: it compresses its own messages.
-_CONTENT_TYPES = ("application/json", "text/html", "text/plain")
 
 
 def compressor() -> Compressor:
-    """The filter; a response it leaves as it was is not touched."""
+    """The filter, for the content types Envoy compresses by itself: JSON and text.
+
+    Event streams are none of them: an event would wait in the compressor for the next ones. Nor is gRPC, which
+    compresses messages of its own.
+    """
     return Compressor(
         compressor_library=TypedExtensionConfig(
             name="gzip", typed_config=Any.pack(Gzip(compression_level=GzipCompressionLevel.BEST_SPEED))
         ),
         response_direction_config=CompressorResponseDirectionConfig(
-            common_config=CompressorCommonDirectionConfig(
-                min_content_length=_LEAST_BYTES,
-                content_type=list(_CONTENT_TYPES),
-            )
+            common_config=CompressorCommonDirectionConfig(min_content_length=_LEAST_BYTES)
         ),
     )
