@@ -12,7 +12,9 @@ from gateway.edge.chat import ChatCompletions
 from gateway.edge.embeddings import Embeddings
 from gateway.edge.failures import failure
 from gateway.edge.headers import Headers
+from gateway.edge.input_items import InputItems
 from gateway.edge.metrics import DURATION, REQUESTS
+from gateway.edge.repetition import request_id
 from gateway.edge.reply import Reply
 from gateway.edge.responses import Responses
 from gateway.edge.routes import UNKNOWN, Route, Routes, Visit, unknown_url, wrong_method
@@ -33,6 +35,7 @@ class Edge:
         authenticator: Authenticator,
         chat: ChatCompletions,
         responses: Responses,
+        input_items: InputItems,
         embeddings: Embeddings,
         catalogue: Catalogue,
         tracing: RequestTracing,
@@ -41,6 +44,7 @@ class Edge:
         self._authenticator = authenticator
         self._chat = chat
         self._responses = responses
+        self._input_items = input_items
         self._embeddings = embeddings
         self._catalogue = catalogue
         self._tracing = tracing
@@ -52,6 +56,7 @@ class Edge:
                 Route("GET", "/v1/responses/{response_id}", self._retrieve_response),
                 Route("DELETE", "/v1/responses/{response_id}", self._delete_response),
                 Route("POST", "/v1/responses/{response_id}/cancel", self._cancel_response),
+                Route("GET", "/v1/responses/{response_id}/input_items", self._list_input_items),
                 Route("POST", "/v1/embeddings", self._embed),
                 Route("GET", "/v1/models", self._list_models),
                 Route("GET", "/v1/models/{model}", self._retrieve_model),
@@ -123,10 +128,10 @@ class Edge:
         return await read_body(visit.receive, visit.headers.raw(b"content-length"), limit)
 
     async def _complete(self, visit: Visit) -> None:
-        await self._chat.answer(await self._body(visit), visit.receive, visit.reply)
+        await self._chat.answer(await self._body(visit), _attempt(visit), visit.receive, visit.reply)
 
     async def _respond(self, visit: Visit) -> None:
-        await self._responses.create(await self._body(visit), visit.receive, visit.reply)
+        await self._responses.create(await self._body(visit), _attempt(visit), visit.receive, visit.reply)
 
     async def _retrieve_response(self, visit: Visit) -> None:
         await self._responses.retrieve(visit.name, visit.query, visit.reply)
@@ -137,6 +142,9 @@ class Edge:
     async def _cancel_response(self, visit: Visit) -> None:
         await self._responses.cancel(visit.name, visit.reply)
 
+    async def _list_input_items(self, visit: Visit) -> None:
+        await self._input_items.list_items(visit.name, visit.query, visit.reply)
+
     async def _embed(self, visit: Visit) -> None:
         await self._embeddings.answer(await self._body(visit), visit.reply)
 
@@ -145,3 +153,7 @@ class Edge:
 
     async def _retrieve_model(self, visit: Visit) -> None:
         await self._catalogue.retrieve(visit.name, visit.reply)
+
+
+def _attempt(visit: Visit) -> str:
+    return request_id(visit.headers.raw(b"idempotency-key"))

@@ -31,14 +31,15 @@ class ChatCompletions:
         self._chat = chat
         self._timeout = timeout
 
-    async def answer(self, body: bytes | bytearray, receive: Receive, reply: Reply) -> None:
-        """Answer one request.
+    async def answer(self, body: bytes | bytearray, request_id: str, receive: Receive, reply: Reply) -> None:
+        """Answer one request; `request_id` is the same for its repetitions.
 
         Raises:
             MeshError: the request is wrong, the turn failed, or the client left (Cancelled).
             AioRpcError: the turn failed in another service.
         """
         ask = read_chat_request(body)
+        ask.request.request_id = request_id
         calls = [self._chat.Chat(each, timeout=self._timeout) for each in requests(ask.request, ask.choices)]
         try:
             async with Departure(receive), aclosing(merged(calls)) as events:
@@ -59,9 +60,16 @@ class _Choice:
 
     begun: bool = False
     pieces: list[str] = field(default_factory=list)
+    refusal: str = ""
     calls: ToolCalls = field(default_factory=ToolCalls)
     logprobs: list[TokenLogprob] = field(default_factory=list)
     finished: ChatFinished | None = None
+
+    def told(self, index: int) -> dict[str, Any]:
+        """OpenAI's object, once it has ended."""
+        assert self.finished is not None
+        calls, reason = self.calls.whole(), self.finished.finish_reason
+        return choice(index, "".join(self.pieces), self.refusal, calls, self.logprobs, reason)
 
 
 async def _stream(events: Indexed, ask: Ask, reply: Reply) -> bytes:
@@ -88,7 +96,7 @@ async def _stream(events: Indexed, ask: Ask, reply: Reply) -> bytes:
             if waiting:
                 FIRST_DELTA.observe(reply.seconds)
                 waiting = False
-            await reply.event(opening + chunks.text(index, event.delta.text, event.delta.logprobs))
+            await reply.event(opening + chunks.text(index, event.delta))
         elif kind == "tool_call":
             await reply.event(opening + chunks.tool_call(index, event.tool_call))
         elif kind == "heartbeat":
@@ -113,16 +121,15 @@ async def _collect(events: Indexed, ask: Ask) -> bytes:
             continue
         growing = answer.choices[index]
         if kind == "delta":
-            growing.pieces.append(event.delta.text)
+            if event.delta.refusal:
+                growing.refusal += event.delta.text
+            else:
+                growing.pieces.append(event.delta.text)
             growing.logprobs.extend(event.delta.logprobs)
         elif kind == "tool_call":
             growing.calls.add(event.tool_call)
         elif kind == "finished" and answer.finish(index, event.finished):
-            choices = [
-                choice(number, "".join(each.pieces), each.calls.whole(), each.logprobs, each.finished.finish_reason)
-                for number, each in enumerate(answer.choices)
-                if each.finished is not None
-            ]
+            choices = [each.told(number) for number, each in enumerate(answer.choices)]
             return completion(answer.identity, choices, answer.usage(), answer.findings.told())
     raise cut()
 

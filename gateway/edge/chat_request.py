@@ -9,7 +9,7 @@ from soma.orchestrator.v1.chat_service_pb2 import ChatRequest
 from gateway.edge.body import read_object
 from gateway.edge.extension import NOTHING, Extension, read_extension
 from gateway.edge.messages import read_messages
-from gateway.edge.shared import read_conversation, read_metadata
+from gateway.edge.shared import SERVICE_TIERS, read_conversation, read_metadata
 from gateway.edge.tools import read_response_format, read_tool_choice, read_tools
 from gateway.edge.values import (
     array,
@@ -25,6 +25,14 @@ from gateway.edge.values import (
 )
 
 MOST_TOKENS = 1_000_000
+# What some of the parameters that are not supported are like when they ask for nothing.
+NEUTRAL: dict[str, Any] = {
+    "functions": [],
+    "logit_bias": {},
+    "modalities": ["text"],
+    "store": False,
+    "verbosity": "medium",
+}
 INT32 = 2**31
 INT64 = 2**63
 
@@ -189,11 +197,12 @@ def _hint(ask: Ask, value: object, name: str) -> None:
 
 
 def _service_tier(ask: Ask, value: object, name: str) -> None:
-    one_of(value, name, ("auto", "default"))
+    if one_of(value, name, SERVICE_TIERS) not in ("auto", "default"):
+        _unsupported(ask, value, name)
 
 
 def _unsupported(ask: Ask, value: object, name: str) -> None:
-    if value not in (False, 0, {}, [], ["text"]):
+    if NEUTRAL.get(name) != value:
         if not ask.request.drop_params:
             unsupported(name)
         ask.dropped.append(name)

@@ -62,7 +62,13 @@ def summed(usages: Sequence[Usage]) -> Usage:
         return usages[0]
     prompt = max(usage.prompt_tokens for usage in usages)
     completion = sum(usage.completion_tokens for usage in usages)
-    return Usage(prompt_tokens=prompt, completion_tokens=completion, total_tokens=prompt + completion)
+    return Usage(
+        prompt_tokens=prompt,
+        completion_tokens=completion,
+        total_tokens=prompt + completion,
+        cached_prompt_tokens=max(usage.cached_prompt_tokens for usage in usages),
+        reasoning_tokens=sum(usage.reasoning_tokens for usage in usages),
+    )
 
 
 async def _read(index: int, call: Call, queue: "asyncio.Queue[tuple[int, ChatResponse] | Exception | None]") -> None:

@@ -16,6 +16,7 @@ from soma.model.v1.message_pb2 import (
     ToolCallDelta,
     Usage,
 )
+from soma.orchestrator.v1.chat_service_pb2 import ChatDelta
 
 DONE = b"data: [DONE]\n\n"
 KEEP_ALIVE = b": keep-alive\n\n"
@@ -41,6 +42,7 @@ def completion(
         "model": identity["model"],
         "choices": choices,
         "usage": usage_object(usage),
+        "service_tier": "default",
         "system_fingerprint": None,
     }
     if extension is not None:
@@ -51,19 +53,21 @@ def completion(
 def choice(
     index: int,
     text: str,
+    refusal: str,
     tool_calls: Sequence[Mapping[str, Any]],
     logprobs: Sequence[TokenLogprob],
     finish_reason: int,
 ) -> dict[str, Any]:
     """One choice of a completion."""
-    message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None}
-    if tool_calls:
+    message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": refusal or None, "annotations": []}
+    if tool_calls or refusal:
         message["content"] = text or None
+    if tool_calls:
         message["tool_calls"] = tool_calls
     return {
         "index": index,
         "message": message,
-        "logprobs": {"content": logprob_objects(logprobs), "refusal": None} if logprobs else None,
+        "logprobs": _logprobs(logprobs, bool(refusal)) if logprobs else None,
         "finish_reason": finish_name(finish_reason),
     }
 
@@ -80,6 +84,7 @@ class Chunks:
                 "object": "chat.completion.chunk",
                 "created": identity["created"],
                 "model": identity["model"],
+                "service_tier": "default",
                 "system_fingerprint": None,
             }
         )
@@ -90,15 +95,16 @@ class Chunks:
 
     def first(self, index: int) -> bytes:
         """The chunk that says who speaks."""
-        return self._before_delta[index] + b'{"role":"assistant","content":""}' + self._after_delta
+        return self._before_delta[index] + b'{"role":"assistant","content":"","refusal":null}' + self._after_delta
 
-    def text(self, index: int, piece: str, logprobs: Sequence[TokenLogprob] = ()) -> bytes:
-        """A piece of the answer."""
+    def text(self, index: int, delta: ChatDelta) -> bytes:
+        """A piece of the answer, or of a refusal to give one."""
         after = self._after_delta
-        if logprobs:
-            told = orjson.dumps({"content": logprob_objects(logprobs), "refusal": None})
+        if delta.logprobs:
+            told = orjson.dumps(_logprobs(delta.logprobs, delta.refusal))
             after = b',"logprobs":' + told + b',"finish_reason":null}]' + self._usage_field + b"}\n\n"
-        return self._before_delta[index] + b'{"content":' + orjson.dumps(piece) + b"}" + after
+        name = b'{"refusal":' if delta.refusal else b'{"content":'
+        return self._before_delta[index] + name + orjson.dumps(delta.text) + b"}" + after
 
     def tool_call(self, index: int, piece: ToolCallDelta) -> bytes:
         """A piece of a tool call; the piece that opens it carries its id and name."""
@@ -126,19 +132,31 @@ def finish_name(reason: int) -> str:
     return FINISH_REASONS.get(reason, "stop")
 
 
-def usage_object(usage: Usage) -> dict[str, int]:
+def usage_object(usage: Usage) -> dict[str, Any]:
     """OpenAI's `usage`."""
     return {
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,
         "total_tokens": usage.total_tokens,
+        "prompt_tokens_details": {"cached_tokens": usage.cached_prompt_tokens, "audio_tokens": 0},
+        "completion_tokens_details": {
+            "reasoning_tokens": usage.reasoning_tokens,
+            "audio_tokens": 0,
+            "accepted_prediction_tokens": 0,
+            "rejected_prediction_tokens": 0,
+        },
     }
 
 
-def logprob_objects(logprobs: Iterable[TokenLogprob]) -> list[dict[str, Any]]:
-    """OpenAI's tokens with their log probabilities."""
-    return [{**_logprob(each), "top_logprobs": [_logprob(other) for other in each.top]} for each in logprobs]
+def logprob_objects(logprobs: Iterable[TokenLogprob], no_bytes: list[int] | None = None) -> list[dict[str, Any]]:
+    """OpenAI's tokens with their log probabilities; `no_bytes` stands where the provider gives none."""
+
+    def told(each: TokenLogprob) -> dict[str, Any]:
+        return {"token": each.token, "logprob": each.logprob, "bytes": list(each.utf8) or no_bytes}
+
+    return [{**told(each), "top_logprobs": [told(other) for other in each.top]} for each in logprobs]
 
 
-def _logprob(each: TokenLogprob) -> dict[str, Any]:
-    return {"token": each.token, "logprob": each.logprob, "bytes": list(each.utf8) or None}
+def _logprobs(logprobs: Iterable[TokenLogprob], refusal: bool) -> dict[str, Any]:
+    told = logprob_objects(logprobs)
+    return {"content": None, "refusal": told} if refusal else {"content": told, "refusal": None}

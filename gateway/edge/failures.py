@@ -34,7 +34,10 @@ TYPES = {403: "permission_error", 429: "requests", 499: "request_cancelled"}
 PLAIN_REASONS = frozenset({"INVALID_ARGUMENT", "INTERNAL", "UNKNOWN"})
 # Statuses that say "later": without a time of the mesh's own, this many seconds.
 RETRY_AFTER_SECONDS = {429: 1, 503: 1}
-
+# OpenAI's clients repeat what failed with 409, 429 or 5xx, unless they are told that it would be of no use.
+FINAL_STATUSES = frozenset({501})
+FINAL_REASONS = frozenset({"OUTPUT_INVALID"})
+NO_RETRY = (b"x-should-retry", b"false")
 
 # What OpenAI calls fields of the contracts; others have the same name in both.
 NAMES = {"sampling.stop_sequences": "stop", "sampling.top_logprobs": "logprobs"}
@@ -75,6 +78,8 @@ def failure(error: MeshError) -> Failure:
         }
     }
     headers = _retry_after(status, error.facts.retry_after)
+    if status in FINAL_STATUSES or error.reason in FINAL_REASONS:
+        headers = (*headers, NO_RETRY)
     if status == 405:
         headers = ((b"allow", error.facts.metadata["allow"].encode()),)
     return Failure(status, orjson.dumps(body), headers)

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable
 
-_READ = frozenset({b"authorization", b"x-api-key", b"x-request-id", b"traceparent", b"content-length"})
+_READ = frozenset(
+    {b"authorization", b"x-api-key", b"x-request-id", b"traceparent", b"content-length", b"idempotency-key"}
+)
 
 
 class Headers:

@@ -12,6 +12,7 @@ from gateway.edge.app import Edge
 from gateway.edge.catalogue import Catalogue
 from gateway.edge.chat import ChatCompletions
 from gateway.edge.embeddings import Embeddings
+from gateway.edge.input_items import InputItems
 from gateway.edge.responses import Responses
 from gateway.edge.settings import EdgeSettings
 from gateway.edge.tracing import RequestTracing
@@ -35,6 +36,7 @@ async def build(mesh: Mesh, stack: AsyncExitStack) -> Service:
             settings.chat_timeout_seconds,
             settings.store_timeout_seconds,
         ),
+        InputItems(ResponseServiceStub(mesh.connect("orchestrator")), settings.store_timeout_seconds),
         Embeddings(ModelServiceStub(mesh.connect("model")), settings.embedding_timeout_seconds),
         Catalogue(CatalogServiceStub(mesh.connect("model")), settings.catalogue_timeout_seconds),
         RequestTracing(mesh.spans, mesh.settings.trace_sample_ratio),

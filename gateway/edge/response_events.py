@@ -72,11 +72,13 @@ class ResponseEvents:
             yield self._event("response.content_part.added", **self._part(index), part=part_object(item))
 
     def _delta(self, delta: ResponseTextDelta) -> bytes:
+        if self._items[delta.output_index].text.refusal:
+            return self._event("response.refusal.delta", **self._part(delta.output_index), delta=delta.text)
         return self._event(
             "response.output_text.delta",
             **self._part(delta.output_index),
             delta=delta.text,
-            logprobs=logprob_objects(delta.logprobs),
+            logprobs=logprob_objects(delta.logprobs, []),
         )
 
     def _arguments(self, piece: ResponseArgumentsDelta) -> bytes:
@@ -89,7 +91,10 @@ class ResponseEvents:
         if item.HasField("text"):
             part = part_object(item)
             where = self._part(index)
-            yield self._event("response.output_text.done", **where, text=part["text"], logprobs=part["logprobs"])
+            if item.text.refusal:
+                yield self._event("response.refusal.done", **where, refusal=part["refusal"])
+            else:
+                yield self._event("response.output_text.done", **where, text=part["text"], logprobs=part["logprobs"])
             yield self._event("response.content_part.done", **where, part=part)
         else:
             call = item.tool_call

@@ -88,11 +88,13 @@ def item_object(item: ResponseItem, status: str) -> dict[str, Any]:
 def part_object(item: ResponseItem) -> dict[str, Any]:
     """The one part of a message's content."""
     said = item.text
+    if said.refusal:
+        return {"type": "refusal", "refusal": said.text}
     return {
         "type": "output_text",
         "text": said.text,
         "annotations": [],
-        "logprobs": logprob_objects(said.logprobs),
+        "logprobs": logprob_objects(said.logprobs, []),
     }
 
 
@@ -106,9 +108,9 @@ def _usage(response: Response) -> dict[str, Any] | None:
     usage = response.usage
     return {
         "input_tokens": usage.prompt_tokens,
-        "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+        "input_tokens_details": {"cached_tokens": usage.cached_prompt_tokens, "cache_write_tokens": 0},
         "output_tokens": usage.completion_tokens,
-        "output_tokens_details": {"reasoning_tokens": 0},
+        "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
         "total_tokens": usage.total_tokens,
     }
 

@@ -10,7 +10,7 @@ from gateway.edge.body import read_object
 from gateway.edge.chat_request import MOST_TOKENS
 from gateway.edge.extension import NOTHING, Extension, read_extension
 from gateway.edge.response_items import read_input
-from gateway.edge.shared import read_conversation, read_metadata
+from gateway.edge.shared import SERVICE_TIERS, read_conversation, read_metadata
 from gateway.edge.tools import read_flat_format, read_flat_tool_choice, read_flat_tools
 from gateway.edge.values import (
     array,
@@ -175,7 +175,8 @@ def _hint(ask: ResponseAsk, value: object, name: str) -> None:
 
 
 def _service_tier(ask: ResponseAsk, value: object, name: str) -> None:
-    one_of(value, name, ("auto", "default"))
+    if one_of(value, name, SERVICE_TIERS) not in ("auto", "default"):
+        _drop(ask, name)
 
 
 def _read_before(ask: ResponseAsk, value: object, name: str) -> None:

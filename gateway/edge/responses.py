@@ -16,6 +16,7 @@ from starlette.types import Receive
 from gateway.edge.departure import Departure
 from gateway.edge.extension import NOTHING, Findings
 from gateway.edge.metrics import FIRST_DELTA
+from gateway.edge.query import Query
 from gateway.edge.relaying import cut, relayed
 from gateway.edge.reply import Reply
 from gateway.edge.response_events import ResponseEvents
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from soma.orchestrator.v1.response_service_pb2_grpc import ResponseServiceAsyncStub
 
 Events = AsyncIterator[CreateResponseResponse]
+# What a response may be retrieved with.
+GETTING = ("include", "include[]", "include_obfuscation", "starting_after", "stream")
 
 
 class Responses:
@@ -38,14 +41,15 @@ class Responses:
         self._timeout = timeout
         self._patience = patience
 
-    async def create(self, body: bytes | bytearray, receive: Receive, reply: Reply) -> None:
-        """Make a response.
+    async def create(self, body: bytes | bytearray, request_id: str, receive: Receive, reply: Reply) -> None:
+        """Make a response; `request_id` is the same for repetitions of the request.
 
         Raises:
             MeshError: the request is wrong, the turn failed, or the client left (Cancelled).
             AioRpcError: the turn failed in another service.
         """
         ask = read_response_request(body)
+        ask.request.request_id = request_id
         call = self._responses.CreateResponse(ask.request, timeout=self._timeout)
         findings = Findings(ask.extension, list(ask.dropped))
         whole: Response | None = None
@@ -70,7 +74,7 @@ class Responses:
         Raises:
             InvalidArgument: it is asked for as a stream.
         """
-        if b"stream=true" in query.lower():
+        if Query(query, GETTING).boolean("stream"):
             unsupported("stream")
         found = await self._responses.GetResponse(GetResponseRequest(response_id=response_id), timeout=self._patience)
         await _send(found.response, reply)

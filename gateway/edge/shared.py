@@ -2,6 +2,9 @@
 
 from gateway.edge.values import members, refuse, required, text
 
+# Which of OpenAI's machines answer: the first two leave it to the server.
+SERVICE_TIERS = ("auto", "default", "flex", "scale", "priority", "fast", "ultrafast")
+
 
 def read_conversation(value: object, name: str) -> str:
     """A conversation's id, by itself or as the `id` of an object.

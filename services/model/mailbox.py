@@ -93,7 +93,8 @@ class Mailbox:
             self._wake()
             return
         self._size += len(event.text)
-        if self._queue and isinstance(last := self._queue[-1], list):
+        last = self._queue[-1] if self._queue else None
+        if isinstance(last, list) and last[-1].refusal == event.refusal:
             last.append(event)
         else:
             self._queue.append([event])
@@ -117,7 +118,7 @@ class Mailbox:
 
 
 def _joined(pieces: list[TextDelta]) -> TextDelta:
-    whole = TextDelta(text="".join(piece.text for piece in pieces))
+    whole = TextDelta(text="".join(piece.text for piece in pieces), refusal=pieces[0].refusal)
     for piece in pieces:
         if piece.logprobs:
             whole.logprobs.extend(piece.logprobs)

@@ -92,7 +92,9 @@ class Turns:
                     if kind == "delta":
                         answer.add_text(text)
                         logprobs = () if redacted else event.delta.logprobs
-                        yield pb.ChatResponse(delta=pb.ChatDelta(text=text, logprobs=logprobs))
+                        yield pb.ChatResponse(
+                            delta=pb.ChatDelta(text=text, logprobs=logprobs, refusal=event.delta.refusal)
+                        )
                     else:
                         event.tool_call.arguments = text
                         answer.add_call(event.tool_call)
@@ -134,8 +136,9 @@ class Turns:
             said.append(answer.message())
         if not said:
             return
+        first_id = uuid.UUID(append_id) if append_id else _append_id(request)
         for start in range(0, len(said), _MESSAGES_AN_APPEND):
-            request_id = append_id if append_id and not start else str(uuid.uuid4())
+            request_id = str(uuid.uuid5(first_id, str(start)) if start else first_id)
             append = memory_service_pb2.AppendMessagesRequest(
                 conversation_id=request.conversation_id,
                 messages=said[start : start + _MESSAGES_AN_APPEND],
@@ -144,6 +147,13 @@ class Turns:
             await self._delivery.accept(
                 PendingTurn(request_id, principal(), request.conversation_id, append.SerializeToString())
             )
+
+
+def _append_id(request: pb.ChatRequest) -> uuid.UUID:
+    """The same one for repetitions of a turn; ids that clients choose mean nothing outside of their conversation."""
+    if not request.request_id:
+        return uuid.uuid4()
+    return uuid.uuid5(uuid.UUID(request.request_id), f"{principal().tenant_id}/{request.conversation_id}")
 
 
 def _with_contents(messages: Sequence[message_pb2.Message], contents: Sequence[str]) -> list[message_pb2.Message]:

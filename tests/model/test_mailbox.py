@@ -14,7 +14,7 @@ from services.model.mailbox import Mailbox
 from services.model.provider import ProviderEvent
 
 _EVENT = st.one_of(
-    st.text(min_size=1).map(lambda text: TextDelta(text=text)),
+    st.builds(lambda text, refusal: TextDelta(text=text, refusal=refusal), st.text(min_size=1), st.booleans()),
     st.integers(0, 3).map(lambda index: ToolCallDelta(index=index, arguments="{}")),
     st.none(),
 )
@@ -45,8 +45,9 @@ def flat(events: Sequence[ProviderEvent | None]) -> list[ProviderEvent]:
     for event in events:
         if event is None:
             continue
-        if isinstance(event, TextDelta) and joined and isinstance(joined[-1], TextDelta):
-            joined[-1] = TextDelta(text=joined[-1].text + event.text)
+        last = joined[-1] if joined else None
+        if isinstance(event, TextDelta) and isinstance(last, TextDelta) and last.refusal == event.refusal:
+            joined[-1] = TextDelta(text=last.text + event.text, refusal=last.refusal)
         else:
             joined.append(event)
     return joined

@@ -26,6 +26,7 @@ class Script:
     happened: list[str] = field(default_factory=list)
     words: list[str] = field(default_factory=lambda: ["Hello", " there"])
     next_words: list[list[str]] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
     calls: list[message_pb2.ToolCallDelta] = field(default_factory=list)
     finish: message_pb2.FinishReason.ValueType = message_pb2.FINISH_REASON_STOP
     dropped: list[str] = field(default_factory=list)
@@ -167,6 +168,9 @@ class ScriptedModel(model_service_pb2_grpc.ModelServiceServicer):
                     await script.resume.wait()
                 delta = model_service_pb2.TextDelta(text=word)
                 yield model_service_pb2.GenerateResponse(sequence=number + 1, delta=delta)
+            for word in script.refused:
+                refusal = model_service_pb2.TextDelta(text=word, refusal=True)
+                yield model_service_pb2.GenerateResponse(delta=refusal)
             for call in script.calls:
                 yield model_service_pb2.GenerateResponse(tool_call=call)
             yield model_service_pb2.GenerateResponse(

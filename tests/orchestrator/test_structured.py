@@ -54,6 +54,14 @@ async def test_an_answer_that_does_not_fit_is_never_seen_and_the_model_is_told_w
     assert events[-1].finished.usage == message_pb2.Usage(prompt_tokens=6, completion_tokens=4, total_tokens=10)
 
 
+async def test_a_refusal_is_passed_on_and_not_repaired(orchestrator: Orchestrator, script: Script) -> None:
+    script.words, script.refused = [], ["I", " cannot."]
+    events = await take(orchestrator, FORMAT)
+    assert texts(events) == ["I", " cannot."]
+    assert all(event.delta.refusal for event in events if event.HasField("delta"))
+    assert len(script.generated) == 1
+
+
 async def test_an_answer_whose_repair_does_not_fit_either_is_an_error(
     orchestrator: Orchestrator, script: Script
 ) -> None:

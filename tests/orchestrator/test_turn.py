@@ -60,6 +60,20 @@ async def test_a_conversation_brings_in_memory_and_keeps_the_turn(orchestrator: 
     assert [m.role for m in kept] == [message_pb2.ROLE_USER, message_pb2.ROLE_ASSISTANT] * 2
 
 
+async def test_a_turn_that_is_repeated_is_remembered_once_in_its_conversation(
+    orchestrator: Orchestrator, script: Script
+) -> None:
+    same = "00000000-0000-4000-8000-000000000007"
+    for conversation, request_id in (("c", same), ("c", same), ("d", same), ("c", "")):
+        # More than memory takes at once.
+        turn = request("Hi", conversation_id=conversation, request_id=request_id)
+        turn.messages.extend([turn.messages[0]] * 299)
+        await take(orchestrator, turn)
+    await orchestrator.delivery.drain()
+    kept = {conversation: len(turns) for (_, conversation), turns in script.conversations.items()}
+    assert kept == {"c": 2 * 301, "d": 301}
+
+
 async def test_instructions_come_first_and_are_not_kept(orchestrator: Orchestrator, script: Script) -> None:
     await take(orchestrator, request("One", conversation_id="c"))
     turn = request("Two", conversation_id="c")

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Collection, Iterator
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -181,7 +182,7 @@ def test_what_the_edge_reads_is_described_and_nothing_else(name: str, read: Coll
 
 def test_every_path_of_the_edge_is_described_in_every_way_it_is_asked() -> None:
     nothing: Any = None
-    edge = Edge(nothing, nothing, nothing, nothing, nothing, nothing, nothing)
+    edge = Edge(**dict.fromkeys(signature(Edge).parameters, nothing))
     described = {(verb.upper(), path) for path, verb, each in operations() if "openai" in each["tags"]}
     assert described == {(route.method, route.template) for route in edge.routes}
 

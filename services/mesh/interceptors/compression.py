@@ -22,13 +22,9 @@ def compression(_: Method) -> Hooks:
 
 def _enter(call: Call) -> None:
     context: Any = call.context
-    if hasattr(context, "carried"):
-        return
-    for key, _ in context.invocation_metadata() or ():
-        if key == METADATA_KEY:
-            context.set_compression(grpc.Compression.Gzip)
-            call.compressed = True
-            return
+    if not hasattr(context, "carried") and METADATA_KEY in call.metadata:
+        context.set_compression(grpc.Compression.Gzip)
+        call.compressed = True
 
 
 async def begin(context: Any) -> None:

@@ -37,6 +37,7 @@ class Behaviour:
 
     Attributes:
         deltas: pieces of text, a frame each.
+        refusal: pieces of a refusal to answer, where the protocol tells one from an answer.
         tool_calls: (id, name, pieces of the arguments) of each call after the text.
         finish: the vendor's own word for why it ended.
         pause: seconds before each frame but the first.
@@ -45,6 +46,7 @@ class Behaviour:
     """
 
     deltas: Sequence[str] = ("Hello", " there", "!")
+    refusal: Sequence[str] = ()
     tool_calls: Sequence[tuple[str, str, Sequence[str]]] = ()
     finish: str = ""
     usage: bool = True
@@ -102,6 +104,7 @@ class OpenAIDialect:
         """Role, text, tool calls, finish, usage, `[DONE]`."""
         deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}]
         deltas.extend({"content": text} for text in behaviour.deltas)
+        deltas.extend({"refusal": text} for text in behaviour.refusal)
         for index, (call_id, name, pieces) in enumerate(behaviour.tool_calls):
             opening: dict[str, Any] = {"id": call_id, "type": "function", "function": {"name": name, "arguments": ""}}
             deltas.append({"tool_calls": [{"index": index, **opening}]})

@@ -97,6 +97,7 @@ class _Answer:
         self._done = False
         self._finish: FinishReason.ValueType = FINISH_REASON_STOP
         self._prompt = 0
+        self._cached = 0
         self._completion = 0
         # Position among the message's tool calls, by content block; blocks that received no arguments yet.
         self._calls: dict[int, int] = {}
@@ -149,6 +150,7 @@ class _Answer:
                 prompt_tokens=self._prompt,
                 completion_tokens=self._completion,
                 total_tokens=self._prompt + self._completion,
+                cached_prompt_tokens=self._cached,
             )
         return GenerationFinished(finish_reason=self._finish, usage=usage)
 
@@ -183,6 +185,7 @@ class _Answer:
             for name in ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
         )
         self._prompt = max(self._prompt, read)
+        self._cached = max(self._cached, int(usage.get("cache_read_input_tokens") or 0))
         self._completion = max(self._completion, int(usage.get("output_tokens") or 0))
 
     def _error(self, error: dict[str, Any]) -> errors.MeshError:

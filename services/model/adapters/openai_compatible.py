@@ -175,9 +175,11 @@ class _Answer:
     def _choice(self, choice: dict[str, Any]) -> Sequence[TextDelta | ToolCallDelta]:
         found: list[TextDelta | ToolCallDelta] = []
         delta = choice.get("delta") or {}
-        # A refusal is text for the reader as well.
-        if text := delta.get("content") or delta.get("refusal"):
-            found.append(TextDelta(text=text, logprobs=_logprobs(choice.get("logprobs"))))
+        logprobs = _logprobs(choice.get("logprobs"))
+        if text := delta.get("content"):
+            found.append(TextDelta(text=text, logprobs=logprobs))
+        if text := delta.get("refusal"):
+            found.append(TextDelta(text=text, logprobs=logprobs, refusal=True))
         for position, call in enumerate(delta.get("tool_calls") or ()):
             function = call.get("function") or {}
             found.append(
@@ -210,7 +212,14 @@ def _logprob(token: dict[str, Any], top: Sequence[TokenLogprob] = ()) -> TokenLo
 
 def _usage(usage: dict[str, Any]) -> Usage:
     prompt, completion = int(usage["prompt_tokens"]), int(usage.get("completion_tokens") or 0)
-    return Usage(prompt_tokens=prompt, completion_tokens=completion, total_tokens=prompt + completion)
+    read, written = usage.get("prompt_tokens_details") or {}, usage.get("completion_tokens_details") or {}
+    return Usage(
+        prompt_tokens=prompt,
+        completion_tokens=completion,
+        total_tokens=prompt + completion,
+        cached_prompt_tokens=int(read.get("cached_tokens") or 0),
+        reasoning_tokens=int(written.get("reasoning_tokens") or 0),
+    )
 
 
 def _error_in_stream(provider: str, error: Any) -> Exception:

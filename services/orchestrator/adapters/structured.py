@@ -116,12 +116,15 @@ class _Held:
         usage.prompt_tokens += spent.prompt_tokens
         usage.completion_tokens += spent.completion_tokens
         usage.total_tokens += spent.total_tokens
+        usage.cached_prompt_tokens += spent.cached_prompt_tokens
+        usage.reasoning_tokens += spent.reasoning_tokens
 
     def _judge(self, finished: pb.GenerationFinished) -> None:
         self._finished = finished
         self.text = "".join(event.delta.text for event in self._events if event.HasField("delta"))
-        # An answer that was cut short or withheld says so itself.
-        if finished.finish_reason == message_pb2.FINISH_REASON_STOP:
+        refused = any(event.delta.refusal for event in self._events)
+        # An answer that was refused, cut short or withheld says so itself.
+        if finished.finish_reason == message_pb2.FINISH_REASON_STOP and not refused:
             self.complaint = self._check(self.text)
 
 

@@ -34,7 +34,7 @@ async def new_messages(store: ResponseStore, tenant_id: str, given: Iterable[pb.
             raise errors.NotFound(
                 message, reason="ITEM_NOT_FOUND", violations=[errors.FieldViolation("input", message)]
             )
-        messages.append(_said(response.output[place[1]]))
+        messages.append(said(response.output[place[1]]))
     return messages
 
 
@@ -59,7 +59,7 @@ async def earlier_messages(store: ResponseStore, tenant_id: str, previous: str) 
     messages: Messages = []
     for asked, response in chain:
         messages.extend(each.message for each in asked.input)
-        messages.extend(_said(item) for item in response.output)
+        messages.extend(said(item) for item in response.output)
     return messages
 
 
@@ -72,6 +72,7 @@ def turn(request: pb.CreateResponseRequest, messages: Sequence[message_pb2.Messa
         tools=settings.tools,
         user=settings.user,
         drop_params=settings.drop_params,
+        request_id=request.request_id,
     )
     if settings.instructions:
         asked.messages.add(role=message_pb2.ROLE_SYSTEM, content=settings.instructions)
@@ -89,7 +90,8 @@ def turn(request: pb.CreateResponseRequest, messages: Sequence[message_pb2.Messa
     return asked
 
 
-def _said(item: pb.ResponseItem) -> message_pb2.Message:
+def said(item: pb.ResponseItem) -> message_pb2.Message:
+    """An item of an answer as the assistant's turn."""
     message = message_pb2.Message(role=message_pb2.ROLE_ASSISTANT, content=item.text.text)
     if item.HasField("tool_call"):
         message.tool_calls.append(item.tool_call)

@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Iterator
 from time import time
 
+import orjson
 from soma.mesh.v1.stream_pb2 import StreamError
 from soma.model.v1 import message_pb2
 from soma.orchestrator.v1 import chat_service_pb2 as chat
@@ -103,9 +104,11 @@ class Progress:
         self.response.output.extend(self._items)
 
     def _speak(self, delta: chat.ChatDelta) -> Iterator[Event]:
-        if self._text is None:
+        if self._text is None or self._items[self._text].text.refusal != delta.refusal:
+            yield from self._settle()
             self._text = len(self._items)
-            yield self._begin(pb.ResponseItem(item_id=self._item_id("msg"), text=pb.ResponseText()))
+            text = pb.ResponseText(refusal=delta.refusal)
+            yield self._begin(pb.ResponseItem(item_id=self._item_id("msg"), text=text))
         said = self._items[self._text].text
         said.text += delta.text
         said.logprobs.extend(delta.logprobs)
@@ -113,16 +116,31 @@ class Progress:
 
     def _call(self, piece: message_pb2.ToolCallDelta) -> Iterator[Event]:
         if piece.index not in self._calls:
-            if self._text is not None:
-                yield self._close(self._text)
-                self._text = None
+            yield from self._settle()
+            self._text = None
             self._calls[piece.index] = len(self._items)
             call = message_pb2.ToolCall(call_id=piece.call_id, name=piece.name)
             yield self._begin(pb.ResponseItem(item_id=self._item_id("fc"), tool_call=call))
         index = self._calls[piece.index]
-        if piece.arguments:
+        # What comes behind the end of a JSON object can only be blank.
+        if piece.arguments and index in self._open:
             self._items[index].tool_call.arguments += piece.arguments
             yield Event(arguments=pb.ResponseArgumentsDelta(output_index=index, arguments=piece.arguments))
+
+    def _settle(self) -> Iterator[Event]:
+        """Another item begins: those end that are whole, and not all, because providers may mix the pieces of calls."""
+        for index in sorted(self._open):
+            if self._whole(self._open[index]):
+                yield self._close(index)
+
+    @staticmethod
+    def _whole(item: pb.ResponseItem) -> bool:
+        if item.HasField("text"):
+            return True
+        try:
+            return isinstance(orjson.loads(item.tool_call.arguments), dict)
+        except orjson.JSONDecodeError:
+            return False
 
     def _item_id(self, kind: str) -> str:
         return f"{kind}_{self._hex}_{len(self._items)}"

@@ -10,11 +10,14 @@ from soma.orchestrator.v1 import response_service_pb2_grpc as rpc
 from services.mesh import errors
 from services.mesh.call import current_call, principal, run_as
 from services.orchestrator.responses import conversation
+from services.orchestrator.responses.input_items import input_items, page
 from services.orchestrator.responses.making import Making
 from services.orchestrator.responses.progress import RESPONSE_ID, Progress
 from services.orchestrator.responses.running import Running
 from services.orchestrator.responses.store import ResponseStore
 from services.orchestrator.turn import TakesTurns
+
+_PAGE_SIZE = 20
 
 
 class _Kept:
@@ -67,6 +70,23 @@ class ResponseService(rpc.ResponseServiceServicer):
     async def GetResponse(self, request: pb.GetResponseRequest, context: Any) -> pb.GetResponseResponse:
         """See the contract."""
         return pb.GetResponseResponse(response=await self._get(request.response_id))
+
+    async def ListResponseInputItems(
+        self, request: pb.ListResponseInputItemsRequest, context: Any
+    ) -> pb.ListResponseInputItemsResponse:
+        """See the contract."""
+        known = RESPONSE_ID.fullmatch(request.response_id)
+        chain = await self._store.chain(principal().tenant_id, request.response_id) if known else []
+        if not chain:
+            raise _not_found(request.response_id)
+        items = input_items(chain)
+        if request.newest_first:
+            items.reverse()
+        try:
+            found, after = page(items, request.page_token, request.page_size or _PAGE_SIZE)
+        except KeyError as error:
+            raise _wrong("page_token", f"Item with id '{request.page_token}' not found.") from error
+        return pb.ListResponseInputItemsResponse(items=found, next_page_token=after)
 
     async def DeleteResponse(self, request: pb.DeleteResponseRequest, context: Any) -> pb.DeleteResponseResponse:
         """See the contract."""

@@ -1,12 +1,12 @@
 """A model server whose answers follow from the question, so that clients can hold whole exchanges with it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
 
-from services.mesh.testing.dialects import Behaviour
+from services.mesh.testing.dialects import Behaviour, Fault
 from services.mesh.testing.upstreams import FakeUpstream
 
 TEXT = ("Hello", " there", "!")
@@ -19,10 +19,20 @@ CALLS: Sequence[tuple[str, str, Sequence[str]]] = (
 
 @dataclass
 class AnsweringUpstream(FakeUpstream):
-    """Calls its tools for two cities at once, says what it heard of them, writes a person where JSON is asked for."""
+    """Calls its tools for two cities at once, says what it heard of them, writes a person where JSON is asked for.
+
+    Asked to fail, it does, with the named fault; asked to fail once, it answers the second time.
+    """
+
+    failed: set[str] = field(default_factory=set)
 
     async def _answer(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
         self.behaviour = _behaviour(body)
+        asked = str(body["messages"][-1]["content"])
+        verb, _, fault = asked.partition(": ")
+        if verb == "fail" or (verb == "fail once" and asked not in self.failed):
+            self.failed.add(asked)
+            self.behaviour = Behaviour(fault=Fault[fault], retry_after="1")
         return await super()._answer(request, body)
 
 
@@ -30,6 +40,8 @@ def _behaviour(body: dict[str, Any]) -> Behaviour:
     told = [message["content"] for message in body["messages"] if message["role"] == "tool"]
     if told:
         return Behaviour(deltas=("I heard: ", *told))
+    if str(body["messages"][-1]["content"]) == "Refuse":
+        return Behaviour(deltas=(), refusal=("I", " cannot."))
     if body.get("response_format", {}).get("type") in ("json_schema", "json_object"):
         return Behaviour(deltas=PERSON)
     if body.get("tools"):

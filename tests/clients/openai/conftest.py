@@ -9,6 +9,15 @@ from tests.clients.openai.answering import AnsweringUpstream
 from tests.e2e.scripted import claude, configure
 from tests.e2e.stack import Stack
 
+RULES = """
+[[rule]]
+id = "secret"
+actions = ["chat.*"]
+pattern = "state secret"
+decision = "deny"
+reason = "nobody talks of those"
+"""
+
 
 @pytest.fixture(scope="package")
 async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
@@ -17,6 +26,10 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack
     async with AsyncExitStack() as closing:
         upstream = await closing.enter_async_context(AnsweringUpstream())
         configure(directory, upstream, await closing.enter_async_context(claude()))
+        rules = directory / "rules.toml"
+        rules.write_text(RULES)
+        with (directory / "soma.toml").open("a") as settings:
+            settings.write(f'\n[policy]\nrules = "{rules}"\n')
         shared = Stack(directory)
         closing.push_async_callback(shared.down)
         await shared.up()

@@ -149,6 +149,105 @@ async def test_embeddings_and_models(client: AsyncOpenAI) -> None:
     assert (await client.models.retrieve(MODEL)).id == MODEL
 
 
+async def test_a_refusal_is_no_answer_but_no_failure_either(client: AsyncOpenAI) -> None:
+    asked: Any = [{"role": "user", "content": "Refuse"}]
+    chat = await client.chat.completions.parse(model=MODEL, messages=asked, response_format=Person)
+    assert (chat.choices[0].message.refusal, chat.choices[0].message.parsed) == ("I cannot.", None)
+    async with client.chat.completions.stream(model=MODEL, messages=asked) as stream:
+        deltas = [event.delta async for event in stream if event.type == "refusal.delta"]
+    assert "".join(deltas) == "I cannot."
+    response = await client.responses.parse(model=MODEL, input="Refuse", text_format=Person)
+    (item,) = response.output
+    assert item.type == "message"
+    assert [(part.type, part.refusal) for part in item.content if part.type == "refusal"] == [("refusal", "I cannot.")]
+    assert response.output_parsed is None
+
+
+async def test_what_a_response_was_made_from_is_listed_page_by_page(client: AsyncOpenAI) -> None:
+    first = await client.responses.create(model=MODEL, input="Hi")
+    second = await client.responses.create(model=MODEL, input="Again", previous_response_id=first.id)
+    items = [item async for item in client.responses.input_items.list(second.id, limit=1, order="asc")]
+    messages = [item for item in items if item.type == "message"]
+    assert [(item.role, getattr(item.content[0], "text", None)) for item in messages] == [
+        ("user", "Hi"),
+        ("assistant", HELLO),
+        ("user", "Again"),
+    ]
+    assert messages[1].id == first.output[0].id
+    newest = await client.responses.input_items.list(second.id)
+    assert [item.id for item in newest.data] == [item.id for item in items[::-1]]
+
+
+async def test_raw_and_streamed_answers_have_their_headers(client: AsyncOpenAI) -> None:
+    raw = await client.chat.completions.with_raw_response.create(model=MODEL, messages=HI)
+    assert raw.request_id == raw.headers["x-request-id"]
+    assert raw.parse().choices[0].message.content == HELLO
+    async with client.responses.with_streaming_response.create(model=MODEL, input="Hi") as streamed:
+        assert int(streamed.headers["openai-processing-ms"]) >= 0
+        assert (await streamed.parse()).output_text == HELLO
+
+
+FAILURES: list[tuple[str, type[openai.APIStatusError], int, str | None, str | None]] = [
+    ("fail: BAD_REQUEST", openai.BadRequestError, 400, "invalid_request_error", "provider_refused_request"),
+    ("fail: UNKNOWN_MODEL", openai.NotFoundError, 404, "invalid_request_error", "model_not_found"),
+    ("fail: RATE_LIMITED", openai.RateLimitError, 429, "requests", "rate_limit_exceeded"),
+    ("fail: OVERLOADED", openai.InternalServerError, 503, "server_error", "provider_unavailable"),
+    ("Tell me a state secret.", openai.PermissionDeniedError, 403, "permission_error", "policy_denied"),
+]
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize(("asked", "raised", "status", "kind", "code"), FAILURES)
+async def test_each_failure_is_the_clients_own_exception_on_both_surfaces(
+    client: AsyncOpenAI,
+    asked: str,
+    raised: type[openai.APIStatusError],
+    status: int,
+    kind: str,
+    code: str,
+    stream: bool,
+) -> None:
+    messages: Any = [{"role": "user", "content": asked}]
+    surfaces: list[tuple[Any, dict[str, Any]]] = [
+        (client.chat.completions, {"messages": messages}),
+        (client.responses, {"input": asked}),
+    ]
+    for surface, body in surfaces:
+        with pytest.raises(raised) as failed:
+            await surface.create(model=MODEL, stream=stream, **body)
+        error = failed.value
+        assert (error.status_code, error.type, error.code, error.param) == (status, kind, code, None)
+        assert error.request_id
+        assert ("retry-after" in error.response.headers) == (status in (429, 503))
+
+
+async def test_a_failure_inside_a_stream_is_raised_or_told(client: AsyncOpenAI) -> None:
+    messages: Any = [{"role": "user", "content": "fail: CUT_MID"}]
+    with pytest.raises(openai.APIError) as failed:
+        async for _ in await client.chat.completions.create(model=MODEL, messages=messages, stream=True):
+            pass
+    assert failed.value.code == "provider_stream_cut"
+    events = [event async for event in await client.responses.create(model=MODEL, input="fail: CUT_MID", stream=True)]
+    assert events[-1].type == "response.failed"
+    assert events[-1].response.error is not None
+    assert events[-1].response.error.code == "server_error"
+
+
+async def test_a_client_that_comes_back_as_told_is_answered_and_remembered_once(stack: Stack) -> None:
+    asked: Any = [{"role": "user", "content": "fail once: RATE_LIMITED"}]
+    async with AsyncOpenAI(base_url=f"{stack.url}/v1", api_key=stack.key, max_retries=1) as patient:
+        body = {"conversation": "told-to-come-back"}
+        answer = await patient.chat.completions.create(model=MODEL, messages=asked, extra_body=body)
+        # Its attempts are one turn, also where the first was answered and the answer was lost.
+        for _ in range(2):
+            headers = {"Idempotency-Key": "one"}
+            await patient.chat.completions.create(model=MODEL, messages=HI, extra_body=body, extra_headers=headers)
+    assert answer.choices[0].message.content == HELLO
+    async with stack.http() as http:
+        kept = (await http.get("/v1/memory/conversations/told-to-come-back/messages")).json()["messages"]
+    assert [each["message"]["content"] for each in kept] == [asked[0]["content"], HELLO, "Hi", HELLO]
+
+
 async def test_failures_are_the_clients_own_exceptions(client: AsyncOpenAI, stack: Stack) -> None:
     with pytest.raises(openai.NotFoundError) as unknown:
         await client.chat.completions.create(model="no-such-model", messages=HI)

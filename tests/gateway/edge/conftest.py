@@ -22,6 +22,7 @@ from gateway.edge.app import Edge
 from gateway.edge.catalogue import Catalogue
 from gateway.edge.chat import ChatCompletions
 from gateway.edge.embeddings import Embeddings
+from gateway.edge.input_items import InputItems
 from gateway.edge.responses import Responses
 from gateway.edge.settings import EdgeSettings
 from gateway.edge.tracing import RequestTracing
@@ -105,6 +106,7 @@ async def standing(
         authenticator,
         ChatCompletions(ChatServiceStub(channel), settings.chat_timeout_seconds),
         Responses(ResponseServiceStub(channel), settings.chat_timeout_seconds, settings.store_timeout_seconds),
+        InputItems(ResponseServiceStub(channel), settings.store_timeout_seconds),
         Embeddings(ModelServiceStub(channel), settings.embedding_timeout_seconds),
         Catalogue(CatalogServiceStub(channel), settings.catalogue_timeout_seconds),
         RequestTracing(spans, 0.0),

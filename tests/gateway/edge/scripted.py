@@ -66,6 +66,8 @@ class ScriptedResponses(ResponseServiceServicer):
         self.script = list(script)
         self.requests: list[responses.CreateResponseRequest] = []
         self.kept: responses.Response | None = None
+        self.listed: list[responses.ListResponseInputItemsRequest] = []
+        self.input_items = responses.ListResponseInputItemsResponse()
         self.ended = asyncio.Event()
 
     async def CreateResponse(
@@ -93,6 +95,14 @@ class ScriptedResponses(ResponseServiceServicer):
     ) -> responses.GetResponseResponse:
         """See the contract."""
         return responses.GetResponseResponse(response=self._find(request.response_id))
+
+    async def ListResponseInputItems(
+        self, request: responses.ListResponseInputItemsRequest, context: object
+    ) -> responses.ListResponseInputItemsResponse:
+        """See the contract."""
+        self._find(request.response_id)
+        self.listed.append(request)
+        return self.input_items
 
     async def DeleteResponse(
         self, request: responses.DeleteResponseRequest, context: object
@@ -157,6 +167,11 @@ def started(model_name: str = "plain", sources: Sequence[model.Source] = ()) -> 
 def delta(text: str) -> chat.ChatResponse:
     """A piece of text."""
     return chat.ChatResponse(delta=chat.ChatDelta(text=text))
+
+
+def refused(text: str) -> chat.ChatResponse:
+    """A piece of a refusal to answer."""
+    return chat.ChatResponse(delta=chat.ChatDelta(text=text, refusal=True))
 
 
 def tool_call(index: int, call_id: str = "", name: str = "", arguments: str = "") -> chat.ChatResponse:

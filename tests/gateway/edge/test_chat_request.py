@@ -153,6 +153,8 @@ def test_a_seed_wider_than_the_contracts_is_folded_the_same_way_each_time() -> N
         {"logprobs": False},
         {"logit_bias": {}},
         {"modalities": ["text"]},
+        {"verbosity": "medium"},
+        {"functions": []},
         {"store": False},
         {"service_tier": "auto"},
         {"prompt_cache_key": "k"},
@@ -230,7 +232,10 @@ REFUSED: list[tuple[dict[str, Any], str | None, str]] = [
     ({"soma": {"strategy": "all"}}, "soma.strategy", "Supported values are: 'short_only', 'long_only', 'hybrid'."),
     ({"soma": {"drop_params": 1}}, "soma.drop_params", "expected a boolean"),
     ({"reasoning_effort": "low"}, "reasoning_effort", "Unsupported parameter"),
-    ({"service_tier": "flex"}, "service_tier", "Invalid value"),
+    ({"service_tier": "flex"}, "service_tier", "Unsupported parameter"),
+    ({"service_tier": "slow"}, "service_tier", "Invalid value"),
+    # Empty, it asks for a search all the same.
+    ({"web_search_options": {}}, "web_search_options", "Unsupported parameter"),
 ]
 
 

@@ -147,4 +147,5 @@ async def test_memory_is_asked_for_and_policy_is_told_of_under_soma(http: httpx.
 async def test_a_client_that_does_not_ask_sees_openais_shape_alone(http: httpx.AsyncClient, stand: Stand) -> None:
     stand.chat.script = [*spoken("Hi")[:-1], tool_call(0, "c1", "look", "{}"), finished()]
     answer = await http.post("/v1/chat/completions", json={"messages": HI})
-    assert answer.json().keys() == {"id", "object", "created", "model", "choices", "usage", "system_fingerprint"}
+    members = {"id", "object", "created", "model", "choices", "usage", "service_tier", "system_fingerprint"}
+    assert answer.json().keys() == members

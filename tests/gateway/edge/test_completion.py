@@ -10,12 +10,27 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from soma.model.v1 import message_pb2 as model
+from soma.orchestrator.v1 import chat_service_pb2 as chat
 
 from tests.gateway.edge.conftest import KEY, Stand
-from tests.gateway.edge.scripted import finished, heartbeat, spoken, started, tool_call
+from tests.gateway.edge.scripted import delta, finished, heartbeat, refused, spoken, started, tool_call
 
 ASK: dict[str, Any] = {"model": "plain", "messages": [{"role": "user", "content": "Hi"}]}
 TOOL = {"type": "function", "function": {"name": "look_up", "parameters": {"type": "object", "properties": {}}}}
+
+OPENING = {"role": "assistant", "content": "", "refusal": None}
+USAGE = {
+    "prompt_tokens": 5,
+    "completion_tokens": 2,
+    "total_tokens": 7,
+    "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
+    "completion_tokens_details": {
+        "reasoning_tokens": 0,
+        "audio_tokens": 0,
+        "accepted_prediction_tokens": 0,
+        "rejected_prediction_tokens": 0,
+    },
+}
 
 
 async def chunks_of(http: httpx.AsyncClient, **more: object) -> list[dict[str, Any]]:
@@ -41,12 +56,13 @@ async def test_a_completion_object_has_every_documented_member_and_no_other(http
         "choices": [
             {
                 "index": 0,
-                "message": {"role": "assistant", "content": "Hello, world", "refusal": None},
+                "message": {"role": "assistant", "content": "Hello, world", "refusal": None, "annotations": []},
                 "logprobs": None,
                 "finish_reason": "stop",
             }
         ],
-        "usage": {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7},
+        "usage": USAGE,
+        "service_tier": "default",
         "system_fingerprint": None,
     }
     ChatCompletion.model_validate(answer.json(), strict=True)
@@ -55,7 +71,7 @@ async def test_a_completion_object_has_every_documented_member_and_no_other(http
 async def test_a_stream_is_a_role_then_text_then_an_empty_delta_with_the_reason(http: httpx.AsyncClient) -> None:
     chunks = await chunks_of(http)
     deltas = [
-        ({"role": "assistant", "content": ""}, None),
+        (OPENING, None),
         ({"content": "Hello"}, None),
         ({"content": ", world"}, None),
         ({}, "stop"),
@@ -68,6 +84,7 @@ async def test_a_stream_is_a_role_then_text_then_an_empty_delta_with_the_reason(
             "object": "chat.completion.chunk",
             "created": created,
             "model": "plain",
+            "service_tier": "default",
             "system_fingerprint": None,
             "choices": [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}],
         }
@@ -83,7 +100,7 @@ async def test_usage_comes_in_a_last_chunk_without_choices_and_is_null_before_wh
     *before, last = await chunks_of(http, stream_options={"include_usage": True})
     assert [chunk["usage"] for chunk in before] == [None] * 4
     assert last["choices"] == []
-    assert last["usage"] == {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
+    assert last["usage"] == USAGE
     assert {chunk["id"] for chunk in [*before, last]} == {"chatcmpl-t1"}
 
 
@@ -109,7 +126,7 @@ async def test_tool_calls_stream_as_indexed_deltas(http: httpx.AsyncClient, stan
     ]
     chunks = await chunks_of(http, tools=[TOOL])
     assert [chunk["choices"][0]["delta"] for chunk in chunks] == [
-        {"role": "assistant", "content": ""},
+        OPENING,
         {"tool_calls": [call(0, "call_a", "look_up", "")]},
         {"tool_calls": [{"index": 0, "function": {"arguments": '{"q":'}}]},
         {"tool_calls": [{"index": 0, "function": {"arguments": "1}"}}]},
@@ -142,6 +159,29 @@ async def test_tool_calls_of_a_whole_answer_are_put_together_and_content_is_null
         {"id": "call_a", "type": "function", "function": {"name": "look_up", "arguments": '{"q":1}'}},
         {"id": "call_b", "type": "function", "function": {"name": "other", "arguments": "{}"}},
     ]
+
+
+async def test_a_refusal_is_told_from_an_answer(http: httpx.AsyncClient, stand: Stand) -> None:
+    logprob = model.TokenLogprob(token="I", logprob=-0.5)
+    piece = chat.ChatDelta(text="I", refusal=True, logprobs=[logprob])
+    stand.chat.script = [started(), chat.ChatResponse(delta=piece), refused(" cannot."), finished()]
+    (choice,) = (await http.post("/v1/chat/completions", json=ASK)).json()["choices"]
+    assert (choice["message"]["content"], choice["message"]["refusal"]) == (None, "I cannot.")
+    chunks = [chunk["choices"][0] for chunk in await chunks_of(http)]
+    assert [chunk["delta"] for chunk in chunks] == [OPENING, {"refusal": "I"}, {"refusal": " cannot."}, {}]
+    told = {"token": "I", "logprob": -0.5, "bytes": None, "top_logprobs": []}
+    assert choice["logprobs"] == chunks[1]["logprobs"] == {"content": None, "refusal": [told]}
+
+
+async def test_what_was_read_from_a_cache_and_only_thought_is_in_the_usage(
+    http: httpx.AsyncClient, stand: Stand
+) -> None:
+    end = finished()
+    end.finished.usage.cached_prompt_tokens, end.finished.usage.reasoning_tokens = 4, 1
+    stand.chat.script = [started(), delta("Hi"), end]
+    usage = (await http.post("/v1/chat/completions", json=ASK | {"n": 2})).json()["usage"]
+    assert (usage["prompt_tokens_details"]["cached_tokens"], usage["prompt_tokens"]) == (4, 5)
+    assert (usage["completion_tokens_details"]["reasoning_tokens"], usage["completion_tokens"]) == (2, 4)
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,24 @@ async def test_openais_client_retries_what_said_when_to_come_back(stand: Stand) 
     assert len(stand.chat.requests) == 2
 
 
+async def test_openais_client_does_not_repeat_what_a_repetition_does_not_help(stand: Stand) -> None:
+    async with AsyncOpenAI(base_url=f"{stand.url}/v1", api_key=KEY, max_retries=1) as client:
+        for failure in (errors.Unimplemented("never"), errors.Internal("no JSON", reason="OUTPUT_INVALID")):
+            stand.chat.script = [failure]
+            with pytest.raises(sdk.InternalServerError):
+                await client.chat.completions.create(**ASK)
+    assert len(stand.chat.requests) == 2
+
+
+async def test_attempts_with_one_idempotency_key_are_one_request_to_the_mesh(openai: AsyncOpenAI, stand: Stand) -> None:
+    for key in ("a", "a", "b", None):
+        headers = {"Idempotency-Key": key} if key else {}
+        await openai.chat.completions.create(**ASK, extra_headers=headers)
+        await openai.responses.create(model="plain", input="Hi", extra_headers=headers)
+    for ids in ([each.request_id for each in asked] for asked in (stand.chat.requests, stand.responses.requests)):
+        assert ids[0] == ids[1] != ids[2] != ids[3] == ""
+
+
 async def test_a_backend_that_is_down_is_503(tmp_path: Path) -> None:
     async with (
         standing("socket", tmp_path) as stand,

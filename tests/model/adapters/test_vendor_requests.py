@@ -21,13 +21,14 @@ from soma.model.v1.message_pb2 import (
     ToolCall,
     ToolCallDelta,
     ToolChoice,
+    Usage,
 )
 from soma.model.v1.model_service_pb2 import GenerateRequest, GenerationFinished, ResponseFormat, TextDelta
 
 from services.mesh.errors import InvalidArgument
 from services.mesh.testing.dialects import AnthropicDialect, Behaviour, Dialect, OpenAIDialect
 from services.mesh.testing.upstreams import FakeUpstream
-from services.model.adapters import openai_compatible
+from services.model.adapters import anthropic, openai_compatible
 from services.model.adapters.anthropic import Anthropic
 from services.model.adapters.anthropic_request import messages_body
 from services.model.adapters.openai_compatible import OpenAICompatible
@@ -290,3 +291,31 @@ def test_openais_log_probabilities_come_with_their_text() -> None:
     [delta] = openai_compatible._Answer("lab").read(json.dumps(chunk).encode())
     likely = TokenLogprob(token="Hi", logprob=-0.5, utf8=b"Hi")
     assert delta == TextDelta(text="Hi", logprobs=[TokenLogprob(token="Hi", logprob=-0.5, utf8=b"Hi", top=[likely])])
+
+
+def test_openais_refusal_is_told_from_an_answer() -> None:
+    token = {"token": "No", "logprob": -0.5, "bytes": None, "top_logprobs": []}
+    logprobs = {"content": None, "refusal": [token]}
+    chunk = {"choices": [{"index": 0, "delta": {"refusal": "No"}, "logprobs": logprobs}]}
+    [delta] = openai_compatible._Answer("lab").read(json.dumps(chunk).encode())
+    assert delta == TextDelta(text="No", refusal=True, logprobs=[TokenLogprob(token="No", logprob=-0.5)])
+
+
+def test_what_vendors_read_from_their_cache_or_only_thought_is_counted() -> None:
+    usage = {
+        "prompt_tokens": 11,
+        "completion_tokens": 5,
+        "prompt_tokens_details": {"cached_tokens": 8},
+        "completion_tokens_details": {"reasoning_tokens": 3},
+    }
+    openai = openai_compatible._Answer("lab")
+    for data in (json.dumps({"choices": [], "usage": usage}).encode(), b"[DONE]"):
+        openai.read(data)
+    counted = Usage(prompt_tokens=11, completion_tokens=5, total_tokens=16, cached_prompt_tokens=8, reasoning_tokens=3)
+    assert openai.finished().usage == counted
+    claude = anthropic._Answer("lab")
+    read = {"input_tokens": 3, "cache_read_input_tokens": 8, "output_tokens": 5}
+    for event in ({"type": "message_start", "message": {"usage": read}}, {"type": "message_stop"}):
+        claude.read(json.dumps(event).encode())
+    counted.ClearField("reasoning_tokens")
+    assert claude.finished().usage == counted

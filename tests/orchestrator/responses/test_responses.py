@@ -3,6 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Sequence
+from typing import Any
 
 import grpc
 import pytest
@@ -96,6 +97,74 @@ async def test_each_tool_call_is_an_item_whatever_order_their_pieces_come_in(
         message_pb2.ToolCall(call_id="c1", name="ask", arguments="{}"),
     ]
     assert len({item.item_id for item in output}) == 3
+
+
+async def test_an_item_that_is_whole_ends_before_the_next_one_begins(
+    orchestrator: Orchestrator, script: Script
+) -> None:
+    script.words = ["Let me see."]
+    script.calls = [
+        message_pb2.ToolCallDelta(index=0, call_id="c0", name="look", arguments='{"a":'),
+        message_pb2.ToolCallDelta(index=0, arguments="1}"),
+        message_pb2.ToolCallDelta(index=1, call_id="c1", name="ask", arguments="{}"),
+        # A provider may end its lines.
+        message_pb2.ToolCallDelta(index=0, arguments="\n"),
+    ]
+    events = await events_of(orchestrator, asking())
+    assert kinds(events[1:]) == [
+        *("item_begun", "delta", "item_done"),
+        *("item_begun", "arguments", "arguments", "item_done"),
+        *("item_begun", "arguments", "item_done", "finished"),
+    ]
+    done = [event.item_done.item for event in events if event.HasField("item_done")]
+    assert done == list(events[-1].finished.output)
+
+
+async def test_a_refusal_is_an_item_of_its_own(orchestrator: Orchestrator, script: Script) -> None:
+    script.words, script.refused = ["Well,"], [" I", " cannot."]
+    events = await events_of(orchestrator, asking())
+    assert [(item.text.text, item.text.refusal) for item in events[-1].finished.output] == [
+        ("Well,", False),
+        (" I cannot.", True),
+    ]
+    begun = [event.item_begun.item.text.refusal for event in events if event.HasField("item_begun")]
+    assert begun == [False, True]
+
+
+async def listed(orchestrator: Orchestrator, response_id: str, **how: Any) -> pb.ListResponseInputItemsResponse:
+    with run_as(SOMEBODY):
+        asked = pb.ListResponseInputItemsRequest(response_id=response_id, **how)
+        return await orchestrator.responses.ListResponseInputItems(asked)
+
+
+async def test_what_a_response_was_made_from_is_listed_with_all_it_goes_on_from(
+    orchestrator: Orchestrator, script: Script
+) -> None:
+    call = message_pb2.ToolCall(call_id="c0", name="look", arguments="{}")
+    script.words = []
+    script.calls = [message_pb2.ToolCallDelta(index=0, call_id="c0", name="look", arguments="{}")]
+    first = await create(orchestrator, asking("Hi"))
+    script.calls, script.words = [], ["Snow."]
+    result = Said(role=TOOL, tool_call_id="c0", content="white")
+    request = asking("Well?", previous_response_id=first.response_id)
+    request.input.insert(0, pb.ResponseInput(message=result))
+    second = await create(orchestrator, request)
+    one, two = (response.response_id.removeprefix("resp_") for response in (first, second))
+    expected = [
+        (f"msg_{one}_i0", Said(role=USER, content="Hi")),
+        (f"fc_{one}_0", Said(role=ASSISTANT, tool_calls=[call])),
+        (f"fco_{two}_i0", result),
+        (f"msg_{two}_i1", Said(role=USER, content="Well?")),
+    ]
+    whole = await listed(orchestrator, second.response_id)
+    assert [(item.item_id, item.message) for item in whole.items] == expected
+    assert whole.next_page_token == ""
+    page = await listed(orchestrator, second.response_id, page_size=3, newest_first=True)
+    assert [item.item_id for item in page.items] == [item_id for item_id, _ in expected[:0:-1]]
+    rest = await listed(orchestrator, second.response_id, page_token=page.next_page_token, newest_first=True)
+    assert ([item.item_id for item in rest.items], rest.next_page_token) == ([expected[0][0]], "")
+    assert (await refusal(listed(orchestrator, second.response_id, page_token="x"))).code is Code.INVALID_ARGUMENT
+    assert (await refusal(listed(orchestrator, NOBODYS))).reason == "RESPONSE_NOT_FOUND"
 
 
 @pytest.mark.parametrize("reason", [message_pb2.FINISH_REASON_LENGTH, message_pb2.FINISH_REASON_CONTENT_FILTER])

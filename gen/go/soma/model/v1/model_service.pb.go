@@ -372,7 +372,9 @@ type TextDelta struct {
 	// The text.
 	Text string `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
 	// How likely its tokens were; only where `sampling.top_logprobs` asks for it.
-	Logprobs      []*TokenLogprob `protobuf:"bytes,2,rep,name=logprobs,proto3" json:"logprobs,omitempty"`
+	Logprobs []*TokenLogprob `protobuf:"bytes,2,rep,name=logprobs,proto3" json:"logprobs,omitempty"`
+	// Whether it is the model's refusal to answer, where the provider tells one from an answer.
+	Refusal       bool `protobuf:"varint,3,opt,name=refusal,proto3" json:"refusal,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -419,6 +421,13 @@ func (x *TextDelta) GetLogprobs() []*TokenLogprob {
 		return x.Logprobs
 	}
 	return nil
+}
+
+func (x *TextDelta) GetRefusal() bool {
+	if x != nil {
+		return x.Refusal
+	}
+	return false
 }
 
 // GenerationFinished is the last event of a stream that was not cut.
@@ -1151,10 +1160,11 @@ const file_soma_model_v1_model_service_proto_rawDesc = "" +
 	"\rgeneration_id\x18\x01 \x01(\tR\fgenerationId\x12\x14\n" +
 	"\x05model\x18\x02 \x01(\tR\x05model\x12\x1a\n" +
 	"\bprovider\x18\x03 \x01(\tR\bprovider\x12%\n" +
-	"\x0edropped_params\x18\x04 \x03(\tR\rdroppedParams\"X\n" +
+	"\x0edropped_params\x18\x04 \x03(\tR\rdroppedParams\"r\n" +
 	"\tTextDelta\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x127\n" +
-	"\blogprobs\x18\x02 \x03(\v2\x1b.soma.model.v1.TokenLogprobR\blogprobs\"\x9c\x02\n" +
+	"\blogprobs\x18\x02 \x03(\v2\x1b.soma.model.v1.TokenLogprobR\blogprobs\x12\x18\n" +
+	"\arefusal\x18\x03 \x01(\bR\arefusal\"\x9c\x02\n" +
 	"\x12GenerationFinished\x12@\n" +
 	"\rfinish_reason\x18\x01 \x01(\x0e2\x1b.soma.model.v1.FinishReasonR\ffinishReason\x12*\n" +
 	"\x05usage\x18\x02 \x01(\v2\x14.soma.model.v1.UsageR\x05usage\x12<\n" +

@@ -56,7 +56,10 @@ type ChatRequest struct {
 	// The caller's own name for its end user; may be empty.
 	User string `protobuf:"bytes,11,opt,name=user,proto3" json:"user,omitempty"`
 	// Leaves out what the provider cannot honour, where it would otherwise be refused by name.
-	DropParams    bool `protobuf:"varint,12,opt,name=drop_params,json=dropParams,proto3" json:"drop_params,omitempty"`
+	DropParams bool `protobuf:"varint,12,opt,name=drop_params,json=dropParams,proto3" json:"drop_params,omitempty"`
+	// A UUID that makes a repetition harmless: turns of a conversation with the same one are remembered once, as the first.
+	// Each is answered anew. Nothing is kept, and this does nothing, without a conversation.
+	RequestId     string `protobuf:"bytes,13,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -175,6 +178,13 @@ func (x *ChatRequest) GetDropParams() bool {
 	return false
 }
 
+func (x *ChatRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
 // ChatStarted is the first event: the turn was allowed and a model answers.
 type ChatStarted struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -281,7 +291,9 @@ type ChatDelta struct {
 	// The text.
 	Text string `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
 	// How likely its tokens were; only where `sampling.top_logprobs` asks for it, and none of a text policy changed.
-	Logprobs      []*v1.TokenLogprob `protobuf:"bytes,2,rep,name=logprobs,proto3" json:"logprobs,omitempty"`
+	Logprobs []*v1.TokenLogprob `protobuf:"bytes,2,rep,name=logprobs,proto3" json:"logprobs,omitempty"`
+	// Whether it is the model's refusal to answer, where the provider tells one from an answer.
+	Refusal       bool `protobuf:"varint,3,opt,name=refusal,proto3" json:"refusal,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -328,6 +340,13 @@ func (x *ChatDelta) GetLogprobs() []*v1.TokenLogprob {
 		return x.Logprobs
 	}
 	return nil
+}
+
+func (x *ChatDelta) GetRefusal() bool {
+	if x != nil {
+		return x.Refusal
+	}
+	return false
 }
 
 // PolicyNotice says that policy changed or found something.
@@ -670,7 +689,7 @@ var File_soma_orchestrator_v1_chat_service_proto protoreflect.FileDescriptor
 
 const file_soma_orchestrator_v1_chat_service_proto_rawDesc = "" +
 	"\n" +
-	"'soma/orchestrator/v1/chat_service.proto\x12\x14soma.orchestrator.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19soma/authz/v1/authz.proto\x1a#soma/memory/v1/memory_service.proto\x1a\x19soma/mesh/v1/stream.proto\x1a\x1bsoma/model/v1/message.proto\x1a!soma/model/v1/model_service.proto\x1a#soma/policy/v1/policy_service.proto\"\xd7\x05\n" +
+	"'soma/orchestrator/v1/chat_service.proto\x12\x14soma.orchestrator.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19soma/authz/v1/authz.proto\x1a#soma/memory/v1/memory_service.proto\x1a\x19soma/mesh/v1/stream.proto\x1a\x1bsoma/model/v1/message.proto\x1a!soma/model/v1/model_service.proto\x1a#soma/policy/v1/policy_service.proto\"\x83\x06\n" +
 	"\vChatRequest\x12\x1e\n" +
 	"\x05model\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x05model\x12?\n" +
 	"\bmessages\x18\x02 \x03(\v2\x16.soma.model.v1.MessageB\v\xbaH\b\x92\x01\x05\b\x01\x10\x80 R\bmessages\x12=\n" +
@@ -687,7 +706,9 @@ const file_soma_orchestrator_v1_chat_service_proto_rawDesc = "" +
 	" \x01(\x05B\v\xbaH\b\x1a\x06\x18\xc0\x84=(\x01H\x02R\x12contextTokenBudget\x88\x01\x01\x12\x1c\n" +
 	"\x04user\x18\v \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x04user\x12\x1f\n" +
 	"\vdrop_params\x18\f \x01(\bR\n" +
-	"dropParamsB\v\n" +
+	"dropParams\x12*\n" +
+	"\n" +
+	"request_id\x18\r \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestIdB\v\n" +
 	"\t_strategyB\x16\n" +
 	"\x14_parallel_tool_callsB\x17\n" +
 	"\x15_context_token_budget\"\xa0\x02\n" +
@@ -698,10 +719,11 @@ const file_soma_orchestrator_v1_chat_service_proto_rawDesc = "" +
 	"\x13remembered_messages\x18\x04 \x01(\x05R\x12rememberedMessages\x12/\n" +
 	"\asources\x18\x05 \x03(\v2\x15.soma.model.v1.SourceR\asources\x120\n" +
 	"\x14context_length_chars\x18\a \x01(\x05R\x12contextLengthChars\x12%\n" +
-	"\x0edropped_params\x18\x06 \x03(\tR\rdroppedParams\"X\n" +
+	"\x0edropped_params\x18\x06 \x03(\tR\rdroppedParams\"r\n" +
 	"\tChatDelta\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x127\n" +
-	"\blogprobs\x18\x02 \x03(\v2\x1b.soma.model.v1.TokenLogprobR\blogprobs\"\x9c\x01\n" +
+	"\blogprobs\x18\x02 \x03(\v2\x1b.soma.model.v1.TokenLogprobR\blogprobs\x12\x18\n" +
+	"\arefusal\x18\x03 \x01(\bR\arefusal\"\x9c\x01\n" +
 	"\fPolicyNotice\x124\n" +
 	"\bdecision\x18\x01 \x01(\x0e2\x18.soma.policy.v1.DecisionR\bdecision\x12\x14\n" +
 	"\x05stage\x18\x02 \x01(\tR\x05stage\x12@\n" +

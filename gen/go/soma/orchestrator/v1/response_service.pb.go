@@ -351,7 +351,9 @@ type ResponseText struct {
 	// The text.
 	Text string `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
 	// How likely its tokens were; only where `sampling.top_logprobs` asks for it.
-	Logprobs      []*v1.TokenLogprob `protobuf:"bytes,2,rep,name=logprobs,proto3" json:"logprobs,omitempty"`
+	Logprobs []*v1.TokenLogprob `protobuf:"bytes,2,rep,name=logprobs,proto3" json:"logprobs,omitempty"`
+	// Whether it is the model's refusal to answer, where the provider tells one from an answer.
+	Refusal       bool `protobuf:"varint,3,opt,name=refusal,proto3" json:"refusal,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -398,6 +400,13 @@ func (x *ResponseText) GetLogprobs() []*v1.TokenLogprob {
 		return x.Logprobs
 	}
 	return nil
+}
+
+func (x *ResponseText) GetRefusal() bool {
+	if x != nil {
+		return x.Refusal
+	}
+	return false
 }
 
 // ResponseItem is one item of an answer.
@@ -649,7 +658,9 @@ type CreateResponseRequest struct {
 	// What is to be answered, oldest first; with a previous response, only what is new.
 	Input []*ResponseInput `protobuf:"bytes,2,rep,name=input,proto3" json:"input,omitempty"`
 	// How.
-	Settings      *ResponseSettings `protobuf:"bytes,3,opt,name=settings,proto3" json:"settings,omitempty"`
+	Settings *ResponseSettings `protobuf:"bytes,3,opt,name=settings,proto3" json:"settings,omitempty"`
+	// As in ChatRequest: with a conversation, repetitions are remembered once. Each is a response of its own.
+	RequestId     string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -703,6 +714,13 @@ func (x *CreateResponseRequest) GetSettings() *ResponseSettings {
 		return x.Settings
 	}
 	return nil
+}
+
+func (x *CreateResponseRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
 }
 
 // ResponseItemEvent is an item that begins or ends.
@@ -1278,6 +1296,189 @@ func (x *DeleteResponseResponse) GetResponseId() string {
 	return ""
 }
 
+// ListResponseInputItemsRequest asks what a stored response was made from.
+type ListResponseInputItemsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its id.
+	ResponseId string `protobuf:"bytes,1,opt,name=response_id,json=responseId,proto3" json:"response_id,omitempty"`
+	// Most items in a page; 20 when unset.
+	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// Where the page before ended, from its `next_page_token`: the id of its last item.
+	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Whether the newest item comes first.
+	NewestFirst   bool `protobuf:"varint,4,opt,name=newest_first,json=newestFirst,proto3" json:"newest_first,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListResponseInputItemsRequest) Reset() {
+	*x = ListResponseInputItemsRequest{}
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListResponseInputItemsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListResponseInputItemsRequest) ProtoMessage() {}
+
+func (x *ListResponseInputItemsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListResponseInputItemsRequest.ProtoReflect.Descriptor instead.
+func (*ListResponseInputItemsRequest) Descriptor() ([]byte, []int) {
+	return file_soma_orchestrator_v1_response_service_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ListResponseInputItemsRequest) GetResponseId() string {
+	if x != nil {
+		return x.ResponseId
+	}
+	return ""
+}
+
+func (x *ListResponseInputItemsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListResponseInputItemsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListResponseInputItemsRequest) GetNewestFirst() bool {
+	if x != nil {
+		return x.NewestFirst
+	}
+	return false
+}
+
+// ResponseInputItem is one item a response was made from.
+type ResponseInputItem struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its id.
+	ItemId string `protobuf:"bytes,1,opt,name=item_id,json=itemId,proto3" json:"item_id,omitempty"`
+	// The turn: text, or one tool call, or the result of one.
+	Message       *v1.Message `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResponseInputItem) Reset() {
+	*x = ResponseInputItem{}
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResponseInputItem) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResponseInputItem) ProtoMessage() {}
+
+func (x *ResponseInputItem) ProtoReflect() protoreflect.Message {
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResponseInputItem.ProtoReflect.Descriptor instead.
+func (*ResponseInputItem) Descriptor() ([]byte, []int) {
+	return file_soma_orchestrator_v1_response_service_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *ResponseInputItem) GetItemId() string {
+	if x != nil {
+		return x.ItemId
+	}
+	return ""
+}
+
+func (x *ResponseInputItem) GetMessage() *v1.Message {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+// ListResponseInputItemsResponse is a page of items: those of the responses it goes on from, too, and what they said.
+type ListResponseInputItemsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The items.
+	Items []*ResponseInputItem `protobuf:"bytes,1,rep,name=items,proto3" json:"items,omitempty"`
+	// Asks for the next page; empty on the last.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListResponseInputItemsResponse) Reset() {
+	*x = ListResponseInputItemsResponse{}
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListResponseInputItemsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListResponseInputItemsResponse) ProtoMessage() {}
+
+func (x *ListResponseInputItemsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListResponseInputItemsResponse.ProtoReflect.Descriptor instead.
+func (*ListResponseInputItemsResponse) Descriptor() ([]byte, []int) {
+	return file_soma_orchestrator_v1_response_service_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ListResponseInputItemsResponse) GetItems() []*ResponseInputItem {
+	if x != nil {
+		return x.Items
+	}
+	return nil
+}
+
+func (x *ListResponseInputItemsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
 // CancelResponseRequest asks to stop a response that is being made.
 type CancelResponseRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1289,7 +1490,7 @@ type CancelResponseRequest struct {
 
 func (x *CancelResponseRequest) Reset() {
 	*x = CancelResponseRequest{}
-	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[14]
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1301,7 +1502,7 @@ func (x *CancelResponseRequest) String() string {
 func (*CancelResponseRequest) ProtoMessage() {}
 
 func (x *CancelResponseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[14]
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1314,7 +1515,7 @@ func (x *CancelResponseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelResponseRequest.ProtoReflect.Descriptor instead.
 func (*CancelResponseRequest) Descriptor() ([]byte, []int) {
-	return file_soma_orchestrator_v1_response_service_proto_rawDescGZIP(), []int{14}
+	return file_soma_orchestrator_v1_response_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *CancelResponseRequest) GetResponseId() string {
@@ -1335,7 +1536,7 @@ type CancelResponseResponse struct {
 
 func (x *CancelResponseResponse) Reset() {
 	*x = CancelResponseResponse{}
-	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[15]
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1347,7 +1548,7 @@ func (x *CancelResponseResponse) String() string {
 func (*CancelResponseResponse) ProtoMessage() {}
 
 func (x *CancelResponseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[15]
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1360,7 +1561,7 @@ func (x *CancelResponseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelResponseResponse.ProtoReflect.Descriptor instead.
 func (*CancelResponseResponse) Descriptor() ([]byte, []int) {
-	return file_soma_orchestrator_v1_response_service_proto_rawDescGZIP(), []int{15}
+	return file_soma_orchestrator_v1_response_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *CancelResponseResponse) GetResponse() *Response {
@@ -1405,10 +1606,11 @@ const file_soma_orchestrator_v1_response_service_proto_rawDesc = "" +
 	"\amessage\x18\x01 \x01(\v2\x16.soma.model.v1.MessageH\x00R\amessage\x12%\n" +
 	"\aitem_id\x18\x02 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x01H\x00R\x06itemIdB\x0e\n" +
-	"\x05input\x12\x05\xbaH\x02\b\x01\"[\n" +
+	"\x05input\x12\x05\xbaH\x02\b\x01\"u\n" +
 	"\fResponseText\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x127\n" +
-	"\blogprobs\x18\x02 \x03(\v2\x1b.soma.model.v1.TokenLogprobR\blogprobs\"\xa1\x01\n" +
+	"\blogprobs\x18\x02 \x03(\v2\x1b.soma.model.v1.TokenLogprobR\blogprobs\x12\x18\n" +
+	"\arefusal\x18\x03 \x01(\bR\arefusal\"\xa1\x01\n" +
 	"\fResponseItem\x12\x17\n" +
 	"\aitem_id\x18\x01 \x01(\tR\x06itemId\x128\n" +
 	"\x04text\x18\x02 \x01(\v2\".soma.orchestrator.v1.ResponseTextH\x00R\x04text\x126\n" +
@@ -1436,11 +1638,13 @@ const file_soma_orchestrator_v1_response_service_proto_rawDesc = "" +
 	"\x0fSTATE_COMPLETED\x10\x02\x12\x14\n" +
 	"\x10STATE_INCOMPLETE\x10\x03\x12\x10\n" +
 	"\fSTATE_FAILED\x10\x04\x12\x13\n" +
-	"\x0fSTATE_CANCELLED\x10\x05\"\xc3\x01\n" +
+	"\x0fSTATE_CANCELLED\x10\x05\"\xef\x01\n" +
 	"\x15CreateResponseRequest\x12\x1e\n" +
 	"\x05model\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x05model\x12F\n" +
 	"\x05input\x18\x02 \x03(\v2#.soma.orchestrator.v1.ResponseInputB\v\xbaH\b\x92\x01\x05\b\x01\x10\x80 R\x05input\x12B\n" +
-	"\bsettings\x18\x03 \x01(\v2&.soma.orchestrator.v1.ResponseSettingsR\bsettings\"n\n" +
+	"\bsettings\x18\x03 \x01(\v2&.soma.orchestrator.v1.ResponseSettingsR\bsettings\x12*\n" +
+	"\n" +
+	"request_id\x18\x04 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"n\n" +
 	"\x11ResponseItemEvent\x12!\n" +
 	"\foutput_index\x18\x01 \x01(\x05R\voutputIndex\x126\n" +
 	"\x04item\x18\x02 \x01(\v2\".soma.orchestrator.v1.ResponseItemR\x04item\"\x83\x01\n" +
@@ -1477,18 +1681,34 @@ const file_soma_orchestrator_v1_response_service_proto_rawDesc = "" +
 	"responseId\"9\n" +
 	"\x16DeleteResponseResponse\x12\x1f\n" +
 	"\vresponse_id\x18\x01 \x01(\tR\n" +
-	"responseId\"D\n" +
+	"responseId\"\xc0\x01\n" +
+	"\x1dListResponseInputItemsRequest\x12+\n" +
+	"\vresponse_id\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\n" +
+	"responseId\x12&\n" +
+	"\tpage_size\x18\x02 \x01(\x05B\t\xbaH\x06\x1a\x04\x18d(\x00R\bpageSize\x12'\n" +
+	"\n" +
+	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\tpageToken\x12!\n" +
+	"\fnewest_first\x18\x04 \x01(\bR\vnewestFirst\"^\n" +
+	"\x11ResponseInputItem\x12\x17\n" +
+	"\aitem_id\x18\x01 \x01(\tR\x06itemId\x120\n" +
+	"\amessage\x18\x02 \x01(\v2\x16.soma.model.v1.MessageR\amessage\"\x87\x01\n" +
+	"\x1eListResponseInputItemsResponse\x12=\n" +
+	"\x05items\x18\x01 \x03(\v2'.soma.orchestrator.v1.ResponseInputItemR\x05items\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"D\n" +
 	"\x15CancelResponseRequest\x12+\n" +
 	"\vresponse_id\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\n" +
 	"responseId\"T\n" +
 	"\x16CancelResponseResponse\x12:\n" +
-	"\bresponse\x18\x01 \x01(\v2\x1e.soma.orchestrator.v1.ResponseR\bresponse2\xb1\x05\n" +
+	"\bresponse\x18\x01 \x01(\v2\x1e.soma.orchestrator.v1.ResponseR\bresponse2\xff\x06\n" +
 	"\x0fResponseService\x12\x9e\x01\n" +
 	"\x0eCreateResponse\x12+.soma.orchestrator.v1.CreateResponseRequest\x1a,.soma.orchestrator.v1.CreateResponseResponse\"/\x8a\xe7\x18\x0e\n" +
 	"\fexecute:chat\x82\xd3\xe4\x93\x02\x17:\x01*\"\x12/v1/chat/responses0\x01\x12\x9e\x01\n" +
 	"\vGetResponse\x12(.soma.orchestrator.v1.GetResponseRequest\x1a).soma.orchestrator.v1.GetResponseResponse\":\x8a\xe7\x18\x0e\n" +
-	"\fexecute:chat\x82\xd3\xe4\x93\x02\"\x12 /v1/chat/responses/{response_id}\x12\xa7\x01\n" +
+	"\fexecute:chat\x82\xd3\xe4\x93\x02\"\x12 /v1/chat/responses/{response_id}\x12\xcb\x01\n" +
+	"\x16ListResponseInputItems\x123.soma.orchestrator.v1.ListResponseInputItemsRequest\x1a4.soma.orchestrator.v1.ListResponseInputItemsResponse\"F\x8a\xe7\x18\x0e\n" +
+	"\fexecute:chat\x82\xd3\xe4\x93\x02.\x12,/v1/chat/responses/{response_id}/input_items\x12\xa7\x01\n" +
 	"\x0eDeleteResponse\x12+.soma.orchestrator.v1.DeleteResponseRequest\x1a,.soma.orchestrator.v1.DeleteResponseResponse\":\x8a\xe7\x18\x0e\n" +
 	"\fexecute:chat\x82\xd3\xe4\x93\x02\"* /v1/chat/responses/{response_id}\x12\xb1\x01\n" +
 	"\x0eCancelResponse\x12+.soma.orchestrator.v1.CancelResponseRequest\x1a,.soma.orchestrator.v1.CancelResponseResponse\"D\x8a\xe7\x18\x0e\n" +
@@ -1508,90 +1728,97 @@ func file_soma_orchestrator_v1_response_service_proto_rawDescGZIP() []byte {
 }
 
 var file_soma_orchestrator_v1_response_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_soma_orchestrator_v1_response_service_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_soma_orchestrator_v1_response_service_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_soma_orchestrator_v1_response_service_proto_goTypes = []any{
-	(Response_State)(0),            // 0: soma.orchestrator.v1.Response.State
-	(*ResponseSettings)(nil),       // 1: soma.orchestrator.v1.ResponseSettings
-	(*ResponseInput)(nil),          // 2: soma.orchestrator.v1.ResponseInput
-	(*ResponseText)(nil),           // 3: soma.orchestrator.v1.ResponseText
-	(*ResponseItem)(nil),           // 4: soma.orchestrator.v1.ResponseItem
-	(*Response)(nil),               // 5: soma.orchestrator.v1.Response
-	(*CreateResponseRequest)(nil),  // 6: soma.orchestrator.v1.CreateResponseRequest
-	(*ResponseItemEvent)(nil),      // 7: soma.orchestrator.v1.ResponseItemEvent
-	(*ResponseTextDelta)(nil),      // 8: soma.orchestrator.v1.ResponseTextDelta
-	(*ResponseArgumentsDelta)(nil), // 9: soma.orchestrator.v1.ResponseArgumentsDelta
-	(*CreateResponseResponse)(nil), // 10: soma.orchestrator.v1.CreateResponseResponse
-	(*GetResponseRequest)(nil),     // 11: soma.orchestrator.v1.GetResponseRequest
-	(*GetResponseResponse)(nil),    // 12: soma.orchestrator.v1.GetResponseResponse
-	(*DeleteResponseRequest)(nil),  // 13: soma.orchestrator.v1.DeleteResponseRequest
-	(*DeleteResponseResponse)(nil), // 14: soma.orchestrator.v1.DeleteResponseResponse
-	(*CancelResponseRequest)(nil),  // 15: soma.orchestrator.v1.CancelResponseRequest
-	(*CancelResponseResponse)(nil), // 16: soma.orchestrator.v1.CancelResponseResponse
-	nil,                            // 17: soma.orchestrator.v1.ResponseSettings.MetadataEntry
-	(*v1.Sampling)(nil),            // 18: soma.model.v1.Sampling
-	(*v1.Tool)(nil),                // 19: soma.model.v1.Tool
-	(*v1.ToolChoice)(nil),          // 20: soma.model.v1.ToolChoice
-	(*v1.ResponseFormat)(nil),      // 21: soma.model.v1.ResponseFormat
-	(v11.Strategy)(0),              // 22: soma.memory.v1.Strategy
-	(*v1.Message)(nil),             // 23: soma.model.v1.Message
-	(*v1.TokenLogprob)(nil),        // 24: soma.model.v1.TokenLogprob
-	(*v1.ToolCall)(nil),            // 25: soma.model.v1.ToolCall
-	(*timestamppb.Timestamp)(nil),  // 26: google.protobuf.Timestamp
-	(v1.FinishReason)(0),           // 27: soma.model.v1.FinishReason
-	(*v1.Usage)(nil),               // 28: soma.model.v1.Usage
-	(*v12.StreamError)(nil),        // 29: soma.mesh.v1.StreamError
-	(*v1.Source)(nil),              // 30: soma.model.v1.Source
-	(*PolicyNotice)(nil),           // 31: soma.orchestrator.v1.PolicyNotice
-	(*v12.Heartbeat)(nil),          // 32: soma.mesh.v1.Heartbeat
+	(Response_State)(0),                    // 0: soma.orchestrator.v1.Response.State
+	(*ResponseSettings)(nil),               // 1: soma.orchestrator.v1.ResponseSettings
+	(*ResponseInput)(nil),                  // 2: soma.orchestrator.v1.ResponseInput
+	(*ResponseText)(nil),                   // 3: soma.orchestrator.v1.ResponseText
+	(*ResponseItem)(nil),                   // 4: soma.orchestrator.v1.ResponseItem
+	(*Response)(nil),                       // 5: soma.orchestrator.v1.Response
+	(*CreateResponseRequest)(nil),          // 6: soma.orchestrator.v1.CreateResponseRequest
+	(*ResponseItemEvent)(nil),              // 7: soma.orchestrator.v1.ResponseItemEvent
+	(*ResponseTextDelta)(nil),              // 8: soma.orchestrator.v1.ResponseTextDelta
+	(*ResponseArgumentsDelta)(nil),         // 9: soma.orchestrator.v1.ResponseArgumentsDelta
+	(*CreateResponseResponse)(nil),         // 10: soma.orchestrator.v1.CreateResponseResponse
+	(*GetResponseRequest)(nil),             // 11: soma.orchestrator.v1.GetResponseRequest
+	(*GetResponseResponse)(nil),            // 12: soma.orchestrator.v1.GetResponseResponse
+	(*DeleteResponseRequest)(nil),          // 13: soma.orchestrator.v1.DeleteResponseRequest
+	(*DeleteResponseResponse)(nil),         // 14: soma.orchestrator.v1.DeleteResponseResponse
+	(*ListResponseInputItemsRequest)(nil),  // 15: soma.orchestrator.v1.ListResponseInputItemsRequest
+	(*ResponseInputItem)(nil),              // 16: soma.orchestrator.v1.ResponseInputItem
+	(*ListResponseInputItemsResponse)(nil), // 17: soma.orchestrator.v1.ListResponseInputItemsResponse
+	(*CancelResponseRequest)(nil),          // 18: soma.orchestrator.v1.CancelResponseRequest
+	(*CancelResponseResponse)(nil),         // 19: soma.orchestrator.v1.CancelResponseResponse
+	nil,                                    // 20: soma.orchestrator.v1.ResponseSettings.MetadataEntry
+	(*v1.Sampling)(nil),                    // 21: soma.model.v1.Sampling
+	(*v1.Tool)(nil),                        // 22: soma.model.v1.Tool
+	(*v1.ToolChoice)(nil),                  // 23: soma.model.v1.ToolChoice
+	(*v1.ResponseFormat)(nil),              // 24: soma.model.v1.ResponseFormat
+	(v11.Strategy)(0),                      // 25: soma.memory.v1.Strategy
+	(*v1.Message)(nil),                     // 26: soma.model.v1.Message
+	(*v1.TokenLogprob)(nil),                // 27: soma.model.v1.TokenLogprob
+	(*v1.ToolCall)(nil),                    // 28: soma.model.v1.ToolCall
+	(*timestamppb.Timestamp)(nil),          // 29: google.protobuf.Timestamp
+	(v1.FinishReason)(0),                   // 30: soma.model.v1.FinishReason
+	(*v1.Usage)(nil),                       // 31: soma.model.v1.Usage
+	(*v12.StreamError)(nil),                // 32: soma.mesh.v1.StreamError
+	(*v1.Source)(nil),                      // 33: soma.model.v1.Source
+	(*PolicyNotice)(nil),                   // 34: soma.orchestrator.v1.PolicyNotice
+	(*v12.Heartbeat)(nil),                  // 35: soma.mesh.v1.Heartbeat
 }
 var file_soma_orchestrator_v1_response_service_proto_depIdxs = []int32{
-	18, // 0: soma.orchestrator.v1.ResponseSettings.sampling:type_name -> soma.model.v1.Sampling
-	19, // 1: soma.orchestrator.v1.ResponseSettings.tools:type_name -> soma.model.v1.Tool
-	20, // 2: soma.orchestrator.v1.ResponseSettings.tool_choice:type_name -> soma.model.v1.ToolChoice
-	21, // 3: soma.orchestrator.v1.ResponseSettings.response_format:type_name -> soma.model.v1.ResponseFormat
-	17, // 4: soma.orchestrator.v1.ResponseSettings.metadata:type_name -> soma.orchestrator.v1.ResponseSettings.MetadataEntry
-	22, // 5: soma.orchestrator.v1.ResponseSettings.strategy:type_name -> soma.memory.v1.Strategy
-	23, // 6: soma.orchestrator.v1.ResponseInput.message:type_name -> soma.model.v1.Message
-	24, // 7: soma.orchestrator.v1.ResponseText.logprobs:type_name -> soma.model.v1.TokenLogprob
+	21, // 0: soma.orchestrator.v1.ResponseSettings.sampling:type_name -> soma.model.v1.Sampling
+	22, // 1: soma.orchestrator.v1.ResponseSettings.tools:type_name -> soma.model.v1.Tool
+	23, // 2: soma.orchestrator.v1.ResponseSettings.tool_choice:type_name -> soma.model.v1.ToolChoice
+	24, // 3: soma.orchestrator.v1.ResponseSettings.response_format:type_name -> soma.model.v1.ResponseFormat
+	20, // 4: soma.orchestrator.v1.ResponseSettings.metadata:type_name -> soma.orchestrator.v1.ResponseSettings.MetadataEntry
+	25, // 5: soma.orchestrator.v1.ResponseSettings.strategy:type_name -> soma.memory.v1.Strategy
+	26, // 6: soma.orchestrator.v1.ResponseInput.message:type_name -> soma.model.v1.Message
+	27, // 7: soma.orchestrator.v1.ResponseText.logprobs:type_name -> soma.model.v1.TokenLogprob
 	3,  // 8: soma.orchestrator.v1.ResponseItem.text:type_name -> soma.orchestrator.v1.ResponseText
-	25, // 9: soma.orchestrator.v1.ResponseItem.tool_call:type_name -> soma.model.v1.ToolCall
+	28, // 9: soma.orchestrator.v1.ResponseItem.tool_call:type_name -> soma.model.v1.ToolCall
 	0,  // 10: soma.orchestrator.v1.Response.state:type_name -> soma.orchestrator.v1.Response.State
-	26, // 11: soma.orchestrator.v1.Response.create_time:type_name -> google.protobuf.Timestamp
-	26, // 12: soma.orchestrator.v1.Response.end_time:type_name -> google.protobuf.Timestamp
+	29, // 11: soma.orchestrator.v1.Response.create_time:type_name -> google.protobuf.Timestamp
+	29, // 12: soma.orchestrator.v1.Response.end_time:type_name -> google.protobuf.Timestamp
 	1,  // 13: soma.orchestrator.v1.Response.settings:type_name -> soma.orchestrator.v1.ResponseSettings
 	4,  // 14: soma.orchestrator.v1.Response.output:type_name -> soma.orchestrator.v1.ResponseItem
-	27, // 15: soma.orchestrator.v1.Response.finish_reason:type_name -> soma.model.v1.FinishReason
-	28, // 16: soma.orchestrator.v1.Response.usage:type_name -> soma.model.v1.Usage
-	29, // 17: soma.orchestrator.v1.Response.error:type_name -> soma.mesh.v1.StreamError
-	30, // 18: soma.orchestrator.v1.Response.sources:type_name -> soma.model.v1.Source
+	30, // 15: soma.orchestrator.v1.Response.finish_reason:type_name -> soma.model.v1.FinishReason
+	31, // 16: soma.orchestrator.v1.Response.usage:type_name -> soma.model.v1.Usage
+	32, // 17: soma.orchestrator.v1.Response.error:type_name -> soma.mesh.v1.StreamError
+	33, // 18: soma.orchestrator.v1.Response.sources:type_name -> soma.model.v1.Source
 	2,  // 19: soma.orchestrator.v1.CreateResponseRequest.input:type_name -> soma.orchestrator.v1.ResponseInput
 	1,  // 20: soma.orchestrator.v1.CreateResponseRequest.settings:type_name -> soma.orchestrator.v1.ResponseSettings
 	4,  // 21: soma.orchestrator.v1.ResponseItemEvent.item:type_name -> soma.orchestrator.v1.ResponseItem
-	24, // 22: soma.orchestrator.v1.ResponseTextDelta.logprobs:type_name -> soma.model.v1.TokenLogprob
+	27, // 22: soma.orchestrator.v1.ResponseTextDelta.logprobs:type_name -> soma.model.v1.TokenLogprob
 	5,  // 23: soma.orchestrator.v1.CreateResponseResponse.created:type_name -> soma.orchestrator.v1.Response
 	7,  // 24: soma.orchestrator.v1.CreateResponseResponse.item_begun:type_name -> soma.orchestrator.v1.ResponseItemEvent
 	8,  // 25: soma.orchestrator.v1.CreateResponseResponse.delta:type_name -> soma.orchestrator.v1.ResponseTextDelta
 	9,  // 26: soma.orchestrator.v1.CreateResponseResponse.arguments:type_name -> soma.orchestrator.v1.ResponseArgumentsDelta
 	7,  // 27: soma.orchestrator.v1.CreateResponseResponse.item_done:type_name -> soma.orchestrator.v1.ResponseItemEvent
-	31, // 28: soma.orchestrator.v1.CreateResponseResponse.policy:type_name -> soma.orchestrator.v1.PolicyNotice
+	34, // 28: soma.orchestrator.v1.CreateResponseResponse.policy:type_name -> soma.orchestrator.v1.PolicyNotice
 	5,  // 29: soma.orchestrator.v1.CreateResponseResponse.finished:type_name -> soma.orchestrator.v1.Response
-	29, // 30: soma.orchestrator.v1.CreateResponseResponse.error:type_name -> soma.mesh.v1.StreamError
-	32, // 31: soma.orchestrator.v1.CreateResponseResponse.heartbeat:type_name -> soma.mesh.v1.Heartbeat
+	32, // 30: soma.orchestrator.v1.CreateResponseResponse.error:type_name -> soma.mesh.v1.StreamError
+	35, // 31: soma.orchestrator.v1.CreateResponseResponse.heartbeat:type_name -> soma.mesh.v1.Heartbeat
 	5,  // 32: soma.orchestrator.v1.GetResponseResponse.response:type_name -> soma.orchestrator.v1.Response
-	5,  // 33: soma.orchestrator.v1.CancelResponseResponse.response:type_name -> soma.orchestrator.v1.Response
-	6,  // 34: soma.orchestrator.v1.ResponseService.CreateResponse:input_type -> soma.orchestrator.v1.CreateResponseRequest
-	11, // 35: soma.orchestrator.v1.ResponseService.GetResponse:input_type -> soma.orchestrator.v1.GetResponseRequest
-	13, // 36: soma.orchestrator.v1.ResponseService.DeleteResponse:input_type -> soma.orchestrator.v1.DeleteResponseRequest
-	15, // 37: soma.orchestrator.v1.ResponseService.CancelResponse:input_type -> soma.orchestrator.v1.CancelResponseRequest
-	10, // 38: soma.orchestrator.v1.ResponseService.CreateResponse:output_type -> soma.orchestrator.v1.CreateResponseResponse
-	12, // 39: soma.orchestrator.v1.ResponseService.GetResponse:output_type -> soma.orchestrator.v1.GetResponseResponse
-	14, // 40: soma.orchestrator.v1.ResponseService.DeleteResponse:output_type -> soma.orchestrator.v1.DeleteResponseResponse
-	16, // 41: soma.orchestrator.v1.ResponseService.CancelResponse:output_type -> soma.orchestrator.v1.CancelResponseResponse
-	38, // [38:42] is the sub-list for method output_type
-	34, // [34:38] is the sub-list for method input_type
-	34, // [34:34] is the sub-list for extension type_name
-	34, // [34:34] is the sub-list for extension extendee
-	0,  // [0:34] is the sub-list for field type_name
+	26, // 33: soma.orchestrator.v1.ResponseInputItem.message:type_name -> soma.model.v1.Message
+	16, // 34: soma.orchestrator.v1.ListResponseInputItemsResponse.items:type_name -> soma.orchestrator.v1.ResponseInputItem
+	5,  // 35: soma.orchestrator.v1.CancelResponseResponse.response:type_name -> soma.orchestrator.v1.Response
+	6,  // 36: soma.orchestrator.v1.ResponseService.CreateResponse:input_type -> soma.orchestrator.v1.CreateResponseRequest
+	11, // 37: soma.orchestrator.v1.ResponseService.GetResponse:input_type -> soma.orchestrator.v1.GetResponseRequest
+	15, // 38: soma.orchestrator.v1.ResponseService.ListResponseInputItems:input_type -> soma.orchestrator.v1.ListResponseInputItemsRequest
+	13, // 39: soma.orchestrator.v1.ResponseService.DeleteResponse:input_type -> soma.orchestrator.v1.DeleteResponseRequest
+	18, // 40: soma.orchestrator.v1.ResponseService.CancelResponse:input_type -> soma.orchestrator.v1.CancelResponseRequest
+	10, // 41: soma.orchestrator.v1.ResponseService.CreateResponse:output_type -> soma.orchestrator.v1.CreateResponseResponse
+	12, // 42: soma.orchestrator.v1.ResponseService.GetResponse:output_type -> soma.orchestrator.v1.GetResponseResponse
+	17, // 43: soma.orchestrator.v1.ResponseService.ListResponseInputItems:output_type -> soma.orchestrator.v1.ListResponseInputItemsResponse
+	14, // 44: soma.orchestrator.v1.ResponseService.DeleteResponse:output_type -> soma.orchestrator.v1.DeleteResponseResponse
+	19, // 45: soma.orchestrator.v1.ResponseService.CancelResponse:output_type -> soma.orchestrator.v1.CancelResponseResponse
+	41, // [41:46] is the sub-list for method output_type
+	36, // [36:41] is the sub-list for method input_type
+	36, // [36:36] is the sub-list for extension type_name
+	36, // [36:36] is the sub-list for extension extendee
+	0,  // [0:36] is the sub-list for field type_name
 }
 
 func init() { file_soma_orchestrator_v1_response_service_proto_init() }
@@ -1626,7 +1853,7 @@ func file_soma_orchestrator_v1_response_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_soma_orchestrator_v1_response_service_proto_rawDesc), len(file_soma_orchestrator_v1_response_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   17,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -21,10 +21,11 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	ResponseService_CreateResponse_FullMethodName = "/soma.orchestrator.v1.ResponseService/CreateResponse"
-	ResponseService_GetResponse_FullMethodName    = "/soma.orchestrator.v1.ResponseService/GetResponse"
-	ResponseService_DeleteResponse_FullMethodName = "/soma.orchestrator.v1.ResponseService/DeleteResponse"
-	ResponseService_CancelResponse_FullMethodName = "/soma.orchestrator.v1.ResponseService/CancelResponse"
+	ResponseService_CreateResponse_FullMethodName         = "/soma.orchestrator.v1.ResponseService/CreateResponse"
+	ResponseService_GetResponse_FullMethodName            = "/soma.orchestrator.v1.ResponseService/GetResponse"
+	ResponseService_ListResponseInputItems_FullMethodName = "/soma.orchestrator.v1.ResponseService/ListResponseInputItems"
+	ResponseService_DeleteResponse_FullMethodName         = "/soma.orchestrator.v1.ResponseService/DeleteResponse"
+	ResponseService_CancelResponse_FullMethodName         = "/soma.orchestrator.v1.ResponseService/CancelResponse"
 )
 
 // ResponseServiceClient is the client API for ResponseService service.
@@ -37,6 +38,8 @@ type ResponseServiceClient interface {
 	CreateResponse(ctx context.Context, in *CreateResponseRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[CreateResponseResponse], error)
 	// GetResponse returns a stored response.
 	GetResponse(ctx context.Context, in *GetResponseRequest, opts ...grpc.CallOption) (*GetResponseResponse, error)
+	// ListResponseInputItems lists what a stored response was made from.
+	ListResponseInputItems(ctx context.Context, in *ListResponseInputItemsRequest, opts ...grpc.CallOption) (*ListResponseInputItemsResponse, error)
 	// DeleteResponse forgets a stored response.
 	DeleteResponse(ctx context.Context, in *DeleteResponseRequest, opts ...grpc.CallOption) (*DeleteResponseResponse, error)
 	// CancelResponse stops a response that is being made, wherever it is made.
@@ -80,6 +83,16 @@ func (c *responseServiceClient) GetResponse(ctx context.Context, in *GetResponse
 	return out, nil
 }
 
+func (c *responseServiceClient) ListResponseInputItems(ctx context.Context, in *ListResponseInputItemsRequest, opts ...grpc.CallOption) (*ListResponseInputItemsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListResponseInputItemsResponse)
+	err := c.cc.Invoke(ctx, ResponseService_ListResponseInputItems_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *responseServiceClient) DeleteResponse(ctx context.Context, in *DeleteResponseRequest, opts ...grpc.CallOption) (*DeleteResponseResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(DeleteResponseResponse)
@@ -110,6 +123,8 @@ type ResponseServiceServer interface {
 	CreateResponse(*CreateResponseRequest, grpc.ServerStreamingServer[CreateResponseResponse]) error
 	// GetResponse returns a stored response.
 	GetResponse(context.Context, *GetResponseRequest) (*GetResponseResponse, error)
+	// ListResponseInputItems lists what a stored response was made from.
+	ListResponseInputItems(context.Context, *ListResponseInputItemsRequest) (*ListResponseInputItemsResponse, error)
 	// DeleteResponse forgets a stored response.
 	DeleteResponse(context.Context, *DeleteResponseRequest) (*DeleteResponseResponse, error)
 	// CancelResponse stops a response that is being made, wherever it is made.
@@ -129,6 +144,9 @@ func (UnimplementedResponseServiceServer) CreateResponse(*CreateResponseRequest,
 }
 func (UnimplementedResponseServiceServer) GetResponse(context.Context, *GetResponseRequest) (*GetResponseResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetResponse not implemented")
+}
+func (UnimplementedResponseServiceServer) ListResponseInputItems(context.Context, *ListResponseInputItemsRequest) (*ListResponseInputItemsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListResponseInputItems not implemented")
 }
 func (UnimplementedResponseServiceServer) DeleteResponse(context.Context, *DeleteResponseRequest) (*DeleteResponseResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteResponse not implemented")
@@ -186,6 +204,24 @@ func _ResponseService_GetResponse_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ResponseService_ListResponseInputItems_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListResponseInputItemsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ResponseServiceServer).ListResponseInputItems(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ResponseService_ListResponseInputItems_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ResponseServiceServer).ListResponseInputItems(ctx, req.(*ListResponseInputItemsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _ResponseService_DeleteResponse_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(DeleteResponseRequest)
 	if err := dec(in); err != nil {
@@ -232,6 +268,10 @@ var ResponseService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetResponse",
 			Handler:    _ResponseService_GetResponse_Handler,
+		},
+		{
+			MethodName: "ListResponseInputItems",
+			Handler:    _ResponseService_ListResponseInputItems_Handler,
 		},
 		{
 			MethodName: "DeleteResponse",

@@ -41,6 +41,7 @@ class ChatRequest(_message.Message):
     CONTEXT_TOKEN_BUDGET_FIELD_NUMBER: _builtins.int
     USER_FIELD_NUMBER: _builtins.int
     DROP_PARAMS_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Name of the model; empty for the default."""
     conversation_id: _builtins.str
@@ -55,6 +56,10 @@ class ChatRequest(_message.Message):
     """The caller's own name for its end user; may be empty."""
     drop_params: _builtins.bool
     """Leaves out what the provider cannot honour, where it would otherwise be refused by name."""
+    request_id: _builtins.str
+    """A UUID that makes a repetition harmless: turns of a conversation with the same one are remembered once, as the first.
+    Each is answered anew. Nothing is kept, and this does nothing, without a conversation.
+    """
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[_message_pb2.Message]:
         """The turns the client brings, oldest first; with a conversation, only what is new."""
@@ -90,10 +95,11 @@ class ChatRequest(_message.Message):
         context_token_budget: _builtins.int | None = ...,
         user: _builtins.str = ...,
         drop_params: _builtins.bool = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_context_token_budget", b"_context_token_budget", "_parallel_tool_calls", b"_parallel_tool_calls", "_strategy", b"_strategy", "context_token_budget", b"context_token_budget", "parallel_tool_calls", b"parallel_tool_calls", "response_format", b"response_format", "sampling", b"sampling", "strategy", b"strategy", "tool_choice", b"tool_choice"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_context_token_budget", b"_context_token_budget", "_parallel_tool_calls", b"_parallel_tool_calls", "_strategy", b"_strategy", "context_token_budget", b"context_token_budget", "conversation_id", b"conversation_id", "drop_params", b"drop_params", "messages", b"messages", "model", b"model", "parallel_tool_calls", b"parallel_tool_calls", "response_format", b"response_format", "sampling", b"sampling", "strategy", b"strategy", "tool_choice", b"tool_choice", "tools", b"tools", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_context_token_budget", b"_context_token_budget", "_parallel_tool_calls", b"_parallel_tool_calls", "_strategy", b"_strategy", "context_token_budget", b"context_token_budget", "conversation_id", b"conversation_id", "drop_params", b"drop_params", "messages", b"messages", "model", b"model", "parallel_tool_calls", b"parallel_tool_calls", "request_id", b"request_id", "response_format", b"response_format", "sampling", b"sampling", "strategy", b"strategy", "tool_choice", b"tool_choice", "tools", b"tools", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__context_token_budget: _TypeAlias = _typing.Literal["context_token_budget"]  # noqa: Y015
     _WhichOneofArgType__context_token_budget: _TypeAlias = _typing.Literal["_context_token_budget", b"_context_token_budget"]  # noqa: Y015
@@ -168,8 +174,11 @@ class ChatDelta(_message.Message):
 
     TEXT_FIELD_NUMBER: _builtins.int
     LOGPROBS_FIELD_NUMBER: _builtins.int
+    REFUSAL_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """The text."""
+    refusal: _builtins.bool
+    """Whether it is the model's refusal to answer, where the provider tells one from an answer."""
     @_builtins.property
     def logprobs(self) -> _containers.RepeatedCompositeFieldContainer[_message_pb2.TokenLogprob]:
         """How likely its tokens were; only where `sampling.top_logprobs` asks for it, and none of a text policy changed."""
@@ -179,10 +188,11 @@ class ChatDelta(_message.Message):
         *,
         text: _builtins.str = ...,
         logprobs: _abc.Iterable[_message_pb2.TokenLogprob] | None = ...,
+        refusal: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["logprobs", b"logprobs", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["logprobs", b"logprobs", "refusal", b"refusal", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

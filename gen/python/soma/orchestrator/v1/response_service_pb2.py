@@ -33,7 +33,7 @@ from soma.model.v1 import model_service_pb2 as soma_dot_model_dot_v1_dot_model__
 from soma.orchestrator.v1 import chat_service_pb2 as soma_dot_orchestrator_dot_v1_dot_chat__service__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+soma/orchestrator/v1/response_service.proto\x12\x14soma.orchestrator.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19soma/authz/v1/authz.proto\x1a#soma/memory/v1/memory_service.proto\x1a\x19soma/mesh/v1/stream.proto\x1a\x1bsoma/model/v1/message.proto\x1a!soma/model/v1/model_service.proto\x1a\'soma/orchestrator/v1/chat_service.proto\"\xb1\x05\n\x10ResponseSettings\x12\x1f\n\x0cinstructions\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80@\x12)\n\x08sampling\x18\x02 \x01(\x0b\x32\x17.soma.model.v1.Sampling\x12-\n\x05tools\x18\x03 \x03(\x0b\x32\x13.soma.model.v1.ToolB\t\xbaH\x06\x92\x01\x03\x10\x80\x01\x12.\n\x0btool_choice\x18\x04 \x01(\x0b\x32\x19.soma.model.v1.ToolChoice\x12 \n\x13parallel_tool_calls\x18\x05 \x01(\x08H\x00\x88\x01\x01\x12\x36\n\x0fresponse_format\x18\x06 \x01(\x0b\x32\x1d.soma.model.v1.ResponseFormat\x12\x16\n\x04user\x18\x07 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12]\n\x08metadata\x18\x08 \x03(\x0b\x32\x34.soma.orchestrator.v1.ResponseSettings.MetadataEntryB\x15\xbaH\x12\x9a\x01\x0f\x10\x10\"\x04r\x02\x18@*\x05r\x03\x18\x80\x04\x12&\n\x14previous_response_id\x18\t \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12!\n\x0f\x63onversation_id\x18\n \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12\x39\n\x08strategy\x18\x0b \x01(\x0e\x32\x18.soma.memory.v1.StrategyB\x08\xbaH\x05\x82\x01\x02\x10\x01H\x01\x88\x01\x01\x12\x12\n\x05store\x18\x0c \x01(\x08H\x02\x88\x01\x01\x12\x12\n\nbackground\x18\r \x01(\x08\x12\x13\n\x0b\x64rop_params\x18\x0e \x01(\x08\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x16\n\x14_parallel_tool_callsB\x0b\n\t_strategyB\x08\n\x06_store\"i\n\rResponseInput\x12)\n\x07message\x18\x01 \x01(\x0b\x32\x16.soma.model.v1.MessageH\x00\x12\x1d\n\x07item_id\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01H\x00\x42\x0e\n\x05input\x12\x05\xbaH\x02\x08\x01\"K\n\x0cResponseText\x12\x0c\n\x04text\x18\x01 \x01(\t\x12-\n\x08logprobs\x18\x02 \x03(\x0b\x32\x1b.soma.model.v1.TokenLogprob\"\x89\x01\n\x0cResponseItem\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\x32\n\x04text\x18\x02 \x01(\x0b\x32\".soma.orchestrator.v1.ResponseTextH\x00\x12,\n\ttool_call\x18\x03 \x01(\x0b\x32\x17.soma.model.v1.ToolCallH\x00\x42\x06\n\x04item\"\xfd\x04\n\x08Response\x12\x13\n\x0bresponse_id\x18\x01 \x01(\t\x12\x33\n\x05state\x18\x02 \x01(\x0e\x32$.soma.orchestrator.v1.Response.State\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05model\x18\x05 \x01(\t\x12\x38\n\x08settings\x18\x06 \x01(\x0b\x32&.soma.orchestrator.v1.ResponseSettings\x12\x32\n\x06output\x18\x07 \x03(\x0b\x32\".soma.orchestrator.v1.ResponseItem\x12\x32\n\rfinish_reason\x18\x08 \x01(\x0e\x32\x1b.soma.model.v1.FinishReason\x12#\n\x05usage\x18\t \x01(\x0b\x32\x14.soma.model.v1.Usage\x12(\n\x05\x65rror\x18\n \x01(\x0b\x32\x19.soma.mesh.v1.StreamError\x12&\n\x07sources\x18\x0b \x03(\x0b\x32\x15.soma.model.v1.Source\x12\x16\n\x0e\x64ropped_params\x18\x0c \x03(\t\"\x87\x01\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11STATE_IN_PROGRESS\x10\x01\x12\x13\n\x0fSTATE_COMPLETED\x10\x02\x12\x14\n\x10STATE_INCOMPLETE\x10\x03\x12\x10\n\x0cSTATE_FAILED\x10\x04\x12\x13\n\x0fSTATE_CANCELLED\x10\x05\"\xab\x01\n\x15\x43reateResponseRequest\x12\x17\n\x05model\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12?\n\x05input\x18\x02 \x03(\x0b\x32#.soma.orchestrator.v1.ResponseInputB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x80 \x12\x38\n\x08settings\x18\x03 \x01(\x0b\x32&.soma.orchestrator.v1.ResponseSettings\"[\n\x11ResponseItemEvent\x12\x14\n\x0coutput_index\x18\x01 \x01(\x05\x12\x30\n\x04item\x18\x02 \x01(\x0b\x32\".soma.orchestrator.v1.ResponseItem\"f\n\x11ResponseTextDelta\x12\x14\n\x0coutput_index\x18\x01 \x01(\x05\x12\x0c\n\x04text\x18\x02 \x01(\t\x12-\n\x08logprobs\x18\x03 \x03(\x0b\x32\x1b.soma.model.v1.TokenLogprob\"A\n\x16ResponseArgumentsDelta\x12\x14\n\x0coutput_index\x18\x01 \x01(\x05\x12\x11\n\targuments\x18\x02 \x01(\t\"\xa6\x04\n\x16\x43reateResponseResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x05\x12\x31\n\x07\x63reated\x18\x02 \x01(\x0b\x32\x1e.soma.orchestrator.v1.ResponseH\x00\x12=\n\nitem_begun\x18\x03 \x01(\x0b\x32\'.soma.orchestrator.v1.ResponseItemEventH\x00\x12\x38\n\x05\x64\x65lta\x18\x04 \x01(\x0b\x32\'.soma.orchestrator.v1.ResponseTextDeltaH\x00\x12\x41\n\targuments\x18\x05 \x01(\x0b\x32,.soma.orchestrator.v1.ResponseArgumentsDeltaH\x00\x12<\n\titem_done\x18\x06 \x01(\x0b\x32\'.soma.orchestrator.v1.ResponseItemEventH\x00\x12\x34\n\x06policy\x18\x07 \x01(\x0b\x32\".soma.orchestrator.v1.PolicyNoticeH\x00\x12\x32\n\x08\x66inished\x18\x08 \x01(\x0b\x32\x1e.soma.orchestrator.v1.ResponseH\x00\x12*\n\x05\x65rror\x18\t \x01(\x0b\x32\x19.soma.mesh.v1.StreamErrorH\x00\x12,\n\theartbeat\x18\n \x01(\x0b\x32\x17.soma.mesh.v1.HeartbeatH\x00\x42\t\n\x07payload\"5\n\x12GetResponseRequest\x12\x1f\n\x0bresponse_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\"G\n\x13GetResponseResponse\x12\x30\n\x08response\x18\x01 \x01(\x0b\x32\x1e.soma.orchestrator.v1.Response\"8\n\x15\x44\x65leteResponseRequest\x12\x1f\n\x0bresponse_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\"-\n\x16\x44\x65leteResponseResponse\x12\x13\n\x0bresponse_id\x18\x01 \x01(\t\"8\n\x15\x43\x61ncelResponseRequest\x12\x1f\n\x0bresponse_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\"J\n\x16\x43\x61ncelResponseResponse\x12\x30\n\x08response\x18\x01 \x01(\x0b\x32\x1e.soma.orchestrator.v1.Response2\xb1\x05\n\x0fResponseService\x12\x9e\x01\n\x0e\x43reateResponse\x12+.soma.orchestrator.v1.CreateResponseRequest\x1a,.soma.orchestrator.v1.CreateResponseResponse\"/\x8a\xe7\x18\x0e\n\x0c\x65xecute:chat\x82\xd3\xe4\x93\x02\x17\"\x12/v1/chat/responses:\x01*0\x01\x12\x9e\x01\n\x0bGetResponse\x12(.soma.orchestrator.v1.GetResponseRequest\x1a).soma.orchestrator.v1.GetResponseResponse\":\x8a\xe7\x18\x0e\n\x0c\x65xecute:chat\x82\xd3\xe4\x93\x02\"\x12 /v1/chat/responses/{response_id}\x12\xa7\x01\n\x0e\x44\x65leteResponse\x12+.soma.orchestrator.v1.DeleteResponseRequest\x1a,.soma.orchestrator.v1.DeleteResponseResponse\":\x8a\xe7\x18\x0e\n\x0c\x65xecute:chat\x82\xd3\xe4\x93\x02\"* /v1/chat/responses/{response_id}\x12\xb1\x01\n\x0e\x43\x61ncelResponse\x12+.soma.orchestrator.v1.CancelResponseRequest\x1a,.soma.orchestrator.v1.CancelResponseResponse\"D\x8a\xe7\x18\x0e\n\x0c\x65xecute:chat\x82\xd3\xe4\x93\x02,\"\'/v1/chat/responses/{response_id}/cancel:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+soma/orchestrator/v1/response_service.proto\x12\x14soma.orchestrator.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19soma/authz/v1/authz.proto\x1a#soma/memory/v1/memory_service.proto\x1a\x19soma/mesh/v1/stream.proto\x1a\x1bsoma/model/v1/message.proto\x1a!soma/model/v1/model_service.proto\x1a\'soma/orchestrator/v1/chat_service.proto\"\xb1\x05\n\x10ResponseSettings\x12\x1f\n\x0cinstructions\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80@\x12)\n\x08sampling\x18\x02 \x01(\x0b\x32\x17.soma.model.v1.Sampling\x12-\n\x05tools\x18\x03 \x03(\x0b\x32\x13.soma.model.v1.ToolB\t\xbaH\x06\x92\x01\x03\x10\x80\x01\x12.\n\x0btool_choice\x18\x04 \x01(\x0b\x32\x19.soma.model.v1.ToolChoice\x12 \n\x13parallel_tool_calls\x18\x05 \x01(\x08H\x00\x88\x01\x01\x12\x36\n\x0fresponse_format\x18\x06 \x01(\x0b\x32\x1d.soma.model.v1.ResponseFormat\x12\x16\n\x04user\x18\x07 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12]\n\x08metadata\x18\x08 \x03(\x0b\x32\x34.soma.orchestrator.v1.ResponseSettings.MetadataEntryB\x15\xbaH\x12\x9a\x01\x0f\x10\x10\"\x04r\x02\x18@*\x05r\x03\x18\x80\x04\x12&\n\x14previous_response_id\x18\t \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12!\n\x0f\x63onversation_id\x18\n \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12\x39\n\x08strategy\x18\x0b \x01(\x0e\x32\x18.soma.memory.v1.StrategyB\x08\xbaH\x05\x82\x01\x02\x10\x01H\x01\x88\x01\x01\x12\x12\n\x05store\x18\x0c \x01(\x08H\x02\x88\x01\x01\x12\x12\n\nbackground\x18\r \x01(\x08\x12\x13\n\x0b\x64rop_params\x18\x0e \x01(\x08\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x16\n\x14_parallel_tool_callsB\x0b\n\t_strategyB\x08\n\x06_store\"i\n\rResponseInput\x12)\n\x07message\x18\x01 \x01(\x0b\x32\x16.soma.model.v1.MessageH\x00\x12\x1d\n\x07item_id\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01H\x00\x42\x0e\n\x05input\x12\x05\xbaH\x02\x08\x01\"\\\n\x0cResponseText\x12\x0c\n\x04text\x18\x01 \x01(\t\x12-\n\x08logprobs\x18\x02 \x03(\x0b\x32\x1b.soma.model.v1.TokenLogprob\x12\x0f\n\x07refusal\x18\x03 \x01(\x08\"\x89\x01\n\x0cResponseItem\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\x32\n\x04text\x18\x02 \x01(\x0b\x32\".soma.orchestrator.v1.ResponseTextH\x00\x12,\n\ttool_call\x18\x03 \x01(\x0b\x32\x17.soma.model.v1.ToolCallH\x00\x42\x06\n\x04item\"\xfd\x04\n\x08Response\x12\x13\n\x0bresponse_id\x18\x01 \x01(\t\x12\x33\n\x05state\x18\x02 \x01(\x0e\x32$.soma.orchestrator.v1.Response.State\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05model\x18\x05 \x01(\t\x12\x38\n\x08settings\x18\x06 \x01(\x0b\x32&.soma.orchestrator.v1.ResponseSettings\x12\x32\n\x06output\x18\x07 \x03(\x0b\x32\".soma.orchestrator.v1.ResponseItem\x12\x32\n\rfinish_reason\x18\x08 \x01(\x0e\x32\x1b.soma.model.v1.FinishReason\x12#\n\x05usage\x18\t \x01(\x0b\x32\x14.soma.model.v1.Usage\x12(\n\x05\x65rror\x18\n \x01(\x0b\x32\x19.soma.mesh.v1.StreamError\x12&\n\x07sources\x18\x0b \x03(\x0b\x32\x15.soma.model.v1.Source\x12\x16\n\x0e\x64ropped_params\x18\x0c \x03(\t\"\x87\x01\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11STATE_IN_PROGRESS\x10\x01\x12\x13\n\x0fSTATE_COMPLETED\x10\x02\x12\x14\n\x10STATE_INCOMPLETE\x10\x03\x12\x10\n\x0cSTATE_FAILED\x10\x04\x12\x13\n\x0fSTATE_CANCELLED\x10\x05\"\xcc\x01\n\x15\x43reateResponseRequest\x12\x17\n\x05model\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12?\n\x05input\x18\x02 \x03(\x0b\x32#.soma.orchestrator.v1.ResponseInputB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x80 \x12\x38\n\x08settings\x18\x03 \x01(\x0b\x32&.soma.orchestrator.v1.ResponseSettings\x12\x1f\n\nrequest_id\x18\x04 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"[\n\x11ResponseItemEvent\x12\x14\n\x0coutput_index\x18\x01 \x01(\x05\x12\x30\n\x04item\x18\x02 \x01(\x0b\x32\".soma.orchestrator.v1.ResponseItem\"f\n\x11ResponseTextDelta\x12\x14\n\x0coutput_index\x18\x01 \x01(\x05\x12\x0c\n\x04text\x18\x02 \x01(\t\x12-\n\x08logprobs\x18\x03 \x03(\x0b\x32\x1b.soma.model.v1.TokenLogprob\"A\n\x16ResponseArgumentsDelta\x12\x14\n\x0coutput_index\x18\x01 \x01(\x05\x12\x11\n\targuments\x18\x02 \x01(\t\"\xa6\x04\n\x16\x43reateResponseResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x05\x12\x31\n\x07\x63reated\x18\x02 \x01(\x0b\x32\x1e.soma.orchestrator.v1.ResponseH\x00\x12=\n\nitem_begun\x18\x03 \x01(\x0b\x32\'.soma.orchestrator.v1.ResponseItemEventH\x00\x12\x38\n\x05\x64\x65lta\x18\x04 \x01(\x0b\x32\'.soma.orchestrator.v1.ResponseTextDeltaH\x00\x12\x41\n\targuments\x18\x05 \x01(\x0b\x32,.soma.orchestrator.v1.ResponseArgumentsDeltaH\x00\x12<\n\titem_done\x18\x06 \x01(\x0b\x32\'.soma.orchestrator.v1.ResponseItemEventH\x00\x12\x34\n\x06policy\x18\x07 \x01(\x0b\x32\".soma.orchestrator.v1.PolicyNoticeH\x00\x12\x32\n\x08\x66inished\x18\x08 \x01(\x0b\x32\x1e.soma.orchestrator.v1.ResponseH\x00\x12*\n\x05\x65rror\x18\t \x01(\x0b\x32\x19.soma.mesh.v1.StreamErrorH\x00\x12,\n\theartbeat\x18\n \x01(\x0b\x32\x17.soma.mesh.v1.HeartbeatH\x00\x42\t\n\x07payload\"5\n\x12GetResponseRequest\x12\x1f\n\x0bresponse_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\"G\n\x13GetResponseResponse\x12\x30\n\x08response\x18\x01 \x01(\x0b\x32\x1e.soma.orchestrator.v1.Response\"8\n\x15\x44\x65leteResponseRequest\x12\x1f\n\x0bresponse_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\"-\n\x16\x44\x65leteResponseResponse\x12\x13\n\x0bresponse_id\x18\x01 \x01(\t\"\x92\x01\n\x1dListResponseInputItemsRequest\x12\x1f\n\x0bresponse_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x1c\n\tpage_size\x18\x02 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x14\n\x0cnewest_first\x18\x04 \x01(\x08\"M\n\x11ResponseInputItem\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\'\n\x07message\x18\x02 \x01(\x0b\x32\x16.soma.model.v1.Message\"q\n\x1eListResponseInputItemsResponse\x12\x36\n\x05items\x18\x01 \x03(\x0b\x32\'.soma.orchestrator.v1.ResponseInputItem\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"8\n\x15\x43\x61ncelResponseRequest\x12\x1f\n\x0bresponse_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\"J\n\x16\x43\x61ncelResponseResponse\x12\x30\n\x08response\x18\x01 \x01(\x0b\x32\x1e.soma.orchestrator.v1.Response2\xff\x06\n\x0fResponseService\x12\x9e\x01\n\x0e\x43reateResponse\x12+.soma.orchestrator.v1.CreateResponseRequest\x1a,.soma.orchestrator.v1.CreateResponseResponse\"/\x8a\xe7\x18\x0e\n\x0c\x65xecute:chat\x82\xd3\xe4\x93\x02\x17\"\x12/v1/chat/responses:\x01*0\x01\x12\x9e\x01\n\x0bGetResponse\x12(.soma.orchestrator.v1.GetResponseRequest\x1a).soma.orchestrator.v1.GetResponseResponse\":\x8a\xe7\x18\x0e\n\x0c\x65xecute:chat\x82\xd3\xe4\x93\x02\"\x12 /v1/chat/responses/{response_id}\x12\xcb\x01\n\x16ListResponseInputItems\x12\x33.soma.orchestrator.v1.ListResponseInputItemsRequest\x1a\x34.soma.orchestrator.v1.ListResponseInputItemsResponse\"F\x8a\xe7\x18\x0e\n\x0c\x65xecute:chat\x82\xd3\xe4\x93\x02.\x12,/v1/chat/responses/{response_id}/input_items\x12\xa7\x01\n\x0e\x44\x65leteResponse\x12+.soma.orchestrator.v1.DeleteResponseRequest\x1a,.soma.orchestrator.v1.DeleteResponseResponse\":\x8a\xe7\x18\x0e\n\x0c\x65xecute:chat\x82\xd3\xe4\x93\x02\"* /v1/chat/responses/{response_id}\x12\xb1\x01\n\x0e\x43\x61ncelResponse\x12+.soma.orchestrator.v1.CancelResponseRequest\x1a,.soma.orchestrator.v1.CancelResponseResponse\"D\x8a\xe7\x18\x0e\n\x0c\x65xecute:chat\x82\xd3\xe4\x93\x02,\"\'/v1/chat/responses/{response_id}/cancel:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -64,16 +64,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATERESPONSEREQUEST'].fields_by_name['model']._serialized_options = b'\272H\005r\003\030\200\002'
   _globals['_CREATERESPONSEREQUEST'].fields_by_name['input']._loaded_options = None
   _globals['_CREATERESPONSEREQUEST'].fields_by_name['input']._serialized_options = b'\272H\010\222\001\005\010\001\020\200 '
+  _globals['_CREATERESPONSEREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_CREATERESPONSEREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
   _globals['_GETRESPONSEREQUEST'].fields_by_name['response_id']._loaded_options = None
   _globals['_GETRESPONSEREQUEST'].fields_by_name['response_id']._serialized_options = b'\272H\007r\005\020\001\030\200\001'
   _globals['_DELETERESPONSEREQUEST'].fields_by_name['response_id']._loaded_options = None
   _globals['_DELETERESPONSEREQUEST'].fields_by_name['response_id']._serialized_options = b'\272H\007r\005\020\001\030\200\001'
+  _globals['_LISTRESPONSEINPUTITEMSREQUEST'].fields_by_name['response_id']._loaded_options = None
+  _globals['_LISTRESPONSEINPUTITEMSREQUEST'].fields_by_name['response_id']._serialized_options = b'\272H\007r\005\020\001\030\200\001'
+  _globals['_LISTRESPONSEINPUTITEMSREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTRESPONSEINPUTITEMSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\006\032\004\030d(\000'
+  _globals['_LISTRESPONSEINPUTITEMSREQUEST'].fields_by_name['page_token']._loaded_options = None
+  _globals['_LISTRESPONSEINPUTITEMSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\001'
   _globals['_CANCELRESPONSEREQUEST'].fields_by_name['response_id']._loaded_options = None
   _globals['_CANCELRESPONSEREQUEST'].fields_by_name['response_id']._serialized_options = b'\272H\007r\005\020\001\030\200\001'
   _globals['_RESPONSESERVICE'].methods_by_name['CreateResponse']._loaded_options = None
   _globals['_RESPONSESERVICE'].methods_by_name['CreateResponse']._serialized_options = b'\212\347\030\016\n\014execute:chat\202\323\344\223\002\027\"\022/v1/chat/responses:\001*'
   _globals['_RESPONSESERVICE'].methods_by_name['GetResponse']._loaded_options = None
   _globals['_RESPONSESERVICE'].methods_by_name['GetResponse']._serialized_options = b'\212\347\030\016\n\014execute:chat\202\323\344\223\002\"\022 /v1/chat/responses/{response_id}'
+  _globals['_RESPONSESERVICE'].methods_by_name['ListResponseInputItems']._loaded_options = None
+  _globals['_RESPONSESERVICE'].methods_by_name['ListResponseInputItems']._serialized_options = b'\212\347\030\016\n\014execute:chat\202\323\344\223\002.\022,/v1/chat/responses/{response_id}/input_items'
   _globals['_RESPONSESERVICE'].methods_by_name['DeleteResponse']._loaded_options = None
   _globals['_RESPONSESERVICE'].methods_by_name['DeleteResponse']._serialized_options = b'\212\347\030\016\n\014execute:chat\202\323\344\223\002\"* /v1/chat/responses/{response_id}'
   _globals['_RESPONSESERVICE'].methods_by_name['CancelResponse']._loaded_options = None
@@ -85,35 +95,41 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RESPONSEINPUT']._serialized_start=1049
   _globals['_RESPONSEINPUT']._serialized_end=1154
   _globals['_RESPONSETEXT']._serialized_start=1156
-  _globals['_RESPONSETEXT']._serialized_end=1231
-  _globals['_RESPONSEITEM']._serialized_start=1234
-  _globals['_RESPONSEITEM']._serialized_end=1371
-  _globals['_RESPONSE']._serialized_start=1374
-  _globals['_RESPONSE']._serialized_end=2011
-  _globals['_RESPONSE_STATE']._serialized_start=1876
-  _globals['_RESPONSE_STATE']._serialized_end=2011
-  _globals['_CREATERESPONSEREQUEST']._serialized_start=2014
-  _globals['_CREATERESPONSEREQUEST']._serialized_end=2185
-  _globals['_RESPONSEITEMEVENT']._serialized_start=2187
-  _globals['_RESPONSEITEMEVENT']._serialized_end=2278
-  _globals['_RESPONSETEXTDELTA']._serialized_start=2280
-  _globals['_RESPONSETEXTDELTA']._serialized_end=2382
-  _globals['_RESPONSEARGUMENTSDELTA']._serialized_start=2384
-  _globals['_RESPONSEARGUMENTSDELTA']._serialized_end=2449
-  _globals['_CREATERESPONSERESPONSE']._serialized_start=2452
-  _globals['_CREATERESPONSERESPONSE']._serialized_end=3002
-  _globals['_GETRESPONSEREQUEST']._serialized_start=3004
-  _globals['_GETRESPONSEREQUEST']._serialized_end=3057
-  _globals['_GETRESPONSERESPONSE']._serialized_start=3059
-  _globals['_GETRESPONSERESPONSE']._serialized_end=3130
-  _globals['_DELETERESPONSEREQUEST']._serialized_start=3132
-  _globals['_DELETERESPONSEREQUEST']._serialized_end=3188
-  _globals['_DELETERESPONSERESPONSE']._serialized_start=3190
-  _globals['_DELETERESPONSERESPONSE']._serialized_end=3235
-  _globals['_CANCELRESPONSEREQUEST']._serialized_start=3237
-  _globals['_CANCELRESPONSEREQUEST']._serialized_end=3293
-  _globals['_CANCELRESPONSERESPONSE']._serialized_start=3295
-  _globals['_CANCELRESPONSERESPONSE']._serialized_end=3369
-  _globals['_RESPONSESERVICE']._serialized_start=3372
-  _globals['_RESPONSESERVICE']._serialized_end=4061
+  _globals['_RESPONSETEXT']._serialized_end=1248
+  _globals['_RESPONSEITEM']._serialized_start=1251
+  _globals['_RESPONSEITEM']._serialized_end=1388
+  _globals['_RESPONSE']._serialized_start=1391
+  _globals['_RESPONSE']._serialized_end=2028
+  _globals['_RESPONSE_STATE']._serialized_start=1893
+  _globals['_RESPONSE_STATE']._serialized_end=2028
+  _globals['_CREATERESPONSEREQUEST']._serialized_start=2031
+  _globals['_CREATERESPONSEREQUEST']._serialized_end=2235
+  _globals['_RESPONSEITEMEVENT']._serialized_start=2237
+  _globals['_RESPONSEITEMEVENT']._serialized_end=2328
+  _globals['_RESPONSETEXTDELTA']._serialized_start=2330
+  _globals['_RESPONSETEXTDELTA']._serialized_end=2432
+  _globals['_RESPONSEARGUMENTSDELTA']._serialized_start=2434
+  _globals['_RESPONSEARGUMENTSDELTA']._serialized_end=2499
+  _globals['_CREATERESPONSERESPONSE']._serialized_start=2502
+  _globals['_CREATERESPONSERESPONSE']._serialized_end=3052
+  _globals['_GETRESPONSEREQUEST']._serialized_start=3054
+  _globals['_GETRESPONSEREQUEST']._serialized_end=3107
+  _globals['_GETRESPONSERESPONSE']._serialized_start=3109
+  _globals['_GETRESPONSERESPONSE']._serialized_end=3180
+  _globals['_DELETERESPONSEREQUEST']._serialized_start=3182
+  _globals['_DELETERESPONSEREQUEST']._serialized_end=3238
+  _globals['_DELETERESPONSERESPONSE']._serialized_start=3240
+  _globals['_DELETERESPONSERESPONSE']._serialized_end=3285
+  _globals['_LISTRESPONSEINPUTITEMSREQUEST']._serialized_start=3288
+  _globals['_LISTRESPONSEINPUTITEMSREQUEST']._serialized_end=3434
+  _globals['_RESPONSEINPUTITEM']._serialized_start=3436
+  _globals['_RESPONSEINPUTITEM']._serialized_end=3513
+  _globals['_LISTRESPONSEINPUTITEMSRESPONSE']._serialized_start=3515
+  _globals['_LISTRESPONSEINPUTITEMSRESPONSE']._serialized_end=3628
+  _globals['_CANCELRESPONSEREQUEST']._serialized_start=3630
+  _globals['_CANCELRESPONSEREQUEST']._serialized_end=3686
+  _globals['_CANCELRESPONSERESPONSE']._serialized_start=3688
+  _globals['_CANCELRESPONSERESPONSE']._serialized_end=3762
+  _globals['_RESPONSESERVICE']._serialized_start=3765
+  _globals['_RESPONSESERVICE']._serialized_end=4660
 # @@protoc_insertion_point(module_scope)

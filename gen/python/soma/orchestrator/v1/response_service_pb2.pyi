@@ -178,8 +178,11 @@ class ResponseText(_message.Message):
 
     TEXT_FIELD_NUMBER: _builtins.int
     LOGPROBS_FIELD_NUMBER: _builtins.int
+    REFUSAL_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """The text."""
+    refusal: _builtins.bool
+    """Whether it is the model's refusal to answer, where the provider tells one from an answer."""
     @_builtins.property
     def logprobs(self) -> _containers.RepeatedCompositeFieldContainer[_message_pb2.TokenLogprob]:
         """How likely its tokens were; only where `sampling.top_logprobs` asks for it."""
@@ -189,10 +192,11 @@ class ResponseText(_message.Message):
         *,
         text: _builtins.str = ...,
         logprobs: _abc.Iterable[_message_pb2.TokenLogprob] | None = ...,
+        refusal: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["logprobs", b"logprobs", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["logprobs", b"logprobs", "refusal", b"refusal", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -360,8 +364,11 @@ class CreateResponseRequest(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     INPUT_FIELD_NUMBER: _builtins.int
     SETTINGS_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Name of the model; empty for the default."""
+    request_id: _builtins.str
+    """As in ChatRequest: with a conversation, repetitions are remembered once. Each is a response of its own."""
     @_builtins.property
     def input(self) -> _containers.RepeatedCompositeFieldContainer[Global___ResponseInput]:
         """What is to be answered, oldest first; with a previous response, only what is new."""
@@ -376,10 +383,11 @@ class CreateResponseRequest(_message.Message):
         model: _builtins.str = ...,
         input: _abc.Iterable[Global___ResponseInput] | None = ...,
         settings: Global___ResponseSettings | None = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["settings", b"settings"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["input", b"input", "model", b"model", "settings", b"settings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["input", b"input", "model", b"model", "request_id", b"request_id", "settings", b"settings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -638,6 +646,96 @@ class DeleteResponseResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeleteResponseResponse: _TypeAlias = DeleteResponseResponse  # noqa: Y015
+
+@_typing.final
+class ListResponseInputItemsRequest(_message.Message):
+    """ListResponseInputItemsRequest asks what a stored response was made from."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESPONSE_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    NEWEST_FIRST_FIELD_NUMBER: _builtins.int
+    response_id: _builtins.str
+    """Its id."""
+    page_size: _builtins.int
+    """Most items in a page; 20 when unset."""
+    page_token: _builtins.str
+    """Where the page before ended, from its `next_page_token`: the id of its last item."""
+    newest_first: _builtins.bool
+    """Whether the newest item comes first."""
+    def __init__(
+        self,
+        *,
+        response_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        newest_first: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["newest_first", b"newest_first", "page_size", b"page_size", "page_token", b"page_token", "response_id", b"response_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListResponseInputItemsRequest: _TypeAlias = ListResponseInputItemsRequest  # noqa: Y015
+
+@_typing.final
+class ResponseInputItem(_message.Message):
+    """ResponseInputItem is one item a response was made from."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEM_ID_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    item_id: _builtins.str
+    """Its id."""
+    @_builtins.property
+    def message(self) -> _message_pb2.Message:
+        """The turn: text, or one tool call, or the result of one."""
+
+    def __init__(
+        self,
+        *,
+        item_id: _builtins.str = ...,
+        message: _message_pb2.Message | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["item_id", b"item_id", "message", b"message"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResponseInputItem: _TypeAlias = ResponseInputItem  # noqa: Y015
+
+@_typing.final
+class ListResponseInputItemsResponse(_message.Message):
+    """ListResponseInputItemsResponse is a page of items: those of the responses it goes on from, too, and what they said."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Asks for the next page; empty on the last."""
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___ResponseInputItem]:
+        """The items."""
+
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[Global___ResponseInputItem] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListResponseInputItemsResponse: _TypeAlias = ListResponseInputItemsResponse  # noqa: Y015
 
 @_typing.final
 class CancelResponseRequest(_message.Message):

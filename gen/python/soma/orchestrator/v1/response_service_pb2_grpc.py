@@ -45,6 +45,11 @@ class ResponseServiceStub:
                 request_serializer=soma_dot_orchestrator_dot_v1_dot_response__service__pb2.GetResponseRequest.SerializeToString,
                 response_deserializer=soma_dot_orchestrator_dot_v1_dot_response__service__pb2.GetResponseResponse.FromString,
                 _registered_method=True)
+        self.ListResponseInputItems = channel.unary_unary(
+                '/soma.orchestrator.v1.ResponseService/ListResponseInputItems',
+                request_serializer=soma_dot_orchestrator_dot_v1_dot_response__service__pb2.ListResponseInputItemsRequest.SerializeToString,
+                response_deserializer=soma_dot_orchestrator_dot_v1_dot_response__service__pb2.ListResponseInputItemsResponse.FromString,
+                _registered_method=True)
         self.DeleteResponse = channel.unary_unary(
                 '/soma.orchestrator.v1.ResponseService/DeleteResponse',
                 request_serializer=soma_dot_orchestrator_dot_v1_dot_response__service__pb2.DeleteResponseRequest.SerializeToString,
@@ -70,6 +75,13 @@ class ResponseServiceServicer:
 
     def GetResponse(self, request, context):
         """GetResponse returns a stored response.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListResponseInputItems(self, request, context):
+        """ListResponseInputItems lists what a stored response was made from.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -101,6 +113,11 @@ def add_ResponseServiceServicer_to_server(servicer, server):
                     servicer.GetResponse,
                     request_deserializer=soma_dot_orchestrator_dot_v1_dot_response__service__pb2.GetResponseRequest.FromString,
                     response_serializer=soma_dot_orchestrator_dot_v1_dot_response__service__pb2.GetResponseResponse.SerializeToString,
+            ),
+            'ListResponseInputItems': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListResponseInputItems,
+                    request_deserializer=soma_dot_orchestrator_dot_v1_dot_response__service__pb2.ListResponseInputItemsRequest.FromString,
+                    response_serializer=soma_dot_orchestrator_dot_v1_dot_response__service__pb2.ListResponseInputItemsResponse.SerializeToString,
             ),
             'DeleteResponse': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteResponse,
@@ -168,6 +185,33 @@ class ResponseService:
             '/soma.orchestrator.v1.ResponseService/GetResponse',
             soma_dot_orchestrator_dot_v1_dot_response__service__pb2.GetResponseRequest.SerializeToString,
             soma_dot_orchestrator_dot_v1_dot_response__service__pb2.GetResponseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListResponseInputItems(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/soma.orchestrator.v1.ResponseService/ListResponseInputItems',
+            soma_dot_orchestrator_dot_v1_dot_response__service__pb2.ListResponseInputItemsRequest.SerializeToString,
+            soma_dot_orchestrator_dot_v1_dot_response__service__pb2.ListResponseInputItemsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -37,6 +37,8 @@ class ResponseServiceStub:
     """CreateResponse answers as a stream of events."""
     GetResponse: _grpc.UnaryUnaryMultiCallable[_response_service_pb2.GetResponseRequest, _response_service_pb2.GetResponseResponse]
     """GetResponse returns a stored response."""
+    ListResponseInputItems: _grpc.UnaryUnaryMultiCallable[_response_service_pb2.ListResponseInputItemsRequest, _response_service_pb2.ListResponseInputItemsResponse]
+    """ListResponseInputItems lists what a stored response was made from."""
     DeleteResponse: _grpc.UnaryUnaryMultiCallable[_response_service_pb2.DeleteResponseRequest, _response_service_pb2.DeleteResponseResponse]
     """DeleteResponse forgets a stored response."""
     CancelResponse: _grpc.UnaryUnaryMultiCallable[_response_service_pb2.CancelResponseRequest, _response_service_pb2.CancelResponseResponse]
@@ -51,6 +53,8 @@ class ResponseServiceAsyncStub(ResponseServiceStub):
     """CreateResponse answers as a stream of events."""
     GetResponse: _aio.UnaryUnaryMultiCallable[_response_service_pb2.GetResponseRequest, _response_service_pb2.GetResponseResponse]  # type: ignore[assignment]
     """GetResponse returns a stored response."""
+    ListResponseInputItems: _aio.UnaryUnaryMultiCallable[_response_service_pb2.ListResponseInputItemsRequest, _response_service_pb2.ListResponseInputItemsResponse]  # type: ignore[assignment]
+    """ListResponseInputItems lists what a stored response was made from."""
     DeleteResponse: _aio.UnaryUnaryMultiCallable[_response_service_pb2.DeleteResponseRequest, _response_service_pb2.DeleteResponseResponse]  # type: ignore[assignment]
     """DeleteResponse forgets a stored response."""
     CancelResponse: _aio.UnaryUnaryMultiCallable[_response_service_pb2.CancelResponseRequest, _response_service_pb2.CancelResponseResponse]  # type: ignore[assignment]
@@ -74,6 +78,14 @@ class ResponseServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_response_service_pb2.GetResponseResponse, _abc.Awaitable[_response_service_pb2.GetResponseResponse]]:
         """GetResponse returns a stored response."""
+
+    @_abc_1.abstractmethod
+    def ListResponseInputItems(
+        self,
+        request: _response_service_pb2.ListResponseInputItemsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_response_service_pb2.ListResponseInputItemsResponse, _abc.Awaitable[_response_service_pb2.ListResponseInputItemsResponse]]:
+        """ListResponseInputItems lists what a stored response was made from."""
 
     @_abc_1.abstractmethod
     def DeleteResponse(

@@ -1,0 +1,26 @@
+"""OpenAI's published types, held to strictly: what the edge sends fits them, and says no more than they know."""
+
+from collections.abc import Collection, Iterator
+from typing import Any
+
+from pydantic import BaseModel, TypeAdapter
+
+
+def fits(published: Any, told: Any, beyond: Collection[str] = ()) -> None:
+    """Fail unless `told` has the published type; `beyond` are members OpenAI's API sends and its types lack.
+
+    Raises:
+        ValidationError: a required member is missing, or one has another type.
+    """
+    read = TypeAdapter(published).validate_python(told)
+    assert not [path for path in _unknown(read, "") if path.rpartition(".")[2] not in beyond]
+
+
+def _unknown(read: Any, path: str) -> Iterator[str]:
+    if isinstance(read, BaseModel):
+        yield from (f"{path}.{name}" for name in read.model_extra or ())
+        for name in type(read).model_fields:
+            yield from _unknown(getattr(read, name), f"{path}.{name}")
+    elif isinstance(read, list):
+        for index, each in enumerate(read):
+            yield from _unknown(each, f"{path}[{index}]")
