@@ -21,7 +21,8 @@ CALLS: Sequence[tuple[str, str, Sequence[str]]] = (
 class AnsweringUpstream(FakeUpstream):
     """Calls its tools for two cities at once, says what it heard of them, writes a person where JSON is asked for.
 
-    Asked to fail, it does, with the named fault; asked to fail once, it answers the second time.
+    Asked to fail, it does, with the named fault; asked to fail once, it answers the second time. Asked to speak
+    slowly, it pauses.
     """
 
     failed: set[str] = field(default_factory=set)
@@ -33,6 +34,8 @@ class AnsweringUpstream(FakeUpstream):
         if verb == "fail" or (verb == "fail once" and asked not in self.failed):
             self.failed.add(asked)
             self.behaviour = Behaviour(fault=Fault[fault], retry_after="1")
+        elif asked == "Slowly":
+            self.behaviour = Behaviour(deltas=TEXT, pause=0.1)
         return await super()._answer(request, body)
 
 
