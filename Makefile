@@ -11,8 +11,9 @@ PYTHON_READY := .venv/.ready
 # The same with the clients of OpenAI's API that tests drive.
 CLIENTS_READY := .venv/.clients.ready
 NODE_READY := $(TOOLS)/node.ready
-# What `make bench` compares with, in a virtual environment of its own.
-LITELLM_READY := $(TOOLS)/litellm/.ready
+# What `make bench` compares with, each in a virtual environment of its own, and what loads gRPC servers.
+PEERS_READY := $(TOOLS)/litellm/.ready $(TOOLS)/lookup/.ready
+CALLS := $(TOOLS)/calls/calls
 GO_TOOLS := $(addprefix $(TOOLS)/bin/,protoc-gen-go protoc-gen-go-grpc grpcurl)
 # Tools run for moments: not optimising them saves a third of a cold build, and one set of flags compiles gRPC once.
 GO_FLAGS := -trimpath -gcflags=all='-N -l'
@@ -83,7 +84,7 @@ proto-baseline: $(NODE_READY) ## Move the baseline of breaking-change checks; wa
 	@! git diff --quiet HEAD -- CHANGELOG.md || { echo "Say in CHANGELOG.md what changes in the contracts, then move the baseline."; exit 1; }
 	buf build --exclude-source-info -o proto/baseline.binpb
 
-bench: $(PYTHON_READY) $(LITELLM_READY) ## Measure against peers and limits (ARGS='chat deltas' for some figures)
+bench: $(PYTHON_READY) $(PEERS_READY) $(CALLS) ## Measure against peers and limits (ARGS='chat deltas' for some figures)
 	@command -v wrk >/dev/null \
 		|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get install -y wrk; } \
 		|| { echo "wrk is missing, which makes the load: apt-get install wrk, or brew install wrk"; exit 1; }
@@ -104,10 +105,13 @@ $(PYTHON_READY): $(UV) uv.lock pyproject.toml gen/python/pyproject.toml sdk/pyth
 	$(BIN)/python -m compileall -q services gateway cli gen/python/soma gen/python/buf
 	touch $@
 
-$(LITELLM_READY): $(PYTHON_READY) bench/litellm.txt
-	$(UV) venv --quiet --clear --python $(BIN)/python $(TOOLS)/litellm
-	$(UV) pip install --quiet --require-hashes --python $(TOOLS)/litellm/bin/python -r bench/litellm.txt
+$(PEERS_READY): $(TOOLS)/%/.ready: bench/%.txt | $(PYTHON_READY)
+	$(UV) venv --quiet --clear --python $(BIN)/python $(@D)
+	$(UV) pip install --quiet --require-hashes --python $(@D)/bin/python -r $<
 	touch $@
+
+$(CALLS): bench/calls/main.go bench/calls/go.mod bench/calls/go.sum $(wildcard gen/go/soma/testing/v1/*.go)
+	cd bench/calls && go build -trimpath -o ../../$@ .
 
 $(CLIENTS_READY): $(PYTHON_READY)
 	$(UV) sync --frozen --quiet --group clients

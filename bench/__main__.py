@@ -1,4 +1,4 @@
-"""Measures every figure, or the ones named, and prints one table; fails when a target is missed."""
+"""Measures figures and prints one table; fails when a target is missed. A soak is measured only when it is named."""
 
 import argparse
 import asyncio
@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 import uvloop
 
-from bench import chat, deltas, local_channel, startup, texts
+from bench import bidi, chat, deltas, idle, local_channel, native, recall, soak, startup, texts
 from bench.programs import Missing, load
 from bench.table import Row, render
 from bench.workplace import Workplace
@@ -19,19 +19,25 @@ FIGURES: dict[str, Figure] = {
     "chat": chat.throughput,
     "latency": chat.added_latency,
     "deltas": deltas.measure,
+    "recall": recall.measure,
+    "native": native.measure,
+    "bidi": bidi.measure,
+    "idle": idle.measure,
     "startup": startup.measure,
     "texts": texts.measure,
+    "soak": soak.measure,
 }
+BY_NAME_ONLY = ("soak",)
 
 
-async def measure(names: list[str]) -> list[Row]:
+async def measure(names: list[str], soak_minutes: int) -> list[Row]:
     """The rows of the figures; one that cannot be measured is a row that says why."""
     rows: list[Row] = []
     task = asyncio.current_task()
     assert task is not None
     for ending in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(ending, task.cancel)
-    async with Workplace() as place:
+    async with Workplace(soak_minutes) as place:
         for name in names:
             print(f"{name}: {load():.1f} processes want a processor", flush=True)
             try:
@@ -48,13 +54,18 @@ async def measure(names: list[str]) -> list[Row]:
 def main() -> int:
     """0 when every target is met."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("figure", nargs="*", help=f"{', '.join(FIGURES)}; all when none is named")
-    names = parser.parse_args().figure or list(FIGURES)
+    default = [name for name in FIGURES if name not in BY_NAME_ONLY]
+    parser.add_argument("figure", nargs="*", help=f"{', '.join(FIGURES)}; {', '.join(default)} when none is named")
+    parser.add_argument("--minutes", type=int, default=15, help=f"how long a soak takes; at least {soak.LEAST_MINUTES}")
+    given = parser.parse_args()
+    names = given.figure or default
+    if given.minutes < soak.LEAST_MINUTES:
+        parser.error(f"a soak takes at least {soak.LEAST_MINUTES} minutes")
     unknown = [name for name in names if name not in FIGURES]
     if unknown:
         parser.error(f"there is no figure {', '.join(unknown)}")
     try:
-        rows = uvloop.run(measure(names))
+        rows = uvloop.run(measure(names, given.minutes))
     except asyncio.CancelledError:
         return 130
     print(f"\n{render(rows)}")

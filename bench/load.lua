@@ -1,5 +1,6 @@
--- POSTs one body over and over, checks every answer, and ends with one line of JSON.
--- Arguments: key, body, text that an answer holds.
+-- Sends one request over and over, checks every answer, and ends with one line of JSON.
+-- Arguments: key, body (none: a GET), text that an answer holds, milliseconds between an answer and the next request,
+-- and whether each request gets a connection of its own.
 
 local threads = {}
 
@@ -10,10 +11,21 @@ end
 function init(arguments)
   wrong = 0
   expected = arguments[3]
-  wrk.method = "POST"
-  wrk.headers["content-type"] = "application/json"
   wrk.headers["authorization"] = "Bearer " .. arguments[1]
-  wrk.body = arguments[2]
+  if arguments[2] ~= "" then
+    wrk.method = "POST"
+    wrk.headers["content-type"] = "application/json"
+    wrk.body = arguments[2]
+  end
+  local pause = tonumber(arguments[4])
+  if pause > 0 then
+    delay = function()
+      return pause
+    end
+  end
+  if arguments[5] == "fresh" then
+    wrk.headers["connection"] = "close"
+  end
 end
 
 function response(status, headers, body)

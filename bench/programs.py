@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -49,18 +50,21 @@ async def output(argv: list[str], seconds: float) -> str:
 
 
 @asynccontextmanager
-async def running(launch: Launch, log: Path, port: int, patience: float) -> AsyncIterator[int]:
-    """A program that serves on `port` of 127.0.0.1 for the length of a block; gives its pid.
+async def running(
+    launch: Launch, log: Path, ready: int | Callable[[], Awaitable[bool]], patience: float
+) -> AsyncIterator[int]:
+    """A program for the length of a block, once it is `ready` or serves on that port of 127.0.0.1; gives its pid.
 
     Raises:
-        RuntimeError: it ended, or does not serve within `patience` seconds.
+        RuntimeError: it ended, or is not ready within `patience` seconds.
     """
+    condition = partial(_answers, ready) if isinstance(ready, int) else ready
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as file:
         process = await Process.start(launch, file.fileno())
     ended = asyncio.create_task(process.wait())
     try:
-        await until(lambda: _answers(port), patience, ended, log)
+        await until(condition, patience, ended, log)
         yield process.pid
     finally:
         await process.stop(signal.SIGTERM, 5.0)
@@ -101,3 +105,9 @@ def tree(pid: int) -> list[psutil.Process]:
 def load() -> float:
     """Processes that want a processor, on average over the last minute."""
     return os.getloadavg()[0]
+
+
+def used(pid: int) -> float:
+    """Seconds of processor time a process has used."""
+    times = psutil.Process(pid).cpu_times()
+    return times.user + times.system

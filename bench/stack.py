@@ -4,15 +4,19 @@ import asyncio
 import json
 import sys
 import time
+import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import asyncpg
 import psutil
 from soma.model.v1.cost_service_pb2 import UsageRecord
 
-from bench.programs import tree
+from bench.memory import resident_bytes
+from bench.programs import tree, used
 from cli.data_dir import DataDir
 from cli.parts.part import Launch
 from cli.parts.postgres import database_url
@@ -55,14 +59,14 @@ class Stack:
         """The key of the development stack."""
         return self._directory.dev_key.read_text().strip()
 
-    async def up(self) -> float:
-        """Start it and wait until everything is ready; the seconds that took.
+    async def up(self, **settings: str) -> float:
+        """Start it, with `settings` beside the ones it has, and wait until everything is ready; the seconds that took.
 
         Raises:
             RuntimeError: it did not start.
         """
         started = time.perf_counter()
-        await self._soma("up", "--dev", "--detach", "--quiet", "--port", str(self.port))
+        await self._soma("up", "--dev", "--detach", "--quiet", "--port", str(self.port), env=settings)
         return time.perf_counter() - started
 
     async def down(self) -> None:
@@ -70,12 +74,16 @@ class Stack:
         if running(self._directory.state) is not None:
             await self._soma("down")
 
-    async def _soma(self, command: str, *options: str) -> None:
-        argv = [sys.executable, "-P", "-m", "cli.main", command, "--data-dir", str(self._directory.root), *options]
+    def command(self, name: str, *options: str, env: Mapping[str, str] = MappingProxyType({})) -> Launch:
+        """A `soma` command on this stack."""
+        argv = [sys.executable, "-P", "-m", "cli.main", name, "--data-dir", str(self._directory.root), *options]
+        return Launch(argv, env={**self._env, **env})
+
+    async def _soma(self, name: str, *options: str, env: Mapping[str, str] = MappingProxyType({})) -> None:
         async with asyncio.timeout(PATIENCE_SECONDS):
-            status, said = await run(Launch(argv, env=self._env))
+            status, said = await run(self.command(name, *options, env=env))
         if status != 0:
-            raise RuntimeError(f"soma {command} failed with {status}: {said[-2000:]}")
+            raise RuntimeError(f"soma {name} failed with {status}: {said[-2000:]}")
 
     def state(self) -> StackState:
         """What the running stack says of itself."""
@@ -93,15 +101,31 @@ class Stack:
 
     def processor_seconds(self) -> dict[str, float]:
         """Processor time each part has used, with the processes below it."""
-        parts = {part.name: part.pid for part in self.state().parts if part.pid is not None}
-        control = parts.pop("control")
-        used = {name: sum(_used(process) for process in tree(pid)) for name, pid in parts.items()}
-        return {**used, "control": _used(psutil.Process(control))}
+        return {name: sum(used(process.pid) for process in part) for name, part in self._parts().items()}
+
+    def memory(self) -> dict[str, int]:
+        """Bytes of each part in memory, with the processes below it; of `all` together, what they share once."""
+        parts = self._parts()
+        each = {name: resident_bytes(part) for name, part in parts.items()}
+        return {**each, "all": resident_bytes(process for part in parts.values() for process in part)}
+
+    def _parts(self) -> dict[str, list[psutil.Process]]:
+        # Every part is below the control process.
+        return {
+            part.name: [psutil.Process(part.pid)] if part.name == "control" else tree(part.pid)
+            for part in self.state().parts
+            if part.pid is not None
+        }
+
+    @property
+    def database(self) -> str:
+        """The URL of its database."""
+        port = next(part.port for part in self.state().parts if part.name == "postgres")
+        return database_url(self._directory["postgres"], port)
 
     async def usage(self) -> Usage:
         """Count the ledger's rows."""
-        port = next(part.port for part in self.state().parts if part.name == "postgres")
-        connection = await asyncpg.connect(database_url(self._directory["postgres"], port))
+        connection = await asyncpg.connect(self.database)
         try:
             row = await connection.fetchrow(
                 "SELECT count(*) FILTER (WHERE outcome = $1), count(*) FROM model.usage", UsageRecord.OUTCOME_FINISHED
@@ -113,15 +137,19 @@ class Stack:
         return Usage(finished, every - finished)
 
 
-def _used(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return times.user + times.system
-
-
 def ask(model: str, *, stream: bool = False) -> bytes:
     """The body of a chat completion request."""
     messages = [{"role": "system", "content": "You are brief."}, {"role": "user", "content": "Say a word, please."}]
     return json.dumps({"model": model, "messages": messages, "stream": stream}).encode()
+
+
+def post(port: int, key: str, path: str, body: Mapping[str, Any]) -> None:
+    """Send a request that must succeed, and wait for its answer."""
+    headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
+    url = f"http://127.0.0.1:{port}{path}"
+    with urllib.request.urlopen(urllib.request.Request(url, json.dumps(body).encode(), headers), timeout=60) as reply:
+        assert reply.status == 200
+        assert reply.read()
 
 
 def cost(before: Mapping[str, float], after: Mapping[str, float], answers: int) -> str:

@@ -4,12 +4,10 @@ import asyncio
 import json
 import statistics
 import sys
-import urllib.request
-from typing import Any
 
 from bench.memory import resident_bytes
 from bench.programs import tree
-from bench.stack import Stack, ask
+from bench.stack import Stack, ask, post
 from bench.table import Row
 from bench.workplace import Workplace
 
@@ -31,7 +29,7 @@ async def measure(place: Workplace) -> list[Row]:
     peer = await place.litellm()
     there.append(peer.start_seconds)
     await asyncio.to_thread(_first_chat, stack)
-    await asyncio.to_thread(_post, peer.port, peer.key, "/v1/chat/completions", json.loads(ask("instant")))
+    await asyncio.to_thread(post, peer.port, peer.key, "/v1/chat/completions", json.loads(ask("instant")))
     ours, theirs = statistics.median(here), statistics.median(there)
     rows = [
         Row(
@@ -54,13 +52,5 @@ def _first_chat(stack: Stack) -> None:
     """A turn that is remembered, and vectors."""
     turn = {**json.loads(ask("instant")), "conversation": "bench"}
     for _ in range(2):
-        _post(stack.port, stack.key, "/v1/chat/completions", turn)
-    _post(stack.port, stack.key, "/slm/v1/embeddings", {"input": ["a text that becomes a vector"]})
-
-
-def _post(port: int, key: str, path: str, body: dict[str, Any]) -> None:
-    headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
-    url = f"http://127.0.0.1:{port}{path}"
-    with urllib.request.urlopen(urllib.request.Request(url, json.dumps(body).encode(), headers), timeout=60) as reply:
-        assert reply.status == 200
-        assert reply.read()
+        post(stack.port, stack.key, "/v1/chat/completions", turn)
+    post(stack.port, stack.key, "/slm/v1/embeddings", {"input": ["a text that becomes a vector"]})

@@ -14,9 +14,10 @@ FOLDER = Path(__file__).parents[1] / ".bench"
 
 
 class Workplace:
-    """Ends everything it started when it is left."""
+    """Ends everything it started when it is left; a soak takes `soak_minutes` there."""
 
-    def __init__(self) -> None:
+    def __init__(self, soak_minutes: int) -> None:
+        self.soak_minutes = soak_minutes
         self._exits = AsyncExitStack()
         self._upstream: int | None = None
         self._stack: Stack | None = None

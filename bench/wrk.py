@@ -33,9 +33,21 @@ class Load:
 
 
 async def wrk(
-    url: str, body: bytes, expected: str, *, key: str = "none", connections: int = 1, seconds: int = SECONDS
+    url: str,
+    body: bytes,
+    expected: str,
+    *,
+    key: str = "none",
+    connections: int = 1,
+    seconds: int = SECONDS,
+    pause_ms: int = 0,
+    fresh: bool = False,
 ) -> Load:
-    """Load `url` with POSTs of `body`; a right answer contains `expected`.
+    """Load `url` with POSTs of `body`, or GETs where it is empty; a right answer contains `expected`.
+
+    Args:
+        pause_ms: how long a connection rests between an answer and its next request.
+        fresh: whether each request is made on a connection of its own.
 
     Raises:
         Missing: there is no wrk.
@@ -43,7 +55,8 @@ async def wrk(
     """
     path = program("wrk", "apt-get install wrk, or brew install wrk")
     command = [path, "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", str(SCRIPT), url]
-    said = await output([*command, "--", key, body.decode(), expected], seconds + 30)
+    how = [str(pause_ms), "fresh" if fresh else "kept"]
+    said = await output([*command, "--", key, body.decode(), expected, *how], seconds + 30)
     load = Load(**json.loads(said.strip().splitlines()[-1]))
     if load.wrong or load.lost:
         raise RuntimeError(f"{load.wrong} answers of {load.requests} were wrong and {load.lost} lost at {url}")

@@ -1,23 +1,32 @@
 """The certificates of a stack's parts: made by its own CA when the stack starts, and renewed while it runs."""
 
 import asyncio
+import json
+import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
 from cryptography import x509
+from cryptography.x509.oid import NameOID
 
-from services.mesh.errors import MeshError
+from cli.data_dir import DataDir
+from cli.state import running
+from cli.table import aligned
+from services.mesh.errors import MeshError, Unavailable
 from services.mesh.settings import Settings
-from services.mesh.tls.authority import LIFETIME, Authority
-from services.mesh.tls.identity import folder_of
+from services.mesh.tls.authority import LIFETIME, Authority, trusted
+from services.mesh.tls.identity import CA, folder_of
 from services.mesh.tls.names import CONTROL, GATEWAY, host_of
+from services.mesh.tls.succession import issued
 
 log = structlog.get_logger("tls")
 
 FRONT = "front"
 LOOK_SECONDS = 3600.0
+# How long the gateway may take to be told of a new CA, and to act on it.
+TAKE_UP_SECONDS, SETTLE_SECONDS, POLL_SECONDS = 30.0, 1.0, 0.05
 # With this much left a certificate is renewed: a stack that is down for a while comes back with valid ones.
 RENEW_BELOW = LIFETIME / 2
 
@@ -66,6 +75,49 @@ async def keep(data_dir: Path, needed: Mapping[str, Sequence[str]]) -> None:
             ensure(data_dir, needed)
         except (MeshError, OSError) as error:
             log.error("certificates not renewed", error=str(error))
+
+
+def taken_up(directory: DataDir) -> None:
+    """Wait until every part of a stack that runs trusts whom `ca.pem` names.
+
+    Our own processes look at each handshake; the gateway is told by the control process.
+
+    Raises:
+        Unavailable: the control process does not tell it.
+    """
+    told = directory["envoy"] / "secrets" / "mesh-authorities.json"
+    wanted = (folder_of(directory.root) / CA).read_text()
+    end = time.monotonic() + TAKE_UP_SECONDS
+    while running(directory.state) is not None and told.exists():
+        secret = json.loads(told.read_text())["resources"][0]
+        if secret["validation_context"]["trusted_ca"]["inline_string"] == wanted:
+            # It watches the file.
+            time.sleep(SETTLE_SECONDS)
+            return
+        if time.monotonic() > end:
+            raise Unavailable("the gateway has not taken up the new CA; its log says why", reason="CA_NOT_TAKEN_UP")
+        time.sleep(POLL_SECONDS)
+
+
+def listing(data_dir: Path) -> str:
+    """What there is, for people."""
+    folder = folder_of(data_dir)
+    rows = [("certificate", "until", "issued by")]
+    for authority in trusted(folder):
+        rows.append(("CA", f"{authority.not_valid_after_utc:%Y-%m-%d %H:%M} UTC", _name(authority.subject)))
+    for path in issued(folder):
+        try:
+            certificate = x509.load_pem_x509_certificate(path.read_bytes())
+        except ValueError:
+            rows.append((path.stem, "cannot be read", ""))
+        else:
+            until = f"{certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
+            rows.append((path.stem, until, _name(certificate.issuer)))
+    return "\n".join(aligned(rows))
+
+
+def _name(name: x509.Name) -> str:
+    return str(name.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value)
 
 
 def _due(path: Path, names: Sequence[str]) -> bool:

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import typer
 
 from cli.data_dir import DataDir
+from cli.layout import Layout
 from cli.parts.log import PartLog
 from cli.screen import announcement, explain, screen
-from cli.stack import Layout
 from cli.state import StackState
 from cli.status import State
 from services.mesh.errors import Unavailable

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic_settings import BaseSettings, EnvSettingsSource, InitSettingsSource
 
-from cli.stack import SERVICES
+from cli.layout import SERVICES
 from services.mesh.settings import Settings
 
 HIDDEN = "********"

@@ -9,10 +9,11 @@ from contextlib import contextmanager, suppress
 import uvloop
 
 from cli.data_dir import DataDir
+from cli.layout import Layout
 from cli.orders import ORDERS
 from cli.parts.log import PartLog
 from cli.screen import explain, screen
-from cli.stack import Layout, run_stack
+from cli.stack import run_stack
 from cli.state import StackState
 from cli.status import State
 from gateway.control import start_gateway

@@ -63,9 +63,9 @@ for command in (
     doctor,
     backup,
     restore,
-    certs,
 ):
     app.command()(command)
+app.add_typer(certs, name="certs")
 
 
 if __name__ == "__main__":

@@ -2,12 +2,13 @@
 
 import asyncio
 import shutil
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 
 from cli.certificates import ensure, keep, wanted
 from cli.data_dir import DataDir
+from cli.layout import Layout
 from cli.orders import obey
 from cli.parts.control import Control, Gateway
 from cli.parts.envoy import Envoy
@@ -20,49 +21,16 @@ from cli.parts.serve import Serve
 from cli.state import Failure, StackState
 from cli.status import State
 from cli.supervisor import Supervisor
-from services.mesh.errors import InvalidArgument, MeshError
+from services.mesh.errors import MeshError
 from services.mesh.keys import ensure_key
 from services.mesh.settings import Settings
 
 StartGateway = Callable[[Settings], Awaitable[Gateway]]
 
-SERVICES = ("edge", "orchestrator", "policy", "memory", "model")
 LOG_LINES = 20
 # Connections to Postgres beside those of the processes' pools: probes, migrations, people.
 SPARE_CONNECTIONS = 20
 CLOSE_SECONDS = 10.0
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Which services this stack runs, and in which processes.
-
-    Attributes:
-        apart: services that get a process of their own.
-        without: services this stack does not run; a process may join with them later.
-        workers: how many processes run the services that are not apart, all of them the same.
-    """
-
-    apart: Sequence[str] = ()
-    without: Sequence[str] = ()
-    workers: int = 1
-
-    def processes(self) -> dict[str, tuple[str, ...]]:
-        """The serve processes by name, and the services of each.
-
-        Raises:
-            InvalidArgument: a service that does not exist, one both apart and left out, or no worker.
-        """
-        for name in (*self.apart, *self.without):
-            if name not in SERVICES:
-                raise InvalidArgument(f"there is no service {name!r}; there are {', '.join(SERVICES)}")
-        if both := set(self.apart) & set(self.without):
-            raise InvalidArgument(f"{', '.join(sorted(both))}: either --apart or --without")
-        if self.workers < 1:
-            raise InvalidArgument(f"{self.workers} workers cannot serve anything; give 1 or more")
-        together = tuple(name for name in SERVICES if name not in self.apart and name not in self.without)
-        workers = ["serve"] if self.workers == 1 else [f"serve-{number}" for number in range(1, self.workers + 1)]
-        return dict.fromkeys(workers if together else [], together) | {f"serve-{name}": (name,) for name in self.apart}
 
 
 def public_url(settings: Settings) -> str:

@@ -7,19 +7,34 @@ import typer
 
 from cli.commands.options import DataDirOption, directory, names
 
+certs = typer.Typer(help="Show the certificates of a stack, issue them, and replace them while it runs.")
 
-def certs(
-    name: Annotated[
-        str | None, typer.Argument(help="Of a process on another machine, such as serve-memory; needs --services.")
-    ] = None,
-    services: Annotated[str, typer.Option(help="What that process serves, comma-separated.")] = "",
+
+@certs.callback(invoke_without_command=True)
+def listed(context: typer.Context, data_dir: DataDirOption = None) -> None:
+    """List what there is, and make the development CA if there is none."""
+    if context.invoked_subcommand is not None:
+        source = context.get_parameter_source("data_dir")
+        if source is not None and source.name == "COMMANDLINE":
+            raise typer.BadParameter(f"goes behind {context.invoked_subcommand}", param_hint="--data-dir")
+        return
+    from cli.certificates import listing
+    from services.mesh.tls.authority import Authority
+
+    here = directory(data_dir)
+    here.prepare()
+    Authority.at(here.root)
+    typer.echo(listing(here.root))
+
+
+@certs.command()
+def issue(
+    name: Annotated[str, typer.Argument(help="Of a process on another machine, such as serve-memory.")],
+    services: Annotated[str, typer.Option(help="What that process serves, comma-separated.")],
     out: Annotated[Path | None, typer.Option(help="Folder for its two files, to be copied into its data/tls.")] = None,
-    renew: Annotated[bool, typer.Option("--renew", help="Issue every certificate anew; no process restarts.")] = False,
     data_dir: DataDirOption = None,
 ) -> None:
-    """Make the development CA and certificates, renew them, or list what there is."""
-    from cli.certificates import expires
-    from cli.table import aligned
+    """Issue the certificate of a process that is started by hand."""
     from services.mesh.errors import InvalidArgument
     from services.mesh.tls.authority import Authority
     from services.mesh.tls.identity import CA, folder_of
@@ -27,24 +42,56 @@ def certs(
 
     here = directory(data_dir)
     here.prepare()
-    authority = Authority.at(here.root)
     folder = folder_of(here.root)
-    if name is not None:
-        if not processes(name) or not names(services):
-            raise InvalidArgument("a process that serves is called serve-…, and --services says what it serves")
-        target = out or folder
-        target.mkdir(mode=0o700, parents=True, exist_ok=True)
-        issued = authority.issue(name, [host_of(service) for service in names(services)], folder=target)
-        if target != folder:
-            (target / CA).write_bytes((folder / CA).read_bytes())
-        typer.echo(f"{issued} and {target / CA}; the process is started with SOMA_NAME={name} SOMA_MTLS=on")
-        return
-    if renew:
-        for path in sorted(folder.glob("*.pem")):
-            if path.name != CA:
-                authority.renew(path)
-    rows = [("certificate", "until")]
-    for path in sorted(folder.glob("*.pem")):
-        end = expires(path)
-        rows.append((path.stem, f"{end:%Y-%m-%d %H:%M} UTC" if end is not None else "cannot be read"))
-    typer.echo("\n".join(aligned(rows)))
+    if not processes(name) or not names(services):
+        raise InvalidArgument("a process that serves is called serve-…, and --services says what it serves")
+    authority, target = Authority.at(here.root), out or folder
+    target.mkdir(mode=0o700, parents=True, exist_ok=True)
+    issued = authority.issue(name, [host_of(service) for service in names(services)], folder=target)
+    if target != folder:
+        (target / CA).write_bytes((folder / CA).read_bytes())
+    typer.echo(f"{issued} and {target / CA}; the process is started with SOMA_NAME={name} SOMA_MTLS=on")
+
+
+@certs.command()
+def rotate(
+    ca: Annotated[bool, typer.Option("--ca", help="By a new CA, trusted beside the old one until it retires.")] = False,
+    trust_only: Annotated[
+        bool, typer.Option("--trust-only", help="With --ca: only trust the new one, to copy ca.pem to other machines.")
+    ] = False,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Issue every certificate anew; processes that run take them up, no call fails."""
+    from cli.certificates import FRONT, listing, taken_up
+    from services.mesh.errors import InvalidArgument
+    from services.mesh.tls.authority import Authority
+    from services.mesh.tls.identity import folder_of
+    from services.mesh.tls.succession import issued, succeed, trust_next
+
+    here = directory(data_dir)
+    here.prepare()
+    if trust_only and not ca:
+        raise InvalidArgument("--trust-only goes with --ca")
+    if ca:
+        trust_next(here.root)
+        if not trust_only:
+            taken_up(here)
+            # Clients of the public port may not have the new CA yet.
+            succeed(here.root, spared=[FRONT])
+    else:
+        authority = Authority.at(here.root)
+        for path in issued(folder_of(here.root)):
+            authority.renew(path)
+    typer.echo(listing(here.root))
+
+
+@certs.command()
+def retire(data_dir: DataDirOption = None) -> None:
+    """Trust the old CA no more, once every machine and client has the new one."""
+    from cli.certificates import FRONT, listing
+    from services.mesh.tls.succession import retire as retire_old
+
+    here = directory(data_dir)
+    here.prepare()
+    retire_old(here.root, spared=[FRONT])
+    typer.echo(listing(here.root))

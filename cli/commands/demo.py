@@ -20,8 +20,8 @@ def demo(
     from cli.demo import hold
     from cli.door import door
     from cli.foreground import run_in_foreground
+    from cli.layout import Layout
     from cli.screen import announcement
-    from cli.stack import Layout
     from services.mesh.settings import Settings
 
     here = directory(data_dir)

@@ -15,7 +15,9 @@ def up(
     host: Annotated[str | None, typer.Option(help="Address of the one public port (127.0.0.1).")] = None,
     port: Annotated[int | None, typer.Option(help="The one public port (8080).", min=1, max=65535)] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Return once all is ready, and leave it running.")] = False,
-    apart: Annotated[str, typer.Option(help="Services that get a process of their own, comma-separated.")] = "",
+    apart: Annotated[
+        str, typer.Option(help="Services that get a process of their own, or several: memory,model=2.")
+    ] = "",
     workers: Annotated[int, typer.Option(help="Processes that run what is not apart, all the same.", min=1)] = 1,
     tls: Annotated[bool, typer.Option("--tls", help="TLS on the public port, by the stack's own CA.")] = False,
     tls_cert: Annotated[Path | None, typer.Option(help="Certificate chain (PEM) for the public port instead.")] = None,
@@ -24,7 +26,7 @@ def up(
     without: Annotated[str, typer.Option(help="Services not to run here, comma-separated.")] = "",
 ) -> None:
     """Start the whole stack: Postgres, Redis, Envoy and the services."""
-    from cli.stack import Layout
+    from cli.layout import Layout
     from services.mesh.errors import FailedPrecondition
     from services.mesh.settings import Settings
 

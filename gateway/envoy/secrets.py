@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import ssl
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,9 @@ class Secrets:
         own = folder_of(settings.data_dir) / "front.pem"
         self._front = (settings.tls_cert or own, settings.tls_key or own) if settings.tls else None
         self._written: dict[str, str] = {}
+        # Those of a stack that had other settings are nobody's any more.
+        for path in self._folder.iterdir():
+            path.unlink()
         self.write()
 
     @property
@@ -53,13 +57,17 @@ class Secrets:
         )
 
     async def keep(self) -> None:
-        """Follow the certificates for ever."""
+        """Follow the certificates for ever; what is wrong with one is said once."""
+        told = ""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             try:
                 self.write()
+                told = ""
             except (errors.FailedPrecondition, OSError) as error:
-                log.error("certificate of the public port not taken up", error=str(error))
+                if told != str(error):
+                    told = str(error)
+                    log.error("certificate of the public port not taken up", error=told)
 
     def write(self) -> None:
         """Write what has changed."""
@@ -68,14 +76,7 @@ class Secrets:
             self._write(IDENTITY, {"tls_certificate": _pair(now.certificate, now.key)})
             self._write(AUTHORITIES, {"validation_context": {"trusted_ca": _inline(now.ca)}})
         if self._front is not None:
-            certificate, key = self._front
-            try:
-                pair = _pair(certificate.read_bytes(), key.read_bytes())
-            except OSError as error:
-                raise errors.FailedPrecondition(
-                    f"{error.filename}: {error.strerror}", reason="TLS_UNREADABLE"
-                ) from error
-            self._write(FRONT, {"tls_certificate": pair})
+            self._write(FRONT, {"tls_certificate": _front_pair(*self._front)})
 
     def _path(self, name: str) -> str:
         return str(self._folder / f"{name}.json")
@@ -90,6 +91,22 @@ class Secrets:
             file.write(content)
         new.replace(path)
         self._written[name] = content
+
+
+def _front_pair(certificate: Path, key: Path) -> dict[str, Any]:
+    """Refused here, with a reason, is what Envoy would refuse: also one file replaced and the other not yet."""
+    try:
+        # Nobody is there to be asked for the password of an encrypted key.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, lambda: "")
+        return _pair(certificate.read_bytes(), key.read_bytes())
+    except ssl.SSLError as error:
+        raise errors.FailedPrecondition(
+            f"{certificate} and {key}: {error.reason or error.strerror}", reason="TLS_UNUSABLE"
+        ) from error
+    except OSError as error:
+        raise errors.FailedPrecondition(
+            f"{error.filename or certificate}: {error.strerror}", reason="TLS_UNREADABLE"
+        ) from error
 
 
 def _pair(certificate: bytes, key: bytes) -> dict[str, Any]:

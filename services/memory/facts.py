@@ -11,6 +11,7 @@ from services.memory.embedder import DIMENSIONS, Embedder, Vector
 from services.memory.indexing import Indexer
 from services.memory.passages import Json, Passage
 from services.memory.question import Found
+from services.memory.recalls import Recalls
 from services.memory.search import Search
 from services.memory.store.facts import FactStore
 from services.mesh import errors
@@ -30,6 +31,7 @@ class Facts:
 
     def __init__(self, store: FactStore, embedder: Embedder, search: Search, indexer: Indexer) -> None:
         self._store = store
+        self._recalls = Recalls(store)
         self._embedder = embedder
         self._search = search
         self._indexer = indexer
@@ -56,7 +58,7 @@ class Facts:
         Raises:
             NotFound: there is none, or no longer.
         """
-        fact = await self._store.recall(tenant_id, key)
+        fact = await self._recalls.recall(tenant_id, key)
         if fact is None:
             raise errors.NotFound(
                 "nothing is remembered under this key", reason="MEMORY_NOT_FOUND", metadata={"key": key}

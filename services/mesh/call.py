@@ -5,7 +5,7 @@ next inherits its principal, its remaining time and its trace.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
@@ -35,7 +35,7 @@ class Call:
         draining: set when the process ends the call because it stops.
     """
 
-    __slots__ = ("context", "deadline", "draining", "method", "principal", "span", "started", "trace")
+    __slots__ = ("_metadata", "context", "deadline", "draining", "method", "principal", "span", "started", "trace")
 
     def __init__(
         self,
@@ -52,6 +52,22 @@ class Call:
         self.trace: Trace | None = None
         self.span: Span | None = None
         self.draining = False
+        self._metadata: Mapping[str, str | bytes] | None = None
+
+    @property
+    def metadata(self) -> Mapping[str, str | bytes]:
+        """What came with the call, for interceptors; of a key that came twice the last value.
+
+        Read once: a request through the gateway carries a dozen pairs, and gRPC makes them anew for each who asks.
+        """
+        if self._metadata is None:
+            assert self.context is not None
+            self._metadata = dict(self.context.invocation_metadata() or ())
+        return self._metadata
+
+    def begin(self) -> None:
+        """Let go of the context: background work may hold the call for longer, and touching it then crashes gRPC."""
+        self.context = self._metadata = None
 
     def remaining(self) -> float | None:
         """Seconds left, never below 0; None without a deadline."""

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from services.mesh import errors
+from services.mesh.gathering import GatheringTransport
 from services.mesh.tls.names import Allowed, gateway, name_in
 
 if TYPE_CHECKING:
@@ -18,11 +20,24 @@ if TYPE_CHECKING:
 log = structlog.get_logger("tls")
 
 
+class _Http(HttpToolsProtocol):
+    """A connection whose answers leave in as few pieces as they can."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(GatheringTransport(transport, self.loop))
+
+    def handle_websocket_upgrade(self) -> None:
+        # What is said over a WebSocket is one write a message as it is, and its protocol wants the transport itself.
+        assert isinstance(self.transport, GatheringTransport)
+        self.transport.flush()
+        self.transport = self.transport.transport
+        super().handle_websocket_upgrade()
+
+
 def _refusing_others(allowed: Allowed) -> type[asyncio.Protocol]:
     """The HTTP protocol for connections whose certificate names an allowed process."""
-    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-    class Protocol(HttpToolsProtocol):
+    class Protocol(_Http):
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             certificate = transport.get_extra_info("peercert") or {}
             identities = [value for kind, value in certificate.get("subjectAltName", ()) if kind == "URI"]
@@ -67,7 +82,7 @@ class HttpServer:
             uvicorn.Config(
                 app,
                 loop="none",
-                http="httptools" if context is None else _refusing_others(allowed),
+                http=_Http if context is None else _refusing_others(allowed),
                 ssl_context_factory=None if context is None else lambda *_: context,
                 lifespan="off",
                 log_config=None,

@@ -1,8 +1,11 @@
 """Structured logs: events with fields, as JSON lines or for people."""
 
+import json
 import logging
 import sys
+from typing import Any
 
+import orjson
 import structlog
 
 from services.mesh.call import current_call
@@ -17,15 +20,22 @@ def configure(level: str, form: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _trace,
     ]
-    render: structlog.types.Processor = (
-        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
-        if form == "console"
-        else structlog.processors.JSONRenderer()
-    )
+    if form == "console":
+        render: structlog.types.Processor = structlog.dev.ConsoleRenderer(
+            exception_formatter=structlog.dev.plain_traceback
+        )
+        processors = [*shared, render]
+        factory: Any = structlog.PrintLoggerFactory(sys.stderr)
+    else:
+        render = structlog.processors.JSONRenderer(_text)
+        # A request is a line: as bytes it is made in a fifth of the time, and written by one system call.
+        as_bytes = structlog.processors.JSONRenderer(_bytes)
+        processors = [*shared, structlog.processors.format_exc_info, as_bytes]
+        factory = structlog.BytesLoggerFactory(sys.stderr.buffer)
     structlog.configure(
-        processors=[*shared, structlog.processors.format_exc_info, render] if form == "json" else [*shared, render],
+        processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=factory,
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
@@ -36,6 +46,19 @@ def configure(level: str, form: str) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=max(_LEVELS[level], logging.WARNING), force=True)
+
+
+def _bytes(event: Any, default: Any) -> bytes:
+    try:
+        return orjson.dumps(event, default=default, option=orjson.OPT_NON_STR_KEYS)
+    except TypeError:
+        # Half a character of a client's, or a number of more than 64 bits: a line that cannot be written is no reason
+        # for a request to fail.
+        return json.dumps(event, default=default).encode()
+
+
+def _text(event: Any, default: Any) -> str:
+    return _bytes(event, default).decode()
 
 
 def _trace(_: structlog.types.WrappedLogger, __: str, event: structlog.types.EventDict) -> structlog.types.EventDict:

@@ -85,27 +85,12 @@ class _Fused:
         self, behaviour: Callable[[Any, Context], Awaitable[Message]]
     ) -> Callable[[Any, Context], Awaitable[Message]]:
         """Wrap a method with one response."""
-        rpc, enters, receives, leaves = self.rpc, self.enters, self.receives, self.leaves
-        client_streaming = rpc.client_streaming
+        rpc, leaves = self.rpc, self.leaves
 
         async def call_unary(request: Any, context: Context) -> Message:
             call = Call(rpc, context, started=asyncio.get_running_loop().time())
             try:
-                for enter in enters:
-                    pending = enter(call)
-                    if pending is not None:
-                        await pending
-                if client_streaming:
-                    request = self._watched(call, request)
-                elif request is UNREADABLE:
-                    raise _unreadable()
-                else:
-                    for received in receives:
-                        received(call, request)
-                # Background work may still hold the call when it is over, and touching its context then crashes gRPC.
-                call.context = None
-                current.set(call)
-                response = await behaviour(request, context)
+                response = await behaviour(await self._admit(call, request), context)
             except BaseException as exception:
                 error = self._over(call, exception)
                 if error is None:
@@ -122,29 +107,14 @@ class _Fused:
         self, behaviour: Callable[[Any, Context], AsyncGenerator[Message, None]]
     ) -> Callable[[Any, Context], AsyncGenerator[Message, None]]:
         """Wrap a method with a stream of responses."""
-        rpc, enters, receives, leaves = self.rpc, self.enters, self.receives, self.leaves
-        client_streaming = rpc.client_streaming
+        rpc, leaves = self.rpc, self.leaves
 
         async def call_stream(request: Any, context: Context) -> AsyncGenerator[Message, None]:
             call = Call(rpc, context, started=asyncio.get_running_loop().time())
             last: Message | None = None
             responses: AsyncGenerator[Message, None] | None = None
             try:
-                for enter in enters:
-                    pending = enter(call)
-                    if pending is not None:
-                        await pending
-                if client_streaming:
-                    request = self._watched(call, request)
-                elif request is UNREADABLE:
-                    raise _unreadable()
-                else:
-                    for received in receives:
-                        received(call, request)
-                # Background work may still hold the call when it is over, and touching its context then crashes gRPC.
-                call.context = None
-                current.set(call)
-                responses = behaviour(request, context)
+                responses = behaviour(await self._admit(call, request), context)
                 async for last in responses:
                     yield last
             except GeneratorExit:
@@ -167,6 +137,23 @@ class _Fused:
                 leave(call, None)
 
         return call_stream
+
+    async def _admit(self, call: Call, request: Any) -> Any:
+        """Run what comes before the servicer; the request, or requests, it is to see."""
+        for enter in self.enters:
+            pending = enter(call)
+            if pending is not None:
+                await pending
+        if self.rpc.client_streaming:
+            request = self._watched(call, request)
+        elif request is UNREADABLE:
+            raise _unreadable()
+        else:
+            for received in self.receives:
+                received(call, request)
+        call.begin()
+        current.set(call)
+        return request
 
     async def _watched(self, call: Call, requests: AsyncIterable[Message]) -> AsyncIterator[Message]:
         receives = self.receives

@@ -71,7 +71,7 @@ async def open_pool(url: str, *, max_size: int = 20, application_name: str = "so
 
 @contextmanager
 def typed_errors() -> Iterator[None]:
-    """Turn a lost or refused connection into Unavailable; also works as a decorator of a store's method.
+    """Turn a lost or refused connection into Unavailable, inside a `with` block.
 
     Raises:
         Unavailable: reason POSTGRES_UNAVAILABLE. A write whose connection is lost may or may not have been done.

@@ -1,7 +1,6 @@
 """Every interceptor in its order: what a call meets first is first."""
 
 from services.mesh.authenticator import Authenticator
-from services.mesh.hooks import Interceptor
 from services.mesh.interceptors.deadline import deadline
 from services.mesh.interceptors.drain import Drain
 from services.mesh.interceptors.logs import logs
@@ -16,31 +15,6 @@ from services.mesh.tls.names import Allowed
 from services.mesh.token import Signer
 
 
-def interceptors(
-    *,
-    authenticator: Authenticator,
-    signer: Signer,
-    spans: Spans,
-    drain: Drain,
-    sample_ratio: float,
-    peers: Allowed | None = None,
-) -> tuple[Interceptor, ...]:
-    """Drain and metrics see every call, refused ones too; nothing is validated before its caller is known.
-
-    `peers` says which processes may call, where they have certificates.
-    """
-    return (
-        drain.bind,
-        metrics,
-        logs,
-        tracing(spans, sample_ratio),
-        deadline,
-        *((peer(peers),) if peers is not None else ()),
-        principal(authenticator, signer),
-        validation,
-    )
-
-
 def pipeline(
     *,
     authenticator: Authenticator,
@@ -50,14 +24,20 @@ def pipeline(
     sample_ratio: float,
     peers: Allowed | None = None,
 ) -> Pipeline:
-    """The pipeline of a process."""
+    """The pipeline of a process.
+
+    Drain and metrics see every call, refused ones too; nothing is validated before its caller is known.
+    `peers` says which processes may call, where they have certificates.
+    """
     return Pipeline(
-        interceptors(
-            authenticator=authenticator,
-            signer=signer,
-            spans=spans,
-            drain=drain,
-            sample_ratio=sample_ratio,
-            peers=peers,
+        (
+            drain.bind,
+            metrics,
+            logs,
+            tracing(spans, sample_ratio),
+            deadline,
+            *((peer(peers),) if peers is not None else ()),
+            principal(authenticator, signer),
+            validation,
         )
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cli.stack import SERVICES
+from cli.layout import SERVICES
 
 WITHOUT_SERVICES = ["--without", ",".join(SERVICES)]
 

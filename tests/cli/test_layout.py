@@ -2,7 +2,7 @@
 
 import pytest
 
-from cli.stack import SERVICES, Layout
+from cli.layout import SERVICES, Layout
 from services.mesh.errors import InvalidArgument
 
 
@@ -49,3 +49,15 @@ def test_a_service_apart_has_one_process_beside_the_workers() -> None:
 def test_a_stack_without_workers_is_refused() -> None:
     with pytest.raises(InvalidArgument, match="0 workers"):
         Layout(workers=0).processes()
+
+
+def test_a_service_apart_may_have_several_processes() -> None:
+    processes = Layout(apart=["memory=2", "policy=1"], workers=2).processes()
+    assert set(processes) == {"serve-1", "serve-2", "serve-memory-1", "serve-memory-2", "serve-policy"}
+    assert processes["serve-memory-1"] == processes["serve-memory-2"] == ("memory",)
+
+
+@pytest.mark.parametrize("apart", [["memory=0"], ["memory="], ["memory=two"], ["memory=-1"], ["memory", "memory=2"]])
+def test_processes_that_cannot_be_counted_are_refused_by_name(apart: list[str]) -> None:
+    with pytest.raises(InvalidArgument, match="memory"):
+        Layout(apart=apart).processes()

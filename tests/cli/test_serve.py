@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from cli.layout import SERVICES
 from cli.parts.port import free_port
-from cli.stack import SERVICES
 from services.host import SERVICES as HOSTED
 from services.mesh.errors import Code
 from tests.cli.commands import Ended, soma, status, up

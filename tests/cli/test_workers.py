@@ -19,7 +19,7 @@ from services.mesh.testing.dialects import Behaviour
 from services.mesh.testing.upstreams import FakeUpstream
 from tests.cli.commands import soma, status
 
-WORKERS = 2
+PROCESSES = {"serve-1", "serve-2", "serve-memory-1", "serve-memory-2"}
 DELTAS = [f"word{number} " for number in range(20)]
 
 
@@ -55,7 +55,7 @@ async def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
         folder, port = tmp_path / "data", free_port()
         try:
             arguments = ["up", "--dev", "--detach", "--data-dir", str(folder), "--port", str(port)]
-            started = await soma(*arguments, "--workers", str(WORKERS), seconds=180)
+            started = await soma(*arguments, "--workers", "2", "--apart", "memory=2", seconds=180)
             assert (started.status, started.errors) == (0, "")
             yield Home(folder, port)
         finally:
@@ -84,9 +84,9 @@ class Traffic:
         self._stop.set()
 
 
-async def test_every_worker_serves_everything_and_a_rolling_restart_fails_no_call(home: Home) -> None:
+async def test_a_rolling_restart_of_the_workers_and_of_a_service_apart_fails_no_call(home: Home) -> None:
     before = await home.pids()
-    assert set(before) == {"serve-1", "serve-2"}
+    assert set(before) == PROCESSES
     async with (
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{home.port}", headers=dict(home.metadata), timeout=30) as http,
         grpc.aio.insecure_channel(f"127.0.0.1:{home.port}") as channel,

@@ -5,6 +5,7 @@ import json
 import os
 import random
 import signal
+import ssl
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -15,7 +16,7 @@ from typing import Any
 import grpc
 import httpx
 import psutil
-from openai import AsyncOpenAI
+from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from cli.parts.port import require_free
@@ -80,7 +81,8 @@ class Stack:
         self.directory = directory
         self.data_dir = directory / "data"
         self.port = public_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.secure = "--tls" in options
+        self.url = f"{'https' if self.secure else 'http'}://127.0.0.1:{self.port}"
         self.key = ""
         self._options = options
 
@@ -161,13 +163,25 @@ class Stack:
             await process.wait()
 
     @property
+    def authority(self) -> Path:
+        """Whom a client trusts that the one port proves itself to, with TLS."""
+        return self.data_dir / "tls" / "ca.pem"
+
+    @property
+    def _trust(self) -> ssl.SSLContext | bool:
+        return ssl.create_default_context(cafile=self.authority) if self.secure else True
+
+    @property
     def metadata(self) -> Sequence[tuple[str, str]]:
         """The credential of a native call."""
         return (("authorization", f"Bearer {self.key}"),)
 
     def channel(self) -> grpc.aio.Channel:
         """A native channel to the one port, with a connection of its own."""
-        return grpc.aio.insecure_channel(f"127.0.0.1:{self.port}", [("grpc.use_local_subchannel_pool", 1)])
+        target, own = f"127.0.0.1:{self.port}", [("grpc.use_local_subchannel_pool", 1)]
+        if self.secure:
+            return grpc.aio.secure_channel(target, grpc.ssl_channel_credentials(self.authority.read_bytes()), own)
+        return grpc.aio.insecure_channel(target, own)
 
     def http(self, **headers: str) -> httpx.AsyncClient:
         """An HTTP client of the one port, with the key unless other headers are given."""
@@ -176,12 +190,15 @@ class Stack:
             headers=headers or {"authorization": f"Bearer {self.key}"},
             timeout=CALL_SECONDS,
             limits=httpx.Limits(max_connections=None),
+            verify=self._trust,
         )
 
     def openai(self, key: str | None = None) -> AsyncOpenAI:
         """OpenAI's own client; it does not retry, so that a test sees what was answered."""
         api_key = self.key if key is None else key
-        return AsyncOpenAI(base_url=f"{self.url}/v1", api_key=api_key, max_retries=0, timeout=CALL_SECONDS)
+        http = DefaultAsyncHttpxClient(verify=self._trust) if self.secure else None
+        base_url = f"{self.url}/v1"
+        return AsyncOpenAI(base_url=base_url, api_key=api_key, max_retries=0, timeout=CALL_SECONDS, http_client=http)
 
     async def measured(self, name: str, labels: Mapping[str, str] | None = None) -> float:
         """A metric of `/metrics`, summed over processes and over the labels that are not given."""

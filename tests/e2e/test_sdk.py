@@ -141,3 +141,30 @@ async def test_a_tail_that_runs_out_of_time_says_so(stack: Stack) -> None:
         with pytest.raises(somamesh.DeadlineError):
             async for _ in soma.tail_logs(task="nothing", timeout=0.3):
                 continue
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+async def test_a_response_is_gone_on_from_made_in_the_background_cancelled_and_forgotten(
+    stack: Stack, upstream: FakeUpstream, kind: str
+) -> None:
+    upstream.behaviour = Behaviour(deltas=("No", "ted."))
+    async with driving(kind, stack.url, stack.key) as client:
+        first = await client.call("create_response", "I am Kim.", model=MODEL, metadata={"from": "phone"})
+        assert (first.state, first.text, first.metadata) == ("completed", "Noted.", {"from": "phone"})
+        pieces, second = await client.respond("Who am I?", model=MODEL, previous=first.id)
+        assert ("".join(pieces), second.previous) == ("Noted.", first.id)
+        said = [message["content"] for message in upstream.requests[-1]["messages"]]
+        assert said == ["I am Kim.", "Noted.", "Who am I?"]
+        assert await client.call("get_response", second.id) == second
+
+        upstream.behaviour = Behaviour(deltas=("a",) * 200, pause=0.05)
+        begun = await client.call("create_response", "Go on.", model=MODEL, background=True)
+        assert begun.state == "in_progress"
+        assert (await client.call("cancel_response", begun.id)).state == "cancelled"
+
+        await client.call("delete_response", first.id)
+        with pytest.raises(somamesh.NotFoundError):
+            await client.call("get_response", first.id)
+        with pytest.raises(somamesh.InvalidRequestError) as refused:
+            await client.call("create_response", "And now?", model=MODEL, previous=second.id)
+        assert refused.value.reason == "PREVIOUS_RESPONSE_NOT_FOUND"

@@ -22,21 +22,15 @@ from services.memory.passages import Json
 from services.mesh import errors
 from services.mesh.authenticator import DevAuthenticator
 from services.mesh.call import Call, current_call, run_as
-from services.mesh.carrier import LocalCarrier
-from services.mesh.channel.local import LocalChannel
-from services.mesh.handlers import collect
-from services.mesh.interceptors.drain import Drain
 from services.mesh.mesh import Mesh
 from services.mesh.migrations import migrate
-from services.mesh.pipeline import Handler
 from services.mesh.principal import Principal
 from services.mesh.routing import RoutedChannel
 from services.mesh.settings import Settings
 from services.mesh.spans import Spans
-from services.mesh.stack import pipeline
 from services.mesh.status import from_rpc_error
+from services.mesh.testing.local import KEY, LocalMesh
 from services.mesh.testing.waiting import until
-from services.mesh.token import Signer
 from tests.memory.model import WordModel
 
 if TYPE_CHECKING:
@@ -91,10 +85,8 @@ class Memory:
 async def serving(pool: "Pool", postgres_url: str, data_dir: Path, model: WordModel) -> AsyncIterator[Memory]:
     """The service, built; as it is in a process that hosts it together with a model service."""
     async with AsyncExitStack() as stack:
-        handlers: dict[str, Handler] = {}
-        channel = LocalChannel(handlers, capture=_caller, outgoing=LocalCarrier(), strict=True)
-        stack.push_async_callback(channel.close)
-        authenticator, spans = DevAuthenticator("key"), Spans("test", None)
+        local = LocalMesh(strict=True, capture=_caller)
+        stack.push_async_callback(local.channel.close)
 
         async def migrated(schema: str, directory: Path) -> None:
             await migrate(postgres_url, schema, directory)
@@ -104,22 +96,14 @@ async def serving(pool: "Pool", postgres_url: str, data_dir: Path, model: WordMo
             data_dir=data_dir,
             postgres=pool,
             redis=cast(Any, None),  # memory has nothing there
-            authenticator=authenticator,
-            spans=spans,
-            connect=lambda service: RoutedChannel(lambda: channel),
+            authenticator=DevAuthenticator(KEY),
+            spans=Spans("test", None),
+            connect=lambda service: RoutedChannel(lambda: local.channel),
             migrate=migrated,
         )
         service = await build(mesh, stack)
-        wrap = pipeline(
-            authenticator=authenticator,
-            signer=Signer(b"k" * 32, "test"),
-            spans=spans,
-            drain=Drain(),
-            sample_ratio=0.0,
-        )
-        servicers = (*service.servicers, (add_ModelServiceServicer_to_server, model))
-        handlers.update(wrap.wrap_all(collect(servicers)))
-        yield Memory(MemoryServiceStub(channel), model, pool)
+        local.add((*service.servicers, (add_ModelServiceServicer_to_server, model)))
+        yield Memory(MemoryServiceStub(local.channel), model, pool)
 
 
 @pytest.fixture

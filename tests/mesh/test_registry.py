@@ -204,6 +204,15 @@ def test_calls_go_to_the_endpoints_in_turn() -> None:
     assert sorted(directory.pick("s") or "" for _ in range(10)) == ["a"] * 5 + ["b"] * 5
 
 
+def test_calls_that_go_to_two_services_by_turns_reach_every_endpoint_of_both() -> None:
+    directory = Directory()
+    directory.replace(
+        [Endpoint(service, f"{service}{number}", f"{service}{number}") for service in "st" for number in (1, 2)]
+    )
+    picked = [directory.pick(service) for _ in range(4) for service in "st"]
+    assert sorted(address or "" for address in picked) == ["s1"] * 2 + ["s2"] * 2 + ["t1"] * 2 + ["t2"] * 2
+
+
 def test_a_lease_ends_after_its_silence_and_not_before() -> None:
     joined = Joined("i", ("s",), (), "a", "", "", 1, "v", heard=10.0)
     assert not joined.expired(10.0 + LEASE_SECONDS)

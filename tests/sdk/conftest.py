@@ -11,6 +11,7 @@ from soma.model.v1.catalog_service_pb2_grpc import add_CatalogServiceServicer_to
 from soma.model.v1.cost_service_pb2_grpc import add_CostServiceServicer_to_server
 from soma.model.v1.model_service_pb2_grpc import add_ModelServiceServicer_to_server
 from soma.orchestrator.v1.chat_service_pb2_grpc import add_ChatServiceServicer_to_server
+from soma.orchestrator.v1.response_service_pb2_grpc import add_ResponseServiceServicer_to_server
 from soma.policy.v1.policy_service_pb2_grpc import add_PolicyServiceServicer_to_server
 from somamesh import AsyncClient
 
@@ -23,6 +24,7 @@ from services.mesh.token import Signer
 from tests.e2e.stack import Stack
 from tests.sdk.drivers import Driver, driving
 from tests.sdk.kept import KeptCatalogue, KeptLedger, KeptMemory, KeptRules, Trouble
+from tests.sdk.kept_responses import KeptResponses
 from tests.sdk.scripted import OneModel, ScriptedChat
 
 KEY = "sk-test"
@@ -35,6 +37,7 @@ class Server:
     url: str
     chat: ScriptedChat
     memory: KeptMemory
+    responses: KeptResponses
     trouble: Trouble
 
 
@@ -42,13 +45,14 @@ class Server:
 async def serving(credentials: grpc.ServerCredentials | None = None) -> AsyncIterator[Server]:
     """A server on a free port, with TLS when it is given credentials."""
     trouble = Trouble()
-    chat, memory = ScriptedChat(), KeptMemory(trouble)
+    chat, memory, responses = ScriptedChat(), KeptMemory(trouble), KeptResponses(trouble)
     servicers = (
         (add_ChatServiceServicer_to_server, chat),
         (add_MemoryServiceServicer_to_server, memory),
         (add_ModelServiceServicer_to_server, OneModel(trouble)),
         (add_CatalogServiceServicer_to_server, KeptCatalogue(trouble)),
         (add_CostServiceServicer_to_server, KeptLedger(trouble)),
+        (add_ResponseServiceServicer_to_server, responses),
         (add_PolicyServiceServicer_to_server, KeptRules(trouble)),
     )
     wrap = pipeline(
@@ -65,7 +69,7 @@ async def serving(credentials: grpc.ServerCredentials | None = None) -> AsyncIte
     else:
         url = f"https://127.0.0.1:{server.add_secure_port('127.0.0.1:0', credentials)}"
     await server.start()
-    yield Server(url, chat, memory, trouble)
+    yield Server(url, chat, memory, responses, trouble)
     await server.stop(None)
 
 

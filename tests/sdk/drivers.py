@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Protocol
 
-from somamesh import Answer, AsyncClient, Client
+from somamesh import Answer, AsyncClient, Client, Response
 
 
 class Driver(Protocol):
@@ -21,6 +21,10 @@ class Driver(Protocol):
 
     async def stream(self, name: str, *args: Any, **options: Any) -> tuple[list[str], Answer]:
         """The pieces of an answer, and the whole."""
+        ...
+
+    async def respond(self, *args: Any, **options: Any) -> tuple[list[str], Response]:
+        """The pieces of a response's text, and the whole."""
         ...
 
 
@@ -43,6 +47,13 @@ class Synchronous:
 
         return await asyncio.to_thread(run)
 
+    async def respond(self, *args: Any, **options: Any) -> tuple[list[str], Response]:
+        def run() -> tuple[list[str], Response]:
+            with self._client.stream_response(*args, **options) as stream:
+                return list(stream), stream.response()
+
+        return await asyncio.to_thread(run)
+
 
 class Asynchronous:
     """Drives an `AsyncClient`."""
@@ -59,6 +70,10 @@ class Asynchronous:
     async def stream(self, name: str, *args: Any, **options: Any) -> tuple[list[str], Answer]:
         async with getattr(self._client, name)(*args, **options) as stream:
             return [piece async for piece in stream], await stream.answer()
+
+    async def respond(self, *args: Any, **options: Any) -> tuple[list[str], Response]:
+        async with self._client.stream_response(*args, **options) as stream:
+            return [piece async for piece in stream], await stream.response()
 
 
 def driving(kind: str, url: str, key: str, **options: Any) -> AbstractAsyncContextManager[Driver]:

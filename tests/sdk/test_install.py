@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -22,6 +23,27 @@ from somamesh import Client
 assert files("somamesh").joinpath("py.typed").is_file()
 with Client() as soma:
     print(soma.chat("Hi").text)
+"""
+# What a type checker of the user's own must see in the installed client.
+TYPED = """
+from collections.abc import AsyncIterator, Iterator
+from typing import assert_type
+
+from somamesh import Answer, AsyncClient, AsyncResponseStream, Client, Memory, Response, Session
+
+with Client("http://mesh", timeout=1) as soma:
+    assert_type(soma.chat("Hi", temperature=0.5), Answer)
+    assert_type([chunk for chunk in soma.stream_chat("Hi")], list[str])
+    assert_type(soma.recall("k"), Memory)
+    assert_type(soma.list_sessions(), Iterator[Session])
+    soma.chat("Hi", temprature=1)  # WRONG
+
+
+async def main(soma: AsyncClient) -> None:
+    assert_type(await soma.create_response("Hi"), Response)
+    assert_type(soma.stream_response("Hi"), AsyncResponseStream)
+    assert_type(soma.list_sessions(), AsyncIterator[Session])
+    await soma.recall(1)  # WRONG
 """
 
 
@@ -58,3 +80,27 @@ async def test_it_chats_where_nothing_else_is_installed(python: Path, server: Se
     assert {package["name"] for package in listed} == NEEDED
     ended = await command(*pointing(server.url, KEY), python, "-I", "-W", "error", "-c", PROGRAM, cwd=tmp_path)
     assert (ended.status, ended.output) == (0, "Hello, world\n"), ended.errors
+
+
+async def test_a_users_strict_type_checker_knows_every_type(wheels: list[Path], tmp_path: Path) -> None:
+    home, program = tmp_path / "venv", tmp_path / "program.py"
+    await uv("venv", "--quiet", home)
+    await uv(
+        "pip", "install", "--quiet", "--python", home / "bin" / "python", "types-grpcio", "types-protobuf", *wheels
+    )
+    program.write_text(TYPED)
+    checking = (
+        "--strict",
+        "--config-file=",
+        "--cache-dir",
+        tmp_path / "cache",
+        "--no-color-output",
+        "--no-error-summary",
+    )
+    ended = await command(
+        *(sys.executable, "-m", "mypy", *checking, "--python-executable", home / "bin" / "python", program),
+        cwd=tmp_path,
+    )
+    shutil.rmtree(home)
+    wrong = [number for number, line in enumerate(TYPED.splitlines(), 1) if "WRONG" in line]
+    assert [int(line.split(":")[1]) for line in ended.output.splitlines() if "error:" in line] == wrong, ended.output

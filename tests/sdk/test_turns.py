@@ -11,7 +11,7 @@ from soma.memory.v1 import memory_service_pb2 as memory
 from soma.model.v1 import message_pb2 as model
 from soma.model.v1 import model_service_pb2 as generation
 from soma.orchestrator.v1 import chat_service_pb2 as chat
-from somamesh import Answer, AsyncClient, Client, Message, Notice, Rule, Tool, ToolCall, Usage
+from somamesh import Answer, AsyncClient, Client, Message, Notice, Rule, TokenLogprob, Tool, ToolCall, Usage
 
 from services.mesh import errors
 from tests.sdk.conftest import KEY, Server
@@ -72,7 +72,9 @@ async def test_every_option_reaches_the_contract(server: Server, client: Driver)
         parallel_tool_calls=False,
         response_format=schema,
         stop_sequences=["."],
+        top_logprobs=2,
         user="eve",
+        drop_params=True,
     )
     assert server.chat.requests[0] == chat.ChatRequest(
         messages=[model.Message(role=model.ROLE_USER, content="Hi")],
@@ -84,8 +86,9 @@ async def test_every_option_reaches_the_contract(server: Server, client: Driver)
         response_format=generation.ResponseFormat(
             type=generation.ResponseFormat.TYPE_JSON_SCHEMA, name="cat", schema='{"title": "cat", "type": "object"}'
         ),
-        sampling=model.Sampling(stop_sequences=["."]),
+        sampling=model.Sampling(stop_sequences=["."], top_logprobs=2),
         user="eve",
+        drop_params=True,
     )
 
 
@@ -125,6 +128,22 @@ async def test_what_policy_did_is_told_with_the_answer(server: Server, soma: Asy
     server.chat.script = [noticed(), *spoken("Hi")]
     answer = await soma.chat("Hi")
     assert answer.notices == (Notice("input", "redact", (Rule("pii.email", "redact", "an address"),)),)
+
+
+async def test_how_likely_the_tokens_were_and_what_was_left_out_is_told_with_the_answer(
+    server: Server, client: Driver
+) -> None:
+    first, second = (model.TokenLogprob(token=token, logprob=-0.5, utf8=token.encode()) for token in "ab")
+    whole = spoken("a", "b")
+    for event, logprob in zip(whole[2:4], (first, second), strict=True):
+        assert isinstance(event, chat.ChatResponse)
+        event.delta.logprobs.append(logprob)
+    assert isinstance(whole[0], chat.ChatResponse)
+    whole[0].started.dropped_params.append("sampling.top_k")
+    server.chat.script = whole
+    answer = await client.call("chat", "Hi", top_logprobs=0, drop_params=True)
+    assert answer.logprobs == (TokenLogprob("a", -0.5, b"a"), TokenLogprob("b", -0.5, b"b"))
+    assert answer.dropped_params == ("sampling.top_k",)
 
 
 async def test_every_turn_has_a_key_an_id_and_a_deadline(server: Server, soma: AsyncClient) -> None:

@@ -41,9 +41,9 @@ RECALL = """
         SELECT id, last_accessed FROM memory.fact
         WHERE tenant_id = $1 AND key = $2 AND (expires_at IS NULL OR expires_at > now()) FOR UPDATE
     )
-    UPDATE memory.fact SET accessed_count = accessed_count + 1, last_accessed = clock_timestamp()
+    UPDATE memory.fact SET accessed_count = accessed_count + $3, last_accessed = clock_timestamp()
     FROM before WHERE fact.id = before.id
-    RETURNING value, metadata, created_at, accessed_count, before.last_accessed
+    RETURNING value, metadata, created_at, accessed_count, fact.last_accessed, before.last_accessed AS accessed_before
 """
 READ = """
     SELECT key, value, metadata FROM memory.fact
@@ -114,8 +114,8 @@ class FactStore(Protocol):
         """Store or replace a fact; without vectors its passages wait for theirs."""
         ...
 
-    async def recall(self, tenant_id: str, key: str) -> pb.RecallResponse | None:
-        """Read a fact and count that."""
+    async def recall(self, tenant_id: str, key: str, times: int = 1) -> list[pb.RecallResponse]:
+        """Read a fact for so many callers, one after the other, and count that; empty when there is none."""
         ...
 
     async def read(self, tenant_id: str, keys: Sequence[str]) -> dict[str, tuple[Value, Struct]]:
@@ -167,23 +167,30 @@ class PostgresFactStore:
             )
         return Stored(row["id"], row["indexed_at"])
 
-    async def recall(self, tenant_id: str, key: str) -> pb.RecallResponse | None:
+    async def recall(self, tenant_id: str, key: str, times: int = 1) -> list[pb.RecallResponse]:
         """See `FactStore`."""
         async with postgres.connection(self._pool) as connection:
-            row = await connection.fetchrow(RECALL, tenant_id, key)
+            row = await connection.fetchrow(RECALL, tenant_id, key, times)
         if row is None:
-            return None
-        response = pb.RecallResponse(
+            return []
+        first = pb.RecallResponse(
             key=key,
             value=Value.FromString(row["value"]),
             created_at=timestamp(row["created_at"]),
-            accessed_count=row["accessed_count"],
-            last_accessed=timestamp(row["last_accessed"]),
+            accessed_count=row["accessed_count"] - times + 1,
+            last_accessed=timestamp(row["accessed_before"]),
         )
         if row["metadata"] is not None:
-            response.metadata.ParseFromString(row["metadata"])
-            response.metadata.SetInParent()
-        return response
+            first.metadata.ParseFromString(row["metadata"])
+            first.metadata.SetInParent()
+        responses = [first]
+        for count in range(first.accessed_count + 1, row["accessed_count"] + 1):
+            response = pb.RecallResponse()
+            response.CopyFrom(first)
+            response.accessed_count = count
+            response.last_accessed.FromDatetime(row["last_accessed"])
+            responses.append(response)
+        return responses
 
     async def read(self, tenant_id: str, keys: Sequence[str]) -> dict[str, tuple[Value, Struct]]:
         """See `FactStore`."""

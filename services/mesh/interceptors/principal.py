@@ -39,23 +39,15 @@ def _entry(rpc: Method, authenticator: Authenticator, signer: Signer) -> Enter |
             if not internal:
                 check(call)
             return None
-        authorization = api_key = token = None
-        assert call.context is not None
-        for key, value in call.context.invocation_metadata() or ():
-            if key == METADATA_KEY:
-                token = str(value)
-            elif key == "authorization":
-                authorization = str(value)
-            elif key == "x-api-key":
-                api_key = str(value)
+        token = call.metadata.get(METADATA_KEY)
         if token is not None:
-            call.principal = signer.verify(token)
+            call.principal = signer.verify(str(token))
             if not internal:
                 check(call)
             return None
         if internal:
             raise errors.PermissionDenied(f"{rpc.path} is for the mesh's own processes", reason="METHOD_INTERNAL")
-        return outside(call, authorization, api_key)
+        return outside(call, _text(call, "authorization"), _text(call, "x-api-key"))
 
     async def outside(call: Call, authorization: str | None, api_key: str | None) -> None:
         call.principal = await authenticator.authenticate(authorization, api_key)
@@ -68,3 +60,8 @@ def _entry(rpc: Method, authenticator: Authenticator, signer: Signer) -> Enter |
             raise errors.PermissionDenied(f"{rpc.path} needs the scope {rpc.scope}", metadata={"scope": rpc.scope})
 
     return enter
+
+
+def _text(call: Call, key: str) -> str | None:
+    value = call.metadata.get(key)
+    return None if value is None else str(value)

@@ -53,13 +53,9 @@ def tracing(spans: Spans, sample_ratio: float) -> Interceptor:
 
 
 def _parent(call: Call) -> traces.Trace | None:
-    context = call.context
-    carried = getattr(context, "carried", None)
+    carried = getattr(call.context, "carried", None)
     if carried is not None:
         trace: traces.Trace | None = carried.trace
         return trace
-    assert context is not None
-    for key, value in context.invocation_metadata() or ():
-        if key == "traceparent":
-            return traces.parse(str(value))
-    return None
+    traceparent = call.metadata.get("traceparent")
+    return traces.parse(str(traceparent)) if traceparent is not None else None

@@ -1,5 +1,6 @@
 """What a process knows of where services are; the last word of the registry, kept while the registry is away."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -29,7 +30,8 @@ class Directory:
 
     def __init__(self) -> None:
         self._endpoints: dict[str, list[Endpoint]] = {}
-        self._turn = count()
+        # Each service its own: with one for all, calls that go to two services by turns would meet the same endpoints.
+        self._turns: defaultdict[str, count[int]] = defaultdict(count)
         self._watchers: list[Callable[[], None]] = []
 
     def watch(self, changed: Callable[[], None]) -> None:
@@ -50,7 +52,7 @@ class Directory:
         candidates = usable(self._endpoints.get(service, ()))
         if not candidates:
             return None
-        return candidates[next(self._turn) % len(candidates)].address
+        return candidates[next(self._turns[service]) % len(candidates)].address
 
     def all(self, service: str) -> list[Endpoint]:
         """Every endpoint of a service."""

@@ -14,6 +14,7 @@ from services.mesh import errors
 from services.mesh.call import current_call
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+Pairs: TypeAlias = tuple[tuple[str, str | bytes], ...]
 
 
 class Breakdown(Exception):
@@ -47,14 +48,18 @@ class Tally:
     cut: int = 0
 
     @contextmanager
-    def visit(self, context: Context) -> "Iterator[None]":
-        """Count one call while it is served. Nothing keeps the context: on a socket, it is invalid after the call."""
+    def visit(self, context: Context) -> Iterator[Pairs]:
+        """Count one call while it is served; its metadata, of which gRPC makes new pairs whenever it is asked.
+
+        Nothing keeps the context: on a socket, it is invalid after the call.
+        """
         self.served += 1
         self.running += 1
         self.peer = context.peer()
-        self.metadata_keys = tuple(key for key, _ in context.invocation_metadata() or ())
+        metadata = tuple(context.invocation_metadata() or ())
+        self.metadata_keys = tuple(key for key, _ in metadata)
         try:
-            yield
+            yield metadata
         except (asyncio.CancelledError, GeneratorExit):
             # GeneratorExit is how a stream's servicer that was suspended at a `yield` learns of it.
             self.cancelled += 1
@@ -76,21 +81,20 @@ class EchoServicer(rpc.EchoServiceServicer):
         self._peer = peer
 
     async def Echo(self, request: pb.EchoRequest, context: Context) -> pb.EchoResponse:
-        with self.tally.visit(context):
-            observed = observe(context)
+        with self.tally.visit(context) as metadata:
+            observed = observe(context, metadata)
             await self._pause(request.script)
             if request.script.hops:
                 return await self._hop(request)
             _fail(request.script)
-            if context.invocation_metadata():
-                await reflect(context)
+            await reflect(context, metadata)
             return pb.EchoResponse(text=request.text, observation=observed, padding=bytes(request.script.padding_bytes))
 
     async def StreamEcho(self, request: pb.StreamEchoRequest, context: Context) -> AsyncIterator[pb.StreamEchoResponse]:
-        with self.tally.visit(context):
+        with self.tally.visit(context) as metadata:
             script = request.script
-            observed = observe(context)
-            await reflect(context)
+            observed = observe(context, metadata)
+            await reflect(context, metadata)
             await self._begin(script, streaming=True)
             for sequence in range(script.count or 1):
                 self._fail_at(script, sequence)
@@ -108,8 +112,8 @@ class EchoServicer(rpc.EchoServiceServicer):
     async def CollectEchoes(
         self, request_iterator: AsyncIterator[pb.CollectEchoesRequest], context: Context
     ) -> pb.CollectEchoesResponse:
-        with self.tally.visit(context):
-            observed = observe(context)
+        with self.tally.visit(context) as metadata:
+            observed = observe(context, metadata)
             texts: list[str] = []
             complete = False
             async for request in request_iterator:
@@ -128,8 +132,8 @@ class EchoServicer(rpc.EchoServiceServicer):
     async def ChatEchoes(
         self, request_iterator: AsyncIterator[pb.ChatEchoesRequest], context: Context
     ) -> AsyncIterator[pb.ChatEchoesResponse]:
-        with self.tally.visit(context):
-            observed = observe(context)
+        with self.tally.visit(context) as metadata:
+            observed = observe(context, metadata)
             script = pb.Script()
             sequence = 0
             async for request in request_iterator:
@@ -171,27 +175,26 @@ class EchoServicer(rpc.EchoServiceServicer):
         return await self._peer().Echo(onward)
 
 
-def observe(context: Context) -> pb.Observation:
+def observe(context: Context, metadata: Pairs) -> pb.Observation:
     """What the servicer sees of its call."""
     remaining = context.time_remaining()
     call = current_call()
     return pb.Observation(
-        metadata=[
-            f"{key}={_text(value)}" for key, value in context.invocation_metadata() or () if key.startswith("x-test-")
-        ],
+        metadata=[f"{key}={_text(value)}" for key, value in metadata if key.startswith("x-test-")],
         time_remaining_seconds=-1 if remaining is None else remaining,
         trace_id=call.trace_id if call else "",
         subject=call.principal.subject if call and call.principal else "",
     )
 
 
-async def reflect(context: Context) -> None:
+async def reflect(context: Context, metadata: Pairs) -> None:
     """Send metadata `x-test-initial` back as initial and `x-test-trailing` back as trailing metadata."""
-    pairs = list(context.invocation_metadata() or ())
-    initial = tuple((key, value) for key, value in pairs if key.startswith("x-test-initial"))
+    initial = tuple(pair for pair in metadata if pair[0].startswith("x-test-initial"))
     if initial:
         await context.send_initial_metadata(initial)
-    context.set_trailing_metadata(tuple((key, value) for key, value in pairs if key.startswith("x-test-trailing")))
+    trailing = tuple(pair for pair in metadata if pair[0].startswith("x-test-trailing"))
+    if trailing:
+        context.set_trailing_metadata(trailing)
 
 
 def _fail(script: pb.Script) -> None:

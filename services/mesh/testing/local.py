@@ -1,9 +1,9 @@
 """A mesh in one process for tests: servicers behind the whole pipeline, reached through the local channel."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from services.mesh.authenticator import DevAuthenticator
-from services.mesh.call import current_call
+from services.mesh.call import Call, current_call
 from services.mesh.carrier import LocalCarrier
 from services.mesh.channel.local import LocalChannel
 from services.mesh.handlers import collect
@@ -20,9 +20,19 @@ SOMEBODY = Principal(tenant_id="acme", subject="alex", scopes=frozenset({"*"}))
 
 
 class LocalMesh:
-    """Servicers with everything a call passes through; `channel` reaches all of them."""
+    """Servicers with everything a call passes through; `channel` reaches all of them.
 
-    def __init__(self, servicers: Sequence[Registration] = (), *, spans: Spans | None = None) -> None:
+    `strict` is the channel's; `capture` says whose calls they are, where the test's own calls have no caller.
+    """
+
+    def __init__(
+        self,
+        servicers: Sequence[Registration] = (),
+        *,
+        spans: Spans | None = None,
+        strict: bool = False,
+        capture: Callable[[], Call | None] = current_call,
+    ) -> None:
         self.drain = Drain()
         self.pipeline = pipeline(
             authenticator=DevAuthenticator(KEY),
@@ -32,7 +42,7 @@ class LocalMesh:
             sample_ratio=0.0,
         )
         self.handlers = self.pipeline.wrap_all(collect(servicers))
-        self.channel = LocalChannel(self.handlers, capture=current_call, outgoing=LocalCarrier())
+        self.channel = LocalChannel(self.handlers, capture=capture, outgoing=LocalCarrier(), strict=strict)
 
     def add(self, servicers: Sequence[Registration]) -> None:
         """Serve more; stubs made before do not know of them."""

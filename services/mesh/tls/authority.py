@@ -1,6 +1,7 @@
 """A certificate authority for development: makes itself once, and certificates for the parts of a stack."""
 
 import os
+import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -30,17 +31,25 @@ class Authority:
         self._certificate = certificate
         self._key = key
 
+    @property
+    def certificate(self) -> x509.Certificate:
+        """Its own."""
+        return self._certificate
+
     @classmethod
     def at(cls, data_dir: Path) -> "Authority":
         """The authority of a data directory, made when there is none.
 
         Raises:
-            FailedPrecondition: there is a CA, but its key is kept elsewhere: certificates come from there.
+            FailedPrecondition: there is a CA, but its key is kept elsewhere: certificates come from there; or the key
+                is another's.
         """
         folder = folder_of(data_dir)
         folder.mkdir(mode=0o700, exist_ok=True)
         if not (folder / CA).exists():
-            _make(folder)
+            certificate, pem = make()
+            write(folder / CA_KEY, pem)
+            write(folder / CA, certificate.public_bytes(serialization.Encoding.PEM))
         if not (folder / CA_KEY).exists():
             raise errors.FailedPrecondition(
                 f"{folder / CA} is there without {CA_KEY}: have certificates issued where the key is",
@@ -48,7 +57,10 @@ class Authority:
             )
         key = serialization.load_pem_private_key((folder / CA_KEY).read_bytes(), None)
         assert isinstance(key, ec.EllipticCurvePrivateKey)
-        return cls(folder, x509.load_pem_x509_certificate((folder / CA).read_bytes()), key)
+        for certificate in trusted(folder):
+            if certificate.public_key() == key.public_key():
+                return cls(folder, certificate, key)
+        raise errors.FailedPrecondition(f"{folder / CA_KEY} is not the key of {CA}", reason="CA_KEY_FOREIGN")
 
     def issue(
         self,
@@ -89,12 +101,19 @@ class Authority:
             .add_extension(issuer, critical=False)
             .sign(self._key, hashes.SHA256())
         )
-        _write(target, _pem(key) + certificate.public_bytes(serialization.Encoding.PEM))
+        write(target, _pem(key) + certificate.public_bytes(serialization.Encoding.PEM))
 
 
-def _make(folder: Path) -> None:
+def trusted(folder: Path) -> list[x509.Certificate]:
+    """The authorities of a folder; two while one takes the place of the other."""
+    return x509.load_pem_x509_certificates((folder / CA).read_bytes())
+
+
+def make() -> tuple[x509.Certificate, bytes]:
+    """A new authority: its certificate, and its key as PEM."""
     key = ec.generate_private_key(ec.SECP256R1())
-    subject = _subject("SomaMesh development CA")
+    # Each has a name of its own: by it a verifier finds the one that issued a certificate.
+    subject = _subject(f"SomaMesh development CA {secrets.token_hex(4)}")
     certificate = (
         _builder(subject, subject, key.public_key(), CA_LIFETIME)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
@@ -102,8 +121,7 @@ def _make(folder: Path) -> None:
         .add_extension(_key_usage(), critical=True)
         .sign(key, hashes.SHA256())
     )
-    _write(folder / CA_KEY, _pem(key))
-    _write(folder / CA, certificate.public_bytes(serialization.Encoding.PEM))
+    return certificate, _pem(key)
 
 
 def _builder(
@@ -152,7 +170,7 @@ def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     )
 
 
-def _write(path: Path, content: bytes) -> None:
+def write(path: Path, content: bytes) -> None:
     """Replace a file in one step; readable by its owner only."""
     new = path.with_name(path.name + ".new")
     with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:

@@ -26,7 +26,10 @@ def folder_of(data_dir: Path) -> Path:
 
 @dataclass(frozen=True)
 class Material:
-    """Key, certificate and CA at one moment, PEM; `version` differs when any of the files does."""
+    """Key, certificate and CA at one moment, PEM; `version` differs when any of the files does.
+
+    There are two CAs while one takes the place of the other.
+    """
 
     key: bytes
     certificate: bytes
@@ -105,7 +108,7 @@ class Identity:
         for path in (self.path, self._ca):
             if not path.exists():
                 raise errors.FailedPrecondition(
-                    f"{path} does not exist; soma certs makes certificates", reason="CERTIFICATE_MISSING"
+                    f"{path} does not exist; soma certs issue makes certificates", reason="CERTIFICATE_MISSING"
                 )
         if self.path.stat().st_mode & 0o077:
             raise errors.FailedPrecondition(
@@ -130,6 +133,15 @@ class Identity:
             return ()
 
 
+def issued_by(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
+    """Whether an authority issued a certificate."""
+    try:
+        certificate.verify_directly_issued_by(authority)
+    except (InvalidSignature, ValueError, TypeError):
+        return False
+    return True
+
+
 def _stamp(path: Path) -> tuple[int, int]:
     status = path.stat()
     return status.st_mtime_ns, status.st_ino
@@ -145,20 +157,16 @@ def _check(path: Path, material: Material, name: str) -> None:
     """Refuse at home what every neighbour would refuse."""
     try:
         certificate = x509.load_pem_x509_certificate(material.certificate)
-        authority = x509.load_pem_x509_certificate(material.ca)
+        authorities = x509.load_pem_x509_certificates(material.ca)
     except ValueError as error:
         raise errors.FailedPrecondition(f"{path}: {error}", reason="CERTIFICATE_MALFORMED") from error
     if certificate.not_valid_after_utc <= datetime.now(UTC):
         raise errors.FailedPrecondition(
-            f"{path} has expired on {certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC; soma certs renews it",
+            f"{path} has expired on {certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC; soma certs rotate renews it",
             reason="CERTIFICATE_EXPIRED",
         )
-    try:
-        certificate.verify_directly_issued_by(authority)
-    except (InvalidSignature, ValueError, TypeError) as error:
-        raise errors.FailedPrecondition(
-            f"{path} was not issued by the CA beside it", reason="CERTIFICATE_UNTRUSTED"
-        ) from error
+    if not any(issued_by(certificate, authority) for authority in authorities):
+        raise errors.FailedPrecondition(f"{path} was not issued by the CA beside it", reason="CERTIFICATE_UNTRUSTED")
     try:
         alternatives = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         names = [name_in(uri) for uri in alternatives.get_values_for_type(x509.UniformResourceIdentifier)]

@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import aiohttp
 import orjson
+from yarl import URL
 
 from services.mesh import errors
 from services.model.adapters import refusal
@@ -34,6 +35,8 @@ class Upstream:
     def __init__(self, name: str, base_url: str, headers: Mapping[str, str], patience: Patience) -> None:
         self.name = name
         self._base_url = base_url.rstrip("/")
+        # A provider has two or three paths; parsing a URL costs as much as parsing an answer's head.
+        self._urls: dict[str, URL] = {}
         self._patience = patience
         self._session = aiohttp.ClientSession(
             headers={"User-Agent": "somamesh", **headers},
@@ -61,7 +64,7 @@ class Upstream:
         try:
             async with asyncio.timeout(patience.connect + patience.first_byte):
                 response = await self._session.post(
-                    self._base_url + path, data=orjson.dumps(body), headers=_SENDS_JSON, allow_redirects=False
+                    self._url(path), data=orjson.dumps(body), headers=_SENDS_JSON, allow_redirects=False
                 )
             async with response:
                 if response.status != 200:
@@ -90,7 +93,7 @@ class Upstream:
         try:
             async with (
                 asyncio.timeout(limit),
-                self._session.get(self._base_url + path, allow_redirects=False) as response,
+                self._session.get(self._url(path), allow_redirects=False) as response,
             ):
                 body = await self._whole(response, _LARGEST_LISTING)
                 if response.status != 200:
@@ -104,6 +107,12 @@ class Upstream:
             raise refusal.protocol_error(self.name, "its answer is not JSON") from error
         except (aiohttp.ClientError, OSError) as error:
             raise self._lost(False) from error
+
+    def _url(self, path: str) -> URL:
+        url = self._urls.get(path)
+        if url is None:
+            url = self._urls[path] = URL(self._base_url + path)
+        return url
 
     async def _next(self, response: aiohttp.ClientResponse, seconds: float) -> bytes:
         """What has arrived, or what arrives next; empty at the end."""

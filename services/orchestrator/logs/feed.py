@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import structlog
 from soma.orchestrator.v1 import log_service_pb2 as pb
 
-from services.orchestrator.logs.entry import Position, position
+from services.orchestrator.logs.entry import Position, Wanted, position
 from services.orchestrator.logs.store import LogStore
 
 log = structlog.get_logger("orchestrator")
@@ -21,9 +21,10 @@ MOST_WAITING = 1_000
 
 
 class Follower:
-    """Entries of one tenant, as they come; `behind` is set once some had to be left out."""
+    """The entries of one tenant that are wanted, as they come; `behind` is set once some had to be left out."""
 
-    def __init__(self) -> None:
+    def __init__(self, wanted: Wanted) -> None:
+        self.wanted = wanted
         self.behind = False
         self._waiting: deque[pb.LogEntry] = deque()
         self._wake = asyncio.Event()
@@ -53,10 +54,26 @@ class Follower:
 
 @dataclass(slots=True)
 class _Followed:
-    """A tenant somebody follows: how far its log was read, and by whom."""
+    """A tenant somebody follows: how far its log was read, and by whom, under the task that is followed or none."""
 
     place: Position
-    followers: set[Follower] = field(default_factory=set)
+    followers: dict[str, set[Follower]] = field(default_factory=dict)
+
+    def add(self, follower: Follower) -> None:
+        self.followers.setdefault(follower.wanted.task_id, set()).add(follower)
+
+    def remove(self, follower: Follower) -> None:
+        group = self.followers[follower.wanted.task_id]
+        group.discard(follower)
+        if not group:
+            del self.followers[follower.wanted.task_id]
+
+    def hand_out(self, entry: pb.LogEntry) -> None:
+        """Offer an entry to those who want it: whom another task concerns is not woken."""
+        for task_id in {"", entry.task_id}:
+            for follower in self.followers.get(task_id, ()):
+                if follower.wanted.has(entry):
+                    follower.offer(entry)
 
 
 class LogFeed:
@@ -68,19 +85,19 @@ class LogFeed:
         self._changed = asyncio.Event()
 
     @asynccontextmanager
-    async def following(self, tenant_id: str) -> AsyncIterator[Follower]:
-        """A follower who misses nothing written to the tenant's log from here on."""
+    async def following(self, tenant_id: str, wanted: Wanted) -> AsyncIterator[Follower]:
+        """A follower who misses nothing wanted that is written to the tenant's log from here on."""
         end = await self._store.last(tenant_id)
-        follower = Follower()
+        follower = Follower(wanted)
         followed = self._followed.get(tenant_id)
         if followed is None:
             followed = self._followed[tenant_id] = _Followed(end)
             self._changed.set()
-        followed.followers.add(follower)
+        followed.add(follower)
         try:
             yield follower
         finally:
-            followed.followers.discard(follower)
+            followed.remove(follower)
             if not followed.followers and self._followed.get(tenant_id) is followed:
                 del self._followed[tenant_id]
 
@@ -121,5 +138,4 @@ class LogFeed:
                 if place <= followed.place:
                     continue
                 followed.place = place
-                for follower in followed.followers:
-                    follower.offer(entry)
+                followed.hand_out(entry)

@@ -60,7 +60,7 @@ class Logs:
         Raises:
             Unavailable: Redis cannot be reached.
         """
-        async with self._feed.following(tenant_id) as follower:
+        async with self._feed.following(tenant_id, wanted) as follower:
             place = position(after) if after else await self._start(tenant_id, wanted)
             yield pb.TailLogsResponse(started=pb.TailStarted(after=entry_id(place)))
             now = asyncio.get_running_loop().time
@@ -80,9 +80,8 @@ class Logs:
                     # What was written while the log was being read comes a second time.
                     if next_entry is not None and position(next_entry.id) > place:
                         place = position(next_entry.id)
-                        if wanted.has(next_entry):
-                            yield pb.TailLogsResponse(entry=next_entry)
-                            sent = now()
+                        yield pb.TailLogsResponse(entry=next_entry)
+                        sent = now()
 
     async def _start(self, tenant_id: str, wanted: Wanted) -> Position:
         return BEGINNING if wanted.task_id else await self._store.last(tenant_id)

@@ -2,7 +2,6 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,58 +9,15 @@ import aiohttp
 import grpc
 import pytest
 from soma.testing.v1.echo_service_pb2 import EchoRequest
-from soma.testing.v1.echo_service_pb2_grpc import EchoServiceStub, add_EchoServiceServicer_to_server
-from starlette.applications import Starlette
-from starlette.responses import PlainTextResponse
-from starlette.routing import Route
+from soma.testing.v1.echo_service_pb2_grpc import EchoServiceStub
 from structlog.testing import capture_logs
 
-from services.mesh.authenticator import DevAuthenticator
-from services.mesh.handlers import collect
-from services.mesh.http import HttpServer
-from services.mesh.interceptors.drain import Drain
 from services.mesh.registry.directory import Directory, Endpoint
 from services.mesh.routing import Router, open_channel
-from services.mesh.server import Server
-from services.mesh.spans import Spans
-from services.mesh.stack import pipeline
-from services.mesh.testing.echo import EchoServicer
 from services.mesh.tls.authority import Authority
 from services.mesh.tls.identity import CA, Identity
-from services.mesh.tls.names import host_of, neighbours
-from services.mesh.token import Signer
-
-KEY = "soma_dev_of_the_test"
-MESSAGE_BYTES = 4 * 1024 * 1024
-
-
-@pytest.fixture
-async def address(authority: Authority, folder: Path) -> AsyncIterator[str]:
-    """A process that serves `echo` to its neighbours."""
-    authority.issue("serve", [host_of("echo")])
-    spans, drain = Spans("test", None), Drain()
-    wrap = pipeline(
-        authenticator=DevAuthenticator(KEY),
-        signer=Signer(b"k" * 32, "test"),
-        spans=spans,
-        drain=drain,
-        sample_ratio=0.0,
-        peers=neighbours,
-    )
-    handlers = wrap.wrap_all(collect([(add_EchoServiceServicer_to_server, EchoServicer())]))
-    server = Server(handlers, drain, max_message_bytes=MESSAGE_BYTES)
-    port = await server.start("127.0.0.1:0", Identity(folder, "serve").server_credentials())
-    yield f"127.0.0.1:{port}"
-    await server.stop(0.0)
-    spans.close()
-
-
-async def echo(channel: grpc.aio.Channel) -> str:
-    """Call through a channel, and close it."""
-    async with channel:
-        metadata = [("authorization", f"Bearer {KEY}")]
-        answer = await EchoServiceStub(channel).Echo(EchoRequest(text="hello"), metadata=metadata, timeout=10)
-        return answer.text
+from services.mesh.tls.names import host_of
+from tests.mesh.tls.neighbours import KEY, MESSAGE_BYTES, client_context, echo, get
 
 
 def channel_of(address: str, folder: Path, pem: Path | None) -> grpc.aio.Channel:
@@ -131,12 +87,6 @@ async def test_a_certificate_of_no_neighbour_is_refused_with_a_typed_reason_in_t
     assert (told["reason"], told["peer"]) == ("PEER_NOT_ALLOWED", ["spiffe://somamesh/printer"])
 
 
-def client_context(folder: Path, pem: Path) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=folder / CA)
-    context.load_cert_chain(pem)
-    return context
-
-
 async def served_certificate(port: int, context: ssl.SSLContext, host: str) -> bytes:
     """What a server shows in a new handshake, DER."""
     _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname=host)
@@ -187,25 +137,6 @@ class _NothingMore:
 
     def metadata(self, metadata: object) -> None:
         return None
-
-
-@pytest.fixture
-async def port(authority: Authority, folder: Path) -> AsyncIterator[int]:
-    """An HTTP application for the gateway only."""
-    authority.issue("serve", [host_of("edge")])
-    app = Starlette(routes=[Route("/", lambda _: PlainTextResponse("hello"))])
-    server = HttpServer(app, identity=Identity(folder, "serve"))
-    yield await server.start("127.0.0.1")
-    await server.stop()
-
-
-async def get(port: int, context: ssl.SSLContext) -> str:
-    connector = aiohttp.TCPConnector(ssl=context)
-    async with (
-        aiohttp.ClientSession(connector=connector) as session,
-        session.get(f"https://127.0.0.1:{port}/", server_hostname=host_of("edge")) as response,
-    ):
-        return await response.text()
 
 
 async def test_an_http_application_serves_the_gateway(port: int, authority: Authority, folder: Path) -> None:

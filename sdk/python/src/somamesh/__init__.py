@@ -2,7 +2,7 @@
 
 from somamesh.answers import Answer, Usage
 from somamesh.async_client import AsyncClient
-from somamesh.async_streams import AsyncAnswerStream, AsyncStream
+from somamesh.async_streams import AsyncAnswerStream, AsyncResponseStream, AsyncStream
 from somamesh.client import Client
 from somamesh.conversations import Context, Conversation, Document
 from somamesh.costs import UsageRecord
@@ -18,16 +18,18 @@ from somamesh.exceptions import (
     ServerError,
     UnavailableError,
 )
+from somamesh.logprobs import TokenLogprob
 from somamesh.logs import LogEntry
 from somamesh.memories import Memory, Retrieval, Stored
 from somamesh.messages import Message, Tool, ToolCall
 from somamesh.models import Completion, Embeddings, Model
 from somamesh.options import Options
 from somamesh.policies import Finding, Notice, Rule, Verdict
+from somamesh.responses import Failure, Item, Response
 from somamesh.session_messages import Performance, Reply, SessionStats
 from somamesh.session_templates import Template
 from somamesh.sessions import Session
-from somamesh.streams import AnswerStream, Stream
+from somamesh.streams import AnswerStream, ResponseStream, Stream
 
 __all__ = [
     "APIError",
@@ -35,6 +37,7 @@ __all__ = [
     "AnswerStream",
     "AsyncAnswerStream",
     "AsyncClient",
+    "AsyncResponseStream",
     "AsyncStream",
     "AuthenticationError",
     "Client",
@@ -45,8 +48,10 @@ __all__ = [
     "DeadlineError",
     "Document",
     "Embeddings",
+    "Failure",
     "Finding",
     "InvalidRequestError",
+    "Item",
     "LogEntry",
     "Memory",
     "Message",
@@ -58,6 +63,8 @@ __all__ = [
     "PermissionDeniedError",
     "RateLimitError",
     "Reply",
+    "Response",
+    "ResponseStream",
     "Retrieval",
     "Rule",
     "ServerError",
@@ -66,6 +73,7 @@ __all__ = [
     "Stored",
     "Stream",
     "Template",
+    "TokenLogprob",
     "Tool",
     "ToolCall",
     "UnavailableError",

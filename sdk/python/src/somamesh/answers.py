@@ -8,6 +8,7 @@ from soma.model.v1.model_service_pb2 import GenerateResponse, GenerationFinished
 from soma.orchestrator.v1.chat_service_pb2 import ChatFinished, ChatResponse, ChatStarted
 
 from somamesh.failures import cut_off, stated
+from somamesh.logprobs import TokenLogprob, from_logprobs
 from somamesh.messages import Message, ToolCall
 from somamesh.policies import Notice, from_notice
 
@@ -41,6 +42,8 @@ class Answer:
         notices: what policy changed or found.
         time_to_first_token: seconds.
         duration: seconds.
+        logprobs: how likely the tokens were; empty unless `top_logprobs` asked for it.
+        dropped_params: what the provider could not honour and `drop_params` left out.
     """
 
     id: str
@@ -54,6 +57,8 @@ class Answer:
     notices: tuple[Notice, ...]
     time_to_first_token: float
     duration: float
+    logprobs: tuple[TokenLogprob, ...] = ()
+    dropped_params: tuple[str, ...] = ()
 
     @property
     def message(self) -> Message:
@@ -72,6 +77,7 @@ class Turn:
 
     request_id: str
     _texts: list[str] = field(default_factory=list)
+    _logprobs: list[TokenLogprob] = field(default_factory=list)
     _calls: dict[int, model.ToolCall] = field(default_factory=dict)
     _notices: list[Notice] = field(default_factory=list)
     _started: ChatStarted | GenerationStarted | None = None
@@ -86,6 +92,7 @@ class Turn:
         kind = event.WhichOneof("payload")
         if kind == "delta":
             self._texts.append(event.delta.text)
+            self._logprobs.extend(from_logprobs(event.delta.logprobs))
             return event.delta.text or None
         if kind == "tool_call":
             piece = event.tool_call
@@ -137,6 +144,8 @@ class Turn:
             notices=tuple(self._notices),
             time_to_first_token=finished.time_to_first_token_seconds,
             duration=finished.duration_seconds,
+            logprobs=tuple(self._logprobs),
+            dropped_params=tuple(started.dropped_params),
         )
 
 

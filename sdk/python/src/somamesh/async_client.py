@@ -7,12 +7,15 @@ from somamesh import (
     memories,
     models,
     policies,
+    response_making,
+    responses,
     session_messages,
     session_templates,
     sessions,
     turns,
 )
-from somamesh.async_connection import AsyncConnection, answering, calling, following, listing, streaming
+from somamesh.async_connection import AsyncConnection
+from somamesh.async_methods import answering, calling, following, listing, responding, streaming, streaming_response
 
 
 class AsyncClient(AsyncConnection):
@@ -28,6 +31,12 @@ class AsyncClient(AsyncConnection):
     list_messages = listing(conversations.list_messages)
     delete_conversation = calling(conversations.delete_conversation)
     get_context = calling(conversations.get_context)
+
+    create_response = responding(response_making.create_response)
+    stream_response = streaming_response(response_making.create_response)
+    get_response = calling(responses.get_response)
+    cancel_response = calling(responses.cancel_response)
+    delete_response = calling(responses.delete_response)
 
     create_session = calling(sessions.create_session)
     get_session = calling(sessions.get_session)

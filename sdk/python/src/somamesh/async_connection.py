@@ -1,31 +1,30 @@
-"""A connection for asyncio, and what makes methods of calls."""
+"""A connection for asyncio."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar, get_args
+from typing import Any, Self, TypeVar
 
 import grpc
 
-from somamesh.answers import Answer, Turn
-from somamesh.async_streams import AsyncAnswerStream, AsyncStream, task_is_cancelled
+from somamesh.answers import Turn
+from somamesh.async_streams import AsyncAnswerStream, AsyncResponseStream, AsyncStream, task_is_cancelled
 from somamesh.calls import Call, Listing, Reader, Streaming
 from somamesh.channels import OPTIONS
 from somamesh.failures import cut_off
-from somamesh.methods import documented
 from somamesh.outgoing import Attempts, Outgoing
+from somamesh.response_making import Making
 from somamesh.retries import Retries
 from somamesh.settings import endpoint
 from somamesh.stubs import Stubs
 
-P = ParamSpec("P")
 T = TypeVar("T")
 R = TypeVar("R", bound=Reader[object])
 
 
 class AsyncConnection:
-    """`Connection` for asyncio; an async context manager, to be made where its event loop runs."""
+    """`Connection` for asyncio; an async context manager. It belongs to the event loop it is first used in."""
 
     def __init__(
         self,
@@ -37,18 +36,15 @@ class AsyncConnection:
         ca_file: str | Path | None = None,
     ) -> None:
         where = endpoint(base_url, api_key, ca_file)
-        self._channel = (
-            grpc.aio.secure_channel(where.target, where.credentials(), OPTIONS)
-            if where.secure
-            else grpc.aio.insecure_channel(where.target, OPTIONS)
-        )
-        self._stubs = Stubs(self._channel)
+        self._target = where.target
+        self._credentials = where.credentials() if where.secure else None
         self._outgoing = Outgoing(where.api_key, timeout, Retries(max_retries))
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def make(self, call: Call[T]) -> T:
         """Make a call, again if need be."""
         attempts = self._outgoing.attempts(call)
-        method = call.method(self._stubs)
+        method = call.method(self._stubs())
         while True:
             try:
                 response = await method(call.request, timeout=attempts.remaining(), metadata=attempts.metadata)
@@ -67,6 +63,11 @@ class AsyncConnection:
         call, turn, attempt = self._open(turning)
         return AsyncAnswerStream(call, turn, attempt)
 
+    def respond(self, making: Streaming[Making]) -> AsyncResponseStream:
+        """Begin a response."""
+        call, reader, attempt = self._open(making)
+        return AsyncResponseStream(call, reader, attempt)
+
     def follow(self, following: Streaming[Reader[T]]) -> AsyncStream[T]:
         """Begin a stream."""
         call, reader, attempt = self._open(following)
@@ -74,7 +75,7 @@ class AsyncConnection:
 
     def _open(self, streaming: Streaming[R]) -> tuple[Any, R, Attempts]:
         attempt = self._outgoing.attempt(streaming)
-        method = streaming.method(self._stubs)
+        method = streaming.method(self._stubs())
         call = method(streaming.request, timeout=attempt.remaining(), metadata=attempt.metadata)
         return call, streaming.reader(attempt.request_id), attempt
 
@@ -91,7 +92,31 @@ class AsyncConnection:
 
     async def close(self) -> None:
         """Close the connection; calls under way end."""
-        await self._channel.close()
+        if self._loop is not None:
+            self._require_own_loop()
+            await self._channel.close()
+        self._outgoing.closed = True
+
+    def _stubs(self) -> Stubs:
+        """The stubs, on a channel of the event loop.
+
+        Raises:
+            RuntimeError: the client belongs to another event loop.
+        """
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+            self._channel = (
+                grpc.aio.insecure_channel(self._target, OPTIONS)
+                if self._credentials is None
+                else grpc.aio.secure_channel(self._target, self._credentials, OPTIONS)
+            )
+            self._made = Stubs(self._channel)
+        self._require_own_loop()
+        return self._made
+
+    def _require_own_loop(self) -> None:
+        if asyncio.get_running_loop() is not self._loop:
+            raise RuntimeError("this client belongs to another event loop: make one for each")
 
     async def __aenter__(self) -> Self:
         return self
@@ -100,51 +125,3 @@ class AsyncConnection:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.close()
-
-
-def calling(build: Callable[P, Call[T]]) -> Callable[Concatenate[AsyncConnection, P], Coroutine[Any, Any, T]]:
-    """A method that makes a call."""
-
-    async def method(self: AsyncConnection, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self.make(build(*args, **kwargs))
-
-    return documented(method, build, get_args(build.__annotations__["return"])[0])
-
-
-def answering(
-    build: Callable[P, Streaming[Turn]],
-) -> Callable[Concatenate[AsyncConnection, P], Coroutine[Any, Any, Answer]]:
-    """A method that returns the whole answer of a turn."""
-
-    async def method(self: AsyncConnection, /, *args: P.args, **kwargs: P.kwargs) -> Answer:
-        async with self.begin(build(*args, **kwargs)) as stream:
-            return await stream.answer()
-
-    return documented(method, build, Answer)
-
-
-def streaming(build: Callable[P, Streaming[Turn]]) -> Callable[Concatenate[AsyncConnection, P], AsyncAnswerStream]:
-    """A method that returns the answer of a turn while it is made."""
-
-    def method(self: AsyncConnection, /, *args: P.args, **kwargs: P.kwargs) -> AsyncAnswerStream:
-        return self.begin(build(*args, **kwargs))
-
-    return documented(method, build, AsyncAnswerStream)
-
-
-def listing(build: Callable[P, Listing[T]]) -> Callable[Concatenate[AsyncConnection, P], AsyncIterator[T]]:
-    """A method that iterates over a list."""
-
-    def method(self: AsyncConnection, /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[T]:
-        return self.walk(build(*args, **kwargs))
-
-    return documented(method, build, AsyncIterator[get_args(build.__annotations__["return"])[0]])  # type: ignore[misc]
-
-
-def following(build: Callable[P, Streaming[Reader[T]]]) -> Callable[Concatenate[AsyncConnection, P], AsyncStream[T]]:
-    """A method that iterates over a stream."""
-
-    def method(self: AsyncConnection, /, *args: P.args, **kwargs: P.kwargs) -> AsyncStream[T]:
-        return self.follow(build(*args, **kwargs))
-
-    return documented(method, build, AsyncStream)

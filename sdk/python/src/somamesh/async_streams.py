@@ -12,6 +12,8 @@ from somamesh.calls import Reader
 from somamesh.exceptions import APIError
 from somamesh.failures import cut_off
 from somamesh.outgoing import Attempts
+from somamesh.response_making import Making
+from somamesh.responses import Response
 
 T = TypeVar("T")
 
@@ -58,6 +60,31 @@ class AsyncAnswerStream(AsyncStream[str]):
         async for _ in self:
             continue
         return self._turn.answer()
+
+
+class AsyncResponseStream(AsyncStream[str]):
+    """Iterates over the text of a response; leaving one that is made in the background does not end it."""
+
+    def __init__(self, call: Any, making: Making, attempt: Attempts) -> None:
+        super().__init__(call, making, attempt)
+        self._making = making
+
+    async def __anext__(self) -> str:
+        while not (text := await super().__anext__()):
+            continue
+        return text
+
+    async def begun(self) -> Response:
+        """The response as it is when it has an id; waits until then."""
+        if not self._making.begun and self._items is not None:
+            await anext(self._items, None)
+        return self._making.latest()
+
+    async def response(self) -> Response:
+        """The whole response; reads what has not been read."""
+        async for _ in self:
+            continue
+        return self._making.response()
 
 
 async def _read(call: Any, reader: Reader[T], attempt: Attempts) -> AsyncIterator[T]:

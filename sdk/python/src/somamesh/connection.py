@@ -1,24 +1,23 @@
-"""A connection for code without asyncio, and what makes methods of calls."""
+"""A connection for code without asyncio."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar, get_args
+from typing import Any, Self, TypeVar
 
 import grpc
 
-from somamesh.answers import Answer, Turn
+from somamesh.answers import Turn
 from somamesh.calls import Call, Listing, Reader, Streaming
 from somamesh.channels import OPTIONS
-from somamesh.methods import documented
 from somamesh.outgoing import Attempts, Outgoing
+from somamesh.response_making import Making
 from somamesh.retries import Retries
 from somamesh.settings import endpoint
-from somamesh.streams import AnswerStream, Stream
+from somamesh.streams import AnswerStream, ResponseStream, Stream
 from somamesh.stubs import Stubs
 
-P = ParamSpec("P")
 T = TypeVar("T")
 R = TypeVar("R", bound=Reader[object])
 
@@ -70,6 +69,11 @@ class Connection:
         call, turn, attempt = self._open(turning)
         return AnswerStream(call, turn, attempt)
 
+    def respond(self, making: Streaming[Making]) -> ResponseStream:
+        """Begin a response."""
+        call, reader, attempt = self._open(making)
+        return ResponseStream(call, reader, attempt)
+
     def follow(self, following: Streaming[Reader[T]]) -> Stream[T]:
         """Begin a stream."""
         call, reader, attempt = self._open(following)
@@ -93,6 +97,7 @@ class Connection:
 
     def close(self) -> None:
         """Close the connection; calls under way end."""
+        self._outgoing.closed = True
         self._channel.close()
 
     def __enter__(self) -> Self:
@@ -102,49 +107,3 @@ class Connection:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
-
-
-def calling(build: Callable[P, Call[T]]) -> Callable[Concatenate[Connection, P], T]:
-    """A method that makes a call."""
-
-    def method(self: Connection, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return self.make(build(*args, **kwargs))
-
-    return documented(method, build, get_args(build.__annotations__["return"])[0])
-
-
-def answering(build: Callable[P, Streaming[Turn]]) -> Callable[Concatenate[Connection, P], Answer]:
-    """A method that returns the whole answer of a turn."""
-
-    def method(self: Connection, /, *args: P.args, **kwargs: P.kwargs) -> Answer:
-        with self.begin(build(*args, **kwargs)) as stream:
-            return stream.answer()
-
-    return documented(method, build, Answer)
-
-
-def streaming(build: Callable[P, Streaming[Turn]]) -> Callable[Concatenate[Connection, P], AnswerStream]:
-    """A method that returns the answer of a turn while it is made."""
-
-    def method(self: Connection, /, *args: P.args, **kwargs: P.kwargs) -> AnswerStream:
-        return self.begin(build(*args, **kwargs))
-
-    return documented(method, build, AnswerStream)
-
-
-def listing(build: Callable[P, Listing[T]]) -> Callable[Concatenate[Connection, P], Iterator[T]]:
-    """A method that iterates over a list."""
-
-    def method(self: Connection, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
-        return self.walk(build(*args, **kwargs))
-
-    return documented(method, build, Iterator[get_args(build.__annotations__["return"])[0]])  # type: ignore[misc]
-
-
-def following(build: Callable[P, Streaming[Reader[T]]]) -> Callable[Concatenate[Connection, P], Stream[T]]:
-    """A method that iterates over a stream."""
-
-    def method(self: Connection, /, *args: P.args, **kwargs: P.kwargs) -> Stream[T]:
-        return self.follow(build(*args, **kwargs))
-
-    return documented(method, build, Stream)

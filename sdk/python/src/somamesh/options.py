@@ -1,4 +1,4 @@
-"""What a model may be asked to mind beside the messages, for a chat turn and a plain generation alike."""
+"""What a model may be asked to mind beside the messages, for a turn, a plain generation and a response alike."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,9 @@ class Options(TypedDict, total=False):
         tools: functions the model may ask to call; calling them is the caller's.
         tool_choice: `auto`, `none`, `required`, or the name of the tool to call.
         response_format: `text`, `json_object`, or a JSON schema the answer fits.
+        top_logprobs: tells how likely each token was, and this many of the likeliest at its place.
         user: the caller's own name for its end user.
+        drop_params: leaves out what the provider cannot honour, where it would otherwise be refused by name.
     """
 
     max_tokens: int
@@ -29,11 +31,13 @@ class Options(TypedDict, total=False):
     presence_penalty: float
     stop_sequences: Sequence[str]
     seed: int
+    top_logprobs: int
     tools: Sequence[Tool]
     tool_choice: str
     parallel_tool_calls: bool
     response_format: Literal["text", "json_object"] | Mapping[str, Any]
     user: str
+    drop_params: bool
 
 
 MODES = {
@@ -45,7 +49,7 @@ FORMATS = {"text": ResponseFormat.TYPE_TEXT, "json_object": ResponseFormat.TYPE_
 
 
 def fields_of(options: Options) -> dict[str, Any]:
-    """The fields of a request that say the same; `ChatRequest` and `GenerateRequest` name them alike.
+    """The fields of a request that say the same; those for a turn, a generation and a response name them alike.
 
     Raises:
         TypeError: there is no such option.
@@ -63,7 +67,7 @@ def fields_of(options: Options) -> dict[str, Any]:
         fields["tool_choice"] = _choice(given.pop("tool_choice"))
     if "response_format" in given:
         fields["response_format"] = _format(given.pop("response_format"))
-    for name in ("parallel_tool_calls", "user"):
+    for name in ("parallel_tool_calls", "user", "drop_params"):
         if name in given:
             fields[name] = given.pop(name)
     if given:

@@ -1,6 +1,7 @@
 """What goes along with a call: the key, an id the mesh's logs know it by, and the time that is left."""
 
 import logging
+import os
 import random
 import time
 import uuid
@@ -30,15 +31,34 @@ class Outgoing:
         self._key = api_key
         self._timeout = timeout
         self._retries = retries
+        self._process = os.getpid()
+        self.closed = False
 
     def attempts(self, call: Call[object]) -> "Attempts":
-        """The attempts at a call."""
+        """The attempts at a call.
+
+        Raises:
+            RuntimeError: the client is closed, or was made before this process was forked.
+        """
+        self._require_usable()
         seconds = self._seconds(call.timeout, TURN_SECONDS if call.slow else UNARY_SECONDS)
         return Attempts(call.name, seconds, self._retries if call.repeatable else Retries(0), self._key)
 
     def attempt(self, streaming: Streaming[Reader[object]]) -> "Attempts":
-        """The one attempt at a stream."""
+        """The one attempt at a stream.
+
+        Raises:
+            RuntimeError: the client is closed, or was made before this process was forked.
+        """
+        self._require_usable()
         return Attempts(streaming.name, self._seconds(streaming.timeout, TURN_SECONDS), Retries(0), self._key)
+
+    def _require_usable(self) -> None:
+        if self.closed:
+            raise RuntimeError("this client is closed")
+        # gRPC's threads are not in the child of a fork: a call would wait for them for ever.
+        if os.getpid() != self._process:
+            raise RuntimeError("this client belongs to the process it was made in: make one after the fork")
 
     def _seconds(self, timeout: float | None, usual: float) -> float:
         if timeout is not None:

@@ -10,6 +10,8 @@ from somamesh.answers import Answer, Turn
 from somamesh.calls import Reader
 from somamesh.exceptions import APIError
 from somamesh.outgoing import Attempts
+from somamesh.response_making import Making
+from somamesh.responses import Response
 
 T = TypeVar("T")
 
@@ -54,6 +56,31 @@ class AnswerStream(Stream[str]):
         for _ in self:
             continue
         return self._turn.answer()
+
+
+class ResponseStream(Stream[str]):
+    """Iterates over the text of a response; leaving one that is made in the background does not end it."""
+
+    def __init__(self, call: Any, making: Making, attempt: Attempts) -> None:
+        super().__init__(call, making, attempt)
+        self._making = making
+
+    def __next__(self) -> str:
+        while not (text := super().__next__()):
+            continue
+        return text
+
+    def begun(self) -> Response:
+        """The response as it is when it has an id; waits until then."""
+        if not self._making.begun:
+            next(self._items, None)
+        return self._making.latest()
+
+    def response(self) -> Response:
+        """The whole response; reads what has not been read."""
+        for _ in self:
+            continue
+        return self._making.response()
 
 
 def _read(call: Any, reader: Reader[T], attempt: Attempts) -> Iterator[T]:

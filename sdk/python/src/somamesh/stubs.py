@@ -8,6 +8,7 @@ from soma.model.v1.model_service_pb2_grpc import ModelServiceStub
 from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceStub
 from soma.orchestrator.v1.chat_session_service_pb2_grpc import ChatSessionServiceStub
 from soma.orchestrator.v1.log_service_pb2_grpc import LogServiceStub
+from soma.orchestrator.v1.response_service_pb2_grpc import ResponseServiceStub
 from soma.policy.v1.policy_service_pb2_grpc import PolicyServiceStub
 
 
@@ -16,6 +17,7 @@ class Stubs:
 
     def __init__(self, channel: grpc.Channel | grpc.aio.Channel) -> None:
         self.chat: ChatServiceStub = ChatServiceStub(channel)
+        self.responses: ResponseServiceStub = ResponseServiceStub(channel)
         self.sessions: ChatSessionServiceStub = ChatSessionServiceStub(channel)
         self.logs: LogServiceStub = LogServiceStub(channel)
         self.memory: MemoryServiceStub = MemoryServiceStub(channel)

@@ -1,0 +1,59 @@
+"""Which services a stack runs, and in which processes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from services.mesh.errors import InvalidArgument
+
+SERVICES = ("edge", "orchestrator", "policy", "memory", "model")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What is not apart runs together.
+
+    Attributes:
+        apart: services that get a process of their own, or several: `memory`, `memory=2`.
+        without: services this stack does not run; a process may join with them later.
+        workers: how many processes run the services that are not apart, all of them the same.
+    """
+
+    apart: Sequence[str] = ()
+    without: Sequence[str] = ()
+    workers: int = 1
+
+    def processes(self) -> dict[str, tuple[str, ...]]:
+        """The serve processes by name, and the services of each.
+
+        Raises:
+            InvalidArgument: a service that does not exist, one apart twice, or left out as well, or no process for it.
+        """
+        apart = self._apart()
+        for name in (*apart, *self.without):
+            if name not in SERVICES:
+                raise InvalidArgument(f"there is no service {name!r}; there are {', '.join(SERVICES)}")
+        if both := set(apart) & set(self.without):
+            raise InvalidArgument(f"{', '.join(sorted(both))}: either --apart or --without")
+        if self.workers < 1:
+            raise InvalidArgument(f"{self.workers} workers cannot serve anything; give 1 or more")
+        together = tuple(name for name in SERVICES if name not in apart and name not in self.without)
+        found = dict.fromkeys(_numbered("serve", self.workers) if together else [], together)
+        for name, count in apart.items():
+            found |= dict.fromkeys(_numbered(f"serve-{name}", count), (name,))
+        return found
+
+    def _apart(self) -> dict[str, int]:
+        """How many processes each service has that is apart."""
+        counts: dict[str, int] = {}
+        for given in self.apart:
+            name, several, count = given.partition("=")
+            if several and not (count.isdigit() and int(count) > 0):
+                raise InvalidArgument(f"--apart {given}: give the number of processes, such as {name}=2")
+            if name in counts:
+                raise InvalidArgument(f"--apart names {name} twice")
+            counts[name] = int(count) if several else 1
+        return counts
+
+
+def _numbered(name: str, count: int) -> list[str]:
+    return [name] if count == 1 else [f"{name}-{number}" for number in range(1, count + 1)]

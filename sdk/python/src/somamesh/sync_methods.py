@@ -1,0 +1,81 @@
+"""Makes the methods of the client for code without asyncio out of what says their calls."""
+
+from collections.abc import Callable, Iterator
+from typing import Concatenate, ParamSpec, TypeVar, get_args
+
+from somamesh.answers import Answer, Turn
+from somamesh.calls import Call, Listing, Reader, Streaming
+from somamesh.connection import Connection
+from somamesh.methods import documented
+from somamesh.response_making import Making, in_background
+from somamesh.responses import Response
+from somamesh.streams import AnswerStream, ResponseStream, Stream
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def calling(build: Callable[P, Call[T]]) -> Callable[Concatenate[Connection, P], T]:
+    """A method that makes a call."""
+
+    def method(self: Connection, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self.make(build(*args, **kwargs))
+
+    return documented(method, build, get_args(build.__annotations__["return"])[0])
+
+
+def answering(build: Callable[P, Streaming[Turn]]) -> Callable[Concatenate[Connection, P], Answer]:
+    """A method that returns the whole answer of a turn."""
+
+    def method(self: Connection, /, *args: P.args, **kwargs: P.kwargs) -> Answer:
+        with self.begin(build(*args, **kwargs)) as stream:
+            return stream.answer()
+
+    return documented(method, build, Answer)
+
+
+def streaming(build: Callable[P, Streaming[Turn]]) -> Callable[Concatenate[Connection, P], AnswerStream]:
+    """A method that returns the answer of a turn while it is made."""
+
+    def method(self: Connection, /, *args: P.args, **kwargs: P.kwargs) -> AnswerStream:
+        return self.begin(build(*args, **kwargs))
+
+    return documented(method, build, AnswerStream)
+
+
+def responding(build: Callable[P, Streaming[Making]]) -> Callable[Concatenate[Connection, P], Response]:
+    """A method that returns a response: the whole of it, or as it begins where it is made in the background."""
+
+    def method(self: Connection, /, *args: P.args, **kwargs: P.kwargs) -> Response:
+        making = build(*args, **kwargs)
+        with self.respond(making) as stream:
+            return stream.begun() if in_background(making) else stream.response()
+
+    return documented(method, build, Response)
+
+
+def streaming_response(build: Callable[P, Streaming[Making]]) -> Callable[Concatenate[Connection, P], ResponseStream]:
+    """A method that returns a response while it is made."""
+
+    def method(self: Connection, /, *args: P.args, **kwargs: P.kwargs) -> ResponseStream:
+        return self.respond(build(*args, **kwargs))
+
+    return documented(method, build, ResponseStream)
+
+
+def listing(build: Callable[P, Listing[T]]) -> Callable[Concatenate[Connection, P], Iterator[T]]:
+    """A method that iterates over a list."""
+
+    def method(self: Connection, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
+        return self.walk(build(*args, **kwargs))
+
+    return documented(method, build, Iterator[get_args(build.__annotations__["return"])[0]])  # type: ignore[misc]
+
+
+def following(build: Callable[P, Streaming[Reader[T]]]) -> Callable[Concatenate[Connection, P], Stream[T]]:
+    """A method that iterates over a stream."""
+
+    def method(self: Connection, /, *args: P.args, **kwargs: P.kwargs) -> Stream[T]:
+        return self.follow(build(*args, **kwargs))
+
+    return documented(method, build, Stream)

@@ -1,0 +1,62 @@
+"""Recalls of one key that come together share one statement: each counts, but the row is locked and written once."""
+
+import asyncio
+from collections.abc import Sequence
+from contextvars import Context
+from itertools import zip_longest
+
+from soma.memory.v1 import memory_service_pb2 as pb
+
+from services.memory.store.facts import FactStore
+
+_Answer = asyncio.Future[pb.RecallResponse | None]
+
+
+class Recalls:
+    """Reads facts of a store. While one recall of a key is in progress further ones wait, and are the next together."""
+
+    def __init__(self, store: FactStore) -> None:
+        self._store = store
+        self._waiting: dict[tuple[str, str], list[_Answer]] = {}
+        self._running: set[asyncio.Task[None]] = set()
+
+    async def recall(self, tenant_id: str, key: str) -> pb.RecallResponse | None:
+        """The fact, or None when there is none."""
+        asked = tenant_id, key
+        waiting = self._waiting.get(asked)
+        if waiting is not None:
+            answer: _Answer = asyncio.get_running_loop().create_future()
+            waiting.append(answer)
+            return await answer
+        self._waiting[asked] = []
+        try:
+            found = await self._store.recall(tenant_id, key)
+        finally:
+            self._go_on(asked)
+        return found[0] if found else None
+
+    def _go_on(self, asked: tuple[str, str]) -> None:
+        """Let those who wait for a key have their turn."""
+        waiting = [answer for answer in self._waiting.pop(asked) if not answer.done()]
+        if not waiting:
+            return
+        self._waiting[asked] = []
+        # Of no caller's context: each of them may leave.
+        task = asyncio.create_task(self._together(asked, waiting), context=Context())
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def _together(self, asked: tuple[str, str], waiting: Sequence[_Answer]) -> None:
+        try:
+            found = await self._store.recall(*asked, times=len(waiting))
+        except Exception as error:
+            for answer in waiting:
+                if not answer.done():
+                    answer.set_exception(error)
+        else:
+            # Found for all, or for none.
+            for answer, fact in zip_longest(waiting, found):
+                if not answer.done():
+                    answer.set_result(fact)
+        finally:
+            self._go_on(asked)

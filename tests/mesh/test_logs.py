@@ -1,0 +1,59 @@
+"""Log lines: one JSON object each, whatever is in it."""
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
+
+import pytest
+import structlog
+
+from services.mesh import logs
+
+Line: TypeAlias = Callable[..., dict[str, object]]
+
+
+@pytest.fixture
+def configured() -> Iterator[None]:
+    before, root = structlog.get_config(), logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    structlog.configure(**before)
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+@pytest.fixture
+def line(
+    configured: None, capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Line]:
+    with open(2, "w", encoding="utf-8", closefd=False) as stderr:
+        monkeypatch.setattr("sys.stderr", stderr)
+        logs.configure("info", "json")
+
+        def written(**fields: object) -> dict[str, object]:
+            structlog.get_logger("test").info("said", **fields)
+            lines = capfdbinary.readouterr().err.splitlines()
+            assert len(lines) == 1
+            found: dict[str, object] = json.loads(lines[0])
+            return found
+
+        yield written
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ("a\nb \u00e9", "a\nb \u00e9"),
+        (1.5, 1.5),
+        (2**80, 2**80),
+        ("half \ud83d", "half \ud83d"),
+        ({1: "one"}, {"1": "one"}),
+        (ValueError("no"), "ValueError('no')"),
+    ],
+)
+def test_a_line_is_one_object_with_every_field(line: Line, value: object, told: object) -> None:
+    found = line(value=value)
+    assert found["event"] == "said"
+    assert found["level"] == "info"
+    assert found["value"] == told

@@ -1,0 +1,140 @@
+"""Both clients have responses made, read them while they are made, and find, cancel and forget them later."""
+
+import asyncio
+from datetime import UTC, datetime
+
+import pytest
+import somamesh
+from soma.memory.v1 import memory_service_pb2 as memory
+from soma.mesh.v1.stream_pb2 import StreamError
+from soma.model.v1 import message_pb2 as model
+from soma.orchestrator.v1 import response_service_pb2 as pb
+from somamesh import AsyncClient, Failure, Item, Message, Response, TokenLogprob, ToolCall, Usage
+
+from services.mesh import errors
+from tests.sdk.conftest import Server
+from tests.sdk.drivers import Driver
+
+NOW = datetime.fromtimestamp(1_700_000_000, UTC)
+CALL = ToolCall("call_a", "look_up", "{}")
+LOGPROB = TokenLogprob("Hello", -0.5, b"", (TokenLogprob("Hi", -1.0),))
+WHOLE = Response(
+    id="resp_1",
+    state="completed",
+    output=(Item("msg_0", "Hello, world", logprobs=(LOGPROB,)), Item("fc_1", tool_call=CALL)),
+    model="plain",
+    finish_reason="tool_calls",
+    usage=Usage(5, 2, 7),
+    failure=None,
+    previous="",
+    conversation="",
+    metadata={},
+    sources=("fact/1",),
+    dropped_params=("top_k",),
+    created_at=NOW,
+    ended_at=NOW,
+)
+
+
+async def test_a_response_is_whole_when_it_is_returned_and_is_found_again(client: Driver) -> None:
+    created = await client.call("create_response", "Hi")
+    assert created == WHOLE
+    assert (created.text, created.tool_calls) == ("Hello, world", (CALL,))
+    assert await client.call("get_response", created.id) == WHOLE
+
+
+async def test_a_response_streams_as_text_and_is_whole_at_the_end(client: Driver) -> None:
+    assert await client.respond("Hi") == (["Hello", ", world"], WHOLE)
+
+
+async def test_everything_that_can_be_asked_reaches_the_contract(server: Server, client: Driver) -> None:
+    said = [Message("user", "Hi"), Item("msg_0", "Hello"), {"role": "tool", "content": "42", "tool_call_id": "call_a"}]
+    await client.call(
+        "create_response",
+        said,
+        model="plain",
+        instructions="Be brief.",
+        previous="resp_0",
+        strategy="hybrid",
+        metadata={"a": "b"},
+        store=False,
+        temperature=0.5,
+        top_logprobs=2,
+        drop_params=True,
+        user="eve",
+    )
+    assert server.responses.asked == [
+        pb.CreateResponseRequest(
+            model="plain",
+            input=[
+                pb.ResponseInput(message=model.Message(role=model.ROLE_USER, content="Hi")),
+                pb.ResponseInput(item_id="msg_0"),
+                pb.ResponseInput(message=model.Message(role=model.ROLE_TOOL, content="42", tool_call_id="call_a")),
+            ],
+            settings=pb.ResponseSettings(
+                instructions="Be brief.",
+                sampling=model.Sampling(temperature=0.5, top_logprobs=2),
+                user="eve",
+                metadata={"a": "b"},
+                previous_response_id="resp_0",
+                strategy=memory.STRATEGY_HYBRID,
+                store=False,
+                drop_params=True,
+            ),
+        )
+    ]
+
+
+async def test_one_made_in_the_background_is_returned_as_soon_as_it_has_an_id(server: Server, client: Driver) -> None:
+    server.responses.release.clear()
+    begun = await client.call("create_response", "Hi", background=True, conversation="c1", timeout=20)
+    assert (begun.id, begun.state, begun.text, begun.ended_at) == ("resp_1", "in_progress", "", None)
+    assert begun.conversation == "c1"
+    assert (await client.call("cancel_response", begun.id)).state == "cancelled"
+    assert (await client.call("get_response", begun.id)).state == "cancelled"
+
+
+async def test_its_id_is_known_while_it_streams_and_leaving_ends_it(server: Server, soma: AsyncClient) -> None:
+    server.responses.release.clear()
+    async with soma.stream_response("Hi") as stream:
+        assert (await stream.begun()).id == "resp_1"
+        assert (await stream.begun()).state == "in_progress"
+        assert await anext(stream) == "Hello"
+    async with asyncio.timeout(5):
+        await server.responses.left.wait()
+    with pytest.raises(somamesh.UnavailableError):
+        await stream.response()
+
+
+async def test_a_response_that_was_cut_is_never_taken_for_complete(server: Server, client: Driver) -> None:
+    server.responses.cut = True
+    with pytest.raises(somamesh.UnavailableError) as caught:
+        await client.call("create_response", "Hi")
+    assert caught.value.reason == "STREAM_CUT"
+
+
+async def test_a_response_that_failed_says_why(server: Server, client: Driver) -> None:
+    error = StreamError(code=14, status="UNAVAILABLE", reason="MODEL_DOWN", message="it is down")
+    failed = pb.Response(response_id="resp_9", state=pb.Response.STATE_FAILED, error=error)
+    server.responses.kept["resp_9"] = failed
+    response = await client.call("get_response", "resp_9")
+    assert (response.state, response.failure) == ("failed", Failure("MODEL_DOWN", "it is down"))
+
+
+async def test_a_response_is_asked_for_once_and_read_as_often_as_it_takes(server: Server, client: Driver) -> None:
+    server.trouble.failures.append(errors.Unavailable("no", retry_after=0.01))
+    with pytest.raises(somamesh.UnavailableError):
+        await client.call("create_response", "Hi")
+    assert server.responses.asked == []
+    created = await client.call("create_response", "Hi")
+    for name in ("get_response", "cancel_response"):
+        server.trouble.failures.append(errors.Unavailable("no", retry_after=0.01))
+        assert (await client.call(name, created.id)).id == created.id
+
+
+async def test_a_response_that_was_forgotten_is_not_found(client: Driver) -> None:
+    created = await client.call("create_response", "Hi")
+    await client.call("delete_response", created.id)
+    for name in ("get_response", "cancel_response", "delete_response"):
+        with pytest.raises(somamesh.NotFoundError):
+            await client.call(name, created.id)
