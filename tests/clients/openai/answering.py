@@ -43,10 +43,13 @@ def _behaviour(body: dict[str, Any]) -> Behaviour:
     told = [message["content"] for message in body["messages"] if message["role"] == "tool"]
     if told:
         return Behaviour(deltas=("I heard: ", *told))
-    if str(body["messages"][-1]["content"]) == "Refuse":
+    asked = str(body["messages"][-1]["content"])
+    if asked == "Refuse":
         return Behaviour(deltas=(), refusal=("I", " cannot."))
     if body.get("response_format", {}).get("type") in ("json_schema", "json_object"):
         return Behaviour(deltas=PERSON)
+    if asked.startswith("Be: "):
+        return Behaviour(deltas=(), tool_calls=(("call_3", asked.removeprefix("Be: "), ("".join(PERSON),)),))
     if body.get("tools"):
         return Behaviour(deltas=(), tool_calls=CALLS)
     return Behaviour(deltas=TEXT)
