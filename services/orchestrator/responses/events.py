@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-import asyncpg
 from soma.orchestrator.v1.response_service_pb2 import CreateResponseResponse, WatchResponseResponse
 
 from services.mesh.group_commit import GroupCommit
@@ -29,9 +28,11 @@ class ResponseEvents(Protocol):
         """The next events from a sequence on, in order; not necessarily all there are."""
 
 
+# Of a response that is deleted meanwhile nobody can ask: its events are dropped.
 INSERT = """
-    INSERT INTO orchestrator.response_event (response_id, sequence, event) VALUES ($1, $2, $3)
-    ON CONFLICT (response_id, sequence) DO NOTHING
+    WITH kept AS (SELECT response_id FROM orchestrator.response WHERE response_id = $1 FOR KEY SHARE)
+    INSERT INTO orchestrator.response_event (response_id, sequence, event)
+    SELECT response_id, $2::integer, $3::bytea FROM kept ON CONFLICT (response_id, sequence) DO NOTHING
 """
 SINCE = """
     SELECT event FROM orchestrator.response_event WHERE response_id = $1 AND sequence >= $2 ORDER BY sequence LIMIT $3
@@ -47,11 +48,7 @@ class PostgresResponseEvents:
 
     async def add(self, response_id: str, event: CreateResponseResponse) -> None:
         """See `ResponseEvents`."""
-        try:
-            await self._commit.commit((response_id, event.sequence, event.SerializeToString()))
-        except asyncpg.ForeignKeyViolationError:
-            # It was deleted meanwhile, and with it all who could ask.
-            return
+        await self._commit.commit((response_id, event.sequence, event.SerializeToString()))
 
     async def since(self, response_id: str, sequence: int) -> list[WatchResponseResponse]:
         """See `ResponseEvents`."""

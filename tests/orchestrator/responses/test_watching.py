@@ -90,4 +90,5 @@ async def test_what_was_not_made_in_the_background_or_is_not_there_cannot_be_wat
     with run_as(SOMEBODY):
         await orchestrator.responses.DeleteResponse(pb.DeleteResponseRequest(response_id=response.response_id))
     assert (await refusal(watch(orchestrator, response.response_id))).code is Code.NOT_FOUND
+    await orchestrator.events.add(response.response_id, pb.CreateResponseResponse(sequence=9))
     assert await orchestrator.events.since(response.response_id, 0) == []
