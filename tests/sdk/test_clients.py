@@ -37,6 +37,7 @@ METHODS = {
     "ResponseService": {
         "CreateResponse": "create_response",
         "GetResponse": "get_response",
+        "ListResponseInputItems": "list_response_inputs",
         "CancelResponse": "cancel_response",
         "DeleteResponse": "delete_response",
     },
