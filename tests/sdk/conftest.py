@@ -45,8 +45,7 @@ class Server:
 async def serving(credentials: grpc.ServerCredentials | None = None) -> AsyncIterator[Server]:
     """A server on a free port, with TLS when it is given credentials."""
     trouble = Trouble()
-    chat, memory = ScriptedChat(), KeptMemory(trouble)
-    responses = KeptResponses(trouble)  # type: ignore[abstract]  # only what the client asks
+    chat, memory, responses = ScriptedChat(), KeptMemory(trouble), KeptResponses(trouble)
     servicers = (
         (add_ChatServiceServicer_to_server, chat),
         (add_MemoryServiceServicer_to_server, memory),
