@@ -1,6 +1,7 @@
 """Routes of the one port: gRPC services by prefix, the gateway's own pages, the edge's paths, and REST."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 
 from envoy_data_plane.envoy.config.core.v3 import HeaderValue, HeaderValueOption, Metadata
@@ -48,6 +49,9 @@ _ANOTHER_INSTANCE = RetryPolicyRetryHostPredicate(
     name="envoy.retry_host_predicates.previous_hosts", typed_config=Any.pack(PreviousHostsPredicate())
 )
 
+# Envoy adds them, and gRPC would make metadata of them for each call.
+_OF_NO_USE_TO_A_SERVICE = ["x-forwarded-for", "x-forwarded-proto", "x-envoy-external-address"]
+
 # A client may send gzip and read none. One that is transcoded for reads no gRPC, whatever it says of it.
 _COMPRESSED = [
     HeaderMatcher(name="grpc-encoding", string_match=StringMatcher(exact="gzip")),
@@ -91,8 +95,9 @@ def _service(match: RouteMatch, action: RouteAction, metadata: Metadata) -> Iter
     """One route for native clients who are to be answered as they asked, in gzip, and one for all others."""
     encoding = HeaderValueOption(header=HeaderValue(key=GRPC_ENCODING, value="gzip"))
     packed = RouteMatch(path=match.path, prefix=match.prefix, headers=_COMPRESSED)
-    yield Route(match=packed, route=action, metadata=metadata, request_headers_to_add=[encoding])
-    yield Route(match=match, route=action, metadata=metadata)
+    plain = Route(match=match, route=action, metadata=metadata, request_headers_to_remove=_OF_NO_USE_TO_A_SERVICE)
+    yield replace(plain, match=packed, request_headers_to_add=[encoding])
+    yield plain
 
 
 def _to_grpc(cluster: str, unless_deadline: timedelta) -> RouteAction:
