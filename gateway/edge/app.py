@@ -134,7 +134,7 @@ class Edge:
         await self._responses.create(await self._body(visit), _attempt(visit), visit.receive, visit.reply)
 
     async def _retrieve_response(self, visit: Visit) -> None:
-        await self._responses.retrieve(visit.name, visit.query, visit.reply)
+        await self._responses.retrieve(visit.name, visit.query, visit.receive, visit.reply)
 
     async def _delete_response(self, visit: Visit) -> None:
         await self._responses.delete(visit.name, visit.reply)

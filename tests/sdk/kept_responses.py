@@ -50,6 +50,16 @@ class KeptResponses(ResponseServiceServicer):
         finally:
             self.left.set()
 
+    async def WatchResponse(
+        self, request: pb.WatchResponseRequest, context: object
+    ) -> AsyncIterator[pb.WatchResponseResponse]:
+        """See the contract."""
+        response = self._find(request.response_id)
+        yield pb.WatchResponseResponse(created=response)
+        for text in ("Hello", ", world"):
+            yield pb.WatchResponseResponse(delta=pb.ResponseTextDelta(text=text))
+        yield pb.WatchResponseResponse(finished=response)
+
     async def GetResponse(self, request: pb.GetResponseRequest, context: object) -> pb.GetResponseResponse:
         """See the contract."""
         self._trouble.meet(request)

@@ -94,6 +94,13 @@ async def test_one_made_in_the_background_is_returned_as_soon_as_it_has_an_id(se
     assert (await client.call("get_response", begun.id)).state == "cancelled"
 
 
+async def test_a_response_is_read_once_more_from_its_beginning(client: Driver) -> None:
+    created = await client.call("create_response", "Hi")
+    assert await client.items("watch_response", created.id) == ["Hello", ", world"]
+    with pytest.raises(somamesh.NotFoundError):
+        await client.items("watch_response", "resp_9")
+
+
 async def test_its_id_is_known_while_it_streams_and_leaving_ends_it(server: Server, soma: AsyncClient) -> None:
     server.responses.release.clear()
     async with soma.stream_response("Hi") as stream:
