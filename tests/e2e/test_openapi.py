@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from services.mesh.testing.dialects import Behaviour
+from services.mesh.testing.upstreams import FakeUpstream
 from tests.e2e.stack import SOMA, Stack, command
 
 # Off: what the schema cannot say of a request is refused too (bodies that break it are other tests'), and ids that were
@@ -42,7 +44,11 @@ checks.positive_data_acceptance.enabled = false
 
 
 @pytest.mark.timeout(240)
-async def test_requests_made_up_from_the_document_are_answered_as_it_says(stack: Stack, tmp_path: Path) -> None:
+async def test_requests_made_up_from_the_document_are_answered_as_it_says(
+    stack: Stack, upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    # Which fits what most requests for structured output ask for.
+    upstream.behaviour = Behaviour(deltas=("{}",))
     (tmp_path / "schemathesis.toml").write_text(CONFIGURATION)
     ended = await command(
         SOMA.with_name("schemathesis"),
