@@ -44,6 +44,7 @@ def test_every_supported_member_reaches_the_contract() -> None:
         seed=-7,
         frequency_penalty=-2,
         presence_penalty=2.0,
+        reasoning_effort="low",
         tools=[TOOL],
         tool_choice={"type": "function", "function": {"name": "look_up"}},
         parallel_tool_calls=False,
@@ -69,6 +70,7 @@ def test_every_supported_member_reaches_the_contract() -> None:
                 seed=-7,
                 frequency_penalty=-2,
                 presence_penalty=2,
+                reasoning_effort="low",
             ),
             tools=[
                 model.Tool(
