@@ -85,7 +85,7 @@ async def start_gateway(settings: Settings) -> ControlPlane:
             pool=pool(),
         )
         grpc_port = await server.start(
-            f"{settings.bind}:0", identity.server_credentials() if identity is not None else None
+            f"{settings.bind}:{settings.control_port}", identity.server_credentials() if identity is not None else None
         )
         stack.push_async_callback(server.stop, 0.0)
         client = await stack.enter_async_context(aiohttp.ClientSession())

@@ -63,6 +63,11 @@ class Edge:
             )
         )
 
+    @property
+    def routes(self) -> Sequence[Route]:
+        """Every path it answers, once for each method."""
+        return self._routes.all
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request (ASGI's `http` scope, the only one a process serves)."""
         headers = Headers(scope["headers"])

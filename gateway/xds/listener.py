@@ -44,9 +44,10 @@ from envoy_data_plane.google.protobuf import Any, Struct
 
 from gateway.xds.bindings import bindings
 from gateway.xds.clusters import FROM_ADS, address
+from gateway.xds.compression import COMPRESSOR, compressor
 from gateway.xds.cors import CORS
 from gateway.xds.fields import Fields
-from gateway.xds.filters import BODY_CHECK, BODY_LIMIT, ERROR_WRAPPER, TRANSCODER
+from gateway.xds.filters import BODY_CHECK, BODY_LIMIT, ERROR_WRAPPER, REFUSE_METHOD, TRANSCODER
 from gateway.xds.methods import StreamingMethods
 from gateway.xds.replies import local_replies
 from gateway.xds.routes import NAME
@@ -101,6 +102,7 @@ def _manager(snapshot: Snapshot, streaming: StreamingMethods) -> HttpConnectionM
         http_filters=[
             # First, so that a page may also read what the filters after it refuse.
             _filter(CORS, Cors()),
+            _filter(COMPRESSOR, compressor()),
             _filter(ERROR_WRAPPER, _lua(_source("wrap_errors.lua"))),
             HttpFilter(
                 name=BODY_LIMIT,
@@ -182,7 +184,9 @@ def _body_check(snapshot: Snapshot) -> Lua:
     fields = Fields(snapshot.descriptor_set)
     bound = (binding for binding in bindings(snapshot.descriptor_set) if binding.service in snapshot.services)
     messages = fields.lua(fields.body(binding) for binding in bound)
-    return _lua(f"local MESSAGES = {messages}\n{_source('check_body.lua')}")
+    lua = _lua(f"local MESSAGES = {messages}\n{_source('check_body.lua')}")
+    lua.source_codes[REFUSE_METHOD] = DataSource(inline_string=_source("refuse_method.lua"))
+    return lua
 
 
 def _lua(source: str) -> Lua:

@@ -46,7 +46,8 @@ def _edge() -> Iterator[ResponseMapper]:
             body_format_override=_json(_openai(failure.http, text, failure.reason)),
         )
     no_http = _json(_openai(400, _NO_HTTP, "BAD_REQUEST"))
-    yield ResponseMapper(filter=both(both(has_status(400), without_id()), on_edge()), body_format_override=no_http)
+    filter = both(both(has_status(400), without_id()), on_edge())
+    yield ResponseMapper(filter=filter, headers_to_add=[_NEW_ID], body_format_override=no_http)
     for http, (_, reason) in BY_HTTP_STATUS.items():
         body = _openai(http, "%LOCAL_REPLY_BODY%", reason)
         yield ResponseMapper(filter=both(has_status(http), on_edge()), body_format_override=_json(body))
@@ -73,12 +74,13 @@ def _mappers() -> Iterator[ResponseMapper]:
     # Before the failures, one of which is a cluster nobody has.
     not_found = _json(_error(404, "NOT_FOUND", "no such path", "NO_SUCH_PATH"))
     yield ResponseMapper(filter=both(has_status(404), from_rest()), body_format_override=not_found)
+    yield _grpc(UNKNOWN_SERVICE)
     for failure in FAILURES:
         yield _rest(failure)
         yield _grpc(failure)
-    yield _grpc(UNKNOWN_SERVICE)
     yield ResponseMapper(
         filter=both(has_status(400), without_id()),
+        headers_to_add=[_NEW_ID],
         body_format_override=_json(_error(400, "INVALID_ARGUMENT", _NO_HTTP, "BAD_REQUEST")),
     )
     for http, (status, reason) in BY_HTTP_STATUS.items():
@@ -134,3 +136,7 @@ def _header(key: str, value: str) -> HeaderValueOption:
         header=HeaderValue(key=key, value=value),
         append_action=HeaderValueOptionHeaderAppendAction.OVERWRITE_IF_EXISTS_OR_ADD,
     )
+
+
+# For what was refused before it was given one.
+_NEW_ID = _header("x-request-id", "%UNIQUE_ID%")

@@ -3,9 +3,8 @@
 from collections.abc import Iterator
 from datetime import timedelta
 
-from envoy_data_plane.envoy.config.core.v3 import DataSource
+from envoy_data_plane.envoy.config.core.v3 import HeaderValue, HeaderValueOption, Metadata
 from envoy_data_plane.envoy.config.route.v3 import (
-    DirectResponseAction,
     HeaderMatcher,
     RetryPolicy,
     RetryPolicyRetryHostPredicate,
@@ -29,13 +28,13 @@ from gateway.edge.paths import PREFIXES
 from gateway.xds.bindings import bindings
 from gateway.xds.clusters import CONTROL_GRPC, CONTROL_HTTP, EDGE
 from gateway.xds.cors import CORS, cors_policy
-from gateway.xds.failures import UNKNOWN_SERVICE
 from gateway.xds.fields import Fields
 from gateway.xds.filters import BODY_LIMIT, ERROR_WRAPPER, TRANSCODER
 from gateway.xds.methods import StreamingMethods
 from gateway.xds.owners import owned_by
-from gateway.xds.rest import rest_routes
+from gateway.xds.rest import rest_routes, to_nobody
 from gateway.xds.snapshot import Snapshot
+from services.mesh.interceptors.compression import METADATA_KEY as GRPC_ENCODING
 
 NAME = "gateway"
 
@@ -48,6 +47,13 @@ _NO_LIMIT = timedelta(0)
 _ANOTHER_INSTANCE = RetryPolicyRetryHostPredicate(
     name="envoy.retry_host_predicates.previous_hosts", typed_config=Any.pack(PreviousHostsPredicate())
 )
+
+# A client may send gzip and read none. One that is transcoded for reads no gRPC, whatever it says of it.
+_COMPRESSED = [
+    HeaderMatcher(name="grpc-encoding", string_match=StringMatcher(exact="gzip")),
+    HeaderMatcher(name="grpc-accept-encoding", string_match=StringMatcher(contains="gzip")),
+    HeaderMatcher(name="x-envoy-original-path", present_match=False),
+]
 
 
 def route_configuration(snapshot: Snapshot, streaming: StreamingMethods) -> RouteConfiguration:
@@ -63,9 +69,8 @@ def _routes(snapshot: Snapshot, streaming: StreamingMethods) -> Iterator[Route]:
     for service in sorted(snapshot.services):
         metadata = owned_by(area(service))
         for method in streaming.get(service, ()):
-            match = RouteMatch(path=f"/{service}/{method}")
-            yield Route(match=match, route=_to_grpc(service, _NO_LIMIT), metadata=metadata)
-        yield Route(match=RouteMatch(prefix=f"/{service}/"), route=_to_grpc(service, unary), metadata=metadata)
+            yield from _service(RouteMatch(path=f"/{service}/{method}"), _to_grpc(service, _NO_LIMIT), metadata)
+        yield from _service(RouteMatch(prefix=f"/{service}/"), _to_grpc(service, unary), metadata)
     for prefix in _CONTROL_GRPC_PREFIXES:
         route = _to_grpc(CONTROL_GRPC, _NO_LIMIT)
         yield Route(match=RouteMatch(prefix=prefix), route=route, metadata=owned_by("gateway"))
@@ -80,6 +85,14 @@ def _routes(snapshot: Snapshot, streaming: StreamingMethods) -> Iterator[Route]:
         yield _to_http(RouteMatch(path_separated_prefix=prefix), EDGE, EDGE, {})
     bound = [binding for binding in bindings(snapshot.descriptor_set) if binding.service in snapshot.services]
     yield from rest_routes(bound, Fields(snapshot.descriptor_set), snapshot.limits)
+
+
+def _service(match: RouteMatch, action: RouteAction, metadata: Metadata) -> Iterator[Route]:
+    """One route for native clients who are to be answered as they asked, in gzip, and one for all others."""
+    encoding = HeaderValueOption(header=HeaderValue(key=GRPC_ENCODING, value="gzip"))
+    packed = RouteMatch(path=match.path, prefix=match.prefix, headers=_COMPRESSED)
+    yield Route(match=packed, route=action, metadata=metadata, request_headers_to_add=[encoding])
+    yield Route(match=match, route=action, metadata=metadata)
 
 
 def _to_grpc(cluster: str, unless_deadline: timedelta) -> RouteAction:
@@ -130,8 +143,4 @@ def _websocket() -> Route:
 def _unknown_grpc() -> Route:
     """Calls by gRPC or grpc-web to a service nobody named: Envoy turns 404 into UNIMPLEMENTED."""
     content_type = HeaderMatcher(name="content-type", string_match=StringMatcher(prefix="application/grpc"))
-    return Route(
-        match=RouteMatch(prefix="/", headers=[content_type]),
-        direct_response=DirectResponseAction(status=404, body=DataSource(inline_string=UNKNOWN_SERVICE.text(""))),
-        metadata=owned_by(""),
-    )
+    return to_nobody(RouteMatch(prefix="/", headers=[content_type]), "", {})

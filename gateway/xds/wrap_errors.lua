@@ -16,8 +16,12 @@ end
 -- What gRPC itself says of JSON that was not too large until it had become a message. A client that is told 429 comes
 -- again; this one need not.
 local TOO_LARGE = '^"message":"SERVER: Received message larger than max'
-local TOO_LARGE_DETAILS = '"details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"PAYLOAD_TOO_LARGE",'
-  .. '"domain":"soma","metadata":{}}]}'
+
+-- What a service has details of; this stands for those of a failure gRPC reports by itself, which has none.
+local function details(reason)
+  return '"details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"' .. reason
+    .. '","domain":"soma","metadata":{}}]}'
+end
 
 function envoy_on_response(handle)
   local headers = handle:headers()
@@ -49,9 +53,10 @@ function envoy_on_response(handle)
   if string.find(rest, TOO_LARGE) then
     http = 413
     headers:replace(":status", "413")
-    rest = '"message":"the message is larger than allowed",' .. TOO_LARGE_DETAILS
+    rest = '"message":"the message is larger than allowed",' .. details("PAYLOAD_TOO_LARGE")
   end
   local name = NAMES[tonumber(code)] or "UNKNOWN"
+  rest = string.gsub(rest, '"details":%[%]}$', details(name))
   local length = body:setBytes('{"error":{"code":' .. http .. ',"status":"' .. name .. '",' .. rest .. "}")
   headers:replace("content-length", length)
 end

@@ -33,9 +33,14 @@ class Call:
         span: the recorded span, when the trace is sampled.
         started: the event loop's time when it came in.
         draining: set when the process ends the call because it stops.
+        compressed: set when its answer is to be.
+        ends: the event loop's time at which a stream is ended here, before its deadline; None leaves it to the client.
     """
 
-    __slots__ = ("_metadata", "context", "deadline", "draining", "method", "principal", "span", "started", "trace")
+    __slots__ = (
+        *("_metadata", "compressed", "context", "deadline", "draining", "ends", "method", "principal", "span"),
+        *("started", "trace"),
+    )
 
     def __init__(
         self,
@@ -52,6 +57,8 @@ class Call:
         self.trace: Trace | None = None
         self.span: Span | None = None
         self.draining = False
+        self.compressed = False
+        self.ends: float | None = None
         self._metadata: Mapping[str, str | bytes] | None = None
 
     @property

@@ -95,7 +95,7 @@ async def build(mesh: Mesh, stack: AsyncExitStack) -> Service:
         servicers=(
             (add_ChatServiceServicer_to_server, ChatService(turns)),
             (add_ChatSessionServiceServicer_to_server, session_service),
-            (add_LogServiceServicer_to_server, LogService(Logs(kept, feed))),
+            (add_LogServiceServicer_to_server, LogService(Logs(kept, feed, settings.heartbeat_interval))),
             (add_ResponseServiceServicer_to_server, responses),
         ),
         checks={"postgres": partial(postgres.ping, mesh.postgres)},

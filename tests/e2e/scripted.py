@@ -23,8 +23,10 @@ connect_timeout = 0.5
 first_byte_timeout = {patience}
 idle_timeout = {patience}
 refresh_interval = 3600
+heartbeat_interval = {heartbeat}
 
 [orchestrator]
+heartbeat_interval = {heartbeat}
 memory_patience_seconds = {memory_patience}
 """
 
@@ -53,11 +55,22 @@ def claude() -> FakeUpstream:
     return FakeUpstream(AnthropicDialect(), models=(CLAUDE,))
 
 
-def configure(directory: Path, openai: FakeUpstream, anthropic: FakeUpstream, *, memory_patience: float = 15.0) -> None:
+def configure(
+    directory: Path,
+    openai: FakeUpstream,
+    anthropic: FakeUpstream,
+    *,
+    memory_patience: float = 15.0,
+    heartbeat: float = 15.0,
+) -> None:
     """Write `soma.toml` and the catalogue it names into `directory`."""
     catalogue = directory / "catalogue.toml"
     catalogue.write_text(CATALOGUE.format(openai=openai.url, anthropic=anthropic.url))
     settings = SOMA_TOML.format(
-        catalogue=catalogue, patience=PATIENCE_SECONDS, memory_patience=memory_patience, most=MOST_REQUESTS
+        catalogue=catalogue,
+        patience=PATIENCE_SECONDS,
+        memory_patience=memory_patience,
+        heartbeat=heartbeat,
+        most=MOST_REQUESTS,
     )
     (directory / "soma.toml").write_text(settings)

@@ -18,6 +18,7 @@ from services.mesh.tls.authority import Authority
 from services.mesh.tls.identity import CA, Identity
 from services.mesh.tls.names import host_of
 from tests.mesh.tls.neighbours import KEY, MESSAGE_BYTES, client_context, echo, get
+from tests.slow_link import slow_link
 
 
 def channel_of(address: str, folder: Path, pem: Path | None) -> grpc.aio.Channel:
@@ -32,6 +33,16 @@ def channel_of(address: str, folder: Path, pem: Path | None) -> grpc.aio.Channel
 async def test_a_neighbour_is_served(address: str, authority: Authority, folder: Path) -> None:
     authority.issue("serve-2", [host_of("other")])
     assert await echo(open_channel(address, "echo", Identity(folder, "serve-2"), MESSAGE_BYTES)) == "hello"
+
+
+async def test_a_neighbours_handshake_may_take_as_long_as_on_a_busy_machine(
+    address: str, authority: Authority, folder: Path
+) -> None:
+    authority.issue("serve-2", [host_of("other")])
+    async with slow_link(int(address.rpartition(":")[2]), 1.5) as port:
+        assert (
+            await echo(open_channel(f"127.0.0.1:{port}", "echo", Identity(folder, "serve-2"), MESSAGE_BYTES)) == "hello"
+        )
 
 
 async def test_a_process_that_does_not_run_the_service_is_not_believed(
