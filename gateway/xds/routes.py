@@ -32,7 +32,7 @@ from gateway.xds.fields import Fields
 from gateway.xds.filters import BODY_LIMIT, ERROR_WRAPPER, TRANSCODER
 from gateway.xds.methods import StreamingMethods
 from gateway.xds.owners import owned_by
-from gateway.xds.rest import rest_routes, to_nobody
+from gateway.xds.rest import refusing, rest_routes, to_nobody
 from gateway.xds.snapshot import Snapshot
 from services.mesh.interceptors.compression import METADATA_KEY as GRPC_ENCODING
 
@@ -48,6 +48,12 @@ _ANOTHER_INSTANCE = RetryPolicyRetryHostPredicate(
     name="envoy.retry_host_predicates.previous_hosts", typed_config=Any.pack(PreviousHostsPredicate())
 )
 
+_NO_GRPC = HeaderMatcher(
+    name="content-type",
+    string_match=StringMatcher(prefix="application/grpc"),
+    invert_match=True,
+    treat_missing_header_as_empty=True,
+)
 # A client may send gzip and read none. One that is transcoded for reads no gRPC, whatever it says of it.
 _COMPRESSED = [
     HeaderMatcher(name="grpc-encoding", string_match=StringMatcher(exact="gzip")),
@@ -66,6 +72,9 @@ def route_configuration(snapshot: Snapshot, streaming: StreamingMethods) -> Rout
 
 def _routes(snapshot: Snapshot, streaming: StreamingMethods) -> Iterator[Route]:
     unary = timedelta(seconds=snapshot.limits.unary_timeout_seconds)
+    refusal = {"status": "415", "text": "this path takes gRPC only; what it is over REST, /openapi.json says"}
+    for prefix in sorted({f"/{service.partition('.')[0]}." for service in snapshot.services}):
+        yield refusing(RouteMatch(prefix=prefix, headers=[_NO_GRPC]), "gateway", snapshot.limits, refusal)
     for service in sorted(snapshot.services):
         metadata = owned_by(area(service))
         for method in streaming.get(service, ()):
