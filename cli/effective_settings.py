@@ -10,6 +10,7 @@ from typing import Any
 from pydantic_settings import BaseSettings, EnvSettingsSource, InitSettingsSource
 
 from cli.layout import SERVICES
+from gateway.settings import GatewaySettings
 from services.mesh.settings import Settings
 
 HIDDEN = "********"
@@ -26,7 +27,7 @@ class Effective:
 
 def settings_classes() -> Sequence[type[BaseSettings]]:
     """The mesh's settings, those of every service that has its own, and those of embeddings, which are the model's."""
-    found: list[type[BaseSettings]] = [Settings]
+    found: list[type[BaseSettings]] = [Settings, GatewaySettings]
     packages = ["gateway.edge" if service == "edge" else f"services.{service}" for service in SERVICES]
     for package in [*packages, "services.model.embedding"]:
         name = f"{package}.settings"

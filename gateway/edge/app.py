@@ -22,6 +22,7 @@ from gateway.edge.settings import EdgeSettings
 from gateway.edge.tracing import RequestTracing
 from services.mesh.authenticator import Authenticator
 from services.mesh.call import Call, run_as
+from services.mesh.errors import InvalidArgument
 from services.mesh.interceptors.errors import translate
 
 log = structlog.get_logger("edge")
@@ -124,6 +125,11 @@ class Edge:
             await route.handler(visit)
 
     async def _body(self, visit: Visit) -> bytes | bytearray:
+        # Unpacked it may be of any size.
+        if visit.headers.raw(b"content-encoding") not in (None, b"identity"):
+            raise InvalidArgument(
+                "Send the request body as it is: no content-encoding is read.", reason="UNSUPPORTED_ENCODING"
+            )
         limit = self._settings.body_limit_bytes
         return await read_body(visit.receive, visit.headers.raw(b"content-length"), limit)
 

@@ -2,6 +2,9 @@
 
 ERROR_WRAPPER = "envoy.filters.http.lua"
 """Gives transcoded errors their shape; off where a backend speaks HTTP itself."""
+BODY_DRAIN = "soma.drain_body"
+"""Lets a client finish writing a body that is too large, and drops what it writes. Off except where a route turns it
+on."""
 BODY_LIMIT = "envoy.filters.http.buffer"
 """Takes a whole body before it goes on, up to a limit: the transcoder's own does not hold for a long string, which it
 would collect without end. Off except where a route turns it on."""

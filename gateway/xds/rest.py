@@ -21,11 +21,14 @@ from envoy_data_plane.google.protobuf import Any, Struct
 from gateway.contracts import area
 from gateway.xds.bindings import Binding
 from gateway.xds.fields import Fields
-from gateway.xds.filters import BODY_CHECK, BODY_LIMIT, ERROR_WRAPPER, REFUSE
+from gateway.xds.filters import BODY_CHECK, BODY_DRAIN, BODY_LIMIT, ERROR_WRAPPER, REFUSE
 from gateway.xds.owners import owned_by
 from gateway.xds.snapshot import Limits
 
 _NOBODY = "nobody"
+# A Lua filter a route says something of is on.
+ON = Any.pack(LuaPerRoute(filter_context=Struct()))
+LEFT_ALONE = Any.pack(LuaPerRoute(filter_context=Struct.from_dict({"left_alone": True})))
 
 
 def rest_routes(bindings: Sequence[Binding], fields: Fields, limits: Limits) -> Iterator[Route]:
@@ -75,7 +78,11 @@ def to_nobody(match: RouteMatch, owner: str, filters: dict[str, Any]) -> Route:
 def _filters(limits: Limits, message: str = "") -> dict[str, Any]:
     limit = BufferPerRoute(buffer=Buffer(max_request_bytes=limits.max_request_bytes))
     # What is answered here has the shape of errors already.
-    filters = {BODY_LIMIT: Any.pack(limit), ERROR_WRAPPER: Any.pack(LuaPerRoute(disabled=True))}
+    filters = {
+        BODY_DRAIN: ON,
+        BODY_LIMIT: Any.pack(limit),
+        ERROR_WRAPPER: Any.pack(LuaPerRoute(disabled=True)),
+    }
     if message:
         filters[BODY_CHECK] = Any.pack(LuaPerRoute(filter_context=Struct.from_dict({"message": message})))
     return filters

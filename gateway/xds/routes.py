@@ -1,6 +1,7 @@
 """Routes of the one port: gRPC services by prefix, the gateway's own pages, the edge's paths, and REST."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 
 from envoy_data_plane.envoy.config.core.v3 import HeaderValue, HeaderValueOption, Metadata
@@ -29,10 +30,10 @@ from gateway.xds.bindings import bindings
 from gateway.xds.clusters import CONTROL_GRPC, CONTROL_HTTP, EDGE
 from gateway.xds.cors import CORS, cors_policy
 from gateway.xds.fields import Fields
-from gateway.xds.filters import BODY_LIMIT, ERROR_WRAPPER, TRANSCODER
+from gateway.xds.filters import BODY_DRAIN, BODY_LIMIT, ERROR_WRAPPER, TRANSCODER
 from gateway.xds.methods import StreamingMethods
 from gateway.xds.owners import owned_by
-from gateway.xds.rest import refusing, rest_routes, to_nobody
+from gateway.xds.rest import LEFT_ALONE, refusing, rest_routes, to_nobody
 from gateway.xds.snapshot import Snapshot
 from services.mesh.interceptors.compression import METADATA_KEY as GRPC_ENCODING
 
@@ -44,6 +45,10 @@ _CONTROL_PATHS = (
     *("/api/v1/health", "/api/v1/ready", "/api/v1/metrics"),
 )
 _NO_LIMIT = timedelta(0)
+# What stands before a message on the wire, and room for frames after the last.
+_FRAMING_BYTES = 1024
+# The edge has a limit of its own, with words of its own, and reads what is this many times too large to say them.
+_EDGE_BODIES = 4
 _ANOTHER_INSTANCE = RetryPolicyRetryHostPredicate(
     name="envoy.retry_host_predicates.previous_hosts", typed_config=Any.pack(PreviousHostsPredicate())
 )
@@ -54,6 +59,9 @@ _NO_GRPC = HeaderMatcher(
     invert_match=True,
     treat_missing_header_as_empty=True,
 )
+# Envoy adds them, and gRPC would make metadata of them for each call.
+_OF_NO_USE_TO_A_SERVICE = ["x-forwarded-for", "x-forwarded-proto", "x-envoy-external-address"]
+
 # A client may send gzip and read none. One that is transcoded for reads no gRPC, whatever it says of it.
 _COMPRESSED = [
     HeaderMatcher(name="grpc-encoding", string_match=StringMatcher(exact="gzip")),
@@ -75,33 +83,49 @@ def _routes(snapshot: Snapshot, streaming: StreamingMethods) -> Iterator[Route]:
     refusal = {"status": "415", "text": "this path takes gRPC only; what it is over REST, /openapi.json says"}
     for prefix in sorted({f"/{service.partition('.')[0]}." for service in snapshot.services}):
         yield refusing(RouteMatch(prefix=prefix, headers=[_NO_GRPC]), "gateway", snapshot.limits, refusal)
+    # What takes its time to arrive waits here, where it is in nobody's way: a service takes only so many calls.
+    whole_call = _whole(snapshot.limits.max_message_bytes + _FRAMING_BYTES)
+    whole_request = _whole(snapshot.limits.max_request_bytes)
+    edge_request = {BODY_DRAIN: LEFT_ALONE, **_whole(_EDGE_BODIES * snapshot.limits.max_request_bytes)}
     for service in sorted(snapshot.services):
         metadata = owned_by(area(service))
-        for method in streaming.get(service, ()):
-            yield from _service(RouteMatch(path=f"/{service}/{method}"), _to_grpc(service, _NO_LIMIT), metadata)
-        yield from _service(RouteMatch(prefix=f"/{service}/"), _to_grpc(service, unary), metadata)
+        for method, uploads in streaming.get(service, {}).items():
+            match = RouteMatch(path=f"/{service}/{method}")
+            yield from _service(match, _to_grpc(service, _NO_LIMIT), metadata, {} if uploads else whole_call)
+        match = RouteMatch(prefix=f"/{service}/")
+        yield from _service(match, _to_grpc(service, unary), metadata, whole_call)
     for prefix in _CONTROL_GRPC_PREFIXES:
         route = _to_grpc(CONTROL_GRPC, _NO_LIMIT)
         yield Route(match=RouteMatch(prefix=prefix), route=route, metadata=owned_by("gateway"))
     yield _unknown_grpc()
-    body_limit = Any.pack(BufferPerRoute(buffer=Buffer(max_request_bytes=snapshot.limits.max_request_bytes)))
     for path in _CONTROL_PATHS:
-        yield _to_http(RouteMatch(path=path), CONTROL_HTTP, "gateway", {BODY_LIMIT: body_limit})
-    yield _to_http(RouteMatch(prefix="/docs/"), CONTROL_HTTP, "gateway", {BODY_LIMIT: body_limit})
+        yield _to_http(RouteMatch(path=path), CONTROL_HTTP, "gateway", whole_request)
+    yield _to_http(RouteMatch(prefix="/docs/"), CONTROL_HTTP, "gateway", whole_request)
     yield _websocket()
     for prefix in PREFIXES:
-        # No limit here: the edge has its own, and words of its own for a body beyond it.
-        yield _to_http(RouteMatch(path_separated_prefix=prefix), EDGE, EDGE, {})
+        yield _to_http(RouteMatch(path_separated_prefix=prefix), EDGE, EDGE, edge_request)
     bound = [binding for binding in bindings(snapshot.descriptor_set) if binding.service in snapshot.services]
     yield from rest_routes(bound, Fields(snapshot.descriptor_set), snapshot.limits)
 
 
-def _service(match: RouteMatch, action: RouteAction, metadata: Metadata) -> Iterator[Route]:
+def _service(match: RouteMatch, action: RouteAction, metadata: Metadata, filters: dict[str, Any]) -> Iterator[Route]:
     """One route for native clients who are to be answered as they asked, in gzip, and one for all others."""
     encoding = HeaderValueOption(header=HeaderValue(key=GRPC_ENCODING, value="gzip"))
     packed = RouteMatch(path=match.path, prefix=match.prefix, headers=_COMPRESSED)
-    yield Route(match=packed, route=action, metadata=metadata, request_headers_to_add=[encoding])
-    yield Route(match=match, route=action, metadata=metadata)
+    plain = Route(
+        match=match,
+        route=action,
+        metadata=metadata,
+        request_headers_to_remove=_OF_NO_USE_TO_A_SERVICE,
+        typed_per_filter_config=filters,
+    )
+    yield replace(plain, match=packed, request_headers_to_add=[encoding])
+    yield plain
+
+
+def _whole(limit: int) -> dict[str, Any]:
+    """Sent on when it has arrived to its end, which is within so many bytes."""
+    return {BODY_LIMIT: Any.pack(BufferPerRoute(buffer=Buffer(max_request_bytes=limit)))}
 
 
 def _to_grpc(cluster: str, unless_deadline: timedelta) -> RouteAction:

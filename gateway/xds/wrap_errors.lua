@@ -16,6 +16,8 @@ end
 -- What gRPC itself says of JSON that was not too large until it had become a message. A client that is told 429 comes
 -- again; this one need not.
 local TOO_LARGE = '^"message":"SERVER: Received message larger than max'
+-- Likewise of headers.
+local HEADERS_TOO_LARGE = '^"message":"received metadata size exceeds'
 
 -- What a service has details of; this stands for those of a failure gRPC reports by itself, which has none.
 local function details(reason)
@@ -26,7 +28,8 @@ end
 function envoy_on_response(handle)
   local headers = handle:headers()
   local content_type = headers:get("content-type")
-  if starts_with(content_type, "application/grpc") then
+  -- Plain text is the gateway's own word to a call of grpc-web that was refused before it became one.
+  if starts_with(content_type, "application/grpc") or starts_with(content_type, "text/plain") then
     return
   end
   -- A REST client has the HTTP status and the body; these would only repeat them.
@@ -54,6 +57,10 @@ function envoy_on_response(handle)
     http = 413
     headers:replace(":status", "413")
     rest = '"message":"the message is larger than allowed",' .. details("PAYLOAD_TOO_LARGE")
+  elseif string.find(rest, HEADERS_TOO_LARGE) then
+    http = 431
+    headers:replace(":status", "431")
+    rest = '"message":"the headers are larger than allowed",' .. details("HEADERS_TOO_LARGE")
   end
   local name = NAMES[tonumber(code)] or "UNKNOWN"
   rest = string.gsub(rest, '"details":%[%]}$', details(name))
