@@ -121,6 +121,10 @@ class Residue:
         """Count."""
         return cls(len(asyncio.all_tasks()), psutil.Process().num_fds())
 
+    def within(self, before: "Residue") -> bool:
+        """Whether nothing was added; what others left may have gone meanwhile."""
+        return self.tasks <= before.tasks and self.descriptors <= before.descriptors
+
 
 @pytest.fixture(params=[*LOCAL, *SOCKETS])
 async def wire(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Wire]:
