@@ -33,9 +33,21 @@ class Call:
         span: the recorded span, when the trace is sampled.
         started: the event loop's time when it came in.
         draining: set when the process ends the call because it stops.
+        endless: set when its servicer has said that it never ends by itself.
     """
 
-    __slots__ = ("_metadata", "context", "deadline", "draining", "method", "principal", "span", "started", "trace")
+    __slots__ = (
+        "_metadata",
+        "context",
+        "deadline",
+        "draining",
+        "endless",
+        "method",
+        "principal",
+        "span",
+        "started",
+        "trace",
+    )
 
     def __init__(
         self,
@@ -52,6 +64,7 @@ class Call:
         self.trace: Trace | None = None
         self.span: Span | None = None
         self.draining = False
+        self.endless = False
         self._metadata: Mapping[str, str | bytes] | None = None
 
     @property
@@ -99,6 +112,16 @@ def principal() -> Principal:
     if call is None or call.principal is None:
         raise errors.Unauthenticated("this call has no principal")
     return call.principal
+
+
+def never_ends() -> None:
+    """Say that the current call ends only when its client wants it to, and can be gone on with in another one.
+
+    A process that stops does not wait for it.
+    """
+    call = current.get()
+    if call is not None:
+        call.endless = True
 
 
 @contextmanager
