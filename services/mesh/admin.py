@@ -1,12 +1,16 @@
 """The admin port of a process: `/health` (it lives), `/ready` (it can work, each dependency by name), `/metrics`."""
 
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
+import asyncio
+
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, Gauge, generate_latest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from services.mesh.health import Health
+
+TASKS = Gauge("soma_mesh_tasks", "Tasks in the event loop of a process")
 
 
 def admin_app(health: Health, version: str) -> Starlette:
@@ -21,6 +25,7 @@ def admin_app(health: Health, version: str) -> Starlette:
         return JSONResponse(body, status_code=503 if faults else 200)
 
     async def metrics(_: Request) -> Response:
+        TASKS.set(len(asyncio.all_tasks()))
         return Response(generate_latest(REGISTRY), media_type=CONTENT_TYPE_LATEST)
 
     return Starlette(routes=[Route("/health", alive), Route("/ready", ready), Route("/metrics", metrics)])

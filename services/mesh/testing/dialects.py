@@ -17,6 +17,7 @@ class Fault(Enum):
     RESET = auto()
     RESET_MID = auto()
     CUT_MID = auto()
+    TORN_MID = auto()
     NOT_HTTP = auto()
     GARBAGE = auto()
     GARBAGE_MID = auto()

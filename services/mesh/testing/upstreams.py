@@ -132,6 +132,9 @@ class FakeUpstream:
             await asyncio.Event().wait()
         elif fault is Fault.RESET_MID:
             self._break(request, b"")
+        elif fault is Fault.TORN_MID:
+            # A chunk of HTTP that says it has 64 bytes, and a connection that closes after seven of them.
+            self._break(request, b"40\r\ndata: {")
         elif fault is Fault.GARBAGE_MID:
             await response.write(b"data: {broken\n\n")
         elif fault is Fault.ERROR_MID:
