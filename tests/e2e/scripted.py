@@ -12,6 +12,8 @@ ABSENT = "absent-model"
 PATIENCE_SECONDS = 1.5
 # Calls in flight per service; more than any test but the one of the limit makes.
 MOST_REQUESTS = 100
+# Of an answer's text; more than any test's model writes that is to be read to its end.
+MOST_BYTES = 100_000
 
 SOMA_TOML = """
 max_requests = {most}
@@ -23,6 +25,7 @@ connect_timeout = 0.5
 first_byte_timeout = {patience}
 idle_timeout = {patience}
 refresh_interval = 3600
+answer_limit_bytes = {most_bytes}
 
 [orchestrator]
 memory_patience_seconds = {memory_patience}
@@ -58,6 +61,10 @@ def configure(directory: Path, openai: FakeUpstream, anthropic: FakeUpstream, *,
     catalogue = directory / "catalogue.toml"
     catalogue.write_text(CATALOGUE.format(openai=openai.url, anthropic=anthropic.url))
     settings = SOMA_TOML.format(
-        catalogue=catalogue, patience=PATIENCE_SECONDS, memory_patience=memory_patience, most=MOST_REQUESTS
+        catalogue=catalogue,
+        patience=PATIENCE_SECONDS,
+        memory_patience=memory_patience,
+        most=MOST_REQUESTS,
+        most_bytes=MOST_BYTES,
     )
     (directory / "soma.toml").write_text(settings)

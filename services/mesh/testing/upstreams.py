@@ -120,7 +120,11 @@ class FakeUpstream:
             if number and behaviour.pause:
                 await asyncio.sleep(behaviour.pause)
             await response.write(frame)
-            told += any(orjson.dumps(text)[1:-1] in frame for text in behaviour.deltas)
+            spoken = any(orjson.dumps(text)[1:-1] in frame for text in behaviour.deltas)
+            while spoken and behaviour.until is not None and not behaviour.until.is_set():
+                await asyncio.sleep(behaviour.pause)
+                await response.write(frame)
+            told += spoken
             if told and fault.name.endswith("_MID"):
                 await self._fail(request, response, fault)
                 return response
