@@ -52,9 +52,13 @@ async def test_the_answers_of_a_killed_worker_break_off_and_those_of_the_other_g
     upstream.behaviour = Behaviour(until=enough, pause=0.1)
     readers = {**STREAMED, "WebSocket": logs.socket, "tail": logs.tail}
     asks = {"tail": Ask(conversation="nobody's task")}
-    # Pools keep what so many streams at once have them open.
-    async with holding(pair, readers, asks, each=EACH):
-        pass
+    # Pools keep what so many answers at once have them open.
+    async with holding(pair, readers, asks, each=EACH) as held:
+        enough.set()
+        for client in held:
+            if client.name in STREAMED:
+                assert (await client.ended()).finished
+    enough.clear()
     resting = await Counts.of(pair)
     async with holding(pair, readers, asks, each=EACH) as held:
         killed = pair.kill(WORKERS[0])
