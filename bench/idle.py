@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from bench.chat import BODY, EXPECTED
-from bench.stack import Stack
 from bench.table import Row
 from bench.workplace import Workplace
 from bench.wrk import wrk
@@ -23,10 +22,10 @@ PATIENCE_SECONDS = 120
 class Tail:
     """The log of a task in which nothing happens."""
 
-    def __init__(self, stack: Stack) -> None:
-        head = f"GET /api/v1/logs/stream/nothing HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {stack.key}\r\n\r\n"
+    def __init__(self, port: int, key: str) -> None:
+        head = f"GET /api/v1/logs/stream/nothing HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {key}\r\n\r\n"
         self._request = head.encode()
-        self._port = stack.port
+        self._port = port
         self.started = asyncio.Event()
         self.alive = asyncio.Event()
 
@@ -34,11 +33,14 @@ class Tail:
         """Read until cancelled.
 
         Raises:
-            RuntimeError: the stream ended.
+            RuntimeError: the stream was refused, or it ended.
         """
         reader, writer = await asyncio.open_connection("127.0.0.1", self._port, limit=4096)
         try:
             writer.write(self._request)
+            status = (await reader.readline()).decode().strip()
+            if " 200 " not in status:
+                raise RuntimeError(f"an idle stream was refused: {status}")
             while line := await reader.readline():
                 if b'"started":' in line:
                     self.started.set()
@@ -50,10 +52,14 @@ class Tail:
 
 
 @asynccontextmanager
-async def followed(stack: Stack, count: int) -> AsyncIterator[list[Tail]]:
-    """So many tails that have started, for the length of a block that fails when one of them ends."""
+async def followed(port: int, key: str, count: int) -> AsyncIterator[list[Tail]]:
+    """So many tails that have started, for the length of a block that fails when one of them ends.
+
+    Raises:
+        RuntimeError: one was refused or has ended, or not all have started in time.
+    """
     turn = asyncio.Semaphore(AT_ONCE)
-    tails = [Tail(stack) for _ in range(count)]
+    tails = [Tail(port, key) for _ in range(count)]
     try:
         async with asyncio.TaskGroup() as group:
 
@@ -68,8 +74,8 @@ async def followed(stack: Stack, count: int) -> AsyncIterator[list[Tail]]:
             yield tails
             for task in following:
                 task.cancel()
-    except* RuntimeError as cut:
-        raise RuntimeError(str(cut.exceptions[0])) from cut
+    except* (RuntimeError, TimeoutError) as cut:
+        raise RuntimeError(str(cut.exceptions[0]) or "not all idle streams have started in time") from cut
 
 
 async def measure(place: Workplace) -> list[Row]:
@@ -84,10 +90,10 @@ async def measure(place: Workplace) -> list[Row]:
     try:
         # What the first ones bring along is not theirs.
         await wrk(url, BODY, EXPECTED, key=stack.key, connections=AT_ONCE, seconds=2)
-        async with followed(stack, AT_ONCE):
+        async with followed(stack.port, stack.key, AT_ONCE):
             pass
         before = stack.memory()
-        async with followed(stack, STREAMS) as tails:
+        async with followed(stack.port, stack.key, STREAMS) as tails:
             with_all = stack.memory()
             each = {part: (with_all[part] - before[part]) / STREAMS / 1000 for part in before}
             others = await wrk(url, BODY, EXPECTED, key=stack.key, seconds=SECONDS, fresh=True)

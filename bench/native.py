@@ -8,9 +8,9 @@ from bench.stack import Stack
 from bench.table import Row
 from bench.workplace import FOLDER, Workplace
 
-ROUNDS = 3
+ROUNDS = 5
 CONNECTIONS = 32
-SECONDS = 5
+SECONDS = 4
 
 
 async def measure(place: Workplace) -> list[Row]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import asyncpg
 import psutil
+import redis.asyncio as aioredis
 from soma.model.v1.cost_service_pb2 import UsageRecord
 
 from bench.memory import resident_bytes
@@ -21,7 +22,9 @@ from cli.data_dir import DataDir
 from cli.parts.part import Launch
 from cli.parts.postgres import database_url
 from cli.parts.process import run
+from cli.parts.redis import server_url
 from cli.state import StackState, running
+from services.mesh.outbox import STREAM
 
 # A start that takes longer has failed; the first one also makes the database and builds the embedding model.
 PATIENCE_SECONDS = 180.0
@@ -120,8 +123,16 @@ class Stack:
     @property
     def database(self) -> str:
         """The URL of its database."""
-        port = next(part.port for part in self.state().parts if part.name == "postgres")
-        return database_url(self._directory["postgres"], port)
+        return database_url(self._directory["postgres"], self._port("postgres"))
+
+    async def events(self) -> int:
+        """How many events of usage are kept."""
+        url = server_url(self._directory["redis"], self._port("redis"))
+        async with aioredis.Redis.from_url(url) as client:
+            return int(await client.xlen(f"{STREAM}model"))
+
+    def _port(self, part: str) -> int | None:
+        return next(found.port for found in self.state().parts if found.name == part)
 
     async def usage(self) -> Usage:
         """Count the ledger's rows."""

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic_settings import BaseSettings, EnvSettingsSource, InitSettingsSource
 
 from cli.layout import SERVICES
+from gateway.settings import GatewaySettings
 from services.mesh.settings import Settings
 
 HIDDEN = "********"
@@ -25,10 +26,10 @@ class Effective:
 
 
 def settings_classes() -> Sequence[type[BaseSettings]]:
-    """The mesh's settings, and those of every service that has its own."""
-    found: list[type[BaseSettings]] = [Settings]
-    for service in SERVICES:
-        package = "gateway.edge" if service == "edge" else f"services.{service}"
+    """The mesh's settings, those of every service that has its own, and those of embeddings, which are the model's."""
+    found: list[type[BaseSettings]] = [Settings, GatewaySettings]
+    packages = ["gateway.edge" if service == "edge" else f"services.{service}" for service in SERVICES]
+    for package in [*packages, "services.model.embedding"]:
         name = f"{package}.settings"
         if find_spec(package) is not None and find_spec(name) is not None:
             module = import_module(name)

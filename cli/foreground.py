@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 import uvloop
 
 from cli.data_dir import DataDir
+from cli.descriptors import raise_limit
 from cli.layout import Layout
 from cli.orders import ORDERS
 from cli.parts.log import PartLog
@@ -34,6 +35,7 @@ def run_in_foreground(settings: Settings, directory: DataDir, layout: Layout, wh
     Raises:
         MeshError: the stack did not start, or `when_ready` raised it.
     """
+    raise_limit()
     directory.prepare()
     configure(settings.log_level, settings.log_format)
     with _standard_error_in(PartLog(directory.log("control"))):

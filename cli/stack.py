@@ -61,6 +61,8 @@ def compose(settings: Settings, data_dir: DataDir, layout: Layout, start_gateway
             "SOMA_DATA_DIR": str(data_dir.root),
             "SOMA_POSTGRES_URL": postgres.url,
             "SOMA_REDIS_URL": redis.url,
+            # There are several of them here, and two of each while one takes over from the other.
+            **dict.fromkeys(("SOMA_GRPC_PORT", "SOMA_HTTP_PORT", "SOMA_ADMIN_PORT"), "0"),
         }
 
     # Until it has drained, and a while to close what it has open.

@@ -10,10 +10,11 @@ import aiohttp
 from soma.mesh.v1.registry_service_pb2_grpc import add_RegistryServiceServicer_to_server
 
 from gateway.contracts import pool
-from gateway.envoy.bootstrap import write_bootstrap
+from gateway.envoy.bootstrap import Capacity, write_bootstrap
 from gateway.envoy.secrets import Secrets
 from gateway.pages import Pages
 from gateway.publisher import Publisher, offered
+from gateway.settings import GatewaySettings
 from gateway.xds.server import XdsServer
 from gateway.xds.snapshot import Endpoint, Limits
 from services.mesh.authenticator import DevAuthenticator
@@ -62,6 +63,7 @@ async def start_gateway(settings: Settings) -> ControlPlane:
         FailedPrecondition: a key of the data directory is missing or exposed.
     """
     async with AsyncExitStack() as stack:
+        own = GatewaySettings()
         signer = Signer(read_key(settings.data_dir / "internal.key").encode(), "control")
         authenticator = DevAuthenticator(read_key(settings.data_dir / "dev.key"))
         spans = Spans("control", settings.otlp_endpoint)
@@ -85,7 +87,7 @@ async def start_gateway(settings: Settings) -> ControlPlane:
             pool=pool(),
         )
         grpc_port = await server.start(
-            f"{settings.bind}:0", identity.server_credentials() if identity is not None else None
+            f"{settings.bind}:{settings.control_port}", identity.server_credentials() if identity is not None else None
         )
         stack.push_async_callback(server.stop, 0.0)
         client = await stack.enter_async_context(aiohttp.ClientSession())
@@ -106,12 +108,22 @@ async def start_gateway(settings: Settings) -> ControlPlane:
             control_grpc=Endpoint(settings.bind, grpc_port),
             tls=secrets.tls,
             access_log=str((settings.data_dir / "logs" / "access.log").resolve()),
-            limits=Limits(max_requests=settings.max_requests),
+            limits=Limits(
+                max_requests=settings.max_requests,
+                max_message_bytes=settings.max_message_bytes,
+                headers_timeout_seconds=own.headers_seconds,
+                request_timeout_seconds=own.request_seconds,
+                idle_timeout_seconds=own.idle_seconds,
+            ),
             cors_origins=settings.cors_origins,
         )
         await publisher.publish()
         in_background(stack, publisher.run())
         write_bootstrap(
-            settings.data_dir / "envoy" / "bootstrap.json", xds_port=xds_port, admin_socket=None, node_id="gateway"
+            settings.data_dir / "envoy" / "bootstrap.json",
+            xds_port=xds_port,
+            admin_socket=None,
+            node_id="gateway",
+            capacity=Capacity(own.connections, own.memory_bytes),
         )
         return ControlPlane(f"{settings.advertise or settings.bind}:{grpc_port}", registry, stack.pop_all())

@@ -169,16 +169,16 @@ class _Process:
         # Also when the start fails further on: a server nobody stopped takes the interpreter down with it.
         stack.push_async_callback(server.stop, 0.0)
         grpc_port = await server.start(
-            f"{settings.bind}:0", identity.server_credentials() if identity is not None else None
+            f"{settings.bind}:{settings.grpc_port}", identity.server_credentials() if identity is not None else None
         )
         edges = [
             HttpServer(service.http, websockets=True, identity=identity)
             for service in services
             if service.http is not None
         ]
-        http_ports = [await edge.start(settings.bind) for edge in edges]
+        http_ports = [await edge.start(settings.bind, settings.http_port) for edge in edges]
         admin = HttpServer(admin_app(health, version("somamesh-server")))
-        admin_port = await admin.start(settings.bind)
+        admin_port = await admin.start(settings.bind, settings.admin_port)
         stack.push_async_callback(admin.stop)
         host = settings.advertise or settings.bind
         instance = registry_service_pb2.Instance(

@@ -12,6 +12,7 @@ from google.api import annotations_pb2
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorSet, MethodDescriptorProto
 from soma.authz.v1 import authz_pb2
 
+from tools import openapi_edge
 from tools.schemas import WELL_KNOWN, Schema, Schemas
 
 HERE = Path(__file__).parent
@@ -41,7 +42,6 @@ ERRORS: Mapping[int, tuple[str, str]] = {
     504: ("DEADLINE_EXCEEDED", "It took too long."),
 }
 WITH_BODY_ONLY = frozenset({415})
-RETRY_AFTER = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}}}
 _VARIABLE = re.compile(r"\{([^=}]+)(=[^}]+)?\}")
 _TESTING = "soma.testing."
 
@@ -64,18 +64,17 @@ def document(descriptors: bytes) -> Schema:
                     operation["operationId"] += str(number) if number > 1 else ""
                     paths.setdefault(_VARIABLE.sub(r"{\1}", template), {})[verb] = operation
                     tags[name] = schemas.comment(name)
-    edge: Schema = json.loads((HERE / "openapi.openai.json").read_text())
     return {
         "openapi": "3.1.0",
         "info": INFO,
         "servers": [{"url": "/"}],
         "security": [{name: []} for name in SECURITY],
-        "tags": [{"name": name, "description": tags[name]} for name in sorted(tags)] + edge["tags"],
-        "paths": dict(sorted({**paths, **edge["paths"]}.items())),
+        "tags": [{"name": name, "description": tags[name]} for name in sorted(tags)] + openapi_edge.TAGS,
+        "paths": dict(sorted({**paths, **openapi_edge.paths()}.items())),
         "components": {
             "securitySchemes": SECURITY,
-            "responses": {**_error_responses(), **edge["components"]["responses"]},
-            "schemas": {**dict(sorted(schemas.made.items())), "Error": ERROR, **edge["components"]["schemas"]},
+            "responses": {**_error_responses(), **openapi_edge.responses()},
+            "schemas": {**dict(sorted(schemas.made.items())), "Error": ERROR, **openapi_edge.schemas()},
         },
     }
 
@@ -111,7 +110,7 @@ def _error_responses() -> Schema:
         content = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}, "example": example}}
         responses[f"error_{status}"] = {"description": text, "content": content}
         if status in (429, 503):
-            responses[f"error_{status}"]["headers"] = RETRY_AFTER
+            responses[f"error_{status}"]["headers"] = openapi_edge.RETRY_AFTER
     return responses
 
 

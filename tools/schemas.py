@@ -86,7 +86,7 @@ class Schemas:
         }
         if required := [field.name for field in fields if _must_be_given(field)]:
             schema["required"] = required
-        alternatives = [_alternatives(members) for members in _oneofs(message)]
+        alternatives = list(_alternatives(message))
         if len(alternatives) == 1:
             schema["oneOf"] = alternatives[0]
         elif alternatives:
@@ -117,7 +117,7 @@ class Schemas:
         kind, schema = _SCALARS[field.type]
         own = getattr(rules, kind)
         if kind == "string":
-            return {**schema, **_text(own)}
+            return {**schema, **_text(own, rules.ignore == validate_pb2.IGNORE_IF_ZERO_VALUE)}
         if schema["type"] in ("integer", "number"):
             return {
                 **schema,
@@ -153,16 +153,21 @@ def _limits(rules: Any, **names: str) -> Schema:
     return {keyword: getattr(rules, rule) for keyword, rule in names.items() if rules.HasField(rule)}
 
 
-def _text(rules: Any) -> Schema:
+def _text(rules: Any, may_be_empty: bool) -> Schema:
     schema = _limits(rules, minLength="min_len", maxLength="max_len", pattern="pattern")
     if rules.uuid:
         schema["format"] = "uuid"
-    return schema
+    named = getattr(rules, "in")
+    if named:
+        schema["enum"] = [*named, *([""] if may_be_empty else [])]
+    return {"anyOf": [schema, {"const": ""}], "type": "string"} if may_be_empty and not named else schema
 
 
 def _must_be_given(field: FieldDescriptorProto) -> bool:
     """Whether a message without it breaks the contract: it says so, or refuses what absence means."""
     rules = field.options.Extensions[validate_pb2.field]
+    if field.HasField("oneof_index") and not field.proto3_optional:
+        return False
     if rules.required or field.proto3_optional or rules.ignore == validate_pb2.IGNORE_IF_ZERO_VALUE:
         return bool(rules.required)
     if field.label == _T.LABEL_REPEATED:
@@ -178,17 +183,17 @@ def _must_be_given(field: FieldDescriptorProto) -> bool:
     return bool(own.gte > 0 or (own.HasField("gt") and own.gt >= 0))
 
 
-def _oneofs(message: DescriptorProto) -> Iterator[list[str]]:
-    for index in range(len(message.oneof_decl)):
+def _alternatives(message: DescriptorProto) -> Iterator[list[Schema]]:
+    """For each oneof: one of its members, or none where the contract does not ask for one."""
+    for index, oneof in enumerate(message.oneof_decl):
         members = [f for f in message.field if f.HasField("oneof_index") and f.oneof_index == index]
-        if not any(field.proto3_optional for field in members):
-            yield [field.name for field in members]
-
-
-def _alternatives(members: Sequence[str]) -> list[Schema]:
-    """At most one of the members."""
-    each: list[Schema] = [{"required": [member]} for member in members]
-    return [*each, {"not": {"anyOf": list(each)}}]
+        if any(field.proto3_optional for field in members):
+            continue
+        each: list[Schema] = [{"required": [field.name]} for field in members]
+        if oneof.options.Extensions[validate_pb2.oneof].required:
+            yield each
+        else:
+            yield [*each, {"not": {"anyOf": list(each)}}]
 
 
 def _comments(file: FileDescriptorProto) -> Iterator[tuple[str, str]]:

@@ -18,7 +18,9 @@ def serve(
     """Run services here until stopped. Started by `soma up` for its own, or by you for one left out with --without."""
     import uvloop
 
+    from cli.descriptors import raise_limit
     from cli.joining import settings_to_join
     from services.host import run_process
 
+    raise_limit()
     uvloop.run(run_process(settings_to_join(directory(data_dir), join), services))

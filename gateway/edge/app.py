@@ -22,6 +22,7 @@ from gateway.edge.settings import EdgeSettings
 from gateway.edge.tracing import RequestTracing
 from services.mesh.authenticator import Authenticator
 from services.mesh.call import Call, run_as
+from services.mesh.errors import InvalidArgument
 from services.mesh.interceptors.errors import translate
 
 log = structlog.get_logger("edge")
@@ -62,6 +63,11 @@ class Edge:
                 Route("GET", "/v1/models/{model}", self._retrieve_model),
             )
         )
+
+    @property
+    def routes(self) -> Sequence[Route]:
+        """Every path it answers, once for each method."""
+        return self._routes.all
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request (ASGI's `http` scope, the only one a process serves)."""
@@ -119,6 +125,11 @@ class Edge:
             await route.handler(visit)
 
     async def _body(self, visit: Visit) -> bytes | bytearray:
+        # Unpacked it may be of any size.
+        if visit.headers.raw(b"content-encoding") not in (None, b"identity"):
+            raise InvalidArgument(
+                "Send the request body as it is: no content-encoding is read.", reason="UNSUPPORTED_ENCODING"
+            )
         limit = self._settings.body_limit_bytes
         return await read_body(visit.receive, visit.headers.raw(b"content-length"), limit)
 
@@ -129,7 +140,7 @@ class Edge:
         await self._responses.create(await self._body(visit), _attempt(visit), visit.receive, visit.reply)
 
     async def _retrieve_response(self, visit: Visit) -> None:
-        await self._responses.retrieve(visit.name, visit.query, visit.reply)
+        await self._responses.retrieve(visit.name, visit.query, visit.receive, visit.reply)
 
     async def _delete_response(self, visit: Visit) -> None:
         await self._responses.delete(visit.name, visit.reply)

@@ -9,7 +9,7 @@ from soma.orchestrator.v1.chat_service_pb2 import ChatRequest
 from gateway.edge.body import read_object
 from gateway.edge.extension import NOTHING, Extension, read_extension
 from gateway.edge.messages import read_messages
-from gateway.edge.shared import SERVICE_TIERS, read_conversation, read_metadata
+from gateway.edge.shared import EFFORTS, SERVICE_TIERS, read_conversation, read_metadata
 from gateway.edge.tools import read_response_format, read_tool_choice, read_tools
 from gateway.edge.values import (
     array,
@@ -159,6 +159,10 @@ def _top_logprobs(ask: Ask, value: object, name: str) -> None:
     ask.request.sampling.top_logprobs = integer(value, name, 0, 20)
 
 
+def _reasoning_effort(ask: Ask, value: object, name: str) -> None:
+    ask.request.sampling.reasoning_effort = one_of(value, name, EFFORTS)
+
+
 def _tools(ask: Ask, value: object, _: str) -> None:
     ask.request.tools.extend(read_tools(value))
 
@@ -232,6 +236,7 @@ READERS: dict[str, Callable[[Ask, Any, str], None]] = {
     "soma": _read_before,
     "logprobs": _logprobs,
     "top_logprobs": _top_logprobs,
+    "reasoning_effort": _reasoning_effort,
     "service_tier": _service_tier,
     "safety_identifier": _hint,
     "prompt_cache_key": _hint,
@@ -246,7 +251,6 @@ READERS: dict[str, Callable[[Ask, Any, str], None]] = {
             "modalities",
             "moderation",
             "prediction",
-            "reasoning_effort",
             "store",
             "verbosity",
             "web_search_options",

@@ -3,7 +3,10 @@
 from collections.abc import Iterable
 
 _READ = frozenset(
-    {b"authorization", b"x-api-key", b"x-request-id", b"traceparent", b"content-length", b"idempotency-key"}
+    {
+        *(b"authorization", b"x-api-key", b"x-request-id", b"traceparent"),
+        *(b"content-length", b"content-encoding", b"idempotency-key"),
+    }
 )
 
 

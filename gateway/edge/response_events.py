@@ -26,9 +26,10 @@ LAST: dict[int, str] = {
 
 
 class ResponseEvents:
-    """Makes the events of one streamed response."""
+    """Makes the events of one streamed response; of those numbered up to `after`, nothing is made."""
 
-    def __init__(self, findings: Findings) -> None:
+    def __init__(self, findings: Findings, after: int = -1) -> None:
+        self._after = after
         self._findings = findings
         self._number = 0
         self._response = Response()
@@ -113,6 +114,9 @@ class ResponseEvents:
         return {**self._place(index), "content_index": 0}
 
     def _event(self, kind: str, **members: Any) -> bytes:
-        data = orjson.dumps({"type": kind, "sequence_number": self._number, **members})
+        number = self._number
         self._number += 1
+        if number <= self._after:
+            return b""
+        data = orjson.dumps({"type": kind, "sequence_number": number, **members})
         return b"event: %s\ndata: %s\n\n" % (kind.encode(), data)

@@ -44,7 +44,7 @@ def response_object(response: Response, findings: Findings | None = None) -> dic
         "output": [item_object(item, _item_status(response)) for item in response.output],
         "parallel_tool_calls": settings.parallel_tool_calls if settings.HasField("parallel_tool_calls") else True,
         "previous_response_id": settings.previous_response_id or None,
-        "reasoning": {"effort": None, "summary": None},
+        "reasoning": {"effort": sampling.reasoning_effort or None, "summary": None},
         "safety_identifier": None,
         "service_tier": "default",
         "store": settings.store if settings.HasField("store") else True,

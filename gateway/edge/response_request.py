@@ -10,7 +10,7 @@ from gateway.edge.body import read_object
 from gateway.edge.chat_request import MOST_TOKENS
 from gateway.edge.extension import NOTHING, Extension, read_extension
 from gateway.edge.response_items import read_input
-from gateway.edge.shared import SERVICE_TIERS, read_conversation, read_metadata
+from gateway.edge.shared import EFFORTS, SERVICE_TIERS, read_conversation, read_metadata
 from gateway.edge.tools import read_flat_format, read_flat_tool_choice, read_flat_tools
 from gateway.edge.values import (
     array,
@@ -155,8 +155,11 @@ def _metadata(ask: ResponseAsk, value: object, name: str) -> None:
 
 
 def _reasoning(ask: ResponseAsk, value: object, name: str) -> None:
-    if any(each is not None for each in members(value, name).values()):
-        _drop(ask, name)
+    for part, given in members(value, name).items():
+        if part == "effort" and given is not None:
+            ask.request.settings.sampling.reasoning_effort = one_of(given, f"{name}.effort", EFFORTS)
+        elif given is not None:
+            _drop(ask, f"{name}.{part}")
 
 
 def _truncation(ask: ResponseAsk, value: object, name: str) -> None:

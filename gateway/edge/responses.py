@@ -10,6 +10,7 @@ from soma.orchestrator.v1.response_service_pb2 import (
     DeleteResponseRequest,
     GetResponseRequest,
     Response,
+    WatchResponseRequest,
 )
 from starlette.types import Receive
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 Events = AsyncIterator[CreateResponseResponse]
 # What a response may be retrieved with.
+MOST_EVENTS = 2**31 - 1
 GETTING = ("include", "include[]", "include_obfuscation", "starting_after", "stream")
 
 
@@ -68,16 +70,47 @@ class Responses:
         else:
             await reply.json(200, orjson.dumps(response_object(whole, findings)))
 
-    async def retrieve(self, response_id: str, query: bytes, reply: Reply) -> None:
-        """Answer with a stored response.
+    async def retrieve(self, response_id: str, query: bytes, receive: Receive, reply: Reply) -> None:
+        """Answer with a stored response; with `stream`, with its events, from behind the one numbered `starting_after`.
 
         Raises:
-            InvalidArgument: it is asked for as a stream.
+            InvalidArgument: names the query parameter at fault.
+            AioRpcError: there is no such response, or it is to be streamed and was not made in the background.
         """
-        if Query(query, GETTING).boolean("stream"):
-            unsupported("stream")
+        asked = Query(query, GETTING)
+        if asked.boolean("include_obfuscation"):
+            unsupported("include_obfuscation")
+        if asked.boolean("stream"):
+            await self._watch(response_id, asked.integer("starting_after", -1, 0, MOST_EVENTS), receive, reply)
+            return
         found = await self._responses.GetResponse(GetResponseRequest(response_id=response_id), timeout=self._patience)
         await _send(found.response, reply)
+
+    async def _watch(self, response_id: str, after: int, receive: Receive, reply: Reply) -> None:
+        """Send the events numbered above `after`, as their numbers follow from all that came before."""
+        made = ResponseEvents(Findings(NOTHING), after)
+        call = self._responses.WatchResponse(WatchResponseRequest(response_id=response_id), timeout=self._timeout)
+        last: bytes | None = None
+        try:
+            async with Departure(receive):
+                async for watched in call:
+                    event = CreateResponseResponse.FromString(watched.SerializeToString())
+                    if event.HasField("error"):
+                        raise relayed(event.error)
+                    if not reply.status:
+                        # What fails here is the watching: the response may go on, so its own event of failure is none.
+                        await reply.begin_events()
+                    told = b"".join(made.of(event))
+                    if event.HasField("finished"):
+                        last = told
+                        break
+                    if told:
+                        await reply.event(told)
+        finally:
+            call.cancel()
+        if last is None:
+            raise cut()
+        await reply.end(last)
 
     async def delete(self, response_id: str, reply: Reply) -> None:
         """Forget a stored response."""

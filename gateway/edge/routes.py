@@ -40,9 +40,10 @@ class Routes:
     """The edge's paths, each with the routes of its methods."""
 
     def __init__(self, routes: Iterable[Route]) -> None:
+        self.all = tuple(routes)
         self._fixed: dict[str, list[Route]] = {}
         self._patterns: list[tuple[str, str, list[Route]]] = []
-        for route in routes:
+        for route in self.all:
             self._add(route)
 
     def find(self, path: str) -> tuple[Sequence[Route], str]:

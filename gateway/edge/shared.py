@@ -2,6 +2,8 @@
 
 from gateway.edge.values import members, refuse, required, text
 
+# How much a model that thinks may think; it says itself which of these it does not take.
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 # Which of OpenAI's machines answer: the first two leave it to the server.
 SERVICE_TIERS = ("auto", "default", "flex", "scale", "priority", "fast", "ultrafast")
 

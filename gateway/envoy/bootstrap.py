@@ -1,17 +1,31 @@
 """Envoy's bootstrap file: where its control plane is, and nothing else."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 XDS_CLUSTER = "xds"
-# Beyond this the gateway refuses connections instead of running out of memory or descriptors.
-MAX_DOWNSTREAM_CONNECTIONS = 10_000
 # The kernel's limit on the path of a unix socket, its terminating zero included.
 _MAX_SOCKET_PATH = 108
 
 
-def write_bootstrap(path: Path, *, xds_port: int, admin_socket: Path | None, node_id: str) -> None:
+@dataclass(frozen=True)
+class Capacity:
+    """What the process may take before it refuses more."""
+
+    connections: int = 10_000
+    """Downstream; one more is closed as it comes."""
+    heap_bytes: int = 1024 * 1024 * 1024
+    """Close to it streams that hold much are reset, and from then on requests refused."""
+
+
+DEFAULT_CAPACITY = Capacity()
+
+
+def write_bootstrap(
+    path: Path, *, xds_port: int, admin_socket: Path | None, node_id: str, capacity: Capacity = DEFAULT_CAPACITY
+) -> None:
     """Write the bootstrap of an Envoy that takes everything else from the control plane at 127.0.0.1:`xds_port`.
 
     Start Envoy with `-c PATH --disable-hot-restart --concurrency 1`.
@@ -19,10 +33,11 @@ def write_bootstrap(path: Path, *, xds_port: int, admin_socket: Path | None, nod
     Raises:
         ValueError: `admin_socket` is longer than a unix socket's path may be.
     """
-    path.write_text(json.dumps(bootstrap(xds_port=xds_port, admin_socket=admin_socket, node_id=node_id), indent=2))
+    config = bootstrap(xds_port=xds_port, admin_socket=admin_socket, node_id=node_id, capacity=capacity)
+    path.write_text(json.dumps(config, indent=2))
 
 
-def bootstrap(*, xds_port: int, admin_socket: Path | None, node_id: str) -> dict[str, Any]:
+def bootstrap(*, xds_port: int, admin_socket: Path | None, node_id: str, capacity: Capacity) -> dict[str, Any]:
     """The bootstrap as Envoy's JSON."""
     ads = {"ads": {}, "resource_api_version": "V3"}
     config: dict[str, Any] = {
@@ -39,7 +54,7 @@ def bootstrap(*, xds_port: int, admin_socket: Path | None, node_id: str) -> dict
             },
         },
         "static_resources": {"clusters": [_xds_cluster(xds_port)]},
-        "overload_manager": {"resource_monitors": [_CONNECTION_LIMIT]},
+        "overload_manager": _overload_manager(capacity),
     }
     if admin_socket is not None:
         if len(str(admin_socket).encode()) >= _MAX_SOCKET_PATH:
@@ -51,14 +66,41 @@ def bootstrap(*, xds_port: int, admin_socket: Path | None, node_id: str) -> dict
 # Envoy's own default lets a lost control plane stay lost for up to 30 s.
 _RECONNECT = {"retry_back_off": {"base_interval": "0.1s", "max_interval": "1s"}}
 
-_CONNECTION_LIMIT = {
-    "name": "envoy.resource_monitors.global_downstream_max_connections",
-    "typed_config": {
-        "@type": "type.googleapis.com/envoy.extensions.resource_monitors.downstream_connections.v3."
-        "DownstreamConnectionsConfig",
-        "max_active_downstream_connections": MAX_DOWNSTREAM_CONNECTIONS,
-    },
-}
+_MONITORS = "type.googleapis.com/envoy.extensions.resource_monitors"
+_CONNECTIONS = "envoy.resource_monitors.global_downstream_max_connections"
+_HEAP = "envoy.resource_monitors.fixed_heap"
+# Shares of the heap, each the beginning of something: giving memory back, resetting streams, refusing requests.
+_SHRINK, _RESET, _RESET_ALL, _REFUSE = 0.8, 0.85, 0.95, 0.95
+# Streams that hold less (2 to the power of it) are never reset for it.
+_MUCH = 20
+
+
+def _overload_manager(capacity: Capacity) -> dict[str, Any]:
+    connections = {
+        "@type": f"{_MONITORS}.downstream_connections.v3.DownstreamConnectionsConfig",
+        "max_active_downstream_connections": capacity.connections,
+    }
+    heap = {"@type": f"{_MONITORS}.fixed_heap.v3.FixedHeapConfig", "max_heap_size_bytes": capacity.heap_bytes}
+    return {
+        "refresh_interval": "0.25s",
+        "resource_monitors": [
+            {"name": _CONNECTIONS, "typed_config": connections},
+            {"name": _HEAP, "typed_config": heap},
+        ],
+        "buffer_factory_config": {"minimum_account_to_track_power_of_two": _MUCH},
+        "actions": [
+            _action("shrink_heap", {"threshold": {"value": _SHRINK}}),
+            _action(
+                "reset_high_memory_stream",
+                {"scaled": {"scaling_threshold": _RESET, "saturation_threshold": _RESET_ALL}},
+            ),
+            _action("stop_accepting_requests", {"threshold": {"value": _REFUSE}}),
+        ],
+    }
+
+
+def _action(name: str, trigger: dict[str, Any]) -> dict[str, Any]:
+    return {"name": f"envoy.overload_actions.{name}", "triggers": [{"name": _HEAP, **trigger}]}
 
 
 def _xds_cluster(port: int) -> dict[str, Any]:

@@ -201,6 +201,9 @@ local function answer(handle, status, refused)
 end
 
 function envoy_on_request(handle)
+  if handle:streamInfo():dynamicMetadata():get("soma.drained") then
+    return handle:respond({ [":status"] = "413" }, "")
+  end
   local encoding = handle:headers():get("content-encoding")
   if encoding and encoding ~= "identity" then
     local refused = { reason = "UNSUPPORTED_ENCODING", message = "send the body as it is: no content-encoding is read" }

@@ -20,6 +20,9 @@ from envoy_data_plane.envoy.config.core.v3 import (
     Http2ProtocolOptions,
     SocketAddress,
 )
+from envoy_data_plane.envoy.config.core.v3 import (
+    HttpProtocolOptions as CommonProtocolOptions,
+)
 from envoy_data_plane.envoy.config.endpoint.v3 import (
     ClusterLoadAssignment,
     LbEndpoint,
@@ -41,7 +44,10 @@ from gateway.xds.tls import upstream
 EDGE = "edge"
 CONTROL_HTTP = "control-http"
 CONTROL_GRPC = "control-grpc"
+
 _PROTOCOL_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+# Connections nobody uses. The server closes them after 75 s: whoever comes second may send on one that is gone.
+_POOLED = timedelta(seconds=15)
 
 FROM_ADS = ConfigSource(ads=AggregatedConfigSource(), resource_api_version=ApiVersion.V3)
 
@@ -77,7 +83,8 @@ def _protocol(http2: bool) -> HttpProtocolOptions:
         if http2
         else HttpProtocolOptionsExplicitHttpConfig(http_protocol_options=Http1ProtocolOptions())
     )
-    return HttpProtocolOptions(explicit_http_config=explicit)
+    common = None if http2 else CommonProtocolOptions(idle_timeout=_POOLED)
+    return HttpProtocolOptions(explicit_http_config=explicit, common_http_protocol_options=common)
 
 
 def load_assignment(cluster_name: str, endpoints: tuple[Endpoint, ...]) -> ClusterLoadAssignment:

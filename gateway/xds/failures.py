@@ -24,6 +24,10 @@ class Failure:
     """Envoy's response flags that mean this failure."""
     statuses: tuple[int, ...] = ()
     """Envoy's own statuses that mean it, where there is no flag."""
+    details: tuple[str, ...] = ()
+    """Envoy's words for it (RESPONSE_CODE_DETAILS), where the status has other meanings too."""
+    owned: bool = True
+    """Whether it is told whose call it was; it may be so early that this is not known."""
     retry_after_seconds: int | None = None
 
     def text(self, owner: str) -> str:
@@ -33,7 +37,8 @@ class Failure:
     def details_bin(self, owner: str) -> str:
         """Value of `grpc-status-details-bin`: the `google.rpc.Status`, base64."""
         detail = Any()
-        detail.Pack(ErrorInfo(reason=self.reason, domain=DOMAIN, metadata={"service": owner}))
+        metadata = {"service": owner} if self.owned else {}
+        detail.Pack(ErrorInfo(reason=self.reason, domain=DOMAIN, metadata=metadata))
         status = Status(code=self.code, message=self.text(owner), details=[detail])
         return base64.b64encode(status.SerializeToString()).decode().rstrip("=")
 
@@ -64,7 +69,24 @@ FAILURES = (
         504,
         "{owner} did not answer in time",
         flags=("UT", "DT", "SI"),
-        statuses=(408, 504),
+        statuses=(504,),
+    ),
+    Failure(
+        "REQUEST_TIMEOUT",
+        Code.DEADLINE_EXCEEDED,
+        408,
+        "the request did not arrive whole in time",
+        statuses=(408,),
+        owned=False,
+    ),
+    Failure(
+        "GATEWAY_OVERLOADED",
+        Code.UNAVAILABLE,
+        503,
+        "the gateway has no memory left for more requests",
+        details=("overload",),
+        retry_after_seconds=1,
+        owned=False,
     ),
     Failure("PAYLOAD_TOO_LARGE", Code.RESOURCE_EXHAUSTED, 413, "the message is larger than allowed", statuses=(413,)),
 )

@@ -2,9 +2,14 @@
 
 ERROR_WRAPPER = "envoy.filters.http.lua"
 """Gives transcoded errors their shape; off where a backend speaks HTTP itself."""
+BODY_DRAIN = "soma.drain_body"
+"""Lets a client finish writing a body that is too large, and drops what it writes. Off except where a route turns it
+on."""
 BODY_LIMIT = "envoy.filters.http.buffer"
 """Takes a whole body before it goes on, up to a limit: the transcoder's own does not hold for a long string, which it
 would collect without end. Off except where a route turns it on."""
 BODY_CHECK = "soma.check_body"
 """Refuses JSON the transcoder would misread. Off except where a route turns it on and names the body's message."""
+REFUSE_METHOD = "refuse_method"
+"""What that filter does instead on routes that name it: answer that the path takes other methods."""
 TRANSCODER = "envoy.filters.http.grpc_json_transcoder"

@@ -14,7 +14,9 @@ from envoy_data_plane.envoy.config.common.mutation_rules.v3 import (
 from envoy_data_plane.envoy.config.core.v3 import (
     DataSource,
     Http2ProtocolOptions,
+    HttpProtocolOptions,
     SubstitutionFormatString,
+    TcpKeepalive,
     TypedExtensionConfig,
 )
 from envoy_data_plane.envoy.config.listener.v3 import Filter, FilterChain, Listener
@@ -44,9 +46,10 @@ from envoy_data_plane.google.protobuf import Any, Struct
 
 from gateway.xds.bindings import bindings
 from gateway.xds.clusters import FROM_ADS, address
+from gateway.xds.compression import COMPRESSOR, compressor
 from gateway.xds.cors import CORS
 from gateway.xds.fields import Fields
-from gateway.xds.filters import BODY_CHECK, BODY_LIMIT, ERROR_WRAPPER, TRANSCODER
+from gateway.xds.filters import BODY_CHECK, BODY_DRAIN, BODY_LIMIT, ERROR_WRAPPER, REFUSE_METHOD, TRANSCODER
 from gateway.xds.methods import StreamingMethods
 from gateway.xds.replies import local_replies
 from gateway.xds.routes import NAME
@@ -57,6 +60,14 @@ from gateway.xds.tls import downstream
 _RESERVED_HEADER_PREFIXES = ("x-soma-", "x-envoy-")
 _STREAM_WINDOW_BYTES = 1024 * 1024
 _CONNECTION_WINDOW_BYTES = 8 * 1024 * 1024
+# Of all headers of a request together: above what a gRPC server takes (32 KiB), which refuses in words where Envoy can
+# only reset a stream of HTTP/2.
+_HEADER_KIB = 96
+_HEADERS = 200
+# A body over the limit is read and dropped up to so many times the limit.
+_DRAINED = 4
+# A client that answers nothing is gone after these: until the first probe, between two, and how many.
+_KEEPALIVE = TcpKeepalive(keepalive_time=60, keepalive_interval=10, keepalive_probes=3)
 _ACCESS_LOG_FIELDS = {
     "time": "%START_TIME(%Y-%m-%dT%H:%M:%S.%3fZ)%",
     "method": "%REQ(:METHOD)%",
@@ -84,16 +95,27 @@ def listener(snapshot: Snapshot, streaming: StreamingMethods) -> Listener:
     manager = Filter(
         name="envoy.filters.network.http_connection_manager", typed_config=Any.pack(_manager(snapshot, streaming))
     )
+    headers = timedelta(seconds=snapshot.limits.headers_timeout_seconds)
+    chain = FilterChain(
+        name=NAME,
+        filters=[manager],
+        transport_socket=downstream(snapshot.tls),
+        transport_socket_connect_timeout=headers,
+    )
     return Listener(
         name=NAME,
         address=address(snapshot.listen),
-        filter_chains=[FilterChain(name=NAME, filters=[manager], transport_socket=downstream(snapshot.tls))],
+        filter_chains=[chain],
+        # A client that reads nothing of what waits for it.
+        per_connection_buffer_high_watermark_timeout=timedelta(seconds=snapshot.limits.idle_timeout_seconds),
+        tcp_keepalive=_KEEPALIVE,
         # With it a second Envoy on the same port would silently take half of the connections.
         enable_reuse_port=False,
     )
 
 
 def _manager(snapshot: Snapshot, streaming: StreamingMethods) -> HttpConnectionManager:
+    idle = timedelta(seconds=snapshot.limits.idle_timeout_seconds)
     return HttpConnectionManager(
         stat_prefix=NAME,
         codec_type=HttpConnectionManagerCodecType.AUTO,
@@ -101,7 +123,9 @@ def _manager(snapshot: Snapshot, streaming: StreamingMethods) -> HttpConnectionM
         http_filters=[
             # First, so that a page may also read what the filters after it refuse.
             _filter(CORS, Cors()),
+            _filter(COMPRESSOR, compressor()),
             _filter(ERROR_WRAPPER, _lua(_source("wrap_errors.lua"))),
+            HttpFilter(name=BODY_DRAIN, typed_config=Any.pack(_body_drain(snapshot)), disabled=True),
             HttpFilter(
                 name=BODY_LIMIT,
                 typed_config=Any.pack(Buffer(max_request_bytes=snapshot.limits.max_request_bytes)),
@@ -120,8 +144,11 @@ def _manager(snapshot: Snapshot, streaming: StreamingMethods) -> HttpConnectionM
             initial_stream_window_size=_STREAM_WINDOW_BYTES,
             initial_connection_window_size=_CONNECTION_WINDOW_BYTES,
         ),
-        stream_idle_timeout=timedelta(seconds=snapshot.limits.idle_timeout_seconds),
-        request_headers_timeout=timedelta(seconds=10),
+        common_http_protocol_options=HttpProtocolOptions(idle_timeout=idle, max_headers_count=_HEADERS),
+        max_request_headers_kb=_HEADER_KIB,
+        stream_idle_timeout=idle,
+        request_headers_timeout=timedelta(seconds=snapshot.limits.headers_timeout_seconds),
+        request_timeout=timedelta(seconds=snapshot.limits.request_timeout_seconds),
         normalize_path=True,
         use_remote_address=True,
         generate_request_id=True,
@@ -178,11 +205,18 @@ def _filter(name: str, config: Message) -> HttpFilter:
     return HttpFilter(name=name, typed_config=Any.pack(config))
 
 
+def _body_drain(snapshot: Snapshot) -> Lua:
+    limit = snapshot.limits.max_request_bytes
+    return _lua(f"local LIMIT, DRAINED = {limit}, {limit * _DRAINED}\n{_source('drain_body.lua')}")
+
+
 def _body_check(snapshot: Snapshot) -> Lua:
     fields = Fields(snapshot.descriptor_set)
     bound = (binding for binding in bindings(snapshot.descriptor_set) if binding.service in snapshot.services)
     messages = fields.lua(fields.body(binding) for binding in bound)
-    return _lua(f"local MESSAGES = {messages}\n{_source('check_body.lua')}")
+    lua = _lua(f"local MESSAGES = {messages}\n{_source('check_body.lua')}")
+    lua.source_codes[REFUSE_METHOD] = DataSource(inline_string=_source("refuse_method.lua"))
+    return lua
 
 
 def _lua(source: str) -> Lua:

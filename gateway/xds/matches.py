@@ -5,6 +5,7 @@ from envoy_data_plane.envoy.config.accesslog.v3 import (
     AndFilter,
     ComparisonFilter,
     ComparisonFilterOp,
+    ExtensionFilter,
     HeaderFilter,
     MetadataFilter,
     OrFilter,
@@ -13,6 +14,7 @@ from envoy_data_plane.envoy.config.accesslog.v3 import (
 )
 from envoy_data_plane.envoy.config.core.v3 import RuntimeUInt32
 from envoy_data_plane.envoy.config.route.v3 import HeaderMatcher
+from envoy_data_plane.envoy.extensions.access_loggers.filters.cel.v3 import ExpressionFilter
 from envoy_data_plane.envoy.type.matcher.v3 import (
     MetadataMatcher,
     MetadataMatcherPathSegment,
@@ -20,6 +22,7 @@ from envoy_data_plane.envoy.type.matcher.v3 import (
     StringMatcher,
     ValueMatcher,
 )
+from envoy_data_plane.google.protobuf import Any
 
 from gateway.edge.paths import PREFIXES
 from gateway.xds.failures import Failure
@@ -39,6 +42,7 @@ def says(key: str) -> AccessLogFilter:
 def means(failure: Failure) -> AccessLogFilter:
     """One of the signs of this failure."""
     signs = [has_status(status) for status in failure.statuses]
+    signs += [_in_words(details) for details in failure.details]
     if failure.flags:
         signs.append(AccessLogFilter(response_flag_filter=ResponseFlagFilter(flags=list(failure.flags))))
     return any_of(signs)
@@ -74,6 +78,20 @@ def on_edge() -> AccessLogFilter:
 def without_id() -> AccessLogFilter:
     """Refused before it was given an id, the first thing that is done to a request whose head is in order."""
     return AccessLogFilter(header_filter=HeaderFilter(header=HeaderMatcher(name="x-request-id", present_match=False)))
+
+
+def bad_path() -> AccessLogFilter:
+    """Refused for a path that cannot be, maybe with an id of the client's own."""
+    return _in_words("path_normalization_failed")
+
+
+def _in_words(details: str) -> AccessLogFilter:
+    expression = ExpressionFilter(expression=f"response.code_details == '{details}'")
+    return AccessLogFilter(
+        extension_filter=ExtensionFilter(
+            name="envoy.access_loggers.extension_filters.cel", typed_config=Any.pack(expression)
+        )
+    )
 
 
 def _transcoded(*, present: bool) -> AccessLogFilter:

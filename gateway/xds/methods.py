@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
-StreamingMethods = Mapping[str, tuple[str, ...]]
-"""Names of the streaming methods of each described service, by its full proto name."""
+StreamingMethods = Mapping[str, Mapping[str, bool]]
+"""The streaming methods of each described service, by its full proto name, and of each whether clients stream too."""
 
 
 def streaming_methods(descriptor_set: bytes) -> StreamingMethods:
@@ -15,9 +15,11 @@ def streaming_methods(descriptor_set: bytes) -> StreamingMethods:
         google.protobuf.message.DecodeError: the bytes are none.
     """
     return {
-        f"{file.package}.{service.name}": tuple(
-            method.name for method in service.method if method.client_streaming or method.server_streaming
-        )
+        f"{file.package}.{service.name}": {
+            method.name: method.client_streaming
+            for method in service.method
+            if method.client_streaming or method.server_streaming
+        }
         for file in FileDescriptorSet.FromString(descriptor_set).file
         for service in file.service
     }

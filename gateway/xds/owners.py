@@ -12,5 +12,5 @@ OWNER = "owner"
 
 def owned_by(owner: str) -> Metadata:
     """The owner's name, and the gRPC details of each failure of it, ready-made."""
-    details = {failure.reason: failure.details_bin(owner) for failure in (*FAILURES, UNKNOWN_SERVICE)}
+    details = {failure.reason: failure.details_bin(owner) for failure in (*FAILURES, UNKNOWN_SERVICE) if failure.owned}
     return Metadata(filter_metadata={METADATA: Struct.from_dict({OWNER: owner, **details})})

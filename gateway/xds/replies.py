@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any as Json
 
+from envoy_data_plane.envoy.config.accesslog.v3 import AccessLogFilter
 from envoy_data_plane.envoy.config.core.v3 import (
     DataSource,
     HeaderValue,
@@ -18,7 +19,18 @@ from envoy_data_plane.google.protobuf import Struct
 from google.rpc.code_pb2 import Code
 
 from gateway.xds.failures import BY_HTTP_STATUS, DOMAIN, FAILURES, UNKNOWN_SERVICE, Failure
-from gateway.xds.matches import REFUSED, both, from_grpc, from_rest, has_status, means, on_edge, says, without_id
+from gateway.xds.matches import (
+    REFUSED,
+    bad_path,
+    both,
+    from_grpc,
+    from_rest,
+    has_status,
+    means,
+    on_edge,
+    says,
+    without_id,
+)
 from gateway.xds.owners import METADATA, OWNER
 
 _ERROR_INFO = "type.googleapis.com/google.rpc.ErrorInfo"
@@ -46,10 +58,16 @@ def _edge() -> Iterator[ResponseMapper]:
             body_format_override=_json(_openai(failure.http, text, failure.reason)),
         )
     no_http = _json(_openai(400, _NO_HTTP, "BAD_REQUEST"))
-    yield ResponseMapper(filter=both(both(has_status(400), without_id()), on_edge()), body_format_override=no_http)
+    for refused, id_header in _no_requests():
+        yield ResponseMapper(filter=both(refused, on_edge()), headers_to_add=[id_header], body_format_override=no_http)
     for http, (_, reason) in BY_HTTP_STATUS.items():
         body = _openai(http, "%LOCAL_REPLY_BODY%", reason)
         yield ResponseMapper(filter=both(has_status(http), on_edge()), body_format_override=_json(body))
+
+
+def _no_requests() -> tuple[tuple[AccessLogFilter, HeaderValueOption], ...]:
+    """What Envoy finds no words for, and the id it is answered with."""
+    return (both(has_status(400), without_id()), _NEW_ID), (bad_path(), _SAME_ID)
 
 
 def _openai(http: int, message: str, reason: str) -> dict[str, Json]:
@@ -73,14 +91,13 @@ def _mappers() -> Iterator[ResponseMapper]:
     # Before the failures, one of which is a cluster nobody has.
     not_found = _json(_error(404, "NOT_FOUND", "no such path", "NO_SUCH_PATH"))
     yield ResponseMapper(filter=both(has_status(404), from_rest()), body_format_override=not_found)
+    yield _grpc(UNKNOWN_SERVICE)
     for failure in FAILURES:
         yield _rest(failure)
         yield _grpc(failure)
-    yield _grpc(UNKNOWN_SERVICE)
-    yield ResponseMapper(
-        filter=both(has_status(400), without_id()),
-        body_format_override=_json(_error(400, "INVALID_ARGUMENT", _NO_HTTP, "BAD_REQUEST")),
-    )
+    no_http = _json(_error(400, "INVALID_ARGUMENT", _NO_HTTP, "BAD_REQUEST"))
+    for refused, id_header in _no_requests():
+        yield ResponseMapper(filter=refused, headers_to_add=[id_header], body_format_override=no_http)
     for http, (status, reason) in BY_HTTP_STATUS.items():
         yield ResponseMapper(
             filter=both(has_status(http), from_rest()),
@@ -90,7 +107,8 @@ def _mappers() -> Iterator[ResponseMapper]:
 
 def _rest(failure: Failure) -> ResponseMapper:
     owner = f"%METADATA(ROUTE:{METADATA}:{OWNER})%"
-    error = _error(failure.http, Code.Name(failure.code), failure.text(owner), failure.reason, {"service": owner})
+    metadata = {"service": owner} if failure.owned else None
+    error = _error(failure.http, Code.Name(failure.code), failure.text(owner), failure.reason, metadata)
     return ResponseMapper(
         filter=both(means(failure), from_rest()),
         status_code=failure.http,
@@ -101,12 +119,13 @@ def _rest(failure: Failure) -> ResponseMapper:
 
 def _grpc(failure: Failure) -> ResponseMapper:
     text = failure.text(f"%METADATA(ROUTE:{METADATA}:{OWNER})%")
+    # A bin header cannot be computed by Envoy: each route carries the ones it may need, ready-made.
+    details = f"%METADATA(ROUTE:{METADATA}:{failure.reason})%" if failure.owned else failure.details_bin("")
     return ResponseMapper(
         filter=both(means(failure), from_grpc()),
         headers_to_add=[
             _header("grpc-status", str(failure.code)),
-            # A bin header cannot be computed by Envoy: each route carries the ones it may need, ready-made.
-            _header("grpc-status-details-bin", f"%METADATA(ROUTE:{METADATA}:{failure.reason})%"),
+            _header("grpc-status-details-bin", details),
             *_retry_after(failure),
         ],
         body_format_override=SubstitutionFormatString(text_format_source=DataSource(inline_string=text)),
@@ -134,3 +153,8 @@ def _header(key: str, value: str) -> HeaderValueOption:
         header=HeaderValue(key=key, value=value),
         append_action=HeaderValueOptionHeaderAppendAction.OVERWRITE_IF_EXISTS_OR_ADD,
     )
+
+
+# For what was refused before it was given one.
+_NEW_ID = _header("x-request-id", "%UNIQUE_ID%")
+_SAME_ID = _header("x-request-id", "%REQ(X-REQUEST-ID)%")

@@ -6,14 +6,7 @@ that still has its path then is bound to no RPC, and these routes say so.
 
 from collections.abc import Iterator, Sequence
 
-from envoy_data_plane.envoy.config.core.v3 import (
-    DataSource,
-    HeaderValue,
-    HeaderValueOption,
-    HeaderValueOptionHeaderAppendAction,
-)
 from envoy_data_plane.envoy.config.route.v3 import (
-    DirectResponseAction,
     HeaderMatcher,
     Route,
     RouteAction,
@@ -28,11 +21,14 @@ from envoy_data_plane.google.protobuf import Any, Struct
 from gateway.contracts import area
 from gateway.xds.bindings import Binding
 from gateway.xds.fields import Fields
-from gateway.xds.filters import BODY_CHECK, BODY_LIMIT, ERROR_WRAPPER
+from gateway.xds.filters import BODY_CHECK, BODY_DRAIN, BODY_LIMIT, ERROR_WRAPPER, REFUSE_METHOD
 from gateway.xds.owners import owned_by
 from gateway.xds.snapshot import Limits
 
-NOBODY = "nobody"
+_NOBODY = "nobody"
+# A Lua filter a route says something of is on.
+ON = Any.pack(LuaPerRoute(filter_context=Struct()))
+LEFT_ALONE = Any.pack(LuaPerRoute(filter_context=Struct.from_dict({"left_alone": True})))
 
 
 def rest_routes(bindings: Sequence[Binding], fields: Fields, limits: Limits) -> Iterator[Route]:
@@ -49,33 +45,36 @@ def rest_routes(bindings: Sequence[Binding], fields: Fields, limits: Limits) -> 
         ways.setdefault(binding.regex, []).append(binding)
     for bound in ways.values():
         verbs = ", ".join(sorted({binding.verb for binding in bound}))
-        yield Route(
-            match=_path(bound[0]),
-            direct_response=DirectResponseAction(
-                status=405, body=DataSource(inline_string=f"{bound[0].template} takes {verbs}")
-            ),
-            response_headers_to_add=[_header("allow", verbs)],
-            metadata=owned_by(area(bound[0].service)),
-            typed_per_filter_config=_filters(limits),
-        )
+        refusal = Struct.from_dict({"template": bound[0].template, "allow": verbs})
+        filters = {BODY_CHECK: Any.pack(LuaPerRoute(name=REFUSE_METHOD, filter_context=refusal))}
+        yield to_nobody(_path(bound[0]), area(bound[0].service), _filters(limits) | filters)
     yield _unbound(RouteMatch(prefix="/"), "gateway", limits)
 
 
 def _unbound(match: RouteMatch, owner: str, limits: Limits, message: str = "") -> Route:
-    """Not found, unless the call is transcoded; `message` is what its body must be.
+    """Not found, unless the call is transcoded; `message` is what its body must be."""
+    return to_nobody(match, owner, _filters(limits, message))
+
+
+def to_nobody(match: RouteMatch, owner: str, filters: dict[str, Any]) -> Route:
+    """Not found, unless a filter answers first.
 
     A cluster nobody has, and not a response of the route's own, with which the CORS filter would pass the call by.
     """
     action = RouteAction(
-        cluster=NOBODY, cluster_not_found_response_code=RouteActionClusterNotFoundResponseCode.NOT_FOUND
+        cluster=_NOBODY, cluster_not_found_response_code=RouteActionClusterNotFoundResponseCode.NOT_FOUND
     )
-    return Route(match=match, route=action, metadata=owned_by(owner), typed_per_filter_config=_filters(limits, message))
+    return Route(match=match, route=action, metadata=owned_by(owner), typed_per_filter_config=filters)
 
 
 def _filters(limits: Limits, message: str = "") -> dict[str, Any]:
     limit = BufferPerRoute(buffer=Buffer(max_request_bytes=limits.max_request_bytes))
     # What is answered here has the shape of errors already.
-    filters = {BODY_LIMIT: Any.pack(limit), ERROR_WRAPPER: Any.pack(LuaPerRoute(disabled=True))}
+    filters = {
+        BODY_DRAIN: ON,
+        BODY_LIMIT: Any.pack(limit),
+        ERROR_WRAPPER: Any.pack(LuaPerRoute(disabled=True)),
+    }
     if message:
         filters[BODY_CHECK] = Any.pack(LuaPerRoute(filter_context=Struct.from_dict({"message": message})))
     return filters
@@ -89,10 +88,3 @@ def _path(binding: Binding) -> RouteMatch:
 
 def _method(verb: str) -> HeaderMatcher:
     return HeaderMatcher(name=":method", string_match=StringMatcher(exact=verb))
-
-
-def _header(key: str, value: str) -> HeaderValueOption:
-    return HeaderValueOption(
-        header=HeaderValue(key=key, value=value),
-        append_action=HeaderValueOptionHeaderAppendAction.OVERWRITE_IF_EXISTS_OR_ADD,
-    )

@@ -1,11 +1,11 @@
 """Routes of the one port: gRPC services by prefix, the gateway's own pages, the edge's paths, and REST."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 
-from envoy_data_plane.envoy.config.core.v3 import DataSource
+from envoy_data_plane.envoy.config.core.v3 import HeaderValue, HeaderValueOption, Metadata
 from envoy_data_plane.envoy.config.route.v3 import (
-    DirectResponseAction,
     HeaderMatcher,
     RetryPolicy,
     RetryPolicyRetryHostPredicate,
@@ -29,13 +29,13 @@ from gateway.edge.paths import PREFIXES
 from gateway.xds.bindings import bindings
 from gateway.xds.clusters import CONTROL_GRPC, CONTROL_HTTP, EDGE
 from gateway.xds.cors import CORS, cors_policy
-from gateway.xds.failures import UNKNOWN_SERVICE
 from gateway.xds.fields import Fields
-from gateway.xds.filters import BODY_LIMIT, ERROR_WRAPPER, TRANSCODER
+from gateway.xds.filters import BODY_DRAIN, BODY_LIMIT, ERROR_WRAPPER, TRANSCODER
 from gateway.xds.methods import StreamingMethods
 from gateway.xds.owners import owned_by
-from gateway.xds.rest import rest_routes
+from gateway.xds.rest import LEFT_ALONE, rest_routes, to_nobody
 from gateway.xds.snapshot import Snapshot
+from services.mesh.interceptors.compression import METADATA_KEY as GRPC_ENCODING
 
 NAME = "gateway"
 
@@ -45,9 +45,23 @@ _CONTROL_PATHS = (
     *("/api/v1/health", "/api/v1/ready", "/api/v1/metrics"),
 )
 _NO_LIMIT = timedelta(0)
+# What stands before a message on the wire, and room for frames after the last.
+_FRAMING_BYTES = 1024
+# The edge has a limit of its own, with words of its own, and reads what is this many times too large to say them.
+_EDGE_BODIES = 4
 _ANOTHER_INSTANCE = RetryPolicyRetryHostPredicate(
     name="envoy.retry_host_predicates.previous_hosts", typed_config=Any.pack(PreviousHostsPredicate())
 )
+
+# Envoy adds them, and gRPC would make metadata of them for each call.
+_OF_NO_USE_TO_A_SERVICE = ["x-forwarded-for", "x-forwarded-proto", "x-envoy-external-address"]
+
+# A client may send gzip and read none. One that is transcoded for reads no gRPC, whatever it says of it.
+_COMPRESSED = [
+    HeaderMatcher(name="grpc-encoding", string_match=StringMatcher(exact="gzip")),
+    HeaderMatcher(name="grpc-accept-encoding", string_match=StringMatcher(contains="gzip")),
+    HeaderMatcher(name="x-envoy-original-path", present_match=False),
+]
 
 
 def route_configuration(snapshot: Snapshot, streaming: StreamingMethods) -> RouteConfiguration:
@@ -60,26 +74,49 @@ def route_configuration(snapshot: Snapshot, streaming: StreamingMethods) -> Rout
 
 def _routes(snapshot: Snapshot, streaming: StreamingMethods) -> Iterator[Route]:
     unary = timedelta(seconds=snapshot.limits.unary_timeout_seconds)
+    # What takes its time to arrive waits here, where it is in nobody's way: a service takes only so many calls.
+    whole_call = _whole(snapshot.limits.max_message_bytes + _FRAMING_BYTES)
+    whole_request = _whole(snapshot.limits.max_request_bytes)
+    edge_request = {BODY_DRAIN: LEFT_ALONE, **_whole(_EDGE_BODIES * snapshot.limits.max_request_bytes)}
     for service in sorted(snapshot.services):
         metadata = owned_by(area(service))
-        for method in streaming.get(service, ()):
+        for method, uploads in streaming.get(service, {}).items():
             match = RouteMatch(path=f"/{service}/{method}")
-            yield Route(match=match, route=_to_grpc(service, _NO_LIMIT), metadata=metadata)
-        yield Route(match=RouteMatch(prefix=f"/{service}/"), route=_to_grpc(service, unary), metadata=metadata)
+            yield from _service(match, _to_grpc(service, _NO_LIMIT), metadata, {} if uploads else whole_call)
+        match = RouteMatch(prefix=f"/{service}/")
+        yield from _service(match, _to_grpc(service, unary), metadata, whole_call)
     for prefix in _CONTROL_GRPC_PREFIXES:
         route = _to_grpc(CONTROL_GRPC, _NO_LIMIT)
         yield Route(match=RouteMatch(prefix=prefix), route=route, metadata=owned_by("gateway"))
     yield _unknown_grpc()
-    body_limit = Any.pack(BufferPerRoute(buffer=Buffer(max_request_bytes=snapshot.limits.max_request_bytes)))
     for path in _CONTROL_PATHS:
-        yield _to_http(RouteMatch(path=path), CONTROL_HTTP, "gateway", {BODY_LIMIT: body_limit})
-    yield _to_http(RouteMatch(prefix="/docs/"), CONTROL_HTTP, "gateway", {BODY_LIMIT: body_limit})
+        yield _to_http(RouteMatch(path=path), CONTROL_HTTP, "gateway", whole_request)
+    yield _to_http(RouteMatch(prefix="/docs/"), CONTROL_HTTP, "gateway", whole_request)
     yield _websocket()
     for prefix in PREFIXES:
-        # No limit here: the edge has its own, and words of its own for a body beyond it.
-        yield _to_http(RouteMatch(path_separated_prefix=prefix), EDGE, EDGE, {})
+        yield _to_http(RouteMatch(path_separated_prefix=prefix), EDGE, EDGE, edge_request)
     bound = [binding for binding in bindings(snapshot.descriptor_set) if binding.service in snapshot.services]
     yield from rest_routes(bound, Fields(snapshot.descriptor_set), snapshot.limits)
+
+
+def _service(match: RouteMatch, action: RouteAction, metadata: Metadata, filters: dict[str, Any]) -> Iterator[Route]:
+    """One route for native clients who are to be answered as they asked, in gzip, and one for all others."""
+    encoding = HeaderValueOption(header=HeaderValue(key=GRPC_ENCODING, value="gzip"))
+    packed = RouteMatch(path=match.path, prefix=match.prefix, headers=_COMPRESSED)
+    plain = Route(
+        match=match,
+        route=action,
+        metadata=metadata,
+        request_headers_to_remove=_OF_NO_USE_TO_A_SERVICE,
+        typed_per_filter_config=filters,
+    )
+    yield replace(plain, match=packed, request_headers_to_add=[encoding])
+    yield plain
+
+
+def _whole(limit: int) -> dict[str, Any]:
+    """Sent on when it has arrived to its end, which is within so many bytes."""
+    return {BODY_LIMIT: Any.pack(BufferPerRoute(buffer=Buffer(max_request_bytes=limit)))}
 
 
 def _to_grpc(cluster: str, unless_deadline: timedelta) -> RouteAction:
@@ -130,8 +167,4 @@ def _websocket() -> Route:
 def _unknown_grpc() -> Route:
     """Calls by gRPC or grpc-web to a service nobody named: Envoy turns 404 into UNIMPLEMENTED."""
     content_type = HeaderMatcher(name="content-type", string_match=StringMatcher(prefix="application/grpc"))
-    return Route(
-        match=RouteMatch(prefix="/", headers=[content_type]),
-        direct_response=DirectResponseAction(status=404, body=DataSource(inline_string=UNKNOWN_SERVICE.text(""))),
-        metadata=owned_by(""),
-    )
+    return to_nobody(RouteMatch(prefix="/", headers=[content_type]), "", {})

@@ -24,6 +24,8 @@ class Limits:
 
     max_request_bytes: int = 4 * 1024 * 1024
     """Largest REST request that is transcoded; beyond it 413."""
+    max_message_bytes: int = 4 * 1024 * 1024
+    """Largest message of a gRPC call; beyond it RESOURCE_EXHAUSTED."""
     max_response_bytes: int = 16 * 1024 * 1024
     """Largest unary reply that is transcoded; beyond it 500."""
     max_requests: int = 1024
@@ -33,7 +35,11 @@ class Limits:
     unary_timeout_seconds: float = 60.0
     """How long a unary call without a deadline of its own may take."""
     idle_timeout_seconds: float = 300.0
-    """Silence after which a stream ends; long streams send heartbeats more often."""
+    """Silence after which a stream ends, or a connection without one; long streams send heartbeats more often."""
+    headers_timeout_seconds: float = 10.0
+    """How long the headers of a request may take to arrive, and a TLS handshake; beyond it 408."""
+    request_timeout_seconds: float = 60.0
+    """How long a whole request may, unless its answer has begun; beyond it 408."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,13 +16,20 @@ end
 -- What gRPC itself says of JSON that was not too large until it had become a message. A client that is told 429 comes
 -- again; this one need not.
 local TOO_LARGE = '^"message":"SERVER: Received message larger than max'
-local TOO_LARGE_DETAILS = '"details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"PAYLOAD_TOO_LARGE",'
-  .. '"domain":"soma","metadata":{}}]}'
+-- Likewise of headers.
+local HEADERS_TOO_LARGE = '^"message":"received metadata size exceeds'
+
+-- What a service has details of; this stands for those of a failure gRPC reports by itself, which has none.
+local function details(reason)
+  return '"details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"' .. reason
+    .. '","domain":"soma","metadata":{}}]}'
+end
 
 function envoy_on_response(handle)
   local headers = handle:headers()
   local content_type = headers:get("content-type")
-  if starts_with(content_type, "application/grpc") then
+  -- Plain text is the gateway's own word to a call of grpc-web that was refused before it became one.
+  if starts_with(content_type, "application/grpc") or starts_with(content_type, "text/plain") then
     return
   end
   -- A REST client has the HTTP status and the body; these would only repeat them.
@@ -49,9 +56,14 @@ function envoy_on_response(handle)
   if string.find(rest, TOO_LARGE) then
     http = 413
     headers:replace(":status", "413")
-    rest = '"message":"the message is larger than allowed",' .. TOO_LARGE_DETAILS
+    rest = '"message":"the message is larger than allowed",' .. details("PAYLOAD_TOO_LARGE")
+  elseif string.find(rest, HEADERS_TOO_LARGE) then
+    http = 431
+    headers:replace(":status", "431")
+    rest = '"message":"the headers are larger than allowed",' .. details("HEADERS_TOO_LARGE")
   end
   local name = NAMES[tonumber(code)] or "UNKNOWN"
+  rest = string.gsub(rest, '"details":%[%]}$', details(name))
   local length = body:setBytes('{"error":{"code":' .. http .. ',"status":"' .. name .. '",' .. rest .. "}")
   headers:replace("content-length", length)
 end

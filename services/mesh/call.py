@@ -34,19 +34,13 @@ class Call:
         started: the event loop's time when it came in.
         draining: set when the process ends the call because it stops.
         endless: set when its servicer has said that it never ends by itself.
+        compressed: set when its answer is to be.
+        ends: the event loop's time at which a stream is ended here, before its deadline; None leaves it to the client.
     """
 
     __slots__ = (
-        "_metadata",
-        "context",
-        "deadline",
-        "draining",
-        "endless",
-        "method",
-        "principal",
-        "span",
-        "started",
-        "trace",
+        *("_metadata", "compressed", "context", "deadline", "draining", "endless", "ends", "method", "principal"),
+        *("span", "started", "trace"),
     )
 
     def __init__(
@@ -65,6 +59,8 @@ class Call:
         self.span: Span | None = None
         self.draining = False
         self.endless = False
+        self.compressed = False
+        self.ends: float | None = None
         self._metadata: Mapping[str, str | bytes] | None = None
 
     @property

@@ -18,6 +18,8 @@ from google.protobuf.message_factory import GetMessageClass
 from services.mesh import errors
 from services.mesh.call import Call, current
 from services.mesh.hooks import Enter, Interceptor, Leave, Received
+from services.mesh.interceptors import compression
+from services.mesh.interceptors.deadline import ending
 from services.mesh.interceptors.errors import translate
 from services.mesh.method import Method, method
 from services.mesh.status import CODES, DETAILS_KEY, to_status
@@ -91,6 +93,8 @@ class _Fused:
             call = Call(rpc, context, started=asyncio.get_running_loop().time())
             try:
                 response = await behaviour(await self._admit(call, request), context)
+                if call.compressed:
+                    await compression.begin(context)
             except BaseException as exception:
                 error = self._over(call, exception)
                 if error is None:
@@ -115,6 +119,8 @@ class _Fused:
             responses: AsyncGenerator[Message, None] | None = None
             try:
                 responses = behaviour(await self._admit(call, request), context)
+                if call.ends is not None:
+                    responses = ending(responses, call.ends)
                 async for last in responses:
                     yield last
             except GeneratorExit:

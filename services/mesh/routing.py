@@ -18,7 +18,9 @@ from services.mesh.tls.names import host_of
 if TYPE_CHECKING:
     from services.mesh.tls.identity import Identity
 
-_CLOSE_GRACE = 30.0
+# A channel that is let go stays for the calls on it, which may be streams of hours: their deadline ends them, or the
+# process at the other end, which says why when it goes, or its silence.
+_CALLS_LAST_SECONDS = 7 * 86_400.0
 
 
 def open_channel(
@@ -86,7 +88,11 @@ class Router:
                 self._let_go(address)
 
     async def close(self) -> None:
-        """Close every remote channel."""
+        """Close every remote channel; nothing waits any longer for calls on those that were let go."""
+        tasks = list(self._closing)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         for channel in self._remote.values():
             await channel.close()
         self._remote.clear()
@@ -97,7 +103,7 @@ class Router:
             self._let_go(address)
 
     def _let_go(self, address: str) -> None:
-        task = asyncio.get_running_loop().create_task(self._remote.pop(address).close(_CLOSE_GRACE))
+        task = asyncio.get_running_loop().create_task(self._remote.pop(address).close(_CALLS_LAST_SECONDS))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 

@@ -1,6 +1,7 @@
 """Every interceptor in its order: what a call meets first is first."""
 
 from services.mesh.authenticator import Authenticator
+from services.mesh.interceptors.compression import compression
 from services.mesh.interceptors.deadline import deadline
 from services.mesh.interceptors.drain import Drain
 from services.mesh.interceptors.logs import logs
@@ -39,5 +40,6 @@ def pipeline(
             *((peer(peers),) if peers is not None else ()),
             principal(authenticator, signer),
             validation,
+            compression,
         )
     )

@@ -48,7 +48,10 @@ async def build(mesh: Mesh, stack: AsyncExitStack) -> Service:
     """Make the service; `stack` closes what it opens."""
     settings = ModelSettings()
     await mesh.migrate("model", Path(__file__).with_name("migrations"))
-    embedder = MiniLm(EmbeddingSettings(directory=mesh.data_dir / "models"))
+    embedding = EmbeddingSettings()
+    if "directory" not in embedding.model_fields_set:
+        embedding = embedding.model_copy(update={"directory": mesh.data_dir / "models"})
+    embedder = MiniLm(embedding)
     stack.push_async_callback(embedder.close)
     in_background(stack, _warm(embedder))
     catalogue = await _catalogue(settings, embedder, stack)

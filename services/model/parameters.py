@@ -50,6 +50,7 @@ PARAMETERS: Mapping[str, Parameter] = {
     "presence_penalty": _sampling("presence_penalty", 0.0),
     "seed": _sampling("seed"),
     "logprobs": _sampling("top_logprobs"),
+    "reasoning_effort": _sampling("reasoning_effort"),
     "json_object": _format(ResponseFormat.TYPE_JSON_OBJECT),
     "json_schema": _format(ResponseFormat.TYPE_JSON_SCHEMA),
 }

@@ -31,6 +31,7 @@ from services.orchestrator.logs.recording import RecordedTurns
 from services.orchestrator.logs.service import LogService
 from services.orchestrator.logs.store import RedisLogStore
 from services.orchestrator.logs.writer import LogWriter
+from services.orchestrator.responses.events import PostgresResponseEvents
 from services.orchestrator.responses.running import Running, forget_old
 from services.orchestrator.responses.service import ResponseService
 from services.orchestrator.responses.store import PostgresResponses
@@ -81,19 +82,20 @@ async def build(mesh: Mesh, stack: AsyncExitStack) -> Service:
         templates,
         Catalogue(CatalogServiceStub(mesh.connect("model"))),
     )
-    store = PostgresResponses(mesh.postgres)
+    store, events = PostgresResponses(mesh.postgres), PostgresResponseEvents(mesh.postgres)
+    stack.push_async_callback(events.close)
     running = Running(store)
     stack.push_async_callback(running.close)
     in_background(stack, running.watch())
     in_background(stack, forget_old(store, settings.responses_kept_days))
-    responses = ResponseService(turns, store, running, settings.background_seconds)
+    responses = ResponseService(turns, store, events, running, settings.background_seconds)
     # Without Redis nothing is told of what happens, but it happens.
     return Service(
         name="orchestrator",
         servicers=(
             (add_ChatServiceServicer_to_server, ChatService(turns)),
             (add_ChatSessionServiceServicer_to_server, session_service),
-            (add_LogServiceServicer_to_server, LogService(Logs(kept, feed))),
+            (add_LogServiceServicer_to_server, LogService(Logs(kept, feed, settings.heartbeat_interval))),
             (add_ResponseServiceServicer_to_server, responses),
         ),
         checks={"postgres": partial(postgres.ping, mesh.postgres)},

@@ -23,6 +23,8 @@ class OrchestratorSettings(SomaSettings):
     log_tasks: int = Field(1_000, ge=1, description="newest sessions, and newest other turns, whose entries are kept")
     log_seconds: int = Field(7 * 24 * 3600, ge=60, description="how long after its last entry a log is kept")
 
+    heartbeat_interval: float = Field(15.0, gt=0, description="seconds of silence before a tail of logs shows life")
+
     @property
     def log_bounds(self) -> Bounds:
         """How much is kept of a tenant's log."""

@@ -10,6 +10,7 @@ import pytest
 import redis.asyncio as aioredis
 from soma.memory.v1 import memory_service_pb2
 from soma.memory.v1.memory_service_pb2_grpc import MemoryServiceStub
+from soma.model.v1 import message_pb2
 
 from cli import archive
 from cli.backup import back_up
@@ -46,21 +47,39 @@ class Memories:
     def __init__(self, home: Path, channel: grpc.aio.Channel) -> None:
         self._stub = MemoryServiceStub(channel)
         self._metadata = [("authorization", f"Bearer {(home / 'dev.key').read_text().strip()}")]
-        self.acknowledged = 0
+        self.acknowledged = self.said = 0
 
     async def write(self, count: int) -> None:
-        """Remember that many more, one after the other."""
+        """Remember that many more, one after the other, and say each in a conversation."""
         for number in range(self.acknowledged, self.acknowledged + count):
+            said = message_pb2.Message(role=message_pb2.ROLE_USER, content=str(number))
+            appended = await self._stub.AppendMessages(
+                memory_service_pb2.AppendMessagesRequest(conversation_id="counting", messages=[said]),
+                metadata=self._metadata,
+                timeout=20,
+            )
+            self.said = appended.last_sequence
             request = memory_service_pb2.RememberRequest(key=f"fact/{number}")
             request.value.number_value = number
             await self._stub.Remember(request, metadata=self._metadata, timeout=20)
             self.acknowledged = number + 1
 
     async def check(self, count: int) -> None:
-        """All of the first `count` are there."""
+        """All of the first `count` are there, and what was said goes on without a gap."""
+        request = memory_service_pb2.ListMessagesRequest(conversation_id="counting", page_size=1000)
+        contents: list[int] = []
+        while True:
+            page = await self._stub.ListMessages(request, metadata=self._metadata, timeout=20)
+            contents += [int(each.message.content) for each in page.messages]
+            if not page.next_page_token:
+                break
+            request.page_token = page.next_page_token
+        assert contents == list(range(len(contents)))
+        assert len(contents) >= count
+        self.acknowledged = self.said = len(contents)
         for number in range(count):
-            request = memory_service_pb2.RecallRequest(key=f"fact/{number}")
-            recalled = await self._stub.Recall(request, metadata=self._metadata, timeout=20)
+            recall = memory_service_pb2.RecallRequest(key=f"fact/{number}")
+            recalled = await self._stub.Recall(recall, metadata=self._metadata, timeout=20)
             assert recalled.value.number_value == number
 
 
@@ -89,8 +108,9 @@ async def test_a_backup_under_writes_restores_everything_acknowledged_before_it(
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         memories = Memories(second, channel)
         await memories.check(before)
-        memories.acknowledged = during
+        said = memories.said
         await memories.write(1)
+        assert memories.said == said + 1
 
 
 async def test_what_redis_holds_comes_back_too(data_dir: DataDir, tmp_path: Path) -> None:
@@ -154,9 +174,28 @@ async def test_a_damaged_backup_leaves_nothing_behind(taken: Path, tmp_path: Pat
     assert [path.name for path in tmp_path.iterdir()] == ["damaged"]
 
 
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 0.6])
+async def test_a_backup_that_was_cut_short_is_refused_and_leaves_nothing_behind(
+    taken: Path, tmp_path: Path, share: float
+) -> None:
+    whole = taken.read_bytes()
+    (tmp_path / "cut").write_bytes(whole[: int(len(whole) * share)])
+    with pytest.raises(InvalidArgument) as refused:
+        await restore(tmp_path / "cut", DataDir.at(tmp_path / "data"))
+    assert refused.value.reason == "BACKUP_CORRUPT"
+    assert [path.name for path in tmp_path.iterdir()] == ["cut"]
+
+
+async def test_a_backup_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        await restore(tmp_path / "nowhere", DataDir.at(tmp_path / "data"))
+    assert refused.value.reason == "BACKUP_MISSING"
+
+
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
+        ({"format": archive.FORMAT + 1}, "newer format"),
         ({"data_version": VERSION + 1}, f"data version {VERSION + 1}"),
         ({"postgres": "99.1"}, r"Postgres 99\.1"),
         ({"schemas": {"memory": "9999"}}, "schema memory 9999"),

@@ -1,11 +1,15 @@
 """`soma config`: values, their sources, and no secret."""
 
+import pkgutil
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
+import gateway
+import services
 from cli.effective_settings import effective, settings_classes
-from services.mesh.settings import Settings
+from services.mesh.settings import Settings, SomaSettings
 
 
 @pytest.fixture
@@ -28,6 +32,15 @@ def test_each_value_says_where_it_came_from() -> None:
 def test_a_secret_is_hidden() -> None:
     assert not [each for each in effective(Settings) if "s3cret" in each.value]
     assert {each.name: each.value for each in effective(Settings)}["redis_url"] == "-"
+
+
+def test_no_settings_class_is_forgotten() -> None:
+    for folder in (services, gateway):
+        for module in pkgutil.walk_packages(folder.__path__, f"{folder.__name__}."):
+            if module.name.endswith(".settings"):
+                import_module(module.name)
+    there = {kind for kind in SomaSettings.__subclasses__() if kind.__module__.startswith(("services.", "gateway."))}
+    assert set(settings_classes()) == there
 
 
 def test_the_settings_of_services_are_shown_under_their_name() -> None:

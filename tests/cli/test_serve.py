@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from cli.layout import SERVICES
+from cli.parts.http import get_status
 from cli.parts.port import free_port
 from services.host import SERVICES as HOSTED
 from services.mesh.errors import Code
@@ -80,6 +81,37 @@ async def test_a_service_left_out_is_unavailable_until_a_process_joins_with_it(h
         return (await evaluate(home)).status == 64 + Code.UNAVAILABLE
 
     await eventually_true(gone, "the service is unavailable again", seconds=30)
+
+
+async def test_an_orchestrator_finds_a_process_at_the_ports_it_was_given(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    control, admin, grpc_port = free_port(), free_port(), free_port()
+    monkeypatch.setenv("SOMA_CONTROL_PORT", str(control))
+    assert (await up(home, free_port())).status == 0
+    assert (await part(home, "control"))["port"] == control
+    monkeypatch.setenv("SOMA_ADMIN_PORT", str(admin))
+    monkeypatch.setenv("SOMA_GRPC_PORT", str(grpc_port))
+    command = [sys.executable, "-P", "-m", "cli.main", "serve", "policy", "--data-dir", str(home)]
+    process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.DEVNULL)
+    try:
+
+        async def ready() -> bool:
+            try:
+                return (await get_status(f"127.0.0.1:{admin}", "/ready"))[0] == 200
+            except OSError:
+                return False
+
+        await eventually_true(ready, "the process is ready", seconds=60)
+        assert (await get_status(f"127.0.0.1:{admin}", "/health"))[0] == 200
+        assert (await evaluate(home)).status == 0
+        second = await soma("serve", "policy", "--data-dir", home)
+        assert second.status == 1
+        assert f"cannot listen on 127.0.0.1:{grpc_port}" in second.errors
+    finally:
+        process.terminate()
+        async with asyncio.timeout(30):
+            assert await process.wait() == 0
 
 
 async def test_a_service_that_does_not_exist_is_refused_by_both_commands(home: Path) -> None:

@@ -1,9 +1,13 @@
 """Native gRPC through the one port: every kind of call, and all that belongs to one."""
 
 import asyncio
+import gzip
+import json
+import uuid
 from collections.abc import AsyncIterator
 
 import grpc
+import httpx
 import pytest
 from soma.testing.v1 import echo_service_pb2 as pb
 from soma.testing.v1.echo_service_pb2_grpc import EchoServiceStub
@@ -26,6 +30,19 @@ async def ended(stack: Stack, method: str, code: str) -> float:
     """Calls of it that ended with a code."""
     labels = {"rpc_method": f"{ECHO}/{method}", "rpc_response_status_code": code}
     return await stack.measured("rpc_server_call_duration_seconds_count", labels)
+
+
+async def sent(stack: Stack, request_id: str) -> int:
+    """Bytes of the body the gateway answered a call with."""
+    found: list[int] = []
+
+    async def logged() -> bool:
+        lines = (stack.data_dir / "logs" / "access.log").read_text().splitlines()
+        found[:] = [json.loads(line)["bytes_sent"] for line in lines if request_id in line]
+        return bool(found)
+
+    await until(logged)
+    return found[0]
 
 
 async def test_a_message_is_answered_with_one(echo: Stack, channel: grpc.aio.Channel) -> None:
@@ -160,6 +177,56 @@ async def test_a_client_may_compress_what_it_sends(
     answer = await chat.read()
     assert isinstance(answer, pb.ChatEchoesResponse)
     assert answer.text == text
+
+
+@pytest.mark.parametrize(
+    ("compression", "fewest", "most"),
+    [
+        (grpc.Compression.NoCompression, MIB, 2 * MIB),
+        (grpc.Compression.Gzip, 1, 20_000),
+        (grpc.Compression.Deflate, MIB, 2 * MIB),
+    ],
+)
+async def test_a_client_that_asks_in_gzip_is_answered_in_gzip(
+    echo: Stack, channel: grpc.aio.Channel, compression: grpc.Compression, fewest: int, most: int
+) -> None:
+    stub = EchoServiceStub(channel)
+    script = pb.Script(padding_bytes=MIB)
+    unary, streamed = str(uuid.uuid4()), str(uuid.uuid4())
+    answer = await stub.Echo(
+        pb.EchoRequest(text="a", script=script),
+        metadata=(*echo.metadata, ("x-request-id", unary)),
+        timeout=CALL_SECONDS,
+        compression=compression,
+    )
+    assert answer.padding == bytes(MIB)
+    call = stub.StreamEcho(
+        pb.StreamEchoRequest(text="a", script=script),
+        metadata=(*echo.metadata, ("x-request-id", streamed)),
+        timeout=CALL_SECONDS,
+        compression=compression,
+    )
+    assert [len(each.padding) async for each in call] == [MIB]
+    for request_id in (unary, streamed):
+        assert fewest <= await sent(echo, request_id) <= most
+
+
+async def test_a_client_that_sends_gzip_is_sent_it_only_if_it_says_it_reads_it(echo: Stack) -> None:
+    message = gzip.compress(pb.EchoRequest(text="a" * 2000).SerializeToString())
+    frame = b"\1" + len(message).to_bytes(4, "big") + message
+    headers = {"content-type": "application/grpc", "te": "trailers", "grpc-encoding": "gzip", **dict(echo.metadata)}
+    packed: list[int] = []
+    async with httpx.AsyncClient(base_url=echo.url, http1=False, http2=True, timeout=CALL_SECONDS) as http:
+        for accepts in ({}, {"grpc-accept-encoding": "identity"}, {"grpc-accept-encoding": "identity,gzip"}):
+            answer = await http.post(f"/{ECHO}/Echo", content=frame, headers={**headers, **accepts})
+            packed.append(answer.content[0])
+    assert packed == [0, 0, 1]
+
+
+async def test_what_a_rest_client_says_of_grpcs_compression_changes_nothing(echo: Stack) -> None:
+    async with echo.http() as http:
+        answer = await http.post("/v1/testing/echo", json={"text": "a" * 5000}, headers={"grpc-encoding": "gzip"})
+    assert (answer.status_code, answer.json()["text"]) == (200, "a" * 5000)
 
 
 @pytest.mark.parametrize("compression", [grpc.Compression.NoCompression, grpc.Compression.Gzip])

@@ -64,9 +64,12 @@ async def stack(
 async def split(
     tmp_path_factory: pytest.TempPathFactory, model_server: FakeUpstream, claude_server: FakeUpstream
 ) -> AsyncIterator[Stack]:
-    """A stack with memory in a process apart, for tests that break a part and wait until it is back."""
+    """A stack with memory in a process apart, for tests that break a part and wait until it is back.
+
+    Its streams show that they live after a third of a second of silence.
+    """
     directory = tmp_path_factory.mktemp("split")
-    configure(directory, model_server, claude_server)
+    configure(directory, model_server, claude_server, heartbeat=0.3)
     shared = Stack(directory, "--apart", "memory")
     async with AsyncExitStack() as closing:
         closing.push_async_callback(shared.down)

@@ -26,8 +26,10 @@ first_byte_timeout = {patience}
 idle_timeout = {patience}
 refresh_interval = 3600
 answer_limit_bytes = {most_bytes}
+heartbeat_interval = {heartbeat}
 
 [orchestrator]
+heartbeat_interval = {heartbeat}
 memory_patience_seconds = {memory_patience}
 """
 
@@ -56,7 +58,14 @@ def claude() -> FakeUpstream:
     return FakeUpstream(AnthropicDialect(), models=(CLAUDE,))
 
 
-def configure(directory: Path, openai: FakeUpstream, anthropic: FakeUpstream, *, memory_patience: float = 15.0) -> None:
+def configure(
+    directory: Path,
+    openai: FakeUpstream,
+    anthropic: FakeUpstream,
+    *,
+    memory_patience: float = 15.0,
+    heartbeat: float = 15.0,
+) -> None:
     """Write `soma.toml` and the catalogue it names into `directory`."""
     catalogue = directory / "catalogue.toml"
     catalogue.write_text(CATALOGUE.format(openai=openai.url, anthropic=anthropic.url))
@@ -64,6 +73,7 @@ def configure(directory: Path, openai: FakeUpstream, anthropic: FakeUpstream, *,
         catalogue=catalogue,
         patience=PATIENCE_SECONDS,
         memory_patience=memory_patience,
+        heartbeat=heartbeat,
         most=MOST_REQUESTS,
         most_bytes=MOST_BYTES,
     )

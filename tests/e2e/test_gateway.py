@@ -38,6 +38,7 @@ async def test_metrics_count_every_call_with_the_process_that_served_it(
         return await stack.measured("rpc_server_call_duration_seconds_count", labels) == before + 1
 
     await until(counted)
+    assert (await http.get("/v1/models")).status_code == 200
     page = await http.get("/metrics")
     assert page.headers["content-type"].startswith("text/plain")
     assert 'instance="control"' in page.text

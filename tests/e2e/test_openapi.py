@@ -1,30 +1,60 @@
 """Whatever the OpenAPI document allows, and much it does not, is answered as the document says."""
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 
+from services.mesh.testing.dialects import Behaviour
+from services.mesh.testing.upstreams import FakeUpstream
 from tests.e2e.stack import SOMA, Stack, command
 
-# No server error, no status that is not described, and no body or header of another shape than is described.
-CHECKS = (
-    "not_a_server_error",
-    "status_code_conformance",
-    "content_type_conformance",
-    "response_schema_conformance",
-    "response_headers_conformance",
-    "ignored_auth",
+# Off: what the schema cannot say of a request is refused too (bodies that break it are other tests'), and ids that were
+# taken from one answer are not followed through others.
+OFF = ("negative_data_rejection", "missing_required_header", "use_after_free", "ensure_resource_availability")
+# These refuse some requests that fit their schema, by what they mean: page tokens nobody gave, parameters that need
+# others beside them, kinds of sessions that come from templates, what a model cannot honour.
+PARTICULAR = (
+    *("createChatCompletion", "createResponse", "createEmbedding", "listInputItems"),
+    *("soma.memory.v1.MemoryService.ListMessages", "soma.model.v1.CostService.ListUsage"),
+    *(
+        "soma.model.v1.ModelService.Generate",
+        "soma.model.v1.ModelService.Infer",
+        "soma.orchestrator.v1.ChatService.Chat",
+    ),
+    *(f"soma.orchestrator.v1.ChatSessionService.{name}" for name in ("CreateChatSession", "SendChatMessage")),
+    *(f"soma.orchestrator.v1.ChatSessionService.{name}" for name in ("ListChatSessions", "ListChatMessages")),
+    *("soma.orchestrator.v1.LogService.QueryLogs", "soma.orchestrator.v1.LogService.QueryLogs2"),
+    *(f"soma.orchestrator.v1.ResponseService.{name}" for name in ("CreateResponse", "ListResponseInputItems")),
 )
+# QUERY without a body is no HTTP, and answered as such.
+METHODS = ("GET", "PUT", "POST", "DELETE", "OPTIONS", "PATCH", "TRACE")
+CONFIGURATION = f"""
+[phases.coverage]
+unexpected-methods = {json.dumps(METHODS)}
+
+[checks]
+{chr(10).join(f"{check}.enabled = false" for check in OFF)}
+
+[[operations]]
+include-operation-id = {json.dumps(PARTICULAR)}
+checks.positive_data_acceptance.enabled = false
+"""
 
 
 @pytest.mark.timeout(240)
-async def test_requests_made_up_from_the_document_are_answered_as_it_says(stack: Stack, tmp_path: Path) -> None:
+async def test_requests_made_up_from_the_document_are_answered_as_it_says(
+    stack: Stack, upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    # Which fits what most requests for structured output ask for.
+    upstream.behaviour = Behaviour(deltas=("{}",))
+    (tmp_path / "schemathesis.toml").write_text(CONFIGURATION)
     ended = await command(
         SOMA.with_name("schemathesis"),
         *("run", f"{stack.url}/openapi.json", "--header", f"Authorization: Bearer {stack.key}"),
-        *("--checks", ",".join(CHECKS), "--phases", "examples,coverage,fuzzing", "--max-examples", "8"),
-        *("--max-time", "60", "--request-timeout", "20", "--no-shrink", "--generation-database", "none"),
+        *("--phases", "examples,coverage,fuzzing", "--max-examples", "8"),
+        *("--max-time", "45", "--request-timeout", "20", "--no-shrink", "--generation-database", "none"),
         *("--continue-on-failure", "--no-color"),
         cwd=tmp_path,
         seconds=200,

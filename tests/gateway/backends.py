@@ -91,9 +91,10 @@ async def _fail(script: pb.Script, context: Context) -> None:
     detail.Pack(ErrorInfo(reason="SCRIPTED", domain="soma"))
     status = Status(code=script.fail_code, message=script.fail_message, details=[detail])
     code = next(code for code in grpc.StatusCode if code.value[0] == script.fail_code)
-    await context.abort(
-        code, script.fail_message, trailing_metadata=(("grpc-status-details-bin", status.SerializeToString()),)
-    )
+    trailing: list[tuple[str, str | bytes]] = [("grpc-status-details-bin", status.SerializeToString())]
+    if script.retry_after_seconds:
+        trailing.append(("retry-after", str(round(script.retry_after_seconds))))
+    await context.abort(code, script.fail_message, trailing_metadata=tuple(trailing))
 
 
 @contextlib.asynccontextmanager

@@ -19,6 +19,7 @@ EVERYTHING = GenerateRequest(
         presence_penalty=0.5,
         seed=0,
         top_logprobs=0,
+        reasoning_effort="low",
     ),
     response_format=ResponseFormat(type=ResponseFormat.TYPE_JSON_SCHEMA),
 )
@@ -53,6 +54,7 @@ def test_dropping_leaves_out_exactly_what_is_lacking_and_leaves_the_callers_requ
         "response_format",
         "sampling.frequency_penalty",
         "sampling.presence_penalty",
+        "sampling.reasoning_effort",
         "sampling.repetition_penalty",
         "sampling.top_k",
         "sampling.top_logprobs",

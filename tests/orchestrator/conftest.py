@@ -21,6 +21,7 @@ from services.orchestrator.adapters.policy import Policy
 from services.orchestrator.adapters.structured import StructuredModels
 from services.orchestrator.delivery import Delivery
 from services.orchestrator.main import appending
+from services.orchestrator.responses.events import PostgresResponseEvents
 from services.orchestrator.responses.running import Running
 from services.orchestrator.responses.service import ResponseService
 from services.orchestrator.responses.store import PostgresResponses
@@ -54,11 +55,13 @@ class Orchestrator:
         models = StructuredModels(Models(ModelServiceStub(channel)))
         self.turns = turns = Turns(Policy(PolicyServiceStub(channel)), memory, models, self.delivery)
         self.store = PostgresResponses(pool)
+        self.events = PostgresResponseEvents(pool)
         self.running = Running(self.store)
+        responses = ResponseService(turns, self.store, self.events, self.running, 60.0)
         self.mesh.add(
             (
                 (add_ChatServiceServicer_to_server, ChatService(turns)),
-                (add_ResponseServiceServicer_to_server, ResponseService(turns, self.store, self.running, 60.0)),
+                (add_ResponseServiceServicer_to_server, responses),
             )
         )
         self.chat: ChatServiceAsyncStub = ChatServiceStub(channel)
@@ -68,6 +71,7 @@ class Orchestrator:
         """Let deliveries end, then close."""
         await self.running.close()
         await self.delivery.drain()
+        await self.events.close()
         await self.pending.close()
         await self.mesh.channel.close()
 

@@ -50,10 +50,35 @@ class KeptResponses(ResponseServiceServicer):
         finally:
             self.left.set()
 
+    async def WatchResponse(
+        self, request: pb.WatchResponseRequest, context: object
+    ) -> AsyncIterator[pb.WatchResponseResponse]:
+        """See the contract."""
+        response = self._find(request.response_id)
+        yield pb.WatchResponseResponse(created=response)
+        for text in ("Hello", ", world"):
+            yield pb.WatchResponseResponse(delta=pb.ResponseTextDelta(text=text))
+        yield pb.WatchResponseResponse(finished=response)
+
     async def GetResponse(self, request: pb.GetResponseRequest, context: object) -> pb.GetResponseResponse:
         """See the contract."""
         self._trouble.meet(request)
         return pb.GetResponseResponse(response=self._find(request.response_id))
+
+    async def ListResponseInputItems(
+        self, request: pb.ListResponseInputItemsRequest, context: object
+    ) -> pb.ListResponseInputItemsResponse:
+        """Two items, each a page of its own."""
+        self._trouble.meet(request)
+        self._find(request.response_id)
+        first = pb.ResponseInputItem(item_id="msg_0", message=model.Message(role=model.ROLE_USER, content="Hi"))
+        second = pb.ResponseInputItem(
+            item_id="fco_1", message=model.Message(role=model.ROLE_TOOL, content="42", tool_call_id="call_a")
+        )
+        items = [second, first] if request.newest_first else [first, second]
+        if request.page_token:
+            return pb.ListResponseInputItemsResponse(items=items[1:])
+        return pb.ListResponseInputItemsResponse(items=items[:1], next_page_token=items[0].item_id)
 
     async def DeleteResponse(self, request: pb.DeleteResponseRequest, context: object) -> pb.DeleteResponseResponse:
         """See the contract."""

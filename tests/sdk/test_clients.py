@@ -36,7 +36,9 @@ METHODS = {
     },
     "ResponseService": {
         "CreateResponse": "create_response",
+        "WatchResponse": "watch_response",
         "GetResponse": "get_response",
+        "ListResponseInputItems": "list_response_inputs",
         "CancelResponse": "cancel_response",
         "DeleteResponse": "delete_response",
     },

@@ -9,7 +9,7 @@ from soma.memory.v1 import memory_service_pb2 as memory
 from soma.mesh.v1.stream_pb2 import StreamError
 from soma.model.v1 import message_pb2 as model
 from soma.orchestrator.v1 import response_service_pb2 as pb
-from somamesh import AsyncClient, Failure, Item, Message, Response, TokenLogprob, ToolCall, Usage
+from somamesh import AsyncClient, Failure, InputItem, Item, Message, Response, TokenLogprob, ToolCall, Usage
 
 from services.mesh import errors
 from tests.sdk.conftest import Server
@@ -94,6 +94,13 @@ async def test_one_made_in_the_background_is_returned_as_soon_as_it_has_an_id(se
     assert (await client.call("get_response", begun.id)).state == "cancelled"
 
 
+async def test_a_response_is_read_once_more_from_its_beginning(client: Driver) -> None:
+    created = await client.call("create_response", "Hi")
+    assert await client.items("watch_response", created.id) == ["Hello", ", world"]
+    with pytest.raises(somamesh.NotFoundError):
+        await client.items("watch_response", "resp_9")
+
+
 async def test_its_id_is_known_while_it_streams_and_leaving_ends_it(server: Server, soma: AsyncClient) -> None:
     server.responses.release.clear()
     async with soma.stream_response("Hi") as stream:
@@ -111,6 +118,16 @@ async def test_a_response_that_was_cut_is_never_taken_for_complete(server: Serve
     with pytest.raises(somamesh.UnavailableError) as caught:
         await client.call("create_response", "Hi")
     assert caught.value.reason == "STREAM_CUT"
+
+
+async def test_what_a_response_was_made_from_comes_page_by_page(client: Driver) -> None:
+    created = await client.call("create_response", "Hi")
+    said = InputItem("msg_0", Message("user", "Hi"))
+    result = InputItem("fco_1", Message("tool", "42", tool_call_id="call_a"))
+    assert await client.items("list_response_inputs", created.id) == [said, result]
+    assert await client.items("list_response_inputs", created.id, newest_first=True) == [result, said]
+    with pytest.raises(somamesh.NotFoundError):
+        await client.items("list_response_inputs", "resp_none")
 
 
 async def test_a_response_that_failed_says_why(server: Server, client: Driver) -> None:

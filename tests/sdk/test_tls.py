@@ -11,6 +11,7 @@ import somamesh
 
 from tests.sdk.conftest import KEY, Server, serving
 from tests.sdk.drivers import driving
+from tests.slow_link import slow_link
 
 OPENSSL = shutil.which("openssl")
 pytestmark = [
@@ -50,3 +51,11 @@ async def test_a_mesh_nobody_vouches_for_gets_neither_key_nor_question(secure: S
         with pytest.raises(somamesh.UnavailableError):
             await client.call("chat", "Hi")
     assert secure.chat.requests == []
+
+
+async def test_a_handshake_may_take_as_long_as_on_a_slow_link(secure: Server, chain: Path, kind: str) -> None:
+    async with (
+        slow_link(int(secure.url.rpartition(":")[2]), 1.5) as port,
+        driving(kind, f"https://127.0.0.1:{port}", KEY, ca_file=chain, max_retries=0) as client,
+    ):
+        assert (await client.call("chat", "Hi", timeout=20)).text == "Hello, world"

@@ -2,21 +2,31 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
 import pytest
 
-from gateway.edge.chat_request import READERS
+from gateway.contracts import public_services
+from gateway.edge import chat_request, embeddings, response_request
+from gateway.edge.app import Edge
 from gateway.edge.paths import PREFIXES
+from gateway.xds.bindings import bindings
 from tools.contracts import rpcs_of
 from tools.openapi import ERRORS, document
+from tools.openapi_edge import FAILURES
 
 GEN = Path(__file__).parents[2] / "gen"
 DOCUMENT = document((GEN / "descriptors.binpb").read_bytes())
 RPCS = rpcs_of((GEN / "descriptors.binpb").read_bytes())
+UNDESCRIBED = {
+    *("access_programs", "audio", "context_management", "function_call", "functions", "image", "logit_bias"),
+    *("modalities", "moderation", "prediction", "prompt", "prompt_cache_options", "reasoning", "reasoning_effort"),
+    *("store", "stream_options", "verbosity", "web_search_options"),
+}
 SCHEMAS = DOCUMENT["components"]["schemas"]
 
 
@@ -57,7 +67,9 @@ def test_the_committed_document_is_the_one_the_contracts_make() -> None:
 
 def test_every_rpc_that_is_offered_is_described_and_no_other() -> None:
     described = {
-        each["operationId"].rstrip("0123456789") for _, _, each in operations() if "openai" not in each["tags"]
+        each["operationId"].rstrip("0123456789")
+        for _, _, each in operations()
+        if each["operationId"].startswith("soma.")
     }
     offered = {
         rpc.name
@@ -65,7 +77,10 @@ def test_every_rpc_that_is_offered_is_described_and_no_other() -> None:
         if rpc.has_http and rpc.access != "internal" and not rpc.name.startswith("soma.testing.")
     }
     assert described == offered
-    assert {tag["name"] for tag in DOCUMENT["tags"]} == {name.rpartition(".")[0] for name in described} | {"openai"}
+    assert {tag["name"] for tag in DOCUMENT["tags"]} == {name.rpartition(".")[0] for name in described} | {
+        "gateway",
+        "openai",
+    }
 
 
 def test_whatever_is_referred_to_is_there_and_the_rest_is_not() -> None:
@@ -82,7 +97,10 @@ def test_every_operation_says_who_may_call_it_and_how_it_fails() -> None:
         failures = {status for status in each["responses"] if status != "200"}
         if "openai" in each["tags"]:
             assert path.startswith(PREFIXES)
-            assert failures <= {str(status) for status in ERRORS}
+            assert failures <= {str(status) for status in FAILURES}
+            continue
+        if "gateway" in each["tags"]:
+            assert failures <= {"401", "503"}
             continue
         assert each.get("x-soma-scope", "") == scopes[each["operationId"].rstrip("0123456789")]
         assert ("security" in each) == ("x-soma-scope" not in each)
@@ -147,7 +165,40 @@ def test_a_server_stream_is_events_of_its_messages() -> None:
     assert not fits(data["contentSchema"], {"sequence": 1, "heartbeat": {}, "delta": {"text": "a"}})
 
 
-def test_what_is_described_of_openais_request_is_read_by_the_edge() -> None:
-    described = SCHEMAS["OpenAIChatRequest"]["properties"]
-    assert described.keys() <= READERS.keys()
-    assert {"model", "messages", "stream", "tools", "conversation", "soma"} <= described.keys()
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        ("OpenAIChatRequest", chat_request.READERS),
+        ("OpenAIResponseRequest", response_request.READERS),
+        ("OpenAIEmbeddingRequest", embeddings.MEMBERS),
+    ],
+)
+def test_what_the_edge_reads_is_described_and_nothing_else(name: str, read: Collection[str]) -> None:
+    described = set(SCHEMAS[name]["properties"])
+    assert described <= set(read)
+    # The rest is refused by name, or changes no answer whatever it says.
+    assert set(read) - described <= UNDESCRIBED
+
+
+def test_every_path_of_the_edge_is_described_in_every_way_it_is_asked() -> None:
+    nothing: Any = None
+    edge = Edge(**dict.fromkeys(signature(Edge).parameters, nothing))
+    described = {(verb.upper(), path) for path, verb, each in operations() if "openai" in each["tags"]}
+    assert described == {(route.method, route.template) for route in edge.routes}
+
+
+def test_every_binding_is_described_under_its_path() -> None:
+    described = {(verb.upper(), path) for path, verb, each in operations() if each["operationId"].startswith("soma.")}
+    offered = set(public_services())
+    bound = [each for each in bindings((GEN / "descriptors.binpb").read_bytes()) if each.service in offered]
+    assert described == {(each.verb, re.sub(r"=[^}]+", "", each.template)) for each in bound}
+
+
+def test_every_rpc_and_every_path_of_the_edge_has_an_example_of_what_it_answers() -> None:
+    without = {
+        each["operationId"]
+        for _, _, each in operations()
+        for content in each["responses"]["200"]["content"].values()
+        if "example" not in content
+    }
+    assert without == {"getMetrics"}

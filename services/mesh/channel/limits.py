@@ -8,6 +8,8 @@ MESSAGE_BYTES = 4 * 1024 * 1024
 METADATA_BYTES = 32 * 1024
 # A peer that answers no ping for this long is gone.
 PING_SECONDS, PING_TIMEOUT_SECONDS = 30, 5
+# A neighbour takes longer to prove itself where machines are busy.
+CONNECT_SECONDS = 5
 
 
 def channel_options(max_message_bytes: int = MESSAGE_BYTES) -> list[tuple[str, Any]]:
@@ -19,8 +21,9 @@ def channel_options(max_message_bytes: int = MESSAGE_BYTES) -> list[tuple[str, A
         ("grpc.http2.max_pings_without_data", 0),
         # A process that comes back is reached within a second.
         ("grpc.initial_reconnect_backoff_ms", 100),
-        ("grpc.min_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", 1000),
+        # Whatever its name: how long one attempt to connect may take, with its handshake.
+        ("grpc.min_reconnect_backoff_ms", CONNECT_SECONDS * 1000),
         # Neighbours are not on the far side of a proxy, whatever the environment says.
         ("grpc.enable_http_proxy", 0),
     ]

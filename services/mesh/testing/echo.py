@@ -202,7 +202,8 @@ def _fail(script: pb.Script) -> None:
         raise Breakdown(script.fail_message)
     if script.fail_code:
         code = errors.Code(script.fail_code)
-        raise errors.Relayed(code, script.fail_message, reason=code.name, facts=errors.Facts({"scripted": "yes"}))
+        facts = errors.Facts({"scripted": "yes"}, retry_after=script.retry_after_seconds or None)
+        raise errors.Relayed(code, script.fail_message, reason=code.name, facts=facts)
 
 
 def _text(value: str | bytes) -> str:

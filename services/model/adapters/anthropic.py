@@ -52,7 +52,15 @@ class Anthropic:
     """Provider over the Messages API."""
 
     lacks = frozenset(
-        {"repetition_penalty", "frequency_penalty", "presence_penalty", "seed", "logprobs", "json_object"}
+        {
+            "repetition_penalty",
+            "frequency_penalty",
+            "presence_penalty",
+            "seed",
+            "logprobs",
+            "json_object",
+            "reasoning_effort",
+        }
     )
 
     def __init__(self, upstream: Upstream) -> None:

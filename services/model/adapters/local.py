@@ -24,7 +24,7 @@ class LocalProvider:
     """Provider over engines, and over models that are only listed because another method serves them."""
 
     name = "local"
-    lacks = frozenset({"logprobs", "json_object", "json_schema"})
+    lacks = frozenset({"logprobs", "json_object", "json_schema", "reasoning_effort"})
 
     def __init__(self, engines: Sequence[Engine], listed: Sequence[Model]) -> None:
         self._engines = {engine.model.name: engine for engine in engines}

@@ -27,6 +27,7 @@ _SAME_NAME = (
     "frequency_penalty",
     "presence_penalty",
     "seed",
+    "reasoning_effort",
 )
 
 

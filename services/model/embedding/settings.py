@@ -15,7 +15,10 @@ class EmbeddingSettings(SomaSettings):
     table: ClassVar[str | None] = "embedding"
     model_config = SettingsConfigDict(env_prefix="SOMA_EMBEDDING_", frozen=True, extra="forbid")
 
-    directory: Path = Field(default=Path(".somamesh/models"), description="where the model's graph is kept once built")
+    directory: Path = Field(
+        default=Path(".somamesh/models"),
+        description="where the model's graph is kept once built; `models` of the data directory when unset",
+    )
     precision: Literal["int8", "fp32"] = Field(default="int8", description="int8, or fp32: three times slower, exact")
     weights: Literal["packaged", "hub"] = Field(
         default="packaged", description="source asked first; the other is the fallback"

@@ -13,7 +13,6 @@ from services.orchestrator.logs.feed import LogFeed
 from services.orchestrator.logs.store import LogStore
 
 PAGE_SIZE = 50
-HEARTBEAT_SECONDS = 15.0
 _READ = 500
 # A search that finds little comes back with what it has after so many reads; the next page goes on.
 _READS_A_PAGE = 10
@@ -25,7 +24,7 @@ Events = AsyncGenerator[pb.TailLogsResponse, None]
 class Logs:
     """The logs of tenants, for their readers."""
 
-    def __init__(self, store: LogStore, feed: LogFeed, heartbeat_seconds: float = HEARTBEAT_SECONDS) -> None:
+    def __init__(self, store: LogStore, feed: LogFeed, heartbeat_seconds: float) -> None:
         self._store = store
         self._feed = feed
         self._heartbeat = heartbeat_seconds

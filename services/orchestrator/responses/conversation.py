@@ -1,13 +1,14 @@
 """The conversation a response answers: what it goes on from, and what is new."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from soma.model.v1 import message_pb2
 from soma.orchestrator.v1 import chat_service_pb2 as chat
 from soma.orchestrator.v1 import response_service_pb2 as pb
 
 from services.mesh import errors
-from services.orchestrator.responses.progress import RESPONSE_ID, place_of
+from services.orchestrator.responses.input_items import items_of, said
+from services.orchestrator.responses.progress import RESPONSE_ID, response_of
 from services.orchestrator.responses.store import ResponseStore
 
 Messages = list[message_pb2.Message]
@@ -20,21 +21,21 @@ async def new_messages(store: ResponseStore, tenant_id: str, given: Iterable[pb.
         NotFound: ITEM_NOT_FOUND.
     """
     messages: Messages = []
-    known: dict[str, pb.Response | None] = {}
+    known: dict[str, Mapping[str, message_pb2.Message]] = {}
     for each in given:
         if each.HasField("message"):
             messages.append(each.message)
             continue
-        place = place_of(each.item_id)
-        if place is not None and place[0] not in known:
-            known[place[0]] = await store.get(tenant_id, place[0])
-        response = known[place[0]] if place is not None else None
-        if place is None or response is None or place[1] >= len(response.output):
+        of = response_of(each.item_id)
+        if of not in known:
+            link = await store.link(tenant_id, of) if of else None
+            known[of] = items_of(*link) if link is not None else {}
+        if each.item_id not in known[of]:
             message = f"Item with id '{each.item_id}' not found."
             raise errors.NotFound(
                 message, reason="ITEM_NOT_FOUND", violations=[errors.FieldViolation("input", message)]
             )
-        messages.append(said(response.output[place[1]]))
+        messages.append(known[of][each.item_id])
     return messages
 
 
@@ -88,14 +89,6 @@ def turn(request: pb.CreateResponseRequest, messages: Sequence[message_pb2.Messa
     if settings.HasField("response_format"):
         asked.response_format.CopyFrom(settings.response_format)
     return asked
-
-
-def said(item: pb.ResponseItem) -> message_pb2.Message:
-    """An item of an answer as the assistant's turn."""
-    message = message_pb2.Message(role=message_pb2.ROLE_ASSISTANT, content=item.text.text)
-    if item.HasField("tool_call"):
-        message.tool_calls.append(item.tool_call)
-    return message
 
 
 def _joined(messages: Sequence[message_pb2.Message]) -> Messages:

@@ -5,8 +5,6 @@ from collections.abc import Iterator, Sequence
 from soma.model.v1 import message_pb2
 from soma.orchestrator.v1 import response_service_pb2 as pb
 
-from services.orchestrator.responses.conversation import said
-
 Link = tuple[pb.CreateResponseRequest, pb.Response]
 
 
@@ -36,6 +34,20 @@ def page(items: Sequence[pb.ResponseInputItem], after: str, size: int) -> tuple[
         start = places[after] + 1
     found = items[start : start + size]
     return found, found[-1].item_id if start + size < len(items) else ""
+
+
+def said(item: pb.ResponseItem) -> message_pb2.Message:
+    """An item of an answer as the assistant's turn."""
+    message = message_pb2.Message(role=message_pb2.ROLE_ASSISTANT, content=item.text.text)
+    if item.HasField("tool_call"):
+        message.tool_calls.append(item.tool_call)
+    return message
+
+
+def items_of(asked: pb.CreateResponseRequest, response: pb.Response) -> dict[str, message_pb2.Message]:
+    """What was given to a response and what it said, by the ids of the items."""
+    given = _given(asked, response.response_id.removeprefix("resp_"))
+    return {item.item_id: item.message for item in given} | {item.item_id: said(item) for item in response.output}
 
 
 def _given(asked: pb.CreateResponseRequest, response: str) -> Iterator[pb.ResponseInputItem]:

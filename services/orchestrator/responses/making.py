@@ -27,6 +27,9 @@ class Keeping(Protocol):
     async def begin(self, asked: CreateResponseRequest, response: Response) -> None:
         """It is being made."""
 
+    async def note(self, event: CreateResponseResponse) -> None:
+        """This happened to it, between its beginning and its end."""
+
     async def end(self, response: Response) -> None:
         """It ended; `response` then has the state that was kept."""
 
@@ -57,6 +60,7 @@ class Making:
         self._detached = detached
         self._scope = scope or nullcontext()
         self._begun = False
+        self._sequence = 0
         self._read = True
         self._over = False
         self._stopped: errors.MeshError | None = None
@@ -111,7 +115,7 @@ class Making:
             if self._stopped is None:
                 raise
             if self._begun and isinstance(self._stopped, errors.Cancelled):
-                self._events.append(self._progress.finished())
+                self._events.append(self._numbered(self._progress.finished()))
             else:
                 self._error = self._stopped
         except Exception as error:
@@ -138,7 +142,7 @@ class Making:
                     for each in progress.finish(event.finished):
                         await self._put(each)
                     await self._keeping.end(progress.response)
-                    await self._put(progress.finished())
+                    await self._tell(self._numbered(progress.finished()))
                 else:
                     for each in progress.take(event):
                         await self._put(each)
@@ -162,6 +166,15 @@ class Making:
             log.warning("the end of a response is not kept", error=lost.message)
 
     async def _put(self, event: CreateResponseResponse) -> None:
+        await self._keeping.note(self._numbered(event))
+        await self._tell(event)
+
+    def _numbered(self, event: CreateResponseResponse) -> CreateResponseResponse:
+        event.sequence = self._sequence
+        self._sequence += 1
+        return event
+
+    async def _tell(self, event: CreateResponseResponse) -> None:
         while self._read and len(self._events) >= _FULL:
             self._room.clear()
             await self._room.wait()

@@ -14,16 +14,17 @@ from soma.orchestrator.v1 import response_service_pb2 as pb
 from services.mesh import errors
 
 RESPONSE_ID = re.compile(r"resp_([0-9a-f]{32})")
-_ITEM_ID = re.compile(r"(?:msg|fc)_([0-9a-f]{32})_(\d{1,4})")
+# What was said is numbered; what was given, too, behind an `i`.
+_ITEM_ID = re.compile(r"(?:msg|fc|fco)_([0-9a-f]{32})_[i0-9_]{1,16}")
 _CUT_SHORT = (message_pb2.FINISH_REASON_LENGTH, message_pb2.FINISH_REASON_CONTENT_FILTER)
 
 Event = pb.CreateResponseResponse
 
 
-def place_of(item_id: str) -> tuple[str, int] | None:
-    """The response an item is of, and its place there; None for an id of another making."""
+def response_of(item_id: str) -> str:
+    """The response an item is of; empty for an id of another making."""
     found = _ITEM_ID.fullmatch(item_id)
-    return (f"resp_{found[1]}", int(found[2])) if found else None
+    return f"resp_{found[1]}" if found else ""
 
 
 class Progress:

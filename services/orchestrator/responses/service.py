@@ -10,48 +10,34 @@ from soma.orchestrator.v1 import response_service_pb2_grpc as rpc
 from services.mesh import errors
 from services.mesh.call import current_call, principal, run_as
 from services.orchestrator.responses import conversation
+from services.orchestrator.responses.events import ResponseEvents
 from services.orchestrator.responses.input_items import input_items, page
+from services.orchestrator.responses.keeping import Kept, NotKept
 from services.orchestrator.responses.making import Making
 from services.orchestrator.responses.progress import RESPONSE_ID, Progress
 from services.orchestrator.responses.running import Running
 from services.orchestrator.responses.store import ResponseStore
+from services.orchestrator.responses.watching import Watching
 from services.orchestrator.turn import TakesTurns
 
 _PAGE_SIZE = 20
 
 
-class _Kept:
-    """A response of a tenant, in the store."""
-
-    def __init__(self, store: ResponseStore, tenant_id: str) -> None:
-        self._store = store
-        self._tenant_id = tenant_id
-
-    async def begin(self, asked: pb.CreateResponseRequest, response: pb.Response) -> None:
-        """See `Keeping`."""
-        await self._store.begin(self._tenant_id, asked, response)
-
-    async def end(self, response: pb.Response) -> None:
-        """See `Keeping`."""
-        await self._store.end(self._tenant_id, response)
-
-
-class _NotKept:
-    """A response nobody asks for again."""
-
-    async def begin(self, asked: pb.CreateResponseRequest, response: pb.Response) -> None:
-        """See `Keeping`."""
-
-    async def end(self, response: pb.Response) -> None:
-        """See `Keeping`."""
-
-
 class ResponseService(rpc.ResponseServiceServicer):
     """Makes responses; `background_seconds` is the most one may take that nobody waits for."""
 
-    def __init__(self, turns: TakesTurns, store: ResponseStore, running: Running, background_seconds: float) -> None:
+    def __init__(
+        self,
+        turns: TakesTurns,
+        store: ResponseStore,
+        events: ResponseEvents,
+        running: Running,
+        background_seconds: float,
+    ) -> None:
         self._turns = turns
         self._store = store
+        self._events = events
+        self._watching = Watching(store, events)
         self._running = running
         self._background_seconds = background_seconds
 
@@ -60,11 +46,20 @@ class ResponseService(rpc.ResponseServiceServicer):
     ) -> AsyncGenerator[pb.CreateResponseResponse, None]:
         """See the contract."""
         making = await self._make(request)
-        sequence = 0
         async with aclosing(making.events()) as events:
             async for event in events:
-                event.sequence = sequence
-                sequence += 1
+                yield event
+
+    async def WatchResponse(
+        self, request: pb.WatchResponseRequest, context: Any
+    ) -> AsyncGenerator[pb.WatchResponseResponse, None]:
+        """See the contract."""
+        if not RESPONSE_ID.fullmatch(request.response_id):
+            raise _not_found(request.response_id)
+        first = request.after_sequence + 1 if request.HasField("after_sequence") else 0
+        watched = self._watching.watch(principal().tenant_id, request.response_id, first)
+        async with aclosing(watched) as events:
+            async for event in events:
                 yield event
 
     async def GetResponse(self, request: pb.GetResponseRequest, context: Any) -> pb.GetResponseResponse:
@@ -123,7 +118,7 @@ class ResponseService(rpc.ResponseServiceServicer):
             progress,
             self._turns.take(conversation.turn(request, [*before, *new])),
             asked,
-            _Kept(self._store, who.tenant_id) if kept else _NotKept(),
+            Kept(self._store, who.tenant_id, self._events if settings.background else None) if kept else NotKept(),
             detached=settings.background,
             scope=run_as(who, trace=trace, timeout=self._background_seconds) if settings.background else None,
         )

@@ -37,6 +37,9 @@ class ResponseStore(Protocol):
     async def get(self, tenant_id: str, response_id: str) -> Response | None:
         """A response."""
 
+    async def link(self, tenant_id: str, response_id: str) -> tuple[CreateResponseRequest, Response] | None:
+        """A response, and what it was asked."""
+
     async def chain(self, tenant_id: str, response_id: str) -> list[tuple[CreateResponseRequest, Response]]:
         """A response and those it goes on from, oldest first, as far back as they are kept."""
 
@@ -65,6 +68,7 @@ _STATE = """
     CASE WHEN r.state = 'in_progress' AND r.alive_time < now() - make_interval(secs => $3) THEN 'lost' ELSE r.state END
 """
 GET = f"SELECT r.response, {_STATE} FROM orchestrator.response r WHERE tenant_id = $1 AND response_id = $2"  # noqa: S608 -- a constant
+LINK = f"SELECT r.input, r.response, {_STATE} FROM orchestrator.response r WHERE tenant_id = $1 AND response_id = $2"  # noqa: S608 -- a constant
 CHAIN = f"""
     WITH RECURSIVE chain AS (
         SELECT *, 0 AS depth FROM orchestrator.response WHERE tenant_id = $1 AND response_id = $2
@@ -120,11 +124,17 @@ class PostgresResponses:
             row = await acquired.fetchrow(GET, tenant_id, response_id, LOST_SECONDS)
         return _response(*row) if row is not None else None
 
+    async def link(self, tenant_id: str, response_id: str) -> tuple[CreateResponseRequest, Response] | None:
+        """See `ResponseStore`."""
+        async with connection(self._pool) as acquired:
+            row = await acquired.fetchrow(LINK, tenant_id, response_id, LOST_SECONDS)
+        return _link(*row) if row is not None else None
+
     async def chain(self, tenant_id: str, response_id: str) -> list[tuple[CreateResponseRequest, Response]]:
         """See `ResponseStore`."""
         async with connection(self._pool) as acquired:
             rows = await acquired.fetch(CHAIN, tenant_id, response_id, LOST_SECONDS)
-        return [(CreateResponseRequest.FromString(asked), _response(kept, state)) for asked, kept, state in rows]
+        return [_link(*row) for row in rows]
 
     async def delete(self, tenant_id: str, response_id: str) -> bool:
         """See `ResponseStore`."""
@@ -145,6 +155,10 @@ class PostgresResponses:
         """See `ResponseStore`."""
         async with connection(self._pool) as acquired:
             await acquired.execute(FORGET, days * 86_400)
+
+
+def _link(asked: bytes, kept: bytes, state: str) -> tuple[CreateResponseRequest, Response]:
+    return CreateResponseRequest.FromString(asked), _response(kept, state)
 
 
 def _response(kept: bytes, state: str) -> Response:

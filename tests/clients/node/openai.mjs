@@ -49,11 +49,62 @@ assert.equal(types.at(-1), "response.completed");
 assert.equal((await streamed.finalResponse()).output_text, hello);
 const structured = await client.responses.parse({ model, input: "Who?", text: { format: zodTextFormat(Person, "person") } });
 assert.deepEqual(structured.output_parsed, ada);
+const page = await client.responses.inputItems.list(onward.id, { order: "asc" });
+assert.deepEqual(page.data.map((item) => [item.role, item.content[0].text]), [["user", "Hi"], ["assistant", hello], ["user", "On"]]);
 await client.responses.delete(response.id);
 await assert.rejects(client.responses.retrieve(response.id), OpenAI.NotFoundError);
 
 const vectors = await client.embeddings.create({ model: "somasuite-embed-v1", input: ["a cat", "a dog"] });
 assert.deepEqual(vectors.data.map((each) => each.embedding.length), [384, 384]);
+
+const refused = await client.chat.completions.parse({
+  model,
+  messages: [{ role: "user", content: "Refuse" }],
+  response_format: zodResponseFormat(Person, "person"),
+});
+assert.deepEqual([refused.choices[0].message.refusal, refused.choices[0].message.parsed], ["I cannot.", null]);
+
+// Who leaves a response that is made in the background reads on where it was.
+const seen = [];
+for await (const event of await client.responses.create({ model, input: "Slowly", background: true, stream: true })) {
+  seen.push(event);
+  if (event.type === "response.output_text.delta") break;
+}
+const rest = await client.responses.retrieve(seen[0].response.id, { stream: true, starting_after: seen.at(-1).sequence_number });
+for await (const event of rest) seen.push(event);
+assert.deepEqual(seen.map((event) => event.sequence_number), seen.map((_, index) => index));
+assert.equal(seen.at(-1).response.output[0].content[0].text, hello);
+
+const failures = [
+  ["fail: BAD_REQUEST", OpenAI.BadRequestError, 400, "invalid_request_error", "provider_refused_request"],
+  ["Tell me a state secret.", OpenAI.PermissionDeniedError, 403, "permission_error", "policy_denied"],
+  ["fail: UNKNOWN_MODEL", OpenAI.NotFoundError, 404, "invalid_request_error", "model_not_found"],
+  ["fail: RATE_LIMITED", OpenAI.RateLimitError, 429, "requests", "rate_limit_exceeded"],
+  ["fail: OVERLOADED", OpenAI.InternalServerError, 503, "server_error", "provider_unavailable"],
+];
+for (const [content, kind, status, type, code] of failures) {
+  for (const stream of [false, true]) {
+    const attempts = [
+      () => client.chat.completions.create({ model, messages: [{ role: "user", content }], stream }),
+      () => client.responses.create({ model, input: content, stream }),
+    ];
+    for (const attempt of attempts) {
+      await assert.rejects(attempt, (error) => {
+        assert.ok(error instanceof kind);
+        assert.deepEqual([error.status, error.type, error.code, error.param], [status, type, code, null]);
+        assert.ok(error.requestID);
+        return true;
+      });
+    }
+  }
+}
+const cut = client.chat.completions.stream({ model, messages: [{ role: "user", content: "fail: CUT_MID" }] });
+await assert.rejects(cut.finalContent(), (error) => error instanceof OpenAI.APIError && error.code === "provider_stream_cut");
+await assert.rejects(client.chat.completions.create({ model, messages, logit_bias: { 1: 1 } }), { code: "unsupported_parameter", param: "logit_bias" });
+
+const patient = new OpenAI({ baseURL, apiKey: process.env.SOMA_API_KEY, maxRetries: 1 });
+const again = await patient.chat.completions.create({ model, messages: [{ role: "user", content: "fail once: OVERLOADED" }] });
+assert.equal(again.choices[0].message.content, hello);
 
 await assert.rejects(client.chat.completions.create({ model: "none", messages }), OpenAI.NotFoundError);
 const stranger = new OpenAI({ baseURL, apiKey: "sk-wrong", maxRetries: 0 });

@@ -21,7 +21,8 @@ CALLS: Sequence[tuple[str, str, Sequence[str]]] = (
 class AnsweringUpstream(FakeUpstream):
     """Calls its tools for two cities at once, says what it heard of them, writes a person where JSON is asked for.
 
-    Asked to fail, it does, with the named fault; asked to fail once, it answers the second time.
+    Asked to fail, it does, with the named fault; asked to fail once, it answers the second time. Asked to speak
+    slowly, it pauses.
     """
 
     failed: set[str] = field(default_factory=set)
@@ -33,6 +34,8 @@ class AnsweringUpstream(FakeUpstream):
         if verb == "fail" or (verb == "fail once" and asked not in self.failed):
             self.failed.add(asked)
             self.behaviour = Behaviour(fault=Fault[fault], retry_after="1")
+        elif asked == "Slowly":
+            self.behaviour = Behaviour(deltas=TEXT, pause=0.1)
         return await super()._answer(request, body)
 
 
@@ -40,10 +43,13 @@ def _behaviour(body: dict[str, Any]) -> Behaviour:
     told = [message["content"] for message in body["messages"] if message["role"] == "tool"]
     if told:
         return Behaviour(deltas=("I heard: ", *told))
-    if str(body["messages"][-1]["content"]) == "Refuse":
+    asked = str(body["messages"][-1]["content"])
+    if asked == "Refuse":
         return Behaviour(deltas=(), refusal=("I", " cannot."))
     if body.get("response_format", {}).get("type") in ("json_schema", "json_object"):
         return Behaviour(deltas=PERSON)
+    if asked.startswith("Be: "):
+        return Behaviour(deltas=(), tool_calls=(("call_3", asked.removeprefix("Be: "), ("".join(PERSON),)),))
     if body.get("tools"):
         return Behaviour(deltas=(), tool_calls=CALLS)
     return Behaviour(deltas=TEXT)

@@ -1,8 +1,11 @@
 """LangChain's ChatOpenAI and pydantic-ai, unmodified."""
 
+import functools
+import operator
 from collections.abc import AsyncIterator
 
 import httpx2
+import openai
 import pytest
 from openai import AsyncOpenAI
 from pydantic import BaseModel, SecretStr
@@ -12,6 +15,7 @@ from tests.e2e.scripted import MODEL
 from tests.e2e.stack import Stack
 
 langchain = pytest.importorskip("langchain_openai", reason="missing: langchain-openai (uv sync --group clients)")
+langchain_messages = pytest.importorskip("langchain_core.messages", reason="missing: langchain-core")
 pydantic_ai = pytest.importorskip("pydantic_ai", reason="missing: pydantic-ai-slim (uv sync --group clients)")
 models = pytest.importorskip("pydantic_ai.models.openai", reason="missing: pydantic-ai-slim[openai]")
 providers = pytest.importorskip("pydantic_ai.providers.openai", reason="missing: pydantic-ai-slim[openai]")
@@ -31,6 +35,9 @@ class Person(BaseModel):
 
     name: str
     age: int
+
+
+ADA = Person(name="Ada", age=36)
 
 
 def weather(city: str) -> str:
@@ -59,7 +66,38 @@ async def test_langchain_chats_streams_calls_tools_and_reads_structured_answers(
         ("weather", {"city": "Rome"}),
         ("weather", {"city": "Oslo"}),
     ]
-    assert await model.with_structured_output(Person).ainvoke("Who?") == Person(name="Ada", age=36)
+    asked = [chunk async for chunk in model.bind_tools([weather]).astream("How is the weather?")]
+    whole_call = functools.reduce(operator.add, asked)
+    assert [call["args"] for call in whole_call.tool_calls] == [{"city": "Rome"}, {"city": "Oslo"}]
+    results = [
+        langchain_messages.ToolMessage(f"{call['id']} is wet. ", tool_call_id=call["id"]) for call in calling.tool_calls
+    ]
+    assert (await model.ainvoke(["How is the weather?", calling, *results])).text == (
+        "I heard: call_1 is wet. call_2 is wet. "
+    )
+    assert await model.with_structured_output(Person).ainvoke("Who?") == ADA
+    by_function = model.with_structured_output(Person, method="function_calling")
+    assert await by_function.ainvoke("Be: Person") == ADA
+    assert await model.with_structured_output(Person, method="json_mode").ainvoke("Who?") == ADA
+    with pytest.raises(openai.RateLimitError):
+        await model.ainvoke("fail: RATE_LIMITED")
+
+
+async def test_langchain_goes_on_from_a_response_that_is_kept(stack: Stack, http: httpx2.AsyncClient) -> None:
+    model = langchain.ChatOpenAI(
+        model=MODEL,
+        base_url=f"{stack.url}/v1",
+        api_key=SecretStr(stack.key),
+        max_retries=0,
+        use_responses_api=True,
+        use_previous_response_id=True,
+        http_async_client=http,
+    )
+    first = await model.ainvoke("Hi")
+    second = await model.ainvoke(["Hi", first, "And you?"])
+    assert second.text == HELLO
+    async with stack.openai() as client:
+        assert (await client.responses.retrieve(second.id)).previous_response_id == first.id
 
 
 async def test_langchain_embeds(stack: Stack, http: httpx2.AsyncClient) -> None:
@@ -86,4 +124,15 @@ async def test_pydantic_ai_runs_an_agent_with_tools_streams_and_reads_structured
     async with plain.run_stream("Hi") as streamed:
         assert [text async for text in streamed.stream_text()][-1] == HELLO
     reader = pydantic_ai.Agent(model, output_type=pydantic_ai.NativeOutput(Person))
-    assert (await reader.run("Who?")).output == Person(name="Ada", age=36)
+    assert (await reader.run("Who?")).output == ADA
+    async with reader.run_stream("Who?") as reading:
+        assert await reading.get_output() == ADA
+    caller = pydantic_ai.Agent(model, output_type=pydantic_ai.ToolOutput(Person, name="Person"))
+    assert (await caller.run("Be: Person")).output == ADA
+    async with agent.run_stream("How is the weather?") as acting:
+        assert await acting.get_output() == "I heard: Rome is sunny. Oslo is sunny. "
+    first = await plain.run("Hi")
+    assert (await plain.run("And you?", message_history=first.all_messages())).output == HELLO
+    with pytest.raises(pydantic_ai.ModelHTTPError) as failed:
+        await plain.run("Tell me a state secret.")
+    assert failed.value.status_code == 403

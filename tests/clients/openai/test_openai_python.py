@@ -141,6 +141,24 @@ async def test_a_background_response_is_polled_to_its_end(client: AsyncOpenAI) -
     assert (await client.responses.cancel(made.id)).status == "completed"
 
 
+async def test_a_background_response_is_read_on_by_who_left(client: AsyncOpenAI) -> None:
+    stream = await client.responses.create(model=MODEL, input="Slowly", background=True, stream=True)
+    seen = []
+    async for event in stream:
+        seen.append(event)
+        if event.type == "response.output_text.delta":
+            break
+    await stream.close()
+    assert seen[0].type == "response.created"
+    response_id, number = seen[0].response.id, seen[-1].sequence_number
+    rest = [event async for event in await client.responses.retrieve(response_id, stream=True, starting_after=number)]
+    numbers = [event.sequence_number for event in (*seen, *rest)]
+    assert numbers == list(range(len(numbers)))
+    deltas = [event.delta for event in (*seen, *rest) if event.type == "response.output_text.delta"]
+    assert "".join(deltas) == HELLO
+    assert rest[-1].type == "response.completed"
+
+
 async def test_embeddings_and_models(client: AsyncOpenAI) -> None:
     answer = await client.embeddings.create(model="somasuite-embed-v1", input=["a cat", "a dog"])
     assert [len(each.embedding) for each in answer.data] == [384, 384]

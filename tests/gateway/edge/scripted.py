@@ -90,6 +90,17 @@ class ScriptedResponses(ResponseServiceServicer):
         finally:
             self.ended.set()
 
+    async def WatchResponse(
+        self, request: responses.WatchResponseRequest, context: object
+    ) -> AsyncIterator[responses.WatchResponseResponse]:
+        """See the contract; what is scripted."""
+        self._find(request.response_id)
+        for step in self.script:
+            if isinstance(step, BaseException):
+                raise step
+            if not isinstance(step, asyncio.Event):
+                yield responses.WatchResponseResponse.FromString(step.SerializeToString())
+
     async def GetResponse(
         self, request: responses.GetResponseRequest, context: object
     ) -> responses.GetResponseResponse:

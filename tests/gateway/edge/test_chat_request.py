@@ -44,6 +44,7 @@ def test_every_supported_member_reaches_the_contract() -> None:
         seed=-7,
         frequency_penalty=-2,
         presence_penalty=2.0,
+        reasoning_effort="low",
         tools=[TOOL],
         tool_choice={"type": "function", "function": {"name": "look_up"}},
         parallel_tool_calls=False,
@@ -69,6 +70,7 @@ def test_every_supported_member_reaches_the_contract() -> None:
                 seed=-7,
                 frequency_penalty=-2,
                 presence_penalty=2,
+                reasoning_effort="low",
             ),
             tools=[
                 model.Tool(
@@ -231,7 +233,7 @@ REFUSED: list[tuple[dict[str, Any], str | None, str]] = [
     ({"logprobs": True, "top_logprobs": 21}, "top_logprobs", "Expected a value <= 20"),
     ({"soma": {"strategy": "all"}}, "soma.strategy", "Supported values are: 'short_only', 'long_only', 'hybrid'."),
     ({"soma": {"drop_params": 1}}, "soma.drop_params", "expected a boolean"),
-    ({"reasoning_effort": "low"}, "reasoning_effort", "Unsupported parameter"),
+    ({"reasoning_effort": "some"}, "reasoning_effort", "Supported values are: 'none', 'minimal'"),
     ({"service_tier": "flex"}, "service_tier", "Unsupported parameter"),
     ({"service_tier": "slow"}, "service_tier", "Invalid value"),
     # Empty, it asks for a search all the same.

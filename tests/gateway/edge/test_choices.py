@@ -122,7 +122,7 @@ async def test_a_client_that_lets_parameters_be_dropped_is_told_which_were(
         model="plain",
         messages=HI,
         seed=1,
-        reasoning_effort="low",
+        verbosity="low",
         stream=stream,
         extra_body={"soma": {"drop_params": True}},
     )
@@ -130,7 +130,7 @@ async def test_a_client_that_lets_parameters_be_dropped_is_told_which_were(
         [answer] = [chunk async for chunk in answer if chunk.choices[0].finish_reason]
     assert stand.chat.requests[0].drop_params
     extension = (answer.model_extra or {})["soma"]
-    assert extension == {"dropped_params": ["reasoning_effort", "seed", "response_format"]}
+    assert extension == {"dropped_params": ["verbosity", "seed", "response_format"]}
 
 
 async def test_memory_is_asked_for_and_policy_is_told_of_under_soma(http: httpx.AsyncClient, stand: Stand) -> None:

@@ -295,7 +295,8 @@ REFUSED: list[tuple[dict[str, Any], str | None, str]] = [
     ({"tool_choice": "required"}, "tool_choice", "only allowed when 'tools' are specified"),
     ({"text": {"format": {"type": "json_schema", "name": "a b"}}}, "text.format.name", "does not match"),
     ({"text": {"verbosity": "low"}}, "text.verbosity", "Unsupported parameter"),
-    ({"reasoning": {"effort": "low"}}, "reasoning", "Unsupported parameter"),
+    ({"reasoning": {"effort": "some"}}, "reasoning.effort", "Supported values are: 'none', 'minimal'"),
+    ({"reasoning": {"summary": "auto"}}, "reasoning.summary", "Unsupported parameter"),
     ({"truncation": "auto"}, "truncation", "Unsupported parameter"),
     ({"include": ["file_search_call.results"]}, "include[0]", "Invalid value"),
     ({"previous_response_id": "r", "conversation": "c"}, "previous_response_id", "Mutually exclusive"),
@@ -317,7 +318,9 @@ async def test_a_request_is_refused_in_openais_words_naming_the_parameter(
 
 
 async def test_what_may_be_dropped_is_and_is_named(http: httpx.AsyncClient) -> None:
-    body = {"input": "Hi", "reasoning": {"effort": "low"}, "truncation": "auto", "soma": {"drop_params": True}}
+    reasoning = {"effort": "low", "summary": "auto"}
+    body = {"input": "Hi", "reasoning": reasoning, "truncation": "auto", "soma": {"drop_params": True}}
     answer = await http.post("/v1/responses", json=body)
-    assert answer.json()["soma"] == {"dropped_params": ["reasoning", "truncation"]}
+    assert answer.json()["soma"] == {"dropped_params": ["reasoning.summary", "truncation"]}
+    assert answer.json()["reasoning"] == {"effort": "low", "summary": None}
     assert "soma" not in (await http.post("/v1/responses", json={"input": "Hi"})).json()

@@ -51,12 +51,48 @@ async def test_every_page_may_call_when_a_star_is_configured(envoy: Gateway) -> 
     assert answer.headers["access-control-allow-origin"] == OTHER
 
 
-async def test_a_page_may_read_what_the_gateway_itself_refuses(envoy: Gateway) -> None:
+@pytest.mark.parametrize(
+    ("verb", "path", "body", "headers", "status"),
+    [
+        ("POST", REST, b'{"txet": "a"}', {}, 400),
+        ("POST", "/v1/nothing", b"{}", {}, 404),
+        ("PUT", REST, b"{}", {}, 405),
+        ("POST", REST, b'"' + b"x" * 4_300_000 + b'"', {}, 413),
+        ("POST", REST, b"{}", {"content-encoding": "gzip"}, 415),
+        ("POST", REST, b'{"text": "a"}', {}, 503),
+        ("POST", EDGE, b"{}", {}, 503),
+    ],
+)
+async def test_a_page_may_read_what_the_gateway_itself_refuses(
+    envoy: Gateway, verb: str, path: str, body: bytes, headers: dict[str, str], status: int
+) -> None:
     await envoy.publish(cors_origins=(ALLOWED,))
-    answer = await envoy.http.post(REST, json={"text": "a"}, headers={"origin": ALLOWED})
-    assert answer.status_code == 503
+    sent = {"origin": ALLOWED, "x-request-id": "mine", **headers}
+    answer = await envoy.http.request(verb, path, content=body, headers=sent)
+    assert answer.status_code == status, answer.text
+    assert answer.json()["error"]["message"]
     assert answer.headers["access-control-allow-origin"] == ALLOWED
     assert answer.headers["access-control-expose-headers"] == "*"
+    assert answer.headers["x-request-id"] == "mine"
+
+
+async def test_a_page_may_read_that_it_comes_too_often(envoy: Gateway) -> None:
+    script = {"fail_code": 8, "fail_message": "slow down", "retry_after_seconds": 7}
+    async with serving(Echo()) as backend:
+        await envoy.publish(services={ECHO: (backend,)}, cors_origins=(ALLOWED,))
+        body = {"text": "a", "script": script}
+        answer = await envoy.http.post(REST, json=body, headers={"origin": ALLOWED})
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, "7")
+    assert answer.headers["access-control-allow-origin"] == ALLOWED
+
+
+@pytest.mark.parametrize("path", ["/soma.nothing.v1.NothingService/Do", f"/{ECHO}/Echo"])
+async def test_a_page_may_read_the_status_of_a_call_the_gateway_refuses(envoy: Gateway, path: str) -> None:
+    await envoy.publish(cors_origins=(ALLOWED,))
+    headers = {"origin": ALLOWED, "content-type": "application/grpc-web+proto"}
+    answer = await envoy.http.post(path, content=b"\0\0\0\0\0", headers=headers)
+    assert answer.headers["grpc-status"] == ("14" if ECHO in path else "12")
+    assert answer.headers["access-control-allow-origin"] == ALLOWED
 
 
 async def test_a_change_of_origins_reaches_a_running_gateway(envoy: Gateway) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+from collections.abc import AsyncIterator
 
 import grpc
 import pytest
@@ -62,16 +63,66 @@ async def test_a_burst_onto_a_service_nobody_has_called_yet_is_served(envoy: Gat
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-async def test_a_body_over_the_limit_is_refused_before_it_is_collected(envoy: Gateway, chunked: bool) -> None:
+async def test_a_body_far_over_the_limit_is_refused_before_it_is_collected(envoy: Gateway, chunked: bool) -> None:
     limits = dataclasses.replace(envoy.snapshot.limits, max_request_bytes=50_000)
     async with serving(Echo()) as backend:
         await envoy.publish(services={ECHO: (backend,)}, limits=limits)
         reader, writer = await asyncio.open_connection("127.0.0.1", envoy.port)
         length = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: 10000000"
         writer.write(b"POST %s HTTP/1.1\r\nHost: x\r\n%s\r\n\r\n" % (PATH.encode(), length))
-        piece = b'{"text": "' + b"x" * 60_000
+        piece = b'{"text": "' + b"x" * 210_000
         # The rest of the body never comes: the answer must not wait for it.
         writer.write(b"%x\r\n%s\r\n" % (len(piece), piece) if chunked else piece)
         status = await reader.readline()
         writer.close()
     assert status.startswith(b"HTTP/1.1 413 ")
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_a_client_may_finish_writing_a_body_that_is_too_large_and_reads_the_refusal(
+    envoy: Gateway, chunked: bool
+) -> None:
+    limits = dataclasses.replace(envoy.snapshot.limits, max_request_bytes=50_000)
+    async with serving(Echo()) as backend:
+        await envoy.publish(services={ECHO: (backend,)}, limits=limits)
+        reader, writer = await asyncio.open_connection("127.0.0.1", envoy.port)
+        body = b'{"text": "' + b"x" * 150_000 + b'"}'
+        if chunked:
+            writer.write(b"POST %s HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" % PATH.encode())
+            body = b"%x\r\n%s\r\n" % (len(body), body)
+        else:
+            writer.write(b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (PATH.encode(), len(body)))
+        writer.write(body)
+        await writer.drain()
+        answered = asyncio.create_task(reader.readline())
+        if chunked:
+            done, _ = await asyncio.wait({answered}, timeout=0.2)
+            assert not done
+            writer.write(b"0\r\n\r\n")
+        status = await answered
+        writer.close()
+    assert status.startswith(b"HTTP/1.1 413 ")
+
+
+async def test_a_call_that_does_not_arrive_in_time_ends_and_one_that_is_being_answered_goes_on(envoy: Gateway) -> None:
+    limits = dataclasses.replace(envoy.snapshot.limits, request_timeout_seconds=1)
+
+    async def slowly() -> AsyncIterator[pb.CollectEchoesRequest]:
+        yield pb.CollectEchoesRequest(text="a")
+        await asyncio.sleep(30)
+
+    async with serving(Echo()) as backend:
+        await envoy.publish(services={ECHO: (backend,)}, limits=limits)
+        stub = rpc.EchoServiceStub(envoy.channel)
+        chat = stub.ChatEchoes()
+        await chat.write(pb.ChatEchoesRequest(text="first"))
+        assert isinstance(await chat.read(), pb.ChatEchoesResponse)
+        with pytest.raises(grpc.aio.AioRpcError) as late:
+            await stub.CollectEchoes(slowly())
+        # By now the other has been at it for longer than a request may take.
+        await chat.write(pb.ChatEchoesRequest(text="second"))
+        assert isinstance(await chat.read(), pb.ChatEchoesResponse)
+        await chat.done_writing()
+        assert await chat.read() is grpc.aio.EOF
+    assert late.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert reason_of(late.value) == "REQUEST_TIMEOUT"

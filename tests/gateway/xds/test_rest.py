@@ -1,6 +1,8 @@
 """REST through a real Envoy: transcoding, streams, and the one shape of errors."""
 
+import asyncio
 import json
+import re
 from typing import Any
 
 import httpx
@@ -132,7 +134,7 @@ async def test_a_path_bound_to_nothing_is_not_found(envoy: Gateway, verb: str, p
 
 
 @pytest.mark.parametrize("path", [PATH, f"{PATH}:stream"])
-@pytest.mark.parametrize("verb", ["GET", "PUT", "PATCH", "DELETE", "OPTIONS"])
+@pytest.mark.parametrize("verb", ["GET", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"])
 async def test_a_path_asked_in_a_way_it_is_not_bound_to_says_which_ways_there_are(
     envoy: Gateway, verb: str, path: str
 ) -> None:
@@ -150,3 +152,13 @@ async def test_the_gateways_own_pages_come_from_the_control_process(envoy: Gatew
         await envoy.publish(control_http=(control,))
         reply = await envoy.http.get(path)
     assert reply.json()["path"] == path
+
+
+async def test_what_is_no_http_is_refused_with_an_id_to_ask_about(envoy: Gateway) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", envoy.port)
+    writer.write(b"GE T /v1/testing/echo HTTP/1.1\r\nhost: a\r\n\r\n")
+    head, _, body = (await reader.read()).decode().partition("\r\n\r\n")
+    writer.close()
+    assert head.startswith("HTTP/1.1 400 ")
+    assert re.search(r"\r\nx-request-id: [0-9a-f-]{36}\r\n", head)
+    assert json.loads(body)["error"]["status"] == "INVALID_ARGUMENT"

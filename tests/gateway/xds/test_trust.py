@@ -36,6 +36,17 @@ async def test_reserved_headers_of_a_client_reach_neither_a_service_nor_the_edge
     assert "forged" not in plain.text
 
 
+async def test_what_the_gateway_notes_for_itself_stays_there(envoy: Gateway) -> None:
+    async with serving(Echo()) as backend:
+        await envoy.publish(services={ECHO: (backend,)})
+        rest = await envoy.http.post(PATH, json={"text": "a"}, headers={"x-forwarded-for": "192.0.2.1"})
+        native = await rpc.EchoServiceStub(envoy.channel).Echo(pb.EchoRequest(text="a"))
+    for seen in (rest.json()["observation"]["metadata"], native.observation.metadata):
+        keys = {entry.partition("=")[0] for entry in seen}
+        assert "x-request-id" in keys
+        assert not keys & {"x-forwarded-for", "x-forwarded-proto", "x-envoy-external-address"}
+
+
 async def test_a_credential_reaches_the_service(envoy: Gateway) -> None:
     async with serving(Echo()) as backend:
         await envoy.publish(services={ECHO: (backend,)})

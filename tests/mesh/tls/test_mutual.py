@@ -4,20 +4,23 @@ import asyncio
 import ssl
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import grpc
 import pytest
-from soma.testing.v1.echo_service_pb2 import EchoRequest
+from soma.testing.v1.echo_service_pb2 import EchoRequest, Script, StreamEchoRequest, StreamEchoResponse
 from soma.testing.v1.echo_service_pb2_grpc import EchoServiceStub
 from structlog.testing import capture_logs
 
+from services.mesh.channel.remote import RemoteChannel
 from services.mesh.registry.directory import Directory, Endpoint
 from services.mesh.routing import Router, open_channel
 from services.mesh.tls.authority import Authority
 from services.mesh.tls.identity import CA, Identity
 from services.mesh.tls.names import host_of
 from tests.mesh.tls.neighbours import KEY, MESSAGE_BYTES, client_context, echo, get
+from tests.slow_link import slow_link
 
 
 def channel_of(address: str, folder: Path, pem: Path | None) -> grpc.aio.Channel:
@@ -32,6 +35,16 @@ def channel_of(address: str, folder: Path, pem: Path | None) -> grpc.aio.Channel
 async def test_a_neighbour_is_served(address: str, authority: Authority, folder: Path) -> None:
     authority.issue("serve-2", [host_of("other")])
     assert await echo(open_channel(address, "echo", Identity(folder, "serve-2"), MESSAGE_BYTES)) == "hello"
+
+
+async def test_a_neighbours_handshake_may_take_as_long_as_on_a_busy_machine(
+    address: str, authority: Authority, folder: Path
+) -> None:
+    authority.issue("serve-2", [host_of("other")])
+    async with slow_link(int(address.rpartition(":")[2]), 1.5) as port:
+        assert (
+            await echo(open_channel(f"127.0.0.1:{port}", "echo", Identity(folder, "serve-2"), MESSAGE_BYTES)) == "hello"
+        )
 
 
 async def test_a_process_that_does_not_run_the_service_is_not_believed(
@@ -129,14 +142,44 @@ async def test_calls_take_a_new_channel_once_the_callers_certificate_has_been_ro
     await router.close()
 
 
+async def test_a_stream_lasts_on_its_old_channel_after_a_rotation(
+    address: str, authority: Authority, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patience: list[float | None] = []
+    close = RemoteChannel.close
+
+    async def noted(channel: RemoteChannel, grace: float | None = None) -> None:
+        patience.append(grace)
+        await close(channel, grace)
+
+    monkeypatch.setattr(RemoteChannel, "close", noted)
+    path, directory = authority.issue("serve-2"), Directory()
+    directory.replace([Endpoint("echo", address, "1")])
+    router = Router({}, directory, _NothingMore(), MESSAGE_BYTES, Identity(folder, "serve-2"))
+    script = Script(count=1000, interval_seconds=0.02)
+    request, metadata = StreamEchoRequest(text="hello", script=script), [("authorization", f"Bearer {KEY}")]
+    stream = EchoServiceStub(router.route("echo")).StreamEcho(request, metadata=metadata, timeout=60)
+    await stream.read()
+    authority.renew(path)
+    router.route("echo")
+    for _ in range(3):
+        assert isinstance(await stream.read(), StreamEchoResponse)
+    # Longer than any call may take.
+    assert patience
+    assert (patience[0] or 0) > 3600
+    stream.cancel()
+    async with asyncio.timeout(5):
+        await router.close()
+
+
 class _NothingMore:
     """Adds nothing to a call."""
 
     def timeout(self, timeout: float | None) -> float | None:
         return timeout
 
-    def metadata(self, metadata: object) -> None:
-        return None
+    def metadata(self, metadata: Any) -> Any:
+        return metadata
 
 
 async def test_an_http_application_serves_the_gateway(port: int, authority: Authority, folder: Path) -> None:

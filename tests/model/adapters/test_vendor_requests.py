@@ -123,6 +123,7 @@ def test_openai_is_sent_every_sampling_field_as_the_caller_wrote_it() -> None:
         presence_penalty=-0.5,
         stop_sequences=["END"],
         seed=0,
+        reasoning_effort="low",
     )
     body = chat_body(conversation(sampling=sampling, user="u1"), "m", "max_completion_tokens")
     expected = {
@@ -135,6 +136,7 @@ def test_openai_is_sent_every_sampling_field_as_the_caller_wrote_it() -> None:
         "presence_penalty": -0.5,
         "stop": ["END"],
         "seed": 0,
+        "reasoning_effort": "low",
         "user": "u1",
     }
     assert {name: body[name] for name in expected} == expected

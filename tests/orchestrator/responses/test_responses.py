@@ -163,6 +163,9 @@ async def test_what_a_response_was_made_from_is_listed_with_all_it_goes_on_from(
     assert [item.item_id for item in page.items] == [item_id for item_id, _ in expected[:0:-1]]
     rest = await listed(orchestrator, second.response_id, page_token=page.next_page_token, newest_first=True)
     assert ([item.item_id for item in rest.items], rest.next_page_token) == ([expected[0][0]], "")
+    named = pb.CreateResponseRequest(input=[pb.ResponseInput(item_id=item.item_id) for item in whole.items])
+    await create(orchestrator, named)
+    assert list(script.generated[-1].messages) == [message for _, message in expected]
     assert (await refusal(listed(orchestrator, second.response_id, page_token="x"))).code is Code.INVALID_ARGUMENT
     assert (await refusal(listed(orchestrator, NOBODYS))).reason == "RESPONSE_NOT_FOUND"
 

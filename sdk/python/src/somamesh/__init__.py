@@ -25,7 +25,7 @@ from somamesh.messages import Message, Tool, ToolCall
 from somamesh.models import Completion, Embeddings, Model
 from somamesh.options import Options
 from somamesh.policies import Finding, Notice, Rule, Verdict
-from somamesh.responses import Failure, Item, Response
+from somamesh.responses import Failure, InputItem, Item, Response
 from somamesh.session_messages import Performance, Reply, SessionStats
 from somamesh.session_templates import Template
 from somamesh.sessions import Session
@@ -50,6 +50,7 @@ __all__ = [
     "Embeddings",
     "Failure",
     "Finding",
+    "InputItem",
     "InvalidRequestError",
     "Item",
     "LogEntry",

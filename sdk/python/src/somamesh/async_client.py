@@ -34,7 +34,9 @@ class AsyncClient(AsyncConnection):
 
     create_response = responding(response_making.create_response)
     stream_response = streaming_response(response_making.create_response)
+    watch_response = streaming_response(response_making.watch_response)
     get_response = calling(responses.get_response)
+    list_response_inputs = listing(responses.list_response_inputs)
     cancel_response = calling(responses.cancel_response)
     delete_response = calling(responses.delete_response)
 

@@ -6,6 +6,7 @@ from importlib.metadata import version
 OPTIONS = (
     ("grpc.primary_user_agent", f"somamesh-python/{version('somamesh')}"),
     ("grpc.initial_reconnect_backoff_ms", 200),
-    ("grpc.min_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 5000),
+    # Whatever its name: how long one attempt to connect may take, with its handshake.
+    ("grpc.min_reconnect_backoff_ms", 20_000),
 )

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -102,9 +102,8 @@ def _to_contract(message: Message) -> model.Message:
     )
 
 
-def from_conversation(kept: ConversationMessage) -> Message:
-    """A message a conversation kept."""
-    message = kept.message
+def from_message(message: model.Message) -> Message:
+    """A message of the contract, of no conversation."""
     return Message(
         role=ROLE_NAMES.get(message.role, ""),
         content=message.content,
@@ -112,9 +111,12 @@ def from_conversation(kept: ConversationMessage) -> Message:
         tool_calls=tuple(ToolCall(call.call_id, call.name, call.arguments) for call in message.tool_calls),
         tool_call_id=message.tool_call_id,
         metadata=from_struct(message.metadata),
-        sequence=kept.sequence,
-        created_at=moment(kept.create_time),
     )
+
+
+def from_conversation(kept: ConversationMessage) -> Message:
+    """A message a conversation kept."""
+    return replace(from_message(kept.message), sequence=kept.sequence, created_at=moment(kept.create_time))
 
 
 def to_tool(tool: Tool) -> model.Tool:

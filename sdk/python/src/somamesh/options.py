@@ -32,6 +32,7 @@ class Options(TypedDict, total=False):
     stop_sequences: Sequence[str]
     seed: int
     top_logprobs: int
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
     tools: Sequence[Tool]
     tool_choice: str
     parallel_tool_calls: bool

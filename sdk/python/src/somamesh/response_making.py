@@ -24,7 +24,7 @@ class Making:
     _latest: pb.Response | None = None
     _ended: bool = False
 
-    def take(self, event: pb.CreateResponseResponse) -> str | None:
+    def take(self, event: pb.CreateResponseResponse | pb.WatchResponseResponse) -> str | None:
         """Take one event; the text it adds, if any, and an empty one where the response begins.
 
         Raises:
@@ -116,6 +116,15 @@ def create_response(
     )
     request = pb.CreateResponseRequest(model=model, input=_input(said), settings=settings)
     return Streaming(lambda mesh: mesh.responses.CreateResponse, request, Making, timeout)
+
+
+def watch_response(response_id: str, *, timeout: float | None = None) -> Streaming[Making]:
+    """Read a response that is made in the background, or was, from its beginning; leaving it does not end it.
+
+    Raises `NotFoundError`, and `InvalidRequestError` for one that was not made in the background.
+    """
+    request = pb.WatchResponseRequest(response_id=response_id)
+    return Streaming(lambda mesh: mesh.responses.WatchResponse, request, Making, timeout)
 
 
 def in_background(making: Streaming[Making]) -> bool:

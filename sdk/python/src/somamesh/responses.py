@@ -7,9 +7,9 @@ from datetime import datetime
 from soma.orchestrator.v1 import response_service_pb2 as pb
 
 from somamesh.answers import FINISH_REASONS, Usage, from_usage
-from somamesh.calls import Call, unary
+from somamesh.calls import Call, Listing, Page, unary
 from somamesh.logprobs import TokenLogprob, from_logprobs
-from somamesh.messages import ToolCall
+from somamesh.messages import Message, ToolCall, from_message
 from somamesh.times import moment
 
 STATES: dict[int, str] = {number: name.removeprefix("STATE_").lower() for name, number in pb.Response.State.items()}
@@ -23,6 +23,14 @@ class Item:
     text: str = ""
     tool_call: ToolCall | None = None
     logprobs: tuple[TokenLogprob, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class InputItem:
+    """One item a response was made from; a turn that said and called something is several."""
+
+    id: str
+    message: Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +94,22 @@ def get_response(response_id: str, *, timeout: float | None = None) -> Call[Resp
     return unary(lambda mesh: mesh.responses.GetResponse, request, read, repeatable=True, timeout=timeout)
 
 
+def list_response_inputs(
+    response_id: str, *, newest_first: bool = False, page_size: int = 0, timeout: float | None = None
+) -> Listing[InputItem]:
+    """What a response was made from, with the responses it goes on from; pages are fetched while iterating."""
+
+    def page(token: str) -> Call[Page[InputItem]]:
+        request = pb.ListResponseInputItemsRequest(
+            response_id=response_id, page_size=page_size, page_token=token, newest_first=newest_first
+        )
+        return unary(
+            lambda mesh: mesh.responses.ListResponseInputItems, request, _page, repeatable=True, timeout=timeout
+        )
+
+    return Listing(page)
+
+
 def cancel_response(response_id: str, *, timeout: float | None = None) -> Call[Response]:
     """Stop a response that is being made, wherever it is made; one that has ended stays as it is."""
 
@@ -122,6 +146,11 @@ def from_response(response: pb.Response) -> Response:
         created_at=moment(response.create_time),
         ended_at=moment(response.end_time),
     )
+
+
+def _page(response: pb.ListResponseInputItemsResponse) -> Page[InputItem]:
+    items = [InputItem(each.item_id, from_message(each.message)) for each in response.items]
+    return Page(items, response.next_page_token)
 
 
 def _item(item: pb.ResponseItem) -> Item:

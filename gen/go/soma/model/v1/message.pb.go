@@ -577,9 +577,11 @@ type Sampling struct {
 	// Seed: equal seeds give equal output where the provider can hold to it.
 	Seed *int32 `protobuf:"varint,9,opt,name=seed,proto3,oneof" json:"seed,omitempty"`
 	// When set, each token comes with its log probability and those of this many likelier or next likely tokens.
-	TopLogprobs   *int32 `protobuf:"varint,10,opt,name=top_logprobs,json=topLogprobs,proto3,oneof" json:"top_logprobs,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	TopLogprobs *int32 `protobuf:"varint,10,opt,name=top_logprobs,json=topLogprobs,proto3,oneof" json:"top_logprobs,omitempty"`
+	// How much a model that thinks may think; models differ in which of these they take.
+	ReasoningEffort *string `protobuf:"bytes,11,opt,name=reasoning_effort,json=reasoningEffort,proto3,oneof" json:"reasoning_effort,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Sampling) Reset() {
@@ -680,6 +682,13 @@ func (x *Sampling) GetTopLogprobs() int32 {
 		return *x.TopLogprobs
 	}
 	return 0
+}
+
+func (x *Sampling) GetReasoningEffort() string {
+	if x != nil && x.ReasoningEffort != nil {
+		return *x.ReasoningEffort
+	}
+	return ""
 }
 
 // TokenLogprob says how likely a token was.
@@ -953,7 +962,7 @@ const file_soma_model_v1_message_proto_rawDesc = "" +
 	"\x06Source\x12\x1a\n" +
 	"\x03key\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x03key\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\tR\x04text\x12\x14\n" +
-	"\x05score\x18\x03 \x01(\x02R\x05score\"\xa2\x05\n" +
+	"\x05score\x18\x03 \x01(\x02R\x05score\"\x9c\x06\n" +
 	"\bSampling\x12/\n" +
 	"\n" +
 	"max_tokens\x18\x01 \x01(\x05B\v\xbaH\b\x1a\x06\x18\xc0\x84=(\x01H\x00R\tmaxTokens\x88\x01\x01\x126\n" +
@@ -977,7 +986,8 @@ const file_soma_model_v1_message_proto_rawDesc = "" +
 	"\x0estop_sequences\x18\b \x03(\tB\x11\xbaH\x0e\x92\x01\v\x10\x10\"\ar\x05\x10\x01\x18\x80\x02R\rstopSequences\x12\x17\n" +
 	"\x04seed\x18\t \x01(\x05H\aR\x04seed\x88\x01\x01\x121\n" +
 	"\ftop_logprobs\x18\n" +
-	" \x01(\x05B\t\xbaH\x06\x1a\x04\x18\x14(\x00H\bR\vtopLogprobs\x88\x01\x01B\r\n" +
+	" \x01(\x05B\t\xbaH\x06\x1a\x04\x18\x14(\x00H\bR\vtopLogprobs\x88\x01\x01\x12c\n" +
+	"\x10reasoning_effort\x18\v \x01(\tB3\xbaH0r.R\x04noneR\aminimalR\x03lowR\x06mediumR\x04highR\x05xhighR\x03maxH\tR\x0freasoningEffort\x88\x01\x01B\r\n" +
 	"\v_max_tokensB\x0e\n" +
 	"\f_temperatureB\b\n" +
 	"\x06_top_pB\b\n" +
@@ -986,7 +996,8 @@ const file_soma_model_v1_message_proto_rawDesc = "" +
 	"\x12_frequency_penaltyB\x13\n" +
 	"\x11_presence_penaltyB\a\n" +
 	"\x05_seedB\x0f\n" +
-	"\r_top_logprobs\"\x81\x01\n" +
+	"\r_top_logprobsB\x13\n" +
+	"\x11_reasoning_effort\"\x81\x01\n" +
 	"\fTokenLogprob\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12\x18\n" +
 	"\alogprob\x18\x02 \x01(\x01R\alogprob\x12\x12\n" +

@@ -1112,6 +1112,260 @@ func (*CreateResponseResponse_Error) isCreateResponseResponse_Payload() {}
 
 func (*CreateResponseResponse_Heartbeat) isCreateResponseResponse_Payload() {}
 
+// WatchResponseRequest asks for the events of a response that is made, or was made, in the background.
+type WatchResponseRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its id.
+	ResponseId string `protobuf:"bytes,1,opt,name=response_id,json=responseId,proto3" json:"response_id,omitempty"`
+	// The last event the caller has, by its `sequence`: those behind it come. All of them when unset.
+	AfterSequence *int32 `protobuf:"varint,2,opt,name=after_sequence,json=afterSequence,proto3,oneof" json:"after_sequence,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchResponseRequest) Reset() {
+	*x = WatchResponseRequest{}
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchResponseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchResponseRequest) ProtoMessage() {}
+
+func (x *WatchResponseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchResponseRequest.ProtoReflect.Descriptor instead.
+func (*WatchResponseRequest) Descriptor() ([]byte, []int) {
+	return file_soma_orchestrator_v1_response_service_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *WatchResponseRequest) GetResponseId() string {
+	if x != nil {
+		return x.ResponseId
+	}
+	return ""
+}
+
+func (x *WatchResponseRequest) GetAfterSequence() int32 {
+	if x != nil && x.AfterSequence != nil {
+		return *x.AfterSequence
+	}
+	return 0
+}
+
+// WatchResponseResponse is one event of a response, as in CreateResponseResponse and with the same `sequence`; heartbeats
+// and what policy found are not kept, so that numbers may be missing.
+type WatchResponseResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Position in the stream, from 0.
+	Sequence int32 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	// What happened.
+	//
+	// Types that are valid to be assigned to Payload:
+	//
+	//	*WatchResponseResponse_Created
+	//	*WatchResponseResponse_ItemBegun
+	//	*WatchResponseResponse_Delta
+	//	*WatchResponseResponse_Arguments
+	//	*WatchResponseResponse_ItemDone
+	//	*WatchResponseResponse_Finished
+	//	*WatchResponseResponse_Error
+	//	*WatchResponseResponse_Heartbeat
+	Payload       isWatchResponseResponse_Payload `protobuf_oneof:"payload"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchResponseResponse) Reset() {
+	*x = WatchResponseResponse{}
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchResponseResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchResponseResponse) ProtoMessage() {}
+
+func (x *WatchResponseResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchResponseResponse.ProtoReflect.Descriptor instead.
+func (*WatchResponseResponse) Descriptor() ([]byte, []int) {
+	return file_soma_orchestrator_v1_response_service_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *WatchResponseResponse) GetSequence() int32 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
+func (x *WatchResponseResponse) GetPayload() isWatchResponseResponse_Payload {
+	if x != nil {
+		return x.Payload
+	}
+	return nil
+}
+
+func (x *WatchResponseResponse) GetCreated() *Response {
+	if x != nil {
+		if x, ok := x.Payload.(*WatchResponseResponse_Created); ok {
+			return x.Created
+		}
+	}
+	return nil
+}
+
+func (x *WatchResponseResponse) GetItemBegun() *ResponseItemEvent {
+	if x != nil {
+		if x, ok := x.Payload.(*WatchResponseResponse_ItemBegun); ok {
+			return x.ItemBegun
+		}
+	}
+	return nil
+}
+
+func (x *WatchResponseResponse) GetDelta() *ResponseTextDelta {
+	if x != nil {
+		if x, ok := x.Payload.(*WatchResponseResponse_Delta); ok {
+			return x.Delta
+		}
+	}
+	return nil
+}
+
+func (x *WatchResponseResponse) GetArguments() *ResponseArgumentsDelta {
+	if x != nil {
+		if x, ok := x.Payload.(*WatchResponseResponse_Arguments); ok {
+			return x.Arguments
+		}
+	}
+	return nil
+}
+
+func (x *WatchResponseResponse) GetItemDone() *ResponseItemEvent {
+	if x != nil {
+		if x, ok := x.Payload.(*WatchResponseResponse_ItemDone); ok {
+			return x.ItemDone
+		}
+	}
+	return nil
+}
+
+func (x *WatchResponseResponse) GetFinished() *Response {
+	if x != nil {
+		if x, ok := x.Payload.(*WatchResponseResponse_Finished); ok {
+			return x.Finished
+		}
+	}
+	return nil
+}
+
+func (x *WatchResponseResponse) GetError() *v12.StreamError {
+	if x != nil {
+		if x, ok := x.Payload.(*WatchResponseResponse_Error); ok {
+			return x.Error
+		}
+	}
+	return nil
+}
+
+func (x *WatchResponseResponse) GetHeartbeat() *v12.Heartbeat {
+	if x != nil {
+		if x, ok := x.Payload.(*WatchResponseResponse_Heartbeat); ok {
+			return x.Heartbeat
+		}
+	}
+	return nil
+}
+
+type isWatchResponseResponse_Payload interface {
+	isWatchResponseResponse_Payload()
+}
+
+type WatchResponseResponse_Created struct {
+	// The first event: it is in progress.
+	Created *Response `protobuf:"bytes,2,opt,name=created,proto3,oneof"`
+}
+
+type WatchResponseResponse_ItemBegun struct {
+	// An item begins.
+	ItemBegun *ResponseItemEvent `protobuf:"bytes,3,opt,name=item_begun,json=itemBegun,proto3,oneof"`
+}
+
+type WatchResponseResponse_Delta struct {
+	// The next piece of a text.
+	Delta *ResponseTextDelta `protobuf:"bytes,4,opt,name=delta,proto3,oneof"`
+}
+
+type WatchResponseResponse_Arguments struct {
+	// The next piece of a tool call's arguments.
+	Arguments *ResponseArgumentsDelta `protobuf:"bytes,5,opt,name=arguments,proto3,oneof"`
+}
+
+type WatchResponseResponse_ItemDone struct {
+	// An item is whole.
+	ItemDone *ResponseItemEvent `protobuf:"bytes,6,opt,name=item_done,json=itemDone,proto3,oneof"`
+}
+
+type WatchResponseResponse_Finished struct {
+	// The last event: the response as it is kept, also when it failed or was cancelled.
+	Finished *Response `protobuf:"bytes,8,opt,name=finished,proto3,oneof"`
+}
+
+type WatchResponseResponse_Error struct {
+	// Why it cannot be watched any more, after the first event; last.
+	Error *v12.StreamError `protobuf:"bytes,9,opt,name=error,proto3,oneof"`
+}
+
+type WatchResponseResponse_Heartbeat struct {
+	// Nothing, to show life.
+	Heartbeat *v12.Heartbeat `protobuf:"bytes,10,opt,name=heartbeat,proto3,oneof"`
+}
+
+func (*WatchResponseResponse_Created) isWatchResponseResponse_Payload() {}
+
+func (*WatchResponseResponse_ItemBegun) isWatchResponseResponse_Payload() {}
+
+func (*WatchResponseResponse_Delta) isWatchResponseResponse_Payload() {}
+
+func (*WatchResponseResponse_Arguments) isWatchResponseResponse_Payload() {}
+
+func (*WatchResponseResponse_ItemDone) isWatchResponseResponse_Payload() {}
+
+func (*WatchResponseResponse_Finished) isWatchResponseResponse_Payload() {}
+
+func (*WatchResponseResponse_Error) isWatchResponseResponse_Payload() {}
+
+func (*WatchResponseResponse_Heartbeat) isWatchResponseResponse_Payload() {}
+
 // GetResponseRequest asks for a stored response.
 type GetResponseRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1123,7 +1377,7 @@ type GetResponseRequest struct {
 
 func (x *GetResponseRequest) Reset() {
 	*x = GetResponseRequest{}
-	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[10]
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1135,7 +1389,7 @@ func (x *GetResponseRequest) String() string {
 func (*GetResponseRequest) ProtoMessage() {}
 
 func (x *GetResponseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[10]
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1148,7 +1402,7 @@ func (x *GetResponseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetResponseRequest.ProtoReflect.Descriptor instead.
 func (*GetResponseRequest) Descriptor() ([]byte, []int) {
-	return file_soma_orchestrator_v1_response_service_proto_rawDescGZIP(), []int{10}
+	return file_soma_orchestrator_v1_response_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GetResponseRequest) GetResponseId() string {
@@ -1169,7 +1423,7 @@ type GetResponseResponse struct {
 
 func (x *GetResponseResponse) Reset() {
 	*x = GetResponseResponse{}
-	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[11]
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1181,7 +1435,7 @@ func (x *GetResponseResponse) String() string {
 func (*GetResponseResponse) ProtoMessage() {}
 
 func (x *GetResponseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[11]
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1194,7 +1448,7 @@ func (x *GetResponseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetResponseResponse.ProtoReflect.Descriptor instead.
 func (*GetResponseResponse) Descriptor() ([]byte, []int) {
-	return file_soma_orchestrator_v1_response_service_proto_rawDescGZIP(), []int{11}
+	return file_soma_orchestrator_v1_response_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *GetResponseResponse) GetResponse() *Response {
@@ -1215,7 +1469,7 @@ type DeleteResponseRequest struct {
 
 func (x *DeleteResponseRequest) Reset() {
 	*x = DeleteResponseRequest{}
-	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[12]
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1227,7 +1481,7 @@ func (x *DeleteResponseRequest) String() string {
 func (*DeleteResponseRequest) ProtoMessage() {}
 
 func (x *DeleteResponseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[12]
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1240,7 +1494,7 @@ func (x *DeleteResponseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteResponseRequest.ProtoReflect.Descriptor instead.
 func (*DeleteResponseRequest) Descriptor() ([]byte, []int) {
-	return file_soma_orchestrator_v1_response_service_proto_rawDescGZIP(), []int{12}
+	return file_soma_orchestrator_v1_response_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *DeleteResponseRequest) GetResponseId() string {
@@ -1261,7 +1515,7 @@ type DeleteResponseResponse struct {
 
 func (x *DeleteResponseResponse) Reset() {
 	*x = DeleteResponseResponse{}
-	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[13]
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1273,7 +1527,7 @@ func (x *DeleteResponseResponse) String() string {
 func (*DeleteResponseResponse) ProtoMessage() {}
 
 func (x *DeleteResponseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[13]
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1286,7 +1540,7 @@ func (x *DeleteResponseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteResponseResponse.ProtoReflect.Descriptor instead.
 func (*DeleteResponseResponse) Descriptor() ([]byte, []int) {
-	return file_soma_orchestrator_v1_response_service_proto_rawDescGZIP(), []int{13}
+	return file_soma_orchestrator_v1_response_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *DeleteResponseResponse) GetResponseId() string {
@@ -1313,7 +1567,7 @@ type ListResponseInputItemsRequest struct {
 
 func (x *ListResponseInputItemsRequest) Reset() {
 	*x = ListResponseInputItemsRequest{}
-	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[14]
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1325,7 +1579,7 @@ func (x *ListResponseInputItemsRequest) String() string {
 func (*ListResponseInputItemsRequest) ProtoMessage() {}
 
 func (x *ListResponseInputItemsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[14]
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1338,7 +1592,7 @@ func (x *ListResponseInputItemsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResponseInputItemsRequest.ProtoReflect.Descriptor instead.
 func (*ListResponseInputItemsRequest) Descriptor() ([]byte, []int) {
-	return file_soma_orchestrator_v1_response_service_proto_rawDescGZIP(), []int{14}
+	return file_soma_orchestrator_v1_response_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListResponseInputItemsRequest) GetResponseId() string {
@@ -1382,7 +1636,7 @@ type ResponseInputItem struct {
 
 func (x *ResponseInputItem) Reset() {
 	*x = ResponseInputItem{}
-	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[15]
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1394,7 +1648,7 @@ func (x *ResponseInputItem) String() string {
 func (*ResponseInputItem) ProtoMessage() {}
 
 func (x *ResponseInputItem) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[15]
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1407,7 +1661,7 @@ func (x *ResponseInputItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResponseInputItem.ProtoReflect.Descriptor instead.
 func (*ResponseInputItem) Descriptor() ([]byte, []int) {
-	return file_soma_orchestrator_v1_response_service_proto_rawDescGZIP(), []int{15}
+	return file_soma_orchestrator_v1_response_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ResponseInputItem) GetItemId() string {
@@ -1437,7 +1691,7 @@ type ListResponseInputItemsResponse struct {
 
 func (x *ListResponseInputItemsResponse) Reset() {
 	*x = ListResponseInputItemsResponse{}
-	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[16]
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1449,7 +1703,7 @@ func (x *ListResponseInputItemsResponse) String() string {
 func (*ListResponseInputItemsResponse) ProtoMessage() {}
 
 func (x *ListResponseInputItemsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[16]
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1462,7 +1716,7 @@ func (x *ListResponseInputItemsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResponseInputItemsResponse.ProtoReflect.Descriptor instead.
 func (*ListResponseInputItemsResponse) Descriptor() ([]byte, []int) {
-	return file_soma_orchestrator_v1_response_service_proto_rawDescGZIP(), []int{16}
+	return file_soma_orchestrator_v1_response_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ListResponseInputItemsResponse) GetItems() []*ResponseInputItem {
@@ -1490,7 +1744,7 @@ type CancelResponseRequest struct {
 
 func (x *CancelResponseRequest) Reset() {
 	*x = CancelResponseRequest{}
-	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[17]
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1502,7 +1756,7 @@ func (x *CancelResponseRequest) String() string {
 func (*CancelResponseRequest) ProtoMessage() {}
 
 func (x *CancelResponseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[17]
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1515,7 +1769,7 @@ func (x *CancelResponseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelResponseRequest.ProtoReflect.Descriptor instead.
 func (*CancelResponseRequest) Descriptor() ([]byte, []int) {
-	return file_soma_orchestrator_v1_response_service_proto_rawDescGZIP(), []int{17}
+	return file_soma_orchestrator_v1_response_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *CancelResponseRequest) GetResponseId() string {
@@ -1536,7 +1790,7 @@ type CancelResponseResponse struct {
 
 func (x *CancelResponseResponse) Reset() {
 	*x = CancelResponseResponse{}
-	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[18]
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1548,7 +1802,7 @@ func (x *CancelResponseResponse) String() string {
 func (*CancelResponseResponse) ProtoMessage() {}
 
 func (x *CancelResponseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[18]
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1561,7 +1815,7 @@ func (x *CancelResponseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelResponseResponse.ProtoReflect.Descriptor instead.
 func (*CancelResponseResponse) Descriptor() ([]byte, []int) {
-	return file_soma_orchestrator_v1_response_service_proto_rawDescGZIP(), []int{18}
+	return file_soma_orchestrator_v1_response_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *CancelResponseResponse) GetResponse() *Response {
@@ -1668,6 +1922,25 @@ const file_soma_orchestrator_v1_response_service_proto_rawDesc = "" +
 	"\x05error\x18\t \x01(\v2\x19.soma.mesh.v1.StreamErrorH\x00R\x05error\x127\n" +
 	"\theartbeat\x18\n" +
 	" \x01(\v2\x17.soma.mesh.v1.HeartbeatH\x00R\theartbeatB\t\n" +
+	"\apayload\"\x8b\x01\n" +
+	"\x14WatchResponseRequest\x12+\n" +
+	"\vresponse_id\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\n" +
+	"responseId\x123\n" +
+	"\x0eafter_sequence\x18\x02 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00H\x00R\rafterSequence\x88\x01\x01B\x11\n" +
+	"\x0f_after_sequence\"\xc5\x04\n" +
+	"\x15WatchResponseResponse\x12\x1a\n" +
+	"\bsequence\x18\x01 \x01(\x05R\bsequence\x12:\n" +
+	"\acreated\x18\x02 \x01(\v2\x1e.soma.orchestrator.v1.ResponseH\x00R\acreated\x12H\n" +
+	"\n" +
+	"item_begun\x18\x03 \x01(\v2'.soma.orchestrator.v1.ResponseItemEventH\x00R\titemBegun\x12?\n" +
+	"\x05delta\x18\x04 \x01(\v2'.soma.orchestrator.v1.ResponseTextDeltaH\x00R\x05delta\x12L\n" +
+	"\targuments\x18\x05 \x01(\v2,.soma.orchestrator.v1.ResponseArgumentsDeltaH\x00R\targuments\x12F\n" +
+	"\titem_done\x18\x06 \x01(\v2'.soma.orchestrator.v1.ResponseItemEventH\x00R\bitemDone\x12<\n" +
+	"\bfinished\x18\b \x01(\v2\x1e.soma.orchestrator.v1.ResponseH\x00R\bfinished\x121\n" +
+	"\x05error\x18\t \x01(\v2\x19.soma.mesh.v1.StreamErrorH\x00R\x05error\x127\n" +
+	"\theartbeat\x18\n" +
+	" \x01(\v2\x17.soma.mesh.v1.HeartbeatH\x00R\theartbeatB\t\n" +
 	"\apayload\"A\n" +
 	"\x12GetResponseRequest\x12+\n" +
 	"\vresponse_id\x18\x01 \x01(\tB\n" +
@@ -1701,10 +1974,12 @@ const file_soma_orchestrator_v1_response_service_proto_rawDesc = "" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\n" +
 	"responseId\"T\n" +
 	"\x16CancelResponseResponse\x12:\n" +
-	"\bresponse\x18\x01 \x01(\v2\x1e.soma.orchestrator.v1.ResponseR\bresponse2\xff\x06\n" +
+	"\bresponse\x18\x01 \x01(\v2\x1e.soma.orchestrator.v1.ResponseR\bresponse2\xaf\b\n" +
 	"\x0fResponseService\x12\x9e\x01\n" +
 	"\x0eCreateResponse\x12+.soma.orchestrator.v1.CreateResponseRequest\x1a,.soma.orchestrator.v1.CreateResponseResponse\"/\x8a\xe7\x18\x0e\n" +
-	"\fexecute:chat\x82\xd3\xe4\x93\x02\x17:\x01*\"\x12/v1/chat/responses0\x01\x12\x9e\x01\n" +
+	"\fexecute:chat\x82\xd3\xe4\x93\x02\x17:\x01*\"\x12/v1/chat/responses0\x01\x12\xad\x01\n" +
+	"\rWatchResponse\x12*.soma.orchestrator.v1.WatchResponseRequest\x1a+.soma.orchestrator.v1.WatchResponseResponse\"A\x8a\xe7\x18\x0e\n" +
+	"\fexecute:chat\x82\xd3\xe4\x93\x02)\x12'/v1/chat/responses/{response_id}/events0\x01\x12\x9e\x01\n" +
 	"\vGetResponse\x12(.soma.orchestrator.v1.GetResponseRequest\x1a).soma.orchestrator.v1.GetResponseResponse\":\x8a\xe7\x18\x0e\n" +
 	"\fexecute:chat\x82\xd3\xe4\x93\x02\"\x12 /v1/chat/responses/{response_id}\x12\xcb\x01\n" +
 	"\x16ListResponseInputItems\x123.soma.orchestrator.v1.ListResponseInputItemsRequest\x1a4.soma.orchestrator.v1.ListResponseInputItemsResponse\"F\x8a\xe7\x18\x0e\n" +
@@ -1728,7 +2003,7 @@ func file_soma_orchestrator_v1_response_service_proto_rawDescGZIP() []byte {
 }
 
 var file_soma_orchestrator_v1_response_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_soma_orchestrator_v1_response_service_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_soma_orchestrator_v1_response_service_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_soma_orchestrator_v1_response_service_proto_goTypes = []any{
 	(Response_State)(0),                    // 0: soma.orchestrator.v1.Response.State
 	(*ResponseSettings)(nil),               // 1: soma.orchestrator.v1.ResponseSettings
@@ -1741,84 +2016,96 @@ var file_soma_orchestrator_v1_response_service_proto_goTypes = []any{
 	(*ResponseTextDelta)(nil),              // 8: soma.orchestrator.v1.ResponseTextDelta
 	(*ResponseArgumentsDelta)(nil),         // 9: soma.orchestrator.v1.ResponseArgumentsDelta
 	(*CreateResponseResponse)(nil),         // 10: soma.orchestrator.v1.CreateResponseResponse
-	(*GetResponseRequest)(nil),             // 11: soma.orchestrator.v1.GetResponseRequest
-	(*GetResponseResponse)(nil),            // 12: soma.orchestrator.v1.GetResponseResponse
-	(*DeleteResponseRequest)(nil),          // 13: soma.orchestrator.v1.DeleteResponseRequest
-	(*DeleteResponseResponse)(nil),         // 14: soma.orchestrator.v1.DeleteResponseResponse
-	(*ListResponseInputItemsRequest)(nil),  // 15: soma.orchestrator.v1.ListResponseInputItemsRequest
-	(*ResponseInputItem)(nil),              // 16: soma.orchestrator.v1.ResponseInputItem
-	(*ListResponseInputItemsResponse)(nil), // 17: soma.orchestrator.v1.ListResponseInputItemsResponse
-	(*CancelResponseRequest)(nil),          // 18: soma.orchestrator.v1.CancelResponseRequest
-	(*CancelResponseResponse)(nil),         // 19: soma.orchestrator.v1.CancelResponseResponse
-	nil,                                    // 20: soma.orchestrator.v1.ResponseSettings.MetadataEntry
-	(*v1.Sampling)(nil),                    // 21: soma.model.v1.Sampling
-	(*v1.Tool)(nil),                        // 22: soma.model.v1.Tool
-	(*v1.ToolChoice)(nil),                  // 23: soma.model.v1.ToolChoice
-	(*v1.ResponseFormat)(nil),              // 24: soma.model.v1.ResponseFormat
-	(v11.Strategy)(0),                      // 25: soma.memory.v1.Strategy
-	(*v1.Message)(nil),                     // 26: soma.model.v1.Message
-	(*v1.TokenLogprob)(nil),                // 27: soma.model.v1.TokenLogprob
-	(*v1.ToolCall)(nil),                    // 28: soma.model.v1.ToolCall
-	(*timestamppb.Timestamp)(nil),          // 29: google.protobuf.Timestamp
-	(v1.FinishReason)(0),                   // 30: soma.model.v1.FinishReason
-	(*v1.Usage)(nil),                       // 31: soma.model.v1.Usage
-	(*v12.StreamError)(nil),                // 32: soma.mesh.v1.StreamError
-	(*v1.Source)(nil),                      // 33: soma.model.v1.Source
-	(*PolicyNotice)(nil),                   // 34: soma.orchestrator.v1.PolicyNotice
-	(*v12.Heartbeat)(nil),                  // 35: soma.mesh.v1.Heartbeat
+	(*WatchResponseRequest)(nil),           // 11: soma.orchestrator.v1.WatchResponseRequest
+	(*WatchResponseResponse)(nil),          // 12: soma.orchestrator.v1.WatchResponseResponse
+	(*GetResponseRequest)(nil),             // 13: soma.orchestrator.v1.GetResponseRequest
+	(*GetResponseResponse)(nil),            // 14: soma.orchestrator.v1.GetResponseResponse
+	(*DeleteResponseRequest)(nil),          // 15: soma.orchestrator.v1.DeleteResponseRequest
+	(*DeleteResponseResponse)(nil),         // 16: soma.orchestrator.v1.DeleteResponseResponse
+	(*ListResponseInputItemsRequest)(nil),  // 17: soma.orchestrator.v1.ListResponseInputItemsRequest
+	(*ResponseInputItem)(nil),              // 18: soma.orchestrator.v1.ResponseInputItem
+	(*ListResponseInputItemsResponse)(nil), // 19: soma.orchestrator.v1.ListResponseInputItemsResponse
+	(*CancelResponseRequest)(nil),          // 20: soma.orchestrator.v1.CancelResponseRequest
+	(*CancelResponseResponse)(nil),         // 21: soma.orchestrator.v1.CancelResponseResponse
+	nil,                                    // 22: soma.orchestrator.v1.ResponseSettings.MetadataEntry
+	(*v1.Sampling)(nil),                    // 23: soma.model.v1.Sampling
+	(*v1.Tool)(nil),                        // 24: soma.model.v1.Tool
+	(*v1.ToolChoice)(nil),                  // 25: soma.model.v1.ToolChoice
+	(*v1.ResponseFormat)(nil),              // 26: soma.model.v1.ResponseFormat
+	(v11.Strategy)(0),                      // 27: soma.memory.v1.Strategy
+	(*v1.Message)(nil),                     // 28: soma.model.v1.Message
+	(*v1.TokenLogprob)(nil),                // 29: soma.model.v1.TokenLogprob
+	(*v1.ToolCall)(nil),                    // 30: soma.model.v1.ToolCall
+	(*timestamppb.Timestamp)(nil),          // 31: google.protobuf.Timestamp
+	(v1.FinishReason)(0),                   // 32: soma.model.v1.FinishReason
+	(*v1.Usage)(nil),                       // 33: soma.model.v1.Usage
+	(*v12.StreamError)(nil),                // 34: soma.mesh.v1.StreamError
+	(*v1.Source)(nil),                      // 35: soma.model.v1.Source
+	(*PolicyNotice)(nil),                   // 36: soma.orchestrator.v1.PolicyNotice
+	(*v12.Heartbeat)(nil),                  // 37: soma.mesh.v1.Heartbeat
 }
 var file_soma_orchestrator_v1_response_service_proto_depIdxs = []int32{
-	21, // 0: soma.orchestrator.v1.ResponseSettings.sampling:type_name -> soma.model.v1.Sampling
-	22, // 1: soma.orchestrator.v1.ResponseSettings.tools:type_name -> soma.model.v1.Tool
-	23, // 2: soma.orchestrator.v1.ResponseSettings.tool_choice:type_name -> soma.model.v1.ToolChoice
-	24, // 3: soma.orchestrator.v1.ResponseSettings.response_format:type_name -> soma.model.v1.ResponseFormat
-	20, // 4: soma.orchestrator.v1.ResponseSettings.metadata:type_name -> soma.orchestrator.v1.ResponseSettings.MetadataEntry
-	25, // 5: soma.orchestrator.v1.ResponseSettings.strategy:type_name -> soma.memory.v1.Strategy
-	26, // 6: soma.orchestrator.v1.ResponseInput.message:type_name -> soma.model.v1.Message
-	27, // 7: soma.orchestrator.v1.ResponseText.logprobs:type_name -> soma.model.v1.TokenLogprob
+	23, // 0: soma.orchestrator.v1.ResponseSettings.sampling:type_name -> soma.model.v1.Sampling
+	24, // 1: soma.orchestrator.v1.ResponseSettings.tools:type_name -> soma.model.v1.Tool
+	25, // 2: soma.orchestrator.v1.ResponseSettings.tool_choice:type_name -> soma.model.v1.ToolChoice
+	26, // 3: soma.orchestrator.v1.ResponseSettings.response_format:type_name -> soma.model.v1.ResponseFormat
+	22, // 4: soma.orchestrator.v1.ResponseSettings.metadata:type_name -> soma.orchestrator.v1.ResponseSettings.MetadataEntry
+	27, // 5: soma.orchestrator.v1.ResponseSettings.strategy:type_name -> soma.memory.v1.Strategy
+	28, // 6: soma.orchestrator.v1.ResponseInput.message:type_name -> soma.model.v1.Message
+	29, // 7: soma.orchestrator.v1.ResponseText.logprobs:type_name -> soma.model.v1.TokenLogprob
 	3,  // 8: soma.orchestrator.v1.ResponseItem.text:type_name -> soma.orchestrator.v1.ResponseText
-	28, // 9: soma.orchestrator.v1.ResponseItem.tool_call:type_name -> soma.model.v1.ToolCall
+	30, // 9: soma.orchestrator.v1.ResponseItem.tool_call:type_name -> soma.model.v1.ToolCall
 	0,  // 10: soma.orchestrator.v1.Response.state:type_name -> soma.orchestrator.v1.Response.State
-	29, // 11: soma.orchestrator.v1.Response.create_time:type_name -> google.protobuf.Timestamp
-	29, // 12: soma.orchestrator.v1.Response.end_time:type_name -> google.protobuf.Timestamp
+	31, // 11: soma.orchestrator.v1.Response.create_time:type_name -> google.protobuf.Timestamp
+	31, // 12: soma.orchestrator.v1.Response.end_time:type_name -> google.protobuf.Timestamp
 	1,  // 13: soma.orchestrator.v1.Response.settings:type_name -> soma.orchestrator.v1.ResponseSettings
 	4,  // 14: soma.orchestrator.v1.Response.output:type_name -> soma.orchestrator.v1.ResponseItem
-	30, // 15: soma.orchestrator.v1.Response.finish_reason:type_name -> soma.model.v1.FinishReason
-	31, // 16: soma.orchestrator.v1.Response.usage:type_name -> soma.model.v1.Usage
-	32, // 17: soma.orchestrator.v1.Response.error:type_name -> soma.mesh.v1.StreamError
-	33, // 18: soma.orchestrator.v1.Response.sources:type_name -> soma.model.v1.Source
+	32, // 15: soma.orchestrator.v1.Response.finish_reason:type_name -> soma.model.v1.FinishReason
+	33, // 16: soma.orchestrator.v1.Response.usage:type_name -> soma.model.v1.Usage
+	34, // 17: soma.orchestrator.v1.Response.error:type_name -> soma.mesh.v1.StreamError
+	35, // 18: soma.orchestrator.v1.Response.sources:type_name -> soma.model.v1.Source
 	2,  // 19: soma.orchestrator.v1.CreateResponseRequest.input:type_name -> soma.orchestrator.v1.ResponseInput
 	1,  // 20: soma.orchestrator.v1.CreateResponseRequest.settings:type_name -> soma.orchestrator.v1.ResponseSettings
 	4,  // 21: soma.orchestrator.v1.ResponseItemEvent.item:type_name -> soma.orchestrator.v1.ResponseItem
-	27, // 22: soma.orchestrator.v1.ResponseTextDelta.logprobs:type_name -> soma.model.v1.TokenLogprob
+	29, // 22: soma.orchestrator.v1.ResponseTextDelta.logprobs:type_name -> soma.model.v1.TokenLogprob
 	5,  // 23: soma.orchestrator.v1.CreateResponseResponse.created:type_name -> soma.orchestrator.v1.Response
 	7,  // 24: soma.orchestrator.v1.CreateResponseResponse.item_begun:type_name -> soma.orchestrator.v1.ResponseItemEvent
 	8,  // 25: soma.orchestrator.v1.CreateResponseResponse.delta:type_name -> soma.orchestrator.v1.ResponseTextDelta
 	9,  // 26: soma.orchestrator.v1.CreateResponseResponse.arguments:type_name -> soma.orchestrator.v1.ResponseArgumentsDelta
 	7,  // 27: soma.orchestrator.v1.CreateResponseResponse.item_done:type_name -> soma.orchestrator.v1.ResponseItemEvent
-	34, // 28: soma.orchestrator.v1.CreateResponseResponse.policy:type_name -> soma.orchestrator.v1.PolicyNotice
+	36, // 28: soma.orchestrator.v1.CreateResponseResponse.policy:type_name -> soma.orchestrator.v1.PolicyNotice
 	5,  // 29: soma.orchestrator.v1.CreateResponseResponse.finished:type_name -> soma.orchestrator.v1.Response
-	32, // 30: soma.orchestrator.v1.CreateResponseResponse.error:type_name -> soma.mesh.v1.StreamError
-	35, // 31: soma.orchestrator.v1.CreateResponseResponse.heartbeat:type_name -> soma.mesh.v1.Heartbeat
-	5,  // 32: soma.orchestrator.v1.GetResponseResponse.response:type_name -> soma.orchestrator.v1.Response
-	26, // 33: soma.orchestrator.v1.ResponseInputItem.message:type_name -> soma.model.v1.Message
-	16, // 34: soma.orchestrator.v1.ListResponseInputItemsResponse.items:type_name -> soma.orchestrator.v1.ResponseInputItem
-	5,  // 35: soma.orchestrator.v1.CancelResponseResponse.response:type_name -> soma.orchestrator.v1.Response
-	6,  // 36: soma.orchestrator.v1.ResponseService.CreateResponse:input_type -> soma.orchestrator.v1.CreateResponseRequest
-	11, // 37: soma.orchestrator.v1.ResponseService.GetResponse:input_type -> soma.orchestrator.v1.GetResponseRequest
-	15, // 38: soma.orchestrator.v1.ResponseService.ListResponseInputItems:input_type -> soma.orchestrator.v1.ListResponseInputItemsRequest
-	13, // 39: soma.orchestrator.v1.ResponseService.DeleteResponse:input_type -> soma.orchestrator.v1.DeleteResponseRequest
-	18, // 40: soma.orchestrator.v1.ResponseService.CancelResponse:input_type -> soma.orchestrator.v1.CancelResponseRequest
-	10, // 41: soma.orchestrator.v1.ResponseService.CreateResponse:output_type -> soma.orchestrator.v1.CreateResponseResponse
-	12, // 42: soma.orchestrator.v1.ResponseService.GetResponse:output_type -> soma.orchestrator.v1.GetResponseResponse
-	17, // 43: soma.orchestrator.v1.ResponseService.ListResponseInputItems:output_type -> soma.orchestrator.v1.ListResponseInputItemsResponse
-	14, // 44: soma.orchestrator.v1.ResponseService.DeleteResponse:output_type -> soma.orchestrator.v1.DeleteResponseResponse
-	19, // 45: soma.orchestrator.v1.ResponseService.CancelResponse:output_type -> soma.orchestrator.v1.CancelResponseResponse
-	41, // [41:46] is the sub-list for method output_type
-	36, // [36:41] is the sub-list for method input_type
-	36, // [36:36] is the sub-list for extension type_name
-	36, // [36:36] is the sub-list for extension extendee
-	0,  // [0:36] is the sub-list for field type_name
+	34, // 30: soma.orchestrator.v1.CreateResponseResponse.error:type_name -> soma.mesh.v1.StreamError
+	37, // 31: soma.orchestrator.v1.CreateResponseResponse.heartbeat:type_name -> soma.mesh.v1.Heartbeat
+	5,  // 32: soma.orchestrator.v1.WatchResponseResponse.created:type_name -> soma.orchestrator.v1.Response
+	7,  // 33: soma.orchestrator.v1.WatchResponseResponse.item_begun:type_name -> soma.orchestrator.v1.ResponseItemEvent
+	8,  // 34: soma.orchestrator.v1.WatchResponseResponse.delta:type_name -> soma.orchestrator.v1.ResponseTextDelta
+	9,  // 35: soma.orchestrator.v1.WatchResponseResponse.arguments:type_name -> soma.orchestrator.v1.ResponseArgumentsDelta
+	7,  // 36: soma.orchestrator.v1.WatchResponseResponse.item_done:type_name -> soma.orchestrator.v1.ResponseItemEvent
+	5,  // 37: soma.orchestrator.v1.WatchResponseResponse.finished:type_name -> soma.orchestrator.v1.Response
+	34, // 38: soma.orchestrator.v1.WatchResponseResponse.error:type_name -> soma.mesh.v1.StreamError
+	37, // 39: soma.orchestrator.v1.WatchResponseResponse.heartbeat:type_name -> soma.mesh.v1.Heartbeat
+	5,  // 40: soma.orchestrator.v1.GetResponseResponse.response:type_name -> soma.orchestrator.v1.Response
+	28, // 41: soma.orchestrator.v1.ResponseInputItem.message:type_name -> soma.model.v1.Message
+	18, // 42: soma.orchestrator.v1.ListResponseInputItemsResponse.items:type_name -> soma.orchestrator.v1.ResponseInputItem
+	5,  // 43: soma.orchestrator.v1.CancelResponseResponse.response:type_name -> soma.orchestrator.v1.Response
+	6,  // 44: soma.orchestrator.v1.ResponseService.CreateResponse:input_type -> soma.orchestrator.v1.CreateResponseRequest
+	11, // 45: soma.orchestrator.v1.ResponseService.WatchResponse:input_type -> soma.orchestrator.v1.WatchResponseRequest
+	13, // 46: soma.orchestrator.v1.ResponseService.GetResponse:input_type -> soma.orchestrator.v1.GetResponseRequest
+	17, // 47: soma.orchestrator.v1.ResponseService.ListResponseInputItems:input_type -> soma.orchestrator.v1.ListResponseInputItemsRequest
+	15, // 48: soma.orchestrator.v1.ResponseService.DeleteResponse:input_type -> soma.orchestrator.v1.DeleteResponseRequest
+	20, // 49: soma.orchestrator.v1.ResponseService.CancelResponse:input_type -> soma.orchestrator.v1.CancelResponseRequest
+	10, // 50: soma.orchestrator.v1.ResponseService.CreateResponse:output_type -> soma.orchestrator.v1.CreateResponseResponse
+	12, // 51: soma.orchestrator.v1.ResponseService.WatchResponse:output_type -> soma.orchestrator.v1.WatchResponseResponse
+	14, // 52: soma.orchestrator.v1.ResponseService.GetResponse:output_type -> soma.orchestrator.v1.GetResponseResponse
+	19, // 53: soma.orchestrator.v1.ResponseService.ListResponseInputItems:output_type -> soma.orchestrator.v1.ListResponseInputItemsResponse
+	16, // 54: soma.orchestrator.v1.ResponseService.DeleteResponse:output_type -> soma.orchestrator.v1.DeleteResponseResponse
+	21, // 55: soma.orchestrator.v1.ResponseService.CancelResponse:output_type -> soma.orchestrator.v1.CancelResponseResponse
+	50, // [50:56] is the sub-list for method output_type
+	44, // [44:50] is the sub-list for method input_type
+	44, // [44:44] is the sub-list for extension type_name
+	44, // [44:44] is the sub-list for extension extendee
+	0,  // [0:44] is the sub-list for field type_name
 }
 
 func init() { file_soma_orchestrator_v1_response_service_proto_init() }
@@ -1847,13 +2134,24 @@ func file_soma_orchestrator_v1_response_service_proto_init() {
 		(*CreateResponseResponse_Error)(nil),
 		(*CreateResponseResponse_Heartbeat)(nil),
 	}
+	file_soma_orchestrator_v1_response_service_proto_msgTypes[10].OneofWrappers = []any{}
+	file_soma_orchestrator_v1_response_service_proto_msgTypes[11].OneofWrappers = []any{
+		(*WatchResponseResponse_Created)(nil),
+		(*WatchResponseResponse_ItemBegun)(nil),
+		(*WatchResponseResponse_Delta)(nil),
+		(*WatchResponseResponse_Arguments)(nil),
+		(*WatchResponseResponse_ItemDone)(nil),
+		(*WatchResponseResponse_Finished)(nil),
+		(*WatchResponseResponse_Error)(nil),
+		(*WatchResponseResponse_Heartbeat)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_soma_orchestrator_v1_response_service_proto_rawDesc), len(file_soma_orchestrator_v1_response_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   20,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -22,6 +22,7 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	ResponseService_CreateResponse_FullMethodName         = "/soma.orchestrator.v1.ResponseService/CreateResponse"
+	ResponseService_WatchResponse_FullMethodName          = "/soma.orchestrator.v1.ResponseService/WatchResponse"
 	ResponseService_GetResponse_FullMethodName            = "/soma.orchestrator.v1.ResponseService/GetResponse"
 	ResponseService_ListResponseInputItems_FullMethodName = "/soma.orchestrator.v1.ResponseService/ListResponseInputItems"
 	ResponseService_DeleteResponse_FullMethodName         = "/soma.orchestrator.v1.ResponseService/DeleteResponse"
@@ -36,6 +37,8 @@ const (
 type ResponseServiceClient interface {
 	// CreateResponse answers as a stream of events.
 	CreateResponse(ctx context.Context, in *CreateResponseRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[CreateResponseResponse], error)
+	// WatchResponse tells of a response that is made in the background from its first event, or from where the caller left.
+	WatchResponse(ctx context.Context, in *WatchResponseRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchResponseResponse], error)
 	// GetResponse returns a stored response.
 	GetResponse(ctx context.Context, in *GetResponseRequest, opts ...grpc.CallOption) (*GetResponseResponse, error)
 	// ListResponseInputItems lists what a stored response was made from.
@@ -72,6 +75,25 @@ func (c *responseServiceClient) CreateResponse(ctx context.Context, in *CreateRe
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type ResponseService_CreateResponseClient = grpc.ServerStreamingClient[CreateResponseResponse]
+
+func (c *responseServiceClient) WatchResponse(ctx context.Context, in *WatchResponseRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchResponseResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &ResponseService_ServiceDesc.Streams[1], ResponseService_WatchResponse_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchResponseRequest, WatchResponseResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ResponseService_WatchResponseClient = grpc.ServerStreamingClient[WatchResponseResponse]
 
 func (c *responseServiceClient) GetResponse(ctx context.Context, in *GetResponseRequest, opts ...grpc.CallOption) (*GetResponseResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
@@ -121,6 +143,8 @@ func (c *responseServiceClient) CancelResponse(ctx context.Context, in *CancelRe
 type ResponseServiceServer interface {
 	// CreateResponse answers as a stream of events.
 	CreateResponse(*CreateResponseRequest, grpc.ServerStreamingServer[CreateResponseResponse]) error
+	// WatchResponse tells of a response that is made in the background from its first event, or from where the caller left.
+	WatchResponse(*WatchResponseRequest, grpc.ServerStreamingServer[WatchResponseResponse]) error
 	// GetResponse returns a stored response.
 	GetResponse(context.Context, *GetResponseRequest) (*GetResponseResponse, error)
 	// ListResponseInputItems lists what a stored response was made from.
@@ -141,6 +165,9 @@ type UnimplementedResponseServiceServer struct{}
 
 func (UnimplementedResponseServiceServer) CreateResponse(*CreateResponseRequest, grpc.ServerStreamingServer[CreateResponseResponse]) error {
 	return status.Error(codes.Unimplemented, "method CreateResponse not implemented")
+}
+func (UnimplementedResponseServiceServer) WatchResponse(*WatchResponseRequest, grpc.ServerStreamingServer[WatchResponseResponse]) error {
+	return status.Error(codes.Unimplemented, "method WatchResponse not implemented")
 }
 func (UnimplementedResponseServiceServer) GetResponse(context.Context, *GetResponseRequest) (*GetResponseResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetResponse not implemented")
@@ -185,6 +212,17 @@ func _ResponseService_CreateResponse_Handler(srv interface{}, stream grpc.Server
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type ResponseService_CreateResponseServer = grpc.ServerStreamingServer[CreateResponseResponse]
+
+func _ResponseService_WatchResponse_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchResponseRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ResponseServiceServer).WatchResponse(m, &grpc.GenericServerStream[WatchResponseRequest, WatchResponseResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ResponseService_WatchResponseServer = grpc.ServerStreamingServer[WatchResponseResponse]
 
 func _ResponseService_GetResponse_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetResponseRequest)
@@ -286,6 +324,11 @@ var ResponseService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "CreateResponse",
 			Handler:       _ResponseService_CreateResponse_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "WatchResponse",
+			Handler:       _ResponseService_WatchResponse_Handler,
 			ServerStreams: true,
 		},
 	},

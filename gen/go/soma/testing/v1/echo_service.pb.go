@@ -49,9 +49,11 @@ type Script struct {
 	// Further hops: the servicer calls its own peer with `hops - 1` before it answers.
 	Hops int32 `protobuf:"varint,8,opt,name=hops,proto3" json:"hops,omitempty"`
 	// Bytes of padding to put in each response.
-	PaddingBytes  int32 `protobuf:"varint,9,opt,name=padding_bytes,json=paddingBytes,proto3" json:"padding_bytes,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	PaddingBytes int32 `protobuf:"varint,9,opt,name=padding_bytes,json=paddingBytes,proto3" json:"padding_bytes,omitempty"`
+	// Seconds after which the caller is told to come back, when the call fails; 0 tells it nothing.
+	RetryAfterSeconds float64 `protobuf:"fixed64,10,opt,name=retry_after_seconds,json=retryAfterSeconds,proto3" json:"retry_after_seconds,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *Script) Reset() {
@@ -143,6 +145,13 @@ func (x *Script) GetHops() int32 {
 func (x *Script) GetPaddingBytes() int32 {
 	if x != nil {
 		return x.PaddingBytes
+	}
+	return 0
+}
+
+func (x *Script) GetRetryAfterSeconds() float64 {
+	if x != nil {
+		return x.RetryAfterSeconds
 	}
 	return 0
 }
@@ -745,7 +754,7 @@ var File_soma_testing_v1_echo_service_proto protoreflect.FileDescriptor
 
 const file_soma_testing_v1_echo_service_proto_rawDesc = "" +
 	"\n" +
-	"\"soma/testing/v1/echo_service.proto\x12\x0fsoma.testing.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19soma/authz/v1/authz.proto\"\x88\x03\n" +
+	"\"soma/testing/v1/echo_service.proto\x12\x0fsoma.testing.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19soma/authz/v1/authz.proto\"\xd1\x03\n" +
 	"\x06Script\x12&\n" +
 	"\tfail_code\x18\x01 \x01(\x05B\t\xbaH\x06\x1a\x04\x18\x10(\x00R\bfailCode\x12!\n" +
 	"\ffail_message\x18\x02 \x01(\tR\vfailMessage\x12&\n" +
@@ -756,7 +765,9 @@ const file_soma_testing_v1_echo_service_proto_rawDesc = "" +
 	"\x10interval_seconds\x18\x06 \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00N@)\x00\x00\x00\x00\x00\x00\x00\x00R\x0fintervalSeconds\x12!\n" +
 	"\x05count\x18\a \x01(\x05B\v\xbaH\b\x1a\x06\x18\xc0\x84=(\x00R\x05count\x12\x1d\n" +
 	"\x04hops\x18\b \x01(\x05B\t\xbaH\x06\x1a\x04\x18\b(\x00R\x04hops\x121\n" +
-	"\rpadding_bytes\x18\t \x01(\x05B\f\xbaH\t\x1a\a\x18\x80\x80\x80 (\x00R\fpaddingBytes\"\x94\x01\n" +
+	"\rpadding_bytes\x18\t \x01(\x05B\f\xbaH\t\x1a\a\x18\x80\x80\x80 (\x00R\fpaddingBytes\x12G\n" +
+	"\x13retry_after_seconds\x18\n" +
+	" \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00 \xac@)\x00\x00\x00\x00\x00\x00\x00\x00R\x11retryAfterSeconds\"\x94\x01\n" +
 	"\vObservation\x12\x1a\n" +
 	"\bmetadata\x18\x01 \x03(\tR\bmetadata\x124\n" +
 	"\x16time_remaining_seconds\x18\x02 \x01(\x01R\x14timeRemainingSeconds\x12\x19\n" +

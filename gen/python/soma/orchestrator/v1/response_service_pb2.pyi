@@ -558,6 +558,108 @@ class CreateResponseResponse(_message.Message):
 Global___CreateResponseResponse: _TypeAlias = CreateResponseResponse  # noqa: Y015
 
 @_typing.final
+class WatchResponseRequest(_message.Message):
+    """WatchResponseRequest asks for the events of a response that is made, or was made, in the background."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESPONSE_ID_FIELD_NUMBER: _builtins.int
+    AFTER_SEQUENCE_FIELD_NUMBER: _builtins.int
+    response_id: _builtins.str
+    """Its id."""
+    after_sequence: _builtins.int
+    """The last event the caller has, by its `sequence`: those behind it come. All of them when unset."""
+    def __init__(
+        self,
+        *,
+        response_id: _builtins.str = ...,
+        after_sequence: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_after_sequence", b"_after_sequence", "after_sequence", b"after_sequence"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_after_sequence", b"_after_sequence", "after_sequence", b"after_sequence", "response_id", b"response_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__after_sequence: _TypeAlias = _typing.Literal["after_sequence"]  # noqa: Y015
+    _WhichOneofArgType__after_sequence: _TypeAlias = _typing.Literal["_after_sequence", b"_after_sequence"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__after_sequence) -> _WhichOneofReturnType__after_sequence | None: ...
+
+Global___WatchResponseRequest: _TypeAlias = WatchResponseRequest  # noqa: Y015
+
+@_typing.final
+class WatchResponseResponse(_message.Message):
+    """WatchResponseResponse is one event of a response, as in CreateResponseResponse and with the same `sequence`; heartbeats
+    and what policy found are not kept, so that numbers may be missing.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    CREATED_FIELD_NUMBER: _builtins.int
+    ITEM_BEGUN_FIELD_NUMBER: _builtins.int
+    DELTA_FIELD_NUMBER: _builtins.int
+    ARGUMENTS_FIELD_NUMBER: _builtins.int
+    ITEM_DONE_FIELD_NUMBER: _builtins.int
+    FINISHED_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    HEARTBEAT_FIELD_NUMBER: _builtins.int
+    sequence: _builtins.int
+    """Position in the stream, from 0."""
+    @_builtins.property
+    def created(self) -> Global___Response:
+        """The first event: it is in progress."""
+
+    @_builtins.property
+    def item_begun(self) -> Global___ResponseItemEvent:
+        """An item begins."""
+
+    @_builtins.property
+    def delta(self) -> Global___ResponseTextDelta:
+        """The next piece of a text."""
+
+    @_builtins.property
+    def arguments(self) -> Global___ResponseArgumentsDelta:
+        """The next piece of a tool call's arguments."""
+
+    @_builtins.property
+    def item_done(self) -> Global___ResponseItemEvent:
+        """An item is whole."""
+
+    @_builtins.property
+    def finished(self) -> Global___Response:
+        """The last event: the response as it is kept, also when it failed or was cancelled."""
+
+    @_builtins.property
+    def error(self) -> _stream_pb2.StreamError:
+        """Why it cannot be watched any more, after the first event; last."""
+
+    @_builtins.property
+    def heartbeat(self) -> _stream_pb2.Heartbeat:
+        """Nothing, to show life."""
+
+    def __init__(
+        self,
+        *,
+        sequence: _builtins.int = ...,
+        created: Global___Response | None = ...,
+        item_begun: Global___ResponseItemEvent | None = ...,
+        delta: Global___ResponseTextDelta | None = ...,
+        arguments: Global___ResponseArgumentsDelta | None = ...,
+        item_done: Global___ResponseItemEvent | None = ...,
+        finished: Global___Response | None = ...,
+        error: _stream_pb2.StreamError | None = ...,
+        heartbeat: _stream_pb2.Heartbeat | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "created", b"created", "delta", b"delta", "error", b"error", "finished", b"finished", "heartbeat", b"heartbeat", "item_begun", b"item_begun", "item_done", b"item_done", "payload", b"payload"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "created", b"created", "delta", b"delta", "error", b"error", "finished", b"finished", "heartbeat", b"heartbeat", "item_begun", b"item_begun", "item_done", b"item_done", "payload", b"payload", "sequence", b"sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["created", "item_begun", "delta", "arguments", "item_done", "finished", "error", "heartbeat"]  # noqa: Y015
+    _WhichOneofArgType_payload: _TypeAlias = _typing.Literal["payload", b"payload"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_payload) -> _WhichOneofReturnType_payload | None: ...
+
+Global___WatchResponseResponse: _TypeAlias = WatchResponseResponse  # noqa: Y015
+
+@_typing.final
 class GetResponseRequest(_message.Message):
     """GetResponseRequest asks for a stored response."""
 

@@ -40,6 +40,11 @@ class ResponseServiceStub:
                 request_serializer=soma_dot_orchestrator_dot_v1_dot_response__service__pb2.CreateResponseRequest.SerializeToString,
                 response_deserializer=soma_dot_orchestrator_dot_v1_dot_response__service__pb2.CreateResponseResponse.FromString,
                 _registered_method=True)
+        self.WatchResponse = channel.unary_stream(
+                '/soma.orchestrator.v1.ResponseService/WatchResponse',
+                request_serializer=soma_dot_orchestrator_dot_v1_dot_response__service__pb2.WatchResponseRequest.SerializeToString,
+                response_deserializer=soma_dot_orchestrator_dot_v1_dot_response__service__pb2.WatchResponseResponse.FromString,
+                _registered_method=True)
         self.GetResponse = channel.unary_unary(
                 '/soma.orchestrator.v1.ResponseService/GetResponse',
                 request_serializer=soma_dot_orchestrator_dot_v1_dot_response__service__pb2.GetResponseRequest.SerializeToString,
@@ -68,6 +73,13 @@ class ResponseServiceServicer:
 
     def CreateResponse(self, request, context):
         """CreateResponse answers as a stream of events.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchResponse(self, request, context):
+        """WatchResponse tells of a response that is made in the background from its first event, or from where the caller left.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -108,6 +120,11 @@ def add_ResponseServiceServicer_to_server(servicer, server):
                     servicer.CreateResponse,
                     request_deserializer=soma_dot_orchestrator_dot_v1_dot_response__service__pb2.CreateResponseRequest.FromString,
                     response_serializer=soma_dot_orchestrator_dot_v1_dot_response__service__pb2.CreateResponseResponse.SerializeToString,
+            ),
+            'WatchResponse': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchResponse,
+                    request_deserializer=soma_dot_orchestrator_dot_v1_dot_response__service__pb2.WatchResponseRequest.FromString,
+                    response_serializer=soma_dot_orchestrator_dot_v1_dot_response__service__pb2.WatchResponseResponse.SerializeToString,
             ),
             'GetResponse': grpc.unary_unary_rpc_method_handler(
                     servicer.GetResponse,
@@ -158,6 +175,33 @@ class ResponseService:
             '/soma.orchestrator.v1.ResponseService/CreateResponse',
             soma_dot_orchestrator_dot_v1_dot_response__service__pb2.CreateResponseRequest.SerializeToString,
             soma_dot_orchestrator_dot_v1_dot_response__service__pb2.CreateResponseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchResponse(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/soma.orchestrator.v1.ResponseService/WatchResponse',
+            soma_dot_orchestrator_dot_v1_dot_response__service__pb2.WatchResponseRequest.SerializeToString,
+            soma_dot_orchestrator_dot_v1_dot_response__service__pb2.WatchResponseResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -35,6 +35,8 @@ class ResponseServiceStub:
     def __new__(cls, channel: _aio.Channel) -> ResponseServiceAsyncStub: ...
     CreateResponse: _grpc.UnaryStreamMultiCallable[_response_service_pb2.CreateResponseRequest, _response_service_pb2.CreateResponseResponse]
     """CreateResponse answers as a stream of events."""
+    WatchResponse: _grpc.UnaryStreamMultiCallable[_response_service_pb2.WatchResponseRequest, _response_service_pb2.WatchResponseResponse]
+    """WatchResponse tells of a response that is made in the background from its first event, or from where the caller left."""
     GetResponse: _grpc.UnaryUnaryMultiCallable[_response_service_pb2.GetResponseRequest, _response_service_pb2.GetResponseResponse]
     """GetResponse returns a stored response."""
     ListResponseInputItems: _grpc.UnaryUnaryMultiCallable[_response_service_pb2.ListResponseInputItemsRequest, _response_service_pb2.ListResponseInputItemsResponse]
@@ -51,6 +53,8 @@ class ResponseServiceAsyncStub(ResponseServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateResponse: _aio.UnaryStreamMultiCallable[_response_service_pb2.CreateResponseRequest, _response_service_pb2.CreateResponseResponse]  # type: ignore[assignment]
     """CreateResponse answers as a stream of events."""
+    WatchResponse: _aio.UnaryStreamMultiCallable[_response_service_pb2.WatchResponseRequest, _response_service_pb2.WatchResponseResponse]  # type: ignore[assignment]
+    """WatchResponse tells of a response that is made in the background from its first event, or from where the caller left."""
     GetResponse: _aio.UnaryUnaryMultiCallable[_response_service_pb2.GetResponseRequest, _response_service_pb2.GetResponseResponse]  # type: ignore[assignment]
     """GetResponse returns a stored response."""
     ListResponseInputItems: _aio.UnaryUnaryMultiCallable[_response_service_pb2.ListResponseInputItemsRequest, _response_service_pb2.ListResponseInputItemsResponse]  # type: ignore[assignment]
@@ -70,6 +74,14 @@ class ResponseServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_response_service_pb2.CreateResponseResponse], _abc.AsyncIterator[_response_service_pb2.CreateResponseResponse]]:
         """CreateResponse answers as a stream of events."""
+
+    @_abc_1.abstractmethod
+    def WatchResponse(
+        self,
+        request: _response_service_pb2.WatchResponseRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_response_service_pb2.WatchResponseResponse], _abc.AsyncIterator[_response_service_pb2.WatchResponseResponse]]:
+        """WatchResponse tells of a response that is made in the background from its first event, or from where the caller left."""
 
     @_abc_1.abstractmethod
     def GetResponse(

@@ -27,7 +27,7 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from soma.authz.v1 import authz_pb2 as soma_dot_authz_dot_v1_dot_authz__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"soma/testing/v1/echo_service.proto\x12\x0fsoma.testing.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19soma/authz/v1/authz.proto\"\xa5\x02\n\x06Script\x12\x1c\n\tfail_code\x18\x01 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x10(\x00\x12\x14\n\x0c\x66\x61il_message\x18\x02 \x01(\t\x12\x1b\n\nfail_after\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\r\n\x05raise\x18\x04 \x01(\x08\x12.\n\rdelay_seconds\x18\x05 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00N@)\x00\x00\x00\x00\x00\x00\x00\x00\x12\x31\n\x10interval_seconds\x18\x06 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00N@)\x00\x00\x00\x00\x00\x00\x00\x00\x12\x1a\n\x05\x63ount\x18\x07 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xc0\x84=(\x00\x12\x17\n\x04hops\x18\x08 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x08(\x00\x12#\n\rpadding_bytes\x18\t \x01(\x05\x42\x0c\xbaH\t\x1a\x07\x18\x80\x80\x80 (\x00\"b\n\x0bObservation\x12\x10\n\x08metadata\x18\x01 \x03(\t\x12\x1e\n\x16time_remaining_seconds\x18\x02 \x01(\x01\x12\x10\n\x08trace_id\x18\x03 \x01(\t\x12\x0f\n\x07subject\x18\x04 \x01(\t\"^\n\x0b\x45\x63hoRequest\x12\x18\n\x04text\x18\x01 \x01(\tB\n\xbaH\x07r\x05(\x80\x80\x80 \x12\'\n\x06script\x18\x02 \x01(\x0b\x32\x17.soma.testing.v1.Script\x12\x0c\n\x04last\x18\x03 \x01(\x08\"`\n\x0c\x45\x63hoResponse\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x31\n\x0bobservation\x18\x02 \x01(\x0b\x32\x1c.soma.testing.v1.Observation\x12\x0f\n\x07padding\x18\x03 \x01(\x0c\"J\n\x11StreamEchoRequest\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\'\n\x06script\x18\x02 \x01(\x0b\x32\x17.soma.testing.v1.Script\"x\n\x12StreamEchoResponse\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x05\x12\x31\n\x0bobservation\x18\x03 \x01(\x0b\x32\x1c.soma.testing.v1.Observation\x12\x0f\n\x07padding\x18\x04 \x01(\x0c\"[\n\x14\x43ollectEchoesRequest\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\'\n\x06script\x18\x02 \x01(\x0b\x32\x17.soma.testing.v1.Script\x12\x0c\n\x04last\x18\x03 \x01(\x08\"y\n\x15\x43ollectEchoesResponse\x12\r\n\x05\x63ount\x18\x01 \x01(\x05\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x10\n\x08\x63omplete\x18\x03 \x01(\x08\x12\x31\n\x0bobservation\x18\x04 \x01(\x0b\x32\x1c.soma.testing.v1.Observation\"J\n\x11\x43hatEchoesRequest\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\'\n\x06script\x18\x02 \x01(\x0b\x32\x17.soma.testing.v1.Script\"x\n\x12\x43hatEchoesResponse\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x05\x12\x31\n\x0bobservation\x18\x03 \x01(\x0b\x32\x1c.soma.testing.v1.Observation\x12\x0f\n\x07padding\x18\x04 \x01(\x0c\x32\xea\x03\n\x0b\x45\x63hoService\x12o\n\x04\x45\x63ho\x12\x1c.soma.testing.v1.EchoRequest\x1a\x1d.soma.testing.v1.EchoResponse\"*\x8a\xe7\x18\x0b\n\ttest:echo\x82\xd3\xe4\x93\x02\x15\"\x10/v1/testing/echo:\x01*\x12\x8a\x01\n\nStreamEcho\x12\".soma.testing.v1.StreamEchoRequest\x1a#.soma.testing.v1.StreamEchoResponse\"1\x8a\xe7\x18\x0b\n\ttest:echo\x82\xd3\xe4\x93\x02\x1c\"\x17/v1/testing/echo:stream:\x01*0\x01\x12q\n\rCollectEchoes\x12%.soma.testing.v1.CollectEchoesRequest\x1a&.soma.testing.v1.CollectEchoesResponse\"\x0f\x8a\xe7\x18\x0b\n\ttest:echo(\x01\x12j\n\nChatEchoes\x12\".soma.testing.v1.ChatEchoesRequest\x1a#.soma.testing.v1.ChatEchoesResponse\"\x0f\x8a\xe7\x18\x0b\n\ttest:echo(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"soma/testing/v1/echo_service.proto\x12\x0fsoma.testing.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19soma/authz/v1/authz.proto\"\xdb\x02\n\x06Script\x12\x1c\n\tfail_code\x18\x01 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x10(\x00\x12\x14\n\x0c\x66\x61il_message\x18\x02 \x01(\t\x12\x1b\n\nfail_after\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\r\n\x05raise\x18\x04 \x01(\x08\x12.\n\rdelay_seconds\x18\x05 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00N@)\x00\x00\x00\x00\x00\x00\x00\x00\x12\x31\n\x10interval_seconds\x18\x06 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00N@)\x00\x00\x00\x00\x00\x00\x00\x00\x12\x1a\n\x05\x63ount\x18\x07 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xc0\x84=(\x00\x12\x17\n\x04hops\x18\x08 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x08(\x00\x12#\n\rpadding_bytes\x18\t \x01(\x05\x42\x0c\xbaH\t\x1a\x07\x18\x80\x80\x80 (\x00\x12\x34\n\x13retry_after_seconds\x18\n \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00 \xac@)\x00\x00\x00\x00\x00\x00\x00\x00\"b\n\x0bObservation\x12\x10\n\x08metadata\x18\x01 \x03(\t\x12\x1e\n\x16time_remaining_seconds\x18\x02 \x01(\x01\x12\x10\n\x08trace_id\x18\x03 \x01(\t\x12\x0f\n\x07subject\x18\x04 \x01(\t\"^\n\x0b\x45\x63hoRequest\x12\x18\n\x04text\x18\x01 \x01(\tB\n\xbaH\x07r\x05(\x80\x80\x80 \x12\'\n\x06script\x18\x02 \x01(\x0b\x32\x17.soma.testing.v1.Script\x12\x0c\n\x04last\x18\x03 \x01(\x08\"`\n\x0c\x45\x63hoResponse\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x31\n\x0bobservation\x18\x02 \x01(\x0b\x32\x1c.soma.testing.v1.Observation\x12\x0f\n\x07padding\x18\x03 \x01(\x0c\"J\n\x11StreamEchoRequest\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\'\n\x06script\x18\x02 \x01(\x0b\x32\x17.soma.testing.v1.Script\"x\n\x12StreamEchoResponse\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x05\x12\x31\n\x0bobservation\x18\x03 \x01(\x0b\x32\x1c.soma.testing.v1.Observation\x12\x0f\n\x07padding\x18\x04 \x01(\x0c\"[\n\x14\x43ollectEchoesRequest\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\'\n\x06script\x18\x02 \x01(\x0b\x32\x17.soma.testing.v1.Script\x12\x0c\n\x04last\x18\x03 \x01(\x08\"y\n\x15\x43ollectEchoesResponse\x12\r\n\x05\x63ount\x18\x01 \x01(\x05\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x10\n\x08\x63omplete\x18\x03 \x01(\x08\x12\x31\n\x0bobservation\x18\x04 \x01(\x0b\x32\x1c.soma.testing.v1.Observation\"J\n\x11\x43hatEchoesRequest\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\'\n\x06script\x18\x02 \x01(\x0b\x32\x17.soma.testing.v1.Script\"x\n\x12\x43hatEchoesResponse\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x05\x12\x31\n\x0bobservation\x18\x03 \x01(\x0b\x32\x1c.soma.testing.v1.Observation\x12\x0f\n\x07padding\x18\x04 \x01(\x0c\x32\xea\x03\n\x0b\x45\x63hoService\x12o\n\x04\x45\x63ho\x12\x1c.soma.testing.v1.EchoRequest\x1a\x1d.soma.testing.v1.EchoResponse\"*\x8a\xe7\x18\x0b\n\ttest:echo\x82\xd3\xe4\x93\x02\x15\"\x10/v1/testing/echo:\x01*\x12\x8a\x01\n\nStreamEcho\x12\".soma.testing.v1.StreamEchoRequest\x1a#.soma.testing.v1.StreamEchoResponse\"1\x8a\xe7\x18\x0b\n\ttest:echo\x82\xd3\xe4\x93\x02\x1c\"\x17/v1/testing/echo:stream:\x01*0\x01\x12q\n\rCollectEchoes\x12%.soma.testing.v1.CollectEchoesRequest\x1a&.soma.testing.v1.CollectEchoesResponse\"\x0f\x8a\xe7\x18\x0b\n\ttest:echo(\x01\x12j\n\nChatEchoes\x12\".soma.testing.v1.ChatEchoesRequest\x1a#.soma.testing.v1.ChatEchoesResponse\"\x0f\x8a\xe7\x18\x0b\n\ttest:echo(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -48,6 +48,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SCRIPT'].fields_by_name['hops']._serialized_options = b'\272H\006\032\004\030\010(\000'
   _globals['_SCRIPT'].fields_by_name['padding_bytes']._loaded_options = None
   _globals['_SCRIPT'].fields_by_name['padding_bytes']._serialized_options = b'\272H\t\032\007\030\200\200\200 (\000'
+  _globals['_SCRIPT'].fields_by_name['retry_after_seconds']._loaded_options = None
+  _globals['_SCRIPT'].fields_by_name['retry_after_seconds']._serialized_options = b'\272H\024\022\022\031\000\000\000\000\000 \254@)\000\000\000\000\000\000\000\000'
   _globals['_ECHOREQUEST'].fields_by_name['text']._loaded_options = None
   _globals['_ECHOREQUEST'].fields_by_name['text']._serialized_options = b'\272H\007r\005(\200\200\200 '
   _globals['_ECHOSERVICE'].methods_by_name['Echo']._loaded_options = None
@@ -59,25 +61,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ECHOSERVICE'].methods_by_name['ChatEchoes']._loaded_options = None
   _globals['_ECHOSERVICE'].methods_by_name['ChatEchoes']._serialized_options = b'\212\347\030\013\n\ttest:echo'
   _globals['_SCRIPT']._serialized_start=142
-  _globals['_SCRIPT']._serialized_end=435
-  _globals['_OBSERVATION']._serialized_start=437
-  _globals['_OBSERVATION']._serialized_end=535
-  _globals['_ECHOREQUEST']._serialized_start=537
-  _globals['_ECHOREQUEST']._serialized_end=631
-  _globals['_ECHORESPONSE']._serialized_start=633
-  _globals['_ECHORESPONSE']._serialized_end=729
-  _globals['_STREAMECHOREQUEST']._serialized_start=731
-  _globals['_STREAMECHOREQUEST']._serialized_end=805
-  _globals['_STREAMECHORESPONSE']._serialized_start=807
-  _globals['_STREAMECHORESPONSE']._serialized_end=927
-  _globals['_COLLECTECHOESREQUEST']._serialized_start=929
-  _globals['_COLLECTECHOESREQUEST']._serialized_end=1020
-  _globals['_COLLECTECHOESRESPONSE']._serialized_start=1022
-  _globals['_COLLECTECHOESRESPONSE']._serialized_end=1143
-  _globals['_CHATECHOESREQUEST']._serialized_start=1145
-  _globals['_CHATECHOESREQUEST']._serialized_end=1219
-  _globals['_CHATECHOESRESPONSE']._serialized_start=1221
-  _globals['_CHATECHOESRESPONSE']._serialized_end=1341
-  _globals['_ECHOSERVICE']._serialized_start=1344
-  _globals['_ECHOSERVICE']._serialized_end=1834
+  _globals['_SCRIPT']._serialized_end=489
+  _globals['_OBSERVATION']._serialized_start=491
+  _globals['_OBSERVATION']._serialized_end=589
+  _globals['_ECHOREQUEST']._serialized_start=591
+  _globals['_ECHOREQUEST']._serialized_end=685
+  _globals['_ECHORESPONSE']._serialized_start=687
+  _globals['_ECHORESPONSE']._serialized_end=783
+  _globals['_STREAMECHOREQUEST']._serialized_start=785
+  _globals['_STREAMECHOREQUEST']._serialized_end=859
+  _globals['_STREAMECHORESPONSE']._serialized_start=861
+  _globals['_STREAMECHORESPONSE']._serialized_end=981
+  _globals['_COLLECTECHOESREQUEST']._serialized_start=983
+  _globals['_COLLECTECHOESREQUEST']._serialized_end=1074
+  _globals['_COLLECTECHOESRESPONSE']._serialized_start=1076
+  _globals['_COLLECTECHOESRESPONSE']._serialized_end=1197
+  _globals['_CHATECHOESREQUEST']._serialized_start=1199
+  _globals['_CHATECHOESREQUEST']._serialized_end=1273
+  _globals['_CHATECHOESRESPONSE']._serialized_start=1275
+  _globals['_CHATECHOESRESPONSE']._serialized_end=1395
+  _globals['_ECHOSERVICE']._serialized_start=1398
+  _globals['_ECHOSERVICE']._serialized_end=1888
 # @@protoc_insertion_point(module_scope)

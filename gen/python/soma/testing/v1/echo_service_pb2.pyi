@@ -37,6 +37,7 @@ class Script(_message.Message):
     COUNT_FIELD_NUMBER: _builtins.int
     HOPS_FIELD_NUMBER: _builtins.int
     PADDING_BYTES_FIELD_NUMBER: _builtins.int
+    RETRY_AFTER_SECONDS_FIELD_NUMBER: _builtins.int
     fail_code: _builtins.int
     """Canonical status code (1 to 16) to fail with; 0 succeeds."""
     fail_message: _builtins.str
@@ -53,6 +54,8 @@ class Script(_message.Message):
     """Further hops: the servicer calls its own peer with `hops - 1` before it answers."""
     padding_bytes: _builtins.int
     """Bytes of padding to put in each response."""
+    retry_after_seconds: _builtins.float
+    """Seconds after which the caller is told to come back, when the call fails; 0 tells it nothing."""
     def __init__(
         self,
         *,
@@ -64,10 +67,11 @@ class Script(_message.Message):
         count: _builtins.int = ...,
         hops: _builtins.int = ...,
         padding_bytes: _builtins.int = ...,
+        retry_after_seconds: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "delay_seconds", b"delay_seconds", "fail_after", b"fail_after", "fail_code", b"fail_code", "fail_message", b"fail_message", "hops", b"hops", "interval_seconds", b"interval_seconds", "padding_bytes", b"padding_bytes", "raise", b"raise"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "delay_seconds", b"delay_seconds", "fail_after", b"fail_after", "fail_code", b"fail_code", "fail_message", b"fail_message", "hops", b"hops", "interval_seconds", b"interval_seconds", "padding_bytes", b"padding_bytes", "raise", b"raise", "retry_after_seconds", b"retry_after_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -27,7 +27,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file soma/orchestrator/v1/response_service.proto.
  */
 export const file_soma_orchestrator_v1_response_service: GenFile = /*@__PURE__*/
-  fileDesc("Citzb21hL29yY2hlc3RyYXRvci92MS9yZXNwb25zZV9zZXJ2aWNlLnByb3RvEhRzb21hLm9yY2hlc3RyYXRvci52MSKxBQoQUmVzcG9uc2VTZXR0aW5ncxIfCgxpbnN0cnVjdGlvbnMYASABKAlCCbpIBnIEKICAQBIpCghzYW1wbGluZxgCIAEoCzIXLnNvbWEubW9kZWwudjEuU2FtcGxpbmcSLQoFdG9vbHMYAyADKAsyEy5zb21hLm1vZGVsLnYxLlRvb2xCCbpIBpIBAxCAARIuCgt0b29sX2Nob2ljZRgEIAEoCzIZLnNvbWEubW9kZWwudjEuVG9vbENob2ljZRIgChNwYXJhbGxlbF90b29sX2NhbGxzGAUgASgISACIAQESNgoPcmVzcG9uc2VfZm9ybWF0GAYgASgLMh0uc29tYS5tb2RlbC52MS5SZXNwb25zZUZvcm1hdBIWCgR1c2VyGAcgASgJQgi6SAVyAxiAAhJdCghtZXRhZGF0YRgIIAMoCzI0LnNvbWEub3JjaGVzdHJhdG9yLnYxLlJlc3BvbnNlU2V0dGluZ3MuTWV0YWRhdGFFbnRyeUIVukgSmgEPEBAiBHICGEAqBXIDGIAEEiYKFHByZXZpb3VzX3Jlc3BvbnNlX2lkGAkgASgJQgi6SAVyAxiAARIhCg9jb252ZXJzYXRpb25faWQYCiABKAlCCLpIBXIDGIACEjkKCHN0cmF0ZWd5GAsgASgOMhguc29tYS5tZW1vcnkudjEuU3RyYXRlZ3lCCLpIBYIBAhABSAGIAQESEgoFc3RvcmUYDCABKAhIAogBARISCgpiYWNrZ3JvdW5kGA0gASgIEhMKC2Ryb3BfcGFyYW1zGA4gASgIGi8KDU1ldGFkYXRhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUIWChRfcGFyYWxsZWxfdG9vbF9jYWxsc0ILCglfc3RyYXRlZ3lCCAoGX3N0b3JlImkKDVJlc3BvbnNlSW5wdXQSKQoHbWVzc2FnZRgBIAEoCzIWLnNvbWEubW9kZWwudjEuTWVzc2FnZUgAEh0KB2l0ZW1faWQYAiABKAlCCrpIB3IFEAEYgAFIAEIOCgVpbnB1dBIFukgCCAEiXAoMUmVzcG9uc2VUZXh0EgwKBHRleHQYASABKAkSLQoIbG9ncHJvYnMYAiADKAsyGy5zb21hLm1vZGVsLnYxLlRva2VuTG9ncHJvYhIPCgdyZWZ1c2FsGAMgASgIIokBCgxSZXNwb25zZUl0ZW0SDwoHaXRlbV9pZBgBIAEoCRIyCgR0ZXh0GAIgASgLMiIuc29tYS5vcmNoZXN0cmF0b3IudjEuUmVzcG9uc2VUZXh0SAASLAoJdG9vbF9jYWxsGAMgASgLMhcuc29tYS5tb2RlbC52MS5Ub29sQ2FsbEgAQgYKBGl0ZW0i/QQKCFJlc3BvbnNlEhMKC3Jlc3BvbnNlX2lkGAEgASgJEjMKBXN0YXRlGAIgASgOMiQuc29tYS5vcmNoZXN0cmF0b3IudjEuUmVzcG9uc2UuU3RhdGUSLwoLY3JlYXRlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBINCgVtb2RlbBgFIAEoCRI4CghzZXR0aW5ncxgGIAEoCzImLnNvbWEub3JjaGVzdHJhdG9yLnYxLlJlc3BvbnNlU2V0dGluZ3MSMgoGb3V0cHV0GAcgAygLMiIuc29tYS5vcmNoZXN0cmF0b3IudjEuUmVzcG9uc2VJdGVtEjIKDWZpbmlzaF9yZWFzb24YCCABKA4yGy5zb21hLm1vZGVsLnYxLkZpbmlzaFJlYXNvbhIjCgV1c2FnZRgJIAEoCzIULnNvbWEubW9kZWwudjEuVXNhZ2USKAoFZXJyb3IYCiABKAsyGS5zb21hLm1lc2gudjEuU3RyZWFtRXJyb3ISJgoHc291cmNlcxgLIAMoCzIVLnNvbWEubW9kZWwudjEuU291cmNlEhYKDmRyb3BwZWRfcGFyYW1zGAwgAygJIocBCgVTdGF0ZRIVChFTVEFURV9VTlNQRUNJRklFRBAAEhUKEVNUQVRFX0lOX1BST0dSRVNTEAESEwoPU1RBVEVfQ09NUExFVEVEEAISFAoQU1RBVEVfSU5DT01QTEVURRADEhAKDFNUQVRFX0ZBSUxFRBAEEhMKD1NUQVRFX0NBTkNFTExFRBAFIswBChVDcmVhdGVSZXNwb25zZVJlcXVlc3QSFwoFbW9kZWwYASABKAlCCLpIBXIDGIACEj8KBWlucHV0GAIgAygLMiMuc29tYS5vcmNoZXN0cmF0b3IudjEuUmVzcG9uc2VJbnB1dEILukgIkgEFCAEQgCASOAoIc2V0dGluZ3MYAyABKAsyJi5zb21hLm9yY2hlc3RyYXRvci52MS5SZXNwb25zZVNldHRpbmdzEh8KCnJlcXVlc3RfaWQYBCABKAlCC7pICNgBAXIDsAEBIlsKEVJlc3BvbnNlSXRlbUV2ZW50EhQKDG91dHB1dF9pbmRleBgBIAEoBRIwCgRpdGVtGAIgASgLMiIuc29tYS5vcmNoZXN0cmF0b3IudjEuUmVzcG9uc2VJdGVtImYKEVJlc3BvbnNlVGV4dERlbHRhEhQKDG91dHB1dF9pbmRleBgBIAEoBRIMCgR0ZXh0GAIgASgJEi0KCGxvZ3Byb2JzGAMgAygLMhsuc29tYS5tb2RlbC52MS5Ub2tlbkxvZ3Byb2IiQQoWUmVzcG9uc2VBcmd1bWVudHNEZWx0YRIUCgxvdXRwdXRfaW5kZXgYASABKAUSEQoJYXJndW1lbnRzGAIgASgJIqYEChZDcmVhdGVSZXNwb25zZVJlc3BvbnNlEhAKCHNlcXVlbmNlGAEgASgFEjEKB2NyZWF0ZWQYAiABKAsyHi5zb21hLm9yY2hlc3RyYXRvci52MS5SZXNwb25zZUgAEj0KCml0ZW1fYmVndW4YAyABKAsyJy5zb21hLm9yY2hlc3RyYXRvci52MS5SZXNwb25zZUl0ZW1FdmVudEgAEjgKBWRlbHRhGAQgASgLMicuc29tYS5vcmNoZXN0cmF0b3IudjEuUmVzcG9uc2VUZXh0RGVsdGFIABJBCglhcmd1bWVudHMYBSABKAsyLC5zb21hLm9yY2hlc3RyYXRvci52MS5SZXNwb25zZUFyZ3VtZW50c0RlbHRhSAASPAoJaXRlbV9kb25lGAYgASgLMicuc29tYS5vcmNoZXN0cmF0b3IudjEuUmVzcG9uc2VJdGVtRXZlbnRIABI0CgZwb2xpY3kYByABKAsyIi5zb21hLm9yY2hlc3RyYXRvci52MS5Qb2xpY3lOb3RpY2VIABIyCghmaW5pc2hlZBgIIAEoCzIeLnNvbWEub3JjaGVzdHJhdG9yLnYxLlJlc3BvbnNlSAASKgoFZXJyb3IYCSABKAsyGS5zb21hLm1lc2gudjEuU3RyZWFtRXJyb3JIABIsCgloZWFydGJlYXQYCiABKAsyFy5zb21hLm1lc2gudjEuSGVhcnRiZWF0SABCCQoHcGF5bG9hZCI1ChJHZXRSZXNwb25zZVJlcXVlc3QSHwoLcmVzcG9uc2VfaWQYASABKAlCCrpIB3IFEAEYgAEiRwoTR2V0UmVzcG9uc2VSZXNwb25zZRIwCghyZXNwb25zZRgBIAEoCzIeLnNvbWEub3JjaGVzdHJhdG9yLnYxLlJlc3BvbnNlIjgKFURlbGV0ZVJlc3BvbnNlUmVxdWVzdBIfCgtyZXNwb25zZV9pZBgBIAEoCUIKukgHcgUQARiAASItChZEZWxldGVSZXNwb25zZVJlc3BvbnNlEhMKC3Jlc3BvbnNlX2lkGAEgASgJIpIBCh1MaXN0UmVzcG9uc2VJbnB1dEl0ZW1zUmVxdWVzdBIfCgtyZXNwb25zZV9pZBgBIAEoCUIKukgHcgUQARiAARIcCglwYWdlX3NpemUYAiABKAVCCbpIBhoEGGQoABIcCgpwYWdlX3Rva2VuGAMgASgJQgi6SAVyAxiAARIUCgxuZXdlc3RfZmlyc3QYBCABKAgiTQoRUmVzcG9uc2VJbnB1dEl0ZW0SDwoHaXRlbV9pZBgBIAEoCRInCgdtZXNzYWdlGAIgASgLMhYuc29tYS5tb2RlbC52MS5NZXNzYWdlInEKHkxpc3RSZXNwb25zZUlucHV0SXRlbXNSZXNwb25zZRI2CgVpdGVtcxgBIAMoCzInLnNvbWEub3JjaGVzdHJhdG9yLnYxLlJlc3BvbnNlSW5wdXRJdGVtEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSI4ChVDYW5jZWxSZXNwb25zZVJlcXVlc3QSHwoLcmVzcG9uc2VfaWQYASABKAlCCrpIB3IFEAEYgAEiSgoWQ2FuY2VsUmVzcG9uc2VSZXNwb25zZRIwCghyZXNwb25zZRgBIAEoCzIeLnNvbWEub3JjaGVzdHJhdG9yLnYxLlJlc3BvbnNlMv8GCg9SZXNwb25zZVNlcnZpY2USngEKDkNyZWF0ZVJlc3BvbnNlEisuc29tYS5vcmNoZXN0cmF0b3IudjEuQ3JlYXRlUmVzcG9uc2VSZXF1ZXN0Giwuc29tYS5vcmNoZXN0cmF0b3IudjEuQ3JlYXRlUmVzcG9uc2VSZXNwb25zZSIviucYDgoMZXhlY3V0ZTpjaGF0gtPkkwIXOgEqIhIvdjEvY2hhdC9yZXNwb25zZXMwARKeAQoLR2V0UmVzcG9uc2USKC5zb21hLm9yY2hlc3RyYXRvci52MS5HZXRSZXNwb25zZVJlcXVlc3QaKS5zb21hLm9yY2hlc3RyYXRvci52MS5HZXRSZXNwb25zZVJlc3BvbnNlIjqK5xgOCgxleGVjdXRlOmNoYXSC0+STAiISIC92MS9jaGF0L3Jlc3BvbnNlcy97cmVzcG9uc2VfaWR9EssBChZMaXN0UmVzcG9uc2VJbnB1dEl0ZW1zEjMuc29tYS5vcmNoZXN0cmF0b3IudjEuTGlzdFJlc3BvbnNlSW5wdXRJdGVtc1JlcXVlc3QaNC5zb21hLm9yY2hlc3RyYXRvci52MS5MaXN0UmVzcG9uc2VJbnB1dEl0ZW1zUmVzcG9uc2UiRornGA4KDGV4ZWN1dGU6Y2hhdILT5JMCLhIsL3YxL2NoYXQvcmVzcG9uc2VzL3tyZXNwb25zZV9pZH0vaW5wdXRfaXRlbXMSpwEKDkRlbGV0ZVJlc3BvbnNlEisuc29tYS5vcmNoZXN0cmF0b3IudjEuRGVsZXRlUmVzcG9uc2VSZXF1ZXN0Giwuc29tYS5vcmNoZXN0cmF0b3IudjEuRGVsZXRlUmVzcG9uc2VSZXNwb25zZSI6iucYDgoMZXhlY3V0ZTpjaGF0gtPkkwIiKiAvdjEvY2hhdC9yZXNwb25zZXMve3Jlc3BvbnNlX2lkfRKxAQoOQ2FuY2VsUmVzcG9uc2USKy5zb21hLm9yY2hlc3RyYXRvci52MS5DYW5jZWxSZXNwb25zZVJlcXVlc3QaLC5zb21hLm9yY2hlc3RyYXRvci52MS5DYW5jZWxSZXNwb25zZVJlc3BvbnNlIkSK5xgOCgxleGVjdXRlOmNoYXSC0+STAiw6ASoiJy92MS9jaGF0L3Jlc3BvbnNlcy97cmVzcG9uc2VfaWR9L2NhbmNlbELaAQoYY29tLnNvbWEub3JjaGVzdHJhdG9yLnYxQhRSZXNwb25zZVNlcnZpY2VQcm90b1ABWjZzb21hbWVzaC9jb250cmFjdHMvc29tYS9vcmNoZXN0cmF0b3IvdjE7b3JjaGVzdHJhdG9ydjGiAgNTT1iqAhRTb21hLk9yY2hlc3RyYXRvci5WMcoCFFNvbWFcT3JjaGVzdHJhdG9yXFYx4gIgU29tYVxPcmNoZXN0cmF0b3JcVjFcR1BCTWV0YWRhdGHqAhZTb21hOjpPcmNoZXN0cmF0b3I6OlYxYgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_timestamp, file_soma_authz_v1_authz, file_soma_memory_v1_memory_service, file_soma_mesh_v1_stream, file_soma_model_v1_message, file_soma_model_v1_model_service, file_soma_orchestrator_v1_chat_service]);
+  fileDesc("Citzb21hL29yY2hlc3RyYXRvci92MS9yZXNwb25zZV9zZXJ2aWNlLnByb3RvEhRzb21hLm9yY2hlc3RyYXRvci52MSKxBQoQUmVzcG9uc2VTZXR0aW5ncxIfCgxpbnN0cnVjdGlvbnMYASABKAlCCbpIBnIEKICAQBIpCghzYW1wbGluZxgCIAEoCzIXLnNvbWEubW9kZWwudjEuU2FtcGxpbmcSLQoFdG9vbHMYAyADKAsyEy5zb21hLm1vZGVsLnYxLlRvb2xCCbpIBpIBAxCAARIuCgt0b29sX2Nob2ljZRgEIAEoCzIZLnNvbWEubW9kZWwudjEuVG9vbENob2ljZRIgChNwYXJhbGxlbF90b29sX2NhbGxzGAUgASgISACIAQESNgoPcmVzcG9uc2VfZm9ybWF0GAYgASgLMh0uc29tYS5tb2RlbC52MS5SZXNwb25zZUZvcm1hdBIWCgR1c2VyGAcgASgJQgi6SAVyAxiAAhJdCghtZXRhZGF0YRgIIAMoCzI0LnNvbWEub3JjaGVzdHJhdG9yLnYxLlJlc3BvbnNlU2V0dGluZ3MuTWV0YWRhdGFFbnRyeUIVukgSmgEPEBAiBHICGEAqBXIDGIAEEiYKFHByZXZpb3VzX3Jlc3BvbnNlX2lkGAkgASgJQgi6SAVyAxiAARIhCg9jb252ZXJzYXRpb25faWQYCiABKAlCCLpIBXIDGIACEjkKCHN0cmF0ZWd5GAsgASgOMhguc29tYS5tZW1vcnkudjEuU3RyYXRlZ3lCCLpIBYIBAhABSAGIAQESEgoFc3RvcmUYDCABKAhIAogBARISCgpiYWNrZ3JvdW5kGA0gASgIEhMKC2Ryb3BfcGFyYW1zGA4gASgIGi8KDU1ldGFkYXRhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUIWChRfcGFyYWxsZWxfdG9vbF9jYWxsc0ILCglfc3RyYXRlZ3lCCAoGX3N0b3JlImkKDVJlc3BvbnNlSW5wdXQSKQoHbWVzc2FnZRgBIAEoCzIWLnNvbWEubW9kZWwudjEuTWVzc2FnZUgAEh0KB2l0ZW1faWQYAiABKAlCCrpIB3IFEAEYgAFIAEIOCgVpbnB1dBIFukgCCAEiXAoMUmVzcG9uc2VUZXh0EgwKBHRleHQYASABKAkSLQoIbG9ncHJvYnMYAiADKAsyGy5zb21hLm1vZGVsLnYxLlRva2VuTG9ncHJvYhIPCgdyZWZ1c2FsGAMgASgIIokBCgxSZXNwb25zZUl0ZW0SDwoHaXRlbV9pZBgBIAEoCRIyCgR0ZXh0GAIgASgLMiIuc29tYS5vcmNoZXN0cmF0b3IudjEuUmVzcG9uc2VUZXh0SAASLAoJdG9vbF9jYWxsGAMgASgLMhcuc29tYS5tb2RlbC52MS5Ub29sQ2FsbEgAQgYKBGl0ZW0i/QQKCFJlc3BvbnNlEhMKC3Jlc3BvbnNlX2lkGAEgASgJEjMKBXN0YXRlGAIgASgOMiQuc29tYS5vcmNoZXN0cmF0b3IudjEuUmVzcG9uc2UuU3RhdGUSLwoLY3JlYXRlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBINCgVtb2RlbBgFIAEoCRI4CghzZXR0aW5ncxgGIAEoCzImLnNvbWEub3JjaGVzdHJhdG9yLnYxLlJlc3BvbnNlU2V0dGluZ3MSMgoGb3V0cHV0GAcgAygLMiIuc29tYS5vcmNoZXN0cmF0b3IudjEuUmVzcG9uc2VJdGVtEjIKDWZpbmlzaF9yZWFzb24YCCABKA4yGy5zb21hLm1vZGVsLnYxLkZpbmlzaFJlYXNvbhIjCgV1c2FnZRgJIAEoCzIULnNvbWEubW9kZWwudjEuVXNhZ2USKAoFZXJyb3IYCiABKAsyGS5zb21hLm1lc2gudjEuU3RyZWFtRXJyb3ISJgoHc291cmNlcxgLIAMoCzIVLnNvbWEubW9kZWwudjEuU291cmNlEhYKDmRyb3BwZWRfcGFyYW1zGAwgAygJIocBCgVTdGF0ZRIVChFTVEFURV9VTlNQRUNJRklFRBAAEhUKEVNUQVRFX0lOX1BST0dSRVNTEAESEwoPU1RBVEVfQ09NUExFVEVEEAISFAoQU1RBVEVfSU5DT01QTEVURRADEhAKDFNUQVRFX0ZBSUxFRBAEEhMKD1NUQVRFX0NBTkNFTExFRBAFIswBChVDcmVhdGVSZXNwb25zZVJlcXVlc3QSFwoFbW9kZWwYASABKAlCCLpIBXIDGIACEj8KBWlucHV0GAIgAygLMiMuc29tYS5vcmNoZXN0cmF0b3IudjEuUmVzcG9uc2VJbnB1dEILukgIkgEFCAEQgCASOAoIc2V0dGluZ3MYAyABKAsyJi5zb21hLm9yY2hlc3RyYXRvci52MS5SZXNwb25zZVNldHRpbmdzEh8KCnJlcXVlc3RfaWQYBCABKAlCC7pICNgBAXIDsAEBIlsKEVJlc3BvbnNlSXRlbUV2ZW50EhQKDG91dHB1dF9pbmRleBgBIAEoBRIwCgRpdGVtGAIgASgLMiIuc29tYS5vcmNoZXN0cmF0b3IudjEuUmVzcG9uc2VJdGVtImYKEVJlc3BvbnNlVGV4dERlbHRhEhQKDG91dHB1dF9pbmRleBgBIAEoBRIMCgR0ZXh0GAIgASgJEi0KCGxvZ3Byb2JzGAMgAygLMhsuc29tYS5tb2RlbC52MS5Ub2tlbkxvZ3Byb2IiQQoWUmVzcG9uc2VBcmd1bWVudHNEZWx0YRIUCgxvdXRwdXRfaW5kZXgYASABKAUSEQoJYXJndW1lbnRzGAIgASgJIqYEChZDcmVhdGVSZXNwb25zZVJlc3BvbnNlEhAKCHNlcXVlbmNlGAEgASgFEjEKB2NyZWF0ZWQYAiABKAsyHi5zb21hLm9yY2hlc3RyYXRvci52MS5SZXNwb25zZUgAEj0KCml0ZW1fYmVndW4YAyABKAsyJy5zb21hLm9yY2hlc3RyYXRvci52MS5SZXNwb25zZUl0ZW1FdmVudEgAEjgKBWRlbHRhGAQgASgLMicuc29tYS5vcmNoZXN0cmF0b3IudjEuUmVzcG9uc2VUZXh0RGVsdGFIABJBCglhcmd1bWVudHMYBSABKAsyLC5zb21hLm9yY2hlc3RyYXRvci52MS5SZXNwb25zZUFyZ3VtZW50c0RlbHRhSAASPAoJaXRlbV9kb25lGAYgASgLMicuc29tYS5vcmNoZXN0cmF0b3IudjEuUmVzcG9uc2VJdGVtRXZlbnRIABI0CgZwb2xpY3kYByABKAsyIi5zb21hLm9yY2hlc3RyYXRvci52MS5Qb2xpY3lOb3RpY2VIABIyCghmaW5pc2hlZBgIIAEoCzIeLnNvbWEub3JjaGVzdHJhdG9yLnYxLlJlc3BvbnNlSAASKgoFZXJyb3IYCSABKAsyGS5zb21hLm1lc2gudjEuU3RyZWFtRXJyb3JIABIsCgloZWFydGJlYXQYCiABKAsyFy5zb21hLm1lc2gudjEuSGVhcnRiZWF0SABCCQoHcGF5bG9hZCJwChRXYXRjaFJlc3BvbnNlUmVxdWVzdBIfCgtyZXNwb25zZV9pZBgBIAEoCUIKukgHcgUQARiAARIkCg5hZnRlcl9zZXF1ZW5jZRgCIAEoBUIHukgEGgIoAEgAiAEBQhEKD19hZnRlcl9zZXF1ZW5jZSLvAwoVV2F0Y2hSZXNwb25zZVJlc3BvbnNlEhAKCHNlcXVlbmNlGAEgASgFEjEKB2NyZWF0ZWQYAiABKAsyHi5zb21hLm9yY2hlc3RyYXRvci52MS5SZXNwb25zZUgAEj0KCml0ZW1fYmVndW4YAyABKAsyJy5zb21hLm9yY2hlc3RyYXRvci52MS5SZXNwb25zZUl0ZW1FdmVudEgAEjgKBWRlbHRhGAQgASgLMicuc29tYS5vcmNoZXN0cmF0b3IudjEuUmVzcG9uc2VUZXh0RGVsdGFIABJBCglhcmd1bWVudHMYBSABKAsyLC5zb21hLm9yY2hlc3RyYXRvci52MS5SZXNwb25zZUFyZ3VtZW50c0RlbHRhSAASPAoJaXRlbV9kb25lGAYgASgLMicuc29tYS5vcmNoZXN0cmF0b3IudjEuUmVzcG9uc2VJdGVtRXZlbnRIABIyCghmaW5pc2hlZBgIIAEoCzIeLnNvbWEub3JjaGVzdHJhdG9yLnYxLlJlc3BvbnNlSAASKgoFZXJyb3IYCSABKAsyGS5zb21hLm1lc2gudjEuU3RyZWFtRXJyb3JIABIsCgloZWFydGJlYXQYCiABKAsyFy5zb21hLm1lc2gudjEuSGVhcnRiZWF0SABCCQoHcGF5bG9hZCI1ChJHZXRSZXNwb25zZVJlcXVlc3QSHwoLcmVzcG9uc2VfaWQYASABKAlCCrpIB3IFEAEYgAEiRwoTR2V0UmVzcG9uc2VSZXNwb25zZRIwCghyZXNwb25zZRgBIAEoCzIeLnNvbWEub3JjaGVzdHJhdG9yLnYxLlJlc3BvbnNlIjgKFURlbGV0ZVJlc3BvbnNlUmVxdWVzdBIfCgtyZXNwb25zZV9pZBgBIAEoCUIKukgHcgUQARiAASItChZEZWxldGVSZXNwb25zZVJlc3BvbnNlEhMKC3Jlc3BvbnNlX2lkGAEgASgJIpIBCh1MaXN0UmVzcG9uc2VJbnB1dEl0ZW1zUmVxdWVzdBIfCgtyZXNwb25zZV9pZBgBIAEoCUIKukgHcgUQARiAARIcCglwYWdlX3NpemUYAiABKAVCCbpIBhoEGGQoABIcCgpwYWdlX3Rva2VuGAMgASgJQgi6SAVyAxiAARIUCgxuZXdlc3RfZmlyc3QYBCABKAgiTQoRUmVzcG9uc2VJbnB1dEl0ZW0SDwoHaXRlbV9pZBgBIAEoCRInCgdtZXNzYWdlGAIgASgLMhYuc29tYS5tb2RlbC52MS5NZXNzYWdlInEKHkxpc3RSZXNwb25zZUlucHV0SXRlbXNSZXNwb25zZRI2CgVpdGVtcxgBIAMoCzInLnNvbWEub3JjaGVzdHJhdG9yLnYxLlJlc3BvbnNlSW5wdXRJdGVtEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSI4ChVDYW5jZWxSZXNwb25zZVJlcXVlc3QSHwoLcmVzcG9uc2VfaWQYASABKAlCCrpIB3IFEAEYgAEiSgoWQ2FuY2VsUmVzcG9uc2VSZXNwb25zZRIwCghyZXNwb25zZRgBIAEoCzIeLnNvbWEub3JjaGVzdHJhdG9yLnYxLlJlc3BvbnNlMq8ICg9SZXNwb25zZVNlcnZpY2USngEKDkNyZWF0ZVJlc3BvbnNlEisuc29tYS5vcmNoZXN0cmF0b3IudjEuQ3JlYXRlUmVzcG9uc2VSZXF1ZXN0Giwuc29tYS5vcmNoZXN0cmF0b3IudjEuQ3JlYXRlUmVzcG9uc2VSZXNwb25zZSIviucYDgoMZXhlY3V0ZTpjaGF0gtPkkwIXOgEqIhIvdjEvY2hhdC9yZXNwb25zZXMwARKtAQoNV2F0Y2hSZXNwb25zZRIqLnNvbWEub3JjaGVzdHJhdG9yLnYxLldhdGNoUmVzcG9uc2VSZXF1ZXN0Gisuc29tYS5vcmNoZXN0cmF0b3IudjEuV2F0Y2hSZXNwb25zZVJlc3BvbnNlIkGK5xgOCgxleGVjdXRlOmNoYXSC0+STAikSJy92MS9jaGF0L3Jlc3BvbnNlcy97cmVzcG9uc2VfaWR9L2V2ZW50czABEp4BCgtHZXRSZXNwb25zZRIoLnNvbWEub3JjaGVzdHJhdG9yLnYxLkdldFJlc3BvbnNlUmVxdWVzdBopLnNvbWEub3JjaGVzdHJhdG9yLnYxLkdldFJlc3BvbnNlUmVzcG9uc2UiOornGA4KDGV4ZWN1dGU6Y2hhdILT5JMCIhIgL3YxL2NoYXQvcmVzcG9uc2VzL3tyZXNwb25zZV9pZH0SywEKFkxpc3RSZXNwb25zZUlucHV0SXRlbXMSMy5zb21hLm9yY2hlc3RyYXRvci52MS5MaXN0UmVzcG9uc2VJbnB1dEl0ZW1zUmVxdWVzdBo0LnNvbWEub3JjaGVzdHJhdG9yLnYxLkxpc3RSZXNwb25zZUlucHV0SXRlbXNSZXNwb25zZSJGiucYDgoMZXhlY3V0ZTpjaGF0gtPkkwIuEiwvdjEvY2hhdC9yZXNwb25zZXMve3Jlc3BvbnNlX2lkfS9pbnB1dF9pdGVtcxKnAQoORGVsZXRlUmVzcG9uc2USKy5zb21hLm9yY2hlc3RyYXRvci52MS5EZWxldGVSZXNwb25zZVJlcXVlc3QaLC5zb21hLm9yY2hlc3RyYXRvci52MS5EZWxldGVSZXNwb25zZVJlc3BvbnNlIjqK5xgOCgxleGVjdXRlOmNoYXSC0+STAiIqIC92MS9jaGF0L3Jlc3BvbnNlcy97cmVzcG9uc2VfaWR9ErEBCg5DYW5jZWxSZXNwb25zZRIrLnNvbWEub3JjaGVzdHJhdG9yLnYxLkNhbmNlbFJlc3BvbnNlUmVxdWVzdBosLnNvbWEub3JjaGVzdHJhdG9yLnYxLkNhbmNlbFJlc3BvbnNlUmVzcG9uc2UiRIrnGA4KDGV4ZWN1dGU6Y2hhdILT5JMCLDoBKiInL3YxL2NoYXQvcmVzcG9uc2VzL3tyZXNwb25zZV9pZH0vY2FuY2VsQtoBChhjb20uc29tYS5vcmNoZXN0cmF0b3IudjFCFFJlc3BvbnNlU2VydmljZVByb3RvUAFaNnNvbWFtZXNoL2NvbnRyYWN0cy9zb21hL29yY2hlc3RyYXRvci92MTtvcmNoZXN0cmF0b3J2MaICA1NPWKoCFFNvbWEuT3JjaGVzdHJhdG9yLlYxygIUU29tYVxPcmNoZXN0cmF0b3JcVjHiAiBTb21hXE9yY2hlc3RyYXRvclxWMVxHUEJNZXRhZGF0YeoCFlNvbWE6Ok9yY2hlc3RyYXRvcjo6VjFiBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_timestamp, file_soma_authz_v1_authz, file_soma_memory_v1_memory_service, file_soma_mesh_v1_stream, file_soma_model_v1_message, file_soma_model_v1_model_service, file_soma_orchestrator_v1_chat_service]);
 
 /**
  * ResponseSettings is what a response was asked for beside its input; it is kept and returned with it.
@@ -644,6 +644,127 @@ export const CreateResponseResponseSchema: GenMessage<CreateResponseResponse> = 
   messageDesc(file_soma_orchestrator_v1_response_service, 9);
 
 /**
+ * WatchResponseRequest asks for the events of a response that is made, or was made, in the background.
+ *
+ * @generated from message soma.orchestrator.v1.WatchResponseRequest
+ */
+export type WatchResponseRequest = Message<"soma.orchestrator.v1.WatchResponseRequest"> & {
+  /**
+   * Its id.
+   *
+   * @generated from field: string response_id = 1;
+   */
+  responseId: string;
+
+  /**
+   * The last event the caller has, by its `sequence`: those behind it come. All of them when unset.
+   *
+   * @generated from field: optional int32 after_sequence = 2;
+   */
+  afterSequence?: number | undefined;
+};
+
+/**
+ * Describes the message soma.orchestrator.v1.WatchResponseRequest.
+ * Use `create(WatchResponseRequestSchema)` to create a new message.
+ */
+export const WatchResponseRequestSchema: GenMessage<WatchResponseRequest> = /*@__PURE__*/
+  messageDesc(file_soma_orchestrator_v1_response_service, 10);
+
+/**
+ * WatchResponseResponse is one event of a response, as in CreateResponseResponse and with the same `sequence`; heartbeats
+ * and what policy found are not kept, so that numbers may be missing.
+ *
+ * @generated from message soma.orchestrator.v1.WatchResponseResponse
+ */
+export type WatchResponseResponse = Message<"soma.orchestrator.v1.WatchResponseResponse"> & {
+  /**
+   * Position in the stream, from 0.
+   *
+   * @generated from field: int32 sequence = 1;
+   */
+  sequence: number;
+
+  /**
+   * What happened.
+   *
+   * @generated from oneof soma.orchestrator.v1.WatchResponseResponse.payload
+   */
+  payload: {
+    /**
+     * The first event: it is in progress.
+     *
+     * @generated from field: soma.orchestrator.v1.Response created = 2;
+     */
+    value: Response;
+    case: "created";
+  } | {
+    /**
+     * An item begins.
+     *
+     * @generated from field: soma.orchestrator.v1.ResponseItemEvent item_begun = 3;
+     */
+    value: ResponseItemEvent;
+    case: "itemBegun";
+  } | {
+    /**
+     * The next piece of a text.
+     *
+     * @generated from field: soma.orchestrator.v1.ResponseTextDelta delta = 4;
+     */
+    value: ResponseTextDelta;
+    case: "delta";
+  } | {
+    /**
+     * The next piece of a tool call's arguments.
+     *
+     * @generated from field: soma.orchestrator.v1.ResponseArgumentsDelta arguments = 5;
+     */
+    value: ResponseArgumentsDelta;
+    case: "arguments";
+  } | {
+    /**
+     * An item is whole.
+     *
+     * @generated from field: soma.orchestrator.v1.ResponseItemEvent item_done = 6;
+     */
+    value: ResponseItemEvent;
+    case: "itemDone";
+  } | {
+    /**
+     * The last event: the response as it is kept, also when it failed or was cancelled.
+     *
+     * @generated from field: soma.orchestrator.v1.Response finished = 8;
+     */
+    value: Response;
+    case: "finished";
+  } | {
+    /**
+     * Why it cannot be watched any more, after the first event; last.
+     *
+     * @generated from field: soma.mesh.v1.StreamError error = 9;
+     */
+    value: StreamError;
+    case: "error";
+  } | {
+    /**
+     * Nothing, to show life.
+     *
+     * @generated from field: soma.mesh.v1.Heartbeat heartbeat = 10;
+     */
+    value: Heartbeat;
+    case: "heartbeat";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message soma.orchestrator.v1.WatchResponseResponse.
+ * Use `create(WatchResponseResponseSchema)` to create a new message.
+ */
+export const WatchResponseResponseSchema: GenMessage<WatchResponseResponse> = /*@__PURE__*/
+  messageDesc(file_soma_orchestrator_v1_response_service, 11);
+
+/**
  * GetResponseRequest asks for a stored response.
  *
  * @generated from message soma.orchestrator.v1.GetResponseRequest
@@ -662,7 +783,7 @@ export type GetResponseRequest = Message<"soma.orchestrator.v1.GetResponseReques
  * Use `create(GetResponseRequestSchema)` to create a new message.
  */
 export const GetResponseRequestSchema: GenMessage<GetResponseRequest> = /*@__PURE__*/
-  messageDesc(file_soma_orchestrator_v1_response_service, 10);
+  messageDesc(file_soma_orchestrator_v1_response_service, 12);
 
 /**
  * GetResponseResponse is the response.
@@ -683,7 +804,7 @@ export type GetResponseResponse = Message<"soma.orchestrator.v1.GetResponseRespo
  * Use `create(GetResponseResponseSchema)` to create a new message.
  */
 export const GetResponseResponseSchema: GenMessage<GetResponseResponse> = /*@__PURE__*/
-  messageDesc(file_soma_orchestrator_v1_response_service, 11);
+  messageDesc(file_soma_orchestrator_v1_response_service, 13);
 
 /**
  * DeleteResponseRequest asks to forget a stored response.
@@ -704,7 +825,7 @@ export type DeleteResponseRequest = Message<"soma.orchestrator.v1.DeleteResponse
  * Use `create(DeleteResponseRequestSchema)` to create a new message.
  */
 export const DeleteResponseRequestSchema: GenMessage<DeleteResponseRequest> = /*@__PURE__*/
-  messageDesc(file_soma_orchestrator_v1_response_service, 12);
+  messageDesc(file_soma_orchestrator_v1_response_service, 14);
 
 /**
  * DeleteResponseResponse says that it is gone; nothing can go on from it any more.
@@ -725,7 +846,7 @@ export type DeleteResponseResponse = Message<"soma.orchestrator.v1.DeleteRespons
  * Use `create(DeleteResponseResponseSchema)` to create a new message.
  */
 export const DeleteResponseResponseSchema: GenMessage<DeleteResponseResponse> = /*@__PURE__*/
-  messageDesc(file_soma_orchestrator_v1_response_service, 13);
+  messageDesc(file_soma_orchestrator_v1_response_service, 15);
 
 /**
  * ListResponseInputItemsRequest asks what a stored response was made from.
@@ -767,7 +888,7 @@ export type ListResponseInputItemsRequest = Message<"soma.orchestrator.v1.ListRe
  * Use `create(ListResponseInputItemsRequestSchema)` to create a new message.
  */
 export const ListResponseInputItemsRequestSchema: GenMessage<ListResponseInputItemsRequest> = /*@__PURE__*/
-  messageDesc(file_soma_orchestrator_v1_response_service, 14);
+  messageDesc(file_soma_orchestrator_v1_response_service, 16);
 
 /**
  * ResponseInputItem is one item a response was made from.
@@ -795,7 +916,7 @@ export type ResponseInputItem = Message<"soma.orchestrator.v1.ResponseInputItem"
  * Use `create(ResponseInputItemSchema)` to create a new message.
  */
 export const ResponseInputItemSchema: GenMessage<ResponseInputItem> = /*@__PURE__*/
-  messageDesc(file_soma_orchestrator_v1_response_service, 15);
+  messageDesc(file_soma_orchestrator_v1_response_service, 17);
 
 /**
  * ListResponseInputItemsResponse is a page of items: those of the responses it goes on from, too, and what they said.
@@ -823,7 +944,7 @@ export type ListResponseInputItemsResponse = Message<"soma.orchestrator.v1.ListR
  * Use `create(ListResponseInputItemsResponseSchema)` to create a new message.
  */
 export const ListResponseInputItemsResponseSchema: GenMessage<ListResponseInputItemsResponse> = /*@__PURE__*/
-  messageDesc(file_soma_orchestrator_v1_response_service, 16);
+  messageDesc(file_soma_orchestrator_v1_response_service, 18);
 
 /**
  * CancelResponseRequest asks to stop a response that is being made.
@@ -844,7 +965,7 @@ export type CancelResponseRequest = Message<"soma.orchestrator.v1.CancelResponse
  * Use `create(CancelResponseRequestSchema)` to create a new message.
  */
 export const CancelResponseRequestSchema: GenMessage<CancelResponseRequest> = /*@__PURE__*/
-  messageDesc(file_soma_orchestrator_v1_response_service, 17);
+  messageDesc(file_soma_orchestrator_v1_response_service, 19);
 
 /**
  * CancelResponseResponse is the response, cancelled.
@@ -865,7 +986,7 @@ export type CancelResponseResponse = Message<"soma.orchestrator.v1.CancelRespons
  * Use `create(CancelResponseResponseSchema)` to create a new message.
  */
 export const CancelResponseResponseSchema: GenMessage<CancelResponseResponse> = /*@__PURE__*/
-  messageDesc(file_soma_orchestrator_v1_response_service, 18);
+  messageDesc(file_soma_orchestrator_v1_response_service, 20);
 
 /**
  * ResponseService makes answers and keeps them.
@@ -882,6 +1003,16 @@ export const ResponseService: GenService<{
     methodKind: "server_streaming";
     input: typeof CreateResponseRequestSchema;
     output: typeof CreateResponseResponseSchema;
+  },
+  /**
+   * WatchResponse tells of a response that is made in the background from its first event, or from where the caller left.
+   *
+   * @generated from rpc soma.orchestrator.v1.ResponseService.WatchResponse
+   */
+  watchResponse: {
+    methodKind: "server_streaming";
+    input: typeof WatchResponseRequestSchema;
+    output: typeof WatchResponseResponseSchema;
   },
   /**
    * GetResponse returns a stored response.

@@ -1,0 +1,32 @@
+-- Lets a client finish writing a body that is too large: most read nothing before they have, and would see a broken
+-- connection in place of the refusal. What is over LIMIT is dropped here, and the body check, which sees a body when
+-- it is complete, is told to refuse. Over DRAINED, or announced to be, the refusal comes at once: it is all there is to
+-- do on a route that says in the filter's context that its bodies are left alone.
+--
+-- LIMIT and DRAINED, in bytes, stand in front of this code.
+
+function envoy_on_request(handle)
+  local announced = handle:headers():get("content-length")
+  local length = announced and tonumber(announced)
+  if length and length > DRAINED then
+    return handle:respond({ [":status"] = "413" }, "")
+  end
+  if length and length <= LIMIT or handle:filterContext():get("left_alone") then
+    return
+  end
+  local read, over = 0, false
+  for chunk in handle:bodyChunks() do
+    read = read + chunk:length()
+    if read > DRAINED then
+      -- More than the next filter takes.
+      chunk:setBytes(string.rep(" ", LIMIT + 1))
+      return
+    elseif read > LIMIT then
+      chunk:setBytes("")
+      if not over then
+        over = true
+        handle:streamInfo():dynamicMetadata():set("soma.drained", "over", true)
+      end
+    end
+  end
+end

@@ -1,0 +1,103 @@
+"""Very many connections at once: served up to the limit, refused beyond it, and given back when they are closed."""
+
+import asyncio
+import resource
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import pytest
+
+from services.mesh.testing.waiting import until
+from tests.e2e.hostile.footprint import Footprint, serves
+from tests.e2e.hostile.limits import CONNECTIONS
+from tests.e2e.hostile.wire import read_answer
+from tests.e2e.stack import Stack
+
+MANY = 5000
+# Those that are opened, or ask, at the same moment.
+TOGETHER = 50
+KIB_EACH = 48
+ASK = b"GET /health HTTP/1.1\r\nhost: mesh\r\n\r\n"
+
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+@pytest.fixture(autouse=True)
+def descriptors() -> Iterator[None]:
+    """As many for this process as the connections take."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    assert hard > 2 * MANY, f"the test needs {2 * MANY} descriptors: raise the hard limit (ulimit -Hn)"
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@asynccontextmanager
+async def opened(stack: Stack, count: int) -> AsyncIterator[list[Connection]]:
+    """So many connections."""
+    connections: list[Connection] = []
+    try:
+        for first in range(0, count, TOGETHER):
+            wanted = range(first, min(first + TOGETHER, count))
+            connections += await asyncio.gather(*(asyncio.open_connection("127.0.0.1", stack.port) for _ in wanted))
+        yield connections
+    finally:
+        for _, writer in connections:
+            writer.transport.abort()
+
+
+async def asked(connections: list[Connection]) -> list[int]:
+    """Ask each for `/health`; the statuses, 0 where the connection has ended instead."""
+    statuses = []
+    for first in range(0, len(connections), TOGETHER):
+        some = connections[first : first + TOGETHER]
+        for _, writer in some:
+            writer.write(ASK)
+        statuses += [(await read_answer(reader)).status for reader, _ in some]
+    return statuses
+
+
+async def test_five_thousand_connections_are_served_and_then_given_back(stack: Stack) -> None:
+    await serves(stack)
+    before = await Footprint.of(stack)
+    held: list[Footprint] = []
+    for _ in range(2):
+        async with opened(stack, MANY) as connections:
+            assert set(await asked(connections)) == {200}
+            await serves(stack)
+            assert set(await asked(connections[:: MANY // 100])) == {200}
+            held.append(await Footprint.of(stack))
+        await until(lambda: fewer_than(stack, MANY // 10))
+    assert held[0].sockets["envoy"] - before.sockets["envoy"] >= MANY
+    for each in held:
+        # They cost the gateway a little, and nobody behind it anything.
+        assert (each.mib["envoy"] - before.mib["envoy"]) * 1024 < MANY * KIB_EACH
+        assert each.sockets["serve"] - before.sockets["serve"] < 100
+    await serves(stack)
+    await before.restored(stack)
+
+
+async def fewer_than(stack: Stack, sockets: int) -> bool:
+    """Whether the gateway has fewer sockets than that."""
+    return (await Footprint.of(stack)).sockets["envoy"] < sockets
+
+
+async def test_connections_over_the_limit_are_closed_as_they_come(unscathed: Stack) -> None:
+    stack = unscathed
+    async with AsyncExitStack() as closing:
+        # Some places are taken by clients that are there already.
+        inside = await closing.enter_async_context(opened(stack, CONNECTIONS - 100))
+        assert set(await asked(inside)) == {200}
+        more = await closing.enter_async_context(opened(stack, 200))
+        statuses = await asked(more)
+        assert {200, 0} == set(statuses)
+        assert statuses.count(200) <= 100
+        # Who is inside stays.
+        assert set(await asked(inside[::10])) == {200}
+    await until(lambda: fewer_than(stack, CONNECTIONS // 2))
+
+
+async def test_every_process_may_have_as_many_descriptors_as_its_user(besieged: Stack) -> None:
+    for part in ("control", "envoy", "serve"):
+        soft, hard = besieged.process(part).rlimit(resource.RLIMIT_NOFILE)
+        assert soft == hard > 1024

@@ -1,0 +1,104 @@
+"""Headers over the limit, and paths that cannot be: refused in words, or where HTTP/2 has none by a reset."""
+
+import asyncio
+from typing import Any
+
+import grpc
+import httpx
+import pytest
+
+from tests.e2e.hostile.footprint import serves
+from tests.e2e.hostile.wire import Answer, Http2, read_answer
+from tests.e2e.stack import CALL_SECONDS, Stack
+
+# Over what the gateway takes, and between that and what a service does.
+FAR_OVER = 200_000
+OVER = {f"x-large-{number}": "x" * 1000 for number in range(60)}
+MANY = 300
+PATHS = ("/v1/usage", "/v1/models", "/health")
+
+
+async def get(stack: Stack, path: str, *headers: tuple[str, str]) -> Answer:
+    """A GET over HTTP/1.1."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", stack.port)
+    try:
+        lines = [f"GET {path} HTTP/1.1", "host: mesh", *(f"{name}: {value}" for name, value in headers), "", ""]
+        writer.write("\r\n".join(lines).encode())
+        return await read_answer(reader)
+    finally:
+        writer.transport.abort()
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_headers_that_are_too_large_or_too_many_are_431(besieged: Stack, path: str) -> None:
+    large = await get(besieged, path, ("x-large", "x" * FAR_OVER))
+    many = await get(besieged, path, *((f"x-{number}", "x") for number in range(MANY)))
+    assert (large.status, large.reason) == (431, "HEADERS_TOO_LARGE")
+    assert (many.status, many.reason) == (431, "HEADERS_TOO_LARGE")
+
+
+async def test_headers_a_service_does_not_take_are_431_too(besieged: Stack, http: httpx.AsyncClient) -> None:
+    # A server tells its limit on a new connection, and holds a peer to it from then on.
+    assert (await http.get("/v1/usage")).status_code == 200
+    reply = await http.get("/v1/usage", headers=OVER)
+    assert (reply.status_code, reply.json()["error"]["code"]) == (431, 431)
+    assert reply.json()["error"]["details"][0]["reason"] == "HEADERS_TOO_LARGE"
+
+
+async def test_metadata_a_service_does_not_take_is_resource_exhausted(
+    besieged: Stack, channel: grpc.aio.Channel
+) -> None:
+    recall: Any = channel.unary_unary("/soma.memory.v1.MemoryService/Recall", request_serializer=bytes)
+    with pytest.raises(grpc.aio.AioRpcError):
+        await recall(b"", metadata=besieged.metadata, timeout=CALL_SECONDS)
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await recall(b"", metadata=(*besieged.metadata, *OVER.items()), timeout=CALL_SECONDS)
+    assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+async def test_headers_over_the_limit_of_http2_cost_their_own_stream_only(besieged: Stack) -> None:
+    async with Http2.open(besieged) as connection, asyncio.timeout(CALL_SECONDS):
+        before = connection.request("GET", "/health")
+        many = connection.request("GET", "/v1/usage", *((f"x-{number}", "x") for number in range(MANY)))
+        large = connection.request("GET", "/v1/models", *((f"x-{number}", "x" * 1000) for number in range(150)))
+        after = connection.request("GET", "/health")
+        connection.flush()
+        answers = await connection.ended(before, many, large, after)
+    assert [answer.status for answer in answers] == [200, 0, 0, 200]
+    assert [answer.reset is not None for answer in answers] == [False, True, True, False]
+    await serves(besieged)
+
+
+@pytest.mark.parametrize("path", ["/v1/recall/%00", "/v1/models/%00", "/v1/recall/a%00b"])
+@pytest.mark.parametrize("ids", [(), (("x-request-id", "mine"),)], ids=["no id", "an id of its own"])
+async def test_a_path_that_cannot_be_is_refused_in_words(
+    besieged: Stack, path: str, ids: tuple[tuple[str, str], ...]
+) -> None:
+    answer = await get(besieged, path, *ids)
+    assert (answer.status, answer.reason) == (400, "BAD_REQUEST")
+    assert b"a path or host that cannot be" in answer.body
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "GET /v1/usage HTTP/1.1\r\nhost: mesh\r\nbad header\r\n\r\n",
+        "GET /v1/usage HTTP/1.1\r\n\r\n",
+        "GET /v1/usage HTTP/9.9\r\nhost: mesh\r\n\r\n",
+        "POST /v1/remember HTTP/1.1\r\nhost: mesh\r\ncontent-length: -1\r\n\r\n",
+        "POST /v1/remember HTTP/1.1\r\nhost: mesh\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n",
+        "POST /v1/remember HTTP/1.1\r\nhost: mesh\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        "POST /v1/remember HTTP/1.1\r\nhost: mesh\r\ntransfer-encoding: chunked\r\n\r\nnot a length\r\n",
+    ],
+    ids=["no colon", "no host", "no such version", "negative length", "two lengths", "length and chunks", "no chunk"],
+)
+async def test_what_is_no_http_is_refused(besieged: Stack, head: str) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", besieged.port)
+    try:
+        writer.write(head.encode())
+        async with asyncio.timeout(CALL_SECONDS):
+            answer = await read_answer(reader)
+    finally:
+        writer.transport.abort()
+    assert answer.status in (400, 426, 501), answer
+    assert answer.reason

@@ -1,0 +1,175 @@
+"""Ten megabytes of JSON, sent with clients people use: each can read that it is too much."""
+
+import asyncio
+import http.client
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import grpc
+import httpx
+import pytest
+from openai import APIStatusError
+
+from services.mesh.status import from_rpc_error
+from tests.e2e.hostile.footprint import PARTS, Footprint
+from tests.e2e.hostile.wire import Answer, Http2, read_answer
+from tests.e2e.stack import CALL_SECONDS, Stack, command
+
+BODY = b'{"key": "a", "value": "' + b"x" * 10_000_000 + b'"}'
+REST, OPENAI = "/v1/remember", "/v1/chat/completions"
+CODES = {REST: "PAYLOAD_TOO_LARGE", OPENAI: "BODY_TOO_LARGE"}
+Send = Callable[[Stack, str, Path], Awaitable[tuple[int, bytes]]]
+
+
+def headers(stack: Stack) -> dict[str, str]:
+    """Of every request."""
+    return {"authorization": f"Bearer {stack.key}", "content-type": "application/json"}
+
+
+def curl(*options: str) -> Send:
+    """curl, which by itself asks whether to go on (`Expect: 100-continue`)."""
+
+    async def send(stack: Stack, path: str, file: Path) -> tuple[int, bytes]:
+        named = [part for name, value in headers(stack).items() for part in ("-H", f"{name}: {value}")]
+        write = ("-w", "\n%{http_code}", "--data-binary", f"@{file}")
+        ended = await command("curl", "-sS", *options, *named, *write, f"{stack.url}{path}")
+        assert ended.status == 0, ended.errors
+        body, _, status = ended.output.rpartition("\n")
+        return int(status), body.encode()
+
+    return send
+
+
+async def by_urllib(stack: Stack, path: str, _: Path) -> tuple[int, bytes]:
+    """Python's own, which writes everything before it reads anything."""
+
+    def send() -> tuple[int, bytes]:
+        request = urllib.request.Request(f"{stack.url}{path}", BODY, headers(stack))
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(request, timeout=CALL_SECONDS)
+        with refused.value as answer:
+            return answer.code, answer.read()
+
+    return await asyncio.to_thread(send)
+
+
+async def by_http_client(stack: Stack, path: str, _: Path) -> tuple[int, bytes]:
+    """The one below it, in chunks."""
+
+    def send() -> tuple[int, bytes]:
+        connection = http.client.HTTPConnection("127.0.0.1", stack.port, timeout=CALL_SECONDS)
+        pieces = (BODY[at : at + 65536] for at in range(0, len(BODY), 65536))
+        connection.request("POST", path, pieces, headers(stack), encode_chunked=True)
+        answer = connection.getresponse()
+        whole = answer.status, answer.read()
+        connection.close()
+        return whole
+
+    return await asyncio.to_thread(send)
+
+
+def by_httpx(*, http2: bool) -> Send:
+    """Over either HTTP."""
+
+    async def send(stack: Stack, path: str, _: Path) -> tuple[int, bytes]:
+        async with httpx.AsyncClient(http1=not http2, http2=http2, timeout=CALL_SECONDS) as client:
+            answer = await client.post(f"{stack.url}{path}", content=BODY, headers=headers(stack))
+        return answer.status_code, answer.content
+
+    return send
+
+
+async def by_aiohttp(stack: Stack, path: str, _: Path) -> tuple[int, bytes]:
+    """With its file, as it streams one."""
+    async with aiohttp.ClientSession() as session:
+        with _.open("rb") as file:
+            async with session.post(f"{stack.url}{path}", data=file, headers=headers(stack)) as answer:
+                return answer.status, await answer.read()
+
+
+CLIENTS: dict[str, Send] = {
+    "curl": curl("--http1.1"),
+    "curl without a question": curl("--http1.1", "-H", "expect:"),
+    "curl in chunks": curl("--http1.1", "-H", "transfer-encoding: chunked"),
+    "curl over HTTP/2": curl("--http2-prior-knowledge"),
+    "urllib": by_urllib,
+    "http.client": by_http_client,
+    "httpx": by_httpx(http2=False),
+    "httpx over HTTP/2": by_httpx(http2=True),
+    "aiohttp": by_aiohttp,
+}
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The body as a file."""
+    path = tmp_path_factory.mktemp("large") / "body.json"
+    path.write_bytes(BODY)
+    return path
+
+
+@pytest.mark.parametrize("path", [REST, OPENAI])
+@pytest.mark.parametrize("send", CLIENTS.values(), ids=CLIENTS.keys())
+async def test_a_client_reads_the_refusal_of_a_body_that_is_too_large(
+    besieged: Stack, file: Path, send: Send, path: str
+) -> None:
+    status, body = await send(besieged, path, file)
+    error: dict[str, Any] = json.loads(body)["error"]
+    assert (status, Answer(status, {}, body).reason) == (413, CODES[path])
+    assert error["message"]
+
+
+async def test_openais_own_client_raises_it_as_a_status(besieged: Stack) -> None:
+    async with besieged.openai() as client:
+        with pytest.raises(APIStatusError) as refused:
+            await client.chat.completions.create(
+                model="fake-large", messages=[{"role": "user", "content": "x" * 10_000_000}]
+            )
+    assert (refused.value.status_code, refused.value.code) == (413, "body_too_large")
+
+
+async def test_a_native_call_is_resource_exhausted(besieged: Stack, channel: grpc.aio.Channel) -> None:
+    recall: Any = channel.unary_unary("/soma.memory.v1.MemoryService/Recall", request_serializer=bytes)
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await recall(BODY, metadata=besieged.metadata, timeout=CALL_SECONDS)
+    assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert from_rpc_error(refused.value).reason == "PAYLOAD_TOO_LARGE"
+
+
+async def test_a_body_without_an_end_is_cut_off(unscathed: Stack) -> None:
+    before = await Footprint.of(unscathed)
+
+    async def endless(path: str) -> int:
+        async with Http2.open(unscathed) as connection:
+            stream = connection.request("POST", path, end=False)
+            piece = b"x" * 1_000_000
+            sent = 0
+            while connection.answers[stream].reset is None and not connection.closed.is_set():
+                await connection.upload(stream, piece, end=False)
+                sent += len(piece)
+            assert connection.answers[stream].status == 413
+            return sent
+
+    async with asyncio.timeout(CALL_SECONDS):
+        sent = await asyncio.gather(*(endless(path) for path in (REST, OPENAI) for _ in range(4)))
+    assert max(sent) < 40_000_000
+    now = await Footprint.of(unscathed)
+    assert sum(now.mib[part] - before.mib[part] for part in PARTS) < 200
+
+
+async def test_a_body_announced_to_be_huge_is_refused_at_once(besieged: Stack) -> None:
+    for path in (REST, OPENAI):
+        reader, writer = await asyncio.open_connection("127.0.0.1", besieged.port)
+        writer.write(f"POST {path} HTTP/1.1\r\nhost: mesh\r\nauthorization: Bearer {besieged.key}\r\n".encode())
+        writer.write(b"content-length: 99999999999\r\n\r\n{")
+        try:
+            async with asyncio.timeout(CALL_SECONDS):
+                answer = await read_answer(reader)
+        finally:
+            writer.transport.abort()
+        assert (answer.status, answer.reason) == (413, "PAYLOAD_TOO_LARGE")

@@ -1,0 +1,115 @@
+"""Clients that ask and never read: what is made for them is held back, memory stays as it is, and they are ended."""
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import pytest
+from soma.model.v1.message_pb2 import ROLE_USER, Message
+from soma.orchestrator.v1.chat_service_pb2 import ChatRequest
+from websockets.asyncio.client import connect
+
+from services.mesh.testing.dialects import Behaviour
+from services.mesh.testing.upstreams import FakeUpstream
+from services.mesh.testing.waiting import until
+from tests.e2e.hostile.footprint import PARTS, Footprint, serves
+from tests.e2e.hostile.limits import GRACE_SECONDS, IDLE_SECONDS
+from tests.e2e.hostile.wire import Http2, post
+from tests.e2e.scripted import MODEL
+from tests.e2e.stack import Stack
+
+CLIENTS = 4
+# Far more for each than all buffers on the way together hold.
+ENDLESS = Behaviour(deltas=["x" * 8000] * 5000)
+# Of memory for each, in the gateway and in the services together.
+MIB_EACH = 16
+
+
+@asynccontextmanager
+async def unread(stack: Stack, path: str, body: bytes) -> AsyncIterator[None]:
+    """A request over HTTP/1.1 whose answer nobody reads."""
+    raw = socket.socket()
+    # Before it connects: so little is told to the other side as all there is room for.
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    raw.setblocking(False)
+    with raw:
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(raw, ("127.0.0.1", stack.port))
+        await loop.sock_sendall(raw, post(stack, path, len(body), ("content-type", "application/json")) + body)
+        yield
+
+
+@asynccontextmanager
+async def unread_call(stack: Stack) -> AsyncIterator[None]:
+    """A native stream whose client does not read, on a connection of its own."""
+    request = ChatRequest(model=MODEL, messages=[Message(role=ROLE_USER, content="go on")])
+    async with Http2.open(stack, reads=False) as connection:
+        connection.call("/soma.orchestrator.v1.ChatService/Chat", request.SerializeToString())
+        connection.flush()
+        yield
+
+
+@pytest.mark.parametrize("surface", ["openai", "rest", "grpc"])
+async def test_a_stream_nobody_reads_is_held_back_and_then_ended(
+    unscathed: Stack, upstream: FakeUpstream, surface: str
+) -> None:
+    stack = unscathed
+    path, role, more = {
+        "openai": ("/v1/chat/completions", "user", {"stream": True}),
+        "rest": ("/v1/chat", "ROLE_USER", {}),
+        "grpc": ("", "", {}),
+    }[surface]
+    body = json.dumps({"model": MODEL, "messages": [{"role": role, "content": "go on"}], **more}).encode()
+    before = await Footprint.of(stack)
+    upstream.behaviour = ENDLESS
+    async with AsyncExitStack() as clients:
+        for _ in range(CLIENTS):
+            await clients.enter_async_context(unread_call(stack) if surface == "grpc" else unread(stack, path, body))
+        async with asyncio.timeout(IDLE_SECONDS + GRACE_SECONDS):
+            await upstream.until(open=CLIENTS)
+            upstream.behaviour = Behaviour()
+            await serves(stack)
+            most = 0.0
+            while upstream.open:
+                now = await Footprint.of(stack)
+                most = max(most, sum(now.mib[part] - before.mib[part] for part in PARTS))
+                await asyncio.sleep(0.2)
+    # Their work was taken from the models' server, though none of them had left.
+    assert upstream.left == CLIENTS
+    assert most < MIB_EACH * CLIENTS
+
+
+async def test_a_websocket_nobody_reads_is_ended(unscathed: Stack) -> None:
+    stack = unscathed
+    raw = socket.socket()
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    raw.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(raw, ("127.0.0.1", stack.port))
+    url = f"ws://127.0.0.1:{stack.port}/ws/logs?token={stack.key}"
+    # Each is answered with as much.
+    wish = json.dumps({"type": "update_filters", "filters": {"x" * 60_000: "y"}})
+    async with connect(url, sock=raw, ping_interval=None, close_timeout=0.1, max_queue=1) as connection:
+        await connection.recv()
+
+        async def open_sockets() -> float:
+            return await stack.measured("soma_edge_sockets_open")
+
+        assert await open_sockets() == 1
+
+        async def talk() -> None:
+            while True:
+                await connection.send(wish)
+
+        talking = asyncio.create_task(talk())
+
+        async def ended() -> bool:
+            return await open_sockets() == 0
+
+        try:
+            await until(ended, seconds=IDLE_SECONDS + GRACE_SECONDS)
+            await serves(stack)
+        finally:
+            talking.cancel()
+            await asyncio.wait({talking})

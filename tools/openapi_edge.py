@@ -1,0 +1,84 @@
+"""What of the REST surface no contract describes: OpenAI's paths and the gateway's own, written down in `edge/`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from tools.schemas import Schema
+
+HERE = Path(__file__).parent
+GATEWAY = "gateway"
+OPENAI = "openai"
+TAGS = [
+    {"name": GATEWAY, "description": "What the gateway says of the mesh."},
+    {
+        "name": OPENAI,
+        "description": "OpenAI's paths, for clients made for them. They, and their errors, have its shapes.",
+    },
+]
+RETRY_AFTER = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}}}
+# OpenAI's type and code of a status, and when it comes.
+FAILURES: Mapping[int, tuple[str, str | None, str]] = {
+    400: (
+        "invalid_request_error",
+        "invalid_type",
+        "The request is no JSON, or `param` is wrong or not supported here.",
+    ),
+    401: ("invalid_request_error", "invalid_api_key", "No API key, or one that is not valid."),
+    403: ("permission_error", "scope_missing", "The key may not do this."),
+    404: ("invalid_request_error", "model_not_found", "There is no such model, or response."),
+    409: ("invalid_request_error", "conflict", "Somebody else changed it first."),
+    413: ("invalid_request_error", "body_too_large", "The body is larger than 4 MiB."),
+    429: ("requests", "rate_limit_exceeded", "A limit was reached."),
+    431: ("invalid_request_error", "headers_too_large", "The head of the request is too large."),
+    500: ("server_error", None, "A fault of the mesh."),
+    501: ("server_error", "unimplemented", "The provider cannot do this."),
+    503: ("server_error", "no_live_instance", "The model or something it needs is away, or overloaded."),
+    504: ("server_error", "deadline_exceeded", "It took too long."),
+}
+_WITH_BODY_ONLY = frozenset({413})
+
+
+def paths() -> Schema:
+    """Every path with its operations, and their failures."""
+    found: Schema = {}
+    for tag, part in _parts():
+        for path, verbs in part["paths"].items():
+            found[path] = {verb: _operation(tag, operation) for verb, operation in verbs.items()}
+    return found
+
+
+def schemas() -> Schema:
+    """The schemas those refer to."""
+    return {name: schema for _, part in _parts() for name, schema in part["schemas"].items()}
+
+
+def responses() -> Schema:
+    """OpenAI's failures."""
+    made: Schema = {}
+    for status, (kind, code, text) in FAILURES.items():
+        example = {"error": {"message": text, "type": kind, "param": None, "code": code}}
+        content = {"application/json": {"schema": {"$ref": "#/components/schemas/OpenAIError"}, "example": example}}
+        made[f"openai_{status}"] = {"description": text, "content": content}
+        if status in (429, 503):
+            made[f"openai_{status}"]["headers"] = RETRY_AFTER
+    return made
+
+
+def _parts() -> Iterator[tuple[str, Any]]:
+    for file in sorted((HERE / "edge").glob("*.json")):
+        yield GATEWAY if file.stem == GATEWAY else OPENAI, json.loads(file.read_text())
+
+
+def _operation(tag: str, written: Schema) -> Schema:
+    operation = {"tags": [tag], **written}
+    if tag == OPENAI:
+        operation["responses"] = written["responses"] | {
+            str(status): {"$ref": f"#/components/responses/openai_{status}"}
+            for status in FAILURES
+            if "requestBody" in written or status not in _WITH_BODY_ONLY
+        }
+    return operation
