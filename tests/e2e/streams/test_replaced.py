@@ -29,7 +29,8 @@ async def replaced(stack: Stack, part: str) -> tuple[psutil.Process, "asyncio.Ta
     restarting = asyncio.create_task(restart())
 
     async def taken_over() -> bool:
-        assert not restarting.done(), await restarting
+        if restarting.done():
+            restarting.result()
         return stack.part(part).pid != old.pid
 
     await until(taken_over, seconds=40)
