@@ -26,6 +26,8 @@ async def chat(stack: Stack, ask: Ask) -> AsyncGenerator[str, None]:
         http.stream("POST", CHAT, content=b"\0" + len(message).to_bytes(4, "big") + message) as answer,
     ):
         assert answer.status_code == 200
+        # A message would wait in the compressor for the next ones.
+        assert "content-encoding" not in answer.headers
         if "grpc-status" in answer.headers:
             raise _refused(answer.headers)
         async for flag, held in _frames(answer.aiter_raw()):
