@@ -1,4 +1,4 @@
-// Loads an EchoService over native gRPC and checks every answer. It costs a fifth of what a Python server spends on the
+// Loads an EchoService over native gRPC and checks every answer. It costs a third of what a Python server spends on the
 // same calls, so that the server is what is measured. The last line it writes is JSON.
 //
 //	calls unary ADDRESS KEY CHANNELS CALLERS SECONDS

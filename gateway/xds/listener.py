@@ -49,7 +49,7 @@ from gateway.xds.clusters import FROM_ADS, address
 from gateway.xds.compression import COMPRESSOR, compressor
 from gateway.xds.cors import CORS
 from gateway.xds.fields import Fields
-from gateway.xds.filters import BODY_CHECK, BODY_DRAIN, BODY_LIMIT, ERROR_WRAPPER, REFUSE_METHOD, TRANSCODER
+from gateway.xds.filters import BODY_CHECK, BODY_DRAIN, BODY_LIMIT, ERROR_WRAPPER, REFUSE, TRANSCODER
 from gateway.xds.methods import StreamingMethods
 from gateway.xds.replies import local_replies
 from gateway.xds.routes import NAME
@@ -215,7 +215,7 @@ def _body_check(snapshot: Snapshot) -> Lua:
     bound = (binding for binding in bindings(snapshot.descriptor_set) if binding.service in snapshot.services)
     messages = fields.lua(fields.body(binding) for binding in bound)
     lua = _lua(f"local MESSAGES = {messages}\n{_source('check_body.lua')}")
-    lua.source_codes[REFUSE_METHOD] = DataSource(inline_string=_source("refuse_method.lua"))
+    lua.source_codes[REFUSE] = DataSource(inline_string=_source("refuse.lua"))
     return lua
 
 

@@ -21,7 +21,7 @@ from envoy_data_plane.google.protobuf import Any, Struct
 from gateway.contracts import area
 from gateway.xds.bindings import Binding
 from gateway.xds.fields import Fields
-from gateway.xds.filters import BODY_CHECK, BODY_DRAIN, BODY_LIMIT, ERROR_WRAPPER, REFUSE_METHOD
+from gateway.xds.filters import BODY_CHECK, BODY_DRAIN, BODY_LIMIT, ERROR_WRAPPER, REFUSE
 from gateway.xds.owners import owned_by
 from gateway.xds.snapshot import Limits
 
@@ -36,6 +36,9 @@ def rest_routes(bindings: Sequence[Binding], fields: Fields, limits: Limits) -> 
     # The CORS filter answers these before anything else is asked of them, given a route to take the policy from.
     preflight = HeaderMatcher(name="access-control-request-method", present_match=True)
     yield _unbound(RouteMatch(prefix="/", headers=[_method("OPTIONS"), preflight]), "gateway", limits)
+    # The transcoder would pass over a slash at the end, and what is read of the body here would not be.
+    slash = RouteMatch(safe_regex=RegexMatcher(regex=".*/"))
+    yield refusing(slash, "gateway", limits, {"status": "404", "text": "no such path"})
     for binding in bindings:
         match = _path(binding)
         match.headers.append(_method(binding.verb))
@@ -45,15 +48,20 @@ def rest_routes(bindings: Sequence[Binding], fields: Fields, limits: Limits) -> 
         ways.setdefault(binding.regex, []).append(binding)
     for bound in ways.values():
         verbs = ", ".join(sorted({binding.verb for binding in bound}))
-        refusal = Struct.from_dict({"template": bound[0].template, "allow": verbs})
-        filters = {BODY_CHECK: Any.pack(LuaPerRoute(name=REFUSE_METHOD, filter_context=refusal))}
-        yield to_nobody(_path(bound[0]), area(bound[0].service), _filters(limits) | filters)
+        text = f"{bound[0].template} takes {verbs}"
+        yield refusing(_path(bound[0]), area(bound[0].service), limits, {"status": "405", "text": text, "allow": verbs})
     yield _unbound(RouteMatch(prefix="/"), "gateway", limits)
 
 
 def _unbound(match: RouteMatch, owner: str, limits: Limits, message: str = "") -> Route:
     """Not found, unless the call is transcoded; `message` is what its body must be."""
     return to_nobody(match, owner, _filters(limits, message))
+
+
+def refusing(match: RouteMatch, owner: str, limits: Limits, refusal: dict[str, str]) -> Route:
+    """Refused with the `status` and `text` of the refusal, and its `allow` if it has one; never transcoded."""
+    refuse = LuaPerRoute(name=REFUSE, filter_context=Struct.from_dict({**refusal}))
+    return to_nobody(match, owner, _filters(limits) | {BODY_CHECK: Any.pack(refuse)})
 
 
 def to_nobody(match: RouteMatch, owner: str, filters: dict[str, Any]) -> Route:

@@ -33,7 +33,7 @@ from gateway.xds.fields import Fields
 from gateway.xds.filters import BODY_DRAIN, BODY_LIMIT, ERROR_WRAPPER, TRANSCODER
 from gateway.xds.methods import StreamingMethods
 from gateway.xds.owners import owned_by
-from gateway.xds.rest import LEFT_ALONE, rest_routes, to_nobody
+from gateway.xds.rest import LEFT_ALONE, refusing, rest_routes, to_nobody
 from gateway.xds.snapshot import Snapshot
 from services.mesh.interceptors.compression import METADATA_KEY as GRPC_ENCODING
 
@@ -53,6 +53,12 @@ _ANOTHER_INSTANCE = RetryPolicyRetryHostPredicate(
     name="envoy.retry_host_predicates.previous_hosts", typed_config=Any.pack(PreviousHostsPredicate())
 )
 
+_NO_GRPC = HeaderMatcher(
+    name="content-type",
+    string_match=StringMatcher(prefix="application/grpc"),
+    invert_match=True,
+    treat_missing_header_as_empty=True,
+)
 # Envoy adds them, and gRPC would make metadata of them for each call.
 _OF_NO_USE_TO_A_SERVICE = ["x-forwarded-for", "x-forwarded-proto", "x-envoy-external-address"]
 
@@ -74,6 +80,9 @@ def route_configuration(snapshot: Snapshot, streaming: StreamingMethods) -> Rout
 
 def _routes(snapshot: Snapshot, streaming: StreamingMethods) -> Iterator[Route]:
     unary = timedelta(seconds=snapshot.limits.unary_timeout_seconds)
+    refusal = {"status": "415", "text": "this path takes gRPC only; what it is over REST, /openapi.json says"}
+    for prefix in sorted({f"/{service.partition('.')[0]}." for service in snapshot.services}):
+        yield refusing(RouteMatch(prefix=prefix, headers=[_NO_GRPC]), "gateway", snapshot.limits, refusal)
     # What takes its time to arrive waits here, where it is in nobody's way: a service takes only so many calls.
     whole_call = _whole(snapshot.limits.max_message_bytes + _FRAMING_BYTES)
     whole_request = _whole(snapshot.limits.max_request_bytes)

@@ -53,6 +53,7 @@ def refused(answer: httpx.Response) -> tuple[int, str, str]:
         ("{}/both:of/them", "{}/both:of%2Fthem"),
         ("{} and ä ☃?#%&+", "{}%20and%20%C3%A4%20%E2%98%83%3F%23%25%26%2B"),
         ("{}:archive", "{}%3Aarchive"),
+        ("{}/", "{}%2F"),
     ],
 )
 async def test_a_key_may_hold_what_it_likes(http: httpx.AsyncClient, tag: str, name: str, path: str) -> None:

@@ -15,7 +15,7 @@ import pytest
 from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.rpc import error_details_pb2
-from soma.testing.v1 import echo_service_pb2
+from soma.testing.v1 import echo_service_pb2, note_service_pb2
 
 from gateway.envoy.bootstrap import write_bootstrap
 from gateway.xds.server import XdsServer
@@ -44,7 +44,7 @@ def descriptor_set(*files: FileDescriptor) -> bytes:
     return result.SerializeToString()
 
 
-DESCRIPTORS = descriptor_set(echo_service_pb2.DESCRIPTOR, error_details_pb2.DESCRIPTOR)
+DESCRIPTORS = descriptor_set(echo_service_pb2.DESCRIPTOR, note_service_pb2.DESCRIPTOR, error_details_pb2.DESCRIPTOR)
 
 
 def free_port() -> int:

@@ -162,3 +162,24 @@ async def test_what_is_no_http_is_refused_with_an_id_to_ask_about(envoy: Gateway
     assert head.startswith("HTTP/1.1 400 ")
     assert re.search(r"\r\nx-request-id: [0-9a-f-]{36}\r\n", head)
     assert json.loads(body)["error"]["status"] == "INVALID_ARGUMENT"
+
+
+@pytest.mark.parametrize("path", [f"{PATH}/", f"{PATH}//", "/v1/testing/notes/", "/v1/testing/notes/a/"])
+async def test_a_path_with_a_slash_at_its_end_is_another_one_and_not_a_way_past_the_checks(
+    envoy: Gateway, path: str
+) -> None:
+    async with serving(Echo()) as backend:
+        await envoy.publish(services={ECHO: (backend,), "soma.testing.v1.NoteService": (backend,)})
+        for verb in ("GET", "POST", "PATCH"):
+            reply = await envoy.http.request(verb, path, content=b'{"text": "a", "nothing": 1}')
+            assert (reply.status_code, error_of(reply)["details"][0]["reason"]) == (404, "NO_SUCH_PATH")
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "application/proto", "text/plain", ""])
+async def test_the_path_of_an_rpc_takes_grpc_only_and_says_so(envoy: Gateway, content_type: str) -> None:
+    async with serving(Echo()) as backend:
+        await envoy.publish(services={ECHO: (backend,)})
+        headers = {"content-type": content_type} if content_type else {}
+        reply = await envoy.http.post(f"/{ECHO}/Echo", content=b"{}", headers=headers)
+    assert reply.status_code == 415
+    assert error_of(reply)["details"][0]["reason"] == "UNSUPPORTED_MEDIA_TYPE"
