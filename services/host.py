@@ -206,6 +206,8 @@ class _Process:
         self._health.drain()
         await self._membership.leave()
         await asyncio.sleep(self._settings.drain_seconds)
+        # However patient: their clients go on elsewhere.
+        self._drain.end(endless=True)
         ending = asyncio.create_task(self._end_when_over(departure))
         for edge in self._edges:
             await edge.stop(departure.patience)

@@ -1,6 +1,5 @@
 """`soma demo`: start a stack, hold a short conversation with it, show how to go on."""
 
-import os
 from typing import Annotated, Any
 
 import typer
@@ -15,8 +14,6 @@ def demo(
     port: Annotated[int | None, typer.Option(help="The one public port (8080).", min=1, max=65535)] = None,
 ) -> None:
     """Start the whole stack in development mode, hold a short real conversation through its port, and stop."""
-    # Before gRPC is imported; see `soma up`.
-    os.putenv("GRPC_ENABLE_FORK_SUPPORT", "0")
     from cli.demo import hold
     from cli.door import door
     from cli.foreground import run_in_foreground

@@ -1,6 +1,5 @@
 """`soma up`: start a stack, and keep it running or leave it running."""
 
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -46,8 +45,6 @@ def up(
 
         start_detached(settings, here, layout)
     else:
-        # gRPC reads it while it is imported, and has nothing to do when a child is started and becomes another program.
-        os.putenv("GRPC_ENABLE_FORK_SUPPORT", "0")
         from cli.foreground import run_in_foreground
         from cli.screen import announcement
 

@@ -10,6 +10,7 @@ from cli.parts.program import ENVOY, find, version
 from services.mesh.errors import Unavailable
 
 PROBE_SECONDS = 3.0
+LONGEST_STREAM_SECONDS = 24 * 3600
 WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
@@ -35,7 +36,10 @@ class Envoy(Part):
         assert self.port is not None
         require_free(self._host, self.port)
         flags = ["--disable-hot-restart", "--concurrency", str(self._workers), "--log-level", "warning"]
-        return Launch([str(program), "-c", str(self._bootstrap), *flags])
+        # After a change of the listener. Connections are let go with their next answer, but Envoy closes those that are
+        # still in the middle of one when the time is over: ten minutes, unless told otherwise.
+        drain = ["--drain-strategy", "immediate", "--drain-time-s", str(LONGEST_STREAM_SECONDS)]
+        return Launch([str(program), "-c", str(self._bootstrap), *flags, *drain])
 
     async def probe(self, pid: int | None) -> None:
         """Its listener answers, which it does from its first complete configuration on."""

@@ -14,9 +14,11 @@ COMPRESSOR = "envoy.filters.http.compressor"
 # Less costs both ends more than it saves the network.
 _LEAST_BYTES = 1024
 
+_TYPES = ("application/json", "application/javascript", "text/css", "text/html", "text/plain")
+
 
 def compressor() -> Compressor:
-    """The filter, for the content types Envoy compresses by itself: JSON and text.
+    """The filter, for JSON and text. Envoy by itself would take grpc-web too.
 
     Event streams are none of them: an event would wait in the compressor for the next ones. Nor is gRPC, which
     compresses messages of its own.
@@ -26,6 +28,6 @@ def compressor() -> Compressor:
             name="gzip", typed_config=Any.pack(Gzip(compression_level=GzipCompressionLevel.BEST_SPEED))
         ),
         response_direction_config=CompressorResponseDirectionConfig(
-            common_config=CompressorCommonDirectionConfig(min_content_length=_LEAST_BYTES)
+            common_config=CompressorCommonDirectionConfig(min_content_length=_LEAST_BYTES, content_type=list(_TYPES))
         ),
     )

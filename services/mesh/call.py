@@ -33,13 +33,14 @@ class Call:
         span: the recorded span, when the trace is sampled.
         started: the event loop's time when it came in.
         draining: set when the process ends the call because it stops.
+        endless: set when its servicer has said that it never ends by itself.
         compressed: set when its answer is to be.
         ends: the event loop's time at which a stream is ended here, before its deadline; None leaves it to the client.
     """
 
     __slots__ = (
-        *("_metadata", "compressed", "context", "deadline", "draining", "ends", "method", "principal", "span"),
-        *("started", "trace"),
+        *("_metadata", "compressed", "context", "deadline", "draining", "endless", "ends", "method", "principal"),
+        *("span", "started", "trace"),
     )
 
     def __init__(
@@ -57,6 +58,7 @@ class Call:
         self.trace: Trace | None = None
         self.span: Span | None = None
         self.draining = False
+        self.endless = False
         self.compressed = False
         self.ends: float | None = None
         self._metadata: Mapping[str, str | bytes] | None = None
@@ -106,6 +108,16 @@ def principal() -> Principal:
     if call is None or call.principal is None:
         raise errors.Unauthenticated("this call has no principal")
     return call.principal
+
+
+def never_ends() -> None:
+    """Say that the current call ends only when its client wants it to, and can be gone on with in another one.
+
+    A process that stops does not wait for it.
+    """
+    call = current.get()
+    if call is not None:
+        call.endless = True
 
 
 @contextmanager

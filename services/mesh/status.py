@@ -12,6 +12,7 @@ from services.mesh import errors
 _M = TypeVar("_M", bound=Message)
 
 DETAILS_KEY = "grpc-status-details-bin"
+_LOST = "the instance that took the call was lost, or could not be reached"
 CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -66,6 +67,9 @@ def from_rpc_error(error: grpc.aio.AioRpcError) -> errors.MeshError:
             if 1 <= status.code <= errors.Code.UNAUTHENTICATED:
                 return from_status(status)
     code = errors.Code(error.code().value[0])
+    if code is errors.Code.UNAVAILABLE:
+        # The transport's own: what it says is for those who run the mesh, addresses and all.
+        return errors.Unavailable(_LOST, reason="INSTANCE_LOST", retry_after=1.0)
     return errors.Relayed(code, error.details() or code.name, reason=code.name, facts=errors.Facts())
 
 

@@ -28,6 +28,8 @@ from services.model.tokens import estimate
 
 # Pieces that arrive within this many seconds of one another share a message.
 MERGE_WINDOW = 0.005
+# More than any model writes: what comes after it is a provider that does not stop.
+LARGEST_BYTES = 16 * 1024 * 1024
 
 
 @dataclass(slots=True)
@@ -84,9 +86,10 @@ class Tally:
 class Generations:
     """Runs generations and records each."""
 
-    def __init__(self, ledger: Ledger, heartbeat: float) -> None:
+    def __init__(self, ledger: Ledger, heartbeat: float, largest: int = LARGEST_BYTES) -> None:
         self._ledger = ledger
         self._heartbeat = heartbeat
+        self._largest = largest
 
     async def run(
         self, principal: Principal, route: Route, request: GenerateRequest, dropped: Sequence[str] = ()
@@ -114,6 +117,8 @@ class Generations:
                     await self._ledger.record(tally.record(UsageRecord.OUTCOME_FINISHED, event.usage))
                 elif event is not None:
                     tally.count(event.text if isinstance(event, TextDelta) else event.arguments)
+                    if tally.written_bytes > self._largest:
+                        raise _endless(route.provider.name, self._largest)
                 if sequence == 0:
                     yield GenerateResponse(sequence=0, started=_started(tally, dropped))
                 sequence += 1
@@ -157,6 +162,11 @@ def _started(tally: Tally, dropped: Sequence[str]) -> GenerationStarted:
         provider=tally.route.provider.name,
         dropped_params=dropped,
     )
+
+
+def _endless(provider: str, largest: int) -> errors.Unavailable:
+    said = f"{provider} wrote more than {largest} bytes and would not end"
+    return errors.Unavailable(said, reason="PROVIDER_ENDLESS", metadata={"provider": provider})
 
 
 def _texts(request: GenerateRequest) -> list[str]:

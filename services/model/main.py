@@ -67,7 +67,7 @@ async def build(mesh: Mesh, stack: AsyncExitStack) -> Service:
 
     ledger = Ledger(commit)
     stack.push_async_callback(ledger.drain)
-    generations = Generations(ledger, settings.heartbeat_interval)
+    generations = Generations(ledger, settings.heartbeat_interval, settings.answer_limit_bytes)
     return Service(
         name="model",
         servicers=(

@@ -78,6 +78,9 @@ class ModelSettings(SomaSettings):
     connect_timeout: float = Field(5.0, gt=0, description="seconds to reach a provider")
     first_byte_timeout: float = Field(120.0, gt=0, description="seconds until the first byte of its answer")
     idle_timeout: float = Field(60.0, gt=0, description="seconds between two bytes after it")
+    answer_limit_bytes: int = Field(
+        16 * 1024 * 1024, ge=1024, description="most text of one answer; a provider that writes on is cut off"
+    )
     refresh_interval: float = Field(60.0, gt=0, description="seconds between two looks at what providers serve")
     heartbeat_interval: float = Field(15.0, gt=0, description="seconds of silence before a stream shows life")
 

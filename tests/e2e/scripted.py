@@ -12,6 +12,8 @@ ABSENT = "absent-model"
 PATIENCE_SECONDS = 1.5
 # Calls in flight per service; more than any test but the one of the limit makes.
 MOST_REQUESTS = 100
+# Of an answer's text; more than any test's model writes that is to be read to its end.
+MOST_BYTES = 100_000
 
 SOMA_TOML = """
 max_requests = {most}
@@ -23,6 +25,7 @@ connect_timeout = 0.5
 first_byte_timeout = {patience}
 idle_timeout = {patience}
 refresh_interval = 3600
+answer_limit_bytes = {most_bytes}
 heartbeat_interval = {heartbeat}
 
 [orchestrator]
@@ -72,5 +75,6 @@ def configure(
         memory_patience=memory_patience,
         heartbeat=heartbeat,
         most=MOST_REQUESTS,
+        most_bytes=MOST_BYTES,
     )
     (directory / "soma.toml").write_text(settings)

@@ -53,7 +53,7 @@ async def test_the_process_apart_killed_under_load_loses_nothing_that_was_acknow
             await load.more()
         await load.nothing_lost(channel)
     assert {turn.status for turn in load.failures} <= {"UNAVAILABLE"}
-    assert {turn.reason for turn in load.failures} <= {"SERVICE_UNAVAILABLE", "UNAVAILABLE"}
+    assert {turn.reason for turn in load.failures} <= {"SERVICE_UNAVAILABLE", "INSTANCE_LOST"}
 
 
 async def test_without_memory_a_conversation_is_unavailable_after_patience_and_says_why(

@@ -13,7 +13,6 @@ from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceStub
 
 from services.mesh.testing.dialects import Behaviour, Fault
 from services.mesh.testing.upstreams import FakeUpstream
-from services.mesh.testing.waiting import until
 from tests.e2e.scripted import MODEL
 from tests.e2e.stack import CALL_SECONDS, Stack
 from tests.e2e.surfaces import events, heard, over_grpc, request, usage
@@ -92,33 +91,3 @@ async def test_what_a_client_left_behind_is_not_remembered(
     upstream.behaviour = Behaviour()
     assert (await over_grpc(channel, stack, "again", conversation=conversation)).finished
     assert heard(upstream) == [("user", "again")]
-
-
-async def test_many_clients_leaving_at_once_leave_nothing_behind(
-    stack: Stack, http: httpx.AsyncClient, channel: grpc.aio.Channel, upstream: FakeUpstream
-) -> None:
-    upstream.behaviour = Behaviour(deltas=["x "] * 1000, pause=0.05)
-    serve = stack.process("serve")
-
-    async def crowd() -> None:
-        async with asyncio.TaskGroup() as group:
-            for number in range(60):
-                surface = ("grpc", "openai", "rest")[number % 3]
-                group.create_task(leave(surface, stack, http, channel, ""))
-        await upstream.until(open=0)
-
-    async def quiet() -> bool:
-        return await stack.measured("rpc_server_active_calls") == resting
-
-    resting = await stack.measured("rpc_server_active_calls")
-    await crowd()
-    await until(quiet)
-    descriptors = serve.num_fds()
-    await crowd()
-    await crowd()
-    await until(quiet)
-
-    async def closed() -> bool:
-        return serve.num_fds() <= descriptors + 2
-
-    await until(closed)

@@ -18,7 +18,7 @@ from soma.testing.v1.echo_service_pb2_grpc import (
 )
 
 from services.mesh import errors
-from services.mesh.call import current_call, principal, run_as
+from services.mesh.call import current_call, never_ends, principal, run_as
 from services.mesh.principal import Principal
 from services.mesh.server import Server
 from services.mesh.spans import Spans, annotate
@@ -356,6 +356,33 @@ async def test_a_stopping_server_lets_a_call_finish() -> None:
         asyncio.get_running_loop().call_later(0.05, may_end.set)
         assert (await call).text == "done"
         assert await stopping == 0
+
+
+async def test_a_stopping_process_does_not_wait_for_a_call_that_never_ends() -> None:
+    entered, may_end = asyncio.Event(), asyncio.Event()
+
+    async def behaviour(request: pb.EchoRequest) -> pb.EchoResponse:
+        if request.text == "endless":
+            never_ends()
+            entered.set()
+        await may_end.wait()
+        return pb.EchoResponse(text="done")
+
+    mesh = LocalMesh(((add_EchoServiceServicer_to_server, Scripted(behaviour)),))
+    server = Server(mesh.handlers, mesh.drain, max_message_bytes=4 << 20)
+    port = await server.start("127.0.0.1:0")
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        stub = EchoServiceStub(channel)
+        calls: list[Any] = [
+            stub.Echo(pb.EchoRequest(text=text), metadata=(("x-api-key", KEY),)) for text in ("endless", "long")
+        ]
+        await entered.wait()
+        assert mesh.drain.end(endless=True) == 1
+        error = await failure(calls[0])
+        may_end.set()
+        assert (await calls[1]).text == "done"
+        await server.stop(0)
+    assert (error.code, error.reason) == (errors.Code.UNAVAILABLE, "DRAINING")
 
 
 @pytest.mark.parametrize("state", ["22021", "22P05"])

@@ -38,9 +38,17 @@ def test_a_status_has_exactly_one_error_info() -> None:
     assert (info.reason, info.domain) == ("LIMIT_REACHED", "soma")
 
 
+def bare(code: grpc.StatusCode, text: str) -> grpc.aio.AioRpcError:
+    """An error as gRPC itself makes one."""
+    return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(), text)
+
+
 def test_a_failure_without_details_is_named_by_its_status() -> None:
-    bare = grpc.aio.AioRpcError(
-        grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), grpc.aio.Metadata(), "connection refused"
-    )
-    error = from_rpc_error(bare)
-    assert (error.code, error.reason, error.message) == (errors.Code.UNAVAILABLE, "UNAVAILABLE", "connection refused")
+    error = from_rpc_error(bare(grpc.StatusCode.UNKNOWN, "who knows"))
+    assert (error.code, error.reason, error.message) == (errors.Code.UNKNOWN, "UNKNOWN", "who knows")
+
+
+def test_an_instance_that_is_lost_has_a_reason_and_its_address_is_not_told() -> None:
+    error = from_rpc_error(bare(grpc.StatusCode.UNAVAILABLE, "failed to connect to ipv4:10.1.2.3:4711"))
+    assert (error.code, error.reason, error.facts.retry_after) == (errors.Code.UNAVAILABLE, "INSTANCE_LOST", 1.0)
+    assert "10.1.2.3" not in error.message

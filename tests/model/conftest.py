@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
     from services.mesh.postgres import Pool
 
+# Of an answer's text; more than any test's model writes.
+LARGEST = 1024 * 1024
 IMPATIENT = Patience(connect=1.0, first_byte=0.3, idle=0.3)
 
 
@@ -100,7 +102,7 @@ async def serving(
         stack.push_async_callback(commits.close)
         ledger = Ledger(commit, delays=(0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2))
         stack.push_async_callback(ledger.drain)
-        servicer = ModelService(catalogue, Generations(ledger, heartbeat), embedder, MARKOV)
+        servicer = ModelService(catalogue, Generations(ledger, heartbeat, LARGEST), embedder, MARKOV)
         mesh = LocalMesh(
             (
                 (add_ModelServiceServicer_to_server, servicer),

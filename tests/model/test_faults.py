@@ -17,7 +17,7 @@ from services.mesh.status import from_rpc_error
 from services.mesh.testing.dialects import AnthropicDialect, Behaviour, Fault, OpenAIDialect
 from services.mesh.testing.local import SOMEBODY
 from services.mesh.testing.upstreams import FakeUpstream
-from tests.model.conftest import Models, asking, serving
+from tests.model.conftest import LARGEST, Models, asking, serving
 
 if TYPE_CHECKING:
     from services.mesh.postgres import Pool
@@ -40,6 +40,7 @@ BEFORE = [
 MIDDLE = [
     (Fault.RESET_MID, Code.UNAVAILABLE, "PROVIDER_STREAM_CUT"),
     (Fault.CUT_MID, Code.UNAVAILABLE, "PROVIDER_STREAM_CUT"),
+    (Fault.TORN_MID, Code.UNAVAILABLE, "PROVIDER_STREAM_CUT"),
     (Fault.HANG_MID, Code.UNAVAILABLE, "PROVIDER_TIMEOUT"),
     (Fault.GARBAGE_MID, Code.UNAVAILABLE, "PROVIDER_PROTOCOL_ERROR"),
     (Fault.ERROR_MID, Code.UNAVAILABLE, "PROVIDER_UNAVAILABLE"),
@@ -131,6 +132,15 @@ async def test_an_answer_that_trickles_byte_by_byte_is_whole(models: Models, fak
         events = [event async for event in models.model.Generate(asking())]
     assert "".join(event.delta.text for event in events) == "Grüße 🌍 你好"
     assert events[-1].HasField("finished")
+
+
+async def test_an_answer_without_an_end_is_cut_off(models: Models, fake: FakeUpstream) -> None:
+    fake.behaviour = Behaviour(deltas=["x" * 1000] * (2 * LARGEST // 1000), flood=True)
+    events, error = await failing(models)
+    assert (error.code, error.reason) == (Code.UNAVAILABLE, "PROVIDER_ENDLESS")
+    assert sum(len(event.delta.text) for event in events) <= LARGEST
+    async with asyncio.timeout(1.0):
+        await fake.until(open=0)
 
 
 async def test_an_expired_deadline_ends_the_vendors_work_and_is_recorded_as_a_failure(

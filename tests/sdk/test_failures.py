@@ -3,9 +3,11 @@
 import asyncio
 import logging
 
+import grpc
 import pytest
 import somamesh
 from somamesh import APIError, AsyncClient, Client
+from somamesh.failures import failed
 
 from services.mesh import errors
 from tests.sdk.conftest import KEY, Server
@@ -67,6 +69,15 @@ async def test_a_mesh_that_is_not_there_is_unavailable(kind: str) -> None:
     async with driving(kind, "http://127.0.0.1:9", KEY, max_retries=0) as client:
         with pytest.raises(somamesh.UnavailableError):
             await client.call("list_models")
+
+
+def test_a_stream_the_gateway_had_to_reset_was_cut_off() -> None:
+    """Envoy can say no more once an answer has begun, and gRPC reads a reset as INTERNAL."""
+    text = "Received RST_STREAM with error code 2"
+    reset = grpc.aio.AioRpcError(grpc.StatusCode.INTERNAL, grpc.aio.Metadata(), grpc.aio.Metadata(), text)
+    raised = failed(reset, "req_1")
+    assert isinstance(raised, somamesh.UnavailableError)
+    assert (raised.reason, raised.status, raised.request_id) == ("STREAM_CUT", "UNAVAILABLE", "req_1")
 
 
 async def test_closing_the_client_fails_its_calls_and_cancels_nobody(server: Server) -> None:

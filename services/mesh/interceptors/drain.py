@@ -33,11 +33,11 @@ class Drain:
                 await self._empty.wait()
         return self.end()
 
-    def end(self) -> int:
-        """End the calls in progress as UNAVAILABLE (`DRAINING`); how many there were."""
+    def end(self, *, endless: bool = False) -> int:
+        """End the calls in progress, or only the endless ones, as UNAVAILABLE (`DRAINING`); how many there were."""
         ended = 0
         for call, task in list(self._calls.items()):
-            if task is not None and not task.done():
+            if task is not None and not task.done() and not call.draining and (call.endless or not endless):
                 call.draining = True
                 task.cancel()
                 ended += 1

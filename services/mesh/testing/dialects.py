@@ -1,5 +1,6 @@
 """What model vendors' servers say on the wire: answers, refusals, lists of models; and what may go wrong with them."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -17,6 +18,7 @@ class Fault(Enum):
     RESET = auto()
     RESET_MID = auto()
     CUT_MID = auto()
+    TORN_MID = auto()
     NOT_HTTP = auto()
     GARBAGE = auto()
     GARBAGE_MID = auto()
@@ -43,6 +45,7 @@ class Behaviour:
         pause: seconds before each frame but the first.
         chunk: bytes of each write; 0 writes frame by frame.
         flood: write all frames at once.
+        until: repeat the first piece of text until this is set.
     """
 
     deltas: Sequence[str] = ("Hello", " there", "!")
@@ -53,6 +56,7 @@ class Behaviour:
     pause: float = 0.0
     chunk: int = 0
     flood: bool = False
+    until: asyncio.Event | None = None
     fault: Fault = Fault.NONE
     retry_after: str = "7"
     message: str = "the fake was told to refuse"

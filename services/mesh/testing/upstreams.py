@@ -120,7 +120,11 @@ class FakeUpstream:
             if number and behaviour.pause:
                 await asyncio.sleep(behaviour.pause)
             await response.write(frame)
-            told += any(orjson.dumps(text)[1:-1] in frame for text in behaviour.deltas)
+            spoken = any(orjson.dumps(text)[1:-1] in frame for text in behaviour.deltas)
+            while spoken and behaviour.until is not None and not behaviour.until.is_set():
+                await asyncio.sleep(behaviour.pause)
+                await response.write(frame)
+            told += spoken
             if told and fault.name.endswith("_MID"):
                 await self._fail(request, response, fault)
                 return response
@@ -132,6 +136,9 @@ class FakeUpstream:
             await asyncio.Event().wait()
         elif fault is Fault.RESET_MID:
             self._break(request, b"")
+        elif fault is Fault.TORN_MID:
+            # A chunk of HTTP that says it has 64 bytes, and a connection that closes after seven of them.
+            self._break(request, b"40\r\ndata: {")
         elif fault is Fault.GARBAGE_MID:
             await response.write(b"data: {broken\n\n")
         elif fault is Fault.ERROR_MID:

@@ -7,7 +7,7 @@ from typing import Any
 from soma.orchestrator.v1 import log_service_pb2 as pb
 from soma.orchestrator.v1 import log_service_pb2_grpc as rpc
 
-from services.mesh.call import principal
+from services.mesh.call import never_ends, principal
 from services.orchestrator.logs.entry import Wanted
 from services.orchestrator.logs.reading import Logs
 
@@ -26,6 +26,7 @@ class LogService(rpc.LogServiceServicer):
 
     async def TailLogs(self, request: pb.TailLogsRequest, context: Any) -> AsyncGenerator[pb.TailLogsResponse, None]:
         """See the contract."""
+        never_ends()
         wanted = Wanted(request.task_id, request.agent_id, request.level)
         async with aclosing(self._logs.tail(principal().tenant_id, wanted, request.after)) as events:
             sequence = 0

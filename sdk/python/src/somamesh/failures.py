@@ -55,13 +55,17 @@ class _Details:
 def failed(error: Any, request_id: str) -> APIError:
     """The exception for a `grpc.RpcError` a call ended with; both clients' errors tell their status alike."""
     status: str = error.code().name
+    text: str = error.details() or status
+    if status == "INTERNAL" and "RST_STREAM" in text:
+        # How the gateway ends a stream whose process died: HTTP/2 has no other word, and gRPC reads it so.
+        return cut_off(request_id)
     details = _Details(reason=status)
     for key, value in error.trailing_metadata() or ():
         if key == DETAILS_KEY:
             for detail in status_pb2.Status.FromString(value).details:
                 details.take(detail)
     return CLASSES.get(status, ServerError)(
-        error.details() or status,
+        text,
         reason=details.reason,
         status=status,
         request_id=request_id,

@@ -1,0 +1,60 @@
+"""A stack of several processes, for tests that replace, kill and stop them while answers are on their way."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import pytest
+
+from cli.state import running
+from services.mesh.testing.upstreams import FakeUpstream
+from services.mesh.testing.waiting import until
+from tests.clients.calls import echoed
+from tests.e2e.scripted import configure
+from tests.e2e.stack import Stack
+
+WORKERS = ("serve-1", "serve-2")
+MODEL_PROCESS = "serve-model"
+# How long calls have when a process stops, and when another one has taken over from it.
+GRACE_SECONDS, LEAVE_SECONDS = 1.0, 60.0
+
+
+@pytest.fixture(scope="session")
+async def processes(
+    tmp_path_factory: pytest.TempPathFactory, model_server: FakeUpstream, claude_server: FakeUpstream
+) -> AsyncIterator[Stack]:
+    """Two workers, and the model service in a process of its own."""
+    directory = tmp_path_factory.mktemp("processes")
+    configure(directory, model_server, claude_server)
+    settings = directory / "soma.toml"
+    patience = f"grace_seconds = {GRACE_SECONDS}\nleave_seconds = {LEAVE_SECONDS}\n"
+    settings.write_text(patience + settings.read_text())
+    shared = Stack(directory, "--workers", str(len(WORKERS)), "--apart", "model")
+    async with AsyncExitStack() as closing:
+        closing.push_async_callback(shared.down)
+        yield shared
+
+
+@pytest.fixture
+async def pair(processes: Stack) -> Stack:
+    """The same, running and ready, whatever the test before has done to it."""
+    if running(processes.data_dir / "run" / "control.json") is None:
+        await processes.up()
+
+    async def ready() -> bool:
+        async with processes.http() as http:
+            services = (await http.get("/ready")).json()["services"]
+        # One that only joined for a test is missed ever after.
+        return all(state == "ok" for name, state in services.items() if name != "testing")
+
+    await until(ready, seconds=30)
+    return processes
+
+
+async def echoes(stack: Stack) -> None:
+    """Wait until EchoService can be called."""
+    async with stack.channel() as channel:
+
+        async def answers() -> bool:
+            return await echoed(channel, stack) == "a"
+
+        await until(answers, seconds=30)

@@ -1,0 +1,33 @@
+"""What the mesh logs, told over `/ws/logs` and as server-sent events: streams without an end of their own."""
+
+import json
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from websockets.asyncio.client import connect
+
+from tests.e2e.stack import Stack
+from tests.e2e.streams.asked import Ask, Cut, Refused
+from tests.e2e.surfaces import events
+
+
+async def socket(stack: Stack, ask: Ask) -> AsyncGenerator[str, None]:
+    """Kinds of the messages of a WebSocket; `ask.conversation` names the task to follow, or all of them."""
+    url = f"{stack.url.replace('http', 'ws', 1)}/ws/logs?token={stack.key}&task_id={ask.conversation}"
+    async with connect(url, ping_interval=None) as connection:
+        while True:
+            yield json.loads(await connection.recv())["type"]
+
+
+async def tail(stack: Stack, ask: Ask) -> AsyncGenerator[str, None]:
+    """Kinds of the events of `GET /api/v1/logs/stream/{task_id}`."""
+    path = f"/api/v1/logs/stream/{ask.conversation}"
+    async with stack.http() as http, http.stream("GET", path) as answer:
+        assert answer.status_code == 200
+        async with aclosing(events(answer)) as received:
+            async for data in received:
+                event = json.loads(data)
+                if "error" in event:
+                    raise Refused(200, event["error"]["reason"])
+                yield next(kind for kind in event if kind != "sequence")
+    raise Cut

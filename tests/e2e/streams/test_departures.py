@@ -1,0 +1,111 @@
+"""A client that leaves in the middle of an answer, on every surface: the work for it ends, and nothing stays behind."""
+
+import asyncio
+import uuid
+from collections.abc import Mapping
+
+import grpc
+import pytest
+from openai import AsyncOpenAI
+from soma.model.v1.cost_service_pb2 import UsageRecord
+
+from services.mesh.testing.dialects import Behaviour
+from services.mesh.testing.upstreams import FakeUpstream
+from services.mesh.testing.waiting import until
+from tests.e2e.scripted import MODEL
+from tests.e2e.stack import CALL_SECONDS, Stack
+from tests.e2e.streams.asked import Ask
+from tests.e2e.streams.conftest import echoes
+from tests.e2e.streams.counts import Counts
+from tests.e2e.streams.held import Held, holding
+from tests.e2e.streams.surfaces import ECHOES, LOGS, STREAMED, WHOLE
+from tests.e2e.surfaces import heard, over_grpc, usage
+
+CROWD = 3
+
+
+def conversations(names: Mapping[str, object]) -> dict[str, Ask]:
+    """A conversation of its own for each surface."""
+    return {name: Ask(conversation=f"left/{uuid.uuid4()}") for name in names}
+
+
+async def test_a_stream_that_is_left_ends_upstream_and_is_recorded_as_cancelled(
+    stack: Stack, channel: grpc.aio.Channel, upstream: FakeUpstream
+) -> None:
+    upstream.behaviour = Behaviour(until=asyncio.Event(), pause=0.02)
+    asks = conversations(STREAMED)
+    async with holding(stack, STREAMED, asks) as held:
+        for client in held:
+            await client.leave()
+        async with asyncio.timeout(CALL_SECONDS):
+            await upstream.until(open=0, left=len(held))
+    for ask in asks.values():
+        (row,) = await usage(channel, stack, ask.conversation)
+        assert row.outcome == UsageRecord.OUTCOME_CANCELLED
+        assert row.usage.completion_tokens > 0
+
+
+async def test_an_answer_wanted_whole_that_is_left_ends_upstream(stack: Stack, upstream: FakeUpstream) -> None:
+    upstream.behaviour = Behaviour(until=asyncio.Event(), pause=0.02)
+    held = [Held(name, read(stack, Ask())) for name, read in WHOLE.items()]
+    async with asyncio.timeout(CALL_SECONDS):
+        await upstream.until(open=len(held))
+        for client in held:
+            await client.leave()
+        await upstream.until(open=0, left=len(held))
+
+
+async def test_of_a_turn_that_was_left_nothing_is_remembered(
+    stack: Stack, channel: grpc.aio.Channel, upstream: FakeUpstream
+) -> None:
+    upstream.behaviour = Behaviour(until=asyncio.Event(), pause=0.02)
+    # Those that hold a conversation: a generation is past memory.
+    readers = {name: read for name, read in STREAMED.items() if "generation" not in name}
+    asks = conversations(readers)
+    async with holding(stack, readers, asks) as held:
+        for client in held:
+            await client.leave()
+        async with asyncio.timeout(CALL_SECONDS):
+            await upstream.until(open=0)
+    upstream.behaviour = Behaviour()
+    for ask in asks.values():
+        assert (await over_grpc(channel, stack, "again", conversation=ask.conversation)).finished
+        assert heard(upstream) == [("user", "again")]
+
+
+async def test_a_response_that_was_left_is_kept_as_cancelled(
+    stack: Stack, openai: AsyncOpenAI, upstream: FakeUpstream
+) -> None:
+    upstream.behaviour = Behaviour(until=asyncio.Event(), pause=0.02)
+    stream = await openai.responses.create(model=MODEL, input="hello", stream=True)
+    async for event in stream:
+        if event.type == "response.created":
+            response_id = event.response.id
+        elif event.type == "response.output_text.delta":
+            break
+    await stream.close()
+
+    async def cancelled() -> bool:
+        return (await openai.responses.retrieve(response_id)).status == "cancelled"
+
+    await until(cancelled)
+    assert upstream.open == 0
+
+
+@pytest.mark.timeout(180)
+async def test_crowds_that_leave_at_once_leave_nothing_behind(stack: Stack, upstream: FakeUpstream) -> None:
+    endless = asyncio.Event()
+    upstream.behaviour = Behaviour(until=endless, pause=0.05)
+    readers = {**STREAMED, **ECHOES, **LOGS}
+
+    async def crowd() -> None:
+        async with holding(stack, readers, {"bidi": Ask(until=endless)}, each=CROWD) as held:
+            await asyncio.gather(*(client.leave() for client in held))
+        await upstream.until(open=0)
+
+    async with stack.serving("testing"):
+        await echoes(stack)
+        await crowd()
+        resting = await Counts.of(stack)
+        await crowd()
+        await resting.restored(stack)

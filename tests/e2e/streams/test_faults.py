@@ -1,0 +1,139 @@
+"""What goes wrong with a model's server is told on every surface in its own words, and leaves nothing behind."""
+
+import asyncio
+import uuid
+from asyncio import get_running_loop
+from collections.abc import Mapping
+
+import grpc
+import pytest
+from soma.model.v1.cost_service_pb2 import UsageRecord
+
+from services.mesh.testing.dialects import Behaviour, Fault
+from services.mesh.testing.upstreams import FakeUpstream
+from tests.e2e.scripted import ABSENT, CLAUDE, MODEL, MOST_BYTES, PATIENCE_SECONDS
+from tests.e2e.stack import Stack
+from tests.e2e.streams.asked import Ask
+from tests.e2e.streams.counts import Counts
+from tests.e2e.streams.ending import Ending
+from tests.e2e.streams.faults import INTERRUPTIONS, REFUSALS, Told, expected, unavailable
+from tests.e2e.streams.held import Held
+from tests.e2e.streams.surfaces import STREAMED, WHOLE
+from tests.e2e.surfaces import heard, over_grpc, usage
+
+# A fault is told at once, or when patience has ended; this much later at most, on a busy machine.
+GRACE_SECONDS = 10.0
+PIECE = "x" * 1000
+# Pieces of an answer without an end, sent until it is cut off.
+ENDLESS = [PIECE] * (20 * MOST_BYTES // len(PIECE))
+
+
+SURFACES = {**STREAMED, **WHOLE}
+# The conversation of a session is its own.
+NAMED = [name for name in SURFACES if name != "chat session"]
+
+
+async def on_every_surface(
+    stack: Stack, model: str = MODEL, conversations: Mapping[str, str] | None = None
+) -> dict[str, Ending]:
+    """How the same question ends on each, asked on all of them at once."""
+    named = conversations or {}
+    held = [
+        Held(name, read(stack, Ask(model=model, conversation=named.get(name, "")))) for name, read in SURFACES.items()
+    ]
+    return {client.name: await client.ended() for client in held}
+
+
+def check(endings: dict[str, Ending], told: Told, *, begun: bool) -> None:
+    """Each surface says what it should, and no answer passes for a whole one."""
+    assert {name: (end.status, end.reason, end.raised) for name, end in endings.items()} == {
+        name: expected(name, told, begun=begun) for name in endings
+    }
+    assert not any(end.finished for end in endings.values())
+    if told.retry_after is not None:
+        assert {name: end.retry_after for name, end in endings.items()} == dict.fromkeys(endings, told.retry_after)
+    if told.http in (429, 503) and not begun:
+        # Otherwise OpenAI's client would wait for a time of its own choice.
+        assert all(end.retry_after for name, end in endings.items() if name.startswith("OpenAI"))
+
+
+@pytest.mark.parametrize("fault", [*REFUSALS, *INTERRUPTIONS], ids=lambda fault: fault.name)
+async def test_a_fault_is_told_on_every_surface_in_time_and_is_a_row_in_the_ledger(
+    stack: Stack, channel: grpc.aio.Channel, upstream: FakeUpstream, fault: Fault
+) -> None:
+    upstream.behaviour = Behaviour(fault=fault, pause=0.02)
+    conversations = {name: f"fault/{uuid.uuid4()}" for name in NAMED}
+    began = get_running_loop().time()
+    endings = await on_every_surface(stack, conversations=conversations)
+    seconds = get_running_loop().time() - began
+    begun = fault in INTERRUPTIONS
+    told = (INTERRUPTIONS if begun else REFUSALS)[fault]
+    check(endings, told, begun=begun)
+    assert {name: end.text for name, end in endings.items()} == {
+        name: "Hello" if begun and name in STREAMED else "" for name in endings
+    }
+    assert seconds < (PATIENCE_SECONDS if "HANG" in fault.name else 0) + GRACE_SECONDS
+    async with asyncio.timeout(GRACE_SECONDS):
+        await upstream.until(open=0)
+    for conversation in conversations.values():
+        (row,) = await usage(channel, stack, conversation)
+        assert (row.outcome, row.error_reason) == (UsageRecord.OUTCOME_FAILED, told.reason)
+
+
+@pytest.mark.parametrize("fault", [Fault.RATE_LIMITED, Fault.OVERLOADED, Fault.ERROR_MID, Fault.RESET_MID])
+async def test_anthropics_faults_are_told_alike(stack: Stack, anthropic: FakeUpstream, fault: Fault) -> None:
+    anthropic.behaviour = Behaviour(fault=fault, pause=0.02)
+    begun = fault in INTERRUPTIONS
+    check(await on_every_surface(stack, CLAUDE), (INTERRUPTIONS if begun else REFUSALS)[fault], begun=begun)
+
+
+async def test_an_answer_that_was_cut_is_not_remembered_as_one(
+    stack: Stack, channel: grpc.aio.Channel, upstream: FakeUpstream
+) -> None:
+    conversation = f"cut/{uuid.uuid4()}"
+    upstream.behaviour = Behaviour(fault=Fault.CUT_MID, pause=0.02)
+    assert not (await over_grpc(channel, stack, "first", conversation=conversation)).finished
+    upstream.behaviour = Behaviour()
+    assert (await over_grpc(channel, stack, "second", conversation=conversation)).finished
+    assert heard(upstream) == [("user", "second")]
+
+
+async def test_a_provider_that_refuses_connections_is_told_at_once(stack: Stack) -> None:
+    began = get_running_loop().time()
+    endings = await on_every_surface(stack, ABSENT)
+    assert get_running_loop().time() - began < GRACE_SECONDS
+    check(endings, unavailable("PROVIDER_UNAVAILABLE"), begun=False)
+
+
+async def test_an_answer_without_an_end_is_cut_off(stack: Stack, upstream: FakeUpstream) -> None:
+    upstream.behaviour = Behaviour(deltas=ENDLESS, pause=0.001)
+    endings = await on_every_surface(stack)
+    check(endings, unavailable("PROVIDER_ENDLESS"), begun=True)
+    assert all(0 < len(end.text) <= MOST_BYTES for name, end in endings.items() if name in STREAMED)
+    async with asyncio.timeout(GRACE_SECONDS):
+        await upstream.until(open=0)
+
+
+async def test_an_answer_that_trickles_byte_by_byte_arrives_whole(stack: Stack, upstream: FakeUpstream) -> None:
+    upstream.behaviour = Behaviour(fault=Fault.TRICKLE, deltas=("grüße ", "aus ", "Łódź"))
+    endings = await on_every_surface(stack)
+    assert {name: (end.text, end.finished) for name, end in endings.items()} == dict.fromkeys(
+        endings, ("grüße aus Łódź", True)
+    )
+
+
+async def test_faults_leave_no_call_no_task_no_socket_and_no_descriptor_behind(
+    stack: Stack, upstream: FakeUpstream
+) -> None:
+    async def all_faults() -> None:
+        for fault in (*REFUSALS, *INTERRUPTIONS):
+            # The two that wait for patience to end have tests of their own.
+            if "HANG" not in fault.name:
+                upstream.behaviour = Behaviour(fault=fault, pause=0.002)
+                assert not any(end.finished for end in (await on_every_surface(stack)).values())
+
+    # Pools keep what so many answers at once have them open.
+    await on_every_surface(stack)
+    resting = await Counts.of(stack)
+    await all_faults()
+    await resting.restored(stack)

@@ -1,0 +1,95 @@
+"""`kill -9` of a process that answers: what can be told is told, the rest breaks off so that no client overlooks it."""
+
+import asyncio
+from collections.abc import Mapping
+
+from services.mesh.testing.dialects import Behaviour
+from services.mesh.testing.upstreams import FakeUpstream
+from services.mesh.testing.waiting import until
+from tests.e2e.stack import Stack
+from tests.e2e.streams import logs
+from tests.e2e.streams.asked import Ask
+from tests.e2e.streams.conftest import MODEL_PROCESS, WORKERS
+from tests.e2e.streams.counts import Counts
+from tests.e2e.streams.ending import Ending
+from tests.e2e.streams.held import holding
+from tests.e2e.streams.surfaces import STREAMED
+
+EACH = 3
+# What a client raises when a gateway that has begun an answer can only break it off.
+BREAKS: Mapping[str, str] = {
+    "native chat": "AioRpcError",
+    "native generation": "AioRpcError",
+    "REST chat": "RemoteProtocolError",
+    "REST generation": "RemoteProtocolError",
+    "grpc-web": "RemoteProtocolError",
+    "OpenAI completion streamed": "APIConnectionError",
+    "OpenAI response streamed": "APIConnectionError",
+    "Python client": "UnavailableError",
+    "WebSocket": "ConnectionClosedError",
+    "tail": "RemoteProtocolError",
+}
+# The same when the process behind the one that answers has died.
+LOST: Mapping[str, tuple[int | str, str]] = {
+    "native chat": ("UNAVAILABLE", "INSTANCE_LOST"),
+    "REST chat": (200, "INSTANCE_LOST"),
+    "grpc-web": ("UNAVAILABLE", "INSTANCE_LOST"),
+    "OpenAI completion streamed": (200, "INSTANCE_LOST"),
+    "OpenAI response streamed": (200, "SERVER_ERROR"),
+    "Python client": ("UNAVAILABLE", "INSTANCE_LOST"),
+}
+
+
+def broke_off(name: str, ending: Ending) -> bool:
+    """Whether a client noticed that its answer was cut."""
+    return not ending.finished and (ending.reason, ending.raised) == ("", BREAKS[name])
+
+
+async def test_the_answers_of_a_killed_worker_break_off_and_those_of_the_other_go_on(
+    pair: Stack, upstream: FakeUpstream
+) -> None:
+    enough = asyncio.Event()
+    upstream.behaviour = Behaviour(until=enough, pause=0.1)
+    readers = {**STREAMED, "WebSocket": logs.socket, "tail": logs.tail}
+    asks = {"tail": Ask(conversation="nobody's task")}
+    # Pools keep what so many answers at once have them open.
+    async with holding(pair, readers, asks, each=EACH) as held:
+        enough.set()
+        for client in held:
+            if client.name in STREAMED:
+                assert (await client.ended()).finished
+    enough.clear()
+    resting = await Counts.of(pair)
+    async with holding(pair, readers, asks, each=EACH) as held:
+        killed = pair.kill(WORKERS[0])
+
+        async def cut() -> bool:
+            return any(not client.going for client in held)
+
+        await until(cut)
+        await pair.restarted(WORKERS[0], killed)
+        enough.set()
+        # Those that follow the log have no end of their own.
+        ended = [client for client in held if client.name in STREAMED or not client.going]
+        endings = [(client.name, await client.ended()) for client in ended]
+    finished = [name for name, ending in endings if ending.finished]
+    broken = [name for name, ending in endings if broke_off(name, ending)]
+    assert finished
+    assert broken
+    assert len(finished) + len(broken) == len(endings), endings
+    await upstream.until(open=0)
+    await resting.restored(pair)
+
+
+async def test_on_the_death_of_the_model_service_every_surface_in_front_of_it_says_so(
+    pair: Stack, upstream: FakeUpstream
+) -> None:
+    upstream.behaviour = Behaviour(until=asyncio.Event(), pause=0.1)
+    async with holding(pair, STREAMED) as held:
+        killed = pair.kill(MODEL_PROCESS)
+        endings = {client.name: await client.ended() for client in held}
+        await pair.restarted(MODEL_PROCESS, killed)
+    told = {name: (ending.status, ending.reason) for name, ending in endings.items() if name in LOST}
+    assert told == LOST
+    # These were the killed process's own.
+    assert all(broke_off(name, ending) for name, ending in endings.items() if name not in LOST), endings

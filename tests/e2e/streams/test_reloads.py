@@ -1,0 +1,80 @@
+"""Changes of the gateway's configuration while answers are on their way: none of them is cut."""
+
+import asyncio
+from collections.abc import Sequence
+
+from cli.parts.envoy import LONGEST_STREAM_SECONDS
+from services.mesh.testing.dialects import Behaviour
+from services.mesh.testing.upstreams import FakeUpstream
+from services.mesh.testing.waiting import until
+from tests.e2e.stack import Stack
+from tests.e2e.streams import logs
+from tests.e2e.streams.asked import Ask
+from tests.e2e.streams.conftest import echoes
+from tests.e2e.streams.held import Held, holding
+from tests.e2e.streams.surfaces import ECHOES, STREAMED
+
+EACH = 3
+FOLLOWERS = {"WebSocket": logs.socket, "tail": logs.tail}
+
+
+async def joined(stack: Stack, processes: int) -> None:
+    """Wait until the mesh consists of so many processes that serve."""
+
+    async def known() -> bool:
+        async with stack.http() as http:
+            return (await http.get("/metrics")).text.count("\nsoma_mesh_tasks{") == processes
+
+    await until(known, seconds=30)
+
+
+async def go_on(held: Sequence[Held]) -> None:
+    """Wait until each answer has grown; who follows the log is only still there."""
+    for client in held:
+        if client.name not in FOLLOWERS:
+            await client.more()
+        assert client.going, (client.name, await client.ended())
+
+
+async def test_streams_outlive_services_that_come_and_go_and_workers_that_are_scaled(
+    pair: Stack, upstream: FakeUpstream
+) -> None:
+    enough = asyncio.Event()
+    upstream.behaviour = Behaviour(until=enough, pause=0.1)
+    own = len(pair.state.parts) - len(("postgres", "redis", "control", "envoy"))
+    asks = {"tail": Ask(conversation="nobody's task"), "bidi": Ask(until=enough)}
+    async with holding(pair, {**STREAMED, **FOLLOWERS}, asks, each=EACH) as held:
+        # A service nobody had: new routes, another transcoder, and with it another listener.
+        async with pair.serving("testing"):
+            await echoes(pair)
+            await go_on(held)
+            async with holding(pair, ECHOES, asks, each=EACH) as talks:
+                # More processes behind the routes there are, and fewer again.
+                async with pair.serving("policy", "memory", "orchestrator"), pair.serving("edge", "policy"):
+                    await joined(pair, own + 3)
+                    await go_on([*held, *talks])
+                await joined(pair, own + 1)
+                await go_on([*held, *talks])
+                enough.set()
+                endings = [(each.name, await each.ended()) for each in (*held, *talks) if each.name not in FOLLOWERS]
+            enough.clear()
+        await joined(pair, own)
+        assert all(client.going for client in held if client.name in FOLLOWERS)
+    assert [(name, ending) for name, ending in endings if not ending.finished] == []
+
+
+async def test_what_is_open_when_the_listener_changes_may_stay_so_for_a_day(pair: Stack) -> None:
+    """Envoy closes it when its drain time is over, which is ten minutes by itself."""
+    command = pair.process("envoy").cmdline()
+    assert int(command[command.index("--drain-time-s") + 1]) == LONGEST_STREAM_SECONDS
+
+
+async def test_a_client_that_keeps_its_connection_meets_a_service_that_has_come(pair: Stack) -> None:
+    async with pair.http() as http:
+        assert (await http.get("/v1/models")).status_code == 200
+        async with pair.serving("testing"):
+
+            async def answered() -> bool:
+                return (await http.post("/v1/testing/echo", json={"text": "a"})).status_code == 200
+
+            await until(answered, seconds=30)

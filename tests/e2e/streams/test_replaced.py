@@ -1,0 +1,73 @@
+"""A rolling restart while answers are on their way: each ends where it began, in the process that is replaced."""
+
+import asyncio
+
+import psutil
+import pytest
+
+from services.mesh.testing.dialects import Behaviour
+from services.mesh.testing.upstreams import FakeUpstream
+from services.mesh.testing.waiting import until
+from tests.e2e.stack import Stack
+from tests.e2e.streams import logs
+from tests.e2e.streams.asked import Ask
+from tests.e2e.streams.conftest import LEAVE_SECONDS, MODEL_PROCESS, WORKERS
+from tests.e2e.streams.held import Held, holding
+from tests.e2e.streams.surfaces import STREAMED, WHOLE
+
+EACH = 2
+
+
+async def replaced(stack: Stack, part: str) -> tuple[psutil.Process, "asyncio.Task[None]"]:
+    """Begin to replace a part; returns its old process once another one has taken over, and what waits for its end."""
+    old = stack.process(part)
+
+    async def restart() -> None:
+        ended = await stack.soma("restart", part, seconds=2 * LEAVE_SECONDS)
+        assert (ended.status, ended.errors) == (0, "")
+
+    restarting = asyncio.create_task(restart())
+
+    async def taken_over() -> bool:
+        if restarting.done():
+            restarting.result()
+        return stack.part(part).pid != old.pid
+
+    await until(taken_over, seconds=40)
+    return old, restarting
+
+
+@pytest.mark.parametrize("part", [WORKERS[0], MODEL_PROCESS])
+async def test_answers_end_complete_in_the_process_that_is_replaced(
+    pair: Stack, upstream: FakeUpstream, part: str
+) -> None:
+    enough = asyncio.Event()
+    upstream.behaviour = Behaviour(until=enough, pause=0.1)
+    async with holding(pair, STREAMED, each=EACH) as held:
+        whole = [Held(name, read(pair, Ask())) for name, read in WHOLE.items()]
+        await upstream.until(open=len(held) + len(whole))
+        old, restarting = await replaced(pair, part)
+        for client in held:
+            await client.more()
+        assert old.is_running()
+        assert not restarting.done()
+        enough.set()
+        endings = [(client.name, await client.ended()) for client in (*held, *whole)]
+        await restarting
+    assert [name for name, ending in endings if not ending.finished] == []
+    assert not psutil.pid_exists(old.pid)
+
+
+async def test_who_follows_the_log_is_sent_away_at_once_and_goes_on_elsewhere(pair: Stack) -> None:
+    """An endless stream would hold up a restart for as long as its process may take."""
+    readers = {"WebSocket": logs.socket, "tail": logs.tail}
+    asks = {"tail": Ask(conversation="nobody's task")}
+    async with holding(pair, readers, asks, each=4) as held:
+        for part in WORKERS:
+            _, restarting = await replaced(pair, part)
+            async with asyncio.timeout(LEAVE_SECONDS / 2):
+                await restarting
+        endings = [await client.ended() for client in held]
+        async with holding(pair, readers, asks):
+            pass
+    assert {(ending.status, ending.reason) for ending in endings} == {(1012, ""), (200, "DRAINING")}

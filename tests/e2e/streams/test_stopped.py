@@ -1,0 +1,75 @@
+"""`soma down` while answers are on their way: those that end in time are complete, the others are told why not."""
+
+import asyncio
+
+from services.mesh.testing.dialects import Behaviour
+from services.mesh.testing.upstreams import FakeUpstream
+from services.mesh.testing.waiting import until
+from tests.e2e.stack import Stack
+from tests.e2e.streams import logs
+from tests.e2e.streams.asked import Ask
+from tests.e2e.streams.conftest import GRACE_SECONDS, echoes
+from tests.e2e.streams.held import holding
+from tests.e2e.streams.surfaces import ECHOES, STREAMED
+from tests.e2e.test_restart import alive, processes
+
+# Beside the grace of the processes, which are stopped one layer after the other.
+STOP_SECONDS = 20.0
+OPENAI_CODES = {"OpenAI response streamed": "SERVER_ERROR"}
+
+
+def drains(stack: Stack) -> int:
+    """How often a process of services has said that it goes."""
+    return sum(path.read_text().count('"draining"') for path in (stack.data_dir / "logs").glob("serve-*.log"))
+
+
+async def test_answers_that_end_within_the_grace_end_complete(pair: Stack, upstream: FakeUpstream) -> None:
+    enough = asyncio.Event()
+    upstream.behaviour = Behaviour(until=enough, pause=0.05)
+    before = drains(pair)
+    async with holding(pair, STREAMED) as held:
+        stopping = asyncio.create_task(pair.down())
+
+        async def draining() -> bool:
+            return drains(pair) > before
+
+        await until(draining)
+        enough.set()
+        endings = {client.name: await client.ended() for client in held}
+        await stopping
+    assert [name for name, ending in endings.items() if not ending.finished] == []
+
+
+async def test_answers_that_take_longer_are_told_that_the_stack_stops_and_no_process_stays(
+    pair: Stack, upstream: FakeUpstream
+) -> None:
+    upstream.behaviour = Behaviour(until=asyncio.Event(), pause=0.05)
+    readers = {**STREAMED, "WebSocket": logs.socket, "tail": logs.tail}
+    before = processes(pair)
+    loop = asyncio.get_running_loop()
+    async with holding(pair, readers, {"tail": Ask(conversation="nobody's task")}) as held:
+        began = loop.time()
+        await pair.down()
+        seconds = loop.time() - began
+        endings = {client.name: await client.ended() for client in held}
+    assert alive(before) == []
+    assert seconds < 2 * GRACE_SECONDS + STOP_SECONDS
+    closed = endings.pop("WebSocket")
+    assert closed.status == 1012
+    assert {name: ending.reason for name, ending in endings.items()} == {
+        name: OPENAI_CODES.get(name, "DRAINING") for name in endings
+    }
+    async with asyncio.timeout(STOP_SECONDS):
+        await upstream.until(open=0)
+
+
+async def test_a_process_that_joined_ends_its_streams_with_a_reason(pair: Stack) -> None:
+    endless = asyncio.Event()
+    async with pair.serving("testing") as process:
+        await echoes(pair)
+        async with holding(pair, ECHOES, {"bidi": Ask(until=endless)}) as held:
+            process.terminate()
+            ending = await held[0].ended()
+            async with asyncio.timeout(STOP_SECONDS):
+                assert await process.wait() == 0
+    assert (ending.status, ending.reason) == ("UNAVAILABLE", "DRAINING")
