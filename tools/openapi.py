@@ -31,6 +31,7 @@ ERRORS: Mapping[int, tuple[str, str]] = {
     401: ("UNAUTHENTICATED", "No credential, or one that is not valid."),
     403: ("PERMISSION_DENIED", "The caller may not do this."),
     404: ("NOT_FOUND", "What the request names does not exist."),
+    408: ("DEADLINE_EXCEEDED", "The request did not arrive whole in time."),
     409: ("ABORTED", "It exists already, or somebody else changed it first."),
     413: ("RESOURCE_EXHAUSTED", "The body is larger than the gateway takes."),
     415: ("INVALID_ARGUMENT", "The body is compressed, which nothing here reads."),

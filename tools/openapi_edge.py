@@ -30,8 +30,10 @@ FAILURES: Mapping[int, tuple[str, str | None, str]] = {
     401: ("invalid_request_error", "invalid_api_key", "No API key, or one that is not valid."),
     403: ("permission_error", "scope_missing", "The key may not do this."),
     404: ("invalid_request_error", "model_not_found", "There is no such model, or response."),
+    408: ("invalid_request_error", "request_timeout", "The request did not arrive whole in time."),
     409: ("invalid_request_error", "conflict", "Somebody else changed it first."),
     413: ("invalid_request_error", "body_too_large", "The body is larger than 4 MiB."),
+    415: ("invalid_request_error", "unsupported_encoding", "The body is compressed, which nothing here reads."),
     429: ("requests", "rate_limit_exceeded", "A limit was reached."),
     431: ("invalid_request_error", "headers_too_large", "The head of the request is too large."),
     500: ("server_error", None, "A fault of the mesh."),
@@ -39,7 +41,7 @@ FAILURES: Mapping[int, tuple[str, str | None, str]] = {
     503: ("server_error", "no_live_instance", "The model or something it needs is away, or overloaded."),
     504: ("server_error", "deadline_exceeded", "It took too long."),
 }
-_WITH_BODY_ONLY = frozenset({413})
+_WITH_BODY_ONLY = frozenset({413, 415})
 
 
 def paths() -> Schema:

@@ -24,6 +24,7 @@ from tests.e2e.surfaces import events, request
 from tests.e2e.test_commands import CURL, GRPCURL, needs_curl, needs_grpcurl
 from tests.sdk.drivers import driving
 
+HANDSHAKE_SECONDS = 4
 BODY = {"model": MODEL, "stream": True, "messages": [{"role": "user", "content": "hello"}]}
 
 
@@ -35,7 +36,7 @@ async def secure(
     directory = tmp_path_factory.mktemp("secure")
     configure(directory, model_server, claude_server)
     settings = directory / "soma.toml"
-    settings.write_text(f'mtls = "on"\n{settings.read_text()}')
+    settings.write_text(f'mtls = "on"\n{settings.read_text()}\n[gateway]\nheaders_seconds = {HANDSHAKE_SECONDS}\n')
     shared = Stack(directory, "--apart", "memory", "--tls")
     async with AsyncExitStack() as closing:
         closing.push_async_callback(shared.down)
@@ -54,6 +55,19 @@ async def test_curl_streams_a_chat(secure: Stack, version: str) -> None:
     )
     assert ended.status == 0, ended.errors
     assert ended.output.strip().endswith("data: [DONE]")
+
+
+async def test_a_handshake_that_never_ends_does_not_keep_its_connection(secure: Stack) -> None:
+    opened = [await asyncio.open_connection("127.0.0.1", secure.port) for _ in range(10)]
+    try:
+        for _, writer in opened[1:]:
+            # The beginning of a client's hello.
+            writer.write(bytes.fromhex("1603010200010001fc0303"))
+        async with asyncio.timeout(HANDSHAKE_SECONDS + CALL_SECONDS):
+            assert {await reader.read() for reader, _ in opened} == {b""}
+    finally:
+        for _, writer in opened:
+            writer.transport.abort()
 
 
 @needs_curl

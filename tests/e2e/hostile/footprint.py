@@ -41,22 +41,22 @@ class Footprint:
             {part: stack.process(part).memory_full_info().uss / 2**20 for part in PARTS},
         )
 
-    def excess(self, before: "Footprint") -> dict[str, float]:
+    def excess(self, before: "Footprint", kept_mib: float) -> dict[str, float]:
         """What there is more of than `before`, beyond what pools and heaps keep."""
         more = {"calls": self.calls - before.calls, "tasks": self.tasks - before.tasks - POOLED}
         for part in PARTS:
             more[f"{part} sockets"] = self.sockets[part] - before.sockets[part] - POOLED
             more[f"{part} descriptors"] = self.descriptors[part] - before.descriptors[part] - POOLED
-            more[f"{part} MiB"] = self.mib[part] - before.mib[part] - KEPT_MIB
+            more[f"{part} MiB"] = self.mib[part] - before.mib[part] - kept_mib
         return {name: amount for name, amount in more.items() if amount > 0}
 
-    async def restored(self, stack: Stack) -> None:
-        """Wait until the stack holds no more than this."""
+    async def restored(self, stack: Stack, kept_mib: float = KEPT_MIB) -> None:
+        """Wait until the stack holds no more than this, apart from what its heaps may keep."""
         excess: dict[str, float] = {}
 
         async def back() -> bool:
             nonlocal excess
-            excess = (await Footprint.of(stack)).excess(self)
+            excess = (await Footprint.of(stack)).excess(self, kept_mib)
             return not excess
 
         with suppress(TimeoutError):

@@ -19,6 +19,7 @@ from services.mesh.status import from_rpc_error
 from tests.e2e.hostile.footprint import PARTS, Footprint
 from tests.e2e.hostile.wire import Answer, Http2, read_answer
 from tests.e2e.stack import CALL_SECONDS, Stack, command
+from tests.e2e.test_commands import needs_curl
 
 BODY = b'{"key": "a", "value": "' + b"x" * 10_000_000 + b'"}'
 REST, OPENAI = "/v1/remember", "/v1/chat/completions"
@@ -84,11 +85,11 @@ def by_httpx(*, http2: bool) -> Send:
     return send
 
 
-async def by_aiohttp(stack: Stack, path: str, _: Path) -> tuple[int, bytes]:
-    """With its file, as it streams one."""
+async def by_aiohttp(stack: Stack, path: str, file: Path) -> tuple[int, bytes]:
+    """From the file, which it streams."""
     async with aiohttp.ClientSession() as session:
-        with _.open("rb") as file:
-            async with session.post(f"{stack.url}{path}", data=file, headers=headers(stack)) as answer:
+        with file.open("rb") as body:
+            async with session.post(f"{stack.url}{path}", data=body, headers=headers(stack)) as answer:
                 return answer.status, await answer.read()
 
 
@@ -114,7 +115,13 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("path", [REST, OPENAI])
-@pytest.mark.parametrize("send", CLIENTS.values(), ids=CLIENTS.keys())
+@pytest.mark.parametrize(
+    "send",
+    [
+        pytest.param(send, id=name, marks=needs_curl if name.startswith("curl") else ())
+        for name, send in CLIENTS.items()
+    ],
+)
 async def test_a_client_reads_the_refusal_of_a_body_that_is_too_large(
     besieged: Stack, file: Path, send: Send, path: str
 ) -> None:

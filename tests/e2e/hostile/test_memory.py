@@ -56,9 +56,10 @@ async def siege(stack: Stack) -> None:
 
 
 async def test_a_gateway_without_memory_left_says_so_and_recovers(besieged: Stack) -> None:
-    await siege(besieged)
-    # What a heap has had once it keeps; it must not take as much again.
+    await serves(besieged)
     before = await Footprint.of(besieged)
-    await siege(besieged)
-    await before.restored(besieged)
+    for _ in range(2):
+        await siege(besieged)
+    # A heap keeps what it has had once. Had the second time come on top of the first, it would be more than this.
     assert peak_mib(besieged, "envoy") < 3 * MEMORY_MIB
+    await before.restored(besieged, kept_mib=3 * MEMORY_MIB)

@@ -4,8 +4,6 @@ import asyncio
 from asyncio import get_running_loop
 from contextlib import AsyncExitStack
 
-import pytest
-
 from gateway.xds.failures import FAILURES
 from tests.e2e.hostile.footprint import serves
 from tests.e2e.hostile.limits import GRACE_SECONDS, HEADERS_SECONDS, IDLE_SECONDS, REQUEST_SECONDS
@@ -64,6 +62,7 @@ async def test_hundreds_of_requests_that_trickle_in_are_timed_out_while_others_a
             for surface, (head, piece) in heads.items()
         }
         calls = [group.create_task(trickle_calls(stack, path)) for path in (RECALL, CHAT)]
+        web = group.create_task(trickle(stack, post(stack, RECALL, 1000, GRPC_WEB), b"\0"))
         await asyncio.sleep(PAUSE_SECONDS)
         served = 0
         while get_running_loop().time() < began + REQUEST_SECONDS - 1:
@@ -74,31 +73,27 @@ async def test_hundreds_of_requests_that_trickle_in_are_timed_out_while_others_a
     assert REQUEST_SECONDS <= seconds < REQUEST_SECONDS + GRACE_SECONDS
     for answers in slow.values():
         assert {(each.result().status, each.result().reason) for each in answers} == {(408, "REQUEST_TIMEOUT")}
+    assert (web.result().status, web.result().headers["grpc-status"]) == (408, "4")
     (timeout,) = [failure for failure in FAILURES if failure.reason == "REQUEST_TIMEOUT"]
     for call in calls:
         assert {answer.headers["grpc-status"] for answer in call.result()} == {"4"}
         assert {answer.headers["grpc-status-details-bin"] for answer in call.result()} == {timeout.details_bin("")}
 
 
-@pytest.mark.parametrize(
-    ("head", "piece"),
-    [
-        ("GET /v1/usage HTTP/1.1\r\nhost: mesh\r\n", "x-a: 1\r\n"),
-        ("GET /v1/models HTTP/1.1\r\nhost: mesh\r\nx-endless: ", "x"),
-        ("GET /v1/", "x"),
-    ],
-    ids=["header after header", "one header", "the path"],
-)
-async def test_headers_that_trickle_in_are_timed_out(besieged: Stack, head: str, piece: str) -> None:
+HEADS = {
+    "header after header": ("GET /v1/usage HTTP/1.1\r\nhost: mesh\r\n", "x-a: 1\r\n"),
+    "one header": ("GET /v1/models HTTP/1.1\r\nhost: mesh\r\nx-endless: ", "x"),
+    "the path": ("GET /v1/", "x"),
+}
+
+
+async def test_headers_that_trickle_in_are_timed_out(besieged: Stack) -> None:
     began = get_running_loop().time()
-    answers = await asyncio.gather(*(trickle(besieged, head.encode(), piece.encode()) for _ in range(20)))
+    answers = await asyncio.gather(
+        *(trickle(besieged, head.encode(), piece.encode()) for head, piece in HEADS.values() for _ in range(20))
+    )
     assert HEADERS_SECONDS <= get_running_loop().time() - began < HEADERS_SECONDS + GRACE_SECONDS
     assert {(answer.status, answer.reason) for answer in answers} == {(408, "REQUEST_TIMEOUT")}
-
-
-async def test_a_slow_call_of_grpc_web_is_told_so_by_status(besieged: Stack) -> None:
-    answer = await trickle(besieged, post(besieged, RECALL, 1000, GRPC_WEB), b"\0")
-    assert (answer.status, answer.headers["grpc-status"]) == (408, "4")
 
 
 async def test_a_connection_that_asks_for_nothing_is_closed(unscathed: Stack) -> None:

@@ -5,8 +5,8 @@ import json
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
-import pytest
 from soma.model.v1.message_pb2 import ROLE_USER, Message
 from soma.orchestrator.v1.chat_service_pb2 import ChatRequest
 from websockets.asyncio.client import connect
@@ -20,7 +20,8 @@ from tests.e2e.hostile.wire import Http2, post
 from tests.e2e.scripted import MODEL
 from tests.e2e.stack import Stack
 
-CLIENTS = 4
+# Of each surface.
+CLIENTS = 2
 # Far more for each than all buffers on the way together hold.
 ENDLESS = Behaviour(deltas=["x" * 8000] * 5000)
 # Of memory for each, in the gateway and in the services together.
@@ -28,8 +29,9 @@ MIB_EACH = 16
 
 
 @asynccontextmanager
-async def unread(stack: Stack, path: str, body: bytes) -> AsyncIterator[None]:
+async def unread(stack: Stack, path: str, asked: dict[str, Any]) -> AsyncIterator[None]:
     """A request over HTTP/1.1 whose answer nobody reads."""
+    body = json.dumps(asked).encode()
     raw = socket.socket()
     # Before it connects: so little is told to the other side as all there is room for.
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -51,24 +53,19 @@ async def unread_call(stack: Stack) -> AsyncIterator[None]:
         yield
 
 
-@pytest.mark.parametrize("surface", ["openai", "rest", "grpc"])
-async def test_a_stream_nobody_reads_is_held_back_and_then_ended(
-    unscathed: Stack, upstream: FakeUpstream, surface: str
-) -> None:
+async def test_streams_nobody_reads_are_held_back_and_then_ended(unscathed: Stack, upstream: FakeUpstream) -> None:
     stack = unscathed
-    path, role, more = {
-        "openai": ("/v1/chat/completions", "user", {"stream": True}),
-        "rest": ("/v1/chat", "ROLE_USER", {}),
-        "grpc": ("", "", {}),
-    }[surface]
-    body = json.dumps({"model": MODEL, "messages": [{"role": role, "content": "go on"}], **more}).encode()
+    openai = {"model": MODEL, "messages": [{"role": "user", "content": "go on"}], "stream": True}
+    rest = {"model": MODEL, "messages": [{"role": "ROLE_USER", "content": "go on"}]}
     before = await Footprint.of(stack)
     upstream.behaviour = ENDLESS
     async with AsyncExitStack() as clients:
         for _ in range(CLIENTS):
-            await clients.enter_async_context(unread_call(stack) if surface == "grpc" else unread(stack, path, body))
+            await clients.enter_async_context(unread(stack, "/v1/chat/completions", openai))
+            await clients.enter_async_context(unread(stack, "/v1/chat", rest))
+            await clients.enter_async_context(unread_call(stack))
         async with asyncio.timeout(IDLE_SECONDS + GRACE_SECONDS):
-            await upstream.until(open=CLIENTS)
+            await upstream.until(open=CLIENTS * 3)
             upstream.behaviour = Behaviour()
             await serves(stack)
             most = 0.0
@@ -77,8 +74,8 @@ async def test_a_stream_nobody_reads_is_held_back_and_then_ended(
                 most = max(most, sum(now.mib[part] - before.mib[part] for part in PARTS))
                 await asyncio.sleep(0.2)
     # Their work was taken from the models' server, though none of them had left.
-    assert upstream.left == CLIENTS
-    assert most < MIB_EACH * CLIENTS
+    assert upstream.left == CLIENTS * 3
+    assert most < MIB_EACH * CLIENTS * 3
 
 
 async def test_a_websocket_nobody_reads_is_ended(unscathed: Stack) -> None:
