@@ -109,6 +109,7 @@ class _Process:
         drain: Drain,
         server: Server,
         edges: list[HttpServer],
+        services: list[Service],
         instance: registry_service_pb2.Instance,
     ) -> None:
         self._settings = settings
@@ -117,6 +118,7 @@ class _Process:
         self._drain = drain
         self._server = server
         self._edges = edges
+        self._finished = [service.finished for service in services if service.finished is not None]
         self.instance = instance
 
     @classmethod
@@ -198,10 +200,10 @@ class _Process:
         health.watch(publisher.changed)
         await membership.join()
         in_background(stack, health.run())
-        return cls(settings, health, membership, drain, server, edges, instance)
+        return cls(settings, health, membership, drain, server, edges, services, instance)
 
     async def drain(self, departure: Departure) -> None:
-        """NOT_SERVING, wait for the gateway and neighbours to look away, let calls end, stop."""
+        """NOT_SERVING, wait for the gateway and neighbours to look away, let calls and other work end, stop."""
         log.info("draining", calls=self._drain.active, patience_seconds=departure.patience)
         self._health.drain()
         await self._membership.leave()
@@ -212,7 +214,11 @@ class _Process:
         for edge in self._edges:
             await edge.stop(departure.patience)
         ended = await self._server.stop(departure.patience)
-        ending.cancel()
+        working = [asyncio.ensure_future(finished()) for finished in self._finished]
+        for work in working:
+            await asyncio.wait((work, ending), return_when=asyncio.FIRST_COMPLETED)
+        for task in (*working, ending):
+            task.cancel()
         log.info("stopped", calls_ended=ended)
 
     async def _end_when_over(self, departure: Departure) -> None:

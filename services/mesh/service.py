@@ -16,9 +16,11 @@ class Service:
 
     `servicers` pairs the generated `add_XServicer_to_server` with a servicer. `checks` are by the name of the
     dependency each stands for, and raise when it is down. `http` is an ASGI application; only the edge has one.
+    `finished` returns once the work that no call waits for has ended: a process that stops gives it the time of calls.
     """
 
     name: str
     servicers: Sequence[Registration] = ()
     checks: Mapping[str, Check] = field(default_factory=dict)
     http: Any = None
+    finished: Callable[[], Awaitable[None]] | None = None

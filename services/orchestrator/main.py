@@ -99,6 +99,7 @@ async def build(mesh: Mesh, stack: AsyncExitStack) -> Service:
             (add_ResponseServiceServicer_to_server, responses),
         ),
         checks={"postgres": partial(postgres.ping, mesh.postgres)},
+        finished=running.finished,
     )
 
 

@@ -44,6 +44,11 @@ class Running:
                 await asyncio.sleep(_LOOK_SECONDS)
                 await self.look()
 
+    async def finished(self) -> None:
+        """Return once nothing is being made here."""
+        while self._makings:
+            await asyncio.wait([making.task for making in self._makings.values()])
+
     async def close(self) -> None:
         """End all that is being made here: this process stops."""
         why = errors.Unavailable("the process that made this response stopped", reason="INTERRUPTED")

@@ -8,6 +8,7 @@ import pytest
 from services.mesh.testing.dialects import Behaviour
 from services.mesh.testing.upstreams import FakeUpstream
 from services.mesh.testing.waiting import until
+from tests.e2e.scripted import MODEL
 from tests.e2e.stack import Stack
 from tests.e2e.streams import logs
 from tests.e2e.streams.asked import Ask
@@ -56,6 +57,34 @@ async def test_answers_end_complete_in_the_process_that_is_replaced(
         await restarting
     assert [name for name, ending in endings if not ending.finished] == []
     assert not psutil.pid_exists(old.pid)
+
+
+async def test_answers_nobody_waits_for_end_complete_as_well(pair: Stack, upstream: FakeUpstream) -> None:
+    """With the model elsewhere no call of the process that is replaced belongs to them."""
+    enough = asyncio.Event()
+    upstream.behaviour = Behaviour(until=enough, pause=0.1)
+    ask = {"model": MODEL, "input": "hello", "background": True}
+    async with pair.http() as http:
+        made = [(await http.post("/v1/responses", json=ask)).json()["id"] for _ in range(4 * EACH)]
+        await upstream.until(open=len(made))
+        old, restarting = await replaced(pair, WORKERS[0])
+
+        async def takes_no_more() -> bool:
+            # Its probes are asked to the very end.
+            return len([each for each in old.net_connections() if each.status == psutil.CONN_LISTEN]) <= 1
+
+        await until(takes_no_more, seconds=30)
+        enough.set()
+        await restarting
+
+        async def states() -> set[str]:
+            return {(await http.get(f"/v1/responses/{each}")).json()["status"] for each in made}
+
+        async def ended() -> bool:
+            return "in_progress" not in await states()
+
+        await until(ended, seconds=30)
+        assert await states() == {"completed"}
 
 
 async def test_who_follows_the_log_is_sent_away_at_once_and_goes_on_elsewhere(pair: Stack) -> None:
