@@ -2,9 +2,10 @@
 
 import asyncio
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 
 from cli.certificates import ensure, keep, wanted
 from cli.data_dir import DataDir
@@ -25,7 +26,7 @@ from services.mesh.errors import MeshError
 from services.mesh.keys import ensure_key
 from services.mesh.settings import Settings
 
-StartGateway = Callable[[Settings], Awaitable[Gateway]]
+StartGateway = Callable[[Settings, Iterable[str]], Awaitable[Gateway]]
 
 LOG_LINES = 20
 # Connections to Postgres beside those of the processes' pools: probes, migrations, people.
@@ -50,7 +51,7 @@ def compose(settings: Settings, data_dir: DataDir, layout: Layout, start_gateway
     redis: Redis | ExternalRedis = Redis(data_dir["redis"])
     if settings.redis_url is not None:
         redis = ExternalRedis("redis", settings.redis_url.get_secret_value())
-    control = Control(lambda: start_gateway(settings))
+    control = Control(lambda: start_gateway(settings, set(chain.from_iterable(processes.values()))))
     envoy = Envoy(data_dir["envoy"] / "bootstrap.json", settings.host, settings.port, after=["control"])
 
     def environment(name: str) -> dict[str, str]:

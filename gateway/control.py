@@ -3,6 +3,7 @@
 It runs in the process of `soma up`; Envoy and every serve process connect to it.
 """
 
+from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from importlib.metadata import version
 
@@ -56,8 +57,10 @@ class ControlPlane:
         await self._stack.aclose()
 
 
-async def start_gateway(settings: Settings) -> ControlPlane:
+async def start_gateway(settings: Settings, services: Iterable[str]) -> ControlPlane:
     """Start the control plane and write Envoy's bootstrap into `<data_dir>/envoy/bootstrap.json`.
+
+    The stack is ready once it has all of `services`.
 
     Raises:
         FailedPrecondition: a key of the data directory is missing or exposed.
@@ -91,7 +94,8 @@ async def start_gateway(settings: Settings) -> ControlPlane:
         )
         stack.push_async_callback(server.stop, 0.0)
         client = await stack.enter_async_context(aiohttp.ClientSession())
-        pages = HttpServer(Pages(registry, authenticator, client, version("somamesh-server")).app(), identity=identity)
+        site = Pages(registry, services, authenticator, client, version("somamesh-server"))
+        pages = HttpServer(site.app(), identity=identity)
         http_port = await pages.start(settings.bind)
         stack.push_async_callback(pages.stop)
         secrets = Secrets(settings)

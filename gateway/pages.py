@@ -1,7 +1,7 @@
 """What the gateway answers for itself: `/health`, `/ready`, `/metrics` of all processes, `/openapi.json`, `/docs`."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import aiohttp
@@ -22,17 +22,21 @@ _SCRAPE_SECONDS = 2.0
 
 
 class Pages:
-    """The gateway's own pages, over what the registry knows."""
+    """The gateway's own pages, over what the registry knows; `services` are those the stack is to have."""
 
     def __init__(
-        self, registry: RegistryService, authenticator: Authenticator, client: aiohttp.ClientSession, version: str
+        self,
+        registry: RegistryService,
+        services: Iterable[str],
+        authenticator: Authenticator,
+        client: aiohttp.ClientSession,
+        version: str,
     ) -> None:
         self._registry = registry
         self._authenticator = authenticator
         self._client = client
         self._version = version
-        self._known: set[str] = set()
-        registry.watch(self._learn)
+        self._services = frozenset(services)
 
     def app(self) -> Starlette:
         """The ASGI application; Envoy sends it these paths and no others."""
@@ -46,7 +50,10 @@ class Pages:
         return JSONResponse({"status": "ok", "version": self._version})
 
     async def ready(self, _: Request) -> Response:
-        """Every service that has joined once can be called now; each by name, with what is wrong."""
+        """Every service of the stack can be called now; each by name, with what is wrong.
+
+        One that joins beside them counts for as long as it is there.
+        """
         states: dict[str, list[str]] = {}
         for joined in self._registry.instances:
             faults = dict(joined.faults)
@@ -54,13 +61,10 @@ class Pages:
                 states.setdefault(service, []).append(faults.get(service, ""))
         services = {
             name: "no live instance" if name not in states else min(states[name]) or "ok"
-            for name in sorted(self._known)
+            for name in sorted(self._services | states.keys())
         }
         ready = bool(services) and all(state == "ok" for state in services.values())
         return JSONResponse({"ready": ready, "services": services}, status_code=200 if ready else 503)
-
-    def _learn(self) -> None:
-        self._known.update(service for joined in self._registry.instances for service in joined.services)
 
     async def metrics(self, request: Request) -> Response:
         """Metrics of every process, each sample with its `instance`; needs a credential."""

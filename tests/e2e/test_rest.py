@@ -16,7 +16,8 @@ async def test_every_binding_answers(http: httpx.AsyncClient, binding: Binding) 
     await http.post(f"/v1/memory/conversations/{conversation}/messages", json={"messages": [_said("before")]})
     await http.post("/v1/remember", json={"key": key, "value": "before"})
     session = (await http.post("/api/v1/chat/sessions", json={})).json()["id"]
-    response = (await http.post("/v1/responses", json={"model": MODEL, "input": "before"})).json()["id"]
+    kept = {"model": MODEL, "input": "before", "background": True}
+    response = (await http.post("/v1/responses", json=kept)).json()["id"]
     path = binding.path.format(
         conversation_id=conversation, key=key, session_id=session, task_id=session, response_id=response
     )
