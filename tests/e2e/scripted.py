@@ -65,6 +65,7 @@ def configure(
     *,
     memory_patience: float = 15.0,
     heartbeat: float = 15.0,
+    most_bytes: int = MOST_BYTES,
 ) -> None:
     """Write `soma.toml` and the catalogue it names into `directory`."""
     catalogue = directory / "catalogue.toml"
@@ -75,6 +76,6 @@ def configure(
         memory_patience=memory_patience,
         heartbeat=heartbeat,
         most=MOST_REQUESTS,
-        most_bytes=MOST_BYTES,
+        most_bytes=most_bytes,
     )
     (directory / "soma.toml").write_text(settings)

@@ -15,7 +15,7 @@ PARTS = ("envoy", "serve", "control")
 # Connections of pools, and what waits on them; they are closed when nobody has used them for a while.
 POOLED = 8
 # Heaps do not give everything back to the system at once.
-KEPT_MIB = 96
+KEPT_MIB = 160
 SECONDS = 40
 
 

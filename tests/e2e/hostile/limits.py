@@ -5,6 +5,7 @@ REQUEST_SECONDS = 4
 IDLE_SECONDS = 5
 CONNECTIONS = 900
 MEMORY_MIB = 192
+ANSWER_BYTES = 1024 * 1024 * 1024
 # What a limit may be late by on a busy machine.
 GRACE_SECONDS = 15
 
