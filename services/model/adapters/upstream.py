@@ -1,23 +1,28 @@
-"""A provider's HTTP server: pooled connections, three kinds of patience, and its failures as typed errors."""
+"""A provider's HTTP server: three kinds of patience, and its failures as typed errors."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-import aiohttp
 import orjson
-from yarl import URL
 
 from services.mesh import errors
 from services.model.adapters import refusal
+from services.model.adapters.http1.connection import Broken, Connection, NotHttp
+from services.model.adapters.http1.connections import Connections, ConnectTimeout
 
 # An error body is quoted, never needed whole.
 _LARGEST_ERROR = 64 * 1024
 _LARGEST_LISTING = 8 * 1024 * 1024
 _LISTING_SECONDS = 10.0
 # A compressed stream of events would be held back until its compressor has enough.
-_SENDS_JSON = {"Content-Type": "application/json", "Accept": "text/event-stream", "Accept-Encoding": "identity"}
+_SENT = {
+    "User-Agent": "somamesh",
+    "Content-Type": "application/json",
+    "Accept": "text/event-stream, application/json",
+    "Accept-Encoding": "identity",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,25 +39,14 @@ class Upstream:
 
     def __init__(self, name: str, base_url: str, headers: Mapping[str, str], patience: Patience) -> None:
         self.name = name
-        self._base_url = base_url.rstrip("/")
-        # A provider has two or three paths; parsing a URL costs as much as parsing an answer's head.
-        self._urls: dict[str, URL] = {}
         self._patience = patience
-        self._session = aiohttp.ClientSession(
-            headers={"User-Agent": "somamesh", **headers},
-            # Callers are limited by the mesh; a limit here would queue them where nobody sees it.
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30, ttl_dns_cache=300),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=patience.connect),
-            auto_decompress=True,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            read_bufsize=256 * 1024,
-        )
+        self._connections = Connections(base_url, {**_SENT, **headers}, patience.connect)
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *exception: object) -> None:
-        await self._session.close()
+        self._connections.close()
 
     async def stream(self, path: str, body: dict[str, Any]) -> AsyncGenerator[bytes, None]:
         """POST `body` as JSON and yield the answer as it is read; closing the generator drops the connection.
@@ -61,27 +55,27 @@ class Upstream:
             MeshError: every failure of the provider, typed; CancelledError passes.
         """
         patience, begun = self._patience, False
+        connection: Connection | None = None
         try:
-            async with asyncio.timeout(patience.connect + patience.first_byte):
-                response = await self._session.post(
-                    self._url(path), data=orjson.dumps(body), headers=_SENDS_JSON, allow_redirects=False
-                )
-            async with response:
-                if response.status != 200:
-                    said = await self._whole(response, _LARGEST_ERROR)
-                    raise refusal.refusal(self.name, response.status, response.headers, said)
-                while chunk := await self._next(response, patience.idle if begun else patience.first_byte):
-                    begun = True
-                    yield chunk
-        except aiohttp.ConnectionTimeoutError as error:
+            connection = await self._connections.ask("POST", path, orjson.dumps(body), patience.first_byte)
+            if connection.status != 200:
+                said = await self._whole(connection, _LARGEST_ERROR)
+                raise refusal.refusal(self.name, connection.status, connection.headers, said)
+            while chunk := await connection.read(patience.idle if begun else patience.first_byte):
+                begun = True
+                yield chunk
+        except ConnectTimeout as error:
             raise refusal.timed_out(self.name, "could not be reached", patience.connect) from error
         except TimeoutError as error:
             what, limit = ("said nothing more", patience.idle) if begun else ("did not answer", patience.first_byte)
             raise refusal.timed_out(self.name, what, limit) from error
-        except aiohttp.ClientResponseError as error:
+        except NotHttp as error:
             raise refusal.protocol_error(self.name, "it is not HTTP") from error
-        except (aiohttp.ClientError, OSError) as error:
+        except (Broken, OSError) as error:
             raise self._lost(begun) from error
+        finally:
+            if connection is not None:
+                self._connections.give_back(connection)
 
     async def get(self, path: str) -> Any:
         """GET a JSON document, within a few seconds as a whole.
@@ -90,41 +84,30 @@ class Upstream:
             MeshError: every failure of the provider, typed.
         """
         limit = min(self._patience.first_byte, _LISTING_SECONDS)
+        connection: Connection | None = None
         try:
-            async with (
-                asyncio.timeout(limit),
-                self._session.get(self._url(path), allow_redirects=False) as response,
-            ):
-                body = await self._whole(response, _LARGEST_LISTING)
-                if response.status != 200:
-                    raise refusal.refusal(self.name, response.status, response.headers, body)
+            async with asyncio.timeout(limit):
+                connection = await self._connections.ask("GET", path, b"", limit)
+                body = await self._whole(connection, _LARGEST_LISTING)
+                if connection.status != 200:
+                    raise refusal.refusal(self.name, connection.status, connection.headers, body)
                 return orjson.loads(body)
-        except aiohttp.ConnectionTimeoutError as error:
+        except ConnectTimeout as error:
             raise refusal.timed_out(self.name, "could not be reached", self._patience.connect) from error
         except TimeoutError as error:
             raise refusal.timed_out(self.name, "did not answer", limit) from error
-        except (orjson.JSONDecodeError, aiohttp.ClientResponseError) as error:
+        except (orjson.JSONDecodeError, NotHttp) as error:
             raise refusal.protocol_error(self.name, "its answer is not JSON") from error
-        except (aiohttp.ClientError, OSError) as error:
+        except (Broken, OSError) as error:
             raise self._lost(False) from error
+        finally:
+            if connection is not None:
+                self._connections.give_back(connection)
 
-    def _url(self, path: str) -> URL:
-        url = self._urls.get(path)
-        if url is None:
-            url = self._urls[path] = URL(self._base_url + path)
-        return url
-
-    async def _next(self, response: aiohttp.ClientResponse, seconds: float) -> bytes:
-        """What has arrived, or what arrives next; empty at the end."""
-        if buffered := response.content.read_nowait():
-            return buffered
-        async with asyncio.timeout(seconds):
-            return await response.content.readany()
-
-    async def _whole(self, response: aiohttp.ClientResponse, largest: int) -> bytes:
+    async def _whole(self, connection: Connection, largest: int) -> bytes:
         """The body, cut at `largest` bytes."""
         body = bytearray()
-        while len(body) < largest and (chunk := await self._next(response, self._patience.idle)):
+        while len(body) < largest and (chunk := await connection.read(self._patience.idle)):
             body += chunk
         return bytes(body[:largest])
 

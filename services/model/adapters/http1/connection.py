@@ -1,0 +1,205 @@
+"""One HTTP/1.1 connection to a model's server (RFC 9112): one exchange at a time, its answer read as it comes."""
+
+import asyncio
+import zlib
+from typing import Any
+
+import httptools
+
+# Of an answer that is not read yet, before the server is held back.
+_FULL = 256 * 1024
+_LARGEST_HEAD = 64 * 1024
+# gzip or zlib, whichever the bytes begin with.
+_ANY_FORMAT = 32 + zlib.MAX_WBITS
+
+
+class Broken(Exception):
+    """The connection ended before the answer did; `untouched` when not a byte of the answer had come."""
+
+    def __init__(self, untouched: bool) -> None:
+        super().__init__("the connection ended before the answer")
+        self.untouched = untouched
+
+
+class NotHttp(Exception):
+    """What the server says is no HTTP."""
+
+
+class Connection(asyncio.Protocol):
+    """A connection that was made; `send` begins an exchange, which is over when `read` returns nothing."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._transport: Any = None
+        self._waiter: asyncio.Future[bool] | None = None
+        self._closed = False
+        self._complete = True
+        self._kept = False
+        self._begin()
+
+    def _begin(self) -> None:
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self._head_bytes = 0
+        self._touched = False
+        self._until_closed = False
+        self._inflate: Any = None
+        self._chunks: list[bytes] = []
+        self._size = 0
+        self._paused = False
+        self._error: Exception | None = None
+        self._parser: Any = None
+
+    @property
+    def reusable(self) -> bool:
+        """Whether another exchange may follow: the answer was whole, and neither side has closed."""
+        return self._kept and not self._closed
+
+    def send(self, request: bytes) -> None:
+        """Begin an exchange."""
+        self._begin()
+        self._complete = self._kept = False
+        self._parser = httptools.HttpResponseParser(self)
+        if self._closed:
+            self._fail(Broken(untouched=True))
+        else:
+            self._transport.write(request)
+
+    async def answered(self, seconds: float) -> None:
+        """Return once the head of the answer is here.
+
+        Raises:
+            Broken, NotHttp: there is none.
+            TimeoutError: not within `seconds`.
+        """
+        while not self.status:
+            if self._error is not None:
+                raise self._error
+            await self._wait(seconds)
+
+    async def read(self, seconds: float) -> bytes:
+        """What has come of the body, or what comes next; empty at its end.
+
+        Raises:
+            Broken, NotHttp: it ends here.
+            TimeoutError: nothing came within `seconds`.
+        """
+        while not self._chunks:
+            if self._error is not None:
+                raise self._error
+            if self._complete:
+                return b""
+            await self._wait(seconds)
+        chunks, self._chunks, self._size = self._chunks, [], 0
+        if self._paused and not self._closed:
+            self._paused = False
+            self._transport.resume_reading()
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    def abort(self) -> None:
+        """Drop the connection, whatever is on its way."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def _wait(self, seconds: float) -> None:
+        waiter: asyncio.Future[bool] = self._loop.create_future()
+        self._waiter = waiter
+        timer = self._loop.call_later(seconds, _settle, waiter, False)
+        try:
+            if not await waiter:
+                raise TimeoutError
+        finally:
+            timer.cancel()
+            self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None:
+            _settle(self._waiter, True)
+
+    def _fail(self, error: Exception) -> None:
+        if self._error is None and not self._complete:
+            self._error = error
+            self._wake()
+
+    # What the transport says.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See `asyncio.BaseProtocol`."""
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """See `asyncio.Protocol`."""
+        if self._complete:
+            # Nothing was asked: what follows could be taken for another answer.
+            self._kept = False
+            self.abort()
+            return
+        self._touched = True
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade, zlib.error, ValueError) as error:
+            self._fail(NotHttp(str(error)))
+            self.abort()
+        if self._size > _FULL and not self._paused and not self._complete:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See `asyncio.BaseProtocol`."""
+        self._closed = True
+        if self._until_closed and exc is None and self._error is None:
+            self.on_message_complete()
+        self._fail(Broken(untouched=not self._touched))
+
+    # What the parser says.
+
+    def on_message_begin(self) -> None:
+        """An answer begins."""
+        if self._complete:
+            self._kept = False
+            raise ValueError("more is answered than was asked")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header field of the answer."""
+        self._head_bytes += len(name) + len(value)
+        if self._head_bytes > _LARGEST_HEAD:
+            raise ValueError("the head of the answer is too large")
+        self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        """The head is here; what is only an interim answer is passed over."""
+        status = self._parser.get_status_code()
+        if 100 <= status < 200:
+            return
+        headers = self.headers
+        self._until_closed = (
+            "content-length" not in headers and "transfer-encoding" not in headers and status not in (204, 304)
+        )
+        if headers.get("content-encoding", "identity").lower() in ("gzip", "x-gzip", "deflate"):
+            self._inflate = zlib.decompressobj(_ANY_FORMAT)
+        self.status = status
+        self._wake()
+
+    def on_body(self, body: bytes) -> None:
+        """A part of the body."""
+        if self._inflate is not None:
+            body = self._inflate.decompress(body)
+        if body:
+            self._chunks.append(body)
+            self._size += len(body)
+            self._wake()
+
+    def on_message_complete(self) -> None:
+        """The answer is whole."""
+        if not self.status:
+            self.headers = {}
+            return
+        self._complete = True
+        # Known only now: the parser goes on to the next answer.
+        self._kept = not self._until_closed and bool(self._parser.should_keep_alive())
+        self._wake()
+
+
+def _settle(waiter: "asyncio.Future[bool]", value: bool) -> None:
+    if not waiter.done():
+        waiter.set_result(value)

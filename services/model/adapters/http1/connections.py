@@ -1,0 +1,123 @@
+"""Connections to one server, kept open between exchanges."""
+
+import asyncio
+import ssl
+from collections import deque
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from services.model.adapters.http1.connection import Broken, Connection
+
+# A server that closes idle connections does so after this or later.
+_KEPT_SECONDS = 30.0
+_MOST_KEPT = 256
+
+
+class Connections:
+    """Asks one server, over as many connections as there are exchanges at once. Made inside the event loop.
+
+    `headers` are sent with every request.
+    """
+
+    def __init__(self, base_url: str, headers: Mapping[str, str], connect_seconds: float) -> None:
+        url = urlsplit(base_url)
+        if url.scheme not in ("http", "https") or not url.hostname:
+            raise ValueError(f"{base_url!r} is no http or https URL")
+        self._loop = asyncio.get_running_loop()
+        self._host = url.hostname
+        self._port = url.port or (443 if url.scheme == "https" else 80)
+        self._path = url.path.rstrip("/")
+        self._context = ssl.create_default_context() if url.scheme == "https" else None
+        self._connect_seconds = connect_seconds
+        lines = {"Host": url.netloc.rpartition("@")[2], **headers}
+        self._fields = "".join(f"{name}: {_clean(value)}\r\n" for name, value in lines.items())
+        self._heads: dict[tuple[str, str], bytes] = {}
+        self._idle: deque[tuple[float, Connection]] = deque()
+        self._busy: set[Connection] = set()
+
+    async def ask(self, method: str, path: str, body: bytes, seconds: float) -> Connection:
+        """Send a request; the connection its answer comes by, once the head of that is here. Give it back afterwards.
+
+        A connection the server had closed before it saw the request is not the request's fault: it is sent again.
+
+        Raises:
+            ConnectTimeout: the server could not be reached in time.
+            OSError: it cannot be reached.
+            Broken, NotHttp: it does not answer.
+            TimeoutError: it did not within `seconds`.
+        """
+        request = self._head(method, path) + b"Content-Length: %d\r\n\r\n" % len(body) + body
+        while True:
+            connection = self._kept()
+            fresh = connection is None
+            if connection is None:
+                connection = await self._connect()
+            self._busy.add(connection)
+            try:
+                connection.send(request)
+                await connection.answered(seconds)
+            except Broken as broken:
+                self.give_back(connection)
+                if fresh or not broken.untouched:
+                    raise
+            except BaseException:
+                self.give_back(connection)
+                raise
+            else:
+                return connection
+
+    def give_back(self, connection: Connection) -> None:
+        """The exchange is over; one that ended before its time drops the connection."""
+        self._busy.discard(connection)
+        if connection.reusable and len(self._idle) < _MOST_KEPT:
+            self._idle.append((self._loop.time(), connection))
+        else:
+            connection.abort()
+
+    def close(self) -> None:
+        """Drop every connection."""
+        for connection in (*self._busy, *(connection for _, connection in self._idle)):
+            connection.abort()
+        self._idle.clear()
+
+    def _kept(self) -> Connection | None:
+        oldest = self._loop.time() - _KEPT_SECONDS
+        while self._idle and self._idle[0][0] < oldest:
+            self._idle.popleft()[1].abort()
+        while self._idle:
+            # The newest: those that are needed no more grow old.
+            connection = self._idle.pop()[1]
+            if connection.reusable:
+                return connection
+        return None
+
+    async def _connect(self) -> Connection:
+        try:
+            async with asyncio.timeout(self._connect_seconds):
+                _, connection = await self._loop.create_connection(
+                    lambda: Connection(self._loop),
+                    self._host,
+                    self._port,
+                    ssl=self._context,
+                    happy_eyeballs_delay=0.25,
+                )
+        except TimeoutError as error:
+            raise ConnectTimeout from error
+        return connection
+
+    def _head(self, method: str, path: str) -> bytes:
+        head = self._heads.get((method, path))
+        if head is None:
+            head = f"{method} {self._path}{path} HTTP/1.1\r\n{self._fields}".encode("latin-1")
+            self._heads[method, path] = head
+        return head
+
+
+class ConnectTimeout(Exception):
+    """The server could not be reached in time."""
+
+
+def _clean(value: str) -> str:
+    if "\r" in value or "\n" in value:
+        raise ValueError("a header's value holds a line break")
+    return value

@@ -1,0 +1,249 @@
+"""Exchanges with a server that says exactly what a test has it say."""
+
+import asyncio
+import gzip
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+
+import pytest
+
+from services.mesh.testing.waiting import until
+from services.model.adapters.http1.connection import Broken, Connection, NotHttp
+from services.model.adapters.http1.connections import Connections, ConnectTimeout
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+SECONDS = 5.0
+Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]
+
+
+@dataclass
+class Server:
+    """Answers each request by the next of `answers`, the last one for ever; notes what it was asked."""
+
+    answers: list[bytes | Answer]
+    port: int = 0
+    connections: int = 0
+    open: int = 0
+    requests: list[bytes] = field(default_factory=list)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection."""
+        self.connections += 1
+        self.open += 1
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+                self.requests.append(head + await reader.readexactly(length))
+                answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+                if isinstance(answer, bytes):
+                    writer.write(answer)
+                    await writer.drain()
+                else:
+                    await answer(writer)
+        self.open -= 1
+        writer.close()
+
+
+@asynccontextmanager
+async def asking(*answers: bytes | Answer) -> AsyncIterator[tuple[Server, Connections]]:
+    """A server and who asks it."""
+    server = Server(list(answers))
+    listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
+    server.port = listening.sockets[0].getsockname()[1]
+    connections = Connections(f"http://127.0.0.1:{server.port}/v1/", {"X-Test": "yes"}, SECONDS)
+    async with listening:
+        yield server, connections
+        connections.close()
+        await until(lambda: _settled(server))
+
+
+async def _settled(server: Server) -> bool:
+    return server.open == 0
+
+
+async def whole(connections: Connections, body: bytes = b"{}") -> tuple[int, bytes]:
+    """One exchange to its end."""
+    connection = await connections.ask("POST", "/chat", body, SECONDS)
+    try:
+        return connection.status, await rest(connection)
+    finally:
+        connections.give_back(connection)
+
+
+async def rest(connection: Connection) -> bytes:
+    """What is left of an answer."""
+    found = b""
+    while chunk := await connection.read(SECONDS):
+        found += chunk
+    return found
+
+
+async def hang_up(writer: asyncio.StreamWriter) -> None:
+    """Close without a word."""
+    writer.close()
+
+
+async def test_a_request_is_what_it_should_be_and_a_connection_is_used_again() -> None:
+    async with asking(OK) as (server, connections):
+        assert [await whole(connections, b"[1]") for _ in range(3)] == [(200, b"hello")] * 3
+    assert server.connections == 1
+    head, _, body = server.requests[0].partition(b"\r\n\r\n")
+    assert head.split(b"\r\n") == [
+        b"POST /v1/chat HTTP/1.1",
+        b"Host: 127.0.0.1:%d" % server.port,
+        b"X-Test: yes",
+        b"Content-Length: 3",
+    ]
+    assert body == b"[1]"
+
+
+async def test_exchanges_at_once_have_a_connection_each() -> None:
+    async with asking(OK) as (server, connections):
+        assert await asyncio.gather(*(whole(connections) for _ in range(8))) == [(200, b"hello")] * 8
+    assert server.connections == 8
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n", b"hello"),
+        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n" + OK, b"hello"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", b""),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(gzip.compress(b"hello"))
+            + gzip.compress(b"hello"),
+            b"hello",
+        ),
+    ],
+    ids=["chunks", "interim", "empty", "gzip"],
+)
+async def test_every_form_of_an_answer_is_read_and_its_connection_kept(answer: bytes, told: bytes) -> None:
+    async with asking(answer) as (server, connections):
+        assert [await whole(connections) for _ in range(2)] == [(200, told)] * 2
+    assert server.connections == 1
+
+
+async def test_an_answer_without_a_length_ends_with_its_connection() -> None:
+    async def until_closed(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\nhello")
+        writer.close()
+
+    async with asking(until_closed, OK) as (server, connections):
+        assert [await whole(connections) for _ in range(2)] == [(200, b"hello")] * 2
+    assert server.connections == 2
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello", OK + OK, OK + b"something else"],
+    ids=["close", "two answers", "garbage behind it"],
+)
+async def test_a_connection_that_cannot_be_trusted_is_not_used_again(answer: bytes) -> None:
+    async with asking(answer) as (server, connections):
+        assert [await whole(connections) for _ in range(2)] == [(200, b"hello")] * 2
+    assert server.connections == 2
+
+
+async def test_a_request_is_sent_again_when_its_kept_connection_had_been_closed() -> None:
+    async with asking(OK, hang_up, OK) as (server, connections):
+        assert [await whole(connections) for _ in range(2)] == [(200, b"hello")] * 2
+    assert (server.connections, len(server.requests)) == (2, 3)
+
+
+async def test_a_server_that_hangs_up_on_a_new_connection_is_asked_once() -> None:
+    async with asking(hang_up) as (server, connections):
+        with pytest.raises(Broken):
+            await whole(connections)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (b"SSH-2.0-OpenSSH_9.9\r\n\r\n", NotHttp),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 70_000 + b"\r\n\r\n", NotHttp),
+        (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 5\r\n\r\nhello", NotHttp),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", NotHttp),
+    ],
+    ids=["no HTTP", "endless head", "no gzip", "no chunk"],
+)
+async def test_what_is_no_http_is_said_to_be_none(answer: bytes, error: type[Exception]) -> None:
+    async with asking(answer) as (_, connections):
+        with pytest.raises(error):
+            await whole(connections)
+
+
+async def test_an_answer_that_is_cut_off_is_read_as_far_as_it_came() -> None:
+    async def cut(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello")
+        writer.close()
+
+    async with asking(cut) as (_, connections):
+        connection = await connections.ask("POST", "/chat", b"", SECONDS)
+        assert await connection.read(SECONDS) == b"hello"
+        with pytest.raises(Broken):
+            await connection.read(SECONDS)
+        connections.give_back(connection)
+
+
+async def test_patience_ends_before_an_answer_and_within_one() -> None:
+    async def slowly(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello")
+
+    async def silently(_: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0)
+
+    async with asking(slowly, silently) as (server, connections):
+        connection = await connections.ask("POST", "/chat", b"", SECONDS)
+        assert await connection.read(SECONDS) == b"hello"
+        with pytest.raises(TimeoutError):
+            await connection.read(0.05)
+        connections.give_back(connection)
+        with pytest.raises(TimeoutError):
+            await connections.ask("POST", "/chat", b"", 0.05)
+        await until(lambda: _settled(server))
+
+
+async def test_a_reader_that_waits_holds_the_server_back() -> None:
+    written = 0
+
+    async def endless(writer: asyncio.StreamWriter) -> None:
+        nonlocal written
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
+        while True:
+            writer.write(b"x" * 65_536)
+            await writer.drain()
+            written += 65_536
+
+    async with asking(endless) as (_, connections):
+        connection = await connections.ask("POST", "/chat", b"", SECONDS)
+        before = -1
+        async with asyncio.timeout(10):
+            while written != before:
+                before = written
+                await asyncio.sleep(0.2)
+        assert written < 50_000_000
+        assert len(await connection.read(SECONDS)) < 1_000_000
+        connections.give_back(connection)
+
+
+async def test_a_server_that_is_not_there_and_one_that_does_not_take_up_are_told_apart() -> None:
+    async with asking(OK) as (server, _):
+        port = server.port
+    with pytest.raises(ConnectionRefusedError):
+        await whole(Connections(f"http://127.0.0.1:{port}", {}, SECONDS))
+    with pytest.raises(ConnectTimeout):
+        await whole(Connections("http://127.0.0.1:9", {}, 0.0))
+
+
+@pytest.mark.parametrize("url", ["ftp://example.com", "example.com", "http://"])
+async def test_only_http_has_connections(url: str) -> None:
+    with pytest.raises(ValueError, match="is no http or https URL"):
+        Connections(url, {}, SECONDS)
+
+
+async def test_a_header_cannot_smuggle_another() -> None:
+    with pytest.raises(ValueError, match="line break"):
+        Connections("http://127.0.0.1", {"Authorization": "Bearer a\r\nX-Other: b"}, SECONDS)
