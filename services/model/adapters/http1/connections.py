@@ -1,10 +1,13 @@
 """Connections to one server, kept open between exchanges."""
 
 import asyncio
+import socket
 import ssl
 from collections import deque
 from collections.abc import Mapping
 from urllib.parse import urlsplit
+
+import aiohappyeyeballs
 
 from services.model.adapters.http1.connection import Broken, Connection
 
@@ -94,12 +97,15 @@ class Connections:
     async def _connect(self) -> Connection:
         try:
             async with asyncio.timeout(self._connect_seconds):
+                found = await self._loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+                # uvloop tries addresses one after another, for as long as each may take.
+                opened = await aiohappyeyeballs.start_connection(found, happy_eyeballs_delay=0.25, loop=self._loop)
+                opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 _, connection = await self._loop.create_connection(
                     lambda: Connection(self._loop),
-                    self._host,
-                    self._port,
+                    sock=opened,
                     ssl=self._context,
-                    happy_eyeballs_delay=0.25,
+                    server_hostname=self._host if self._context else None,
                 )
         except TimeoutError as error:
             raise ConnectTimeout from error
