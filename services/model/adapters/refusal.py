@@ -90,7 +90,7 @@ def message_of(body: bytes) -> str:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds a `Retry-After` header asks for (RFC 9110, 10.2.3), or OpenAI's finer `retry-after-ms`; names in lower case."""
+    """Seconds `Retry-After` asks for (RFC 9110, 10.2.3), or OpenAI's finer `retry-after-ms`; names in lower case."""
     try:
         if fine := headers.get("retry-after-ms"):
             return max(0.0, float(fine) / 1000)
