@@ -109,5 +109,9 @@ def load() -> float:
 
 def used(pid: int) -> float:
     """Seconds of processor time a process has used."""
-    times = psutil.Process(pid).cpu_times()
+    try:
+        times = psutil.Process(pid).cpu_times()
+    except psutil.NoSuchProcess:
+        # One of Postgres's workers, that ended since it was listed.
+        return 0.0
     return times.user + times.system
