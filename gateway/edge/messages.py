@@ -11,7 +11,8 @@ from soma.model.v1.message_pb2 import (
     ToolCall,
 )
 
-from gateway.edge.values import array, members, missing, one_of, refuse, required, text, unsupported, wrong_type
+from gateway.edge.parts import read_text
+from gateway.edge.values import array, members, missing, one_of, refuse, required, text, wrong_type
 
 ROLES = {
     "system": ROLE_SYSTEM,
@@ -57,7 +58,7 @@ def _message(value: object, param: str) -> Message:
         elif given is None or name in ("role", "annotations"):
             continue
         elif name == "content":
-            message.content = _content(given, f"{param}.content")
+            message.content = read_text(given, f"{param}.content", PARTS)
         elif name == "tool_calls":
             message.tool_calls.extend(_tool_calls(given, f"{param}.tool_calls", role))
         elif name == "tool_call_id":
@@ -75,22 +76,6 @@ def _complete(message: Message, turn: dict[str, Any], param: str) -> None:
         missing(f"{param}.tool_call_id")
     if turn.get("content") is None and not message.content and not message.tool_calls:
         wrong_type(None, f"{param}.content", "a string")
-
-
-def _content(value: object, param: str) -> str:
-    """The text of a string or of text parts; several parts stand on lines of their own."""
-    if type(value) is str:
-        return value
-    if type(value) is not list:
-        wrong_type(value, param, "one of a string or array of objects")
-    texts = []
-    for index, part in enumerate(value):
-        where = f"{param}[{index}]"
-        kind = one_of(required(members(part, where), "type", where), f"{where}.type", PARTS)
-        if kind not in ("text", "refusal"):
-            unsupported(where, f"{PARTS[kind]} ('{kind}') is not supported here: '{where}'.")
-        texts.append(text(required(part, kind, where), f"{where}.{kind}"))
-    return "\n".join(texts)
 
 
 def _tool_calls(value: object, param: str, role: int) -> list[ToolCall]:

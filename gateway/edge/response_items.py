@@ -5,7 +5,8 @@ from typing import Any
 from soma.model.v1.message_pb2 import ROLE_ASSISTANT, ROLE_SYSTEM, ROLE_TOOL, ROLE_USER, Message, ToolCall
 from soma.orchestrator.v1.response_service_pb2 import ResponseInput
 
-from gateway.edge.values import array, members, one_of, refuse, required, text, unsupported, wrong_type
+from gateway.edge.parts import read_text
+from gateway.edge.values import array, members, one_of, refuse, required, text, wrong_type
 
 ROLES = {"system": ROLE_SYSTEM, "developer": ROLE_SYSTEM, "user": ROLE_USER, "assistant": ROLE_ASSISTANT}
 PARTS = {
@@ -17,7 +18,6 @@ PARTS = {
     "input_file": "File content",
     "input_audio": "Audio content",
 }
-TEXTS = ("text", "refusal")
 MOST_ITEMS = 4096
 # What an item of an answer has beside its content when a client sends it back.
 KEPT = ("type", "id", "status", "phase")
@@ -49,7 +49,7 @@ def _item(value: object, param: str) -> ResponseInput:
 def _message(item: dict[str, Any], param: str) -> ResponseInput:
     members(item, param, (*KEPT, "role", "content"))
     role = ROLES[one_of(required(item, "role", param), f"{param}.role", ROLES)]
-    content = _texts(required(item, "content", param), f"{param}.content")
+    content = read_text(required(item, "content", param), f"{param}.content", PARTS)
     return ResponseInput(message=Message(role=role, content=content))
 
 
@@ -66,30 +66,13 @@ def _call(item: dict[str, Any], param: str) -> ResponseInput:
 def _output(item: dict[str, Any], param: str) -> ResponseInput:
     members(item, param, (*KEPT, "call_id", "output"))
     call_id = text(required(item, "call_id", param), f"{param}.call_id")
-    content = _texts(required(item, "output", param), f"{param}.output")
+    content = read_text(required(item, "output", param), f"{param}.output", PARTS)
     return ResponseInput(message=Message(role=ROLE_TOOL, tool_call_id=call_id, content=content))
 
 
 def _reference(item: dict[str, Any], param: str) -> ResponseInput:
     members(item, param, ("type", "id"))
     return ResponseInput(item_id=text(required(item, "id", param), f"{param}.id"))
-
-
-def _texts(value: object, param: str) -> str:
-    """The text of a string or of text parts; several parts stand on lines of their own."""
-    if type(value) is str:
-        return value
-    if type(value) is not list:
-        wrong_type(value, param, "one of a string or array of objects")
-    texts = []
-    for index, part in enumerate(value):
-        where = f"{param}[{index}]"
-        kind = one_of(required(members(part, where), "type", where), f"{where}.type", PARTS)
-        name = PARTS[kind]
-        if name not in TEXTS:
-            unsupported(where, f"{name} ('{kind}') is not supported here: '{where}'.")
-        texts.append(text(required(part, name, where), f"{where}.{name}"))
-    return "\n".join(texts)
 
 
 READERS = {
