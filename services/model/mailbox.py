@@ -11,6 +11,7 @@ from soma.model.v1.model_service_pb2 import GenerationFinished, TextDelta
 
 from services.mesh import errors
 from services.model.provider import ProviderEvent
+from services.model.wakeup import Wakeup
 
 # Characters that may wait for a slow caller before the provider is no longer read.
 _FULL = 64 * 1024
@@ -26,17 +27,16 @@ class Mailbox:
     def __init__(self, events: AsyncGenerator[ProviderEvent, None], window: float) -> None:
         self._events = events
         self._window = window
-        self._loop = asyncio.get_running_loop()
         self._queue: deque[list[TextDelta] | ToolCallDelta | GenerationFinished] = deque()
         self._size = 0
         self._over = False
         self._error: BaseException | None = None
         self._handed_at = -window
         self._lingering = False
-        self._waiter: asyncio.Future[bool] | None = None
+        self._wakeup = Wakeup(asyncio.get_running_loop())
         self._room = asyncio.Event()
         self._room.set()
-        self._task = self._loop.create_task(self._read())
+        self._task = asyncio.create_task(self._read())
 
     async def next(self, patience: float) -> ProviderEvent | None:
         """The next event; None when `patience` seconds passed without one.
@@ -45,7 +45,7 @@ class Mailbox:
             Exception: what the provider raised, after all that came before it.
             Internal: the provider ended without its last event.
         """
-        if not self._queue and not self._over and not await self._wait(patience):
+        if not self._queue and not self._over and not await self._wakeup.wait(patience):
             return None
         if not self._queue:
             raise self._error or errors.Internal("a provider ended without its last event")
@@ -53,7 +53,7 @@ class Mailbox:
             early = self._handed_at + self._window - monotonic()
             if early > 0:
                 self._lingering = True
-                await self._wait(early)
+                await self._wakeup.wait(early)
                 self._lingering = False
         self._handed_at = monotonic()
         first = self._queue.popleft()
@@ -84,13 +84,13 @@ class Mailbox:
             self._error = error
         finally:
             self._over = True
-            self._wake()
+            self._wakeup.wake()
 
     def _put(self, event: ProviderEvent) -> None:
         if not isinstance(event, TextDelta):
             self._size += event.ByteSize()
             self._queue.append(event)
-            self._wake()
+            self._wakeup.wake()
             return
         self._size += len(event.text)
         last = self._queue[-1] if self._queue else None
@@ -99,22 +99,7 @@ class Mailbox:
         else:
             self._queue.append([event])
         if not self._lingering:
-            self._wake()
-
-    async def _wait(self, seconds: float) -> bool:
-        """Whether something woke this within `seconds`."""
-        waiter: asyncio.Future[bool] = self._loop.create_future()
-        self._waiter = waiter
-        timer = self._loop.call_later(seconds, self._wake, False)
-        try:
-            return await waiter
-        finally:
-            timer.cancel()
-            self._waiter = None
-
-    def _wake(self, woken: bool = True) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(woken)
+            self._wakeup.wake()
 
 
 def _joined(pieces: list[TextDelta]) -> TextDelta:

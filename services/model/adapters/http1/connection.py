@@ -6,6 +6,8 @@ from typing import Any
 
 import httptools
 
+from services.model.wakeup import Wakeup
+
 # Of an answer that is not read yet, before the server is held back.
 _FULL = 256 * 1024
 _LARGEST_HEAD = 64 * 1024
@@ -29,9 +31,8 @@ class Connection(asyncio.Protocol):
     """A connection that was made; `send` begins an exchange, which is over when `read` returns nothing."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
         self._transport: Any = None
-        self._waiter: asyncio.Future[bool] | None = None
+        self._wakeup = Wakeup(loop)
         self._closed = False
         self._complete = True
         self._kept = False
@@ -102,24 +103,13 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
     async def _wait(self, seconds: float) -> None:
-        waiter: asyncio.Future[bool] = self._loop.create_future()
-        self._waiter = waiter
-        timer = self._loop.call_later(seconds, _settle, waiter, False)
-        try:
-            if not await waiter:
-                raise TimeoutError
-        finally:
-            timer.cancel()
-            self._waiter = None
-
-    def _wake(self) -> None:
-        if self._waiter is not None:
-            _settle(self._waiter, True)
+        if not await self._wakeup.wait(seconds):
+            raise TimeoutError
 
     def _fail(self, error: Exception) -> None:
         if self._error is None and not self._complete:
             self._error = error
-            self._wake()
+            self._wakeup.wake()
 
     # What the transport says.
 
@@ -178,7 +168,7 @@ class Connection(asyncio.Protocol):
         if headers.get("content-encoding", "identity").lower() in ("gzip", "x-gzip", "deflate"):
             self._inflate = zlib.decompressobj(_ANY_FORMAT)
         self.status = status
-        self._wake()
+        self._wakeup.wake()
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
@@ -187,7 +177,7 @@ class Connection(asyncio.Protocol):
         if body:
             self._chunks.append(body)
             self._size += len(body)
-            self._wake()
+            self._wakeup.wake()
 
     def on_message_complete(self) -> None:
         """The answer is whole."""
@@ -197,9 +187,4 @@ class Connection(asyncio.Protocol):
         self._complete = True
         # Known only now: the parser goes on to the next answer.
         self._kept = not self._until_closed and bool(self._parser.should_keep_alive())
-        self._wake()
-
-
-def _settle(waiter: "asyncio.Future[bool]", value: bool) -> None:
-    if not waiter.done():
-        waiter.set_result(value)
+        self._wakeup.wake()
