@@ -14,13 +14,14 @@ from tests.e2e.stack import SOMA, Stack, command
 # taken from one answer are not followed through others.
 OFF = ("negative_data_rejection", "missing_required_header", "use_after_free", "ensure_resource_availability")
 # These refuse some requests that fit their schema, by what they mean: page tokens nobody gave, parameters that need
-# others beside them, kinds of sessions that come from templates, what a model cannot honour.
+# others beside them, kinds of sessions that come from templates, what a model cannot honour or do.
 PARTICULAR = (
     *("createChatCompletion", "createResponse", "createEmbedding", "listInputItems"),
     *("soma.memory.v1.MemoryService.ListMessages", "soma.model.v1.CostService.ListUsage"),
     *(
         "soma.model.v1.ModelService.Generate",
         "soma.model.v1.ModelService.Infer",
+        "soma.model.v1.ModelService.Embed",
         "soma.orchestrator.v1.ChatService.Chat",
     ),
     *(f"soma.orchestrator.v1.ChatSessionService.{name}" for name in ("CreateChatSession", "SendChatMessage")),

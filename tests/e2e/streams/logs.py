@@ -6,9 +6,12 @@ from contextlib import aclosing
 
 from websockets.asyncio.client import connect
 
-from tests.e2e.stack import Stack
+from tests.e2e.stack import CALL_SECONDS, Stack
 from tests.e2e.streams.asked import Ask, Cut, Refused
 from tests.e2e.surfaces import events
+
+# A task in which nothing happens says so every 15 s; a client that waits no longer than that leaves now and then.
+SILENCE_SECONDS = 2 * CALL_SECONDS
 
 
 async def socket(stack: Stack, ask: Ask) -> AsyncGenerator[str, None]:
@@ -22,7 +25,7 @@ async def socket(stack: Stack, ask: Ask) -> AsyncGenerator[str, None]:
 async def tail(stack: Stack, ask: Ask) -> AsyncGenerator[str, None]:
     """Kinds of the events of `GET /api/v1/logs/stream/{task_id}`."""
     path = f"/api/v1/logs/stream/{ask.conversation}"
-    async with stack.http() as http, http.stream("GET", path) as answer:
+    async with stack.http() as http, http.stream("GET", path, timeout=SILENCE_SECONDS) as answer:
         assert answer.status_code == 200
         async with aclosing(events(answer)) as received:
             async for data in received:
