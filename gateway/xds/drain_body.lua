@@ -1,7 +1,6 @@
 -- Lets a client finish writing a body that is too large: most read nothing before they have, and would see a broken
 -- connection in place of the refusal. What is over LIMIT is dropped here, and the body check, which sees a body when
--- it is complete, is told to refuse. Over DRAINED, or announced to be, the refusal comes at once: it is all there is to
--- do on a route that says in the filter's context that its bodies are left alone.
+-- it is complete, is told to refuse. Over DRAINED, or announced to be, the refusal comes at once.
 --
 -- LIMIT and DRAINED, in bytes, stand in front of this code.
 
@@ -11,7 +10,7 @@ function envoy_on_request(handle)
   if length and length > DRAINED then
     return handle:respond({ [":status"] = "413" }, "")
   end
-  if length and length <= LIMIT or handle:filterContext():get("left_alone") then
+  if length and length <= LIMIT then
     return
   end
   local read, over = 0, false

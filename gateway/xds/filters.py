@@ -1,5 +1,8 @@
 """Names of the gateway's HTTP filters, by which routes turn them on and off."""
 
+from envoy_data_plane.envoy.config.route.v3 import FilterConfig
+from envoy_data_plane.google.protobuf import Any
+
 ERROR_WRAPPER = "envoy.filters.http.lua"
 """Gives transcoded errors their shape; off where a backend speaks HTTP itself."""
 BODY_DRAIN = "soma.drain_body"
@@ -13,3 +16,9 @@ BODY_CHECK = "soma.check_body"
 REFUSE = "refuse"
 """What that filter does instead on routes that name it: refuse the call, with the status and text of the route."""
 TRANSCODER = "envoy.filters.http.grpc_json_transcoder"
+GRPC_WEB = "envoy.filters.http.grpc_web"
+
+
+def without(*names: str) -> dict[str, Any]:
+    """What a route says so that a call it takes passes none of these filters."""
+    return dict.fromkeys(names, Any.pack(FilterConfig(disabled=True)))

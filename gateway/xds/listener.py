@@ -49,7 +49,7 @@ from gateway.xds.clusters import FROM_ADS, address
 from gateway.xds.compression import COMPRESSOR, compressor
 from gateway.xds.cors import CORS
 from gateway.xds.fields import Fields
-from gateway.xds.filters import BODY_CHECK, BODY_DRAIN, BODY_LIMIT, ERROR_WRAPPER, REFUSE, TRANSCODER
+from gateway.xds.filters import BODY_CHECK, BODY_DRAIN, BODY_LIMIT, ERROR_WRAPPER, GRPC_WEB, REFUSE, TRANSCODER
 from gateway.xds.methods import StreamingMethods
 from gateway.xds.replies import local_replies
 from gateway.xds.routes import NAME
@@ -132,7 +132,7 @@ def _manager(snapshot: Snapshot, streaming: StreamingMethods) -> HttpConnectionM
                 disabled=True,
             ),
             HttpFilter(name=BODY_CHECK, typed_config=Any.pack(_body_check(snapshot)), disabled=True),
-            _filter("envoy.filters.http.grpc_web", GrpcWeb()),
+            _filter(GRPC_WEB, GrpcWeb()),
             _filter(TRANSCODER, _transcoder(snapshot, streaming)),
             _filter("envoy.filters.http.router", Router(suppress_envoy_headers=True)),
         ],

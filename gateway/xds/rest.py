@@ -28,7 +28,6 @@ from gateway.xds.snapshot import Limits
 _NOBODY = "nobody"
 # A Lua filter a route says something of is on.
 ON = Any.pack(LuaPerRoute(filter_context=Struct()))
-LEFT_ALONE = Any.pack(LuaPerRoute(filter_context=Struct.from_dict({"left_alone": True})))
 
 
 def rest_routes(bindings: Sequence[Binding], fields: Fields, limits: Limits) -> Iterator[Route]:
@@ -42,7 +41,8 @@ def rest_routes(bindings: Sequence[Binding], fields: Fields, limits: Limits) -> 
     for binding in bindings:
         match = _path(binding)
         match.headers.append(_method(binding.verb))
-        yield _unbound(match, area(binding.service), limits, fields.body(binding))
+        body = fields.body(binding)
+        yield to_nobody(match, area(binding.service), _read(limits, body) if body else _bodiless(limits))
     ways: dict[str, list[Binding]] = {}
     for binding in bindings:
         ways.setdefault(binding.regex, []).append(binding)
@@ -53,15 +53,15 @@ def rest_routes(bindings: Sequence[Binding], fields: Fields, limits: Limits) -> 
     yield _unbound(RouteMatch(prefix="/"), "gateway", limits)
 
 
-def _unbound(match: RouteMatch, owner: str, limits: Limits, message: str = "") -> Route:
-    """Not found, unless the call is transcoded; `message` is what its body must be."""
-    return to_nobody(match, owner, _filters(limits, message))
+def _unbound(match: RouteMatch, owner: str, limits: Limits) -> Route:
+    """Not found, whatever its body is."""
+    return to_nobody(match, owner, _read(limits))
 
 
 def refusing(match: RouteMatch, owner: str, limits: Limits, refusal: dict[str, str]) -> Route:
     """Refused with the `status` and `text` of the refusal, and its `allow` if it has one; never transcoded."""
     refuse = LuaPerRoute(name=REFUSE, filter_context=Struct.from_dict({**refusal}))
-    return to_nobody(match, owner, _filters(limits) | {BODY_CHECK: Any.pack(refuse)})
+    return to_nobody(match, owner, _read(limits) | {BODY_CHECK: Any.pack(refuse)})
 
 
 def to_nobody(match: RouteMatch, owner: str, filters: dict[str, Any]) -> Route:
@@ -75,17 +75,19 @@ def to_nobody(match: RouteMatch, owner: str, filters: dict[str, Any]) -> Route:
     return Route(match=match, route=action, metadata=owned_by(owner), typed_per_filter_config=filters)
 
 
-def _filters(limits: Limits, message: str = "") -> dict[str, Any]:
-    limit = BufferPerRoute(buffer=Buffer(max_request_bytes=limits.max_request_bytes))
-    # What is answered here has the shape of errors already.
-    filters = {
-        BODY_DRAIN: ON,
-        BODY_LIMIT: Any.pack(limit),
-        ERROR_WRAPPER: Any.pack(LuaPerRoute(disabled=True)),
-    }
+def _read(limits: Limits, message: str = "") -> dict[str, Any]:
+    """Read to its end, or what is the limit of that; `message` is what the body must be."""
+    filters = _bodiless(limits) | {BODY_DRAIN: ON}
     if message:
         filters[BODY_CHECK] = Any.pack(LuaPerRoute(filter_context=Struct.from_dict({"message": message})))
     return filters
+
+
+def _bodiless(limits: Limits) -> dict[str, Any]:
+    """Bounded all the same; nobody has to be let finish a body that is none of the call's."""
+    limit = BufferPerRoute(buffer=Buffer(max_request_bytes=limits.max_request_bytes))
+    # What is answered here has the shape of errors already.
+    return {BODY_LIMIT: Any.pack(limit), ERROR_WRAPPER: Any.pack(LuaPerRoute(disabled=True))}
 
 
 def _path(binding: Binding) -> RouteMatch:

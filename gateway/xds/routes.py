@@ -18,23 +18,23 @@ from envoy_data_plane.envoy.config.route.v3 import (
     VirtualHost,
 )
 from envoy_data_plane.envoy.extensions.filters.http.buffer.v3 import Buffer, BufferPerRoute
-from envoy_data_plane.envoy.extensions.filters.http.grpc_json_transcoder.v3 import GrpcJsonTranscoder
-from envoy_data_plane.envoy.extensions.filters.http.lua.v3 import LuaPerRoute
 from envoy_data_plane.envoy.extensions.retry.host.previous_hosts.v3 import PreviousHostsPredicate
 from envoy_data_plane.envoy.type.matcher.v3 import StringMatcher
+from envoy_data_plane.envoy.type.v3 import Int64Range
 from envoy_data_plane.google.protobuf import Any
 
 from gateway.contracts import area
 from gateway.edge.paths import PREFIXES
 from gateway.xds.bindings import bindings
 from gateway.xds.clusters import CONTROL_GRPC, CONTROL_HTTP, EDGE
+from gateway.xds.compression import COMPRESSOR
 from gateway.xds.cors import CORS, cors_policy
 from gateway.xds.fields import Fields
-from gateway.xds.filters import BODY_DRAIN, BODY_LIMIT, ERROR_WRAPPER, TRANSCODER
+from gateway.xds.filters import BODY_LIMIT, ERROR_WRAPPER, GRPC_WEB, TRANSCODER, without
 from gateway.xds.methods import StreamingMethods
 from gateway.xds.owners import owned_by
-from gateway.xds.rest import LEFT_ALONE, refusing, rest_routes, to_nobody
-from gateway.xds.snapshot import Snapshot
+from gateway.xds.rest import refusing, rest_routes, to_nobody
+from gateway.xds.snapshot import Limits, Snapshot
 from services.mesh.interceptors.compression import METADATA_KEY as GRPC_ENCODING
 
 NAME = "gateway"
@@ -49,6 +49,7 @@ _NO_LIMIT = timedelta(0)
 _FRAMING_BYTES = 1024
 # The edge has a limit of its own, with words of its own, and reads what is this many times too large to say them.
 _EDGE_BODIES = 4
+_MOST = 2**63 - 1
 _ANOTHER_INSTANCE = RetryPolicyRetryHostPredicate(
     name="envoy.retry_host_predicates.previous_hosts", typed_config=Any.pack(PreviousHostsPredicate())
 )
@@ -62,12 +63,20 @@ _NO_GRPC = HeaderMatcher(
 # Envoy adds them, and gRPC would make metadata of them for each call.
 _OF_NO_USE_TO_A_SERVICE = ["x-forwarded-for", "x-forwarded-proto", "x-envoy-external-address"]
 
-# A client may send gzip and read none. One that is transcoded for reads no gRPC, whatever it says of it.
+# Not of a page's, and not what the transcoder has made of a call of REST.
+_NATIVE = [
+    HeaderMatcher(name="content-type", string_match=StringMatcher(prefix="application/grpc")),
+    HeaderMatcher(name="content-type", string_match=StringMatcher(prefix="application/grpc-web"), invert_match=True),
+    HeaderMatcher(name="x-envoy-original-path", present_match=False),
+]
+# A client may send gzip and read none.
 _COMPRESSED = [
     HeaderMatcher(name="grpc-encoding", string_match=StringMatcher(exact="gzip")),
     HeaderMatcher(name="grpc-accept-encoding", string_match=StringMatcher(contains="gzip")),
-    HeaderMatcher(name="x-envoy-original-path", present_match=False),
 ]
+# Filters a call would pass through to no end: each costs some time even where it does nothing.
+_NOT_FOR_NATIVE = without(CORS, COMPRESSOR, ERROR_WRAPPER, GRPC_WEB, TRANSCODER)
+_NOT_FOR_HTTP = without(ERROR_WRAPPER, GRPC_WEB, TRANSCODER)
 
 
 def route_configuration(snapshot: Snapshot, streaming: StreamingMethods) -> RouteConfiguration:
@@ -79,14 +88,35 @@ def route_configuration(snapshot: Snapshot, streaming: StreamingMethods) -> Rout
 
 
 def _routes(snapshot: Snapshot, streaming: StreamingMethods) -> Iterator[Route]:
+    yield _websocket()
+    yield from _edge(snapshot.limits)
+    whole_request = _whole(snapshot.limits.max_request_bytes)
+    for path in _CONTROL_PATHS:
+        yield _to_http(RouteMatch(path=path, headers=[_NO_GRPC]), CONTROL_HTTP, "gateway", whole_request)
+    yield _to_http(RouteMatch(prefix="/docs/", headers=[_NO_GRPC]), CONTROL_HTTP, "gateway", whole_request)
+    yield from _grpc(snapshot, streaming)
+    bound = [binding for binding in bindings(snapshot.descriptor_set) if binding.service in snapshot.services]
+    yield from rest_routes(bound, Fields(snapshot.descriptor_set), snapshot.limits)
+
+
+def _edge(limits: Limits) -> Iterator[Route]:
+    most = _EDGE_BODIES * limits.max_request_bytes
+    announced = HeaderMatcher(name="content-length", range_match=Int64Range(start=most + 1, end=_MOST))
+    for prefix in PREFIXES:
+        # At once: it would not even be read to its end.
+        match = RouteMatch(path_separated_prefix=prefix, headers=[announced, _NO_GRPC])
+        yield refusing(match, EDGE, limits, {"status": "413", "text": ""})
+        match = RouteMatch(path_separated_prefix=prefix, headers=[_NO_GRPC])
+        yield _to_http(match, EDGE, EDGE, _whole(most))
+
+
+def _grpc(snapshot: Snapshot, streaming: StreamingMethods) -> Iterator[Route]:
     unary = timedelta(seconds=snapshot.limits.unary_timeout_seconds)
     refusal = {"status": "415", "text": "this path takes gRPC only; what it is over REST, /openapi.json says"}
     for prefix in sorted({f"/{service.partition('.')[0]}." for service in snapshot.services}):
         yield refusing(RouteMatch(prefix=prefix, headers=[_NO_GRPC]), "gateway", snapshot.limits, refusal)
     # What takes its time to arrive waits here, where it is in nobody's way: a service takes only so many calls.
     whole_call = _whole(snapshot.limits.max_message_bytes + _FRAMING_BYTES)
-    whole_request = _whole(snapshot.limits.max_request_bytes)
-    edge_request = {BODY_DRAIN: LEFT_ALONE, **_whole(_EDGE_BODIES * snapshot.limits.max_request_bytes)}
     for service in sorted(snapshot.services):
         metadata = owned_by(area(service))
         for method, uploads in streaming.get(service, {}).items():
@@ -98,29 +128,26 @@ def _routes(snapshot: Snapshot, streaming: StreamingMethods) -> Iterator[Route]:
         route = _to_grpc(CONTROL_GRPC, _NO_LIMIT)
         yield Route(match=RouteMatch(prefix=prefix), route=route, metadata=owned_by("gateway"))
     yield _unknown_grpc()
-    for path in _CONTROL_PATHS:
-        yield _to_http(RouteMatch(path=path), CONTROL_HTTP, "gateway", whole_request)
-    yield _to_http(RouteMatch(prefix="/docs/"), CONTROL_HTTP, "gateway", whole_request)
-    yield _websocket()
-    for prefix in PREFIXES:
-        yield _to_http(RouteMatch(path_separated_prefix=prefix), EDGE, EDGE, edge_request)
-    bound = [binding for binding in bindings(snapshot.descriptor_set) if binding.service in snapshot.services]
-    yield from rest_routes(bound, Fields(snapshot.descriptor_set), snapshot.limits)
 
 
 def _service(match: RouteMatch, action: RouteAction, metadata: Metadata, filters: dict[str, Any]) -> Iterator[Route]:
-    """One route for native clients who are to be answered as they asked, in gzip, and one for all others."""
+    """For native clients who are to be answered in gzip, as they asked; for other native clients; for all others."""
     encoding = HeaderValueOption(header=HeaderValue(key=GRPC_ENCODING, value="gzip"))
-    packed = RouteMatch(path=match.path, prefix=match.prefix, headers=_COMPRESSED)
-    plain = Route(
+    other = Route(
         match=match,
         route=action,
         metadata=metadata,
         request_headers_to_remove=_OF_NO_USE_TO_A_SERVICE,
         typed_per_filter_config=filters,
     )
-    yield replace(plain, match=packed, request_headers_to_add=[encoding])
-    yield plain
+    native = replace(other, match=_with(match, _NATIVE), typed_per_filter_config=filters | _NOT_FOR_NATIVE)
+    yield replace(native, match=_with(match, _NATIVE + _COMPRESSED), request_headers_to_add=[encoding])
+    yield native
+    yield other
+
+
+def _with(match: RouteMatch, headers: list[HeaderMatcher]) -> RouteMatch:
+    return RouteMatch(path=match.path, prefix=match.prefix, headers=headers)
 
 
 def _whole(limit: int) -> dict[str, Any]:
@@ -161,16 +188,14 @@ def _to_http(
             upgrade_configs=[RouteActionUpgradeConfig(upgrade_type=upgrade) for upgrade in upgrades],
         ),
         metadata=owned_by(owner),
-        typed_per_filter_config={ERROR_WRAPPER: Any.pack(LuaPerRoute(disabled=True)), **filters},
+        typed_per_filter_config=filters | _NOT_FOR_HTTP,
     )
 
 
 def _websocket() -> Route:
-    """An upgrade has no end of body to wait for, so no limit of its size; and it is nothing to transcode."""
+    """An upgrade has no end of body to wait for, so no limit of its size."""
     upgrade = HeaderMatcher(name="upgrade", string_match=StringMatcher(exact="websocket", ignore_case=True))
-    nothing = Any.pack(GrpcJsonTranscoder(proto_descriptor_bin=b""))
-    match = RouteMatch(prefix="/", headers=[upgrade])
-    return _to_http(match, EDGE, EDGE, {TRANSCODER: nothing}, upgrades=("websocket",))
+    return _to_http(RouteMatch(prefix="/", headers=[upgrade]), EDGE, EDGE, {}, upgrades=("websocket",))
 
 
 def _unknown_grpc() -> Route:
