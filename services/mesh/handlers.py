@@ -38,15 +38,29 @@ def service_names(handlers: Mapping[str, Handler]) -> list[str]:
     return sorted({path.split("/")[1] for path in handlers})
 
 
+class _Table(grpc.GenericRpcHandler):
+    """Finds handlers by path."""
+
+    def __init__(self, handlers: Mapping[str, Handler]) -> None:
+        self._handlers = dict(handlers)
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "Handler | None":
+        """The handler of a call; None makes gRPC answer UNIMPLEMENTED."""
+        return self._handlers.get(handler_call_details.method)
+
+
 def register(server: grpc.aio.Server, handlers: Mapping[str, Handler]) -> None:
-    """Serve handlers on a real server."""
-    by_service: dict[str, dict[str, Handler]] = {}
-    for path, handler in handlers.items():
-        _, service, name = path.split("/")
-        by_service.setdefault(service, {})[name] = _decoding(handler)
-    for service, methods in by_service.items():
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, methods),))
-        server.add_registered_method_handlers(service, methods)
+    """Serve handlers on a real server.
+
+    Not as generated code does it, which also registers each method by itself: grpc.aio then waits for each method's
+    next call by itself, and puts all these waits up and down again for every call of any of them.
+    """
+    server.add_generic_rpc_handlers((_Table(handlers),))
+
+
+def decoding(handlers: Mapping[str, Handler]) -> dict[str, Handler]:
+    """The same handlers, to which what is no message of the contract comes as `UNREADABLE`."""
+    return {path: _decoding(handler) for path, handler in handlers.items()}
 
 
 def _decoding(handler: Any) -> Handler:

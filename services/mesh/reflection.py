@@ -8,6 +8,8 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha._async import ReflectionServicer
 
+from services.mesh.pipeline import Handler
+
 V1ALPHA = "grpc.reflection.v1alpha.ServerReflection"
 # The same messages under another package; grpcio-reflection has only the older name.
 V1 = "grpc.reflection.v1.ServerReflection"
@@ -21,16 +23,14 @@ class Reflection:
         self._names = names
         self._pool = pool
 
-    def register(self, server: grpc.aio.Server) -> None:
-        """Serve both versions."""
+    def handlers(self) -> dict[str, Handler]:
+        """Both versions, by path."""
         handler = grpc.stream_stream_rpc_method_handler(
             self._info,
             request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
             response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
         )
-        for service in (V1, V1ALPHA):
-            methods = {"ServerReflectionInfo": handler}
-            server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, methods),))
+        return {f"/{service}/ServerReflectionInfo": handler for service in (V1, V1ALPHA)}
 
     async def _info(self, requests: AsyncIterable[Any], context: Any) -> AsyncIterator[Any]:
         servicer = ReflectionServicer(sorted({*self._names(), V1, V1ALPHA}), self._pool)

@@ -8,7 +8,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from services.mesh import errors
 from services.mesh.channel.limits import server_options
-from services.mesh.handlers import register, service_names
+from services.mesh.handlers import collect, decoding, register, service_names
 from services.mesh.interceptors.drain import Drain
 from services.mesh.pipeline import Handler
 from services.mesh.reflection import Reflection
@@ -40,9 +40,9 @@ class Server:
         self._drain = drain
         self._health = health.aio.HealthServicer()
         self._server = grpc.aio.server(options=server_options(max_message_bytes))
-        register(self._server, handlers)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        Reflection(lambda: [*self._names(), HEALTH], pool).register(self._server)
+        checks = collect([(health_pb2_grpc.add_HealthServicer_to_server, self._health)])
+        reflection = Reflection(lambda: [*self._names(), HEALTH], pool)
+        register(self._server, {**decoding(handlers), **checks, **reflection.handlers()})
 
     async def start(self, address: str, credentials: grpc.ServerCredentials | None = None) -> int:
         """Listen on `host:port` (port 0 chooses a free one), in plain text without credentials; returns the port.

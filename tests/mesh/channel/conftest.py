@@ -16,7 +16,7 @@ from services.mesh.carrier import LocalCarrier
 from services.mesh.channel.limits import server_options
 from services.mesh.channel.local import LocalChannel
 from services.mesh.channel.remote import RemoteChannel
-from services.mesh.handlers import collect, register
+from services.mesh.handlers import collect, decoding, register
 from services.mesh.interceptors.deadline import deadline
 from services.mesh.interceptors.drain import Drain
 from services.mesh.pipeline import Pipeline
@@ -141,7 +141,7 @@ async def wire(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
         channel = LocalChannel(handlers, capture=current_call, outgoing=LocalCarrier(), strict=transport == "strict")
     else:
         server = grpc.aio.server(options=server_options())
-        register(server, handlers)
+        register(server, decoding(handlers))
         address = f"unix:{tmp_path}/echo.sock" if transport == "unix" else "127.0.0.1:0"
         port = server.add_insecure_port(address)
         await server.start()
