@@ -13,7 +13,7 @@ from gateway.edge.embeddings import Embeddings
 from gateway.edge.failures import failure
 from gateway.edge.headers import Headers
 from gateway.edge.input_items import InputItems
-from gateway.edge.metrics import DURATION, REQUESTS
+from gateway.edge.metrics import answered
 from gateway.edge.repetition import request_id
 from gateway.edge.reply import Reply
 from gateway.edge.responses import Responses
@@ -84,8 +84,7 @@ class Edge:
             )
         finally:
             self._tracing.end(call, status)
-            REQUESTS.labels(template, status).inc()
-            DURATION.labels(template).observe(reply.seconds)
+            answered(template, status, reply.seconds)
             log.info(
                 "request",
                 route=template,

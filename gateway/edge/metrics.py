@@ -1,5 +1,7 @@
 """What the edge counts and times of its own; the calls behind it are metered where they are served."""
 
+from functools import lru_cache
+
 from prometheus_client import Counter, Histogram
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
@@ -11,3 +13,13 @@ DURATION = Histogram(
 FIRST_DELTA = Histogram(
     "soma_edge_first_delta_seconds", "From a streamed chat request to its first text", buckets=_BUCKETS
 )
+
+# Looking a series up by its labels costs more than counting.
+_requests = lru_cache(1024)(REQUESTS.labels)
+_duration = lru_cache(256)(DURATION.labels)
+
+
+def answered(route: str, status: int, seconds: float) -> None:
+    """Count a request that is over; 499 stands for a client that left before it was answered."""
+    _requests(route, status).inc()
+    _duration(route).observe(seconds)

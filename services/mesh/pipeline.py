@@ -87,12 +87,16 @@ class _Fused:
         self, behaviour: Callable[[Any, Context], Awaitable[Message]]
     ) -> Callable[[Any, Context], Awaitable[Message]]:
         """Wrap a method with one response."""
-        rpc, leaves = self.rpc, self.leaves
+        rpc, enters, leaves = self.rpc, self.enters, self.leaves
 
         async def call_unary(request: Any, context: Context) -> Message:
             call = Call(rpc, context, started=asyncio.get_running_loop().time())
             try:
-                response = await behaviour(await self._admit(call, request), context)
+                for enter in enters:
+                    pending = enter(call)
+                    if pending is not None:
+                        await pending
+                response = await behaviour(self._admitted(call, request), context)
                 if call.compressed:
                     await compression.begin(context)
             except BaseException as exception:
@@ -111,14 +115,18 @@ class _Fused:
         self, behaviour: Callable[[Any, Context], AsyncGenerator[Message, None]]
     ) -> Callable[[Any, Context], AsyncGenerator[Message, None]]:
         """Wrap a method with a stream of responses."""
-        rpc, leaves = self.rpc, self.leaves
+        rpc, enters, leaves = self.rpc, self.enters, self.leaves
 
         async def call_stream(request: Any, context: Context) -> AsyncGenerator[Message, None]:
             call = Call(rpc, context, started=asyncio.get_running_loop().time())
             last: Message | None = None
             responses: AsyncGenerator[Message, None] | None = None
             try:
-                responses = behaviour(await self._admit(call, request), context)
+                for enter in enters:
+                    pending = enter(call)
+                    if pending is not None:
+                        await pending
+                responses = behaviour(self._admitted(call, request), context)
                 if call.ends is not None:
                     responses = ending(responses, call.ends)
                 async for last in responses:
@@ -144,12 +152,8 @@ class _Fused:
 
         return call_stream
 
-    async def _admit(self, call: Call, request: Any) -> Any:
-        """Run what comes before the servicer; the request, or requests, it is to see."""
-        for enter in self.enters:
-            pending = enter(call)
-            if pending is not None:
-                await pending
+    def _admitted(self, call: Call, request: Any) -> Any:
+        """The request, or requests, that the servicer is to see, once the caller is let in."""
         if self.rpc.client_streaming:
             request = self._watched(call, request)
         elif request is UNREADABLE:

@@ -2,14 +2,14 @@
 
 import random
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 _SAMPLED = 1
+_SPAN_ID = 2**64 - 1
 
 
-@dataclass(frozen=True, slots=True)
-class Trace:
+class Trace(NamedTuple):
     """Where a call stands in a trace: ids as integers (128 and 64 bit), and whether spans are recorded."""
 
     trace_id: int
@@ -32,8 +32,8 @@ def new_trace(sample_ratio: float) -> Trace:
 
     Ids need to be unique, not secret: `random` is an order of magnitude cheaper than `secrets`.
     """
-    trace_id = random.getrandbits(128) or 1
-    return Trace(trace_id, random.getrandbits(64) or 1, random.random() < sample_ratio)
+    bits = random.getrandbits(192)
+    return Trace(bits >> 64 or 1, bits & _SPAN_ID or 1, random.random() < sample_ratio)
 
 
 def parse(traceparent: str) -> Trace | None:

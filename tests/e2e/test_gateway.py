@@ -30,14 +30,22 @@ async def test_health_and_ready_name_every_service(http: httpx.AsyncClient) -> N
 async def test_metrics_count_every_call_with_the_process_that_served_it(
     stack: Stack, http: httpx.AsyncClient, channel: grpc.aio.Channel
 ) -> None:
-    labels = {"rpc_method": "soma.orchestrator.v1.ChatService/Chat", "rpc_response_status_code": "OK"}
-    before = await stack.measured("rpc_server_call_duration_seconds_count", labels)
+    # A turn reads the model's answer to its end: left before that, each would be counted as cancelled.
+    chat, generate = "soma.orchestrator.v1.ChatService/Chat", "soma.model.v1.ModelService/Generate"
+
+    async def ended(code: str) -> list[float]:
+        name = "rpc_server_call_duration_seconds_count"
+        labels = [{"rpc_method": method, "rpc_response_status_code": code} for method in (chat, generate)]
+        return [await stack.measured(name, each) for each in labels]
+
+    well, cancelled = await ended("OK"), await ended("CANCELLED")
     assert (await over_grpc(channel, stack, "hello")).finished
 
     async def counted() -> bool:
-        return await stack.measured("rpc_server_call_duration_seconds_count", labels) == before + 1
+        return await ended("OK") == [count + 1 for count in well]
 
     await until(counted)
+    assert await ended("CANCELLED") == cancelled
     assert (await http.get("/v1/models")).status_code == 200
     page = await http.get("/metrics")
     assert page.headers["content-type"].startswith("text/plain")

@@ -1,4 +1,4 @@
-"""Streams a generation from the model service; leaving the stream early cancels it there."""
+"""Streams a generation from the model service; leaving the stream before its end cancels it there."""
 
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING
@@ -22,10 +22,18 @@ class Models:
             AioRpcError: the model service's own error, whether before the first event or after.
         """
         stream = self._stub.Generate(request)
+        finished: pb.GenerateResponse | None = None
         try:
             async for event in stream:
-                # The typed error repeats the status for clients that cannot see it; here the status follows.
-                if event.WhichOneof("payload") != "error":
+                kind = event.WhichOneof("payload")
+                if kind == "finished":
+                    # Held back until the stream has ended too: who has it reads no further, which would cancel a call
+                    # that went well.
+                    finished = event
+                elif kind != "error":
+                    # The typed error repeats the status for clients that cannot see it; here the status follows.
                     yield event
         finally:
             stream.cancel()
+        if finished is not None:
+            yield finished

@@ -1,5 +1,6 @@
 """What an entry of a log is about, how severe it is, and which entries a reader wants."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -56,7 +57,8 @@ def new_entry(
         task_status=task_status,
         attributes=attributes,
     )
-    entry.timestamp.GetCurrentTime()
+    # What `GetCurrentTime` says, at a tenth of its price: a turn writes four entries.
+    entry.timestamp.seconds, entry.timestamp.nanos = divmod(time.time_ns(), 10**9)
     return entry
 
 
