@@ -1,50 +1,71 @@
-"""Native unary calls through the gateway to a process of the mesh, beside the same servicer on a bare gRPC server."""
+"""Native unary calls through the gateway to a process of the mesh, beside the same servicer on a bare gRPC server.
+
+Between the two, for what it says of the machine: the bare server behind an Envoy that only forwards.
+"""
 
 import statistics
 
 from bench.echo import Answers, Echo, bare, load, meshed
+from bench.plain_envoy import plain_envoy
 from bench.programs import used
-from bench.stack import Stack
 from bench.table import Row
 from bench.workplace import FOLDER, Workplace
 
 ROUNDS = 5
 CONNECTIONS = 32
 SECONDS = 4
+HERE, BETWEEN, BARE = "through the gateway", "through a plain Envoy", "bare"
 
 
 async def measure(place: Workplace) -> list[Row]:
-    """Rounds on both by turns, on as many connections as callers; each answer holds what its caller sent."""
+    """Rounds on all by turns, on as many connections as callers; each answer holds what its caller sent."""
     stack = await place.stack()
-    async with meshed(stack, FOLDER / "testing.log") as mesh, bare(FOLDER / "bare.log") as plain:
-        await load("unary", plain.address, "none", CONNECTIONS, CONNECTIONS, 2)
-        await load("unary", f"127.0.0.1:{stack.port}", stack.key, CONNECTIONS, CONNECTIONS, 2)
-        here: list[Answers] = []
-        there: list[Answers] = []
+    async with (
+        meshed(stack, FOLDER / "testing.log") as mesh,
+        bare(FOLDER / "bare.log") as server,
+        plain_envoy(server, FOLDER) as envoy,
+    ):
+        gateway = Echo(f"127.0.0.1:{stack.port}", stack.pid("envoy"))
+        ways = {
+            BARE: (server, "none", {"server": server}),
+            BETWEEN: (envoy, "none", {"server": server, "envoy": envoy}),
+            HERE: (gateway, stack.key, {"server": mesh, "envoy": gateway}),
+        }
+        answers: dict[str, list[Answers]] = {way: [] for way in ways}
+        for asked, key, _ in ways.values():
+            await load("unary", asked.address, key, CONNECTIONS, CONNECTIONS, 2)
         for _ in range(ROUNDS):
-            alone = await _round(plain)
-            through = await _round(mesh, stack)
-            there.append(alone)
-            here.append(through)
-    ours, theirs = (statistics.median(answers.rate for answers in rounds) for rounds in (here, there))
+            for way, (asked, key, processes) in ways.items():
+                answers[way].append(await _round(way, asked, key, processes))
+    rates = {way: statistics.median(each.rate for each in rounds) for way, rounds in answers.items()}
+    alone = f"{rates[BARE]:,.0f} calls/s bare grpc.aio, direct"
     return [
         Row(
             "native unary call through the gateway, 32 connections",
-            f"{ours:,.0f} calls/s (p99 {statistics.median(answers.p99_ms for answers in here):.0f} ms)",
-            f"{theirs:,.0f} calls/s bare grpc.aio, direct",
-            f"{ours / theirs:.2f}×",
+            f"{rates[HERE]:,.0f} calls/s (p99 {statistics.median(each.p99_ms for each in answers[HERE]):.0f} ms)",
+            alone,
+            f"{rates[HERE] / rates[BARE]:.2f}×",
             "≥ 0.7×",
-            ours >= 0.7 * theirs,
-        )
+            rates[HERE] >= 0.7 * rates[BARE],
+        ),
+        Row(
+            "the same, bare server behind an Envoy that only forwards",
+            f"{rates[BETWEEN]:,.0f} calls/s",
+            alone,
+            f"{rates[BETWEEN] / rates[BARE]:.2f}×",
+            "",
+            None,
+        ),
     ]
 
 
-async def _round(server: Echo, stack: Stack | None = None) -> Answers:
-    """Load a server, through the gateway where there is a stack; prints what a call cost."""
-    address, key = (f"127.0.0.1:{stack.port}", stack.key) if stack is not None else (server.address, "none")
-    processes = {"server": server.pid, **({"envoy": stack.pid("envoy")} if stack is not None else {})}
-    before = {name: used(pid) for name, pid in processes.items()}
-    answers = await load("unary", address, key, CONNECTIONS, CONNECTIONS, SECONDS)
-    spent = (f"{name} {(used(pid) - before[name]) / answers.answers * 1000:.2f}" for name, pid in processes.items())
-    print(f"processor ms a call, {'through the gateway' if stack is not None else 'bare'}:", " ".join(spent))
+async def _round(way: str, asked: Echo, key: str, processes: dict[str, Echo]) -> Answers:
+    """Load a server one way; prints what a call cost the processes on that way."""
+    before = {name: used(process.pid) for name, process in processes.items()}
+    answers = await load("unary", asked.address, key, CONNECTIONS, CONNECTIONS, SECONDS)
+    spent = (
+        f"{name} {(used(process.pid) - before[name]) / answers.answers * 1000:.2f}"
+        for name, process in processes.items()
+    )
+    print(f"processor ms a call, {way}:", " ".join(spent))
     return answers
