@@ -5,10 +5,10 @@ next inherits its principal, its remaining time and its trace.
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from services.mesh import errors
 from services.mesh.principal import Principal
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
     from services.mesh.method import Method
+
+
+Pairs: TypeAlias = Iterable[tuple[str, str | bytes]]
 
 
 class Call:
@@ -67,11 +70,13 @@ class Call:
     def metadata(self) -> Mapping[str, str | bytes]:
         """What came with the call, for interceptors; of a key that came twice the last value.
 
-        Read once: a request through the gateway carries a dozen pairs, and gRPC makes them anew for each who asks.
+        gRPC makes the pairs anew for each who asks, which takes longer than all else that is done with them; it has
+        made them once to find the handler.
         """
         if self._metadata is None:
             assert self.context is not None
-            self._metadata = dict(self.context.invocation_metadata() or ())
+            pairs = arrived.get()
+            self._metadata = dict(pairs if pairs is not None else self.context.invocation_metadata() or ())
         return self._metadata
 
     def begin(self) -> None:
@@ -91,6 +96,8 @@ class Call:
 
 
 current: ContextVar[Call | None] = ContextVar("soma_current_call", default=None)
+arrived: ContextVar["Pairs | None"] = ContextVar("soma_arrived_metadata", default=None)
+"""The metadata of the call a task was made for, where it came over a socket."""
 
 
 def current_call() -> Call | None:

@@ -6,6 +6,7 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError
 
+from services.mesh.call import arrived
 from services.mesh.pipeline import UNREADABLE, Handler
 from services.mesh.service import Registration
 
@@ -46,6 +47,8 @@ class _Table(grpc.GenericRpcHandler):
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> "Handler | None":
         """The handler of a call; None makes gRPC answer UNIMPLEMENTED."""
+        # In the task of the call: its servicer runs in the same one.
+        arrived.set(handler_call_details.invocation_metadata)
         return self._handlers.get(handler_call_details.method)
 
 
