@@ -67,18 +67,18 @@ async def test_five_thousand_connections_are_served_and_then_given_back(stack: S
             await serves(stack)
             held.append(await Footprint.of(stack))
         await until(lambda: fewer_than(stack, MANY // 10))
-    assert held[0].sockets["envoy"] - before.sockets["envoy"] >= MANY
+    assert held[0].counts.sockets["envoy"] - before.counts.sockets["envoy"] >= MANY
     for each in held:
         # They cost the gateway a little, and nobody behind it anything.
         assert (each.mib["envoy"] - before.mib["envoy"]) * 1024 < MANY * KIB_EACH
-        assert each.sockets["serve"] - before.sockets["serve"] < 100
+        assert each.counts.sockets["serve"] - before.counts.sockets["serve"] < 100
     await serves(stack)
     await before.restored(stack)
 
 
 async def fewer_than(stack: Stack, sockets: int) -> bool:
     """Whether the gateway has fewer sockets than that."""
-    return (await Footprint.of(stack)).sockets["envoy"] < sockets
+    return (await Footprint.of(stack)).counts.sockets["envoy"] < sockets
 
 
 async def test_connections_over_the_limit_are_closed_as_they_come(unscathed: Stack) -> None:

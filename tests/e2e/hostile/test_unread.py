@@ -14,7 +14,7 @@ from websockets.asyncio.client import connect
 from services.mesh.testing.dialects import Behaviour
 from services.mesh.testing.upstreams import FakeUpstream
 from services.mesh.testing.waiting import until
-from tests.e2e.hostile.footprint import KEPT_MIB, PARTS, Footprint, serves
+from tests.e2e.hostile.footprint import KEPT_MIB, Footprint, serves
 from tests.e2e.hostile.limits import GRACE_SECONDS, IDLE_SECONDS
 from tests.e2e.hostile.wire import Http2, post
 from tests.e2e.scripted import MODEL
@@ -71,7 +71,7 @@ async def test_streams_nobody_reads_are_held_back_and_then_ended(unscathed: Stac
             most = 0.0
             while upstream.open:
                 now = await Footprint.of(stack)
-                most = max(most, sum(now.mib[part] - before.mib[part] for part in PARTS))
+                most = max(most, now.grown_mib(before))
                 await asyncio.sleep(0.2)
     # Their work was taken from the models' server, though none of them had left.
     assert upstream.left == CLIENTS * 3

@@ -12,11 +12,11 @@ from soma.model.v1.cost_service_pb2 import UsageRecord
 from services.mesh.testing.dialects import Behaviour
 from services.mesh.testing.upstreams import FakeUpstream
 from services.mesh.testing.waiting import until
+from tests.e2e.counts import Counts
 from tests.e2e.scripted import MODEL
 from tests.e2e.stack import CALL_SECONDS, Stack
 from tests.e2e.streams.asked import Ask
 from tests.e2e.streams.conftest import echoes
-from tests.e2e.streams.counts import Counts
 from tests.e2e.streams.held import Held, holding
 from tests.e2e.streams.surfaces import ECHOES, LOGS, STREAMED, WHOLE
 from tests.e2e.surfaces import heard, over_grpc, usage

@@ -11,10 +11,10 @@ from soma.model.v1.cost_service_pb2 import UsageRecord
 
 from services.mesh.testing.dialects import Behaviour, Fault
 from services.mesh.testing.upstreams import FakeUpstream
+from tests.e2e.counts import Counts
 from tests.e2e.scripted import ABSENT, CLAUDE, MODEL, MOST_BYTES, PATIENCE_SECONDS
 from tests.e2e.stack import Stack
 from tests.e2e.streams.asked import Ask
-from tests.e2e.streams.counts import Counts
 from tests.e2e.streams.ending import Ending
 from tests.e2e.streams.faults import INTERRUPTIONS, REFUSALS, Told, expected, unavailable
 from tests.e2e.streams.held import Held

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from services.mesh.testing.dialects import Behaviour
 from services.mesh.testing.upstreams import FakeUpstream
 from services.mesh.testing.waiting import until
+from tests.e2e.counts import Counts
 from tests.e2e.stack import Stack
 from tests.e2e.streams import logs
 from tests.e2e.streams.asked import Ask
 from tests.e2e.streams.conftest import MODEL_PROCESS, WORKERS
-from tests.e2e.streams.counts import Counts
 from tests.e2e.streams.ending import Ending
 from tests.e2e.streams.held import holding
 from tests.e2e.streams.surfaces import STREAMED

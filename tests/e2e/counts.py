@@ -11,6 +11,7 @@ from tests.e2e.stack import Stack
 
 # Connections of pools, and what waits on them: they come and go by themselves.
 POOLED = 8
+SECONDS = 40
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,7 @@ class Counts:
     @classmethod
     async def of(cls, stack: Stack) -> "Counts":
         """What there is now."""
-        parts = [part.name for part in stack.state.parts if part.name.startswith(("envoy", "serve", "control"))]
-        files = {part: _open_files(stack.process(part).pid) for part in parts}
+        files = {part: _open_files(stack.process(part).pid) for part in of_the_mesh(stack)}
         return cls(
             await stack.measured("rpc_server_active_calls"),
             await stack.measured("soma_mesh_tasks"),
@@ -52,8 +52,13 @@ class Counts:
             return not more
 
         with suppress(TimeoutError):
-            await until(settled, seconds=30)
+            await until(settled, seconds=SECONDS)
         assert more == {}, more
+
+
+def of_the_mesh(stack: Stack) -> list[str]:
+    """The parts that are the mesh's own processes, and its gateway."""
+    return [part.name for part in stack.state.parts if part.name.startswith(("envoy", "serve", "control"))]
 
 
 def _open_files(pid: int) -> list[str]:
