@@ -45,8 +45,9 @@ def effective(kind: type[BaseSettings]) -> Sequence[Effective]:
     """Every setting of one class.
 
     Raises:
-        pydantic.ValidationError: a value is not one the class takes.
+        InvalidArgument: a value is not one the class takes.
     """
+    values = kind()
     environment = EnvSettingsSource(kind)
     sources = kind.settings_customise_sources(kind, InitSettingsSource(kind, {}), environment, environment, environment)
     given: dict[str, str] = {}
@@ -54,7 +55,6 @@ def effective(kind: type[BaseSettings]) -> Sequence[Effective]:
     for source in reversed(sources):
         from_environment = isinstance(source, EnvSettingsSource)
         given |= dict.fromkeys(source(), "environment" if from_environment else "soma.toml")
-    values = kind()
     table = kind.model_config.get("env_prefix", "").removeprefix("SOMA_").strip("_").lower()
     prefix = f"{table}." if table else ""
     return [

@@ -7,11 +7,13 @@ import tomllib
 from functools import cache
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import Field, SecretStr, StringConstraints
+from pydantic import Field, SecretStr, StringConstraints, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from services.mesh import errors
 
 CONFIG_FILE = Path("soma.toml")
 # As browsers send it: scheme, host, and the port where it is not the usual one.
@@ -50,6 +52,18 @@ class SomaSettings(BaseSettings):
     """
 
     table: ClassVar[str | None] = None
+
+    def __init__(self, **values: Any) -> None:
+        """Settings, with `values` over all others.
+
+        Raises:
+            InvalidArgument: one has a value it cannot have, or `soma.toml` is no TOML.
+        """
+        try:
+            super().__init__(**values)
+        except (ValidationError, tomllib.TOMLDecodeError) as error:
+            raise errors.InvalidArgument(f"the settings are wrong: {_why(error)}", reason="SETTINGS_INVALID") from error
+
     model_config = SettingsConfigDict(env_prefix="SOMA_", frozen=True, extra="forbid")
 
     @classmethod
@@ -64,6 +78,13 @@ class SomaSettings(BaseSettings):
         """Command line over environment over file."""
         config = EnvSettingsSource(_ConfigPath)().get("config", CONFIG_FILE)
         return init_settings, env_settings, TomlTable(settings_cls, cls.table, Path(config))
+
+
+def _why(error: ValidationError | tomllib.TOMLDecodeError) -> str:
+    if isinstance(error, tomllib.TOMLDecodeError):
+        return f"soma.toml is no TOML: {error}"
+    found = ((".".join(map(str, each["loc"])), each["msg"].removeprefix("Value error, ")) for each in error.errors())
+    return "; ".join(f"{name}: {message}" if name else message for name, message in found)
 
 
 class _ConfigPath(BaseSettings):
@@ -110,6 +131,13 @@ class Settings(SomaSettings):
     tls_cert: Path | None = Field(None, description="certificate chain of the public port, PEM")
     tls_key: Path | None = Field(None, description="its key, PEM")
     postgres_pool: int = Field(20, ge=2, le=20, description="connections of a process to Postgres")
+
+    @model_validator(mode="after")
+    def _reached(self) -> Self:
+        """Neighbours and the gateway are told where to reach a process: by IP address, for Envoy takes no names."""
+        if ip_address(self.advertise or self.bind).is_unspecified:
+            raise ValueError("neighbours cannot reach a process at every address of its machine: set advertise to one")
+        return self
 
     @property
     def mutual_tls(self) -> bool:

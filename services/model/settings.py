@@ -3,9 +3,9 @@
 import os
 import tomllib
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, StringConstraints, ValidationError
 from pydantic_settings import SettingsConfigDict
 
 from services.mesh import errors
@@ -14,6 +14,8 @@ from services.mesh.settings import SomaSettings
 OPENAI_URL = "https://api.openai.com/v1"
 ANTHROPIC_URL = "https://api.anthropic.com"
 
+Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/?#]+\S*$")]
+MaybeUrl = Annotated[str, StringConstraints(pattern=r"^(https?://[^\s/?#]+\S*)?$")]
 ProviderKind = Literal["openai", "openai_compatible", "anthropic"]
 
 
@@ -27,7 +29,7 @@ class ProviderSettings(BaseModel):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")
     kind: ProviderKind = "openai_compatible"
-    base_url: str = Field(pattern=r"^https?://")
+    base_url: Url
     # Name of the environment variable that holds the key: a catalogue file holds no secret.
     api_key_env: str = ""
     api_key: SecretStr = Field(default=SecretStr(""), exclude=True)
@@ -59,7 +61,7 @@ class ModelSettings(SomaSettings):
         validation_alias=AliasChoices("SOMA_MODEL_OPENAI_API_KEY", "OPENAI_API_KEY"),
         description="makes OpenAI's models available",
     )
-    openai_base_url: str = Field(
+    openai_base_url: MaybeUrl = Field(
         "",
         validation_alias=AliasChoices("SOMA_MODEL_OPENAI_BASE_URL", "OPENAI_BASE_URL"),
         description="an OpenAI-compatible server instead; may need no key",
@@ -69,12 +71,12 @@ class ModelSettings(SomaSettings):
         validation_alias=AliasChoices("SOMA_MODEL_ANTHROPIC_API_KEY", "ANTHROPIC_API_KEY"),
         description="makes Anthropic's models available",
     )
-    anthropic_base_url: str = Field(
+    anthropic_base_url: Url = Field(
         ANTHROPIC_URL,
         validation_alias=AliasChoices("SOMA_MODEL_ANTHROPIC_BASE_URL", "ANTHROPIC_BASE_URL"),
         description="where Anthropic's API is",
     )
-    ollama_url: str = Field("http://127.0.0.1:11434", description="where to look for Ollama; empty for nowhere")
+    ollama_url: MaybeUrl = Field("http://127.0.0.1:11434", description="where to look for Ollama; empty for nowhere")
     connect_timeout: float = Field(5.0, gt=0, description="seconds to reach a provider")
     first_byte_timeout: float = Field(120.0, gt=0, description="seconds until the first byte of its answer")
     idle_timeout: float = Field(60.0, gt=0, description="seconds between two bytes after it")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from services.mesh.errors import FailedPrecondition
+from services.mesh.errors import FailedPrecondition, InvalidArgument
 from services.model import settings as module
 from services.model.settings import ModelSettings
 
@@ -41,6 +41,14 @@ def test_another_base_url_needs_no_key_and_is_not_openais_own(monkeypatch: pytes
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:8000/v1")
     _, (openai, _) = ModelSettings().providers()
     assert (openai.kind, openai.base_url) == ("openai_compatible", "http://127.0.0.1:8000/v1")
+
+
+@pytest.mark.parametrize("url", ["http://", "https:///v1", "127.0.0.1:8000", "ftp://example.com", "http://a b/v1"])
+def test_where_a_provider_is_must_be_a_url(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    for name in ("OPENAI_BASE_URL", "ANTHROPIC_BASE_URL", "SOMA_MODEL_OLLAMA_URL"):
+        with monkeypatch.context() as patch, pytest.raises(InvalidArgument, match=r"(?i)url"):
+            patch.setenv(name, url)
+            ModelSettings()
 
 
 def test_a_secret_does_not_show_when_settings_are_printed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,44 @@
+"""Settings that cannot be are refused in one line, wherever they come from."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.mesh import errors
+from services.mesh.settings import Settings
+
+
+def refused(**values: Any) -> str:
+    """What is said of these."""
+    with pytest.raises(errors.InvalidArgument) as refusal:
+        Settings(**values)
+    assert refusal.value.reason == "SETTINGS_INVALID"
+    assert "\n" not in refusal.value.message
+    return refusal.value.message
+
+
+def test_each_wrong_value_is_named() -> None:
+    said = refused(port="abc", grace_seconds=-1)
+    assert "port: " in said
+    assert "grace_seconds: " in said
+
+
+def test_a_name_nothing_has_is_refused() -> None:
+    assert "prot: " in refused(prot=8080)
+
+
+@pytest.mark.parametrize("where", [{"bind": "0.0.0.0"}, {"bind": "::"}, {"bind": "127.0.0.1", "advertise": "0.0.0.0"}])
+def test_a_process_is_reached_at_one_address(where: dict[str, Any]) -> None:
+    assert "advertise" in refused(**where)
+    assert Settings(**where | {"advertise": "10.0.0.7"}).advertise == "10.0.0.7"
+
+
+def test_neighbours_are_reached_by_address_and_not_by_name() -> None:
+    assert "'here'" in refused(advertise="here")
+
+
+def test_a_file_that_is_no_toml_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "soma.toml").write_text("port = \n")
+    monkeypatch.setenv("SOMA_CONFIG", str(tmp_path / "soma.toml"))
+    assert "line 1" in refused()
