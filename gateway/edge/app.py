@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from time import monotonic
 
 import structlog
 from starlette.types import Receive, Scope, Send
@@ -75,7 +76,7 @@ class Edge:
         reply = Reply(send, headers.raw(b"x-request-id"))
         routes, name = self._routes.find(scope["path"])
         template = routes[0].template if routes else UNKNOWN
-        call = Call(started=asyncio.get_running_loop().time())
+        call = Call(started=monotonic())
         self._tracing.begin(call, headers.raw(b"traceparent"), scope["method"], template)
         status = 499
         try:

@@ -4,10 +4,10 @@ The pipeline makes a `Call` for each RPC and sets it in the context of the servi
 next inherits its principal, its remaining time and its trace.
 """
 
-import asyncio
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from time import monotonic
 from typing import TYPE_CHECKING, TypeAlias
 
 from services.mesh import errors
@@ -31,14 +31,14 @@ class Call:
         method: the RPC; None for work that did not come in as one (an HTTP request, a background task).
         context: the servicer context while interceptors look at the call; None once its servicer runs.
         principal: who it runs as; None until authenticated, and in calls a process makes for itself.
-        deadline: in the event loop's time; None without one.
+        deadline: in seconds of the monotonic clock, which is the event loop's; None without one.
         trace: its place in a trace.
         span: the recorded span, when the trace is sampled.
-        started: the event loop's time when it came in.
+        started: when it came in, by that clock. uvloop's own reading of it is of whole milliseconds.
         draining: set when the process ends the call because it stops.
         endless: set when its servicer has said that it never ends by itself.
         compressed: set when its answer is to be.
-        ends: the event loop's time at which a stream is ended here, before its deadline; None leaves it to the client.
+        ends: when, by that clock, a stream is ended here, before its deadline; None leaves it to the client.
     """
 
     __slots__ = (
@@ -87,7 +87,7 @@ class Call:
         """Seconds left, never below 0; None without a deadline."""
         if self.deadline is None:
             return None
-        return max(0.0, self.deadline - asyncio.get_running_loop().time())
+        return max(0.0, self.deadline - monotonic())
 
     @property
     def trace_id(self) -> str:
@@ -130,7 +130,7 @@ def never_ends() -> None:
 @contextmanager
 def run_as(principal: Principal, *, trace: Trace | None = None, timeout: float | None = None) -> Iterator[Call]:
     """Run a block as a call of `principal`: what it calls inherits principal, trace and at most `timeout` seconds."""
-    now = asyncio.get_running_loop().time()
+    now = monotonic()
     call = Call(started=now)
     call.principal = principal
     call.trace = trace

@@ -25,6 +25,9 @@ _BATCH = Histogram(
 )
 
 
+_KEPT_SECONDS = 1.0
+
+
 class GroupCommit(Generic[T]):
     """Writes items with `write`, many to a transaction, until it is closed, as it is at the end of an `async with`.
 
@@ -38,7 +41,7 @@ class GroupCommit(Generic[T]):
     def __init__(
         self, pool: "Pool", write: "Callable[[Connection, Sequence[T]], Awaitable[None]]", max_batch: int = 256
     ) -> None:
-        self._pool = pool
+        self._kept = postgres.Kept(pool)
         self._write = write
         self._max_batch = max_batch
         self._queue: deque[_Entry[T]] = deque()
@@ -81,19 +84,29 @@ class GroupCommit(Generic[T]):
         try:
             while self._queue or not self._closing:
                 if not self._queue:
-                    self._wake.clear()
-                    await self._wake.wait()
+                    await self._idle()
                     continue
                 count = min(self._max_batch, len(self._queue))
                 await self._settle([self._queue.popleft() for _ in range(count)])
         finally:
             _resolve(self._queue, _stopping())  # empty unless this task was cancelled
+            await self._kept.give_back()
+
+    async def _idle(self) -> None:
+        """Wait for an item, or for the end; a connection that is not used for a while is others' meanwhile."""
+        self._wake.clear()
+        try:
+            async with asyncio.timeout(_KEPT_SECONDS):
+                await self._wake.wait()
+        except TimeoutError:
+            await self._kept.give_back()
+            await self._wake.wait()
 
     async def _settle(self, batch: Sequence[_Entry[T]]) -> None:
         """Write a batch and tell its callers; an item that cannot be written fails alone."""
         _BATCH.observe(len(batch))
         try:
-            async with postgres.connection(self._pool) as connection:
+            async with self._kept.use() as connection:
                 await self._write(connection, [item for item, _ in batch])
         except asyncio.CancelledError:
             _resolve(batch, _stopping())

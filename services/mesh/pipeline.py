@@ -8,6 +8,7 @@ call costs a loop over functions and no nested coroutine. It also owns the end o
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from time import monotonic
 from typing import Any, TypeAlias
 
 import grpc
@@ -90,7 +91,7 @@ class _Fused:
         rpc, enters, leaves = self.rpc, self.enters, self.leaves
 
         async def call_unary(request: Any, context: Context) -> Message:
-            call = Call(rpc, context, started=asyncio.get_running_loop().time())
+            call = Call(rpc, context, started=monotonic())
             try:
                 for enter in enters:
                     pending = enter(call)
@@ -118,7 +119,7 @@ class _Fused:
         rpc, enters, leaves = self.rpc, self.enters, self.leaves
 
         async def call_stream(request: Any, context: Context) -> AsyncGenerator[Message, None]:
-            call = Call(rpc, context, started=asyncio.get_running_loop().time())
+            call = Call(rpc, context, started=monotonic())
             last: Message | None = None
             responses: AsyncGenerator[Message, None] | None = None
             try:

@@ -103,6 +103,40 @@ async def connection(pool: "Pool") -> AsyncIterator["Connection"]:
             yield acquired
 
 
+class Kept:
+    """A connection of the pool that a task keeps between statements: fetching one and giving it back takes longer than
+    many a statement does. It is one task's; `give_back` returns it to the pool, the next use takes another.
+    """
+
+    def __init__(self, pool: "Pool") -> None:
+        self._pool = pool
+        self._connection: asyncpg.pool.PoolConnectionProxy[asyncpg.Record] | None = None
+
+    @asynccontextmanager
+    async def use(self) -> AsyncIterator["Connection"]:
+        """The connection, for the block; after an exception it is not kept.
+
+        Raises:
+            Unavailable: Postgres cannot be reached, or no connection came free in time.
+        """
+        with typed_errors():
+            if self._connection is not None and self._connection.is_closed():
+                await self.give_back()
+            if self._connection is None:
+                self._connection = await self._pool.acquire(timeout=ACQUIRE_SECONDS)
+            try:
+                yield self._connection
+            except BaseException:
+                await self.give_back()
+                raise
+
+    async def give_back(self) -> None:
+        """Let others have it."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await self._pool.release(connection)
+
+
 @asynccontextmanager
 async def transaction(pool: "Pool") -> AsyncIterator["Connection"]:
     """A transaction for the block: committed at its end, rolled back by an exception.

@@ -6,6 +6,7 @@ here, a moment before gRPC would reset it, and has its typed error as its last e
 
 import asyncio
 from collections.abc import AsyncGenerator
+from time import monotonic
 from typing import TypeVar
 
 from services.mesh import errors
@@ -33,13 +34,13 @@ def _enter(call: Call) -> None:
         return
     if remaining <= 0:
         raise errors.DeadlineExceeded("the deadline passed before the call began")
-    call.deadline = asyncio.get_running_loop().time() + remaining
+    call.deadline = monotonic() + remaining
 
 
 def _enter_stream(call: Call) -> None:
     _enter(call)
     if call.deadline is not None and not hasattr(call.context, "carried") and _TRANSCODED in call.metadata:
-        early = min(_EARLY_SECONDS, (call.deadline - asyncio.get_running_loop().time()) / 10)
+        early = min(_EARLY_SECONDS, (call.deadline - monotonic()) / 10)
         call.ends = call.deadline - early
 
 

@@ -6,10 +6,10 @@ A chat turn is half a dozen calls. The library's own histogram and gauge take a 
 is for threads; calls begin and end on the event loop only, so these are plain numbers until they are asked for.
 """
 
-import asyncio
 from bisect import bisect_left
 from collections.abc import Iterator
 from itertools import accumulate
+from time import monotonic
 
 from prometheus_client import REGISTRY
 from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -99,6 +99,6 @@ def metrics(rpc: Method) -> Hooks:
     def leave(call: Call, error: MeshError | None) -> None:
         calls.active -= 1
         series = succeeded if error is None else calls.of(error.code.name)
-        series.observe(asyncio.get_running_loop().time() - call.started)
+        series.observe(monotonic() - call.started)
 
     return Hooks(enter=enter, leave=leave)
