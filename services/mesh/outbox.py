@@ -31,6 +31,8 @@ STREAM = "soma:events:"
 FIELD = "event"
 MAX_LENGTH = 100_000
 BATCH = 256
+# Events of so many seconds share a transaction, which takes longer than what it tells of.
+GATHER_SECONDS = 0.02
 # How long an event of another process, or of one that was killed, may lie before it is noticed.
 SWEEP_SECONDS = 2.0
 RETRY_SECONDS = (0.1, 5.0)
@@ -61,7 +63,7 @@ class Outbox:
         )
 
     def wake(self) -> None:
-        """Have the relay look now: something was committed."""
+        """Have the relay look soon: something was committed."""
         self._wake.set()
 
     async def relay(self) -> None:
@@ -84,6 +86,7 @@ class Outbox:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(SWEEP_SECONDS):
                         await self._wake.wait()
+                await asyncio.sleep(GATHER_SECONDS)
                 continue
             await asyncio.sleep(delay)
             delay = min(delay * 2, longest)
