@@ -120,7 +120,7 @@ class Kept:
             Unavailable: Postgres cannot be reached, or no connection came free in time.
         """
         with typed_errors():
-            if self._connection is not None and self._connection.is_closed():
+            if self._connection is not None and _gone(self._connection):
                 await self.give_back()
             if self._connection is None:
                 self._connection = await self._pool.acquire(timeout=ACQUIRE_SECONDS)
@@ -156,6 +156,14 @@ async def ping(pool: "Pool") -> None:
     """
     async with connection(pool) as acquired:
         await acquired.execute("SELECT 1")
+
+
+def _gone(connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]") -> bool:
+    try:
+        return connection.is_closed()
+    except asyncpg.InterfaceError:
+        # The pool takes back what the server has closed.
+        return True
 
 
 def _unavailable() -> errors.Unavailable:

@@ -123,3 +123,30 @@ async def test_nothing_acknowledged_is_lost_when_postgres_restarts(
         enough.set()
     assert refusals
     assert acknowledged <= set(await numbers.kept())
+
+
+async def test_a_connection_is_kept_between_commits_and_given_back_when_none_come(numbers: Numbers) -> None:
+    async with GroupCommit(numbers.pool, numbers.write) as group:
+        free = numbers.pool.get_size() - numbers.pool.get_idle_size()
+        for number in range(3):
+            await group.commit(number)
+            assert numbers.pool.get_size() - numbers.pool.get_idle_size() == free + 1
+
+        async def given_back() -> bool:
+            return numbers.pool.get_size() - numbers.pool.get_idle_size() == free
+
+        await until(given_back)
+        await group.commit(3)
+    assert await numbers.kept() == [0, 1, 2, 3]
+
+
+async def test_a_kept_connection_that_was_closed_meanwhile_is_replaced(numbers: Numbers) -> None:
+    async with GroupCommit(numbers.pool, numbers.write) as group:
+        await group.commit(0)
+        await numbers.pool.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+            " AND datname = current_database()"
+        )
+        await asyncio.sleep(0.1)
+        await group.commit(1)
+    assert await numbers.kept() == [0, 1]
