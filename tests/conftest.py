@@ -1,14 +1,12 @@
 """Fixtures every test may use: one Postgres and one Redis for the whole run, a database of its own for each test."""
 
-import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import redis.asyncio as aioredis
-import uvloop
 
 import services
 from services.mesh.migrations import migrate
@@ -20,11 +18,6 @@ if TYPE_CHECKING:
     from services.mesh.postgres import Pool
 
 TEMPLATE = "migrated"
-
-
-def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """The event loop the product runs on: it takes less than asyncio's own does, and tells so only when it is asked."""
-    return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture(scope="session")
