@@ -1,6 +1,7 @@
 """Names of the gateway's HTTP filters, by which routes turn them on and off."""
 
 from envoy_data_plane.envoy.config.route.v3 import FilterConfig
+from envoy_data_plane.envoy.extensions.filters.http.buffer.v3 import Buffer, BufferPerRoute
 from envoy_data_plane.google.protobuf import Any
 
 ERROR_WRAPPER = "envoy.filters.http.lua"
@@ -17,6 +18,11 @@ REFUSE = "refuse"
 """What that filter does instead on routes that name it: refuse the call, with the status and text of the route."""
 TRANSCODER = "envoy.filters.http.grpc_json_transcoder"
 GRPC_WEB = "envoy.filters.http.grpc_web"
+
+
+def whole(limit: int) -> dict[str, Any]:
+    """What a route says so that a request it takes is sent on when it has arrived to its end, within so many bytes."""
+    return {BODY_LIMIT: Any.pack(BufferPerRoute(buffer=Buffer(max_request_bytes=limit)))}
 
 
 def without(*names: str) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from envoy_data_plane.envoy.config.route.v3 import (
     RouteActionClusterNotFoundResponseCode,
     RouteMatch,
 )
-from envoy_data_plane.envoy.extensions.filters.http.buffer.v3 import Buffer, BufferPerRoute
 from envoy_data_plane.envoy.extensions.filters.http.lua.v3 import LuaPerRoute
 from envoy_data_plane.envoy.type.matcher.v3 import RegexMatcher, StringMatcher
 from envoy_data_plane.google.protobuf import Any, Struct
@@ -21,7 +20,7 @@ from envoy_data_plane.google.protobuf import Any, Struct
 from gateway.contracts import area
 from gateway.xds.bindings import Binding
 from gateway.xds.fields import Fields
-from gateway.xds.filters import BODY_CHECK, BODY_DRAIN, BODY_LIMIT, ERROR_WRAPPER, REFUSE
+from gateway.xds.filters import BODY_CHECK, BODY_DRAIN, ERROR_WRAPPER, REFUSE, whole
 from gateway.xds.owners import owned_by
 from gateway.xds.snapshot import Limits
 
@@ -85,9 +84,8 @@ def _read(limits: Limits, message: str = "") -> dict[str, Any]:
 
 def _bodiless(limits: Limits) -> dict[str, Any]:
     """Bounded all the same; nobody has to be let finish a body that is none of the call's."""
-    limit = BufferPerRoute(buffer=Buffer(max_request_bytes=limits.max_request_bytes))
     # What is answered here has the shape of errors already.
-    return {BODY_LIMIT: Any.pack(limit), ERROR_WRAPPER: Any.pack(LuaPerRoute(disabled=True))}
+    return whole(limits.max_request_bytes) | {ERROR_WRAPPER: Any.pack(LuaPerRoute(disabled=True))}
 
 
 def _path(binding: Binding) -> RouteMatch:

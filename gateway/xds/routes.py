@@ -17,7 +17,6 @@ from envoy_data_plane.envoy.config.route.v3 import (
     RouteMatch,
     VirtualHost,
 )
-from envoy_data_plane.envoy.extensions.filters.http.buffer.v3 import Buffer, BufferPerRoute
 from envoy_data_plane.envoy.extensions.retry.host.previous_hosts.v3 import PreviousHostsPredicate
 from envoy_data_plane.envoy.type.matcher.v3 import StringMatcher
 from envoy_data_plane.envoy.type.v3 import Int64Range
@@ -30,7 +29,7 @@ from gateway.xds.clusters import CONTROL_GRPC, CONTROL_HTTP, EDGE
 from gateway.xds.compression import COMPRESSOR
 from gateway.xds.cors import CORS, cors_policy
 from gateway.xds.fields import Fields
-from gateway.xds.filters import BODY_LIMIT, ERROR_WRAPPER, GRPC_WEB, TRANSCODER, without
+from gateway.xds.filters import ERROR_WRAPPER, GRPC_WEB, TRANSCODER, whole, without
 from gateway.xds.methods import StreamingMethods
 from gateway.xds.owners import owned_by
 from gateway.xds.rest import refusing, rest_routes, to_nobody
@@ -90,7 +89,7 @@ def route_configuration(snapshot: Snapshot, streaming: StreamingMethods) -> Rout
 def _routes(snapshot: Snapshot, streaming: StreamingMethods) -> Iterator[Route]:
     yield _websocket()
     yield from _edge(snapshot.limits)
-    whole_request = _whole(snapshot.limits.max_request_bytes)
+    whole_request = whole(snapshot.limits.max_request_bytes)
     for path in _CONTROL_PATHS:
         yield _to_http(RouteMatch(path=path, headers=[_NO_GRPC]), CONTROL_HTTP, "gateway", whole_request)
     yield _to_http(RouteMatch(prefix="/docs/", headers=[_NO_GRPC]), CONTROL_HTTP, "gateway", whole_request)
@@ -107,7 +106,7 @@ def _edge(limits: Limits) -> Iterator[Route]:
         match = RouteMatch(path_separated_prefix=prefix, headers=[announced, _NO_GRPC])
         yield refusing(match, EDGE, limits, {"status": "413", "text": ""})
         match = RouteMatch(path_separated_prefix=prefix, headers=[_NO_GRPC])
-        yield _to_http(match, EDGE, EDGE, _whole(most))
+        yield _to_http(match, EDGE, EDGE, whole(most))
 
 
 def _grpc(snapshot: Snapshot, streaming: StreamingMethods) -> Iterator[Route]:
@@ -116,7 +115,7 @@ def _grpc(snapshot: Snapshot, streaming: StreamingMethods) -> Iterator[Route]:
     for prefix in sorted({f"/{service.partition('.')[0]}." for service in snapshot.services}):
         yield refusing(RouteMatch(prefix=prefix, headers=[_NO_GRPC]), "gateway", snapshot.limits, refusal)
     # What takes its time to arrive waits here, where it is in nobody's way: a service takes only so many calls.
-    whole_call = _whole(snapshot.limits.max_message_bytes + _FRAMING_BYTES)
+    whole_call = whole(snapshot.limits.max_message_bytes + _FRAMING_BYTES)
     for service in sorted(snapshot.services):
         metadata = owned_by(area(service))
         for method, uploads in streaming.get(service, {}).items():
@@ -148,11 +147,6 @@ def _service(match: RouteMatch, action: RouteAction, metadata: Metadata, filters
 
 def _with(match: RouteMatch, headers: list[HeaderMatcher]) -> RouteMatch:
     return RouteMatch(path=match.path, prefix=match.prefix, headers=headers)
-
-
-def _whole(limit: int) -> dict[str, Any]:
-    """Sent on when it has arrived to its end, which is within so many bytes."""
-    return {BODY_LIMIT: Any.pack(BufferPerRoute(buffer=Buffer(max_request_bytes=limit)))}
 
 
 def _to_grpc(cluster: str, unless_deadline: timedelta) -> RouteAction:

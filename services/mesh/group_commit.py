@@ -23,8 +23,7 @@ _Entry: TypeAlias = tuple[T, asyncio.Future[None]]
 _BATCH = Histogram(
     "soma_postgres_group_commit_items", "Items that shared a transaction.", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256)
 )
-
-
+# Without an item, until others may have the connection.
 _KEPT_SECONDS = 1.0
 
 

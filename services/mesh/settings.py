@@ -52,6 +52,7 @@ class SomaSettings(BaseSettings):
     """
 
     table: ClassVar[str | None] = None
+    model_config = SettingsConfigDict(env_prefix="SOMA_", frozen=True, extra="forbid")
 
     def __init__(self, **values: Any) -> None:
         """Settings, with `values` over all others.
@@ -63,8 +64,6 @@ class SomaSettings(BaseSettings):
             super().__init__(**values)
         except (ValidationError, tomllib.TOMLDecodeError) as error:
             raise errors.InvalidArgument(f"the settings are wrong: {_why(error)}", reason="SETTINGS_INVALID") from error
-
-    model_config = SettingsConfigDict(env_prefix="SOMA_", frozen=True, extra="forbid")
 
     @classmethod
     def settings_customise_sources(

@@ -14,8 +14,9 @@ from services.mesh.settings import SomaSettings
 OPENAI_URL = "https://api.openai.com/v1"
 ANTHROPIC_URL = "https://api.anthropic.com"
 
-Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/?#]+\S*$")]
-MaybeUrl = Annotated[str, StringConstraints(pattern=r"^(https?://[^\s/?#]+\S*)?$")]
+_URL = r"https?://[^\s/?#]+\S*"
+Url = Annotated[str, StringConstraints(pattern=f"^{_URL}$")]
+MaybeUrl = Annotated[str, StringConstraints(pattern=f"^({_URL})?$")]
 ProviderKind = Literal["openai", "openai_compatible", "anthropic"]
 
 

@@ -47,7 +47,7 @@ class _Calls:
     def __init__(self, name: str) -> None:
         self.name = name
         self.active = 0
-        self.ended: dict[str, _Series] = {"OK": _Series()}
+        self.ended: dict[str, _Series] = {}
 
     def of(self, code: str) -> _Series:
         """Those that ended with this status."""
