@@ -1,7 +1,7 @@
 """What the processes of a stack have in hand: calls, asyncio tasks, sockets, file descriptors."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,6 @@ from tests.e2e.stack import Stack
 
 # Connections of pools, and what waits on them: they come and go by themselves.
 POOLED = 8
-SECONDS = 40
 
 
 @dataclass(frozen=True)
@@ -44,16 +43,25 @@ class Counts:
 
     async def restored(self, stack: Stack) -> None:
         """Wait until there is no more of anything than this."""
-        more: dict[str, float] = {}
 
-        async def settled() -> bool:
-            nonlocal more
-            more = (await Counts.of(stack)).more(self)
-            return not more
+        async def more() -> dict[str, float]:
+            return (await Counts.of(stack)).more(self)
 
-        with suppress(TimeoutError):
-            await until(settled, seconds=SECONDS)
-        assert more == {}, more
+        await nothing(more, seconds=30)
+
+
+async def nothing(more: Callable[[], Awaitable[dict[str, float]]], seconds: float) -> None:
+    """Wait until there is no more of anything; what there still is after so many seconds fails the test."""
+    left: dict[str, float] = {}
+
+    async def settled() -> bool:
+        nonlocal left
+        left = await more()
+        return not left
+
+    with suppress(TimeoutError):
+        await until(settled, seconds)
+    assert left == {}, left
 
 
 def of_the_mesh(stack: Stack) -> list[str]:

@@ -147,6 +147,11 @@ async def test_a_kept_connection_that_was_closed_meanwhile_is_replaced(numbers: 
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
             " AND datname = current_database()"
         )
-        await asyncio.sleep(0.1)
+
+        async def noticed() -> bool:
+            # What is left is the one that asked for it.
+            return numbers.pool.get_size() == 1
+
+        await until(noticed)
         await group.commit(1)
     assert await numbers.kept() == [0, 1]

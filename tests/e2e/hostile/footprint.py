@@ -2,12 +2,10 @@
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.mesh.testing.waiting import until
-from tests.e2e.counts import SECONDS, Counts, of_the_mesh
+from tests.e2e.counts import Counts, nothing, of_the_mesh
 from tests.e2e.stack import Stack
 from tests.e2e.surfaces import over_grpc, over_openai, over_rest
 
@@ -39,16 +37,11 @@ class Footprint:
 
     async def restored(self, stack: Stack, kept_mib: float = KEPT_MIB) -> None:
         """Wait until the stack holds no more than this, apart from what its heaps may keep."""
-        more: dict[str, float] = {}
 
-        async def back() -> bool:
-            nonlocal more
-            more = (await Footprint.of(stack)).more(self, kept_mib)
-            return not more
+        async def more() -> dict[str, float]:
+            return (await Footprint.of(stack)).more(self, kept_mib)
 
-        with suppress(TimeoutError):
-            await until(back, seconds=SECONDS)
-        assert more == {}, more
+        await nothing(more, seconds=40)
 
 
 async def serves(stack: Stack) -> None:

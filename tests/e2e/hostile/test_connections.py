@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 
 from services.mesh.testing.waiting import until
+from tests.e2e.counts import Counts
 from tests.e2e.hostile.footprint import Footprint, serves
 from tests.e2e.hostile.limits import CONNECTIONS
 from tests.e2e.hostile.wire import read_answer
@@ -78,7 +79,7 @@ async def test_five_thousand_connections_are_served_and_then_given_back(stack: S
 
 async def fewer_than(stack: Stack, sockets: int) -> bool:
     """Whether the gateway has fewer sockets than that."""
-    return (await Footprint.of(stack)).counts.sockets["envoy"] < sockets
+    return (await Counts.of(stack)).sockets["envoy"] < sockets
 
 
 async def test_connections_over_the_limit_are_closed_as_they_come(unscathed: Stack) -> None:
