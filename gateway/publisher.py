@@ -51,6 +51,7 @@ class Publisher:
         await self._xds.publish(
             Snapshot(
                 services=services,
+                unary={name: where for name in services if (where := unary(instances, name)) is not None},
                 listen=self._listen,
                 descriptor_set=descriptor_set(),
                 edge=tuple(_endpoint(joined.http_address) for joined in instances if joined.http_address),
@@ -87,14 +88,23 @@ def endpoints(instances: list[Joined], service: str) -> tuple[Endpoint, ...]:
 
     An instance whose dependency is down answers with the typed reason; taking it out would hide that.
     """
-    having = [joined for joined in instances if service in joined.grpc_services]
-    well = [joined for joined in having if area(service) not in dict(joined.faults)]
-    return tuple(_endpoint(joined.grpc_address) for joined in well or having)
+    return tuple(_endpoint(joined.grpc_address) for joined in _usable(instances, service))
+
+
+def unary(instances: list[Joined], service: str) -> tuple[Endpoint, ...] | None:
+    """Where it sends the unary ones of them over HTTP/1.1; None when some instance takes all its calls by gRPC."""
+    addresses = [joined.unary_address for joined in _usable(instances, service)]
+    return tuple(map(_endpoint, addresses)) if all(addresses) else None
 
 
 def serving(instances: list[Joined], service: str) -> bool:
     """Whether some instance serves a proto service without a fault."""
     return any(service in joined.grpc_services and area(service) not in dict(joined.faults) for joined in instances)
+
+
+def _usable(instances: list[Joined], service: str) -> list[Joined]:
+    having = [joined for joined in instances if service in joined.grpc_services]
+    return [joined for joined in having if area(service) not in dict(joined.faults)] or having
 
 
 def _endpoint(address: str) -> Endpoint:

@@ -37,6 +37,7 @@ from services.mesh.spans import Spans
 from services.mesh.stack import pipeline
 from services.mesh.tls.names import CONTROL, neighbours, serve_name
 from services.mesh.token import Signer
+from services.mesh.unary.server import UnaryServer
 
 if TYPE_CHECKING:
     from services.mesh.tls.identity import Identity
@@ -108,6 +109,7 @@ class _Process:
         membership: Membership,
         drain: Drain,
         server: Server,
+        unary: UnaryServer,
         edges: list[HttpServer],
         services: list[Service],
         instance: registry_service_pb2.Instance,
@@ -117,6 +119,7 @@ class _Process:
         self._membership = membership
         self._drain = drain
         self._server = server
+        self._unary = unary
         self._edges = edges
         self._finished = [service.finished for service in services if service.finished is not None]
         self.instance = instance
@@ -173,6 +176,9 @@ class _Process:
         grpc_port = await server.start(
             f"{settings.bind}:{settings.grpc_port}", identity.server_credentials() if identity is not None else None
         )
+        unary = UnaryServer(connections.handlers, max_message_bytes=settings.max_message_bytes, identity=identity)
+        stack.push_async_callback(unary.stop)
+        unary_port = await unary.start(settings.bind, settings.unary_port)
         edges = [
             HttpServer(service.http, websockets=True, identity=identity)
             for service in services
@@ -188,6 +194,7 @@ class _Process:
             services=names,
             grpc_services=service_names(connections.handlers),
             grpc_address=f"{host}:{grpc_port}",
+            unary_address=f"{host}:{unary_port}",
             http_address=f"{host}:{http_ports[0]}" if http_ports else "",
             admin_address=f"{host}:{admin_port}",
             pid=os.getpid(),
@@ -200,7 +207,7 @@ class _Process:
         health.watch(publisher.changed)
         await membership.join()
         in_background(stack, health.run())
-        return cls(settings, health, membership, drain, server, edges, services, instance)
+        return cls(settings, health, membership, drain, server, unary, edges, services, instance)
 
     async def drain(self, departure: Departure) -> None:
         """NOT_SERVING, wait for the gateway and neighbours to look away, let calls and other work end, stop."""
@@ -214,6 +221,7 @@ class _Process:
         for edge in self._edges:
             await edge.stop(departure.patience)
         ended = await self._server.stop(departure.patience)
+        await self._unary.stop()
         working = [asyncio.ensure_future(finished()) for finished in self._finished]
         for work in working:
             await asyncio.wait((work, ending), return_when=asyncio.FIRST_COMPLETED)

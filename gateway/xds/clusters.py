@@ -49,7 +49,15 @@ _PROTOCOL_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 # Connections nobody uses. The server closes them after 75 s: whoever comes second may send on one that is gone.
 _POOLED = timedelta(seconds=15)
 
+# A unary call's status stands in the trailer.
+_HTTP1 = Http1ProtocolOptions(enable_trailers=True)
+
 FROM_ADS = ConfigSource(ads=AggregatedConfigSource(), resource_api_version=ApiVersion.V3)
+
+
+def unary(service: str) -> str:
+    """The cluster that takes a service's unary calls over HTTP/1.1."""
+    return f"{service}/unary"
 
 
 def cluster(name: str, limits: Limits, *, http2: bool, tls: Tls, host: str) -> Cluster:
@@ -81,7 +89,7 @@ def _protocol(http2: bool) -> HttpProtocolOptions:
     explicit = (
         HttpProtocolOptionsExplicitHttpConfig(http2_protocol_options=Http2ProtocolOptions())
         if http2
-        else HttpProtocolOptionsExplicitHttpConfig(http_protocol_options=Http1ProtocolOptions())
+        else HttpProtocolOptionsExplicitHttpConfig(http_protocol_options=_HTTP1)
     )
     common = None if http2 else CommonProtocolOptions(idle_timeout=_POOLED)
     return HttpProtocolOptions(explicit_http_config=explicit, common_http_protocol_options=common)

@@ -10,7 +10,7 @@ from envoy_data_plane.envoy.service.discovery.v3 import Resource
 from envoy_data_plane.google.protobuf import Any
 
 from gateway.contracts import area
-from gateway.xds.clusters import CONTROL_GRPC, CONTROL_HTTP, EDGE, cluster, load_assignment
+from gateway.xds.clusters import CONTROL_GRPC, CONTROL_HTTP, EDGE, cluster, load_assignment, unary
 from gateway.xds.listener import listener
 from gateway.xds.methods import streaming_methods
 from gateway.xds.routes import NAME, route_configuration
@@ -51,6 +51,9 @@ def configuration(snapshot: Snapshot) -> Group:
     streaming = streaming_methods(snapshot.descriptor_set)
     limits, tls = snapshot.limits, snapshot.tls
     clusters = {name: _cluster(name, limits, tls, host_of(area(name)), http2=True) for name in snapshot.services}
+    clusters |= {
+        unary(name): _cluster(unary(name), limits, tls, host_of(area(name)), http2=False) for name in snapshot.unary
+    }
     clusters[CONTROL_GRPC] = _cluster(CONTROL_GRPC, limits, tls, host_of(CONTROL), http2=True)
     clusters[CONTROL_HTTP] = _cluster(CONTROL_HTTP, limits, tls, host_of(CONTROL), http2=False)
     clusters[EDGE] = _cluster(EDGE, limits, tls, host_of(EDGE), http2=False)
@@ -67,6 +70,7 @@ def endpoints(snapshot: Snapshot) -> Group:
     """Where every cluster's instances are, clusters without any included."""
     places = {
         **snapshot.services,
+        **{unary(name): where for name, where in snapshot.unary.items()},
         EDGE: snapshot.edge,
         CONTROL_HTTP: snapshot.control_http,
         CONTROL_GRPC: snapshot.control_grpc,

@@ -25,7 +25,7 @@ from envoy_data_plane.google.protobuf import Any
 from gateway.contracts import area
 from gateway.edge.paths import PREFIXES
 from gateway.xds.bindings import bindings
-from gateway.xds.clusters import CONTROL_GRPC, CONTROL_HTTP, EDGE
+from gateway.xds.clusters import CONTROL_GRPC, CONTROL_HTTP, EDGE, unary
 from gateway.xds.compression import COMPRESSOR
 from gateway.xds.cors import CORS, cors_policy
 from gateway.xds.fields import Fields
@@ -61,6 +61,8 @@ _NO_GRPC = HeaderMatcher(
 )
 # Envoy adds them, and gRPC would make metadata of them for each call.
 _OF_NO_USE_TO_A_SERVICE = ["x-forwarded-for", "x-forwarded-proto", "x-envoy-external-address"]
+# Of a unary call that failed: a client of gRPC would read it as metadata.
+_OF_NO_USE_TO_A_CLIENT = ["content-length"]
 
 # Not of a page's, and not what the transcoder has made of a call of REST.
 _NATIVE = [
@@ -110,7 +112,7 @@ def _edge(limits: Limits) -> Iterator[Route]:
 
 
 def _grpc(snapshot: Snapshot, streaming: StreamingMethods) -> Iterator[Route]:
-    unary = timedelta(seconds=snapshot.limits.unary_timeout_seconds)
+    seconds = timedelta(seconds=snapshot.limits.unary_timeout_seconds)
     refusal = {"status": "415", "text": "this path takes gRPC only; what it is over REST, /openapi.json says"}
     for prefix in sorted({f"/{service.partition('.')[0]}." for service in snapshot.services}):
         yield refusing(RouteMatch(prefix=prefix, headers=[_NO_GRPC]), "gateway", snapshot.limits, refusal)
@@ -122,7 +124,8 @@ def _grpc(snapshot: Snapshot, streaming: StreamingMethods) -> Iterator[Route]:
             match = RouteMatch(path=f"/{service}/{method}")
             yield from _service(match, _to_grpc(service, _NO_LIMIT), metadata, {} if uploads else whole_call)
         match = RouteMatch(prefix=f"/{service}/")
-        yield from _service(match, _to_grpc(service, unary), metadata, whole_call)
+        cluster = unary(service) if service in snapshot.unary else service
+        yield from _service(match, _to_grpc(cluster, seconds), metadata, whole_call)
     for prefix in _CONTROL_GRPC_PREFIXES:
         route = _to_grpc(CONTROL_GRPC, _NO_LIMIT)
         yield Route(match=RouteMatch(prefix=prefix), route=route, metadata=owned_by("gateway"))
@@ -137,6 +140,7 @@ def _service(match: RouteMatch, action: RouteAction, metadata: Metadata, filters
         route=action,
         metadata=metadata,
         request_headers_to_remove=_OF_NO_USE_TO_A_SERVICE,
+        response_headers_to_remove=_OF_NO_USE_TO_A_CLIENT,
         typed_per_filter_config=filters,
     )
     native = replace(other, match=_with(match, _NATIVE), typed_per_filter_config=filters | _NOT_FOR_NATIVE)

@@ -66,6 +66,8 @@ class Snapshot:
     listen: Endpoint
     descriptor_set: bytes
     """Serialised `google.protobuf.FileDescriptorSet` with imports, `google/rpc/error_details.proto` among them."""
+    unary: Mapping[str, tuple[Endpoint, ...]] = field(default_factory=dict)
+    """Where the unary calls of those services go that take them over HTTP/1.1; all other calls go by gRPC."""
     edge: tuple[Endpoint, ...] = ()
     """The HTTP application behind every path that is neither gRPC nor bound to an RPC."""
     control_http: tuple[Endpoint, ...] = ()
@@ -83,6 +85,7 @@ class Snapshot:
         """Everything but where the endpoints are: equal shapes have equal clusters, routes and listeners."""
         return (
             frozenset(self.services),
+            frozenset(self.unary),
             self.listen,
             self.descriptor_set,
             self.access_log,

@@ -13,11 +13,12 @@ local function starts_with(text, prefix)
   return text ~= nil and string.sub(text, 1, #prefix) == prefix
 end
 
--- What gRPC itself says of JSON that was not too large until it had become a message. A client that is told 429 comes
--- again; this one need not.
-local TOO_LARGE = '^"message":"SERVER: Received message larger than max'
--- Likewise of headers.
-local HEADERS_TOO_LARGE = '^"message":"received metadata size exceeds'
+-- What JSON was not until it had become a message, and headers until a service had counted them: the words gRPC itself
+-- has for it, and the reason a service gives. A client that is told 429 comes again; this one need not.
+local TOO_LARGE = {
+  { 413, "PAYLOAD_TOO_LARGE", "the message is larger than allowed", "SERVER: Received message larger than max" },
+  { 431, "HEADERS_TOO_LARGE", "the headers are larger than allowed", "received metadata size exceeds" },
+}
 
 -- What a service has details of; this stands for those of a failure gRPC reports by itself, which has none.
 local function details(reason)
@@ -53,14 +54,13 @@ function envoy_on_response(handle)
   if code == nil then
     return
   end
-  if string.find(rest, TOO_LARGE) then
-    http = 413
-    headers:replace(":status", "413")
-    rest = '"message":"the message is larger than allowed",' .. details("PAYLOAD_TOO_LARGE")
-  elseif string.find(rest, HEADERS_TOO_LARGE) then
-    http = 431
-    headers:replace(":status", "431")
-    rest = '"message":"the headers are larger than allowed",' .. details("HEADERS_TOO_LARGE")
+  for _, one in ipairs(TOO_LARGE) do
+    local status, reason, message, words = unpack(one)
+    if starts_with(rest, '"message":"' .. words) or string.find(rest, details(reason), 1, true) then
+      http = status
+      headers:replace(":status", tostring(status))
+      rest = '"message":"' .. message .. '",' .. details(reason)
+    end
   end
   local name = NAMES[tonumber(code)] or "UNKNOWN"
   rest = string.gsub(rest, '"details":%[%]}$', details(name))

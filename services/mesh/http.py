@@ -1,7 +1,6 @@
 """An HTTP server for an ASGI application, inside the process's own event loop."""
 
 import asyncio
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from services.mesh import errors
 from services.mesh.gathering import GatheringTransport
+from services.mesh.listening import BACKLOG, listen
 from services.mesh.tls.names import Allowed, gateway, name_in
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class HttpServer:
                 date_header=False,
                 proxy_headers=False,
                 timeout_keep_alive=75,
-                backlog=4096,
+                backlog=BACKLOG,
                 limit_concurrency=limit_concurrency,
                 ws="websockets-sansio" if websockets else "none",
                 ws_max_size=_MAX_WEBSOCKET_BYTES,
@@ -107,15 +107,7 @@ class HttpServer:
         Raises:
             Unavailable: the address is taken or not ours.
         """
-        listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((host, port))
-        except OSError as error:
-            listener.close()
-            raise errors.Unavailable(f"cannot listen on {host}:{port}: {error}", reason="ADDRESS_IN_USE") from error
-        listener.listen(4096)
-        listener.setblocking(False)
+        listener = listen(host, port)
         self._task = asyncio.create_task(self._server.serve(sockets=[listener]))
         while not self._server.started:
             if self._task.done():

@@ -109,6 +109,7 @@ class Settings(SomaSettings):
     advertise: str | None = Field(None, description="address neighbours reach this process at; `bind` when unset")
     control_port: int = Field(0, ge=0, le=65535, description="where the control process is joined; 0 for any free port")
     grpc_port: int = Field(0, ge=0, le=65535, description="gRPC of a process that joins; 0 for any free port")
+    unary_port: int = Field(0, ge=0, le=65535, description="unary calls, of a process that joins; 0 for any free port")
     http_port: int = Field(0, ge=0, le=65535, description="the edge's, of a process that joins; 0 for any free port")
     admin_port: int = Field(0, ge=0, le=65535, description="probes and metrics of one that joins; 0 for any free port")
     max_requests: int = Field(1024, ge=1, description="calls in flight per service; more are refused with 503")

@@ -16,6 +16,7 @@ class Joined:
     services: tuple[str, ...]
     grpc_services: tuple[str, ...]
     grpc_address: str
+    unary_address: str
     http_address: str
     admin_address: str
     pid: int

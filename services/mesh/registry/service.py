@@ -129,6 +129,7 @@ def _joined(request: pb.RegisterRequest, now: float) -> Joined:
         services=tuple(instance.services),
         grpc_services=tuple(instance.grpc_services),
         grpc_address=instance.grpc_address,
+        unary_address=instance.unary_address,
         http_address=instance.http_address,
         admin_address=instance.admin_address,
         pid=instance.pid,

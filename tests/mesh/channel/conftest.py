@@ -1,4 +1,4 @@
-"""EchoService behind each transport: one servicer, one pipeline, four ways to reach it."""
+"""EchoService behind each transport: one servicer, one pipeline, five ways to reach it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -11,9 +11,10 @@ import psutil
 import pytest
 from soma.testing.v1 import echo_service_pb2_grpc as rpc
 
+from gateway.xds.snapshot import Endpoint
 from services.mesh.call import current_call
 from services.mesh.carrier import LocalCarrier
-from services.mesh.channel.limits import server_options
+from services.mesh.channel.limits import MESSAGE_BYTES, server_options
 from services.mesh.channel.local import LocalChannel
 from services.mesh.channel.remote import RemoteChannel
 from services.mesh.handlers import collect, decoding, register
@@ -21,9 +22,15 @@ from services.mesh.interceptors.deadline import deadline
 from services.mesh.interceptors.drain import Drain
 from services.mesh.pipeline import Pipeline
 from services.mesh.testing.echo import EchoServicer, Tally
+from services.mesh.unary.server import UnaryServer
+from tests.gateway.conftest import ECHO, Gateway
 
 LOCAL = ("local", "strict")
-SOCKETS = ("unix", "tcp")
+DIRECT = ("unix", "tcp")
+GATEWAY = ("gateway",)
+SOCKETS = (*DIRECT, *GATEWAY)
+# What Envoy says in the head of every answer.
+OF_THE_GATEWAY = frozenset({"date", "server", "x-request-id"})
 
 
 @dataclass(frozen=True)
@@ -57,9 +64,23 @@ DIFFERENCES = {
         SOCKETS, "grpc.aio makes it INTERNAL when a request was being written just as the servicer ended with OK"
     ),
     "servicer is not told": Difference(
-        SOCKETS, "after a cancellation grpc.aio's context says neither done nor cancelled"
+        DIRECT, "after a cancellation grpc.aio's context says neither done nor cancelled"
     ),
     "buffers by bytes": Difference(SOCKETS, "flow control counts bytes, about 4 MiB a stream; locally, messages"),
+    "names its requests": Difference(GATEWAY, "a request without an id gets one, which the service sees"),
+    "sets a deadline": Difference(GATEWAY, "a unary call without one ends after a minute, and its service is told so"),
+    "is refused on its way": Difference(GATEWAY, "what is too large for a service does not get there, in other words"),
+    "cuts long words short": Difference(
+        GATEWAY,
+        "who is told what is too long to tell would not know what went wrong: the status stays, and its beginning",
+    ),
+    "has a clock of its own": Difference(
+        GATEWAY,
+        "it ends a unary call whose time is over, and its word may be there before the caller's own timer strikes",
+    ),
+    "counts what is reset": Difference(
+        GATEWAY, "who resets hundreds of calls that have begun is taken for an attacker"
+    ),
     "leaks memory": Difference(SOCKETS, "gRPC's core keeps memory of cancelled calls (grpc/grpc#43360)"),
 }
 
@@ -82,6 +103,11 @@ class Wire:
     def calls(self) -> int:
         """Calls the channel or the servicer's process still knows."""
         return self.drain.active + (self.channel.calls if isinstance(self.channel, LocalChannel) else 0)
+
+    def said(self, metadata: grpc.aio.Metadata) -> tuple[tuple[str, str | bytes], ...]:
+        """Metadata of an answer, without what the transport adds to it."""
+        ours = OF_THE_GATEWAY if self.transport in GATEWAY else ()
+        return tuple(pair for pair in metadata if pair[0] not in ours)
 
     async def quiet(self) -> None:
         """Wait until no call is being served."""
@@ -126,8 +152,20 @@ class Residue:
         return self.tasks <= before.tasks and self.descriptors <= before.descriptors
 
 
+@pytest.fixture(scope="session")
+async def gateway(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gateway]:
+    """An Envoy that is told of the service of each test."""
+    front = Gateway(tmp_path_factory.mktemp("gateway"))
+    await front.start_control_plane()
+    await front.start_envoy()
+    await front.publish()
+    await front.reachable()
+    yield front
+    await front.close()
+
+
 @pytest.fixture(params=[*LOCAL, *SOCKETS])
-async def wire(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Wire]:
+async def wire(request: pytest.FixtureRequest, tmp_path: Path, gateway: Gateway) -> AsyncIterator[Wire]:
     """EchoService on one transport, with the pipeline's end of a call and its deadline."""
     transport: str = request.param
     drain = Drain()
@@ -136,6 +174,7 @@ async def wire(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
     pipeline = Pipeline((drain.bind, deadline))
     handlers = pipeline.wrap_all(collect([(rpc.add_EchoServiceServicer_to_server, echo)]))
     server: Any = None
+    unary: UnaryServer | None = None
     channel: LocalChannel | RemoteChannel
     if transport in LOCAL:
         channel = LocalChannel(handlers, capture=current_call, outgoing=LocalCarrier(), strict=transport == "strict")
@@ -146,10 +185,17 @@ async def wire(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
         port = server.add_insecure_port(address)
         await server.start()
         target = address if transport == "unix" else f"127.0.0.1:{port}"
+        if transport == "gateway":
+            unary = UnaryServer(handlers, max_message_bytes=MESSAGE_BYTES)
+            calls = Endpoint("127.0.0.1", await unary.start("127.0.0.1"))
+            await gateway.publish(services={ECHO: (Endpoint("127.0.0.1", port),)}, unary={ECHO: (calls,)})
+            target = f"127.0.0.1:{gateway.port}"
         channel = RemoteChannel(target, outgoing=LocalCarrier())
         await channel.channel_ready()
     stubs.append(rpc.EchoServiceStub(channel))
     yield Wire(transport, stubs[0], channel, echo.tally, drain)
     await channel.close()
+    if unary is not None:
+        await unary.stop()
     if server is not None:
         await server.stop(0)

@@ -215,7 +215,7 @@ async def test_20000_cancelled_calls_leave_nothing(wire: Wire) -> None:
         assert process.memory_info().rss - memory <= 5_000_000
 
 
-async def test_2000_dropped_streams_leave_nothing(wire: Wire) -> None:
+async def test_many_dropped_streams_leave_nothing(wire: Wire) -> None:
     async def one() -> None:
         async for _ in wire.stub.StreamEcho(ENDLESS):
             break
@@ -227,6 +227,6 @@ async def test_2000_dropped_streams_leave_nothing(wire: Wire) -> None:
     await batches(2)
     await wire.quiet()
     before = Residue.now()
-    await batches(40)
+    await batches(6 if wire.differs("counts what is reset") else 40)
     await wire.quiet()
     await until(lambda: Residue.now().within(before))

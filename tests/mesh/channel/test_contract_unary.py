@@ -19,7 +19,8 @@ async def test_a_call_returns_the_response(wire: Wire) -> None:
     call = wire.stub.Echo(scripted("hello"))
     response = await call
     assert response.text == "hello"
-    assert response.observation.time_remaining_seconds == -1
+    left = response.observation.time_remaining_seconds
+    assert 50 < left <= 60 if wire.differs("sets a deadline") else left == -1
     assert (call.done(), call.cancelled(), call.cancel(), call.time_remaining()) == (True, False, False, None)
     assert (await call.code(), await call.details()) == (grpc.StatusCode.OK, "")
     assert await call == response
@@ -42,7 +43,7 @@ async def test_metadata_travels_both_ways_keeping_the_order_of_a_keys_values(wir
         "x-test-initial=opened",
         "x-test-trailing-bin=00ff",
     ]
-    assert tuple(await call.initial_metadata()) == (("x-test-initial", "opened"),)
+    assert wire.said(await call.initial_metadata()) == (("x-test-initial", "opened"),)
     assert tuple(await call.trailing_metadata()) == (("x-test-trailing-bin", b"\x00\xff"),)
 
 
@@ -51,7 +52,8 @@ async def test_only_a_socket_adds_metadata_of_its_own_and_knows_an_address(wire:
     if wire.differs("no transport metadata"):
         assert (wire.tally.metadata_keys, wire.tally.peer) == ((), "local:")
     else:
-        assert wire.tally.metadata_keys == ("user-agent",)
+        named = ("x-request-id",) if wire.differs("names its requests") else ()
+        assert wire.tally.metadata_keys == ("user-agent", *named)
         assert wire.tally.peer.startswith(("ipv4:", "unix:"))
 
 
@@ -123,7 +125,11 @@ async def test_a_deadline_during_the_call_ends_it_and_cancels_the_servicer(wire:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await call
     assert 0.09 < time.monotonic() - started < 5
-    assert (caught.value.code(), caught.value.details()) == (grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
+    words = {"Deadline Exceeded"}
+    if wire.differs("has a clock of its own"):
+        words.add("testing did not answer in time")
+    assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert caught.value.details() in words
     assert (call.done(), call.cancelled(), call.cancel()) == (True, False, False)
     await wire.quiet()
     assert wire.tally.cancelled == 1
@@ -224,18 +230,21 @@ async def test_a_message_over_the_limit_is_refused_and_one_under_it_passes(wire:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await wire.stub.Echo(message(5_000_000))
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-    assert f"{receiver}: Received message larger than max" in str(caught.value.details())
+    words = f"{receiver}: Received message larger than max"
+    if receiver == "SERVER" and wire.differs("is refused on its way"):
+        words = "the message is larger than allowed"
+    assert words in str(caught.value.details())
 
 
-async def test_trailers_over_the_limit_replace_the_outcome(wire: Wire) -> None:
+async def test_trailers_over_the_limit_do_not_cross(wire: Wire) -> None:
     # The message travels twice: as the status message and, in base64, inside the details.
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await wire.stub.Echo(scripted(fail_code=5, fail_message="x" * 10_000))
     assert caught.value.code() is grpc.StatusCode.NOT_FOUND
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await wire.stub.Echo(scripted(fail_code=5, fail_message="x" * 40_000))
-    expected = grpc.StatusCode.NOT_FOUND if wire.differs("no limits") else grpc.StatusCode.RESOURCE_EXHAUSTED
-    assert caught.value.code() is expected
+    stays = wire.differs("no limits") or wire.differs("cuts long words short")
+    assert caught.value.code() is (grpc.StatusCode.NOT_FOUND if stays else grpc.StatusCode.RESOURCE_EXHAUSTED)
 
 
 async def test_a_closed_channel_makes_no_calls(wire: Wire) -> None:

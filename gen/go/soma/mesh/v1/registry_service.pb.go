@@ -96,7 +96,10 @@ type Instance struct {
 	// Operating system's process id.
 	Pid int32 `protobuf:"varint,7,opt,name=pid,proto3" json:"pid,omitempty"`
 	// Version of the software it runs.
-	Version       string `protobuf:"bytes,8,opt,name=version,proto3" json:"version,omitempty"`
+	Version string `protobuf:"bytes,8,opt,name=version,proto3" json:"version,omitempty"`
+	// `host:port` where it takes unary calls over HTTP/1.1, which only the gateway makes: gRPC's messages, with the status
+	// in the trailer. Empty when all of its calls are to come to `grpc_address`.
+	UnaryAddress  string `protobuf:"bytes,9,opt,name=unary_address,json=unaryAddress,proto3" json:"unary_address,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -183,6 +186,13 @@ func (x *Instance) GetPid() int32 {
 func (x *Instance) GetVersion() string {
 	if x != nil {
 		return x.Version
+	}
+	return ""
+}
+
+func (x *Instance) GetUnaryAddress() string {
+	if x != nil {
+		return x.UnaryAddress
 	}
 	return ""
 }
@@ -456,7 +466,7 @@ var File_soma_mesh_v1_registry_service_proto protoreflect.FileDescriptor
 
 const file_soma_mesh_v1_registry_service_proto_rawDesc = "" +
 	"\n" +
-	"#soma/mesh/v1/registry_service.proto\x12\fsoma.mesh.v1\x1a\x1bbuf/validate/validate.proto\x1a\x19soma/authz/v1/authz.proto\"\xf2\x02\n" +
+	"#soma/mesh/v1/registry_service.proto\x12\fsoma.mesh.v1\x1a\x1bbuf/validate/validate.proto\x1a\x19soma/authz/v1/authz.proto\"\xa1\x03\n" +
 	"\bInstance\x12)\n" +
 	"\vinstance_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\n" +
 	"instanceId\x12B\n" +
@@ -466,7 +476,8 @@ const file_soma_mesh_v1_registry_service_proto_rawDesc = "" +
 	"\fhttp_address\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\vhttpAddress\x12-\n" +
 	"\radmin_address\x18\x06 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\fadminAddress\x12\x19\n" +
 	"\x03pid\x18\a \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\x03pid\x12!\n" +
-	"\aversion\x18\b \x01(\tB\a\xbaH\x04r\x02\x18@R\aversion\"\xd7\x01\n" +
+	"\aversion\x18\b \x01(\tB\a\xbaH\x04r\x02\x18@R\aversion\x12-\n" +
+	"\runary_address\x18\t \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\funaryAddress\"\xd7\x01\n" +
 	"\rServiceHealth\x12!\n" +
 	"\aservice\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\aservice\x127\n" +
 	"\x05state\x18\x02 \x01(\x0e2!.soma.mesh.v1.ServiceHealth.StateR\x05state\x12 \n" +

@@ -33,6 +33,7 @@ class Instance(_message.Message):
     ADMIN_ADDRESS_FIELD_NUMBER: _builtins.int
     PID_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
+    UNARY_ADDRESS_FIELD_NUMBER: _builtins.int
     instance_id: _builtins.str
     """Unique id of the process for its lifetime (UUID); set by the process itself."""
     grpc_address: _builtins.str
@@ -45,6 +46,10 @@ class Instance(_message.Message):
     """Operating system's process id."""
     version: _builtins.str
     """Version of the software it runs."""
+    unary_address: _builtins.str
+    """`host:port` where it takes unary calls over HTTP/1.1, which only the gateway makes: gRPC's messages, with the status
+    in the trailer. Empty when all of its calls are to come to `grpc_address`.
+    """
     @_builtins.property
     def services(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Short names of the mesh services it serves, such as `memory`; empty for a process that only calls others."""
@@ -64,10 +69,11 @@ class Instance(_message.Message):
         admin_address: _builtins.str = ...,
         pid: _builtins.int = ...,
         version: _builtins.str = ...,
+        unary_address: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["admin_address", b"admin_address", "grpc_address", b"grpc_address", "grpc_services", b"grpc_services", "http_address", b"http_address", "instance_id", b"instance_id", "pid", b"pid", "services", b"services", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["admin_address", b"admin_address", "grpc_address", b"grpc_address", "grpc_services", b"grpc_services", "http_address", b"http_address", "instance_id", b"instance_id", "pid", b"pid", "services", b"services", "unary_address", b"unary_address", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,63 @@
+"""A request as it arrives, of which no more is kept than may be asked for."""
+
+from services.mesh import errors
+from services.mesh.channel.limits import METADATA_BYTES
+from services.mesh.unary import message
+from services.mesh.unary.metadata import Fields
+
+# How HTTP/2 counts a field, and gRPC with it: its bytes, and so many more.
+_FIELD_BYTES = 32
+
+
+class Request:
+    """Path, header fields and body.
+
+    Attributes:
+        whole_header: whether the header has come to its end.
+        header_bytes: what has come of it, while it has not.
+    """
+
+    __slots__ = ("_fields_bytes", "_limit", "_path", "_pieces", "_size", "fields", "header_bytes", "whole_header")
+
+    def __init__(self, max_message_bytes: int) -> None:
+        self._limit = max_message_bytes + message.PREFIX_BYTES
+        self._path = b""
+        self._fields_bytes = 0
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self.fields: Fields = []
+        self.header_bytes = 0
+        self.whole_header = False
+
+    def add_path(self, piece: bytes) -> None:
+        """Some of its path."""
+        self._path += piece
+
+    def add_field(self, name: bytes, value: bytes) -> None:
+        """One field of its header."""
+        self._fields_bytes += len(name) + len(value) + _FIELD_BYTES
+        self.fields.append((name.lower(), value))
+
+    def add_body(self, piece: bytes) -> None:
+        """Some of its body."""
+        self._size += len(piece)
+        if self._size <= self._limit:
+            self._pieces.append(piece)
+
+    @property
+    def path(self) -> bytes:
+        """The method's path, without a query."""
+        return self._path.partition(b"?")[0]
+
+    @property
+    def body(self) -> bytes:
+        """All of its body.
+
+        Raises:
+            ResourceExhausted: it, or the header, is larger than allowed.
+        """
+        if self._fields_bytes > METADATA_BYTES:
+            raise errors.ResourceExhausted("the headers are larger than allowed", reason="HEADERS_TOO_LARGE")
+        if self._size > self._limit:
+            raise message.too_large()
+        return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)

@@ -1,0 +1,53 @@
+"""EchoService behind the server of unary calls."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest
+from soma.testing.v1 import echo_service_pb2_grpc as rpc
+
+from services.mesh.handlers import collect
+from services.mesh.interceptors.compression import compression
+from services.mesh.interceptors.deadline import deadline
+from services.mesh.interceptors.drain import Drain
+from services.mesh.pipeline import Pipeline
+from services.mesh.testing.echo import EchoServicer, Tally
+from services.mesh.unary.server import UnaryServer
+from tests.mesh.unary.client import Client, connected
+
+LIMIT = 64 * 1024
+
+
+@dataclass
+class Served:
+    """A server, and what a caller cannot see of it."""
+
+    port: int
+    server: UnaryServer
+    drain: Drain
+    tally: Tally
+
+    async def running(self, calls: int) -> None:
+        """Wait until so many calls are being served."""
+        async with asyncio.timeout(10):
+            while self.tally.running != calls:  # noqa: ASYNC110 a count of the servicer's
+                await asyncio.sleep(0.005)
+
+
+@pytest.fixture
+async def served() -> AsyncIterator[Served]:
+    """A server that takes messages of up to 64 KiB."""
+    drain, echo = Drain(), EchoServicer()
+    wrap = Pipeline((drain.bind, deadline, compression))
+    handlers = wrap.wrap_all(collect([(rpc.add_EchoServiceServicer_to_server, echo)]))
+    server = UnaryServer(handlers, max_message_bytes=LIMIT)
+    yield Served(await server.start("127.0.0.1"), server, drain, echo.tally)
+    await server.stop()
+
+
+@pytest.fixture
+async def client(served: Served) -> AsyncIterator[Client]:
+    """A connection to it."""
+    async with connected(served.port) as connection:
+        yield connection

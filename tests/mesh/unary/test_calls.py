@@ -1,0 +1,262 @@
+"""What a call says of itself, and how it ends."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+import pytest
+from soma.testing.v1 import echo_service_pb2 as pb
+from soma.testing.v1 import echo_service_pb2_grpc as rpc
+from structlog.testing import capture_logs
+
+from services.mesh import errors
+from services.mesh.handlers import collect
+from services.mesh.pipeline import Pipeline
+from services.mesh.testing.echo import EchoServicer
+from services.mesh.unary.server import UnaryServer
+from tests.mesh.unary.client import Answer, Client, connected, framed, message, request
+from tests.mesh.unary.conftest import Served
+
+HELLO = request(framed(message()))
+SLOW = request(framed(message(delay_seconds=30)))
+
+
+class Scripted(EchoServicer):
+    """Runs the test's own function for `Echo`."""
+
+    def __init__(self, behaviour: Callable[[Any], Awaitable[Any]]) -> None:
+        super().__init__()
+        self._behaviour = behaviour
+
+    async def Echo(self, request: pb.EchoRequest, context: Any) -> pb.EchoResponse:
+        """See the contract."""
+        response: pb.EchoResponse = await self._behaviour(context)
+        return response
+
+
+@asynccontextmanager
+async def scripted(behaviour: Callable[[Any], Awaitable[Any]]) -> AsyncIterator[Client]:
+    """A connection to a server whose `Echo` is a function."""
+    handlers = Pipeline(()).wrap_all(collect([(rpc.add_EchoServiceServicer_to_server, Scripted(behaviour))]))
+    server = UnaryServer(handlers, max_message_bytes=1024)
+    try:
+        async with connected(await server.start("127.0.0.1")) as client:
+            yield client
+    finally:
+        await server.stop()
+
+
+async def answered(behaviour: Callable[[Any], Awaitable[Any]], *fields: tuple[str, str]) -> Answer:
+    """How a call is answered that a function serves."""
+    async with scripted(behaviour) as client:
+        return await client.ask(request(framed(message()), *fields))
+
+
+async def test_metadata_arrives_without_what_is_the_transports(client: Client) -> None:
+    fields = [
+        ("x-test-a", "1"),
+        ("X-Test-B", "Grüße"),
+        ("x-test-a", "2"),
+        ("x-test-c-bin", "AP8,AQ=="),
+        ("x-test-d", ""),
+    ]
+    answer = await client.ask(request(framed(message()), *fields, ("grpc-timeout", "10S")))
+    assert list(answer.response.observation.metadata) == [
+        *("x-test-a=1", "x-test-b=Grüße", "x-test-a=2", "x-test-c-bin=00ff", "x-test-c-bin=01", "x-test-d="),
+    ]
+    assert 9 < answer.response.observation.time_remaining_seconds <= 10
+
+
+async def test_metadata_that_is_not_base64_is_the_callers_fault() -> None:
+    async def behaviour(context: Any) -> pb.EchoResponse:
+        context.invocation_metadata()
+        return pb.EchoResponse()
+
+    answer = await answered(behaviour, ("x-test-bin", "?!"))
+    assert (answer.status, answer.reason) == (3, "METADATA_MALFORMED")
+
+
+@pytest.mark.parametrize(
+    ("timeout", "seconds"),
+    [("2H", 7200), ("3M", 180), ("40S", 40), ("50000m", 50), ("60000000u", 60), ("99999999n", 0.1)],
+)
+async def test_every_unit_of_a_timeout_is_understood(client: Client, timeout: str, seconds: float) -> None:
+    answer = await client.ask(request(framed(message()), ("grpc-timeout", timeout)))
+    assert seconds * 0.5 < answer.response.observation.time_remaining_seconds <= seconds
+
+
+@pytest.mark.parametrize("timeout", ["", "S", "1", "1s", "-1S", "123456789S", "1 S"])
+async def test_a_timeout_that_says_nothing_is_none(client: Client, timeout: str) -> None:
+    answer = await client.ask(request(framed(message()), ("grpc-timeout", timeout)))
+    assert answer.response.observation.time_remaining_seconds == -1
+
+
+async def test_a_call_whose_time_is_over_does_not_begin(served: Served, client: Client) -> None:
+    answer = await client.ask(request(framed(message()), ("grpc-timeout", "0m")))
+    assert (answer.status, served.tally.served) == (4, 0)
+
+
+async def test_an_error_is_all_head_and_its_message_may_hold_anything(client: Client) -> None:
+    said = "näh: 100 %\r\nset-cookie: a=b\n😀"
+    answer = await client.ask(request(framed(message(fail_code=5, fail_message=said, retry_after_seconds=7))))
+    assert (answer.status, answer.reason, answer.body, answer.trailer) == (5, "NOT_FOUND", b"", {})
+    assert answer.head["grpc-message"] == "n%C3%A4h: 100 %25%0D%0Aset-cookie: a=b%0A%F0%9F%98%80"
+    assert (answer.head["retry-after"], answer.head["content-length"]) == ("7", "0")
+    assert "set-cookie" not in answer.head
+
+
+async def test_initial_metadata_leaves_before_the_response() -> None:
+    go_on = asyncio.Event()
+
+    async def behaviour(context: Any) -> pb.EchoResponse:
+        await context.send_initial_metadata((("x-first", "1"),))
+        with pytest.raises(grpc.aio.UsageError):
+            await context.send_initial_metadata(())
+        await go_on.wait()
+        context.set_trailing_metadata((("x-last-bin", b"\0"),))
+        return pb.EchoResponse(text="done")
+
+    async with scripted(behaviour) as client, asyncio.timeout(10):
+        client.writer.write(HELLO)
+        while (line := await client.reader.readline()) != b"x-first: 1\r\n":
+            assert line
+        go_on.set()
+        rest = await client.reader.readuntil(b"x-last-bin: AA\r\n\r\n")
+    assert b"done" in rest
+
+
+async def test_a_call_that_fails_after_its_initial_metadata_says_so_in_the_trailer() -> None:
+    async def behaviour(context: Any) -> pb.EchoResponse:
+        await context.send_initial_metadata((("x-first", "1"),))
+        raise errors.NotFound("none")
+
+    answer = await answered(behaviour)
+    assert (answer.head["x-first"], answer.body, answer.status, answer.reason) == ("1", b"", 5, "NOT_FOUND")
+
+
+@pytest.mark.parametrize("pair", [("x-a", "1\r\nx-b: 2"), ("X-A", "1"), ("x a", "1"), ("x-a", "ä"), ("x-a", b"1")])
+@pytest.mark.parametrize("where", ["initial", "trailing"])
+async def test_metadata_that_http_cannot_carry_is_an_internal_error(where: str, pair: tuple[str, str | bytes]) -> None:
+    async def behaviour(context: Any) -> pb.EchoResponse:
+        if where == "initial":
+            await context.send_initial_metadata((pair,))
+        else:
+            context.set_trailing_metadata((pair,))
+        return pb.EchoResponse()
+
+    with capture_logs():
+        answer = await answered(behaviour)
+    assert (answer.status, answer.reason) == (13, "INTERNAL")
+    assert "x-b" not in answer.head | answer.trailer
+
+
+async def test_a_response_that_is_none_is_an_internal_error_and_tells_nothing() -> None:
+    async def behaviour(_: Any) -> Any:
+        return "secret"
+
+    with capture_logs() as logged:
+        answer = await answered(behaviour)
+    assert (answer.status, answer.head["grpc-message"]) == (13, "internal error")
+    assert [entry["event"] for entry in logged] == ["unexpected error"]
+
+
+async def test_a_status_that_is_set_drops_the_response() -> None:
+    async def behaviour(context: Any) -> pb.EchoResponse:
+        context.set_code(grpc.StatusCode.NOT_FOUND)
+        context.set_details("none")
+        return pb.EchoResponse(text="dropped")
+
+    answer = await answered(behaviour)
+    assert (answer.status, answer.head["grpc-message"], answer.body) == (5, "none", b"")
+
+
+@pytest.mark.parametrize(
+    ("path", "verb"),
+    [
+        ("/soma.testing.v1.EchoService/Shout", "POST"),
+        ("/soma.testing.v1.EchoService/StreamEcho", "POST"),
+        ("/", "POST"),
+        ("/soma.testing.v1.EchoService/Echo", "GET"),
+    ],
+)
+async def test_what_is_not_served_is_unimplemented(client: Client, path: str, verb: str) -> None:
+    answer = await client.ask(request(framed(message()), path=path, verb=verb))
+    assert (answer.status, answer.reason) == (12, "UNKNOWN_METHOD")
+
+
+async def test_a_connection_that_closes_cancels_its_call(served: Served) -> None:
+    async with connected(served.port) as client:
+        client.writer.write(SLOW)
+        await served.running(1)
+    await served.running(0)
+    assert (served.tally.cancelled, served.tally.told, served.drain.active) == (1, 1, 0)
+
+
+async def test_headers_over_the_limit_are_refused_and_a_header_without_an_end_closes(
+    served: Served, client: Client
+) -> None:
+    answer = await client.ask(request(framed(message()), *((f"x-{n}", "x" * 1000) for n in range(40))))
+    assert (answer.status, answer.reason) == (8, "HEADERS_TOO_LARGE")
+    assert (await client.ask(HELLO)).response.text == "hello"
+    client.writer.write(b"POST / HTTP/1.1\r\nx-endless: " + b"x" * 10_000_000)
+    assert await client.closed()
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00",
+        b"POST / HTTP/1.1\r\ncontent-length: -1\r\n\r\n",
+        b"POST / HTTP/1.1\r\nconnection: upgrade\r\nupgrade: websocket\r\ncontent-length: 0\r\n\r\n",
+        HELLO.replace(b"te: trailers", b"transfer-encoding: chunked"),
+        SLOW + SLOW,
+    ],
+)
+async def test_what_is_not_a_request_in_its_turn_closes_the_connection(
+    served: Served, client: Client, sent: bytes
+) -> None:
+    client.writer.write(sent)
+    assert await client.closed()
+    await served.running(0)
+
+
+async def test_a_server_that_stops_lets_answers_leave_and_closes_idle_connections(served: Served) -> None:
+    async with connected(served.port) as idle, connected(served.port) as busy:
+        assert (await idle.ask(HELLO)).status == 0
+        busy.writer.write(request(framed(message("last words", delay_seconds=0.2))))
+        await served.running(1)
+        stopping = asyncio.create_task(served.server.stop())
+        assert await idle.closed()
+        answer = await busy.answer()
+        assert (answer.response.text, answer.head["connection"]) == ("last words", "close")
+        assert await busy.closed()
+        await stopping
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", served.port)
+
+
+async def test_a_call_ended_by_a_stopping_process_is_told_so(served: Served, client: Client) -> None:
+    client.writer.write(SLOW)
+    await served.running(1)
+    assert await served.drain.finish(0.0) == 1
+    await served.server.stop()
+    answer = await client.answer()
+    assert (answer.status, answer.reason, answer.head["retry-after"]) == (14, "DRAINING", "1")
+    assert await client.closed()
+
+
+async def test_a_call_that_will_not_end_is_cut(served: Served, client: Client) -> None:
+    client.writer.write(SLOW)
+    await served.running(1)
+    await served.server.stop()
+    assert await client.closed()
+    await served.running(0)
+
+
+async def test_an_address_that_is_taken_is_a_typed_error(served: Served) -> None:
+    with pytest.raises(errors.Unavailable, match="cannot listen") as taken:
+        await UnaryServer({}, max_message_bytes=1).start("127.0.0.1", served.port)
+    assert taken.value.reason == "ADDRESS_IN_USE"
