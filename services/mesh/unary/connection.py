@@ -112,7 +112,8 @@ class Connection(asyncio.Protocol):
         connected: socket.socket = transport.get_extra_info("socket")
         # The gateway closes those it has no use for, unless its machine is gone.
         connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        host, port, *_ = transport.get_extra_info("peername")
+        # None, once it is gone again.
+        host, port, *_ = transport.get_extra_info("peername") or ("", 0)
         self.peer = f"ipv6:[{host}]:{port}" if ":" in host else f"ipv4:{host}:{port}"
         certificate = transport.get_extra_info("peercert") or {}
         names = certificate.get("subjectAltName", ())
@@ -164,6 +165,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """All of it."""
+        self._leaving = self._leaving or not self._parser.should_keep_alive()
         self._task = asyncio.get_running_loop().create_task(self._serve(self._request))
 
     async def _serve(self, request: Request) -> None:

@@ -223,6 +223,12 @@ async def test_what_is_not_a_request_in_its_turn_closes_the_connection(
     await served.running(0)
 
 
+async def test_who_wants_no_more_than_one_answer_gets_one(client: Client) -> None:
+    answer = await client.ask(request(framed(message()), ("connection", "close")))
+    assert (answer.status, answer.head["connection"]) == (0, "close")
+    assert await client.closed()
+
+
 async def test_a_server_that_stops_lets_answers_leave_and_closes_idle_connections(served: Served) -> None:
     async with connected(served.port) as idle, connected(served.port) as busy:
         assert (await idle.ask(HELLO)).status == 0
