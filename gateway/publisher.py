@@ -51,7 +51,8 @@ class Publisher:
         await self._xds.publish(
             Snapshot(
                 services=services,
-                unary={name: where for name in services if (where := unary(instances, name)) is not None},
+                unary={name: unary(instances, name) for name in services},
+                over_http1=frozenset(name for name in services if over_http1(instances, name)),
                 listen=self._listen,
                 descriptor_set=descriptor_set(),
                 edge=tuple(_endpoint(joined.http_address) for joined in instances if joined.http_address),
@@ -91,10 +92,14 @@ def endpoints(instances: list[Joined], service: str) -> tuple[Endpoint, ...]:
     return tuple(_endpoint(joined.grpc_address) for joined in _usable(instances, service))
 
 
-def unary(instances: list[Joined], service: str) -> tuple[Endpoint, ...] | None:
-    """Where it sends the unary ones of them over HTTP/1.1; None when some instance takes all its calls by gRPC."""
-    addresses = [joined.unary_address for joined in _usable(instances, service)]
-    return tuple(map(_endpoint, addresses)) if all(addresses) else None
+def unary(instances: list[Joined], service: str) -> tuple[Endpoint, ...]:
+    """Where it may send the unary ones of them over HTTP/1.1: to those of the same that take them."""
+    return tuple(_endpoint(joined.unary_address) for joined in _usable(instances, service) if joined.unary_address)
+
+
+def over_http1(instances: list[Joined], service: str) -> bool:
+    """Whether it does: not while some instance, as one of an older version, would get none of them."""
+    return all(joined.unary_address for joined in instances if service in joined.grpc_services)
 
 
 def serving(instances: list[Joined], service: str) -> bool:

@@ -220,14 +220,14 @@ class _Process:
         ending = asyncio.create_task(self._end_when_over(departure))
         for edge in self._edges:
             await edge.stop(departure.patience)
-        ended = await self._server.stop(departure.patience)
-        await self._unary.stop()
+        ended = await self._drain.finish(departure.patience)
+        late, _ = await asyncio.gather(self._server.stop(0.0), self._unary.stop())
         working = [asyncio.ensure_future(finished()) for finished in self._finished]
         for work in working:
             await asyncio.wait((work, ending), return_when=asyncio.FIRST_COMPLETED)
         for task in (*working, ending):
             task.cancel()
-        log.info("stopped", calls_ended=ended)
+        log.info("stopped", calls_ended=ended + late)
 
     async def _end_when_over(self, departure: Departure) -> None:
         """End what is left when patience is over, calls of the edge's requests too."""

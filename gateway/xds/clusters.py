@@ -1,6 +1,7 @@
-"""Envoy clusters, one per gRPC service and one per HTTP application, and the endpoints in them."""
+"""Envoy clusters, two per gRPC service and one per HTTP application, and the endpoints in them."""
 
 from datetime import timedelta
+from enum import Enum
 
 from envoy_data_plane.envoy.config.cluster.v3 import (
     CircuitBreakers,
@@ -40,6 +41,7 @@ from envoy_data_plane.google.protobuf import Any
 
 from gateway.xds.snapshot import Endpoint, Limits, Tls
 from gateway.xds.tls import upstream
+from services.mesh.channel.limits import CONNECT_SECONDS
 
 EDGE = "edge"
 CONTROL_HTTP = "control-http"
@@ -48,9 +50,9 @@ CONTROL_GRPC = "control-grpc"
 _PROTOCOL_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 # Connections nobody uses. The server closes them after 75 s: whoever comes second may send on one that is gone.
 _POOLED = timedelta(seconds=15)
-
-# A unary call's status stands in the trailer.
-_HTTP1 = Http1ProtocolOptions(enable_trailers=True)
+# The server of unary calls closes none, and the next ones need as many.
+_POOLED_FOR_UNARY = timedelta(minutes=5)
+_CONNECT = timedelta(seconds=2)
 
 FROM_ADS = ConfigSource(ads=AggregatedConfigSource(), resource_api_version=ApiVersion.V3)
 
@@ -60,13 +62,22 @@ def unary(service: str) -> str:
     return f"{service}/unary"
 
 
-def cluster(name: str, limits: Limits, *, http2: bool, tls: Tls, host: str) -> Cluster:
+class Protocol(Enum):
+    """What is spoken to the instances of a cluster."""
+
+    GRPC = "gRPC, which is HTTP/2"
+    UNARY = "unary calls of gRPC over HTTP/1.1, with the status in the trailer"
+    HTTP = "HTTP/1.1"
+
+
+def cluster(name: str, limits: Limits, *, protocol: Protocol, tls: Tls, host: str) -> Cluster:
     """A cluster whose endpoints come over ADS, are bounded by `limits` and, with TLS, prove to be `host`."""
     return Cluster(
         name=name,
         type=ClusterDiscoveryType.EDS,
         eds_cluster_config=ClusterEdsClusterConfig(eds_config=FROM_ADS),
-        connect_timeout=timedelta(seconds=2),
+        # Many at once take their time to prove themselves to one process.
+        connect_timeout=timedelta(seconds=CONNECT_SECONDS) if tls.identity else _CONNECT,
         lb_policy=ClusterLbPolicy.LEAST_REQUEST,
         # Health is the registry's to know: Envoy must not send calls to endpoints it believes unhealthy.
         common_lb_config=ClusterCommonLbConfig(healthy_panic_threshold=Percent(value=0.0)),
@@ -80,19 +91,21 @@ def cluster(name: str, limits: Limits, *, http2: bool, tls: Tls, host: str) -> C
                 )
             ]
         ),
-        transport_socket=upstream(tls, host, http2=http2),
-        typed_extension_protocol_options={_PROTOCOL_OPTIONS: Any.pack(_protocol(http2))},
+        transport_socket=upstream(tls, host, http2=protocol is Protocol.GRPC),
+        typed_extension_protocol_options={_PROTOCOL_OPTIONS: Any.pack(_options(protocol))},
     )
 
 
-def _protocol(http2: bool) -> HttpProtocolOptions:
-    explicit = (
-        HttpProtocolOptionsExplicitHttpConfig(http2_protocol_options=Http2ProtocolOptions())
-        if http2
-        else HttpProtocolOptionsExplicitHttpConfig(http_protocol_options=_HTTP1)
+def _options(protocol: Protocol) -> HttpProtocolOptions:
+    if protocol is Protocol.GRPC:
+        http2 = HttpProtocolOptionsExplicitHttpConfig(http2_protocol_options=Http2ProtocolOptions())
+        return HttpProtocolOptions(explicit_http_config=http2)
+    unary = protocol is Protocol.UNARY
+    http1 = Http1ProtocolOptions(enable_trailers=unary)
+    return HttpProtocolOptions(
+        explicit_http_config=HttpProtocolOptionsExplicitHttpConfig(http_protocol_options=http1),
+        common_http_protocol_options=CommonProtocolOptions(idle_timeout=_POOLED_FOR_UNARY if unary else _POOLED),
     )
-    common = None if http2 else CommonProtocolOptions(idle_timeout=_POOLED)
-    return HttpProtocolOptions(explicit_http_config=explicit, common_http_protocol_options=common)
 
 
 def load_assignment(cluster_name: str, endpoints: tuple[Endpoint, ...]) -> ClusterLoadAssignment:

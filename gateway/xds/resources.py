@@ -10,7 +10,7 @@ from envoy_data_plane.envoy.service.discovery.v3 import Resource
 from envoy_data_plane.google.protobuf import Any
 
 from gateway.contracts import area
-from gateway.xds.clusters import CONTROL_GRPC, CONTROL_HTTP, EDGE, cluster, load_assignment, unary
+from gateway.xds.clusters import CONTROL_GRPC, CONTROL_HTTP, EDGE, Protocol, cluster, load_assignment, unary
 from gateway.xds.listener import listener
 from gateway.xds.methods import streaming_methods
 from gateway.xds.routes import NAME, route_configuration
@@ -50,13 +50,15 @@ def configuration(snapshot: Snapshot) -> Group:
     """
     streaming = streaming_methods(snapshot.descriptor_set)
     limits, tls = snapshot.limits, snapshot.tls
-    clusters = {name: _cluster(name, limits, tls, host_of(area(name)), http2=True) for name in snapshot.services}
-    clusters |= {
-        unary(name): _cluster(unary(name), limits, tls, host_of(area(name)), http2=False) for name in snapshot.unary
+    clusters = {
+        name: _cluster(name, limits, tls, host_of(area(name)), protocol=Protocol.GRPC) for name in snapshot.services
     }
-    clusters[CONTROL_GRPC] = _cluster(CONTROL_GRPC, limits, tls, host_of(CONTROL), http2=True)
-    clusters[CONTROL_HTTP] = _cluster(CONTROL_HTTP, limits, tls, host_of(CONTROL), http2=False)
-    clusters[EDGE] = _cluster(EDGE, limits, tls, host_of(EDGE), http2=False)
+    # Whether or not calls go there yet: a route to a cluster Envoy has just heard of is a route to nobody.
+    for name in snapshot.services:
+        clusters[unary(name)] = _cluster(unary(name), limits, tls, host_of(area(name)), protocol=Protocol.UNARY)
+    clusters[CONTROL_GRPC] = _cluster(CONTROL_GRPC, limits, tls, host_of(CONTROL), protocol=Protocol.GRPC)
+    clusters[CONTROL_HTTP] = _cluster(CONTROL_HTTP, limits, tls, host_of(CONTROL), protocol=Protocol.HTTP)
+    clusters[EDGE] = _cluster(EDGE, limits, tls, host_of(EDGE), protocol=Protocol.HTTP)
     return Group(
         {
             CLUSTER: clusters,
@@ -70,7 +72,7 @@ def endpoints(snapshot: Snapshot) -> Group:
     """Where every cluster's instances are, clusters without any included."""
     places = {
         **snapshot.services,
-        **{unary(name): where for name, where in snapshot.unary.items()},
+        **{unary(name): snapshot.unary.get(name, ()) for name in snapshot.services},
         EDGE: snapshot.edge,
         CONTROL_HTTP: snapshot.control_http,
         CONTROL_GRPC: snapshot.control_grpc,
@@ -80,8 +82,8 @@ def endpoints(snapshot: Snapshot) -> Group:
 
 # Packing one takes about a millisecond, and few of them differ from those of the snapshot before.
 @lru_cache(maxsize=1024)
-def _cluster(name: str, limits: Limits, tls: Tls, host: str, *, http2: bool) -> Resource:
-    return _resource(name, cluster(name, limits, http2=http2, tls=tls, host=host))
+def _cluster(name: str, limits: Limits, tls: Tls, host: str, *, protocol: Protocol) -> Resource:
+    return _resource(name, cluster(name, limits, protocol=protocol, tls=tls, host=host))
 
 
 @lru_cache(maxsize=1024)

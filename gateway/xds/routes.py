@@ -59,6 +59,8 @@ _NO_GRPC = HeaderMatcher(
     invert_match=True,
     treat_missing_header_as_empty=True,
 )
+_NO_POST = HeaderMatcher(name=":method", string_match=StringMatcher(exact="POST"), invert_match=True)
+_ONLY_POST = {"status": "405", "text": "gRPC is POST", "allow": "POST"}
 # Envoy adds them, and gRPC would make metadata of them for each call.
 _OF_NO_USE_TO_A_SERVICE = ["x-forwarded-for", "x-forwarded-proto", "x-envoy-external-address"]
 # Of a unary call that failed: a client of gRPC would read it as metadata.
@@ -116,6 +118,7 @@ def _grpc(snapshot: Snapshot, streaming: StreamingMethods) -> Iterator[Route]:
     refusal = {"status": "415", "text": "this path takes gRPC only; what it is over REST, /openapi.json says"}
     for prefix in sorted({f"/{service.partition('.')[0]}." for service in snapshot.services}):
         yield refusing(RouteMatch(prefix=prefix, headers=[_NO_GRPC]), "gateway", snapshot.limits, refusal)
+        yield refusing(RouteMatch(prefix=prefix, headers=[_NO_POST]), "gateway", snapshot.limits, _ONLY_POST)
     # What takes its time to arrive waits here, where it is in nobody's way: a service takes only so many calls.
     whole_call = whole(snapshot.limits.max_message_bytes + _FRAMING_BYTES)
     for service in sorted(snapshot.services):
@@ -124,7 +127,7 @@ def _grpc(snapshot: Snapshot, streaming: StreamingMethods) -> Iterator[Route]:
             match = RouteMatch(path=f"/{service}/{method}")
             yield from _service(match, _to_grpc(service, _NO_LIMIT), metadata, {} if uploads else whole_call)
         match = RouteMatch(prefix=f"/{service}/")
-        cluster = unary(service) if service in snapshot.unary else service
+        cluster = unary(service) if service in snapshot.over_http1 else service
         yield from _service(match, _to_grpc(cluster, seconds), metadata, whole_call)
     for prefix in _CONTROL_GRPC_PREFIXES:
         route = _to_grpc(CONTROL_GRPC, _NO_LIMIT)

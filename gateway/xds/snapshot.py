@@ -29,7 +29,7 @@ class Limits:
     max_response_bytes: int = 16 * 1024 * 1024
     """Largest unary reply that is transcoded; beyond it 500."""
     max_requests: int = 1024
-    """Calls in flight per cluster (a gRPC service, or the edge); beyond it 503 with Retry-After."""
+    """In flight per cluster (unary calls of a gRPC service, its streams, the edge); beyond it 503 with Retry-After."""
     max_pending: int = 1024
     """Calls that may wait per cluster while a connection is made; beyond it the same."""
     unary_timeout_seconds: float = 60.0
@@ -67,7 +67,9 @@ class Snapshot:
     descriptor_set: bytes
     """Serialised `google.protobuf.FileDescriptorSet` with imports, `google/rpc/error_details.proto` among them."""
     unary: Mapping[str, tuple[Endpoint, ...]] = field(default_factory=dict)
-    """Where the unary calls of those services go that take them over HTTP/1.1; all other calls go by gRPC."""
+    """Where those instances of a service are that take unary calls over HTTP/1.1."""
+    over_http1: frozenset[str] = frozenset()
+    """The services whose unary calls go there; those of all others go by gRPC, as streams do."""
     edge: tuple[Endpoint, ...] = ()
     """The HTTP application behind every path that is neither gRPC nor bound to an RPC."""
     control_http: tuple[Endpoint, ...] = ()
@@ -85,7 +87,7 @@ class Snapshot:
         """Everything but where the endpoints are: equal shapes have equal clusters, routes and listeners."""
         return (
             frozenset(self.services),
-            frozenset(self.unary),
+            self.over_http1,
             self.listen,
             self.descriptor_set,
             self.access_log,

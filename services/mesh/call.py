@@ -97,7 +97,7 @@ class Call:
 
 current: ContextVar[Call | None] = ContextVar("soma_current_call", default=None)
 arrived: ContextVar["Pairs | None"] = ContextVar("soma_arrived_metadata", default=None)
-"""The metadata of the call a task was made for, where it came over a socket."""
+"""The metadata of the call a task was made for, where gRPC made it."""
 
 
 def current_call() -> Call | None:

@@ -23,7 +23,7 @@ from services.mesh.interceptors import compression
 from services.mesh.interceptors.deadline import ending
 from services.mesh.interceptors.errors import translate
 from services.mesh.method import Method, method
-from services.mesh.status import CODES, DETAILS_KEY, to_status
+from services.mesh.status import CODES, DETAILS_KEY, RETRY_KEY, to_status
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
@@ -216,6 +216,5 @@ async def _abort(context: Context, error: errors.MeshError) -> None:
     status = to_status(error)
     trailing: list[tuple[str, str | bytes]] = [(DETAILS_KEY, status.SerializeToString())]
     if error.facts.retry_after is not None:
-        # Plain seconds beside RetryInfo: the gateway turns it into the HTTP header of that name.
-        trailing.append(("retry-after", str(max(1, round(error.facts.retry_after)))))
+        trailing.append((RETRY_KEY, str(max(1, round(error.facts.retry_after)))))
     await context.abort(CODES[error.code], error.message, tuple(trailing))

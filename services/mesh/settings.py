@@ -112,7 +112,9 @@ class Settings(SomaSettings):
     unary_port: int = Field(0, ge=0, le=65535, description="unary calls, of a process that joins; 0 for any free port")
     http_port: int = Field(0, ge=0, le=65535, description="the edge's, of a process that joins; 0 for any free port")
     admin_port: int = Field(0, ge=0, le=65535, description="probes and metrics of one that joins; 0 for any free port")
-    max_requests: int = Field(1024, ge=1, description="calls in flight per service; more are refused with 503")
+    max_requests: int = Field(
+        1024, ge=1, description="unary calls in flight per service, and streams; more are refused with 503"
+    )
     max_message_bytes: int = Field(4 * 1024 * 1024, ge=1024, description="largest message received")
     drain_seconds: float = Field(0.3, ge=0, description="from NOT_SERVING until calls are waited for")
     grace_seconds: float = Field(5.0, ge=0, description="how long a stopping process waits for its calls")

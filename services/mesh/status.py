@@ -12,6 +12,8 @@ from services.mesh import errors
 _M = TypeVar("_M", bound=Message)
 
 DETAILS_KEY = "grpc-status-details-bin"
+RETRY_KEY = "retry-after"
+"""Plain seconds beside `RetryInfo`: the gateway turns it into the HTTP header of that name."""
 _LOST = "the instance that took the call was lost, or could not be reached"
 CODES = {code.value[0]: code for code in grpc.StatusCode}
 
@@ -58,6 +60,22 @@ def from_status(status: status_pb2.Status) -> errors.MeshError:
     return errors.Relayed(code, status.message, reason=reason, facts=facts)
 
 
+def shortened(details: bytes, message: str, room: int) -> bytes:
+    """Status details with another message, and of what is in them as much as fits into about `room` bytes.
+
+    That is first what says why and when to come again; of fields at fault as many as there is room for.
+    """
+    whole, short = status_pb2.Status.FromString(details), status_pb2.Status()
+    short.code, short.message = whole.code, message
+    for detail in sorted(whole.details, key=lambda each: each.Is(error_details_pb2.BadRequest.DESCRIPTOR)):
+        if detail.Is(error_details_pb2.BadRequest.DESCRIPTOR):
+            _pack(short, _of_size(_unpack(detail, error_details_pb2.BadRequest()), room - short.ByteSize()))
+        elif short.ByteSize() + detail.ByteSize() <= room:
+            short.details.append(detail)
+    serialised: bytes = short.SerializeToString()
+    return serialised
+
+
 def from_rpc_error(error: grpc.aio.AioRpcError) -> errors.MeshError:
     """The error a failed call ended with, whatever transport it took."""
     for key, value in error.trailing_metadata() or ():
@@ -77,6 +95,16 @@ def _pack(status: status_pb2.Status, detail: Message) -> None:
     packed = any_pb2.Any()
     packed.Pack(detail)
     status.details.append(packed)
+
+
+def _of_size(bad: error_details_pb2.BadRequest, room: int) -> error_details_pb2.BadRequest:
+    some = error_details_pb2.BadRequest()
+    for violation in bad.field_violations:
+        room -= violation.ByteSize()
+        if room < 0:
+            break
+        some.field_violations.append(violation)
+    return some
 
 
 def _unpack(detail: any_pb2.Any, into: _M) -> _M:

@@ -33,17 +33,20 @@ async def test_every_binding_answers(http: httpx.AsyncClient, binding: Binding) 
 
 async def test_a_value_is_remembered_recalled_and_found_by_meaning(http: httpx.AsyncClient) -> None:
     key = f"user:7/pets/{uuid.uuid4()}"
-    stored = await http.post("/v1/remember", json={"key": key, "value": {"text": "The tortoise is named Bertha."}})
+    stored = await http.post(
+        "/v1/remember", json={"key": key, "value": {"text": "The walrus in the cellar is named Ottokar."}}
+    )
     assert stored.json()["status"] == "stored"
     assert stored.json()["embedding_dimensions"] == 384
     recalled = await http.get(f"/v1/recall/{key}")
-    assert recalled.json()["value"] == {"text": "The tortoise is named Bertha."}
+    assert recalled.json()["value"] == {"text": "The walrus in the cellar is named Ottokar."}
     assert recalled.json()["accessed_count"] == 1
     found = await http.post(
-        "/v1/rag/retrieve", json={"query": "what is the tortoise called?", "score_threshold": 0.3, "top_k": 3}
+        "/v1/rag/retrieve",
+        json={"query": "what is the walrus in the cellar called?", "score_threshold": 0.3, "top_k": 3},
     )
     assert key in found.json()["sources"]
-    assert "Bertha" in found.json()["answer"]
+    assert "Ottokar" in found.json()["answer"]
 
 
 async def test_a_chat_streams_typed_events_to_the_final_one(http: httpx.AsyncClient) -> None:

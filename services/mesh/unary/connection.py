@@ -2,7 +2,8 @@
 
 import asyncio
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import grpc
@@ -19,8 +20,9 @@ from services.mesh.unary.request import Request
 
 log = structlog.get_logger("unary")
 
-# A header that does not end is not the gateway's, which takes fewer bytes of its clients.
+# A header or trailer that does not end is not the gateway's, which takes fewer bytes of its clients.
 _HEADER_BYTES = 128 * 1024
+_UNKNOWN_PEER = "unknown:"
 
 
 class Served(NamedTuple):
@@ -32,20 +34,19 @@ class Served(NamedTuple):
 
 
 class Connections:
-    """Those of a server that are open."""
+    """Those of a server that are open, until it stops."""
 
     def __init__(self) -> None:
+        self._stopped = False
         self._open: set[Connection] = set()
         self._none = asyncio.Event()
         self._none.set()
 
-    def __iter__(self) -> Iterator["Connection"]:
-        return iter(tuple(self._open))
-
-    def opened(self, connection: "Connection") -> None:
-        """One more."""
+    def opened(self, connection: "Connection") -> bool:
+        """One more; whether it may stay."""
         self._open.add(connection)
         self._none.clear()
+        return not self._stopped
 
     def closed(self, connection: "Connection") -> None:
         """One less."""
@@ -53,9 +54,16 @@ class Connections:
         if not self._open:
             self._none.set()
 
-    async def all_closed(self) -> None:
-        """Return once there are none."""
-        await self._none.wait()
+    async def leave(self, patience: float) -> None:
+        """Have each close when its call is answered, those that take longer than `patience` seconds all the same."""
+        self._stopped = True
+        for connection in tuple(self._open):
+            connection.leave()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                await self._none.wait()
+        for connection in tuple(self._open):
+            connection.abandon()
 
 
 class Connection(asyncio.Protocol):
@@ -69,8 +77,19 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
-        *("_connections", "_leaving", "_max_message_bytes", "_methods", "_parser", "_request", "_task", "_transport"),
-        *("begun", "identities", "lost", "peer"),
+        "_bodiless_bytes",
+        "_connections",
+        "_leaving",
+        "_max_message_bytes",
+        "_methods",
+        "_parser",
+        "_request",
+        "_task",
+        "_transport",
+        "begun",
+        "identities",
+        "lost",
+        "peer",
     )
 
     def __init__(self, methods: Mapping[bytes, Served], max_message_bytes: int, connections: Connections) -> None:
@@ -79,6 +98,7 @@ class Connection(asyncio.Protocol):
         self._connections = connections
         self._parser = httptools.HttpRequestParser(self)
         self._request = Request(max_message_bytes)
+        self._bodiless_bytes = 0
         self._task: asyncio.Task[None] | None = None
         self._leaving = False
         self.begun = False
@@ -100,7 +120,7 @@ class Connection(asyncio.Protocol):
         Raises:
             ValueError: HTTP cannot carry the metadata.
         """
-        self._transport.write(self._head(initial, compressed=compressed))
+        self._write(self._head(initial, compressed=compressed))
         self.begun = True
 
     # What asyncio tells.
@@ -108,29 +128,37 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """It is there."""
         self._transport = transport
-        self._connections.opened(self)
+        if not self._connections.opened(self):
+            transport.abort()
         connected: socket.socket = transport.get_extra_info("socket")
         # The gateway closes those it has no use for, unless its machine is gone.
         connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        # None, once it is gone again.
-        host, port, *_ = transport.get_extra_info("peername") or ("", 0)
-        self.peer = f"ipv6:[{host}]:{port}" if ":" in host else f"ipv4:{host}:{port}"
+        self.peer = _peer(transport.get_extra_info("peername"))
         certificate = transport.get_extra_info("peercert") or {}
         names = certificate.get("subjectAltName", ())
         self.identities = [value.encode() for kind, value in names if kind == "URI"]
 
     def data_received(self, data: bytes) -> None:
         """Some of a request has come."""
+        size = self._request.size
         try:
             self._parser.feed_data(data)
-            if not self._request.whole_header:
-                self._request.header_bytes += len(data)
-                if self._request.header_bytes > _HEADER_BYTES:
+            if self._task is None and self._request.size == size:
+                self._bodiless_bytes += len(data)
+                if self._bodiless_bytes > _HEADER_BYTES:
                     raise httptools.HttpParserError("a header without an end")
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             # Not the gateway, or not in step with it: whatever came next would be read wrongly.
             log.warning("not a request, closing", peer=self.peer, error=str(error))
             self._transport.abort()
+
+    def pause_writing(self) -> None:
+        """The gateway does not read: no more is read of it."""
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """It does again."""
+        self._transport.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The gateway closes it when the call's client is gone or its time is over: whoever serves it is to stop."""
@@ -146,6 +174,7 @@ class Connection(asyncio.Protocol):
         if self._task is not None:
             raise httptools.HttpParserError("a request before the one before it is answered")
         self._request = Request(self._max_message_bytes)
+        self._bodiless_bytes = 0
 
     def on_url(self, url: bytes) -> None:
         """Some of its path."""
@@ -183,11 +212,11 @@ class Connection(asyncio.Protocol):
         except Exception:
             self._lose(request)
         finally:
-            context.end()
             self.begun = False
             self._task = None
             if self._leaving:
                 self._transport.close()
+            context.end()
 
     async def _answer(self, request: Request, context: UnaryContext) -> None:
         method = self._methods.get(request.path)
@@ -201,15 +230,16 @@ class Connection(asyncio.Protocol):
             return
         framed = await message.framed(method.encode(response), compress=context.compress)
         end = answer.end(framed, context.trailing_metadata(), context.details())
-        self._transport.write(end if self.begun else self._head((), compressed=context.compress) + end)
+        self._write(end if self.begun else self._head((), compressed=context.compress) + end)
 
     def _head(self, initial: Pairs, *, compressed: bool) -> bytes:
         return answer.head(initial, compressed=compressed, last=self._leaving)
 
     def _fail(self, request: Request, context: UnaryContext) -> None:
-        """As the context says."""
+        """As the context says, if it does."""
+        code: grpc.StatusCode = context.code() or grpc.StatusCode.UNKNOWN
         try:
-            self._end(context.code().value[0], context.details(), context.trailing_metadata())
+            self._end(code.value[0], context.details(), context.trailing_metadata())
         except ValueError:
             self._lose(request)
 
@@ -223,4 +253,17 @@ class Connection(asyncio.Protocol):
         self._end(error.code, error.message, ((DETAILS_KEY, to_status(error).SerializeToString()),))
 
     def _end(self, code: int, text: str, trailing: Pairs) -> None:
-        self._transport.write(answer.failure(code, text, trailing, begun=self.begun, last=self._leaving))
+        self._write(answer.failure(code, text, trailing, begun=self.begun, last=self._leaving))
+
+    def _write(self, data: bytes) -> None:
+        """Nothing, once there is nobody to read it: uvloop would make an error of that."""
+        if not self._transport.is_closing():
+            self._transport.write(data)
+
+
+def _peer(name: Any) -> str:
+    """An address as gRPC writes it; of a connection that is gone as soon as it was made there is none."""
+    if not name:
+        return _UNKNOWN_PEER
+    host, port, *_ = name
+    return f"ipv6:[{host}]:{port}" if ":" in host else f"ipv4:{host}:{port}"

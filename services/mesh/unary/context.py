@@ -19,7 +19,17 @@ class UnaryContext(grpc.aio.ServicerContext[Any, Any]):
     """What a servicer sees of a call on a connection, and what it has said of the answer so far."""
 
     __slots__ = (
-        *("_code", "_connection", "_deadline", "_details", "_done_callbacks", "_ended", "_fields", "_metadata"),
+        *(
+            "_aborted",
+            "_code",
+            "_connection",
+            "_deadline",
+            "_details",
+            "_done_callbacks",
+            "_ended",
+            "_fields",
+            "_metadata",
+        ),
         *("_trailing", "compress"),
     )
 
@@ -30,6 +40,7 @@ class UnaryContext(grpc.aio.ServicerContext[Any, Any]):
         self._trailing: Pairs = ()
         self._code: grpc.StatusCode | None = None
         self._details = ""
+        self._aborted = False
         self._ended = False
         self._done_callbacks: list[Callable[[Any], None]] = []
         timeout = seconds_of(field_of(fields, b"grpc-timeout"))
@@ -63,11 +74,13 @@ class UnaryContext(grpc.aio.ServicerContext[Any, Any]):
     async def abort(
         self, code: grpc.StatusCode, details: str = "", trailing_metadata: Iterable[tuple[str, str | bytes]] = ()
     ) -> Never:
-        """End the call with an error."""
+        """End the call with an error; the first one counts."""
         if code is _OK:
             raise grpc.aio.UsageError("A call is not aborted with OK.")
-        self._code, self._details = code, details
-        self._trailing = tuple(trailing_metadata) or self._trailing
+        if not self._aborted:
+            self._aborted = True
+            self._code, self._details = code, details or self._details
+            self._trailing = tuple(trailing_metadata) or self._trailing
         raise grpc.aio.AbortError("Locally aborted.")
 
     async def abort_with_status(self, status: grpc.Status) -> Never:

@@ -49,9 +49,7 @@ async def content_of(body: bytes, encoding: bytes, limit: int) -> bytes | None:
         raise errors.Internal("the message is compressed, and its encoding is not named", reason="ENCODING_MISSING")
     if encoding not in (b"gzip", b"deflate"):
         raise errors.Unimplemented("the message is compressed in a way not known here", reason="ENCODING_UNKNOWN")
-    if length > _LARGE_BYTES:
-        return await asyncio.to_thread(_decompress, message, limit)
-    return _decompress(message, limit)
+    return await _decompressed(message, limit)
 
 
 async def framed(message: bytes, *, compress: bool) -> bytes:
@@ -69,10 +67,13 @@ def too_large() -> errors.ResourceExhausted:
     return errors.ResourceExhausted("the message is larger than allowed", reason="PAYLOAD_TOO_LARGE")
 
 
-def _decompress(message: bytes, limit: int) -> bytes | None:
+async def _decompressed(message: bytes, limit: int) -> bytes | None:
     stream = zlib.decompressobj(_EITHER_FORMAT)
     try:
-        content = stream.decompress(message, limit + 1)
+        content = stream.decompress(message, min(limit + 1, _LARGE_BYTES))
+        if not stream.eof and len(content) <= limit:
+            # How large it is, only the end of it says.
+            content += await asyncio.to_thread(stream.decompress, stream.unconsumed_tail, limit + 1 - len(content))
     except zlib.error:
         return None
     if len(content) > limit:

@@ -20,7 +20,7 @@ Pairs: TypeAlias = tuple[tuple[str, str | bytes], ...]
 _OF_THE_TRANSPORT = frozenset(
     {
         *(b"host", b"connection", b"content-length", b"content-type", b"transfer-encoding", b"te"),
-        *(b"grpc-timeout", b"grpc-encoding", b"grpc-accept-encoding"),
+        *(b"grpc-timeout", b"grpc-encoding", b"grpc-accept-encoding", b"grpc-status", b"grpc-message"),
     }
 )
 _KEY = re.compile(r"[0-9a-z_.-]+")
@@ -51,8 +51,8 @@ def pairs_of(fields: Fields) -> Pairs:
 
 
 def field_of(fields: Fields, name: bytes) -> bytes:
-    """The last value of a field; empty without one."""
-    for key, value in reversed(fields):
+    """The first value of a field; empty without one."""
+    for key, value in fields:
         if key == name:
             return value
     return b""
@@ -77,11 +77,18 @@ def status_lines(code: int, message: str) -> bytes:
     """How a call ended, as lines of a header or trailer."""
     if not message:
         return b"grpc-status: %d\r\n" % code
-    return b"grpc-status: %d\r\ngrpc-message: %s\r\n" % (code, quote(message, safe=_PLAIN).encode())
+    return b"grpc-status: %d\r\ngrpc-message: %s\r\n" % (code, _quoted(message))
+
+
+def _quoted(message: str) -> bytes:
+    # HTTP takes spaces at the ends of a field for none.
+    text = message.strip(" ")
+    start, _, end = message.partition(text) if text else (message, "", "")
+    return quote(start).encode() + quote(text, safe=_PLAIN).encode() + quote(end).encode()
 
 
 def _line(key: str, value: str | bytes) -> bytes:
-    if _KEY.fullmatch(key) is None:
+    if _KEY.fullmatch(key) is None or key.encode() in _OF_THE_TRANSPORT:
         raise ValueError(f"not a key of metadata: {key!r}")
     if key.endswith("-bin"):
         content = b64encode(value if isinstance(value, bytes) else value.encode()).rstrip(b"=")

@@ -13,20 +13,21 @@ class Request:
     """Path, header fields and body.
 
     Attributes:
-        whole_header: whether the header has come to its end.
-        header_bytes: what has come of it, while it has not.
+        fields: of the header.
+        size: bytes of the body so far, those that are not kept among them.
+        whole_header: whether the header has come to its end. What comes later under a name is a trailer, of which a
+            call has none: the gateway does not look into those as it does into headers.
     """
 
-    __slots__ = ("_fields_bytes", "_limit", "_path", "_pieces", "_size", "fields", "header_bytes", "whole_header")
+    __slots__ = ("_fields_bytes", "_limit", "_path", "_pieces", "fields", "size", "whole_header")
 
     def __init__(self, max_message_bytes: int) -> None:
         self._limit = max_message_bytes + message.PREFIX_BYTES
         self._path = b""
         self._fields_bytes = 0
         self._pieces: list[bytes] = []
-        self._size = 0
         self.fields: Fields = []
-        self.header_bytes = 0
+        self.size = 0
         self.whole_header = False
 
     def add_path(self, piece: bytes) -> None:
@@ -34,14 +35,16 @@ class Request:
         self._path += piece
 
     def add_field(self, name: bytes, value: bytes) -> None:
-        """One field of its header."""
+        """One field of its header, or of a trailer."""
+        if self.whole_header:
+            return
         self._fields_bytes += len(name) + len(value) + _FIELD_BYTES
         self.fields.append((name.lower(), value))
 
     def add_body(self, piece: bytes) -> None:
         """Some of its body."""
-        self._size += len(piece)
-        if self._size <= self._limit:
+        self.size += len(piece)
+        if self.size <= self._limit:
             self._pieces.append(piece)
 
     @property
@@ -58,6 +61,6 @@ class Request:
         """
         if self._fields_bytes > METADATA_BYTES:
             raise errors.ResourceExhausted("the headers are larger than allowed", reason="HEADERS_TOO_LARGE")
-        if self._size > self._limit:
+        if self.size > self._limit:
             raise message.too_large()
         return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from services.mesh.handlers import decoding
@@ -59,10 +58,4 @@ class UnaryServer:
         if self._server is None:
             return
         self._server.close()
-        for connection in self._connections:
-            connection.leave()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_LAST_WORDS_SECONDS):
-                await self._connections.all_closed()
-        for connection in self._connections:
-            connection.abandon()
+        await self._connections.leave(_LAST_WORDS_SECONDS)

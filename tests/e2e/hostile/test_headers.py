@@ -69,6 +69,19 @@ async def test_headers_over_the_limit_of_http2_cost_their_own_stream_only(besieg
     await serves(besieged)
 
 
+@pytest.mark.parametrize(
+    "forged", [("x-soma-principal", "forged"), ("authorization", "Bearer wrong"), ("grpc-timeout", "1n")]
+)
+async def test_what_comes_behind_a_body_is_not_heard(besieged: Stack, forged: tuple[str, str]) -> None:
+    async with Http2.open(besieged) as connection, asyncio.timeout(CALL_SECONDS):
+        stream = connection.request("POST", "/v1/remember", ("content-type", "application/json"), end=False)
+        connection.h2.send_data(stream, b'{"key": "behind", "value": {"text": "a body"}}')
+        connection.h2.send_headers(stream, [forged], end_stream=True)
+        connection.flush()
+        (answer,) = await connection.ended(stream)
+    assert (answer.status, answer.reset) == (200, None)
+
+
 @pytest.mark.parametrize("path", ["/v1/recall/%00", "/v1/models/%00", "/v1/recall/a%00b"])
 @pytest.mark.parametrize("ids", [(), (("x-request-id", "mine"),)], ids=["no id", "an id of its own"])
 async def test_a_path_that_cannot_be_is_refused_in_words(

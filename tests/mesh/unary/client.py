@@ -51,11 +51,17 @@ class Answer:
     @property
     def reason(self) -> str:
         """Of the ErrorInfo in the details."""
+        info = error_details_pb2.ErrorInfo()
+        assert self.details.details[0].Unpack(info)
+        return str(info.reason)
+
+    @property
+    def details(self) -> status_pb2.Status:
+        """`grpc-status-details-bin`."""
         encoded = self._last["grpc-status-details-bin"]
         status = status_pb2.Status.FromString(base64.b64decode(encoded + "=" * (-len(encoded) % 4)))
-        info = error_details_pb2.ErrorInfo()
-        assert status.details[0].Unpack(info)
-        return str(info.reason)
+        assert status.code == self.status
+        return status
 
     @property
     def response(self) -> pb.EchoResponse:

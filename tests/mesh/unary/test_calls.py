@@ -3,7 +3,9 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
+from urllib.parse import unquote
 
 import grpc
 import pytest
@@ -14,9 +16,10 @@ from structlog.testing import capture_logs
 from services.mesh import errors
 from services.mesh.handlers import collect
 from services.mesh.pipeline import Pipeline
+from services.mesh.status import from_status
 from services.mesh.testing.echo import EchoServicer
 from services.mesh.unary.server import UnaryServer
-from tests.mesh.unary.client import Answer, Client, connected, framed, message, request
+from tests.mesh.unary.client import ECHO, Answer, Client, connected, framed, message, request
 from tests.mesh.unary.conftest import Served
 
 HELLO = request(framed(message()))
@@ -59,7 +62,7 @@ async def test_metadata_arrives_without_what_is_the_transports(client: Client) -
         ("x-test-a", "1"),
         ("X-Test-B", "Grüße"),
         ("x-test-a", "2"),
-        ("x-test-c-bin", "AP8,AQ=="),
+        ("x-test-c-bin", "AP8, AQ=="),
         ("x-test-d", ""),
     ]
     answer = await client.ask(request(framed(message()), *fields, ("grpc-timeout", "10S")))
@@ -67,6 +70,20 @@ async def test_metadata_arrives_without_what_is_the_transports(client: Client) -
         *("x-test-a=1", "x-test-b=Grüße", "x-test-a=2", "x-test-c-bin=00ff", "x-test-c-bin=01", "x-test-d="),
     ]
     assert 9 < answer.response.observation.time_remaining_seconds <= 10
+
+
+async def test_a_value_that_is_not_utf8_is_latin1(client: Client) -> None:
+    answer = await client.ask(request(framed(message()), ("x-test-a", "?")).replace(b"x-test-a: ?", b"x-test-a: \xe4"))
+    assert list(answer.response.observation.metadata) == ["x-test-a=ä"]
+
+
+async def test_trailers_of_a_request_say_nothing_of_the_call(client: Client) -> None:
+    head = request(b"", ("x-test-a", "1")).replace(b"content-length: 0", b"transfer-encoding: chunked")
+    body = framed(message())
+    trailer = b"x-test-a: 2\r\ngrpc-timeout: 1H\r\ngrpc-encoding: gzip\r\n"
+    answer = await client.ask(head, b"%x\r\n%s\r\n0\r\n%s\r\n" % (len(body), body, trailer))
+    assert list(answer.response.observation.metadata) == ["x-test-a=1"]
+    assert answer.response.observation.time_remaining_seconds == -1
 
 
 async def test_metadata_that_is_not_base64_is_the_callers_fault() -> None:
@@ -107,6 +124,25 @@ async def test_an_error_is_all_head_and_its_message_may_hold_anything(client: Cl
     assert "set-cookie" not in answer.head
 
 
+@pytest.mark.parametrize("said", ["  both ends ", "   ", " ", "inner  spaces"])
+async def test_spaces_of_a_message_arrive(client: Client, said: str) -> None:
+    answer = await client.ask(request(framed(message(fail_code=5, fail_message=said))))
+    assert unquote(answer.head["grpc-message"]) == said
+
+
+async def test_of_too_many_fields_at_fault_the_first_are_named() -> None:
+    async def behaviour(_: Any) -> pb.EchoResponse:
+        violations = [errors.FieldViolation(f"field[{n}]", "not so " * 20) for n in range(1000)]
+        raise errors.InvalidArgument("no " * 20_000, reason="NOT_SO", violations=violations, retry_after=3)
+
+    answer = await answered(behaviour)
+    assert (answer.status, answer.reason, answer.head["retry-after"]) == (3, "NOT_SO", "3")
+    error = from_status(answer.details)
+    assert (error.facts.retry_after, error.message) == (3.0, ("no " * 20_000)[:1024])
+    assert 50 < len(error.facts.violations) < 1000
+    assert error.facts.violations[0].field == "field[0]"
+
+
 async def test_initial_metadata_leaves_before_the_response() -> None:
     go_on = asyncio.Event()
 
@@ -136,7 +172,13 @@ async def test_a_call_that_fails_after_its_initial_metadata_says_so_in_the_trail
     assert (answer.head["x-first"], answer.body, answer.status, answer.reason) == ("1", b"", 5, "NOT_FOUND")
 
 
-@pytest.mark.parametrize("pair", [("x-a", "1\r\nx-b: 2"), ("X-A", "1"), ("x a", "1"), ("x-a", "ä"), ("x-a", b"1")])
+@pytest.mark.parametrize(
+    "pair",
+    [
+        *(("x-a", "1\r\nx-b: 2"), ("X-A", "1"), ("x a", "1"), ("x-a", "ä"), ("x-a", b"1")),
+        *(("content-length", "5"), ("transfer-encoding", "chunked"), ("grpc-status", "7"), ("grpc-encoding", "gzip")),
+    ],
+)
 @pytest.mark.parametrize("where", ["initial", "trailing"])
 async def test_metadata_that_http_cannot_carry_is_an_internal_error(where: str, pair: tuple[str, str | bytes]) -> None:
     async def behaviour(context: Any) -> pb.EchoResponse:
@@ -162,14 +204,76 @@ async def test_a_response_that_is_none_is_an_internal_error_and_tells_nothing() 
     assert [entry["event"] for entry in logged] == ["unexpected error"]
 
 
-async def test_a_status_that_is_set_drops_the_response() -> None:
+@pytest.mark.parametrize("code", [grpc.StatusCode.NOT_FOUND, 5])
+async def test_a_status_that_is_set_drops_the_response(code: grpc.StatusCode | int) -> None:
     async def behaviour(context: Any) -> pb.EchoResponse:
-        context.set_code(grpc.StatusCode.NOT_FOUND)
+        context.set_code(code)
         context.set_details("none")
         return pb.EchoResponse(text="dropped")
 
     answer = await answered(behaviour)
     assert (answer.status, answer.head["grpc-message"], answer.body) == (5, "none", b"")
+
+
+async def test_the_first_abort_counts_and_has_the_details_that_were_set() -> None:
+    async def behaviour(context: Any) -> None:
+        context.set_details("none")
+        with pytest.raises(grpc.aio.AbortError):
+            await context.abort(grpc.StatusCode.NOT_FOUND)
+        await context.abort(grpc.StatusCode.INTERNAL, "later")
+
+    answer = await answered(behaviour)
+    assert (answer.status, answer.head["grpc-message"]) == (5, "none")
+
+
+async def test_a_call_is_not_aborted_with_ok() -> None:
+    async def behaviour(context: Any) -> None:
+        await context.abort(grpc.StatusCode.OK)
+
+    with capture_logs():
+        assert (await answered(behaviour)).status == 13
+
+
+async def test_a_status_made_elsewhere_ends_a_call() -> None:
+    async def behaviour(context: Any) -> None:
+        made: Any = SimpleNamespace(code=grpc.StatusCode.ABORTED, details="lost", trailing_metadata=(("x-a", "1"),))
+        await context.abort_with_status(made)
+
+    answer = await answered(behaviour)
+    assert (answer.status, answer.head["grpc-message"], answer.head["x-a"]) == (10, "lost", "1")
+
+
+async def test_an_abort_of_nobodys_is_unknown() -> None:
+    async def behaviour(_: Any) -> None:
+        raise grpc.aio.AbortError("of another call")
+
+    assert (await answered(behaviour)).status == 2
+
+
+async def test_trailing_metadata_that_cannot_be_sent_does_not_hide_that_a_call_failed() -> None:
+    async def behaviour(context: Any) -> None:
+        await context.abort(grpc.StatusCode.NOT_FOUND, "none", (("X-A", "1"),))
+
+    with capture_logs() as logged:
+        answer = await answered(behaviour)
+    assert (answer.status, answer.reason) == (13, "INTERNAL")
+    assert [entry["event"] for entry in logged] == ["unexpected error"]
+
+
+async def test_done_callbacks_hear_of_the_end() -> None:
+    heard: list[Any] = []
+
+    async def behaviour(context: Any) -> pb.EchoResponse:
+        context.add_done_callback(heard.append)
+        assert not context.done()
+        return pb.EchoResponse()
+
+    assert (await answered(behaviour)).status == 0
+    assert [context.done() for context in heard] == [True]
+
+
+async def test_a_query_is_no_part_of_the_path(client: Client) -> None:
+    assert (await client.ask(request(framed(message()), path=f"{ECHO}?a=b"))).status == 0
 
 
 @pytest.mark.parametrize(
@@ -204,6 +308,28 @@ async def test_headers_over_the_limit_are_refused_and_a_header_without_an_end_cl
     assert await client.closed()
 
 
+@pytest.mark.parametrize("line", [b"x-a: b\r\n", b"x"])
+async def test_a_trailer_without_an_end_closes(client: Client, line: bytes) -> None:
+    head = request(b"").replace(b"content-length: 0", b"transfer-encoding: chunked")
+    client.writer.write(head + b"1\r\nx\r\n0\r\n")
+    await client.writer.drain()
+    client.writer.write((b"x-endless: " if line == b"x" else b"") + line * 1_000_000)
+    assert await client.closed()
+
+
+async def test_who_does_not_read_is_not_read_from(served: Served, client: Client) -> None:
+    large = request(framed(message(padding_bytes=30_000_000)))
+    client.writer.write(large)
+    async with asyncio.timeout(10):
+        while served.tally.served < 1 or served.tally.running:  # noqa: ASYNC110 counts of the servicer's
+            await asyncio.sleep(0.005)
+    client.writer.write(large)
+    # Long enough for it to be read, were it read.
+    await asyncio.sleep(0.1)
+    assert served.tally.served == 1
+    assert [len((await client.answer()).response.padding) for _ in range(2)] == [30_000_000] * 2
+
+
 @pytest.mark.parametrize(
     "sent",
     [
@@ -234,12 +360,15 @@ async def test_a_server_that_stops_lets_answers_leave_and_closes_idle_connection
         assert (await idle.ask(HELLO)).status == 0
         busy.writer.write(request(framed(message("last words", delay_seconds=0.2))))
         await served.running(1)
+        began = asyncio.get_running_loop().time()
         stopping = asyncio.create_task(served.server.stop())
         assert await idle.closed()
         answer = await busy.answer()
         assert (answer.response.text, answer.head["connection"]) == ("last words", "close")
         assert await busy.closed()
         await stopping
+        # Rather than to have cut it when patience was over.
+        assert asyncio.get_running_loop().time() - began < 0.9
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection("127.0.0.1", served.port)
 
