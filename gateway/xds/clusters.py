@@ -88,6 +88,8 @@ def cluster(name: str, limits: Limits, *, protocol: Protocol, tls: Tls, host: st
                     max_connections=limits.max_requests + limits.max_pending,
                     max_pending_requests=limits.max_pending,
                     max_requests=limits.max_requests,
+                    # Envoy's own three are fewer than there are calls on their way to an instance that is killed.
+                    max_retries=limits.max_requests,
                 )
             ]
         ),

@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import grpc
@@ -146,6 +147,14 @@ async def switching_protocols() -> AsyncIterator[Endpoint]:
     server = await asyncio.start_server(accept, "127.0.0.1", 0)
     yield Endpoint("127.0.0.1", server.sockets[0].getsockname()[1])
     server.close()
+
+
+@contextlib.contextmanager
+def dead() -> Iterator[Endpoint]:
+    """A port that refuses connections, and that nobody else is given meanwhile."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield Endpoint("127.0.0.1", bound.getsockname()[1])
 
 
 @contextlib.asynccontextmanager

@@ -11,9 +11,8 @@ from soma.testing.v1 import echo_service_pb2_grpc as rpc
 
 from gateway.contracts import area, descriptor_set, public_services
 from gateway.xds import resources
-from gateway.xds.snapshot import Endpoint
-from tests.gateway.backends import Echo, hanging_up, serving
-from tests.gateway.conftest import DESCRIPTORS, ECHO, Gateway, free_port
+from tests.gateway.backends import Echo, dead, hanging_up, serving
+from tests.gateway.conftest import DESCRIPTORS, ECHO, Gateway
 from tests.gateway.xds.test_native import reason_of
 from tests.gateway.xds.test_rest import PATH, error_of
 
@@ -46,16 +45,17 @@ async def test_a_service_without_an_instance_is_unavailable_with_its_name(envoy:
 
 
 async def test_an_instance_that_died_before_its_lease_is_unavailable_with_a_reason(envoy: Gateway) -> None:
-    async with hanging_up() as dying:
-        for where in (Endpoint("127.0.0.1", free_port()), dying):
-            await envoy.publish(services={ECHO: (where,)})
-            with pytest.raises(grpc.aio.AioRpcError) as native:
-                await rpc.EchoServiceStub(envoy.channel).Echo(pb.EchoRequest(text="a"))
-            rest = await envoy.http.post(PATH, json={"text": "a"})
-            assert native.value.code() is grpc.StatusCode.UNAVAILABLE
-            assert reason_of(native.value) == "INSTANCE_LOST"
-            assert rest.status_code == 503
-            assert error_of(rest)["details"][0]["reason"] == "INSTANCE_LOST"
+    with dead() as gone:
+        async with hanging_up() as dying:
+            for where in (gone, dying):
+                await envoy.publish(services={ECHO: (where,)})
+                with pytest.raises(grpc.aio.AioRpcError) as native:
+                    await rpc.EchoServiceStub(envoy.channel).Echo(pb.EchoRequest(text="a"))
+                rest = await envoy.http.post(PATH, json={"text": "a"})
+                assert native.value.code() is grpc.StatusCode.UNAVAILABLE
+                assert reason_of(native.value) == "INSTANCE_LOST"
+                assert rest.status_code == 503
+                assert error_of(rest)["details"][0]["reason"] == "INSTANCE_LOST"
 
 
 async def test_the_edge_without_an_instance_is_unavailable_in_openais_shape(envoy: Gateway) -> None:
@@ -68,9 +68,18 @@ async def test_the_edge_without_an_instance_is_unavailable_in_openais_shape(envo
 
 async def test_a_call_goes_to_a_live_instance_when_another_one_is_dead(envoy: Gateway) -> None:
     async with serving(Echo()) as live:
-        await envoy.publish(services={ECHO: (Endpoint("127.0.0.1", free_port()), live)})
-        replies = [await envoy.http.post(PATH, json={"text": "a"}) for _ in range(10)]
-    assert [reply.status_code for reply in replies] == [200] * 10
+        with dead() as gone:
+            await envoy.publish(services={ECHO: (gone, live)})
+            replies = [await envoy.http.post(PATH, json={"text": "a"}) for _ in range(10)]
+    assert [reply.text for reply in replies if reply.status_code != 200] == []
+
+
+async def test_no_call_of_many_at_once_is_lost_to_an_instance_that_is_dead(envoy: Gateway) -> None:
+    async with serving(Echo()) as live:
+        with dead() as gone:
+            await envoy.publish(services={ECHO: (gone, live)})
+            replies = await asyncio.gather(*(envoy.http.post(PATH, json={"text": "a"}) for _ in range(100)))
+    assert [reply.text for reply in replies if reply.status_code != 200] == []
 
 
 async def test_endpoints_reach_envoy_within_a_second_and_streams_survive_them(envoy: Gateway) -> None:

@@ -191,7 +191,9 @@ async def wire(request: pytest.FixtureRequest, tmp_path: Path, gateway: Gateway)
         if transport == "gateway":
             unary = UnaryServer(handlers, max_message_bytes=MESSAGE_BYTES)
             calls = Endpoint("127.0.0.1", await unary.start("127.0.0.1"))
-            await gateway.publish(services={ECHO: (Endpoint("127.0.0.1", port),)}, unary={ECHO: (calls,)})
+            await gateway.publish(
+                services={ECHO: (Endpoint("127.0.0.1", port),)}, unary={ECHO: (calls,)}, over_http1=frozenset({ECHO})
+            )
             target = f"127.0.0.1:{gateway.port}"
         channel = RemoteChannel(target, outgoing=LocalCarrier())
         await channel.channel_ready()
