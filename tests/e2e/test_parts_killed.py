@@ -74,9 +74,11 @@ async def test_while_postgres_is_away_callers_are_told_and_turns_wait_for_it(spl
 
 async def test_while_postgres_is_frozen_calls_end_at_their_deadline_and_readiness_says_why(split: Stack) -> None:
     postmaster = split.process("postgres")
-    frozen = [postmaster, *postmaster.children(recursive=True)]
     async with split.http() as http, split.channel() as channel:
         resting = await split.measured("rpc_server_active_calls")
+        # First, so that it makes no more while they are counted.
+        postmaster.suspend()
+        frozen = [postmaster, *postmaster.children(recursive=True)]
         for process in frozen:
             process.suspend()
         try:
