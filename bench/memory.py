@@ -17,13 +17,18 @@ _SHARED_MEMORY = ("/dev/zero", "/dev/shm/", "/memfd:", "/SYSV")
 
 
 def resident_bytes(processes: Iterable[psutil.Process]) -> int:
-    """Bytes in memory; Linux only."""
+    """Bytes in memory of those that are still there; Linux only."""
     own = 0
     files: dict[tuple[str, str], int] = {}
     for process in processes:
-        rollup = dict(_fields(Path(f"/proc/{process.pid}/smaps_rollup").read_text()))
+        try:
+            rollup = dict(_fields(Path(f"/proc/{process.pid}/smaps_rollup").read_text()))
+            mapped = Path(f"/proc/{process.pid}/smaps").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            # Postgres and Redis have helpers that come and go.
+            continue
         own += rollup["Pss_Anon"] + rollup["Pss_Shmem"]
-        for place, size in _files(Path(f"/proc/{process.pid}/smaps").read_text()):
+        for place, size in _files(mapped):
             files[place] = max(files.get(place, 0), size)
     return (own + sum(files.values())) * 1024
 

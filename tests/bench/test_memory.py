@@ -21,6 +21,9 @@ def test_a_second_process_of_the_same_program_adds_less_than_itself() -> None:
         alone = resident_bytes([one])
         assert 0.8 < alone / one.memory_info().rss < 1.2
         assert alone < resident_bytes([one, two]) < 1.8 * alone
+        children[1].communicate(b"\n", timeout=10)
+        assert 0.8 < resident_bytes([one, two]) / alone < 1.2
     finally:
         for child in children:
-            child.communicate(b"\n", timeout=10)
+            if child.poll() is None:
+                child.communicate(b"\n", timeout=10)
