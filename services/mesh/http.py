@@ -12,7 +12,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from services.mesh import errors
 from services.mesh.gathering import GatheringTransport
 from services.mesh.listening import BACKLOG, listen
-from services.mesh.tls.names import Allowed, gateway, name_in
+from services.mesh.tls.names import Allowed, gateway, identities_of, name_in
 
 if TYPE_CHECKING:
     from services.mesh.tls.identity import Identity
@@ -39,8 +39,7 @@ def _refusing_others(allowed: Allowed) -> type[asyncio.Protocol]:
 
     class Protocol(_Http):
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-            certificate = transport.get_extra_info("peercert") or {}
-            identities = [value for kind, value in certificate.get("subjectAltName", ()) if kind == "URI"]
+            identities = identities_of(transport)
             super().connection_made(transport)
             if not any(allowed(name_in(identity)) for identity in identities):
                 log.warning("peer refused", reason="PEER_NOT_ALLOWED", peer=identities)

@@ -8,12 +8,9 @@ from services.mesh import errors
 from services.mesh.call import Call
 from services.mesh.hooks import Hooks, Interceptor
 from services.mesh.method import Method
-from services.mesh.tls.names import Allowed, name_in
+from services.mesh.tls.names import SPIFFE_ID, Allowed, name_in
 
 log = structlog.get_logger("tls")
-
-# gRPC's name for the one SPIFFE id of a verified certificate.
-_SPIFFE_ID = "peer_spiffe_id"
 
 
 def peer(allowed: Allowed) -> Interceptor:
@@ -23,7 +20,7 @@ def peer(allowed: Allowed) -> Interceptor:
         context: Any = call.context
         if hasattr(context, "carried"):
             return
-        identities = [value.decode() for value in context.auth_context().get(_SPIFFE_ID, ())]
+        identities = [value.decode() for value in context.auth_context().get(SPIFFE_ID, ())]
         if not any(allowed(name_in(identity)) for identity in identities):
             log.warning("peer refused", reason="PEER_NOT_ALLOWED", peer=identities, address=context.peer())
             raise errors.PermissionDenied("this process may not be called by you", reason="PEER_NOT_ALLOWED")

@@ -1,10 +1,14 @@
 """What the processes of a stack are called in certificates, and who may call whom."""
 
+from asyncio import BaseTransport
 from collections.abc import Callable, Iterable
 
 TRUST_DOMAIN = "somamesh"
 _PREFIX = f"spiffe://{TRUST_DOMAIN}/"
 CONTROL, GATEWAY, SERVE = "control", "envoy", "serve"
+
+SPIFFE_ID = "peer_spiffe_id"
+"""gRPC's name for the one SPIFFE id of a verified certificate."""
 
 Allowed = Callable[[str], bool]
 
@@ -17,6 +21,12 @@ def spiffe_id(name: str) -> str:
 def name_in(identity: str) -> str:
     """The process's name in its SPIFFE id; empty when the id is not of this trust domain."""
     return identity.removeprefix(_PREFIX) if identity.startswith(_PREFIX) else ""
+
+
+def identities_of(transport: BaseTransport) -> list[str]:
+    """The SPIFFE ids in the certificate at the other end of a connection; none in plain text."""
+    certificate = transport.get_extra_info("peercert") or {}
+    return [value for kind, value in certificate.get("subjectAltName", ()) if kind == "URI"]
 
 
 def host_of(service: str) -> str:

@@ -13,6 +13,7 @@ import structlog
 from services.mesh import errors
 from services.mesh.pipeline import UNREADABLE
 from services.mesh.status import DETAILS_KEY, to_status
+from services.mesh.tls.names import identities_of
 from services.mesh.unary import answer, message
 from services.mesh.unary.context import UnaryContext
 from services.mesh.unary.metadata import Pairs, field_of
@@ -134,9 +135,7 @@ class Connection(asyncio.Protocol):
         # The gateway closes those it has no use for, unless its machine is gone.
         connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self.peer = _peer(transport.get_extra_info("peername"))
-        certificate = transport.get_extra_info("peercert") or {}
-        names = certificate.get("subjectAltName", ())
-        self.identities = [value.encode() for kind, value in names if kind == "URI"]
+        self.identities = [identity.encode() for identity in identities_of(transport)]
 
     def data_received(self, data: bytes) -> None:
         """Some of a request has come."""

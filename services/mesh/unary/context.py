@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any, Never
 
 import grpc
 
+from services.mesh.status import CODES
+from services.mesh.tls.names import SPIFFE_ID
 from services.mesh.unary.metadata import Fields, Pairs, field_of, pairs_of, seconds_of
 
 if TYPE_CHECKING:
     from services.mesh.unary.connection import Connection
 
-_CODES = {code.value[0]: code for code in grpc.StatusCode}
 _OK = grpc.StatusCode.OK
 
 
@@ -19,18 +20,17 @@ class UnaryContext(grpc.aio.ServicerContext[Any, Any]):
     """What a servicer sees of a call on a connection, and what it has said of the answer so far."""
 
     __slots__ = (
-        *(
-            "_aborted",
-            "_code",
-            "_connection",
-            "_deadline",
-            "_details",
-            "_done_callbacks",
-            "_ended",
-            "_fields",
-            "_metadata",
-        ),
-        *("_trailing", "compress"),
+        "_aborted",
+        "_code",
+        "_connection",
+        "_deadline",
+        "_details",
+        "_done_callbacks",
+        "_ended",
+        "_fields",
+        "_metadata",
+        "_trailing",
+        "compress",
     )
 
     def __init__(self, connection: "Connection", fields: Fields) -> None:
@@ -103,7 +103,7 @@ class UnaryContext(grpc.aio.ServicerContext[Any, Any]):
 
     def set_code(self, code: grpc.StatusCode | int) -> None:
         """Declare the status the call is to end with; anything but OK drops a returned response."""
-        self._code = _CODES[code] if isinstance(code, int) else code
+        self._code = CODES[code] if isinstance(code, int) else code
 
     def set_details(self, details: str) -> None:
         """Declare the status message."""
@@ -151,8 +151,8 @@ class UnaryContext(grpc.aio.ServicerContext[Any, Any]):
 
     def peer_identity_key(self) -> str | None:
         """What kind they are of; None without a certificate."""
-        return "peer_spiffe_id" if self._connection.identities else None
+        return SPIFFE_ID if self._connection.identities else None
 
     def auth_context(self) -> Mapping[str, Iterable[bytes]]:
         """The same, by their kind."""
-        return {"peer_spiffe_id": self._connection.identities} if self._connection.identities else {}
+        return {SPIFFE_ID: self._connection.identities} if self._connection.identities else {}

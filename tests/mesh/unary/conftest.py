@@ -1,6 +1,5 @@
 """EchoService behind the server of unary calls."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ from services.mesh.interceptors.drain import Drain
 from services.mesh.pipeline import Pipeline
 from services.mesh.testing.echo import EchoServicer, Tally
 from services.mesh.unary.server import UnaryServer
+from tests.gateway.waiting import eventually
 from tests.mesh.unary.client import Client, connected
 
 LIMIT = 64 * 1024
@@ -30,9 +30,7 @@ class Served:
 
     async def running(self, calls: int) -> None:
         """Wait until so many calls are being served."""
-        async with asyncio.timeout(10):
-            while self.tally.running != calls:  # noqa: ASYNC110 a count of the servicer's
-                await asyncio.sleep(0.005)
+        await eventually(lambda: self.tally.running == calls)
 
 
 @pytest.fixture
