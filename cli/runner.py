@@ -7,12 +7,16 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
-from cli.backoff import Backoff
+import structlog
+
 from cli.parts.log import PartLog
 from cli.parts.part import Launch, Part
 from cli.parts.process import Process, describe_exit
 from cli.status import PartStatus, State
+from services.mesh.backoff import Backoff
 from services.mesh.errors import FailedPrecondition, MeshError, Unavailable
+
+log = structlog.get_logger("control")
 
 # How often a starting part is asked whether it serves, and a ready one whether it still does.
 STARTING_SECONDS = 0.03
@@ -59,17 +63,25 @@ class Runner:
         )
 
     async def run(self) -> None:
-        """Run the part until `stop`; return early when it cannot be started at all."""
+        """Run the part until `stop`; end early when it cannot be started at all.
+
+        Once it was ready, nothing ends this: whatever goes wrong, the part is tried again.
+
+        Raises:
+            MeshError: why it cannot be started.
+        """
         self._task = asyncio.current_task()
         await asyncio.gather(*(asyncio.shield(need.ready) for need in self.needs))
         backoff = Backoff()
         while True:
             try:
                 ready_for, reason = await self._live()
-            except (MeshError, OSError) as error:
+            except Exception as error:
                 if not self.ready.done():
-                    raise
-                ready_for, reason = 0.0, str(error)
+                    raise _refusal(self.part.name, error) from error
+                ready_for, reason = 0.0, describe(error)
+                if reason != self._reason:
+                    log.error("part not started, tried again", part=self.part.name, error=reason, exc_info=error)
             backoff = backoff.failed(ready_for)
             if not self.ready.done() and backoff.failures >= FIRST_ATTEMPTS:
                 raise Unavailable(f"{self.part.name} {reason}", reason="PART_FAILED")
@@ -96,15 +108,21 @@ class Runner:
         if self._replacing is not None:
             self._replacing.cancel()
             await asyncio.wait({self._replacing})
+        try:
+            await self._end_processes()
+        finally:
+            # Those it needs are waiting to be stopped, whatever became of this one.
+            self.stopped.set()
+        if not failed:
+            self._become(State.STOPPED)
+
+    async def _end_processes(self) -> None:
         await asyncio.gather(*(p.stop(self.part.stop_signal, self.part.grace) for p in list(self._leaving)))
         if self._process is not None:
             self._become(State.STOPPING)
             await self._process.stop(self.part.stop_signal, self.part.grace)
             self._process = None
         await self.part.close()
-        if not failed:
-            self._become(State.STOPPED)
-        self.stopped.set()
 
     async def replace(self) -> None:
         """Take a new process for the old one without a moment in which none serves.
@@ -173,9 +191,9 @@ class Runner:
         while not end.done():
             try:
                 return await self.part.probe(process.pid)
-            except (MeshError, OSError) as error:
+            except Exception as error:
                 if monotonic() > deadline:
-                    why = f"the new {self.part.name} is not ready after {self.part.patience:g} s: {error}"
+                    why = f"the new {self.part.name} is not ready after {self.part.patience:g} s: {describe(error)}"
                     raise Unavailable(why, reason="PART_FAILED") from error
             await asyncio.wait({end}, timeout=STARTING_SECONDS)
         raise Unavailable(f"the new {self.part.name} {describe_exit(end.result())}", reason="PART_FAILED")
@@ -192,8 +210,9 @@ class Runner:
         self._end = asyncio.create_task(self._process.wait())
         try:
             return await self._watch()
-        except MeshError:
+        except Exception:
             await self._process.stop(self.part.stop_signal, self.part.grace)
+            self._process = None
             raise
         finally:
             self._end.cancel()
@@ -206,14 +225,15 @@ class Runner:
             process = self._process
             try:
                 await self.part.probe(process.pid if process is not None else None)
-            except (MeshError, OSError) as error:
+            except Exception as error:
                 if process is not self._process:
                     continue
                 if ready_at is not None and not self._end.done():
-                    self._become(State.UNHEALTHY, str(error))
+                    self._become(State.UNHEALTHY, describe(error))
                 elif not self.ready.done() and monotonic() - started > self.part.patience:
                     raise Unavailable(
-                        f"{self.part.name} is not ready after {self.part.patience:g} s: {error}", reason="PART_FAILED"
+                        f"{self.part.name} is not ready after {self.part.patience:g} s: {describe(error)}",
+                        reason="PART_FAILED",
                     ) from error
             else:
                 ready_at = ready_at or monotonic()
@@ -229,3 +249,14 @@ class Runner:
         if (state, reason) != (self._state, self._reason):
             self._state, self._reason = state, reason
             self._on_change()
+
+
+def describe(error: Exception) -> str:
+    """What went wrong, in words; some exceptions have none of their own."""
+    return str(error) or type(error).__name__
+
+
+def _refusal(name: str, error: Exception) -> MeshError:
+    if isinstance(error, MeshError):
+        return error
+    return Unavailable(f"{name} cannot be started: {describe(error)}", reason="PART_FAILED")

@@ -2,13 +2,19 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
+
+import structlog
 
 from cli.parts.log import PartLog
 from cli.parts.part import Part
 from cli.runner import Runner
 from cli.status import PartStatus, State
+from services.mesh.background import in_background
 from services.mesh.errors import InvalidArgument
+
+log = structlog.get_logger("control")
 
 ROTATE_SECONDS = 5.0
 
@@ -16,23 +22,34 @@ ROTATE_SECONDS = 5.0
 class Supervisor:
     """Runs `parts` from `start` to `stop`; `on_change` is called after every change of any part's status.
 
+    An exception of `on_change` is logged: no part is left alone because somebody could not be told of it.
+
     Logs go to `logs/NAME.log`. Parts without order between them start and stop at the same time.
     """
 
     def __init__(self, parts: Sequence[Part], logs: Path, on_change: Callable[[], None] = lambda: None) -> None:
         self._folder = logs
         self._logs = {part.name: PartLog(logs / f"{part.name}.log") for part in parts}
-        self._runners = {part.name: Runner(part, self._logs[part.name], on_change) for part in parts}
+        self._runners = {part.name: Runner(part, self._logs[part.name], self.tell) for part in parts}
         for runner in self._runners.values():
             runner.needs = [self._runners[name] for name in runner.part.after]
         for runner in self._runners.values():
             runner.needed_by = [other for other in self._runners.values() if runner in other.needs]
+        self._on_change = on_change
         self._tasks: list[asyncio.Task[None]] = []
+        self._beside = AsyncExitStack()
 
     @property
     def statuses(self) -> tuple[PartStatus, ...]:
         """Every part, in the order they were given."""
         return tuple(runner.status for runner in self._runners.values())
+
+    def tell(self) -> None:
+        """Call `on_change`."""
+        try:
+            self._on_change()
+        except Exception:
+            log.exception("a change could not be told")
 
     async def start(self) -> None:
         """Return when every part is ready.
@@ -40,7 +57,7 @@ class Supervisor:
         Raises:
             MeshError: a part cannot be started; the others still run, and `stop` ends them.
         """
-        self._tasks = [asyncio.create_task(self._rotate(), name="log rotation")]
+        in_background(self._beside, self._rotate)
         for runner in self._runners.values():
             task = asyncio.create_task(runner.run(), name=f"part {runner.part.name}")
             task.add_done_callback(runner.ended)
@@ -48,11 +65,19 @@ class Supervisor:
         await asyncio.gather(*(asyncio.shield(runner.ready) for runner in self._runners.values()))
 
     async def stop(self) -> None:
-        """Stop every part, those that need others first; return when no process is left."""
-        await asyncio.gather(*(runner.stop() for runner in self._runners.values()))
+        """Stop every part, those that need others first; return when no process is left.
+
+        Raises:
+            Exception: the first that stopping a part met, once all the others are stopped.
+        """
+        stopped = await asyncio.gather(*(runner.stop() for runner in self._runners.values()), return_exceptions=True)
+        await self._beside.aclose()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for error in stopped:
+            if error is not None:
+                raise error
 
     async def restart(self, names: Sequence[str]) -> None:
         """Restart parts one after the other; without names all that can be replaced without an interruption.
@@ -79,6 +104,13 @@ class Supervisor:
     async def _rotate(self) -> None:
         while True:
             await asyncio.sleep(ROTATE_SECONDS)
+            faults: list[OSError] = []
             # Envoy's access log is no part's output, and grows like one.
             for path in self._folder.glob("*.log"):
-                PartLog(path).rotate()
+                try:
+                    PartLog(path).rotate()
+                except OSError as error:
+                    faults.append(error)
+            if faults:
+                # After the others had their turn.
+                raise faults[0]

@@ -99,7 +99,7 @@ async def start_gateway(settings: Settings, services: Iterable[str]) -> ControlP
         http_port = await pages.start(settings.bind)
         stack.push_async_callback(pages.stop)
         secrets = Secrets(settings)
-        in_background(stack, secrets.keep())
+        in_background(stack, secrets.keep)
         xds = XdsServer()
         xds_port = await xds.start()
         stack.push_async_callback(xds.stop)
@@ -122,7 +122,7 @@ async def start_gateway(settings: Settings, services: Iterable[str]) -> ControlP
             cors_origins=settings.cors_origins,
         )
         await publisher.publish()
-        in_background(stack, publisher.run())
+        in_background(stack, publisher.run)
         write_bootstrap(
             settings.data_dir / "envoy" / "bootstrap.json",
             xds_port=xds_port,

@@ -76,6 +76,10 @@ class Publisher:
             except ValueError as error:
                 # An address Envoy cannot take, from an instance that announced a host name.
                 log.error("snapshot not published, the one before stays", error=str(error))
+            except Exception:
+                # Whoever begins this again publishes the change that could not be published now.
+                self._changed.set()
+                raise
 
 
 def offered(instances: list[Joined]) -> list[str]:

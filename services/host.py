@@ -206,7 +206,7 @@ class _Process:
         await publisher.publish()
         health.watch(publisher.changed)
         await membership.join()
-        in_background(stack, health.run())
+        in_background(stack, health.run)
         return cls(settings, health, membership, drain, server, unary, edges, services, instance)
 
     async def drain(self, departure: Departure) -> None:

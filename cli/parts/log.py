@@ -21,19 +21,34 @@ class PartLog:
         self._max_bytes = max_bytes
 
     def open(self) -> int:
-        """A file descriptor to append to; the caller closes it."""
+        """A file descriptor to append to, in a folder that is made again if it is gone; the caller closes it.
+
+        Raises:
+            OSError: the file can be neither opened nor made.
+        """
+        self.path.parent.mkdir(mode=0o700, exist_ok=True)
         return os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
     def rotate(self) -> bool:
-        """Rotate when the file has outgrown its size; whether it did."""
+        """Rotate when the file has outgrown its size; whether it did.
+
+        Raises:
+            OSError: there is no room for the copy, say; every log is as it was.
+        """
         if not self.path.exists() or self.path.stat().st_size <= self._max_bytes:
             return False
+        copy = self.path.with_name(f"{self.path.name}.new")
+        try:
+            shutil.copyfile(self.path, copy)
+            copy.chmod(0o600)
+        except OSError:
+            copy.unlink(missing_ok=True)
+            raise
         for number in range(KEPT, 1, -1):
             older = self._numbered(number - 1)
             if older.exists():
                 older.replace(self._numbered(number))
-        shutil.copyfile(self.path, self._numbered(1))
-        self._numbered(1).chmod(0o600)
+        copy.replace(self._numbered(1))
         os.truncate(self.path, 0)
         return True
 

@@ -65,7 +65,13 @@ class Process:
 
 def describe_exit(status: int) -> str:
     """An exit status in words."""
-    return f"exited with status {status}" if status >= 0 else f"was killed by {signal.Signals(-status).name}"
+    if status >= 0:
+        return f"exited with status {status}"
+    try:
+        return f"was killed by {signal.Signals(-status).name}"
+    except ValueError:
+        # Most real-time signals have no name.
+        return f"was killed by signal {-status}"
 
 
 async def run(launch: Launch) -> tuple[int, str]:

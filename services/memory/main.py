@@ -34,7 +34,7 @@ async def build(mesh: Mesh, stack: AsyncExitStack) -> Service:
     embedder = ModelEmbedder(ModelServiceStub(mesh.connect("model")), settings.embed_seconds)
     indexer = Indexer(PostgresPendingPassages(mesh.postgres), embedder)
     search = Search(facts, turns, embedder)
-    for work in (indexer.run(), sweep(facts, settings.sweep_seconds)):
+    for work in (indexer.run, partial(sweep, facts, settings.sweep_seconds)):
         in_background(stack, work)
     servicer = MemoryService(
         facts=Facts(facts, embedder, search, indexer),

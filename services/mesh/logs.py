@@ -3,7 +3,8 @@
 import json
 import logging
 import sys
-from typing import Any
+from contextlib import suppress
+from typing import IO, Any, AnyStr, Generic
 
 import orjson
 import structlog
@@ -11,6 +12,21 @@ import structlog
 from services.mesh.call import current_call
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+
+class _Output(Generic[AnyStr]):
+    """Where lines go. Those it cannot take are lost: a full disk or a terminal that has gone ends nobody's work."""
+
+    def __init__(self, stream: IO[AnyStr]) -> None:
+        self._stream: IO[AnyStr] = stream
+
+    def write(self, line: AnyStr) -> None:
+        with suppress(OSError):
+            self._stream.write(line)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._stream.flush()
 
 
 def configure(level: str, form: str) -> None:
@@ -25,13 +41,13 @@ def configure(level: str, form: str) -> None:
             exception_formatter=structlog.dev.plain_traceback
         )
         processors = [*shared, render]
-        factory: Any = structlog.PrintLoggerFactory(sys.stderr)
+        factory: Any = structlog.PrintLoggerFactory(_Output(sys.stderr))  # type: ignore[arg-type]
     else:
         render = structlog.processors.JSONRenderer(_text)
         # A request is a line: as bytes it is made in a fifth of the time, and written by one system call.
         as_bytes = structlog.processors.JSONRenderer(_bytes)
         processors = [*shared, structlog.processors.format_exc_info, as_bytes]
-        factory = structlog.BytesLoggerFactory(sys.stderr.buffer)
+        factory = structlog.BytesLoggerFactory(_Output(sys.stderr.buffer))  # type: ignore[arg-type]
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),

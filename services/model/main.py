@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -53,10 +54,10 @@ async def build(mesh: Mesh, stack: AsyncExitStack) -> Service:
         embedding = embedding.model_copy(update={"directory": mesh.data_dir / "models"})
     embedder = MiniLm(embedding)
     stack.push_async_callback(embedder.close)
-    in_background(stack, _warm(embedder))
+    in_background(stack, partial(_warm, embedder))
     catalogue = await _catalogue(settings, embedder, stack)
     outbox = Outbox(mesh.postgres, mesh.redis, "model")
-    in_background(stack, outbox.relay())
+    in_background(stack, outbox.relay)
     commits = GroupCommit(mesh.postgres, write_usage)
     stack.push_async_callback(commits.close)
 
@@ -95,7 +96,7 @@ async def _catalogue(settings: ModelSettings, embedder: Embedder, stack: AsyncEx
         shelves.append(Shelf(provider, only=entry.models, optional=entry.optional))
     catalogue = Catalogue(shelves, default, fallback=voice.NAME)
     first_look = asyncio.Event()
-    in_background(stack, catalogue.keep_fresh(settings.refresh_interval, first_look))
+    in_background(stack, partial(catalogue.keep_fresh, settings.refresh_interval, first_look))
     with suppress(TimeoutError):
         async with asyncio.timeout(_FIRST_LOOK_SECONDS):
             await first_look.wait()

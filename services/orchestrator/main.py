@@ -59,11 +59,11 @@ async def build(mesh: Mesh, stack: AsyncExitStack) -> Service:
     memory = Memory(MemoryServiceStub(mesh.connect("memory")), settings.memory_patience_seconds)
     delivery = Delivery(pending, appending(memory))
     stack.push_async_callback(delivery.drain)
-    in_background(stack, delivery.run())
+    in_background(stack, delivery.run)
     kept = RedisLogStore(mesh.redis, settings.log_bounds)
     writer, feed = LogWriter(kept), LogFeed(kept)
     stack.push_async_callback(writer.close)
-    for work in (writer.run(), feed.run()):
+    for work in (writer.run, feed.run):
         in_background(stack, work)
     turns = RecordedTurns(
         Turns(
@@ -86,8 +86,8 @@ async def build(mesh: Mesh, stack: AsyncExitStack) -> Service:
     stack.push_async_callback(events.close)
     running = Running(store)
     stack.push_async_callback(running.close)
-    in_background(stack, running.watch())
-    in_background(stack, forget_old(store, settings.responses_kept_days))
+    in_background(stack, running.watch)
+    in_background(stack, partial(forget_old, store, settings.responses_kept_days))
     responses = ResponseService(turns, store, events, running, settings.background_seconds)
     # Without Redis nothing is told of what happens, but it happens.
     return Service(

@@ -20,5 +20,5 @@ async def build(_: Mesh, stack: AsyncExitStack) -> Service:
     """
     settings = PolicySettings()
     rules = WatchedRules(settings.rules, settings.reload_seconds)
-    in_background(stack, rules.run())
+    in_background(stack, rules.run)
     return Service(name="policy", servicers=((add_PolicyServiceServicer_to_server, PolicyService(rules)),))

@@ -1,16 +1,22 @@
 """What holds for every part: order of start and stop, restarts, failures."""
 
+import asyncio
 import os
+import shutil
 import signal
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
 import psutil
 import pytest
 
-from cli.backoff import FIRST
+from cli.data_dir import DataDir
+from cli.parts.part import Launch
+from cli.parts.process import describe_exit
 from cli.status import PartStatus, State
 from cli.supervisor import Supervisor
+from services.mesh.backoff import FIRST
 from services.mesh.errors import FailedPrecondition, Unavailable
 from tests.cli.conftest import Supervised
 from tests.cli.eventually import eventually
@@ -156,8 +162,6 @@ async def test_a_part_that_refuses_to_end_is_killed(supervised: Supervised, tmp_
 
 
 async def test_a_stop_in_the_middle_of_the_start_leaves_nothing(supervised: Supervised, tmp_path: Path) -> None:
-    import asyncio
-
     part = Script(
         "part", tmp_path / "missing" / "folder", "import signal, sys; sys.excepthook = lambda *_: signal.pause()"
     )
@@ -168,3 +172,112 @@ async def test_a_stop_in_the_middle_of_the_start_leaves_nothing(supervised: Supe
         starting.cancel()
     assert pid is not None
     assert not psutil.pid_exists(pid)
+
+
+class Troubled(Script):
+    """Raises what it is given when it is to be launched, or asked whether it serves."""
+
+    launching: Exception | None = None
+    probing: Exception | None = None
+
+    async def launch(self) -> Launch:
+        if self.launching is not None:
+            raise self.launching
+        return await super().launch()
+
+    async def probe(self, pid: int | None) -> None:
+        if self.probing is not None:
+            raise self.probing
+        await super().probe(pid)
+
+
+def kill(supervisor: Supervisor) -> int:
+    """Kill the part's process; its number."""
+    pid = status_of(supervisor, "part").pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    return pid
+
+
+def lives_again(supervisor: Supervisor, after: int) -> Callable[[], bool]:
+    """Whether the part is ready in another process."""
+    return lambda: status_of(supervisor, "part").state is State.READY and status_of(supervisor, "part").pid != after
+
+
+async def test_a_part_is_started_again_although_nobody_can_be_told(supervised: Supervised, tmp_path: Path) -> None:
+    trouble: list[Exception] = []
+
+    def refuse() -> None:
+        if trouble:
+            raise trouble[0]
+
+    async with supervised(Script("part", tmp_path), on_change=refuse) as supervisor:
+        await supervisor.start()
+        trouble.append(OSError(28, "No space left on device"))
+        await eventually(lives_again(supervisor, kill(supervisor)), "it is ready again")
+        trouble[0] = RuntimeError("the terminal has gone")
+        await eventually(lives_again(supervisor, kill(supervisor)), "it is ready again")
+
+
+@pytest.mark.parametrize("trouble", [OSError(28, "No space left on device"), ValueError("nobody expected this")])
+async def test_a_part_that_cannot_be_started_again_is_tried_until_it_can(
+    supervised: Supervised, tmp_path: Path, trouble: Exception
+) -> None:
+    part = Troubled("part", tmp_path)
+    async with supervised(part) as supervisor:
+        await supervisor.start()
+        part.launching = trouble
+        killed = kill(supervisor)
+        await eventually(lambda: status_of(supervisor, "part").reason == str(trouble), "the reason is shown")
+        assert status_of(supervisor, "part").state in (State.RESTARTING, State.STARTING)
+        part.launching = None
+        await eventually(lives_again(supervisor, killed), "it is ready again")
+
+
+async def test_a_part_is_watched_on_after_an_answer_nobody_expected(supervised: Supervised, tmp_path: Path) -> None:
+    part = Troubled("part", tmp_path)
+    async with supervised(part) as supervisor:
+        await supervisor.start()
+        killed = kill(supervisor)
+        part.probing = EOFError("half an answer")
+        await eventually(lambda: status_of(supervisor, "part").pid not in (None, killed), "it is started again")
+        part.probing = None
+        await eventually(lives_again(supervisor, killed), "it is ready again")
+
+
+async def test_a_part_is_started_again_after_its_logs_were_deleted(
+    supervised: Supervised, data_dir: DataDir, tmp_path: Path
+) -> None:
+    async with supervised(Script("part", tmp_path)) as supervisor:
+        await supervisor.start()
+        shutil.rmtree(data_dir["logs"])
+        await eventually(lives_again(supervisor, kill(supervisor)), "it is ready again")
+        assert data_dir.log("part").exists()
+
+
+async def test_what_fails_at_the_first_launch_names_the_part(supervised: Supervised, tmp_path: Path) -> None:
+    part = Troubled("part", tmp_path)
+    part.launching = PermissionError(13, "Permission denied")
+    async with supervised(part) as supervisor:
+        with pytest.raises(Unavailable, match=r"part cannot be started: .*Permission denied"):
+            await supervisor.start()
+        assert status_of(supervisor, "part").state is State.FAILED
+
+
+async def test_a_part_that_cannot_be_closed_holds_up_nobody(supervised: Supervised, tmp_path: Path) -> None:
+    class Clings(Script):
+        async def close(self) -> None:
+            raise OSError("will not close")
+
+    base = Script("base", tmp_path)
+    supervisor = Supervisor([base, Clings("part", tmp_path, after=["base"])], tmp_path)
+    await supervisor.start()
+    async with asyncio.timeout(10):
+        with pytest.raises(OSError, match="will not close"):
+            await supervisor.stop()
+    assert base.closed
+
+
+def test_an_exit_by_a_signal_without_a_name_is_described() -> None:
+    assert describe_exit(-signal.SIGTERM) == "was killed by SIGTERM"
+    assert describe_exit(-40) == "was killed by signal 40"

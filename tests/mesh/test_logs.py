@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
@@ -57,3 +58,21 @@ def test_a_line_is_one_object_with_every_field(line: Line, value: object, told: 
     assert found["event"] == "said"
     assert found["level"] == "info"
     assert found["value"] == told
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_a_line_that_cannot_be_written_ends_nobodys_work(
+    configured: None, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    # Where every write fails for want of room, and the buffer can be kept no longer.
+    full = os.open("/dev/full", os.O_WRONLY)
+    with open(full, "w", encoding="utf-8", closefd=False) as stderr:
+        monkeypatch.setattr("sys.stderr", stderr)
+        logs.configure("info", form)
+        for _ in range(3):
+            structlog.get_logger("test").error("said", what="x" * 10_000)
+        with pytest.raises(OSError, match="No space left"):
+            os.write(full, b"x")
+        # What is left in the buffer is written when the file is closed.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), full)
+    os.close(full)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING
 
 import grpc
@@ -10,6 +10,7 @@ import structlog
 from soma.mesh.v1 import registry_service_pb2 as pb
 from soma.mesh.v1.registry_service_pb2_grpc import RegistryServiceStub
 
+from services.mesh.background import in_background
 from services.mesh.registry.directory import Directory, Endpoint
 from services.mesh.status import from_rpc_error
 from services.mesh.token import METADATA_KEY, Signer
@@ -44,11 +45,11 @@ class Membership:
         self._signer = signer
         self._changed = asyncio.Event()
         self._joined = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._kept = AsyncExitStack()
 
     async def join(self) -> None:
         """Announce the instance and return once the registry has answered."""
-        self._task = asyncio.create_task(self._keep())
+        in_background(self._kept, self._keep)
         await self._joined.wait()
 
     def health_changed(self) -> None:
@@ -57,11 +58,7 @@ class Membership:
 
     async def leave(self) -> None:
         """End the lease: the instance gets no new calls from anyone who follows the registry."""
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        await self._kept.aclose()
 
     async def _keep(self) -> None:
         told = ""

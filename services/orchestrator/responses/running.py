@@ -38,11 +38,11 @@ class Running:
     async def watch(self) -> None:
         """Look, for ever, which makings are still wanted."""
         while True:
-            await self._some.wait()
-            self._some.clear()
             while self._makings:
                 await asyncio.sleep(_LOOK_SECONDS)
                 await self.look()
+            self._some.clear()
+            await self._some.wait()
 
     async def finished(self) -> None:
         """Return once nothing is being made here."""

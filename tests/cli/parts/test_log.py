@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+import pytest
+
 from cli.parts.log import KEPT, PartLog
 
 
@@ -55,3 +57,24 @@ def test_a_log_can_be_read_by_its_owner_only(tmp_path: Path) -> None:
     write(log, "secret\n")
     log.rotate()
     assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
+
+
+def test_a_log_there_is_no_room_to_copy_stays_as_it_was_with_those_before_it(tmp_path: Path) -> None:
+    log = PartLog(tmp_path / "part.log", max_bytes=3)
+    log.path.write_text("now\n")
+    for number in range(1, KEPT + 1):
+        (tmp_path / f"part.log.{number}").write_text(f"{number}\n")
+    before = {path: path.read_text() for path in tmp_path.iterdir()}
+    # Where the copy is made first, every write fails as on a full disk.
+    (tmp_path / "part.log.new").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        log.rotate()
+    assert {path: path.read_text() for path in tmp_path.iterdir()} == before
+    assert log.rotate()
+    assert (tmp_path / "part.log.1").read_text() == "now\n"
+
+
+def test_a_log_is_opened_in_a_folder_that_was_deleted(tmp_path: Path) -> None:
+    log = PartLog(tmp_path / "logs" / "part.log")
+    os.close(log.open())
+    assert log.path.exists()

@@ -89,7 +89,7 @@ async def standing(client: aioredis.Redis, **settings: Any) -> AsyncIterator[Sta
     async with AsyncExitStack() as stack:
         store = RedisLogStore(client, Bounds(1000, 1000, 10, 3600))
         feed = LogFeed(store)
-        in_background(stack, feed.run())
+        in_background(stack, feed.run)
         mesh = LocalMesh(((add_LogServiceServicer_to_server, LogService(Logs(store, feed, heartbeat_seconds=15.0))),))
         stack.push_async_callback(mesh.channel.close)
         tails = Tails(LogServiceStub(mesh.channel))

@@ -1,4 +1,4 @@
-"""How long to wait before a part that ended is started again."""
+"""How long to wait before what ended is started again."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ MOST_DOUBLINGS = 16
 
 @dataclass(frozen=True)
 class Backoff:
-    """Doubles from 0.2 s to 10 s; a part that was ready for 30 s starts over at 0.2 s."""
+    """Doubles from 0.2 s to 10 s; what was well for 30 s starts over at 0.2 s."""
 
     failures: int = 0
 
@@ -21,6 +21,6 @@ class Backoff:
         doublings = min(max(0, self.failures - 1), MOST_DOUBLINGS)
         return min(FIRST * 2.0**doublings, LONGEST)
 
-    def failed(self, ready_for: float) -> "Backoff":
-        """The state after one more end of a part that had been ready for `ready_for` seconds."""
-        return Backoff(1 if ready_for >= HEALTHY else self.failures + 1)
+    def failed(self, well_for: float) -> "Backoff":
+        """The state after one more end of what had been well for `well_for` seconds."""
+        return Backoff(1 if well_for >= HEALTHY else self.failures + 1)
