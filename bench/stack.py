@@ -74,7 +74,7 @@ class Stack:
 
     async def down(self) -> None:
         """Stop it; one that does not run is left alone."""
-        if running(self._directory.state) is not None:
+        if running(self._directory) is not None:
             await self._soma("down")
 
     def command(self, name: str, *options: str, env: Mapping[str, str] = MappingProxyType({})) -> Launch:
@@ -90,7 +90,7 @@ class Stack:
 
     def state(self) -> StackState:
         """What the running stack says of itself."""
-        state = running(self._directory.state)
+        state = running(self._directory)
         assert state is not None, "the stack does not run"
         return state
 

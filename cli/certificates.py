@@ -88,7 +88,7 @@ def taken_up(directory: DataDir) -> None:
     told = directory["envoy"] / "secrets" / "mesh-authorities.json"
     wanted = (folder_of(directory.root) / CA).read_text()
     end = time.monotonic() + TAKE_UP_SECONDS
-    while running(directory.state) is not None and told.exists():
+    while running(directory) is not None and told.exists():
         secret = json.loads(told.read_text())["resources"][0]
         if secret["validation_context"]["trusted_ca"]["inline_string"] == wanted:
             # It watches the file.

@@ -61,10 +61,10 @@ def _packages() -> Finding:
 
 
 def _port(directory: DataDir, host: str, port: int) -> Finding:
-    stack = running(directory.state)
-    if stack is not None and stack.url.endswith(f":{port}"):
-        return Finding(f"port {port}", True, "this stack's own")
     try:
+        stack = running(directory)
+        if stack is not None and stack.url.endswith(f":{port}"):
+            return Finding(f"port {port}", True, "this stack's own")
         require_free(host, port)
     except MeshError as error:
         return Finding(f"port {port}", False, error.message)

@@ -1,12 +1,12 @@
 """The directory that holds everything a stack keeps: its layout, its version and its lock."""
 
-import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from cli.lock import Lock, Purpose
 from services.mesh.errors import FailedPrecondition
 
 # Raised when what is kept changes so that an older soma could not read it.
@@ -39,6 +39,11 @@ class DataDir:
         return self.root / "internal.key"
 
     @property
+    def lock(self) -> Lock:
+        """Says which process runs on it."""
+        return Lock(self.root)
+
+    @property
     def state(self) -> Path:
         """What the running stack says of itself."""
         return self.root / "run" / "control.json"
@@ -58,7 +63,7 @@ class DataDir:
         Raises:
             FailedPrecondition: it holds something else, or was made by a newer version.
         """
-        try:
+        with self.usable():
             self.root.mkdir(parents=True, exist_ok=True)
             self.check()
             marker = self.root / "version"
@@ -70,6 +75,16 @@ class DataDir:
             for name, mode in FOLDERS.items():
                 (self.root / name).mkdir(exist_ok=True)
                 (self.root / name).chmod(mode)
+
+    @contextmanager
+    def usable(self) -> Iterator[None]:
+        """A block that fails when the directory cannot be used, for want of room or of permission.
+
+        Raises:
+            FailedPrecondition: it cannot, and why.
+        """
+        try:
+            yield
         except OSError as error:
             raise FailedPrecondition(
                 f"{self.root} cannot be used: {error.strerror}", reason="DATA_DIR_UNUSABLE"
@@ -99,22 +114,14 @@ class DataDir:
             )
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, purpose: Purpose) -> Iterator[Lock]:
         """Hold the directory for this process; the system lets go when the process ends, however it ends.
 
         Raises:
-            FailedPrecondition: another stack holds it.
+            FailedPrecondition: another process holds it, or it cannot be used.
         """
-        with (self.root / "run" / "lock").open("a+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.seek(0)
-                raise FailedPrecondition(
-                    f"a stack already runs on {self.root} (pid {file.read().strip()}); soma down stops it",
-                    reason="ALREADY_RUNNING",
-                ) from None
-            file.truncate(0)
-            file.write(f"{os.getpid()}\n")
-            file.flush()
-            yield
+        lock = self.lock
+        with ExitStack() as held:
+            with self.usable():
+                held.enter_context(lock.held(purpose))
+            yield lock

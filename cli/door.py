@@ -55,7 +55,7 @@ def door(directory: DataDir, url: str | None, key: str | None) -> Door:
     """
     if url is not None:
         return Door(url, key)
-    stack = running(directory.state)
+    stack = running(directory)
     if stack is None:
         raise FailedPrecondition(
             f"no stack runs on {directory.root}; start one with soma up --dev, or give --url",

@@ -18,7 +18,7 @@ def settings_to_join(directory: DataDir, join: str | None) -> Settings:
     """
     given: dict[str, Any] = {"data_dir": directory.root} | ({"control": join} if join is not None else {})
     settings = Settings(**given)
-    stack = running(directory.state)
+    stack = running(directory)
     return settings if stack is None else settings.model_copy(update=_missing(settings, stack, directory))
 
 

@@ -2,17 +2,17 @@
 
 import asyncio
 import json
-import os
 import signal
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import structlog
 
 from cli.data_dir import DataDir
-from cli.state import StackState
 from services.mesh.errors import FailedPrecondition, MeshError, Unavailable
 
 log = structlog.get_logger("control")
@@ -25,22 +25,27 @@ POLL_SECONDS = 0.02
 Restart = Callable[[Sequence[str]], Awaitable[None]]
 
 
-def order_restart(directory: DataDir, stack: StackState, parts: Sequence[str]) -> None:
-    """Have `parts` of a running stack restarted, all that can be replaced if none is named; returns when they are.
+def order_restart(directory: DataDir, parts: Sequence[str]) -> None:
+    """Have `parts` of the running stack restarted, all that can be replaced if none is named; returns when they are.
 
     Raises:
         FailedPrecondition: the stack refuses, or could not; the message says why.
-        Unavailable: it ended meanwhile.
+        Unavailable: none runs, or it ended meanwhile.
     """
+    holder = directory.lock.holder()
+    if holder is None:
+        raise _ended()
+    stack = directory.lock.process(holder)
     directory.orders.mkdir(mode=0o700, exist_ok=True)
     name = uuid.uuid4().hex
     order, answer = directory.orders / f"{name}{ORDER}", directory.orders / f"{name}{ANSWER}"
     _write(order, {"restart": list(parts)})
-    os.kill(stack.pid, ORDERS)
+    with suppress(psutil.NoSuchProcess):
+        stack.send_signal(ORDERS)
     while not answer.exists():
-        if not stack.alive:
+        if not lives(stack):
             order.unlink(missing_ok=True)
-            raise Unavailable("the stack ended before it had done what it was asked", reason="STACK_NOT_RUNNING")
+            raise _ended()
         time.sleep(POLL_SECONDS)
     error = json.loads(answer.read_text())["error"]
     answer.unlink()
@@ -48,22 +53,59 @@ def order_restart(directory: DataDir, stack: StackState, parts: Sequence[str]) -
         raise FailedPrecondition(error, reason="ORDER_REFUSED")
 
 
-async def obey(folder: Path, asked: asyncio.Event, restart: Restart) -> None:
-    """Carry out orders as they come, one after the other, for ever."""
-    while True:
-        await asked.wait()
-        asked.clear()
-        for path in sorted(folder.glob(f"*{ORDER}")):
-            parts = json.loads(path.read_text())["restart"]
-            path.unlink()
+class Orders:
+    """Carries out the orders in a folder, one after the other, and answers each."""
+
+    def __init__(self, folder: Path, asked: asyncio.Event, restart: Restart) -> None:
+        self._folder = folder
+        self._asked = asked
+        self._restart = restart
+        self._answers: dict[Path, str | None] = {}
+
+    async def obey(self) -> None:
+        """Look for orders, now and each time it is asked to, for ever.
+
+        Raises:
+            OSError: an order cannot be read, or an answer not be written; begun again, it is.
+        """
+        while True:
+            self._answer()
+            for path in sorted(self._folder.glob(f"*{ORDER}")):
+                content = path.read_bytes()
+                path.unlink()
+                self._answers[path.with_name(path.name.removesuffix(ORDER) + ANSWER)] = await self._carry_out(content)
+                self._answer()
+            await self._asked.wait()
+            self._asked.clear()
+
+    async def _carry_out(self, content: bytes) -> str | None:
+        """Why an order was not carried out; None when it was."""
+        try:
+            parts = json.loads(content)["restart"]
             log.info("restarting", parts=parts)
-            error = None
-            try:
-                await restart(parts)
-            except (MeshError, OSError) as failure:
-                error = str(failure)
-                log.error("not restarted", parts=parts, error=error)
-            _write(path.with_name(path.name.removesuffix(ORDER) + ANSWER), {"error": error})
+            await self._restart(parts)
+        except Exception as error:
+            log.error("not restarted", error=str(error), exc_info=not isinstance(error, MeshError))
+            return str(error) or type(error).__name__
+        return None
+
+    def _answer(self) -> None:
+        for path, error in list(self._answers.items()):
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _write(path, {"error": error})
+            del self._answers[path]
+
+
+def lives(process: psutil.Process) -> bool:
+    """Whether a process has not ended yet."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _ended() -> Unavailable:
+    return Unavailable("the stack ended before it had done what it was asked", reason="STACK_NOT_RUNNING")
 
 
 def _write(path: Path, content: dict[str, object]) -> None:

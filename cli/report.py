@@ -8,6 +8,7 @@ import psutil
 from cli.data_dir import DataDir
 from cli.state import StackState, running
 from cli.table import aligned
+from services.mesh.errors import FailedPrecondition
 
 
 def memory(pid: int, alone: bool) -> tuple[int | None, int | None]:
@@ -29,7 +30,19 @@ def memory(pid: int, alone: bool) -> tuple[int | None, int | None]:
 
 def report(directory: DataDir) -> dict[str, Any]:
     """The stack on a data directory as `soma status --json` prints it."""
-    stack = running(directory.state)
+    try:
+        stack = running(directory)
+    except FailedPrecondition as error:
+        return {
+            "running": True,
+            "state": "unknown",
+            "url": None,
+            "api_key": None,
+            "pid": None,
+            "data_dir": str(directory.root),
+            "failure": error.message,
+            "parts": [],
+        }
     if stack is None:
         last = StackState.read(directory.state)
         failure = last.failure.message if last is not None and last.failure is not None else None
@@ -55,6 +68,8 @@ def table(found: dict[str, Any]) -> str:
     if not found["running"]:
         why = f" The last one did not start: {found['failure']}" if found["failure"] else ""
         return f"No stack runs on {found['data_dir']}.{why}"
+    if found["state"] == "unknown":
+        return str(found["failure"])
     rows = [("part", "state", "pid", "version", "memory", "where")]
     for part in found["parts"]:
         size = part["pss_bytes"] or part["rss_bytes"]

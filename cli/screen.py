@@ -85,6 +85,8 @@ def screen() -> PlainScreen | RichScreen:
 def announcement(directory: DataDir) -> str:
     """What runs where, the key, and a first call."""
     found = report(directory)
+    if found["url"] is None:
+        return f"\n{table(found)}\n"
     ca = directory.root / "tls" / "ca.pem"
     trust = f" --cacert {ca}" if found["url"].startswith("https:") else ""
     call = f"curl{trust} -H 'authorization: Bearer {found['api_key']}' {found['url']}/v1/models"

@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -10,7 +11,8 @@ from itertools import chain
 from cli.certificates import ensure, keep, wanted
 from cli.data_dir import DataDir
 from cli.layout import Layout
-from cli.orders import obey
+from cli.lock import Purpose
+from cli.orders import Orders
 from cli.parts.control import Control, Gateway
 from cli.parts.envoy import Envoy
 from cli.parts.external import ExternalPostgres, ExternalRedis
@@ -19,9 +21,10 @@ from cli.parts.port import reserved
 from cli.parts.postgres import Postgres
 from cli.parts.redis import Redis
 from cli.parts.serve import Serve
-from cli.state import Failure, StackState
+from cli.state import Failure, StackState, StateFile
 from cli.status import State
 from cli.supervisor import Supervisor
+from services.mesh.background import in_background
 from services.mesh.errors import MeshError
 from services.mesh.keys import ensure_key
 from services.mesh.settings import Settings
@@ -106,19 +109,22 @@ async def run_stack(
     layout.processes()
     data_dir.prepare()
     # Inner ports are any free ones: none of them may be the one Envoy is to have, now or when it starts again.
-    with data_dir.locked(), reserved(settings.host, settings.port):
-        # What nobody waits for any more.
-        shutil.rmtree(data_dir.orders, ignore_errors=True)
-        ensure_key(data_dir.dev_key, "soma_dev_")
-        ensure_key(data_dir.internal_key)
+    with data_dir.locked(Purpose.STACK) as lock, reserved(settings.host, settings.port):
         state = StackState.of_this_process(public_url(settings))
+        file = StateFile(data_dir, lock)
+        file.tell(state)
         needed = wanted(settings, layout.processes())
-        ensure(data_dir.root, needed)
+        with data_dir.usable():
+            # What nobody waits for any more.
+            shutil.rmtree(data_dir.orders, ignore_errors=True)
+            ensure_key(data_dir.dev_key, "soma_dev_")
+            ensure_key(data_dir.internal_key)
+            ensure(data_dir.root, needed)
 
         def publish() -> None:
             nonlocal state
             state = replace(state, parts=supervisor.statuses)
-            state.write(data_dir.state)
+            file.tell(state)
             on_change(state)
 
         parts = compose(settings, data_dir, layout, start_gateway)
@@ -126,15 +132,17 @@ async def run_stack(
         failure: Failure | None = None
         started = asyncio.create_task(supervisor.start())
         stopping = asyncio.create_task(stop.wait())
+        beside = AsyncExitStack()
+        in_background(beside, file.keep)
         running: list[asyncio.Task[None]] = []
         try:
             await asyncio.wait({started, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if started.done():
                 started.result()
                 state = replace(state, state=State.READY)
-                publish()
-                running.append(asyncio.create_task(obey(data_dir.orders, asked, supervisor.restart)))
-                running.append(asyncio.create_task(keep(data_dir.root, needed)))
+                supervisor.tell()
+                running.append(in_background(beside, Orders(data_dir.orders, asked, supervisor.restart).obey))
+                running.append(in_background(beside, partial(keep, data_dir.root, needed)))
                 await stopping
         except MeshError as error:
             failed = supervisor.failure(LOG_LINES)
@@ -145,8 +153,11 @@ async def run_stack(
             for task in running:
                 task.cancel()
             state = replace(state, state=State.STOPPING, failure=failure)
-            publish()
-            await supervisor.stop()
-            state = replace(state, state=State.FAILED if failure else State.STOPPED)
-            publish()
+            supervisor.tell()
+            try:
+                await supervisor.stop()
+            finally:
+                state = replace(state, state=State.FAILED if failure else State.STOPPED)
+                supervisor.tell()
+                await beside.aclose()
     return state

@@ -1,14 +1,20 @@
 """What a running stack says of itself in `run/control.json`, for the commands that look from outside."""
 
+import asyncio
 import json
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-import psutil
-
+from cli.data_dir import DataDir
+from cli.lock import Lock, Purpose
 from cli.status import PartStatus, State
+from services.mesh.errors import FailedPrecondition, MeshError
+
+# How long a state that was deleted may be missing.
+LOOK_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -25,13 +31,12 @@ class StackState:
     """One stack at one moment.
 
     Attributes:
-        pid, created: the control process, and when it began (epoch seconds), so that a reused pid is not taken for it.
+        pid: the control process.
         state: `starting`, `ready`, `stopping`, `stopped` or `failed`.
         url: of the one public port.
     """
 
     pid: int
-    created: float
     state: State
     url: str
     parts: Sequence[PartStatus] = field(default=())
@@ -40,37 +45,88 @@ class StackState:
     @classmethod
     def of_this_process(cls, url: str) -> "StackState":
         """The first state of a stack that starts in this process."""
-        return cls(os.getpid(), psutil.Process().create_time(), State.STARTING, url)
+        return cls(os.getpid(), State.STARTING, url)
 
     @property
-    def alive(self) -> bool:
-        """Whether the control process still runs."""
-        try:
-            process = psutil.Process(self.pid)
-            return process.create_time() == self.created and process.status() != psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
-            return False
-
-    def write(self, path: Path) -> None:
-        """Replace the file in one step, so a reader never sees half of it."""
-        new = path.with_name(path.name + ".new")
-        new.write_text(json.dumps(asdict(self)))
-        new.replace(path)
+    def text(self) -> str:
+        """As it is stored."""
+        return json.dumps(asdict(self))
 
     @classmethod
     def read(cls, path: Path) -> "StackState | None":
-        """What was written last; None when no stack ever ran here."""
+        """What was written last; None when nothing was, or what is there is damaged or of another version.
+
+        Raises:
+            OSError: there is something that cannot be read.
+        """
         try:
             stored = json.loads(path.read_text())
-        except FileNotFoundError:
+            state = cls(**stored)
+            parts = tuple(PartStatus(**{**part, "state": State(part["state"])}) for part in stored["parts"])
+            failure = Failure(**stored["failure"]) if stored["failure"] is not None else None
+            return replace(state, state=State(state.state), parts=parts, failure=failure)
+        except (FileNotFoundError, NotADirectoryError, ValueError, TypeError, KeyError):
             return None
-        state = cls(**stored)
-        parts = tuple(PartStatus(**{**part, "state": State(part["state"])}) for part in stored["parts"])
-        failure = Failure(**stored["failure"]) if stored["failure"] is not None else None
-        return replace(state, state=State(state.state), parts=parts, failure=failure)
 
 
-def running(path: Path) -> StackState | None:
-    """The stack that runs now; None when none does."""
-    state = StackState.read(path)
-    return state if state is not None and state.alive else None
+class StateFile:
+    """Keeps `run/control.json` saying what was told last, whatever happens to it, to its folder and to the lock."""
+
+    def __init__(self, directory: DataDir, lock: Lock) -> None:
+        self._path = directory.state
+        self._lock = lock
+        self._text = ""
+
+    def tell(self, state: StackState) -> None:
+        """Write `state` now; where that fails, `keep` says so and tries again."""
+        self._text = state.text
+        with suppress(OSError, MeshError):
+            self._write()
+
+    async def keep(self) -> None:
+        """Write again, for ever, what is not there any more.
+
+        Raises:
+            OSError: it cannot be written.
+            FailedPrecondition: another process has locked the data directory.
+        """
+        while True:
+            self._write()
+            await asyncio.sleep(LOOK_SECONDS)
+
+    def _write(self) -> None:
+        self._path.parent.mkdir(mode=0o700, exist_ok=True)
+        self._lock.renew()
+        if not self._is_there():
+            # In one step, so a reader never sees half of it.
+            new = self._path.with_name(self._path.name + ".new")
+            new.write_text(self._text)
+            new.replace(self._path)
+
+    def _is_there(self) -> bool:
+        try:
+            return self._path.read_bytes() == self._text.encode()
+        except OSError:
+            return False
+
+
+def running(directory: DataDir) -> StackState | None:
+    """The stack that runs now; None when none does.
+
+    Whether one runs, its lock says: its state may be missing, or be that of one before.
+
+    Raises:
+        FailedPrecondition: one does, and has not said what it is.
+    """
+    holder = directory.lock.holder()
+    if holder is None or holder.purpose is not Purpose.STACK:
+        return None
+    with directory.usable():
+        state = StackState.read(directory.state)
+    if state is None or state.pid != holder.pid:
+        raise FailedPrecondition(
+            f"a stack runs on {directory.root} (pid {holder.pid}), but {directory.state} does not describe it; "
+            "it is written again within seconds, and where that fails soma logs control says why; soma down stops it",
+            reason="STATE_UNREADABLE",
+        )
+    return state

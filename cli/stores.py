@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from cli.data_dir import DataDir
+from cli.lock import Purpose
 from cli.parts.part import Launch
 from cli.parts.postgres import Postgres, database_url
 from cli.parts.process import run
@@ -33,7 +34,7 @@ async def stores(directory: DataDir) -> AsyncIterator[Stores]:
         FailedPrecondition: the stack keeps its data elsewhere, or just starts or stops.
         Unavailable: they cannot be started.
     """
-    stack = running(directory.state)
+    stack = running(directory)
     if stack is None:
         async with started(directory) as found:
             yield found
@@ -58,7 +59,7 @@ async def stores(directory: DataDir) -> AsyncIterator[Stores]:
 @asynccontextmanager
 async def started(directory: DataDir) -> AsyncIterator[Stores]:
     """Postgres and Redis of a directory on which no stack runs, for the block."""
-    with directory.locked():
+    with directory.locked(Purpose.STORES):
         postgres, redis = Postgres(directory["postgres"]), Redis(directory["redis"])
         supervisor = Supervisor([postgres, redis], directory["logs"])
         try:

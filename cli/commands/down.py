@@ -1,8 +1,7 @@
 """`soma down`: stop a stack."""
 
-import os
-import signal
 import time
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -17,18 +16,23 @@ def down(
     timeout: Annotated[float, typer.Option(help="Seconds to wait for the end of every part.")] = 60.0,
 ) -> None:
     """Stop the stack and wait until every part has ended."""
-    from cli.state import running
+    import psutil
+
+    from cli.lock import Purpose
+    from cli.orders import lives
     from services.mesh.errors import DeadlineExceeded
 
     here = directory(data_dir)
-    stack = running(here.state)
-    if stack is None:
+    holder = here.lock.holder()
+    if holder is None or holder.purpose is not Purpose.STACK:
         typer.echo(f"No stack runs on {here.root}.")
         return
-    os.kill(stack.pid, signal.SIGTERM)
+    stack = here.lock.process(holder)
+    with suppress(psutil.NoSuchProcess):
+        stack.terminate()
     deadline = time.monotonic() + timeout
-    while stack.alive:
+    while lives(stack):
         if time.monotonic() > deadline:
             raise DeadlineExceeded(f"the stack (pid {stack.pid}) still runs after {timeout:g} s; soma logs says why")
         time.sleep(POLL_SECONDS)
-    typer.echo(f"Stopped {stack.url}.")
+    typer.echo(f"Stopped the stack on {here.root}.")

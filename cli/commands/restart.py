@@ -17,17 +17,18 @@ def restart(
     Postgres, Redis and Envoy are ended and started again.
     """
     from cli.orders import order_restart
-    from cli.state import StackState, running
+    from cli.state import running
     from cli.status import State
     from services.mesh.errors import FailedPrecondition
 
     here = directory(data_dir)
-    stack = running(here.state)
+    stack = running(here)
     if stack is None or stack.state is not State.READY:
         raise FailedPrecondition(f"no stack is ready on {here.root}", reason="STACK_NOT_RUNNING")
-    order_restart(here, stack, parts or [])
-    after = StackState.read(here.state)
-    assert after is not None
+    order_restart(here, parts or [])
+    after = running(here)
+    if after is None:
+        raise FailedPrecondition(f"the stack on {here.root} has ended meanwhile", reason="STACK_NOT_RUNNING")
     pids = {part.name: part.pid for part in stack.parts}
     for part in after.parts:
         if part.pid != pids[part.name]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -16,7 +17,7 @@ from cli.data_dir import VERSION
 from cli.parts.port import free_port
 from tests.cli.commands import WITHOUT_SERVICES, soma, status, up
 from tests.cli.conftest import processes_of
-from tests.cli.eventually import eventually
+from tests.cli.eventually import eventually, eventually_true
 
 PARTS = ["postgres", "redis", "control", "envoy"]
 
@@ -86,6 +87,49 @@ async def test_a_second_stack_on_the_same_directory_is_refused(running_home: Pat
     assert second.status == 1
     assert f"already runs on {running_home} (pid {first['pid']})" in second.errors
     assert (await status(running_home))["pid"] == first["pid"]
+
+
+async def test_a_stack_whose_run_folder_is_deleted_says_again_what_it_is_refuses_a_second_and_stops(home: Path) -> None:
+    await up(home, free_port())
+    before = await status(home)
+    shutil.rmtree(home / "run")
+    again = await up(home, free_port())
+    assert again.status == 1
+    assert f"already runs on {home} (pid {before['pid']})" in again.errors
+    envoy = next(part for part in before["parts"] if part["name"] == "envoy")
+    shutil.rmtree(home / "run")
+    os.kill(envoy["pid"], signal.SIGKILL)
+
+    async def restarted() -> bool:
+        parts = {part["name"]: part for part in (await status(home))["parts"]}
+        return "envoy" in parts and (parts["envoy"]["state"], parts["envoy"]["restarts"]) == ("ready", 1)
+
+    await eventually_true(restarted, "envoy is back, and status says so", seconds=60)
+    shutil.rmtree(home / "run")
+    stopped = await soma("down", "--data-dir", home)
+    assert (stopped.status, stopped.errors) == (0, "")
+    assert processes_of(home) == []
+
+
+@pytest.mark.parametrize("damage", ["", '{"pid"'])
+async def test_a_damaged_state_stops_no_command(home: Path, damage: str) -> None:
+    await up(home, free_port())
+    pid = (await status(home))["pid"]
+    # So that it is not written again before the commands have looked.
+    os.kill(pid, signal.SIGSTOP)
+    (home / "run" / "control.json").write_text(damage)
+    found = await soma("status", "--data-dir", home)
+    second = await up(home, free_port())
+    os.kill(pid, signal.SIGCONT)
+    assert (found.status, found.errors) == (0, "")
+    assert f"a stack runs on {home} (pid {pid})" in found.output
+    assert (second.status, "already runs" in second.errors, "Traceback" in second.errors) == (1, True, False)
+    assert (await soma("down", "--data-dir", home)).status == 0
+    assert processes_of(home) == []
+    (home / "run" / "control.json").write_text(damage)
+    assert (await soma("status", "--data-dir", home)).status == 3
+    assert (await soma("down", "--data-dir", home)).status == 0
+    assert (await up(home, free_port())).status == 0
 
 
 async def test_a_taken_port_is_refused_naming_its_holder_before_anything_starts(home: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from cli.data_dir import VERSION, DataDir
+from cli.lock import Holder, Purpose
 from services.mesh.errors import FailedPrecondition
 
 
@@ -54,12 +55,17 @@ def test_permissions_outside_the_directory_are_never_touched(tmp_path: Path) -> 
 
 
 def test_two_holders_never_share_a_directory(data_dir: DataDir) -> None:
-    with data_dir.locked(), pytest.raises(FailedPrecondition, match=f"pid {os.getpid()}") as refused, data_dir.locked():
+    with (
+        data_dir.locked(Purpose.STACK),
+        pytest.raises(FailedPrecondition, match=f"pid {os.getpid()}") as refused,
+        data_dir.locked(Purpose.STACK),
+    ):
         pass
     assert refused.value.reason == "ALREADY_RUNNING"
 
 
 def test_the_lock_is_free_again_after_its_holder(data_dir: DataDir) -> None:
     for _ in range(2):
-        with data_dir.locked():
-            assert (data_dir["run"] / "lock").read_text() == f"{os.getpid()}\n"
+        with data_dir.locked(Purpose.STACK):
+            assert data_dir.lock.holder() == Holder(os.getpid(), Purpose.STACK)
+        assert data_dir.lock.holder() is None

@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from cli.data_dir import DataDir
 from cli.state import running
 from services.mesh.testing.upstreams import FakeUpstream
 from services.mesh.testing.waiting import until
@@ -37,7 +38,7 @@ async def processes(
 @pytest.fixture
 async def pair(processes: Stack) -> Stack:
     """The same, running and ready, whatever the test before has done to it."""
-    if running(processes.data_dir / "run" / "control.json") is None:
+    if running(DataDir.at(processes.data_dir)) is None:
         await processes.up()
 
     async def ready() -> bool:
