@@ -66,7 +66,7 @@ def compose(settings: Settings, data_dir: DataDir, layout: Layout, start_gateway
             "SOMA_POSTGRES_URL": postgres.url,
             "SOMA_REDIS_URL": redis.url,
             # There are several of them here, and two of each while one takes over from the other.
-            **dict.fromkeys(("SOMA_GRPC_PORT", "SOMA_HTTP_PORT", "SOMA_ADMIN_PORT"), "0"),
+            **{f"SOMA_{port.upper()}": "0" for port in Settings.inner_ports()},
         }
 
     # Until it has drained, and a while to close what it has open.

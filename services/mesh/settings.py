@@ -134,6 +134,11 @@ class Settings(SomaSettings):
     tls_key: Path | None = Field(None, description="its key, PEM")
     postgres_pool: int = Field(20, ge=2, le=20, description="connections of a process to Postgres")
 
+    @classmethod
+    def inner_ports(cls) -> list[str]:
+        """The settings that say on which ports the servers of one process listen: all but the public port."""
+        return [name for name in cls.model_fields if name.endswith("_port")]
+
     @model_validator(mode="after")
     def _reached(self) -> Self:
         """Neighbours and the gateway are told where to reach a process: by IP address, for Envoy takes no names."""
