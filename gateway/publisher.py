@@ -13,6 +13,9 @@ from services.mesh.server import Server
 
 log = structlog.get_logger("gateway")
 
+# The service whose HTTP server the routes of the OpenAI-compatible API lead to.
+EDGE = "edge"
+
 
 class Publisher:
     """Publishes a snapshot after each change; changes that come while one is being published share the next."""
@@ -55,7 +58,7 @@ class Publisher:
                 over_http1=frozenset(name for name in services if over_http1(instances, name)),
                 listen=self._listen,
                 descriptor_set=descriptor_set(),
-                edge=tuple(_endpoint(joined.http_address) for joined in instances if joined.http_address),
+                edge=edges(instances),
                 control_http=(self._control_http,),
                 control_grpc=(self._control_grpc,),
                 access_log=self._access_log,
@@ -99,6 +102,11 @@ def endpoints(instances: list[Joined], service: str) -> tuple[Endpoint, ...]:
 def unary(instances: list[Joined], service: str) -> tuple[Endpoint, ...]:
     """Where it may send the unary ones of them over HTTP/1.1: to those of the same that take them."""
     return tuple(_endpoint(joined.unary_address) for joined in _usable(instances, service) if joined.unary_address)
+
+
+def edges(instances: list[Joined]) -> tuple[Endpoint, ...]:
+    """Where Envoy sends the requests of the OpenAI-compatible API."""
+    return tuple(_endpoint(joined.http_addresses[EDGE]) for joined in instances if EDGE in joined.http_addresses)
 
 
 def over_http1(instances: list[Joined], service: str) -> bool:

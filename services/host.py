@@ -78,7 +78,9 @@ async def run_process(settings: Settings, names: list[str]) -> None:
     async with AsyncExitStack() as stack:
         process = await _Process.start(settings, names, stack)
         _spare_the_collector()
-        log.info("serving", services=names, grpc=process.instance.grpc_address, http=process.instance.http_address)
+        log.info(
+            "serving", services=names, grpc=process.instance.grpc_address, http=dict(process.instance.http_addresses)
+        )
         await departure.wait()
         await process.drain(departure)
 
@@ -110,7 +112,7 @@ class _Process:
         drain: Drain,
         server: Server,
         unary: UnaryServer,
-        edges: list[HttpServer],
+        http: list[HttpServer],
         services: list[Service],
         instance: registry_service_pb2.Instance,
     ) -> None:
@@ -120,7 +122,7 @@ class _Process:
         self._drain = drain
         self._server = server
         self._unary = unary
-        self._edges = edges
+        self._http = http
         self._finished = [service.finished for service in services if service.finished is not None]
         self.instance = instance
 
@@ -179,23 +181,32 @@ class _Process:
         unary = UnaryServer(connections.handlers, max_message_bytes=settings.max_message_bytes, identity=identity)
         stack.push_async_callback(unary.stop)
         unary_port = await unary.start(settings.bind, settings.unary_port)
-        edges = [
-            HttpServer(service.http, websockets=True, identity=identity)
+        http = {
+            service.name: HttpServer(service.http, websockets=True, identity=identity)
             for service in services
             if service.http is not None
-        ]
-        http_ports = [await edge.start(settings.bind, settings.http_port) for edge in edges]
+        }
+        if len(http) > 1 and settings.http_port:
+            raise errors.FailedPrecondition(
+                f"http_port (SOMA_HTTP_PORT) is {settings.http_port} for {' and '.join(http)}, and each has an HTTP "
+                "server of its own; set it to 0, or run them in processes of their own",
+                reason="HTTP_PORT_SHARED",
+            )
+        http_ports = {name: await each.start(settings.bind, settings.http_port) for name, each in http.items()}
         admin = HttpServer(admin_app(health, version("somamesh-server")))
         admin_port = await admin.start(settings.bind, settings.admin_port)
         stack.push_async_callback(admin.stop)
         host = settings.advertise or settings.bind
+        http_addresses = {name: f"{host}:{port}" for name, port in http_ports.items()}
         instance = registry_service_pb2.Instance(
             instance_id=instance_id,
             services=names,
             grpc_services=service_names(connections.handlers),
             grpc_address=f"{host}:{grpc_port}",
             unary_address=f"{host}:{unary_port}",
-            http_address=f"{host}:{http_ports[0]}" if http_ports else "",
+            # An older control process knows the edge's alone.
+            http_address=http_addresses.get("edge", ""),
+            http_addresses=http_addresses,
             admin_address=f"{host}:{admin_port}",
             pid=os.getpid(),
             version=version("somamesh-server"),
@@ -207,7 +218,7 @@ class _Process:
         health.watch(publisher.changed)
         await membership.join()
         in_background(stack, health.run)
-        return cls(settings, health, membership, drain, server, unary, edges, services, instance)
+        return cls(settings, health, membership, drain, server, unary, list(http.values()), services, instance)
 
     async def drain(self, departure: Departure) -> None:
         """NOT_SERVING, wait for the gateway and neighbours to look away, let calls and other work end, stop."""
@@ -218,8 +229,8 @@ class _Process:
         # However patient: their clients go on elsewhere.
         self._drain.end(endless=True)
         ending = asyncio.create_task(self._end_when_over(departure))
-        for edge in self._edges:
-            await edge.stop(departure.patience)
+        for server in self._http:
+            await server.stop(departure.patience)
         ended = await self._drain.finish(departure.patience)
         late, _ = await asyncio.gather(self._server.stop(0.0), self._unary.stop())
         working = [asyncio.ensure_future(finished()) for finished in self._finished]

@@ -15,7 +15,7 @@ class Service:
     """What `build()` of a service returns.
 
     `servicers` pairs the generated `add_XServicer_to_server` with a servicer. `checks` are by the name of the
-    dependency each stands for, and raise when it is down. `http` is an ASGI application; only the edge has one.
+    dependency each stands for, and raise when it is down. `http` is an ASGI application with a server of its own.
     `finished` returns once the work that no call waits for has ended: a process that stops gives it the time of calls.
     """
 

@@ -1,6 +1,7 @@
 """Services in processes of their own: started apart, killed, joined by hand."""
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -8,6 +9,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from cli.layout import SERVICES
@@ -15,6 +17,7 @@ from cli.parts.http import get_status
 from cli.parts.port import free_port
 from services.host import SERVICES as HOSTED
 from services.mesh.errors import Code
+from services.mesh.settings import Settings
 from tests.cli.commands import Ended, soma, status, up
 from tests.cli.eventually import eventually_true
 
@@ -121,3 +124,50 @@ async def test_a_service_that_does_not_exist_is_refused_by_both_commands(home: P
     served = await soma("serve", "memmory", "--data-dir", home)
     assert served.status == 1
     assert "memmory" in served.errors
+
+
+async def test_processes_of_one_stack_share_no_port_whatever_the_settings_say(home: Path, tmp_path: Path) -> None:
+    config = tmp_path / "soma.toml"
+    ports = {name: free_port() for name in Settings.inner_ports()}
+    config.write_text("".join(f"{name} = {port}\n" for name, port in ports.items()))
+    arguments = ["--without", ALL_BUT_POLICY, "--workers", "2", "--port", str(free_port())]
+    started = await soma("up", "--dev", "--detach", "--data-dir", home, *arguments, cwd=tmp_path)
+    assert (started.status, started.errors) == (0, "")
+    assert (await part(home, "control"))["port"] == ports["control_port"]
+    restarted = await soma("restart", "--data-dir", home, cwd=tmp_path)
+    assert (restarted.status, restarted.errors) == (0, "")
+    assert {line.split(":")[0] for line in restarted.output.splitlines()} == {"serve-1", "serve-2"}
+
+
+async def test_each_http_service_of_a_process_is_announced_at_its_own_address(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = free_port()
+    assert (await up(home, port)).status == 0
+    key = (home / "dev.key").read_text().strip()
+    # The one that the gateway has routes to comes last.
+    command = [sys.executable, "-P", "-m", "cli.main", "serve", "testing", "edge", "--data-dir", str(home)]
+    process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
+    try:
+        assert process.stderr is not None
+        async with asyncio.timeout(60):
+            while b'"serving"' not in (line := await process.stderr.readline()):
+                assert line, "the process has ended"
+        addresses = json.loads(line)["http"]
+        assert set(addresses) == {"testing", "edge"}
+        assert (await get_status(addresses["testing"], "/"))[1] == "testing"
+        async with httpx.AsyncClient(headers={"authorization": f"Bearer {key}"}) as http:
+
+            async def led_to_the_edge() -> bool:
+                answer = await http.post(f"http://127.0.0.1:{port}/v1/chat/completions", json={})
+                return answer.status_code == 400 and "messages" in answer.json()["error"]["message"]
+
+            await eventually_true(led_to_the_edge, "the edge answers", seconds=30)
+    finally:
+        process.terminate()
+        async with asyncio.timeout(30):
+            await process.communicate()
+    monkeypatch.setenv("SOMA_HTTP_PORT", str(free_port()))
+    refused = await soma("serve", "testing", "edge", "--data-dir", home)
+    assert refused.status == 1
+    assert "http_port (SOMA_HTTP_PORT) is" in refused.errors

@@ -1,8 +1,19 @@
 """Where the publisher has calls sent."""
 
-from gateway.publisher import endpoints, over_http1, serving, unary
-from gateway.xds.snapshot import Endpoint
+import asyncio
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import replace
+
+from gateway.publisher import Publisher, edges, endpoints, over_http1, serving, unary
+from gateway.xds.server import XdsServer
+from gateway.xds.snapshot import Endpoint, Limits, Snapshot, Tls
+from services.mesh.background import in_background
+from services.mesh.interceptors.drain import Drain
+from services.mesh.registry.directory import Directory
 from services.mesh.registry.leases import Joined
+from services.mesh.registry.service import RegistryService
+from services.mesh.server import Server
 
 NOTES = "soma.testing.v1.NoteService"
 OLD, NEW = "", "127.0.0.1:20"
@@ -16,7 +27,7 @@ def joined(port: int, unary_address: str, *faults: tuple[str, str]) -> Joined:
         grpc_services=(NOTES,),
         grpc_address=f"127.0.0.1:{port}",
         unary_address=unary_address,
-        http_address="",
+        http_addresses={},
         admin_address="",
         pid=1,
         version="1",
@@ -51,3 +62,54 @@ def test_an_instance_with_a_fault_gets_no_calls_of_either_kind_unless_all_have_o
     all_of_them = [joined(10, NEW, fault), joined(11, "127.0.0.1:21", fault)]
     assert (ports(endpoints(all_of_them, NOTES)), ports(unary(all_of_them, NOTES))) == ([10, 11], [20, 21])
     assert not serving(all_of_them, NOTES)
+
+
+def test_the_openai_api_leads_to_the_edge_whatever_else_serves_http_beside_it() -> None:
+    both = replace(joined(10, NEW), http_addresses={"testing": "127.0.0.1:30", "edge": "127.0.0.1:31"})
+    other = replace(joined(11, NEW), http_addresses={"testing": "127.0.0.1:32"})
+    assert ports(edges([both, other])) == [31]
+
+
+class Refusing(XdsServer):
+    """Cannot publish the first time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = 0
+        self.published = asyncio.Event()
+
+    async def publish(self, snapshot: Snapshot) -> None:
+        self.asked += 1
+        if self.asked == 1:
+            raise RuntimeError("nobody expected this")
+        self.published.set()
+
+
+async def test_a_change_that_could_not_be_published_is_published_without_waiting_for_another() -> None:
+    changes = []
+
+    class Registry(RegistryService):
+        def watch(self, changed: Callable[[], None]) -> None:
+            changes.append(changed)
+
+    xds, server = Refusing(), Server({}, Drain(), max_message_bytes=1 << 20)
+    here = Endpoint("127.0.0.1", 1)
+    publisher = Publisher(
+        Registry(Directory()),
+        xds,
+        server,
+        listen=here,
+        control_http=here,
+        control_grpc=here,
+        access_log="",
+        limits=Limits(),
+        cors_origins=(),
+        tls=Tls(),
+    )
+    async with AsyncExitStack() as stack, asyncio.timeout(10):
+        stack.push_async_callback(server.stop, 0.0)
+        in_background(stack, publisher.run)
+        for changed in changes:
+            changed()
+        await xds.published.wait()
+    assert xds.asked == 2

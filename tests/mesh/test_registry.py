@@ -218,3 +218,38 @@ def test_a_lease_ends_after_its_silence_and_not_before() -> None:
     assert not joined.expired(10.0 + LEASE_SECONDS)
     assert joined.expired(10.1 + LEASE_SECONDS)
     assert not joined.heard_at(12.0, None).expired(10.1 + LEASE_SECONDS)
+
+
+async def test_the_http_servers_of_an_instance_are_known_by_service(registry: Registry) -> None:
+    announced = instance("edge", "testing")
+    announced.http_addresses.update({"edge": "127.0.0.1:1", "testing": "127.0.0.1:2"})
+    # As one of an earlier version says it, which knows no other.
+    earlier = instance("edge")
+    earlier.http_address = "127.0.0.1:3"
+    members = [member(registry.port, each, {}) for each in (announced, earlier)]
+    try:
+        for each in members:
+            await each.join()
+        known = {joined.instance_id: dict(joined.http_addresses) for joined in registry.service.instances}
+    finally:
+        for each in members:
+            await each.leave()
+    assert known == {
+        announced.instance_id: {"edge": "127.0.0.1:1", "testing": "127.0.0.1:2"},
+        earlier.instance_id: {"edge": "127.0.0.1:3"},
+    }
+
+
+async def test_an_instance_joins_again_whatever_kept_it_from_joining(registry: Registry) -> None:
+    refusals: list[Exception] = [OSError("a certificate cannot be read"), ValueError("nobody expected this")]
+
+    def connect() -> grpc.aio.Channel:
+        if refusals:
+            raise refusals.pop()
+        return RemoteChannel(f"127.0.0.1:{registry.port}")
+
+    joining = Membership(connect, instance("memory"), dict, Directory(), SIGNER)
+    async with asyncio.timeout(10):
+        await joining.join()
+    assert registry.directory.services == ["memory"]
+    await joining.leave()

@@ -1,6 +1,6 @@
 """The rule of leases: an instance has joined from its first word until its stream ends or is silent too long."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from services.mesh.registry.directory import Endpoint
@@ -10,14 +10,17 @@ LEASE_SECONDS = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """One instance: where it is, what it serves, which of that works (reason per service, empty while it serves)."""
+    """One instance: where it is, what it serves, which of that works (reason per service, empty while it serves).
+
+    `http_addresses` has the HTTP server of each service that has one.
+    """
 
     instance_id: str
     services: tuple[str, ...]
     grpc_services: tuple[str, ...]
     grpc_address: str
     unary_address: str
-    http_address: str
+    http_addresses: Mapping[str, str]
     admin_address: str
     pid: int
     version: str

@@ -130,13 +130,19 @@ def _joined(request: pb.RegisterRequest, now: float) -> Joined:
         grpc_services=tuple(instance.grpc_services),
         grpc_address=instance.grpc_address,
         unary_address=instance.unary_address,
-        http_address=instance.http_address,
+        http_addresses=_http_addresses(instance),
         admin_address=instance.admin_address,
         pid=instance.pid,
         version=instance.version,
         heard=now,
         faults=tuple(sorted(_faults(request))),
     )
+
+
+def _http_addresses(instance: pb.Instance) -> dict[str, str]:
+    """Of an older version that names its edge's address alone, that one."""
+    edge = {"edge": instance.http_address} if instance.http_address else {}
+    return {**edge, **instance.http_addresses}
 
 
 def _faults(request: pb.RegisterRequest) -> list[tuple[str, str]]:

@@ -4,6 +4,10 @@ from contextlib import AsyncExitStack
 
 from soma.testing.v1.echo_service_pb2_grpc import EchoServiceStub, add_EchoServiceServicer_to_server
 from soma.testing.v1.note_service_pb2_grpc import add_NoteServiceServicer_to_server
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
 
 from services.mesh.mesh import Mesh
 from services.mesh.service import Service
@@ -12,10 +16,15 @@ from services.mesh.testing.notes import NoteServicer
 
 
 async def build(mesh: Mesh, stack: AsyncExitStack) -> Service:
-    """An EchoService whose further hops come back to it through the mesh, and a NoteService."""
+    """An EchoService whose further hops come back to it through the mesh, a NoteService, and a page."""
     del stack
     echo = EchoServicer(peer=lambda: EchoServiceStub(mesh.connect("testing")))
     return Service(
         "testing",
         servicers=[(add_EchoServiceServicer_to_server, echo), (add_NoteServiceServicer_to_server, NoteServicer())],
+        http=Starlette(routes=[Route("/{path:path}", _page)]),
     )
+
+
+async def _page(_: Request) -> PlainTextResponse:
+    return PlainTextResponse("testing")

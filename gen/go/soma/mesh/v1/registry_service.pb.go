@@ -89,7 +89,7 @@ type Instance struct {
 	GrpcServices []string `protobuf:"bytes,3,rep,name=grpc_services,json=grpcServices,proto3" json:"grpc_services,omitempty"`
 	// `host:port` of its gRPC server; empty for a process that only calls others.
 	GrpcAddress string `protobuf:"bytes,4,opt,name=grpc_address,json=grpcAddress,proto3" json:"grpc_address,omitempty"`
-	// `host:port` of its HTTP edge; empty when it serves none.
+	// `host:port` of its HTTP edge; empty when it serves none. What `http_addresses` has for `edge` counts before it.
 	HttpAddress string `protobuf:"bytes,5,opt,name=http_address,json=httpAddress,proto3" json:"http_address,omitempty"`
 	// `host:port` of its admin port (`/health`, `/ready`, `/metrics`).
 	AdminAddress string `protobuf:"bytes,6,opt,name=admin_address,json=adminAddress,proto3" json:"admin_address,omitempty"`
@@ -99,7 +99,9 @@ type Instance struct {
 	Version string `protobuf:"bytes,8,opt,name=version,proto3" json:"version,omitempty"`
 	// `host:port` where it takes unary calls over HTTP/1.1, which only the gateway makes: gRPC's messages, with the status
 	// in the trailer. Empty when all of its calls are to come to `grpc_address`.
-	UnaryAddress  string `protobuf:"bytes,9,opt,name=unary_address,json=unaryAddress,proto3" json:"unary_address,omitempty"`
+	UnaryAddress string `protobuf:"bytes,9,opt,name=unary_address,json=unaryAddress,proto3" json:"unary_address,omitempty"`
+	// `host:port` of the HTTP server of each of its services that has one, by the short name of the service.
+	HttpAddresses map[string]string `protobuf:"bytes,10,rep,name=http_addresses,json=httpAddresses,proto3" json:"http_addresses,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -195,6 +197,13 @@ func (x *Instance) GetUnaryAddress() string {
 		return x.UnaryAddress
 	}
 	return ""
+}
+
+func (x *Instance) GetHttpAddresses() map[string]string {
+	if x != nil {
+		return x.HttpAddresses
+	}
+	return nil
 }
 
 // ServiceHealth is the state of one service of an instance.
@@ -466,7 +475,7 @@ var File_soma_mesh_v1_registry_service_proto protoreflect.FileDescriptor
 
 const file_soma_mesh_v1_registry_service_proto_rawDesc = "" +
 	"\n" +
-	"#soma/mesh/v1/registry_service.proto\x12\fsoma.mesh.v1\x1a\x1bbuf/validate/validate.proto\x1a\x19soma/authz/v1/authz.proto\"\xa1\x03\n" +
+	"#soma/mesh/v1/registry_service.proto\x12\fsoma.mesh.v1\x1a\x1bbuf/validate/validate.proto\x1a\x19soma/authz/v1/authz.proto\"\xe2\x04\n" +
 	"\bInstance\x12)\n" +
 	"\vinstance_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\n" +
 	"instanceId\x12B\n" +
@@ -477,7 +486,12 @@ const file_soma_mesh_v1_registry_service_proto_rawDesc = "" +
 	"\radmin_address\x18\x06 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\fadminAddress\x12\x19\n" +
 	"\x03pid\x18\a \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\x03pid\x12!\n" +
 	"\aversion\x18\b \x01(\tB\a\xbaH\x04r\x02\x18@R\aversion\x12-\n" +
-	"\runary_address\x18\t \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\funaryAddress\"\xd7\x01\n" +
+	"\runary_address\x18\t \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\funaryAddress\x12}\n" +
+	"\x0ehttp_addresses\x18\n" +
+	" \x03(\v2).soma.mesh.v1.Instance.HttpAddressesEntryB+\xbaH(\x9a\x01%\x10@\"\x1ar\x182\x16^[a-z][a-z0-9-]{0,62}$*\x05r\x03\x18\x80\x02R\rhttpAddresses\x1a@\n" +
+	"\x12HttpAddressesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xd7\x01\n" +
 	"\rServiceHealth\x12!\n" +
 	"\aservice\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\aservice\x127\n" +
 	"\x05state\x18\x02 \x01(\x0e2!.soma.mesh.v1.ServiceHealth.StateR\x05state\x12 \n" +
@@ -517,7 +531,7 @@ func file_soma_mesh_v1_registry_service_proto_rawDescGZIP() []byte {
 }
 
 var file_soma_mesh_v1_registry_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_soma_mesh_v1_registry_service_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_soma_mesh_v1_registry_service_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_soma_mesh_v1_registry_service_proto_goTypes = []any{
 	(ServiceHealth_State)(0), // 0: soma.mesh.v1.ServiceHealth.State
 	(*Instance)(nil),         // 1: soma.mesh.v1.Instance
@@ -525,19 +539,21 @@ var file_soma_mesh_v1_registry_service_proto_goTypes = []any{
 	(*RegisterRequest)(nil),  // 3: soma.mesh.v1.RegisterRequest
 	(*Endpoint)(nil),         // 4: soma.mesh.v1.Endpoint
 	(*RegisterResponse)(nil), // 5: soma.mesh.v1.RegisterResponse
+	nil,                      // 6: soma.mesh.v1.Instance.HttpAddressesEntry
 }
 var file_soma_mesh_v1_registry_service_proto_depIdxs = []int32{
-	0, // 0: soma.mesh.v1.ServiceHealth.state:type_name -> soma.mesh.v1.ServiceHealth.State
-	1, // 1: soma.mesh.v1.RegisterRequest.instance:type_name -> soma.mesh.v1.Instance
-	2, // 2: soma.mesh.v1.RegisterRequest.health:type_name -> soma.mesh.v1.ServiceHealth
-	4, // 3: soma.mesh.v1.RegisterResponse.endpoints:type_name -> soma.mesh.v1.Endpoint
-	3, // 4: soma.mesh.v1.RegistryService.Register:input_type -> soma.mesh.v1.RegisterRequest
-	5, // 5: soma.mesh.v1.RegistryService.Register:output_type -> soma.mesh.v1.RegisterResponse
-	5, // [5:6] is the sub-list for method output_type
-	4, // [4:5] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	6, // 0: soma.mesh.v1.Instance.http_addresses:type_name -> soma.mesh.v1.Instance.HttpAddressesEntry
+	0, // 1: soma.mesh.v1.ServiceHealth.state:type_name -> soma.mesh.v1.ServiceHealth.State
+	1, // 2: soma.mesh.v1.RegisterRequest.instance:type_name -> soma.mesh.v1.Instance
+	2, // 3: soma.mesh.v1.RegisterRequest.health:type_name -> soma.mesh.v1.ServiceHealth
+	4, // 4: soma.mesh.v1.RegisterResponse.endpoints:type_name -> soma.mesh.v1.Endpoint
+	3, // 5: soma.mesh.v1.RegistryService.Register:input_type -> soma.mesh.v1.RegisterRequest
+	5, // 6: soma.mesh.v1.RegistryService.Register:output_type -> soma.mesh.v1.RegisterResponse
+	6, // [6:7] is the sub-list for method output_type
+	5, // [5:6] is the sub-list for method input_type
+	5, // [5:5] is the sub-list for extension type_name
+	5, // [5:5] is the sub-list for extension extendee
+	0, // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_soma_mesh_v1_registry_service_proto_init() }
@@ -551,7 +567,7 @@ func file_soma_mesh_v1_registry_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_soma_mesh_v1_registry_service_proto_rawDesc), len(file_soma_mesh_v1_registry_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   5,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -25,6 +25,26 @@ class Instance(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class HttpAddressesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     INSTANCE_ID_FIELD_NUMBER: _builtins.int
     SERVICES_FIELD_NUMBER: _builtins.int
     GRPC_SERVICES_FIELD_NUMBER: _builtins.int
@@ -34,12 +54,13 @@ class Instance(_message.Message):
     PID_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     UNARY_ADDRESS_FIELD_NUMBER: _builtins.int
+    HTTP_ADDRESSES_FIELD_NUMBER: _builtins.int
     instance_id: _builtins.str
     """Unique id of the process for its lifetime (UUID); set by the process itself."""
     grpc_address: _builtins.str
     """`host:port` of its gRPC server; empty for a process that only calls others."""
     http_address: _builtins.str
-    """`host:port` of its HTTP edge; empty when it serves none."""
+    """`host:port` of its HTTP edge; empty when it serves none. What `http_addresses` has for `edge` counts before it."""
     admin_address: _builtins.str
     """`host:port` of its admin port (`/health`, `/ready`, `/metrics`)."""
     pid: _builtins.int
@@ -58,6 +79,10 @@ class Instance(_message.Message):
     def grpc_services(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Full proto names it serves, such as `soma.memory.v1.MemoryService`; routes follow these."""
 
+    @_builtins.property
+    def http_addresses(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """`host:port` of the HTTP server of each of its services that has one, by the short name of the service."""
+
     def __init__(
         self,
         *,
@@ -70,10 +95,11 @@ class Instance(_message.Message):
         pid: _builtins.int = ...,
         version: _builtins.str = ...,
         unary_address: _builtins.str = ...,
+        http_addresses: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["admin_address", b"admin_address", "grpc_address", b"grpc_address", "grpc_services", b"grpc_services", "http_address", b"http_address", "instance_id", b"instance_id", "pid", b"pid", "services", b"services", "unary_address", b"unary_address", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["admin_address", b"admin_address", "grpc_address", b"grpc_address", "grpc_services", b"grpc_services", "http_address", b"http_address", "http_addresses", b"http_addresses", "instance_id", b"instance_id", "pid", b"pid", "services", b"services", "unary_address", b"unary_address", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
