@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
@@ -9,6 +10,7 @@ import pytest
 import structlog
 
 from services.mesh import logs
+from services.mesh.logs import LOST, Sink
 
 Line: TypeAlias = Callable[..., dict[str, object]]
 
@@ -57,3 +59,32 @@ def test_a_line_is_one_object_with_every_field(line: Line, value: object, told: 
     assert found["event"] == "said"
     assert found["level"] == "info"
     assert found["value"] == told
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_what_is_logged_on_a_full_disk_is_lost_and_nothing_else(
+    configured: None, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    before = LOST._value.get()
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        monkeypatch.setattr("sys.stderr", full)
+        logs.configure("info", form)
+        structlog.get_logger("test").error("unexpected error", exc_info=LookupError("gone"))
+        logging.getLogger("library").error("it failed")
+    assert LOST._value.get() == before + 2
+
+
+def test_a_line_of_which_only_a_part_was_written_does_not_spoil_the_next_one() -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    sink = Sink(writer)
+    try:
+        sink.write(b"x" * 100_000 + b"\n")
+        assert set(os.read(reader, 200_000)) == {ord("x")}
+        sink.write(b"whole\n")
+        assert os.read(reader, 100) == b"\nwhole\n"
+        sink.write("another é\n")
+        assert os.read(reader, 100) == "another é\n".encode()
+    finally:
+        os.close(reader)
+        os.close(writer)
