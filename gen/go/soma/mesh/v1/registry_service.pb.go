@@ -205,7 +205,10 @@ type ServiceHealth struct {
 	// Its state.
 	State ServiceHealth_State `protobuf:"varint,2,opt,name=state,proto3,enum=soma.mesh.v1.ServiceHealth_State" json:"state,omitempty"`
 	// Why it is not serving, for people; empty while it serves.
-	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// What it depends on, by name, such as `redis`, with what is wrong with it now; empty text while nothing is. A service
+	// that serves although something is wrong here works but for a part of what it offers.
+	Dependencies  map[string]string `protobuf:"bytes,4,rep,name=dependencies,proto3" json:"dependencies,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -259,6 +262,13 @@ func (x *ServiceHealth) GetReason() string {
 		return x.Reason
 	}
 	return ""
+}
+
+func (x *ServiceHealth) GetDependencies() map[string]string {
+	if x != nil {
+		return x.Dependencies
+	}
+	return nil
 }
 
 // RegisterRequest announces an instance and keeps its lease.
@@ -477,11 +487,15 @@ const file_soma_mesh_v1_registry_service_proto_rawDesc = "" +
 	"\radmin_address\x18\x06 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\fadminAddress\x12\x19\n" +
 	"\x03pid\x18\a \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\x03pid\x12!\n" +
 	"\aversion\x18\b \x01(\tB\a\xbaH\x04r\x02\x18@R\aversion\x12-\n" +
-	"\runary_address\x18\t \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\funaryAddress\"\xd7\x01\n" +
+	"\runary_address\x18\t \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\funaryAddress\"\x84\x03\n" +
 	"\rServiceHealth\x12!\n" +
 	"\aservice\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\aservice\x127\n" +
 	"\x05state\x18\x02 \x01(\x0e2!.soma.mesh.v1.ServiceHealth.StateR\x05state\x12 \n" +
-	"\x06reason\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x06reason\"H\n" +
+	"\x06reason\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x06reason\x12j\n" +
+	"\fdependencies\x18\x04 \x03(\v2-.soma.mesh.v1.ServiceHealth.DependenciesEntryB\x17\xbaH\x14\x9a\x01\x11\x10@\"\x06r\x04\x10\x01\x18?*\x05r\x03\x18\x80\bR\fdependencies\x1a?\n" +
+	"\x11DependenciesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"H\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rSTATE_SERVING\x10\x01\x12\x15\n" +
@@ -517,7 +531,7 @@ func file_soma_mesh_v1_registry_service_proto_rawDescGZIP() []byte {
 }
 
 var file_soma_mesh_v1_registry_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_soma_mesh_v1_registry_service_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_soma_mesh_v1_registry_service_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_soma_mesh_v1_registry_service_proto_goTypes = []any{
 	(ServiceHealth_State)(0), // 0: soma.mesh.v1.ServiceHealth.State
 	(*Instance)(nil),         // 1: soma.mesh.v1.Instance
@@ -525,19 +539,21 @@ var file_soma_mesh_v1_registry_service_proto_goTypes = []any{
 	(*RegisterRequest)(nil),  // 3: soma.mesh.v1.RegisterRequest
 	(*Endpoint)(nil),         // 4: soma.mesh.v1.Endpoint
 	(*RegisterResponse)(nil), // 5: soma.mesh.v1.RegisterResponse
+	nil,                      // 6: soma.mesh.v1.ServiceHealth.DependenciesEntry
 }
 var file_soma_mesh_v1_registry_service_proto_depIdxs = []int32{
 	0, // 0: soma.mesh.v1.ServiceHealth.state:type_name -> soma.mesh.v1.ServiceHealth.State
-	1, // 1: soma.mesh.v1.RegisterRequest.instance:type_name -> soma.mesh.v1.Instance
-	2, // 2: soma.mesh.v1.RegisterRequest.health:type_name -> soma.mesh.v1.ServiceHealth
-	4, // 3: soma.mesh.v1.RegisterResponse.endpoints:type_name -> soma.mesh.v1.Endpoint
-	3, // 4: soma.mesh.v1.RegistryService.Register:input_type -> soma.mesh.v1.RegisterRequest
-	5, // 5: soma.mesh.v1.RegistryService.Register:output_type -> soma.mesh.v1.RegisterResponse
-	5, // [5:6] is the sub-list for method output_type
-	4, // [4:5] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	6, // 1: soma.mesh.v1.ServiceHealth.dependencies:type_name -> soma.mesh.v1.ServiceHealth.DependenciesEntry
+	1, // 2: soma.mesh.v1.RegisterRequest.instance:type_name -> soma.mesh.v1.Instance
+	2, // 3: soma.mesh.v1.RegisterRequest.health:type_name -> soma.mesh.v1.ServiceHealth
+	4, // 4: soma.mesh.v1.RegisterResponse.endpoints:type_name -> soma.mesh.v1.Endpoint
+	3, // 5: soma.mesh.v1.RegistryService.Register:input_type -> soma.mesh.v1.RegisterRequest
+	5, // 6: soma.mesh.v1.RegistryService.Register:output_type -> soma.mesh.v1.RegisterResponse
+	6, // [6:7] is the sub-list for method output_type
+	5, // [5:6] is the sub-list for method input_type
+	5, // [5:5] is the sub-list for extension type_name
+	5, // [5:5] is the sub-list for extension extendee
+	0, // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_soma_mesh_v1_registry_service_proto_init() }
@@ -551,7 +567,7 @@ func file_soma_mesh_v1_registry_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_soma_mesh_v1_registry_service_proto_rawDesc), len(file_soma_mesh_v1_registry_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   5,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
