@@ -13,12 +13,18 @@ from starlette.routing import Route
 
 from gateway.exposition import merge
 from services.mesh import errors
+from services.mesh.admin import alive_body
 from services.mesh.authenticator import Authenticator
+from services.mesh.health import described
+from services.mesh.registry.leases import Joined
 from services.mesh.registry.service import RegistryService
 
 _OPENAPI = Path(__file__).parents[1] / "gen" / "openapi.json"
 _DOCS = Path(__file__).with_name("docs.html")
 _SCRAPE_SECONDS = 2.0
+_NOBODY = "no live instance"
+# What `/ready` calls a dependency, and what the services call it.
+_CHECKS = {"database": "postgres", "redis": "redis", "llm": "llm"}
 
 
 class Pages:
@@ -47,24 +53,30 @@ class Pages:
 
     async def health(self, _: Request) -> Response:
         """The gateway lives."""
-        return JSONResponse({"status": "ok", "version": self._version})
+        return JSONResponse(alive_body(self._version))
 
     async def ready(self, _: Request) -> Response:
-        """Every service of the stack can be called now; each by name, with what is wrong.
+        """Every service of the stack can do all it offers now; each by name, with what is wrong.
 
-        One that joins beside them counts for as long as it is there.
+        One that joins beside them counts for as long as it is there. One that misses a part goes on taking calls.
         """
+        instances = self._registry.instances
         states: dict[str, list[str]] = {}
-        for joined in self._registry.instances:
-            faults = dict(joined.faults)
+        for joined in instances:
             for service in joined.services:
-                states.setdefault(service, []).append(faults.get(service, ""))
+                states.setdefault(service, []).append(_wrong(joined, service))
         services = {
-            name: "no live instance" if name not in states else min(states[name]) or "ok"
+            name: _NOBODY if name not in states else min(states[name]) or "ok"
             for name in sorted(self._services | states.keys())
         }
         ready = bool(services) and all(state == "ok" for state in services.values())
-        return JSONResponse({"ready": ready, "services": services}, status_code=200 if ready else 503)
+        body = {
+            "status": "ready" if ready else "not_ready",
+            "ready": ready,
+            "checks": _checks(instances, complete=_NOBODY not in services.values()),
+            "services": services,
+        }
+        return JSONResponse(body, status_code=200 if ready else 503)
 
     async def metrics(self, request: Request) -> Response:
         """Metrics of every process, each sample with its `instance`; needs a credential."""
@@ -97,6 +109,31 @@ class Pages:
         except (aiohttp.ClientError, TimeoutError):
             # An instance that cannot be scraped is missing from the page, and named as down by `/ready`.
             return ""
+
+
+def _wrong(joined: Joined, service: str) -> str:
+    """What an instance cannot do of a service, and why; empty when it can do all."""
+    dependencies = {dependency: why for name, dependency, why in joined.dependencies if name == service}
+    return dict(joined.faults).get(service, "") or described(dependencies)
+
+
+def _checks(instances: Iterable[Joined], *, complete: bool) -> dict[str, str]:
+    """What the services depend on, `healthy` or what is wrong; without what none of a complete stack depends on.
+
+    A service that can reach it from one of its instances can reach it.
+    """
+    found: dict[str, dict[str, list[str]]] = {}
+    for joined in instances:
+        for service, dependency, why in joined.dependencies:
+            found.setdefault(dependency, {}).setdefault(service, []).append(why)
+    checks: dict[str, str] = {}
+    for name, dependency in _CHECKS.items():
+        by_service = found.get(dependency, {})
+        if not by_service and complete:
+            continue
+        why = max((min(answers) for answers in by_service.values()), default=_NOBODY)
+        checks[name] = f"unhealthy: {why}" if why else "healthy"
+    return checks
 
 
 async def _not_found(request: Request, _: Exception) -> Response:

@@ -212,7 +212,7 @@ class _Process:
             version=version("somamesh-server"),
         )
         connect = partial(open_channel, settings.control, CONTROL, identity, settings.max_message_bytes)
-        membership = Membership(connect, instance, health.faults, directory, signer)
+        membership = Membership(connect, instance, health.faults, directory, signer, health.dependencies)
         publisher = _HealthPublisher(health, server, services, membership)
         await publisher.publish()
         health.watch(publisher.changed)

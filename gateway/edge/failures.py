@@ -36,7 +36,8 @@ PLAIN_REASONS = frozenset({"INVALID_ARGUMENT", "INTERNAL", "UNKNOWN"})
 RETRY_AFTER_SECONDS = {429: 1, 503: 1}
 # OpenAI's clients repeat what failed with 409, 429 or 5xx, unless they are told that it would be of no use.
 FINAL_STATUSES = frozenset({501})
-FINAL_REASONS = frozenset({"OUTPUT_INVALID"})
+# A disk stays full until somebody makes room: a turn that was paid for would be paid for again.
+FINAL_REASONS = frozenset({"OUTPUT_INVALID", "STORAGE_FULL"})
 NO_RETRY = (b"x-should-retry", b"false")
 
 # What OpenAI calls fields of the contracts; others have the same name in both.

@@ -25,7 +25,8 @@ from services.mesh.service import Service
 async def build(mesh: Mesh, stack: AsyncExitStack) -> Service:
     """The edge over the mesh's orchestrator and model service.
 
-    It has no checks: while those are away it answers in OpenAI's shape that they are, which no gateway could.
+    It needs nothing: while those are away it answers in OpenAI's shape that they are, which no gateway could. Without
+    Redis it lets nobody follow logs, because it counts there who does.
     """
     settings = EdgeSettings()
     edge = Edge(
@@ -43,4 +44,5 @@ async def build(mesh: Mesh, stack: AsyncExitStack) -> Service:
         settings,
     )
     tails = Tails(LogServiceStub(mesh.connect("orchestrator")))
-    return Service(name="edge", http=ByProtocol(edge, LogSockets(mesh.authenticator, tails, mesh.redis, settings)))
+    http = ByProtocol(edge, LogSockets(mesh.authenticator, tails, mesh.redis, settings))
+    return Service(name="edge", http=http, wants={"redis": mesh.check_redis})

@@ -1,7 +1,6 @@
 """Builds the memory service."""
 
 from contextlib import AsyncExitStack
-from functools import partial
 from pathlib import Path
 
 from soma.memory.v1.memory_service_pb2_grpc import add_MemoryServiceServicer_to_server
@@ -19,7 +18,6 @@ from services.memory.store.conversations import PostgresConversationStore
 from services.memory.store.facts import PostgresFactStore
 from services.memory.store.passages import PostgresPendingPassages
 from services.memory.sweeping import sweep
-from services.mesh import postgres
 from services.mesh.background import in_background
 from services.mesh.mesh import Mesh
 from services.mesh.service import Service
@@ -45,5 +43,5 @@ async def build(mesh: Mesh, stack: AsyncExitStack) -> Service:
     return Service(
         name="memory",
         servicers=((add_MemoryServiceServicer_to_server, servicer),),
-        checks={"postgres": partial(postgres.ping, mesh.postgres)},
+        checks={"postgres": mesh.check_postgres},
     )

@@ -1,6 +1,7 @@
 """The admin port of a process: `/health` (it lives), `/ready` (it can work, each dependency by name), `/metrics`."""
 
 import asyncio
+from datetime import UTC, datetime
 
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, Gauge, generate_latest
 from starlette.applications import Starlette
@@ -13,15 +14,35 @@ from services.mesh.health import Health
 TASKS = Gauge("soma_mesh_tasks", "Tasks in the event loop of a process")
 
 
+def alive_body(version: str) -> dict[str, str]:
+    """What `/health` says of a process of this version, at the gateway too; `timestamp` is now, in UTC."""
+    return {
+        "status": "healthy",
+        "app_name": "SomaMesh",
+        "version": version,
+        "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+    }
+
+
 def admin_app(health: Health, version: str) -> Starlette:
     """The ASGI application of the admin port."""
 
     async def alive(_: Request) -> Response:
-        return JSONResponse({"status": "ok", "version": version})
+        return JSONResponse(alive_body(version))
 
     async def ready(_: Request) -> Response:
+        # What a service only wants is named, and is no reason to send its calls elsewhere: there it is away as well.
         faults = health.faults()
-        body = {"ready": not faults, "faults": faults, "services": health.dependencies()}
+        services = {
+            name: {dependency: why or "ok" for dependency, why in dependencies.items()}
+            for name, dependencies in health.dependencies().items()
+        }
+        body = {
+            "status": "not_ready" if faults else "ready",
+            "ready": not faults,
+            "faults": faults,
+            "services": services,
+        }
         return JSONResponse(body, status_code=503 if faults else 200)
 
     async def metrics(_: Request) -> Response:

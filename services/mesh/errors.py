@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 DOMAIN = "soma"
+# Of reason STORAGE_FULL: somebody has to make room first. It is longer than a turn has patience with what passes.
+STORAGE_FULL_SECONDS = 15.0
 
 
 class Code(IntEnum):

@@ -15,17 +15,21 @@ _CHECK_SECONDS = 1.5
 
 
 class Health:
-    """The state of a process's services; `faults` holds a reason for each one that cannot work."""
+    """The state of a process's services; `faults` holds a reason for each one that cannot work.
+
+    What a service only wants is no fault: it is among the `dependencies`.
+    """
 
     def __init__(self, services: Sequence[Service]) -> None:
-        self._checks: dict[str, Mapping[str, Check]] = {s.name: s.checks for s in services}
+        self._needed: dict[str, Mapping[str, Check]] = {s.name: s.checks for s in services}
+        self._checks: dict[str, Mapping[str, Check]] = {s.name: {**s.checks, **s.wants} for s in services}
         self._results: dict[str, dict[str, str]] = {name: {} for name in self._checks}
         self._listeners: list[Callable[[], None]] = []
-        self._underway: dict[int, asyncio.Task[None]] = {}
+        self._underway: dict[Check, asyncio.Task[None]] = {}
         self._draining = False
 
     def watch(self, changed: Callable[[], None]) -> None:
-        """Call `changed` when a service starts or stops working."""
+        """Call `changed` when a service starts or stops working, in whole or in part."""
         self._listeners.append(changed)
 
     def drain(self) -> None:
@@ -37,36 +41,37 @@ class Health:
         """Why each service that cannot work cannot; empty when all is well."""
         if self._draining:
             return dict.fromkeys(self._checks, "draining")
-        return {
-            name: "; ".join(f"{dependency}: {why}" for dependency, why in results.items())
-            for name, results in self._results.items()
-            if results
-        }
+        faults = {}
+        for name, results in self._results.items():
+            needed = {dependency: why for dependency, why in results.items() if dependency in self._needed[name]}
+            if needed:
+                faults[name] = described(needed)
+        return faults
 
     def dependencies(self) -> dict[str, dict[str, str]]:
-        """For each service each dependency's state, `ok` or what is wrong."""
+        """For each service what is wrong with each dependency, those included that it only wants; empty if nothing."""
         return {
-            name: {dependency: self._results[name].get(dependency, "ok") for dependency in checks}
+            name: {dependency: self._results[name].get(dependency, "") for dependency in checks}
             for name, checks in self._checks.items()
         }
 
     async def check(self) -> None:
         """Run every check once; the same check of several services runs once for all."""
-        before = self.faults()
-        unique = {id(check): check for checks in self._checks.values() for check in checks.values()}
-        outcomes = dict(zip(unique, await asyncio.gather(*map(self._run, unique.values())), strict=True))
+        before = self._results
+        unique = {check for checks in self._checks.values() for check in checks.values()}
+        outcomes = dict(zip(unique, await asyncio.gather(*map(self._run, unique)), strict=True))
+        self._results = {}
         for name, checks in self._checks.items():
-            faults = {dependency: outcomes[id(check)] for dependency, check in checks.items()}
+            faults = {dependency: outcomes[check] for dependency, check in checks.items()}
             self._results[name] = {dependency: why for dependency, why in faults.items() if why}
-        after = self.faults()
-        if after != before:
-            log.warning("health changed", faults=after)
+        if self._results != before:
+            log.warning("health changed", faults=self.faults(), dependencies=self.dependencies())
             self._tell()
 
     async def run(self) -> None:
         """Check for ever: often while something is wrong."""
         while True:
-            await asyncio.sleep(_AFTER_FAULT_SECONDS if self.faults() else _EVERY_SECONDS)
+            await asyncio.sleep(_AFTER_FAULT_SECONDS if any(self._results.values()) else _EVERY_SECONDS)
             await self.check()
 
     async def _run(self, check: Check) -> str:
@@ -74,19 +79,24 @@ class Health:
 
         It is not cancelled either, because a cancelled call to a dependency that hangs may hang itself.
         """
-        task = self._underway.get(id(check))
+        task = self._underway.get(check)
         if task is None:
-            task = self._underway[id(check)] = asyncio.create_task(_answer(check))
+            task = self._underway[check] = asyncio.create_task(_answer(check))
         done, _ = await asyncio.wait({task}, timeout=_CHECK_SECONDS)
         if not done:
             return f"no answer within {_CHECK_SECONDS:g} s"
-        del self._underway[id(check)]
+        del self._underway[check]
         error = task.exception()
         return "" if error is None else str(error) or type(error).__name__
 
     def _tell(self) -> None:
         for listener in self._listeners:
             listener()
+
+
+def described(dependencies: Mapping[str, str]) -> str:
+    """What is wrong, in a line: each dependency that is not well, by name; empty when all are."""
+    return "; ".join(f"{name}: {why}" for name, why in dependencies.items() if why)
 
 
 async def _answer(check: Check) -> None:

@@ -9,6 +9,8 @@ import asyncpg
 import grpc
 import redis.asyncio
 
+from services.mesh import postgres
+from services.mesh import redis as mesh_redis
 from services.mesh.authenticator import Authenticator
 from services.mesh.call import current_call
 from services.mesh.carrier import LocalCarrier, RemoteCarrier
@@ -40,6 +42,22 @@ class Mesh:
     spans: Spans
     connect: Callable[[str], grpc.aio.Channel]
     migrate: Callable[[str, Path], Awaitable[None]]
+
+    async def check_postgres(self) -> None:
+        """Postgres answers and takes writes; a check, made once for all services of a process that name it.
+
+        Raises:
+            Unavailable: it does not.
+        """
+        await postgres.ping(self.postgres)
+
+    async def check_redis(self) -> None:
+        """Redis answers and takes writes; a check like the one of Postgres.
+
+        Raises:
+            Unavailable: it does not.
+        """
+        await mesh_redis.ping(self.redis)
 
 
 class Connections:

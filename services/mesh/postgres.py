@@ -1,4 +1,4 @@
-"""The process's Postgres pool, and the one place where a lost connection becomes a typed error.
+"""The process's Postgres pool, and the one place where a server that is lost or refuses becomes a typed error.
 
 Connections carry no session state of their own: no session locks, no LISTEN, no temporary tables, no plain SET. That
 lets them pass through a transaction-pooling PgBouncer (1.21 or newer, with `max_prepared_statements`), and saves the
@@ -35,6 +35,45 @@ _LOST = (
     asyncpg.TooManyConnectionsError,
     OSError,  # TimeoutError is one
 )
+# What a server that answers may say of itself rather than of the statement.
+_REFUSED: tuple[tuple[type[asyncpg.PostgresError], tuple[str, str, float]], ...] = (
+    (
+        asyncpg.DiskFullError,
+        (
+            "STORAGE_FULL",
+            "the database's disk is full, so nothing can be stored; make room on the disk of Postgres, and it goes on",
+            errors.STORAGE_FULL_SECONDS,
+        ),
+    ),
+    (
+        asyncpg.ReadOnlySQLTransactionError,
+        (
+            "POSTGRES_READ_ONLY",
+            "the database takes no writes now, as a standby does; SOMA_POSTGRES_URL must lead to the primary",
+            RETRY_SECONDS,
+        ),
+    ),
+    (
+        asyncpg.PostgresIOError,
+        (
+            "POSTGRES_IO_ERROR",
+            "the database cannot read or write its files; the log of Postgres says which and why",
+            RETRY_SECONDS,
+        ),
+    ),
+    (
+        asyncpg.InsufficientResourcesError,
+        (
+            "POSTGRES_OUT_OF_RESOURCES",
+            "the database has run out of memory or met a limit of its own; the log of Postgres says which",
+            RETRY_SECONDS,
+        ),
+    ),
+)
+_REFUSALS = tuple(refused[0] for refused in _REFUSED)
+# The server answers although its disk is full, until it has to write: more rows than 64 kB hold go through a file of
+# its own, which it deletes again. Statements sent together are one transaction, so the limit holds for it alone.
+_WRITE = "SET LOCAL work_mem = '64kB'; SELECT count(*) FROM generate_series(1, 4000)"
 _CLOSED = re.compile(r"(connection|pool) is clos")
 # A server that goes says so on idle connections too. For asyncpg they are then busy with that message (state 2), until
 # it has seen them closed.
@@ -71,15 +110,18 @@ async def open_pool(url: str, *, max_size: int = 20, application_name: str = "so
 
 @contextmanager
 def typed_errors() -> Iterator[None]:
-    """Turn a lost or refused connection into Unavailable, inside a `with` block.
+    """Turn a lost or refused connection, and a server that cannot work, into Unavailable, inside a `with` block.
 
     Raises:
-        Unavailable: reason POSTGRES_UNAVAILABLE. A write whose connection is lost may or may not have been done.
+        Unavailable: reason POSTGRES_UNAVAILABLE; a write whose connection is lost may or may not have been done.
+            STORAGE_FULL, POSTGRES_READ_ONLY, POSTGRES_IO_ERROR, POSTGRES_OUT_OF_RESOURCES; the write was not done.
     """
     try:
         yield
     except _LOST as error:
         raise _unavailable() from error
+    except _REFUSALS as error:
+        raise _refusal(error) from error
     except asyncpg.InterfaceError as error:
         # asyncpg has no class of its own for a connection that went away between two commands.
         if _CLOSED.search(str(error)):
@@ -149,13 +191,15 @@ async def transaction(pool: "Pool") -> AsyncIterator["Connection"]:
 
 
 async def ping(pool: "Pool") -> None:
-    """Answer when Postgres does.
+    """Answer when Postgres does, and could store something.
 
     Raises:
-        Unavailable: it does not.
+        Unavailable: it does not, or could not.
     """
     async with connection(pool) as acquired:
-        await acquired.execute("SELECT 1")
+        await acquired.execute(_WRITE)
+        if await acquired.fetchval("SELECT current_setting('transaction_read_only')") == "on":
+            raise asyncpg.ReadOnlySQLTransactionError
 
 
 def _gone(connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]") -> bool:
@@ -167,9 +211,15 @@ def _gone(connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]") -> boo
 
 
 def _unavailable() -> errors.Unavailable:
-    return errors.Unavailable(
-        "the database cannot be reached now", reason="POSTGRES_UNAVAILABLE", retry_after=RETRY_SECONDS
-    )
+    return _told("POSTGRES_UNAVAILABLE", "the database cannot be reached now", RETRY_SECONDS)
+
+
+def _refusal(error: Exception) -> errors.Unavailable:
+    return next(_told(*what) for kind, what in _REFUSED if isinstance(error, kind))
+
+
+def _told(reason: str, message: str, seconds: float) -> errors.Unavailable:
+    return errors.Unavailable(message, reason=reason, metadata={"store": "postgres"}, retry_after=seconds)
 
 
 async def _init(connection: "asyncpg.Connection[asyncpg.Record]") -> None:

@@ -1,5 +1,6 @@
-"""The process's Redis client, and the one place where a lost connection becomes a typed error."""
+"""The process's Redis client, and the one place where a server that is lost or refuses becomes a typed error."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -16,6 +17,50 @@ RETRY_SECONDS = 1.0
 MAX_CONNECTIONS = 64
 
 _LOST = (exceptions.ConnectionError, exceptions.TimeoutError, OSError)
+# What a server may say of itself rather than of the command, wherever in the answer: scripts and pipelines put words
+# of their own before it.
+_REFUSED: tuple[tuple[re.Pattern[str], tuple[str, str, float]], ...] = (
+    (
+        re.compile(r"\bMISCONF .*No space left"),
+        (
+            "STORAGE_FULL",
+            "the cache's disk is full, so nothing can be stored; make room on the disk of Redis, and it goes on",
+            errors.STORAGE_FULL_SECONDS,
+        ),
+    ),
+    (
+        re.compile(r"\bMISCONF "),
+        (
+            "REDIS_IO_ERROR",
+            "the cache cannot write its files, so it takes no writes; the log of Redis says why",
+            RETRY_SECONDS,
+        ),
+    ),
+    (
+        re.compile(r"\bOOM "),
+        (
+            "REDIS_OUT_OF_MEMORY",
+            "the cache has used all the memory it may (maxmemory of Redis), so it takes no writes",
+            RETRY_SECONDS,
+        ),
+    ),
+    (
+        re.compile(r"\bREADONLY "),
+        (
+            "REDIS_READ_ONLY",
+            "the cache takes no writes now, as a replica does; SOMA_REDIS_URL must lead to the primary",
+            RETRY_SECONDS,
+        ),
+    ),
+    (
+        re.compile(r"\b(NOREPLICAS|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|LOADING) "),
+        (
+            "REDIS_UNAVAILABLE",
+            "the cache cannot work now; it waits for other servers of its own, or reads its data",
+            RETRY_SECONDS,
+        ),
+    ),
+)
 
 
 def open_client(url: str, *, client_name: str = "soma") -> aioredis.Redis:
@@ -39,24 +84,33 @@ def open_client(url: str, *, client_name: str = "soma") -> aioredis.Redis:
 
 @contextmanager
 def typed_errors() -> Iterator[None]:
-    """Turn a lost or refused connection into Unavailable.
+    """Turn a lost or refused connection, and a server that cannot work, into Unavailable.
 
     Raises:
-        Unavailable: reason REDIS_UNAVAILABLE.
+        Unavailable: reason REDIS_UNAVAILABLE, or STORAGE_FULL, REDIS_IO_ERROR, REDIS_OUT_OF_MEMORY, REDIS_READ_ONLY.
     """
     try:
         yield
     except _LOST as error:
-        raise errors.Unavailable(
-            "the cache cannot be reached now", reason="REDIS_UNAVAILABLE", retry_after=RETRY_SECONDS
-        ) from error
+        raise _told("REDIS_UNAVAILABLE", "the cache cannot be reached now", RETRY_SECONDS) from error
+    except exceptions.ResponseError as error:
+        # The client takes the first word off, if it knows it.
+        answer = f"{error.status_code or ''} {error}"
+        for words, what in _REFUSED:
+            if words.search(answer):
+                raise _told(*what) from error
+        raise
+
+
+def _told(reason: str, message: str, seconds: float) -> errors.Unavailable:
+    return errors.Unavailable(message, reason=reason, metadata={"store": "redis"}, retry_after=seconds)
 
 
 async def ping(client: aioredis.Redis) -> None:
-    """Answer when Redis does.
+    """Answer when Redis does, and takes writes.
 
     Raises:
         Unavailable: it does not.
     """
     with typed_errors():
-        await client.ping()
+        await client.set("soma:written", 1, ex=60)

@@ -15,12 +15,15 @@ class Service:
     """What `build()` of a service returns.
 
     `servicers` pairs the generated `add_XServicer_to_server` with a servicer. `checks` are by the name of the
-    dependency each stands for, and raise when it is down. `http` is an ASGI application with a server of its own.
+    dependency each stands for, and raise when it is down: calls then go to another instance, if there is one. `wants`
+    are the same for what the service works without, but for a part of what it offers: it goes on taking calls, and
+    `/ready` says what is missing. `http` is an ASGI application with a server of its own.
     `finished` returns once the work that no call waits for has ended: a process that stops gives it the time of calls.
     """
 
     name: str
     servicers: Sequence[Registration] = ()
     checks: Mapping[str, Check] = field(default_factory=dict)
+    wants: Mapping[str, Check] = field(default_factory=dict)
     http: Any = None
     finished: Callable[[], Awaitable[None]] | None = None

@@ -137,6 +137,17 @@ class Catalogue:
                 break
         return sorted(models, key=lambda model: not model.default)
 
+    async def check(self) -> None:
+        """Some model can chat now; a check of health.
+
+        Raises:
+            Unavailable: none can.
+        """
+        if not any(model.available and Model.CAPABILITY_CHAT in model.capabilities for model in self.models()):
+            raise errors.Unavailable(
+                "no model that can chat is available; the list of models says why", reason="MODEL_UNAVAILABLE"
+            )
+
     async def refresh(self) -> None:
         """Ask all providers at once."""
         await asyncio.gather(*(shelf.refresh() for shelf in self._shelves))

@@ -97,12 +97,14 @@ class Generations:
         """Stream a generation: started, pieces, finished.
 
         `started` waits for the first piece (or a heartbeat's time), so that a provider that refuses is the call's
-        own status. `finished` comes only after the usage record is durable. `dropped` are the fields the request
+        own status. `finished` comes only after the usage record is durable, or kept because the store takes none
+        now; nothing begins while that is known before. `dropped` are the fields the request
         no longer has because the provider cannot honour them.
 
         Raises:
             MeshError: the provider's failure, or the ledger's.
         """
+        await self._ledger.admit()
         tally = Tally(principal, route, request)
         mailbox = Mailbox(route.provider.generate(request, route.model.name), MERGE_WINDOW)
         sequence = 0

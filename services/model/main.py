@@ -12,7 +12,7 @@ from soma.model.v1.cost_service_pb2 import UsageRecord
 from soma.model.v1.cost_service_pb2_grpc import add_CostServiceServicer_to_server
 from soma.model.v1.model_service_pb2_grpc import add_ModelServiceServicer_to_server
 
-from services.mesh import errors, postgres
+from services.mesh import errors
 from services.mesh.background import in_background
 from services.mesh.call import current_call
 from services.mesh.group_commit import GroupCommit
@@ -69,6 +69,7 @@ async def build(mesh: Mesh, stack: AsyncExitStack) -> Service:
     ledger = Ledger(commit)
     stack.push_async_callback(ledger.drain)
     generations = Generations(ledger, settings.heartbeat_interval, settings.answer_limit_bytes)
+    # Events wait in the outbox while Redis is away, and nobody's call does, so it is no condition of health.
     return Service(
         name="model",
         servicers=(
@@ -76,7 +77,8 @@ async def build(mesh: Mesh, stack: AsyncExitStack) -> Service:
             (add_CatalogServiceServicer_to_server, CatalogService(catalogue)),
             (add_CostServiceServicer_to_server, CostService(PostgresUsageStore(mesh.postgres))),
         ),
-        checks={"postgres": lambda: postgres.ping(mesh.postgres)},
+        checks={"postgres": mesh.check_postgres},
+        wants={"llm": catalogue.check},
     )
 
 

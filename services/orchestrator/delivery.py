@@ -31,18 +31,31 @@ class Delivery:
         self._pending = pending
         self._append = append
         self._underway: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._refused = False
 
     async def accept(self, turn: PendingTurn) -> None:
-        """Make a turn durable and start its delivery."""
-        await self._pending.put(turn)
+        """Make a turn durable and start its delivery.
+
+        Raises:
+            Unavailable: the store takes none now; `settle` refuses the next turns before they cost anything.
+        """
+        try:
+            await self._pending.put(turn)
+        except errors.Unavailable:
+            self._refused = True
+            raise
+        self._refused = False
         self._start(turn.principal.tenant_id, turn.conversation_id)
 
     async def settle(self, tenant_id: str, conversation_id: str) -> None:
-        """Return once memory has every finished turn of a conversation.
+        """Return once memory has every finished turn of a conversation, and the next one can be accepted.
 
         Raises:
-            MeshError: memory does not take them now.
+            MeshError: memory does not take them now, or the store refused a turn and would still do so.
         """
+        if self._refused:
+            await self._pending.check()
+            self._refused = False
         underway = self._underway.get((tenant_id, conversation_id))
         if underway is not None:
             with suppress(Exception):

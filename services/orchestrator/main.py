@@ -1,7 +1,6 @@
 """Builds the orchestrator."""
 
 from contextlib import AsyncExitStack
-from functools import partial
 from pathlib import Path
 
 from soma.memory.v1 import memory_service_pb2
@@ -14,7 +13,6 @@ from soma.orchestrator.v1.log_service_pb2_grpc import add_LogServiceServicer_to_
 from soma.orchestrator.v1.response_service_pb2_grpc import add_ResponseServiceServicer_to_server
 from soma.policy.v1.policy_service_pb2_grpc import PolicyServiceStub
 
-from services.mesh import postgres
 from services.mesh.background import in_background
 from services.mesh.call import run_as
 from services.mesh.mesh import Mesh
@@ -89,7 +87,7 @@ async def build(mesh: Mesh, stack: AsyncExitStack) -> Service:
     in_background(stack, running.watch)
     in_background(stack, partial(forget_old, store, settings.responses_kept_days))
     responses = ResponseService(turns, store, events, running, settings.background_seconds)
-    # Without Redis nothing is told of what happens, but it happens.
+    # Without Redis nothing is told of what happens, and logs cannot be read, but it happens.
     return Service(
         name="orchestrator",
         servicers=(
@@ -98,7 +96,8 @@ async def build(mesh: Mesh, stack: AsyncExitStack) -> Service:
             (add_LogServiceServicer_to_server, LogService(Logs(kept, feed, settings.heartbeat_interval))),
             (add_ResponseServiceServicer_to_server, responses),
         ),
-        checks={"postgres": partial(postgres.ping, mesh.postgres)},
+        checks={"postgres": mesh.check_postgres},
+        wants={"redis": mesh.check_redis},
         finished=running.finished,
     )
 

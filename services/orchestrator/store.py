@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from services.mesh.group_commit import GroupCommit
-from services.mesh.postgres import connection, transaction
+from services.mesh.postgres import connection, ping, transaction
 from services.mesh.principal import Principal
 
 if TYPE_CHECKING:
@@ -28,6 +28,9 @@ class PendingTurns(Protocol):
 
     async def put(self, turn: PendingTurn) -> None:
         """Return once the turn is durable."""
+
+    async def check(self) -> None:
+        """Raise Unavailable while no turn could be put."""
 
     async def of(self, tenant_id: str, conversation_id: str) -> list[PendingTurn]:
         """The turns of one conversation, oldest first."""
@@ -66,6 +69,10 @@ class PostgresPendingTurns:
     async def put(self, turn: PendingTurn) -> None:
         """See `PendingTurns`."""
         await self._commit.commit(turn)
+
+    async def check(self) -> None:
+        """See `PendingTurns`."""
+        await ping(self._pool)
 
     async def of(self, tenant_id: str, conversation_id: str) -> list[PendingTurn]:
         """See `PendingTurns`."""

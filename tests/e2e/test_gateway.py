@@ -20,11 +20,16 @@ from tests.e2e.surfaces import over_grpc
 async def test_health_and_ready_name_every_service(http: httpx.AsyncClient) -> None:
     for prefix in ("", "/api/v1"):
         health = await http.get(f"{prefix}/health")
-        assert (health.status_code, health.json()["status"]) == (200, "ok")
+        assert (health.status_code, health.json()["status"]) == (200, "healthy")
+        assert health.json().keys() == {"status", "app_name", "version", "timestamp"}
         ready = await http.get(f"{prefix}/ready")
         assert ready.status_code == 200
         services = dict.fromkeys(("edge", "memory", "model", "orchestrator", "policy"), "ok")
-        assert ready.json() == {"ready": True, "services": services}
+        checks = dict.fromkeys(("database", "redis", "llm"), "healthy")
+        assert ready.json() == {"status": "ready", "ready": True, "checks": checks, "services": services}
+        for page in ("health", "ready"):
+            head = await http.head(f"{prefix}/{page}")
+            assert (head.status_code, head.content) == (200, b"")
 
 
 async def test_metrics_count_every_call_with_the_process_that_served_it(

@@ -10,6 +10,8 @@ import grpc
 import httpx
 import pytest
 import redis.asyncio as aioredis
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthStub
 from soma.model.v1.cost_service_pb2 import ListUsageRequest, UsageRecord
 from soma.model.v1.cost_service_pb2_grpc import CostServiceStub
 from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceStub
@@ -114,6 +116,37 @@ async def test_while_postgres_is_frozen_calls_end_at_their_deadline_and_readines
             return await split.measured("rpc_server_active_calls") == resting
 
         await until(quiet)
+
+
+async def test_while_redis_is_frozen_readiness_says_so_and_chat_goes_on(split: Stack) -> None:
+    redis = split.process("redis")
+
+    async with split.http() as http, split.channel() as channel:
+        ready: list[httpx.Response] = []
+
+        async def named() -> bool:
+            ready.append(await http.get("/ready"))
+            return ready[-1].status_code == 503
+
+        async def over() -> bool:
+            return (await http.get("/ready")).status_code == 200
+
+        redis.suspend()
+        try:
+            await until(named, seconds=8)
+            turn = await over_grpc(channel, split, "hello", conversation="without redis")
+            health = await HealthStub(channel).Check(
+                HealthCheckRequest(service="soma.orchestrator.v1.ChatService"), timeout=CALL_SECONDS
+            )
+        finally:
+            redis.resume()
+        await until(over, seconds=8)
+    body = ready[-1].json()
+    assert (body["status"], body["checks"]["database"]) == ("not_ready", "healthy")
+    assert body["checks"]["redis"].startswith("unhealthy: ")
+    assert {name for name, state in body["services"].items() if state != "ok"} == {"edge", "orchestrator"}
+    assert turn.finished
+    assert health.status == HealthCheckResponse.SERVING
 
 
 async def test_redis_killed_under_load_is_not_noticed_by_clients_and_keeps_its_data(split: Stack) -> None:

@@ -40,7 +40,7 @@ async def test_a_failing_dependency_is_named_until_it_works_again() -> None:
     assert health.faults() == {"memory": "postgres: it is away"}
     dependency.failure = None
     await health.check()
-    assert health.dependencies() == {"memory": {"postgres": "ok"}}
+    assert health.dependencies() == {"memory": {"postgres": ""}}
     assert told == [{"memory": "postgres: it is away"}, {}]
 
 
@@ -59,3 +59,29 @@ async def test_a_silent_dependency_is_down_in_time_and_not_asked_again_before_it
     dependency.answers.set()
     await health.check()
     assert health.faults() == {}
+
+
+async def test_what_a_service_only_wants_is_named_and_is_no_fault() -> None:
+    postgres, redis = Dependency(), Dependency()
+    health = Health([Service("orchestrator", checks={"postgres": postgres.check}, wants={"redis": redis.check})])
+    told: list[dict[str, dict[str, str]]] = []
+    health.watch(lambda: told.append(health.dependencies()))
+    redis.failure = LookupError("it is away")
+    await health.check()
+    assert health.faults() == {}
+    postgres.failure = LookupError("it is full")
+    await health.check()
+    assert health.faults() == {"orchestrator": "postgres: it is full"}
+    assert told == [
+        {"orchestrator": {"postgres": "", "redis": "it is away"}},
+        {"orchestrator": {"postgres": "it is full", "redis": "it is away"}},
+    ]
+
+
+async def test_a_check_that_several_services_name_is_made_once() -> None:
+    redis = Dependency()
+    health = Health(
+        [Service("edge", wants={"redis": redis.check}), Service("orchestrator", wants={"redis": redis.check})]
+    )
+    await health.check()
+    assert redis.asked == 1

@@ -10,6 +10,7 @@ import pytest
 import structlog
 
 from services.mesh import logs
+from services.mesh.logs import LOST, Sink
 
 Line: TypeAlias = Callable[..., dict[str, object]]
 
@@ -61,18 +62,29 @@ def test_a_line_is_one_object_with_every_field(line: Line, value: object, told: 
 
 
 @pytest.mark.parametrize("form", ["json", "console"])
-def test_a_line_that_cannot_be_written_ends_nobodys_work(
+def test_what_is_logged_on_a_full_disk_is_lost_and_nothing_else(
     configured: None, monkeypatch: pytest.MonkeyPatch, form: str
 ) -> None:
-    # Where every write fails for want of room, and the buffer can be kept no longer.
-    full = os.open("/dev/full", os.O_WRONLY)
-    with open(full, "w", encoding="utf-8", closefd=False) as stderr:
-        monkeypatch.setattr("sys.stderr", stderr)
+    before = LOST._value.get()
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        monkeypatch.setattr("sys.stderr", full)
         logs.configure("info", form)
-        for _ in range(3):
-            structlog.get_logger("test").error("said", what="x" * 10_000)
-        with pytest.raises(OSError, match="No space left"):
-            os.write(full, b"x")
-        # What is left in the buffer is written when the file is closed.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), full)
-    os.close(full)
+        structlog.get_logger("test").error("unexpected error", exc_info=LookupError("gone"))
+        logging.getLogger("library").error("it failed")
+    assert LOST._value.get() == before + 2
+
+
+def test_a_line_of_which_only_a_part_was_written_does_not_spoil_the_next_one() -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    sink = Sink(writer)
+    try:
+        sink.write(b"x" * 100_000 + b"\n")
+        assert set(os.read(reader, 200_000)) == {ord("x")}
+        sink.write(b"whole\n")
+        assert os.read(reader, 100) == b"\nwhole\n"
+        sink.write("another é\n")
+        assert os.read(reader, 100) == "another é\n".encode()
+    finally:
+        os.close(reader)
+        os.close(writer)

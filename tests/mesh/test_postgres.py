@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import asyncpg
@@ -92,3 +93,75 @@ async def test_a_pool_without_a_free_connection_is_unavailable_in_time(
 
 async def busy(database: "Pool", count: int) -> bool:
     return database.get_size() - database.get_idle_size() >= count
+
+
+async def in_data(database: "Pool", relative: str) -> Path:
+    return Path(await database.fetchval("SELECT current_setting('data_directory')")) / relative
+
+
+async def test_a_full_disk_is_told_at_once_and_over_once_there_is_room(database: "Pool") -> None:
+    await database.execute("CREATE TABLE note (text text)")
+    table = await in_data(database, await database.fetchval("SELECT pg_relation_filepath('note')"))
+    # What is written to this device meets a full disk.
+    table.unlink()
+    table.symlink_to("/dev/full")
+    with pytest.raises(errors.Unavailable, match="disk is full") as full:
+        async with postgres.connection(database) as connection:
+            await connection.execute("INSERT INTO note VALUES ('one')")
+    assert (full.value.reason, full.value.facts.metadata) == ("STORAGE_FULL", {"store": "postgres"})
+    assert full.value.facts.retry_after == errors.STORAGE_FULL_SECONDS
+    table.unlink()
+    table.touch()
+    table.chmod(0o666)
+    # The server's processes have the device open still.
+    await database.expire_connections()
+    async with postgres.connection(database) as connection:
+        await connection.execute("INSERT INTO note VALUES ('two')")
+        assert await connection.fetchval("SELECT text FROM note") == "two"
+
+
+async def test_health_notices_a_full_disk_although_the_server_answers(postgres_url: str) -> None:
+    pool = await postgres.open_pool(postgres_url, max_size=1)
+    try:
+        await postgres.ping(pool)
+        folder = await in_data(pool, "base/pgsql_tmp")
+        process = await pool.fetchval("SELECT pg_backend_pid()")
+        full = [folder / f"pgsql_tmp{process}.{number}" for number in range(10)]
+        for path in full:
+            path.symlink_to("/dev/full")
+        assert await pool.fetchval("SELECT 1") == 1
+        with pytest.raises(errors.Unavailable) as told:
+            await postgres.ping(pool)
+        assert told.value.reason == "STORAGE_FULL"
+        for path in full:
+            path.unlink(missing_ok=True)
+        await postgres.ping(pool)
+        assert await pool.fetchval("SHOW work_mem") != "64kB"
+    finally:
+        await pool.close()
+
+
+async def test_a_standby_is_not_taken_for_a_server_that_works(postgres_url: str, database: "Pool") -> None:
+    await database.execute("CREATE TABLE note (text text)")
+    name = postgres_url.rpartition("/")[2]
+    await database.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
+    pool = await postgres.open_pool(postgres_url)
+    try:
+        with pytest.raises(errors.Unavailable) as written:
+            async with postgres.connection(pool) as connection:
+                await connection.execute("INSERT INTO note VALUES ('one')")
+        with pytest.raises(errors.Unavailable) as asked:
+            await postgres.ping(pool)
+    finally:
+        await pool.close()
+    assert written.value.reason == asked.value.reason == "POSTGRES_READ_ONLY"
+
+
+async def test_a_limit_of_the_server_is_not_a_mistake_of_ours(database: "Pool") -> None:
+    with pytest.raises(errors.Unavailable) as limited:
+        async with postgres.connection(database) as connection:
+            await connection.execute(
+                "SET LOCAL temp_file_limit = 0; SET LOCAL work_mem = '64kB';"
+                " SELECT count(*) FROM generate_series(1, 9999)"
+            )
+    assert limited.value.reason == "POSTGRES_OUT_OF_RESOURCES"

@@ -27,6 +27,7 @@ from services.mesh.routing import RoutedChannel, Router
 from services.mesh.server import Server
 from services.mesh.status import from_rpc_error
 from services.mesh.testing.local import KEY, SIGNER, SOMEBODY, LocalMesh
+from services.mesh.testing.waiting import until
 from services.mesh.token import METADATA_KEY
 
 
@@ -146,6 +147,24 @@ async def test_a_fault_is_known_before_the_next_renewal(registry: Registry) -> N
     await membership.leave()
 
 
+async def test_a_service_that_misses_a_part_goes_on_serving_and_the_part_is_named(registry: Registry) -> None:
+    missing = {"orchestrator": {"postgres": "", "redis": "it is away"}}
+    membership = Membership(to(registry.port), instance("orchestrator"), dict, Directory(), SIGNER, lambda: missing)
+    await membership.join()
+    (joined,) = registry.service.instances
+    assert joined.faults == ()
+    assert joined.dependencies == (("orchestrator", "postgres", ""), ("orchestrator", "redis", "it is away"))
+    assert registry.directory.all("orchestrator")[0].serving
+    missing["orchestrator"]["redis"] = ""
+    membership.health_changed()
+
+    async def told() -> bool:
+        return registry.service.instances[0].dependencies[1] == ("orchestrator", "redis", "")
+
+    await until(told)
+    await membership.leave()
+
+
 @pytest.mark.parametrize("metadata", [(), (("x-api-key", KEY),)])
 async def test_nobody_from_outside_joins(registry: Registry, metadata: Any) -> None:
     async def one() -> AsyncIterator[pb.RegisterRequest]:
@@ -217,7 +236,7 @@ def test_a_lease_ends_after_its_silence_and_not_before() -> None:
     joined = Joined("i", ("s",), (), "a", "", "", "", 1, "v", heard=10.0)
     assert not joined.expired(10.0 + LEASE_SECONDS)
     assert joined.expired(10.1 + LEASE_SECONDS)
-    assert not joined.heard_at(12.0, None).expired(10.1 + LEASE_SECONDS)
+    assert not joined.heard_at(12.0).expired(10.1 + LEASE_SECONDS)
 
 
 async def test_the_http_servers_of_an_instance_are_known_by_service(registry: Registry) -> None:

@@ -100,7 +100,7 @@ async def serving(
             await commits.commit(Entry(record, ""))
 
         stack.push_async_callback(commits.close)
-        ledger = Ledger(commit, delays=(0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2))
+        ledger = Ledger(commit, delays=(0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2), last_seconds=15.0)
         stack.push_async_callback(ledger.drain)
         servicer = ModelService(catalogue, Generations(ledger, heartbeat, LARGEST), embedder, MARKOV)
         mesh = LocalMesh(

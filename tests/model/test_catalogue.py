@@ -133,3 +133,26 @@ async def test_a_model_is_not_asked_for_what_it_cannot_do() -> None:
     with pytest.raises(InvalidArgument) as raised:
         route.require(Model.CAPABILITY_TOOLS, "call tools")
     assert raised.value.reason == "MODEL_CAPABILITY_MISSING"
+
+
+async def test_the_check_fails_while_no_model_can_chat() -> None:
+    provider = Listing("a", "x")
+    made = Catalogue([Shelf(provider)], "", fallback="soma-extract-v1")
+    with pytest.raises(Unavailable) as asked_never:
+        await made.check()
+    assert asked_never.value.reason == "MODEL_UNAVAILABLE"
+    await made.refresh()
+    await made.check()
+    provider.error = Unavailable("gone")
+    await made.refresh()
+    with pytest.raises(Unavailable):
+        await made.check()
+    only_vectors = await catalogue_of(Listing("b", "embedder", chats=False))
+    with pytest.raises(Unavailable):
+        await only_vectors.check()
+
+
+async def catalogue_of(provider: Listing) -> Catalogue:
+    made = Catalogue([Shelf(provider)], "", fallback="soma-extract-v1")
+    await made.refresh()
+    return made

@@ -1,9 +1,10 @@
 """What goes wrong at a vendor reaches the caller as a typed error, and nothing of it stays behind."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING
 
+import asyncpg
 import grpc
 import psutil
 import pytest
@@ -17,10 +18,11 @@ from services.mesh.status import from_rpc_error
 from services.mesh.testing.dialects import AnthropicDialect, Behaviour, Fault, OpenAIDialect
 from services.mesh.testing.local import SOMEBODY
 from services.mesh.testing.upstreams import FakeUpstream
+from services.model.usage_events import Entry, write_usage
 from tests.model.conftest import LARGEST, Models, asking, serving
 
 if TYPE_CHECKING:
-    from services.mesh.postgres import Pool
+    from services.mesh.postgres import Connection, Pool
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -181,13 +183,39 @@ async def test_connections_are_reused(models: Models, fake: FakeUpstream) -> Non
 
 
 async def test_a_record_is_written_once_postgres_is_back(models: Models, fake: FakeUpstream, database: "Pool") -> None:
-    """The ledger away: the generation is not acknowledged, and its record is not lost."""
+    """A ledger that cannot take a record, as no table would: the generation fails, and its record is not lost."""
     await database.execute("ALTER TABLE model.usage RENAME TO away")
     _, error = await failing(models)
     assert error.code in (Code.INTERNAL, Code.UNAVAILABLE)
     await database.execute("ALTER TABLE model.away RENAME TO usage")
     (record,) = await models.usage()
     assert record.outcome == UsageRecord.OUTCOME_FINISHED
+
+
+async def test_while_the_disk_is_full_what_is_paid_for_is_delivered_and_nothing_more_is_asked_for(
+    database: "Pool", fake: FakeUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = True
+
+    async def write(connection: "Connection", entries: Sequence[Entry]) -> None:
+        if full:
+            raise asyncpg.DiskFullError("could not extend file")
+        await write_usage(connection, entries)
+
+    monkeypatch.setattr("tests.model.conftest.write_usage", write)
+    async with serving(database, [fake]) as models:
+        with run_as(SOMEBODY, timeout=5.0):
+            events = [event async for event in models.model.Generate(asking())]
+        assert events[-1].WhichOneof("payload") == "finished"
+        asked = len(fake.requests)
+        _, error = await failing(models)
+        assert (error.code, error.reason) == (Code.UNAVAILABLE, "STORAGE_FULL")
+        assert error.facts.metadata == {"store": "postgres"}
+        assert len(fake.requests) == asked
+        full = False
+        with run_as(SOMEBODY, timeout=5.0):
+            assert [event async for event in models.model.Generate(asking())]
+        await models.usage(2)
 
 
 def open_sockets() -> int:

@@ -1,10 +1,11 @@
-"""The ledger: durable before it is acknowledged, and never lost in silence."""
+"""The ledger: records are durable or kept, nothing begins while none can be, and none is lost in silence."""
 
 import pytest
 from soma.model.v1.cost_service_pb2 import UsageRecord
 from structlog.testing import capture_logs
 
 from services.mesh.errors import Unavailable
+from services.mesh.testing.waiting import until
 from services.model.ledger import Ledger
 
 RECORD = UsageRecord(generation_id="g1", tenant_id="acme")
@@ -13,14 +14,15 @@ RECORD = UsageRecord(generation_id="g1", tenant_id="acme")
 class Store:
     """Fails as often as it is told to."""
 
-    def __init__(self, failures: int) -> None:
+    def __init__(self, failures: int, failure: Exception | None = None) -> None:
         self.failures = failures
+        self.failure = failure or Unavailable("Postgres is away")
         self.written: list[UsageRecord] = []
 
     async def commit(self, record: UsageRecord) -> None:
         if self.failures:
             self.failures -= 1
-            raise Unavailable("Postgres is away")
+            raise self.failure
         self.written.append(record)
 
 
@@ -30,13 +32,51 @@ async def test_a_record_is_durable_when_record_returns() -> None:
     assert store.written == [RECORD]
 
 
-async def test_a_record_that_cannot_be_written_now_is_an_error_and_is_written_later() -> None:
+async def test_a_record_that_cannot_be_written_now_is_kept_and_written_later() -> None:
     store = Store(3)
     ledger = Ledger(store.commit, delays=(0.0, 0.0, 0.0, 0.0))
-    with pytest.raises(Unavailable):
-        await ledger.record(RECORD)
+    await ledger.record(RECORD)
+    assert store.written == []
     await ledger.drain()
     assert store.written == [RECORD]
+
+
+async def test_a_record_waits_for_as_long_as_the_store_is_full() -> None:
+    store = Store(50)
+    ledger = Ledger(store.commit, delays=(0.0, 0.0))
+    await ledger.record(RECORD)
+    await ledger.drain()
+    assert store.written == [RECORD]
+
+
+async def test_a_record_the_store_cannot_take_is_an_error() -> None:
+    store = Store(1, LookupError("no such table"))
+    ledger = Ledger(store.commit, delays=(0.0,))
+    with pytest.raises(LookupError):
+        await ledger.record(RECORD)
+    await ledger.admit()
+    await ledger.drain()
+    assert store.written == [RECORD]
+
+
+async def test_nothing_begins_while_a_record_waits_and_all_wait_no_longer_once_one_is_taken() -> None:
+    store = Store(4)
+    ledger = Ledger(store.commit, delays=(0.0, 3600.0))
+    other = UsageRecord(generation_id="g2", tenant_id="acme")
+    await ledger.admit()
+    await ledger.record(RECORD)
+    await ledger.record(other)
+
+    async def tried() -> bool:
+        return store.failures == 0
+
+    await until(tried)
+    store.failures = 1
+    with pytest.raises(Unavailable):
+        await ledger.admit()
+    await ledger.admit()
+    await ledger.drain()
+    assert {record.generation_id for record in store.written} == {"g1", "g2"}
 
 
 async def test_drain_waits_for_what_nobody_waits_for() -> None:
@@ -48,8 +88,9 @@ async def test_drain_waits_for_what_nobody_waits_for() -> None:
     assert store.written == [RECORD]
 
 
-async def test_a_record_given_up_on_is_logged_whole() -> None:
-    ledger = Ledger(Store(9).commit, delays=(0.0, 0.0))
+@pytest.mark.parametrize("failure", [Unavailable("the disk is full"), LookupError("no such table")])
+async def test_a_record_given_up_on_is_logged_whole(failure: Exception) -> None:
+    ledger = Ledger(Store(9, failure).commit, delays=(0.0, 3600.0), last_seconds=0.05)
     with capture_logs() as logs:
         ledger.record_soon(RECORD)
         await ledger.drain()

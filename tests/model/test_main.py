@@ -10,6 +10,7 @@ import redis.asyncio as aioredis
 from soma.model.v1.catalog_service_pb2 import ListModelsRequest
 
 from services.mesh.migrations import migrate
+from services.mesh.postgres import ping
 from services.mesh.testing.dialects import AnthropicDialect, Behaviour, Fault
 from services.mesh.testing.upstreams import FakeUpstream
 from services.model.main import build
@@ -29,6 +30,9 @@ class Host:
         self.postgres = pool
         self.redis = redis
         self.data_dir = data_dir
+
+    async def check_postgres(self) -> None:
+        await ping(self.postgres)
 
     async def migrate(self, schema: str, directory: Path) -> None:
         await migrate(self.url, schema, directory)
@@ -60,6 +64,7 @@ async def listed(host: Any) -> dict[str, bool]:
     async with AsyncExitStack() as stack:
         service = await build(host, stack)
         await service.checks["postgres"]()
+        await service.wants["llm"]()
         (catalogue,) = (servicer for _, servicer in service.servicers if isinstance(servicer, CatalogService))
         response = await catalogue.ListModels(ListModelsRequest(), None)  # type: ignore[arg-type]
         return {model.name: model.available for model in response.models}

@@ -10,6 +10,8 @@ from soma.model.v1 import message_pb2
 from soma.orchestrator.v1 import chat_service_pb2 as pb
 
 from services.mesh.call import run_as
+from services.mesh.errors import STORAGE_FULL_SECONDS, Unavailable
+from services.mesh.status import from_rpc_error
 from services.mesh.testing.local import SOMEBODY
 from tests.orchestrator.conftest import Orchestrator
 from tests.orchestrator.neighbours import Script
@@ -112,6 +114,32 @@ async def test_a_memory_that_stays_away_fails_the_turn_before_the_model_is_asked
             await take(impatient, request("hello"))
     assert failure.value.code() is grpc.StatusCode.UNAVAILABLE
     assert script.generated == []
+
+
+async def test_a_turn_that_cannot_be_kept_fails_and_the_next_fail_before_the_model_is_asked(
+    orchestrator: Orchestrator, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = Unavailable("the disk is full", reason="STORAGE_FULL", retry_after=STORAGE_FULL_SECONDS)
+
+    async def refuse(*_: object) -> None:
+        raise full
+
+    loop = asyncio.get_running_loop()
+    with monkeypatch.context() as patched:
+        for name in ("put", "check"):
+            patched.setattr(orchestrator.pending, name, refuse)
+        for asked in (1, 1):
+            began = loop.time()
+            with pytest.raises(grpc.aio.AioRpcError) as failure:
+                await take(orchestrator, request("hello"))
+            assert from_rpc_error(failure.value).reason == "STORAGE_FULL"
+            # Patience is for what passes by itself.
+            assert loop.time() - began < 2
+            assert len(script.generated) == asked
+    events = await take(orchestrator, request("again"))
+    assert events[-1].WhichOneof("payload") == "finished"
+    await orchestrator.delivery.drain()
+    assert said(script) == ["again"]
 
 
 async def test_turns_of_many_conversations_at_once_are_each_kept_whole(

@@ -26,15 +26,20 @@ class Joined:
     version: str
     heard: float
     faults: tuple[tuple[str, str], ...] = ()
+    dependencies: tuple[tuple[str, str, str], ...] = ()
+    """Service, dependency, and what is wrong with it; empty text while nothing is."""
 
     def expired(self, now: float) -> bool:
         """Whether it was silent for longer than a lease."""
         return now - self.heard > LEASE_SECONDS
 
-    def heard_at(self, now: float, faults: Iterable[tuple[str, str]] | None) -> "Joined":
-        """Renewed at `now`; `faults` replace the old ones unless None."""
-        kept = self.faults if faults is None else tuple(sorted(faults))
-        return replace(self, heard=now, faults=kept)
+    def heard_at(self, now: float) -> "Joined":
+        """Renewed at `now`."""
+        return replace(self, heard=now)
+
+    def with_health(self, faults: Iterable[tuple[str, str]], dependencies: Iterable[tuple[str, str, str]]) -> "Joined":
+        """The same instance with another state of its services."""
+        return replace(self, faults=tuple(sorted(faults)), dependencies=tuple(sorted(dependencies)))
 
     def endpoints(self) -> list[Endpoint]:
         """What others may call it for."""

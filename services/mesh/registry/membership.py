@@ -25,7 +25,7 @@ _RETRY_SECONDS = 0.2
 
 
 class Membership:
-    """One instance's lease; `health` is asked for faults by service at each renewal.
+    """One instance's lease; at each renewal `health` is asked for faults by service, `dependencies` for those of each.
 
     `connect` opens a channel to the control process, a new one for each lease: certificates change.
     """
@@ -37,10 +37,12 @@ class Membership:
         health: Callable[[], Mapping[str, str]],
         directory: Directory,
         signer: Signer,
+        dependencies: Callable[[], Mapping[str, Mapping[str, str]]] = dict,
     ) -> None:
         self._connect = connect
         self._instance = instance
         self._health = health
+        self._dependencies = dependencies
         self._directory = directory
         self._signer = signer
         self._changed = asyncio.Event()
@@ -91,12 +93,13 @@ class Membership:
             yield pb.RegisterRequest(health=self._report())
 
     def _report(self) -> list[pb.ServiceHealth]:
-        faults = self._health()
+        faults, dependencies = self._health(), self._dependencies()
         return [
             pb.ServiceHealth(
                 service=name,
                 state=pb.ServiceHealth.STATE_NOT_SERVING if name in faults else pb.ServiceHealth.STATE_SERVING,
                 reason=faults.get(name, "")[:1024],
+                dependencies={key: why[:1024] for key, why in dependencies.get(name, {}).items()},
             )
             for name in self._instance.services
         ]

@@ -87,7 +87,9 @@ class RegistryService(rpc.RegistryServiceServicer):
         try:
             async for request in requests:
                 before = self._joined[instance_id]
-                after = before.heard_at(loop.time(), _faults(request) if request.health else None)
+                after = before.heard_at(loop.time())
+                if request.health:
+                    after = after.with_health(_faults(request), _dependencies(request))
                 self._joined[instance_id] = after
                 if after.faults != before.faults:
                     log.info("health changed", instance=instance_id, faults=dict(after.faults))
@@ -135,8 +137,7 @@ def _joined(request: pb.RegisterRequest, now: float) -> Joined:
         pid=instance.pid,
         version=instance.version,
         heard=now,
-        faults=tuple(sorted(_faults(request))),
-    )
+    ).with_health(_faults(request), _dependencies(request))
 
 
 def _http_addresses(instance: pb.Instance) -> dict[str, str]:
@@ -151,3 +152,7 @@ def _faults(request: pb.RegisterRequest) -> list[tuple[str, str]]:
         for health in request.health
         if health.state != pb.ServiceHealth.STATE_SERVING
     ]
+
+
+def _dependencies(request: pb.RegisterRequest) -> list[tuple[str, str, str]]:
+    return [(health.service, name, why) for health in request.health for name, why in health.dependencies.items()]

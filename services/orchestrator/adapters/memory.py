@@ -58,6 +58,8 @@ class Memory:
     async def patiently(self, call: Callable[[], Awaitable[T]]) -> T:
         """Repeat what needs memory while memory is away, at most for as long as the turn has patience.
 
+        An error that asks to be left alone for longer than that, as one of a full disk does, counts at once.
+
         Raises:
             MeshError, AioRpcError: the last attempt's.
         """
@@ -70,10 +72,13 @@ class Memory:
             try:
                 return await call()
             except grpc.aio.AioRpcError as error:
-                if error.code() is not grpc.StatusCode.UNAVAILABLE or loop.time() + pause >= until:
+                if not self._may_pass(from_rpc_error(error)) or loop.time() + pause >= until:
                     raise
             except errors.MeshError as error:
-                if error.code is not errors.Code.UNAVAILABLE or loop.time() + pause >= until:
+                if not self._may_pass(error) or loop.time() + pause >= until:
                     raise
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _may_pass(self, error: errors.MeshError) -> bool:
+        return error.code is errors.Code.UNAVAILABLE and (error.facts.retry_after or 0.0) <= max(self._patience, 1.0)

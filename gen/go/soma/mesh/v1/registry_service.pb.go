@@ -214,7 +214,10 @@ type ServiceHealth struct {
 	// Its state.
 	State ServiceHealth_State `protobuf:"varint,2,opt,name=state,proto3,enum=soma.mesh.v1.ServiceHealth_State" json:"state,omitempty"`
 	// Why it is not serving, for people; empty while it serves.
-	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// What it depends on, by name, such as `redis`, with what is wrong with it now; empty text while nothing is. A service
+	// that serves although something is wrong here works but for a part of what it offers.
+	Dependencies  map[string]string `protobuf:"bytes,4,rep,name=dependencies,proto3" json:"dependencies,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -268,6 +271,13 @@ func (x *ServiceHealth) GetReason() string {
 		return x.Reason
 	}
 	return ""
+}
+
+func (x *ServiceHealth) GetDependencies() map[string]string {
+	if x != nil {
+		return x.Dependencies
+	}
+	return nil
 }
 
 // RegisterRequest announces an instance and keeps its lease.
@@ -491,11 +501,15 @@ const file_soma_mesh_v1_registry_service_proto_rawDesc = "" +
 	" \x03(\v2).soma.mesh.v1.Instance.HttpAddressesEntryB+\xbaH(\x9a\x01%\x10@\"\x1ar\x182\x16^[a-z][a-z0-9-]{0,62}$*\x05r\x03\x18\x80\x02R\rhttpAddresses\x1a@\n" +
 	"\x12HttpAddressesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xd7\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x84\x03\n" +
 	"\rServiceHealth\x12!\n" +
 	"\aservice\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\aservice\x127\n" +
 	"\x05state\x18\x02 \x01(\x0e2!.soma.mesh.v1.ServiceHealth.StateR\x05state\x12 \n" +
-	"\x06reason\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x06reason\"H\n" +
+	"\x06reason\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x06reason\x12j\n" +
+	"\fdependencies\x18\x04 \x03(\v2-.soma.mesh.v1.ServiceHealth.DependenciesEntryB\x17\xbaH\x14\x9a\x01\x11\x10@\"\x06r\x04\x10\x01\x18?*\x05r\x03\x18\x80\bR\fdependencies\x1a?\n" +
+	"\x11DependenciesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"H\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rSTATE_SERVING\x10\x01\x12\x15\n" +
@@ -531,7 +545,7 @@ func file_soma_mesh_v1_registry_service_proto_rawDescGZIP() []byte {
 }
 
 var file_soma_mesh_v1_registry_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_soma_mesh_v1_registry_service_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_soma_mesh_v1_registry_service_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_soma_mesh_v1_registry_service_proto_goTypes = []any{
 	(ServiceHealth_State)(0), // 0: soma.mesh.v1.ServiceHealth.State
 	(*Instance)(nil),         // 1: soma.mesh.v1.Instance
@@ -540,20 +554,22 @@ var file_soma_mesh_v1_registry_service_proto_goTypes = []any{
 	(*Endpoint)(nil),         // 4: soma.mesh.v1.Endpoint
 	(*RegisterResponse)(nil), // 5: soma.mesh.v1.RegisterResponse
 	nil,                      // 6: soma.mesh.v1.Instance.HttpAddressesEntry
+	nil,                      // 7: soma.mesh.v1.ServiceHealth.DependenciesEntry
 }
 var file_soma_mesh_v1_registry_service_proto_depIdxs = []int32{
 	6, // 0: soma.mesh.v1.Instance.http_addresses:type_name -> soma.mesh.v1.Instance.HttpAddressesEntry
 	0, // 1: soma.mesh.v1.ServiceHealth.state:type_name -> soma.mesh.v1.ServiceHealth.State
-	1, // 2: soma.mesh.v1.RegisterRequest.instance:type_name -> soma.mesh.v1.Instance
-	2, // 3: soma.mesh.v1.RegisterRequest.health:type_name -> soma.mesh.v1.ServiceHealth
-	4, // 4: soma.mesh.v1.RegisterResponse.endpoints:type_name -> soma.mesh.v1.Endpoint
-	3, // 5: soma.mesh.v1.RegistryService.Register:input_type -> soma.mesh.v1.RegisterRequest
-	5, // 6: soma.mesh.v1.RegistryService.Register:output_type -> soma.mesh.v1.RegisterResponse
-	6, // [6:7] is the sub-list for method output_type
-	5, // [5:6] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	7, // 2: soma.mesh.v1.ServiceHealth.dependencies:type_name -> soma.mesh.v1.ServiceHealth.DependenciesEntry
+	1, // 3: soma.mesh.v1.RegisterRequest.instance:type_name -> soma.mesh.v1.Instance
+	2, // 4: soma.mesh.v1.RegisterRequest.health:type_name -> soma.mesh.v1.ServiceHealth
+	4, // 5: soma.mesh.v1.RegisterResponse.endpoints:type_name -> soma.mesh.v1.Endpoint
+	3, // 6: soma.mesh.v1.RegistryService.Register:input_type -> soma.mesh.v1.RegisterRequest
+	5, // 7: soma.mesh.v1.RegistryService.Register:output_type -> soma.mesh.v1.RegisterResponse
+	7, // [7:8] is the sub-list for method output_type
+	6, // [6:7] is the sub-list for method input_type
+	6, // [6:6] is the sub-list for extension type_name
+	6, // [6:6] is the sub-list for extension extendee
+	0, // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_soma_mesh_v1_registry_service_proto_init() }
@@ -567,7 +583,7 @@ func file_soma_mesh_v1_registry_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_soma_mesh_v1_registry_service_proto_rawDesc), len(file_soma_mesh_v1_registry_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   6,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

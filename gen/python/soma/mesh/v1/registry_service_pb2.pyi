@@ -134,25 +134,53 @@ class ServiceHealth(_message.Message):
     STATE_NOT_SERVING: ServiceHealth.State.ValueType  # 2
     """A check failed, the process is starting, or it is draining."""
 
+    @_typing.final
+    class DependenciesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     SERVICE_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    DEPENDENCIES_FIELD_NUMBER: _builtins.int
     service: _builtins.str
     """Short name of the service."""
     state: Global___ServiceHealth.State.ValueType
     """Its state."""
     reason: _builtins.str
     """Why it is not serving, for people; empty while it serves."""
+    @_builtins.property
+    def dependencies(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """What it depends on, by name, such as `redis`, with what is wrong with it now; empty text while nothing is. A service
+        that serves although something is wrong here works but for a part of what it offers.
+        """
+
     def __init__(
         self,
         *,
         service: _builtins.str = ...,
         state: Global___ServiceHealth.State.ValueType = ...,
         reason: _builtins.str = ...,
+        dependencies: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "service", b"service", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dependencies", b"dependencies", "reason", b"reason", "service", b"service", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,90 @@
+"""What the gateway says of the stack: `/health` and `/ready`, in the words of the documents and in ours."""
+
+from datetime import UTC, datetime, timedelta
+
+import aiohttp
+import httpx
+import pytest
+
+from gateway.pages import Pages
+from services.mesh.authenticator import DevAuthenticator
+from services.mesh.registry.directory import Directory
+from services.mesh.registry.leases import Joined
+from services.mesh.registry.service import RegistryService
+from services.mesh.testing.local import KEY
+
+WELL = (("edge", "redis", ""), ("model", "llm", ""), ("model", "postgres", ""))
+
+
+class Known(RegistryService):
+    """A registry that everyone has joined."""
+
+    def __init__(self, *joined: Joined) -> None:
+        super().__init__(Directory())
+        for each in joined:
+            self._joined[each.instance_id] = each
+
+
+def joined(name: str, *dependencies: tuple[str, str, str], faults: tuple[tuple[str, str], ...] = ()) -> Joined:
+    """An instance of the edge and the model service."""
+    instance = Joined(name, ("edge", "model"), (), "a", "", "", "", 1, "v", heard=0.0)
+    return instance.with_health(faults, dependencies)
+
+
+async def answer(path: str, *instances: Joined, method: str = "GET") -> httpx.Response:
+    """What a stack that is to have an edge and a model service answers."""
+    async with aiohttp.ClientSession() as session:
+        app = Pages(Known(*instances), ("edge", "model"), DevAuthenticator(KEY), session, "1.2.3").app()
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://mesh") as client:
+            return await client.request(method, path)
+
+
+@pytest.mark.parametrize("prefix", ["", "/api/v1"])
+async def test_health_is_the_documents(prefix: str) -> None:
+    body = (await answer(f"{prefix}/health")).json()
+    told = datetime.fromisoformat(body.pop("timestamp"))
+    assert abs(datetime.now(UTC) - told) < timedelta(minutes=1)
+    assert body == {"status": "healthy", "app_name": "SomaMesh", "version": "1.2.3"}
+    head = await answer(f"{prefix}/health", method="HEAD")
+    assert (head.status_code, head.content) == (200, b"")
+
+
+async def test_a_stack_that_can_do_all_is_ready() -> None:
+    ready = await answer("/ready", joined("one", *WELL))
+    assert ready.status_code == 200
+    assert ready.json() == {
+        "status": "ready",
+        "ready": True,
+        "checks": {"database": "healthy", "redis": "healthy", "llm": "healthy"},
+        "services": {"edge": "ok", "model": "ok"},
+    }
+    assert (await answer("/ready", joined("one", *WELL), method="HEAD")).status_code == 200
+
+
+async def test_a_part_that_fails_makes_the_stack_not_ready_and_is_named() -> None:
+    away = (("edge", "redis", "it is away"), *WELL[1:])
+    ready = await answer("/ready", joined("one", *away))
+    assert ready.status_code == 503
+    assert ready.json() == {
+        "status": "not_ready",
+        "ready": False,
+        "checks": {"database": "healthy", "redis": "unhealthy: it is away", "llm": "healthy"},
+        "services": {"edge": "redis: it is away", "model": "ok"},
+    }
+    # Another instance reaches it, and calls that need it can be made there.
+    assert (await answer("/ready", joined("one", *away), joined("two", *WELL))).json()["status"] == "ready"
+
+
+async def test_a_service_that_cannot_work_is_told_with_what_it_lacks() -> None:
+    full = (WELL[0], WELL[1], ("model", "postgres", "it is full"))
+    body = (await answer("/ready", joined("one", *full, faults=(("model", "postgres: it is full"),)))).json()
+    assert body["checks"]["database"] == "unhealthy: it is full"
+    assert body["services"] == {"edge": "ok", "model": "postgres: it is full"}
+
+
+async def test_a_service_that_is_missing_is_told_with_what_nobody_knows() -> None:
+    body = (await answer("/ready")).json()
+    assert body["services"] == {"edge": "no live instance", "model": "no live instance"}
+    assert body["checks"] == dict.fromkeys(("database", "redis", "llm"), "unhealthy: no live instance")
+    # What no service of the stack depends on is no check of it.
+    assert (await answer("/ready", joined("one", *WELL[:2]))).json()["checks"].keys() == {"redis", "llm"}
