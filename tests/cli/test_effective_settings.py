@@ -8,8 +8,9 @@ import pytest
 
 import gateway
 import services
-from cli.effective_settings import effective, settings_classes
+from cli.effective_settings import HIDDEN, effective, settings_classes
 from services.mesh.settings import Settings, SomaSettings
+from services.model.settings import ModelSettings
 
 
 @pytest.fixture
@@ -32,6 +33,19 @@ def test_each_value_says_where_it_came_from() -> None:
 def test_a_secret_is_hidden() -> None:
     assert not [each for each in effective(Settings) if "s3cret" in each.value]
     assert {each.name: each.value for each in effective(Settings)}["redis_url"] == "-"
+
+
+def test_a_setting_under_a_vendors_name_says_where_it_came_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OPENAI_API_KEY", "s3cret")
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://h/v1?key=s3cret")
+    (tmp_path / "soma.toml").write_text('[model]\nanthropic_api_key = "s3cret"\n')
+    found = {each.name: (each.value, each.source) for each in effective(ModelSettings)}
+    assert found["model.openai_api_key"] == (HIDDEN, "environment")
+    assert found["model.openai_base_url"] == (f"http://h/v1?{HIDDEN}", "environment")
+    assert found["model.anthropic_api_key"] == (HIDDEN, "soma.toml")
 
 
 def test_no_settings_class_is_forgotten() -> None:
