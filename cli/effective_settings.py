@@ -10,6 +10,7 @@ from typing import Any
 from cli.layout import SERVICES
 from gateway.settings import GatewaySettings
 from services.mesh.settings import Settings, SomaSettings
+from services.mesh.sources import wrong
 
 HIDDEN = "********"
 
@@ -37,6 +38,21 @@ def settings_classes() -> Sequence[type[SomaSettings]]:
                 if isclass(each) and issubclass(each, SomaSettings) and each.__module__ == name
             ]
     return found
+
+
+def require_known_tables() -> None:
+    """Refuse a table of `soma.toml` that nothing reads; each settings class sees only its own.
+
+    Raises:
+        InvalidArgument: there is one, or the file cannot be read.
+    """
+    _, file = Settings.sources()
+    if not file.tables:
+        return
+    known = {kind.table for kind in settings_classes() if kind.table is not None}
+    unknown = sorted(file.tables - known)
+    if unknown:
+        raise wrong(f"[{unknown[0]}] in {file.path}: there is no such table; there are {', '.join(sorted(known))}")
 
 
 def effective(kind: type[SomaSettings]) -> Sequence[Effective]:

@@ -69,13 +69,14 @@ class Environment(EnvSettingsSource):
 
 
 class TomlTable(PydanticBaseSettingsSource):
-    """One table of `soma.toml`, or its top level without the tables."""
+    """One table of `soma.toml`, or its top level without the tables; `tables` are the names of all."""
 
     def __init__(self, settings_class: type[BaseSettings], table: str | None, path: Path) -> None:
         super().__init__(settings_class)
-        self._path = path
         self._table = table
         content = _read(path)
+        self.tables = frozenset(key for key, value in content.items() if isinstance(value, dict))
+        self.path = path
         if table is None:
             given = {key: value for key, value in content.items() if not isinstance(value, dict)}
         else:
@@ -101,7 +102,7 @@ class TomlTable(PydanticBaseSettingsSource):
     def places(self) -> Mapping[str, Place]:
         """The key of each setting that the file has, and of what is no setting."""
         table = f"[{self._table}] " if self._table else ""
-        return {name: Place(f"{table}{name}", "soma.toml", self._path) for name in self._values}
+        return {name: Place(f"{table}{name}", "soma.toml", self.path) for name in self._values}
 
 
 def wrong(message: str) -> errors.InvalidArgument:
