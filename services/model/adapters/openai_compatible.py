@@ -37,6 +37,9 @@ _VERSION = "/v1"
 # What a server answers, by reason, that has no list of models at a path.
 _NO_LIST = frozenset({"MODEL_NOT_FOUND", "PROVIDER_REFUSED_REQUEST", "PROVIDER_PROTOCOL_ERROR"})
 
+# It said nothing at all.
+_SILENT = frozenset({"PROVIDER_UNAVAILABLE", "PROVIDER_TIMEOUT"})
+
 _FINISH: "dict[str, FinishReason.ValueType]" = {
     "stop": FINISH_REASON_STOP,
     "length": FINISH_REASON_LENGTH,
@@ -95,7 +98,8 @@ class OpenAICompatible:
         self._upstream = upstream
         self._flavour = flavour
         self._version = ""
-        self._settled = _VERSIONED.search(upstream.path) is not None
+        # Whether it is known where the server lists its models, and whether it was asked at all.
+        self._settled = self._asked = _VERSIONED.search(upstream.path) is not None
 
     @property
     def name(self) -> str:
@@ -112,8 +116,8 @@ class OpenAICompatible:
 
     async def generate(self, request: GenerateRequest, model: str) -> AsyncGenerator[ProviderEvent, None]:
         """Stream a chat completion."""
-        if not self._settled:
-            await self._listed()
+        if not self._asked:
+            await self._look()
         answer = _Answer(self.name)
         events = EventParser()
         body = chat_body(request, model, self._flavour.max_tokens_field)
@@ -127,6 +131,15 @@ class OpenAICompatible:
                     yield event
         yield answer.finished()
 
+    async def _look(self) -> None:
+        """Find out where requests go; to the URL as it is, where the server lists nothing, or not with this key."""
+        try:
+            await self._listed()
+        except MeshError as error:
+            if error.reason in _SILENT:
+                raise
+        self._asked = True
+
     async def _listed(self) -> list[Model]:
         """The models, from where the server lists them; all requests go there from then on."""
         try:
@@ -135,7 +148,7 @@ class OpenAICompatible:
             if self._settled or error.reason not in _NO_LIST:
                 raise
             models = await self._list_versioned()
-        self._settled = True
+        self._settled = self._asked = True
         return models
 
     async def _list_versioned(self) -> list[Model]:

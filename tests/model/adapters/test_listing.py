@@ -85,6 +85,24 @@ async def test_a_list_where_the_url_says_is_taken_and_no_other_is_asked_for() ->
         assert [model.name for model in await OpenAICompatible(upstream).models()] == ["here"]
 
 
+async def test_a_server_that_lists_nothing_anywhere_is_asked_for_chats_where_its_url_says() -> None:
+    chunks = b'data: {"choices": [{"delta": {"content": "Hi"}, "finish_reason": "stop"}]}\n\ndata: [DONE]\n\n'
+    asked: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        if request.path != "/chat/completions":
+            raise web.HTTPNotFound
+        return web.Response(body=chunks, content_type="text/event-stream")
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    async with TestServer(app) as server, Upstream("none", str(server.make_url("")), {}, QUICK) as upstream:
+        provider = OpenAICompatible(upstream)
+        assert [await text_of(provider), await text_of(provider)] == ["Hi", "Hi"]
+    assert asked == ["/models", "/v1/models", "/chat/completions", "/chat/completions"]
+
+
 @pytest.mark.parametrize(("path", "said"), [("", "http://h; set HERE"), ("/v1", "answered 404")])
 async def test_a_server_without_a_list_says_where_it_was_looked_for(path: str, said: str) -> None:
     advice = Advice(url="http://h; set HERE")
