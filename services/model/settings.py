@@ -68,7 +68,7 @@ class ProviderSettings(BaseModel):
     `openai` is OpenAI's own server; every other one of its protocol is `openai_compatible`.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")
     kind: ProviderKind = "openai_compatible"
@@ -96,7 +96,7 @@ class ProviderSettings(BaseModel):
 class CatalogueFile(BaseModel):
     """The catalogue file as it is written."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     default: str = ""
     provider: tuple[ProviderSettings, ...] = ()

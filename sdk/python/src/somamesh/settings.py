@@ -2,7 +2,7 @@
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,7 +20,7 @@ class Endpoint:
 
     target: str
     secure: bool
-    api_key: str | None
+    api_key: str | None = field(repr=False)
     ca_file: Path | None = None
 
     def credentials(self) -> grpc.ChannelCredentials:
