@@ -10,8 +10,10 @@ import grpc
 
 from cli.data_dir import DataDir
 from cli.state import running
+from services.mesh.credential import checked, trimmed
 from services.mesh.errors import FailedPrecondition, InvalidArgument
 from services.mesh.keys import read_key
+from services.mesh.url import http_url
 
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 
@@ -33,9 +35,8 @@ class Door:
     async def channel(self) -> AsyncIterator[grpc.aio.Channel]:
         """A channel to it, closed at the end."""
         target = urlsplit(self.url)
-        if target.scheme not in ("http", "https") or not target.hostname:
-            raise InvalidArgument(f"{self.url!r} is not an http:// or https:// URL")
-        address = f"{target.hostname}:{target.port or (443 if target.scheme == 'https' else 80)}"
+        host = f"[{target.hostname}]" if ":" in (target.hostname or "") else target.hostname
+        address = f"{host}:{target.port or (443 if target.scheme == 'https' else 80)}"
         options = [("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)]
         if target.scheme == "https":
             opened = grpc.aio.secure_channel(
@@ -52,9 +53,17 @@ def door(directory: DataDir, url: str | None, key: str | None) -> Door:
 
     Raises:
         FailedPrecondition: no URL was given and no stack runs there.
+        InvalidArgument: the URL is none, or no header can carry the key.
     """
+    try:
+        key = checked(key) if key is not None else None
+    except ValueError as error:
+        raise InvalidArgument(f"--key, or SOMA_API_KEY in the environment: {error}") from error
     if url is not None:
-        return Door(url, key)
+        try:
+            return Door(http_url(trimmed(url)), key)
+        except ValueError as error:
+            raise InvalidArgument(f"--url: {error}") from error
     stack = running(directory)
     if stack is None:
         raise FailedPrecondition(

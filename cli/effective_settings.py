@@ -7,11 +7,10 @@ from importlib.util import find_spec
 from inspect import isclass
 from typing import Any
 
-from pydantic_settings import BaseSettings, EnvSettingsSource, InitSettingsSource
-
 from cli.layout import SERVICES
 from gateway.settings import GatewaySettings
-from services.mesh.settings import Settings
+from services.mesh.settings import Settings, SomaSettings
+from services.mesh.sources import wrong
 
 HIDDEN = "********"
 
@@ -25,9 +24,9 @@ class Effective:
     source: str
 
 
-def settings_classes() -> Sequence[type[BaseSettings]]:
+def settings_classes() -> Sequence[type[SomaSettings]]:
     """The mesh's settings, those of every service that has its own, and those of embeddings, which are the model's."""
-    found: list[type[BaseSettings]] = [Settings, GatewaySettings]
+    found: list[type[SomaSettings]] = [Settings, GatewaySettings]
     packages = ["gateway.edge" if service == "edge" else f"services.{service}" for service in SERVICES]
     for package in [*packages, "services.model.embedding"]:
         name = f"{package}.settings"
@@ -36,35 +35,41 @@ def settings_classes() -> Sequence[type[BaseSettings]]:
             found += [
                 each
                 for each in vars(module).values()
-                if isclass(each) and issubclass(each, BaseSettings) and each.__module__ == name
+                if isclass(each) and issubclass(each, SomaSettings) and each.__module__ == name
             ]
     return found
 
 
-def effective(kind: type[BaseSettings]) -> Sequence[Effective]:
+def require_known_tables() -> None:
+    """Refuse a table of `soma.toml` that nothing reads; each settings class sees only its own.
+
+    Raises:
+        InvalidArgument: there is one, or the file cannot be read.
+    """
+    _, file = Settings.sources()
+    if not file.tables:
+        return
+    known = {kind.table for kind in settings_classes() if kind.table is not None}
+    unknown = sorted(file.tables - known)
+    if unknown:
+        raise wrong(f"[{unknown[0]}] in {file.path}: there is no such table; there are {', '.join(sorted(known))}")
+
+
+def effective(kind: type[SomaSettings]) -> Sequence[Effective]:
     """Every setting of one class.
 
     Raises:
         InvalidArgument: a value is not one the class takes.
     """
-    values = kind()
-    environment = EnvSettingsSource(kind)
-    sources = kind.settings_customise_sources(kind, InitSettingsSource(kind, {}), environment, environment, environment)
-    given: dict[str, str] = {}
-    # The first source wins, so it is asked last.
-    for source in reversed(sources):
-        from_environment = isinstance(source, EnvSettingsSource)
-        given |= dict.fromkeys(source(), "environment" if from_environment else "soma.toml")
+    values, places = kind(), kind.places()
     table = kind.model_config.get("env_prefix", "").removeprefix("SOMA_").strip("_").lower()
     prefix = f"{table}." if table else ""
     return [
-        Effective(f"{prefix}{name}", _shown(getattr(values, name)), _source(given, name, field.validation_alias))
-        for name, field in kind.model_fields.items()
+        Effective(
+            f"{prefix}{name}", _shown(getattr(values, name)), places[name].source if name in places else "default"
+        )
+        for name in kind.model_fields
     ]
-
-
-def _source(given: dict[str, str], name: str, alias: Any) -> str:
-    return given.get(name) or given.get(str(alias)) or "default"
 
 
 def _shown(value: Any) -> str:
@@ -73,4 +78,7 @@ def _shown(value: Any) -> str:
     # Secrets know how to hide themselves; an empty one has nothing to hide.
     if hasattr(value, "get_secret_value"):
         return HIDDEN if value.get_secret_value() else "-"
-    return str(value) or "-"
+    text = str(value)
+    # The query of a URL may hold a key.
+    address, asked, _ = text.partition("?")
+    return f"{address}?{HIDDEN}" if asked and "://" in address else text or "-"

@@ -8,6 +8,7 @@ import psutil
 from cli.data_dir import DataDir
 from cli.state import StackState, running
 from cli.table import aligned
+from services.mesh.credential import trimmed
 from services.mesh.errors import FailedPrecondition
 
 
@@ -56,7 +57,7 @@ def report(directory: DataDir) -> dict[str, Any]:
         "running": True,
         "state": stack.state,
         "url": stack.url,
-        "api_key": directory.dev_key.read_text().strip() if directory.dev_key.exists() else None,
+        "api_key": trimmed(directory.dev_key.read_text("utf-8", "replace")) if directory.dev_key.exists() else None,
         "pid": stack.pid,
         "data_dir": str(directory.root),
         "parts": parts,

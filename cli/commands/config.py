@@ -5,9 +5,10 @@ import typer
 
 def config() -> None:
     """Show every setting with its value and where that came from; secrets are hidden."""
-    from cli.effective_settings import effective, settings_classes
+    from cli.effective_settings import effective, require_known_tables, settings_classes
     from cli.table import aligned
 
+    require_known_tables()
     rows = [("setting", "value", "from")]
     rows += [(each.name, each.value, each.source) for kind in settings_classes() for each in effective(kind)]
     typer.echo("\n".join(aligned(rows)))

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from services.mesh.credential import trimmed
+
 if TYPE_CHECKING:
     from cli.data_dir import DataDir
 
@@ -14,9 +16,10 @@ DEFAULT_DATA_DIR = Path(".somamesh")
 
 def _as_settings_say(context: typer.Context, given: Path | None) -> Path:
     """What was not given is in the settings; they take a while to read, and are read where there is a file of them."""
-    config: Path = context.find_root().obj or CONFIG_FILE
-    if given is not None or not config.is_file():
-        return given or DEFAULT_DATA_DIR
+    # From the environment it may come with a line end or in quotes.
+    text = trimmed(str(given or ""))
+    if text or not (context.find_root().obj or CONFIG_FILE.is_file()):
+        return Path(text) if text else DEFAULT_DATA_DIR
     from services.mesh.settings import Settings
 
     return Settings().data_dir

@@ -19,8 +19,10 @@ def serve(
     import uvloop
 
     from cli.descriptors import raise_limit
+    from cli.effective_settings import require_known_tables
     from cli.joining import settings_to_join
     from services.host import run_process
 
+    require_known_tables()
     raise_limit()
     uvloop.run(run_process(settings_to_join(directory(data_dir), join), services))

@@ -25,10 +25,12 @@ def up(
     without: Annotated[str, typer.Option(help="Services not to run here, comma-separated.")] = "",
 ) -> None:
     """Start the whole stack: Postgres, Redis, Envoy and the services."""
+    from cli.effective_settings import require_known_tables
     from cli.layout import Layout
     from services.mesh.errors import FailedPrecondition
     from services.mesh.settings import Settings
 
+    require_known_tables()
     here = directory(data_dir)
     given: dict[str, Any] = {"dev": dev or None, "host": host, "port": port, "data_dir": here.root}
     given |= {"tls": tls or tls_cert is not None or None, "tls_cert": tls_cert, "tls_key": tls_key}

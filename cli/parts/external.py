@@ -22,8 +22,10 @@ class External(Part):
         super().__init__(name)
         self.url = url
         target = urlsplit(url)
-        self.port = target.port
-        self.where = f"{target.scheme}://{target.hostname}{f':{target.port}' if target.port else ''}{target.path}"
+        hosts = target.netloc.rpartition("@")[2]
+        # A URL of Postgres may name several hosts.
+        self.port = None if "," in hosts else target.port
+        self.where = f"{target.scheme}://{hosts}{target.path}"
 
 
 class ExternalPostgres(External):
@@ -34,7 +36,7 @@ class ExternalPostgres(External):
         try:
             connection = await asyncpg.connect(self.url, timeout=PROBE_SECONDS)
         except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            raise Unavailable(f"postgres: {error}") from error
+            raise Unavailable(f"the Postgres of postgres_url: {error}") from error
         version = connection.get_server_version()
         self.version = f"{version.major}.{version.minor}"
         await connection.close(timeout=PROBE_SECONDS)

@@ -1,6 +1,7 @@
 """Builds the memory service."""
 
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 from soma.memory.v1.memory_service_pb2_grpc import add_MemoryServiceServicer_to_server

@@ -5,6 +5,7 @@ import secrets
 from pathlib import Path
 
 from services.mesh import errors
+from services.mesh.credential import checked
 
 
 def ensure_key(path: Path, prefix: str = "") -> str:
@@ -26,13 +27,17 @@ def read_key(path: Path) -> str:
     """Read the key in `path`.
 
     Raises:
-        FailedPrecondition: the file is missing, empty, or can be read by others.
+        FailedPrecondition: the file is missing, empty or no key, or can be read by others.
     """
     try:
         mode = path.stat().st_mode
-        key = path.read_text("utf-8").strip()
+        key = checked(path.read_text("utf-8"))
     except FileNotFoundError:
         raise errors.FailedPrecondition(f"{path} does not exist", reason="KEY_MISSING") from None
+    except UnicodeDecodeError as error:
+        raise errors.FailedPrecondition(f"{path} is no text in UTF-8", reason="KEY_MALFORMED") from error
+    except ValueError as error:
+        raise errors.FailedPrecondition(f"{path}: {error}", reason="KEY_MALFORMED") from error
     if mode & 0o077:
         raise errors.FailedPrecondition(f"{path} can be read by others; chmod 600 it", reason="KEY_EXPOSED")
     if not key:

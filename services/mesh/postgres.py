@@ -74,6 +74,13 @@ _REFUSALS = tuple(refused[0] for refused in _REFUSED)
 # The server answers although its disk is full, until it has to write: more rows than 64 kB hold go through a file of
 # its own, which it deletes again. Statements sent together are one transaction, so the limit holds for it alone.
 _WRITE = "SET LOCAL work_mem = '64kB'; SELECT count(*) FROM generate_series(1, 4000)"
+# What a URL says and no waiting mends.
+_MISCONFIGURED = (
+    asyncpg.ClientConfigurationError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.UndefinedObjectError,
+)
 _CLOSED = re.compile(r"(connection|pool) is clos")
 # A server that goes says so on idle connections too. For asyncpg they are then busy with that message (state 2), until
 # it has seen them closed.
@@ -94,18 +101,25 @@ async def open_pool(url: str, *, max_size: int = 20, application_name: str = "so
 
     Raises:
         Unavailable: the server cannot be reached.
+        FailedPrecondition: it does not take what the URL says: its user, database or options.
     """
-    with typed_errors():
-        return await asyncpg.create_pool(
-            url,
-            min_size=1,
-            max_size=max_size,
-            timeout=CONNECT_SECONDS,
-            command_timeout=COMMAND_SECONDS,
-            connection_class=_Connection,
-            init=_init,
-            server_settings={"application_name": application_name},
-        )
+    try:
+        with typed_errors():
+            return await asyncpg.create_pool(
+                url,
+                min_size=1,
+                max_size=max_size,
+                timeout=CONNECT_SECONDS,
+                command_timeout=COMMAND_SECONDS,
+                connection_class=_Connection,
+                init=_init,
+                server_settings={"application_name": application_name},
+            )
+    except _MISCONFIGURED as error:
+        raise errors.FailedPrecondition(
+            f"the Postgres of postgres_url does not take its user, database or options: {error}",
+            reason="POSTGRES_REFUSED",
+        ) from error
 
 
 @contextmanager

@@ -67,18 +67,28 @@ def open_client(url: str, *, client_name: str = "soma") -> aioredis.Redis:
     """A client with a pool of its own; connects when first used, and again after the server was away.
 
     A command whose connection turns out to be lost is sent a second time: what is not idempotent can then happen twice.
+
+    Raises:
+        FailedPrecondition: the URL has options that Redis's client does not know.
     """
-    # A burst waits for a connection; a pool that does not block would refuse what is beyond its size.
-    pool: aioredis.BlockingConnectionPool = aioredis.BlockingConnectionPool.from_url(
-        url,
-        timeout=COMMAND_SECONDS,
-        client_name=client_name,
-        max_connections=MAX_CONNECTIONS,
-        socket_connect_timeout=CONNECT_SECONDS,
-        socket_timeout=COMMAND_SECONDS,
-        socket_keepalive=True,
-        retry=Retry(NoBackoff(), 1),
-    )
+    try:
+        # A burst waits for a connection; a pool that does not block would refuse what is beyond its size.
+        pool: aioredis.BlockingConnectionPool = aioredis.BlockingConnectionPool.from_url(
+            url,
+            timeout=COMMAND_SECONDS,
+            client_name=client_name,
+            max_connections=MAX_CONNECTIONS,
+            socket_connect_timeout=CONNECT_SECONDS,
+            socket_timeout=COMMAND_SECONDS,
+            socket_keepalive=True,
+            retry=Retry(NoBackoff(), 1),
+        )
+        # Options are looked at where a connection is made, which would be in the first call that needs one.
+        pool.make_connection()  # type: ignore[no-untyped-call]
+    except (TypeError, ValueError) as error:
+        raise errors.FailedPrecondition(
+            f"redis_url has an option that is none: {error}", reason="REDIS_URL_INVALID"
+        ) from error
     return aioredis.Redis.from_pool(pool)
 
 

@@ -3,46 +3,23 @@
 Top-level keys of the file are these settings; a service's own live in the table of its name and in `SOMA_<NAME>_*`.
 """
 
-import tomllib
-from functools import cache
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import Field, SecretStr, StringConstraints, ValidationError, model_validator
-from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import AfterValidator, Field, SecretStr, StringConstraints, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from services.mesh import errors
+from services.mesh import url
+from services.mesh.sources import Environment, Place, TomlTable, names_of, wrong
 
 CONFIG_FILE = Path("soma.toml")
 # As browsers send it: scheme, host, and the port where it is not the usual one.
 Origin = Annotated[str, StringConstraints(pattern=r"^(\*|[a-z][a-z0-9+.-]*://[^/\s*]+)$")]
-
-
-@cache
-def _read(path: Path) -> dict[str, Any]:
-    return tomllib.loads(path.read_text("utf-8")) if path.is_file() else {}
-
-
-class TomlTable(PydanticBaseSettingsSource):
-    """One table of `soma.toml`, or its top level without the tables."""
-
-    def __init__(self, settings_class: type[BaseSettings], table: str | None, path: Path) -> None:
-        super().__init__(settings_class)
-        content = _read(path.resolve())
-        if table is None:
-            self._values = {key: value for key, value in content.items() if not isinstance(value, dict)}
-        else:
-            self._values = content.get(table, {})
-
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        """See `PydanticBaseSettingsSource`."""
-        return self._values.get(field_name), field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        """Every value of the table; an unknown key is refused by the settings class."""
-        return dict(self._values)
+HttpUrl = Annotated[str, AfterValidator(url.http_url)]
+Address = Annotated[str, AfterValidator(url.address)]
+PostgresUrl = Annotated[SecretStr, AfterValidator(lambda given: SecretStr(url.postgres_url(given.get_secret_value())))]
+RedisUrl = Annotated[SecretStr, AfterValidator(lambda given: SecretStr(url.redis_url(given.get_secret_value())))]
 
 
 class SomaSettings(BaseSettings):
@@ -52,18 +29,18 @@ class SomaSettings(BaseSettings):
     """
 
     table: ClassVar[str | None] = None
-    model_config = SettingsConfigDict(env_prefix="SOMA_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix="SOMA_", frozen=True, extra="forbid", hide_input_in_errors=True)
 
     def __init__(self, **values: Any) -> None:
         """Settings, with `values` over all others.
 
         Raises:
-            InvalidArgument: one has a value it cannot have, or `soma.toml` is no TOML.
+            InvalidArgument: one has a value it cannot have, or `soma.toml` cannot be read.
         """
         try:
             super().__init__(**values)
-        except (ValidationError, tomllib.TOMLDecodeError) as error:
-            raise errors.InvalidArgument(f"the settings are wrong: {_why(error)}", reason="SETTINGS_INVALID") from error
+        except ValidationError as error:
+            raise wrong(_why(error, type(self), values)) from error
 
     @classmethod
     def settings_customise_sources(
@@ -75,15 +52,41 @@ class SomaSettings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Command line over environment over file."""
-        config = EnvSettingsSource(_ConfigPath)().get("config", CONFIG_FILE)
-        return init_settings, env_settings, TomlTable(settings_cls, cls.table, Path(config))
+        return init_settings, *cls.sources()
+
+    @classmethod
+    def sources(cls) -> tuple[Environment, TomlTable]:
+        """The environment, and the file that it may name.
+
+        Raises:
+            InvalidArgument: the file cannot be read, or is named and missing.
+        """
+        named = Environment(_ConfigPath)().get("config")
+        path = Path(named or CONFIG_FILE)
+        if named is not None and not path.exists():
+            raise wrong(f"SOMA_CONFIG in the environment: there is no file {path}")
+        return Environment(cls), TomlTable(cls, cls.table, path)
+
+    @classmethod
+    def places(cls) -> dict[str, Place]:
+        """Where each setting that is given comes from."""
+        environment, file = cls.sources()
+        return {**file.places(), **environment.places()}
 
 
-def _why(error: ValidationError | tomllib.TOMLDecodeError) -> str:
-    if isinstance(error, tomllib.TOMLDecodeError):
-        return f"soma.toml is no TOML: {error}"
-    found = ((".".join(map(str, each["loc"])), each["msg"].removeprefix("Value error, ")) for each in error.errors())
-    return "; ".join(f"{name}: {message}" if name else message for name, message in found)
+def _why(error: ValidationError, kind: type[SomaSettings], given: dict[str, Any]) -> str:
+    places = kind.places()
+    for name, field in kind.model_fields.items():
+        if given.keys() & set(names_of(name, field)):
+            places.pop(name, None)
+    said = []
+    for each in error.errors(include_url=False, include_input=False):
+        message = each["msg"].removeprefix("Value error, ")
+        called, *within = each["loc"] or ("",)
+        name = next((name for name, field in kind.model_fields.items() if called in names_of(name, field)), str(called))
+        where = str(places[name]) if name in places else ".".join(map(str, (name, *within)))
+        said.append(f"{where}: {message}" if where else message)
+    return "; ".join(said)
 
 
 class _ConfigPath(BaseSettings):
@@ -102,9 +105,9 @@ class Settings(SomaSettings):
     host: str = Field("127.0.0.1", description="address of the public port")
     port: int = Field(8080, ge=1, le=65535, description="the public port")
     cors_origins: tuple[Origin, ...] = Field((), description="origins whose pages browsers let call; * for all")
-    postgres_url: SecretStr | None = Field(None, description="an external Postgres; embedded when unset")
-    redis_url: SecretStr | None = Field(None, description="an external Redis; embedded when unset")
-    control: str | None = Field(None, description="host:port of the stack's control process, to join it")
+    postgres_url: PostgresUrl | None = Field(None, description="an external Postgres; embedded when unset")
+    redis_url: RedisUrl | None = Field(None, description="an external Redis; embedded when unset")
+    control: Address | None = Field(None, description="host:port of the stack's control process, to join it")
     bind: str = Field("127.0.0.1", description="address inner servers listen on")
     advertise: str | None = Field(None, description="address neighbours reach this process at; `bind` when unset")
     control_port: int = Field(0, ge=0, le=65535, description="where the control process is joined; 0 for any free port")
@@ -120,7 +123,7 @@ class Settings(SomaSettings):
     grace_seconds: float = Field(5.0, ge=0, description="how long a stopping process waits for its calls")
     leave_seconds: float = Field(120.0, ge=0, description="how long a replaced process waits for its calls")
     trace_sample_ratio: float = Field(0.01, ge=0, le=1, description="share of new traces that are recorded")
-    otlp_endpoint: str | None = Field(None, description="OTLP/HTTP collector spans are sent to")
+    otlp_endpoint: HttpUrl | None = Field(None, description="OTLP/HTTP collector spans are sent to")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="least level logged")
     log_format: str = Field("json", pattern="^(json|console)$", description="json lines, or for people")
     name: str | None = Field(None, description="this process's name in its certificate; soma up gives one")

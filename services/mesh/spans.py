@@ -46,11 +46,17 @@ class Spans:
         if exporter is None and self._endpoint:
             from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
-            exporter = OTLPSpanExporter(endpoint=f"{self._endpoint.rstrip('/')}/v1/traces")
+            exporter = OTLPSpanExporter(endpoint=_traces(self._endpoint))
         if exporter is not None:
             provider.add_span_processor(BatchSpanProcessor(exporter))
         self._provider = provider
         return provider.get_tracer("somamesh")
+
+
+def _traces(endpoint: str) -> str:
+    """Where spans go: collectors are given by their address, or with the path of traces already behind it."""
+    address, separator, query = endpoint.partition("?")
+    return f"{address.removesuffix('/v1/traces')}/v1/traces{separator}{query}"
 
 
 def annotate(**attributes: str | int | float) -> None:

@@ -106,12 +106,12 @@ class Catalogue:
         Raises:
             NotFound: nobody; the message lists names like it.
         """
-        name = name or self.default()
+        asked, name = name, name or self.default()
         candidates = [(shelf, model) for shelf in self._shelves if (model := shelf.find(name)) is not None]
         if not candidates:
             candidates = self._qualified(name)
         if not candidates:
-            raise self._unknown(name)
+            raise self._unknown(name, "" if asked else ", the configured default")
         shelf, model = next(((s, m) for s, m in candidates if not s.problem), candidates[0])
         return Route(shelf.provider, model)
 
@@ -167,11 +167,11 @@ class Catalogue:
             if shelf.provider.name == owner and (model := shelf.find(own_name)) is not None
         ]
 
-    def _unknown(self, name: str) -> errors.NotFound:
+    def _unknown(self, name: str, role: str) -> errors.NotFound:
         names = [model.name for shelf in self._shelves for model in shelf.listing()]
         close = get_close_matches(name, names, n=3, cutoff=0.4) or names[:5]
         return errors.NotFound(
-            f"there is no model `{name}`" + (f"; there are: {', '.join(close)}" if close else ""),
+            f"there is no model `{name}`{role}" + (f"; there are: {', '.join(close)}" if close else ""),
             reason="MODEL_NOT_FOUND",
             metadata={"model": name},
         )

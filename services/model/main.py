@@ -26,7 +26,7 @@ from services.model.adapters.extract.ranking import Ranking
 from services.model.adapters.local import LocalProvider, local_model
 from services.model.adapters.markov import engine as markov
 from services.model.adapters.openai_compatible import COMPATIBLE, OPENAI, OpenAICompatible
-from services.model.adapters.upstream import Patience, Upstream
+from services.model.adapters.upstream import Advice, Patience, Upstream
 from services.model.catalogue import Catalogue, Shelf
 from services.model.embedding.embedder import Embedder
 from services.model.embedding.minilm import MiniLm
@@ -109,10 +109,23 @@ async def _remote(entry: ProviderSettings, patience: Patience, stack: AsyncExitS
     key = entry.api_key.get_secret_value()
     if entry.kind == "anthropic":
         headers = {"anthropic-version": "2023-06-01", **({"x-api-key": key} if key else {})}
-        return Anthropic(await stack.enter_async_context(Upstream(entry.name, entry.base_url, headers, patience)))
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
-    upstream = await stack.enter_async_context(Upstream(entry.name, entry.base_url, headers, patience))
+    else:
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+    upstream = Upstream(entry.name, entry.base_url, headers, patience, _advice(entry))
+    await stack.enter_async_context(upstream)
+    if entry.kind == "anthropic":
+        return Anthropic(upstream)
     return OpenAICompatible(upstream, OPENAI if entry.kind == "openai" else COMPATIBLE)
+
+
+def _advice(entry: ProviderSettings) -> Advice:
+    usual = Advice()
+    key, url = usual.key, usual.url
+    if entry.key_place:
+        key = f"{'check' if entry.api_key.get_secret_value() else 'it wants a key: set'} {entry.key_place}"
+    if entry.url_place:
+        url = f"check {entry.url_place}"
+    return Advice(key, url)
 
 
 async def _warm(embedder: MiniLm) -> None:

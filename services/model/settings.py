@@ -1,22 +1,64 @@
 """What the model service can be told: which providers there are, and how patient it is with them."""
 
 import os
-import tomllib
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
+from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import SettingsConfigDict
 
-from services.mesh import errors
+from services.mesh import errors, toml
+from services.mesh.credential import checked, trimmed
 from services.mesh.settings import SomaSettings
+from services.mesh.sources import EmptyCounts
+from services.mesh.url import http_url
 
 OPENAI_URL = "https://api.openai.com/v1"
 ANTHROPIC_URL = "https://api.anthropic.com"
+# What people copy along with a base URL: the path of one method.
+_METHODS = ("/chat/completions", "/completions", "/embeddings", "/messages", "/models", "/responses", "/api/chat")
 
-_URL = r"https?://[^\s/?#]+\S*"
-Url = Annotated[str, StringConstraints(pattern=f"^{_URL}$")]
-MaybeUrl = Annotated[str, StringConstraints(pattern=f"^({_URL})?$")]
+
+def _base_url(text: str) -> str:
+    """A server's URL, without the method of it that stands in many an example.
+
+    Raises:
+        ValueError: it is none, or that of a method.
+    """
+    found = http_url(trimmed(text))
+    path = urlsplit(found).path
+    for method in _METHODS:
+        if path.endswith(method):
+            raise ValueError(f"the URL is that of one method; leave out {method} and what follows it")
+    return found
+
+
+def _with_path(url: str, path: str) -> str:
+    return urlsplit(url)._replace(path=path).geturl()
+
+
+def _maybe_url(text: str) -> str:
+    return _base_url(text) if text else ""
+
+
+def _key(given: SecretStr) -> SecretStr:
+    return SecretStr(checked(given.get_secret_value()))
+
+
+Url = Annotated[str, AfterValidator(_base_url)]
+MaybeUrl = Annotated[str, AfterValidator(_maybe_url)]
+Key = Annotated[SecretStr, AfterValidator(_key)]
 ProviderKind = Literal["openai", "openai_compatible", "anthropic"]
 
 
@@ -26,24 +68,35 @@ class ProviderSettings(BaseModel):
     `openai` is OpenAI's own server; every other one of its protocol is `openai_compatible`.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")
     kind: ProviderKind = "openai_compatible"
     base_url: Url
     # Name of the environment variable that holds the key: a catalogue file holds no secret.
     api_key_env: str = ""
-    api_key: SecretStr = Field(default=SecretStr(""), exclude=True)
+    api_key: Key = Field(default=SecretStr(""), exclude=True)
+    # Where both are set, for people.
+    key_place: str = Field(default="", exclude=True)
+    url_place: str = Field(default="", exclude=True)
     # Only these models; empty for all the server lists.
     models: tuple[str, ...] = ()
     # Hidden until it has answered once, so that a server which may be there is not reported missing.
     optional: bool = False
 
+    @field_validator("base_url")
+    @classmethod
+    def _without_version(cls, url: str, known: ValidationInfo) -> str:
+        """Anthropic's paths begin with `/v1`, whether its base URL ends with it or not."""
+        if known.data.get("kind") != "anthropic":
+            return url
+        return _with_path(url, urlsplit(url).path.removesuffix("/v1"))
+
 
 class CatalogueFile(BaseModel):
     """The catalogue file as it is written."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     default: str = ""
     provider: tuple[ProviderSettings, ...] = ()
@@ -57,7 +110,7 @@ class ModelSettings(SomaSettings):
 
     catalogue: Path | None = Field(None, description="TOML file of providers; see catalogue.example.toml")
     default: str = Field("", description="model that answers a request which names none; over the catalogue file's")
-    openai_api_key: SecretStr = Field(
+    openai_api_key: Key = Field(
         SecretStr(""),
         validation_alias=AliasChoices("SOMA_MODEL_OPENAI_API_KEY", "OPENAI_API_KEY"),
         description="makes OpenAI's models available",
@@ -67,7 +120,7 @@ class ModelSettings(SomaSettings):
         validation_alias=AliasChoices("SOMA_MODEL_OPENAI_BASE_URL", "OPENAI_BASE_URL"),
         description="an OpenAI-compatible server instead; may need no key",
     )
-    anthropic_api_key: SecretStr = Field(
+    anthropic_api_key: Key = Field(
         SecretStr(""),
         validation_alias=AliasChoices("SOMA_MODEL_ANTHROPIC_API_KEY", "ANTHROPIC_API_KEY"),
         description="makes Anthropic's models available",
@@ -77,7 +130,9 @@ class ModelSettings(SomaSettings):
         validation_alias=AliasChoices("SOMA_MODEL_ANTHROPIC_BASE_URL", "ANTHROPIC_BASE_URL"),
         description="where Anthropic's API is",
     )
-    ollama_url: MaybeUrl = Field("http://127.0.0.1:11434", description="where to look for Ollama; empty for nowhere")
+    ollama_url: Annotated[MaybeUrl, EmptyCounts()] = Field(
+        "http://127.0.0.1:11434", description="where to look for Ollama; empty for nowhere"
+    )
     connect_timeout: float = Field(5.0, gt=0, description="seconds to reach a provider")
     first_byte_timeout: float = Field(120.0, gt=0, description="seconds until the first byte of its answer")
     idle_timeout: float = Field(60.0, gt=0, description="seconds between two bytes after it")
@@ -94,29 +149,39 @@ class ModelSettings(SomaSettings):
             FailedPrecondition: the catalogue file cannot be read, or says something twice.
         """
         file = self._read_catalogue()
-        listed = [
-            entry.model_copy(update={"api_key": SecretStr(os.environ.get(entry.api_key_env, ""))})
-            for entry in file.provider
-        ]
+        listed = [self._with_key(entry) for entry in file.provider]
         names = [entry.name for entry in listed]
         if len(set(names)) < len(names) or "local" in names:
-            raise errors.FailedPrecondition(
-                f"{self.catalogue}: provider names must differ from each other and from `local`",
-                reason="CATALOGUE_INVALID",
-            )
+            raise _invalid(f"{self.catalogue}: provider names must differ from each other and from `local`")
         listed.extend(entry for entry in self._found() if entry.name not in names)
         return self.default or file.default, tuple(listed)
 
+    def _with_key(self, entry: ProviderSettings) -> ProviderSettings:
+        entry = entry.model_copy(update={"url_place": f"base_url of provider `{entry.name}` in {self.catalogue}"})
+        if not entry.api_key_env:
+            return entry
+        place = f"{entry.api_key_env} in the environment (api_key_env of provider `{entry.name}` in {self.catalogue})"
+        try:
+            key = checked(os.environ.get(entry.api_key_env, ""))
+        except ValueError as error:
+            raise _invalid(f"{place}: {error}") from error
+        return entry.model_copy(update={"api_key": SecretStr(key), "key_place": place})
+
     def _found(self) -> list[ProviderSettings]:
         found = []
+        places = self.places()
         if self.openai_api_key.get_secret_value() or self.openai_base_url:
             url = self.openai_base_url or OPENAI_URL
+            openai = urlsplit(url).hostname == urlsplit(OPENAI_URL).hostname
             found.append(
                 ProviderSettings(
                     name="openai",
-                    kind="openai" if url.startswith("https://api.openai.com") else "openai_compatible",
-                    base_url=url,
+                    kind="openai" if openai else "openai_compatible",
+                    # Of OpenAI's own server the path is known.
+                    base_url=OPENAI_URL if openai and not urlsplit(url).path else url,
                     api_key=self.openai_api_key,
+                    key_place=str(places.get("openai_api_key", "OPENAI_API_KEY in the environment")),
+                    url_place=str(places.get("openai_base_url", "")),
                 )
             )
         if self.anthropic_api_key.get_secret_value():
@@ -126,18 +191,40 @@ class ModelSettings(SomaSettings):
                     kind="anthropic",
                     base_url=self.anthropic_base_url,
                     api_key=self.anthropic_api_key,
+                    key_place=str(places.get("anthropic_api_key", "")),
+                    url_place=str(places.get("anthropic_base_url", "")),
                 )
             )
         if self.ollama_url:
-            found.append(ProviderSettings(name="ollama", base_url=f"{self.ollama_url.rstrip('/')}/v1", optional=True))
+            path = urlsplit(self.ollama_url).path
+            url = _with_path(self.ollama_url, f"{path.removesuffix('/v1')}/v1")
+            found.append(ProviderSettings(name="ollama", base_url=url, optional=True))
         return found
 
     def _read_catalogue(self) -> CatalogueFile:
         if self.catalogue is None:
             return CatalogueFile()
         try:
-            return CatalogueFile.model_validate(tomllib.loads(self.catalogue.read_text()))
-        except (OSError, tomllib.TOMLDecodeError, ValidationError) as error:
-            raise errors.FailedPrecondition(
-                f"the model catalogue {self.catalogue} cannot be used: {error}", reason="CATALOGUE_INVALID"
-            ) from error
+            content = toml.parsed(self.catalogue.read_bytes())
+            return CatalogueFile.model_validate(content)
+        except ValidationError as error:
+            raise _invalid(f"the model catalogue {self.catalogue} is wrong: {_why(error, content)}") from error
+        except OSError as error:
+            raise _invalid(f"the model catalogue {self.catalogue} cannot be read: {error.strerror}") from error
+        except ValueError as error:
+            raise _invalid(f"the model catalogue {self.catalogue} is wrong: {error}") from error
+
+
+def _why(error: ValidationError, content: dict[str, Any]) -> str:
+    said = []
+    for each in error.errors(include_url=False, include_input=False):
+        where = ".".join(str(step + 1) if isinstance(step, int) else step for step in each["loc"])
+        match each["loc"]:
+            case ("provider", int(number), *rest) if isinstance(entry := content["provider"][number], dict):
+                where = f"provider {number + 1} (`{entry.get('name', '')}`): {'.'.join(map(str, rest))}"
+        said.append(f"{where}: {each['msg'].removeprefix('Value error, ')}")
+    return "; ".join(said)
+
+
+def _invalid(message: str) -> errors.FailedPrecondition:
+    return errors.FailedPrecondition(message, reason="CATALOGUE_INVALID")

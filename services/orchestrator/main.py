@@ -1,6 +1,7 @@
 """Builds the orchestrator."""
 
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 from soma.memory.v1 import memory_service_pb2
@@ -74,11 +75,12 @@ async def build(mesh: Mesh, stack: AsyncExitStack) -> Service:
     )
     sessions, templates = PostgresSessions(mesh.postgres), Templates.read()
     conversations = Conversations(memory, delivery)
+    catalogue = Catalogue(CatalogServiceStub(mesh.connect("model")))
     session_service = ChatSessionService(
-        Chats(sessions, templates, conversations, writer),
+        Chats(sessions, templates, catalogue, conversations, writer),
         Messages(sessions, Answering(turns), conversations),
         templates,
-        Catalogue(CatalogServiceStub(mesh.connect("model"))),
+        catalogue,
     )
     store, events = PostgresResponses(mesh.postgres), PostgresResponseEvents(mesh.postgres)
     stack.push_async_callback(events.close)
@@ -86,7 +88,7 @@ async def build(mesh: Mesh, stack: AsyncExitStack) -> Service:
     stack.push_async_callback(running.close)
     in_background(stack, running.watch)
     in_background(stack, partial(forget_old, store, settings.responses_kept_days))
-    responses = ResponseService(turns, store, events, running, settings.background_seconds)
+    responses = ResponseService(turns, store, events, running, catalogue, settings.background_seconds)
     # Without Redis nothing is told of what happens, and logs cannot be read, but it happens.
     return Service(
         name="orchestrator",

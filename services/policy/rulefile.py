@@ -2,16 +2,28 @@
 
 import hashlib
 import re
-import tomllib
 from pathlib import Path
 from typing import Any
 
-from services.mesh import errors
+from services.mesh import errors, toml
+from services.policy.condition import conditions
 from services.policy.detectors import DETECTORS, pattern
 from services.policy.rules import Decision, Rule, RuleSet
 
 DEFAULT = Path(__file__).with_name("rules.toml")
-_KEYS = {"id", "decision", "reason", "actions", "resources", "unless_scope", "detect", "pattern", "kind", "risk"}
+_KEYS = {
+    "id",
+    "decision",
+    "reason",
+    "actions",
+    "resources",
+    "unless_scope",
+    "when",
+    "detect",
+    "pattern",
+    "kind",
+    "risk",
+}
 
 
 def load(path: Path) -> RuleSet:
@@ -22,9 +34,14 @@ def load(path: Path) -> RuleSet:
     """
     try:
         raw = path.read_bytes()
-        tables = tomllib.loads(raw.decode("utf-8")).get("rule", [])
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        content = toml.parsed(raw)
+    except OSError as error:
+        raise _invalid(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
         raise _invalid(f"{path}: {error}") from error
+    tables = content.get("rule", [])
+    if content.keys() - {"rule"} or not isinstance(tables, list) or not all(isinstance(each, dict) for each in tables):
+        raise _invalid(f"{path}: a rule file holds [[rule]] tables and nothing else")
     rules = [_rule(table, f"{path}: rule {number}") for number, table in enumerate(tables, 1)]
     ids = [rule.id for rule in rules]
     for rule_id in ids:
@@ -55,6 +72,13 @@ def _rule(table: dict[str, Any], where: str) -> Rule:
         raise _invalid(f"{where}: `pattern` is not a regular expression: {error}") from error
     if name == "REDACT" and detector is None:
         raise _invalid(f"{where}: to redact, a rule needs `detect` or `pattern`")
+    when = table.get("when", {})
+    if not isinstance(when, dict):
+        raise _invalid(f"{where}: `when` is a table of facts and their values")
+    try:
+        met = tuple(conditions(when))
+    except ValueError as error:
+        raise _invalid(f"{where}: {error}") from error
     risk = table.get("risk", 0.0)
     if not isinstance(risk, int | float) or not 0 <= risk <= 1:
         raise _invalid(f"{where}: `risk` is a number from 0 to 1")
@@ -65,6 +89,7 @@ def _rule(table: dict[str, Any], where: str) -> Rule:
         actions=_texts(table, "actions", where),
         resources=_texts(table, "resources", where),
         unless_scope=_text(table, "unless_scope", where),
+        when=met,
         kind=_text(table, "kind", where) or detect or rule_id.replace("-", "_"),
         detector=detector,
         risk=float(risk),

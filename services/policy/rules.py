@@ -1,11 +1,12 @@
 """Rules and how they decide: the strictest of those that match wins."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from fnmatch import fnmatchcase
 from functools import lru_cache
 
+from services.policy.condition import Condition, Facts
 from services.policy.detectors import Detector, Span
 
 
@@ -20,12 +21,13 @@ class Decision(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One action to decide on: `action` and `resource` by name, the actor's scopes, and text to inspect."""
+    """One action to decide on: `action` and `resource` by name, the actor's scopes, text to inspect, further facts."""
 
     action: str
     resource: str
     scopes: frozenset[str]
     content: str
+    facts: Facts = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +42,8 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule. It applies to actions and resources by shell-style pattern, to actors who lack `unless_scope`, and,
-    with a detector, to content in which that finds something.
+    """One rule. It applies to actions and resources by shell-style pattern, to actors who lack `unless_scope`, to
+    questions whose facts meet every condition of `when`, and, with a detector, to content in which it finds something.
     """
 
     id: str
@@ -50,6 +52,7 @@ class Rule:
     actions: tuple[str, ...] = ("*",)
     resources: tuple[str, ...] = ("*",)
     unless_scope: str = ""
+    when: tuple[Condition, ...] = ()
     kind: str = ""
     detector: Detector | None = None
     risk: float = 0.0
@@ -93,6 +96,8 @@ class RuleSet:
         kinds: dict[Span, str] = {}
         for rule in self._concerned(question.action, question.resource):
             if rule.unless_scope and not question.scopes.isdisjoint({rule.unless_scope, "*"}):
+                continue
+            if not all(condition.holds(question.facts) for condition in rule.when):
                 continue
             if rule.detector is None:
                 matched.append(rule)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from google.protobuf import json_format
 from soma.policy.v1 import policy_service_pb2 as pb
 from soma.policy.v1 import policy_service_pb2_grpc as rpc
 
@@ -28,7 +29,8 @@ class PolicyService(rpc.PolicyServiceServicer):
     async def Evaluate(self, request: pb.EvaluateRequest, context: Any) -> pb.EvaluateResponse:
         """See the contract."""
         rules = self._rules.current
-        verdict = rules.decide(Question(request.action, request.resource, _scopes(request), request.content))
+        question = Question(request.action, request.resource, _scopes(request), request.content, _facts(request))
+        verdict = rules.decide(question)
         response = pb.EvaluateResponse(decision=_DECISIONS[verdict.decision], rules_version=rules.version)
         if verdict.rules:
             response.risk = verdict.risk
@@ -38,6 +40,18 @@ class PolicyService(rpc.PolicyServiceServicer):
             for finding in verdict.findings:
                 response.findings.add(kind=finding.kind, start=finding.start, end=finding.end, rule_id=finding.rule_id)
         return response
+
+
+def _facts(request: pb.EvaluateRequest) -> dict[str, Any]:
+    """The facts of a question; a native client can send what is no JSON: NaN, Infinity, and values of no kind."""
+    if not request.HasField("context"):
+        return {}
+    try:
+        facts: dict[str, Any] = json_format.MessageToDict(request.context)
+    except (json_format.Error, ValueError) as error:
+        violation = errors.FieldViolation("context", "must be JSON")
+        raise errors.InvalidArgument("context: must be JSON", violations=(violation,)) from error
+    return facts
 
 
 def _scopes(request: pb.EvaluateRequest) -> frozenset[str]:

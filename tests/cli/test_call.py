@@ -113,3 +113,26 @@ async def test_without_a_stack_it_says_how_to_start_one(tmp_path: Path) -> None:
     ended = await soma("call", "EchoService/Echo", "--data-dir", tmp_path)
     assert ended.status == 1
     assert "soma up --dev" in ended.errors
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (("--url", "localhost:8080"), "--url: the URL has no scheme; write http://localhost:8080"),
+        (("--url", "http://h:99999"), "--url: the URL has a host or a port that is none"),
+        (("--url", "http://user:hunter2@h"), "--url: the URL holds a user or a password"),
+        (("--url", "http://h", "--key", "hunter2\nhunter3"), "SOMA_API_KEY in the environment: character 8 of the key"),
+    ],
+)
+async def test_a_door_that_cannot_be_is_refused_before_anything_is_sent(given: tuple[str, ...], said: str) -> None:
+    ended = await soma("call", "EchoService/Echo", *given)
+    assert (ended.status, ended.output) == (1, "")
+    assert said in ended.errors
+    assert "hunter" not in ended.errors
+
+
+async def test_a_key_is_sent_without_the_line_end_of_its_file(entrance: Door) -> None:
+    ended = await soma(
+        "call", "EchoService/Echo", '{"text": "hello"}', "--url", entrance.url, "--key", f"{entrance.key}\r\n"
+    )
+    assert (ended.status, ended.errors) == (0, "")

@@ -8,8 +8,11 @@ import pytest
 
 import gateway
 import services
-from cli.effective_settings import effective, settings_classes
+from cli.effective_settings import HIDDEN, effective, require_known_tables, settings_classes
+from services.mesh.errors import InvalidArgument
 from services.mesh.settings import Settings, SomaSettings
+from services.model.settings import ModelSettings
+from tests.cli.commands import soma
 
 
 @pytest.fixture
@@ -34,6 +37,19 @@ def test_a_secret_is_hidden() -> None:
     assert {each.name: each.value for each in effective(Settings)}["redis_url"] == "-"
 
 
+def test_a_setting_under_a_vendors_name_says_where_it_came_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OPENAI_API_KEY", "s3cret")
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://h/v1?key=s3cret")
+    (tmp_path / "soma.toml").write_text('[model]\nanthropic_api_key = "s3cret"\n')
+    found = {each.name: (each.value, each.source) for each in effective(ModelSettings)}
+    assert found["model.openai_api_key"] == (HIDDEN, "environment")
+    assert found["model.openai_base_url"] == (f"http://h/v1?{HIDDEN}", "environment")
+    assert found["model.anthropic_api_key"] == (HIDDEN, "soma.toml")
+
+
 def test_no_settings_class_is_forgotten() -> None:
     for folder in (services, gateway):
         for module in pkgutil.walk_packages(folder.__path__, f"{folder.__name__}."):
@@ -41,6 +57,27 @@ def test_no_settings_class_is_forgotten() -> None:
                 import_module(module.name)
     there = {kind for kind in SomaSettings.__subclasses__() if kind.__module__.startswith(("services.", "gateway."))}
     assert set(settings_classes()) == there
+
+
+def test_a_table_that_nothing_reads_is_refused_with_those_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SOMA_CONFIG", raising=False)
+    require_known_tables()
+    (tmp_path / "soma.toml").write_text("port = 1\n[policy]\n[embedding]\n")
+    require_known_tables()
+    (tmp_path / "soma.toml").write_text('[modle]\nopenai_api_key = "x"\n')
+    with pytest.raises(InvalidArgument, match=r"\[modle\] in soma.toml: .* there are edge, embedding, gateway, memory"):
+        require_known_tables()
+
+
+@pytest.mark.parametrize("command", [("up", "--dev"), ("serve", "policy"), ("config",)])
+async def test_each_command_that_reads_settings_refuses_such_a_table(tmp_path: Path, command: tuple[str, ...]) -> None:
+    (tmp_path / "soma.toml").write_text("[modle]\n")
+    ended = await soma(*command, cwd=tmp_path)
+    assert (ended.status, "there is no such table" in ended.errors) == (1, True)
+    assert [each.name for each in tmp_path.iterdir()] == ["soma.toml"]
 
 
 def test_the_settings_of_services_are_shown_under_their_name() -> None:

@@ -168,3 +168,11 @@ async def test_an_error_inside_a_stream_raises_the_clients_own_error(
             texts.append(chunk.choices[0].delta.content or "")
     assert "".join(texts) == "Hello"
     assert raised.value.code == "provider_stream_cut"
+
+
+async def test_a_background_response_of_a_model_that_is_not_there_is_refused_at_once(openai: AsyncOpenAI) -> None:
+    for model, reason in (("soma-extract-v2", "model_not_found"), ("somasuite-embed-v1", "cannot hold a conversation")):
+        with pytest.raises(vendor.APIStatusError) as refused:
+            await openai.responses.create(model=model, input="hello", background=True)
+        assert refused.value.status_code == (404 if model == "soma-extract-v2" else 400)
+        assert reason in refused.value.response.text

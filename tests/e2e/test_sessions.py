@@ -161,3 +161,31 @@ async def test_a_message_may_bring_a_deadline_of_its_own(http: httpx.AsyncClient
     assert (late.status_code, late.json()["error"]["status"]) == (504, "DEADLINE_EXCEEDED")
     in_time = await http.post(path, json={"message": "Hello"}, headers={"grpc-timeout": "300S"})
     assert in_time.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "reason", "said"),
+    [
+        ({"model_name": "soma-extract-v2"}, 404, "MODEL_NOT_FOUND", "there are: soma-extract-v1"),
+        ({"model_name": "somasuite-embed-v1"}, 400, "MODEL_CAPABILITY_MISSING", "cannot hold a conversation"),
+        ({"config": {"max_iterations": 10}}, 400, "CONFIG_NOT_SUPPORTED", "config.max_iterations"),
+    ],
+)
+async def test_a_session_that_could_not_answer_as_asked_is_not_created(
+    http: httpx.AsyncClient, fields: dict[str, Any], status: int, reason: str, said: str
+) -> None:
+    answer = await http.post("/api/v1/chat/sessions", json=fields)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["details"][0]["reason"]) == (status, reason)
+    assert said in error["message"]
+
+
+async def test_a_status_of_agent_making_is_refused_with_the_statuses_there_are(http: httpx.AsyncClient) -> None:
+    session = await created(http)
+    path = f"/api/v1/chat/sessions/{session['id']}/status"
+    registered = await http.put(path, json={"status": "registered"})
+    assert registered.status_code == 400
+    assert all(word in registered.text for word in ("status", "active", "paused", "completed", "archived"))
+    agent = await http.put(path, json={"status": "completed", "agent_id": "a-1"})
+    assert agent.status_code == 400
+    assert "agent_id" in agent.text

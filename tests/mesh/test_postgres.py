@@ -4,6 +4,7 @@ import asyncio
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -40,6 +41,20 @@ async def test_a_pool_is_refused_with_a_reason_when_nobody_listens(unused_tcp_po
     with pytest.raises(errors.Unavailable) as refused:
         await postgres.open_pool(f"postgresql://postgres@127.0.0.1:{unused_tcp_port}/postgres")
     assert refused.value.reason == "POSTGRES_UNAVAILABLE"
+
+
+@pytest.mark.parametrize("wrong", ["/nosuch", "/postgres?sslmode=perhaps", "/postgres?nosuch=1", "user"])
+async def test_what_a_url_says_that_the_server_does_not_take_is_refused_as_what_it_is(
+    postgres_url: str, wrong: str
+) -> None:
+    parts = urlsplit(postgres_url)
+    server = f"{parts.scheme}://{parts.netloc}"
+    hosts = parts.netloc.rpartition("@")[2]
+    url = f"{parts.scheme}://nosuch:hunter2@{hosts}/postgres" if wrong == "user" else f"{server}{wrong}"
+    with pytest.raises(errors.FailedPrecondition, match="the Postgres of postgres_url") as refused:
+        await postgres.open_pool(url)
+    assert refused.value.reason == "POSTGRES_REFUSED"
+    assert "hunter2" not in refused.value.message
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])

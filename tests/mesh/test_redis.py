@@ -29,6 +29,12 @@ async def test_a_wrong_command_is_not_called_unavailable(redis: aioredis.Redis) 
     assert not isinstance(raised.value, errors.MeshError)
 
 
+@pytest.mark.parametrize("option", ["foo=1", "socket_timeout=soon", "ssl_cert_reqs=none"])
+async def test_an_option_of_the_url_that_is_none_is_refused_before_the_first_call(redis_url: str, option: str) -> None:
+    with pytest.raises(errors.FailedPrecondition, match=f"redis_url.*{option.partition('=')[0]}"):
+        mesh_redis.open_client(f"{redis_url}?{option}")
+
+
 async def test_a_burst_beyond_the_pool_waits_for_its_turn(redis_url: str) -> None:
     async with mesh_redis.open_client(redis_url) as client:
         counted = await asyncio.gather(*(client.incr("burst") for _ in range(4 * mesh_redis.MAX_CONNECTIONS)))

@@ -87,6 +87,12 @@ async def test_an_unknown_name_is_refused_with_names_like_it() -> None:
     assert "zephyr" not in raised.value.message
 
 
+async def test_a_default_that_is_not_there_is_said_to_be_the_configured_one() -> None:
+    made = await catalogue(Listing("a", "x"), default="gone")
+    with pytest.raises(NotFound, match="there is no model `gone`, the configured default; there are: "):
+        made.resolve("")
+
+
 async def test_models_of_a_provider_that_went_away_stay_listed_with_the_reason() -> None:
     provider = Listing("a", "x")
     made = await catalogue(provider)

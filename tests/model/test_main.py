@@ -82,6 +82,31 @@ async def test_vendors_of_the_environment_are_found_and_one_becomes_the_default(
     assert found["claude-haiku"]
 
 
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("sk-1", "check OPENAI_API_KEY in the environment"),
+        ("", "it wants a key: set OPENAI_API_KEY in the environment"),
+    ],
+)
+async def test_a_key_that_is_refused_or_missing_is_named_by_its_variable(
+    host: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, key: str, said: str
+) -> None:
+    async with FakeUpstream(behaviour=Behaviour(fault=Fault.UNAUTHORIZED)) as fake:
+        monkeypatch.setenv("OPENAI_BASE_URL", fake.url)
+        monkeypatch.setenv("OPENAI_API_KEY", key)
+        (tmp_path / "soma.toml").write_text(f'[model]\ncatalogue = "{tmp_path / "catalogue.toml"}"\n')
+        (tmp_path / "catalogue.toml").write_text(
+            f'[[provider]]\nname = "mine"\nbase_url = "{fake.url}"\nmodels = ["m"]\napi_key_env = "OPENAI_API_KEY"\n'
+        )
+        async with AsyncExitStack() as stack:
+            service = await build(host, stack)
+            (catalogue,) = (servicer for _, servicer in service.servicers if isinstance(servicer, CatalogService))
+            response = await catalogue.ListModels(ListModelsRequest(), None)  # type: ignore[arg-type]
+    (mine,) = (model for model in response.models if model.name == "m")
+    assert said in mine.unavailable_reason
+
+
 async def test_a_bare_machine_has_the_local_models_and_starts_with_one_of_them(host: Any) -> None:
     found = await listed(host)
     assert found == dict.fromkeys(("soma-extract-v1", "somasuite-markov-v1", "somasuite-embed-v1"), True)

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from services.mesh.errors import FailedPrecondition, InvalidArgument
+from services.mesh.errors import FailedPrecondition, InvalidArgument, MeshError
 from services.model import settings as module
 from services.model.settings import ModelSettings
 
 VARIABLES = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "SOMA_CONFIG")
+KEYED = '[[provider]]\nname = "vllm"\nbase_url = "http://h/v1"\napi_key_env = "VLLM_KEY"\n'
 
 
 @pytest.fixture(autouse=True)
@@ -49,6 +50,93 @@ def test_where_a_provider_is_must_be_a_url(monkeypatch: pytest.MonkeyPatch, url:
         with monkeypatch.context() as patch, pytest.raises(InvalidArgument, match=r"(?i)url"):
             patch.setenv(name, url)
             ModelSettings()
+
+
+def test_a_key_is_sent_without_what_copying_added(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "catalogue.toml").write_bytes(b"\xef\xbb\xbf" + KEYED.encode())
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-1\n")
+    monkeypatch.setenv("ANTHROPIC_API_KEY", '"sk-2"')
+    monkeypatch.setenv("VLLM_KEY", "\ufeffsk-3\r\n")
+    _, entries = ModelSettings(catalogue=tmp_path / "catalogue.toml").providers()
+    assert [entry.api_key.get_secret_value() for entry in entries] == ["sk-3", "sk-1", "sk-2", ""]
+
+
+def test_an_empty_key_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "")
+    assert names(ModelSettings()) == ["ollama"]
+    monkeypatch.setenv("SOMA_MODEL_OPENAI_API_KEY", "\n")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-1")
+    assert ModelSettings().openai_api_key.get_secret_value() == "sk-1"
+
+
+@pytest.mark.parametrize(
+    ("variable", "error"),
+    [("OPENAI_API_KEY", InvalidArgument), ("ANTHROPIC_API_KEY", InvalidArgument), ("VLLM_KEY", FailedPrecondition)],
+)
+def test_a_key_that_no_header_can_carry_is_named_by_its_variable(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str, error: type[MeshError]
+) -> None:
+    (tmp_path / "catalogue.toml").write_text(KEYED)
+    monkeypatch.setenv(variable, "hunter2\nhunter3")
+    with pytest.raises(error) as refused:
+        ModelSettings(catalogue=tmp_path / "catalogue.toml").providers()
+    assert f"{variable} in the environment" in refused.value.message
+    assert "hunter" not in refused.value.message
+
+
+def test_the_environment_goes_before_the_file_also_under_the_vendors_names(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "soma.toml").write_text('[model]\nopenai_api_key = "of-the-file"\n')
+    assert ModelSettings().openai_api_key.get_secret_value() == "of-the-file"
+    monkeypatch.setenv("OPENAI_API_KEY", "of-the-environment")
+    assert ModelSettings().openai_api_key.get_secret_value() == "of-the-environment"
+
+
+def test_a_wrong_value_of_the_file_is_named_with_its_table(tmp_path: Path) -> None:
+    (tmp_path / "soma.toml").write_text('[model]\nopenai_base_url = "http://h:99999"\n')
+    with pytest.raises(InvalidArgument, match=r"\[model\] openai_base_url in soma.toml: the URL has a host or a port"):
+        ModelSettings()
+
+
+@pytest.mark.parametrize(
+    ("variable", "given", "found"),
+    [
+        ("OPENAI_BASE_URL", "https://api.openai.com", ("openai", "https://api.openai.com/v1")),
+        ("OPENAI_BASE_URL", "HTTPS://API.OPENAI.COM/v1/\n", ("openai", "https://api.openai.com/v1")),
+        ("OPENAI_BASE_URL", "https://api.openai.com.evil.example/v1", ("openai_compatible", None)),
+        ("OPENAI_BASE_URL", "http://h:8000", ("openai_compatible", "http://h:8000")),
+        ("ANTHROPIC_BASE_URL", "https://proxy.example/v1/", ("anthropic", "https://proxy.example")),
+        ("ANTHROPIC_BASE_URL", "https://proxy.example/a?team=1", ("anthropic", "https://proxy.example/a?team=1")),
+        ("SOMA_MODEL_OLLAMA_URL", "http://h:11434/", ("openai_compatible", "http://h:11434/v1")),
+        ("SOMA_MODEL_OLLAMA_URL", "http://h:11434/v1", ("openai_compatible", "http://h:11434/v1")),
+    ],
+)
+def test_a_base_url_is_taken_as_people_write_it(
+    monkeypatch: pytest.MonkeyPatch, variable: str, given: str, found: tuple[str, str | None]
+) -> None:
+    monkeypatch.setenv("SOMA_MODEL_OLLAMA_URL", "")
+    monkeypatch.setenv(variable, given)
+    if variable == "ANTHROPIC_BASE_URL":
+        monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-1")
+    _, (entry,) = ModelSettings().providers()
+    assert (entry.kind, entry.base_url) == (found[0], found[1] or given)
+
+
+@pytest.mark.parametrize("method", ["/v1/chat/completions", "/v1/models", "/v1/messages"])
+def test_the_url_of_one_method_is_no_base_url(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", f"http://h:8000{method}?x=1")
+    with pytest.raises(InvalidArgument, match=r"OPENAI_BASE_URL in the environment: .* leave out /"):
+        ModelSettings()
+
+
+def test_a_wrong_base_url_of_the_catalogue_file_is_named_by_its_provider(tmp_path: Path) -> None:
+    file = tmp_path / "catalogue.toml"
+    file.write_text(KEYED.replace("http://h/v1", "http://user:hunter2@h:99999/v1"))
+    with pytest.raises(FailedPrecondition) as refused:
+        ModelSettings(catalogue=file).providers()
+    assert f"{file} is wrong: provider 1 (`vllm`): base_url: the URL holds a user" in refused.value.message
+    assert "hunter2" not in refused.value.message
 
 
 def test_a_secret_does_not_show_when_settings_are_printed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from soma.memory.v1.memory_service_pb2_grpc import MemoryServiceStub, add_MemoryServiceServicer_to_server
+from soma.model.v1.catalog_service_pb2_grpc import CatalogServiceStub, add_CatalogServiceServicer_to_server
 from soma.model.v1.model_service_pb2_grpc import ModelServiceStub, add_ModelServiceServicer_to_server
 from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceStub, add_ChatServiceServicer_to_server
 from soma.orchestrator.v1.response_service_pb2_grpc import (
@@ -15,6 +16,7 @@ from soma.orchestrator.v1.response_service_pb2_grpc import (
 from soma.policy.v1.policy_service_pb2_grpc import PolicyServiceStub, add_PolicyServiceServicer_to_server
 
 from services.mesh.testing.local import LocalMesh
+from services.orchestrator.adapters.catalogue import Catalogue
 from services.orchestrator.adapters.memory import Memory
 from services.orchestrator.adapters.model import Models
 from services.orchestrator.adapters.policy import Policy
@@ -28,7 +30,7 @@ from services.orchestrator.responses.store import PostgresResponses
 from services.orchestrator.service import ChatService
 from services.orchestrator.store import PostgresPendingTurns
 from services.orchestrator.turn import Turns
-from tests.orchestrator.neighbours import Script, ScriptedMemory, ScriptedModel, ScriptedPolicy
+from tests.orchestrator.neighbours import Script, ScriptedCatalog, ScriptedMemory, ScriptedModel, ScriptedPolicy
 
 if TYPE_CHECKING:
     from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceAsyncStub
@@ -45,6 +47,7 @@ class Orchestrator:
             (
                 (add_PolicyServiceServicer_to_server, ScriptedPolicy(script)),
                 (add_MemoryServiceServicer_to_server, ScriptedMemory(script)),  # type: ignore[abstract]  # only what a turn asks
+                (add_CatalogServiceServicer_to_server, ScriptedCatalog(script)),
                 (add_ModelServiceServicer_to_server, ScriptedModel(script)),  # type: ignore[abstract]  # likewise
             )
         )
@@ -57,7 +60,8 @@ class Orchestrator:
         self.store = PostgresResponses(pool)
         self.events = PostgresResponseEvents(pool)
         self.running = Running(self.store)
-        responses = ResponseService(turns, self.store, self.events, self.running, 60.0)
+        self.catalogue = Catalogue(CatalogServiceStub(channel))
+        responses = ResponseService(turns, self.store, self.events, self.running, self.catalogue, 60.0)
         self.mesh.add(
             (
                 (add_ChatServiceServicer_to_server, ChatService(turns)),

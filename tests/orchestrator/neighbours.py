@@ -37,6 +37,8 @@ class Script:
     redacted: str = ""
     withheld: str = ""
     memory_down: bool = False
+    catalogue_down: bool = False
+    default: str = "talker"
     generated: list[model_service_pb2.GenerateRequest] = field(default_factory=list)
     conversations: dict[tuple[str, str], list[message_pb2.Message]] = field(default_factory=dict)
     seen_requests: set[str] = field(default_factory=set)
@@ -123,15 +125,23 @@ class ScriptedMemory(memory_service_pb2_grpc.MemoryServiceServicer):
 
 
 class ScriptedCatalog(catalog_service_pb2_grpc.CatalogServiceServicer):
-    """Lists a model that chats and one that embeds."""
+    """Lists a model that chats and one that embeds, or is down."""
+
+    def __init__(self, script: Script) -> None:
+        self._script = script
 
     async def ListModels(self, request: catalog_service_pb2.ListModelsRequest, context: Any) -> Any:
         """See the contract."""
+        if self._script.catalogue_down:
+            raise errors.Unavailable("the model service is down", reason="SCRIPTED", retry_after=1.0)
         model = catalog_service_pb2.Model
+        default = self._script.default
         return catalog_service_pb2.ListModelsResponse(
             models=[
-                model(name="talker", capabilities=[model.CAPABILITY_CHAT], default=True),
-                model(name="embedder", capabilities=[model.CAPABILITY_EMBEDDING]),
+                model(
+                    name="talker", provider="local", capabilities=[model.CAPABILITY_CHAT], default=default == "talker"
+                ),
+                model(name="embedder", provider="local", capabilities=[model.CAPABILITY_EMBEDDING]),
             ]
         )
 

@@ -1,6 +1,7 @@
 """PolicyService through the whole pipeline: decisions, another's question, and a rule file that changes."""
 
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -82,6 +83,16 @@ async def test_a_changed_file_counts_and_a_wrong_one_does_not(path: Path) -> Non
         ("[[rule]]\nid='a'\ndecision='deny'\nrisk=2\n", "`risk` is a number from 0 to 1"),
         ("[[rule]]\nid='a'\ndecision='deny'\n[[rule]]\nid='a'\ndecision='deny'\n", "two rules have the id 'a'"),
         ("[[rule\n", "rules.toml"),
+        ("[[rules]]\nid='a'\ndecision='deny'\n", "holds [[rule]] tables and nothing else"),
+        ("rule = 1\n", "holds [[rule]] tables and nothing else"),
+        ("[[rule]]\nid='a'\ndecision='deny'\nwhen='x'\n", "`when` is a table"),
+        ("[[rule]]\nid='a'\ndecision='deny'\nwhen={x=[]}\n", "`when.x` is a text"),
+        ("[[rule]]\nid='a'\ndecision='deny'\nwhen={x=['a', []]}\n", "`when.x` is a text"),
+        ("[[rule]]\nid='a'\ndecision='deny'\nwhen={x=nan}\n", "`when.x` is a text"),
+        ("[[rule]]\nid='a'\ndecision='deny'\nwhen={x=9007199254740993}\n", "at most 2^53"),
+        ("[[rule]]\nid='a'\ndecision='deny'\nwhen={x=2026-01-01}\n", "`when.x` is a text"),
+        ("[[rule]]\nid='a'\ndecision='deny'\nwhen={x.y={z=[]}}\n", "`when.x.y.z` is a text"),
+        ("[[rule]]\nid='a'\ndecision='deny'\nwhen={'x..y'=1}\n", "an empty name"),
     ],
 )
 def test_a_wrong_rule_file_stops_the_start_and_names_the_mistake(tmp_path: Path, text: str, complaint: str) -> None:
@@ -91,6 +102,52 @@ def test_a_wrong_rule_file_stops_the_start_and_names_the_mistake(tmp_path: Path,
         load(file)
     assert complaint in refused.value.message
     assert refused.value.reason == "RULES_INVALID"
+
+
+FREE = '[[rule]]\nid="a"\ndecision="deny"\nwhen={"user.tier"="free", "n"=[1, 2.5]}\n'
+
+
+@pytest.mark.parametrize(
+    ("context", "decision"),
+    [
+        ({"user": {"tier": "free"}, "n": 1}, pb.DECISION_DENY),
+        ({"user": {"tier": "free", "name": "sam"}, "n": 2.5, "more": [1]}, pb.DECISION_DENY),
+        ({"user": {"tier": "paid"}, "n": 1}, pb.DECISION_ALLOW),
+        ({"user": {"tier": "free"}, "n": True}, pb.DECISION_ALLOW),
+        ({"user": {"tier": "free"}, "n": "1"}, pb.DECISION_ALLOW),
+        ({"user": {"tier": ["free"]}, "n": 1}, pb.DECISION_ALLOW),
+        ({"user": "free", "n": 1}, pb.DECISION_ALLOW),
+        ({"user.tier": "free", "n": 1}, pb.DECISION_ALLOW),
+        ({"user": {"tier": None}, "n": 1}, pb.DECISION_ALLOW),
+        ({}, pb.DECISION_ALLOW),
+    ],
+)
+async def test_a_rule_with_conditions_applies_where_the_facts_meet_all_of_them(
+    path: Path, context: dict[str, Any], decision: pb.Decision.ValueType
+) -> None:
+    path.write_text(FREE)
+    request = pb.EvaluateRequest(action="tool.execute")
+    request.context.update(context)
+    assert (await Policy(path).ask(request)).decision == decision
+
+
+async def test_without_a_context_a_rule_with_conditions_does_not_apply(path: Path) -> None:
+    path.write_text(FREE)
+    assert (await Policy(path).ask(pb.EvaluateRequest(action="tool.execute"))).decision == pb.DECISION_ALLOW
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+async def test_a_context_that_is_no_json_is_refused(path: Path, number: float) -> None:
+    request = pb.EvaluateRequest(action="tool.execute")
+    request.context.update({"n": number})
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await Policy(path).ask(request)
+    assert from_rpc_error(refused.value).facts.violations[0].field == "context"
+
+
+def test_a_byte_order_mark_before_the_rules_is_passed_over(path: Path) -> None:
+    path.write_bytes(b"\xef\xbb\xbf" + DENY_WORD.encode())
+    assert [rule.id for rule in load(path).rules] == ["word"]
 
 
 async def test_only_a_holder_of_the_scope_asks_for_another_principal(path: Path) -> None:

@@ -1,11 +1,13 @@
 """Any server that speaks OpenAI's chat completions: OpenAI, vLLM, llama.cpp, Ollama's `/v1`."""
 
+import re
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
+import structlog
 from google.protobuf.timestamp_pb2 import Timestamp
 from soma.model.v1.catalog_service_pb2 import Model
 from soma.model.v1.message_pb2 import (
@@ -20,11 +22,23 @@ from soma.model.v1.message_pb2 import (
 )
 from soma.model.v1.model_service_pb2 import GenerateRequest, GenerationFinished, TextDelta
 
+from services.mesh.errors import MeshError
 from services.model.adapters import refusal
 from services.model.adapters.openai_request import chat_body
 from services.model.adapters.sse import EventParser
 from services.model.adapters.upstream import Upstream
 from services.model.provider import ProviderEvent
+
+_log = structlog.get_logger(__name__)
+
+_VERSIONED = re.compile(r"/v\d[^/]*$")
+# A base URL is often given without it.
+_VERSION = "/v1"
+# What a server answers, by reason, that has no list of models at a path.
+_NO_LIST = frozenset({"MODEL_NOT_FOUND", "PROVIDER_REFUSED_REQUEST", "PROVIDER_PROTOCOL_ERROR"})
+
+# It said nothing at all.
+_SILENT = frozenset({"PROVIDER_UNAVAILABLE", "PROVIDER_TIMEOUT"})
 
 _FINISH: "dict[str, FinishReason.ValueType]" = {
     "stop": FINISH_REASON_STOP,
@@ -75,11 +89,17 @@ COMPATIBLE = Flavour(max_tokens_field="max_tokens", not_for_chat=("embed", "rera
 
 
 class OpenAICompatible:
-    """Provider over one such server."""
+    """Provider over one such server.
+
+    Its base URL is used as it is given, unless the server lists its models only under `/v1` of it.
+    """
 
     def __init__(self, upstream: Upstream, flavour: Flavour = COMPATIBLE) -> None:
         self._upstream = upstream
         self._flavour = flavour
+        self._version = ""
+        # Whether it is known where the server lists its models, and whether it was asked at all.
+        self._settled = self._asked = _VERSIONED.search(upstream.path) is not None
 
     @property
     def name(self) -> str:
@@ -91,19 +111,17 @@ class OpenAICompatible:
 
     async def models(self) -> Sequence[Model]:
         """What `GET /models` lists, in its order but for the flavour's modest ones, which come first."""
-        listing = await self._upstream.get("/models")
-        try:
-            models = [self._model(entry) for entry in listing["data"] or ()]
-        except (KeyError, TypeError, ValueError) as error:
-            raise refusal.protocol_error(self.name, "its list of models has another shape") from error
+        models = await self._listed()
         return sorted(models, key=lambda model: model.name not in self._flavour.modest)
 
     async def generate(self, request: GenerateRequest, model: str) -> AsyncGenerator[ProviderEvent, None]:
         """Stream a chat completion."""
+        if not self._asked:
+            await self._look()
         answer = _Answer(self.name)
         events = EventParser()
         body = chat_body(request, model, self._flavour.max_tokens_field)
-        async with aclosing(self._upstream.stream("/chat/completions", body)) as chunks:
+        async with aclosing(self._upstream.stream(f"{self._version}/chat/completions", body)) as chunks:
             async for chunk in chunks:
                 for data in events.feed(chunk):
                     for event in answer.read(data):
@@ -112,6 +130,45 @@ class OpenAICompatible:
                 for event in answer.read(data):
                     yield event
         yield answer.finished()
+
+    async def _look(self) -> None:
+        """Find out where requests go; to the URL as it is, where the server lists nothing, or not with this key."""
+        try:
+            await self._listed()
+        except MeshError as error:
+            if error.reason in _SILENT:
+                raise
+        self._asked = True
+
+    async def _listed(self) -> list[Model]:
+        """The models, from where the server lists them; all requests go there from then on."""
+        try:
+            models = await self._list(self._version)
+        except MeshError as error:
+            if self._settled or error.reason not in _NO_LIST:
+                raise
+            models = await self._list_versioned()
+        self._settled = self._asked = True
+        return models
+
+    async def _list_versioned(self) -> list[Model]:
+        try:
+            models = await self._list(_VERSION)
+        except MeshError as error:
+            if error.reason not in _NO_LIST:
+                raise
+            what = f"it lists models neither at /models nor at {_VERSION}/models; {self._upstream.advice.url}"
+            raise refusal.protocol_error(self.name, what) from error
+        self._version = _VERSION
+        _log.info("provider_base_url_completed", provider=self.name, path=_VERSION)
+        return models
+
+    async def _list(self, version: str) -> list[Model]:
+        listing = await self._upstream.get(f"{version}/models")
+        try:
+            return [self._model(entry) for entry in listing["data"] or ()]
+        except (KeyError, TypeError, ValueError) as error:
+            raise refusal.protocol_error(self.name, "its list of models has another shape") from error
 
     def _model(self, entry: dict[str, Any]) -> Model:
         name = str(entry["id"])

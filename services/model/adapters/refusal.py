@@ -9,15 +9,20 @@ import orjson
 from services.mesh import errors
 
 _LONGEST_MESSAGE = 2000
+_KEY_ADVICE = "check its API key"
 
 
-def refusal(provider: str, status: int, headers: Mapping[str, str], body: bytes) -> errors.MeshError:
+def refusal(
+    provider: str, status: int, headers: Mapping[str, str], body: bytes, key_advice: str = _KEY_ADVICE
+) -> errors.MeshError:
     """The error for an answer that is not 200."""
-    return typed(provider, status, message_of(body), retry_after(headers))
+    return typed(provider, status, message_of(body), retry_after(headers), key_advice)
 
 
-def typed(provider: str, status: int, message: str, delay: float | None = None) -> errors.MeshError:
-    """The error for an HTTP status, wherever the provider put it.
+def typed(
+    provider: str, status: int, message: str, delay: float | None = None, key_advice: str = _KEY_ADVICE
+) -> errors.MeshError:
+    """The error for an HTTP status, wherever the provider put it; `key_advice` says what to do about a refused key.
 
     What a provider says about a credential is not passed on: it may quote it.
     """
@@ -26,7 +31,7 @@ def typed(provider: str, status: int, message: str, delay: float | None = None) 
     match status:
         case 401 | 402 | 403:
             return errors.FailedPrecondition(
-                f"{provider} refused the configured credential (HTTP {status}); check its API key",
+                f"{provider} refused the configured credential (HTTP {status}); {key_advice}",
                 reason="PROVIDER_CREDENTIAL_REFUSED",
                 metadata=facts,
             )

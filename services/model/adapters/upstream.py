@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import orjson
 
@@ -34,11 +35,23 @@ class Patience:
     idle: float = 60.0
 
 
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """What to do where a provider's key or URL turns out to be wrong; says where it was set."""
+
+    key: str = "check its API key"
+    url: str = "check its base URL"
+
+
 class Upstream:
     """One provider's server. Made inside the event loop, closed by its owner."""
 
-    def __init__(self, name: str, base_url: str, headers: Mapping[str, str], patience: Patience) -> None:
+    def __init__(
+        self, name: str, base_url: str, headers: Mapping[str, str], patience: Patience, advice: Advice | None = None
+    ) -> None:
         self.name = name
+        self.path = urlsplit(base_url).path
+        self.advice = advice or Advice()
         self._patience = patience
         self._connections = Connections(base_url, {**_SENT, **headers}, patience.connect)
 
@@ -60,7 +73,7 @@ class Upstream:
             connection = await self._connections.ask("POST", path, orjson.dumps(body), patience.first_byte)
             if connection.status != 200:
                 said = await self._whole(connection, _LARGEST_ERROR)
-                raise refusal.refusal(self.name, connection.status, connection.headers, said)
+                raise refusal.refusal(self.name, connection.status, connection.headers, said, self.advice.key)
             while chunk := await connection.read(patience.idle if begun else patience.first_byte):
                 begun = True
                 yield chunk
@@ -90,7 +103,7 @@ class Upstream:
                 connection = await self._connections.ask("GET", path, b"", limit)
                 body = await self._whole(connection, _LARGEST_LISTING)
                 if connection.status != 200:
-                    raise refusal.refusal(self.name, connection.status, connection.headers, body)
+                    raise refusal.refusal(self.name, connection.status, connection.headers, body, self.advice.key)
                 return orjson.loads(body)
         except ConnectTimeout as error:
             raise refusal.timed_out(self.name, "could not be reached", self._patience.connect) from error

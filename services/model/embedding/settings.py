@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from services.mesh.settings import SomaSettings
+from services.mesh.settings import HttpUrl, SomaSettings
 
 
 class EmbeddingSettings(SomaSettings):
@@ -23,7 +23,7 @@ class EmbeddingSettings(SomaSettings):
     weights: Literal["packaged", "hub"] = Field(
         default="packaged", description="source asked first; the other is the fallback"
     )
-    hub: str = Field(default="https://huggingface.co", description="address of the model hub")
+    hub: HttpUrl = Field(default="https://huggingface.co", description="address of the model hub")
     threads: int = Field(default=2, ge=1, le=64, description="runs beside each other")
     batch: int = Field(default=64, ge=1, le=1024, description="most texts in one batch")
     waiting: int = Field(default=10_000, ge=1, description="most texts that may wait; more are refused")

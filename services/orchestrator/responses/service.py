@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any
+from typing import Any, Protocol
 
 from soma.orchestrator.v1 import response_service_pb2 as pb
 from soma.orchestrator.v1 import response_service_pb2_grpc as rpc
@@ -23,6 +23,14 @@ from services.orchestrator.turn import TakesTurns
 _PAGE_SIZE = 20
 
 
+class Models(Protocol):
+    """Which models there are."""
+
+    async def require_chat(self, name: str) -> None:
+        """Refuse a name no chat model has; empty is the default's."""
+        ...
+
+
 class ResponseService(rpc.ResponseServiceServicer):
     """Makes responses; `background_seconds` is the most one may take that nobody waits for."""
 
@@ -32,9 +40,11 @@ class ResponseService(rpc.ResponseServiceServicer):
         store: ResponseStore,
         events: ResponseEvents,
         running: Running,
+        models: Models,
         background_seconds: float,
     ) -> None:
         self._turns = turns
+        self._models = models
         self._store = store
         self._events = events
         self._watching = Watching(store, events)
@@ -108,6 +118,9 @@ class ResponseService(rpc.ResponseServiceServicer):
             raise _wrong("settings.background", "a response that is made in the background has to be stored")
         if settings.previous_response_id and settings.conversation_id:
             raise _wrong("settings.previous_response_id", "a conversation and a previous response exclude each other")
+        if settings.background:
+            # Nobody waits for the turn, which would be the first to say that there is no such model.
+            await self._models.require_chat(request.model)
         new = await conversation.new_messages(self._store, who.tenant_id, request.input)
         before = await conversation.earlier_messages(self._store, who.tenant_id, settings.previous_response_id)
         asked = pb.CreateResponseRequest(input=[pb.ResponseInput(message=message) for message in new])

@@ -1,6 +1,7 @@
 """Sessions from their creation to their deletion."""
 
 from collections.abc import Mapping
+from typing import Protocol
 
 from soma.orchestrator.v1 import chat_session_service_pb2 as pb
 
@@ -18,12 +19,28 @@ from services.orchestrator.sessions.templates import DEFAULT_TYPE, Templates
 PAGE_SIZE = 50
 
 
+class Models(Protocol):
+    """Which models there are."""
+
+    async def require_chat(self, name: str) -> None:
+        """Refuse a name no chat model has; empty is the default's."""
+        ...
+
+
 class Chats:
     """Sessions of principals; none sees another's."""
 
-    def __init__(self, sessions: Sessions, templates: Templates, conversations: Conversations, log: LogWriter) -> None:
+    def __init__(
+        self,
+        sessions: Sessions,
+        templates: Templates,
+        models: Models,
+        conversations: Conversations,
+        log: LogWriter,
+    ) -> None:
         self._sessions = sessions
         self._templates = templates
+        self._models = models
         self._conversations = conversations
         self._log = log
 
@@ -33,11 +50,14 @@ class Chats:
         """Start a session, led by a template with these parameters.
 
         Raises:
-            InvalidArgument: there is no such session type, template or parameter.
+            InvalidArgument: there is no such session type, template or parameter, or the model holds no conversation.
+            NotFound: there is no such model.
+            AioRpcError: the model service cannot be asked.
         """
         session_type = request.session_type or DEFAULT_TYPE
         chosen = self._templates.choose(session_type, template)
         instructions = self._templates.instructions(chosen, parameters)
+        await self._models.require_chat(request.model_name)
         session = await self._sessions.create(owner, request, chosen, instructions)
         if session is None:
             raise errors.Aborted("the session of this request id is being deleted", reason="SESSION_DELETED")

@@ -2,15 +2,20 @@
 
 from typing import Any, Protocol
 
+from google.protobuf.struct_pb2 import Struct
 from soma.model.v1 import catalog_service_pb2
 from soma.orchestrator.v1 import chat_session_service_pb2 as pb
 from soma.orchestrator.v1 import chat_session_service_pb2_grpc as rpc
 
+from services.mesh import errors
 from services.mesh.call import principal
 from services.orchestrator.adapters.structs import checked, text_map, text_of
 from services.orchestrator.sessions.chats import Chats
 from services.orchestrator.sessions.messages import Messages
 from services.orchestrator.sessions.templates import Templates
+
+# What would guide the making of an agent: to keep it unread would promise something.
+_UNSUPPORTED = ("max_iterations", "validation_level", "auto_finalize", "custom_templates")
 
 
 class Catalogue(Protocol):
@@ -35,6 +40,8 @@ class ChatSessionService(rpc.ChatSessionServiceServicer):
     ) -> pb.CreateChatSessionResponse:
         """See the contract."""
         checked(request.config, "config")
+        _refuse_unsupported(request.config)
+        text_of(request.config, "description", "config")
         template = text_of(request.config, "template", "config")
         parameters = text_map(request.config, "custom_parameters", "config")
         session = await self._chats.create(principal(), request, template, parameters)
@@ -87,3 +94,13 @@ class ChatSessionService(rpc.ChatSessionServiceServicer):
     async def ListChatModels(self, request: pb.ListChatModelsRequest, context: Any) -> pb.ListChatModelsResponse:
         """See the contract."""
         return pb.ListChatModelsResponse(models=await self._catalogue.chat_models())
+
+
+def _refuse_unsupported(config: Struct) -> None:
+    found = [name for name in _UNSUPPORTED if name in config.fields]
+    if found:
+        raise errors.InvalidArgument(
+            f"config.{', config.'.join(found)}: sessions create no agents, so this would have no effect; leave it out",
+            reason="CONFIG_NOT_SUPPORTED",
+            violations=[errors.FieldViolation(f"config.{name}", "has no effect here; leave it out") for name in found],
+        )

@@ -33,6 +33,11 @@ async def test_an_external_part_is_asked_never_started_and_shown_without_its_pas
         assert [status.state for status in running.statuses] == [State.READY, State.READY]
 
 
+def test_several_hosts_of_a_postgres_are_shown_without_its_password() -> None:
+    part = ExternalPostgres("postgres", "postgresql://soma:hunter2@db1:5432,db2:5433/soma")
+    assert (part.where, part.port) == ("postgresql://db1:5432,db2:5433/soma", None)
+
+
 @pytest.mark.parametrize(
     "part",
     [

@@ -1,18 +1,44 @@
 """What a vendor's list of models becomes."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from soma.model.v1.catalog_service_pb2 import Model
+from soma.model.v1.message_pb2 import ROLE_USER, Message
+from soma.model.v1.model_service_pb2 import GenerateRequest, TextDelta
 
 from services.mesh.errors import MeshError
 from services.mesh.testing.dialects import AnthropicDialect, Behaviour, Fault
 from services.mesh.testing.upstreams import FakeUpstream
 from services.model.adapters.anthropic import Anthropic
 from services.model.adapters.openai_compatible import COMPATIBLE, OPENAI, Flavour, OpenAICompatible
-from services.model.adapters.upstream import Patience, Upstream
+from services.model.adapters.upstream import Advice, Patience, Upstream
 
 QUICK = Patience(connect=1.0, first_byte=0.2, idle=0.2)
+
+
+@asynccontextmanager
+async def serving(listings: Mapping[str, str]) -> AsyncIterator[str]:
+    """The URL of a server that answers these paths, and 404 all others."""
+    app = web.Application()
+
+    async def answer(request: web.Request) -> web.Response:
+        if request.path not in listings:
+            raise web.HTTPNotFound
+        return web.Response(text=listings[request.path])
+
+    app.router.add_get("/{path:.*}", answer)
+    async with TestServer(app) as server:
+        yield str(server.make_url("")).rstrip("/")
+
+
+async def text_of(provider: OpenAICompatible) -> str:
+    """What a model of a provider says."""
+    request = GenerateRequest(messages=[Message(role=ROLE_USER, content="Hi")])
+    return "".join([event.text async for event in provider.generate(request, "m") if isinstance(event, TextDelta)])
 
 
 async def openai(flavour: Flavour, *names: str) -> Sequence[Model]:
@@ -31,6 +57,59 @@ async def test_other_servers_keep_their_order_and_their_instruct_models_chat() -
     listed = await openai(COMPATIBLE, "meta/llama-3-8b-instruct", "nomic-embed-text", "gpt-5-mini")
     assert [model.name for model in listed] == ["meta/llama-3-8b-instruct", "nomic-embed-text", "gpt-5-mini"]
     assert [Model.CAPABILITY_CHAT in model.capabilities for model in listed] == [True, False, True]
+
+
+async def test_a_base_url_without_its_version_is_completed_by_what_the_server_answers() -> None:
+    async with FakeUpstream(models=("m",)) as fake, Upstream("vllm", fake.url, {}, QUICK) as upstream:
+        provider = OpenAICompatible(upstream)
+        assert [model.name for model in await provider.models()] == ["m"]
+        assert [model.name for model in await provider.models()] == ["m"]
+        assert await text_of(provider) == "Hello there!"
+
+
+async def test_a_model_that_is_asked_before_it_was_listed_is_found_too() -> None:
+    async with FakeUpstream() as fake, Upstream("vllm", fake.url, {}, QUICK) as upstream:
+        assert await text_of(OpenAICompatible(upstream)) == "Hello there!"
+
+
+@pytest.mark.parametrize("answer", ['{"error": "Unexpected endpoint"}', "<html>"])
+async def test_a_server_that_answers_anything_with_200_is_looked_into_under_its_version(answer: str) -> None:
+    listings = {"/models": answer, "/v1/models": '{"data": [{"id": "m"}]}'}
+    async with serving(listings) as url, Upstream("studio", url, {}, QUICK) as upstream:
+        assert [model.name for model in await OpenAICompatible(upstream).models()] == ["m"]
+
+
+async def test_a_list_where_the_url_says_is_taken_and_no_other_is_asked_for() -> None:
+    listings = {"/models": '{"data": [{"id": "here"}]}', "/v1/models": '{"data": [{"id": "there"}]}'}
+    async with serving(listings) as url, Upstream("both", url, {}, QUICK) as upstream:
+        assert [model.name for model in await OpenAICompatible(upstream).models()] == ["here"]
+
+
+async def test_a_server_that_lists_nothing_anywhere_is_asked_for_chats_where_its_url_says() -> None:
+    chunks = b'data: {"choices": [{"delta": {"content": "Hi"}, "finish_reason": "stop"}]}\n\ndata: [DONE]\n\n'
+    asked: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        if request.path != "/chat/completions":
+            raise web.HTTPNotFound
+        return web.Response(body=chunks, content_type="text/event-stream")
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    async with TestServer(app) as server, Upstream("none", str(server.make_url("")), {}, QUICK) as upstream:
+        provider = OpenAICompatible(upstream)
+        assert [await text_of(provider), await text_of(provider)] == ["Hi", "Hi"]
+    assert asked == ["/models", "/v1/models", "/chat/completions", "/chat/completions"]
+
+
+@pytest.mark.parametrize(("path", "said"), [("", "http://h; set HERE"), ("/v1", "answered 404")])
+async def test_a_server_without_a_list_says_where_it_was_looked_for(path: str, said: str) -> None:
+    advice = Advice(url="http://h; set HERE")
+    async with serving({}) as url, Upstream("none", f"{url}{path}", {}, QUICK, advice) as upstream:
+        with pytest.raises(MeshError) as raised:
+            await OpenAICompatible(upstream).models()
+    assert said in raised.value.message
 
 
 async def test_of_anthropics_models_the_newest_small_one_is_first() -> None:

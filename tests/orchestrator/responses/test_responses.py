@@ -3,7 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
@@ -19,6 +19,9 @@ from services.mesh.testing.waiting import until
 from services.orchestrator.responses import store as stored
 from tests.orchestrator.conftest import Orchestrator
 from tests.orchestrator.neighbours import Script
+
+if TYPE_CHECKING:
+    from services.mesh.postgres import Pool
 
 Said = message_pb2.Message
 USER, ASSISTANT, TOOL = message_pb2.ROLE_USER, message_pb2.ROLE_ASSISTANT, message_pb2.ROLE_TOOL
@@ -338,6 +341,33 @@ async def test_a_caller_that_leaves_cancels_its_response(orchestrator: Orchestra
         return (await get(orchestrator, response_id)).state == pb.Response.STATE_CANCELLED
 
     await until(cancelled)
+
+
+@pytest.mark.parametrize(
+    ("model", "code", "reason"),
+    [
+        ("talkr", Code.NOT_FOUND, "MODEL_NOT_FOUND"),
+        ("embedder", Code.INVALID_ARGUMENT, "MODEL_CAPABILITY_MISSING"),
+        ("", Code.NOT_FOUND, "MODEL_NOT_FOUND"),
+    ],
+)
+async def test_a_background_response_of_a_model_that_cannot_answer_is_refused_at_once(
+    orchestrator: Orchestrator, script: Script, database: "Pool", model: str, code: Code, reason: str
+) -> None:
+    script.default = "gone"
+    request = asking(background=True)
+    request.model = model
+    error = await refusal(events_of(orchestrator, request))
+    assert (error.code, error.reason) == (code, reason)
+    assert await database.fetchval("SELECT count(*) FROM orchestrator.response") == 0
+
+
+async def test_while_models_cannot_be_asked_for_no_background_response_is_begun(
+    orchestrator: Orchestrator, script: Script
+) -> None:
+    script.catalogue_down = True
+    assert (await refusal(events_of(orchestrator, asking(background=True)))).code is Code.UNAVAILABLE
+    assert kinds(await events_of(orchestrator, asking()))[-1] == "finished"
 
 
 async def test_a_background_response_is_made_though_nobody_listens(orchestrator: Orchestrator, script: Script) -> None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, TypeVar
 import grpc
 import pytest
 import redis.asyncio as aioredis
-from soma.model.v1.catalog_service_pb2_grpc import CatalogServiceStub, add_CatalogServiceServicer_to_server
 from soma.orchestrator.v1 import chat_session_service_pb2 as pb
 from soma.orchestrator.v1.chat_session_service_pb2_grpc import (
     ChatSessionServiceStub,
@@ -20,7 +19,6 @@ from services.mesh.call import run_as
 from services.mesh.principal import Principal
 from services.mesh.status import from_rpc_error
 from services.mesh.testing.local import SOMEBODY
-from services.orchestrator.adapters.catalogue import Catalogue
 from services.orchestrator.logs.recording import RecordedTurns
 from services.orchestrator.logs.store import Bounds, RedisLogStore
 from services.orchestrator.logs.writer import LogWriter
@@ -32,7 +30,6 @@ from services.orchestrator.sessions.service import ChatSessionService
 from services.orchestrator.sessions.store import PostgresSessions
 from services.orchestrator.sessions.templates import Templates
 from tests.orchestrator.conftest import Orchestrator
-from tests.orchestrator.neighbours import ScriptedCatalog
 
 if TYPE_CHECKING:
     from soma.orchestrator.v1.chat_session_service_pb2_grpc import ChatSessionServiceAsyncStub
@@ -112,12 +109,11 @@ async def desk(orchestrator: Orchestrator, database: "Pool", redis: aioredis.Red
     sessions, templates = PostgresSessions(database), Templates.read()
     conversations = Conversations(orchestrator.memory, orchestrator.delivery)
     channel = orchestrator.mesh.channel
-    orchestrator.mesh.add(((add_CatalogServiceServicer_to_server, ScriptedCatalog()),))
     servicer = ChatSessionService(
-        Chats(sessions, templates, conversations, writer),
+        Chats(sessions, templates, orchestrator.catalogue, conversations, writer),
         Messages(sessions, Answering(RecordedTurns(orchestrator.turns, writer)), conversations),
         templates,
-        Catalogue(CatalogServiceStub(channel)),
+        orchestrator.catalogue,
     )
     orchestrator.mesh.add(((add_ChatSessionServiceServicer_to_server, servicer),))
     return Desk(ChatSessionServiceStub(channel), sessions, log, writer)

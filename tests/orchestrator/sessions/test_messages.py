@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 async def test_an_answer_says_what_it_took(desk: Desk, script: Script) -> None:
-    session = await desk.create(model_name="llama2", user_id="u-1")
+    session = await desk.create(model_name="talker", user_id="u-1")
     answer = await desk.send(session.id, "How are you?")
     assert (answer.session_id, answer.response, answer.model) == (session.id, "Hello there", "scripted")
     assert (answer.message_id, answer.finish_reason) == ("g-1", "stop")
@@ -30,7 +30,7 @@ async def test_an_answer_says_what_it_took(desk: Desk, script: Script) -> None:
     assert took.timestamp.seconds > 0
     [generated] = script.generated
     assert took.context_length_chars == sum(len(message.content) for message in generated.messages)
-    assert (generated.model, generated.user) == ("llama2", "u-1")
+    assert (generated.model, generated.user) == ("talker", "u-1")
 
 
 async def test_the_model_hears_the_templates_instructions_the_turns_before_and_the_message(

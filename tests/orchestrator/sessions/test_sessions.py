@@ -29,11 +29,11 @@ def struct(**values: Any) -> Struct:
 
 
 async def test_a_new_session_is_as_it_was_asked_for(desk: Desk) -> None:
-    config = struct(template="document_summary", custom_parameters={"sentences": 2}, max_iterations=10)
+    config = struct(template="document_summary", custom_parameters={"sentences": 2}, description="Sums up", own=[1])
     created = await desk.create(
-        session_type="general", model_name="llama2", user_id="user-123", title="Mail", agent_id="a-1", config=config
+        session_type="general", model_name="talker", user_id="user-123", title="Mail", agent_id="a-1", config=config
     )
-    assert (created.session_type, created.model_name, created.user_id) == ("general", "llama2", "user-123")
+    assert (created.session_type, created.model_name, created.user_id) == ("general", "talker", "user-123")
     assert (created.title, created.agent_id, created.template) == ("Mail", "a-1", "document_summary")
     assert (created.status, created.message_count, created.config) == ("active", 0, config)
     assert created.created_at == created.updated_at
@@ -64,6 +64,11 @@ async def test_an_unset_type_is_general_and_an_unknown_one_is_refused(desk: Desk
         (struct(custom_parameters={"colour": "red"}), "config.custom_parameters.colour", "PARAMETER_UNKNOWN"),
         (struct(custom_parameters={"tone": ["a"]}), "config.custom_parameters.tone", "INVALID_ARGUMENT"),
         (struct(custom_parameters="tone"), "config.custom_parameters", "INVALID_ARGUMENT"),
+        (struct(description=5), "config.description", "INVALID_ARGUMENT"),
+        (struct(max_iterations=10), "config.max_iterations", "CONFIG_NOT_SUPPORTED"),
+        (struct(validation_level="strict"), "config.validation_level", "CONFIG_NOT_SUPPORTED"),
+        (struct(auto_finalize=False), "config.auto_finalize", "CONFIG_NOT_SUPPORTED"),
+        (struct(custom_templates=[]), "config.custom_templates", "CONFIG_NOT_SUPPORTED"),
         (struct(text="x" * 70_000), "config", "INVALID_ARGUMENT"),
         (struct(number=float("nan")), "config", "INVALID_ARGUMENT"),
     ],
@@ -74,6 +79,52 @@ async def test_a_config_that_cannot_be_had_is_refused_naming_the_field(
     error = await refused(desk.create(config=config))
     assert (error.code, error.reason) == (Code.INVALID_ARGUMENT, reason)
     assert error.facts.violations[0].field == field
+
+
+async def test_every_field_of_a_config_that_has_no_effect_is_named(desk: Desk) -> None:
+    config = struct(template="agent_wizard", max_iterations=10, auto_finalize=True, description="Sorts mail")
+    error = await refused(desk.create(session_type="agent_creation", config=config))
+    assert [each.field for each in error.facts.violations] == ["config.max_iterations", "config.auto_finalize"]
+
+
+@pytest.mark.parametrize(
+    ("model", "code", "reason", "said"),
+    [
+        ("talkr", Code.NOT_FOUND, "MODEL_NOT_FOUND", "there is no model `talkr`; there are: talker"),
+        ("remote/talker", Code.NOT_FOUND, "MODEL_NOT_FOUND", "there are: talker"),
+        ("embedder", Code.INVALID_ARGUMENT, "MODEL_CAPABILITY_MISSING", "cannot hold a conversation"),
+        ("local/embedder", Code.INVALID_ARGUMENT, "MODEL_CAPABILITY_MISSING", "cannot hold a conversation"),
+    ],
+)
+async def test_a_session_with_a_model_that_cannot_answer_is_not_created(
+    desk: Desk, model: str, code: Code, reason: str, said: str
+) -> None:
+    error = await refused(desk.create(model_name=model))
+    assert (error.code, error.reason) == (code, reason)
+    assert said in error.message
+    with run_as(SOMEBODY):
+        assert not (await desk.stub.ListChatSessions(pb.ListChatSessionsRequest())).sessions
+
+
+@pytest.mark.parametrize("model", ["", "talker", "local/talker"])
+async def test_a_model_is_named_as_requests_name_it(desk: Desk, model: str) -> None:
+    assert (await desk.create(model_name=model)).model_name == model
+
+
+async def test_without_the_default_model_a_session_has_to_name_one(desk: Desk, script: Script) -> None:
+    script.default = "gone"
+    error = await refused(desk.create())
+    assert (error.reason, "default model is not there" in error.message) == ("MODEL_NOT_FOUND", True)
+    assert (await desk.create(model_name="talker")).status == "active"
+
+
+async def test_while_models_cannot_be_asked_for_no_session_is_created(desk: Desk, script: Script) -> None:
+    script.catalogue_down = True
+    request_id = new_id()
+    error = await refused(desk.create(request_id=request_id))
+    assert (error.code, error.facts.retry_after) == (Code.UNAVAILABLE, 1.0)
+    script.catalogue_down = False
+    assert (await desk.create(request_id=request_id)).status == "active"
 
 
 async def test_creating_again_with_the_same_request_id_makes_no_second_session(desk: Desk) -> None:

@@ -84,7 +84,7 @@ def evaluate_policy(
     Args:
         content: text to inspect.
         resource: what it happens to, such as `model:soma-extract-v1`.
-        context: further facts rules may read.
+        context: facts for rules that apply only where one of them has certain values (`when`).
     """
     request = policy.EvaluateRequest(action=action, content=content, resource=resource)
     if context:

@@ -56,10 +56,11 @@ def create_session(
     agent_id: str = "",
     timeout: float | None = None,
 ) -> Call[Session]:
-    """Begin a session.
+    """Begin a session; raises `NotFoundError` where there is no such model.
 
     Args:
         session_type: one the templates name; `general` when empty.
+        model: what answers; the default when empty.
         config: kept with it; `template` names one of the type's templates, `custom_parameters` fills its parameters.
     """
     request = pb.CreateChatSessionRequest(

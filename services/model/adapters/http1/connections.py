@@ -19,7 +19,7 @@ _MOST_KEPT = 256
 class Connections:
     """Asks one server, over as many connections as there are exchanges at once. Made inside the event loop.
 
-    `headers` are sent with every request.
+    `headers` are sent with every request, and so is the query of `base_url`, if it has one.
     """
 
     def __init__(self, base_url: str, headers: Mapping[str, str], connect_seconds: float) -> None:
@@ -30,6 +30,7 @@ class Connections:
         self._host = url.hostname
         self._port = url.port or (443 if url.scheme == "https" else 80)
         self._path = url.path.rstrip("/")
+        self._query = url.query
         self._context = ssl.create_default_context() if url.scheme == "https" else None
         self._connect_seconds = connect_seconds
         lines = {"Host": url.netloc.rpartition("@")[2], **headers}
@@ -114,7 +115,8 @@ class Connections:
     def _head(self, method: str, path: str) -> bytes:
         head = self._heads.get((method, path))
         if head is None:
-            head = f"{method} {self._path}{path} HTTP/1.1\r\n{self._fields}".encode("latin-1")
+            query = f"{'&' if '?' in path else '?'}{self._query}" if self._query else ""
+            head = f"{method} {self._path}{path}{query} HTTP/1.1\r\n{self._fields}".encode("latin-1")
             self._heads[method, path] = head
         return head
 

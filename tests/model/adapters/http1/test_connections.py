@@ -99,6 +99,21 @@ async def test_a_request_is_what_it_should_be_and_a_connection_is_used_again() -
     assert body == b"[1]"
 
 
+async def test_the_query_of_a_base_url_goes_along_with_every_path() -> None:
+    server = Server([OK])
+    listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
+    connections = Connections(f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/v1?api=2", {}, SECONDS)
+    async with listening:
+        for path in ("/chat", "/models?limit=9"):
+            connections.give_back(await connections.ask("GET", path, b"", SECONDS))
+        connections.close()
+        await until(lambda: _settled(server))
+    assert [request.partition(b" HTTP")[0] for request in server.requests] == [
+        b"GET /v1/chat?api=2",
+        b"GET /v1/models?limit=9&api=2",
+    ]
+
+
 async def test_exchanges_at_once_have_a_connection_each() -> None:
     async with asking(OK) as (server, connections):
         assert await asyncio.gather(*(whole(connections) for _ in range(8))) == [(200, b"hello")] * 8

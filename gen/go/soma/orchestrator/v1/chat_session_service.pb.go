@@ -197,14 +197,15 @@ type CreateChatSessionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// What it is for: a session type of the templates; `general` when empty.
 	SessionType string `protobuf:"bytes,1,opt,name=session_type,json=sessionType,proto3" json:"session_type,omitempty"`
-	// The model that answers; empty for the default.
+	// The model that answers; empty for the default. One that does not exist is MODEL_NOT_FOUND.
 	ModelName string `protobuf:"bytes,2,opt,name=model_name,json=modelName,proto3" json:"model_name,omitempty"`
 	// The caller's own name for its end user; may be empty.
 	UserId string `protobuf:"bytes,3,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
 	// Title, for people; may be empty.
 	Title string `protobuf:"bytes,4,opt,name=title,proto3" json:"title,omitempty"`
-	// Kept with the session. `template` names one of the session type's templates, `custom_parameters` fills its
-	// parameters; at most 64 KiB.
+	// Kept with the session; at most 64 KiB. `template` names one of the session type's templates, `custom_parameters`
+	// fills its parameters, `description` is a text. Settings of the making of agents, which have no effect, are refused
+	// as CONFIG_NOT_SUPPORTED: `max_iterations`, `validation_level`, `auto_finalize`, `custom_templates`.
 	Config *structpb.Struct `protobuf:"bytes,5,opt,name=config,proto3" json:"config,omitempty"`
 	// The agent it is for; its log entries carry it. May be empty.
 	AgentId string `protobuf:"bytes,6,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`

@@ -119,7 +119,7 @@ class CreateChatSessionRequest(_message.Message):
     session_type: _builtins.str
     """What it is for: a session type of the templates; `general` when empty."""
     model_name: _builtins.str
-    """The model that answers; empty for the default."""
+    """The model that answers; empty for the default. One that does not exist is MODEL_NOT_FOUND."""
     user_id: _builtins.str
     """The caller's own name for its end user; may be empty."""
     title: _builtins.str
@@ -130,8 +130,9 @@ class CreateChatSessionRequest(_message.Message):
     """Makes a repeated call harmless (UUID): it answers with the session of the first one."""
     @_builtins.property
     def config(self) -> _struct_pb2.Struct:
-        """Kept with the session. `template` names one of the session type's templates, `custom_parameters` fills its
-        parameters; at most 64 KiB.
+        """Kept with the session; at most 64 KiB. `template` names one of the session type's templates, `custom_parameters`
+        fills its parameters, `description` is a text. Settings of the making of agents, which have no effect, are refused
+        as CONFIG_NOT_SUPPORTED: `max_iterations`, `validation_level`, `auto_finalize`, `custom_templates`.
         """
 
     def __init__(

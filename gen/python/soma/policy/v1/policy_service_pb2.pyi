@@ -140,7 +140,7 @@ class EvaluateRequest(_message.Message):
 
     @_builtins.property
     def context(self) -> _struct_pb2.Struct:
-        """Further facts rules may read."""
+        """Further facts: a rule may apply only where one of them, by its path through the objects, has certain values."""
 
     def __init__(
         self,

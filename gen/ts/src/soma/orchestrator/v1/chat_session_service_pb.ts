@@ -147,7 +147,7 @@ export type CreateChatSessionRequest = Message<"soma.orchestrator.v1.CreateChatS
   sessionType: string;
 
   /**
-   * The model that answers; empty for the default.
+   * The model that answers; empty for the default. One that does not exist is MODEL_NOT_FOUND.
    *
    * @generated from field: string model_name = 2;
    */
@@ -168,8 +168,9 @@ export type CreateChatSessionRequest = Message<"soma.orchestrator.v1.CreateChatS
   title: string;
 
   /**
-   * Kept with the session. `template` names one of the session type's templates, `custom_parameters` fills its
-   * parameters; at most 64 KiB.
+   * Kept with the session; at most 64 KiB. `template` names one of the session type's templates, `custom_parameters`
+   * fills its parameters, `description` is a text. Settings of the making of agents, which have no effect, are refused
+   * as CONFIG_NOT_SUPPORTED: `max_iterations`, `validation_level`, `auto_finalize`, `custom_templates`.
    *
    * @generated from field: google.protobuf.Struct config = 5;
    */

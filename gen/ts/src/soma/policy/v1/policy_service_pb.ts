@@ -132,7 +132,7 @@ export type EvaluateRequest = Message<"soma.policy.v1.EvaluateRequest"> & {
   content: string;
 
   /**
-   * Further facts rules may read.
+   * Further facts: a rule may apply only where one of them, by its path through the objects, has certain values.
    *
    * @generated from field: google.protobuf.Struct context = 5;
    */
