@@ -10,6 +10,7 @@ import grpc
 
 from cli.data_dir import DataDir
 from cli.state import running
+from services.mesh.address import joined
 from services.mesh.errors import FailedPrecondition, InvalidArgument
 from services.mesh.keys import read_key
 
@@ -35,7 +36,7 @@ class Door:
         target = urlsplit(self.url)
         if target.scheme not in ("http", "https") or not target.hostname:
             raise InvalidArgument(f"{self.url!r} is not an http:// or https:// URL")
-        address = f"{target.hostname}:{target.port or (443 if target.scheme == 'https' else 80)}"
+        address = joined(target.hostname, target.port or (443 if target.scheme == "https" else 80))
         options = [("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)]
         if target.scheme == "https":
             opened = grpc.aio.secure_channel(

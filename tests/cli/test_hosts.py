@@ -1,0 +1,62 @@
+"""Where a stack listens, and how what it prints names that."""
+
+import asyncio
+import socket
+
+import pytest
+
+from cli.demo import lines_to_copy
+from cli.door import Door
+from cli.parts.http import get_status
+from cli.stack import public_url
+from services.mesh.address import joined
+from services.mesh.settings import Settings
+
+
+@pytest.mark.parametrize(
+    ("host", "address", "url"),
+    [
+        ("127.0.0.1", "127.0.0.1", "http://127.0.0.1:8080"),
+        ("0.0.0.0", "0.0.0.0", "http://127.0.0.1:8080"),
+        ("::", "::", "http://[::1]:8080"),
+        ("::1", "::1", "http://[::1]:8080"),
+        ("[::1]", "::1", "http://[::1]:8080"),
+        ("localhost", "127.0.0.1", "http://localhost:8080"),
+        ("everywhere", "0.0.0.0", "http://127.0.0.1:8080"),
+    ],
+)
+def test_the_url_is_one_a_client_of_this_machine_can_use(host: str, address: str, url: str) -> None:
+    assert public_url(Settings(host=host), address) == url
+
+
+def test_a_line_to_copy_keeps_brackets_from_the_shell() -> None:
+    curl, grpcurl, python = lines_to_copy(Door("http://[::1]:8080", "key"), "m")
+    assert curl.endswith(" 'http://[::1]:8080/v1/chat/completions'")
+    assert " '[::1]:8080' " in grpcurl
+    assert "base_url='http://[::1]:8080/v1'" in python
+
+
+async def test_a_process_that_listens_on_ipv6_is_probed() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.0 200 OK\r\n\r\nready")
+        writer.close()
+
+    server = await asyncio.start_server(answer, "::1", 0, family=socket.AF_INET6)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        assert await get_status(joined("::1", port), "/ready") == (200, "ready")
+
+
+async def test_a_command_gets_in_at_an_address_of_ipv6() -> None:
+    asked = asyncio.Event()
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        writer.close()
+
+    server = await asyncio.start_server(listen, "::1", 0, family=socket.AF_INET6)
+    async with server, Door(f"http://[::1]:{server.sockets[0].getsockname()[1]}", None).channel() as channel:
+        channel.get_state(try_to_connect=True)
+        async with asyncio.timeout(10):
+            await asked.wait()
