@@ -124,7 +124,7 @@ async def test_the_edges_paths_are_its_own_to_answer_with_bodies_of_any_size(env
     assert large.json()["bytes"] == 5_000_000
 
 
-@pytest.mark.parametrize("path", ["/", "/v1/nothing", "/v1/modelsx", f"{PATH}/more", f"{PATH}:unknown"])
+@pytest.mark.parametrize("path", ["/", "/v2/nothing", "/v1/testing", f"{PATH}/more", f"{PATH}:unknown"])
 @pytest.mark.parametrize("verb", ["GET", "POST", "PATCH"])
 async def test_a_path_bound_to_nothing_is_not_found(envoy: Gateway, verb: str, path: str) -> None:
     reply = await envoy.http.request(verb, path)
