@@ -14,6 +14,7 @@ from services.mesh.address import joined
 from services.mesh.errors import FailedPrecondition, InvalidArgument
 from services.mesh.keys import read_key
 
+DEFAULT_PORTS = {"http": 80, "https": 443}
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 
 
@@ -32,11 +33,19 @@ class Door:
 
     @asynccontextmanager
     async def channel(self) -> AsyncIterator[grpc.aio.Channel]:
-        """A channel to it, closed at the end."""
-        target = urlsplit(self.url)
-        if target.scheme not in ("http", "https") or not target.hostname:
-            raise InvalidArgument(f"{self.url!r} is not an http:// or https:// URL")
-        address = joined(target.hostname, target.port or (443 if target.scheme == "https" else 80))
+        """A channel to it, closed at the end.
+
+        Raises:
+            InvalidArgument: the URL is none.
+        """
+        try:
+            target = urlsplit(self.url)
+            port = target.port or DEFAULT_PORTS[target.scheme]
+        except (KeyError, ValueError) as error:
+            raise self._wrong() from error
+        if not target.hostname:
+            raise self._wrong()
+        address = joined(target.hostname, port)
         options = [("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)]
         if target.scheme == "https":
             opened = grpc.aio.secure_channel(
@@ -46,6 +55,9 @@ class Door:
             opened = grpc.aio.insecure_channel(address, options)
         async with opened as channel:
             yield channel
+
+    def _wrong(self) -> InvalidArgument:
+        return InvalidArgument(f"{self.url!r} is not an http:// or https:// URL of a host and a port")
 
 
 def door(directory: DataDir, url: str | None, key: str | None) -> Door:

@@ -10,6 +10,7 @@ from cli.door import Door
 from cli.parts.http import get_status
 from cli.stack import public_url
 from services.mesh.address import joined
+from services.mesh.errors import InvalidArgument
 from services.mesh.settings import Settings
 
 
@@ -46,6 +47,16 @@ async def test_a_process_that_listens_on_ipv6_is_probed() -> None:
     async with server:
         port = server.sockets[0].getsockname()[1]
         assert await get_status(joined("::1", port), "/ready") == (200, "ready")
+
+
+@pytest.mark.parametrize(
+    "url", ["http://here:99999", "http://[::1", "here:8080", "ftp://here", "http://", "http://:80"]
+)
+async def test_a_url_that_is_none_is_refused_by_its_name(url: str) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        async with Door(url, None).channel():
+            pass
+    assert repr(url) in refused.value.message
 
 
 async def test_a_command_gets_in_at_an_address_of_ipv6() -> None:
