@@ -1,5 +1,6 @@
 """Which paths under `/v1/` are OpenAI's, and what Envoy says on them by itself."""
 
+import asyncio
 import re
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from gateway.contracts import descriptor_set, public_services
 from gateway.edge.paths import PREFIXES, contract_paths, not_served_paths, openai_paths
 from gateway.xds.bindings import bindings
+from gateway.xds.snapshot import Limits
 from tests.gateway.conftest import Gateway
 
 TEMPLATES = [each.template for each in bindings(descriptor_set()) if each.service in public_services()]
@@ -80,7 +82,13 @@ async def test_what_openai_has_and_nobody_serves_here_is_refused_as_that(envoy: 
 
 
 async def test_what_envoy_refuses_on_such_a_path_has_openais_shape_too(envoy: Gateway) -> None:
-    heads = await envoy.http.get("/v1/foo", headers={"x-large": "x" * 98_000})
+    await envoy.publish(limits=Limits(request_timeout_seconds=0.3))
+    reader, writer = await asyncio.open_connection("127.0.0.1", envoy.port)
+    writer.write(b"POST /v1/foo HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\n")
+    async with asyncio.timeout(10):
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    writer.close()
+    late = httpx.Response(int(head.split()[1]), headers={"content-type": "application/json"}, content=body)
     away = await envoy.http.get("/v1/models")
-    assert (heads.status_code, openai_error(heads)["code"]) == (431, "headers_too_large")
+    assert (late.status_code, openai_error(late)["code"]) == (408, "request_timeout")
     assert (away.status_code, openai_error(away)["code"]) == (503, "no_live_instance")
