@@ -2,16 +2,73 @@
 
 import asyncio
 import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
 
+import httpx
 import pytest
 
 from cli.demo import lines_to_copy
 from cli.door import Door
+from cli.layout import SERVICES
 from cli.parts.http import get_status
+from cli.parts.port import free_port
 from cli.stack import public_url
 from services.mesh.address import joined
 from services.mesh.errors import InvalidArgument
 from services.mesh.settings import Settings
+from tests.cli.commands import soma, status, up
+
+
+@pytest.fixture
+async def home(tmp_path: Path) -> AsyncIterator[Path]:
+    """A data directory; what runs on it is stopped at the end."""
+    yield tmp_path / "data"
+    await soma("down", "--data-dir", tmp_path / "data")
+
+
+@pytest.mark.parametrize(("host", "named"), [("::1", "[::1]"), ("localhost", "localhost"), ("::", "[::1]")])
+async def test_a_stack_is_reached_by_the_line_it_prints(home: Path, host: str, named: str) -> None:
+    port = free_port()
+    started = await up(home, port, "--host", host)
+    assert (started.status, started.errors) == (0, "")
+    found = await status(home)
+    assert found["url"] == f"http://{named}:{port}"
+    (line,) = [line for line in started.output.splitlines() if line.startswith("curl ")]
+    curl = await asyncio.create_subprocess_shell(
+        f"{line} -sS -o {home}/answer -w '%{{http_code}}'", stdout=asyncio.subprocess.PIPE
+    )
+    code, _ = await curl.communicate()
+    # There is no edge in this stack, which the gateway says.
+    assert code == b"503", code
+
+
+async def test_processes_find_each_other_at_an_address_of_ipv6(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOMA_BIND", "::1")
+    without = ",".join(name for name in SERVICES if name != "policy")
+    port = free_port()
+    ended = await soma(
+        *("up", "--dev", "--detach", "--data-dir", home, "--host", "[::1]", "--port", str(port), "--without", without)
+    )
+    assert (ended.status, ended.errors) == (0, "")
+    found = await status(home)
+    headers = {"authorization": f"Bearer {found['api_key']}"}
+    async with httpx.AsyncClient(base_url=found["url"], headers=headers, timeout=10) as http:
+        ready = await http.get("/ready")
+        decided = await http.post("/v1/policy/evaluate", json={"action": "tool.execute", "resource": "a"})
+        metrics = await http.get("/metrics")
+    assert ready.json()["services"] == {"policy": "ok"}
+    assert decided.status_code == 200, decided.text
+    assert 'instance="[::1]:' in metrics.text
+
+
+@pytest.mark.parametrize("host", ["fe80::1%lo", "nosuch.invalid", "198.51.100.1", "localhost:80"])
+async def test_a_host_nobody_can_listen_on_is_refused_in_one_line(home: Path, host: str) -> None:
+    ended = await up(home, free_port(), "--host", host)
+    assert ended.status == 1
+    assert ended.errors.startswith("soma: ")
+    assert ended.errors.count("\n") == 1
+    assert host in ended.errors
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ async def tailed(envoy: Gateway) -> AsyncIterator[Gateway]:
         yield envoy
 
 
-SENT = (
+SENT: tuple[tuple[str, dict[str, str], str], ...] = (
     (f"?token={SECRET}", {}, f"Bearer {SECRET}|"),
     (f"?level=x&token={SECRET}", {}, f"Bearer {SECRET}|"),
     (f"?token={SECRET}&level=x", {}, f"Bearer {SECRET}|"),
