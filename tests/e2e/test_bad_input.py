@@ -31,7 +31,7 @@ BODIES = {
     "NaN": (REMEMBER, '{"key": "a", "value": NaN}', "MALFORMED_JSON"),
     "Infinity as text": ("/v1/rag/retrieve", '{"query": "a", "score_threshold": "Infinity"}', "INVALID_ARGUMENT"),
     "NaN as text": ("/v1/infer/sync", '{"prompt": "a", "temperature": "NaN"}', "INVALID_ARGUMENT"),
-    "beyond a double": (REMEMBER, '{"key": "a", "value": 1e999}', "BAD_REQUEST"),
+    "beyond a double": (REMEMBER, '{"key": "a", "value": 1e999}', "NUMBER_OUT_OF_RANGE"),
     "beyond 32 bits": (REMEMBER, '{"key": "a", "value": 1, "ttl_seconds": 2147483648}', "BAD_REQUEST"),
     "beyond 64 bits": (REMEMBER, '{"key": "a", "value": 1, "ttl_seconds": 99999999999999999999}', "BAD_REQUEST"),
     "depth bomb": (REMEMBER, '{"key": "a", "value": ' + "[" * 100_000, "TOO_DEEP"),
