@@ -31,15 +31,15 @@ TAKE_UP_SECONDS, SETTLE_SECONDS, POLL_SECONDS = 30.0, 1.0, 0.05
 RENEW_BELOW = LIFETIME / 2
 
 
-def wanted(settings: Settings, processes: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-    """The certificates a stack needs: host names and addresses by the name of the part."""
+def wanted(settings: Settings, processes: Mapping[str, Sequence[str]], address: str) -> dict[str, list[str]]:
+    """The certificates a stack needs, whose public port is at `address`: host names and addresses, by part."""
     found: dict[str, list[str]] = {}
     if settings.mutual_tls:
         found[CONTROL] = [host_of(CONTROL)]
         found[GATEWAY] = [host_of(GATEWAY)]
         found |= {name: [host_of(service) for service in services] for name, services in processes.items()}
     if settings.tls and settings.tls_cert is None:
-        found[FRONT] = sorted({"localhost", "127.0.0.1", "::1", settings.advertise or settings.host})
+        found[FRONT] = sorted({"localhost", "127.0.0.1", "::1", address, settings.advertise or settings.host})
     return found
 
 

@@ -66,10 +66,11 @@ def lines_to_copy(door: Door, model: str) -> list[str]:
     key = shlex.quote(f"authorization: Bearer {door.key}")
     transport = "-plaintext" if door.ca is None else f"-cacert {shlex.quote(str(door.ca))}"
     curl = "curl" if door.ca is None else f"curl --cacert {shlex.quote(str(door.ca))}"
-    address = door.url.partition("://")[2]
+    # In brackets, which a shell would take for a pattern, if it is one of IPv6.
+    address = shlex.quote(door.url.partition("://")[2])
     return [
         f"{curl} -N -H {key} -H 'content-type: application/json' -d {shlex.quote(json.dumps(body))} "
-        f"{door.url}/v1/chat/completions",
+        f"{shlex.quote(door.url + '/v1/chat/completions')}",
         f"grpcurl {transport} -H {key} -d {shlex.quote(json.dumps(turn))} {address} {CHAT}",
         f'{_python()} -c "{program}"',
     ]

@@ -10,11 +10,13 @@ import grpc
 
 from cli.data_dir import DataDir
 from cli.state import running
+from services.mesh.address import joined
 from services.mesh.credential import checked, trimmed
 from services.mesh.errors import FailedPrecondition, InvalidArgument
 from services.mesh.keys import read_key
 from services.mesh.url import http_url
 
+DEFAULT_PORTS = {"http": 80, "https": 443}
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 
 
@@ -35,8 +37,8 @@ class Door:
     async def channel(self) -> AsyncIterator[grpc.aio.Channel]:
         """A channel to it, closed at the end."""
         target = urlsplit(self.url)
-        host = f"[{target.hostname}]" if ":" in (target.hostname or "") else target.hostname
-        address = f"{host}:{target.port or (443 if target.scheme == 'https' else 80)}"
+        assert target.hostname is not None
+        address = joined(target.hostname, target.port or DEFAULT_PORTS[target.scheme])
         options = [("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)]
         if target.scheme == "https":
             opened = grpc.aio.secure_channel(

@@ -1,5 +1,6 @@
 """What `soma up` shows: parts as they start, then what runs where, or why nothing does."""
 
+import shlex
 import sys
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -89,7 +90,7 @@ def announcement(directory: DataDir) -> str:
         return f"\n{table(found)}\n"
     ca = directory.root / "tls" / "ca.pem"
     trust = f" --cacert {ca}" if found["url"].startswith("https:") else ""
-    call = f"curl{trust} -H 'authorization: Bearer {found['api_key']}' {found['url']}/v1/models"
+    call = f"curl{trust} -H 'authorization: Bearer {found['api_key']}' {shlex.quote(found['url'] + '/v1/models')}"
     return f"\n{table(found)}\n\n{call}\n"
 
 

@@ -24,6 +24,7 @@ from cli.parts.serve import Serve
 from cli.state import Failure, StackState, StateFile
 from cli.status import State
 from cli.supervisor import Supervisor
+from services.mesh.address import joined, reached, resolved
 from services.mesh.background import in_background
 from services.mesh.errors import MeshError
 from services.mesh.keys import ensure_key
@@ -37,14 +38,17 @@ SPARE_CONNECTIONS = 20
 CLOSE_SECONDS = 10.0
 
 
-def public_url(settings: Settings) -> str:
-    """Where a client on this machine finds the public port."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)
-    return f"{'https' if settings.tls else 'http'}://{host}:{settings.port}"
+def public_url(settings: Settings, address: str) -> str:
+    """Where a client on this machine finds the public port, which listens on `address`: by its name, if it has one."""
+    host = settings.host if reached(address) == address else reached(address)
+    return f"{'https' if settings.tls else 'http'}://{joined(host, settings.port)}"
 
 
 def compose(settings: Settings, data_dir: DataDir, layout: Layout, start_gateway: StartGateway) -> tuple[Part, ...]:
-    """The parts of the stack. What needs another starts after it and stops before it."""
+    """The parts of the stack. What needs another starts after it and stops before it.
+
+    The host of the settings is an IP address here.
+    """
     processes = layout.processes()
     # One more than there are: while one is replaced there are two of it.
     pools = (len(processes) + 1) * settings.postgres_pool
@@ -107,13 +111,15 @@ async def run_stack(
         MeshError: the data directory, the port or the layout cannot be used; nothing was started.
     """
     layout.processes()
+    # Once: asked again, a name may have another address.
+    address = resolved(settings.host)
     data_dir.prepare()
     # Inner ports are any free ones: none of them may be the one Envoy is to have, now or when it starts again.
-    with data_dir.locked(Purpose.STACK) as lock, reserved(settings.host, settings.port):
-        state = StackState.of_this_process(public_url(settings))
+    with data_dir.locked(Purpose.STACK) as lock, reserved(address, settings.port):
+        state = StackState.of_this_process(public_url(settings, address))
         file = StateFile(data_dir, lock)
         file.tell(state)
-        needed = wanted(settings, layout.processes())
+        needed = wanted(settings, layout.processes(), address)
         with data_dir.usable():
             # What nobody waits for any more.
             shutil.rmtree(data_dir.orders, ignore_errors=True)
@@ -127,7 +133,7 @@ async def run_stack(
             file.tell(state)
             on_change(state)
 
-        parts = compose(settings, data_dir, layout, start_gateway)
+        parts = compose(settings.model_copy(update={"host": address}), data_dir, layout, start_gateway)
         supervisor = Supervisor(parts, data_dir["logs"], publish)
         failure: Failure | None = None
         started = asyncio.create_task(supervisor.start())

@@ -18,6 +18,7 @@ from gateway.publisher import Publisher, offered
 from gateway.settings import GatewaySettings
 from gateway.xds.server import XdsServer
 from gateway.xds.snapshot import Endpoint, Limits
+from services.mesh.address import joined
 from services.mesh.authenticator import DevAuthenticator
 from services.mesh.background import in_background
 from services.mesh.handlers import collect
@@ -90,7 +91,8 @@ async def start_gateway(settings: Settings, services: Iterable[str]) -> ControlP
             pool=pool(),
         )
         grpc_port = await server.start(
-            f"{settings.bind}:{settings.control_port}", identity.server_credentials() if identity is not None else None
+            joined(settings.bind, settings.control_port),
+            identity.server_credentials() if identity is not None else None,
         )
         stack.push_async_callback(server.stop, 0.0)
         client = await stack.enter_async_context(aiohttp.ClientSession())
@@ -130,4 +132,4 @@ async def start_gateway(settings: Settings, services: Iterable[str]) -> ControlP
             node_id="gateway",
             capacity=Capacity(own.connections, own.memory_bytes),
         )
-        return ControlPlane(f"{settings.advertise or settings.bind}:{grpc_port}", registry, stack.pop_all())
+        return ControlPlane(joined(settings.advertise or settings.bind, grpc_port), registry, stack.pop_all())

@@ -7,6 +7,7 @@ import structlog
 from gateway.contracts import TESTING, area, descriptor_set, public_services
 from gateway.xds.server import XdsServer
 from gateway.xds.snapshot import Endpoint, Limits, Snapshot, Tls
+from services.mesh.address import split
 from services.mesh.registry.leases import Joined
 from services.mesh.registry.service import RegistryService
 from services.mesh.server import Server
@@ -125,5 +126,4 @@ def _usable(instances: list[Joined], service: str) -> list[Joined]:
 
 
 def _endpoint(address: str) -> Endpoint:
-    host, _, port = address.rpartition(":")
-    return Endpoint(host.strip("[]"), int(port))
+    return Endpoint(*split(address))

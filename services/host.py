@@ -17,6 +17,7 @@ import structlog
 from soma.mesh.v1 import registry_service_pb2
 
 from services.mesh import errors, logs, migrations, postgres, redis
+from services.mesh.address import joined
 from services.mesh.admin import admin_app
 from services.mesh.authenticator import DevAuthenticator
 from services.mesh.background import in_background
@@ -176,7 +177,7 @@ class _Process:
         # Also when the start fails further on: a server nobody stopped takes the interpreter down with it.
         stack.push_async_callback(server.stop, 0.0)
         grpc_port = await server.start(
-            f"{settings.bind}:{settings.grpc_port}", identity.server_credentials() if identity is not None else None
+            joined(settings.bind, settings.grpc_port), identity.server_credentials() if identity is not None else None
         )
         unary = UnaryServer(connections.handlers, max_message_bytes=settings.max_message_bytes, identity=identity)
         stack.push_async_callback(unary.stop)
@@ -197,17 +198,17 @@ class _Process:
         admin_port = await admin.start(settings.bind, settings.admin_port)
         stack.push_async_callback(admin.stop)
         host = settings.advertise or settings.bind
-        http_addresses = {name: f"{host}:{port}" for name, port in http_ports.items()}
+        http_addresses = {name: joined(host, port) for name, port in http_ports.items()}
         instance = registry_service_pb2.Instance(
             instance_id=instance_id,
             services=names,
             grpc_services=service_names(connections.handlers),
-            grpc_address=f"{host}:{grpc_port}",
-            unary_address=f"{host}:{unary_port}",
+            grpc_address=joined(host, grpc_port),
+            unary_address=joined(host, unary_port),
             # An older control process knows the edge's alone.
             http_address=http_addresses.get("edge", ""),
             http_addresses=http_addresses,
-            admin_address=f"{host}:{admin_port}",
+            admin_address=joined(host, admin_port),
             pid=os.getpid(),
             version=version("somamesh-server"),
         )

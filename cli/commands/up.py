@@ -11,7 +11,9 @@ from cli.commands.options import DataDirOption, directory, names
 def up(
     dev: Annotated[bool, typer.Option("--dev", help="One random key for everything, in the data directory.")] = False,
     data_dir: DataDirOption = None,
-    host: Annotated[str | None, typer.Option(help="Address of the one public port (127.0.0.1).")] = None,
+    host: Annotated[
+        str | None, typer.Option(help="Address of the one public port, or a name of this machine (127.0.0.1).")
+    ] = None,
     port: Annotated[int | None, typer.Option(help="The one public port (8080).", min=1, max=65535)] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Return once all is ready, and leave it running.")] = False,
     apart: Annotated[

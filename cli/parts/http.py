@@ -2,6 +2,7 @@
 
 import asyncio
 
+from services.mesh.address import split
 from services.mesh.errors import Unavailable
 
 
@@ -12,8 +13,7 @@ async def get_status(address: str, path: str) -> tuple[int, str]:
         Unavailable: the answer is not HTTP.
         OSError: nobody listens there.
     """
-    host, _, port = address.rpartition(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
+    reader, writer = await asyncio.open_connection(*split(address))
     try:
         writer.write(f"GET {path} HTTP/1.0\r\nHost: {address}\r\nConnection: close\r\n\r\n".encode())
         answer = await reader.read()

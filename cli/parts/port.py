@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import psutil
 
+from services.mesh.address import joined, resolved
 from services.mesh.errors import FailedPrecondition
 
 
@@ -31,10 +32,11 @@ def holder(port: int) -> str | None:
 
 
 def require_free(host: str, port: int) -> None:
-    """Make sure that `port` can be listened on.
+    """Make sure that `port` can be listened on at a name or an address of this machine.
 
     Raises:
         FailedPrecondition: it cannot, and who holds it if that is known.
+        InvalidArgument: there is no such host.
     """
     _bound(host, port).close()
 
@@ -47,6 +49,7 @@ def reserved(host: str, port: int) -> Iterator[None]:
 
     Raises:
         FailedPrecondition: it cannot be listened on now.
+        InvalidArgument: there is no such host.
     """
     with _bound(host, port) as reservation:
         if sys.platform != "linux":
@@ -55,12 +58,16 @@ def reserved(host: str, port: int) -> Iterator[None]:
 
 
 def _bound(host: str, port: int) -> socket.socket:
-    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    probe = socket.socket(family, kind, protocol)
+    address = resolved(host)
+    where = joined(address, port)
+    try:
+        probe = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+    except OSError as error:
+        raise _refused(where, port, error) from error
     # Connections of a stack that just ended linger for a minute; only a listener is in the way.
     probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        probe.bind(address)
+        probe.bind((address, port))
     except OSError as error:
         probe.close()
         if error.errno == errno.EADDRINUSE:
@@ -70,7 +77,12 @@ def _bound(host: str, port: int) -> socket.socket:
                 reason="PORT_TAKEN",
                 metadata={"port": str(port)},
             ) from error
-        raise FailedPrecondition(
-            f"cannot listen on {host}:{port}: {error.strerror}", reason="PORT_REFUSED", metadata={"port": str(port)}
-        ) from error
+        raise _refused(where, port, error) from error
     return probe
+
+
+def _refused(where: str, port: int, error: OSError) -> FailedPrecondition:
+    other = "" if error.errno == errno.EACCES else "; give --host an address of this machine, or 0.0.0.0 for all it has"
+    return FailedPrecondition(
+        f"cannot listen on {where}: {error.strerror}{other}", reason="PORT_REFUSED", metadata={"port": str(port)}
+    )

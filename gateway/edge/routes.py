@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from starlette.types import Receive
 
 from gateway.edge.headers import Headers
+from gateway.edge.paths import UNKNOWN_URL
 from gateway.edge.reply import Reply
 from services.mesh.errors import NotFound, Unimplemented
 
@@ -73,7 +74,7 @@ class Routes:
 
 def unknown_url(method: str, path: str) -> NotFound:
     """The answer to a path nobody has."""
-    return NotFound(f"Invalid URL ({method} {path})", reason="UNKNOWN_URL")
+    return NotFound(UNKNOWN_URL.format(method=method, path=path), reason="UNKNOWN_URL")
 
 
 def wrong_method(method: str, path: str, routes: Iterable[Route]) -> Unimplemented:

@@ -55,6 +55,7 @@ def bootstrap(*, xds_port: int, admin_socket: Path | None, node_id: str, capacit
         },
         "static_resources": {"clusters": [_xds_cluster(xds_port)]},
         "overload_manager": _overload_manager(capacity),
+        "layered_runtime": {"layers": [{"name": "gateway", "static_layer": _RUNTIME}]},
     }
     if admin_socket is not None:
         if len(str(admin_socket).encode()) >= _MAX_SOCKET_PATH:
@@ -65,6 +66,9 @@ def bootstrap(*, xds_port: int, admin_socket: Path | None, node_id: str, capacit
 
 # Envoy's own default lets a lost control plane stay lost for up to 30 s.
 _RECONNECT = {"retry_back_off": {"base_interval": "0.1s", "max_interval": "1s"}}
+
+# Envoy refuses expressions of more than 100 instructions of RE2; those of the contracts' paths grow with these.
+_RUNTIME = {"re2.max_program_size.error_level": 100_000, "re2.max_program_size.warn_level": 100_000}
 
 _MONITORS = "type.googleapis.com/envoy.extensions.resource_monitors"
 _CONNECTIONS = "envoy.resource_monitors.global_downstream_max_connections"

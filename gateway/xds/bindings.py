@@ -25,7 +25,12 @@ class Binding:
     """`*` where the body is the request, the field it fills, or empty where there is none."""
     request: str
     """Full name of the request message."""
-    client_streaming: bool
+    server_streaming: bool
+
+    @property
+    def events(self) -> bool:
+        """Whether a browser's EventSource can open it: a stream, by GET."""
+        return self.verb == "GET" and self.server_streaming
 
     @property
     def regex(self) -> str:
@@ -70,7 +75,7 @@ def _bindings(files: FileDescriptorSet) -> Iterator[Binding]:
                         template=getattr(each, verb),
                         body=each.body,
                         request=method.input_type.removeprefix("."),
-                        client_streaming=method.client_streaming,
+                        server_streaming=method.server_streaming,
                     )
 
 

@@ -1,15 +1,22 @@
 -- Refuses a JSON body that the transcoder would take for another than its author meant: one with a field the contract
 -- does not have (it drops those), the same field twice (the last would win), or what is no JSON at all (it takes
 -- trailing commas, single quotes, and names without any). It also bounds nesting, which a receiver of protobuf does
--- as well, later and without words. Types are left to the transcoder, rules of the contract to the service.
+-- as well, later and without words. And it refuses numbers that would be kept as others: JSON of no contract is kept
+-- with doubles (google.protobuf.Value), between which there are whole numbers from 2^53 on. Types are left to the
+-- transcoder, rules of the contract to the service.
 --
 -- MESSAGES stands in front of this code: message -> spelling of a field -> {its name, the message it holds or false}.
+-- JSON of no contract is a message of its own, JSON, with fields of any name that hold the same again.
 -- A route says in the filter's context which message its body is.
 
 local byte, find, gsub, sub = string.byte, string.find, string.gsub, string.sub
 
 -- A value nested this deep takes up to three levels of protobuf for each, and those end at 100.
 local DEEPEST = 32
+
+local JSON = "google.protobuf.Value"
+-- 2^53: what comes after it is as near to two doubles as to one.
+local LARGEST_WHOLE = "9007199254740992"
 
 -- The body, the place in it, how deep that is, and the member or element (from 0) of each level on the way there.
 local text, at, depth, way
@@ -83,7 +90,14 @@ local function name()
   return find(found, "\\", 1, true) and unescaped(found) or found
 end
 
-local function skip_number()
+-- Up to 2^53, as text: a number made of it would have lost what is asked about.
+local function exact(whole)
+  local digits = #whole
+  return digits < #LARGEST_WHOLE or digits == #LARGEST_WHOLE and whole <= LARGEST_WHOLE
+end
+
+local function skip_number(held)
+  local first = at
   local _, last = find(text, "^-?%d+", at)
   if not last or find(text, "^-?0%d", at) then
     malformed("a number")
@@ -91,6 +105,17 @@ local function skip_number()
   local _, fraction = find(text, "^%.%d+", last + 1)
   local _, exponent = find(text, "^[eE][+-]?%d+", (fraction or last) + 1)
   at = (exponent or fraction or last) + 1
+  -- Few are so long, or have an exponent.
+  if at - first < #LARGEST_WHOLE and not exponent then
+    return
+  end
+  local number = sub(text, first, at - 1)
+  local shown = #number > 40 and sub(number, 1, 40) .. "..." or number
+  if math.abs(tonumber(number)) == math.huge then
+    refuse("NUMBER_OUT_OF_RANGE", shown .. " is larger than any number can be")
+  elseif held == JSON and last + 1 == at and not exact(string.match(number, "%d+")) then
+    refuse("NUMBER_NOT_EXACT", shown .. " would be kept as another number, as whole ones beyond 2^53 are: send text")
+  end
 end
 
 local WORDS = { [116] = "true", [102] = "false", [110] = "null" }
@@ -177,7 +202,7 @@ function value(held)
     end
     at = at + #word
   elseif char == 45 or char and char >= 48 and char <= 57 then
-    skip_number()
+    skip_number(held)
   else
     malformed("a value")
   end

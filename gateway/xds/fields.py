@@ -8,7 +8,10 @@ from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto
 from gateway.xds.bindings import Binding
 
 _MESSAGES = (FieldDescriptorProto.TYPE_MESSAGE, FieldDescriptorProto.TYPE_GROUP)
-# The transcoder reads these by rules of their own: `Struct`, `Value` and `Any` hold what they like, the rest are text.
+# JSON of no contract, by what it is: an object, a list, or either. In JSON they look alike, so that one stands for all.
+_JSON = "google.protobuf.Value"
+_JSONS = frozenset({_JSON, "google.protobuf.Struct", "google.protobuf.ListValue"})
+# The transcoder reads the others by rules of their own: `Any` holds what it names, the rest are text or a number.
 _FREE_FORM = "google.protobuf."
 _ANY_NAME = "*"
 
@@ -27,7 +30,7 @@ class Fields:
                 self._messages.update(_nested(f"{file.package}.{message.name}", message))
 
     def body(self, binding: Binding) -> str:
-        """Name of the message in the body of a binding; empty where there is none, or one of free form."""
+        """Name of the message in the body of a binding; empty where there is none, or one of the transcoder's own."""
         if binding.body in ("", "*"):
             return binding.request if binding.body else ""
         return next((self._held(field) for field in self._fields(binding.request) if field.name == binding.body), "")
@@ -36,7 +39,8 @@ class Fields:
         """A Lua table of those messages and all they hold.
 
         Each maps the names of its fields, in JSON's spelling and in the contract's, to `{name, held}`: the contract's
-        spelling, and the name of the message the field holds or false. A map has one field of any name, `*`.
+        spelling, and the name of the message the field holds or false. A map has one field of any name, `*`, and so
+        has JSON of no contract, which goes by the name of `google.protobuf.Value`.
         """
         entries: dict[str, str] = {}
         waiting = [name for name in bodies if name]
@@ -54,6 +58,10 @@ class Fields:
         return "{" + ",\n".join(entries[name] for name in sorted(entries)) + "}"
 
     def _fields(self, name: str) -> Iterable[FieldDescriptorProto]:
+        if name == _JSON:
+            any_name = FieldDescriptorProto(name=_ANY_NAME, json_name=_ANY_NAME, type_name=f".{_JSON}")
+            any_name.type = FieldDescriptorProto.TYPE_MESSAGE
+            return (any_name,)
         # Envoy refuses a set that lacks a message, and says so; here one has no fields.
         message = self._messages.get(name, DescriptorProto())
         if not message.options.map_entry:
@@ -65,6 +73,8 @@ class Fields:
 
     def _held(self, field: FieldDescriptorProto) -> str:
         name = field.type_name.removeprefix(".")
+        if name in _JSONS:
+            return _JSON
         return "" if field.type not in _MESSAGES or name.startswith(_FREE_FORM) else name
 
 

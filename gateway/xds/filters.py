@@ -6,6 +6,9 @@ from envoy_data_plane.google.protobuf import Any
 
 ERROR_WRAPPER = "envoy.filters.http.lua"
 """Gives transcoded errors their shape; off where a backend speaks HTTP itself."""
+QUERY_TOKEN = "soma.query_token"
+"""Makes a header of a credential in the query, for clients that can send no header. Off except where a route turns it
+on."""
 BODY_DRAIN = "soma.drain_body"
 """Lets a client finish writing a body that is too large, and drops what it writes. Off except where a route turns it
 on."""

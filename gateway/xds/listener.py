@@ -1,5 +1,6 @@
 """The gateway's one listener: native gRPC, grpc-web, REST by transcoding and plain HTTP on the same port."""
 
+from collections.abc import Iterable
 from datetime import timedelta
 from importlib.resources import files
 
@@ -12,7 +13,9 @@ from envoy_data_plane.envoy.config.common.mutation_rules.v3 import (
     HeaderMutationRemoveOnMatch,
 )
 from envoy_data_plane.envoy.config.core.v3 import (
+    Address,
     DataSource,
+    Http1ProtocolOptions,
     Http2ProtocolOptions,
     HttpProtocolOptions,
     SubstitutionFormatString,
@@ -44,16 +47,25 @@ from envoy_data_plane.envoy.extensions.request_id.uuid.v3 import UuidRequestIdCo
 from envoy_data_plane.envoy.type.matcher.v3 import StringMatcher
 from envoy_data_plane.google.protobuf import Any, Struct
 
-from gateway.xds.bindings import bindings
+from gateway.xds.bindings import Binding, bindings
 from gateway.xds.clusters import FROM_ADS, address
 from gateway.xds.compression import COMPRESSOR, compressor
 from gateway.xds.cors import CORS
 from gateway.xds.fields import Fields
-from gateway.xds.filters import BODY_CHECK, BODY_DRAIN, BODY_LIMIT, ERROR_WRAPPER, GRPC_WEB, REFUSE, TRANSCODER
+from gateway.xds.filters import (
+    BODY_CHECK,
+    BODY_DRAIN,
+    BODY_LIMIT,
+    ERROR_WRAPPER,
+    GRPC_WEB,
+    QUERY_TOKEN,
+    REFUSE,
+    TRANSCODER,
+)
 from gateway.xds.methods import StreamingMethods
 from gateway.xds.replies import local_replies
 from gateway.xds.routes import NAME
-from gateway.xds.snapshot import Snapshot
+from gateway.xds.snapshot import Endpoint, Snapshot
 from gateway.xds.tls import downstream
 
 # What only the mesh may say of a call, and what only Envoy may: a client's own word for it is dropped.
@@ -64,6 +76,8 @@ _CONNECTION_WINDOW_BYTES = 8 * 1024 * 1024
 # only reset a stream of HTTP/2.
 _HEADER_KIB = 96
 _HEADERS = 200
+# For requests of HTTP/1.0, which need not say whom they are for.
+_UNNAMED_HOST = "localhost"
 # A body over the limit is read and dropped up to so many times the limit.
 _DRAINED = 4
 # A client that answers nothing is gone after these: until the first probe, between two, and how many.
@@ -104,7 +118,7 @@ def listener(snapshot: Snapshot, streaming: StreamingMethods) -> Listener:
     )
     return Listener(
         name=NAME,
-        address=address(snapshot.listen),
+        address=_listening(snapshot.listen),
         filter_chains=[chain],
         # A client that reads nothing of what waits for it.
         per_connection_buffer_high_watermark_timeout=timedelta(seconds=snapshot.limits.idle_timeout_seconds),
@@ -114,8 +128,17 @@ def listener(snapshot: Snapshot, streaming: StreamingMethods) -> Listener:
     )
 
 
+def _listening(endpoint: Endpoint) -> Address:
+    where = address(endpoint)
+    if where.socket_address is not None:
+        # Every address of the machine, and not only those of IPv6.
+        where.socket_address.ipv4_compat = endpoint.host == "::"
+    return where
+
+
 def _manager(snapshot: Snapshot, streaming: StreamingMethods) -> HttpConnectionManager:
     idle = timedelta(seconds=snapshot.limits.idle_timeout_seconds)
+    bound = [binding for binding in bindings(snapshot.descriptor_set) if binding.service in snapshot.services]
     return HttpConnectionManager(
         stat_prefix=NAME,
         codec_type=HttpConnectionManagerCodecType.AUTO,
@@ -123,6 +146,7 @@ def _manager(snapshot: Snapshot, streaming: StreamingMethods) -> HttpConnectionM
         http_filters=[
             # First, so that a page may also read what the filters after it refuse.
             _filter(CORS, Cors()),
+            HttpFilter(name=QUERY_TOKEN, typed_config=Any.pack(_lua(_source("query_token.lua"))), disabled=True),
             _filter(COMPRESSOR, compressor()),
             _filter(ERROR_WRAPPER, _lua(_source("wrap_errors.lua"))),
             HttpFilter(name=BODY_DRAIN, typed_config=Any.pack(_body_drain(snapshot)), disabled=True),
@@ -131,14 +155,16 @@ def _manager(snapshot: Snapshot, streaming: StreamingMethods) -> HttpConnectionM
                 typed_config=Any.pack(Buffer(max_request_bytes=snapshot.limits.max_request_bytes)),
                 disabled=True,
             ),
-            HttpFilter(name=BODY_CHECK, typed_config=Any.pack(_body_check(snapshot)), disabled=True),
+            HttpFilter(name=BODY_CHECK, typed_config=Any.pack(_body_check(snapshot, bound)), disabled=True),
             _filter(GRPC_WEB, GrpcWeb()),
             _filter(TRANSCODER, _transcoder(snapshot, streaming)),
             _filter("envoy.filters.http.router", Router(suppress_envoy_headers=True)),
         ],
         early_header_mutation_extensions=[_drop_reserved_headers()],
-        local_reply_config=local_replies(),
+        local_reply_config=local_replies(binding.template for binding in bound),
         server_name="somamesh",
+        # What nginx and HAProxy speak to whom they stand before, unless they are told otherwise.
+        http_protocol_options=Http1ProtocolOptions(accept_http_10=True, default_host_for_http_10=_UNNAMED_HOST),
         http2_protocol_options=Http2ProtocolOptions(
             max_concurrent_streams=1024,
             initial_stream_window_size=_STREAM_WINDOW_BYTES,
@@ -210,9 +236,8 @@ def _body_drain(snapshot: Snapshot) -> Lua:
     return _lua(f"local LIMIT, DRAINED = {limit}, {limit * _DRAINED}\n{_source('drain_body.lua')}")
 
 
-def _body_check(snapshot: Snapshot) -> Lua:
+def _body_check(snapshot: Snapshot, bound: Iterable[Binding]) -> Lua:
     fields = Fields(snapshot.descriptor_set)
-    bound = (binding for binding in bindings(snapshot.descriptor_set) if binding.service in snapshot.services)
     messages = fields.lua(fields.body(binding) for binding in bound)
     lua = _lua(f"local MESSAGES = {messages}\n{_source('check_body.lua')}")
     lua.source_codes[REFUSE] = DataSource(inline_string=_source("refuse.lua"))

@@ -24,7 +24,6 @@ from envoy_data_plane.envoy.type.matcher.v3 import (
 )
 from envoy_data_plane.google.protobuf import Any
 
-from gateway.edge.paths import PREFIXES
 from gateway.xds.failures import Failure
 
 REFUSED = "soma.refused"
@@ -66,13 +65,16 @@ def from_grpc() -> AccessLogFilter:
     return both(_transcoded(present=False), _grpc_content(present=True))
 
 
-def on_edge() -> AccessLogFilter:
-    """Asked of the edge, whose clients know OpenAI's errors."""
-    prefixes = "|".join(PREFIXES)
-    path = HeaderMatcher(
-        name=":path", string_match=StringMatcher(safe_regex=RegexMatcher(regex=f"({prefixes})([/?].*)?"))
-    )
-    return both(AccessLogFilter(header_filter=HeaderFilter(header=path)), _grpc_content(present=False))
+def on_paths(regex: str, but: str = "") -> AccessLogFilter:
+    """Asked for a path of this form, and not of that other one, by other means than gRPC."""
+    asked = both(_path(regex, matches=True), _grpc_content(present=False))
+    return both(asked, _path(but, matches=False)) if but else asked
+
+
+def _path(regex: str, *, matches: bool) -> AccessLogFilter:
+    form = StringMatcher(safe_regex=RegexMatcher(regex=regex))
+    path = HeaderMatcher(name=":path", string_match=form, invert_match=not matches)
+    return AccessLogFilter(header_filter=HeaderFilter(header=path))
 
 
 def without_id() -> AccessLogFilter:

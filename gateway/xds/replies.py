@@ -1,6 +1,6 @@
 """Shape of what Envoy answers by itself: one JSON shape on REST, status and reason on gRPC."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any as Json
 
 from envoy_data_plane.envoy.config.accesslog.v3 import AccessLogFilter
@@ -18,6 +18,7 @@ from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v
 from envoy_data_plane.google.protobuf import Struct
 from google.rpc.code_pb2 import Code
 
+from gateway.edge.paths import UNKNOWN_URL, contract_paths, not_served_paths, openai_paths
 from gateway.xds.failures import BY_HTTP_STATUS, DOMAIN, FAILURES, UNKNOWN_SERVICE, Failure
 from gateway.xds.matches import (
     REFUSED,
@@ -27,7 +28,7 @@ from gateway.xds.matches import (
     from_rest,
     has_status,
     means,
-    on_edge,
+    on_paths,
     says,
     without_id,
 )
@@ -37,32 +38,40 @@ _ERROR_INFO = "type.googleapis.com/google.rpc.ErrorInfo"
 # Envoy itself finds no words for some of these.
 _NO_HTTP = "not valid HTTP/1.1 or HTTP/2, or a path or host that cannot be"
 _BAD_REQUEST = "type.googleapis.com/google.rpc.BadRequest"
+_METHOD, _PATH = "%REQ(:METHOD)%", "%PATH(NQ:PATH)%"
+_NOT_SERVED = f"{_METHOD} {_PATH} is of a part of OpenAI's API that is not served here."
 
 
-def local_replies() -> LocalReplyConfig:
-    """Mappers in order: the edge's paths, refused bodies, known failures for REST and gRPC, then REST by status.
+def local_replies(templates: Iterable[str]) -> LocalReplyConfig:
+    """Mappers in order: OpenAI's paths, refused bodies, known failures for REST and gRPC, then REST by status.
 
-    What none of them takes stays as Envoy says it.
+    What none of them takes stays as Envoy says it. `templates` are the paths of the contracts.
     """
-    return LocalReplyConfig(mappers=[*_edge(), *_refused(), *_mappers()])
+    return LocalReplyConfig(mappers=[*_to_openai(contract_paths(templates)), *_refused(), *_mappers()])
 
 
-def _edge() -> Iterator[ResponseMapper]:
+def _to_openai(contracts: str) -> Iterator[ResponseMapper]:
     """Failures on paths whose clients know OpenAI's errors and no others."""
+    openai = on_paths(openai_paths(), but=contracts)
+    unknown = UNKNOWN_URL.format(method=_METHOD, path=_PATH)
+    paths = {_NOT_SERVED: on_paths(not_served_paths(), but=contracts), unknown: openai}
+    for text, asked in paths.items():
+        body = _openai(404, text, "UNKNOWN_URL")
+        yield ResponseMapper(filter=both(has_status(404), asked), body_format_override=_json(body))
     for failure in FAILURES:
         text = failure.text(f"%METADATA(ROUTE:{METADATA}:{OWNER})%")
         yield ResponseMapper(
-            filter=both(means(failure), on_edge()),
+            filter=both(means(failure), openai),
             status_code=failure.http,
             headers_to_add=_retry_after(failure),
             body_format_override=_json(_openai(failure.http, text, failure.reason)),
         )
     no_http = _json(_openai(400, _NO_HTTP, "BAD_REQUEST"))
     for refused, id_header in _no_requests():
-        yield ResponseMapper(filter=both(refused, on_edge()), headers_to_add=[id_header], body_format_override=no_http)
+        yield ResponseMapper(filter=both(refused, openai), headers_to_add=[id_header], body_format_override=no_http)
     for http, (_, reason) in BY_HTTP_STATUS.items():
         body = _openai(http, "%LOCAL_REPLY_BODY%", reason)
-        yield ResponseMapper(filter=both(has_status(http), on_edge()), body_format_override=_json(body))
+        yield ResponseMapper(filter=both(has_status(http), openai), body_format_override=_json(body))
 
 
 def _no_requests() -> tuple[tuple[AccessLogFilter, HeaderValueOption], ...]:

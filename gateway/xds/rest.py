@@ -20,7 +20,7 @@ from envoy_data_plane.google.protobuf import Any, Struct
 from gateway.contracts import area
 from gateway.xds.bindings import Binding
 from gateway.xds.fields import Fields
-from gateway.xds.filters import BODY_CHECK, BODY_DRAIN, ERROR_WRAPPER, REFUSE, whole
+from gateway.xds.filters import BODY_CHECK, BODY_DRAIN, ERROR_WRAPPER, QUERY_TOKEN, REFUSE, whole
 from gateway.xds.owners import owned_by
 from gateway.xds.snapshot import Limits
 
@@ -41,7 +41,10 @@ def rest_routes(bindings: Sequence[Binding], fields: Fields, limits: Limits) -> 
         match = _path(binding)
         match.headers.append(_method(binding.verb))
         body = fields.body(binding)
-        yield to_nobody(match, area(binding.service), _read(limits, body) if body else _bodiless(limits))
+        filters = _read(limits, body) if body else _bodiless(limits)
+        if binding.events:
+            filters[QUERY_TOKEN] = ON
+        yield to_nobody(match, area(binding.service), filters)
     ways: dict[str, list[Binding]] = {}
     for binding in bindings:
         ways.setdefault(binding.regex, []).append(binding)

@@ -7,6 +7,7 @@ from datetime import timedelta
 from envoy_data_plane.envoy.config.core.v3 import HeaderValue, HeaderValueOption, Metadata
 from envoy_data_plane.envoy.config.route.v3 import (
     HeaderMatcher,
+    QueryParameterMatcher,
     RetryPolicy,
     RetryPolicyRetryHostPredicate,
     Route,
@@ -18,21 +19,21 @@ from envoy_data_plane.envoy.config.route.v3 import (
     VirtualHost,
 )
 from envoy_data_plane.envoy.extensions.retry.host.previous_hosts.v3 import PreviousHostsPredicate
-from envoy_data_plane.envoy.type.matcher.v3 import StringMatcher
+from envoy_data_plane.envoy.type.matcher.v3 import RegexMatcher, StringMatcher
 from envoy_data_plane.envoy.type.v3 import Int64Range
 from envoy_data_plane.google.protobuf import Any
 
 from gateway.contracts import area
-from gateway.edge.paths import PREFIXES
+from gateway.edge.paths import EVENTS, PREFIXES
 from gateway.xds.bindings import bindings
 from gateway.xds.clusters import CONTROL_GRPC, CONTROL_HTTP, EDGE, unary
 from gateway.xds.compression import COMPRESSOR
 from gateway.xds.cors import CORS, cors_policy
 from gateway.xds.fields import Fields
-from gateway.xds.filters import ERROR_WRAPPER, GRPC_WEB, TRANSCODER, whole, without
+from gateway.xds.filters import ERROR_WRAPPER, GRPC_WEB, QUERY_TOKEN, TRANSCODER, whole, without
 from gateway.xds.methods import StreamingMethods
 from gateway.xds.owners import owned_by
-from gateway.xds.rest import refusing, rest_routes, to_nobody
+from gateway.xds.rest import ON, refusing, rest_routes, to_nobody
 from gateway.xds.snapshot import Limits, Snapshot
 from services.mesh.interceptors.compression import METADATA_KEY as GRPC_ENCODING
 
@@ -59,6 +60,7 @@ _NO_GRPC = HeaderMatcher(
     invert_match=True,
     treat_missing_header_as_empty=True,
 )
+_GET = HeaderMatcher(name=":method", string_match=StringMatcher(exact="GET"))
 _NO_POST = HeaderMatcher(name=":method", string_match=StringMatcher(exact="POST"), invert_match=True)
 _ONLY_POST = {"status": "405", "text": "gRPC is POST", "allow": "POST"}
 # Envoy adds them, and gRPC would make metadata of them for each call.
@@ -104,6 +106,9 @@ def _routes(snapshot: Snapshot, streaming: StreamingMethods) -> Iterator[Route]:
 
 def _edge(limits: Limits) -> Iterator[Route]:
     most = _EDGE_BODIES * limits.max_request_bytes
+    streamed = QueryParameterMatcher(name="stream", string_match=StringMatcher(exact="true"))
+    events = RouteMatch(safe_regex=RegexMatcher(regex=EVENTS), headers=[_GET], query_parameters=[streamed])
+    yield _to_http(events, EDGE, EDGE, whole(most) | {QUERY_TOKEN: ON})
     announced = HeaderMatcher(name="content-length", range_match=Int64Range(start=most + 1, end=_MOST))
     for prefix in PREFIXES:
         # At once: it would not even be read to its end.

@@ -1,6 +1,6 @@
 -- Gives errors of transcoded calls the one shape of errors on REST:
 --   {"code":5,"message":m,"details":d}  becomes  {"error":{"code":404,"status":"NOT_FOUND","message":m,"details":d}}
--- The transcoder prints the code first, so that the rest need not be parsed.
+-- The transcoder prints the code first, so that the rest need not be parsed. And it tells proxies to keep no event back.
 
 local NAMES = {
   [1] = "CANCELLED", [2] = "UNKNOWN", [3] = "INVALID_ARGUMENT", [4] = "DEADLINE_EXCEEDED", [5] = "NOT_FOUND",
@@ -39,6 +39,11 @@ function envoy_on_response(handle)
   headers:remove("grpc-status-details-bin")
   headers:remove("grpc-accept-encoding")
   headers:remove("grpc-encoding")
+  if starts_with(content_type, "text/event-stream") then
+    -- As the edge says of its own: an event that waits in a proxy for the next ones is of no use.
+    headers:replace("x-accel-buffering", "no")
+    headers:replace("cache-control", "no-cache")
+  end
   local http = tonumber(headers:get(":status"))
   if http < 400 or not starts_with(content_type, "application/json") then
     return

@@ -11,13 +11,17 @@ from pydantic import AfterValidator, Field, SecretStr, StringConstraints, Valida
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from services.mesh import url
+from services.mesh.address import joined, listenable, literal, split
 from services.mesh.sources import Environment, Place, TomlTable, names_of, wrong
 
 CONFIG_FILE = Path("soma.toml")
 # As browsers send it: scheme, host, and the port where it is not the usual one.
 Origin = Annotated[str, StringConstraints(pattern=r"^(\*|[a-z][a-z0-9+.-]*://[^/\s*]+)$")]
+# A name or an IP address; and an address alone, for Envoy takes no names.
+Host = Annotated[str, AfterValidator(listenable)]
+IpAddress = Annotated[str, AfterValidator(literal)]
+HostPort = Annotated[str, AfterValidator(lambda address: joined(*split(address)))]
 HttpUrl = Annotated[str, AfterValidator(url.http_url)]
-Address = Annotated[str, AfterValidator(url.address)]
 PostgresUrl = Annotated[SecretStr, AfterValidator(lambda given: SecretStr(url.postgres_url(given.get_secret_value())))]
 RedisUrl = Annotated[SecretStr, AfterValidator(lambda given: SecretStr(url.redis_url(given.get_secret_value())))]
 
@@ -102,14 +106,14 @@ class Settings(SomaSettings):
     config: Path = Field(CONFIG_FILE, description="path of soma.toml")
     data_dir: Path = Field(Path(".somamesh"), description="where everything of a stack is kept")
     dev: bool = Field(False, description="development stack: one generated API key")
-    host: str = Field("127.0.0.1", description="address of the public port")
+    host: Host = Field("127.0.0.1", description="address of the public port, or a name of this machine")
     port: int = Field(8080, ge=1, le=65535, description="the public port")
     cors_origins: tuple[Origin, ...] = Field((), description="origins whose pages browsers let call; * for all")
     postgres_url: PostgresUrl | None = Field(None, description="an external Postgres; embedded when unset")
     redis_url: RedisUrl | None = Field(None, description="an external Redis; embedded when unset")
-    control: Address | None = Field(None, description="host:port of the stack's control process, to join it")
-    bind: str = Field("127.0.0.1", description="address inner servers listen on")
-    advertise: str | None = Field(None, description="address neighbours reach this process at; `bind` when unset")
+    control: HostPort | None = Field(None, description="host:port of the stack's control process, to join it")
+    bind: IpAddress = Field("127.0.0.1", description="address inner servers listen on")
+    advertise: IpAddress | None = Field(None, description="address neighbours reach this process at; `bind` when unset")
     control_port: int = Field(0, ge=0, le=65535, description="where the control process is joined; 0 for any free port")
     grpc_port: int = Field(0, ge=0, le=65535, description="gRPC of a process that joins; 0 for any free port")
     unary_port: int = Field(0, ge=0, le=65535, description="unary calls, of a process that joins; 0 for any free port")

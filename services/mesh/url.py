@@ -65,18 +65,6 @@ def redis_url(text: str) -> str:
     return text
 
 
-def address(text: str) -> str:
-    """A `host:port`.
-
-    Raises:
-        ValueError: it is none.
-    """
-    host, _, port = text.rpartition(":")
-    if not host or "/" in text or not _is_port(port):
-        raise ValueError("an address is host:port, without a scheme or a path")
-    return text
-
-
 def _split(text: str, schemes: Collection[str], example: str) -> SplitResult:
     if any(character.isspace() or not character.isprintable() for character in text):
         raise ValueError("the URL holds a space, a line end or a control character")

@@ -31,7 +31,7 @@ BODIES = {
     "NaN": (REMEMBER, '{"key": "a", "value": NaN}', "MALFORMED_JSON"),
     "Infinity as text": ("/v1/rag/retrieve", '{"query": "a", "score_threshold": "Infinity"}', "INVALID_ARGUMENT"),
     "NaN as text": ("/v1/infer/sync", '{"prompt": "a", "temperature": "NaN"}', "INVALID_ARGUMENT"),
-    "beyond a double": (REMEMBER, '{"key": "a", "value": 1e999}', "BAD_REQUEST"),
+    "beyond a double": (REMEMBER, '{"key": "a", "value": 1e999}', "NUMBER_OUT_OF_RANGE"),
     "beyond 32 bits": (REMEMBER, '{"key": "a", "value": 1, "ttl_seconds": 2147483648}', "BAD_REQUEST"),
     "beyond 64 bits": (REMEMBER, '{"key": "a", "value": 1, "ttl_seconds": 99999999999999999999}', "BAD_REQUEST"),
     "depth bomb": (REMEMBER, '{"key": "a", "value": ' + "[" * 100_000, "TOO_DEEP"),
@@ -118,10 +118,36 @@ async def test_a_wrong_method_is_told_the_right_ones(
     assert reply.headers["allow"] == allowed
 
 
-@pytest.mark.parametrize("path", ["/", "/v1/nothing", "/v1/rememberx", "/docs/nothing", "/v1/chat/nothing"])
+@pytest.mark.parametrize("path", ["/", "/v2/nothing", "/v1/remember/x", "/docs/nothing", "/v1/chat/responses/a/b"])
 async def test_a_path_of_nobody_is_not_found_in_the_one_shape(http: httpx.AsyncClient, path: str) -> None:
     reply = await http.get(path)
     assert (reply.status_code, reason_of(reply)) == (404, "NO_SUCH_PATH")
+
+
+@pytest.mark.parametrize("path", ["/v1/nothing", "/v1/audio/speech", "/v1/chat/completion", "/v1/models/x/y"])
+async def test_a_path_of_nobody_is_not_found_in_openais_shape_where_its_api_is(
+    http: httpx.AsyncClient, path: str
+) -> None:
+    reply = await http.get(path)
+    assert reply.status_code == 404
+    assert reply.json()["error"].keys() == {"message", "type", "param", "code"}
+
+
+@pytest.mark.parametrize(
+    ("member", "body"),
+    [
+        ("value", '{"key": "bad-input/number", "value": {"id": 9007199254740993}}'),
+        ("metadata", '{"key": "bad-input/number", "value": 1, "metadata": {"id": 1768907445451174114}}'),
+    ],
+)
+async def test_a_number_that_would_be_kept_as_another_is_not_kept(
+    http: httpx.AsyncClient, member: str, body: str
+) -> None:
+    reply = await http.post(REMEMBER, content=body)
+    assert (reply.status_code, reason_of(reply)) == (400, "NUMBER_NOT_EXACT")
+    assert reply.json()["error"]["message"].startswith(f"{member}.id: ")
+    reply = await http.post("/v1/rag/retrieve", content='{"query": "x", "filter": {"id": 1768907445451174114}}')
+    assert reply.json()["error"]["message"].startswith("filter.id: ")
 
 
 async def test_values_of_free_form_keep_whatever_they_hold(http: httpx.AsyncClient) -> None:

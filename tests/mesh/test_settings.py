@@ -38,6 +38,24 @@ def test_neighbours_are_reached_by_address_and_not_by_name() -> None:
     assert "'here'" in refused(advertise="here")
 
 
+@pytest.mark.parametrize(
+    "where",
+    [
+        *({"host": "fe80::1%lo"}, {"host": "localhost:8080"}, {"bind": "localhost", "advertise": "10.0.0.7"}),
+        *({"advertise": "fe80::1%lo"}, {"control": "::1:7000"}, {"control": "mesh"}, {"control": "http://mesh:7000"}),
+    ],
+)
+def test_an_address_that_cannot_be_is_refused_by_its_name(where: dict[str, Any]) -> None:
+    name, value = next(iter(where.items()))
+    assert f"{name}: {value!r}" in refused(**where)
+
+
+def test_an_address_of_ipv6_may_have_brackets() -> None:
+    found = Settings(host="[::1]", bind="[::1]", advertise="[2001:DB8::7]", control="[::1]:7000")
+    assert (found.host, found.bind, found.advertise, found.control) == ("::1", "::1", "2001:db8::7", "[::1]:7000")
+    assert not found.mutual_tls
+
+
 def test_a_file_that_is_no_toml_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "soma.toml").write_text("port = \n")
     monkeypatch.setenv("SOMA_CONFIG", str(tmp_path / "soma.toml"))

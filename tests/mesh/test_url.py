@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from services.mesh.url import address, http_url, postgres_url, redis_url
+from services.mesh.address import split
+from services.mesh.url import http_url, postgres_url, redis_url
 
 
 @pytest.mark.parametrize(
@@ -90,12 +91,12 @@ def test_every_way_to_name_a_redis_is_taken(given: str) -> None:
         (redis_url, "redis://:hunter2@h:99999", "from 1 to 65535"),
         (redis_url, "redis://h/soma", "number of a database"),
         (redis_url, "redis://:6379", "no host"),
-        (address, "control", "host:port"),
-        (address, "http://control:1", "host:port"),
-        (address, "control:99999", "host:port"),
+        (split, "control", "host:port"),
+        (split, "http://control:1", "host:port"),
+        (split, "control:99999", "host:port"),
     ],
 )
-def test_what_is_none_of_them_is_refused_with_words(check: Callable[[str], str], given: str, said: str) -> None:
+def test_what_is_none_of_them_is_refused_with_words(check: Callable[[str], object], given: str, said: str) -> None:
     with pytest.raises(ValueError) as refused:
         check(given)
     assert said in str(refused.value)

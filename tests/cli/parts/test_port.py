@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from cli.parts.port import free_port, require_free, reserved
-from services.mesh.errors import FailedPrecondition
+from services.mesh.errors import FailedPrecondition, InvalidArgument
 
 # linux/in.h; Python has no name for it yet.
 IP_LOCAL_PORT_RANGE = 51
@@ -36,6 +36,17 @@ def test_an_address_that_is_not_ours_is_refused() -> None:
     with pytest.raises(FailedPrecondition) as refused:
         require_free("192.0.2.1", 8080)
     assert refused.value.reason == "PORT_REFUSED"
+    assert "--host" in refused.value.message
+
+
+def test_an_address_of_ipv6_is_named_as_a_url_has_it() -> None:
+    with pytest.raises(FailedPrecondition, match=r"\[2001:db8::1\]:8080"):
+        require_free("2001:db8::1", 8080)
+
+
+def test_a_host_that_is_none_is_refused() -> None:
+    with pytest.raises(InvalidArgument, match=r"nosuch\.invalid"):
+        require_free("nosuch.invalid", 8080)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can reserve a port so")

@@ -49,6 +49,9 @@ def lab() -> bytes:
         field = {"number": number, "type": Field.TYPE_MESSAGE, "type_name": kind, "label": label}
         request.field.add(name=name, json_name=json_name, **field)
     request.field.add(name="name", number=7, type=Field.TYPE_STRING, label=1)
+    request.field.add(name="count", number=10, type=Field.TYPE_INT32, label=1)
+    request.field.add(name="share", number=11, type=Field.TYPE_DOUBLE, label=1)
+    request.field.add(name="flag", number=12, type=Field.TYPE_BOOL, label=1)
     request.oneof_decl.add(name="choice")
     for number, name in enumerate(("left", "right"), start=8):
         request.field.add(name=name, number=number, type=Field.TYPE_STRING, label=1, oneof_index=0)
@@ -58,6 +61,7 @@ def lab() -> bytes:
     rule = method.options.Extensions[annotations_pb2.http]
     rule.post, rule.body = WHOLE, "*"
     rule.additional_bindings.add(put=PART, body="inner")
+    rule.additional_bindings.add(patch=PART, body="free")
     described = FileDescriptorSet.FromString(descriptor_set(*imported))
     described.file.append(file)
     return described.SerializeToString()
@@ -96,6 +100,8 @@ FINE = (
     '{"byName": {"any": {"long_name": "a"}, "name": {}}, "several": [{}, {"again": null}]}',
     '{"free": {"whatever": {"long_name": [1, -0.5e+3, true, false, null, "\\"\\\\\\u00e9"]}}, "value": [{"a": {}}]}',
     '{"packed": {"@type": "type.googleapis.com/soma.lab.v1.Inner", "long_name": "a"}}',
+    '{"free": {"a": 9007199254740992, "b": -9007199254740992}, "value": [0.1, 1e22, 1.7976931348623157e308, 1e-400]}',
+    '{"value": 9007199254740993.5}',
     '{"left": "a"}',
     '{"na\\u006de": "a"}',
     '{"name": "ä☃\U0001f469\u200d🚀"}',
@@ -129,6 +135,13 @@ WRONG = (
     ('{"free": {"a": {"b": 1, "b": 2}}}', "DUPLICATE_FIELD", "free.a.b"),
     ('{"value": ' + "[" * 40 + "]" * 40 + "}", "TOO_DEEP", "value" + "[0]" * 31),
     ('{"value": ' + "[" * 1_000_000, "TOO_DEEP", "value" + "[0]" * 31),
+    ('{"value": 9007199254740993}', "NUMBER_NOT_EXACT", "value"),
+    ('{"free": {"id": 1768907445451174114}}', "NUMBER_NOT_EXACT", "free.id"),
+    ('{"free": {"a": [{"b": 0}, {"b": -9007199254740993 }]}}', "NUMBER_NOT_EXACT", "free.a[1].b"),
+    ('{"value": [10000000000000000000000]}', "NUMBER_NOT_EXACT", "value[0]"),
+    ('{"value": [1, -1e309]}', "NUMBER_OUT_OF_RANGE", "value[1]"),
+    ('{"value": ' + "9" * 400 + ".0}", "NUMBER_OUT_OF_RANGE", "value"),
+    ('{"share": 1e400}', "NUMBER_OUT_OF_RANGE", "share"),
 )
 
 
@@ -145,6 +158,25 @@ async def test_a_field_the_contract_has_not_or_that_comes_twice_is_refused_by_it
             assert error["message"].startswith(f"{field}: ")
         reply = await envoy.http.put("/v1/lab/a", content=b'{"name": "x"}')
         assert error_of(reply)["details"][1]["field_violations"][0]["field"] == "name"
+        reply = await envoy.http.patch("/v1/lab/a", content=b'{"id": 9007199254740993}')
+        assert error_of(reply)["details"][1]["field_violations"][0]["field"] == "id"
+
+
+NO_SUCH_NUMBERS = (
+    *('{"count": 1.5}', '{"count": 3e9}', '{"count": 2147483648}', '{"count": "1.5"}', '{"count": true}'),
+    *('{"flag": 1}', '{"share": "much"}', '{"name": 5}'),
+)
+
+
+async def test_a_number_its_field_cannot_hold_is_refused_by_its_name(envoy: Gateway) -> None:
+    async with obliging() as backend:
+        await envoy.publish(services={SERVICE: (backend,)}, descriptor_set=LAB)
+        for body in NO_SUCH_NUMBERS:
+            reply = await envoy.http.post(WHOLE, content=body.encode())
+            assert reply.status_code == 400, (body, reply.text)
+            (field,) = json.loads(body)
+            error = error_of(reply)
+            assert (error["status"], error["message"].partition(":")[0]) == ("INVALID_ARGUMENT", field)
 
 
 MALFORMED = (
@@ -174,7 +206,7 @@ async def test_what_is_no_json_is_refused_where_the_transcoder_would_guess(envoy
 
 
 # Left to the transcoder, whose words these are.
-UNFIT = ("[]", "5", '"x"', '{"name": "\\ud800"}', '{"name": {}}', '{"left": "a", "right": "b"}', '{"value": 1e999}')
+UNFIT = ("[]", "5", '"x"', '{"name": "\\ud800"}', '{"name": {}}', '{"left": "a", "right": "b"}')
 
 
 async def test_json_of_another_type_is_refused(envoy: Gateway) -> None:

@@ -44,6 +44,8 @@ async def test_each_message_of_a_stream_is_an_event_as_soon_as_it_is_sent(envoy:
         request = {"text": "wait", "script": {"count": 2}}
         async with envoy.http.stream("POST", f"{PATH}:stream", json=request) as reply:
             assert reply.headers["content-type"] == "text/event-stream"
+            # A proxy in front is to keep none back either, and nobody is to keep them for later.
+            assert (reply.headers["x-accel-buffering"], reply.headers["cache-control"]) == ("no", "no-cache")
             chunks = reply.aiter_text()
             first = await anext(chunks)
             # The second is not sent before this: the first was not held back for it.
@@ -124,7 +126,7 @@ async def test_the_edges_paths_are_its_own_to_answer_with_bodies_of_any_size(env
     assert large.json()["bytes"] == 5_000_000
 
 
-@pytest.mark.parametrize("path", ["/", "/v1/nothing", "/v1/modelsx", f"{PATH}/more", f"{PATH}:unknown"])
+@pytest.mark.parametrize("path", ["/", "/v2/nothing", "/v1/testing", f"{PATH}/more", f"{PATH}:unknown"])
 @pytest.mark.parametrize("verb", ["GET", "POST", "PATCH"])
 async def test_a_path_bound_to_nothing_is_not_found(envoy: Gateway, verb: str, path: str) -> None:
     reply = await envoy.http.request(verb, path)

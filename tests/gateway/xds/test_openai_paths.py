@@ -1,0 +1,94 @@
+"""Which paths under `/v1/` are OpenAI's, and what Envoy says on them by itself."""
+
+import asyncio
+import re
+from typing import Any
+
+import httpx
+import pytest
+
+from gateway.contracts import descriptor_set, public_services
+from gateway.edge.paths import PREFIXES, contract_paths, not_served_paths, openai_paths
+from gateway.xds.bindings import bindings
+from gateway.xds.snapshot import Limits
+from tests.gateway.conftest import Gateway
+
+TEMPLATES = [each.template for each in bindings(descriptor_set()) if each.service in public_services()]
+
+
+def whose(path: str) -> str:
+    """Whose errors the clients of a path know."""
+    contracts = re.fullmatch(contract_paths(TEMPLATES), path)
+    if contracts or not re.fullmatch(openai_paths(), path):
+        return "contracts"
+    return "not served" if re.fullmatch(not_served_paths(), path) else "openai"
+
+
+def openai_error(reply: httpx.Response) -> dict[str, Any]:
+    """The error of a reply, having checked that it has OpenAI's shape."""
+    assert reply.headers["content-type"].startswith("application/json"), reply.text
+    body = reply.json()
+    assert set(body) == {"error"}, body
+    error: dict[str, Any] = body["error"]
+    assert set(error) == {"message", "type", "param", "code"}, body
+    return error
+
+
+@pytest.mark.parametrize("path", ["/v1", "/v1/", "/v1/foo", "/v1/foo/bar?a=b", "/v1/chat/completion", "/v1/chatx"])
+def test_a_path_near_no_contract_is_openais(path: str) -> None:
+    assert whose(path) == "openai"
+
+
+@pytest.mark.parametrize("path", ["/v1/audio/speech", "/v1/files", "/v1/files?limit=1", "/v1/fine_tuning/jobs/a"])
+def test_what_openai_has_and_nobody_serves_here_is_known(path: str) -> None:
+    assert whose(path) == "not served"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/v1/remember", "/v1/remember?x=1", "/v1/remember/x", "/v1/policy", "/v1/policy/evaluated", "/v1/chat"),
+        *("/v1/chat?x=1", "/v1/chat/responses/a/b/c", "/v1/usage:sum", "/", "/v2/foo", "/api/v1/foo", "/v1x"),
+    ],
+)
+def test_a_path_near_a_contract_is_the_contracts(path: str) -> None:
+    assert whose(path) == "contracts"
+
+
+def test_every_path_of_a_contract_is_the_contracts() -> None:
+    for template in TEMPLATES:
+        assert whose(re.sub(r"\{[^}]*\}", "a", template)) == "contracts", template
+
+
+def test_every_path_of_the_edge_is_openais() -> None:
+    assert {whose(f"{prefix}{rest}") for prefix in PREFIXES for rest in ("", "/a", "?a=b")} == {"openai"}
+
+
+@pytest.mark.parametrize("verb", ["GET", "POST", "DELETE"])
+async def test_an_unknown_path_of_openais_is_refused_in_its_words(envoy: Gateway, verb: str) -> None:
+    for path in ("/v1/foo", "/v1/chat/completion", "/v1/foo/", "/v1/modelsx"):
+        reply = await envoy.http.request(verb, f"{path}?secret=1")
+        assert reply.status_code == 404
+        error = openai_error(reply)
+        expected = {"message": f"Invalid URL ({verb} {path})", "type": "invalid_request_error"}
+        assert error == expected | {"param": None, "code": "unknown_url"}
+
+
+async def test_what_openai_has_and_nobody_serves_here_is_refused_as_that(envoy: Gateway) -> None:
+    reply = await envoy.http.post("/v1/audio/speech", json={"input": "x"})
+    assert reply.status_code == 404
+    assert "POST /v1/audio/speech" in openai_error(reply)["message"]
+    assert "not served here" in openai_error(reply)["message"]
+
+
+async def test_what_envoy_refuses_on_such_a_path_has_openais_shape_too(envoy: Gateway) -> None:
+    await envoy.publish(limits=Limits(request_timeout_seconds=0.3))
+    reader, writer = await asyncio.open_connection("127.0.0.1", envoy.port)
+    writer.write(b"POST /v1/foo HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\n")
+    async with asyncio.timeout(10):
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    writer.close()
+    late = httpx.Response(int(head.split()[1]), headers={"content-type": "application/json"}, content=body)
+    away = await envoy.http.get("/v1/models")
+    assert (late.status_code, openai_error(late)["code"]) == (408, "request_timeout")
+    assert (away.status_code, openai_error(away)["code"]) == (503, "no_live_instance")
