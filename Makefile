@@ -23,7 +23,7 @@ export BUF_CACHE_DIR := $(CURDIR)/$(TOOLS)/cache/buf
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run demo test test-clients check check-style check-types check-imports check-contracts check-generated check-tree \
-        format gen proto-baseline bench clean
+        format gen vendor proto-baseline bench clean
 
 help: ## What there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -71,6 +71,7 @@ check-generated: $(PYTHON_READY) $(NODE_READY) $(GO_TOOLS)
 
 check-tree: $(PYTHON_READY)
 	$(BIN)/python -m tools.tree
+	$(BIN)/python -m tools.vendored
 
 format: $(PYTHON_READY) $(NODE_READY) ## Format Python and contracts
 	$(BIN)/ruff format .
@@ -79,6 +80,9 @@ format: $(PYTHON_READY) $(NODE_READY) ## Format Python and contracts
 
 gen: $(PYTHON_READY) $(NODE_READY) $(GO_TOOLS) ## Generate gen/ from the contracts
 	$(BIN)/python -m tools.generate
+
+vendor: $(PYTHON_READY) ## Fetch anew what /docs and /redoc load, as third_party/site.toml pins it
+	$(BIN)/python -m tools.vendored --fetch
 
 proto-baseline: $(NODE_READY) ## Move the baseline of breaking-change checks; wants a line in CHANGELOG.md
 	@! git diff --quiet HEAD -- CHANGELOG.md || { echo "Say in CHANGELOG.md what changes in the contracts, then move the baseline."; exit 1; }

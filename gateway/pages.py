@@ -1,16 +1,16 @@
-"""What the gateway answers for itself: `/health`, `/ready`, `/metrics` of all processes, `/openapi.json`, `/docs`."""
+"""What the gateway answers for itself: `/health`, `/ready`, `/metrics` of all processes, and the reference."""
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 import aiohttp
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from gateway import reference
 from gateway.exposition import merge
 from services.mesh import errors
 from services.mesh.admin import alive_body
@@ -19,8 +19,9 @@ from services.mesh.health import described
 from services.mesh.registry.leases import Joined
 from services.mesh.registry.service import RegistryService
 
-_OPENAPI = Path(__file__).parents[1] / "gen" / "openapi.json"
-_DOCS = Path(__file__).with_name("docs.html")
+_PREFIXES = ("", "/api/v1")
+PATHS = (*(f"{prefix}/{page}" for prefix in _PREFIXES for page in ("health", "ready", "metrics")), reference.DOCUMENT)
+"""The paths these pages have, beside those of `reference.PAGES` and what is under them."""
 _SCRAPE_SECONDS = 2.0
 _NOBODY = "no live instance"
 # What `/ready` calls a dependency, and what the services call it.
@@ -47,9 +48,9 @@ class Pages:
     def app(self) -> Starlette:
         """The ASGI application; Envoy sends it these paths and no others."""
         pages = {"/health": self.health, "/ready": self.ready, "/metrics": self.metrics}
-        routes = [Route(f"{prefix}{path}", page) for path, page in pages.items() for prefix in ("", "/api/v1")]
-        routes += [Route("/openapi.json", self.openapi), Route("/docs", self.docs)]
-        return Starlette(routes=routes, exception_handlers={404: _not_found, 405: _not_allowed})
+        routes = [Route(f"{prefix}{path}", page) for path, page in pages.items() for prefix in _PREFIXES]
+        handlers = {404: _not_found, 405: _not_allowed, errors.Internal: _fault}
+        return Starlette(routes=routes + reference.routes(), exception_handlers=handlers)
 
     async def health(self, _: Request) -> Response:
         """The gateway lives."""
@@ -91,14 +92,6 @@ class Pages:
         expositions = {"control": generate_latest(REGISTRY).decode()}
         expositions |= {address: text for address, text in zip(addresses, texts, strict=True) if text}
         return Response(merge(expositions), media_type=CONTENT_TYPE_LATEST)
-
-    async def openapi(self, _: Request) -> Response:
-        """The REST surface as OpenAPI 3.1, generated from the contracts."""
-        return FileResponse(_OPENAPI, media_type="application/json")
-
-    async def docs(self, _: Request) -> Response:
-        """A page to browse that document; everything it needs is in it."""
-        return FileResponse(_DOCS, media_type="text/html")
 
     async def _scrape(self, address: str) -> str:
         try:
@@ -143,6 +136,11 @@ async def _not_found(request: Request, _: Exception) -> Response:
 async def _not_allowed(request: Request, exception: Exception) -> Response:
     error = errors.Unimplemented(f"{request.url.path} takes GET", reason="METHOD_NOT_ALLOWED")
     return _refused(405, error, {"Allow": "GET, HEAD"})
+
+
+async def _fault(_: Request, exception: Exception) -> Response:
+    assert isinstance(exception, errors.Internal)
+    return _refused(500, exception)
 
 
 def _refused(status: int, error: errors.MeshError, headers: Mapping[str, str] | None = None) -> Response:

@@ -23,8 +23,13 @@ INFO = {
     "are served as gRPC and grpc-web on the same port.",
 }
 SECURITY: Mapping[str, Schema] = {
-    "bearer": {"type": "http", "scheme": "bearer"},
-    "api_key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+    "bearer": {"type": "http", "scheme": "bearer", "description": "The key, sent as `Authorization: Bearer KEY`."},
+    "api_key": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "x-api-key",
+        "description": "The same key, for clients that send it so.",
+    },
 }
 ERRORS: Mapping[int, tuple[str, str]] = {
     400: ("INVALID_ARGUMENT", "The request is no JSON, or not what the contract says."),

@@ -42,14 +42,17 @@ FAILURES: Mapping[int, tuple[str, str | None, str]] = {
     504: ("server_error", "deadline_exceeded", "It took too long."),
 }
 _WITH_BODY_ONLY = frozenset({413, 415})
+_ALIASES = "aliases"
 
 
 def paths() -> Schema:
-    """Every path with its operations, and their failures."""
+    """Every path with its operations, and their failures; `aliases` of a path have the same."""
     found: Schema = {}
     for tag, part in _parts():
-        for path, verbs in part["paths"].items():
-            found[path] = {verb: _operation(tag, operation) for verb, operation in verbs.items()}
+        for path, written in part["paths"].items():
+            verbs = {verb: operation for verb, operation in written.items() if verb != _ALIASES}
+            for number, name in enumerate((path, *written.get(_ALIASES, ())), start=1):
+                found[name] = {verb: _operation(tag, operation, number) for verb, operation in verbs.items()}
     return found
 
 
@@ -75,8 +78,9 @@ def _parts() -> Iterator[tuple[str, Any]]:
         yield GATEWAY if file.stem == GATEWAY else OPENAI, json.loads(file.read_text())
 
 
-def _operation(tag: str, written: Schema) -> Schema:
+def _operation(tag: str, written: Schema, number: int) -> Schema:
     operation = {"tags": [tag], **written}
+    operation["operationId"] += str(number) if number > 1 else ""
     if tag == OPENAI:
         operation["responses"] = written["responses"] | {
             str(status): {"$ref": f"#/components/responses/openai_{status}"}

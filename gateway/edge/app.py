@@ -21,9 +21,10 @@ from gateway.edge.responses import Responses
 from gateway.edge.routes import UNKNOWN, Route, Routes, Visit, unknown_url, wrong_method
 from gateway.edge.settings import EdgeSettings
 from gateway.edge.tracing import RequestTracing
+from gateway.edge.ws.sockets import PATH as SOCKET
 from services.mesh.authenticator import Authenticator
 from services.mesh.call import Call, run_as
-from services.mesh.errors import InvalidArgument
+from services.mesh.errors import FailedPrecondition, InvalidArgument
 from services.mesh.interceptors.errors import translate
 
 log = structlog.get_logger("edge")
@@ -62,6 +63,7 @@ class Edge:
                 Route("POST", "/v1/embeddings", self._embed),
                 Route("GET", "/v1/models", self._list_models),
                 Route("GET", "/v1/models/{model}", self._retrieve_model),
+                Route("GET", SOCKET, self._refuse_without_upgrade),
             )
         )
 
@@ -159,6 +161,10 @@ class Edge:
 
     async def _retrieve_model(self, visit: Visit) -> None:
         await self._catalogue.retrieve(visit.name, visit.reply)
+
+    async def _refuse_without_upgrade(self, visit: Visit) -> None:
+        message = f"{SOCKET} is a WebSocket: connect to it with a client of that protocol (ws:// or wss://)."
+        raise FailedPrecondition(message, reason="UPGRADE_REQUIRED")
 
 
 def _attempt(visit: Visit) -> str:

@@ -26,7 +26,12 @@ STATUSES = {
     Code.UNAUTHENTICATED: 401,
 }
 # What HTTP says more precisely than a canonical code does.
-REASON_STATUSES = {"BODY_TOO_LARGE": 413, "METHOD_NOT_SUPPORTED": 405, "UNSUPPORTED_ENCODING": 415}
+REASON_STATUSES = {
+    "BODY_TOO_LARGE": 413,
+    "METHOD_NOT_SUPPORTED": 405,
+    "UNSUPPORTED_ENCODING": 415,
+    "UPGRADE_REQUIRED": 426,
+}
 # Codes OpenAI's clients look for, whatever the reason was.
 STATUS_CODES = {401: "invalid_api_key", 429: "rate_limit_exceeded"}
 TYPES = {403: "permission_error", 429: "requests", 499: "request_cancelled"}

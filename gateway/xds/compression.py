@@ -14,7 +14,7 @@ COMPRESSOR = "envoy.filters.http.compressor"
 # Less costs both ends more than it saves the network.
 _LEAST_BYTES = 1024
 
-_TYPES = ("application/json", "application/javascript", "text/css", "text/html", "text/plain")
+_TYPES = ("application/json", "text/javascript", "text/css", "text/html", "text/plain")
 
 
 def compressor() -> Compressor:

@@ -23,6 +23,7 @@ from envoy_data_plane.envoy.type.matcher.v3 import RegexMatcher, StringMatcher
 from envoy_data_plane.envoy.type.v3 import Int64Range
 from envoy_data_plane.google.protobuf import Any
 
+from gateway import pages, reference
 from gateway.contracts import area
 from gateway.edge.paths import EVENTS, PREFIXES
 from gateway.xds.bindings import bindings
@@ -40,10 +41,6 @@ from services.mesh.interceptors.compression import METADATA_KEY as GRPC_ENCODING
 NAME = "gateway"
 
 _CONTROL_GRPC_PREFIXES = ("/grpc.reflection.", "/grpc.health.v1.Health/")
-_CONTROL_PATHS = (
-    *("/health", "/ready", "/metrics", "/docs", "/openapi.json"),
-    *("/api/v1/health", "/api/v1/ready", "/api/v1/metrics"),
-)
 _NO_LIMIT = timedelta(0)
 # What stands before a message on the wire, and room for frames after the last.
 _FRAMING_BYTES = 1024
@@ -96,9 +93,11 @@ def _routes(snapshot: Snapshot, streaming: StreamingMethods) -> Iterator[Route]:
     yield _websocket()
     yield from _edge(snapshot.limits)
     whole_request = whole(snapshot.limits.max_request_bytes)
-    for path in _CONTROL_PATHS:
+    for path in pages.PATHS:
         yield _to_http(RouteMatch(path=path, headers=[_NO_GRPC]), CONTROL_HTTP, "gateway", whole_request)
-    yield _to_http(RouteMatch(prefix="/docs/", headers=[_NO_GRPC]), CONTROL_HTTP, "gateway", whole_request)
+    for prefix in reference.PAGES:
+        match = RouteMatch(path_separated_prefix=prefix, headers=[_NO_GRPC])
+        yield _to_http(match, CONTROL_HTTP, "gateway", whole_request)
     yield from _grpc(snapshot, streaming)
     bound = [binding for binding in bindings(snapshot.descriptor_set) if binding.service in snapshot.services]
     yield from rest_routes(bound, Fields(snapshot.descriptor_set), snapshot.limits)

@@ -73,7 +73,7 @@ class Snapshot:
     edge: tuple[Endpoint, ...] = ()
     """The HTTP application behind every path that is neither gRPC nor bound to an RPC."""
     control_http: tuple[Endpoint, ...] = ()
-    """Answers `/health`, `/ready`, `/metrics`, `/docs` and `/openapi.json`."""
+    """Answers the gateway's own pages (`gateway/pages.py`)."""
     control_grpc: tuple[Endpoint, ...] = ()
     """Answers reflection and `grpc.health.v1.Health` for every service."""
     access_log: str = ""

@@ -28,6 +28,34 @@ class Page:
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self._socket = socket
         self._ids = count(1)
+        self._events: list[dict[str, Any]] = []
+
+    async def watch(self) -> None:
+        """From now on know of every request, and of every error the page is told."""
+        self._events.clear()
+        for domain in ("Network", "Log", "Runtime"):
+            await self._command(f"{domain}.enable")
+
+    @property
+    def requested(self) -> list[str]:
+        """The URLs of what was requested while `watch` watched, and not held back by the page's own policy."""
+        held_back = {
+            event["params"]["requestId"]
+            for event in self._events
+            if event["method"] == "Network.loadingFailed" and event["params"].get("blockedReason") == "csp"
+        }
+        return [
+            event["params"]["request"]["url"]
+            for event in self._events
+            if event["method"] == "Network.requestWillBeSent" and event["params"]["requestId"] not in held_back
+        ]
+
+    @property
+    def errors(self) -> list[str]:
+        """What the page's console says went wrong while `watch` watched, its policy's refusals among it."""
+        said = [event["params"]["entry"] for event in self._events if event["method"] == "Log.entryAdded"]
+        thrown = [event["params"] for event in self._events if event["method"] == "Runtime.exceptionThrown"]
+        return [entry["text"] for entry in said if entry["level"] == "error"] + [str(each) for each in thrown]
 
     async def open(self, url: str) -> None:
         """Go to a page, and wait until it has loaded."""
@@ -47,6 +75,28 @@ class Page:
         """Press a form's button."""
         await self.evaluate(f"document.getElementById({json.dumps(form)}).requestSubmit()")
 
+    async def click(self, selector: str) -> None:
+        """Press the first element of a CSS selector, once it is there and can be pressed."""
+        element = f"document.querySelector({json.dumps(selector)})"
+        await self.wait_for(f"{element} && !{element}.disabled")
+        await self.evaluate(f"{element}.click()")
+
+    async def enter(self, selector: str, value: str) -> None:
+        """Type a value over what the first field of a CSS selector holds, once it is there, and leave the field."""
+        field = f"document.querySelector({json.dumps(selector)})"
+        await self.wait_for(field)
+        await self.evaluate(f"{field}.focus(), {field}.select()")
+        await self._command("Input.insertText", text=value)
+        await self.evaluate(f"{field}.blur()")
+
+    async def wait_for(self, condition: str, seconds: float = 15.0) -> None:
+        """Wait until a JavaScript expression holds in the page."""
+
+        async def holds() -> bool:
+            return bool(await self.evaluate(f"Boolean({condition})"))
+
+        await until(holds, seconds)
+
     async def evaluate(self, expression: str) -> Any:
         """The value of a JavaScript expression in the page."""
         answer = await self._command("Runtime.evaluate", expression=expression, returnByValue=True)
@@ -62,6 +112,7 @@ class Page:
                 assert "error" not in answer, answer["error"]
                 result: dict[str, Any] = answer["result"]
                 return result
+            self._events.append(answer)
 
 
 @asynccontextmanager

@@ -108,6 +108,7 @@ async def test_a_body_over_the_limit_is_too_large_in_the_shape_of_its_path(http:
         ("OPTIONS", "/v1/usage", "GET"),
         ("POST", "/health", "GET, HEAD"),
         ("DELETE", "/docs", "GET, HEAD"),
+        ("POST", "/redoc/page.js", "GET, HEAD"),
     ],
 )
 async def test_a_wrong_method_is_told_the_right_ones(
@@ -118,7 +119,7 @@ async def test_a_wrong_method_is_told_the_right_ones(
     assert reply.headers["allow"] == allowed
 
 
-@pytest.mark.parametrize("path", ["/", "/v2/nothing", "/v1/remember/x", "/docs/nothing", "/v1/chat/responses/a/b"])
+@pytest.mark.parametrize("path", ["/", "/v2/nothing", "/v1/remember/x", "/docs/nothing", "/redocx", "/v1/chat/responses/a/b"])
 async def test_a_path_of_nobody_is_not_found_in_the_one_shape(http: httpx.AsyncClient, path: str) -> None:
     reply = await http.get(path)
     assert (reply.status_code, reason_of(reply)) == (404, "NO_SUCH_PATH")

@@ -1,5 +1,6 @@
 """What the one port answers for itself: pages, reflection, health, and refusals of what does not exist."""
 
+import re
 from typing import Any
 
 import grpc
@@ -10,6 +11,8 @@ from soma.testing.v1.echo_service_pb2 import EchoRequest
 from soma.testing.v1.echo_service_pb2_grpc import EchoServiceStub
 
 from cli.reflection import Reflection
+from gateway.pages import PATHS
+from gateway.reference import PAGES
 from services.mesh.status import from_rpc_error
 from services.mesh.testing.waiting import until
 from tests.e2e.contracts import BINDINGS, SERVICES
@@ -58,14 +61,34 @@ async def test_metrics_count_every_call_with_the_process_that_served_it(
     assert page.text.count('soma_edge_requests_total{instance="') > 0
 
 
-async def test_the_docs_describe_every_rest_path(http: httpx.AsyncClient) -> None:
-    page = await http.get("/docs")
-    assert (page.status_code, page.headers["content-type"].partition(";")[0]) == (200, "text/html")
+async def test_the_document_describes_every_rest_path_and_the_gateways_own(http: httpx.AsyncClient) -> None:
     document = (await http.get("/openapi.json")).json()
     assert document["openapi"].startswith("3.1")
     described = {(verb.upper(), path) for path, verbs in document["paths"].items() for verb in verbs}
     bound = {(b.verb, b.path) for b in BINDINGS}
     assert bound <= described
+    assert {("GET", path) for path in (*PATHS, *PAGES, "/ws/logs")} <= described
+
+
+@pytest.mark.parametrize("path", PAGES)
+async def test_a_page_of_the_reference_needs_no_key_and_comes_compressed(stack: Stack, path: str) -> None:
+    async with stack.http(accept="*/*") as visitor:
+        page = await visitor.get(path)
+        assert (page.status_code, page.headers["content-type"].partition(";")[0]) == (200, "text/html")
+        assert page.headers["content-security-policy"].startswith("default-src 'none'; ")
+        for script in re.findall(r'<script src="([^"]+)"', page.text):
+            answer = await visitor.get(script, headers={"accept-encoding": "gzip"})
+            sent = len(answer.content) > 1024
+            assert answer.headers.get("content-encoding") == ("gzip" if sent else None)
+            again = await visitor.get(script, headers={"if-none-match": answer.headers["etag"]})
+            assert again.status_code == 304
+
+
+async def test_a_websockets_path_asked_over_http_says_what_it_is(http: httpx.AsyncClient) -> None:
+    answer = await http.get("/ws/logs")
+    assert answer.status_code == 426
+    assert answer.json()["error"]["code"] == "upgrade_required"
+    assert "ws://" in answer.json()["error"]["message"]
 
 
 async def test_reflection_lists_and_describes_every_service(channel: grpc.aio.Channel) -> None:

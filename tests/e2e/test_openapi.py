@@ -14,9 +14,10 @@ from tests.e2e.stack import SOMA, Stack, command
 # taken from one answer are not followed through others.
 OFF = ("negative_data_rejection", "missing_required_header", "use_after_free", "ensure_resource_availability")
 # These refuse some requests that fit their schema, by what they mean: page tokens nobody gave, parameters that need
-# others beside them, kinds of sessions that come from templates, what a model cannot honour or do.
+# others beside them, kinds of sessions that come from templates, what a model cannot honour or do; or by their way: a
+# WebSocket is asked for by another protocol.
 PARTICULAR = (
-    *("createChatCompletion", "createResponse", "createEmbedding", "listInputItems"),
+    *("createChatCompletion", "createResponse", "createEmbedding", "listInputItems", "connectLogs"),
     *("soma.memory.v1.MemoryService.ListMessages", "soma.model.v1.CostService.ListUsage"),
     *(
         "soma.model.v1.ModelService.Generate",

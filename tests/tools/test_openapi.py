@@ -9,11 +9,15 @@ from typing import Any
 
 import jsonschema_rs
 import pytest
+from starlette.routing import Route
 
+from gateway import reference
 from gateway.contracts import public_services
 from gateway.edge import chat_request, embeddings, response_request
 from gateway.edge.app import Edge
 from gateway.edge.paths import PREFIXES
+from gateway.edge.ws.sockets import PATH as SOCKET
+from gateway.pages import PATHS, Pages
 from gateway.xds.bindings import bindings
 from tools.contracts import rpcs_of
 from tools.openapi import ERRORS, document
@@ -45,8 +49,8 @@ def examples() -> Iterator[tuple[str, dict[str, Any], Any]]:
     """Every example, with the schema it must fit."""
     for _, _, each in operations():
         bodies = [each["requestBody"]] if "requestBody" in each else []
-        for holder in (*bodies, each["responses"]["200"]):
-            for kind, content in holder["content"].items():
+        for holder in (*bodies, each["responses"].get("200", {})):
+            for kind, content in holder.get("content", {}).items():
                 if "example" in content and kind == "application/json":
                     yield each["operationId"], content["schema"], content["example"]
                 elif "example" in content:
@@ -100,7 +104,7 @@ def test_every_operation_says_who_may_call_it_and_how_it_fails() -> None:
             assert failures <= {str(status) for status in FAILURES}
             continue
         if "gateway" in each["tags"]:
-            assert failures <= {"401", "503"}
+            assert failures <= {"101", "304", "401", "426", "500", "503"}
             continue
         assert each.get("x-soma-scope", "") == scopes[each["operationId"].rstrip("0123456789")]
         assert ("security" in each) == ("x-soma-scope" not in each)
@@ -183,8 +187,26 @@ def test_what_the_edge_reads_is_described_and_nothing_else(name: str, read: Coll
 def test_every_path_of_the_edge_is_described_in_every_way_it_is_asked() -> None:
     nothing: Any = None
     edge = Edge(**dict.fromkeys(signature(Edge).parameters, nothing))
-    described = {(verb.upper(), path) for path, verb, each in operations() if "openai" in each["tags"]}
+    described = {(verb.upper(), path) for path, verb, _ in operations() if path.startswith(PREFIXES)}
     assert described == {(route.method, route.template) for route in edge.routes}
+    assert SOCKET in DOCUMENT["paths"]
+
+
+def test_every_page_of_the_gateway_is_described_under_each_of_its_paths() -> None:
+    nothing: Any = None
+    served = {route.path for route in Pages(nothing, (), nothing, nothing, "").app().routes if isinstance(route, Route)}
+    # What a page loads is a part of it.
+    served = {path for path in served if not path.startswith(tuple(f"{page}/" for page in reference.PAGES))}
+    assert served == {*PATHS, *reference.PAGES}
+    described = {path for path, _, each in operations() if "gateway" in each["tags"]}
+    assert described - {SOCKET} == served
+
+
+def test_an_alias_is_described_as_the_path_it_stands_for() -> None:
+    for path in ("/health", "/ready", "/metrics"):
+        first, alias = DOCUMENT["paths"][path]["get"], DOCUMENT["paths"][f"/api/v1{path}"]["get"]
+        assert {**alias, "operationId": first["operationId"]} == first
+        assert alias["operationId"] == f"{first['operationId']}2"
 
 
 def test_every_binding_is_described_under_its_path() -> None:
@@ -198,7 +220,8 @@ def test_every_rpc_and_every_path_of_the_edge_has_an_example_of_what_it_answers(
     without = {
         each["operationId"]
         for _, _, each in operations()
-        for content in each["responses"]["200"]["content"].values()
+        for content in each["responses"].get("200", {}).get("content", {}).values()
         if "example" not in content
     }
-    assert without == {"getMetrics"}
+    # Text and pages, and the document itself.
+    assert without == {"getMetrics", "getMetrics2", "getDocument", "getDocs", "getRedoc"}

@@ -8,6 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
+from gateway import reference
+from gateway.pages import PATHS
 from tests.gateway.backends import Echo, edge, serving
 from tests.gateway.conftest import ECHO, Gateway
 
@@ -148,7 +150,7 @@ async def test_a_path_asked_in_a_way_it_is_not_bound_to_says_which_ways_there_ar
     assert error["message"] == f"{path} takes POST"
 
 
-@pytest.mark.parametrize("path", ["/health", "/ready", "/metrics", "/docs", "/openapi.json", "/api/v1/health"])
+@pytest.mark.parametrize("path", [*PATHS, *reference.PAGES, *(f"{page}/page.js" for page in reference.PAGES)])
 async def test_the_gateways_own_pages_come_from_the_control_process(envoy: Gateway, path: str) -> None:
     async with edge(path) as control:
         await envoy.publish(control_http=(control,))
