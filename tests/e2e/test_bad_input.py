@@ -104,7 +104,7 @@ async def test_a_body_over_the_limit_is_too_large_in_the_shape_of_its_path(http:
     [
         ("GET", REMEMBER, "POST"),
         ("DELETE", "/v1/memory/conversations/a/messages", "GET, POST"),
-        ("POST", "/v1/recall/a/b", "GET"),
+        ("POST", "/v1/recall/a/b", "DELETE, GET"),
         ("OPTIONS", "/v1/usage", "GET"),
         ("POST", "/health", "GET, HEAD"),
         ("DELETE", "/docs", "GET, HEAD"),

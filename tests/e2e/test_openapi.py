@@ -17,7 +17,8 @@ OFF = ("negative_data_rejection", "missing_required_header", "use_after_free", "
 # others beside them, kinds of sessions that come from templates, what a model cannot honour or do.
 PARTICULAR = (
     *("createChatCompletion", "createResponse", "createEmbedding", "listInputItems"),
-    *("soma.memory.v1.MemoryService.ListMessages", "soma.model.v1.CostService.ListUsage"),
+    *(f"soma.memory.v1.MemoryService.{name}" for name in ("ListMessages", "ListMemories")),
+    "soma.model.v1.CostService.ListUsage",
     *(
         "soma.model.v1.ModelService.Generate",
         "soma.model.v1.ModelService.Infer",
