@@ -27,7 +27,6 @@ from services.model.adapters.markov import engine as markov
 from services.model.adapters.openai_compatible import COMPATIBLE, OPENAI, OpenAICompatible
 from services.model.adapters.upstream import Patience, Upstream
 from services.model.catalogue import Catalogue, Shelf
-from services.model.embedding.embedder import Embedder
 from services.model.embedding.minilm import MiniLm
 from services.model.embedding.settings import EmbeddingSettings
 from services.model.generation import Generations
@@ -75,14 +74,14 @@ async def build(mesh: Mesh, stack: AsyncExitStack) -> Service:
             (add_CatalogServiceServicer_to_server, CatalogService(catalogue)),
             (add_CostServiceServicer_to_server, CostService(PostgresUsageStore(mesh.postgres))),
         ),
-        checks={"postgres": lambda: postgres.ping(mesh.postgres)},
+        checks={"postgres": lambda: postgres.ping(mesh.postgres), "embedder": embedder.check},
     )
 
 
-async def _catalogue(settings: ModelSettings, embedder: Embedder, stack: AsyncExitStack) -> Catalogue:
+async def _catalogue(settings: ModelSettings, embedder: MiniLm, stack: AsyncExitStack) -> Catalogue:
     local = LocalProvider(
         engines=(
-            ExtractEngine(Ranking(embedder)),
+            ExtractEngine(Ranking(embedder.embed_at_once)),
             markov.MarkovEngine(await asyncio.to_thread(markov.packaged_chain)),
         ),
         listed=(local_model(embedder.model, Model.CAPABILITY_EMBEDDING),),
