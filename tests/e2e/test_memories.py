@@ -29,7 +29,8 @@ NAMES = [
     ("größe/日本/🐢", quote("größe/日本/🐢")),
     ("note:archive", "note%3Aarchive"),
     ("ends in a slash/", "ends%20in%20a%20slash%2F"),
-    ("..", "%2E%2E"),
+    ("two//slashes", "two//slashes"),
+    ("a..b/...", "a..b/..."),
 ]
 
 

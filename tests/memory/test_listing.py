@@ -32,7 +32,7 @@ KEYS = [
     "\U0010ffff",
     "\U0010ffff\U0010ffff",
 ]
-TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), min_size=1, max_size=6)
+TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=6)
 
 
 async def keys(memory: Memory, page_size: int = 1000, **filters: object) -> list[str]:

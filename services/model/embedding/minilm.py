@@ -25,7 +25,7 @@ class MiniLm:
     def __init__(self, settings: EmbeddingSettings) -> None:
         self._settings = settings
         self._loading: asyncio.Task[Batcher] | None = None
-        self._began = 0.0
+        self._began: float | None = None
         self._closed = False
 
     @property
@@ -55,13 +55,14 @@ class MiniLm:
         return await self.embed(texts)
 
     async def check(self) -> None:
-        """Pass unless the model is being loaded, and has been for less time than a start may wait.
+        """Pass unless the model is being loaded, and its first load began less time ago than a start may wait.
 
         Raises:
             Unavailable: reason EMBEDDER_COLD.
         """
-        loading, now = self._loading, asyncio.get_running_loop().time()
-        if loading is not None and not loading.done() and now < self._began + PATIENCE_SECONDS:
+        if self._loading is None or self._began is None or self._loading.done():
+            return
+        if asyncio.get_running_loop().time() < self._began + PATIENCE_SECONDS:
             raise _cold()
 
     async def load(self) -> None:
@@ -84,7 +85,8 @@ class MiniLm:
         if self._closed:
             raise Unavailable("the embedder is closing")
         if self._loading is None or (self._loading.done() and self._loading.exception() is not None):
-            self._began = asyncio.get_running_loop().time()
+            if self._began is None:
+                self._began = asyncio.get_running_loop().time()
             self._loading = asyncio.create_task(asyncio.to_thread(_load, self._settings))
         # A caller that leaves does not take the model from those who wait with it.
         return await asyncio.shield(self._loading)
