@@ -170,7 +170,7 @@ class _Process:
             sample_ratio=settings.trace_sample_ratio,
             peers=neighbours if identity is not None else None,
         )
-        connections.handlers.update(wrap.wrap_all(collect([pair for s in services for pair in s.servicers])))
+        connections.serve(wrap.wrap_all(collect([pair for s in services for pair in s.servicers])))
         health = Health(services)
         await health.check()
         server = Server(connections.handlers, drain, max_message_bytes=settings.max_message_bytes)

@@ -1,5 +1,7 @@
-"""Remembers facts and retrieves them."""
+"""Remembers facts, retrieves, lists and forgets them."""
 
+import base64
+import binascii
 import time
 from collections.abc import Sequence
 
@@ -22,6 +24,7 @@ TOP_K = 5
 THRESHOLD = 0.7
 # The share of a query's words a result has, where the caller names no threshold: half of them.
 WORDS_THRESHOLD = 0.5
+PAGE_SIZE = 50
 # A response stays below what a message may have, whatever its values are; the best results stay.
 _MAX_RESPONSE_BYTES = 3 * 1024 * 1024
 
@@ -65,6 +68,24 @@ class Facts:
             )
         return fact
 
+    async def forget(self, tenant_id: str, key: str) -> pb.ForgetResponse:
+        """Delete a fact; from now on nothing finds it."""
+        return pb.ForgetResponse(key=key, deleted=await self._store.forget(tenant_id, key))
+
+    async def page(self, tenant_id: str, request: pb.ListMemoriesRequest) -> pb.ListMemoriesResponse:
+        """A page of facts, by their keys.
+
+        Raises:
+            InvalidArgument: the page token is not one of ours.
+        """
+        after = _key(request.page_token) if request.page_token else ""
+        facets: dict[str, Json] = {"category": request.category} if request.category else {}
+        if request.tags:
+            facets["tags"] = list(request.tags)
+        limit = request.page_size or PAGE_SIZE
+        memories, more = await self._store.page(tenant_id, after, request.prefix, facets, limit, _MAX_RESPONSE_BYTES)
+        return pb.ListMemoriesResponse(memories=memories, next_page_token=_token(memories[-1].key) if more else "")
+
     async def _vectors(self, tenant_id: str, passages: Sequence[Passage]) -> list[Vector] | None:
         try:
             return await self._embedder.embed(tenant_id, [passage.whole for passage in passages])
@@ -105,3 +126,20 @@ class Facts:
             if request.include_metadata or not request.HasField("include_metadata"):
                 result.metadata.CopyFrom(metadata)
         return kept
+
+
+def _token(key: str) -> str:
+    return base64.urlsafe_b64encode(f"behind:{key}".encode()).decode()
+
+
+def _key(token: str) -> str:
+    try:
+        kind, _, key = base64.urlsafe_b64decode(token).decode().partition(":")
+        if kind == "behind" and "\0" not in key:
+            return key
+    except (binascii.Error, ValueError):
+        pass
+    raise errors.InvalidArgument(
+        "this page token was not given by ListMemories",
+        violations=(errors.FieldViolation("page_token", "pass next_page_token of the page before"),),
+    )

@@ -19,6 +19,7 @@ from services.memory.store.conversations import PostgresConversationStore
 from services.memory.store.facts import PostgresFactStore
 from services.memory.store.passages import PostgresPendingPassages
 from services.memory.sweeping import sweep
+from services.memory.warmth import WarmEmbedder
 from services.mesh.background import in_background
 from services.mesh.mesh import Mesh
 from services.mesh.service import Service
@@ -30,8 +31,10 @@ async def build(mesh: Mesh, stack: AsyncExitStack) -> Service:
     await mesh.migrate("memory", Path(__file__).parent / "migrations")
     facts = PostgresFactStore(mesh.postgres)
     turns = PostgresConversationStore(mesh.postgres)
-    embedder = ModelEmbedder(ModelServiceStub(mesh.connect("model")), settings.embed_seconds)
-    indexer = Indexer(PostgresPendingPassages(mesh.postgres), embedder)
+    vectors = ModelEmbedder(ModelServiceStub(mesh.connect("model")), settings.embed_seconds)
+    embedder = WarmEmbedder(vectors)
+    stack.push_async_callback(embedder.close)
+    indexer = Indexer(PostgresPendingPassages(mesh.postgres), vectors)
     search = Search(facts, turns, embedder)
     for work in (indexer.run, partial(sweep, facts, settings.sweep_seconds)):
         in_background(stack, work)
@@ -40,9 +43,9 @@ async def build(mesh: Mesh, stack: AsyncExitStack) -> Service:
         conversations=Conversations(turns, indexer),
         contexts=Contexts(turns, facts, search),
     )
-    # Without the model service memory answers from words, so it is no condition of its health.
+    # Without the model service memory answers from words, so it is a condition of its health only while it loads.
     return Service(
         name="memory",
         servicers=((add_MemoryServiceServicer_to_server, servicer),),
-        checks={"postgres": mesh.check_postgres},
+        checks={"postgres": mesh.check_postgres, "embedder": embedder.check},
     )

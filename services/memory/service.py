@@ -42,6 +42,15 @@ class MemoryService(rpc.MemoryServiceServicer):
         _plain("key", request.key)
         return await self._facts.recall(principal().tenant_id, request.key)
 
+    async def Forget(self, request: pb.ForgetRequest, context: Any) -> pb.ForgetResponse:
+        """See the contract."""
+        _plain("key", request.key)
+        return await self._facts.forget(principal().tenant_id, request.key)
+
+    async def ListMemories(self, request: pb.ListMemoriesRequest, context: Any) -> pb.ListMemoriesResponse:
+        """See the contract."""
+        return await self._facts.page(principal().tenant_id, request)
+
     async def Retrieve(self, request: pb.RetrieveRequest, context: Any) -> pb.RetrieveResponse:
         """See the contract."""
         facets = struct_to_json(request.filter, "filter")

@@ -1,6 +1,6 @@
 """What a process offers to the services it hosts: settings, stores, and a way to their neighbours."""
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,7 +61,7 @@ class Mesh:
 
 
 class Connections:
-    """The channels of one process; `handlers` is filled once its own services are built."""
+    """The channels of one process; its own services are found elsewhere, or nowhere, until it serves them."""
 
     def __init__(
         self,
@@ -72,10 +72,9 @@ class Connections:
         identity: "Identity | None" = None,
     ) -> None:
         self.handlers: dict[str, Handler] = {}
-        local = LocalChannel(self.handlers, capture=current_call, outgoing=LocalCarrier())
-        self._router = Router(
-            dict.fromkeys(hosted, local), directory, RemoteCarrier(signer), settings.max_message_bytes, identity
-        )
+        self._hosted = hosted
+        self._local: dict[str, grpc.aio.Channel] = {}
+        self._router = Router(self._local, directory, RemoteCarrier(signer), settings.max_message_bytes, identity)
         self._channels: dict[str, RoutedChannel] = {}
 
     def connect(self, service: str) -> grpc.aio.Channel:
@@ -85,6 +84,16 @@ class Connections:
             router = self._router
             channel = self._channels[service] = RoutedChannel(lambda: router.route(service))
         return channel
+
+    def serve(self, handlers: Mapping[str, Handler]) -> None:
+        """From now on calls to the services of this process go to these handlers, by full method name.
+
+        Not before: what runs in the background calls its neighbours while they are being built, and a channel that knew
+        no method then would never know it.
+        """
+        self.handlers.update(handlers)
+        local = LocalChannel(self.handlers, capture=current_call, outgoing=LocalCarrier())
+        self._local.update(dict.fromkeys(self._hosted, local))
 
     async def close(self) -> None:
         """Close what was opened."""

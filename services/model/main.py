@@ -28,7 +28,6 @@ from services.model.adapters.markov import engine as markov
 from services.model.adapters.openai_compatible import COMPATIBLE, OPENAI, OpenAICompatible
 from services.model.adapters.upstream import Advice, Patience, Upstream
 from services.model.catalogue import Catalogue, Shelf
-from services.model.embedding.embedder import Embedder
 from services.model.embedding.minilm import MiniLm
 from services.model.embedding.settings import EmbeddingSettings
 from services.model.generation import Generations
@@ -77,15 +76,15 @@ async def build(mesh: Mesh, stack: AsyncExitStack) -> Service:
             (add_CatalogServiceServicer_to_server, CatalogService(catalogue)),
             (add_CostServiceServicer_to_server, CostService(PostgresUsageStore(mesh.postgres))),
         ),
-        checks={"postgres": mesh.check_postgres},
+        checks={"postgres": mesh.check_postgres, "embedder": embedder.check},
         wants={"llm": catalogue.check},
     )
 
 
-async def _catalogue(settings: ModelSettings, embedder: Embedder, stack: AsyncExitStack) -> Catalogue:
+async def _catalogue(settings: ModelSettings, embedder: MiniLm, stack: AsyncExitStack) -> Catalogue:
     local = LocalProvider(
         engines=(
-            ExtractEngine(Ranking(embedder)),
+            ExtractEngine(Ranking(embedder.embed_at_once)),
             markov.MarkovEngine(await asyncio.to_thread(markov.packaged_chain)),
         ),
         listed=(local_model(embedder.model, Model.CAPABILITY_EMBEDDING),),

@@ -39,6 +39,8 @@ async def test_it_holds_a_conversation_gives_lines_that_work_and_stops_cleanly(t
         async with asyncio.timeout(100):
             said = await read_until(process.stdout, "Serving until Ctrl-C")
             assert len([line for line in said if "“My sister Ada lives in Lisbon" in line and "soma:" in line]) >= 2
+            # It began when vectors could be had, on a machine that had to build their model first.
+            assert "EMBEDDER_COLD" not in (tmp_path / "data" / "logs" / "serve.log").read_text()
             copied = said[said.index("Three lines to copy:") + 1 :][:3]
             assert [line.split()[0].rpartition("/")[2].rstrip("0123456789.") for line in copied] == [
                 "curl",

@@ -104,7 +104,7 @@ async def test_a_body_over_the_limit_is_too_large_in_the_shape_of_its_path(http:
     [
         ("GET", REMEMBER, "POST"),
         ("DELETE", "/v1/memory/conversations/a/messages", "GET, POST"),
-        ("POST", "/v1/recall/a/b", "GET"),
+        ("POST", "/v1/recall/a/b", "DELETE, GET"),
         ("OPTIONS", "/v1/usage", "GET"),
         ("POST", "/health", "GET, HEAD"),
         ("DELETE", "/docs", "GET, HEAD"),
@@ -119,7 +119,9 @@ async def test_a_wrong_method_is_told_the_right_ones(
     assert reply.headers["allow"] == allowed
 
 
-@pytest.mark.parametrize("path", ["/", "/v2/nothing", "/v1/remember/x", "/docs/nothing", "/redocx", "/v1/chat/responses/a/b"])
+@pytest.mark.parametrize(
+    "path", ["/", "/v2/nothing", "/v1/remember/x", "/docs/nothing", "/redocx", "/v1/chat/responses/a/b"]
+)
 async def test_a_path_of_nobody_is_not_found_in_the_one_shape(http: httpx.AsyncClient, path: str) -> None:
     reply = await http.get(path)
     assert (reply.status_code, reason_of(reply)) == (404, "NO_SUCH_PATH")

@@ -18,7 +18,8 @@ OFF = ("negative_data_rejection", "missing_required_header", "use_after_free", "
 # WebSocket is asked for by another protocol.
 PARTICULAR = (
     *("createChatCompletion", "createResponse", "createEmbedding", "listInputItems", "connectLogs"),
-    *("soma.memory.v1.MemoryService.ListMessages", "soma.model.v1.CostService.ListUsage"),
+    *(f"soma.memory.v1.MemoryService.{name}" for name in ("ListMessages", "ListMemories")),
+    "soma.model.v1.CostService.ListUsage",
     *(
         "soma.model.v1.ModelService.Generate",
         "soma.model.v1.ModelService.Infer",

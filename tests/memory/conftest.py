@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -26,6 +27,7 @@ from services.mesh.mesh import Mesh
 from services.mesh.migrations import migrate
 from services.mesh.principal import Principal
 from services.mesh.routing import RoutedChannel
+from services.mesh.service import Check
 from services.mesh.settings import Settings
 from services.mesh.spans import Spans
 from services.mesh.status import from_rpc_error
@@ -51,6 +53,7 @@ class Memory:
     stub: "MemoryServiceAsyncStub"
     model: WordModel
     pool: "Pool"
+    warm: Check
 
     async def remember(self, key: str, value: Json, metadata: Mapping[str, Json] | None = None) -> pb.RememberResponse:
         """Store a fact."""
@@ -82,8 +85,13 @@ class Memory:
 
 
 @asynccontextmanager
-async def serving(pool: "Pool", postgres_url: str, data_dir: Path, model: WordModel) -> AsyncIterator[Memory]:
-    """The service, built; as it is in a process that hosts it together with a model service."""
+async def serving(
+    pool: "Pool", postgres_url: str, data_dir: Path, model: WordModel, *, warm: bool = True
+) -> AsyncIterator[Memory]:
+    """The service, built; as it is in a process that hosts it together with a model service.
+
+    Unless it is to be met as it starts, once vectors can be had.
+    """
     async with AsyncExitStack() as stack:
         local = LocalMesh(strict=True, capture=_caller)
         stack.push_async_callback(local.channel.close)
@@ -103,7 +111,11 @@ async def serving(pool: "Pool", postgres_url: str, data_dir: Path, model: WordMo
         )
         service = await build(mesh, stack)
         local.add((*service.servicers, (add_ModelServiceServicer_to_server, model)))
-        yield Memory(MemoryServiceStub(local.channel), model, pool)
+        if warm:
+            await until(partial(passes, service.checks["embedder"]))
+            model.asked.clear()
+            model.callers.clear()
+        yield Memory(MemoryServiceStub(local.channel), model, pool, service.checks["embedder"])
 
 
 @pytest.fixture
@@ -114,6 +126,15 @@ async def memory(
     monkeypatch.setenv("SOMA_MEMORY_EMBED_SECONDS", str(EMBED_SECONDS))
     async with serving(database, postgres_url, tmp_path, WordModel()) as served:
         yield served
+
+
+async def passes(check: Check) -> bool:
+    """Whether a check of the service passes now."""
+    try:
+        await check()
+    except errors.Unavailable:
+        return False
+    return True
 
 
 def _caller() -> Call:

@@ -80,7 +80,7 @@ async def serving(
     async with AsyncExitStack() as stack:
         embedder = WordsEmbedder()
         local = LocalProvider(
-            (ExtractEngine(Ranking(embedder)), MarkovEngine(packaged_chain())),
+            (ExtractEngine(Ranking(embedder.embed)), MarkovEngine(packaged_chain())),
             (local_model(embedder.model, Model.CAPABILITY_EMBEDDING),),
         )
         shelves = [Shelf(local)]

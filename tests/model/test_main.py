@@ -1,6 +1,7 @@
 """The service as a process builds it."""
 
 import asyncio
+import threading
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,15 +9,24 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import redis.asyncio as aioredis
 from soma.model.v1.catalog_service_pb2 import ListModelsRequest
+from soma.model.v1.message_pb2 import ROLE_ASSISTANT, ROLE_USER, Message
+from soma.model.v1.model_service_pb2 import GenerateRequest
+from soma.model.v1.model_service_pb2_grpc import ModelServiceStub
 
+from services.mesh.call import run_as
+from services.mesh.errors import FailedPrecondition, Unavailable
 from services.mesh.migrations import migrate
 from services.mesh.postgres import ping
 from services.mesh.testing.dialects import AnthropicDialect, Behaviour, Fault
+from services.mesh.testing.local import SOMEBODY, LocalMesh
 from services.mesh.testing.upstreams import FakeUpstream
+from services.model.embedding import minilm
 from services.model.main import build
 from services.model.service import CatalogService
 
 if TYPE_CHECKING:
+    from soma.model.v1.model_service_pb2_grpc import ModelServiceAsyncStub
+
     from services.mesh.postgres import Pool
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -120,3 +130,30 @@ async def test_a_vendor_that_hangs_does_not_hold_up_the_start(host: Any, monkeyp
         async with AsyncExitStack() as stack:
             await build(host, stack)
             assert asyncio.get_running_loop().time() - began < 5.0
+
+
+async def test_a_conversation_does_not_wait_for_the_vectors_model(host: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = threading.Event()
+
+    def never(settings: object) -> None:
+        loaded.wait(30)
+        raise FailedPrecondition("the test is over")
+
+    monkeypatch.setattr(minilm, "_load", never)
+    async with AsyncExitStack() as stack:
+        stack.callback(loaded.set)
+        service = await build(host, stack)
+        with pytest.raises(Unavailable) as cold:
+            await service.checks["embedder"]()
+        assert cold.value.reason == "EMBEDDER_COLD"
+        local = LocalMesh(service.servicers)
+        stack.push_async_callback(local.channel.close)
+        said = (ROLE_USER, "My sister Ada lives in Lisbon."), (ROLE_ASSISTANT, "Noted."), (ROLE_USER, "Where is Ada?")
+        asked = GenerateRequest(
+            model="soma-extract-v1", messages=[Message(role=role, content=text) for role, text in said]
+        )
+        with run_as(SOMEBODY):
+            stub: ModelServiceAsyncStub = ModelServiceStub(local.channel)
+            events = [event async for event in stub.Generate(asked, timeout=15)]
+        assert "lives in Lisbon" in "".join(event.delta.text for event in events)
+        assert not loaded.is_set()

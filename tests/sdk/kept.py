@@ -72,6 +72,26 @@ class KeptMemory(MemoryServiceServicer):
         ]
         return memory.RetrieveResponse(results=results, answer="Tuna.", sources=list(self.kept), degraded=True)
 
+    async def Forget(self, request: memory.ForgetRequest, context: object) -> memory.ForgetResponse:
+        """See the contract."""
+        self._trouble.meet(request)
+        return memory.ForgetResponse(key=request.key, deleted=self.kept.pop(request.key, None) is not None)
+
+    async def ListMemories(self, request: memory.ListMemoriesRequest, context: object) -> memory.ListMemoriesResponse:
+        """See the contract."""
+        self._trouble.meet(request)
+        keys = sorted(key for key in self.kept if key.startswith(request.prefix) and key > request.page_token)
+        shown = keys[: request.page_size or 50]
+        memories = [
+            memory.Memory(
+                key=key, value=self.kept[key].value, metadata=self.kept[key].metadata, created_at=NOW, expires_at=NOW
+            )
+            for key in shown
+        ]
+        return memory.ListMemoriesResponse(
+            memories=memories, next_page_token=shown[-1] if len(shown) < len(keys) else ""
+        )
+
     async def AppendMessages(
         self, request: memory.AppendMessagesRequest, context: object
     ) -> memory.AppendMessagesResponse:

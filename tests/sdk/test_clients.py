@@ -14,6 +14,8 @@ METHODS = {
         "Remember": "remember",
         "Recall": "recall",
         "Retrieve": "retrieve",
+        "Forget": "forget",
+        "ListMemories": "list_memories",
         "AppendMessages": "append_messages",
         "ListMessages": "list_messages",
         "GetContext": "get_context",

@@ -18,6 +18,7 @@ RETRIED = [
     ("remember", ("k", 1)),
     ("recall", ("k",)),
     ("retrieve", ("k",)),
+    ("forget", ("k",)),
     ("create_conversation", ("Hi",)),
     ("append_messages", ("c1", "Hi")),
     ("delete_conversation", ("c1",)),

@@ -72,6 +72,25 @@ async def test_what_was_never_remembered_is_not_found(client: Driver) -> None:
     assert (caught.value.reason, caught.value.metadata) == ("MEMORY_NOT_FOUND", {"key": "nothing"})
 
 
+async def test_what_is_forgotten_was_there_once(server: Server, client: Driver) -> None:
+    await client.call("remember", "k", 1)
+    assert [await client.call("forget", "k"), await client.call("forget", "k")] == [True, False]
+    assert server.memory.kept == {}
+
+
+async def test_memories_are_listed_across_pages(server: Server, client: Driver) -> None:
+    for key in ("a/3", "b/1", "a/1", "a/2"):
+        await client.call("remember", key, {"n": 1}, metadata={"category": "c"})
+    server.trouble.requests.clear()
+    listed = await client.items("list_memories", "a/", category="c", tags=["t"], page_size=2)
+    assert listed == [
+        Memory(key, {"n": 1}, {"category": "c"}, None, NOW, 0, None, NOW) for key in ("a/1", "a/2", "a/3")
+    ]
+    asked = memory.ListMemoriesRequest(prefix="a/", category="c", tags=["t"], page_size=2)
+    assert server.trouble.requests[0] == asked
+    assert len(server.trouble.requests) == 2
+
+
 async def test_a_conversation_is_created_continued_and_read_page_by_page(server: Server, client: Driver) -> None:
     said = [Message("user", "Hi"), Message("assistant", "", tool_calls=(ToolCall("call_a", "look_up", "{}"),))]
     conversation = await client.call("create_conversation", said)

@@ -45,6 +45,26 @@ RECALL = """
     FROM before WHERE fact.id = before.id
     RETURNING value, metadata, created_at, accessed_count, fact.last_accessed, before.last_accessed AS accessed_before
 """
+# An expired fact that has not been swept goes too; for who asks it was gone already. Its passages go with it.
+FORGET = """
+    DELETE FROM memory.fact WHERE tenant_id = $1 AND key = $2
+    RETURNING expires_at IS NULL OR expires_at > now() AS kept
+"""
+# Keys have at most 512 characters, so none with the prefix comes behind it and 512 of the last character there is.
+PAGE = """
+    SELECT * FROM (
+        SELECT page.*, row_number() OVER by_key AS place, count(*) OVER () AS found,
+            sum(octet_length(value) + coalesce(octet_length(metadata), 0)) OVER by_key AS bytes
+        FROM (
+            SELECT key, value, metadata, created_at, accessed_count, last_accessed, expires_at, indexed_at
+            FROM memory.fact
+            WHERE tenant_id = $1 AND key COLLATE "C" > $2
+                AND key COLLATE "C" BETWEEN $3 AND $3 || repeat(chr(1114111), 512)
+                AND (expires_at IS NULL OR expires_at > now()) AND facets @> $4
+            ORDER BY key COLLATE "C" LIMIT $5 + 1
+        ) AS page WINDOW by_key AS (ORDER BY key COLLATE "C")
+    ) AS page WHERE place = 1 OR (place <= $5 AND bytes <= $6) ORDER BY place
+"""
 READ = """
     SELECT key, value, metadata FROM memory.fact
     WHERE tenant_id = $1 AND key = ANY($2) AND (expires_at IS NULL OR expires_at > now())
@@ -116,6 +136,19 @@ class FactStore(Protocol):
 
     async def recall(self, tenant_id: str, key: str, times: int = 1) -> list[pb.RecallResponse]:
         """Read a fact for so many callers, one after the other, and count that; empty when there is none."""
+        ...
+
+    async def forget(self, tenant_id: str, key: str) -> bool:
+        """Delete a fact with all it is found by; whether there was one."""
+        ...
+
+    async def page(
+        self, tenant_id: str, after: str, prefix: str, facets: Json, limit: int, max_bytes: int
+    ) -> tuple[list[pb.Memory], bool]:
+        """Facts whose keys begin with `prefix` and come behind `after`, by the bytes of their keys; whether more do.
+
+        At least one if there is one, at most `limit`, and no more of them than have `max_bytes` of values and metadata.
+        """
         ...
 
     async def read(self, tenant_id: str, keys: Sequence[str]) -> dict[str, tuple[Value, Struct]]:
@@ -192,6 +225,19 @@ class PostgresFactStore:
             responses.append(response)
         return responses
 
+    async def forget(self, tenant_id: str, key: str) -> bool:
+        """See `FactStore`."""
+        async with postgres.connection(self._pool) as connection:
+            return bool(await connection.fetchval(FORGET, tenant_id, key))
+
+    async def page(
+        self, tenant_id: str, after: str, prefix: str, facets: Json, limit: int, max_bytes: int
+    ) -> tuple[list[pb.Memory], bool]:
+        """See `FactStore`."""
+        async with postgres.connection(self._pool) as connection:
+            rows = await connection.fetch(PAGE, tenant_id, after, prefix, facets, limit, max_bytes)
+        return [_memory(row) for row in rows], bool(rows) and rows[0]["found"] > len(rows)
+
     async def read(self, tenant_id: str, keys: Sequence[str]) -> dict[str, tuple[Value, Struct]]:
         """See `FactStore`."""
         async with postgres.connection(self._pool) as connection:
@@ -228,6 +274,20 @@ class PostgresFactStore:
         """See `FactStore`."""
         async with postgres.connection(self._pool) as connection:
             return int((await connection.execute(SWEEP)).removeprefix("DELETE "))
+
+
+def _memory(row: asyncpg.Record) -> pb.Memory:
+    metadata = row["metadata"]
+    return pb.Memory(
+        key=row["key"],
+        value=Value.FromString(row["value"]),
+        metadata=Struct.FromString(metadata) if metadata is not None else None,
+        created_at=timestamp(row["created_at"]),
+        accessed_count=row["accessed_count"],
+        last_accessed=timestamp(row["last_accessed"]),
+        expires_at=timestamp(row["expires_at"]),
+        indexed_at=timestamp(row["indexed_at"]),
+    )
 
 
 def _passage(row: asyncpg.Record) -> Passage:

@@ -20,7 +20,12 @@ CLAIM = """
         ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED
     ) RETURNING id, tenant_id, heading, text
 """
-RELEASE = "UPDATE memory.passage SET claimed_until = NULL WHERE id = ANY($1) AND embedding IS NULL"
+# What somebody else holds is being deleted, and waiting for one passage while holding another could lock out who does.
+RELEASE = """
+    UPDATE memory.passage SET claimed_until = NULL WHERE id IN (
+        SELECT id FROM memory.passage WHERE id = ANY($1) AND embedding IS NULL FOR UPDATE SKIP LOCKED
+    )
+"""
 REFUSE = "UPDATE memory.passage SET claimed_until = 'infinity' WHERE id = $1"
 # Facts first and in order: storing a fact locks it before its passages, too.
 LOCK_FACTS = """

@@ -15,12 +15,17 @@ if TYPE_CHECKING:
     from services.model.embedding.batcher import Batcher
 
 
+# A load that takes longer, such as a download, does not hold up the start of what does without vectors.
+PATIENCE_SECONDS = 30.0
+
+
 class MiniLm:
     """An `Embedder`. Making one costs nothing; `load` or the first call reads the model, in a thread."""
 
     def __init__(self, settings: EmbeddingSettings) -> None:
         self._settings = settings
         self._loading: asyncio.Task[Batcher] | None = None
+        self._began: float | None = None
         self._closed = False
 
     @property
@@ -37,6 +42,28 @@ class MiniLm:
         """See `Embedder`."""
         batcher = await self._ready()
         return await batcher.embed(texts)
+
+    async def embed_at_once(self, texts: Sequence[str]) -> Embeddings:
+        """`embed` for those who rather do without vectors than wait until the model is loaded.
+
+        Raises:
+            Unavailable: reason EMBEDDER_COLD; it is not loaded, or could not be.
+        """
+        loading = self._loading
+        if loading is None or not loading.done() or loading.exception() is not None:
+            raise _cold()
+        return await self.embed(texts)
+
+    async def check(self) -> None:
+        """Pass unless the model is being loaded, and its first load began less time ago than a start may wait.
+
+        Raises:
+            Unavailable: reason EMBEDDER_COLD.
+        """
+        if self._loading is None or self._began is None or self._loading.done():
+            return
+        if asyncio.get_running_loop().time() < self._began + PATIENCE_SECONDS:
+            raise _cold()
 
     async def load(self) -> None:
         """Reads the model now, so that the first call need not wait.
@@ -58,9 +85,15 @@ class MiniLm:
         if self._closed:
             raise Unavailable("the embedder is closing")
         if self._loading is None or (self._loading.done() and self._loading.exception() is not None):
+            if self._began is None:
+                self._began = asyncio.get_running_loop().time()
             self._loading = asyncio.create_task(asyncio.to_thread(_load, self._settings))
         # A caller that leaves does not take the model from those who wait with it.
         return await asyncio.shield(self._loading)
+
+
+def _cold() -> Unavailable:
+    return Unavailable("the embedding model is not loaded", reason="EMBEDDER_COLD", retry_after=1.0)
 
 
 def _load(settings: EmbeddingSettings) -> Batcher:

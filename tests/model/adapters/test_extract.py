@@ -40,7 +40,7 @@ async def answer(
         messages=messages, sources=[Source(key=key, text=text) for key, text in sources], sampling=sampling
     )
     text = ""
-    async for event in ExtractEngine(Ranking(embedder or WordsEmbedder())).generate(request):
+    async for event in ExtractEngine(Ranking((embedder or WordsEmbedder()).embed)).generate(request):
         if isinstance(event, GenerationFinished):
             return text, event
         assert isinstance(event, TextDelta)

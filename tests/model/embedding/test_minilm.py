@@ -3,16 +3,19 @@
 import asyncio
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from services.mesh.errors import FailedPrecondition, Unavailable
-from services.model.embedding import Embedder
+from services.model.embedding import Embedder, minilm
 from services.model.embedding.artifact import Artifact, Precision
+from services.model.embedding.batcher import Batcher
 from services.model.embedding.minilm import MiniLm
 from services.model.embedding.settings import EmbeddingSettings
 
@@ -91,6 +94,62 @@ async def test_a_model_that_cannot_load_is_a_typed_error_each_time(tmp_path: Pat
         with pytest.raises(FailedPrecondition) as refused:
             await embedder.embed(["text"])
         assert refused.value.reason == "EMBEDDING_BUILD_FAILED"
+    await embedder.close()
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Loading a model does not end before this is set."""
+    loaded = threading.Event()
+    load = minilm._load
+
+    def wait(settings: EmbeddingSettings) -> Batcher:
+        loaded.wait(30)
+        return load(settings)
+
+    monkeypatch.setattr(minilm, "_load", wait)
+    return loaded
+
+
+async def test_it_says_that_it_is_being_loaded_and_who_cannot_wait_does_not(
+    embedder: MiniLm, held: threading.Event
+) -> None:
+    await embedder.check()
+    with pytest.raises(Unavailable) as unloaded:
+        await embedder.embed_at_once(["text"])
+    assert unloaded.value.reason == "EMBEDDER_COLD"
+    patient = asyncio.create_task(embedder.embed(["text"]))
+    await asyncio.sleep(0)
+    for ask in (embedder.check, partial(embedder.embed_at_once, ["text"])):
+        with pytest.raises(Unavailable) as loading:
+            await ask()
+        assert loading.value.reason == "EMBEDDER_COLD"
+    held.set()
+    assert (await patient).vectors.shape == (1, 384)
+    await embedder.check()
+    assert (await embedder.embed_at_once(["text"])).vectors.shape == (1, 384)
+
+
+async def test_a_load_that_takes_longer_than_a_start_may_wait_is_no_fault(
+    embedder: MiniLm, held: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loading = asyncio.create_task(embedder.load())
+    await asyncio.sleep(0)
+    monkeypatch.setattr(minilm, "PATIENCE_SECONDS", 0.0)
+    await embedder.check()
+    held.set()
+    await loading
+
+
+async def test_a_model_that_could_not_load_is_no_fault_and_not_tried_again_by_who_cannot_wait(tmp_path: Path) -> None:
+    (tmp_path / "minilm").write_text("a file where a directory should be")
+    embedder = MiniLm(EmbeddingSettings(directory=tmp_path))
+    with pytest.raises(FailedPrecondition):
+        await embedder.load()
+    await embedder.check()
+    with pytest.raises(Unavailable) as refused:
+        await embedder.embed_at_once(["text"])
+    assert refused.value.reason == "EMBEDDER_COLD"
     await embedder.close()
 
 

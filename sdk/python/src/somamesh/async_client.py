@@ -54,6 +54,8 @@ class AsyncClient(AsyncConnection):
     remember = calling(memories.remember)
     recall = calling(memories.recall)
     retrieve = calling(memories.retrieve)
+    list_memories = listing(memories.list_memories)
+    forget = calling(memories.forget)
 
     generate = answering(turns.generate)
     stream_generate = streaming(turns.generate)

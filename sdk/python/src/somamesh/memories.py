@@ -1,13 +1,13 @@
 """Remembered values."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from soma.memory.v1 import memory_service_pb2 as memory
 
-from somamesh.calls import Call, unary
+from somamesh.calls import Call, Listing, Page, unary
 from somamesh.json_values import from_struct, from_value, to_struct, to_value
 from somamesh.times import moment
 
@@ -18,10 +18,11 @@ class Memory:
 
     Attributes:
         value: any JSON value.
-        score: how well it fits the query it was found by, 0 to 1; None when read by its key.
+        score: how well it fits the query it was found by, 0 to 1; None when read by its key or listed.
         created_at: when it was first stored; None when it was found by a query, as are the two below.
         accessed_count: how often it was read by its key, this time included.
         last_accessed: when it was read before this time.
+        expires_at: when it is forgotten; None when it is kept, and where it was not listed.
     """
 
     key: str
@@ -31,6 +32,7 @@ class Memory:
     created_at: datetime | None = None
     accessed_count: int | None = None
     last_accessed: datetime | None = None
+    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,40 @@ def recall(key: str, *, timeout: float | None = None) -> Call[Memory]:
     return unary(lambda mesh: mesh.memory.Recall, request, _recalled, repeatable=True, timeout=timeout)
 
 
+def forget(key: str, *, timeout: float | None = None) -> Call[bool]:
+    """Delete what is stored under one key; whether there was anything.
+
+    False where an earlier attempt of the call, whose answer was lost, had deleted it.
+    """
+    request = memory.ForgetRequest(key=key)
+    return unary(lambda mesh: mesh.memory.Forget, request, _deleted, repeatable=True, timeout=timeout)
+
+
+def list_memories(
+    prefix: str = "",
+    *,
+    category: str = "",
+    tags: Sequence[str] = (),
+    page_size: int = 0,
+    timeout: float | None = None,
+) -> Listing[Memory]:
+    """What is remembered, in the order of the keys; pages are fetched while iterating. It does not count as reading.
+
+    Args:
+        prefix: only keys that begin with it.
+        category: only what has it as `category` of its metadata.
+        tags: only what has all of them in `tags` of its metadata.
+    """
+
+    def page(token: str) -> Call[Page[Memory]]:
+        request = memory.ListMemoriesRequest(
+            prefix=prefix, category=category, tags=tags, page_size=page_size, page_token=token
+        )
+        return unary(lambda mesh: mesh.memory.ListMemories, request, _page, repeatable=True, timeout=timeout)
+
+    return Listing(page)
+
+
 def retrieve(
     query: str,
     *,
@@ -127,6 +163,26 @@ def _recalled(response: memory.RecallResponse) -> Memory:
         created_at=moment(response.created_at),
         accessed_count=response.accessed_count,
         last_accessed=moment(response.last_accessed),
+    )
+
+
+def _deleted(response: memory.ForgetResponse) -> bool:
+    return response.deleted
+
+
+def _page(response: memory.ListMemoriesResponse) -> Page[Memory]:
+    return Page([_listed(each) for each in response.memories], response.next_page_token)
+
+
+def _listed(listed: memory.Memory) -> Memory:
+    return Memory(
+        listed.key,
+        from_value(listed.value),
+        from_struct(listed.metadata),
+        created_at=moment(listed.created_at),
+        accessed_count=listed.accessed_count,
+        last_accessed=moment(listed.last_accessed),
+        expires_at=moment(listed.expires_at),
     )
 
 

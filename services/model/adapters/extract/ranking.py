@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter, OrderedDict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -10,7 +10,7 @@ import structlog
 from services.mesh import errors
 from services.model.adapters.extract.language import terms
 from services.model.adapters.extract.passages import Passage
-from services.model.embedding.embedder import Embedder
+from services.model.embedding.embedder import Embeddings
 
 _log = structlog.get_logger(__name__)
 
@@ -26,6 +26,9 @@ _LOOKED_AT = 64
 _REMEMBERED_VECTORS = 2048
 _LONGEST_EMBEDDED = 512
 
+# As `Embedder.embed`, but at once: who waits for an answer does not wait for a model to be loaded.
+EmbedAtOnce = Callable[[Sequence[str]], Awaitable[Embeddings]]
+
 
 @dataclass(frozen=True, slots=True)
 class Fit:
@@ -38,8 +41,8 @@ class Fit:
 class Ranking:
     """Ranks passages for questions; keeps the vectors of sentences it has seen."""
 
-    def __init__(self, embedder: Embedder | None) -> None:
-        self._embedder = embedder
+    def __init__(self, embed: EmbedAtOnce) -> None:
+        self._embed = embed
         self._vectors: OrderedDict[str, Sequence[float]] = OrderedDict()
 
     async def rank(self, question: str, passages: Sequence[Passage]) -> list[Fit]:
@@ -64,12 +67,12 @@ class Ranking:
 
     async def _likeness(self, question: str, texts: Sequence[str]) -> list[float] | None:
         """Cosine of the question and each text; None when vectors cannot be had."""
-        if self._embedder is None or not texts:
+        if not texts:
             return None
         wanted = [text[:_LONGEST_EMBEDDED] for text in (question, *texts)]
         missing = [text for text in dict.fromkeys(wanted) if text not in self._vectors]
         try:
-            found = await self._embedder.embed(missing) if missing else None
+            found = await self._embed(missing) if missing else None
         except errors.MeshError as error:
             _log.warning("ranking_by_words_only", reason=error.reason)
             return None

@@ -378,6 +378,353 @@ func (x *RecallResponse) GetLastAccessed() *timestamppb.Timestamp {
 	return nil
 }
 
+// ForgetRequest deletes what is stored under one key.
+type ForgetRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The key; forgetting one that is not known is no error.
+	Key           string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForgetRequest) Reset() {
+	*x = ForgetRequest{}
+	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForgetRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForgetRequest) ProtoMessage() {}
+
+func (x *ForgetRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForgetRequest.ProtoReflect.Descriptor instead.
+func (*ForgetRequest) Descriptor() ([]byte, []int) {
+	return file_soma_memory_v1_memory_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ForgetRequest) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+// ForgetResponse says whether anything was forgotten.
+type ForgetResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The key.
+	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// True when something was stored under it; false when nothing was, or no longer.
+	Deleted       bool `protobuf:"varint,2,opt,name=deleted,proto3" json:"deleted,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForgetResponse) Reset() {
+	*x = ForgetResponse{}
+	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForgetResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForgetResponse) ProtoMessage() {}
+
+func (x *ForgetResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForgetResponse.ProtoReflect.Descriptor instead.
+func (*ForgetResponse) Descriptor() ([]byte, []int) {
+	return file_soma_memory_v1_memory_service_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ForgetResponse) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *ForgetResponse) GetDeleted() bool {
+	if x != nil {
+		return x.Deleted
+	}
+	return false
+}
+
+// ListMemoriesRequest lists what is remembered, in the order of the keys' bytes in UTF-8. What does not match is left out.
+type ListMemoriesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only keys that begin with this, to the letter.
+	Prefix string `protobuf:"bytes,1,opt,name=prefix,proto3" json:"prefix,omitempty"`
+	// Only what has this text as `category` of its metadata.
+	Category string `protobuf:"bytes,2,opt,name=category,proto3" json:"category,omitempty"`
+	// Only what has all of these in the list `tags` of its metadata.
+	Tags []string `protobuf:"bytes,3,rep,name=tags,proto3" json:"tags,omitempty"`
+	// Memories a page; 50 when 0. A page of large values has fewer.
+	PageSize int32 `protobuf:"varint,4,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// Where the page starts, from the page before.
+	PageToken     string `protobuf:"bytes,5,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListMemoriesRequest) Reset() {
+	*x = ListMemoriesRequest{}
+	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListMemoriesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListMemoriesRequest) ProtoMessage() {}
+
+func (x *ListMemoriesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListMemoriesRequest.ProtoReflect.Descriptor instead.
+func (*ListMemoriesRequest) Descriptor() ([]byte, []int) {
+	return file_soma_memory_v1_memory_service_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ListMemoriesRequest) GetPrefix() string {
+	if x != nil {
+		return x.Prefix
+	}
+	return ""
+}
+
+func (x *ListMemoriesRequest) GetCategory() string {
+	if x != nil {
+		return x.Category
+	}
+	return ""
+}
+
+func (x *ListMemoriesRequest) GetTags() []string {
+	if x != nil {
+		return x.Tags
+	}
+	return nil
+}
+
+func (x *ListMemoriesRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListMemoriesRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// Memory is a value that is remembered. Listing does not count as recalling.
+type Memory struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The key.
+	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// The value.
+	Value *structpb.Value `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	// Facts about it; unset when it was stored without.
+	Metadata *structpb.Struct `protobuf:"bytes,3,opt,name=metadata,proto3" json:"metadata,omitempty"`
+	// When it was first stored.
+	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	// How often it was recalled.
+	AccessedCount int32 `protobuf:"varint,5,opt,name=accessed_count,json=accessedCount,proto3" json:"accessed_count,omitempty"`
+	// When it was last recalled; unset when it never was.
+	LastAccessed *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=last_accessed,json=lastAccessed,proto3" json:"last_accessed,omitempty"`
+	// When it is forgotten; unset when it is kept.
+	ExpiresAt *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	// When it could be found by meaning; unset while it waits for its vector.
+	IndexedAt     *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=indexed_at,json=indexedAt,proto3" json:"indexed_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Memory) Reset() {
+	*x = Memory{}
+	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Memory) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Memory) ProtoMessage() {}
+
+func (x *Memory) ProtoReflect() protoreflect.Message {
+	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Memory.ProtoReflect.Descriptor instead.
+func (*Memory) Descriptor() ([]byte, []int) {
+	return file_soma_memory_v1_memory_service_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Memory) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *Memory) GetValue() *structpb.Value {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
+func (x *Memory) GetMetadata() *structpb.Struct {
+	if x != nil {
+		return x.Metadata
+	}
+	return nil
+}
+
+func (x *Memory) GetCreatedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreatedAt
+	}
+	return nil
+}
+
+func (x *Memory) GetAccessedCount() int32 {
+	if x != nil {
+		return x.AccessedCount
+	}
+	return 0
+}
+
+func (x *Memory) GetLastAccessed() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastAccessed
+	}
+	return nil
+}
+
+func (x *Memory) GetExpiresAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpiresAt
+	}
+	return nil
+}
+
+func (x *Memory) GetIndexedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.IndexedAt
+	}
+	return nil
+}
+
+// ListMemoriesResponse is a page of memories.
+type ListMemoriesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The memories.
+	Memories []*Memory `protobuf:"bytes,1,rep,name=memories,proto3" json:"memories,omitempty"`
+	// Where the next page starts; empty on the last.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListMemoriesResponse) Reset() {
+	*x = ListMemoriesResponse{}
+	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListMemoriesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListMemoriesResponse) ProtoMessage() {}
+
+func (x *ListMemoriesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListMemoriesResponse.ProtoReflect.Descriptor instead.
+func (*ListMemoriesResponse) Descriptor() ([]byte, []int) {
+	return file_soma_memory_v1_memory_service_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ListMemoriesResponse) GetMemories() []*Memory {
+	if x != nil {
+		return x.Memories
+	}
+	return nil
+}
+
+func (x *ListMemoriesResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
 // RetrieveRequest searches by meaning (document 000, 4.3).
 type RetrieveRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -397,7 +744,7 @@ type RetrieveRequest struct {
 
 func (x *RetrieveRequest) Reset() {
 	*x = RetrieveRequest{}
-	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[4]
+	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -409,7 +756,7 @@ func (x *RetrieveRequest) String() string {
 func (*RetrieveRequest) ProtoMessage() {}
 
 func (x *RetrieveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[4]
+	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -422,7 +769,7 @@ func (x *RetrieveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetrieveRequest.ProtoReflect.Descriptor instead.
 func (*RetrieveRequest) Descriptor() ([]byte, []int) {
-	return file_soma_memory_v1_memory_service_proto_rawDescGZIP(), []int{4}
+	return file_soma_memory_v1_memory_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *RetrieveRequest) GetQuery() string {
@@ -479,7 +826,7 @@ type RetrievedMemory struct {
 
 func (x *RetrievedMemory) Reset() {
 	*x = RetrievedMemory{}
-	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[5]
+	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -491,7 +838,7 @@ func (x *RetrievedMemory) String() string {
 func (*RetrievedMemory) ProtoMessage() {}
 
 func (x *RetrievedMemory) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[5]
+	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -504,7 +851,7 @@ func (x *RetrievedMemory) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetrievedMemory.ProtoReflect.Descriptor instead.
 func (*RetrievedMemory) Descriptor() ([]byte, []int) {
-	return file_soma_memory_v1_memory_service_proto_rawDescGZIP(), []int{5}
+	return file_soma_memory_v1_memory_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *RetrievedMemory) GetKey() string {
@@ -565,7 +912,7 @@ type RetrieveResponse struct {
 
 func (x *RetrieveResponse) Reset() {
 	*x = RetrieveResponse{}
-	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[6]
+	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -577,7 +924,7 @@ func (x *RetrieveResponse) String() string {
 func (*RetrieveResponse) ProtoMessage() {}
 
 func (x *RetrieveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[6]
+	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -590,7 +937,7 @@ func (x *RetrieveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetrieveResponse.ProtoReflect.Descriptor instead.
 func (*RetrieveResponse) Descriptor() ([]byte, []int) {
-	return file_soma_memory_v1_memory_service_proto_rawDescGZIP(), []int{6}
+	return file_soma_memory_v1_memory_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *RetrieveResponse) GetQuery() string {
@@ -657,7 +1004,7 @@ type ConversationMessage struct {
 
 func (x *ConversationMessage) Reset() {
 	*x = ConversationMessage{}
-	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[7]
+	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -669,7 +1016,7 @@ func (x *ConversationMessage) String() string {
 func (*ConversationMessage) ProtoMessage() {}
 
 func (x *ConversationMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[7]
+	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -682,7 +1029,7 @@ func (x *ConversationMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConversationMessage.ProtoReflect.Descriptor instead.
 func (*ConversationMessage) Descriptor() ([]byte, []int) {
-	return file_soma_memory_v1_memory_service_proto_rawDescGZIP(), []int{7}
+	return file_soma_memory_v1_memory_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ConversationMessage) GetMessage() *v1.Message {
@@ -721,7 +1068,7 @@ type AppendMessagesRequest struct {
 
 func (x *AppendMessagesRequest) Reset() {
 	*x = AppendMessagesRequest{}
-	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[8]
+	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -733,7 +1080,7 @@ func (x *AppendMessagesRequest) String() string {
 func (*AppendMessagesRequest) ProtoMessage() {}
 
 func (x *AppendMessagesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[8]
+	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -746,7 +1093,7 @@ func (x *AppendMessagesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendMessagesRequest.ProtoReflect.Descriptor instead.
 func (*AppendMessagesRequest) Descriptor() ([]byte, []int) {
-	return file_soma_memory_v1_memory_service_proto_rawDescGZIP(), []int{8}
+	return file_soma_memory_v1_memory_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *AppendMessagesRequest) GetConversationId() string {
@@ -781,7 +1128,7 @@ type AppendMessagesResponse struct {
 
 func (x *AppendMessagesResponse) Reset() {
 	*x = AppendMessagesResponse{}
-	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[9]
+	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -793,7 +1140,7 @@ func (x *AppendMessagesResponse) String() string {
 func (*AppendMessagesResponse) ProtoMessage() {}
 
 func (x *AppendMessagesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[9]
+	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -806,7 +1153,7 @@ func (x *AppendMessagesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendMessagesResponse.ProtoReflect.Descriptor instead.
 func (*AppendMessagesResponse) Descriptor() ([]byte, []int) {
-	return file_soma_memory_v1_memory_service_proto_rawDescGZIP(), []int{9}
+	return file_soma_memory_v1_memory_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *AppendMessagesResponse) GetLastSequence() int32 {
@@ -831,7 +1178,7 @@ type ListMessagesRequest struct {
 
 func (x *ListMessagesRequest) Reset() {
 	*x = ListMessagesRequest{}
-	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[10]
+	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -843,7 +1190,7 @@ func (x *ListMessagesRequest) String() string {
 func (*ListMessagesRequest) ProtoMessage() {}
 
 func (x *ListMessagesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[10]
+	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -856,7 +1203,7 @@ func (x *ListMessagesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMessagesRequest.ProtoReflect.Descriptor instead.
 func (*ListMessagesRequest) Descriptor() ([]byte, []int) {
-	return file_soma_memory_v1_memory_service_proto_rawDescGZIP(), []int{10}
+	return file_soma_memory_v1_memory_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListMessagesRequest) GetConversationId() string {
@@ -893,7 +1240,7 @@ type ListMessagesResponse struct {
 
 func (x *ListMessagesResponse) Reset() {
 	*x = ListMessagesResponse{}
-	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[11]
+	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -905,7 +1252,7 @@ func (x *ListMessagesResponse) String() string {
 func (*ListMessagesResponse) ProtoMessage() {}
 
 func (x *ListMessagesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[11]
+	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -918,7 +1265,7 @@ func (x *ListMessagesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMessagesResponse.ProtoReflect.Descriptor instead.
 func (*ListMessagesResponse) Descriptor() ([]byte, []int) {
-	return file_soma_memory_v1_memory_service_proto_rawDescGZIP(), []int{11}
+	return file_soma_memory_v1_memory_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListMessagesResponse) GetMessages() []*ConversationMessage {
@@ -946,7 +1293,7 @@ type DeleteConversationRequest struct {
 
 func (x *DeleteConversationRequest) Reset() {
 	*x = DeleteConversationRequest{}
-	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[12]
+	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -958,7 +1305,7 @@ func (x *DeleteConversationRequest) String() string {
 func (*DeleteConversationRequest) ProtoMessage() {}
 
 func (x *DeleteConversationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[12]
+	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -971,7 +1318,7 @@ func (x *DeleteConversationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteConversationRequest.ProtoReflect.Descriptor instead.
 func (*DeleteConversationRequest) Descriptor() ([]byte, []int) {
-	return file_soma_memory_v1_memory_service_proto_rawDescGZIP(), []int{12}
+	return file_soma_memory_v1_memory_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *DeleteConversationRequest) GetConversationId() string {
@@ -992,7 +1339,7 @@ type DeleteConversationResponse struct {
 
 func (x *DeleteConversationResponse) Reset() {
 	*x = DeleteConversationResponse{}
-	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[13]
+	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1004,7 +1351,7 @@ func (x *DeleteConversationResponse) String() string {
 func (*DeleteConversationResponse) ProtoMessage() {}
 
 func (x *DeleteConversationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[13]
+	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1017,7 +1364,7 @@ func (x *DeleteConversationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteConversationResponse.ProtoReflect.Descriptor instead.
 func (*DeleteConversationResponse) Descriptor() ([]byte, []int) {
-	return file_soma_memory_v1_memory_service_proto_rawDescGZIP(), []int{13}
+	return file_soma_memory_v1_memory_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *DeleteConversationResponse) GetDeletedMessages() int32 {
@@ -1044,7 +1391,7 @@ type GetContextRequest struct {
 
 func (x *GetContextRequest) Reset() {
 	*x = GetContextRequest{}
-	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[14]
+	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1056,7 +1403,7 @@ func (x *GetContextRequest) String() string {
 func (*GetContextRequest) ProtoMessage() {}
 
 func (x *GetContextRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[14]
+	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1069,7 +1416,7 @@ func (x *GetContextRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetContextRequest.ProtoReflect.Descriptor instead.
 func (*GetContextRequest) Descriptor() ([]byte, []int) {
-	return file_soma_memory_v1_memory_service_proto_rawDescGZIP(), []int{14}
+	return file_soma_memory_v1_memory_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *GetContextRequest) GetConversationId() string {
@@ -1119,7 +1466,7 @@ type GetContextResponse struct {
 
 func (x *GetContextResponse) Reset() {
 	*x = GetContextResponse{}
-	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[15]
+	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1131,7 +1478,7 @@ func (x *GetContextResponse) String() string {
 func (*GetContextResponse) ProtoMessage() {}
 
 func (x *GetContextResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[15]
+	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1144,7 +1491,7 @@ func (x *GetContextResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetContextResponse.ProtoReflect.Descriptor instead.
 func (*GetContextResponse) Descriptor() ([]byte, []int) {
-	return file_soma_memory_v1_memory_service_proto_rawDescGZIP(), []int{15}
+	return file_soma_memory_v1_memory_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *GetContextResponse) GetRecentMessages() []*ConversationMessage {
@@ -1212,7 +1559,39 @@ const file_soma_memory_v1_memory_service_proto_rawDesc = "" +
 	"\n" +
 	"created_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x12%\n" +
 	"\x0eaccessed_count\x18\x05 \x01(\x05R\raccessedCount\x12?\n" +
-	"\rlast_accessed\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\flastAccessed\"\xab\x02\n" +
+	"\rlast_accessed\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\flastAccessed\"-\n" +
+	"\rForgetRequest\x12\x1c\n" +
+	"\x03key\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x04R\x03key\"<\n" +
+	"\x0eForgetResponse\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x18\n" +
+	"\adeleted\x18\x02 \x01(\bR\adeleted\"\xf8\x01\n" +
+	"\x13ListMemoriesRequest\x12,\n" +
+	"\x06prefix\x18\x01 \x01(\tB\x14\xbaH\x11r\x0f\x18\x80\x042\n" +
+	"^[^\\x00]*$R\x06prefix\x120\n" +
+	"\bcategory\x18\x02 \x01(\tB\x14\xbaH\x11r\x0f\x18\x80\x042\n" +
+	"^[^\\x00]*$R\bcategory\x12/\n" +
+	"\x04tags\x18\x03 \x03(\tB\x1b\xbaH\x18\x92\x01\x15\x10 \"\x11r\x0f\x18\x80\x042\n" +
+	"^[^\\x00]*$R\x04tags\x12'\n" +
+	"\tpage_size\x18\x04 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +
+	"\n" +
+	"page_token\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\tpageToken\"\x96\x03\n" +
+	"\x06Memory\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12,\n" +
+	"\x05value\x18\x02 \x01(\v2\x16.google.protobuf.ValueR\x05value\x123\n" +
+	"\bmetadata\x18\x03 \x01(\v2\x17.google.protobuf.StructR\bmetadata\x129\n" +
+	"\n" +
+	"created_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x12%\n" +
+	"\x0eaccessed_count\x18\x05 \x01(\x05R\raccessedCount\x12?\n" +
+	"\rlast_accessed\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\flastAccessed\x129\n" +
+	"\n" +
+	"expires_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x129\n" +
+	"\n" +
+	"indexed_at\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\tindexedAt\"r\n" +
+	"\x14ListMemoriesResponse\x122\n" +
+	"\bmemories\x18\x01 \x03(\v2\x16.soma.memory.v1.MemoryR\bmemories\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xab\x02\n" +
 	"\x0fRetrieveRequest\x12 \n" +
 	"\x05query\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80 R\x05query\x12#\n" +
@@ -1286,12 +1665,17 @@ const file_soma_memory_v1_memory_service_proto_rawDesc = "" +
 	"\x14STRATEGY_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13STRATEGY_SHORT_ONLY\x10\x01\x12\x16\n" +
 	"\x12STRATEGY_LONG_ONLY\x10\x02\x12\x13\n" +
-	"\x0fSTRATEGY_HYBRID\x10\x032\xb7\b\n" +
+	"\x0fSTRATEGY_HYBRID\x10\x032\xb6\n" +
+	"\n" +
 	"\rMemoryService\x12z\n" +
 	"\bRemember\x12\x1f.soma.memory.v1.RememberRequest\x1a .soma.memory.v1.RememberResponse\"+\x8a\xe7\x18\x10\n" +
 	"\x0ewrite:memories\x82\xd3\xe4\x93\x02\x11:\x01*\"\f/v1/remember\x12w\n" +
 	"\x06Recall\x12\x1d.soma.memory.v1.RecallRequest\x1a\x1e.soma.memory.v1.RecallResponse\".\x8a\xe7\x18\x0f\n" +
-	"\rread:memories\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/recall/{key=**}\x12}\n" +
+	"\rread:memories\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/recall/{key=**}\x12x\n" +
+	"\x06Forget\x12\x1d.soma.memory.v1.ForgetRequest\x1a\x1e.soma.memory.v1.ForgetResponse\"/\x8a\xe7\x18\x10\n" +
+	"\x0ewrite:memories\x82\xd3\xe4\x93\x02\x15*\x13/v1/recall/{key=**}\x12\x82\x01\n" +
+	"\fListMemories\x12#.soma.memory.v1.ListMemoriesRequest\x1a$.soma.memory.v1.ListMemoriesResponse\"'\x8a\xe7\x18\x0f\n" +
+	"\rread:memories\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/memories\x12}\n" +
 	"\bRetrieve\x12\x1f.soma.memory.v1.RetrieveRequest\x1a .soma.memory.v1.RetrieveResponse\".\x8a\xe7\x18\x0f\n" +
 	"\rread:memories\x82\xd3\xe4\x93\x02\x15:\x01*\"\x10/v1/rag/retrieve\x12\xb8\x01\n" +
 	"\x0eAppendMessages\x12%.soma.memory.v1.AppendMessagesRequest\x1a&.soma.memory.v1.AppendMessagesResponse\"W\x8a\xe7\x18\x15\n" +
@@ -1318,69 +1702,85 @@ func file_soma_memory_v1_memory_service_proto_rawDescGZIP() []byte {
 }
 
 var file_soma_memory_v1_memory_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_soma_memory_v1_memory_service_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_soma_memory_v1_memory_service_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_soma_memory_v1_memory_service_proto_goTypes = []any{
 	(Strategy)(0),                      // 0: soma.memory.v1.Strategy
 	(*RememberRequest)(nil),            // 1: soma.memory.v1.RememberRequest
 	(*RememberResponse)(nil),           // 2: soma.memory.v1.RememberResponse
 	(*RecallRequest)(nil),              // 3: soma.memory.v1.RecallRequest
 	(*RecallResponse)(nil),             // 4: soma.memory.v1.RecallResponse
-	(*RetrieveRequest)(nil),            // 5: soma.memory.v1.RetrieveRequest
-	(*RetrievedMemory)(nil),            // 6: soma.memory.v1.RetrievedMemory
-	(*RetrieveResponse)(nil),           // 7: soma.memory.v1.RetrieveResponse
-	(*ConversationMessage)(nil),        // 8: soma.memory.v1.ConversationMessage
-	(*AppendMessagesRequest)(nil),      // 9: soma.memory.v1.AppendMessagesRequest
-	(*AppendMessagesResponse)(nil),     // 10: soma.memory.v1.AppendMessagesResponse
-	(*ListMessagesRequest)(nil),        // 11: soma.memory.v1.ListMessagesRequest
-	(*ListMessagesResponse)(nil),       // 12: soma.memory.v1.ListMessagesResponse
-	(*DeleteConversationRequest)(nil),  // 13: soma.memory.v1.DeleteConversationRequest
-	(*DeleteConversationResponse)(nil), // 14: soma.memory.v1.DeleteConversationResponse
-	(*GetContextRequest)(nil),          // 15: soma.memory.v1.GetContextRequest
-	(*GetContextResponse)(nil),         // 16: soma.memory.v1.GetContextResponse
-	(*structpb.Value)(nil),             // 17: google.protobuf.Value
-	(*structpb.Struct)(nil),            // 18: google.protobuf.Struct
-	(*timestamppb.Timestamp)(nil),      // 19: google.protobuf.Timestamp
-	(*v1.Message)(nil),                 // 20: soma.model.v1.Message
-	(*v1.Source)(nil),                  // 21: soma.model.v1.Source
+	(*ForgetRequest)(nil),              // 5: soma.memory.v1.ForgetRequest
+	(*ForgetResponse)(nil),             // 6: soma.memory.v1.ForgetResponse
+	(*ListMemoriesRequest)(nil),        // 7: soma.memory.v1.ListMemoriesRequest
+	(*Memory)(nil),                     // 8: soma.memory.v1.Memory
+	(*ListMemoriesResponse)(nil),       // 9: soma.memory.v1.ListMemoriesResponse
+	(*RetrieveRequest)(nil),            // 10: soma.memory.v1.RetrieveRequest
+	(*RetrievedMemory)(nil),            // 11: soma.memory.v1.RetrievedMemory
+	(*RetrieveResponse)(nil),           // 12: soma.memory.v1.RetrieveResponse
+	(*ConversationMessage)(nil),        // 13: soma.memory.v1.ConversationMessage
+	(*AppendMessagesRequest)(nil),      // 14: soma.memory.v1.AppendMessagesRequest
+	(*AppendMessagesResponse)(nil),     // 15: soma.memory.v1.AppendMessagesResponse
+	(*ListMessagesRequest)(nil),        // 16: soma.memory.v1.ListMessagesRequest
+	(*ListMessagesResponse)(nil),       // 17: soma.memory.v1.ListMessagesResponse
+	(*DeleteConversationRequest)(nil),  // 18: soma.memory.v1.DeleteConversationRequest
+	(*DeleteConversationResponse)(nil), // 19: soma.memory.v1.DeleteConversationResponse
+	(*GetContextRequest)(nil),          // 20: soma.memory.v1.GetContextRequest
+	(*GetContextResponse)(nil),         // 21: soma.memory.v1.GetContextResponse
+	(*structpb.Value)(nil),             // 22: google.protobuf.Value
+	(*structpb.Struct)(nil),            // 23: google.protobuf.Struct
+	(*timestamppb.Timestamp)(nil),      // 24: google.protobuf.Timestamp
+	(*v1.Message)(nil),                 // 25: soma.model.v1.Message
+	(*v1.Source)(nil),                  // 26: soma.model.v1.Source
 }
 var file_soma_memory_v1_memory_service_proto_depIdxs = []int32{
-	17, // 0: soma.memory.v1.RememberRequest.value:type_name -> google.protobuf.Value
-	18, // 1: soma.memory.v1.RememberRequest.metadata:type_name -> google.protobuf.Struct
-	19, // 2: soma.memory.v1.RememberResponse.indexed_at:type_name -> google.protobuf.Timestamp
-	17, // 3: soma.memory.v1.RecallResponse.value:type_name -> google.protobuf.Value
-	18, // 4: soma.memory.v1.RecallResponse.metadata:type_name -> google.protobuf.Struct
-	19, // 5: soma.memory.v1.RecallResponse.created_at:type_name -> google.protobuf.Timestamp
-	19, // 6: soma.memory.v1.RecallResponse.last_accessed:type_name -> google.protobuf.Timestamp
-	18, // 7: soma.memory.v1.RetrieveRequest.filter:type_name -> google.protobuf.Struct
-	17, // 8: soma.memory.v1.RetrievedMemory.value:type_name -> google.protobuf.Value
-	18, // 9: soma.memory.v1.RetrievedMemory.metadata:type_name -> google.protobuf.Struct
-	6,  // 10: soma.memory.v1.RetrieveResponse.results:type_name -> soma.memory.v1.RetrievedMemory
-	20, // 11: soma.memory.v1.ConversationMessage.message:type_name -> soma.model.v1.Message
-	19, // 12: soma.memory.v1.ConversationMessage.create_time:type_name -> google.protobuf.Timestamp
-	20, // 13: soma.memory.v1.AppendMessagesRequest.messages:type_name -> soma.model.v1.Message
-	8,  // 14: soma.memory.v1.ListMessagesResponse.messages:type_name -> soma.memory.v1.ConversationMessage
-	0,  // 15: soma.memory.v1.GetContextRequest.strategy:type_name -> soma.memory.v1.Strategy
-	8,  // 16: soma.memory.v1.GetContextResponse.recent_messages:type_name -> soma.memory.v1.ConversationMessage
-	21, // 17: soma.memory.v1.GetContextResponse.relevant_documents:type_name -> soma.model.v1.Source
-	1,  // 18: soma.memory.v1.MemoryService.Remember:input_type -> soma.memory.v1.RememberRequest
-	3,  // 19: soma.memory.v1.MemoryService.Recall:input_type -> soma.memory.v1.RecallRequest
-	5,  // 20: soma.memory.v1.MemoryService.Retrieve:input_type -> soma.memory.v1.RetrieveRequest
-	9,  // 21: soma.memory.v1.MemoryService.AppendMessages:input_type -> soma.memory.v1.AppendMessagesRequest
-	11, // 22: soma.memory.v1.MemoryService.ListMessages:input_type -> soma.memory.v1.ListMessagesRequest
-	13, // 23: soma.memory.v1.MemoryService.DeleteConversation:input_type -> soma.memory.v1.DeleteConversationRequest
-	15, // 24: soma.memory.v1.MemoryService.GetContext:input_type -> soma.memory.v1.GetContextRequest
-	2,  // 25: soma.memory.v1.MemoryService.Remember:output_type -> soma.memory.v1.RememberResponse
-	4,  // 26: soma.memory.v1.MemoryService.Recall:output_type -> soma.memory.v1.RecallResponse
-	7,  // 27: soma.memory.v1.MemoryService.Retrieve:output_type -> soma.memory.v1.RetrieveResponse
-	10, // 28: soma.memory.v1.MemoryService.AppendMessages:output_type -> soma.memory.v1.AppendMessagesResponse
-	12, // 29: soma.memory.v1.MemoryService.ListMessages:output_type -> soma.memory.v1.ListMessagesResponse
-	14, // 30: soma.memory.v1.MemoryService.DeleteConversation:output_type -> soma.memory.v1.DeleteConversationResponse
-	16, // 31: soma.memory.v1.MemoryService.GetContext:output_type -> soma.memory.v1.GetContextResponse
-	25, // [25:32] is the sub-list for method output_type
-	18, // [18:25] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	22, // 0: soma.memory.v1.RememberRequest.value:type_name -> google.protobuf.Value
+	23, // 1: soma.memory.v1.RememberRequest.metadata:type_name -> google.protobuf.Struct
+	24, // 2: soma.memory.v1.RememberResponse.indexed_at:type_name -> google.protobuf.Timestamp
+	22, // 3: soma.memory.v1.RecallResponse.value:type_name -> google.protobuf.Value
+	23, // 4: soma.memory.v1.RecallResponse.metadata:type_name -> google.protobuf.Struct
+	24, // 5: soma.memory.v1.RecallResponse.created_at:type_name -> google.protobuf.Timestamp
+	24, // 6: soma.memory.v1.RecallResponse.last_accessed:type_name -> google.protobuf.Timestamp
+	22, // 7: soma.memory.v1.Memory.value:type_name -> google.protobuf.Value
+	23, // 8: soma.memory.v1.Memory.metadata:type_name -> google.protobuf.Struct
+	24, // 9: soma.memory.v1.Memory.created_at:type_name -> google.protobuf.Timestamp
+	24, // 10: soma.memory.v1.Memory.last_accessed:type_name -> google.protobuf.Timestamp
+	24, // 11: soma.memory.v1.Memory.expires_at:type_name -> google.protobuf.Timestamp
+	24, // 12: soma.memory.v1.Memory.indexed_at:type_name -> google.protobuf.Timestamp
+	8,  // 13: soma.memory.v1.ListMemoriesResponse.memories:type_name -> soma.memory.v1.Memory
+	23, // 14: soma.memory.v1.RetrieveRequest.filter:type_name -> google.protobuf.Struct
+	22, // 15: soma.memory.v1.RetrievedMemory.value:type_name -> google.protobuf.Value
+	23, // 16: soma.memory.v1.RetrievedMemory.metadata:type_name -> google.protobuf.Struct
+	11, // 17: soma.memory.v1.RetrieveResponse.results:type_name -> soma.memory.v1.RetrievedMemory
+	25, // 18: soma.memory.v1.ConversationMessage.message:type_name -> soma.model.v1.Message
+	24, // 19: soma.memory.v1.ConversationMessage.create_time:type_name -> google.protobuf.Timestamp
+	25, // 20: soma.memory.v1.AppendMessagesRequest.messages:type_name -> soma.model.v1.Message
+	13, // 21: soma.memory.v1.ListMessagesResponse.messages:type_name -> soma.memory.v1.ConversationMessage
+	0,  // 22: soma.memory.v1.GetContextRequest.strategy:type_name -> soma.memory.v1.Strategy
+	13, // 23: soma.memory.v1.GetContextResponse.recent_messages:type_name -> soma.memory.v1.ConversationMessage
+	26, // 24: soma.memory.v1.GetContextResponse.relevant_documents:type_name -> soma.model.v1.Source
+	1,  // 25: soma.memory.v1.MemoryService.Remember:input_type -> soma.memory.v1.RememberRequest
+	3,  // 26: soma.memory.v1.MemoryService.Recall:input_type -> soma.memory.v1.RecallRequest
+	5,  // 27: soma.memory.v1.MemoryService.Forget:input_type -> soma.memory.v1.ForgetRequest
+	7,  // 28: soma.memory.v1.MemoryService.ListMemories:input_type -> soma.memory.v1.ListMemoriesRequest
+	10, // 29: soma.memory.v1.MemoryService.Retrieve:input_type -> soma.memory.v1.RetrieveRequest
+	14, // 30: soma.memory.v1.MemoryService.AppendMessages:input_type -> soma.memory.v1.AppendMessagesRequest
+	16, // 31: soma.memory.v1.MemoryService.ListMessages:input_type -> soma.memory.v1.ListMessagesRequest
+	18, // 32: soma.memory.v1.MemoryService.DeleteConversation:input_type -> soma.memory.v1.DeleteConversationRequest
+	20, // 33: soma.memory.v1.MemoryService.GetContext:input_type -> soma.memory.v1.GetContextRequest
+	2,  // 34: soma.memory.v1.MemoryService.Remember:output_type -> soma.memory.v1.RememberResponse
+	4,  // 35: soma.memory.v1.MemoryService.Recall:output_type -> soma.memory.v1.RecallResponse
+	6,  // 36: soma.memory.v1.MemoryService.Forget:output_type -> soma.memory.v1.ForgetResponse
+	9,  // 37: soma.memory.v1.MemoryService.ListMemories:output_type -> soma.memory.v1.ListMemoriesResponse
+	12, // 38: soma.memory.v1.MemoryService.Retrieve:output_type -> soma.memory.v1.RetrieveResponse
+	15, // 39: soma.memory.v1.MemoryService.AppendMessages:output_type -> soma.memory.v1.AppendMessagesResponse
+	17, // 40: soma.memory.v1.MemoryService.ListMessages:output_type -> soma.memory.v1.ListMessagesResponse
+	19, // 41: soma.memory.v1.MemoryService.DeleteConversation:output_type -> soma.memory.v1.DeleteConversationResponse
+	21, // 42: soma.memory.v1.MemoryService.GetContext:output_type -> soma.memory.v1.GetContextResponse
+	34, // [34:43] is the sub-list for method output_type
+	25, // [25:34] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_soma_memory_v1_memory_service_proto_init() }
@@ -1389,15 +1789,15 @@ func file_soma_memory_v1_memory_service_proto_init() {
 		return
 	}
 	file_soma_memory_v1_memory_service_proto_msgTypes[0].OneofWrappers = []any{}
-	file_soma_memory_v1_memory_service_proto_msgTypes[4].OneofWrappers = []any{}
-	file_soma_memory_v1_memory_service_proto_msgTypes[14].OneofWrappers = []any{}
+	file_soma_memory_v1_memory_service_proto_msgTypes[9].OneofWrappers = []any{}
+	file_soma_memory_v1_memory_service_proto_msgTypes[19].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_soma_memory_v1_memory_service_proto_rawDesc), len(file_soma_memory_v1_memory_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   16,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -23,6 +23,8 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	MemoryService_Remember_FullMethodName           = "/soma.memory.v1.MemoryService/Remember"
 	MemoryService_Recall_FullMethodName             = "/soma.memory.v1.MemoryService/Recall"
+	MemoryService_Forget_FullMethodName             = "/soma.memory.v1.MemoryService/Forget"
+	MemoryService_ListMemories_FullMethodName       = "/soma.memory.v1.MemoryService/ListMemories"
 	MemoryService_Retrieve_FullMethodName           = "/soma.memory.v1.MemoryService/Retrieve"
 	MemoryService_AppendMessages_FullMethodName     = "/soma.memory.v1.MemoryService/AppendMessages"
 	MemoryService_ListMessages_FullMethodName       = "/soma.memory.v1.MemoryService/ListMessages"
@@ -40,6 +42,10 @@ type MemoryServiceClient interface {
 	Remember(ctx context.Context, in *RememberRequest, opts ...grpc.CallOption) (*RememberResponse, error)
 	// Recall reads one key; NOT_FOUND when there is none.
 	Recall(ctx context.Context, in *RecallRequest, opts ...grpc.CallOption) (*RecallResponse, error)
+	// Forget deletes what is stored under one key, at once and for every way of finding it.
+	Forget(ctx context.Context, in *ForgetRequest, opts ...grpc.CallOption) (*ForgetResponse, error)
+	// ListMemories lists what is remembered, by its keys.
+	ListMemories(ctx context.Context, in *ListMemoriesRequest, opts ...grpc.CallOption) (*ListMemoriesResponse, error)
 	// Retrieve searches by meaning.
 	Retrieve(ctx context.Context, in *RetrieveRequest, opts ...grpc.CallOption) (*RetrieveResponse, error)
 	// AppendMessages adds turns to a conversation.
@@ -74,6 +80,26 @@ func (c *memoryServiceClient) Recall(ctx context.Context, in *RecallRequest, opt
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(RecallResponse)
 	err := c.cc.Invoke(ctx, MemoryService_Recall_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *memoryServiceClient) Forget(ctx context.Context, in *ForgetRequest, opts ...grpc.CallOption) (*ForgetResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ForgetResponse)
+	err := c.cc.Invoke(ctx, MemoryService_Forget_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *memoryServiceClient) ListMemories(ctx context.Context, in *ListMemoriesRequest, opts ...grpc.CallOption) (*ListMemoriesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListMemoriesResponse)
+	err := c.cc.Invoke(ctx, MemoryService_ListMemories_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -140,6 +166,10 @@ type MemoryServiceServer interface {
 	Remember(context.Context, *RememberRequest) (*RememberResponse, error)
 	// Recall reads one key; NOT_FOUND when there is none.
 	Recall(context.Context, *RecallRequest) (*RecallResponse, error)
+	// Forget deletes what is stored under one key, at once and for every way of finding it.
+	Forget(context.Context, *ForgetRequest) (*ForgetResponse, error)
+	// ListMemories lists what is remembered, by its keys.
+	ListMemories(context.Context, *ListMemoriesRequest) (*ListMemoriesResponse, error)
 	// Retrieve searches by meaning.
 	Retrieve(context.Context, *RetrieveRequest) (*RetrieveResponse, error)
 	// AppendMessages adds turns to a conversation.
@@ -165,6 +195,12 @@ func (UnimplementedMemoryServiceServer) Remember(context.Context, *RememberReque
 }
 func (UnimplementedMemoryServiceServer) Recall(context.Context, *RecallRequest) (*RecallResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Recall not implemented")
+}
+func (UnimplementedMemoryServiceServer) Forget(context.Context, *ForgetRequest) (*ForgetResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Forget not implemented")
+}
+func (UnimplementedMemoryServiceServer) ListMemories(context.Context, *ListMemoriesRequest) (*ListMemoriesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListMemories not implemented")
 }
 func (UnimplementedMemoryServiceServer) Retrieve(context.Context, *RetrieveRequest) (*RetrieveResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Retrieve not implemented")
@@ -234,6 +270,42 @@ func _MemoryService_Recall_Handler(srv interface{}, ctx context.Context, dec fun
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(MemoryServiceServer).Recall(ctx, req.(*RecallRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _MemoryService_Forget_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ForgetRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MemoryServiceServer).Forget(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: MemoryService_Forget_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MemoryServiceServer).Forget(ctx, req.(*ForgetRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _MemoryService_ListMemories_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListMemoriesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MemoryServiceServer).ListMemories(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: MemoryService_ListMemories_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MemoryServiceServer).ListMemories(ctx, req.(*ListMemoriesRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -342,6 +414,14 @@ var MemoryService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Recall",
 			Handler:    _MemoryService_Recall_Handler,
+		},
+		{
+			MethodName: "Forget",
+			Handler:    _MemoryService_Forget_Handler,
+		},
+		{
+			MethodName: "ListMemories",
+			Handler:    _MemoryService_ListMemories_Handler,
 		},
 		{
 			MethodName: "Retrieve",

@@ -30,7 +30,7 @@ from soma.authz.v1 import authz_pb2 as soma_dot_authz_dot_v1_dot_authz__pb2
 from soma.model.v1 import message_pb2 as soma_dot_model_dot_v1_dot_message__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#soma/memory/v1/memory_service.proto\x12\x0esoma.memory.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19soma/authz/v1/authz.proto\x1a\x1bsoma/model/v1/message.proto\"\xb7\x01\n\x0fRememberRequest\x12\x17\n\x03key\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x04\x12-\n\x05value\x18\x02 \x01(\x0b\x32\x16.google.protobuf.ValueB\x06\xbaH\x03\xc8\x01\x01\x12)\n\x08metadata\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12!\n\x0bttl_seconds\x18\x04 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x01H\x00\x88\x01\x01\x42\x0e\n\x0c_ttl_seconds\"\x90\x01\n\x10RememberResponse\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x0e\n\x06status\x18\x02 \x01(\t\x12\x11\n\tvector_id\x18\x03 \x01(\t\x12\x1c\n\x14\x65mbedding_dimensions\x18\x04 \x01(\x05\x12.\n\nindexed_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"(\n\rRecallRequest\x12\x17\n\x03key\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x04\"\xea\x01\n\x0eRecallResponse\x12\x0b\n\x03key\x18\x01 \x01(\t\x12%\n\x05value\x18\x02 \x01(\x0b\x32\x16.google.protobuf.Value\x12)\n\x08metadata\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12.\n\ncreated_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0e\x61\x63\x63\x65ssed_count\x18\x05 \x01(\x05\x12\x31\n\rlast_accessed\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xf5\x01\n\x0fRetrieveRequest\x12\x19\n\x05query\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80 \x12\x1d\n\x05top_k\x18\x02 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x14(\x01H\x00\x88\x01\x01\x12-\n\x0fscore_threshold\x18\x03 \x01(\x02\x42\x0f\xbaH\x0c\n\n\x1d\x00\x00\x80?-\x00\x00\x00\x00H\x01\x88\x01\x01\x12\'\n\x06\x66ilter\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x1d\n\x10include_metadata\x18\x05 \x01(\x08H\x02\x88\x01\x01\x42\x08\n\x06_top_kB\x12\n\x10_score_thresholdB\x13\n\x11_include_metadata\"\x8d\x01\n\x0fRetrievedMemory\x12\x0b\n\x03key\x18\x01 \x01(\t\x12%\n\x05value\x18\x02 \x01(\x0b\x32\x16.google.protobuf.Value\x12\r\n\x05score\x18\x03 \x01(\x02\x12)\n\x08metadata\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x0c\n\x04rank\x18\x05 \x01(\x05\"\xb1\x01\n\x10RetrieveResponse\x12\r\n\x05query\x18\x01 \x01(\t\x12\x30\n\x07results\x18\x02 \x03(\x0b\x32\x1f.soma.memory.v1.RetrievedMemory\x12\x15\n\rtotal_results\x18\x03 \x01(\x05\x12\x0e\n\x06\x61nswer\x18\x04 \x01(\t\x12\x0f\n\x07sources\x18\x05 \x03(\t\x12\x12\n\nlatency_ms\x18\x06 \x01(\x01\x12\x10\n\x08\x64\x65graded\x18\x07 \x01(\x08\"\x89\x01\n\x13\x43onversationMessage\x12/\n\x07message\x18\x01 \x01(\x0b\x32\x16.soma.model.v1.MessageB\x06\xbaH\x03\xc8\x01\x01\x12\x10\n\x08sequence\x18\x02 \x01(\x05\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x94\x01\n\x15\x41ppendMessagesRequest\x12#\n\x0f\x63onversation_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\x12\x35\n\x08messages\x18\x02 \x03(\x0b\x32\x16.soma.model.v1.MessageB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x80\x02\x12\x1f\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"/\n\x16\x41ppendMessagesResponse\x12\x15\n\rlast_sequence\x18\x01 \x01(\x05\"w\n\x13ListMessagesRequest\x12#\n\x0f\x63onversation_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"f\n\x14ListMessagesResponse\x12\x35\n\x08messages\x18\x01 \x03(\x0b\x32#.soma.memory.v1.ConversationMessage\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"@\n\x19\x44\x65leteConversationRequest\x12#\n\x0f\x63onversation_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\"6\n\x1a\x44\x65leteConversationResponse\x12\x18\n\x10\x64\x65leted_messages\x18\x01 \x01(\x05\"\xd5\x01\n\x11GetContextRequest\x12-\n\x0f\x63onversation_id\x18\x01 \x01(\tB\x14\xbaH\x11r\x0f\x18\x80\x02\x32\n^[^\\x00]*$\x12\"\n\x0f\x63urrent_message\x18\x02 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\x12\x34\n\x08strategy\x18\x03 \x01(\x0e\x32\x18.soma.memory.v1.StrategyB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12&\n\x0ctoken_budget\x18\x04 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xc0\x84=(\x01H\x00\x88\x01\x01\x42\x0f\n\r_token_budget\"\xbf\x01\n\x12GetContextResponse\x12<\n\x0frecent_messages\x18\x01 \x03(\x0b\x32#.soma.memory.v1.ConversationMessage\x12\x31\n\x12relevant_documents\x18\x02 \x03(\x0b\x32\x15.soma.model.v1.Source\x12\x13\n\x0btoken_count\x18\x03 \x01(\x05\x12\x11\n\ttruncated\x18\x04 \x01(\x08\x12\x10\n\x08\x64\x65graded\x18\x05 \x01(\x08*j\n\x08Strategy\x12\x18\n\x14STRATEGY_UNSPECIFIED\x10\x00\x12\x17\n\x13STRATEGY_SHORT_ONLY\x10\x01\x12\x16\n\x12STRATEGY_LONG_ONLY\x10\x02\x12\x13\n\x0fSTRATEGY_HYBRID\x10\x03\x32\xb7\x08\n\rMemoryService\x12z\n\x08Remember\x12\x1f.soma.memory.v1.RememberRequest\x1a .soma.memory.v1.RememberResponse\"+\x8a\xe7\x18\x10\n\x0ewrite:memories\x82\xd3\xe4\x93\x02\x11\"\x0c/v1/remember:\x01*\x12w\n\x06Recall\x12\x1d.soma.memory.v1.RecallRequest\x1a\x1e.soma.memory.v1.RecallResponse\".\x8a\xe7\x18\x0f\n\rread:memories\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/recall/{key=**}\x12}\n\x08Retrieve\x12\x1f.soma.memory.v1.RetrieveRequest\x1a .soma.memory.v1.RetrieveResponse\".\x8a\xe7\x18\x0f\n\rread:memories\x82\xd3\xe4\x93\x02\x15\"\x10/v1/rag/retrieve:\x01*\x12\xb8\x01\n\x0e\x41ppendMessages\x12%.soma.memory.v1.AppendMessagesRequest\x1a&.soma.memory.v1.AppendMessagesResponse\"W\x8a\xe7\x18\x15\n\x13write:conversations\x82\xd3\xe4\x93\x02\x38\"3/v1/memory/conversations/{conversation_id}/messages:\x01*\x12\xae\x01\n\x0cListMessages\x12#.soma.memory.v1.ListMessagesRequest\x1a$.soma.memory.v1.ListMessagesResponse\"S\x8a\xe7\x18\x14\n\x12read:conversations\x82\xd3\xe4\x93\x02\x35\x12\x33/v1/memory/conversations/{conversation_id}/messages\x12\xb8\x01\n\x12\x44\x65leteConversation\x12).soma.memory.v1.DeleteConversationRequest\x1a*.soma.memory.v1.DeleteConversationResponse\"K\x8a\xe7\x18\x15\n\x13write:conversations\x82\xd3\xe4\x93\x02,**/v1/memory/conversations/{conversation_id}\x12\x8a\x01\n\nGetContext\x12!.soma.memory.v1.GetContextRequest\x1a\".soma.memory.v1.GetContextResponse\"5\x8a\xe7\x18\x14\n\x12read:conversations\x82\xd3\xe4\x93\x02\x17\"\x12/v1/memory/context:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#soma/memory/v1/memory_service.proto\x12\x0esoma.memory.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19soma/authz/v1/authz.proto\x1a\x1bsoma/model/v1/message.proto\"\xb7\x01\n\x0fRememberRequest\x12\x17\n\x03key\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x04\x12-\n\x05value\x18\x02 \x01(\x0b\x32\x16.google.protobuf.ValueB\x06\xbaH\x03\xc8\x01\x01\x12)\n\x08metadata\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12!\n\x0bttl_seconds\x18\x04 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x01H\x00\x88\x01\x01\x42\x0e\n\x0c_ttl_seconds\"\x90\x01\n\x10RememberResponse\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x0e\n\x06status\x18\x02 \x01(\t\x12\x11\n\tvector_id\x18\x03 \x01(\t\x12\x1c\n\x14\x65mbedding_dimensions\x18\x04 \x01(\x05\x12.\n\nindexed_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"(\n\rRecallRequest\x12\x17\n\x03key\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x04\"\xea\x01\n\x0eRecallResponse\x12\x0b\n\x03key\x18\x01 \x01(\t\x12%\n\x05value\x18\x02 \x01(\x0b\x32\x16.google.protobuf.Value\x12)\n\x08metadata\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12.\n\ncreated_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0e\x61\x63\x63\x65ssed_count\x18\x05 \x01(\x05\x12\x31\n\rlast_accessed\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"(\n\rForgetRequest\x12\x17\n\x03key\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x04\".\n\x0e\x46orgetResponse\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x0f\n\x07\x64\x65leted\x18\x02 \x01(\x08\"\xcb\x01\n\x13ListMemoriesRequest\x12$\n\x06prefix\x18\x01 \x01(\tB\x14\xbaH\x11r\x0f\x18\x80\x04\x32\n^[^\\x00]*$\x12&\n\x08\x63\x61tegory\x18\x02 \x01(\tB\x14\xbaH\x11r\x0f\x18\x80\x04\x32\n^[^\\x00]*$\x12)\n\x04tags\x18\x03 \x03(\tB\x1b\xbaH\x18\x92\x01\x15\x10 \"\x11r\x0f\x18\x80\x04\x32\n^[^\\x00]*$\x12\x1d\n\tpage_size\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80 \"\xc2\x02\n\x06Memory\x12\x0b\n\x03key\x18\x01 \x01(\t\x12%\n\x05value\x18\x02 \x01(\x0b\x32\x16.google.protobuf.Value\x12)\n\x08metadata\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12.\n\ncreated_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0e\x61\x63\x63\x65ssed_count\x18\x05 \x01(\x05\x12\x31\n\rlast_accessed\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nindexed_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"Y\n\x14ListMemoriesResponse\x12(\n\x08memories\x18\x01 \x03(\x0b\x32\x16.soma.memory.v1.Memory\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xf5\x01\n\x0fRetrieveRequest\x12\x19\n\x05query\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80 \x12\x1d\n\x05top_k\x18\x02 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x14(\x01H\x00\x88\x01\x01\x12-\n\x0fscore_threshold\x18\x03 \x01(\x02\x42\x0f\xbaH\x0c\n\n\x1d\x00\x00\x80?-\x00\x00\x00\x00H\x01\x88\x01\x01\x12\'\n\x06\x66ilter\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x1d\n\x10include_metadata\x18\x05 \x01(\x08H\x02\x88\x01\x01\x42\x08\n\x06_top_kB\x12\n\x10_score_thresholdB\x13\n\x11_include_metadata\"\x8d\x01\n\x0fRetrievedMemory\x12\x0b\n\x03key\x18\x01 \x01(\t\x12%\n\x05value\x18\x02 \x01(\x0b\x32\x16.google.protobuf.Value\x12\r\n\x05score\x18\x03 \x01(\x02\x12)\n\x08metadata\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x0c\n\x04rank\x18\x05 \x01(\x05\"\xb1\x01\n\x10RetrieveResponse\x12\r\n\x05query\x18\x01 \x01(\t\x12\x30\n\x07results\x18\x02 \x03(\x0b\x32\x1f.soma.memory.v1.RetrievedMemory\x12\x15\n\rtotal_results\x18\x03 \x01(\x05\x12\x0e\n\x06\x61nswer\x18\x04 \x01(\t\x12\x0f\n\x07sources\x18\x05 \x03(\t\x12\x12\n\nlatency_ms\x18\x06 \x01(\x01\x12\x10\n\x08\x64\x65graded\x18\x07 \x01(\x08\"\x89\x01\n\x13\x43onversationMessage\x12/\n\x07message\x18\x01 \x01(\x0b\x32\x16.soma.model.v1.MessageB\x06\xbaH\x03\xc8\x01\x01\x12\x10\n\x08sequence\x18\x02 \x01(\x05\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x94\x01\n\x15\x41ppendMessagesRequest\x12#\n\x0f\x63onversation_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\x12\x35\n\x08messages\x18\x02 \x03(\x0b\x32\x16.soma.model.v1.MessageB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x80\x02\x12\x1f\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"/\n\x16\x41ppendMessagesResponse\x12\x15\n\rlast_sequence\x18\x01 \x01(\x05\"w\n\x13ListMessagesRequest\x12#\n\x0f\x63onversation_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"f\n\x14ListMessagesResponse\x12\x35\n\x08messages\x18\x01 \x03(\x0b\x32#.soma.memory.v1.ConversationMessage\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"@\n\x19\x44\x65leteConversationRequest\x12#\n\x0f\x63onversation_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\"6\n\x1a\x44\x65leteConversationResponse\x12\x18\n\x10\x64\x65leted_messages\x18\x01 \x01(\x05\"\xd5\x01\n\x11GetContextRequest\x12-\n\x0f\x63onversation_id\x18\x01 \x01(\tB\x14\xbaH\x11r\x0f\x18\x80\x02\x32\n^[^\\x00]*$\x12\"\n\x0f\x63urrent_message\x18\x02 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\x12\x34\n\x08strategy\x18\x03 \x01(\x0e\x32\x18.soma.memory.v1.StrategyB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12&\n\x0ctoken_budget\x18\x04 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xc0\x84=(\x01H\x00\x88\x01\x01\x42\x0f\n\r_token_budget\"\xbf\x01\n\x12GetContextResponse\x12<\n\x0frecent_messages\x18\x01 \x03(\x0b\x32#.soma.memory.v1.ConversationMessage\x12\x31\n\x12relevant_documents\x18\x02 \x03(\x0b\x32\x15.soma.model.v1.Source\x12\x13\n\x0btoken_count\x18\x03 \x01(\x05\x12\x11\n\ttruncated\x18\x04 \x01(\x08\x12\x10\n\x08\x64\x65graded\x18\x05 \x01(\x08*j\n\x08Strategy\x12\x18\n\x14STRATEGY_UNSPECIFIED\x10\x00\x12\x17\n\x13STRATEGY_SHORT_ONLY\x10\x01\x12\x16\n\x12STRATEGY_LONG_ONLY\x10\x02\x12\x13\n\x0fSTRATEGY_HYBRID\x10\x03\x32\xb6\n\n\rMemoryService\x12z\n\x08Remember\x12\x1f.soma.memory.v1.RememberRequest\x1a .soma.memory.v1.RememberResponse\"+\x8a\xe7\x18\x10\n\x0ewrite:memories\x82\xd3\xe4\x93\x02\x11\"\x0c/v1/remember:\x01*\x12w\n\x06Recall\x12\x1d.soma.memory.v1.RecallRequest\x1a\x1e.soma.memory.v1.RecallResponse\".\x8a\xe7\x18\x0f\n\rread:memories\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/recall/{key=**}\x12x\n\x06\x46orget\x12\x1d.soma.memory.v1.ForgetRequest\x1a\x1e.soma.memory.v1.ForgetResponse\"/\x8a\xe7\x18\x10\n\x0ewrite:memories\x82\xd3\xe4\x93\x02\x15*\x13/v1/recall/{key=**}\x12\x82\x01\n\x0cListMemories\x12#.soma.memory.v1.ListMemoriesRequest\x1a$.soma.memory.v1.ListMemoriesResponse\"\'\x8a\xe7\x18\x0f\n\rread:memories\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/memories\x12}\n\x08Retrieve\x12\x1f.soma.memory.v1.RetrieveRequest\x1a .soma.memory.v1.RetrieveResponse\".\x8a\xe7\x18\x0f\n\rread:memories\x82\xd3\xe4\x93\x02\x15\"\x10/v1/rag/retrieve:\x01*\x12\xb8\x01\n\x0e\x41ppendMessages\x12%.soma.memory.v1.AppendMessagesRequest\x1a&.soma.memory.v1.AppendMessagesResponse\"W\x8a\xe7\x18\x15\n\x13write:conversations\x82\xd3\xe4\x93\x02\x38\"3/v1/memory/conversations/{conversation_id}/messages:\x01*\x12\xae\x01\n\x0cListMessages\x12#.soma.memory.v1.ListMessagesRequest\x1a$.soma.memory.v1.ListMessagesResponse\"S\x8a\xe7\x18\x14\n\x12read:conversations\x82\xd3\xe4\x93\x02\x35\x12\x33/v1/memory/conversations/{conversation_id}/messages\x12\xb8\x01\n\x12\x44\x65leteConversation\x12).soma.memory.v1.DeleteConversationRequest\x1a*.soma.memory.v1.DeleteConversationResponse\"K\x8a\xe7\x18\x15\n\x13write:conversations\x82\xd3\xe4\x93\x02,**/v1/memory/conversations/{conversation_id}\x12\x8a\x01\n\nGetContext\x12!.soma.memory.v1.GetContextRequest\x1a\".soma.memory.v1.GetContextResponse\"5\x8a\xe7\x18\x14\n\x12read:conversations\x82\xd3\xe4\x93\x02\x17\"\x12/v1/memory/context:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,6 +45,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REMEMBERREQUEST'].fields_by_name['ttl_seconds']._serialized_options = b'\272H\004\032\002(\001'
   _globals['_RECALLREQUEST'].fields_by_name['key']._loaded_options = None
   _globals['_RECALLREQUEST'].fields_by_name['key']._serialized_options = b'\272H\007r\005\020\001\030\200\004'
+  _globals['_FORGETREQUEST'].fields_by_name['key']._loaded_options = None
+  _globals['_FORGETREQUEST'].fields_by_name['key']._serialized_options = b'\272H\007r\005\020\001\030\200\004'
+  _globals['_LISTMEMORIESREQUEST'].fields_by_name['prefix']._loaded_options = None
+  _globals['_LISTMEMORIESREQUEST'].fields_by_name['prefix']._serialized_options = b'\272H\021r\017\030\200\0042\n^[^\\x00]*$'
+  _globals['_LISTMEMORIESREQUEST'].fields_by_name['category']._loaded_options = None
+  _globals['_LISTMEMORIESREQUEST'].fields_by_name['category']._serialized_options = b'\272H\021r\017\030\200\0042\n^[^\\x00]*$'
+  _globals['_LISTMEMORIESREQUEST'].fields_by_name['tags']._loaded_options = None
+  _globals['_LISTMEMORIESREQUEST'].fields_by_name['tags']._serialized_options = b'\272H\030\222\001\025\020 \"\021r\017\030\200\0042\n^[^\\x00]*$'
+  _globals['_LISTMEMORIESREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTMEMORIESREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\007\032\005\030\350\007(\000'
+  _globals['_LISTMEMORIESREQUEST'].fields_by_name['page_token']._loaded_options = None
+  _globals['_LISTMEMORIESREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200 '
   _globals['_RETRIEVEREQUEST'].fields_by_name['query']._loaded_options = None
   _globals['_RETRIEVEREQUEST'].fields_by_name['query']._serialized_options = b'\272H\007r\005\020\001\030\200 '
   _globals['_RETRIEVEREQUEST'].fields_by_name['top_k']._loaded_options = None
@@ -79,6 +91,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MEMORYSERVICE'].methods_by_name['Remember']._serialized_options = b'\212\347\030\020\n\016write:memories\202\323\344\223\002\021\"\014/v1/remember:\001*'
   _globals['_MEMORYSERVICE'].methods_by_name['Recall']._loaded_options = None
   _globals['_MEMORYSERVICE'].methods_by_name['Recall']._serialized_options = b'\212\347\030\017\n\rread:memories\202\323\344\223\002\025\022\023/v1/recall/{key=**}'
+  _globals['_MEMORYSERVICE'].methods_by_name['Forget']._loaded_options = None
+  _globals['_MEMORYSERVICE'].methods_by_name['Forget']._serialized_options = b'\212\347\030\020\n\016write:memories\202\323\344\223\002\025*\023/v1/recall/{key=**}'
+  _globals['_MEMORYSERVICE'].methods_by_name['ListMemories']._loaded_options = None
+  _globals['_MEMORYSERVICE'].methods_by_name['ListMemories']._serialized_options = b'\212\347\030\017\n\rread:memories\202\323\344\223\002\016\022\014/v1/memories'
   _globals['_MEMORYSERVICE'].methods_by_name['Retrieve']._loaded_options = None
   _globals['_MEMORYSERVICE'].methods_by_name['Retrieve']._serialized_options = b'\212\347\030\017\n\rread:memories\202\323\344\223\002\025\"\020/v1/rag/retrieve:\001*'
   _globals['_MEMORYSERVICE'].methods_by_name['AppendMessages']._loaded_options = None
@@ -89,8 +105,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MEMORYSERVICE'].methods_by_name['DeleteConversation']._serialized_options = b'\212\347\030\025\n\023write:conversations\202\323\344\223\002,**/v1/memory/conversations/{conversation_id}'
   _globals['_MEMORYSERVICE'].methods_by_name['GetContext']._loaded_options = None
   _globals['_MEMORYSERVICE'].methods_by_name['GetContext']._serialized_options = b'\212\347\030\024\n\022read:conversations\202\323\344\223\002\027\"\022/v1/memory/context:\001*'
-  _globals['_STRATEGY']._serialized_start=2514
-  _globals['_STRATEGY']._serialized_end=2620
+  _globals['_STRATEGY']._serialized_start=3226
+  _globals['_STRATEGY']._serialized_end=3332
   _globals['_REMEMBERREQUEST']._serialized_start=234
   _globals['_REMEMBERREQUEST']._serialized_end=417
   _globals['_REMEMBERRESPONSE']._serialized_start=420
@@ -99,30 +115,40 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RECALLREQUEST']._serialized_end=606
   _globals['_RECALLRESPONSE']._serialized_start=609
   _globals['_RECALLRESPONSE']._serialized_end=843
-  _globals['_RETRIEVEREQUEST']._serialized_start=846
-  _globals['_RETRIEVEREQUEST']._serialized_end=1091
-  _globals['_RETRIEVEDMEMORY']._serialized_start=1094
-  _globals['_RETRIEVEDMEMORY']._serialized_end=1235
-  _globals['_RETRIEVERESPONSE']._serialized_start=1238
-  _globals['_RETRIEVERESPONSE']._serialized_end=1415
-  _globals['_CONVERSATIONMESSAGE']._serialized_start=1418
-  _globals['_CONVERSATIONMESSAGE']._serialized_end=1555
-  _globals['_APPENDMESSAGESREQUEST']._serialized_start=1558
-  _globals['_APPENDMESSAGESREQUEST']._serialized_end=1706
-  _globals['_APPENDMESSAGESRESPONSE']._serialized_start=1708
-  _globals['_APPENDMESSAGESRESPONSE']._serialized_end=1755
-  _globals['_LISTMESSAGESREQUEST']._serialized_start=1757
-  _globals['_LISTMESSAGESREQUEST']._serialized_end=1876
-  _globals['_LISTMESSAGESRESPONSE']._serialized_start=1878
-  _globals['_LISTMESSAGESRESPONSE']._serialized_end=1980
-  _globals['_DELETECONVERSATIONREQUEST']._serialized_start=1982
-  _globals['_DELETECONVERSATIONREQUEST']._serialized_end=2046
-  _globals['_DELETECONVERSATIONRESPONSE']._serialized_start=2048
-  _globals['_DELETECONVERSATIONRESPONSE']._serialized_end=2102
-  _globals['_GETCONTEXTREQUEST']._serialized_start=2105
-  _globals['_GETCONTEXTREQUEST']._serialized_end=2318
-  _globals['_GETCONTEXTRESPONSE']._serialized_start=2321
-  _globals['_GETCONTEXTRESPONSE']._serialized_end=2512
-  _globals['_MEMORYSERVICE']._serialized_start=2623
-  _globals['_MEMORYSERVICE']._serialized_end=3702
+  _globals['_FORGETREQUEST']._serialized_start=845
+  _globals['_FORGETREQUEST']._serialized_end=885
+  _globals['_FORGETRESPONSE']._serialized_start=887
+  _globals['_FORGETRESPONSE']._serialized_end=933
+  _globals['_LISTMEMORIESREQUEST']._serialized_start=936
+  _globals['_LISTMEMORIESREQUEST']._serialized_end=1139
+  _globals['_MEMORY']._serialized_start=1142
+  _globals['_MEMORY']._serialized_end=1464
+  _globals['_LISTMEMORIESRESPONSE']._serialized_start=1466
+  _globals['_LISTMEMORIESRESPONSE']._serialized_end=1555
+  _globals['_RETRIEVEREQUEST']._serialized_start=1558
+  _globals['_RETRIEVEREQUEST']._serialized_end=1803
+  _globals['_RETRIEVEDMEMORY']._serialized_start=1806
+  _globals['_RETRIEVEDMEMORY']._serialized_end=1947
+  _globals['_RETRIEVERESPONSE']._serialized_start=1950
+  _globals['_RETRIEVERESPONSE']._serialized_end=2127
+  _globals['_CONVERSATIONMESSAGE']._serialized_start=2130
+  _globals['_CONVERSATIONMESSAGE']._serialized_end=2267
+  _globals['_APPENDMESSAGESREQUEST']._serialized_start=2270
+  _globals['_APPENDMESSAGESREQUEST']._serialized_end=2418
+  _globals['_APPENDMESSAGESRESPONSE']._serialized_start=2420
+  _globals['_APPENDMESSAGESRESPONSE']._serialized_end=2467
+  _globals['_LISTMESSAGESREQUEST']._serialized_start=2469
+  _globals['_LISTMESSAGESREQUEST']._serialized_end=2588
+  _globals['_LISTMESSAGESRESPONSE']._serialized_start=2590
+  _globals['_LISTMESSAGESRESPONSE']._serialized_end=2692
+  _globals['_DELETECONVERSATIONREQUEST']._serialized_start=2694
+  _globals['_DELETECONVERSATIONREQUEST']._serialized_end=2758
+  _globals['_DELETECONVERSATIONRESPONSE']._serialized_start=2760
+  _globals['_DELETECONVERSATIONRESPONSE']._serialized_end=2814
+  _globals['_GETCONTEXTREQUEST']._serialized_start=2817
+  _globals['_GETCONTEXTREQUEST']._serialized_end=3030
+  _globals['_GETCONTEXTRESPONSE']._serialized_start=3033
+  _globals['_GETCONTEXTRESPONSE']._serialized_end=3224
+  _globals['_MEMORYSERVICE']._serialized_start=3335
+  _globals['_MEMORYSERVICE']._serialized_end=4669
 # @@protoc_insertion_point(module_scope)

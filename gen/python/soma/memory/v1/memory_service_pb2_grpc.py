@@ -45,6 +45,16 @@ class MemoryServiceStub:
                 request_serializer=soma_dot_memory_dot_v1_dot_memory__service__pb2.RecallRequest.SerializeToString,
                 response_deserializer=soma_dot_memory_dot_v1_dot_memory__service__pb2.RecallResponse.FromString,
                 _registered_method=True)
+        self.Forget = channel.unary_unary(
+                '/soma.memory.v1.MemoryService/Forget',
+                request_serializer=soma_dot_memory_dot_v1_dot_memory__service__pb2.ForgetRequest.SerializeToString,
+                response_deserializer=soma_dot_memory_dot_v1_dot_memory__service__pb2.ForgetResponse.FromString,
+                _registered_method=True)
+        self.ListMemories = channel.unary_unary(
+                '/soma.memory.v1.MemoryService/ListMemories',
+                request_serializer=soma_dot_memory_dot_v1_dot_memory__service__pb2.ListMemoriesRequest.SerializeToString,
+                response_deserializer=soma_dot_memory_dot_v1_dot_memory__service__pb2.ListMemoriesResponse.FromString,
+                _registered_method=True)
         self.Retrieve = channel.unary_unary(
                 '/soma.memory.v1.MemoryService/Retrieve',
                 request_serializer=soma_dot_memory_dot_v1_dot_memory__service__pb2.RetrieveRequest.SerializeToString,
@@ -85,6 +95,20 @@ class MemoryServiceServicer:
 
     def Recall(self, request, context):
         """Recall reads one key; NOT_FOUND when there is none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Forget(self, request, context):
+        """Forget deletes what is stored under one key, at once and for every way of finding it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListMemories(self, request, context):
+        """ListMemories lists what is remembered, by its keys.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -137,6 +161,16 @@ def add_MemoryServiceServicer_to_server(servicer, server):
                     servicer.Recall,
                     request_deserializer=soma_dot_memory_dot_v1_dot_memory__service__pb2.RecallRequest.FromString,
                     response_serializer=soma_dot_memory_dot_v1_dot_memory__service__pb2.RecallResponse.SerializeToString,
+            ),
+            'Forget': grpc.unary_unary_rpc_method_handler(
+                    servicer.Forget,
+                    request_deserializer=soma_dot_memory_dot_v1_dot_memory__service__pb2.ForgetRequest.FromString,
+                    response_serializer=soma_dot_memory_dot_v1_dot_memory__service__pb2.ForgetResponse.SerializeToString,
+            ),
+            'ListMemories': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListMemories,
+                    request_deserializer=soma_dot_memory_dot_v1_dot_memory__service__pb2.ListMemoriesRequest.FromString,
+                    response_serializer=soma_dot_memory_dot_v1_dot_memory__service__pb2.ListMemoriesResponse.SerializeToString,
             ),
             'Retrieve': grpc.unary_unary_rpc_method_handler(
                     servicer.Retrieve,
@@ -219,6 +253,60 @@ class MemoryService:
             '/soma.memory.v1.MemoryService/Recall',
             soma_dot_memory_dot_v1_dot_memory__service__pb2.RecallRequest.SerializeToString,
             soma_dot_memory_dot_v1_dot_memory__service__pb2.RecallResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Forget(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/soma.memory.v1.MemoryService/Forget',
+            soma_dot_memory_dot_v1_dot_memory__service__pb2.ForgetRequest.SerializeToString,
+            soma_dot_memory_dot_v1_dot_memory__service__pb2.ForgetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListMemories(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/soma.memory.v1.MemoryService/ListMemories',
+            soma_dot_memory_dot_v1_dot_memory__service__pb2.ListMemoriesRequest.SerializeToString,
+            soma_dot_memory_dot_v1_dot_memory__service__pb2.ListMemoriesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -37,6 +37,10 @@ class MemoryServiceStub:
     """Remember stores a value under a key, findable by key and by meaning."""
     Recall: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.RecallRequest, _memory_service_pb2.RecallResponse]
     """Recall reads one key; NOT_FOUND when there is none."""
+    Forget: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.ForgetRequest, _memory_service_pb2.ForgetResponse]
+    """Forget deletes what is stored under one key, at once and for every way of finding it."""
+    ListMemories: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.ListMemoriesRequest, _memory_service_pb2.ListMemoriesResponse]
+    """ListMemories lists what is remembered, by its keys."""
     Retrieve: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.RetrieveRequest, _memory_service_pb2.RetrieveResponse]
     """Retrieve searches by meaning."""
     AppendMessages: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.AppendMessagesRequest, _memory_service_pb2.AppendMessagesResponse]
@@ -57,6 +61,10 @@ class MemoryServiceAsyncStub(MemoryServiceStub):
     """Remember stores a value under a key, findable by key and by meaning."""
     Recall: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.RecallRequest, _memory_service_pb2.RecallResponse]  # type: ignore[assignment]
     """Recall reads one key; NOT_FOUND when there is none."""
+    Forget: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.ForgetRequest, _memory_service_pb2.ForgetResponse]  # type: ignore[assignment]
+    """Forget deletes what is stored under one key, at once and for every way of finding it."""
+    ListMemories: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.ListMemoriesRequest, _memory_service_pb2.ListMemoriesResponse]  # type: ignore[assignment]
+    """ListMemories lists what is remembered, by its keys."""
     Retrieve: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.RetrieveRequest, _memory_service_pb2.RetrieveResponse]  # type: ignore[assignment]
     """Retrieve searches by meaning."""
     AppendMessages: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.AppendMessagesRequest, _memory_service_pb2.AppendMessagesResponse]  # type: ignore[assignment]
@@ -86,6 +94,22 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_memory_service_pb2.RecallResponse, _abc.Awaitable[_memory_service_pb2.RecallResponse]]:
         """Recall reads one key; NOT_FOUND when there is none."""
+
+    @_abc_1.abstractmethod
+    def Forget(
+        self,
+        request: _memory_service_pb2.ForgetRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_memory_service_pb2.ForgetResponse, _abc.Awaitable[_memory_service_pb2.ForgetResponse]]:
+        """Forget deletes what is stored under one key, at once and for every way of finding it."""
+
+    @_abc_1.abstractmethod
+    def ListMemories(
+        self,
+        request: _memory_service_pb2.ListMemoriesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_memory_service_pb2.ListMemoriesResponse, _abc.Awaitable[_memory_service_pb2.ListMemoriesResponse]]:
+        """ListMemories lists what is remembered, by its keys."""
 
     @_abc_1.abstractmethod
     def Retrieve(

@@ -19,7 +19,7 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
  * Describes the file soma/memory/v1/memory_service.proto.
  */
 export const file_soma_memory_v1_memory_service: GenFile = /*@__PURE__*/
-  fileDesc("CiNzb21hL21lbW9yeS92MS9tZW1vcnlfc2VydmljZS5wcm90bxIOc29tYS5tZW1vcnkudjEitwEKD1JlbWVtYmVyUmVxdWVzdBIXCgNrZXkYASABKAlCCrpIB3IFEAEYgAQSLQoFdmFsdWUYAiABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWVCBrpIA8gBARIpCghtZXRhZGF0YRgDIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSIQoLdHRsX3NlY29uZHMYBCABKAVCB7pIBBoCKAFIAIgBAUIOCgxfdHRsX3NlY29uZHMikAEKEFJlbWVtYmVyUmVzcG9uc2USCwoDa2V5GAEgASgJEg4KBnN0YXR1cxgCIAEoCRIRCgl2ZWN0b3JfaWQYAyABKAkSHAoUZW1iZWRkaW5nX2RpbWVuc2lvbnMYBCABKAUSLgoKaW5kZXhlZF9hdBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiKAoNUmVjYWxsUmVxdWVzdBIXCgNrZXkYASABKAlCCrpIB3IFEAEYgAQi6gEKDlJlY2FsbFJlc3BvbnNlEgsKA2tleRgBIAEoCRIlCgV2YWx1ZRgCIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRIpCghtZXRhZGF0YRgDIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSLgoKY3JlYXRlZF9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFgoOYWNjZXNzZWRfY291bnQYBSABKAUSMQoNbGFzdF9hY2Nlc3NlZBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAi9QEKD1JldHJpZXZlUmVxdWVzdBIZCgVxdWVyeRgBIAEoCUIKukgHcgUQARiAIBIdCgV0b3BfaxgCIAEoBUIJukgGGgQYFCgBSACIAQESLQoPc2NvcmVfdGhyZXNob2xkGAMgASgCQg+6SAwKCh0AAIA/LQAAAABIAYgBARInCgZmaWx0ZXIYBCABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0Eh0KEGluY2x1ZGVfbWV0YWRhdGEYBSABKAhIAogBAUIICgZfdG9wX2tCEgoQX3Njb3JlX3RocmVzaG9sZEITChFfaW5jbHVkZV9tZXRhZGF0YSKNAQoPUmV0cmlldmVkTWVtb3J5EgsKA2tleRgBIAEoCRIlCgV2YWx1ZRgCIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRINCgVzY29yZRgDIAEoAhIpCghtZXRhZGF0YRgEIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSDAoEcmFuaxgFIAEoBSKxAQoQUmV0cmlldmVSZXNwb25zZRINCgVxdWVyeRgBIAEoCRIwCgdyZXN1bHRzGAIgAygLMh8uc29tYS5tZW1vcnkudjEuUmV0cmlldmVkTWVtb3J5EhUKDXRvdGFsX3Jlc3VsdHMYAyABKAUSDgoGYW5zd2VyGAQgASgJEg8KB3NvdXJjZXMYBSADKAkSEgoKbGF0ZW5jeV9tcxgGIAEoARIQCghkZWdyYWRlZBgHIAEoCCKJAQoTQ29udmVyc2F0aW9uTWVzc2FnZRIvCgdtZXNzYWdlGAEgASgLMhYuc29tYS5tb2RlbC52MS5NZXNzYWdlQga6SAPIAQESEAoIc2VxdWVuY2UYAiABKAUSLwoLY3JlYXRlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIpQBChVBcHBlbmRNZXNzYWdlc1JlcXVlc3QSIwoPY29udmVyc2F0aW9uX2lkGAEgASgJQgq6SAdyBRABGIACEjUKCG1lc3NhZ2VzGAIgAygLMhYuc29tYS5tb2RlbC52MS5NZXNzYWdlQgu6SAiSAQUIARCAAhIfCgpyZXF1ZXN0X2lkGAMgASgJQgu6SAjYAQFyA7ABASIvChZBcHBlbmRNZXNzYWdlc1Jlc3BvbnNlEhUKDWxhc3Rfc2VxdWVuY2UYASABKAUidwoTTGlzdE1lc3NhZ2VzUmVxdWVzdBIjCg9jb252ZXJzYXRpb25faWQYASABKAlCCrpIB3IFEAEYgAISHQoJcGFnZV9zaXplGAIgASgFQgq6SAcaBRjoBygAEhwKCnBhZ2VfdG9rZW4YAyABKAlCCLpIBXIDGIAEImYKFExpc3RNZXNzYWdlc1Jlc3BvbnNlEjUKCG1lc3NhZ2VzGAEgAygLMiMuc29tYS5tZW1vcnkudjEuQ29udmVyc2F0aW9uTWVzc2FnZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiQAoZRGVsZXRlQ29udmVyc2F0aW9uUmVxdWVzdBIjCg9jb252ZXJzYXRpb25faWQYASABKAlCCrpIB3IFEAEYgAIiNgoaRGVsZXRlQ29udmVyc2F0aW9uUmVzcG9uc2USGAoQZGVsZXRlZF9tZXNzYWdlcxgBIAEoBSLVAQoRR2V0Q29udGV4dFJlcXVlc3QSLQoPY29udmVyc2F0aW9uX2lkGAEgASgJQhS6SBFyDxiAAjIKXlteXHgwMF0qJBIiCg9jdXJyZW50X21lc3NhZ2UYAiABKAlCCbpIBnIEKICABBI0CghzdHJhdGVneRgDIAEoDjIYLnNvbWEubWVtb3J5LnYxLlN0cmF0ZWd5Qgi6SAWCAQIQARImCgx0b2tlbl9idWRnZXQYBCABKAVCC7pICBoGGMCEPSgBSACIAQFCDwoNX3Rva2VuX2J1ZGdldCK/AQoSR2V0Q29udGV4dFJlc3BvbnNlEjwKD3JlY2VudF9tZXNzYWdlcxgBIAMoCzIjLnNvbWEubWVtb3J5LnYxLkNvbnZlcnNhdGlvbk1lc3NhZ2USMQoScmVsZXZhbnRfZG9jdW1lbnRzGAIgAygLMhUuc29tYS5tb2RlbC52MS5Tb3VyY2USEwoLdG9rZW5fY291bnQYAyABKAUSEQoJdHJ1bmNhdGVkGAQgASgIEhAKCGRlZ3JhZGVkGAUgASgIKmoKCFN0cmF0ZWd5EhgKFFNUUkFURUdZX1VOU1BFQ0lGSUVEEAASFwoTU1RSQVRFR1lfU0hPUlRfT05MWRABEhYKElNUUkFURUdZX0xPTkdfT05MWRACEhMKD1NUUkFURUdZX0hZQlJJRBADMrcICg1NZW1vcnlTZXJ2aWNlEnoKCFJlbWVtYmVyEh8uc29tYS5tZW1vcnkudjEuUmVtZW1iZXJSZXF1ZXN0GiAuc29tYS5tZW1vcnkudjEuUmVtZW1iZXJSZXNwb25zZSIriucYEAoOd3JpdGU6bWVtb3JpZXOC0+STAhE6ASoiDC92MS9yZW1lbWJlchJ3CgZSZWNhbGwSHS5zb21hLm1lbW9yeS52MS5SZWNhbGxSZXF1ZXN0Gh4uc29tYS5tZW1vcnkudjEuUmVjYWxsUmVzcG9uc2UiLornGA8KDXJlYWQ6bWVtb3JpZXOC0+STAhUSEy92MS9yZWNhbGwve2tleT0qKn0SfQoIUmV0cmlldmUSHy5zb21hLm1lbW9yeS52MS5SZXRyaWV2ZVJlcXVlc3QaIC5zb21hLm1lbW9yeS52MS5SZXRyaWV2ZVJlc3BvbnNlIi6K5xgPCg1yZWFkOm1lbW9yaWVzgtPkkwIVOgEqIhAvdjEvcmFnL3JldHJpZXZlErgBCg5BcHBlbmRNZXNzYWdlcxIlLnNvbWEubWVtb3J5LnYxLkFwcGVuZE1lc3NhZ2VzUmVxdWVzdBomLnNvbWEubWVtb3J5LnYxLkFwcGVuZE1lc3NhZ2VzUmVzcG9uc2UiV4rnGBUKE3dyaXRlOmNvbnZlcnNhdGlvbnOC0+STAjg6ASoiMy92MS9tZW1vcnkvY29udmVyc2F0aW9ucy97Y29udmVyc2F0aW9uX2lkfS9tZXNzYWdlcxKuAQoMTGlzdE1lc3NhZ2VzEiMuc29tYS5tZW1vcnkudjEuTGlzdE1lc3NhZ2VzUmVxdWVzdBokLnNvbWEubWVtb3J5LnYxLkxpc3RNZXNzYWdlc1Jlc3BvbnNlIlOK5xgUChJyZWFkOmNvbnZlcnNhdGlvbnOC0+STAjUSMy92MS9tZW1vcnkvY29udmVyc2F0aW9ucy97Y29udmVyc2F0aW9uX2lkfS9tZXNzYWdlcxK4AQoSRGVsZXRlQ29udmVyc2F0aW9uEikuc29tYS5tZW1vcnkudjEuRGVsZXRlQ29udmVyc2F0aW9uUmVxdWVzdBoqLnNvbWEubWVtb3J5LnYxLkRlbGV0ZUNvbnZlcnNhdGlvblJlc3BvbnNlIkuK5xgVChN3cml0ZTpjb252ZXJzYXRpb25zgtPkkwIsKiovdjEvbWVtb3J5L2NvbnZlcnNhdGlvbnMve2NvbnZlcnNhdGlvbl9pZH0SigEKCkdldENvbnRleHQSIS5zb21hLm1lbW9yeS52MS5HZXRDb250ZXh0UmVxdWVzdBoiLnNvbWEubWVtb3J5LnYxLkdldENvbnRleHRSZXNwb25zZSI1iucYFAoScmVhZDpjb252ZXJzYXRpb25zgtPkkwIXOgEqIhIvdjEvbWVtb3J5L2NvbnRleHRCrgEKEmNvbS5zb21hLm1lbW9yeS52MUISTWVtb3J5U2VydmljZVByb3RvUAFaKnNvbWFtZXNoL2NvbnRyYWN0cy9zb21hL21lbW9yeS92MTttZW1vcnl2MaICA1NNWKoCDlNvbWEuTWVtb3J5LlYxygIOU29tYVxNZW1vcnlcVjHiAhpTb21hXE1lbW9yeVxWMVxHUEJNZXRhZGF0YeoCEFNvbWE6Ok1lbW9yeTo6VjFiBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_struct, file_google_protobuf_timestamp, file_soma_authz_v1_authz, file_soma_model_v1_message]);
+  fileDesc("CiNzb21hL21lbW9yeS92MS9tZW1vcnlfc2VydmljZS5wcm90bxIOc29tYS5tZW1vcnkudjEitwEKD1JlbWVtYmVyUmVxdWVzdBIXCgNrZXkYASABKAlCCrpIB3IFEAEYgAQSLQoFdmFsdWUYAiABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWVCBrpIA8gBARIpCghtZXRhZGF0YRgDIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSIQoLdHRsX3NlY29uZHMYBCABKAVCB7pIBBoCKAFIAIgBAUIOCgxfdHRsX3NlY29uZHMikAEKEFJlbWVtYmVyUmVzcG9uc2USCwoDa2V5GAEgASgJEg4KBnN0YXR1cxgCIAEoCRIRCgl2ZWN0b3JfaWQYAyABKAkSHAoUZW1iZWRkaW5nX2RpbWVuc2lvbnMYBCABKAUSLgoKaW5kZXhlZF9hdBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiKAoNUmVjYWxsUmVxdWVzdBIXCgNrZXkYASABKAlCCrpIB3IFEAEYgAQi6gEKDlJlY2FsbFJlc3BvbnNlEgsKA2tleRgBIAEoCRIlCgV2YWx1ZRgCIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRIpCghtZXRhZGF0YRgDIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSLgoKY3JlYXRlZF9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFgoOYWNjZXNzZWRfY291bnQYBSABKAUSMQoNbGFzdF9hY2Nlc3NlZBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiKAoNRm9yZ2V0UmVxdWVzdBIXCgNrZXkYASABKAlCCrpIB3IFEAEYgAQiLgoORm9yZ2V0UmVzcG9uc2USCwoDa2V5GAEgASgJEg8KB2RlbGV0ZWQYAiABKAgiywEKE0xpc3RNZW1vcmllc1JlcXVlc3QSJAoGcHJlZml4GAEgASgJQhS6SBFyDxiABDIKXlteXHgwMF0qJBImCghjYXRlZ29yeRgCIAEoCUIUukgRcg8YgAQyCl5bXlx4MDBdKiQSKQoEdGFncxgDIAMoCUIbukgYkgEVECAiEXIPGIAEMgpeW15ceDAwXSokEh0KCXBhZ2Vfc2l6ZRgEIAEoBUIKukgHGgUY6AcoABIcCgpwYWdlX3Rva2VuGAUgASgJQgi6SAVyAxiAICLCAgoGTWVtb3J5EgsKA2tleRgBIAEoCRIlCgV2YWx1ZRgCIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRIpCghtZXRhZGF0YRgDIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSLgoKY3JlYXRlZF9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFgoOYWNjZXNzZWRfY291bnQYBSABKAUSMQoNbGFzdF9hY2Nlc3NlZBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKZXhwaXJlc19hdBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKaW5kZXhlZF9hdBgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiWQoUTGlzdE1lbW9yaWVzUmVzcG9uc2USKAoIbWVtb3JpZXMYASADKAsyFi5zb21hLm1lbW9yeS52MS5NZW1vcnkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIvUBCg9SZXRyaWV2ZVJlcXVlc3QSGQoFcXVlcnkYASABKAlCCrpIB3IFEAEYgCASHQoFdG9wX2sYAiABKAVCCbpIBhoEGBQoAUgAiAEBEi0KD3Njb3JlX3RocmVzaG9sZBgDIAEoAkIPukgMCgodAACAPy0AAAAASAGIAQESJwoGZmlsdGVyGAQgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIdChBpbmNsdWRlX21ldGFkYXRhGAUgASgISAKIAQFCCAoGX3RvcF9rQhIKEF9zY29yZV90aHJlc2hvbGRCEwoRX2luY2x1ZGVfbWV0YWRhdGEijQEKD1JldHJpZXZlZE1lbW9yeRILCgNrZXkYASABKAkSJQoFdmFsdWUYAiABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWUSDQoFc2NvcmUYAyABKAISKQoIbWV0YWRhdGEYBCABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0EgwKBHJhbmsYBSABKAUisQEKEFJldHJpZXZlUmVzcG9uc2USDQoFcXVlcnkYASABKAkSMAoHcmVzdWx0cxgCIAMoCzIfLnNvbWEubWVtb3J5LnYxLlJldHJpZXZlZE1lbW9yeRIVCg10b3RhbF9yZXN1bHRzGAMgASgFEg4KBmFuc3dlchgEIAEoCRIPCgdzb3VyY2VzGAUgAygJEhIKCmxhdGVuY3lfbXMYBiABKAESEAoIZGVncmFkZWQYByABKAgiiQEKE0NvbnZlcnNhdGlvbk1lc3NhZ2USLwoHbWVzc2FnZRgBIAEoCzIWLnNvbWEubW9kZWwudjEuTWVzc2FnZUIGukgDyAEBEhAKCHNlcXVlbmNlGAIgASgFEi8KC2NyZWF0ZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKUAQoVQXBwZW5kTWVzc2FnZXNSZXF1ZXN0EiMKD2NvbnZlcnNhdGlvbl9pZBgBIAEoCUIKukgHcgUQARiAAhI1CghtZXNzYWdlcxgCIAMoCzIWLnNvbWEubW9kZWwudjEuTWVzc2FnZUILukgIkgEFCAEQgAISHwoKcmVxdWVzdF9pZBgDIAEoCUILukgI2AEBcgOwAQEiLwoWQXBwZW5kTWVzc2FnZXNSZXNwb25zZRIVCg1sYXN0X3NlcXVlbmNlGAEgASgFIncKE0xpc3RNZXNzYWdlc1JlcXVlc3QSIwoPY29udmVyc2F0aW9uX2lkGAEgASgJQgq6SAdyBRABGIACEh0KCXBhZ2Vfc2l6ZRgCIAEoBUIKukgHGgUY6AcoABIcCgpwYWdlX3Rva2VuGAMgASgJQgi6SAVyAxiABCJmChRMaXN0TWVzc2FnZXNSZXNwb25zZRI1CghtZXNzYWdlcxgBIAMoCzIjLnNvbWEubWVtb3J5LnYxLkNvbnZlcnNhdGlvbk1lc3NhZ2USFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIkAKGURlbGV0ZUNvbnZlcnNhdGlvblJlcXVlc3QSIwoPY29udmVyc2F0aW9uX2lkGAEgASgJQgq6SAdyBRABGIACIjYKGkRlbGV0ZUNvbnZlcnNhdGlvblJlc3BvbnNlEhgKEGRlbGV0ZWRfbWVzc2FnZXMYASABKAUi1QEKEUdldENvbnRleHRSZXF1ZXN0Ei0KD2NvbnZlcnNhdGlvbl9pZBgBIAEoCUIUukgRcg8YgAIyCl5bXlx4MDBdKiQSIgoPY3VycmVudF9tZXNzYWdlGAIgASgJQgm6SAZyBCiAgAQSNAoIc3RyYXRlZ3kYAyABKA4yGC5zb21hLm1lbW9yeS52MS5TdHJhdGVneUIIukgFggECEAESJgoMdG9rZW5fYnVkZ2V0GAQgASgFQgu6SAgaBhjAhD0oAUgAiAEBQg8KDV90b2tlbl9idWRnZXQivwEKEkdldENvbnRleHRSZXNwb25zZRI8Cg9yZWNlbnRfbWVzc2FnZXMYASADKAsyIy5zb21hLm1lbW9yeS52MS5Db252ZXJzYXRpb25NZXNzYWdlEjEKEnJlbGV2YW50X2RvY3VtZW50cxgCIAMoCzIVLnNvbWEubW9kZWwudjEuU291cmNlEhMKC3Rva2VuX2NvdW50GAMgASgFEhEKCXRydW5jYXRlZBgEIAEoCBIQCghkZWdyYWRlZBgFIAEoCCpqCghTdHJhdGVneRIYChRTVFJBVEVHWV9VTlNQRUNJRklFRBAAEhcKE1NUUkFURUdZX1NIT1JUX09OTFkQARIWChJTVFJBVEVHWV9MT05HX09OTFkQAhITCg9TVFJBVEVHWV9IWUJSSUQQAzK2CgoNTWVtb3J5U2VydmljZRJ6CghSZW1lbWJlchIfLnNvbWEubWVtb3J5LnYxLlJlbWVtYmVyUmVxdWVzdBogLnNvbWEubWVtb3J5LnYxLlJlbWVtYmVyUmVzcG9uc2UiK4rnGBAKDndyaXRlOm1lbW9yaWVzgtPkkwIROgEqIgwvdjEvcmVtZW1iZXISdwoGUmVjYWxsEh0uc29tYS5tZW1vcnkudjEuUmVjYWxsUmVxdWVzdBoeLnNvbWEubWVtb3J5LnYxLlJlY2FsbFJlc3BvbnNlIi6K5xgPCg1yZWFkOm1lbW9yaWVzgtPkkwIVEhMvdjEvcmVjYWxsL3trZXk9Kip9EngKBkZvcmdldBIdLnNvbWEubWVtb3J5LnYxLkZvcmdldFJlcXVlc3QaHi5zb21hLm1lbW9yeS52MS5Gb3JnZXRSZXNwb25zZSIviucYEAoOd3JpdGU6bWVtb3JpZXOC0+STAhUqEy92MS9yZWNhbGwve2tleT0qKn0SggEKDExpc3RNZW1vcmllcxIjLnNvbWEubWVtb3J5LnYxLkxpc3RNZW1vcmllc1JlcXVlc3QaJC5zb21hLm1lbW9yeS52MS5MaXN0TWVtb3JpZXNSZXNwb25zZSIniucYDwoNcmVhZDptZW1vcmllc4LT5JMCDhIML3YxL21lbW9yaWVzEn0KCFJldHJpZXZlEh8uc29tYS5tZW1vcnkudjEuUmV0cmlldmVSZXF1ZXN0GiAuc29tYS5tZW1vcnkudjEuUmV0cmlldmVSZXNwb25zZSIuiucYDwoNcmVhZDptZW1vcmllc4LT5JMCFToBKiIQL3YxL3JhZy9yZXRyaWV2ZRK4AQoOQXBwZW5kTWVzc2FnZXMSJS5zb21hLm1lbW9yeS52MS5BcHBlbmRNZXNzYWdlc1JlcXVlc3QaJi5zb21hLm1lbW9yeS52MS5BcHBlbmRNZXNzYWdlc1Jlc3BvbnNlIleK5xgVChN3cml0ZTpjb252ZXJzYXRpb25zgtPkkwI4OgEqIjMvdjEvbWVtb3J5L2NvbnZlcnNhdGlvbnMve2NvbnZlcnNhdGlvbl9pZH0vbWVzc2FnZXMSrgEKDExpc3RNZXNzYWdlcxIjLnNvbWEubWVtb3J5LnYxLkxpc3RNZXNzYWdlc1JlcXVlc3QaJC5zb21hLm1lbW9yeS52MS5MaXN0TWVzc2FnZXNSZXNwb25zZSJTiucYFAoScmVhZDpjb252ZXJzYXRpb25zgtPkkwI1EjMvdjEvbWVtb3J5L2NvbnZlcnNhdGlvbnMve2NvbnZlcnNhdGlvbl9pZH0vbWVzc2FnZXMSuAEKEkRlbGV0ZUNvbnZlcnNhdGlvbhIpLnNvbWEubWVtb3J5LnYxLkRlbGV0ZUNvbnZlcnNhdGlvblJlcXVlc3QaKi5zb21hLm1lbW9yeS52MS5EZWxldGVDb252ZXJzYXRpb25SZXNwb25zZSJLiucYFQoTd3JpdGU6Y29udmVyc2F0aW9uc4LT5JMCLCoqL3YxL21lbW9yeS9jb252ZXJzYXRpb25zL3tjb252ZXJzYXRpb25faWR9EooBCgpHZXRDb250ZXh0EiEuc29tYS5tZW1vcnkudjEuR2V0Q29udGV4dFJlcXVlc3QaIi5zb21hLm1lbW9yeS52MS5HZXRDb250ZXh0UmVzcG9uc2UiNYrnGBQKEnJlYWQ6Y29udmVyc2F0aW9uc4LT5JMCFzoBKiISL3YxL21lbW9yeS9jb250ZXh0Qq4BChJjb20uc29tYS5tZW1vcnkudjFCEk1lbW9yeVNlcnZpY2VQcm90b1ABWipzb21hbWVzaC9jb250cmFjdHMvc29tYS9tZW1vcnkvdjE7bWVtb3J5djGiAgNTTViqAg5Tb21hLk1lbW9yeS5WMcoCDlNvbWFcTWVtb3J5XFYx4gIaU29tYVxNZW1vcnlcVjFcR1BCTWV0YWRhdGHqAhBTb21hOjpNZW1vcnk6OlYxYgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_struct, file_google_protobuf_timestamp, file_soma_authz_v1_authz, file_soma_model_v1_message]);
 
 /**
  * RememberRequest stores a value under a key (document 000, 4.1); storing again replaces it.
@@ -190,6 +190,202 @@ export const RecallResponseSchema: GenMessage<RecallResponse> = /*@__PURE__*/
   messageDesc(file_soma_memory_v1_memory_service, 3);
 
 /**
+ * ForgetRequest deletes what is stored under one key.
+ *
+ * @generated from message soma.memory.v1.ForgetRequest
+ */
+export type ForgetRequest = Message<"soma.memory.v1.ForgetRequest"> & {
+  /**
+   * The key; forgetting one that is not known is no error.
+   *
+   * @generated from field: string key = 1;
+   */
+  key: string;
+};
+
+/**
+ * Describes the message soma.memory.v1.ForgetRequest.
+ * Use `create(ForgetRequestSchema)` to create a new message.
+ */
+export const ForgetRequestSchema: GenMessage<ForgetRequest> = /*@__PURE__*/
+  messageDesc(file_soma_memory_v1_memory_service, 4);
+
+/**
+ * ForgetResponse says whether anything was forgotten.
+ *
+ * @generated from message soma.memory.v1.ForgetResponse
+ */
+export type ForgetResponse = Message<"soma.memory.v1.ForgetResponse"> & {
+  /**
+   * The key.
+   *
+   * @generated from field: string key = 1;
+   */
+  key: string;
+
+  /**
+   * True when something was stored under it; false when nothing was, or no longer.
+   *
+   * @generated from field: bool deleted = 2;
+   */
+  deleted: boolean;
+};
+
+/**
+ * Describes the message soma.memory.v1.ForgetResponse.
+ * Use `create(ForgetResponseSchema)` to create a new message.
+ */
+export const ForgetResponseSchema: GenMessage<ForgetResponse> = /*@__PURE__*/
+  messageDesc(file_soma_memory_v1_memory_service, 5);
+
+/**
+ * ListMemoriesRequest lists what is remembered, in the order of the keys' bytes in UTF-8. What does not match is left out.
+ *
+ * @generated from message soma.memory.v1.ListMemoriesRequest
+ */
+export type ListMemoriesRequest = Message<"soma.memory.v1.ListMemoriesRequest"> & {
+  /**
+   * Only keys that begin with this, to the letter.
+   *
+   * @generated from field: string prefix = 1;
+   */
+  prefix: string;
+
+  /**
+   * Only what has this text as `category` of its metadata.
+   *
+   * @generated from field: string category = 2;
+   */
+  category: string;
+
+  /**
+   * Only what has all of these in the list `tags` of its metadata.
+   *
+   * @generated from field: repeated string tags = 3;
+   */
+  tags: string[];
+
+  /**
+   * Memories a page; 50 when 0. A page of large values has fewer.
+   *
+   * @generated from field: int32 page_size = 4;
+   */
+  pageSize: number;
+
+  /**
+   * Where the page starts, from the page before.
+   *
+   * @generated from field: string page_token = 5;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message soma.memory.v1.ListMemoriesRequest.
+ * Use `create(ListMemoriesRequestSchema)` to create a new message.
+ */
+export const ListMemoriesRequestSchema: GenMessage<ListMemoriesRequest> = /*@__PURE__*/
+  messageDesc(file_soma_memory_v1_memory_service, 6);
+
+/**
+ * Memory is a value that is remembered. Listing does not count as recalling.
+ *
+ * @generated from message soma.memory.v1.Memory
+ */
+export type Memory = Message<"soma.memory.v1.Memory"> & {
+  /**
+   * The key.
+   *
+   * @generated from field: string key = 1;
+   */
+  key: string;
+
+  /**
+   * The value.
+   *
+   * @generated from field: google.protobuf.Value value = 2;
+   */
+  value?: Value | undefined;
+
+  /**
+   * Facts about it; unset when it was stored without.
+   *
+   * @generated from field: google.protobuf.Struct metadata = 3;
+   */
+  metadata?: JsonObject | undefined;
+
+  /**
+   * When it was first stored.
+   *
+   * @generated from field: google.protobuf.Timestamp created_at = 4;
+   */
+  createdAt?: Timestamp | undefined;
+
+  /**
+   * How often it was recalled.
+   *
+   * @generated from field: int32 accessed_count = 5;
+   */
+  accessedCount: number;
+
+  /**
+   * When it was last recalled; unset when it never was.
+   *
+   * @generated from field: google.protobuf.Timestamp last_accessed = 6;
+   */
+  lastAccessed?: Timestamp | undefined;
+
+  /**
+   * When it is forgotten; unset when it is kept.
+   *
+   * @generated from field: google.protobuf.Timestamp expires_at = 7;
+   */
+  expiresAt?: Timestamp | undefined;
+
+  /**
+   * When it could be found by meaning; unset while it waits for its vector.
+   *
+   * @generated from field: google.protobuf.Timestamp indexed_at = 8;
+   */
+  indexedAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message soma.memory.v1.Memory.
+ * Use `create(MemorySchema)` to create a new message.
+ */
+export const MemorySchema: GenMessage<Memory> = /*@__PURE__*/
+  messageDesc(file_soma_memory_v1_memory_service, 7);
+
+/**
+ * ListMemoriesResponse is a page of memories.
+ *
+ * @generated from message soma.memory.v1.ListMemoriesResponse
+ */
+export type ListMemoriesResponse = Message<"soma.memory.v1.ListMemoriesResponse"> & {
+  /**
+   * The memories.
+   *
+   * @generated from field: repeated soma.memory.v1.Memory memories = 1;
+   */
+  memories: Memory[];
+
+  /**
+   * Where the next page starts; empty on the last.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message soma.memory.v1.ListMemoriesResponse.
+ * Use `create(ListMemoriesResponseSchema)` to create a new message.
+ */
+export const ListMemoriesResponseSchema: GenMessage<ListMemoriesResponse> = /*@__PURE__*/
+  messageDesc(file_soma_memory_v1_memory_service, 8);
+
+/**
  * RetrieveRequest searches by meaning (document 000, 4.3).
  *
  * @generated from message soma.memory.v1.RetrieveRequest
@@ -236,7 +432,7 @@ export type RetrieveRequest = Message<"soma.memory.v1.RetrieveRequest"> & {
  * Use `create(RetrieveRequestSchema)` to create a new message.
  */
 export const RetrieveRequestSchema: GenMessage<RetrieveRequest> = /*@__PURE__*/
-  messageDesc(file_soma_memory_v1_memory_service, 4);
+  messageDesc(file_soma_memory_v1_memory_service, 9);
 
 /**
  * RetrievedMemory is one result.
@@ -285,7 +481,7 @@ export type RetrievedMemory = Message<"soma.memory.v1.RetrievedMemory"> & {
  * Use `create(RetrievedMemorySchema)` to create a new message.
  */
 export const RetrievedMemorySchema: GenMessage<RetrievedMemory> = /*@__PURE__*/
-  messageDesc(file_soma_memory_v1_memory_service, 5);
+  messageDesc(file_soma_memory_v1_memory_service, 10);
 
 /**
  * RetrieveResponse is the results, best first.
@@ -348,7 +544,7 @@ export type RetrieveResponse = Message<"soma.memory.v1.RetrieveResponse"> & {
  * Use `create(RetrieveResponseSchema)` to create a new message.
  */
 export const RetrieveResponseSchema: GenMessage<RetrieveResponse> = /*@__PURE__*/
-  messageDesc(file_soma_memory_v1_memory_service, 6);
+  messageDesc(file_soma_memory_v1_memory_service, 11);
 
 /**
  * ConversationMessage is one remembered turn.
@@ -383,7 +579,7 @@ export type ConversationMessage = Message<"soma.memory.v1.ConversationMessage"> 
  * Use `create(ConversationMessageSchema)` to create a new message.
  */
 export const ConversationMessageSchema: GenMessage<ConversationMessage> = /*@__PURE__*/
-  messageDesc(file_soma_memory_v1_memory_service, 7);
+  messageDesc(file_soma_memory_v1_memory_service, 12);
 
 /**
  * AppendMessagesRequest adds turns to a conversation, all or none.
@@ -418,7 +614,7 @@ export type AppendMessagesRequest = Message<"soma.memory.v1.AppendMessagesReques
  * Use `create(AppendMessagesRequestSchema)` to create a new message.
  */
 export const AppendMessagesRequestSchema: GenMessage<AppendMessagesRequest> = /*@__PURE__*/
-  messageDesc(file_soma_memory_v1_memory_service, 8);
+  messageDesc(file_soma_memory_v1_memory_service, 13);
 
 /**
  * AppendMessagesResponse says where they went.
@@ -439,7 +635,7 @@ export type AppendMessagesResponse = Message<"soma.memory.v1.AppendMessagesRespo
  * Use `create(AppendMessagesResponseSchema)` to create a new message.
  */
 export const AppendMessagesResponseSchema: GenMessage<AppendMessagesResponse> = /*@__PURE__*/
-  messageDesc(file_soma_memory_v1_memory_service, 9);
+  messageDesc(file_soma_memory_v1_memory_service, 14);
 
 /**
  * ListMessagesRequest reads a conversation, oldest first.
@@ -474,7 +670,7 @@ export type ListMessagesRequest = Message<"soma.memory.v1.ListMessagesRequest"> 
  * Use `create(ListMessagesRequestSchema)` to create a new message.
  */
 export const ListMessagesRequestSchema: GenMessage<ListMessagesRequest> = /*@__PURE__*/
-  messageDesc(file_soma_memory_v1_memory_service, 10);
+  messageDesc(file_soma_memory_v1_memory_service, 15);
 
 /**
  * ListMessagesResponse is a page of a conversation.
@@ -502,7 +698,7 @@ export type ListMessagesResponse = Message<"soma.memory.v1.ListMessagesResponse"
  * Use `create(ListMessagesResponseSchema)` to create a new message.
  */
 export const ListMessagesResponseSchema: GenMessage<ListMessagesResponse> = /*@__PURE__*/
-  messageDesc(file_soma_memory_v1_memory_service, 11);
+  messageDesc(file_soma_memory_v1_memory_service, 16);
 
 /**
  * DeleteConversationRequest forgets a conversation.
@@ -523,7 +719,7 @@ export type DeleteConversationRequest = Message<"soma.memory.v1.DeleteConversati
  * Use `create(DeleteConversationRequestSchema)` to create a new message.
  */
 export const DeleteConversationRequestSchema: GenMessage<DeleteConversationRequest> = /*@__PURE__*/
-  messageDesc(file_soma_memory_v1_memory_service, 12);
+  messageDesc(file_soma_memory_v1_memory_service, 17);
 
 /**
  * DeleteConversationResponse says what was forgotten.
@@ -544,7 +740,7 @@ export type DeleteConversationResponse = Message<"soma.memory.v1.DeleteConversat
  * Use `create(DeleteConversationResponseSchema)` to create a new message.
  */
 export const DeleteConversationResponseSchema: GenMessage<DeleteConversationResponse> = /*@__PURE__*/
-  messageDesc(file_soma_memory_v1_memory_service, 13);
+  messageDesc(file_soma_memory_v1_memory_service, 18);
 
 /**
  * GetContextRequest asks what a model should know for the next turn.
@@ -586,7 +782,7 @@ export type GetContextRequest = Message<"soma.memory.v1.GetContextRequest"> & {
  * Use `create(GetContextRequestSchema)` to create a new message.
  */
 export const GetContextRequestSchema: GenMessage<GetContextRequest> = /*@__PURE__*/
-  messageDesc(file_soma_memory_v1_memory_service, 14);
+  messageDesc(file_soma_memory_v1_memory_service, 19);
 
 /**
  * GetContextResponse is that context.
@@ -635,7 +831,7 @@ export type GetContextResponse = Message<"soma.memory.v1.GetContextResponse"> & 
  * Use `create(GetContextResponseSchema)` to create a new message.
  */
 export const GetContextResponseSchema: GenMessage<GetContextResponse> = /*@__PURE__*/
-  messageDesc(file_soma_memory_v1_memory_service, 15);
+  messageDesc(file_soma_memory_v1_memory_service, 20);
 
 /**
  * Strategy says which memory a context is made from (document 004).
@@ -703,6 +899,26 @@ export const MemoryService: GenService<{
     methodKind: "unary";
     input: typeof RecallRequestSchema;
     output: typeof RecallResponseSchema;
+  },
+  /**
+   * Forget deletes what is stored under one key, at once and for every way of finding it.
+   *
+   * @generated from rpc soma.memory.v1.MemoryService.Forget
+   */
+  forget: {
+    methodKind: "unary";
+    input: typeof ForgetRequestSchema;
+    output: typeof ForgetResponseSchema;
+  },
+  /**
+   * ListMemories lists what is remembered, by its keys.
+   *
+   * @generated from rpc soma.memory.v1.MemoryService.ListMemories
+   */
+  listMemories: {
+    methodKind: "unary";
+    input: typeof ListMemoriesRequestSchema;
+    output: typeof ListMemoriesResponseSchema;
   },
   /**
    * Retrieve searches by meaning.

@@ -1,0 +1,111 @@
+"""Memory while vectors cannot be had yet: it says so, answers from words at once, and is itself when they come."""
+
+from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from soma.memory.v1 import memory_service_pb2 as pb
+
+from services.memory import warmth
+from services.mesh import errors
+from services.mesh.testing.waiting import until
+from tests.memory.conftest import EMBED_SECONDS, Memory, passes, serving, user
+from tests.memory.model import WordModel
+
+if TYPE_CHECKING:
+    from services.mesh.postgres import Pool
+
+BOAT = "the red boat lies in the harbour"
+
+
+@pytest.fixture
+async def model() -> WordModel:
+    """A model service that is still loading its model."""
+    loading = WordModel()
+    loading.answering.clear()
+    return loading
+
+
+@pytest.fixture
+async def cold(
+    database: "Pool", postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: WordModel
+) -> AsyncIterator[Memory]:
+    """The service as it starts beside that model service."""
+    monkeypatch.setenv("SOMA_MEMORY_EMBED_SECONDS", str(EMBED_SECONDS))
+    async with serving(database, postgres_url, tmp_path, model, warm=False) as served:
+        yield served
+
+
+async def test_it_is_not_ready_while_the_model_is_loaded_and_is_when_it_was(cold: Memory) -> None:
+    async def asked() -> bool:
+        assert not await passes(cold.warm)
+        return bool(cold.model.asked)
+
+    await until(asked)
+    cold.model.answering.set()
+    await until(partial(passes, cold.warm))
+    assert cold.model.asked == [["warm"]]
+
+
+async def test_nothing_waits_for_a_model_that_is_being_loaded(cold: Memory) -> None:
+    assert not await passes(cold.warm)
+    stored = await cold.remember("boat", BOAT)
+    assert not stored.HasField("indexed_at")
+    await cold.say("c", user(BOAT), user("and where is it?"))
+    found = await cold.stub.Retrieve(pb.RetrieveRequest(query="red boat harbour"))
+    assert (list(found.sources), found.degraded) == (["boat"], True)
+    context = await cold.stub.GetContext(pb.GetContextRequest(conversation_id="c", current_message="red boat harbour"))
+    assert [document.key for document in context.relevant_documents] == ["boat"]
+    assert (len(context.recent_messages), context.degraded) == (2, True)
+    # Only the check and the indexer, both in the background, have asked.
+    assert not [texts for texts in cold.model.asked if "red boat harbour" in texts]
+    cold.model.answering.set()
+    await until(partial(passes, cold.warm))
+    await cold.indexed()
+    found = await cold.stub.Retrieve(pb.RetrieveRequest(query="red boat harbour"))
+    assert (list(found.sources), found.degraded) == (["boat"], False)
+
+
+@pytest.mark.parametrize(
+    ("error", "left_alone"),
+    [
+        (errors.Unavailable("no live instance"), False),
+        (errors.FailedPrecondition("it cannot be loaded", reason="EMBEDDING_BUILD_FAILED"), True),
+    ],
+)
+async def test_without_a_model_to_wait_for_it_is_ready(cold: Memory, error: errors.MeshError, left_alone: bool) -> None:
+    cold.model.fails = error
+    cold.model.answering.set()
+    await until(partial(passes, cold.warm))
+    assert (await cold.stub.Retrieve(pb.RetrieveRequest(query="boat"))).degraded
+    for _ in range(2):
+        assert await passes(cold.warm)
+        # One question later, what the check may have asked has been answered.
+        await cold.stub.Retrieve(pb.RetrieveRequest(query="boat"))
+    # One that cannot load its model is left alone; one that is away may be back any moment.
+    assert (len(cold.model.asked) == 1) is left_alone
+
+
+async def test_a_model_service_that_comes_later_is_found(cold: Memory) -> None:
+    cold.model.fails = errors.Unavailable("no live instance")
+    cold.model.answering.set()
+    await until(partial(passes, cold.warm))
+    await cold.remember("boat", BOAT)
+    cold.model.fails = None
+
+    async def by_meaning() -> bool:
+        await cold.warm()
+        return not (await cold.stub.Retrieve(pb.RetrieveRequest(query=BOAT))).degraded
+
+    await until(by_meaning)
+
+
+async def test_a_load_that_takes_longer_than_a_start_may_wait_holds_up_nothing(
+    cold: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not await passes(cold.warm)
+    monkeypatch.setattr(warmth, "PATIENCE_SECONDS", 0.0)
+    assert await passes(cold.warm)
+    assert (await cold.stub.Retrieve(pb.RetrieveRequest(query="boat"))).degraded
