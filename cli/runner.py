@@ -12,7 +12,7 @@ from cli.parts.log import PartLog
 from cli.parts.part import Launch, Part
 from cli.parts.process import Process, describe_exit
 from cli.status import PartStatus, State
-from services.mesh.errors import FailedPrecondition, MeshError, Unavailable
+from services.mesh.errors import FailedPrecondition, InvalidArgument, MeshError, Unavailable
 
 # How often a starting part is asked whether it serves, and a ready one whether it still does.
 STARTING_SECONDS = 0.03
@@ -209,6 +209,8 @@ class Runner:
             except (MeshError, OSError) as error:
                 if process is not self._process:
                     continue
+                if not self.ready.done() and isinstance(error, (FailedPrecondition, InvalidArgument)):
+                    raise
                 if ready_at is not None and not self._end.done():
                     self._become(State.UNHEALTHY, str(error))
                 elif not self.ready.done() and monotonic() - started > self.part.patience:
