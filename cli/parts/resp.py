@@ -33,7 +33,8 @@ async def ping(url: str) -> None:
             writer.write(_command("AUTH", *user, unquote(target.password)))
             await _expect(reader, b"+OK")
         database = target.path.removeprefix("/")
-        if database:
+        # The first needs no command, nor the permission for it.
+        if database not in ("", "0"):
             writer.write(_command("SELECT", database))
             await _expect(reader, b"+OK")
         writer.write(_command("PING"))
