@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cli.data_dir import DataDir
 from cli.parts.account import unprivileged
+from cli.parts.cluster import initialiser
 from cli.parts.port import require_free
 from cli.parts.program import ENVOY, POSTGRES, REDIS, Source, find, locate, version
 from cli.state import running
@@ -82,10 +83,17 @@ def _directory(directory: DataDir) -> Finding:
     return Finding("data directory", True, str(directory.root))
 
 
-def _account(directory: DataDir) -> Finding:
-    if os.geteuid() != 0:
-        return Finding("user", True, "not root; Postgres runs as you")
+async def _account(directory: DataDir) -> Finding:
     program = locate(POSTGRES)
+    if os.geteuid() != 0:
+        if program is None or directory["postgres"].joinpath("data").exists():
+            return Finding("user", True, "not root; Postgres runs as you")
+        try:
+            named = await initialiser(program, None)
+        except MeshError as error:
+            return Finding("user", False, error.message)
+        seen = f"; initdb sees you as {named.name}, because your id has no name" if named is not None else ""
+        return Finding("user", True, f"not root; Postgres runs as you{seen}")
     existing = next(path for path in (directory["postgres"], *directory.root.parents) if path.exists())
     try:
         account = unprivileged([existing / "data", *([program] if program is not None else [])])
@@ -102,6 +110,6 @@ async def checkup(directory: DataDir, host: str, port: int) -> Sequence[Finding]
         _pgvector(),
         _packages(),
         _directory(directory),
-        _account(directory),
+        await _account(directory),
         _port(directory, host, port),
     )

@@ -9,8 +9,9 @@ from pathlib import Path
 from cli.lock import Lock, Purpose
 from services.mesh.errors import FailedPrecondition
 
-# Raised when what is kept changes so that an older soma could not read it.
-VERSION = 1
+# Raised when what is kept changes so that an older soma could not read it. 2: Valkey's append-only file, beside which
+# the Redis 6.2 of version 1 would start empty.
+VERSION = 2
 FOLDERS = {"postgres": 0o711, "redis": 0o700, "envoy": 0o700, "logs": 0o700, "run": 0o700, "models": 0o755}
 
 
@@ -67,7 +68,7 @@ class DataDir:
             self.root.mkdir(parents=True, exist_ok=True)
             self.check()
             marker = self.root / "version"
-            if not marker.exists():
+            if not marker.exists() or marker.read_text().strip() != str(VERSION):
                 marker.write_text(f"{VERSION}\n")
             if os.geteuid() == 0:
                 # The account Postgres runs as under root passes through to its own folder and can list nothing.

@@ -14,7 +14,7 @@ from cli.parts.part import Launch, Part
 from cli.parts.process import Process, describe_exit
 from cli.status import PartStatus, State
 from services.mesh.backoff import Backoff
-from services.mesh.errors import FailedPrecondition, MeshError, Unavailable
+from services.mesh.errors import FailedPrecondition, InvalidArgument, MeshError, Unavailable
 
 log = structlog.get_logger("control")
 
@@ -228,6 +228,8 @@ class Runner:
             except Exception as error:
                 if process is not self._process:
                     continue
+                if not self.ready.done() and isinstance(error, (FailedPrecondition, InvalidArgument)):
+                    raise
                 if ready_at is not None and not self._end.done():
                     self._become(State.UNHEALTHY, describe(error))
                 elif not self.ready.done() and monotonic() - started > self.part.patience:

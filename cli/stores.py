@@ -86,7 +86,9 @@ async def run_tool(name: str, arguments: Sequence[str | Path], url: str) -> None
         "PGUSER": unquote(target.username or ""),
         "PGPASSWORD": unquote(target.password or ""),
         "PGDATABASE": target.path.removeprefix("/"),
+        # It has no certificate, and looking for ours would need a home directory that can be read.
+        "PGSSLMODE": "disable",
     }
-    status, output = await run(Launch([str(program), *map(str, arguments)], env=env))
+    status, output = await run(Launch([str(program), *map(str, arguments)], env=env, bare=True))
     if status != 0:
         raise FailedPrecondition(f"{name} failed: {output.strip()[-2000:]}", reason="POSTGRES_TOOL_FAILED")

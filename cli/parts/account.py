@@ -1,4 +1,4 @@
-"""The unprivileged user that Postgres runs as when the stack is started by root, and what that user can reach."""
+"""Users that programs run as: an unprivileged one under root and what it can reach, and a name for one without."""
 
 import os
 import pwd
@@ -20,12 +20,35 @@ class Account:
 
     Attributes:
         reach: whether it needs CAP_DAC_OVERRIDE to get to its files, because a directory above them is closed to it.
+        alias: whether it is only what the user of this process is called: the program stays that user, and sees itself
+            as this one in a user namespace (user_namespaces(7)).
     """
 
     name: str
     uid: int
     gid: int
     reach: bool = False
+    alias: bool = False
+
+
+def alias() -> Account | None:
+    """What this process's user can be called when the system has no name for it; None when it has one.
+
+    Raises:
+        FailedPrecondition: the system has no names at all.
+    """
+    try:
+        pwd.getpwuid(os.geteuid())
+    except KeyError:
+        user = next((found for found in pwd.getpwall() if found.pw_uid != 0), None)
+        if user is None:
+            raise FailedPrecondition(
+                "/etc/passwd names no ordinary user, and Postgres's initdb needs the name of one: "
+                "make an entry, or set postgres_url",
+                reason="USER_NAMELESS",
+            ) from None
+        return Account(user.pw_name, user.pw_uid, user.pw_gid, alias=True)
+    return None
 
 
 def closed_directory(uid: int, gid: int, paths: Iterable[Path]) -> Path | None:

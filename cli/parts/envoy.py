@@ -41,7 +41,7 @@ class Envoy(Part):
         # After a change of the listener. Connections are let go with their next answer, but Envoy closes those that are
         # still in the middle of one when the time is over: ten minutes, unless told otherwise.
         drain = ["--drain-strategy", "immediate", "--drain-time-s", str(LONGEST_STREAM_SECONDS)]
-        return Launch([str(program), "-c", str(self._bootstrap), *flags, *drain])
+        return Launch([str(program), "-c", str(self._bootstrap), *flags, *drain], bare=True)
 
     async def probe(self, pid: int | None) -> None:
         """Its listener answers, which it does from its first complete configuration on."""

@@ -6,46 +6,117 @@ from urllib.parse import urlsplit
 import asyncpg
 
 from cli.parts.part import Part
+from cli.parts.refusal import lasts
 from cli.parts.resp import ping
-from services.mesh.errors import Unavailable
+from services.mesh.errors import FailedPrecondition, InvalidArgument, Unavailable
 
 PROBE_SECONDS = 3.0
 
 
 class External(Part):
-    """A part at a URL."""
+    """A part at a URL, which is the setting `NAME_url`.
+
+    Raises:
+        InvalidArgument: it is no URL of such a part.
+    """
 
     external = True
     patience = 15.0
+    schemes: tuple[str, ...] = ()
 
     def __init__(self, name: str, url: str) -> None:
         super().__init__(name)
         self.url = url
-        target = urlsplit(url)
-        hosts = target.netloc.rpartition("@")[2]
-        # A URL of Postgres may name several hosts.
-        self.port = None if "," in hosts else target.port
-        self.where = f"{target.scheme}://{hosts}{target.path}"
+        try:
+            target = urlsplit(url)
+            self._hosts = target.netloc.rpartition("@")[2]
+            # Several hosts are a Postgres's own affair.
+            self.port = None if "," in self._hosts else target.port
+        except ValueError:
+            raise self._invalid() from None
+        if target.scheme not in self.schemes:
+            raise self._invalid()
+        self.where = f"{target.scheme}://{self._hosts}{target.path}"
+
+    @property
+    def _set(self) -> str:
+        return f"{self.name}_url (SOMA_{self.name.upper()}_URL, or soma.toml)"
+
+    def _invalid(self) -> InvalidArgument:
+        # What is wrong in it may be a part of the password.
+        return InvalidArgument(
+            f"{self._set} is no URL of a {self.name}: {' or '.join(self.schemes)}, then "
+            "://USER:PASSWORD@HOST:PORT/NAME; in a password the characters / @ : # ? % are written "
+            "%2F %40 %3A %23 %3F %25",
+            reason=f"{self.name.upper()}_URL_INVALID",
+        )
+
+    def _silent(self) -> Unavailable:
+        return Unavailable(f"{self.name} at {self.where} does not answer in {PROBE_SECONDS:g} s; look at {self._set}")
+
+    def _refused(self, error: Exception) -> FailedPrecondition:
+        return FailedPrecondition(
+            f"{self.name} at {self.where} cannot be used: {error}; look at {self._set}",
+            reason=f"{self.name.upper()}_REFUSED",
+        )
 
 
 class ExternalPostgres(External):
-    """A Postgres by URL."""
+    """A Postgres by URL; what the URL does not say, PGSSLMODE and its like do."""
+
+    schemes = ("postgresql", "postgres")
 
     async def probe(self, pid: int | None) -> None:
         """A real connection."""
         try:
             connection = await asyncpg.connect(self.url, timeout=PROBE_SECONDS)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            raise Unavailable(f"the Postgres of postgres_url: {error}") from error
+        except TimeoutError as error:
+            raise self._silent() from error
+        except (
+            asyncpg.PostgresError,
+            asyncpg.InterfaceError,
+            asyncpg.InternalClientError,
+            ValueError,
+            OSError,
+        ) as error:
+            # A certificate that is not trusted is a ValueError too, and asyncpg's own tell what is wrong.
+            if isinstance(error, ValueError) and not isinstance(error, (OSError, asyncpg.InterfaceError)):
+                raise self._invalid() from None
+            if self._lacks_file(error):
+                raise FailedPrecondition(
+                    f"a certificate or key for {self.name} at {self.where} cannot be read: {error}; they are given by "
+                    f"sslrootcert, sslcert and sslkey of {self._set}, by PGSSLROOTCERT, PGSSLCERT and PGSSLKEY, "
+                    "or lie in .postgresql of the home directory (HOME)",
+                    reason="POSTGRES_REFUSED",
+                ) from error
+            if lasts(error):
+                raise self._refused(error) from error
+            raise Unavailable(f"postgres: {error}") from error
         version = connection.get_server_version()
         self.version = f"{version.major}.{version.minor}"
         await connection.close(timeout=PROBE_SECONDS)
 
+    def _lacks_file(self, error: Exception) -> bool:
+        """Whether it is about a file; in a directory as host it is about a socket, which comes with the server."""
+        over_tcp = bool(self._hosts) and not self._hosts.lower().startswith("%2f")
+        return isinstance(error, (PermissionError, FileNotFoundError)) and over_tcp
+
 
 class ExternalRedis(External):
-    """A Redis by URL."""
+    """A Redis or Valkey by URL."""
+
+    schemes = ("redis", "rediss")
 
     async def probe(self, pid: int | None) -> None:
         """PING."""
-        async with asyncio.timeout(PROBE_SECONDS):
-            await ping(self.url)
+        try:
+            async with asyncio.timeout(PROBE_SECONDS):
+                await ping(self.url)
+        except FailedPrecondition as error:
+            raise self._refused(error) from error
+        except TimeoutError as error:
+            raise self._silent() from error
+        except OSError as error:
+            if lasts(error):
+                raise self._refused(error) from error
+            raise

@@ -3,7 +3,8 @@
 Run as a script, `launch.py PARENT_PID DEATH_SIGNAL ACCOUNT PROGRAM ARGUMENT…`, between fork and program, because a
 process with threads (gRPC's) must not run Python between fork and exec. ACCOUNT is `uid:gid`, or `-` to stay the same
 user; `uid:gid:reach` lets that user keep the one capability (CAP_DAC_OVERRIDE, made ambient) it needs to get to files
-below a directory closed to it. Systems without a parent-death signal get everything else.
+below a directory closed to it, and `uid:gid:alias` only has the same user seen under that id, in a user namespace.
+Systems without a parent-death signal get everything else.
 """
 
 import ctypes
@@ -16,6 +17,7 @@ PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_RAISE = 2
 CAP_DAC_OVERRIDE = 1
 SECBIT_NO_SETUID_FIXUP = 4
+CLONE_NEWUSER = 0x10000000
 CAPABILITY_VERSION_3 = 0x20080522
 PARENT_IS_GONE = 113
 
@@ -50,13 +52,27 @@ def become(libc: ctypes.CDLL, uid: int, gid: int, reach: bool) -> None:
         _checked(libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_DAC_OVERRIDE, 0, 0), "prctl(PR_CAP_AMBIENT)")
 
 
+def rename(libc: ctypes.CDLL, uid: int, gid: int) -> None:
+    """Be seen as another user by this process and its children, who stay who they are (user_namespaces(7))."""
+    ours = os.geteuid(), os.getegid()
+    _checked(libc.unshare(CLONE_NEWUSER), "unshare(CLONE_NEWUSER)")
+    # Without privileges a process may map its own ids only, and groups after it has given up changing them.
+    lines = {"setgroups": "deny", "uid_map": f"{uid} {ours[0]} 1", "gid_map": f"{gid} {ours[1]} 1"}
+    for name, line in lines.items():
+        with open(f"/proc/self/{name}", "w") as file:
+            file.write(line)
+
+
 def main() -> None:
     """Change user, ask to die with the parent, and become the program."""
     parent, death_signal, account, program = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4:]
     libc = ctypes.CDLL(None, use_errno=True)
     if account != "-":
-        uid, gid, *reach = account.split(":")
-        become(libc, int(uid), int(gid), reach == ["reach"])
+        uid, gid, *how = account.split(":")
+        if how == ["alias"]:
+            rename(libc, int(uid), int(gid))
+        else:
+            become(libc, int(uid), int(gid), how == ["reach"])
     if sys.platform == "linux":
         # A change of user clears the wish to die with the parent, so it is made last; the parent may be gone by then.
         _checked(libc.prctl(PR_SET_PDEATHSIG, death_signal, 0, 0, 0), "prctl(PR_SET_PDEATHSIG)")

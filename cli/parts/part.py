@@ -14,13 +14,16 @@ class Launch:
 
     Attributes:
         argv: the program's full path and its arguments; no secrets, other users can read them.
-        env: variables added to the ones this process has.
+        env: variables added to the ones it gets of this process's.
+        bare: whether it gets of this process's variables only what programs need in order to be found and to start;
+            what they say of another server of its kind, of languages or of keys does not concern it.
         account: the user it runs as; None for the user of this process.
         death_signal: what the child gets when this process dies without stopping it.
     """
 
     argv: Sequence[str]
     env: Mapping[str, str] = field(default_factory=dict)
+    bare: bool = False
     cwd: Path | None = None
     account: Account | None = None
     death_signal: signal.Signals = signal.SIGKILL
@@ -72,6 +75,7 @@ class Part:
         """Return when the part serves now.
 
         Raises:
+            FailedPrecondition, InvalidArgument: it will not until something is changed; the first start ends here.
             MeshError, OSError: it does not (yet), and why.
         """
 

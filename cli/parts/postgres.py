@@ -1,19 +1,17 @@
 """Postgres with pgvector as a part of the stack: a cluster of its own, on 127.0.0.1, with a password."""
 
-import asyncio
-import os
-import shutil
 import signal
-import sys
 from pathlib import Path
+from urllib.parse import urlencode
 
 import asyncpg
 
-from cli.parts.account import Account, unprivileged
+from cli.parts.account import unprivileged
+from cli.parts.cluster import check_version, disown, initialise, is_serving
 from cli.parts.part import Launch, Part
 from cli.parts.port import free_port
-from cli.parts.process import run
 from cli.parts.program import POSTGRES, find, version
+from cli.parts.refusal import lasts
 from services.mesh.errors import FailedPrecondition, Unavailable
 from services.mesh.keys import ensure_key
 
@@ -34,11 +32,17 @@ CONFIGURATION = {
     "max_logical_replication_workers": "0",
     "log_line_prefix": "%m [%p] ",
 }
+# What a client would otherwise take from PGSSLMODE and its like, or look for in the user's home directory.
+CONNECTING = {"sslmode": "disable", "sslnegotiation": "postgres", "target_session_attrs": "any", "gsslib": "gssapi"}
 
 
 def database_url(folder: Path, port: int | None, database: str = DATABASE) -> str:
-    """The URL, with its password, of a database of the cluster under `folder` that listens on `port`."""
-    return f"postgresql://{USER}:{ensure_key(folder / 'password')}@127.0.0.1:{port}/{database}"
+    """The URL, with its password, of a database of the cluster under `folder` that listens on `port`.
+
+    It leaves nothing to the environment, which may speak of another Postgres.
+    """
+    password = ensure_key(folder / "password")
+    return f"postgresql://{USER}:{password}@127.0.0.1:{port}/{database}?{urlencode(CONNECTING)}"
 
 
 class Postgres(Part):
@@ -69,8 +73,9 @@ class Postgres(Part):
             self.version = await version(self._program)
         account = unprivileged([self._program, self._data])
         if not self._data.exists():
-            await self._initialise(self._program, account)
-        self._check_version()
+            await initialise(self._program, self._folder, account, USER, self._password)
+        check_version(self._data, self._program, self.version)
+        disown(self._data)
         if not self._database_exists:
             self.port = free_port()
             self.where = f"127.0.0.1:{self.port}"
@@ -78,42 +83,11 @@ class Postgres(Part):
         options = [option for name, value in configuration.items() for option in ("-c", f"{name}={value}")]
         return Launch(
             [str(self._program), "-D", str(self._data), "-p", str(self.port), *options],
+            bare=True,
             account=account,
             # Immediate shutdown: every process of the cluster ends and gives its shared memory back.
             death_signal=signal.SIGQUIT,
         )
-
-    async def _initialise(self, program: Path, account: Account | None) -> None:
-        """Make the cluster beside its place and move it there when it is whole."""
-        new, password = self._folder / "new", self._folder / "new.password"
-        # What an interrupted attempt left.
-        await asyncio.to_thread(shutil.rmtree, new, ignore_errors=True)
-        password.unlink(missing_ok=True)
-        new.mkdir(mode=0o700)
-        with os.fdopen(os.open(password, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(self._password)
-        if account is not None:
-            os.chown(new, account.uid, account.gid)
-            os.chown(password, account.uid, account.gid)
-        command = [str(program.with_name("initdb")), "-D", str(new), "-U", USER, f"--pwfile={password}"]
-        command += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-instructions"]
-        command += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
-        if sys.platform == "linux":
-            command.append("--sync-method=syncfs")
-        status, output = await run(Launch(command, account=account))
-        password.unlink()
-        if status != 0:
-            raise FailedPrecondition(f"initdb failed: {output.strip()[-2000:]}", reason="POSTGRES_INIT_FAILED")
-        new.rename(self._data)
-
-    def _check_version(self) -> None:
-        made_by = (self._data / "PG_VERSION").read_text().strip()
-        if self.version is not None and self.version.split(".")[0] != made_by:
-            raise FailedPrecondition(
-                f"{self._data} was made by Postgres {made_by} and {self._program} is {self.version}; "
-                f"put Postgres {made_by} on PATH, or move the data with pg_dump",
-                reason="POSTGRES_VERSION_MISMATCH",
-            )
 
     async def probe(self, pid: int | None) -> None:
         """A real connection to the database."""
@@ -124,6 +98,13 @@ class Postgres(Part):
         except asyncpg.InvalidCatalogNameError:
             await self._create_database()
         except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            # Before it serves, somebody else may listen on its port.
+            if lasts(error) and is_serving(self._data, pid):
+                raise FailedPrecondition(
+                    f"postgres refuses the connection: {error}; the password it was made with was kept in "
+                    f"{self._folder / 'password'}, which must be the one that belongs to {self._data}",
+                    reason="POSTGRES_REFUSED",
+                ) from error
             raise Unavailable(f"postgres: {error}") from error
 
     async def _create_database(self) -> None:

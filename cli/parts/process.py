@@ -2,13 +2,18 @@
 
 import asyncio
 import os
+import re
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from cli.parts.part import Launch
 
 LAUNCHER = Path(__file__).with_name("launch.py")
+# What a program needs to be found and to start: its libraries, where temporary files go, and names of users where a
+# library (nss_wrapper) knows them instead of the system.
+STARTING = re.compile(r"PATH|TMPDIR|(LD|DYLD|NSS_WRAPPER)_\w+")
 
 
 class Process:
@@ -23,7 +28,8 @@ class Process:
         """Start `launch` with both its outputs written to the file descriptor `output`, or to a pipe for `finish`."""
         account = "-"
         if launch.account is not None:
-            account = f"{launch.account.uid}:{launch.account.gid}" + (":reach" if launch.account.reach else "")
+            how = ":reach" if launch.account.reach else ":alias" if launch.account.alias else ""
+            account = f"{launch.account.uid}:{launch.account.gid}{how}"
         launcher = [sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid()), str(int(launch.death_signal)), account]
         child = await asyncio.create_subprocess_exec(
             *launcher,
@@ -32,7 +38,7 @@ class Process:
             stdout=output,
             stderr=asyncio.subprocess.STDOUT,
             cwd=launch.cwd,
-            env={**os.environ, **launch.env},  # noqa: TID251 - handed on, not read
+            env={**_inherited(launch.bare), **launch.env},
             start_new_session=True,
         )
         return cls(child)
@@ -61,6 +67,11 @@ class Process:
             except TimeoutError:
                 os.killpg(self.pid, signal.SIGKILL)
         return await self._child.wait()
+
+
+def _inherited(bare: bool) -> Mapping[str, str]:
+    ours = os.environ  # noqa: TID251 - handed on, not read
+    return {name: value for name, value in ours.items() if STARTING.fullmatch(name)} if bare else ours
 
 
 def describe_exit(status: int) -> str:

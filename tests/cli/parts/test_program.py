@@ -8,7 +8,7 @@ from cli.parts.program import ENVOY, POSTGRES, REDIS, Source, find, locate, vers
 from services.mesh.errors import FailedPrecondition
 
 
-@pytest.mark.parametrize(("source", "major"), [(POSTGRES, "18."), (REDIS, "6."), (ENVOY, "1.")])
+@pytest.mark.parametrize(("source", "major"), [(POSTGRES, "18."), (REDIS, "9."), (ENVOY, "1.")])
 async def test_every_wheel_has_its_program(source: Source, major: str) -> None:
     assert (await version(find(source))).startswith(major)
 

@@ -1,7 +1,9 @@
 """Redis as a part: behind a password, and durable."""
 
 import os
+import shutil
 import signal
+from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis as Client
@@ -10,9 +12,12 @@ from cli.data_dir import DataDir
 from cli.parts.redis import Redis
 from cli.parts.resp import ping
 from cli.status import State
-from services.mesh.errors import Unavailable
+from services.mesh.errors import FailedPrecondition
 from tests.cli.conftest import Supervised
 from tests.cli.eventually import eventually
+
+# Written by Redis 6.2.14 with `appendonly yes`: a snapshot made by BGREWRITEAOF, and commands after it.
+WRITTEN_BY_6_2 = Path(__file__).with_name("redis_6_2.aof")
 
 
 async def test_what_was_written_survives_a_clean_restart_of_the_stack(
@@ -41,15 +46,13 @@ async def test_it_comes_back_on_the_same_port(supervised: Supervised, data_dir: 
         await ping(url)
 
 
-async def test_a_wrong_password_is_unavailable_with_what_the_server_said(
-    supervised: Supervised, data_dir: DataDir
-) -> None:
+async def test_a_wrong_password_is_refused_with_what_the_server_said(supervised: Supervised, data_dir: DataDir) -> None:
     redis = Redis(data_dir["redis"])
     async with supervised(redis) as supervisor:
         await supervisor.start()
-        with pytest.raises(Unavailable, match="WRONGPASS"):
+        with pytest.raises(FailedPrecondition, match="WRONGPASS"):
             await ping(f"redis://:guess@127.0.0.1:{redis.port}/0")
-        with pytest.raises(Unavailable, match="NOAUTH"):
+        with pytest.raises(FailedPrecondition, match="NOAUTH"):
             await ping(f"redis://127.0.0.1:{redis.port}/0")
 
 
@@ -58,3 +61,32 @@ async def test_the_password_is_in_no_command_line(supervised: Supervised, data_d
     launch = await redis.launch()
     password = (data_dir["redis"] / "password").read_text().strip()
     assert not any(password in word for word in launch.argv)
+
+
+async def test_what_redis_6_2_kept_is_there_and_stays(supervised: Supervised, data_dir: DataDir) -> None:
+    shutil.copyfile(WRITTEN_BY_6_2, data_dir["redis"] / "appendonly.aof")
+    for _ in range(2):
+        redis = Redis(data_dir["redis"])
+        async with supervised(redis) as supervisor:
+            await supervisor.start()
+            async with Client.from_url(redis.url, decode_responses=True) as client:
+                assert await client.get("after") == "rewrite"
+                assert await client.hgetall("h") == {"x": "1", "y": "z" * 100}
+                assert await client.lrange("l", 0, -1) == [str(number) for number in range(300)]
+                assert await client.zrange("z", 0, -1, withscores=True) == [("m", 1.5)]
+                assert await client.xlen("st") == 51
+                assert [group["pending"] for group in await client.xinfo_groups("st")] == [5]
+
+
+async def test_a_redis_too_old_for_what_was_kept_does_not_start_empty_beside_it(
+    data_dir: DataDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = tmp_path / "redis-server"
+    old.write_text("#!/bin/sh\necho Redis server v=6.2.14 sha=40305114:0\n")
+    old.chmod(0o755)
+    monkeypatch.setattr("cli.parts.redis.find", lambda _: old)
+    await Redis(data_dir["redis"]).launch()
+    (data_dir["redis"] / "appendonlydir").mkdir()
+    with pytest.raises(FailedPrecondition, match=r"6\.2\.14.*cannot read") as refused:
+        await Redis(data_dir["redis"]).launch()
+    assert refused.value.reason == "REDIS_VERSION_MISMATCH"
