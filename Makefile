@@ -22,8 +22,8 @@ export PATH := $(CURDIR)/$(TOOLS)/bin:$(CURDIR)/$(TOOLS)/node_modules/.bin:$(CUR
 export BUF_CACHE_DIR := $(CURDIR)/$(TOOLS)/cache/buf
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test test-clients check check-style check-types check-imports check-contracts check-generated check-tree \
-        format gen proto-baseline bench clean
+.PHONY: help setup run demo test test-clients prove check check-style check-types check-imports check-contracts check-generated check-tree \
+        check-dependencies format gen proto-baseline bench clean
 
 help: ## What there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -43,7 +43,7 @@ test-clients: $(CLIENTS_READY) ## Clients in other languages and a browser, buil
 	@command -v chromium > /dev/null || tools/install_chromium
 	$(BIN)/pytest tests/clients $(ARGS)
 
-check: check-style check-types check-imports check-contracts check-generated check-tree ## Format, lint, types, contracts, imports, generated code
+check: check-style check-types check-imports check-contracts check-generated check-tree check-dependencies ## Format, lint, types, contracts, imports, generated code, licences
 
 check-style: $(PYTHON_READY)
 	$(BIN)/ruff format --check .
@@ -71,6 +71,10 @@ check-generated: $(PYTHON_READY) $(NODE_READY) $(GO_TOOLS)
 
 check-tree: $(PYTHON_READY)
 	$(BIN)/python -m tools.tree
+
+check-dependencies: $(PYTHON_READY)
+	$(BIN)/python -m tools.dependencies
+	$(BIN)/python -m tools.licences
 
 format: $(PYTHON_READY) $(NODE_READY) ## Format Python and contracts
 	$(BIN)/ruff format .
