@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 ARGS ?=
+# How many tests run side by side; 0 for one after the other, in one process.
+WORKERS ?= auto
 
 TOOLS := .tools
 UV := $(TOOLS)/uv/bin/uv
@@ -37,11 +39,14 @@ demo: $(PYTHON_READY) ## The same conversation, then a clean stop
 	$(BIN)/soma demo $(ARGS)
 
 test: $(PYTHON_READY) ## All tests but the clients', against real servers started for the run (ARGS='tests/mesh -k lease' for some)
-	$(BIN)/pytest --ignore=tests/clients $(ARGS)
+	$(BIN)/pytest -n $(WORKERS) --ignore=tests/clients $(ARGS)
 
 test-clients: $(CLIENTS_READY) ## Clients in other languages and a browser, built and run against a stack (docs/clients.md)
 	@command -v chromium > /dev/null || tools/install_chromium
 	$(BIN)/pytest tests/clients $(ARGS)
+
+prove: $(PYTHON_READY) ## Long checks at full size, which takes up to an hour (ARGS='tests/e2e/test_openapi.py' for some)
+	$(BIN)/pytest -n $(WORKERS) --ignore=tests/clients -m long --full $(ARGS)
 
 check: check-style check-types check-imports check-contracts check-generated check-tree check-dependencies ## Format, lint, types, contracts, imports, generated code, licences
 
@@ -95,7 +100,7 @@ bench: $(PYTHON_READY) $(PEERS_READY) $(CALLS) ## Measure against peers and limi
 	$(BIN)/python -m bench $(ARGS)
 
 clean: ## Remove what make made, and the development stack's data
-	rm -rf .venv $(TOOLS) .somamesh examples/*/target examples/*/node_modules examples/*/dist .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv $(TOOLS) .somamesh examples/*/target examples/*/node_modules examples/*/dist .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(UV): tools/uv.txt
