@@ -10,7 +10,7 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-# Folders whose files share a stack that nobody else uses, and files beside others that do.
+# Folders whose files share a stack that nobody else uses.
 TOGETHER = (
     "tests/clients/",
     "tests/e2e/hostile/",
@@ -18,8 +18,6 @@ TOGETHER = (
 )
 # Tests wait most of their time: a processor keeps that many workers busy.
 WORKERS_A_PROCESSOR = 1.5
-# Tests here start stacks, and wait longest: they go first, so that no worker is left with them at the end.
-FIRST = ("tests/clients/", "tests/e2e/", "tests/cli/", "tests/sdk/")
 
 
 def group(nodeid: str) -> str:
