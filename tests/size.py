@@ -31,6 +31,7 @@ class Size:
 
 def examples(seeded: int) -> int:
     """`max_examples` of a property whose examples take longer than most; as many times more at full size."""
+    assert settings.default is not None
     return seeded * settings.default.max_examples // EXAMPLES
 
 

@@ -26,7 +26,7 @@ def group(nodeid: str) -> str:
     return next((folder for folder in TOGETHER if file.startswith(folder)), file)
 
 
-class Groups(LoadScopeScheduling):
+class Groups(LoadScopeScheduling):  # type: ignore[misc]  # xdist ships no types
     """Hands out groups in the order of their tests."""
 
     def _split_scope(self, nodeid: str) -> str:

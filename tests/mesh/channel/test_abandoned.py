@@ -25,7 +25,7 @@ async def test_streams_nobody_holds_are_cancelled() -> None:
             open_streams -= 1
 
     server = grpc.aio.server()
-    handler = grpc.unary_stream_rpc_method_handler(endless)
+    handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_stream_rpc_method_handler(endless)
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Plain", {"Endless": handler}),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
