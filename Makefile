@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 ARGS ?=
+# How many tests run side by side; 0 for one after the other, in one process.
+WORKERS ?= auto
 
 TOOLS := .tools
 UV := $(TOOLS)/uv/bin/uv
@@ -22,8 +24,8 @@ export PATH := $(CURDIR)/$(TOOLS)/bin:$(CURDIR)/$(TOOLS)/node_modules/.bin:$(CUR
 export BUF_CACHE_DIR := $(CURDIR)/$(TOOLS)/cache/buf
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test test-clients check check-style check-types check-imports check-contracts check-generated check-tree \
-        format gen vendor proto-baseline bench clean
+.PHONY: help setup run demo test test-clients prove check check-style check-types check-imports check-contracts check-generated check-tree \
+        check-dependencies format gen vendor proto-baseline bench clean
 
 help: ## What there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -37,13 +39,16 @@ demo: $(PYTHON_READY) ## The same conversation, then a clean stop
 	$(BIN)/soma demo $(ARGS)
 
 test: $(PYTHON_READY) ## All tests but the clients', against real servers started for the run (ARGS='tests/mesh -k lease' for some)
-	$(BIN)/pytest --ignore=tests/clients $(ARGS)
+	$(BIN)/pytest -n $(WORKERS) --ignore=tests/clients $(ARGS)
 
 test-clients: $(CLIENTS_READY) ## Clients in other languages and a browser, built and run against a stack (docs/clients.md)
 	@command -v chromium > /dev/null || tools/install_chromium
 	$(BIN)/pytest tests/clients $(ARGS)
 
-check: check-style check-types check-imports check-contracts check-generated check-tree ## Format, lint, types, contracts, imports, generated code
+prove: $(PYTHON_READY) ## Long checks at full size, which takes up to an hour (ARGS='tests/e2e/test_openapi.py' for some)
+	$(BIN)/pytest -n $(WORKERS) --ignore=tests/clients -m long --full $(ARGS)
+
+check: check-style check-types check-imports check-contracts check-generated check-tree check-dependencies ## Format, lint, types, contracts, imports, generated code, licences
 
 check-style: $(PYTHON_READY)
 	$(BIN)/ruff format --check .
@@ -73,6 +78,10 @@ check-tree: $(PYTHON_READY)
 	$(BIN)/python -m tools.tree
 	$(BIN)/python -m tools.vendored
 
+check-dependencies: $(PYTHON_READY)
+	$(BIN)/python -m tools.dependencies
+	$(BIN)/python -m tools.licences
+
 format: $(PYTHON_READY) $(NODE_READY) ## Format Python and contracts
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix-only .
@@ -95,7 +104,7 @@ bench: $(PYTHON_READY) $(PEERS_READY) $(CALLS) ## Measure against peers and limi
 	$(BIN)/python -m bench $(ARGS)
 
 clean: ## Remove what make made, and the development stack's data
-	rm -rf .venv $(TOOLS) .somamesh examples/*/target examples/*/node_modules examples/*/dist .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv $(TOOLS) .somamesh examples/*/target examples/*/node_modules examples/*/dist .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(UV): tools/uv.txt

@@ -17,6 +17,7 @@ from tests.servers import PostgresServer, RedisServer, start_postgres, start_red
 if TYPE_CHECKING:
     from services.mesh.postgres import Pool
 
+pytest_plugins = ("tests.size", "tests.workers")
 TEMPLATE = "migrated"
 
 

@@ -15,11 +15,11 @@ from soma.model.v1 import message_pb2
 from cli import archive
 from cli.backup import back_up
 from cli.data_dir import VERSION, DataDir
-from cli.parts.port import free_port
 from cli.restore import restore
 from cli.stores import started
 from services.mesh.errors import FailedPrecondition, InvalidArgument
 from tests.cli.commands import Ended, soma
+from tests.ports import free_port
 
 APART_FROM_MEMORY = "edge,orchestrator,policy,model"
 

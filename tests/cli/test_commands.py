@@ -14,10 +14,10 @@ import psutil
 import pytest
 
 from cli.data_dir import VERSION
-from cli.parts.port import free_port
 from tests.cli.commands import WITHOUT_SERVICES, soma, status, up
 from tests.cli.conftest import processes_of
 from tests.cli.eventually import eventually, eventually_true
+from tests.ports import free_port
 
 PARTS = ["postgres", "redis", "control", "envoy"]
 

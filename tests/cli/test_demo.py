@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.parts.port import free_port
 from tests.cli.conftest import processes_of
+from tests.ports import free_port
 
 
 async def read_until(stream: asyncio.StreamReader, word: str) -> list[str]:

@@ -13,12 +13,12 @@ from cli.demo import lines_to_copy
 from cli.door import Door, door
 from cli.layout import SERVICES
 from cli.parts.http import get_status
-from cli.parts.port import free_port
 from cli.stack import public_url
 from services.mesh.address import joined
 from services.mesh.errors import InvalidArgument
 from services.mesh.settings import Settings
 from tests.cli.commands import soma, status, up
+from tests.ports import free_port
 
 
 @pytest.fixture

@@ -14,12 +14,12 @@ import pytest
 
 from cli.layout import SERVICES
 from cli.parts.http import get_status
-from cli.parts.port import free_port
 from services.host import SERVICES as HOSTED
 from services.mesh.errors import Code
 from services.mesh.settings import Settings
 from tests.cli.commands import Ended, soma, status, up
 from tests.cli.eventually import eventually_true
+from tests.ports import free_port
 
 EVALUATE = ("call", "PolicyService/Evaluate", '{"action": "chat.input", "content": "hello"}')
 ALL_BUT_POLICY = ",".join(name for name in SERVICES if name != "policy")

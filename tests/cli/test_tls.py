@@ -12,9 +12,9 @@ from soma.policy.v1.policy_service_pb2 import DECISION_ALLOW, EvaluateRequest
 from soma.policy.v1.policy_service_pb2_grpc import PolicyServiceStub
 
 from cli.layout import SERVICES
-from cli.parts.port import free_port
 from tests.cli.commands import Ended, soma, status
 from tests.cli.eventually import eventually, eventually_true
+from tests.ports import free_port
 
 # A connection of its own for each channel, and with it a handshake.
 APART = [("grpc.use_local_subchannel_pool", 1)]

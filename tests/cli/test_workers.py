@@ -14,10 +14,10 @@ from soma.model.v1 import message_pb2
 from soma.orchestrator.v1 import chat_service_pb2
 from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceStub
 
-from cli.parts.port import free_port
 from services.mesh.testing.dialects import Behaviour
 from services.mesh.testing.upstreams import FakeUpstream
 from tests.cli.commands import soma, status
+from tests.ports import free_port
 
 PROCESSES = {"serve-1", "serve-2", "serve-memory-1", "serve-memory-2"}
 DELTAS = [f"word{number} " for number in range(20)]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from cli.parts.port import free_port
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2] / "examples" / "web"
 

@@ -9,7 +9,7 @@ MODEL = "fake-large"
 CLAUDE = "fake-claude"
 ABSENT = "absent-model"
 # Longer than any answer of a healthy fake takes on a busy machine, and short enough to wait for in a test.
-PATIENCE_SECONDS = 1.5
+PATIENCE_SECONDS = 3.0
 # Calls in flight per service; more than any test but the one of the limit makes.
 MOST_REQUESTS = 100
 # Of an answer's text; more than any test's model writes that is to be read to its end.
@@ -63,6 +63,7 @@ def configure(
     openai: FakeUpstream,
     anthropic: FakeUpstream,
     *,
+    patience: float = PATIENCE_SECONDS,
     memory_patience: float = 15.0,
     heartbeat: float = 15.0,
     most_bytes: int = MOST_BYTES,
@@ -72,7 +73,7 @@ def configure(
     catalogue.write_text(CATALOGUE.format(openai=openai.url, anthropic=anthropic.url))
     settings = SOMA_TOML.format(
         catalogue=catalogue,
-        patience=PATIENCE_SECONDS,
+        patience=patience,
         memory_patience=memory_patience,
         heartbeat=heartbeat,
         most=MOST_REQUESTS,

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import random
 import signal
 import ssl
 import sys
@@ -19,11 +18,10 @@ import psutil
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 from prometheus_client.parser import text_string_to_metric_families
 
-from cli.parts.port import require_free
 from cli.state import StackState
 from cli.status import PartStatus, State
-from services.mesh.errors import FailedPrecondition
 from services.mesh.testing.waiting import until
+from tests.ports import free_port
 
 SOMA = Path(sys.executable).with_name("soma")
 # What a developer's own environment may hold, and a test must not meet.
@@ -65,22 +63,13 @@ async def command(*argv: str | Path, cwd: Path | None = None, seconds: float = C
     return Ended(process.returncode, output.decode(), errors.decode())
 
 
-def public_port() -> int:
-    """A free port that nobody is given by chance while the stack is down."""
-    while True:
-        port = random.randrange(20_000, 30_000)
-        with suppress(FailedPrecondition):
-            require_free("127.0.0.1", port)
-            return port
-
-
 class Stack:
     """A stack whose `soma.toml` and data live under `directory`; `options` are those of `soma up`."""
 
     def __init__(self, directory: Path, *options: str) -> None:
         self.directory = directory
         self.data_dir = directory / "data"
-        self.port = public_port()
+        self.port = free_port()
         self.secure = "--tls" in options
         self.url = f"{'https' if self.secure else 'http'}://127.0.0.1:{self.port}"
         self.key = ""

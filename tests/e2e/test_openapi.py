@@ -4,11 +4,10 @@ import json
 import re
 from pathlib import Path
 
-import pytest
-
 from services.mesh.testing.dialects import Behaviour
 from services.mesh.testing.upstreams import FakeUpstream
 from tests.e2e.stack import SOMA, Stack, command
+from tests.size import Size
 
 # Off: what the schema cannot say of a request is refused too (bodies that break it are other tests'), and ids that were
 # taken from one answer are not followed through others.
@@ -46,9 +45,8 @@ checks.positive_data_acceptance.enabled = false
 """
 
 
-@pytest.mark.timeout(240)
 async def test_requests_made_up_from_the_document_are_answered_as_it_says(
-    stack: Stack, upstream: FakeUpstream, tmp_path: Path
+    stack: Stack, upstream: FakeUpstream, tmp_path: Path, size: Size
 ) -> None:
     # Which fits what most requests for structured output ask for.
     upstream.behaviour = Behaviour(deltas=("{}",))
@@ -56,11 +54,13 @@ async def test_requests_made_up_from_the_document_are_answered_as_it_says(
     ended = await command(
         SOMA.with_name("schemathesis"),
         *("run", f"{stack.url}/openapi.json", "--header", f"Authorization: Bearer {stack.key}"),
-        *("--phases", "examples,coverage,fuzzing", "--max-examples", "8"),
-        *("--max-time", "45", "--request-timeout", "20", "--no-shrink", "--generation-database", "none"),
-        *("--continue-on-failure", "--no-color"),
+        *("--phases", "examples,coverage,fuzzing", "--max-examples", str(size.of(8, full=500))),
+        *("--max-time", str(size.of(25, full=1800)), "--request-timeout", "20", "--no-shrink"),
+        *("--generation-database", "none", "--continue-on-failure", "--no-color"),
+        # A run at full size tries others each time, and says its seed when something fails.
+        *(() if size.full else ("--seed", "1")),
         cwd=tmp_path,
-        seconds=200,
+        seconds=size.of(100, full=2400),
     )
     # 0 only when no check failed; what it merely warns of is what it could not try, such as ids that do not exist.
     assert ended.status == 0, ended.output[-6000:] + ended.errors

@@ -20,7 +20,14 @@ def processes(stack: Stack) -> list[psutil.Process]:
 
 def alive(found: list[psutil.Process]) -> list[psutil.Process]:
     """Those that still run."""
-    return [process for process in found if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+
+    def runs(process: psutil.Process) -> bool:
+        try:
+            return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False  # between the two questions
+
+    return list(filter(runs, found))
 
 
 async def test_a_conversation_is_remembered_after_down_and_up(split: Stack, upstream: FakeUpstream) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import dataclasses
-import socket
 from collections.abc import AsyncIterator, Callable
 from importlib.resources import files
 from pathlib import Path
@@ -22,6 +21,7 @@ from gateway.xds.server import XdsServer
 from gateway.xds.snapshot import Endpoint, Snapshot
 from gateway.xds.state import XdsState
 from tests.gateway.waiting import eventually
+from tests.ports import free_port
 
 ENVOY = files("envoy") / "_bin" / "envoy"
 ECHO = "soma.testing.v1.EchoService"
@@ -45,14 +45,6 @@ def descriptor_set(*files: FileDescriptor) -> bytes:
 
 
 DESCRIPTORS = descriptor_set(echo_service_pb2.DESCRIPTOR, note_service_pb2.DESCRIPTOR, error_details_pb2.DESCRIPTOR)
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Gateway:

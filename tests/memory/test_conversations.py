@@ -12,6 +12,7 @@ from soma.model.v1.message_pb2 import ROLE_ASSISTANT, ROLE_SYSTEM, ROLE_TOOL, RO
 from services.mesh import errors
 from tests.memory.conftest import Memory, as_globex, assistant, refused, user
 from tests.servers import PostgresServer
+from tests.size import examples
 
 MESSAGES = st.builds(
     Message,
@@ -31,7 +32,7 @@ MESSAGES = st.builds(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(appends=st.lists(st.lists(MESSAGES, min_size=1, max_size=5), min_size=1, max_size=4))
 async def test_messages_come_back_exactly_and_in_order(memory: Memory, appends: list[list[Message]]) -> None:
     conversation = str(uuid.uuid4())
@@ -57,7 +58,7 @@ async def test_concurrent_appends_leave_no_gap_and_stay_whole(memory: Memory) ->
         assert contents == [f"{caller}.{n}" for n in range(count)]
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(25), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(calls=st.lists(st.tuples(st.integers(0, 3), st.integers(1, 3)), min_size=1, max_size=12))
 async def test_a_request_id_counts_once_however_often_and_however_close_it_is_sent(
     memory: Memory, calls: list[tuple[int, int]]

@@ -15,6 +15,7 @@ from services.memory.sweeping import sweep
 from services.mesh import errors
 from services.mesh.testing.waiting import until
 from tests.memory.conftest import Memory, as_globex, json_value, plain, refused
+from tests.size import examples
 
 SCALARS: st.SearchStrategy[Json] = (
     st.none()
@@ -71,7 +72,7 @@ async def test_concurrent_replacements_leave_one_of_them_whole(memory: Memory) -
     assert " ".join(texts) == recalled.value.string_value.strip()
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(value=VALUES)
 async def test_every_json_value_comes_back_exactly(memory: Memory, value: Json) -> None:
     sent = json_value(value)

@@ -20,6 +20,7 @@ from services.mesh.testing.local import SOMEBODY
 from services.mesh.testing.upstreams import FakeUpstream
 from services.model.usage_events import Entry, write_usage
 from tests.model.conftest import LARGEST, Models, asking, serving
+from tests.size import Size
 
 if TYPE_CHECKING:
     from services.mesh.postgres import Connection, Pool
@@ -159,18 +160,20 @@ async def test_an_expired_deadline_ends_the_vendors_work_and_is_recorded_as_a_fa
     assert (record.outcome, record.error_reason) == (UsageRecord.OUTCOME_FAILED, "DEADLINE_EXCEEDED")
 
 
-async def test_200_faulty_generations_leave_no_call_connection_or_descriptor(
-    models: Models, fake: FakeUpstream
+async def test_hundreds_of_faulty_generations_leave_no_call_connection_or_descriptor(
+    models: Models, fake: FakeUpstream, size: Size
 ) -> None:
     fake.behaviour = Behaviour(fault=Fault.RESET_MID)
     await failing(models)
     before = open_sockets()
-    await asyncio.gather(*(failing(models) for _ in range(200)))
+    crowds = size.of(1, full=25)
+    for _ in range(crowds):
+        await asyncio.gather(*(failing(models) for _ in range(200)))
     async with asyncio.timeout(2.0):
         await fake.until(open=0)
     assert models.channel.calls == 0
     assert open_sockets() <= before + 20  # the pool of Postgres may have grown
-    await models.usage(201)
+    await models.usage(1 + 200 * crowds)
 
 
 async def test_connections_are_reused(models: Models, fake: FakeUpstream) -> None:

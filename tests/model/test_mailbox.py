@@ -12,6 +12,7 @@ from soma.model.v1.model_service_pb2 import GenerationFinished, TextDelta
 from services.mesh.errors import Internal, Unavailable
 from services.model.mailbox import Mailbox
 from services.model.provider import ProviderEvent
+from tests.size import examples
 
 _EVENT = st.one_of(
     st.builds(lambda text, refusal: TextDelta(text=text, refusal=refusal), st.text(min_size=1), st.booleans()),
@@ -53,7 +54,7 @@ def flat(events: Sequence[ProviderEvent | None]) -> list[ProviderEvent]:
     return joined
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=examples(60))
 @given(events=st.lists(_EVENT, max_size=40), pause=st.sampled_from([0.0, 0.0003]))
 def test_merging_keeps_order_and_loses_nothing(events: list[ProviderEvent | None], pause: float) -> None:
     async def run() -> list[ProviderEvent]:

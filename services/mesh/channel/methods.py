@@ -1,7 +1,7 @@
 """The methods of a local channel: grpc.aio's four multi-callables, each of which starts calls of one RPC."""
 
 from collections.abc import AsyncIterable, Callable, Iterable
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import grpc
 
@@ -134,7 +134,8 @@ class LocalUnaryStream(_Method, grpc.aio.UnaryStreamMultiCallable[Req, Res]):
         return LocalUnaryStreamCall(exchange)
 
 
-class LocalStreamUnary(_Method, grpc.aio.StreamUnaryMultiCallable[Req, Res]):
+# What takes a stream of requests is generic in types-grpcio alone, not in grpcio 1.82.
+class LocalStreamUnary(_Method, grpc.aio.StreamUnaryMultiCallable, Generic[Req, Res]):  # type: ignore[type-arg]
     """Starts calls with many requests and one response."""
 
     __slots__ = ()
@@ -156,7 +157,7 @@ class LocalStreamUnary(_Method, grpc.aio.StreamUnaryMultiCallable[Req, Res]):
         return LocalStreamUnaryCall(exchange, self._ask, writing(request_iterator))
 
 
-class LocalStreamStream(_Method, grpc.aio.StreamStreamMultiCallable[Req, Res]):
+class LocalStreamStream(_Method, grpc.aio.StreamStreamMultiCallable, Generic[Req, Res]):  # type: ignore[type-arg]
     """Starts calls with many requests and many responses."""
 
     __slots__ = ()

@@ -92,7 +92,8 @@ class RemoteUnaryStream(_RemoteMethod[Req, Res], grpc.aio.UnaryStreamMultiCallab
         return RemoteUnaryStreamCall(self._call(request, timeout, metadata, credentials, wait_for_ready, compression))
 
 
-class RemoteStreamUnary(_RemoteMethod[Req, Res], grpc.aio.StreamUnaryMultiCallable[Req, Res]):
+# What takes a stream of requests is generic in types-grpcio alone, not in grpcio 1.82.
+class RemoteStreamUnary(_RemoteMethod[Req, Res], grpc.aio.StreamUnaryMultiCallable):  # type: ignore[type-arg]
     """Starts calls with many requests and one response."""
 
     __slots__ = ()
@@ -111,7 +112,7 @@ class RemoteStreamUnary(_RemoteMethod[Req, Res], grpc.aio.StreamUnaryMultiCallab
         return RemoteStreamUnaryCall(inner, request_iterator)
 
 
-class RemoteStreamStream(_RemoteMethod[Req, Res], grpc.aio.StreamStreamMultiCallable[Req, Res]):
+class RemoteStreamStream(_RemoteMethod[Req, Res], grpc.aio.StreamStreamMultiCallable):  # type: ignore[type-arg]
     """Starts calls with many requests and many responses."""
 
     __slots__ = ()

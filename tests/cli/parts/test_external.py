@@ -6,12 +6,12 @@ import pytest
 
 from cli.data_dir import DataDir
 from cli.parts.external import ExternalPostgres, ExternalRedis
-from cli.parts.port import free_port
 from cli.parts.postgres import Postgres
 from cli.parts.redis import Redis
 from cli.status import State
 from services.mesh.errors import FailedPrecondition, InvalidArgument, Unavailable
 from tests.cli.conftest import Supervised
+from tests.ports import free_port
 
 
 async def test_an_external_part_is_asked_never_started_and_shown_without_its_password(

@@ -11,7 +11,7 @@ import pytest
 from services.mesh.testing.dialects import Behaviour
 from services.mesh.testing.upstreams import FakeUpstream
 from tests.e2e.hostile.footprint import Footprint, serves
-from tests.e2e.hostile.limits import ANSWER_BYTES, SETTINGS
+from tests.e2e.hostile.limits import ANSWER_BYTES, GRACE_SECONDS, SETTINGS
 from tests.e2e.scripted import configure
 from tests.e2e.stack import Stack
 
@@ -22,8 +22,8 @@ async def besieged(
 ) -> AsyncIterator[Stack]:
     """A stack with small limits, started as shells start programs: with few descriptors."""
     directory = tmp_path_factory.mktemp("besieged")
-    # What nobody reads is to be held back by the way it takes, not by the length of an answer.
-    configure(directory, model_server, claude_server, most_bytes=ANSWER_BYTES)
+    # What nobody reads is held back by the way it takes, not by the length of an answer, nor by a model that is slow.
+    configure(directory, model_server, claude_server, most_bytes=ANSWER_BYTES, patience=GRACE_SECONDS)
     with (directory / "soma.toml").open("a") as file:
         file.write(SETTINGS)
     stack = Stack(directory)

@@ -284,7 +284,7 @@ def answers_or_refuses(body: bytes) -> None:
 
 
 # Machines differ in speed, and how slowly examples are made says nothing of the reader.
-unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+unhurried = settings(suppress_health_check=[HealthCheck.too_slow])
 
 
 @unhurried

@@ -11,6 +11,7 @@ import pytest
 from soma.testing.v1 import echo_service_pb2 as pb
 
 from tests.mesh.channel.conftest import Residue, Wire, until
+from tests.size import Size
 
 SLOW = pb.Script(delay_seconds=30)
 AT_ONCE = 100
@@ -191,7 +192,7 @@ async def test_an_exception_in_the_request_iterator_of_a_conversation_reaches_th
     await wire.quiet()
 
 
-async def test_20000_cancelled_calls_leave_nothing(wire: Wire) -> None:
+async def test_thousands_of_cancelled_calls_leave_nothing(wire: Wire, size: Size) -> None:
     async def one() -> None:
         call = wire.stub.Echo(pb.EchoRequest(text="x", script=SLOW))
         await asyncio.sleep(0)
@@ -208,7 +209,7 @@ async def test_20000_cancelled_calls_leave_nothing(wire: Wire) -> None:
     await wire.quiet()
     gc.collect()
     before, memory = Residue.now(), process.memory_info().rss
-    await batches(200)
+    await batches(size.of(200, full=2_000))
     await wire.quiet()
     kept = AT_ONCE if wire.differs("keeps connections") else 0
     await until(lambda: Residue.now().within(before, spare=kept))

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from services.mesh.errors import ResourceExhausted, Unavailable
 from services.model.embedding.batcher import Batcher
 from services.model.embedding.embedder import Embeddings
+from tests.size import examples
 
 
 def echo(texts: Sequence[str]) -> Embeddings:
@@ -64,7 +65,7 @@ def numbers(begin: int, count: int) -> list[str]:
     st.integers(1, 16),
     st.data(),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 def test_every_call_gets_its_own_vectors_in_its_own_order(
     calls: list[list[int]], threads: int, batch: int, data: st.DataObject
 ) -> None:

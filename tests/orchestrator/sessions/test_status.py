@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from services.orchestrator.sessions.status import FOLLOWING, STATUSES, sources
 from tests.orchestrator.sessions.conftest import Desk, refused
+from tests.size import examples
 
 
 @pytest.mark.parametrize("status", STATUSES)
@@ -14,7 +15,7 @@ def test_a_status_is_reached_from_itself_and_from_those_it_follows(status: str) 
     assert set(FOLLOWING) == set(STATUSES)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(15), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(wishes=st.lists(st.sampled_from(STATUSES), max_size=6))
 async def test_a_session_goes_only_where_its_status_lets_it(desk: Desk, wishes: list[str]) -> None:
     session = await desk.create()
