@@ -1,4 +1,7 @@
-"""Compares `docs/dependencies.md` with what the server depends on: a row for each package, with the version in use."""
+"""Compares `docs/dependencies.md` with what the server depends on, and with what is kept in the repository.
+
+There is a row for each package, with the version in use.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import tomllib
 from collections.abc import Iterator, Mapping, Set
 
 from tools.lock import ROOT, Locked, shipped
+from tools.vendored import packages as vendored
 
 PAGE = "docs/dependencies.md"
 # The contracts are a package of this repository.
@@ -42,19 +46,25 @@ def described(page: str) -> Mapping[str, str]:
 def gaps(wanted: Set[str], rows: Mapping[str, str], packages: Mapping[str, Locked]) -> Iterator[str]:
     """What the page lacks, has too much, or has of another version."""
     for name in sorted(wanted - rows.keys()):
-        yield f"{name}: is a dependency in pyproject.toml and has no row"
+        yield f"{name}: is used and has no row"
     for name in sorted(rows.keys() - wanted):
-        yield f"{name}: has a row and is no dependency in pyproject.toml"
+        yield f"{name}: has a row and stands neither in pyproject.toml nor in third_party/site.toml"
     for name in sorted(wanted & rows.keys()):
         if rows[name] not in packages[name].versions:
             yield f"{name}: {', '.join(sorted(packages[name].versions))} is locked, the page says {rows[name]}"
 
 
+def used() -> Mapping[str, Locked]:
+    """Everything the page is to name: the project's own dependencies, and the packages in `third_party/`."""
+    locked = shipped((ROOT / "uv.lock").read_text())
+    direct = {name: locked[name] for name in declared((ROOT / "pyproject.toml").read_text())}
+    return direct | {each.package: Locked(each.package, frozenset({each.version})) for each in vendored()}
+
+
 def main() -> int:
-    """Compare the page with `pyproject.toml` and `uv.lock`."""
-    rows = described((ROOT / PAGE).read_text())
-    wanted = declared((ROOT / "pyproject.toml").read_text())
-    found = [f"{PAGE}: {gap}" for gap in gaps(wanted, rows, shipped((ROOT / "uv.lock").read_text()))]
+    """Compare the page with what is used."""
+    rows, wanted = described((ROOT / PAGE).read_text()), used()
+    found = [f"{PAGE}: {gap}" for gap in gaps(wanted.keys(), rows, wanted)]
     print(*found, sep="\n", end="\n" if found else "")
     print(f"dependencies: {len(wanted)} packages, {len(found)} findings")
     return 1 if found else 0

@@ -5,6 +5,7 @@ lost, and no call outlives its deadline.
 import asyncio
 from asyncio import get_running_loop
 from pathlib import Path
+from typing import Any
 
 import grpc
 import httpx
@@ -131,11 +132,12 @@ async def test_while_redis_is_frozen_readiness_says_so_and_chat_goes_on(split: S
         async def over() -> bool:
             return (await http.get("/ready")).status_code == 200
 
+        stub: Any = HealthStub(channel)
         redis.suspend()
         try:
             await until(named, seconds=8)
             turn = await over_grpc(channel, split, "hello", conversation="without redis")
-            health = await HealthStub(channel).Check(
+            health = await stub.Check(
                 HealthCheckRequest(service="soma.orchestrator.v1.ChatService"), timeout=CALL_SECONDS
             )
         finally:

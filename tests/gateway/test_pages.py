@@ -27,7 +27,7 @@ class Known(RegistryService):
 
 def joined(name: str, *dependencies: tuple[str, str, str], faults: tuple[tuple[str, str], ...] = ()) -> Joined:
     """An instance of the edge and the model service."""
-    instance = Joined(name, ("edge", "model"), (), "a", "", "", "", 1, "v", heard=0.0)
+    instance = Joined(name, ("edge", "model"), (), "a", "", {}, "", 1, "v", heard=0.0)
     return instance.with_health(faults, dependencies)
 
 

@@ -49,13 +49,20 @@ async def refusals(client: aioredis.Redis) -> set[str]:
     reasons = set()
 
     async def script() -> None:
-        await client.eval(SCRIPT, 1, "key")  # type: ignore[misc]
+        await client.eval(SCRIPT, 1, "key")
 
     async def pipeline() -> None:
         async with client.pipeline(transaction=False) as piped:
-            await piped.set("key", "x").execute()
+            piped.set("key", "x")
+            await piped.execute()
 
-    for write in (lambda: client.set("key", "x"), script, pipeline, lambda: mesh_redis.ping(client)):
+    async def plain() -> None:
+        await client.set("key", "x")
+
+    async def ping() -> None:
+        await mesh_redis.ping(client)
+
+    for write in (plain, script, pipeline, ping):
         with pytest.raises(errors.Unavailable) as refused, mesh_redis.typed_errors():
             await write()
         assert refused.value.facts.metadata == {"store": "redis"}

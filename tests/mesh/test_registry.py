@@ -233,7 +233,7 @@ def test_calls_that_go_to_two_services_by_turns_reach_every_endpoint_of_both() -
 
 
 def test_a_lease_ends_after_its_silence_and_not_before() -> None:
-    joined = Joined("i", ("s",), (), "a", "", "", "", 1, "v", heard=10.0)
+    joined = Joined("i", ("s",), (), "a", "", {}, "", 1, "v", heard=10.0)
     assert not joined.expired(10.0 + LEASE_SECONDS)
     assert joined.expired(10.1 + LEASE_SECONDS)
     assert not joined.heard_at(12.0).expired(10.1 + LEASE_SECONDS)

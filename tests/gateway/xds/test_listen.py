@@ -6,7 +6,8 @@ import pytest
 from gateway.xds.snapshot import Endpoint
 from services.mesh.testing.waiting import until
 from tests.gateway.backends import edge
-from tests.gateway.conftest import Gateway, free_port
+from tests.gateway.conftest import Gateway
+from tests.ports import free_port
 
 
 @pytest.mark.parametrize(
