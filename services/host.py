@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import structlog
 from soma.mesh.v1 import registry_service_pb2
 
-from services.mesh import errors, logs, migrations, postgres, redis
+from services.mesh import disk, errors, logs, migrations, postgres, redis
 from services.mesh.address import joined
 from services.mesh.admin import admin_app
 from services.mesh.authenticator import DevAuthenticator
@@ -145,10 +145,12 @@ class _Process:
         identity = _identity(settings, names)
         connections = Connections(names, directory, signer, settings, identity)
         stack.push_async_callback(connections.close)
-        url = settings.postgres_url.get_secret_value()
+        url, redis_url = settings.postgres_url.get_secret_value(), settings.redis_url.get_secret_value()
+        disk.watch("postgres", url, settings.data_dir / "postgres")
+        disk.watch("redis", redis_url, settings.data_dir / "redis")
         pool = await postgres.open_pool(url, max_size=settings.postgres_pool)
         stack.push_async_callback(pool.close)
-        client = redis.open_client(settings.redis_url.get_secret_value())
+        client = redis.open_client(redis_url)
         stack.push_async_callback(client.aclose)
 
         mesh = Mesh(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 import orjson
 
-from services.mesh import errors
+from services.mesh import disk, errors
 
 if TYPE_CHECKING:
     Pool = asyncpg.Pool[asyncpg.Record]
@@ -35,16 +35,14 @@ _LOST = (
     asyncpg.TooManyConnectionsError,
     OSError,  # TimeoutError is one
 )
+_STORAGE_FULL = (
+    "STORAGE_FULL",
+    "the database's disk is full, so nothing can be stored; make room on the disk of Postgres, and it goes on",
+    errors.STORAGE_FULL_SECONDS,
+)
 # What a server that answers may say of itself rather than of the statement.
 _REFUSED: tuple[tuple[type[asyncpg.PostgresError], tuple[str, str, float]], ...] = (
-    (
-        asyncpg.DiskFullError,
-        (
-            "STORAGE_FULL",
-            "the database's disk is full, so nothing can be stored; make room on the disk of Postgres, and it goes on",
-            errors.STORAGE_FULL_SECONDS,
-        ),
-    ),
+    (asyncpg.DiskFullError, _STORAGE_FULL),
     (
         asyncpg.ReadOnlySQLTransactionError,
         (
@@ -127,8 +125,9 @@ def typed_errors() -> Iterator[None]:
     """Turn a lost or refused connection, and a server that cannot work, into Unavailable, inside a `with` block.
 
     Raises:
-        Unavailable: reason POSTGRES_UNAVAILABLE; a write whose connection is lost may or may not have been done.
-            STORAGE_FULL, POSTGRES_READ_ONLY, POSTGRES_IO_ERROR, POSTGRES_OUT_OF_RESOURCES; the write was not done.
+        Unavailable: reason POSTGRES_UNAVAILABLE, or STORAGE_FULL where it has stopped for want of room; a write whose
+            connection is lost may or may not have been done. STORAGE_FULL, POSTGRES_READ_ONLY, POSTGRES_IO_ERROR or
+            POSTGRES_OUT_OF_RESOURCES of a server that answers; the write was not done.
     """
     try:
         yield
@@ -225,6 +224,8 @@ def _gone(connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]") -> boo
 
 
 def _unavailable() -> errors.Unavailable:
+    if disk.full("postgres"):
+        return _told(*_STORAGE_FULL)
     return _told("POSTGRES_UNAVAILABLE", "the database cannot be reached now", RETRY_SECONDS)
 
 

@@ -9,7 +9,7 @@ from redis import exceptions
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from services.mesh import errors
+from services.mesh import disk, errors
 
 CONNECT_SECONDS = 2.0
 COMMAND_SECONDS = 5.0
@@ -17,16 +17,17 @@ RETRY_SECONDS = 1.0
 MAX_CONNECTIONS = 64
 
 _LOST = (exceptions.ConnectionError, exceptions.TimeoutError, OSError)
+_STORAGE_FULL = (
+    "STORAGE_FULL",
+    "the cache's disk is full, so nothing can be stored; make room on the disk of Redis, and it goes on",
+    errors.STORAGE_FULL_SECONDS,
+)
 # What a server may say of itself rather than of the command, wherever in the answer: scripts and pipelines put words
 # of their own before it.
 _REFUSED: tuple[tuple[re.Pattern[str], tuple[str, str, float]], ...] = (
     (
         re.compile(r"\bMISCONF .*No space left"),
-        (
-            "STORAGE_FULL",
-            "the cache's disk is full, so nothing can be stored; make room on the disk of Redis, and it goes on",
-            errors.STORAGE_FULL_SECONDS,
-        ),
+        _STORAGE_FULL,
     ),
     (
         re.compile(r"\bMISCONF "),
@@ -102,6 +103,8 @@ def typed_errors() -> Iterator[None]:
     try:
         yield
     except _LOST as error:
+        if disk.full("redis"):
+            raise _told(*_STORAGE_FULL) from error
         raise _told("REDIS_UNAVAILABLE", "the cache cannot be reached now", RETRY_SECONDS) from error
     except exceptions.ResponseError as error:
         # The client takes the first word off, if it knows it.
