@@ -13,9 +13,8 @@ from starlette.routing import Route
 from gateway import reference
 from gateway.exposition import merge
 from services.mesh import errors
-from services.mesh.admin import alive_body
 from services.mesh.authenticator import Authenticator
-from services.mesh.health import described
+from services.mesh.health import alive_body, described
 from services.mesh.registry.leases import Joined
 from services.mesh.registry.service import RegistryService
 

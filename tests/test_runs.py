@@ -42,7 +42,7 @@ PORTS = "from tests.ports import free_port; print(*(free_port() for _ in range(2
 async def checks(folder: Path, *options: str) -> Ended:
     """A run of the checks above, in a process of its own."""
     (folder / "test_checks.py").write_text(CHECKS)
-    plugins = ("-p", "tests.size", "-p", "no:cacheprovider", "-c", "/dev/null", "--rootdir", folder)
+    plugins = ("-p", "tests.size", "-p", "no:valkey", "-p", "no:cacheprovider", "-c", "/dev/null", "--rootdir", folder)
     return await command(sys.executable, "-m", "pytest", "-qs", *plugins, *options, folder, cwd=ROOT)
 
 

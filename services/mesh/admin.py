@@ -1,7 +1,6 @@
 """The admin port of a process: `/health` (it lives), `/ready` (it can work, each dependency by name), `/metrics`."""
 
 import asyncio
-from datetime import UTC, datetime
 
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, Gauge, generate_latest
 from starlette.applications import Starlette
@@ -9,19 +8,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from services.mesh.health import Health
+from services.mesh.health import Health, alive_body
 
 TASKS = Gauge("soma_mesh_tasks", "Tasks in the event loop of a process")
-
-
-def alive_body(version: str) -> dict[str, str]:
-    """What `/health` says of a process of this version, at the gateway too; `timestamp` is now, in UTC."""
-    return {
-        "status": "healthy",
-        "app_name": "SomaMesh",
-        "version": version,
-        "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-    }
 
 
 def admin_app(health: Health, version: str) -> Starlette:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 
 import structlog
 
@@ -97,6 +98,16 @@ class Health:
 def described(dependencies: Mapping[str, str]) -> str:
     """What is wrong, in a line: each dependency that is not well, by name; empty when all are."""
     return "; ".join(f"{name}: {why}" for name, why in dependencies.items() if why)
+
+
+def alive_body(version: str) -> dict[str, str]:
+    """What `/health` says of a process of this version, at the gateway too; `timestamp` is now, in UTC."""
+    return {
+        "status": "healthy",
+        "app_name": "SomaMesh",
+        "version": version,
+        "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+    }
 
 
 async def _answer(check: Check) -> None:
