@@ -104,7 +104,7 @@ bench: $(PYTHON_READY) $(PEERS_READY) $(CALLS) ## Measure against peers and limi
 	$(BIN)/python -m bench $(ARGS)
 
 clean: ## Remove what make made, and the development stack's data
-	rm -rf .venv $(TOOLS) .somamesh examples/*/target examples/*/node_modules examples/*/dist .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.*
+	rm -rf .venv $(TOOLS) .somamesh examples/*/target examples/*/node_modules examples/*/dist examples/*/.venv examples/*/contracts .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(UV): tools/uv.txt

@@ -11,7 +11,7 @@ from tests.clients.toolchains import BUILD_SECONDS, built, require
 from tests.e2e.stack import Ended, Stack, command
 
 # What names further authorities to each.
-TRUST = {"go": "SSL_CERT_FILE", "typescript": "NODE_EXTRA_CA_CERTS"}
+TRUST = {"go": "SSL_CERT_FILE", "typescript": "NODE_EXTRA_CA_CERTS", "python-betterproto": "SSL_CERT_FILE"}
 
 
 @pytest.fixture(scope="module")

@@ -5,39 +5,56 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.toolchains import BUILD_SECONDS, NPM_BUILD, built, require
+from tests.clients.toolchains import BUILD_SECONDS, NPM_BUILD, PYTHON_BUILD, built, require
 from tests.e2e.stack import Stack, command
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 # What `make` builds Go's tools with: gRPC is then compiled once for all of them.
 GO_FLAGS = ("-trimpath", "-gcflags=all=-N -l")
+INVALID_KEY = "the API key is not valid"
 
 
 @dataclass(frozen=True)
 class Example:
-    """How the example in a folder is built, and how it is run."""
+    """How the example in a folder is built, how it is run, and what it writes when its key is refused."""
 
     folder: str
     needs: tuple[str, ...]
     build: tuple[tuple[str, ...], ...]
     run: tuple[str, ...]
+    refused: str
 
 
 LANGUAGES = [
-    Example("go", ("go",), (("go", "build", *GO_FLAGS, "-o", "target/example", "."),), ("target/example",)),
+    Example(
+        "go",
+        ("go",),
+        (("go", "build", *GO_FLAGS, "-o", "target/example", "."),),
+        ("target/example",),
+        f"CREDENTIAL_INVALID: {INVALID_KEY}",
+    ),
     Example(
         "typescript",
         ("npm",),
         NPM_BUILD,
         ("npm", "start", "--silent"),
+        INVALID_KEY,
     ),
     Example(
         "java",
         ("mvn",),
         (("mvn", "--batch-mode", "--quiet", "--no-transfer-progress", "compile"),),
         ("mvn", "--batch-mode", "--quiet", "exec:java"),
+        f"CREDENTIAL_INVALID: {INVALID_KEY}",
     ),
-    Example("rust", ("cargo",), (("cargo", "build", "--locked"),), ("target/debug/somamesh-example",)),
+    Example("rust", ("cargo",), (("cargo", "build", "--locked"),), ("target/debug/somamesh-example",), INVALID_KEY),
+    Example(
+        "python-betterproto",
+        (),
+        PYTHON_BUILD,
+        (".venv/bin/python", "converse.py"),
+        f"CREDENTIAL_INVALID: {INVALID_KEY}",
+    ),
 ]
 
 
@@ -63,4 +80,4 @@ async def test_the_generated_client_of_each_language_holds_a_remembered_conversa
     assert "tokens)" in answer
     status, output, errors = await run(example, stack.url, "soma_dev_guess")
     assert status != 0
-    assert "the API key is not valid" in errors
+    assert example.refused in errors

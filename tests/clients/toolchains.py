@@ -1,6 +1,7 @@
 """Programs of other languages: whether this machine can build and run them."""
 
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,17 @@ NPM_BUILD = (
     # Without writing the lock anew, as some versions and settings of npm would.
     ("npm", "install", "--no-save", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"),
     ("npm", "run", "--silent", "build"),
+)
+PYTHON_BUILD = (
+    # Anew: a package that an older lock named is gone.
+    (sys.executable, "-m", "venv", "--clear", ".venv"),
+    (".venv/bin/python", "-m", "pip", "install", "--quiet", "--require-hashes", "-r", "requirements.txt"),
+    (".venv/bin/python", "generate.py"),
+    # What a compiler tells in other languages: whether the program fits what was generated.
+    (
+        *(sys.executable, "-m", "mypy", "--config-file=", "--strict", "--follow-imports=silent"),
+        *("--python-executable", ".venv/bin/python", "generate.py", "converse.py"),
+    ),
 )
 
 
