@@ -1,6 +1,5 @@
 """The certificates of a stack's parts: made by its own CA when the stack starts, and renewed while it runs."""
 
-import asyncio
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -14,7 +13,8 @@ from cryptography.x509.oid import NameOID
 from cli.data_dir import DataDir
 from cli.state import running
 from cli.table import aligned
-from services.mesh.errors import MeshError, Unavailable
+from services.mesh.errors import Unavailable
+from services.mesh.jobs import Job
 from services.mesh.settings import Settings
 from services.mesh.tls.authority import LIFETIME, Authority, trusted
 from services.mesh.tls.identity import CA, folder_of
@@ -24,7 +24,7 @@ from services.mesh.tls.succession import issued
 log = structlog.get_logger("tls")
 
 FRONT = "front"
-LOOK_SECONDS = 3600.0
+LOOK_SECONDS, RETRY_SECONDS = 3600.0, 60.0
 # How long the gateway may take to be told of a new CA, and to act on it.
 TAKE_UP_SECONDS, SETTLE_SECONDS, POLL_SECONDS = 30.0, 1.0, 0.05
 # With this much left a certificate is renewed: a stack that is down for a while comes back with valid ones.
@@ -67,14 +67,13 @@ def ensure(data_dir: Path, needed: Mapping[str, Sequence[str]]) -> list[str]:
     return due
 
 
-async def keep(data_dir: Path, needed: Mapping[str, Sequence[str]]) -> None:
-    """Renew for ever; running processes take new certificates up by themselves."""
-    while True:
-        await asyncio.sleep(LOOK_SECONDS)
-        try:
-            ensure(data_dir, needed)
-        except (MeshError, OSError) as error:
-            log.error("certificates not renewed", error=str(error))
+def renewal(data_dir: Path, needed: Mapping[str, Sequence[str]]) -> Job:
+    """Renews what `ensure` issued; running processes take new certificates up by themselves."""
+
+    async def renew() -> None:
+        ensure(data_dir, needed)
+
+    return Job("renewal", renew, every=LOOK_SECONDS, first=LOOK_SECONDS, longest_pause=RETRY_SECONDS)
 
 
 def taken_up(directory: DataDir) -> None:

@@ -2,13 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
-from importlib.util import find_spec
-from inspect import isclass
 from typing import Any
 
-from cli.layout import SERVICES
 from gateway.settings import GatewaySettings
+from services.declared import SERVICES, declarations
 from services.mesh.settings import Settings, SomaSettings
 from services.mesh.sources import wrong
 
@@ -25,18 +22,11 @@ class Effective:
 
 
 def settings_classes() -> Sequence[type[SomaSettings]]:
-    """The mesh's settings, those of every service that has its own, and those of embeddings, which are the model's."""
+    """The mesh's settings, those of the gateway, and those that each service declares, with their parts."""
     found: list[type[SomaSettings]] = [Settings, GatewaySettings]
-    packages = ["gateway.edge" if service == "edge" else f"services.{service}" for service in SERVICES]
-    for package in [*packages, "services.model.embedding"]:
-        name = f"{package}.settings"
-        if find_spec(package) is not None and find_spec(name) is not None:
-            module = import_module(name)
-            found += [
-                each
-                for each in vars(module).values()
-                if isclass(each) and issubclass(each, SomaSettings) and each.__module__ == name
-            ]
+    for declaration in declarations():
+        if issubclass(declaration.settings, SomaSettings):
+            found += (declaration.settings, *declaration.settings.parts)
     return found
 
 
@@ -47,7 +37,8 @@ def require_known_tables() -> None:
         InvalidArgument: there is one, or the file cannot be read.
     """
     _, file = Settings.sources()
-    if not file.tables:
+    # A service's table has its name. Its declaration is read, which takes a while, only for what has none of these.
+    if not file.tables - {*SERVICES, GatewaySettings.table}:
         return
     known = {kind.table for kind in settings_classes() if kind.table is not None}
     unknown = sorted(file.tables - known)

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from services.declared import SERVICES
 from services.mesh.errors import InvalidArgument
-
-SERVICES = ("edge", "orchestrator", "policy", "memory", "model")
 
 
 @dataclass(frozen=True)

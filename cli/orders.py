@@ -14,6 +14,7 @@ import structlog
 
 from cli.data_dir import DataDir
 from services.mesh.errors import FailedPrecondition, MeshError, Unavailable
+from services.mesh.jobs import Job
 
 log = structlog.get_logger("control")
 
@@ -62,21 +63,18 @@ class Orders:
         self._restart = restart
         self._answers: dict[Path, str | None] = {}
 
-    async def obey(self) -> None:
-        """Look for orders, now and each time it is asked to, for ever.
+    @property
+    def job(self) -> Job:
+        """Looks for orders, now and each time it is asked to."""
+        return Job("orders", self._obey, wake=self._asked)
 
-        Raises:
-            OSError: an order cannot be read, or an answer not be written; begun again, it is.
-        """
-        while True:
+    async def _obey(self) -> None:
+        self._answer()
+        for path in sorted(self._folder.glob(f"*{ORDER}")):
+            content = path.read_bytes()
+            path.unlink()
+            self._answers[path.with_name(path.name.removesuffix(ORDER) + ANSWER)] = await self._carry_out(content)
             self._answer()
-            for path in sorted(self._folder.glob(f"*{ORDER}")):
-                content = path.read_bytes()
-                path.unlink()
-                self._answers[path.with_name(path.name.removesuffix(ORDER) + ANSWER)] = await self._carry_out(content)
-                self._answer()
-            await self._asked.wait()
-            self._asked.clear()
 
     async def _carry_out(self, content: bytes) -> str | None:
         """Why an order was not carried out; None when it was."""

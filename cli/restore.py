@@ -4,13 +4,13 @@ import shutil
 import tempfile
 from pathlib import Path
 
-import services
 from cli import archive
 from cli.backup import DUMP, REDIS_DUMP
 from cli.data_dir import VERSION, DataDir
 from cli.parts.program import POSTGRES, find
 from cli.parts.program import version as program_version
 from cli.stores import run_tool, started
+from services.declared import schemas
 from services.mesh.errors import FailedPrecondition, InvalidArgument
 
 
@@ -55,10 +55,9 @@ async def _check(source: Path, manifest: archive.Manifest) -> None:
     ours = await program_version(find(POSTGRES))
     if _major(manifest.postgres) > _major(ours):
         newer.append(f"Postgres {manifest.postgres}")
-    known = {path.parent.name for path in Path(services.__path__[0]).glob("*/migrations")}
+    known = schemas()
     for schema, number in manifest.schemas.items():
-        folder = Path(services.__path__[0], schema, "migrations")
-        if schema not in known or not any(folder.glob(f"{number}_*.sql")):
+        if schema not in known or not any(known[schema].glob(f"{number}_*.sql")):
             newer.append(f"schema {schema} {number}")
     if newer:
         raise InvalidArgument(

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import chain
 
-from cli.certificates import ensure, keep, wanted
+from cli.certificates import ensure, renewal, wanted
 from cli.data_dir import DataDir
 from cli.layout import Layout
 from cli.lock import Purpose
@@ -25,8 +25,8 @@ from cli.state import Failure, StackState, StateFile
 from cli.status import State
 from cli.supervisor import Supervisor
 from services.mesh.address import joined, reached, resolved
-from services.mesh.background import in_background
 from services.mesh.errors import MeshError
+from services.mesh.jobs import run_job
 from services.mesh.keys import ensure_key
 from services.mesh.settings import Settings
 
@@ -139,7 +139,7 @@ async def run_stack(
         started = asyncio.create_task(supervisor.start())
         stopping = asyncio.create_task(stop.wait())
         beside = AsyncExitStack()
-        in_background(beside, file.keep)
+        run_job(beside, "control", file.job)
         running: list[asyncio.Task[None]] = []
         try:
             await asyncio.wait({started, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -147,8 +147,8 @@ async def run_stack(
                 started.result()
                 state = replace(state, state=State.READY)
                 supervisor.tell()
-                running.append(in_background(beside, Orders(data_dir.orders, asked, supervisor.restart).obey))
-                running.append(in_background(beside, partial(keep, data_dir.root, needed)))
+                orders = Orders(data_dir.orders, asked, supervisor.restart)
+                running += [run_job(beside, "control", job) for job in (orders.job, renewal(data_dir.root, needed))]
                 await stopping
         except MeshError as error:
             failed = supervisor.failure(LOG_LINES)

@@ -1,6 +1,5 @@
 """What a running stack says of itself in `run/control.json`, for the commands that look from outside."""
 
-import asyncio
 import json
 import os
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from cli.data_dir import DataDir
 from cli.lock import Lock, Purpose
 from cli.status import PartStatus, State
 from services.mesh.errors import FailedPrecondition, MeshError
+from services.mesh.jobs import Job
 
 # How long a state that was deleted may be missing.
 LOOK_SECONDS = 1.0
@@ -78,21 +78,18 @@ class StateFile:
         self._text = ""
 
     def tell(self, state: StackState) -> None:
-        """Write `state` now; where that fails, `keep` says so and tries again."""
+        """Write `state` now; where that fails, the job says so and tries again."""
         self._text = state.text
         with suppress(OSError, MeshError):
             self._write()
 
-    async def keep(self) -> None:
-        """Write again, for ever, what is not there any more.
+    @property
+    def job(self) -> Job:
+        """Writes again what is not there any more; fails while another process has locked the data directory."""
+        return Job("state", self._keep, every=LOOK_SECONDS)
 
-        Raises:
-            OSError: it cannot be written.
-            FailedPrecondition: another process has locked the data directory.
-        """
-        while True:
-            self._write()
-            await asyncio.sleep(LOOK_SECONDS)
+    async def _keep(self) -> None:
+        self._write()
 
     def _write(self) -> None:
         self._path.parent.mkdir(mode=0o700, exist_ok=True)

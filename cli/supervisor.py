@@ -11,8 +11,8 @@ from cli.parts.log import PartLog
 from cli.parts.part import Part
 from cli.runner import Runner
 from cli.status import PartStatus, State
-from services.mesh.background import in_background
 from services.mesh.errors import InvalidArgument
+from services.mesh.jobs import Job, run_job
 
 log = structlog.get_logger("control")
 
@@ -57,7 +57,7 @@ class Supervisor:
         Raises:
             MeshError: a part cannot be started; the others still run, and `stop` ends them.
         """
-        in_background(self._beside, self._rotate)
+        run_job(self._beside, "control", Job("rotate", self._rotate, every=ROTATE_SECONDS, first=ROTATE_SECONDS))
         for runner in self._runners.values():
             task = asyncio.create_task(runner.run(), name=f"part {runner.part.name}")
             task.add_done_callback(runner.ended)
@@ -102,15 +102,13 @@ class Supervisor:
         return None
 
     async def _rotate(self) -> None:
-        while True:
-            await asyncio.sleep(ROTATE_SECONDS)
-            faults: list[OSError] = []
-            # Envoy's access log is no part's output, and grows like one.
-            for path in self._folder.glob("*.log"):
-                try:
-                    PartLog(path).rotate()
-                except OSError as error:
-                    faults.append(error)
-            if faults:
-                # After the others had their turn.
-                raise faults[0]
+        faults: list[OSError] = []
+        # Envoy's access log is no part's output, and grows like one.
+        for path in self._folder.glob("*.log"):
+            try:
+                PartLog(path).rotate()
+            except OSError as error:
+                faults.append(error)
+        if faults:
+            # After the others had their turn.
+            raise faults[0]

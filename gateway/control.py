@@ -20,10 +20,10 @@ from gateway.xds.server import XdsServer
 from gateway.xds.snapshot import Endpoint, Limits
 from services.mesh.address import joined
 from services.mesh.authenticator import DevAuthenticator
-from services.mesh.background import in_background
 from services.mesh.handlers import collect
 from services.mesh.http import HttpServer
 from services.mesh.interceptors.drain import Drain
+from services.mesh.jobs import run_job
 from services.mesh.keys import read_key
 from services.mesh.registry.directory import Directory
 from services.mesh.registry.service import RegistryService
@@ -101,7 +101,7 @@ async def start_gateway(settings: Settings, services: Iterable[str]) -> ControlP
         http_port = await pages.start(settings.bind)
         stack.push_async_callback(pages.stop)
         secrets = Secrets(settings)
-        in_background(stack, secrets.keep)
+        run_job(stack, "control", secrets.job)
         xds = XdsServer()
         xds_port = await xds.start()
         stack.push_async_callback(xds.stop)
@@ -124,7 +124,7 @@ async def start_gateway(settings: Settings, services: Iterable[str]) -> ControlP
             cors_origins=settings.cors_origins,
         )
         await publisher.publish()
-        in_background(stack, publisher.run)
+        run_job(stack, "control", publisher.job)
         write_bootstrap(
             settings.data_dir / "envoy" / "bootstrap.json",
             xds_port=xds_port,

@@ -8,6 +8,7 @@ from gateway.contracts import TESTING, area, descriptor_set, public_services
 from gateway.xds.server import XdsServer
 from gateway.xds.snapshot import Endpoint, Limits, Snapshot, Tls
 from services.mesh.address import split
+from services.mesh.jobs import Job
 from services.mesh.registry.leases import Joined
 from services.mesh.registry.service import RegistryService
 from services.mesh.server import Server
@@ -70,20 +71,17 @@ class Publisher:
         )
         await self._server.set_health({name: serving(instances, name) for name in services})
 
-    async def run(self) -> None:
-        """Publish for ever."""
-        while True:
-            await self._changed.wait()
-            self._changed.clear()
-            try:
-                await self.publish()
-            except ValueError as error:
-                # An address Envoy cannot take, from an instance that announced a host name.
-                log.error("snapshot not published, the one before stays", error=str(error))
-            except Exception:
-                # Whoever begins this again publishes the change that could not be published now.
-                self._changed.set()
-                raise
+    @property
+    def job(self) -> Job:
+        """Publishes after each change."""
+        return Job("publisher", self._publish_change, wake=self._changed)
+
+    async def _publish_change(self) -> None:
+        try:
+            await self.publish()
+        except ValueError as error:
+            # An address Envoy cannot take, from an instance that announced a host name: only its next change helps.
+            log.error("snapshot not published, the one before stays", error=str(error))
 
 
 def offered(instances: list[Joined]) -> list[str]:

@@ -1,31 +1,30 @@
-"""One serve process: builds the services it is asked for, joins the mesh, serves until told to stop.
-
-This is the only place that knows every service by name; they themselves meet through contracts.
-"""
+"""One serve process: builds the services it is asked for, joins the mesh, serves until told to stop."""
 
 import asyncio
 import gc
 import os
 import uuid
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
-from importlib import import_module
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from soma.mesh.v1 import registry_service_pb2
 
-from services.mesh import disk, errors, logs, migrations, postgres, redis
+from services.declared import declared
+from services.mesh import disk, errors, lease, logs, migrations, postgres, redis
 from services.mesh.address import joined
 from services.mesh.admin import admin_app
 from services.mesh.authenticator import DevAuthenticator
-from services.mesh.background import in_background
+from services.mesh.declaration import Declaration
 from services.mesh.departure import Departure
 from services.mesh.handlers import collect, service_names
 from services.mesh.health import Health
 from services.mesh.http import HttpServer
 from services.mesh.interceptors.drain import Drain
+from services.mesh.jobs import run_job, run_jobs
 from services.mesh.keys import read_key
 from services.mesh.mesh import Connections, Mesh
 from services.mesh.registry.directory import Directory
@@ -45,17 +44,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("host")
 
-SERVICES = {
-    "policy": "services.policy.main",
-    "memory": "services.memory.main",
-    "model": "services.model.main",
-    "orchestrator": "services.orchestrator.main",
-    "edge": "gateway.edge.main",
-}
-# Part of no stack: it is there for tests and benchmarks that ask for it by name.
-TESTING = {"testing": "services.mesh.testing.main"}
-
-
 # By how many objects the living may grow before the garbage collector looks at the young ones. After 700, as Python has
 # it, it would look several times in a request and find nothing: served requests leave no cycles, and failed ones few.
 _YOUNG_OBJECTS = 20_000
@@ -65,19 +53,15 @@ async def run_process(settings: Settings, names: list[str]) -> None:
     """Serve `names` until SIGTERM or SIGINT, then drain.
 
     Raises:
-        InvalidArgument: a name is not a service.
+        InvalidArgument: a name is not a service, or a setting has a value it cannot have.
         FailedPrecondition: the process is not told its stores, keys or control process.
     """
-    unknown = [name for name in names if name not in SERVICES | TESTING]
-    if unknown:
-        raise errors.InvalidArgument(
-            f"no such service: {', '.join(unknown)}; there are {', '.join(SERVICES)}", reason="SERVICE_UNKNOWN"
-        )
+    declarations = [declared(name) for name in names]
     logs.configure(settings.log_level, settings.log_format)
     departure = Departure(settings.grace_seconds, settings.leave_seconds)
     departure.listen()
     async with AsyncExitStack() as stack:
-        process = await _Process.start(settings, names, stack)
+        process = await _Process.start(settings, declarations, stack)
         _spare_the_collector()
         log.info(
             "serving", services=names, grpc=process.instance.grpc_address, http=dict(process.instance.http_addresses)
@@ -114,7 +98,7 @@ class _Process:
         server: Server,
         unary: UnaryServer,
         http: list[HttpServer],
-        services: list[Service],
+        services: Mapping[str, Service],
         instance: registry_service_pb2.Instance,
     ) -> None:
         self._settings = settings
@@ -124,11 +108,13 @@ class _Process:
         self._server = server
         self._unary = unary
         self._http = http
-        self._finished = [service.finished for service in services if service.finished is not None]
+        self._finished = [service.finished for service in services.values() if service.finished is not None]
         self.instance = instance
 
     @classmethod
-    async def start(cls, settings: Settings, names: list[str], stack: AsyncExitStack) -> "_Process":
+    async def start(
+        cls, settings: Settings, declarations: Sequence[Declaration[Any]], stack: AsyncExitStack
+    ) -> "_Process":
         """Build, listen, join: in that order, so that nobody is sent where nothing answers yet."""
         if settings.postgres_url is None or settings.redis_url is None or settings.control is None:
             raise errors.FailedPrecondition(
@@ -136,6 +122,8 @@ class _Process:
                 "`soma up` gives them to the processes it starts",
                 reason="SETTINGS_MISSING",
             )
+        names = [declaration.name for declaration in declarations]
+        own = {declaration.name: declaration.settings() for declaration in declarations}
         instance_id = str(uuid.uuid4())
         signer = Signer(read_key(settings.data_dir / "internal.key").encode(), instance_id)
         authenticator = DevAuthenticator(read_key(settings.data_dir / "dev.key"))
@@ -161,9 +149,13 @@ class _Process:
             authenticator=authenticator,
             spans=spans,
             connect=connections.connect,
-            migrate=partial(migrations.migrate, url),
         )
-        services: list[Service] = [await import_module((SERVICES | TESTING)[name]).build(mesh, stack) for name in names]
+        await migrations.migrate(url, lease.SCHEMA, lease.MIGRATIONS)
+        services: dict[str, Service] = {}
+        for declaration in declarations:
+            if declaration.migrations is not None:
+                await migrations.migrate(url, declaration.name, declaration.migrations)
+            services[declaration.name] = await declaration.built(mesh, own[declaration.name], stack)
         wrap = pipeline(
             authenticator=authenticator,
             signer=signer,
@@ -172,7 +164,9 @@ class _Process:
             sample_ratio=settings.trace_sample_ratio,
             peers=neighbours if identity is not None else None,
         )
-        connections.serve(wrap.wrap_all(collect([pair for s in services for pair in s.servicers])))
+        connections.serve(wrap.wrap_all(collect([pair for s in services.values() for pair in s.servicers])))
+        for name, service in services.items():
+            run_jobs(stack, name, service.jobs, pool)
         health = Health(services)
         await health.check()
         server = Server(connections.handlers, drain, max_message_bytes=settings.max_message_bytes)
@@ -185,8 +179,8 @@ class _Process:
         stack.push_async_callback(unary.stop)
         unary_port = await unary.start(settings.bind, settings.unary_port)
         http = {
-            service.name: HttpServer(service.http, websockets=True, identity=identity)
-            for service in services
+            name: HttpServer(service.http, websockets=True, identity=identity)
+            for name, service in services.items()
             if service.http is not None
         }
         if len(http) > 1 and settings.http_port:
@@ -220,7 +214,7 @@ class _Process:
         await publisher.publish()
         health.watch(publisher.changed)
         await membership.join()
-        in_background(stack, health.run)
+        run_job(stack, "mesh", health.job)
         return cls(settings, health, membership, drain, server, unary, list(http.values()), services, instance)
 
     async def drain(self, departure: Departure) -> None:
@@ -252,11 +246,11 @@ class _Process:
 class _HealthPublisher:
     """Carries changes of health to the gRPC health service and the registry."""
 
-    def __init__(self, health: Health, server: Server, services: list[Service], membership: Membership) -> None:
+    def __init__(self, health: Health, server: Server, services: Mapping[str, Service], membership: Membership) -> None:
         self._health = health
         self._server = server
         self._membership = membership
-        self._names = {service.name: service_names(collect(service.servicers)) for service in services}
+        self._names = {name: service_names(collect(service.servicers)) for name, service in services.items()}
         self._publishing: set[asyncio.Task[None]] = set()
 
     async def publish(self) -> None:

@@ -2,13 +2,12 @@
 
 import uuid
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import redis.asyncio as aioredis
 
-import services
+from services.declared import schemas
 from services.mesh.migrations import migrate
 from services.mesh.postgres import open_pool
 from services.mesh.redis import open_client
@@ -26,8 +25,8 @@ async def postgres_server() -> AsyncIterator[PostgresServer]:
     """Postgres with a database `migrated`, in which every service's schema is at its newest version."""
     server = await start_postgres()
     url = await server.create_database(TEMPLATE)
-    for directory in sorted(Path(services.__path__[0]).glob("*/migrations")):
-        await migrate(url, directory.parent.name, directory)
+    for schema, directory in schemas().items():
+        await migrate(url, schema, directory)
     yield server
     await server.remove()
 

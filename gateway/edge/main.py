@@ -1,4 +1,4 @@
-"""Builds the edge of a process."""
+"""Declares and builds the edge."""
 
 from contextlib import AsyncExitStack
 
@@ -18,17 +18,17 @@ from gateway.edge.settings import EdgeSettings
 from gateway.edge.tracing import RequestTracing
 from gateway.edge.ws.sockets import ByProtocol, LogSockets
 from gateway.edge.ws.tail import Tails
+from services.mesh.declaration import Declaration
 from services.mesh.mesh import Mesh
 from services.mesh.service import Service
 
 
-async def build(mesh: Mesh, stack: AsyncExitStack) -> Service:
+async def build(mesh: Mesh, settings: EdgeSettings, _stack: AsyncExitStack) -> Service:
     """The edge over the mesh's orchestrator and model service.
 
     It needs nothing: while those are away it answers in OpenAI's shape that they are, which no gateway could. Without
     Redis it lets nobody follow logs, because it counts there who does.
     """
-    settings = EdgeSettings()
     edge = Edge(
         mesh.authenticator,
         ChatCompletions(ChatServiceStub(mesh.connect("orchestrator")), settings.chat_timeout_seconds),
@@ -45,4 +45,7 @@ async def build(mesh: Mesh, stack: AsyncExitStack) -> Service:
     )
     tails = Tails(LogServiceStub(mesh.connect("orchestrator")))
     http = ByProtocol(edge, LogSockets(mesh.authenticator, tails, mesh.redis, settings))
-    return Service(name="edge", http=http, wants={"redis": mesh.check_redis})
+    return Service(http=http, wants={"redis": mesh.check_redis})
+
+
+SERVICE = Declaration(name="edge", build=build, settings=EdgeSettings, neighbours=("orchestrator", "model"))

@@ -1,22 +1,18 @@
 """Envoy's certificates as files it follows: written when the stack starts, and again when the certificates change."""
 
-import asyncio
 import json
 import os
 import ssl
 from pathlib import Path
 from typing import Any
 
-import structlog
-
 from gateway.xds.snapshot import Tls
 from gateway.xds.tls import AUTHORITIES, FRONT, IDENTITY
 from services.mesh import errors
+from services.mesh.jobs import Job
 from services.mesh.settings import Settings
 from services.mesh.tls.identity import Identity, folder_of
 from services.mesh.tls.names import GATEWAY
-
-log = structlog.get_logger("tls")
 
 LOOK_SECONDS = 1.0
 _SECRET = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
@@ -56,18 +52,18 @@ class Secrets:
             front=self._path(FRONT) if self._front is not None else "",
         )
 
-    async def keep(self) -> None:
-        """Follow the certificates for ever; what is wrong with one is said once."""
-        told = ""
-        while True:
-            await asyncio.sleep(LOOK_SECONDS)
-            try:
-                self.write()
-                told = ""
-            except (errors.FailedPrecondition, OSError) as error:
-                if told != str(error):
-                    told = str(error)
-                    log.error("certificate of the public port not taken up", error=told)
+    @property
+    def job(self) -> Job:
+        """Follows the certificates."""
+        return Job("certificates", self._follow, every=LOOK_SECONDS, first=LOOK_SECONDS, longest_pause=LOOK_SECONDS)
+
+    async def _follow(self) -> None:
+        try:
+            self.write()
+        except errors.FailedPrecondition as error:
+            raise errors.FailedPrecondition(
+                f"certificate of the public port not taken up: {error.message}", reason=error.reason
+            ) from error
 
     def write(self) -> None:
         """Write what has changed."""

@@ -10,13 +10,13 @@ import structlog
 from services.memory.embedder import Embedder
 from services.memory.store.passages import Pending, PendingPassages
 from services.mesh import errors
+from services.mesh.jobs import Job
 
 log = structlog.get_logger("memory")
 
 # Small enough to leave the model service to those who wait for it.
 BATCH = 32
 SWEEP_SECONDS = 5.0
-FIRST_PAUSE = 0.25
 LONGEST_PAUSE = 10.0
 
 
@@ -26,33 +26,16 @@ class Indexer:
     def __init__(self, pending: PendingPassages, embedder: Embedder) -> None:
         self._pending = pending
         self._embedder = embedder
-        self._wake = asyncio.Event()
+        self._woken = asyncio.Event()
 
     def wake(self) -> None:
         """Look now."""
-        self._wake.set()
+        self._woken.set()
 
-    async def run(self) -> None:
-        """Index until cancelled, waiting out absences of Postgres and of the model service."""
-        pause = FIRST_PAUSE
-        while True:
-            self._wake.clear()
-            try:
-                while await self.step():
-                    pause = FIRST_PAUSE
-            except errors.MeshError as error:
-                log.info("indexing waits", reason=error.reason, pause_seconds=pause)
-            except Exception:
-                # Ended, it would leave everything to come without vectors.
-                log.exception("indexing failed", pause_seconds=pause)
-            else:
-                # Not wait_for: in Python 3.11 it can swallow a cancellation that comes together with the event.
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(SWEEP_SECONDS):
-                        await self._wake.wait()
-                continue
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
+    @property
+    def job(self) -> Job:
+        """Indexes, waiting out absences of Postgres and of the model service; it may run in every process."""
+        return Job("index", self.step, wake=self._woken, every=SWEEP_SECONDS, longest_pause=LONGEST_PAUSE)
 
     async def step(self) -> int:
         """Index the oldest passages; how many there were.

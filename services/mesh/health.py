@@ -1,11 +1,12 @@
 """Whether each service of a process can work now, found by running its checks."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 import structlog
 
+from services.mesh.jobs import Job
 from services.mesh.service import Check, Service
 
 log = structlog.get_logger("health")
@@ -21,9 +22,9 @@ class Health:
     What a service only wants is no fault: it is among the `dependencies`.
     """
 
-    def __init__(self, services: Sequence[Service]) -> None:
-        self._needed: dict[str, Mapping[str, Check]] = {s.name: s.checks for s in services}
-        self._checks: dict[str, Mapping[str, Check]] = {s.name: {**s.checks, **s.wants} for s in services}
+    def __init__(self, services: Mapping[str, Service]) -> None:
+        self._needed: dict[str, Mapping[str, Check]] = {name: s.checks for name, s in services.items()}
+        self._checks: dict[str, Mapping[str, Check]] = {name: {**s.checks, **s.wants} for name, s in services.items()}
         self._results: dict[str, dict[str, str]] = {name: {} for name in self._checks}
         self._listeners: list[Callable[[], None]] = []
         self._underway: dict[Check, asyncio.Task[None]] = {}
@@ -69,11 +70,13 @@ class Health:
             log.warning("health changed", faults=self.faults(), dependencies=self.dependencies())
             self._tell()
 
-    async def run(self) -> None:
-        """Check for ever: often while something is wrong."""
-        while True:
-            await asyncio.sleep(_AFTER_FAULT_SECONDS if any(self._results.values()) else _EVERY_SECONDS)
-            await self.check()
+    @property
+    def job(self) -> Job:
+        """The checks that come after the first: often while something is wrong."""
+        return Job("health", self.check, every=self._interval, first=_EVERY_SECONDS)
+
+    def _interval(self) -> float:
+        return _AFTER_FAULT_SECONDS if any(self._results.values()) else _EVERY_SECONDS
 
     async def _run(self, check: Check) -> str:
         """Why a check fails, or nothing. One that is silent is not asked twice: its answer counts at a later look.

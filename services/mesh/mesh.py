@@ -1,6 +1,6 @@
 """What a process offers to the services it hosts: settings, stores, and a way to their neighbours."""
 
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,7 +31,7 @@ class Mesh:
     """Handed to every service's `build()`.
 
     `connect` gives the channel to a service by its short name; it may be made before that service is built, is made
-    once, and follows the service when it moves. `migrate` brings a service's schema up to date.
+    once, and follows the service when it moves.
     """
 
     settings: Settings
@@ -41,7 +41,6 @@ class Mesh:
     authenticator: Authenticator
     spans: Spans
     connect: Callable[[str], grpc.aio.Channel]
-    migrate: Callable[[str, Path], Awaitable[None]]
 
     async def check_postgres(self) -> None:
         """Postgres answers and takes writes; a check, made once for all services of a process that name it.

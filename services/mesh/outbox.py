@@ -14,15 +14,14 @@ Events of one aggregate keep their order as long as its writers take the aggrega
 """
 
 import asyncio
-import contextlib
 from typing import TYPE_CHECKING
 
 import redis.asyncio as aioredis
-import structlog
 from soma.events.v1.event_pb2 import Event
 
-from services.mesh import errors, postgres
+from services.mesh import postgres
 from services.mesh import redis as mesh_redis
+from services.mesh.jobs import Job
 
 if TYPE_CHECKING:
     from services.mesh.postgres import Connection, Pool
@@ -35,15 +34,12 @@ BATCH = 256
 GATHER_SECONDS = 0.02
 # How long an event of another process, or of one that was killed, may lie before it is noticed.
 SWEEP_SECONDS = 2.0
-RETRY_SECONDS = (0.1, 5.0)
-
-_log = structlog.get_logger()
 
 
 class Outbox:
     """The outbox of one schema, and its relay to the stream `soma:events:<area>`.
 
-    A store that writes change and event in one statement needs only `wake` and `relay`.
+    A store that writes change and event in one statement needs only `wake` and the job.
     """
 
     def __init__(self, pool: "Pool", redis: aioredis.Redis, schema: str, area: str | None = None) -> None:
@@ -51,7 +47,7 @@ class Outbox:
         self._redis = redis
         self._table = f"{schema}.outbox"
         self._stream = STREAM + (area or schema)
-        self._wake = asyncio.Event()
+        self._woken = asyncio.Event()
 
     async def add(self, connection: "Connection", aggregate: str, event: Event) -> None:
         """Write an event in the transaction of `connection`; call `wake` once that is committed."""
@@ -64,41 +60,21 @@ class Outbox:
 
     def wake(self) -> None:
         """Have the relay look soon: something was committed."""
-        self._wake.set()
+        self._woken.set()
 
-    async def relay(self) -> None:
-        """Relay until cancelled, whatever Postgres and Redis do meanwhile."""
-        shortest, longest = RETRY_SECONDS
-        delay = shortest
-        while True:
-            self._wake.clear()
-            try:
-                while await self._relay_batch() == BATCH:
-                    continue
-            except errors.Unavailable as error:
-                _log.warning("outbox.delayed", table=self._table, reason=error.reason, retry_seconds=delay)
-            except Exception:
-                # A relay that ended would hold events back for good; Redis refuses writes for many a reason.
-                _log.exception("outbox.failed", table=self._table, retry_seconds=delay)
-            else:
-                delay = shortest
-                # Not wait_for: in Python 3.11 it can swallow a cancellation that comes together with the event.
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(SWEEP_SECONDS):
-                        await self._wake.wait()
-                await asyncio.sleep(GATHER_SECONDS)
-                continue
-            await asyncio.sleep(delay)
-            delay = min(delay * 2, longest)
+    @property
+    def job(self) -> Job:
+        """The relay, for the jobs of the service: it may run in every process."""
+        return Job("outbox", self._relay_batch, wake=self._woken, every=SWEEP_SECONDS, gather=GATHER_SECONDS)
 
-    async def _relay_batch(self) -> int:
-        """Move the oldest events to the stream; how many.
+    async def _relay_batch(self) -> bool:
+        """Move the oldest events to the stream; whether there may be more.
 
         One relay at a time, whatever process it is in, or the order would be lost; the others find nothing to do.
         """
         async with postgres.transaction(self._pool) as connection:
             if not await connection.fetchval("SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0))", self._table):
-                return 0
+                return False
             rows = await connection.fetch(
                 f"SELECT id, event FROM {self._table} ORDER BY id LIMIT {BATCH}"  # noqa: S608 -- our own name
             )
@@ -110,4 +86,4 @@ class Outbox:
                         await pipeline.execute()
                 ids = [row["id"] for row in rows]
                 await connection.execute(f"DELETE FROM {self._table} WHERE id = ANY($1)", ids)  # noqa: S608 -- our own name
-            return len(rows)
+            return len(rows) == BATCH

@@ -1,10 +1,12 @@
-"""A built service: servicers, and the checks that say whether it can work now."""
+"""A built service: servicers, jobs, and the checks that say whether it can work now."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
+
+from services.mesh.jobs import Job
 
 Check = Callable[[], Awaitable[None]]
 Registration = tuple[Callable[[Any, grpc.aio.Server], None], object]
@@ -14,15 +16,16 @@ Registration = tuple[Callable[[Any, grpc.aio.Server], None], object]
 class Service:
     """What `build()` of a service returns.
 
-    `servicers` pairs the generated `add_XServicer_to_server` with a servicer. `checks` are by the name of the
+    `servicers` pairs the generated `add_XServicer_to_server` with a servicer. `jobs` are run from the moment its calls
+    are served until it stops, before anything it opened is closed. `checks` are by the name of the
     dependency each stands for, and raise when it is down: calls then go to another instance, if there is one. `wants`
     are the same for what the service works without, but for a part of what it offers: it goes on taking calls, and
     `/ready` says what is missing. `http` is an ASGI application with a server of its own.
     `finished` returns once the work that no call waits for has ended: a process that stops gives it the time of calls.
     """
 
-    name: str
     servicers: Sequence[Registration] = ()
+    jobs: Sequence[Job] = ()
     checks: Mapping[str, Check] = field(default_factory=dict)
     wants: Mapping[str, Check] = field(default_factory=dict)
     http: Any = None

@@ -29,10 +29,12 @@ RedisUrl = Annotated[SecretStr, AfterValidator(lambda given: SecretStr(url.redis
 class SomaSettings(BaseSettings):
     """Base of all settings classes: frozen, unknown keys refused, read from the sources above.
 
-    `table` names the table of `soma.toml` a subclass reads; None reads the top level.
+    `table` names the table of `soma.toml` a subclass reads; None reads the top level. `parts` are the classes of the
+    settings it holds beside its own, each of which reads a table of its own.
     """
 
     table: ClassVar[str | None] = None
+    parts: ClassVar[tuple[type["SomaSettings"], ...]] = ()
     model_config = SettingsConfigDict(env_prefix="SOMA_", frozen=True, extra="forbid", hide_input_in_errors=True)
 
     def __init__(self, **values: Any) -> None:

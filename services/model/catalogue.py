@@ -152,13 +152,6 @@ class Catalogue:
         """Ask all providers at once."""
         await asyncio.gather(*(shelf.refresh() for shelf in self._shelves))
 
-    async def keep_fresh(self, interval: float, looked: asyncio.Event) -> None:
-        """Ask now and every `interval` seconds, until cancelled; `looked` is set when all have answered or failed."""
-        while True:
-            await self.refresh()
-            looked.set()
-            await asyncio.sleep(interval)
-
     def _qualified(self, name: str) -> list[tuple[Shelf, Model]]:
         owner, _, own_name = name.partition("/")
         return [

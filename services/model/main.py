@@ -1,21 +1,19 @@
-"""Builds the model service: its providers, its catalogue, its ledger."""
+"""Declares and builds the model service: its providers, its catalogue, its ledger."""
 
 import asyncio
-from contextlib import AsyncExitStack, suppress
-from functools import partial
+from contextlib import AsyncExitStack
 from pathlib import Path
 
-import structlog
 from soma.model.v1.catalog_service_pb2 import Model
 from soma.model.v1.catalog_service_pb2_grpc import add_CatalogServiceServicer_to_server
 from soma.model.v1.cost_service_pb2 import UsageRecord
 from soma.model.v1.cost_service_pb2_grpc import add_CostServiceServicer_to_server
 from soma.model.v1.model_service_pb2_grpc import add_ModelServiceServicer_to_server
 
-from services.mesh import errors
-from services.mesh.background import in_background
 from services.mesh.call import current_call
+from services.mesh.declaration import Declaration
 from services.mesh.group_commit import GroupCommit
+from services.mesh.jobs import Job
 from services.mesh.mesh import Mesh
 from services.mesh.outbox import Outbox
 from services.mesh.service import Service
@@ -29,7 +27,6 @@ from services.model.adapters.openai_compatible import COMPATIBLE, OPENAI, OpenAI
 from services.model.adapters.upstream import Advice, Patience, Upstream
 from services.model.catalogue import Catalogue, Shelf
 from services.model.embedding.minilm import MiniLm
-from services.model.embedding.settings import EmbeddingSettings
 from services.model.generation import Generations
 from services.model.ledger import Ledger
 from services.model.provider import Provider
@@ -38,25 +35,21 @@ from services.model.settings import ModelSettings, ProviderSettings
 from services.model.store import PostgresUsageStore
 from services.model.usage_events import Entry, write_usage
 
-_log = structlog.get_logger(__name__)
-
 # A start waits this long for remote providers to list their models; slower ones appear when they answer.
 _FIRST_LOOK_SECONDS = 1.5
 
 
-async def build(mesh: Mesh, stack: AsyncExitStack) -> Service:
+async def build(mesh: Mesh, settings: ModelSettings, stack: AsyncExitStack) -> Service:
     """Make the service; `stack` closes what it opens."""
-    settings = ModelSettings()
-    await mesh.migrate("model", Path(__file__).with_name("migrations"))
-    embedding = EmbeddingSettings()
+    embedding = settings.embedding
     if "directory" not in embedding.model_fields_set:
         embedding = embedding.model_copy(update={"directory": mesh.data_dir / "models"})
     embedder = MiniLm(embedding)
     stack.push_async_callback(embedder.close)
-    in_background(stack, partial(_warm, embedder))
+    embedder.begin()
     catalogue = await _catalogue(settings, embedder, stack)
+    looked = await _first_look(catalogue, stack)
     outbox = Outbox(mesh.postgres, mesh.redis, "model")
-    in_background(stack, outbox.relay)
     commits = GroupCommit(mesh.postgres, write_usage)
     stack.push_async_callback(commits.close)
 
@@ -70,11 +63,19 @@ async def build(mesh: Mesh, stack: AsyncExitStack) -> Service:
     generations = Generations(ledger, settings.heartbeat_interval, settings.answer_limit_bytes)
     # Events wait in the outbox while Redis is away, and nobody's call does, so it is no condition of health.
     return Service(
-        name="model",
         servicers=(
             (add_ModelServiceServicer_to_server, ModelService(catalogue, generations, embedder, markov.NAME)),
             (add_CatalogServiceServicer_to_server, CatalogService(catalogue)),
             (add_CostServiceServicer_to_server, CostService(PostgresUsageStore(mesh.postgres))),
+        ),
+        jobs=(
+            outbox.job,
+            Job(
+                "catalogue",
+                catalogue.refresh,
+                every=settings.refresh_interval,
+                first=settings.refresh_interval if looked else 0.0,
+            ),
         ),
         checks={"postgres": mesh.check_postgres, "embedder": embedder.check},
         wants={"llm": catalogue.check},
@@ -96,12 +97,20 @@ async def _catalogue(settings: ModelSettings, embedder: MiniLm, stack: AsyncExit
         provider = await _remote(entry, patience, stack)
         shelves.append(Shelf(provider, only=entry.models, optional=entry.optional))
     catalogue = Catalogue(shelves, default, fallback=voice.NAME)
-    first_look = asyncio.Event()
-    in_background(stack, partial(catalogue.keep_fresh, settings.refresh_interval, first_look))
-    with suppress(TimeoutError):
-        async with asyncio.timeout(_FIRST_LOOK_SECONDS):
-            await first_look.wait()
     return catalogue
+
+
+async def _first_look(catalogue: Catalogue, stack: AsyncExitStack) -> bool:
+    """Ask every provider, and wait a while for the answers; false when asking failed and has to be done again."""
+    look = asyncio.create_task(catalogue.refresh())
+
+    async def ended() -> None:
+        look.cancel()
+        await asyncio.gather(look, return_exceptions=True)
+
+    stack.push_async_callback(ended)
+    await asyncio.wait((look,), timeout=_FIRST_LOOK_SECONDS)
+    return not look.done() or look.exception() is None
 
 
 async def _remote(entry: ProviderSettings, patience: Patience, stack: AsyncExitStack) -> Provider:
@@ -127,9 +136,6 @@ def _advice(entry: ProviderSettings) -> Advice:
     return Advice(key, url)
 
 
-async def _warm(embedder: MiniLm) -> None:
-    """Load the vectors' model before the first call needs it; that call says why it cannot, if it cannot."""
-    try:
-        await embedder.load()
-    except errors.MeshError as error:
-        _log.warning("embedder_not_loaded", reason=error.reason, error=error.message)
+SERVICE = Declaration(
+    name="model", build=build, settings=ModelSettings, migrations=Path(__file__).parent / "migrations"
+)

@@ -11,6 +11,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PrivateAttr,
     SecretStr,
     ValidationError,
     ValidationInfo,
@@ -21,8 +22,9 @@ from pydantic_settings import SettingsConfigDict
 from services.mesh import errors, toml
 from services.mesh.credential import checked, trimmed
 from services.mesh.settings import SomaSettings
-from services.mesh.sources import EmptyCounts
+from services.mesh.sources import EmptyCounts, Place
 from services.mesh.url import http_url
+from services.model.embedding.settings import EmbeddingSettings
 
 OPENAI_URL = "https://api.openai.com/v1"
 ANTHROPIC_URL = "https://api.anthropic.com"
@@ -106,6 +108,7 @@ class ModelSettings(SomaSettings):
     """Settings of the model service: `[model]` of soma.toml, `SOMA_MODEL_*`, and the vendors' own variables."""
 
     table: ClassVar[str | None] = "model"
+    parts: ClassVar[tuple[type[SomaSettings], ...]] = (EmbeddingSettings,)
     model_config = SettingsConfigDict(env_prefix="SOMA_MODEL_", frozen=True, extra="forbid", populate_by_name=True)
 
     catalogue: Path | None = Field(None, description="TOML file of providers; see catalogue.example.toml")
@@ -142,6 +145,21 @@ class ModelSettings(SomaSettings):
     refresh_interval: float = Field(60.0, gt=0, description="seconds between two looks at what providers serve")
     heartbeat_interval: float = Field(15.0, gt=0, description="seconds of silence before a stream shows life")
 
+    _embedding: EmbeddingSettings = PrivateAttr(default_factory=EmbeddingSettings)
+    # As they were when the settings were read: the catalogue file names variables, and messages say where values stand.
+    _environment: dict[str, str] = PrivateAttr(default_factory=lambda: dict(os.environ))
+    _places: dict[str, Place] = PrivateAttr()
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Remembers where each setting came from."""
+        super().model_post_init(context)
+        self._places = self.places()
+
+    @property
+    def embedding(self) -> EmbeddingSettings:
+        """The settings of embeddings."""
+        return self._embedding
+
     def providers(self) -> tuple[str, tuple[ProviderSettings, ...]]:
         """The default model's name (may be empty) and all remote providers, the catalogue file's first.
 
@@ -162,14 +180,14 @@ class ModelSettings(SomaSettings):
             return entry
         place = f"{entry.api_key_env} in the environment (api_key_env of provider `{entry.name}` in {self.catalogue})"
         try:
-            key = checked(os.environ.get(entry.api_key_env, ""))
+            key = checked(self._environment.get(entry.api_key_env, ""))
         except ValueError as error:
             raise _invalid(f"{place}: {error}") from error
         return entry.model_copy(update={"api_key": SecretStr(key), "key_place": place})
 
     def _found(self) -> list[ProviderSettings]:
         found = []
-        places = self.places()
+        places = self._places
         if self.openai_api_key.get_secret_value() or self.openai_base_url:
             url = self.openai_base_url or OPENAI_URL
             openai = urlsplit(url).hostname == urlsplit(OPENAI_URL).hostname

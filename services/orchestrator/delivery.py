@@ -12,6 +12,7 @@ from contextlib import suppress
 import structlog
 
 from services.mesh import errors
+from services.mesh.jobs import Job
 from services.orchestrator.store import PendingTurn, PendingTurns
 
 log = structlog.get_logger("orchestrator")
@@ -62,15 +63,10 @@ class Delivery:
                 await asyncio.shield(underway)
         await self._deliver(tenant_id, conversation_id)
 
-    async def run(self) -> None:
-        """Deliver what was left behind, by this process or another, for ever."""
-        while True:
-            try:
-                while await self.sweep(_LEFT_BEHIND_SECONDS) == _SWEEP_TURNS:
-                    continue
-            except Exception as error:
-                log.warning("turns wait for memory", error=str(error))
-            await asyncio.sleep(_SWEEP_SECONDS)
+    @property
+    def job(self) -> Job:
+        """Delivers what was left behind, by this process or another."""
+        return Job("delivery", self._sweep_batch, every=_SWEEP_SECONDS, longest_pause=_SWEEP_SECONDS)
 
     async def sweep(self, older_than: float) -> int:
         """Deliver turns that have been pending for `older_than` seconds, oldest first; how many there were.
@@ -81,6 +77,9 @@ class Delivery:
             for turn in turns:
                 await self._hand_over(turn)
         return len(turns)
+
+    async def _sweep_batch(self) -> bool:
+        return await self.sweep(_LEFT_BEHIND_SECONDS) == _SWEEP_TURNS
 
     async def drain(self) -> None:
         """Wait for deliveries that are under way."""

@@ -1,4 +1,4 @@
-"""Builds the orchestrator."""
+"""Declares and builds the orchestrator."""
 
 from contextlib import AsyncExitStack
 from functools import partial
@@ -14,8 +14,9 @@ from soma.orchestrator.v1.log_service_pb2_grpc import add_LogServiceServicer_to_
 from soma.orchestrator.v1.response_service_pb2_grpc import add_ResponseServiceServicer_to_server
 from soma.policy.v1.policy_service_pb2_grpc import PolicyServiceStub
 
-from services.mesh.background import in_background
 from services.mesh.call import run_as
+from services.mesh.declaration import Declaration
+from services.mesh.jobs import Job
 from services.mesh.mesh import Mesh
 from services.mesh.service import Service
 from services.orchestrator.adapters.catalogue import Catalogue
@@ -31,7 +32,7 @@ from services.orchestrator.logs.service import LogService
 from services.orchestrator.logs.store import RedisLogStore
 from services.orchestrator.logs.writer import LogWriter
 from services.orchestrator.responses.events import PostgresResponseEvents
-from services.orchestrator.responses.running import Running, forget_old
+from services.orchestrator.responses.running import Running
 from services.orchestrator.responses.service import ResponseService
 from services.orchestrator.responses.store import PostgresResponses
 from services.orchestrator.service import ChatService
@@ -47,23 +48,19 @@ from services.orchestrator.store import PendingTurn, PostgresPendingTurns
 from services.orchestrator.turn import Turns
 
 _APPEND_SECONDS = 10.0
+_FORGET_SECONDS = 3600.0
 
 
-async def build(mesh: Mesh, stack: AsyncExitStack) -> Service:
-    """Wire turns to their neighbours and start delivering what an earlier process left."""
-    settings = OrchestratorSettings()
-    await mesh.migrate("orchestrator", Path(__file__).parent / "migrations")
+async def build(mesh: Mesh, settings: OrchestratorSettings, stack: AsyncExitStack) -> Service:
+    """Wire turns to their neighbours."""
     pending = PostgresPendingTurns(mesh.postgres)
     stack.push_async_callback(pending.close)
     memory = Memory(MemoryServiceStub(mesh.connect("memory")), settings.memory_patience_seconds)
     delivery = Delivery(pending, appending(memory))
     stack.push_async_callback(delivery.drain)
-    in_background(stack, delivery.run)
     kept = RedisLogStore(mesh.redis, settings.log_bounds)
     writer, feed = LogWriter(kept), LogFeed(kept)
     stack.push_async_callback(writer.close)
-    for work in (writer.run, feed.run):
-        in_background(stack, work)
     turns = RecordedTurns(
         Turns(
             Policy(PolicyServiceStub(mesh.connect("policy"))),
@@ -86,22 +83,30 @@ async def build(mesh: Mesh, stack: AsyncExitStack) -> Service:
     stack.push_async_callback(events.close)
     running = Running(store)
     stack.push_async_callback(running.close)
-    in_background(stack, running.watch)
-    in_background(stack, partial(forget_old, store, settings.responses_kept_days))
+    forget = Job("forget", partial(store.forget, settings.responses_kept_days), every=_FORGET_SECONDS, alone=True)
     responses = ResponseService(turns, store, events, running, catalogue, settings.background_seconds)
     # Without Redis nothing is told of what happens, and logs cannot be read, but it happens.
     return Service(
-        name="orchestrator",
         servicers=(
             (add_ChatServiceServicer_to_server, ChatService(turns)),
             (add_ChatSessionServiceServicer_to_server, session_service),
             (add_LogServiceServicer_to_server, LogService(Logs(kept, feed, settings.heartbeat_interval))),
             (add_ResponseServiceServicer_to_server, responses),
         ),
+        jobs=(delivery.job, writer.job, feed.job, running.job, forget),
         checks={"postgres": mesh.check_postgres},
         wants={"redis": mesh.check_redis},
         finished=running.finished,
     )
+
+
+SERVICE = Declaration(
+    name="orchestrator",
+    build=build,
+    settings=OrchestratorSettings,
+    migrations=Path(__file__).parent / "migrations",
+    neighbours=("policy", "memory", "model"),
+)
 
 
 def appending(memory: Memory) -> Append:

@@ -1,10 +1,11 @@
-"""Builds the policy service."""
+"""Declares and builds the policy service."""
 
 from contextlib import AsyncExitStack
 
 from soma.policy.v1.policy_service_pb2_grpc import add_PolicyServiceServicer_to_server
 
-from services.mesh.background import in_background
+from services.mesh.declaration import Declaration
+from services.mesh.jobs import Job
 from services.mesh.mesh import Mesh
 from services.mesh.service import Service
 from services.policy.service import PolicyService
@@ -12,13 +13,17 @@ from services.policy.settings import PolicySettings
 from services.policy.watched import WatchedRules
 
 
-async def build(_: Mesh, stack: AsyncExitStack) -> Service:
+async def build(_mesh: Mesh, settings: PolicySettings, _stack: AsyncExitStack) -> Service:
     """Read the rules and watch their file.
 
     Raises:
         FailedPrecondition: the rule file is missing or wrong.
     """
-    settings = PolicySettings()
-    rules = WatchedRules(settings.rules, settings.reload_seconds)
-    in_background(stack, rules.run)
-    return Service(name="policy", servicers=((add_PolicyServiceServicer_to_server, PolicyService(rules)),))
+    rules = WatchedRules(settings.rules)
+    return Service(
+        servicers=((add_PolicyServiceServicer_to_server, PolicyService(rules)),),
+        jobs=(Job("rules", rules.look, every=settings.reload_seconds, first=settings.reload_seconds),),
+    )
+
+
+SERVICE = Declaration(name="policy", build=build, settings=PolicySettings)

@@ -1,6 +1,5 @@
 """The rules in force: read at start, read again when their file changes, kept when the new file is wrong."""
 
-import asyncio
 from pathlib import Path
 
 import structlog
@@ -15,18 +14,15 @@ log = structlog.get_logger("policy")
 class WatchedRules:
     """Holds the current `RuleSet`; the first load must succeed."""
 
-    def __init__(self, path: Path, every_seconds: float) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
-        self._every_seconds = every_seconds
         self._seen = self._stamp()
         self.current: RuleSet = load(path)
         self.fault = ""
 
-    async def run(self) -> None:
-        """Look at the file for ever."""
-        while True:
-            await asyncio.sleep(self._every_seconds)
-            self.refresh()
+    async def look(self) -> None:
+        """`refresh`, as a job's step."""
+        self.refresh()
 
     def refresh(self) -> None:
         """Read the file again if it changed since it was last read."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cli.layout import SERVICES
+from services.declared import SERVICES
 
 WITHOUT_SERVICES = ["--without", ",".join(SERVICES)]
 

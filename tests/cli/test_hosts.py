@@ -11,9 +11,9 @@ import pytest
 from cli.data_dir import DataDir
 from cli.demo import lines_to_copy
 from cli.door import Door, door
-from cli.layout import SERVICES
 from cli.parts.http import get_status
 from cli.stack import public_url
+from services.declared import SERVICES
 from services.mesh.address import joined
 from services.mesh.errors import InvalidArgument
 from services.mesh.settings import Settings

@@ -2,7 +2,8 @@
 
 import pytest
 
-from cli.layout import SERVICES, Layout
+from cli.layout import Layout
+from services.declared import SERVICES
 from services.mesh.errors import InvalidArgument
 
 

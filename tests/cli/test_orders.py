@@ -10,7 +10,7 @@ import pytest
 
 from cli.data_dir import DataDir
 from cli.orders import ANSWER, ORDER, Orders
-from services.mesh.background import in_background
+from services.mesh.jobs import run_job
 from tests.cli.eventually import eventually
 
 
@@ -39,7 +39,7 @@ async def stack(data_dir: DataDir) -> AsyncIterator[Stack]:
     made = Stack(data_dir.orders)
     data_dir.orders.mkdir()
     async with AsyncExitStack() as running:
-        in_background(running, Orders(data_dir.orders, made.asked, made.restart).obey)
+        run_job(running, "control", Orders(data_dir.orders, made.asked, made.restart).job)
         yield made
 
 

@@ -12,9 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
-from cli.layout import SERVICES
 from cli.parts.http import get_status
-from services.host import SERVICES as HOSTED
+from services.declared import SERVICES
 from services.mesh.errors import Code
 from services.mesh.settings import Settings
 from tests.cli.commands import Ended, soma, status, up
@@ -43,10 +42,6 @@ async def evaluate(home: Path) -> Ended:
 
 async def part(home: Path, name: str) -> dict[str, Any]:
     return next(part for part in (await status(home))["parts"] if part["name"] == name)
-
-
-def test_a_stack_runs_exactly_the_services_there_are() -> None:
-    assert set(SERVICES) == set(HOSTED)
 
 
 async def test_a_service_apart_is_killed_and_serves_again(home: Path) -> None:

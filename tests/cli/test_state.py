@@ -14,8 +14,8 @@ from cli.lock import Holder, Purpose
 from cli.report import report, table
 from cli.state import StackState, StateFile, running
 from cli.status import State
-from services.mesh.background import in_background
 from services.mesh.errors import FailedPrecondition
+from services.mesh.jobs import run_job
 from tests.cli.eventually import eventually
 
 STATE = StackState.of_this_process("http://127.0.0.1:8080")
@@ -29,7 +29,7 @@ async def kept(data_dir: DataDir) -> AsyncIterator[StateFile]:
         async with AsyncExitStack() as stack:
             file = StateFile(data_dir, lock)
             file.tell(STATE)
-            in_background(stack, file.keep)
+            run_job(stack, "control", file.job)
             yield file
 
 

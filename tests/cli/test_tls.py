@@ -11,7 +11,7 @@ import pytest
 from soma.policy.v1.policy_service_pb2 import DECISION_ALLOW, EvaluateRequest
 from soma.policy.v1.policy_service_pb2_grpc import PolicyServiceStub
 
-from cli.layout import SERVICES
+from services.declared import SERVICES
 from tests.cli.commands import Ended, soma, status
 from tests.cli.eventually import eventually, eventually_true
 from tests.ports import free_port

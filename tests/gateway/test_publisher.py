@@ -8,8 +8,8 @@ from dataclasses import replace
 from gateway.publisher import Publisher, edges, endpoints, over_http1, serving, unary
 from gateway.xds.server import XdsServer
 from gateway.xds.snapshot import Endpoint, Limits, Snapshot, Tls
-from services.mesh.background import in_background
 from services.mesh.interceptors.drain import Drain
+from services.mesh.jobs import run_job
 from services.mesh.registry.directory import Directory
 from services.mesh.registry.leases import Joined
 from services.mesh.registry.service import RegistryService
@@ -108,7 +108,7 @@ async def test_a_change_that_could_not_be_published_is_published_without_waiting
     )
     async with AsyncExitStack() as stack, asyncio.timeout(10):
         stack.push_async_callback(server.stop, 0.0)
-        in_background(stack, publisher.run)
+        run_job(stack, "control", publisher.job)
         for changed in changes:
             changed()
         await xds.published.wait()

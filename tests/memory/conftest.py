@@ -18,13 +18,14 @@ from soma.memory.v1.memory_service_pb2_grpc import MemoryServiceStub
 from soma.model.v1.message_pb2 import ROLE_ASSISTANT, ROLE_TOOL, ROLE_USER, Message, ToolCall
 from soma.model.v1.model_service_pb2_grpc import add_ModelServiceServicer_to_server
 
-from services.memory.main import build
+from services.memory.main import SERVICE
 from services.memory.passages import Json
+from services.memory.settings import MemorySettings
 from services.mesh import errors
 from services.mesh.authenticator import DevAuthenticator
 from services.mesh.call import Call, current_call, run_as
+from services.mesh.jobs import run_jobs
 from services.mesh.mesh import Mesh
-from services.mesh.migrations import migrate
 from services.mesh.principal import Principal
 from services.mesh.routing import RoutedChannel
 from services.mesh.service import Check
@@ -85,9 +86,7 @@ class Memory:
 
 
 @asynccontextmanager
-async def serving(
-    pool: "Pool", postgres_url: str, data_dir: Path, model: WordModel, *, warm: bool = True
-) -> AsyncIterator[Memory]:
+async def serving(pool: "Pool", data_dir: Path, model: WordModel, *, warm: bool = True) -> AsyncIterator[Memory]:
     """The service, built; as it is in a process that hosts it together with a model service.
 
     Unless it is to be met as it starts, once vectors can be had.
@@ -95,9 +94,6 @@ async def serving(
     async with AsyncExitStack() as stack:
         local = LocalMesh(strict=True, capture=_caller)
         stack.push_async_callback(local.channel.close)
-
-        async def migrated(schema: str, directory: Path) -> None:
-            await migrate(postgres_url, schema, directory)
 
         mesh = Mesh(
             settings=Settings(),
@@ -107,10 +103,10 @@ async def serving(
             authenticator=DevAuthenticator(KEY),
             spans=Spans("test", None),
             connect=lambda service: RoutedChannel(lambda: local.channel),
-            migrate=migrated,
         )
-        service = await build(mesh, stack)
+        service = await SERVICE.built(mesh, MemorySettings(), stack)
         local.add((*service.servicers, (add_ModelServiceServicer_to_server, model)))
+        run_jobs(stack, SERVICE.name, service.jobs, pool)
         if warm:
             await until(partial(passes, service.checks["embedder"]))
             model.asked.clear()
@@ -119,12 +115,10 @@ async def serving(
 
 
 @pytest.fixture
-async def memory(
-    database: "Pool", postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Memory]:
+async def memory(database: "Pool", tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Memory]:
     """The service on a database of the test's own."""
     monkeypatch.setenv("SOMA_MEMORY_EMBED_SECONDS", str(EMBED_SECONDS))
-    async with serving(database, postgres_url, tmp_path, WordModel()) as served:
+    async with serving(database, tmp_path, WordModel()) as served:
         yield served
 
 

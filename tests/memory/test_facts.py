@@ -11,8 +11,9 @@ from soma.memory.v1 import memory_service_pb2 as pb
 
 from services.memory.passages import Json
 from services.memory.store.facts import PostgresFactStore
-from services.memory.sweeping import sweep
 from services.mesh import errors
+from services.mesh.jobs import Job
+from services.mesh.testing.jobs import running
 from services.mesh.testing.waiting import until
 from tests.memory.conftest import Memory, as_globex, json_value, plain, refused
 from tests.size import examples
@@ -155,10 +156,8 @@ async def test_sweeping_goes_on_by_itself_whatever_happens(memory: Memory) -> No
 
     await memory.stub.Remember(pb.RememberRequest(key="old", value=json_value("x"), ttl_seconds=60))
     await memory.pool.execute("UPDATE memory.fact SET expires_at = now()")
-    sweeping = asyncio.create_task(sweep(Failing(memory.pool), 0.001))
-    await until(lambda: memory.pool.fetchval("SELECT NOT EXISTS (SELECT FROM memory.fact)"))
-    sweeping.cancel()
-    await asyncio.wait((sweeping,))
+    async with running(Job("sweep", Failing(memory.pool).sweep, every=0.001)):
+        await until(lambda: memory.pool.fetchval("SELECT NOT EXISTS (SELECT FROM memory.fact)"))
 
 
 async def test_the_longest_key_there_can_be_is_kept(memory: Memory) -> None:

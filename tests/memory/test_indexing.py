@@ -43,11 +43,11 @@ Leave = Callable[..., Awaitable["Pool"]]
 
 
 @pytest.fixture
-def left_behind(database: "Pool", postgres_url: str, tmp_path: Path) -> Leave:
+def left_behind(database: "Pool", tmp_path: Path) -> Leave:
     """Facts without vectors in a database whose service has stopped, so that only the test's own indexers work."""
 
     async def leave(*keys: str) -> "Pool":
-        async with serving(database, postgres_url, tmp_path, WordModel()) as served:
+        async with serving(database, tmp_path, WordModel()) as served:
             await unindexed(served, *keys)
         await database.execute("UPDATE memory.passage SET claimed_until = NULL")
         return database

@@ -75,9 +75,9 @@ async def embedder(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Mi
 
 
 @pytest.fixture
-async def recalling(database: "Pool", postgres_url: str, tmp_path: Path, embedder: MiniLm) -> AsyncIterator[Memory]:
+async def recalling(database: "Pool", tmp_path: Path, embedder: MiniLm) -> AsyncIterator[Memory]:
     """Memory that knows the facts, over MiniLM."""
-    async with serving(database, postgres_url, tmp_path, MiniLmModel(embedder)) as memory:
+    async with serving(database, tmp_path, MiniLmModel(embedder)) as memory:
         for _, key, value in FACTS:
             assert (await memory.remember(key, value)).HasField("indexed_at")
         yield memory

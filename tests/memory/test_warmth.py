@@ -30,11 +30,11 @@ async def model() -> WordModel:
 
 @pytest.fixture
 async def cold(
-    database: "Pool", postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: WordModel
+    database: "Pool", tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: WordModel
 ) -> AsyncIterator[Memory]:
     """The service as it starts beside that model service."""
     monkeypatch.setenv("SOMA_MEMORY_EMBED_SECONDS", str(EMBED_SECONDS))
-    async with serving(database, postgres_url, tmp_path, model, warm=False) as served:
+    async with serving(database, tmp_path, model, warm=False) as served:
         yield served
 
 

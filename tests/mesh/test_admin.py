@@ -26,20 +26,20 @@ async def asked(health: Health, path: str, method: str = "GET") -> httpx.Respons
 
 
 async def test_health_says_the_same_as_the_gateway() -> None:
-    body = (await asked(Health([]), "/health")).json()
+    body = (await asked(Health({}), "/health")).json()
     assert body.pop("timestamp").endswith("Z")
     assert body == {"status": "healthy", "app_name": "SomaMesh", "version": "1.2.3"}
 
 
 @pytest.mark.parametrize("path", ["/health", "/ready"])
 async def test_a_probe_may_ask_for_the_head_alone(path: str) -> None:
-    head = await asked(Health([]), path, "HEAD")
+    head = await asked(Health({}), path, "HEAD")
     assert (head.status_code, head.content) == (200, b"")
 
 
 async def test_calls_come_to_a_process_that_misses_a_part_and_not_to_one_that_cannot_work() -> None:
     postgres, redis = Store(), Store()
-    health = Health([Service("orchestrator", checks={"postgres": postgres.check}, wants={"redis": redis.check})])
+    health = Health({"orchestrator": Service(checks={"postgres": postgres.check}, wants={"redis": redis.check})})
     redis.problem = "it is away"
     await health.check()
     ready = await asked(health, "/ready")

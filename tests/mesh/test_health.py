@@ -26,7 +26,7 @@ class Dependency:
 
 
 def watching(dependency: Dependency) -> Health:
-    return Health([Service(name="memory", servicers=(), checks={"postgres": dependency.check})])
+    return Health({"memory": Service(checks={"postgres": dependency.check})})
 
 
 async def test_a_failing_dependency_is_named_until_it_works_again() -> None:
@@ -63,7 +63,7 @@ async def test_a_silent_dependency_is_down_in_time_and_not_asked_again_before_it
 
 async def test_what_a_service_only_wants_is_named_and_is_no_fault() -> None:
     postgres, redis = Dependency(), Dependency()
-    health = Health([Service("orchestrator", checks={"postgres": postgres.check}, wants={"redis": redis.check})])
+    health = Health({"orchestrator": Service(checks={"postgres": postgres.check}, wants={"redis": redis.check})})
     told: list[dict[str, dict[str, str]]] = []
     health.watch(lambda: told.append(health.dependencies()))
     redis.failure = LookupError("it is away")
@@ -81,7 +81,7 @@ async def test_what_a_service_only_wants_is_named_and_is_no_fault() -> None:
 async def test_a_check_that_several_services_name_is_made_once() -> None:
     redis = Dependency()
     health = Health(
-        [Service("edge", wants={"redis": redis.check}), Service("orchestrator", wants={"redis": redis.check})]
+        {"edge": Service(wants={"redis": redis.check}), "orchestrator": Service(wants={"redis": redis.check})}
     )
     await health.check()
     assert redis.asked == 1

@@ -4,8 +4,6 @@ import asyncio
 import signal
 import sys
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -14,6 +12,7 @@ from soma.events.v1.event_pb2 import Event
 
 from services.mesh import postgres
 from services.mesh.outbox import FIELD, Outbox
+from services.mesh.testing.jobs import running
 from services.mesh.testing.waiting import until
 from tests.servers import PostgresServer, RedisServer
 
@@ -36,9 +35,11 @@ import asyncio, sys
 from services.mesh.outbox import Outbox
 from services.mesh.postgres import open_pool
 from services.mesh.redis import open_client
+from services.mesh.testing.jobs import running
 
 async def main() -> None:
-    await Outbox(await open_pool(sys.argv[1]), open_client(sys.argv[2]), "shop").relay()
+    async with running(Outbox(await open_pool(sys.argv[1]), open_client(sys.argv[2]), "shop").job):
+        await asyncio.Event().wait()
 
 asyncio.run(main())
 """
@@ -48,16 +49,6 @@ asyncio.run(main())
 async def outbox(database: "Pool", redis: aioredis.Redis) -> Outbox:
     await database.execute(TABLE)
     return Outbox(database, redis, "shop")
-
-
-@asynccontextmanager
-async def relaying(outbox: Outbox) -> AsyncIterator[None]:
-    task = asyncio.create_task(outbox.relay())
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 def sold(number: int) -> Event:
@@ -78,7 +69,7 @@ async def streamed(redis: aioredis.Redis) -> list[int]:
 async def test_events_of_a_committed_change_are_relayed_in_order(
     outbox: Outbox, database: "Pool", redis: aioredis.Redis
 ) -> None:
-    async with relaying(outbox):
+    async with running(outbox.job):
         await write(outbox, database, range(600))
         outbox.wake()
         await until(lambda: is_drained(database))
@@ -94,7 +85,7 @@ async def test_events_of_a_change_that_was_rolled_back_are_never_relayed(
         await outbox.add(connection, "item", sold(1))
         await change.rollback()
     await write(outbox, database, range(2, 3))
-    async with relaying(outbox):
+    async with running(outbox.job):
         await until(lambda: is_streamed(redis, 1))
     assert await streamed(redis) == [2]
 
@@ -102,7 +93,7 @@ async def test_events_of_a_change_that_was_rolled_back_are_never_relayed(
 async def test_events_written_by_another_process_are_noticed_without_a_wake(
     outbox: Outbox, database: "Pool", redis: aioredis.Redis
 ) -> None:
-    async with relaying(outbox):
+    async with running(outbox.job):
         await write(outbox, database, range(1))
         await until(lambda: is_streamed(redis, 1))
         await write(outbox, database, range(1, 2))
@@ -113,7 +104,7 @@ async def test_events_written_by_another_process_are_noticed_without_a_wake(
 async def test_two_relays_keep_the_order_and_repeat_nothing(
     outbox: Outbox, database: "Pool", redis: aioredis.Redis
 ) -> None:
-    async with relaying(outbox), relaying(Outbox(database, redis, "shop")):
+    async with running(outbox.job, Outbox(database, redis, "shop").job):
         for start in range(0, 500, 10):
             await write(outbox, database, range(start, start + 10))
             outbox.wake()
@@ -125,7 +116,7 @@ async def test_nothing_is_lost_while_redis_is_away(
     outbox: Outbox, database: "Pool", redis: aioredis.Redis, redis_server: RedisServer
 ) -> None:
     await redis_server.stop(signal.SIGKILL)
-    async with relaying(outbox):
+    async with running(outbox.job):
         await write(outbox, database, range(20))
         outbox.wake()
         await redis_server.start()
@@ -136,7 +127,7 @@ async def test_nothing_is_lost_while_redis_is_away(
 async def test_nothing_is_lost_when_postgres_restarts(
     outbox: Outbox, database: "Pool", redis: aioredis.Redis, postgres_server: PostgresServer
 ) -> None:
-    async with relaying(outbox):
+    async with running(outbox.job):
         await write(outbox, database, range(300))
         outbox.wake()
         await postgres_server.stop(signal.SIGKILL)
@@ -153,7 +144,7 @@ async def test_nothing_is_lost_when_the_relay_is_killed(
     await until(lambda: is_streamed(redis, 1))
     relay.kill()
     await relay.wait()
-    async with relaying(outbox):
+    async with running(outbox.job):
         await until(lambda: is_drained(database))
     found = await streamed(redis)
     assert sorted(set(found)) == list(range(3000))

@@ -15,14 +15,16 @@ from soma.model.v1.model_service_pb2_grpc import ModelServiceStub
 
 from services.mesh.call import run_as
 from services.mesh.errors import FailedPrecondition, Unavailable
-from services.mesh.migrations import migrate
+from services.mesh.jobs import run_jobs
 from services.mesh.postgres import ping
+from services.mesh.service import Service
 from services.mesh.testing.dialects import AnthropicDialect, Behaviour, Fault
 from services.mesh.testing.local import SOMEBODY, LocalMesh
 from services.mesh.testing.upstreams import FakeUpstream
 from services.model.embedding import minilm
-from services.model.main import build
+from services.model.main import SERVICE
 from services.model.service import CatalogService
+from services.model.settings import ModelSettings
 
 if TYPE_CHECKING:
     from soma.model.v1.model_service_pb2_grpc import ModelServiceAsyncStub
@@ -35,17 +37,13 @@ pytestmark = pytest.mark.usefixtures("nothing_left")
 class Host:
     """As much of a Mesh as the service asks for."""
 
-    def __init__(self, url: str, pool: "Pool", redis: aioredis.Redis, data_dir: Path) -> None:
-        self.url = url
+    def __init__(self, pool: "Pool", redis: aioredis.Redis, data_dir: Path) -> None:
         self.postgres = pool
         self.redis = redis
         self.data_dir = data_dir
 
     async def check_postgres(self) -> None:
         await ping(self.postgres)
-
-    async def migrate(self, schema: str, directory: Path) -> None:
-        await migrate(self.url, schema, directory)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +54,6 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def host(
-    postgres_url: str,
     database: "Pool",
     redis: aioredis.Redis,
     data_dir: Path,
@@ -67,12 +64,19 @@ def host(
     for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "SOMA_CONFIG"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("SOMA_MODEL_OLLAMA_URL", "")
-    return Host(postgres_url, database, redis, data_dir)
+    return Host(database, redis, data_dir)
+
+
+async def built(host: Any, stack: AsyncExitStack) -> Service:
+    """The service, and its jobs at work."""
+    service = await SERVICE.build(host, ModelSettings(), stack)
+    run_jobs(stack, SERVICE.name, service.jobs, host.postgres)
+    return service
 
 
 async def listed(host: Any) -> dict[str, bool]:
     async with AsyncExitStack() as stack:
-        service = await build(host, stack)
+        service = await built(host, stack)
         await service.checks["postgres"]()
         await service.wants["llm"]()
         (catalogue,) = (servicer for _, servicer in service.servicers if isinstance(servicer, CatalogService))
@@ -110,7 +114,7 @@ async def test_a_key_that_is_refused_or_missing_is_named_by_its_variable(
             f'[[provider]]\nname = "mine"\nbase_url = "{fake.url}"\nmodels = ["m"]\napi_key_env = "OPENAI_API_KEY"\n'
         )
         async with AsyncExitStack() as stack:
-            service = await build(host, stack)
+            service = await built(host, stack)
             (catalogue,) = (servicer for _, servicer in service.servicers if isinstance(servicer, CatalogService))
             response = await catalogue.ListModels(ListModelsRequest(), None)  # type: ignore[arg-type]
     (mine,) = (model for model in response.models if model.name == "m")
@@ -128,7 +132,7 @@ async def test_a_vendor_that_hangs_does_not_hold_up_the_start(host: Any, monkeyp
         monkeypatch.setenv("OPENAI_BASE_URL", f"{fake.url}/v1")
         began = asyncio.get_running_loop().time()
         async with AsyncExitStack() as stack:
-            await build(host, stack)
+            await built(host, stack)
             assert asyncio.get_running_loop().time() - began < 5.0
 
 
@@ -142,7 +146,7 @@ async def test_a_conversation_does_not_wait_for_the_vectors_model(host: Any, mon
     monkeypatch.setattr(minilm, "_load", never)
     async with AsyncExitStack() as stack:
         stack.callback(loaded.set)
-        service = await build(host, stack)
+        service = await built(host, stack)
         with pytest.raises(Unavailable) as cold:
             await service.checks["embedder"]()
         assert cold.value.reason == "EMBEDDER_COLD"

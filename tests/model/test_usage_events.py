@@ -1,6 +1,5 @@
 """Each generation is told of once, with its record or not at all."""
 
-import asyncio
 import uuid
 from typing import TYPE_CHECKING, Any, cast
 
@@ -10,6 +9,7 @@ from soma.model.v1.cost_service_pb2 import UsageRecord
 
 from services.mesh import postgres
 from services.mesh.outbox import FIELD, Outbox
+from services.mesh.testing.jobs import running
 from services.mesh.testing.waiting import until
 from services.model.usage_events import RECORDED, Entry, write_usage
 
@@ -45,10 +45,9 @@ async def test_a_recorded_generation_reaches_the_stream_with_its_record_and_trac
 ) -> None:
     outbox = Outbox(database, redis, "model")
     written = entry()
-    relaying = asyncio.create_task(outbox.relay())
-    await write(database, outbox, written)
-    await until(lambda: redis.xlen("soma:events:model"))
-    relaying.cancel()
+    async with running(outbox.job):
+        await write(database, outbox, written)
+        await until(lambda: redis.xlen("soma:events:model"))
     ((_, fields),) = cast("Any", await redis.xrange("soma:events:model"))
     event = Event.FromString(fields[FIELD.encode()])
     payload = UsageRecord()

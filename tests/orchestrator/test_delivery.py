@@ -1,7 +1,7 @@
 """Finished turns reach memory in order, off the client's path, and survive its absence and a crash."""
 
 import asyncio
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 import grpc
@@ -12,6 +12,7 @@ from soma.orchestrator.v1 import chat_service_pb2 as pb
 from services.mesh.call import run_as
 from services.mesh.errors import STORAGE_FULL_SECONDS, Unavailable
 from services.mesh.status import from_rpc_error
+from services.mesh.testing.jobs import running
 from services.mesh.testing.local import SOMEBODY
 from tests.orchestrator.conftest import Orchestrator
 from tests.orchestrator.neighbours import Script
@@ -53,11 +54,9 @@ async def test_a_turn_memory_could_not_take_is_delivered_once_it_is_back(
     await finish_while_memory_is_down(orchestrator, script, "first")
     assert len(await orchestrator.pending.of("acme", "c")) == 1
     script.memory_down = False
-    sweeping = asyncio.create_task(orchestrator.delivery.run())
-    async with asyncio.timeout(5):
+    async with running(orchestrator.delivery.job), asyncio.timeout(5):
         await script.appended.wait()
         await orchestrator.delivery.settle("acme", "c")
-    sweeping.cancel()
     assert said(script) == ["first"]
     assert await orchestrator.pending.of("acme", "c") == []
 
@@ -76,13 +75,9 @@ async def test_a_crash_after_the_client_heard_of_the_end_loses_nothing(
 ) -> None:
     await finish_while_memory_is_down(orchestrator, script, "first")
     script.memory_down = False
-    async with aclosing(Orchestrator(database, script)) as successor:
-        sweeping = asyncio.create_task(successor.delivery.run())
+    async with aclosing(Orchestrator(database, script)) as successor, running(successor.delivery.job):
         async with asyncio.timeout(5):
             await script.appended.wait()
-        sweeping.cancel()
-        with suppress(asyncio.CancelledError):
-            await sweeping
     assert said(script) == ["first"]
 
 
@@ -155,16 +150,12 @@ async def test_turns_of_many_conversations_at_once_are_each_kept_whole(
 async def test_what_a_killed_process_left_is_delivered_by_one_that_has_long_been_running(
     orchestrator: Orchestrator, script: Script, database: "Pool"
 ) -> None:
-    async with aclosing(Orchestrator(database, script)) as survivor:
-        sweeping = asyncio.create_task(survivor.delivery.run())
+    async with aclosing(Orchestrator(database, script)) as survivor, running(survivor.delivery.job):
         assert await survivor.delivery.sweep(0.0) == 0
         await finish_while_memory_is_down(orchestrator, script, "first")
         script.memory_down = False
         async with asyncio.timeout(10):
             await script.appended.wait()
-        sweeping.cancel()
-        with suppress(asyncio.CancelledError):
-            await sweeping
     assert said(script) == ["first"]
 
 

@@ -25,7 +25,7 @@ class Policy:
     """A policy service over one rule file."""
 
     def __init__(self, path: Path) -> None:
-        self.rules = WatchedRules(path, 1.0)
+        self.rules = WatchedRules(path)
         mesh = LocalMesh(((add_PolicyServiceServicer_to_server, PolicyService(self.rules)),))
         self._stub = PolicyServiceStub(mesh.channel)
 

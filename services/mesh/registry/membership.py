@@ -10,7 +10,8 @@ import structlog
 from soma.mesh.v1 import registry_service_pb2 as pb
 from soma.mesh.v1.registry_service_pb2_grpc import RegistryServiceStub
 
-from services.mesh.background import in_background
+from services.mesh.errors import Unavailable
+from services.mesh.jobs import Job, run_job
 from services.mesh.registry.directory import Directory, Endpoint
 from services.mesh.status import from_rpc_error
 from services.mesh.token import METADATA_KEY, Signer
@@ -51,7 +52,7 @@ class Membership:
 
     async def join(self) -> None:
         """Announce the instance and return once the registry has answered."""
-        in_background(self._kept, self._keep)
+        run_job(self._kept, "mesh", Job("lease", self._keep, longest_pause=_RETRY_SECONDS))
         await self._joined.wait()
 
     def health_changed(self) -> None:
@@ -63,25 +64,24 @@ class Membership:
         await self._kept.aclose()
 
     async def _keep(self) -> None:
-        told = ""
-        while True:
-            channel = self._connect()
-            stub: RegistryServiceAsyncStub = RegistryServiceStub(channel)
-            stream = stub.Register(self._requests(), metadata=((METADATA_KEY, self._signer.sign(None)),))
-            try:
-                async for response in stream:
-                    self._directory.replace(_endpoint(e) for e in response.endpoints)
-                    self._joined.set()
-                    told = ""
-            except grpc.aio.AioRpcError as error:
-                lost = from_rpc_error(error)
-                if lost.message != told:
-                    log.warning("registry lost, joining again", reason=lost.reason, error=lost.message)
-                    told = lost.message
-            finally:
-                stream.cancel()
-                await channel.close()
-            await asyncio.sleep(_RETRY_SECONDS)
+        """Hold one lease, until it is lost.
+
+        Raises:
+            MeshError: why it is.
+        """
+        channel = self._connect()
+        stub: RegistryServiceAsyncStub = RegistryServiceStub(channel)
+        stream = stub.Register(self._requests(), metadata=((METADATA_KEY, self._signer.sign(None)),))
+        try:
+            async for response in stream:
+                self._directory.replace(_endpoint(e) for e in response.endpoints)
+                self._joined.set()
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error) from error
+        finally:
+            stream.cancel()
+            await channel.close()
+        raise Unavailable("the registry has ended the lease", reason="REGISTRY_LOST")
 
     async def _requests(self) -> AsyncIterator[pb.RegisterRequest]:
         yield pb.RegisterRequest(instance=self._instance, health=self._report())

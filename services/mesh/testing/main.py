@@ -1,4 +1,4 @@
-"""Builds the `testing` service: an echo and notes behind everything a call to a real service passes through."""
+"""Declares and builds the `testing` service: an echo and notes behind all that a call to a real service passes."""
 
 from contextlib import AsyncExitStack
 
@@ -9,21 +9,23 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
+from services.mesh.declaration import Declaration, NoSettings
 from services.mesh.mesh import Mesh
 from services.mesh.service import Service
 from services.mesh.testing.echo import EchoServicer
 from services.mesh.testing.notes import NoteServicer
 
 
-async def build(mesh: Mesh, stack: AsyncExitStack) -> Service:
+async def build(mesh: Mesh, _settings: NoSettings, _stack: AsyncExitStack) -> Service:
     """An EchoService whose further hops come back to it through the mesh, a NoteService, and a page."""
-    del stack
     echo = EchoServicer(peer=lambda: EchoServiceStub(mesh.connect("testing")))
     return Service(
-        "testing",
         servicers=[(add_EchoServiceServicer_to_server, echo), (add_NoteServiceServicer_to_server, NoteServicer())],
         http=Starlette(routes=[Route("/{path:path}", _page)]),
     )
+
+
+SERVICE = Declaration(name="testing", build=build, settings=NoSettings, neighbours=("testing",))
 
 
 async def _page(_: Request) -> PlainTextResponse:

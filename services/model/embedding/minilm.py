@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from services.mesh.errors import Unavailable
+import structlog
+
+from services.mesh.errors import MeshError, Unavailable
 from services.model.embedding.architecture import HIDDEN, NAME
 from services.model.embedding.embedder import Embeddings
 from services.model.embedding.settings import EmbeddingSettings
@@ -14,6 +16,7 @@ from services.model.embedding.settings import EmbeddingSettings
 if TYPE_CHECKING:
     from services.model.embedding.batcher import Batcher
 
+_log = structlog.get_logger(__name__)
 
 # A load that takes longer, such as a download, does not hold up the start of what does without vectors.
 PATIENCE_SECONDS = 30.0
@@ -65,6 +68,10 @@ class MiniLm:
         if asyncio.get_running_loop().time() < self._began + PATIENCE_SECONDS:
             raise _cold()
 
+    def begin(self) -> None:
+        """Begins to read the model; the first call says why it cannot be read, if it cannot."""
+        self._task().add_done_callback(_tell)
+
     async def load(self) -> None:
         """Reads the model now, so that the first call need not wait.
 
@@ -84,12 +91,23 @@ class MiniLm:
     async def _ready(self) -> Batcher:
         if self._closed:
             raise Unavailable("the embedder is closing")
+        # A caller that leaves does not take the model from those who wait with it.
+        return await asyncio.shield(self._task())
+
+    def _task(self) -> asyncio.Task[Batcher]:
         if self._loading is None or (self._loading.done() and self._loading.exception() is not None):
             if self._began is None:
                 self._began = asyncio.get_running_loop().time()
             self._loading = asyncio.create_task(asyncio.to_thread(_load, self._settings))
-        # A caller that leaves does not take the model from those who wait with it.
-        return await asyncio.shield(self._loading)
+        return self._loading
+
+
+def _tell(loading: asyncio.Task[Batcher]) -> None:
+    error = None if loading.cancelled() else loading.exception()
+    if isinstance(error, MeshError):
+        _log.warning("embedder_not_loaded", reason=error.reason, error=error.message)
+    elif error is not None:
+        _log.error("embedder_not_loaded", exc_info=error)
 
 
 def _cold() -> Unavailable:

@@ -6,13 +6,11 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
-import structlog
 from soma.orchestrator.v1 import log_service_pb2 as pb
 
+from services.mesh.jobs import Job
 from services.orchestrator.logs.entry import Position, Wanted, position
 from services.orchestrator.logs.store import LogStore
-
-log = structlog.get_logger("orchestrator")
 
 BLOCK_MILLISECONDS = 2_000
 RETRY_SECONDS = 0.5
@@ -101,19 +99,18 @@ class LogFeed:
             if not followed.followers and self._followed.get(tenant_id) is followed:
                 del self._followed[tenant_id]
 
-    async def run(self) -> None:
-        """Read until cancelled, whatever Redis does meanwhile."""
-        while True:
-            self._changed.clear()
-            places = {tenant_id: followed.place for tenant_id, followed in self._followed.items()}
-            if not places:
-                await self._changed.wait()
-                continue
-            try:
-                self._hand_out(await self._read(places))
-            except Exception as error:
-                log.warning("logs cannot be followed now", error=str(error))
-                await asyncio.sleep(RETRY_SECONDS)
+    @property
+    def job(self) -> Job:
+        """Reads what is followed, whatever Redis does meanwhile."""
+        return Job("log_feed", self._follow, longest_pause=RETRY_SECONDS)
+
+    async def _follow(self) -> None:
+        self._changed.clear()
+        places = {tenant_id: followed.place for tenant_id, followed in self._followed.items()}
+        if places:
+            self._hand_out(await self._read(places))
+        else:
+            await self._changed.wait()
 
     async def _read(self, places: Mapping[str, Position]) -> dict[str, list[pb.LogEntry]]:
         """What is new; nothing as soon as another tenant is to be followed as well."""

@@ -11,6 +11,7 @@ from prometheus_client import Counter
 from soma.orchestrator.v1 import log_service_pb2 as pb
 
 from services.mesh import errors
+from services.mesh.jobs import Job
 from services.orchestrator.logs.entry import Task, new_entry
 from services.orchestrator.logs.store import LogStore
 
@@ -22,7 +23,6 @@ MOST_WAITING = 10_000
 BATCH = 256
 # Entries of so many seconds share a write.
 GATHER_SECONDS = 0.02
-RETRY_SECONDS = (0.2, 5.0)
 
 
 class LogWriter:
@@ -48,23 +48,10 @@ class LogWriter:
         self._shed()
         self._wake.set()
 
-    async def run(self) -> None:
-        """Write until cancelled, whatever Redis does meanwhile."""
-        shortest, longest = RETRY_SECONDS
-        delay = shortest
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            await asyncio.sleep(GATHER_SECONDS)
-            try:
-                await self.flush()
-            except Exception as error:
-                log.warning("log entries wait", waiting=len(self._waiting), error=str(error))
-                self._wake.set()
-                await asyncio.sleep(delay)
-                delay = min(delay * 2, longest)
-            else:
-                delay = shortest
+    @property
+    def job(self) -> Job:
+        """Writes what waits, whatever Redis does meanwhile."""
+        return Job("log_writer", self.flush, wake=self._wake, gather=GATHER_SECONDS)
 
     async def flush(self) -> None:
         """Write what waits, oldest first; an entry may be written twice when Redis goes away meanwhile.

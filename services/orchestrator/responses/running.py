@@ -1,18 +1,13 @@
 """The kept responses this process is making: it says that they live, and hears when one is not wanted any more."""
 
 import asyncio
-from time import monotonic
-
-import structlog
 
 from services.mesh import errors
+from services.mesh.jobs import Job
 from services.orchestrator.responses.making import Making
 from services.orchestrator.responses.store import ResponseStore
 
-log = structlog.get_logger("orchestrator")
-
 _LOOK_SECONDS = 1.0
-_FORGET_SECONDS = 3600.0
 
 
 class Running:
@@ -21,12 +16,10 @@ class Running:
     def __init__(self, store: ResponseStore) -> None:
         self._store = store
         self._makings: dict[str, Making] = {}
-        self._some = asyncio.Event()
 
     def add(self, response_id: str, making: Making) -> None:
         """Watch over a making until it ends."""
         self._makings[response_id] = making
-        self._some.set()
         making.task.add_done_callback(lambda _: self._makings.pop(response_id, None))
 
     def cancel(self, response_id: str) -> None:
@@ -35,14 +28,10 @@ class Running:
         if making is not None:
             making.stop(errors.Cancelled("the response was cancelled"))
 
-    async def watch(self) -> None:
-        """Look, for ever, which makings are still wanted."""
-        while True:
-            while self._makings:
-                await asyncio.sleep(_LOOK_SECONDS)
-                await self.look()
-            self._some.clear()
-            await self._some.wait()
+    @property
+    def job(self) -> Job:
+        """Looks which makings are still wanted."""
+        return Job("responses", self.look, every=_LOOK_SECONDS, longest_pause=_LOOK_SECONDS)
 
     async def finished(self) -> None:
         """Return once nothing is being made here."""
@@ -59,25 +48,16 @@ class Running:
             await asyncio.wait(tasks)
 
     async def look(self) -> None:
-        """Look once: say that these live, and end what was cancelled or deleted meanwhile."""
+        """Look once: say that these live, and end what was cancelled or deleted meanwhile.
+
+        Raises:
+            Unavailable: the store cannot be asked; all are made on.
+        """
         # One that waits for its first sign has no row yet, and one that ended is not cancelled by that.
         ids = [response_id for response_id, making in self._makings.items() if making.begun]
-        try:
-            wanted = await self._store.still_wanted(ids)
-        except errors.MeshError as error:
-            log.warning("responses cannot be looked after", error=error.message)
+        if not ids:
             return
+        wanted = await self._store.still_wanted(ids)
         for response_id in ids:
             if response_id not in wanted:
                 self.cancel(response_id)
-
-
-async def forget_old(store: ResponseStore, days: float) -> None:
-    """Delete, for ever, what is older than `days`."""
-    while True:
-        began = monotonic()
-        try:
-            await store.forget(days)
-        except errors.MeshError as error:
-            log.warning("old responses stay", error=error.message)
-        await asyncio.sleep(_FORGET_SECONDS - (monotonic() - began))

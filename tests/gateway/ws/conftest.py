@@ -16,9 +16,9 @@ from gateway.edge.settings import EdgeSettings
 from gateway.edge.ws.sockets import LogSockets
 from gateway.edge.ws.tail import Tails
 from services.mesh.authenticator import credential
-from services.mesh.background import in_background
 from services.mesh.errors import Unauthenticated
 from services.mesh.http import HttpServer
+from services.mesh.jobs import run_job
 from services.mesh.principal import Principal
 from services.mesh.testing.local import LocalMesh
 from services.orchestrator.logs.entry import SESSION, Task, new_entry
@@ -89,7 +89,7 @@ async def standing(client: aioredis.Redis, **settings: Any) -> AsyncIterator[Sta
     async with AsyncExitStack() as stack:
         store = RedisLogStore(client, Bounds(1000, 1000, 10, 3600))
         feed = LogFeed(store)
-        in_background(stack, feed.run)
+        run_job(stack, "orchestrator", feed.job)
         mesh = LocalMesh(((add_LogServiceServicer_to_server, LogService(Logs(store, feed, heartbeat_seconds=15.0))),))
         stack.push_async_callback(mesh.channel.close)
         tails = Tails(LogServiceStub(mesh.channel))

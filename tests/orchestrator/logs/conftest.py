@@ -1,8 +1,6 @@
 """Logs on real Redis, and their service in a mesh of its own."""
 
-import asyncio
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,6 +9,7 @@ import redis.asyncio as aioredis
 from soma.orchestrator.v1 import log_service_pb2 as pb
 from soma.orchestrator.v1.log_service_pb2_grpc import LogServiceStub, add_LogServiceServicer_to_server
 
+from services.mesh.testing.jobs import running
 from services.mesh.testing.local import LocalMesh
 from services.orchestrator.logs.entry import CHAT, SESSION, Task, new_entry
 from services.orchestrator.logs.feed import LogFeed
@@ -46,11 +45,8 @@ async def desk(redis: aioredis.Redis) -> AsyncIterator[Desk]:
     feed = LogFeed(store)
     logs = Logs(store, feed, heartbeat_seconds=0.2)
     mesh = LocalMesh(((add_LogServiceServicer_to_server, LogService(logs)),))
-    running = asyncio.create_task(feed.run())
-    yield Desk(store, logs, LogServiceStub(mesh.channel))
-    running.cancel()
-    with suppress(asyncio.CancelledError):
-        await running
+    async with running(feed.job):
+        yield Desk(store, logs, LogServiceStub(mesh.channel))
     await mesh.channel.close()
 
 

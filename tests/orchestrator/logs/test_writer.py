@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
 
 import redis.asyncio as aioredis
 from prometheus_client import REGISTRY
 from soma.orchestrator.v1 import log_service_pb2 as pb
 
 from services.mesh.errors import Unavailable
+from services.mesh.testing.jobs import running
 from services.mesh.testing.waiting import until
 from services.orchestrator.logs import writer as writing
 from services.orchestrator.logs.entry import Task
@@ -39,18 +39,15 @@ class Away(RedisLogStore):
 async def test_entries_wait_while_redis_is_away_and_share_a_write_when_it_is_back(redis: aioredis.Redis) -> None:
     store = Away(redis)
     writer = LogWriter(store)
-    running = asyncio.create_task(writer.run())
-    for number in range(20):
-        writer.record("acme", TASK, str(number), {})
-    async with asyncio.timeout(5):
-        await store.tried.wait()
-    store.away = False
-    await until(lambda: redis.xlen("soma:logs:{acme}"), seconds=10)
+    async with running(writer.job):
+        for number in range(20):
+            writer.record("acme", TASK, str(number), {})
+        async with asyncio.timeout(5):
+            await store.tried.wait()
+        store.away = False
+        await until(lambda: redis.xlen("soma:logs:{acme}"), seconds=10)
     assert [entry.message for entry in await store.after("acme", "", (0, 0), 100)] == [str(n) for n in range(20)]
     assert store.writes == 1
-    running.cancel()
-    with suppress(asyncio.CancelledError):
-        await running
 
 
 async def test_beyond_what_may_wait_the_oldest_are_given_up_and_counted(redis: aioredis.Redis) -> None:

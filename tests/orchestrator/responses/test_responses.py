@@ -14,6 +14,7 @@ from services.mesh.call import run_as
 from services.mesh.errors import Code, MeshError, Unavailable
 from services.mesh.principal import Principal
 from services.mesh.status import from_rpc_error
+from services.mesh.testing.jobs import running
 from services.mesh.testing.local import SOMEBODY
 from services.mesh.testing.waiting import until
 from services.orchestrator.responses import store as stored
@@ -302,11 +303,10 @@ async def test_a_response_cancelled_or_deleted_by_another_process_ends_here(
     orchestrator: Orchestrator, script: Script
 ) -> None:
     response_id, events = await _stalled(orchestrator, script)
-    watching = asyncio.create_task(orchestrator.running.watch())
-    await orchestrator.store.cancel(SOMEBODY.tenant_id, response_id)
-    rest = [event async for event in events]
+    async with running(orchestrator.running.job):
+        await orchestrator.store.cancel(SOMEBODY.tenant_id, response_id)
+        rest = [event async for event in events]
     assert rest[-1].finished.state == pb.Response.STATE_CANCELLED
-    watching.cancel()
 
 
 async def test_a_response_whose_model_takes_its_time_is_not_taken_for_a_cancelled_one(

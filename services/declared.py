@@ -1,0 +1,53 @@
+"""The services there are: the one list that the host, the command line, the tests and the pages read.
+
+A name is enough to find a declaration, and its module is imported only then: most commands need the names alone.
+"""
+
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from services.mesh.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from services.mesh.declaration import Declaration
+
+_MODULES = {
+    "edge": "gateway.edge.main",
+    "orchestrator": "services.orchestrator.main",
+    "policy": "services.policy.main",
+    "memory": "services.memory.main",
+    "model": "services.model.main",
+}
+# Part of no stack: it is there for tests and benchmarks that ask for it by name.
+_TESTING = {"testing": "services.mesh.testing.main"}
+
+# In the order in which a process builds those it runs together.
+SERVICES = tuple(_MODULES)
+
+
+def declared(name: str) -> "Declaration[Any]":
+    """The declaration of a service.
+
+    Raises:
+        InvalidArgument: there is no such service.
+    """
+    module = (_MODULES | _TESTING).get(name)
+    if module is None:
+        raise InvalidArgument(f"no such service: {name}; there are {', '.join(SERVICES)}", reason="SERVICE_UNKNOWN")
+    declaration: Declaration[Any] = import_module(module).SERVICE
+    return declaration
+
+
+def declarations() -> Iterator["Declaration[Any]"]:
+    """Those of every service of a stack."""
+    return map(declared, SERVICES)
+
+
+def schemas() -> Mapping[str, Path]:
+    """The folders of migrations by schema: the mesh's own, and those that services declare."""
+    from services.mesh import lease
+
+    own = {declaration.name: declaration.migrations for declaration in declarations() if declaration.migrations}
+    return {lease.SCHEMA: lease.MIGRATIONS, **own}

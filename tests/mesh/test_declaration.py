@@ -1,0 +1,96 @@
+"""What services declare: one list, read by all, and a mesh that leads to the neighbours named and to no others."""
+
+import subprocess
+import sys
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+import services
+from gateway.contracts import area, public_services
+from services.declared import SERVICES, declarations, declared, schemas
+from services.mesh.declaration import Declaration, NoSettings
+from services.mesh.errors import InvalidArgument
+from services.mesh.mesh import Mesh
+from services.mesh.service import Service
+from services.mesh.settings import SomaSettings
+
+
+@dataclass(frozen=True)
+class Colours:
+    """Settings of a service."""
+
+    wall: str = "white"
+
+
+def mesh(asked: list[str]) -> Mesh:
+    """One whose channels are known by name alone."""
+
+    def connect(service: str) -> Any:
+        asked.append(service)
+
+    nothing = cast(Any, None)
+    return Mesh(nothing, Path("data"), nothing, nothing, nothing, nothing, connect)
+
+
+async def test_a_service_is_built_with_its_settings_on_a_mesh_that_leads_to_its_neighbours() -> None:
+    asked: list[str] = []
+    seen: list[object] = []
+
+    async def build(mesh: Mesh, settings: Colours, stack: AsyncExitStack) -> Service:
+        mesh.connect("memory")
+        seen.extend((settings, stack, mesh.data_dir))
+        return Service()
+
+    declaration = Declaration("painter", build, Colours, neighbours=("memory",))
+    async with AsyncExitStack() as stack:
+        assert await declaration.built(mesh(asked), Colours(wall="green"), stack) == Service()
+        assert seen == [Colours(wall="green"), stack, Path("data")]
+    assert asked == ["memory"]
+
+
+async def test_a_neighbour_that_is_not_declared_is_refused_by_name() -> None:
+    async def build(mesh: Mesh, _settings: NoSettings, _stack: AsyncExitStack) -> Service:
+        mesh.connect("model")
+        return Service()
+
+    declaration = Declaration("painter", build, NoSettings, neighbours=("memory",))
+    async with AsyncExitStack() as stack:
+        with pytest.raises(ValueError, match="painter calls 'model'"):
+            await declaration.built(mesh([]), NoSettings(), stack)
+
+
+def test_every_service_of_the_list_declares_itself_under_its_name_and_calls_services_of_the_list() -> None:
+    assert [declaration.name for declaration in declarations()] == list(SERVICES)
+    for declaration in declarations():
+        assert set(declaration.neighbours) <= set(SERVICES)
+
+
+def test_a_services_settings_are_in_the_table_of_its_name() -> None:
+    for declaration in declarations():
+        assert issubclass(declaration.settings, SomaSettings)
+        assert declaration.settings.table == declaration.name
+
+
+def test_every_public_contract_is_of_a_service_of_the_list() -> None:
+    assert {area(name) for name in public_services()} - {"mesh"} <= set(SERVICES)
+
+
+def test_no_folder_of_migrations_is_forgotten() -> None:
+    there = {path.parent.name: path for path in Path(services.__path__[0]).glob("*/migrations")}
+    assert dict(schemas()) == there
+
+
+def test_a_service_that_there_is_not_is_refused_with_those_there_are() -> None:
+    with pytest.raises(InvalidArgument, match="no such service: memmory; there are edge, orchestrator") as refused:
+        declared("memmory")
+    assert refused.value.reason == "SERVICE_UNKNOWN"
+
+
+def test_who_needs_the_names_alone_imports_no_service() -> None:
+    script = "import sys, cli.layout; print(*(m for m in sys.modules if m.startswith(('services.', 'gateway'))))"
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert set(ran.stdout.split()) == {"services.declared", "services.mesh", "services.mesh.errors"}
