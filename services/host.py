@@ -14,6 +14,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import structlog
+from soma.errors.v1 import reasons
 from soma.mesh.v1 import registry_service_pb2
 
 from services.mesh import disk, errors, logs, migrations, postgres, redis
@@ -71,7 +72,7 @@ async def run_process(settings: Settings, names: list[str]) -> None:
     unknown = [name for name in names if name not in SERVICES | TESTING]
     if unknown:
         raise errors.InvalidArgument(
-            f"no such service: {', '.join(unknown)}; there are {', '.join(SERVICES)}", reason="SERVICE_UNKNOWN"
+            f"no such service: {', '.join(unknown)}; there are {', '.join(SERVICES)}", reason=reasons.SERVICE_UNKNOWN
         )
     logs.configure(settings.log_level, settings.log_format)
     departure = Departure(settings.grace_seconds, settings.leave_seconds)
@@ -134,7 +135,7 @@ class _Process:
             raise errors.FailedPrecondition(
                 "a serve process needs postgres_url, redis_url and control (SOMA_POSTGRES_URL, …); "
                 "`soma up` gives them to the processes it starts",
-                reason="SETTINGS_MISSING",
+                reason=reasons.SETTINGS_MISSING,
             )
         instance_id = str(uuid.uuid4())
         signer = Signer(read_key(settings.data_dir / "internal.key").encode(), instance_id)
@@ -193,7 +194,7 @@ class _Process:
             raise errors.FailedPrecondition(
                 f"http_port (SOMA_HTTP_PORT) is {settings.http_port} for {' and '.join(http)}, and each has an HTTP "
                 "server of its own; set it to 0, or run them in processes of their own",
-                reason="HTTP_PORT_SHARED",
+                reason=reasons.HTTP_PORT_SHARED,
             )
         http_ports = {name: await each.start(settings.bind, settings.http_port) for name, each in http.items()}
         admin = HttpServer(admin_app(health, version("somamesh-server")))

@@ -15,6 +15,7 @@ import grpc
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
+from soma.errors.v1 import reasons
 
 from services.mesh import errors
 from services.mesh.call import Call, current
@@ -201,7 +202,7 @@ class _Fused:
 
 def _unreadable() -> errors.InvalidArgument:
     why = "the request is no message of the contract, holds text that is not UTF-8, or is nested too deep"
-    return errors.InvalidArgument(why, reason="MALFORMED_MESSAGE")
+    return errors.InvalidArgument(why, reason=reasons.MALFORMED_MESSAGE)
 
 
 def _error_field(response: Descriptor | None) -> str | None:

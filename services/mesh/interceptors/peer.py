@@ -3,6 +3,7 @@
 from typing import Any
 
 import structlog
+from soma.errors.v1 import reasons
 
 from services.mesh import errors
 from services.mesh.call import Call
@@ -22,8 +23,8 @@ def peer(allowed: Allowed) -> Interceptor:
             return
         identities = [value.decode() for value in context.auth_context().get(SPIFFE_ID, ())]
         if not any(allowed(name_in(identity)) for identity in identities):
-            log.warning("peer refused", reason="PEER_NOT_ALLOWED", peer=identities, address=context.peer())
-            raise errors.PermissionDenied("this process may not be called by you", reason="PEER_NOT_ALLOWED")
+            log.warning("peer refused", reason=reasons.PEER_NOT_ALLOWED, peer=identities, address=context.peer())
+            raise errors.PermissionDenied("this process may not be called by you", reason=reasons.PEER_NOT_ALLOWED)
 
     def bind(_: Method) -> Hooks:
         return Hooks(enter=enter)

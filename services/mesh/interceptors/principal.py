@@ -7,6 +7,8 @@ outside it has a credential. Only the first two may reach internal methods.
 from collections.abc import Awaitable
 from typing import Any
 
+from soma.errors.v1 import reasons
+
 from services.mesh import errors
 from services.mesh.authenticator import Authenticator
 from services.mesh.call import Call
@@ -46,7 +48,7 @@ def _entry(rpc: Method, authenticator: Authenticator, signer: Signer) -> Enter |
                 check(call)
             return None
         if internal:
-            raise errors.PermissionDenied(f"{rpc.path} is for the mesh's own processes", reason="METHOD_INTERNAL")
+            raise errors.PermissionDenied(f"{rpc.path} is for the mesh's own processes", reason=reasons.METHOD_INTERNAL)
         return outside(call, _text(call, "authorization"), _text(call, "x-api-key"))
 
     async def outside(call: Call, authorization: str | None, api_key: str | None) -> None:

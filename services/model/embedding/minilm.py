@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from soma.errors.v1 import reasons
+
 from services.mesh.errors import Unavailable
 from services.model.embedding.architecture import HIDDEN, NAME
 from services.model.embedding.embedder import Embeddings
@@ -93,7 +95,7 @@ class MiniLm:
 
 
 def _cold() -> Unavailable:
-    return Unavailable("the embedding model is not loaded", reason="EMBEDDER_COLD", retry_after=1.0)
+    return Unavailable("the embedding model is not loaded", reason=reasons.EMBEDDER_COLD, retry_after=1.0)
 
 
 def _load(settings: EmbeddingSettings) -> Batcher:
