@@ -19,6 +19,7 @@ from soma.errors.v1 import reasons
 
 from services.mesh import errors
 from services.mesh.call import Call, current
+from services.mesh.channel.context import LocalContext
 from services.mesh.hooks import Enter, Interceptor, Leave, Received
 from services.mesh.interceptors import compression
 from services.mesh.interceptors.deadline import ending
@@ -92,7 +93,7 @@ class _Fused:
         rpc, enters, leaves = self.rpc, self.enters, self.leaves
 
         async def call_unary(request: Any, context: Context) -> Message:
-            call = Call(rpc, context, started=monotonic())
+            call = _begun(rpc, context)
             try:
                 for enter in enters:
                     pending = enter(call)
@@ -120,7 +121,7 @@ class _Fused:
         rpc, enters, leaves = self.rpc, self.enters, self.leaves
 
         async def call_stream(request: Any, context: Context) -> AsyncGenerator[Message, None]:
-            call = Call(rpc, context, started=monotonic())
+            call = _begun(rpc, context)
             last: Message | None = None
             responses: AsyncGenerator[Message, None] | None = None
             try:
@@ -211,6 +212,12 @@ def _error_field(response: Descriptor | None) -> str | None:
         if field.message_type is not None and field.message_type.full_name == "soma.mesh.v1.StreamError":
             return str(field.name)
     return None
+
+
+def _begun(rpc: Method, context: Context) -> Call:
+    if isinstance(context, LocalContext):
+        return Call(rpc, context, started=monotonic(), local=True, caller=context.carried)
+    return Call(rpc, context, started=monotonic())
 
 
 async def _abort(context: Context, error: errors.MeshError) -> None:

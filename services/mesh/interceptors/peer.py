@@ -18,9 +18,9 @@ def peer(allowed: Allowed) -> Interceptor:
     """Interceptor that lets in processes whose name is allowed; a call inside the process comes from itself."""
 
     def enter(call: Call) -> None:
-        context: Any = call.context
-        if hasattr(context, "carried"):
+        if call.local:
             return
+        context: Any = call.context
         identities = [value.decode() for value in context.auth_context().get(SPIFFE_ID, ())]
         if not any(allowed(name_in(identity)) for identity in identities):
             log.warning("peer refused", reason=reasons.PEER_NOT_ALLOWED, peer=identities, address=context.peer())

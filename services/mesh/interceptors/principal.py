@@ -5,7 +5,6 @@ outside it has a credential. Only the first two may reach internal methods.
 """
 
 from collections.abc import Awaitable
-from typing import Any
 
 from soma.errors.v1 import reasons
 
@@ -15,8 +14,6 @@ from services.mesh.call import Call
 from services.mesh.hooks import Enter, Hooks, Interceptor
 from services.mesh.method import Access, Method
 from services.mesh.token import METADATA_KEY, Signer
-
-_MISSING: Any = object()
 
 
 def principal(authenticator: Authenticator, signer: Signer) -> Interceptor:
@@ -34,10 +31,9 @@ def _entry(rpc: Method, authenticator: Authenticator, signer: Signer) -> Enter |
     internal, grants = rpc.access is Access.INTERNAL, rpc.grants
 
     def enter(call: Call) -> Awaitable[None] | None:
-        carried: Any = getattr(call.context, "carried", _MISSING)
-        if carried is not _MISSING:
-            if carried is not None:
-                call.principal = carried.principal
+        if call.local:
+            if call.caller is not None:
+                call.principal = call.caller.principal
             if not internal:
                 check(call)
             return None
