@@ -61,6 +61,7 @@ check-types: $(PYTHON_READY)
 check-imports: $(PYTHON_READY)
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m tools.places
+	$(BIN)/python -m tools.raising
 
 check-contracts: $(PYTHON_READY) $(NODE_READY)
 	buf lint
@@ -87,7 +88,7 @@ format: $(PYTHON_READY) $(NODE_READY) ## Format Python and contracts
 	$(BIN)/ruff check --fix-only .
 	buf format -w proto
 
-gen: $(PYTHON_READY) $(NODE_READY) $(GO_TOOLS) ## Generate gen/ from the contracts
+gen: $(PYTHON_READY) $(NODE_READY) $(GO_TOOLS) ## Generate gen/ and docs/errors.md from the contracts
 	$(BIN)/python -m tools.generate
 
 vendor: $(PYTHON_READY) ## Fetch anew what /docs and /redoc load, as third_party/site.toml pins it

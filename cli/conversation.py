@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import grpc
+from soma.errors.v1 import reasons
 from soma.model.v1 import message_pb2
 from soma.orchestrator.v1 import chat_service_pb2 as pb
 from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceStub
 from soma.policy.v1 import policy_service_pb2
 
-from services.mesh.errors import Code, Facts, Relayed
+from services.mesh.errors import Code, Facts, Relayed, Unavailable
 from services.mesh.status import from_rpc_error
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class Conversation:
         finally:
             call.cancel()
         if not finished:
-            raise Relayed(Code.DATA_LOSS, "the answer was cut before its end", reason="STREAM_CUT", facts=Facts())
+            raise Unavailable("the answer was cut before its end", reason=reasons.STREAM_CUT)
 
 
 def _show(event: pb.ChatResponse, shown: Shown) -> bool:
@@ -72,8 +73,8 @@ def _show(event: pb.ChatResponse, shown: Shown) -> bool:
             shown.note(f"the model asks for {event.tool_call.name}")
         case "policy":
             decision = policy_service_pb2.Decision.Name(event.policy.decision).removeprefix("DECISION_").lower()
-            reasons = "; ".join(rule.reason or rule.rule_id for rule in event.policy.matched_rules)
-            shown.note(f"policy on the {event.policy.stage}: {decision}{f' ({reasons})' if reasons else ''}")
+            rules = "; ".join(rule.reason or rule.rule_id for rule in event.policy.matched_rules)
+            shown.note(f"policy on the {event.policy.stage}: {decision}{f' ({rules})' if rules else ''}")
         case "error":
             facts = Facts(retry_after=event.error.retry_after_seconds or None)
             raise Relayed(Code(event.error.code), event.error.message, reason=event.error.reason, facts=facts)

@@ -10,6 +10,7 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
+from soma.errors.v1 import reasons
 
 from services.mesh.errors import InvalidArgument, MeshError
 
@@ -28,7 +29,9 @@ def requests(method: MethodDescriptor, text: str, pool: DescriptorPool) -> list[
             raise json_format.ParseError("not a JSON object")
         return [json_format.ParseDict(each, kind(), descriptor_pool=pool) for each in objects]
     except (json.JSONDecodeError, json_format.ParseError) as error:
-        raise InvalidArgument(f"not a {method.input_type.full_name}: {error}", reason="REQUEST_MALFORMED") from error
+        raise InvalidArgument(
+            f"not a {method.input_type.full_name}: {error}", reason=reasons.REQUEST_MALFORMED
+        ) from error
 
 
 async def call(

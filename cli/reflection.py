@@ -7,6 +7,7 @@ from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_reflection.v1alpha import reflection_pb2 as pb
+from soma.errors.v1 import reasons
 
 from services.mesh.errors import NotFound
 
@@ -44,7 +45,7 @@ class Reflection:
             known = ", ".join(found or [full for full in served if not full.startswith("grpc.")])
             raise NotFound(
                 f"{'more than one service is' if found else 'no service is'} called {service_name!r}: {known}",
-                reason="METHOD_NOT_FOUND",
+                reason=reasons.METHOD_NOT_FOUND,
             )
         await self._fetch(pb.ServerReflectionRequest(file_containing_symbol=found[0]))
         service = self.pool.FindServiceByName(found[0])
@@ -52,7 +53,7 @@ class Reflection:
         if method is None:
             raise NotFound(
                 f"{found[0]} has no method {method_name!r}, only {', '.join(service.methods_by_name)}",
-                reason="METHOD_NOT_FOUND",
+                reason=reasons.METHOD_NOT_FOUND,
             )
         return method
 
@@ -89,5 +90,5 @@ class Reflection:
             call.cancel()
         assert isinstance(answer, pb.ServerReflectionResponse)
         if answer.HasField("error_response"):
-            raise NotFound(answer.error_response.error_message, reason="METHOD_NOT_FOUND")
+            raise NotFound(answer.error_response.error_message, reason=reasons.METHOD_NOT_FOUND)
         return answer

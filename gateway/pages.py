@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 
 import aiohttp
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
+from soma.errors.v1 import reasons
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -129,11 +130,11 @@ def _checks(instances: Iterable[Joined], *, complete: bool) -> dict[str, str]:
 
 
 async def _not_found(request: Request, _: Exception) -> Response:
-    return _refused(404, errors.NotFound("no such path", reason="NO_SUCH_PATH"))
+    return _refused(404, errors.NotFound("no such path", reason=reasons.NO_SUCH_PATH))
 
 
 async def _not_allowed(request: Request, exception: Exception) -> Response:
-    error = errors.Unimplemented(f"{request.url.path} takes GET", reason="METHOD_NOT_ALLOWED")
+    error = errors.Unimplemented(f"{request.url.path} takes GET", reason=reasons.METHOD_NOT_ALLOWED)
     return _refused(405, error, {"Allow": "GET, HEAD"})
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import structlog
+from soma.errors.v1 import reasons
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
@@ -74,7 +75,7 @@ async def _send(request: Request) -> Response:
     except OSError as error:
         log.error("file of the reference unreadable", file=str(file), error=str(error))
         message = f"the server's installation has no readable {file.name}: install it again, or see the gateway's log"
-        raise Internal(message, reason="FILE_UNREADABLE") from error
+        raise Internal(message, reason=reasons.FILE_UNREADABLE) from error
     # A weak one: the gateway may compress the file, and takes a strong tag away then.
     tag = f'W/"{stat.st_mtime_ns:x}-{stat.st_size:x}"'
     headers = {**_HEADERS, "etag": tag}

@@ -8,6 +8,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from soma.errors.v1 import reasons
+
 from services.mesh.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -35,7 +37,9 @@ def declared(name: str) -> "Declaration[Any]":
     """
     module = (_MODULES | _TESTING).get(name)
     if module is None:
-        raise InvalidArgument(f"no such service: {name}; there are {', '.join(SERVICES)}", reason="SERVICE_UNKNOWN")
+        raise InvalidArgument(
+            f"no such service: {name}; there are {', '.join(SERVICES)}", reason=reasons.SERVICE_UNKNOWN
+        )
     declaration: Declaration[Any] = import_module(module).SERVICE
     return declaration
 

@@ -11,6 +11,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import structlog
+from soma.errors.v1 import reasons
 from soma.mesh.v1 import registry_service_pb2
 
 from services.declared import declared
@@ -120,7 +121,7 @@ class _Process:
             raise errors.FailedPrecondition(
                 "a serve process needs postgres_url, redis_url and control (SOMA_POSTGRES_URL, …); "
                 "`soma up` gives them to the processes it starts",
-                reason="SETTINGS_MISSING",
+                reason=reasons.SETTINGS_MISSING,
             )
         names = [declaration.name for declaration in declarations]
         own = {declaration.name: declaration.settings() for declaration in declarations}
@@ -187,7 +188,7 @@ class _Process:
             raise errors.FailedPrecondition(
                 f"http_port (SOMA_HTTP_PORT) is {settings.http_port} for {' and '.join(http)}, and each has an HTTP "
                 "server of its own; set it to 0, or run them in processes of their own",
-                reason="HTTP_PORT_SHARED",
+                reason=reasons.HTTP_PORT_SHARED,
             )
         http_ports = {name: await each.start(settings.bind, settings.http_port) for name, each in http.items()}
         admin = HttpServer(admin_app(health, version("somamesh-server")))

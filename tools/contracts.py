@@ -1,5 +1,7 @@
 """The RPCs of a descriptor set: who may call each and how it is reached; as a program, refuses a set with gaps.
 
+Gaps in what it says of the reasons of errors are refused too.
+
 The set is read through a descriptor pool of its own, so that it can be checked before the Python generated from it
 is installed.
 """
@@ -12,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+from tools import reasons
 
 
 @dataclass(frozen=True)
@@ -67,10 +71,11 @@ def gaps_of(rpc: Rpc) -> list[str]:
 
 def main() -> int:
     """Check the descriptor set whose path is the one argument."""
-    rpcs = rpcs_of(Path(sys.argv[1]).read_bytes())
-    gaps = [gap for rpc in rpcs for gap in gaps_of(rpc)]
+    descriptors = Path(sys.argv[1]).read_bytes()
+    rpcs, declared = rpcs_of(descriptors), reasons.reasons_of(descriptors)
+    gaps = [*(gap for rpc in rpcs for gap in gaps_of(rpc)), *reasons.gaps_of(declared)]
     print(*gaps, sep="\n", end="\n" if gaps else "")
-    print(f"contracts: {len(rpcs)} RPCs, {len(gaps)} gaps")
+    print(f"contracts: {len(rpcs)} RPCs, {len(declared)} reasons, {len(gaps)} gaps")
     return 1 if gaps else 0
 
 

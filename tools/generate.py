@@ -1,7 +1,8 @@
-"""Writes under `gen/` everything that is generated from the contracts, or tells what there differs from them.
+"""Writes everything that is generated from the contracts, or tells what of it differs from them.
 
-Python comes from grpc_tools.protoc, other languages from buf, the OpenAPI document from tools/openapi.py; all work in a
-scratch folder that then replaces, or with `--check` is compared to, what is committed.
+Python comes from grpc_tools.protoc, other languages from buf, the OpenAPI document from tools/openapi.py, and what is
+said of errors from tools/reasons.py; all work in a scratch folder that then replaces, or with `--check` is compared to,
+what is committed.
 """
 
 from __future__ import annotations
@@ -13,22 +14,33 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tools import reasons
 from tools.openapi import document
 
 ROOT = Path(__file__).parents[1]
-GEN = ROOT / "gen"
 # What is generated as a whole; the manifests beside these (pyproject.toml, go.mod, package.json) are written by hand.
-PRODUCTS = ("python/soma", "python/buf", "go/soma", "ts/src", "openapi.json", "descriptors.binpb")
+PRODUCTS = (
+    "gen/python/soma",
+    "gen/python/buf",
+    "gen/go/soma",
+    "gen/ts/src",
+    "gen/openapi.json",
+    "gen/descriptors.binpb",
+    "docs/errors.md",
+)
 
 
 def main() -> int:
     """Generate; with `--check` write nothing and fail when anything would change."""
     with tempfile.TemporaryDirectory(prefix="soma-gen-") as scratch:
         fresh = Path(scratch)
-        _descriptors(fresh)
-        _python(fresh)
-        _other_languages(fresh)
-        _openapi(fresh)
+        gen = fresh / "gen"
+        gen.mkdir()
+        _descriptors(gen)
+        _python(gen)
+        _other_languages(gen)
+        _openapi(gen)
+        _reasons(fresh)
         if "--check" not in sys.argv:
             _replace(fresh)
             return 0
@@ -38,16 +50,16 @@ def main() -> int:
     return 1 if differences else 0
 
 
-def _descriptors(fresh: Path) -> None:
+def _descriptors(gen: Path) -> None:
     """All contracts with their imports: with comments for people's tools, without for processes that serve them."""
-    _run("buf", "build", "-o", str(fresh / "descriptors.binpb"))
-    packaged = fresh / "python" / "soma" / "descriptors.binpb"
+    _run("buf", "build", "-o", str(gen / "descriptors.binpb"))
+    packaged = gen / "python" / "soma" / "descriptors.binpb"
     packaged.parent.mkdir(parents=True)
     _run("buf", "build", "--exclude-source-info", "-o", str(packaged))
 
 
-def _python(fresh: Path) -> None:
-    out = fresh / "python"
+def _python(gen: Path) -> None:
+    out = gen / "python"
     sources = [*(ROOT / "proto" / "soma").rglob("*.proto"), *(ROOT / "third_party" / "buf").rglob("*.proto")]
     names = sorted(str(source.relative_to(ROOT)) for source in sources)
     flags = [f"--{kind}_out={out}" for kind in ("python", "grpc_python", "mypy", "mypy_grpc")]
@@ -58,19 +70,27 @@ def _python(fresh: Path) -> None:
             (folder / "py.typed").touch()
 
 
-def _other_languages(fresh: Path) -> None:
+def _other_languages(gen: Path) -> None:
     """Go and TypeScript, as buf.gen.yaml lists them."""
-    _run("buf", "generate", "proto", "-o", str(fresh))
+    _run("buf", "generate", "proto", "-o", str(gen))
 
 
-def _openapi(fresh: Path) -> None:
-    described = document((fresh / "descriptors.binpb").read_bytes())
-    (fresh / "openapi.json").write_text(json.dumps(described, indent=2, ensure_ascii=False) + "\n")
+def _openapi(gen: Path) -> None:
+    described = document((gen / "descriptors.binpb").read_bytes())
+    (gen / "openapi.json").write_text(json.dumps(described, indent=2, ensure_ascii=False) + "\n")
+
+
+def _reasons(fresh: Path) -> None:
+    """What errors may say: constants for Python, and the page."""
+    declared = reasons.reasons_of((fresh / "gen" / "descriptors.binpb").read_bytes())
+    (fresh / "gen" / "python" / "soma" / "errors" / "v1" / "reasons.py").write_text(reasons.module(declared))
+    (fresh / "docs").mkdir()
+    (fresh / "docs" / "errors.md").write_text(reasons.page(declared))
 
 
 def _replace(fresh: Path) -> None:
     for product in PRODUCTS:
-        source, target = fresh / product, GEN / product
+        source, target = fresh / product, ROOT / product
         if source.is_dir():
             shutil.rmtree(target, ignore_errors=True)
             shutil.copytree(source, target)
@@ -80,13 +100,13 @@ def _replace(fresh: Path) -> None:
 
 
 def _differences(fresh: Path) -> list[str]:
-    """Paths under gen/ that are missing, left over, or different in content."""
+    """Paths that are missing, left over, or different in content."""
     return sorted(
-        f"gen/{path}"
-        for path in _files(fresh) | _files(GEN)
+        str(path)
+        for path in _files(fresh) | _files(ROOT)
         if not (fresh / path).is_file()
-        or not (GEN / path).is_file()
-        or (fresh / path).read_bytes() != (GEN / path).read_bytes()
+        or not (ROOT / path).is_file()
+        or (fresh / path).read_bytes() != (ROOT / path).read_bytes()
     )
 
 

@@ -4,6 +4,7 @@ import asyncio
 from urllib.parse import urlsplit
 
 import asyncpg
+from soma.errors.v1 import reasons
 
 from cli.parts.part import Part
 from cli.parts.refusal import lasts
@@ -87,7 +88,7 @@ class ExternalPostgres(External):
                     f"a certificate or key for {self.name} at {self.where} cannot be read: {error}; they are given by "
                     f"sslrootcert, sslcert and sslkey of {self._set}, by PGSSLROOTCERT, PGSSLCERT and PGSSLKEY, "
                     "or lie in .postgresql of the home directory (HOME)",
-                    reason="POSTGRES_REFUSED",
+                    reason=reasons.POSTGRES_REFUSED,
                 ) from error
             if lasts(error):
                 raise self._refused(error) from error

@@ -5,6 +5,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import asyncpg
+from soma.errors.v1 import reasons
 
 from cli.parts.account import unprivileged
 from cli.parts.cluster import check_version, disown, initialise, is_serving
@@ -103,7 +104,7 @@ class Postgres(Part):
                 raise FailedPrecondition(
                     f"postgres refuses the connection: {error}; the password it was made with was kept in "
                     f"{self._folder / 'password'}, which must be the one that belongs to {self._data}",
-                    reason="POSTGRES_REFUSED",
+                    reason=reasons.POSTGRES_REFUSED,
                 ) from error
             raise Unavailable(f"postgres: {error}") from error
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from time import monotonic
 
 import structlog
+from soma.errors.v1 import reasons
 from starlette.types import Receive, Scope, Send
 
 from gateway.edge.body import read_body
@@ -130,7 +131,7 @@ class Edge:
         # Unpacked it may be of any size.
         if visit.headers.raw(b"content-encoding") not in (None, b"identity"):
             raise InvalidArgument(
-                "Send the request body as it is: no content-encoding is read.", reason="UNSUPPORTED_ENCODING"
+                "Send the request body as it is: no content-encoding is read.", reason=reasons.UNSUPPORTED_ENCODING
             )
         limit = self._settings.body_limit_bytes
         return await read_body(visit.receive, visit.headers.raw(b"content-length"), limit)
@@ -164,7 +165,7 @@ class Edge:
 
     async def _refuse_without_upgrade(self, visit: Visit) -> None:
         message = f"{SOCKET} is a WebSocket: connect to it with a client of that protocol (ws:// or wss://)."
-        raise FailedPrecondition(message, reason="UPGRADE_REQUIRED")
+        raise FailedPrecondition(message, reason=reasons.UPGRADE_REQUIRED)
 
 
 def _attempt(visit: Visit) -> str:

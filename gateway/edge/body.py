@@ -4,6 +4,7 @@ from collections.abc import Collection
 from typing import Any
 
 import orjson
+from soma.errors.v1 import reasons
 from starlette.types import Receive
 
 from services.mesh.errors import Cancelled, InvalidArgument, ResourceExhausted
@@ -60,4 +61,4 @@ def read_object(body: bytes | bytearray, known: Collection[str]) -> dict[str, An
 
 
 def _too_large(limit: int) -> ResourceExhausted:
-    return ResourceExhausted(f"The request is larger than {limit} bytes.", reason="BODY_TOO_LARGE")
+    return ResourceExhausted(f"The request is larger than {limit} bytes.", reason=reasons.BODY_TOO_LARGE)

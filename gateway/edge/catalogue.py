@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 import orjson
+from soma.errors.v1 import reasons
 from soma.model.v1.catalog_service_pb2 import ListModelsRequest, Model
 
 from gateway.edge.reply import Reply
@@ -35,7 +36,7 @@ class Catalogue:
                 await reply.json(200, orjson.dumps(_model(each)))
                 return
         message = f"The model '{name}' does not exist or you do not have access to it."
-        raise NotFound(message, reason="MODEL_NOT_FOUND", violations=[FieldViolation("model", message)])
+        raise NotFound(message, reason=reasons.MODEL_NOT_FOUND, violations=[FieldViolation("model", message)])
 
     async def _models(self) -> list[Model]:
         response = await self._catalog.ListModels(ListModelsRequest(), timeout=self._timeout)

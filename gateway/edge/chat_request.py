@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from soma.errors.v1 import reasons
 from soma.orchestrator.v1.chat_service_pb2 import ChatRequest
 
 from gateway.edge.body import read_object
@@ -74,21 +75,21 @@ def _check_together(ask: Ask, given: dict[str, Any]) -> None:
         missing("messages")
     if given.get("stream_options") is not None and not ask.stream:
         message = "The 'stream_options' parameter is only allowed when 'stream' is enabled."
-        refuse(message, "stream_options", "INVALID_VALUE")
+        refuse(message, "stream_options", reasons.INVALID_VALUE)
     if given.get("max_tokens") is not None and given.get("max_completion_tokens") is not None:
         message = "Setting 'max_tokens' and 'max_completion_tokens' at the same time is not supported."
-        refuse(message, "max_tokens", "INVALID_VALUE")
+        refuse(message, "max_tokens", reasons.INVALID_VALUE)
     if given.get("top_logprobs") is not None and not given.get("logprobs"):
         message = "The 'top_logprobs' parameter is only allowed when 'logprobs' is enabled."
-        refuse(message, "top_logprobs", "INVALID_VALUE")
+        refuse(message, "top_logprobs", reasons.INVALID_VALUE)
     if ask.choices > 1 and ask.request.conversation_id:
         message = "Invalid 'n': a conversation goes on with one answer, so 'n' has to be 1 with 'conversation'."
-        refuse(message, "n", "INVALID_VALUE")
+        refuse(message, "n", reasons.INVALID_VALUE)
     if not ask.request.tools:
         for name in ("tool_choice", "parallel_tool_calls"):
             if given.get(name) not in (None, "none"):
                 message = f"Invalid value for '{name}': '{name}' is only allowed when 'tools' are specified."
-                refuse(message, name, "INVALID_VALUE")
+                refuse(message, name, reasons.INVALID_VALUE)
 
 
 def _model(ask: Ask, value: object, name: str) -> None:
@@ -136,7 +137,7 @@ def _stop(ask: Ask, value: object, name: str) -> None:
     for index, each in enumerate(texts):
         where = name if type(value) is str else f"{name}[{index}]"
         if not 0 < len(text(each, where)) <= 256:
-            refuse(f"Invalid '{where}': expected a string of 1 to 256 characters.", where, "INVALID_VALUE")
+            refuse(f"Invalid '{where}': expected a string of 1 to 256 characters.", where, reasons.INVALID_VALUE)
     ask.request.sampling.stop_sequences.extend(texts)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import orjson
+from soma.errors.v1 import reasons
 from soma.model.v1.model_service_pb2 import EmbedRequest, EmbedResponse
 
 from gateway.edge import values
@@ -56,7 +57,7 @@ class Embeddings:
                 f"Invalid 'dimensions': the model '{first.model}' has vectors of {first.vector_length} dimensions, "
                 f"and of no other length, but got {ask.dimensions} instead."
             )
-            values.refuse(message, "dimensions", "UNSUPPORTED_VALUE")
+            values.refuse(message, "dimensions", reasons.UNSUPPORTED_VALUE)
         found = [first, *await asyncio.gather(*(self._embed(ask, batch) for batch in batches[1:]))]
         vectors = [vector.embedding for each in found for vector in each.vectors]
         tokens = sum(each.usage.total_tokens for each in found)
@@ -92,7 +93,7 @@ def _texts(value: object) -> list[str]:
         return [_text(value, "input")]
     texts = values.array(value, "input", most=MOST_TEXTS)
     if not texts:
-        values.refuse("Invalid 'input': input cannot be an empty array.", "input", "EMPTY_ARRAY")
+        values.refuse("Invalid 'input': input cannot be an empty array.", "input", reasons.EMPTY_ARRAY)
     return [_text(text, f"input[{index}]") for index, text in enumerate(texts)]
 
 
@@ -102,13 +103,13 @@ def _text(value: object, param: str) -> str:
         values.unsupported(param, f"Token numbers are not supported here: '{param}' has to be text.")
     text = values.text(value, param)
     if not text:
-        values.refuse(f"Invalid '{param}': input cannot be an empty string.", param, "INVALID_VALUE")
+        values.refuse(f"Invalid '{param}': input cannot be an empty string.", param, reasons.INVALID_VALUE)
     if len(text) > MOST_CHARACTERS:
         message = (
             f"Invalid '{param}': string too long. Expected a string with maximum length {MOST_CHARACTERS}, "
             f"but got a string with length {len(text)} instead."
         )
-        values.refuse(message, param, "STRING_ABOVE_MAX_LENGTH")
+        values.refuse(message, param, reasons.STRING_ABOVE_MAX_LENGTH)
     return text
 
 

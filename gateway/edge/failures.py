@@ -4,45 +4,22 @@ import math
 from dataclasses import dataclass
 
 import orjson
+from soma.errors.v1 import reasons
 
 from services.mesh.errors import Code, MeshError
 
-STATUSES = {
-    Code.CANCELLED: 499,
-    Code.UNKNOWN: 500,
-    Code.INVALID_ARGUMENT: 400,
-    Code.DEADLINE_EXCEEDED: 504,
-    Code.NOT_FOUND: 404,
-    Code.ALREADY_EXISTS: 409,
-    Code.PERMISSION_DENIED: 403,
-    Code.RESOURCE_EXHAUSTED: 429,
-    Code.FAILED_PRECONDITION: 400,
-    Code.ABORTED: 409,
-    Code.OUT_OF_RANGE: 400,
-    Code.UNIMPLEMENTED: 501,
-    Code.INTERNAL: 500,
-    Code.UNAVAILABLE: 503,
-    Code.DATA_LOSS: 500,
-    Code.UNAUTHENTICATED: 401,
-}
-# What HTTP says more precisely than a canonical code does.
-REASON_STATUSES = {
-    "BODY_TOO_LARGE": 413,
-    "METHOD_NOT_SUPPORTED": 405,
-    "UNSUPPORTED_ENCODING": 415,
-    "UPGRADE_REQUIRED": 426,
-}
 # Codes OpenAI's clients look for, whatever the reason was.
 STATUS_CODES = {401: "invalid_api_key", 429: "rate_limit_exceeded"}
 TYPES = {403: "permission_error", 429: "requests", 499: "request_cancelled"}
 # Reasons that add nothing to the status.
-PLAIN_REASONS = frozenset({"INVALID_ARGUMENT", "INTERNAL", "UNKNOWN"})
+PLAIN_REASONS = frozenset({reasons.INVALID_ARGUMENT, reasons.INTERNAL, Code.UNKNOWN.name})
 # Statuses that say "later": without a time of the mesh's own, this many seconds.
 RETRY_AFTER_SECONDS = {429: 1, 503: 1}
-# OpenAI's clients repeat what failed with 409, 429 or 5xx, unless they are told that it would be of no use.
+# OpenAI's clients repeat what failed with these or 5xx, unless they are told that it would be of no use: a turn that
+# was paid for would be paid for again.
+REPEATED_STATUSES = frozenset({408, 409, 429})
+# Of no use to repeat, whatever the reason was.
 FINAL_STATUSES = frozenset({501})
-# A disk stays full until somebody makes room: a turn that was paid for would be paid for again.
-FINAL_REASONS = frozenset({"OUTPUT_INVALID", "STORAGE_FULL"})
 NO_RETRY = (b"x-should-retry", b"false")
 
 # What OpenAI calls fields of the contracts; others have the same name in both.
@@ -66,11 +43,12 @@ class Failure:
 
 def failure(error: MeshError) -> Failure:
     """State an error of the mesh in OpenAI's shape."""
-    status = REASON_STATUSES.get(error.reason) or STATUSES[error.code]
+    declared = _declared(error)
+    status = declared.http if declared else reasons.HTTP_STATUSES[error.code.name]
     params = [openai_name(violation.field) for violation in error.facts.violations]
     reason = None if error.reason in PLAIN_REASONS else error.reason.lower()
     message = error.message
-    if error.reason == "PARAMETER_NOT_SUPPORTED":
+    if error.reason == reasons.PARAMETER_NOT_SUPPORTED:
         reason = "unsupported_parameter"
         named = ", ".join(f"'{param}'" for param in params)
         plural, verb = ("s", "are") if len(params) > 1 else ("", "is")
@@ -84,11 +62,18 @@ def failure(error: MeshError) -> Failure:
         }
     }
     headers = _retry_after(status, error.facts.retry_after)
-    if status in FINAL_STATUSES or error.reason in FINAL_REASONS:
+    final = declared is not None and declared.retry != "LATER" and (status >= 500 or status in REPEATED_STATUSES)
+    if final or status in FINAL_STATUSES:
         headers = (*headers, NO_RETRY)
     if status == 405:
         headers = ((b"allow", error.facts.metadata["allow"].encode()),)
     return Failure(status, orjson.dumps(body), headers)
+
+
+def _declared(error: MeshError) -> reasons.Declared | None:
+    """What the contracts say of the reason, if they know it, with the status it came with."""
+    declared = reasons.DECLARED.get(error.reason)
+    return declared if declared and declared.status == error.code.name else None
 
 
 def _retry_after(status: int, seconds: float | None) -> tuple[tuple[bytes, bytes], ...]:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from soma.errors.v1 import reasons
 from soma.model.v1.message_pb2 import (
     ROLE_ASSISTANT,
     ROLE_SYSTEM,
@@ -43,7 +44,7 @@ def read_messages(value: object) -> list[Message]:
     turns = array(value, "messages", most=MOST_MESSAGES)
     if not turns:
         message = "Invalid 'messages': empty array. Expected an array with minimum length 1."
-        refuse(message, "messages", "EMPTY_ARRAY")
+        refuse(message, "messages", reasons.EMPTY_ARRAY)
     return [_message(turn, f"messages[{index}]") for index, turn in enumerate(turns)]
 
 
@@ -54,7 +55,7 @@ def _message(value: object, param: str) -> Message:
     for name, given in turn.items():
         if name not in MEMBERS:
             if name not in NULL_MEMBERS or given is not None:
-                refuse(f"Unknown parameter: '{param}.{name}'.", f"{param}.{name}", "UNKNOWN_PARAMETER")
+                refuse(f"Unknown parameter: '{param}.{name}'.", f"{param}.{name}", reasons.UNKNOWN_PARAMETER)
         elif given is None or name in ("role", "annotations"):
             continue
         elif name == "content":
@@ -80,7 +81,7 @@ def _complete(message: Message, turn: dict[str, Any], param: str) -> None:
 
 def _tool_calls(value: object, param: str, role: int) -> list[ToolCall]:
     if role != ROLE_ASSISTANT:
-        refuse(f"Invalid '{param}': only an assistant's message has tool calls.", param, "INVALID_VALUE")
+        refuse(f"Invalid '{param}': only an assistant's message has tool calls.", param, reasons.INVALID_VALUE)
     return [_tool_call(call, f"{param}[{index}]") for index, call in enumerate(array(value, param, most=128))]
 
 

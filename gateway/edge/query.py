@@ -4,6 +4,8 @@ import re
 from collections.abc import Collection
 from urllib.parse import parse_qsl
 
+from soma.errors.v1 import reasons
+
 from gateway.edge import values
 
 _NUMBER = re.compile(r"-?[0-9]{1,18}")
@@ -21,7 +23,7 @@ class Query:
         self._given = dict(parse_qsl(raw.decode("latin-1")))
         for name in self._given:
             if name not in known:
-                values.refuse(f"Unknown parameter: '{name}'.", name, "UNKNOWN_PARAMETER")
+                values.refuse(f"Unknown parameter: '{name}'.", name, reasons.UNKNOWN_PARAMETER)
 
     def text(self, name: str) -> str:
         """A text; empty when it is not given."""

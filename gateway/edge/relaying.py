@@ -1,5 +1,6 @@
 """Errors a stream of the mesh ends with, as errors of this process."""
 
+from soma.errors.v1 import reasons
 from soma.mesh.v1.stream_pb2 import StreamError
 
 from services.mesh.errors import Code, Facts, MeshError, Relayed, Unavailable
@@ -14,4 +15,4 @@ def relayed(error: StreamError) -> MeshError:
 
 def cut() -> MeshError:
     """The error of a stream that ended without its last event."""
-    return Unavailable("The answer was cut off before its end.", reason="STREAM_CUT")
+    return Unavailable("The answer was cut off before its end.", reason=reasons.STREAM_CUT)

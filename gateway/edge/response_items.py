@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from soma.errors.v1 import reasons
 from soma.model.v1.message_pb2 import ROLE_ASSISTANT, ROLE_SYSTEM, ROLE_TOOL, ROLE_USER, Message, ToolCall
 from soma.orchestrator.v1.response_service_pb2 import ResponseInput
 
@@ -36,7 +37,7 @@ def read_input(value: object) -> list[ResponseInput]:
     items = array(value, "input", most=MOST_ITEMS)
     if not items:
         message = "Invalid 'input': empty array. Expected an array with minimum length 1."
-        refuse(message, "input", "EMPTY_ARRAY")
+        refuse(message, "input", reasons.EMPTY_ARRAY)
     return [_item(item, f"input[{index}]") for index, item in enumerate(items)]
 
 

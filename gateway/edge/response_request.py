@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from soma.errors.v1 import reasons
 from soma.orchestrator.v1.response_service_pb2 import CreateResponseRequest
 
 from gateway.edge.body import read_object
@@ -69,13 +70,13 @@ def _check_together(ask: ResponseAsk, given: dict[str, Any]) -> None:
             "Mutually exclusive parameters: Ensure you are only providing one of: "
             "'previous_response_id' or 'conversation'."
         )
-        refuse(message, "previous_response_id", "MUTUALLY_EXCLUSIVE_PARAMETERS")
+        refuse(message, "previous_response_id", reasons.MUTUALLY_EXCLUSIVE_PARAMETERS)
     if settings.background and settings.HasField("store") and not settings.store:
-        refuse("Invalid 'background': it requires 'store' to be true.", "background", "INVALID_VALUE")
+        refuse("Invalid 'background': it requires 'store' to be true.", "background", reasons.INVALID_VALUE)
     if not settings.tools:
         if given.get("tool_choice") not in (None, "auto", "none"):
             message = "Invalid value for 'tool_choice': 'tool_choice' is only allowed when 'tools' are specified."
-            refuse(message, "tool_choice", "INVALID_VALUE")
+            refuse(message, "tool_choice", reasons.INVALID_VALUE)
         settings.ClearField("tool_choice")
         settings.ClearField("parallel_tool_calls")
 

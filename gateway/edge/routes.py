@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from soma.errors.v1 import reasons
 from starlette.types import Receive
 
 from gateway.edge.headers import Headers
@@ -74,12 +75,12 @@ class Routes:
 
 def unknown_url(method: str, path: str) -> NotFound:
     """The answer to a path nobody has."""
-    return NotFound(UNKNOWN_URL.format(method=method, path=path), reason="UNKNOWN_URL")
+    return NotFound(UNKNOWN_URL.format(method=method, path=path), reason=reasons.UNKNOWN_URL)
 
 
 def wrong_method(method: str, path: str, routes: Iterable[Route]) -> Unimplemented:
     """The answer to a known path asked in another way."""
     message = f"Not allowed to {method} on {path}."
     return Unimplemented(
-        message, reason="METHOD_NOT_SUPPORTED", metadata={"allow": ", ".join(route.method for route in routes)}
+        message, reason=reasons.METHOD_NOT_SUPPORTED, metadata={"allow": ", ".join(route.method for route in routes)}
     )

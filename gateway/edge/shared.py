@@ -1,5 +1,7 @@
 """Members that chat completions and responses have alike."""
 
+from soma.errors.v1 import reasons
+
 from gateway.edge.values import members, refuse, required, text
 
 # How much a model that thinks may think; it says itself which of these it does not take.
@@ -28,9 +30,11 @@ def read_metadata(value: object, name: str) -> dict[str, str]:
     """
     labels = members(value, name)
     if len(labels) > 16:
-        refuse(f"Invalid '{name}': too many properties. Expected at most 16.", name, "OBJECT_ABOVE_MAX_PROPERTIES")
+        refuse(
+            f"Invalid '{name}': too many properties. Expected at most 16.", name, reasons.OBJECT_ABOVE_MAX_PROPERTIES
+        )
     for key, label in labels.items():
         if len(text(label, f"{name}.{key}")) > 512 or len(key) > 64:
             message = f"Invalid '{name}.{key}': a key has at most 64 characters, a value at most 512."
-            refuse(message, f"{name}.{key}", "STRING_ABOVE_MAX_LENGTH")
+            refuse(message, f"{name}.{key}", reasons.STRING_ABOVE_MAX_LENGTH)
     return labels

@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 import orjson
+from soma.errors.v1 import reasons
 from soma.model.v1.message_pb2 import Tool, ToolChoice
 from soma.model.v1.model_service_pb2 import ResponseFormat
 
@@ -143,5 +144,5 @@ def _name(value: object, param: str) -> str:
         message = (
             f"Invalid '{param}': string does not match pattern. Expected a string that matches '^{NAME.pattern}$'."
         )
-        refuse(message, param, "INVALID_VALUE")
+        refuse(message, param, reasons.INVALID_VALUE)
     return name

@@ -3,6 +3,8 @@
 from collections.abc import Collection
 from typing import Any, NoReturn
 
+from soma.errors.v1 import reasons
+
 from services.mesh.errors import FieldViolation, InvalidArgument
 
 KINDS = {
@@ -24,17 +26,17 @@ def refuse(message: str, param: str, reason: str) -> NoReturn:
 def wrong_type(value: object, param: str, expected: str) -> NoReturn:
     """Refuse a value of another type than `expected` (`a string`)."""
     message = f"Invalid type for '{param}': expected {expected}, but got {KINDS[type(value)]} instead."
-    refuse(message, param, "INVALID_TYPE")
+    refuse(message, param, reasons.INVALID_TYPE)
 
 
 def missing(param: str) -> NoReturn:
     """Refuse a request without `param`."""
-    refuse(f"Missing required parameter: '{param}'.", param, "MISSING_REQUIRED_PARAMETER")
+    refuse(f"Missing required parameter: '{param}'.", param, reasons.MISSING_REQUIRED_PARAMETER)
 
 
 def unsupported(param: str, message: str | None = None) -> NoReturn:
     """Refuse a parameter OpenAI has and this edge has not, rather than ignore it."""
-    refuse(message or f"Unsupported parameter: '{param}' is not supported here.", param, "UNSUPPORTED_PARAMETER")
+    refuse(message or f"Unsupported parameter: '{param}' is not supported here.", param, reasons.UNSUPPORTED_PARAMETER)
 
 
 def text(value: object, param: str) -> str:
@@ -55,7 +57,10 @@ def integer(value: object, param: str, low: int, high: int) -> int:
     """A whole number from `low` to `high`."""
     if type(value) is not int:
         wrong_type(value, param, "an integer")
-    _within(value, param, low, high, "integer")
+    if value < low:
+        _below(value, param, low, "integer", reasons.INTEGER_BELOW_MIN_VALUE)
+    if value > high:
+        _above(value, param, high, "integer", reasons.INTEGER_ABOVE_MAX_VALUE)
     return value
 
 
@@ -63,7 +68,10 @@ def decimal(value: object, param: str, low: float, high: float) -> float:
     """A number from `low` to `high`."""
     if type(value) is not float and type(value) is not int:
         wrong_type(value, param, "a decimal")
-    _within(value, param, low, high, "decimal")
+    if value < low:
+        _below(value, param, low, "decimal", reasons.DECIMAL_BELOW_MIN_VALUE)
+    if value > high:
+        _above(value, param, high, "decimal", reasons.DECIMAL_ABOVE_MAX_VALUE)
     return value
 
 
@@ -73,7 +81,7 @@ def array(value: object, param: str, *, most: int) -> list[Any]:
         wrong_type(value, param, "an array")
     if len(value) > most:
         message = f"Invalid '{param}': array too long. Expected an array with maximum length {most}."
-        refuse(message, param, "ARRAY_ABOVE_MAX_LENGTH")
+        refuse(message, param, reasons.ARRAY_ABOVE_MAX_LENGTH)
     return value
 
 
@@ -84,7 +92,7 @@ def members(value: object, param: str, known: Collection[str] | None = None) -> 
     if known is not None:
         for name in value:
             if name not in known:
-                refuse(f"Unknown parameter: '{param}.{name}'.", f"{param}.{name}", "UNKNOWN_PARAMETER")
+                refuse(f"Unknown parameter: '{param}.{name}'.", f"{param}.{name}", reasons.UNKNOWN_PARAMETER)
     return value
 
 
@@ -99,14 +107,15 @@ def one_of(value: object, param: str, supported: Collection[str]) -> str:
     """One of the `supported` strings."""
     if text(value, param) not in supported:
         listed = ", ".join(f"'{each}'" for each in supported)
-        refuse(f"Invalid value: '{value}'. Supported values are: {listed}.", param, "INVALID_VALUE")
+        refuse(f"Invalid value: '{value}'. Supported values are: {listed}.", param, reasons.INVALID_VALUE)
     return str(value)
 
 
-def _within(value: float, param: str, low: float, high: float, kind: str) -> None:
-    if value < low:
-        message = f"Invalid '{param}': {kind} below minimum value. Expected a value >= {low}, but got {value} instead."
-        refuse(message, param, f"{kind.upper()}_BELOW_MIN_VALUE")
-    if value > high:
-        message = f"Invalid '{param}': {kind} above maximum value. Expected a value <= {high}, but got {value} instead."
-        refuse(message, param, f"{kind.upper()}_ABOVE_MAX_VALUE")
+def _below(value: float, param: str, low: float, kind: str, reason: str) -> NoReturn:
+    message = f"Invalid '{param}': {kind} below minimum value. Expected a value >= {low}, but got {value} instead."
+    refuse(message, param, reason)
+
+
+def _above(value: float, param: str, high: float, kind: str, reason: str) -> NoReturn:
+    message = f"Invalid '{param}': {kind} above maximum value. Expected a value <= {high}, but got {value} instead."
+    refuse(message, param, reason)

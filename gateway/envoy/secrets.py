@@ -6,6 +6,8 @@ import ssl
 from pathlib import Path
 from typing import Any
 
+from soma.errors.v1 import reasons
+
 from gateway.xds.snapshot import Tls
 from gateway.xds.tls import AUTHORITIES, FRONT, IDENTITY
 from services.mesh import errors
@@ -31,9 +33,9 @@ class Secrets:
         self._folder.mkdir(mode=0o700, exist_ok=True)
         self._identity = Identity(folder_of(settings.data_dir), GATEWAY) if settings.mutual_tls else None
         if (settings.tls_cert is None) is not (settings.tls_key is None):
-            raise errors.FailedPrecondition("tls_cert and tls_key go together", reason="TLS_INCOMPLETE")
+            raise errors.FailedPrecondition("tls_cert and tls_key go together", reason=reasons.TLS_INCOMPLETE)
         if settings.tls_cert is not None and not settings.tls:
-            raise errors.FailedPrecondition("tls_cert is set and tls is off", reason="TLS_INCOMPLETE")
+            raise errors.FailedPrecondition("tls_cert is set and tls is off", reason=reasons.TLS_INCOMPLETE)
         # The stack's own CA keeps key and certificate in one file.
         own = folder_of(settings.data_dir) / "front.pem"
         self._front = (settings.tls_cert or own, settings.tls_key or own) if settings.tls else None
@@ -97,11 +99,11 @@ def _front_pair(certificate: Path, key: Path) -> dict[str, Any]:
         return _pair(certificate.read_bytes(), key.read_bytes())
     except ssl.SSLError as error:
         raise errors.FailedPrecondition(
-            f"{certificate} and {key}: {error.reason or error.strerror}", reason="TLS_UNUSABLE"
+            f"{certificate} and {key}: {error.reason or error.strerror}", reason=reasons.TLS_UNUSABLE
         ) from error
     except OSError as error:
         raise errors.FailedPrecondition(
-            f"{error.filename or certificate}: {error.strerror}", reason="TLS_UNREADABLE"
+            f"{error.filename or certificate}: {error.strerror}", reason=reasons.TLS_UNREADABLE
         ) from error
 
 

@@ -7,6 +7,7 @@ from google.protobuf.any_pb2 import Any
 from google.rpc.code_pb2 import Code
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
+from soma.errors.v1 import reasons
 
 DOMAIN = "soma"
 
@@ -16,8 +17,7 @@ class Failure:
     """Something that went wrong before a backend could answer."""
 
     reason: str
-    code: "Code.ValueType"
-    http: int
+    """One the contracts declare, with its statuses."""
     message: str
     """Text for people; `{owner}` is the service the call was for."""
     flags: tuple[str, ...] = ()
@@ -29,6 +29,16 @@ class Failure:
     owned: bool = True
     """Whether it is told whose call it was; it may be so early that this is not known."""
     retry_after_seconds: int | None = None
+
+    @property
+    def code(self) -> "Code.ValueType":
+        """Canonical status."""
+        return Code.Value(reasons.DECLARED[self.reason].status)
+
+    @property
+    def http(self) -> int:
+        """HTTP status."""
+        return reasons.DECLARED[self.reason].http
 
     def text(self, owner: str) -> str:
         """The message with its owner filled in."""
@@ -43,63 +53,56 @@ class Failure:
         return base64.b64encode(status.SerializeToString()).decode().rstrip("=")
 
 
-UNKNOWN_SERVICE = Failure("UNKNOWN_SERVICE", Code.UNIMPLEMENTED, 404, "no such service", statuses=(404,))
+UNKNOWN_SERVICE = Failure(reasons.UNKNOWN_SERVICE, "no such service", statuses=(404,))
 
 # First match wins: a call refused by a limit also carries the flags of the retry that followed.
 FAILURES = (
     Failure(
-        "OVERLOADED",
-        Code.UNAVAILABLE,
-        503,
+        reasons.OVERLOADED,
         "{owner} is at its limit of concurrent calls",
         flags=("UO",),
         retry_after_seconds=1,
     ),
-    Failure("NO_LIVE_INSTANCE", Code.UNAVAILABLE, 503, "{owner} has no live instance", flags=("UH", "NC")),
+    Failure(reasons.NO_LIVE_INSTANCE, "{owner} has no live instance", flags=("UH", "NC")),
     Failure(
-        "INSTANCE_LOST",
-        Code.UNAVAILABLE,
-        503,
+        reasons.INSTANCE_LOST,
         "the instance of {owner} that took the call could not be reached",
         flags=("UF", "UC", "UR", "LR", "URX"),
     ),
     Failure(
-        "DEADLINE_EXCEEDED",
-        Code.DEADLINE_EXCEEDED,
-        504,
+        reasons.DEADLINE_EXCEEDED,
         "{owner} did not answer in time",
         flags=("UT", "DT", "SI"),
         statuses=(504,),
     ),
     Failure(
-        "REQUEST_TIMEOUT",
-        Code.DEADLINE_EXCEEDED,
-        408,
+        reasons.REQUEST_TIMEOUT,
         "the request did not arrive whole in time",
         statuses=(408,),
         owned=False,
     ),
     Failure(
-        "GATEWAY_OVERLOADED",
-        Code.UNAVAILABLE,
-        503,
+        reasons.GATEWAY_OVERLOADED,
         "the gateway has no memory left for more requests",
         details=("overload",),
         retry_after_seconds=1,
         owned=False,
     ),
-    Failure("PAYLOAD_TOO_LARGE", Code.RESOURCE_EXHAUSTED, 413, "the message is larger than allowed", statuses=(413,)),
+    Failure(reasons.PAYLOAD_TOO_LARGE, "the message is larger than allowed", statuses=(413,)),
 )
 
-# Canonical names for statuses Envoy answers REST with by itself, its own text being the message.
+# What Envoy answers REST with by itself, by HTTP status; its own text is the message.
 BY_HTTP_STATUS = {
-    400: ("INVALID_ARGUMENT", "BAD_REQUEST"),
-    403: ("PERMISSION_DENIED", "FORBIDDEN"),
-    405: ("UNIMPLEMENTED", "METHOD_NOT_ALLOWED"),
-    415: ("INVALID_ARGUMENT", "UNSUPPORTED_MEDIA_TYPE"),
-    429: ("RESOURCE_EXHAUSTED", "TOO_MANY_REQUESTS"),
-    431: ("RESOURCE_EXHAUSTED", "HEADERS_TOO_LARGE"),
-    500: ("INTERNAL", "GATEWAY_ERROR"),
-    502: ("UNAVAILABLE", "BAD_GATEWAY"),
-    503: ("UNAVAILABLE", "UNAVAILABLE"),
+    reasons.DECLARED[reason].http: reason
+    for reason in (
+        reasons.BAD_REQUEST,
+        reasons.FORBIDDEN,
+        reasons.METHOD_NOT_ALLOWED,
+        reasons.UNSUPPORTED_MEDIA_TYPE,
+        reasons.TOO_MANY_REQUESTS,
+        reasons.HEADERS_TOO_LARGE,
+        reasons.GATEWAY_ERROR,
+        reasons.BAD_GATEWAY,
+        reasons.UNAVAILABLE,
+    )
 }

@@ -16,7 +16,7 @@ from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v
     ResponseMapper,
 )
 from envoy_data_plane.google.protobuf import Struct
-from google.rpc.code_pb2 import Code
+from soma.errors.v1 import reasons
 
 from gateway.edge.paths import UNKNOWN_URL, contract_paths, not_served_paths, openai_paths
 from gateway.xds.failures import BY_HTTP_STATUS, DOMAIN, FAILURES, UNKNOWN_SERVICE, Failure
@@ -56,7 +56,7 @@ def _to_openai(contracts: str) -> Iterator[ResponseMapper]:
     unknown = UNKNOWN_URL.format(method=_METHOD, path=_PATH)
     paths = {_NOT_SERVED: on_paths(not_served_paths(), but=contracts), unknown: openai}
     for text, asked in paths.items():
-        body = _openai(404, text, "UNKNOWN_URL")
+        body = _openai(404, text, reasons.UNKNOWN_URL)
         yield ResponseMapper(filter=both(has_status(404), asked), body_format_override=_json(body))
     for failure in FAILURES:
         text = failure.text(f"%METADATA(ROUTE:{METADATA}:{OWNER})%")
@@ -66,10 +66,10 @@ def _to_openai(contracts: str) -> Iterator[ResponseMapper]:
             headers_to_add=_retry_after(failure),
             body_format_override=_json(_openai(failure.http, text, failure.reason)),
         )
-    no_http = _json(_openai(400, _NO_HTTP, "BAD_REQUEST"))
+    no_http = _json(_openai(400, _NO_HTTP, reasons.BAD_REQUEST))
     for refused, id_header in _no_requests():
         yield ResponseMapper(filter=both(refused, openai), headers_to_add=[id_header], body_format_override=no_http)
-    for http, (_, reason) in BY_HTTP_STATUS.items():
+    for http, reason in BY_HTTP_STATUS.items():
         body = _openai(http, "%LOCAL_REPLY_BODY%", reason)
         yield ResponseMapper(filter=both(has_status(http), openai), body_format_override=_json(body))
 
@@ -98,26 +98,26 @@ def _refused() -> Iterator[ResponseMapper]:
 
 def _mappers() -> Iterator[ResponseMapper]:
     # Before the failures, one of which is a cluster nobody has.
-    not_found = _json(_error(404, "NOT_FOUND", "no such path", "NO_SUCH_PATH"))
+    not_found = _json(_stated(reasons.NO_SUCH_PATH, "no such path"))
     yield ResponseMapper(filter=both(has_status(404), from_rest()), body_format_override=not_found)
     yield _grpc(UNKNOWN_SERVICE)
     for failure in FAILURES:
         yield _rest(failure)
         yield _grpc(failure)
-    no_http = _json(_error(400, "INVALID_ARGUMENT", _NO_HTTP, "BAD_REQUEST"))
+    no_http = _json(_stated(reasons.BAD_REQUEST, _NO_HTTP))
     for refused, id_header in _no_requests():
         yield ResponseMapper(filter=refused, headers_to_add=[id_header], body_format_override=no_http)
-    for http, (status, reason) in BY_HTTP_STATUS.items():
+    for http, reason in BY_HTTP_STATUS.items():
         yield ResponseMapper(
             filter=both(has_status(http), from_rest()),
-            body_format_override=_json(_error(http, status, "%LOCAL_REPLY_BODY%", reason)),
+            body_format_override=_json(_stated(reason, "%LOCAL_REPLY_BODY%")),
         )
 
 
 def _rest(failure: Failure) -> ResponseMapper:
     owner = f"%METADATA(ROUTE:{METADATA}:{OWNER})%"
     metadata = {"service": owner} if failure.owned else None
-    error = _error(failure.http, Code.Name(failure.code), failure.text(owner), failure.reason, metadata)
+    error = _stated(failure.reason, failure.text(owner), metadata)
     return ResponseMapper(
         filter=both(means(failure), from_rest()),
         status_code=failure.http,
@@ -139,6 +139,12 @@ def _grpc(failure: Failure) -> ResponseMapper:
         ],
         body_format_override=SubstitutionFormatString(text_format_source=DataSource(inline_string=text)),
     )
+
+
+def _stated(reason: str, message: str, metadata: dict[str, str] | None = None) -> dict[str, Json]:
+    """An error with a reason the contracts declare, and its statuses."""
+    declared = reasons.DECLARED[reason]
+    return _error(declared.http, declared.status, message, reason, metadata)
 
 
 def _error(

@@ -3,6 +3,7 @@
 import base64
 import binascii
 
+from soma.errors.v1 import reasons
 from soma.memory.v1 import memory_service_pb2 as pb
 from soma.model.v1 import message_pb2
 
@@ -56,7 +57,7 @@ class Conversations:
         if page is None:
             raise errors.NotFound(
                 "there is no such conversation",
-                reason="CONVERSATION_NOT_FOUND",
+                reason=reasons.CONVERSATION_NOT_FOUND,
                 metadata={"conversation_id": request.conversation_id},
             )
         messages, length = page

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 
 import structlog
+from soma.errors.v1 import reasons
 from soma.memory.v1 import memory_service_pb2 as pb
 
 from services.memory.adapters.values import timestamp
@@ -64,7 +65,7 @@ class Facts:
         fact = await self._recalls.recall(tenant_id, key)
         if fact is None:
             raise errors.NotFound(
-                "nothing is remembered under this key", reason="MEMORY_NOT_FOUND", metadata={"key": key}
+                "nothing is remembered under this key", reason=reasons.MEMORY_NOT_FOUND, metadata={"key": key}
             )
         return fact
 

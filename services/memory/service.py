@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import orjson
+from soma.errors.v1 import reasons
 from soma.memory.v1 import memory_service_pb2 as pb
 from soma.memory.v1 import memory_service_pb2_grpc as rpc
 
@@ -90,7 +91,7 @@ def _read(request: pb.RememberRequest) -> tuple[list[Passage], Json]:
     if size > MAX_VALUE_BYTES:
         why = f"at most {MAX_VALUE_BYTES} bytes as JSON text, this has {size}"
         raise errors.InvalidArgument(
-            f"value: {why}", reason="VALUE_TOO_LARGE", violations=(errors.FieldViolation("value", why),)
+            f"value: {why}", reason=reasons.VALUE_TOO_LARGE, violations=(errors.FieldViolation("value", why),)
         )
     return passages_of(request.key, value), struct_to_json(request.metadata, "metadata")
 

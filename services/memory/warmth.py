@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from contextvars import Context
 
 import structlog
+from soma.errors.v1 import reasons
 
 from services.memory.embedder import Embedder, Vector
 from services.mesh import errors
@@ -71,4 +72,4 @@ class WarmEmbedder:
 
 
 def _cold() -> errors.Unavailable:
-    return errors.Unavailable("the embedding model is not loaded yet", reason="EMBEDDER_COLD", retry_after=1.0)
+    return errors.Unavailable("the embedding model is not loaded yet", reason=reasons.EMBEDDER_COLD, retry_after=1.0)

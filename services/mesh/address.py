@@ -4,6 +4,8 @@ import re
 import socket
 from ipaddress import IPv6Address, ip_address
 
+from soma.errors.v1 import reasons
+
 from services.mesh import errors
 
 _WRITTEN = re.compile(r"(?:\[([^\[\]]+)\]|([^\[\]:/@\s]+)):(\d{1,5})")
@@ -107,4 +109,4 @@ def _ours(address: str) -> bool:
 
 def _unknown(why: str) -> errors.InvalidArgument:
     where = "--host, SOMA_HOST, or host in soma.toml"
-    return errors.InvalidArgument(f"{why}; give an address of this machine ({where})", reason="HOST_UNKNOWN")
+    return errors.InvalidArgument(f"{why}; give an address of this machine ({where})", reason=reasons.HOST_UNKNOWN)

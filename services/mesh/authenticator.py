@@ -7,6 +7,8 @@ directory. It stands for one tenant's administrator.
 import hmac
 from typing import Protocol
 
+from soma.errors.v1 import reasons
+
 from services.mesh import errors
 from services.mesh.principal import Principal
 
@@ -35,7 +37,7 @@ class DevAuthenticator:
         """See `Authenticator`."""
         given = credential(authorization, api_key)
         if not hmac.compare_digest(given.encode(), self._key):
-            raise errors.Unauthenticated("the API key is not valid", reason="CREDENTIAL_INVALID")
+            raise errors.Unauthenticated("the API key is not valid", reason=reasons.CREDENTIAL_INVALID)
         return DEV_PRINCIPAL
 
 
@@ -48,7 +50,9 @@ def credential(authorization: str | None, api_key: str | None) -> str:
     if authorization:
         scheme, _, value = authorization.partition(" ")
         if scheme.lower() != "bearer" or not value.strip():
-            raise errors.Unauthenticated("the Authorization header is not `Bearer <key>`", reason="CREDENTIAL_INVALID")
+            raise errors.Unauthenticated(
+                "the Authorization header is not `Bearer <key>`", reason=reasons.CREDENTIAL_INVALID
+            )
         return value.strip()
     if api_key:
         return api_key.strip()

@@ -30,6 +30,8 @@ class Call:
     Attributes:
         method: the RPC; None for work that did not come in as one (an HTTP request, a background task).
         context: the servicer context while interceptors look at the call; None once its servicer runs.
+        local: whether it came from inside this process.
+        caller: the call that made it, where that is served by this process too; None once its servicer runs.
         principal: who it runs as; None until authenticated, and in calls a process makes for itself.
         deadline: in seconds of the monotonic clock, which is the event loop's; None without one.
         trace: its place in a trace.
@@ -42,8 +44,8 @@ class Call:
     """
 
     __slots__ = (
-        *("_metadata", "compressed", "context", "deadline", "draining", "endless", "ends", "method", "principal"),
-        *("span", "started", "trace"),
+        *("_metadata", "caller", "compressed", "context", "deadline", "draining", "endless", "ends", "local", "method"),
+        *("principal", "span", "started", "trace"),
     )
 
     def __init__(
@@ -52,9 +54,13 @@ class Call:
         context: "grpc.aio.ServicerContext[object, object] | None" = None,
         *,
         started: float,
+        local: bool = False,
+        caller: "Call | None" = None,
     ) -> None:
         self.method = method
         self.context = context
+        self.local = local
+        self.caller = caller
         self.started = started
         self.principal: Principal | None = None
         self.deadline: float | None = None
@@ -81,7 +87,7 @@ class Call:
 
     def begin(self) -> None:
         """Let go of the context: background work may hold the call for longer, and touching it then crashes gRPC."""
-        self.context = self._metadata = None
+        self.context = self._metadata = self.caller = None
 
     def remaining(self) -> float | None:
         """Seconds left, never below 0; None without a deadline."""

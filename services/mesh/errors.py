@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+from soma.errors.v1 import reasons
+
 DOMAIN = "soma"
 # Of reason STORAGE_FULL: somebody has to make room first. It is longer than a turn has patience with what passes.
 STORAGE_FULL_SECONDS = 15.0
@@ -63,7 +65,7 @@ class MeshError(Exception):
     """
 
     code = Code.INTERNAL
-    reason = "INTERNAL"
+    reason = reasons.INTERNAL
 
     def __init__(
         self,
@@ -84,84 +86,84 @@ class InvalidArgument(MeshError):
     """The request is wrong whatever the state of the system."""
 
     code = Code.INVALID_ARGUMENT
-    reason = "INVALID_ARGUMENT"
+    reason = reasons.INVALID_ARGUMENT
 
 
 class Unauthenticated(MeshError):
     """No credential, or one that is not valid."""
 
     code = Code.UNAUTHENTICATED
-    reason = "CREDENTIAL_MISSING"
+    reason = reasons.CREDENTIAL_MISSING
 
 
 class PermissionDenied(MeshError):
     """The principal is known and may not do this."""
 
     code = Code.PERMISSION_DENIED
-    reason = "SCOPE_MISSING"
+    reason = reasons.SCOPE_MISSING
 
 
 class NotFound(MeshError):
     """The resource does not exist, or not for this tenant."""
 
     code = Code.NOT_FOUND
-    reason = "NOT_FOUND"
+    reason = reasons.NOT_FOUND
 
 
 class AlreadyExists(MeshError):
     """A resource of that name exists."""
 
     code = Code.ALREADY_EXISTS
-    reason = "ALREADY_EXISTS"
+    reason = reasons.ALREADY_EXISTS
 
 
 class FailedPrecondition(MeshError):
     """The system is not in a state for this; trying again without changing it does not help."""
 
     code = Code.FAILED_PRECONDITION
-    reason = "FAILED_PRECONDITION"
+    reason = reasons.FAILED_PRECONDITION
 
 
 class Aborted(MeshError):
     """Somebody else changed it first; read again and retry."""
 
     code = Code.ABORTED
-    reason = "CONFLICT"
+    reason = reasons.CONFLICT
 
 
 class ResourceExhausted(MeshError):
     """A limit, quota or queue is full."""
 
     code = Code.RESOURCE_EXHAUSTED
-    reason = "LIMIT_REACHED"
+    reason = reasons.LIMIT_REACHED
 
 
 class DeadlineExceeded(MeshError):
     """The caller's time ran out."""
 
     code = Code.DEADLINE_EXCEEDED
-    reason = "DEADLINE_EXCEEDED"
+    reason = reasons.DEADLINE_EXCEEDED
 
 
 class Cancelled(MeshError):
     """The caller went away."""
 
     code = Code.CANCELLED
-    reason = "CANCELLED"
+    reason = reasons.CANCELLED
 
 
 class Unavailable(MeshError):
     """A dependency cannot be reached now; retrying later may help."""
 
     code = Code.UNAVAILABLE
-    reason = "DEPENDENCY_UNAVAILABLE"
+    reason = reasons.DEPENDENCY_UNAVAILABLE
 
 
 class Unimplemented(MeshError):
     """The method or feature does not exist here."""
 
     code = Code.UNIMPLEMENTED
-    reason = "UNIMPLEMENTED"
+    reason = reasons.UNIMPLEMENTED
 
 
 class Internal(MeshError):

@@ -4,6 +4,7 @@ from typing import TypeVar
 
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
+from soma.errors.v1 import reasons
 
 from services.mesh import errors
 
@@ -32,4 +33,6 @@ def updated(stored: M, given: M, mask: FieldMask, changeable: frozenset[str]) ->
 
 def _refused(path: str, why: str) -> errors.InvalidArgument:
     violation = errors.FieldViolation("update_mask", f"{path}: {why}")
-    return errors.InvalidArgument(f"update_mask: {path}: {why}", reason="FIELD_MASK_INVALID", violations=[violation])
+    return errors.InvalidArgument(
+        f"update_mask: {path}: {why}", reason=reasons.FIELD_MASK_INVALID, violations=[violation]
+    )

@@ -11,6 +11,7 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Generic, Self, TypeAlias, TypeVar
 
 from prometheus_client import Histogram
+from soma.errors.v1 import reasons
 
 from services.mesh import errors, postgres
 
@@ -131,4 +132,4 @@ def _resolve(batch: Iterable[_Entry[T]], error: Exception | None) -> None:
 
 
 def _stopping() -> errors.Unavailable:
-    return errors.Unavailable("this process is stopping", reason="STOPPING", retry_after=postgres.RETRY_SECONDS)
+    return errors.Unavailable("this process is stopping", reason=reasons.STOPPING, retry_after=postgres.RETRY_SECONDS)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 import uvicorn
+from soma.errors.v1 import reasons
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from services.mesh import errors
@@ -42,7 +43,7 @@ def _refusing_others(allowed: Allowed) -> type[asyncio.Protocol]:
             identities = identities_of(transport)
             super().connection_made(transport)
             if not any(allowed(name_in(identity)) for identity in identities):
-                log.warning("peer refused", reason="PEER_NOT_ALLOWED", peer=identities)
+                log.warning("peer refused", reason=reasons.PEER_NOT_ALLOWED, peer=identities)
                 transport.close()
 
     return Protocol
@@ -111,7 +112,7 @@ class HttpServer:
         while not self._server.started:
             if self._task.done():
                 await self._task
-                raise errors.Unavailable("the HTTP server stopped while starting", reason="HTTP_START_FAILED")
+                raise errors.Unavailable("the HTTP server stopped while starting", reason=reasons.HTTP_START_FAILED)
             await asyncio.sleep(0)
         return int(listener.getsockname()[1])
 

@@ -4,6 +4,8 @@ import os
 import secrets
 from pathlib import Path
 
+from soma.errors.v1 import reasons
+
 from services.mesh import errors
 from services.mesh.credential import checked
 
@@ -33,13 +35,15 @@ def read_key(path: Path) -> str:
         mode = path.stat().st_mode
         key = checked(path.read_text("utf-8"))
     except FileNotFoundError:
-        raise errors.FailedPrecondition(f"{path} does not exist", reason="KEY_MISSING") from None
+        raise errors.FailedPrecondition(f"{path} does not exist", reason=reasons.KEY_MISSING) from None
     except UnicodeDecodeError as error:
-        raise errors.FailedPrecondition(f"{path} is no text in UTF-8", reason="KEY_MALFORMED") from error
+        raise errors.FailedPrecondition(f"{path} is no text in UTF-8", reason=reasons.KEY_MALFORMED) from error
     except ValueError as error:
-        raise errors.FailedPrecondition(f"{path}: {error}", reason="KEY_MALFORMED") from error
+        raise errors.FailedPrecondition(f"{path}: {error}", reason=reasons.KEY_MALFORMED) from error
     if mode & 0o077:
-        raise errors.FailedPrecondition(f"{path} can be read by others; chmod 600 it", reason="KEY_EXPOSED")
+        raise errors.FailedPrecondition(f"{path} can be read by others; chmod 600 it", reason=reasons.KEY_EXPOSED)
     if not key:
-        raise errors.FailedPrecondition(f"{path} is empty; delete it to have a new one made", reason="KEY_MISSING")
+        raise errors.FailedPrecondition(
+            f"{path} is empty; delete it to have a new one made", reason=reasons.KEY_MISSING
+        )
     return key

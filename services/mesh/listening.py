@@ -2,6 +2,8 @@
 
 import socket
 
+from soma.errors.v1 import reasons
+
 from services.mesh import errors
 
 BACKLOG = 4096
@@ -19,7 +21,7 @@ def listen(host: str, port: int) -> socket.socket:
         listener.bind((host, port))
     except OSError as error:
         listener.close()
-        raise errors.Unavailable(f"cannot listen on {host}:{port}: {error}", reason="ADDRESS_IN_USE") from error
+        raise errors.Unavailable(f"cannot listen on {host}:{port}: {error}", reason=reasons.ADDRESS_IN_USE) from error
     listener.listen(BACKLOG)
     listener.setblocking(False)
     return listener

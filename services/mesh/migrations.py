@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import asyncpg
+from soma.errors.v1 import reasons
 
 from services.mesh import errors, postgres
 
@@ -61,7 +62,7 @@ def _files(directory: Path) -> list[Path]:
         if match is None or int(match[1]) != number:
             raise errors.FailedPrecondition(
                 f"{file}: migrations are named NNNN_what_they_do.sql and numbered from 0001 without gaps",
-                reason="MIGRATION_MISNAMED",
+                reason=reasons.MIGRATION_MISNAMED,
             )
     return files
 
@@ -85,7 +86,7 @@ async def _behind(connection: "Connection", schema: str, files: Sequence[Path]) 
         raise errors.FailedPrecondition(
             f"schema {schema} of the database is at version {version}, and this version of soma knows it up to "
             f"{known[-1] if known else 'none'}: use the newer soma that made it, or another database",
-            reason="DATABASE_NEWER",
+            reason=reasons.DATABASE_NEWER,
             metadata={"schema": schema, "database": version},
         )
     return bool(known) and version != known[-1]

@@ -15,9 +15,11 @@ import grpc
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
+from soma.errors.v1 import reasons
 
 from services.mesh import errors
 from services.mesh.call import Call, current
+from services.mesh.channel.context import LocalContext
 from services.mesh.hooks import Enter, Interceptor, Leave, Received
 from services.mesh.interceptors import compression
 from services.mesh.interceptors.deadline import ending
@@ -91,7 +93,7 @@ class _Fused:
         rpc, enters, leaves = self.rpc, self.enters, self.leaves
 
         async def call_unary(request: Any, context: Context) -> Message:
-            call = Call(rpc, context, started=monotonic())
+            call = _begun(rpc, context)
             try:
                 for enter in enters:
                     pending = enter(call)
@@ -119,7 +121,7 @@ class _Fused:
         rpc, enters, leaves = self.rpc, self.enters, self.leaves
 
         async def call_stream(request: Any, context: Context) -> AsyncGenerator[Message, None]:
-            call = Call(rpc, context, started=monotonic())
+            call = _begun(rpc, context)
             last: Message | None = None
             responses: AsyncGenerator[Message, None] | None = None
             try:
@@ -201,7 +203,7 @@ class _Fused:
 
 def _unreadable() -> errors.InvalidArgument:
     why = "the request is no message of the contract, holds text that is not UTF-8, or is nested too deep"
-    return errors.InvalidArgument(why, reason="MALFORMED_MESSAGE")
+    return errors.InvalidArgument(why, reason=reasons.MALFORMED_MESSAGE)
 
 
 def _error_field(response: Descriptor | None) -> str | None:
@@ -210,6 +212,12 @@ def _error_field(response: Descriptor | None) -> str | None:
         if field.message_type is not None and field.message_type.full_name == "soma.mesh.v1.StreamError":
             return str(field.name)
     return None
+
+
+def _begun(rpc: Method, context: Context) -> Call:
+    if isinstance(context, LocalContext):
+        return Call(rpc, context, started=monotonic(), local=True, caller=context.carried)
+    return Call(rpc, context, started=monotonic())
 
 
 async def _abort(context: Context, error: errors.MeshError) -> None:

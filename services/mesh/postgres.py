@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 import orjson
+from soma.errors.v1 import reasons
 
 from services.mesh import disk, errors
 
@@ -36,7 +37,7 @@ _LOST = (
     OSError,  # TimeoutError is one
 )
 _STORAGE_FULL = (
-    "STORAGE_FULL",
+    reasons.STORAGE_FULL,
     "the database's disk is full, so nothing can be stored; make room on the disk of Postgres, and it goes on",
     errors.STORAGE_FULL_SECONDS,
 )
@@ -46,7 +47,7 @@ _REFUSED: tuple[tuple[type[asyncpg.PostgresError], tuple[str, str, float]], ...]
     (
         asyncpg.ReadOnlySQLTransactionError,
         (
-            "POSTGRES_READ_ONLY",
+            reasons.POSTGRES_READ_ONLY,
             "the database takes no writes now, as a standby does; SOMA_POSTGRES_URL must lead to the primary",
             RETRY_SECONDS,
         ),
@@ -54,7 +55,7 @@ _REFUSED: tuple[tuple[type[asyncpg.PostgresError], tuple[str, str, float]], ...]
     (
         asyncpg.PostgresIOError,
         (
-            "POSTGRES_IO_ERROR",
+            reasons.POSTGRES_IO_ERROR,
             "the database cannot read or write its files; the log of Postgres says which and why",
             RETRY_SECONDS,
         ),
@@ -62,7 +63,7 @@ _REFUSED: tuple[tuple[type[asyncpg.PostgresError], tuple[str, str, float]], ...]
     (
         asyncpg.InsufficientResourcesError,
         (
-            "POSTGRES_OUT_OF_RESOURCES",
+            reasons.POSTGRES_OUT_OF_RESOURCES,
             "the database has run out of memory or met a limit of its own; the log of Postgres says which",
             RETRY_SECONDS,
         ),
@@ -116,7 +117,7 @@ async def open_pool(url: str, *, max_size: int = 20, application_name: str = "so
     except _MISCONFIGURED as error:
         raise errors.FailedPrecondition(
             f"the Postgres of postgres_url does not take its user, database or options: {error}",
-            reason="POSTGRES_REFUSED",
+            reason=reasons.POSTGRES_REFUSED,
         ) from error
 
 
@@ -226,7 +227,7 @@ def _gone(connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]") -> boo
 def _unavailable() -> errors.Unavailable:
     if disk.full("postgres"):
         return _told(*_STORAGE_FULL)
-    return _told("POSTGRES_UNAVAILABLE", "the database cannot be reached now", RETRY_SECONDS)
+    return _told(reasons.POSTGRES_UNAVAILABLE, "the database cannot be reached now", RETRY_SECONDS)
 
 
 def _refusal(error: Exception) -> errors.Unavailable:

@@ -8,6 +8,7 @@ import redis.asyncio as aioredis
 from redis import exceptions
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from soma.errors.v1 import reasons
 
 from services.mesh import disk, errors
 
@@ -18,7 +19,7 @@ MAX_CONNECTIONS = 64
 
 _LOST = (exceptions.ConnectionError, exceptions.TimeoutError, OSError)
 _STORAGE_FULL = (
-    "STORAGE_FULL",
+    reasons.STORAGE_FULL,
     "the cache's disk is full, so nothing can be stored; make room on the disk of Redis, and it goes on",
     errors.STORAGE_FULL_SECONDS,
 )
@@ -32,7 +33,7 @@ _REFUSED: tuple[tuple[re.Pattern[str], tuple[str, str, float]], ...] = (
     (
         re.compile(r"\bMISCONF "),
         (
-            "REDIS_IO_ERROR",
+            reasons.REDIS_IO_ERROR,
             "the cache cannot write its files, so it takes no writes; the log of Redis says why",
             RETRY_SECONDS,
         ),
@@ -40,7 +41,7 @@ _REFUSED: tuple[tuple[re.Pattern[str], tuple[str, str, float]], ...] = (
     (
         re.compile(r"\bOOM "),
         (
-            "REDIS_OUT_OF_MEMORY",
+            reasons.REDIS_OUT_OF_MEMORY,
             "the cache has used all the memory it may (maxmemory of Redis), so it takes no writes",
             RETRY_SECONDS,
         ),
@@ -48,7 +49,7 @@ _REFUSED: tuple[tuple[re.Pattern[str], tuple[str, str, float]], ...] = (
     (
         re.compile(r"\bREADONLY "),
         (
-            "REDIS_READ_ONLY",
+            reasons.REDIS_READ_ONLY,
             "the cache takes no writes now, as a replica does; SOMA_REDIS_URL must lead to the primary",
             RETRY_SECONDS,
         ),
@@ -56,7 +57,7 @@ _REFUSED: tuple[tuple[re.Pattern[str], tuple[str, str, float]], ...] = (
     (
         re.compile(r"\b(NOREPLICAS|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|LOADING) "),
         (
-            "REDIS_UNAVAILABLE",
+            reasons.REDIS_UNAVAILABLE,
             "the cache cannot work now; it waits for other servers of its own, or reads its data",
             RETRY_SECONDS,
         ),
@@ -88,7 +89,7 @@ def open_client(url: str, *, client_name: str = "soma") -> aioredis.Redis:
         pool.make_connection()  # type: ignore[no-untyped-call]
     except (TypeError, ValueError) as error:
         raise errors.FailedPrecondition(
-            f"redis_url has an option that is none: {error}", reason="REDIS_URL_INVALID"
+            f"redis_url has an option that is none: {error}", reason=reasons.REDIS_URL_INVALID
         ) from error
     return aioredis.Redis.from_pool(pool)
 
@@ -105,7 +106,7 @@ def typed_errors() -> Iterator[None]:
     except _LOST as error:
         if disk.full("redis"):
             raise _told(*_STORAGE_FULL) from error
-        raise _told("REDIS_UNAVAILABLE", "the cache cannot be reached now", RETRY_SECONDS) from error
+        raise _told(reasons.REDIS_UNAVAILABLE, "the cache cannot be reached now", RETRY_SECONDS) from error
     except exceptions.ResponseError as error:
         # The client takes the first word off, if it knows it.
         answer = f"{error.status_code or ''} {error}"

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
+from soma.errors.v1 import reasons
 
 from services.mesh import errors
 from services.mesh.channel.local import LocalChannel
@@ -127,7 +128,7 @@ class _Absent(Mapping[str, Handler]):
         def refuse() -> NoReturn:
             raise errors.Unavailable(
                 f"{self._service} has no live instance",
-                reason="SERVICE_UNAVAILABLE",
+                reason=reasons.SERVICE_UNAVAILABLE,
                 metadata={"service": self._service},
                 retry_after=1.0,
             )

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 import grpc
 from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from soma.errors.v1 import reasons
 
 from services.mesh import errors
 from services.mesh.channel.limits import server_options
@@ -56,7 +57,7 @@ class Server:
             else:
                 port = self._server.add_secure_port(address, credentials)
         except RuntimeError as error:
-            raise errors.Unavailable(f"cannot listen on {address}: {error}", reason="ADDRESS_IN_USE") from error
+            raise errors.Unavailable(f"cannot listen on {address}: {error}", reason=reasons.ADDRESS_IN_USE) from error
         await self._server.start()
         return int(port)
 

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import AliasChoices
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource
+from soma.errors.v1 import reasons
 
 from services.mesh import errors, toml
 from services.mesh.credential import trimmed
@@ -107,7 +108,7 @@ class TomlTable(PydanticBaseSettingsSource):
 
 def wrong(message: str) -> errors.InvalidArgument:
     """The error for settings that cannot be."""
-    return errors.InvalidArgument(f"the settings are wrong: {message}", reason="SETTINGS_INVALID")
+    return errors.InvalidArgument(f"the settings are wrong: {message}", reason=reasons.SETTINGS_INVALID)
 
 
 def names_of(name: str, field: FieldInfo) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import grpc
 from google.protobuf import any_pb2, duration_pb2
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
+from soma.errors.v1 import reasons
 
 from services.mesh import errors
 
@@ -87,7 +88,7 @@ def from_rpc_error(error: grpc.aio.AioRpcError) -> errors.MeshError:
     code = errors.Code(error.code().value[0])
     if code is errors.Code.UNAVAILABLE:
         # The transport's own: what it says is for those who run the mesh, addresses and all.
-        return errors.Unavailable(_LOST, reason="INSTANCE_LOST", retry_after=1.0)
+        return errors.Unavailable(_LOST, reason=reasons.INSTANCE_LOST, retry_after=1.0)
     return errors.Relayed(code, error.details() or code.name, reason=code.name, facts=errors.Facts())
 
 

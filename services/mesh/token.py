@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from google.protobuf.message import DecodeError
 from google.protobuf.timestamp_pb2 import Timestamp
+from soma.errors.v1 import reasons
 from soma.identity.v1 import principal_pb2
 
 from services.mesh import errors
@@ -32,7 +33,7 @@ class Signer:
 
     def __init__(self, key: bytes, issuer: str) -> None:
         if len(key) < 32:
-            raise errors.FailedPrecondition("the internal key is shorter than 32 bytes", reason="KEY_TOO_WEAK")
+            raise errors.FailedPrecondition("the internal key is shorter than 32 bytes", reason=reasons.KEY_TOO_WEAK)
         self._key = key
         self._issuer = issuer
         self._signed: OrderedDict[Principal | None, tuple[str, float]] = OrderedDict()
@@ -75,12 +76,12 @@ class Signer:
             raw = base64.urlsafe_b64decode(token.encode())
             mac, payload = raw[:32], raw[32:]
             if not hmac.compare_digest(mac, self._mac(payload)):
-                raise errors.Unauthenticated("the principal's signature is wrong", reason="TOKEN_INVALID")
+                raise errors.Unauthenticated("the principal's signature is wrong", reason=reasons.TOKEN_INVALID)
             body = principal_pb2.SignedPrincipal.FromString(payload)
         except (binascii.Error, DecodeError, ValueError):
-            raise errors.Unauthenticated("the principal's token is malformed", reason="TOKEN_INVALID") from None
+            raise errors.Unauthenticated("the principal's token is malformed", reason=reasons.TOKEN_INVALID) from None
         if body.expire_time.seconds <= now:
-            raise errors.Unauthenticated("the principal's token has expired", reason="TOKEN_EXPIRED")
+            raise errors.Unauthenticated("the principal's token has expired", reason=reasons.TOKEN_EXPIRED)
         principal = _principal(body.principal) if body.HasField("principal") else None
         _keep(self._verified, token, (principal, float(body.expire_time.seconds)))
         return principal

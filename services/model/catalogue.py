@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 
 import structlog
+from soma.errors.v1 import reasons
 from soma.model.v1.catalog_service_pb2 import Model
 
 from services.mesh import errors
@@ -30,7 +31,7 @@ class Route:
         if capability not in self.model.capabilities:
             raise errors.InvalidArgument(
                 f"the model `{self.model.name}` cannot {what}",
-                reason="MODEL_CAPABILITY_MISSING",
+                reason=reasons.MODEL_CAPABILITY_MISSING,
                 metadata={"model": self.model.name, "capability": Model.Capability.Name(capability)},
             )
 
@@ -145,7 +146,7 @@ class Catalogue:
         """
         if not any(model.available and Model.CAPABILITY_CHAT in model.capabilities for model in self.models()):
             raise errors.Unavailable(
-                "no model that can chat is available; the list of models says why", reason="MODEL_UNAVAILABLE"
+                "no model that can chat is available; the list of models says why", reason=reasons.MODEL_UNAVAILABLE
             )
 
     async def refresh(self) -> None:
@@ -165,6 +166,6 @@ class Catalogue:
         close = get_close_matches(name, names, n=3, cutoff=0.4) or names[:5]
         return errors.NotFound(
             f"there is no model `{name}`{role}" + (f"; there are: {', '.join(close)}" if close else ""),
-            reason="MODEL_NOT_FOUND",
+            reason=reasons.MODEL_NOT_FOUND,
             metadata={"model": name},
         )

@@ -6,6 +6,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from time import monotonic, time
 
+from soma.errors.v1 import reasons
 from soma.mesh.v1.stream_pb2 import Heartbeat
 from soma.model.v1.cost_service_pb2 import UsageRecord
 from soma.model.v1.message_pb2 import Usage
@@ -136,7 +137,7 @@ class Generations:
         except Exception as error:
             if not settled:
                 settled = True
-                self._failed(tally, error.reason if isinstance(error, errors.MeshError) else "INTERNAL")
+                self._failed(tally, error.reason if isinstance(error, errors.MeshError) else reasons.INTERNAL)
             raise
         finally:
             if not settled:
@@ -168,7 +169,7 @@ def _started(tally: Tally, dropped: Sequence[str]) -> GenerationStarted:
 
 def _endless(provider: str, largest: int) -> errors.Unavailable:
     said = f"{provider} wrote more than {largest} bytes and would not end"
-    return errors.Unavailable(said, reason="PROVIDER_ENDLESS", metadata={"provider": provider})
+    return errors.Unavailable(said, reason=reasons.PROVIDER_ENDLESS, metadata={"provider": provider})
 
 
 def _texts(request: GenerateRequest) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from soma.errors.v1 import reasons
 from soma.model.v1.model_service_pb2 import GenerateRequest, ResponseFormat
 
 from services.mesh import errors
@@ -69,7 +70,7 @@ def fit(request: GenerateRequest, lacks: Collection[str], provider: str) -> tupl
     if not request.drop_params:
         raise errors.InvalidArgument(
             f"{provider} cannot honour {', '.join(fields)}; `drop_params` leaves out what it cannot",
-            reason="PARAMETER_NOT_SUPPORTED",
+            reason=reasons.PARAMETER_NOT_SUPPORTED,
             metadata={"provider": provider},
             violations=[errors.FieldViolation(field, "is not supported by this provider") for field in fields],
         )

@@ -8,6 +8,7 @@ from time import perf_counter
 from typing import Any, TypeAlias
 
 import grpc
+from soma.errors.v1 import reasons
 from soma.model.v1 import catalog_service_pb2_grpc, cost_service_pb2_grpc, model_service_pb2_grpc
 from soma.model.v1.catalog_service_pb2 import ListModelsRequest, ListModelsResponse, Model
 from soma.model.v1.cost_service_pb2 import ListUsageRequest, ListUsageResponse, UsageRecord
@@ -145,6 +146,6 @@ def _place(token: str) -> Place:
     except (ValueError, OverflowError, OSError) as error:
         raise errors.InvalidArgument(
             "page_token is none this service gave",
-            reason="PAGE_TOKEN_INVALID",
+            reason=reasons.PAGE_TOKEN_INVALID,
             violations=[errors.FieldViolation("page_token", "must come from the page before")],
         ) from error

@@ -18,6 +18,7 @@ from pydantic import (
     field_validator,
 )
 from pydantic_settings import SettingsConfigDict
+from soma.errors.v1 import reasons
 
 from services.mesh import errors, toml
 from services.mesh.credential import checked, trimmed
@@ -245,4 +246,4 @@ def _why(error: ValidationError, content: dict[str, Any]) -> str:
 
 
 def _invalid(message: str) -> errors.FailedPrecondition:
-    return errors.FailedPrecondition(message, reason="CATALOGUE_INVALID")
+    return errors.FailedPrecondition(message, reason=reasons.CATALOGUE_INVALID)

@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Protocol
 
+from soma.errors.v1 import reasons
 from soma.memory.v1 import memory_service_pb2
 from soma.model.v1 import message_pb2, model_service_pb2
 from soma.orchestrator.v1 import chat_service_pb2 as pb
@@ -105,7 +106,7 @@ class Turns:
                     return
                 elif kind == "heartbeat":
                     yield pb.ChatResponse(heartbeat=event.heartbeat)
-        raise errors.Unavailable("the model's stream ended without its final event", reason="STREAM_CUT")
+        raise errors.Unavailable("the model's stream ended without its final event", reason=reasons.STREAM_CUT)
 
     async def _context(
         self, request: pb.ChatRequest, new: Sequence[message_pb2.Message]

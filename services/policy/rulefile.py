@@ -5,6 +5,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from soma.errors.v1 import reasons
+
 from services.mesh import errors, toml
 from services.policy.condition import conditions
 from services.policy.detectors import DETECTORS, pattern
@@ -111,4 +113,4 @@ def _texts(table: dict[str, Any], key: str, where: str) -> tuple[str, ...]:
 
 
 def _invalid(message: str) -> errors.FailedPrecondition:
-    return errors.FailedPrecondition(message, reason="RULES_INVALID")
+    return errors.FailedPrecondition(message, reason=reasons.RULES_INVALID)

@@ -3,6 +3,7 @@
 from typing import Any
 
 from google.protobuf import json_format
+from soma.errors.v1 import reasons
 from soma.policy.v1 import policy_service_pb2 as pb
 from soma.policy.v1 import policy_service_pb2_grpc as rpc
 
@@ -61,7 +62,7 @@ def _scopes(request: pb.EvaluateRequest) -> frozenset[str]:
         return caller.scopes
     asked = request.principal
     if asked.tenant_id != caller.tenant_id:
-        raise errors.PermissionDenied("the principal belongs to another tenant", reason="TENANT_MISMATCH")
+        raise errors.PermissionDenied("the principal belongs to another tenant", reason=reasons.TENANT_MISMATCH)
     if asked.subject != caller.subject and not caller.allows(_ANY):
         raise errors.PermissionDenied(f"asking for another principal needs {_ANY}", metadata={"scope": _ANY})
     return frozenset(asked.scopes)

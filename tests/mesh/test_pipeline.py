@@ -393,3 +393,19 @@ async def test_text_that_postgres_cannot_keep_is_the_callers_fault(state: str) -
     with run_as(SOMEBODY):
         error = await failure(local(behaviour).Echo(pb.EchoRequest()))
     assert (error.code, error.reason) == (errors.Code.INVALID_ARGUMENT, "TEXT_NOT_STORABLE")
+
+
+async def test_a_call_says_whether_it_came_from_inside_and_keeps_hold_of_no_other() -> None:
+    seen = []
+
+    async def look(request: pb.EchoRequest) -> pb.EchoResponse:
+        call = current_call()
+        assert call is not None
+        seen.append((call.local, call.caller))
+        return pb.EchoResponse(text=principal().subject)
+
+    with run_as(SOMEBODY):
+        await local(look).Echo(pb.EchoRequest())
+    async with Socket(look) as stub:
+        await stub.Echo(pb.EchoRequest(), metadata=(("authorization", f"Bearer {KEY}"),))
+    assert seen == [(True, None), (False, None)]

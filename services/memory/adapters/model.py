@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import grpc
+from soma.errors.v1 import reasons
 from soma.model.v1 import model_service_pb2 as pb
 
 from services.memory.embedder import DIMENSIONS, Vector
@@ -48,6 +49,6 @@ class ModelEmbedder:
         if response.vector_length != DIMENSIONS or len(response.vectors) != len(texts):
             raise errors.FailedPrecondition(
                 f"{response.model} gives vectors of {response.vector_length} dimensions, memory keeps {DIMENSIONS}",
-                reason="EMBEDDING_DIMENSIONS",
+                reason=reasons.EMBEDDING_DIMENSIONS,
             )
         return [list(vector.embedding) for vector in response.vectors]

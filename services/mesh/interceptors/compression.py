@@ -21,8 +21,8 @@ def compression(_: Method) -> Hooks:
 
 
 def _enter(call: Call) -> None:
-    context: Any = call.context
-    if not hasattr(context, "carried") and METADATA_KEY in call.metadata:
+    if not call.local and METADATA_KEY in call.metadata:
+        context: Any = call.context
         context.set_compression(grpc.Compression.Gzip)
         call.compressed = True
 

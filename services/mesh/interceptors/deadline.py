@@ -39,7 +39,7 @@ def _enter(call: Call) -> None:
 
 def _enter_stream(call: Call) -> None:
     _enter(call)
-    if call.deadline is not None and not hasattr(call.context, "carried") and _TRANSCODED in call.metadata:
+    if call.deadline is not None and not call.local and _TRANSCODED in call.metadata:
         early = min(_EARLY_SECONDS, (call.deadline - monotonic()) / 10)
         call.ends = call.deadline - early
 

@@ -4,6 +4,7 @@ import asyncio
 
 import grpc
 import structlog
+from soma.errors.v1 import reasons
 
 from services.mesh import errors
 from services.mesh.call import Call
@@ -30,11 +31,13 @@ def translate(call: Call, exception: BaseException) -> errors.MeshError | None:
     if isinstance(exception, asyncio.CancelledError):
         return _cancelled(call)
     if isinstance(exception, TimeoutError):
-        return errors.DeadlineExceeded("a step took longer than it may", reason="TIMEOUT")
+        return errors.DeadlineExceeded("a step took longer than it may", reason=reasons.TIMEOUT)
     if not isinstance(exception, Exception):
         return None
     if getattr(exception, "sqlstate", None) in _NOT_STORABLE:
-        return errors.InvalidArgument("a text holds a NUL, which cannot be stored there", reason="TEXT_NOT_STORABLE")
+        return errors.InvalidArgument(
+            "a text holds a NUL, which cannot be stored there", reason=reasons.TEXT_NOT_STORABLE
+        )
     path = call.method.path if call.method else ""
     log.error("unexpected error", rpc=path, trace_id=call.trace_id, exc_info=exception)
     return errors.Internal("internal error", metadata={"trace_id": call.trace_id} if call.trace else None)
@@ -46,7 +49,7 @@ def _cancelled(call: Call) -> errors.MeshError | None:
     if call.draining:
         if task is not None:
             task.uncancel()
-        return errors.Unavailable("the process is stopping", reason="DRAINING", retry_after=1.0)
+        return errors.Unavailable("the process is stopping", reason=reasons.DRAINING, retry_after=1.0)
     if task is not None and task.cancelling():
         return None
-    return errors.Internal("a step of this call was cancelled", reason="STEP_CANCELLED")
+    return errors.Internal("a step of this call was cancelled", reason=reasons.STEP_CANCELLED)

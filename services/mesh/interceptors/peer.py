@@ -3,6 +3,7 @@
 from typing import Any
 
 import structlog
+from soma.errors.v1 import reasons
 
 from services.mesh import errors
 from services.mesh.call import Call
@@ -17,13 +18,13 @@ def peer(allowed: Allowed) -> Interceptor:
     """Interceptor that lets in processes whose name is allowed; a call inside the process comes from itself."""
 
     def enter(call: Call) -> None:
-        context: Any = call.context
-        if hasattr(context, "carried"):
+        if call.local:
             return
+        context: Any = call.context
         identities = [value.decode() for value in context.auth_context().get(SPIFFE_ID, ())]
         if not any(allowed(name_in(identity)) for identity in identities):
-            log.warning("peer refused", reason="PEER_NOT_ALLOWED", peer=identities, address=context.peer())
-            raise errors.PermissionDenied("this process may not be called by you", reason="PEER_NOT_ALLOWED")
+            log.warning("peer refused", reason=reasons.PEER_NOT_ALLOWED, peer=identities, address=context.peer())
+            raise errors.PermissionDenied("this process may not be called by you", reason=reasons.PEER_NOT_ALLOWED)
 
     def bind(_: Method) -> Hooks:
         return Hooks(enter=enter)

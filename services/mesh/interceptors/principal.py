@@ -5,7 +5,8 @@ outside it has a credential. Only the first two may reach internal methods.
 """
 
 from collections.abc import Awaitable
-from typing import Any
+
+from soma.errors.v1 import reasons
 
 from services.mesh import errors
 from services.mesh.authenticator import Authenticator
@@ -13,8 +14,6 @@ from services.mesh.call import Call
 from services.mesh.hooks import Enter, Hooks, Interceptor
 from services.mesh.method import Access, Method
 from services.mesh.token import METADATA_KEY, Signer
-
-_MISSING: Any = object()
 
 
 def principal(authenticator: Authenticator, signer: Signer) -> Interceptor:
@@ -32,10 +31,9 @@ def _entry(rpc: Method, authenticator: Authenticator, signer: Signer) -> Enter |
     internal, grants = rpc.access is Access.INTERNAL, rpc.grants
 
     def enter(call: Call) -> Awaitable[None] | None:
-        carried: Any = getattr(call.context, "carried", _MISSING)
-        if carried is not _MISSING:
-            if carried is not None:
-                call.principal = carried.principal
+        if call.local:
+            if call.caller is not None:
+                call.principal = call.caller.principal
             if not internal:
                 check(call)
             return None
@@ -46,7 +44,7 @@ def _entry(rpc: Method, authenticator: Authenticator, signer: Signer) -> Enter |
                 check(call)
             return None
         if internal:
-            raise errors.PermissionDenied(f"{rpc.path} is for the mesh's own processes", reason="METHOD_INTERNAL")
+            raise errors.PermissionDenied(f"{rpc.path} is for the mesh's own processes", reason=reasons.METHOD_INTERNAL)
         return outside(call, _text(call, "authorization"), _text(call, "x-api-key"))
 
     async def outside(call: Call, authorization: str | None, api_key: str | None) -> None:

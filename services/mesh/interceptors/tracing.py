@@ -53,9 +53,7 @@ def tracing(spans: Spans, sample_ratio: float) -> Interceptor:
 
 
 def _parent(call: Call) -> traces.Trace | None:
-    carried = getattr(call.context, "carried", None)
-    if carried is not None:
-        trace: traces.Trace | None = carried.trace
-        return trace
+    if call.caller is not None:
+        return call.caller.trace
     traceparent = call.metadata.get("traceparent")
     return traces.parse(str(traceparent)) if traceparent is not None else None

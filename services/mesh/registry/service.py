@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import structlog
+from soma.errors.v1 import reasons
 from soma.mesh.v1 import registry_service_pb2 as pb
 from soma.mesh.v1 import registry_service_pb2_grpc as rpc
 
@@ -43,7 +44,7 @@ class RegistryService(rpc.RegistryServiceServicer):
         changed.set()
         first = await anext(aiter(request_iterator), None)
         if first is None or not first.instance.instance_id:
-            raise errors.InvalidArgument("the first message must carry the instance", reason="INSTANCE_MISSING")
+            raise errors.InvalidArgument("the first message must carry the instance", reason=reasons.INSTANCE_MISSING)
         instance_id = first.instance.instance_id
         joined = _joined(first, loop.time())
         self._joined[instance_id] = joined
@@ -62,7 +63,7 @@ class RegistryService(rpc.RegistryServiceServicer):
                 except TimeoutError:
                     if self._joined[instance_id].expired(loop.time()):
                         raise errors.DeadlineExceeded(
-                            f"silent for more than {LEASE_SECONDS:g} s", reason="LEASE_EXPIRED"
+                            f"silent for more than {LEASE_SECONDS:g} s", reason=reasons.LEASE_EXPIRED
                         ) from None
                     continue
                 changed.clear()

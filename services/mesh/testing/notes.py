@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 
+from soma.errors.v1 import reasons
 from soma.testing.v1 import note_service_pb2 as pb
 from soma.testing.v1 import note_service_pb2_grpc as rpc
 
@@ -44,7 +45,7 @@ class NoteServicer(rpc.NoteServiceServicer):
     async def UpdateNote(self, request: pb.UpdateNoteRequest, context: Context) -> pb.UpdateNoteResponse:
         stored = self._named(request.note.name)
         if request.note.etag not in ("", stored.etag):
-            raise errors.Aborted(f"the note {stored.name!r} has changed", reason="ETAG_MISMATCH")
+            raise errors.Aborted(f"the note {stored.name!r} has changed", reason=reasons.ETAG_MISMATCH)
         note = updated(stored, request.note, request.update_mask, _CHANGEABLE)
         return pb.UpdateNoteResponse(note=self._keep(note, note.state))
 
@@ -64,7 +65,7 @@ class NoteServicer(rpc.NoteServiceServicer):
     def _named(self, name: str) -> pb.Note:
         note = self._notes.get(name)
         if note is None:
-            raise errors.NotFound(f"there is no note {name!r}", reason="NOTE_NOT_FOUND")
+            raise errors.NotFound(f"there is no note {name!r}", reason=reasons.NOTE_NOT_FOUND)
         return note
 
     def _tagged(self, tags: Sequence[str]) -> Iterator[pb.Note]:

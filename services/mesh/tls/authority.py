@@ -11,6 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from soma.errors.v1 import reasons
 
 from services.mesh import errors
 from services.mesh.tls.identity import CA, folder_of
@@ -53,14 +54,14 @@ class Authority:
         if not (folder / CA_KEY).exists():
             raise errors.FailedPrecondition(
                 f"{folder / CA} is there without {CA_KEY}: have certificates issued where the key is",
-                reason="CA_KEY_MISSING",
+                reason=reasons.CA_KEY_MISSING,
             )
         key = serialization.load_pem_private_key((folder / CA_KEY).read_bytes(), None)
         assert isinstance(key, ec.EllipticCurvePrivateKey)
         for certificate in trusted(folder):
             if certificate.public_key() == key.public_key():
                 return cls(folder, certificate, key)
-        raise errors.FailedPrecondition(f"{folder / CA_KEY} is not the key of {CA}", reason="CA_KEY_FOREIGN")
+        raise errors.FailedPrecondition(f"{folder / CA_KEY} is not the key of {CA}", reason=reasons.CA_KEY_FOREIGN)
 
     def issue(
         self,

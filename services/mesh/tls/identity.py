@@ -9,6 +9,7 @@ import grpc
 import structlog
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
+from soma.errors.v1 import reasons
 
 from services.mesh import errors
 from services.mesh.tls.names import name_in
@@ -108,11 +109,11 @@ class Identity:
         for path in (self.path, self._ca):
             if not path.exists():
                 raise errors.FailedPrecondition(
-                    f"{path} does not exist; soma certs issue makes certificates", reason="CERTIFICATE_MISSING"
+                    f"{path} does not exist; soma certs issue makes certificates", reason=reasons.CERTIFICATE_MISSING
                 )
         if self.path.stat().st_mode & 0o077:
             raise errors.FailedPrecondition(
-                f"{self.path} holds a key and can be read by others; chmod 600 it", reason="CERTIFICATE_EXPOSED"
+                f"{self.path} holds a key and can be read by others; chmod 600 it", reason=reasons.CERTIFICATE_EXPOSED
             )
         version, content, ca = self._version(), self.path.read_bytes(), self._ca.read_bytes()
         begin = content.find(_BEGIN)
@@ -124,7 +125,7 @@ class Identity:
         try:
             return tuple(number for path in (self.path, self._ca) for number in _stamp(path))
         except OSError as error:
-            raise errors.FailedPrecondition(str(error), reason="CERTIFICATE_MISSING") from error
+            raise errors.FailedPrecondition(str(error), reason=reasons.CERTIFICATE_MISSING) from error
 
     def _version_if_any(self) -> tuple[int, ...]:
         try:
@@ -159,18 +160,20 @@ def _check(path: Path, material: Material, name: str) -> None:
         certificate = x509.load_pem_x509_certificate(material.certificate)
         authorities = x509.load_pem_x509_certificates(material.ca)
     except ValueError as error:
-        raise errors.FailedPrecondition(f"{path}: {error}", reason="CERTIFICATE_MALFORMED") from error
+        raise errors.FailedPrecondition(f"{path}: {error}", reason=reasons.CERTIFICATE_MALFORMED) from error
     if certificate.not_valid_after_utc <= datetime.now(UTC):
         raise errors.FailedPrecondition(
             f"{path} has expired on {certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC; soma certs rotate renews it",
-            reason="CERTIFICATE_EXPIRED",
+            reason=reasons.CERTIFICATE_EXPIRED,
         )
     if not any(issued_by(certificate, authority) for authority in authorities):
-        raise errors.FailedPrecondition(f"{path} was not issued by the CA beside it", reason="CERTIFICATE_UNTRUSTED")
+        raise errors.FailedPrecondition(
+            f"{path} was not issued by the CA beside it", reason=reasons.CERTIFICATE_UNTRUSTED
+        )
     try:
         alternatives = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         names = [name_in(uri) for uri in alternatives.get_values_for_type(x509.UniformResourceIdentifier)]
     except x509.ExtensionNotFound:
         names = []
     if names != [name]:
-        raise errors.FailedPrecondition(f"{path} is not the certificate of {name}", reason="CERTIFICATE_MISNAMED")
+        raise errors.FailedPrecondition(f"{path} is not the certificate of {name}", reason=reasons.CERTIFICATE_MISNAMED)

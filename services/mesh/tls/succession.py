@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
+from soma.errors.v1 import reasons
 
 from services.mesh import errors
 from services.mesh.tls.authority import CA_KEY, Authority, make, trusted, write
@@ -39,7 +40,7 @@ def succeed(data_dir: Path, spared: Iterable[str] = ()) -> None:
     """
     folder = folder_of(data_dir)
     if not (folder / NEXT_KEY).exists():
-        raise errors.FailedPrecondition(f"{folder} has no next CA", reason="CA_NEXT_MISSING")
+        raise errors.FailedPrecondition(f"{folder} has no next CA", reason=reasons.CA_NEXT_MISSING)
     (folder / NEXT_KEY).replace(folder / CA_KEY)
     authority = Authority.at(data_dir)
     for path in issued(folder):
@@ -59,7 +60,8 @@ def retire(data_dir: Path, spared: Iterable[str] = ()) -> int:
     folder, authority = folder_of(data_dir), Authority.at(data_dir)
     if (folder / NEXT_KEY).exists():
         raise errors.FailedPrecondition(
-            "the next CA is trusted and issues nothing yet; soma certs rotate --ca lets it", reason="CA_NEXT_WAITING"
+            "the next CA is trusted and issues nothing yet; soma certs rotate --ca lets it",
+            reason=reasons.CA_NEXT_WAITING,
         )
     for path in issued(folder):
         if issued_by(x509.load_pem_x509_certificate(path.read_bytes()), authority.certificate):
@@ -68,7 +70,7 @@ def retire(data_dir: Path, spared: Iterable[str] = ()) -> int:
             authority.renew(path)
         else:
             raise errors.FailedPrecondition(
-                f"{path} was issued by the CA that is to go; soma certs rotate issues it anew", reason="CA_IN_USE"
+                f"{path} was issued by the CA that is to go; soma certs rotate issues it anew", reason=reasons.CA_IN_USE
             )
     gone = len(trusted(folder)) - 1
     if gone:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import grpc
 import httptools
 import structlog
+from soma.errors.v1 import reasons
 
 from services.mesh import errors
 from services.mesh.pipeline import UNREADABLE
@@ -220,7 +221,7 @@ class Connection(asyncio.Protocol):
     async def _answer(self, request: Request, context: UnaryContext) -> None:
         method = self._methods.get(request.path)
         if method is None or self._parser.get_method() != b"POST":
-            raise errors.Unimplemented("Method not found!", reason="UNKNOWN_METHOD")
+            raise errors.Unimplemented("Method not found!", reason=reasons.UNKNOWN_METHOD)
         encoding = field_of(request.fields, b"grpc-encoding")
         content = await message.content_of(request.body, encoding, self._max_message_bytes)
         response = await method.behaviour(UNREADABLE if content is None else method.decode(content), context)

@@ -7,6 +7,8 @@ import asyncio
 import struct
 import zlib
 
+from soma.errors.v1 import reasons
+
 from services.mesh import errors
 
 _PREFIX = struct.Struct(">BI")
@@ -46,9 +48,11 @@ async def content_of(body: bytes, encoding: bytes, limit: int) -> bytes | None:
     if not compressed:
         return message
     if encoding in (b"", b"identity"):
-        raise errors.Internal("the message is compressed, and its encoding is not named", reason="ENCODING_MISSING")
+        raise errors.Internal(
+            "the message is compressed, and its encoding is not named", reason=reasons.ENCODING_MISSING
+        )
     if encoding not in (b"gzip", b"deflate"):
-        raise errors.Unimplemented("the message is compressed in a way not known here", reason="ENCODING_UNKNOWN")
+        raise errors.Unimplemented("the message is compressed in a way not known here", reason=reasons.ENCODING_UNKNOWN)
     return await _decompressed(message, limit)
 
 
@@ -64,7 +68,7 @@ async def framed(message: bytes, *, compress: bool) -> bytes:
 
 def too_large() -> errors.ResourceExhausted:
     """As the gateway says it of what is larger still."""
-    return errors.ResourceExhausted("the message is larger than allowed", reason="PAYLOAD_TOO_LARGE")
+    return errors.ResourceExhausted("the message is larger than allowed", reason=reasons.PAYLOAD_TOO_LARGE)
 
 
 async def _decompressed(message: bytes, limit: int) -> bytes | None:

@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from typing import TypeAlias
 from urllib.parse import quote
 
+from soma.errors.v1 import reasons
+
 from services.mesh import errors
 
 Fields: TypeAlias = list[tuple[bytes, bytes]]
@@ -104,7 +106,9 @@ def _binary(value: bytes) -> bytes:
         # Written with its padding or without.
         return b64decode(value + b"=" * (-len(value) % 4), validate=True)
     except binascii.Error:
-        raise errors.InvalidArgument("metadata of a -bin key is not base64", reason="METADATA_MALFORMED") from None
+        raise errors.InvalidArgument(
+            "metadata of a -bin key is not base64", reason=reasons.METADATA_MALFORMED
+        ) from None
 
 
 def _text(value: bytes) -> str:

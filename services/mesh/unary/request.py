@@ -1,5 +1,7 @@
 """A request as it arrives, of which no more is kept than may be asked for."""
 
+from soma.errors.v1 import reasons
+
 from services.mesh import errors
 from services.mesh.channel.limits import METADATA_BYTES
 from services.mesh.unary import message
@@ -60,7 +62,7 @@ class Request:
             ResourceExhausted: it, or the header, is larger than allowed.
         """
         if self._fields_bytes > METADATA_BYTES:
-            raise errors.ResourceExhausted("the headers are larger than allowed", reason="HEADERS_TOO_LARGE")
+            raise errors.ResourceExhausted("the headers are larger than allowed", reason=reasons.HEADERS_TOO_LARGE)
         if self.size > self._limit:
             raise message.too_large()
         return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)

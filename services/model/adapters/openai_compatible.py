@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 import structlog
 from google.protobuf.timestamp_pb2 import Timestamp
+from soma.errors.v1 import reasons
 from soma.model.v1.catalog_service_pb2 import Model
 from soma.model.v1.message_pb2 import (
     FINISH_REASON_CONTENT_FILTER,
@@ -35,10 +36,10 @@ _VERSIONED = re.compile(r"/v\d[^/]*$")
 # A base URL is often given without it.
 _VERSION = "/v1"
 # What a server answers, by reason, that has no list of models at a path.
-_NO_LIST = frozenset({"MODEL_NOT_FOUND", "PROVIDER_REFUSED_REQUEST", "PROVIDER_PROTOCOL_ERROR"})
+_NO_LIST = frozenset({reasons.MODEL_NOT_FOUND, reasons.PROVIDER_REFUSED_REQUEST, reasons.PROVIDER_PROTOCOL_ERROR})
 
 # It said nothing at all.
-_SILENT = frozenset({"PROVIDER_UNAVAILABLE", "PROVIDER_TIMEOUT"})
+_SILENT = frozenset({reasons.PROVIDER_UNAVAILABLE, reasons.PROVIDER_TIMEOUT})
 
 _FINISH: "dict[str, FinishReason.ValueType]" = {
     "stop": FINISH_REASON_STOP,

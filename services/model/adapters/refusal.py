@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 import orjson
+from soma.errors.v1 import reasons
 
 from services.mesh import errors
 
@@ -32,19 +33,21 @@ def typed(
         case 401 | 402 | 403:
             return errors.FailedPrecondition(
                 f"{provider} refused the configured credential (HTTP {status}); {key_advice}",
-                reason="PROVIDER_CREDENTIAL_REFUSED",
+                reason=reasons.PROVIDER_CREDENTIAL_REFUSED,
                 metadata=facts,
             )
         case 404:
-            return errors.NotFound(said, reason="MODEL_NOT_FOUND", metadata=facts)
+            return errors.NotFound(said, reason=reasons.MODEL_NOT_FOUND, metadata=facts)
         case 429:
-            return errors.ResourceExhausted(said, reason="PROVIDER_RATE_LIMITED", metadata=facts, retry_after=delay)
+            return errors.ResourceExhausted(
+                said, reason=reasons.PROVIDER_RATE_LIMITED, metadata=facts, retry_after=delay
+            )
         case 408 | 504:
-            return errors.Unavailable(said, reason="PROVIDER_TIMEOUT", metadata=facts, retry_after=delay)
+            return errors.Unavailable(said, reason=reasons.PROVIDER_TIMEOUT, metadata=facts, retry_after=delay)
         case 409 | 425:
             return unavailable(provider, said, delay)
         case _ if 400 <= status < 500:
-            return errors.InvalidArgument(said, reason="PROVIDER_REFUSED_REQUEST", metadata=facts)
+            return errors.InvalidArgument(said, reason=reasons.PROVIDER_REFUSED_REQUEST, metadata=facts)
         case _ if status >= 500:
             return unavailable(provider, said, delay)
         case _:
@@ -54,14 +57,14 @@ def typed(
 def unavailable(provider: str, message: str, delay: float | None = None) -> errors.Unavailable:
     """The provider is not there, or says that it cannot now."""
     return errors.Unavailable(
-        message, reason="PROVIDER_UNAVAILABLE", metadata={"provider": provider}, retry_after=delay
+        message, reason=reasons.PROVIDER_UNAVAILABLE, metadata={"provider": provider}, retry_after=delay
     )
 
 
 def timed_out(provider: str, what: str, seconds: float) -> errors.Unavailable:
     """The provider was silent for longer than it may be."""
     return errors.Unavailable(
-        f"{provider} {what} within {seconds:g} s", reason="PROVIDER_TIMEOUT", metadata={"provider": provider}
+        f"{provider} {what} within {seconds:g} s", reason=reasons.PROVIDER_TIMEOUT, metadata={"provider": provider}
     )
 
 
@@ -69,7 +72,7 @@ def stream_cut(provider: str) -> errors.Unavailable:
     """The answer ended before its end."""
     return errors.Unavailable(
         f"{provider} ended its answer before it was complete",
-        reason="PROVIDER_STREAM_CUT",
+        reason=reasons.PROVIDER_STREAM_CUT,
         metadata={"provider": provider},
     )
 
@@ -78,7 +81,7 @@ def protocol_error(provider: str, what: str) -> errors.Unavailable:
     """The provider says something its protocol does not know."""
     return errors.Unavailable(
         f"{provider} does not speak the expected protocol: {what}",
-        reason="PROVIDER_PROTOCOL_ERROR",
+        reason=reasons.PROVIDER_PROTOCOL_ERROR,
         metadata={"provider": provider},
     )
 

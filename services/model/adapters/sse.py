@@ -1,5 +1,7 @@
 """Server-sent events, parsed from bytes as they are read (HTML standard, 9.2.6)."""
 
+from soma.errors.v1 import reasons
+
 from services.mesh import errors
 
 # No delta of a model is this long; a server that sends no line end must not fill the memory.
@@ -35,7 +37,9 @@ class EventParser:
             self._begun = True
             blocks[0] = blocks[0].removeprefix(b"\xef\xbb\xbf")
         if len(rest) > LARGEST_EVENT:
-            raise errors.Unavailable("the provider sent an event without an end", reason="PROVIDER_PROTOCOL_ERROR")
+            raise errors.Unavailable(
+                "the provider sent an event without an end", reason=reasons.PROVIDER_PROTOCOL_ERROR
+            )
         return [data for block in blocks if (data := _data(block))]
 
     def end(self) -> list[bytes]:

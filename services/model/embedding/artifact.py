@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 import structlog
+from soma.errors.v1 import reasons
 
 from services.mesh.errors import FailedPrecondition
 from services.model.embedding.weights import Weights
@@ -76,7 +77,7 @@ def _build(weights: Weights, precision: Precision, artifact: Artifact) -> None:
 
 
 def _failed(why: str) -> FailedPrecondition:
-    return FailedPrecondition(f"the embedding graph could not be built: {why}", reason="EMBEDDING_BUILD_FAILED")
+    return FailedPrecondition(f"the embedding graph could not be built: {why}", reason=reasons.EMBEDDING_BUILD_FAILED)
 
 
 @contextmanager

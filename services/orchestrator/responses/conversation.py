@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from soma.errors.v1 import reasons
 from soma.model.v1 import message_pb2
 from soma.orchestrator.v1 import chat_service_pb2 as chat
 from soma.orchestrator.v1 import response_service_pb2 as pb
@@ -33,7 +34,7 @@ async def new_messages(store: ResponseStore, tenant_id: str, given: Iterable[pb.
         if each.item_id not in known[of]:
             message = f"Item with id '{each.item_id}' not found."
             raise errors.NotFound(
-                message, reason="ITEM_NOT_FOUND", violations=[errors.FieldViolation("input", message)]
+                message, reason=reasons.ITEM_NOT_FOUND, violations=[errors.FieldViolation("input", message)]
             )
         messages.append(known[of][each.item_id])
     return messages
@@ -52,10 +53,11 @@ async def earlier_messages(store: ResponseStore, tenant_id: str, previous: str) 
     if not chain or chain[0][1].settings.previous_response_id:
         message = f"Previous response with id '{previous}' not found."
         violation = errors.FieldViolation("previous_response_id", message)
-        raise errors.InvalidArgument(message, reason="PREVIOUS_RESPONSE_NOT_FOUND", violations=[violation])
+        raise errors.InvalidArgument(message, reason=reasons.PREVIOUS_RESPONSE_NOT_FOUND, violations=[violation])
     if chain[-1][1].state == pb.Response.STATE_IN_PROGRESS:
         raise errors.FailedPrecondition(
-            f"Previous response with id '{previous}' is still in progress.", reason="PREVIOUS_RESPONSE_IN_PROGRESS"
+            f"Previous response with id '{previous}' is still in progress.",
+            reason=reasons.PREVIOUS_RESPONSE_IN_PROGRESS,
         )
     messages: Messages = []
     for asked, response in chain:

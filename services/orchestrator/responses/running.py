@@ -2,6 +2,8 @@
 
 import asyncio
 
+from soma.errors.v1 import reasons
+
 from services.mesh import errors
 from services.mesh.jobs import Job
 from services.orchestrator.responses.making import Making
@@ -40,7 +42,7 @@ class Running:
 
     async def close(self) -> None:
         """End all that is being made here: this process stops."""
-        why = errors.Unavailable("the process that made this response stopped", reason="INTERRUPTED")
+        why = errors.Unavailable("the process that made this response stopped", reason=reasons.INTERRUPTED)
         tasks = [making.task for making in self._makings.values()]
         for making in list(self._makings.values()):
             making.stop(why)

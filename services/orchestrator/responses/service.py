@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any, Protocol
 
+from soma.errors.v1 import reasons
 from soma.orchestrator.v1 import response_service_pb2 as pb
 from soma.orchestrator.v1 import response_service_pb2_grpc as rpc
 
@@ -148,7 +149,7 @@ class ResponseService(rpc.ResponseServiceServicer):
 
 
 def _not_found(response_id: str) -> errors.NotFound:
-    return errors.NotFound(f"Response with id '{response_id}' not found.", reason="RESPONSE_NOT_FOUND")
+    return errors.NotFound(f"Response with id '{response_id}' not found.", reason=reasons.RESPONSE_NOT_FOUND)
 
 
 def _wrong(field: str, message: str) -> errors.InvalidArgument:

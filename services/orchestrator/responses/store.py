@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Protocol
 
+from soma.errors.v1 import reasons
 from soma.mesh.v1.stream_pb2 import StreamError
 from soma.orchestrator.v1.response_service_pb2 import CreateResponseRequest, Response
 
@@ -166,7 +167,9 @@ def _response(kept: bytes, state: str) -> Response:
     if state == "lost":
         response.state = Response.STATE_FAILED
         message = "The process that made this response ended before it was whole."
-        response.error.CopyFrom(StreamError(code=Code.ABORTED, status="ABORTED", reason="INTERRUPTED", message=message))
+        response.error.CopyFrom(
+            StreamError(code=Code.UNAVAILABLE, status="UNAVAILABLE", reason=reasons.INTERRUPTED, message=message)
+        )
     else:
         response.state = STATES[state]
     return response

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from time import monotonic
 
+from soma.errors.v1 import reasons
 from soma.mesh.v1.stream_pb2 import Heartbeat
 from soma.orchestrator.v1.response_service_pb2 import Response, WatchResponseResponse
 
@@ -36,11 +37,11 @@ class Watching:
             # First how far it is, then what happened: nothing is added to one that has ended.
             response = await self._store.get(tenant_id, response_id)
             if response is None:
-                raise errors.NotFound(f"Response with id '{response_id}' not found.", reason="RESPONSE_NOT_FOUND")
+                raise errors.NotFound(f"Response with id '{response_id}' not found.", reason=reasons.RESPONSE_NOT_FOUND)
             if not response.settings.background:
                 raise errors.FailedPrecondition(
                     "Only a response that was made with background=true can be streamed again.",
-                    reason="RESPONSE_NOT_IN_BACKGROUND",
+                    reason=reasons.RESPONSE_NOT_IN_BACKGROUND,
                 )
             found = await self._events.since(response_id, sequence)
             for event in found:

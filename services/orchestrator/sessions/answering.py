@@ -4,6 +4,7 @@ import time
 from contextlib import aclosing
 from typing import Protocol
 
+from soma.errors.v1 import reasons
 from soma.memory.v1 import memory_service_pb2
 from soma.model.v1 import message_pb2
 from soma.orchestrator.v1 import chat_service_pb2
@@ -62,7 +63,7 @@ class Answering:
                     answer.finish_reason = _lower(message_pb2.FinishReason.Name(event.finished.finish_reason))
                     _measure(took, event.finished, answer.model, time.perf_counter() - began)
                     return answer
-        raise errors.Unavailable("the turn ended without its final event", reason="STREAM_CUT")
+        raise errors.Unavailable("the turn ended without its final event", reason=reasons.STREAM_CUT)
 
 
 def shown_message(turn: memory_service_pb2.ConversationMessage) -> pb.ChatMessage:

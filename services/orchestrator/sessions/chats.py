@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Protocol
 
+from soma.errors.v1 import reasons
 from soma.orchestrator.v1 import chat_session_service_pb2 as pb
 
 from services.mesh import errors
@@ -60,7 +61,7 @@ class Chats:
         await self._models.require_chat(request.model_name)
         session = await self._sessions.create(owner, request, chosen, instructions)
         if session is None:
-            raise errors.Aborted("the session of this request id is being deleted", reason="SESSION_DELETED")
+            raise errors.Aborted("the session of this request id is being deleted", reason=reasons.SESSION_DELETED)
         facts = {"session_type": session_type, "template": chosen.name}
         self._log.record(owner.tenant_id, task_of(session.shown), "session created", facts)
         return session.shown
@@ -102,7 +103,7 @@ class Chats:
             check_etag(now, request.etag)
             raise errors.FailedPrecondition(
                 f"a session that is {now.status} cannot become {request.status}",
-                reason="STATUS_UNREACHABLE",
+                reason=reasons.STATUS_UNREACHABLE,
                 metadata={"from": now.status, "to": request.status},
             )
         self._log.record(owner.tenant_id, task_of(session.shown), f"session is {request.status}", {})

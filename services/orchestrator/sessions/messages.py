@@ -2,6 +2,7 @@
 
 import uuid
 
+from soma.errors.v1 import reasons
 from soma.orchestrator.v1 import chat_session_service_pb2 as pb
 
 from services.mesh import errors
@@ -44,7 +45,7 @@ class Messages:
                 return pb.SendChatMessageResponse.FromString(earlier.response)
             if earlier is not None:
                 message = "a message of this request id is being answered"
-                raise errors.Aborted(message, reason="REQUEST_IN_PROGRESS", retry_after=RETRY_SECONDS)
+                raise errors.Aborted(message, reason=reasons.REQUEST_IN_PROGRESS, retry_after=RETRY_SECONDS)
         answer = None
         try:
             check_etag(session.shown, request.etag)

@@ -1,5 +1,6 @@
 """What must be so before something is done with a session."""
 
+from soma.errors.v1 import reasons
 from soma.orchestrator.v1 import chat_session_service_pb2 as pb
 
 from services.mesh import errors
@@ -22,7 +23,9 @@ async def existing(sessions: Sessions, owner: Principal, session_id: str) -> Ses
 
 def gone(session_id: str) -> errors.NotFound:
     """The answer to who asks for a session that is not there, or not theirs."""
-    return errors.NotFound("there is no such session", reason="SESSION_NOT_FOUND", metadata={"session_id": session_id})
+    return errors.NotFound(
+        "there is no such session", reason=reasons.SESSION_NOT_FOUND, metadata={"session_id": session_id}
+    )
 
 
 def check_etag(session: pb.ChatSession, etag: str) -> None:
@@ -37,7 +40,7 @@ def check_etag(session: pb.ChatSession, etag: str) -> None:
 
 def changed(etag: str) -> errors.Aborted:
     """The answer to who goes on from an old reading."""
-    return errors.Aborted("the session changed meanwhile", reason="ETAG_MISMATCH", metadata={"etag": etag})
+    return errors.Aborted("the session changed meanwhile", reason=reasons.ETAG_MISMATCH, metadata={"etag": etag})
 
 
 def check_active(session: pb.ChatSession) -> None:
@@ -49,6 +52,6 @@ def check_active(session: pb.ChatSession) -> None:
     if session.status != ACTIVE:
         raise errors.FailedPrecondition(
             f"the session is {session.status}; set it to {ACTIVE} first",
-            reason="SESSION_NOT_ACTIVE",
+            reason=reasons.SESSION_NOT_ACTIVE,
             metadata={"status": session.status},
         )

@@ -3,6 +3,7 @@
 from typing import Any, Protocol
 
 from google.protobuf.struct_pb2 import Struct
+from soma.errors.v1 import reasons
 from soma.model.v1 import catalog_service_pb2
 from soma.orchestrator.v1 import chat_session_service_pb2 as pb
 from soma.orchestrator.v1 import chat_session_service_pb2_grpc as rpc
@@ -101,6 +102,6 @@ def _refuse_unsupported(config: Struct) -> None:
     if found:
         raise errors.InvalidArgument(
             f"config.{', config.'.join(found)}: sessions create no agents, so this would have no effect; leave it out",
-            reason="CONFIG_NOT_SUPPORTED",
+            reason=reasons.CONFIG_NOT_SUPPORTED,
             violations=[errors.FieldViolation(f"config.{name}", "has no effect here; leave it out") for name in found],
         )

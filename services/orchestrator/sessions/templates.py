@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import Template
 
+from soma.errors.v1 import reasons
 from soma.orchestrator.v1 import chat_session_service_pb2 as pb
 
 from services.mesh import errors
@@ -45,12 +46,12 @@ class Templates:
         """
         default = self._defaults.get(session_type)
         if default is None:
-            raise _invalid("session_type", f"one of {', '.join(self._defaults)}", "SESSION_TYPE_UNKNOWN")
+            raise _invalid("session_type", f"one of {', '.join(self._defaults)}", reasons.SESSION_TYPE_UNKNOWN)
         if not name:
             return default
         named = {each.name: each for each in self.all if each.session_type == session_type}
         if name not in named:
-            raise _invalid("config.template", f"one of {', '.join(named)}", "TEMPLATE_UNKNOWN")
+            raise _invalid("config.template", f"one of {', '.join(named)}", reasons.TEMPLATE_UNKNOWN)
         return named[name]
 
     def instructions(self, template: pb.ChatTemplate, parameters: Mapping[str, str]) -> str:
@@ -62,7 +63,7 @@ class Templates:
         unknown = sorted(parameters.keys() - template.parameters.keys())
         if unknown:
             known = ", ".join(template.parameters) or "none"
-            raise _invalid(f"config.custom_parameters.{unknown[0]}", f"one of {known}", "PARAMETER_UNKNOWN")
+            raise _invalid(f"config.custom_parameters.{unknown[0]}", f"one of {known}", reasons.PARAMETER_UNKNOWN)
         return self._instructions[template.name].substitute({**template.parameters, **parameters})
 
 

@@ -11,6 +11,7 @@ import openai as sdk
 import pytest
 from openai import AsyncOpenAI
 
+from gateway.edge.failures import NO_RETRY, failure
 from services.mesh import errors
 from tests.gateway.edge.conftest import KEY, Stand, standing
 from tests.gateway.edge.scripted import Step, delta, spoken, started
@@ -282,3 +283,31 @@ async def test_every_answer_has_a_request_id_and_the_gateways_is_kept(stand: Sta
     assert len(set(made)) == 2
     answer = await http.post("/v1/chat/completions", json=ASK)
     assert int(answer.headers["openai-processing-ms"]) >= 0
+
+
+def test_a_reason_that_http_says_more_precisely_than_its_status_has_its_own_http_status() -> None:
+    assert failure(errors.ResourceExhausted("no", reason="PAYLOAD_TOO_LARGE")).status == 413
+
+
+def test_a_reason_with_another_status_than_is_declared_here_goes_by_its_status() -> None:
+    # So does a service of another version, whose contracts may say so.
+    newer = errors.Relayed(errors.Code.UNAVAILABLE, "no", reason="PAYLOAD_TOO_LARGE", facts=errors.Facts())
+    unknown = errors.Relayed(errors.Code.NOT_FOUND, "no", reason="OF_TOMORROW", facts=errors.Facts())
+    assert [failure(each).status for each in (newer, unknown)] == [503, 404]
+
+
+@pytest.mark.parametrize(
+    ("error", "final"),
+    [
+        (errors.Unavailable("full", reason="STORAGE_FULL"), True),
+        (errors.Internal("no", reason="OUTPUT_INVALID"), True),
+        (errors.Unimplemented("no"), True),
+        (errors.Unavailable("away", reason="POSTGRES_UNAVAILABLE"), False),
+        (errors.Unavailable("away", reason="OF_TOMORROW"), False),
+        (errors.NotFound("no", reason="MODEL_NOT_FOUND"), False),
+    ],
+)
+def test_clients_are_told_not_to_repeat_what_the_contracts_say_fails_again(
+    error: errors.MeshError, final: bool
+) -> None:
+    assert (NO_RETRY in failure(error).headers) is final

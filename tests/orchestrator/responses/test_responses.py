@@ -401,6 +401,7 @@ async def test_a_process_that_stops_says_so_in_what_it_was_making(orchestrator: 
     assert from_rpc_error(raised.value).reason == "INTERRUPTED"
     kept = await get(orchestrator, response_id)
     assert (kept.state, kept.error.reason) == (pb.Response.STATE_FAILED, "INTERRUPTED")
+    assert (kept.error.code, kept.error.status) == (Code.UNAVAILABLE, "UNAVAILABLE")
 
 
 async def test_a_response_whose_process_died_is_failed(
@@ -410,6 +411,7 @@ async def test_a_response_whose_process_died_is_failed(
     monkeypatch.setattr(stored, "LOST_SECONDS", 0.0)
     kept = await get(orchestrator, response_id)
     assert (kept.state, kept.error.reason) == (pb.Response.STATE_FAILED, "INTERRUPTED")
+    assert (kept.error.code, kept.error.status) == (Code.UNAVAILABLE, "UNAVAILABLE")
 
 
 async def test_an_answer_whose_end_cannot_be_kept_is_no_answer(

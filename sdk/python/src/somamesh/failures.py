@@ -6,6 +6,7 @@ from typing import Any
 import grpc
 from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2
+from soma.errors.v1 import reasons
 from soma.mesh.v1.stream_pb2 import StreamError
 
 from somamesh import exceptions
@@ -89,4 +90,6 @@ def stated(error: StreamError, request_id: str) -> APIError:
 
 def cut_off(request_id: str) -> UnavailableError:
     """The exception for a stream that ended before its final event."""
-    return UnavailableError("the answer was cut off", reason="STREAM_CUT", status="UNAVAILABLE", request_id=request_id)
+    return UnavailableError(
+        "the answer was cut off", reason=reasons.STREAM_CUT, status="UNAVAILABLE", request_id=request_id
+    )

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from soma.errors.v1 import reasons
+
 from somamesh.exceptions import APIError
 
 FIRST_SECONDS = 0.1
@@ -35,4 +37,4 @@ def _may_pass(failure: APIError) -> bool:
     """Not a limit that does not say when it lifts, such as a request too large; nor what was read too long ago."""
     if failure.status == "RESOURCE_EXHAUSTED":
         return failure.retry_after is not None
-    return failure.status in ("UNAVAILABLE", "ABORTED") and failure.reason != "ETAG_MISMATCH"
+    return failure.status in ("UNAVAILABLE", "ABORTED") and failure.reason != reasons.ETAG_MISMATCH

@@ -1,0 +1,542 @@
+"""Reasons of errors, as the contracts declare them (proto/soma/*/v1/errors.proto); written by `make gen`.
+
+Plain Python: what knows neither gRPC nor protobuf may import it.
+"""
+
+from typing import Final, NamedTuple
+
+
+class Declared(NamedTuple):
+    """What the contracts say of one reason."""
+
+    status: str
+    """Canonical status, by name."""
+    http: int
+    """HTTP status over REST."""
+    retry: str
+    """Whether the same call may succeed later: `NO`, `LATER`, `AFTER_CHANGE`."""
+
+
+# The HTTP status of each canonical status, for a reason that is not declared here.
+HTTP_STATUSES: Final[dict[str, int]] = {
+    "CANCELLED": 499,
+    "UNKNOWN": 500,
+    "INVALID_ARGUMENT": 400,
+    "DEADLINE_EXCEEDED": 504,
+    "NOT_FOUND": 404,
+    "ALREADY_EXISTS": 409,
+    "PERMISSION_DENIED": 403,
+    "RESOURCE_EXHAUSTED": 429,
+    "FAILED_PRECONDITION": 400,
+    "ABORTED": 409,
+    "OUT_OF_RANGE": 400,
+    "UNIMPLEMENTED": 501,
+    "INTERNAL": 500,
+    "UNAVAILABLE": 503,
+    "DATA_LOSS": 500,
+    "UNAUTHENTICATED": 401,
+}
+
+# soma.memory.v1
+CONVERSATION_NOT_FOUND: Final = "CONVERSATION_NOT_FOUND"
+"""There is no such conversation."""
+MEMORY_NOT_FOUND: Final = "MEMORY_NOT_FOUND"
+"""Nothing is remembered under this key."""
+VALUE_TOO_LARGE: Final = "VALUE_TOO_LARGE"
+"""The value to remember is larger than allowed."""
+EMBEDDING_DIMENSIONS: Final = "EMBEDDING_DIMENSIONS"
+"""The embedding model gives vectors of another size than memory keeps."""
+
+# soma.mesh.v1
+INVALID_ARGUMENT: Final = "INVALID_ARGUMENT"
+"""The request breaks a rule of its contract; the details name each field at fault."""
+NOT_FOUND: Final = "NOT_FOUND"
+"""What was asked for does not exist, or not for this tenant."""
+ALREADY_EXISTS: Final = "ALREADY_EXISTS"
+"""Something of that name exists."""
+FAILED_PRECONDITION: Final = "FAILED_PRECONDITION"
+"""The system is not in a state for this; the message says which state it needs."""
+UNIMPLEMENTED: Final = "UNIMPLEMENTED"
+"""The method or feature does not exist here."""
+INTERNAL: Final = "INTERNAL"
+"""A fault of the server; its log has the details under the call's trace id."""
+UNAVAILABLE: Final = "UNAVAILABLE"
+"""The gateway cannot serve the request now."""
+DEADLINE_EXCEEDED: Final = "DEADLINE_EXCEEDED"
+"""The call's time ran out before the answer was there."""
+CANCELLED: Final = "CANCELLED"
+"""The call, or the work it waited for, was cancelled."""
+CONFLICT: Final = "CONFLICT"
+"""Somebody else changed the same thing first; read it again before the retry."""
+ETAG_MISMATCH: Final = "ETAG_MISMATCH"
+"""The etag is of an older state; read again, and send the new etag."""
+LIMIT_REACHED: Final = "LIMIT_REACHED"
+"""A limit, quota or queue is full."""
+DEPENDENCY_UNAVAILABLE: Final = "DEPENDENCY_UNAVAILABLE"
+"""Something the call needs cannot be reached now."""
+TIMEOUT: Final = "TIMEOUT"
+"""A step of the call took longer than it may."""
+STEP_CANCELLED: Final = "STEP_CANCELLED"
+"""A step of the call was cancelled, though nobody cancelled the call."""
+DRAINING: Final = "DRAINING"
+"""The process that took the call is stopping; another takes the retry."""
+STOPPING: Final = "STOPPING"
+"""The process stopped before the change was stored."""
+STREAM_CUT: Final = "STREAM_CUT"
+"""A stream ended without its final event, so that what arrived is not whole."""
+MALFORMED_MESSAGE: Final = "MALFORMED_MESSAGE"
+"""The bytes of a message are none of the contract's."""
+FIELD_MASK_INVALID: Final = "FIELD_MASK_INVALID"
+"""`update_mask` names a field that does not exist or cannot change."""
+PAGE_TOKEN_INVALID: Final = "PAGE_TOKEN_INVALID"
+"""`page_token` is none that this method gave."""
+TEXT_NOT_STORABLE: Final = "TEXT_NOT_STORABLE"
+"""A text holds a NUL character, which cannot be stored."""
+UNKNOWN_METHOD: Final = "UNKNOWN_METHOD"
+"""The service has no such method."""
+PAYLOAD_TOO_LARGE: Final = "PAYLOAD_TOO_LARGE"
+"""The message is larger than allowed."""
+HEADERS_TOO_LARGE: Final = "HEADERS_TOO_LARGE"
+"""The headers are larger than allowed."""
+METADATA_MALFORMED: Final = "METADATA_MALFORMED"
+"""The value of a `-bin` header is not base64."""
+ENCODING_MISSING: Final = "ENCODING_MISSING"
+"""The message is compressed, and its encoding is not named."""
+ENCODING_UNKNOWN: Final = "ENCODING_UNKNOWN"
+"""The message is compressed in a way not known here."""
+CREDENTIAL_MISSING: Final = "CREDENTIAL_MISSING"
+"""The call carries no credential."""
+CREDENTIAL_INVALID: Final = "CREDENTIAL_INVALID"
+"""The credential is not valid, or is not written `Bearer <key>`."""
+TOKEN_EXPIRED: Final = "TOKEN_EXPIRED"
+"""The principal's token, which processes of the mesh give each other, has expired."""
+TOKEN_INVALID: Final = "TOKEN_INVALID"
+"""The principal's token is malformed, or its signature is wrong."""
+SCOPE_MISSING: Final = "SCOPE_MISSING"
+"""The principal does not hold the scope that the method asks for."""
+METHOD_INTERNAL: Final = "METHOD_INTERNAL"
+"""The method is for processes of the mesh alone."""
+PEER_NOT_ALLOWED: Final = "PEER_NOT_ALLOWED"
+"""The certificate of the calling process does not name one that may call this one."""
+INSTANCE_LOST: Final = "INSTANCE_LOST"
+"""The instance that took the call was lost, or could not be reached."""
+SERVICE_UNAVAILABLE: Final = "SERVICE_UNAVAILABLE"
+"""No instance of a service that the call needs is alive."""
+INSTANCE_MISSING: Final = "INSTANCE_MISSING"
+"""The first message to the registry did not carry the instance."""
+LEASE_EXPIRED: Final = "LEASE_EXPIRED"
+"""An instance said nothing for longer than its lease lasts, and has to join again."""
+STORAGE_FULL: Final = "STORAGE_FULL"
+"""The disk of Postgres or Redis is full and nothing was stored; somebody has to make room."""
+POSTGRES_UNAVAILABLE: Final = "POSTGRES_UNAVAILABLE"
+"""Postgres cannot be reached; whether a write was done is not known."""
+POSTGRES_READ_ONLY: Final = "POSTGRES_READ_ONLY"
+"""Postgres takes no writes now, as a standby does."""
+POSTGRES_IO_ERROR: Final = "POSTGRES_IO_ERROR"
+"""Postgres cannot read or write its files; its log says which."""
+POSTGRES_OUT_OF_RESOURCES: Final = "POSTGRES_OUT_OF_RESOURCES"
+"""Postgres has no memory left, or met a limit of its own."""
+POSTGRES_REFUSED: Final = "POSTGRES_REFUSED"
+"""Postgres does not take the user, database or options of `postgres_url`."""
+REDIS_UNAVAILABLE: Final = "REDIS_UNAVAILABLE"
+"""Redis cannot be reached, or cannot work yet; whether a write was done is not known."""
+REDIS_READ_ONLY: Final = "REDIS_READ_ONLY"
+"""Redis takes no writes now, as a replica does."""
+REDIS_IO_ERROR: Final = "REDIS_IO_ERROR"
+"""Redis cannot write its files and takes no writes; its log says why."""
+REDIS_OUT_OF_MEMORY: Final = "REDIS_OUT_OF_MEMORY"
+"""Redis has used all the memory it may and takes no writes."""
+REDIS_URL_INVALID: Final = "REDIS_URL_INVALID"
+"""`redis_url` has an option that Redis's client does not know."""
+DATABASE_NEWER: Final = "DATABASE_NEWER"
+"""A newer version of the server made the database."""
+MIGRATION_MISNAMED: Final = "MIGRATION_MISNAMED"
+"""The files of a service's migrations are not numbered from 0001 without gaps."""
+SETTINGS_INVALID: Final = "SETTINGS_INVALID"
+"""A setting has a value that it cannot have; the message names it."""
+SETTINGS_MISSING: Final = "SETTINGS_MISSING"
+"""A setting that the process cannot do without is not given."""
+SERVICE_UNKNOWN: Final = "SERVICE_UNKNOWN"
+"""There is no service of the name to be served."""
+HTTP_PORT_SHARED: Final = "HTTP_PORT_SHARED"
+"""Two HTTP servers of one process were given the same port."""
+HTTP_START_FAILED: Final = "HTTP_START_FAILED"
+"""The HTTP server stopped while it started."""
+ADDRESS_IN_USE: Final = "ADDRESS_IN_USE"
+"""The address to listen on is taken, or is none of this machine's."""
+HOST_UNKNOWN: Final = "HOST_UNKNOWN"
+"""The host to listen on is no address of this machine."""
+KEY_MISSING: Final = "KEY_MISSING"
+"""The file of a key does not exist, or is empty."""
+KEY_MALFORMED: Final = "KEY_MALFORMED"
+"""The file of a key cannot be read as one."""
+KEY_EXPOSED: Final = "KEY_EXPOSED"
+"""The file of a key can be read by others."""
+KEY_TOO_WEAK: Final = "KEY_TOO_WEAK"
+"""The internal key is shorter than 32 bytes."""
+CERTIFICATE_MISSING: Final = "CERTIFICATE_MISSING"
+"""The certificate of a process, or the CA's beside it, is not there."""
+CERTIFICATE_MALFORMED: Final = "CERTIFICATE_MALFORMED"
+"""The file of a certificate cannot be read as one."""
+CERTIFICATE_EXPIRED: Final = "CERTIFICATE_EXPIRED"
+"""The certificate of a process has expired."""
+CERTIFICATE_EXPOSED: Final = "CERTIFICATE_EXPOSED"
+"""The file of a certificate holds its key and can be read by others."""
+CERTIFICATE_MISNAMED: Final = "CERTIFICATE_MISNAMED"
+"""The certificate is another process's."""
+CERTIFICATE_UNTRUSTED: Final = "CERTIFICATE_UNTRUSTED"
+"""The CA beside the certificate did not issue it."""
+CA_KEY_MISSING: Final = "CA_KEY_MISSING"
+"""The CA is there without its key; certificates are issued where the key is."""
+CA_KEY_FOREIGN: Final = "CA_KEY_FOREIGN"
+"""The key beside the CA is another's."""
+CA_NEXT_MISSING: Final = "CA_NEXT_MISSING"
+"""There is no next CA to change to."""
+CA_NEXT_WAITING: Final = "CA_NEXT_WAITING"
+"""The next CA is trusted and issues nothing yet."""
+CA_IN_USE: Final = "CA_IN_USE"
+"""The CA that is to go has issued a certificate that is still used."""
+OVERLOADED: Final = "OVERLOADED"
+"""The service is at its limit of concurrent calls."""
+NO_LIVE_INSTANCE: Final = "NO_LIVE_INSTANCE"
+"""The gateway knows no live instance of the service."""
+GATEWAY_OVERLOADED: Final = "GATEWAY_OVERLOADED"
+"""The gateway has no memory left for more requests."""
+GATEWAY_ERROR: Final = "GATEWAY_ERROR"
+"""The gateway failed."""
+BAD_GATEWAY: Final = "BAD_GATEWAY"
+"""What answered the gateway does not speak its protocol."""
+REQUEST_TIMEOUT: Final = "REQUEST_TIMEOUT"
+"""The request did not arrive whole in time."""
+UNKNOWN_SERVICE: Final = "UNKNOWN_SERVICE"
+"""There is no such service."""
+NO_SUCH_PATH: Final = "NO_SUCH_PATH"
+"""There is no such path."""
+METHOD_NOT_ALLOWED: Final = "METHOD_NOT_ALLOWED"
+"""The path is asked with another HTTP method; `Allow` names those it takes."""
+UNSUPPORTED_MEDIA_TYPE: Final = "UNSUPPORTED_MEDIA_TYPE"
+"""The content type is none the path takes."""
+UNSUPPORTED_ENCODING: Final = "UNSUPPORTED_ENCODING"
+"""The body is compressed; it is read only as it is."""
+BAD_REQUEST: Final = "BAD_REQUEST"
+"""The request is not valid HTTP, or not of the contract."""
+FORBIDDEN: Final = "FORBIDDEN"
+"""The gateway does not let the request through."""
+TOO_MANY_REQUESTS: Final = "TOO_MANY_REQUESTS"
+"""A limit of the gateway was reached."""
+MALFORMED_JSON: Final = "MALFORMED_JSON"
+"""The body is no JSON; the message says at which byte."""
+UNKNOWN_FIELD: Final = "UNKNOWN_FIELD"
+"""The body has a field that the contract does not have."""
+DUPLICATE_FIELD: Final = "DUPLICATE_FIELD"
+"""The body gives a field twice."""
+NUMBER_OUT_OF_RANGE: Final = "NUMBER_OUT_OF_RANGE"
+"""A number of the body is larger than any number can be."""
+NUMBER_NOT_EXACT: Final = "NUMBER_NOT_EXACT"
+"""A number of the body would be kept as another number; send it as text."""
+TOO_DEEP: Final = "TOO_DEEP"
+"""The body is nested too deep."""
+FILE_UNREADABLE: Final = "FILE_UNREADABLE"
+"""A file that the gateway's pages need cannot be read."""
+TLS_INCOMPLETE: Final = "TLS_INCOMPLETE"
+"""`tls_cert` and `tls_key` are not given together, or TLS is off."""
+TLS_UNREADABLE: Final = "TLS_UNREADABLE"
+"""The gateway's certificate or key cannot be read."""
+TLS_UNUSABLE: Final = "TLS_UNUSABLE"
+"""The gateway's certificate and key do not fit each other, or are none."""
+UNKNOWN_URL: Final = "UNKNOWN_URL"
+"""There is no such path under `/v1/`."""
+METHOD_NOT_SUPPORTED: Final = "METHOD_NOT_SUPPORTED"
+"""The path is asked with another HTTP method; `Allow` names those it takes."""
+UPGRADE_REQUIRED: Final = "UPGRADE_REQUIRED"
+"""The path is a WebSocket's, and was asked for over plain HTTP."""
+BODY_TOO_LARGE: Final = "BODY_TOO_LARGE"
+"""The body is larger than allowed."""
+INVALID_TYPE: Final = "INVALID_TYPE"
+"""A parameter is of another JSON type than it has to be."""
+INVALID_VALUE: Final = "INVALID_VALUE"
+"""A parameter has a value that it cannot have."""
+MISSING_REQUIRED_PARAMETER: Final = "MISSING_REQUIRED_PARAMETER"
+"""A parameter that has to be given is not."""
+UNKNOWN_PARAMETER: Final = "UNKNOWN_PARAMETER"
+"""OpenAI's API has no such parameter."""
+UNSUPPORTED_PARAMETER: Final = "UNSUPPORTED_PARAMETER"
+"""OpenAI's API has the parameter, and it is not served here."""
+UNSUPPORTED_VALUE: Final = "UNSUPPORTED_VALUE"
+"""OpenAI's API has the value, and it is not served here."""
+MUTUALLY_EXCLUSIVE_PARAMETERS: Final = "MUTUALLY_EXCLUSIVE_PARAMETERS"
+"""Two parameters were given of which only one may be."""
+EMPTY_ARRAY: Final = "EMPTY_ARRAY"
+"""An array is empty and must not be."""
+ARRAY_ABOVE_MAX_LENGTH: Final = "ARRAY_ABOVE_MAX_LENGTH"
+"""An array has more elements than allowed."""
+STRING_ABOVE_MAX_LENGTH: Final = "STRING_ABOVE_MAX_LENGTH"
+"""A string is longer than allowed."""
+OBJECT_ABOVE_MAX_PROPERTIES: Final = "OBJECT_ABOVE_MAX_PROPERTIES"
+"""An object has more properties than allowed."""
+INTEGER_BELOW_MIN_VALUE: Final = "INTEGER_BELOW_MIN_VALUE"
+"""An integer is smaller than allowed."""
+INTEGER_ABOVE_MAX_VALUE: Final = "INTEGER_ABOVE_MAX_VALUE"
+"""An integer is larger than allowed."""
+DECIMAL_BELOW_MIN_VALUE: Final = "DECIMAL_BELOW_MIN_VALUE"
+"""A decimal is smaller than allowed."""
+DECIMAL_ABOVE_MAX_VALUE: Final = "DECIMAL_ABOVE_MAX_VALUE"
+"""A decimal is larger than allowed."""
+REQUEST_MALFORMED: Final = "REQUEST_MALFORMED"
+"""The JSON given to `soma call` is no message of the method."""
+METHOD_NOT_FOUND: Final = "METHOD_NOT_FOUND"
+"""The server that `soma call` asks knows no such method."""
+
+# soma.model.v1
+MODEL_NOT_FOUND: Final = "MODEL_NOT_FOUND"
+"""There is no such model, here or at its provider."""
+MODEL_CAPABILITY_MISSING: Final = "MODEL_CAPABILITY_MISSING"
+"""The model cannot do what it was asked for, such as hold a conversation."""
+MODEL_UNAVAILABLE: Final = "MODEL_UNAVAILABLE"
+"""No model that can chat is available; the list of models says why."""
+PARAMETER_NOT_SUPPORTED: Final = "PARAMETER_NOT_SUPPORTED"
+"""The provider has no word for a field that is set; `drop_params` leaves such fields out."""
+PROVIDER_REFUSED_REQUEST: Final = "PROVIDER_REFUSED_REQUEST"
+"""The provider refused the request; its words are in the message."""
+PROVIDER_CREDENTIAL_REFUSED: Final = "PROVIDER_CREDENTIAL_REFUSED"
+"""The provider refused the configured key, or the account."""
+PROVIDER_RATE_LIMITED: Final = "PROVIDER_RATE_LIMITED"
+"""The provider limits the rate; RetryInfo says when to come again, if it does."""
+PROVIDER_UNAVAILABLE: Final = "PROVIDER_UNAVAILABLE"
+"""The provider cannot be reached, or is overloaded."""
+PROVIDER_TIMEOUT: Final = "PROVIDER_TIMEOUT"
+"""The provider said nothing for longer than the configured timeouts."""
+PROVIDER_STREAM_CUT: Final = "PROVIDER_STREAM_CUT"
+"""The provider ended its answer before it was complete."""
+PROVIDER_PROTOCOL_ERROR: Final = "PROVIDER_PROTOCOL_ERROR"
+"""The provider does not speak the expected protocol."""
+PROVIDER_ENDLESS: Final = "PROVIDER_ENDLESS"
+"""The provider sent more than an answer may have, and was stopped."""
+CATALOGUE_INVALID: Final = "CATALOGUE_INVALID"
+"""The catalogue file of models is wrong; the message says where."""
+EMBEDDER_COLD: Final = "EMBEDDER_COLD"
+"""The embedding model is not loaded yet."""
+EMBEDDING_QUEUE_FULL: Final = "EMBEDDING_QUEUE_FULL"
+"""Too many texts wait to be embedded."""
+EMBEDDING_BUILD_FAILED: Final = "EMBEDDING_BUILD_FAILED"
+"""The embedding model could not be built from its weights."""
+WEIGHTS_MISSING: Final = "WEIGHTS_MISSING"
+"""There are no weights for the embedding model."""
+
+# soma.orchestrator.v1
+POLICY_DENIED: Final = "POLICY_DENIED"
+"""Policy does not allow the message; the message names the rule."""
+APPROVAL_REQUIRED: Final = "APPROVAL_REQUIRED"
+"""Policy wants a person to approve this first."""
+MESSAGE_TOO_LONG: Final = "MESSAGE_TOO_LONG"
+"""A message is longer than policy can evaluate."""
+INVALID_JSON_SCHEMA: Final = "INVALID_JSON_SCHEMA"
+"""The schema of the response format is none that can be kept to."""
+OUTPUT_INVALID: Final = "OUTPUT_INVALID"
+"""The model's answer does not fit the response format, nor does its repair."""
+ITEM_NOT_FOUND: Final = "ITEM_NOT_FOUND"
+"""The response to continue has no such item."""
+PREVIOUS_RESPONSE_NOT_FOUND: Final = "PREVIOUS_RESPONSE_NOT_FOUND"
+"""There is no response with the id `previous_response_id`."""
+PREVIOUS_RESPONSE_IN_PROGRESS: Final = "PREVIOUS_RESPONSE_IN_PROGRESS"
+"""The response to continue is still being made."""
+RESPONSE_NOT_FOUND: Final = "RESPONSE_NOT_FOUND"
+"""There is no such response."""
+RESPONSE_NOT_IN_BACKGROUND: Final = "RESPONSE_NOT_IN_BACKGROUND"
+"""Only a response that was made in the background can be streamed again."""
+INTERRUPTED: Final = "INTERRUPTED"
+"""The process that made the response stopped before the response was whole; ask for another."""
+SESSION_NOT_FOUND: Final = "SESSION_NOT_FOUND"
+"""There is no such session."""
+SESSION_NOT_ACTIVE: Final = "SESSION_NOT_ACTIVE"
+"""The session takes messages only while it is active."""
+SESSION_DELETED: Final = "SESSION_DELETED"
+"""The session that this request id had made is being deleted."""
+SESSION_TYPE_UNKNOWN: Final = "SESSION_TYPE_UNKNOWN"
+"""There is no such `session_type`; the message names those there are."""
+TEMPLATE_UNKNOWN: Final = "TEMPLATE_UNKNOWN"
+"""There is no such template for the session type."""
+PARAMETER_UNKNOWN: Final = "PARAMETER_UNKNOWN"
+"""The template has no such parameter."""
+CONFIG_NOT_SUPPORTED: Final = "CONFIG_NOT_SUPPORTED"
+"""A part of `config` would have no effect here."""
+STATUS_UNREACHABLE: Final = "STATUS_UNREACHABLE"
+"""A session cannot go from its status to the one asked for."""
+REQUEST_IN_PROGRESS: Final = "REQUEST_IN_PROGRESS"
+"""A call with the same request id is still being answered."""
+
+# soma.policy.v1
+TENANT_MISMATCH: Final = "TENANT_MISMATCH"
+"""The principal belongs to another tenant."""
+RULES_INVALID: Final = "RULES_INVALID"
+"""The file of rules is wrong; the message says where."""
+
+# soma.testing.v1
+NOTE_NOT_FOUND: Final = "NOTE_NOT_FOUND"
+"""There is no note of that name."""
+
+DECLARED: Final[dict[str, Declared]] = {
+    CONVERSATION_NOT_FOUND: Declared("NOT_FOUND", 404, "NO"),
+    MEMORY_NOT_FOUND: Declared("NOT_FOUND", 404, "NO"),
+    VALUE_TOO_LARGE: Declared("INVALID_ARGUMENT", 400, "NO"),
+    EMBEDDING_DIMENSIONS: Declared("FAILED_PRECONDITION", 400, "AFTER_CHANGE"),
+    INVALID_ARGUMENT: Declared("INVALID_ARGUMENT", 400, "NO"),
+    NOT_FOUND: Declared("NOT_FOUND", 404, "NO"),
+    ALREADY_EXISTS: Declared("ALREADY_EXISTS", 409, "NO"),
+    FAILED_PRECONDITION: Declared("FAILED_PRECONDITION", 400, "AFTER_CHANGE"),
+    UNIMPLEMENTED: Declared("UNIMPLEMENTED", 501, "NO"),
+    INTERNAL: Declared("INTERNAL", 500, "LATER"),
+    UNAVAILABLE: Declared("UNAVAILABLE", 503, "LATER"),
+    DEADLINE_EXCEEDED: Declared("DEADLINE_EXCEEDED", 504, "LATER"),
+    CANCELLED: Declared("CANCELLED", 499, "LATER"),
+    CONFLICT: Declared("ABORTED", 409, "LATER"),
+    ETAG_MISMATCH: Declared("ABORTED", 409, "NO"),
+    LIMIT_REACHED: Declared("RESOURCE_EXHAUSTED", 429, "LATER"),
+    DEPENDENCY_UNAVAILABLE: Declared("UNAVAILABLE", 503, "LATER"),
+    TIMEOUT: Declared("DEADLINE_EXCEEDED", 504, "LATER"),
+    STEP_CANCELLED: Declared("INTERNAL", 500, "LATER"),
+    DRAINING: Declared("UNAVAILABLE", 503, "LATER"),
+    STOPPING: Declared("UNAVAILABLE", 503, "LATER"),
+    STREAM_CUT: Declared("UNAVAILABLE", 503, "LATER"),
+    MALFORMED_MESSAGE: Declared("INVALID_ARGUMENT", 400, "NO"),
+    FIELD_MASK_INVALID: Declared("INVALID_ARGUMENT", 400, "NO"),
+    PAGE_TOKEN_INVALID: Declared("INVALID_ARGUMENT", 400, "NO"),
+    TEXT_NOT_STORABLE: Declared("INVALID_ARGUMENT", 400, "NO"),
+    UNKNOWN_METHOD: Declared("UNIMPLEMENTED", 501, "NO"),
+    PAYLOAD_TOO_LARGE: Declared("RESOURCE_EXHAUSTED", 413, "NO"),
+    HEADERS_TOO_LARGE: Declared("RESOURCE_EXHAUSTED", 431, "NO"),
+    METADATA_MALFORMED: Declared("INVALID_ARGUMENT", 400, "NO"),
+    ENCODING_MISSING: Declared("INTERNAL", 500, "NO"),
+    ENCODING_UNKNOWN: Declared("UNIMPLEMENTED", 501, "NO"),
+    CREDENTIAL_MISSING: Declared("UNAUTHENTICATED", 401, "NO"),
+    CREDENTIAL_INVALID: Declared("UNAUTHENTICATED", 401, "NO"),
+    TOKEN_EXPIRED: Declared("UNAUTHENTICATED", 401, "LATER"),
+    TOKEN_INVALID: Declared("UNAUTHENTICATED", 401, "NO"),
+    SCOPE_MISSING: Declared("PERMISSION_DENIED", 403, "NO"),
+    METHOD_INTERNAL: Declared("PERMISSION_DENIED", 403, "NO"),
+    PEER_NOT_ALLOWED: Declared("PERMISSION_DENIED", 403, "NO"),
+    INSTANCE_LOST: Declared("UNAVAILABLE", 503, "LATER"),
+    SERVICE_UNAVAILABLE: Declared("UNAVAILABLE", 503, "LATER"),
+    INSTANCE_MISSING: Declared("INVALID_ARGUMENT", 400, "NO"),
+    LEASE_EXPIRED: Declared("DEADLINE_EXCEEDED", 504, "LATER"),
+    STORAGE_FULL: Declared("UNAVAILABLE", 503, "AFTER_CHANGE"),
+    POSTGRES_UNAVAILABLE: Declared("UNAVAILABLE", 503, "LATER"),
+    POSTGRES_READ_ONLY: Declared("UNAVAILABLE", 503, "LATER"),
+    POSTGRES_IO_ERROR: Declared("UNAVAILABLE", 503, "LATER"),
+    POSTGRES_OUT_OF_RESOURCES: Declared("UNAVAILABLE", 503, "LATER"),
+    POSTGRES_REFUSED: Declared("FAILED_PRECONDITION", 400, "AFTER_CHANGE"),
+    REDIS_UNAVAILABLE: Declared("UNAVAILABLE", 503, "LATER"),
+    REDIS_READ_ONLY: Declared("UNAVAILABLE", 503, "LATER"),
+    REDIS_IO_ERROR: Declared("UNAVAILABLE", 503, "LATER"),
+    REDIS_OUT_OF_MEMORY: Declared("UNAVAILABLE", 503, "LATER"),
+    REDIS_URL_INVALID: Declared("FAILED_PRECONDITION", 400, "AFTER_CHANGE"),
+    DATABASE_NEWER: Declared("FAILED_PRECONDITION", 400, "AFTER_CHANGE"),
+    MIGRATION_MISNAMED: Declared("FAILED_PRECONDITION", 400, "AFTER_CHANGE"),
+    SETTINGS_INVALID: Declared("INVALID_ARGUMENT", 400, "AFTER_CHANGE"),
+    SETTINGS_MISSING: Declared("FAILED_PRECONDITION", 400, "AFTER_CHANGE"),
+    SERVICE_UNKNOWN: Declared("INVALID_ARGUMENT", 400, "NO"),
+    HTTP_PORT_SHARED: Declared("FAILED_PRECONDITION", 400, "AFTER_CHANGE"),
+    HTTP_START_FAILED: Declared("UNAVAILABLE", 503, "LATER"),
+    ADDRESS_IN_USE: Declared("UNAVAILABLE", 503, "LATER"),
+    HOST_UNKNOWN: Declared("INVALID_ARGUMENT", 400, "AFTER_CHANGE"),
+    KEY_MISSING: Declared("FAILED_PRECONDITION", 400, "AFTER_CHANGE"),
+    KEY_MALFORMED: Declared("FAILED_PRECONDITION", 400, "AFTER_CHANGE"),
+    KEY_EXPOSED: Declared("FAILED_PRECONDITION", 400, "AFTER_CHANGE"),
+    KEY_TOO_WEAK: Declared("FAILED_PRECONDITION", 400, "AFTER_CHANGE"),
+    CERTIFICATE_MISSING: Declared("FAILED_PRECONDITION", 400, "AFTER_CHANGE"),
+    CERTIFICATE_MALFORMED: Declared("FAILED_PRECONDITION", 400, "AFTER_CHANGE"),
+    CERTIFICATE_EXPIRED: Declared("FAILED_PRECONDITION", 400, "AFTER_CHANGE"),
+    CERTIFICATE_EXPOSED: Declared("FAILED_PRECONDITION", 400, "AFTER_CHANGE"),
+    CERTIFICATE_MISNAMED: Declared("FAILED_PRECONDITION", 400, "AFTER_CHANGE"),
+    CERTIFICATE_UNTRUSTED: Declared("FAILED_PRECONDITION", 400, "AFTER_CHANGE"),
+    CA_KEY_MISSING: Declared("FAILED_PRECONDITION", 400, "AFTER_CHANGE"),
+    CA_KEY_FOREIGN: Declared("FAILED_PRECONDITION", 400, "AFTER_CHANGE"),
+    CA_NEXT_MISSING: Declared("FAILED_PRECONDITION", 400, "AFTER_CHANGE"),
+    CA_NEXT_WAITING: Declared("FAILED_PRECONDITION", 400, "AFTER_CHANGE"),
+    CA_IN_USE: Declared("FAILED_PRECONDITION", 400, "AFTER_CHANGE"),
+    OVERLOADED: Declared("UNAVAILABLE", 503, "LATER"),
+    NO_LIVE_INSTANCE: Declared("UNAVAILABLE", 503, "LATER"),
+    GATEWAY_OVERLOADED: Declared("UNAVAILABLE", 503, "LATER"),
+    GATEWAY_ERROR: Declared("INTERNAL", 500, "LATER"),
+    BAD_GATEWAY: Declared("UNAVAILABLE", 502, "LATER"),
+    REQUEST_TIMEOUT: Declared("DEADLINE_EXCEEDED", 408, "LATER"),
+    UNKNOWN_SERVICE: Declared("UNIMPLEMENTED", 404, "NO"),
+    NO_SUCH_PATH: Declared("NOT_FOUND", 404, "NO"),
+    METHOD_NOT_ALLOWED: Declared("UNIMPLEMENTED", 405, "NO"),
+    UNSUPPORTED_MEDIA_TYPE: Declared("INVALID_ARGUMENT", 415, "NO"),
+    UNSUPPORTED_ENCODING: Declared("INVALID_ARGUMENT", 415, "NO"),
+    BAD_REQUEST: Declared("INVALID_ARGUMENT", 400, "NO"),
+    FORBIDDEN: Declared("PERMISSION_DENIED", 403, "NO"),
+    TOO_MANY_REQUESTS: Declared("RESOURCE_EXHAUSTED", 429, "LATER"),
+    MALFORMED_JSON: Declared("INVALID_ARGUMENT", 400, "NO"),
+    UNKNOWN_FIELD: Declared("INVALID_ARGUMENT", 400, "NO"),
+    DUPLICATE_FIELD: Declared("INVALID_ARGUMENT", 400, "NO"),
+    NUMBER_OUT_OF_RANGE: Declared("INVALID_ARGUMENT", 400, "NO"),
+    NUMBER_NOT_EXACT: Declared("INVALID_ARGUMENT", 400, "NO"),
+    TOO_DEEP: Declared("INVALID_ARGUMENT", 400, "NO"),
+    FILE_UNREADABLE: Declared("INTERNAL", 500, "AFTER_CHANGE"),
+    TLS_INCOMPLETE: Declared("FAILED_PRECONDITION", 400, "AFTER_CHANGE"),
+    TLS_UNREADABLE: Declared("FAILED_PRECONDITION", 400, "AFTER_CHANGE"),
+    TLS_UNUSABLE: Declared("FAILED_PRECONDITION", 400, "AFTER_CHANGE"),
+    UNKNOWN_URL: Declared("NOT_FOUND", 404, "NO"),
+    METHOD_NOT_SUPPORTED: Declared("UNIMPLEMENTED", 405, "NO"),
+    UPGRADE_REQUIRED: Declared("FAILED_PRECONDITION", 426, "NO"),
+    BODY_TOO_LARGE: Declared("RESOURCE_EXHAUSTED", 413, "NO"),
+    INVALID_TYPE: Declared("INVALID_ARGUMENT", 400, "NO"),
+    INVALID_VALUE: Declared("INVALID_ARGUMENT", 400, "NO"),
+    MISSING_REQUIRED_PARAMETER: Declared("INVALID_ARGUMENT", 400, "NO"),
+    UNKNOWN_PARAMETER: Declared("INVALID_ARGUMENT", 400, "NO"),
+    UNSUPPORTED_PARAMETER: Declared("INVALID_ARGUMENT", 400, "NO"),
+    UNSUPPORTED_VALUE: Declared("INVALID_ARGUMENT", 400, "NO"),
+    MUTUALLY_EXCLUSIVE_PARAMETERS: Declared("INVALID_ARGUMENT", 400, "NO"),
+    EMPTY_ARRAY: Declared("INVALID_ARGUMENT", 400, "NO"),
+    ARRAY_ABOVE_MAX_LENGTH: Declared("INVALID_ARGUMENT", 400, "NO"),
+    STRING_ABOVE_MAX_LENGTH: Declared("INVALID_ARGUMENT", 400, "NO"),
+    OBJECT_ABOVE_MAX_PROPERTIES: Declared("INVALID_ARGUMENT", 400, "NO"),
+    INTEGER_BELOW_MIN_VALUE: Declared("INVALID_ARGUMENT", 400, "NO"),
+    INTEGER_ABOVE_MAX_VALUE: Declared("INVALID_ARGUMENT", 400, "NO"),
+    DECIMAL_BELOW_MIN_VALUE: Declared("INVALID_ARGUMENT", 400, "NO"),
+    DECIMAL_ABOVE_MAX_VALUE: Declared("INVALID_ARGUMENT", 400, "NO"),
+    REQUEST_MALFORMED: Declared("INVALID_ARGUMENT", 400, "NO"),
+    METHOD_NOT_FOUND: Declared("NOT_FOUND", 404, "NO"),
+    MODEL_NOT_FOUND: Declared("NOT_FOUND", 404, "NO"),
+    MODEL_CAPABILITY_MISSING: Declared("INVALID_ARGUMENT", 400, "NO"),
+    MODEL_UNAVAILABLE: Declared("UNAVAILABLE", 503, "LATER"),
+    PARAMETER_NOT_SUPPORTED: Declared("INVALID_ARGUMENT", 400, "NO"),
+    PROVIDER_REFUSED_REQUEST: Declared("INVALID_ARGUMENT", 400, "NO"),
+    PROVIDER_CREDENTIAL_REFUSED: Declared("FAILED_PRECONDITION", 400, "AFTER_CHANGE"),
+    PROVIDER_RATE_LIMITED: Declared("RESOURCE_EXHAUSTED", 429, "LATER"),
+    PROVIDER_UNAVAILABLE: Declared("UNAVAILABLE", 503, "LATER"),
+    PROVIDER_TIMEOUT: Declared("UNAVAILABLE", 503, "LATER"),
+    PROVIDER_STREAM_CUT: Declared("UNAVAILABLE", 503, "LATER"),
+    PROVIDER_PROTOCOL_ERROR: Declared("UNAVAILABLE", 503, "LATER"),
+    PROVIDER_ENDLESS: Declared("UNAVAILABLE", 503, "LATER"),
+    CATALOGUE_INVALID: Declared("FAILED_PRECONDITION", 400, "AFTER_CHANGE"),
+    EMBEDDER_COLD: Declared("UNAVAILABLE", 503, "LATER"),
+    EMBEDDING_QUEUE_FULL: Declared("RESOURCE_EXHAUSTED", 429, "LATER"),
+    EMBEDDING_BUILD_FAILED: Declared("FAILED_PRECONDITION", 400, "AFTER_CHANGE"),
+    WEIGHTS_MISSING: Declared("FAILED_PRECONDITION", 400, "AFTER_CHANGE"),
+    POLICY_DENIED: Declared("PERMISSION_DENIED", 403, "NO"),
+    APPROVAL_REQUIRED: Declared("FAILED_PRECONDITION", 400, "AFTER_CHANGE"),
+    MESSAGE_TOO_LONG: Declared("INVALID_ARGUMENT", 400, "NO"),
+    INVALID_JSON_SCHEMA: Declared("INVALID_ARGUMENT", 400, "NO"),
+    OUTPUT_INVALID: Declared("INTERNAL", 500, "NO"),
+    ITEM_NOT_FOUND: Declared("NOT_FOUND", 404, "NO"),
+    PREVIOUS_RESPONSE_NOT_FOUND: Declared("INVALID_ARGUMENT", 400, "NO"),
+    PREVIOUS_RESPONSE_IN_PROGRESS: Declared("FAILED_PRECONDITION", 400, "AFTER_CHANGE"),
+    RESPONSE_NOT_FOUND: Declared("NOT_FOUND", 404, "NO"),
+    RESPONSE_NOT_IN_BACKGROUND: Declared("FAILED_PRECONDITION", 400, "NO"),
+    INTERRUPTED: Declared("UNAVAILABLE", 503, "LATER"),
+    SESSION_NOT_FOUND: Declared("NOT_FOUND", 404, "NO"),
+    SESSION_NOT_ACTIVE: Declared("FAILED_PRECONDITION", 400, "AFTER_CHANGE"),
+    SESSION_DELETED: Declared("ABORTED", 409, "LATER"),
+    SESSION_TYPE_UNKNOWN: Declared("INVALID_ARGUMENT", 400, "NO"),
+    TEMPLATE_UNKNOWN: Declared("INVALID_ARGUMENT", 400, "NO"),
+    PARAMETER_UNKNOWN: Declared("INVALID_ARGUMENT", 400, "NO"),
+    CONFIG_NOT_SUPPORTED: Declared("INVALID_ARGUMENT", 400, "NO"),
+    STATUS_UNREACHABLE: Declared("FAILED_PRECONDITION", 400, "AFTER_CHANGE"),
+    REQUEST_IN_PROGRESS: Declared("ABORTED", 409, "LATER"),
+    TENANT_MISMATCH: Declared("PERMISSION_DENIED", 403, "NO"),
+    RULES_INVALID: Declared("FAILED_PRECONDITION", 400, "AFTER_CHANGE"),
+    NOTE_NOT_FOUND: Declared("NOT_FOUND", 404, "NO"),
+}
