@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 import structlog
+from soma.errors.v1 import reasons
 from soma.mesh.v1 import registry_service_pb2 as pb
 from soma.mesh.v1.registry_service_pb2_grpc import RegistryServiceStub
 
@@ -81,7 +82,7 @@ class Membership:
         finally:
             stream.cancel()
             await channel.close()
-        raise Unavailable("the registry has ended the lease", reason="REGISTRY_LOST")
+        raise Unavailable("the registry has ended the lease", reason=reasons.REGISTRY_LOST)
 
     async def _requests(self) -> AsyncIterator[pb.RegisterRequest]:
         yield pb.RegisterRequest(instance=self._instance, health=self._report())

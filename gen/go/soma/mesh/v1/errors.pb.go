@@ -101,6 +101,8 @@ const (
 	ErrorReason_ERROR_REASON_METHOD_INTERNAL ErrorReason = 34
 	// The certificate of the calling process does not name one that may call this one.
 	ErrorReason_ERROR_REASON_PEER_NOT_ALLOWED ErrorReason = 35
+	// The control process has ended the lease of this process, which joins again by itself.
+	ErrorReason_ERROR_REASON_REGISTRY_LOST ErrorReason = 120
 	// The instance that took the call was lost, or could not be reached.
 	ErrorReason_ERROR_REASON_INSTANCE_LOST ErrorReason = 36
 	// No instance of a service that the call needs is alive.
@@ -310,6 +312,7 @@ var (
 		33:  "ERROR_REASON_SCOPE_MISSING",
 		34:  "ERROR_REASON_METHOD_INTERNAL",
 		35:  "ERROR_REASON_PEER_NOT_ALLOWED",
+		120: "ERROR_REASON_REGISTRY_LOST",
 		36:  "ERROR_REASON_INSTANCE_LOST",
 		37:  "ERROR_REASON_SERVICE_UNAVAILABLE",
 		38:  "ERROR_REASON_INSTANCE_MISSING",
@@ -432,6 +435,7 @@ var (
 		"ERROR_REASON_SCOPE_MISSING":                 33,
 		"ERROR_REASON_METHOD_INTERNAL":               34,
 		"ERROR_REASON_PEER_NOT_ALLOWED":              35,
+		"ERROR_REASON_REGISTRY_LOST":                 120,
 		"ERROR_REASON_INSTANCE_LOST":                 36,
 		"ERROR_REASON_SERVICE_UNAVAILABLE":           37,
 		"ERROR_REASON_INSTANCE_MISSING":              38,
@@ -550,7 +554,7 @@ var File_soma_mesh_v1_errors_proto protoreflect.FileDescriptor
 
 const file_soma_mesh_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"\x19soma/mesh/v1/errors.proto\x12\fsoma.mesh.v1\x1a\x1bsoma/errors/v1/reason.proto*\x91*\n" +
+	"\x19soma/mesh/v1/errors.proto\x12\fsoma.mesh.v1\x1a\x1bsoma/errors/v1/reason.proto*\xbb*\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12+\n" +
 	"\x1dERROR_REASON_INVALID_ARGUMENT\x10\x01\x1a\b\x8a\xe7\x18\x04\b\x03\x10\x01\x12$\n" +
@@ -591,6 +595,7 @@ const file_soma_mesh_v1_errors_proto_rawDesc = "" +
 	"\x1aERROR_REASON_SCOPE_MISSING\x10!\x1a\b\x8a\xe7\x18\x04\b\a\x10\x01\x12*\n" +
 	"\x1cERROR_REASON_METHOD_INTERNAL\x10\"\x1a\b\x8a\xe7\x18\x04\b\a\x10\x01\x12+\n" +
 	"\x1dERROR_REASON_PEER_NOT_ALLOWED\x10#\x1a\b\x8a\xe7\x18\x04\b\a\x10\x01\x12(\n" +
+	"\x1aERROR_REASON_REGISTRY_LOST\x10x\x1a\b\x8a\xe7\x18\x04\b\x0e\x10\x02\x12(\n" +
 	"\x1aERROR_REASON_INSTANCE_LOST\x10$\x1a\b\x8a\xe7\x18\x04\b\x0e\x10\x02\x12.\n" +
 	" ERROR_REASON_SERVICE_UNAVAILABLE\x10%\x1a\b\x8a\xe7\x18\x04\b\x0e\x10\x02\x12+\n" +
 	"\x1dERROR_REASON_INSTANCE_MISSING\x10&\x1a\b\x8a\xe7\x18\x04\b\x03\x10\x01\x12(\n" +

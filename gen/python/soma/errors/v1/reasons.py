@@ -118,6 +118,8 @@ METHOD_INTERNAL: Final = "METHOD_INTERNAL"
 """The method is for processes of the mesh alone."""
 PEER_NOT_ALLOWED: Final = "PEER_NOT_ALLOWED"
 """The certificate of the calling process does not name one that may call this one."""
+REGISTRY_LOST: Final = "REGISTRY_LOST"
+"""The control process has ended the lease of this process, which joins again by itself."""
 INSTANCE_LOST: Final = "INSTANCE_LOST"
 """The instance that took the call was lost, or could not be reached."""
 SERVICE_UNAVAILABLE: Final = "SERVICE_UNAVAILABLE"
@@ -415,6 +417,7 @@ DECLARED: Final[dict[str, Declared]] = {
     SCOPE_MISSING: Declared("PERMISSION_DENIED", 403, "NO"),
     METHOD_INTERNAL: Declared("PERMISSION_DENIED", 403, "NO"),
     PEER_NOT_ALLOWED: Declared("PERMISSION_DENIED", 403, "NO"),
+    REGISTRY_LOST: Declared("UNAVAILABLE", 503, "LATER"),
     INSTANCE_LOST: Declared("UNAVAILABLE", 503, "LATER"),
     SERVICE_UNAVAILABLE: Declared("UNAVAILABLE", 503, "LATER"),
     INSTANCE_MISSING: Declared("INVALID_ARGUMENT", 400, "NO"),

@@ -105,11 +105,13 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The method is for processes of the mesh alone."""
     ERROR_REASON_PEER_NOT_ALLOWED: _ErrorReason.ValueType  # 35
     """The certificate of the calling process does not name one that may call this one."""
-    ERROR_REASON_INSTANCE_LOST: _ErrorReason.ValueType  # 36
+    ERROR_REASON_REGISTRY_LOST: _ErrorReason.ValueType  # 120
     """Processes and their registry.
 
-    The instance that took the call was lost, or could not be reached.
+    The control process has ended the lease of this process, which joins again by itself.
     """
+    ERROR_REASON_INSTANCE_LOST: _ErrorReason.ValueType  # 36
+    """The instance that took the call was lost, or could not be reached."""
     ERROR_REASON_SERVICE_UNAVAILABLE: _ErrorReason.ValueType  # 37
     """No instance of a service that the call needs is alive."""
     ERROR_REASON_INSTANCE_MISSING: _ErrorReason.ValueType  # 38
@@ -379,11 +381,13 @@ ERROR_REASON_METHOD_INTERNAL: ErrorReason.ValueType  # 34
 """The method is for processes of the mesh alone."""
 ERROR_REASON_PEER_NOT_ALLOWED: ErrorReason.ValueType  # 35
 """The certificate of the calling process does not name one that may call this one."""
-ERROR_REASON_INSTANCE_LOST: ErrorReason.ValueType  # 36
+ERROR_REASON_REGISTRY_LOST: ErrorReason.ValueType  # 120
 """Processes and their registry.
 
-The instance that took the call was lost, or could not be reached.
+The control process has ended the lease of this process, which joins again by itself.
 """
+ERROR_REASON_INSTANCE_LOST: ErrorReason.ValueType  # 36
+"""The instance that took the call was lost, or could not be reached."""
 ERROR_REASON_SERVICE_UNAVAILABLE: ErrorReason.ValueType  # 37
 """No instance of a service that the call needs is alive."""
 ERROR_REASON_INSTANCE_MISSING: ErrorReason.ValueType  # 38
