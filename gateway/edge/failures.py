@@ -36,7 +36,7 @@ REASON_STATUSES = {
 STATUS_CODES = {401: "invalid_api_key", 429: "rate_limit_exceeded"}
 TYPES = {403: "permission_error", 429: "requests", 499: "request_cancelled"}
 # Reasons that add nothing to the status.
-PLAIN_REASONS = frozenset({"INVALID_ARGUMENT", "INTERNAL", "UNKNOWN"})
+PLAIN_REASONS = frozenset({"INVALID_ARGUMENT", "INTERNAL", "PAGE_TOKEN_INVALID", "UNKNOWN"})
 # Statuses that say "later": without a time of the mesh's own, this many seconds.
 RETRY_AFTER_SECONDS = {429: 1, 503: 1}
 # OpenAI's clients repeat what failed with 409, 429 or 5xx, unless they are told that it would be of no use.
@@ -46,7 +46,7 @@ FINAL_REASONS = frozenset({"OUTPUT_INVALID", "STORAGE_FULL"})
 NO_RETRY = (b"x-should-retry", b"false")
 
 # What OpenAI calls fields of the contracts; others have the same name in both.
-NAMES = {"sampling.stop_sequences": "stop", "sampling.top_logprobs": "logprobs"}
+NAMES = {"page_token": "after", "sampling.stop_sequences": "stop", "sampling.top_logprobs": "logprobs"}
 
 
 def openai_name(field: str) -> str:

@@ -19,9 +19,7 @@ class LogService(rpc.LogServiceServicer):
 
     async def QueryLogs(self, request: pb.QueryLogsRequest, context: Any) -> pb.QueryLogsResponse:
         """See the contract."""
-        wanted = Wanted(request.task_id, request.agent_id, request.level, request.search)
-        size = request.page_size or request.limit
-        return await self._logs.page(principal().tenant_id, wanted, size, request.page_token)
+        return await self._logs.page(principal().tenant_id, request)
 
     def TailLogs(self, request: pb.TailLogsRequest, context: Any) -> AsyncGenerator[pb.TailLogsResponse, None]:
         """See the contract."""
