@@ -34,8 +34,8 @@ class Instant(EchoServicer):
         return pb.EchoResponse(text=request.text)
 
     async def StreamEcho(self, request: pb.StreamEchoRequest, context: Any) -> AsyncIterator[pb.StreamEchoResponse]:
-        for sequence in range(request.script.count):
-            yield pb.StreamEchoResponse(sequence=sequence)
+        for _ in range(request.script.count):
+            yield pb.StreamEchoResponse()
 
 
 async def measure(_: Workplace) -> list[Row]:

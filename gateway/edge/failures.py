@@ -12,7 +12,7 @@ from services.mesh.errors import Code, MeshError
 STATUS_CODES = {401: "invalid_api_key", 429: "rate_limit_exceeded"}
 TYPES = {403: "permission_error", 429: "requests", 499: "request_cancelled"}
 # Reasons that add nothing to the status.
-PLAIN_REASONS = frozenset({reasons.INVALID_ARGUMENT, reasons.INTERNAL, Code.UNKNOWN.name})
+PLAIN_REASONS = frozenset({reasons.INVALID_ARGUMENT, reasons.INTERNAL, reasons.PAGE_TOKEN_INVALID, Code.UNKNOWN.name})
 # Statuses that say "later": without a time of the mesh's own, this many seconds.
 RETRY_AFTER_SECONDS = {429: 1, 503: 1}
 # OpenAI's clients repeat what failed with these or 5xx, unless they are told that it would be of no use: a turn that
@@ -23,7 +23,7 @@ FINAL_STATUSES = frozenset({501})
 NO_RETRY = (b"x-should-retry", b"false")
 
 # What OpenAI calls fields of the contracts; others have the same name in both.
-NAMES = {"sampling.stop_sequences": "stop", "sampling.top_logprobs": "logprobs"}
+NAMES = {"page_token": "after", "sampling.stop_sequences": "stop", "sampling.top_logprobs": "logprobs"}
 
 
 def openai_name(field: str) -> str:

@@ -1,8 +1,5 @@
 """Appends turns to conversations, lists and forgets them."""
 
-import base64
-import binascii
-
 from soma.errors.v1 import reasons
 from soma.memory.v1 import memory_service_pb2 as pb
 from soma.model.v1 import message_pb2
@@ -11,9 +8,10 @@ from services.memory.indexing import Indexer
 from services.memory.passages import cut
 from services.memory.store.conversations import ConversationStore
 from services.memory.window import estimate
-from services.mesh import errors
+from services.mesh import errors, page_token
 
 PAGE_SIZE = 50
+_INT32 = 2**31 - 1
 # A page stays below what a message may have.
 _MAX_PAGE_BYTES = 3 * 1024 * 1024
 # Of a very long turn only the beginning is found by meaning or words.
@@ -48,9 +46,12 @@ class Conversations:
 
         Raises:
             NotFound: there is no such conversation.
-            InvalidArgument: the page token is not one of ours.
+            InvalidArgument: the page token is none of this list.
         """
-        after = _sequence(request.page_token) if request.page_token else 0
+        place = page_token.read(request, int)
+        after = place[0] if place else 0
+        if after > _INT32:
+            raise page_token.refusal()
         page = await self._store.page(
             tenant_id, request.conversation_id, after, request.page_size or PAGE_SIZE, _MAX_PAGE_BYTES
         )
@@ -63,7 +64,7 @@ class Conversations:
         messages, length = page
         response = pb.ListMessagesResponse(messages=messages)
         if messages and messages[-1].sequence < length:
-            response.next_page_token = _token(messages[-1].sequence)
+            response.next_page_token = page_token.write(request, messages[-1].sequence)
         return response
 
     async def delete(self, tenant_id: str, request: pb.DeleteConversationRequest) -> pb.DeleteConversationResponse:
@@ -75,20 +76,3 @@ class Conversations:
 def _tokens(message: message_pb2.Message) -> int:
     called = [text for call in message.tool_calls for text in (call.name, call.arguments)]
     return estimate(message.content, message.name, *called)
-
-
-def _token(sequence: int) -> str:
-    return base64.urlsafe_b64encode(f"after:{sequence}".encode()).decode()
-
-
-def _sequence(token: str) -> int:
-    try:
-        kind, _, sequence = base64.urlsafe_b64decode(token).decode("ascii").partition(":")
-        if kind == "after" and sequence.isdecimal() and len(sequence) < 10:
-            return int(sequence)
-    except (binascii.Error, ValueError):
-        pass
-    raise errors.InvalidArgument(
-        "this page token was not given by ListMessages",
-        violations=(errors.FieldViolation("page_token", "pass next_page_token of the page before"),),
-    )

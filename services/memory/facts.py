@@ -1,7 +1,5 @@
 """Remembers facts, retrieves, lists and forgets them."""
 
-import base64
-import binascii
 import time
 from collections.abc import Sequence
 
@@ -17,7 +15,7 @@ from services.memory.question import Found
 from services.memory.recalls import Recalls
 from services.memory.search import Search
 from services.memory.store.facts import FactStore
-from services.mesh import errors
+from services.mesh import errors, page_token
 
 log = structlog.get_logger("memory")
 
@@ -77,15 +75,17 @@ class Facts:
         """A page of facts, by their keys.
 
         Raises:
-            InvalidArgument: the page token is not one of ours.
+            InvalidArgument: the page token is none of this list.
         """
-        after = _key(request.page_token) if request.page_token else ""
+        place = page_token.read(request, str)
+        after = place[0] if place else ""
         facets: dict[str, Json] = {"category": request.category} if request.category else {}
         if request.tags:
             facets["tags"] = list(request.tags)
         limit = request.page_size or PAGE_SIZE
         memories, more = await self._store.page(tenant_id, after, request.prefix, facets, limit, _MAX_RESPONSE_BYTES)
-        return pb.ListMemoriesResponse(memories=memories, next_page_token=_token(memories[-1].key) if more else "")
+        token = page_token.write(request, memories[-1].key) if more else ""
+        return pb.ListMemoriesResponse(memories=memories, next_page_token=token)
 
     async def _vectors(self, tenant_id: str, passages: Sequence[Passage]) -> list[Vector] | None:
         try:
@@ -127,20 +127,3 @@ class Facts:
             if request.include_metadata or not request.HasField("include_metadata"):
                 result.metadata.CopyFrom(metadata)
         return kept
-
-
-def _token(key: str) -> str:
-    return base64.urlsafe_b64encode(f"behind:{key}".encode()).decode()
-
-
-def _key(token: str) -> str:
-    try:
-        kind, _, key = base64.urlsafe_b64decode(token).decode().partition(":")
-        if kind == "behind" and "\0" not in key:
-            return key
-    except (binascii.Error, ValueError):
-        pass
-    raise errors.InvalidArgument(
-        "this page token was not given by ListMemories",
-        violations=(errors.FieldViolation("page_token", "pass next_page_token of the page before"),),
-    )

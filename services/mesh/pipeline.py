@@ -3,7 +3,8 @@
 An interceptor contributes up to three plain functions to a method: one before the servicer runs, one for each request
 message, one when the call is over. The pipeline fuses them into one wrapper per method when the server is built, so a
 call costs a loop over functions and no nested coroutine. It also owns the end of a call: an exception becomes a
-`google.rpc.Status`, and after a stream's first message the typed `error` payload as well.
+`google.rpc.Status`, and after a stream's first message the typed `error` payload as well. And it numbers the messages
+of a stream by their place in the call, where they have a `sequence` that is not marked as kept.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from soma.errors.v1 import reasons
+from soma.mesh.v1.stream_pb2 import kept
 
 from services.mesh import errors
 from services.mesh.call import Call, current
@@ -75,7 +77,7 @@ class Pipeline:
 class _Fused:
     """The hooks of one method, ready to run."""
 
-    __slots__ = ("enters", "error_field", "leaves", "receives", "rpc")
+    __slots__ = ("enters", "error_field", "leaves", "numbered", "receives", "rpc")
 
     def __init__(
         self, rpc: Method, enters: tuple[Enter, ...], receives: tuple[Received, ...], leaves: tuple[Leave, ...]
@@ -85,6 +87,7 @@ class _Fused:
         self.receives = receives
         self.leaves = leaves
         self.error_field = _error_field(rpc.response) if rpc.server_streaming else None
+        self.numbered = rpc.server_streaming and _numbered(rpc.response)
 
     def unary(
         self, behaviour: Callable[[Any, Context], Awaitable[Message]]
@@ -118,11 +121,12 @@ class _Fused:
         self, behaviour: Callable[[Any, Context], AsyncGenerator[Message, None]]
     ) -> Callable[[Any, Context], AsyncGenerator[Message, None]]:
         """Wrap a method with a stream of responses."""
-        rpc, enters, leaves = self.rpc, self.enters, self.leaves
+        rpc, enters, leaves, numbered = self.rpc, self.enters, self.leaves, self.numbered
 
         async def call_stream(request: Any, context: Context) -> AsyncGenerator[Message, None]:
             call = _begun(rpc, context)
-            last: Message | None = None
+            last: Any = None
+            number = 0
             responses: AsyncGenerator[Message, None] | None = None
             try:
                 for enter in enters:
@@ -133,6 +137,9 @@ class _Fused:
                 if call.ends is not None:
                     responses = ending(responses, call.ends)
                 async for last in responses:
+                    if numbered:
+                        last.sequence = number
+                        number += 1
                     yield last
             except GeneratorExit:
                 self._over(call, asyncio.CancelledError())
@@ -142,7 +149,7 @@ class _Fused:
                 if error is None:
                     raise
                 if last is not None:
-                    farewell = self._farewell(last, error)
+                    farewell = self._farewell(last, number, error)
                     if farewell is not None:
                         yield farewell
                 await _abort(context, error)
@@ -185,13 +192,15 @@ class _Fused:
             leave(call, told)
         return error
 
-    def _farewell(self, last: Message, error: errors.MeshError) -> Message | None:
+    def _farewell(self, last: Any, number: int, error: errors.MeshError) -> Message | None:
         """The stream's last message, for clients that cannot see its status; None if the contract has no place."""
         if self.error_field is None or self.rpc.response is None:
             return None
         farewell: Any = GetMessageClass(self.rpc.response)()
-        if "sequence" in self.rpc.response.fields_by_name:
-            farewell.sequence = last.sequence + 1  # type: ignore[attr-defined]
+        if self.numbered:
+            farewell.sequence = number
+        elif "sequence" in self.rpc.response.fields_by_name:
+            farewell.sequence = last.sequence + 1
         payload = getattr(farewell, self.error_field)
         payload.code = error.code
         payload.status = error.code.name
@@ -204,6 +213,12 @@ class _Fused:
 def _unreadable() -> errors.InvalidArgument:
     why = "the request is no message of the contract, holds text that is not UTF-8, or is nested too deep"
     return errors.InvalidArgument(why, reason=reasons.MALFORMED_MESSAGE)
+
+
+def _numbered(response: Descriptor | None) -> bool:
+    """Whether a stream's responses have a `sequence` that is their place in the call."""
+    field = response.fields_by_name.get("sequence") if response is not None else None
+    return field is not None and not field.GetOptions().Extensions[kept]
 
 
 def _error_field(response: Descriptor | None) -> str | None:

@@ -108,8 +108,7 @@ class Generations:
         await self._ledger.admit()
         tally = Tally(principal, route, request)
         mailbox = Mailbox(route.provider.generate(request, route.model.name), MERGE_WINDOW)
-        sequence = 0
-        settled = False
+        begun = settled = False
         try:
             while True:
                 event = await mailbox.next(self._heartbeat)
@@ -122,18 +121,18 @@ class Generations:
                     tally.count(event.text if isinstance(event, TextDelta) else event.arguments)
                     if tally.written_bytes > self._largest:
                         raise _endless(route.provider.name, self._largest)
-                if sequence == 0:
-                    yield GenerateResponse(sequence=0, started=_started(tally, dropped))
-                sequence += 1
+                if not begun:
+                    begun = True
+                    yield GenerateResponse(started=_started(tally, dropped))
                 if event is None:
-                    yield GenerateResponse(sequence=sequence, heartbeat=Heartbeat())
+                    yield GenerateResponse(heartbeat=Heartbeat())
                 elif isinstance(event, TextDelta):
-                    yield GenerateResponse(sequence=sequence, delta=event)
+                    yield GenerateResponse(delta=event)
                 elif isinstance(event, GenerationFinished):
-                    yield GenerateResponse(sequence=sequence, finished=event)
+                    yield GenerateResponse(finished=event)
                     return
                 else:
-                    yield GenerateResponse(sequence=sequence, tool_call=event)
+                    yield GenerateResponse(tool_call=event)
         except Exception as error:
             if not settled:
                 settled = True

@@ -1,6 +1,5 @@
 """The servicers of `soma.model.v1`: generation and vectors, the catalogue, and the usage ledger."""
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from datetime import UTC, datetime
@@ -8,10 +7,9 @@ from time import perf_counter
 from typing import Any, TypeAlias
 
 import grpc
-from soma.errors.v1 import reasons
 from soma.model.v1 import catalog_service_pb2_grpc, cost_service_pb2_grpc, model_service_pb2_grpc
 from soma.model.v1.catalog_service_pb2 import ListModelsRequest, ListModelsResponse, Model
-from soma.model.v1.cost_service_pb2 import ListUsageRequest, ListUsageResponse, UsageRecord
+from soma.model.v1.cost_service_pb2 import ListUsageRequest, ListUsageResponse
 from soma.model.v1.message_pb2 import (
     FINISH_REASON_CONTENT_FILTER,
     FINISH_REASON_LENGTH,
@@ -29,7 +27,7 @@ from soma.model.v1.model_service_pb2 import (
     InferResponse,
 )
 
-from services.mesh import errors
+from services.mesh import page_token
 from services.mesh.call import principal
 from services.model.catalogue import Catalogue
 from services.model.embedding.embedder import Embedder
@@ -107,12 +105,15 @@ class CostService(cost_service_pb2_grpc.CostServiceServicer):
 
     async def ListUsage(self, request: ListUsageRequest, context: Context) -> ListUsageResponse:
         limit = request.page_size or _PAGE
-        after = _place(request.page_token) if request.page_token else None
+        place = page_token.read(request, datetime, str)
+        after = Place(*place) if place else None
         # One more than the page shows whether there is a next one.
         records = await self._usage.list_usage(principal().tenant_id, request.conversation_id, after, limit + 1)
         response = ListUsageResponse(records=records[:limit])
         if len(records) > limit:
-            response.next_page_token = _token(response.records[-1])
+            last = response.records[-1]
+            began = last.start_time.ToDatetime(tzinfo=UTC)
+            response.next_page_token = page_token.write(request, began, last.generation_id)
         return response
 
 
@@ -133,19 +134,3 @@ def _completion(request: InferRequest) -> GenerateRequest:
             seed=request.seed if request.HasField("seed") else None,
         ),
     )
-
-
-def _token(record: UsageRecord) -> str:
-    return urlsafe_b64encode(f"{record.start_time.ToMicroseconds()} {record.generation_id}".encode()).decode()
-
-
-def _place(token: str) -> Place:
-    try:
-        microseconds, generation_id = urlsafe_b64decode(token).decode().split(" ", 1)
-        return Place(datetime.fromtimestamp(int(microseconds) / 1e6, UTC), generation_id)
-    except (ValueError, OverflowError, OSError) as error:
-        raise errors.InvalidArgument(
-            "page_token is none this service gave",
-            reason=reasons.PAGE_TOKEN_INVALID,
-            violations=[errors.FieldViolation("page_token", "must come from the page before")],
-        ) from error

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from soma.memory.v1 import memory_service_pb2 as pb
 from soma.model.v1.message_pb2 import ROLE_ASSISTANT, ROLE_SYSTEM, ROLE_TOOL, ROLE_USER, Message, ToolCall
 
-from services.mesh import errors
+from services.mesh import errors, page_token
 from tests.memory.conftest import Memory, as_globex, assistant, refused, user
 from tests.servers import PostgresServer
 from tests.size import examples
@@ -135,6 +135,16 @@ async def test_a_page_token_of_somebody_else_is_refused(memory: Memory, token: s
     error = await refused(memory.stub.ListMessages(pb.ListMessagesRequest(conversation_id="c", page_token=token)))
     assert error.code is errors.Code.INVALID_ARGUMENT
     assert [violation.field for violation in error.facts.violations] == ["page_token"]
+
+
+async def test_a_page_token_leads_on_in_its_own_conversation_and_no_further_than_that_can_be(memory: Memory) -> None:
+    for conversation in ("c", "d"):
+        await memory.say(conversation, user("one"), user("two"))
+    asked = pb.ListMessagesRequest(conversation_id="c", page_size=1)
+    given = (await memory.stub.ListMessages(asked)).next_page_token
+    for conversation, token in (("d", given), ("c", page_token.write(asked, 2**31))):
+        request = pb.ListMessagesRequest(conversation_id=conversation, page_token=token)
+        assert (await refused(memory.stub.ListMessages(request))).reason == "PAGE_TOKEN_INVALID"
 
 
 async def test_an_unknown_conversation_is_not_found(memory: Memory) -> None:

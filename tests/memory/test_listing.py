@@ -164,6 +164,14 @@ async def test_a_page_token_nobody_gave_is_refused(memory: Memory, token: str) -
     assert [violation.field for violation in error.facts.violations] == ["page_token"]
 
 
+async def test_a_page_token_goes_with_the_filters_it_was_given_for(memory: Memory) -> None:
+    for key in "abc":
+        await memory.remember(key, 1, {"category": "cats"})
+    page = await memory.stub.ListMemories(pb.ListMemoriesRequest(page_size=1, category="cats"))
+    other = pb.ListMemoriesRequest(category="dogs", page_token=page.next_page_token)
+    assert (await refused(memory.stub.ListMemories(other))).reason == "PAGE_TOKEN_INVALID"
+
+
 async def test_a_page_costs_what_it_shows_however_much_is_remembered(memory: Memory) -> None:
     await memory.pool.execute(
         "INSERT INTO memory.fact (tenant_id, key, value, facets)"

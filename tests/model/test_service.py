@@ -189,3 +189,16 @@ async def test_a_page_token_of_somebody_elses_making_is_refused(models: Models, 
     with run_as(SOMEBODY), pytest.raises(grpc.aio.AioRpcError) as raised:
         await models.cost.ListUsage(ListUsageRequest(page_token=token))
     assert from_rpc_error(raised.value).reason == "PAGE_TOKEN_INVALID"
+
+
+async def test_a_page_token_goes_with_the_conversation_it_was_given_for(models: Models) -> None:
+    for _ in range(2):
+        request = asking(model=EXTRACT)
+        request.conversation_id = "c"
+        await generate(models, request)
+    await models.usage(2)
+    with run_as(SOMEBODY):
+        token = (await models.cost.ListUsage(ListUsageRequest(conversation_id="c", page_size=1))).next_page_token
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await models.cost.ListUsage(ListUsageRequest(page_token=token))
+    assert from_rpc_error(raised.value).reason == "PAGE_TOKEN_INVALID"

@@ -177,14 +177,13 @@ class ScriptedModel(model_service_pb2_grpc.ModelServiceServicer):
                     script.stalled.set()
                     await script.resume.wait()
                 delta = model_service_pb2.TextDelta(text=word)
-                yield model_service_pb2.GenerateResponse(sequence=number + 1, delta=delta)
+                yield model_service_pb2.GenerateResponse(delta=delta)
             for word in script.refused:
                 refusal = model_service_pb2.TextDelta(text=word, refusal=True)
                 yield model_service_pb2.GenerateResponse(delta=refusal)
             for call in script.calls:
                 yield model_service_pb2.GenerateResponse(tool_call=call)
             yield model_service_pb2.GenerateResponse(
-                sequence=len(script.words) + 1,
                 finished=model_service_pb2.GenerationFinished(
                     finish_reason=script.finish,
                     usage=message_pb2.Usage(prompt_tokens=3, completion_tokens=2, total_tokens=5),

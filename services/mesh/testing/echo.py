@@ -96,15 +96,14 @@ class EchoServicer(rpc.EchoServiceServicer):
             observed = observe(context, metadata)
             await reflect(context, metadata)
             await self._begin(script, streaming=True)
-            for sequence in range(script.count or 1):
-                self._fail_at(script, sequence)
-                if sequence and script.interval_seconds:
+            for number in range(script.count or 1):
+                self._fail_at(script, number)
+                if number and script.interval_seconds:
                     await asyncio.sleep(script.interval_seconds)
                 self.tally.sent += 1
                 yield pb.StreamEchoResponse(
                     text=request.text,
-                    sequence=sequence,
-                    observation=observed if sequence == 0 else None,
+                    observation=observed if number == 0 else None,
                     padding=bytes(script.padding_bytes),
                 )
             self._fail_at(script, script.count or 1)
@@ -135,22 +134,21 @@ class EchoServicer(rpc.EchoServiceServicer):
         with self.tally.visit(context) as metadata:
             observed = observe(context, metadata)
             script = pb.Script()
-            sequence = 0
+            number = 0
             async for request in request_iterator:
                 self.tally.received += 1
-                if sequence == 0:
+                if number == 0:
                     script = request.script
                     await self._begin(script, streaming=True)
-                self._fail_at(script, sequence)
+                self._fail_at(script, number)
                 self.tally.sent += 1
                 yield pb.ChatEchoesResponse(
                     text=request.text,
-                    sequence=sequence,
-                    observation=observed if sequence == 0 else None,
+                    observation=observed if number == 0 else None,
                     padding=bytes(script.padding_bytes),
                 )
-                sequence += 1
-                if script.count and sequence == script.count:
+                number += 1
+                if script.count and number == script.count:
                     return
 
     async def _begin(self, script: pb.Script, *, streaming: bool = False) -> None:
@@ -162,8 +160,8 @@ class EchoServicer(rpc.EchoServiceServicer):
         if script.delay_seconds:
             await asyncio.sleep(script.delay_seconds)
 
-    def _fail_at(self, script: pb.Script, sequence: int) -> None:
-        if script.fail_after and sequence == script.fail_after:
+    def _fail_at(self, script: pb.Script, number: int) -> None:
+        if script.fail_after and number == script.fail_after:
             _fail(script)
 
     async def _hop(self, request: pb.EchoRequest) -> pb.EchoResponse:

@@ -7,7 +7,7 @@ from soma.errors.v1 import reasons
 from soma.testing.v1 import note_service_pb2 as pb
 from soma.testing.v1 import note_service_pb2_grpc as rpc
 
-from services.mesh import errors
+from services.mesh import errors, page_token
 from services.mesh.field_mask import updated
 from services.mesh.testing.echo import Context
 
@@ -31,15 +31,16 @@ class NoteServicer(rpc.NoteServiceServicer):
 
     async def ListNotes(self, request: pb.ListNotesRequest, context: Context) -> pb.ListNotesResponse:
         place = request.place if request.HasField("place") else None
+        after = page_token.read(request, str) or ("",)
         found = [
             note
             for note in self._tagged(request.tags)
-            if note.name > request.page_token
+            if note.name > after[0]
             and (not request.states or note.state in request.states)
             and (place is None or note.place == place)
         ]
         size = request.page_size or _PAGE_SIZE
-        token = found[size - 1].name if len(found) > size else ""
+        token = page_token.write(request, found[size - 1].name) if len(found) > size else ""
         return pb.ListNotesResponse(notes=found[:size], next_page_token=token)
 
     async def UpdateNote(self, request: pb.UpdateNoteRequest, context: Context) -> pb.UpdateNoteResponse:

@@ -1,13 +1,12 @@
 """Reads logs: page by page backwards, or forwards without end."""
 
 import asyncio
-import re
 from collections.abc import AsyncGenerator
 
 from soma.mesh.v1 import stream_pb2
 from soma.orchestrator.v1 import log_service_pb2 as pb
 
-from services.mesh import errors
+from services.mesh import page_token
 from services.orchestrator.logs.entry import BEGINNING, Position, Wanted, entry_id, position
 from services.orchestrator.logs.feed import LogFeed
 from services.orchestrator.logs.store import LogStore
@@ -16,7 +15,6 @@ PAGE_SIZE = 50
 _READ = 500
 # A search that finds little comes back with what it has after so many reads; the next page goes on.
 _READS_A_PAGE = 10
-_TOKEN = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
 
 Events = AsyncGenerator[pb.TailLogsResponse, None]
 
@@ -29,28 +27,29 @@ class Logs:
         self._feed = feed
         self._heartbeat = heartbeat_seconds
 
-    async def page(self, tenant_id: str, wanted: Wanted, page_size: int, page_token: str) -> pb.QueryLogsResponse:
+    async def page(self, tenant_id: str, request: pb.QueryLogsRequest) -> pb.QueryLogsResponse:
         """A page, newest first.
 
         Raises:
-            InvalidArgument: the page token is not one of ours.
+            InvalidArgument: the page token is none of this log.
             Unavailable: Redis cannot be reached.
         """
-        place = _place(page_token) if page_token else None
-        size = page_size or PAGE_SIZE
+        wanted = Wanted(request.task_id, request.agent_id, request.level, request.search)
+        place = page_token.read(request, int, int)
+        size = request.page_size or request.limit or PAGE_SIZE
         response = pb.QueryLogsResponse()
         for _ in range(_READS_A_PAGE):
             entries = await self._store.before(tenant_id, wanted.task_id, place, _READ)
             for entry in entries:
                 if len(response.logs) == size:
-                    response.next_page_token = response.logs[-1].id
+                    response.next_page_token = page_token.write(request, *position(response.logs[-1].id))
                     return response
                 if wanted.has(entry):
                     response.logs.append(entry)
             if len(entries) < _READ:
                 return response
             place = position(entries[-1].id)
-        response.next_page_token = entries[-1].id
+        response.next_page_token = page_token.write(request, *position(entries[-1].id))
         return response
 
     async def tail(self, tenant_id: str, wanted: Wanted, after: str) -> Events:
@@ -84,12 +83,3 @@ class Logs:
 
     async def _start(self, tenant_id: str, wanted: Wanted) -> Position:
         return BEGINNING if wanted.task_id else await self._store.last(tenant_id)
-
-
-def _place(token: str) -> Position:
-    if not _TOKEN.fullmatch(token):
-        raise errors.InvalidArgument(
-            "this page token was not given by QueryLogs",
-            violations=(errors.FieldViolation("page_token", "pass next_page_token of the page before"),),
-        )
-    return position(token)

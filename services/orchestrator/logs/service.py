@@ -1,7 +1,6 @@
 """soma.orchestrator.v1.LogService over logs."""
 
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from typing import Any
 
 from soma.orchestrator.v1 import log_service_pb2 as pb
@@ -20,17 +19,10 @@ class LogService(rpc.LogServiceServicer):
 
     async def QueryLogs(self, request: pb.QueryLogsRequest, context: Any) -> pb.QueryLogsResponse:
         """See the contract."""
-        wanted = Wanted(request.task_id, request.agent_id, request.level, request.search)
-        size = request.page_size or request.limit
-        return await self._logs.page(principal().tenant_id, wanted, size, request.page_token)
+        return await self._logs.page(principal().tenant_id, request)
 
-    async def TailLogs(self, request: pb.TailLogsRequest, context: Any) -> AsyncGenerator[pb.TailLogsResponse, None]:
+    def TailLogs(self, request: pb.TailLogsRequest, context: Any) -> AsyncGenerator[pb.TailLogsResponse, None]:
         """See the contract."""
         never_ends()
         wanted = Wanted(request.task_id, request.agent_id, request.level)
-        async with aclosing(self._logs.tail(principal().tenant_id, wanted, request.after)) as events:
-            sequence = 0
-            async for event in events:
-                event.sequence = sequence
-                sequence += 1
-                yield event
+        return self._logs.tail(principal().tenant_id, wanted, request.after)

@@ -8,7 +8,7 @@ from soma.errors.v1 import reasons
 from soma.orchestrator.v1 import response_service_pb2 as pb
 from soma.orchestrator.v1 import response_service_pb2_grpc as rpc
 
-from services.mesh import errors
+from services.mesh import errors, page_token
 from services.mesh.call import current_call, principal, run_as
 from services.orchestrator.responses import conversation
 from services.orchestrator.responses.events import ResponseEvents
@@ -91,7 +91,7 @@ class ResponseService(rpc.ResponseServiceServicer):
         try:
             found, after = page(items, request.page_token, request.page_size or _PAGE_SIZE)
         except KeyError as error:
-            raise _wrong("page_token", f"Item with id '{request.page_token}' not found.") from error
+            raise page_token.refusal(f"Item with id '{request.page_token}' not found.") from error
         return pb.ListResponseInputItemsResponse(items=found, next_page_token=after)
 
     async def DeleteResponse(self, request: pb.DeleteResponseRequest, context: Any) -> pb.DeleteResponseResponse:

@@ -1,17 +1,18 @@
 """Sessions from their creation to their deletion."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Protocol
+from uuid import UUID
 
 from soma.errors.v1 import reasons
 from soma.orchestrator.v1 import chat_session_service_pb2 as pb
 
-from services.mesh import errors
+from services.mesh import errors, page_token
 from services.mesh.principal import Principal
 from services.orchestrator.logs.writer import LogWriter
 from services.orchestrator.sessions.answering import task_of
 from services.orchestrator.sessions.conversations import Conversations
-from services.orchestrator.sessions.pages import place, token
 from services.orchestrator.sessions.preconditions import changed, check_etag, existing
 from services.orchestrator.sessions.status import sources
 from services.orchestrator.sessions.store import Selection, Session, Sessions
@@ -78,15 +79,17 @@ class Chats:
         """A page of sessions.
 
         Raises:
-            InvalidArgument: the page token is not one of ours.
+            InvalidArgument: the page token is none of this list.
         """
         size = request.page_size or PAGE_SIZE
-        after = place(request.page_token) if request.page_token else None
+        after = page_token.read(request, datetime, UUID)
         selection = Selection(request.status, request.session_type, request.user_id, after, size + 1)
         found = [session.shown for session in await self._sessions.page(owner, selection)]
         response = pb.ListChatSessionsResponse(sessions=found[:size])
         if len(found) > size:
-            response.next_page_token = token(found[size - 1])
+            last = found[size - 1]
+            created = last.created_at.ToDatetime(tzinfo=UTC)
+            response.next_page_token = page_token.write(request, created, UUID(last.id))
         return response
 
     async def set_status(self, owner: Principal, request: pb.SetChatSessionStatusRequest) -> pb.ChatSession:

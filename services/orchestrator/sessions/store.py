@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
+from uuid import UUID
 
 import asyncpg
 from soma.orchestrator.v1 import chat_session_service_pb2 as pb
@@ -102,7 +103,7 @@ class Selection:
     status: str
     session_type: str
     user_id: str
-    after: tuple[datetime, str] | None
+    after: tuple[datetime, UUID] | None
     limit: int
 
 

@@ -159,6 +159,7 @@ async def test_input_items(http: httpx.AsyncClient, stand: Stand) -> None:
         (f"limit={'9' * 5000}", "limit", "expected an integer"),
         ("order=up", "order", "Supported values are: 'desc', 'asc'."),
         ("before=x", "before", "Unknown parameter: 'before'."),
+        (f"after={'x' * 129}", "after", "128 characters"),
     ],
 )
 async def test_a_wrong_query_is_refused_by_name(http: httpx.AsyncClient, query: str, param: str, words: str) -> None:

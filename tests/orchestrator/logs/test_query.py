@@ -51,8 +51,17 @@ async def test_pages_hold_every_entry_once(desk: Desk) -> None:
 
 async def test_a_page_token_of_somebody_elses_making_is_refused(desk: Desk) -> None:
     with pytest.raises(InvalidArgument) as refused:
-        await desk.logs.page("acme", Wanted(), 0, "nonsense")
+        await desk.logs.page("acme", pb.QueryLogsRequest(page_token="nonsense"))
     assert (refused.value.code, refused.value.facts.violations[0].field) == (Code.INVALID_ARGUMENT, "page_token")
+
+
+async def test_a_page_token_goes_with_the_filters_it_was_given_for_and_any_size_of_page(desk: Desk) -> None:
+    await desk.write(*(str(n) for n in range(6)))
+    token = (await query(desk, task_id="t-1", page_size=2)).next_page_token
+    assert messages(list((await query(desk, task_id="t-1", limit=3, page_token=token)).logs)) == ["3", "2", "1"]
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await query(desk, page_token=token)
+    assert from_rpc_error(refused.value).reason == "PAGE_TOKEN_INVALID"
 
 
 async def test_a_log_is_bounded_and_turns_outside_of_sessions_forget_only_each_other(

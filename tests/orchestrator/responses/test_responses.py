@@ -171,6 +171,7 @@ async def test_what_a_response_was_made_from_is_listed_with_all_it_goes_on_from(
     await create(orchestrator, named)
     assert list(script.generated[-1].messages) == [message for _, message in expected]
     assert (await refusal(listed(orchestrator, second.response_id, page_token="x"))).code is Code.INVALID_ARGUMENT
+    assert (await refusal(listed(orchestrator, second.response_id, page_token="x"))).reason == "PAGE_TOKEN_INVALID"
     assert (await refusal(listed(orchestrator, NOBODYS))).reason == "RESPONSE_NOT_FOUND"
 
 

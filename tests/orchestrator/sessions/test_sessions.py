@@ -174,6 +174,16 @@ async def test_a_page_token_of_somebody_elses_making_is_refused(desk: Desk, toke
     assert (error.code, error.facts.violations[0].field) == (Code.INVALID_ARGUMENT, "page_token")
 
 
+async def test_a_page_token_goes_with_the_filters_it_was_given_for(desk: Desk) -> None:
+    for _ in range(2):
+        await desk.create(user_id="u0")
+    with run_as(SOMEBODY):
+        page = await desk.stub.ListChatSessions(pb.ListChatSessionsRequest(user_id="u0", page_size=1))
+        request = pb.ListChatSessionsRequest(user_id="u1", page_token=page.next_page_token)
+        error = await refused(desk.stub.ListChatSessions(request))
+    assert error.reason == "PAGE_TOKEN_INVALID"
+
+
 async def test_of_two_who_go_on_from_the_same_reading_one_is_told_that_it_changed(desk: Desk) -> None:
     session = await desk.create()
     outcomes = await asyncio.gather(

@@ -11,6 +11,7 @@ package meshv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	descriptorpb "google.golang.org/protobuf/types/descriptorpb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -142,18 +143,39 @@ func (*Heartbeat) Descriptor() ([]byte, []int) {
 	return file_soma_mesh_v1_stream_proto_rawDescGZIP(), []int{1}
 }
 
+var file_soma_mesh_v1_stream_proto_extTypes = []protoimpl.ExtensionInfo{
+	{
+		ExtendedType:  (*descriptorpb.FieldOptions)(nil),
+		ExtensionType: (*bool)(nil),
+		Field:         50802,
+		Name:          "soma.mesh.v1.kept",
+		Tag:           "varint,50802,opt,name=kept",
+		Filename:      "soma/mesh/v1/stream.proto",
+	},
+}
+
+// Extension fields to descriptorpb.FieldOptions.
+var (
+	// Marks the `sequence` of a stream whose events are kept and can be read again: the service sets it, to where the event
+	// is among those kept. Without this mark it is the place in this call's stream, from 0, and the mesh sets it.
+	//
+	// optional bool kept = 50802;
+	E_Kept = &file_soma_mesh_v1_stream_proto_extTypes[0]
+)
+
 var File_soma_mesh_v1_stream_proto protoreflect.FileDescriptor
 
 const file_soma_mesh_v1_stream_proto_rawDesc = "" +
 	"\n" +
-	"\x19soma/mesh/v1/stream.proto\x12\fsoma.mesh.v1\"\x9b\x01\n" +
+	"\x19soma/mesh/v1/stream.proto\x12\fsoma.mesh.v1\x1a google/protobuf/descriptor.proto\"\x9b\x01\n" +
 	"\vStreamError\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\x05R\x04code\x12\x16\n" +
 	"\x06status\x18\x02 \x01(\tR\x06status\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x18\n" +
 	"\amessage\x18\x04 \x01(\tR\amessage\x12.\n" +
 	"\x13retry_after_seconds\x18\x05 \x01(\x01R\x11retryAfterSeconds\"\v\n" +
-	"\tHeartbeatB\x99\x01\n" +
+	"\tHeartbeat:3\n" +
+	"\x04kept\x12\x1d.google.protobuf.FieldOptions\x18\xf2\x8c\x03 \x01(\bR\x04keptB\x99\x01\n" +
 	"\x10com.soma.mesh.v1B\vStreamProtoP\x01Z&somamesh/contracts/soma/mesh/v1;meshv1\xa2\x02\x03SMX\xaa\x02\fSoma.Mesh.V1\xca\x02\fSoma\\Mesh\\V1\xe2\x02\x18Soma\\Mesh\\V1\\GPBMetadata\xea\x02\x0eSoma::Mesh::V1b\x06proto3"
 
 var (
@@ -170,14 +192,16 @@ func file_soma_mesh_v1_stream_proto_rawDescGZIP() []byte {
 
 var file_soma_mesh_v1_stream_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
 var file_soma_mesh_v1_stream_proto_goTypes = []any{
-	(*StreamError)(nil), // 0: soma.mesh.v1.StreamError
-	(*Heartbeat)(nil),   // 1: soma.mesh.v1.Heartbeat
+	(*StreamError)(nil),               // 0: soma.mesh.v1.StreamError
+	(*Heartbeat)(nil),                 // 1: soma.mesh.v1.Heartbeat
+	(*descriptorpb.FieldOptions)(nil), // 2: google.protobuf.FieldOptions
 }
 var file_soma_mesh_v1_stream_proto_depIdxs = []int32{
-	0, // [0:0] is the sub-list for method output_type
-	0, // [0:0] is the sub-list for method input_type
-	0, // [0:0] is the sub-list for extension type_name
-	0, // [0:0] is the sub-list for extension extendee
+	2, // 0: soma.mesh.v1.kept:extendee -> google.protobuf.FieldOptions
+	1, // [1:1] is the sub-list for method output_type
+	1, // [1:1] is the sub-list for method input_type
+	1, // [1:1] is the sub-list for extension type_name
+	0, // [0:1] is the sub-list for extension extendee
 	0, // [0:0] is the sub-list for field type_name
 }
 
@@ -193,12 +217,13 @@ func file_soma_mesh_v1_stream_proto_init() {
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_soma_mesh_v1_stream_proto_rawDesc), len(file_soma_mesh_v1_stream_proto_rawDesc)),
 			NumEnums:      0,
 			NumMessages:   2,
-			NumExtensions: 0,
+			NumExtensions: 1,
 			NumServices:   0,
 		},
 		GoTypes:           file_soma_mesh_v1_stream_proto_goTypes,
 		DependencyIndexes: file_soma_mesh_v1_stream_proto_depIdxs,
 		MessageInfos:      file_soma_mesh_v1_stream_proto_msgTypes,
+		ExtensionInfos:    file_soma_mesh_v1_stream_proto_extTypes,
 	}.Build()
 	File_soma_mesh_v1_stream_proto = out.File
 	file_soma_mesh_v1_stream_proto_goTypes = nil

@@ -1908,9 +1908,9 @@ const file_soma_orchestrator_v1_response_service_proto_rawDesc = "" +
 	"\blogprobs\x18\x03 \x03(\v2\x1b.soma.model.v1.TokenLogprobR\blogprobs\"Y\n" +
 	"\x16ResponseArgumentsDelta\x12!\n" +
 	"\foutput_index\x18\x01 \x01(\x05R\voutputIndex\x12\x1c\n" +
-	"\targuments\x18\x02 \x01(\tR\targuments\"\x84\x05\n" +
-	"\x16CreateResponseResponse\x12\x1a\n" +
-	"\bsequence\x18\x01 \x01(\x05R\bsequence\x12:\n" +
+	"\targuments\x18\x02 \x01(\tR\targuments\"\x8a\x05\n" +
+	"\x16CreateResponseResponse\x12 \n" +
+	"\bsequence\x18\x01 \x01(\x05B\x04\x90\xe7\x18\x01R\bsequence\x12:\n" +
 	"\acreated\x18\x02 \x01(\v2\x1e.soma.orchestrator.v1.ResponseH\x00R\acreated\x12H\n" +
 	"\n" +
 	"item_begun\x18\x03 \x01(\v2'.soma.orchestrator.v1.ResponseItemEventH\x00R\titemBegun\x12?\n" +
@@ -1928,9 +1928,9 @@ const file_soma_orchestrator_v1_response_service_proto_rawDesc = "" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\n" +
 	"responseId\x123\n" +
 	"\x0eafter_sequence\x18\x02 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00H\x00R\rafterSequence\x88\x01\x01B\x11\n" +
-	"\x0f_after_sequence\"\xc5\x04\n" +
-	"\x15WatchResponseResponse\x12\x1a\n" +
-	"\bsequence\x18\x01 \x01(\x05R\bsequence\x12:\n" +
+	"\x0f_after_sequence\"\xcb\x04\n" +
+	"\x15WatchResponseResponse\x12 \n" +
+	"\bsequence\x18\x01 \x01(\x05B\x04\x90\xe7\x18\x01R\bsequence\x12:\n" +
 	"\acreated\x18\x02 \x01(\v2\x1e.soma.orchestrator.v1.ResponseH\x00R\acreated\x12H\n" +
 	"\n" +
 	"item_begun\x18\x03 \x01(\v2'.soma.orchestrator.v1.ResponseItemEventH\x00R\titemBegun\x12?\n" +

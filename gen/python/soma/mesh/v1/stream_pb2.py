@@ -22,17 +22,18 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19soma/mesh/v1/stream.proto\x12\x0csoma.mesh.v1\"i\n\x0bStreamError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0e\n\x06status\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x1b\n\x13retry_after_seconds\x18\x05 \x01(\x01\"\x0b\n\tHeartbeatb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19soma/mesh/v1/stream.proto\x12\x0csoma.mesh.v1\x1a google/protobuf/descriptor.proto\"i\n\x0bStreamError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0e\n\x06status\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x1b\n\x13retry_after_seconds\x18\x05 \x01(\x01\"\x0b\n\tHeartbeat:-\n\x04kept\x12\x1d.google.protobuf.FieldOptions\x18\xf2\x8c\x03 \x01(\x08\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'soma.mesh.v1.stream_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_STREAMERROR']._serialized_start=43
-  _globals['_STREAMERROR']._serialized_end=148
-  _globals['_HEARTBEAT']._serialized_start=150
-  _globals['_HEARTBEAT']._serialized_end=161
+  _globals['_STREAMERROR']._serialized_start=77
+  _globals['_STREAMERROR']._serialized_end=182
+  _globals['_HEARTBEAT']._serialized_start=184
+  _globals['_HEARTBEAT']._serialized_end=195
 # @@protoc_insertion_point(module_scope)

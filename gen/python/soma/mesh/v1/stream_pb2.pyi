@@ -4,7 +4,9 @@ isort:skip_file
 What every server stream of the mesh may carry beside its own events."""
 
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import descriptor_pb2 as _descriptor_pb2
 from google.protobuf import message as _message
+from google.protobuf.internal import extension_dict as _extension_dict
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -70,3 +72,9 @@ class Heartbeat(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Heartbeat: _TypeAlias = Heartbeat  # noqa: Y015
+
+KEPT_FIELD_NUMBER: _builtins.int
+kept: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.bool]
+"""Marks the `sequence` of a stream whose events are kept and can be read again: the service sets it, to where the event
+is among those kept. Without this mark it is the place in this call's stream, from 0, and the mesh sets it.
+"""

@@ -4,15 +4,17 @@
 // @generated from file soma/mesh/v1/stream.proto (package soma.mesh.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenExtension, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
+import { extDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import type { FieldOptions } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_descriptor } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file soma/mesh/v1/stream.proto.
  */
 export const file_soma_mesh_v1_stream: GenFile = /*@__PURE__*/
-  fileDesc("Chlzb21hL21lc2gvdjEvc3RyZWFtLnByb3RvEgxzb21hLm1lc2gudjEiaQoLU3RyZWFtRXJyb3ISDAoEY29kZRgBIAEoBRIOCgZzdGF0dXMYAiABKAkSDgoGcmVhc29uGAMgASgJEg8KB21lc3NhZ2UYBCABKAkSGwoTcmV0cnlfYWZ0ZXJfc2Vjb25kcxgFIAEoASILCglIZWFydGJlYXRCmQEKEGNvbS5zb21hLm1lc2gudjFCC1N0cmVhbVByb3RvUAFaJnNvbWFtZXNoL2NvbnRyYWN0cy9zb21hL21lc2gvdjE7bWVzaHYxogIDU01YqgIMU29tYS5NZXNoLlYxygIMU29tYVxNZXNoXFYx4gIYU29tYVxNZXNoXFYxXEdQQk1ldGFkYXRh6gIOU29tYTo6TWVzaDo6VjFiBnByb3RvMw");
+  fileDesc("Chlzb21hL21lc2gvdjEvc3RyZWFtLnByb3RvEgxzb21hLm1lc2gudjEiaQoLU3RyZWFtRXJyb3ISDAoEY29kZRgBIAEoBRIOCgZzdGF0dXMYAiABKAkSDgoGcmVhc29uGAMgASgJEg8KB21lc3NhZ2UYBCABKAkSGwoTcmV0cnlfYWZ0ZXJfc2Vjb25kcxgFIAEoASILCglIZWFydGJlYXQ6MwoEa2VwdBIdLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE9wdGlvbnMY8owDIAEoCFIEa2VwdEKZAQoQY29tLnNvbWEubWVzaC52MUILU3RyZWFtUHJvdG9QAVomc29tYW1lc2gvY29udHJhY3RzL3NvbWEvbWVzaC92MTttZXNodjGiAgNTTViqAgxTb21hLk1lc2guVjHKAgxTb21hXE1lc2hcVjHiAhhTb21hXE1lc2hcVjFcR1BCTWV0YWRhdGHqAg5Tb21hOjpNZXNoOjpWMWIGcHJvdG8z", [file_google_protobuf_descriptor]);
 
 /**
  * StreamError is the typed error that ends a stream after its first message; the call's status repeats it.
@@ -77,4 +79,13 @@ export type Heartbeat = Message<"soma.mesh.v1.Heartbeat"> & {
  */
 export const HeartbeatSchema: GenMessage<Heartbeat> = /*@__PURE__*/
   messageDesc(file_soma_mesh_v1_stream, 1);
+
+/**
+ * Marks the `sequence` of a stream whose events are kept and can be read again: the service sets it, to where the event
+ * is among those kept. Without this mark it is the place in this call's stream, from 0, and the mesh sets it.
+ *
+ * @generated from extension: bool kept = 50802;
+ */
+export const kept: GenExtension<FieldOptions, boolean> = /*@__PURE__*/
+  extDesc(file_soma_mesh_v1_stream, 0);
 
