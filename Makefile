@@ -87,7 +87,7 @@ format: $(PYTHON_READY) $(NODE_READY) ## Format Python and contracts
 	$(BIN)/ruff check --fix-only .
 	buf format -w proto
 
-gen: $(PYTHON_READY) $(NODE_READY) $(GO_TOOLS) ## Generate gen/ from the contracts
+gen: $(PYTHON_READY) $(NODE_READY) $(GO_TOOLS) ## Generate gen/ and the Python client's methods from the contracts
 	$(BIN)/python -m tools.generate
 
 vendor: $(PYTHON_READY) ## Fetch anew what /docs and /redoc load, as third_party/site.toml pins it

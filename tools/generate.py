@@ -1,7 +1,8 @@
-"""Writes under `gen/` everything that is generated from the contracts, or tells what there differs from them.
+"""Writes everything that is generated from the contracts, or tells what differs from them.
 
-Python comes from grpc_tools.protoc, other languages from buf, the OpenAPI document from tools/openapi.py; all work in a
-scratch folder that then replaces, or with `--check` is compared to, what is committed.
+Python comes from grpc_tools.protoc, other languages from buf, the OpenAPI document from tools/openapi.py, methods of
+the Python client from tools/client_modules.py; all work in a scratch folder that then replaces, or with `--check` is
+compared to, what is committed.
 """
 
 from __future__ import annotations
@@ -11,24 +12,36 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 from pathlib import Path
 
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+
+from tools import client_modules
+from tools.client_method import CannotGenerate, methods_of, services_of
 from tools.openapi import document
 
 ROOT = Path(__file__).parents[1]
-GEN = ROOT / "gen"
 # What is generated as a whole; the manifests beside these (pyproject.toml, go.mod, package.json) are written by hand.
-PRODUCTS = ("python/soma", "python/buf", "go/soma", "ts/src", "openapi.json", "descriptors.binpb")
+PRODUCTS = (
+    *(
+        f"gen/{each}"
+        for each in ("python/soma", "python/buf", "go/soma", "ts/src", "openapi.json", "descriptors.binpb")
+    ),
+    client_modules.PACKAGE,
+)
 
 
 def main() -> int:
     """Generate; with `--check` write nothing and fail when anything would change."""
     with tempfile.TemporaryDirectory(prefix="soma-gen-") as scratch:
         fresh = Path(scratch)
-        _descriptors(fresh)
-        _python(fresh)
-        _other_languages(fresh)
-        _openapi(fresh)
+        gen = fresh / "gen"
+        _descriptors(gen)
+        _python(gen)
+        _other_languages(gen)
+        _openapi(gen)
+        _client(gen / "descriptors.binpb", fresh / client_modules.PACKAGE)
         if "--check" not in sys.argv:
             _replace(fresh)
             return 0
@@ -38,16 +51,17 @@ def main() -> int:
     return 1 if differences else 0
 
 
-def _descriptors(fresh: Path) -> None:
+def _descriptors(gen: Path) -> None:
     """All contracts with their imports: with comments for people's tools, without for processes that serve them."""
-    _run("buf", "build", "-o", str(fresh / "descriptors.binpb"))
-    packaged = fresh / "python" / "soma" / "descriptors.binpb"
+    gen.mkdir()
+    _run("buf", "build", "-o", str(gen / "descriptors.binpb"))
+    packaged = gen / "python" / "soma" / "descriptors.binpb"
     packaged.parent.mkdir(parents=True)
     _run("buf", "build", "--exclude-source-info", "-o", str(packaged))
 
 
-def _python(fresh: Path) -> None:
-    out = fresh / "python"
+def _python(gen: Path) -> None:
+    out = gen / "python"
     sources = [*(ROOT / "proto" / "soma").rglob("*.proto"), *(ROOT / "third_party" / "buf").rglob("*.proto")]
     names = sorted(str(source.relative_to(ROOT)) for source in sources)
     flags = [f"--{kind}_out={out}" for kind in ("python", "grpc_python", "mypy", "mypy_grpc")]
@@ -58,19 +72,32 @@ def _python(fresh: Path) -> None:
             (folder / "py.typed").touch()
 
 
-def _other_languages(fresh: Path) -> None:
+def _other_languages(gen: Path) -> None:
     """Go and TypeScript, as buf.gen.yaml lists them."""
-    _run("buf", "generate", "proto", "-o", str(fresh))
+    _run("buf", "generate", "proto", "-o", str(gen))
 
 
-def _openapi(fresh: Path) -> None:
-    described = document((fresh / "descriptors.binpb").read_bytes())
-    (fresh / "openapi.json").write_text(json.dumps(described, indent=2, ensure_ascii=False) + "\n")
+def _openapi(gen: Path) -> None:
+    described = document((gen / "descriptors.binpb").read_bytes())
+    (gen / "openapi.json").write_text(json.dumps(described, indent=2, ensure_ascii=False) + "\n")
+
+
+def _client(descriptors: Path, package: Path) -> None:
+    """The Python client's methods, stubs and what says their calls."""
+    files = FileDescriptorSet.FromString(descriptors.read_bytes())
+    published = tomllib.loads((ROOT / "tools" / "client_methods.toml").read_text())
+    try:
+        methods = methods_of(files, published)
+    except CannotGenerate as error:
+        sys.exit(str(error))
+    package.mkdir(parents=True)
+    for name, text in client_modules.modules(methods, services_of(files)).items():
+        (package / name).write_text(text)
 
 
 def _replace(fresh: Path) -> None:
     for product in PRODUCTS:
-        source, target = fresh / product, GEN / product
+        source, target = fresh / product, ROOT / product
         if source.is_dir():
             shutil.rmtree(target, ignore_errors=True)
             shutil.copytree(source, target)
@@ -80,13 +107,13 @@ def _replace(fresh: Path) -> None:
 
 
 def _differences(fresh: Path) -> list[str]:
-    """Paths under gen/ that are missing, left over, or different in content."""
+    """Paths of the tree that are missing, left over, or different in content."""
     return sorted(
-        f"gen/{path}"
-        for path in _files(fresh) | _files(GEN)
+        str(path)
+        for path in _files(fresh) | _files(ROOT)
         if not (fresh / path).is_file()
-        or not (GEN / path).is_file()
-        or (fresh / path).read_bytes() != (GEN / path).read_bytes()
+        or not (ROOT / path).is_file()
+        or (fresh / path).read_bytes() != (ROOT / path).read_bytes()
     )
 
 
