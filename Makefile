@@ -88,7 +88,7 @@ format: $(PYTHON_READY) $(NODE_READY) ## Format Python and contracts
 	$(BIN)/ruff check --fix-only .
 	buf format -w proto
 
-gen: $(PYTHON_READY) $(NODE_READY) $(GO_TOOLS) ## Generate gen/ and docs/errors.md from the contracts
+gen: $(PYTHON_READY) $(NODE_READY) $(GO_TOOLS) ## Generate gen/, docs/errors.md and the Python client's methods
 	$(BIN)/python -m tools.generate
 
 vendor: $(PYTHON_READY) ## Fetch anew what /docs and /redoc load, as third_party/site.toml pins it

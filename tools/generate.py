@@ -1,8 +1,8 @@
 """Writes everything that is generated from the contracts, or tells what of it differs from them.
 
-Python comes from grpc_tools.protoc, other languages from buf, the OpenAPI document from tools/openapi.py, and what is
-said of errors from tools/reasons.py; all work in a scratch folder that then replaces, or with `--check` is compared to,
-what is committed.
+Python comes from grpc_tools.protoc, other languages from buf, the OpenAPI document from tools/openapi.py, what is said
+of errors from tools/reasons.py, methods of the Python client from tools/client_modules.py; all work in a scratch folder
+that then replaces, or with `--check` is compared to, what is committed.
 """
 
 from __future__ import annotations
@@ -12,21 +12,24 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 from pathlib import Path
 
-from tools import reasons
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+
+from tools import client_modules, reasons
+from tools.client_method import CannotGenerate, methods_of, services_of
 from tools.openapi import document
 
 ROOT = Path(__file__).parents[1]
 # What is generated as a whole; the manifests beside these (pyproject.toml, go.mod, package.json) are written by hand.
 PRODUCTS = (
-    "gen/python/soma",
-    "gen/python/buf",
-    "gen/go/soma",
-    "gen/ts/src",
-    "gen/openapi.json",
-    "gen/descriptors.binpb",
+    *(
+        f"gen/{each}"
+        for each in ("python/soma", "python/buf", "go/soma", "ts/src", "openapi.json", "descriptors.binpb")
+    ),
     "docs/errors.md",
+    client_modules.PACKAGE,
 )
 
 
@@ -35,12 +38,12 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="soma-gen-") as scratch:
         fresh = Path(scratch)
         gen = fresh / "gen"
-        gen.mkdir()
         _descriptors(gen)
         _python(gen)
         _other_languages(gen)
         _openapi(gen)
         _reasons(fresh)
+        _client(gen / "descriptors.binpb", fresh / client_modules.PACKAGE)
         if "--check" not in sys.argv:
             _replace(fresh)
             return 0
@@ -52,6 +55,7 @@ def main() -> int:
 
 def _descriptors(gen: Path) -> None:
     """All contracts with their imports: with comments for people's tools, without for processes that serve them."""
+    gen.mkdir()
     _run("buf", "build", "-o", str(gen / "descriptors.binpb"))
     packaged = gen / "python" / "soma" / "descriptors.binpb"
     packaged.parent.mkdir(parents=True)
@@ -88,6 +92,19 @@ def _reasons(fresh: Path) -> None:
     (fresh / "docs" / "errors.md").write_text(reasons.page(declared))
 
 
+def _client(descriptors: Path, package: Path) -> None:
+    """The Python client's methods, stubs and what says their calls."""
+    files = FileDescriptorSet.FromString(descriptors.read_bytes())
+    published = tomllib.loads((ROOT / "tools" / "client_methods.toml").read_text())
+    try:
+        methods = methods_of(files, published)
+    except CannotGenerate as error:
+        sys.exit(str(error))
+    package.mkdir(parents=True)
+    for name, text in client_modules.modules(methods, services_of(files)).items():
+        (package / name).write_text(text)
+
+
 def _replace(fresh: Path) -> None:
     for product in PRODUCTS:
         source, target = fresh / product, ROOT / product
@@ -100,7 +117,7 @@ def _replace(fresh: Path) -> None:
 
 
 def _differences(fresh: Path) -> list[str]:
-    """Paths that are missing, left over, or different in content."""
+    """Paths of the tree that are missing, left over, or different in content."""
     return sorted(
         str(path)
         for path in _files(fresh) | _files(ROOT)

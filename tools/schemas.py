@@ -84,7 +84,7 @@ class Schemas:
             "properties": {field.name: self.field(name, field) for field in fields},
             "additionalProperties": False,
         }
-        if required := [field.name for field in fields if _must_be_given(field)]:
+        if required := [field.name for field in fields if must_be_given(field)]:
             schema["required"] = required
         alternatives = list(_alternatives(message))
         if len(alternatives) == 1:
@@ -163,7 +163,7 @@ def _text(rules: Any, may_be_empty: bool) -> Schema:
     return {"anyOf": [schema, {"const": ""}], "type": "string"} if may_be_empty and not named else schema
 
 
-def _must_be_given(field: FieldDescriptorProto) -> bool:
+def must_be_given(field: FieldDescriptorProto) -> bool:
     """Whether a message without it breaks the contract: it says so, or refuses what absence means."""
     rules = field.options.Extensions[validate_pb2.field]
     if field.HasField("oneof_index") and not field.proto3_optional:

@@ -1,6 +1,6 @@
 """A real gRPC server with scripted services behind the mesh's pipeline, a whole stack, and clients of them."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -18,6 +18,7 @@ from somamesh import AsyncClient
 from services.mesh.authenticator import DevAuthenticator
 from services.mesh.handlers import collect, register
 from services.mesh.interceptors.drain import Drain
+from services.mesh.service import Registration
 from services.mesh.spans import Spans
 from services.mesh.stack import pipeline
 from services.mesh.token import Signer
@@ -42,11 +43,13 @@ class Server:
 
 
 @asynccontextmanager
-async def serving(credentials: grpc.ServerCredentials | None = None) -> AsyncIterator[Server]:
-    """A server on a free port, with TLS when it is given credentials."""
+async def serving(
+    credentials: grpc.ServerCredentials | None = None, more: Sequence[Registration] = ()
+) -> AsyncIterator[Server]:
+    """A server on a free port, with TLS when it is given credentials; with `more` services beside the mesh's own."""
     trouble = Trouble()
     chat, memory, responses = ScriptedChat(), KeptMemory(trouble), KeptResponses(trouble)
-    servicers = (
+    servicers: Sequence[Registration] = (
         (add_ChatServiceServicer_to_server, chat),
         (add_MemoryServiceServicer_to_server, memory),
         (add_ModelServiceServicer_to_server, OneModel(trouble)),
@@ -54,6 +57,7 @@ async def serving(credentials: grpc.ServerCredentials | None = None) -> AsyncIte
         (add_CostServiceServicer_to_server, KeptLedger(trouble)),
         (add_ResponseServiceServicer_to_server, responses),
         (add_PolicyServiceServicer_to_server, KeptRules(trouble)),
+        *more,
     )
     wrap = pipeline(
         authenticator=DevAuthenticator(KEY),

@@ -6,8 +6,8 @@ import pytest
 import somamesh
 from hypothesis import given
 from hypothesis import strategies as st
-from somamesh import sessions
 from somamesh.exceptions import APIError
+from somamesh.generated import chat_session_service as sessions
 from somamesh.retries import Retries
 
 from services.mesh import errors

@@ -13,11 +13,11 @@ from somamesh.async_streams import AsyncAnswerStream, AsyncResponseStream, Async
 from somamesh.calls import Call, Listing, Reader, Streaming
 from somamesh.channels import OPTIONS
 from somamesh.failures import cut_off
+from somamesh.generated.stubs import Stubs
 from somamesh.outgoing import Attempts, Outgoing
 from somamesh.response_making import Making
 from somamesh.retries import Retries
 from somamesh.settings import endpoint
-from somamesh.stubs import Stubs
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Reader[object])

@@ -7,7 +7,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import grpc
 from google.protobuf.message import Message
 
-from somamesh.stubs import Stubs
+from somamesh.generated.stubs import Stubs
 
 Asked = TypeVar("Asked", bound=Message)
 Answered = TypeVar("Answered", bound=Message)
@@ -108,6 +108,15 @@ def unary(
 ) -> Call[T]:
     """A call, its method, request and reader checked against each other."""
     return Call(method, request, read, repeatable, timeout, slow)
+
+
+def as_it_is(answer: T) -> T:
+    """Reads an answer as the contract has it."""
+    return answer
+
+
+def nothing(answer: Message) -> None:
+    """Reads nothing of an answer that says only that it was done."""
 
 
 def named(request: Message) -> str:

@@ -11,12 +11,12 @@ import grpc
 from somamesh.answers import Turn
 from somamesh.calls import Call, Listing, Reader, Streaming
 from somamesh.channels import OPTIONS
+from somamesh.generated.stubs import Stubs
 from somamesh.outgoing import Attempts, Outgoing
 from somamesh.response_making import Making
 from somamesh.retries import Retries
 from somamesh.settings import endpoint
 from somamesh.streams import AnswerStream, ResponseStream, Stream
-from somamesh.stubs import Stubs
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Reader[object])

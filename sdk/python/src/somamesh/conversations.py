@@ -8,10 +8,10 @@ from typing import Any, Unpack
 from soma.memory.v1 import memory_service_pb2 as memory
 
 from somamesh.answers import Turn
-from somamesh.calls import Call, Listing, Page, Streaming, unary
+from somamesh.calls import Call, Streaming, unary
 from somamesh.messages import Message, Messages, from_conversation, message_of, to_messages
 from somamesh.options import Options
-from somamesh.turns import Strategy, chat, to_strategy
+from somamesh.turns import chat
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +73,7 @@ def append_messages(conversation_id: str, messages: Messages, *, timeout: float 
     def read(response: memory.AppendMessagesResponse) -> Conversation:
         return Conversation(conversation_id, response.last_sequence)
 
-    return unary(lambda mesh: mesh.memory.AppendMessages, request, read, repeatable=True, timeout=timeout)
-
-
-def delete_conversation(conversation_id: str, *, timeout: float | None = None) -> Call[None]:
-    """Forget a conversation with all its messages; one that is not known is forgotten already."""
-    request = memory.DeleteConversationRequest(conversation_id=conversation_id)
-    return unary(lambda mesh: mesh.memory.DeleteConversation, request, lambda _: None, repeatable=True, timeout=timeout)
+    return unary(lambda mesh: mesh.memory_service.AppendMessages, request, read, repeatable=True, timeout=timeout)
 
 
 def send_message(
@@ -96,45 +90,8 @@ def send_message(
     return chat([said], model=model, conversation=conversation_id, timeout=timeout, **options)
 
 
-def list_messages(conversation_id: str, *, page_size: int = 0, timeout: float | None = None) -> Listing[Message]:
-    """The messages of a conversation, oldest first; pages are fetched while iterating. Raises `NotFoundError`."""
-
-    def page(token: str) -> Call[Page[Message]]:
-        request = memory.ListMessagesRequest(conversation_id=conversation_id, page_size=page_size, page_token=token)
-        return unary(lambda mesh: mesh.memory.ListMessages, request, _page, repeatable=True, timeout=timeout)
-
-    return Listing(page)
-
-
-def get_context(
-    conversation_id: str = "",
-    *,
-    current_message: str = "",
-    strategy: Strategy = "hybrid",
-    token_budget: int | None = None,
-    timeout: float | None = None,
-) -> Call[Context]:
-    """What a model should know for the next turn: recent messages, and facts that fit what is said.
-
-    Args:
-        current_message: what facts are looked for by.
-        strategy: recent turns (`short_only`), facts (`long_only`), or both.
-        token_budget: most tokens of both together.
-    """
-    request = memory.GetContextRequest(
-        conversation_id=conversation_id,
-        current_message=current_message,
-        strategy=to_strategy(strategy),
-        token_budget=token_budget,
-    )
-    return unary(lambda mesh: mesh.memory.GetContext, request, _context, repeatable=True, timeout=timeout)
-
-
-def _page(response: memory.ListMessagesResponse) -> Page[Message]:
-    return Page([from_conversation(each) for each in response.messages], response.next_page_token)
-
-
-def _context(response: memory.GetContextResponse) -> Context:
+def from_context(response: memory.GetContextResponse) -> Context:
+    """What a model should know for the next turn."""
     return Context(
         messages=tuple(from_conversation(each) for each in response.recent_messages),
         documents=tuple(Document(each.key, each.text, each.score) for each in response.relevant_documents),

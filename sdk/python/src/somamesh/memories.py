@@ -1,14 +1,13 @@
 """Remembered values."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from soma.memory.v1 import memory_service_pb2 as memory
 
-from somamesh.calls import Call, Listing, Page, unary
-from somamesh.json_values import from_struct, from_value, to_struct, to_value
+from somamesh.json_values import from_struct, from_value
 from somamesh.times import moment
 
 
@@ -70,92 +69,13 @@ class Retrieval:
         return self.memories[index]
 
 
-def remember(
-    key: str,
-    value: object,
-    *,
-    metadata: Mapping[str, Any] | None = None,
-    ttl_seconds: int | None = None,
-    timeout: float | None = None,
-) -> Call[Stored]:
-    """Store any JSON value under a key; storing again replaces it.
-
-    Args:
-        metadata: what `retrieve` may filter by.
-        ttl_seconds: after which it is forgotten; None for never.
-    """
-    request = memory.RememberRequest(key=key, value=to_value(value), ttl_seconds=ttl_seconds)
-    if metadata:
-        request.metadata.CopyFrom(to_struct(metadata))
-    return unary(lambda mesh: mesh.memory.Remember, request, _stored, repeatable=True, timeout=timeout)
-
-
-def recall(key: str, *, timeout: float | None = None) -> Call[Memory]:
-    """Read one key; raises `NotFoundError`."""
-    request = memory.RecallRequest(key=key)
-    return unary(lambda mesh: mesh.memory.Recall, request, _recalled, repeatable=True, timeout=timeout)
-
-
-def forget(key: str, *, timeout: float | None = None) -> Call[bool]:
-    """Delete what is stored under one key; whether there was anything.
-
-    False where an earlier attempt of the call, whose answer was lost, had deleted it.
-    """
-    request = memory.ForgetRequest(key=key)
-    return unary(lambda mesh: mesh.memory.Forget, request, _deleted, repeatable=True, timeout=timeout)
-
-
-def list_memories(
-    prefix: str = "",
-    *,
-    category: str = "",
-    tags: Sequence[str] = (),
-    page_size: int = 0,
-    timeout: float | None = None,
-) -> Listing[Memory]:
-    """What is remembered, in the order of the keys; pages are fetched while iterating. It does not count as reading.
-
-    Args:
-        prefix: only keys that begin with it.
-        category: only what has it as `category` of its metadata.
-        tags: only what has all of them in `tags` of its metadata.
-    """
-
-    def page(token: str) -> Call[Page[Memory]]:
-        request = memory.ListMemoriesRequest(
-            prefix=prefix, category=category, tags=tags, page_size=page_size, page_token=token
-        )
-        return unary(lambda mesh: mesh.memory.ListMemories, request, _page, repeatable=True, timeout=timeout)
-
-    return Listing(page)
-
-
-def retrieve(
-    query: str,
-    *,
-    top_k: int | None = None,
-    score_threshold: float | None = None,
-    where: Mapping[str, Any] | None = None,
-    timeout: float | None = None,
-) -> Call[Retrieval]:
-    """Search by meaning.
-
-    Args:
-        top_k: most results, 1 to 20.
-        score_threshold: least score of a result, 0 to 1.
-        where: metadata a result must have.
-    """
-    request = memory.RetrieveRequest(query=query, top_k=top_k, score_threshold=score_threshold)
-    if where:
-        request.filter.CopyFrom(to_struct(where))
-    return unary(lambda mesh: mesh.memory.Retrieve, request, _retrieved, repeatable=True, timeout=timeout)
-
-
-def _stored(response: memory.RememberResponse) -> Stored:
+def stored(response: memory.RememberResponse) -> Stored:
+    """How a value was stored."""
     return Stored(response.key, response.vector_id, response.embedding_dimensions, moment(response.indexed_at))
 
 
-def _recalled(response: memory.RecallResponse) -> Memory:
+def recalled(response: memory.RecallResponse) -> Memory:
+    """A value that was read by its key."""
     return Memory(
         response.key,
         from_value(response.value),
@@ -166,27 +86,26 @@ def _recalled(response: memory.RecallResponse) -> Memory:
     )
 
 
-def _deleted(response: memory.ForgetResponse) -> bool:
+def was_there(response: memory.ForgetResponse) -> bool:
+    """Whether there was anything to forget."""
     return response.deleted
 
 
-def _page(response: memory.ListMemoriesResponse) -> Page[Memory]:
-    return Page([_listed(each) for each in response.memories], response.next_page_token)
-
-
-def _listed(listed: memory.Memory) -> Memory:
+def listed(each: memory.Memory) -> Memory:
+    """A value of a list."""
     return Memory(
-        listed.key,
-        from_value(listed.value),
-        from_struct(listed.metadata),
-        created_at=moment(listed.created_at),
-        accessed_count=listed.accessed_count,
-        last_accessed=moment(listed.last_accessed),
-        expires_at=moment(listed.expires_at),
+        each.key,
+        from_value(each.value),
+        from_struct(each.metadata),
+        created_at=moment(each.created_at),
+        accessed_count=each.accessed_count,
+        last_accessed=moment(each.last_accessed),
+        expires_at=moment(each.expires_at),
     )
 
 
-def _retrieved(response: memory.RetrieveResponse) -> Retrieval:
+def retrieved(response: memory.RetrieveResponse) -> Retrieval:
+    """What fits a query."""
     found = (
         Memory(each.key, from_value(each.value), from_struct(each.metadata), each.score) for each in response.results
     )

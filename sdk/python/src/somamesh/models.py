@@ -1,17 +1,14 @@
 """The models there are, and what they do in one call."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from soma.model.v1 import catalog_service_pb2 as catalog
 from soma.model.v1 import model_service_pb2 as pb
+from soma.orchestrator.v1.chat_session_service_pb2 import ListChatModelsResponse
 
 from somamesh.answers import Usage, from_usage
-from somamesh.calls import Call, unary
-
-CAPABILITIES: dict[int, str] = {
-    number: name.removeprefix("CAPABILITY_").lower() for name, number in catalog.Model.Capability.items()
-}
+from somamesh.enums import enum_word
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,57 +52,7 @@ class Embeddings:
     total_tokens: int
 
 
-def list_models(*, timeout: float | None = None) -> Call[list[Model]]:
-    """The models there are, the default first."""
-
-    def read(response: catalog.ListModelsResponse) -> list[Model]:
-        return from_models(response.models)
-
-    request = catalog.ListModelsRequest()
-    return unary(lambda mesh: mesh.catalog.ListModels, request, read, repeatable=True, timeout=timeout)
-
-
-def infer(
-    prompt: str,
-    *,
-    model: str = "",
-    max_tokens: int | None = None,
-    temperature: float | None = None,
-    top_p: float | None = None,
-    top_k: int | None = None,
-    repetition_penalty: float | None = None,
-    stop_sequences: Sequence[str] = (),
-    seed: int | None = None,
-    timeout: float | None = None,
-) -> Call[Completion]:
-    """Have a model go on from a prompt. It costs tokens each time, so it is never made again by itself."""
-    request = pb.InferRequest(
-        prompt=prompt,
-        model=model,
-        max_tokens=max_tokens,
-        temperature=temperature,
-        top_p=top_p,
-        top_k=top_k,
-        repetition_penalty=repetition_penalty,
-        stop_sequences=stop_sequences,
-        seed=seed,
-    )
-    return unary(lambda mesh: mesh.model.Infer, request, _completed, repeatable=False, timeout=timeout, slow=True)
-
-
-def embed(
-    texts: str | Sequence[str], *, model: str = "", normalize: bool | None = None, timeout: float | None = None
-) -> Call[Embeddings]:
-    """Vectors of a text, or of up to 100.
-
-    Args:
-        normalize: whether each has length 1; so it is when None.
-    """
-    request = pb.EmbedRequest(input=[texts] if isinstance(texts, str) else texts, model=model, normalize=normalize)
-    return unary(lambda mesh: mesh.model.Embed, request, _embedded, repeatable=True, timeout=timeout)
-
-
-def from_models(models: Iterable[catalog.Model]) -> list[Model]:
+def listed(response: catalog.ListModelsResponse | ListChatModelsResponse) -> list[Model]:
     """Models as the catalogue lists them."""
     return [
         Model(
@@ -114,14 +61,15 @@ def from_models(models: Iterable[catalog.Model]) -> list[Model]:
             default=each.default,
             available=each.available,
             unavailable_reason=each.unavailable_reason,
-            capabilities=tuple(CAPABILITIES.get(kind, "unknown") for kind in each.capabilities),
+            capabilities=tuple(enum_word(catalog.Model.Capability, kind, "unknown") for kind in each.capabilities),
             context_window=each.context_window,
         )
-        for each in models
+        for each in response.models
     ]
 
 
-def _completed(response: pb.InferResponse) -> Completion:
+def completed(response: pb.InferResponse) -> Completion:
+    """A text that goes on from a prompt."""
     return Completion(
         text=response.completion,
         model=response.model,
@@ -131,7 +79,13 @@ def _completed(response: pb.InferResponse) -> Completion:
     )
 
 
-def _embedded(response: pb.EmbedResponse) -> Embeddings:
+def to_texts(texts: str | Sequence[str]) -> Sequence[str]:
+    """One text or several, as several."""
+    return [texts] if isinstance(texts, str) else texts
+
+
+def embedded(response: pb.EmbedResponse) -> Embeddings:
+    """Vectors, in the order of their texts."""
     vectors = sorted(response.vectors, key=lambda each: each.index)
     return Embeddings(
         response.model,

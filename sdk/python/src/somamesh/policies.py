@@ -1,21 +1,12 @@
 """Decisions of policy, asked for or met on the way."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from soma.orchestrator.v1.chat_service_pb2 import PolicyNotice
 from soma.policy.v1 import policy_service_pb2 as policy
 
-from somamesh.calls import Call, unary
-from somamesh.json_values import to_struct
-
-DECISIONS: dict[int, str] = {
-    policy.DECISION_ALLOW: "allow",
-    policy.DECISION_DENY: "deny",
-    policy.DECISION_REDACT: "redact",
-    policy.DECISION_REQUIRE_APPROVAL: "require_approval",
-}
+from somamesh.enums import enum_word
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,35 +62,15 @@ class Notice:
     rules: tuple[Rule, ...]
 
 
-def evaluate_policy(
-    action: str,
-    *,
-    content: str = "",
-    resource: str = "",
-    context: Mapping[str, Any] | None = None,
-    timeout: float | None = None,
-) -> Call[Verdict]:
-    """Ask policy about an action before it is taken, such as `chat.input` or `tool.execute`.
-
-    Args:
-        content: text to inspect.
-        resource: what it happens to, such as `model:soma-extract-v1`.
-        context: facts for rules that apply only where one of them has certain values (`when`).
-    """
-    request = policy.EvaluateRequest(action=action, content=content, resource=resource)
-    if context:
-        request.context.CopyFrom(to_struct(context))
-    return unary(lambda mesh: mesh.policy.Evaluate, request, _verdict, repeatable=True, timeout=timeout)
-
-
 def from_notice(notice: PolicyNotice) -> Notice:
     """A notice of a turn's stream."""
-    return Notice(notice.stage, DECISIONS.get(notice.decision, ""), _rules(notice.matched_rules))
+    return Notice(notice.stage, enum_word(policy.Decision, notice.decision), _rules(notice.matched_rules))
 
 
-def _verdict(response: policy.EvaluateResponse) -> Verdict:
+def decided(response: policy.EvaluateResponse) -> Verdict:
+    """A decision, and what led to it."""
     return Verdict(
-        decision=DECISIONS.get(response.decision, ""),
+        decision=enum_word(policy.Decision, response.decision),
         rules=_rules(response.matched_rules),
         findings=tuple(Finding(each.kind, each.start, each.end, each.rule_id) for each in response.findings),
         redacted_content=response.redacted_content,
@@ -109,4 +80,4 @@ def _verdict(response: policy.EvaluateResponse) -> Verdict:
 
 
 def _rules(matched: Sequence[policy.MatchedRule]) -> tuple[Rule, ...]:
-    return tuple(Rule(each.rule_id, DECISIONS.get(each.decision, ""), each.reason) for each in matched)
+    return tuple(Rule(each.rule_id, enum_word(policy.Decision, each.decision), each.reason) for each in matched)

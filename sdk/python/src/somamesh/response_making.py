@@ -4,14 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Unpack
 
+from soma.memory.v1 import memory_service_pb2 as memory
 from soma.orchestrator.v1 import response_service_pb2 as pb
 
 from somamesh.calls import Streaming
+from somamesh.enums import enum_value
 from somamesh.failures import cut_off, stated
 from somamesh.messages import Message, to_messages
 from somamesh.options import Options, fields_of
 from somamesh.responses import Item, Response, from_response
-from somamesh.turns import Strategy, to_strategy
+from somamesh.turns import Strategy
 
 Input = str | Sequence[Message | Mapping[str, Any] | Item]
 
@@ -108,14 +110,14 @@ def create_response(
         instructions=instructions,
         previous_response_id=previous,
         conversation_id=conversation,
-        strategy=None if strategy is None else to_strategy(strategy),
+        strategy=None if strategy is None else enum_value(memory.Strategy, strategy),
         metadata=metadata,
         store=store,
         background=background,
         **fields_of(options),
     )
     request = pb.CreateResponseRequest(model=model, input=_input(said), settings=settings)
-    return Streaming(lambda mesh: mesh.responses.CreateResponse, request, Making, timeout)
+    return Streaming(lambda mesh: mesh.response_service.CreateResponse, request, Making, timeout)
 
 
 def watch_response(response_id: str, *, timeout: float | None = None) -> Streaming[Making]:
@@ -124,7 +126,7 @@ def watch_response(response_id: str, *, timeout: float | None = None) -> Streami
     Raises `NotFoundError`, and `InvalidRequestError` for one that was not made in the background.
     """
     request = pb.WatchResponseRequest(response_id=response_id)
-    return Streaming(lambda mesh: mesh.responses.WatchResponse, request, Making, timeout)
+    return Streaming(lambda mesh: mesh.response_service.WatchResponse, request, Making, timeout)
 
 
 def in_background(making: Streaming[Making]) -> bool:

@@ -7,12 +7,10 @@ from datetime import datetime
 from soma.orchestrator.v1 import response_service_pb2 as pb
 
 from somamesh.answers import FINISH_REASONS, Usage, from_usage
-from somamesh.calls import Call, Listing, Page, unary
+from somamesh.enums import enum_word
 from somamesh.logprobs import TokenLogprob, from_logprobs
 from somamesh.messages import Message, ToolCall, from_message
 from somamesh.times import moment
-
-STATES: dict[int, str] = {number: name.removeprefix("STATE_").lower() for name, number in pb.Response.State.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,55 +82,13 @@ class Response:
         return tuple(item.tool_call for item in self.output if item.tool_call is not None)
 
 
-def get_response(response_id: str, *, timeout: float | None = None) -> Call[Response]:
-    """A response as it is now; raises `NotFoundError` also for one that was not to be stored."""
-
-    def read(response: pb.GetResponseResponse) -> Response:
-        return from_response(response.response)
-
-    request = pb.GetResponseRequest(response_id=response_id)
-    return unary(lambda mesh: mesh.responses.GetResponse, request, read, repeatable=True, timeout=timeout)
-
-
-def list_response_inputs(
-    response_id: str, *, newest_first: bool = False, page_size: int = 0, timeout: float | None = None
-) -> Listing[InputItem]:
-    """What a response was made from, with the responses it goes on from; pages are fetched while iterating."""
-
-    def page(token: str) -> Call[Page[InputItem]]:
-        request = pb.ListResponseInputItemsRequest(
-            response_id=response_id, page_size=page_size, page_token=token, newest_first=newest_first
-        )
-        return unary(
-            lambda mesh: mesh.responses.ListResponseInputItems, request, _page, repeatable=True, timeout=timeout
-        )
-
-    return Listing(page)
-
-
-def cancel_response(response_id: str, *, timeout: float | None = None) -> Call[Response]:
-    """Stop a response that is being made, wherever it is made; one that has ended stays as it is."""
-
-    def read(response: pb.CancelResponseResponse) -> Response:
-        return from_response(response.response)
-
-    request = pb.CancelResponseRequest(response_id=response_id)
-    return unary(lambda mesh: mesh.responses.CancelResponse, request, read, repeatable=True, timeout=timeout)
-
-
-def delete_response(response_id: str, *, timeout: float | None = None) -> Call[None]:
-    """Forget a response; nothing can go on from it any more. Raises `NotFoundError`."""
-    request = pb.DeleteResponseRequest(response_id=response_id)
-    return unary(lambda mesh: mesh.responses.DeleteResponse, request, lambda _: None, repeatable=False, timeout=timeout)
-
-
 def from_response(response: pb.Response) -> Response:
     """A response as the mesh keeps it."""
     settings = response.settings
     failed = response.state == pb.Response.STATE_FAILED
     return Response(
         id=response.response_id,
-        state=STATES.get(response.state, "unknown"),
+        state=enum_word(pb.Response.State, response.state, "unknown"),
         output=tuple(_item(item) for item in response.output),
         model=response.model,
         finish_reason=FINISH_REASONS.get(response.finish_reason, ""),
@@ -148,9 +104,14 @@ def from_response(response: pb.Response) -> Response:
     )
 
 
-def _page(response: pb.ListResponseInputItemsResponse) -> Page[InputItem]:
-    items = [InputItem(each.item_id, from_message(each.message)) for each in response.items]
-    return Page(items, response.next_page_token)
+def kept(response: pb.GetResponseResponse | pb.CancelResponseResponse) -> Response:
+    """The response that was asked for."""
+    return from_response(response.response)
+
+
+def given(item: pb.ResponseInputItem) -> InputItem:
+    """An item a response was made from."""
+    return InputItem(item.item_id, from_message(item.message))
 
 
 def _item(item: pb.ResponseItem) -> Item:

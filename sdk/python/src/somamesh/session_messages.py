@@ -1,15 +1,11 @@
 """What is said in chat sessions, and what it took."""
 
-import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from soma.orchestrator.v1 import chat_session_service_pb2 as pb
 
-from somamesh.calls import Call, Listing, Page, unary
-from somamesh.json_values import from_struct, to_struct
+from somamesh.json_values import from_struct
 from somamesh.messages import Message
 from somamesh.times import moment
 
@@ -66,49 +62,8 @@ class SessionStats:
     last_message_at: datetime | None
 
 
-def send_session_message(
-    session_id: str,
-    message: str,
-    *,
-    model: str = "",
-    metadata: Mapping[str, Any] | None = None,
-    etag: str = "",
-    timeout: float | None = None,
-) -> Call[Reply]:
-    """Say something in a session, and have it answered.
-
-    Args:
-        model: answers this message; the session's when empty.
-        metadata: kept with the message, never shown to a model.
-        etag: only if the session is still as it was read; `ConflictError` when it is not.
-    """
-    request = pb.SendChatMessageRequest(
-        session_id=session_id, message=message, model_name=model, etag=etag, request_id=str(uuid.uuid4())
-    )
-    if metadata:
-        request.metadata.CopyFrom(to_struct(metadata))
-    return unary(
-        lambda mesh: mesh.sessions.SendChatMessage, request, _reply, repeatable=True, timeout=timeout, slow=True
-    )
-
-
-def list_session_messages(session_id: str, *, page_size: int = 0, timeout: float | None = None) -> Listing[Message]:
-    """The messages of a session, oldest first; pages are fetched while iterating."""
-
-    def page(token: str) -> Call[Page[Message]]:
-        request = pb.ListChatMessagesRequest(session_id=session_id, page_size=page_size, page_token=token)
-        return unary(lambda mesh: mesh.sessions.ListChatMessages, request, _page, repeatable=True, timeout=timeout)
-
-    return Listing(page)
-
-
-def get_session_stats(session_id: str, *, timeout: float | None = None) -> Call[SessionStats]:
-    """The sums of a session."""
-    request = pb.GetChatSessionStatsRequest(session_id=session_id)
-    return unary(lambda mesh: mesh.sessions.GetChatSessionStats, request, _stats, repeatable=True, timeout=timeout)
-
-
-def _reply(response: pb.SendChatMessageResponse) -> Reply:
+def replied(response: pb.SendChatMessageResponse) -> Reply:
+    """An answer, and what it took."""
     took = response.performance_metrics
     performance = Performance(
         response_time=took.response_time_seconds,
@@ -124,21 +79,19 @@ def _reply(response: pb.SendChatMessageResponse) -> Reply:
     return Reply(response.message_id, response.response, response.model, response.finish_reason, performance)
 
 
-def _page(response: pb.ListChatMessagesResponse) -> Page[Message]:
-    messages = [
-        Message(
-            each.role,
-            each.content,
-            metadata=from_struct(each.metadata),
-            sequence=each.sequence,
-            created_at=moment(each.timestamp),
-        )
-        for each in response.messages
-    ]
-    return Page(messages, response.next_page_token)
+def said(message: pb.ChatMessage) -> Message:
+    """A message of a session."""
+    return Message(
+        message.role,
+        message.content,
+        metadata=from_struct(message.metadata),
+        sequence=message.sequence,
+        created_at=moment(message.timestamp),
+    )
 
 
-def _stats(response: pb.GetChatSessionStatsResponse) -> SessionStats:
+def summed(response: pb.GetChatSessionStatsResponse) -> SessionStats:
+    """The sums of a session."""
     return SessionStats(
         message_count=response.message_count,
         user_messages=response.user_messages,

@@ -1,11 +1,8 @@
-"""What a chat session can be led and answered by."""
+"""What a chat session can be led by."""
 
 from dataclasses import dataclass
 
 from soma.orchestrator.v1 import chat_session_service_pb2 as pb
-
-from somamesh.calls import Call, unary
-from somamesh.models import Model, from_models
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,23 +18,8 @@ class Template:
     suggestions: tuple[str, ...]
 
 
-def list_session_templates(*, timeout: float | None = None) -> Call[list[Template]]:
-    """What a session can be led by."""
-    request = pb.ListChatTemplatesRequest()
-    return unary(lambda mesh: mesh.sessions.ListChatTemplates, request, _templates, repeatable=True, timeout=timeout)
-
-
-def list_session_models(*, timeout: float | None = None) -> Call[list[Model]]:
-    """The models a session may name, the default first."""
-
-    def read(response: pb.ListChatModelsResponse) -> list[Model]:
-        return from_models(response.models)
-
-    request = pb.ListChatModelsRequest()
-    return unary(lambda mesh: mesh.sessions.ListChatModels, request, read, repeatable=True, timeout=timeout)
-
-
-def _templates(response: pb.ListChatTemplatesResponse) -> list[Template]:
+def listed(response: pb.ListChatTemplatesResponse) -> list[Template]:
+    """The templates there are."""
     return [
         Template(
             name=each.name,

@@ -8,15 +8,11 @@ from soma.orchestrator.v1.chat_service_pb2 import ChatRequest
 
 from somamesh.answers import Turn
 from somamesh.calls import Streaming
+from somamesh.enums import enum_value
 from somamesh.messages import Messages, to_messages
 from somamesh.options import Options, fields_of
 
 Strategy = Literal["short_only", "long_only", "hybrid"]
-STRATEGIES: "dict[str, memory.Strategy.ValueType]" = {
-    "short_only": memory.STRATEGY_SHORT_ONLY,
-    "long_only": memory.STRATEGY_LONG_ONLY,
-    "hybrid": memory.STRATEGY_HYBRID,
-}
 
 
 def chat(
@@ -42,11 +38,11 @@ def chat(
         model=model,
         messages=to_messages(messages),
         conversation_id=conversation,
-        strategy=None if strategy is None else to_strategy(strategy),
+        strategy=None if strategy is None else enum_value(memory.Strategy, strategy),
         context_token_budget=context_token_budget,
         **fields_of(options),
     )
-    return Streaming(lambda mesh: mesh.chat.Chat, request, Turn, timeout)
+    return Streaming(lambda mesh: mesh.chat_service.Chat, request, Turn, timeout)
 
 
 def generate(
@@ -59,15 +55,4 @@ def generate(
         options: see `Options`.
     """
     request = GenerateRequest(model=model, messages=to_messages(messages), **fields_of(options))
-    return Streaming(lambda mesh: mesh.model.Generate, request, Turn, timeout)
-
-
-def to_strategy(name: str) -> "memory.Strategy.ValueType":
-    """A memory strategy as the contract has it.
-
-    Raises:
-        ValueError: there is none of that name.
-    """
-    if name not in STRATEGIES:
-        raise ValueError(f"a memory strategy is one of {', '.join(STRATEGIES)}, not {name!r}")
-    return STRATEGIES[name]
+    return Streaming(lambda mesh: mesh.model_service.Generate, request, Turn, timeout)

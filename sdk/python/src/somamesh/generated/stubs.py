@@ -16,12 +16,12 @@ class Stubs:
     """Whether their methods wait or are awaited is the channel's kind."""
 
     def __init__(self, channel: grpc.Channel | grpc.aio.Channel) -> None:
-        self.chat: ChatServiceStub = ChatServiceStub(channel)
-        self.responses: ResponseServiceStub = ResponseServiceStub(channel)
-        self.sessions: ChatSessionServiceStub = ChatSessionServiceStub(channel)
-        self.logs: LogServiceStub = LogServiceStub(channel)
-        self.memory: MemoryServiceStub = MemoryServiceStub(channel)
-        self.model: ModelServiceStub = ModelServiceStub(channel)
-        self.catalog: CatalogServiceStub = CatalogServiceStub(channel)
-        self.cost: CostServiceStub = CostServiceStub(channel)
-        self.policy: PolicyServiceStub = PolicyServiceStub(channel)
+        self.catalog_service: CatalogServiceStub = CatalogServiceStub(channel)
+        self.chat_service: ChatServiceStub = ChatServiceStub(channel)
+        self.chat_session_service: ChatSessionServiceStub = ChatSessionServiceStub(channel)
+        self.cost_service: CostServiceStub = CostServiceStub(channel)
+        self.log_service: LogServiceStub = LogServiceStub(channel)
+        self.memory_service: MemoryServiceStub = MemoryServiceStub(channel)
+        self.model_service: ModelServiceStub = ModelServiceStub(channel)
+        self.policy_service: PolicyServiceStub = PolicyServiceStub(channel)
+        self.response_service: ResponseServiceStub = ResponseServiceStub(channel)

@@ -1,0 +1,48 @@
+"""The methods of `AsyncClient` that are generated from the contracts."""
+
+from somamesh.async_connection import AsyncConnection
+from somamesh.async_methods import calling, following, listing
+from somamesh.generated import (
+    catalog_service,
+    chat_session_service,
+    cost_service,
+    log_service,
+    memory_service,
+    model_service,
+    policy_service,
+    response_service,
+)
+
+
+class AsyncMethods(AsyncConnection):
+    """The methods of `AsyncClient` that the contracts say."""
+
+    list_models = calling(catalog_service.list_models)
+    create_session = calling(chat_session_service.create_session)
+    delete_session = calling(chat_session_service.delete_session)
+    get_session = calling(chat_session_service.get_session)
+    get_session_stats = calling(chat_session_service.get_session_stats)
+    list_session_messages = listing(chat_session_service.list_session_messages)
+    list_session_models = calling(chat_session_service.list_session_models)
+    list_session_templates = calling(chat_session_service.list_session_templates)
+    list_sessions = listing(chat_session_service.list_sessions)
+    send_session_message = calling(chat_session_service.send_session_message)
+    set_session_status = calling(chat_session_service.set_session_status)
+    list_usage = listing(cost_service.list_usage)
+    list_logs = listing(log_service.list_logs)
+    tail_logs = following(log_service.tail_logs)
+    delete_conversation = calling(memory_service.delete_conversation)
+    forget = calling(memory_service.forget)
+    get_context = calling(memory_service.get_context)
+    list_memories = listing(memory_service.list_memories)
+    list_messages = listing(memory_service.list_messages)
+    recall = calling(memory_service.recall)
+    remember = calling(memory_service.remember)
+    retrieve = calling(memory_service.retrieve)
+    embed = calling(model_service.embed)
+    infer = calling(model_service.infer)
+    evaluate_policy = calling(policy_service.evaluate_policy)
+    cancel_response = calling(response_service.cancel_response)
+    delete_response = calling(response_service.delete_response)
+    get_response = calling(response_service.get_response)
+    list_response_inputs = listing(response_service.list_response_inputs)

@@ -1,0 +1,181 @@
+"""What says the calls of MemoryService; generated from soma/memory/v1/memory_service.proto."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from soma.memory.v1 import memory_service_pb2 as pb
+
+from somamesh import conversations, memories, messages
+from somamesh.calls import Call, Listing, Page, nothing, unary
+from somamesh.enums import enum_value
+from somamesh.json_values import to_struct, to_value
+
+
+def remember(
+    key: str,
+    value: object,
+    *,
+    metadata: Mapping[str, Any] | None = None,
+    ttl_seconds: int | None = None,
+    timeout: float | None = None,
+) -> Call[memories.Stored]:
+    """Stores a value under a key, findable by key and by meaning.
+
+    Storing again replaces it. A value that would come back as another is a `ValueError`, before it is sent.
+
+    Args:
+        key: Unique in the tenant; slashes and colons are part of it.
+        value: What to store: any JSON value, at most 256 KiB as text.
+        metadata: Facts about it; `category` and `tags` can be filtered by.
+        ttl_seconds: Seconds until it is forgotten; unset keeps it.
+    """
+    request = pb.RememberRequest(
+        key=key, value=to_value(value), metadata=to_struct(metadata) if metadata else None, ttl_seconds=ttl_seconds
+    )
+    return unary(lambda mesh: mesh.memory_service.Remember, request, memories.stored, repeatable=True, timeout=timeout)
+
+
+def recall(key: str, *, timeout: float | None = None) -> Call[memories.Memory]:
+    """Reads one key; NOT_FOUND when there is none.
+
+    Args:
+        key: The key.
+    """
+    request = pb.RecallRequest(key=key)
+    return unary(lambda mesh: mesh.memory_service.Recall, request, memories.recalled, repeatable=True, timeout=timeout)
+
+
+def forget(key: str, *, timeout: float | None = None) -> Call[bool]:
+    """Deletes what is stored under one key, at once and for every way of finding it.
+
+    Returns whether there was anything: False also where an earlier attempt of the call, whose answer was lost,
+    had deleted it.
+
+    Args:
+        key: The key; forgetting one that is not known is no error.
+    """
+    request = pb.ForgetRequest(key=key)
+    return unary(lambda mesh: mesh.memory_service.Forget, request, memories.was_there, repeatable=True, timeout=timeout)
+
+
+def list_memories(
+    prefix: str = "", *, category: str = "", tags: Sequence[str] = (), page_size: int = 0, timeout: float | None = None
+) -> Listing[memories.Memory]:
+    """Lists what is remembered, by its keys. Pages are fetched while iterating.
+
+    They come in the order of their keys. Listing does not count as reading.
+
+    Args:
+        prefix: Only keys that begin with this, to the letter.
+        category: Only what has this text as `category` of its metadata.
+        tags: Only what has all of these in the list `tags` of its metadata.
+        page_size: Memories a page; 50 when 0. A page of large values has fewer.
+    """
+
+    def read(response: pb.ListMemoriesResponse) -> Page[memories.Memory]:
+        return Page([memories.listed(each) for each in response.memories], response.next_page_token)
+
+    def page(token: str) -> Call[Page[memories.Memory]]:
+        request = pb.ListMemoriesRequest(
+            prefix=prefix, category=category, tags=tags, page_size=page_size, page_token=token
+        )
+        return unary(lambda mesh: mesh.memory_service.ListMemories, request, read, repeatable=True, timeout=timeout)
+
+    return Listing(page)
+
+
+def retrieve(
+    query: str,
+    *,
+    top_k: int | None = None,
+    score_threshold: float | None = None,
+    where: Mapping[str, Any] | None = None,
+    include_metadata: bool | None = None,
+    timeout: float | None = None,
+) -> Call[memories.Retrieval]:
+    """Searches by meaning.
+
+    Args:
+        query: What to look for.
+        top_k: Most results; 5 when unset.
+        score_threshold: Least similarity of a result; 0.7 when unset.
+        where: Metadata a result must have: a scalar must be equal, a list must be contained.
+        include_metadata: Whether results carry metadata; true when unset.
+    """
+    request = pb.RetrieveRequest(
+        query=query,
+        top_k=top_k,
+        score_threshold=score_threshold,
+        filter=to_struct(where) if where else None,
+        include_metadata=include_metadata,
+    )
+    return unary(
+        lambda mesh: mesh.memory_service.Retrieve, request, memories.retrieved, repeatable=True, timeout=timeout
+    )
+
+
+def list_messages(
+    conversation_id: str, *, page_size: int = 0, timeout: float | None = None
+) -> Listing[messages.Message]:
+    """Reads a conversation; NOT_FOUND when there is none. Pages are fetched while iterating.
+
+    The oldest come first.
+
+    Args:
+        conversation_id: The conversation.
+        page_size: Turns a page; 50 when 0.
+    """
+
+    def read(response: pb.ListMessagesResponse) -> Page[messages.Message]:
+        return Page([messages.from_conversation(each) for each in response.messages], response.next_page_token)
+
+    def page(token: str) -> Call[Page[messages.Message]]:
+        request = pb.ListMessagesRequest(conversation_id=conversation_id, page_size=page_size, page_token=token)
+        return unary(lambda mesh: mesh.memory_service.ListMessages, request, read, repeatable=True, timeout=timeout)
+
+    return Listing(page)
+
+
+def delete_conversation(conversation_id: str, *, timeout: float | None = None) -> Call[None]:
+    """Forgets a conversation with all its turns.
+
+    Args:
+        conversation_id: The conversation; forgetting one that is not known is no error.
+    """
+    request = pb.DeleteConversationRequest(conversation_id=conversation_id)
+    return unary(
+        lambda mesh: mesh.memory_service.DeleteConversation, request, nothing, repeatable=True, timeout=timeout
+    )
+
+
+def get_context(
+    conversation_id: str = "",
+    *,
+    current_message: str = "",
+    strategy: Literal["short_only", "long_only", "hybrid"] | None = None,
+    token_budget: int | None = None,
+    timeout: float | None = None,
+) -> Call[conversations.Context]:
+    """Returns what a model should know for the next turn.
+
+    Args:
+        conversation_id: The conversation; empty for none.
+        current_message: What was just said; what facts are looked for by.
+        strategy: Which memory. `short_only`: Recent turns only. `long_only`: Remembered facts only. `hybrid`:
+            Both.
+        token_budget: Most tokens of turns and facts together; 2,000 when unset. The newest turns and best facts
+            stay.
+    """
+    request = pb.GetContextRequest(
+        conversation_id=conversation_id,
+        current_message=current_message,
+        strategy=enum_value(pb.Strategy, strategy),
+        token_budget=token_budget,
+    )
+    return unary(
+        lambda mesh: mesh.memory_service.GetContext,
+        request,
+        conversations.from_context,
+        repeatable=True,
+        timeout=timeout,
+    )

@@ -1,0 +1,66 @@
+"""What says the calls of ModelService; generated from soma/model/v1/model_service.proto."""
+
+from collections.abc import Sequence
+
+from soma.model.v1 import model_service_pb2 as pb
+
+from somamesh import models
+from somamesh.calls import Call, unary
+
+
+def infer(
+    prompt: str,
+    *,
+    max_tokens: int | None = None,
+    temperature: float | None = None,
+    top_p: float | None = None,
+    top_k: int | None = None,
+    repetition_penalty: float | None = None,
+    stop_sequences: Sequence[str] = (),
+    seed: int | None = None,
+    model: str = "",
+    timeout: float | None = None,
+) -> Call[models.Completion]:
+    """Returns a local model's completion of a prompt.
+
+    It costs tokens each time, so it is never made again by itself.
+
+    Args:
+        prompt: Text to go on from.
+        max_tokens: Most tokens to generate; 64 when unset.
+        temperature: Randomness; 0.8 when unset.
+        top_p: Nucleus; 1 when unset.
+        top_k: Candidates kept; 50 when unset.
+        repetition_penalty: Penalty on tokens already seen; 1 when unset.
+        stop_sequences: Texts that end generation.
+        seed: Seed for reproducible output.
+        model: Model; `somasuite-markov-v1` when empty.
+    """
+    request = pb.InferRequest(
+        prompt=prompt,
+        max_tokens=max_tokens,
+        temperature=temperature,
+        top_p=top_p,
+        top_k=top_k,
+        repetition_penalty=repetition_penalty,
+        stop_sequences=stop_sequences,
+        seed=seed,
+        model=model,
+    )
+    return unary(
+        lambda mesh: mesh.model_service.Infer, request, models.completed, repeatable=False, timeout=timeout, slow=True
+    )
+
+
+def embed(
+    texts: str | Sequence[str], *, model: str = "", normalize: bool | None = None, timeout: float | None = None
+) -> Call[models.Embeddings]:
+    """Returns vectors of texts.
+
+    Args:
+        texts: Texts, each at most 512 characters.
+        model: Model; `somasuite-embed-v1` when empty.
+        normalize: Whether vectors have length 1; true when unset.
+    """
+    request = pb.EmbedRequest(input=models.to_texts(texts), model=model, normalize=normalize)
+    return unary(lambda mesh: mesh.model_service.Embed, request, models.embedded, repeatable=True, timeout=timeout)

@@ -1,0 +1,40 @@
+"""What says the calls of PolicyService; generated from soma/policy/v1/policy_service.proto."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from soma.identity.v1 import principal_pb2
+from soma.policy.v1 import policy_service_pb2 as pb
+
+from somamesh import policies
+from somamesh.calls import Call, unary
+from somamesh.json_values import to_struct
+
+
+def evaluate_policy(
+    action: str,
+    *,
+    principal: principal_pb2.Principal | None = None,
+    resource: str = "",
+    content: str = "",
+    context: Mapping[str, Any] | None = None,
+    timeout: float | None = None,
+) -> Call[policies.Verdict]:
+    """Decides on one action and one piece of content.
+
+    Args:
+        action: What is about to happen, `noun.verb`, such as `chat.input`, `chat.output`, `tool.execute`.
+        principal: Who acts; unset means the caller itself. Another principal's question needs `evaluate:any`.
+        resource: What it happens to, such as `model:soma-extract-v1`; may be empty.
+        content: Text to inspect; may be empty.
+        context: Further facts: a rule may apply only where one of them, by its path through the objects, has
+            certain values.
+    """
+    request = pb.EvaluateRequest(
+        action=action,
+        principal=principal,
+        resource=resource,
+        content=content,
+        context=to_struct(context) if context else None,
+    )
+    return unary(lambda mesh: mesh.policy_service.Evaluate, request, policies.decided, repeatable=True, timeout=timeout)

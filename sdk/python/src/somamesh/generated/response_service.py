@@ -1,0 +1,73 @@
+"""What says the calls of ResponseService; generated from soma/orchestrator/v1/response_service.proto."""
+
+from soma.orchestrator.v1 import response_service_pb2 as pb
+
+from somamesh import responses
+from somamesh.calls import Call, Listing, Page, nothing, unary
+
+
+def get_response(response_id: str, *, timeout: float | None = None) -> Call[responses.Response]:
+    """Returns a stored response.
+
+    Raises `NotFoundError` also for one that was not to be stored.
+
+    Args:
+        response_id: Its id.
+    """
+    request = pb.GetResponseRequest(response_id=response_id)
+    return unary(
+        lambda mesh: mesh.response_service.GetResponse, request, responses.kept, repeatable=True, timeout=timeout
+    )
+
+
+def list_response_inputs(
+    response_id: str, *, page_size: int = 0, newest_first: bool = False, timeout: float | None = None
+) -> Listing[responses.InputItem]:
+    """Lists what a stored response was made from. Pages are fetched while iterating.
+
+    What it goes on from is among it.
+
+    Args:
+        response_id: Its id.
+        page_size: Most items in a page; 20 when unset.
+        newest_first: Whether the newest item comes first.
+    """
+
+    def read(response: pb.ListResponseInputItemsResponse) -> Page[responses.InputItem]:
+        return Page([responses.given(each) for each in response.items], response.next_page_token)
+
+    def page(token: str) -> Call[Page[responses.InputItem]]:
+        request = pb.ListResponseInputItemsRequest(
+            response_id=response_id, page_size=page_size, newest_first=newest_first, page_token=token
+        )
+        return unary(
+            lambda mesh: mesh.response_service.ListResponseInputItems, request, read, repeatable=True, timeout=timeout
+        )
+
+    return Listing(page)
+
+
+def delete_response(response_id: str, *, timeout: float | None = None) -> Call[None]:
+    """Forgets a stored response.
+
+    Nothing can go on from it any more.
+
+    Args:
+        response_id: Its id.
+    """
+    request = pb.DeleteResponseRequest(response_id=response_id)
+    return unary(lambda mesh: mesh.response_service.DeleteResponse, request, nothing, repeatable=False, timeout=timeout)
+
+
+def cancel_response(response_id: str, *, timeout: float | None = None) -> Call[responses.Response]:
+    """Stops a response that is being made, wherever it is made.
+
+    One that has ended stays as it is.
+
+    Args:
+        response_id: Its id.
+    """
+    request = pb.CancelResponseRequest(response_id=response_id)
+    return unary(
+        lambda mesh: mesh.response_service.CancelResponse, request, responses.kept, repeatable=True, timeout=timeout
+    )
