@@ -87,7 +87,7 @@ class Connections:
     def serve(self, handlers: Mapping[str, Handler]) -> None:
         """From now on calls to the services of this process go to these handlers, by full method name.
 
-        Not before: what runs in the background calls its neighbours while they are being built, and a channel that knew
+        Not before: a service that is called while it is built, by another of this process, is away; a channel that knew
         no method then would never know it.
         """
         self.handlers.update(handlers)

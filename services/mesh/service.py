@@ -17,10 +17,10 @@ class Service:
     """What `build()` of a service returns.
 
     `servicers` pairs the generated `add_XServicer_to_server` with a servicer. `jobs` are run from the moment its calls
-    are served until it stops, before anything it opened is closed. `checks` are by the name of the
-    dependency each stands for, and raise when it is down: calls then go to another instance, if there is one. `wants`
-    are the same for what the service works without, but for a part of what it offers: it goes on taking calls, and
-    `/ready` says what is missing. `http` is an ASGI application with a server of its own.
+    are served until it stops, before anything it opened is closed. `checks` are by the name of the dependency each
+    stands for, and raise when it is down: calls then go to another instance, if there is one. `wants` are the same for
+    what the service works without, but for a part of what it offers: it goes on taking calls, and `/ready` says what is
+    missing. `http` is an ASGI application with a server of its own.
     `finished` returns once the work that no call waits for has ended: a process that stops gives it the time of calls.
     """
 

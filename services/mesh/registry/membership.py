@@ -53,7 +53,7 @@ class Membership:
 
     async def join(self) -> None:
         """Announce the instance and return once the registry has answered."""
-        run_job(self._kept, "mesh", Job("lease", self._keep, longest_pause=_RETRY_SECONDS))
+        run_job(self._kept, "mesh", Job("registry", self._keep, longest_pause=_RETRY_SECONDS))
         await self._joined.wait()
 
     def health_changed(self) -> None:
