@@ -8,7 +8,7 @@ import structlog
 from soma.errors.v1 import reasons
 
 from services.memory.embedder import Embedder, Vector
-from services.mesh import errors
+from services.mesh import errors, tasks
 
 log = structlog.get_logger("memory")
 
@@ -55,8 +55,7 @@ class WarmEmbedder:
     async def close(self) -> None:
         """Ask no more."""
         if self._asking is not None:
-            self._asking.cancel()
-            await asyncio.wait((self._asking,))
+            await tasks.end(self._asking)
 
     async def _ask(self) -> None:
         try:

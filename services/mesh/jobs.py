@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
-from services.mesh import lease
+from services.mesh import lease, tasks
 from services.mesh.backoff import Backoff
 from services.mesh.errors import MeshError
 
@@ -95,13 +95,8 @@ def run_job(stack: AsyncExitStack, service: str, job: Job, pool: "Pool | None" =
     name = f"{service}.{job.name}"
     held = lease.Lease(pool, name, lease.SECONDS) if job.alone and pool is not None else None
     task = asyncio.create_task(_Runner(service, job, held).run(), name=f"job {name}", context=Context())
-    stack.push_async_callback(_end, task)
+    stack.push_async_callback(tasks.end, task)
     return task
-
-
-async def _end(task: "asyncio.Task[None]") -> None:
-    task.cancel()
-    await asyncio.wait((task,))
 
 
 class _Runner:

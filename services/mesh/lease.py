@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from services.mesh import errors, postgres
+from services.mesh import errors, postgres, tasks
 
 if TYPE_CHECKING:
     from services.mesh.postgres import Pool
@@ -74,8 +74,7 @@ class Lease:
         try:
             await self._keep_during(task)
         finally:
-            task.cancel()
-            await asyncio.wait((task,))
+            await tasks.end(task)
             await self._release()
 
     async def _keep_during(self, task: "asyncio.Task[None]") -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from soma.orchestrator.v1 import log_service_pb2 as pb
 
+from services.mesh import tasks
 from services.mesh.jobs import Job
 from services.orchestrator.logs.entry import Position, Wanted, position
 from services.orchestrator.logs.store import LogStore
@@ -120,9 +121,7 @@ class LogFeed:
             await asyncio.wait((reading, changed), return_when=asyncio.FIRST_COMPLETED)
             return reading.result() if reading.done() else {}
         finally:
-            for task in (reading, changed):
-                task.cancel()
-            await asyncio.wait((reading, changed))
+            await tasks.end(reading, changed)
 
     def _hand_out(self, found: Mapping[str, list[pb.LogEntry]]) -> None:
         for tenant_id, entries in found.items():
