@@ -19,13 +19,15 @@ from tests.e2e.streams.asked import Ask, Cut
 from tests.e2e.surfaces import request
 
 PAUSE = 0.05
+# A stream is held open for as long as a test takes, on a busy machine too.
+HELD_SECONDS = 6 * CALL_SECONDS
 
 
 async def chat(stack: Stack, ask: Ask) -> AsyncGenerator[str, None]:
     """ChatService.Chat."""
     async with stack.channel() as channel:
         asked = request(ask.text, ask.model, ask.conversation)
-        call = ChatServiceStub(channel).Chat(asked, metadata=stack.metadata, timeout=2 * CALL_SECONDS)
+        call = ChatServiceStub(channel).Chat(asked, metadata=stack.metadata, timeout=HELD_SECONDS)
         async with aclosing(_pieces(call)) as pieces:
             async for piece in pieces:
                 yield piece
@@ -36,7 +38,7 @@ async def generate(stack: Stack, ask: Ask) -> AsyncGenerator[str, None]:
     async with stack.channel() as channel:
         messages = [Message(role=ROLE_USER, content=ask.text)]
         asked = GenerateRequest(model=ask.model, messages=messages, conversation_id=ask.conversation)
-        call = ModelServiceStub(channel).Generate(asked, metadata=stack.metadata, timeout=2 * CALL_SECONDS)
+        call = ModelServiceStub(channel).Generate(asked, metadata=stack.metadata, timeout=HELD_SECONDS)
         async with aclosing(_pieces(call)) as pieces:
             async for piece in pieces:
                 yield piece
@@ -54,7 +56,7 @@ async def echoes(stack: Stack, ask: Ask) -> AsyncGenerator[str, None]:
             await asyncio.sleep(PAUSE)
 
     async with stack.channel() as channel:
-        call = EchoServiceStub(channel).ChatEchoes(say(), metadata=stack.metadata, timeout=2 * CALL_SECONDS)
+        call = EchoServiceStub(channel).ChatEchoes(say(), metadata=stack.metadata, timeout=HELD_SECONDS)
         try:
             async for answer in call:
                 assert answer.sequence == heard
