@@ -7,6 +7,8 @@ from grpc.aio import UnaryStreamCall
 from soma.model.v1.message_pb2 import Usage
 from soma.orchestrator.v1.chat_service_pb2 import ChatRequest, ChatResponse
 
+from services.mesh import tasks
+
 Call = UnaryStreamCall[ChatRequest, ChatResponse]
 Indexed = AsyncGenerator[tuple[int, ChatResponse], None]
 
@@ -51,9 +53,7 @@ async def merged(calls: Sequence[Call]) -> Indexed:
             else:
                 yield found
     finally:
-        for reader in readers:
-            reader.cancel()
-        await asyncio.wait(readers)
+        await tasks.end(*readers)
 
 
 def summed(usages: Sequence[Usage]) -> Usage:

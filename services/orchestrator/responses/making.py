@@ -10,7 +10,7 @@ import structlog
 from soma.orchestrator.v1 import chat_service_pb2 as chat
 from soma.orchestrator.v1.response_service_pb2 import CreateResponseRequest, CreateResponseResponse, Response
 
-from services.mesh import errors
+from services.mesh import errors, tasks
 from services.mesh.call import Call, current_call
 from services.mesh.interceptors.errors import translate
 from services.orchestrator.responses.progress import Progress
@@ -92,8 +92,7 @@ class Making:
             self._read = False
             self._room.set()
             if not self._detached:
-                self.task.cancel()
-                await asyncio.wait((self.task,))
+                await tasks.end(self.task)
 
     @property
     def begun(self) -> bool:
