@@ -66,10 +66,17 @@ class Models:
     async def usage(self, count: int = 1) -> Sequence[UsageRecord]:
         """The tenant's records once what is written in the background is; newest first."""
         await self.ledger.drain()
+        records: list[UsageRecord] = []
+        request = ListUsageRequest(page_size=1000)
         with run_as(SOMEBODY):
-            listed = await self.cost.ListUsage(ListUsageRequest(page_size=1000))
-        assert len(listed.records) == count
-        return listed.records
+            while True:
+                listed = await self.cost.ListUsage(request)
+                records += listed.records
+                request.page_token = listed.next_page_token
+                if not request.page_token:
+                    break
+        assert len(records) == count
+        return records
 
 
 @asynccontextmanager
