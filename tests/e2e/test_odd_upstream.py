@@ -2,6 +2,7 @@
 
 import json
 import uuid
+from typing import Any
 
 import httpx
 
@@ -10,7 +11,7 @@ from services.mesh.testing.upstreams import FakeUpstream
 from tests.e2e.surfaces import heard, over_openai
 
 
-def events(*chunks: dict[str, object]) -> list[bytes]:
+def events(*chunks: dict[str, Any]) -> list[bytes]:
     """OpenAI's events of these chunks, with the end that says nothing went wrong."""
     return [b"data: %s\n\n" % json.dumps(chunk).encode() for chunk in chunks] + [b"data: [DONE]\n\n"]
 
