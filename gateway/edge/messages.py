@@ -22,9 +22,12 @@ ROLES = {
     "assistant": ROLE_ASSISTANT,
     "tool": ROLE_TOOL,
 }
-MEMBERS = frozenset({"role", "content", "name", "tool_calls", "tool_call_id", "refusal", "annotations"})
+MEMBERS = frozenset({"role", "content", "name", "tool_calls", "tool_call_id", "refusal", "annotations", "parsed"})
 # What an assistant's message carries as null when a client sends back the one it received.
 NULL_MEMBERS = frozenset({"audio", "function_call"})
+# With what clients add to the calls they received; as `parsed` of a message, it is another form of what stands there.
+CALL_MEMBERS = ("id", "type", "function", "index")
+FUNCTION_MEMBERS = ("name", "arguments", "parsed_arguments")
 PARTS = {
     "text": "text",
     "refusal": "refusal",
@@ -56,7 +59,7 @@ def _message(value: object, param: str) -> Message:
         if name not in MEMBERS:
             if name not in NULL_MEMBERS or given is not None:
                 refuse(f"Unknown parameter: '{param}.{name}'.", f"{param}.{name}", reasons.UNKNOWN_PARAMETER)
-        elif given is None or name in ("role", "annotations"):
+        elif given is None or name in ("role", "annotations", "parsed"):
             continue
         elif name == "content":
             message.content = read_text(given, f"{param}.content", PARTS)
@@ -86,9 +89,9 @@ def _tool_calls(value: object, param: str, role: int) -> list[ToolCall]:
 
 
 def _tool_call(value: object, param: str) -> ToolCall:
-    call = members(value, param, ("id", "type", "function"))
+    call = members(value, param, CALL_MEMBERS)
     one_of(required(call, "type", param), f"{param}.type", ("function",))
-    function = members(required(call, "function", param), f"{param}.function", ("name", "arguments"))
+    function = members(required(call, "function", param), f"{param}.function", FUNCTION_MEMBERS)
     return ToolCall(
         call_id=text(required(call, "id", param), f"{param}.id"),
         name=text(required(function, "name", f"{param}.function"), f"{param}.function.name"),

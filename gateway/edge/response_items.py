@@ -55,7 +55,8 @@ def _message(item: dict[str, Any], param: str) -> ResponseInput:
 
 
 def _call(item: dict[str, Any], param: str) -> ResponseInput:
-    members(item, param, (*KEPT, "call_id", "name", "arguments"))
+    # Clients add the arguments once more, as they read them.
+    members(item, param, (*KEPT, "call_id", "name", "arguments", "parsed_arguments"))
     call = ToolCall(
         call_id=text(required(item, "call_id", param), f"{param}.call_id"),
         name=text(required(item, "name", param), f"{param}.name"),

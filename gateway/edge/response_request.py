@@ -174,8 +174,8 @@ def _most_calls(ask: ResponseAsk, value: object, name: str) -> None:
 
 
 def _hint(ask: ResponseAsk, value: object, name: str) -> None:
-    """A hint to OpenAI's own caches and abuse checks: the answer is the same without it."""
-    members(value, name) if name == "prompt_cache_options" else text(value, name)
+    """A hint to OpenAI's own caches, abuse checks and statistics: the answer is the same without it."""
+    members(value, name) if name in ("prompt_cache_options", "client_metadata") else text(value, name)
 
 
 def _service_tier(ask: ResponseAsk, value: object, name: str) -> None:
@@ -228,6 +228,7 @@ READERS: dict[str, Callable[[ResponseAsk, Any, str], None]] = {
     "prompt_cache_key": _hint,
     "prompt_cache_retention": _hint,
     "prompt_cache_options": _hint,
+    "client_metadata": _hint,
     **dict.fromkeys(
         ("access_programs", "context_management", "image", "moderation", "prompt"),
         _unsupported,

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from time import monotonic
 
 import structlog
 from soma.errors.v1 import reasons
@@ -13,6 +14,11 @@ from services.mesh import errors
 from services.model.provider import Provider
 
 _log = structlog.get_logger(__name__)
+
+# A call that asks for a model nobody has, or for the list, lets providers be asked again, so seldom and so long.
+_LOOK_INTERVAL = 2.0
+_LOOK_SECONDS = 1.5
+_LIST_SECONDS = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +67,11 @@ class Shelf:
                 _log.warning("provider_unavailable", provider=self.provider.name, reason=error.reason)
             self.problem = error.message
             return
+        except Exception as error:
+            # Whatever it is, it is no other provider's concern, nor the next look's.
+            _log.exception("provider_failed", provider=self.provider.name)
+            self.problem = f"{self.provider.name} could not be asked for its models: {type(error).__name__}"
+            return
         self.models = {model.name: model for model in listed if not self.only or model.name in self.only}
         self.optional = False
         self.problem = ""
@@ -94,12 +105,36 @@ class Catalogue:
     Args:
         default: the model the configuration wants; may be empty.
         fallback: the local model that answers when there is no other.
+        look_interval: seconds between two looks that calls cause.
     """
 
-    def __init__(self, shelves: Sequence[Shelf], default: str, fallback: str) -> None:
+    def __init__(
+        self, shelves: Sequence[Shelf], default: str, fallback: str, look_interval: float = _LOOK_INTERVAL
+    ) -> None:
         self._shelves = tuple(shelves)
         self._default = default
         self._fallback = fallback
+        self._look_interval = look_interval
+        self._looked_at = float("-inf")
+        self._looking = asyncio.Lock()
+
+    async def find(self, name: str) -> Route:
+        """As `resolve`; a model nobody is known to have may have come since the providers were last asked.
+
+        Raises:
+            NotFound: there is none now.
+        """
+        try:
+            return self.resolve(name)
+        except errors.NotFound:
+            await self._look(self._shelves, _LOOK_SECONDS, name)
+            return self.resolve(name)
+
+    async def listed(self) -> list[Model]:
+        """As `models`, once providers that did not answer were asked again, as far as they answer at once."""
+        if away := [shelf for shelf in self._shelves if shelf.problem]:
+            await self._look(away, _LIST_SECONDS)
+        return self.models()
 
     def resolve(self, name: str) -> Route:
         """Who answers for a model's name, or `provider/name` where two providers have the name.
@@ -152,6 +187,27 @@ class Catalogue:
     async def refresh(self) -> None:
         """Ask all providers at once."""
         await asyncio.gather(*(shelf.refresh() for shelf in self._shelves))
+
+    async def _look(self, shelves: Sequence[Shelf], seconds: float, wanted: str | None = None) -> None:
+        """Ask these providers, unless they were asked lately; one caller asks, and the others wait for the same."""
+        async with self._looking:
+            if monotonic() - self._looked_at < self._look_interval or (wanted is not None and self._has(wanted)):
+                return
+            looks = [asyncio.ensure_future(shelf.refresh()) for shelf in shelves]
+            try:
+                await asyncio.wait(looks, timeout=seconds)
+                self._looked_at = monotonic()
+            finally:
+                for look in looks:
+                    look.cancel()
+                await asyncio.gather(*looks, return_exceptions=True)
+
+    def _has(self, name: str) -> bool:
+        try:
+            self.resolve(name)
+        except errors.NotFound:
+            return False
+        return True
 
     def _qualified(self, name: str) -> list[tuple[Shelf, Model]]:
         owner, _, own_name = name.partition("/")

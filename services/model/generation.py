@@ -6,6 +6,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from time import monotonic, time
 
+import structlog
 from soma.errors.v1 import reasons
 from soma.mesh.v1.stream_pb2 import Heartbeat
 from soma.model.v1.cost_service_pb2 import UsageRecord
@@ -26,6 +27,8 @@ from services.model.catalogue import Route
 from services.model.ledger import Ledger
 from services.model.mailbox import Mailbox
 from services.model.tokens import estimate
+
+_log = structlog.get_logger(__name__)
 
 # Pieces that arrive within this many seconds of one another share a message.
 MERGE_WINDOW = 0.005
@@ -62,8 +65,18 @@ class Tally:
         """Fill in the last event what only this process knows."""
         finished.duration_seconds = monotonic() - self.began
         finished.time_to_first_token_seconds = self.first - self.began if self.first else 0.0
-        if not finished.HasField("usage"):
-            finished.usage.CopyFrom(self.usage())
+        usage = finished.usage
+        if not usage.prompt_tokens or (self.written_bytes and not usage.completion_tokens):
+            self._complete(usage)
+
+    def _complete(self, usage: Usage) -> None:
+        """Estimate what the provider counted as nothing, or not at all; what it did count stays."""
+        estimated = self.usage()
+        usage.prompt_tokens = usage.prompt_tokens or estimated.prompt_tokens
+        usage.completion_tokens = usage.completion_tokens or estimated.completion_tokens
+        usage.total_tokens = usage.prompt_tokens + usage.completion_tokens
+        provider, model = self.route.provider.name, self.route.model.name
+        _log.info("usage_estimated", provider=provider, model=model, generation_id=self.generation_id)
 
     def record(self, outcome: "UsageRecord.Outcome.ValueType", usage: Usage, reason: str = "") -> UsageRecord:
         """The row of the ledger."""

@@ -50,7 +50,7 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         self._completer = completer
 
     async def Generate(self, request: GenerateRequest, context: Context) -> AsyncGenerator[GenerateResponse, None]:
-        route = self._catalogue.resolve(request.model)
+        route = await self._catalogue.find(request.model)
         route.require(Model.CAPABILITY_CHAT, "hold a conversation")
         if request.tool_choice.mode in (ToolChoice.MODE_REQUIRED, ToolChoice.MODE_NAMED):
             route.require(Model.CAPABILITY_TOOLS, "call tools")
@@ -60,7 +60,7 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
                 yield event
 
     async def Infer(self, request: InferRequest, context: Context) -> InferResponse:
-        route = self._catalogue.resolve(request.model or self._completer)
+        route = await self._catalogue.find(request.model or self._completer)
         route.require(Model.CAPABILITY_COMPLETION, "complete a prompt")
         text, finished = await joined(self._generations.run(principal(), route, _completion(request)))
         return InferResponse(
@@ -73,7 +73,8 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
 
     async def Embed(self, request: EmbedRequest, context: Context) -> EmbedResponse:
         if request.model and request.model != self._embedder.model:
-            self._catalogue.resolve(request.model).require(Model.CAPABILITY_EMBEDDING, "embed texts")
+            route = await self._catalogue.find(request.model)
+            route.require(Model.CAPABILITY_EMBEDDING, "embed texts")
         began = perf_counter()
         found = await self._embedder.embed(request.input)
         vectors = found.vectors
@@ -94,7 +95,7 @@ class CatalogService(catalog_service_pb2_grpc.CatalogServiceServicer):
         self._catalogue = catalogue
 
     async def ListModels(self, request: ListModelsRequest, context: Context) -> ListModelsResponse:
-        return ListModelsResponse(models=self._catalogue.models())
+        return ListModelsResponse(models=await self._catalogue.listed())
 
 
 class CostService(cost_service_pb2_grpc.CostServiceServicer):

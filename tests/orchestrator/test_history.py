@@ -44,3 +44,18 @@ def test_what_was_said_beside_a_given_up_call_stays() -> None:
 
 def test_of_several_calls_only_the_answered_stay() -> None:
     assert continued([asks("a", "b")], [result("b")]) == [asks("b")]
+
+
+def test_a_result_that_came_twice_or_answers_no_call_goes() -> None:
+    remembered = [says("how many?"), result("z"), asks("a"), result("a"), result("a"), says("thanks")]
+    assert continued(remembered, [says("more")]) == [remembered[0], asks("a"), result("a"), says("thanks")]
+
+
+def test_an_id_that_is_used_again_is_another_call() -> None:
+    remembered = [says("how many?"), asks("call_0"), result("call_0"), asks("call_0")]
+    assert continued(remembered, [says("never mind")]) == remembered[:3]
+    assert continued(remembered, [result("call_0")]) == remembered
+
+
+def test_a_call_that_was_written_down_twice_is_one() -> None:
+    assert continued([asks("a", "a"), result("a")], [says("thanks")]) == [asks("a"), result("a")]

@@ -10,7 +10,7 @@ import orjson
 
 
 class Fault(Enum):
-    """What may go wrong with a provider; MID faults come after the first delta."""
+    """What may go wrong with a provider; MID faults come after the first delta, END faults after all that is sent."""
 
     NONE = auto()
     HANG = auto()
@@ -31,6 +31,8 @@ class Fault(Enum):
     OVERLOADED = auto()
     BROKEN = auto()
     TRICKLE = auto()
+    RESET_END = auto()
+    HANG_END = auto()
 
 
 @dataclass
@@ -45,6 +47,8 @@ class Behaviour:
         pause: seconds before each frame but the first.
         chunk: bytes of each write; 0 writes frame by frame.
         flood: write all frames at once.
+        sent: what is sent instead of all that, byte for byte, each a write of its own.
+        status: the HTTP status it is sent with.
         until: repeat the first piece of text until this is set.
     """
 
@@ -56,6 +60,8 @@ class Behaviour:
     pause: float = 0.0
     chunk: int = 0
     flood: bool = False
+    sent: Sequence[bytes] = ()
+    status: int = 200
     until: asyncio.Event | None = None
     fault: Fault = Fault.NONE
     retry_after: str = "7"

@@ -17,7 +17,7 @@ class FakeUpstream:
 
     Attributes:
         behaviour: how it answers; may be replaced between requests.
-        models: what it lists.
+        models: what it lists; `listing` is the list's body instead.
         requests: bodies received; `headers` are of the latest.
         open: exchanges in progress.
         left: exchanges a client abandoned.
@@ -26,6 +26,7 @@ class FakeUpstream:
     dialect: Dialect = field(default_factory=OpenAIDialect)
     behaviour: Behaviour = field(default_factory=Behaviour)
     models: Sequence[str] = ("fake-large", "fake-small")
+    listing: Any = None
     requests: list[dict[str, Any]] = field(default_factory=list)
     headers: dict[str, str] = field(default_factory=dict)
     open: int = 0
@@ -76,7 +77,8 @@ class FakeUpstream:
             return self._refusal(*status)
         if self.behaviour.fault is Fault.HANG:
             await asyncio.Event().wait()
-        return web.json_response(self.dialect.listing(self.models))
+        listing = self.dialect.listing(self.models) if self.listing is None else self.listing
+        return web.json_response(listing)
 
     async def _generate(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
@@ -102,9 +104,9 @@ class FakeUpstream:
             await asyncio.Event().wait()
         if fault in (Fault.RESET, Fault.NOT_HTTP):
             self._break(request, b"" if fault is Fault.RESET else b"SSH-2.0-OpenSSH_9.9\r\n\r\n")
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        response = web.StreamResponse(status=behaviour.status, headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
-        frames = self.dialect.frames(behaviour, str(body.get("model")))
+        frames = list(behaviour.sent) or self.dialect.frames(behaviour, str(body.get("model")))
         if fault is Fault.GARBAGE:
             frames = [b"\xff\xfe\x00 no protocol at all\n\n"]
         if behaviour.flood:
@@ -128,13 +130,16 @@ class FakeUpstream:
             if told and fault.name.endswith("_MID"):
                 await self._fail(request, response, fault)
                 return response
+        if fault.name.endswith("_END"):
+            await self._fail(request, response, fault)
+            return response
         await response.write_eof()
         return response
 
     async def _fail(self, request: web.Request, response: web.StreamResponse, fault: Fault) -> None:
-        if fault is Fault.HANG_MID:
+        if fault in (Fault.HANG_MID, Fault.HANG_END):
             await asyncio.Event().wait()
-        elif fault is Fault.RESET_MID:
+        elif fault in (Fault.RESET_MID, Fault.RESET_END):
             self._break(request, b"")
         elif fault is Fault.TORN_MID:
             # A chunk of HTTP that says it has 64 bytes, and a connection that closes after seven of them.

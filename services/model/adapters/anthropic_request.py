@@ -1,15 +1,20 @@
 """A generation as Anthropic's Messages API expects it (https://platform.claude.com/docs/en/api/messages)."""
 
+import re
 from typing import Any
 
 from soma.model.v1.message_pb2 import ROLE_ASSISTANT, ROLE_SYSTEM, ROLE_TOOL, Message, Tool, ToolChoice
 from soma.model.v1.model_service_pb2 import GenerateRequest, ResponseFormat
 
+from services.model.adapters.history import CallIds, arguments_of, instructions
 from services.model.adapters.json_text import decimal, parse_object
-from services.model.adapters.recollection import recollection
 
 # The API asks for a limit where the contract leaves it to the provider.
 DEFAULT_MAX_TOKENS = 4096
+
+# What an id of a tool call may not hold, and how long it may be.
+_NOT_IN_IDS = re.compile(r"[^a-zA-Z0-9_-]")
+_LONGEST_ID = 64
 
 _CHOICES = {ToolChoice.MODE_AUTO: "auto", ToolChoice.MODE_NONE: "none", ToolChoice.MODE_REQUIRED: "any"}
 
@@ -18,7 +23,7 @@ def messages_body(request: GenerateRequest, model: str) -> dict[str, Any]:
     """The JSON body.
 
     Raises:
-        InvalidArgument: a JSON schema or a call's arguments that are not JSON; names the field.
+        InvalidArgument: a JSON schema that is not JSON; names the field.
     """
     sampling = request.sampling
     body: dict[str, Any] = {
@@ -27,10 +32,8 @@ def messages_body(request: GenerateRequest, model: str) -> dict[str, Any]:
         "messages": _turns(request),
         "stream": True,
     }
-    told = recollection(request.sources)
-    system = [m.content for m in request.messages if m.role == ROLE_SYSTEM and m.content] + ([told] if told else [])
-    if system:
-        body["system"] = "\n\n".join(system)
+    if system := instructions(request):
+        body["system"] = system
     if sampling.HasField("temperature"):
         body["temperature"] = decimal(sampling.temperature)
     if sampling.HasField("top_p"):
@@ -54,11 +57,12 @@ def messages_body(request: GenerateRequest, model: str) -> dict[str, Any]:
 def _turns(request: GenerateRequest) -> list[dict[str, Any]]:
     """The conversation as turns that alternate: neighbours of one role share a turn, tool results are the user's."""
     turns: list[dict[str, Any]] = []
-    for index, message in enumerate(request.messages):
+    ids = CallIds(_NOT_IN_IDS, _LONGEST_ID)
+    for message in request.messages:
         if message.role == ROLE_SYSTEM:
             continue
         role = "assistant" if message.role == ROLE_ASSISTANT else "user"
-        blocks = _blocks(index, message)
+        blocks = _blocks(message, ids)
         if turns and turns[-1]["role"] == role:
             turns[-1]["content"].extend(blocks)
         elif blocks:
@@ -66,15 +70,13 @@ def _turns(request: GenerateRequest) -> list[dict[str, Any]]:
     return turns
 
 
-def _blocks(index: int, message: Message) -> list[dict[str, Any]]:
+def _blocks(message: Message, ids: CallIds) -> list[dict[str, Any]]:
     if message.role == ROLE_TOOL:
-        return [{"type": "tool_result", "tool_use_id": message.tool_call_id, "content": message.content}]
-    # The API refuses empty text, which other providers allow.
-    blocks: list[dict[str, Any]] = [{"type": "text", "text": message.content}] if message.content else []
-    for position, call in enumerate(message.tool_calls):
-        field = f"messages[{index}].tool_calls[{position}].arguments"
-        arguments = parse_object(call.arguments, field) if call.arguments else {}
-        blocks.append({"type": "tool_use", "id": call.call_id, "name": call.name, "input": arguments})
+        return [{"type": "tool_result", "tool_use_id": ids.answered(message.tool_call_id), "content": message.content}]
+    # The API refuses blank text, also that of its own models, and other providers allow it.
+    blocks: list[dict[str, Any]] = [{"type": "text", "text": message.content}] if message.content.strip() else []
+    for call_id, call in zip(ids.called(message.tool_calls), message.tool_calls, strict=True):
+        blocks.append({"type": "tool_use", "id": call_id, "name": call.name, "input": arguments_of(call)})
     return blocks
 
 

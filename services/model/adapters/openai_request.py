@@ -1,7 +1,9 @@
 """A generation as OpenAI's chat completions expect it (https://platform.openai.com/docs/api-reference/chat/create)."""
 
+import re
 from typing import Any
 
+import orjson
 from soma.model.v1.message_pb2 import (
     ROLE_ASSISTANT,
     ROLE_SYSTEM,
@@ -10,15 +12,19 @@ from soma.model.v1.message_pb2 import (
     Message,
     Sampling,
     Tool,
+    ToolCall,
     ToolChoice,
 )
 from soma.model.v1.model_service_pb2 import GenerateRequest, ResponseFormat
 
+from services.model.adapters.history import CallIds, arguments_of, instructions
 from services.model.adapters.json_text import decimal, parse_object
-from services.model.adapters.recollection import recollection
 
-_ROLES = {ROLE_SYSTEM: "system", ROLE_USER: "user", ROLE_ASSISTANT: "assistant", ROLE_TOOL: "tool"}
+_ROLES = {ROLE_USER: "user", ROLE_ASSISTANT: "assistant", ROLE_TOOL: "tool"}
 _CHOICES = {ToolChoice.MODE_AUTO: "auto", ToolChoice.MODE_NONE: "none", ToolChoice.MODE_REQUIRED: "required"}
+# OpenAI takes any character in the id of a tool call, and not more than so many.
+_NOT_IN_IDS = re.compile(r"[\x00-\x1f]")
+_LONGEST_ID = 40
 _SAME_NAME = (
     "temperature",
     "top_p",
@@ -60,27 +66,33 @@ def chat_body(request: GenerateRequest, model: str, max_tokens_field: str) -> di
 
 
 def _messages(request: GenerateRequest) -> list[dict[str, Any]]:
-    messages = [_message(message) for message in request.messages]
-    if told := recollection(request.sources):
-        # After the application's own instructions, before the conversation.
-        at = next((i for i, m in enumerate(request.messages) if m.role != ROLE_SYSTEM), len(messages))
-        messages.insert(at, {"role": "system", "content": told})
+    ids = CallIds(_NOT_IN_IDS, _LONGEST_ID)
+    messages = [_message(message, ids) for message in request.messages if message.role != ROLE_SYSTEM]
+    if told := instructions(request):
+        # One, and first: templates of many models refuse a second one, or one in another place.
+        messages.insert(0, {"role": "system", "content": told})
     return messages
 
 
-def _message(message: Message) -> dict[str, Any]:
+def _message(message: Message, ids: CallIds) -> dict[str, Any]:
     wire: dict[str, Any] = {"role": _ROLES[message.role], "content": message.content}
     if message.name:
         wire["name"] = message.name
     if message.tool_call_id:
-        wire["tool_call_id"] = message.tool_call_id
+        wire["tool_call_id"] = ids.answered(message.tool_call_id)
     if message.tool_calls:
         wire["content"] = message.content or None
         wire["tool_calls"] = [
-            {"id": call.call_id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
-            for call in message.tool_calls
+            {"id": call_id, "type": "function", "function": {"name": call.name, "arguments": _arguments(call)}}
+            for call_id, call in zip(ids.called(message.tool_calls), message.tool_calls, strict=True)
         ]
     return wire
+
+
+def _arguments(call: ToolCall) -> str:
+    """As the model wrote them, where they are a JSON object; templates of many models read them."""
+    read = arguments_of(call)
+    return call.arguments if not read or "arguments" not in read else orjson.dumps(read).decode()
 
 
 def _add_sampling(body: dict[str, Any], sampling: Sampling, max_tokens_field: str) -> None:

@@ -3,21 +3,68 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import Any
 
-import orjson
+import structlog
 from soma.errors.v1 import reasons
 
 from services.mesh import errors
+from services.model.adapters.surrogates import mended, read_json
+
+_log = structlog.get_logger(__name__)
 
 _LONGEST_MESSAGE = 2000
 _KEY_ADVICE = "check its API key"
+# What an error that comes with 200 says of its HTTP status: parts of its type or code, in lower case, the first that
+# fits.
+_STATUSES = (
+    ("rate_limit", 429),
+    ("ratelimit", 429),
+    ("insufficient_quota", 429),
+    ("resource_exhausted", 429),
+    ("overloaded", 529),
+    ("timeout", 504),
+    ("authentication", 401),
+    ("invalid_api_key", 401),
+    ("billing", 402),
+    ("permission", 403),
+    ("not_found", 404),
+    ("too_large", 413),
+    ("invalid_request", 400),
+    ("bad_request", 400),
+    ("badrequest", 400),
+    ("context_length", 400),
+)
+_LONGEST_WORD = 64
+_MOST_MEMBERS = 8
 
 
 def refusal(
     provider: str, status: int, headers: Mapping[str, str], body: bytes, key_advice: str = _KEY_ADVICE
 ) -> errors.MeshError:
     """The error for an answer that is not 200."""
-    return typed(provider, status, message_of(body), retry_after(headers), key_advice)
+    message = message_of(body)
+    if body and not message:
+        message = described(body)
+        _log.warning("provider_error_unreadable", provider=provider, status=status, body=message)
+    return typed(provider, status, message, retry_after(headers), key_advice)
+
+
+def told(provider: str, error: Any) -> errors.MeshError:
+    """The error a provider tells of in an answer that began with 200."""
+    return typed(provider, _status(error), _words(error))
+
+
+def ended_badly(provider: str, reason: str) -> errors.Unavailable:
+    """The answer ended for a reason that is not known to be one of success."""
+    return unavailable(provider, f"{provider} ended its answer with `{mended(reason)[:_LONGEST_WORD]}`")
+
+
+def unreadable(provider: str, what: str, data: bytes) -> errors.Unavailable:
+    """The provider sent `what`, and it cannot be read; says so in the log too."""
+    shape = described(data)
+    _log.warning("provider_answer_unreadable", provider=provider, what=what, shape=shape)
+    return protocol_error(provider, f"{what} has another shape: it is {shape}")
 
 
 def typed(
@@ -87,14 +134,49 @@ def protocol_error(provider: str, what: str) -> errors.Unavailable:
 
 
 def message_of(body: bytes) -> str:
-    """The message in an error body of any of the usual shapes; empty when there is none."""
+    """The message in an error body of any of the usual shapes, or of a few lines of text; empty when there is none."""
     try:
-        found = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return ""
-    if isinstance(found, dict) and isinstance(error := found.get("error", found), dict | str):
-        found = error.get("message", "") if isinstance(error, dict) else error
-    return found[:_LONGEST_MESSAGE] if isinstance(found, str) else ""
+        found = read_json(body)
+    except ValueError:
+        text = body.decode("utf-8", "replace").strip()
+        return text[:_LONGEST_MESSAGE] if text[:1] not in ("<", "{", "[") and text.isprintable() else ""
+    return "" if isinstance(found, str | int | float) else _words(found)
+
+
+def described(data: bytes) -> str:
+    """The shape of what cannot be read, without what it says."""
+    try:
+        found = read_json(data)
+    except ValueError:
+        return f"{len(data)} bytes that are no JSON"
+    if isinstance(found, dict):
+        names = [ascii(name)[1:-1][:_LONGEST_WORD] for name in list(found)[:_MOST_MEMBERS]]
+        return f"an object with {', '.join(names)}" if names else "an empty object"
+    return "an array" if isinstance(found, list) else "a single value"
+
+
+def _words(error: Any) -> str:
+    """The message of an error: a text, an object that has one, FastAPI's `detail`, or the first of several."""
+    while True:
+        if isinstance(error, list):
+            error = error[0] if error else ""
+        elif isinstance(error, dict):
+            error = next((error[name] for name in ("error", "message", "msg", "detail") if error.get(name)), "")
+        else:
+            return mended(error)[:_LONGEST_MESSAGE] if isinstance(error, str) else ""
+
+
+def _status(error: Any) -> int:
+    if not isinstance(error, dict):
+        return 500
+    for name in ("code", "status", "status_code"):
+        value = error.get(name)
+        if isinstance(value, str) and value.isascii() and value.isdigit():
+            value = int(value)
+        if isinstance(value, int) and 400 <= value < 600:
+            return value
+    said = f"{error.get('code')} {error.get('type')} {error.get('status')}".lower()
+    return next((status for word, status in _STATUSES if word in said), 500)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

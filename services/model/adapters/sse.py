@@ -1,5 +1,6 @@
 """Server-sent events, parsed from bytes as they are read (HTML standard, 9.2.6)."""
 
+import orjson
 from soma.errors.v1 import reasons
 
 from services.mesh import errors
@@ -50,9 +51,30 @@ class EventParser:
 def _data(block: bytes) -> bytes:
     if block.startswith(b"data:") and b"\n" not in block:
         return block[6:] if block[5:6] == b" " else block[5:]
-    lines = []
+    lines, failed = [], False
     for line in block.split(b"\n"):
         name, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
         if name == b"data":
-            lines.append(value.removeprefix(b" "))
-    return b"\n".join(lines)
+            lines.append(value)
+        elif name == b"event" and value == b"error":
+            failed = True
+        elif name == b"error":
+            # llama.cpp's name of the line.
+            return _failure(value)
+        elif line[:1] == b"{" and not lines:
+            # No field: a server that failed and forgot that it had begun a stream.
+            return block.strip(b"\n")
+    data = b"\n".join(lines)
+    return _failure(data) if failed else data
+
+
+def _failure(data: bytes) -> bytes:
+    """The data of an event that is an error by its name, in the form of one that says so itself."""
+    try:
+        told = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        told = data.decode("utf-8", "replace")
+    if isinstance(told, dict) and "error" in told:
+        return data
+    return orjson.dumps({"error": told or "no reason given"})

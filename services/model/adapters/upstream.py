@@ -7,6 +7,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 import orjson
+from soma.errors.v1 import reasons
 
 from services.mesh import errors
 from services.model.adapters import refusal
@@ -84,6 +85,8 @@ class Upstream:
             raise refusal.timed_out(self.name, what, limit) from error
         except NotHttp as error:
             raise refusal.protocol_error(self.name, "it is not HTTP") from error
+        except UnicodeEncodeError as error:
+            raise self._unsendable() from error
         except (Broken, OSError) as error:
             raise self._lost(begun) from error
         finally:
@@ -111,6 +114,8 @@ class Upstream:
             raise refusal.timed_out(self.name, "did not answer", limit) from error
         except (orjson.JSONDecodeError, NotHttp) as error:
             raise refusal.protocol_error(self.name, "its answer is not JSON") from error
+        except UnicodeEncodeError as error:
+            raise self._unsendable() from error
         except (Broken, OSError) as error:
             raise self._lost(False) from error
         finally:
@@ -123,6 +128,14 @@ class Upstream:
         while len(body) < largest and (chunk := await connection.read(self._patience.idle)):
             body += chunk
         return bytes(body[:largest])
+
+    def _unsendable(self) -> errors.MeshError:
+        return errors.FailedPrecondition(
+            f"{self.name} cannot be asked: its key or its URL has a character that HTTP cannot carry; "
+            f"{self.advice.key}, and {self.advice.url}",
+            reason=reasons.PROVIDER_CREDENTIAL_REFUSED,
+            metadata={"provider": self.name},
+        )
 
     def _lost(self, begun: bool) -> errors.MeshError:
         if begun:

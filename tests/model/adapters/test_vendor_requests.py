@@ -28,9 +28,10 @@ from soma.model.v1.model_service_pb2 import GenerateRequest, GenerationFinished,
 from services.mesh.errors import InvalidArgument
 from services.mesh.testing.dialects import AnthropicDialect, Behaviour, Dialect, OpenAIDialect
 from services.mesh.testing.upstreams import FakeUpstream
-from services.model.adapters import anthropic, openai_compatible
 from services.model.adapters.anthropic import Anthropic
+from services.model.adapters.anthropic_answer import MessageAnswer
 from services.model.adapters.anthropic_request import messages_body
+from services.model.adapters.openai_answer import ChatAnswer
 from services.model.adapters.openai_compatible import OpenAICompatible
 from services.model.adapters.openai_request import chat_body
 from services.model.adapters.upstream import Patience, Upstream
@@ -105,7 +106,7 @@ def test_anthropic_is_sent_turns_that_alternate_and_tool_results_as_the_users() 
 def test_both_are_told_what_is_remembered_and_that_it_is_no_instruction() -> None:
     request = conversation(sources=[Source(key="pets/dog", text="The dog is called Biscuit.")])
     openai, anthropic = chat_body(request, "m", "max_tokens"), messages_body(request, "m")
-    told = openai["messages"][1]
+    told = openai["messages"][0]
     assert told["role"] == "system"
     for text in (told["content"], anthropic["system"]):
         assert "[pets/dog] The dog is called Biscuit." in text
@@ -290,7 +291,7 @@ def test_openais_log_probabilities_come_with_their_text() -> None:
     told = {"token": "Hi", "logprob": -0.5, "bytes": [72, 105]}
     logprobs = {"content": [{**told, "top_logprobs": [told]}]}
     chunk = {"choices": [{"index": 0, "delta": {"content": "Hi"}, "logprobs": logprobs}]}
-    [delta] = openai_compatible._Answer("lab").read(json.dumps(chunk).encode())
+    [delta] = ChatAnswer("lab").read(json.dumps(chunk).encode())
     likely = TokenLogprob(token="Hi", logprob=-0.5, utf8=b"Hi")
     assert delta == TextDelta(text="Hi", logprobs=[TokenLogprob(token="Hi", logprob=-0.5, utf8=b"Hi", top=[likely])])
 
@@ -299,7 +300,7 @@ def test_openais_refusal_is_told_from_an_answer() -> None:
     token = {"token": "No", "logprob": -0.5, "bytes": None, "top_logprobs": []}
     logprobs = {"content": None, "refusal": [token]}
     chunk = {"choices": [{"index": 0, "delta": {"refusal": "No"}, "logprobs": logprobs}]}
-    [delta] = openai_compatible._Answer("lab").read(json.dumps(chunk).encode())
+    [delta] = ChatAnswer("lab").read(json.dumps(chunk).encode())
     assert delta == TextDelta(text="No", refusal=True, logprobs=[TokenLogprob(token="No", logprob=-0.5)])
 
 
@@ -310,14 +311,14 @@ def test_what_vendors_read_from_their_cache_or_only_thought_is_counted() -> None
         "prompt_tokens_details": {"cached_tokens": 8},
         "completion_tokens_details": {"reasoning_tokens": 3},
     }
-    openai = openai_compatible._Answer("lab")
+    openai = ChatAnswer("lab")
     for data in (json.dumps({"choices": [], "usage": usage}).encode(), b"[DONE]"):
         openai.read(data)
     counted = Usage(prompt_tokens=11, completion_tokens=5, total_tokens=16, cached_prompt_tokens=8, reasoning_tokens=3)
-    assert openai.finished().usage == counted
-    claude = anthropic._Answer("lab")
+    assert openai.finished()[1].usage == counted
+    claude = MessageAnswer("lab")
     read = {"input_tokens": 3, "cache_read_input_tokens": 8, "output_tokens": 5}
     for event in ({"type": "message_start", "message": {"usage": read}}, {"type": "message_stop"}):
         claude.read(json.dumps(event).encode())
     counted.ClearField("reasoning_tokens")
-    assert claude.finished().usage == counted
+    assert claude.finished()[1].usage == counted

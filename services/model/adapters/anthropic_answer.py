@@ -1,0 +1,191 @@
+"""A message as Anthropic's Messages API sends it: in events, or whole."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from soma.model.v1.message_pb2 import (
+    FINISH_REASON_CONTENT_FILTER,
+    FINISH_REASON_LENGTH,
+    FINISH_REASON_STOP,
+    FINISH_REASON_TOOL_CALLS,
+    FinishReason,
+    ToolCallDelta,
+)
+from soma.model.v1.model_service_pb2 import GenerationFinished, TextDelta
+
+from services.model.adapters import refusal
+from services.model.adapters.counts import count, usage_of
+from services.model.adapters.exchange import Pieces
+from services.model.adapters.surrogates import Halves, read_json
+from services.model.adapters.tool_calls import made_up_id
+
+_FINISH: "Mapping[str, FinishReason.ValueType]" = {
+    "end_turn": FINISH_REASON_STOP,
+    "stop_sequence": FINISH_REASON_STOP,
+    "pause_turn": FINISH_REASON_STOP,
+    "max_tokens": FINISH_REASON_LENGTH,
+    "model_context_window_exceeded": FINISH_REASON_LENGTH,
+    "tool_use": FINISH_REASON_TOOL_CALLS,
+    "refusal": FINISH_REASON_CONTENT_FILTER,
+}
+_READ = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
+
+
+class MessageAnswer:
+    """One message; see `exchange.Answer`."""
+
+    def __init__(self, provider: str) -> None:
+        self.begun = False
+        self.ended = False
+        self._provider = provider
+        self._finish: FinishReason.ValueType = FINISH_REASON_STOP
+        self._prompt = 0
+        self._cached = 0
+        self._completion = 0
+        # Position among the message's tool calls, by content block; None for blocks that are no calls.
+        self._blocks: dict[Any, int | None] = {}
+        self._ids: set[str] = set()
+        # The input of calls that received no piece of it yet, by content block.
+        self._bare: dict[Any, str] = {}
+        # Only where an event had half a character in it.
+        self._halves: Halves | None = None
+
+    def read(self, data: bytes) -> Pieces:
+        """What one event's data adds.
+
+        Raises:
+            MeshError: it is an error, or no event of this API.
+        """
+        try:
+            try:
+                event = orjson.loads(data)
+            except orjson.JSONDecodeError:
+                event = read_json(data)
+                self._halves = self._halves or Halves()
+            return self._read(event)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            unread = refusal.unreadable(self._provider, "an event", data)
+            if self.ended:
+                # What comes after the message's end is not part of it.
+                return ()
+            raise unread from error
+
+    def read_whole(self, body: bytes) -> Pieces:
+        """What a message in one piece holds, though a stream was asked for.
+
+        Raises:
+            MeshError: it is an error, or no message.
+        """
+        try:
+            found = read_json(body)
+            self._halves = Halves()
+            if isinstance(found, list) and len(found) == 1:
+                found = found[0]
+            if "content" not in found:
+                raise refusal.told(self._provider, found.get("error") or found)
+            if error := found.get("error"):
+                raise refusal.told(self._provider, error)
+            pieces: list[TextDelta | ToolCallDelta] = []
+            for index, block in enumerate(found["content"] or ()):
+                pieces.extend(self._block(index, block))
+                pieces.extend(self._block_end(index))
+            self._count(found.get("usage"))
+            if reason := found.get("stop_reason"):
+                self._end(reason)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise refusal.unreadable(self._provider, "its answer", body) from error
+        self.ended = True
+        return pieces
+
+    def finished(self) -> tuple[Pieces, GenerationFinished]:
+        """What was held back, and the last event."""
+        held: list[TextDelta | ToolCallDelta] = []
+        for index in list(self._bare):
+            held.extend(self._block_end(index))
+        for index, text in (self._halves.left() if self._halves is not None else {}).items():
+            position = self._blocks.get(index)
+            held.append(TextDelta(text=text) if position is None else ToolCallDelta(index=position, arguments=text))
+        counted = self._prompt or self._completion
+        usage = usage_of(self._prompt, self._completion, self._cached) if counted else None
+        return held, GenerationFinished(finish_reason=self._finish, usage=usage)
+
+    def _read(self, event: dict[str, Any]) -> Pieces:
+        match event.get("type"):
+            case "content_block_delta":
+                return self._delta(event.get("index"), event["delta"])
+            case "content_block_start":
+                self.begun = True
+                return self._block(event.get("index"), event["content_block"])
+            case "content_block_stop":
+                return self._block_end(event.get("index"))
+            case "message_start":
+                self.begun = True
+                self._count(event["message"].get("usage"))
+            case "message_delta":
+                self.begun = True
+                self._count(event.get("usage"))
+                if reason := (event.get("delta") or {}).get("stop_reason"):
+                    self._end(reason)
+            case "message_stop":
+                self.begun = self.ended = True
+            case _ if event.get("error") or event.get("type") in ("error", None):
+                raise refusal.told(self._provider, event.get("error") or event)
+        # Pings, and kinds of events that are yet to come.
+        return ()
+
+    def _block(self, index: Any, block: dict[str, Any]) -> Pieces:
+        self._blocks[index] = None
+        if block["type"] == "text" and block.get("text"):
+            return self._text(index, block["text"])
+        if block["type"] == "tool_use":
+            position = len(self._ids)
+            call_id = str(block.get("id") or "")
+            if not call_id or call_id in self._ids:
+                call_id = made_up_id()
+            self._ids.add(call_id)
+            self._blocks[index] = position
+            self._bare[index] = orjson.dumps(block.get("input") or {}).decode()
+            return (ToolCallDelta(index=position, call_id=call_id, name=block["name"]),)
+        return ()
+
+    def _delta(self, index: Any, delta: dict[str, Any]) -> Pieces:
+        if delta["type"] == "text_delta":
+            text = delta["text"]
+            if self._halves is not None:
+                return self._text(index, text)
+            return (TextDelta(text=text),) if text else ()
+        if delta["type"] == "input_json_delta" and (piece := delta["partial_json"]):
+            position = self._blocks[index]
+            if position is None:
+                return ()
+            self._bare.pop(index, None)
+            if self._halves is not None:
+                piece = self._halves.join(index, piece)
+            return (ToolCallDelta(index=position, arguments=piece),)
+        return ()
+
+    def _text(self, index: Any, text: str) -> Pieces:
+        if self._halves is not None and text:
+            text = self._halves.join(index, text)
+        return (TextDelta(text=text),) if text else ()
+
+    def _block_end(self, index: Any) -> Pieces:
+        """A call whose input did not stream has it from its start, or has none; callers read JSON."""
+        whole, position = self._bare.pop(index, None), self._blocks.get(index)
+        return () if whole is None or position is None else (ToolCallDelta(index=position, arguments=whole),)
+
+    def _end(self, reason: str) -> None:
+        finish = _FINISH.get(reason)
+        if finish is None:
+            raise refusal.ended_badly(self._provider, reason)
+        self._finish = finish
+        self.ended = True
+
+    def _count(self, usage: Any) -> None:
+        """Counts are cumulative; what was read from or written to a cache was read all the same."""
+        if not isinstance(usage, dict):
+            return
+        self._prompt = max(self._prompt, sum(count(usage.get(name)) for name in _READ))
+        self._cached = max(self._cached, count(usage.get("cache_read_input_tokens")))
+        self._completion = max(self._completion, count(usage.get("output_tokens")))

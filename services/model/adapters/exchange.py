@@ -1,0 +1,124 @@
+"""One question to a vendor's server and its answer, whether that comes as a stream of events or in one piece."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from typing import Any, Protocol
+
+import structlog
+from soma.errors.v1 import reasons
+from soma.model.v1.message_pb2 import ToolCallDelta
+from soma.model.v1.model_service_pb2 import GenerationFinished, TextDelta
+
+from services.mesh.errors import MeshError
+from services.model.adapters import refusal
+from services.model.adapters.sse import EventParser
+from services.model.adapters.upstream import Upstream
+from services.model.provider import ProviderEvent
+
+_log = structlog.get_logger(__name__)
+
+# Of an answer in one piece; its text alone may be as long as an answer may be.
+_LARGEST = 32 * 1024 * 1024
+# An answer that said why it ended waits this long for what may follow, such as its usage.
+_AFTER_END_SECONDS = 2.0
+
+Pieces = Sequence[TextDelta | ToolCallDelta]
+
+
+class Answer(Protocol):
+    """What a vendor's protocol makes of an answer as it comes in.
+
+    Attributes:
+        begun: whether an event of the protocol came.
+        ended: whether the vendor said that, or why, the answer ended; nothing that is missing after that is missed.
+    """
+
+    begun: bool
+    ended: bool
+
+    def read(self, data: bytes) -> Pieces:
+        """What one event's data adds.
+
+        Raises:
+            MeshError: it is an error, or no event of the protocol.
+        """
+        ...
+
+    def read_whole(self, body: bytes) -> Pieces:
+        """What an answer in one piece holds; it has ended.
+
+        Raises:
+            MeshError: it is an error, or no answer of the protocol.
+        """
+        ...
+
+    def finished(self) -> tuple[Pieces, GenerationFinished]:
+        """What was held back until the end, and the last event.
+
+        Raises:
+            Unavailable: a tool call cannot be used.
+        """
+        ...
+
+
+async def answered(
+    upstream: Upstream, question: Callable[[], Awaitable[tuple[str, dict[str, Any]]]], answer: Answer
+) -> AsyncGenerator[ProviderEvent, None]:
+    """Ask, and read the answer as it comes; `question` gives the path and the body.
+
+    Raises:
+        MeshError: the vendor failed, or its answer is not whole.
+    """
+    events = EventParser()
+    begun = False
+    document: bytearray | None = None
+    async with aclosing(upstream.stream(*await question())) as chunks:
+        while chunk := await _next(chunks, answer, upstream.name):
+            if not begun and (head := chunk.lstrip(b" \t\r\n\xef\xbb\xbf")):
+                begun = True
+                # No stream of events begins like this.
+                document = bytearray() if head[0] in b"{[" else None
+            if document is not None:
+                document += chunk
+                if len(document) > _LARGEST:
+                    raise refusal.protocol_error(upstream.name, "its answer in one piece is too large")
+                continue
+            for data in events.feed(chunk):
+                for event in answer.read(data):
+                    yield event
+    for event in answer.read_whole(bytes(document)) if document is not None else _last(events, answer, upstream.name):
+        yield event
+    if not answer.ended:
+        if answer.begun:
+            raise refusal.stream_cut(upstream.name)
+        raise refusal.protocol_error(upstream.name, "its answer holds no event")
+    held, finished = answer.finished()
+    for event in held:
+        yield event
+    yield finished
+
+
+async def _next(chunks: AsyncGenerator[bytes, None], answer: Answer, provider: str) -> bytes:
+    """The next bytes; none at the end, which for an answer that ended already may be any."""
+    if not answer.ended:
+        return await anext(chunks, b"")
+    try:
+        async with asyncio.timeout(_AFTER_END_SECONDS):
+            return await anext(chunks, b"")
+    except (MeshError, TimeoutError) as error:
+        _log.info("provider_end_unclean", provider=provider, problem=str(error) or "silence")
+        return b""
+
+
+def _last(events: EventParser, answer: Answer, provider: str) -> Pieces:
+    """What a last event without its blank line adds; it may be half of one."""
+    found: list[TextDelta | ToolCallDelta] = []
+    for data in events.end():
+        try:
+            found.extend(answer.read(data))
+        except MeshError as error:
+            if error.reason != reasons.PROVIDER_PROTOCOL_ERROR or not answer.begun:
+                raise
+            raise refusal.stream_cut(provider) from error
+    return found

@@ -1,0 +1,210 @@
+"""A chat completion as OpenAI and the many servers of its protocol send it: in chunks, or whole."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+import structlog
+from soma.model.v1.message_pb2 import (
+    FINISH_REASON_CONTENT_FILTER,
+    FINISH_REASON_LENGTH,
+    FINISH_REASON_STOP,
+    FINISH_REASON_TOOL_CALLS,
+    FinishReason,
+    TokenLogprob,
+    ToolCallDelta,
+    Usage,
+)
+from soma.model.v1.model_service_pb2 import GenerationFinished, TextDelta
+
+from services.model.adapters import refusal
+from services.model.adapters.counts import count, member, usage_of
+from services.model.adapters.exchange import Pieces
+from services.model.adapters.surrogates import Halves, read_json
+from services.model.adapters.tool_calls import StreamedCalls
+
+_log = structlog.get_logger(__name__)
+
+# Words for an end that is none of a failure, in lower case; beside OpenAI's those of servers that pass on others'.
+_FINISH: "Mapping[str, FinishReason.ValueType]" = {
+    **dict.fromkeys(("stop", "eos", "eos_token", "end_turn", "stop_sequence", "complete"), FINISH_REASON_STOP),
+    **dict.fromkeys(("length", "max_tokens", "model_length"), FINISH_REASON_LENGTH),
+    **dict.fromkeys(("tool_calls", "tool_call", "tool_use", "function_call"), FINISH_REASON_TOOL_CALLS),
+    **dict.fromkeys(
+        ("content_filter", "refusal", "sensitive", "safety", "recitation", "blocklist", "prohibited_content"),
+        FINISH_REASON_CONTENT_FILTER,
+    ),
+}
+# A part of the content that is thought and not said; the contract has no word for it.
+_THOUGHTS = ("thinking", "reasoning")
+
+
+class ChatAnswer:
+    """One chat completion; see `exchange.Answer`."""
+
+    def __init__(self, provider: str) -> None:
+        self.begun = False
+        self.ended = False
+        self._provider = provider
+        self._done = False
+        self._finish: FinishReason.ValueType = FINISH_REASON_STOP
+        self._usage: Usage | None = None
+        self._calls: StreamedCalls | None = None
+        # Only where a chunk had half a character in it.
+        self._halves: Halves | None = None
+
+    def read(self, data: bytes) -> Pieces:
+        """What one event's data adds.
+
+        Raises:
+            MeshError: it is an error, or no chunk.
+        """
+        if data == b"[DONE]":
+            self.begun = self.ended = self._done = True
+        if self._done:
+            return ()
+        try:
+            try:
+                chunk = orjson.loads(data)
+            except orjson.JSONDecodeError:
+                if data.strip() == b"[DONE]":
+                    return self.read(b"[DONE]")
+                chunk = read_json(data)
+                self._halves = self._halves or Halves()
+            return self._read(chunk)
+        except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
+            unread = refusal.unreadable(self._provider, "a chunk", data)
+            if self.ended:
+                # What comes after the answer's end is not part of it.
+                return ()
+            raise unread from error
+
+    def read_whole(self, body: bytes) -> Pieces:
+        """What an answer in one piece holds, though a stream was asked for.
+
+        Raises:
+            MeshError: it is an error, or no chat completion.
+        """
+        try:
+            found = read_json(body)
+            self._halves = Halves()
+            if isinstance(found, list) and len(found) == 1:
+                found = found[0]
+            if not found.get("choices"):
+                raise refusal.told(self._provider, found.get("error") or found)
+            pieces = self._read(found)
+        except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
+            raise refusal.unreadable(self._provider, "its answer", body) from error
+        self.ended = True
+        return pieces
+
+    def finished(self) -> tuple[Pieces, GenerationFinished]:
+        """What was held back, and the last event.
+
+        Raises:
+            Unavailable: a tool call has no name.
+        """
+        held: list[TextDelta | ToolCallDelta] = []
+        try:
+            if self._calls is not None:
+                held.extend(self._calls.left(self._halves))
+        except ValueError as error:
+            raise refusal.protocol_error(self._provider, str(error)) from error
+        texts = self._halves.left() if self._halves is not None else {}
+        held.extend(TextDelta(text=text, refusal=key == "refusal") for key, text in texts.items() if text)
+        return held, GenerationFinished(finish_reason=self._finish, usage=self._usage)
+
+    def _read(self, chunk: dict[str, Any]) -> Pieces:
+        if error := chunk.get("error"):
+            raise refusal.told(self._provider, error)
+        choices = chunk.get("choices")
+        if choices is None and (chunk.get("object") == "error" or "detail" in chunk):
+            raise refusal.told(self._provider, chunk)
+        self.begun = True
+        if usage := chunk.get("usage"):
+            self._count(usage)
+        return self._choice(choices[0]) if choices else ()
+
+    def _choice(self, choice: dict[str, Any]) -> Pieces:
+        found: list[TextDelta | ToolCallDelta] = []
+        # An answer in one piece has a message, and so has the last chunk of some servers.
+        delta = choice.get("delta") or choice.get("message") or {}
+        logprobs = _logprobs(choice["logprobs"]) if choice.get("logprobs") else ()
+        if text := delta.get("content"):
+            if type(text) is not str:
+                text = self._parts(text)
+            if self._halves is not None:
+                text = self._halves.join("content", text)
+            if text:
+                found.append(TextDelta(text=text, logprobs=logprobs))
+        if text := delta.get("refusal"):
+            if self._halves is not None:
+                text = self._halves.join("refusal", text)
+            found.append(TextDelta(text=text, logprobs=logprobs, refusal=True))
+        calls = delta.get("tool_calls")
+        if not calls and (function := delta.get("function_call")):
+            calls = ({"function": function},)
+        if calls:
+            if self._calls is None:
+                self._calls = StreamedCalls()
+            found.extend(self._calls.add(calls, self._halves))
+        if error := choice.get("error"):
+            raise refusal.told(self._provider, error)
+        if reason := choice.get("finish_reason"):
+            self._end(reason)
+            if usage := choice.get("usage"):
+                self._count(usage)
+        return found
+
+    def _parts(self, content: Any) -> str:
+        """The text of content that is an array of parts."""
+        texts = []
+        for part in content if isinstance(content, list) else (content,):
+            if isinstance(part, str):
+                texts.append(part)
+            elif (text := part.get("text") or part.get("refusal")) is not None:
+                texts.append(text)
+            elif part.get("type") not in _THOUGHTS:
+                _log.warning("provider_part_left_out", provider=self._provider, type=str(part.get("type"))[:64])
+        return "".join(texts)
+
+    def _end(self, reason: str) -> None:
+        finish = _FINISH.get(reason.lower())
+        if finish is None:
+            raise refusal.ended_badly(self._provider, reason)
+        self._finish = finish
+        self.ended = True
+
+    def _count(self, usage: Any) -> None:
+        """Counts are cumulative, and some servers send them with each chunk; one that is missing erases none."""
+        if not isinstance(usage, dict):
+            return
+        before = self._usage or Usage()
+        prompt = count(usage.get("prompt_tokens")) or count(usage.get("input_tokens"))
+        completion = count(usage.get("completion_tokens")) or count(usage.get("output_tokens"))
+        if prompt and not completion:
+            completion = count(count(usage.get("total_tokens")) - prompt)
+        read, written = usage.get("prompt_tokens_details"), usage.get("completion_tokens_details")
+        self._usage = usage_of(
+            prompt or before.prompt_tokens,
+            completion or before.completion_tokens,
+            count(member(read, "cached_tokens")) or before.cached_prompt_tokens,
+            count(member(written, "reasoning_tokens")) or before.reasoning_tokens,
+        )
+
+
+def _logprobs(logprobs: Any) -> Sequence[TokenLogprob]:
+    """The tokens' probabilities; none where the server has them in another shape: the text is what was asked for."""
+    try:
+        return [
+            _logprob(token, top=[_logprob(other) for other in token.get("top_logprobs") or ()])
+            for token in logprobs.get("content") or logprobs.get("refusal") or ()
+        ]
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return ()
+
+
+def _logprob(token: dict[str, Any], top: Sequence[TokenLogprob] = ()) -> TokenLogprob:
+    return TokenLogprob(
+        token=token["token"], logprob=float(token["logprob"]), utf8=bytes(token.get("bytes") or ()), top=top
+    )

@@ -1,0 +1,148 @@
+"""Tool calls as OpenAI-compatible servers stream them: pieces that say in many ways, or not at all, whose they are."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from soma.model.v1.message_pb2 import ToolCallDelta
+
+from services.model.adapters.surrogates import Halves
+
+# The contract's limits on a call that is sent back.
+_LONGEST_ID = 256
+_LONGEST_NAME = 128
+
+
+def made_up_id() -> str:
+    """An id for a call that came without one the mesh could take back."""
+    return f"call_{uuid.uuid4().hex[:24]}"
+
+
+@dataclass(slots=True, eq=False)
+class _Call:
+    index: int | None
+    call_id: str
+    name: str = ""
+    arguments: list[str] = field(default_factory=list)
+    position: int = -1
+
+    @property
+    def whole(self) -> bool:
+        """Whether the arguments are a JSON object, to which nothing can be added."""
+        try:
+            return isinstance(orjson.loads("".join(self.arguments)), dict)
+        except orjson.JSONDecodeError:
+            return False
+
+
+class StreamedCalls:
+    """The calls of one answer, numbered in the order in which their names come.
+
+    A new id is another call, whatever its index. Without an id the index says whose a piece is, and without that it is
+    the latest call's, unless the piece opens another: another name, or a second object of arguments.
+    """
+
+    def __init__(self) -> None:
+        self._calls: list[_Call] = []
+        self._by_id: dict[str, _Call] = {}
+        self._by_index: dict[int, _Call] = {}
+        self._latest: _Call | None = None
+        self._named = 0
+
+    def add(self, entries: Sequence[Any], halves: Halves | None) -> list[ToolCallDelta]:
+        """What the entries of one delta's `tool_calls` add: a call's id and name once, in its first piece.
+
+        Raises:
+            AttributeError, TypeError, ValueError: an entry has another shape, or a name no call may have.
+        """
+        found: list[ToolCallDelta] = []
+        touched: list[_Call] = []
+        for place, entry in enumerate(entries):
+            function = entry.get("function") or {}
+            name, arguments = function.get("name") or "", function.get("arguments") or ""
+            if type(arguments) is not str:
+                # Some servers send the object itself.
+                arguments = orjson.dumps(arguments).decode()
+            given, index = entry.get("id"), entry.get("index")
+            if not given and not name and halves is None and arguments[:1] != "{" and index in self._by_index:
+                # The usual piece: more of a call's arguments.
+                self._latest = known = self._by_index[index]
+                known.arguments.append(arguments)
+                if known.position >= 0 and arguments:
+                    found.append(ToolCallDelta(index=known.position, arguments=arguments))
+                continue
+            call_id = str(given) if given else ""
+            if type(index) is not int:
+                index = None
+            call = self._find(index, call_id, name, arguments, touched)
+            if call is None and not name and not call_id and index is None and len(entries) > 1:
+                call = self._calls[place] if place < len(self._calls) else None
+            if call is None:
+                call = self._open(index, call_id)
+            touched.append(call)
+            self._latest = call
+            if arguments:
+                if halves is not None:
+                    arguments = halves.join(call, arguments)
+                if call.arguments and arguments[:1] == "{" and arguments == "".join(call.arguments) and call.whole:
+                    # The whole call once more.
+                    arguments = ""
+                call.arguments.append(arguments)
+            if call.position >= 0:
+                if arguments:
+                    found.append(ToolCallDelta(index=call.position, arguments=arguments))
+            elif name:
+                found.append(self._name(call, name))
+        return found
+
+    def left(self, halves: Halves | None) -> list[ToolCallDelta]:
+        """The last pieces: what was held back, and the empty object of calls without arguments.
+
+        Raises:
+            ValueError: a call has no name.
+        """
+        held = halves.left() if halves is not None else {}
+        found: list[ToolCallDelta] = []
+        for call in self._calls:
+            if call.position < 0:
+                raise ValueError("a tool call has no name")
+            missing = held.get(call, "") or ("" if any(map(str.strip, call.arguments)) else "{}")
+            if missing:
+                found.append(ToolCallDelta(index=call.position, arguments=missing))
+        return found
+
+    def _find(
+        self, index: int | None, call_id: str, name: str, arguments: str, touched: Sequence[_Call]
+    ) -> _Call | None:
+        if call_id and (known := self._by_id.get(call_id)) is not None:
+            another = name and index is not None and known.index not in (None, index)
+            return None if another else known
+        last = self._latest if index is None else self._by_index.get(index)
+        if last is None:
+            return None
+        if call_id:
+            # The id may come after the name.
+            late = not last.call_id and index is not None and not name
+            return last if late else None
+        if name and last.name and (name != last.name or last in touched or (arguments[:1] == "{" and last.whole)):
+            return None
+        return last
+
+    def _open(self, index: int | None, call_id: str) -> _Call:
+        call = _Call(index, "" if call_id in self._by_id else call_id)
+        self._calls.append(call)
+        if call.call_id:
+            self._by_id[call_id] = call
+        if index is not None:
+            self._by_index[index] = call
+        return call
+
+    def _name(self, call: _Call, name: str) -> ToolCallDelta:
+        if len(name) > _LONGEST_NAME:
+            raise ValueError("a tool call's name is too long")
+        call.name, call.position = name, self._named
+        self._named += 1
+        told = call.call_id if 0 < len(call.call_id) <= _LONGEST_ID else made_up_id()
+        return ToolCallDelta(index=call.position, call_id=told, name=name, arguments="".join(call.arguments))
