@@ -17,26 +17,26 @@ EXPECTED = answer("instant")
 async def throughput(place: Workplace) -> list[Row]:
     """Rounds on this stack and on the peer by turns; what is compared are their medians."""
     stack, peer = await place.stack(), await place.litellm()
-    await _load(peer.port, peer.key, seconds=2)
-    await _load(stack.port, stack.key, seconds=2)
+    await load(peer.port, peer.key, seconds=2)
+    await load(stack.port, stack.key, seconds=2)
     here: list[Load] = []
     there: list[Load] = []
     costs: list[str] = []
     for _ in range(ROUNDS):
-        there.append(await _load(peer.port, peer.key))
+        there.append(await load(peer.port, peer.key))
         before, used = await stack.usage(), stack.processor_seconds()
-        here.append(await _load(stack.port, stack.key))
+        here.append(await load(stack.port, stack.key))
         costs.append(cost(used, stack.processor_seconds(), here[-1].requests))
         written = (await stack.usage()).since(before)
         # A request in flight when wrk stops is written as well, by how it ended.
         if not here[-1].requests <= written.finished <= here[-1].requests + CONNECTIONS:
             raise RuntimeError(f"{here[-1].requests} answers, {written.finished} usage records")
-    ours, theirs = (statistics.median(load.rate for load in loads) for loads in (here, there))
+    ours, theirs = (statistics.median(each.rate for each in loads) for loads in (here, there))
     print("processor ms a request:", "; ".join(costs))
     return [
         Row(
             "chat completions, 32 connections",
-            f"{ours:,.0f} req/s (p99 {statistics.median(load.p99_ms for load in here):.0f} ms)",
+            f"{ours:,.0f} req/s (p99 {statistics.median(each.p99_ms for each in here):.0f} ms)",
             f"{theirs:,.0f} req/s LiteLLM",
             f"{ours / theirs:.1f}×",
             "≥ 20×",
@@ -52,9 +52,9 @@ async def added_latency(place: Workplace) -> list[Row]:
     here: list[float] = []
     there: list[float] = []
     for _ in range(ROUNDS):
-        alone.append((await _load(upstream, "none", 1, 2)).median_ms)
-        here.append((await _load(stack.port, stack.key, 1, 3)).median_ms)
-        there.append((await _load(peer.port, peer.key, 1, 3)).median_ms)
+        alone.append((await load(upstream, "none", 1, 2)).median_ms)
+        here.append((await load(stack.port, stack.key, 1, 3)).median_ms)
+        there.append((await load(peer.port, peer.key, 1, 3)).median_ms)
     base, ours, theirs = (statistics.median(values) for values in (alone, here, there))
     return [
         Row(
@@ -68,6 +68,7 @@ async def added_latency(place: Workplace) -> list[Row]:
     ]
 
 
-async def _load(port: int, key: str, connections: int = CONNECTIONS, seconds: int = 6) -> Load:
+async def load(port: int, key: str, connections: int = CONNECTIONS, seconds: int = 6) -> Load:
+    """Ask a server for chat completions; every answer is the one the upstream gave."""
     url = f"http://127.0.0.1:{port}/v1/chat/completions"
     return await wrk(url, BODY, EXPECTED, key=key, connections=connections, seconds=seconds)

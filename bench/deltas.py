@@ -18,14 +18,14 @@ SECONDS = 6
 async def measure(place: Workplace) -> list[Row]:
     """Rounds on this stack and on the peer by turns; every answer is compared with what the upstream said."""
     stack, peer = await place.stack(), await place.litellm()
-    await _read(peer.port, peer.key, 2)
-    await _read(stack.port, stack.key, 2)
+    await read(peer.port, peer.key, 2)
+    await read(stack.port, stack.key, 2)
     here: list[Reading] = []
     there: list[Reading] = []
     for _ in range(ROUNDS):
-        there.append(await _read(peer.port, peer.key))
+        there.append(await read(peer.port, peer.key))
         before, used = await stack.usage(), stack.processor_seconds()
-        here.append(await _read(stack.port, stack.key))
+        here.append(await read(stack.port, stack.key))
         print("processor ms an answer:", cost(used, stack.processor_seconds(), here[-1].answers))
         written = (await stack.usage()).since(before)
         if (written.finished, written.other) != (here[-1].answers, 0):
@@ -45,7 +45,12 @@ async def measure(place: Workplace) -> list[Row]:
     ]
 
 
-async def _read(port: int, key: str, seconds: int = SECONDS) -> Reading:
+async def read(port: int, key: str, seconds: int = SECONDS) -> Reading:
+    """Have a server stream answers; every one is the one the upstream gave, and none was cut.
+
+    Raises:
+        RuntimeError: one was another, or was cut.
+    """
     command = [sys.executable, "-m", "bench.reader", str(port), key, str(CONNECTIONS), str(seconds)]
     reading = Reading(**json.loads(await output(command, seconds + 60)))
     if reading.wrong:

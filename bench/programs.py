@@ -5,10 +5,11 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 import psutil
 
@@ -35,7 +36,9 @@ def program(name: str, remedy: str) -> str:
     return path
 
 
-async def output(argv: list[str], seconds: float) -> str:
+async def output(
+    argv: list[str], seconds: float, cwd: Path | None = None, env: Mapping[str, str] = MappingProxyType({})
+) -> str:
     """What a program writes until it ends by itself.
 
     Raises:
@@ -43,7 +46,7 @@ async def output(argv: list[str], seconds: float) -> str:
         RuntimeError: it failed.
     """
     async with asyncio.timeout(seconds):
-        status, said = await run(Launch(argv))
+        status, said = await run(Launch(argv, cwd=cwd, env=env))
     if status != 0:
         raise RuntimeError(f"{argv[0]} failed with {status}: {said[-2000:]}")
     return said

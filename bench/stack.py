@@ -23,7 +23,6 @@ from cli.parts.part import Launch
 from cli.parts.postgres import database_url
 from cli.parts.process import run
 from cli.parts.redis import server_url
-from cli.state import StackState, running
 from services.mesh.outbox import STREAM
 
 # A start that takes longer has failed; the first one also makes the database and builds the embedding model.
@@ -43,10 +42,18 @@ class Usage:
 
 
 class Stack:
-    """`soma up --dev` on a data directory of its own; `up` and `down` as often as wanted."""
+    """`soma up --dev` on a data directory of its own; `up` and `down` as often as wanted.
 
-    def __init__(self, folder: Path, port: int, upstream: int) -> None:
+    It may be that of another revision, whose environment `python` belongs to: it is started, asked and stopped by that
+    revision's own command, and what this class reads of it is what `soma status --json` prints.
+    """
+
+    def __init__(self, folder: Path, port: int, upstream: int, python: Path = Path(sys.executable)) -> None:
         self._directory = DataDir.at(folder)
+        self._python = python
+        self._said: dict[str, Any] = {}
+        # An empty file beside it: a file that is named has to be there, and a data directory holds nothing else.
+        self._settings = folder.with_name(f"{folder.name}.toml")
         self.port = port
         # Nothing of the machine's own settings: only the upstream, everything else as it comes.
         self._env = {
@@ -54,13 +61,19 @@ class Stack:
             "OPENAI_API_KEY": "none",
             "ANTHROPIC_API_KEY": "",
             "SOMA_MODEL_OLLAMA_URL": "",
-            "SOMA_CONFIG": str(self._directory.root / "soma.toml"),
+            "SOMA_CONFIG": str(self._settings),
         }
 
     @property
     def key(self) -> str:
         """The key of the development stack."""
-        return self._directory.dev_key.read_text().strip()
+        key: str = self._said["api_key"]
+        return key
+
+    @property
+    def folder(self) -> Path:
+        """Its data directory."""
+        return self._directory.root
 
     async def up(self, **settings: str) -> float:
         """Start it, with `settings` beside the ones it has, and wait until everything is ready; the seconds that took.
@@ -70,37 +83,36 @@ class Stack:
         """
         started = time.perf_counter()
         await self._soma("up", "--dev", "--detach", "--quiet", "--port", str(self.port), env=settings)
-        return time.perf_counter() - started
+        took = time.perf_counter() - started
+        self._said = json.loads(await self._soma("status", "--json"))
+        return took
 
     async def down(self) -> None:
         """Stop it; one that does not run is left alone."""
-        if running(self._directory) is not None:
-            await self._soma("down")
+        await self._soma("down")
 
     def command(self, name: str, *options: str, env: Mapping[str, str] = MappingProxyType({})) -> Launch:
         """A `soma` command on this stack."""
-        argv = [sys.executable, "-P", "-m", "cli.main", name, "--data-dir", str(self._directory.root), *options]
+        self._settings.parent.mkdir(parents=True, exist_ok=True)
+        self._settings.touch()
+        argv = [str(self._python), "-P", "-m", "cli.main", name, "--data-dir", str(self._directory.root), *options]
         return Launch(argv, env={**self._env, **env})
 
-    async def _soma(self, name: str, *options: str, env: Mapping[str, str] = MappingProxyType({})) -> None:
+    async def _soma(self, name: str, *options: str, env: Mapping[str, str] = MappingProxyType({})) -> str:
         async with asyncio.timeout(PATIENCE_SECONDS):
             status, said = await run(self.command(name, *options, env=env))
         if status != 0:
             raise RuntimeError(f"soma {name} failed with {status}: {said[-2000:]}")
-
-    def state(self) -> StackState:
-        """What the running stack says of itself."""
-        state = running(self._directory)
-        assert state is not None, "the stack does not run"
-        return state
+        return said
 
     def processes(self) -> list[psutil.Process]:
         """Every process of the stack."""
-        return tree(self.state().pid)
+        return tree(self._said["pid"])
 
     def pid(self, part: str) -> int:
         """The process of a part."""
-        return next(found.pid for found in self.state().parts if found.name == part and found.pid is not None)
+        pid: int = self._part(part)["pid"]
+        return pid
 
     def processor_seconds(self) -> dict[str, float]:
         """Processor time each part has used, with the processes below it."""
@@ -114,11 +126,14 @@ class Stack:
 
     def _parts(self) -> dict[str, list[psutil.Process]]:
         # Every part is below the control process.
-        return {
-            part.name: [psutil.Process(part.pid)] if part.name == "control" else tree(part.pid)
-            for part in self.state().parts
-            if part.pid is not None
-        }
+        try:
+            return {
+                part["name"]: [psutil.Process(part["pid"])] if part["name"] == "control" else tree(part["pid"])
+                for part in self._said["parts"]
+                if part["pid"] is not None
+            }
+        except psutil.NoSuchProcess as error:
+            raise RuntimeError(f"a part of the stack has ended while it was measured (pid {error.pid})") from error
 
     @property
     def database(self) -> str:
@@ -132,7 +147,11 @@ class Stack:
             return int(await client.xlen(f"{STREAM}model"))
 
     def _port(self, part: str) -> int | None:
-        return next(found.port for found in self.state().parts if found.name == part)
+        port: int | None = self._part(part)["port"]
+        return port
+
+    def _part(self, name: str) -> dict[str, Any]:
+        return next(found for found in self._said["parts"] if found["name"] == name)
 
     async def usage(self) -> Usage:
         """Count the ledger's rows."""

@@ -28,7 +28,7 @@ async def measure(place: Workplace) -> list[Row]:
             await place.end_litellm()
     peer = await place.litellm()
     there.append(peer.start_seconds)
-    await asyncio.to_thread(_first_chat, stack)
+    await asyncio.to_thread(first_chat, stack)
     await asyncio.to_thread(post, peer.port, peer.key, "/v1/chat/completions", json.loads(ask("instant")))
     ours, theirs = statistics.median(here), statistics.median(there)
     rows = [
@@ -48,7 +48,7 @@ async def measure(place: Workplace) -> list[Row]:
     return rows
 
 
-def _first_chat(stack: Stack) -> None:
+def first_chat(stack: Stack) -> None:
     """A turn that is remembered, and vectors."""
     turn = {**json.loads(ask("instant")), "conversation": "bench"}
     for _ in range(2):

@@ -14,7 +14,7 @@ from bench.embeddings import sentence
 from bench.stack import cost
 from bench.table import Row
 from bench.workplace import FOLDER, Workplace
-from bench.wrk import wrk
+from bench.wrk import Load, wrk
 from services.mesh.authenticator import DEV_PRINCIPAL
 from services.mesh.call import run_as
 from services.mesh.errors import Unavailable
@@ -37,8 +37,6 @@ async def measure(place: Workplace) -> list[Row]:
     local: list[float] = []
     unhindered: list[float] = []
     rest: list[float] = []
-    body = json.dumps({"input": _texts(random.Random(2))}).encode()
-    url = f"http://127.0.0.1:{stack.port}/slm/v1/embeddings"
     embedder = MiniLm(EmbeddingSettings(directory=FOLDER / "stack" / "models"))
     await embedder.load()
     try:
@@ -48,9 +46,9 @@ async def measure(place: Workplace) -> list[Row]:
             local.append(rate)
             unhindered.append(2 * done / (time.process_time() - used))
             before = stack.processor_seconds()
-            load = await wrk(url, body, '"embedding"', key=stack.key, connections=CALLERS, seconds=SECONDS)
-            rest.append(load.rate * TEXTS)
-            print("processor ms a text:", cost(before, stack.processor_seconds(), load.requests * TEXTS))
+            found = await load(stack.port, stack.key)
+            rest.append(found.rate * TEXTS)
+            print("processor ms a text:", cost(before, stack.processor_seconds(), found.requests * TEXTS))
     finally:
         await embedder.close()
     # By processor time: what two cores would do that have nothing else to do.
@@ -59,6 +57,13 @@ async def measure(place: Workplace) -> list[Row]:
         _row("embeddings through the contract, local channel", local, f", {free:,.0f} a two-core second"),
         _row("embeddings through the contract, REST and Envoy", rest, ""),
     ]
+
+
+async def load(port: int, key: str, seconds: int = SECONDS) -> Load:
+    """Have a server make vectors over REST, each caller of the same texts in each call."""
+    body = json.dumps({"input": texts(random.Random(2))}).encode()
+    url = f"http://127.0.0.1:{port}/slm/v1/embeddings"
+    return await wrk(url, body, '"embedding"', key=key, connections=CALLERS, seconds=seconds)
 
 
 def _row(figure: str, rates: list[float], more: str) -> Row:
@@ -78,7 +83,7 @@ async def _local(embedder: MiniLm) -> tuple[float, int]:
     async def caller() -> None:
         nonlocal done
         while time.perf_counter() < end:
-            response = await stub.Embed(EmbedRequest(input=_texts(random_)), timeout=30)
+            response = await stub.Embed(EmbedRequest(input=texts(random_)), timeout=30)
             done += len(response.vectors)
 
     began = time.perf_counter()
@@ -90,7 +95,8 @@ async def _local(embedder: MiniLm) -> tuple[float, int]:
     return rate, done
 
 
-def _texts(random_: random.Random) -> list[str]:
+def texts(random_: random.Random) -> list[str]:
+    """What one call makes vectors of."""
     return [sentence(random_) for _ in range(TEXTS)]
 
 

@@ -16,7 +16,7 @@ FOLDER = Path(__file__).parents[1] / ".bench"
 class Workplace:
     """Ends everything it started when it is left; a soak takes `soak_minutes` there."""
 
-    def __init__(self, soak_minutes: int) -> None:
+    def __init__(self, soak_minutes: int = 0) -> None:
         self.soak_minutes = soak_minutes
         self._exits = AsyncExitStack()
         self._upstream: int | None = None

@@ -72,8 +72,8 @@ class Health:
 
     @property
     def job(self) -> Job:
-        """The checks that come after the first: often while something is wrong."""
-        return Job("health", self.check, every=self._interval, first=_EVERY_SECONDS)
+        """The checks that come after the first, which was made before: often while something is wrong."""
+        return Job("health", self.check, every=self._interval, first=self._interval())
 
     def _interval(self) -> float:
         return _AFTER_FAULT_SECONDS if any(self._results.values()) else _EVERY_SECONDS

@@ -1,11 +1,13 @@
 """Health is what the checks say, and a check that says nothing holds nobody up."""
 
 import asyncio
+from contextlib import AsyncExitStack
 
 import pytest
 
 from services.mesh import health as module
 from services.mesh.health import Health
+from services.mesh.jobs import run_job
 from services.mesh.service import Service
 
 
@@ -42,6 +44,24 @@ async def test_a_failing_dependency_is_named_until_it_works_again() -> None:
     await health.check()
     assert health.dependencies() == {"memory": {"postgres": ""}}
     assert told == [{"memory": "postgres: it is away"}, {}]
+
+
+async def test_what_failed_at_the_start_is_looked_at_again_as_soon_as_what_fails_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "_EVERY_SECONDS", 600.0)
+    monkeypatch.setattr(module, "_AFTER_FAULT_SECONDS", 0.01)
+    dependency = Dependency()
+    dependency.failure = LookupError("it is not loaded yet")
+    health, well = watching(dependency), asyncio.Event()
+    await health.check()
+    health.watch(well.set)
+    dependency.failure = None
+    async with AsyncExitStack() as stack:
+        run_job(stack, "mesh", health.job)
+        async with asyncio.timeout(10):
+            await well.wait()
+    assert health.faults() == {}
 
 
 async def test_a_silent_dependency_is_down_in_time_and_not_asked_again_before_it_answers(
