@@ -23,9 +23,10 @@ from services.mesh.declaration import Declaration
 from services.mesh.departure import Departure
 from services.mesh.handlers import collect, service_names
 from services.mesh.health import Health
+from services.mesh.hosting import host
 from services.mesh.http import HttpServer
 from services.mesh.interceptors.drain import Drain
-from services.mesh.jobs import run_job, run_jobs
+from services.mesh.jobs import run_job
 from services.mesh.keys import read_key
 from services.mesh.mesh import Connections, Mesh
 from services.mesh.registry.directory import Directory
@@ -124,7 +125,7 @@ class _Process:
                 reason=reasons.SETTINGS_MISSING,
             )
         names = [declaration.name for declaration in declarations]
-        own = {declaration.name: declaration.settings() for declaration in declarations}
+        own = [declaration.settings() for declaration in declarations]
         instance_id = str(uuid.uuid4())
         signer = Signer(read_key(settings.data_dir / "internal.key").encode(), instance_id)
         authenticator = DevAuthenticator(read_key(settings.data_dir / "dev.key"))
@@ -152,11 +153,9 @@ class _Process:
             connect=connections.connect,
         )
         await migrations.migrate(url, lease.SCHEMA, lease.MIGRATIONS)
-        services: dict[str, Service] = {}
         for declaration in declarations:
             if declaration.migrations is not None:
                 await migrations.migrate(url, declaration.name, declaration.migrations)
-            services[declaration.name] = await declaration.built(mesh, own[declaration.name], stack)
         wrap = pipeline(
             authenticator=authenticator,
             signer=signer,
@@ -165,9 +164,7 @@ class _Process:
             sample_ratio=settings.trace_sample_ratio,
             peers=neighbours if identity is not None else None,
         )
-        connections.serve(wrap.wrap_all(collect([pair for s in services.values() for pair in s.servicers])))
-        for name, service in services.items():
-            run_jobs(stack, name, service.jobs, pool)
+        services = await host(zip(declarations, own, strict=True), mesh, connections, wrap, stack)
         health = Health(services)
         await health.check()
         server = Server(connections.handlers, drain, max_message_bytes=settings.max_message_bytes)
@@ -194,18 +191,18 @@ class _Process:
         admin = HttpServer(admin_app(health, version("somamesh-server")))
         admin_port = await admin.start(settings.bind, settings.admin_port)
         stack.push_async_callback(admin.stop)
-        host = settings.advertise or settings.bind
-        http_addresses = {name: joined(host, port) for name, port in http_ports.items()}
+        address = settings.advertise or settings.bind
+        http_addresses = {name: joined(address, port) for name, port in http_ports.items()}
         instance = registry_service_pb2.Instance(
             instance_id=instance_id,
             services=names,
             grpc_services=service_names(connections.handlers),
-            grpc_address=joined(host, grpc_port),
-            unary_address=joined(host, unary_port),
+            grpc_address=joined(address, grpc_port),
+            unary_address=joined(address, unary_port),
             # An older control process knows the edge's alone.
             http_address=http_addresses.get("edge", ""),
             http_addresses=http_addresses,
-            admin_address=joined(host, admin_port),
+            admin_address=joined(address, admin_port),
             pid=os.getpid(),
             version=version("somamesh-server"),
         )

@@ -1,13 +1,12 @@
 """The memory service as `build` makes it, over the mesh's pipeline and channel, with a model service of words."""
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import grpc
 import pytest
@@ -16,23 +15,15 @@ from google.protobuf.struct_pb2 import Struct, Value
 from soma.memory.v1 import memory_service_pb2 as pb
 from soma.memory.v1.memory_service_pb2_grpc import MemoryServiceStub
 from soma.model.v1.message_pb2 import ROLE_ASSISTANT, ROLE_TOOL, ROLE_USER, Message, ToolCall
-from soma.model.v1.model_service_pb2_grpc import add_ModelServiceServicer_to_server
 
 from services.memory.main import SERVICE
 from services.memory.passages import Json
-from services.memory.settings import MemorySettings
 from services.mesh import errors
-from services.mesh.authenticator import DevAuthenticator
-from services.mesh.call import Call, current_call, run_as
-from services.mesh.jobs import run_jobs
-from services.mesh.mesh import Mesh
+from services.mesh.call import run_as
 from services.mesh.principal import Principal
-from services.mesh.routing import RoutedChannel
 from services.mesh.service import Check
-from services.mesh.settings import Settings
-from services.mesh.spans import Spans
 from services.mesh.status import from_rpc_error
-from services.mesh.testing.local import KEY, LocalMesh
+from services.mesh.testing.hosted import hosted
 from services.mesh.testing.waiting import until
 from tests.memory.model import WordModel
 
@@ -91,27 +82,15 @@ async def serving(pool: "Pool", data_dir: Path, model: WordModel, *, warm: bool 
 
     Unless it is to be met as it starts, once vectors can be had.
     """
-    async with AsyncExitStack() as stack:
-        local = LocalMesh(strict=True, capture=_caller)
-        stack.push_async_callback(local.channel.close)
-
-        mesh = Mesh(
-            settings=Settings(),
-            data_dir=data_dir,
-            postgres=pool,
-            redis=cast(Any, None),  # memory has nothing there
-            authenticator=DevAuthenticator(KEY),
-            spans=Spans("test", None),
-            connect=lambda service: RoutedChannel(lambda: local.channel),
-        )
-        service = await SERVICE.built(mesh, MemorySettings(), stack)
-        local.add((*service.servicers, (add_ModelServiceServicer_to_server, model)))
-        run_jobs(stack, SERVICE.name, service.jobs, pool)
+    async with hosted(
+        SERVICE, neighbours={"model": (model,)}, database=pool, data_dir=data_dir, caller=ACME, strict=True
+    ) as memory:
+        embedder = memory.service.checks["embedder"]
         if warm:
-            await until(partial(passes, service.checks["embedder"]))
+            await until(partial(passes, embedder))
             model.asked.clear()
             model.callers.clear()
-        yield Memory(MemoryServiceStub(local.channel), model, pool, service.checks["embedder"])
+        yield Memory(MemoryServiceStub(memory.channel), model, pool, embedder)
 
 
 @pytest.fixture
@@ -129,14 +108,6 @@ async def passes(check: Check) -> bool:
     except errors.Unavailable:
         return False
     return True
-
-
-def _caller() -> Call:
-    call = current_call()
-    if call is None:
-        call = Call(started=asyncio.get_running_loop().time())
-        call.principal = ACME
-    return call
 
 
 @contextmanager

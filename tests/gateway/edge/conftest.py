@@ -1,42 +1,24 @@
 """The edge on a real HTTP port, over scripted services behind the mesh's pipeline, in one process and over a socket."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
-import grpc
 import httpx
 import pytest
 from openai import AsyncOpenAI
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from soma.model.v1.catalog_service_pb2_grpc import CatalogServiceStub, add_CatalogServiceServicer_to_server
-from soma.model.v1.model_service_pb2_grpc import ModelServiceStub, add_ModelServiceServicer_to_server
-from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceStub, add_ChatServiceServicer_to_server
-from soma.orchestrator.v1.response_service_pb2_grpc import (
-    ResponseServiceStub,
-    add_ResponseServiceServicer_to_server,
-)
 
-from gateway.edge.app import Edge
-from gateway.edge.catalogue import Catalogue
-from gateway.edge.chat import ChatCompletions
-from gateway.edge.embeddings import Embeddings
-from gateway.edge.input_items import InputItems
-from gateway.edge.responses import Responses
+from gateway.edge.main import SERVICE
 from gateway.edge.settings import EdgeSettings
-from gateway.edge.tracing import RequestTracing
 from services.mesh.authenticator import DevAuthenticator
-from services.mesh.call import current_call
-from services.mesh.carrier import LocalCarrier, RemoteCarrier
-from services.mesh.channel.local import LocalChannel
-from services.mesh.channel.remote import RemoteChannel
-from services.mesh.handlers import collect, register
 from services.mesh.http import HttpServer
-from services.mesh.interceptors.drain import Drain
+from services.mesh.redis import open_client
+from services.mesh.server import Server
 from services.mesh.spans import Spans
-from services.mesh.stack import pipeline
-from services.mesh.token import Signer
+from services.mesh.testing.hosted import Neighbour, hosted
+from services.mesh.testing.neighbours import served
 from tests.gateway.edge.scripted import (
     ScriptedCatalog,
     ScriptedChat,
@@ -45,6 +27,7 @@ from tests.gateway.edge.scripted import (
     answered,
     spoken,
 )
+from tests.servers import RedisServer
 
 KEY = "sk-test"
 
@@ -58,8 +41,8 @@ class Stand:
     responses: ScriptedResponses
     embedder: ScriptedEmbedder
     catalog: ScriptedCatalog
-    backend: grpc.aio.Server
-    edge: Edge
+    backend: Server
+    edge: Any
 
 
 @asynccontextmanager
@@ -75,55 +58,34 @@ async def serving(app: object) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def standing(
-    transport: str, directory: Path, exporter: InMemorySpanExporter | None = None
+    transport: str, redis_url: str, exporter: InMemorySpanExporter | None = None
 ) -> AsyncIterator[Stand]:
-    """An edge over a `local` channel, as in one process, or a `socket`, as over several."""
+    """An edge whose neighbours are in its process, `local`, or in another, over a `socket`."""
     chat, responses, catalog = ScriptedChat(), ScriptedResponses(), ScriptedCatalog()
     embedder = ScriptedEmbedder()  # type: ignore[abstract]  # only what the edge asks
     chat.reset(spoken("Hello", ", world"))
-    servicers = (
-        (add_ChatServiceServicer_to_server, chat),
-        (add_ResponseServiceServicer_to_server, responses),
-        (add_ModelServiceServicer_to_server, embedder),
-        (add_CatalogServiceServicer_to_server, catalog),
-    )
-    authenticator, signer = DevAuthenticator(KEY), Signer(b"k" * 32, "test")
     spans = Spans("edge", None, exporter)
-    wrap = pipeline(authenticator=authenticator, signer=signer, spans=spans, drain=Drain(), sample_ratio=0.0)
-    handlers = wrap.wrap_all(collect(servicers))
-    backend = grpc.aio.server()
-    register(backend, handlers)
-    address = f"unix:{directory}/backend"
-    backend.add_insecure_port(address)
-    await backend.start()
-    channel: grpc.aio.Channel = (
-        LocalChannel(handlers, capture=current_call, outgoing=LocalCarrier())
-        if transport == "local"
-        else RemoteChannel(address, outgoing=RemoteCarrier(signer))
-    )
-    settings = EdgeSettings(body_limit_bytes=64 * 1024)
-    edge = Edge(
-        authenticator,
-        ChatCompletions(ChatServiceStub(channel), settings.chat_timeout_seconds),
-        Responses(ResponseServiceStub(channel), settings.chat_timeout_seconds, settings.store_timeout_seconds),
-        InputItems(ResponseServiceStub(channel), settings.store_timeout_seconds),
-        Embeddings(ModelServiceStub(channel), settings.embedding_timeout_seconds),
-        Catalogue(CatalogServiceStub(channel), settings.catalogue_timeout_seconds),
-        RequestTracing(spans, 0.0),
-        settings,
-    )
-    async with serving(edge) as url:
-        yield Stand(url, chat, responses, embedder, catalog, backend, edge)
-    spans.close()
-    await channel.close()
-    await backend.stop(None)
+    async with AsyncExitStack() as stack:
+        stack.callback(spans.close)
+        backend = await stack.enter_async_context(served(chat, responses, embedder, catalog, spans=spans))
+        neighbours: Mapping[str, Neighbour] = {"orchestrator": (chat, responses), "model": (embedder, catalog)}
+        edge = await stack.enter_async_context(
+            hosted(
+                SERVICE,
+                neighbours=neighbours if transport == "local" else dict.fromkeys(neighbours, backend.address),
+                settings=EdgeSettings(body_limit_bytes=64 * 1024),
+                redis=await stack.enter_async_context(open_client(redis_url)),
+                authenticator=DevAuthenticator(KEY),
+                spans=spans,
+            )
+        )
+        url = await stack.enter_async_context(serving(edge.service.http))
+        yield Stand(url, chat, responses, embedder, catalog, backend.server, edge.service.http)
 
 
 @pytest.fixture(scope="session", params=["local", "socket"])
-async def shared_stand(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Stand]:
-    async with standing(request.param, tmp_path_factory.mktemp("edge")) as stand:
+async def shared_stand(request: pytest.FixtureRequest, redis_server: RedisServer) -> AsyncIterator[Stand]:
+    async with standing(request.param, redis_server.url) as stand:
         yield stand
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -128,12 +127,12 @@ async def test_attempts_with_one_idempotency_key_are_one_request_to_the_mesh(ope
         assert ids[0] == ids[1] != ids[2] != ids[3] == ""
 
 
-async def test_a_backend_that_is_down_is_503(tmp_path: Path) -> None:
+async def test_a_backend_that_is_down_is_503(redis_url: str) -> None:
     async with (
-        standing("socket", tmp_path) as stand,
+        standing("socket", redis_url) as stand,
         AsyncOpenAI(base_url=f"{stand.url}/v1", api_key=KEY, max_retries=0) as client,
     ):
-        await stand.backend.stop(None)
+        await stand.backend.stop(0.0)
         with pytest.raises(sdk.InternalServerError) as caught:
             await client.chat.completions.create(**ASK)
     assert caught.value.status_code == 503

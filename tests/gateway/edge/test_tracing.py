@@ -1,6 +1,5 @@
 """A sampled request is one span that says what was asked of which model, and what it cost."""
 
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,10 +13,10 @@ TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 HEADERS = {"authorization": f"Bearer {KEY}", "traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"}
 
 
-async def test_a_sampled_request_is_a_span_with_http_and_genai_attributes(tmp_path: Path) -> None:
+async def test_a_sampled_request_is_a_span_with_http_and_genai_attributes(redis_url: str) -> None:
     exporter = InMemorySpanExporter()
     async with (
-        standing("local", tmp_path, exporter) as stand,
+        standing("local", redis_url, exporter) as stand,
         httpx.AsyncClient(base_url=stand.url, headers=HEADERS) as http,
     ):
         await http.post("/v1/chat/completions", json=ASK)

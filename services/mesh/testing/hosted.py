@@ -1,0 +1,132 @@
+"""A service under test: built and run as the host does it, among neighbours that a test chooses."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
+
+import redis.asyncio as aioredis
+
+from services.mesh.authenticator import Authenticator, DevAuthenticator
+from services.mesh.call import Call, current_call
+from services.mesh.carrier import LocalCarrier
+from services.mesh.channel.local import LocalChannel
+from services.mesh.declaration import Declaration
+from services.mesh.handlers import collect
+from services.mesh.hosting import host
+from services.mesh.interceptors.drain import Drain
+from services.mesh.mesh import Connections, Mesh
+from services.mesh.principal import Principal
+from services.mesh.registry.directory import Directory, Endpoint
+from services.mesh.service import Service
+from services.mesh.settings import Settings
+from services.mesh.spans import Spans
+from services.mesh.stack import pipeline
+from services.mesh.testing.local import KEY, SIGNER
+from services.mesh.testing.neighbours import registrations
+
+if TYPE_CHECKING:
+    from services.mesh.postgres import Pool
+
+S = TypeVar("S")
+# Servicers in this process, or the address of another that serves them.
+Neighbour: TypeAlias = Sequence[object] | str
+
+
+@dataclass(frozen=True)
+class Hosted:
+    """A running service.
+
+    Attributes:
+        service: what `build()` made.
+        channel: reaches it and its neighbours as clients of the mesh do: what fails is an `AioRpcError`.
+        drain: the calls in progress.
+    """
+
+    service: Service
+    channel: LocalChannel
+    drain: Drain
+
+
+@asynccontextmanager
+async def hosted(
+    declaration: Declaration[S],
+    *,
+    neighbours: Mapping[str, Neighbour] | None = None,
+    settings: S | None = None,
+    database: "Pool | None" = None,
+    redis: aioredis.Redis | None = None,
+    data_dir: Path = Path(".somamesh"),
+    authenticator: Authenticator | None = None,
+    spans: Spans | None = None,
+    caller: Principal | None = None,
+    strict: bool = False,
+) -> AsyncIterator[Hosted]:
+    """The real service for the block, with its jobs at work; afterwards it is closed as the host closes it.
+
+    Args:
+        neighbours: by name; those of the declaration that are left out are away.
+        settings: the service's; read from the environment when left out.
+        database: a pool on a database with the service's schema; a service that has one, or jobs of which only one
+            process runs each, needs it.
+        redis: a client, for a service that uses Redis.
+        data_dir: where a stack keeps its files.
+        authenticator: who knows callers from outside; by default the holder of `KEY` of the local mesh.
+        spans: where the traces of calls go.
+        caller: whose the calls are that a test makes outside of `run_as`.
+        strict: `channel` serialises, as a socket does.
+
+    Raises:
+        MeshError: what the service raises when it is built.
+        ValueError: a neighbour is given that the declaration does not name.
+    """
+    given = neighbours or {}
+    if strangers := given.keys() - set(declaration.neighbours):
+        raise ValueError(f"{declaration.name} declares no neighbour {', '.join(sorted(strangers))}")
+    here = {name: servicers for name, servicers in given.items() if not isinstance(servicers, str)}
+    authenticator = authenticator or DevAuthenticator(KEY)
+    spans = spans or Spans("test", None)
+    process = Settings(trace_sample_ratio=0.0)
+    drain, directory = Drain(), Directory()
+    directory.replace(Endpoint(name, at, name) for name, at in given.items() if isinstance(at, str))
+    wrap = pipeline(
+        authenticator=authenticator,
+        signer=SIGNER,
+        spans=spans,
+        drain=drain,
+        sample_ratio=process.trace_sample_ratio,
+    )
+    async with AsyncExitStack() as stack:
+        connections = Connections([declaration.name, *here], directory, SIGNER, process)
+        stack.push_async_callback(connections.close)
+        offered = [pair for servicers in here.values() for pair in registrations(servicers)]
+        connections.handlers.update(wrap.wrap_all(collect(offered)))
+        channel = LocalChannel(connections.handlers, capture=_capturing(caller), outgoing=LocalCarrier(), strict=strict)
+        stack.push_async_callback(channel.close)
+        mesh = Mesh(
+            settings=process,
+            data_dir=data_dir,
+            postgres=cast(Any, database),
+            redis=cast(Any, redis),
+            authenticator=authenticator,
+            spans=spans,
+            connect=connections.connect,
+        )
+        own = declaration.settings() if settings is None else settings
+        services = await host([(declaration, own)], mesh, connections, wrap, stack)
+        yield Hosted(services[declaration.name], channel, drain)
+
+
+def _capturing(caller: Principal | None) -> Callable[[], Call | None]:
+    """The call a test is in; outside of any, one of `caller`."""
+
+    def captured() -> Call | None:
+        call = current_call()
+        if call is None and caller is not None:
+            call = Call(started=asyncio.get_running_loop().time())
+            call.principal = caller
+        return call
+
+    return captured

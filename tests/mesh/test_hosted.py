@@ -1,0 +1,104 @@
+"""What services are tested on: the real build, its jobs, neighbours a test chooses, and the host's order of closing."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import grpc
+import pytest
+from soma.testing.v1.echo_service_pb2 import EchoRequest
+from soma.testing.v1.echo_service_pb2_grpc import EchoServiceStub, add_EchoServiceServicer_to_server
+
+from services.mesh.call import run_as
+from services.mesh.declaration import Declaration, NoSettings
+from services.mesh.jobs import Job
+from services.mesh.mesh import Mesh
+from services.mesh.service import Service
+from services.mesh.status import from_rpc_error
+from services.mesh.testing.echo import EchoServicer
+from services.mesh.testing.hosted import Neighbour, hosted
+from services.mesh.testing.local import SOMEBODY
+from services.mesh.testing.neighbours import registrations, served
+
+
+async def forward(mesh: Mesh, _settings: NoSettings, _stack: AsyncExitStack) -> Service:
+    """An echo whose further hops are its neighbour's."""
+    echo = EchoServicer(peer=lambda: EchoServiceStub(mesh.connect("testing")))
+    return Service(servicers=((add_EchoServiceServicer_to_server, echo),))
+
+
+FORWARD = Declaration("forward", forward, NoSettings, neighbours=("testing",))
+
+
+@pytest.fixture(params=["here", "apart"])
+async def echo(request: pytest.FixtureRequest) -> AsyncIterator[tuple[EchoServicer, Neighbour]]:
+    """A servicer, and it as a neighbour: in this process, and behind a socket."""
+    servicer = EchoServicer()
+    async with served(servicer) as elsewhere:
+        yield servicer, (servicer,) if request.param == "here" else elsewhere.address
+
+
+async def test_a_service_calls_the_neighbour_it_is_given(echo: tuple[EchoServicer, Neighbour]) -> None:
+    servicer, neighbour = echo
+    declaration = Declaration("caller", _calling, NoSettings, neighbours=("testing",))
+    async with hosted(declaration, neighbours={"testing": neighbour}) as caller:
+        with run_as(SOMEBODY, timeout=10):
+            await caller.service.checks["neighbour"]()
+    assert servicer.tally.served == 1
+
+
+async def _calling(mesh: Mesh, _settings: NoSettings, _stack: AsyncExitStack) -> Service:
+    stub = EchoServiceStub(mesh.connect("testing"))
+
+    async def check() -> None:
+        await stub.Echo(EchoRequest(text="Hi"))
+
+    return Service(checks={"neighbour": check})
+
+
+async def test_a_neighbour_that_is_left_out_is_away() -> None:
+    async with hosted(FORWARD) as service:
+        with run_as(SOMEBODY, timeout=10), pytest.raises(grpc.aio.AioRpcError) as failure:
+            request = EchoRequest(text="Hi")
+            request.script.hops = 1
+            await EchoServiceStub(service.channel).Echo(request)
+    assert from_rpc_error(failure.value).reason == "SERVICE_UNAVAILABLE"
+
+
+async def test_a_neighbour_that_is_not_declared_is_refused_by_name() -> None:
+    with pytest.raises(ValueError, match="forward declares no neighbour memory"):
+        async with hosted(FORWARD, neighbours={"memory": (EchoServicer(),)}):
+            pass
+
+
+async def test_calls_of_a_test_are_its_callers() -> None:
+    async with hosted(FORWARD, caller=SOMEBODY) as service:
+        answer = await EchoServiceStub(service.channel).Echo(EchoRequest(text="Hi"))
+    assert answer.observation.subject == SOMEBODY.subject
+
+
+async def test_jobs_run_and_have_ended_before_what_build_opened_is_closed() -> None:
+    happened: list[str] = []
+    begun = asyncio.Event()
+
+    async def follow() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            happened.append("job ended")
+
+    async def build(_mesh: Mesh, _settings: NoSettings, stack: AsyncExitStack) -> Service:
+        stack.callback(happened.append, "closed")
+        return Service(jobs=(Job("follow", follow),))
+
+    async with hosted(Declaration("busy", build, NoSettings)):
+        async with asyncio.timeout(5):
+            await begun.wait()
+        assert happened == []
+    assert happened == ["job ended", "closed"]
+
+
+def test_what_serves_no_contract_is_no_neighbour() -> None:
+    with pytest.raises(TypeError, match="object derives from no generated servicer"):
+        registrations([object()])
