@@ -34,6 +34,7 @@ from services.mesh.channel.remote import RemoteChannel
 from services.mesh.handlers import collect, register
 from services.mesh.http import HttpServer
 from services.mesh.interceptors.drain import Drain
+from services.mesh.routing import RoutedChannel
 from services.mesh.spans import Spans
 from services.mesh.stack import pipeline
 from services.mesh.token import Signer
@@ -96,11 +97,12 @@ async def standing(
     address = f"unix:{directory}/backend"
     backend.add_insecure_port(address)
     await backend.start()
-    channel: grpc.aio.Channel = (
+    carrying = (
         LocalChannel(handlers, capture=current_call, outgoing=LocalCarrier())
         if transport == "local"
         else RemoteChannel(address, outgoing=RemoteCarrier(signer))
     )
+    channel = RoutedChannel(lambda: carrying)
     settings = EdgeSettings(body_limit_bytes=64 * 1024)
     edge = Edge(
         authenticator,
@@ -115,7 +117,7 @@ async def standing(
     async with serving(edge) as url:
         yield Stand(url, chat, responses, embedder, catalog, backend, edge)
     spans.close()
-    await channel.close()
+    await carrying.close()
     await backend.stop(None)
 
 
