@@ -11,8 +11,8 @@ from soma.orchestrator.v1 import chat_service_pb2 as pb
 from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceStub
 from soma.policy.v1 import policy_service_pb2
 
-from services.mesh.errors import Code, Facts, Relayed, Unavailable
-from services.mesh.status import from_rpc_error
+from services.mesh.errors import Code, Facts, Unavailable, relayed
+from services.mesh.status import AS_MESH_ERRORS
 
 if TYPE_CHECKING:
     from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceAsyncStub
@@ -54,10 +54,9 @@ class Conversation:
         call = self._stub.Chat(request, metadata=self._metadata, timeout=TURN_SECONDS)
         finished = False
         try:
-            async for event in call:
-                finished = _show(event, shown)
-        except grpc.aio.AioRpcError as error:
-            raise from_rpc_error(error) from error
+            with AS_MESH_ERRORS:
+                async for event in call:
+                    finished = _show(event, shown)
         finally:
             call.cancel()
         if not finished:
@@ -77,7 +76,7 @@ def _show(event: pb.ChatResponse, shown: Shown) -> bool:
             shown.note(f"policy on the {event.policy.stage}: {decision}{f' ({rules})' if rules else ''}")
         case "error":
             facts = Facts(retry_after=event.error.retry_after_seconds or None)
-            raise Relayed(Code(event.error.code), event.error.message, reason=event.error.reason, facts=facts)
+            raise relayed(Code(event.error.code), event.error.message, reason=event.error.reason, facts=facts)
         case "finished":
             for source in event.finished.sources:
                 shown.note(f"source: {source.key}")

@@ -17,7 +17,6 @@ from soma.model.v1.catalog_service_pb2_grpc import CatalogServiceStub
 from cli.conversation import Conversation, Shown
 from cli.door import Door
 from services.mesh.errors import Unavailable
-from services.mesh.status import from_rpc_error
 
 if TYPE_CHECKING:
     from soma.model.v1.catalog_service_pb2_grpc import CatalogServiceAsyncStub
@@ -84,12 +83,9 @@ def _python() -> str:
 
 async def _default_model(channel: grpc.aio.Channel, door: Door) -> str:
     stub: CatalogServiceAsyncStub = CatalogServiceStub(channel)
-    try:
-        answer = await stub.ListModels(
-            catalog_service_pb2.ListModelsRequest(), metadata=door.metadata, timeout=SECONDS, wait_for_ready=True
-        )
-    except grpc.aio.AioRpcError as error:
-        raise from_rpc_error(error) from error
+    answer = await stub.ListModels(
+        catalog_service_pb2.ListModelsRequest(), metadata=door.metadata, timeout=SECONDS, wait_for_ready=True
+    )
     if not answer.models:
         raise Unavailable("the stack has no model", reason="NO_MODEL")
     return str(answer.models[0].name)

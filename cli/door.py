@@ -14,6 +14,7 @@ from services.mesh.address import joined
 from services.mesh.credential import checked, trimmed
 from services.mesh.errors import FailedPrecondition, InvalidArgument
 from services.mesh.keys import read_key
+from services.mesh.status import AS_MESH_ERRORS
 from services.mesh.url import http_url
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -35,7 +36,7 @@ class Door:
 
     @asynccontextmanager
     async def channel(self) -> AsyncIterator[grpc.aio.Channel]:
-        """A channel to it, closed at the end."""
+        """A channel to it, closed at the end; the block raises MeshError where a call of it failed."""
         target = urlsplit(self.url)
         assert target.hostname is not None
         address = joined(target.hostname, target.port or DEFAULT_PORTS[target.scheme])
@@ -47,7 +48,8 @@ class Door:
         else:
             opened = grpc.aio.insecure_channel(address, options)
         async with opened as channel:
-            yield channel
+            with AS_MESH_ERRORS:
+                yield channel
 
 
 def door(directory: DataDir, url: str | None, key: str | None) -> Door:

@@ -42,11 +42,7 @@ async def call(
     metadata: Sequence[tuple[str, str]],
     timeout: float,
 ) -> AsyncIterator[Message]:
-    """Call the method; its responses as they come.
-
-    Raises:
-        grpc.aio.AioRpcError: the call failed.
-    """
+    """Call the method; its responses as they come, and the channel's error where the call failed."""
     path = f"/{method.containing_service.full_name}/{method.name}"
     kinds = {
         "request_serializer": lambda message: message.SerializeToString(),

@@ -4,6 +4,8 @@ The product's Python names a reason as `reasons.STORAGE_FULL` of the generated m
 read from where it is named: the class of the error, `code=Code.X` or `status="X"` beside it, or a function that hands
 its parameter on as the reason of an error. A reason in a table comes with what the functions of that module raise.
 The command line may have reasons of its own, which it tells nobody.
+
+It also refuses gRPC's own error outside the places where it becomes a MeshError: whoever calls a neighbour gets that.
 """
 
 from __future__ import annotations
@@ -24,6 +26,9 @@ ROOT = Path(__file__).parents[1]
 SOURCES = ("services", "gateway", "cli", "sdk/python/src")
 # What has reasons that no client is told.
 OWN = "cli/"
+# gRPC's error and what it is made of; only these modules of the product know of them. The SDK has gRPC's channels.
+TRANSPORT = frozenset({"AioRpcError", "RpcError"})
+BOUNDARY = ("services/mesh/channel/boundary.py", "services/mesh/channel/outcome.py", "services/mesh/status.py", "sdk/")
 # What else the generated module holds.
 TABLES = ("DECLARED", "Declared", "HTTP_STATUSES")
 # In Envoy's Lua: what the body check refuses with, and what replaces a status of HTTP.
@@ -33,7 +38,7 @@ LUA_STATUS = "INVALID_ARGUMENT"
 CLASSES = {
     name: kind.code.name
     for name, kind in vars(errors).items()
-    if isinstance(kind, type) and issubclass(kind, errors.MeshError) and kind is not errors.Relayed
+    if isinstance(kind, type) and issubclass(kind, errors.MeshError)
 }
 
 
@@ -84,6 +89,11 @@ def findings(sources: Mapping[str, str], declared: Mapping[str, Declared], lua: 
         found += [
             f"{module.name}:{line}: {text!r} is a literal; name reasons of errors.proto as soma.errors.v1.reasons.X"
             for line, text in _literals(module, calls, declared)
+        ]
+        found += [
+            f"{module.name}:{line}: {name} is gRPC's; channels of the mesh raise MeshError, and AS_MESH_ERRORS of "
+            "services.mesh.status makes it of any other channel's error"
+            for line, name in _of_transport(module)
         ]
         for use in _uses(module, calls):
             raised |= {use.reason} if use.raised else set()
@@ -190,6 +200,16 @@ def _literals(
         text = given is not None and isinstance(given, ast.Constant | ast.JoinedStr | ast.BinOp)
         if given is not None and text and not own and ast.unparse(given).strip("'") not in {*known, "None"}:
             yield given.lineno, ast.unparse(given).strip("'")
+
+
+def _of_transport(module: Module) -> Iterator[tuple[int, str]]:
+    """Names of gRPC's error, where it is not to be known."""
+    if module.name.startswith(BOUNDARY):
+        return
+    for node in ast.walk(module.tree):
+        named = node.attr if isinstance(node, ast.Attribute) else node.name if isinstance(node, ast.alias) else ""
+        if isinstance(node, ast.Attribute | ast.alias) and named.rpartition(".")[2] in TRANSPORT:
+            yield node.lineno, named
 
 
 def _uses(module: Module, makers: Mapping[str, Maker]) -> Iterator[Use]:

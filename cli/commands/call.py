@@ -54,26 +54,20 @@ def _pair(line: str) -> tuple[str, str]:
 
 
 async def _call(entrance: "Door", name: str | None, text: str, metadata: list[tuple[str, str]], timeout: float) -> None:
-    import grpc
-
     from cli.dynamic_call import call as start
     from cli.dynamic_call import requests, shown
     from cli.reflection import Reflection
-    from services.mesh.status import from_rpc_error
 
     async with entrance.channel() as channel:
-        try:
-            reflection = Reflection(channel)
-            if name is None:
-                for each in await reflection.methods():
-                    typer.echo(each)
-                return
-            method = await reflection.method(name)
-            messages = requests(method, text, reflection.pool)
-            # One line for each message of a stream, so that it can be read as it comes.
-            indent = None if method.server_streaming else 2
-            sent = [*(pair for pair in entrance.metadata if pair[0] not in dict(metadata)), *metadata]
-            async for message in start(channel, method, messages, metadata=sent, timeout=timeout):
-                typer.echo(shown(message, reflection.pool, indent=indent))
-        except grpc.aio.AioRpcError as error:
-            raise from_rpc_error(error) from error
+        reflection = Reflection(channel)
+        if name is None:
+            for each in await reflection.methods():
+                typer.echo(each)
+            return
+        method = await reflection.method(name)
+        messages = requests(method, text, reflection.pool)
+        # One line for each message of a stream, so that it can be read as it comes.
+        indent = None if method.server_streaming else 2
+        sent = [*(pair for pair in entrance.metadata if pair[0] not in dict(metadata)), *metadata]
+        async for message in start(channel, method, messages, metadata=sent, timeout=timeout):
+            typer.echo(shown(message, reflection.pool, indent=indent))

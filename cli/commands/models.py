@@ -22,19 +22,14 @@ def models(data_dir: DataDirOption = None, url: UrlOption = None, key: KeyOption
 
 
 async def _list(entrance: "Door") -> None:
-    import grpc
     from soma.model.v1 import catalog_service_pb2 as pb
     from soma.model.v1.catalog_service_pb2_grpc import CatalogServiceStub
 
     from cli.table import aligned
-    from services.mesh.status import from_rpc_error
 
     async with entrance.channel() as channel:
         stub: CatalogServiceAsyncStub = CatalogServiceStub(channel)
-        try:
-            answer = await stub.ListModels(pb.ListModelsRequest(), metadata=entrance.metadata, timeout=30.0)
-        except grpc.aio.AioRpcError as error:
-            raise from_rpc_error(error) from error
+        answer = await stub.ListModels(pb.ListModelsRequest(), metadata=entrance.metadata, timeout=30.0)
     rows = [("model", "provider", "can", "")]
     for model in answer.models:
         can = [pb.Model.Capability.Name(kind).removeprefix("CAPABILITY_").lower() for kind in model.capabilities]

@@ -36,7 +36,7 @@ class ChatCompletions:
 
         Raises:
             MeshError: the request is wrong, the turn failed, or the client left (Cancelled).
-            AioRpcError: the turn failed in another service.
+            MeshError: the turn failed in another service.
         """
         ask = read_chat_request(body)
         ask.request.request_id = request_id

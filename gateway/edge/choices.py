@@ -34,7 +34,7 @@ async def merged(calls: Sequence[Call]) -> Indexed:
     """The events of all calls as they come; the first failure of one is the failure of all.
 
     Raises:
-        AioRpcError: as a call raised it.
+        MeshError: as a call raised it.
     """
     if len(calls) == 1:
         async for event in calls[0]:

@@ -47,7 +47,7 @@ class Embeddings:
 
         Raises:
             InvalidArgument: names the parameter at fault.
-            AioRpcError: the model service failed.
+            MeshError: the model service failed.
         """
         ask = _read(body)
         batches = [ask.texts[at : at + MOST_AT_ONCE] for at in range(0, len(ask.texts), MOST_AT_ONCE)]

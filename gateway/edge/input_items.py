@@ -29,7 +29,7 @@ class InputItems:
 
         Raises:
             InvalidArgument: names the query parameter at fault.
-            AioRpcError: there is no such response.
+            MeshError: there is no such response.
         """
         asked = Query(query, ("after", "include", "include[]", "limit", "order"))
         request = ListResponseInputItemsRequest(

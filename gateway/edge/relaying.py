@@ -3,14 +3,16 @@
 from soma.errors.v1 import reasons
 from soma.mesh.v1.stream_pb2 import StreamError
 
-from services.mesh.errors import Code, Facts, MeshError, Relayed, Unavailable
+from services.mesh import errors
+from services.mesh.errors import Code, Facts, MeshError, Unavailable
 
 
 def relayed(error: StreamError) -> MeshError:
     """The error a stream's last event states."""
     facts = Facts(retry_after=error.retry_after_seconds or None)
     known = 1 <= error.code <= Code.UNAUTHENTICATED
-    return Relayed(Code(error.code) if known else Code.UNKNOWN, error.message, reason=error.reason, facts=facts)
+    code = Code(error.code) if known else Code.UNKNOWN
+    return errors.relayed(code, error.message, reason=error.reason, facts=facts)
 
 
 def cut() -> MeshError:

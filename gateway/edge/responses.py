@@ -48,7 +48,7 @@ class Responses:
 
         Raises:
             MeshError: the request is wrong, the turn failed, or the client left (Cancelled).
-            AioRpcError: the turn failed in another service.
+            MeshError: the turn failed in another service.
         """
         ask = read_response_request(body)
         ask.request.request_id = request_id
@@ -75,7 +75,7 @@ class Responses:
 
         Raises:
             InvalidArgument: names the query parameter at fault.
-            AioRpcError: there is no such response, or it is to be streamed and was not made in the background.
+            MeshError: there is no such response, or it is to be streamed and was not made in the background.
         """
         asked = Query(query, GETTING)
         if asked.boolean("include_obfuscation"):

@@ -170,10 +170,14 @@ class Internal(MeshError):
     """A fault of ours; the message says nothing of its insides."""
 
 
-class Relayed(MeshError):
-    """An error another service answered with, passed on as it came."""
+_OF_STATUS = {kind.code: kind for kind in MeshError.__subclasses__()}
 
-    def __init__(self, code: Code, message: str, *, reason: str, facts: Facts) -> None:
-        super().__init__(message, reason=reason)
-        self.code = code
-        self.facts = facts
+
+def relayed(code: Code, message: str, *, reason: str, facts: Facts) -> MeshError:
+    """The error another service answered with, as it came.
+
+    It is of the class its status has here, or a plain MeshError: UNKNOWN, OUT_OF_RANGE and DATA_LOSS have none.
+    """
+    error = _OF_STATUS.get(code, MeshError)(message, reason=reason)
+    error.code, error.facts = code, facts
+    return error

@@ -31,7 +31,7 @@ class Mesh:
     """Handed to every service's `build()`.
 
     `connect` gives the channel to a service by its short name; it may be made before that service is built, is made
-    once, and follows the service when it moves.
+    once, and follows the service when it moves. Its calls raise MeshError; see `RoutedChannel`.
     """
 
     settings: Settings
@@ -72,7 +72,7 @@ class Connections:
     ) -> None:
         self.handlers: dict[str, Handler] = {}
         self._hosted = hosted
-        self._local: dict[str, grpc.aio.Channel] = {}
+        self._local: dict[str, LocalChannel] = {}
         self._router = Router(self._local, directory, RemoteCarrier(signer), settings.max_message_bytes, identity)
         self._channels: dict[str, RoutedChannel] = {}
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 import grpc
 from soma.errors.v1 import reasons
@@ -14,6 +14,7 @@ from services.mesh.channel.remote import RemoteChannel
 from services.mesh.method import method
 from services.mesh.pipeline import Context, Handler, Pipeline
 from services.mesh.registry.directory import Directory
+from services.mesh.status import AS_MESH_ERRORS
 from services.mesh.tls.names import host_of
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 # A channel that is let go stays for the calls on it, which may be streams of hours: their deadline ends them, or the
 # process at the other end, which says why when it goes, or its silence.
 _CALLS_LAST_SECONDS = 7 * 86_400.0
+
+Carrying: TypeAlias = LocalChannel | RemoteChannel
+"""A channel that carries the calls of a routed one."""
 
 
 def open_channel(
@@ -46,7 +50,7 @@ class Router:
 
     def __init__(
         self,
-        local: Mapping[str, grpc.aio.Channel],
+        local: Mapping[str, LocalChannel],
         directory: Directory,
         outgoing: Outgoing,
         max_message_bytes: int,
@@ -63,7 +67,7 @@ class Router:
         self._closing: set[asyncio.Task[None]] = set()
         directory.watch(self._forget)
 
-    def route(self, service: str) -> grpc.aio.Channel:
+    def route(self, service: str) -> Carrying:
         """The channel for the next call to a service."""
         local = self._local.get(service)
         if local is not None:
@@ -150,9 +154,13 @@ class _Absent(Mapping[str, Handler]):
 
 
 class RoutedChannel(grpc.aio.Channel):
-    """A channel whose every call asks where to go, so that a stub outlives its service's moves."""
+    """A channel whose every call asks where to go, so that a stub outlives its service's moves.
 
-    def __init__(self, route: Callable[[], grpc.aio.Channel]) -> None:
+    Its calls raise MeshError: of the status, with reason, message and facts of what the service answered, or
+    INSTANCE_LOST when nothing did. A call that its own caller cancelled raises asyncio.CancelledError.
+    """
+
+    def __init__(self, route: Callable[[], Carrying]) -> None:
         self._route = route
 
     def unary_unary(self, method: str, *codecs: Any, **named: Any) -> Any:
@@ -199,13 +207,13 @@ class _RoutedMethod:
     __slots__ = ("_arguments", "_kind", "_known", "_named", "_route")
 
     def __init__(
-        self, route: Callable[[], grpc.aio.Channel], kind: str, arguments: tuple[Any, ...], named: dict[str, Any]
+        self, route: Callable[[], Carrying], kind: str, arguments: tuple[Any, ...], named: dict[str, Any]
     ) -> None:
         self._route = route
         self._kind = kind
         self._arguments = arguments
         self._named = named
-        self._known: dict[grpc.aio.Channel, Any] = {}
+        self._known: dict[Carrying, Any] = {}
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         channel = self._route()
@@ -214,4 +222,5 @@ class _RoutedMethod:
             if len(self._known) > 8:
                 self._known.clear()
             callable_ = self._known[channel] = getattr(channel, self._kind)(*self._arguments, **self._named)
+            callable_.boundary = AS_MESH_ERRORS
         return callable_(*arguments, **named)

@@ -9,6 +9,7 @@ from google.rpc import error_details_pb2, status_pb2
 from soma.errors.v1 import reasons
 
 from services.mesh import errors
+from services.mesh.channel.boundary import Boundary
 
 _M = TypeVar("_M", bound=Message)
 
@@ -58,7 +59,7 @@ def from_status(status: status_pb2.Status) -> errors.MeshError:
         elif detail.Is(error_details_pb2.BadRequest.DESCRIPTOR):
             bad = _unpack(detail, error_details_pb2.BadRequest())
             facts.violations = tuple(errors.FieldViolation(v.field, v.description) for v in bad.field_violations)
-    return errors.Relayed(code, status.message, reason=reason, facts=facts)
+    return errors.relayed(code, status.message, reason=reason, facts=facts)
 
 
 def shortened(details: bytes, message: str, room: int) -> bytes:
@@ -89,7 +90,11 @@ def from_rpc_error(error: grpc.aio.AioRpcError) -> errors.MeshError:
     if code is errors.Code.UNAVAILABLE:
         # The transport's own: what it says is for those who run the mesh, addresses and all.
         return errors.Unavailable(_LOST, reason=reasons.INSTANCE_LOST, retry_after=1.0)
-    return errors.Relayed(code, error.details() or code.name, reason=code.name, facts=errors.Facts())
+    return errors.relayed(code, error.details() or code.name, reason=code.name, facts=errors.Facts())
+
+
+AS_MESH_ERRORS = Boundary(from_rpc_error)
+"""What calls to our services raise: `MeshError`, whatever transport they took."""
 
 
 def _pack(status: status_pb2.Status, detail: Message) -> None:

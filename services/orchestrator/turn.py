@@ -58,7 +58,7 @@ class Turns:
 
         Raises:
             PermissionDenied, FailedPrecondition: policy says so.
-            AioRpcError: a neighbour's failure, as it came.
+            MeshError: a neighbour's failure, as it came.
         """
         began = time.perf_counter()
         resource = f"model:{request.model}"

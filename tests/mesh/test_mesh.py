@@ -1,6 +1,5 @@
 """The channels of one process: its own services are called in it once it serves them."""
 
-import grpc
 import pytest
 from soma.testing.v1.echo_service_pb2 import EchoRequest
 from soma.testing.v1.echo_service_pb2_grpc import EchoServiceStub, add_EchoServiceServicer_to_server
@@ -10,7 +9,6 @@ from services.mesh.call import run_as
 from services.mesh.mesh import Connections
 from services.mesh.registry.directory import Directory
 from services.mesh.settings import Settings
-from services.mesh.status import from_rpc_error
 from services.mesh.testing.echo import EchoServicer
 from services.mesh.testing.local import SIGNER, SOMEBODY, LocalMesh
 
@@ -19,9 +17,9 @@ async def test_a_service_that_is_called_while_it_is_built_is_away_and_then_there
     connections = Connections(["testing"], Directory(), SIGNER, Settings())
     stub = EchoServiceStub(connections.connect("testing"))
     with run_as(SOMEBODY):
-        with pytest.raises(grpc.aio.AioRpcError) as raised:
+        with pytest.raises(errors.MeshError) as raised:
             await stub.Echo(EchoRequest(text="early"), timeout=5)
-        early = from_rpc_error(raised.value)
+        early = raised.value
         assert (early.code, early.reason) == (errors.Code.UNAVAILABLE, "SERVICE_UNAVAILABLE")
         connections.serve(LocalMesh([(add_EchoServiceServicer_to_server, EchoServicer())]).handlers)
         assert (await stub.Echo(EchoRequest(text="late"), timeout=5)).text == "late"

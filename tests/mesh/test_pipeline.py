@@ -20,6 +20,7 @@ from soma.testing.v1.echo_service_pb2_grpc import (
 from services.mesh import errors
 from services.mesh.call import current_call, never_ends, principal, run_as
 from services.mesh.principal import Principal
+from services.mesh.routing import RoutedChannel
 from services.mesh.server import Server
 from services.mesh.spans import Spans, annotate
 from services.mesh.status import from_rpc_error
@@ -185,7 +186,8 @@ async def test_a_neighbours_error_is_relayed_as_it_came() -> None:
     async def inner(_: pb.EchoRequest) -> pb.EchoResponse:
         raise errors.ResourceExhausted("no more today", reason="QUOTA", metadata={"limit": "3"}, retry_after=7.0)
 
-    neighbour = local(inner)
+    mesh = LocalMesh(((add_EchoServiceServicer_to_server, Scripted(inner)),))
+    neighbour: Any = EchoServiceStub(RoutedChannel(lambda: mesh.channel))
 
     async def outer(request: pb.EchoRequest) -> pb.EchoResponse:
         response: pb.EchoResponse = await neighbour.Echo(request)
@@ -195,6 +197,17 @@ async def test_a_neighbours_error_is_relayed_as_it_came() -> None:
         error = await failure(local(outer).Echo(pb.EchoRequest()))
     assert (error.code, error.reason, error.message) == (errors.Code.RESOURCE_EXHAUSTED, "QUOTA", "no more today")
     assert (error.facts.metadata, error.facts.retry_after) == ({"limit": "3"}, 7.0)
+
+
+async def test_an_error_of_a_channel_that_is_not_the_meshs_is_unexpected() -> None:
+    async def behaviour(_: pb.EchoRequest) -> pb.EchoResponse:
+        raise grpc.aio.AioRpcError(
+            grpc.StatusCode.NOT_FOUND, grpc.aio.Metadata(), grpc.aio.Metadata(), "of another company's server"
+        )
+
+    with run_as(SOMEBODY):
+        error = await failure(local(behaviour).Echo(pb.EchoRequest()))
+    assert (error.code, error.message) == (errors.Code.INTERNAL, "internal error")
 
 
 @pytest.mark.parametrize("over", ["local", "socket"])

@@ -195,12 +195,12 @@ async def test_a_call_to_a_service_nobody_serves_is_unavailable_and_says_which()
     directory = Directory()
     router = Router({}, directory, RemoteCarrier(SIGNER), 4 << 20)
     stub: Any = EchoServiceStub(RoutedChannel(lambda: router.route("echo")))
-    with run_as(SOMEBODY), pytest.raises(grpc.aio.AioRpcError) as failed:
+    with run_as(SOMEBODY), pytest.raises(errors.MeshError) as failed:
         await stub.Echo(echo_service_pb2.EchoRequest())
-    with run_as(SOMEBODY), pytest.raises(grpc.aio.AioRpcError) as streamed:
+    with run_as(SOMEBODY), pytest.raises(errors.MeshError) as streamed:
         await drained(stub.StreamEcho(echo_service_pb2.StreamEchoRequest()))
     for raised in (failed, streamed):
-        error = from_rpc_error(raised.value)
+        error = raised.value
         assert (error.code, error.reason) == (errors.Code.UNAVAILABLE, "SERVICE_UNAVAILABLE")
         assert error.facts.metadata == {"service": "echo"}
 

@@ -18,7 +18,7 @@ FACTS = st.builds(
 
 @given(st.sampled_from(errors.Code), st.text(), st.text(min_size=1), FACTS)
 def test_what_goes_out_comes_back(code: errors.Code, message: str, reason: str, facts: errors.Facts) -> None:
-    sent = errors.Relayed(code, message, reason=reason, facts=facts)
+    sent = errors.relayed(code, message, reason=reason, facts=facts)
     came = from_status(to_status(sent))
     assert (came.code, came.message, came.reason) == (code, message, reason)
     assert came.facts.metadata == facts.metadata

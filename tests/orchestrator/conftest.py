@@ -15,6 +15,7 @@ from soma.orchestrator.v1.response_service_pb2_grpc import (
 )
 from soma.policy.v1.policy_service_pb2_grpc import PolicyServiceStub, add_PolicyServiceServicer_to_server
 
+from services.mesh.routing import RoutedChannel
 from services.mesh.testing.local import LocalMesh
 from services.orchestrator.adapters.catalogue import Catalogue
 from services.orchestrator.adapters.memory import Memory
@@ -51,16 +52,16 @@ class Orchestrator:
                 (add_ModelServiceServicer_to_server, ScriptedModel(script)),  # type: ignore[abstract]  # likewise
             )
         )
-        channel = self.mesh.channel
+        channel, neighbours = self.mesh.channel, RoutedChannel(lambda: self.mesh.channel)
         self.pending = PostgresPendingTurns(pool)
-        self.memory = memory = Memory(MemoryServiceStub(channel), patience)
+        self.memory = memory = Memory(MemoryServiceStub(neighbours), patience)
         self.delivery = Delivery(self.pending, appending(memory))
-        models = StructuredModels(Models(ModelServiceStub(channel)))
-        self.turns = turns = Turns(Policy(PolicyServiceStub(channel)), memory, models, self.delivery)
+        models = StructuredModels(Models(ModelServiceStub(neighbours)))
+        self.turns = turns = Turns(Policy(PolicyServiceStub(neighbours)), memory, models, self.delivery)
         self.store = PostgresResponses(pool)
         self.events = PostgresResponseEvents(pool)
         self.running = Running(self.store)
-        self.catalogue = Catalogue(CatalogServiceStub(channel))
+        self.catalogue = Catalogue(CatalogServiceStub(neighbours))
         responses = ResponseService(turns, self.store, self.events, self.running, self.catalogue, 60.0)
         self.mesh.add(
             (

@@ -31,6 +31,11 @@ class Script:
     finish: message_pb2.FinishReason.ValueType = message_pb2.FINISH_REASON_STOP
     dropped: list[str] = field(default_factory=list)
     fail_after: int | None = None
+    failure: errors.MeshError = field(
+        default_factory=lambda: errors.Unavailable(
+            "the provider went away", reason="PROVIDER_UNAVAILABLE", retry_after=2.0
+        )
+    )
     stall_after: int | None = None
     held: asyncio.Event | None = None
     denied: str = ""
@@ -172,7 +177,7 @@ class ScriptedModel(model_service_pb2_grpc.ModelServiceServicer):
             yield model_service_pb2.GenerateResponse(started=started)
             for number, word in enumerate(script.words):
                 if number == script.fail_after:
-                    raise errors.Unavailable("the provider went away", reason="PROVIDER_UNAVAILABLE", retry_after=2.0)
+                    raise script.failure
                 if number == script.stall_after:
                     script.stalled.set()
                     await script.resume.wait()

@@ -62,7 +62,7 @@ def test_the_name_of_a_status_is_no_reason_by_itself() -> None:
     "source",
     [
         'errors.NotFound("full", reason=reasons.DISK_FULL)',
-        'Relayed(Code.ABORTED, "full", reason=reasons.DISK_FULL, facts=facts)',
+        'relayed(Code.ABORTED, "full", reason=reasons.DISK_FULL, facts=facts)',
         'StreamError(code=Code.ABORTED, status="ABORTED", reason=reasons.DISK_FULL)',
         'UnavailableError("none", reason=reasons.NO_NOTE, status="UNAVAILABLE")',
         "class Gone(MeshError):\n    code = Code.ABORTED\n    reason = reasons.DISK_FULL",
@@ -103,6 +103,29 @@ def test_a_reason_that_no_contract_declares_is_refused() -> None:
 def test_a_declared_reason_that_is_only_asked_for_is_refused(source: str) -> None:
     declared = {"NO_NOTE": REASONS["NO_NOTE"]}
     assert findings({"services/x/y.py": source}, declared, {}) == ["NO_NOTE: declared, and nobody raises it; delete it"]
+
+
+@pytest.mark.parametrize("name", ["services/x/y.py", "gateway/x.py", "cli/x.py", "services/mesh/channel/calls.py"])
+@pytest.mark.parametrize(
+    "source",
+    [
+        "try:\n    f()\nexcept grpc.aio.AioRpcError:\n    pass",
+        "isinstance(error, (OSError, aio.AioRpcError))",
+        "from grpc.aio import AioRpcError as Failed",
+        "try:\n    f()\nexcept grpc.RpcError:\n    pass",
+        "def f(error: grpc.aio.AioRpcError) -> None: ...",
+    ],
+)
+def test_the_error_of_grpc_is_refused_outside_the_boundary(source: str, name: str) -> None:
+    (line,) = found(source, name)
+    assert "is gRPC's" in line
+
+
+@pytest.mark.parametrize(
+    "name", ["services/mesh/channel/boundary.py", "services/mesh/status.py", "sdk/python/src/x.py"]
+)
+def test_the_error_of_grpc_is_known_where_it_is_translated(name: str) -> None:
+    assert found("try:\n    f()\nexcept grpc.aio.AioRpcError:\n    pass", name) == []
 
 
 def test_the_command_line_has_reasons_of_its_own() -> None:

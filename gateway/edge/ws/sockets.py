@@ -3,7 +3,6 @@
 import asyncio
 from urllib.parse import parse_qsl
 
-import grpc
 import redis.asyncio as aioredis
 import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -20,7 +19,6 @@ from services.mesh.authenticator import Authenticator
 from services.mesh.call import run_as
 from services.mesh.errors import Code, MeshError
 from services.mesh.principal import Principal
-from services.mesh.status import from_rpc_error
 
 log = structlog.get_logger("edge")
 
@@ -124,7 +122,7 @@ def _close_for_group(group: ExceptionGroup[Exception]) -> tuple[int, str]:
     first = group.exceptions[0]
     if isinstance(first, Ended):
         return first.code, first.reason
-    if isinstance(first, grpc.aio.AioRpcError):
-        return _close_for(from_rpc_error(first))
+    if isinstance(first, MeshError):
+        return _close_for(first)
     log.error("unexpected error", route=PATH, exc_info=first)
     return FAULT, "internal error"

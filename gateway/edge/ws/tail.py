@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-import grpc
 from soma.orchestrator.v1 import log_service_pb2 as pb
 
 from gateway.edge.ws.filters import Filters
+from services.mesh.errors import Unavailable
 
 if TYPE_CHECKING:
     from soma.orchestrator.v1.log_service_pb2_grpc import LogServiceAsyncStub
@@ -25,23 +26,21 @@ class Tails:
         """What to tell, without end; nothing is missed while the orchestrator is away.
 
         Raises:
-            AioRpcError: the tail failed in a way that waiting does not help.
+            MeshError: the tail failed in a way that waiting does not help.
         """
         request = pb.TailLogsRequest(task_id=filters.task_id, agent_id=filters.agent_id, level=filters.level)
         while True:
             call = self._logs.TailLogs(request)
             try:
-                async for event in call:
-                    kind = event.WhichOneof("payload")
-                    if kind == "started":
-                        request.after = event.started.after
-                    elif kind == "entry":
-                        request.after = event.entry.id
-                        for message in _told(event.entry):
-                            yield message
-            except grpc.aio.AioRpcError as error:
-                if error.code() is not grpc.StatusCode.UNAVAILABLE:
-                    raise
+                with suppress(Unavailable):
+                    async for event in call:
+                        kind = event.WhichOneof("payload")
+                        if kind == "started":
+                            request.after = event.started.after
+                        elif kind == "entry":
+                            request.after = event.entry.id
+                            for message in _told(event.entry):
+                                yield message
             finally:
                 call.cancel()
             await asyncio.sleep(RETRY_SECONDS)

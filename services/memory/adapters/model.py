@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import grpc
 from soma.errors.v1 import reasons
 from soma.model.v1 import model_service_pb2 as pb
 
@@ -11,7 +10,6 @@ from services.memory.embedder import DIMENSIONS, Vector
 from services.mesh import errors
 from services.mesh.call import current_call, run_as
 from services.mesh.principal import Principal
-from services.mesh.status import from_rpc_error
 
 if TYPE_CHECKING:
     from soma.model.v1.model_service_pb2_grpc import ModelServiceAsyncStub
@@ -42,10 +40,7 @@ class ModelEmbedder:
         return vectors
 
     async def _batch(self, texts: Sequence[str], timeout: float) -> list[Vector]:
-        try:
-            response = await self._stub.Embed(pb.EmbedRequest(input=texts), timeout=timeout)
-        except grpc.aio.AioRpcError as error:
-            raise from_rpc_error(error) from error
+        response = await self._stub.Embed(pb.EmbedRequest(input=texts), timeout=timeout)
         if response.vector_length != DIMENSIONS or len(response.vectors) != len(texts):
             raise errors.FailedPrecondition(
                 f"{response.model} gives vectors of {response.vector_length} dimensions, memory keeps {DIMENSIONS}",

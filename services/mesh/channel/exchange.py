@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import grpc
 import structlog
 
+from services.mesh.channel.boundary import Boundary
 from services.mesh.channel.crossing import Crossing, Oversize, bounded
 from services.mesh.channel.deadlines import Deadline, Deadlines
 from services.mesh.channel.outcome import CANCELLED, DROPPED, EXPIRED, OK, Outcome, Pairs, failure
@@ -42,6 +43,7 @@ class Exchange:
     """
 
     __slots__ = (
+        "_boundary",
         "_channel",
         "_deadline",
         "_pending",
@@ -66,8 +68,17 @@ class Exchange:
         "upload",
     )
 
-    def __init__(self, channel: Shared, method: str, metadata: Pairs, carried: object, respond: Crossing) -> None:
+    def __init__(
+        self,
+        channel: Shared,
+        method: str,
+        metadata: Pairs,
+        carried: object,
+        respond: Crossing,
+        boundary: Boundary,
+    ) -> None:
         self._channel = channel
+        self._boundary = boundary
         self.loop = channel.loop
         self.method = method
         self.metadata = metadata
@@ -199,7 +210,7 @@ class Exchange:
         if outcome is CANCELLED or outcome is DROPPED:
             raise asyncio.CancelledError
         if outcome.code is not grpc.StatusCode.OK:
-            raise outcome.error(self.initial or ())
+            raise self._boundary.told(outcome.error(self.initial or ()))
 
     def waiter(self) -> asyncio.Future[None]:
         """A future done at the next change a caller may wait for: initial metadata, or the end."""

@@ -6,6 +6,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import grpc
 
 from services.mesh.channel.abandon import Style
+from services.mesh.channel.boundary import NONE
 from services.mesh.channel.calls import (
     LocalStreamStreamCall,
     LocalStreamUnaryCall,
@@ -33,9 +34,12 @@ class Origin(Shared, Protocol):
 
 
 class _Method:
-    """One RPC: its servicer's function (None when nobody serves it) and how its messages cross."""
+    """One RPC: its servicer's function (None when nobody serves it) and how its messages cross.
 
-    __slots__ = ("_ask", "_behaviour", "_channel", "_path", "_respond")
+    `boundary` says what its calls raise, from the next one on.
+    """
+
+    __slots__ = ("_ask", "_behaviour", "_channel", "_path", "_respond", "boundary")
 
     def __init__(
         self, channel: Origin, path: str, behaviour: Callable[[Any, Any], Any] | None, ask: Crossing, respond: Crossing
@@ -45,6 +49,7 @@ class _Method:
         self._behaviour = behaviour
         self._ask = ask
         self._respond = respond
+        self.boundary = NONE
 
     def _open(self, timeout: float | None, metadata: Metadata | None) -> Exchange:
         channel = self._channel
@@ -56,7 +61,8 @@ class _Method:
         pairs = tuple(metadata) if metadata else ()
         if channel.strict:
             pairs = legal(pairs)
-        exchange = Exchange(channel, self._path, pairs, capture() if capture else None, self._respond)
+        carried = capture() if capture else None
+        exchange = Exchange(channel, self._path, pairs, carried, self._respond, self.boundary)
         if self._behaviour is None:
             exchange.outcome = UNKNOWN_METHOD
         elif timeout is not None:

@@ -17,7 +17,7 @@ class Outcome(NamedTuple):
     debug: str | None
 
     def error(self, initial: Pairs) -> grpc.aio.AioRpcError:
-        """The exception a caller gets, `initial` being the metadata the servicer opened with."""
+        """The exception gRPC raises for it, `initial` being the metadata the servicer opened with."""
         return grpc.aio.AioRpcError(
             self.code, grpc.aio.Metadata(*initial), grpc.aio.Metadata(*self.trailing), self.details, self.debug
         )

@@ -6,12 +6,14 @@ from typing import Any, Generic, Self, TypeVar
 
 import grpc
 
+from services.mesh.channel.boundary import NONE
 from services.mesh.channel.limits import MESSAGE_BYTES, channel_options
 from services.mesh.channel.outgoing import Metadata, Outgoing
 from services.mesh.channel.remote_calls import (
     RemoteStreamStreamCall,
     RemoteStreamUnaryCall,
     RemoteUnaryStreamCall,
+    RemoteUnaryUnaryCall,
 )
 
 Req = TypeVar("Req")
@@ -19,13 +21,17 @@ Res = TypeVar("Res")
 
 
 class _RemoteMethod(Generic[Req, Res]):
-    """One RPC of a channel: grpc.aio's multi-callable, and what goes along with each call."""
+    """One RPC of a channel: grpc.aio's multi-callable, and what goes along with each call.
 
-    __slots__ = ("_method", "_outgoing")
+    `boundary` says what its calls raise, from the next one on.
+    """
+
+    __slots__ = ("_method", "_outgoing", "boundary")
 
     def __init__(self, method: Any, outgoing: Outgoing | None) -> None:
         self._method = method
         self._outgoing = outgoing
+        self.boundary = NONE
 
     def _call(
         self,
@@ -67,10 +73,8 @@ class RemoteUnaryUnary(_RemoteMethod[Req, Res], grpc.aio.UnaryUnaryMultiCallable
         compression: grpc.Compression | None = None,
     ) -> grpc.aio.UnaryUnaryCall[Req, Res]:
         """Start a call."""
-        call: grpc.aio.UnaryUnaryCall[Req, Res] = self._call(
-            request, timeout, metadata, credentials, wait_for_ready, compression
-        )
-        return call
+        inner = self._call(request, timeout, metadata, credentials, wait_for_ready, compression)
+        return RemoteUnaryUnaryCall(inner, self.boundary)
 
 
 class RemoteUnaryStream(_RemoteMethod[Req, Res], grpc.aio.UnaryStreamMultiCallable[Req, Res]):
@@ -89,7 +93,8 @@ class RemoteUnaryStream(_RemoteMethod[Req, Res], grpc.aio.UnaryStreamMultiCallab
         compression: grpc.Compression | None = None,
     ) -> grpc.aio.UnaryStreamCall[Req, Res]:
         """Start a call."""
-        return RemoteUnaryStreamCall(self._call(request, timeout, metadata, credentials, wait_for_ready, compression))
+        inner = self._call(request, timeout, metadata, credentials, wait_for_ready, compression)
+        return RemoteUnaryStreamCall(inner, self.boundary)
 
 
 # What takes a stream of requests is generic in types-grpcio alone, not in grpcio 1.82.
@@ -109,7 +114,7 @@ class RemoteStreamUnary(_RemoteMethod[Req, Res], grpc.aio.StreamUnaryMultiCallab
     ) -> grpc.aio.StreamUnaryCall[Req, Res]:
         """Start a call."""
         inner = self._call(None, timeout, metadata, credentials, wait_for_ready, compression)
-        return RemoteStreamUnaryCall(inner, request_iterator)
+        return RemoteStreamUnaryCall(inner, self.boundary, request_iterator)
 
 
 class RemoteStreamStream(_RemoteMethod[Req, Res], grpc.aio.StreamStreamMultiCallable):  # type: ignore[type-arg]
@@ -128,7 +133,7 @@ class RemoteStreamStream(_RemoteMethod[Req, Res], grpc.aio.StreamStreamMultiCall
     ) -> grpc.aio.StreamStreamCall[Req, Res]:
         """Start a call."""
         inner = self._call(None, timeout, metadata, credentials, wait_for_ready, compression)
-        return RemoteStreamStreamCall(inner, request_iterator)
+        return RemoteStreamStreamCall(inner, self.boundary, request_iterator)
 
 
 class RemoteChannel(grpc.aio.Channel):

@@ -1,4 +1,4 @@
-"""Streaming calls over a socket that end with the object that stands for them; see `abandon`."""
+"""The caller's half of a call over a socket; a stream ends with the object that stands for it, see `abandon`."""
 
 import asyncio
 from collections.abc import AsyncIterable, Callable, Generator, Iterable
@@ -8,6 +8,7 @@ from weakref import ReferenceType, ref
 import grpc
 
 from services.mesh.channel.abandon import Responses, Style, on_loop, same_style
+from services.mesh.channel.boundary import Boundary
 from services.mesh.channel.callbacks import Callbacks
 
 Req = TypeVar("Req")
@@ -48,23 +49,15 @@ class Upload:
 
 
 class _RemoteCall:
-    """A call of grpc.aio's behind an object of ours, which it does not refer to."""
+    """A call of grpc.aio's behind an object of ours, which raises what the boundary makes of an error."""
 
-    __slots__ = ("_call", "_callbacks", "_loop", "_reading", "_reads", "_upload")
+    __slots__ = ("_boundary", "_call", "_callbacks", "_loop", "_reading", "_reads", "_upload")
 
-    def __init__(self, call: Any, requests: AsyncIterable[Any] | Iterable[Any] | None = None) -> None:
+    def __init__(self, call: Any, boundary: Boundary) -> None:
         self._call = call
-        self._upload = None if requests is None else Upload(call, requests)
+        self._boundary = boundary
         self._loop = asyncio.get_running_loop()
         self._callbacks: Callbacks | None = None
-
-    def __del__(self) -> None:
-        if not self._call.done():
-            on_loop(self._loop, self._drop)
-
-    def _drop(self) -> None:
-        if self._call.cancel():
-            self.ended()
 
     def cancelled(self) -> bool:
         """The call ended with CANCELLED, here or there."""
@@ -90,8 +83,12 @@ class _RemoteCall:
             return
         if self._callbacks is None:
             self._callbacks = Callbacks()
-            self._call.add_done_callback(_Notice(self))
+            self._call.add_done_callback(self._notice())
         self._callbacks.add(callback)
+
+    def _notice(self) -> Callable[[object], None]:
+        """What tells this call that it has ended; it keeps a call alive that has callbacks to run."""
+        return lambda _: self.ended()
 
     def ended(self) -> None:
         """Schedule the callbacks."""
@@ -124,10 +121,34 @@ class _RemoteCall:
 
     async def wait_for_connection(self) -> None:
         """Wait until connected; raises when that fails."""
-        await self._call.wait_for_connection()
+        with self._boundary:
+            await self._call.wait_for_connection()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._call!r}>"
+
+
+class _Droppable(_RemoteCall):
+    """A streaming call, which grpc.aio's does not refer to: letting go of it cancels that."""
+
+    __slots__ = ()
+
+    def __init__(
+        self, call: Any, boundary: Boundary, requests: AsyncIterable[Any] | Iterable[Any] | None = None
+    ) -> None:
+        super().__init__(call, boundary)
+        self._upload = None if requests is None else Upload(call, requests)
+
+    def __del__(self) -> None:
+        if not self._call.done():
+            on_loop(self._loop, self._drop)
+
+    def _drop(self) -> None:
+        if self._call.cancel():
+            self.ended()
+
+    def _notice(self) -> Callable[[object], None]:
+        return _Notice(self)
 
     def _fault(self) -> Exception | None:
         """The exception of the caller's own iterator, unless the caller's task is itself being cancelled."""
@@ -151,15 +172,17 @@ class _Notice:
             call.ended()
 
 
-class _Answers(_RemoteCall):
+class _Answers(_Droppable):
     """A call with many responses, iterated or read one by one."""
 
     __slots__ = ()
     _reads: Style | None
     _reading: ReferenceType[Responses[Any]] | None
 
-    def __init__(self, call: Any, requests: AsyncIterable[Any] | Iterable[Any] | None = None) -> None:
-        super().__init__(call, requests)
+    def __init__(
+        self, call: Any, boundary: Boundary, requests: AsyncIterable[Any] | Iterable[Any] | None = None
+    ) -> None:
+        super().__init__(call, boundary, requests)
         self._reads = None
         self._reading = None
 
@@ -178,7 +201,8 @@ class _Answers(_RemoteCall):
 
     async def _receive(self) -> Any:
         try:
-            return await self._call.read()
+            with self._boundary:
+                return await self._call.read()
         except asyncio.CancelledError:
             fault = self._fault()
             if fault is None:
@@ -186,7 +210,7 @@ class _Answers(_RemoteCall):
             raise fault from None
 
 
-class _Questions(_RemoteCall):
+class _Questions(_Droppable):
     """A call with many requests, written one by one unless an iterator was given."""
 
     __slots__ = ()
@@ -194,15 +218,28 @@ class _Questions(_RemoteCall):
     async def write(self, request: Any) -> None:
         """Send one request; waits while the transport is behind."""
         self._check_style()
-        await self._call.write(request)
+        with self._boundary:
+            await self._call.write(request)
 
     async def done_writing(self) -> None:
         """Half-close: no further request comes."""
         self._check_style()
-        await self._call.done_writing()
+        with self._boundary:
+            await self._call.done_writing()
 
     def _check_style(self) -> None:
         same_style(Style.CALLS if self._upload is None else Style.ITERATION, Style.CALLS)
+
+
+class RemoteUnaryUnaryCall(_RemoteCall, grpc.aio.UnaryUnaryCall[Req, Res]):
+    """One request, one response. Not awaited, it runs to its end all the same."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator[Any, None, Res]:
+        with self._boundary:
+            response: Res = yield from self._call.__await__()
+        return response
 
 
 class RemoteUnaryStreamCall(_Answers, grpc.aio.UnaryStreamCall[Req, Res]):
@@ -218,7 +255,8 @@ class RemoteStreamUnaryCall(_Questions, grpc.aio.StreamUnaryCall[Req, Res]):
 
     def __await__(self) -> Generator[Any, None, Res]:
         try:
-            response: Res = yield from self._call.__await__()
+            with self._boundary:
+                response: Res = yield from self._call.__await__()
         except asyncio.CancelledError:
             fault = self._fault()
             if fault is None:

@@ -1,4 +1,4 @@
-"""Which error a call ends with: ours as they are, a neighbour's relayed, everything else as "internal error"."""
+"""Which error a call ends with: ours and a neighbour's as they are, everything else as "internal error"."""
 
 import asyncio
 
@@ -8,7 +8,6 @@ from soma.errors.v1 import reasons
 
 from services.mesh import errors
 from services.mesh.call import Call
-from services.mesh.status import from_rpc_error
 
 log = structlog.get_logger("mesh")
 
@@ -22,25 +21,31 @@ def translate(call: Call, exception: BaseException) -> errors.MeshError | None:
 
     Returns None when there is nothing to say: the caller is gone, or the status was already set by `abort`.
     """
-    if isinstance(exception, errors.MeshError):
-        return exception
-    if isinstance(exception, grpc.aio.AioRpcError):
-        return from_rpc_error(exception)
+    expected = stated(exception)
+    if expected is not None:
+        return expected
     if isinstance(exception, grpc.aio.AbortError):
         return None
     if isinstance(exception, asyncio.CancelledError):
         return _cancelled(call)
-    if isinstance(exception, TimeoutError):
-        return errors.DeadlineExceeded("a step took longer than it may", reason=reasons.TIMEOUT)
     if not isinstance(exception, Exception):
         return None
+    path = call.method.path if call.method else ""
+    log.error("unexpected error", rpc=path, trace_id=call.trace_id, exc_info=exception)
+    return errors.Internal("internal error", metadata={"trace_id": call.trace_id} if call.trace else None)
+
+
+def stated(exception: BaseException) -> errors.MeshError | None:
+    """The error that says what an exception means; None for one that means nothing to a caller."""
+    if isinstance(exception, errors.MeshError):
+        return exception
+    if isinstance(exception, TimeoutError):
+        return errors.DeadlineExceeded("a step took longer than it may", reason=reasons.TIMEOUT)
     if getattr(exception, "sqlstate", None) in _NOT_STORABLE:
         return errors.InvalidArgument(
             "a text holds a NUL, which cannot be stored there", reason=reasons.TEXT_NOT_STORABLE
         )
-    path = call.method.path if call.method else ""
-    log.error("unexpected error", rpc=path, trace_id=call.trace_id, exc_info=exception)
-    return errors.Internal("internal error", metadata={"trace_id": call.trace_id} if call.trace else None)
+    return None
 
 
 def _cancelled(call: Call) -> errors.MeshError | None:

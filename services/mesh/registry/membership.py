@@ -14,7 +14,7 @@ from soma.mesh.v1.registry_service_pb2_grpc import RegistryServiceStub
 from services.mesh.errors import Unavailable
 from services.mesh.jobs import Job, run_job
 from services.mesh.registry.directory import Directory, Endpoint
-from services.mesh.status import from_rpc_error
+from services.mesh.status import AS_MESH_ERRORS
 from services.mesh.token import METADATA_KEY, Signer
 
 if TYPE_CHECKING:
@@ -74,11 +74,10 @@ class Membership:
         stub: RegistryServiceAsyncStub = RegistryServiceStub(channel)
         stream = stub.Register(self._requests(), metadata=((METADATA_KEY, self._signer.sign(None)),))
         try:
-            async for response in stream:
-                self._directory.replace(_endpoint(e) for e in response.endpoints)
-                self._joined.set()
-        except grpc.aio.AioRpcError as error:
-            raise from_rpc_error(error) from error
+            with AS_MESH_ERRORS:
+                async for response in stream:
+                    self._directory.replace(_endpoint(e) for e in response.endpoints)
+                    self._joined.set()
         finally:
             stream.cancel()
             await channel.close()

@@ -200,8 +200,9 @@ def _fail(script: pb.Script) -> None:
         raise Breakdown(script.fail_message)
     if script.fail_code:
         code = errors.Code(script.fail_code)
-        facts = errors.Facts({"scripted": "yes"}, retry_after=script.retry_after_seconds or None)
-        raise errors.Relayed(code, script.fail_message, reason=code.name, facts=facts)
+        violations = (errors.FieldViolation("script", "asked to fail"),)
+        facts = errors.Facts({"scripted": "yes"}, script.retry_after_seconds or None, violations)
+        raise errors.relayed(code, script.fail_message, reason=code.name, facts=facts)
 
 
 def _text(value: str | bytes) -> str:

@@ -23,7 +23,7 @@ class Catalogue:
         """Models that generate text, the default first.
 
         Raises:
-            AioRpcError: the model service's own error.
+            MeshError: the model service's own error.
         """
         listed = await self._stub.ListModels(pb.ListModelsRequest())
         return [model for model in listed.models if _chats(model)]
@@ -34,7 +34,7 @@ class Catalogue:
         Raises:
             NotFound: there is no such model (`MODEL_NOT_FOUND`).
             InvalidArgument: it does not hold conversations (`MODEL_CAPABILITY_MISSING`).
-            AioRpcError: the model service's own error; whether there is such a model is not known then.
+            MeshError: the model service's own error; whether there is such a model is not known then.
         """
         models = (await self._stub.ListModels(pb.ListModelsRequest())).models
         found = [each for each in models if _answers_to(each, name)]

@@ -4,12 +4,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
-import grpc
 from soma.memory.v1 import memory_service_pb2 as pb
 
 from services.mesh import errors
 from services.mesh.call import current_call
-from services.mesh.status import from_rpc_error
 
 if TYPE_CHECKING:
     from soma.memory.v1.memory_service_pb2_grpc import MemoryServiceAsyncStub
@@ -37,19 +35,14 @@ class Memory:
         Raises:
             MeshError: memory does not take them, or cannot be reached.
         """
-        try:
-            await self._stub.AppendMessages(request)
-        except grpc.aio.AioRpcError as error:
-            raise from_rpc_error(error) from error
+        await self._stub.AppendMessages(request)
 
     async def turns(self, request: pb.ListMessagesRequest) -> pb.ListMessagesResponse:
         """A page of a conversation; empty where nothing was said."""
         try:
             return await self._stub.ListMessages(request)
-        except grpc.aio.AioRpcError as error:
-            if error.code() is grpc.StatusCode.NOT_FOUND:
-                return pb.ListMessagesResponse()
-            raise
+        except errors.NotFound:
+            return pb.ListMessagesResponse()
 
     async def forget(self, conversation_id: str) -> None:
         """Forget a conversation."""
@@ -61,7 +54,7 @@ class Memory:
         An error that asks to be left alone for longer than that, as one of a full disk does, counts at once.
 
         Raises:
-            MeshError, AioRpcError: the last attempt's.
+            MeshError: the last attempt's.
         """
         loop = asyncio.get_running_loop()
         serving = current_call()
@@ -71,9 +64,6 @@ class Memory:
         while True:
             try:
                 return await call()
-            except grpc.aio.AioRpcError as error:
-                if not self._may_pass(from_rpc_error(error)) or loop.time() + pause >= until:
-                    raise
             except errors.MeshError as error:
                 if not self._may_pass(error) or loop.time() + pause >= until:
                     raise

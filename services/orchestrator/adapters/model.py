@@ -19,7 +19,7 @@ class Models:
         """The events of one generation.
 
         Raises:
-            AioRpcError: the model service's own error, whether before the first event or after.
+            MeshError: the model service's own error, whether before the first event or after.
         """
         stream = self._stub.Generate(request)
         finished: pb.GenerateResponse | None = None

@@ -8,8 +8,9 @@ from soma.model.v1 import message_pb2
 from soma.orchestrator.v1 import chat_service_pb2 as pb
 from soma.policy.v1 import policy_service_pb2
 
+from services.mesh import errors
 from services.mesh.call import principal
-from services.orchestrator.adapters.failures import typed
+from services.mesh.interceptors.errors import stated
 from services.orchestrator.logs.entry import CANCELLED, CHAT, COMPLETED, FAILED, RUNNING, Task
 from services.orchestrator.logs.writer import LogWriter
 from services.orchestrator.turn import Events, TakesTurns
@@ -69,7 +70,7 @@ class _Record:
 
     def failed(self, error: Exception) -> None:
         """Tell of a turn that failed."""
-        known = typed(error)
+        known = stated(error) or errors.Internal("internal error")
         facts = {"code": known.code.name, "reason": known.reason}
         self._write(f"turn failed: {known.reason}", facts, level="error", task_status=FAILED)
 

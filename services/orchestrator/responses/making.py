@@ -110,7 +110,8 @@ class Making:
             with self._scope:
                 await self._follow()
         except asyncio.CancelledError:
-            await self._ended_by(self._stopped or errors.Cancelled("the caller went away"))
+            why = self._stopped or errors.Cancelled("the caller went away")
+            await self._ended_by(why, cancelled=isinstance(why, errors.Cancelled))
             if self._stopped is None:
                 raise
             if self._begun and isinstance(self._stopped, errors.Cancelled):
@@ -120,7 +121,8 @@ class Making:
         except Exception as error:
             self._error = translate(current_call() or Call(started=0.0), error)
             if self._error is not None:
-                await self._ended_by(self._error)
+                # CANCELLED of a neighbour is a failure of the turn: nobody here cancelled it.
+                await self._ended_by(self._error, cancelled=False)
 
     def _end(self, _: "asyncio.Task[None]") -> None:
         self._over = True
@@ -151,10 +153,10 @@ class Making:
         self._begun = True
         await self._put(self._progress.created())
 
-    async def _ended_by(self, error: errors.MeshError) -> None:
+    async def _ended_by(self, error: errors.MeshError, *, cancelled: bool) -> None:
         if not self._begun:
             return
-        if isinstance(error, errors.Cancelled):
+        if cancelled:
             self._progress.cancel()
         else:
             self._progress.fail(error)

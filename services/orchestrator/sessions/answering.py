@@ -43,7 +43,7 @@ class Answering:
 
         Raises:
             PermissionDenied, FailedPrecondition: policy says so.
-            AioRpcError: a neighbour's failure, as it came.
+            MeshError: a neighbour's failure, as it came.
         """
         began = time.perf_counter()
         answer = pb.SendChatMessageResponse(session_id=session.shown.id)

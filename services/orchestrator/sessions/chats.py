@@ -54,7 +54,7 @@ class Chats:
         Raises:
             InvalidArgument: there is no such session type, template or parameter, or the model holds no conversation.
             NotFound: there is no such model.
-            AioRpcError: the model service cannot be asked.
+            MeshError: the model service cannot be asked.
         """
         session_type = request.session_type or DEFAULT_TYPE
         chosen = self._templates.choose(session_type, template)

@@ -36,7 +36,7 @@ class Messages:
         Raises:
             NotFound, Aborted: there is no such session, or not at this etag; or the same request is being answered.
             FailedPrecondition: the session is not active.
-            MeshError, AioRpcError: the turn failed; nothing of it is kept.
+            MeshError: the turn failed; nothing of it is kept.
         """
         session = await existing(self._sessions, owner, request.session_id)
         if request.request_id:

@@ -290,8 +290,8 @@ def test_a_reason_that_http_says_more_precisely_than_its_status_has_its_own_http
 
 def test_a_reason_with_another_status_than_is_declared_here_goes_by_its_status() -> None:
     # So does a service of another version, whose contracts may say so.
-    newer = errors.Relayed(errors.Code.UNAVAILABLE, "no", reason="PAYLOAD_TOO_LARGE", facts=errors.Facts())
-    unknown = errors.Relayed(errors.Code.NOT_FOUND, "no", reason="OF_TOMORROW", facts=errors.Facts())
+    newer = errors.relayed(errors.Code.UNAVAILABLE, "no", reason="PAYLOAD_TOO_LARGE", facts=errors.Facts())
+    unknown = errors.relayed(errors.Code.NOT_FOUND, "no", reason="OF_TOMORROW", facts=errors.Facts())
     assert [failure(each).status for each in (newer, unknown)] == [503, 404]
 
 

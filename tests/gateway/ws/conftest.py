@@ -20,6 +20,7 @@ from services.mesh.errors import Unauthenticated
 from services.mesh.http import HttpServer
 from services.mesh.jobs import run_job
 from services.mesh.principal import Principal
+from services.mesh.routing import RoutedChannel
 from services.mesh.testing.local import LocalMesh
 from services.orchestrator.logs.entry import SESSION, Task, new_entry
 from services.orchestrator.logs.feed import LogFeed
@@ -92,7 +93,7 @@ async def standing(client: aioredis.Redis, **settings: Any) -> AsyncIterator[Sta
         run_job(stack, "orchestrator", feed.job)
         mesh = LocalMesh(((add_LogServiceServicer_to_server, LogService(Logs(store, feed, heartbeat_seconds=15.0))),))
         stack.push_async_callback(mesh.channel.close)
-        tails = Tails(LogServiceStub(mesh.channel))
+        tails = Tails(LogServiceStub(RoutedChannel(lambda: mesh.channel)))
         server = HttpServer(LogSockets(KeyIsTheSubject(), tails, client, EdgeSettings(**settings)), websockets=True)
         port = await server.start("127.0.0.1")
         stack.push_async_callback(server.stop)

@@ -5,7 +5,6 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
-import grpc
 import pytest
 import redis.asyncio as aioredis
 from soma.orchestrator.v1 import log_service_pb2 as pb
@@ -16,6 +15,7 @@ from gateway.edge.ws.filters import Filters
 from gateway.edge.ws.tail import Tails
 from services.mesh import errors
 from services.mesh.call import run_as
+from services.mesh.routing import RoutedChannel
 from services.mesh.testing.local import SOMEBODY, LocalMesh
 from tests.gateway.ws.conftest import Stand
 from tests.servers import RedisServer
@@ -56,9 +56,9 @@ async def test_what_waiting_does_not_help_ends_a_tail() -> None:
     servicer = Restarting(errors.PermissionDenied("no"))  # type: ignore[abstract]  # what a tail asks
     async with _telling(servicer) as messages:
         assert (await anext(messages))["data"]["message"] == "1"
-        with pytest.raises(grpc.aio.AioRpcError) as failure:
+        with pytest.raises(errors.MeshError) as failure:
             await anext(messages)
-    assert failure.value.code() is grpc.StatusCode.PERMISSION_DENIED
+    assert failure.value.code is errors.Code.PERMISSION_DENIED
     assert len(servicer.asked) == 1
 
 
@@ -66,7 +66,8 @@ async def test_what_waiting_does_not_help_ends_a_tail() -> None:
 async def _telling(servicer: Restarting) -> AsyncIterator[AsyncGenerator[dict[str, Any], None]]:
     mesh = LocalMesh(((rpc.add_LogServiceServicer_to_server, servicer),))
     with run_as(SOMEBODY):
-        async with asyncio.timeout(10), aclosing(Tails(rpc.LogServiceStub(mesh.channel)).messages(Filters())) as told:
+        logs = rpc.LogServiceStub(RoutedChannel(lambda: mesh.channel))
+        async with asyncio.timeout(10), aclosing(Tails(logs).messages(Filters())) as told:
             yield told
     await mesh.channel.close()
 

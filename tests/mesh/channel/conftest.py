@@ -21,6 +21,7 @@ from services.mesh.handlers import collect, decoding, register
 from services.mesh.interceptors.deadline import deadline
 from services.mesh.interceptors.drain import Drain
 from services.mesh.pipeline import Pipeline
+from services.mesh.routing import RoutedChannel
 from services.mesh.testing.echo import EchoServicer, Tally
 from services.mesh.unary.server import UnaryServer
 from tests.gateway.conftest import ECHO, Gateway
@@ -172,8 +173,8 @@ async def wire(request: pytest.FixtureRequest, tmp_path: Path, gateway: Gateway)
     """EchoService on one transport, with the pipeline's end of a call and its deadline."""
     transport: str = request.param
     drain = Drain()
-    stubs: list[rpc.EchoServiceAsyncStub] = []
-    echo = EchoServicer(peer=lambda: stubs[0])
+    peers: list[rpc.EchoServiceAsyncStub] = []
+    echo = EchoServicer(peer=lambda: peers[0])
     pipeline = Pipeline((drain.bind, deadline))
     handlers = pipeline.wrap_all(collect([(rpc.add_EchoServiceServicer_to_server, echo)]))
     server: Any = None
@@ -197,8 +198,9 @@ async def wire(request: pytest.FixtureRequest, tmp_path: Path, gateway: Gateway)
             target = f"127.0.0.1:{gateway.port}"
         channel = RemoteChannel(target, outgoing=LocalCarrier())
         await channel.channel_ready()
-    stubs.append(rpc.EchoServiceStub(channel))
-    yield Wire(transport, stubs[0], channel, echo.tally, drain)
+    # What a service calls others on is a routed channel; what is under test stands for its clients.
+    peers.append(rpc.EchoServiceStub(RoutedChannel(lambda: channel)))
+    yield Wire(transport, rpc.EchoServiceStub(channel), channel, echo.tally, drain)
     await channel.close()
     if unary is not None:
         await unary.stop()

@@ -11,7 +11,7 @@ from soma.model.v1 import message_pb2
 from soma.orchestrator.v1 import response_service_pb2 as pb
 
 from services.mesh.call import run_as
-from services.mesh.errors import Code, MeshError, Unavailable
+from services.mesh.errors import Cancelled, Code, MeshError, Unavailable
 from services.mesh.principal import Principal
 from services.mesh.status import from_rpc_error
 from services.mesh.testing.jobs import running
@@ -263,6 +263,17 @@ async def test_a_turn_that_fails_on_the_way_is_kept_as_failed(orchestrator: Orch
     kept = await get(orchestrator, seen[0].created.response_id)
     assert (kept.state, kept.error.reason) == (pb.Response.STATE_FAILED, "PROVIDER_UNAVAILABLE")
     assert kept.output[0].text.text == "Hello"
+
+
+async def test_a_response_whose_model_says_cancelled_has_failed(orchestrator: Orchestrator, script: Script) -> None:
+    script.fail_after, script.failure = 1, Cancelled("the model's process went away")
+    seen: list[pb.CreateResponseResponse] = []
+    with run_as(SOMEBODY), pytest.raises(grpc.aio.AioRpcError) as raised:
+        async for event in orchestrator.responses.CreateResponse(asking()):
+            seen.append(event)
+    assert from_rpc_error(raised.value).code == Code.CANCELLED
+    kept = await get(orchestrator, seen[0].created.response_id)
+    assert (kept.state, kept.error.reason) == (pb.Response.STATE_FAILED, "CANCELLED")
 
 
 async def test_a_turn_that_never_starts_is_not_kept(orchestrator: Orchestrator, script: Script) -> None:
