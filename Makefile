@@ -77,6 +77,7 @@ check-generated: $(PYTHON_READY) $(NODE_READY) $(GO_TOOLS)
 
 check-tree: $(PYTHON_READY)
 	$(BIN)/python -m tools.tree
+	$(BIN)/python -m tools.subjects
 	$(BIN)/python -m tools.vendored
 
 check-dependencies: $(PYTHON_READY)

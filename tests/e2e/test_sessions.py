@@ -1,4 +1,4 @@
-"""Chat sessions through the one port, as document 003's clients use them."""
+"""Chat sessions through the one port, as clients of the REST API use them."""
 
 import uuid
 from datetime import datetime

@@ -1,1 +1,1 @@
-"""Document 003's WebSockets: what happens in tasks, told as it happens."""
+"""The WebSocket `/ws/logs`: sends the entries of task logs as they are written."""

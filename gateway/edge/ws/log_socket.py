@@ -1,4 +1,4 @@
-"""`/ws/logs`: one client that is told what happens, and what it says meanwhile (document 003)."""
+"""One connection of `/ws/logs`: sends log entries to a client, and answers the client's messages."""
 
 import asyncio
 import math

@@ -1,4 +1,4 @@
-"""The log as a client is told it: document 003's messages over LogService.TailLogs."""
+"""Turns the events of LogService.TailLogs into the messages that a WebSocket client receives."""
 
 import asyncio
 from collections.abc import AsyncGenerator

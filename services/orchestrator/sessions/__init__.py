@@ -1,1 +1,1 @@
-"""Chat sessions: conversations with a title, a status and statistics (document 003)."""
+"""Chat sessions: conversations with a title, a status and statistics."""

@@ -18,7 +18,7 @@ _TOP_K = 50
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """The sampling fields with their defaults (document 000, 3.1: 0.8, 1.0, 50, 1.0)."""
+    """The sampling fields, with the defaults of the contract's InferRequest (0.8, 1.0, 50, 1.0) where none is given."""
 
     temperature: float
     top_p: float

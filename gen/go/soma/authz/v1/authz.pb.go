@@ -1,4 +1,4 @@
-// Who may call an RPC, said in the contract itself.
+// Who may call an RPC, stated in the contract itself.
 //
 // The principal interceptor of every process reads this option from the called method's descriptor. A method
 // without a rule is refused at start, and fails `make check`.
@@ -27,10 +27,10 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Rule says what a caller needs before the method runs.
+// Rule says what a caller needs to call the method.
 type Rule struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Exactly one way in.
+	// Exactly one of these is set.
 	//
 	// Types that are valid to be assigned to Access:
 	//
@@ -111,17 +111,17 @@ type isRule_Access interface {
 }
 
 type Rule_Scope struct {
-	// A scope the principal must hold, `verb:noun`; a held `verb:*` or `*` covers it.
+	// Scope that the principal must have, as `verb:noun`. The scopes `verb:*` and `*` include it.
 	Scope string `protobuf:"bytes,1,opt,name=scope,proto3,oneof"`
 }
 
 type Rule_Open struct {
-	// Callable without any credential: health, key sets, login.
+	// Anyone may call it, without a credential: health, key sets, login.
 	Open bool `protobuf:"varint,2,opt,name=open,proto3,oneof"`
 }
 
 type Rule_Internal struct {
-	// Callable only by another process of the same mesh, never by a principal from outside.
+	// Only another process of the same mesh may call it, never a principal from outside.
 	Internal bool `protobuf:"varint,3,opt,name=internal,proto3,oneof"`
 }
 

@@ -1,4 +1,4 @@
-// What an error's reason means to a program, said at the reason itself.
+// What the reason of an error means to a program, stated with the reason itself.
 //
 // Every area has a file errors.proto whose enum ErrorReason holds the reasons of its errors. The reason in
 // `google.rpc.ErrorInfo` and in `soma.mesh.v1.StreamError` is the name of the value without `ERROR_REASON_`:
@@ -33,13 +33,14 @@ const (
 type Reason_Retry int32
 
 const (
-	// Never declared.
+	// Not used.
 	Reason_RETRY_UNSPECIFIED Reason_Retry = 0
 	// The same call fails again.
 	Reason_RETRY_NO Reason_Retry = 1
-	// It may succeed in a while; not before the time of `google.rpc.RetryInfo`, where the error carries one.
+	// The same call may succeed later. If the error has a `google.rpc.RetryInfo`, wait at least as long as it says.
 	Reason_RETRY_LATER Reason_Retry = 2
-	// It may succeed once somebody has changed what the message names: a setting, a full disk, the state of a resource.
+	// The same call may succeed after somebody has changed what the message names: a setting, a full disk, the state of
+	// a resource.
 	Reason_RETRY_AFTER_CHANGE Reason_Retry = 3
 )
 
@@ -86,14 +87,14 @@ func (Reason_Retry) EnumDescriptor() ([]byte, []int) {
 	return file_soma_errors_v1_reason_proto_rawDescGZIP(), []int{0, 0}
 }
 
-// Reason says with which status a reason comes, and whether the same call may succeed later.
+// Reason says which status comes with a reason, and whether the same call may succeed later.
 type Reason struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Canonical status of the error.
 	Status code.Code `protobuf:"varint,1,opt,name=status,proto3,enum=google.rpc.Code" json:"status,omitempty"`
 	// Whether to make the same call again.
 	Retry Reason_Retry `protobuf:"varint,2,opt,name=retry,proto3,enum=soma.errors.v1.Reason_Retry" json:"retry,omitempty"`
-	// HTTP status over REST, where HTTP says it more precisely than the canonical status does; otherwise 0.
+	// HTTP status over REST, if HTTP has a more precise one than the canonical status gives; otherwise 0.
 	Http          int32 `protobuf:"varint,3,opt,name=http,proto3" json:"http,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -163,7 +164,7 @@ var file_soma_errors_v1_reason_proto_extTypes = []protoimpl.ExtensionInfo{
 
 // Extension fields to descriptorpb.EnumValueOptions.
 var (
-	// What the reason means; every value of an ErrorReason but the first has it.
+	// What the reason means. Every value of an ErrorReason except the first has it.
 	//
 	// optional soma.errors.v1.Reason reason = 50801;
 	E_Reason = &file_soma_errors_v1_reason_proto_extTypes[0]

@@ -27,17 +27,17 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// What shape the text takes.
+// Format of the text.
 type ResponseFormat_Type int32
 
 const (
 	// Plain text.
 	ResponseFormat_TYPE_UNSPECIFIED ResponseFormat_Type = 0
-	// Plain text, said so.
+	// Plain text, stated explicitly.
 	ResponseFormat_TYPE_TEXT ResponseFormat_Type = 1
 	// Any JSON object.
 	ResponseFormat_TYPE_JSON_OBJECT ResponseFormat_Type = 2
-	// JSON that fits `schema`.
+	// JSON that matches `schema`.
 	ResponseFormat_TYPE_JSON_SCHEMA ResponseFormat_Type = 3
 )
 
@@ -87,13 +87,13 @@ func (ResponseFormat_Type) EnumDescriptor() ([]byte, []int) {
 // ResponseFormat asks for structured output.
 type ResponseFormat struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What shape the text takes.
+	// Format of the text.
 	Type ResponseFormat_Type `protobuf:"varint,1,opt,name=type,proto3,enum=soma.model.v1.ResponseFormat_Type" json:"type,omitempty"`
 	// Name of the schema; only with TYPE_JSON_SCHEMA.
 	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
 	// The JSON schema as JSON text; only with TYPE_JSON_SCHEMA.
 	Schema string `protobuf:"bytes,3,opt,name=schema,proto3" json:"schema,omitempty"`
-	// Whether output must fit exactly, where the provider can hold to it.
+	// Whether the output must match the schema exactly, if the provider supports it.
 	Strict        *bool `protobuf:"varint,4,opt,name=strict,proto3,oneof" json:"strict,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -157,22 +157,22 @@ func (x *ResponseFormat) GetStrict() bool {
 	return false
 }
 
-// GenerateRequest asks a model to go on with a conversation.
+// GenerateRequest asks a model to continue a conversation.
 type GenerateRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name of the model as the catalogue lists it; empty for the default.
 	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
 	// The conversation, oldest first.
 	Messages []*Message `protobuf:"bytes,2,rep,name=messages,proto3" json:"messages,omitempty"`
-	// How tokens are drawn.
+	// How tokens are sampled.
 	Sampling *Sampling `protobuf:"bytes,3,opt,name=sampling,proto3" json:"sampling,omitempty"`
 	// Functions the model may ask to call.
 	Tools []*Tool `protobuf:"bytes,4,rep,name=tools,proto3" json:"tools,omitempty"`
-	// Whether and which it calls.
+	// Whether the model calls a function, and which one.
 	ToolChoice *ToolChoice `protobuf:"bytes,5,opt,name=tool_choice,json=toolChoice,proto3" json:"tool_choice,omitempty"`
-	// Whether several calls may come at once; unset leaves the provider's default.
+	// Whether the model may ask for several calls at once; the provider's default when unset.
 	ParallelToolCalls *bool `protobuf:"varint,6,opt,name=parallel_tool_calls,json=parallelToolCalls,proto3,oneof" json:"parallel_tool_calls,omitempty"`
-	// Structured output.
+	// Format of structured output.
 	ResponseFormat *ResponseFormat `protobuf:"bytes,7,opt,name=response_format,json=responseFormat,proto3" json:"response_format,omitempty"`
 	// Remembered text the model may answer from, best first.
 	Sources []*Source `protobuf:"bytes,8,rep,name=sources,proto3" json:"sources,omitempty"`
@@ -180,7 +180,8 @@ type GenerateRequest struct {
 	ConversationId string `protobuf:"bytes,9,opt,name=conversation_id,json=conversationId,proto3" json:"conversation_id,omitempty"`
 	// The caller's own name for its end user, passed to the provider; may be empty.
 	User string `protobuf:"bytes,10,opt,name=user,proto3" json:"user,omitempty"`
-	// Leaves out what the provider cannot honour, where it would otherwise be refused by name.
+	// Whether fields that the provider does not support are left out. Otherwise the request is refused, and the error
+	// names those fields.
 	DropParams    bool `protobuf:"varint,11,opt,name=drop_params,json=dropParams,proto3" json:"drop_params,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -302,7 +303,7 @@ type GenerationStarted struct {
 	Model string `protobuf:"bytes,2,opt,name=model,proto3" json:"model,omitempty"`
 	// The provider that serves it.
 	Provider string `protobuf:"bytes,3,opt,name=provider,proto3" json:"provider,omitempty"`
-	// Fields of the request that were left out because the provider cannot honour them; only with `drop_params`.
+	// Fields of the request that were left out because the provider does not support them; only with `drop_params`.
 	DroppedParams []string `protobuf:"bytes,4,rep,name=dropped_params,json=droppedParams,proto3" json:"dropped_params,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -366,14 +367,14 @@ func (x *GenerationStarted) GetDroppedParams() []string {
 	return nil
 }
 
-// TextDelta is the next piece of text. Tokens that arrive within 5 ms of one another share one.
+// TextDelta is the next piece of text. Tokens that arrive within 5 ms of one another are sent in one piece.
 type TextDelta struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The text.
 	Text string `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
-	// How likely its tokens were; only where `sampling.top_logprobs` asks for it.
+	// Log probabilities of its tokens; only when `sampling.top_logprobs` is set.
 	Logprobs []*TokenLogprob `protobuf:"bytes,2,rep,name=logprobs,proto3" json:"logprobs,omitempty"`
-	// Whether it is the model's refusal to answer, where the provider tells one from an answer.
+	// Whether the text is the model's refusal to answer. Not every provider marks refusals.
 	Refusal       bool `protobuf:"varint,3,opt,name=refusal,proto3" json:"refusal,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -430,18 +431,18 @@ func (x *TextDelta) GetRefusal() bool {
 	return false
 }
 
-// GenerationFinished is the last event of a stream that was not cut.
+// GenerationFinished is the last event of a complete stream.
 type GenerationFinished struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Why it ended.
 	FinishReason FinishReason `protobuf:"varint,1,opt,name=finish_reason,json=finishReason,proto3,enum=soma.model.v1.FinishReason" json:"finish_reason,omitempty"`
-	// What it cost; counted here where the provider does not say.
+	// Tokens read and written. They are counted here when the provider does not report them.
 	Usage *Usage `protobuf:"bytes,2,opt,name=usage,proto3" json:"usage,omitempty"`
 	// Seconds from the request to the first token.
 	TimeToFirstTokenSeconds float64 `protobuf:"fixed64,3,opt,name=time_to_first_token_seconds,json=timeToFirstTokenSeconds,proto3" json:"time_to_first_token_seconds,omitempty"`
 	// Seconds from the request to the end.
 	DurationSeconds float64 `protobuf:"fixed64,4,opt,name=duration_seconds,json=durationSeconds,proto3" json:"duration_seconds,omitempty"`
-	// Sources the text quotes, where the model says so.
+	// Sources that the text quotes, when the model names them.
 	Sources       []*Source `protobuf:"bytes,5,rep,name=sources,proto3" json:"sources,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -655,12 +656,12 @@ type GenerateResponse_Finished struct {
 }
 
 type GenerateResponse_Error struct {
-	// What went wrong, after the first event; last.
+	// The error that ends the stream after its first event. It is the last event.
 	Error *v1.StreamError `protobuf:"bytes,6,opt,name=error,proto3,oneof"`
 }
 
 type GenerateResponse_Heartbeat struct {
-	// Nothing, to show life.
+	// An empty event which shows that a silent stream is alive.
 	Heartbeat *v1.Heartbeat `protobuf:"bytes,7,opt,name=heartbeat,proto3,oneof"`
 }
 
@@ -676,24 +677,24 @@ func (*GenerateResponse_Error) isGenerateResponse_Payload() {}
 
 func (*GenerateResponse_Heartbeat) isGenerateResponse_Payload() {}
 
-// InferRequest asks a local model for text (document 000, 3.1).
+// InferRequest asks a local model for text.
 type InferRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Text to go on from.
+	// Text to continue.
 	Prompt string `protobuf:"bytes,1,opt,name=prompt,proto3" json:"prompt,omitempty"`
 	// Most tokens to generate; 64 when unset.
 	MaxTokens *int32 `protobuf:"varint,2,opt,name=max_tokens,json=maxTokens,proto3,oneof" json:"max_tokens,omitempty"`
-	// Randomness; 0.8 when unset.
+	// Temperature: a higher value makes the output more random; 0.8 when unset.
 	Temperature *float32 `protobuf:"fixed32,3,opt,name=temperature,proto3,oneof" json:"temperature,omitempty"`
-	// Nucleus; 1 when unset.
+	// Nucleus sampling: only the likeliest tokens that together have this probability are considered; 1 when unset.
 	TopP *float32 `protobuf:"fixed32,4,opt,name=top_p,json=topP,proto3,oneof" json:"top_p,omitempty"`
-	// Candidates kept; 50 when unset.
+	// Only this number of the likeliest tokens is considered; 50 when unset.
 	TopK *int32 `protobuf:"varint,5,opt,name=top_k,json=topK,proto3,oneof" json:"top_k,omitempty"`
-	// Penalty on tokens already seen; 1 when unset.
+	// Penalty on tokens that already occurred; 1 when unset.
 	RepetitionPenalty *float32 `protobuf:"fixed32,6,opt,name=repetition_penalty,json=repetitionPenalty,proto3,oneof" json:"repetition_penalty,omitempty"`
 	// Texts that end generation.
 	StopSequences []string `protobuf:"bytes,7,rep,name=stop_sequences,json=stopSequences,proto3" json:"stop_sequences,omitempty"`
-	// Seed for reproducible output.
+	// Seed: equal seeds give equal output.
 	Seed *int32 `protobuf:"varint,8,opt,name=seed,proto3,oneof" json:"seed,omitempty"`
 	// Model; `somasuite-markov-v1` when empty.
 	Model         string `protobuf:"bytes,9,opt,name=model,proto3" json:"model,omitempty"`
@@ -794,7 +795,7 @@ func (x *InferRequest) GetModel() string {
 	return ""
 }
 
-// InferResponse is the text and what it cost.
+// InferResponse is the generated text and the tokens it took.
 type InferResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The model that answered.
@@ -805,7 +806,7 @@ type InferResponse struct {
 	Usage *Usage `protobuf:"bytes,3,opt,name=usage,proto3" json:"usage,omitempty"`
 	// `stop`, `length` or `content_filter`.
 	FinishReason string `protobuf:"bytes,4,opt,name=finish_reason,json=finishReason,proto3" json:"finish_reason,omitempty"`
-	// Milliseconds generation took.
+	// How long generation took, in milliseconds.
 	LatencyMs     float64 `protobuf:"fixed64,5,opt,name=latency_ms,json=latencyMs,proto3" json:"latency_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -876,7 +877,7 @@ func (x *InferResponse) GetLatencyMs() float64 {
 	return 0
 }
 
-// EmbedRequest asks for vectors (document 000, 3.2).
+// EmbedRequest asks for the vectors of texts.
 type EmbedRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Texts, each at most 512 characters.
@@ -940,12 +941,12 @@ func (x *EmbedRequest) GetNormalize() bool {
 	return false
 }
 
-// Vector is one text's place in the model's space.
+// Vector is the embedding of one text.
 type Vector struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The coordinates.
 	Embedding []float32 `protobuf:"fixed32,1,rep,packed,name=embedding,proto3" json:"embedding,omitempty"`
-	// Which text of the request, from 0.
+	// Position of its text in the request, from 0.
 	Index         int32 `protobuf:"varint,2,opt,name=index,proto3" json:"index,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -995,7 +996,7 @@ func (x *Vector) GetIndex() int32 {
 	return 0
 }
 
-// EmbeddingUsage counts tokens read.
+// EmbeddingUsage counts the tokens that were read.
 type EmbeddingUsage struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Tokens of all texts.
@@ -1046,13 +1047,13 @@ type EmbedResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The model.
 	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
-	// One vector a text.
+	// One vector for each text.
 	Vectors []*Vector `protobuf:"bytes,2,rep,name=vectors,proto3" json:"vectors,omitempty"`
-	// Coordinates of each vector: what the model has (384 for MiniLM).
+	// Number of coordinates of each vector, which the model decides (384 for MiniLM).
 	VectorLength int32 `protobuf:"varint,3,opt,name=vector_length,json=vectorLength,proto3" json:"vector_length,omitempty"`
 	// Tokens read.
 	Usage *EmbeddingUsage `protobuf:"bytes,4,opt,name=usage,proto3" json:"usage,omitempty"`
-	// Milliseconds it took.
+	// How long the call took, in milliseconds.
 	LatencyMs     float64 `protobuf:"fixed64,5,opt,name=latency_ms,json=latencyMs,proto3" json:"latency_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

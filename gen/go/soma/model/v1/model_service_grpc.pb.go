@@ -30,13 +30,13 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// ModelService generates and embeds.
+// ModelService generates text and makes vectors.
 type ModelServiceClient interface {
 	// Generate streams a model's continuation of a conversation.
 	Generate(ctx context.Context, in *GenerateRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GenerateResponse], error)
 	// Infer returns a local model's completion of a prompt.
 	Infer(ctx context.Context, in *InferRequest, opts ...grpc.CallOption) (*InferResponse, error)
-	// Embed returns vectors of texts.
+	// Embed returns the vectors of texts.
 	Embed(ctx context.Context, in *EmbedRequest, opts ...grpc.CallOption) (*EmbedResponse, error)
 }
 
@@ -91,13 +91,13 @@ func (c *modelServiceClient) Embed(ctx context.Context, in *EmbedRequest, opts .
 // All implementations must embed UnimplementedModelServiceServer
 // for forward compatibility.
 //
-// ModelService generates and embeds.
+// ModelService generates text and makes vectors.
 type ModelServiceServer interface {
 	// Generate streams a model's continuation of a conversation.
 	Generate(*GenerateRequest, grpc.ServerStreamingServer[GenerateResponse]) error
 	// Infer returns a local model's completion of a prompt.
 	Infer(context.Context, *InferRequest) (*InferResponse, error)
-	// Embed returns vectors of texts.
+	// Embed returns the vectors of texts.
 	Embed(context.Context, *EmbedRequest) (*EmbedResponse, error)
 	mustEmbedUnimplementedModelServiceServer()
 }

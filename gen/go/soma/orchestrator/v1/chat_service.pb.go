@@ -35,30 +35,33 @@ type ChatRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name of the model; empty for the default.
 	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
-	// The turns the client brings, oldest first; with a conversation, only what is new.
+	// Turns from the client, oldest first. With a conversation, send only the new turns.
 	Messages []*v1.Message `protobuf:"bytes,2,rep,name=messages,proto3" json:"messages,omitempty"`
-	// Makes the mesh remember: earlier turns are brought in, this one is appended. Empty keeps nothing.
+	// Conversation that the mesh remembers: its earlier turns are added to the context, and this turn is appended to it.
+	// When empty, nothing is kept.
 	ConversationId string `protobuf:"bytes,3,opt,name=conversation_id,json=conversationId,proto3" json:"conversation_id,omitempty"`
-	// Which memory to bring in; unset means short-term memory and facts with a conversation, and none without.
+	// Which memory is added to the context. When unset: recent turns and facts with a conversation, and nothing without
+	// one.
 	Strategy *v11.Strategy `protobuf:"varint,4,opt,name=strategy,proto3,enum=soma.memory.v1.Strategy,oneof" json:"strategy,omitempty"`
-	// How tokens are drawn.
+	// How tokens are sampled.
 	Sampling *v1.Sampling `protobuf:"bytes,5,opt,name=sampling,proto3" json:"sampling,omitempty"`
-	// Functions the model may ask to call; calling them is the client's.
+	// Functions the model may ask to call. The client calls them.
 	Tools []*v1.Tool `protobuf:"bytes,6,rep,name=tools,proto3" json:"tools,omitempty"`
-	// Whether and which it calls.
+	// Whether the model calls a function, and which one.
 	ToolChoice *v1.ToolChoice `protobuf:"bytes,7,opt,name=tool_choice,json=toolChoice,proto3" json:"tool_choice,omitempty"`
-	// Whether several calls may come at once.
+	// Whether the model may ask for several calls at once.
 	ParallelToolCalls *bool `protobuf:"varint,8,opt,name=parallel_tool_calls,json=parallelToolCalls,proto3,oneof" json:"parallel_tool_calls,omitempty"`
-	// Structured output.
+	// Format of structured output.
 	ResponseFormat *v1.ResponseFormat `protobuf:"bytes,9,opt,name=response_format,json=responseFormat,proto3" json:"response_format,omitempty"`
-	// Most tokens of context memory brings in; the memory service's default when unset.
+	// Most tokens of context that memory adds; the memory service's default when unset.
 	ContextTokenBudget *int32 `protobuf:"varint,10,opt,name=context_token_budget,json=contextTokenBudget,proto3,oneof" json:"context_token_budget,omitempty"`
 	// The caller's own name for its end user; may be empty.
 	User string `protobuf:"bytes,11,opt,name=user,proto3" json:"user,omitempty"`
-	// Leaves out what the provider cannot honour, where it would otherwise be refused by name.
+	// Whether fields that the provider does not support are left out. Otherwise the request is refused, and the error
+	// names those fields.
 	DropParams bool `protobuf:"varint,12,opt,name=drop_params,json=dropParams,proto3" json:"drop_params,omitempty"`
-	// A UUID that makes a repetition harmless: turns of a conversation with the same one are remembered once, as the first.
-	// Each is answered anew. Nothing is kept, and this does nothing, without a conversation.
+	// A UUID that makes it safe to repeat the call: of the turns of a conversation with the same UUID, only the first is
+	// remembered. Each call gets a new answer. Without a conversation nothing is kept, and the UUID has no effect.
 	RequestId     string `protobuf:"bytes,13,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -185,22 +188,22 @@ func (x *ChatRequest) GetRequestId() string {
 	return ""
 }
 
-// ChatStarted is the first event: the turn was allowed and a model answers.
+// ChatStarted is the first event: policy allowed the turn, and a model answers.
 type ChatStarted struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Id of the turn; the usage record carries the same.
+	// Id of the turn. Its usage record has the same id.
 	ChatId string `protobuf:"bytes,1,opt,name=chat_id,json=chatId,proto3" json:"chat_id,omitempty"`
 	// The model that answers.
 	Model string `protobuf:"bytes,2,opt,name=model,proto3" json:"model,omitempty"`
 	// The conversation; empty when nothing is kept.
 	ConversationId string `protobuf:"bytes,3,opt,name=conversation_id,json=conversationId,proto3" json:"conversation_id,omitempty"`
-	// Turns brought in from memory.
+	// Number of turns that memory added.
 	RememberedMessages int32 `protobuf:"varint,4,opt,name=remembered_messages,json=rememberedMessages,proto3" json:"remembered_messages,omitempty"`
-	// Facts brought in from memory.
+	// Facts that memory added.
 	Sources []*v1.Source `protobuf:"bytes,5,rep,name=sources,proto3" json:"sources,omitempty"`
-	// Characters the model is given: instructions, remembered turns and what is new.
+	// Number of characters the model is given: instructions, remembered turns and new turns.
 	ContextLengthChars int32 `protobuf:"varint,7,opt,name=context_length_chars,json=contextLengthChars,proto3" json:"context_length_chars,omitempty"`
-	// Fields of the request that were left out because the provider cannot honour them; only with `drop_params`.
+	// Fields of the request that were left out because the provider does not support them; only with `drop_params`.
 	DroppedParams []string `protobuf:"bytes,6,rep,name=dropped_params,json=droppedParams,proto3" json:"dropped_params,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -285,14 +288,14 @@ func (x *ChatStarted) GetDroppedParams() []string {
 	return nil
 }
 
-// ChatDelta is the next piece of the answer, as policy released it.
+// ChatDelta is the next piece of the answer, after policy has checked it.
 type ChatDelta struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The text.
 	Text string `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
-	// How likely its tokens were; only where `sampling.top_logprobs` asks for it, and none of a text policy changed.
+	// Log probabilities of its tokens; only when `sampling.top_logprobs` is set, and never for text that policy changed.
 	Logprobs []*v1.TokenLogprob `protobuf:"bytes,2,rep,name=logprobs,proto3" json:"logprobs,omitempty"`
-	// Whether it is the model's refusal to answer, where the provider tells one from an answer.
+	// Whether the text is the model's refusal to answer. Not every provider marks refusals.
 	Refusal       bool `protobuf:"varint,3,opt,name=refusal,proto3" json:"refusal,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -356,7 +359,7 @@ type PolicyNotice struct {
 	Decision v12.Decision `protobuf:"varint,1,opt,name=decision,proto3,enum=soma.policy.v1.Decision" json:"decision,omitempty"`
 	// `input` or `output`.
 	Stage string `protobuf:"bytes,2,opt,name=stage,proto3" json:"stage,omitempty"`
-	// Rules that led to it.
+	// Rules that led to the decision.
 	MatchedRules  []*v12.MatchedRule `protobuf:"bytes,3,rep,name=matched_rules,json=matchedRules,proto3" json:"matched_rules,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -413,20 +416,20 @@ func (x *PolicyNotice) GetMatchedRules() []*v12.MatchedRule {
 	return nil
 }
 
-// ChatFinished is the last event of a stream that was not cut.
+// ChatFinished is the last event of a complete stream.
 type ChatFinished struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Why it ended.
 	FinishReason v1.FinishReason `protobuf:"varint,1,opt,name=finish_reason,json=finishReason,proto3,enum=soma.model.v1.FinishReason" json:"finish_reason,omitempty"`
-	// What it cost.
+	// Tokens read and written.
 	Usage *v1.Usage `protobuf:"bytes,2,opt,name=usage,proto3" json:"usage,omitempty"`
 	// Seconds from the request to the first token.
 	TimeToFirstTokenSeconds float64 `protobuf:"fixed64,3,opt,name=time_to_first_token_seconds,json=timeToFirstTokenSeconds,proto3" json:"time_to_first_token_seconds,omitempty"`
-	// Completion tokens per second of the time from the first token to the end; 0 when not measurable.
+	// Completion tokens per second, from the first token to the end; 0 when it cannot be measured.
 	TokensPerSecond float64 `protobuf:"fixed64,4,opt,name=tokens_per_second,json=tokensPerSecond,proto3" json:"tokens_per_second,omitempty"`
 	// Seconds from the request to the end.
 	DurationSeconds float64 `protobuf:"fixed64,5,opt,name=duration_seconds,json=durationSeconds,proto3" json:"duration_seconds,omitempty"`
-	// Sources the answer quotes, where the model says so.
+	// Sources that the answer quotes, when the model names them.
 	Sources       []*v1.Source `protobuf:"bytes,6,rep,name=sources,proto3" json:"sources,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -662,12 +665,12 @@ type ChatResponse_Finished struct {
 }
 
 type ChatResponse_Error struct {
-	// What went wrong, after the first event; last.
+	// The error that ends the stream after its first event. It is the last event.
 	Error *v13.StreamError `protobuf:"bytes,7,opt,name=error,proto3,oneof"`
 }
 
 type ChatResponse_Heartbeat struct {
-	// Nothing, to show life.
+	// An empty event which shows that a silent stream is alive.
 	Heartbeat *v13.Heartbeat `protobuf:"bytes,8,opt,name=heartbeat,proto3,oneof"`
 }
 

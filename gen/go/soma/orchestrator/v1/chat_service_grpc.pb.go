@@ -28,7 +28,7 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// ChatService holds conversations.
+// ChatService answers the turns of conversations.
 type ChatServiceClient interface {
 	// Chat answers one turn as a stream of events.
 	Chat(ctx context.Context, in *ChatRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ChatResponse], error)
@@ -65,7 +65,7 @@ type ChatService_ChatClient = grpc.ServerStreamingClient[ChatResponse]
 // All implementations must embed UnimplementedChatServiceServer
 // for forward compatibility.
 //
-// ChatService holds conversations.
+// ChatService answers the turns of conversations.
 type ChatServiceServer interface {
 	// Chat answers one turn as a stream of events.
 	Chat(*ChatRequest, grpc.ServerStreamingServer[ChatResponse]) error

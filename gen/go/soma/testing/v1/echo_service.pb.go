@@ -36,21 +36,21 @@ type Script struct {
 	FailCode int32 `protobuf:"varint,1,opt,name=fail_code,json=failCode,proto3" json:"fail_code,omitempty"`
 	// Message of that failure, and of the exception when `raise` is set.
 	FailMessage string `protobuf:"bytes,2,opt,name=fail_message,json=failMessage,proto3" json:"fail_message,omitempty"`
-	// Fail after this many responses were sent (streams), instead of before the first.
+	// For streams: fail after this number of responses, instead of before the first one.
 	FailAfter int32 `protobuf:"varint,3,opt,name=fail_after,json=failAfter,proto3" json:"fail_after,omitempty"`
-	// Raise a plain exception instead of a typed error: the caller must see INTERNAL and none of the text.
+	// Raise a plain exception instead of a typed error. The caller must see INTERNAL and nothing of the text.
 	Raise bool `protobuf:"varint,4,opt,name=raise,proto3" json:"raise,omitempty"`
 	// Seconds to wait before the first response.
 	DelaySeconds float64 `protobuf:"fixed64,5,opt,name=delay_seconds,json=delaySeconds,proto3" json:"delay_seconds,omitempty"`
 	// Seconds to wait between responses of a stream.
 	IntervalSeconds float64 `protobuf:"fixed64,6,opt,name=interval_seconds,json=intervalSeconds,proto3" json:"interval_seconds,omitempty"`
-	// Responses a server stream sends; 0 means one.
+	// Number of responses a server stream sends; 0 means one.
 	Count int32 `protobuf:"varint,7,opt,name=count,proto3" json:"count,omitempty"`
 	// Further hops: the servicer calls its own peer with `hops - 1` before it answers.
 	Hops int32 `protobuf:"varint,8,opt,name=hops,proto3" json:"hops,omitempty"`
 	// Bytes of padding to put in each response.
 	PaddingBytes int32 `protobuf:"varint,9,opt,name=padding_bytes,json=paddingBytes,proto3" json:"padding_bytes,omitempty"`
-	// Seconds after which the caller is told to come back, when the call fails; 0 tells it nothing.
+	// When the call fails: seconds after which the caller is told to retry; 0 tells it nothing.
 	RetryAfterSeconds float64 `protobuf:"fixed64,10,opt,name=retry_after_seconds,json=retryAfterSeconds,proto3" json:"retry_after_seconds,omitempty"`
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
@@ -156,7 +156,7 @@ func (x *Script) GetRetryAfterSeconds() float64 {
 	return 0
 }
 
-// Observation is what the servicer saw of the call, so that a test can compare transports.
+// Observation is what the servicer saw of the call. Tests compare it between transports.
 type Observation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Invocation metadata with keys starting `x-test-`, in order of arrival.
@@ -229,14 +229,14 @@ func (x *Observation) GetSubject() string {
 	return ""
 }
 
-// EchoRequest carries a payload out.
+// EchoRequest carries a payload.
 type EchoRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What comes back.
+	// Text to send back.
 	Text string `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
 	// How the servicer behaves.
 	Script *Script `protobuf:"bytes,2,opt,name=script,proto3" json:"script,omitempty"`
-	// Set on the last message of an upload: a client stream that ends without it was cut.
+	// Set on the last message of an upload. A client stream that ends without it was cut.
 	Last          bool `protobuf:"varint,3,opt,name=last,proto3" json:"last,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -360,7 +360,7 @@ func (x *EchoResponse) GetPadding() []byte {
 // StreamEchoRequest asks for a stream of echoes.
 type StreamEchoRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What comes back in each response.
+	// Text to send back in each response.
 	Text string `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
 	// How the servicer behaves.
 	Script        *Script `protobuf:"bytes,2,opt,name=script,proto3" json:"script,omitempty"`
@@ -492,7 +492,7 @@ type CollectEchoesRequest struct {
 	Text string `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
 	// How the servicer behaves; read from the first message.
 	Script *Script `protobuf:"bytes,2,opt,name=script,proto3" json:"script,omitempty"`
-	// Set on the last message: an upload that ends without it was cut.
+	// Set on the last message of an upload. An upload that ends without it was cut.
 	Last          bool `protobuf:"varint,3,opt,name=last,proto3" json:"last,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -554,7 +554,7 @@ type CollectEchoesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Messages received.
 	Count int32 `protobuf:"varint,1,opt,name=count,proto3" json:"count,omitempty"`
-	// Their texts, joined by nothing.
+	// Their texts, joined without a separator.
 	Text string `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
 	// True when the message marked `last` arrived.
 	Complete bool `protobuf:"varint,3,opt,name=complete,proto3" json:"complete,omitempty"`
@@ -625,7 +625,7 @@ func (x *CollectEchoesResponse) GetObservation() *Observation {
 // ChatEchoesRequest is one message of a conversation.
 type ChatEchoesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What comes back.
+	// Text to send back.
 	Text string `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
 	// How the servicer behaves; read from the first message.
 	Script        *Script `protobuf:"bytes,2,opt,name=script,proto3" json:"script,omitempty"`

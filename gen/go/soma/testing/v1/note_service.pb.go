@@ -34,7 +34,7 @@ const (
 type Note_State int32
 
 const (
-	// Not said; a filter by it finds nothing.
+	// Not stated; a filter by it finds nothing.
 	Note_STATE_UNSPECIFIED Note_State = 0
 	// It was written.
 	Note_STATE_ACTIVE Note_State = 1
@@ -141,17 +141,18 @@ func (x *Place) GetShelfNumber() int32 {
 // Note is a text under a name.
 type Note struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What it is known by: may hold slashes and colons. Set by the caller when the note is created, and kept.
+	// Name of the note. It may contain slashes and colons. The caller sets it when the note is created; it does not
+	// change.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// What it says.
+	// Text of the note.
 	Text string `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
-	// What it is found by.
+	// Tags by which the note is found.
 	Tags []string `protobuf:"bytes,3,rep,name=tags,proto3" json:"tags,omitempty"`
-	// Where it is.
+	// Place where the note is pinned.
 	Place *Place `protobuf:"bytes,4,opt,name=place,proto3" json:"place,omitempty"`
-	// Set by the service.
+	// State of the note, set by the service.
 	State Note_State `protobuf:"varint,5,opt,name=state,proto3,enum=soma.testing.v1.Note_State" json:"state,omitempty"`
-	// Version of the note, set by the service. An update that gives another one is refused: ABORTED.
+	// Version of the note, set by the service. An update with another version is refused with ABORTED.
 	Etag          string `protobuf:"bytes,6,opt,name=etag,proto3" json:"etag,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -232,7 +233,7 @@ func (x *Note) GetEtag() string {
 // CreateNoteRequest writes a note.
 type CreateNoteRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The note; `state` and `etag` are the service's to set.
+	// The note. The service sets `state` and `etag`.
 	Note          *Note `protobuf:"bytes,1,opt,name=note,proto3" json:"note,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -413,7 +414,7 @@ func (x *GetNoteResponse) GetNote() *Note {
 	return nil
 }
 
-// ListNotesRequest filters notes; a filter that is not set lets all through.
+// ListNotesRequest filters notes. A filter that is not set matches every note.
 type ListNotesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Only notes with all of these tags.
@@ -422,9 +423,9 @@ type ListNotesRequest struct {
 	States []Note_State `protobuf:"varint,2,rep,packed,name=states,proto3,enum=soma.testing.v1.Note_State" json:"states,omitempty"`
 	// Only notes in this room, on this shelf.
 	Place *Place `protobuf:"bytes,3,opt,name=place,proto3" json:"place,omitempty"`
-	// Most notes of a page; 0 is 10.
+	// Most notes in a page; 10 when 0.
 	PageSize int32 `protobuf:"varint,4,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// Where the page before ended, from its response.
+	// Token of the page: `next_page_token` of the page before; empty for the first page.
 	PageToken     string `protobuf:"bytes,5,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -500,7 +501,7 @@ type ListNotesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The notes.
 	Notes []*Note `protobuf:"bytes,1,rep,name=notes,proto3" json:"notes,omitempty"`
-	// Where the next page begins; empty on the last.
+	// Token of the next page; empty on the last page.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -555,7 +556,7 @@ type UpdateNoteRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The note's name, the new values, and the etag it is expected to have, if any.
 	Note *Note `protobuf:"bytes,1,opt,name=note,proto3" json:"note,omitempty"`
-	// Which fields change; without it, those that are set.
+	// Which fields change. Without a mask, the fields that are set.
 	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -835,7 +836,7 @@ func (x *ArchiveNoteResponse) GetNote() *Note {
 	return nil
 }
 
-// CountNotesRequest filters as a list does.
+// CountNotesRequest filters notes as ListNotesRequest does.
 type CountNotesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Only notes with all of these tags.

@@ -41,17 +41,17 @@ const (
 type NoteServiceClient interface {
 	// CreateNote writes a note under a new name.
 	CreateNote(ctx context.Context, in *CreateNoteRequest, opts ...grpc.CallOption) (*CreateNoteResponse, error)
-	// GetNote reads one.
+	// GetNote reads a note.
 	GetNote(ctx context.Context, in *GetNoteRequest, opts ...grpc.CallOption) (*GetNoteResponse, error)
-	// ListNotes finds them, page by page.
+	// ListNotes lists notes, page by page.
 	ListNotes(ctx context.Context, in *ListNotesRequest, opts ...grpc.CallOption) (*ListNotesResponse, error)
-	// UpdateNote changes the fields a mask names.
+	// UpdateNote changes the fields that a mask names.
 	UpdateNote(ctx context.Context, in *UpdateNoteRequest, opts ...grpc.CallOption) (*UpdateNoteResponse, error)
-	// DeleteNote forgets one.
+	// DeleteNote deletes a note.
 	DeleteNote(ctx context.Context, in *DeleteNoteRequest, opts ...grpc.CallOption) (*DeleteNoteResponse, error)
 	// ArchiveNote puts one away.
 	ArchiveNote(ctx context.Context, in *ArchiveNoteRequest, opts ...grpc.CallOption) (*ArchiveNoteResponse, error)
-	// CountNotes says how many there are.
+	// CountNotes counts notes.
 	CountNotes(ctx context.Context, in *CountNotesRequest, opts ...grpc.CallOption) (*CountNotesResponse, error)
 }
 
@@ -141,17 +141,17 @@ func (c *noteServiceClient) CountNotes(ctx context.Context, in *CountNotesReques
 type NoteServiceServer interface {
 	// CreateNote writes a note under a new name.
 	CreateNote(context.Context, *CreateNoteRequest) (*CreateNoteResponse, error)
-	// GetNote reads one.
+	// GetNote reads a note.
 	GetNote(context.Context, *GetNoteRequest) (*GetNoteResponse, error)
-	// ListNotes finds them, page by page.
+	// ListNotes lists notes, page by page.
 	ListNotes(context.Context, *ListNotesRequest) (*ListNotesResponse, error)
-	// UpdateNote changes the fields a mask names.
+	// UpdateNote changes the fields that a mask names.
 	UpdateNote(context.Context, *UpdateNoteRequest) (*UpdateNoteResponse, error)
-	// DeleteNote forgets one.
+	// DeleteNote deletes a note.
 	DeleteNote(context.Context, *DeleteNoteRequest) (*DeleteNoteResponse, error)
 	// ArchiveNote puts one away.
 	ArchiveNote(context.Context, *ArchiveNoteRequest) (*ArchiveNoteResponse, error)
-	// CountNotes says how many there are.
+	// CountNotes counts notes.
 	CountNotes(context.Context, *CountNotesRequest) (*CountNotesResponse, error)
 	mustEmbedUnimplementedNoteServiceServer()
 }

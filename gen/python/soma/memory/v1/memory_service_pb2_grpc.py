@@ -87,35 +87,35 @@ class MemoryServiceServicer:
     """
 
     def Remember(self, request, context):
-        """Remember stores a value under a key, findable by key and by meaning.
+        """Remember stores a value under a key. It can be found by its key and by its meaning.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Recall(self, request, context):
-        """Recall reads one key; NOT_FOUND when there is none.
+        """Recall reads the value of a key. It fails with NOT_FOUND when there is none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Forget(self, request, context):
-        """Forget deletes what is stored under one key, at once and for every way of finding it.
+        """Forget deletes the value of a key. From then on neither the key nor a search finds it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListMemories(self, request, context):
-        """ListMemories lists what is remembered, by its keys.
+        """ListMemories lists memories in the order of their keys.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Retrieve(self, request, context):
-        """Retrieve searches by meaning.
+        """Retrieve searches memories by meaning.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -129,14 +129,14 @@ class MemoryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListMessages(self, request, context):
-        """ListMessages reads a conversation; NOT_FOUND when there is none.
+        """ListMessages reads a conversation. It fails with NOT_FOUND when there is none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteConversation(self, request, context):
-        """DeleteConversation forgets a conversation with all its turns.
+        """DeleteConversation deletes a conversation with all its turns.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

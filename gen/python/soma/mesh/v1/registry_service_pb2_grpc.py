@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class RegistryServiceStub:
-    """RegistryService keeps who serves what, by leases.
+    """RegistryService keeps a lease for each process, and knows which process serves which service.
     """
 
     def __init__(self, channel):
@@ -43,7 +43,7 @@ class RegistryServiceStub:
 
 
 class RegistryServiceServicer:
-    """RegistryService keeps who serves what, by leases.
+    """RegistryService keeps a lease for each process, and knows which process serves which service.
     """
 
     def Register(self, request_iterator, context):
@@ -71,7 +71,7 @@ def add_RegistryServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class RegistryService:
-    """RegistryService keeps who serves what, by leases.
+    """RegistryService keeps a lease for each process, and knows which process serves which service.
     """
 
     @staticmethod

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class CatalogServiceStub:
-    """CatalogService lists what can be called.
+    """CatalogService lists the models that requests can name.
     """
 
     def __init__(self, channel):
@@ -43,7 +43,7 @@ class CatalogServiceStub:
 
 
 class CatalogServiceServicer:
-    """CatalogService lists what can be called.
+    """CatalogService lists the models that requests can name.
     """
 
     def ListModels(self, request, context):
@@ -70,7 +70,7 @@ def add_CatalogServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class CatalogService:
-    """CatalogService lists what can be called.
+    """CatalogService lists the models that requests can name.
     """
 
     @staticmethod

@@ -36,36 +36,36 @@ class ResponseFormat(_message.Message):
         TYPE_UNSPECIFIED: ResponseFormat._Type.ValueType  # 0
         """Plain text."""
         TYPE_TEXT: ResponseFormat._Type.ValueType  # 1
-        """Plain text, said so."""
+        """Plain text, stated explicitly."""
         TYPE_JSON_OBJECT: ResponseFormat._Type.ValueType  # 2
         """Any JSON object."""
         TYPE_JSON_SCHEMA: ResponseFormat._Type.ValueType  # 3
-        """JSON that fits `schema`."""
+        """JSON that matches `schema`."""
 
     class Type(_Type, metaclass=_TypeEnumTypeWrapper):
-        """What shape the text takes."""
+        """Format of the text."""
 
     TYPE_UNSPECIFIED: ResponseFormat.Type.ValueType  # 0
     """Plain text."""
     TYPE_TEXT: ResponseFormat.Type.ValueType  # 1
-    """Plain text, said so."""
+    """Plain text, stated explicitly."""
     TYPE_JSON_OBJECT: ResponseFormat.Type.ValueType  # 2
     """Any JSON object."""
     TYPE_JSON_SCHEMA: ResponseFormat.Type.ValueType  # 3
-    """JSON that fits `schema`."""
+    """JSON that matches `schema`."""
 
     TYPE_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     SCHEMA_FIELD_NUMBER: _builtins.int
     STRICT_FIELD_NUMBER: _builtins.int
     type: Global___ResponseFormat.Type.ValueType
-    """What shape the text takes."""
+    """Format of the text."""
     name: _builtins.str
     """Name of the schema; only with TYPE_JSON_SCHEMA."""
     schema: _builtins.str
     """The JSON schema as JSON text; only with TYPE_JSON_SCHEMA."""
     strict: _builtins.bool
-    """Whether output must fit exactly, where the provider can hold to it."""
+    """Whether the output must match the schema exactly, if the provider supports it."""
     def __init__(
         self,
         *,
@@ -86,7 +86,7 @@ Global___ResponseFormat: _TypeAlias = ResponseFormat  # noqa: Y015
 
 @_typing.final
 class GenerateRequest(_message.Message):
-    """GenerateRequest asks a model to go on with a conversation."""
+    """GenerateRequest asks a model to continue a conversation."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -104,20 +104,22 @@ class GenerateRequest(_message.Message):
     model: _builtins.str
     """Name of the model as the catalogue lists it; empty for the default."""
     parallel_tool_calls: _builtins.bool
-    """Whether several calls may come at once; unset leaves the provider's default."""
+    """Whether the model may ask for several calls at once; the provider's default when unset."""
     conversation_id: _builtins.str
     """The conversation this belongs to, for the usage record; may be empty."""
     user: _builtins.str
     """The caller's own name for its end user, passed to the provider; may be empty."""
     drop_params: _builtins.bool
-    """Leaves out what the provider cannot honour, where it would otherwise be refused by name."""
+    """Whether fields that the provider does not support are left out. Otherwise the request is refused, and the error
+    names those fields.
+    """
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[_message_pb2.Message]:
         """The conversation, oldest first."""
 
     @_builtins.property
     def sampling(self) -> _message_pb2.Sampling:
-        """How tokens are drawn."""
+        """How tokens are sampled."""
 
     @_builtins.property
     def tools(self) -> _containers.RepeatedCompositeFieldContainer[_message_pb2.Tool]:
@@ -125,11 +127,11 @@ class GenerateRequest(_message.Message):
 
     @_builtins.property
     def tool_choice(self) -> _message_pb2.ToolChoice:
-        """Whether and which it calls."""
+        """Whether the model calls a function, and which one."""
 
     @_builtins.property
     def response_format(self) -> Global___ResponseFormat:
-        """Structured output."""
+        """Format of structured output."""
 
     @_builtins.property
     def sources(self) -> _containers.RepeatedCompositeFieldContainer[_message_pb2.Source]:
@@ -178,7 +180,7 @@ class GenerationStarted(_message.Message):
     """The provider that serves it."""
     @_builtins.property
     def dropped_params(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Fields of the request that were left out because the provider cannot honour them; only with `drop_params`."""
+        """Fields of the request that were left out because the provider does not support them; only with `drop_params`."""
 
     def __init__(
         self,
@@ -198,7 +200,7 @@ Global___GenerationStarted: _TypeAlias = GenerationStarted  # noqa: Y015
 
 @_typing.final
 class TextDelta(_message.Message):
-    """TextDelta is the next piece of text. Tokens that arrive within 5 ms of one another share one."""
+    """TextDelta is the next piece of text. Tokens that arrive within 5 ms of one another are sent in one piece."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -208,10 +210,10 @@ class TextDelta(_message.Message):
     text: _builtins.str
     """The text."""
     refusal: _builtins.bool
-    """Whether it is the model's refusal to answer, where the provider tells one from an answer."""
+    """Whether the text is the model's refusal to answer. Not every provider marks refusals."""
     @_builtins.property
     def logprobs(self) -> _containers.RepeatedCompositeFieldContainer[_message_pb2.TokenLogprob]:
-        """How likely its tokens were; only where `sampling.top_logprobs` asks for it."""
+        """Log probabilities of its tokens; only when `sampling.top_logprobs` is set."""
 
     def __init__(
         self,
@@ -230,7 +232,7 @@ Global___TextDelta: _TypeAlias = TextDelta  # noqa: Y015
 
 @_typing.final
 class GenerationFinished(_message.Message):
-    """GenerationFinished is the last event of a stream that was not cut."""
+    """GenerationFinished is the last event of a complete stream."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -247,11 +249,11 @@ class GenerationFinished(_message.Message):
     """Seconds from the request to the end."""
     @_builtins.property
     def usage(self) -> _message_pb2.Usage:
-        """What it cost; counted here where the provider does not say."""
+        """Tokens read and written. They are counted here when the provider does not report them."""
 
     @_builtins.property
     def sources(self) -> _containers.RepeatedCompositeFieldContainer[_message_pb2.Source]:
-        """Sources the text quotes, where the model says so."""
+        """Sources that the text quotes, when the model names them."""
 
     def __init__(
         self,
@@ -303,11 +305,11 @@ class GenerateResponse(_message.Message):
 
     @_builtins.property
     def error(self) -> _stream_pb2.StreamError:
-        """What went wrong, after the first event; last."""
+        """The error that ends the stream after its first event. It is the last event."""
 
     @_builtins.property
     def heartbeat(self) -> _stream_pb2.Heartbeat:
-        """Nothing, to show life."""
+        """An empty event which shows that a silent stream is alive."""
 
     def __init__(
         self,
@@ -332,7 +334,7 @@ Global___GenerateResponse: _TypeAlias = GenerateResponse  # noqa: Y015
 
 @_typing.final
 class InferRequest(_message.Message):
-    """InferRequest asks a local model for text (document 000, 3.1)."""
+    """InferRequest asks a local model for text."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -346,19 +348,19 @@ class InferRequest(_message.Message):
     SEED_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     prompt: _builtins.str
-    """Text to go on from."""
+    """Text to continue."""
     max_tokens: _builtins.int
     """Most tokens to generate; 64 when unset."""
     temperature: _builtins.float
-    """Randomness; 0.8 when unset."""
+    """Temperature: a higher value makes the output more random; 0.8 when unset."""
     top_p: _builtins.float
-    """Nucleus; 1 when unset."""
+    """Nucleus sampling: only the likeliest tokens that together have this probability are considered; 1 when unset."""
     top_k: _builtins.int
-    """Candidates kept; 50 when unset."""
+    """Only this number of the likeliest tokens is considered; 50 when unset."""
     repetition_penalty: _builtins.float
-    """Penalty on tokens already seen; 1 when unset."""
+    """Penalty on tokens that already occurred; 1 when unset."""
     seed: _builtins.int
-    """Seed for reproducible output."""
+    """Seed: equal seeds give equal output."""
     model: _builtins.str
     """Model; `somasuite-markov-v1` when empty."""
     @_builtins.property
@@ -411,7 +413,7 @@ Global___InferRequest: _TypeAlias = InferRequest  # noqa: Y015
 
 @_typing.final
 class InferResponse(_message.Message):
-    """InferResponse is the text and what it cost."""
+    """InferResponse is the generated text and the tokens it took."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -427,7 +429,7 @@ class InferResponse(_message.Message):
     finish_reason: _builtins.str
     """`stop`, `length` or `content_filter`."""
     latency_ms: _builtins.float
-    """Milliseconds generation took."""
+    """How long generation took, in milliseconds."""
     @_builtins.property
     def usage(self) -> _message_pb2.Usage:
         """Tokens read and written."""
@@ -451,7 +453,7 @@ Global___InferResponse: _TypeAlias = InferResponse  # noqa: Y015
 
 @_typing.final
 class EmbedRequest(_message.Message):
-    """EmbedRequest asks for vectors (document 000, 3.2)."""
+    """EmbedRequest asks for the vectors of texts."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -485,14 +487,14 @@ Global___EmbedRequest: _TypeAlias = EmbedRequest  # noqa: Y015
 
 @_typing.final
 class Vector(_message.Message):
-    """Vector is one text's place in the model's space."""
+    """Vector is the embedding of one text."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     EMBEDDING_FIELD_NUMBER: _builtins.int
     INDEX_FIELD_NUMBER: _builtins.int
     index: _builtins.int
-    """Which text of the request, from 0."""
+    """Position of its text in the request, from 0."""
     @_builtins.property
     def embedding(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """The coordinates."""
@@ -513,7 +515,7 @@ Global___Vector: _TypeAlias = Vector  # noqa: Y015
 
 @_typing.final
 class EmbeddingUsage(_message.Message):
-    """EmbeddingUsage counts tokens read."""
+    """EmbeddingUsage counts the tokens that were read."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -547,12 +549,12 @@ class EmbedResponse(_message.Message):
     model: _builtins.str
     """The model."""
     vector_length: _builtins.int
-    """Coordinates of each vector: what the model has (384 for MiniLM)."""
+    """Number of coordinates of each vector, which the model decides (384 for MiniLM)."""
     latency_ms: _builtins.float
-    """Milliseconds it took."""
+    """How long the call took, in milliseconds."""
     @_builtins.property
     def vectors(self) -> _containers.RepeatedCompositeFieldContainer[Global___Vector]:
-        """One vector a text."""
+        """One vector for each text."""
 
     @_builtins.property
     def usage(self) -> Global___EmbeddingUsage:

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ModelServiceStub:
-    """ModelService generates and embeds.
+    """ModelService generates text and makes vectors.
     """
 
     def __init__(self, channel):
@@ -53,7 +53,7 @@ class ModelServiceStub:
 
 
 class ModelServiceServicer:
-    """ModelService generates and embeds.
+    """ModelService generates text and makes vectors.
     """
 
     def Generate(self, request, context):
@@ -71,7 +71,7 @@ class ModelServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Embed(self, request, context):
-        """Embed returns vectors of texts.
+        """Embed returns the vectors of texts.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -104,7 +104,7 @@ def add_ModelServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ModelService:
-    """ModelService generates and embeds.
+    """ModelService generates text and makes vectors.
     """
 
     @staticmethod

@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ModelServiceStub:
-    """ModelService generates and embeds."""
+    """ModelService generates text and makes vectors."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -38,11 +38,11 @@ class ModelServiceStub:
     Infer: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.InferRequest, _model_service_pb2.InferResponse]
     """Infer returns a local model's completion of a prompt."""
     Embed: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.EmbedRequest, _model_service_pb2.EmbedResponse]
-    """Embed returns vectors of texts."""
+    """Embed returns the vectors of texts."""
 
 @_typing.type_check_only
 class ModelServiceAsyncStub(ModelServiceStub):
-    """ModelService generates and embeds."""
+    """ModelService generates text and makes vectors."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Generate: _aio.UnaryStreamMultiCallable[_model_service_pb2.GenerateRequest, _model_service_pb2.GenerateResponse]  # type: ignore[assignment]
@@ -50,10 +50,10 @@ class ModelServiceAsyncStub(ModelServiceStub):
     Infer: _aio.UnaryUnaryMultiCallable[_model_service_pb2.InferRequest, _model_service_pb2.InferResponse]  # type: ignore[assignment]
     """Infer returns a local model's completion of a prompt."""
     Embed: _aio.UnaryUnaryMultiCallable[_model_service_pb2.EmbedRequest, _model_service_pb2.EmbedResponse]  # type: ignore[assignment]
-    """Embed returns vectors of texts."""
+    """Embed returns the vectors of texts."""
 
 class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
-    """ModelService generates and embeds."""
+    """ModelService generates text and makes vectors."""
 
     @_abc_1.abstractmethod
     def Generate(
@@ -77,6 +77,6 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _model_service_pb2.EmbedRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_model_service_pb2.EmbedResponse, _abc.Awaitable[_model_service_pb2.EmbedResponse]]:
-        """Embed returns vectors of texts."""
+        """Embed returns the vectors of texts."""
 
 def add_ModelServiceServicer_to_server(servicer: ModelServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -45,40 +45,46 @@ class ChatRequest(_message.Message):
     model: _builtins.str
     """Name of the model; empty for the default."""
     conversation_id: _builtins.str
-    """Makes the mesh remember: earlier turns are brought in, this one is appended. Empty keeps nothing."""
+    """Conversation that the mesh remembers: its earlier turns are added to the context, and this turn is appended to it.
+    When empty, nothing is kept.
+    """
     strategy: _memory_service_pb2.Strategy.ValueType
-    """Which memory to bring in; unset means short-term memory and facts with a conversation, and none without."""
+    """Which memory is added to the context. When unset: recent turns and facts with a conversation, and nothing without
+    one.
+    """
     parallel_tool_calls: _builtins.bool
-    """Whether several calls may come at once."""
+    """Whether the model may ask for several calls at once."""
     context_token_budget: _builtins.int
-    """Most tokens of context memory brings in; the memory service's default when unset."""
+    """Most tokens of context that memory adds; the memory service's default when unset."""
     user: _builtins.str
     """The caller's own name for its end user; may be empty."""
     drop_params: _builtins.bool
-    """Leaves out what the provider cannot honour, where it would otherwise be refused by name."""
+    """Whether fields that the provider does not support are left out. Otherwise the request is refused, and the error
+    names those fields.
+    """
     request_id: _builtins.str
-    """A UUID that makes a repetition harmless: turns of a conversation with the same one are remembered once, as the first.
-    Each is answered anew. Nothing is kept, and this does nothing, without a conversation.
+    """A UUID that makes it safe to repeat the call: of the turns of a conversation with the same UUID, only the first is
+    remembered. Each call gets a new answer. Without a conversation nothing is kept, and the UUID has no effect.
     """
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[_message_pb2.Message]:
-        """The turns the client brings, oldest first; with a conversation, only what is new."""
+        """Turns from the client, oldest first. With a conversation, send only the new turns."""
 
     @_builtins.property
     def sampling(self) -> _message_pb2.Sampling:
-        """How tokens are drawn."""
+        """How tokens are sampled."""
 
     @_builtins.property
     def tools(self) -> _containers.RepeatedCompositeFieldContainer[_message_pb2.Tool]:
-        """Functions the model may ask to call; calling them is the client's."""
+        """Functions the model may ask to call. The client calls them."""
 
     @_builtins.property
     def tool_choice(self) -> _message_pb2.ToolChoice:
-        """Whether and which it calls."""
+        """Whether the model calls a function, and which one."""
 
     @_builtins.property
     def response_format(self) -> _model_service_pb2.ResponseFormat:
-        """Structured output."""
+        """Format of structured output."""
 
     def __init__(
         self,
@@ -118,7 +124,7 @@ Global___ChatRequest: _TypeAlias = ChatRequest  # noqa: Y015
 
 @_typing.final
 class ChatStarted(_message.Message):
-    """ChatStarted is the first event: the turn was allowed and a model answers."""
+    """ChatStarted is the first event: policy allowed the turn, and a model answers."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -130,22 +136,22 @@ class ChatStarted(_message.Message):
     CONTEXT_LENGTH_CHARS_FIELD_NUMBER: _builtins.int
     DROPPED_PARAMS_FIELD_NUMBER: _builtins.int
     chat_id: _builtins.str
-    """Id of the turn; the usage record carries the same."""
+    """Id of the turn. Its usage record has the same id."""
     model: _builtins.str
     """The model that answers."""
     conversation_id: _builtins.str
     """The conversation; empty when nothing is kept."""
     remembered_messages: _builtins.int
-    """Turns brought in from memory."""
+    """Number of turns that memory added."""
     context_length_chars: _builtins.int
-    """Characters the model is given: instructions, remembered turns and what is new."""
+    """Number of characters the model is given: instructions, remembered turns and new turns."""
     @_builtins.property
     def sources(self) -> _containers.RepeatedCompositeFieldContainer[_message_pb2.Source]:
-        """Facts brought in from memory."""
+        """Facts that memory added."""
 
     @_builtins.property
     def dropped_params(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Fields of the request that were left out because the provider cannot honour them; only with `drop_params`."""
+        """Fields of the request that were left out because the provider does not support them; only with `drop_params`."""
 
     def __init__(
         self,
@@ -168,7 +174,7 @@ Global___ChatStarted: _TypeAlias = ChatStarted  # noqa: Y015
 
 @_typing.final
 class ChatDelta(_message.Message):
-    """ChatDelta is the next piece of the answer, as policy released it."""
+    """ChatDelta is the next piece of the answer, after policy has checked it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -178,10 +184,10 @@ class ChatDelta(_message.Message):
     text: _builtins.str
     """The text."""
     refusal: _builtins.bool
-    """Whether it is the model's refusal to answer, where the provider tells one from an answer."""
+    """Whether the text is the model's refusal to answer. Not every provider marks refusals."""
     @_builtins.property
     def logprobs(self) -> _containers.RepeatedCompositeFieldContainer[_message_pb2.TokenLogprob]:
-        """How likely its tokens were; only where `sampling.top_logprobs` asks for it, and none of a text policy changed."""
+        """Log probabilities of its tokens; only when `sampling.top_logprobs` is set, and never for text that policy changed."""
 
     def __init__(
         self,
@@ -213,7 +219,7 @@ class PolicyNotice(_message.Message):
     """`input` or `output`."""
     @_builtins.property
     def matched_rules(self) -> _containers.RepeatedCompositeFieldContainer[_policy_service_pb2.MatchedRule]:
-        """Rules that led to it."""
+        """Rules that led to the decision."""
 
     def __init__(
         self,
@@ -232,7 +238,7 @@ Global___PolicyNotice: _TypeAlias = PolicyNotice  # noqa: Y015
 
 @_typing.final
 class ChatFinished(_message.Message):
-    """ChatFinished is the last event of a stream that was not cut."""
+    """ChatFinished is the last event of a complete stream."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -247,16 +253,16 @@ class ChatFinished(_message.Message):
     time_to_first_token_seconds: _builtins.float
     """Seconds from the request to the first token."""
     tokens_per_second: _builtins.float
-    """Completion tokens per second of the time from the first token to the end; 0 when not measurable."""
+    """Completion tokens per second, from the first token to the end; 0 when it cannot be measured."""
     duration_seconds: _builtins.float
     """Seconds from the request to the end."""
     @_builtins.property
     def usage(self) -> _message_pb2.Usage:
-        """What it cost."""
+        """Tokens read and written."""
 
     @_builtins.property
     def sources(self) -> _containers.RepeatedCompositeFieldContainer[_message_pb2.Source]:
-        """Sources the answer quotes, where the model says so."""
+        """Sources that the answer quotes, when the model names them."""
 
     def __init__(
         self,
@@ -314,11 +320,11 @@ class ChatResponse(_message.Message):
 
     @_builtins.property
     def error(self) -> _stream_pb2.StreamError:
-        """What went wrong, after the first event; last."""
+        """The error that ends the stream after its first event. It is the last event."""
 
     @_builtins.property
     def heartbeat(self) -> _stream_pb2.Heartbeat:
-        """Nothing, to show life."""
+        """An empty event which shows that a silent stream is alive."""
 
     def __init__(
         self,

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ChatServiceStub:
-    """ChatService holds conversations.
+    """ChatService answers the turns of conversations.
     """
 
     def __init__(self, channel):
@@ -43,7 +43,7 @@ class ChatServiceStub:
 
 
 class ChatServiceServicer:
-    """ChatService holds conversations.
+    """ChatService answers the turns of conversations.
     """
 
     def Chat(self, request, context):
@@ -70,7 +70,7 @@ def add_ChatServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ChatService:
-    """ChatService holds conversations.
+    """ChatService answers the turns of conversations.
     """
 
     @staticmethod

@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ChatServiceStub:
-    """ChatService holds conversations."""
+    """ChatService answers the turns of conversations."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -38,14 +38,14 @@ class ChatServiceStub:
 
 @_typing.type_check_only
 class ChatServiceAsyncStub(ChatServiceStub):
-    """ChatService holds conversations."""
+    """ChatService answers the turns of conversations."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Chat: _aio.UnaryStreamMultiCallable[_chat_service_pb2.ChatRequest, _chat_service_pb2.ChatResponse]  # type: ignore[assignment]
     """Chat answers one turn as a stream of events."""
 
 class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
-    """ChatService holds conversations."""
+    """ChatService answers the turns of conversations."""
 
     @_abc_1.abstractmethod
     def Chat(

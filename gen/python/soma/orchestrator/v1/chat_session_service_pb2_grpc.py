@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ChatSessionServiceStub:
-    """ChatSessionService holds sessions. A session belongs to the principal that created it; others do not see it.
+    """ChatSessionService keeps chat sessions. A session belongs to the principal that created it; others do not see it.
     """
 
     def __init__(self, channel):
@@ -88,7 +88,7 @@ class ChatSessionServiceStub:
 
 
 class ChatSessionServiceServicer:
-    """ChatSessionService holds sessions. A session belongs to the principal that created it; others do not see it.
+    """ChatSessionService keeps chat sessions. A session belongs to the principal that created it; others do not see it.
     """
 
     def CreateChatSession(self, request, context):
@@ -113,21 +113,23 @@ class ChatSessionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteChatSession(self, request, context):
-        """DeleteChatSession deletes a session and what was said in it.
+        """DeleteChatSession deletes a session and its messages.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SetChatSessionStatus(self, request, context):
-        """SetChatSessionStatus moves a session to another status; FAILED_PRECONDITION where that one cannot be reached.
+        """SetChatSessionStatus changes the status of a session. It fails with FAILED_PRECONDITION when the session cannot go
+        to that status.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SendChatMessage(self, request, context):
-        """SendChatMessage answers a message as one chat turn; FAILED_PRECONDITION unless the session is active.
+        """SendChatMessage sends a message and returns the answer: one chat turn. It fails with FAILED_PRECONDITION unless the
+        session is active.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -141,14 +143,14 @@ class ChatSessionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetChatSessionStats(self, request, context):
-        """GetChatSessionStats sums up a session's answers.
+        """GetChatSessionStats returns statistics of a session's answers.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListChatTemplates(self, request, context):
-        """ListChatTemplates lists how sessions can be led.
+        """ListChatTemplates lists the templates of sessions.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -223,7 +225,7 @@ def add_ChatSessionServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ChatSessionService:
-    """ChatSessionService holds sessions. A session belongs to the principal that created it; others do not see it.
+    """ChatSessionService keeps chat sessions. A session belongs to the principal that created it; others do not see it.
     """
 
     @staticmethod

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class LogServiceStub:
-    """LogService tells what happened in a tenant's tasks. A log keeps its newest entries, for at most a week.
+    """LogService gives access to the logs of a tenant's tasks. A log keeps its newest entries, for at most a week.
     """
 
     def __init__(self, channel):
@@ -48,18 +48,18 @@ class LogServiceStub:
 
 
 class LogServiceServicer:
-    """LogService tells what happened in a tenant's tasks. A log keeps its newest entries, for at most a week.
+    """LogService gives access to the logs of a tenant's tasks. A log keeps its newest entries, for at most a week.
     """
 
     def QueryLogs(self, request, context):
-        """QueryLogs reads what is kept; nothing is known of a task that wrote nothing.
+        """QueryLogs reads the entries that are kept. A task without entries, or an unknown one, has an empty log.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def TailLogs(self, request, context):
-        """TailLogs follows what happens.
+        """TailLogs follows a log: it sends each new entry as it is written.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -87,7 +87,7 @@ def add_LogServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class LogService:
-    """LogService tells what happened in a tenant's tasks. A log keeps its newest entries, for at most a week.
+    """LogService gives access to the logs of a tenant's tasks. A log keeps its newest entries, for at most a week.
     """
 
     @staticmethod

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ResponseServiceStub:
-    """ResponseService makes answers and keeps them.
+    """ResponseService makes responses and keeps them.
     """
 
     def __init__(self, channel):
@@ -68,18 +68,19 @@ class ResponseServiceStub:
 
 
 class ResponseServiceServicer:
-    """ResponseService makes answers and keeps them.
+    """ResponseService makes responses and keeps them.
     """
 
     def CreateResponse(self, request, context):
-        """CreateResponse answers as a stream of events.
+        """CreateResponse makes a response and sends it as a stream of events.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WatchResponse(self, request, context):
-        """WatchResponse tells of a response that is made in the background from its first event, or from where the caller left.
+        """WatchResponse sends the events of a response that is made in the background, from the first one or after the last
+        one the caller has.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -100,7 +101,7 @@ class ResponseServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteResponse(self, request, context):
-        """DeleteResponse forgets a stored response.
+        """DeleteResponse deletes a stored response.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -155,7 +156,7 @@ def add_ResponseServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ResponseService:
-    """ResponseService makes answers and keeps them.
+    """ResponseService makes responses and keeps them.
     """
 
     @staticmethod

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class PolicyServiceStub:
-    """PolicyService decides.
+    """PolicyService decides whether an action may happen.
     """
 
     def __init__(self, channel):
@@ -43,7 +43,7 @@ class PolicyServiceStub:
 
 
 class PolicyServiceServicer:
-    """PolicyService decides.
+    """PolicyService decides whether an action may happen.
     """
 
     def Evaluate(self, request, context):
@@ -70,7 +70,7 @@ def add_PolicyServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class PolicyService:
-    """PolicyService decides.
+    """PolicyService decides whether an action may happen.
     """
 
     @staticmethod

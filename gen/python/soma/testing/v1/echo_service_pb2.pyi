@@ -43,19 +43,19 @@ class Script(_message.Message):
     fail_message: _builtins.str
     """Message of that failure, and of the exception when `raise` is set."""
     fail_after: _builtins.int
-    """Fail after this many responses were sent (streams), instead of before the first."""
+    """For streams: fail after this number of responses, instead of before the first one."""
     delay_seconds: _builtins.float
     """Seconds to wait before the first response."""
     interval_seconds: _builtins.float
     """Seconds to wait between responses of a stream."""
     count: _builtins.int
-    """Responses a server stream sends; 0 means one."""
+    """Number of responses a server stream sends; 0 means one."""
     hops: _builtins.int
     """Further hops: the servicer calls its own peer with `hops - 1` before it answers."""
     padding_bytes: _builtins.int
     """Bytes of padding to put in each response."""
     retry_after_seconds: _builtins.float
-    """Seconds after which the caller is told to come back, when the call fails; 0 tells it nothing."""
+    """When the call fails: seconds after which the caller is told to retry; 0 tells it nothing."""
     def __init__(
         self,
         *,
@@ -79,7 +79,7 @@ Global___Script: _TypeAlias = Script  # noqa: Y015
 
 @_typing.final
 class Observation(_message.Message):
-    """Observation is what the servicer saw of the call, so that a test can compare transports."""
+    """Observation is what the servicer saw of the call. Tests compare it between transports."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -115,7 +115,7 @@ Global___Observation: _TypeAlias = Observation  # noqa: Y015
 
 @_typing.final
 class EchoRequest(_message.Message):
-    """EchoRequest carries a payload out."""
+    """EchoRequest carries a payload."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -123,9 +123,9 @@ class EchoRequest(_message.Message):
     SCRIPT_FIELD_NUMBER: _builtins.int
     LAST_FIELD_NUMBER: _builtins.int
     text: _builtins.str
-    """What comes back."""
+    """Text to send back."""
     last: _builtins.bool
-    """Set on the last message of an upload: a client stream that ends without it was cut."""
+    """Set on the last message of an upload. A client stream that ends without it was cut."""
     @_builtins.property
     def script(self) -> Global___Script:
         """How the servicer behaves."""
@@ -186,7 +186,7 @@ class StreamEchoRequest(_message.Message):
     TEXT_FIELD_NUMBER: _builtins.int
     SCRIPT_FIELD_NUMBER: _builtins.int
     text: _builtins.str
-    """What comes back in each response."""
+    """Text to send back in each response."""
     @_builtins.property
     def script(self) -> Global___Script:
         """How the servicer behaves."""
@@ -253,7 +253,7 @@ class CollectEchoesRequest(_message.Message):
     text: _builtins.str
     """Text to collect."""
     last: _builtins.bool
-    """Set on the last message: an upload that ends without it was cut."""
+    """Set on the last message of an upload. An upload that ends without it was cut."""
     @_builtins.property
     def script(self) -> Global___Script:
         """How the servicer behaves; read from the first message."""
@@ -286,7 +286,7 @@ class CollectEchoesResponse(_message.Message):
     count: _builtins.int
     """Messages received."""
     text: _builtins.str
-    """Their texts, joined by nothing."""
+    """Their texts, joined without a separator."""
     complete: _builtins.bool
     """True when the message marked `last` arrived."""
     @_builtins.property
@@ -318,7 +318,7 @@ class ChatEchoesRequest(_message.Message):
     TEXT_FIELD_NUMBER: _builtins.int
     SCRIPT_FIELD_NUMBER: _builtins.int
     text: _builtins.str
-    """What comes back."""
+    """Text to send back."""
     @_builtins.property
     def script(self) -> Global___Script:
         """How the servicer behaves; read from the first message."""

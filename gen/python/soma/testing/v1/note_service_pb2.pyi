@@ -63,7 +63,7 @@ class Note(_message.Message):
     class _StateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Note._State.ValueType], _builtins.type):
         DESCRIPTOR: _descriptor.EnumDescriptor
         STATE_UNSPECIFIED: Note._State.ValueType  # 0
-        """Not said; a filter by it finds nothing."""
+        """Not stated; a filter by it finds nothing."""
         STATE_ACTIVE: Note._State.ValueType  # 1
         """It was written."""
         STATE_ARCHIVED: Note._State.ValueType  # 2
@@ -73,7 +73,7 @@ class Note(_message.Message):
         """State of a note, changed by verbs only."""
 
     STATE_UNSPECIFIED: Note.State.ValueType  # 0
-    """Not said; a filter by it finds nothing."""
+    """Not stated; a filter by it finds nothing."""
     STATE_ACTIVE: Note.State.ValueType  # 1
     """It was written."""
     STATE_ARCHIVED: Note.State.ValueType  # 2
@@ -86,20 +86,22 @@ class Note(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """What it is known by: may hold slashes and colons. Set by the caller when the note is created, and kept."""
+    """Name of the note. It may contain slashes and colons. The caller sets it when the note is created; it does not
+    change.
+    """
     text: _builtins.str
-    """What it says."""
+    """Text of the note."""
     state: Global___Note.State.ValueType
-    """Set by the service."""
+    """State of the note, set by the service."""
     etag: _builtins.str
-    """Version of the note, set by the service. An update that gives another one is refused: ABORTED."""
+    """Version of the note, set by the service. An update with another version is refused with ABORTED."""
     @_builtins.property
     def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What it is found by."""
+        """Tags by which the note is found."""
 
     @_builtins.property
     def place(self) -> Global___Place:
-        """Where it is."""
+        """Place where the note is pinned."""
 
     def __init__(
         self,
@@ -128,7 +130,7 @@ class CreateNoteRequest(_message.Message):
     NOTE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def note(self) -> Global___Note:
-        """The note; `state` and `etag` are the service's to set."""
+        """The note. The service sets `state` and `etag`."""
 
     def __init__(
         self,
@@ -215,7 +217,7 @@ Global___GetNoteResponse: _TypeAlias = GetNoteResponse  # noqa: Y015
 
 @_typing.final
 class ListNotesRequest(_message.Message):
-    """ListNotesRequest filters notes; a filter that is not set lets all through."""
+    """ListNotesRequest filters notes. A filter that is not set matches every note."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -225,9 +227,9 @@ class ListNotesRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """Most notes of a page; 0 is 10."""
+    """Most notes in a page; 10 when 0."""
     page_token: _builtins.str
-    """Where the page before ended, from its response."""
+    """Token of the page: `next_page_token` of the page before; empty for the first page."""
     @_builtins.property
     def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Only notes with all of these tags."""
@@ -266,7 +268,7 @@ class ListNotesResponse(_message.Message):
     NOTES_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Where the next page begins; empty on the last."""
+    """Token of the next page; empty on the last page."""
     @_builtins.property
     def notes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Note]:
         """The notes."""
@@ -299,7 +301,7 @@ class UpdateNoteRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Which fields change; without it, those that are set."""
+        """Which fields change. Without a mask, the fields that are set."""
 
     def __init__(
         self,
@@ -430,7 +432,7 @@ Global___ArchiveNoteResponse: _TypeAlias = ArchiveNoteResponse  # noqa: Y015
 
 @_typing.final
 class CountNotesRequest(_message.Message):
-    """CountNotesRequest filters as a list does."""
+    """CountNotesRequest filters notes as ListNotesRequest does."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

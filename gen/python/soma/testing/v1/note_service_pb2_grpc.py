@@ -84,28 +84,28 @@ class NoteServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetNote(self, request, context):
-        """GetNote reads one.
+        """GetNote reads a note.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListNotes(self, request, context):
-        """ListNotes finds them, page by page.
+        """ListNotes lists notes, page by page.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateNote(self, request, context):
-        """UpdateNote changes the fields a mask names.
+        """UpdateNote changes the fields that a mask names.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteNote(self, request, context):
-        """DeleteNote forgets one.
+        """DeleteNote deletes a note.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -119,7 +119,7 @@ class NoteServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CountNotes(self, request, context):
-        """CountNotes says how many there are.
+        """CountNotes counts notes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

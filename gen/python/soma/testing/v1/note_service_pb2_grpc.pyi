@@ -40,17 +40,17 @@ class NoteServiceStub:
     CreateNote: _grpc.UnaryUnaryMultiCallable[_note_service_pb2.CreateNoteRequest, _note_service_pb2.CreateNoteResponse]
     """CreateNote writes a note under a new name."""
     GetNote: _grpc.UnaryUnaryMultiCallable[_note_service_pb2.GetNoteRequest, _note_service_pb2.GetNoteResponse]
-    """GetNote reads one."""
+    """GetNote reads a note."""
     ListNotes: _grpc.UnaryUnaryMultiCallable[_note_service_pb2.ListNotesRequest, _note_service_pb2.ListNotesResponse]
-    """ListNotes finds them, page by page."""
+    """ListNotes lists notes, page by page."""
     UpdateNote: _grpc.UnaryUnaryMultiCallable[_note_service_pb2.UpdateNoteRequest, _note_service_pb2.UpdateNoteResponse]
-    """UpdateNote changes the fields a mask names."""
+    """UpdateNote changes the fields that a mask names."""
     DeleteNote: _grpc.UnaryUnaryMultiCallable[_note_service_pb2.DeleteNoteRequest, _note_service_pb2.DeleteNoteResponse]
-    """DeleteNote forgets one."""
+    """DeleteNote deletes a note."""
     ArchiveNote: _grpc.UnaryUnaryMultiCallable[_note_service_pb2.ArchiveNoteRequest, _note_service_pb2.ArchiveNoteResponse]
     """ArchiveNote puts one away."""
     CountNotes: _grpc.UnaryUnaryMultiCallable[_note_service_pb2.CountNotesRequest, _note_service_pb2.CountNotesResponse]
-    """CountNotes says how many there are."""
+    """CountNotes counts notes."""
 
 @_typing.type_check_only
 class NoteServiceAsyncStub(NoteServiceStub):
@@ -60,17 +60,17 @@ class NoteServiceAsyncStub(NoteServiceStub):
     CreateNote: _aio.UnaryUnaryMultiCallable[_note_service_pb2.CreateNoteRequest, _note_service_pb2.CreateNoteResponse]  # type: ignore[assignment]
     """CreateNote writes a note under a new name."""
     GetNote: _aio.UnaryUnaryMultiCallable[_note_service_pb2.GetNoteRequest, _note_service_pb2.GetNoteResponse]  # type: ignore[assignment]
-    """GetNote reads one."""
+    """GetNote reads a note."""
     ListNotes: _aio.UnaryUnaryMultiCallable[_note_service_pb2.ListNotesRequest, _note_service_pb2.ListNotesResponse]  # type: ignore[assignment]
-    """ListNotes finds them, page by page."""
+    """ListNotes lists notes, page by page."""
     UpdateNote: _aio.UnaryUnaryMultiCallable[_note_service_pb2.UpdateNoteRequest, _note_service_pb2.UpdateNoteResponse]  # type: ignore[assignment]
-    """UpdateNote changes the fields a mask names."""
+    """UpdateNote changes the fields that a mask names."""
     DeleteNote: _aio.UnaryUnaryMultiCallable[_note_service_pb2.DeleteNoteRequest, _note_service_pb2.DeleteNoteResponse]  # type: ignore[assignment]
-    """DeleteNote forgets one."""
+    """DeleteNote deletes a note."""
     ArchiveNote: _aio.UnaryUnaryMultiCallable[_note_service_pb2.ArchiveNoteRequest, _note_service_pb2.ArchiveNoteResponse]  # type: ignore[assignment]
     """ArchiveNote puts one away."""
     CountNotes: _aio.UnaryUnaryMultiCallable[_note_service_pb2.CountNotesRequest, _note_service_pb2.CountNotesResponse]  # type: ignore[assignment]
-    """CountNotes says how many there are."""
+    """CountNotes counts notes."""
 
 class NoteServiceServicer(metaclass=_abc_1.ABCMeta):
     """NoteService keeps notes in memory, for as long as its process lives."""
@@ -89,7 +89,7 @@ class NoteServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _note_service_pb2.GetNoteRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_note_service_pb2.GetNoteResponse, _abc.Awaitable[_note_service_pb2.GetNoteResponse]]:
-        """GetNote reads one."""
+        """GetNote reads a note."""
 
     @_abc_1.abstractmethod
     def ListNotes(
@@ -97,7 +97,7 @@ class NoteServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _note_service_pb2.ListNotesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_note_service_pb2.ListNotesResponse, _abc.Awaitable[_note_service_pb2.ListNotesResponse]]:
-        """ListNotes finds them, page by page."""
+        """ListNotes lists notes, page by page."""
 
     @_abc_1.abstractmethod
     def UpdateNote(
@@ -105,7 +105,7 @@ class NoteServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _note_service_pb2.UpdateNoteRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_note_service_pb2.UpdateNoteResponse, _abc.Awaitable[_note_service_pb2.UpdateNoteResponse]]:
-        """UpdateNote changes the fields a mask names."""
+        """UpdateNote changes the fields that a mask names."""
 
     @_abc_1.abstractmethod
     def DeleteNote(
@@ -113,7 +113,7 @@ class NoteServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _note_service_pb2.DeleteNoteRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_note_service_pb2.DeleteNoteResponse, _abc.Awaitable[_note_service_pb2.DeleteNoteResponse]]:
-        """DeleteNote forgets one."""
+        """DeleteNote deletes a note."""
 
     @_abc_1.abstractmethod
     def ArchiveNote(
@@ -129,6 +129,6 @@ class NoteServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _note_service_pb2.CountNotesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_note_service_pb2.CountNotesResponse, _abc.Awaitable[_note_service_pb2.CountNotesResponse]]:
-        """CountNotes says how many there are."""
+        """CountNotes counts notes."""
 
 def add_NoteServiceServicer_to_server(servicer: NoteServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -24,15 +24,16 @@ def create_session(
     """Starts a session.
 
     Args:
-        session_type: What it is for: a session type of the templates; `general` when empty.
-        model: The model that answers; empty for the default. One that does not exist is MODEL_NOT_FOUND.
+        session_type: Session type: what the session is for. The templates define the types. `general` when empty.
+        model: The model that answers; empty for the default. A model that does not exist is refused with
+            MODEL_NOT_FOUND.
         user_id: The caller's own name for its end user; may be empty.
         title: Title, for people; may be empty.
-        config: Kept with the session; at most 64 KiB. `template` names one of the session type's templates,
-            `custom_parameters` fills its parameters, `description` is a text. Settings of the making of agents,
-            which have no effect, are refused as CONFIG_NOT_SUPPORTED: `max_iterations`, `validation_level`,
-            `auto_finalize`, `custom_templates`.
-        agent_id: The agent it is for; its log entries carry it. May be empty.
+        config: Configuration, kept with the session; at most 64 KiB. `template` names a template of the session
+            type, `custom_parameters` sets the template's parameters, and `description` is a text. Settings for
+            the creation of agents have no effect here and are refused with CONFIG_NOT_SUPPORTED:
+            `max_iterations`, `validation_level`, `auto_finalize`, `custom_templates`.
+        agent_id: Id of the agent the session is for; its log entries have the same id. May be empty.
     """
     request = pb.CreateChatSessionRequest(
         session_type=session_type,
@@ -77,10 +78,10 @@ def list_sessions(
     The newest come first.
 
     Args:
-        status: Only of this status.
-        session_type: Only of this session type.
-        user_id: Only of this end user.
-        page_size: Sessions a page; 50 when 0.
+        status: Only sessions with this status.
+        session_type: Only sessions of this session type.
+        user_id: Only sessions of this end user.
+        page_size: Most sessions in a page; 50 when 0.
     """
 
     def read(response: pb.ListChatSessionsResponse) -> Page[sessions.Session]:
@@ -98,13 +99,13 @@ def list_sessions(
 
 
 def delete_session(session_id: str, *, etag: str = "", timeout: float | None = None) -> Call[None]:
-    """Deletes a session and what was said in it.
+    """Deletes a session and its messages.
 
     Raises `ConflictError` where the session is not at `etag` any more.
 
     Args:
         session_id: The session.
-        etag: Only if the session is still at this etag; whatever it is at when empty.
+        etag: The etag that the session must still have. When empty, the etag is not checked.
     """
     request = pb.DeleteChatSessionRequest(session_id=session_id, etag=etag)
     return unary(
@@ -119,14 +120,14 @@ def set_session_status(
     etag: str = "",
     timeout: float | None = None,
 ) -> Call[sessions.Session]:
-    """Moves a session to another status; FAILED_PRECONDITION where that one cannot be reached.
+    """Changes the status of a session. It fails with FAILED_PRECONDITION when the session cannot go to that status.
 
     Raises `ConflictError` where the session is not at `etag` any more.
 
     Args:
         session_id: The session.
-        status: Where to: `active`, `paused`, `completed` or `archived`.
-        etag: Only if the session is still at this etag; whatever it is at when empty.
+        status: The new status: `active`, `paused`, `completed` or `archived`.
+        etag: The etag that the session must still have. When empty, the etag is not checked.
     """
     request = pb.SetChatSessionStatusRequest(session_id=session_id, status=status, etag=etag)
     return unary(
@@ -147,16 +148,17 @@ def send_session_message(
     etag: str = "",
     timeout: float | None = None,
 ) -> Call[session_messages.Reply]:
-    """Answers a message as one chat turn; FAILED_PRECONDITION unless the session is active.
+    """Sends a message and returns the answer: one chat turn. It fails with FAILED_PRECONDITION unless the session is
+    active.
 
     Raises `ConflictError` where the session is not at `etag` any more.
 
     Args:
         session_id: The session.
-        message: What is said.
-        model: The model that answers this message; the session's when empty.
-        metadata: Kept with the message and never shown to a model; at most 64 KiB.
-        etag: Only if the session is still at this etag; whatever it is at when empty.
+        message: Text of the message.
+        model: The model that answers this message; the session's model when empty.
+        metadata: Metadata, kept with the message and never shown to a model; at most 64 KiB.
+        etag: The etag that the session must still have. When empty, the etag is not checked.
     """
     request = pb.SendChatMessageRequest(
         session_id=session_id,
@@ -185,7 +187,7 @@ def list_session_messages(
 
     Args:
         session_id: The session.
-        page_size: Messages a page; 50 when 0.
+        page_size: Most messages in a page; 50 when 0.
     """
 
     def read(response: pb.ListChatMessagesResponse) -> Page[messages.Message]:
@@ -201,7 +203,7 @@ def list_session_messages(
 
 
 def get_session_stats(session_id: str, *, timeout: float | None = None) -> Call[session_messages.SessionStats]:
-    """Sums up a session's answers.
+    """Returns statistics of a session's answers.
 
     Args:
         session_id: The session.
@@ -217,7 +219,7 @@ def get_session_stats(session_id: str, *, timeout: float | None = None) -> Call[
 
 
 def list_session_templates(*, timeout: float | None = None) -> Call[list[session_templates.Template]]:
-    """Lists how sessions can be led."""
+    """Lists the templates of sessions."""
     request = pb.ListChatTemplatesRequest()
     return unary(
         lambda mesh: mesh.chat_session_service.ListChatTemplates,

@@ -12,8 +12,8 @@ def list_usage(
     """Lists the tenant's usage records, newest first. Pages are fetched while iterating.
 
     Args:
-        page_size: Records a page; 50 when 0.
-        conversation: Only this conversation's; all when empty.
+        page_size: Most records in a page; 50 when 0.
+        conversation: Only records of this conversation; all records when empty.
     """
 
     def read(response: pb.ListUsageResponse) -> Page[costs.UsageRecord]:

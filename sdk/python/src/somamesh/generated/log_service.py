@@ -18,16 +18,17 @@ def list_logs(
     page_size: int = 0,
     timeout: float | None = None,
 ) -> Listing[logs.LogEntry]:
-    """Reads what is kept; nothing is known of a task that wrote nothing. Pages are fetched while iterating.
+    """Reads the entries that are kept. A task without entries, or an unknown one, has an empty log. Pages are
+    fetched while iterating.
 
     The newest come first.
 
     Args:
-        task: Only of this task.
-        agent_id: Only of this agent.
-        level: Only of this level and more severe ones: `debug`, `info`, `warning` or `error`.
-        search: Only those whose message contains this, in upper or lower case.
-        page_size: Entries a page; 50 when 0.
+        task: Only entries of this task.
+        agent_id: Only entries of this agent.
+        level: Only entries of this level or a more severe one: `debug`, `info`, `warning` or `error`.
+        search: Only entries whose message contains this text. Upper and lower case count as the same.
+        page_size: Most entries in a page; 50 when 0.
     """
 
     def read(response: pb.QueryLogsResponse) -> Page[logs.LogEntry]:
@@ -50,16 +51,17 @@ def tail_logs(
     after: str = "",
     timeout: float | None = None,
 ) -> Streaming[Reader[logs.LogEntry]]:
-    """Follows what happens.
+    """Follows a log: it sends each new entry as it is written.
 
     It ends with an error, or when it is left.
 
     Args:
-        task: Only of this task, from its first entry that is kept; without a task, only what happens from now on.
-        agent_id: Only of this agent.
-        level: Only of this level and more severe ones: `debug`, `info`, `warning` or `error`.
-        after: Goes on behind the entry of this id: `id` of the last entry seen, or `after` of `started` before
-            the first one.
+        task: Only entries of this task, beginning with the first one that is kept. Without a task, only entries
+            from now on.
+        agent_id: Only entries of this agent.
+        level: Only entries of this level or a more severe one: `debug`, `info`, `warning` or `error`.
+        after: Continues after the entry with this id. Send the `id` of the last entry received or, before the
+            first entry, the `after` of the event `started`.
     """
     request = pb.TailLogsRequest(task_id=task, agent_id=agent_id, level=level or "", after=after)
     return Streaming(

@@ -19,15 +19,15 @@ def remember(
     ttl_seconds: int | None = None,
     timeout: float | None = None,
 ) -> Call[memories.Stored]:
-    """Stores a value under a key, findable by key and by meaning.
+    """Stores a value under a key. It can be found by its key and by its meaning.
 
     Storing again replaces it. A value that would come back as another is a `ValueError`, before it is sent.
 
     Args:
-        key: Unique in the tenant; slashes and colons are part of it.
-        value: What to store: any JSON value, at most 256 KiB as text.
-        metadata: Facts about it; `category` and `tags` can be filtered by.
-        ttl_seconds: Seconds until it is forgotten; unset keeps it.
+        key: Key, unique in the tenant. It may contain slashes and colons.
+        value: The value: any JSON, at most 256 KiB as text.
+        metadata: Metadata of the value. A list can be filtered by its `category` and `tags`.
+        ttl_seconds: Seconds until the value is deleted. When unset, it is kept.
     """
     request = pb.RememberRequest(
         key=key, value=to_value(value), metadata=to_struct(metadata) if metadata else None, ttl_seconds=ttl_seconds
@@ -36,7 +36,7 @@ def remember(
 
 
 def recall(key: str, *, timeout: float | None = None) -> Call[memories.Memory]:
-    """Reads one key; NOT_FOUND when there is none.
+    """Reads the value of a key. It fails with NOT_FOUND when there is none.
 
     Args:
         key: The key.
@@ -46,13 +46,13 @@ def recall(key: str, *, timeout: float | None = None) -> Call[memories.Memory]:
 
 
 def forget(key: str, *, timeout: float | None = None) -> Call[bool]:
-    """Deletes what is stored under one key, at once and for every way of finding it.
+    """Deletes the value of a key. From then on neither the key nor a search finds it.
 
     Returns whether there was anything: False also where an earlier attempt of the call, whose answer was lost,
     had deleted it.
 
     Args:
-        key: The key; forgetting one that is not known is no error.
+        key: The key. A key under which nothing is stored is no error.
     """
     request = pb.ForgetRequest(key=key)
     return unary(lambda mesh: mesh.memory_service.Forget, request, memories.was_there, repeatable=True, timeout=timeout)
@@ -61,15 +61,15 @@ def forget(key: str, *, timeout: float | None = None) -> Call[bool]:
 def list_memories(
     prefix: str = "", *, category: str = "", tags: Sequence[str] = (), page_size: int = 0, timeout: float | None = None
 ) -> Listing[memories.Memory]:
-    """Lists what is remembered, by its keys. Pages are fetched while iterating.
+    """Lists memories in the order of their keys. Pages are fetched while iterating.
 
     They come in the order of their keys. Listing does not count as reading.
 
     Args:
-        prefix: Only keys that begin with this, to the letter.
-        category: Only what has this text as `category` of its metadata.
-        tags: Only what has all of these in the list `tags` of its metadata.
-        page_size: Memories a page; 50 when 0. A page of large values has fewer.
+        prefix: Only keys that begin with exactly this text.
+        category: Only memories whose metadata has this `category`.
+        tags: Only memories whose metadata has all of these in its list `tags`.
+        page_size: Most memories in a page; 50 when 0. A page of large values has fewer.
     """
 
     def read(response: pb.ListMemoriesResponse) -> Page[memories.Memory]:
@@ -93,14 +93,15 @@ def retrieve(
     include_metadata: bool | None = None,
     timeout: float | None = None,
 ) -> Call[memories.Retrieval]:
-    """Searches by meaning.
+    """Searches memories by meaning.
 
     Args:
         query: What to look for.
         top_k: Most results; 5 when unset.
         score_threshold: Least similarity of a result; 0.7 when unset.
-        where: Metadata a result must have: a scalar must be equal, a list must be contained.
-        include_metadata: Whether results carry metadata; true when unset.
+        where: Metadata that a result must have. A scalar must be equal; the elements of a list must all be in the
+            result's list.
+        include_metadata: Whether results include metadata; true when unset.
     """
     request = pb.RetrieveRequest(
         query=query,
@@ -117,13 +118,13 @@ def retrieve(
 def list_messages(
     conversation_id: str, *, page_size: int = 0, timeout: float | None = None
 ) -> Listing[messages.Message]:
-    """Reads a conversation; NOT_FOUND when there is none. Pages are fetched while iterating.
+    """Reads a conversation. It fails with NOT_FOUND when there is none. Pages are fetched while iterating.
 
     The oldest come first.
 
     Args:
         conversation_id: The conversation.
-        page_size: Turns a page; 50 when 0.
+        page_size: Most turns in a page; 50 when 0.
     """
 
     def read(response: pb.ListMessagesResponse) -> Page[messages.Message]:
@@ -137,10 +138,10 @@ def list_messages(
 
 
 def delete_conversation(conversation_id: str, *, timeout: float | None = None) -> Call[None]:
-    """Forgets a conversation with all its turns.
+    """Deletes a conversation with all its turns.
 
     Args:
-        conversation_id: The conversation; forgetting one that is not known is no error.
+        conversation_id: The conversation. One that does not exist is no error.
     """
     request = pb.DeleteConversationRequest(conversation_id=conversation_id)
     return unary(
@@ -160,11 +161,11 @@ def get_context(
 
     Args:
         conversation_id: The conversation; empty for none.
-        current_message: What was just said; what facts are looked for by.
-        strategy: Which memory. `short_only`: Recent turns only. `long_only`: Remembered facts only. `hybrid`:
-            Both.
-        token_budget: Most tokens of turns and facts together; 2,000 when unset. The newest turns and best facts
-            stay.
+        current_message: The current message. Facts are searched with it.
+        strategy: Which memory to use. `short_only`: Only recent turns. `long_only`: Only remembered facts.
+            `hybrid`: Recent turns and remembered facts.
+        token_budget: Most tokens of turns and facts together; 2,000 when unset. The newest turns and the best
+            facts are kept.
     """
     request = pb.GetContextRequest(
         conversation_id=conversation_id,

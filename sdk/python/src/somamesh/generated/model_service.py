@@ -26,14 +26,15 @@ def infer(
     It costs tokens each time, so it is never made again by itself.
 
     Args:
-        prompt: Text to go on from.
+        prompt: Text to continue.
         max_tokens: Most tokens to generate; 64 when unset.
-        temperature: Randomness; 0.8 when unset.
-        top_p: Nucleus; 1 when unset.
-        top_k: Candidates kept; 50 when unset.
-        repetition_penalty: Penalty on tokens already seen; 1 when unset.
+        temperature: Temperature: a higher value makes the output more random; 0.8 when unset.
+        top_p: Nucleus sampling: only the likeliest tokens that together have this probability are considered; 1
+            when unset.
+        top_k: Only this number of the likeliest tokens is considered; 50 when unset.
+        repetition_penalty: Penalty on tokens that already occurred; 1 when unset.
         stop_sequences: Texts that end generation.
-        seed: Seed for reproducible output.
+        seed: Seed: equal seeds give equal output.
         model: Model; `somasuite-markov-v1` when empty.
     """
     request = pb.InferRequest(
@@ -55,7 +56,7 @@ def infer(
 def embed(
     texts: str | Sequence[str], *, model: str = "", normalize: bool | None = None, timeout: float | None = None
 ) -> Call[models.Embeddings]:
-    """Returns vectors of texts.
+    """Returns the vectors of texts.
 
     Args:
         texts: Texts, each at most 512 characters.

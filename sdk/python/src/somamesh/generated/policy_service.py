@@ -23,12 +23,12 @@ def evaluate_policy(
     """Decides on one action and one piece of content.
 
     Args:
-        action: What is about to happen, `noun.verb`, such as `chat.input`, `chat.output`, `tool.execute`.
-        principal: Who acts; unset means the caller itself. Another principal's question needs `evaluate:any`.
-        resource: What it happens to, such as `model:soma-extract-v1`; may be empty.
+        action: The action, as `noun.verb`, such as `chat.input`, `chat.output`, `tool.execute`.
+        principal: Who acts; the caller when unset. To ask for another principal needs the scope `evaluate:any`.
+        resource: What the action is done to, such as `model:soma-extract-v1`; may be empty.
         content: Text to inspect; may be empty.
-        context: Further facts: a rule may apply only where one of them, by its path through the objects, has
-            certain values.
+        context: Further facts. A rule may require that the fact at a path through these objects has certain
+            values.
     """
     request = pb.EvaluateRequest(
         action=action,

@@ -48,7 +48,7 @@ def list_response_inputs(
 
 
 def delete_response(response_id: str, *, timeout: float | None = None) -> Call[None]:
-    """Forgets a stored response.
+    """Deletes a stored response.
 
     Nothing can go on from it any more.
 

@@ -1,4 +1,4 @@
-// Who may call an RPC, said in the contract itself.
+// Who may call an RPC, stated in the contract itself.
 //
 // The principal interceptor of every process reads this option from the called method's descriptor. A method
 // without a rule is refused at start, and fails `make check`.
@@ -20,19 +20,19 @@ export const file_soma_authz_v1_authz: GenFile = /*@__PURE__*/
   fileDesc("Chlzb21hL2F1dGh6L3YxL2F1dGh6LnByb3RvEg1zb21hLmF1dGh6LnYxIkUKBFJ1bGUSDwoFc2NvcGUYASABKAlIABIOCgRvcGVuGAIgASgISAASEgoIaW50ZXJuYWwYAyABKAhIAEIICgZhY2Nlc3M6SQoEcnVsZRIeLmdvb2dsZS5wcm90b2J1Zi5NZXRob2RPcHRpb25zGPGMAyABKAsyEy5zb21hLmF1dGh6LnYxLlJ1bGVSBHJ1bGVCnwEKEWNvbS5zb21hLmF1dGh6LnYxQgpBdXRoelByb3RvUAFaKHNvbWFtZXNoL2NvbnRyYWN0cy9zb21hL2F1dGh6L3YxO2F1dGh6djGiAgNTQViqAg1Tb21hLkF1dGh6LlYxygINU29tYVxBdXRoelxWMeICGVNvbWFcQXV0aHpcVjFcR1BCTWV0YWRhdGHqAg9Tb21hOjpBdXRoejo6VjFiBnByb3RvMw", [file_google_protobuf_descriptor]);
 
 /**
- * Rule says what a caller needs before the method runs.
+ * Rule says what a caller needs to call the method.
  *
  * @generated from message soma.authz.v1.Rule
  */
 export type Rule = Message<"soma.authz.v1.Rule"> & {
   /**
-   * Exactly one way in.
+   * Exactly one of these is set.
    *
    * @generated from oneof soma.authz.v1.Rule.access
    */
   access: {
     /**
-     * A scope the principal must hold, `verb:noun`; a held `verb:*` or `*` covers it.
+     * Scope that the principal must have, as `verb:noun`. The scopes `verb:*` and `*` include it.
      *
      * @generated from field: string scope = 1;
      */
@@ -40,7 +40,7 @@ export type Rule = Message<"soma.authz.v1.Rule"> & {
     case: "scope";
   } | {
     /**
-     * Callable without any credential: health, key sets, login.
+     * Anyone may call it, without a credential: health, key sets, login.
      *
      * @generated from field: bool open = 2;
      */
@@ -48,7 +48,7 @@ export type Rule = Message<"soma.authz.v1.Rule"> & {
     case: "open";
   } | {
     /**
-     * Callable only by another process of the same mesh, never by a principal from outside.
+     * Only another process of the same mesh may call it, never a principal from outside.
      *
      * @generated from field: bool internal = 3;
      */

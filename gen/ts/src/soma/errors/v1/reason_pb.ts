@@ -1,4 +1,4 @@
-// What an error's reason means to a program, said at the reason itself.
+// What the reason of an error means to a program, stated with the reason itself.
 //
 // Every area has a file errors.proto whose enum ErrorReason holds the reasons of its errors. The reason in
 // `google.rpc.ErrorInfo` and in `soma.mesh.v1.StreamError` is the name of the value without `ERROR_REASON_`:
@@ -23,7 +23,7 @@ export const file_soma_errors_v1_reason: GenFile = /*@__PURE__*/
   fileDesc("Chtzb21hL2Vycm9ycy92MS9yZWFzb24ucHJvdG8SDnNvbWEuZXJyb3JzLnYxIrwBCgZSZWFzb24SIAoGc3RhdHVzGAEgASgOMhAuZ29vZ2xlLnJwYy5Db2RlEisKBXJldHJ5GAIgASgOMhwuc29tYS5lcnJvcnMudjEuUmVhc29uLlJldHJ5EgwKBGh0dHAYAyABKAUiVQoFUmV0cnkSFQoRUkVUUllfVU5TUEVDSUZJRUQQABIMCghSRVRSWV9OTxABEg8KC1JFVFJZX0xBVEVSEAISFgoSUkVUUllfQUZURVJfQ0hBTkdFEAM6UwoGcmVhc29uEiEuZ29vZ2xlLnByb3RvYnVmLkVudW1WYWx1ZU9wdGlvbnMY8YwDIAEoCzIWLnNvbWEuZXJyb3JzLnYxLlJlYXNvblIGcmVhc29uQqcBChJjb20uc29tYS5lcnJvcnMudjFCC1JlYXNvblByb3RvUAFaKnNvbWFtZXNoL2NvbnRyYWN0cy9zb21hL2Vycm9ycy92MTtlcnJvcnN2MaICA1NFWKoCDlNvbWEuRXJyb3JzLlYxygIOU29tYVxFcnJvcnNcVjHiAhpTb21hXEVycm9yc1xWMVxHUEJNZXRhZGF0YeoCEFNvbWE6OkVycm9yczo6VjFiBnByb3RvMw", [file_google_protobuf_descriptor, file_google_rpc_code]);
 
 /**
- * Reason says with which status a reason comes, and whether the same call may succeed later.
+ * Reason says which status comes with a reason, and whether the same call may succeed later.
  *
  * @generated from message soma.errors.v1.Reason
  */
@@ -43,7 +43,7 @@ export type Reason = Message<"soma.errors.v1.Reason"> & {
   retry: Reason_Retry;
 
   /**
-   * HTTP status over REST, where HTTP says it more precisely than the canonical status does; otherwise 0.
+   * HTTP status over REST, if HTTP has a more precise one than the canonical status gives; otherwise 0.
    *
    * @generated from field: int32 http = 3;
    */
@@ -64,7 +64,7 @@ export const ReasonSchema: GenMessage<Reason> = /*@__PURE__*/
  */
 export enum Reason_Retry {
   /**
-   * Never declared.
+   * Not used.
    *
    * @generated from enum value: RETRY_UNSPECIFIED = 0;
    */
@@ -78,14 +78,15 @@ export enum Reason_Retry {
   NO = 1,
 
   /**
-   * It may succeed in a while; not before the time of `google.rpc.RetryInfo`, where the error carries one.
+   * The same call may succeed later. If the error has a `google.rpc.RetryInfo`, wait at least as long as it says.
    *
    * @generated from enum value: RETRY_LATER = 2;
    */
   LATER = 2,
 
   /**
-   * It may succeed once somebody has changed what the message names: a setting, a full disk, the state of a resource.
+   * The same call may succeed after somebody has changed what the message names: a setting, a full disk, the state of
+   * a resource.
    *
    * @generated from enum value: RETRY_AFTER_CHANGE = 3;
    */
@@ -99,7 +100,7 @@ export const Reason_RetrySchema: GenEnum<Reason_Retry> = /*@__PURE__*/
   enumDesc(file_soma_errors_v1_reason, 0, 0);
 
 /**
- * What the reason means; every value of an ErrorReason but the first has it.
+ * What the reason means. Every value of an ErrorReason except the first has it.
  *
  * @generated from extension: soma.errors.v1.Reason reason = 50801;
  */

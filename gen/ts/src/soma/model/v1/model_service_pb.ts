@@ -28,7 +28,7 @@ export const file_soma_model_v1_model_service: GenFile = /*@__PURE__*/
  */
 export type ResponseFormat = Message<"soma.model.v1.ResponseFormat"> & {
   /**
-   * What shape the text takes.
+   * Format of the text.
    *
    * @generated from field: soma.model.v1.ResponseFormat.Type type = 1;
    */
@@ -49,7 +49,7 @@ export type ResponseFormat = Message<"soma.model.v1.ResponseFormat"> & {
   schema: string;
 
   /**
-   * Whether output must fit exactly, where the provider can hold to it.
+   * Whether the output must match the schema exactly, if the provider supports it.
    *
    * @generated from field: optional bool strict = 4;
    */
@@ -64,7 +64,7 @@ export const ResponseFormatSchema: GenMessage<ResponseFormat> = /*@__PURE__*/
   messageDesc(file_soma_model_v1_model_service, 0);
 
 /**
- * What shape the text takes.
+ * Format of the text.
  *
  * @generated from enum soma.model.v1.ResponseFormat.Type
  */
@@ -77,7 +77,7 @@ export enum ResponseFormat_Type {
   UNSPECIFIED = 0,
 
   /**
-   * Plain text, said so.
+   * Plain text, stated explicitly.
    *
    * @generated from enum value: TYPE_TEXT = 1;
    */
@@ -91,7 +91,7 @@ export enum ResponseFormat_Type {
   JSON_OBJECT = 2,
 
   /**
-   * JSON that fits `schema`.
+   * JSON that matches `schema`.
    *
    * @generated from enum value: TYPE_JSON_SCHEMA = 3;
    */
@@ -105,7 +105,7 @@ export const ResponseFormat_TypeSchema: GenEnum<ResponseFormat_Type> = /*@__PURE
   enumDesc(file_soma_model_v1_model_service, 0, 0);
 
 /**
- * GenerateRequest asks a model to go on with a conversation.
+ * GenerateRequest asks a model to continue a conversation.
  *
  * @generated from message soma.model.v1.GenerateRequest
  */
@@ -125,7 +125,7 @@ export type GenerateRequest = Message<"soma.model.v1.GenerateRequest"> & {
   messages: Message$1[];
 
   /**
-   * How tokens are drawn.
+   * How tokens are sampled.
    *
    * @generated from field: soma.model.v1.Sampling sampling = 3;
    */
@@ -139,21 +139,21 @@ export type GenerateRequest = Message<"soma.model.v1.GenerateRequest"> & {
   tools: Tool[];
 
   /**
-   * Whether and which it calls.
+   * Whether the model calls a function, and which one.
    *
    * @generated from field: soma.model.v1.ToolChoice tool_choice = 5;
    */
   toolChoice?: ToolChoice | undefined;
 
   /**
-   * Whether several calls may come at once; unset leaves the provider's default.
+   * Whether the model may ask for several calls at once; the provider's default when unset.
    *
    * @generated from field: optional bool parallel_tool_calls = 6;
    */
   parallelToolCalls?: boolean | undefined;
 
   /**
-   * Structured output.
+   * Format of structured output.
    *
    * @generated from field: soma.model.v1.ResponseFormat response_format = 7;
    */
@@ -181,7 +181,8 @@ export type GenerateRequest = Message<"soma.model.v1.GenerateRequest"> & {
   user: string;
 
   /**
-   * Leaves out what the provider cannot honour, where it would otherwise be refused by name.
+   * Whether fields that the provider does not support are left out. Otherwise the request is refused, and the error
+   * names those fields.
    *
    * @generated from field: bool drop_params = 11;
    */
@@ -223,7 +224,7 @@ export type GenerationStarted = Message<"soma.model.v1.GenerationStarted"> & {
   provider: string;
 
   /**
-   * Fields of the request that were left out because the provider cannot honour them; only with `drop_params`.
+   * Fields of the request that were left out because the provider does not support them; only with `drop_params`.
    *
    * @generated from field: repeated string dropped_params = 4;
    */
@@ -238,7 +239,7 @@ export const GenerationStartedSchema: GenMessage<GenerationStarted> = /*@__PURE_
   messageDesc(file_soma_model_v1_model_service, 2);
 
 /**
- * TextDelta is the next piece of text. Tokens that arrive within 5 ms of one another share one.
+ * TextDelta is the next piece of text. Tokens that arrive within 5 ms of one another are sent in one piece.
  *
  * @generated from message soma.model.v1.TextDelta
  */
@@ -251,14 +252,14 @@ export type TextDelta = Message<"soma.model.v1.TextDelta"> & {
   text: string;
 
   /**
-   * How likely its tokens were; only where `sampling.top_logprobs` asks for it.
+   * Log probabilities of its tokens; only when `sampling.top_logprobs` is set.
    *
    * @generated from field: repeated soma.model.v1.TokenLogprob logprobs = 2;
    */
   logprobs: TokenLogprob[];
 
   /**
-   * Whether it is the model's refusal to answer, where the provider tells one from an answer.
+   * Whether the text is the model's refusal to answer. Not every provider marks refusals.
    *
    * @generated from field: bool refusal = 3;
    */
@@ -273,7 +274,7 @@ export const TextDeltaSchema: GenMessage<TextDelta> = /*@__PURE__*/
   messageDesc(file_soma_model_v1_model_service, 3);
 
 /**
- * GenerationFinished is the last event of a stream that was not cut.
+ * GenerationFinished is the last event of a complete stream.
  *
  * @generated from message soma.model.v1.GenerationFinished
  */
@@ -286,7 +287,7 @@ export type GenerationFinished = Message<"soma.model.v1.GenerationFinished"> & {
   finishReason: FinishReason;
 
   /**
-   * What it cost; counted here where the provider does not say.
+   * Tokens read and written. They are counted here when the provider does not report them.
    *
    * @generated from field: soma.model.v1.Usage usage = 2;
    */
@@ -307,7 +308,7 @@ export type GenerationFinished = Message<"soma.model.v1.GenerationFinished"> & {
   durationSeconds: number;
 
   /**
-   * Sources the text quotes, where the model says so.
+   * Sources that the text quotes, when the model names them.
    *
    * @generated from field: repeated soma.model.v1.Source sources = 5;
    */
@@ -373,7 +374,7 @@ export type GenerateResponse = Message<"soma.model.v1.GenerateResponse"> & {
     case: "finished";
   } | {
     /**
-     * What went wrong, after the first event; last.
+     * The error that ends the stream after its first event. It is the last event.
      *
      * @generated from field: soma.mesh.v1.StreamError error = 6;
      */
@@ -381,7 +382,7 @@ export type GenerateResponse = Message<"soma.model.v1.GenerateResponse"> & {
     case: "error";
   } | {
     /**
-     * Nothing, to show life.
+     * An empty event which shows that a silent stream is alive.
      *
      * @generated from field: soma.mesh.v1.Heartbeat heartbeat = 7;
      */
@@ -398,13 +399,13 @@ export const GenerateResponseSchema: GenMessage<GenerateResponse> = /*@__PURE__*
   messageDesc(file_soma_model_v1_model_service, 5);
 
 /**
- * InferRequest asks a local model for text (document 000, 3.1).
+ * InferRequest asks a local model for text.
  *
  * @generated from message soma.model.v1.InferRequest
  */
 export type InferRequest = Message<"soma.model.v1.InferRequest"> & {
   /**
-   * Text to go on from.
+   * Text to continue.
    *
    * @generated from field: string prompt = 1;
    */
@@ -418,28 +419,28 @@ export type InferRequest = Message<"soma.model.v1.InferRequest"> & {
   maxTokens?: number | undefined;
 
   /**
-   * Randomness; 0.8 when unset.
+   * Temperature: a higher value makes the output more random; 0.8 when unset.
    *
    * @generated from field: optional float temperature = 3;
    */
   temperature?: number | undefined;
 
   /**
-   * Nucleus; 1 when unset.
+   * Nucleus sampling: only the likeliest tokens that together have this probability are considered; 1 when unset.
    *
    * @generated from field: optional float top_p = 4;
    */
   topP?: number | undefined;
 
   /**
-   * Candidates kept; 50 when unset.
+   * Only this number of the likeliest tokens is considered; 50 when unset.
    *
    * @generated from field: optional int32 top_k = 5;
    */
   topK?: number | undefined;
 
   /**
-   * Penalty on tokens already seen; 1 when unset.
+   * Penalty on tokens that already occurred; 1 when unset.
    *
    * @generated from field: optional float repetition_penalty = 6;
    */
@@ -453,7 +454,7 @@ export type InferRequest = Message<"soma.model.v1.InferRequest"> & {
   stopSequences: string[];
 
   /**
-   * Seed for reproducible output.
+   * Seed: equal seeds give equal output.
    *
    * @generated from field: optional int32 seed = 8;
    */
@@ -475,7 +476,7 @@ export const InferRequestSchema: GenMessage<InferRequest> = /*@__PURE__*/
   messageDesc(file_soma_model_v1_model_service, 6);
 
 /**
- * InferResponse is the text and what it cost.
+ * InferResponse is the generated text and the tokens it took.
  *
  * @generated from message soma.model.v1.InferResponse
  */
@@ -509,7 +510,7 @@ export type InferResponse = Message<"soma.model.v1.InferResponse"> & {
   finishReason: string;
 
   /**
-   * Milliseconds generation took.
+   * How long generation took, in milliseconds.
    *
    * @generated from field: double latency_ms = 5;
    */
@@ -524,7 +525,7 @@ export const InferResponseSchema: GenMessage<InferResponse> = /*@__PURE__*/
   messageDesc(file_soma_model_v1_model_service, 7);
 
 /**
- * EmbedRequest asks for vectors (document 000, 3.2).
+ * EmbedRequest asks for the vectors of texts.
  *
  * @generated from message soma.model.v1.EmbedRequest
  */
@@ -559,7 +560,7 @@ export const EmbedRequestSchema: GenMessage<EmbedRequest> = /*@__PURE__*/
   messageDesc(file_soma_model_v1_model_service, 8);
 
 /**
- * Vector is one text's place in the model's space.
+ * Vector is the embedding of one text.
  *
  * @generated from message soma.model.v1.Vector
  */
@@ -572,7 +573,7 @@ export type Vector = Message<"soma.model.v1.Vector"> & {
   embedding: number[];
 
   /**
-   * Which text of the request, from 0.
+   * Position of its text in the request, from 0.
    *
    * @generated from field: int32 index = 2;
    */
@@ -587,7 +588,7 @@ export const VectorSchema: GenMessage<Vector> = /*@__PURE__*/
   messageDesc(file_soma_model_v1_model_service, 9);
 
 /**
- * EmbeddingUsage counts tokens read.
+ * EmbeddingUsage counts the tokens that were read.
  *
  * @generated from message soma.model.v1.EmbeddingUsage
  */
@@ -621,14 +622,14 @@ export type EmbedResponse = Message<"soma.model.v1.EmbedResponse"> & {
   model: string;
 
   /**
-   * One vector a text.
+   * One vector for each text.
    *
    * @generated from field: repeated soma.model.v1.Vector vectors = 2;
    */
   vectors: Vector[];
 
   /**
-   * Coordinates of each vector: what the model has (384 for MiniLM).
+   * Number of coordinates of each vector, which the model decides (384 for MiniLM).
    *
    * @generated from field: int32 vector_length = 3;
    */
@@ -642,7 +643,7 @@ export type EmbedResponse = Message<"soma.model.v1.EmbedResponse"> & {
   usage?: EmbeddingUsage | undefined;
 
   /**
-   * Milliseconds it took.
+   * How long the call took, in milliseconds.
    *
    * @generated from field: double latency_ms = 5;
    */
@@ -657,7 +658,7 @@ export const EmbedResponseSchema: GenMessage<EmbedResponse> = /*@__PURE__*/
   messageDesc(file_soma_model_v1_model_service, 11);
 
 /**
- * ModelService generates and embeds.
+ * ModelService generates text and makes vectors.
  *
  * @generated from service soma.model.v1.ModelService
  */
@@ -683,7 +684,7 @@ export const ModelService: GenService<{
     output: typeof InferResponseSchema;
   },
   /**
-   * Embed returns vectors of texts.
+   * Embed returns the vectors of texts.
    *
    * @generated from rpc soma.model.v1.ModelService.Embed
    */

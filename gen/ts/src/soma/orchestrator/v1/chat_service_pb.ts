@@ -41,63 +41,65 @@ export type ChatRequest = Message<"soma.orchestrator.v1.ChatRequest"> & {
   model: string;
 
   /**
-   * The turns the client brings, oldest first; with a conversation, only what is new.
+   * Turns from the client, oldest first. With a conversation, send only the new turns.
    *
    * @generated from field: repeated soma.model.v1.Message messages = 2;
    */
   messages: Message$1[];
 
   /**
-   * Makes the mesh remember: earlier turns are brought in, this one is appended. Empty keeps nothing.
+   * Conversation that the mesh remembers: its earlier turns are added to the context, and this turn is appended to it.
+   * When empty, nothing is kept.
    *
    * @generated from field: string conversation_id = 3;
    */
   conversationId: string;
 
   /**
-   * Which memory to bring in; unset means short-term memory and facts with a conversation, and none without.
+   * Which memory is added to the context. When unset: recent turns and facts with a conversation, and nothing without
+   * one.
    *
    * @generated from field: optional soma.memory.v1.Strategy strategy = 4;
    */
   strategy?: Strategy | undefined;
 
   /**
-   * How tokens are drawn.
+   * How tokens are sampled.
    *
    * @generated from field: soma.model.v1.Sampling sampling = 5;
    */
   sampling?: Sampling | undefined;
 
   /**
-   * Functions the model may ask to call; calling them is the client's.
+   * Functions the model may ask to call. The client calls them.
    *
    * @generated from field: repeated soma.model.v1.Tool tools = 6;
    */
   tools: Tool[];
 
   /**
-   * Whether and which it calls.
+   * Whether the model calls a function, and which one.
    *
    * @generated from field: soma.model.v1.ToolChoice tool_choice = 7;
    */
   toolChoice?: ToolChoice | undefined;
 
   /**
-   * Whether several calls may come at once.
+   * Whether the model may ask for several calls at once.
    *
    * @generated from field: optional bool parallel_tool_calls = 8;
    */
   parallelToolCalls?: boolean | undefined;
 
   /**
-   * Structured output.
+   * Format of structured output.
    *
    * @generated from field: soma.model.v1.ResponseFormat response_format = 9;
    */
   responseFormat?: ResponseFormat | undefined;
 
   /**
-   * Most tokens of context memory brings in; the memory service's default when unset.
+   * Most tokens of context that memory adds; the memory service's default when unset.
    *
    * @generated from field: optional int32 context_token_budget = 10;
    */
@@ -111,15 +113,16 @@ export type ChatRequest = Message<"soma.orchestrator.v1.ChatRequest"> & {
   user: string;
 
   /**
-   * Leaves out what the provider cannot honour, where it would otherwise be refused by name.
+   * Whether fields that the provider does not support are left out. Otherwise the request is refused, and the error
+   * names those fields.
    *
    * @generated from field: bool drop_params = 12;
    */
   dropParams: boolean;
 
   /**
-   * A UUID that makes a repetition harmless: turns of a conversation with the same one are remembered once, as the first.
-   * Each is answered anew. Nothing is kept, and this does nothing, without a conversation.
+   * A UUID that makes it safe to repeat the call: of the turns of a conversation with the same UUID, only the first is
+   * remembered. Each call gets a new answer. Without a conversation nothing is kept, and the UUID has no effect.
    *
    * @generated from field: string request_id = 13;
    */
@@ -134,13 +137,13 @@ export const ChatRequestSchema: GenMessage<ChatRequest> = /*@__PURE__*/
   messageDesc(file_soma_orchestrator_v1_chat_service, 0);
 
 /**
- * ChatStarted is the first event: the turn was allowed and a model answers.
+ * ChatStarted is the first event: policy allowed the turn, and a model answers.
  *
  * @generated from message soma.orchestrator.v1.ChatStarted
  */
 export type ChatStarted = Message<"soma.orchestrator.v1.ChatStarted"> & {
   /**
-   * Id of the turn; the usage record carries the same.
+   * Id of the turn. Its usage record has the same id.
    *
    * @generated from field: string chat_id = 1;
    */
@@ -161,28 +164,28 @@ export type ChatStarted = Message<"soma.orchestrator.v1.ChatStarted"> & {
   conversationId: string;
 
   /**
-   * Turns brought in from memory.
+   * Number of turns that memory added.
    *
    * @generated from field: int32 remembered_messages = 4;
    */
   rememberedMessages: number;
 
   /**
-   * Facts brought in from memory.
+   * Facts that memory added.
    *
    * @generated from field: repeated soma.model.v1.Source sources = 5;
    */
   sources: Source[];
 
   /**
-   * Characters the model is given: instructions, remembered turns and what is new.
+   * Number of characters the model is given: instructions, remembered turns and new turns.
    *
    * @generated from field: int32 context_length_chars = 7;
    */
   contextLengthChars: number;
 
   /**
-   * Fields of the request that were left out because the provider cannot honour them; only with `drop_params`.
+   * Fields of the request that were left out because the provider does not support them; only with `drop_params`.
    *
    * @generated from field: repeated string dropped_params = 6;
    */
@@ -197,7 +200,7 @@ export const ChatStartedSchema: GenMessage<ChatStarted> = /*@__PURE__*/
   messageDesc(file_soma_orchestrator_v1_chat_service, 1);
 
 /**
- * ChatDelta is the next piece of the answer, as policy released it.
+ * ChatDelta is the next piece of the answer, after policy has checked it.
  *
  * @generated from message soma.orchestrator.v1.ChatDelta
  */
@@ -210,14 +213,14 @@ export type ChatDelta = Message<"soma.orchestrator.v1.ChatDelta"> & {
   text: string;
 
   /**
-   * How likely its tokens were; only where `sampling.top_logprobs` asks for it, and none of a text policy changed.
+   * Log probabilities of its tokens; only when `sampling.top_logprobs` is set, and never for text that policy changed.
    *
    * @generated from field: repeated soma.model.v1.TokenLogprob logprobs = 2;
    */
   logprobs: TokenLogprob[];
 
   /**
-   * Whether it is the model's refusal to answer, where the provider tells one from an answer.
+   * Whether the text is the model's refusal to answer. Not every provider marks refusals.
    *
    * @generated from field: bool refusal = 3;
    */
@@ -252,7 +255,7 @@ export type PolicyNotice = Message<"soma.orchestrator.v1.PolicyNotice"> & {
   stage: string;
 
   /**
-   * Rules that led to it.
+   * Rules that led to the decision.
    *
    * @generated from field: repeated soma.policy.v1.MatchedRule matched_rules = 3;
    */
@@ -267,7 +270,7 @@ export const PolicyNoticeSchema: GenMessage<PolicyNotice> = /*@__PURE__*/
   messageDesc(file_soma_orchestrator_v1_chat_service, 3);
 
 /**
- * ChatFinished is the last event of a stream that was not cut.
+ * ChatFinished is the last event of a complete stream.
  *
  * @generated from message soma.orchestrator.v1.ChatFinished
  */
@@ -280,7 +283,7 @@ export type ChatFinished = Message<"soma.orchestrator.v1.ChatFinished"> & {
   finishReason: FinishReason;
 
   /**
-   * What it cost.
+   * Tokens read and written.
    *
    * @generated from field: soma.model.v1.Usage usage = 2;
    */
@@ -294,7 +297,7 @@ export type ChatFinished = Message<"soma.orchestrator.v1.ChatFinished"> & {
   timeToFirstTokenSeconds: number;
 
   /**
-   * Completion tokens per second of the time from the first token to the end; 0 when not measurable.
+   * Completion tokens per second, from the first token to the end; 0 when it cannot be measured.
    *
    * @generated from field: double tokens_per_second = 4;
    */
@@ -308,7 +311,7 @@ export type ChatFinished = Message<"soma.orchestrator.v1.ChatFinished"> & {
   durationSeconds: number;
 
   /**
-   * Sources the answer quotes, where the model says so.
+   * Sources that the answer quotes, when the model names them.
    *
    * @generated from field: repeated soma.model.v1.Source sources = 6;
    */
@@ -382,7 +385,7 @@ export type ChatResponse = Message<"soma.orchestrator.v1.ChatResponse"> & {
     case: "finished";
   } | {
     /**
-     * What went wrong, after the first event; last.
+     * The error that ends the stream after its first event. It is the last event.
      *
      * @generated from field: soma.mesh.v1.StreamError error = 7;
      */
@@ -390,7 +393,7 @@ export type ChatResponse = Message<"soma.orchestrator.v1.ChatResponse"> & {
     case: "error";
   } | {
     /**
-     * Nothing, to show life.
+     * An empty event which shows that a silent stream is alive.
      *
      * @generated from field: soma.mesh.v1.Heartbeat heartbeat = 8;
      */
@@ -407,7 +410,7 @@ export const ChatResponseSchema: GenMessage<ChatResponse> = /*@__PURE__*/
   messageDesc(file_soma_orchestrator_v1_chat_service, 5);
 
 /**
- * ChatService holds conversations.
+ * ChatService answers the turns of conversations.
  *
  * @generated from service soma.orchestrator.v1.ChatService
  */

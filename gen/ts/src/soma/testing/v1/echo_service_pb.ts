@@ -41,14 +41,14 @@ export type Script = Message<"soma.testing.v1.Script"> & {
   failMessage: string;
 
   /**
-   * Fail after this many responses were sent (streams), instead of before the first.
+   * For streams: fail after this number of responses, instead of before the first one.
    *
    * @generated from field: int32 fail_after = 3;
    */
   failAfter: number;
 
   /**
-   * Raise a plain exception instead of a typed error: the caller must see INTERNAL and none of the text.
+   * Raise a plain exception instead of a typed error. The caller must see INTERNAL and nothing of the text.
    *
    * @generated from field: bool raise = 4;
    */
@@ -69,7 +69,7 @@ export type Script = Message<"soma.testing.v1.Script"> & {
   intervalSeconds: number;
 
   /**
-   * Responses a server stream sends; 0 means one.
+   * Number of responses a server stream sends; 0 means one.
    *
    * @generated from field: int32 count = 7;
    */
@@ -90,7 +90,7 @@ export type Script = Message<"soma.testing.v1.Script"> & {
   paddingBytes: number;
 
   /**
-   * Seconds after which the caller is told to come back, when the call fails; 0 tells it nothing.
+   * When the call fails: seconds after which the caller is told to retry; 0 tells it nothing.
    *
    * @generated from field: double retry_after_seconds = 10;
    */
@@ -105,7 +105,7 @@ export const ScriptSchema: GenMessage<Script> = /*@__PURE__*/
   messageDesc(file_soma_testing_v1_echo_service, 0);
 
 /**
- * Observation is what the servicer saw of the call, so that a test can compare transports.
+ * Observation is what the servicer saw of the call. Tests compare it between transports.
  *
  * @generated from message soma.testing.v1.Observation
  */
@@ -147,13 +147,13 @@ export const ObservationSchema: GenMessage<Observation> = /*@__PURE__*/
   messageDesc(file_soma_testing_v1_echo_service, 1);
 
 /**
- * EchoRequest carries a payload out.
+ * EchoRequest carries a payload.
  *
  * @generated from message soma.testing.v1.EchoRequest
  */
 export type EchoRequest = Message<"soma.testing.v1.EchoRequest"> & {
   /**
-   * What comes back.
+   * Text to send back.
    *
    * @generated from field: string text = 1;
    */
@@ -167,7 +167,7 @@ export type EchoRequest = Message<"soma.testing.v1.EchoRequest"> & {
   script?: Script | undefined;
 
   /**
-   * Set on the last message of an upload: a client stream that ends without it was cut.
+   * Set on the last message of an upload. A client stream that ends without it was cut.
    *
    * @generated from field: bool last = 3;
    */
@@ -223,7 +223,7 @@ export const EchoResponseSchema: GenMessage<EchoResponse> = /*@__PURE__*/
  */
 export type StreamEchoRequest = Message<"soma.testing.v1.StreamEchoRequest"> & {
   /**
-   * What comes back in each response.
+   * Text to send back in each response.
    *
    * @generated from field: string text = 1;
    */
@@ -307,7 +307,7 @@ export type CollectEchoesRequest = Message<"soma.testing.v1.CollectEchoesRequest
   script?: Script | undefined;
 
   /**
-   * Set on the last message: an upload that ends without it was cut.
+   * Set on the last message of an upload. An upload that ends without it was cut.
    *
    * @generated from field: bool last = 3;
    */
@@ -335,7 +335,7 @@ export type CollectEchoesResponse = Message<"soma.testing.v1.CollectEchoesRespon
   count: number;
 
   /**
-   * Their texts, joined by nothing.
+   * Their texts, joined without a separator.
    *
    * @generated from field: string text = 2;
    */
@@ -370,7 +370,7 @@ export const CollectEchoesResponseSchema: GenMessage<CollectEchoesResponse> = /*
  */
 export type ChatEchoesRequest = Message<"soma.testing.v1.ChatEchoesRequest"> & {
   /**
-   * What comes back.
+   * Text to send back.
    *
    * @generated from field: string text = 1;
    */

@@ -57,42 +57,43 @@ export const PlaceSchema: GenMessage<Place> = /*@__PURE__*/
  */
 export type Note = Message<"soma.testing.v1.Note"> & {
   /**
-   * What it is known by: may hold slashes and colons. Set by the caller when the note is created, and kept.
+   * Name of the note. It may contain slashes and colons. The caller sets it when the note is created; it does not
+   * change.
    *
    * @generated from field: string name = 1;
    */
   name: string;
 
   /**
-   * What it says.
+   * Text of the note.
    *
    * @generated from field: string text = 2;
    */
   text: string;
 
   /**
-   * What it is found by.
+   * Tags by which the note is found.
    *
    * @generated from field: repeated string tags = 3;
    */
   tags: string[];
 
   /**
-   * Where it is.
+   * Place where the note is pinned.
    *
    * @generated from field: soma.testing.v1.Place place = 4;
    */
   place?: Place | undefined;
 
   /**
-   * Set by the service.
+   * State of the note, set by the service.
    *
    * @generated from field: soma.testing.v1.Note.State state = 5;
    */
   state: Note_State;
 
   /**
-   * Version of the note, set by the service. An update that gives another one is refused: ABORTED.
+   * Version of the note, set by the service. An update with another version is refused with ABORTED.
    *
    * @generated from field: string etag = 6;
    */
@@ -113,7 +114,7 @@ export const NoteSchema: GenMessage<Note> = /*@__PURE__*/
  */
 export enum Note_State {
   /**
-   * Not said; a filter by it finds nothing.
+   * Not stated; a filter by it finds nothing.
    *
    * @generated from enum value: STATE_UNSPECIFIED = 0;
    */
@@ -147,7 +148,7 @@ export const Note_StateSchema: GenEnum<Note_State> = /*@__PURE__*/
  */
 export type CreateNoteRequest = Message<"soma.testing.v1.CreateNoteRequest"> & {
   /**
-   * The note; `state` and `etag` are the service's to set.
+   * The note. The service sets `state` and `etag`.
    *
    * @generated from field: soma.testing.v1.Note note = 1;
    */
@@ -225,7 +226,7 @@ export const GetNoteResponseSchema: GenMessage<GetNoteResponse> = /*@__PURE__*/
   messageDesc(file_soma_testing_v1_note_service, 5);
 
 /**
- * ListNotesRequest filters notes; a filter that is not set lets all through.
+ * ListNotesRequest filters notes. A filter that is not set matches every note.
  *
  * @generated from message soma.testing.v1.ListNotesRequest
  */
@@ -252,14 +253,14 @@ export type ListNotesRequest = Message<"soma.testing.v1.ListNotesRequest"> & {
   place?: Place | undefined;
 
   /**
-   * Most notes of a page; 0 is 10.
+   * Most notes in a page; 10 when 0.
    *
    * @generated from field: int32 page_size = 4;
    */
   pageSize: number;
 
   /**
-   * Where the page before ended, from its response.
+   * Token of the page: `next_page_token` of the page before; empty for the first page.
    *
    * @generated from field: string page_token = 5;
    */
@@ -287,7 +288,7 @@ export type ListNotesResponse = Message<"soma.testing.v1.ListNotesResponse"> & {
   notes: Note[];
 
   /**
-   * Where the next page begins; empty on the last.
+   * Token of the next page; empty on the last page.
    *
    * @generated from field: string next_page_token = 2;
    */
@@ -315,7 +316,7 @@ export type UpdateNoteRequest = Message<"soma.testing.v1.UpdateNoteRequest"> & {
   note?: Note | undefined;
 
   /**
-   * Which fields change; without it, those that are set.
+   * Which fields change. Without a mask, the fields that are set.
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 2;
    */
@@ -436,7 +437,7 @@ export const ArchiveNoteResponseSchema: GenMessage<ArchiveNoteResponse> = /*@__P
   messageDesc(file_soma_testing_v1_note_service, 13);
 
 /**
- * CountNotesRequest filters as a list does.
+ * CountNotesRequest filters notes as ListNotesRequest does.
  *
  * @generated from message soma.testing.v1.CountNotesRequest
  */
@@ -494,7 +495,7 @@ export const NoteService: GenService<{
     output: typeof CreateNoteResponseSchema;
   },
   /**
-   * GetNote reads one.
+   * GetNote reads a note.
    *
    * @generated from rpc soma.testing.v1.NoteService.GetNote
    */
@@ -504,7 +505,7 @@ export const NoteService: GenService<{
     output: typeof GetNoteResponseSchema;
   },
   /**
-   * ListNotes finds them, page by page.
+   * ListNotes lists notes, page by page.
    *
    * @generated from rpc soma.testing.v1.NoteService.ListNotes
    */
@@ -514,7 +515,7 @@ export const NoteService: GenService<{
     output: typeof ListNotesResponseSchema;
   },
   /**
-   * UpdateNote changes the fields a mask names.
+   * UpdateNote changes the fields that a mask names.
    *
    * @generated from rpc soma.testing.v1.NoteService.UpdateNote
    */
@@ -524,7 +525,7 @@ export const NoteService: GenService<{
     output: typeof UpdateNoteResponseSchema;
   },
   /**
-   * DeleteNote forgets one.
+   * DeleteNote deletes a note.
    *
    * @generated from rpc soma.testing.v1.NoteService.DeleteNote
    */
@@ -544,7 +545,7 @@ export const NoteService: GenService<{
     output: typeof ArchiveNoteResponseSchema;
   },
   /**
-   * CountNotes says how many there are.
+   * CountNotes counts notes.
    *
    * @generated from rpc soma.testing.v1.NoteService.CountNotes
    */
