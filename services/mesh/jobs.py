@@ -138,6 +138,9 @@ class _Runner:
                 self._failures.inc()
                 await self._failed(error, monotonic() - began)
                 continue
+            if _cancelled():
+                # The client of a store can swallow a cancellation that comes together with the answer it waits for.
+                raise asyncio.CancelledError
             self._backoff = Backoff()
             self._last_success.set_to_current_time()
             if more:

@@ -19,13 +19,14 @@ from services.mesh.declaration import Declaration
 from services.mesh.jobs import Job
 from services.mesh.mesh import Mesh
 from services.mesh.service import Service
+from services.mesh.watching.rows import RowSequences
+from services.mesh.watching.streams import StreamReader
 from services.orchestrator.adapters.catalogue import Catalogue
 from services.orchestrator.adapters.memory import Memory
 from services.orchestrator.adapters.model import Models
 from services.orchestrator.adapters.policy import Policy
 from services.orchestrator.adapters.structured import StructuredModels
 from services.orchestrator.delivery import Append, Delivery
-from services.orchestrator.logs.feed import LogFeed
 from services.orchestrator.logs.reading import Logs
 from services.orchestrator.logs.recording import RecordedTurns
 from services.orchestrator.logs.service import LogService
@@ -59,7 +60,7 @@ async def build(mesh: Mesh, settings: OrchestratorSettings, stack: AsyncExitStac
     delivery = Delivery(pending, appending(memory))
     stack.push_async_callback(delivery.drain)
     kept = RedisLogStore(mesh.redis, settings.log_bounds)
-    writer, feed = LogWriter(kept), LogFeed(kept)
+    writer, reader = LogWriter(kept), StreamReader(mesh.redis)
     stack.push_async_callback(writer.close)
     turns = RecordedTurns(
         Turns(
@@ -79,21 +80,23 @@ async def build(mesh: Mesh, settings: OrchestratorSettings, stack: AsyncExitStac
         templates,
         catalogue,
     )
-    store, events = PostgresResponses(mesh.postgres), PostgresResponseEvents(mesh.postgres)
+    sequences = RowSequences(mesh.redis, reader, "orchestrator")
+    stack.push_async_callback(sequences.close)
+    store, events = PostgresResponses(mesh.postgres, sequences), PostgresResponseEvents(mesh.postgres, sequences)
     stack.push_async_callback(events.close)
     running = Running(store)
     stack.push_async_callback(running.close)
     forget = Job("forget", partial(store.forget, settings.responses_kept_days), every=_FORGET_SECONDS, alone=True)
-    responses = ResponseService(turns, store, events, running, catalogue, settings.background_seconds)
+    responses = ResponseService(turns, store, events, sequences, running, catalogue, settings.background_seconds)
     # Without Redis nothing is told of what happens, and logs cannot be read, but it happens.
     return Service(
         servicers=(
             (add_ChatServiceServicer_to_server, ChatService(turns)),
             (add_ChatSessionServiceServicer_to_server, session_service),
-            (add_LogServiceServicer_to_server, LogService(Logs(kept, feed, settings.heartbeat_interval))),
+            (add_LogServiceServicer_to_server, LogService(Logs(kept, reader, settings.heartbeat_interval))),
             (add_ResponseServiceServicer_to_server, responses),
         ),
-        jobs=(delivery.job, writer.job, feed.job, running.job, forget),
+        jobs=(delivery.job, writer.job, reader.job, sequences.job, running.job, forget),
         checks={"postgres": mesh.check_postgres},
         wants={"redis": mesh.check_redis},
         finished=running.finished,

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -119,6 +119,22 @@ async def test_a_step_that_fails_while_it_is_ended_is_not_run_again() -> None:
         async with running(Job("work", clumsy)):
             await begun.wait()
     assert times == [1]
+
+
+async def test_a_step_that_swallows_its_cancellation_ends_its_job_all_the_same() -> None:
+    begun, runs = asyncio.Event(), 0
+
+    async def step() -> None:
+        nonlocal runs
+        runs += 1
+        begun.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+
+    async with asyncio.timeout(5):
+        async with running(Job("deaf", step, wake=asyncio.Event())):
+            await begun.wait()
+    assert runs == 1
 
 
 async def test_a_job_has_ended_when_its_stack_is_closed() -> None:

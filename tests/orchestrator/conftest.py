@@ -5,6 +5,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 import pytest
+import redis.asyncio as aioredis
 from soma.memory.v1.memory_service_pb2_grpc import MemoryServiceStub, add_MemoryServiceServicer_to_server
 from soma.model.v1.catalog_service_pb2_grpc import CatalogServiceStub, add_CatalogServiceServicer_to_server
 from soma.model.v1.model_service_pb2_grpc import ModelServiceStub, add_ModelServiceServicer_to_server
@@ -15,8 +16,11 @@ from soma.orchestrator.v1.response_service_pb2_grpc import (
 )
 from soma.policy.v1.policy_service_pb2_grpc import PolicyServiceStub, add_PolicyServiceServicer_to_server
 
+from services.mesh.redis import open_client
 from services.mesh.routing import RoutedChannel
 from services.mesh.testing.local import LocalMesh
+from services.mesh.watching.rows import RowSequences
+from services.mesh.watching.streams import StreamReader
 from services.orchestrator.adapters.catalogue import Catalogue
 from services.orchestrator.adapters.memory import Memory
 from services.orchestrator.adapters.model import Models
@@ -41,9 +45,11 @@ if TYPE_CHECKING:
 
 
 class Orchestrator:
-    """One orchestrator's insides, and the stub of its service."""
+    """One orchestrator's insides, and the stub of its service; without a Redis its watchers hear of nobody else."""
 
-    def __init__(self, pool: "Pool", script: Script, patience: float = 5.0) -> None:
+    def __init__(
+        self, pool: "Pool", script: Script, patience: float = 5.0, redis: aioredis.Redis | None = None
+    ) -> None:
         self.mesh = LocalMesh(
             (
                 (add_PolicyServiceServicer_to_server, ScriptedPolicy(script)),
@@ -58,11 +64,14 @@ class Orchestrator:
         self.delivery = Delivery(self.pending, appending(memory))
         models = StructuredModels(Models(ModelServiceStub(neighbours)))
         self.turns = turns = Turns(Policy(PolicyServiceStub(neighbours)), memory, models, self.delivery)
-        self.store = PostgresResponses(pool)
-        self.events = PostgresResponseEvents(pool)
+        client = redis or open_client("redis://127.0.0.1:1")
+        self.reader = StreamReader(client)
+        self.sequences = RowSequences(client, self.reader, "orchestrator")
+        self.store = PostgresResponses(pool, self.sequences)
+        self.events = PostgresResponseEvents(pool, self.sequences)
         self.running = Running(self.store)
         self.catalogue = Catalogue(CatalogServiceStub(neighbours))
-        responses = ResponseService(turns, self.store, self.events, self.running, self.catalogue, 60.0)
+        responses = ResponseService(turns, self.store, self.events, self.sequences, self.running, self.catalogue, 60.0)
         self.mesh.add(
             (
                 (add_ChatServiceServicer_to_server, ChatService(turns)),

@@ -11,10 +11,6 @@ SEVERITY = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 CHAT, SESSION = "chat", "session"
 RUNNING, COMPLETED, FAILED, CANCELLED = "running", "completed", "failed", "cancelled"
 
-Position = tuple[int, int]
-"""A place in a log: milliseconds, and the number within them. Entries are in its order."""
-BEGINNING: Position = (0, 0)
-
 
 @dataclass(frozen=True, slots=True)
 class Task:
@@ -60,14 +56,3 @@ def new_entry(
     # What `GetCurrentTime` says, at a tenth of its price: a turn writes four entries.
     entry.timestamp.seconds, entry.timestamp.nanos = divmod(time.time_ns(), 10**9)
     return entry
-
-
-def position(entry_id: str) -> Position:
-    """The place an id stands for."""
-    milliseconds, _, number = entry_id.partition("-")
-    return int(milliseconds), int(number)
-
-
-def entry_id(place: Position) -> str:
-    """The id of a place."""
-    return f"{place[0]}-{place[1]}"

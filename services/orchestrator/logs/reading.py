@@ -1,15 +1,23 @@
 """Reads logs: page by page backwards, or forwards without end."""
 
-import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 from soma.mesh.v1 import stream_pb2
 from soma.orchestrator.v1 import log_service_pb2 as pb
 
 from services.mesh import page_token
-from services.orchestrator.logs.entry import BEGINNING, Position, Wanted, entry_id, position
-from services.orchestrator.logs.feed import LogFeed
-from services.orchestrator.logs.store import LogStore
+from services.mesh.watching.streams import (
+    BEGINNING,
+    Position,
+    StreamReader,
+    StreamSequences,
+    entry_id,
+    position,
+)
+from services.mesh.watching.watch import told
+from services.orchestrator.logs.entry import Wanted
+from services.orchestrator.logs.store import LogStore, decoded, stream_key
 
 PAGE_SIZE = 50
 _READ = 500
@@ -22,9 +30,9 @@ Events = AsyncGenerator[pb.TailLogsResponse, None]
 class Logs:
     """The logs of tenants, for their readers."""
 
-    def __init__(self, store: LogStore, feed: LogFeed, heartbeat_seconds: float) -> None:
+    def __init__(self, store: LogStore, reader: StreamReader, heartbeat_seconds: float) -> None:
         self._store = store
-        self._feed = feed
+        self._streams = StreamSequences(reader, decoded, lambda entry: entry.task_id)
         self._heartbeat = heartbeat_seconds
 
     async def page(self, tenant_id: str, request: pb.QueryLogsRequest) -> pb.QueryLogsResponse:
@@ -58,28 +66,19 @@ class Logs:
         Raises:
             Unavailable: Redis cannot be reached.
         """
-        async with self._feed.following(tenant_id, wanted) as follower:
-            place = position(after) if after else await self._start(tenant_id, wanted)
-            yield pb.TailLogsResponse(started=pb.TailStarted(after=entry_id(place)))
-            now = asyncio.get_running_loop().time
-            sent = now()
-            while True:
-                follower.catch_up()
-                while entries := await self._store.after(tenant_id, wanted.task_id, place, _READ):
-                    place = position(entries[-1].id)
-                    for entry in filter(wanted.has, entries):
-                        yield pb.TailLogsResponse(entry=entry)
-                        sent = now()
-                while not follower.behind:
-                    if now() - sent >= self._heartbeat:
-                        yield pb.TailLogsResponse(heartbeat=stream_pb2.Heartbeat())
-                        sent = now()
-                    next_entry = await follower.next(sent + self._heartbeat - now())
-                    # What was written while the log was being read comes a second time.
-                    if next_entry is not None and position(next_entry.id) > place:
-                        place = position(next_entry.id)
-                        yield pb.TailLogsResponse(entry=next_entry)
-                        sent = now()
+        end = await self._store.last(tenant_id)
+        place = position(after) if after else BEGINNING if wanted.task_id else end
 
-    async def _start(self, tenant_id: str, wanted: Wanted) -> Position:
-        return BEGINNING if wanted.task_id else await self._store.last(tenant_id)
+        async def read(behind: Position) -> list[tuple[Position, pb.LogEntry]]:
+            entries = await self._store.after(tenant_id, wanted.task_id, behind, _READ)
+            return [(position(entry.id), entry) for entry in entries]
+
+        key = stream_key(tenant_id)
+        with self._streams.watch(key, place, read, section=wanted.task_id, wanted=wanted.has) as watch:
+            yield pb.TailLogsResponse(started=pb.TailStarted(after=entry_id(place)))
+            async with aclosing(told(watch, self._heartbeat)) as entries:
+                async for entry in entries:
+                    if entry is None:
+                        yield pb.TailLogsResponse(heartbeat=stream_pb2.Heartbeat())
+                    else:
+                        yield pb.TailLogsResponse(entry=entry)

@@ -3,7 +3,7 @@
 The keys of a tenant share a hash tag, so that one script may write them in a cluster, too.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -11,7 +11,7 @@ import redis.asyncio as aioredis
 from soma.orchestrator.v1 import log_service_pb2 as pb
 
 from services.mesh.redis import typed_errors
-from services.orchestrator.logs.entry import BEGINNING, Position, entry_id, position
+from services.mesh.watching.streams import BEGINNING, Fields, Position, entry_id, position
 
 FIELD = b"entry"
 
@@ -68,10 +68,6 @@ class LogStore(Protocol):
         """The oldest entries after a place, oldest first; of all tasks where `task_id` is empty."""
         ...
 
-    async def wait(self, places: Mapping[str, Position], milliseconds: int) -> dict[str, list[pb.LogEntry]]:
-        """What tenants' logs hold after these places, as soon as one of them holds something."""
-        ...
-
 
 class RedisLogStore:
     """`LogStore` in Redis Streams."""
@@ -85,44 +81,40 @@ class RedisLogStore:
         """See `LogStore`."""
         with typed_errors():
             arguments = [part for each in entries for part in (each.task_id, each.source, each.SerializeToString())]
-            await self._append(keys=(_key(tenant_id, ""),), args=(*self._bounds, *arguments))
+            await self._append(keys=(stream_key(tenant_id),), args=(*self._bounds, *arguments))
 
     async def last(self, tenant_id: str) -> Position:
         """See `LogStore`."""
         with typed_errors():
-            newest: Any = await self._redis.xrevrange(_key(tenant_id, ""), count=1)
+            newest: Any = await self._redis.xrevrange(stream_key(tenant_id), count=1)
             return position(newest[0][0].decode()) if newest else BEGINNING
 
     async def before(self, tenant_id: str, task_id: str, place: Position | None, count: int) -> list[pb.LogEntry]:
         """See `LogStore`."""
         with typed_errors():
             upper = f"({entry_id(place)}" if place else "+"
-            return _entries(await self._redis.xrevrange(_key(tenant_id, task_id), max=upper, count=count))
+            return _entries(await self._redis.xrevrange(stream_key(tenant_id, task_id), max=upper, count=count))
 
     async def after(self, tenant_id: str, task_id: str, place: Position, count: int) -> list[pb.LogEntry]:
         """See `LogStore`."""
         with typed_errors():
-            return _entries(await self._redis.xrange(_key(tenant_id, task_id), min=f"({entry_id(place)}", count=count))
-
-    async def wait(self, places: Mapping[str, Position], milliseconds: int) -> dict[str, list[pb.LogEntry]]:
-        """See `LogStore`."""
-        with typed_errors():
-            tenants = {_key(tenant_id, "").encode(): tenant_id for tenant_id in places}
-            streams: Any = {_key(tenant_id, ""): entry_id(place) for tenant_id, place in places.items()}
-            found: Any = await self._redis.xread(streams, block=milliseconds)
-            pairs = found.items() if isinstance(found, dict) else found or ()
-            return {tenants[key]: _entries(entries) for key, entries in pairs}
+            return _entries(
+                await self._redis.xrange(stream_key(tenant_id, task_id), min=f"({entry_id(place)}", count=count)
+            )
 
 
-def _key(tenant_id: str, task_id: str) -> str:
+def decoded(place: Position, fields: Fields) -> pb.LogEntry:
+    """An entry of a stream, with its id."""
+    entry = pb.LogEntry.FromString(fields[FIELD])
+    entry.id = entry_id(place)
+    return entry
+
+
+def stream_key(tenant_id: str, task_id: str = "") -> str:
+    """Where a tenant's log is, or what it holds of one task."""
     key = f"soma:logs:{{{tenant_id}}}"
     return f"{key}:task:{task_id}" if task_id else key
 
 
 def _entries(found: Any) -> list[pb.LogEntry]:
-    entries = []
-    for found_id, fields in found:
-        entry = pb.LogEntry.FromString(fields[FIELD])
-        entry.id = found_id.decode()
-        entries.append(entry)
-    return entries
+    return [decoded(position(found_id.decode()), fields) for found_id, fields in found]

@@ -7,6 +7,7 @@ from soma.orchestrator.v1.response_service_pb2 import CreateResponseResponse, Wa
 
 from services.mesh.group_commit import GroupCommit
 from services.mesh.postgres import connection
+from services.mesh.watching.rows import RowSequences
 
 if TYPE_CHECKING:
     from services.mesh.postgres import Connection, Pool
@@ -42,9 +43,10 @@ SINCE = """
 class PostgresResponseEvents:
     """`ResponseEvents` in the schema `orchestrator`; events of concurrent responses share a transaction."""
 
-    def __init__(self, pool: "Pool") -> None:
+    def __init__(self, pool: "Pool", sequences: RowSequences) -> None:
         self._pool = pool
-        self._commit: GroupCommit[_Row] = GroupCommit(pool, _insert)
+        self._sequences = sequences
+        self._commit: GroupCommit[_Row] = GroupCommit(pool, self._insert)
 
     async def add(self, response_id: str, event: CreateResponseResponse) -> None:
         """See `ResponseEvents`."""
@@ -60,6 +62,6 @@ class PostgresResponseEvents:
         """Write what is queued and stop."""
         await self._commit.close()
 
-
-async def _insert(connection: "Connection", rows: Sequence[_Row]) -> None:
-    await connection.executemany(INSERT, rows)
+    async def _insert(self, connection: "Connection", rows: Sequence[_Row]) -> None:
+        await connection.executemany(INSERT, rows)
+        self._sequences.appended(*{row[0] for row in rows})

@@ -10,6 +10,7 @@ from soma.orchestrator.v1 import response_service_pb2_grpc as rpc
 
 from services.mesh import errors, page_token
 from services.mesh.call import current_call, principal, run_as
+from services.mesh.watching.rows import RowSequences
 from services.orchestrator.responses import conversation
 from services.orchestrator.responses.events import ResponseEvents
 from services.orchestrator.responses.input_items import input_items, page
@@ -40,6 +41,7 @@ class ResponseService(rpc.ResponseServiceServicer):
         turns: TakesTurns,
         store: ResponseStore,
         events: ResponseEvents,
+        sequences: RowSequences,
         running: Running,
         models: Models,
         background_seconds: float,
@@ -48,7 +50,7 @@ class ResponseService(rpc.ResponseServiceServicer):
         self._models = models
         self._store = store
         self._events = events
-        self._watching = Watching(store, events)
+        self._watching = Watching(store, events, sequences)
         self._running = running
         self._background_seconds = background_seconds
 

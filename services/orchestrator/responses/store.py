@@ -9,6 +9,7 @@ from soma.orchestrator.v1.response_service_pb2 import CreateResponseRequest, Res
 
 from services.mesh.errors import Code
 from services.mesh.postgres import connection
+from services.mesh.watching.rows import RowSequences
 
 if TYPE_CHECKING:
     from services.mesh.postgres import Pool
@@ -37,6 +38,9 @@ class ResponseStore(Protocol):
 
     async def get(self, tenant_id: str, response_id: str) -> Response | None:
         """A response."""
+
+    async def progress(self, tenant_id: str, response_id: str) -> tuple[Response, float] | None:
+        """A response, and after how many seconds without a sign of its maker it counts as interrupted."""
 
     async def link(self, tenant_id: str, response_id: str) -> tuple[CreateResponseRequest, Response] | None:
         """A response, and what it was asked."""
@@ -69,6 +73,10 @@ _STATE = """
     CASE WHEN r.state = 'in_progress' AND r.alive_time < now() - make_interval(secs => $3) THEN 'lost' ELSE r.state END
 """
 GET = f"SELECT r.response, {_STATE} FROM orchestrator.response r WHERE tenant_id = $1 AND response_id = $2"  # noqa: S608 -- a constant
+PROGRESS = f"""
+    SELECT r.response, {_STATE}, extract(epoch FROM r.alive_time - now())::float8 + $3
+    FROM orchestrator.response r WHERE tenant_id = $1 AND response_id = $2
+"""  # noqa: S608 -- a constant
 LINK = f"SELECT r.input, r.response, {_STATE} FROM orchestrator.response r WHERE tenant_id = $1 AND response_id = $2"  # noqa: S608 -- a constant
 CHAIN = f"""
     WITH RECURSIVE chain AS (
@@ -92,10 +100,11 @@ FORGET = "DELETE FROM orchestrator.response WHERE create_time < now() - make_int
 
 
 class PostgresResponses:
-    """`ResponseStore` in the schema `orchestrator`."""
+    """`ResponseStore` in the schema `orchestrator`; watchers of a response are told when it ends or goes."""
 
-    def __init__(self, pool: "Pool") -> None:
+    def __init__(self, pool: "Pool", sequences: RowSequences) -> None:
         self._pool = pool
+        self._sequences = sequences
 
     async def begin(self, tenant_id: str, asked: CreateResponseRequest, response: Response) -> None:
         """See `ResponseStore`."""
@@ -118,12 +127,20 @@ class PostgresResponses:
             )
         if state is not None:
             response.state = STATES[state]
+        if response.settings.background:
+            self._sequences.appended(response.response_id)
 
     async def get(self, tenant_id: str, response_id: str) -> Response | None:
         """See `ResponseStore`."""
         async with connection(self._pool) as acquired:
             row = await acquired.fetchrow(GET, tenant_id, response_id, LOST_SECONDS)
         return _response(*row) if row is not None else None
+
+    async def progress(self, tenant_id: str, response_id: str) -> tuple[Response, float] | None:
+        """See `ResponseStore`."""
+        async with connection(self._pool) as acquired:
+            row = await acquired.fetchrow(PROGRESS, tenant_id, response_id, LOST_SECONDS)
+        return (_response(row[0], row[1]), row[2]) if row is not None else None
 
     async def link(self, tenant_id: str, response_id: str) -> tuple[CreateResponseRequest, Response] | None:
         """See `ResponseStore`."""
@@ -140,12 +157,16 @@ class PostgresResponses:
     async def delete(self, tenant_id: str, response_id: str) -> bool:
         """See `ResponseStore`."""
         async with connection(self._pool) as acquired:
-            return await acquired.fetchval(DELETE, tenant_id, response_id) is not None
+            deleted = await acquired.fetchval(DELETE, tenant_id, response_id) is not None
+        if deleted:
+            self._sequences.appended(response_id)
+        return deleted
 
     async def cancel(self, tenant_id: str, response_id: str) -> None:
         """See `ResponseStore`."""
         async with connection(self._pool) as acquired:
             await acquired.execute(CANCEL, tenant_id, response_id)
+        self._sequences.appended(response_id)
 
     async def still_wanted(self, response_ids: Collection[str]) -> set[str]:
         """See `ResponseStore`."""

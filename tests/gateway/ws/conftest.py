@@ -22,8 +22,8 @@ from services.mesh.jobs import run_job
 from services.mesh.principal import Principal
 from services.mesh.routing import RoutedChannel
 from services.mesh.testing.local import LocalMesh
+from services.mesh.watching.streams import StreamReader
 from services.orchestrator.logs.entry import SESSION, Task, new_entry
-from services.orchestrator.logs.feed import LogFeed
 from services.orchestrator.logs.reading import Logs
 from services.orchestrator.logs.service import LogService
 from services.orchestrator.logs.store import Bounds, RedisLogStore
@@ -89,9 +89,9 @@ async def standing(client: aioredis.Redis, **settings: Any) -> AsyncIterator[Sta
     """A server with these settings."""
     async with AsyncExitStack() as stack:
         store = RedisLogStore(client, Bounds(1000, 1000, 10, 3600))
-        feed = LogFeed(store)
-        run_job(stack, "orchestrator", feed.job)
-        mesh = LocalMesh(((add_LogServiceServicer_to_server, LogService(Logs(store, feed, heartbeat_seconds=15.0))),))
+        reader = StreamReader(client)
+        run_job(stack, "orchestrator", reader.job)
+        mesh = LocalMesh(((add_LogServiceServicer_to_server, LogService(Logs(store, reader, heartbeat_seconds=15.0))),))
         stack.push_async_callback(mesh.channel.close)
         tails = Tails(LogServiceStub(RoutedChannel(lambda: mesh.channel)))
         server = HttpServer(LogSockets(KeyIsTheSubject(), tails, client, EdgeSettings(**settings)), websockets=True)

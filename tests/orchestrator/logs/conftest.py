@@ -11,8 +11,8 @@ from soma.orchestrator.v1.log_service_pb2_grpc import LogServiceStub, add_LogSer
 
 from services.mesh.testing.jobs import running
 from services.mesh.testing.local import LocalMesh
+from services.mesh.watching.streams import StreamReader
 from services.orchestrator.logs.entry import CHAT, SESSION, Task, new_entry
-from services.orchestrator.logs.feed import LogFeed
 from services.orchestrator.logs.reading import Logs
 from services.orchestrator.logs.service import LogService
 from services.orchestrator.logs.store import Bounds, RedisLogStore
@@ -42,10 +42,10 @@ class Desk:
 async def desk(redis: aioredis.Redis) -> AsyncIterator[Desk]:
     """Logs whose tails show life every 0.2 seconds."""
     store = RedisLogStore(redis, BOUNDS)
-    feed = LogFeed(store)
-    logs = Logs(store, feed, heartbeat_seconds=0.2)
+    reader = StreamReader(redis)
+    logs = Logs(store, reader, heartbeat_seconds=0.2)
     mesh = LocalMesh(((add_LogServiceServicer_to_server, LogService(logs)),))
-    async with running(feed.job):
+    async with running(reader.job):
         yield Desk(store, logs, LogServiceStub(mesh.channel))
     await mesh.channel.close()
 

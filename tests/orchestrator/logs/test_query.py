@@ -11,7 +11,8 @@ from services.mesh.call import run_as
 from services.mesh.errors import Code, InvalidArgument
 from services.mesh.status import from_rpc_error
 from services.mesh.testing.local import SOMEBODY
-from services.orchestrator.logs.entry import Task, Wanted, entry_id, new_entry, position
+from services.mesh.watching.streams import entry_id, position
+from services.orchestrator.logs.entry import Task, Wanted, new_entry
 from tests.orchestrator.logs.conftest import Desk, chat, messages
 from tests.servers import RedisServer
 

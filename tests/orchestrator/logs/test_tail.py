@@ -10,7 +10,7 @@ from soma.orchestrator.v1 import log_service_pb2 as pb
 
 from services.mesh.call import run_as
 from services.mesh.testing.local import SOMEBODY
-from services.orchestrator.logs import feed
+from services.mesh.watching import streams
 from services.orchestrator.logs.entry import Wanted
 from tests.orchestrator.logs.conftest import Desk
 from tests.servers import RedisServer
@@ -128,7 +128,7 @@ async def test_many_tails_of_several_tenants_each_get_everything_in_order(desk: 
 
 
 async def test_a_reader_slower_than_the_writers_misses_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feed, "MOST_WAITING", 20)
+    monkeypatch.setattr(streams, "MOST_WAITING", 20)
     found: list[str] = []
     async with aclosing(desk.logs.tail("acme", Wanted(), "")) as events:
         await anext(events)

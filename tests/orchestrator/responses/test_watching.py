@@ -1,19 +1,29 @@
 """A response that is made in the background can be followed by anybody, at any time, from any of its events."""
 
 import asyncio
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, AsyncIterator
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import redis.asyncio as aioredis
 from soma.orchestrator.v1 import response_service_pb2 as pb
 
 from services.mesh.call import run_as
 from services.mesh.errors import Code
+from services.mesh.postgres import open_pool
 from services.mesh.principal import Principal
+from services.mesh.redis import open_client
+from services.mesh.testing.jobs import running
 from services.mesh.testing.local import SOMEBODY
+from services.mesh.watching import rows
 from services.orchestrator.responses import store as stored
 from tests.orchestrator.conftest import Orchestrator
 from tests.orchestrator.neighbours import Script
 from tests.orchestrator.responses.test_responses import STRANGER, asking, create, events_of, refusal
+
+if TYPE_CHECKING:
+    from services.mesh.postgres import Pool
 
 
 async def watch(
@@ -92,3 +102,121 @@ async def test_what_was_not_made_in_the_background_or_is_not_there_cannot_be_wat
     assert (await refusal(watch(orchestrator, response.response_id))).code is Code.NOT_FOUND
     await orchestrator.events.add(response.response_id, pb.CreateResponseResponse(sequence=9))
     assert await orchestrator.events.since(response.response_id, 0) == []
+
+
+class CountedPool:
+    """A pool that counts the statements of its stores, each of which takes a connection for one."""
+
+    def __init__(self, pool: "Pool") -> None:
+        self._pool = pool
+        self.statements = 0
+
+    def acquire(self, **how: Any) -> Any:
+        self.statements += 1
+        return self._pool.acquire(**how)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._pool, name)
+
+
+async def _in_background(orchestrator: Orchestrator, script: Script, stall_after: int = 1) -> str:
+    """A response that says one word, and no more until it is let go on."""
+    script.stall_after = stall_after
+    with run_as(SOMEBODY):
+        call = orchestrator.responses.CreateResponse(asking(background=True))
+        response_id = (await anext(aiter(call))).created.response_id
+        call.cancel()
+    await script.stalled.wait()
+    return response_id
+
+
+def _followed(orchestrator: Orchestrator, response_id: str) -> AsyncIterator[pb.WatchResponseResponse]:
+    with run_as(SOMEBODY, timeout=60):
+        return aiter(orchestrator.responses.WatchResponse(pb.WatchResponseRequest(response_id=response_id)))
+
+
+async def test_an_idle_watcher_asks_nothing_of_postgres_and_still_shows_life(
+    database: "Pool", script: Script, redis: aioredis.Redis
+) -> None:
+    counted = CountedPool(database)
+    pool: Any = counted
+    async with (
+        aclosing(Orchestrator(pool, script, redis=redis)) as orchestrator,
+        running(orchestrator.reader.job, orchestrator.sequences.job),
+    ):
+        watched = _followed(orchestrator, await _in_background(orchestrator, script))
+        for _ in range(3):
+            await anext(watched)
+        assert (await anext(watched)).HasField("heartbeat")
+        before = counted.statements
+        assert (await anext(watched)).HasField("heartbeat")
+        assert counted.statements == before
+
+
+async def test_a_response_that_another_process_makes_is_told_without_looking(
+    database: "Pool", postgres_url: str, redis_url: str, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows, "LOOK_SECONDS", 1000.0)
+    monkeypatch.setattr(rows, "LOOK_SECONDS_ALONE", 1000.0)
+    pool = await open_pool(postgres_url)
+    async with (
+        open_client(redis_url) as one,
+        open_client(redis_url) as other,
+        aclosing(Orchestrator(pool, script, redis=one)) as maker,
+        aclosing(Orchestrator(database, script, redis=other)) as teller,
+        running(maker.reader.job, maker.sequences.job, teller.reader.job, teller.sequences.job),
+        asyncio.timeout(20),
+    ):
+        watched = _followed(teller, await _in_background(maker, script))
+        seen = [await anext(watched) for _ in range(3)]
+        script.resume.set()
+        seen += [event async for event in watched]
+        assert [event.WhichOneof("payload") for event in seen][3:] == ["delta", "item_done", "finished"]
+    await pool.close()
+
+
+async def test_a_response_that_is_deleted_or_cancelled_is_told_of_at_once(
+    orchestrator: Orchestrator, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows, "LOOK_SECONDS", 1000.0)
+    response_id = await _in_background(orchestrator, script)
+    async with asyncio.timeout(10):
+        watched = _followed(orchestrator, response_id)
+        for _ in range(3):
+            await anext(watched)
+        await orchestrator.store.cancel(SOMEBODY.tenant_id, response_id)
+        assert (await anext(watched)).finished.state == pb.Response.STATE_CANCELLED
+    response_id = await _in_background(orchestrator, script)
+    async with asyncio.timeout(10):
+        watched = _followed(orchestrator, response_id)
+        for _ in range(3):
+            await anext(watched)
+        await orchestrator.store.delete(SOMEBODY.tenant_id, response_id)
+        assert (await refusal(_drained(watched))).reason == "RESPONSE_NOT_FOUND"
+
+
+async def test_the_watcher_of_one_whose_process_dies_is_told_when_its_mark_expires(
+    database: "Pool", script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows, "LOOK_SECONDS", 1000.0)
+    monkeypatch.setattr(stored, "LOST_SECONDS", 2.0)
+    counted = CountedPool(database)
+    pool: Any = counted
+    async with aclosing(Orchestrator(pool, script)) as orchestrator, asyncio.timeout(20):
+        response_id = await _in_background(orchestrator, script)
+        watched = _followed(orchestrator, response_id)
+        for _ in range(3):
+            await anext(watched)
+        # It lives once more, and then no more: nothing says that it is alive but `Running.look`.
+        await orchestrator.running.look()
+        before = counted.statements
+        finished = (await anext(watched)).finished
+        assert (finished.state, finished.error.reason) == (pb.Response.STATE_FAILED, "INTERRUPTED")
+        assert counted.statements - before <= 8
+
+
+async def test_from_beyond_its_end_a_response_is_told_as_finished(orchestrator: Orchestrator) -> None:
+    response = await create(orchestrator, asking(background=True))
+    assert await watch(orchestrator, response.response_id, 1000) == [
+        pb.WatchResponseResponse(sequence=1001, finished=response)
+    ]

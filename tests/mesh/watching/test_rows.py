@@ -1,0 +1,235 @@
+"""Rows followed: told at once by whoever appends, here or elsewhere; nothing is read while nobody does."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import TYPE_CHECKING
+
+import pytest
+import redis.asyncio as aioredis
+
+from services.mesh.postgres import connection, open_pool
+from services.mesh.redis import open_client
+from services.mesh.testing.jobs import running
+from services.mesh.testing.waiting import until
+from services.mesh.watching import rows
+from services.mesh.watching.rows import Found, RowSequences
+from services.mesh.watching.streams import StreamReader
+from services.mesh.watching.watch import told
+from tests.servers import PostgresServer, RedisServer
+
+if TYPE_CHECKING:
+    from services.mesh.postgres import Pool
+
+TABLE = "CREATE TABLE number (name text, place bigint, PRIMARY KEY (name, place))"
+# Longer than any test takes: who looks by itself has not looked before.
+NEVER = 1000.0
+
+
+@dataclass
+class Numbers:
+    """Sequences of numbers, as one process has them."""
+
+    pool: "Pool"
+    sequences: RowSequences
+    reads: int = 0
+    seen: list[int] = field(default_factory=list)
+
+    async def append(self, *places: int, name: str = "n") -> None:
+        """Add numbers, and say so."""
+        async with connection(self.pool) as acquired:
+            await acquired.executemany("INSERT INTO number VALUES ($1, $2)", [(name, place) for place in places])
+        self.sequences.appended(name)
+
+    async def read(self, place: int) -> Found[int]:
+        """What there is."""
+        self.reads += 1
+        async with connection(self.pool) as acquired:
+            found = await acquired.fetch(
+                "SELECT place FROM number WHERE name = 'n' AND place >= $1 ORDER BY place LIMIT 3", place
+            )
+        items = [row[0] for row in found]
+        return Found(items, items[-1] + 1 if items else place)
+
+    async def follow(self, place: int = 0, last: int = 10**9) -> list[int]:
+        """Everything from a place down to `last`."""
+        with self.sequences.watch("n", place, self.read) as watch:
+            async for item in told(watch, NEVER):
+                if item is not None:
+                    self.seen.append(item)
+                if item == last:
+                    break
+        return self.seen
+
+
+@asynccontextmanager
+async def process(pool: "Pool", url: str) -> AsyncIterator[Numbers]:
+    """Numbers with a client of their own, and their jobs."""
+    async with open_client(url) as client:
+        reader = StreamReader(client)
+        sequences = RowSequences(client, reader, "test")
+        async with running(reader.job, sequences.job):
+            yield Numbers(pool, sequences)
+
+
+@pytest.fixture
+async def table(database: "Pool") -> "Pool":
+    """A pool on a database with numbers."""
+    await database.execute(TABLE)
+    return database
+
+
+@pytest.fixture
+async def here(table: "Pool", redis_url: str) -> AsyncIterator[Numbers]:
+    """The process that watches."""
+    async with process(table, redis_url) as made:
+        yield made
+
+
+@pytest.fixture
+async def elsewhere(table: "Pool", redis_url: str, postgres_url: str) -> AsyncIterator[Numbers]:
+    """Another process, with a pool of its own."""
+    pool = await open_pool(postgres_url)
+    async with process(pool, redis_url) as made:
+        yield made
+    await pool.close()
+
+
+async def idle(numbers: Numbers, reads: int) -> None:
+    """Return once so many reads have been made."""
+
+    async def read() -> bool:
+        return numbers.reads >= reads
+
+    await until(read)
+
+
+async def test_an_idle_watcher_reads_nothing(here: Numbers) -> None:
+    with here.sequences.watch("n", 0, here.read) as watch:
+        assert list(await watch.next(0.5)) == []
+        before = here.reads
+        began = monotonic()
+        assert list(await watch.next(3.0)) == []
+        assert monotonic() - began >= 2.9
+    assert before <= 2
+    assert here.reads == before
+
+
+@pytest.mark.parametrize(("place", "expected"), [(0, list(range(8))), (5, [5, 6, 7]), (8, []), (20, [])])
+async def test_what_there_is_is_read_from_a_place_on(here: Numbers, place: int, expected: list[int]) -> None:
+    await here.append(*range(8))
+    with here.sequences.watch("n", place, here.read) as watch:
+        found: list[int] = []
+        while items := await watch.next(0.1):
+            found += items
+    assert found == expected
+
+
+async def test_what_another_process_appends_is_told_though_nobody_looks(
+    here: Numbers, elsewhere: Numbers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows, "LOOK_SECONDS", NEVER)
+    monkeypatch.setattr(rows, "LOOK_SECONDS_ALONE", NEVER)
+    following = asyncio.create_task(here.follow(last=199))
+    await idle(here, 1)
+    for place in range(200):
+        await elsewhere.append(place)
+    async with asyncio.timeout(10):
+        assert await following == list(range(200))
+
+
+async def test_whom_another_sequence_concerns_is_not_woken(here: Numbers, elsewhere: Numbers) -> None:
+    following = asyncio.create_task(here.follow(last=1))
+    await elsewhere.append(0)
+    await idle(here, 3)
+    with here.sequences.watch("m", 0, here.read):
+        before = here.reads
+        await elsewhere.append(0, 1, 2, name="m")
+        await elsewhere.append(1)
+        async with asyncio.timeout(10):
+            await following
+    assert here.reads - before <= 2
+
+
+async def test_everything_appended_in_a_while_is_told_with_one_command(redis: aioredis.Redis, here: Numbers) -> None:
+    for number in range(50):
+        here.sequences.appended(f"n-{number}", "n")
+
+    async def said() -> int:
+        return int(await redis.xlen(here.sequences.key))
+
+    await until(said)
+    assert await said() == 1
+
+
+async def test_a_watcher_that_left_reads_nothing_more(here: Numbers) -> None:
+    following = asyncio.create_task(here.follow())
+    await here.append(0)
+    await idle(here, 1)
+    following.cancel()
+    await asyncio.wait([following])
+    before = here.reads
+    with here.sequences.watch("m", 0, here.read) as other:
+        await here.append(1)
+        await here.append(0, name="m")
+        # Woken by its own name; the one that left is not.
+        await other.next(0.0)
+    assert here.reads == before + 1
+
+
+async def test_a_watcher_looks_by_itself_while_redis_is_away_and_is_told_once_it_is_back(
+    here: Numbers, elsewhere: Numbers, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows, "LOOK_SECONDS", NEVER)
+    monkeypatch.setattr(rows, "LOOK_SECONDS_ALONE", 0.2)
+    following = asyncio.create_task(here.follow(last=3))
+
+    async def seen(place: int) -> None:
+        async def found() -> bool:
+            return place in here.seen
+
+        await until(found)
+
+    await elsewhere.append(0)
+    await seen(0)
+    await redis_server.stop()
+    await elsewhere.append(1)
+    await seen(1)
+    # Told by nobody, and read no later than Redis is back.
+    monkeypatch.setattr(rows, "LOOK_SECONDS_ALONE", NEVER)
+    await elsewhere.append(2)
+    await redis_server.start()
+    await seen(2)
+    await elsewhere.append(3)
+    async with asyncio.timeout(10):
+        assert await following == [0, 1, 2, 3]
+
+
+async def test_who_begins_to_watch_while_redis_is_away_is_told_by_its_own_process(
+    here: Numbers, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows, "LOOK_SECONDS", NEVER)
+    monkeypatch.setattr(rows, "LOOK_SECONDS_ALONE", NEVER)
+    await redis_server.stop()
+    try:
+        following = asyncio.create_task(here.follow(last=0))
+        await idle(here, 1)
+        await here.append(0)
+        async with asyncio.timeout(10):
+            assert await following == [0]
+    finally:
+        await redis_server.start()
+
+
+async def test_an_idle_watcher_does_not_notice_that_postgres_was_away(
+    here: Numbers, postgres_server: PostgresServer
+) -> None:
+    following = asyncio.create_task(here.follow(last=0))
+    await idle(here, 2)
+    await postgres_server.stop()
+    await postgres_server.start()
+    await here.append(0)
+    async with asyncio.timeout(10):
+        assert await following == [0]
