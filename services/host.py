@@ -14,13 +14,16 @@ import structlog
 from soma.errors.v1 import reasons
 from soma.mesh.v1 import registry_service_pb2
 
-from services.declared import declared
+from services.declared import declared, require_sent
 from services.mesh import disk, errors, lease, logs, migrations, postgres, redis
 from services.mesh.address import joined
 from services.mesh.admin import admin_app
 from services.mesh.authenticator import DevAuthenticator
 from services.mesh.declaration import Declaration
 from services.mesh.departure import Departure
+from services.mesh.events import groups
+from services.mesh.events.event import area_of
+from services.mesh.events.service import event_service
 from services.mesh.handlers import collect, service_names
 from services.mesh.health import Health
 from services.mesh.http import HttpServer
@@ -155,8 +158,13 @@ class _Process:
         services: dict[str, Service] = {}
         for declaration in declarations:
             if declaration.migrations is not None:
-                await migrations.migrate(url, declaration.name, declaration.migrations)
+                await migrations.migrate(url, declaration.name, declaration.migrations, outbox=bool(declaration.sends))
             services[declaration.name] = await declaration.built(mesh, own[declaration.name], stack)
+            consumed = [consumer.type for consumer in services[declaration.name].events]
+            require_sent(declaration.name, consumed)
+            await groups.retire(pool, declaration.name, {area_of(type) for type in consumed})
+        # Of the mesh itself: found whatever runs apart.
+        common = Service(servicers=(event_service(pool, client),))
         wrap = pipeline(
             authenticator=authenticator,
             signer=signer,
@@ -165,7 +173,8 @@ class _Process:
             sample_ratio=settings.trace_sample_ratio,
             peers=neighbours if identity is not None else None,
         )
-        connections.serve(wrap.wrap_all(collect([pair for s in services.values() for pair in s.servicers])))
+        served = {**services, lease.SCHEMA: common}
+        connections.serve(wrap.wrap_all(collect([pair for s in served.values() for pair in s.servicers])))
         for name, service in services.items():
             run_jobs(stack, name, service.jobs, pool)
         health = Health(services)
@@ -211,7 +220,7 @@ class _Process:
         )
         connect = partial(open_channel, settings.control, CONTROL, identity, settings.max_message_bytes)
         membership = Membership(connect, instance, health.faults, directory, signer, health.dependencies)
-        publisher = _HealthPublisher(health, server, services, membership)
+        publisher = _HealthPublisher(health, server, served, membership)
         await publisher.publish()
         health.watch(publisher.changed)
         await membership.join()

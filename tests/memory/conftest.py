@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import grpc
 import pytest
@@ -27,6 +27,7 @@ from services.mesh.call import Call, current_call, run_as
 from services.mesh.jobs import run_jobs
 from services.mesh.mesh import Mesh
 from services.mesh.principal import Principal
+from services.mesh.redis import open_client
 from services.mesh.routing import RoutedChannel
 from services.mesh.service import Check
 from services.mesh.settings import Settings
@@ -94,12 +95,15 @@ async def serving(pool: "Pool", data_dir: Path, model: WordModel, *, warm: bool 
     async with AsyncExitStack() as stack:
         local = LocalMesh(strict=True, capture=_caller)
         stack.push_async_callback(local.channel.close)
+        client = open_client("redis://127.0.0.1:1")
+        stack.push_async_callback(client.aclose)
 
         mesh = Mesh(
             settings=Settings(),
             data_dir=data_dir,
             postgres=pool,
-            redis=cast(Any, None),  # memory has nothing there
+            # Away: events wait in the outbox, and no call needs it.
+            redis=client,
             authenticator=DevAuthenticator(KEY),
             spans=Spans("test", None),
             connect=lambda service: RoutedChannel(lambda: local.channel),
