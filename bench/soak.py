@@ -13,7 +13,7 @@ from bench.stack import Stack
 from bench.table import Row
 from bench.workplace import Workplace
 from bench.wrk import Load, wrk
-from services.mesh.outbox import MAX_LENGTH
+from services.mesh.events.stream import MAX_LENGTH
 
 SAMPLE_SECONDS = 15
 SAMPLES_A_MINUTE = 60 // SAMPLE_SECONDS

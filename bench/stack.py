@@ -23,7 +23,7 @@ from cli.parts.part import Launch
 from cli.parts.postgres import database_url
 from cli.parts.process import run
 from cli.parts.redis import server_url
-from services.mesh.outbox import STREAM
+from services.mesh.events.stream import STREAM
 
 # A start that takes longer has failed; the first one also makes the database and builds the embedding model.
 PATIENCE_SECONDS = 180.0

@@ -14,6 +14,7 @@ from cli.commands.config import config
 from cli.commands.demo import demo
 from cli.commands.doctor import doctor
 from cli.commands.down import down
+from cli.commands.events import events
 from cli.commands.logs import logs
 from cli.commands.models import models
 from cli.commands.restart import restart
@@ -66,6 +67,7 @@ for command in (
 ):
     app.command()(command)
 app.add_typer(certs, name="certs")
+app.add_typer(events, name="events")
 
 
 if __name__ == "__main__":

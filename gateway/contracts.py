@@ -11,6 +11,9 @@ from soma.authz.v1 import authz_pb2
 TESTING = "soma.testing."
 """Packages whose services are offered only while an instance serves them, as tests and benchmarks have one do."""
 
+MESH = "mesh"
+"""The area whose public services every serving process has."""
+
 
 @cache
 def descriptor_set() -> bytes:

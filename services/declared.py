@@ -3,7 +3,7 @@
 A name is enough to find a declaration, and its module is imported only then: most commands need the names alone.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,3 +55,17 @@ def schemas() -> Mapping[str, Path]:
 
     own = {declaration.name: declaration.migrations for declaration in declarations() if declaration.migrations}
     return {lease.SCHEMA: lease.MIGRATIONS, **own}
+
+
+def require_sent(service: str, types: Iterable[str]) -> None:
+    """Refuse to handle events that nobody sends.
+
+    Raises:
+        ValueError: no service declares that it sends an event which `service` handles.
+    """
+    from services.mesh.events.event import area_of
+
+    for type in types:
+        area = area_of(type)
+        if area not in _MODULES | _TESTING or type not in declared(area).sends:
+            raise ValueError(f"{service} handles {type!r}, and no service declares that it sends it")

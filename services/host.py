@@ -14,13 +14,16 @@ import structlog
 from soma.errors.v1 import reasons
 from soma.mesh.v1 import registry_service_pb2
 
-from services.declared import declared
+from services.declared import declared, require_sent
 from services.mesh import disk, errors, lease, logs, migrations, postgres, redis
 from services.mesh.address import joined
 from services.mesh.admin import admin_app
 from services.mesh.authenticator import DevAuthenticator
 from services.mesh.declaration import Declaration
 from services.mesh.departure import Departure
+from services.mesh.events import groups
+from services.mesh.events.event import area_of
+from services.mesh.events.service import event_service
 from services.mesh.handlers import collect, service_names
 from services.mesh.health import Health
 from services.mesh.hosting import host
@@ -155,7 +158,7 @@ class _Process:
         await migrations.migrate(url, lease.SCHEMA, lease.MIGRATIONS)
         for declaration in declarations:
             if declaration.migrations is not None:
-                await migrations.migrate(url, declaration.name, declaration.migrations)
+                await migrations.migrate(url, declaration.name, declaration.migrations, outbox=bool(declaration.sends))
         wrap = pipeline(
             authenticator=authenticator,
             signer=signer,
@@ -164,7 +167,14 @@ class _Process:
             sample_ratio=settings.trace_sample_ratio,
             peers=neighbours if identity is not None else None,
         )
-        services = await host(zip(declarations, own, strict=True), mesh, connections, wrap, stack)
+        # Of the mesh itself: found whatever runs apart.
+        common = Service(servicers=(event_service(pool, client),))
+        pairs = zip(declarations, own, strict=True)
+        services = await host(pairs, mesh, connections, wrap, stack, common.servicers)
+        for name, service in services.items():
+            consumed = [consumer.type for consumer in service.events]
+            require_sent(name, consumed)
+            await groups.retire(pool, name, {area_of(type) for type in consumed})
         health = Health(services)
         await health.check()
         server = Server(connections.handlers, drain, max_message_bytes=settings.max_message_bytes)
@@ -208,7 +218,7 @@ class _Process:
         )
         connect = partial(open_channel, settings.control, CONTROL, identity, settings.max_message_bytes)
         membership = Membership(connect, instance, health.faults, directory, signer, health.dependencies)
-        publisher = _HealthPublisher(health, server, services, membership)
+        publisher = _HealthPublisher(health, server, {**services, lease.SCHEMA: common}, membership)
         await publisher.publish()
         health.watch(publisher.changed)
         await membership.join()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 import redis.asyncio as aioredis
 
-from services.declared import schemas
+from services.declared import declarations, schemas
 from services.mesh.migrations import migrate
 from services.mesh.postgres import open_pool
 from services.mesh.redis import open_client
@@ -25,8 +25,9 @@ async def postgres_server() -> AsyncIterator[PostgresServer]:
     """Postgres with a database `migrated`, in which every service's schema is at its newest version."""
     server = await start_postgres()
     url = await server.create_database(TEMPLATE)
+    sending = {declaration.name for declaration in declarations() if declaration.sends}
     for schema, directory in schemas().items():
-        await migrate(url, schema, directory)
+        await migrate(url, schema, directory, outbox=schema in sending)
     yield server
     await server.remove()
 

@@ -32,7 +32,7 @@ from tools.schemas import Schemas, must_be_given
 _WORDS = "timeout request page token read response each mesh pb uuid str int float bool bytes list object"
 _CALLED = "unary events nothing as_it_is enum_value to_struct to_value"
 TAKEN = frozenset([*_WORDS.split(), *_CALLED.split()])
-NOT_FOR_CLIENTS = ("soma.mesh.", "soma.testing.")
+NOT_FOR_CLIENTS = ("soma.testing.",)
 _T = FieldDescriptorProto
 _REPEATABLE = (MethodOptions.IDEMPOTENT, MethodOptions.NO_SIDE_EFFECTS)
 # What each event of a stream may be beside what the stream is about.

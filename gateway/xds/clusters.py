@@ -1,5 +1,6 @@
 """Envoy clusters, two per gRPC service and one per HTTP application, and the endpoints in them."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from enum import Enum
 
@@ -70,8 +71,8 @@ class Protocol(Enum):
     HTTP = "HTTP/1.1"
 
 
-def cluster(name: str, limits: Limits, *, protocol: Protocol, tls: Tls, host: str) -> Cluster:
-    """A cluster whose endpoints come over ADS, are bounded by `limits` and, with TLS, prove to be `host`."""
+def cluster(name: str, limits: Limits, *, protocol: Protocol, tls: Tls, hosts: Sequence[str]) -> Cluster:
+    """A cluster whose endpoints come over ADS, are bounded by `limits` and, with TLS, prove to be one of `hosts`."""
     return Cluster(
         name=name,
         type=ClusterDiscoveryType.EDS,
@@ -93,7 +94,7 @@ def cluster(name: str, limits: Limits, *, protocol: Protocol, tls: Tls, host: st
                 )
             ]
         ),
-        transport_socket=upstream(tls, host, http2=protocol is Protocol.GRPC),
+        transport_socket=upstream(tls, hosts, http2=protocol is Protocol.GRPC),
         typed_extension_protocol_options={_PROTOCOL_OPTIONS: Any.pack(_options(protocol))},
     )
 

@@ -9,12 +9,13 @@ from betterproto2 import Message
 from envoy_data_plane.envoy.service.discovery.v3 import Resource
 from envoy_data_plane.google.protobuf import Any
 
-from gateway.contracts import area
+from gateway.contracts import MESH, area
 from gateway.xds.clusters import CONTROL_GRPC, CONTROL_HTTP, EDGE, Protocol, cluster, load_assignment, unary
 from gateway.xds.listener import listener
 from gateway.xds.methods import streaming_methods
 from gateway.xds.routes import NAME, route_configuration
 from gateway.xds.snapshot import Endpoint, Limits, Snapshot, Tls
+from services.declared import SERVICES
 from services.mesh.tls.names import CONTROL, host_of
 
 _PREFIX = "type.googleapis.com/envoy.config."
@@ -50,15 +51,13 @@ def configuration(snapshot: Snapshot) -> Group:
     """
     streaming = streaming_methods(snapshot.descriptor_set)
     limits, tls = snapshot.limits, snapshot.tls
-    clusters = {
-        name: _cluster(name, limits, tls, host_of(area(name)), protocol=Protocol.GRPC) for name in snapshot.services
-    }
+    clusters = {name: _cluster(name, limits, tls, _hosts(name), protocol=Protocol.GRPC) for name in snapshot.services}
     # Whether or not calls go there yet: a route to a cluster Envoy has just heard of is a route to nobody.
     for name in snapshot.services:
-        clusters[unary(name)] = _cluster(unary(name), limits, tls, host_of(area(name)), protocol=Protocol.UNARY)
-    clusters[CONTROL_GRPC] = _cluster(CONTROL_GRPC, limits, tls, host_of(CONTROL), protocol=Protocol.GRPC)
-    clusters[CONTROL_HTTP] = _cluster(CONTROL_HTTP, limits, tls, host_of(CONTROL), protocol=Protocol.HTTP)
-    clusters[EDGE] = _cluster(EDGE, limits, tls, host_of(EDGE), protocol=Protocol.HTTP)
+        clusters[unary(name)] = _cluster(unary(name), limits, tls, _hosts(name), protocol=Protocol.UNARY)
+    clusters[CONTROL_GRPC] = _cluster(CONTROL_GRPC, limits, tls, (host_of(CONTROL),), protocol=Protocol.GRPC)
+    clusters[CONTROL_HTTP] = _cluster(CONTROL_HTTP, limits, tls, (host_of(CONTROL),), protocol=Protocol.HTTP)
+    clusters[EDGE] = _cluster(EDGE, limits, tls, (host_of(EDGE),), protocol=Protocol.HTTP)
     return Group(
         {
             CLUSTER: clusters,
@@ -82,8 +81,14 @@ def endpoints(snapshot: Snapshot) -> Group:
 
 # Packing one takes about a millisecond, and few of them differ from those of the snapshot before.
 @lru_cache(maxsize=1024)
-def _cluster(name: str, limits: Limits, tls: Tls, host: str, *, protocol: Protocol) -> Resource:
-    return _resource(name, cluster(name, limits, protocol=protocol, tls=tls, host=host))
+def _cluster(name: str, limits: Limits, tls: Tls, hosts: tuple[str, ...], *, protocol: Protocol) -> Resource:
+    return _resource(name, cluster(name, limits, protocol=protocol, tls=tls, hosts=hosts))
+
+
+def _hosts(service: str) -> tuple[str, ...]:
+    """What the certificate of a process says that serves a proto service: those of the mesh are served by all."""
+    areas = SERVICES if area(service) == MESH else (area(service),)
+    return tuple(map(host_of, areas))
 
 
 @lru_cache(maxsize=1024)

@@ -1,5 +1,6 @@
 """TLS on both sides of Envoy: the public port, and the processes of the mesh behind it."""
 
+from collections.abc import Sequence
 from pathlib import PurePath
 
 from envoy_data_plane.envoy.config.core.v3 import (
@@ -28,17 +29,20 @@ IDENTITY, AUTHORITIES, FRONT = "mesh-identity", "mesh-authorities", "front"
 _SOCKET = "envoy.transport_sockets.tls"
 
 
-def upstream(tls: Tls, host: str, *, http2: bool) -> TransportSocket | None:
-    """To a process that has `host` in its certificate; None for plain text."""
+def upstream(tls: Tls, hosts: Sequence[str], *, http2: bool) -> TransportSocket | None:
+    """To a process that has one of `hosts` in its certificate; None for plain text."""
     if not tls.identity:
         return None
-    named = SubjectAltNameMatcher(san_type=SubjectAltNameMatcherSanType.DNS, matcher=StringMatcher(exact=host))
+    named = [
+        SubjectAltNameMatcher(san_type=SubjectAltNameMatcherSanType.DNS, matcher=StringMatcher(exact=host))
+        for host in hosts
+    ]
     context = UpstreamTlsContext(
-        sni=host,
+        sni=hosts[0],
         common_tls_context=CommonTlsContext(
             tls_certificate_sds_secret_configs=[_secret(IDENTITY, tls.identity)],
             combined_validation_context=CommonTlsContextCombinedCertificateValidationContext(
-                default_validation_context=CertificateValidationContext(match_typed_subject_alt_names=[named]),
+                default_validation_context=CertificateValidationContext(match_typed_subject_alt_names=named),
                 validation_context_sds_secret_config=_secret(AUTHORITIES, tls.authorities),
             ),
             alpn_protocols=["h2"] if http2 else ["http/1.1"],

@@ -14,7 +14,7 @@ from services.memory.indexing import Indexer
 from services.memory.search import Search
 from services.memory.service import MemoryService
 from services.memory.settings import MemorySettings
-from services.memory.store.conversations import PostgresConversationStore
+from services.memory.store.conversations import DELETED, PostgresConversationStore
 from services.memory.store.facts import PostgresFactStore
 from services.memory.store.passages import PostgresPendingPassages
 from services.memory.warmth import WarmEmbedder
@@ -27,7 +27,7 @@ from services.mesh.service import Service
 async def build(mesh: Mesh, settings: MemorySettings, stack: AsyncExitStack) -> Service:
     """Wire the stores to the model service."""
     facts = PostgresFactStore(mesh.postgres)
-    turns = PostgresConversationStore(mesh.postgres)
+    turns = PostgresConversationStore(mesh.postgres, mesh.outbox)
     vectors = ModelEmbedder(ModelServiceStub(mesh.connect("model")), settings.embed_seconds)
     embedder = WarmEmbedder(vectors)
     stack.push_async_callback(embedder.close)
@@ -52,4 +52,5 @@ SERVICE = Declaration(
     settings=MemorySettings,
     migrations=Path(__file__).parent / "migrations",
     neighbours=("model",),
+    sends=(DELETED,),
 )

@@ -1,4 +1,4 @@
-"""What a service declares of itself, so that the host can run it: settings, schema, neighbours, and how it is built."""
+"""What a service declares of itself, so that the host can run it: settings, schema, neighbours, events, its build."""
 
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -8,6 +8,10 @@ from typing import Generic, TypeAlias, TypeVar
 
 import grpc
 
+from services.mesh.events.consumer import consuming
+from services.mesh.events.event import area_of
+from services.mesh.events.outbox import Outbox
+from services.mesh.events.relay import Relay
 from services.mesh.mesh import Mesh
 from services.mesh.service import Service
 
@@ -30,6 +34,11 @@ class Declaration(Generic[S]):
         settings: their class, which reads them when it is called without arguments; once in a process, by the host.
         migrations: the folder of the schema's SQL files; None for a service that keeps nothing in Postgres.
         neighbours: the services it calls; `mesh.connect` refuses all others.
+        sends: the types of the events it sends, `<its name>.<noun>.<past-tense verb>`; `mesh.outbox` refuses all
+            others. Its schema then has an outbox, which the host makes.
+
+    Raises:
+        ValueError: it sends an event of another area, or keeps nothing in Postgres and sends events.
     """
 
     name: str
@@ -37,12 +46,21 @@ class Declaration(Generic[S]):
     settings: type[S]
     migrations: Path | None = None
     neighbours: tuple[str, ...] = ()
+    sends: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for type in self.sends:
+            if area_of(type) != self.name:
+                raise ValueError(f"{self.name} sends {type!r}, which is an event of {area_of(type)}")
+        if self.sends and self.migrations is None:
+            raise ValueError(f"{self.name} sends events, and has no schema for its outbox: it needs `migrations`")
 
     async def built(self, mesh: Mesh, settings: S, stack: AsyncExitStack) -> Service:
-        """The service, on a mesh that leads to its neighbours.
+        """The service, on a mesh that leads to its neighbours; its jobs relay and handle its events, too.
 
         Raises:
             MeshError: what `build` raises.
+            ValueError: it consumes what is no type of an event, or one type twice.
         """
 
         def connect(service: str) -> grpc.aio.Channel:
@@ -50,4 +68,8 @@ class Declaration(Generic[S]):
                 raise ValueError(f"{self.name} calls {service!r}, and its declaration names no such neighbour")
             return mesh.connect(service)
 
-        return await self.build(replace(mesh, connect=connect), settings, stack)
+        outbox = Outbox(self.name, self.sends)
+        service = await self.build(replace(mesh, connect=connect, outbox=outbox), settings, stack)
+        relaying = Relay(mesh.postgres, mesh.redis, outbox).jobs if self.sends else ()
+        handling = consuming(self.name, service.events, mesh.postgres, mesh.redis)
+        return replace(service, jobs=(*service.jobs, *relaying, *handling))

@@ -1,7 +1,7 @@
 """What a process offers to the services it hosts: settings, stores, and a way to their neighbours."""
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from services.mesh.authenticator import Authenticator
 from services.mesh.call import current_call
 from services.mesh.carrier import LocalCarrier, RemoteCarrier
 from services.mesh.channel.local import LocalChannel
+from services.mesh.events.outbox import Outbox
 from services.mesh.pipeline import Handler
 from services.mesh.registry.directory import Directory
 from services.mesh.routing import RoutedChannel, Router
@@ -31,7 +32,8 @@ class Mesh:
     """Handed to every service's `build()`.
 
     `connect` gives the channel to a service by its short name; it may be made before that service is built, is made
-    once, and follows the service when it moves. Its calls raise MeshError; see `RoutedChannel`.
+    once, and follows the service when it moves. Its calls raise MeshError; see `RoutedChannel`. `outbox` takes the
+    events that the service declares, and no others.
     """
 
     settings: Settings
@@ -41,6 +43,7 @@ class Mesh:
     authenticator: Authenticator
     spans: Spans
     connect: Callable[[str], grpc.aio.Channel]
+    outbox: Outbox = field(default_factory=lambda: Outbox("mesh", ()))
 
     async def check_postgres(self) -> None:
         """Postgres answers and takes writes; a check, made once for all services of a process that name it.

@@ -15,6 +15,7 @@ import asyncpg
 from soma.errors.v1 import reasons
 
 from services.mesh import errors, postgres
+from services.mesh.events.outbox import make_outbox, outbox_missing
 
 if TYPE_CHECKING:
     from services.mesh.postgres import Connection
@@ -25,8 +26,8 @@ _FILE = re.compile(r"^(\d{4})_[a-z0-9_]+\.sql$")
 _SCHEMA = re.compile(r"^[a-z][a-z0-9_]*$")
 
 
-async def migrate(url: str, schema: str, directory: "os.PathLike[str]") -> None:
-    """Bring `schema` to the newest version in `directory`.
+async def migrate(url: str, schema: str, directory: "os.PathLike[str]", *, outbox: bool = False) -> None:
+    """Bring `schema` to the newest version in `directory`; with `outbox`, it has that of a service that sends events.
 
     The files' statements see the schema first in their search path, then `public`. Everything happens in one
     transaction under an advisory lock: processes that start together take turns, and a file that fails leaves the
@@ -42,7 +43,9 @@ async def migrate(url: str, schema: str, directory: "os.PathLike[str]") -> None:
     with postgres.typed_errors():
         connection: Connection = await asyncpg.connect(url, timeout=postgres.CONNECT_SECONDS)
         try:
-            if not await _behind(connection, schema, files):
+            if not await _behind(connection, schema, files) and not (
+                outbox and await outbox_missing(connection, schema)
+            ):
                 return
             async with connection.transaction():
                 await connection.execute(LOCK, f"soma.migrate.{schema}")
@@ -51,6 +54,8 @@ async def migrate(url: str, schema: str, directory: "os.PathLike[str]") -> None:
                     await connection.execute(f"SET LOCAL search_path TO {schema}, public")
                     # asyncpg runs several statements in one go only without parameters, which a script has none of.
                     await connection.execute(_script(schema, files, await _version(connection, schema)))
+                if outbox and await outbox_missing(connection, schema):
+                    await make_outbox(connection, schema)
         finally:
             await connection.close()
 

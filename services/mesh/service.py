@@ -1,4 +1,4 @@
-"""A built service: servicers, jobs, and the checks that say whether it can work now."""
+"""A built service: servicers, jobs, consumers of events, and the checks that say whether it can work now."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,6 +6,7 @@ from typing import Any
 
 import grpc
 
+from services.mesh.events.consumer import Consumer
 from services.mesh.jobs import Job
 
 Check = Callable[[], Awaitable[None]]
@@ -17,7 +18,8 @@ class Service:
     """What `build()` of a service returns.
 
     `servicers` pairs the generated `add_XServicer_to_server` with a servicer. `jobs` are run from the moment its calls
-    are served until it stops, before anything it opened is closed. `checks` are by the name of the dependency each
+    are served until it stops, before anything it opened is closed. `events` are what it does when others tell of
+    something; they are read by jobs like its own. `checks` are by the name of the dependency each
     stands for, and raise when it is down: calls then go to another instance, if there is one. `wants` are the same for
     what the service works without, but for a part of what it offers: it goes on taking calls, and `/ready` says what is
     missing. `http` is an ASGI application with a server of its own.
@@ -26,6 +28,7 @@ class Service:
 
     servicers: Sequence[Registration] = ()
     jobs: Sequence[Job] = ()
+    events: Sequence[Consumer] = ()
     checks: Mapping[str, Check] = field(default_factory=dict)
     wants: Mapping[str, Check] = field(default_factory=dict)
     http: Any = None

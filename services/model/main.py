@@ -15,7 +15,6 @@ from services.mesh.declaration import Declaration
 from services.mesh.group_commit import GroupCommit
 from services.mesh.jobs import Job
 from services.mesh.mesh import Mesh
-from services.mesh.outbox import Outbox
 from services.mesh.service import Service
 from services.model.adapters.anthropic import Anthropic
 from services.model.adapters.extract import voice
@@ -33,7 +32,7 @@ from services.model.provider import Provider
 from services.model.service import CatalogService, CostService, ModelService
 from services.model.settings import ModelSettings, ProviderSettings
 from services.model.store import PostgresUsageStore
-from services.model.usage_events import Entry, write_usage
+from services.model.usage_events import RECORDED, Entry, write_usage
 
 # A start waits this long for remote providers to list their models; slower ones appear when they answer.
 _FIRST_LOOK_SECONDS = 1.5
@@ -49,14 +48,13 @@ async def build(mesh: Mesh, settings: ModelSettings, stack: AsyncExitStack) -> S
     embedder.begin()
     catalogue = await _catalogue(settings, embedder, stack)
     looked = await _first_look(catalogue, stack)
-    outbox = Outbox(mesh.postgres, mesh.redis, "model")
     commits = GroupCommit(mesh.postgres, write_usage)
     stack.push_async_callback(commits.close)
 
     async def commit(record: UsageRecord) -> None:
         call = current_call()
         await commits.commit(Entry(record, call.trace.traceparent if call is not None and call.trace else ""))
-        outbox.wake()
+        mesh.outbox.wake()
 
     ledger = Ledger(commit)
     stack.push_async_callback(ledger.drain)
@@ -69,7 +67,6 @@ async def build(mesh: Mesh, settings: ModelSettings, stack: AsyncExitStack) -> S
             (add_CostServiceServicer_to_server, CostService(PostgresUsageStore(mesh.postgres))),
         ),
         jobs=(
-            outbox.job,
             Job(
                 "catalogue",
                 catalogue.refresh,
@@ -137,5 +134,9 @@ def _advice(entry: ProviderSettings) -> Advice:
 
 
 SERVICE = Declaration(
-    name="model", build=build, settings=ModelSettings, migrations=Path(__file__).parent / "migrations"
+    name="model",
+    build=build,
+    settings=ModelSettings,
+    migrations=Path(__file__).parent / "migrations",
+    sends=(RECORDED,),
 )

@@ -26,6 +26,7 @@ from services.orchestrator.adapters.memory import Memory
 from services.orchestrator.adapters.model import Models
 from services.orchestrator.adapters.policy import Policy
 from services.orchestrator.adapters.structured import StructuredModels
+from services.orchestrator.deletion import CONVERSATION_DELETED
 from services.orchestrator.delivery import Append, Delivery
 from services.orchestrator.logs.reading import Logs
 from services.orchestrator.logs.recording import RecordedTurns
@@ -97,6 +98,7 @@ async def build(mesh: Mesh, settings: OrchestratorSettings, stack: AsyncExitStac
             (add_ResponseServiceServicer_to_server, responses),
         ),
         jobs=(delivery.job, writer.job, reader.job, sequences.job, running.job, forget),
+        events=(CONVERSATION_DELETED,),
         checks={"postgres": mesh.check_postgres},
         wants={"redis": mesh.check_redis},
         finished=running.finished,

@@ -9,6 +9,8 @@ from contextlib import AsyncExitStack
 import grpc
 import pytest
 import somamesh
+from soma.mesh.v1.event_service_pb2 import ListEventStreamsRequest
+from soma.mesh.v1.event_service_pb2_grpc import EventServiceStub
 from soma.model.v1.catalog_service_pb2 import ListModelsRequest
 from soma.model.v1.catalog_service_pb2_grpc import CatalogServiceStub
 from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceStub
@@ -103,6 +105,19 @@ async def test_a_native_client_calls_and_streams(secure: Stack) -> None:
         ]
     assert MODEL in [model.name for model in listed.models]
     assert (kinds[0], kinds[-1]) == ("started", "finished")
+
+
+async def test_the_meshs_own_service_is_reached_in_every_process(secure: Stack) -> None:
+    """Whatever else the process serves that its certificate says."""
+    async with secure.channel() as channel, secure.http() as http:
+        stub = EventServiceStub(channel)
+        for _ in range(8):
+            listed = await stub.ListEventStreams(
+                ListEventStreamsRequest(), metadata=secure.metadata, timeout=CALL_SECONDS
+            )
+            assert {stream.area for stream in listed.streams} == {"memory", "model"}
+            answer = await http.get("/v1/events/dead-letters")
+            assert (answer.status_code, answer.json()["dead_letters"]) == (200, [])
 
 
 async def test_a_plain_text_client_is_refused(secure: Stack) -> None:

@@ -21,6 +21,7 @@ from services.memory.passages import Json
 from services.mesh import errors
 from services.mesh.call import run_as
 from services.mesh.principal import Principal
+from services.mesh.redis import open_client
 from services.mesh.service import Check
 from services.mesh.status import from_rpc_error
 from services.mesh.testing.hosted import hosted
@@ -82,9 +83,19 @@ async def serving(pool: "Pool", data_dir: Path, model: WordModel, *, warm: bool 
 
     Unless it is to be met as it starts, once vectors can be had.
     """
-    async with hosted(
-        SERVICE, neighbours={"model": (model,)}, database=pool, data_dir=data_dir, caller=ACME, strict=True
-    ) as memory:
+    async with (
+        # Away: events wait in the outbox, and no call needs it.
+        open_client("redis://127.0.0.1:1") as redis,
+        hosted(
+            SERVICE,
+            neighbours={"model": (model,)},
+            database=pool,
+            redis=redis,
+            data_dir=data_dir,
+            caller=ACME,
+            strict=True,
+        ) as memory,
+    ):
         embedder = memory.service.checks["embedder"]
         if warm:
             await until(partial(passes, embedder))

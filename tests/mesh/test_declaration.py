@@ -5,18 +5,24 @@ import sys
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from soma.events.v1.event_pb2 import Event
 
 import services
 from gateway.contracts import area, public_services
-from services.declared import SERVICES, declarations, declared, schemas
+from services.declared import SERVICES, declarations, declared, require_sent, schemas
 from services.mesh.declaration import Declaration, NoSettings
 from services.mesh.errors import InvalidArgument
+from services.mesh.events.consumer import Consumer
 from services.mesh.mesh import Mesh
+from services.mesh.migrations import migrate
 from services.mesh.service import Service
 from services.mesh.settings import SomaSettings
+
+if TYPE_CHECKING:
+    from services.mesh.postgres import Connection, Pool
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,54 @@ def test_every_public_contract_is_of_a_service_of_the_list() -> None:
 def test_no_folder_of_migrations_is_forgotten() -> None:
     there = {path.parent.name: path for path in Path(services.__path__[0]).glob("*/migrations")}
     assert dict(schemas()) == there
+
+
+async def test_a_service_sends_the_events_it_declares_and_relays_them(postgres_url: str, database: "Pool") -> None:
+    await migrate(postgres_url, "painter", Path(__file__).parent, outbox=True)
+
+    async def build(mesh: Mesh, _settings: NoSettings, _stack: AsyncExitStack) -> Service:
+        await mesh.outbox.add(cast(Any, database), "wall", Event(type="painter.wall.painted", tenant_id="acme"))
+        with pytest.raises(ValueError, match=r"painter sends .*washed', and its declaration"):
+            await mesh.outbox.add(cast(Any, database), "wall", Event(type="painter.wall.washed", tenant_id="acme"))
+        return Service(events=[Consumer("memory.conversation.deleted", forgotten)])
+
+    async def forgotten(_connection: "Connection", _event: Event) -> None:
+        """Do nothing."""
+
+    declaration = Declaration(
+        "painter", build, NoSettings, migrations=Path(__file__).parent, sends=("painter.wall.painted",)
+    )
+    async with AsyncExitStack() as stack:
+        built = await declaration.built(mesh([]), NoSettings(), stack)
+    assert await database.fetchval("SELECT count(*) FROM painter.outbox") == 1
+    assert [job.name for job in built.jobs] == ["outbox", "outbox_trim", "events_memory", "events_memory_prune"]
+
+
+async def test_a_service_that_declares_no_event_sends_none() -> None:
+    async def build(mesh: Mesh, _settings: NoSettings, _stack: AsyncExitStack) -> Service:
+        await mesh.outbox.add(cast(Any, None), "wall", Event(type="painter.wall.painted", tenant_id="acme"))
+        return Service()
+
+    async with AsyncExitStack() as stack:
+        with pytest.raises(ValueError, match="its declaration names no such event"):
+            await Declaration("painter", build, NoSettings).built(mesh([]), NoSettings(), stack)
+
+
+def test_events_of_another_area_or_without_a_schema_or_of_another_form_are_refused() -> None:
+    build, here = cast(Any, None), Path(__file__).parent
+    with pytest.raises(ValueError, match="which is an event of memory"):
+        Declaration("painter", build, NoSettings, migrations=here, sends=("memory.wall.painted",))
+    with pytest.raises(ValueError, match="it needs `migrations`"):
+        Declaration("painter", build, NoSettings, sends=("painter.wall.painted",))
+    with pytest.raises(ValueError, match="'painted' is no type of an event"):
+        Declaration("painter", build, NoSettings, migrations=here, sends=("painted",))
+
+
+@pytest.mark.parametrize("type", ["memory.conversation.forgotten", "painter.wall.painted", "policy.rule.changed"])
+def test_to_handle_an_event_that_nobody_sends_is_refused(type: str) -> None:
+    require_sent("orchestrator", ["memory.conversation.deleted", "model.usage.recorded"])
+    with pytest.raises(ValueError, match="and no service declares that it sends it"):
+        require_sent("orchestrator", [type])
 
 
 def test_a_service_that_there_is_not_is_refused_with_those_there_are() -> None:

@@ -108,3 +108,30 @@ async def test_a_misnamed_file_is_refused_before_anything_runs(
     with pytest.raises(errors.FailedPrecondition) as refused:
         await migrate(postgres_url, "shop", tmp_path)
     assert refused.value.reason == "MIGRATION_MISNAMED"
+
+
+async def test_a_schema_of_a_service_that_sends_events_has_an_outbox(
+    postgres_url: str, database: "Pool", tmp_path: Path
+) -> None:
+    await migrate(postgres_url, "shop", tmp_path)
+    assert await database.fetchval("SELECT to_regclass('shop.outbox')") is None
+    await asyncio.gather(*(migrate(postgres_url, "shop", tmp_path, outbox=True) for _ in range(4)))
+    await database.execute("INSERT INTO shop.outbox (tenant_id, aggregate, event) VALUES ('acme', 'a', 'b')")
+    await migrate(postgres_url, "shop", tmp_path, outbox=True)
+    assert await database.fetchval("SELECT count(*) FROM shop.outbox WHERE added_ms IS NULL") == 1
+
+
+async def test_an_outbox_that_an_earlier_version_made_keeps_its_rows(
+    postgres_url: str, database: "Pool", tmp_path: Path
+) -> None:
+    write(
+        tmp_path,
+        _0001_outbox="CREATE TABLE shop.outbox (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,"
+        " tenant_id text NOT NULL, aggregate text NOT NULL, event bytea NOT NULL);",
+    )
+    await migrate(postgres_url, "shop", tmp_path)
+    await database.execute("INSERT INTO shop.outbox (tenant_id, aggregate, event) VALUES ('acme', 'a', 'b')")
+    await migrate(postgres_url, "shop", tmp_path, outbox=True)
+    row = await database.fetchrow("SELECT * FROM shop.outbox")
+    assert row is not None
+    assert (row["event"], row["consumer"], row["added_ms"]) == (b"b", None, None)

@@ -8,9 +8,12 @@ from soma.events.v1.event_pb2 import Event
 from soma.model.v1.cost_service_pb2 import UsageRecord
 
 from services.mesh import postgres
-from services.mesh.outbox import FIELD, Outbox
+from services.mesh.events.outbox import Outbox
+from services.mesh.events.relay import Relay
+from services.mesh.events.stream import FIELD
 from services.mesh.testing.jobs import running
 from services.mesh.testing.waiting import until
+from services.model.main import SERVICE
 from services.model.usage_events import RECORDED, Entry, write_usage
 
 if TYPE_CHECKING:
@@ -43,9 +46,9 @@ async def write(pool: "Pool", outbox: Outbox, *entries: Entry) -> None:
 async def test_a_recorded_generation_reaches_the_stream_with_its_record_and_trace(
     database: "Pool", redis: aioredis.Redis
 ) -> None:
-    outbox = Outbox(database, redis, "model")
+    outbox = Outbox("model", SERVICE.sends)
     written = entry()
-    async with running(outbox.job):
+    async with running(*Relay(database, redis, outbox).jobs):
         await write(database, outbox, written)
         await until(lambda: redis.xlen("soma:events:model"))
     ((_, fields),) = cast("Any", await redis.xrange("soma:events:model"))
@@ -57,8 +60,8 @@ async def test_a_recorded_generation_reaches_the_stream_with_its_record_and_trac
     assert uuid.UUID(event.event_id).hex == written.record.generation_id
 
 
-async def test_a_record_written_again_is_told_of_once(database: "Pool", redis: aioredis.Redis) -> None:
-    outbox = Outbox(database, redis, "model")
+async def test_a_record_written_again_is_told_of_once(database: "Pool") -> None:
+    outbox = Outbox("model", SERVICE.sends)
     first, second = entry(), entry()
     await write(database, outbox, first)
     await write(database, outbox, first, second)

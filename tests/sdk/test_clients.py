@@ -63,7 +63,7 @@ NAMES = methods_of(Client, Connection)
 
 
 # The registry is the processes' own, and the echo service a test's.
-NOT_FOR_CLIENTS = ("soma.mesh.", "soma.testing.")
+NOT_FOR_CLIENTS = ("soma.mesh.v1.registry", "soma.testing.")
 
 
 def offered() -> dict[str, set[str]]:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import asyncpg
 from soma.memory.v1 import memory_service_pb2 as pb
+from soma.memory.v1.events_pb2 import ConversationDeleted
 from soma.model.v1 import message_pb2
 
 from services.memory.adapters.values import timestamp
@@ -12,6 +13,8 @@ from services.memory.embedder import score
 from services.memory.passages import Passage
 from services.memory.question import Found, Question
 from services.mesh import postgres
+from services.mesh.events.event import new_event
+from services.mesh.events.outbox import Outbox
 
 if TYPE_CHECKING:
     from services.mesh.postgres import Pool
@@ -38,7 +41,7 @@ APPEND_PASSAGES = """
     SELECT $1, $2, sequence, '', text FROM unnest($3::integer[], $4::text[]) AS passage (sequence, text)
 """
 LENGTH = "SELECT last_sequence FROM memory.conversation WHERE tenant_id = $1 AND conversation_id = $2"
-DELETE = "DELETE FROM memory.conversation WHERE tenant_id = $1 AND conversation_id = $2 RETURNING last_sequence"
+DELETE = "DELETE FROM memory.conversation WHERE tenant_id = $1 AND conversation_id = $2 RETURNING last_sequence, now()"
 PAGE = """
     SELECT sequence, message, created_at FROM (
         SELECT sequence, message, created_at, sum(octet_length(message)) OVER (ORDER BY sequence) AS bytes FROM (
@@ -77,6 +80,9 @@ BY_WORDS = """
         ORDER BY sequence, share DESC
     ) AS best ORDER BY share DESC, sequence DESC LIMIT $5
 """
+
+# The event that tells of it.
+DELETED = "memory.conversation.deleted"
 
 _FEWEST_TOKENS = 4
 
@@ -123,10 +129,11 @@ class ConversationStore(Protocol):
 
 
 class PostgresConversationStore:
-    """ConversationStore in schema `memory`."""
+    """ConversationStore in schema `memory`; it tells the other services of conversations that are deleted."""
 
-    def __init__(self, pool: "Pool") -> None:
+    def __init__(self, pool: "Pool", outbox: Outbox) -> None:
         self._pool = pool
+        self._outbox = outbox
 
     async def append(
         self,
@@ -172,8 +179,15 @@ class PostgresConversationStore:
 
     async def delete(self, tenant_id: str, conversation_id: str) -> int:
         """See `ConversationStore`."""
-        async with postgres.connection(self._pool) as connection:
-            return await connection.fetchval(DELETE, tenant_id, conversation_id) or 0
+        async with postgres.transaction(self._pool) as connection:
+            row = await connection.fetchrow(DELETE, tenant_id, conversation_id)
+            if row is None:
+                return 0
+            count, when = row
+            event = new_event(DELETED, tenant_id, ConversationDeleted(conversation_id=conversation_id), when)
+            await self._outbox.add(connection, conversation_id, event)
+        self._outbox.wake()
+        return int(count)
 
     async def newest(
         self, tenant_id: str, conversation_id: str, tokens: int

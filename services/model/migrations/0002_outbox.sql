@@ -1,4 +1,4 @@
--- Events of the ledger on their way to Redis (see services/mesh/outbox.py).
+-- Events of the ledger on their way to Redis (see services/mesh/events/outbox.py, which has added columns since).
 CREATE TABLE model.outbox (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     tenant_id text NOT NULL,

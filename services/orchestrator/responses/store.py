@@ -1,6 +1,7 @@
 """Responses in Postgres; a row settles who ended a response: the one who made it, or the one who cancelled it."""
 
 from collections.abc import Collection
+from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
 from soma.errors.v1 import reasons
@@ -12,7 +13,7 @@ from services.mesh.postgres import connection
 from services.mesh.watching.rows import RowSequences
 
 if TYPE_CHECKING:
-    from services.mesh.postgres import Pool
+    from services.mesh.postgres import Connection, Pool
 
 STATES = {
     "in_progress": Response.STATE_IN_PROGRESS,
@@ -62,8 +63,9 @@ class ResponseStore(Protocol):
 
 
 INSERT = """
-    INSERT INTO orchestrator.response (tenant_id, response_id, previous_response_id, state, input, response)
-    VALUES ($1, $2, $3, $4, $5, $6)
+    INSERT INTO orchestrator.response (tenant_id, response_id, previous_response_id, state, input, response,
+        conversation_id)
+    VALUES ($1, $2, $3, $4, $5, $6, $7)
 """
 END = """
     UPDATE orchestrator.response SET response = $4, state = CASE state WHEN 'in_progress' THEN $3 ELSE state END
@@ -96,6 +98,16 @@ STILL_WANTED = """
     UPDATE orchestrator.response SET alive_time = now()
     WHERE response_id = ANY($1) AND state <> 'cancelled' RETURNING response_id
 """
+DELETE_OF_CONVERSATION = """
+    DELETE FROM orchestrator.response
+    WHERE tenant_id = $1 AND conversation_id = $2 AND conversation_id IS DISTINCT FROM '' AND create_time <= $3
+"""
+DELETE_ALL = "DELETE FROM orchestrator.response WHERE tenant_id = $1 AND response_id = ANY($2)"
+# Written by an earlier version.
+WITHOUT_CONVERSATION = """
+    SELECT response_id, response FROM orchestrator.response
+    WHERE tenant_id = $1 AND conversation_id IS NULL AND create_time <= $2
+"""
 FORGET = "DELETE FROM orchestrator.response WHERE create_time < now() - make_interval(secs => $1)"
 
 
@@ -117,6 +129,7 @@ class PostgresResponses:
                 _NAMES[response.state],
                 asked.SerializeToString(),
                 response.SerializeToString(),
+                response.settings.conversation_id,
             )
 
     async def end(self, tenant_id: str, response: Response) -> None:
@@ -177,6 +190,19 @@ class PostgresResponses:
         """See `ResponseStore`."""
         async with connection(self._pool) as acquired:
             await acquired.execute(FORGET, days * 86_400)
+
+
+async def delete_of_conversation(
+    connection: "Connection", tenant_id: str, conversation_id: str, until: datetime
+) -> None:
+    """Delete the responses of a conversation that were asked for up to then; those being made are cancelled by that."""
+    older = [
+        row["response_id"]
+        for row in await connection.fetch(WITHOUT_CONVERSATION, tenant_id, until)
+        if Response.FromString(row["response"]).settings.conversation_id == conversation_id
+    ]
+    await connection.execute(DELETE_ALL, tenant_id, older)
+    await connection.execute(DELETE_OF_CONVERSATION, tenant_id, conversation_id, until)
 
 
 def _link(asked: bytes, kept: bytes, state: str) -> tuple[CreateResponseRequest, Response]:

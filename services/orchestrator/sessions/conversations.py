@@ -1,6 +1,7 @@
 """What is said in sessions: kept by the memory service, under a name of the session's own."""
 
 from typing import Protocol
+from uuid import UUID
 
 from soma.memory.v1 import memory_service_pb2
 
@@ -19,9 +20,22 @@ class Memory(Protocol):
         ...
 
 
+_PREFIX = "session:"
+
+
 def conversation_of(session_id: str) -> str:
     """The conversation of a session."""
-    return f"session:{session_id}"
+    return f"{_PREFIX}{session_id}"
+
+
+def session_of(conversation_id: str) -> UUID | None:
+    """The session whose conversation it is; None where it is no session's."""
+    prefix, _, session_id = conversation_id.rpartition(_PREFIX)
+    try:
+        found = UUID(session_id)
+    except ValueError:
+        return None
+    return found if not prefix and conversation_of(str(found)) == conversation_id else None
 
 
 class Conversations:

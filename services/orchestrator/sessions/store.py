@@ -13,7 +13,7 @@ from services.mesh import postgres
 from services.mesh.principal import Principal
 
 if TYPE_CHECKING:
-    from services.mesh.postgres import Pool
+    from services.mesh.postgres import Connection, Pool
 
 CREATE = """
     INSERT INTO orchestrator.chat_session (tenant_id, subject, request_id, session_type, model_name, user_id, title,
@@ -49,6 +49,7 @@ HIDE = """
     RETURNING id
 """
 DELETE = "DELETE FROM orchestrator.chat_session WHERE id = $1 AND status = 'deleting'"
+DELETE_OF_CONVERSATION = "DELETE FROM orchestrator.chat_session WHERE tenant_id = $1 AND id = $2"
 CLAIM = """
     INSERT INTO orchestrator.chat_session_request AS request (session_id, request_id, claimed_until)
     VALUES ($1, $2, now() + make_interval(secs => $3))
@@ -236,6 +237,11 @@ class PostgresSessions:
                 await connection.execute(KEEP, session_id, request_id, answer.SerializeToString())
                 await connection.execute(FORGET, session_id)
         return True
+
+
+async def delete_of_conversation(connection: "Connection", tenant_id: str, session_id: UUID) -> None:
+    """Delete the session a conversation belonged to, whoever's of the tenant it is."""
+    await connection.execute(DELETE_OF_CONVERSATION, tenant_id, session_id)
 
 
 def _session(row: asyncpg.Record | None) -> Session | None:

@@ -272,6 +272,10 @@ const (
 	ErrorReason_ERROR_REASON_REQUEST_MALFORMED ErrorReason = 118
 	// The server that `soma call` asks has no such method.
 	ErrorReason_ERROR_REASON_METHOD_NOT_FOUND ErrorReason = 119
+	// The tenant has no such dead letter.
+	ErrorReason_ERROR_REASON_DEAD_LETTER_NOT_FOUND ErrorReason = 121
+	// An entry of a stream of events is no event; its consumers keep it as a dead letter.
+	ErrorReason_ERROR_REASON_EVENT_UNREADABLE ErrorReason = 122
 )
 
 // Enum value maps for ErrorReason.
@@ -398,6 +402,8 @@ var (
 		117: "ERROR_REASON_DECIMAL_ABOVE_MAX_VALUE",
 		118: "ERROR_REASON_REQUEST_MALFORMED",
 		119: "ERROR_REASON_METHOD_NOT_FOUND",
+		121: "ERROR_REASON_DEAD_LETTER_NOT_FOUND",
+		122: "ERROR_REASON_EVENT_UNREADABLE",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":                   0,
@@ -521,6 +527,8 @@ var (
 		"ERROR_REASON_DECIMAL_ABOVE_MAX_VALUE":       117,
 		"ERROR_REASON_REQUEST_MALFORMED":             118,
 		"ERROR_REASON_METHOD_NOT_FOUND":              119,
+		"ERROR_REASON_DEAD_LETTER_NOT_FOUND":         121,
+		"ERROR_REASON_EVENT_UNREADABLE":              122,
 	}
 )
 
@@ -555,7 +563,7 @@ var File_soma_mesh_v1_errors_proto protoreflect.FileDescriptor
 
 const file_soma_mesh_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"\x19soma/mesh/v1/errors.proto\x12\fsoma.mesh.v1\x1a\x1bsoma/errors/v1/reason.proto*\xbb*\n" +
+	"\x19soma/mesh/v1/errors.proto\x12\fsoma.mesh.v1\x1a\x1bsoma/errors/v1/reason.proto*\x9a+\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12+\n" +
 	"\x1dERROR_REASON_INVALID_ARGUMENT\x10\x01\x1a\b\x8a\xe7\x18\x04\b\x03\x10\x01\x12$\n" +
@@ -680,7 +688,9 @@ const file_soma_mesh_v1_errors_proto_rawDesc = "" +
 	"$ERROR_REASON_DECIMAL_BELOW_MIN_VALUE\x10t\x1a\b\x8a\xe7\x18\x04\b\x03\x10\x01\x122\n" +
 	"$ERROR_REASON_DECIMAL_ABOVE_MAX_VALUE\x10u\x1a\b\x8a\xe7\x18\x04\b\x03\x10\x01\x12,\n" +
 	"\x1eERROR_REASON_REQUEST_MALFORMED\x10v\x1a\b\x8a\xe7\x18\x04\b\x03\x10\x01\x12+\n" +
-	"\x1dERROR_REASON_METHOD_NOT_FOUND\x10w\x1a\b\x8a\xe7\x18\x04\b\x05\x10\x01B\x99\x01\n" +
+	"\x1dERROR_REASON_METHOD_NOT_FOUND\x10w\x1a\b\x8a\xe7\x18\x04\b\x05\x10\x01\x120\n" +
+	"\"ERROR_REASON_DEAD_LETTER_NOT_FOUND\x10y\x1a\b\x8a\xe7\x18\x04\b\x05\x10\x01\x12+\n" +
+	"\x1dERROR_REASON_EVENT_UNREADABLE\x10z\x1a\b\x8a\xe7\x18\x04\b\x03\x10\x01B\x99\x01\n" +
 	"\x10com.soma.mesh.v1B\vErrorsProtoP\x01Z&somamesh/contracts/soma/mesh/v1;meshv1\xa2\x02\x03SMX\xaa\x02\fSoma.Mesh.V1\xca\x02\fSoma\\Mesh\\V1\xe2\x02\x18Soma\\Mesh\\V1\\GPBMetadata\xea\x02\x0eSoma::Mesh::V1b\x06proto3"
 
 var (

@@ -288,6 +288,10 @@ REQUEST_MALFORMED: Final = "REQUEST_MALFORMED"
 """The JSON given to `soma call` does not match the method's request."""
 METHOD_NOT_FOUND: Final = "METHOD_NOT_FOUND"
 """The server that `soma call` asks has no such method."""
+DEAD_LETTER_NOT_FOUND: Final = "DEAD_LETTER_NOT_FOUND"
+"""The tenant has no such dead letter."""
+EVENT_UNREADABLE: Final = "EVENT_UNREADABLE"
+"""An entry of a stream of events is no event; its consumers keep it as a dead letter."""
 
 # soma.model.v1
 MODEL_NOT_FOUND: Final = "MODEL_NOT_FOUND"
@@ -502,6 +506,8 @@ DECLARED: Final[dict[str, Declared]] = {
     DECIMAL_ABOVE_MAX_VALUE: Declared("INVALID_ARGUMENT", 400, "NO"),
     REQUEST_MALFORMED: Declared("INVALID_ARGUMENT", 400, "NO"),
     METHOD_NOT_FOUND: Declared("NOT_FOUND", 404, "NO"),
+    DEAD_LETTER_NOT_FOUND: Declared("NOT_FOUND", 404, "NO"),
+    EVENT_UNREADABLE: Declared("INVALID_ARGUMENT", 400, "NO"),
     MODEL_NOT_FOUND: Declared("NOT_FOUND", 404, "NO"),
     MODEL_CAPABILITY_MISSING: Declared("INVALID_ARGUMENT", 400, "NO"),
     MODEL_UNAVAILABLE: Declared("UNAVAILABLE", 503, "LATER"),

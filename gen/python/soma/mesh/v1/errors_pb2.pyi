@@ -296,6 +296,13 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_METHOD_NOT_FOUND: _ErrorReason.ValueType  # 119
     """The server that `soma call` asks has no such method."""
+    ERROR_REASON_DEAD_LETTER_NOT_FOUND: _ErrorReason.ValueType  # 121
+    """Of events.
+
+    The tenant has no such dead letter.
+    """
+    ERROR_REASON_EVENT_UNREADABLE: _ErrorReason.ValueType  # 122
+    """An entry of a stream of events is no event; its consumers keep it as a dead letter."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is why a call failed. The reason in `google.rpc.ErrorInfo` is the name of the value without
@@ -574,4 +581,11 @@ The JSON given to `soma call` does not match the method's request.
 """
 ERROR_REASON_METHOD_NOT_FOUND: ErrorReason.ValueType  # 119
 """The server that `soma call` asks has no such method."""
+ERROR_REASON_DEAD_LETTER_NOT_FOUND: ErrorReason.ValueType  # 121
+"""Of events.
+
+The tenant has no such dead letter.
+"""
+ERROR_REASON_EVENT_UNREADABLE: ErrorReason.ValueType  # 122
+"""An entry of a stream of events is no event; its consumers keep it as a dead letter."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -6,6 +6,7 @@ from somamesh.generated import (
     catalog_service,
     chat_session_service,
     cost_service,
+    event_service,
     log_service,
     memory_service,
     model_service,
@@ -29,6 +30,9 @@ class AsyncMethods(AsyncConnection):
     send_session_message = calling(chat_session_service.send_session_message)
     set_session_status = calling(chat_session_service.set_session_status)
     list_usage = listing(cost_service.list_usage)
+    list_dead_letters = listing(event_service.list_dead_letters)
+    list_event_streams = calling(event_service.list_event_streams)
+    replay_dead_letter = calling(event_service.replay_dead_letter)
     list_logs = listing(log_service.list_logs)
     tail_logs = following(log_service.tail_logs)
     delete_conversation = calling(memory_service.delete_conversation)

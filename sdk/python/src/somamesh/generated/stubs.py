@@ -2,6 +2,7 @@
 
 import grpc
 from soma.memory.v1.memory_service_pb2_grpc import MemoryServiceStub
+from soma.mesh.v1.event_service_pb2_grpc import EventServiceStub
 from soma.model.v1.catalog_service_pb2_grpc import CatalogServiceStub
 from soma.model.v1.cost_service_pb2_grpc import CostServiceStub
 from soma.model.v1.model_service_pb2_grpc import ModelServiceStub
@@ -20,6 +21,7 @@ class Stubs:
         self.chat_service: ChatServiceStub = ChatServiceStub(channel)
         self.chat_session_service: ChatSessionServiceStub = ChatSessionServiceStub(channel)
         self.cost_service: CostServiceStub = CostServiceStub(channel)
+        self.event_service: EventServiceStub = EventServiceStub(channel)
         self.log_service: LogServiceStub = LogServiceStub(channel)
         self.memory_service: MemoryServiceStub = MemoryServiceStub(channel)
         self.model_service: ModelServiceStub = ModelServiceStub(channel)

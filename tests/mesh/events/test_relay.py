@@ -4,6 +4,7 @@ import asyncio
 import signal
 import sys
 import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -11,7 +12,10 @@ import redis.asyncio as aioredis
 from soma.events.v1.event_pb2 import Event
 
 from services.mesh import postgres
-from services.mesh.outbox import FIELD, Outbox
+from services.mesh.events.outbox import Outbox
+from services.mesh.events.relay import Relay
+from services.mesh.events.stream import FIELD
+from services.mesh.migrations import migrate
 from services.mesh.testing.jobs import running
 from services.mesh.testing.waiting import until
 from tests.servers import PostgresServer, RedisServer
@@ -20,25 +24,19 @@ if TYPE_CHECKING:
     from services.mesh.postgres import Pool
 
 STREAM = "soma:events:shop"
-TABLE = """
-    CREATE SCHEMA shop;
-    CREATE TABLE shop.outbox (
-        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-        tenant_id text NOT NULL,
-        aggregate text NOT NULL,
-        event bytea NOT NULL
-    )
-"""
+SENDS = ("shop.item.sold",)
 
 RELAY = """
 import asyncio, sys
-from services.mesh.outbox import Outbox
+from services.mesh.events.outbox import Outbox
+from services.mesh.events.relay import Relay
 from services.mesh.postgres import open_pool
 from services.mesh.redis import open_client
 from services.mesh.testing.jobs import running
 
 async def main() -> None:
-    async with running(Outbox(await open_pool(sys.argv[1]), open_client(sys.argv[2]), "shop").job):
+    relay = Relay(await open_pool(sys.argv[1]), open_client(sys.argv[2]), Outbox("shop", ()))
+    async with running(*relay.jobs):
         await asyncio.Event().wait()
 
 asyncio.run(main())
@@ -46,9 +44,16 @@ asyncio.run(main())
 
 
 @pytest.fixture
-async def outbox(database: "Pool", redis: aioredis.Redis) -> Outbox:
-    await database.execute(TABLE)
-    return Outbox(database, redis, "shop")
+async def outbox(postgres_url: str, tmp_path: Path) -> Outbox:
+    """The outbox of a service that has no other tables."""
+    await migrate(postgres_url, "shop", tmp_path, outbox=True)
+    return Outbox("shop", SENDS)
+
+
+@pytest.fixture
+def relay(outbox: Outbox, database: "Pool", redis: aioredis.Redis) -> Relay:
+    """What relays it."""
+    return Relay(database, redis, outbox)
 
 
 def sold(number: int) -> Event:
@@ -67,9 +72,9 @@ async def streamed(redis: aioredis.Redis) -> list[int]:
 
 
 async def test_events_of_a_committed_change_are_relayed_in_order(
-    outbox: Outbox, database: "Pool", redis: aioredis.Redis
+    outbox: Outbox, relay: Relay, database: "Pool", redis: aioredis.Redis
 ) -> None:
-    async with running(outbox.job):
+    async with running(*relay.jobs):
         await write(outbox, database, range(600))
         outbox.wake()
         await until(lambda: is_drained(database))
@@ -77,7 +82,7 @@ async def test_events_of_a_committed_change_are_relayed_in_order(
 
 
 async def test_events_of_a_change_that_was_rolled_back_are_never_relayed(
-    outbox: Outbox, database: "Pool", redis: aioredis.Redis
+    outbox: Outbox, relay: Relay, database: "Pool", redis: aioredis.Redis
 ) -> None:
     async with database.acquire() as connection:
         change = connection.transaction()
@@ -85,15 +90,15 @@ async def test_events_of_a_change_that_was_rolled_back_are_never_relayed(
         await outbox.add(connection, "item", sold(1))
         await change.rollback()
     await write(outbox, database, range(2, 3))
-    async with running(outbox.job):
+    async with running(*relay.jobs):
         await until(lambda: is_streamed(redis, 1))
     assert await streamed(redis) == [2]
 
 
 async def test_events_written_by_another_process_are_noticed_without_a_wake(
-    outbox: Outbox, database: "Pool", redis: aioredis.Redis
+    outbox: Outbox, relay: Relay, database: "Pool", redis: aioredis.Redis
 ) -> None:
-    async with running(outbox.job):
+    async with running(*relay.jobs):
         await write(outbox, database, range(1))
         await until(lambda: is_streamed(redis, 1))
         await write(outbox, database, range(1, 2))
@@ -102,9 +107,9 @@ async def test_events_written_by_another_process_are_noticed_without_a_wake(
 
 
 async def test_two_relays_keep_the_order_and_repeat_nothing(
-    outbox: Outbox, database: "Pool", redis: aioredis.Redis
+    outbox: Outbox, relay: Relay, database: "Pool", redis: aioredis.Redis
 ) -> None:
-    async with running(outbox.job, Outbox(database, redis, "shop").job):
+    async with running(*relay.jobs, *Relay(database, redis, outbox).jobs):
         for start in range(0, 500, 10):
             await write(outbox, database, range(start, start + 10))
             outbox.wake()
@@ -113,10 +118,10 @@ async def test_two_relays_keep_the_order_and_repeat_nothing(
 
 
 async def test_nothing_is_lost_while_redis_is_away(
-    outbox: Outbox, database: "Pool", redis: aioredis.Redis, redis_server: RedisServer
+    outbox: Outbox, relay: Relay, database: "Pool", redis: aioredis.Redis, redis_server: RedisServer
 ) -> None:
     await redis_server.stop(signal.SIGKILL)
-    async with running(outbox.job):
+    async with running(*relay.jobs):
         await write(outbox, database, range(20))
         outbox.wake()
         await redis_server.start()
@@ -125,9 +130,9 @@ async def test_nothing_is_lost_while_redis_is_away(
 
 
 async def test_nothing_is_lost_when_postgres_restarts(
-    outbox: Outbox, database: "Pool", redis: aioredis.Redis, postgres_server: PostgresServer
+    outbox: Outbox, relay: Relay, database: "Pool", redis: aioredis.Redis, postgres_server: PostgresServer
 ) -> None:
-    async with running(outbox.job):
+    async with running(*relay.jobs):
         await write(outbox, database, range(300))
         outbox.wake()
         await postgres_server.stop(signal.SIGKILL)
@@ -137,14 +142,14 @@ async def test_nothing_is_lost_when_postgres_restarts(
 
 
 async def test_nothing_is_lost_when_the_relay_is_killed(
-    outbox: Outbox, database: "Pool", redis: aioredis.Redis, postgres_url: str, redis_url: str
+    outbox: Outbox, relay: Relay, database: "Pool", redis: aioredis.Redis, postgres_url: str, redis_url: str
 ) -> None:
     await write(outbox, database, range(3000))
-    relay = await asyncio.create_subprocess_exec(sys.executable, "-c", RELAY, postgres_url, redis_url)
+    killed = await asyncio.create_subprocess_exec(sys.executable, "-c", RELAY, postgres_url, redis_url)
     await until(lambda: is_streamed(redis, 1))
-    relay.kill()
-    await relay.wait()
-    async with running(outbox.job):
+    killed.kill()
+    await killed.wait()
+    async with running(*relay.jobs):
         await until(lambda: is_drained(database))
     found = await streamed(redis)
     assert sorted(set(found)) == list(range(3000))

@@ -1,0 +1,124 @@
+"""`soma events`: the events services send each other, who lags behind, and what was given up."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.commands.options import DataDirOption, KeyOption, UrlOption, directory
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from soma.mesh.v1 import event_service_pb2 as pb
+    from soma.mesh.v1.event_service_pb2_grpc import EventServiceAsyncStub
+
+    from cli.door import Door
+
+CALL_SECONDS = 30.0
+# So many dead letters are shown, the newest; the contract lists all.
+SHOWN = 50
+
+events = typer.Typer(help="Show the streams of events and what consumers gave up, and have it handled once more.")
+
+
+@events.callback(invoke_without_command=True)
+def listed(
+    context: typer.Context,
+    data_dir: DataDirOption = None,
+    url: UrlOption = None,
+    key: KeyOption = None,
+) -> None:
+    """List every stream with its consumers, then the dead letters of the key's tenant."""
+    if context.invoked_subcommand is not None:
+        for name in ("data_dir", "url", "key"):
+            source = context.get_parameter_source(name)
+            if source is not None and source.name == "COMMANDLINE":
+                option = f"--{name.replace('_', '-')}"
+                raise typer.BadParameter(f"goes behind {context.invoked_subcommand}", param_hint=option)
+        return
+    import asyncio
+
+    from cli.door import door
+
+    asyncio.run(_list(door(directory(data_dir), url, key)))
+
+
+@events.command()
+def replay(
+    dead_letter: Annotated[str, typer.Argument(help="The id that soma events shows.")],
+    data_dir: DataDirOption = None,
+    url: UrlOption = None,
+    key: KeyOption = None,
+) -> None:
+    """Have a consumer handle an event once more that it gave up."""
+    import asyncio
+
+    from cli.door import door
+
+    asyncio.run(_replay(door(directory(data_dir), url, key), dead_letter))
+
+
+async def _list(entrance: "Door") -> None:
+    import grpc
+    from soma.mesh.v1 import event_service_pb2 as pb
+    from soma.mesh.v1.event_service_pb2_grpc import EventServiceStub
+
+    from cli.table import aligned
+    from services.mesh.status import from_rpc_error
+
+    async with entrance.channel() as channel:
+        stub: EventServiceAsyncStub = EventServiceStub(channel)
+        sent = {"metadata": entrance.metadata, "timeout": CALL_SECONDS}
+        try:
+            streams = await stub.ListEventStreams(pb.ListEventStreamsRequest(), **sent)
+            letters = await stub.ListDeadLetters(pb.ListDeadLettersRequest(page_size=SHOWN), **sent)
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error) from error
+    typer.echo("\n".join(aligned(_streams(streams.streams))))
+    if letters.dead_letters:
+        typer.echo("\n" + "\n".join(aligned(_letters(letters.dead_letters))))
+        typer.echo("\nsoma events replay ID has its consumer handle an event once more")
+    if letters.next_page_token:
+        typer.echo(f"these are the newest {SHOWN}; GET /v1/events/dead-letters lists all")
+
+
+def _streams(streams: "Sequence[pb.EventStream]") -> list[tuple[str, ...]]:
+    rows = [("stream", "events", "waiting", "consumer", "lag")]
+    for stream in streams:
+        shown = (stream.area, str(stream.length), str(stream.waiting))
+        rows += [(*shown, group.consumer, str(group.lag)) for group in stream.groups] or [(*shown, "–", "")]
+    return rows
+
+
+def _letters(letters: "Sequence[pb.DeadLetter]") -> list[tuple[str, ...]]:
+    from soma.mesh.v1 import event_service_pb2 as pb
+
+    rows = [("dead letter", "given up", "consumer", "event", "state", "error")]
+    for letter in letters:
+        when = letter.create_time.ToDatetime().isoformat(sep=" ", timespec="seconds")
+        state = pb.DeadLetter.State.Name(letter.state).removeprefix("STATE_").lower()
+        why = f"{letter.reason}: {letter.error}"
+        rows.append((letter.dead_letter_id, when, letter.consumer, letter.type or "(no event)", state, why))
+    return rows
+
+
+async def _replay(entrance: "Door", dead_letter: str) -> None:
+    import grpc
+    from soma.mesh.v1 import event_service_pb2 as pb
+    from soma.mesh.v1.event_service_pb2_grpc import EventServiceStub
+
+    from services.mesh.status import from_rpc_error
+
+    async with entrance.channel() as channel:
+        stub: EventServiceAsyncStub = EventServiceStub(channel)
+        request = pb.ReplayDeadLetterRequest(dead_letter_id=dead_letter)
+        try:
+            answer = await stub.ReplayDeadLetter(request, metadata=entrance.metadata, timeout=CALL_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error) from error
+    letter = answer.dead_letter
+    what = letter.type or "the entry"
+    if letter.state == pb.DeadLetter.STATE_HANDLED:
+        typer.echo(f"{what} was replayed before, and {letter.consumer} has handled it")
+    else:
+        typer.echo(f"{what} is on its way to {letter.consumer}")

@@ -1,0 +1,70 @@
+"""soma.mesh.v1.EventService over dead letters in Postgres and the streams in Redis."""
+
+from typing import TYPE_CHECKING, Any
+
+import redis.asyncio as aioredis
+from soma.mesh.v1 import event_service_pb2 as pb
+from soma.mesh.v1 import event_service_pb2_grpc as rpc
+
+from services.mesh import postgres
+from services.mesh.call import principal
+from services.mesh.events import groups
+from services.mesh.events.dead_letters import DeadLetters
+from services.mesh.events.stream import EventStream
+from services.mesh.service import Registration
+
+if TYPE_CHECKING:
+    from services.mesh.postgres import Pool
+
+# Every schema that has an outbox is a service that sends events.
+_AREAS = """
+    SELECT nspname::text FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+    WHERE relname = 'outbox_added' ORDER BY nspname
+"""
+
+
+class EventService(rpc.EventServiceServicer):
+    """What became of events. Dead letters are the tenant's whose principal calls; streams are of all tenants."""
+
+    def __init__(self, pool: "Pool", client: aioredis.Redis) -> None:
+        self._pool = pool
+        self._redis = client
+        self._letters = DeadLetters(pool)
+
+    async def ListDeadLetters(self, request: pb.ListDeadLettersRequest, context: Any) -> pb.ListDeadLettersResponse:
+        """See the contract."""
+        return await self._letters.page(principal().tenant_id, request)
+
+    async def ReplayDeadLetter(self, request: pb.ReplayDeadLetterRequest, context: Any) -> pb.ReplayDeadLetterResponse:
+        """See the contract."""
+        letter = await self._letters.replay(principal().tenant_id, request.dead_letter_id)
+        return pb.ReplayDeadLetterResponse(dead_letter=letter)
+
+    async def ListEventStreams(self, request: pb.ListEventStreamsRequest, context: Any) -> pb.ListEventStreamsResponse:
+        """See the contract."""
+        async with postgres.connection(self._pool) as connection:
+            areas: list[str] = [row[0] for row in await connection.fetch(_AREAS)]
+            consumers = {area: await groups.registered(connection, area) for area in areas}
+            counts = {
+                area: await connection.fetchval(f"SELECT count(*) FROM {area}.outbox WHERE added_ms IS NULL")  # noqa: S608 -- a schema's name
+                for area in areas
+            }
+        return pb.ListEventStreamsResponse(
+            streams=[await self._stream(area, consumers[area], counts[area]) for area in areas]
+        )
+
+    async def _stream(self, area: str, consumers: list[str], waiting: int) -> pb.EventStream:
+        stream = EventStream(self._redis, area)
+        length, found = await stream.length(), {group.name: group for group in await stream.groups()}
+        shown = []
+        for name in sorted({*consumers, *found}):
+            group = found.get(name)
+            # One that Redis has lost begins anew: all that is there is unread.
+            unread, pending = (group.unread, group.pending) if group is not None else (length, 0)
+            shown.append(pb.EventGroup(consumer=name, lag=unread + pending + waiting, pending=pending))
+        return pb.EventStream(area=area, length=length, waiting=waiting, groups=shown)
+
+
+def event_service(pool: "Pool", client: aioredis.Redis) -> Registration:
+    """The service of a process, which needs nothing but its stores."""
+    return rpc.add_EventServiceServicer_to_server, EventService(pool, client)

@@ -1,0 +1,226 @@
+"""The stream of one area in Redis, `soma:events:<area>`: entries, and the places of consumers (groups) in it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import redis.asyncio as aioredis
+from redis import exceptions
+
+from services.mesh.redis import typed_errors
+
+STREAM = "soma:events:"
+FIELD = "event"
+# How many events a stream keeps that nobody consumes.
+MAX_LENGTH = 100_000
+BEGINNING = (0, 0)
+
+# An entry's id: milliseconds, and a number among those of the same millisecond.
+Position = tuple[int, int]
+
+# In one step, so that nothing is added to a stream that has lost what was in it.
+_ADD = """
+local last, groups = '0-0', 0
+if redis.call('EXISTS', KEYS[1]) == 1 then
+    local info = redis.call('XINFO', 'STREAM', KEYS[1])
+    for i = 1, #info, 2 do
+        if info[i] == 'last-generated-id' then last = info[i + 1] end
+        if info[i] == 'groups' then groups = info[i + 1] end
+    end
+end
+local ms, number = string.match(last, '^(%d+)-(%d+)$')
+ms, number = tonumber(ms), tonumber(number)
+local known_ms, known_number = tonumber(ARGV[1]), tonumber(ARGV[2])
+local whole = ms > known_ms or (ms == known_ms and number >= known_number)
+local answer = {whole and 1 or 0, last, groups}
+if not whole then return answer end
+local bound = {}
+if groups == 0 and ARGV[3] ~= '0' then bound = {'MAXLEN', '~', ARGV[3]} end
+for i = 4, #ARGV, 4 do
+    local entry = {'*', 'event', ARGV[i], 'tenant', ARGV[i + 1], 'row', ARGV[i + 2]}
+    if ARGV[i + 3] ~= '' then
+        entry[#entry + 1] = 'consumer'
+        entry[#entry + 1] = ARGV[i + 3]
+    end
+    local command = {'XADD', KEYS[1]}
+    for _, word in ipairs(bound) do command[#command + 1] = word end
+    for _, word in ipairs(entry) do command[#command + 1] = word end
+    answer[#answer + 1] = redis.call(unpack(command))
+end
+return answer
+"""
+
+
+class GroupLost(Exception):
+    """The group a consumer reads with is not in Redis: it was never made, or Redis has lost its data."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of an outbox on its way into the stream: its id, and what the entry holds."""
+
+    id: int
+    tenant_id: str
+    event: bytes
+    consumer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What became of rows: the place of each, in their order, and whether the stream has groups.
+
+    `lost` is set where nothing was added, because the stream has lost entries: the newest place it still knows.
+    """
+
+    places: Sequence[Position] = ()
+    groups: bool = False
+    lost: Position | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An entry as a consumer reads it; `row` is 0 and `tenant_id` empty where nothing says them.
+
+    `consumer` names the only one it is for, or is empty.
+    """
+
+    id: str
+    event: bytes
+    tenant_id: str = ""
+    row: int = 0
+    consumer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Where a consumer is: what is before `bound` is handled; so many entries are `unread`, and read but `pending`."""
+
+    name: str
+    unread: int
+    pending: int
+    bound: Position
+
+
+class EventStream:
+    """The stream of one area.
+
+    Every method raises Unavailable while Redis is away.
+    """
+
+    def __init__(self, client: aioredis.Redis, area: str) -> None:
+        self.name = STREAM + area
+        self._redis = client
+
+    async def add(self, newest: Position, rows: Sequence[Row], *, consumed: bool) -> Added:
+        """Add rows, unless the stream does not know the `newest` place that was given out before: then it is not whole.
+
+        Args:
+            rows: none only asks whether it is whole.
+            consumed: somebody is known to consume it. Where nobody is, and it has no groups, old entries are deleted.
+        """
+        most = 0 if consumed else MAX_LENGTH
+        words = [word for row in rows for word in (row.event, row.tenant_id, row.id, row.consumer)]
+        add: Any = self._redis.register_script(_ADD)
+        with typed_errors():
+            whole, last, groups, *ids = await add(keys=(self.name,), args=(*newest, most, *words))
+        if not whole:
+            return Added(lost=_position(last))
+        return Added([_position(id) for id in ids], groups=groups > 0)
+
+    async def create_group(self, name: str) -> None:
+        """Make a group that misses nothing the stream holds, if there is none of this name."""
+        with typed_errors():
+            try:
+                await self._redis.xgroup_create(self.name, name, id="0", mkstream=True)
+            except exceptions.ResponseError as error:
+                if "BUSYGROUP" not in _said(error):
+                    raise
+
+    async def destroy_group(self, name: str) -> None:
+        """Delete a group, if there is one."""
+        with typed_errors():
+            try:
+                await self._redis.xgroup_destroy(self.name, name)
+            except exceptions.ResponseError as error:
+                if "requires the key to exist" not in _said(error):
+                    raise
+
+    async def read(self, group: str, count: int, milliseconds: int | None) -> list[Entry]:
+        """Entries for the one consumer of a group, oldest first.
+
+        Args:
+            milliseconds: how long to wait for entries that were never read; None reads again what was read and not
+                acknowledged.
+
+        Raises:
+            GroupLost: there is no such group.
+        """
+        after = "0" if milliseconds is None else ">"
+        with typed_errors():
+            try:
+                found: Any = await self._redis.xreadgroup(group, group, {self.name: after}, count, milliseconds)
+            except exceptions.ResponseError as error:
+                if "NOGROUP" in _said(error):
+                    raise GroupLost(self.name) from error
+                raise
+        streams = found.values() if isinstance(found, dict) else [entries for _, entries in found or ()]
+        return [_entry(id, fields or {}) for entries in streams for id, fields in entries]
+
+    async def acknowledge(self, group: str, ids: Sequence[str]) -> None:
+        """Say that these entries are handled."""
+        with typed_errors():
+            await self._redis.xack(self.name, group, *ids)
+
+    async def groups(self) -> list[Group]:
+        """Every group, by name."""
+        with typed_errors():
+            try:
+                found: Any = await self._redis.xinfo_groups(self.name)
+            except exceptions.ResponseError as error:
+                if "no such key" in _said(error):
+                    return []
+                raise
+            length = await self._redis.xlen(self.name)
+            return sorted([await self._group(each, length) for each in found], key=lambda group: group.name)
+
+    async def _group(self, info: Any, length: int) -> Group:
+        name = info["name"].decode()
+        ms, number = _position(info["last-delivered-id"])
+        bound = (ms, number + 1)
+        if info["pending"]:
+            # Read later than the rest: what is no longer pending by now is handled, too.
+            oldest: Any = (await self._redis.xpending(self.name, name))["min"]
+            bound = _position(oldest) if oldest else bound
+        # Redis knows no lag where entries were deleted by hand.
+        unread = info.get("lag")
+        return Group(name, length if unread is None else unread, info["pending"], bound)
+
+    async def trim(self, bound: Position) -> None:
+        """Delete the entries before a place."""
+        with typed_errors():
+            await self._redis.xtrim(self.name, minid="{}-{}".format(*bound), approximate=False)
+
+    async def length(self) -> int:
+        """How many entries there are."""
+        with typed_errors():
+            return int(await self._redis.xlen(self.name))
+
+
+def _position(id: bytes) -> Position:
+    ms, _, number = id.decode().partition("-")
+    return int(ms), int(number)
+
+
+def _entry(id: bytes, fields: dict[bytes, bytes]) -> Entry:
+    return Entry(
+        id.decode(),
+        fields.get(b"event", b""),
+        fields.get(b"tenant", b"").decode(errors="replace"),
+        int(fields.get(b"row", b"0")),
+        fields.get(b"consumer", b"").decode(errors="replace"),
+    )
+
+
+def _said(error: exceptions.ResponseError) -> str:
+    # The client takes the first word off, if it knows it.
+    return f"{error.status_code or ''} {error}"

@@ -1,0 +1,39 @@
+"""What goes with a conversation that is deleted: its chat session, and its responses with their events."""
+
+from datetime import UTC
+from typing import TYPE_CHECKING
+
+from soma.errors.v1 import reasons
+from soma.memory.v1.events_pb2 import ConversationDeleted
+
+from services.mesh import errors
+from services.mesh.events.consumer import Consumer
+from services.orchestrator.responses import store as responses
+from services.orchestrator.sessions import store as sessions
+from services.orchestrator.sessions.conversations import session_of
+
+if TYPE_CHECKING:
+    from soma.events.v1.event_pb2 import Event
+
+    from services.mesh.postgres import Connection
+
+
+async def delete_with_conversation(connection: "Connection", event: "Event") -> None:
+    """Handle `memory.conversation.deleted`.
+
+    What is asked for after the deletion belongs to a new conversation of the same name, and stays.
+
+    Raises:
+        InvalidArgument: EVENT_UNREADABLE: the event holds something else.
+    """
+    payload = ConversationDeleted()
+    if not event.payload.Unpack(payload):
+        raise errors.InvalidArgument("the event holds no ConversationDeleted", reason=reasons.EVENT_UNREADABLE)
+    conversation_id, until = payload.conversation_id, event.occur_time.ToDatetime(tzinfo=UTC)
+    await responses.delete_of_conversation(connection, event.tenant_id, conversation_id, until)
+    session_id = session_of(conversation_id)
+    if session_id is not None:
+        await sessions.delete_of_conversation(connection, event.tenant_id, session_id)
+
+
+CONVERSATION_DELETED = Consumer("memory.conversation.deleted", delete_with_conversation)

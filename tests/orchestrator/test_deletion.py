@@ -1,0 +1,107 @@
+"""What goes with a conversation that is deleted in memory, and what stays."""
+
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from soma.events.v1.event_pb2 import Event
+from soma.memory.v1.events_pb2 import ConversationDeleted
+from soma.memory.v1.memory_service_pb2 import DeleteConversationRequest
+from soma.orchestrator.v1.chat_session_service_pb2 import ChatTemplate, CreateChatSessionRequest
+from soma.orchestrator.v1.response_service_pb2 import CreateResponseRequest, Response, WatchResponseResponse
+
+from services.mesh import errors, postgres
+from services.mesh.events.event import new_event
+from services.mesh.testing.local import SOMEBODY
+from services.orchestrator.deletion import CONVERSATION_DELETED, delete_with_conversation
+from services.orchestrator.responses.events import PostgresResponseEvents
+from services.orchestrator.responses.store import PostgresResponses
+from services.orchestrator.sessions.conversations import conversation_of, session_of
+from services.orchestrator.sessions.store import PostgresSessions
+
+if TYPE_CHECKING:
+    from services.mesh.postgres import Pool
+
+ACME = SOMEBODY.tenant_id
+
+
+def deleted(conversation_id: str, ago: timedelta = timedelta()) -> Event:
+    """The event that acme's conversation was deleted."""
+    payload = ConversationDeleted(conversation_id=conversation_id)
+    return new_event(CONVERSATION_DELETED.type, ACME, payload, datetime.now(UTC) - ago)
+
+
+async def handle(pool: "Pool", event: Event) -> None:
+    """Handle an event."""
+    async with postgres.transaction(pool) as connection:
+        await delete_with_conversation(connection, event)
+
+
+async def respond(pool: "Pool", conversation_id: str, tenant_id: str = ACME) -> str:
+    """A response that is being made, of a conversation; its id."""
+    response = Response(response_id=f"resp_{uuid.uuid4().hex}", state=Response.STATE_IN_PROGRESS)
+    response.settings.conversation_id = conversation_id
+    await PostgresResponses(pool).begin(tenant_id, CreateResponseRequest(), response)
+    return response.response_id
+
+
+async def responses(pool: "Pool") -> set[str]:
+    """The ids of those there are."""
+    return {row["response_id"] for row in await pool.fetch("SELECT response_id FROM orchestrator.response")}
+
+
+async def test_responses_of_the_conversation_go_with_their_events_and_all_others_stay(database: "Pool") -> None:
+    gone, other = await respond(database, "tea"), await respond(database, "coffee")
+    alone, foreign = await respond(database, ""), await respond(database, "tea", "globex")
+    events = PostgresResponseEvents(database)
+    await events.add(gone, WatchResponseResponse(sequence=0))
+    await events.close()
+    assert await database.fetchval("SELECT count(*) FROM orchestrator.response_event") == 1
+    await handle(database, deleted("tea"))
+    assert await responses(database) == {other, alone, foreign}
+    assert await database.fetchval("SELECT count(*) FROM orchestrator.response_event") == 0
+
+
+async def test_what_is_asked_for_after_the_deletion_is_of_a_new_conversation(database: "Pool") -> None:
+    stays = await respond(database, "tea")
+    await handle(database, deleted("tea", ago=timedelta(minutes=1)))
+    assert await responses(database) == {stays}
+
+
+async def test_responses_that_an_earlier_version_kept_go_too(database: "Pool") -> None:
+    gone, other, alone = [await respond(database, name) for name in ("tea", "coffee", "")]
+    await database.execute("UPDATE orchestrator.response SET conversation_id = NULL")
+    await handle(database, deleted("tea"))
+    assert gone not in await responses(database)
+    assert await responses(database) == {other, alone}
+
+
+async def test_the_session_of_the_conversation_goes_with_its_requests(database: "Pool") -> None:
+    sessions = PostgresSessions(database)
+    made = [await sessions.create(SOMEBODY, CreateChatSessionRequest(), ChatTemplate(), "") for _ in range(2)]
+    gone, other = [session.shown.id for session in made if session is not None]
+    await sessions.claim(gone, str(uuid.uuid4()), 60.0)
+    event = deleted(conversation_of(gone))
+    event.tenant_id = "globex"
+    await handle(database, event)
+    assert await sessions.get(SOMEBODY, gone) is not None
+    await handle(database, deleted(conversation_of(gone)))
+    await handle(database, deleted(conversation_of(gone)))
+    assert await sessions.get(SOMEBODY, gone) is None
+    assert await sessions.get(SOMEBODY, other) is not None
+    assert await database.fetchval("SELECT count(*) FROM orchestrator.chat_session_request") == 0
+
+
+async def test_an_event_that_holds_something_else_is_refused(database: "Pool") -> None:
+    event = new_event(CONVERSATION_DELETED.type, ACME, DeleteConversationRequest(conversation_id="tea"))
+    with pytest.raises(errors.InvalidArgument) as refused:
+        await handle(database, event)
+    assert refused.value.reason == "EVENT_UNREADABLE"
+
+
+def test_only_the_conversation_of_a_session_leads_to_one() -> None:
+    session = uuid.uuid4()
+    assert session_of(conversation_of(str(session))) == session
+    for other in ("tea", "session:", "session:tea", f"a session:{session}", str(session), f"session:{session.hex}"):
+        assert session_of(other) is None
