@@ -68,10 +68,11 @@ async def _list(entrance: "Door") -> None:
 
     async with entrance.channel() as channel:
         stub: EventServiceAsyncStub = EventServiceStub(channel)
-        sent = {"metadata": entrance.metadata, "timeout": CALL_SECONDS}
+        key = entrance.metadata
         try:
-            streams = await stub.ListEventStreams(pb.ListEventStreamsRequest(), **sent)
-            letters = await stub.ListDeadLetters(pb.ListDeadLettersRequest(page_size=SHOWN), **sent)
+            streams = await stub.ListEventStreams(pb.ListEventStreamsRequest(), metadata=key, timeout=CALL_SECONDS)
+            newest = pb.ListDeadLettersRequest(page_size=SHOWN)
+            letters = await stub.ListDeadLetters(newest, metadata=key, timeout=CALL_SECONDS)
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error) from error
     typer.echo("\n".join(aligned(_streams(streams.streams))))
@@ -83,7 +84,7 @@ async def _list(entrance: "Door") -> None:
 
 
 def _streams(streams: "Sequence[pb.EventStream]") -> list[tuple[str, ...]]:
-    rows = [("stream", "events", "waiting", "consumer", "lag")]
+    rows: list[tuple[str, ...]] = [("stream", "events", "waiting", "consumer", "lag")]
     for stream in streams:
         shown = (stream.area, str(stream.length), str(stream.waiting))
         rows += [(*shown, group.consumer, str(group.lag)) for group in stream.groups] or [(*shown, "–", "")]
@@ -93,7 +94,7 @@ def _streams(streams: "Sequence[pb.EventStream]") -> list[tuple[str, ...]]:
 def _letters(letters: "Sequence[pb.DeadLetter]") -> list[tuple[str, ...]]:
     from soma.mesh.v1 import event_service_pb2 as pb
 
-    rows = [("dead letter", "given up", "consumer", "event", "state", "error")]
+    rows: list[tuple[str, ...]] = [("dead letter", "given up", "consumer", "event", "state", "error")]
     for letter in letters:
         when = letter.create_time.ToDatetime().isoformat(sep=" ", timespec="seconds")
         state = pb.DeadLetter.State.Name(letter.state).removeprefix("STATE_").lower()

@@ -26,6 +26,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "soma.orchestrator.v1.ChatSessionService/SendChatMessage": {"message": "hello", "model_name": MODEL},
     "soma.orchestrator.v1.ResponseService/CreateResponse": {"model": MODEL, "input": [{"message": USER}]},
     "soma.orchestrator.v1.ResponseService/CancelResponse": {},
+    "soma.mesh.v1.EventService/ReplayDeadLetter": {},
     "soma.policy.v1.PolicyService/Evaluate": {"action": "chat.input", "content": "hello"},
 }
 

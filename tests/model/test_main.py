@@ -15,6 +15,7 @@ from soma.model.v1.model_service_pb2_grpc import ModelServiceStub
 
 from services.mesh.call import run_as
 from services.mesh.errors import FailedPrecondition, Unavailable
+from services.mesh.events.outbox import Outbox
 from services.mesh.jobs import run_jobs
 from services.mesh.postgres import ping
 from services.mesh.service import Service
@@ -41,6 +42,7 @@ class Host:
         self.postgres = pool
         self.redis = redis
         self.data_dir = data_dir
+        self.outbox = Outbox("model", SERVICE.sends)
 
     async def check_postgres(self) -> None:
         await ping(self.postgres)

@@ -9,11 +9,14 @@ from soma.events.v1.event_pb2 import Event
 from soma.memory.v1.events_pb2 import ConversationDeleted
 from soma.memory.v1.memory_service_pb2 import DeleteConversationRequest
 from soma.orchestrator.v1.chat_session_service_pb2 import ChatTemplate, CreateChatSessionRequest
-from soma.orchestrator.v1.response_service_pb2 import CreateResponseRequest, Response, WatchResponseResponse
+from soma.orchestrator.v1.response_service_pb2 import CreateResponseRequest, CreateResponseResponse, Response
 
 from services.mesh import errors, postgres
 from services.mesh.events.event import new_event
+from services.mesh.redis import open_client
 from services.mesh.testing.local import SOMEBODY
+from services.mesh.watching.rows import RowSequences
+from services.mesh.watching.streams import StreamReader
 from services.orchestrator.deletion import CONVERSATION_DELETED, delete_with_conversation
 from services.orchestrator.responses.events import PostgresResponseEvents
 from services.orchestrator.responses.store import PostgresResponses
@@ -38,11 +41,17 @@ async def handle(pool: "Pool", event: Event) -> None:
         await delete_with_conversation(connection, event)
 
 
+def unwatched() -> RowSequences:
+    """Sequences nobody watches; their job does not run."""
+    client = open_client("redis://127.0.0.1:1")
+    return RowSequences(client, StreamReader(client), "orchestrator")
+
+
 async def respond(pool: "Pool", conversation_id: str, tenant_id: str = ACME) -> str:
     """A response that is being made, of a conversation; its id."""
     response = Response(response_id=f"resp_{uuid.uuid4().hex}", state=Response.STATE_IN_PROGRESS)
     response.settings.conversation_id = conversation_id
-    await PostgresResponses(pool).begin(tenant_id, CreateResponseRequest(), response)
+    await PostgresResponses(pool, unwatched()).begin(tenant_id, CreateResponseRequest(), response)
     return response.response_id
 
 
@@ -54,8 +63,8 @@ async def responses(pool: "Pool") -> set[str]:
 async def test_responses_of_the_conversation_go_with_their_events_and_all_others_stay(database: "Pool") -> None:
     gone, other = await respond(database, "tea"), await respond(database, "coffee")
     alone, foreign = await respond(database, ""), await respond(database, "tea", "globex")
-    events = PostgresResponseEvents(database)
-    await events.add(gone, WatchResponseResponse(sequence=0))
+    events = PostgresResponseEvents(database, unwatched())
+    await events.add(gone, CreateResponseResponse(sequence=0))
     await events.close()
     assert await database.fetchval("SELECT count(*) FROM orchestrator.response_event") == 1
     await handle(database, deleted("tea"))

@@ -93,7 +93,8 @@ async def test_dead_letters_are_listed_newest_first_by_page_consumer_and_type(
     assert [each.consumer for each in await listed(events, consumer="stock")] == ["stock"] * 3
     assert len(await listed(events, type=SOLD)) == 7
     assert not await listed(events, type="shop.item.returned")
-    pages, token = [], ""
+    pages: list[list[pb.DeadLetter]] = []
+    token = ""
     while not pages or token:
         with run_as(SOMEBODY):
             page = await events.ListDeadLetters(pb.ListDeadLettersRequest(page_size=3, page_token=token))
