@@ -27,7 +27,16 @@ GEN = Path(__file__).parents[2] / "gen"
 DOCUMENT = document((GEN / "descriptors.binpb").read_bytes())
 RPCS = rpcs_of((GEN / "descriptors.binpb").read_bytes())
 UNDESCRIBED = {
-    *("access_programs", "audio", "context_management", "function_call", "functions", "image", "logit_bias"),
+    *(
+        "access_programs",
+        "audio",
+        "client_metadata",
+        "context_management",
+        "function_call",
+        "functions",
+        "image",
+        "logit_bias",
+    ),
     *("modalities", "moderation", "prediction", "prompt", "prompt_cache_options", "reasoning", "reasoning_effort"),
     *("store", "stream_options", "verbosity", "web_search_options"),
 }
