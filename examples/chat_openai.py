@@ -1,4 +1,4 @@
-"""The same mesh through OpenAI's own client, unchanged but for its base URL.
+"""The same mesh with OpenAI's own client; only its base URL is changed.
 
 OPENAI_BASE_URL=http://127.0.0.1:8080/v1 OPENAI_API_KEY=… python examples/chat_openai.py
 """
@@ -7,7 +7,7 @@ from openai import OpenAI
 
 
 def main() -> None:
-    """List the models, then have an answer of the first streamed."""
+    """List the models, then stream an answer of the first one."""
     with OpenAI() as client:
         model = client.models.list().data[0].id
         print(f"> Hello from OpenAI's client ({model})")

@@ -9,7 +9,7 @@ from somamesh import APIError, Client
 
 
 def main() -> None:
-    """Say something, have the answer streamed, and ask again in the same conversation."""
+    """Send a message, stream the answer, and ask again in the same conversation."""
     conversation = f"example-{uuid.uuid4().hex[:8]}"
     with Client() as soma:
         try:

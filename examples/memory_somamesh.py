@@ -1,4 +1,4 @@
-"""Facts remembered at once and found by meaning, with SomaMesh's client for asyncio.
+"""Stores facts and finds them by meaning, with SomaMesh's client for asyncio.
 
 SOMA_API_URL=http://127.0.0.1:8080 SOMA_API_KEY=… python examples/memory_somamesh.py
 """
@@ -15,7 +15,7 @@ FACTS = {
 
 
 async def main() -> None:
-    """Remember three facts, then look for one in other words."""
+    """Store three facts, then search for one with other words."""
     async with AsyncClient() as soma:
         try:
             await asyncio.gather(

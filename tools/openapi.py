@@ -28,24 +28,24 @@ SECURITY: Mapping[str, Schema] = {
         "type": "apiKey",
         "in": "header",
         "name": "x-api-key",
-        "description": "The same key, for clients that send it so.",
+        "description": "The same key, for clients that send it in this header.",
     },
 }
 ERRORS: Mapping[int, tuple[str, str]] = {
-    400: ("INVALID_ARGUMENT", "The request is no JSON, or not what the contract says."),
-    401: ("UNAUTHENTICATED", "No credential, or one that is not valid."),
-    403: ("PERMISSION_DENIED", "The caller may not do this."),
+    400: ("INVALID_ARGUMENT", "The request is not valid JSON, or does not match the contract."),
+    401: ("UNAUTHENTICATED", "The credential is missing or not valid."),
+    403: ("PERMISSION_DENIED", "The caller has no permission for this."),
     404: ("NOT_FOUND", "What the request names does not exist."),
-    408: ("DEADLINE_EXCEEDED", "The request did not arrive whole in time."),
-    409: ("ABORTED", "It exists already, or somebody else changed it first."),
-    413: ("RESOURCE_EXHAUSTED", "The body is larger than the gateway takes."),
-    415: ("INVALID_ARGUMENT", "The body is compressed, which nothing here reads."),
+    408: ("DEADLINE_EXCEEDED", "The request did not arrive completely in time."),
+    409: ("ABORTED", "It exists already, or another call changed it first."),
+    413: ("RESOURCE_EXHAUSTED", "The body is larger than the gateway accepts."),
+    415: ("INVALID_ARGUMENT", "The body is compressed; only uncompressed bodies are read."),
     429: ("RESOURCE_EXHAUSTED", "A limit was reached."),
-    431: ("RESOURCE_EXHAUSTED", "The head of the request is too large."),
-    500: ("INTERNAL", "A fault of the mesh."),
+    431: ("RESOURCE_EXHAUSTED", "The headers of the request are too large."),
+    500: ("INTERNAL", "The mesh failed."),
     501: ("UNIMPLEMENTED", "This is not built here."),
-    503: ("UNAVAILABLE", "Something the call needs is away, or overloaded."),
-    504: ("DEADLINE_EXCEEDED", "It took too long."),
+    503: ("UNAVAILABLE", "Something that the call needs is away or overloaded."),
+    504: ("DEADLINE_EXCEEDED", "The deadline passed."),
 }
 WITH_BODY_ONLY = frozenset({415})
 _VARIABLE = re.compile(r"\{([^=}]+)(=[^}]+)?\}")
@@ -88,8 +88,8 @@ def document(descriptors: bytes) -> Schema:
 ERROR: Schema = {
     "type": "object",
     "title": "Error",
-    "description": "What every failed call but those on OpenAI's paths is answered with: the HTTP status, and the rest "
-    "from google.rpc.Status. Exactly one detail is a google.rpc.ErrorInfo, whose `reason` programs may rely on.",
+    "description": "The answer to every failed call, except on OpenAI's paths: the HTTP status, and the rest of "
+    "google.rpc.Status. Exactly one detail is a google.rpc.ErrorInfo, and programs can rely on its `reason`.",
     "required": ["error"],
     "additionalProperties": False,
     "properties": {
@@ -100,7 +100,7 @@ ERROR: Schema = {
             "properties": {
                 "code": {"type": "integer", "description": "The HTTP status.", "minimum": 400, "maximum": 599},
                 "status": {"type": "string", "description": "The canonical status, such as `NOT_FOUND`."},
-                "message": {"type": "string", "description": "For people."},
+                "message": {"type": "string", "description": "What happened, in words for people."},
                 "details": {"type": "array", "items": {**WELL_KNOWN["google.protobuf.Any"]}},
             },
         }

@@ -13,10 +13,10 @@ HERE = Path(__file__).parent
 GATEWAY = "gateway"
 OPENAI = "openai"
 TAGS = [
-    {"name": GATEWAY, "description": "What the gateway says of the mesh."},
+    {"name": GATEWAY, "description": "The gateway's own pages about the mesh."},
     {
         "name": OPENAI,
-        "description": "OpenAI's paths, for clients made for them. They, and their errors, have its shapes.",
+        "description": "OpenAI's paths, for OpenAI's clients. Their answers and errors have OpenAI's shapes.",
     },
 ]
 RETRY_AFTER = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}}}
@@ -25,21 +25,25 @@ FAILURES: Mapping[int, tuple[str, str | None, str]] = {
     400: (
         "invalid_request_error",
         "invalid_type",
-        "The request is no JSON, or `param` is wrong or not supported here.",
+        "The request is not valid JSON, or `param` is wrong or not supported here.",
     ),
-    401: ("invalid_request_error", "invalid_api_key", "No API key, or one that is not valid."),
-    403: ("permission_error", "scope_missing", "The key may not do this."),
-    404: ("invalid_request_error", "model_not_found", "There is no such model, or response."),
-    408: ("invalid_request_error", "request_timeout", "The request did not arrive whole in time."),
-    409: ("invalid_request_error", "conflict", "Somebody else changed it first."),
+    401: ("invalid_request_error", "invalid_api_key", "The API key is missing or not valid."),
+    403: ("permission_error", "scope_missing", "The key has no permission for this."),
+    404: ("invalid_request_error", "model_not_found", "There is no such model or response."),
+    408: ("invalid_request_error", "request_timeout", "The request did not arrive completely in time."),
+    409: ("invalid_request_error", "conflict", "Another call changed it first."),
     413: ("invalid_request_error", "body_too_large", "The body is larger than 4 MiB."),
-    415: ("invalid_request_error", "unsupported_encoding", "The body is compressed, which nothing here reads."),
+    415: (
+        "invalid_request_error",
+        "unsupported_encoding",
+        "The body is compressed; only uncompressed bodies are read.",
+    ),
     429: ("requests", "rate_limit_exceeded", "A limit was reached."),
-    431: ("invalid_request_error", "headers_too_large", "The head of the request is too large."),
-    500: ("server_error", None, "A fault of the mesh."),
+    431: ("invalid_request_error", "headers_too_large", "The headers of the request are too large."),
+    500: ("server_error", None, "The mesh failed."),
     501: ("server_error", "unimplemented", "The provider cannot do this."),
-    503: ("server_error", "no_live_instance", "The model or something it needs is away, or overloaded."),
-    504: ("server_error", "deadline_exceeded", "It took too long."),
+    503: ("server_error", "no_live_instance", "The model, or something that it needs, is away or overloaded."),
+    504: ("server_error", "deadline_exceeded", "The deadline passed."),
 }
 _WITH_BODY_ONLY = frozenset({413, 415})
 _ALIASES = "aliases"

@@ -10,10 +10,10 @@ from cli.commands.options import DataDirOption, directory
 
 
 def backup(
-    file: Annotated[Path, typer.Argument(help="The file to write; it holds secrets.")],
+    file: Annotated[Path, typer.Argument(help="The file to write. It contains secrets.")],
     data_dir: DataDirOption = None,
 ) -> None:
-    """Back up the data directory, while its stack serves or while it is stopped."""
+    """Back up the data directory, while its stack runs or while it is stopped."""
     from cli.backup import back_up
 
     target = file.expanduser().absolute()

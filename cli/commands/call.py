@@ -17,17 +17,17 @@ FIRST_EXIT_STATUS = 64
 def call(
     method: Annotated[
         str | None,
-        typer.Argument(help="Such as soma.memory.v1.MemoryService/Recall; the methods are listed without one."),
+        typer.Argument(help="Method, such as soma.memory.v1.MemoryService/Recall. Without it, all methods are listed."),
     ] = None,
-    request: Annotated[str, typer.Argument(help="The request as JSON; @FILE reads a file, @- standard input.")] = "{}",
-    data: Annotated[str | None, typer.Option("-d", "--data", help="The same, as an option.")] = None,
+    request: Annotated[str, typer.Argument(help="Request as JSON. @FILE reads a file, @- standard input.")] = "{}",
+    data: Annotated[str | None, typer.Option("-d", "--data", help="The request, as an option.")] = None,
     header: Annotated[list[str] | None, typer.Option("-H", "--header", help="Metadata, `name: value`.")] = None,
     timeout: Annotated[float, typer.Option(help="Seconds the call may take.")] = 60.0,
     data_dir: DataDirOption = None,
     url: UrlOption = None,
     key: KeyOption = None,
 ) -> None:
-    """Call a method. Exits with 64 + the status code of a call that failed, its typed error on standard error."""
+    """Call a method. If it fails, print its typed error on standard error and exit with 64 + the status code."""
     import asyncio
 
     from cli.door import door

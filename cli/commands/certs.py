@@ -12,7 +12,7 @@ certs = typer.Typer(help="Show the certificates of a stack, issue them, and repl
 
 @certs.callback(invoke_without_command=True)
 def listed(context: typer.Context, data_dir: DataDirOption = None) -> None:
-    """List what there is, and make the development CA if there is none."""
+    """List the certificates, and make the development CA if there is none."""
     if context.invoked_subcommand is not None:
         source = context.get_parameter_source("data_dir")
         if source is not None and source.name == "COMMANDLINE":
@@ -29,12 +29,14 @@ def listed(context: typer.Context, data_dir: DataDirOption = None) -> None:
 
 @certs.command()
 def issue(
-    name: Annotated[str, typer.Argument(help="Of a process on another machine, such as serve-memory.")],
-    services: Annotated[str, typer.Option(help="What that process serves, comma-separated.")],
-    out: Annotated[Path | None, typer.Option(help="Folder for its two files, to be copied into its data/tls.")] = None,
+    name: Annotated[str, typer.Argument(help="Name of a process on another machine, such as serve-memory.")],
+    services: Annotated[str, typer.Option(help="Services of that process, separated by commas.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the two files. Copy them into the tls folder of its data directory.")
+    ] = None,
     data_dir: DataDirOption = None,
 ) -> None:
-    """Issue the certificate of a process that is started by hand."""
+    """Issue the certificate of a process that you start yourself."""
     from services.mesh.errors import InvalidArgument
     from services.mesh.tls.authority import Authority
     from services.mesh.tls.identity import CA, folder_of
@@ -55,13 +57,18 @@ def issue(
 
 @certs.command()
 def rotate(
-    ca: Annotated[bool, typer.Option("--ca", help="By a new CA, trusted beside the old one until it retires.")] = False,
+    ca: Annotated[
+        bool, typer.Option("--ca", help="Use a new CA. The old one is trusted too until you retire it.")
+    ] = False,
     trust_only: Annotated[
-        bool, typer.Option("--trust-only", help="With --ca: only trust the new one, to copy ca.pem to other machines.")
+        bool,
+        typer.Option(
+            "--trust-only", help="With --ca: only trust the new CA, so that you can copy ca.pem to other machines."
+        ),
     ] = False,
     data_dir: DataDirOption = None,
 ) -> None:
-    """Issue every certificate anew; processes that run take them up, no call fails."""
+    """Issue new certificates. Running processes start to use them, and no call fails."""
     from cli.certificates import FRONT, listing, taken_up
     from services.mesh.errors import InvalidArgument
     from services.mesh.tls.authority import Authority
@@ -87,7 +94,7 @@ def rotate(
 
 @certs.command()
 def retire(data_dir: DataDirOption = None) -> None:
-    """Trust the old CA no more, once every machine and client has the new one."""
+    """Stop trusting the old CA. Do this when every machine and client has the new one."""
     from cli.certificates import FRONT, listing
     from services.mesh.tls.succession import retire as retire_old
 

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 
 def chat(
-    message: Annotated[str | None, typer.Argument(help="One message; without it a conversation begins.")] = None,
-    conversation: Annotated[str, typer.Option(help="Id of a conversation to begin or go on with.")] = "",
-    model: Annotated[str, typer.Option(help="The model; the stack's default if not given.")] = "",
+    message: Annotated[str | None, typer.Argument(help="One message. Without it, a conversation begins.")] = None,
+    conversation: Annotated[str, typer.Option(help="Id of the conversation to begin or continue.")] = "",
+    model: Annotated[str, typer.Option(help="The model. The stack's default if not given.")] = "",
     data_dir: DataDirOption = None,
     url: UrlOption = None,
     key: KeyOption = None,
 ) -> None:
-    """Chat with a model through the whole mesh. The answer goes to standard output, everything else beside it."""
+    """Chat with a model through the mesh. The answer goes to standard output, all else to standard error."""
     import asyncio
     import uuid
 

@@ -4,7 +4,7 @@ import typer
 
 
 def config() -> None:
-    """Show every setting with its value and where that came from; secrets are hidden."""
+    """Show every setting, its value and where the value comes from. Secrets are hidden."""
     from cli.effective_settings import effective, require_known_tables, settings_classes
     from cli.table import aligned
 

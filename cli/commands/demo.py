@@ -8,10 +8,12 @@ from cli.commands.options import DataDirOption, directory
 
 
 def demo(
-    stay: Annotated[bool, typer.Option("--stay", help="Serve until Ctrl-C instead of stopping at the end.")] = False,
+    stay: Annotated[
+        bool, typer.Option("--stay", help="Keep running until Ctrl-C instead of stopping at the end.")
+    ] = False,
     data_dir: DataDirOption = None,
-    host: Annotated[str | None, typer.Option(help="Address of the one public port (127.0.0.1).")] = None,
-    port: Annotated[int | None, typer.Option(help="The one public port (8080).", min=1, max=65535)] = None,
+    host: Annotated[str | None, typer.Option(help="Address of the public port (127.0.0.1).")] = None,
+    port: Annotated[int | None, typer.Option(help="The public port (8080).", min=1, max=65535)] = None,
 ) -> None:
     """Start the whole stack in development mode, hold a short real conversation through its port, and stop."""
     from cli.demo import hold

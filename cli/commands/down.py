@@ -13,7 +13,7 @@ POLL_SECONDS = 0.02
 
 def down(
     data_dir: DataDirOption = None,
-    timeout: Annotated[float, typer.Option(help="Seconds to wait for the end of every part.")] = 60.0,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait until every part has ended.")] = 60.0,
 ) -> None:
     """Stop the stack and wait until every part has ended."""
     import psutil

@@ -8,9 +8,11 @@ from cli.commands.options import DataDirOption, directory
 
 
 def logs(
-    part: Annotated[str | None, typer.Argument(help="One part; all of them when not given.")] = None,
-    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with what is written from now on.")] = False,
-    lines: Annotated[int, typer.Option("-n", "--lines", help="How many of the last lines.")] = 50,
+    part: Annotated[str | None, typer.Argument(help="One part. All parts if not given.")] = None,
+    follow: Annotated[
+        bool, typer.Option("-f", "--follow", help="Continue with new lines as they are written.")
+    ] = False,
+    lines: Annotated[int, typer.Option("-n", "--lines", help="Number of last lines.")] = 50,
     data_dir: DataDirOption = None,
 ) -> None:
     """Print the last lines of the parts' logs."""

@@ -31,13 +31,16 @@ DataDirOption = Annotated[
         "--data-dir",
         envvar="SOMA_DATA_DIR",
         callback=_as_settings_say,
-        help="The directory the stack keeps everything in (.somamesh).",
+        help="Directory in which the stack keeps everything (.somamesh).",
     ),
 ]
 
-UrlOption = Annotated[str | None, typer.Option("--url", help="A stack elsewhere, such as http://host:8080.")]
+UrlOption = Annotated[str | None, typer.Option("--url", help="URL of a stack elsewhere, such as http://host:8080.")]
 KeyOption = Annotated[
-    str | None, typer.Option("--key", envvar="SOMA_API_KEY", help="The key; the stack's own if here.")
+    str | None,
+    typer.Option(
+        "--key", envvar="SOMA_API_KEY", help="API key. For a stack on this machine, its own key if not given."
+    ),
 ]
 
 

@@ -8,13 +8,13 @@ from cli.commands.options import DataDirOption, directory
 
 
 def restart(
-    parts: Annotated[list[str] | None, typer.Argument(help="Parts by the names soma status shows.")] = None,
+    parts: Annotated[list[str] | None, typer.Argument(help="Names of parts, as soma status shows them.")] = None,
     data_dir: DataDirOption = None,
 ) -> None:
-    """Restart the processes that serve, or only the parts named, one after the other.
+    """Restart the serving processes, or only the named parts, one after the other.
 
-    A serving process is replaced: the new one is ready before the old one drains and ends, so no request fails.
-    Postgres, Redis and Envoy are ended and started again.
+    A serving process is replaced: the new process is ready before the old one finishes its calls and ends, so no
+    request fails. Postgres, Redis and Envoy are stopped and started again.
     """
     from cli.orders import order_restart
     from cli.state import running

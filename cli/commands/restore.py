@@ -10,10 +10,10 @@ from cli.commands.options import DataDirOption, directory
 
 
 def restore(
-    file: Annotated[Path, typer.Argument(help="What soma backup has written.")],
+    file: Annotated[Path, typer.Argument(help="File that soma backup has written.")],
     data_dir: DataDirOption = None,
 ) -> None:
-    """Make a data directory, which must not exist or be empty, from a backup."""
+    """Make a data directory from a backup. The directory must not exist, or must be empty."""
     from cli.restore import restore as restore_backup
 
     here = directory(data_dir)

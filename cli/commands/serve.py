@@ -11,11 +11,11 @@ def serve(
     services: Annotated[list[str], typer.Argument(help="The services to run, such as memory.")],
     join: Annotated[
         str | None,
-        typer.Option(help="host:port of the stack's registry; the stack on the data directory if not given."),
+        typer.Option(help="host:port of the stack's registry. If not given, that of the stack in the data directory."),
     ] = None,
     data_dir: DataDirOption = None,
 ) -> None:
-    """Run services here until stopped. Started by `soma up` for its own, or by you for one left out with --without."""
+    """Run services in this process until it is stopped. Use it for services that soma up left out with --without."""
     import uvloop
 
     from cli.descriptors import raise_limit

@@ -12,7 +12,7 @@ def status(
     data_dir: DataDirOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Say what runs where. Exits with 3 when no stack runs."""
+    """Show which parts run, and where. Exits with 3 when no stack runs."""
     from cli.report import report, table
 
     found: dict[str, Any] = report(directory(data_dir))

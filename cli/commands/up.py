@@ -9,22 +9,30 @@ from cli.commands.options import DataDirOption, directory, names
 
 
 def up(
-    dev: Annotated[bool, typer.Option("--dev", help="One random key for everything, in the data directory.")] = False,
+    dev: Annotated[
+        bool, typer.Option("--dev", help="Development stack: one random API key, kept in the data directory.")
+    ] = False,
     data_dir: DataDirOption = None,
     host: Annotated[
-        str | None, typer.Option(help="Address of the one public port, or a name of this machine (127.0.0.1).")
+        str | None, typer.Option(help="Address of the public port, or a name of this machine (127.0.0.1).")
     ] = None,
-    port: Annotated[int | None, typer.Option(help="The one public port (8080).", min=1, max=65535)] = None,
-    detach: Annotated[bool, typer.Option("--detach", help="Return once all is ready, and leave it running.")] = False,
+    port: Annotated[int | None, typer.Option(help="The public port (8080).", min=1, max=65535)] = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Return when everything is ready, and leave it running.")
+    ] = False,
     apart: Annotated[
-        str, typer.Option(help="Services that get a process of their own, or several: memory,model=2.")
+        str, typer.Option(help="Services with a process of their own, or with several: memory,model=2.")
     ] = "",
-    workers: Annotated[int, typer.Option(help="Processes that run what is not apart, all the same.", min=1)] = 1,
-    tls: Annotated[bool, typer.Option("--tls", help="TLS on the public port, by the stack's own CA.")] = False,
-    tls_cert: Annotated[Path | None, typer.Option(help="Certificate chain (PEM) for the public port instead.")] = None,
-    tls_key: Annotated[Path | None, typer.Option(help="Its key (PEM).")] = None,
+    workers: Annotated[
+        int, typer.Option(help="Number of identical processes that run all services not named by --apart.", min=1)
+    ] = 1,
+    tls: Annotated[bool, typer.Option("--tls", help="TLS on the public port, with the stack's own CA.")] = False,
+    tls_cert: Annotated[
+        Path | None, typer.Option(help="Certificate chain (PEM) for the public port, instead of the CA's.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Key of that certificate (PEM).")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Do not print the key and the addresses.")] = False,
-    without: Annotated[str, typer.Option(help="Services not to run here, comma-separated.")] = "",
+    without: Annotated[str, typer.Option(help="Services that do not run here, separated by commas.")] = "",
 ) -> None:
     """Start the whole stack: Postgres, Redis, Envoy and the services."""
     from cli.effective_settings import require_known_tables

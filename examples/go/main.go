@@ -32,7 +32,7 @@ func main() {
 	}
 }
 
-// converse says something, has the answer streamed, and asks again in the same conversation.
+// converse sends a message, streams the answer, and asks again in the same conversation.
 func converse() error {
 	connection, err := connect()
 	if err != nil {
@@ -101,7 +101,7 @@ func connect() (*grpc.ClientConn, error) {
 	return grpc.NewClient(parsed.Host, grpc.WithTransportCredentials(secured))
 }
 
-// explain gives the reason an error of the mesh carries; programs act on that, people read the message.
+// explain gives the reason and the message of an error: programs act on the reason, people read the message.
 func explain(err error) string {
 	failure := status.Convert(err)
 	for _, detail := range failure.Details() {

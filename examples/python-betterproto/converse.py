@@ -22,19 +22,19 @@ TURN_SECONDS = 60.0
 
 
 class Details(StatusDetailsCodecBase):
-    """The details of an error, by the generated classes: grpclib knows only those of Google's protobuf package."""
+    """Reads the details of an error with the generated classes: grpclib knows only Google's protobuf package."""
 
     def encode(self, status: Status, message: str | None, details: Sequence[Any]) -> bytes:
         """Pack the details of an error, as a server sends them."""
         return bytes(rpc.Status(code=status.value, message=message or "", details=list(details)))
 
     def decode(self, status: Status, message: str | None, data: bytes) -> Sequence[Any]:
-        """The details of an error, each still packed."""
+        """Return the details of an error, each still packed."""
         return rpc.Status.parse(data).details
 
 
 async def main() -> None:
-    """Say something, have the answer streamed, and ask again in the same conversation."""
+    """Send a message, stream the answer, and ask again in the same conversation."""
     url = os.environ.get("SOMA_API_URL", "http://127.0.0.1:8080")
     key = os.environ.get("SOMA_API_KEY")
     if not key:
@@ -53,7 +53,7 @@ async def main() -> None:
 
 
 async def say(chat: ChatServiceStub, conversation: str, text: str) -> None:
-    """Say something, and print the answer as it comes."""
+    """Send a message, and print the answer as it arrives."""
     request = ChatRequest(conversation_id=conversation, messages=[Message(role=Role.USER, content=text)])
     finished = False
     async for event in chat.chat(request):
@@ -76,7 +76,7 @@ def connect(url: str) -> Channel:
 
 
 def explain(error: GRPCError) -> str:
-    """The reason an error of the mesh carries; programs act on that, people read the message."""
+    """Return the reason of an error: programs act on the reason, people read the message."""
     for detail in error.details or ():
         if detail.type_url.endswith("/google.rpc.ErrorInfo"):
             return f"{rpc.ErrorInfo.parse(detail.value).reason}: {error.message}"

@@ -1,4 +1,4 @@
-//! Generates the client from the contracts, in Rust alone: no `protoc` is needed.
+//! Generates the client from the contracts with Rust only: no `protoc` is needed.
 
 const PROTO: &str = "../../proto";
 const THIRD_PARTY: &str = "../../third_party";
@@ -10,7 +10,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let contracts = protox::compile([CHAT], [PROTO, THIRD_PARTY])?;
     tonic_prost_build::configure()
         .build_server(false)
-        // One file that holds a module for each package, nested as their names are.
+        // One file with a module for each package, nested like the names of the packages.
         .include_file("contracts.rs")
         .compile_fds(contracts)?;
     Ok(())

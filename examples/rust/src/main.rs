@@ -24,7 +24,7 @@ use contracts::soma::orchestrator::v1::chat_service_client::ChatServiceClient;
 
 const TURN: Duration = Duration::from_secs(60);
 
-/// Puts the API key on every call.
+/// Adds the API key to every call.
 #[derive(Clone)]
 struct Key(MetadataValue<Ascii>);
 
@@ -45,7 +45,7 @@ async fn main() {
     }
 }
 
-/// Say something, have the answer streamed, and ask again in the same conversation.
+/// Sends a message, streams the answer, and asks again in the same conversation.
 async fn converse() -> Result<(), Box<dyn std::error::Error>> {
     let url = env::var("SOMA_API_URL").unwrap_or_else(|_| "http://127.0.0.1:8080".into());
     let key = env::var("SOMA_API_KEY").map_err(|_| "SOMA_API_KEY is not set")?;

@@ -11,7 +11,7 @@ import { ChatService } from "@somamesh/contracts/soma/orchestrator/v1/chat_servi
 
 const url = process.env.SOMA_API_URL ?? "http://127.0.0.1:8080";
 
-/** Puts the API key on every call. */
+/** Adds the API key to every call. */
 const withKey: Interceptor = (next) => (request) => {
   request.header.set("authorization", `Bearer ${process.env.SOMA_API_KEY}`);
   return next(request);
@@ -19,7 +19,7 @@ const withKey: Interceptor = (next) => (request) => {
 
 const chat = createClient(ChatService, createGrpcTransport({ baseUrl: url, interceptors: [withKey] }));
 
-/** Says something, and prints the answer as it comes. */
+/** Sends a message, and prints the answer as it arrives. */
 async function say(text: string, conversationId: string): Promise<void> {
   console.log(`> ${text}`);
   let finished = false;

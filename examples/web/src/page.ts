@@ -1,6 +1,6 @@
 // A remembered conversation over grpc-web, with the client generated into gen/ts.
 //
-// The gateway lets pages call that its `cors_origins` name.
+// Only pages whose origin is in the gateway's `cors_origins` may call.
 
 import { Code, ConnectError, createClient, type Client, type Interceptor } from "@connectrpc/connect";
 import { createGrpcWebTransport } from "@connectrpc/connect-web";
@@ -27,7 +27,7 @@ turn.addEventListener("submit", (event) => {
   void attempt(say);
 });
 
-/** A unary call: lists the models there are. */
+/** A unary call: lists the available models. */
 async function connect(): Promise<void> {
   const key = element("key", HTMLInputElement).value;
   const withKey: Interceptor = (next) => (request) => {
@@ -42,7 +42,7 @@ async function connect(): Promise<void> {
   turn.hidden = false;
 }
 
-/** A server stream: says something, and shows the answer as it comes. */
+/** A server stream: sends a message, and shows the answer as it arrives. */
 async function say(): Promise<void> {
   if (chat === undefined) {
     return;

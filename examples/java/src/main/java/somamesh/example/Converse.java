@@ -58,7 +58,7 @@ public final class Converse {
     }
   }
 
-  /** Says something and prints the answer as it comes. */
+  /** Sends a message and prints the answer as it arrives. */
   private void say(String text) {
     System.out.println("> " + text);
     ChatRequest request =
@@ -97,7 +97,7 @@ public final class Converse {
         .build();
   }
 
-  /** The reason an error of the mesh carries; programs act on that, people read the message. */
+  /** The reason of an error: programs act on the reason, people read the message. */
   private static String explain(StatusRuntimeException error) {
     com.google.rpc.Status status = StatusProto.fromThrowable(error);
     if (status != null) {
