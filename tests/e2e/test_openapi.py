@@ -18,7 +18,9 @@ OFF = ("negative_data_rejection", "missing_required_header", "use_after_free", "
 # WebSocket is asked for by another protocol.
 PARTICULAR = (
     *("createChatCompletion", "createResponse", "createEmbedding", "listInputItems", "connectLogs"),
-    *(f"soma.memory.v1.MemoryService.{name}" for name in ("AppendMessages", "ListMessages", "ListMemories")),
+    *(f"soma.memory.v1.MemoryService.{name}" for name in ("AppendMessages", "Remember", "Retrieve")),
+    *(f"soma.memory.v1.MemoryService.{name}" for name in ("ListMessages", "ListMemories")),
+    "soma.policy.v1.PolicyService.Evaluate",
     "soma.model.v1.CostService.ListUsage",
     *(
         "soma.model.v1.ModelService.Generate",
