@@ -59,22 +59,17 @@ def replay(
 
 
 async def _list(entrance: "Door") -> None:
-    import grpc
     from soma.mesh.v1 import event_service_pb2 as pb
     from soma.mesh.v1.event_service_pb2_grpc import EventServiceStub
 
     from cli.table import aligned
-    from services.mesh.status import from_rpc_error
 
     async with entrance.channel() as channel:
         stub: EventServiceAsyncStub = EventServiceStub(channel)
         key = entrance.metadata
-        try:
-            streams = await stub.ListEventStreams(pb.ListEventStreamsRequest(), metadata=key, timeout=CALL_SECONDS)
-            newest = pb.ListDeadLettersRequest(page_size=SHOWN)
-            letters = await stub.ListDeadLetters(newest, metadata=key, timeout=CALL_SECONDS)
-        except grpc.aio.AioRpcError as error:
-            raise from_rpc_error(error) from error
+        streams = await stub.ListEventStreams(pb.ListEventStreamsRequest(), metadata=key, timeout=CALL_SECONDS)
+        newest = pb.ListDeadLettersRequest(page_size=SHOWN)
+        letters = await stub.ListDeadLetters(newest, metadata=key, timeout=CALL_SECONDS)
     typer.echo("\n".join(aligned(_streams(streams.streams))))
     if letters.dead_letters:
         typer.echo("\n" + "\n".join(aligned(_letters(letters.dead_letters))))
@@ -104,19 +99,13 @@ def _letters(letters: "Sequence[pb.DeadLetter]") -> list[tuple[str, ...]]:
 
 
 async def _replay(entrance: "Door", dead_letter: str) -> None:
-    import grpc
     from soma.mesh.v1 import event_service_pb2 as pb
     from soma.mesh.v1.event_service_pb2_grpc import EventServiceStub
-
-    from services.mesh.status import from_rpc_error
 
     async with entrance.channel() as channel:
         stub: EventServiceAsyncStub = EventServiceStub(channel)
         request = pb.ReplayDeadLetterRequest(dead_letter_id=dead_letter)
-        try:
-            answer = await stub.ReplayDeadLetter(request, metadata=entrance.metadata, timeout=CALL_SECONDS)
-        except grpc.aio.AioRpcError as error:
-            raise from_rpc_error(error) from error
+        answer = await stub.ReplayDeadLetter(request, metadata=entrance.metadata, timeout=CALL_SECONDS)
     letter = answer.dead_letter
     what = letter.type or "the entry"
     if letter.state == pb.DeadLetter.STATE_HANDLED:
