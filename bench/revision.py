@@ -69,7 +69,8 @@ class Revision:
         await asyncio.to_thread(_unpack, archive, self.source)
         # What the `make` that started this was given is not for that one.
         make = program("make", "install GNU make")
-        await output([make, "setup"], PATIENCE_SECONDS, cwd=self.source, env={"MAKEFLAGS": "", "MAKELEVEL": ""})
+        none = dict.fromkeys(("MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES"), "")
+        await output([make, "setup"], PATIENCE_SECONDS, cwd=self.source, env=none)
         done.touch()
 
 

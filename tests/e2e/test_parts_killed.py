@@ -22,6 +22,7 @@ from services.mesh.status import from_rpc_error
 from services.mesh.testing.dialects import Behaviour
 from services.mesh.testing.upstreams import FakeUpstream
 from services.mesh.testing.waiting import until
+from tests.e2e.counts import POOLED
 from tests.e2e.load import Load
 from tests.e2e.stack import CALL_SECONDS, Stack
 from tests.e2e.surfaces import over_grpc, over_openai, request, usage
@@ -262,7 +263,7 @@ async def test_parts_killed_one_after_the_other_leave_no_call_and_no_descriptor_
                 await load.more(1)
 
     async def settled() -> bool:
-        return serve.num_fds() <= descriptors + 2
+        return serve.num_fds() <= descriptors + POOLED
 
     resting = await split.measured("rpc_server_active_calls")
     await round_of_kills()

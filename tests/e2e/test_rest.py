@@ -18,6 +18,11 @@ async def test_every_binding_answers(http: httpx.AsyncClient, binding: Binding) 
     session = (await http.post("/api/v1/chat/sessions", json={})).json()["id"]
     kept = {"model": MODEL, "input": "before", "background": True}
     response = (await http.post("/v1/responses", json=kept)).json()["id"]
+    if "{dead_letter_id}" in binding.path:
+        # A dead letter takes an event that failed five times: `test_events` replays one.
+        missing = await http.request(binding.verb, binding.path.format(dead_letter_id=uuid.uuid4()), json=binding.body)
+        assert (missing.status_code, missing.json()["error"]["status"]) == (404, "NOT_FOUND")
+        return
     path = binding.path.format(
         conversation_id=conversation, key=key, session_id=session, task_id=session, response_id=response
     )

@@ -33,7 +33,14 @@ async def test_every_rest_path_is_closed_without_the_key(
     stack: Stack, binding: Binding, headers: dict[str, str], reason: str
 ) -> None:
     async with httpx.AsyncClient(base_url=stack.url, headers=headers, timeout=CALL_SECONDS) as http:
-        path = binding.path.format(conversation_id="c", key="k", session_id="s", task_id="t", response_id="r")
+        path = binding.path.format(
+            conversation_id="c",
+            key="k",
+            session_id="s",
+            task_id="t",
+            response_id="r",
+            dead_letter_id="00000000-0000-0000-0000-000000000000",
+        )
         answer = await http.request(binding.verb, path, json=binding.body)
     assert answer.status_code == 401
     error = answer.json()["error"]
