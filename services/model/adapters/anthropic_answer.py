@@ -15,9 +15,8 @@ from soma.model.v1.message_pb2 import (
 from soma.model.v1.model_service_pb2 import GenerationFinished, TextDelta
 
 from services.model.adapters import refusal
+from services.model.adapters.answer import Answer, Pieces
 from services.model.adapters.counts import count, usage_of
-from services.model.adapters.exchange import Pieces
-from services.model.adapters.surrogates import Halves, read_json
 from services.model.adapters.tool_calls import made_up_id
 
 _FINISH: "Mapping[str, FinishReason.ValueType]" = {
@@ -32,14 +31,13 @@ _FINISH: "Mapping[str, FinishReason.ValueType]" = {
 _READ = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
 
 
-class MessageAnswer:
-    """One message; see `exchange.Answer`."""
+class MessageAnswer(Answer):
+    """One message."""
+
+    _event = "an event"
 
     def __init__(self, provider: str) -> None:
-        self.begun = False
-        self.ended = False
-        self._provider = provider
-        self._finish: FinishReason.ValueType = FINISH_REASON_STOP
+        super().__init__(provider)
         self._prompt = 0
         self._cached = 0
         self._completion = 0
@@ -48,55 +46,6 @@ class MessageAnswer:
         self._ids: set[str] = set()
         # The input of calls that received no piece of it yet, by content block.
         self._bare: dict[Any, str] = {}
-        # Only where an event had half a character in it.
-        self._halves: Halves | None = None
-
-    def read(self, data: bytes) -> Pieces:
-        """What one event's data adds.
-
-        Raises:
-            MeshError: it is an error, or no event of this API.
-        """
-        try:
-            try:
-                event = orjson.loads(data)
-            except orjson.JSONDecodeError:
-                event = read_json(data)
-                self._halves = self._halves or Halves()
-            return self._read(event)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            unread = refusal.unreadable(self._provider, "an event", data)
-            if self.ended:
-                # What comes after the message's end is not part of it.
-                return ()
-            raise unread from error
-
-    def read_whole(self, body: bytes) -> Pieces:
-        """What a message in one piece holds, though a stream was asked for.
-
-        Raises:
-            MeshError: it is an error, or no message.
-        """
-        try:
-            found = read_json(body)
-            self._halves = Halves()
-            if isinstance(found, list) and len(found) == 1:
-                found = found[0]
-            if "content" not in found:
-                raise refusal.told(self._provider, found.get("error") or found)
-            if error := found.get("error"):
-                raise refusal.told(self._provider, error)
-            pieces: list[TextDelta | ToolCallDelta] = []
-            for index, block in enumerate(found["content"] or ()):
-                pieces.extend(self._block(index, block))
-                pieces.extend(self._block_end(index))
-            self._count(found.get("usage"))
-            if reason := found.get("stop_reason"):
-                self._end(reason)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise refusal.unreadable(self._provider, "its answer", body) from error
-        self.ended = True
-        return pieces
 
     def finished(self) -> tuple[Pieces, GenerationFinished]:
         """What was held back, and the last event."""
@@ -109,6 +58,20 @@ class MessageAnswer:
         counted = self._prompt or self._completion
         usage = usage_of(self._prompt, self._completion, self._cached) if counted else None
         return held, GenerationFinished(finish_reason=self._finish, usage=usage)
+
+    def _read_whole(self, found: dict[str, Any]) -> Pieces:
+        if "content" not in found:
+            raise refusal.told(self._provider, found.get("error") or found)
+        if error := found.get("error"):
+            raise refusal.told(self._provider, error)
+        pieces: list[TextDelta | ToolCallDelta] = []
+        for index, block in enumerate(found["content"] or ()):
+            pieces.extend(self._block(index, block))
+            pieces.extend(self._block_end(index))
+        self._count(found.get("usage"))
+        if reason := found.get("stop_reason"):
+            self._end(reason, _FINISH.get(reason))
+        return pieces
 
     def _read(self, event: dict[str, Any]) -> Pieces:
         match event.get("type"):
@@ -126,7 +89,7 @@ class MessageAnswer:
                 self.begun = True
                 self._count(event.get("usage"))
                 if reason := (event.get("delta") or {}).get("stop_reason"):
-                    self._end(reason)
+                    self._end(reason, _FINISH.get(reason))
             case "message_stop":
                 self.begun = self.ended = True
             case _ if event.get("error") or event.get("type") in ("error", None):
@@ -174,13 +137,6 @@ class MessageAnswer:
         """A call whose input did not stream has it from its start, or has none; callers read JSON."""
         whole, position = self._bare.pop(index, None), self._blocks.get(index)
         return () if whole is None or position is None else (ToolCallDelta(index=position, arguments=whole),)
-
-    def _end(self, reason: str) -> None:
-        finish = _FINISH.get(reason)
-        if finish is None:
-            raise refusal.ended_badly(self._provider, reason)
-        self._finish = finish
-        self.ended = True
 
     def _count(self, usage: Any) -> None:
         """Counts are cumulative; what was read from or written to a cache was read all the same."""

@@ -1,17 +1,18 @@
 """One question to a vendor's server and its answer, whether that comes as a stream of events or in one piece."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 from soma.errors.v1 import reasons
 from soma.model.v1.message_pb2 import ToolCallDelta
-from soma.model.v1.model_service_pb2 import GenerationFinished, TextDelta
+from soma.model.v1.model_service_pb2 import TextDelta
 
 from services.mesh.errors import MeshError
 from services.model.adapters import refusal
+from services.model.adapters.answer import Answer, Pieces
 from services.model.adapters.sse import EventParser
 from services.model.adapters.upstream import Upstream
 from services.model.provider import ProviderEvent
@@ -22,44 +23,6 @@ _log = structlog.get_logger(__name__)
 _LARGEST = 32 * 1024 * 1024
 # An answer that said why it ended waits this long for what may follow, such as its usage.
 _AFTER_END_SECONDS = 2.0
-
-Pieces = Sequence[TextDelta | ToolCallDelta]
-
-
-class Answer(Protocol):
-    """What a vendor's protocol makes of an answer as it comes in.
-
-    Attributes:
-        begun: whether an event of the protocol came.
-        ended: whether the vendor said that, or why, the answer ended; nothing that is missing after that is missed.
-    """
-
-    begun: bool
-    ended: bool
-
-    def read(self, data: bytes) -> Pieces:
-        """What one event's data adds.
-
-        Raises:
-            MeshError: it is an error, or no event of the protocol.
-        """
-        ...
-
-    def read_whole(self, body: bytes) -> Pieces:
-        """What an answer in one piece holds; it has ended.
-
-        Raises:
-            MeshError: it is an error, or no answer of the protocol.
-        """
-        ...
-
-    def finished(self) -> tuple[Pieces, GenerationFinished]:
-        """What was held back until the end, and the last event.
-
-        Raises:
-            Unavailable: a tool call cannot be used.
-        """
-        ...
 
 
 async def answered(

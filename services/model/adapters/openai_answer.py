@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import orjson
 import structlog
 from soma.model.v1.message_pb2 import (
     FINISH_REASON_CONTENT_FILTER,
@@ -18,9 +17,8 @@ from soma.model.v1.message_pb2 import (
 from soma.model.v1.model_service_pb2 import GenerationFinished, TextDelta
 
 from services.model.adapters import refusal
+from services.model.adapters.answer import Answer, Pieces
 from services.model.adapters.counts import count, member, usage_of
-from services.model.adapters.exchange import Pieces
-from services.model.adapters.surrogates import Halves, read_json
 from services.model.adapters.tool_calls import StreamedCalls
 
 _log = structlog.get_logger(__name__)
@@ -39,64 +37,16 @@ _FINISH: "Mapping[str, FinishReason.ValueType]" = {
 _THOUGHTS = ("thinking", "reasoning")
 
 
-class ChatAnswer:
-    """One chat completion; see `exchange.Answer`."""
+class ChatAnswer(Answer):
+    """One chat completion."""
+
+    _event = "a chunk"
 
     def __init__(self, provider: str) -> None:
-        self.begun = False
-        self.ended = False
-        self._provider = provider
+        super().__init__(provider)
         self._done = False
-        self._finish: FinishReason.ValueType = FINISH_REASON_STOP
         self._usage: Usage | None = None
         self._calls: StreamedCalls | None = None
-        # Only where a chunk had half a character in it.
-        self._halves: Halves | None = None
-
-    def read(self, data: bytes) -> Pieces:
-        """What one event's data adds.
-
-        Raises:
-            MeshError: it is an error, or no chunk.
-        """
-        if data == b"[DONE]":
-            self.begun = self.ended = self._done = True
-        if self._done:
-            return ()
-        try:
-            try:
-                chunk = orjson.loads(data)
-            except orjson.JSONDecodeError:
-                if data.strip() == b"[DONE]":
-                    return self.read(b"[DONE]")
-                chunk = read_json(data)
-                self._halves = self._halves or Halves()
-            return self._read(chunk)
-        except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
-            unread = refusal.unreadable(self._provider, "a chunk", data)
-            if self.ended:
-                # What comes after the answer's end is not part of it.
-                return ()
-            raise unread from error
-
-    def read_whole(self, body: bytes) -> Pieces:
-        """What an answer in one piece holds, though a stream was asked for.
-
-        Raises:
-            MeshError: it is an error, or no chat completion.
-        """
-        try:
-            found = read_json(body)
-            self._halves = Halves()
-            if isinstance(found, list) and len(found) == 1:
-                found = found[0]
-            if not found.get("choices"):
-                raise refusal.told(self._provider, found.get("error") or found)
-            pieces = self._read(found)
-        except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
-            raise refusal.unreadable(self._provider, "its answer", body) from error
-        self.ended = True
-        return pieces
 
     def finished(self) -> tuple[Pieces, GenerationFinished]:
         """What was held back, and the last event.
@@ -114,7 +64,19 @@ class ChatAnswer:
         held.extend(TextDelta(text=text, refusal=key == "refusal") for key, text in texts.items() if text)
         return held, GenerationFinished(finish_reason=self._finish, usage=self._usage)
 
+    def _closes(self, data: bytes) -> bool:
+        if data.strip() == b"[DONE]":
+            self.begun = self.ended = self._done = True
+        return self._done
+
+    def _read_whole(self, found: dict[str, Any]) -> Pieces:
+        if not found.get("choices"):
+            raise refusal.told(self._provider, found.get("error") or found)
+        return self._read(found)
+
     def _read(self, chunk: dict[str, Any]) -> Pieces:
+        if self._done:
+            return ()
         if error := chunk.get("error"):
             raise refusal.told(self._provider, error)
         choices = chunk.get("choices")
@@ -151,7 +113,7 @@ class ChatAnswer:
         if error := choice.get("error"):
             raise refusal.told(self._provider, error)
         if reason := choice.get("finish_reason"):
-            self._end(reason)
+            self._end(reason, _FINISH.get(reason.lower()))
             if usage := choice.get("usage"):
                 self._count(usage)
         return found
@@ -167,13 +129,6 @@ class ChatAnswer:
             elif part.get("type") not in _THOUGHTS:
                 _log.warning("provider_part_left_out", provider=self._provider, type=str(part.get("type"))[:64])
         return "".join(texts)
-
-    def _end(self, reason: str) -> None:
-        finish = _FINISH.get(reason.lower())
-        if finish is None:
-            raise refusal.ended_badly(self._provider, reason)
-        self._finish = finish
-        self.ended = True
 
     def _count(self, usage: Any) -> None:
         """Counts are cumulative, and some servers send them with each chunk; one that is missing erases none."""
