@@ -108,12 +108,16 @@ def typed_errors() -> Iterator[None]:
             raise _told(*_STORAGE_FULL) from error
         raise _told(reasons.REDIS_UNAVAILABLE, "the cache cannot be reached now", RETRY_SECONDS) from error
     except exceptions.ResponseError as error:
-        # The client takes the first word off, if it knows it.
-        answer = f"{error.status_code or ''} {error}"
+        answer = said(error)
         for words, what in _REFUSED:
             if words.search(answer):
                 raise _told(*what) from error
         raise
+
+
+def said(error: exceptions.ResponseError) -> str:
+    """All that Redis answered: its client takes the first word off, if it knows it."""
+    return f"{error.status_code or ''} {error}"
 
 
 def _told(reason: str, message: str, seconds: float) -> errors.Unavailable:

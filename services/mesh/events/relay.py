@@ -13,8 +13,9 @@ from prometheus_client import Gauge
 from services.mesh import postgres
 from services.mesh.events import groups
 from services.mesh.events.outbox import Outbox
-from services.mesh.events.stream import BEGINNING, Added, EventStream, Group, Position, Row
+from services.mesh.events.stream import Added, EventStream, Row
 from services.mesh.jobs import Job
+from services.mesh.stream_position import BEGINNING, Position
 
 if TYPE_CHECKING:
     from services.mesh.postgres import Connection, Pool
@@ -115,26 +116,16 @@ class Relay:
             for former in await groups.retired(connection, self._area):
                 await self._stream.destroy_group(former)
                 await groups.forget(connection, former, self._area)
-            consumers = await groups.registered(connection, self._area)
-            found = {group.name: group for group in await self._stream.groups()}
+            found = await self._stream.groups(await groups.registered(connection, self._area))
             waiting = await connection.fetchval(f"SELECT count(*) FROM {self._table} WHERE added_ms IS NULL")  # noqa: S608 -- our own name
-            await self._measure(found, consumers, waiting)
-            if not found.keys() >= set(consumers):
-                # A group that Redis has lost has handled nothing, as far as anybody knows.
-                return
+            for group in found:
+                _LAG.labels(self._stream.name, group.name).set(group.unread + group.pending + waiting)
             if not found:
                 await connection.execute(f"DELETE FROM {self._table} WHERE added_ms IS NOT NULL")  # noqa: S608 -- our own name
                 return
-            bound = min(group.bound for group in found.values())
+            bound = min(group.bound for group in found)
             await connection.execute(
                 f"DELETE FROM {self._table} WHERE (added_ms, added_number) < ($1, $2)",  # noqa: S608 -- our own name
                 *bound,
             )
         await self._stream.trim(bound)
-
-    async def _measure(self, found: dict[str, Group], consumers: list[str], waiting: int) -> None:
-        lost = set(consumers) - found.keys()
-        length = await self._stream.length() if lost else 0
-        lags = {name: group.unread + group.pending for name, group in found.items()} | dict.fromkeys(lost, length)
-        for name, lag in lags.items():
-            _LAG.labels(self._stream.name, name).set(lag + waiting)

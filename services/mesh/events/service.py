@@ -55,14 +55,11 @@ class EventService(rpc.EventServiceServicer):
 
     async def _stream(self, area: str, consumers: list[str], waiting: int) -> pb.EventStream:
         stream = EventStream(self._redis, area)
-        length, found = await stream.length(), {group.name: group for group in await stream.groups()}
-        shown = []
-        for name in sorted({*consumers, *found}):
-            group = found.get(name)
-            # One that Redis has lost begins anew: all that is there is unread.
-            unread, pending = (group.unread, group.pending) if group is not None else (length, 0)
-            shown.append(pb.EventGroup(consumer=name, lag=unread + pending + waiting, pending=pending))
-        return pb.EventStream(area=area, length=length, waiting=waiting, groups=shown)
+        shown = [
+            pb.EventGroup(consumer=group.name, lag=group.unread + group.pending + waiting, pending=group.pending)
+            for group in await stream.groups(consumers)
+        ]
+        return pb.EventStream(area=area, length=await stream.length(), waiting=waiting, groups=shown)
 
 
 def event_service(pool: "Pool", client: aioredis.Redis) -> Registration:

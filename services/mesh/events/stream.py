@@ -1,22 +1,19 @@
 """The stream of one area in Redis, `soma:events:<area>`: entries, and the places of consumers (groups) in it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import redis.asyncio as aioredis
 from redis import exceptions
 
-from services.mesh.redis import typed_errors
+from services.mesh.redis import said, typed_errors
+from services.mesh.stream_position import BEGINNING, Position, entry_id, position
 
 STREAM = "soma:events:"
 FIELD = "event"
 # How many events a stream keeps that nobody consumes.
 MAX_LENGTH = 100_000
-BEGINNING = (0, 0)
-
-# An entry's id: milliseconds, and a number among those of the same millisecond.
-Position = tuple[int, int]
 
 # In one step, so that nothing is added to a stream that has lost what was in it.
 _ADD = """
@@ -124,8 +121,8 @@ class EventStream:
         with typed_errors():
             whole, last, groups, *ids = await add(keys=(self.name,), args=(*newest, most, *words))
         if not whole:
-            return Added(lost=_position(last))
-        return Added([_position(id) for id in ids], groups=groups > 0)
+            return Added(lost=position(last.decode()))
+        return Added([position(id.decode()) for id in ids], groups=groups > 0)
 
     async def create_group(self, name: str) -> None:
         """Make a group that misses nothing the stream holds, if there is none of this name."""
@@ -133,7 +130,7 @@ class EventStream:
             try:
                 await self._redis.xgroup_create(self.name, name, id="0", mkstream=True)
             except exceptions.ResponseError as error:
-                if "BUSYGROUP" not in _said(error):
+                if "BUSYGROUP" not in said(error):
                     raise
 
     async def destroy_group(self, name: str) -> None:
@@ -142,7 +139,7 @@ class EventStream:
             try:
                 await self._redis.xgroup_destroy(self.name, name)
             except exceptions.ResponseError as error:
-                if "requires the key to exist" not in _said(error):
+                if "requires the key to exist" not in said(error):
                     raise
 
     async def read(self, group: str, count: int, milliseconds: int | None) -> list[Entry]:
@@ -160,7 +157,7 @@ class EventStream:
             try:
                 found: Any = await self._redis.xreadgroup(group, group, {self.name: after}, count, milliseconds)
             except exceptions.ResponseError as error:
-                if "NOGROUP" in _said(error):
+                if "NOGROUP" in said(error):
                     raise GroupLost(self.name) from error
                 raise
         streams = found.values() if isinstance(found, dict) else [entries for _, entries in found or ()]
@@ -171,26 +168,29 @@ class EventStream:
         with typed_errors():
             await self._redis.xack(self.name, group, *ids)
 
-    async def groups(self) -> list[Group]:
-        """Every group, by name."""
+    async def groups(self, expected: Collection[str] = ()) -> list[Group]:
+        """Every group, by name; an `expected` one that Redis has lost has handled nothing, as far as is known."""
         with typed_errors():
             try:
-                found: Any = await self._redis.xinfo_groups(self.name)
+                infos: Any = await self._redis.xinfo_groups(self.name)
             except exceptions.ResponseError as error:
-                if "no such key" in _said(error):
-                    return []
-                raise
+                if "no such key" not in said(error):
+                    raise
+                infos = ()
             length = await self._redis.xlen(self.name)
-            return sorted([await self._group(each, length) for each in found], key=lambda group: group.name)
+            found = [await self._group(each, length) for each in infos]
+            lost = set(expected) - {group.name for group in found}
+            found += [Group(name, unread=length, pending=0, bound=BEGINNING) for name in lost]
+            return sorted(found, key=lambda group: group.name)
 
     async def _group(self, info: Any, length: int) -> Group:
         name = info["name"].decode()
-        ms, number = _position(info["last-delivered-id"])
+        ms, number = position(info["last-delivered-id"].decode())
         bound = (ms, number + 1)
         if info["pending"]:
             # Read later than the rest: what is no longer pending by now is handled, too.
             oldest: Any = (await self._redis.xpending(self.name, name))["min"]
-            bound = _position(oldest) if oldest else bound
+            bound = position(oldest.decode()) if oldest else bound
         # Redis knows no lag where entries were deleted by hand.
         unread = info.get("lag")
         return Group(name, length if unread is None else unread, info["pending"], bound)
@@ -198,17 +198,12 @@ class EventStream:
     async def trim(self, bound: Position) -> None:
         """Delete the entries before a place."""
         with typed_errors():
-            await self._redis.xtrim(self.name, minid="{}-{}".format(*bound), approximate=False)
+            await self._redis.xtrim(self.name, minid=entry_id(bound), approximate=False)
 
     async def length(self) -> int:
         """How many entries there are."""
         with typed_errors():
             return int(await self._redis.xlen(self.name))
-
-
-def _position(id: bytes) -> Position:
-    ms, _, number = id.decode().partition("-")
-    return int(ms), int(number)
 
 
 def _entry(id: bytes, fields: dict[bytes, bytes]) -> Entry:
@@ -219,8 +214,3 @@ def _entry(id: bytes, fields: dict[bytes, bytes]) -> Entry:
         int(fields.get(b"row", b"0")),
         fields.get(b"consumer", b"").decode(errors="replace"),
     )
-
-
-def _said(error: exceptions.ResponseError) -> str:
-    # The client takes the first word off, if it knows it.
-    return f"{error.status_code or ''} {error}"

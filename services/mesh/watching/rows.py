@@ -19,7 +19,8 @@ import structlog
 from services.mesh import errors
 from services.mesh.jobs import Job
 from services.mesh.redis import typed_errors
-from services.mesh.watching.streams import Fields, Position, StreamReader
+from services.mesh.stream_position import Position
+from services.mesh.watching.streams import Fields, StreamReader
 from services.mesh.watching.watch import set_within
 
 log = structlog.get_logger("watching")

@@ -15,13 +15,10 @@ import redis.asyncio as aioredis
 from services.mesh import errors, tasks
 from services.mesh.jobs import Job
 from services.mesh.redis import typed_errors
+from services.mesh.stream_position import BEGINNING, Position, entry_id, position
 from services.mesh.watching.watch import set_within
 
 T = TypeVar("T")
-
-Position: TypeAlias = tuple[int, int]
-"""A place in a stream: milliseconds, and the number within them. Entries are in its order."""
-BEGINNING: Position = (0, 0)
 
 Fields: TypeAlias = Mapping[bytes, bytes]
 
@@ -29,17 +26,6 @@ BLOCK_MILLISECONDS = 2_000
 RETRY_SECONDS = 0.5
 # A watcher who reads more slowly than is written is told to read the stream itself.
 MOST_WAITING = 1_000
-
-
-def position(entry_id: str) -> Position:
-    """The place an id stands for."""
-    milliseconds, _, number = entry_id.partition("-")
-    return int(milliseconds), int(number)
-
-
-def entry_id(place: Position) -> str:
-    """The id of a place."""
-    return f"{place[0]}-{place[1]}"
 
 
 class Followed(Protocol):
