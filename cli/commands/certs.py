@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cli.commands.options import DataDirOption, directory, names
+from cli.commands.options import DataDirOption, directory, names, refuse_before_subcommand
 
 certs = typer.Typer(help="Show the certificates of a stack, issue them, and replace them while it runs.")
 
@@ -14,9 +14,7 @@ certs = typer.Typer(help="Show the certificates of a stack, issue them, and repl
 def listed(context: typer.Context, data_dir: DataDirOption = None) -> None:
     """List the certificates, and make the development CA if there is none."""
     if context.invoked_subcommand is not None:
-        source = context.get_parameter_source("data_dir")
-        if source is not None and source.name == "COMMANDLINE":
-            raise typer.BadParameter(f"goes behind {context.invoked_subcommand}", param_hint="--data-dir")
+        refuse_before_subcommand(context, "data_dir")
         return
     from cli.certificates import listing
     from services.mesh.tls.authority import Authority

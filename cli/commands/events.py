@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.commands.options import DataDirOption, KeyOption, UrlOption, directory
+from cli.commands.options import DataDirOption, KeyOption, UrlOption, directory, refuse_before_subcommand
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,11 +30,7 @@ def listed(
 ) -> None:
     """List every stream with its consumers, then the dead letters of the key's tenant."""
     if context.invoked_subcommand is not None:
-        for name in ("data_dir", "url", "key"):
-            source = context.get_parameter_source(name)
-            if source is not None and source.name == "COMMANDLINE":
-                option = f"--{name.replace('_', '-')}"
-                raise typer.BadParameter(f"goes behind {context.invoked_subcommand}", param_hint=option)
+        refuse_before_subcommand(context, "data_dir", "url", "key")
         return
     import asyncio
 

@@ -44,6 +44,20 @@ KeyOption = Annotated[
 ]
 
 
+def refuse_before_subcommand(context: typer.Context, *options: str) -> None:
+    """Refuse options of a command that were given before the name of its subcommand, which would not get them.
+
+    Raises:
+        BadParameter: names the option.
+    """
+    for option in options:
+        source = context.get_parameter_source(option)
+        if source is not None and source.name == "COMMANDLINE":
+            raise typer.BadParameter(
+                f"goes behind {context.invoked_subcommand}", param_hint=f"--{option.replace('_', '-')}"
+            )
+
+
 def directory(given: Path | None) -> "DataDir":
     """The data directory of a command with a `DataDirOption`."""
     from cli.data_dir import DataDir
