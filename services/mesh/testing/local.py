@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from services.mesh.authenticator import DevAuthenticator
+from services.mesh.authenticator import Authenticator, DevAuthenticator
 from services.mesh.call import Call, current_call
 from services.mesh.carrier import LocalCarrier
 from services.mesh.channel.local import LocalChannel
@@ -22,20 +22,22 @@ SOMEBODY = Principal(tenant_id="acme", subject="alex", scopes=frozenset({"*"}))
 class LocalMesh:
     """Servicers with everything a call passes through; `channel` reaches all of them.
 
-    `strict` is the channel's; `capture` says whose calls they are, where the test's own calls have no caller.
+    `authenticator` knows callers from outside, by default the holder of `KEY`. `strict` is the channel's; `capture`
+    says whose calls they are, where the test's own calls have no caller.
     """
 
     def __init__(
         self,
         servicers: Sequence[Registration] = (),
         *,
+        authenticator: Authenticator | None = None,
         spans: Spans | None = None,
         strict: bool = False,
         capture: Callable[[], Call | None] = current_call,
     ) -> None:
         self.drain = Drain()
         self.pipeline = pipeline(
-            authenticator=DevAuthenticator(KEY),
+            authenticator=authenticator or DevAuthenticator(KEY),
             signer=SIGNER,
             spans=spans or Spans("test", None),
             drain=self.drain,

@@ -7,15 +7,12 @@ from dataclasses import dataclass
 
 import grpc
 
-from services.mesh.authenticator import Authenticator, DevAuthenticator
+from services.mesh.authenticator import Authenticator
 from services.mesh.channel.limits import MESSAGE_BYTES
-from services.mesh.handlers import collect
-from services.mesh.interceptors.drain import Drain
 from services.mesh.server import Server
 from services.mesh.service import Registration
 from services.mesh.spans import Spans
-from services.mesh.stack import pipeline
-from services.mesh.testing.local import KEY, SIGNER
+from services.mesh.testing.local import LocalMesh
 
 
 def registrations(servicers: Sequence[object]) -> list[Registration]:
@@ -57,16 +54,8 @@ async def served(
         spans: where the traces of calls go.
         credentials: of the server.
     """
-    drain = Drain()
-    wrap = pipeline(
-        authenticator=authenticator or DevAuthenticator(KEY),
-        signer=SIGNER,
-        spans=spans or Spans("neighbours", None),
-        drain=drain,
-        sample_ratio=0.0,
-    )
-    handlers = wrap.wrap_all(collect(registrations(servicers)))
-    server = Server(handlers, drain, max_message_bytes=MESSAGE_BYTES)
+    mesh = LocalMesh(registrations(servicers), authenticator=authenticator, spans=spans)
+    server = Server(mesh.handlers, mesh.drain, max_message_bytes=MESSAGE_BYTES)
     port = await server.start("127.0.0.1:0", credentials)
     try:
         yield Served(f"127.0.0.1:{port}", server)
