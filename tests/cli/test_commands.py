@@ -269,6 +269,15 @@ async def test_doctor_names_everything_a_stack_needs(home: Path) -> None:
     assert not home.exists()
 
 
+async def test_doctor_looks_only_at_what_the_services_need(home: Path) -> None:
+    ended = await soma(
+        *("doctor", "--data-dir", home, "--port", str(free_port()), "--without", "edge,orchestrator,memory,model")
+    )
+    assert ended.status == 0
+    assert "envoy" in ended.output
+    assert not any(part in ended.output for part in ("postgres", "valkey-server", "pgvector"))
+
+
 async def test_doctor_says_what_is_wrong_with_exit_status_one(home: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         ended = await soma("doctor", "--data-dir", home, "--port", str(server.getsockname()[1]))

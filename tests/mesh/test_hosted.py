@@ -71,6 +71,13 @@ async def test_a_neighbour_that_is_not_declared_is_refused_by_name() -> None:
             pass
 
 
+async def test_a_part_that_the_service_needs_is_given_by_the_test() -> None:
+    declaration = Declaration("forward", forward, NoSettings, needs=("postgres", "redis"), neighbours=("testing",))
+    with pytest.raises(ValueError, match="forward needs postgres and redis, which the test does not give"):
+        async with hosted(declaration):
+            pass
+
+
 async def test_calls_of_a_test_are_its_callers() -> None:
     async with hosted(FORWARD, caller=SOMEBODY) as service:
         answer = await EchoServiceStub(service.channel).Echo(EchoRequest(text="Hi"))
