@@ -16,8 +16,8 @@ from cli.parts.http import get_status
 from services.declared import SERVICES
 from services.mesh.errors import Code
 from services.mesh.settings import Settings
+from services.mesh.testing.waiting import until
 from tests.cli.commands import Ended, soma, status, up
-from tests.cli.eventually import eventually_true
 from tests.ports import free_port
 
 EVALUATE = ("call", "PolicyService/Evaluate", '{"action": "chat.input", "content": "hello"}')
@@ -55,7 +55,7 @@ async def test_a_service_apart_is_killed_and_serves_again(home: Path) -> None:
         now = await part(home, "serve-policy")
         return (now["state"], now["restarts"]) == ("ready", 1) and bool(now["pid"] != before["pid"])
 
-    await eventually_true(again, "it is ready again", seconds=60)
+    await until(again, "it is ready again", seconds=60)
     assert (await evaluate(home)).status == 0
 
 
@@ -69,7 +69,7 @@ async def test_a_service_left_out_is_unavailable_until_a_process_joins_with_it(h
         async def served() -> bool:
             return (await evaluate(home)).status == 0
 
-        await eventually_true(served, "the call is answered", seconds=60)
+        await until(served, "the call is answered", seconds=60)
     finally:
         process.terminate()
         async with asyncio.timeout(30):
@@ -78,7 +78,7 @@ async def test_a_service_left_out_is_unavailable_until_a_process_joins_with_it(h
     async def gone() -> bool:
         return (await evaluate(home)).status == 64 + Code.UNAVAILABLE
 
-    await eventually_true(gone, "the service is unavailable again", seconds=30)
+    await until(gone, "the service is unavailable again", seconds=30)
 
 
 async def test_a_stack_of_one_service_runs_no_part_that_it_does_not_need(home: Path, tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ async def test_a_process_that_joins_opens_no_part_that_its_services_do_not_need(
         async def served() -> bool:
             return (await evaluate(home)).status == 0
 
-        await eventually_true(served, "the call is answered", seconds=60)
+        await until(served, "the call is answered", seconds=60)
     finally:
         process.terminate()
         async with asyncio.timeout(30):
@@ -158,7 +158,7 @@ async def test_an_orchestrator_finds_a_process_at_the_ports_it_was_given(
             except OSError:
                 return False
 
-        await eventually_true(ready, "the process is ready", seconds=60)
+        await until(ready, "the process is ready", seconds=60)
         assert (await get_status(f"127.0.0.1:{admin}", "/health"))[0] == 200
         assert (await evaluate(home)).status == 0
         second = await soma("serve", "policy", "--data-dir", home)
@@ -215,7 +215,7 @@ async def test_each_http_service_of_a_process_is_announced_at_its_own_address(
                 answer = await http.post(f"http://127.0.0.1:{port}/v1/chat/completions", json={})
                 return answer.status_code == 400 and "messages" in answer.json()["error"]["message"]
 
-            await eventually_true(led_to_the_edge, "the edge answers", seconds=30)
+            await until(led_to_the_edge, "the edge answers", seconds=30)
     finally:
         process.terminate()
         async with asyncio.timeout(30):

@@ -23,6 +23,7 @@ from services.mesh.interceptors.drain import Drain
 from services.mesh.pipeline import Pipeline
 from services.mesh.routing import RoutedChannel
 from services.mesh.testing.echo import EchoServicer, Tally
+from services.mesh.testing.waiting import until
 from services.mesh.unary.server import UnaryServer
 from tests.gateway.conftest import ECHO, Gateway
 
@@ -127,16 +128,6 @@ class Wire:
 
         await until(same)
         return seen[-1]
-
-
-async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    """Give the event loop turns until a condition holds."""
-    try:
-        async with asyncio.timeout(seconds):
-            while not condition():  # noqa: ASYNC110 conditions here are counts of grpc, asyncio and the kernel
-                await asyncio.sleep(0.005)
-    except TimeoutError:
-        pytest.fail(f"still not so after {seconds} seconds")
 
 
 @dataclass(frozen=True)

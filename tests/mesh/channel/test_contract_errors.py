@@ -13,7 +13,8 @@ from soma.testing.v1 import echo_service_pb2_grpc as rpc
 from services.mesh import errors
 from services.mesh.channel.remote import RemoteChannel
 from services.mesh.routing import RoutedChannel
-from tests.mesh.channel.conftest import Wire, until
+from services.mesh.testing.waiting import until
+from tests.mesh.channel.conftest import Wire
 
 if TYPE_CHECKING:
     from soma.testing.v1.echo_service_pb2_grpc import EchoServiceAsyncStub as Stub

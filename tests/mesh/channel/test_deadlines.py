@@ -4,7 +4,7 @@ import asyncio
 from time import monotonic
 
 from services.mesh.channel.deadlines import Deadlines
-from tests.mesh.channel.conftest import until
+from services.mesh.testing.waiting import until
 
 
 async def test_deadlines_pass_in_order_of_time_and_not_of_adding() -> None:
