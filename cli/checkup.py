@@ -14,7 +14,7 @@ from cli.parts.needed import NEEDED
 from cli.parts.port import require_free
 from cli.parts.program import ENVOY, POSTGRES, Source, find, locate, version
 from cli.state import running
-from services.mesh.errors import MeshError
+from services.mesh.call.errors import MeshError
 
 PACKAGES = {
     "grpc": "grpcio",

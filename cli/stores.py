@@ -13,7 +13,7 @@ from cli.parts.process import run
 from cli.parts.program import POSTGRES, find
 from cli.state import running
 from cli.supervisor import Supervisor
-from services.mesh.errors import FailedPrecondition
+from services.mesh.call.errors import FailedPrecondition
 from services.mesh.settings import Settings
 
 _KEEPING = tuple(name for name, needed in NEEDED.items() if needed.data)

@@ -14,7 +14,7 @@ from cli.parts.part import Launch, Part
 from cli.parts.postgres import USER, Postgres
 from cli.parts.process import Process
 from cli.parts.redis import Redis
-from services.mesh import errors
+from services.mesh.call import errors
 from services.mesh.testing.waiting import until
 
 START_SECONDS = 60.0

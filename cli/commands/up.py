@@ -40,7 +40,7 @@ def up(
     """Start the whole stack: Envoy, the services, and what they need, such as Postgres and Redis."""
     from cli.effective_settings import require_known_tables
     from cli.layout import Layout
-    from services.mesh.errors import FailedPrecondition
+    from services.mesh.call.errors import FailedPrecondition
     from services.mesh.settings import Settings
 
     require_known_tables()

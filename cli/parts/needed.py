@@ -14,7 +14,7 @@ from cli.parts.part import Located
 from cli.parts.postgres import Postgres, database_url
 from cli.parts.program import POSTGRES, REDIS, Source
 from cli.parts.redis import APPENDED, APPENDED_BEFORE, Redis, server_url
-from services.mesh.errors import InvalidArgument
+from services.mesh.call.errors import InvalidArgument
 from services.mesh.settings import Settings
 
 # Connections to Postgres beside those of the processes' pools: probes, migrations, people.

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import redis.asyncio as aioredis
 
-from services.mesh import postgres, redis
 from services.mesh.settings import Settings
+from services.mesh.stores import postgres, redis
 
 if TYPE_CHECKING:
-    from services.mesh.postgres import Pool
+    from services.mesh.stores.postgres import Pool
 
 C = TypeVar("C")
 

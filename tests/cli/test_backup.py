@@ -18,7 +18,7 @@ from cli.data_dir import VERSION, DataDir
 from cli.restore import restore
 from cli.stores import started
 from services.declared import SERVICES
-from services.mesh.errors import FailedPrecondition, InvalidArgument
+from services.mesh.call.errors import FailedPrecondition, InvalidArgument
 from tests.cli.commands import Ended, soma
 from tests.ports import free_port
 

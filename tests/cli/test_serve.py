@@ -14,7 +14,7 @@ import pytest
 
 from cli.parts.http import get_status
 from services.declared import SERVICES
-from services.mesh.errors import Code
+from services.mesh.call.errors import Code
 from services.mesh.settings import Settings
 from services.mesh.testing.waiting import until
 from tests.cli.commands import Ended, soma, status, up

@@ -16,7 +16,7 @@ from cli.parts.part import Part
 from cli.parts.serve import Serve
 from cli.stack import compose, run_stack
 from services.declared import SERVICES
-from services.mesh.errors import InvalidArgument
+from services.mesh.call.errors import InvalidArgument
 from services.mesh.parts import PARTS
 from services.mesh.settings import Settings
 

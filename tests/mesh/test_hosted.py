@@ -3,18 +3,20 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from typing import Any, cast
 
 import grpc
 import pytest
 from soma.testing.v1.echo_service_pb2 import EchoRequest
 from soma.testing.v1.echo_service_pb2_grpc import EchoServiceStub, add_EchoServiceServicer_to_server
 
-from services.mesh.call import run_as
+from services.mesh.call.call import run_as
+from services.mesh.call.status import from_rpc_error
 from services.mesh.declaration import Declaration, NoSettings
-from services.mesh.jobs import Job
 from services.mesh.mesh import Mesh
+from services.mesh.parts import Opened, Part
+from services.mesh.process.jobs import Job
 from services.mesh.service import Service
-from services.mesh.status import from_rpc_error
 from services.mesh.testing.echo import EchoServicer
 from services.mesh.testing.hosted import Neighbour, hosted
 from services.mesh.testing.local import SOMEBODY
@@ -76,6 +78,20 @@ async def test_a_part_that_the_service_needs_is_given_by_the_test() -> None:
     with pytest.raises(ValueError, match="forward needs postgres and redis, which the test does not give"):
         async with hosted(declaration):
             pass
+
+
+async def test_a_test_gives_any_part_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def build(mesh: Mesh, _settings: NoSettings, _stack: AsyncExitStack) -> Service:
+        return Service(http=mesh.opened(kiln).client)
+
+    async def ping(_client: str) -> None:
+        """It is always well."""
+
+    kiln = Part("kiln", cast(Any, None), ping)
+    monkeypatch.setattr("services.mesh.parts.PARTS", {"kiln": kiln})
+    declaration = Declaration("painter", build, NoSettings, needs=("kiln",))
+    async with hosted(declaration, others={"kiln": Opened.of(kiln, "hot")}) as painter:
+        assert painter.service.http == "hot"
 
 
 async def test_calls_of_a_test_are_its_callers() -> None:

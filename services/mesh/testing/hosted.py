@@ -9,27 +9,27 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import redis.asyncio as aioredis
 
-from services.mesh.authenticator import Authenticator, DevAuthenticator
-from services.mesh.call import Call, current_call
-from services.mesh.carrier import LocalCarrier
-from services.mesh.channel.local import LocalChannel
+from services.mesh.call.authenticator import Authenticator, DevAuthenticator
+from services.mesh.call.call import Call, current_call
+from services.mesh.call.carrier import LocalCarrier
+from services.mesh.call.handlers import collect
+from services.mesh.call.interceptors.drain import Drain
+from services.mesh.call.principal import Principal
+from services.mesh.call.spans import Spans
+from services.mesh.call.stack import pipeline
 from services.mesh.declaration import Declaration
-from services.mesh.handlers import collect
-from services.mesh.hosting import host
-from services.mesh.interceptors.drain import Drain
 from services.mesh.mesh import Connections, Mesh
 from services.mesh.parts import POSTGRES, REDIS, Opened
-from services.mesh.principal import Principal
-from services.mesh.registry.directory import Directory, Endpoint
+from services.mesh.process.hosting import host
+from services.mesh.process.registry.directory import Directory, Endpoint
 from services.mesh.service import Service
 from services.mesh.settings import Settings
-from services.mesh.spans import Spans
-from services.mesh.stack import pipeline
 from services.mesh.testing.local import KEY, SIGNER
 from services.mesh.testing.neighbours import registrations
+from services.mesh.transport.local.channel import LocalChannel
 
 if TYPE_CHECKING:
-    from services.mesh.postgres import Pool
+    from services.mesh.stores.postgres import Pool
 
 S = TypeVar("S")
 # Servicers in this process, or the address of another that serves them.
@@ -59,6 +59,7 @@ async def hosted(
     settings: S | None = None,
     database: "Pool | None" = None,
     redis: aioredis.Redis | None = None,
+    others: Mapping[str, Opened[Any]] | None = None,
     data_dir: Path = Path(".somamesh"),
     authenticator: Authenticator | None = None,
     spans: Spans | None = None,
@@ -72,6 +73,7 @@ async def hosted(
         settings: the service's; read from the environment when left out.
         database: a pool on a database with the service's schema, for a service that needs postgres.
         redis: a client, for a service that needs redis.
+        others: what else it needs, by the names of these parts.
         data_dir: where a stack keeps its files.
         authenticator: who knows callers from outside; by default the holder of `KEY` of the local mesh.
         spans: where the traces of calls go.
@@ -85,7 +87,7 @@ async def hosted(
     given = neighbours or {}
     if strangers := given.keys() - set(declaration.neighbours):
         raise ValueError(f"{declaration.name} declares no neighbour {', '.join(sorted(strangers))}")
-    parts: dict[str, Opened[Any]] = {}
+    parts = dict(others or {})
     if database is not None:
         parts[POSTGRES.name] = Opened.of(POSTGRES, database)
     if redis is not None:
