@@ -16,6 +16,7 @@ from tests.fakes.fake import Fake
 Rule: TypeAlias = Callable[[str, int], Sequence[float]]
 """The vector of a text that is at a place among the texts of its call."""
 
+DIMENSIONS = 384
 _EMPTY_WORDS = frozenset(
     ("a", "an", "and", "are", "do", "from", "how", "in", "is", "it", "my", "of", "on", "the", "what", "where", "who")
 )
@@ -26,16 +27,16 @@ class FakeEmbedder(Fake, ModelServiceServicer):
 
     Attributes:
         name: of the model.
-        vector: makes the vectors, all of one length.
+        vector: makes the vectors, all of one length; `by_words` unless a test says otherwise.
         refuses: a text with this in it is an invalid argument; empty for none.
         requests: of all calls.
         callers: tenant and subject of each.
     """
 
-    def __init__(self, name: str, vector: Rule) -> None:
+    def __init__(self, name: str = "words", vector: Rule | None = None) -> None:
         super().__init__()
         self.name = name
-        self.vector = vector
+        self.vector = vector or by_words(DIMENSIONS)
         self.refuses = ""
         self.requests: list[pb.EmbedRequest] = []
         self.callers: list[tuple[str, str]] = []
@@ -44,6 +45,11 @@ class FakeEmbedder(Fake, ModelServiceServicer):
     def asked(self) -> list[list[str]]:
         """The texts of each call."""
         return [list(request.input) for request in self.requests]
+
+    def release(self) -> None:
+        """Let the calls that are held be answered."""
+        if self.held is not None:
+            self.held.set()
 
     async def Generate(self, request: pb.GenerateRequest, context: Any) -> AsyncIterator[pb.GenerateResponse]:
         """No text comes from here."""
