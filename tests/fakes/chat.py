@@ -26,7 +26,7 @@ class FakeChat(Fake, ChatServiceServicer):
     Attributes:
         script: what each turn does.
         requests: of all turns; `calls` are who called, in which trace and until when.
-        metadata: that came with the latest, and `seconds_left` its time.
+        metadata: that came with the latest, and `seconds_left` its time; 0 without a deadline.
         active: turns being taken; `sent` are the events they sent.
         begun: set once a turn has begun; `ended` once one is over or was left.
     """
@@ -42,7 +42,7 @@ class FakeChat(Fake, ChatServiceServicer):
         self.requests: list[pb.ChatRequest] = []
         self.calls: list[Call | None] = []
         self.metadata: dict[str, str | bytes] = {}
-        self.seconds_left: float | None = None
+        self.seconds_left = 0.0
         self.sent = 0
         self.begun, self.ended = asyncio.Event(), asyncio.Event()
 
@@ -51,7 +51,7 @@ class FakeChat(Fake, ChatServiceServicer):
         self.requests.append(request)
         self.calls.append(current_call())
         self.metadata = dict(context.invocation_metadata() or ())
-        self.seconds_left = context.time_remaining()
+        self.seconds_left = context.time_remaining() or 0.0
         self.active += 1
         self.begun.set()
         try:

@@ -82,10 +82,10 @@ class FakeResponses(Fake, ResponseServiceServicer):
         ended: set once a response is over or was left.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, script: Iterable[Step]) -> None:
         super().__init__()
         self.kept: dict[str, Made] = {}
-        self.reset(answered("Hello", ", world"))
+        self.reset(script)
 
     def reset(self, script: Iterable[Step]) -> None:
         """Forget what came before."""
@@ -226,14 +226,14 @@ def _fail(made: Made, failure: BaseException) -> None:
 
 
 def answered(
-    *texts: str, state: "pb.Response.State.ValueType" = pb.Response.STATE_COMPLETED
+    *texts: str, state: "pb.Response.State.ValueType" = pb.Response.STATE_COMPLETED, item_id: str = "msg_7_0"
 ) -> list[pb.CreateResponseResponse]:
     """A whole response that says `texts`."""
     event = pb.CreateResponseResponse
     begun = pb.Response(
         model="plain", state=pb.Response.STATE_IN_PROGRESS, create_time=Timestamp(seconds=1_700_000_000)
     )
-    item = pb.ResponseItem(item_id="msg_7_0", text=pb.ResponseText(text="".join(texts)))
+    item = pb.ResponseItem(item_id=item_id, text=pb.ResponseText(text="".join(texts)))
     whole = pb.Response(
         model="plain",
         state=state,
@@ -242,7 +242,7 @@ def answered(
         output=[item],
         usage=USAGE,
     )
-    opening = pb.ResponseItem(item_id=item.item_id, text=pb.ResponseText())
+    opening = pb.ResponseItem(item_id=item_id, text=pb.ResponseText())
     return [
         event(created=begun),
         event(item_begun=pb.ResponseItemEvent(item=opening)),

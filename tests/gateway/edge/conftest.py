@@ -65,7 +65,7 @@ async def standing(
     transport: str, redis_url: str, exporter: InMemorySpanExporter | None = None
 ) -> AsyncIterator[Stand]:
     """An edge whose neighbours are in its process, `local`, or in another, over a `socket`."""
-    chat, responses, catalog = FakeChat(), FakeResponses(), FakeCatalog(MODELS)
+    chat, responses, catalog = FakeChat(), FakeResponses(answered("Hello", ", world")), FakeCatalog(MODELS)
     embedder = FakeEmbedder("small-embed", lambda text, place: (len(text), place))
     spans = Spans("edge", None, exporter)
     async with AsyncExitStack() as stack:
