@@ -11,7 +11,7 @@ from soma.orchestrator.v1 import chat_service_pb2 as pb
 from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceServicer
 from soma.policy.v1 import policy_service_pb2 as policy
 
-from services.mesh.call import Call, current_call
+from services.mesh.call.call import Call, current_call
 from tests.fakes.fake import Fake
 
 Step: TypeAlias = pb.ChatResponse | BaseException | asyncio.Event

@@ -6,7 +6,7 @@ from typing import Any
 from soma.model.v1 import cost_service_pb2 as pb
 from soma.model.v1.cost_service_pb2_grpc import CostServiceServicer
 
-from services.mesh import page_token
+from services.mesh.call import page_token
 from tests.fakes.fake import Fake
 
 _PAGE_SIZE = 50

@@ -9,8 +9,8 @@ from typing import Any, TypeAlias
 from soma.model.v1 import model_service_pb2 as pb
 from soma.model.v1.model_service_pb2_grpc import ModelServiceServicer
 
-from services.mesh import errors
-from services.mesh.call import principal
+from services.mesh.call import errors
+from services.mesh.call.call import principal
 from tests.fakes.fake import Fake
 
 Rule: TypeAlias = Callable[[str, int], Sequence[float]]

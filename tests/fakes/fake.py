@@ -4,7 +4,7 @@ import asyncio
 
 from soma.errors.v1 import reasons
 
-from services.mesh.errors import MeshError, Unavailable
+from services.mesh.call.errors import MeshError, Unavailable
 
 
 def away() -> MeshError:

@@ -13,7 +13,7 @@ from soma.model.v1 import message_pb2 as model
 from soma.orchestrator.v1 import response_service_pb2 as pb
 from soma.orchestrator.v1.response_service_pb2_grpc import ResponseServiceServicer
 
-from services.mesh import errors, page_token
+from services.mesh.call import errors, page_token
 from tests.fakes.chat import USAGE
 from tests.fakes.fake import Fake
 

@@ -17,15 +17,15 @@ from soma.model.v1.message_pb2 import ROLE_USER, Message
 from soma.model.v1.model_service_pb2 import GenerateRequest
 from soma.model.v1.model_service_pb2_grpc import ModelServiceStub
 
-from services.mesh.call import run_as
-from services.mesh.channel.local import LocalChannel
-from services.mesh.redis import open_client
+from services.mesh.call.call import run_as
 from services.mesh.service import Service
+from services.mesh.stores.redis import open_client
 from services.mesh.testing.dialects import AnthropicDialect, OpenAIDialect
 from services.mesh.testing.hosted import hosted
 from services.mesh.testing.local import SOMEBODY
 from services.mesh.testing.upstreams import FakeUpstream
 from services.mesh.testing.waiting import until
+from services.mesh.transport.local.channel import LocalChannel
 from services.model.embedding import artifact, engine
 from services.model.main import SERVICE
 from services.model.settings import ModelSettings
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from soma.model.v1.cost_service_pb2_grpc import CostServiceAsyncStub
     from soma.model.v1.model_service_pb2_grpc import ModelServiceAsyncStub
 
-    from services.mesh.postgres import Pool
+    from services.mesh.stores.postgres import Pool
 
 # Of an answer's text; more than any test's model writes.
 LARGEST = 1024 * 1024

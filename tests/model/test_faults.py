@@ -11,9 +11,9 @@ from soma.mesh.v1.stream_pb2 import StreamError
 from soma.model.v1.cost_service_pb2 import UsageRecord
 from soma.model.v1.model_service_pb2 import GenerateResponse
 
-from services.mesh.call import run_as
-from services.mesh.errors import Code, MeshError
-from services.mesh.status import from_rpc_error
+from services.mesh.call.call import run_as
+from services.mesh.call.errors import Code, MeshError
+from services.mesh.call.status import from_rpc_error
 from services.mesh.testing.dialects import AnthropicDialect, Behaviour, Fault, OpenAIDialect
 from services.mesh.testing.local import SOMEBODY
 from services.mesh.testing.upstreams import FakeUpstream
@@ -21,7 +21,7 @@ from tests.model.conftest import LARGEST, Models, Serving, asking
 from tests.size import Size
 
 if TYPE_CHECKING:
-    from services.mesh.postgres import Pool
+    from services.mesh.stores.postgres import Pool
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 

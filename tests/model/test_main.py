@@ -10,8 +10,8 @@ from soma.model.v1.catalog_service_pb2 import ListModelsRequest, Model
 from soma.model.v1.message_pb2 import ROLE_ASSISTANT, ROLE_USER, Message
 from soma.model.v1.model_service_pb2 import GenerateRequest
 
-from services.mesh.call import run_as
-from services.mesh.errors import FailedPrecondition, Unavailable
+from services.mesh.call.call import run_as
+from services.mesh.call.errors import FailedPrecondition, Unavailable
 from services.mesh.testing.dialects import AnthropicDialect, Behaviour, Fault
 from services.mesh.testing.local import SOMEBODY
 from services.mesh.testing.upstreams import FakeUpstream

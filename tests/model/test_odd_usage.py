@@ -3,7 +3,7 @@
 import pytest
 from soma.model.v1.cost_service_pb2 import UsageRecord
 
-from services.mesh.call import run_as
+from services.mesh.call.call import run_as
 from services.mesh.testing.dialects import Behaviour
 from services.mesh.testing.local import SOMEBODY
 from services.mesh.testing.upstreams import FakeUpstream

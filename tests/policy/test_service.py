@@ -11,10 +11,10 @@ from soma.policy.v1 import policy_service_pb2 as pb
 from soma.policy.v1.policy_service_pb2_grpc import PolicyServiceStub
 from structlog.testing import capture_logs
 
-from services.mesh import errors
-from services.mesh.call import run_as
-from services.mesh.principal import Principal
-from services.mesh.status import from_rpc_error
+from services.mesh.call import errors
+from services.mesh.call.call import run_as
+from services.mesh.call.principal import Principal
+from services.mesh.call.status import from_rpc_error
 from services.mesh.testing.hosted import hosted
 from services.mesh.testing.local import SOMEBODY
 from services.mesh.testing.waiting import until

@@ -8,7 +8,7 @@ import grpc
 import pytest
 from somamesh import AsyncClient
 
-from services.mesh.authenticator import DevAuthenticator
+from services.mesh.call.authenticator import DevAuthenticator
 from services.mesh.testing.neighbours import served
 from tests.e2e.stack import Stack
 from tests.fakes.catalog import FakeCatalog

@@ -8,8 +8,8 @@ from soma.memory.v1 import memory_service_pb2 as pb
 from soma.memory.v1.memory_service_pb2_grpc import MemoryServiceServicer
 from soma.model.v1 import message_pb2 as model
 
-from services.mesh import page_token
-from services.mesh.errors import NotFound
+from services.mesh.call import page_token
+from services.mesh.call.errors import NotFound
 from tests.sdk.neighbours import NOW
 
 _PAGE_SIZE = 50

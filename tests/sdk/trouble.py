@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
-from services.mesh.errors import MeshError
+from services.mesh.call.errors import MeshError
 
 S = TypeVar("S")
 

@@ -14,13 +14,13 @@ from soma.model.v1.catalog_service_pb2 import Model
 
 from gateway.edge.main import SERVICE
 from gateway.edge.settings import EdgeSettings
-from services.mesh.authenticator import DevAuthenticator
-from services.mesh.http import HttpServer
-from services.mesh.redis import open_client
-from services.mesh.server import Server
-from services.mesh.spans import Spans
+from services.mesh.call.authenticator import DevAuthenticator
+from services.mesh.call.spans import Spans
+from services.mesh.stores.redis import open_client
 from services.mesh.testing.hosted import Neighbour, hosted
 from services.mesh.testing.neighbours import served
+from services.mesh.transport.http import HttpServer
+from services.mesh.transport.server import Server
 from tests.fakes.catalog import FakeCatalog
 from tests.fakes.chat import FakeChat, spoken
 from tests.fakes.embedder import FakeEmbedder
