@@ -14,8 +14,8 @@ from soma.policy.v1.policy_service_pb2 import DECISION_REDACT, MatchedRule
 
 from services.mesh.call import errors
 from services.mesh.testing.waiting import until
+from tests.fakes.chat import delta, finished, spoken, started, tool_call
 from tests.gateway.edge.conftest import Stand
-from tests.gateway.edge.scripted import delta, finished, spoken, started, tool_call
 
 HI: Any = [{"role": "user", "content": "Hi"}]
 LIKELY = model.TokenLogprob(token="Hi", logprob=-0.25, utf8=b"Hi", top=[model.TokenLogprob(token="Ho", logprob=-2)])

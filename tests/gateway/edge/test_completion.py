@@ -12,8 +12,8 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from soma.model.v1 import message_pb2 as model
 from soma.orchestrator.v1 import chat_service_pb2 as chat
 
+from tests.fakes.chat import delta, finished, heartbeat, refused, spoken, started, tool_call
 from tests.gateway.edge.conftest import KEY, Stand
-from tests.gateway.edge.scripted import delta, finished, heartbeat, refused, spoken, started, tool_call
 
 ASK: dict[str, Any] = {"model": "plain", "messages": [{"role": "user", "content": "Hi"}]}
 TOOL = {"type": "function", "function": {"name": "look_up", "parameters": {"type": "object", "properties": {}}}}

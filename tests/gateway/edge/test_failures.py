@@ -12,8 +12,8 @@ from openai import AsyncOpenAI
 
 from gateway.edge.failures import NO_RETRY, failure
 from services.mesh.call import errors
+from tests.fakes.chat import Step, delta, spoken, started
 from tests.gateway.edge.conftest import KEY, Stand, standing
-from tests.gateway.edge.scripted import Step, delta, spoken, started
 
 ASK: dict[str, Any] = {"model": "plain", "messages": [{"role": "user", "content": "Hi"}]}
 

@@ -15,9 +15,10 @@ from soma.orchestrator.v1 import chat_service_pb2 as chat
 from soma.orchestrator.v1 import response_service_pb2 as pb
 
 from services.mesh.call.errors import Unavailable
-from tests.gateway.edge.conftest import Stand
+from tests.fakes.chat import delta, finished, refused, spoken, started, tool_call
+from tests.fakes.responses import answered
+from tests.gateway.edge.conftest import RESPONSE_ID, Stand
 from tests.gateway.edge.published import fits
-from tests.gateway.edge.scripted import RESPONSE_ID, answered, delta, finished, refused, spoken, started, tool_call
 
 HI: Any = {"messages": [{"role": "user", "content": "Hi"}]}
 LIKELY = model.TokenLogprob(token="Hi", logprob=-0.5, top=[model.TokenLogprob(token="Ho", logprob=-1.5, utf8=b"Ho")])
@@ -132,7 +133,8 @@ async def test_input_items(http: httpx.AsyncClient, stand: Stand) -> None:
         model.Message(role=model.ROLE_TOOL, tool_call_id="c1", content="42"),
     ]
     items = [pb.ResponseInputItem(item_id=f"item_{index}", message=each) for index, each in enumerate(messages)]
-    stand.responses.input_items = pb.ListResponseInputItemsResponse(items=items, next_page_token="item_4")
+    first, last = pb.ResponseInputItem(item_id="item_9"), pb.ResponseInputItem(item_id="item_5")
+    stand.responses.kept[RESPONSE_ID].inputs = [first, *items, last]
     path = f"/v1/responses/{RESPONSE_ID}/input_items"
     page = (await http.get(path, params={"limit": 5, "order": "asc", "after": "item_9"})).json()
     fits(ResponseItemList, page)

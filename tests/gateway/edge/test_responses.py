@@ -13,8 +13,8 @@ from soma.model.v1.model_service_pb2 import ResponseFormat
 from soma.orchestrator.v1 import response_service_pb2 as pb
 
 from services.mesh.call import errors
-from tests.gateway.edge.conftest import Stand
-from tests.gateway.edge.scripted import RESPONSE_ID, answered
+from tests.fakes.responses import answered
+from tests.gateway.edge.conftest import RESPONSE_ID, Stand
 
 USER = model.ROLE_USER
 CALL = pb.ResponseItem(item_id="fc_7_0", tool_call=model.ToolCall(call_id="c1", name="look", arguments='{"a":1}'))
@@ -250,6 +250,8 @@ async def test_a_client_that_leaves_ends_its_response(http: httpx.AsyncClient, s
 async def test_a_stored_response_is_retrieved_cancelled_and_deleted(openai: AsyncOpenAI, stand: Stand) -> None:
     made = await openai.responses.create(model="plain", input="Hi")
     assert (await openai.responses.retrieve(made.id)).output_text == "Hello, world"
+    stand.responses.script = [answered()[0], asyncio.Event()]
+    made = await openai.responses.create(model="plain", input="Hi", background=True)
     assert (await openai.responses.cancel(made.id)).status == "cancelled"
     await openai.responses.delete(made.id)
     with pytest.raises(sdk.NotFoundError) as caught:

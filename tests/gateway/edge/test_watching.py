@@ -11,8 +11,8 @@ from soma.mesh.v1.stream_pb2 import Heartbeat
 from soma.orchestrator.v1 import response_service_pb2 as pb
 
 from services.mesh.call import errors
-from tests.gateway.edge.conftest import Stand
-from tests.gateway.edge.scripted import RESPONSE_ID, answered
+from tests.fakes.responses import answered
+from tests.gateway.edge.conftest import RESPONSE_ID, Stand
 
 PATH = f"/v1/responses/{RESPONSE_ID}"
 
@@ -53,17 +53,17 @@ async def test_a_watch_that_fails_is_no_failure_of_the_response(
     http: httpx.AsyncClient, openai: AsyncOpenAI, stand: Stand
 ) -> None:
     await made(http, stand)
-    stand.responses.script = [*answered("Hel")[:3], errors.Unavailable("gone", reason="STORE_GONE")]
+    gone = errors.Unavailable("gone", reason="STORE_GONE")
+    stand.responses.kept[RESPONSE_ID].events = [*answered("Hel")[:3], gone]
     stream = await openai.responses.retrieve(RESPONSE_ID, stream=True)
     with pytest.raises(sdk.APIError) as failed:
         assert "response.failed" not in [event.type async for event in stream]
     assert failed.value.code == "store_gone"
 
 
-async def test_what_cannot_be_watched_is_a_status(http: httpx.AsyncClient, stand: Stand) -> None:
+async def test_what_cannot_be_watched_is_a_status(http: httpx.AsyncClient) -> None:
     assert (await http.get("/v1/responses/resp_none?stream=true")).status_code == 404
-    await made(http, stand)
-    stand.responses.script = [errors.FailedPrecondition("no", reason="RESPONSE_NOT_IN_BACKGROUND")]
+    await http.post("/v1/responses", json={"input": "Hi", "stream": True})
     answer = await http.get(f"{PATH}?stream=true")
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "response_not_in_background")
 
