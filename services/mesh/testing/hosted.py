@@ -11,12 +11,9 @@ import redis.asyncio as aioredis
 
 from services.mesh.call.authenticator import Authenticator, DevAuthenticator
 from services.mesh.call.call import Call, current_call
-from services.mesh.call.carrier import LocalCarrier
-from services.mesh.call.handlers import collect
 from services.mesh.call.interceptors.drain import Drain
 from services.mesh.call.principal import Principal
 from services.mesh.call.spans import Spans
-from services.mesh.call.stack import pipeline
 from services.mesh.declaration import Declaration
 from services.mesh.mesh import Connections, Mesh
 from services.mesh.parts import POSTGRES, REDIS, Opened
@@ -24,7 +21,7 @@ from services.mesh.process.hosting import host
 from services.mesh.process.registry.directory import Directory, Endpoint
 from services.mesh.service import Service
 from services.mesh.settings import Settings
-from services.mesh.testing.local import KEY, SIGNER
+from services.mesh.testing.local import KEY, SIGNER, LocalMesh
 from services.mesh.testing.neighbours import registrations
 from services.mesh.transport.local.channel import LocalChannel
 
@@ -49,6 +46,11 @@ class Hosted:
     service: Service
     channel: LocalChannel
     drain: Drain
+
+    @property
+    def servicers(self) -> list[object]:
+        """What it serves, to be the neighbour of another service under test."""
+        return [servicer for _, servicer in self.service.servicers]
 
 
 @asynccontextmanager
@@ -97,23 +99,16 @@ async def hosted(
     here = {name: servicers for name, servicers in given.items() if not isinstance(servicers, str)}
     authenticator = authenticator or DevAuthenticator(KEY)
     spans = spans or Spans("test", None)
-    process = Settings(trace_sample_ratio=0.0)
-    drain, directory = Drain(), Directory()
+    process, directory = Settings(trace_sample_ratio=0.0), Directory()
     directory.replace(Endpoint(name, at, name) for name, at in given.items() if isinstance(at, str))
-    wrap = pipeline(
-        authenticator=authenticator,
-        signer=SIGNER,
-        spans=spans,
-        drain=drain,
-        sample_ratio=process.trace_sample_ratio,
-    )
+    offered = [pair for servicers in here.values() for pair in registrations(servicers)]
+    local = LocalMesh(offered, authenticator=authenticator, spans=spans, strict=strict, capture=_capturing(caller))
     async with AsyncExitStack() as stack:
         connections = Connections([declaration.name, *here], directory, SIGNER, process)
         stack.push_async_callback(connections.close)
-        offered = [pair for servicers in here.values() for pair in registrations(servicers)]
-        connections.handlers.update(wrap.wrap_all(collect(offered)))
-        channel = LocalChannel(connections.handlers, capture=_capturing(caller), outgoing=LocalCarrier(), strict=strict)
-        stack.push_async_callback(channel.close)
+        # The service and its neighbours call each other through the handlers that tests call.
+        connections.handlers = local.handlers
+        stack.push_async_callback(local.channel.close)
         mesh = Mesh(
             settings=process,
             data_dir=data_dir,
@@ -123,8 +118,8 @@ async def hosted(
             connect=connections.connect,
         )
         own = declaration.settings() if settings is None else settings
-        services = await host([(declaration, own)], mesh, connections, wrap, stack)
-        yield Hosted(services[declaration.name], channel, drain)
+        services = await host([(declaration, own)], mesh, connections, local.pipeline, stack)
+        yield Hosted(services[declaration.name], local.channel, local.drain)
 
 
 def _capturing(caller: Principal | None) -> Callable[[], Call | None]:

@@ -1,32 +1,30 @@
-"""The edge's WebSockets on a free port, over a real log on real Redis."""
+"""The edge's WebSockets on a free port, over the logs of a real orchestrator."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import pytest
 import redis.asyncio as aioredis
-from soma.orchestrator.v1.log_service_pb2_grpc import LogServiceStub, add_LogServiceServicer_to_server
 from websockets.asyncio.client import ClientConnection, connect
 
+from gateway.edge import main as edge
 from gateway.edge.settings import EdgeSettings
-from gateway.edge.ws.sockets import LogSockets
-from gateway.edge.ws.tail import Tails
 from services.mesh.call.authenticator import credential
 from services.mesh.call.errors import Unauthenticated
 from services.mesh.call.principal import Principal
-from services.mesh.process.jobs import run_job
-from services.mesh.testing.local import LocalMesh
+from services.mesh.testing.hosted import hosted
 from services.mesh.transport.http import HttpServer
-from services.mesh.transport.routing import RoutedChannel
-from services.mesh.watching.streams import StreamReader
+from services.orchestrator import main as orchestrator
 from services.orchestrator.logs.entry import SESSION, Task, new_entry
-from services.orchestrator.logs.reading import Logs
-from services.orchestrator.logs.service import LogService
-from services.orchestrator.logs.store import Bounds, RedisLogStore
+from services.orchestrator.logs.store import RedisLogStore
+from services.orchestrator.settings import OrchestratorSettings
+
+if TYPE_CHECKING:
+    from services.mesh.stores.postgres import Pool
 
 
 class KeyIsTheSubject:
@@ -85,23 +83,28 @@ class Client:
 
 
 @asynccontextmanager
-async def standing(client: aioredis.Redis, **settings: Any) -> AsyncIterator[Stand]:
-    """A server with these settings."""
-    async with AsyncExitStack() as stack:
-        store = RedisLogStore(client, Bounds(1000, 1000, 10, 3600))
-        reader = StreamReader(client)
-        run_job(stack, "orchestrator", reader.job)
-        mesh = LocalMesh(((add_LogServiceServicer_to_server, LogService(Logs(store, reader, heartbeat_seconds=15.0))),))
-        stack.push_async_callback(mesh.channel.close)
-        tails = Tails(LogServiceStub(RoutedChannel(lambda: mesh.channel)))
-        server = HttpServer(LogSockets(KeyIsTheSubject(), tails, client, EdgeSettings(**settings)), websockets=True)
+async def standing(database: "Pool", client: aioredis.Redis, **settings: Any) -> AsyncIterator[Stand]:
+    """An edge with these settings, before an orchestrator without neighbours."""
+    async with (
+        hosted(orchestrator.SERVICE, database=database, redis=client) as behind,
+        hosted(
+            edge.SERVICE,
+            neighbours={"orchestrator": behind.servicers},
+            settings=EdgeSettings(**settings),
+            redis=client,
+            authenticator=KeyIsTheSubject(),
+        ) as front,
+        AsyncExitStack() as stack,
+    ):
+        server = HttpServer(front.service.http, websockets=True)
         port = await server.start("127.0.0.1")
         stack.push_async_callback(server.stop)
+        store = RedisLogStore(client, OrchestratorSettings().log_bounds)
         yield Stand(f"ws://127.0.0.1:{port}", store, client)
 
 
 @pytest.fixture
-async def stand(redis: aioredis.Redis) -> AsyncIterator[Stand]:
+async def stand(database: "Pool", redis: aioredis.Redis) -> AsyncIterator[Stand]:
     """A server with the settings of the product."""
-    async with standing(redis) as made:
+    async with standing(database, redis) as made:
         yield made

@@ -3,6 +3,7 @@
 import asyncio
 from contextlib import AsyncExitStack
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import pytest
 import redis.asyncio as aioredis
@@ -10,6 +11,9 @@ from websockets.exceptions import InvalidStatus
 
 from services.mesh.testing.waiting import until
 from tests.gateway.ws.conftest import Client, Stand, standing
+
+if TYPE_CHECKING:
+    from services.mesh.stores.postgres import Pool
 
 
 async def connected(client: Client) -> None:
@@ -133,8 +137,10 @@ async def test_another_path_is_404(stand: Stand) -> None:
     assert refused.value.response.status_code == 404
 
 
-async def test_a_client_without_pings_is_sent_away_whatever_else_it_says(redis: aioredis.Redis) -> None:
-    async with standing(redis, socket_silence_seconds=0.5) as stand, stand.socket() as client:
+async def test_a_client_without_pings_is_sent_away_whatever_else_it_says(
+    database: "Pool", redis: aioredis.Redis
+) -> None:
+    async with standing(database, redis, socket_silence_seconds=0.5) as stand, stand.socket() as client:
         await client.hear()
         began = asyncio.get_running_loop().time()
         await client.say({"type": "update_filters", "filters": {}})
@@ -142,8 +148,8 @@ async def test_a_client_without_pings_is_sent_away_whatever_else_it_says(redis: 
         assert asyncio.get_running_loop().time() - began < 5
 
 
-async def test_pings_keep_a_connection(redis: aioredis.Redis) -> None:
-    async with standing(redis, socket_silence_seconds=0.5) as stand, stand.socket() as client:
+async def test_pings_keep_a_connection(database: "Pool", redis: aioredis.Redis) -> None:
+    async with standing(database, redis, socket_silence_seconds=0.5) as stand, stand.socket() as client:
         await client.hear()
         began = asyncio.get_running_loop().time()
         while asyncio.get_running_loop().time() - began < 1.2:
@@ -197,16 +203,16 @@ async def _freed(stand: Stand, count: int) -> None:
     await until(counted)
 
 
-async def test_the_seats_of_a_process_that_died_become_free(redis: aioredis.Redis) -> None:
-    async with standing(redis, sockets_per_user=1) as stand:
+async def test_the_seats_of_a_process_that_died_become_free(database: "Pool", redis: aioredis.Redis) -> None:
+    async with standing(database, redis, sockets_per_user=1) as stand:
         await redis.zadd("soma:{sockets}:4:acme:alex", {"of the dead": 1.0})
         async with stand.socket() as client:
             assert (await client.hear())["type"] == "connected"
 
 
-async def test_a_stopping_server_closes_its_connections(redis: aioredis.Redis) -> None:
+async def test_a_stopping_server_closes_its_connections(database: "Pool", redis: aioredis.Redis) -> None:
     async with AsyncExitStack() as stack:
-        async with standing(redis) as stand:
+        async with standing(database, redis) as stand:
             client = await stack.enter_async_context(stand.socket())
             await client.hear()
         assert (await client.ended())[0] == 1012
