@@ -9,20 +9,20 @@ from soma.errors.v1 import reasons
 from starlette.types import Receive, Scope, Send
 
 from gateway.edge.body import read_body
-from gateway.edge.catalogue import Catalogue
-from gateway.edge.chat import ChatCompletions
-from gateway.edge.embeddings import Embeddings
-from gateway.edge.failures import failure
 from gateway.edge.headers import Headers
-from gateway.edge.input_items import InputItems
+from gateway.edge.logs.sockets import PATH as SOCKET
 from gateway.edge.metrics import answered
+from gateway.edge.openai.catalogue import Catalogue
+from gateway.edge.openai.chat import ChatCompletions
+from gateway.edge.openai.embeddings import Embeddings
+from gateway.edge.openai.failures import failure
+from gateway.edge.openai.input_items import InputItems
+from gateway.edge.openai.responses import Responses
 from gateway.edge.repetition import request_id
 from gateway.edge.reply import Reply
-from gateway.edge.responses import Responses
 from gateway.edge.routes import UNKNOWN, Route, Routes, Visit, unknown_url, wrong_method
 from gateway.edge.settings import EdgeSettings
 from gateway.edge.tracing import RequestTracing
-from gateway.edge.ws.sockets import PATH as SOCKET
 from services.mesh.authenticator import Authenticator
 from services.mesh.call import Call, run_as
 from services.mesh.errors import FailedPrecondition, InvalidArgument

@@ -9,15 +9,15 @@ from soma.orchestrator.v1.log_service_pb2_grpc import LogServiceStub
 from soma.orchestrator.v1.response_service_pb2_grpc import ResponseServiceStub
 
 from gateway.edge.app import Edge
-from gateway.edge.catalogue import Catalogue
-from gateway.edge.chat import ChatCompletions
-from gateway.edge.embeddings import Embeddings
-from gateway.edge.input_items import InputItems
-from gateway.edge.responses import Responses
+from gateway.edge.logs.sockets import ByProtocol, LogSockets
+from gateway.edge.logs.tail import Tails
+from gateway.edge.openai.catalogue import Catalogue
+from gateway.edge.openai.chat import ChatCompletions
+from gateway.edge.openai.embeddings import Embeddings
+from gateway.edge.openai.input_items import InputItems
+from gateway.edge.openai.responses import Responses
 from gateway.edge.settings import EdgeSettings
 from gateway.edge.tracing import RequestTracing
-from gateway.edge.ws.sockets import ByProtocol, LogSockets
-from gateway.edge.ws.tail import Tails
 from services.mesh.declaration import Declaration
 from services.mesh.mesh import Mesh
 from services.mesh.service import Service

@@ -7,7 +7,7 @@ from soma.errors.v1 import reasons
 from starlette.types import Receive
 
 from gateway.edge.headers import Headers
-from gateway.edge.paths import UNKNOWN_URL
+from gateway.edge.openai.paths import UNKNOWN_URL
 from gateway.edge.reply import Reply
 from services.mesh.errors import NotFound, Unimplemented
 

@@ -18,7 +18,7 @@ from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v
 from envoy_data_plane.google.protobuf import Struct
 from soma.errors.v1 import reasons
 
-from gateway.edge.paths import UNKNOWN_URL, contract_paths, not_served_paths, openai_paths
+from gateway.edge.openai.paths import UNKNOWN_URL, contract_paths, not_served_paths, openai_paths
 from gateway.xds.failures import BY_HTTP_STATUS, DOMAIN, FAILURES, UNKNOWN_SERVICE, Failure
 from gateway.xds.matches import (
     REFUSED,

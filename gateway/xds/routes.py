@@ -25,7 +25,7 @@ from envoy_data_plane.google.protobuf import Any
 
 from gateway import pages, reference
 from gateway.contracts import area
-from gateway.edge.paths import EVENTS, PREFIXES
+from gateway.edge.openai.paths import EVENTS, PREFIXES
 from gateway.xds.bindings import bindings
 from gateway.xds.clusters import CONTROL_GRPC, CONTROL_HTTP, EDGE, unary
 from gateway.xds.compression import COMPRESSOR

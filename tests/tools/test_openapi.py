@@ -13,10 +13,10 @@ from starlette.routing import Route
 
 from gateway import reference
 from gateway.contracts import public_services
-from gateway.edge import chat_request, embeddings, response_request
 from gateway.edge.app import Edge
-from gateway.edge.paths import PREFIXES
-from gateway.edge.ws.sockets import PATH as SOCKET
+from gateway.edge.logs.sockets import PATH as SOCKET
+from gateway.edge.openai import chat_request, embeddings, response_request
+from gateway.edge.openai.paths import PREFIXES
 from gateway.pages import PATHS, Pages
 from gateway.xds.bindings import bindings
 from tools.contracts import rpcs_of

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from gateway.contracts import descriptor_set, public_services
-from gateway.edge.paths import PREFIXES, contract_paths, not_served_paths, openai_paths
+from gateway.edge.openai.paths import PREFIXES, contract_paths, not_served_paths, openai_paths
 from gateway.xds.bindings import bindings
 from gateway.xds.snapshot import Limits
 from tests.gateway.conftest import Gateway

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from gateway.edge.values import members, one_of, required, text, unsupported, wrong_type
+from gateway.edge.openai.values import members, one_of, required, text, unsupported, wrong_type
 
 TEXTS = ("text", "refusal")
 

@@ -12,9 +12,9 @@ import redis.asyncio as aioredis
 from soma.orchestrator.v1.log_service_pb2_grpc import LogServiceStub, add_LogServiceServicer_to_server
 from websockets.asyncio.client import ClientConnection, connect
 
+from gateway.edge.logs.sockets import LogSockets
+from gateway.edge.logs.tail import Tails
 from gateway.edge.settings import EdgeSettings
-from gateway.edge.ws.sockets import LogSockets
-from gateway.edge.ws.tail import Tails
 from services.mesh.authenticator import credential
 from services.mesh.errors import Unauthenticated
 from services.mesh.http import HttpServer

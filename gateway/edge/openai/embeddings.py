@@ -11,8 +11,8 @@ import orjson
 from soma.errors.v1 import reasons
 from soma.model.v1.model_service_pb2 import EmbedRequest, EmbedResponse
 
-from gateway.edge import values
 from gateway.edge.body import read_object
+from gateway.edge.openai import values
 from gateway.edge.reply import Reply
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from soma.orchestrator.v1 import response_service_pb2 as pb
 
 from services.mesh.errors import Unavailable
 from tests.gateway.edge.conftest import Stand
-from tests.gateway.edge.published import fits
+from tests.gateway.edge.openai.published import fits
 from tests.gateway.edge.scripted import RESPONSE_ID, answered, delta, finished, refused, spoken, started, tool_call
 
 HI: Any = {"messages": [{"role": "user", "content": "Hi"}]}

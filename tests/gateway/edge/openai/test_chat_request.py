@@ -12,8 +12,8 @@ from soma.model.v1 import message_pb2 as model
 from soma.model.v1.model_service_pb2 import ResponseFormat
 from soma.orchestrator.v1.chat_service_pb2 import ChatRequest
 
-from gateway.edge.chat_request import READERS, Ask, read_chat_request
-from gateway.edge.extension import Extension
+from gateway.edge.openai.chat_request import READERS, Ask, read_chat_request
+from gateway.edge.openai.extension import Extension
 from services.mesh.errors import InvalidArgument
 
 HI = [{"role": "user", "content": "Hi"}]

@@ -7,9 +7,9 @@ from soma.model.v1.message_pb2 import FINISH_REASON_LENGTH, ToolChoice
 from soma.model.v1.model_service_pb2 import ResponseFormat
 from soma.orchestrator.v1.response_service_pb2 import Response, ResponseItem, ResponseSettings
 
-from gateway.edge.completion import logprob_objects
-from gateway.edge.extension import Findings
-from gateway.edge.tools import MODES
+from gateway.edge.openai.completion import logprob_objects
+from gateway.edge.openai.extension import Findings
+from gateway.edge.openai.tools import MODES
 
 STATUSES: dict[int, str] = {
     Response.STATE_IN_PROGRESS: "in_progress",

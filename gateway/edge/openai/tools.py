@@ -8,7 +8,7 @@ from soma.errors.v1 import reasons
 from soma.model.v1.message_pb2 import Tool, ToolChoice
 from soma.model.v1.model_service_pb2 import ResponseFormat
 
-from gateway.edge.values import array, boolean, members, one_of, refuse, required, text
+from gateway.edge.openai.values import array, boolean, members, one_of, refuse, required, text
 
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 MODES = {"none": ToolChoice.MODE_NONE, "auto": ToolChoice.MODE_AUTO, "required": ToolChoice.MODE_REQUIRED}

@@ -14,9 +14,9 @@ from soma.orchestrator.v1.response_service_pb2 import (
     ResponseTextDelta,
 )
 
-from gateway.edge.completion import KEEP_ALIVE, logprob_objects
-from gateway.edge.extension import Findings
-from gateway.edge.response_object import item_object, part_object, response_object
+from gateway.edge.openai.completion import KEEP_ALIVE, logprob_objects
+from gateway.edge.openai.extension import Findings
+from gateway.edge.openai.response_object import item_object, part_object, response_object
 from services.mesh.errors import MeshError
 
 LAST: dict[int, str] = {

@@ -12,8 +12,8 @@ from soma.model.v1.message_pb2 import (
     ToolCall,
 )
 
-from gateway.edge.parts import read_text
-from gateway.edge.values import array, members, missing, one_of, refuse, required, text, wrong_type
+from gateway.edge.openai.parts import read_text
+from gateway.edge.openai.values import array, members, missing, one_of, refuse, required, text, wrong_type
 
 ROLES = {
     "system": ROLE_SYSTEM,

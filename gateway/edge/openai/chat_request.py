@@ -8,11 +8,11 @@ from soma.errors.v1 import reasons
 from soma.orchestrator.v1.chat_service_pb2 import ChatRequest
 
 from gateway.edge.body import read_object
-from gateway.edge.extension import NOTHING, Extension, read_extension
-from gateway.edge.messages import read_messages
-from gateway.edge.shared import EFFORTS, SERVICE_TIERS, read_conversation, read_metadata
-from gateway.edge.tools import read_response_format, read_tool_choice, read_tools
-from gateway.edge.values import (
+from gateway.edge.openai.extension import NOTHING, Extension, read_extension
+from gateway.edge.openai.messages import read_messages
+from gateway.edge.openai.shared import EFFORTS, SERVICE_TIERS, read_conversation, read_metadata
+from gateway.edge.openai.tools import read_response_format, read_tool_choice, read_tools
+from gateway.edge.openai.values import (
     array,
     boolean,
     decimal,

@@ -9,8 +9,8 @@ from soma.model.v1.message_pb2 import Source
 from soma.orchestrator.v1.chat_service_pb2 import PolicyNotice
 from soma.policy.v1.policy_service_pb2 import Decision
 
-from gateway.edge.failures import openai_name
-from gateway.edge.values import boolean, members, one_of
+from gateway.edge.openai.failures import openai_name
+from gateway.edge.openai.values import boolean, members, one_of
 
 MEMBERS = ("sources", "policy", "strategy", "drop_params")
 STRATEGIES: "dict[str, Strategy.ValueType]" = {

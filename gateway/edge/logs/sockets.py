@@ -8,13 +8,13 @@ import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.edge.headers import Headers
+from gateway.edge.logs.filters import Filters, Refused
+from gateway.edge.logs.log_socket import Ended, LogSocket
+from gateway.edge.logs.tail import Tails
 from gateway.edge.settings import EdgeSettings
 from gateway.edge.ws.connection import FAULT, LATER, POLICY, Connection
-from gateway.edge.ws.filters import Filters, Refused
-from gateway.edge.ws.log_socket import Ended, LogSocket
 from gateway.edge.ws.metrics import CLOSED, OPEN
 from gateway.edge.ws.seats import Seats
-from gateway.edge.ws.tail import Tails
 from services.mesh.authenticator import Authenticator
 from services.mesh.call import run_as
 from services.mesh.errors import Code, MeshError

@@ -6,8 +6,8 @@ from soma.errors.v1 import reasons
 from soma.model.v1.message_pb2 import ROLE_ASSISTANT, ROLE_SYSTEM, ROLE_TOOL, ROLE_USER, Message, ToolCall
 from soma.orchestrator.v1.response_service_pb2 import ResponseInput
 
-from gateway.edge.parts import read_text
-from gateway.edge.values import array, members, one_of, refuse, required, text, wrong_type
+from gateway.edge.openai.parts import read_text
+from gateway.edge.openai.values import array, members, one_of, refuse, required, text, wrong_type
 
 ROLES = {"system": ROLE_SYSTEM, "developer": ROLE_SYSTEM, "user": ROLE_USER, "assistant": ROLE_ASSISTANT}
 PARTS = {

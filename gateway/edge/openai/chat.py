@@ -9,15 +9,15 @@ from soma.model.v1.message_pb2 import TokenLogprob
 from soma.orchestrator.v1.chat_service_pb2 import ChatFinished, ChatStarted
 from starlette.types import Receive
 
-from gateway.edge.chat_request import Ask, read_chat_request
-from gateway.edge.choices import Indexed, merged, requests, summed
-from gateway.edge.completion import DONE, KEEP_ALIVE, Chunks, choice, completion
 from gateway.edge.departure import Departure
-from gateway.edge.extension import Findings
 from gateway.edge.metrics import FIRST_DELTA
+from gateway.edge.openai.chat_request import Ask, read_chat_request
+from gateway.edge.openai.choices import Indexed, merged, requests, summed
+from gateway.edge.openai.completion import DONE, KEEP_ALIVE, Chunks, choice, completion
+from gateway.edge.openai.extension import Findings
+from gateway.edge.openai.toolcalls import ToolCalls
 from gateway.edge.relaying import cut, relayed
 from gateway.edge.reply import Reply
-from gateway.edge.toolcalls import ToolCalls
 from services.mesh.spans import annotate
 
 if TYPE_CHECKING:

@@ -10,14 +10,14 @@ import redis.asyncio as aioredis
 from soma.orchestrator.v1 import log_service_pb2 as pb
 from soma.orchestrator.v1 import log_service_pb2_grpc as rpc
 
-from gateway.edge.ws import tail
-from gateway.edge.ws.filters import Filters
-from gateway.edge.ws.tail import Tails
+from gateway.edge.logs import tail
+from gateway.edge.logs.filters import Filters
+from gateway.edge.logs.tail import Tails
 from services.mesh import errors
 from services.mesh.call import run_as
 from services.mesh.routing import RoutedChannel
 from services.mesh.testing.local import SOMEBODY, LocalMesh
-from tests.gateway.ws.conftest import Stand
+from tests.gateway.edge.logs.conftest import Stand
 from tests.servers import RedisServer
 
 

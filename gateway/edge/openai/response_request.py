@@ -8,12 +8,12 @@ from soma.errors.v1 import reasons
 from soma.orchestrator.v1.response_service_pb2 import CreateResponseRequest
 
 from gateway.edge.body import read_object
-from gateway.edge.chat_request import MOST_TOKENS
-from gateway.edge.extension import NOTHING, Extension, read_extension
-from gateway.edge.response_items import read_input
-from gateway.edge.shared import EFFORTS, SERVICE_TIERS, read_conversation, read_metadata
-from gateway.edge.tools import read_flat_format, read_flat_tool_choice, read_flat_tools
-from gateway.edge.values import (
+from gateway.edge.openai.chat_request import MOST_TOKENS
+from gateway.edge.openai.extension import NOTHING, Extension, read_extension
+from gateway.edge.openai.response_items import read_input
+from gateway.edge.openai.shared import EFFORTS, SERVICE_TIERS, read_conversation, read_metadata
+from gateway.edge.openai.tools import read_flat_format, read_flat_tool_choice, read_flat_tools
+from gateway.edge.openai.values import (
     array,
     boolean,
     decimal,

@@ -9,10 +9,10 @@ from typing import Any
 
 import orjson
 
+from gateway.edge.logs.filters import Filters, Refused
+from gateway.edge.logs.tail import Tails
 from gateway.edge.ws.allowance import Allowance
 from gateway.edge.ws.connection import POLICY, Connection
-from gateway.edge.ws.filters import Filters, Refused
-from gateway.edge.ws.tail import Tails
 
 
 class Ended(Exception):

@@ -7,8 +7,8 @@ import pytest
 from openai.types.chat import ParsedChatCompletionMessage
 from openai.types.responses import ParsedResponseFunctionToolCall
 
-from gateway.edge.chat_request import read_chat_request
-from gateway.edge.response_request import read_response_request
+from gateway.edge.openai.chat_request import read_chat_request
+from gateway.edge.openai.response_request import read_response_request
 from services.mesh.errors import InvalidArgument
 
 PARSED: dict[str, Any] = {

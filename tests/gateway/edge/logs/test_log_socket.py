@@ -9,7 +9,7 @@ import redis.asyncio as aioredis
 from websockets.exceptions import InvalidStatus
 
 from services.mesh.testing.waiting import until
-from tests.gateway.ws.conftest import Client, Stand, standing
+from tests.gateway.edge.logs.conftest import Client, Stand, standing
 
 
 async def connected(client: Client) -> None:

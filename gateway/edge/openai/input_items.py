@@ -6,7 +6,7 @@ import orjson
 from soma.model.v1.message_pb2 import ROLE_ASSISTANT, ROLE_SYSTEM, ROLE_TOOL, ROLE_USER
 from soma.orchestrator.v1.response_service_pb2 import ListResponseInputItemsRequest, ResponseInputItem
 
-from gateway.edge.query import Query
+from gateway.edge.openai.query import Query
 from gateway.edge.reply import Reply
 
 if TYPE_CHECKING:

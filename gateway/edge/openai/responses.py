@@ -15,15 +15,15 @@ from soma.orchestrator.v1.response_service_pb2 import (
 from starlette.types import Receive
 
 from gateway.edge.departure import Departure
-from gateway.edge.extension import NOTHING, Findings
 from gateway.edge.metrics import FIRST_DELTA
-from gateway.edge.query import Query
+from gateway.edge.openai.extension import NOTHING, Findings
+from gateway.edge.openai.query import Query
+from gateway.edge.openai.response_events import ResponseEvents
+from gateway.edge.openai.response_object import response_object
+from gateway.edge.openai.response_request import ResponseAsk, read_response_request
+from gateway.edge.openai.values import unsupported
 from gateway.edge.relaying import cut, relayed
 from gateway.edge.reply import Reply
-from gateway.edge.response_events import ResponseEvents
-from gateway.edge.response_object import response_object
-from gateway.edge.response_request import ResponseAsk, read_response_request
-from gateway.edge.values import unsupported
 from services.mesh.spans import annotate
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl
 
 from soma.errors.v1 import reasons
 
-from gateway.edge import values
+from gateway.edge.openai import values
 
 _NUMBER = re.compile(r"-?[0-9]{1,18}")
 

@@ -2,7 +2,7 @@
 
 from soma.errors.v1 import reasons
 
-from gateway.edge.values import members, refuse, required, text
+from gateway.edge.openai.values import members, refuse, required, text
 
 # How much a model that thinks may think; it says itself which of these it does not take.
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")

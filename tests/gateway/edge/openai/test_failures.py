@@ -10,7 +10,7 @@ import openai as sdk
 import pytest
 from openai import AsyncOpenAI
 
-from gateway.edge.failures import NO_RETRY, failure
+from gateway.edge.openai.failures import NO_RETRY, failure
 from services.mesh import errors
 from tests.gateway.edge.conftest import KEY, Stand, standing
 from tests.gateway.edge.scripted import Step, delta, spoken, started
