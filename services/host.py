@@ -40,6 +40,7 @@ from services.mesh.service import Service
 from services.mesh.settings import Settings
 from services.mesh.spans import Spans
 from services.mesh.stack import pipeline
+from services.mesh.surfaces.application import BySurface
 from services.mesh.tls.names import CONTROL, neighbours, serve_name
 from services.mesh.token import Signer
 from services.mesh.unary.server import UnaryServer
@@ -187,9 +188,9 @@ class _Process:
         stack.push_async_callback(unary.stop)
         unary_port = await unary.start(settings.bind, settings.unary_port)
         http = {
-            name: HttpServer(service.http, websockets=True, identity=identity)
+            name: HttpServer(BySurface(service.surfaces), websockets=True, identity=identity)
             for name, service in services.items()
-            if service.http is not None
+            if service.surfaces
         }
         if len(http) > 1 and settings.http_port:
             raise errors.FailedPrecondition(
@@ -212,6 +213,7 @@ class _Process:
             # An older control process knows the edge's alone.
             http_address=http_addresses.get("edge", ""),
             http_addresses=http_addresses,
+            surfaces=[surface.announced(name) for name, service in services.items() for surface in service.surfaces],
             admin_address=joined(address, admin_port),
             pid=os.getpid(),
             version=version("somamesh-server"),

@@ -4,10 +4,17 @@ import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
-from gateway.publisher import Publisher, edges, endpoints, over_http1, serving, unary
+import pytest
+from soma.mesh.v1 import registry_service_pb2 as registry_pb
+
+from gateway.publisher import Publisher, admit, endpoints, over_http, over_http1, serving, unary
+from gateway.surfaces import Surfaces
 from gateway.xds.server import XdsServer
 from gateway.xds.snapshot import Endpoint, Limits, Snapshot, Tls
+from services.mesh.errors import InvalidArgument
 from services.mesh.interceptors.drain import Drain
 from services.mesh.jobs import run_job
 from services.mesh.registry.directory import Directory
@@ -67,7 +74,34 @@ def test_an_instance_with_a_fault_gets_no_calls_of_either_kind_unless_all_have_o
 def test_the_openai_api_leads_to_the_edge_whatever_else_serves_http_beside_it() -> None:
     both = replace(joined(10, NEW), http_addresses={"testing": "127.0.0.1:30", "edge": "127.0.0.1:31"})
     other = replace(joined(11, NEW), http_addresses={"testing": "127.0.0.1:32"})
-    assert ports(edges([both, other])) == [31]
+    assert ports(over_http([both, other], "edge", {"10", "11"})) == [31]
+
+
+def test_a_surface_leads_to_the_instances_that_serve_it() -> None:
+    instances = [replace(joined(port, NEW), http_addresses={"edge": f"127.0.0.1:{port + 20}"}) for port in (10, 11)]
+    assert ports(over_http(instances, "edge", {"11"})) == [31]
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"grpc_address": "memory.example:10"}, "grpc_address"),
+        ({"grpc_address": "", "grpc_services": [NOTES]}, "grpc_address"),
+        ({"unary_address": "localhost:20"}, "unary_address"),
+        ({"http_address": "127.0.0.1"}, "http_address"),
+        ({"http_addresses": {"edge": "edge.example:30"}}, "the HTTP address of edge"),
+        ({"http_addresses": {"edge": ""}}, "the HTTP address of edge"),
+    ],
+)
+def test_an_instance_at_an_address_that_envoy_cannot_take_is_not_admitted(fields: dict[str, Any], named: str) -> None:
+    with pytest.raises(InvalidArgument, match=named) as refused:
+        admit(registry_pb.Instance(**({"grpc_address": "127.0.0.1:10"} | fields)))
+    assert refused.value.reason == "ADDRESS_NOT_IP"
+
+
+def test_an_instance_that_only_calls_others_needs_no_address() -> None:
+    admit(registry_pb.Instance())
+    admit(registry_pb.Instance(grpc_address="[::1]:10", unary_address="127.0.0.1:20", http_addresses={"a": "[::1]:1"}))
 
 
 class Refusing(XdsServer):
@@ -85,7 +119,7 @@ class Refusing(XdsServer):
         self.published.set()
 
 
-async def test_a_change_that_could_not_be_published_is_published_without_waiting_for_another() -> None:
+async def test_a_change_that_could_not_be_published_is_published_without_waiting_for_another(tmp_path: Path) -> None:
     changes = []
 
     class Registry(RegistryService):
@@ -98,6 +132,7 @@ async def test_a_change_that_could_not_be_published_is_published_without_waiting
         Registry(Directory()),
         xds,
         server,
+        Surfaces((), (), tmp_path / "surfaces.json", 0.0),
         listen=here,
         control_http=here,
         control_grpc=here,

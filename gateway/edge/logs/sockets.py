@@ -5,7 +5,7 @@ from urllib.parse import parse_qsl
 
 import redis.asyncio as aioredis
 import structlog
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from gateway.edge.headers import Headers
 from gateway.edge.logs.filters import Filters, Refused
@@ -26,18 +26,6 @@ PATH = "/ws/logs"
 # A seat is free again so long after the connection would have ended for its silence.
 _SEAT_MARGIN_SECONDS = 30
 _REFUSALS = frozenset({Code.UNAUTHENTICATED, Code.PERMISSION_DENIED, Code.RESOURCE_EXHAUSTED, Code.INVALID_ARGUMENT})
-
-
-class ByProtocol:
-    """One application for HTTP and one for WebSockets, on one address."""
-
-    def __init__(self, http: ASGIApp, sockets: ASGIApp) -> None:
-        self._http = http
-        self._sockets = sockets
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hand a request to its application."""
-        await (self._sockets if scope["type"] == "websocket" else self._http)(scope, receive, send)
 
 
 class LogSockets:

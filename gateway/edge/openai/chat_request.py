@@ -7,7 +7,6 @@ from typing import Any
 from soma.errors.v1 import reasons
 from soma.orchestrator.v1.chat_service_pb2 import ChatRequest
 
-from gateway.edge.body import read_object
 from gateway.edge.openai.extension import NOTHING, Extension, read_extension
 from gateway.edge.openai.messages import read_messages
 from gateway.edge.openai.shared import EFFORTS, SERVICE_TIERS, read_conversation, read_metadata
@@ -20,6 +19,7 @@ from gateway.edge.openai.values import (
     members,
     missing,
     one_of,
+    read_object,
     refuse,
     text,
     unsupported,

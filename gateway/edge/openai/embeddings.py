@@ -11,7 +11,6 @@ import orjson
 from soma.errors.v1 import reasons
 from soma.model.v1.model_service_pb2 import EmbedRequest, EmbedResponse
 
-from gateway.edge.body import read_object
 from gateway.edge.openai import values
 from gateway.edge.reply import Reply
 
@@ -74,7 +73,7 @@ class Embeddings:
 
 
 def _read(body: bytes | bytearray) -> _Ask:
-    given = read_object(body, MEMBERS)
+    given = values.read_object(body, MEMBERS)
     if given.get("input") is None:
         values.missing("input")
     dimensions = given.get("dimensions")

@@ -7,7 +7,6 @@ from typing import Any
 from soma.errors.v1 import reasons
 from soma.orchestrator.v1.response_service_pb2 import CreateResponseRequest
 
-from gateway.edge.body import read_object
 from gateway.edge.openai.chat_request import MOST_TOKENS
 from gateway.edge.openai.extension import NOTHING, Extension, read_extension
 from gateway.edge.openai.response_items import read_input
@@ -21,6 +20,7 @@ from gateway.edge.openai.values import (
     members,
     missing,
     one_of,
+    read_object,
     refuse,
     text,
     unsupported,

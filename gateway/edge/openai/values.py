@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from typing import Any, NoReturn
 
+import orjson
 from soma.errors.v1 import reasons
 
 from services.mesh.errors import FieldViolation, InvalidArgument
@@ -37,6 +38,24 @@ def missing(param: str) -> NoReturn:
 def unsupported(param: str, message: str | None = None) -> NoReturn:
     """Refuse a parameter OpenAI has and this edge has not, rather than ignore it."""
     refuse(message or f"Unsupported parameter: '{param}' is not supported here.", param, reasons.UNSUPPORTED_PARAMETER)
+
+
+def read_object(body: bytes | bytearray, known: Collection[str]) -> dict[str, Any]:
+    """The JSON object a body is, which may have only the `known` members.
+
+    Raises:
+        InvalidArgument: it is none, or has others.
+    """
+    try:
+        given = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise InvalidArgument(f"We could not parse the JSON body of your request: {error}") from error
+    if type(given) is not dict:
+        raise InvalidArgument("We could not parse the JSON body of your request: expected an object.")
+    if unknown := [name for name in given if name not in known]:
+        plural = "s" if len(unknown) > 1 else ""
+        raise InvalidArgument(f"Unrecognized request argument{plural} supplied: {', '.join(unknown)}")
+    return given
 
 
 def text(value: object, param: str) -> str:

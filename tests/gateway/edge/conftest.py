@@ -17,6 +17,7 @@ from services.mesh.http import HttpServer
 from services.mesh.redis import open_client
 from services.mesh.server import Server
 from services.mesh.spans import Spans
+from services.mesh.surfaces.application import BySurface
 from services.mesh.testing.hosted import Neighbour, hosted
 from services.mesh.testing.neighbours import served
 from tests.gateway.edge.scripted import (
@@ -79,8 +80,9 @@ async def standing(
                 spans=spans,
             )
         )
-        url = await stack.enter_async_context(serving(edge.service.http))
-        yield Stand(url, chat, responses, embedder, catalog, backend.server, edge.service.http)
+        app = BySurface(edge.service.surfaces)
+        url = await stack.enter_async_context(serving(app))
+        yield Stand(url, chat, responses, embedder, catalog, backend.server, app)
 
 
 @pytest.fixture(scope="session", params=["local", "socket"])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.gateway.edge.conftest import KEY, Stand
 
-EXAMPLE = Path(__file__).parents[3] / "examples" / "chat_openai.py"
+EXAMPLE = Path(__file__).parents[4] / "examples" / "chat_openai.py"
 
 
 async def test_the_example_streams_an_answer_of_the_first_model(stand: Stand) -> None:
