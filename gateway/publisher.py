@@ -13,12 +13,12 @@ from gateway.surfaces import Surfaces
 from gateway.xds.bindings import bindings
 from gateway.xds.server import XdsServer
 from gateway.xds.snapshot import Endpoint, Limits, Snapshot, Tls
-from services.mesh import errors
-from services.mesh.address import split
-from services.mesh.jobs import Job
-from services.mesh.registry.leases import Joined
-from services.mesh.registry.service import RegistryService
-from services.mesh.server import Server
+from services.mesh.call import errors
+from services.mesh.process.jobs import Job
+from services.mesh.process.registry.leases import Joined
+from services.mesh.process.registry.service import RegistryService
+from services.mesh.transport.address import split
+from services.mesh.transport.server import Server
 
 # A surface whose service has been away for long is forgotten without anything else having changed.
 _LOOK_AGAIN_SECONDS = 600.0

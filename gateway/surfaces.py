@@ -20,8 +20,8 @@ from soma.errors.v1 import reasons
 from soma.mesh.v1 import surface_pb2 as pb
 
 from gateway import pages, reference
-from services.mesh import errors
-from services.mesh.registry.leases import Joined
+from services.mesh.call import errors
+from services.mesh.process.registry.leases import Joined
 from services.mesh.surfaces.surface import prefixes, require_valid, templates
 from services.mesh.surfaces.template import Template, template
 

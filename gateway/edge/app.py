@@ -14,10 +14,10 @@ from gateway.edge.metrics import answered
 from gateway.edge.reply import Reply
 from gateway.edge.routes import UNKNOWN, Route, Routes, Visit, unknown_path, wrong_method
 from gateway.edge.tracing import RequestTracing
-from services.mesh.authenticator import Authenticator
-from services.mesh.call import Call, run_as
-from services.mesh.errors import MeshError
-from services.mesh.interceptors.errors import translate
+from services.mesh.call.authenticator import Authenticator
+from services.mesh.call.call import Call, run_as
+from services.mesh.call.errors import MeshError
+from services.mesh.call.interceptors.errors import translate
 from services.mesh.surfaces.surface import Space
 
 log = structlog.get_logger("edge")

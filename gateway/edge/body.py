@@ -4,7 +4,7 @@ from soma.errors.v1 import reasons
 from starlette.types import Receive
 
 from gateway.edge.headers import Headers
-from services.mesh.errors import Cancelled, InvalidArgument, ResourceExhausted
+from services.mesh.call.errors import Cancelled, InvalidArgument, ResourceExhausted
 
 DRAINED = 4
 """A body over the limit is read and dropped up to so many times the limit: a client that writes its request before it

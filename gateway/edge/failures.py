@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import orjson
 from soma.errors.v1 import reasons
 
-from services.mesh.errors import MeshError
+from services.mesh.call.errors import MeshError
 from services.mesh.surfaces.error_shape import ErrorShape
 
 # Statuses that say "later": without a time of the mesh's own, this many seconds.

@@ -8,7 +8,7 @@ from starlette.types import Receive
 
 from gateway.edge.headers import Headers
 from gateway.edge.reply import Reply
-from services.mesh.errors import NotFound, Unimplemented
+from services.mesh.call.errors import NotFound, Unimplemented
 from services.mesh.surfaces.surface import Space
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import grpc
 
 from services.mesh.events.consumer import Consumer
-from services.mesh.jobs import Job
+from services.mesh.process.jobs import Job
 from services.mesh.surfaces.surface import Surface
 
 Check = Callable[[], Awaitable[None]]

@@ -14,13 +14,13 @@ from gateway.publisher import Publisher, admit, endpoints, over_http, over_http1
 from gateway.surfaces import Surfaces
 from gateway.xds.server import XdsServer
 from gateway.xds.snapshot import Endpoint, Limits, Snapshot, Tls
-from services.mesh.errors import InvalidArgument
-from services.mesh.interceptors.drain import Drain
-from services.mesh.jobs import run_job
-from services.mesh.registry.directory import Directory
-from services.mesh.registry.leases import Joined
-from services.mesh.registry.service import RegistryService
-from services.mesh.server import Server
+from services.mesh.call.errors import InvalidArgument
+from services.mesh.call.interceptors.drain import Drain
+from services.mesh.process.jobs import run_job
+from services.mesh.process.registry.directory import Directory
+from services.mesh.process.registry.leases import Joined
+from services.mesh.process.registry.service import RegistryService
+from services.mesh.transport.server import Server
 
 NOTES = "soma.testing.v1.NoteService"
 OLD, NEW = "", "127.0.0.1:20"

@@ -14,7 +14,7 @@ from gateway.contracts import descriptor_set
 from gateway.publisher import surfaces as beside_the_contracts
 from gateway.surfaces import AWAY_SECONDS, MOST, Surfaces
 from services.declared import declarations
-from services.mesh.registry.leases import Joined
+from services.mesh.process.registry.leases import Joined
 from services.mesh.surfaces.template import template
 from tests.gateway.surfaces import EDGE
 

@@ -5,7 +5,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.edge.logs.sockets import PATH
 from gateway.edge.routes import Route, Visit
-from services.mesh.errors import FailedPrecondition
+from services.mesh.call.errors import FailedPrecondition
 from services.mesh.surfaces.error_shape import ErrorShape
 from services.mesh.surfaces.surface import Space, Surface
 

@@ -18,7 +18,7 @@ from gateway.edge.openai.extension import Findings
 from gateway.edge.openai.toolcalls import ToolCalls
 from gateway.edge.relaying import cut, relayed
 from gateway.edge.reply import Reply
-from services.mesh.spans import annotate
+from services.mesh.call.spans import annotate
 
 if TYPE_CHECKING:
     from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceAsyncStub

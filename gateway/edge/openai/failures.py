@@ -6,7 +6,7 @@ from soma.errors.v1 import reasons
 
 from gateway.edge import failures
 from gateway.edge.failures import Failure, declared, http_status
-from services.mesh.errors import Code, MeshError
+from services.mesh.call.errors import Code, MeshError
 from services.mesh.surfaces.error_shape import ErrorShape
 
 ERRORS = ErrorShape(

@@ -24,7 +24,7 @@ from gateway.edge.openai.response_request import ResponseAsk, read_response_requ
 from gateway.edge.openai.values import unsupported
 from gateway.edge.relaying import cut, relayed
 from gateway.edge.reply import Reply
-from services.mesh.spans import annotate
+from services.mesh.call.spans import annotate
 
 if TYPE_CHECKING:
     from soma.orchestrator.v1.response_service_pb2_grpc import ResponseServiceAsyncStub

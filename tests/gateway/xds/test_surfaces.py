@@ -14,9 +14,9 @@ from websockets.exceptions import InvalidStatus
 
 from gateway.xds.claims import Claim, claims
 from gateway.xds.snapshot import Endpoint, Limits
-from services.mesh.http import HttpServer
 from services.mesh.surfaces.application import BySurface
 from services.mesh.testing.surface import surface
+from services.mesh.transport.http import HttpServer
 from tests.gateway.backends import edge
 from tests.gateway.conftest import Gateway
 from tests.gateway.surfaces import EDGE

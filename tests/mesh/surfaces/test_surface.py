@@ -13,10 +13,10 @@ from starlette.websockets import WebSocket
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from services.mesh.http import HttpServer
 from services.mesh.surfaces.application import BySurface
 from services.mesh.surfaces.error_shape import ErrorShape
 from services.mesh.surfaces.surface import MOST_BODY_BYTES, Space, Surface, prefixes, stream, templates
+from services.mesh.transport.http import HttpServer
 
 
 def naming(name: str) -> ASGIApp:
