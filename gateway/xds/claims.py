@@ -4,12 +4,13 @@ A path near those of the contracts is a mistake for one of theirs, whatever spac
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from soma.mesh.v1 import surface_pb2 as pb
 
 from services.mesh.surfaces.surface import prefixes, templates
+from services.mesh.surfaces.template import Template
 
 # What may follow a whole segment of a path, and what may follow a whole path.
 _AFTER = r"([/:?].*)?"
@@ -34,31 +35,30 @@ class Claim:
 
 def claims(surfaces: Sequence[pb.Surface], contracts: Iterable[str]) -> list[Claim]:
     """Those of all surfaces beside contracts with these templates of paths; no path is claimed by two of them."""
-    owned = {_key(surface): _own(surface) for surface in surfaces}
     near = _near(surfaces, contracts)
-    found: list[Claim] = []
-    for surface in surfaces:
-        others = [own for key, own in owned.items() if key != _key(surface)]
-        for other in surfaces:
-            if other is not surface:
-                others += [_below(prefix) for prefix in prefixes(other) if _inside(prefix, prefixes(surface))]
-        found.append(
-            Claim(
-                surface,
-                owned[_key(surface)],
-                tuple("|".join(map(_below, space.prefixes)) for space in surface.spaces),
-                "|".join([*near, *others]),
-            )
+    return [
+        Claim(
+            surface,
+            "|".join(map(_whole, templates(surface))),
+            tuple("|".join(map(_below, space.prefixes)) for space in surface.spaces),
+            "|".join(_others(surface, surfaces, near)),
         )
-    return found
+        for surface in surfaces
+    ]
 
 
-def _key(surface: pb.Surface) -> tuple[str, str]:
-    return surface.service, surface.name
+def _others(surface: pb.Surface, surfaces: Iterable[pb.Surface], near: Mapping[str, str]) -> Iterator[str]:
+    """What lies in the spaces of a surface and is nobody's mistake for one of its paths."""
+    spaces = prefixes(surface)
+    yield from (paths for literal, paths in near.items() if _touches(literal, spaces))
+    for other in surfaces:
+        if other is not surface:
+            yield from (_whole(each) for each in templates(other) if _touches(each.literal, spaces))
+            yield from (_below(prefix) for prefix in prefixes(other) if _inside(prefix, spaces))
 
 
-def _own(surface: pb.Surface) -> str:
-    return "|".join(f"({each.regex}){_QUERY}" for each in templates(surface))
+def _whole(path: Template) -> str:
+    return f"({path.regex}){_QUERY}"
 
 
 def _below(prefix: str) -> str:
@@ -70,25 +70,30 @@ def _inside(prefix: str, others: Iterable[str]) -> bool:
     return any(prefix.startswith(f"{other}/") for other in others)
 
 
-def _near(surfaces: Iterable[pb.Surface], contracts: Iterable[str]) -> list[str]:
-    """What paths match that lie near those of the contracts.
+def _touches(literal: str, spaces: Sequence[str]) -> bool:
+    """Whether paths that begin with `literal` may lie in a space."""
+    return literal in spaces or _inside(literal, spaces) or any(space.startswith(f"{literal}/") for space in spaces)
+
+
+def _near(surfaces: Iterable[pb.Surface], contracts: Iterable[str]) -> Mapping[str, str]:
+    """What paths match that lie near those of the contracts, by what they begin with.
 
     Near is what begins with the same word after `/v1/`. Where a surface's paths begin with it too, as with `chat`, it
     is what begins with the same two, and the path of that one word.
     """
     literals = {each.literal for surface in surfaces for each in templates(surface)}
     shared = {_head(literal, 3) for literal in literals if literal != _head(literal, 3)}
-    near: set[str] = set()
+    near: dict[str, str] = {}
     for contract in contracts:
         literal = re.split("[{:]", contract, maxsplit=1)[0].rstrip("/")
         head = _head(literal, 3)
         if head not in shared:
-            near.add(_below(head))
+            near[head] = _below(head)
         elif literal == head:
-            near.add(re.escape(head) + _QUERY)
+            near[head] = re.escape(head) + _QUERY
         else:
-            near.add(_below(_head(literal, 4)))
-    return sorted(near)
+            near[_head(literal, 4)] = _below(_head(literal, 4))
+    return dict(sorted(near.items()))
 
 
 def _head(path: str, pieces: int) -> str:

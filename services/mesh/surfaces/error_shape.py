@@ -126,13 +126,13 @@ def read(message: pb.SurfaceErrors) -> ErrorShape:
     if not message.HasField("body"):
         return REST
     kinds: dict[int, Kind] = {}
+    # No JSON has NaN; a message with it is a ValueError here.
+    body = MessageToDict(message.body)
     for status, value in message.kinds.items():
         if value.WhichOneof("kind") not in ("string_value", "number_value"):
             raise ValueError(f"the kind of {status} is neither a text nor a number")
         kinds[status] = MessageToDict(value)  # type: ignore[assignment]  # of a Value it is no dict
-    return ErrorShape(
-        MessageToDict(message.body), kinds, dict(message.codes), dict(message.statuses), dict(message.headers)
-    )
+    return ErrorShape(body, kinds, dict(message.codes), dict(message.statuses), dict(message.headers))
 
 
 def _require_known(value: Any, levels: int, known: frozenset[str] = _PLACEHOLDERS) -> None:

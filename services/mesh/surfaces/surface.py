@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 MOST_BODY_BYTES = 64 * 1024 * 1024
 """The gateway holds a whole body before it passes it on, and no larger one."""
 
+MOST_CHARACTERS = 2000
+"""Of all paths and spaces of a surface together: they become expressions, and Envoy takes none that are too large."""
+
 _QUERY = re.compile(r"[A-Za-z0-9_.-]+=[A-Za-z0-9_.-]+")
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _OF_A_REQUEST = frozenset({"method", "path"})
@@ -117,6 +120,8 @@ def require_valid(surface: pb.Surface) -> None:
     """
     if not templates(surface):
         raise ValueError("it has no paths")
+    if sum(map(len, (*surface.paths, *surface.sockets, *surface.streams, *prefixes(surface)))) > MOST_CHARACTERS:
+        raise ValueError(f"its paths and spaces have more than {MOST_CHARACTERS} characters together")
     for each in surface.streams:
         if stream(each).template.text not in surface.paths:
             raise ValueError(f"{each!r} is a stream, and {stream(each).template.text!r} is not among its paths")

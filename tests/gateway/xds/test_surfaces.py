@@ -12,9 +12,11 @@ from soma.mesh.v1 import surface_pb2 as pb
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
+from gateway.surfaces import MOST
 from gateway.xds.claims import Claim, claims
 from gateway.xds.snapshot import Endpoint, Limits
 from services.mesh.surfaces.application import BySurface
+from services.mesh.surfaces.surface import MOST_CHARACTERS, require_valid
 from services.mesh.testing.surface import surface
 from services.mesh.transport.http import HttpServer
 from tests.gateway.backends import edge
@@ -158,6 +160,23 @@ async def test_surfaces_come_and_go_and_the_others_stay(gateway: Gateway) -> Non
 async def test_grpc_on_a_surfaces_path_is_no_request_for_it(gateway: Gateway) -> None:
     reply = await gateway.http.post("/testing/say/a", headers={"content-type": "application/grpc"}, content=b"")
     assert reply.headers["grpc-status"] == "12"
+
+
+async def test_envoy_takes_as_many_surfaces_as_there_may_be_and_as_large_as_they_may_be(gateway: Gateway) -> None:
+    def large(number: int) -> pb.Surface:
+        space = pb.SurfaceSpace(prefixes=["/large" + "/x" * number], message="m" * 1000, reason="NO_SUCH_PATH")
+        room = MOST_CHARACTERS - 9 * 16 - len(space.prefixes[0])
+        paths = [f"/large/{number:03}/{path}/" + "y" * (room // 9) for path in range(9)]
+        return pb.Surface(service=f"s{number}", name="large", paths=paths, spaces=[space])
+
+    surfaces = [large(number) for number in range(MOST)]
+    for each in surfaces:
+        require_valid(each)
+    await gateway.publish(surfaces=tuple(surfaces))
+    assert not gateway.xds.state().fallen_back
+    reply = await gateway.http.get(surfaces[-1].paths[-1])
+    assert (reply.status_code, error_of(reply)["message"]) == (503, f"s{MOST - 1} has no live instance")
+    assert error_of(await gateway.http.get("/large/x/x/nothing"))["message"] == "m" * 1000
 
 
 CLAIMS = claims(ALL, ["/v1/chat/sessions/{id}", "/v1/remember", "/testing/notes/{name}"])

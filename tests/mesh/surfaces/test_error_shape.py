@@ -125,3 +125,15 @@ def test_a_kind_that_is_neither_text_nor_number_is_refused() -> None:
     message.kinds[400].bool_value = True
     with pytest.raises(ValueError, match="the kind of 400"):
         read(message)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_a_number_that_json_has_not_is_refused(number: float) -> None:
+    messages = [pb.SurfaceErrors(), pb.SurfaceErrors()]
+    for message in messages:
+        message.body.update({"a": "{kind}"})
+    messages[0].body["b"] = number
+    messages[1].kinds[500].number_value = number
+    for message in messages:
+        with pytest.raises(ValueError, match="Fail to serialize"):
+            read(message)

@@ -71,6 +71,7 @@ def test_a_stream_is_a_path_and_maybe_a_query() -> None:
         ({"streams": ("/jobs/{id}",)}, "not among its paths"),
         ({"spaces": (Space(("/jobs/{id}",)),)}, "without variables"),
         ({"spaces": (Space(("/jobs",), "no {verb}"),)}, "placeholder {verb}"),
+        ({"paths": tuple(f"/jobs/{number:0250}" for number in range(8))}, "more than 2000 characters"),
         ({"max_body_bytes": MOST_BODY_BYTES + 1}, "max_body_bytes"),
         ({"max_body_bytes": -1}, "max_body_bytes"),
     ],
