@@ -14,8 +14,9 @@ from gateway.contracts import pool
 from gateway.envoy.bootstrap import Capacity, write_bootstrap
 from gateway.envoy.secrets import Secrets
 from gateway.pages import Pages
-from gateway.publisher import Publisher, admit, offered, surfaces
+from gateway.publisher import Publisher, admit, offered
 from gateway.settings import GatewaySettings
+from gateway.surfaces import beside_contracts
 from gateway.xds.server import XdsServer
 from gateway.xds.snapshot import Endpoint, Limits
 from services.mesh.call.authenticator import DevAuthenticator
@@ -113,7 +114,7 @@ async def start_gateway(settings: Settings, services: Iterable[str]) -> ControlP
             registry,
             xds,
             server,
-            surfaces(settings.data_dir / "envoy" / "surfaces.json"),
+            beside_contracts(settings.data_dir / "envoy" / "surfaces.json"),
             listen=Endpoint(settings.host, settings.port),
             control_http=Endpoint(settings.bind, http_port),
             control_grpc=Endpoint(settings.bind, grpc_port),

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Container
-from pathlib import Path
 from time import monotonic
 
 from soma.errors.v1 import reasons
@@ -10,7 +9,6 @@ from soma.mesh.v1 import registry_service_pb2 as pb
 
 from gateway.contracts import TESTING, area, descriptor_set, public_services
 from gateway.surfaces import Surfaces
-from gateway.xds.bindings import bindings
 from gateway.xds.server import XdsServer
 from gateway.xds.snapshot import Endpoint, Limits, Snapshot, Tls
 from services.mesh.call import errors
@@ -122,13 +120,6 @@ def admit(instance: pb.Instance) -> None:
             raise errors.InvalidArgument(
                 f"{name} is {address!r}: the gateway needs an IP address and a port", reason=reasons.ADDRESS_NOT_IP
             ) from error
-
-
-def surfaces(file: Path) -> Surfaces:
-    """The surfaces known from before, beside the contracts there are."""
-    packages = {service.partition(".")[0] for service in public_services()}
-    contracts = [binding.template for binding in bindings(descriptor_set())]
-    return Surfaces(contracts, sorted({"grpc", *packages}), file, monotonic())
 
 
 def offered(instances: list[Joined]) -> list[str]:

@@ -13,6 +13,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import monotonic
 
 import structlog
 from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
@@ -20,6 +21,8 @@ from soma.errors.v1 import reasons
 from soma.mesh.v1 import surface_pb2 as pb
 
 from gateway import pages, reference
+from gateway.contracts import descriptor_set, public_services
+from gateway.xds.bindings import bindings
 from services.mesh.call import errors
 from services.mesh.process.registry.leases import Joined
 from services.mesh.surfaces.surface import prefixes, require_valid, templates
@@ -219,6 +222,13 @@ class Surfaces:
             log.error("surfaces not kept", file=str(self._file), error=str(error))
             return
         self._saved = serving
+
+
+def beside_contracts(file: Path) -> Surfaces:
+    """The surfaces known from before, beside every contract there is."""
+    packages = {service.partition(".")[0] for service in public_services()}
+    contracts = [binding.template for binding in bindings(descriptor_set())]
+    return Surfaces(contracts, sorted({"grpc", *packages}), file, monotonic())
 
 
 def _pages() -> Iterator[str]:

@@ -27,6 +27,7 @@ class RegistryService(rpc.RegistryServiceServicer):
         self._directory = directory
         self._admit = admit
         self._joined: dict[str, Joined] = {}
+        self._turned_away = ""
         self._refused: Mapping[str, Sequence[SurfaceRefusal]] = {}
         self._version = 0
         self._listeners: set[asyncio.Event] = set()
@@ -57,12 +58,15 @@ class RegistryService(rpc.RegistryServiceServicer):
         first = await anext(aiter(request_iterator), None)
         if first is None or not first.instance.instance_id:
             raise errors.InvalidArgument("the first message must carry the instance", reason=reasons.INSTANCE_MISSING)
+        instance_id = first.instance.instance_id
         try:
             self._admit(first.instance)
         except errors.MeshError as error:
-            log.warning("instance refused", instance=first.instance.instance_id, reason=error.reason, why=error.message)
+            # It tries again and again.
+            if instance_id != self._turned_away:
+                log.warning("instance refused", instance=instance_id, reason=error.reason, why=error.message)
+            self._turned_away = instance_id
             raise
-        instance_id = first.instance.instance_id
         joined = _joined(first, loop.time())
         self._joined[instance_id] = joined
         log.info("instance joined", instance=instance_id, services=joined.services, address=joined.grpc_address)
