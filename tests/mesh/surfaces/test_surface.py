@@ -94,8 +94,9 @@ def test_two_surfaces_of_a_service_share_neither_a_name_nor_a_path(others: tuple
         BySurface((JOBS, *others))
 
 
-async def test_each_path_is_answered_by_the_application_of_its_surface() -> None:
-    other = Surface("other", naming("other"), paths=("/mcp", "/jobs/{id}/x"), sockets=("/mcp",))
+@pytest.mark.parametrize("variable", ["/jobs/{id}/x", "/jobs/a/x"])
+async def test_each_path_is_answered_by_the_application_of_its_surface(variable: str) -> None:
+    other = Surface("other", naming("other"), paths=("/mcp", variable), sockets=("/mcp",))
     server = HttpServer(BySurface((JOBS, other)), websockets=True)
     port = await server.start("127.0.0.1")
     try:
