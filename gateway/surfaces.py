@@ -110,22 +110,23 @@ class Surfaces:
     def consider(self, instances: Sequence[Joined], now: float) -> None:
         """Take notice of who is here: judge those that are new, let go of those that left."""
         here = {joined.instance_id for joined in instances}
+        less = False
         for served in self._served.values():
             left = served.live.keys() - here
             for instance in left:
                 del served.live[instance]
+                less = True
             if served.live:
                 served.last = [*served.live.values()][-1]
             elif left:
                 served.since = now
-        known = {instance for instance in self._refused if instance in here}
-        self._refused = {instance: self._refused[instance] for instance in known}
+        self._refused = {instance: refused for instance, refused in self._refused.items() if instance in here}
         for joined in instances:
-            if joined.instance_id not in known:
+            if joined.instance_id not in self._refused:
                 self._refused[joined.instance_id] = {}
                 self._hear(joined)
-        if self._forget(instances, now):
-            # What they had may be what others were refused for.
+        if self._forget(instances, now) or less:
+            # What is gone may be what others were refused for.
             for joined in instances:
                 if self._refused[joined.instance_id]:
                     self._hear(joined)

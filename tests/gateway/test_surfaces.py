@@ -172,6 +172,12 @@ def test_what_was_refused_is_served_once_what_it_was_refused_for_is_gone(gate: G
     assert gate.surfaces.refused == {}
 
 
+def test_what_was_refused_for_a_path_of_an_older_version_is_served_once_that_is_gone(gate: Gate) -> None:
+    old, new, other = joined(1, surface("a", "/a", "/b")), joined(2, surface("a", "/a")), joined(3, surface("b", "/b"))
+    assert gate.here(old, new, other) == {"a/api": ("/a", "/b")}
+    assert gate.here(new, other) == {"a/api": ("/a",), "b/api": ("/b",)}
+
+
 def test_while_a_service_is_away_its_surface_is_served_by_nobody(gate: Gate) -> None:
     gate.here(joined(1, surface("a", "/a")))
     assert gate.here(now=10.0) == {"a/api": ("/a",)}
