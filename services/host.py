@@ -40,6 +40,7 @@ from services.mesh.process.registry.membership import Membership
 from services.mesh.service import Service
 from services.mesh.settings import Settings
 from services.mesh.stores import disk, lease, migrations
+from services.mesh.surfaces.application import BySurface
 from services.mesh.transport.address import joined
 from services.mesh.transport.http import HttpServer
 from services.mesh.transport.routing import open_channel
@@ -210,9 +211,9 @@ class _Process:
         stack.push_async_callback(unary.stop)
         unary_port = await unary.start(settings.bind, settings.unary_port)
         http = {
-            name: HttpServer(service.http, websockets=True, identity=identity)
+            name: HttpServer(BySurface(service.surfaces), websockets=True, identity=identity)
             for name, service in services.items()
-            if service.http is not None
+            if service.surfaces
         }
         if len(http) > 1 and settings.http_port:
             raise errors.FailedPrecondition(
@@ -235,6 +236,7 @@ class _Process:
             # An older control process knows the edge's alone.
             http_address=http_addresses.get("edge", ""),
             http_addresses=http_addresses,
+            surfaces=[surface.announced(name) for name, service in services.items() for surface in service.surfaces],
             admin_address=joined(address, admin_port),
             pid=os.getpid(),
             version=version("somamesh-server"),

@@ -1,4 +1,4 @@
-"""Errors of the mesh as OpenAI's API states them: a status, an `error` body, and when to come back."""
+"""Errors of the mesh as HTTP, in the shape of a surface: a status, a body, and when to come back."""
 
 import math
 from dataclasses import dataclass
@@ -6,74 +6,48 @@ from dataclasses import dataclass
 import orjson
 from soma.errors.v1 import reasons
 
-from services.mesh.call.errors import Code, MeshError
+from services.mesh.call.errors import MeshError
+from services.mesh.surfaces.error_shape import ErrorShape
 
-# Codes OpenAI's clients look for, whatever the reason was.
-STATUS_CODES = {401: "invalid_api_key", 429: "rate_limit_exceeded"}
-TYPES = {403: "permission_error", 429: "requests", 499: "request_cancelled"}
-# Reasons that add nothing to the status.
-PLAIN_REASONS = frozenset({reasons.INVALID_ARGUMENT, reasons.INTERNAL, reasons.PAGE_TOKEN_INVALID, Code.UNKNOWN.name})
 # Statuses that say "later": without a time of the mesh's own, this many seconds.
 RETRY_AFTER_SECONDS = {429: 1, 503: 1}
-# OpenAI's clients repeat what failed with these or 5xx, unless they are told that it would be of no use: a turn that
-# was paid for would be paid for again.
-REPEATED_STATUSES = frozenset({408, 409, 429})
-# Of no use to repeat, whatever the reason was.
-FINAL_STATUSES = frozenset({501})
-NO_RETRY = (b"x-should-retry", b"false")
-
-# What OpenAI calls fields of the contracts; others have the same name in both.
-NAMES = {"page_token": "after", "sampling.stop_sequences": "stop", "sampling.top_logprobs": "logprobs"}
-
-
-def openai_name(field: str) -> str:
-    """OpenAI's name of a field of a contract's request."""
-    field = field.removeprefix("settings.")
-    return NAMES.get(field) or field.removeprefix("sampling.")
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An error as HTTP: `body` is the whole `{"error": …}` object."""
+    """An error as HTTP: `body` is the whole JSON object."""
 
     status: int
     body: bytes
     headers: tuple[tuple[bytes, bytes], ...]
 
 
-def failure(error: MeshError) -> Failure:
-    """State an error of the mesh in OpenAI's shape."""
-    declared = _declared(error)
-    status = declared.http if declared else reasons.HTTP_STATUSES[error.code.name]
-    params = [openai_name(violation.field) for violation in error.facts.violations]
-    reason = None if error.reason in PLAIN_REASONS else error.reason.lower()
-    message = error.message
-    if error.reason == reasons.PARAMETER_NOT_SUPPORTED:
-        reason = "unsupported_parameter"
-        named = ", ".join(f"'{param}'" for param in params)
-        plural, verb = ("s", "are") if len(params) > 1 else ("", "is")
-        message = f"Unsupported parameter{plural}: {named} {verb} not supported with this model."
-    body = {
-        "error": {
-            "message": message,
-            "type": TYPES.get(status) or ("server_error" if status >= 500 else "invalid_request_error"),
-            "param": params[0] if params else None,
-            "code": STATUS_CODES.get(status) or reason,
-        }
-    }
-    headers = _retry_after(status, error.facts.retry_after)
-    final = declared is not None and declared.retry != "LATER" and (status >= 500 or status in REPEATED_STATUSES)
-    if final or status in FINAL_STATUSES:
-        headers = (*headers, NO_RETRY)
-    if status == 405:
-        headers = ((b"allow", error.facts.metadata["allow"].encode()),)
-    return Failure(status, orjson.dumps(body), headers)
-
-
-def _declared(error: MeshError) -> reasons.Declared | None:
+def declared(error: MeshError) -> reasons.Declared | None:
     """What the contracts say of the reason, if they know it, with the status it came with."""
-    declared = reasons.DECLARED.get(error.reason)
-    return declared if declared and declared.status == error.code.name else None
+    said = reasons.DECLARED.get(error.reason)
+    return said if said and said.status == error.code.name else None
+
+
+def http_status(error: MeshError) -> int:
+    """The HTTP status of an error, before a surface replaces it with one of its own."""
+    said = declared(error)
+    return said.http if said else reasons.HTTP_STATUSES[error.code.name]
+
+
+def failure(
+    error: MeshError, shape: ErrorShape, *, reason: str, message: str, field: str | None, request_id: str = ""
+) -> Failure:
+    """State an error in a shape, with a `reason`, a `message` and a `field` that its protocol's clients understand."""
+    status = http_status(error)
+    stated = shape.stated(
+        status, canonical=error.code.name, reason=reason, message=message, field=field, request_id=request_id
+    )
+    headers = [(name.encode(), value.encode()) for name, value in stated.headers.items()]
+    if status == 405:
+        headers.append((b"allow", error.facts.metadata["allow"].encode()))
+    else:
+        headers += _retry_after(status, error.facts.retry_after)
+    return Failure(stated.status, orjson.dumps(stated.body), tuple(headers))
 
 
 def _retry_after(status: int, seconds: float | None) -> tuple[tuple[bytes, bytes], ...]:

@@ -17,6 +17,7 @@ from gateway.edge.settings import EdgeSettings
 from services.mesh.call.authenticator import DevAuthenticator
 from services.mesh.call.spans import Spans
 from services.mesh.stores.redis import open_client
+from services.mesh.surfaces.application import BySurface
 from services.mesh.testing.hosted import Neighbour, hosted
 from services.mesh.testing.neighbours import served
 from services.mesh.transport.http import HttpServer
@@ -82,8 +83,9 @@ async def standing(
                 spans=spans,
             )
         )
-        url = await stack.enter_async_context(serving(edge.service.http))
-        yield Stand(url, chat, responses, embedder, catalog, backend.server, edge.service.http)
+        app = BySurface(edge.service.surfaces)
+        url = await stack.enter_async_context(serving(app))
+        yield Stand(url, chat, responses, embedder, catalog, backend.server, app)
 
 
 @pytest.fixture(scope="session", params=["local", "socket"])
