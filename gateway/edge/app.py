@@ -8,7 +8,7 @@ from time import monotonic
 import structlog
 from starlette.types import Receive, Scope, Send
 
-from gateway.edge.failures import Failure
+from gateway.edge.failure import Failure
 from gateway.edge.headers import Headers
 from gateway.edge.metrics import answered
 from gateway.edge.reply import Reply

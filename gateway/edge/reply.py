@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 from starlette.types import Send
 
-from gateway.edge.failures import Failure
+from gateway.edge.failure import Failure
 from services.mesh.call.errors import MeshError
 
 REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")

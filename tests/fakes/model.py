@@ -1,4 +1,4 @@
-"""Fakes of the model service: a catalogue of two models, and a model that gives the answers of a test."""
+"""A fake of the model service that generates text: it gives the answers of a test."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from soma.errors.v1 import reasons
-from soma.model.v1 import catalog_service_pb2 as catalog
-from soma.model.v1 import catalog_service_pb2_grpc, message_pb2, model_service_pb2_grpc
+from soma.model.v1 import message_pb2, model_service_pb2_grpc
 from soma.model.v1 import model_service_pb2 as pb
+from soma.model.v1.catalog_service_pb2 import Model
 
 from services.mesh.call import errors
+from tests.fakes.catalog import FakeCatalog
 from tests.fakes.fake import Fake
 
 Piece: TypeAlias = pb.TextDelta | message_pb2.ToolCallDelta | asyncio.Event
@@ -42,36 +43,8 @@ def lost() -> errors.MeshError:
     return errors.Unavailable("the provider went away", reason=reasons.PROVIDER_UNAVAILABLE, retry_after=2.0)
 
 
-class FakeCatalog(Fake, catalog_service_pb2_grpc.CatalogServiceServicer):
-    """Lists a model that chats and one that embeds.
-
-    Attributes:
-        models: by name, what each can do.
-        default: the name in the configuration, whether or not there is such a model.
-    """
-
-    def __init__(self, happened: list[str] | None = None) -> None:
-        super().__init__(happened)
-        self.models = {"talker": catalog.Model.CAPABILITY_CHAT, "embedder": catalog.Model.CAPABILITY_EMBEDDING}
-        self.default = "talker"
-
-    async def ListModels(self, request: catalog.ListModelsRequest, context: Any) -> catalog.ListModelsResponse:
-        """See the contract."""
-        await self.meet("models")
-        return catalog.ListModelsResponse(models=sorted(self.listed(), key=lambda model: not model.default))
-
-    def listed(self) -> list[catalog.Model]:
-        """The models."""
-        return [
-            catalog.Model(
-                name=name, provider="local", capabilities=[capability], available=True, default=name == self.default
-            )
-            for name, capability in self.models.items()
-        ]
-
-
 class FakeModel(Fake, model_service_pb2_grpc.ModelServiceServicer):
-    """Generates the answers of a test.
+    """Generates the answers of a test, as any model of a catalogue.
 
     Attributes:
         answers: the next generation takes the first, unless it is the only one left, which all others take.
@@ -83,7 +56,7 @@ class FakeModel(Fake, model_service_pb2_grpc.ModelServiceServicer):
         cancelled: set once a caller has left a generation before its end.
     """
 
-    def __init__(self, models: FakeCatalog, happened: list[str] | None = None, name: str = "") -> None:
+    def __init__(self, catalog: FakeCatalog, happened: list[str] | None = None, name: str = "") -> None:
         super().__init__(happened)
         self.answers = [answer("Hello", " there")]
         self.name = name
@@ -92,7 +65,7 @@ class FakeModel(Fake, model_service_pb2_grpc.ModelServiceServicer):
         self.waiting = asyncio.Event()
         self.resume = asyncio.Event()
         self.cancelled = asyncio.Event()
-        self._models = models
+        self._catalog = catalog
 
     async def Generate(self, request: pb.GenerateRequest, context: Any) -> AsyncIterator[pb.GenerateResponse]:
         """See the contract."""
@@ -124,7 +97,7 @@ class FakeModel(Fake, model_service_pb2_grpc.ModelServiceServicer):
 
     def _started(self, request: pb.GenerateRequest) -> pb.GenerationStarted:
         """Raises what the contract refuses."""
-        named = [each for each in self._models.listed() if _answers_to(each, request.model)]
+        named = [each for each in self._catalog.models if _answers_to(each, request.model)]
         if not named:
             raise errors.NotFound(f"there is no model `{request.model}`", reason=reasons.MODEL_NOT_FOUND)
         dropped = [field for field in self.unsupported if request.HasField(field)]  # type: ignore[arg-type]  # by name
@@ -139,5 +112,5 @@ class FakeModel(Fake, model_service_pb2_grpc.ModelServiceServicer):
         )
 
 
-def _answers_to(model: catalog.Model, name: str) -> bool:
+def _answers_to(model: Model, name: str) -> bool:
     return name in (model.name, f"{model.provider}/{model.name}") if name else model.default

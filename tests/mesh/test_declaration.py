@@ -255,5 +255,5 @@ def test_a_service_that_there_is_not_is_refused_with_those_there_are() -> None:
 def test_who_needs_the_names_alone_imports_no_service() -> None:
     script = "import sys, cli.layout; print(*(m for m in sys.modules if m.startswith(('services.', 'gateway'))))"
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    mesh = {"services.mesh", "services.mesh.call.call", "services.mesh.call.errors"}
+    mesh = {"services.mesh", "services.mesh.call", "services.mesh.call.errors"}
     assert set(ran.stdout.split()) == {"services.declared"} | mesh

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis.asyncio as aioredis
+from soma.model.v1.catalog_service_pb2 import Model
 from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceStub
 from soma.orchestrator.v1.chat_session_service_pb2_grpc import ChatSessionServiceStub
 from soma.orchestrator.v1.log_service_pb2_grpc import LogServiceStub
@@ -20,8 +21,9 @@ from services.mesh.watching.streams import StreamReader
 from services.orchestrator.chat.store import PostgresPendingTurns
 from services.orchestrator.main import SERVICE
 from services.orchestrator.settings import OrchestratorSettings
+from tests.fakes.catalog import FakeCatalog
 from tests.fakes.memory import FakeMemory
-from tests.fakes.model import FakeCatalog, FakeModel
+from tests.fakes.model import FakeModel
 from tests.fakes.policy import FakePolicy
 
 if TYPE_CHECKING:
@@ -33,6 +35,10 @@ if TYPE_CHECKING:
     from services.mesh.stores.postgres import Pool
 
 
+TALKER = Model(name="talker", provider="local", capabilities=[Model.CAPABILITY_CHAT], available=True, default=True)
+EMBEDDER = Model(name="embedder", provider="local", capabilities=[Model.CAPABILITY_EMBEDDING], available=True)
+
+
 @dataclass
 class Fakes:
     """The neighbours, and what they were asked, in order. The model that answers is not the one that is asked for."""
@@ -42,7 +48,7 @@ class Fakes:
     def __post_init__(self) -> None:
         self.memory = FakeMemory(self.happened)  # type: ignore[abstract]  # only what a turn asks
         self.policy = FakePolicy(self.happened)
-        self.catalog = FakeCatalog(self.happened)
+        self.catalog = FakeCatalog([TALKER, EMBEDDER])
         self.model = FakeModel(self.catalog, self.happened, name="scripted")  # type: ignore[abstract]  # likewise
 
     @property

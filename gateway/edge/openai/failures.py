@@ -4,8 +4,7 @@ from dataclasses import replace
 
 from soma.errors.v1 import reasons
 
-from gateway.edge import failures
-from gateway.edge.failures import Failure, declared, http_status
+from gateway.edge.failure import Failure, declared, http_status, in_shape
 from services.mesh.call.errors import Code, MeshError
 from services.mesh.surfaces.error_shape import ErrorShape
 
@@ -52,7 +51,7 @@ def failure(error: MeshError) -> Failure:
         named = ", ".join(f"'{param}'" for param in params)
         plural, verb = ("s", "are") if len(params) > 1 else ("", "is")
         message = f"Unsupported parameter{plural}: {named} {verb} not supported with this model."
-    failed = failures.failure(error, ERRORS, reason=reason, message=message, field=params[0] if params else None)
+    failed = in_shape(error, ERRORS, reason=reason, message=message, field=params[0] if params else None)
     return replace(failed, headers=(*failed.headers, NO_RETRY)) if _final(error) else failed
 
 

@@ -25,7 +25,7 @@ from services.orchestrator.responses.store import PostgresResponses
 from tests.fakes.fake import away
 from tests.fakes.model import answer, lost, refusing
 from tests.fakes.policy import Rule
-from tests.orchestrator.conftest import Fakes, Orchestrator, serving, unwatched
+from tests.orchestrator.conftest import EMBEDDER, Fakes, Orchestrator, serving, unwatched
 from tests.orchestrator.statements import SeenPool
 
 if TYPE_CHECKING:
@@ -372,7 +372,7 @@ async def test_a_caller_that_leaves_cancels_its_response(orchestrator: Orchestra
 async def test_a_background_response_of_a_model_that_cannot_answer_is_refused_at_once(
     orchestrator: Orchestrator, fakes: Fakes, database: "Pool", model: str, code: Code, reason: str
 ) -> None:
-    fakes.catalog.default = "gone"
+    fakes.catalog.models = [EMBEDDER]
     request = asking(background=True)
     request.model = model
     error = await refusal(events_of(orchestrator, request))

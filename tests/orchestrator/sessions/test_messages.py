@@ -13,7 +13,7 @@ from services.mesh.call.errors import Code
 from services.mesh.testing.waiting import until
 from tests.fakes.model import answer, lost
 from tests.fakes.policy import Rule
-from tests.orchestrator.conftest import Fakes
+from tests.orchestrator.conftest import TALKER, Fakes
 from tests.orchestrator.sessions.conftest import Desk, new_id, refused
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ async def test_the_model_hears_the_templates_instructions_the_turns_before_and_t
     config.update({"custom_parameters": {"tone": "gruff"}})
     session = await desk.create(config=config)
     await desk.send(session.id, "First")
-    fakes.catalog.models["other"] = Model.CAPABILITY_CHAT
+    fakes.catalog.models = [TALKER, Model(name="other", capabilities=[Model.CAPABILITY_CHAT])]
     await desk.send(session.id, "Second", model_name="other")
     last = fakes.model.generated[-1]
     assert last.model == "other"

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from google.protobuf.struct_pb2 import Struct
+from soma.model.v1.catalog_service_pb2 import Model
 from soma.orchestrator.v1 import chat_session_service_pb2 as pb
 
 from services.mesh.call.call import run_as
@@ -12,7 +13,7 @@ from services.mesh.call.errors import Code
 from services.mesh.call.principal import Principal
 from services.mesh.testing.local import SOMEBODY
 from tests.fakes.fake import away
-from tests.orchestrator.conftest import Fakes
+from tests.orchestrator.conftest import EMBEDDER, Fakes
 from tests.orchestrator.sessions.conftest import Desk, new_id, refused
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ async def test_a_model_is_named_as_requests_name_it(desk: Desk, model: str) -> N
 
 
 async def test_without_the_default_model_a_session_has_to_name_one(desk: Desk, fakes: Fakes) -> None:
-    fakes.catalog.default = "gone"
+    fakes.catalog.models = [Model(name="talker", provider="local", capabilities=[Model.CAPABILITY_CHAT]), EMBEDDER]
     error = await refused(desk.create())
     assert (error.reason, "default model is not there" in error.message) == ("MODEL_NOT_FOUND", True)
     assert (await desk.create(model_name="talker")).status == "active"

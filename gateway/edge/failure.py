@@ -34,7 +34,7 @@ def http_status(error: MeshError) -> int:
     return said.http if said else reasons.HTTP_STATUSES[error.code.name]
 
 
-def failure(
+def in_shape(
     error: MeshError, shape: ErrorShape, *, reason: str, message: str, field: str | None, request_id: str = ""
 ) -> Failure:
     """State an error in a shape, with a `reason`, a `message` and a `field` that its protocol's clients understand."""

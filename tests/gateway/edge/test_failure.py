@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from gateway.edge.failures import failure
+from gateway.edge.failure import in_shape
 from services.mesh.call.errors import MeshError, NotFound, ResourceExhausted, Unavailable, Unimplemented
 from services.mesh.surfaces.error_shape import ErrorShape
 
@@ -18,7 +18,7 @@ SHAPE = ErrorShape(
 
 def stated(error: MeshError) -> tuple[int, object, dict[str, str]]:
     """An error's status, its JSON, and its headers."""
-    failed = failure(error, SHAPE, reason=error.reason, message=error.message, field=None, request_id="r-1")
+    failed = in_shape(error, SHAPE, reason=error.reason, message=error.message, field=None, request_id="r-1")
     return failed.status, json.loads(failed.body), {name.decode(): value.decode() for name, value in failed.headers}
 
 
