@@ -19,7 +19,7 @@ class Rule:
     text: str
     decision: pb.Decision.ValueType
     action: str = ""
-    rule_id: str = "scripted"
+    rule_id: str = "text"
 
     def matches(self, request: pb.EvaluateRequest) -> bool:
         """Whether the rule applies to what is asked."""

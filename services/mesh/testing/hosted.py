@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 S = TypeVar("S")
 # Servicers in this process, or the address of another that serves them.
 Neighbour: TypeAlias = Sequence[object] | str
+_GRACE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,8 @@ async def hosted(
         stack.push_async_callback(connections.close)
         # The service and its neighbours call each other through the handlers that tests call.
         connections.handlers = local.handlers
-        stack.push_async_callback(local.channel.close)
+        # What the service says to its callers when it is closed is heard.
+        stack.push_async_callback(local.channel.close, _GRACE_SECONDS)
         mesh = Mesh(
             settings=process,
             data_dir=data_dir,

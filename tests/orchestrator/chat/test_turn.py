@@ -95,7 +95,7 @@ async def test_a_strategy_without_a_conversation_brings_in_facts_and_keeps_nothi
 
 
 async def test_denied_input_never_reaches_the_model(orchestrator: Orchestrator, fakes: Fakes) -> None:
-    fakes.policy.rules = [Rule("forbidden", policy_service_pb2.DECISION_DENY, "chat.input")]
+    fakes.policy.rules = [Rule("forbidden", policy_service_pb2.DECISION_DENY, "chat.input", rule_id="scripted")]
     with pytest.raises(grpc.aio.AioRpcError) as failure:
         await take(orchestrator, request("a forbidden word"))
     error = from_rpc_error(failure.value)
