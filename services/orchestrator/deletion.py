@@ -10,7 +10,7 @@ from services.mesh.call import errors
 from services.mesh.events.consumer import Consumer
 from services.orchestrator.responses import store as responses
 from services.orchestrator.sessions import store as sessions
-from services.orchestrator.sessions.conversations import session_of
+from services.orchestrator.sessions.conversation import session_of
 
 if TYPE_CHECKING:
     from soma.events.v1.event_pb2 import Event

@@ -25,28 +25,28 @@ from services.orchestrator.adapters.catalogue import Catalogue
 from services.orchestrator.adapters.memory import Memory
 from services.orchestrator.adapters.model import Models
 from services.orchestrator.adapters.policy import Policy
-from services.orchestrator.adapters.structured import StructuredModels
 from services.orchestrator.chat.delivery import Append, Delivery
 from services.orchestrator.chat.service import ChatService
 from services.orchestrator.chat.store import PendingTurn, PostgresPendingTurns
+from services.orchestrator.chat.structured_output import StructuredModels
 from services.orchestrator.chat.turn import Turns
 from services.orchestrator.deletion import CONVERSATION_DELETED
-from services.orchestrator.logs.reading import Logs
-from services.orchestrator.logs.recording import RecordedTurns
+from services.orchestrator.logs.log import Logs
 from services.orchestrator.logs.service import LogService
 from services.orchestrator.logs.store import RedisLogStore
+from services.orchestrator.logs.turn_log import RecordedTurns
 from services.orchestrator.logs.writer import LogWriter
 from services.orchestrator.responses.events import PostgresResponseEvents
 from services.orchestrator.responses.running import Running
 from services.orchestrator.responses.service import ResponseService
 from services.orchestrator.responses.store import PostgresResponses
 from services.orchestrator.sessions.answering import Answering
-from services.orchestrator.sessions.chats import Chats
-from services.orchestrator.sessions.conversations import Conversations
-from services.orchestrator.sessions.messages import Messages
+from services.orchestrator.sessions.conversation import Conversations
+from services.orchestrator.sessions.message import Messages
 from services.orchestrator.sessions.service import ChatSessionService
+from services.orchestrator.sessions.session import Chats
 from services.orchestrator.sessions.store import PostgresSessions
-from services.orchestrator.sessions.templates import Templates
+from services.orchestrator.sessions.template import Templates
 from services.orchestrator.settings import OrchestratorSettings
 
 _APPEND_SECONDS = 10.0

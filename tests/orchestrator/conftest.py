@@ -25,10 +25,10 @@ from services.orchestrator.adapters.catalogue import Catalogue
 from services.orchestrator.adapters.memory import Memory
 from services.orchestrator.adapters.model import Models
 from services.orchestrator.adapters.policy import Policy
-from services.orchestrator.adapters.structured import StructuredModels
 from services.orchestrator.chat.delivery import Delivery
 from services.orchestrator.chat.service import ChatService
 from services.orchestrator.chat.store import PostgresPendingTurns
+from services.orchestrator.chat.structured_output import StructuredModels
 from services.orchestrator.chat.turn import Turns
 from services.orchestrator.main import appending
 from services.orchestrator.responses.events import PostgresResponseEvents

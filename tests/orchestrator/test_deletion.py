@@ -21,7 +21,7 @@ from services.mesh.watching.streams import StreamReader
 from services.orchestrator.deletion import CONVERSATION_DELETED, delete_with_conversation
 from services.orchestrator.responses.events import PostgresResponseEvents
 from services.orchestrator.responses.store import PostgresResponses
-from services.orchestrator.sessions.conversations import conversation_of, session_of
+from services.orchestrator.sessions.conversation import conversation_of, session_of
 from services.orchestrator.sessions.store import PostgresSessions
 
 if TYPE_CHECKING:

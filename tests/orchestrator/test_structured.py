@@ -12,7 +12,7 @@ from soma.orchestrator.v1 import chat_service_pb2 as pb
 from services.mesh.call.call import run_as
 from services.mesh.call.status import from_rpc_error
 from services.mesh.testing.local import SOMEBODY
-from services.orchestrator.adapters.format import checking
+from services.orchestrator.chat.response_format import checking
 from tests.orchestrator.conftest import Orchestrator
 from tests.orchestrator.neighbours import Script
 

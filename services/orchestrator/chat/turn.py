@@ -21,11 +21,11 @@ from services.mesh.call.call import principal
 from services.mesh.call.spans import annotate
 from services.orchestrator.adapters.memory import Memory
 from services.orchestrator.adapters.policy import Policy
-from services.orchestrator.adapters.structured import Generator
-from services.orchestrator.chat.answer import Answer
 from services.orchestrator.chat.delivery import Delivery
 from services.orchestrator.chat.history import continued
+from services.orchestrator.chat.reply import Answer
 from services.orchestrator.chat.store import PendingTurn
+from services.orchestrator.chat.structured_output import Generator
 
 Events = AsyncGenerator[pb.ChatResponse, None]
 

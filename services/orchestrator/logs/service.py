@@ -8,7 +8,7 @@ from soma.orchestrator.v1 import log_service_pb2_grpc as rpc
 
 from services.mesh.call.call import never_ends, principal
 from services.orchestrator.logs.entry import Wanted
-from services.orchestrator.logs.reading import Logs
+from services.orchestrator.logs.log import Logs
 
 
 class LogService(rpc.LogServiceServicer):

@@ -6,8 +6,8 @@ from soma.errors.v1 import reasons
 
 from services.mesh.call import errors
 from services.mesh.process.jobs import Job
-from services.orchestrator.responses.making import Making
 from services.orchestrator.responses.store import ResponseStore
+from services.orchestrator.responses.task import Making
 
 _LOOK_SECONDS = 1.0
 

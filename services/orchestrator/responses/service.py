@@ -12,15 +12,15 @@ from services.mesh.call import errors, page_token
 from services.mesh.call.call import current_call, principal, run_as
 from services.mesh.watching.rows import RowSequences
 from services.orchestrator.chat.turn import TakesTurns
-from services.orchestrator.responses import conversation
+from services.orchestrator.responses import input as conversation
 from services.orchestrator.responses.events import ResponseEvents
 from services.orchestrator.responses.input_items import input_items, page
 from services.orchestrator.responses.keeping import Kept, NotKept
-from services.orchestrator.responses.making import Making
-from services.orchestrator.responses.progress import RESPONSE_ID, Progress
+from services.orchestrator.responses.response import RESPONSE_ID, Progress
 from services.orchestrator.responses.running import Running
 from services.orchestrator.responses.store import ResponseStore
-from services.orchestrator.responses.watching import Watching
+from services.orchestrator.responses.task import Making
+from services.orchestrator.responses.watch import Watching
 
 _PAGE_SIZE = 20
 

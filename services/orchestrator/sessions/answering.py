@@ -13,7 +13,7 @@ from soma.orchestrator.v1 import chat_session_service_pb2 as pb
 from services.mesh.call import errors
 from services.orchestrator.chat.turn import Events
 from services.orchestrator.logs.entry import SESSION, Task
-from services.orchestrator.sessions.conversations import conversation_of
+from services.orchestrator.sessions.conversation import conversation_of
 from services.orchestrator.sessions.store import Session
 
 

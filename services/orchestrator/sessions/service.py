@@ -10,10 +10,10 @@ from soma.orchestrator.v1 import chat_session_service_pb2_grpc as rpc
 
 from services.mesh.call import errors
 from services.mesh.call.call import principal
-from services.orchestrator.adapters.structs import checked, text_map, text_of
-from services.orchestrator.sessions.chats import Chats
-from services.orchestrator.sessions.messages import Messages
-from services.orchestrator.sessions.templates import Templates
+from services.orchestrator.sessions.config import checked, text_map, text_of
+from services.orchestrator.sessions.message import Messages
+from services.orchestrator.sessions.session import Chats
+from services.orchestrator.sessions.template import Templates
 
 # What would guide the making of an agent: to keep it unread would promise something.
 _UNSUPPORTED = ("max_iterations", "validation_level", "auto_finalize", "custom_templates")

@@ -24,7 +24,7 @@ from services.mesh.transport.http import HttpServer
 from services.mesh.transport.routing import RoutedChannel
 from services.mesh.watching.streams import StreamReader
 from services.orchestrator.logs.entry import SESSION, Task, new_entry
-from services.orchestrator.logs.reading import Logs
+from services.orchestrator.logs.log import Logs
 from services.orchestrator.logs.service import LogService
 from services.orchestrator.logs.store import Bounds, RedisLogStore
 

@@ -13,7 +13,7 @@ from services.mesh.testing.jobs import running
 from services.mesh.testing.local import LocalMesh
 from services.mesh.watching.streams import StreamReader
 from services.orchestrator.logs.entry import CHAT, SESSION, Task, new_entry
-from services.orchestrator.logs.reading import Logs
+from services.orchestrator.logs.log import Logs
 from services.orchestrator.logs.service import LogService
 from services.orchestrator.logs.store import Bounds, RedisLogStore
 

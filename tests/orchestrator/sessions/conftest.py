@@ -19,16 +19,16 @@ from services.mesh.call.call import run_as
 from services.mesh.call.principal import Principal
 from services.mesh.call.status import from_rpc_error
 from services.mesh.testing.local import SOMEBODY
-from services.orchestrator.logs.recording import RecordedTurns
 from services.orchestrator.logs.store import Bounds, RedisLogStore
+from services.orchestrator.logs.turn_log import RecordedTurns
 from services.orchestrator.logs.writer import LogWriter
 from services.orchestrator.sessions.answering import Answering
-from services.orchestrator.sessions.chats import Chats
-from services.orchestrator.sessions.conversations import Conversations
-from services.orchestrator.sessions.messages import Messages
+from services.orchestrator.sessions.conversation import Conversations
+from services.orchestrator.sessions.message import Messages
 from services.orchestrator.sessions.service import ChatSessionService
+from services.orchestrator.sessions.session import Chats
 from services.orchestrator.sessions.store import PostgresSessions
-from services.orchestrator.sessions.templates import Templates
+from services.orchestrator.sessions.template import Templates
 from tests.orchestrator.conftest import Orchestrator
 
 if TYPE_CHECKING:

@@ -12,11 +12,11 @@ from services.mesh.call import errors, page_token
 from services.mesh.call.principal import Principal
 from services.orchestrator.logs.writer import LogWriter
 from services.orchestrator.sessions.answering import task_of
-from services.orchestrator.sessions.conversations import Conversations
+from services.orchestrator.sessions.conversation import Conversations
 from services.orchestrator.sessions.preconditions import changed, check_etag, existing
 from services.orchestrator.sessions.status import sources
 from services.orchestrator.sessions.store import Selection, Session, Sessions
-from services.orchestrator.sessions.templates import DEFAULT_TYPE, Templates
+from services.orchestrator.sessions.template import DEFAULT_TYPE, Templates
 
 PAGE_SIZE = 50
 

@@ -9,7 +9,7 @@ from soma.orchestrator.v1 import response_service_pb2 as pb
 
 from services.mesh.call import errors
 from services.orchestrator.responses.input_items import items_of, said
-from services.orchestrator.responses.progress import RESPONSE_ID, response_of
+from services.orchestrator.responses.response import RESPONSE_ID, response_of
 from services.orchestrator.responses.store import ResponseStore
 
 Messages = list[message_pb2.Message]

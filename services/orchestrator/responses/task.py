@@ -14,7 +14,7 @@ from services.mesh.call import errors
 from services.mesh.call.call import Call, current_call
 from services.mesh.call.interceptors.errors import translate
 from services.mesh.process import tasks
-from services.orchestrator.responses.progress import Progress
+from services.orchestrator.responses.response import Progress
 
 log = structlog.get_logger("orchestrator")
 

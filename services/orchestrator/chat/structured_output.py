@@ -15,7 +15,7 @@ from soma.model.v1 import message_pb2
 from soma.model.v1 import model_service_pb2 as pb
 
 from services.mesh.call import errors
-from services.orchestrator.adapters.format import Check, checking
+from services.orchestrator.chat.response_format import Check, checking
 
 Events = AsyncGenerator[pb.GenerateResponse, None]
 

@@ -9,7 +9,7 @@ from services.mesh.call import errors
 from services.mesh.call.call import current_call
 from services.mesh.call.principal import Principal
 from services.orchestrator.sessions.answering import Answering, shown_message
-from services.orchestrator.sessions.conversations import Conversations
+from services.orchestrator.sessions.conversation import Conversations
 from services.orchestrator.sessions.preconditions import check_active, check_etag, existing, gone
 from services.orchestrator.sessions.store import Session, Sessions
 
