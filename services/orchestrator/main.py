@@ -4,7 +4,6 @@ from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 
-from soma.memory.v1 import memory_service_pb2
 from soma.memory.v1.memory_service_pb2_grpc import MemoryServiceStub
 from soma.model.v1.catalog_service_pb2_grpc import CatalogServiceStub
 from soma.model.v1.model_service_pb2_grpc import ModelServiceStub
@@ -14,20 +13,18 @@ from soma.orchestrator.v1.log_service_pb2_grpc import add_LogServiceServicer_to_
 from soma.orchestrator.v1.response_service_pb2_grpc import add_ResponseServiceServicer_to_server
 from soma.policy.v1.policy_service_pb2_grpc import PolicyServiceStub
 
-from services.mesh.call.call import run_as
 from services.mesh.declaration import Declaration
 from services.mesh.mesh import Mesh
 from services.mesh.process.jobs import Job
 from services.mesh.service import Service
 from services.mesh.watching.rows import RowSequences
 from services.mesh.watching.streams import StreamReader
-from services.orchestrator.adapters.catalogue import Catalogue
 from services.orchestrator.adapters.memory import Memory
-from services.orchestrator.adapters.model import Models
+from services.orchestrator.adapters.model import Catalogue, Models
 from services.orchestrator.adapters.policy import Policy
-from services.orchestrator.chat.delivery import Append, Delivery
+from services.orchestrator.chat.delivery import Delivery
 from services.orchestrator.chat.service import ChatService
-from services.orchestrator.chat.store import PendingTurn, PostgresPendingTurns
+from services.orchestrator.chat.store import PostgresPendingTurns
 from services.orchestrator.chat.structured_output import StructuredModels
 from services.orchestrator.chat.turn import Turns
 from services.orchestrator.deletion import CONVERSATION_DELETED
@@ -36,11 +33,9 @@ from services.orchestrator.logs.service import LogService
 from services.orchestrator.logs.store import RedisLogStore
 from services.orchestrator.logs.turn_log import RecordedTurns
 from services.orchestrator.logs.writer import LogWriter
-from services.orchestrator.responses.events import PostgresResponseEvents
-from services.orchestrator.responses.running import Running
 from services.orchestrator.responses.service import ResponseService
-from services.orchestrator.responses.store import PostgresResponses
-from services.orchestrator.sessions.answering import Answering
+from services.orchestrator.responses.store import PostgresResponseEvents, PostgresResponses
+from services.orchestrator.responses.task import Running
 from services.orchestrator.sessions.conversation import Conversations
 from services.orchestrator.sessions.message import Messages
 from services.orchestrator.sessions.service import ChatSessionService
@@ -49,7 +44,6 @@ from services.orchestrator.sessions.store import PostgresSessions
 from services.orchestrator.sessions.template import Templates
 from services.orchestrator.settings import OrchestratorSettings
 
-_APPEND_SECONDS = 10.0
 _FORGET_SECONDS = 3600.0
 
 
@@ -58,7 +52,7 @@ async def build(mesh: Mesh, settings: OrchestratorSettings, stack: AsyncExitStac
     pending = PostgresPendingTurns(mesh.postgres)
     stack.push_async_callback(pending.close)
     memory = Memory(MemoryServiceStub(mesh.connect("memory")), settings.memory_patience_seconds)
-    delivery = Delivery(pending, appending(memory))
+    delivery = Delivery(pending, memory)
     stack.push_async_callback(delivery.drain)
     kept = RedisLogStore(mesh.redis, settings.log_bounds)
     writer, reader = LogWriter(kept), StreamReader(mesh.redis)
@@ -77,7 +71,7 @@ async def build(mesh: Mesh, settings: OrchestratorSettings, stack: AsyncExitStac
     catalogue = Catalogue(CatalogServiceStub(mesh.connect("model")))
     session_service = ChatSessionService(
         Chats(sessions, templates, catalogue, conversations, writer),
-        Messages(sessions, Answering(turns), conversations),
+        Messages(sessions, turns, conversations),
         templates,
         catalogue,
     )
@@ -112,13 +106,3 @@ SERVICE = Declaration(
     migrations=Path(__file__).parent / "migrations",
     neighbours=("policy", "memory", "model"),
 )
-
-
-def appending(memory: Memory) -> Append:
-    """What hands a turn to memory, as the principal that took it."""
-
-    async def append(turn: PendingTurn) -> None:
-        with run_as(turn.principal, timeout=_APPEND_SECONDS):
-            await memory.append(memory_service_pb2.AppendMessagesRequest.FromString(turn.request))
-
-    return append

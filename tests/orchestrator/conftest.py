@@ -21,20 +21,17 @@ from services.mesh.testing.local import LocalMesh
 from services.mesh.transport.routing import RoutedChannel
 from services.mesh.watching.rows import RowSequences
 from services.mesh.watching.streams import StreamReader
-from services.orchestrator.adapters.catalogue import Catalogue
 from services.orchestrator.adapters.memory import Memory
-from services.orchestrator.adapters.model import Models
+from services.orchestrator.adapters.model import Catalogue, Models
 from services.orchestrator.adapters.policy import Policy
 from services.orchestrator.chat.delivery import Delivery
 from services.orchestrator.chat.service import ChatService
 from services.orchestrator.chat.store import PostgresPendingTurns
 from services.orchestrator.chat.structured_output import StructuredModels
 from services.orchestrator.chat.turn import Turns
-from services.orchestrator.main import appending
-from services.orchestrator.responses.events import PostgresResponseEvents
-from services.orchestrator.responses.running import Running
 from services.orchestrator.responses.service import ResponseService
-from services.orchestrator.responses.store import PostgresResponses
+from services.orchestrator.responses.store import PostgresResponseEvents, PostgresResponses
+from services.orchestrator.responses.task import Running
 from tests.orchestrator.neighbours import Script, ScriptedCatalog, ScriptedMemory, ScriptedModel, ScriptedPolicy
 
 if TYPE_CHECKING:
@@ -61,7 +58,7 @@ class Orchestrator:
         channel, neighbours = self.mesh.channel, RoutedChannel(lambda: self.mesh.channel)
         self.pending = PostgresPendingTurns(pool)
         self.memory = memory = Memory(MemoryServiceStub(neighbours), patience)
-        self.delivery = Delivery(self.pending, appending(memory))
+        self.delivery = Delivery(self.pending, memory)
         models = StructuredModels(Models(ModelServiceStub(neighbours)))
         self.turns = turns = Turns(Policy(PolicyServiceStub(neighbours)), memory, models, self.delivery)
         client = redis or open_client("redis://127.0.0.1:1")

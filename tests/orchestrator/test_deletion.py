@@ -19,8 +19,7 @@ from services.mesh.testing.local import SOMEBODY
 from services.mesh.watching.rows import RowSequences
 from services.mesh.watching.streams import StreamReader
 from services.orchestrator.deletion import CONVERSATION_DELETED, delete_with_conversation
-from services.orchestrator.responses.events import PostgresResponseEvents
-from services.orchestrator.responses.store import PostgresResponses
+from services.orchestrator.responses.store import PostgresResponseEvents, PostgresResponses
 from services.orchestrator.sessions.conversation import conversation_of, session_of
 from services.orchestrator.sessions.store import PostgresSessions
 

@@ -1,11 +1,16 @@
 """Streams a generation from the model service; leaving the stream before its end cancels it there."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from soma.model.v1 import model_service_pb2 as pb
+from soma.errors.v1 import reasons
+from soma.model.v1 import catalog_service_pb2, model_service_pb2
+
+from services.mesh.call import errors
 
 if TYPE_CHECKING:
+    from soma.model.v1.catalog_service_pb2_grpc import CatalogServiceAsyncStub
     from soma.model.v1.model_service_pb2_grpc import ModelServiceAsyncStub
 
 
@@ -15,14 +20,16 @@ class Models:
     def __init__(self, stub: "ModelServiceAsyncStub") -> None:
         self._stub = stub
 
-    async def generate(self, request: pb.GenerateRequest) -> AsyncGenerator[pb.GenerateResponse, None]:
+    async def generate(
+        self, request: model_service_pb2.GenerateRequest
+    ) -> AsyncGenerator[model_service_pb2.GenerateResponse, None]:
         """The events of one generation.
 
         Raises:
             MeshError: the model service's own error, whether before the first event or after.
         """
         stream = self._stub.Generate(request)
-        finished: pb.GenerateResponse | None = None
+        finished: model_service_pb2.GenerateResponse | None = None
         try:
             async for event in stream:
                 kind = event.WhichOneof("payload")
@@ -37,3 +44,53 @@ class Models:
             stream.cancel()
         if finished is not None:
             yield finished
+
+
+class Catalogue:
+    """The model service's catalogue."""
+
+    def __init__(self, stub: "CatalogServiceAsyncStub") -> None:
+        self._stub = stub
+
+    async def chat_models(self) -> list[catalog_service_pb2.Model]:
+        """Models that generate text, the default first.
+
+        Raises:
+            MeshError: the model service's own error.
+        """
+        listed = await self._stub.ListModels(catalog_service_pb2.ListModelsRequest())
+        return [model for model in listed.models if _chats(model)]
+
+    async def require_chat(self, name: str) -> None:
+        """Refuse a model that holds no conversation; its name may be `provider/model`, or empty for the default.
+
+        Raises:
+            NotFound: there is no such model (`MODEL_NOT_FOUND`).
+            InvalidArgument: it does not hold conversations (`MODEL_CAPABILITY_MISSING`).
+            MeshError: the model service's own error; whether there is such a model is not known then.
+        """
+        models = (await self._stub.ListModels(catalog_service_pb2.ListModelsRequest())).models
+        found = [each for each in models if _answers_to(each, name)]
+        if not found:
+            raise _unknown(name, [each.name for each in models if _chats(each)])
+        if not any(_chats(each) for each in found):
+            raise errors.InvalidArgument(
+                f"the model `{found[0].name}` cannot hold a conversation",
+                reason=reasons.MODEL_CAPABILITY_MISSING,
+                metadata={"model": found[0].name, "capability": "CAPABILITY_CHAT"},
+            )
+
+
+def _answers_to(model: catalog_service_pb2.Model, name: str) -> bool:
+    return name in (model.name, f"{model.provider}/{model.name}") if name else model.default
+
+
+def _chats(model: catalog_service_pb2.Model) -> bool:
+    return catalog_service_pb2.Model.CAPABILITY_CHAT in model.capabilities
+
+
+def _unknown(name: str, names: Sequence[str]) -> errors.NotFound:
+    close = get_close_matches(name, names, n=3, cutoff=0.4) or names[:5]
+    what = f"there is no model `{name}`" if name else "the configured default model is not there; name one"
+    there = f"; there are: {', '.join(close)}" if close else ""
+    return errors.NotFound(f"{what}{there}", reason=reasons.MODEL_NOT_FOUND, metadata={"model": name})

@@ -6,19 +6,20 @@ found by the others.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 import structlog
+from soma.memory.v1.memory_service_pb2 import AppendMessagesRequest
 
 from services.mesh.call import errors
+from services.mesh.call.call import run_as
 from services.mesh.process.jobs import Job
-from services.orchestrator.chat.store import PendingTurn, PendingTurns
+from services.orchestrator.adapters.memory import Memory
+from services.orchestrator.chat.store import PendingTurn, PostgresPendingTurns
 
 log = structlog.get_logger("orchestrator")
 
-Append = Callable[[PendingTurn], Awaitable[None]]
-
+_APPEND_SECONDS = 10.0
 _SWEEP_SECONDS = 1.0
 _SWEEP_TURNS = 100
 # A turn this old is not on its way any more: its process failed to deliver it, or is gone.
@@ -26,11 +27,11 @@ _LEFT_BEHIND_SECONDS = 2.0
 
 
 class Delivery:
-    """`append` sends one turn to memory and raises while it cannot; repeating it is harmless."""
+    """Hands turns to memory, each as the principal that took it; repeating that is harmless."""
 
-    def __init__(self, pending: PendingTurns, append: Append) -> None:
+    def __init__(self, pending: PostgresPendingTurns, memory: Memory) -> None:
         self._pending = pending
-        self._append = append
+        self._memory = memory
         self._underway: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._refused = False
 
@@ -110,7 +111,8 @@ class Delivery:
 
     async def _hand_over(self, turn: PendingTurn) -> None:
         try:
-            await self._append(turn)
+            with run_as(turn.principal, timeout=_APPEND_SECONDS):
+                await self._memory.append(AppendMessagesRequest.FromString(turn.request))
         except errors.MeshError as error:
             if error.code is not errors.Code.INVALID_ARGUMENT:
                 raise

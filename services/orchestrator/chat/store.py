@@ -1,9 +1,9 @@
 """Turns on their way to memory, in Postgres."""
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from services.mesh.call.principal import Principal
 from services.mesh.stores.group_commit import GroupCommit
@@ -21,25 +21,6 @@ class PendingTurn:
     principal: Principal
     conversation_id: str
     request: bytes
-
-
-class PendingTurns(Protocol):
-    """Keeps finished turns until memory has them."""
-
-    async def put(self, turn: PendingTurn) -> None:
-        """Return once the turn is durable."""
-
-    async def check(self) -> None:
-        """Raise Unavailable while no turn could be put."""
-
-    async def of(self, tenant_id: str, conversation_id: str) -> list[PendingTurn]:
-        """The turns of one conversation, oldest first."""
-
-    def left_behind(self, older_than: float, limit: int) -> AbstractAsyncContextManager[list[PendingTurn]]:
-        """The oldest turns of all conversations that have waited `older_than` seconds; none while another has them."""
-
-    async def done(self, request_id: str) -> None:
-        """Forget a turn that memory has."""
 
 
 INSERT = """
@@ -60,35 +41,35 @@ DELETE = "DELETE FROM orchestrator.pending_turn WHERE request_id = $1"
 
 
 class PostgresPendingTurns:
-    """`PendingTurns` in the schema `orchestrator`; concurrent turns share a transaction."""
+    """Finished turns until memory has them, in the schema `orchestrator`; concurrent turns share a transaction."""
 
     def __init__(self, pool: "Pool") -> None:
         self._pool = pool
         self._commit: GroupCommit[PendingTurn] = GroupCommit(pool, _insert)
 
     async def put(self, turn: PendingTurn) -> None:
-        """See `PendingTurns`."""
+        """Return once the turn is durable."""
         await self._commit.commit(turn)
 
     async def check(self) -> None:
-        """See `PendingTurns`."""
+        """Raise Unavailable while no turn could be put."""
         await ping(self._pool)
 
     async def of(self, tenant_id: str, conversation_id: str) -> list[PendingTurn]:
-        """See `PendingTurns`."""
+        """The turns of one conversation, oldest first."""
         async with connection(self._pool) as acquired:
             return [_turn(tuple(row)) for row in await acquired.fetch(OF_CONVERSATION, tenant_id, conversation_id)]
 
     @asynccontextmanager
     async def left_behind(self, older_than: float, limit: int) -> AsyncIterator[list[PendingTurn]]:
-        """See `PendingTurns`."""
+        """The oldest turns of all conversations that have waited `older_than` seconds; none while another has them."""
         async with transaction(self._pool) as acquired:
             mine = await acquired.fetchval(TAKE_TURN)
             rows = await acquired.fetch(LEFT_BEHIND, older_than, limit) if mine else []
             yield [_turn(tuple(row)) for row in rows]
 
     async def done(self, request_id: str) -> None:
-        """See `PendingTurns`."""
+        """Forget a turn that memory has."""
         async with connection(self._pool) as acquired:
             await acquired.execute(DELETE, request_id)
 

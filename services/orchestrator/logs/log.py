@@ -11,7 +11,7 @@ from services.mesh.stores.stream_position import BEGINNING, Position, entry_id, 
 from services.mesh.watching.streams import StreamReader, StreamSequences
 from services.mesh.watching.watch import told
 from services.orchestrator.logs.entry import Wanted
-from services.orchestrator.logs.store import LogStore, decoded, stream_key
+from services.orchestrator.logs.store import RedisLogStore, decoded, stream_key
 
 PAGE_SIZE = 50
 _READ = 500
@@ -24,7 +24,7 @@ Events = AsyncGenerator[pb.TailLogsResponse, None]
 class Logs:
     """The logs of tenants, for their readers."""
 
-    def __init__(self, store: LogStore, reader: StreamReader, heartbeat_seconds: float) -> None:
+    def __init__(self, store: RedisLogStore, reader: StreamReader, heartbeat_seconds: float) -> None:
         self._store = store
         self._streams = StreamSequences(reader, decoded, lambda entry: entry.task_id)
         self._heartbeat = heartbeat_seconds

@@ -5,7 +5,7 @@ The keys of a tenant share a hash tag, so that one script may write them in a cl
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import redis.asyncio as aioredis
 from soma.orchestrator.v1 import log_service_pb2 as pb
@@ -50,28 +50,8 @@ class Bounds:
     seconds: int
 
 
-class LogStore(Protocol):
-    """Keeps the entries of tenants, in an order that never changes."""
-
-    async def append(self, tenant_id: str, entries: Sequence[pb.LogEntry]) -> None:
-        """Add entries."""
-        ...
-
-    async def last(self, tenant_id: str) -> Position:
-        """Where a tenant's log ends now."""
-        ...
-
-    async def before(self, tenant_id: str, task_id: str, place: Position | None, count: int) -> list[pb.LogEntry]:
-        """The newest entries before a place, newest first; of all tasks where `task_id` is empty."""
-        ...
-
-    async def after(self, tenant_id: str, task_id: str, place: Position, count: int) -> list[pb.LogEntry]:
-        """The oldest entries after a place, oldest first; of all tasks where `task_id` is empty."""
-        ...
-
-
 class RedisLogStore:
-    """`LogStore` in Redis Streams."""
+    """The entries of tenants, in an order that never changes."""
 
     def __init__(self, client: aioredis.Redis, bounds: Bounds) -> None:
         self._redis = client
@@ -79,25 +59,25 @@ class RedisLogStore:
         self._append: Any = client.register_script(APPEND)
 
     async def append(self, tenant_id: str, entries: Sequence[pb.LogEntry]) -> None:
-        """See `LogStore`."""
+        """Add entries."""
         with typed_errors():
             arguments = [part for each in entries for part in (each.task_id, each.source, each.SerializeToString())]
             await self._append(keys=(stream_key(tenant_id),), args=(*self._bounds, *arguments))
 
     async def last(self, tenant_id: str) -> Position:
-        """See `LogStore`."""
+        """Where a tenant's log ends now."""
         with typed_errors():
             newest: Any = await self._redis.xrevrange(stream_key(tenant_id), count=1)
             return position(newest[0][0].decode()) if newest else BEGINNING
 
     async def before(self, tenant_id: str, task_id: str, place: Position | None, count: int) -> list[pb.LogEntry]:
-        """See `LogStore`."""
+        """The newest entries before a place, newest first; of all tasks where `task_id` is empty."""
         with typed_errors():
             upper = f"({entry_id(place)}" if place else "+"
             return _entries(await self._redis.xrevrange(stream_key(tenant_id, task_id), max=upper, count=count))
 
     async def after(self, tenant_id: str, task_id: str, place: Position, count: int) -> list[pb.LogEntry]:
-        """See `LogStore`."""
+        """The oldest entries after a place, oldest first; of all tasks where `task_id` is empty."""
         with typed_errors():
             return _entries(
                 await self._redis.xrange(stream_key(tenant_id, task_id), min=f"({entry_id(place)}", count=count)

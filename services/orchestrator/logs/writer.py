@@ -13,7 +13,7 @@ from soma.orchestrator.v1 import log_service_pb2 as pb
 from services.mesh.call import errors
 from services.mesh.process.jobs import Job
 from services.orchestrator.logs.entry import Task, new_entry
-from services.orchestrator.logs.store import LogStore
+from services.orchestrator.logs.store import RedisLogStore
 
 log = structlog.get_logger("orchestrator")
 
@@ -28,7 +28,7 @@ GATHER_SECONDS = 0.02
 class LogWriter:
     """Takes entries at once and keeps them a moment later; beyond `MOST_WAITING` the oldest are given up."""
 
-    def __init__(self, store: LogStore) -> None:
+    def __init__(self, store: RedisLogStore) -> None:
         self._store = store
         self._waiting: deque[tuple[str, pb.LogEntry]] = deque()
         self._wake = asyncio.Event()

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any, Protocol
+from typing import Any
 
 from soma.errors.v1 import reasons
 from soma.orchestrator.v1 import response_service_pb2 as pb
@@ -11,26 +11,15 @@ from soma.orchestrator.v1 import response_service_pb2_grpc as rpc
 from services.mesh.call import errors, page_token
 from services.mesh.call.call import current_call, principal, run_as
 from services.mesh.watching.rows import RowSequences
+from services.orchestrator.adapters.model import Catalogue
 from services.orchestrator.chat.turn import TakesTurns
-from services.orchestrator.responses import input as conversation
-from services.orchestrator.responses.events import ResponseEvents
-from services.orchestrator.responses.input_items import input_items, page
-from services.orchestrator.responses.keeping import Kept, NotKept
+from services.orchestrator.responses.input import earlier_messages, input_items, new_messages, page, turn
 from services.orchestrator.responses.response import RESPONSE_ID, Progress
-from services.orchestrator.responses.running import Running
-from services.orchestrator.responses.store import ResponseStore
-from services.orchestrator.responses.task import Making
+from services.orchestrator.responses.store import Kept, PostgresResponseEvents, PostgresResponses
+from services.orchestrator.responses.task import Making, Running
 from services.orchestrator.responses.watch import Watching
 
 _PAGE_SIZE = 20
-
-
-class Models(Protocol):
-    """Which models there are."""
-
-    async def require_chat(self, name: str) -> None:
-        """Refuse a name no chat model has; empty is the default's."""
-        ...
 
 
 class ResponseService(rpc.ResponseServiceServicer):
@@ -39,11 +28,11 @@ class ResponseService(rpc.ResponseServiceServicer):
     def __init__(
         self,
         turns: TakesTurns,
-        store: ResponseStore,
-        events: ResponseEvents,
+        store: PostgresResponses,
+        events: PostgresResponseEvents,
         sequences: RowSequences,
         running: Running,
-        models: Models,
+        models: Catalogue,
         background_seconds: float,
     ) -> None:
         self._turns = turns
@@ -124,17 +113,17 @@ class ResponseService(rpc.ResponseServiceServicer):
         if settings.background:
             # Nobody waits for the turn, which would be the first to say that there is no such model.
             await self._models.require_chat(request.model)
-        new = await conversation.new_messages(self._store, who.tenant_id, request.input)
-        before = await conversation.earlier_messages(self._store, who.tenant_id, settings.previous_response_id)
+        new = await new_messages(self._store, who.tenant_id, request.input)
+        before = await earlier_messages(self._store, who.tenant_id, settings.previous_response_id)
         asked = pb.CreateResponseRequest(input=[pb.ResponseInput(message=message) for message in new])
         progress = Progress(request.model, settings)
         call = current_call()
         trace = call.trace if call is not None else None
         making = Making(
             progress,
-            self._turns.take(conversation.turn(request, [*before, *new])),
+            self._turns.take(turn(request, [*before, *new])),
             asked,
-            Kept(self._store, who.tenant_id, self._events if settings.background else None) if kept else NotKept(),
+            Kept(self._store, who.tenant_id, self._events if settings.background else None) if kept else None,
             detached=settings.background,
             scope=run_as(who, trace=trace, timeout=self._background_seconds) if settings.background else None,
         )

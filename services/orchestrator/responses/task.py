@@ -4,35 +4,25 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import AbstractContextManager, aclosing, nullcontext
-from typing import Protocol
 
 import structlog
+from soma.errors.v1 import reasons
 from soma.orchestrator.v1 import chat_service_pb2 as chat
-from soma.orchestrator.v1.response_service_pb2 import CreateResponseRequest, CreateResponseResponse, Response
+from soma.orchestrator.v1.response_service_pb2 import CreateResponseRequest, CreateResponseResponse
 
 from services.mesh.call import errors
 from services.mesh.call.call import Call, current_call
 from services.mesh.call.interceptors.errors import translate
 from services.mesh.process import tasks
+from services.mesh.process.jobs import Job
 from services.orchestrator.responses.response import Progress
+from services.orchestrator.responses.store import Kept, PostgresResponses
 
 log = structlog.get_logger("orchestrator")
 
 # Events that wait for a slow caller before the turn is no longer read.
 _FULL = 256
-
-
-class Keeping(Protocol):
-    """Where one response is kept, if it is."""
-
-    async def begin(self, asked: CreateResponseRequest, response: Response) -> None:
-        """It is being made."""
-
-    async def note(self, event: CreateResponseResponse) -> None:
-        """This happened to it, between its beginning and its end."""
-
-    async def end(self, response: Response) -> None:
-        """It ended; `response` then has the state that was kept."""
+_LOOK_SECONDS = 1.0
 
 
 class Making:
@@ -40,6 +30,7 @@ class Making:
 
     Args:
         asked: the input, as it is kept.
+        record: where it is kept; None for a response nobody asks for again.
         detached: it is made whether or not anybody reads its events.
         scope: what the turn runs in.
     """
@@ -49,7 +40,7 @@ class Making:
         progress: Progress,
         turn: AsyncGenerator[chat.ChatResponse, None],
         asked: CreateResponseRequest,
-        keeping: Keeping,
+        record: Kept | None,
         *,
         detached: bool,
         scope: AbstractContextManager[object] | None = None,
@@ -57,7 +48,7 @@ class Making:
         self._progress = progress
         self._turn = turn
         self._asked = asked
-        self._keeping = keeping
+        self._record = record
         self._detached = detached
         self._scope = scope or nullcontext()
         self._begun = False
@@ -143,14 +134,16 @@ class Making:
                 elif kind == "finished":
                     for each in progress.finish(event.finished):
                         await self._put(each)
-                    await self._keeping.end(progress.response)
+                    if self._record is not None:
+                        await self._record.end(progress.response)
                     await self._tell(self._numbered(progress.finished()))
                 else:
                     for each in progress.take(event):
                         await self._put(each)
 
     async def _begin(self) -> None:
-        await self._keeping.begin(self._asked, self._progress.response)
+        if self._record is not None:
+            await self._record.begin(self._asked, self._progress.response)
         self._begun = True
         await self._put(self._progress.created())
 
@@ -161,14 +154,18 @@ class Making:
             self._progress.cancel()
         else:
             self._progress.fail(error)
+        if self._record is None:
+            return
         try:
-            await self._keeping.end(self._progress.response)
+            await self._record.end(self._progress.response)
         except errors.MeshError as lost:
             # Whoever asks for it later is told that it was interrupted.
             log.warning("the end of a response is not kept", error=lost.message)
 
     async def _put(self, event: CreateResponseResponse) -> None:
-        await self._keeping.note(self._numbered(event))
+        event = self._numbered(event)
+        if self._record is not None:
+            await self._record.note(event)
         await self._tell(event)
 
     def _numbered(self, event: CreateResponseResponse) -> CreateResponseResponse:
@@ -183,3 +180,56 @@ class Making:
         if self._read:
             self._events.append(event)
             self._news.set()
+
+
+class Running:
+    """Makings by the id of their response."""
+
+    def __init__(self, store: PostgresResponses) -> None:
+        self._store = store
+        self._makings: dict[str, Making] = {}
+
+    def add(self, response_id: str, making: Making) -> None:
+        """Watch over a making until it ends."""
+        self._makings[response_id] = making
+        making.task.add_done_callback(lambda _: self._makings.pop(response_id, None))
+
+    def cancel(self, response_id: str) -> None:
+        """End a making, if it is here; elsewhere its process finds out by itself."""
+        making = self._makings.get(response_id)
+        if making is not None:
+            making.stop(errors.Cancelled("the response was cancelled"))
+
+    @property
+    def job(self) -> Job:
+        """Looks which makings are still wanted."""
+        return Job("responses", self.look, every=_LOOK_SECONDS, longest_pause=_LOOK_SECONDS)
+
+    async def finished(self) -> None:
+        """Return once nothing is being made here."""
+        while self._makings:
+            await asyncio.wait([making.task for making in self._makings.values()])
+
+    async def close(self) -> None:
+        """End all that is being made here: this process stops."""
+        why = errors.Unavailable("the process that made this response stopped", reason=reasons.INTERRUPTED)
+        tasks = [making.task for making in self._makings.values()]
+        for making in list(self._makings.values()):
+            making.stop(why)
+        if tasks:
+            await asyncio.wait(tasks)
+
+    async def look(self) -> None:
+        """Look once: say that these live, and end what was cancelled or deleted meanwhile.
+
+        Raises:
+            Unavailable: the store cannot be asked; all are made on.
+        """
+        # One that waits for its first sign has no row yet, and one that ended is not cancelled by that.
+        ids = [response_id for response_id, making in self._makings.items() if making.begun]
+        if not ids:
+            return
+        wanted = await self._store.still_wanted(ids)
+        for response_id in ids:
+            if response_id not in wanted:
+                self.cancel(response_id)

@@ -10,8 +10,7 @@ from soma.orchestrator.v1.response_service_pb2 import Response, WatchResponseRes
 from services.mesh.call import errors
 from services.mesh.watching.rows import Found, RowSequences
 from services.mesh.watching.watch import told
-from services.orchestrator.responses.events import ResponseEvents
-from services.orchestrator.responses.store import ResponseStore
+from services.orchestrator.responses.store import PostgresResponseEvents, PostgresResponses
 
 _SILENCE_SECONDS = 5.0
 
@@ -19,7 +18,7 @@ _SILENCE_SECONDS = 5.0
 class Watching:
     """Reads what the makers of responses keep, when they say that there is more."""
 
-    def __init__(self, store: ResponseStore, events: ResponseEvents, sequences: RowSequences) -> None:
+    def __init__(self, store: PostgresResponses, events: PostgresResponseEvents, sequences: RowSequences) -> None:
         self._store = store
         self._events = events
         self._sequences = sequences

@@ -2,10 +2,13 @@
 
 from google.protobuf import json_format
 from google.protobuf.struct_pb2 import Struct
+from soma.errors.v1 import reasons
 
 from services.mesh.call import errors
 
 MAX_BYTES = 64 * 1024
+# What would guide the making of an agent: to keep it unread would promise something.
+_UNSUPPORTED = ("max_iterations", "validation_level", "auto_finalize", "custom_templates")
 
 
 def checked(struct: Struct, field: str) -> None:
@@ -59,6 +62,21 @@ def text_map(struct: Struct, name: str, field: str) -> dict[str, str]:
         else:
             raise _invalid(f"{field}.{name}.{key}", "must be a string, a number or a boolean")
     return texts
+
+
+def refuse_unsupported(config: Struct) -> None:
+    """Refuse fields that have no effect.
+
+    Raises:
+        InvalidArgument: CONFIG_NOT_SUPPORTED: it has such a field.
+    """
+    found = [name for name in _UNSUPPORTED if name in config.fields]
+    if found:
+        raise errors.InvalidArgument(
+            f"config.{', config.'.join(found)}: sessions create no agents, so this would have no effect; leave it out",
+            reason=reasons.CONFIG_NOT_SUPPORTED,
+            violations=[errors.FieldViolation(f"config.{name}", "has no effect here; leave it out") for name in found],
+        )
 
 
 def _invalid(field: str, why: str) -> errors.InvalidArgument:

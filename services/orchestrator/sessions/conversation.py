@@ -1,24 +1,11 @@
 """What is said in sessions: kept by the memory service, under a name of the session's own."""
 
-from typing import Protocol
 from uuid import UUID
 
 from soma.memory.v1 import memory_service_pb2
 
+from services.orchestrator.adapters.memory import Memory
 from services.orchestrator.chat.delivery import Delivery
-
-
-class Memory(Protocol):
-    """Conversations in the memory service."""
-
-    async def turns(self, request: memory_service_pb2.ListMessagesRequest) -> memory_service_pb2.ListMessagesResponse:
-        """A page of a conversation; empty where nothing was said."""
-        ...
-
-    async def forget(self, conversation_id: str) -> None:
-        """Forget a conversation."""
-        ...
-
 
 _PREFIX = "session:"
 

@@ -1,17 +1,22 @@
 """Messages of sessions: answered once for each request id, counted, and listed."""
 
+import time
 import uuid
+from contextlib import aclosing
 
 from soma.errors.v1 import reasons
+from soma.memory.v1 import memory_service_pb2
+from soma.model.v1 import message_pb2
+from soma.orchestrator.v1 import chat_service_pb2
 from soma.orchestrator.v1 import chat_session_service_pb2 as pb
 
 from services.mesh.call import errors
 from services.mesh.call.call import current_call
 from services.mesh.call.principal import Principal
-from services.orchestrator.sessions.answering import Answering, shown_message
-from services.orchestrator.sessions.conversation import Conversations
-from services.orchestrator.sessions.preconditions import check_active, check_etag, existing, gone
-from services.orchestrator.sessions.store import Session, Sessions
+from services.orchestrator.logs.turn_log import RecordedTurns
+from services.orchestrator.sessions.conversation import Conversations, conversation_of
+from services.orchestrator.sessions.session import check_active, check_etag, existing, gone, task_of
+from services.orchestrator.sessions.store import PostgresSessions, Session
 
 # How long a caller without a deadline holds a request id at most; after a crash it is free again by then.
 CLAIM_SECONDS = 600.0
@@ -25,9 +30,9 @@ WITHHELD = "content_filter"
 class Messages:
     """What is said in sessions, and the answers."""
 
-    def __init__(self, sessions: Sessions, answering: Answering, conversations: Conversations) -> None:
+    def __init__(self, sessions: PostgresSessions, turns: RecordedTurns, conversations: Conversations) -> None:
         self._sessions = sessions
-        self._answering = answering
+        self._turns = turns
         self._conversations = conversations
 
     async def send(self, owner: Principal, request: pb.SendChatMessageRequest) -> pb.SendChatMessageResponse:
@@ -76,7 +81,7 @@ class Messages:
     ) -> pb.SendChatMessageResponse:
         answered = False
         try:
-            answer = await self._answering.answer(session, request, _append_id(request))
+            answer = await self._turn(session, request, _append_id(request))
             answered = answer.finish_reason != WITHHELD
         finally:
             if not answered:
@@ -87,6 +92,35 @@ class Messages:
             await self._conversations.forget(owner.tenant_id, request.session_id)
             raise gone(request.session_id)
         return answer
+
+    async def _turn(
+        self, session: Session, request: pb.SendChatMessageRequest, append_id: str
+    ) -> pb.SendChatMessageResponse:
+        """The answer to a message; a message that comes again with the same `append_id` is remembered once.
+
+        Raises:
+            PermissionDenied, FailedPrecondition: policy says so.
+            MeshError: a neighbour's failure, as it came.
+        """
+        began = time.perf_counter()
+        answer = pb.SendChatMessageResponse(session_id=session.shown.id)
+        took = answer.performance_metrics
+        texts: list[str] = []
+        turn = self._turns.take(_turn_of(session, request), append_id=append_id, task=task_of(session.shown))
+        async with aclosing(turn) as events:
+            async for event in events:
+                kind = event.WhichOneof("payload")
+                if kind == "started":
+                    answer.message_id, answer.model = event.started.chat_id, event.started.model
+                    took.context_length_chars = event.started.context_length_chars
+                elif kind == "delta":
+                    texts.append(event.delta.text)
+                elif kind == "finished":
+                    answer.response = "".join(texts)
+                    answer.finish_reason = _lower(message_pb2.FinishReason.Name(event.finished.finish_reason))
+                    _measure(took, event.finished, answer.model, time.perf_counter() - began)
+                    return answer
+        raise errors.Unavailable("the turn ended without its final event", reason=reasons.STREAM_CUT)
 
 
 def _append_id(request: pb.SendChatMessageRequest) -> str:
@@ -99,3 +133,44 @@ def _claim_seconds() -> float:
     call = current_call()
     remaining = call.remaining() if call is not None else None
     return CLAIM_SECONDS if remaining is None else remaining + CLAIM_MARGIN_SECONDS
+
+
+def shown_message(turn: memory_service_pb2.ConversationMessage) -> pb.ChatMessage:
+    """A remembered turn as a session's message."""
+    message = pb.ChatMessage(
+        sequence=turn.sequence,
+        role=message_pb2.Role.Name(turn.message.role).removeprefix("ROLE_").lower(),
+        content=turn.message.content,
+        timestamp=turn.create_time,
+    )
+    if turn.message.HasField("metadata"):
+        message.metadata.CopyFrom(turn.message.metadata)
+    return message
+
+
+def _turn_of(session: Session, request: pb.SendChatMessageRequest) -> chat_service_pb2.ChatRequest:
+    said = message_pb2.Message(role=message_pb2.ROLE_USER, content=request.message)
+    if request.HasField("metadata"):
+        said.metadata.CopyFrom(request.metadata)
+    return chat_service_pb2.ChatRequest(
+        model=request.model_name or session.shown.model_name,
+        messages=(message_pb2.Message(role=message_pb2.ROLE_SYSTEM, content=session.instructions), said),
+        conversation_id=conversation_of(session.shown.id),
+        user=session.shown.user_id,
+    )
+
+
+def _measure(took: pb.PerformanceMetrics, finished: chat_service_pb2.ChatFinished, model: str, seconds: float) -> None:
+    took.response_time_seconds = seconds
+    took.prompt_eval_time_seconds = finished.time_to_first_token_seconds
+    took.generation_time_seconds = max(0.0, finished.duration_seconds - finished.time_to_first_token_seconds)
+    took.prompt_tokens = finished.usage.prompt_tokens
+    took.response_tokens = finished.usage.completion_tokens
+    took.total_tokens = finished.usage.total_tokens
+    took.tokens_per_second = finished.tokens_per_second
+    took.model_name = model
+    took.timestamp.GetCurrentTime()
+
+
+def _lower(finish_reason: str) -> str:
+    return finish_reason.removeprefix("FINISH_REASON_").lower()

@@ -1,30 +1,16 @@
 """soma.orchestrator.v1.ChatSessionService over sessions, their messages, templates and models."""
 
-from typing import Any, Protocol
+from typing import Any
 
-from google.protobuf.struct_pb2 import Struct
-from soma.errors.v1 import reasons
-from soma.model.v1 import catalog_service_pb2
 from soma.orchestrator.v1 import chat_session_service_pb2 as pb
 from soma.orchestrator.v1 import chat_session_service_pb2_grpc as rpc
 
-from services.mesh.call import errors
 from services.mesh.call.call import principal
-from services.orchestrator.sessions.config import checked, text_map, text_of
+from services.orchestrator.adapters.model import Catalogue
+from services.orchestrator.sessions.config import checked, refuse_unsupported, text_map, text_of
 from services.orchestrator.sessions.message import Messages
 from services.orchestrator.sessions.session import Chats
 from services.orchestrator.sessions.template import Templates
-
-# What would guide the making of an agent: to keep it unread would promise something.
-_UNSUPPORTED = ("max_iterations", "validation_level", "auto_finalize", "custom_templates")
-
-
-class Catalogue(Protocol):
-    """Which models there are."""
-
-    async def chat_models(self) -> list[catalog_service_pb2.Model]:
-        """Those that generate text, the default first."""
-        ...
 
 
 class ChatSessionService(rpc.ChatSessionServiceServicer):
@@ -41,7 +27,7 @@ class ChatSessionService(rpc.ChatSessionServiceServicer):
     ) -> pb.CreateChatSessionResponse:
         """See the contract."""
         checked(request.config, "config")
-        _refuse_unsupported(request.config)
+        refuse_unsupported(request.config)
         text_of(request.config, "description", "config")
         template = text_of(request.config, "template", "config")
         parameters = text_map(request.config, "custom_parameters", "config")
@@ -95,13 +81,3 @@ class ChatSessionService(rpc.ChatSessionServiceServicer):
     async def ListChatModels(self, request: pb.ListChatModelsRequest, context: Any) -> pb.ListChatModelsResponse:
         """See the contract."""
         return pb.ListChatModelsResponse(models=await self._catalogue.chat_models())
-
-
-def _refuse_unsupported(config: Struct) -> None:
-    found = [name for name in _UNSUPPORTED if name in config.fields]
-    if found:
-        raise errors.InvalidArgument(
-            f"config.{', config.'.join(found)}: sessions create no agents, so this would have no effect; leave it out",
-            reason=reasons.CONFIG_NOT_SUPPORTED,
-            violations=[errors.FieldViolation(f"config.{name}", "has no effect here; leave it out") for name in found],
-        )

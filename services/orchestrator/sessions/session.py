@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Protocol
 from uuid import UUID
 
 from soma.errors.v1 import reasons
@@ -10,23 +9,83 @@ from soma.orchestrator.v1 import chat_session_service_pb2 as pb
 
 from services.mesh.call import errors, page_token
 from services.mesh.call.principal import Principal
+from services.orchestrator.adapters.model import Catalogue
+from services.orchestrator.logs.entry import SESSION, Task
 from services.orchestrator.logs.writer import LogWriter
-from services.orchestrator.sessions.answering import task_of
 from services.orchestrator.sessions.conversation import Conversations
-from services.orchestrator.sessions.preconditions import changed, check_etag, existing
-from services.orchestrator.sessions.status import sources
-from services.orchestrator.sessions.store import Selection, Session, Sessions
+from services.orchestrator.sessions.store import PostgresSessions, Selection, Session
 from services.orchestrator.sessions.template import DEFAULT_TYPE, Templates
+
+ACTIVE, PAUSED, COMPLETED, ARCHIVED = "active", "paused", "completed", "archived"
+STATUSES = (ACTIVE, PAUSED, COMPLETED, ARCHIVED)
+
+FOLLOWING = {
+    ACTIVE: frozenset({PAUSED, COMPLETED, ARCHIVED}),
+    PAUSED: frozenset({ACTIVE, COMPLETED, ARCHIVED}),
+    # Completed work is taken up again through `active`, and an archive is only opened, never worked in.
+    COMPLETED: frozenset({ACTIVE, ARCHIVED}),
+    ARCHIVED: frozenset({ACTIVE}),
+}
 
 PAGE_SIZE = 50
 
 
-class Models(Protocol):
-    """Which models there are."""
+def sources(status: str) -> list[str]:
+    """The statuses a session may have when it is set to `status`; that one itself among them."""
+    return [each for each in STATUSES if each == status or status in FOLLOWING[each]]
 
-    async def require_chat(self, name: str) -> None:
-        """Refuse a name no chat model has; empty is the default's."""
-        ...
+
+async def existing(sessions: PostgresSessions, owner: Principal, session_id: str) -> Session:
+    """A session of this principal.
+
+    Raises:
+        NotFound: there is none.
+    """
+    session = await sessions.get(owner, session_id)
+    if session is None:
+        raise gone(session_id)
+    return session
+
+
+def gone(session_id: str) -> errors.NotFound:
+    """The answer to who asks for a session that is not there, or not theirs."""
+    return errors.NotFound(
+        "there is no such session", reason=reasons.SESSION_NOT_FOUND, metadata={"session_id": session_id}
+    )
+
+
+def check_etag(session: pb.ChatSession, etag: str) -> None:
+    """Refuse to go on from an old reading of a session; an empty etag goes on from any.
+
+    Raises:
+        Aborted: the session changed since.
+    """
+    if etag and etag != session.etag:
+        raise changed(session.etag)
+
+
+def changed(etag: str) -> errors.Aborted:
+    """The answer to who goes on from an old reading."""
+    return errors.Aborted("the session changed meanwhile", reason=reasons.ETAG_MISMATCH, metadata={"etag": etag})
+
+
+def check_active(session: pb.ChatSession) -> None:
+    """Refuse to go on in a session that is not active.
+
+    Raises:
+        FailedPrecondition: it is not.
+    """
+    if session.status != ACTIVE:
+        raise errors.FailedPrecondition(
+            f"the session is {session.status}; set it to {ACTIVE} first",
+            reason=reasons.SESSION_NOT_ACTIVE,
+            metadata={"status": session.status},
+        )
+
+
+def task_of(session: pb.ChatSession) -> Task:
+    """What a session's log entries are about."""
+    return Task(session.id, SESSION, session.agent_id)
 
 
 class Chats:
@@ -34,9 +93,9 @@ class Chats:
 
     def __init__(
         self,
-        sessions: Sessions,
+        sessions: PostgresSessions,
         templates: Templates,
-        models: Models,
+        models: Catalogue,
         conversations: Conversations,
         log: LogWriter,
     ) -> None:

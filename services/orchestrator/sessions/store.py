@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import asyncpg
@@ -108,56 +108,8 @@ class Selection:
     limit: int
 
 
-class Sessions(Protocol):
-    """Keeps sessions; each method sees those of one principal only."""
-
-    async def create(
-        self, owner: Principal, request: pb.CreateChatSessionRequest, template: pb.ChatTemplate, instructions: str
-    ) -> Session | None:
-        """A new session, or that of the same request id; None where that one is being deleted."""
-        ...
-
-    async def get(self, owner: Principal, session_id: str) -> Session | None:
-        """A session."""
-        ...
-
-    async def page(self, owner: Principal, selection: Selection) -> list[Session]:
-        """Sessions, the newest first."""
-        ...
-
-    async def set_status(
-        self, owner: Principal, session_id: str, status: str, sources: Sequence[str], etag: str
-    ) -> Session | None:
-        """Move a session from one of `sources`; None where it is in none of them or at another etag."""
-        ...
-
-    async def hide(self, owner: Principal, session_id: str, etag: str) -> bool:
-        """Begin to delete a session: from now on it is not found. False where it is at another etag or unknown."""
-        ...
-
-    async def delete(self, session_id: str) -> None:
-        """Delete a hidden session."""
-        ...
-
-    async def claim(self, session_id: str, request_id: str, seconds: float) -> Claim | None:
-        """Claim a request id for so long; None when it is claimed."""
-        ...
-
-    async def release(self, session_id: str, request_id: str) -> None:
-        """Give up a claim."""
-        ...
-
-    async def fail(self, session_id: str) -> None:
-        """Count a message that was not answered."""
-        ...
-
-    async def answer(self, session_id: str, request_id: str, messages: int, answer: pb.SendChatMessageResponse) -> bool:
-        """Count an answer and keep it with its claim, if there is one; False where the session is gone."""
-        ...
-
-
 class PostgresSessions:
-    """`Sessions` in Postgres."""
+    """Sessions; each method sees those of one principal only."""
 
     def __init__(self, pool: "Pool") -> None:
         self._pool = pool
@@ -165,7 +117,7 @@ class PostgresSessions:
     async def create(
         self, owner: Principal, request: pb.CreateChatSessionRequest, template: pb.ChatTemplate, instructions: str
     ) -> Session | None:
-        """See `Sessions`."""
+        """A new session, or that of the same request id; None where that one is being deleted."""
         who = owner.tenant_id, owner.subject, request.request_id or None
         config = request.config.SerializeToString() if request.HasField("config") else None
         texts = template.session_type, request.model_name, request.user_id, request.title, request.agent_id
@@ -174,12 +126,12 @@ class PostgresSessions:
             return _session(row or await connection.fetchrow(CREATED, *who))
 
     async def get(self, owner: Principal, session_id: str) -> Session | None:
-        """See `Sessions`."""
+        """A session."""
         async with postgres.connection(self._pool) as connection:
             return _session(await connection.fetchrow(GET, owner.tenant_id, owner.subject, session_id))
 
     async def page(self, owner: Principal, selection: Selection) -> list[Session]:
-        """See `Sessions`."""
+        """Sessions, the newest first."""
         created_at, session_id = selection.after or (None, None)
         chosen = selection.status, selection.session_type, selection.user_id
         async with postgres.connection(self._pool) as connection:
@@ -191,24 +143,24 @@ class PostgresSessions:
     async def set_status(
         self, owner: Principal, session_id: str, status: str, sources: Sequence[str], etag: str
     ) -> Session | None:
-        """See `Sessions`."""
+        """Move a session from one of `sources`; None where it is in none of them or at another etag."""
         async with postgres.connection(self._pool) as connection:
             return _session(
                 await connection.fetchrow(SET_STATUS, owner.tenant_id, owner.subject, session_id, status, sources, etag)
             )
 
     async def hide(self, owner: Principal, session_id: str, etag: str) -> bool:
-        """See `Sessions`."""
+        """Begin to delete a session: from now on it is not found. False where it is at another etag or unknown."""
         async with postgres.connection(self._pool) as connection:
             return bool(await connection.fetchval(HIDE, owner.tenant_id, owner.subject, session_id, etag))
 
     async def delete(self, session_id: str) -> None:
-        """See `Sessions`."""
+        """Delete a hidden session."""
         async with postgres.connection(self._pool) as connection:
             await connection.execute(DELETE, session_id)
 
     async def claim(self, session_id: str, request_id: str, seconds: float) -> Claim | None:
-        """See `Sessions`."""
+        """Claim a request id for so long; None when it is claimed."""
         async with postgres.connection(self._pool) as connection:
             if await connection.fetchval(CLAIM, session_id, request_id, seconds):
                 return None
@@ -216,17 +168,17 @@ class PostgresSessions:
             return Claim(await connection.fetchval(CLAIMED, session_id, request_id))
 
     async def release(self, session_id: str, request_id: str) -> None:
-        """See `Sessions`."""
+        """Give up a claim."""
         async with postgres.connection(self._pool) as connection:
             await connection.execute(RELEASE, session_id, request_id)
 
     async def fail(self, session_id: str) -> None:
-        """See `Sessions`."""
+        """Count a message that was not answered."""
         async with postgres.connection(self._pool) as connection:
             await connection.execute(FAIL, session_id)
 
     async def answer(self, session_id: str, request_id: str, messages: int, answer: pb.SendChatMessageResponse) -> bool:
-        """See `Sessions`."""
+        """Count an answer and keep it with its claim, if there is one; False where the session is gone."""
         took = answer.performance_metrics
         tokens = took.prompt_tokens, took.response_tokens
         seconds = took.response_time_seconds, took.generation_time_seconds

@@ -22,7 +22,6 @@ from services.mesh.testing.local import SOMEBODY
 from services.orchestrator.logs.store import Bounds, RedisLogStore
 from services.orchestrator.logs.turn_log import RecordedTurns
 from services.orchestrator.logs.writer import LogWriter
-from services.orchestrator.sessions.answering import Answering
 from services.orchestrator.sessions.conversation import Conversations
 from services.orchestrator.sessions.message import Messages
 from services.orchestrator.sessions.service import ChatSessionService
@@ -111,7 +110,7 @@ async def desk(orchestrator: Orchestrator, database: "Pool", redis: aioredis.Red
     channel = orchestrator.mesh.channel
     servicer = ChatSessionService(
         Chats(sessions, templates, orchestrator.catalogue, conversations, writer),
-        Messages(sessions, Answering(RecordedTurns(orchestrator.turns, writer)), conversations),
+        Messages(sessions, RecordedTurns(orchestrator.turns, writer), conversations),
         templates,
         orchestrator.catalogue,
     )
