@@ -20,7 +20,7 @@ from services.mesh.service import Service
 from services.mesh.watching.rows import RowSequences
 from services.mesh.watching.streams import StreamReader
 from services.orchestrator.adapters.memory import Memory
-from services.orchestrator.adapters.model import Catalogue, Models
+from services.orchestrator.adapters.model import ChatModels, Models
 from services.orchestrator.adapters.policy import Policy
 from services.orchestrator.chat.delivery import Delivery
 from services.orchestrator.chat.service import ChatService
@@ -31,15 +31,15 @@ from services.orchestrator.deletion import CONVERSATION_DELETED
 from services.orchestrator.logs.log import Logs
 from services.orchestrator.logs.service import LogService
 from services.orchestrator.logs.store import RedisLogStore
-from services.orchestrator.logs.turn_log import RecordedTurns
+from services.orchestrator.logs.turn_log import LoggedTurns
 from services.orchestrator.logs.writer import LogWriter
 from services.orchestrator.responses.service import ResponseService
 from services.orchestrator.responses.store import PostgresResponseEvents, PostgresResponses
-from services.orchestrator.responses.task import Running
+from services.orchestrator.responses.task import ResponseTasks
 from services.orchestrator.sessions.conversation import Conversations
 from services.orchestrator.sessions.message import Messages
 from services.orchestrator.sessions.service import ChatSessionService
-from services.orchestrator.sessions.session import Chats
+from services.orchestrator.sessions.session import Sessions
 from services.orchestrator.sessions.store import PostgresSessions
 from services.orchestrator.sessions.template import Templates
 from services.orchestrator.settings import OrchestratorSettings
@@ -57,7 +57,7 @@ async def build(mesh: Mesh, settings: OrchestratorSettings, stack: AsyncExitStac
     kept = RedisLogStore(mesh.redis, settings.log_bounds)
     writer, reader = LogWriter(kept), StreamReader(mesh.redis)
     stack.push_async_callback(writer.close)
-    turns = RecordedTurns(
+    turns = LoggedTurns(
         Turns(
             Policy(PolicyServiceStub(mesh.connect("policy"))),
             memory,
@@ -68,9 +68,9 @@ async def build(mesh: Mesh, settings: OrchestratorSettings, stack: AsyncExitStac
     )
     sessions, templates = PostgresSessions(mesh.postgres), Templates.read()
     conversations = Conversations(memory, delivery)
-    catalogue = Catalogue(CatalogServiceStub(mesh.connect("model")))
+    catalogue = ChatModels(CatalogServiceStub(mesh.connect("model")))
     session_service = ChatSessionService(
-        Chats(sessions, templates, catalogue, conversations, writer),
+        Sessions(sessions, templates, catalogue, conversations, writer),
         Messages(sessions, turns, conversations),
         templates,
         catalogue,
@@ -79,7 +79,7 @@ async def build(mesh: Mesh, settings: OrchestratorSettings, stack: AsyncExitStac
     stack.push_async_callback(sequences.close)
     store, events = PostgresResponses(mesh.postgres, sequences), PostgresResponseEvents(mesh.postgres, sequences)
     stack.push_async_callback(events.close)
-    running = Running(store)
+    running = ResponseTasks(store)
     stack.push_async_callback(running.close)
     forget = Job("forget", partial(store.forget, settings.responses_kept_days), every=_FORGET_SECONDS, alone=True)
     responses = ResponseService(turns, store, events, sequences, running, catalogue, settings.background_seconds)

@@ -22,7 +22,7 @@ from services.mesh.transport.routing import RoutedChannel
 from services.mesh.watching.rows import RowSequences
 from services.mesh.watching.streams import StreamReader
 from services.orchestrator.adapters.memory import Memory
-from services.orchestrator.adapters.model import Catalogue, Models
+from services.orchestrator.adapters.model import ChatModels, Models
 from services.orchestrator.adapters.policy import Policy
 from services.orchestrator.chat.delivery import Delivery
 from services.orchestrator.chat.service import ChatService
@@ -31,7 +31,7 @@ from services.orchestrator.chat.structured_output import StructuredModels
 from services.orchestrator.chat.turn import Turns
 from services.orchestrator.responses.service import ResponseService
 from services.orchestrator.responses.store import PostgresResponseEvents, PostgresResponses
-from services.orchestrator.responses.task import Running
+from services.orchestrator.responses.task import ResponseTasks
 from tests.orchestrator.neighbours import Script, ScriptedCatalog, ScriptedMemory, ScriptedModel, ScriptedPolicy
 
 if TYPE_CHECKING:
@@ -66,8 +66,8 @@ class Orchestrator:
         self.sequences = RowSequences(client, self.reader, "orchestrator")
         self.store = PostgresResponses(pool, self.sequences)
         self.events = PostgresResponseEvents(pool, self.sequences)
-        self.running = Running(self.store)
-        self.catalogue = Catalogue(CatalogServiceStub(neighbours))
+        self.running = ResponseTasks(self.store)
+        self.catalogue = ChatModels(CatalogServiceStub(neighbours))
         responses = ResponseService(turns, self.store, self.events, self.sequences, self.running, self.catalogue, 60.0)
         self.mesh.add(
             (

@@ -89,7 +89,7 @@ async def test_responses_that_an_earlier_version_kept_go_too(database: "Pool") -
 async def test_the_session_of_the_conversation_goes_with_its_requests(database: "Pool") -> None:
     sessions = PostgresSessions(database)
     made = [await sessions.create(SOMEBODY, CreateChatSessionRequest(), ChatTemplate(), "") for _ in range(2)]
-    gone, other = [session.shown.id for session in made if session is not None]
+    gone, other = [session.public.id for session in made if session is not None]
     await sessions.claim(gone, str(uuid.uuid4()), 60.0)
     event = deleted(conversation_of(gone))
     event.tenant_id = "globex"

@@ -37,14 +37,14 @@ class Memory:
         """
         await self._stub.AppendMessages(request)
 
-    async def turns(self, request: pb.ListMessagesRequest) -> pb.ListMessagesResponse:
+    async def messages(self, request: pb.ListMessagesRequest) -> pb.ListMessagesResponse:
         """A page of a conversation; empty where nothing was said."""
         try:
             return await self._stub.ListMessages(request)
         except errors.NotFound:
             return pb.ListMessagesResponse()
 
-    async def forget(self, conversation_id: str) -> None:
+    async def delete(self, conversation_id: str) -> None:
         """Forget a conversation."""
         await self._stub.DeleteConversation(pb.DeleteConversationRequest(conversation_id=conversation_id))
 

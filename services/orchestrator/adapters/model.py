@@ -46,22 +46,22 @@ class Models:
             yield finished
 
 
-class Catalogue:
+class ChatModels:
     """The model service's catalogue."""
 
     def __init__(self, stub: "CatalogServiceAsyncStub") -> None:
         self._stub = stub
 
-    async def chat_models(self) -> list[catalog_service_pb2.Model]:
+    async def list(self) -> list[catalog_service_pb2.Model]:
         """Models that generate text, the default first.
 
         Raises:
             MeshError: the model service's own error.
         """
         listed = await self._stub.ListModels(catalog_service_pb2.ListModelsRequest())
-        return [model for model in listed.models if _chats(model)]
+        return [model for model in listed.models if _can_chat(model)]
 
-    async def require_chat(self, name: str) -> None:
+    async def require(self, name: str) -> None:
         """Refuse a model that holds no conversation; its name may be `provider/model`, or empty for the default.
 
         Raises:
@@ -70,10 +70,10 @@ class Catalogue:
             MeshError: the model service's own error; whether there is such a model is not known then.
         """
         models = (await self._stub.ListModels(catalog_service_pb2.ListModelsRequest())).models
-        found = [each for each in models if _answers_to(each, name)]
+        found = [each for each in models if _is_named(each, name)]
         if not found:
-            raise _unknown(name, [each.name for each in models if _chats(each)])
-        if not any(_chats(each) for each in found):
+            raise _unknown(name, [each.name for each in models if _can_chat(each)])
+        if not any(_can_chat(each) for each in found):
             raise errors.InvalidArgument(
                 f"the model `{found[0].name}` cannot hold a conversation",
                 reason=reasons.MODEL_CAPABILITY_MISSING,
@@ -81,11 +81,11 @@ class Catalogue:
             )
 
 
-def _answers_to(model: catalog_service_pb2.Model, name: str) -> bool:
+def _is_named(model: catalog_service_pb2.Model, name: str) -> bool:
     return name in (model.name, f"{model.provider}/{model.name}") if name else model.default
 
 
-def _chats(model: catalog_service_pb2.Model) -> bool:
+def _can_chat(model: catalog_service_pb2.Model) -> bool:
     return catalog_service_pb2.Model.CAPABILITY_CHAT in model.capabilities
 
 

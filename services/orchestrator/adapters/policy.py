@@ -23,11 +23,11 @@ class Policy:
     def __init__(self, stub: "PolicyServiceAsyncStub") -> None:
         self._stub = stub
 
-    async def release(self, text: str, resource: str) -> pb.EvaluateResponse:
+    async def check_output(self, text: str, resource: str) -> pb.EvaluateResponse:
         """The decision on one piece of a model's output."""
         return await self._stub.Evaluate(pb.EvaluateRequest(action=OUTPUT, resource=resource, content=text))
 
-    async def admit(self, texts: Sequence[str], resource: str) -> tuple[list[str], list[pb.EvaluateResponse]]:
+    async def check_input(self, texts: Sequence[str], resource: str) -> tuple[list[str], list[pb.EvaluateResponse]]:
         """The texts as they may go on, and the decisions that were not ALLOW.
 
         Raises:

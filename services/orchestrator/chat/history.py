@@ -6,7 +6,7 @@ from itertools import chain, islice, takewhile
 from soma.model.v1.message_pb2 import ROLE_ASSISTANT, ROLE_TOOL, Message
 
 
-def continued(remembered: Sequence[Message], new: Sequence[Message]) -> list[Message]:
+def accepted_history(remembered: Sequence[Message], new: Sequence[Message]) -> list[Message]:
     """The remembered turns a model accepts before the new ones.
 
     Memory never parts a tool call from its results, but a conversation may end in calls whose results come with the

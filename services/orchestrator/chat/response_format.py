@@ -14,10 +14,10 @@ Check = Callable[[str], str | None]
 
 # A pattern that needs more steps than this on one text does not match: a schema must not hold up the event loop.
 _PATTERN_STEPS = 100_000
-_LONGEST_COMPLAINT = 1000
+_LONGEST_PROBLEM = 1000
 
 
-def checking(wanted: ResponseFormat) -> Check | None:
+def checker(wanted: ResponseFormat) -> Check | None:
     """How to tell whether a text fits; None where any does.
 
     Raises:
@@ -35,7 +35,7 @@ def checking(wanted: ResponseFormat) -> Check | None:
         except orjson.JSONDecodeError as error:
             return f"it is not JSON: {error}"
         wrong = next(iter(validator.iter_errors(value)), None)
-        return None if wrong is None else _where(wrong)
+        return None if wrong is None else _problem(wrong)
 
     return check
 
@@ -48,7 +48,7 @@ def _validator(schema: str) -> jsonschema_rs.Validator:
             pattern_options=jsonschema_rs.FancyRegexOptions(backtrack_limit=_PATTERN_STEPS),
         )
     except ValueError as error:
-        message = f"Invalid schema for response_format: {str(error).splitlines()[0][:_LONGEST_COMPLAINT]}"
+        message = f"Invalid schema for response_format: {str(error).splitlines()[0][:_LONGEST_PROBLEM]}"
         raise errors.InvalidArgument(
             message, reason=reasons.INVALID_JSON_SCHEMA, violations=[errors.FieldViolation("response_format", message)]
         ) from error
@@ -62,6 +62,6 @@ def _not_an_object(text: str) -> str | None:
     return None if isinstance(value, dict) else "it is JSON, but not an object"
 
 
-def _where(wrong: jsonschema_rs.ValidationError) -> str:
+def _problem(wrong: jsonschema_rs.ValidationError) -> str:
     path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in wrong.instance_path)
-    return f"at ${path}: {wrong.message[:_LONGEST_COMPLAINT]}"
+    return f"at ${path}: {wrong.message[:_LONGEST_PROBLEM]}"

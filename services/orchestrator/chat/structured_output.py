@@ -15,7 +15,7 @@ from soma.model.v1 import message_pb2
 from soma.model.v1 import model_service_pb2 as pb
 
 from services.mesh.call import errors
-from services.orchestrator.chat.response_format import Check, checking
+from services.orchestrator.chat.response_format import Check, checker
 
 Events = AsyncGenerator[pb.GenerateResponse, None]
 
@@ -42,27 +42,27 @@ class StructuredModels:
             InvalidArgument: the response format's schema is none.
             Internal: the model's second answer does not fit either (`OUTPUT_INVALID`).
         """
-        check = checking(request.response_format)
+        check = checker(request.response_format)
         return self._models.generate(request) if check is None else self._checked(request, check)
 
     async def _checked(self, request: pb.GenerateRequest, check: Check) -> Events:
-        first = _Held(check)
+        first = _HeldAnswer(check)
         async with aclosing(first.read(self._models.generate(request))) as events:
             async for event in events:
                 yield event
-        if first.complaint is None:
+        if first.problem is None:
             for event in first.released():
                 yield event
             return
-        second = _Held(check)
-        repair = _repair(request, first.text, first.complaint)
+        second = _HeldAnswer(check)
+        repair = _repair(request, first.text, first.problem)
         async with aclosing(second.read(self._models.generate(repair))) as events:
             async for event in events:
                 if not event.HasField("started"):
                     yield event
-        if second.complaint is not None:
+        if second.problem is not None:
             raise errors.Internal(
-                f"the model's answer does not fit the response format, nor does its repair: {second.complaint}",
+                f"the model's answer does not fit the response format, nor does its repair: {second.problem}",
                 reason=reasons.OUTPUT_INVALID,
             )
         second.add_usage(first)
@@ -70,8 +70,8 @@ class StructuredModels:
             yield event
 
 
-class _Held:
-    """One generation whose text is held back; `complaint` says what is wrong with it."""
+class _HeldAnswer:
+    """One generation whose text is held back; `problem` says what is wrong with it."""
 
     def __init__(self, check: Check) -> None:
         self._check = check
@@ -79,7 +79,7 @@ class _Held:
         self._free = False
         self._finished: pb.GenerationFinished | None = None
         self.text = ""
-        self.complaint: str | None = None
+        self.problem: str | None = None
 
     async def read(self, events: Events) -> Events:
         """What need not be held, as it comes; once a tool is called there is no text to check, and all may go."""
@@ -100,7 +100,7 @@ class _Held:
                     continue
                 self._events.append(event)
                 if kind == "finished":
-                    self._judge(event.finished)
+                    self._check_whole(event.finished)
                 elif monotonic() - shown > _SILENCE_SECONDS:
                     shown = monotonic()
                     yield pb.GenerateResponse(heartbeat=Heartbeat())
@@ -109,7 +109,7 @@ class _Held:
         """What was held."""
         return self._events
 
-    def add_usage(self, before: "_Held") -> None:
+    def add_usage(self, before: "_HeldAnswer") -> None:
         """Count what an earlier attempt cost, too."""
         if self._finished is None or before._finished is None:
             return
@@ -120,16 +120,16 @@ class _Held:
         usage.cached_prompt_tokens += spent.cached_prompt_tokens
         usage.reasoning_tokens += spent.reasoning_tokens
 
-    def _judge(self, finished: pb.GenerationFinished) -> None:
+    def _check_whole(self, finished: pb.GenerationFinished) -> None:
         self._finished = finished
         self.text = "".join(event.delta.text for event in self._events if event.HasField("delta"))
         refused = any(event.delta.refusal for event in self._events)
         # An answer that was refused, cut short or withheld says so itself.
         if finished.finish_reason == message_pb2.FINISH_REASON_STOP and not refused:
-            self.complaint = self._check(self.text)
+            self.problem = self._check(self.text)
 
 
-def _repair(request: pb.GenerateRequest, text: str, complaint: str) -> pb.GenerateRequest:
+def _repair(request: pb.GenerateRequest, text: str, problem: str) -> pb.GenerateRequest:
     """The same question once more, with the answer and what is wrong with it."""
     repair = pb.GenerateRequest()
     repair.CopyFrom(request)
@@ -137,6 +137,6 @@ def _repair(request: pb.GenerateRequest, text: str, complaint: str) -> pb.Genera
         repair.messages.add(role=message_pb2.ROLE_ASSISTANT, content=text)
     repair.messages.add(
         role=message_pb2.ROLE_USER,
-        content=f"That answer is not valid: {complaint}. Answer again, with the corrected JSON and nothing else.",
+        content=f"That answer is not valid: {problem}. Answer again, with the corrected JSON and nothing else.",
     )
     return repair

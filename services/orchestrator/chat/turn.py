@@ -22,7 +22,7 @@ from services.mesh.call.spans import annotate
 from services.orchestrator.adapters.memory import Memory
 from services.orchestrator.adapters.policy import Policy
 from services.orchestrator.chat.delivery import Delivery
-from services.orchestrator.chat.history import continued
+from services.orchestrator.chat.history import accepted_history
 from services.orchestrator.chat.reply import Answer
 from services.orchestrator.chat.store import PendingTurn
 from services.orchestrator.chat.structured_output import Generator
@@ -63,7 +63,7 @@ class Turns:
         began = time.perf_counter()
         resource = f"model:{request.model}"
         texts = [message.content for message in request.messages]
-        admitted, decisions = await self._policy.admit(texts, resource)
+        admitted, decisions = await self._policy.check_input(texts, resource)
         new = _with_contents(request.messages, admitted)
         context = await self._context(request, new)
         generation = _generation(request, new, context)
@@ -80,7 +80,7 @@ class Turns:
                 elif kind == "delta" or kind == "tool_call":
                     text = event.delta.text if kind == "delta" else event.tool_call.arguments
                     redacted = False
-                    released = await self._policy.release(text, resource) if text else None
+                    released = await self._policy.check_output(text, resource) if text else None
                     if released is not None and released.decision != policy_service_pb2.DECISION_ALLOW:
                         yield _notice("output", released)
                         if released.decision != policy_service_pb2.DECISION_REDACT:
@@ -186,7 +186,7 @@ def _generation(
     else:
         said = [m for m in new if m.role != message_pb2.ROLE_SYSTEM]
         generation.messages.extend(m for m in new if m.role == message_pb2.ROLE_SYSTEM)
-        generation.messages.extend(continued([m.message for m in context.recent_messages], said))
+        generation.messages.extend(accepted_history([m.message for m in context.recent_messages], said))
         generation.messages.extend(said)
         generation.sources.extend(context.relevant_documents)
     if request.HasField("sampling"):

@@ -22,7 +22,7 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class EntryFilter:
     """Which entries a reader wants; an empty field wants all."""
 
     task_id: str = ""
@@ -30,7 +30,7 @@ class Wanted:
     level: str = ""
     search: str = ""
 
-    def has(self, entry: pb.LogEntry) -> bool:
+    def matches(self, entry: pb.LogEntry) -> bool:
         """Whether it wants this one."""
         return (
             (not self.task_id or entry.task_id == self.task_id)

@@ -10,7 +10,7 @@ from services.mesh.call import page_token
 from services.mesh.stores.stream_position import BEGINNING, Position, entry_id, position
 from services.mesh.watching.streams import StreamReader, StreamSequences
 from services.mesh.watching.watch import told
-from services.orchestrator.logs.entry import Wanted
+from services.orchestrator.logs.entry import EntryFilter
 from services.orchestrator.logs.store import RedisLogStore, decoded, stream_key
 
 PAGE_SIZE = 50
@@ -36,7 +36,7 @@ class Logs:
             InvalidArgument: the page token is none of this log.
             Unavailable: Redis cannot be reached.
         """
-        wanted = Wanted(request.task_id, request.agent_id, request.level, request.search)
+        wanted = EntryFilter(request.task_id, request.agent_id, request.level, request.search)
         place = page_token.read(request, int, int)
         size = request.page_size or request.limit or PAGE_SIZE
         response = pb.QueryLogsResponse()
@@ -46,7 +46,7 @@ class Logs:
                 if len(response.logs) == size:
                     response.next_page_token = page_token.write(request, *position(response.logs[-1].id))
                     return response
-                if wanted.has(entry):
+                if wanted.matches(entry):
                     response.logs.append(entry)
             if len(entries) < _READ:
                 return response
@@ -54,7 +54,7 @@ class Logs:
         response.next_page_token = page_token.write(request, *position(entries[-1].id))
         return response
 
-    async def tail(self, tenant_id: str, wanted: Wanted, after: str) -> Events:
+    async def tail(self, tenant_id: str, wanted: EntryFilter, after: str) -> Events:
         """Where the tail begins, then entries and heartbeats, without end.
 
         Raises:
@@ -68,7 +68,7 @@ class Logs:
             return [(position(entry.id), entry) for entry in entries]
 
         key = stream_key(tenant_id)
-        with self._streams.watch(key, place, read, section=wanted.task_id, wanted=wanted.has) as watch:
+        with self._streams.watch(key, place, read, section=wanted.task_id, wanted=wanted.matches) as watch:
             yield pb.TailLogsResponse(started=pb.TailStarted(after=entry_id(place)))
             async with aclosing(told(watch, self._heartbeat)) as entries:
                 async for entry in entries:

@@ -7,7 +7,7 @@ from soma.orchestrator.v1 import log_service_pb2 as pb
 from soma.orchestrator.v1 import log_service_pb2_grpc as rpc
 
 from services.mesh.call.call import never_ends, principal
-from services.orchestrator.logs.entry import Wanted
+from services.orchestrator.logs.entry import EntryFilter
 from services.orchestrator.logs.log import Logs
 
 
@@ -24,5 +24,5 @@ class LogService(rpc.LogServiceServicer):
     def TailLogs(self, request: pb.TailLogsRequest, context: Any) -> AsyncGenerator[pb.TailLogsResponse, None]:
         """See the contract."""
         never_ends()
-        wanted = Wanted(request.task_id, request.agent_id, request.level)
+        wanted = EntryFilter(request.task_id, request.agent_id, request.level)
         return self._logs.tail(principal().tenant_id, wanted, request.after)

@@ -16,7 +16,7 @@ from services.orchestrator.logs.entry import CANCELLED, CHAT, COMPLETED, FAILED,
 from services.orchestrator.logs.writer import LogWriter
 
 
-class RecordedTurns:
+class LoggedTurns:
     """Takes turns as `Turns` does."""
 
     def __init__(self, turns: TakesTurns, writer: LogWriter) -> None:

@@ -12,7 +12,7 @@ from services.orchestrator.responses.response import RESPONSE_ID, response_of
 from services.orchestrator.responses.store import PostgresResponses
 
 Messages = list[message_pb2.Message]
-Link = tuple[pb.CreateResponseRequest, pb.Response]
+Exchange = tuple[pb.CreateResponseRequest, pb.Response]
 
 
 async def new_messages(store: PostgresResponses, tenant_id: str, given: Iterable[pb.ResponseInput]) -> Messages:
@@ -29,8 +29,8 @@ async def new_messages(store: PostgresResponses, tenant_id: str, given: Iterable
             continue
         of = response_of(each.item_id)
         if of not in known:
-            link = await store.link(tenant_id, of) if of else None
-            known[of] = items_of(*link) if link is not None else {}
+            exchange = await store.exchange(tenant_id, of) if of else None
+            known[of] = items_of(*exchange) if exchange is not None else {}
         if each.item_id not in known[of]:
             message = f"Item with id '{each.item_id}' not found."
             raise errors.NotFound(
@@ -60,16 +60,16 @@ async def earlier_messages(store: PostgresResponses, tenant_id: str, previous: s
             reason=reasons.PREVIOUS_RESPONSE_IN_PROGRESS,
         )
     messages: Messages = []
-    for asked, response in chain:
-        messages.extend(each.message for each in asked.input)
-        messages.extend(said(item) for item in response.output)
+    for request, response in chain:
+        messages.extend(each.message for each in request.input)
+        messages.extend(message_of(item) for item in response.output)
     return messages
 
 
-def turn(request: pb.CreateResponseRequest, messages: Sequence[message_pb2.Message]) -> chat.ChatRequest:
+def chat_request(request: pb.CreateResponseRequest, messages: Sequence[message_pb2.Message]) -> chat.ChatRequest:
     """The turn that makes a response out of a conversation."""
     settings = request.settings
-    asked = chat.ChatRequest(
+    turn = chat.ChatRequest(
         model=request.model,
         conversation_id=settings.conversation_id,
         tools=settings.tools,
@@ -78,22 +78,22 @@ def turn(request: pb.CreateResponseRequest, messages: Sequence[message_pb2.Messa
         request_id=request.request_id,
     )
     if settings.instructions:
-        asked.messages.add(role=message_pb2.ROLE_SYSTEM, content=settings.instructions)
-    asked.messages.extend(_joined(messages))
+        turn.messages.add(role=message_pb2.ROLE_SYSTEM, content=settings.instructions)
+    turn.messages.extend(_with_joined_calls(messages))
     if settings.HasField("strategy"):
-        asked.strategy = settings.strategy
+        turn.strategy = settings.strategy
     if settings.HasField("sampling"):
-        asked.sampling.CopyFrom(settings.sampling)
+        turn.sampling.CopyFrom(settings.sampling)
     if settings.HasField("tool_choice"):
-        asked.tool_choice.CopyFrom(settings.tool_choice)
+        turn.tool_choice.CopyFrom(settings.tool_choice)
     if settings.HasField("parallel_tool_calls"):
-        asked.parallel_tool_calls = settings.parallel_tool_calls
+        turn.parallel_tool_calls = settings.parallel_tool_calls
     if settings.HasField("response_format"):
-        asked.response_format.CopyFrom(settings.response_format)
-    return asked
+        turn.response_format.CopyFrom(settings.response_format)
+    return turn
 
 
-def _joined(messages: Sequence[message_pb2.Message]) -> Messages:
+def _with_joined_calls(messages: Sequence[message_pb2.Message]) -> Messages:
     """Tool calls join the assistant's turn before them: models are told of calls that came together as one turn."""
     joined: Messages = []
     for message in messages:
@@ -108,17 +108,19 @@ def _joined(messages: Sequence[message_pb2.Message]) -> Messages:
     return joined
 
 
-def input_items(chain: Sequence[Link]) -> list[pb.ResponseInputItem]:
+def input_items(chain: Sequence[Exchange]) -> list[pb.ResponseInputItem]:
     """The items of the last response of a chain, oldest first.
 
     What an earlier response said keeps the ids it had there; what was given has ids made of the response's own and
     its place in the input, so that they stay the same.
     """
     items: list[pb.ResponseInputItem] = []
-    for place, (asked, response) in enumerate(chain):
-        items.extend(_given(asked, response.response_id.removeprefix("resp_")))
+    for place, (request, response) in enumerate(chain):
+        items.extend(_own_items(request, response.response_id.removeprefix("resp_")))
         if place < len(chain) - 1:
-            items.extend(pb.ResponseInputItem(item_id=item.item_id, message=said(item)) for item in response.output)
+            items.extend(
+                pb.ResponseInputItem(item_id=item.item_id, message=message_of(item)) for item in response.output
+            )
     return items
 
 
@@ -136,7 +138,7 @@ def page(items: Sequence[pb.ResponseInputItem], after: str, size: int) -> tuple[
     return found, found[-1].item_id if start + size < len(items) else ""
 
 
-def said(item: pb.ResponseItem) -> message_pb2.Message:
+def message_of(item: pb.ResponseItem) -> message_pb2.Message:
     """An item of an answer as the assistant's turn."""
     message = message_pb2.Message(role=message_pb2.ROLE_ASSISTANT, content=item.text.text)
     if item.HasField("tool_call"):
@@ -144,14 +146,14 @@ def said(item: pb.ResponseItem) -> message_pb2.Message:
     return message
 
 
-def items_of(asked: pb.CreateResponseRequest, response: pb.Response) -> dict[str, message_pb2.Message]:
+def items_of(request: pb.CreateResponseRequest, response: pb.Response) -> dict[str, message_pb2.Message]:
     """What was given to a response and what it said, by the ids of the items."""
-    given = _given(asked, response.response_id.removeprefix("resp_"))
-    return {item.item_id: item.message for item in given} | {item.item_id: said(item) for item in response.output}
+    given = _own_items(request, response.response_id.removeprefix("resp_"))
+    return {item.item_id: item.message for item in given} | {item.item_id: message_of(item) for item in response.output}
 
 
-def _given(asked: pb.CreateResponseRequest, response: str) -> Iterator[pb.ResponseInputItem]:
-    for index, each in enumerate(asked.input):
+def _own_items(request: pb.CreateResponseRequest, response: str) -> Iterator[pb.ResponseInputItem]:
+    for index, each in enumerate(request.input):
         message = each.message
         kind = "fco" if message.role == message_pb2.ROLE_TOOL else "msg"
         if message.content or not message.tool_calls:

@@ -27,7 +27,7 @@ def response_of(item_id: str) -> str:
     return f"resp_{found[1]}" if found else ""
 
 
-class Progress:
+class ResponseBuilder:
     """Collects one response, which holds its output only once it has ended."""
 
     def __init__(self, model: str, settings: pb.ResponseSettings) -> None:
@@ -37,7 +37,7 @@ class Progress:
         )
         self.response.create_time.FromMicroseconds(int(time() * 1e6))
         self._items: list[pb.ResponseItem] = []
-        self._open: dict[int, pb.ResponseItem] = {}
+        self._unfinished: dict[int, pb.ResponseItem] = {}
         self._text: int | None = None
         self._calls: dict[int, int] = {}
 
@@ -55,9 +55,9 @@ class Progress:
         """What a turn's event between its first and its last means for the response."""
         kind = event.WhichOneof("payload")
         if kind == "delta":
-            yield from self._speak(event.delta)
+            yield from self._add_text(event.delta)
         elif kind == "tool_call":
-            yield from self._call(event.tool_call)
+            yield from self._add_call(event.tool_call)
         elif kind == "policy":
             yield Event(policy=event.policy)
         elif kind == "heartbeat":
@@ -65,8 +65,8 @@ class Progress:
 
     def finish(self, finished: chat.ChatFinished) -> Iterator[Event]:
         """The turn is over: its open items end, and the response does."""
-        for index in sorted(self._open):
-            yield self._close(index)
+        for index in sorted(self._unfinished):
+            yield self._close_item(index)
         response = self.response
         response.finish_reason = finished.finish_reason
         response.usage.CopyFrom(finished.usage)
@@ -104,38 +104,38 @@ class Progress:
         self.response.ClearField("output")
         self.response.output.extend(self._items)
 
-    def _speak(self, delta: chat.ChatDelta) -> Iterator[Event]:
+    def _add_text(self, delta: chat.ChatDelta) -> Iterator[Event]:
         if self._text is None or self._items[self._text].text.refusal != delta.refusal:
-            yield from self._settle()
+            yield from self._close_whole()
             self._text = len(self._items)
             text = pb.ResponseText(refusal=delta.refusal)
-            yield self._begin(pb.ResponseItem(item_id=self._item_id("msg"), text=text))
-        said = self._items[self._text].text
-        said.text += delta.text
-        said.logprobs.extend(delta.logprobs)
+            yield self._open_item(pb.ResponseItem(item_id=self._item_id("msg"), text=text))
+        item = self._items[self._text].text
+        item.text += delta.text
+        item.logprobs.extend(delta.logprobs)
         yield Event(delta=pb.ResponseTextDelta(output_index=self._text, text=delta.text, logprobs=delta.logprobs))
 
-    def _call(self, piece: message_pb2.ToolCallDelta) -> Iterator[Event]:
+    def _add_call(self, piece: message_pb2.ToolCallDelta) -> Iterator[Event]:
         if piece.index not in self._calls:
-            yield from self._settle()
+            yield from self._close_whole()
             self._text = None
             self._calls[piece.index] = len(self._items)
             call = message_pb2.ToolCall(call_id=piece.call_id, name=piece.name)
-            yield self._begin(pb.ResponseItem(item_id=self._item_id("fc"), tool_call=call))
+            yield self._open_item(pb.ResponseItem(item_id=self._item_id("fc"), tool_call=call))
         index = self._calls[piece.index]
         # What comes behind the end of a JSON object can only be blank.
-        if piece.arguments and index in self._open:
+        if piece.arguments and index in self._unfinished:
             self._items[index].tool_call.arguments += piece.arguments
             yield Event(arguments=pb.ResponseArgumentsDelta(output_index=index, arguments=piece.arguments))
 
-    def _settle(self) -> Iterator[Event]:
+    def _close_whole(self) -> Iterator[Event]:
         """Another item begins: those end that are whole, and not all, because providers may mix the pieces of calls."""
-        for index in sorted(self._open):
-            if self._whole(self._open[index]):
-                yield self._close(index)
+        for index in sorted(self._unfinished):
+            if self._is_whole(self._unfinished[index]):
+                yield self._close_item(index)
 
     @staticmethod
-    def _whole(item: pb.ResponseItem) -> bool:
+    def _is_whole(item: pb.ResponseItem) -> bool:
         if item.HasField("text"):
             return True
         try:
@@ -146,11 +146,11 @@ class Progress:
     def _item_id(self, kind: str) -> str:
         return f"{kind}_{self._hex}_{len(self._items)}"
 
-    def _begin(self, item: pb.ResponseItem) -> Event:
+    def _open_item(self, item: pb.ResponseItem) -> Event:
         index = len(self._items)
         self._items.append(item)
-        self._open[index] = item
+        self._unfinished[index] = item
         return Event(item_begun=pb.ResponseItemEvent(output_index=index, item=item))
 
-    def _close(self, index: int) -> Event:
-        return Event(item_done=pb.ResponseItemEvent(output_index=index, item=self._open.pop(index)))
+    def _close_item(self, index: int) -> Event:
+        return Event(item_done=pb.ResponseItemEvent(output_index=index, item=self._unfinished.pop(index)))

@@ -31,7 +31,7 @@ STATES = {
 _NAMES = {state: name for name, state in STATES.items()}
 
 # What of a response's events is worth keeping: its end is in the response itself.
-KEPT = frozenset({"created", "item_begun", "delta", "arguments", "item_done"})
+STORED_EVENTS = frozenset({"created", "item_begun", "delta", "arguments", "item_done"})
 _MOST = 1000
 # A response nobody has been making for so long was interrupted: its process is gone.
 LOST_SECONDS = 30.0
@@ -56,7 +56,9 @@ PROGRESS = f"""
     SELECT r.response, {_STATE}, extract(epoch FROM r.alive_time - now())::float8 + $3
     FROM orchestrator.response r WHERE tenant_id = $1 AND response_id = $2
 """  # noqa: S608 -- a constant
-LINK = f"SELECT r.input, r.response, {_STATE} FROM orchestrator.response r WHERE tenant_id = $1 AND response_id = $2"  # noqa: S608 -- a constant
+EXCHANGE = (
+    f"SELECT r.input, r.response, {_STATE} FROM orchestrator.response r WHERE tenant_id = $1 AND response_id = $2"  # noqa: S608 -- a constant
+)
 CHAIN = f"""
     WITH RECURSIVE chain AS (
         SELECT *, 0 AS depth FROM orchestrator.response WHERE tenant_id = $1 AND response_id = $2
@@ -104,7 +106,7 @@ class PostgresResponses:
         self._pool = pool
         self._sequences = sequences
 
-    async def begin(self, tenant_id: str, asked: CreateResponseRequest, response: Response) -> None:
+    async def begin(self, tenant_id: str, request: CreateResponseRequest, response: Response) -> None:
         """Keep a response that is being made, and the input it answers."""
         async with connection(self._pool) as acquired:
             await acquired.execute(
@@ -113,7 +115,7 @@ class PostgresResponses:
                 response.response_id,
                 response.settings.previous_response_id,
                 _NAMES[response.state],
-                asked.SerializeToString(),
+                request.SerializeToString(),
                 response.SerializeToString(),
                 response.settings.conversation_id,
             )
@@ -141,17 +143,17 @@ class PostgresResponses:
             row = await acquired.fetchrow(PROGRESS, tenant_id, response_id, LOST_SECONDS)
         return (_response(row[0], row[1]), row[2]) if row is not None else None
 
-    async def link(self, tenant_id: str, response_id: str) -> tuple[CreateResponseRequest, Response] | None:
+    async def exchange(self, tenant_id: str, response_id: str) -> tuple[CreateResponseRequest, Response] | None:
         """A response, and what it was asked."""
         async with connection(self._pool) as acquired:
-            row = await acquired.fetchrow(LINK, tenant_id, response_id, LOST_SECONDS)
-        return _link(*row) if row is not None else None
+            row = await acquired.fetchrow(EXCHANGE, tenant_id, response_id, LOST_SECONDS)
+        return _exchange(*row) if row is not None else None
 
     async def chain(self, tenant_id: str, response_id: str) -> list[tuple[CreateResponseRequest, Response]]:
         """A response and those it goes on from, oldest first, as far back as they are kept."""
         async with connection(self._pool) as acquired:
             rows = await acquired.fetch(CHAIN, tenant_id, response_id, LOST_SECONDS)
-        return [_link(*row) for row in rows]
+        return [_exchange(*row) for row in rows]
 
     async def delete(self, tenant_id: str, response_id: str) -> bool:
         """Forget a response; whether there was one."""
@@ -205,7 +207,7 @@ class PostgresResponseEvents:
         self._sequences.appended(*{row[0] for row in rows})
 
 
-class Kept:
+class ResponseRecord:
     """A response of a tenant, in the store; with `events`, what happens to it is kept, too."""
 
     def __init__(self, store: PostgresResponses, tenant_id: str, events: PostgresResponseEvents | None) -> None:
@@ -214,14 +216,14 @@ class Kept:
         self._events = events
         self._response_id = ""
 
-    async def begin(self, asked: CreateResponseRequest, response: Response) -> None:
+    async def begin(self, request: CreateResponseRequest, response: Response) -> None:
         """It is being made."""
         self._response_id = response.response_id
-        await self._store.begin(self._tenant_id, asked, response)
+        await self._store.begin(self._tenant_id, request, response)
 
     async def note(self, event: CreateResponseResponse) -> None:
         """This happened to it, between its beginning and its end."""
-        if self._events is not None and event.WhichOneof("payload") in KEPT:
+        if self._events is not None and event.WhichOneof("payload") in STORED_EVENTS:
             await self._events.add(self._response_id, event)
 
     async def end(self, response: Response) -> None:
@@ -242,18 +244,18 @@ async def delete_of_conversation(
     await connection.execute(DELETE_OF_CONVERSATION, tenant_id, conversation_id, until)
 
 
-def _link(asked: bytes, kept: bytes, state: str) -> tuple[CreateResponseRequest, Response]:
-    return CreateResponseRequest.FromString(asked), _response(kept, state)
+def _exchange(request: bytes, response: bytes, state: str) -> tuple[CreateResponseRequest, Response]:
+    return CreateResponseRequest.FromString(request), _response(response, state)
 
 
-def _response(kept: bytes, state: str) -> Response:
-    response = Response.FromString(kept)
+def _response(response: bytes, state: str) -> Response:
+    read = Response.FromString(response)
     if state == "lost":
-        response.state = Response.STATE_FAILED
+        read.state = Response.STATE_FAILED
         message = "The process that made this response ended before it was whole."
-        response.error.CopyFrom(
+        read.error.CopyFrom(
             StreamError(code=Code.UNAVAILABLE, status="UNAVAILABLE", reason=reasons.INTERRUPTED, message=message)
         )
     else:
-        response.state = STATES[state]
-    return response
+        read.state = STATES[state]
+    return read

@@ -15,21 +15,21 @@ from services.mesh.call.call import Call, current_call
 from services.mesh.call.interceptors.errors import translate
 from services.mesh.process import tasks
 from services.mesh.process.jobs import Job
-from services.orchestrator.responses.response import Progress
-from services.orchestrator.responses.store import Kept, PostgresResponses
+from services.orchestrator.responses.response import ResponseBuilder
+from services.orchestrator.responses.store import PostgresResponses, ResponseRecord
 
 log = structlog.get_logger("orchestrator")
 
 # Events that wait for a slow caller before the turn is no longer read.
-_FULL = 256
+_MOST_WAITING = 256
 _LOOK_SECONDS = 1.0
 
 
-class Making:
+class ResponseTask:
     """Runs a turn and hands out the events of the response it becomes.
 
     Args:
-        asked: the input, as it is kept.
+        request: the input, as it is kept.
         record: where it is kept; None for a response nobody asks for again.
         detached: it is made whether or not anybody reads its events.
         scope: what the turn runs in.
@@ -37,31 +37,31 @@ class Making:
 
     def __init__(
         self,
-        progress: Progress,
+        response: ResponseBuilder,
         turn: AsyncGenerator[chat.ChatResponse, None],
-        asked: CreateResponseRequest,
-        record: Kept | None,
+        request: CreateResponseRequest,
+        record: ResponseRecord | None,
         *,
         detached: bool,
         scope: AbstractContextManager[object] | None = None,
     ) -> None:
-        self._progress = progress
+        self._response = response
         self._turn = turn
-        self._asked = asked
+        self._request = request
         self._record = record
         self._detached = detached
         self._scope = scope or nullcontext()
         self._begun = False
         self._sequence = 0
         self._read = True
-        self._over = False
+        self._finished = False
         self._stopped: errors.MeshError | None = None
         self._error: errors.MeshError | None = None
         self._events: deque[CreateResponseResponse] = deque()
         self._news, self._room = asyncio.Event(), asyncio.Event()
-        self.task = asyncio.create_task(self._make())
+        self.task = asyncio.create_task(self._run())
         # Not in the task itself: one that is cancelled before its first step never enters its body.
-        self.task.add_done_callback(self._end)
+        self.task.add_done_callback(self._ended)
 
     async def events(self) -> AsyncGenerator[CreateResponseResponse, None]:
         """What happens, down to `finished`; leaving ends the work, unless it is detached.
@@ -74,7 +74,7 @@ class Making:
                 while self._events:
                     yield self._events.popleft()
                     self._room.set()
-                if self._over:
+                if self._finished:
                     break
                 self._news.clear()
                 await self._news.wait()
@@ -97,84 +97,84 @@ class Making:
             self._stopped = why
             self.task.cancel()
 
-    async def _make(self) -> None:
+    async def _run(self) -> None:
         try:
             with self._scope:
                 await self._follow()
         except asyncio.CancelledError:
             why = self._stopped or errors.Cancelled("the caller went away")
-            await self._ended_by(why, cancelled=isinstance(why, errors.Cancelled))
+            await self._store_end(why, cancelled=isinstance(why, errors.Cancelled))
             if self._stopped is None:
                 raise
             if self._begun and isinstance(self._stopped, errors.Cancelled):
-                self._events.append(self._numbered(self._progress.finished()))
+                self._events.append(self._numbered(self._response.finished()))
             else:
                 self._error = self._stopped
         except Exception as error:
             self._error = translate(current_call() or Call(started=0.0), error)
             if self._error is not None:
                 # CANCELLED of a neighbour is a failure of the turn: nobody here cancelled it.
-                await self._ended_by(self._error, cancelled=False)
+                await self._store_end(self._error, cancelled=False)
 
-    def _end(self, _: "asyncio.Task[None]") -> None:
-        self._over = True
+    def _ended(self, _: "asyncio.Task[None]") -> None:
+        self._finished = True
         self._news.set()
 
     async def _follow(self) -> None:
-        progress = self._progress
+        response = self._response
         if self._detached:
             await self._begin()
         async with aclosing(self._turn) as events:
             async for event in events:
                 kind = event.WhichOneof("payload")
                 if kind == "started":
-                    progress.started(event.started)
+                    response.started(event.started)
                     if not self._begun:
                         await self._begin()
                 elif kind == "finished":
-                    for each in progress.finish(event.finished):
-                        await self._put(each)
+                    for each in response.finish(event.finished):
+                        await self._publish(each)
                     if self._record is not None:
-                        await self._record.end(progress.response)
-                    await self._tell(self._numbered(progress.finished()))
+                        await self._record.end(response.response)
+                    await self._hand_out(self._numbered(response.finished()))
                 else:
-                    for each in progress.take(event):
-                        await self._put(each)
+                    for each in response.take(event):
+                        await self._publish(each)
 
     async def _begin(self) -> None:
         if self._record is not None:
-            await self._record.begin(self._asked, self._progress.response)
+            await self._record.begin(self._request, self._response.response)
         self._begun = True
-        await self._put(self._progress.created())
+        await self._publish(self._response.created())
 
-    async def _ended_by(self, error: errors.MeshError, *, cancelled: bool) -> None:
+    async def _store_end(self, error: errors.MeshError, *, cancelled: bool) -> None:
         if not self._begun:
             return
         if cancelled:
-            self._progress.cancel()
+            self._response.cancel()
         else:
-            self._progress.fail(error)
+            self._response.fail(error)
         if self._record is None:
             return
         try:
-            await self._record.end(self._progress.response)
+            await self._record.end(self._response.response)
         except errors.MeshError as lost:
             # Whoever asks for it later is told that it was interrupted.
             log.warning("the end of a response is not kept", error=lost.message)
 
-    async def _put(self, event: CreateResponseResponse) -> None:
+    async def _publish(self, event: CreateResponseResponse) -> None:
         event = self._numbered(event)
         if self._record is not None:
             await self._record.note(event)
-        await self._tell(event)
+        await self._hand_out(event)
 
     def _numbered(self, event: CreateResponseResponse) -> CreateResponseResponse:
         event.sequence = self._sequence
         self._sequence += 1
         return event
 
-    async def _tell(self, event: CreateResponseResponse) -> None:
-        while self._read and len(self._events) >= _FULL:
+    async def _hand_out(self, event: CreateResponseResponse) -> None:
+        while self._read and len(self._events) >= _MOST_WAITING:
             self._room.clear()
             await self._room.wait()
         if self._read:
@@ -182,40 +182,40 @@ class Making:
             self._news.set()
 
 
-class Running:
+class ResponseTasks:
     """Makings by the id of their response."""
 
     def __init__(self, store: PostgresResponses) -> None:
         self._store = store
-        self._makings: dict[str, Making] = {}
+        self._tasks: dict[str, ResponseTask] = {}
 
-    def add(self, response_id: str, making: Making) -> None:
+    def add(self, response_id: str, task: ResponseTask) -> None:
         """Watch over a making until it ends."""
-        self._makings[response_id] = making
-        making.task.add_done_callback(lambda _: self._makings.pop(response_id, None))
+        self._tasks[response_id] = task
+        task.task.add_done_callback(lambda _: self._tasks.pop(response_id, None))
 
     def cancel(self, response_id: str) -> None:
-        """End a making, if it is here; elsewhere its process finds out by itself."""
-        making = self._makings.get(response_id)
-        if making is not None:
-            making.stop(errors.Cancelled("the response was cancelled"))
+        """End a task, if it is here; elsewhere its process finds out by itself."""
+        task = self._tasks.get(response_id)
+        if task is not None:
+            task.stop(errors.Cancelled("the response was cancelled"))
 
     @property
     def job(self) -> Job:
-        """Looks which makings are still wanted."""
+        """Looks which tasks are still wanted."""
         return Job("responses", self.look, every=_LOOK_SECONDS, longest_pause=_LOOK_SECONDS)
 
     async def finished(self) -> None:
         """Return once nothing is being made here."""
-        while self._makings:
-            await asyncio.wait([making.task for making in self._makings.values()])
+        while self._tasks:
+            await asyncio.wait([task.task for task in self._tasks.values()])
 
     async def close(self) -> None:
         """End all that is being made here: this process stops."""
         why = errors.Unavailable("the process that made this response stopped", reason=reasons.INTERRUPTED)
-        tasks = [making.task for making in self._makings.values()]
-        for making in list(self._makings.values()):
-            making.stop(why)
+        tasks = [task.task for task in self._tasks.values()]
+        for task in list(self._tasks.values()):
+            task.stop(why)
         if tasks:
             await asyncio.wait(tasks)
 
@@ -226,7 +226,7 @@ class Running:
             Unavailable: the store cannot be asked; all are made on.
         """
         # One that waits for its first sign has no row yet, and one that ended is not cancelled by that.
-        ids = [response_id for response_id, making in self._makings.items() if making.begun]
+        ids = [response_id for response_id, task in self._tasks.items() if task.begun]
         if not ids:
             return
         wanted = await self._store.still_wanted(ids)

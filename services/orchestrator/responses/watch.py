@@ -15,7 +15,7 @@ from services.orchestrator.responses.store import PostgresResponseEvents, Postgr
 _SILENCE_SECONDS = 5.0
 
 
-class Watching:
+class ResponseWatcher:
     """Reads what the makers of responses keep, when they say that there is more."""
 
     def __init__(self, store: PostgresResponses, events: PostgresResponseEvents, sequences: RowSequences) -> None:

@@ -11,7 +11,7 @@ MAX_BYTES = 64 * 1024
 _UNSUPPORTED = ("max_iterations", "validation_level", "auto_finalize", "custom_templates")
 
 
-def checked(struct: Struct, field: str) -> None:
+def check_json(struct: Struct, field: str) -> None:
     """Refuse what is too large, or no JSON: a native client can send NaN, Infinity and values of no kind.
 
     Raises:
@@ -39,7 +39,7 @@ def text_of(struct: Struct, name: str, field: str) -> str:
     return value.string_value
 
 
-def text_map(struct: Struct, name: str, field: str) -> dict[str, str]:
+def texts_of(struct: Struct, name: str, field: str) -> dict[str, str]:
     """Scalars of an object within an object, as texts; empty where it has none of that name.
 
     Raises:
@@ -79,5 +79,5 @@ def refuse_unsupported(config: Struct) -> None:
         )
 
 
-def _invalid(field: str, why: str) -> errors.InvalidArgument:
-    return errors.InvalidArgument(f"{field}: {why}", violations=(errors.FieldViolation(field, why),))
+def _invalid(field: str, problem: str) -> errors.InvalidArgument:
+    return errors.InvalidArgument(f"{field}: {problem}", violations=(errors.FieldViolation(field, problem),))

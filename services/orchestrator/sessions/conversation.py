@@ -38,14 +38,14 @@ class Conversations:
         """A page of turns, oldest first."""
         conversation_id = conversation_of(session_id)
         await self._delivery.settle(tenant_id, conversation_id)
-        return await self._memory.turns(
+        return await self._memory.messages(
             memory_service_pb2.ListMessagesRequest(
                 conversation_id=conversation_id, page_size=page_size, page_token=page_token
             )
         )
 
-    async def forget(self, tenant_id: str, session_id: str) -> None:
+    async def delete(self, tenant_id: str, session_id: str) -> None:
         """Forget everything that was said."""
         conversation_id = conversation_of(session_id)
         await self._delivery.settle(tenant_id, conversation_id)
-        await self._memory.forget(conversation_id)
+        await self._memory.delete(conversation_id)

@@ -13,9 +13,9 @@ from soma.orchestrator.v1 import chat_session_service_pb2 as pb
 from services.mesh.call import errors
 from services.mesh.call.call import current_call
 from services.mesh.call.principal import Principal
-from services.orchestrator.logs.turn_log import RecordedTurns
+from services.orchestrator.logs.turn_log import LoggedTurns
 from services.orchestrator.sessions.conversation import Conversations, conversation_of
-from services.orchestrator.sessions.session import check_active, check_etag, existing, gone, task_of
+from services.orchestrator.sessions.session import check_active, check_etag, require_session, session_not_found, task_of
 from services.orchestrator.sessions.store import PostgresSessions, Session
 
 # How long a caller without a deadline holds a request id at most; after a crash it is free again by then.
@@ -30,7 +30,7 @@ WITHHELD = "content_filter"
 class Messages:
     """What is said in sessions, and the answers."""
 
-    def __init__(self, sessions: PostgresSessions, turns: RecordedTurns, conversations: Conversations) -> None:
+    def __init__(self, sessions: PostgresSessions, turns: LoggedTurns, conversations: Conversations) -> None:
         self._sessions = sessions
         self._turns = turns
         self._conversations = conversations
@@ -43,7 +43,7 @@ class Messages:
             FailedPrecondition: the session is not active.
             MeshError: the turn failed; nothing of it is kept.
         """
-        session = await existing(self._sessions, owner, request.session_id)
+        session = await require_session(self._sessions, owner, request.session_id)
         if request.request_id:
             earlier = await self._sessions.claim(request.session_id, request.request_id, _claim_seconds())
             if earlier is not None and earlier.response is not None:
@@ -53,8 +53,8 @@ class Messages:
                 raise errors.Aborted(message, reason=reasons.REQUEST_IN_PROGRESS, retry_after=RETRY_SECONDS)
         answer = None
         try:
-            check_etag(session.shown, request.etag)
-            check_active(session.shown)
+            check_etag(session.public, request.etag)
+            check_active(session.public)
             answer = await self._answer(owner, session, request)
         finally:
             # A withheld answer is kept nowhere: the same request may be asked again.
@@ -68,12 +68,12 @@ class Messages:
         Raises:
             NotFound: there is no such session.
         """
-        await existing(self._sessions, owner, request.session_id)
+        await require_session(self._sessions, owner, request.session_id)
         page = await self._conversations.page(
             owner.tenant_id, request.session_id, request.page_size, request.page_token
         )
         return pb.ListChatMessagesResponse(
-            messages=map(shown_message, page.messages), next_page_token=page.next_page_token
+            messages=map(chat_message, page.messages), next_page_token=page.next_page_token
         )
 
     async def _answer(
@@ -89,8 +89,8 @@ class Messages:
         messages = 2 if answer.response else 1
         if answered and not await self._sessions.answer(request.session_id, request.request_id, messages, answer):
             # It was deleted meanwhile, and this turn came to memory after what had been said there was forgotten.
-            await self._conversations.forget(owner.tenant_id, request.session_id)
-            raise gone(request.session_id)
+            await self._conversations.delete(owner.tenant_id, request.session_id)
+            raise session_not_found(request.session_id)
         return answer
 
     async def _turn(
@@ -103,22 +103,22 @@ class Messages:
             MeshError: a neighbour's failure, as it came.
         """
         began = time.perf_counter()
-        answer = pb.SendChatMessageResponse(session_id=session.shown.id)
-        took = answer.performance_metrics
+        answer = pb.SendChatMessageResponse(session_id=session.public.id)
+        metrics = answer.performance_metrics
         texts: list[str] = []
-        turn = self._turns.take(_turn_of(session, request), append_id=append_id, task=task_of(session.shown))
+        turn = self._turns.take(_chat_request(session, request), append_id=append_id, task=task_of(session.public))
         async with aclosing(turn) as events:
             async for event in events:
                 kind = event.WhichOneof("payload")
                 if kind == "started":
                     answer.message_id, answer.model = event.started.chat_id, event.started.model
-                    took.context_length_chars = event.started.context_length_chars
+                    metrics.context_length_chars = event.started.context_length_chars
                 elif kind == "delta":
                     texts.append(event.delta.text)
                 elif kind == "finished":
                     answer.response = "".join(texts)
-                    answer.finish_reason = _lower(message_pb2.FinishReason.Name(event.finished.finish_reason))
-                    _measure(took, event.finished, answer.model, time.perf_counter() - began)
+                    answer.finish_reason = _finish_reason(message_pb2.FinishReason.Name(event.finished.finish_reason))
+                    _fill_metrics(metrics, event.finished, answer.model, time.perf_counter() - began)
                     return answer
         raise errors.Unavailable("the turn ended without its final event", reason=reasons.STREAM_CUT)
 
@@ -135,7 +135,7 @@ def _claim_seconds() -> float:
     return CLAIM_SECONDS if remaining is None else remaining + CLAIM_MARGIN_SECONDS
 
 
-def shown_message(turn: memory_service_pb2.ConversationMessage) -> pb.ChatMessage:
+def chat_message(turn: memory_service_pb2.ConversationMessage) -> pb.ChatMessage:
     """A remembered turn as a session's message."""
     message = pb.ChatMessage(
         sequence=turn.sequence,
@@ -148,29 +148,31 @@ def shown_message(turn: memory_service_pb2.ConversationMessage) -> pb.ChatMessag
     return message
 
 
-def _turn_of(session: Session, request: pb.SendChatMessageRequest) -> chat_service_pb2.ChatRequest:
-    said = message_pb2.Message(role=message_pb2.ROLE_USER, content=request.message)
+def _chat_request(session: Session, request: pb.SendChatMessageRequest) -> chat_service_pb2.ChatRequest:
+    message = message_pb2.Message(role=message_pb2.ROLE_USER, content=request.message)
     if request.HasField("metadata"):
-        said.metadata.CopyFrom(request.metadata)
+        message.metadata.CopyFrom(request.metadata)
     return chat_service_pb2.ChatRequest(
-        model=request.model_name or session.shown.model_name,
-        messages=(message_pb2.Message(role=message_pb2.ROLE_SYSTEM, content=session.instructions), said),
-        conversation_id=conversation_of(session.shown.id),
-        user=session.shown.user_id,
+        model=request.model_name or session.public.model_name,
+        messages=(message_pb2.Message(role=message_pb2.ROLE_SYSTEM, content=session.instructions), message),
+        conversation_id=conversation_of(session.public.id),
+        user=session.public.user_id,
     )
 
 
-def _measure(took: pb.PerformanceMetrics, finished: chat_service_pb2.ChatFinished, model: str, seconds: float) -> None:
-    took.response_time_seconds = seconds
-    took.prompt_eval_time_seconds = finished.time_to_first_token_seconds
-    took.generation_time_seconds = max(0.0, finished.duration_seconds - finished.time_to_first_token_seconds)
-    took.prompt_tokens = finished.usage.prompt_tokens
-    took.response_tokens = finished.usage.completion_tokens
-    took.total_tokens = finished.usage.total_tokens
-    took.tokens_per_second = finished.tokens_per_second
-    took.model_name = model
-    took.timestamp.GetCurrentTime()
+def _fill_metrics(
+    metrics: pb.PerformanceMetrics, finished: chat_service_pb2.ChatFinished, model: str, seconds: float
+) -> None:
+    metrics.response_time_seconds = seconds
+    metrics.prompt_eval_time_seconds = finished.time_to_first_token_seconds
+    metrics.generation_time_seconds = max(0.0, finished.duration_seconds - finished.time_to_first_token_seconds)
+    metrics.prompt_tokens = finished.usage.prompt_tokens
+    metrics.response_tokens = finished.usage.completion_tokens
+    metrics.total_tokens = finished.usage.total_tokens
+    metrics.tokens_per_second = finished.tokens_per_second
+    metrics.model_name = model
+    metrics.timestamp.GetCurrentTime()
 
 
-def _lower(finish_reason: str) -> str:
+def _finish_reason(finish_reason: str) -> str:
     return finish_reason.removeprefix("FINISH_REASON_").lower()

@@ -9,7 +9,7 @@ from soma.orchestrator.v1 import chat_session_service_pb2 as pb
 
 from services.mesh.call import errors, page_token
 from services.mesh.call.principal import Principal
-from services.orchestrator.adapters.model import Catalogue
+from services.orchestrator.adapters.model import ChatModels
 from services.orchestrator.logs.entry import SESSION, Task
 from services.orchestrator.logs.writer import LogWriter
 from services.orchestrator.sessions.conversation import Conversations
@@ -35,7 +35,7 @@ def sources(status: str) -> list[str]:
     return [each for each in STATUSES if each == status or status in FOLLOWING[each]]
 
 
-async def existing(sessions: PostgresSessions, owner: Principal, session_id: str) -> Session:
+async def require_session(sessions: PostgresSessions, owner: Principal, session_id: str) -> Session:
     """A session of this principal.
 
     Raises:
@@ -43,11 +43,11 @@ async def existing(sessions: PostgresSessions, owner: Principal, session_id: str
     """
     session = await sessions.get(owner, session_id)
     if session is None:
-        raise gone(session_id)
+        raise session_not_found(session_id)
     return session
 
 
-def gone(session_id: str) -> errors.NotFound:
+def session_not_found(session_id: str) -> errors.NotFound:
     """The answer to who asks for a session that is not there, or not theirs."""
     return errors.NotFound(
         "there is no such session", reason=reasons.SESSION_NOT_FOUND, metadata={"session_id": session_id}
@@ -61,10 +61,10 @@ def check_etag(session: pb.ChatSession, etag: str) -> None:
         Aborted: the session changed since.
     """
     if etag and etag != session.etag:
-        raise changed(session.etag)
+        raise etag_mismatch(session.etag)
 
 
-def changed(etag: str) -> errors.Aborted:
+def etag_mismatch(etag: str) -> errors.Aborted:
     """The answer to who goes on from an old reading."""
     return errors.Aborted("the session changed meanwhile", reason=reasons.ETAG_MISMATCH, metadata={"etag": etag})
 
@@ -88,14 +88,14 @@ def task_of(session: pb.ChatSession) -> Task:
     return Task(session.id, SESSION, session.agent_id)
 
 
-class Chats:
+class Sessions:
     """Sessions of principals; none sees another's."""
 
     def __init__(
         self,
         sessions: PostgresSessions,
         templates: Templates,
-        models: Catalogue,
+        models: ChatModels,
         conversations: Conversations,
         log: LogWriter,
     ) -> None:
@@ -118,13 +118,13 @@ class Chats:
         session_type = request.session_type or DEFAULT_TYPE
         chosen = self._templates.choose(session_type, template)
         instructions = self._templates.instructions(chosen, parameters)
-        await self._models.require_chat(request.model_name)
+        await self._models.require(request.model_name)
         session = await self._sessions.create(owner, request, chosen, instructions)
         if session is None:
             raise errors.Aborted("the session of this request id is being deleted", reason=reasons.SESSION_DELETED)
         facts = {"session_type": session_type, "template": chosen.name}
-        self._log.record(owner.tenant_id, task_of(session.shown), "session created", facts)
-        return session.shown
+        self._log.record(owner.tenant_id, task_of(session.public), "session created", facts)
+        return session.public
 
     async def get(self, owner: Principal, session_id: str) -> Session:
         """A session.
@@ -132,7 +132,7 @@ class Chats:
         Raises:
             NotFound: there is none.
         """
-        return await existing(self._sessions, owner, session_id)
+        return await require_session(self._sessions, owner, session_id)
 
     async def list(self, owner: Principal, request: pb.ListChatSessionsRequest) -> pb.ListChatSessionsResponse:
         """A page of sessions.
@@ -143,7 +143,7 @@ class Chats:
         size = request.page_size or PAGE_SIZE
         after = page_token.read(request, datetime, UUID)
         selection = Selection(request.status, request.session_type, request.user_id, after, size + 1)
-        found = [session.shown for session in await self._sessions.page(owner, selection)]
+        found = [session.public for session in await self._sessions.page(owner, selection)]
         response = pb.ListChatSessionsResponse(sessions=found[:size])
         if len(found) > size:
             last = found[size - 1]
@@ -161,15 +161,15 @@ class Chats:
         allowed = sources(request.status)
         session = await self._sessions.set_status(owner, request.session_id, request.status, allowed, request.etag)
         if session is None:
-            now = (await self.get(owner, request.session_id)).shown
+            now = (await self.get(owner, request.session_id)).public
             check_etag(now, request.etag)
             raise errors.FailedPrecondition(
                 f"a session that is {now.status} cannot become {request.status}",
                 reason=reasons.STATUS_UNREACHABLE,
                 metadata={"from": now.status, "to": request.status},
             )
-        self._log.record(owner.tenant_id, task_of(session.shown), f"session is {request.status}", {})
-        return session.shown
+        self._log.record(owner.tenant_id, task_of(session.public), f"session is {request.status}", {})
+        return session.public
 
     async def delete(self, owner: Principal, request: pb.DeleteChatSessionRequest) -> None:
         """Delete a session and what was said in it; to repeat the call goes on with a deletion that was cut short.
@@ -179,6 +179,6 @@ class Chats:
             Unavailable: memory cannot be reached; the session is hidden already.
         """
         if not await self._sessions.hide(owner, request.session_id, request.etag):
-            raise changed((await self.get(owner, request.session_id)).shown.etag)
-        await self._conversations.forget(owner.tenant_id, request.session_id)
+            raise etag_mismatch((await self.get(owner, request.session_id)).public.etag)
+        await self._conversations.delete(owner.tenant_id, request.session_id)
         await self._sessions.delete(request.session_id)

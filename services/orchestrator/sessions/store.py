@@ -85,7 +85,7 @@ _INT32 = 2**31 - 1
 class Session:
     """A session as it was read, with what its contract does not show."""
 
-    shown: pb.ChatSession
+    public: pb.ChatSession
     instructions: str
     stats: pb.GetChatSessionStatsResponse
 
@@ -179,9 +179,9 @@ class PostgresSessions:
 
     async def answer(self, session_id: str, request_id: str, messages: int, answer: pb.SendChatMessageResponse) -> bool:
         """Count an answer and keep it with its claim, if there is one; False where the session is gone."""
-        took = answer.performance_metrics
-        tokens = took.prompt_tokens, took.response_tokens
-        seconds = took.response_time_seconds, took.generation_time_seconds
+        metrics = answer.performance_metrics
+        tokens = metrics.prompt_tokens, metrics.response_tokens
+        seconds = metrics.response_time_seconds, metrics.generation_time_seconds
         async with postgres.transaction(self._pool) as connection:
             if not await connection.fetchval(ANSWER, session_id, messages, *tokens, *seconds):
                 return False
@@ -201,7 +201,7 @@ def _session(row: asyncpg.Record | None) -> Session | None:
 
 
 def _read(row: asyncpg.Record) -> Session:
-    shown = pb.ChatSession(
+    public = pb.ChatSession(
         id=str(row["id"]),
         session_type=row["session_type"],
         model_name=row["model_name"],
@@ -214,13 +214,13 @@ def _read(row: asyncpg.Record) -> Session:
         etag=str(row["version"]),
     )
     if row["config"] is not None:
-        shown.config.ParseFromString(row["config"])
-        shown.config.SetInParent()
-    shown.created_at.FromDatetime(row["created_at"])
-    shown.updated_at.FromDatetime(row["updated_at"])
+        public.config.ParseFromString(row["config"])
+        public.config.SetInParent()
+    public.created_at.FromDatetime(row["created_at"])
+    public.updated_at.FromDatetime(row["updated_at"])
     if row["last_message_at"] is not None:
-        shown.last_message_at.FromDatetime(row["last_message_at"])
-    return Session(shown, row["instructions"], _stats(row))
+        public.last_message_at.FromDatetime(row["last_message_at"])
+    return Session(public, row["instructions"], _stats(row))
 
 
 def _stats(row: asyncpg.Record) -> pb.GetChatSessionStatsResponse:

@@ -11,7 +11,7 @@ from soma.orchestrator.v1 import log_service_pb2 as pb
 from services.mesh.call.call import run_as
 from services.mesh.testing.local import SOMEBODY
 from services.mesh.watching import streams
-from services.orchestrator.logs.entry import Wanted
+from services.orchestrator.logs.entry import EntryFilter
 from tests.orchestrator.logs.conftest import Desk
 from tests.servers import RedisServer
 
@@ -105,7 +105,7 @@ async def test_many_tails_of_several_tenants_each_get_everything_in_order(desk: 
     begun = asyncio.Semaphore(0)
 
     async def follow(tenant: str) -> list[str]:
-        async with aclosing(desk.logs.tail(tenant, Wanted(), "")) as events:
+        async with aclosing(desk.logs.tail(tenant, EntryFilter(), "")) as events:
             found = []
             async for event in events:
                 if event.HasField("started"):
@@ -130,7 +130,7 @@ async def test_many_tails_of_several_tenants_each_get_everything_in_order(desk: 
 async def test_a_reader_slower_than_the_writers_misses_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streams, "MOST_WAITING", 20)
     found: list[str] = []
-    async with aclosing(desk.logs.tail("acme", Wanted(), "")) as events:
+    async with aclosing(desk.logs.tail("acme", EntryFilter(), "")) as events:
         await anext(events)
         # Nobody reads meanwhile, and more is written than waits for a reader.
         for start in range(0, 300, 10):

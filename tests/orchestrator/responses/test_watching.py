@@ -207,7 +207,7 @@ async def test_the_watcher_of_one_whose_process_dies_is_told_when_its_mark_expir
         watched = _followed(orchestrator, response_id)
         for _ in range(3):
             await anext(watched)
-        # It lives once more, and then no more: nothing says that it is alive but `Running.look`.
+        # It lives once more, and then no more: nothing says that it is alive but `ResponseTasks.look`.
         await orchestrator.running.look()
         before = counted.statements
         finished = (await anext(watched)).finished

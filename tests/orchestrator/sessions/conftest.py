@@ -20,12 +20,12 @@ from services.mesh.call.principal import Principal
 from services.mesh.call.status import from_rpc_error
 from services.mesh.testing.local import SOMEBODY
 from services.orchestrator.logs.store import Bounds, RedisLogStore
-from services.orchestrator.logs.turn_log import RecordedTurns
+from services.orchestrator.logs.turn_log import LoggedTurns
 from services.orchestrator.logs.writer import LogWriter
 from services.orchestrator.sessions.conversation import Conversations
 from services.orchestrator.sessions.message import Messages
 from services.orchestrator.sessions.service import ChatSessionService
-from services.orchestrator.sessions.session import Chats
+from services.orchestrator.sessions.session import Sessions
 from services.orchestrator.sessions.store import PostgresSessions
 from services.orchestrator.sessions.template import Templates
 from tests.orchestrator.conftest import Orchestrator
@@ -109,8 +109,8 @@ async def desk(orchestrator: Orchestrator, database: "Pool", redis: aioredis.Red
     conversations = Conversations(orchestrator.memory, orchestrator.delivery)
     channel = orchestrator.mesh.channel
     servicer = ChatSessionService(
-        Chats(sessions, templates, orchestrator.catalogue, conversations, writer),
-        Messages(sessions, RecordedTurns(orchestrator.turns, writer), conversations),
+        Sessions(sessions, templates, orchestrator.catalogue, conversations, writer),
+        Messages(sessions, LoggedTurns(orchestrator.turns, writer), conversations),
         templates,
         orchestrator.catalogue,
     )
