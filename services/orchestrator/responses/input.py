@@ -8,6 +8,7 @@ from soma.orchestrator.v1 import chat_service_pb2 as chat
 from soma.orchestrator.v1 import response_service_pb2 as pb
 
 from services.mesh.call import errors
+from services.orchestrator.chat.generation import copy_options
 from services.orchestrator.responses.response import RESPONSE_ID, response_of
 from services.orchestrator.responses.store import PostgresResponses
 
@@ -69,27 +70,13 @@ async def earlier_messages(store: PostgresResponses, tenant_id: str, previous: s
 def chat_request(request: pb.CreateResponseRequest, messages: Sequence[message_pb2.Message]) -> chat.ChatRequest:
     """The turn that makes a response out of a conversation."""
     settings = request.settings
-    turn = chat.ChatRequest(
-        model=request.model,
-        conversation_id=settings.conversation_id,
-        tools=settings.tools,
-        user=settings.user,
-        drop_params=settings.drop_params,
-        request_id=request.request_id,
-    )
+    turn = chat.ChatRequest(model=request.model, request_id=request.request_id)
+    copy_options(settings, turn)
+    if settings.HasField("strategy"):
+        turn.strategy = settings.strategy
     if settings.instructions:
         turn.messages.add(role=message_pb2.ROLE_SYSTEM, content=settings.instructions)
     turn.messages.extend(_with_joined_calls(messages))
-    if settings.HasField("strategy"):
-        turn.strategy = settings.strategy
-    if settings.HasField("sampling"):
-        turn.sampling.CopyFrom(settings.sampling)
-    if settings.HasField("tool_choice"):
-        turn.tool_choice.CopyFrom(settings.tool_choice)
-    if settings.HasField("parallel_tool_calls"):
-        turn.parallel_tool_calls = settings.parallel_tool_calls
-    if settings.HasField("response_format"):
-        turn.response_format.CopyFrom(settings.response_format)
     return turn
 
 

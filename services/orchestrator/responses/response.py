@@ -12,6 +12,7 @@ from soma.orchestrator.v1 import chat_service_pb2 as chat
 from soma.orchestrator.v1 import response_service_pb2 as pb
 
 from services.mesh.call import errors
+from services.orchestrator.chat.reply import extend_call
 
 RESPONSE_ID = re.compile(r"resp_([0-9a-f]{32})")
 # What was said is numbered; what was given, too, behind an `i`.
@@ -125,7 +126,7 @@ class ResponseBuilder:
         index = self._calls[piece.index]
         # What comes behind the end of a JSON object can only be blank.
         if piece.arguments and index in self._unfinished:
-            self._items[index].tool_call.arguments += piece.arguments
+            extend_call(self._items[index].tool_call, piece)
             yield Event(arguments=pb.ResponseArgumentsDelta(output_index=index, arguments=piece.arguments))
 
     def _close_whole(self) -> Iterator[Event]:
