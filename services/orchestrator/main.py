@@ -48,54 +48,61 @@ _FORGET_SECONDS = 3600.0
 
 
 async def build(mesh: Mesh, settings: OrchestratorSettings, stack: AsyncExitStack) -> Service:
-    """Wire turns to their neighbours."""
+    """Make the four services of the orchestrator and what they share."""
+    reader = StreamReader(mesh.redis)
+    models = ChatModels(CatalogServiceStub(mesh.connect("model")))
+    memory = Memory(MemoryServiceStub(mesh.connect("memory")), settings.memory_patience_seconds)
+
+    log_store = RedisLogStore(mesh.redis, settings.log_bounds)
+    log_writer = LogWriter(log_store)
+    logs = Logs(log_store, reader, settings.heartbeat_interval)
+
     pending = PostgresPendingTurns(mesh.postgres)
     stack.push_async_callback(pending.close)
-    memory = Memory(MemoryServiceStub(mesh.connect("memory")), settings.memory_patience_seconds)
     delivery = Delivery(pending, memory)
     stack.push_async_callback(delivery.drain)
-    kept = RedisLogStore(mesh.redis, settings.log_bounds)
-    writer, reader = LogWriter(kept), StreamReader(mesh.redis)
-    stack.push_async_callback(writer.close)
-    turns = LoggedTurns(
-        Turns(
-            Policy(PolicyServiceStub(mesh.connect("policy"))),
-            memory,
-            StructuredModels(Models(ModelServiceStub(mesh.connect("model")))),
-            delivery,
-        ),
-        writer,
-    )
-    sessions, templates = PostgresSessions(mesh.postgres), Templates.read()
+    stack.push_async_callback(log_writer.close)
+    policy = Policy(PolicyServiceStub(mesh.connect("policy")))
+    generations = StructuredModels(Models(ModelServiceStub(mesh.connect("model"))))
+    turns = LoggedTurns(Turns(policy, memory, generations, delivery), log_writer)
+
+    session_store, templates = PostgresSessions(mesh.postgres), Templates.read()
     conversations = Conversations(memory, delivery)
-    catalogue = ChatModels(CatalogServiceStub(mesh.connect("model")))
-    session_service = ChatSessionService(
-        Sessions(sessions, templates, catalogue, conversations, writer),
-        Messages(sessions, turns, conversations),
-        templates,
-        catalogue,
-    )
+    sessions = Sessions(session_store, templates, models, conversations, log_writer)
+    messages = Messages(session_store, turns, conversations)
+
     sequences = RowSequences(mesh.redis, reader, "orchestrator")
     stack.push_async_callback(sequences.close)
-    store, events = PostgresResponses(mesh.postgres, sequences), PostgresResponseEvents(mesh.postgres, sequences)
-    stack.push_async_callback(events.close)
-    running = ResponseTasks(store)
-    stack.push_async_callback(running.close)
-    forget = Job("forget", partial(store.forget, settings.responses_kept_days), every=_FORGET_SECONDS, alone=True)
-    responses = ResponseService(turns, store, events, sequences, running, catalogue, settings.background_seconds)
-    # Without Redis nothing is told of what happens, and logs cannot be read, but it happens.
+    response_store = PostgresResponses(mesh.postgres, sequences)
+    response_events = PostgresResponseEvents(mesh.postgres, sequences)
+    stack.push_async_callback(response_events.close)
+    tasks = ResponseTasks(response_store)
+    stack.push_async_callback(tasks.close)
+    responses = ResponseService(
+        turns, response_store, response_events, sequences, tasks, models, settings.background_seconds
+    )
+    forget = partial(response_store.forget, settings.responses_kept_days)
+
     return Service(
         servicers=(
             (add_ChatServiceServicer_to_server, ChatService(turns)),
-            (add_ChatSessionServiceServicer_to_server, session_service),
-            (add_LogServiceServicer_to_server, LogService(Logs(kept, reader, settings.heartbeat_interval))),
+            (add_ChatSessionServiceServicer_to_server, ChatSessionService(sessions, messages, templates, models)),
+            (add_LogServiceServicer_to_server, LogService(logs)),
             (add_ResponseServiceServicer_to_server, responses),
         ),
-        jobs=(delivery.job, writer.job, reader.job, sequences.job, running.job, forget),
+        jobs=(
+            delivery.job,
+            log_writer.job,
+            reader.job,
+            sequences.job,
+            tasks.job,
+            Job("forget", forget, every=_FORGET_SECONDS, alone=True),
+        ),
         events=(CONVERSATION_DELETED,),
         checks={"postgres": mesh.check_postgres},
+        # Without Redis turns are still taken; watchers get events later, and logs cannot be read.
         wants={"redis": mesh.check_redis},
-        finished=running.finished,
+        finished=tasks.finished,
     )
 
 

@@ -1,4 +1,4 @@
-"""Streams a generation from the model service; leaving the stream before its end cancels it there."""
+"""Asks the model service for generations, and for the models there are."""
 
 from collections.abc import AsyncGenerator, Sequence
 from difflib import get_close_matches
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Models:
-    """Generates text."""
+    """Generates text; a reader who leaves a stream before its end cancels the generation."""
 
     def __init__(self, stub: "ModelServiceAsyncStub") -> None:
         self._stub = stub
@@ -26,7 +26,7 @@ class Models:
         """The events of one generation.
 
         Raises:
-            MeshError: the model service's own error, whether before the first event or after.
+            MeshError: the error of the model service, before the first event or after it.
         """
         stream = self._stub.Generate(request)
         finished: model_service_pb2.GenerateResponse | None = None
@@ -34,11 +34,11 @@ class Models:
             async for event in stream:
                 kind = event.WhichOneof("payload")
                 if kind == "finished":
-                    # Held back until the stream has ended too: who has it reads no further, which would cancel a call
-                    # that went well.
+                    # It is held back until the stream has ended: its reader reads no further, which would cancel a
+                    # successful call.
                     finished = event
                 elif kind != "error":
-                    # The typed error repeats the status for clients that cannot see it; here the status follows.
+                    # The typed error is for clients that cannot see the status; here the status follows as an error.
                     yield event
         finally:
             stream.cancel()
@@ -47,27 +47,27 @@ class Models:
 
 
 class ChatModels:
-    """The model service's catalogue."""
+    """The models that hold conversations, from the catalogue of the model service."""
 
     def __init__(self, stub: "CatalogServiceAsyncStub") -> None:
         self._stub = stub
 
     async def list(self) -> list[catalog_service_pb2.Model]:
-        """Models that generate text, the default first.
+        """The models, the default first.
 
         Raises:
-            MeshError: the model service's own error.
+            MeshError: the error of the model service.
         """
         listed = await self._stub.ListModels(catalog_service_pb2.ListModelsRequest())
         return [model for model in listed.models if _can_chat(model)]
 
     async def require(self, name: str) -> None:
-        """Refuse a model that holds no conversation; its name may be `provider/model`, or empty for the default.
+        """Refuse a model that cannot chat; the name may be `model`, `provider/model`, or empty for the default.
 
         Raises:
-            NotFound: there is no such model (`MODEL_NOT_FOUND`).
-            InvalidArgument: it does not hold conversations (`MODEL_CAPABILITY_MISSING`).
-            MeshError: the model service's own error; whether there is such a model is not known then.
+            NotFound: MODEL_NOT_FOUND: there is no such model.
+            InvalidArgument: MODEL_CAPABILITY_MISSING: the model does not hold conversations.
+            MeshError: the error of the model service; it is then unknown whether the model exists.
         """
         models = (await self._stub.ListModels(catalog_service_pb2.ListModelsRequest())).models
         found = [each for each in models if _is_named(each, name)]

@@ -1,7 +1,7 @@
-"""Structured output that holds: what a model writes is checked against what was asked for, and repaired once.
+"""Structured output: a model's answer is checked against the response format, and the model may correct it once.
 
-A decorator of `Models`. Text that has to be JSON is held until it is whole, because a piece that was sent cannot be
-taken back; heartbeats show that the stream lives meanwhile.
+A decorator of `Models`. Text that must be JSON is held back until it is complete, because a piece that was sent cannot
+be taken back; until then heartbeats show that the stream is alive.
 """
 
 from collections.abc import AsyncGenerator
@@ -23,7 +23,7 @@ _SILENCE_SECONDS = 5.0
 
 
 class Generator(Protocol):
-    """What is decorated, and what the decorator is."""
+    """The interface of `Models` and of its decorator."""
 
     def generate(self, request: pb.GenerateRequest) -> Events:
         """The events of one generation."""
@@ -36,11 +36,12 @@ class StructuredModels:
         self._models = models
 
     def generate(self, request: pb.GenerateRequest) -> Events:
-        """As `Models.generate`.
+        """The events of one generation whose text fits the response format.
 
         Raises:
-            InvalidArgument: the response format's schema is none.
-            Internal: the model's second answer does not fit either (`OUTPUT_INVALID`).
+            InvalidArgument: INVALID_JSON_SCHEMA: the schema of the response format is not valid.
+            Internal: OUTPUT_INVALID: the model's second answer does not fit either.
+            MeshError: as `Models.generate`.
         """
         check = checker(request.response_format)
         return self._models.generate(request) if check is None else self._checked(request, check)
@@ -51,7 +52,7 @@ class StructuredModels:
             async for event in events:
                 yield event
         if first.problem is None:
-            for event in first.released():
+            for event in first.held():
                 yield event
             return
         second = _HeldAnswer(check)
@@ -66,71 +67,71 @@ class StructuredModels:
                 reason=reasons.OUTPUT_INVALID,
             )
         second.add_usage(first)
-        for event in second.released():
+        for event in second.held():
             yield event
 
 
 class _HeldAnswer:
-    """One generation whose text is held back; `problem` says what is wrong with it."""
+    """One generation whose text is held back; `problem` says what is wrong with the text, if anything is."""
 
     def __init__(self, check: Check) -> None:
         self._check = check
         self._events: list[pb.GenerateResponse] = []
-        self._free = False
+        self._passes = False
         self._finished: pb.GenerationFinished | None = None
         self.text = ""
         self.problem: str | None = None
 
     async def read(self, events: Events) -> Events:
-        """What need not be held, as it comes; once a tool is called there is no text to check, and all may go."""
-        shown = monotonic()
+        """The events that need not be held back; these are all events once the model calls a tool."""
+        last_sent = monotonic()
         async with aclosing(events):
             async for event in events:
                 kind = event.WhichOneof("payload")
                 if kind == "started":
-                    self._free = "response_format" in event.started.dropped_params
-                elif kind == "tool_call" and not self._free:
-                    self._free = True
-                    for held in self.released():
-                        yield held
+                    self._passes = "response_format" in event.started.dropped_params
+                elif kind == "tool_call" and not self._passes:
+                    self._passes = True
+                    for earlier in self.held():
+                        yield earlier
                     self._events.clear()
-                if self._free or kind in ("started", "heartbeat"):
-                    shown = monotonic()
+                if self._passes or kind in ("started", "heartbeat"):
+                    last_sent = monotonic()
                     yield event
                     continue
                 self._events.append(event)
                 if kind == "finished":
-                    self._check_whole(event.finished)
-                elif monotonic() - shown > _SILENCE_SECONDS:
-                    shown = monotonic()
+                    self._check_text(event.finished)
+                elif monotonic() - last_sent > _SILENCE_SECONDS:
+                    last_sent = monotonic()
                     yield pb.GenerateResponse(heartbeat=Heartbeat())
 
-    def released(self) -> list[pb.GenerateResponse]:
-        """What was held."""
+    def held(self) -> list[pb.GenerateResponse]:
+        """The events that were held back."""
         return self._events
 
-    def add_usage(self, before: "_HeldAnswer") -> None:
-        """Count what an earlier attempt cost, too."""
-        if self._finished is None or before._finished is None:
+    def add_usage(self, attempt: "_HeldAnswer") -> None:
+        """Add the tokens of an earlier attempt."""
+        if self._finished is None or attempt._finished is None:
             return
-        usage, spent = self._finished.usage, before._finished.usage
-        usage.prompt_tokens += spent.prompt_tokens
-        usage.completion_tokens += spent.completion_tokens
-        usage.total_tokens += spent.total_tokens
-        usage.cached_prompt_tokens += spent.cached_prompt_tokens
-        usage.reasoning_tokens += spent.reasoning_tokens
+        usage, earlier = self._finished.usage, attempt._finished.usage
+        usage.prompt_tokens += earlier.prompt_tokens
+        usage.completion_tokens += earlier.completion_tokens
+        usage.total_tokens += earlier.total_tokens
+        usage.cached_prompt_tokens += earlier.cached_prompt_tokens
+        usage.reasoning_tokens += earlier.reasoning_tokens
 
-    def _check_whole(self, finished: pb.GenerationFinished) -> None:
+    def _check_text(self, finished: pb.GenerationFinished) -> None:
         self._finished = finished
         self.text = "".join(event.delta.text for event in self._events if event.HasField("delta"))
         refused = any(event.delta.refusal for event in self._events)
-        # An answer that was refused, cut short or withheld says so itself.
+        # A refusal, and an answer that was cut short or withheld, need not fit: their events say what they are.
         if finished.finish_reason == message_pb2.FINISH_REASON_STOP and not refused:
             self.problem = self._check(self.text)
 
 
 def _repair(request: pb.GenerateRequest, text: str, problem: str) -> pb.GenerateRequest:
-    """The same question once more, with the answer and what is wrong with it."""
+    """The same request, followed by the answer and by what is wrong with it."""
     repair = pb.GenerateRequest()
     repair.CopyFrom(request)
     if text:

@@ -1,4 +1,4 @@
-"""A response as it grows: a turn's events in, the response's own events out."""
+"""A response while it is made: the events of a turn become the events of the response."""
 
 import re
 import uuid
@@ -15,7 +15,7 @@ from services.mesh.call import errors
 from services.orchestrator.chat.reply import extend_call
 
 RESPONSE_ID = re.compile(r"resp_([0-9a-f]{32})")
-# What was said is numbered; what was given, too, behind an `i`.
+# Items of the output are numbered; items of the input have an `i` before their number.
 _ITEM_ID = re.compile(r"(?:msg|fc|fco)_([0-9a-f]{32})_[i0-9_]{1,16}")
 _CUT_SHORT = (message_pb2.FINISH_REASON_LENGTH, message_pb2.FINISH_REASON_CONTENT_FILTER)
 
@@ -23,13 +23,13 @@ Event = pb.CreateResponseResponse
 
 
 def response_of(item_id: str) -> str:
-    """The response an item is of; empty for an id of another making."""
+    """The id of the response that an item belongs to; empty when the item's id has another form."""
     found = _ITEM_ID.fullmatch(item_id)
     return f"resp_{found[1]}" if found else ""
 
 
 class ResponseBuilder:
-    """Collects one response, which holds its output only once it has ended."""
+    """Builds one response; `response` holds the output only after its end."""
 
     def __init__(self, model: str, settings: pb.ResponseSettings) -> None:
         self._hex = uuid.uuid4().hex
@@ -43,7 +43,7 @@ class ResponseBuilder:
         self._calls: dict[int, int] = {}
 
     def started(self, started: chat.ChatStarted) -> None:
-        """A model answers."""
+        """Note which model answers."""
         self.response.model = started.model
         self.response.sources.extend(started.sources)
         self.response.dropped_params.extend(started.dropped_params)
@@ -53,7 +53,7 @@ class ResponseBuilder:
         return Event(created=self.response)
 
     def take(self, event: chat.ChatResponse) -> Iterator[Event]:
-        """What a turn's event between its first and its last means for the response."""
+        """The events of the response that follow from one of the turn's, between its first and its last."""
         kind = event.WhichOneof("payload")
         if kind == "delta":
             yield from self._add_text(event.delta)
@@ -65,7 +65,7 @@ class ResponseBuilder:
             yield Event(heartbeat=event.heartbeat)
 
     def finish(self, finished: chat.ChatFinished) -> Iterator[Event]:
-        """The turn is over: its open items end, and the response does."""
+        """Complete the items and the response, because the turn has finished."""
         for index in sorted(self._unfinished):
             yield self._close_item(index)
         response = self.response
@@ -78,7 +78,7 @@ class ResponseBuilder:
         self._end(pb.Response.STATE_INCOMPLETE if cut_short else pb.Response.STATE_COMPLETED)
 
     def fail(self, error: errors.MeshError) -> None:
-        """The turn failed."""
+        """End the response as failed."""
         self.response.error.CopyFrom(
             StreamError(
                 code=error.code,
@@ -91,7 +91,7 @@ class ResponseBuilder:
         self._end(pb.Response.STATE_FAILED)
 
     def cancel(self) -> None:
-        """The response is not wanted any more; what there is of it stays."""
+        """End the response as cancelled; it keeps the output so far."""
         self._end(pb.Response.STATE_CANCELLED)
 
     def finished(self) -> Event:
@@ -101,13 +101,13 @@ class ResponseBuilder:
     def _end(self, state: "pb.Response.State.ValueType") -> None:
         self.response.state = state
         self.response.end_time.FromMicroseconds(int(time() * 1e6))
-        # It may end twice: as whole, and as failed when that could not be kept.
+        # A response may end twice: as completed, and then as failed because it could not be stored.
         self.response.ClearField("output")
         self.response.output.extend(self._items)
 
     def _add_text(self, delta: chat.ChatDelta) -> Iterator[Event]:
         if self._text is None or self._items[self._text].text.refusal != delta.refusal:
-            yield from self._close_whole()
+            yield from self._close_complete()
             self._text = len(self._items)
             text = pb.ResponseText(refusal=delta.refusal)
             yield self._open_item(pb.ResponseItem(item_id=self._item_id("msg"), text=text))
@@ -118,25 +118,25 @@ class ResponseBuilder:
 
     def _add_call(self, piece: message_pb2.ToolCallDelta) -> Iterator[Event]:
         if piece.index not in self._calls:
-            yield from self._close_whole()
+            yield from self._close_complete()
             self._text = None
             self._calls[piece.index] = len(self._items)
             call = message_pb2.ToolCall(call_id=piece.call_id, name=piece.name)
             yield self._open_item(pb.ResponseItem(item_id=self._item_id("fc"), tool_call=call))
         index = self._calls[piece.index]
-        # What comes behind the end of a JSON object can only be blank.
+        # After the end of a JSON object a provider sends only white space.
         if piece.arguments and index in self._unfinished:
             extend_call(self._items[index].tool_call, piece)
             yield Event(arguments=pb.ResponseArgumentsDelta(output_index=index, arguments=piece.arguments))
 
-    def _close_whole(self) -> Iterator[Event]:
-        """Another item begins: those end that are whole, and not all, because providers may mix the pieces of calls."""
+    def _close_complete(self) -> Iterator[Event]:
+        """End the complete items, before another item begins: providers may mix the pieces of several calls."""
         for index in sorted(self._unfinished):
-            if self._is_whole(self._unfinished[index]):
+            if self._is_complete(self._unfinished[index]):
                 yield self._close_item(index)
 
     @staticmethod
-    def _is_whole(item: pb.ResponseItem) -> bool:
+    def _is_complete(item: pb.ResponseItem) -> bool:
         if item.HasField("text"):
             return True
         try:

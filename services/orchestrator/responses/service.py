@@ -1,4 +1,4 @@
-"""soma.orchestrator.v1.ResponseService over turns and a store."""
+"""soma.orchestrator.v1.ResponseService: makes responses of turns, and stores them."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -23,7 +23,7 @@ _PAGE_SIZE = 20
 
 
 class ResponseService(rpc.ResponseServiceServicer):
-    """Makes responses; `background_seconds` is the most one may take that nobody waits for."""
+    """Serves responses; one that is made in the background may take `background_seconds`."""
 
     def __init__(
         self,
@@ -46,7 +46,6 @@ class ResponseService(rpc.ResponseServiceServicer):
     async def CreateResponse(
         self, request: pb.CreateResponseRequest, context: Any
     ) -> AsyncGenerator[pb.CreateResponseResponse, None]:
-        """See the contract."""
         task = await self._start(request)
         async with aclosing(task.events()) as events:
             async for event in events:
@@ -55,7 +54,6 @@ class ResponseService(rpc.ResponseServiceServicer):
     async def WatchResponse(
         self, request: pb.WatchResponseRequest, context: Any
     ) -> AsyncGenerator[pb.WatchResponseResponse, None]:
-        """See the contract."""
         if not RESPONSE_ID.fullmatch(request.response_id):
             raise _not_found(request.response_id)
         first = request.after_sequence + 1 if request.HasField("after_sequence") else 0
@@ -65,13 +63,11 @@ class ResponseService(rpc.ResponseServiceServicer):
                 yield event
 
     async def GetResponse(self, request: pb.GetResponseRequest, context: Any) -> pb.GetResponseResponse:
-        """See the contract."""
         return pb.GetResponseResponse(response=await self._get(request.response_id))
 
     async def ListResponseInputItems(
         self, request: pb.ListResponseInputItemsRequest, context: Any
     ) -> pb.ListResponseInputItemsResponse:
-        """See the contract."""
         known = RESPONSE_ID.fullmatch(request.response_id)
         chain = await self._store.chain(principal().tenant_id, request.response_id) if known else []
         if not chain:
@@ -86,7 +82,6 @@ class ResponseService(rpc.ResponseServiceServicer):
         return pb.ListResponseInputItemsResponse(items=found, next_page_token=after)
 
     async def DeleteResponse(self, request: pb.DeleteResponseRequest, context: Any) -> pb.DeleteResponseResponse:
-        """See the contract."""
         known = RESPONSE_ID.fullmatch(request.response_id)
         if not known or not await self._store.delete(principal().tenant_id, request.response_id):
             raise _not_found(request.response_id)
@@ -94,7 +89,6 @@ class ResponseService(rpc.ResponseServiceServicer):
         return pb.DeleteResponseResponse(response_id=request.response_id)
 
     async def CancelResponse(self, request: pb.CancelResponseRequest, context: Any) -> pb.CancelResponseResponse:
-        """See the contract."""
         if RESPONSE_ID.fullmatch(request.response_id):
             await self._store.cancel(principal().tenant_id, request.response_id)
         response = await self._get(request.response_id)
@@ -103,6 +97,7 @@ class ResponseService(rpc.ResponseServiceServicer):
         return pb.CancelResponseResponse(response=response)
 
     async def _start(self, request: pb.CreateResponseRequest) -> ResponseTask:
+        """Check a request, and start the task that makes its response."""
         who = principal()
         settings = request.settings
         stored = not settings.HasField("store") or settings.store
@@ -111,21 +106,20 @@ class ResponseService(rpc.ResponseServiceServicer):
         if settings.previous_response_id and settings.conversation_id:
             raise _invalid("settings.previous_response_id", "a conversation and a previous response exclude each other")
         if settings.background:
-            # Nobody waits for the turn, which would be the first to say that there is no such model.
+            # The turn would report a missing model too late, because no caller waits for it.
             await self._models.require(request.model)
         new = await new_messages(self._store, who.tenant_id, request.input)
         before = await earlier_messages(self._store, who.tenant_id, settings.previous_response_id)
-        asked = pb.CreateResponseRequest(input=[pb.ResponseInput(message=message) for message in new])
+        with_input = pb.CreateResponseRequest(input=[pb.ResponseInput(message=message) for message in new])
         response = ResponseBuilder(request.model, settings)
+        record = ResponseRecord(self._store, who.tenant_id, self._events if settings.background else None)
         call = current_call()
         trace = call.trace if call is not None else None
         task = ResponseTask(
             response,
             self._turns.take(chat_request(request, [*before, *new])),
-            asked,
-            ResponseRecord(self._store, who.tenant_id, self._events if settings.background else None)
-            if stored
-            else None,
+            with_input,
+            record if stored else None,
             detached=settings.background,
             scope=run_as(who, trace=trace, timeout=self._background_seconds) if settings.background else None,
         )

@@ -1,4 +1,4 @@
-"""One response being made, in a task of its own: its caller may leave, and anybody may cancel it."""
+"""The tasks that make responses: one for each response, so that its caller may leave and any process may cancel it."""
 
 import asyncio
 from collections import deque
@@ -20,19 +20,19 @@ from services.orchestrator.responses.store import PostgresResponses, ResponseRec
 
 log = structlog.get_logger("orchestrator")
 
-# Events that wait for a slow caller before the turn is no longer read.
+# With this many events waiting for a slow caller, the task stops reading the turn.
 _MOST_WAITING = 256
 _LOOK_SECONDS = 1.0
 
 
 class ResponseTask:
-    """Runs a turn and hands out the events of the response it becomes.
+    """Runs a turn, and makes a response and its events of it.
 
     Args:
-        request: the input, as it is kept.
-        record: where it is kept; None for a response nobody asks for again.
-        detached: it is made whether or not anybody reads its events.
-        scope: what the turn runs in.
+        request: the request as it is stored, with its input alone.
+        record: the response's record in the store; None when the response is not stored.
+        detached: whether the task goes on when nobody reads its events.
+        scope: the context manager in which the turn runs.
     """
 
     def __init__(
@@ -58,13 +58,13 @@ class ResponseTask:
         self._stopped: errors.MeshError | None = None
         self._error: errors.MeshError | None = None
         self._events: deque[CreateResponseResponse] = deque()
-        self._news, self._room = asyncio.Event(), asyncio.Event()
-        self.task = asyncio.create_task(self._run())
-        # Not in the task itself: one that is cancelled before its first step never enters its body.
-        self.task.add_done_callback(self._ended)
+        self._more, self._room = asyncio.Event(), asyncio.Event()
+        self.work = asyncio.create_task(self._run())
+        # A callback, because a task that is cancelled before its first step never enters its coroutine.
+        self.work.add_done_callback(self._ended)
 
     async def events(self) -> AsyncGenerator[CreateResponseResponse, None]:
-        """What happens, down to `finished`; leaving ends the work, unless it is detached.
+        """The events of the response up to `finished`; a reader who leaves ends the task, unless it is detached.
 
         Raises:
             MeshError: the turn failed.
@@ -76,31 +76,31 @@ class ResponseTask:
                     self._room.set()
                 if self._finished:
                     break
-                self._news.clear()
-                await self._news.wait()
+                self._more.clear()
+                await self._more.wait()
             if self._error is not None:
                 raise self._error
         finally:
             self._read = False
             self._room.set()
             if not self._detached:
-                await tasks.end(self.task)
+                await tasks.end(self.work)
 
     @property
     def begun(self) -> bool:
-        """Whether the response is kept by now, if it is kept at all."""
+        """Whether the response has begun; if it is stored, its record exists then."""
         return self._begun
 
     def stop(self, why: errors.MeshError) -> None:
-        """End the work: as failed, or as cancelled where `why` is Cancelled."""
-        if self._stopped is None and not self.task.done():
+        """End the task; the response is then cancelled if `why` is Cancelled, and otherwise failed."""
+        if self._stopped is None and not self.work.done():
             self._stopped = why
-            self.task.cancel()
+            self.work.cancel()
 
     async def _run(self) -> None:
         try:
             with self._scope:
-                await self._follow()
+                await self._read_turn()
         except asyncio.CancelledError:
             why = self._stopped or errors.Cancelled("the caller went away")
             await self._store_end(why, cancelled=isinstance(why, errors.Cancelled))
@@ -113,14 +113,14 @@ class ResponseTask:
         except Exception as error:
             self._error = translate(current_call() or Call(started=0.0), error)
             if self._error is not None:
-                # CANCELLED of a neighbour is a failure of the turn: nobody here cancelled it.
+                # When a neighbour says CANCELLED, the turn failed: nobody here cancelled it.
                 await self._store_end(self._error, cancelled=False)
 
     def _ended(self, _: "asyncio.Task[None]") -> None:
         self._finished = True
-        self._news.set()
+        self._more.set()
 
-    async def _follow(self) -> None:
+    async def _read_turn(self) -> None:
         response = self._response
         if self._detached:
             await self._begin()
@@ -159,13 +159,13 @@ class ResponseTask:
         try:
             await self._record.end(self._response.response)
         except errors.MeshError as lost:
-            # Whoever asks for it later is told that it was interrupted.
+            # A later reader is told that the response was interrupted.
             log.warning("the end of a response is not kept", error=lost.message)
 
     async def _publish(self, event: CreateResponseResponse) -> None:
         event = self._numbered(event)
         if self._record is not None:
-            await self._record.note(event)
+            await self._record.add_event(event)
         await self._hand_out(event)
 
     def _numbered(self, event: CreateResponseResponse) -> CreateResponseResponse:
@@ -179,53 +179,53 @@ class ResponseTask:
             await self._room.wait()
         if self._read:
             self._events.append(event)
-            self._news.set()
+            self._more.set()
 
 
 class ResponseTasks:
-    """Makings by the id of their response."""
+    """The tasks of this process that make stored responses, by the id of the response."""
 
     def __init__(self, store: PostgresResponses) -> None:
         self._store = store
         self._tasks: dict[str, ResponseTask] = {}
 
     def add(self, response_id: str, task: ResponseTask) -> None:
-        """Watch over a making until it ends."""
+        """Add a task; it is removed when it ends."""
         self._tasks[response_id] = task
-        task.task.add_done_callback(lambda _: self._tasks.pop(response_id, None))
+        task.work.add_done_callback(lambda _: self._tasks.pop(response_id, None))
 
     def cancel(self, response_id: str) -> None:
-        """End a task, if it is here; elsewhere its process finds out by itself."""
+        """End the task of a response, if it is in this process; other processes find out by their job."""
         task = self._tasks.get(response_id)
         if task is not None:
             task.stop(errors.Cancelled("the response was cancelled"))
 
     @property
     def job(self) -> Job:
-        """Looks which tasks are still wanted."""
+        """Calls `look` once a second."""
         return Job("responses", self.look, every=_LOOK_SECONDS, longest_pause=_LOOK_SECONDS)
 
     async def finished(self) -> None:
-        """Return once nothing is being made here."""
+        """Return once this process makes no more responses."""
         while self._tasks:
-            await asyncio.wait([task.task for task in self._tasks.values()])
+            await asyncio.wait([task.work for task in self._tasks.values()])
 
     async def close(self) -> None:
-        """End all that is being made here: this process stops."""
+        """End all tasks, because this process stops."""
         why = errors.Unavailable("the process that made this response stopped", reason=reasons.INTERRUPTED)
-        tasks = [task.task for task in self._tasks.values()]
-        for task in list(self._tasks.values()):
+        tasks = list(self._tasks.values())
+        for task in tasks:
             task.stop(why)
         if tasks:
-            await asyncio.wait(tasks)
+            await asyncio.wait([task.work for task in tasks])
 
     async def look(self) -> None:
-        """Look once: say that these live, and end what was cancelled or deleted meanwhile.
+        """Mark the responses of this process as alive, and end those that were cancelled or deleted.
 
         Raises:
-            Unavailable: the store cannot be asked; all are made on.
+            Unavailable: Postgres cannot be reached; all tasks go on.
         """
-        # One that waits for its first sign has no row yet, and one that ended is not cancelled by that.
+        # A response that has not begun has no row yet, so a missing row says nothing about it.
         ids = [response_id for response_id, task in self._tasks.items() if task.begun]
         if not ids:
             return

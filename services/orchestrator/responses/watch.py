@@ -1,4 +1,4 @@
-"""Tells of a response that is made in the background, by this process or another, from any of its events on."""
+"""Follows a response that any process makes in the background, from any of its events on."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -16,7 +16,7 @@ _SILENCE_SECONDS = 5.0
 
 
 class ResponseWatcher:
-    """Reads what the makers of responses keep, when they say that there is more."""
+    """Reads the stored events of responses, each time their task announces more."""
 
     def __init__(self, store: PostgresResponses, events: PostgresResponseEvents, sequences: RowSequences) -> None:
         self._store = store
@@ -26,11 +26,11 @@ class ResponseWatcher:
     async def watch(
         self, tenant_id: str, response_id: str, sequence: int
     ) -> AsyncGenerator[WatchResponseResponse, None]:
-        """The events from a sequence on, down to `finished`.
+        """The events from number `sequence` on, up to `finished`.
 
         Raises:
-            NotFound: there is no such response, or none any more.
-            FailedPrecondition: it is not made in the background.
+            NotFound: there is no such response, or it was deleted.
+            FailedPrecondition: the response is not made in the background.
             Unavailable: Postgres cannot be reached.
         """
 
@@ -49,7 +49,7 @@ class ResponseWatcher:
                         return
 
     async def _since(self, tenant_id: str, response_id: str, sequence: int) -> Found[WatchResponseResponse]:
-        # First how far it is, then what happened: nothing is added to one that has ended.
+        # The state is read before the events: a response that has ended gets no more events.
         progress = await self._store.progress(tenant_id, response_id)
         if progress is None:
             raise errors.NotFound(f"Response with id '{response_id}' not found.", reason=reasons.RESPONSE_NOT_FOUND)
@@ -64,5 +64,5 @@ class ResponseWatcher:
             return Found(found, found[-1].sequence + 1)
         if response.state != Response.STATE_IN_PROGRESS:
             return Found([WatchResponseResponse(sequence=sequence, finished=response)], sequence)
-        # Nobody tells of a process that died: its mark tells until when it can be taken for alive.
+        # A process that died announces nothing: read again when its response counts as interrupted.
         return Found((), sequence, again=lost_after)

@@ -1,4 +1,4 @@
-"""Reads free-form JSON of requests."""
+"""Reads the free-form JSON of requests: the config of a session, and the metadata of a message."""
 
 from google.protobuf import json_format
 from google.protobuf.struct_pb2 import Struct
@@ -7,15 +7,15 @@ from soma.errors.v1 import reasons
 from services.mesh.call import errors
 
 MAX_BYTES = 64 * 1024
-# What would guide the making of an agent: to keep it unread would promise something.
+# These would guide the creation of an agent; to accept them without effect would be a false promise.
 _UNSUPPORTED = ("max_iterations", "validation_level", "auto_finalize", "custom_templates")
 
 
 def check_json(struct: Struct, field: str) -> None:
-    """Refuse what is too large, or no JSON: a native client can send NaN, Infinity and values of no kind.
+    """Refuse an object that is too large or not JSON: a native client can send NaN, Infinity and empty values.
 
     Raises:
-        InvalidArgument: it is.
+        InvalidArgument: the object is one of these.
     """
     if struct.ByteSize() > MAX_BYTES:
         raise _invalid(field, f"at most {MAX_BYTES} bytes")
@@ -26,10 +26,10 @@ def check_json(struct: Struct, field: str) -> None:
 
 
 def text_of(struct: Struct, name: str, field: str) -> str:
-    """A text of an object; empty where it has none of that name.
+    """The string `name` of an object; empty if the object does not have it.
 
     Raises:
-        InvalidArgument: it is something else than a text.
+        InvalidArgument: the value is not a string.
     """
     if name not in struct.fields:
         return ""
@@ -40,10 +40,10 @@ def text_of(struct: Struct, name: str, field: str) -> str:
 
 
 def texts_of(struct: Struct, name: str, field: str) -> dict[str, str]:
-    """Scalars of an object within an object, as texts; empty where it has none of that name.
+    """The values of the object `name` in an object, as strings; empty if the object does not have it.
 
     Raises:
-        InvalidArgument: it is no object, or holds something else than scalars.
+        InvalidArgument: the value is not an object, or holds other values than strings, numbers and booleans.
     """
     if name not in struct.fields:
         return {}
@@ -65,10 +65,10 @@ def texts_of(struct: Struct, name: str, field: str) -> dict[str, str]:
 
 
 def refuse_unsupported(config: Struct) -> None:
-    """Refuse fields that have no effect.
+    """Refuse a config with fields that have no effect here.
 
     Raises:
-        InvalidArgument: CONFIG_NOT_SUPPORTED: it has such a field.
+        InvalidArgument: CONFIG_NOT_SUPPORTED: the config has such a field.
     """
     found = [name for name in _UNSUPPORTED if name in config.fields]
     if found:

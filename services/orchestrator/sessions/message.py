@@ -1,4 +1,4 @@
-"""Messages of sessions: answered once for each request id, counted, and listed."""
+"""The messages of sessions: each is answered once for its request id, counted, and listed."""
 
 import time
 import uuid
@@ -18,17 +18,17 @@ from services.orchestrator.sessions.conversation import Conversations, conversat
 from services.orchestrator.sessions.session import check_active, check_etag, require_session, session_not_found, task_of
 from services.orchestrator.sessions.store import PostgresSessions, Session
 
-# How long a caller without a deadline holds a request id at most; after a crash it is free again by then.
+# The longest time a caller without a deadline holds a request id; after a crash it is free again by then.
 CLAIM_SECONDS = 600.0
 CLAIM_MARGIN_SECONDS = 5.0
-# How soon to ask again for a message that is being answered.
+# The time after which a caller may ask again for a message that is being answered.
 RETRY_SECONDS = 2.0
 
 WITHHELD = "content_filter"
 
 
 class Messages:
-    """What is said in sessions, and the answers."""
+    """Sends the messages of sessions to a model, and lists them with their answers."""
 
     def __init__(self, sessions: PostgresSessions, turns: LoggedTurns, conversations: Conversations) -> None:
         self._sessions = sessions
@@ -39,9 +39,10 @@ class Messages:
         """Answer a message.
 
         Raises:
-            NotFound, Aborted: there is no such session, or not at this etag; or the same request is being answered.
+            NotFound: there is no such session.
+            Aborted: the session has another etag, or the same request is being answered.
             FailedPrecondition: the session is not active.
-            MeshError: the turn failed; nothing of it is kept.
+            MeshError: the turn failed; nothing of it is stored.
         """
         session = await require_session(self._sessions, owner, request.session_id)
         if request.request_id:
@@ -57,7 +58,7 @@ class Messages:
             check_active(session.public)
             answer = await self._answer(owner, session, request)
         finally:
-            # A withheld answer is kept nowhere: the same request may be asked again.
+            # A withheld answer is not stored, so the same request may be sent again.
             if request.request_id and (answer is None or answer.finish_reason == WITHHELD):
                 await self._sessions.release(request.session_id, request.request_id)
         return answer
@@ -81,26 +82,26 @@ class Messages:
     ) -> pb.SendChatMessageResponse:
         answered = False
         try:
-            answer = await self._turn(session, request, _append_id(request))
+            answer = await self._take_turn(session, request, _append_id(request))
             answered = answer.finish_reason != WITHHELD
         finally:
             if not answered:
                 await self._sessions.fail(request.session_id)
         messages = 2 if answer.response else 1
         if answered and not await self._sessions.answer(request.session_id, request.request_id, messages, answer):
-            # It was deleted meanwhile, and this turn came to memory after what had been said there was forgotten.
+            # The session was deleted meanwhile, and memory got this turn after it had deleted the conversation.
             await self._conversations.delete(owner.tenant_id, request.session_id)
             raise session_not_found(request.session_id)
         return answer
 
-    async def _turn(
+    async def _take_turn(
         self, session: Session, request: pb.SendChatMessageRequest, append_id: str
     ) -> pb.SendChatMessageResponse:
-        """The answer to a message; a message that comes again with the same `append_id` is remembered once.
+        """Take the turn of a message; memory keeps one of the turns with the same `append_id`.
 
         Raises:
-            PermissionDenied, FailedPrecondition: policy says so.
-            MeshError: a neighbour's failure, as it came.
+            PermissionDenied, FailedPrecondition: policy refuses the message.
+            MeshError: the error of a neighbour, unchanged.
         """
         began = time.perf_counter()
         answer = pb.SendChatMessageResponse(session_id=session.public.id)
@@ -124,27 +125,27 @@ class Messages:
 
 
 def _append_id(request: pb.SendChatMessageRequest) -> str:
-    """One for each request id of a session; known to nobody who does not know the session's id."""
+    """The same id for each repetition of a request; only callers who know the session's id can make it."""
     return str(uuid.uuid5(uuid.UUID(request.session_id), request.request_id)) if request.request_id else ""
 
 
 def _claim_seconds() -> float:
-    """As long as the call may take."""
+    """The number of seconds the call may still take, and a margin."""
     call = current_call()
     remaining = call.remaining() if call is not None else None
     return CLAIM_SECONDS if remaining is None else remaining + CLAIM_MARGIN_SECONDS
 
 
-def chat_message(turn: memory_service_pb2.ConversationMessage) -> pb.ChatMessage:
-    """A remembered turn as a session's message."""
+def chat_message(stored: memory_service_pb2.ConversationMessage) -> pb.ChatMessage:
+    """A message of memory as a message of a session."""
     message = pb.ChatMessage(
-        sequence=turn.sequence,
-        role=message_pb2.Role.Name(turn.message.role).removeprefix("ROLE_").lower(),
-        content=turn.message.content,
-        timestamp=turn.create_time,
+        sequence=stored.sequence,
+        role=message_pb2.Role.Name(stored.message.role).removeprefix("ROLE_").lower(),
+        content=stored.message.content,
+        timestamp=stored.create_time,
     )
-    if turn.message.HasField("metadata"):
-        message.metadata.CopyFrom(turn.message.metadata)
+    if stored.message.HasField("metadata"):
+        message.metadata.CopyFrom(stored.message.metadata)
     return message
 
 

@@ -1,4 +1,4 @@
-"""soma.orchestrator.v1.ChatSessionService over sessions, their messages, templates and models."""
+"""soma.orchestrator.v1.ChatSessionService: sessions, their messages, templates and models."""
 
 from typing import Any
 
@@ -14,7 +14,10 @@ from services.orchestrator.sessions.template import Templates
 
 
 class ChatSessionService(rpc.ChatSessionServiceServicer):
-    """Everything is the calling principal's; responses that are a session have its fields at the same numbers."""
+    """Serves the sessions of the calling principal.
+
+    A response that is a session has the fields of `ChatSession` under the same numbers, so it is parsed from its bytes.
+    """
 
     def __init__(self, sessions: Sessions, messages: Messages, templates: Templates, models: ChatModels) -> None:
         self._sessions = sessions
@@ -25,7 +28,6 @@ class ChatSessionService(rpc.ChatSessionServiceServicer):
     async def CreateChatSession(
         self, request: pb.CreateChatSessionRequest, context: Any
     ) -> pb.CreateChatSessionResponse:
-        """See the contract."""
         check_json(request.config, "config")
         refuse_unsupported(request.config)
         text_of(request.config, "description", "config")
@@ -35,49 +37,40 @@ class ChatSessionService(rpc.ChatSessionServiceServicer):
         return pb.CreateChatSessionResponse.FromString(session.SerializeToString())
 
     async def GetChatSession(self, request: pb.GetChatSessionRequest, context: Any) -> pb.GetChatSessionResponse:
-        """See the contract."""
         session = await self._sessions.get(principal(), request.session_id)
         return pb.GetChatSessionResponse.FromString(session.public.SerializeToString())
 
     async def ListChatSessions(self, request: pb.ListChatSessionsRequest, context: Any) -> pb.ListChatSessionsResponse:
-        """See the contract."""
         return await self._sessions.list(principal(), request)
 
     async def DeleteChatSession(
         self, request: pb.DeleteChatSessionRequest, context: Any
     ) -> pb.DeleteChatSessionResponse:
-        """See the contract."""
         await self._sessions.delete(principal(), request)
         return pb.DeleteChatSessionResponse(session_id=request.session_id, status="deleted")
 
     async def SetChatSessionStatus(
         self, request: pb.SetChatSessionStatusRequest, context: Any
     ) -> pb.SetChatSessionStatusResponse:
-        """See the contract."""
         session = await self._sessions.set_status(principal(), request)
         return pb.SetChatSessionStatusResponse.FromString(session.SerializeToString())
 
     async def SendChatMessage(self, request: pb.SendChatMessageRequest, context: Any) -> pb.SendChatMessageResponse:
-        """See the contract."""
         check_json(request.metadata, "metadata")
         return await self._messages.send(principal(), request)
 
     async def ListChatMessages(self, request: pb.ListChatMessagesRequest, context: Any) -> pb.ListChatMessagesResponse:
-        """See the contract."""
         return await self._messages.page(principal(), request)
 
     async def GetChatSessionStats(
         self, request: pb.GetChatSessionStatsRequest, context: Any
     ) -> pb.GetChatSessionStatsResponse:
-        """See the contract."""
         return (await self._sessions.get(principal(), request.session_id)).stats
 
     async def ListChatTemplates(
         self, request: pb.ListChatTemplatesRequest, context: Any
     ) -> pb.ListChatTemplatesResponse:
-        """See the contract."""
         return pb.ListChatTemplatesResponse(templates=self._templates.all)
 
     async def ListChatModels(self, request: pb.ListChatModelsRequest, context: Any) -> pb.ListChatModelsResponse:
-        """See the contract."""
         return pb.ListChatModelsResponse(models=await self._models.list())

@@ -1,4 +1,4 @@
-"""Sessions from their creation to their deletion."""
+"""Chat sessions: their statuses, the preconditions of calls, and their life from creation to deletion."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -22,7 +22,7 @@ STATUSES = (ACTIVE, PAUSED, COMPLETED, ARCHIVED)
 FOLLOWING = {
     ACTIVE: frozenset({PAUSED, COMPLETED, ARCHIVED}),
     PAUSED: frozenset({ACTIVE, COMPLETED, ARCHIVED}),
-    # Completed work is taken up again through `active`, and an archive is only opened, never worked in.
+    # A completed session continues through `active`. An archived session can only become active again.
     COMPLETED: frozenset({ACTIVE, ARCHIVED}),
     ARCHIVED: frozenset({ACTIVE}),
 }
@@ -31,7 +31,7 @@ PAGE_SIZE = 50
 
 
 def sources(status: str) -> list[str]:
-    """The statuses a session may have when it is set to `status`; that one itself among them."""
+    """The statuses from which a session may be set to `status`, including that status."""
     return [each for each in STATUSES if each == status or status in FOLLOWING[each]]
 
 
@@ -39,7 +39,7 @@ async def require_session(sessions: PostgresSessions, owner: Principal, session_
     """A session of this principal.
 
     Raises:
-        NotFound: there is none.
+        NotFound: the principal has no such session.
     """
     session = await sessions.get(owner, session_id)
     if session is None:
@@ -48,32 +48,32 @@ async def require_session(sessions: PostgresSessions, owner: Principal, session_
 
 
 def session_not_found(session_id: str) -> errors.NotFound:
-    """The answer to who asks for a session that is not there, or not theirs."""
+    """The error for a session that does not exist or belongs to somebody else."""
     return errors.NotFound(
         "there is no such session", reason=reasons.SESSION_NOT_FOUND, metadata={"session_id": session_id}
     )
 
 
 def check_etag(session: pb.ChatSession, etag: str) -> None:
-    """Refuse to go on from an old reading of a session; an empty etag goes on from any.
+    """Refuse a call that was made for an earlier version of the session; an empty etag stands for any version.
 
     Raises:
-        Aborted: the session changed since.
+        Aborted: the session has another etag.
     """
     if etag and etag != session.etag:
         raise etag_mismatch(session.etag)
 
 
 def etag_mismatch(etag: str) -> errors.Aborted:
-    """The answer to who goes on from an old reading."""
+    """The error for a call that was made for an earlier version of the session."""
     return errors.Aborted("the session changed meanwhile", reason=reasons.ETAG_MISMATCH, metadata={"etag": etag})
 
 
 def check_active(session: pb.ChatSession) -> None:
-    """Refuse to go on in a session that is not active.
+    """Refuse a message to a session that is not active.
 
     Raises:
-        FailedPrecondition: it is not.
+        FailedPrecondition: the session is not active.
     """
     if session.status != ACTIVE:
         raise errors.FailedPrecondition(
@@ -84,12 +84,12 @@ def check_active(session: pb.ChatSession) -> None:
 
 
 def task_of(session: pb.ChatSession) -> Task:
-    """What a session's log entries are about."""
+    """The task of a session's log entries."""
     return Task(session.id, SESSION, session.agent_id)
 
 
 class Sessions:
-    """Sessions of principals; none sees another's."""
+    """Creates, lists, changes and deletes sessions; a principal sees only its own."""
 
     def __init__(
         self,
@@ -108,12 +108,12 @@ class Sessions:
     async def create(
         self, owner: Principal, request: pb.CreateChatSessionRequest, template: str, parameters: Mapping[str, str]
     ) -> pb.ChatSession:
-        """Start a session, led by a template with these parameters.
+        """Create a session with the instructions of a template, in which these parameters are set.
 
         Raises:
-            InvalidArgument: there is no such session type, template or parameter, or the model holds no conversation.
+            InvalidArgument: the session type, the template or a parameter is unknown, or the model cannot chat.
             NotFound: there is no such model.
-            MeshError: the model service cannot be asked.
+            MeshError: the error of the model service.
         """
         session_type = request.session_type or DEFAULT_TYPE
         chosen = self._templates.choose(session_type, template)
@@ -130,7 +130,7 @@ class Sessions:
         """A session.
 
         Raises:
-            NotFound: there is none.
+            NotFound: the principal has no such session.
         """
         return await require_session(self._sessions, owner, session_id)
 
@@ -138,7 +138,7 @@ class Sessions:
         """A page of sessions.
 
         Raises:
-            InvalidArgument: the page token is none of this list.
+            InvalidArgument: the page token does not belong to this list.
         """
         size = request.page_size or PAGE_SIZE
         after = page_token.read(request, datetime, UUID)
@@ -155,8 +155,9 @@ class Sessions:
         """Move a session to another status.
 
         Raises:
-            NotFound, Aborted: there is no such session, or not at this etag.
-            FailedPrecondition: it cannot be had from the session's status.
+            NotFound: there is no such session.
+            Aborted: the session has another etag.
+            FailedPrecondition: the session's status cannot be followed by this one.
         """
         allowed = sources(request.status)
         session = await self._sessions.set_status(owner, request.session_id, request.status, allowed, request.etag)
@@ -172,11 +173,12 @@ class Sessions:
         return session.public
 
     async def delete(self, owner: Principal, request: pb.DeleteChatSessionRequest) -> None:
-        """Delete a session and what was said in it; to repeat the call goes on with a deletion that was cut short.
+        """Delete a session and its conversation; a repeated call continues a deletion that was interrupted.
 
         Raises:
-            NotFound, Aborted: there is no such session, or not at this etag.
-            Unavailable: memory cannot be reached; the session is hidden already.
+            NotFound: there is no such session.
+            Aborted: the session has another etag.
+            Unavailable: memory cannot be reached; the session is already hidden.
         """
         if not await self._sessions.hide(owner, request.session_id, request.etag):
             raise etag_mismatch((await self.get(owner, request.session_id)).public.etag)
