@@ -12,7 +12,7 @@ from soma.orchestrator.v1 import chat_service_pb2 as pb
 from services.mesh.call.call import run_as
 from services.mesh.call.status import from_rpc_error
 from services.mesh.testing.local import SOMEBODY
-from services.orchestrator.adapters.format import checking
+from services.orchestrator.chat.response_format import checker
 from tests.fakes.model import answer, refusing
 from tests.orchestrator.conftest import Fakes, Orchestrator
 
@@ -112,12 +112,12 @@ async def test_a_format_the_provider_was_not_asked_for_is_not_checked(orchestrat
 )
 def test_a_schema_cannot_reach_out_or_exhaust_the_process(schema: str) -> None:
     with pytest.raises(Exception, match="Invalid schema for response_format"):
-        checking(ResponseFormat(type=ResponseFormat.TYPE_JSON_SCHEMA, schema=schema))
+        checker(ResponseFormat(type=ResponseFormat.TYPE_JSON_SCHEMA, schema=schema))
 
 
 @pytest.mark.parametrize("pattern", ["^(a+)+$", r"^(?=(a+)+$)(a|aa)+\1$"])
 def test_a_pattern_cannot_hold_up_the_process(pattern: str) -> None:
     schema = json.dumps({"pattern": pattern})
-    check = checking(ResponseFormat(type=ResponseFormat.TYPE_JSON_SCHEMA, schema=schema))
+    check = checker(ResponseFormat(type=ResponseFormat.TYPE_JSON_SCHEMA, schema=schema))
     assert check is not None
     assert check('"' + "a" * 5000 + '!"') is not None

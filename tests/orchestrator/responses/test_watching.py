@@ -16,8 +16,7 @@ from services.mesh.stores.redis import open_client
 from services.mesh.testing.local import SOMEBODY
 from services.mesh.watching import rows
 from services.orchestrator.responses import store as stored
-from services.orchestrator.responses.events import PostgresResponseEvents
-from services.orchestrator.responses.store import PostgresResponses
+from services.orchestrator.responses.store import PostgresResponseEvents, PostgresResponses
 from tests.fakes.model import answer, lost
 from tests.orchestrator.conftest import Fakes, Orchestrator, serving, unwatched
 from tests.orchestrator.responses.test_responses import NOBODYS, STRANGER, asking, cancel, create, events_of, refusal

@@ -1,4 +1,4 @@
-"""A response as it grows: a turn's events in, the response's own events out."""
+"""A response while it is made: the events of a turn become the events of the response."""
 
 import re
 import uuid
@@ -12,9 +12,10 @@ from soma.orchestrator.v1 import chat_service_pb2 as chat
 from soma.orchestrator.v1 import response_service_pb2 as pb
 
 from services.mesh.call import errors
+from services.orchestrator.chat.reply import extend_call
 
 RESPONSE_ID = re.compile(r"resp_([0-9a-f]{32})")
-# What was said is numbered; what was given, too, behind an `i`.
+# Items of the output are numbered; items of the input have an `i` before their number.
 _ITEM_ID = re.compile(r"(?:msg|fc|fco)_([0-9a-f]{32})_[i0-9_]{1,16}")
 _CUT_SHORT = (message_pb2.FINISH_REASON_LENGTH, message_pb2.FINISH_REASON_CONTENT_FILTER)
 
@@ -22,13 +23,13 @@ Event = pb.CreateResponseResponse
 
 
 def response_of(item_id: str) -> str:
-    """The response an item is of; empty for an id of another making."""
+    """The id of the response that an item belongs to; empty when the item's id has another form."""
     found = _ITEM_ID.fullmatch(item_id)
     return f"resp_{found[1]}" if found else ""
 
 
-class Progress:
-    """Collects one response, which holds its output only once it has ended."""
+class ResponseBuilder:
+    """Builds one response; `response` holds the output only after its end."""
 
     def __init__(self, model: str, settings: pb.ResponseSettings) -> None:
         self._hex = uuid.uuid4().hex
@@ -37,12 +38,12 @@ class Progress:
         )
         self.response.create_time.FromMicroseconds(int(time() * 1e6))
         self._items: list[pb.ResponseItem] = []
-        self._open: dict[int, pb.ResponseItem] = {}
+        self._unfinished: dict[int, pb.ResponseItem] = {}
         self._text: int | None = None
         self._calls: dict[int, int] = {}
 
     def started(self, started: chat.ChatStarted) -> None:
-        """A model answers."""
+        """Note which model answers."""
         self.response.model = started.model
         self.response.sources.extend(started.sources)
         self.response.dropped_params.extend(started.dropped_params)
@@ -52,21 +53,21 @@ class Progress:
         return Event(created=self.response)
 
     def take(self, event: chat.ChatResponse) -> Iterator[Event]:
-        """What a turn's event between its first and its last means for the response."""
+        """The events of the response that follow from one of the turn's, between its first and its last."""
         kind = event.WhichOneof("payload")
         if kind == "delta":
-            yield from self._speak(event.delta)
+            yield from self._add_text(event.delta)
         elif kind == "tool_call":
-            yield from self._call(event.tool_call)
+            yield from self._add_call(event.tool_call)
         elif kind == "policy":
             yield Event(policy=event.policy)
         elif kind == "heartbeat":
             yield Event(heartbeat=event.heartbeat)
 
     def finish(self, finished: chat.ChatFinished) -> Iterator[Event]:
-        """The turn is over: its open items end, and the response does."""
-        for index in sorted(self._open):
-            yield self._close(index)
+        """Complete the items and the response, because the turn has finished."""
+        for index in sorted(self._unfinished):
+            yield self._close_item(index)
         response = self.response
         response.finish_reason = finished.finish_reason
         response.usage.CopyFrom(finished.usage)
@@ -77,7 +78,7 @@ class Progress:
         self._end(pb.Response.STATE_INCOMPLETE if cut_short else pb.Response.STATE_COMPLETED)
 
     def fail(self, error: errors.MeshError) -> None:
-        """The turn failed."""
+        """End the response as failed."""
         self.response.error.CopyFrom(
             StreamError(
                 code=error.code,
@@ -90,7 +91,7 @@ class Progress:
         self._end(pb.Response.STATE_FAILED)
 
     def cancel(self) -> None:
-        """The response is not wanted any more; what there is of it stays."""
+        """End the response as cancelled; it keeps the output so far."""
         self._end(pb.Response.STATE_CANCELLED)
 
     def finished(self) -> Event:
@@ -100,42 +101,42 @@ class Progress:
     def _end(self, state: "pb.Response.State.ValueType") -> None:
         self.response.state = state
         self.response.end_time.FromMicroseconds(int(time() * 1e6))
-        # It may end twice: as whole, and as failed when that could not be kept.
+        # A response may end twice: as completed, and then as failed because it could not be stored.
         self.response.ClearField("output")
         self.response.output.extend(self._items)
 
-    def _speak(self, delta: chat.ChatDelta) -> Iterator[Event]:
+    def _add_text(self, delta: chat.ChatDelta) -> Iterator[Event]:
         if self._text is None or self._items[self._text].text.refusal != delta.refusal:
-            yield from self._settle()
+            yield from self._close_complete()
             self._text = len(self._items)
             text = pb.ResponseText(refusal=delta.refusal)
-            yield self._begin(pb.ResponseItem(item_id=self._item_id("msg"), text=text))
-        said = self._items[self._text].text
-        said.text += delta.text
-        said.logprobs.extend(delta.logprobs)
+            yield self._open_item(pb.ResponseItem(item_id=self._item_id("msg"), text=text))
+        item = self._items[self._text].text
+        item.text += delta.text
+        item.logprobs.extend(delta.logprobs)
         yield Event(delta=pb.ResponseTextDelta(output_index=self._text, text=delta.text, logprobs=delta.logprobs))
 
-    def _call(self, piece: message_pb2.ToolCallDelta) -> Iterator[Event]:
+    def _add_call(self, piece: message_pb2.ToolCallDelta) -> Iterator[Event]:
         if piece.index not in self._calls:
-            yield from self._settle()
+            yield from self._close_complete()
             self._text = None
             self._calls[piece.index] = len(self._items)
             call = message_pb2.ToolCall(call_id=piece.call_id, name=piece.name)
-            yield self._begin(pb.ResponseItem(item_id=self._item_id("fc"), tool_call=call))
+            yield self._open_item(pb.ResponseItem(item_id=self._item_id("fc"), tool_call=call))
         index = self._calls[piece.index]
-        # What comes behind the end of a JSON object can only be blank.
-        if piece.arguments and index in self._open:
-            self._items[index].tool_call.arguments += piece.arguments
+        # After the end of a JSON object a provider sends only white space.
+        if piece.arguments and index in self._unfinished:
+            extend_call(self._items[index].tool_call, piece)
             yield Event(arguments=pb.ResponseArgumentsDelta(output_index=index, arguments=piece.arguments))
 
-    def _settle(self) -> Iterator[Event]:
-        """Another item begins: those end that are whole, and not all, because providers may mix the pieces of calls."""
-        for index in sorted(self._open):
-            if self._whole(self._open[index]):
-                yield self._close(index)
+    def _close_complete(self) -> Iterator[Event]:
+        """End the complete items, before another item begins: providers may mix the pieces of several calls."""
+        for index in sorted(self._unfinished):
+            if self._is_complete(self._unfinished[index]):
+                yield self._close_item(index)
 
     @staticmethod
-    def _whole(item: pb.ResponseItem) -> bool:
+    def _is_complete(item: pb.ResponseItem) -> bool:
         if item.HasField("text"):
             return True
         try:
@@ -146,11 +147,11 @@ class Progress:
     def _item_id(self, kind: str) -> str:
         return f"{kind}_{self._hex}_{len(self._items)}"
 
-    def _begin(self, item: pb.ResponseItem) -> Event:
+    def _open_item(self, item: pb.ResponseItem) -> Event:
         index = len(self._items)
         self._items.append(item)
-        self._open[index] = item
+        self._unfinished[index] = item
         return Event(item_begun=pb.ResponseItemEvent(output_index=index, item=item))
 
-    def _close(self, index: int) -> Event:
-        return Event(item_done=pb.ResponseItemEvent(output_index=index, item=self._open.pop(index)))
+    def _close_item(self, index: int) -> Event:
+        return Event(item_done=pb.ResponseItemEvent(output_index=index, item=self._unfinished.pop(index)))

@@ -1,35 +1,22 @@
-"""What is said in sessions: kept by the memory service, under a name of the session's own."""
+"""The conversations of sessions: the memory service keeps each under an id made from the session's id."""
 
-from typing import Protocol
 from uuid import UUID
 
 from soma.memory.v1 import memory_service_pb2
 
+from services.orchestrator.adapters.memory import Memory
 from services.orchestrator.chat.delivery import Delivery
-
-
-class Memory(Protocol):
-    """Conversations in the memory service."""
-
-    async def turns(self, request: memory_service_pb2.ListMessagesRequest) -> memory_service_pb2.ListMessagesResponse:
-        """A page of a conversation; empty where nothing was said."""
-        ...
-
-    async def forget(self, conversation_id: str) -> None:
-        """Forget a conversation."""
-        ...
-
 
 _PREFIX = "session:"
 
 
 def conversation_of(session_id: str) -> str:
-    """The conversation of a session."""
+    """The id of a session's conversation."""
     return f"{_PREFIX}{session_id}"
 
 
 def session_of(conversation_id: str) -> UUID | None:
-    """The session whose conversation it is; None where it is no session's."""
+    """The id of the session that a conversation belongs to; None if it belongs to none."""
     prefix, _, session_id = conversation_id.rpartition(_PREFIX)
     try:
         found = UUID(session_id)
@@ -39,7 +26,7 @@ def session_of(conversation_id: str) -> UUID | None:
 
 
 class Conversations:
-    """Reads and forgets what was said; turns on their way to memory arrive there first."""
+    """Reads and deletes conversations; each method first waits until memory has all turns of the conversation."""
 
     def __init__(self, memory: Memory, delivery: Delivery) -> None:
         self._memory = memory
@@ -48,17 +35,17 @@ class Conversations:
     async def page(
         self, tenant_id: str, session_id: str, page_size: int, page_token: str
     ) -> memory_service_pb2.ListMessagesResponse:
-        """A page of turns, oldest first."""
+        """A page of messages, oldest first."""
         conversation_id = conversation_of(session_id)
         await self._delivery.settle(tenant_id, conversation_id)
-        return await self._memory.turns(
+        return await self._memory.messages(
             memory_service_pb2.ListMessagesRequest(
                 conversation_id=conversation_id, page_size=page_size, page_token=page_token
             )
         )
 
-    async def forget(self, tenant_id: str, session_id: str) -> None:
-        """Forget everything that was said."""
+    async def delete(self, tenant_id: str, session_id: str) -> None:
+        """Delete the conversation of a session."""
         conversation_id = conversation_of(session_id)
         await self._delivery.settle(tenant_id, conversation_id)
-        await self._memory.forget(conversation_id)
+        await self._memory.delete(conversation_id)

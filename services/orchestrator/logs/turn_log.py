@@ -1,4 +1,4 @@
-"""Turns that leave entries in a log: that one began, what policy did, how it ended, never what was said."""
+"""Log entries of turns: that a turn began, what policy decided, how the turn ended; never what was said."""
 
 import asyncio
 import uuid
@@ -16,30 +16,30 @@ from services.orchestrator.logs.entry import CANCELLED, CHAT, COMPLETED, FAILED,
 from services.orchestrator.logs.writer import LogWriter
 
 
-class RecordedTurns:
-    """Takes turns as `Turns` does."""
+class LoggedTurns:
+    """A decorator of `Turns` that writes log entries."""
 
     def __init__(self, turns: TakesTurns, writer: LogWriter) -> None:
         self._turns = turns
         self._writer = writer
 
     async def take(self, request: pb.ChatRequest, *, append_id: str = "", task: Task | None = None) -> Events:
-        """See `Turns`; without a task the turn is one of its own."""
-        record = _Record(self._writer, principal().tenant_id, task)
+        """Take one turn, as `Turns.take` does; without `task` the turn is a task of its own."""
+        turn_log = _TurnLog(self._writer, principal().tenant_id, task)
         try:
             async with aclosing(self._turns.take(request, append_id=append_id)) as events:
                 async for event in events:
-                    record.event(event)
+                    turn_log.event(event)
                     yield event
         except (asyncio.CancelledError, GeneratorExit):
-            record.left()
+            turn_log.left()
             raise
         except Exception as error:
-            record.failed(error)
+            turn_log.failed(error)
             raise
 
 
-class _Record:
+class _TurnLog:
     """The entries of one turn."""
 
     def __init__(self, writer: LogWriter, tenant_id: str, task: Task | None) -> None:
@@ -50,7 +50,7 @@ class _Record:
         self._ended = False
 
     def event(self, event: pb.ChatResponse) -> None:
-        """Tell of an event that is worth an entry."""
+        """Write the entry of an event, if the event has one."""
         kind = event.WhichOneof("payload")
         if kind == "started":
             self._started(event.started)
@@ -61,15 +61,15 @@ class _Record:
             self._write(f"policy on the {event.policy.stage}: {decision}", facts, level="warning")
         elif kind == "finished":
             self._ended = True
-            self._write("turn finished", _facts(event.finished), task_status=COMPLETED)
+            self._write("turn finished", _attributes(event.finished), task_status=COMPLETED)
 
     def left(self) -> None:
-        """Tell of a caller who did not wait for the end."""
+        """Write that the caller left before the end."""
         if not self._ended:
             self._write("turn cancelled", {}, level="warning", task_status=CANCELLED)
 
     def failed(self, error: Exception) -> None:
-        """Tell of a turn that failed."""
+        """Write that the turn failed."""
         known = stated(error) or errors.Internal("internal error")
         facts = {"code": known.code.name, "reason": known.reason}
         self._write(f"turn failed: {known.reason}", facts, level="error", task_status=FAILED)
@@ -87,7 +87,7 @@ class _Record:
         self._writer.record(self._tenant_id, self._task, message, facts, level=level, task_status=task_status)
 
 
-def _facts(finished: pb.ChatFinished) -> dict[str, str]:
+def _attributes(finished: pb.ChatFinished) -> dict[str, str]:
     reason = message_pb2.FinishReason.Name(finished.finish_reason)
     return {
         "finish_reason": reason.removeprefix("FINISH_REASON_").lower(),

@@ -1,4 +1,4 @@
-"""The catalogue of templates: how a session is led, by its type."""
+"""Templates: the instructions that a session gives the model, by the type of the session."""
 
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -10,12 +10,12 @@ from soma.orchestrator.v1 import chat_session_service_pb2 as pb
 
 from services.mesh.call import errors
 
-CATALOGUE = Path(__file__).with_name("templates.toml")
+TEMPLATES = Path(__file__).with_name("templates.toml")
 DEFAULT_TYPE = "general"
 
 
 class Templates:
-    """Templates in the order of their file; each session type has one that is its default."""
+    """The templates in the order of their file; each session type has one default."""
 
     def __init__(self, tables: Sequence[Mapping[str, object]]) -> None:
         self._instructions: dict[str, Template] = {}
@@ -30,19 +30,19 @@ class Templates:
         self._defaults = {each.session_type: each for each in self.all if each.default}
 
     @classmethod
-    def read(cls, path: Path = CATALOGUE) -> "Templates":
-        """Read a catalogue.
+    def read(cls, path: Path = TEMPLATES) -> "Templates":
+        """Read a file of templates.
 
         Raises:
-            KeyError: instructions name a parameter the template does not have.
+            KeyError: instructions name a parameter that the template does not have.
         """
         return cls(tomllib.loads(path.read_text("utf-8"))["template"])
 
     def choose(self, session_type: str, name: str) -> pb.ChatTemplate:
-        """The template of that name, or the default of a session type.
+        """The named template of a session type, or its default if the name is empty.
 
         Raises:
-            InvalidArgument: there is no such session type, or it has no such template.
+            InvalidArgument: the session type is unknown, or does not have this template.
         """
         default = self._defaults.get(session_type)
         if default is None:
@@ -55,10 +55,10 @@ class Templates:
         return named[name]
 
     def instructions(self, template: pb.ChatTemplate, parameters: Mapping[str, str]) -> str:
-        """What a model is told, with the parameters given and the template's own for the rest.
+        """The instructions with these parameters, and with the template's defaults for the others.
 
         Raises:
-            InvalidArgument: the template has no such parameter.
+            InvalidArgument: the template does not have one of these parameters.
         """
         unknown = sorted(parameters.keys() - template.parameters.keys())
         if unknown:
@@ -67,5 +67,7 @@ class Templates:
         return self._instructions[template.name].substitute({**template.parameters, **parameters})
 
 
-def _invalid(field: str, why: str, reason: str) -> errors.InvalidArgument:
-    return errors.InvalidArgument(f"{field}: {why}", reason=reason, violations=(errors.FieldViolation(field, why),))
+def _invalid(field: str, problem: str, reason: str) -> errors.InvalidArgument:
+    return errors.InvalidArgument(
+        f"{field}: {problem}", reason=reason, violations=(errors.FieldViolation(field, problem),)
+    )

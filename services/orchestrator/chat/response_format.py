@@ -1,4 +1,4 @@
-"""Tells whether a text fits the response format it was asked in."""
+"""Checks whether a text fits the response format of its request."""
 
 from collections.abc import Callable
 
@@ -9,25 +9,25 @@ from soma.model.v1.model_service_pb2 import ResponseFormat
 
 from services.mesh.call import errors
 
-# What is wrong with a text; None when nothing is.
+# Takes a text, and returns what is wrong with it, or None.
 Check = Callable[[str], str | None]
 
-# A pattern that needs more steps than this on one text does not match: a schema must not hold up the event loop.
+# A pattern that needs more steps than this counts as no match, so that a schema cannot block the event loop.
 _PATTERN_STEPS = 100_000
-_LONGEST_COMPLAINT = 1000
+_PROBLEM_CHARS = 1000
 
 
-def checking(wanted: ResponseFormat) -> Check | None:
-    """How to tell whether a text fits; None where any does.
+def checker(response_format: ResponseFormat) -> Check | None:
+    """The check of a response format; None if every text fits it.
 
     Raises:
-        InvalidArgument: the schema is none.
+        InvalidArgument: INVALID_JSON_SCHEMA: the schema is not valid.
     """
-    if wanted.type == ResponseFormat.TYPE_JSON_OBJECT:
+    if response_format.type == ResponseFormat.TYPE_JSON_OBJECT:
         return _not_an_object
-    if wanted.type != ResponseFormat.TYPE_JSON_SCHEMA:
+    if response_format.type != ResponseFormat.TYPE_JSON_SCHEMA:
         return None
-    validator = _validator(wanted.schema)
+    validator = _validator(response_format.schema)
 
     def check(text: str) -> str | None:
         try:
@@ -35,7 +35,7 @@ def checking(wanted: ResponseFormat) -> Check | None:
         except orjson.JSONDecodeError as error:
             return f"it is not JSON: {error}"
         wrong = next(iter(validator.iter_errors(value)), None)
-        return None if wrong is None else _where(wrong)
+        return None if wrong is None else _problem(wrong)
 
     return check
 
@@ -48,7 +48,7 @@ def _validator(schema: str) -> jsonschema_rs.Validator:
             pattern_options=jsonschema_rs.FancyRegexOptions(backtrack_limit=_PATTERN_STEPS),
         )
     except ValueError as error:
-        message = f"Invalid schema for response_format: {str(error).splitlines()[0][:_LONGEST_COMPLAINT]}"
+        message = f"Invalid schema for response_format: {str(error).splitlines()[0][:_PROBLEM_CHARS]}"
         raise errors.InvalidArgument(
             message, reason=reasons.INVALID_JSON_SCHEMA, violations=[errors.FieldViolation("response_format", message)]
         ) from error
@@ -62,6 +62,6 @@ def _not_an_object(text: str) -> str | None:
     return None if isinstance(value, dict) else "it is JSON, but not an object"
 
 
-def _where(wrong: jsonschema_rs.ValidationError) -> str:
+def _problem(wrong: jsonschema_rs.ValidationError) -> str:
     path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in wrong.instance_path)
-    return f"at ${path}: {wrong.message[:_LONGEST_COMPLAINT]}"
+    return f"at ${path}: {wrong.message[:_PROBLEM_CHARS]}"

@@ -1,4 +1,4 @@
-"""Tells of a response that is made in the background, by this process or another, from any of its events on."""
+"""Follows a response that any process makes in the background, from any of its events on."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -10,16 +10,15 @@ from soma.orchestrator.v1.response_service_pb2 import Response, WatchResponseRes
 from services.mesh.call import errors
 from services.mesh.watching.rows import Found, RowSequences
 from services.mesh.watching.watch import told
-from services.orchestrator.responses.events import ResponseEvents
-from services.orchestrator.responses.store import ResponseStore
+from services.orchestrator.responses.store import PostgresResponseEvents, PostgresResponses
 
 _SILENCE_SECONDS = 5.0
 
 
-class Watching:
-    """Reads what the makers of responses keep, when they say that there is more."""
+class ResponseWatcher:
+    """Reads the stored events of responses, each time their task announces more."""
 
-    def __init__(self, store: ResponseStore, events: ResponseEvents, sequences: RowSequences) -> None:
+    def __init__(self, store: PostgresResponses, events: PostgresResponseEvents, sequences: RowSequences) -> None:
         self._store = store
         self._events = events
         self._sequences = sequences
@@ -27,11 +26,11 @@ class Watching:
     async def watch(
         self, tenant_id: str, response_id: str, sequence: int
     ) -> AsyncGenerator[WatchResponseResponse, None]:
-        """The events from a sequence on, down to `finished`.
+        """The events from number `sequence` on, up to `finished`.
 
         Raises:
-            NotFound: there is no such response, or none any more.
-            FailedPrecondition: it is not made in the background.
+            NotFound: there is no such response, or it was deleted.
+            FailedPrecondition: the response is not made in the background.
             Unavailable: Postgres cannot be reached.
         """
 
@@ -50,7 +49,7 @@ class Watching:
                         return
 
     async def _since(self, tenant_id: str, response_id: str, sequence: int) -> Found[WatchResponseResponse]:
-        # First how far it is, then what happened: nothing is added to one that has ended.
+        # The state is read before the events: a response that has ended gets no more events.
         progress = await self._store.progress(tenant_id, response_id)
         if progress is None:
             raise errors.NotFound(f"Response with id '{response_id}' not found.", reason=reasons.RESPONSE_NOT_FOUND)
@@ -65,5 +64,5 @@ class Watching:
             return Found(found, found[-1].sequence + 1)
         if response.state != Response.STATE_IN_PROGRESS:
             return Found([WatchResponseResponse(sequence=sequence, finished=response)], sequence)
-        # Nobody tells of a process that died: its mark tells until when it can be taken for alive.
+        # A process that died announces nothing: read again when its response counts as interrupted.
         return Found((), sequence, again=lost_after)

@@ -1,4 +1,4 @@
-"""Reads logs: page by page backwards, or forwards without end."""
+"""The logs of tenants: read backwards in pages, or followed as they grow."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -10,21 +10,21 @@ from services.mesh.call import page_token
 from services.mesh.stores.stream_position import BEGINNING, Position, entry_id, position
 from services.mesh.watching.streams import StreamReader, StreamSequences
 from services.mesh.watching.watch import told
-from services.orchestrator.logs.entry import Wanted
-from services.orchestrator.logs.store import LogStore, decoded, stream_key
+from services.orchestrator.logs.entry import EntryFilter
+from services.orchestrator.logs.store import RedisLogStore, decoded, stream_key
 
 PAGE_SIZE = 50
 _READ = 500
-# A search that finds little comes back with what it has after so many reads; the next page goes on.
+# After this number of reads a page ends, even if it is not full; the next page continues.
 _READS_A_PAGE = 10
 
 Events = AsyncGenerator[pb.TailLogsResponse, None]
 
 
 class Logs:
-    """The logs of tenants, for their readers."""
+    """Reads the logs of tenants; `heartbeat_seconds` without an entry bring a heartbeat."""
 
-    def __init__(self, store: LogStore, reader: StreamReader, heartbeat_seconds: float) -> None:
+    def __init__(self, store: RedisLogStore, reader: StreamReader, heartbeat_seconds: float) -> None:
         self._store = store
         self._streams = StreamSequences(reader, decoded, lambda entry: entry.task_id)
         self._heartbeat = heartbeat_seconds
@@ -33,43 +33,43 @@ class Logs:
         """A page, newest first.
 
         Raises:
-            InvalidArgument: the page token is none of this log.
+            InvalidArgument: the page token does not belong to this query.
             Unavailable: Redis cannot be reached.
         """
-        wanted = Wanted(request.task_id, request.agent_id, request.level, request.search)
-        place = page_token.read(request, int, int)
+        entry_filter = EntryFilter(request.task_id, request.agent_id, request.level, request.search)
+        before = page_token.read(request, int, int)
         size = request.page_size or request.limit or PAGE_SIZE
         response = pb.QueryLogsResponse()
         for _ in range(_READS_A_PAGE):
-            entries = await self._store.before(tenant_id, wanted.task_id, place, _READ)
+            entries = await self._store.before(tenant_id, entry_filter.task_id, before, _READ)
             for entry in entries:
                 if len(response.logs) == size:
                     response.next_page_token = page_token.write(request, *position(response.logs[-1].id))
                     return response
-                if wanted.has(entry):
+                if entry_filter.matches(entry):
                     response.logs.append(entry)
             if len(entries) < _READ:
                 return response
-            place = position(entries[-1].id)
+            before = position(entries[-1].id)
         response.next_page_token = page_token.write(request, *position(entries[-1].id))
         return response
 
-    async def tail(self, tenant_id: str, wanted: Wanted, after: str) -> Events:
-        """Where the tail begins, then entries and heartbeats, without end.
+    async def tail(self, tenant_id: str, entry_filter: EntryFilter, after: str) -> Events:
+        """The position where the tail begins, then entries and heartbeats without end.
 
         Raises:
             Unavailable: Redis cannot be reached.
         """
         end = await self._store.last(tenant_id)
-        place = position(after) if after else BEGINNING if wanted.task_id else end
+        start = position(after) if after else BEGINNING if entry_filter.task_id else end
 
         async def read(behind: Position) -> list[tuple[Position, pb.LogEntry]]:
-            entries = await self._store.after(tenant_id, wanted.task_id, behind, _READ)
+            entries = await self._store.after(tenant_id, entry_filter.task_id, behind, _READ)
             return [(position(entry.id), entry) for entry in entries]
 
         key = stream_key(tenant_id)
-        with self._streams.watch(key, place, read, section=wanted.task_id, wanted=wanted.has) as watch:
-            yield pb.TailLogsResponse(started=pb.TailStarted(after=entry_id(place)))
+        with self._streams.watch(key, start, read, section=entry_filter.task_id, wanted=entry_filter.matches) as watch:
+            yield pb.TailLogsResponse(started=pb.TailStarted(after=entry_id(start)))
             async with aclosing(told(watch, self._heartbeat)) as entries:
                 async for entry in entries:
                     if entry is None:
