@@ -196,12 +196,11 @@ class Taken(Memory):
 
     async def left_behind(self) -> str:
         """A turn that its process has not delivered."""
-        request = AppendMessagesRequest(request_id=str(uuid.uuid4()))
-        await self.pending.put(PendingTurn(request.request_id, SOMEBODY, "c", request.SerializeToString()))
-        return request.request_id
+        append = AppendMessagesRequest(request_id=str(uuid.uuid4()))
+        await self.pending.put(PendingTurn(append.request_id, SOMEBODY, "c", append.SerializeToString()))
+        return append.request_id
 
     async def append(self, request: AppendMessagesRequest) -> None:
-        """Take a turn."""
         self.turns.append(request.request_id)
 
 
