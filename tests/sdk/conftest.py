@@ -1,4 +1,4 @@
-"""A real gRPC server with scripted services behind the mesh's pipeline, a whole stack, and clients of them."""
+"""Fixtures: a real gRPC server with scripted services and the mesh's pipeline, a whole stack, and clients."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -24,9 +24,9 @@ from services.mesh.stack import pipeline
 from services.mesh.token import Signer
 from tests.e2e.stack import Stack
 from tests.sdk.drivers import Driver, driving
-from tests.sdk.kept import KeptCatalogue, KeptLedger, KeptMemory, KeptRules, Trouble
-from tests.sdk.kept_responses import KeptResponses
-from tests.sdk.scripted import OneModel, ScriptedChat
+from tests.sdk.response_service import FakeResponses
+from tests.sdk.scripted import FakeModel, ScriptedChat
+from tests.sdk.services import FakeCatalogue, FakeLedger, FakeMemory, FakePolicy, Faults
 
 KEY = "sk-test"
 
@@ -37,26 +37,26 @@ class Server:
 
     url: str
     chat: ScriptedChat
-    memory: KeptMemory
-    responses: KeptResponses
-    trouble: Trouble
+    memory: FakeMemory
+    responses: FakeResponses
+    faults: Faults
 
 
 @asynccontextmanager
 async def serving(
     credentials: grpc.ServerCredentials | None = None, more: Sequence[Registration] = ()
 ) -> AsyncIterator[Server]:
-    """A server on a free port, with TLS when it is given credentials; with `more` services beside the mesh's own."""
-    trouble = Trouble()
-    chat, memory, responses = ScriptedChat(), KeptMemory(trouble), KeptResponses(trouble)
+    """Run a server on a free port, with TLS if it is given credentials, and with `more` services."""
+    faults = Faults()
+    chat, memory, responses = ScriptedChat(), FakeMemory(faults), FakeResponses(faults)
     servicers: Sequence[Registration] = (
         (add_ChatServiceServicer_to_server, chat),
         (add_MemoryServiceServicer_to_server, memory),
-        (add_ModelServiceServicer_to_server, OneModel(trouble)),
-        (add_CatalogServiceServicer_to_server, KeptCatalogue(trouble)),
-        (add_CostServiceServicer_to_server, KeptLedger(trouble)),
+        (add_ModelServiceServicer_to_server, FakeModel(faults)),
+        (add_CatalogServiceServicer_to_server, FakeCatalogue(faults)),
+        (add_CostServiceServicer_to_server, FakeLedger(faults)),
         (add_ResponseServiceServicer_to_server, responses),
-        (add_PolicyServiceServicer_to_server, KeptRules(trouble)),
+        (add_PolicyServiceServicer_to_server, FakePolicy(faults)),
         *more,
     )
     wrap = pipeline(
@@ -73,13 +73,13 @@ async def serving(
     else:
         url = f"https://127.0.0.1:{server.add_secure_port('127.0.0.1:0', credentials)}"
     await server.start()
-    yield Server(url, chat, memory, responses, trouble)
+    yield Server(url, chat, memory, responses, faults)
     await server.stop(None)
 
 
 @pytest.fixture
 async def server() -> AsyncIterator[Server]:
-    """A server of the test's own."""
+    """A server for one test."""
     async with serving() as running:
         yield running
 
@@ -93,14 +93,14 @@ async def soma(server: Server) -> AsyncIterator[AsyncClient]:
 
 @pytest.fixture(params=["sync", "async"])
 async def client(request: pytest.FixtureRequest, server: Server) -> AsyncIterator[Driver]:
-    """Each client in turn."""
+    """Both clients, one after the other."""
     async with driving(request.param, server.url, KEY) as driver:
         yield driver
 
 
 @pytest.fixture(scope="session")
 async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
-    """A whole stack as it is without any settings: its model is the local one."""
+    """A whole stack with default settings; its model is the local one."""
     running = Stack(tmp_path_factory.mktemp("sdk"))
     try:
         await running.up()
@@ -110,5 +110,5 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack
 
 
 def pointing(url: str, key: str) -> tuple[str, ...]:
-    """What goes before a command, to tell it where the mesh is."""
+    """The beginning of a command line that tells the command the URL and the key of the mesh."""
     return "env", f"SOMA_API_URL={url}", f"SOMA_API_KEY={key}"

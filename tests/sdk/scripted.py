@@ -1,4 +1,4 @@
-"""Turns that do what a test scripts, and keep what came along with each call."""
+"""Chat and model services that follow a test's script, and record the calls."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -13,7 +13,7 @@ from soma.orchestrator.v1 import chat_service_pb2 as chat
 from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceServicer
 from soma.policy.v1 import policy_service_pb2 as policy
 
-from tests.sdk.kept import Trouble
+from tests.sdk.services import Faults
 
 Step = chat.ChatResponse | BaseException | asyncio.Event
 
@@ -30,7 +30,6 @@ class ScriptedChat(ChatServiceServicer):
         self.ended = asyncio.Event()
 
     async def Chat(self, request: chat.ChatRequest, context: Any) -> AsyncIterator[chat.ChatResponse]:
-        """See the contract."""
         self.requests.append(request)
         self.metadata = dict(context.invocation_metadata())
         self.seconds_left = context.time_remaining()
@@ -47,17 +46,16 @@ class ScriptedChat(ChatServiceServicer):
             self.ended.set()
 
 
-class OneModel(ModelServiceServicer):
-    """Says `Hello`; embeds a text as its length."""
+class FakeModel(ModelServiceServicer):
+    """Answers `Hello`; the vector of a text is its length."""
 
-    def __init__(self, trouble: Trouble) -> None:
-        self._trouble = trouble
+    def __init__(self, faults: Faults) -> None:
+        self._faults = faults
 
     async def Generate(
         self, request: generation.GenerateRequest, context: object
     ) -> AsyncIterator[generation.GenerateResponse]:
-        """See the contract."""
-        self._trouble.meet(request)
+        self._faults.check(request)
         started = generation.GenerationStarted(generation_id="g1", model="plain", provider="local")
         yield generation.GenerateResponse(started=started)
         yield generation.GenerateResponse(delta=generation.TextDelta(text="Hello"))
@@ -65,15 +63,13 @@ class OneModel(ModelServiceServicer):
         yield generation.GenerateResponse(finished=finished)
 
     async def Infer(self, request: generation.InferRequest, context: object) -> generation.InferResponse:
-        """See the contract."""
-        self._trouble.meet(request)
+        self._faults.check(request)
         return generation.InferResponse(
             model="plain", completion=" and on", usage=USAGE, finish_reason="stop", latency_ms=250
         )
 
     async def Embed(self, request: generation.EmbedRequest, context: object) -> generation.EmbedResponse:
-        """See the contract."""
-        self._trouble.meet(request)
+        self._faults.check(request)
         vectors = [
             generation.Vector(embedding=[len(text), 0.5], index=index) for index, text in enumerate(request.input)
         ]
@@ -85,7 +81,7 @@ USAGE = model.Usage(prompt_tokens=5, completion_tokens=2, total_tokens=7)
 
 
 def spoken(*texts: str) -> list[Step]:
-    """A whole turn that says `texts`."""
+    """The events of a whole turn with these texts."""
     finished = chat.ChatFinished(
         finish_reason=model.FINISH_REASON_STOP,
         usage=USAGE,
@@ -102,7 +98,7 @@ def spoken(*texts: str) -> list[Step]:
 
 
 def noticed() -> chat.ChatResponse:
-    """The event that says policy removed something from what was asked."""
+    """The event that reports that policy removed something from the input."""
     rule = policy.MatchedRule(rule_id="pii.email", decision=policy.DECISION_REDACT, reason="an address")
     return chat.ChatResponse(
         policy=chat.PolicyNotice(decision=policy.DECISION_REDACT, stage="input", matched_rules=[rule])
@@ -110,6 +106,6 @@ def noticed() -> chat.ChatResponse:
 
 
 def broken(code: grpc.StatusCode, reason: str) -> chat.ChatResponse:
-    """The event that ends a stream which failed."""
+    """The error event that ends a failed stream."""
     error = StreamError(code=code.value[0], status=code.name, reason=reason, message="it broke", retry_after_seconds=2)
     return chat.ChatResponse(error=error)

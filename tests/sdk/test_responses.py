@@ -1,4 +1,4 @@
-"""Both clients have responses made, read them while they are made, and find, cancel and forget them later."""
+"""Both clients create responses, stream them, and read, cancel and delete them later."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -47,7 +47,7 @@ async def test_a_response_streams_as_text_and_is_whole_at_the_end(client: Driver
     assert await client.respond("Hi") == (["Hello", ", world"], WHOLE)
 
 
-async def test_everything_that_can_be_asked_reaches_the_contract(server: Server, client: Driver) -> None:
+async def test_every_parameter_reaches_the_contract(server: Server, client: Driver) -> None:
     said = [Message("user", "Hi"), Item("msg_0", "Hello"), {"role": "tool", "content": "42", "tool_call_id": "call_a"}]
     await client.call(
         "create_response",
@@ -133,19 +133,19 @@ async def test_what_a_response_was_made_from_comes_page_by_page(client: Driver) 
 async def test_a_response_that_failed_says_why(server: Server, client: Driver) -> None:
     error = StreamError(code=14, status="UNAVAILABLE", reason="MODEL_DOWN", message="it is down")
     failed = pb.Response(response_id="resp_9", state=pb.Response.STATE_FAILED, error=error)
-    server.responses.kept["resp_9"] = failed
+    server.responses.stored["resp_9"] = failed
     response = await client.call("get_response", "resp_9")
     assert (response.state, response.failure) == ("failed", Failure("MODEL_DOWN", "it is down"))
 
 
 async def test_a_response_is_asked_for_once_and_read_as_often_as_it_takes(server: Server, client: Driver) -> None:
-    server.trouble.failures.append(errors.Unavailable("no", retry_after=0.01))
+    server.faults.failures.append(errors.Unavailable("no", retry_after=0.01))
     with pytest.raises(somamesh.UnavailableError):
         await client.call("create_response", "Hi")
     assert server.responses.asked == []
     created = await client.call("create_response", "Hi")
     for name in ("get_response", "cancel_response"):
-        server.trouble.failures.append(errors.Unavailable("no", retry_after=0.01))
+        server.faults.failures.append(errors.Unavailable("no", retry_after=0.01))
         assert (await client.call(name, created.id)).id == created.id
 
 

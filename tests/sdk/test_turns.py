@@ -1,4 +1,4 @@
-"""Both clients take turns, and an answer is whole or an error."""
+"""Both clients run turns, and a turn returns a whole answer or raises an error."""
 
 import asyncio
 import gc
@@ -100,7 +100,7 @@ async def test_every_option_reaches_the_contract(server: Server, client: Driver)
         ({"response_format": "yaml"}, ValueError),
     ],
 )
-async def test_what_no_turn_can_be_asked_with_is_refused_before_it_is_sent(
+async def test_an_invalid_option_is_refused_before_it_is_sent(
     server: Server, client: Driver, wrong: dict[str, object], kind: type[Exception]
 ) -> None:
     with pytest.raises(kind):
@@ -274,7 +274,7 @@ async def test_a_model_alone_answers_without_policy_or_memory(server: Server, cl
     assert pieces == ["Hello"]
     assert answer == await client.call("generate", "Hi", model="plain", seed=3)
     assert (answer.id, answer.text, answer.finish_reason, answer.conversation) == ("g1", "Hello", "length", "")
-    assert server.trouble.requests[0] == generation.GenerateRequest(
+    assert server.faults.requests[0] == generation.GenerateRequest(
         model="plain",
         messages=[model.Message(role=model.ROLE_USER, content="Hi")],
         sampling=model.Sampling(seed=3),

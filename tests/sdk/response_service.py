@@ -1,4 +1,4 @@
-"""A response service that keeps what it is asked for."""
+"""A response service that stores the responses it makes."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,27 +8,26 @@ from soma.orchestrator.v1 import response_service_pb2 as pb
 from soma.orchestrator.v1.response_service_pb2_grpc import ResponseServiceServicer
 
 from services.mesh.errors import NotFound
-from tests.sdk.kept import NOW, Trouble
 from tests.sdk.scripted import USAGE
+from tests.sdk.services import NOW, Faults
 
 
-class KeptResponses(ResponseServiceServicer):
-    """Answers `Hello, world` with a tool call, and goes on until `release` is set."""
+class FakeResponses(ResponseServiceServicer):
+    """Answers `Hello, world` with a tool call; a response ends when `release` is set."""
 
-    def __init__(self, trouble: Trouble) -> None:
-        self.kept: dict[str, pb.Response] = {}
+    def __init__(self, faults: Faults) -> None:
+        self.stored: dict[str, pb.Response] = {}
         self.asked: list[pb.CreateResponseRequest] = []
         self.release = asyncio.Event()
         self.release.set()
         self.left = asyncio.Event()
         self.cut = False
-        self._trouble = trouble
+        self._faults = faults
 
     async def CreateResponse(
         self, request: pb.CreateResponseRequest, context: object
     ) -> AsyncIterator[pb.CreateResponseResponse]:
-        """See the contract."""
-        self._trouble.meet(request)
+        self._faults.check(request)
         self.asked.append(request)
         response = pb.Response(
             response_id=f"resp_{len(self.asked)}",
@@ -37,7 +36,7 @@ class KeptResponses(ResponseServiceServicer):
             model=request.model,
             settings=request.settings,
         )
-        self.kept[response.response_id] = response
+        self.stored[response.response_id] = response
         try:
             yield pb.CreateResponseResponse(created=response)
             yield pb.CreateResponseResponse(delta=pb.ResponseTextDelta(text="Hello"))
@@ -53,7 +52,6 @@ class KeptResponses(ResponseServiceServicer):
     async def WatchResponse(
         self, request: pb.WatchResponseRequest, context: object
     ) -> AsyncIterator[pb.WatchResponseResponse]:
-        """See the contract."""
         response = self._find(request.response_id)
         yield pb.WatchResponseResponse(created=response)
         for text in ("Hello", ", world"):
@@ -61,15 +59,14 @@ class KeptResponses(ResponseServiceServicer):
         yield pb.WatchResponseResponse(finished=response)
 
     async def GetResponse(self, request: pb.GetResponseRequest, context: object) -> pb.GetResponseResponse:
-        """See the contract."""
-        self._trouble.meet(request)
+        self._faults.check(request)
         return pb.GetResponseResponse(response=self._find(request.response_id))
 
     async def ListResponseInputItems(
         self, request: pb.ListResponseInputItemsRequest, context: object
     ) -> pb.ListResponseInputItemsResponse:
-        """Two items, each a page of its own."""
-        self._trouble.meet(request)
+        """List two items, one on each page."""
+        self._faults.check(request)
         self._find(request.response_id)
         first = pb.ResponseInputItem(item_id="msg_0", message=model.Message(role=model.ROLE_USER, content="Hi"))
         second = pb.ResponseInputItem(
@@ -81,27 +78,25 @@ class KeptResponses(ResponseServiceServicer):
         return pb.ListResponseInputItemsResponse(items=items[:1], next_page_token=items[0].item_id)
 
     async def DeleteResponse(self, request: pb.DeleteResponseRequest, context: object) -> pb.DeleteResponseResponse:
-        """See the contract."""
-        self._trouble.meet(request)
+        self._faults.check(request)
         self._find(request.response_id)
-        del self.kept[request.response_id]
+        del self.stored[request.response_id]
         return pb.DeleteResponseResponse(response_id=request.response_id)
 
     async def CancelResponse(self, request: pb.CancelResponseRequest, context: object) -> pb.CancelResponseResponse:
-        """See the contract."""
-        self._trouble.meet(request)
+        self._faults.check(request)
         response = self._find(request.response_id)
         response.state = pb.Response.STATE_CANCELLED
         return pb.CancelResponseResponse(response=response)
 
     def _find(self, response_id: str) -> pb.Response:
-        if response_id not in self.kept:
+        if response_id not in self.stored:
             raise NotFound(f"there is no response {response_id}", reason="RESPONSE_NOT_FOUND")
-        return self.kept[response_id]
+        return self.stored[response_id]
 
 
 def finish(response: pb.Response) -> None:
-    """Make a response whole."""
+    """Complete a response."""
     response.state = pb.Response.STATE_COMPLETED
     response.finish_reason = model.FINISH_REASON_TOOL_CALLS
     response.model = "plain"

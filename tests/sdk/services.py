@@ -1,4 +1,4 @@
-"""Services that keep what they are given, and fail when a test says so."""
+"""Services that store what they get, and fail when a test says so."""
 
 from collections import deque
 
@@ -19,72 +19,71 @@ from services.mesh.errors import MeshError, NotFound
 NOW = Timestamp(seconds=1_700_000_000)
 
 
-class Trouble:
-    """What calls meet before they are served: each is noted, and fails with the next of `failures`."""
+class Faults:
+    """Faults of the services: every call is recorded, and fails with the next of `failures`, if there is one."""
 
     def __init__(self) -> None:
         self.failures: deque[MeshError] = deque()
         self.requests: list[Message] = []
 
-    def meet(self, request: Message) -> None:
-        """Note the call.
+    def check(self, request: Message) -> None:
+        """Record the call.
 
         Raises:
-            MeshError: the test says so.
+            MeshError: the test has set a failure.
         """
         self.requests.append(request)
         if self.failures:
             raise self.failures.popleft()
 
 
-class KeptMemory(MemoryServiceServicer):
-    """Keeps values and messages; every value is found by any query."""
+class FakeMemory(MemoryServiceServicer):
+    """Stores values and messages; any query finds every value."""
 
-    def __init__(self, trouble: Trouble) -> None:
-        self.kept: dict[str, memory.RememberRequest] = {}
+    def __init__(self, faults: Faults) -> None:
+        self.stored: dict[str, memory.RememberRequest] = {}
         self.said: dict[str, list[memory.ConversationMessage]] = {}
-        self._trouble = trouble
+        self._faults = faults
 
     async def Remember(self, request: memory.RememberRequest, context: object) -> memory.RememberResponse:
-        """See the contract."""
-        self._trouble.meet(request)
-        self.kept[request.key] = request
+        self._faults.check(request)
+        self.stored[request.key] = request
         return memory.RememberResponse(key=request.key, status="stored", vector_id="v1", embedding_dimensions=384)
 
     async def Recall(self, request: memory.RecallRequest, context: object) -> memory.RecallResponse:
-        """See the contract."""
-        self._trouble.meet(request)
-        if request.key not in self.kept:
+        self._faults.check(request)
+        if request.key not in self.stored:
             raise NotFound(
                 f"nothing is remembered as {request.key}", reason="MEMORY_NOT_FOUND", metadata={"key": request.key}
             )
-        kept = self.kept[request.key]
+        stored = self.stored[request.key]
         return memory.RecallResponse(
-            key=request.key, value=kept.value, metadata=kept.metadata, created_at=NOW, accessed_count=1
+            key=request.key, value=stored.value, metadata=stored.metadata, created_at=NOW, accessed_count=1
         )
 
     async def Retrieve(self, request: memory.RetrieveRequest, context: object) -> memory.RetrieveResponse:
-        """See the contract."""
-        self._trouble.meet(request)
+        self._faults.check(request)
         results = [
-            memory.RetrievedMemory(key=key, value=kept.value, metadata=kept.metadata, score=0.75)
-            for key, kept in self.kept.items()
+            memory.RetrievedMemory(key=key, value=stored.value, metadata=stored.metadata, score=0.75)
+            for key, stored in self.stored.items()
         ]
-        return memory.RetrieveResponse(results=results, answer="Tuna.", sources=list(self.kept), degraded=True)
+        return memory.RetrieveResponse(results=results, answer="Tuna.", sources=list(self.stored), degraded=True)
 
     async def Forget(self, request: memory.ForgetRequest, context: object) -> memory.ForgetResponse:
-        """See the contract."""
-        self._trouble.meet(request)
-        return memory.ForgetResponse(key=request.key, deleted=self.kept.pop(request.key, None) is not None)
+        self._faults.check(request)
+        return memory.ForgetResponse(key=request.key, deleted=self.stored.pop(request.key, None) is not None)
 
     async def ListMemories(self, request: memory.ListMemoriesRequest, context: object) -> memory.ListMemoriesResponse:
-        """See the contract."""
-        self._trouble.meet(request)
-        keys = sorted(key for key in self.kept if key.startswith(request.prefix) and key > request.page_token)
+        self._faults.check(request)
+        keys = sorted(key for key in self.stored if key.startswith(request.prefix) and key > request.page_token)
         shown = keys[: request.page_size or 50]
         memories = [
             memory.Memory(
-                key=key, value=self.kept[key].value, metadata=self.kept[key].metadata, created_at=NOW, expires_at=NOW
+                key=key,
+                value=self.stored[key].value,
+                metadata=self.stored[key].metadata,
+                created_at=NOW,
+                expires_at=NOW,
             )
             for key in shown
         ]
@@ -95,16 +94,14 @@ class KeptMemory(MemoryServiceServicer):
     async def AppendMessages(
         self, request: memory.AppendMessagesRequest, context: object
     ) -> memory.AppendMessagesResponse:
-        """See the contract."""
-        self._trouble.meet(request)
+        self._faults.check(request)
         said = self.said.setdefault(request.conversation_id, [])
         for message in request.messages:
             said.append(memory.ConversationMessage(message=message, sequence=len(said) + 1, create_time=NOW))
         return memory.AppendMessagesResponse(last_sequence=len(said))
 
     async def ListMessages(self, request: memory.ListMessagesRequest, context: object) -> memory.ListMessagesResponse:
-        """See the contract."""
-        self._trouble.meet(request)
+        self._faults.check(request)
         start = int(request.page_token or 0)
         end = start + (request.page_size or 50)
         said = self.said[request.conversation_id]
@@ -115,13 +112,11 @@ class KeptMemory(MemoryServiceServicer):
     async def DeleteConversation(
         self, request: memory.DeleteConversationRequest, context: object
     ) -> memory.DeleteConversationResponse:
-        """See the contract."""
-        self._trouble.meet(request)
+        self._faults.check(request)
         return memory.DeleteConversationResponse(deleted_messages=len(self.said.pop(request.conversation_id, ())))
 
     async def GetContext(self, request: memory.GetContextRequest, context: object) -> memory.GetContextResponse:
-        """See the contract."""
-        self._trouble.meet(request)
+        self._faults.check(request)
         return memory.GetContextResponse(
             recent_messages=self.said.get(request.conversation_id, []),
             relevant_documents=[model.Source(key="fact/1", text="Tuna.", score=0.5)],
@@ -130,15 +125,14 @@ class KeptMemory(MemoryServiceServicer):
         )
 
 
-class KeptCatalogue(CatalogServiceServicer):
+class FakeCatalogue(CatalogServiceServicer):
     """Lists one model."""
 
-    def __init__(self, trouble: Trouble) -> None:
-        self._trouble = trouble
+    def __init__(self, faults: Faults) -> None:
+        self._faults = faults
 
     async def ListModels(self, request: catalog.ListModelsRequest, context: object) -> catalog.ListModelsResponse:
-        """See the contract."""
-        self._trouble.meet(request)
+        self._faults.check(request)
         kinds = [catalog.Model.CAPABILITY_CHAT, catalog.Model.CAPABILITY_TOOLS]
         plain = catalog.Model(
             name="plain", provider="local", available=True, default=True, capabilities=kinds, context_window=4096
@@ -146,15 +140,14 @@ class KeptCatalogue(CatalogServiceServicer):
         return catalog.ListModelsResponse(models=[plain])
 
 
-class KeptLedger(CostServiceServicer):
-    """Three generations, in pages of two at most."""
+class FakeLedger(CostServiceServicer):
+    """Lists three generations, in pages of at most two."""
 
-    def __init__(self, trouble: Trouble) -> None:
-        self._trouble = trouble
+    def __init__(self, faults: Faults) -> None:
+        self._faults = faults
 
     async def ListUsage(self, request: cost.ListUsageRequest, context: object) -> cost.ListUsageResponse:
-        """See the contract."""
-        self._trouble.meet(request)
+        self._faults.check(request)
         records = [
             cost.UsageRecord(
                 generation_id=f"g{number}",
@@ -171,15 +164,14 @@ class KeptLedger(CostServiceServicer):
         return cost.ListUsageResponse(records=records[:2], next_page_token="2")
 
 
-class KeptRules(PolicyServiceServicer):
-    """Finds an address wherever it looks."""
+class FakePolicy(PolicyServiceServicer):
+    """Finds an email address in any content."""
 
-    def __init__(self, trouble: Trouble) -> None:
-        self._trouble = trouble
+    def __init__(self, faults: Faults) -> None:
+        self._faults = faults
 
     async def Evaluate(self, request: policy.EvaluateRequest, context: object) -> policy.EvaluateResponse:
-        """See the contract."""
-        self._trouble.meet(request)
+        self._faults.check(request)
         rule = policy.MatchedRule(rule_id="pii.email", decision=policy.DECISION_REDACT, reason="an address")
         return policy.EvaluateResponse(
             decision=policy.DECISION_REDACT,
