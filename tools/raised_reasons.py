@@ -21,7 +21,7 @@ from pathlib import Path
 from soma.errors.v1 import reasons
 from soma.errors.v1.reasons import DECLARED, Declared
 
-from services.mesh import errors
+from services.mesh.call import errors
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ("services", "gateway", "cli", "sdk/python/src")
@@ -29,7 +29,12 @@ SOURCES = ("services", "gateway", "cli", "sdk/python/src")
 OWN = "cli/"
 # gRPC's errors. Only these modules of the product may use them; the SDK uses gRPC's channels directly.
 TRANSPORT = frozenset({"AioRpcError", "RpcError"})
-BOUNDARY = ("services/mesh/channel/boundary.py", "services/mesh/channel/outcome.py", "services/mesh/status.py", "sdk/")
+BOUNDARY = (
+    "services/mesh/transport/boundary.py",
+    "services/mesh/transport/outcome.py",
+    "services/mesh/call/status.py",
+    "sdk/",
+)
 # The other names in the generated module.
 TABLES = ("DECLARED", "Declared", "HTTP_STATUSES")
 # In Envoy's Lua: the reasons of the body check, and the reasons that replace an HTTP status.
@@ -93,7 +98,7 @@ def findings(sources: Mapping[str, str], declared: Mapping[str, Declared], lua: 
         ]
         found += [
             f"{module.name}:{line}: {name} is gRPC's; channels of the mesh raise MeshError, and AS_MESH_ERRORS of "
-            "services.mesh.status converts the errors of any other channel"
+            "services.mesh.call.status converts the errors of any other channel"
             for line, name in _of_transport(module)
         ]
         for use in _uses(module, calls):

@@ -10,7 +10,7 @@ import structlog
 from soma.errors.v1 import reasons
 from soma.model.v1.catalog_service_pb2 import Model
 
-from services.mesh import errors
+from services.mesh.call import errors
 from services.model.provider import Provider
 
 _log = structlog.get_logger(__name__)

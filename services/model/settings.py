@@ -20,11 +20,12 @@ from pydantic import (
 from pydantic_settings import SettingsConfigDict
 from soma.errors.v1 import reasons
 
-from services.mesh import errors, toml
-from services.mesh.credential import checked, trimmed
+from services.mesh.call import errors
+from services.mesh.call.credential import checked, trimmed
+from services.mesh.process import toml
+from services.mesh.process.sources import EmptyCounts, Place
 from services.mesh.settings import SomaSettings
-from services.mesh.sources import EmptyCounts, Place
-from services.mesh.url import http_url
+from services.mesh.transport.url import http_url
 from services.model.embedding.settings import EmbeddingSettings
 
 OPENAI_URL = "https://api.openai.com/v1"
