@@ -1,4 +1,4 @@
-"""PolicyService through the whole pipeline: decisions, another's question, and a rule file that changes."""
+"""PolicyService through the whole pipeline: decisions, other principals, and a rule file that changes."""
 
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from services.mesh.call.status import from_rpc_error
 from services.mesh.testing.local import SOMEBODY, LocalMesh
 from services.policy.rulefile import DEFAULT, load
 from services.policy.service import PolicyService
-from services.policy.watched import WatchedRules
+from services.policy.watched_rules import WatchedRules
 
 DENY_WORD = '[[rule]]\nid = "word"\npattern = "zebra"\ndecision = "deny"\nreason = "no zebras"\n'
 
@@ -30,7 +30,7 @@ class Policy:
         self._stub = PolicyServiceStub(mesh.channel)
 
     async def ask(self, request: pb.EvaluateRequest, principal: Principal = SOMEBODY) -> pb.EvaluateResponse:
-        """Ask as somebody."""
+        """Ask as a principal."""
         with run_as(principal, timeout=5):
             response: pb.EvaluateResponse = await self._stub.Evaluate(request)
             return response
@@ -45,7 +45,9 @@ def path(tmp_path: Path) -> Path:
 
 
 async def test_the_default_rules_redact_a_payment_card() -> None:
-    answer = await Policy(DEFAULT).ask(pb.EvaluateRequest(action="chat.input", content="use 4111 1111 1111 1111 ok"))
+    answer = await Policy(DEFAULT).ask(
+        pb.EvaluateRequest(action="chat.input", content="use 4111 1111 1111 1111 ok")
+    )
     assert answer.decision == pb.DECISION_REDACT
     assert answer.redacted_content == "use [REDACTED_PAYMENT_CARD] ok"
     finding = answer.findings[0]
@@ -59,7 +61,7 @@ async def test_a_denial_names_the_rule_and_its_reason(path: Path) -> None:
     assert [(r.rule_id, r.reason) for r in answer.matched_rules] == [("word", "no zebras")]
 
 
-async def test_a_changed_file_counts_and_a_wrong_one_does_not(path: Path) -> None:
+async def test_a_changed_file_is_loaded_and_a_wrong_one_is_not(path: Path) -> None:
     policy = Policy(path)
     question = pb.EvaluateRequest(action="chat.input", content="a zebra and a gnu")
     path.write_text(DENY_WORD.replace("zebra", "gnu") + "# longer\n")
@@ -137,7 +139,7 @@ async def test_without_a_context_a_rule_with_conditions_does_not_apply(path: Pat
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
-async def test_a_context_that_is_no_json_is_refused(path: Path, number: float) -> None:
+async def test_a_context_that_is_not_json_is_refused(path: Path, number: float) -> None:
     request = pb.EvaluateRequest(action="tool.execute")
     request.context.update({"n": number})
     with pytest.raises(grpc.aio.AioRpcError) as refused:
@@ -145,7 +147,7 @@ async def test_a_context_that_is_no_json_is_refused(path: Path, number: float) -
     assert from_rpc_error(refused.value).facts.violations[0].field == "context"
 
 
-def test_a_byte_order_mark_before_the_rules_is_passed_over(path: Path) -> None:
+def test_a_byte_order_mark_before_the_rules_is_ignored(path: Path) -> None:
     path.write_bytes(b"\xef\xbb\xbf" + DENY_WORD.encode())
     assert [rule.id for rule in load(path).rules] == ["word"]
 
