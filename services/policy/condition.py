@@ -31,7 +31,7 @@ class Condition:
 
 
 def conditions(table: Mapping[str, Any], within: tuple[str, ...] = ()) -> Iterator[Condition]:
-    """The conditions of a `when` table: each is a path (`user.tier`, quoted or as tables) with a value or a list of them.
+    """The conditions of a `when` table: paths (`user.tier`, quoted or as tables), each with one value or a list.
 
     Raises:
         ValueError: a path or a value is not valid; the message names it.

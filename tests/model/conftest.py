@@ -1,4 +1,4 @@
-"""The model service as its callers see it: generated stubs over a local channel, Postgres behind, fakes for vendors."""
+"""Fixtures: the model service over a local channel with generated stubs, real Postgres, and fake vendors."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -43,13 +43,13 @@ if TYPE_CHECKING:
 
     from services.mesh.stores.postgres import Pool
 
-# Of an answer's text; more than any test's model writes.
+# Maximum size of an answer's text; more than any model of the tests writes.
 LARGEST = 1024 * 1024
 IMPATIENT = Patience(connect=1.0, first_byte=0.3, idle=0.3)
 
 
 def asking(text: str = "Hello?", model: str = "fake-large") -> GenerateRequest:
-    """The smallest request."""
+    """A minimal request."""
     return GenerateRequest(model=model, messages=[Message(role=ROLE_USER, content=text)])
 
 
@@ -64,7 +64,7 @@ class Models:
     ledger: Ledger
 
     async def usage(self, count: int = 1) -> Sequence[UsageRecord]:
-        """The tenant's records once what is written in the background is; newest first."""
+        """The tenant's records, newest first, when all background writes are done."""
         await self.ledger.drain()
         records: list[UsageRecord] = []
         request = ListUsageRequest(page_size=1000)
@@ -83,7 +83,7 @@ class Models:
 async def serving(
     pool: "Pool", upstreams: Sequence[FakeUpstream], heartbeat: float = 15.0, patience: Patience = IMPATIENT
 ) -> AsyncIterator[Models]:
-    """The service over the local models and the given vendors."""
+    """Run the service with the local models and these vendors."""
     async with AsyncExitStack() as stack:
         embedder = WordsEmbedder()
         local = LocalProvider(
@@ -124,7 +124,7 @@ async def serving(
 
 @pytest.fixture
 async def nothing_left() -> AsyncIterator[None]:
-    """No task outlives the test."""
+    """Check that no task is left after the test."""
     before = asyncio.all_tasks()
     yield
     left = asyncio.all_tasks() - before - {asyncio.current_task()}

@@ -1,4 +1,4 @@
-"""An embedder for tests that ask nothing of meaning: texts are alike as far as they share words."""
+"""An embedder for tests that need no meaning: texts are similar if they have common words."""
 
 import zlib
 from collections.abc import Sequence
@@ -10,13 +10,12 @@ from services.model.embedding.embedder import Embeddings
 
 
 class WordsEmbedder:
-    """An Embedder; each word has a direction of its own."""
+    """An Embedder in which each word has its own direction."""
 
     model = "somasuite-embed-v1"
     dimensions = 384
 
     async def embed(self, texts: Sequence[str]) -> Embeddings:
-        """See Embedder."""
         raw = np.zeros((len(texts), self.dimensions), dtype=np.float32)
         for row, text in enumerate(texts):
             raw[row, 0] = 0.1

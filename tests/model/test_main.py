@@ -1,4 +1,4 @@
-"""The service as a process builds it."""
+"""The service as `build` makes it."""
 
 import asyncio
 import threading
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.usefixtures("nothing_left")
 
 
 class Host:
-    """As much of a Mesh as the service asks for."""
+    """The parts of a Mesh that the service uses."""
 
     def __init__(self, pool: "Pool", redis: aioredis.Redis, data_dir: Path) -> None:
         self.postgres = pool
@@ -50,7 +50,7 @@ class Host:
 
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the vectors' model is built, once for these tests."""
+    """The folder in which the embedding model is built, once for these tests."""
     return tmp_path_factory.mktemp("data")
 
 
@@ -70,7 +70,7 @@ def host(
 
 
 async def built(host: Any, stack: AsyncExitStack) -> Service:
-    """The service, and its jobs at work."""
+    """The service with its running jobs."""
     service = await SERVICE.build(host, ModelSettings(), stack)
     run_jobs(stack, SERVICE.name, service.jobs, host.postgres)
     return service
@@ -105,7 +105,7 @@ async def test_vendors_of_the_environment_are_found_and_one_becomes_the_default(
         ("", "it wants a key: set OPENAI_API_KEY in the environment"),
     ],
 )
-async def test_a_key_that_is_refused_or_missing_is_named_by_its_variable(
+async def test_the_error_for_a_refused_or_missing_key_names_its_variable(
     host: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, key: str, said: str
 ) -> None:
     async with FakeUpstream(behaviour=Behaviour(fault=Fault.UNAUTHORIZED)) as fake:
@@ -123,7 +123,7 @@ async def test_a_key_that_is_refused_or_missing_is_named_by_its_variable(
     assert said in mine.unavailable_reason
 
 
-async def test_a_bare_machine_has_the_local_models_and_starts_with_one_of_them(host: Any) -> None:
+async def test_without_providers_there_are_local_models_and_one_is_the_default(host: Any) -> None:
     found = await listed(host)
     assert found == dict.fromkeys(("soma-extract-v1", "somasuite-markov-v1", "somasuite-embed-v1"), True)
     assert next(iter(found)) == "soma-extract-v1"

@@ -1,4 +1,4 @@
-"""What a provider did not count is estimated, and what it did count stays."""
+"""Counts that a provider does not report are estimated, and reported ones stay."""
 
 from typing import TYPE_CHECKING
 
