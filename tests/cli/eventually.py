@@ -1,4 +1,4 @@
-"""Waits for something to become true, and fails when it does not."""
+"""Waits until a condition is true, and fails if it does not become true."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -8,10 +8,10 @@ POLL_SECONDS = 0.02
 
 
 async def eventually_true(true: Callable[[], Awaitable[bool]], what: str, seconds: float) -> None:
-    """Return as soon as `true()` is.
+    """Return as soon as `true()` returns true.
 
     Raises:
-        AssertionError: it was not for `seconds`.
+        AssertionError: it did not within `seconds`.
     """
     deadline = monotonic() + seconds
     while not await true():
@@ -20,7 +20,7 @@ async def eventually_true(true: Callable[[], Awaitable[bool]], what: str, second
 
 
 async def eventually(true: Callable[[], bool], what: str, seconds: float = 15.0) -> None:
-    """The same of something that need not be awaited."""
+    """The same for a condition that is not awaited."""
 
     async def awaited() -> bool:
         return true()

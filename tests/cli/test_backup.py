@@ -1,4 +1,4 @@
-"""A backup taken under writes holds everything acknowledged before it, and a stack starts from it."""
+"""A backup made during writes holds everything that was acknowledged before it, and a stack starts from it."""
 
 import asyncio
 import dataclasses
@@ -18,7 +18,7 @@ from cli.data_dir import VERSION, DataDir
 from cli.restore import restore
 from cli.stores import started
 from services.mesh.call.errors import FailedPrecondition, InvalidArgument
-from tests.cli.commands import Ended, soma
+from tests.cli.commands import Result, soma
 from tests.ports import free_port
 
 APART_FROM_MEMORY = "edge,orchestrator,policy,model"
@@ -26,15 +26,15 @@ APART_FROM_MEMORY = "edge,orchestrator,policy,model"
 
 @pytest.fixture
 async def homes(tmp_path: Path) -> AsyncIterator[tuple[Path, Path]]:
-    """Two data directories; what runs on them is stopped at the end."""
+    """Two data directories; stacks on them are stopped at the end."""
     both = tmp_path / "first", tmp_path / "second"
     yield both
     for home in both:
         await soma("down", "--data-dir", home)
 
 
-async def start(home: Path, port: int) -> Ended:
-    """A stack of the memory service alone."""
+async def start(home: Path, port: int) -> Result:
+    """Start a stack with only the memory service."""
     arguments = ["up", "--dev", "--detach", "--data-dir", str(home), "--port", str(port)]
     ended = await soma(*arguments, "--without", APART_FROM_MEMORY)
     assert (ended.status, ended.errors) == (0, "")
@@ -42,7 +42,7 @@ async def start(home: Path, port: int) -> Ended:
 
 
 class Memories:
-    """Writes and reads numbered facts through a stack's one port."""
+    """Writes and reads numbered facts through a stack's public port."""
 
     def __init__(self, home: Path, channel: grpc.aio.Channel) -> None:
         self._stub = MemoryServiceStub(channel)
@@ -50,7 +50,7 @@ class Memories:
         self.acknowledged = self.said = 0
 
     async def write(self, count: int) -> None:
-        """Remember that many more, one after the other, and say each in a conversation."""
+        """Remember `count` more facts one after the other, and append each to a conversation."""
         for number in range(self.acknowledged, self.acknowledged + count):
             said = message_pb2.Message(role=message_pb2.ROLE_USER, content=str(number))
             appended = await self._stub.AppendMessages(
@@ -65,7 +65,7 @@ class Memories:
             self.acknowledged = number + 1
 
     async def check(self, count: int) -> None:
-        """All of the first `count` are there, and what was said goes on without a gap."""
+        """Check that the first `count` facts exist, and that the conversation has no gap."""
         request = memory_service_pb2.ListMessagesRequest(conversation_id="counting", page_size=1000)
         contents: list[int] = []
         while True:
@@ -99,7 +99,7 @@ async def test_a_backup_under_writes_restores_everything_acknowledged_before_it(
         writing.cancel()
     assert (taken.status, taken.errors) == (0, "")
     assert during > before
-    # While the first one still runs.
+    # The first stack still runs here.
     restored = await soma("restore", tmp_path / "backup", "--data-dir", second)
     assert (restored.status, restored.errors) == (0, "")
     port = free_port()
@@ -113,7 +113,7 @@ async def test_a_backup_under_writes_restores_everything_acknowledged_before_it(
         assert memories.said == said + 1
 
 
-async def test_what_redis_holds_comes_back_too(data_dir: DataDir, tmp_path: Path) -> None:
+async def test_the_data_of_redis_is_restored_too(data_dir: DataDir, tmp_path: Path) -> None:
     async with started(data_dir) as found, aioredis.Redis.from_url(found.redis) as client:
         await client.xadd("soma:events:memory", {"event": b"something happened"})
     await back_up(data_dir, tmp_path / "backup")
@@ -126,7 +126,7 @@ async def test_what_redis_holds_comes_back_too(data_dir: DataDir, tmp_path: Path
 
 @pytest.fixture(scope="module")
 async def taken(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A backup of a directory with nothing but keys and empty stores."""
+    """A backup of a directory with only keys and empty stores."""
     folder = tmp_path_factory.mktemp("taken")
     folder.chmod(0o711)
     directory = DataDir.at(folder / "data")
@@ -186,7 +186,7 @@ async def test_a_backup_that_was_cut_short_is_refused_and_leaves_nothing_behind(
     assert [path.name for path in tmp_path.iterdir()] == ["cut"]
 
 
-async def test_a_backup_that_is_not_there_is_refused(tmp_path: Path) -> None:
+async def test_a_missing_backup_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidArgument) as refused:
         await restore(tmp_path / "nowhere", DataDir.at(tmp_path / "data"))
     assert refused.value.reason == "BACKUP_MISSING"
@@ -202,7 +202,7 @@ async def test_a_backup_that_is_not_there_is_refused(tmp_path: Path) -> None:
         ({"schemas": {"astrology": "0001"}}, "schema astrology 0001"),
     ],
 )
-async def test_what_a_newer_version_made_is_refused_by_name(
+async def test_a_backup_of_a_newer_version_is_refused_with_the_reason(
     taken: Path, tmp_path: Path, changes: dict[str, object], named: str
 ) -> None:
     with pytest.raises(InvalidArgument, match=named) as refused:

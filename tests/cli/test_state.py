@@ -1,4 +1,4 @@
-"""What a running stack says of itself, and who holds its directory, whatever becomes of the files."""
+"""The state and the lock of a running stack, also when their files are deleted or damaged."""
 
 import os
 import shutil
@@ -55,10 +55,10 @@ async def test_a_damaged_state_is_written_again(data_dir: DataDir, kept: StateFi
     await eventually(says(data_dir, STATE), "it is whole again")
 
 
-async def test_a_state_without_room_is_written_when_there_is_room_and_said_once(
+async def test_a_state_that_a_full_disk_refused_is_written_later_and_reported_once(
     data_dir: DataDir, kept: StateFile
 ) -> None:
-    # Every write to this device fails as on a full disk.
+    # Every write to this device fails as if the disk were full.
     new = data_dir.state.with_name("control.json.new")
     with capture_logs() as logs:
         new.symlink_to("/dev/full")
@@ -122,7 +122,7 @@ def test_a_command_that_uses_the_stores_is_no_stack(data_dir: DataDir) -> None:
 def test_the_process_of_a_holder_is_known_by_the_lock_it_has_open(data_dir: DataDir) -> None:
     with data_dir.locked(Purpose.STACK):
         assert data_dir.lock.process(Holder(os.getpid(), Purpose.STACK)).pid == os.getpid()
-    # The number is now that of a process that holds nothing here.
+    # The pid now belongs to a process without the lock.
     with pytest.raises(FailedPrecondition, match="cannot be seen from here") as refused:
         data_dir.lock.process(Holder(os.getpid(), Purpose.STACK))
     assert refused.value.reason == "HOLDER_ELSEWHERE"
@@ -142,7 +142,7 @@ def test_the_status_of_a_stack_whose_state_is_missing_says_that_it_runs(data_dir
     assert f"a stack runs on {data_dir.root}" in table(found)
 
 
-def test_a_damaged_state_of_a_stack_that_ended_is_nothing(data_dir: DataDir) -> None:
+def test_a_damaged_state_of_a_stack_that_ended_is_ignored(data_dir: DataDir) -> None:
     data_dir.state.write_text("")
     assert running(data_dir) is None
     assert report(data_dir)["running"] is False
