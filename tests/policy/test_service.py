@@ -45,9 +45,7 @@ def path(tmp_path: Path) -> Path:
 
 
 async def test_the_default_rules_redact_a_payment_card() -> None:
-    answer = await Policy(DEFAULT).ask(
-        pb.EvaluateRequest(action="chat.input", content="use 4111 1111 1111 1111 ok")
-    )
+    answer = await Policy(DEFAULT).ask(pb.EvaluateRequest(action="chat.input", content="use 4111 1111 1111 1111 ok"))
     assert answer.decision == pb.DECISION_REDACT
     assert answer.redacted_content == "use [REDACTED_PAYMENT_CARD] ok"
     finding = answer.findings[0]
