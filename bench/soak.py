@@ -83,9 +83,9 @@ async def _soak(stack: Stack, wanted: float, count: int) -> list[Sample]:
         pause = max(0.0, pause + (CONNECTIONS / wanted - CONNECTIONS / load.rate) / 2)
         answers += load.requests
         samples.append(Sample(load.rate, stack.memory()))
-        told = " ".join(f"{part} {size / 1e6:.1f}" for part, size in sorted(samples[-1].memory.items()))
+        sizes = " ".join(f"{part} {size / 1e6:.1f}" for part, size in sorted(samples[-1].memory.items()))
         passed = time.monotonic() - began
-        print(f"  {passed:4.0f} s: {load.rate:,.0f} req/s, p99 {load.p99_ms:.0f} ms, MB: {told}", flush=True)
+        print(f"  {passed:4.0f} s: {load.rate:,.0f} req/s, p99 {load.p99_ms:.0f} ms, MB: {sizes}", flush=True)
     written = (await stack.usage()).since(before)
     # Requests in progress when wrk stops are in the ledger too.
     if not answers <= written.finished + written.other <= answers + CONNECTIONS * (count + 1):

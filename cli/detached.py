@@ -67,7 +67,7 @@ def start_detached(settings: Settings, directory: DataDir, layout: Layout) -> No
                     raise Unavailable(explain(ours), reason="STACK_FAILED")
                 with log.path.open(encoding="utf-8", errors="replace") as file:
                     file.seek(begin)
-                    said = file.read().strip().removeprefix("soma: ")
-                    raise Unavailable(said or "the stack ended at once", reason="STACK_FAILED")
+                    text = file.read().strip().removeprefix("soma: ")
+                    raise Unavailable(text or "the stack ended at once", reason="STACK_FAILED")
             time.sleep(POLL_SECONDS)
     typer.echo(announcement(directory))

@@ -134,7 +134,7 @@ class Lock:
                 except BlockingIOError:
                     time.sleep(TRY_SECONDS)
             else:
-                raise self._taken(os.pread(descriptor, 64, 0))
+                raise self._already_held(os.pread(descriptor, 64, 0))
             self._write(descriptor)
         except BaseException:
             os.close(descriptor)
@@ -158,7 +158,7 @@ class Lock:
                 reason="LOCK_DAMAGED",
             ) from None
 
-    def _taken(self, text: bytes) -> FailedPrecondition:
+    def _already_held(self, text: bytes) -> FailedPrecondition:
         holder = self._read(text)
         if holder.purpose is Purpose.STORES:
             what = f"another soma command uses the data of {self._root} (pid {holder.pid}); wait until it has ended"

@@ -21,7 +21,7 @@ class LogReader:
         with self._path.open("rb") as file:
             lines = deque(file, maxlen=count)
             self._position = file.tell()
-        return [self._shown(line) for line in lines]
+        return [self._with_prefix(line) for line in lines]
 
     def new(self) -> list[str]:
         """The complete lines written since the last call; after a rotation it reads from the beginning."""
@@ -33,9 +33,9 @@ class LogReader:
             file.seek(self._position)
             lines = [line for line in file if line.endswith(b"\n")]
         self._position += sum(len(line) for line in lines)
-        return [self._shown(line) for line in lines]
+        return [self._with_prefix(line) for line in lines]
 
-    def _shown(self, line: bytes) -> str:
+    def _with_prefix(self, line: bytes) -> str:
         return self._prefix + line.decode(errors="replace").rstrip("\n")
 
 

@@ -147,10 +147,10 @@ def _maker(function: ast.FunctionDef | ast.AsyncFunctionDef, makers: Mapping[str
     for call in ast.walk(function):
         if not isinstance(call, ast.Call):
             continue
-        given = _given(call, makers)
+        argument = _reason_argument(call, makers)
         statuses = _statuses(call, makers)
-        if isinstance(given, ast.Name) and given.id in positions and statuses:
-            return Maker(positions[given.id], given.id, statuses)
+        if isinstance(argument, ast.Name) and argument.id in positions and statuses:
+            return Maker(positions[argument.id], argument.id, statuses)
     return None
 
 
@@ -158,7 +158,7 @@ def _called(call: ast.Call) -> str:
     return ast.unparse(call.func).rpartition(".")[2]
 
 
-def _given(call: ast.Call, makers: Mapping[str, Maker]) -> ast.expr | None:
+def _reason_argument(call: ast.Call, makers: Mapping[str, Maker]) -> ast.expr | None:
     """The argument that is the reason of a call's error."""
     maker = makers.get(_called(call))
     for keyword in call.keywords:
@@ -198,14 +198,14 @@ def _literals(
     for node in ast.walk(module.tree):
         if isinstance(node, ast.Constant) and node.value in known:
             yield node.lineno, str(node.value)
-        given = None
+        argument = None
         if isinstance(node, ast.Call) and _statuses(node, makers):
-            given = _given(node, makers)
+            argument = _reason_argument(node, makers)
         elif isinstance(node, ast.Assign) and isinstance(module.parents[node], ast.ClassDef):
-            given = node.value if ast.unparse(node.targets[0]) == "reason" else None
-        text = given is not None and isinstance(given, ast.Constant | ast.JoinedStr | ast.BinOp)
-        if given is not None and text and not own and ast.unparse(given).strip("'") not in {*known, "None"}:
-            yield given.lineno, ast.unparse(given).strip("'")
+            argument = node.value if ast.unparse(node.targets[0]) == "reason" else None
+        text = argument is not None and isinstance(argument, ast.Constant | ast.JoinedStr | ast.BinOp)
+        if argument is not None and text and not own and ast.unparse(argument).strip("'") not in {*known, "None"}:
+            yield argument.lineno, ast.unparse(argument).strip("'")
 
 
 def _of_transport(module: Module) -> Iterator[tuple[int, str]]:
@@ -235,7 +235,7 @@ def _context(
         if isinstance(holder, ast.Compare | ast.Set) or (isinstance(holder, ast.Dict) and inner in holder.keys):
             return frozenset(), False
         if isinstance(holder, ast.Call):
-            if _given(holder, makers) is inner and (statuses := _statuses(holder, makers)):
+            if _reason_argument(holder, makers) is inner and (statuses := _statuses(holder, makers)):
                 return statuses, True
             return frozenset(), inner in holder.args
         if isinstance(holder, ast.ClassDef):

@@ -201,10 +201,10 @@ def _comments(file: FileDescriptorProto) -> Iterator[tuple[str, str]]:
     for location in file.source_code_info.location:
         if location.leading_comments:
             lines = (line.removeprefix(" ") for line in location.leading_comments.strip("\n").split("\n"))
-            yield _named(file, location.path), "\n".join(lines)
+            yield _element_name(file, location.path), "\n".join(lines)
 
 
-def _named(file: FileDescriptorProto, path: Sequence[int]) -> str:
+def _element_name(file: FileDescriptorProto, path: Sequence[int]) -> str:
     """The name of the element at a path of field numbers and positions, as in SourceCodeInfo."""
     names = [file.package]
     here: Any = file

@@ -11,7 +11,7 @@ certs = typer.Typer(help="Show the certificates of a stack, issue them, and repl
 
 
 @certs.callback(invoke_without_command=True)
-def listed(context: typer.Context, data_dir: DataDirOption = None) -> None:
+def show(context: typer.Context, data_dir: DataDirOption = None) -> None:
     """List the certificates, and make the development CA if there is none."""
     if context.invoked_subcommand is not None:
         refuse_before_subcommand(context, "data_dir")

@@ -22,7 +22,7 @@ events = typer.Typer(help="Show the streams of events and what consumers gave up
 
 
 @events.callback(invoke_without_command=True)
-def listed(
+def show(
     context: typer.Context,
     data_dir: DataDirOption = None,
     url: UrlOption = None,

@@ -46,7 +46,7 @@ async def ping(url: str) -> None:
 async def _expect(reader: asyncio.StreamReader, wanted: bytes) -> None:
     answer = (await reader.readline()).strip()
     if answer != wanted:
-        said = answer.decode(errors="replace")
-        if is_permanent_answer(said.removeprefix("-")):
-            raise FailedPrecondition(f"redis: {said}", reason="REDIS_REFUSED")
-        raise Unavailable(f"redis: {said or 'closed the connection'}")
+        text = answer.decode(errors="replace")
+        if is_permanent_answer(text.removeprefix("-")):
+            raise FailedPrecondition(f"redis: {text}", reason="REDIS_REFUSED")
+        raise Unavailable(f"redis: {text or 'closed the connection'}")

@@ -180,8 +180,8 @@ def _started(tally: Tally, dropped: Sequence[str]) -> GenerationStarted:
 
 
 def _endless(provider: str, largest: int) -> errors.Unavailable:
-    said = f"{provider} wrote more than {largest} bytes and did not end"
-    return errors.Unavailable(said, reason=reasons.PROVIDER_ENDLESS, metadata={"provider": provider})
+    message = f"{provider} wrote more than {largest} bytes and did not end"
+    return errors.Unavailable(message, reason=reasons.PROVIDER_ENDLESS, metadata={"provider": provider})
 
 
 def _texts(request: GenerateRequest) -> list[str]:

@@ -52,7 +52,7 @@ class MessageAnswer(AnswerReader):
         held: list[TextDelta | ToolCallDelta] = []
         for index in list(self._bare):
             held.extend(self._block_end(index))
-        for index, text in (self._joiner.left() if self._joiner is not None else {}).items():
+        for index, text in (self._joiner.flush() if self._joiner is not None else {}).items():
             position = self._blocks.get(index)
             held.append(TextDelta(text=text) if position is None else ToolCallDelta(index=position, arguments=text))
         counted = self._prompt or self._completion

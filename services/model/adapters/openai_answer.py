@@ -57,10 +57,10 @@ class ChatAnswer(AnswerReader):
         held: list[TextDelta | ToolCallDelta] = []
         try:
             if self._calls is not None:
-                held.extend(self._calls.left(self._joiner))
+                held.extend(self._calls.flush(self._joiner))
         except ValueError as error:
             raise refusal.protocol_error(self._provider, str(error)) from error
-        texts = self._joiner.left() if self._joiner is not None else {}
+        texts = self._joiner.flush() if self._joiner is not None else {}
         held.extend(TextDelta(text=text, refusal=key == "refusal") for key, text in texts.items() if text)
         return held, GenerationFinished(finish_reason=self._finish, usage=self._usage)
 

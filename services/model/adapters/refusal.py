@@ -75,7 +75,7 @@ def typed(
     A provider's message about a credential is not passed on, because it may contain the credential.
     """
     facts = {"provider": provider}
-    said = f"{provider} answered {status}" + (f": {message}" if message else "")
+    text = f"{provider} answered {status}" + (f": {message}" if message else "")
     match status:
         case 401 | 402 | 403:
             return errors.FailedPrecondition(
@@ -84,19 +84,19 @@ def typed(
                 metadata=facts,
             )
         case 404:
-            return errors.NotFound(said, reason=reasons.MODEL_NOT_FOUND, metadata=facts)
+            return errors.NotFound(text, reason=reasons.MODEL_NOT_FOUND, metadata=facts)
         case 429:
             return errors.ResourceExhausted(
-                said, reason=reasons.PROVIDER_RATE_LIMITED, metadata=facts, retry_after=delay
+                text, reason=reasons.PROVIDER_RATE_LIMITED, metadata=facts, retry_after=delay
             )
         case 408 | 504:
-            return errors.Unavailable(said, reason=reasons.PROVIDER_TIMEOUT, metadata=facts, retry_after=delay)
+            return errors.Unavailable(text, reason=reasons.PROVIDER_TIMEOUT, metadata=facts, retry_after=delay)
         case 409 | 425:
-            return unavailable(provider, said, delay)
+            return unavailable(provider, text, delay)
         case _ if 400 <= status < 500:
-            return errors.InvalidArgument(said, reason=reasons.PROVIDER_REFUSED_REQUEST, metadata=facts)
+            return errors.InvalidArgument(text, reason=reasons.PROVIDER_REFUSED_REQUEST, metadata=facts)
         case _ if status >= 500:
-            return unavailable(provider, said, delay)
+            return unavailable(provider, text, delay)
         case _:
             return protocol_error(provider, f"it answered {status}")
 
@@ -175,8 +175,8 @@ def _status(error: Any) -> int:
             value = int(value)
         if isinstance(value, int) and 400 <= value < 600:
             return value
-    said = f"{error.get('code')} {error.get('type')} {error.get('status')}".lower()
-    return next((status for word, status in _STATUSES if word in said), 500)
+    text = f"{error.get('code')} {error.get('type')} {error.get('status')}".lower()
+    return next((status for word, status in _STATUSES if word in text), 500)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

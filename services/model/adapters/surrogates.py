@@ -43,7 +43,7 @@ class SurrogateJoiner:
             text = text[:-1]
         return repaired(text)
 
-    def left(self) -> dict[Hashable, str]:
+    def flush(self) -> dict[Hashable, str]:
         """The texts with a first half that is still held back, each with U+FFFD in its place."""
         held, self._held = self._held, {}
         return {key: repaired(half) for key, half in held.items()}

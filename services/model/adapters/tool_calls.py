@@ -98,13 +98,13 @@ class StreamedCalls:
                 found.append(self._name(call, name))
         return found
 
-    def left(self, joiner: SurrogateJoiner | None) -> list[ToolCallDelta]:
+    def flush(self, joiner: SurrogateJoiner | None) -> list[ToolCallDelta]:
         """The last pieces: those that were held back, and an empty object for calls without arguments.
 
         Raises:
             ValueError: a call has no name.
         """
-        held = joiner.left() if joiner is not None else {}
+        held = joiner.flush() if joiner is not None else {}
         found: list[ToolCallDelta] = []
         for call in self._calls:
             if call.position < 0:

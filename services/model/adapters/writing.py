@@ -33,9 +33,9 @@ class Writer:
         if self.written == self._limit:
             self.reason, self._held = FINISH_REASON_LENGTH, ""
             return text
-        kept = self._undecided(text)
-        self._held = text[len(text) - kept :]
-        return text[: len(text) - kept]
+        undecided = self._undecided(text)
+        self._held = text[len(text) - undecided :]
+        return text[: len(text) - undecided]
 
     def end(self) -> tuple[str, "FinishReason.ValueType"]:
         """End the text; return what was held back, and the finish reason."""

@@ -38,7 +38,7 @@ class _Call:
         return share
 
     @property
-    def left(self) -> int:
+    def remaining(self) -> int:
         return len(self.texts) - self.taken
 
     def fill(self, indices: NDArray[np.intp], part: Embeddings) -> None:
@@ -125,7 +125,7 @@ class Batcher:
             room -= len(share.indices)
             self._waiting -= len(share.indices)
             shares.append(share)
-            if call.left:
+            if call.remaining:
                 self._calls.append(call)
         return shares
 
@@ -152,4 +152,4 @@ class Batcher:
     def _forget(self, call: _Call) -> None:
         if call in self._calls:
             self._calls.remove(call)
-            self._waiting -= call.left
+            self._waiting -= call.remaining

@@ -58,10 +58,10 @@ def create_conversation(
     Args:
         metadata: stored with the first message, see `list_messages`; a model never sees it.
     """
-    said = [Message("user", messages)] if isinstance(messages, str) else [message_of(each) for each in messages]
-    if metadata and said:
-        said[0] = replace(said[0], metadata={**metadata, **said[0].metadata})
-    return append_messages(f"conv_{uuid.uuid4().hex}", said, timeout=timeout)
+    sent = [Message("user", messages)] if isinstance(messages, str) else [message_of(each) for each in messages]
+    if metadata and sent:
+        sent[0] = replace(sent[0], metadata={**metadata, **sent[0].metadata})
+    return append_messages(f"conv_{uuid.uuid4().hex}", sent, timeout=timeout)
 
 
 def append_messages(conversation_id: str, messages: Messages, *, timeout: float | None = None) -> Call[Conversation]:
@@ -86,8 +86,8 @@ def send_message(
     **options: Unpack[Options],
 ) -> Streaming[Turn]:
     """Send a message in a conversation, and get the model's answer."""
-    said = Message(role, content)
-    return chat([said], model=model, conversation=conversation_id, timeout=timeout, **options)
+    message = Message(role, content)
+    return chat([message], model=model, conversation=conversation_id, timeout=timeout, **options)
 
 
 def from_context(response: memory.GetContextResponse) -> Context:

@@ -35,11 +35,11 @@ def endpoint(base_url: str | None, api_key: str | None, ca_file: str | Path | No
         ValueError: the URL is not `http://host[:port]` or `https://host[:port]`, there is a `ca_file` without TLS, or
             a header cannot hold the key. The message says where the value came from, and never holds a password or key.
     """
-    url, place = _given(base_url, "base_url", "SOMA_API_URL")
+    url, place = _value_and_place(base_url, "base_url", "SOMA_API_URL")
     target, secure = _target(url or DEFAULT_URL, place)
     if ca_file and not secure:
         raise ValueError(f"{place}: {target} is not reached by TLS, so a ca_file would protect nothing")
-    key, place = _given(api_key, "api_key", "SOMA_API_KEY")
+    key, place = _value_and_place(api_key, "api_key", "SOMA_API_KEY")
     for number, character in enumerate(key, 1):
         if not " " <= character <= "~":
             code = f"U+{ord(character):04X}"
@@ -47,7 +47,7 @@ def endpoint(base_url: str | None, api_key: str | None, ca_file: str | Path | No
     return Endpoint(target, secure, key or None, Path(ca_file) if ca_file else None)
 
 
-def _given(argument: str | None, name: str, variable: str) -> tuple[str, str]:
+def _value_and_place(argument: str | None, name: str, variable: str) -> tuple[str, str]:
     """A value and where it comes from: the argument, else the environment. It is empty when neither has a value."""
     value = _trimmed(argument or "")
     if value:

@@ -8,7 +8,7 @@ from soma.model.v1.message_pb2 import ROLE_USER, Source, Usage
 from soma.model.v1.model_service_pb2 import GenerateRequest, GenerationFinished, TextDelta
 
 from services.model.adapters.extract import voice
-from services.model.adapters.extract.language import is_greeting, noted, sentences
+from services.model.adapters.extract.language import is_greeting, sentences, without_request
 from services.model.adapters.extract.passages import question_and_passages
 from services.model.adapters.extract.ranking import RankedPassage, Ranking
 from services.model.adapters.local import local_model
@@ -62,7 +62,7 @@ class ExtractEngine:
         asked, passages = question_and_passages(list(request.messages), list(request.sources))
         if not asked:
             last = next((m.content for m in reversed(request.messages) if m.role == ROLE_USER), "")
-            statements = [noted(sentence) for sentence in sentences(last) if not is_greeting(sentence)]
+            statements = [without_request(sentence) for sentence in sentences(last) if not is_greeting(sentence)]
             return (voice.acknowledged(statements) if statements else voice.greeted()), []
         ranked = await self._ranking.rank(" ".join(asked), passages)
         if not ranked:

@@ -62,7 +62,7 @@ def is_greeting(sentence: str) -> bool:
     return _GREETING.match(sentence) is not None and len(terms(sentence)) <= 1
 
 
-def noted(sentence: str) -> str:
+def without_request(sentence: str) -> str:
     """A statement without the request to remember it."""
     rest = _NOTING.sub("", sentence)
     return rest[:1].upper() + rest[1:] if rest else sentence

@@ -27,7 +27,7 @@ def closest(quotations: str) -> str:
 
 
 def acknowledged(statements: Sequence[str]) -> str:
-    """The answer to statements."""
+    """The answer to statements; it promises only to quote them."""
     return (
         f"{_NOTED}“{_cut(' '.join(statements))}” "
         "Ask about it, and I quote it for as long as it is part of this conversation or remembered."

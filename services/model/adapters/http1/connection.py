@@ -35,7 +35,7 @@ class Connection(asyncio.Protocol):
         self._wakeup = Wakeup(loop)
         self._closed = False
         self._complete = True
-        self._kept = False
+        self._reusable = False
         self._begin()
 
     def _begin(self) -> None:
@@ -54,12 +54,12 @@ class Connection(asyncio.Protocol):
     @property
     def reusable(self) -> bool:
         """Whether another exchange may follow: the answer was complete, and neither side has closed."""
-        return self._kept and not self._closed
+        return self._reusable and not self._closed
 
     def send(self, request: bytes) -> None:
         """Begin an exchange."""
         self._begin()
-        self._complete = self._kept = False
+        self._complete = self._reusable = False
         self._parser = httptools.HttpResponseParser(self)
         if self._closed:
             self._fail(Broken(untouched=True))
@@ -120,7 +120,7 @@ class Connection(asyncio.Protocol):
         if self._complete:
             # There is no request. These bytes could be taken for the answer to the next one, so the connection is
             # dropped.
-            self._kept = False
+            self._reusable = False
             self.abort()
             return
         self._touched = True
@@ -144,7 +144,7 @@ class Connection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         """Begin an answer."""
         if self._complete:
-            self._kept = False
+            self._reusable = False
             raise ValueError("the server sent more answers than requests")
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -184,5 +184,5 @@ class Connection(asyncio.Protocol):
             return
         self._complete = True
         # The parser knows this only now, and forgets it with the next answer.
-        self._kept = not self._until_closed and bool(self._parser.should_keep_alive())
+        self._reusable = not self._until_closed and bool(self._parser.should_keep_alive())
         self._wakeup.wake()

@@ -54,7 +54,7 @@ class Connections:
         """
         request = self._head(method, path) + b"Content-Length: %d\r\n\r\n" % len(body) + body
         while True:
-            connection = self._kept()
+            connection = self._idle_connection()
             fresh = connection is None
             if connection is None:
                 connection = await self._connect()
@@ -86,7 +86,7 @@ class Connections:
             connection.abort()
         self._idle.clear()
 
-    def _kept(self) -> Connection | None:
+    def _idle_connection(self) -> Connection | None:
         oldest = self._loop.time() - _KEPT_SECONDS
         while self._idle and self._idle[0][0] < oldest:
             self._idle.popleft()[1].abort()

@@ -40,13 +40,13 @@ class Drawing:
         # Relative to the best score, so that very small temperatures do not overflow.
         best = ranked[0][1]
         weighed = [(token, math.exp((score - best) / self.temperature)) for token, score in ranked]
-        kept = _nucleus(weighed, self.top_p)
-        at = random.random() * sum(weight for _, weight in kept)
-        for token, weight in kept:
+        nucleus = _nucleus(weighed, self.top_p)
+        at = random.random() * sum(weight for _, weight in nucleus)
+        for token, weight in nucleus:
             at -= weight
             if at < 0:
                 return token
-        return kept[-1][0]
+        return nucleus[-1][0]
 
     def _penalised(self, distribution: Mapping[str, float], seen: Counter[str]) -> dict[str, float]:
         scored = {}
@@ -78,8 +78,8 @@ def _nucleus(weighed: list[tuple[str, float]], top_p: float) -> list[tuple[str, 
         return weighed
     wanted = top_p * sum(weight for _, weight in weighed)
     mass = 0.0
-    for kept, (_, weight) in enumerate(weighed, start=1):
+    for size, (_, weight) in enumerate(weighed, start=1):
         mass += weight
         if mass >= wanted:
-            return weighed[:kept]
+            return weighed[:size]
     return weighed
