@@ -21,8 +21,8 @@ CALLS: Sequence[tuple[str, str, Sequence[str]]] = (
 class AnsweringUpstream(FakeUpstream):
     """Calls its tools for two cities, repeats their results, and writes a person if JSON is requested.
 
-    If the question names a fault, it fails with it; with "once", it answers the second request. With "Slowly", it
-    pauses.
+    For the question "fail: FAULT" it fails with this fault; for "fail once: FAULT" it answers the second request. For
+    "Slowly" it pauses between the pieces.
     """
 
     failed: set[str] = field(default_factory=set)
@@ -40,9 +40,9 @@ class AnsweringUpstream(FakeUpstream):
 
 
 def _behaviour(body: dict[str, Any]) -> Behaviour:
-    told = [message["content"] for message in body["messages"] if message["role"] == "tool"]
-    if told:
-        return Behaviour(deltas=("I heard: ", *told))
+    results = [message["content"] for message in body["messages"] if message["role"] == "tool"]
+    if results:
+        return Behaviour(deltas=("I heard: ", *results))
     asked = str(body["messages"][-1]["content"])
     if asked == "Refuse":
         return Behaviour(deltas=(), refusal=("I", " cannot."))
