@@ -94,10 +94,10 @@ async def test_a_backup_under_writes_restores_everything_acknowledged_before_it(
         await memories.write(20)
         before = memories.acknowledged
         writing = asyncio.create_task(memories.write(100_000))
-        taken = await soma("backup", tmp_path / "backup", "--data-dir", first)
+        backup = await soma("backup", tmp_path / "backup", "--data-dir", first)
         during = memories.acknowledged
         writing.cancel()
-    assert (taken.status, taken.errors) == (0, "")
+    assert (backup.status, backup.errors) == (0, "")
     assert during > before
     # The first stack still runs here.
     restored = await soma("restore", tmp_path / "backup", "--data-dir", second)
@@ -125,7 +125,7 @@ async def test_the_data_of_redis_is_restored_too(data_dir: DataDir, tmp_path: Pa
 
 
 @pytest.fixture(scope="module")
-async def taken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+async def backup(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A backup of a directory with only keys and empty stores."""
     folder = tmp_path_factory.mktemp("taken")
     folder.chmod(0o711)
@@ -138,34 +138,34 @@ async def taken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "backup"
 
 
-def rewritten(taken: Path, tmp_path: Path, **changes: object) -> Path:
+def with_manifest(backup: Path, tmp_path: Path, **changes: object) -> Path:
     """The backup with another manifest."""
     folder = tmp_path / "files"
     folder.mkdir()
-    manifest = archive.extract(taken, folder)
+    manifest = archive.extract(backup, folder)
     archive.write(tmp_path / "rewritten", dataclasses.replace(manifest, **changes), folder)  # type: ignore[arg-type]
     return tmp_path / "rewritten"
 
 
-async def test_keys_come_back_for_their_owner_only(taken: Path, tmp_path: Path) -> None:
+async def test_keys_come_back_for_their_owner_only(backup: Path, tmp_path: Path) -> None:
     directory = DataDir.at(tmp_path / "data")
-    await restore(taken, directory)
+    await restore(backup, directory)
     assert directory.dev_key.read_text() == "soma_dev_key\n"
     assert directory.dev_key.stat().st_mode & 0o777 == 0o600
 
 
-async def test_a_directory_that_is_not_empty_is_left_alone(taken: Path, tmp_path: Path) -> None:
+async def test_a_directory_that_is_not_empty_is_left_alone(backup: Path, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "thesis.tex").write_text("precious")
     with pytest.raises(FailedPrecondition) as refused:
-        await restore(taken, DataDir.at(tmp_path / "data"))
+        await restore(backup, DataDir.at(tmp_path / "data"))
     assert refused.value.reason == "DATA_DIR_NOT_EMPTY"
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["thesis.tex"]
 
 
-async def test_a_damaged_backup_leaves_nothing_behind(taken: Path, tmp_path: Path) -> None:
+async def test_a_damaged_backup_leaves_nothing_behind(backup: Path, tmp_path: Path) -> None:
     damaged = tmp_path / "damaged"
-    whole = bytearray(taken.read_bytes())
+    whole = bytearray(backup.read_bytes())
     whole[len(whole) // 2] ^= 1
     damaged.write_bytes(whole)
     with pytest.raises(InvalidArgument) as refused:
@@ -176,9 +176,9 @@ async def test_a_damaged_backup_leaves_nothing_behind(taken: Path, tmp_path: Pat
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 0.6])
 async def test_a_backup_that_was_cut_short_is_refused_and_leaves_nothing_behind(
-    taken: Path, tmp_path: Path, share: float
+    backup: Path, tmp_path: Path, share: float
 ) -> None:
-    whole = taken.read_bytes()
+    whole = backup.read_bytes()
     (tmp_path / "cut").write_bytes(whole[: int(len(whole) * share)])
     with pytest.raises(InvalidArgument) as refused:
         await restore(tmp_path / "cut", DataDir.at(tmp_path / "data"))
@@ -203,10 +203,10 @@ async def test_a_missing_backup_is_refused(tmp_path: Path) -> None:
     ],
 )
 async def test_a_backup_of_a_newer_version_is_refused_with_the_reason(
-    taken: Path, tmp_path: Path, changes: dict[str, object], named: str
+    backup: Path, tmp_path: Path, changes: dict[str, object], named: str
 ) -> None:
     with pytest.raises(InvalidArgument, match=named) as refused:
-        await restore(rewritten(taken, tmp_path, **changes), DataDir.at(tmp_path / "data"))
+        await restore(with_manifest(backup, tmp_path, **changes), DataDir.at(tmp_path / "data"))
     assert refused.value.reason == "BACKUP_NEWER"
     assert not (tmp_path / "data").exists()
 

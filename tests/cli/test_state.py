@@ -23,7 +23,7 @@ READY = replace(STATE, state=State.READY)
 
 
 @pytest.fixture
-async def kept(data_dir: DataDir) -> AsyncIterator[StateFile]:
+async def state_file(data_dir: DataDir) -> AsyncIterator[StateFile]:
     """The state of a stack that runs in this process."""
     with data_dir.locked(Purpose.STACK) as lock:
         async with AsyncExitStack() as stack:
@@ -37,16 +37,18 @@ def says(data_dir: DataDir, state: StackState) -> Callable[[], bool]:
     return lambda: StackState.read(data_dir.state) == state
 
 
-async def test_a_state_that_was_deleted_with_its_folder_is_written_again(data_dir: DataDir, kept: StateFile) -> None:
+async def test_a_state_that_was_deleted_with_its_folder_is_written_again(
+    data_dir: DataDir, state_file: StateFile
+) -> None:
     shutil.rmtree(data_dir["run"])
     await eventually(says(data_dir, STATE), "it is there again")
     shutil.rmtree(data_dir["run"])
-    kept.tell(READY)
+    state_file.tell(READY)
     assert running(data_dir) == READY
 
 
 @pytest.mark.parametrize("damage", ["", "{", "[]", '{"pid": 1}', "\x00\x00"])
-async def test_a_damaged_state_is_written_again(data_dir: DataDir, kept: StateFile, damage: str) -> None:
+async def test_a_damaged_state_is_written_again(data_dir: DataDir, state_file: StateFile, damage: str) -> None:
     data_dir.state.write_text(damage)
     assert StackState.read(data_dir.state) is None
     with pytest.raises(FailedPrecondition, match=f"a stack runs on {data_dir.root} \\(pid {os.getpid()}\\)") as refused:
@@ -56,13 +58,13 @@ async def test_a_damaged_state_is_written_again(data_dir: DataDir, kept: StateFi
 
 
 async def test_a_state_that_a_full_disk_refused_is_written_later_and_reported_once(
-    data_dir: DataDir, kept: StateFile
+    data_dir: DataDir, state_file: StateFile
 ) -> None:
     # Every write to this device fails as if the disk were full.
     new = data_dir.state.with_name("control.json.new")
     with capture_logs() as logs:
         new.symlink_to("/dev/full")
-        kept.tell(READY)
+        state_file.tell(READY)
         assert StackState.read(data_dir.state) == STATE
         await eventually(lambda: logs != [], "it is said")
         new.unlink()
@@ -70,7 +72,7 @@ async def test_a_state_that_a_full_disk_refused_is_written_later_and_reported_on
     assert ["No space left" in str(line["exc_info"]) for line in logs] == [True]
 
 
-async def test_a_lock_that_was_deleted_is_taken_again(data_dir: DataDir, kept: StateFile) -> None:
+async def test_a_lock_that_was_deleted_is_taken_again(data_dir: DataDir, state_file: StateFile) -> None:
     (data_dir.root / "lock").unlink()
     shutil.rmtree(data_dir["run"])
     await eventually((data_dir.root / "lock").exists, "it is there again")
@@ -79,7 +81,7 @@ async def test_a_lock_that_was_deleted_is_taken_again(data_dir: DataDir, kept: S
         pass
 
 
-async def test_a_lock_that_was_emptied_says_again_who_holds_it(data_dir: DataDir, kept: StateFile) -> None:
+async def test_a_lock_that_was_emptied_says_again_who_holds_it(data_dir: DataDir, state_file: StateFile) -> None:
     (data_dir.root / "lock").write_text("")
     with pytest.raises(FailedPrecondition, match="does not say by which process"):
         data_dir.lock.holder()
