@@ -12,7 +12,8 @@ from pathlib import Path
 from services.mesh.call.errors import InvalidArgument
 
 # Increased when older versions of soma cannot read the new format.
-FORMAT = 1
+# 2: without the dump of a part that has no data.
+FORMAT = 2
 _BLOCK = 1024 * 1024
 
 
@@ -22,7 +23,7 @@ class Manifest:
 
     Attributes:
         format: format of the file.
-        soma, postgres: versions of the programs that wrote it.
+        soma, postgres: versions of the programs that wrote it; `postgres` is empty if it had no data.
         data_version: version of the data directory.
         schemas: version of each service's schema.
         taken: time of the backup, RFC 3339.

@@ -28,7 +28,7 @@ async def back_up(directory: DataDir, target: Path) -> archive.Manifest:
     """Write a backup of everything that was acknowledged before this call.
 
     Postgres gives one snapshot of all schemas. Redis is saved after it, so that an event that is relayed in between is
-    in both, not in neither.
+    in both, not in neither. A part without data here is left out.
 
     Raises:
         FailedPrecondition: there is no data, the data is in an external store, or Postgres's own program failed.
@@ -39,11 +39,14 @@ async def back_up(directory: DataDir, target: Path) -> archive.Manifest:
         raise FailedPrecondition(f"{directory.root} holds no data", reason="DATA_DIR_EMPTY")
     with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as name:
         folder = Path(name)
-        async with stores(directory) as found:
-            await run_tool("pg_dump", ["--format=custom", "--no-owner", f"--file={folder / DUMP}"], found.postgres)
-            postgres, schemas = await _versions(found.postgres)
-            await _save(found.redis)
-            shutil.move(directory["redis"] / "dump.rdb", folder / REDIS_DUMP)
+        postgres, schemas = "", dict[str, str]()
+        async with stores(directory) as urls:
+            if (url := urls.get("postgres")) is not None:
+                await run_tool("pg_dump", ["--format=custom", "--no-owner", f"--file={folder / DUMP}"], url)
+                postgres, schemas = await _versions(url)
+            if (url := urls.get("redis")) is not None:
+                await _save(url)
+                shutil.move(directory["redis"] / "dump.rdb", folder / REDIS_DUMP)
         for secret in SECRETS:
             for path in sorted(directory[secret].rglob("*")) if directory[secret].is_dir() else [directory[secret]]:
                 if path.is_file():

@@ -15,11 +15,13 @@ class Layout:
         apart: services that get a process of their own, or several: `memory`, `memory=2`.
         without: services that this stack does not run; a process may join with them later.
         workers: number of identical processes that run the services that are not apart.
+        parts: parts to start although no service here needs them, for services that join later.
     """
 
     apart: Sequence[str] = ()
     without: Sequence[str] = ()
     workers: int = 1
+    parts: Sequence[str] = ()
 
     def processes(self) -> dict[str, tuple[str, ...]]:
         """The names of the serve processes, each with its services.

@@ -1,7 +1,8 @@
-"""What a stack consists of, and its whole life: the composition root of `soma up`."""
+"""The parts of a stack, and how they are started and stopped: the composition root of `soma up`."""
 
 import asyncio
 import shutil
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -15,15 +16,14 @@ from cli.lock import Purpose
 from cli.orders import Orders
 from cli.parts.control import Control, Gateway
 from cli.parts.envoy import Envoy
-from cli.parts.external import ExternalPostgres, ExternalRedis
+from cli.parts.needed import NEEDED, located, require_known
 from cli.parts.part import Part
 from cli.parts.port import reserved
-from cli.parts.postgres import Postgres
-from cli.parts.redis import Redis
 from cli.parts.serve import Serve
 from cli.state import Failure, StackState, StateFile
 from cli.status import State
 from cli.supervisor import Supervisor
+from services.declared import needed
 from services.mesh.call.errors import MeshError
 from services.mesh.process.jobs import run_job
 from services.mesh.process.keys import ensure_key
@@ -33,31 +33,27 @@ from services.mesh.transport.address import joined, reached, resolved
 StartGateway = Callable[[Settings, Iterable[str]], Awaitable[Gateway]]
 
 LOG_LINES = 20
-# Connections to Postgres beside those of the processes' pools: probes, migrations, people.
-SPARE_CONNECTIONS = 20
 CLOSE_SECONDS = 10.0
 
 
 def public_url(settings: Settings, address: str) -> str:
-    """Where a client on this machine finds the public port, which listens on `address`: by its name, if it has one."""
+    """The URL of the public port for clients on this machine; the port listens on `address`."""
     host = settings.host if reached(address) == address else reached(address)
     return f"{'https' if settings.tls else 'http'}://{joined(host, settings.port)}"
 
 
 def compose(settings: Settings, data_dir: DataDir, layout: Layout, start_gateway: StartGateway) -> tuple[Part, ...]:
-    """The parts of the stack. What needs another starts after it and stops before it.
+    """The parts of the stack. A part starts after the parts that it needs, and stops before them.
 
-    The host of the settings is an IP address here.
+    Of the parts that services need, there are those that some service of this stack needs, or the layout names. The
+    host of the settings is an IP address here.
     """
     processes = layout.processes()
-    # One more than there are: while one is replaced there are two of it.
-    pools = (len(processes) + 1) * settings.postgres_pool
-    postgres: Postgres | ExternalPostgres = Postgres(data_dir["postgres"], SPARE_CONNECTIONS + pools)
-    if settings.postgres_url is not None:
-        postgres = ExternalPostgres("postgres", settings.postgres_url.get_secret_value())
-    redis: Redis | ExternalRedis = Redis(data_dir["redis"])
-    if settings.redis_url is not None:
-        redis = ExternalRedis("redis", settings.redis_url.get_secret_value())
+    needs = {name: needed(services) for name, services in processes.items()}
+    users = Counter(chain.from_iterable(needs.values()))
+    parts = {
+        name: located(name, settings, data_dir, users[name]) for name in NEEDED if name in users or name in layout.parts
+    }
     control = Control(lambda: start_gateway(settings, set(chain.from_iterable(processes.values()))))
     envoy = Envoy(data_dir["envoy"] / "bootstrap.json", settings.host, settings.port, after=["control"])
 
@@ -67,22 +63,21 @@ def compose(settings: Settings, data_dir: DataDir, layout: Layout, start_gateway
             "SOMA_MTLS": "on" if settings.mutual_tls else "off",
             "SOMA_CONTROL": control.registry,
             "SOMA_DATA_DIR": str(data_dir.root),
-            "SOMA_POSTGRES_URL": postgres.url,
-            "SOMA_REDIS_URL": redis.url,
-            # There are several of them here, and two of each while one takes over from the other.
+            # An empty one is not given: a process learns no password of what none of its services needs.
+            **{f"SOMA_{part.upper()}_URL": parts[part].url if part in needs[name] else "" for part in NEEDED},
+            # Several processes run on this machine, so they use any free ports.
             **{f"SOMA_{port.upper()}": "0" for port in Settings.inner_ports()},
         }
 
-    # Until it has drained, and a while to close what it has open.
+    # Time to drain, and to close connections.
     grace = settings.drain_seconds + 2 * settings.grace_seconds + CLOSE_SECONDS
     leave_grace = settings.leave_seconds + grace
-    # Envoy outlives the services at the end, so that what they accepted is answered through it.
-    needs = ["postgres", "redis", "control", "envoy"]
     serve = [
         Serve(
             name,
             services,
-            after=needs,
+            # Envoy stops after the services, so that it can forward their last answers.
+            after=[*needs[name], "control", "envoy"],
             environment=partial(environment, name),
             admin=control.admin,
             grace=grace,
@@ -90,7 +85,7 @@ def compose(settings: Settings, data_dir: DataDir, layout: Layout, start_gateway
         )
         for name, services in processes.items()
     ]
-    return (postgres, redis, control, envoy, *serve)
+    return (*parts.values(), control, envoy, *serve)
 
 
 async def run_stack(
@@ -103,7 +98,7 @@ async def run_stack(
     asked: asyncio.Event,
     on_change: Callable[[StackState], None],
 ) -> StackState:
-    """Run a stack on `data_dir` until `stop` is set; its last state, which says why if it did not start.
+    """Run a stack on `data_dir` until `stop` is set; return its last state, which says why a start failed.
 
     Each time `asked` is set it looks for orders.
 
@@ -111,7 +106,8 @@ async def run_stack(
         MeshError: the data directory, the port or the layout cannot be used; nothing was started.
     """
     layout.processes()
-    # Once: asked again, a name may have another address.
+    require_known(layout.parts)
+    # Resolved only once, because a name may get another address.
     address = resolved(settings.host)
     data_dir.prepare()
     # Inner ports are any free ones: none of them may be the one Envoy is to have, now or when it starts again.
@@ -121,7 +117,7 @@ async def run_stack(
         file.tell(state)
         needed = wanted(settings, layout.processes(), address)
         with data_dir.usable():
-            # What nobody waits for any more.
+            # Remove orders of an earlier stack; no command waits for their answers.
             shutil.rmtree(data_dir.orders, ignore_errors=True)
             ensure_key(data_dir.dev_key, "soma_dev_")
             ensure_key(data_dir.internal_key)

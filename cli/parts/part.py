@@ -1,6 +1,7 @@
 """The interface of a part: how the supervisor starts, probes and stops it."""
 
 import signal
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,3 +83,12 @@ class Part:
 
     async def close(self) -> None:
         """Close what `launch` opened in this process; called once, when the part is stopped."""
+
+
+class Located(Part, ABC):
+    """A part that services use by its URL."""
+
+    @property
+    @abstractmethod
+    def url(self) -> str:
+        """The URL, with the password; valid when the part is ready."""

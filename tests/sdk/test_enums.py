@@ -23,4 +23,4 @@ def test_a_value_that_is_unset_or_not_known_yet_has_no_word(value: int) -> None:
 async def test_an_unknown_word_is_refused_before_it_is_sent(server: Server, client: Driver) -> None:
     with pytest.raises(ValueError, match="Strategy is one of short_only, long_only, hybrid, not 'unspecified'"):
         await client.call("get_context", "c1", strategy="unspecified")
-    assert server.faults.requests == []
+    assert server.trouble.requests == []

@@ -39,35 +39,35 @@ async def test_a_repeatable_call_is_retried(
     server: Server, client: Driver, name: str, args: tuple[object, ...], failure: errors.MeshError
 ) -> None:
     await client.call("remember", "k", 1)
-    server.faults.requests.clear()
-    server.faults.failures.append(failure)
+    server.trouble.requests.clear()
+    server.trouble.failures.append(failure)
     await client.call(name, *args)
-    first, second = server.faults.requests
+    first, second = server.trouble.requests
     assert first == second
 
 
 async def test_the_request_id_of_an_effect_is_the_same_in_each_attempt_and_new_in_each_call(
     server: Server, client: Driver
 ) -> None:
-    server.faults.failures.append(errors.Aborted("no"))
+    server.trouble.failures.append(errors.Aborted("no"))
     await client.call("append_messages", "c1", "Hi")
     await client.call("append_messages", "c1", "Hi")
-    ids = [getattr(request, "request_id", "") for request in server.faults.requests]
+    ids = [getattr(request, "request_id", "") for request in server.trouble.requests]
     assert ids[0] == ids[1] != ids[2]
 
 
 async def test_pages_are_fetched_again_too(server: Server, client: Driver) -> None:
-    server.faults.failures.append(errors.Unavailable("no"))
+    server.trouble.failures.append(errors.Unavailable("no"))
     assert len(await client.items("list_usage")) == 3
 
 
 async def test_a_call_that_is_not_repeatable_is_never_retried(server: Server, client: Driver) -> None:
     for name in ("infer", "generate"):
-        server.faults.requests.clear()
-        server.faults.failures.append(errors.Unavailable("no", retry_after=0.01))
+        server.trouble.requests.clear()
+        server.trouble.failures.append(errors.Unavailable("no", retry_after=0.01))
         with pytest.raises(somamesh.UnavailableError):
             await client.call(name, "Hi")
-        assert len(server.faults.requests) == 1
+        assert len(server.trouble.requests) == 1
 
 
 def test_a_call_with_an_etag_is_not_retried() -> None:
@@ -87,36 +87,36 @@ def test_a_call_with_an_etag_is_not_retried() -> None:
     ],
 )
 async def test_a_permanent_failure_is_raised_at_once(server: Server, client: Driver, failure: errors.MeshError) -> None:
-    server.faults.failures.append(failure)
+    server.trouble.failures.append(failure)
     with pytest.raises(APIError):
         await client.call("recall", "k")
-    assert len(server.faults.requests) == 1
+    assert len(server.trouble.requests) == 1
 
 
 async def test_a_retry_waits_as_long_as_the_mesh_asks(server: Server, client: Driver) -> None:
-    server.faults.failures.append(errors.Unavailable("no", retry_after=0.3))
+    server.trouble.failures.append(errors.Unavailable("no", retry_after=0.3))
     began = time.monotonic()
     await client.call("list_models")
     assert 0.3 <= time.monotonic() - began < 5
 
 
 async def test_a_wait_longer_than_the_time_left_is_not_begun(server: Server, client: Driver) -> None:
-    server.faults.failures.append(errors.ResourceExhausted("no", retry_after=60))
+    server.trouble.failures.append(errors.ResourceExhausted("no", retry_after=60))
     began = time.monotonic()
     with pytest.raises(somamesh.RateLimitError) as caught:
         await client.call("list_models", timeout=5)
     assert caught.value.retry_after == 60
     assert time.monotonic() - began < 5
-    assert len(server.faults.requests) == 1
+    assert len(server.trouble.requests) == 1
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
 async def test_the_caller_sets_the_number_of_retries(server: Server, kind: str) -> None:
     async with driving(kind, server.url, KEY, max_retries=2) as client:
-        server.faults.failures.extend([errors.Unavailable("no")] * 4)
+        server.trouble.failures.extend([errors.Unavailable("no")] * 4)
         with pytest.raises(somamesh.UnavailableError):
             await client.call("list_models")
-    assert len(server.faults.requests) == 3
+    assert len(server.trouble.requests) == 3
 
 
 seconds = st.floats(0, 100)

@@ -37,7 +37,7 @@ async def test_what_is_remembered_is_recalled_and_found_as_the_same_python_value
     value = {"name": "Ada", "age": 3, "weight": 4.5, "likes": ["tuna", None, True], "home": {"floor": -1}}
     stored = await client.call("remember", "cats/ada", value, metadata={"category": "cats"}, ttl_seconds=60)
     assert stored == Stored("cats/ada", "v1", 384, None)
-    assert server.memory.stored["cats/ada"].ttl_seconds == 60
+    assert server.memory.kept["cats/ada"].ttl_seconds == 60
     recalled = await client.call("recall", "cats/ada")
     assert recalled == Memory("cats/ada", value, {"category": "cats"}, None, NOW, 1, None)
     assert type(recalled.value["age"]) is int
@@ -47,7 +47,7 @@ async def test_what_is_remembered_is_recalled_and_found_as_the_same_python_value
     assert (list(found), len(found), found[0]) == ([ada], 1, ada)
     request = memory.RetrieveRequest(query="a cat", top_k=3, score_threshold=0.5)
     request.filter.update({"category": "cats"})
-    assert server.faults.requests[-1] == request
+    assert server.trouble.requests[-1] == request
 
 
 @pytest.mark.parametrize("value", ["text", 3, 2.5, True, None, [], {}, 2**53, -0.25])
@@ -63,7 +63,7 @@ async def test_a_value_that_would_change_on_the_way_is_refused_before_it_is_sent
 ) -> None:
     with pytest.raises(ValueError, match="JSON"):
         await client.call("remember", "k", value)
-    assert server.faults.requests == []
+    assert server.trouble.requests == []
 
 
 async def test_what_was_never_remembered_is_not_found(client: Driver) -> None:
@@ -75,20 +75,19 @@ async def test_what_was_never_remembered_is_not_found(client: Driver) -> None:
 async def test_what_is_forgotten_was_there_once(server: Server, client: Driver) -> None:
     await client.call("remember", "k", 1)
     assert [await client.call("forget", "k"), await client.call("forget", "k")] == [True, False]
-    assert server.memory.stored == {}
+    assert server.memory.kept == {}
 
 
 async def test_memories_are_listed_across_pages(server: Server, client: Driver) -> None:
+    told = {"category": "c", "tags": ["t"]}
     for key in ("a/3", "b/1", "a/1", "a/2"):
-        await client.call("remember", key, {"n": 1}, metadata={"category": "c"})
-    server.faults.requests.clear()
+        await client.call("remember", key, {"n": 1}, metadata=told)
+    server.trouble.requests.clear()
     listed = await client.items("list_memories", "a/", category="c", tags=["t"], page_size=2)
-    assert listed == [
-        Memory(key, {"n": 1}, {"category": "c"}, None, NOW, 0, None, NOW) for key in ("a/1", "a/2", "a/3")
-    ]
+    assert listed == [Memory(key, {"n": 1}, told, None, NOW, 0, None, NOW) for key in ("a/1", "a/2", "a/3")]
     asked = memory.ListMemoriesRequest(prefix="a/", category="c", tags=["t"], page_size=2)
-    assert server.faults.requests[0] == asked
-    assert len(server.faults.requests) == 2
+    assert server.trouble.requests[0] == asked
+    assert len(server.trouble.requests) == 2
 
 
 async def test_a_conversation_is_created_continued_and_read_page_by_page(server: Server, client: Driver) -> None:
@@ -144,7 +143,7 @@ async def test_the_context_of_the_next_turn_can_be_asked_for(server: Server, cli
         truncated=True,
         degraded=False,
     )
-    assert server.faults.requests[-1] == memory.GetContextRequest(
+    assert server.trouble.requests[-1] == memory.GetContextRequest(
         conversation_id="c1", current_message="cats", strategy=memory.STRATEGY_SHORT_ONLY, token_budget=50
     )
 
@@ -157,7 +156,7 @@ async def test_models_are_listed_by_what_they_can_do(client: Driver) -> None:
 async def test_a_prompt_is_completed(server: Server, client: Driver) -> None:
     completion = await client.call("infer", "On", model="plain", max_tokens=9, stop_sequences=["."], seed=1)
     assert completion == Completion(" and on", "plain", "stop", Usage(5, 2, 7), 0.25)
-    assert server.faults.requests == [
+    assert server.trouble.requests == [
         generation.InferRequest(prompt="On", model="plain", max_tokens=9, stop_sequences=["."], seed=1)
     ]
 
@@ -172,8 +171,8 @@ async def test_texts_are_embedded_in_their_order(server: Server, client: Driver)
 async def test_usage_is_listed_across_pages(server: Server, client: Driver) -> None:
     records = await client.items("list_usage", conversation="c1")
     assert [record.id for record in records] == ["g1", "g2", "g3"]
-    assert records[0] == UsageRecord("g1", "", "plain", "local", "finished", "", Usage(0, 0, 1), "", NOW, 0.0, 0.0)
-    assert len(server.faults.requests) == 2
+    assert records[0] == UsageRecord("g1", "", "plain", "local", "finished", "", Usage(0, 0, 1), "c1", NOW, 0.0, 0.0)
+    assert len(server.trouble.requests) == 2
 
 
 async def test_policy_is_asked_before_something_is_done(server: Server, client: Driver) -> None:
@@ -189,4 +188,4 @@ async def test_policy_is_asked_before_something_is_done(server: Server, client: 
     assert not verdict.allowed
     request = policy.EvaluateRequest(action="chat.input", content="to e@x.y", resource="r")
     request.context.update({"n": 1})
-    assert server.faults.requests == [request]
+    assert server.trouble.requests == [request]

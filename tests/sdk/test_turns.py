@@ -14,9 +14,9 @@ from soma.orchestrator.v1 import chat_service_pb2 as chat
 from somamesh import Answer, AsyncClient, Client, Message, Notice, Rule, TokenLogprob, Tool, ToolCall, Usage
 
 from services.mesh.call import errors
+from tests.fakes.chat import Step, broken, noticed, spoken
 from tests.sdk.conftest import KEY, Server
 from tests.sdk.drivers import Driver
-from tests.sdk.scripted import Step, broken, noticed, spoken
 
 HELLO = Answer(
     id="t1",
@@ -274,7 +274,7 @@ async def test_a_model_alone_answers_without_policy_or_memory(server: Server, cl
     assert pieces == ["Hello"]
     assert answer == await client.call("generate", "Hi", model="plain", seed=3)
     assert (answer.id, answer.text, answer.finish_reason, answer.conversation) == ("g1", "Hello", "length", "")
-    assert server.faults.requests[0] == generation.GenerateRequest(
+    assert server.trouble.requests[0] == generation.GenerateRequest(
         model="plain",
         messages=[model.Message(role=model.ROLE_USER, content="Hi")],
         sampling=model.Sampling(seed=3),
