@@ -1,14 +1,14 @@
-"""Which errors of a connection no waiting mends, told apart from those of a server that is still starting."""
+"""Tells permanent errors of a connection from temporary ones, such as those of a server that is starting."""
 
 import ssl
 
 import asyncpg
 
-# SQLSTATE classes (PostgreSQL, appendix A) of a server that starts, stops, is full, or fails over.
+# SQLSTATE classes (PostgreSQL, appendix A) of a server that starts, stops, is full or fails over.
 PASSING_CLASSES = ("08", "25", "40", "53", "55", "57", "58", "XX")
-# The other end went away in the middle of a handshake.
+# The server closed the connection during the handshake.
 CUT_OFF = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
-# Answers of a Redis that is starting, busy, full, or fails over.
+# Answers of a Redis that starts, is busy or full, or fails over.
 PASSING_ANSWERS = (
     "BUSY",
     "CLUSTERDOWN",
@@ -22,8 +22,8 @@ PASSING_ANSWERS = (
 )
 
 
-def lasts(error: Exception) -> bool:
-    """Whether connecting to a Postgres or Redis will fail with this error until somebody changes something."""
+def is_permanent(error: Exception) -> bool:
+    """Whether an error of connecting to a Postgres or Redis will repeat until somebody changes something."""
     match error:
         case asyncpg.PostgresError():
             return not (error.sqlstate or "XX").startswith(PASSING_CLASSES)
@@ -32,10 +32,10 @@ def lasts(error: Exception) -> bool:
         case ConnectionError():
             # asyncpg has no class of its own for a server without TLS.
             return "rejected SSL upgrade" in str(error)
-    # What the URL, variables or files beside it say is wrong: nothing was sent yet.
+    # The URL, a variable or a file is wrong, and nothing was sent yet.
     return isinstance(error, (ValueError, PermissionError))
 
 
-def answer_lasts(answer: str) -> bool:
-    """Whether what a Redis answered, without the sign before it, will not change by itself; an empty answer may."""
+def is_permanent_answer(answer: str) -> bool:
+    """Whether a Redis will repeat an error answer, given without its first sign; an empty answer is temporary."""
     return bool(answer) and not answer.startswith(PASSING_ANSWERS)

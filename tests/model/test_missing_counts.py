@@ -1,4 +1,4 @@
-"""What a provider did not count is estimated, and what it did count stays."""
+"""Counts that a provider does not report are estimated, and reported ones stay."""
 
 import pytest
 from soma.model.v1.cost_service_pb2 import UsageRecord

@@ -1,4 +1,4 @@
-"""Answers of servers that are not quite what their protocol says: none is lost, merged or taken for whole."""
+"""Answers that deviate from their protocol: none is lost, merged or wrongly taken for complete."""
 
 import json
 from typing import Any
@@ -93,7 +93,7 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize(("dialect", "body", "code"), REFUSALS)
-async def test_an_error_with_200_is_an_error_with_its_words(dialect: Dialect, body: Any, code: Code) -> None:
+async def test_an_error_with_status_200_is_an_error_with_its_message(dialect: Dialect, body: Any, code: Code) -> None:
     with pytest.raises(MeshError, match="too long") as raised:
         await sent(dialect, json.dumps(body).encode())
     assert raised.value.code == code
@@ -110,13 +110,13 @@ async def test_an_error_body_of_another_shape_is_read(dialect: Dialect, body: by
 
 
 @pytest.mark.parametrize("dialect", [OPENAI, ANTHROPIC])
-async def test_what_cannot_be_read_is_named(dialect: Dialect) -> None:
+async def test_unreadable_data_is_described(dialect: Dialect) -> None:
     with pytest.raises(MeshError, match="too many people") as plain:
         await ask(dialect, Behaviour(sent=[b"too many people"], status=503))
     assert plain.value.reason == "PROVIDER_UNAVAILABLE"
     with pytest.raises(MeshError, match="an object with trouble, id"):
         await ask(dialect, Behaviour(sent=[b'{"trouble": 1, "id": 2}'], status=400))
-    with pytest.raises(MeshError, match="7 bytes that are no JSON"):
+    with pytest.raises(MeshError, match="7 bytes that are not JSON"):
         await sent(dialect, *(SAID[:3] if dialect is ANTHROPIC else data(HELLO, end=b"")), b"data: {broken\n\n")
 
 
@@ -157,7 +157,7 @@ async def test_without_an_end_mark_an_answer_is_cut(
 
 
 @pytest.mark.parametrize(("dialect", "frames"), [(OPENAI, data(HELLO, STOP)), (ANTHROPIC, SAID)])
-async def test_a_server_that_keeps_the_line_open_after_the_end_is_not_waited_for(
+async def test_a_connection_that_stays_open_after_the_end_is_not_waited_for(
     dialect: Dialect, frames: list[bytes]
 ) -> None:
     heard = await ask(dialect, Behaviour(sent=frames, fault=Fault.HANG_END))
@@ -176,7 +176,7 @@ COUNTS: list[dict[str, Any] | list[int] | str] = [
 
 
 @pytest.mark.parametrize("usage", COUNTS)
-async def test_counts_that_are_none_do_not_throw_an_answer_away(usage: Any) -> None:
+async def test_invalid_counts_do_not_fail_an_answer(usage: Any) -> None:
     openai = await sent(OPENAI, *data(HELLO, {**STOP, "usage": usage}))
     start = {"type": "message_start", "message": {"usage": usage}}
     end = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": usage}
@@ -205,7 +205,7 @@ async def test_counts_that_are_none_do_not_throw_an_answer_away(usage: Any) -> N
         [HELLO, {**STOP, "usage": {"prompt_tokens": 11, "total_tokens": 14}}],
     ],
 )
-async def test_usage_is_found_wherever_and_however_often_it_comes(chunks: list[dict[str, Any]]) -> None:
+async def test_usage_is_found_in_any_place_and_any_number_of_times(chunks: list[dict[str, Any]]) -> None:
     heard = await sent(OPENAI, *data(*chunks))
     assert heard.finished is not None
     usage = heard.finished.usage
@@ -213,7 +213,7 @@ async def test_usage_is_found_wherever_and_however_often_it_comes(chunks: list[d
 
 
 @pytest.mark.parametrize("logprobs", [{"content": [{"token": "a", "logprob": None}]}, {"content": [3]}, 0.5, [1]])
-async def test_log_probabilities_that_are_none_do_not_throw_an_answer_away(logprobs: Any) -> None:
+async def test_invalid_log_probabilities_do_not_fail_an_answer(logprobs: Any) -> None:
     chunk = {"choices": [{"delta": {"content": "Hello"}, "logprobs": logprobs}]}
     assert (await sent(OPENAI, *data(chunk, STOP))).text == "Hello"
 
@@ -232,7 +232,7 @@ async def test_content_in_parts_is_text(content: Any) -> None:
     assert (await sent(OPENAI, *data(delta(content=content), STOP))).text == "Hello"
 
 
-async def test_a_character_split_over_two_pieces_is_whole() -> None:
+async def test_a_character_split_over_two_pieces_is_joined() -> None:
     first, second = b'"\\ud83c', b'\\udf0d"'
     chunk = b'data: {"choices": [{"delta": {"content": %s}}]}\n\n'
     heard = await sent(OPENAI, chunk % (first + b'"'), chunk % (b'"' + second), *data(STOP))
@@ -247,7 +247,7 @@ async def test_a_character_split_over_two_pieces_is_whole() -> None:
 
 
 @pytest.mark.parametrize("end", [data(STOP), data(delta(content="!"), STOP)])
-async def test_half_a_character_that_stays_alone_costs_only_itself(end: list[bytes]) -> None:
+async def test_a_single_half_of_a_character_is_replaced(end: list[bytes]) -> None:
     heard = await sent(OPENAI, b'data: {"choices": [{"delta": {"content": "Hi \\ud83c"}}]}\n\n', *end)
     assert heard.text.replace("!", "") == "Hi \ufffd"
 
@@ -264,7 +264,7 @@ MESSAGE = {"type": "message", "content": [{"type": "text", "text": "Hello"}], "s
     ],
 )
 @pytest.mark.parametrize("before", ["", "\n \r\n"])
-async def test_an_answer_in_one_piece_is_taken(dialect: Dialect, body: Any, before: str) -> None:
+async def test_an_answer_in_one_piece_is_read(dialect: Dialect, body: Any, before: str) -> None:
     whole = (before + json.dumps(body, indent=1)).encode()
     heard = await sent(dialect, *(whole[at : at + 7] for at in range(0, len(whole), 7)))
     assert heard.finished is not None
@@ -273,7 +273,7 @@ async def test_an_answer_in_one_piece_is_taken(dialect: Dialect, body: Any, befo
         await sent(dialect, whole[:-9])
 
 
-async def test_tool_calls_in_one_piece_are_taken() -> None:
+async def test_tool_calls_in_one_piece_are_read() -> None:
     call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     choice = {"message": {"content": None, "tool_calls": [call]}, "finish_reason": "tool_calls"}
     heard = await sent(OPENAI, json.dumps({"choices": [choice]}).encode())
@@ -310,7 +310,7 @@ CALLS: list[tuple[list[list[dict[str, Any]]], list[tuple[str, str]]]] = [
 
 
 @pytest.mark.parametrize(("deltas", "expected"), CALLS)
-async def test_calls_are_told_apart_and_put_together(
+async def test_pieces_of_calls_are_assigned_to_the_right_call(
     deltas: list[list[dict[str, Any]]], expected: list[tuple[str, str]]
 ) -> None:
     heard = await sent(OPENAI, *data(*(delta(tool_calls=calls) for calls in deltas), delta("tool_calls")))
@@ -320,18 +320,18 @@ async def test_calls_are_told_apart_and_put_together(
     assert heard.finished.finish_reason == FINISH_REASON_TOOL_CALLS
 
 
-async def test_the_older_form_of_a_call_is_one() -> None:
+async def test_the_older_form_of_a_call_is_read() -> None:
     pieces = ({"name": "f", "arguments": '{"x"'}, {"arguments": ":1}"})
     heard = await sent(OPENAI, *data(*(delta(function_call=piece) for piece in pieces), delta("function_call")))
     assert heard.asked == [("f", '{"x":1}')]
 
 
-async def test_a_call_nobody_can_make_is_no_whole_answer() -> None:
+async def test_a_call_without_a_name_is_an_error() -> None:
     with pytest.raises(MeshError, match="a tool call has no name"):
         await sent(OPENAI, *data(delta(tool_calls=[call(0, None, "{}", id="a")]), delta("tool_calls")))
 
 
-async def test_claudes_calls_keep_their_input_however_it_comes() -> None:
+async def test_claudes_calls_keep_their_input_in_every_form() -> None:
     start = {"type": "tool_use", "name": "f", "input": {}}
     pieces = [{"type": "input_json_delta", "partial_json": piece} for piece in ("", '{"x"', ":1}")]
     blocks = (
@@ -346,6 +346,6 @@ async def test_claudes_calls_keep_their_input_however_it_comes() -> None:
 
 @pytest.mark.parametrize("ending", [b"\n", b"\r\n", b"\r"])
 @pytest.mark.parametrize(("dialect", "frames"), [(OPENAI, data(HELLO, STOP)), (ANTHROPIC, SAID)])
-async def test_comments_and_other_line_ends_are_no_matter(dialect: Dialect, frames: list[bytes], ending: bytes) -> None:
+async def test_comments_and_other_line_ends_are_ignored(dialect: Dialect, frames: list[bytes], ending: bytes) -> None:
     noisy = b": OPENROUTER PROCESSING\n\n" + b": ping\n\n".join(frames)
     assert (await sent(dialect, noisy.replace(b"\n", ending))).text == "Hello"

@@ -1,4 +1,4 @@
-"""How a command gets in through a stack's one port: where it is, with which key, over native gRPC."""
+"""The public port of a stack, as the commands reach it over native gRPC: its URL, its key and its CA."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -22,8 +22,8 @@ MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True)
-class Door:
-    """The public port of a stack, the key to it, and the CA of its certificate if it is the stack's own."""
+class Endpoint:
+    """The public port of a stack, the API key, and the CA of its certificate if the stack has a CA of its own."""
 
     url: str
     key: str | None
@@ -31,12 +31,12 @@ class Door:
 
     @property
     def metadata(self) -> Sequence[tuple[str, str]]:
-        """What goes with every call."""
+        """The metadata of every call."""
         return [("authorization", f"Bearer {self.key}")] if self.key else []
 
     @asynccontextmanager
     async def channel(self) -> AsyncIterator[grpc.aio.Channel]:
-        """A channel to it, closed at the end; the block raises MeshError where a call of it failed."""
+        """A channel to the port, closed at the end. A failed call raises MeshError from the block."""
         target = urlsplit(self.url)
         assert target.hostname is not None
         address = joined(target.hostname, target.port or DEFAULT_PORTS[target.scheme])
@@ -52,12 +52,12 @@ class Door:
                 yield channel
 
 
-def door(directory: DataDir, url: str | None, key: str | None) -> Door:
-    """The door at `url`, or of the stack running on `directory`; its own key where none is given.
+def find_endpoint(directory: DataDir, url: str | None, key: str | None) -> Endpoint:
+    """The endpoint at `url`, or that of the stack on `directory`, which also gives the key if there is none.
 
     Raises:
-        FailedPrecondition: no URL was given and no stack runs there.
-        InvalidArgument: the URL is none, or no header can carry the key.
+        FailedPrecondition: no URL was given, and no stack runs on the directory.
+        InvalidArgument: the URL is not valid, or a header cannot hold the key.
     """
     try:
         key = checked(key) if key is not None else None
@@ -65,7 +65,7 @@ def door(directory: DataDir, url: str | None, key: str | None) -> Door:
         raise InvalidArgument(f"--key, or SOMA_API_KEY in the environment: {error}") from error
     if url is not None:
         try:
-            return Door(http_url(trimmed(url)), key)
+            return Endpoint(http_url(trimmed(url)), key)
         except ValueError as error:
             raise InvalidArgument(f"--url: {error}") from error
     stack = running(directory)
@@ -76,4 +76,4 @@ def door(directory: DataDir, url: str | None, key: str | None) -> Door:
         )
     ca = directory.root / "tls" / "ca.pem"
     own = ca if stack.url.startswith("https:") and ca.exists() else None
-    return Door(stack.url, key or (read_key(directory.dev_key) if directory.dev_key.exists() else None), own)
+    return Endpoint(stack.url, key or (read_key(directory.dev_key) if directory.dev_key.exists() else None), own)

@@ -1,11 +1,12 @@
-"""Refuses errors whose reason the contracts do not declare, or declare with another status, and reasons nobody raises.
+"""Compares the reasons of errors in the code with the contracts.
 
-The product's Python names a reason as `reasons.STORAGE_FULL` of the generated module. Which status it comes with is
-read from where it is named: the class of the error, `code=Code.X` or `status="X"` beside it, or a function that hands
-its parameter on as the reason of an error. A reason in a table comes with what the functions of that module raise.
-The command line may have reasons of its own, which it tells nobody.
+It refuses a reason that the contracts do not declare or declare with another status, and a declared reason that no code
+raises. The code names a reason as `reasons.STORAGE_FULL` of the generated module. This program finds the status beside
+the name: from the class of the error, from `code=Code.X` or `status="X"` in the same call, or from a function that
+passes its parameter on as the reason of an error. A reason in a table has the statuses that the functions of its module
+raise. The command line may have reasons of its own, because it sends them to nobody.
 
-It also refuses gRPC's own error outside the places where it becomes a MeshError: whoever calls a neighbour gets that.
+It also refuses gRPC's own error outside the modules that turn it into a MeshError, which callers of neighbours get.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ from services.mesh.call import errors
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ("services", "gateway", "cli", "sdk/python/src")
-# What has reasons that no client is told.
+# Code whose own reasons are sent to no client.
 OWN = "cli/"
-# gRPC's error and what it is made of; only these modules of the product know of them. The SDK has gRPC's channels.
+# gRPC's errors. Only these modules of the product may use them; the SDK uses gRPC's channels directly.
 TRANSPORT = frozenset({"AioRpcError", "RpcError"})
 BOUNDARY = (
     "services/mesh/transport/boundary.py",
@@ -34,9 +35,9 @@ BOUNDARY = (
     "services/mesh/call/status.py",
     "sdk/",
 )
-# What else the generated module holds.
+# The other names in the generated module.
 TABLES = ("DECLARED", "Declared", "HTTP_STATUSES")
-# In Envoy's Lua: what the body check refuses with, and what replaces a status of HTTP.
+# In Envoy's Lua: the reasons of the body check, and the reasons that replace an HTTP status.
 LUA_REFUSED = re.compile(r'(?:refuse\(|reason = )"([A-Z_]+)"')
 LUA_REPLACED = re.compile(r'\{ (\d{3}), "([A-Z_]+)"')
 LUA_STATUS = "INVALID_ARGUMENT"
@@ -49,7 +50,7 @@ CLASSES = {
 
 @dataclass(frozen=True)
 class Maker:
-    """A function that raises or returns errors with one of its parameters as the reason."""
+    """A function that raises or returns errors whose reason is one of its parameters."""
 
     position: int
     parameter: str
@@ -58,7 +59,7 @@ class Maker:
 
 @dataclass
 class Module:
-    """One module as a tree whose nodes know what holds them."""
+    """One module: its syntax tree, and the parent of each node."""
 
     name: str
     tree: ast.Module
@@ -75,7 +76,7 @@ class Module:
 
 @dataclass(frozen=True)
 class Use:
-    """A place that names a reason: `statuses` it comes with there, empty where that cannot be told."""
+    """A place in the code that names a reason; `statuses` are its statuses there, empty when they are unknown."""
 
     reason: str
     line: int
@@ -84,7 +85,7 @@ class Use:
 
 
 def findings(sources: Mapping[str, str], declared: Mapping[str, Declared], lua: Mapping[str, str]) -> list[str]:
-    """What is wrong with the reasons in the sources, by name of the file, in words."""
+    """The problems with the reasons in the sources, in words. The sources are texts by file name."""
     modules = [Module.of(name, source) for name, source in sources.items()]
     public = _makers(modules)
     found: list[str] = []
@@ -97,7 +98,7 @@ def findings(sources: Mapping[str, str], declared: Mapping[str, Declared], lua: 
         ]
         found += [
             f"{module.name}:{line}: {name} is gRPC's; channels of the mesh raise MeshError, and AS_MESH_ERRORS of "
-            "services.mesh.call.status makes it of any other channel's error"
+            "services.mesh.call.status converts the errors of any other channel"
             for line, name in _of_transport(module)
         ]
         for use in _uses(module, calls):
@@ -107,20 +108,20 @@ def findings(sources: Mapping[str, str], declared: Mapping[str, Declared], lua: 
         for use in _lua_uses(source, declared):
             raised.add(use.reason)
             found += [f"{name}:{use.line}: {why}" for why in _wrong(use, declared)]
-    found += [f"{reason}: declared, and nobody raises it; delete it" for reason in declared if reason not in raised]
+    found += [f"{reason}: declared, but no code raises it; delete it" for reason in declared if reason not in raised]
     return found
 
 
 def _wrong(use: Use, declared: Mapping[str, Declared]) -> Iterator[str]:
-    said = declared.get(use.reason)
-    if said is None:
+    declaration = declared.get(use.reason)
+    if declaration is None:
         yield f"{use.reason} is not declared; add it to the area's errors.proto and run `make gen`"
-    elif use.statuses and said.status not in use.statuses:
-        yield f"{use.reason} is declared with {said.status}, and comes with {' or '.join(sorted(use.statuses))} here"
+    elif use.statuses and declaration.status not in use.statuses:
+        yield f"{use.reason} is declared with {declaration.status}, but has {' or '.join(sorted(use.statuses))} here"
 
 
 def _makers(modules: list[Module]) -> dict[str, Maker]:
-    """Find the makers of every module; returns the public ones, which other modules may call."""
+    """Find the makers of every module, and return the public ones, which other modules may call."""
     public: dict[str, Maker] = {}
     more = True
     while more:
@@ -146,10 +147,10 @@ def _maker(function: ast.FunctionDef | ast.AsyncFunctionDef, makers: Mapping[str
     for call in ast.walk(function):
         if not isinstance(call, ast.Call):
             continue
-        given = _given(call, makers)
+        argument = _reason_argument(call, makers)
         statuses = _statuses(call, makers)
-        if isinstance(given, ast.Name) and given.id in positions and statuses:
-            return Maker(positions[given.id], given.id, statuses)
+        if isinstance(argument, ast.Name) and argument.id in positions and statuses:
+            return Maker(positions[argument.id], argument.id, statuses)
     return None
 
 
@@ -157,8 +158,8 @@ def _called(call: ast.Call) -> str:
     return ast.unparse(call.func).rpartition(".")[2]
 
 
-def _given(call: ast.Call, makers: Mapping[str, Maker]) -> ast.expr | None:
-    """The reason a call is given."""
+def _reason_argument(call: ast.Call, makers: Mapping[str, Maker]) -> ast.expr | None:
+    """The argument that is the reason of a call's error."""
     maker = makers.get(_called(call))
     for keyword in call.keywords:
         if keyword.arg == (maker.parameter if maker else "reason"):
@@ -169,7 +170,7 @@ def _given(call: ast.Call, makers: Mapping[str, Maker]) -> ast.expr | None:
 
 
 def _statuses(call: ast.Call, makers: Mapping[str, Maker]) -> frozenset[str]:
-    """Statuses of the error a call makes; empty when it makes none, or does not say."""
+    """The statuses of the error that a call makes; empty when it makes none, or when they are unknown."""
     name = _called(call)
     if name in CLASSES:
         return frozenset({CLASSES[name]})
@@ -190,25 +191,25 @@ def _status(value: ast.expr) -> str | None:
 def _literals(
     module: Module, makers: Mapping[str, Maker], declared: Mapping[str, Declared]
 ) -> Iterator[tuple[int, str]]:
-    """Reasons that are written as text."""
+    """Reasons that are written as text literals."""
     own = module.name.startswith(OWN)
-    # The names of statuses have other uses too.
+    # The names of statuses are also used for other things.
     known = declared.keys() - reasons.HTTP_STATUSES.keys()
     for node in ast.walk(module.tree):
         if isinstance(node, ast.Constant) and node.value in known:
             yield node.lineno, str(node.value)
-        given = None
+        argument = None
         if isinstance(node, ast.Call) and _statuses(node, makers):
-            given = _given(node, makers)
+            argument = _reason_argument(node, makers)
         elif isinstance(node, ast.Assign) and isinstance(module.parents[node], ast.ClassDef):
-            given = node.value if ast.unparse(node.targets[0]) == "reason" else None
-        text = given is not None and isinstance(given, ast.Constant | ast.JoinedStr | ast.BinOp)
-        if given is not None and text and not own and ast.unparse(given).strip("'") not in {*known, "None"}:
-            yield given.lineno, ast.unparse(given).strip("'")
+            argument = node.value if ast.unparse(node.targets[0]) == "reason" else None
+        text = argument is not None and isinstance(argument, ast.Constant | ast.JoinedStr | ast.BinOp)
+        if argument is not None and text and not own and ast.unparse(argument).strip("'") not in {*known, "None"}:
+            yield argument.lineno, ast.unparse(argument).strip("'")
 
 
 def _of_transport(module: Module) -> Iterator[tuple[int, str]]:
-    """Names of gRPC's error, where it is not to be known."""
+    """Uses of gRPC's errors outside the boundary."""
     if module.name.startswith(BOUNDARY):
         return
     for node in ast.walk(module.tree):
@@ -218,7 +219,7 @@ def _of_transport(module: Module) -> Iterator[tuple[int, str]]:
 
 
 def _uses(module: Module, makers: Mapping[str, Maker]) -> Iterator[Use]:
-    """Every `reasons.X`."""
+    """Every use of `reasons.X`."""
     of_tables = frozenset(status for maker in module.makers.values() for status in maker.statuses)
     for node in ast.walk(module.tree):
         if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "reasons" and node.attr not in TABLES:
@@ -228,13 +229,13 @@ def _uses(module: Module, makers: Mapping[str, Maker]) -> Iterator[Use]:
 def _context(
     module: Module, node: ast.expr, makers: Mapping[str, Maker], of_tables: frozenset[str]
 ) -> tuple[frozenset[str], bool]:
-    """Statuses of the error that a reason is named for, and whether it is one that is raised."""
+    """The statuses of the error that has this reason, and whether the error is raised."""
     holder, inner = module.parents[node], node
     while not isinstance(holder, ast.Module):
         if isinstance(holder, ast.Compare | ast.Set) or (isinstance(holder, ast.Dict) and inner in holder.keys):
             return frozenset(), False
         if isinstance(holder, ast.Call):
-            if _given(holder, makers) is inner and (statuses := _statuses(holder, makers)):
+            if _reason_argument(holder, makers) is inner and (statuses := _statuses(holder, makers)):
                 return statuses, True
             return frozenset(), inner in holder.args
         if isinstance(holder, ast.ClassDef):
@@ -252,14 +253,14 @@ def _lua_uses(source: str, declared: Mapping[str, Declared]) -> Iterator[Use]:
     for match in LUA_REFUSED.finditer(source):
         yield Use(match[1], source.count("\n", 0, match.start()) + 1, frozenset({LUA_STATUS}), True)
     for match in LUA_REPLACED.finditer(source):
-        said = declared.get(match[2])
-        fits = said is not None and said.http == int(match[1])
-        statuses = frozenset[str]() if fits else frozenset({f"HTTP {match[1]}"})
+        declaration = declared.get(match[2])
+        matches = declaration is not None and declaration.http == int(match[1])
+        statuses = frozenset[str]() if matches else frozenset({f"HTTP {match[1]}"})
         yield Use(match[2], source.count("\n", 0, match.start()) + 1, statuses, True)
 
 
 def main() -> int:
-    """Look at every module of the product."""
+    """Check every module of the product."""
     modules = sorted(path for folder in SOURCES for path in (ROOT / folder).rglob("*.py"))
     lua = sorted((ROOT / "gateway" / "xds").glob("*.lua"))
     read = [{str(path.relative_to(ROOT)): path.read_text() for path in paths} for paths in (modules, lua)]

@@ -1,4 +1,4 @@
-"""Refuses calls made where they do not belong: some things the code does in one place only."""
+"""Refuses code that aborts a gRPC call outside the pipeline."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ("services", "gateway", "cli", "sdk/python/src")
-# Ends a call with a status. Other code raises a class of services/mesh/call/errors.py; the pipeline translates it.
+# The methods that end a call with a status. Other code raises a class of services/mesh/call/errors.py instead.
 ABORTS = {"abort", "abort_with_status"}
 PIPELINE = "services/mesh/call/pipeline.py"
 
 
 def aborts_in(source: str) -> Iterator[int]:
-    """Lines of Python source that abort a servicer's context, whatever variable or attribute holds it."""
+    """The lines of Python source that abort a servicer's context, held by any variable or attribute."""
     for node in ast.walk(ast.parse(source)):
         if (
             isinstance(node, ast.Call)
@@ -27,7 +27,7 @@ def aborts_in(source: str) -> Iterator[int]:
 
 
 def main() -> int:
-    """Look at every module of the product."""
+    """Check every module of the product."""
     modules = sorted(module for folder in SOURCES for module in (ROOT / folder).rglob("*.py"))
     found = [
         f"{name}:{line}: raise a class of services/mesh/call/errors.py; only {PIPELINE} aborts a call"
@@ -36,7 +36,7 @@ def main() -> int:
         for line in aborts_in(source)
     ]
     print(*found, sep="\n", end="\n" if found else "")
-    print(f"places: {len(modules)} modules, {len(found)} findings")
+    print(f"aborts: {len(modules)} modules, {len(found)} findings")
     return 1 if found else 0
 
 

@@ -1,4 +1,4 @@
-"""Merging: what arrives close together shares a message, and nothing is lost."""
+"""Text that arrives within a short time is merged into one message, and nothing is lost."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
@@ -10,7 +10,7 @@ from soma.model.v1.message_pb2 import ToolCallDelta
 from soma.model.v1.model_service_pb2 import GenerationFinished, TextDelta
 
 from services.mesh.call.errors import Internal, Unavailable
-from services.model.mailbox import Mailbox
+from services.model.event_buffer import EventBuffer
 from services.model.provider import ProviderEvent
 from tests.size import examples
 
@@ -22,7 +22,7 @@ _EVENT = st.one_of(
 
 
 async def script(events: Sequence[ProviderEvent | None], pause: float = 0.0) -> AsyncGenerator[ProviderEvent, None]:
-    """Events at once; None lets others run, or waits `pause` seconds."""
+    """Yield events without a pause; None lets other tasks run, or waits `pause` seconds."""
     for event in events:
         if event is None:
             await asyncio.sleep(pause)
@@ -30,18 +30,18 @@ async def script(events: Sequence[ProviderEvent | None], pause: float = 0.0) -> 
             yield event
 
 
-async def collected(mailbox: Mailbox) -> list[ProviderEvent]:
+async def collected(buffer: EventBuffer) -> list[ProviderEvent]:
     found: list[ProviderEvent] = []
     while not found or not isinstance(found[-1], GenerationFinished):
-        event = await mailbox.next(1.0)
+        event = await buffer.next(1.0)
         assert event is not None
         found.append(event)
-    await mailbox.close()
+    await buffer.close()
     return found
 
 
 def flat(events: Sequence[ProviderEvent | None]) -> list[ProviderEvent]:
-    """The events with neighbouring text joined."""
+    """The events, with neighbouring texts joined."""
     joined: list[ProviderEvent] = []
     for event in events:
         if event is None:
@@ -58,12 +58,12 @@ def flat(events: Sequence[ProviderEvent | None]) -> list[ProviderEvent]:
 @given(events=st.lists(_EVENT, max_size=40), pause=st.sampled_from([0.0, 0.0003]))
 def test_merging_keeps_order_and_loses_nothing(events: list[ProviderEvent | None], pause: float) -> None:
     async def run() -> list[ProviderEvent]:
-        return await collected(Mailbox(script([*events, GenerationFinished()], pause), 0.001))
+        return await collected(EventBuffer(script([*events, GenerationFinished()], pause), 0.001))
 
     assert flat(asyncio.run(run())) == flat([*events, GenerationFinished()])
 
 
-async def test_the_first_piece_does_not_wait_and_a_flood_shares_messages() -> None:
+async def test_the_first_piece_does_not_wait_and_a_flood_is_merged() -> None:
     more = asyncio.Event()
 
     async def flood() -> AsyncGenerator[ProviderEvent, None]:
@@ -74,45 +74,45 @@ async def test_the_first_piece_does_not_wait_and_a_flood_shares_messages() -> No
             await asyncio.sleep(0)
         yield GenerationFinished()
 
-    mailbox = Mailbox(flood(), 0.05)
+    buffer = EventBuffer(flood(), 0.05)
     began = asyncio.get_running_loop().time()
-    assert await mailbox.next(1.0) == TextDelta(text="first")
+    assert await buffer.next(1.0) == TextDelta(text="first")
     assert asyncio.get_running_loop().time() - began < 0.04
     more.set()
-    rest = await collected(mailbox)
+    rest = await collected(buffer)
     assert sum(len(event.text) for event in rest if isinstance(event, TextDelta)) == 1000
     assert len(rest) <= 10
 
 
 async def test_an_end_does_not_wait_for_the_window() -> None:
-    mailbox = Mailbox(script([TextDelta(text="a"), None, TextDelta(text="b"), GenerationFinished()]), 10.0)
+    buffer = EventBuffer(script([TextDelta(text="a"), None, TextDelta(text="b"), GenerationFinished()]), 10.0)
     async with asyncio.timeout(1.0):
-        assert len(await collected(mailbox)) <= 3
+        assert len(await collected(buffer)) <= 3
 
 
-async def test_a_failure_comes_after_all_that_arrived_before_it() -> None:
+async def test_a_failure_is_raised_after_all_events_before_it() -> None:
     async def failing() -> AsyncGenerator[ProviderEvent, None]:
         yield TextDelta(text="a")
         raise Unavailable("gone")
 
-    mailbox = Mailbox(failing(), 0.005)
-    assert await mailbox.next(1.0) == TextDelta(text="a")
+    buffer = EventBuffer(failing(), 0.005)
+    assert await buffer.next(1.0) == TextDelta(text="a")
     with pytest.raises(Unavailable):
-        await mailbox.next(1.0)
-    await mailbox.close()
+        await buffer.next(1.0)
+    await buffer.close()
 
 
-async def test_a_provider_without_an_end_is_a_fault_of_ours() -> None:
-    mailbox = Mailbox(script([]), 0.005)
+async def test_a_provider_without_a_final_event_is_an_internal_error() -> None:
+    buffer = EventBuffer(script([]), 0.005)
     with pytest.raises(Internal):
-        await mailbox.next(1.0)
-    await mailbox.close()
+        await buffer.next(1.0)
+    await buffer.close()
 
 
 async def test_silence_is_reported_and_loses_nothing() -> None:
-    mailbox = Mailbox(script([None, TextDelta(text="late"), GenerationFinished()], pause=0.05), 0.0)
-    assert await mailbox.next(0.01) is None
-    assert flat(await collected(mailbox))[0] == TextDelta(text="late")
+    buffer = EventBuffer(script([None, TextDelta(text="late"), GenerationFinished()], pause=0.05), 0.0)
+    assert await buffer.next(0.01) is None
+    assert flat(await collected(buffer))[0] == TextDelta(text="late")
 
 
 async def test_a_slow_caller_stops_the_reading() -> None:
@@ -124,14 +124,14 @@ async def test_a_slow_caller_stops_the_reading() -> None:
             produced += 1
             yield TextDelta(text="x" * 1024)
 
-    mailbox = Mailbox(endless(), 0.0)
-    await mailbox.next(1.0)
+    buffer = EventBuffer(endless(), 0.0)
+    await buffer.next(1.0)
     await asyncio.sleep(0)
     read = produced
     for _ in range(10):
         await asyncio.sleep(0)
     assert produced == read <= 200
-    await mailbox.close()
+    await buffer.close()
 
 
 async def test_closing_ends_the_providers_work() -> None:
@@ -145,7 +145,7 @@ async def test_closing_ends_the_providers_work() -> None:
         finally:
             ended = True
 
-    mailbox = Mailbox(endless(), 0.0)
-    assert await mailbox.next(0.01) is None
-    await mailbox.close()
+    buffer = EventBuffer(endless(), 0.0)
+    assert await buffer.next(0.01) is None
+    await buffer.close()
     assert ended

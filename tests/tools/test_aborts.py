@@ -1,8 +1,8 @@
-"""Where a call may be aborted."""
+"""Only the pipeline may abort a call."""
 
 import pytest
 
-from tools.places import PIPELINE, ROOT, aborts_in
+from tools.aborts import PIPELINE, ROOT, aborts_in
 
 
 @pytest.mark.parametrize(
@@ -22,9 +22,9 @@ def test_ending_a_call_through_its_context_is_found(line: str) -> None:
 @pytest.mark.parametrize(
     "line", ["transport.abort()", "# context.abort(code)", "'context.abort(code)'", "context.abort"]
 )
-def test_anything_else_is_not(line: str) -> None:
+def test_other_calls_are_not_found(line: str) -> None:
     assert list(aborts_in(line)) == []
 
 
-def test_the_pipeline_is_the_one_place() -> None:
+def test_the_pipeline_aborts_calls() -> None:
     assert list(aborts_in((ROOT / PIPELINE).read_text()))

@@ -1,4 +1,7 @@
-"""The rules in force: read at start, read again when their file changes, kept when the new file is wrong."""
+"""The current rules: read at the start and after each change of their file.
+
+If a new file is wrong, the old rules stay.
+"""
 
 from pathlib import Path
 
@@ -20,12 +23,12 @@ class WatchedRules:
         self.current: RuleSet = load(path)
         self.fault = ""
 
-    async def look(self) -> None:
-        """`refresh`, as a job's step."""
+    async def step(self) -> None:
+        """Run `refresh` as the step of a job."""
         self.refresh()
 
     def refresh(self) -> None:
-        """Read the file again if it changed since it was last read."""
+        """Read the file again if it has changed."""
         stamp = self._stamp()
         if stamp == self._seen:
             return
@@ -34,9 +37,9 @@ class WatchedRules:
             self.current, self.fault = load(self._path), ""
         except errors.FailedPrecondition as error:
             self.fault = error.message
-            log.error("rules not taken, the ones before stay", error=error.message, version=self.current.version)
+            log.error("new rules refused, the old ones stay", error=error.message, version=self.current.version)
             return
-        log.info("rules taken", version=self.current.version, rules=len(self.current.rules))
+        log.info("rules loaded", version=self.current.version, rules=len(self.current.rules))
 
     def _stamp(self) -> tuple[int, int] | None:
         try:

@@ -1,4 +1,4 @@
-"""What the figures share: one upstream, one stack and one peer, started when first asked for."""
+"""The environment of the figures: one upstream, one stack and one peer, each started when it is first needed."""
 
 import sys
 from contextlib import AsyncExitStack
@@ -13,8 +13,8 @@ from cli.parts.part import Launch
 FOLDER = Path(__file__).parents[1] / ".bench"
 
 
-class Workplace:
-    """Ends everything it started when it is left; a soak takes `soak_minutes` there."""
+class Environment:
+    """Starts the programs that the figures need, and stops them at the end. A soak takes `soak_minutes`."""
 
     def __init__(self, soak_minutes: int = 0) -> None:
         self.soak_minutes = soak_minutes
@@ -41,10 +41,10 @@ class Workplace:
         return self._upstream
 
     async def stack(self) -> Stack:
-        """The stack, everything in it ready."""
+        """The stack, when every part is ready."""
         if self._stack is None:
             stack = Stack(FOLDER / "stack", free_port(), await self.upstream())
-            # What an interrupted run left.
+            # Stop a stack that an interrupted run left.
             await stack.down()
             self._exits.push_async_callback(stack.down)
             await stack.up()
@@ -52,13 +52,13 @@ class Workplace:
         return self._stack
 
     async def litellm(self) -> LiteLlm:
-        """The peer, serving."""
+        """The peer, when it serves."""
         if self._litellm is None:
             peer = litellm(FOLDER / "litellm", free_port(), await self.upstream())
             self._litellm = await self._peer.enter_async_context(peer)
         return self._litellm
 
     async def end_litellm(self) -> None:
-        """Stop the peer; it starts again when it is asked for."""
+        """Stop the peer; it starts again when it is needed."""
         self._litellm = None
         await self._peer.aclose()

@@ -1,4 +1,4 @@
-"""Lists of models with odd entries: an entry concerns itself alone, a provider itself alone."""
+"""Lists of models with invalid entries: such an entry or provider does not affect the others."""
 
 from typing import Any
 
@@ -52,7 +52,7 @@ async def test_a_date_of_any_kind_is_read_or_left_out(dialect: Dialect, made: An
 
 
 @DIALECTS
-async def test_an_odd_entry_hides_no_other(dialect: Dialect) -> None:
+async def test_an_invalid_entry_hides_no_other(dialect: Dialect) -> None:
     odd: list[Any] = [{}, None, 3, {"id": None}, {"id": {}}, {"id": "n", "owned_by": {}, "max_model_len": "long"}]
     found = await listed(dialect, {"data": [{"id": "first"}, *odd, {"id": "last"}]})
     assert [model.name for model in found] == ["first", "n", "last"]
@@ -65,7 +65,7 @@ async def test_a_list_in_any_usual_shape_is_read(dialect: Dialect, listing: Any)
 
 
 @DIALECTS
-async def test_what_is_no_list_is_said_to_be_none(dialect: Dialect) -> None:
+async def test_a_document_that_is_not_a_list_is_reported(dialect: Dialect) -> None:
     with pytest.raises(MeshError) as raised:
         await listed(dialect, {"data": {"id": "m"}})
     assert raised.value.reason == "PROVIDER_PROTOCOL_ERROR"

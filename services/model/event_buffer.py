@@ -1,4 +1,4 @@
-"""Events of a generation on their way to the caller: what arrives close together travels together."""
+"""Buffers the events of a generation; text that arrives within a short time is merged."""
 
 import asyncio
 from collections import deque
@@ -13,15 +13,15 @@ from services.mesh.call import errors
 from services.model.provider import ProviderEvent
 from services.model.wakeup import Wakeup
 
-# Characters that may wait for a slow caller before the provider is no longer read.
+# Size of the buffer for a slow caller, in characters; when it is full, reading from the provider pauses.
 _FULL = 64 * 1024
 
 
-class Mailbox:
-    """Reads a provider's events ahead and hands them out, text that came within `window` seconds joined.
+class EventBuffer:
+    """Reads a provider's events ahead, and merges text that arrives within `window` seconds.
 
-    The first event never waits, nor does anything that comes `window` after the last; an end never waits. Joining
-    keeps order and loses nothing. Reads ahead in one task, which `close` ends together with the provider's work.
+    The first event does not wait, an event that comes `window` after the last one does not wait, and the end does not
+    wait. Merging keeps the order and loses nothing. One task reads ahead; `close` ends it and the provider's work.
     """
 
     def __init__(self, events: AsyncGenerator[ProviderEvent, None], window: float) -> None:
@@ -39,11 +39,11 @@ class Mailbox:
         self._task = asyncio.create_task(self._read())
 
     async def next(self, patience: float) -> ProviderEvent | None:
-        """The next event; None when `patience` seconds passed without one.
+        """The next event; None if none comes within `patience` seconds.
 
         Raises:
-            Exception: what the provider raised, after all that came before it.
-            Internal: the provider ended without its last event.
+            Exception: the provider's exception, after all events before it.
+            Internal: the provider ended without its final event.
         """
         if not self._queue and not self._over and not await self._wakeup.wait(patience):
             return None
@@ -68,7 +68,7 @@ class Mailbox:
         return event
 
     async def close(self) -> None:
-        """Stop reading; returns when the provider's work has ended."""
+        """Stop reading, and wait until the provider's work has ended."""
         self._task.cancel()
         await asyncio.wait((self._task,))
 

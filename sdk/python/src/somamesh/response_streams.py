@@ -1,4 +1,4 @@
-"""Has a response made, and takes the events of its making."""
+"""Creates a response, or watches one, and reads the events of its stream."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from soma.orchestrator.v1 import response_service_pb2 as pb
 
 from somamesh.calls import Streaming
 from somamesh.enums import enum_value
-from somamesh.failures import cut_off, stated
+from somamesh.failures import cut_off, from_stream_error
 from somamesh.messages import Message, to_messages
 from somamesh.options import Options, fields_of
 from somamesh.responses import Item, Response, from_response
@@ -19,18 +19,18 @@ Input = str | Sequence[Message | Mapping[str, Any] | Item]
 
 
 @dataclass(slots=True)
-class Making:
-    """Takes the events of one response as they come."""
+class ResponseReader:
+    """Reads the events of one response as they arrive."""
 
     request_id: str
     _latest: pb.Response | None = None
     _ended: bool = False
 
     def take(self, event: pb.CreateResponseResponse | pb.WatchResponseResponse) -> str | None:
-        """Take one event; the text it adds, if any, and an empty one where the response begins.
+        """Take one event and return the text that it adds, or None. The first event gives an empty text.
 
         Raises:
-            APIError: the event says that the response failed.
+            APIError: the event reports that the response failed.
         """
         kind = event.WhichOneof("payload")
         if kind == "delta":
@@ -41,11 +41,11 @@ class Making:
         if kind == "finished":
             self._latest, self._ended = event.finished, True
         elif kind == "error":
-            raise stated(event.error, self.request_id)
+            raise from_stream_error(event.error, self.request_id)
         return None
 
     def end(self) -> None:
-        """No further event comes.
+        """Check that the response is complete, when no more events come.
 
         Raises:
             UnavailableError: the stream ended before the response did.
@@ -55,14 +55,14 @@ class Making:
 
     @property
     def begun(self) -> bool:
-        """Whether it has an id."""
+        """Whether the response has an id."""
         return self._latest is not None
 
     def latest(self) -> Response:
-        """The response as it began, until it has ended.
+        """The finished response, or the response as it began if it is not finished.
 
         Raises:
-            UnavailableError: the stream ended before it began.
+            UnavailableError: the stream ended before the response began.
         """
         if self._latest is None:
             raise cut_off(self.request_id)
@@ -91,19 +91,19 @@ def create_response(
     background: bool = False,
     timeout: float | None = None,
     **options: Unpack[Options],
-) -> Streaming[Making]:
-    """Have an answer made that the mesh keeps: a text, or messages and items of earlier responses.
+) -> Streaming[ResponseReader]:
+    """Create a response, which the mesh stores. The input is a text, or messages and items of earlier responses.
 
     Args:
         model: its name; empty for the default.
-        instructions: for this response only; one that goes on from it does not inherit them.
-        previous: id of the response this goes on from; then what is said is only what is new.
-        conversation: where the turn is remembered, as in `chat`; not together with `previous`.
-        strategy: which memory to bring in, as in `chat`.
-        metadata: labels, kept with it.
-        store: whether it can be retrieved, cancelled and gone on from.
-        background: it is made whether or not anybody waits for it: `create_response` returns it in progress, leaving
-            a stream does not end it, and `get_response` says how it ended.
+        instructions: for this response only; a response that continues it does not inherit them.
+        previous: id of the response to continue; then the input holds only what is new.
+        conversation: id of the conversation that remembers the turn, as in `chat`; not together with `previous`.
+        strategy: which memory to use, as in `chat`.
+        metadata: labels, stored with the response.
+        store: whether it can be read, cancelled and continued later.
+        background: the mesh makes the response even if nobody waits for it. `create_response` returns it in progress,
+            leaving a stream does not end it, and `get_response` says how it ended.
         options: see `Options`.
     """
     settings = pb.ResponseSettings(
@@ -117,20 +117,20 @@ def create_response(
         **fields_of(options),
     )
     request = pb.CreateResponseRequest(model=model, input=_input(said), settings=settings)
-    return Streaming(lambda mesh: mesh.response_service.CreateResponse, request, Making, timeout)
+    return Streaming(lambda mesh: mesh.response_service.CreateResponse, request, ResponseReader, timeout)
 
 
-def watch_response(response_id: str, *, timeout: float | None = None) -> Streaming[Making]:
-    """Read a response that is made in the background, or was, from its beginning; leaving it does not end it.
+def watch_response(response_id: str, *, timeout: float | None = None) -> Streaming[ResponseReader]:
+    """Read a response that was created with `background`, from its beginning; leaving the stream does not end it.
 
-    Raises `NotFoundError`, and `InvalidRequestError` for one that was not made in the background.
+    Raises `NotFoundError`, and `InvalidRequestError` for a response created without `background`.
     """
     request = pb.WatchResponseRequest(response_id=response_id)
-    return Streaming(lambda mesh: mesh.response_service.WatchResponse, request, Making, timeout)
+    return Streaming(lambda mesh: mesh.response_service.WatchResponse, request, ResponseReader, timeout)
 
 
-def in_background(making: Streaming[Making]) -> bool:
-    """Whether a response is made without being waited for."""
+def in_background(making: Streaming[ResponseReader]) -> bool:
+    """Whether the call creates a response in the background."""
     return isinstance(making.request, pb.CreateResponseRequest) and making.request.settings.background
 
 

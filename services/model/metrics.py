@@ -1,4 +1,4 @@
-"""What is counted of generations, for Prometheus."""
+"""Metrics of generations, for Prometheus."""
 
 from functools import lru_cache
 
@@ -18,14 +18,14 @@ _FIRST_TOKEN = Histogram(
     ("provider",),
     buckets=(0.001, 0.005, 0.02, 0.1, 0.3, 1, 3, 10, 30),
 )
-# Looking a series up by its labels costs more than counting.
+# Cached, because the look-up of a series by its labels costs more than counting.
 _generations = lru_cache(1024)(_GENERATIONS.labels)
 _tokens = lru_cache(1024)(_TOKENS.labels)
 _first_token = lru_cache(256)(_FIRST_TOKEN.labels)
 
 
-def ended(route: Route, outcome: str, finished: GenerationFinished | None = None) -> None:
-    """Count a generation that is over, and say on the call's span what it was (OpenTelemetry's GenAI names)."""
+def record_end(route: Route, outcome: str, finished: GenerationFinished | None = None) -> None:
+    """Count a generation that has ended, and annotate the span of its call (with OpenTelemetry's GenAI names)."""
     model, provider = route.model.name, route.provider.name
     _generations(model, provider, outcome).inc()
     annotate(gen_ai__operation__name="chat", gen_ai__request__model=model, gen_ai__provider__name=provider)

@@ -1,9 +1,9 @@
-"""Reasons named where errors are made."""
+"""Reasons in the code are compared with the declared reasons."""
 
 import pytest
 from soma.errors.v1.reasons import Declared
 
-from tools.raising import findings
+from tools.raised_reasons import findings
 
 REASONS = {
     "DISK_FULL": Declared("UNAVAILABLE", 503, "AFTER_CHANGE"),
@@ -78,7 +78,7 @@ def test_a_reason_with_another_status_than_declared_is_refused(source: str) -> N
     assert "is declared with" in line
 
 
-def test_a_function_of_another_module_that_hands_a_reason_on_is_known() -> None:
+def test_a_function_of_another_module_that_passes_a_reason_on_is_followed() -> None:
     used = 'values.refuse("none", reasons.NO_NOTE)'
     sources = {"gateway/a.py": HANDED_ON, "gateway/b.py": used, "services/x/raised.py": ALL_RAISED}
     (line,) = findings(sources, REASONS, {})
@@ -100,9 +100,11 @@ def test_a_reason_that_no_contract_declares_is_refused() -> None:
         'log.warning("none", reason=reasons.NO_NOTE)',
     ],
 )
-def test_a_declared_reason_that_is_only_asked_for_is_refused(source: str) -> None:
+def test_a_declared_reason_that_is_only_compared_is_refused(source: str) -> None:
     declared = {"NO_NOTE": REASONS["NO_NOTE"]}
-    assert findings({"services/x/y.py": source}, declared, {}) == ["NO_NOTE: declared, and nobody raises it; delete it"]
+    assert findings({"services/x/y.py": source}, declared, {}) == [
+        "NO_NOTE: declared, but no code raises it; delete it"
+    ]
 
 
 @pytest.mark.parametrize("name", ["services/x/y.py", "gateway/x.py", "cli/x.py", "services/mesh/transport/routing.py"])
@@ -124,7 +126,7 @@ def test_the_error_of_grpc_is_refused_outside_the_boundary(source: str, name: st
 @pytest.mark.parametrize(
     "name", ["services/mesh/transport/boundary.py", "services/mesh/call/status.py", "sdk/python/src/x.py"]
 )
-def test_the_error_of_grpc_is_known_where_it_is_translated(name: str) -> None:
+def test_the_error_of_grpc_is_allowed_where_it_is_translated(name: str) -> None:
     assert found("try:\n    f()\nexcept grpc.aio.AioRpcError:\n    pass", name) == []
 
 
@@ -132,7 +134,7 @@ def test_the_command_line_has_reasons_of_its_own() -> None:
     assert found('errors.NotFound("none", reason="NEW_ONE")', "cli/x.py") == []
 
 
-def test_the_command_line_names_what_is_declared_as_all_do() -> None:
+def test_the_command_line_may_not_write_a_declared_reason_as_text() -> None:
     (line,) = found('errors.NotFound("none", reason="NO_NOTE")', "cli/x.py")
     assert line.startswith("cli/x.py:1: 'NO_NOTE' is a literal")
 
@@ -143,16 +145,16 @@ def test_the_command_line_names_what_is_declared_as_all_do() -> None:
         ('refuse("NEW_ONE", "why")', "NEW_ONE is not declared"),
         (
             'local refused = { reason = "NO_NOTE" }',
-            "NO_NOTE is declared with NOT_FOUND, and comes with INVALID_ARGUMENT",
+            "NO_NOTE is declared with NOT_FOUND, but has INVALID_ARGUMENT",
         ),
-        ('{ 413, "DISK_FULL", "full" }', "DISK_FULL is declared with UNAVAILABLE, and comes with HTTP 413"),
+        ('{ 413, "DISK_FULL", "full" }', "DISK_FULL is declared with UNAVAILABLE, but has HTTP 413"),
     ],
 )
-def test_what_envoy_refuses_by_itself_is_declared_too(lua: str, why: str) -> None:
+def test_the_reasons_of_envoy_must_be_declared_too(lua: str, why: str) -> None:
     (line,) = found("", lua=lua)
     assert line.startswith(f"gateway/xds/z.lua:1: {why}")
 
 
-def test_a_reason_only_envoy_gives_is_raised() -> None:
+def test_a_reason_that_only_envoy_gives_counts_as_raised() -> None:
     declared = {"BAD_BODY": Declared("INVALID_ARGUMENT", 400, "NO")}
     assert findings({}, declared, {"gateway/xds/z.lua": 'refuse("BAD_BODY", "why")'}) == []
