@@ -13,7 +13,7 @@ from soma.mesh.v1.surface_pb2 import Surface
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from gateway.surfaces import MOST
+from gateway.surfaces import MAX_SURFACES
 from services.mesh.call.token import Signer
 from services.mesh.process.keys import read_key
 from services.mesh.process.registry.directory import Directory
@@ -155,7 +155,7 @@ async def test_announcements_that_cannot_be_are_refused_by_themselves(split: Sta
         surface("everything", "/{rest=**}"),
     ]
     good = surface("good", "/stranger/good")
-    many = [surface(f"many-{number}", f"/stranger/{number}") for number in range(MOST)]
+    many = [surface(f"many-{number}", f"/stranger/{number}") for number in range(MAX_SURFACES)]
     async with untouched(split), split.http() as http:
         async with joined(split, announcing(nowhere, *bad, good)) as membership:
             reasons = ["SURFACE_TAKEN"] * 3 + ["SURFACE_INVALID"] * 2
@@ -169,9 +169,9 @@ async def test_announcements_that_cannot_be_are_refused_by_themselves(split: Sta
                 return {each.reason for each in membership.refused} == {"SURFACES_FULL"}
 
             await until(full)
-            served = MOST - len(membership.refused)
+            served = MAX_SURFACES - len(membership.refused)
             await answers(http, f"/stranger/{served - 1}", 503)
-            assert (await http.get(f"/stranger/{MOST - 1}")).status_code == 404
+            assert (await http.get(f"/stranger/{MAX_SURFACES - 1}")).status_code == 404
     # The service is here and has none of them any more.
     async with split.http() as http, joined(split, announcing(nowhere)):
         await answers(http, "/stranger/0", 404)

@@ -11,7 +11,7 @@ import pytest
 from soma.mesh.v1 import registry_service_pb2 as registry_pb
 from soma.mesh.v1 import surface_pb2
 
-from gateway.publisher import Publisher, admit, endpoints, over_http, over_http1, serving, unary
+from gateway.publisher import Publisher, admit, endpoints, http_endpoints, serving, unary_endpoints, unary_over_http1
 from gateway.surfaces import Surfaces
 from gateway.xds.server import XdsServer
 from gateway.xds.snapshot import Endpoint, Limits, Snapshot, Tls
@@ -52,36 +52,36 @@ def ports(found: tuple[Endpoint, ...]) -> list[int]:
 
 
 def test_unary_calls_go_over_http1_once_every_instance_takes_them() -> None:
-    assert over_http1([], NOTES)
-    assert over_http1([joined(10, NEW)], NOTES)
-    assert not over_http1([joined(10, NEW), joined(11, OLD)], NOTES)
-    assert over_http1([joined(11, OLD)], "soma.testing.v1.EchoService")
+    assert unary_over_http1([], NOTES)
+    assert unary_over_http1([joined(10, NEW)], NOTES)
+    assert not unary_over_http1([joined(10, NEW), joined(11, OLD)], NOTES)
+    assert unary_over_http1([joined(11, OLD)], "soma.testing.v1.EchoService")
 
 
 def test_endpoints_are_there_before_calls_are_sent_to_them() -> None:
     instances = [joined(10, NEW), joined(11, OLD)]
-    assert ports(unary(instances, NOTES)) == [20]
+    assert ports(unary_endpoints(instances, NOTES)) == [20]
     assert ports(endpoints(instances, NOTES)) == [10, 11]
 
 
 def test_an_instance_with_a_fault_gets_no_calls_of_either_kind_unless_all_have_one() -> None:
     fault = ("testing", "down")
     one = [joined(10, NEW), joined(11, "127.0.0.1:21", fault)]
-    assert (ports(endpoints(one, NOTES)), ports(unary(one, NOTES)), serving(one, NOTES)) == ([10], [20], True)
+    assert (ports(endpoints(one, NOTES)), ports(unary_endpoints(one, NOTES)), serving(one, NOTES)) == ([10], [20], True)
     all_of_them = [joined(10, NEW, fault), joined(11, "127.0.0.1:21", fault)]
-    assert (ports(endpoints(all_of_them, NOTES)), ports(unary(all_of_them, NOTES))) == ([10, 11], [20, 21])
+    assert (ports(endpoints(all_of_them, NOTES)), ports(unary_endpoints(all_of_them, NOTES))) == ([10, 11], [20, 21])
     assert not serving(all_of_them, NOTES)
 
 
 def test_the_openai_api_leads_to_the_edge_whatever_else_serves_http_beside_it() -> None:
     both = replace(joined(10, NEW), http_addresses={"testing": "127.0.0.1:30", "edge": "127.0.0.1:31"})
     other = replace(joined(11, NEW), http_addresses={"testing": "127.0.0.1:32"})
-    assert ports(over_http([both, other], "edge", {"10", "11"})) == [31]
+    assert ports(http_endpoints([both, other], "edge", {"10", "11"})) == [31]
 
 
 def test_a_surface_leads_to_the_instances_that_serve_it() -> None:
     instances = [replace(joined(port, NEW), http_addresses={"edge": f"127.0.0.1:{port + 20}"}) for port in (10, 11)]
-    assert ports(over_http(instances, "edge", {"11"})) == [31]
+    assert ports(http_endpoints(instances, "edge", {"11"})) == [31]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from soma.mesh.v1 import surface_pb2 as pb
 
-from gateway.surfaces import AWAY_SECONDS, MOST, Surfaces, beside_contracts
+from gateway.surfaces import AWAY_SECONDS, MAX_SURFACES, Surfaces, load_surfaces
 from services.mesh.process.registry.leases import Joined
 from services.mesh.surfaces.template import template
 from tests.gateway.surfaces import EDGE
@@ -54,7 +54,7 @@ class Gate:
 
     def here(self, *instances: Joined, now: float = 0.0) -> dict[str, tuple[str, ...]]:
         """These are here now; the paths of what is served, by name."""
-        self.surfaces.consider(instances, now)
+        self.surfaces.update(instances, now)
         return {f"{each.service}/{each.name}": tuple(each.paths) for each in self.surfaces.all}
 
     def reasons(self, number: int) -> list[str]:
@@ -156,9 +156,9 @@ def test_a_surface_is_of_a_service_of_the_instance_and_announced_once(gate: Gate
 
 
 def test_there_are_at_most_so_many(gate: Gate) -> None:
-    many = [surface("a", f"/a/{number}", name=f"s{number}") for number in range(MOST)]
+    many = [surface("a", f"/a/{number}", name=f"s{number}") for number in range(MAX_SURFACES)]
     gate.here(joined(1, *many), joined(2, surface("b", "/b")))
-    assert (len(gate.surfaces.all), gate.reasons(2)) == (MOST, ["SURFACES_FULL"])
+    assert (len(gate.surfaces.all), gate.reasons(2)) == (MAX_SURFACES, ["SURFACES_FULL"])
     # One that is known already is none more.
     gate.here(joined(1, *many), joined(3, many[0]))
     assert gate.reasons(3) == []
@@ -261,8 +261,8 @@ def test_a_file_that_cannot_be_written_costs_the_memory_and_nothing_else(tmp_pat
 
 
 def test_every_surface_of_the_edge_is_accepted_beside_every_contract(tmp_path: Path) -> None:
-    known = beside_contracts(tmp_path / "surfaces.json")
-    known.consider([joined(1, *EDGE)], 0.0)
+    known = load_surfaces(tmp_path / "surfaces.json")
+    known.update([joined(1, *EDGE)], 0.0)
     assert known.refused == {}
     assert known.all == EDGE
 

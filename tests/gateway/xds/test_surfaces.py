@@ -12,7 +12,7 @@ from soma.mesh.v1 import surface_pb2 as pb
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from gateway.surfaces import MOST
+from gateway.surfaces import MAX_SURFACES
 from gateway.xds.claims import Claim, claims
 from gateway.xds.snapshot import Endpoint, Limits
 from services.mesh.surfaces.application import BySurface
@@ -169,13 +169,13 @@ async def test_envoy_takes_as_many_surfaces_as_there_may_be_and_as_large_as_they
         paths = [f"/large/{number:03}/{path}/" + "y" * (room // 9) for path in range(9)]
         return pb.Surface(service=f"s{number}", name="large", paths=paths, spaces=[space])
 
-    surfaces = [large(number) for number in range(MOST)]
+    surfaces = [large(number) for number in range(MAX_SURFACES)]
     for each in surfaces:
         require_valid(each)
     await gateway.publish(surfaces=tuple(surfaces))
     assert not gateway.xds.state().fallen_back
     reply = await gateway.http.get(surfaces[-1].paths[-1])
-    assert (reply.status_code, error_of(reply)["message"]) == (503, f"s{MOST - 1} has no live instance")
+    assert (reply.status_code, error_of(reply)["message"]) == (503, f"s{MAX_SURFACES - 1} has no live instance")
     assert error_of(await gateway.http.get("/large/x/x/nothing"))["message"] == "m" * 1000
 
 
