@@ -1,4 +1,4 @@
-"""Surfaces at Envoy: where their paths, WebSockets and streams lead, and in whose shape Envoy's own answers are."""
+"""Surfaces in Envoy: the routes of their paths, WebSockets and streams, and the shape of Envoy's own answers."""
 
 import asyncio
 import re
@@ -42,7 +42,7 @@ ALL = (*EDGE, TESTING, CLAUDE)
 
 @asynccontextmanager
 async def served() -> AsyncIterator[Endpoint]:
-    """The surface for tests, on an HTTP server as a process has it."""
+    """The surface for tests, on the HTTP server of a process."""
     server = HttpServer(BySurface([SURFACE]), websockets=True)
     yield Endpoint("127.0.0.1", await server.start("127.0.0.1"))
     await server.stop()
@@ -50,7 +50,7 @@ async def served() -> AsyncIterator[Endpoint]:
 
 @pytest.fixture
 async def gateway(envoy: Gateway) -> AsyncIterator[Gateway]:
-    """A gateway with four surfaces of three services, of which one is there."""
+    """A gateway with four surfaces of three services; only one service has an instance."""
     async with served() as here:
         await envoy.publish(surfaces=ALL, http={"testing": (here,)})
         yield envoy
@@ -207,6 +207,6 @@ def test_a_path_is_claimed_by_one_surface_or_by_none(path: str, names: list[str]
 
 
 def claimed(claim: Claim, path: str) -> bool:
-    """Whether errors on a path have the shape of the claim's surface."""
+    """Whether a path belongs to the surface of a claim."""
     inside: Any = any(re.fullmatch(space, path) for space in claim.spaces) and not re.fullmatch(claim.others, path)
     return bool(re.fullmatch(claim.own, path) or inside)
