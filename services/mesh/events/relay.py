@@ -29,6 +29,21 @@ GATHER_SECONDS = 0.02
 SWEEP_SECONDS = 2.0
 TRIM_SECONDS = 5.0
 
+# One row at least: the columns of `waiting` are NULL when nothing waits.
+_READ = """
+    SELECT waiting.id, waiting.tenant_id, waiting.event, waiting.consumer, newest.added_ms, newest.added_number,
+        EXISTS (SELECT FROM mesh.event_group WHERE area = $1 AND NOT retired) AS consumed
+    FROM (SELECT) AS one
+    LEFT JOIN (
+        SELECT added_ms, added_number FROM {table} WHERE added_ms IS NOT NULL
+        ORDER BY added_ms DESC, added_number DESC LIMIT 1
+    ) AS newest ON true
+    LEFT JOIN (
+        SELECT id, tenant_id, event, consumer FROM {table} WHERE added_ms IS NULL ORDER BY id LIMIT {most}
+    ) AS waiting ON true
+    ORDER BY waiting.id
+"""
+
 _LAG = Gauge(
     "soma_events_lag", "Events a consumer has not handled yet, as the sender's process sees them", ("stream", "group")
 )
@@ -43,6 +58,7 @@ class Relay:
         self._area = outbox.area
         self._table = f"{outbox.area}.outbox"
         self._stream = EventStream(client, outbox.area)
+        self._read = _READ.format(table=self._table, most=BATCH)
 
     @property
     def jobs(self) -> tuple[Job, Job]:
@@ -60,11 +76,9 @@ class Relay:
         async with postgres.transaction(self._pool) as connection:
             if not await connection.fetchval("SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0))", self._table):
                 return False
-            rows = await self._waiting(connection)
-            newest = await self._newest(connection)
+            consumed, newest, rows = await self._waiting(connection)
             if not rows and newest is None:
                 return False
-            consumed = bool(await groups.registered(connection, self._area))
             added = await self._stream.add(newest or BEGINNING, rows, consumed=consumed)
             if added.lost is not None:
                 await self._add_again(connection, added.lost)
@@ -73,19 +87,21 @@ class Relay:
                 await self._settle(connection, rows, added, keep=consumed or added.groups)
             return len(rows) == BATCH
 
-    async def _waiting(self, connection: "Connection") -> list[Row]:
-        found = await connection.fetch(
-            f"SELECT id, tenant_id, event, consumer FROM {self._table} WHERE added_ms IS NULL "  # noqa: S608 -- our own name
-            f"ORDER BY id LIMIT {BATCH}"
-        )
-        return [Row(row["id"], row["tenant_id"], row["event"], row["consumer"] or "") for row in found]
+    async def _waiting(self, connection: "Connection") -> tuple[bool, Position | None, list[Row]]:
+        """Whether the area has consumers, the newest place in the stream that a row has, and the rows that wait.
 
-    async def _newest(self, connection: "Connection") -> Position | None:
-        row = await connection.fetchrow(
-            f"SELECT added_ms, added_number FROM {self._table} WHERE added_ms IS NOT NULL "  # noqa: S608 -- our own name
-            "ORDER BY added_ms DESC, added_number DESC LIMIT 1"
-        )
-        return (row["added_ms"], row["added_number"]) if row is not None else None
+        One statement, because it runs for every batch; not the one that takes the lock, which would read the rows as
+        they were before the relay that had the lock committed.
+        """
+        found = await connection.fetch(self._read, self._area)
+        first = found[0]
+        newest = (first["added_ms"], first["added_number"]) if first["added_ms"] is not None else None
+        rows = [
+            Row(row["id"], row["tenant_id"], row["event"], row["consumer"] or "")
+            for row in found
+            if row["id"] is not None
+        ]
+        return first["consumed"], newest, rows
 
     async def _add_again(self, connection: "Connection", known: Position) -> None:
         """What has a place behind `known` is in the stream no more: it waits again."""
