@@ -18,7 +18,6 @@ from soma.model.v1.model_service_pb2_grpc import ModelServiceStub, add_ModelServ
 from services.mesh.call.call import run_as
 from services.mesh.stores.group_commit import GroupCommit
 from services.mesh.testing.local import SOMEBODY, LocalMesh
-from services.mesh.testing.upstreams import FakeUpstream
 from services.mesh.transport.local.channel import LocalChannel
 from services.model.adapters.anthropic import Anthropic
 from services.model.adapters.extract.engine import ExtractEngine
@@ -33,6 +32,7 @@ from services.model.generation import Generations
 from services.model.ledger import Ledger
 from services.model.service import CatalogService, CostService, ModelService
 from services.model.store import PostgresUsageStore
+from services.model.testing.upstreams import FakeUpstream
 from services.model.usage_events import Entry, write_usage
 from tests.model.embedder import WordsEmbedder
 

@@ -19,13 +19,13 @@ from services.mesh.events.outbox import Outbox
 from services.mesh.process.jobs import run_jobs
 from services.mesh.service import Service
 from services.mesh.stores.postgres import ping
-from services.mesh.testing.dialects import AnthropicDialect, Behaviour, Fault
 from services.mesh.testing.local import SOMEBODY, LocalMesh
-from services.mesh.testing.upstreams import FakeUpstream
 from services.model.embedding import minilm
 from services.model.main import SERVICE
 from services.model.service import CatalogService
 from services.model.settings import ModelSettings
+from services.model.testing.dialects import AnthropicDialect, Behaviour, Fault
+from services.model.testing.upstreams import FakeUpstream
 
 if TYPE_CHECKING:
     from soma.model.v1.model_service_pb2_grpc import ModelServiceAsyncStub
