@@ -51,7 +51,7 @@ def declarations() -> Iterator["Declaration[Any]"]:
 
 def schemas() -> Mapping[str, Path]:
     """The folders of migrations by schema: the mesh's own, and those that services declare."""
-    from services.mesh.stores import lease
+    from services.mesh.process import lease
 
     own = {declaration.name: declaration.migrations for declaration in declarations() if declaration.migrations}
     return {lease.SCHEMA: lease.MIGRATIONS, **own}

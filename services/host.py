@@ -19,6 +19,7 @@ from services.mesh.call import errors
 from services.mesh.call.authenticator import DevAuthenticator
 from services.mesh.call.handlers import collect, service_names
 from services.mesh.call.interceptors.drain import Drain
+from services.mesh.call.process_name import CONTROL, neighbours, serve_name
 from services.mesh.call.spans import Spans
 from services.mesh.call.stack import pipeline
 from services.mesh.call.token import Signer
@@ -26,24 +27,23 @@ from services.mesh.declaration import Declaration
 from services.mesh.events import groups
 from services.mesh.events.event import area_of
 from services.mesh.events.service import event_service
+from services.mesh.hosting import host
 from services.mesh.mesh import Connections, Mesh
-from services.mesh.process import logs
+from services.mesh.process import lease, logs
 from services.mesh.process.admin import admin_app
 from services.mesh.process.departure import Departure
 from services.mesh.process.health import Health
-from services.mesh.process.hosting import host
 from services.mesh.process.jobs import run_job
 from services.mesh.process.keys import read_key
-from services.mesh.process.registry.directory import Directory
 from services.mesh.process.registry.membership import Membership
 from services.mesh.service import Service
 from services.mesh.settings import Settings
-from services.mesh.stores import disk, lease, migrations, postgres, redis
+from services.mesh.stores import disk, migrations, postgres, redis
 from services.mesh.transport.address import joined
+from services.mesh.transport.directory import Directory
 from services.mesh.transport.http import HttpServer
 from services.mesh.transport.routing import open_channel
 from services.mesh.transport.server import Server
-from services.mesh.transport.tls.names import CONTROL, neighbours, serve_name
 from services.mesh.transport.unary.server import UnaryServer
 
 if TYPE_CHECKING:

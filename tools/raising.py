@@ -29,8 +29,8 @@ OWN = "cli/"
 # gRPC's error and what it is made of; only these modules of the product know of them. The SDK has gRPC's channels.
 TRANSPORT = frozenset({"AioRpcError", "RpcError"})
 BOUNDARY = (
-    "services/mesh/transport/boundary.py",
-    "services/mesh/transport/outcome.py",
+    "services/mesh/call/boundary.py",
+    "services/mesh/transport/local/outcome.py",
     "services/mesh/call/status.py",
     "sdk/",
 )

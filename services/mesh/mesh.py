@@ -16,10 +16,10 @@ from services.mesh.call.pipeline import Handler
 from services.mesh.call.spans import Spans
 from services.mesh.call.token import Signer
 from services.mesh.events.outbox import Outbox
-from services.mesh.process.registry.directory import Directory
 from services.mesh.settings import Settings
 from services.mesh.stores import postgres
 from services.mesh.stores import redis as mesh_redis
+from services.mesh.transport.directory import Directory
 from services.mesh.transport.local.channel import LocalChannel
 from services.mesh.transport.routing import RoutedChannel, Router
 

@@ -10,9 +10,9 @@ from gateway.xds.server import XdsServer
 from gateway.xds.snapshot import Endpoint, Limits, Snapshot, Tls
 from services.mesh.call.interceptors.drain import Drain
 from services.mesh.process.jobs import run_job
-from services.mesh.process.registry.directory import Directory
 from services.mesh.process.registry.leases import Joined
 from services.mesh.process.registry.service import RegistryService
+from services.mesh.transport.directory import Directory
 from services.mesh.transport.server import Server
 
 NOTES = "soma.testing.v1.NoteService"

@@ -7,10 +7,10 @@ from soma.testing.v1.echo_service_pb2_grpc import EchoServiceStub, add_EchoServi
 from services.mesh.call import errors
 from services.mesh.call.call import run_as
 from services.mesh.mesh import Connections
-from services.mesh.process.registry.directory import Directory
 from services.mesh.settings import Settings
 from services.mesh.testing.echo import EchoServicer
 from services.mesh.testing.local import SIGNER, SOMEBODY, LocalMesh
+from services.mesh.transport.directory import Directory
 
 
 async def test_a_service_that_is_called_while_it_is_built_is_away_and_then_there() -> None:

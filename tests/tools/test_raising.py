@@ -122,7 +122,7 @@ def test_the_error_of_grpc_is_refused_outside_the_boundary(source: str, name: st
 
 
 @pytest.mark.parametrize(
-    "name", ["services/mesh/transport/boundary.py", "services/mesh/call/status.py", "sdk/python/src/x.py"]
+    "name", ["services/mesh/call/boundary.py", "services/mesh/call/status.py", "sdk/python/src/x.py"]
 )
 def test_the_error_of_grpc_is_known_where_it_is_translated(name: str) -> None:
     assert found("try:\n    f()\nexcept grpc.aio.AioRpcError:\n    pass", name) == []

@@ -11,9 +11,9 @@ from services.mesh.call.interceptors.principal import principal
 from services.mesh.call.interceptors.tracing import tracing
 from services.mesh.call.interceptors.validation import validation
 from services.mesh.call.pipeline import Pipeline
+from services.mesh.call.process_name import Allowed
 from services.mesh.call.spans import Spans
 from services.mesh.call.token import Signer
-from services.mesh.transport.tls.names import Allowed
 
 
 def pipeline(

@@ -9,7 +9,7 @@ from google.rpc import error_details_pb2, status_pb2
 from soma.errors.v1 import reasons
 
 from services.mesh.call import errors
-from services.mesh.transport.boundary import Boundary
+from services.mesh.call.boundary import Boundary
 
 _M = TypeVar("_M", bound=Message)
 

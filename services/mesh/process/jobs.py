@@ -23,9 +23,8 @@ import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
 from services.mesh.call.errors import MeshError
-from services.mesh.process import tasks
+from services.mesh.process import lease, tasks
 from services.mesh.process.backoff import Backoff
-from services.mesh.stores import lease
 
 if TYPE_CHECKING:
     from services.mesh.stores.postgres import Pool

@@ -18,13 +18,13 @@ from services.mesh.call.principal import Principal
 from services.mesh.call.spans import Spans
 from services.mesh.call.stack import pipeline
 from services.mesh.declaration import Declaration
+from services.mesh.hosting import host
 from services.mesh.mesh import Connections, Mesh
-from services.mesh.process.hosting import host
-from services.mesh.process.registry.directory import Directory, Endpoint
 from services.mesh.service import Service
 from services.mesh.settings import Settings
 from services.mesh.testing.local import KEY, SIGNER
 from services.mesh.testing.neighbours import registrations
+from services.mesh.transport.directory import Directory, Endpoint
 from services.mesh.transport.local.channel import LocalChannel
 
 if TYPE_CHECKING:

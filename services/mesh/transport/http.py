@@ -11,9 +11,9 @@ from soma.errors.v1 import reasons
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from services.mesh.call import errors
+from services.mesh.call.process_name import Allowed, gateway, identities_of, name_in
 from services.mesh.transport.gathering import GatheringTransport
 from services.mesh.transport.listening import BACKLOG, listen
-from services.mesh.transport.tls.names import Allowed, gateway, identities_of, name_in
 
 if TYPE_CHECKING:
     from services.mesh.transport.tls.identity import Identity

@@ -10,12 +10,12 @@ from soma.errors.v1 import reasons
 from services.mesh.call import errors
 from services.mesh.call.method import method
 from services.mesh.call.pipeline import Context, Handler, Pipeline
+from services.mesh.call.process_name import host_of
 from services.mesh.call.status import AS_MESH_ERRORS
-from services.mesh.process.registry.directory import Directory
+from services.mesh.transport.directory import Directory
 from services.mesh.transport.local.channel import LocalChannel
 from services.mesh.transport.outgoing import Outgoing
 from services.mesh.transport.remote.channel import RemoteChannel
-from services.mesh.transport.tls.names import host_of
 
 if TYPE_CHECKING:
     from services.mesh.transport.tls.identity import Identity

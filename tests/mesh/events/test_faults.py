@@ -38,7 +38,7 @@ asyncio.run(main())
 # A process that handles event after event, each for a while; another takes over soon after it is killed.
 SLOW = """
 import asyncio, sys
-from services.mesh.stores import lease
+from services.mesh.process import lease
 from services.mesh.stores.postgres import open_pool
 from services.mesh.stores.redis import open_client
 from services.mesh.testing.jobs import running

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from services.mesh.process.registry.directory import Endpoint
+from services.mesh.transport.directory import Endpoint
 
 LEASE_SECONDS = 3.0
 

@@ -15,7 +15,7 @@ from services.mesh.call.errors import Unavailable
 from services.mesh.call.status import AS_MESH_ERRORS
 from services.mesh.call.token import METADATA_KEY, Signer
 from services.mesh.process.jobs import Job, run_job
-from services.mesh.process.registry.directory import Directory, Endpoint
+from services.mesh.transport.directory import Directory, Endpoint
 
 if TYPE_CHECKING:
     from soma.mesh.v1.registry_service_pb2_grpc import RegistryServiceAsyncStub

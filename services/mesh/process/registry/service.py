@@ -10,8 +10,8 @@ from soma.mesh.v1 import registry_service_pb2 as pb
 from soma.mesh.v1 import registry_service_pb2_grpc as rpc
 
 from services.mesh.call import errors
-from services.mesh.process.registry.directory import Directory
 from services.mesh.process.registry.leases import LEASE_SECONDS, Joined
+from services.mesh.transport.directory import Directory
 
 log = structlog.get_logger("registry")
 

@@ -8,11 +8,11 @@ from weakref import ReferenceType, ref
 import grpc
 
 from services.mesh.transport.abandon import Responses, Style, on_loop, same_style
-from services.mesh.transport.local.callbacks import Callbacks
+from services.mesh.transport.callbacks import Callbacks
 from services.mesh.transport.local.crossing import Crossing
 from services.mesh.transport.local.exchange import Exchange
+from services.mesh.transport.local.outcome import CANCELLED, DROPPED
 from services.mesh.transport.local.upload import send
-from services.mesh.transport.outcome import CANCELLED, DROPPED
 
 Req = TypeVar("Req")
 Res = TypeVar("Res")

@@ -13,7 +13,7 @@ from services.mesh.transport.local.crossing import Crossing, as_on_a_socket, cop
 from services.mesh.transport.local.deadlines import Deadlines
 from services.mesh.transport.local.exchange import Exchange
 from services.mesh.transport.local.methods import LocalStreamStream, LocalStreamUnary, LocalUnaryStream, LocalUnaryUnary
-from services.mesh.transport.outcome import CANCELLED
+from services.mesh.transport.local.outcome import CANCELLED
 from services.mesh.transport.outgoing import Outgoing
 
 Req = TypeVar("Req")

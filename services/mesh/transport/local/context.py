@@ -8,7 +8,7 @@ from typing import Any, Never
 import grpc
 
 from services.mesh.transport.local.exchange import Exchange
-from services.mesh.transport.outcome import failure
+from services.mesh.transport.local.outcome import failure
 from services.mesh.transport.outgoing import Metadata
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}

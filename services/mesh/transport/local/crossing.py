@@ -8,7 +8,7 @@ import grpc
 from google.protobuf.message import Message
 
 from services.mesh.transport.limits import METADATA_BYTES
-from services.mesh.transport.outcome import Outcome, Pairs, failure
+from services.mesh.transport.local.outcome import Outcome, Pairs, failure
 
 # Header names and values as gRPC over HTTP/2 allows them.
 _KEY = re.compile(r"[0-9a-z_.-]+")

@@ -9,11 +9,11 @@ from typing import Any, Protocol
 import grpc
 import structlog
 
-from services.mesh.transport.boundary import Boundary
+from services.mesh.call.boundary import Boundary
 from services.mesh.transport.local.crossing import Crossing, Oversize, bounded
 from services.mesh.transport.local.deadlines import Deadline, Deadlines
+from services.mesh.transport.local.outcome import CANCELLED, DROPPED, EXPIRED, OK, Outcome, Pairs, failure
 from services.mesh.transport.local.pipe import Pipe
-from services.mesh.transport.outcome import CANCELLED, DROPPED, EXPIRED, OK, Outcome, Pairs, failure
 
 _log = structlog.get_logger(__name__)
 

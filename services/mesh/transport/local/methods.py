@@ -5,8 +5,8 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import grpc
 
+from services.mesh.call.boundary import NONE
 from services.mesh.transport.abandon import Style
-from services.mesh.transport.boundary import NONE
 from services.mesh.transport.local.calls import (
     LocalStreamStreamCall,
     LocalStreamUnaryCall,
@@ -16,9 +16,9 @@ from services.mesh.transport.local.calls import (
 from services.mesh.transport.local.context import LocalContext, Requests, respond_all
 from services.mesh.transport.local.crossing import Crossing, Oversize, legal
 from services.mesh.transport.local.exchange import Exchange, Shared
+from services.mesh.transport.local.outcome import UNKNOWN_METHOD
 from services.mesh.transport.local.pipe import Pipe
 from services.mesh.transport.local.upload import upload
-from services.mesh.transport.outcome import UNKNOWN_METHOD
 from services.mesh.transport.outgoing import Metadata, Outgoing
 
 Req = TypeVar("Req")

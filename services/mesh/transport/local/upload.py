@@ -6,7 +6,7 @@ from typing import Any
 
 from services.mesh.transport.local.crossing import Crossing, Oversize
 from services.mesh.transport.local.exchange import Exchange
-from services.mesh.transport.outcome import CANCELLED
+from services.mesh.transport.local.outcome import CANCELLED
 
 
 async def send(exchange: Exchange, cross: Crossing, request: Any) -> bool:

@@ -7,9 +7,9 @@ from weakref import ReferenceType, ref
 
 import grpc
 
+from services.mesh.call.boundary import Boundary
 from services.mesh.transport.abandon import Responses, Style, on_loop, same_style
-from services.mesh.transport.boundary import Boundary
-from services.mesh.transport.local.callbacks import Callbacks
+from services.mesh.transport.callbacks import Callbacks
 
 Req = TypeVar("Req")
 Res = TypeVar("Res")

@@ -6,7 +6,7 @@ from typing import Any, Generic, Self, TypeVar
 
 import grpc
 
-from services.mesh.transport.boundary import NONE
+from services.mesh.call.boundary import NONE
 from services.mesh.transport.limits import MESSAGE_BYTES, channel_options
 from services.mesh.transport.outgoing import Metadata, Outgoing
 from services.mesh.transport.remote.calls import (

@@ -14,8 +14,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from soma.errors.v1 import reasons
 
 from services.mesh.call import errors
+from services.mesh.call.process_name import spiffe_id
 from services.mesh.transport.tls.identity import CA, folder_of
-from services.mesh.transport.tls.names import spiffe_id
 
 CA_KEY = "ca.key"
 CA_LIFETIME = timedelta(days=3650)

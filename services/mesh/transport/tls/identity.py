@@ -12,7 +12,7 @@ from cryptography.exceptions import InvalidSignature
 from soma.errors.v1 import reasons
 
 from services.mesh.call import errors
-from services.mesh.transport.tls.names import name_in
+from services.mesh.call.process_name import name_in
 
 log = structlog.get_logger("tls")
 

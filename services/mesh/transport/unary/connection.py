@@ -13,8 +13,8 @@ from soma.errors.v1 import reasons
 
 from services.mesh.call import errors
 from services.mesh.call.pipeline import UNREADABLE
+from services.mesh.call.process_name import identities_of
 from services.mesh.call.status import DETAILS_KEY, to_status
-from services.mesh.transport.tls.names import identities_of
 from services.mesh.transport.unary import answer, message
 from services.mesh.transport.unary.context import UnaryContext
 from services.mesh.transport.unary.metadata import Pairs, field_of

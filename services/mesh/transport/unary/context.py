@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Never
 
 import grpc
 
+from services.mesh.call.process_name import SPIFFE_ID
 from services.mesh.call.status import CODES
-from services.mesh.transport.tls.names import SPIFFE_ID
 from services.mesh.transport.unary.metadata import Fields, Pairs, field_of, pairs_of, seconds_of
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from starlette.routing import Route
 from services.mesh.call.authenticator import DevAuthenticator
 from services.mesh.call.handlers import collect
 from services.mesh.call.interceptors.drain import Drain
+from services.mesh.call.process_name import host_of, neighbours
 from services.mesh.call.spans import Spans
 from services.mesh.call.stack import pipeline
 from services.mesh.call.token import Signer
@@ -20,7 +21,6 @@ from services.mesh.transport.http import HttpServer
 from services.mesh.transport.server import Server
 from services.mesh.transport.tls.authority import Authority
 from services.mesh.transport.tls.identity import Identity, folder_of
-from services.mesh.transport.tls.names import host_of, neighbours
 from tests.mesh.transport.tls.neighbours import KEY, MESSAGE_BYTES
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger("mesh")
 
 SCHEMA = "mesh"
-MIGRATIONS = Path(__file__).parent / "migrations"
+MIGRATIONS = Path(__file__).parents[1] / "stores" / "migrations"
 # After so many seconds another process takes over from one that was killed.
 SECONDS = 10.0
 _RELEASE_SECONDS = 1.0
