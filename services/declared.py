@@ -51,10 +51,10 @@ def declarations() -> Iterator["Declaration[Any]"]:
 
 def schemas() -> Mapping[str, Path]:
     """The folders of migrations by schema: the mesh's own, and those that services declare."""
-    from services.mesh.process import lease
+    from services.mesh.stores import migrations
 
     own = {declaration.name: declaration.migrations for declaration in declarations() if declaration.migrations}
-    return {lease.SCHEMA: lease.MIGRATIONS, **own}
+    return {migrations.MESH_SCHEMA: migrations.MESH_FOLDER, **own}
 
 
 def require_sent(service: str, types: Iterable[str]) -> None:

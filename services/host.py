@@ -29,7 +29,7 @@ from services.mesh.events.event import area_of
 from services.mesh.events.service import event_service
 from services.mesh.hosting import host
 from services.mesh.mesh import Connections, Mesh
-from services.mesh.process import lease, logs
+from services.mesh.process import logs
 from services.mesh.process.admin import admin_app
 from services.mesh.process.departure import Departure
 from services.mesh.process.health import Health
@@ -157,7 +157,7 @@ class _Process:
             spans=spans,
             connect=connections.connect,
         )
-        await migrations.migrate(url, lease.SCHEMA, lease.MIGRATIONS)
+        await migrations.migrate(url, migrations.MESH_SCHEMA, migrations.MESH_FOLDER)
         for declaration in declarations:
             if declaration.migrations is not None:
                 await migrations.migrate(url, declaration.name, declaration.migrations, outbox=bool(declaration.sends))
@@ -177,7 +177,10 @@ class _Process:
             consumed = [consumer.type for consumer in service.events]
             require_sent(name, consumed)
             await groups.retire(pool, name, {area_of(type) for type in consumed})
-        health = Health(services)
+        health = Health(
+            {name: service.checks for name, service in services.items()},
+            {name: service.wants for name, service in services.items()},
+        )
         await health.check()
         server = Server(connections.handlers, drain, max_message_bytes=settings.max_message_bytes)
         # Also when the start fails further on: a server nobody stopped takes the interpreter down with it.
@@ -220,7 +223,7 @@ class _Process:
         )
         connect = partial(open_channel, settings.control, CONTROL, identity, settings.max_message_bytes)
         membership = Membership(connect, instance, health.faults, directory, signer, health.dependencies)
-        publisher = _HealthPublisher(health, server, {**services, lease.SCHEMA: common}, membership)
+        publisher = _HealthPublisher(health, server, {**services, migrations.MESH_SCHEMA: common}, membership)
         await publisher.publish()
         health.watch(publisher.changed)
         await membership.join()

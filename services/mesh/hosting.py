@@ -4,12 +4,12 @@ from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
-from services.mesh.call.handlers import collect
+from services.mesh.call.handlers import Registration, collect
 from services.mesh.call.pipeline import Pipeline
 from services.mesh.declaration import Declaration
 from services.mesh.mesh import Connections, Mesh
 from services.mesh.process.jobs import run_jobs
-from services.mesh.service import Registration, Service
+from services.mesh.service import Service
 
 
 async def host(

@@ -4,13 +4,10 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import grpc
-
+from services.mesh.call.handlers import Registration
 from services.mesh.events.consumer import Consumer
+from services.mesh.process.health import Check
 from services.mesh.process.jobs import Job
-
-Check = Callable[[], Awaitable[None]]
-Registration = tuple[Callable[[Any, grpc.aio.Server], None], object]
 
 
 @dataclass(frozen=True)

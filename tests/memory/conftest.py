@@ -22,7 +22,7 @@ from services.mesh.call import errors
 from services.mesh.call.call import run_as
 from services.mesh.call.principal import Principal
 from services.mesh.call.status import from_rpc_error
-from services.mesh.service import Check
+from services.mesh.process.health import Check
 from services.mesh.stores.redis import open_client
 from services.mesh.testing.hosted import hosted
 from services.mesh.testing.waiting import until

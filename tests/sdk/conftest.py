@@ -16,12 +16,12 @@ from soma.policy.v1.policy_service_pb2_grpc import add_PolicyServiceServicer_to_
 from somamesh import AsyncClient
 
 from services.mesh.call.authenticator import DevAuthenticator
-from services.mesh.call.handlers import collect, register
+from services.mesh.call.handlers import Registration, collect
 from services.mesh.call.interceptors.drain import Drain
 from services.mesh.call.spans import Spans
 from services.mesh.call.stack import pipeline
 from services.mesh.call.token import Signer
-from services.mesh.service import Registration
+from services.mesh.transport.server import register
 from tests.e2e.stack import Stack
 from tests.sdk.drivers import Driver, driving
 from tests.sdk.kept import KeptCatalogue, KeptLedger, KeptMemory, KeptRules, Trouble

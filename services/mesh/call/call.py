@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from time import monotonic
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from services.mesh.call import errors
 from services.mesh.call.principal import Principal
@@ -99,6 +99,17 @@ class Call:
     def trace_id(self) -> str:
         """The trace id in hex; empty outside a trace."""
         return self.trace.hex_id if self.trace is not None else ""
+
+
+class InProcess:
+    """Base of servicer contexts of calls from inside the process; `carried` is the call that the caller serves."""
+
+    __slots__ = ()
+
+    @property
+    def carried(self) -> Any:
+        """The call that made this one; None for one that was made outside any call."""
+        raise NotImplementedError
 
 
 current: ContextVar[Call | None] = ContextVar("soma_current_call", default=None)

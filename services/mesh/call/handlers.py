@@ -1,14 +1,15 @@
-"""Collects the handlers that generated `add_XServicer_to_server` functions register."""
+"""The handlers of servicers, by path: how they are collected, named, and made to bear what is no message."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
 from google.protobuf.message import DecodeError
 
-from services.mesh.call.call import arrived
 from services.mesh.call.pipeline import UNREADABLE, Handler
-from services.mesh.service import Registration
+
+Registration: TypeAlias = tuple[Callable[[Any, grpc.aio.Server], None], object]
+"""A servicer, behind the generated `add_XServicer_to_server` that adds it to a server."""
 
 
 class _Collector:
@@ -37,28 +38,6 @@ def collect(servicers: Sequence[Registration]) -> dict[str, Handler]:
 def service_names(handlers: Mapping[str, Handler]) -> list[str]:
     """Full names of the proto services among handlers, sorted."""
     return sorted({path.split("/")[1] for path in handlers})
-
-
-class _Table(grpc.GenericRpcHandler):
-    """Finds handlers by path."""
-
-    def __init__(self, handlers: Mapping[str, Handler]) -> None:
-        self._handlers = dict(handlers)
-
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "Handler | None":
-        """The handler of a call; None makes gRPC answer UNIMPLEMENTED."""
-        # In the task of the call: its servicer runs in the same one.
-        arrived.set(handler_call_details.invocation_metadata)
-        return self._handlers.get(handler_call_details.method)
-
-
-def register(server: grpc.aio.Server, handlers: Mapping[str, Handler]) -> None:
-    """Serve handlers on a real server.
-
-    Not as generated code does it, which also registers each method by itself: grpc.aio then waits for each method's
-    next call by itself, and puts all these waits up and down again for every call of any of them.
-    """
-    server.add_generic_rpc_handlers((_Table(handlers),))
 
 
 def decoding(handlers: Mapping[str, Handler]) -> dict[str, Handler]:

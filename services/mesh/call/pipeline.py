@@ -20,14 +20,13 @@ from soma.errors.v1 import reasons
 from soma.mesh.v1.stream_pb2 import kept
 
 from services.mesh.call import errors
-from services.mesh.call.call import Call, current
+from services.mesh.call.call import Call, InProcess, current
 from services.mesh.call.hooks import Enter, Interceptor, Leave, Received
 from services.mesh.call.interceptors import compression
 from services.mesh.call.interceptors.deadline import ending
 from services.mesh.call.interceptors.errors import translate
 from services.mesh.call.method import Method, method
 from services.mesh.call.status import CODES, DETAILS_KEY, RETRY_KEY, to_status
-from services.mesh.transport.local.context import LocalContext
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
@@ -230,7 +229,7 @@ def _error_field(response: Descriptor | None) -> str | None:
 
 
 def _begun(rpc: Method, context: Context) -> Call:
-    if isinstance(context, LocalContext):
+    if isinstance(context, InProcess):
         return Call(rpc, context, started=monotonic(), local=True, caller=context.carried)
     return Call(rpc, context, started=monotonic())
 

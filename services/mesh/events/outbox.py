@@ -16,25 +16,6 @@ from soma.events.v1.event_pb2 import Event
 if TYPE_CHECKING:
     from services.mesh.stores.postgres import Connection
 
-# `consumer` has the only one an event is for, where it is replayed; `added_ms` and `added_number` are its id in the
-# stream.
-_MAKE = """
-    CREATE TABLE IF NOT EXISTS {schema}.outbox (
-        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-        tenant_id text NOT NULL,
-        aggregate text NOT NULL,
-        event bytea NOT NULL
-    );
-    ALTER TABLE {schema}.outbox
-        ADD COLUMN IF NOT EXISTS consumer text,
-        ADD COLUMN IF NOT EXISTS added_ms bigint,
-        ADD COLUMN IF NOT EXISTS added_number bigint;
-    CREATE INDEX IF NOT EXISTS outbox_waiting ON {schema}.outbox (id) WHERE added_ms IS NULL;
-    CREATE INDEX IF NOT EXISTS outbox_added ON {schema}.outbox (added_ms, added_number) WHERE added_ms IS NOT NULL;
-"""
-# Made last.
-_MADE = "{schema}.outbox_added"
-
 
 class Outbox:
     """The outbox of one service, for the types of events that it declares.
@@ -61,13 +42,3 @@ class Outbox:
     def wake(self) -> None:
         """Have the relay look soon: something was committed."""
         self.woken.set()
-
-
-async def outbox_missing(connection: "Connection", schema: str) -> bool:
-    """Whether the outbox of a schema has to be made, or brought up to what the relay expects."""
-    return await connection.fetchval("SELECT to_regclass($1)", _MADE.format(schema=schema)) is None
-
-
-async def make_outbox(connection: "Connection", schema: str) -> None:
-    """Make the outbox of a schema; one of an earlier version keeps its rows. To repeat it changes nothing."""
-    await connection.execute(_MAKE.format(schema=schema))

@@ -7,10 +7,10 @@ from soma.mesh.v1 import event_service_pb2 as pb
 from soma.mesh.v1 import event_service_pb2_grpc as rpc
 
 from services.mesh.call.call import principal
+from services.mesh.call.handlers import Registration
 from services.mesh.events import groups
 from services.mesh.events.dead_letters import DeadLetters
 from services.mesh.events.stream import EventStream
-from services.mesh.service import Registration
 from services.mesh.stores import postgres
 
 if TYPE_CHECKING:

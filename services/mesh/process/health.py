@@ -1,15 +1,20 @@
 """Whether each service of a process can work now, found by running its checks."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
+from typing import TypeAlias
 
 import structlog
 
 from services.mesh.process.jobs import Job
-from services.mesh.service import Check, Service
 
 log = structlog.get_logger("health")
+
+Check: TypeAlias = Callable[[], Awaitable[None]]
+"""Returns when a dependency works, and raises when it does not."""
+Checks: TypeAlias = Mapping[str, Mapping[str, Check]]
+"""The checks of services, by the name of the service and of the dependency."""
 
 _EVERY_SECONDS = 2.0
 _AFTER_FAULT_SECONDS = 0.5
@@ -19,12 +24,15 @@ _CHECK_SECONDS = 1.5
 class Health:
     """The state of a process's services; `faults` holds a reason for each one that cannot work.
 
-    What a service only wants is no fault: it is among the `dependencies`.
+    Args:
+        needed: the checks without which a service cannot work; every service of the process is named.
+        wanted: the checks of what a service works without. Their failures are no faults: `dependencies` has them.
     """
 
-    def __init__(self, services: Mapping[str, Service]) -> None:
-        self._needed: dict[str, Mapping[str, Check]] = {name: s.checks for name, s in services.items()}
-        self._checks: dict[str, Mapping[str, Check]] = {name: {**s.checks, **s.wants} for name, s in services.items()}
+    def __init__(self, needed: Checks, wanted: Checks | None = None) -> None:
+        self._needed = needed
+        wants = wanted or {}
+        self._checks = {name: {**checks, **wants.get(name, {})} for name, checks in needed.items()}
         self._results: dict[str, dict[str, str]] = {name: {} for name in self._checks}
         self._listeners: list[Callable[[], None]] = []
         self._underway: dict[Check, asyncio.Task[None]] = {}

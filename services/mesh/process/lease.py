@@ -9,7 +9,6 @@ import uuid
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from contextvars import Context
-from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("mesh")
 
-SCHEMA = "mesh"
-MIGRATIONS = Path(__file__).parents[1] / "stores" / "migrations"
 # After so many seconds another process takes over from one that was killed.
 SECONDS = 10.0
 _RELEASE_SECONDS = 1.0

@@ -15,12 +15,15 @@ import asyncpg
 from soma.errors.v1 import reasons
 
 from services.mesh.call import errors
-from services.mesh.events.outbox import make_outbox, outbox_missing
 from services.mesh.stores import postgres
+from services.mesh.stores.outbox_table import make_outbox, outbox_missing
 
 if TYPE_CHECKING:
     from services.mesh.stores.postgres import Connection
 
+# The schema of the mesh itself: leases, and what becomes of events.
+MESH_SCHEMA = "mesh"
+MESH_FOLDER = Path(__file__).parent / "migrations"
 LOCK = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))"
 VERSION_TABLE = "schema_version"
 _FILE = re.compile(r"^(\d{4})_[a-z0-9_]+\.sql$")

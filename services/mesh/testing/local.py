@@ -5,13 +5,12 @@ from collections.abc import Callable, Sequence
 from services.mesh.call.authenticator import Authenticator, DevAuthenticator
 from services.mesh.call.call import Call, current_call
 from services.mesh.call.carrier import LocalCarrier
-from services.mesh.call.handlers import collect
+from services.mesh.call.handlers import Registration, collect
 from services.mesh.call.interceptors.drain import Drain
 from services.mesh.call.principal import Principal
 from services.mesh.call.spans import Spans
 from services.mesh.call.stack import pipeline
 from services.mesh.call.token import Signer
-from services.mesh.service import Registration
 from services.mesh.transport.local.channel import LocalChannel
 
 KEY = "test-key"

@@ -7,6 +7,7 @@ from typing import Any, Never
 
 import grpc
 
+from services.mesh.call.call import InProcess
 from services.mesh.transport.local.exchange import Exchange
 from services.mesh.transport.local.outcome import failure
 from services.mesh.transport.outgoing import Metadata
@@ -14,7 +15,7 @@ from services.mesh.transport.outgoing import Metadata
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
-class LocalContext(grpc.aio.ServicerContext[Any, Any]):
+class LocalContext(grpc.aio.ServicerContext[Any, Any], InProcess):
     """What a servicer sees of a call that came over a local channel."""
 
     __slots__ = ("_exchange",)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Never
+from typing import Any, NamedTuple, Never
 
 import grpc
 
@@ -10,32 +10,53 @@ from services.mesh.call.process_name import SPIFFE_ID
 from services.mesh.call.status import CODES
 from services.mesh.transport.unary.metadata import Fields, Pairs, field_of, pairs_of, seconds_of
 
-if TYPE_CHECKING:
-    from services.mesh.transport.unary.connection import Connection
-
 _OK = grpc.StatusCode.OK
 
 
+class Peer(NamedTuple):
+    """The other end of a connection: its address as gRPC writes it, and the SPIFFE ids of its certificate, if any."""
+
+    address: str
+    identities: list[bytes]
+
+
 class UnaryContext(grpc.aio.ServicerContext[Any, Any]):
-    """What a servicer sees of a call on a connection, and what it has said of the answer so far."""
+    """What a servicer sees of a call on a connection, and what it has said of the answer so far.
+
+    Args:
+        fields: the header of the request.
+        peer: the other end of the connection.
+        begin: sends the head of the answer: initial metadata, and whether the message is compressed.
+
+    Attributes:
+        begun: whether the head of the answer is sent.
+        compress: whether the response is to be compressed.
+        lost: whether the connection is closed.
+    """
 
     __slots__ = (
         "_aborted",
+        "_begin",
         "_code",
-        "_connection",
         "_deadline",
         "_details",
         "_done_callbacks",
         "_ended",
         "_fields",
         "_metadata",
+        "_peer",
         "_trailing",
+        "begun",
         "compress",
+        "lost",
     )
 
-    def __init__(self, connection: "Connection", fields: Fields) -> None:
-        self._connection = connection
+    def __init__(self, fields: Fields, peer: Peer, begin: Callable[[Pairs, bool], None]) -> None:
         self._fields = fields
+        self._peer = peer
+        self._begin = begin
+        self.begun = False
+        self.lost = False
         self._metadata: Pairs | None = None
         self._trailing: Pairs = ()
         self._code: grpc.StatusCode | None = None
@@ -67,9 +88,10 @@ class UnaryContext(grpc.aio.ServicerContext[Any, Any]):
         Raises:
             ValueError: HTTP cannot carry it.
         """
-        if self._connection.begun:
+        if self.begun:
             raise grpc.aio.UsageError("Send initial metadata failed: already sent")
-        self._connection.begin(tuple(initial_metadata), compressed=self.compress)
+        self._begin(tuple(initial_metadata), self.compress)
+        self.begun = True
 
     async def abort(
         self, code: grpc.StatusCode, details: str = "", trailing_metadata: Iterable[tuple[str, str | bytes]] = ()
@@ -119,11 +141,11 @@ class UnaryContext(grpc.aio.ServicerContext[Any, Any]):
 
     def cancelled(self) -> bool:
         """The gateway has closed the connection: its client is gone, or the call's time is over."""
-        return self._connection.lost
+        return self.lost
 
     def done(self) -> bool:
         """The call has ended, or there is nobody left to answer."""
-        return self._ended or self._connection.lost
+        return self._ended or self.lost
 
     def time_remaining(self) -> Any:
         """Seconds left; None without a deadline."""
@@ -143,16 +165,16 @@ class UnaryContext(grpc.aio.ServicerContext[Any, Any]):
 
     def peer(self) -> str:
         """Where the connection comes from, in the form of gRPC's peers."""
-        return self._connection.peer
+        return self._peer.address
 
     def peer_identities(self) -> Sequence[bytes] | None:
         """The SPIFFE ids of the certificate at the other end; None without one."""
-        return self._connection.identities or None
+        return self._peer.identities or None
 
     def peer_identity_key(self) -> str | None:
         """What kind they are of; None without a certificate."""
-        return SPIFFE_ID if self._connection.identities else None
+        return SPIFFE_ID if self._peer.identities else None
 
     def auth_context(self) -> Mapping[str, Iterable[bytes]]:
         """The same, by their kind."""
-        return {SPIFFE_ID: self._connection.identities} if self._connection.identities else {}
+        return {SPIFFE_ID: self._peer.identities} if self._peer.identities else {}

@@ -14,7 +14,7 @@ from soma.testing.v1 import echo_service_pb2_grpc as rpc
 from gateway.xds.snapshot import Endpoint
 from services.mesh.call.call import current_call
 from services.mesh.call.carrier import LocalCarrier
-from services.mesh.call.handlers import collect, decoding, register
+from services.mesh.call.handlers import collect, decoding
 from services.mesh.call.interceptors.deadline import deadline
 from services.mesh.call.interceptors.drain import Drain
 from services.mesh.call.pipeline import Pipeline
@@ -23,6 +23,7 @@ from services.mesh.transport.limits import MESSAGE_BYTES, server_options
 from services.mesh.transport.local.channel import LocalChannel
 from services.mesh.transport.remote.channel import RemoteChannel
 from services.mesh.transport.routing import RoutedChannel
+from services.mesh.transport.server import register
 from services.mesh.transport.unary.server import UnaryServer
 from tests.gateway.conftest import ECHO, Gateway
 
