@@ -21,7 +21,8 @@ from services.mesh.stores import postgres
 from services.mesh.stores import redis as mesh_redis
 from services.mesh.transport.directory import Directory
 from services.mesh.transport.local.channel import LocalChannel
-from services.mesh.transport.routing import RoutedChannel, Router
+from services.mesh.transport.routed import RoutedChannel
+from services.mesh.transport.routing import Router
 
 if TYPE_CHECKING:
     from services.mesh.transport.tls.identity import Identity

@@ -18,7 +18,7 @@ from soma.policy.v1.policy_service_pb2_grpc import PolicyServiceStub, add_Policy
 
 from services.mesh.stores.redis import open_client
 from services.mesh.testing.local import LocalMesh
-from services.mesh.transport.routing import RoutedChannel
+from services.mesh.transport.routed import RoutedChannel
 from services.mesh.watching.rows import RowSequences
 from services.mesh.watching.streams import StreamReader
 from services.orchestrator.adapters.catalogue import Catalogue

@@ -21,7 +21,7 @@ from services.mesh.call.principal import Principal
 from services.mesh.process.jobs import run_job
 from services.mesh.testing.local import LocalMesh
 from services.mesh.transport.http import HttpServer
-from services.mesh.transport.routing import RoutedChannel
+from services.mesh.transport.routed import RoutedChannel
 from services.mesh.watching.streams import StreamReader
 from services.orchestrator.logs.entry import SESSION, Task, new_entry
 from services.orchestrator.logs.reading import Logs

@@ -25,7 +25,7 @@ from services.mesh.call.status import from_rpc_error
 from services.mesh.call.token import METADATA_KEY
 from services.mesh.call.trace import Trace
 from services.mesh.testing.local import KEY, SIGNER, SOMEBODY, LocalMesh
-from services.mesh.transport.routing import RoutedChannel
+from services.mesh.transport.routed import RoutedChannel
 from services.mesh.transport.server import Server
 
 

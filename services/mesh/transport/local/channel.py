@@ -2,25 +2,22 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any
 
 import grpc
 
+from services.mesh.call.carrier import Carrier
 from services.mesh.call.pipeline import Handler
+from services.mesh.transport.channel import Channel, Kind, Parse, Serialize
 from services.mesh.transport.limits import MESSAGE_BYTES
 from services.mesh.transport.local.crossing import Crossing, as_on_a_socket, copying
 from services.mesh.transport.local.deadlines import Deadlines
 from services.mesh.transport.local.exchange import Exchange
-from services.mesh.transport.local.methods import LocalStreamStream, LocalStreamUnary, LocalUnaryStream, LocalUnaryUnary
+from services.mesh.transport.local.methods import METHODS
 from services.mesh.transport.local.outcome import CANCELLED
-from services.mesh.transport.outgoing import Outgoing
-
-Req = TypeVar("Req")
-Res = TypeVar("Res")
 
 
-class LocalChannel(grpc.aio.Channel):
+class LocalChannel(Channel):
     """A `grpc.aio.Channel` to servicers of this process.
 
     A call is one task of the servicer in an empty context: deadline, cancellation both ways, metadata, status and
@@ -41,7 +38,7 @@ class LocalChannel(grpc.aio.Channel):
         handlers: Mapping[str, Handler],
         *,
         capture: Callable[[], object] | None = None,
-        outgoing: Outgoing | None = None,
+        outgoing: Carrier | None = None,
         strict: bool = False,
         max_message_bytes: int = MESSAGE_BYTES,
     ) -> None:
@@ -61,58 +58,15 @@ class LocalChannel(grpc.aio.Channel):
         """Calls that have not ended for both their caller and their servicer."""
         return len(self.exchanges)
 
-    def unary_unary(
-        self,
-        method: str,
-        request_serializer: Callable[[Req], bytes] | None = None,
-        response_deserializer: Callable[[bytes], Res] | None = None,
-        _registered_method: bool | None = False,
-    ) -> LocalUnaryUnary[Req, Res]:
-        """The method as a callable that starts calls with one request and one response."""
-        behaviour, ask, respond = self._method(method, "unary_unary", request_serializer, response_deserializer)
-        return LocalUnaryUnary(self, method, behaviour, ask, respond)
+    def method(self, kind: Kind, path: str, serialize: Serialize, parse: Parse, _: bool | None) -> Any:
+        """The method, which is served by the handler that the path has now."""
+        return METHODS[kind](self, path, *self._crossings(kind, path, serialize, parse))
 
-    def unary_stream(
-        self,
-        method: str,
-        request_serializer: Callable[[Req], bytes] | None = None,
-        response_deserializer: Callable[[bytes], Res] | None = None,
-        _registered_method: bool | None = False,
-    ) -> LocalUnaryStream[Req, Res]:
-        """The method as a callable that starts calls with one request and many responses."""
-        behaviour, ask, respond = self._method(method, "unary_stream", request_serializer, response_deserializer)
-        return LocalUnaryStream(self, method, behaviour, ask, respond)
-
-    def stream_unary(
-        self,
-        method: str,
-        request_serializer: Callable[[Req], bytes] | None = None,
-        response_deserializer: Callable[[bytes], Res] | None = None,
-        _registered_method: bool | None = False,
-    ) -> LocalStreamUnary[Req, Res]:
-        """The method as a callable that starts calls with many requests and one response."""
-        behaviour, ask, respond = self._method(method, "stream_unary", request_serializer, response_deserializer)
-        return LocalStreamUnary(self, method, behaviour, ask, respond)
-
-    def stream_stream(
-        self,
-        method: str,
-        request_serializer: Callable[[Req], bytes] | None = None,
-        response_deserializer: Callable[[bytes], Res] | None = None,
-        _registered_method: bool | None = False,
-    ) -> LocalStreamStream[Req, Res]:
-        """The method as a callable that starts calls with many requests and many responses."""
-        behaviour, ask, respond = self._method(method, "stream_stream", request_serializer, response_deserializer)
-        return LocalStreamStream(self, method, behaviour, ask, respond)
-
-    def _method(
-        self,
-        method: str,
-        kind: str,
-        serialize: Callable[[Any], bytes] | None,
-        parse: Callable[[bytes], Any] | None,
+    def _crossings(
+        self, kind: Kind, path: str, serialize: Serialize, parse: Parse
     ) -> tuple[Callable[[Any, Any], Any] | None, Crossing, Crossing]:
-        handler = self._handlers.get(method)
+        """The servicer's function, and how requests and responses reach the other side."""
+        handler = self._handlers.get(path)
         behaviour = getattr(handler, kind, None)
         if handler is None or behaviour is None:
             return None, copying(serialize, None), copying(None, parse)
@@ -150,11 +104,3 @@ class LocalChannel(grpc.aio.Channel):
         tasks = [task for exchange in self.exchanges if (task := exchange.serving) is not None and task is not me]
         if tasks:
             await asyncio.wait(tasks, timeout=seconds)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
-    ) -> None:
-        await self.close()

@@ -8,9 +8,9 @@ from typing import Any, Never
 import grpc
 
 from services.mesh.call.call import InProcess
+from services.mesh.call.carrier import Metadata
 from services.mesh.transport.local.exchange import Exchange
 from services.mesh.transport.local.outcome import failure
-from services.mesh.transport.outgoing import Metadata
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
@@ -131,7 +131,7 @@ class LocalContext(grpc.aio.ServicerContext[Any, Any], InProcess):
         return {}
 
 
-class Requests:
+class RequestIterator:
     """The requests of a client stream as the servicer iterates them; a cut upload raises, it does not end."""
 
     __slots__ = ("_exchange",)
@@ -139,7 +139,7 @@ class Requests:
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
 
-    def __aiter__(self) -> "Requests":
+    def __aiter__(self) -> "RequestIterator":
         return self
 
     async def __anext__(self) -> Any:

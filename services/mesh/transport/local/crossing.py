@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 import grpc
 from google.protobuf.message import Message
 
+from services.mesh.transport.channel import Parse, Serialize
 from services.mesh.transport.limits import METADATA_BYTES
 from services.mesh.transport.local.outcome import Outcome, Pairs, failure
 
@@ -15,8 +16,6 @@ _KEY = re.compile(r"[0-9a-z_.-]+")
 _VALUE = re.compile(r"[ -~]*")
 
 Crossing: TypeAlias = Callable[[Any], Any]
-Serialize: TypeAlias = Callable[[Any], bytes] | None
-Parse: TypeAlias = Callable[[bytes], Any] | None
 
 
 class Oversize(Exception):

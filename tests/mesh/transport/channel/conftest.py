@@ -22,7 +22,7 @@ from services.mesh.testing.echo import EchoServicer, Tally
 from services.mesh.transport.limits import MESSAGE_BYTES, server_options
 from services.mesh.transport.local.channel import LocalChannel
 from services.mesh.transport.remote.channel import RemoteChannel
-from services.mesh.transport.routing import RoutedChannel
+from services.mesh.transport.routed import RoutedChannel
 from services.mesh.transport.server import register
 from services.mesh.transport.unary.server import UnaryServer
 from tests.gateway.conftest import ECHO, Gateway

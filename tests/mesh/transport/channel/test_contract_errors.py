@@ -12,7 +12,7 @@ from soma.testing.v1 import echo_service_pb2_grpc as rpc
 
 from services.mesh.call import errors
 from services.mesh.transport.remote.channel import RemoteChannel
-from services.mesh.transport.routing import RoutedChannel
+from services.mesh.transport.routed import RoutedChannel
 from tests.mesh.transport.channel.conftest import Wire, until
 
 if TYPE_CHECKING:
