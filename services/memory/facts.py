@@ -4,7 +4,6 @@ import time
 from collections.abc import Sequence
 
 import structlog
-from soma.errors.v1 import reasons
 from soma.memory.v1 import memory_service_pb2 as pb
 
 from services.memory.adapters.values import timestamp
@@ -12,7 +11,6 @@ from services.memory.embedder import DIMENSIONS, Embedder, Vector
 from services.memory.indexing import Indexer
 from services.memory.passages import Json, Passage
 from services.memory.question import Found
-from services.memory.recalls import Recalls
 from services.memory.search import Search
 from services.memory.store.facts import FactStore
 from services.mesh.call import errors, page_token
@@ -33,7 +31,6 @@ class Facts:
 
     def __init__(self, store: FactStore, embedder: Embedder, search: Search, indexer: Indexer) -> None:
         self._store = store
-        self._recalls = Recalls(store)
         self._embedder = embedder
         self._search = search
         self._indexer = indexer
@@ -53,19 +50,6 @@ class Facts:
             embedding_dimensions=DIMENSIONS,
             indexed_at=timestamp(stored.indexed_at),
         )
-
-    async def recall(self, tenant_id: str, key: str) -> pb.RecallResponse:
-        """Read a fact.
-
-        Raises:
-            NotFound: there is none, or no longer.
-        """
-        fact = await self._recalls.recall(tenant_id, key)
-        if fact is None:
-            raise errors.NotFound(
-                "nothing is remembered under this key", reason=reasons.MEMORY_NOT_FOUND, metadata={"key": key}
-            )
-        return fact
 
     async def forget(self, tenant_id: str, key: str) -> pb.ForgetResponse:
         """Delete a fact; from now on nothing finds it."""

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from contextvars import Context
 from itertools import zip_longest
 
+from soma.errors.v1 import reasons
 from soma.memory.v1 import memory_service_pb2 as pb
 
 from services.memory.store.facts import FactStore
+from services.mesh.call import errors
 
 _Answer = asyncio.Future[pb.RecallResponse | None]
 
@@ -20,8 +22,20 @@ class Recalls:
         self._waiting: dict[tuple[str, str], list[_Answer]] = {}
         self._running: set[asyncio.Task[None]] = set()
 
-    async def recall(self, tenant_id: str, key: str) -> pb.RecallResponse | None:
-        """The fact, or None when there is none."""
+    async def recall(self, tenant_id: str, key: str) -> pb.RecallResponse:
+        """Read a fact.
+
+        Raises:
+            NotFound: there is none, or it has expired.
+        """
+        fact = await self._read(tenant_id, key)
+        if fact is None:
+            raise errors.NotFound(
+                "nothing is remembered under this key", reason=reasons.MEMORY_NOT_FOUND, metadata={"key": key}
+            )
+        return fact
+
+    async def _read(self, tenant_id: str, key: str) -> pb.RecallResponse | None:
         asked = tenant_id, key
         waiting = self._waiting.get(asked)
         if waiting is not None:

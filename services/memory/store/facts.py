@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import asyncpg
 from google.protobuf.struct_pb2 import Struct, Value
@@ -120,56 +120,8 @@ class Stored:
     indexed_at: datetime | None
 
 
-class FactStore(Protocol):
-    """Keeps facts."""
-
-    async def put(
-        self,
-        tenant_id: str,
-        fact: pb.RememberRequest,
-        facets: Json,
-        passages: Sequence[Passage],
-        vectors: Sequence[Vector] | None,
-    ) -> Stored:
-        """Store or replace a fact; without vectors its passages wait for theirs."""
-        ...
-
-    async def recall(self, tenant_id: str, key: str, times: int = 1) -> list[pb.RecallResponse]:
-        """Read a fact for so many callers, one after the other, and count that; empty when there is none."""
-        ...
-
-    async def forget(self, tenant_id: str, key: str) -> bool:
-        """Delete a fact with all it is found by; whether there was one."""
-        ...
-
-    async def page(
-        self, tenant_id: str, after: str, prefix: str, facets: Json, limit: int, max_bytes: int
-    ) -> tuple[list[pb.Memory], bool]:
-        """Facts whose keys begin with `prefix` and come behind `after`, by the bytes of their keys; whether more do.
-
-        At least one if there is one, at most `limit`, and no more of them than have `max_bytes` of values and metadata.
-        """
-        ...
-
-    async def read(self, tenant_id: str, keys: Sequence[str]) -> dict[str, tuple[Value, Struct]]:
-        """Values and metadata by key, uncounted; keys without a fact are missing."""
-        ...
-
-    async def any(self, tenant_id: str) -> bool:
-        """Whether a tenant has facts to search."""
-        ...
-
-    async def find(self, tenant_id: str, question: Question, facets: Json, limit: int) -> list[Found]:
-        """The facts whose metadata contain `facets`, with the passages that fit best, best first."""
-        ...
-
-    async def sweep(self) -> int:
-        """Delete facts that have expired; how many, up to a thousand."""
-        ...
-
-
-class PostgresFactStore:
-    """FactStore in schema `memory`."""
+class FactStore:
+    """Keeps facts in the schema `memory`."""
 
     def __init__(self, pool: "Pool") -> None:
         self._pool = pool
@@ -182,7 +134,7 @@ class PostgresFactStore:
         passages: Sequence[Passage],
         vectors: Sequence[Vector] | None,
     ) -> Stored:
-        """See `FactStore`."""
+        """Store or replace a fact; without vectors its passages wait for theirs."""
         value = fact.value.SerializeToString()
         metadata = fact.metadata.SerializeToString() if fact.HasField("metadata") else None
         ttl = fact.ttl_seconds if fact.HasField("ttl_seconds") else None
@@ -201,7 +153,7 @@ class PostgresFactStore:
         return Stored(row["id"], row["indexed_at"])
 
     async def recall(self, tenant_id: str, key: str, times: int = 1) -> list[pb.RecallResponse]:
-        """See `FactStore`."""
+        """Read a fact for so many callers, one after the other, and count that; empty when there is none."""
         async with postgres.connection(self._pool) as connection:
             row = await connection.fetchrow(RECALL, tenant_id, key, times)
         if row is None:
@@ -226,31 +178,34 @@ class PostgresFactStore:
         return responses
 
     async def forget(self, tenant_id: str, key: str) -> bool:
-        """See `FactStore`."""
+        """Delete a fact with all it is found by; whether there was one."""
         async with postgres.connection(self._pool) as connection:
             return bool(await connection.fetchval(FORGET, tenant_id, key))
 
     async def page(
         self, tenant_id: str, after: str, prefix: str, facets: Json, limit: int, max_bytes: int
     ) -> tuple[list[pb.Memory], bool]:
-        """See `FactStore`."""
+        """Facts whose keys begin with `prefix` and come behind `after`, by the bytes of their keys; whether more do.
+
+        At least one if there is one, at most `limit`, and no more of them than have `max_bytes` of values and metadata.
+        """
         async with postgres.connection(self._pool) as connection:
             rows = await connection.fetch(PAGE, tenant_id, after, prefix, facets, limit, max_bytes)
         return [_memory(row) for row in rows], bool(rows) and rows[0]["found"] > len(rows)
 
     async def read(self, tenant_id: str, keys: Sequence[str]) -> dict[str, tuple[Value, Struct]]:
-        """See `FactStore`."""
+        """Values and metadata by key, uncounted; keys without a fact are missing."""
         async with postgres.connection(self._pool) as connection:
             rows = await connection.fetch(READ, tenant_id, keys)
         return {row["key"]: (Value.FromString(row["value"]), Struct.FromString(row["metadata"] or b"")) for row in rows}
 
     async def any(self, tenant_id: str) -> bool:
-        """See `FactStore`."""
+        """Whether a tenant has facts to search."""
         async with postgres.connection(self._pool) as connection:
             return bool(await connection.fetchval(EXIST, tenant_id))
 
     async def find(self, tenant_id: str, question: Question, facets: Json, limit: int) -> list[Found]:
-        """See `FactStore`."""
+        """The facts whose metadata contain `facets`, with the passages that fit best, best first."""
         if question.vector is None:
             async with postgres.connection(self._pool) as connection:
                 rows = await connection.fetch(BY_WORDS, tenant_id, question.text.replace("\0", " "), facets, limit)
@@ -271,7 +226,7 @@ class PostgresFactStore:
             return await connection.fetch(BY_MEANING, tenant_id, vector, facets, count)
 
     async def sweep(self) -> int:
-        """See `FactStore`."""
+        """Delete facts that have expired; how many, up to a thousand."""
         async with postgres.connection(self._pool) as connection:
             return int((await connection.execute(SWEEP)).removeprefix("DELETE "))
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from services.memory.embedder import Vector
 from services.memory.passages import Passage
@@ -50,50 +50,30 @@ class Pending:
     passage: Passage
 
 
-class PendingPassages(Protocol):
+class PendingPassages:
     """Hands out passages that wait for their vectors."""
-
-    async def claim(self, limit: int) -> list[Pending]:
-        """Take the oldest for this process, for half a minute."""
-        ...
-
-    async def release(self, ids: Sequence[int]) -> None:
-        """Give passages back."""
-        ...
-
-    async def refuse(self, id: int) -> None:
-        """Leave a passage without a vector for good; its words still find it."""
-        ...
-
-    async def fill(self, vectors: Sequence[tuple[int, Vector]]) -> None:
-        """Give passages their vectors."""
-        ...
-
-
-class PostgresPendingPassages:
-    """PendingPassages in schema `memory`."""
 
     def __init__(self, pool: "Pool") -> None:
         self._pool = pool
 
     async def claim(self, limit: int) -> list[Pending]:
-        """See `PendingPassages`."""
+        """Take the oldest for this process, for half a minute."""
         async with postgres.connection(self._pool) as connection:
             rows = await connection.fetch(CLAIM, limit, CLAIM_SECONDS)
         return [Pending(row["id"], row["tenant_id"], Passage(row["heading"], row["text"])) for row in rows]
 
     async def release(self, ids: Sequence[int]) -> None:
-        """See `PendingPassages`."""
+        """Give passages back."""
         async with postgres.connection(self._pool) as connection:
             await connection.execute(RELEASE, ids)
 
     async def refuse(self, id: int) -> None:
-        """See `PendingPassages`."""
+        """Leave a passage without a vector for good; its words still find it."""
         async with postgres.connection(self._pool) as connection:
             await connection.execute(REFUSE, id)
 
     async def fill(self, vectors: Sequence[tuple[int, Vector]]) -> None:
-        """See `PendingPassages`."""
+        """Give passages their vectors."""
         ids = [id for id, _ in vectors]
         async with postgres.transaction(self._pool) as connection:
             facts = [row["id"] for row in await connection.fetch(LOCK_FACTS, ids)]
