@@ -16,7 +16,7 @@ from soma.model.v1.model_service_pb2 import GenerateRequest
 from soma.model.v1.model_service_pb2_grpc import ModelServiceStub, add_ModelServiceServicer_to_server
 
 from services.mesh.call.call import run_as
-from services.mesh.stores.group_commit import GroupCommit
+from services.mesh.events.outbox import Outbox
 from services.mesh.testing.local import SOMEBODY, LocalMesh
 from services.mesh.transport.local.channel import LocalChannel
 from services.model.adapters.anthropic import Anthropic
@@ -27,13 +27,14 @@ from services.model.adapters.markov.engine import NAME as MARKOV
 from services.model.adapters.markov.engine import MarkovEngine, packaged_chain
 from services.model.adapters.openai_compatible import OpenAICompatible
 from services.model.adapters.upstream import Patience, Upstream
+from services.model.catalog_service import CatalogService
 from services.model.catalogue import Catalogue, Shelf
+from services.model.cost_service import CostService
 from services.model.generation import Generations
 from services.model.ledger import Ledger
-from services.model.service import CatalogService, CostService, ModelService
-from services.model.store import PostgresUsageStore
+from services.model.service import ModelService
+from services.model.store import RECORDED, UsageStore
 from services.model.testing.upstreams import FakeUpstream
-from services.model.usage_events import Entry, write_usage
 from tests.model.embedder import WordsEmbedder
 
 if TYPE_CHECKING:
@@ -101,20 +102,16 @@ async def serving(
                 shelves.append(Shelf(OpenAICompatible(await stack.enter_async_context(upstream))))
         catalogue = Catalogue(shelves, "", "soma-extract-v1")
         await catalogue.refresh()
-        commits = GroupCommit(pool, write_usage)
-
-        async def commit(record: UsageRecord) -> None:
-            await commits.commit(Entry(record, ""))
-
-        stack.push_async_callback(commits.close)
-        ledger = Ledger(commit, delays=(0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2), last_seconds=15.0)
+        usage = UsageStore(pool, Outbox("model", (RECORDED,)))
+        stack.push_async_callback(usage.close)
+        ledger = Ledger(usage.write, delays=(0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2), last_seconds=15.0)
         stack.push_async_callback(ledger.drain)
         servicer = ModelService(catalogue, Generations(ledger, heartbeat, LARGEST), embedder, MARKOV)
         mesh = LocalMesh(
             (
                 (add_ModelServiceServicer_to_server, servicer),
                 (add_CatalogServiceServicer_to_server, CatalogService(catalogue)),
-                (add_CostServiceServicer_to_server, CostService(PostgresUsageStore(pool))),
+                (add_CostServiceServicer_to_server, CostService(usage)),
             )
         )
         channel = mesh.channel

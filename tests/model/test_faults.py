@@ -16,9 +16,9 @@ from services.mesh.call.call import run_as
 from services.mesh.call.errors import Code, MeshError
 from services.mesh.call.status import from_rpc_error
 from services.mesh.testing.local import SOMEBODY
+from services.model.store import Entry, write_usage
 from services.model.testing.dialects import AnthropicDialect, Behaviour, Fault, OpenAIDialect
 from services.model.testing.upstreams import FakeUpstream
-from services.model.usage_events import Entry, write_usage
 from tests.model.conftest import LARGEST, Models, asking, serving
 from tests.size import Size
 
@@ -205,7 +205,7 @@ async def test_while_the_disk_is_full_what_is_paid_for_is_delivered_and_nothing_
             raise asyncpg.DiskFullError("could not extend file")
         await write_usage(connection, entries)
 
-    monkeypatch.setattr("tests.model.conftest.write_usage", write)
+    monkeypatch.setattr("services.model.store.write_usage", write)
     async with serving(database, [fake]) as models:
         with run_as(SOMEBODY, timeout=5.0):
             events = [event async for event in models.model.Generate(asking())]

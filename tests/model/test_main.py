@@ -20,9 +20,9 @@ from services.mesh.process.jobs import run_jobs
 from services.mesh.service import Service
 from services.mesh.stores.postgres import ping
 from services.mesh.testing.local import SOMEBODY, LocalMesh
+from services.model.catalog_service import CatalogService
 from services.model.embedding import minilm
 from services.model.main import SERVICE
-from services.model.service import CatalogService
 from services.model.settings import ModelSettings
 from services.model.testing.dialects import AnthropicDialect, Behaviour, Fault
 from services.model.testing.upstreams import FakeUpstream
