@@ -48,4 +48,6 @@ async def build(mesh: Mesh, settings: EdgeSettings, _stack: AsyncExitStack) -> S
     return Service(http=http, wants={"redis": mesh.check_redis})
 
 
-SERVICE = Declaration(name="edge", build=build, settings=EdgeSettings, neighbours=("orchestrator", "model"))
+SERVICE = Declaration(
+    name="edge", build=build, settings=EdgeSettings, needs=("redis",), neighbours=("orchestrator", "model")
+)

@@ -129,6 +129,7 @@ SERVICE = Declaration(
     name="model",
     build=build,
     settings=ModelSettings,
+    needs=("postgres", "redis"),
     migrations=Path(__file__).parent / "migrations",
     sends=(RECORDED,),
 )

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import redis.asyncio as aioredis
 
@@ -20,6 +20,7 @@ from services.mesh.call.stack import pipeline
 from services.mesh.declaration import Declaration
 from services.mesh.hosting import host
 from services.mesh.mesh import Connections, Mesh
+from services.mesh.parts import POSTGRES, REDIS, Opened
 from services.mesh.service import Service
 from services.mesh.settings import Settings
 from services.mesh.testing.local import KEY, SIGNER
@@ -58,6 +59,7 @@ async def hosted(
     settings: S | None = None,
     database: "Pool | None" = None,
     redis: aioredis.Redis | None = None,
+    others: Mapping[str, Opened[Any]] | None = None,
     data_dir: Path = Path(".somamesh"),
     authenticator: Authenticator | None = None,
     spans: Spans | None = None,
@@ -69,9 +71,9 @@ async def hosted(
     Args:
         neighbours: by name; those of the declaration that are left out are away.
         settings: the service's; read from the environment when left out.
-        database: a pool on a database with the service's schema; a service that has one, or jobs of which only one
-            process runs each, needs it.
-        redis: a client, for a service that uses Redis.
+        database: a pool on a database with the service's schema, for a service that needs postgres.
+        redis: a client, for a service that needs redis.
+        others: what else it needs, by the names of these parts.
         data_dir: where a stack keeps its files.
         authenticator: who knows callers from outside; by default the holder of `KEY` of the local mesh.
         spans: where the traces of calls go.
@@ -80,11 +82,18 @@ async def hosted(
 
     Raises:
         MeshError: what the service raises when it is built.
-        ValueError: a neighbour is given that the declaration does not name.
+        ValueError: a neighbour is given that the declaration does not name, or a part is not given that it names.
     """
     given = neighbours or {}
     if strangers := given.keys() - set(declaration.neighbours):
         raise ValueError(f"{declaration.name} declares no neighbour {', '.join(sorted(strangers))}")
+    parts = dict(others or {})
+    if database is not None:
+        parts[POSTGRES.name] = Opened.of(POSTGRES, database)
+    if redis is not None:
+        parts[REDIS.name] = Opened.of(REDIS, redis)
+    if missing := [part for part in declaration.needs if part not in parts]:
+        raise ValueError(f"{declaration.name} needs {' and '.join(missing)}, which the test does not give")
     here = {name: servicers for name, servicers in given.items() if not isinstance(servicers, str)}
     authenticator = authenticator or DevAuthenticator(KEY)
     spans = spans or Spans("test", None)
@@ -108,8 +117,7 @@ async def hosted(
         mesh = Mesh(
             settings=process,
             data_dir=data_dir,
-            postgres=cast(Any, database),
-            redis=cast(Any, redis),
+            parts=parts,
             authenticator=authenticator,
             spans=spans,
             connect=connections.connect,

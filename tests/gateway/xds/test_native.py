@@ -12,9 +12,9 @@ from soma.testing.v1 import echo_service_pb2 as pb
 from soma.testing.v1 import echo_service_pb2_grpc as rpc
 
 from gateway.xds.snapshot import Endpoint
+from services.mesh.testing.waiting import until
 from tests.gateway.backends import Echo, serving, silent, switching_protocols
 from tests.gateway.conftest import ECHO, Gateway
-from tests.gateway.waiting import eventually
 
 
 def reason_of(error: grpc.aio.AioRpcError) -> str:
@@ -89,7 +89,7 @@ async def test_streams_outlive_the_limit_of_unary_calls(envoy: Gateway) -> None:
         stream = stub.StreamEcho(pb.StreamEchoRequest(text="wait", script=pb.Script(count=2)))
         request = {"text": "wait", "script": {"count": 2}}
         events = asyncio.create_task(envoy.http.post("/v1/testing/echo:stream", json=request))
-        await eventually(lambda: servicer.active == 2)
+        await until(lambda: servicer.active == 2)
         with pytest.raises(grpc.aio.AioRpcError) as unary:
             await stub.Echo(pb.EchoRequest(text="wait"))
         servicer.release.set()

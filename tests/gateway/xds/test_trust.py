@@ -8,9 +8,9 @@ import pytest
 from soma.testing.v1 import echo_service_pb2 as pb
 from soma.testing.v1 import echo_service_pb2_grpc as rpc
 
+from services.mesh.testing.waiting import until
 from tests.gateway.backends import Echo, edge, serving
 from tests.gateway.conftest import ECHO, Gateway
-from tests.gateway.waiting import eventually
 from tests.gateway.xds.test_rest import PATH
 
 FORGED = {
@@ -78,7 +78,7 @@ async def test_the_access_log_says_what_was_called_without_query_or_credential(e
     def lines() -> list[str]:
         return envoy.access_log.read_text().splitlines() if envoy.access_log.exists() else []
 
-    await eventually(lambda: len(lines()) == 4)
+    await until(lambda: len(lines()) == 4)
     entries = [json.loads(line) for line in lines()]
     assert [(entry["path"], entry["status"]) for entry in entries] == [
         ("/v1/models", 200),

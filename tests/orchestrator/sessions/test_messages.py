@@ -9,6 +9,7 @@ from soma.model.v1 import message_pb2
 
 from services.mesh.call.errors import Code
 from services.mesh.testing.local import SOMEBODY
+from services.mesh.testing.waiting import until
 from tests.orchestrator.neighbours import Script
 from tests.orchestrator.sessions.conftest import Desk, new_id, refused
 
@@ -142,16 +143,17 @@ async def test_while_a_request_is_being_answered_it_is_not_answered_twice(desk: 
 
 async def _until_free(desk: Desk, session_id: str, request_id: str) -> None:
     """Send until the cancelled call has given its claim up."""
-    async with asyncio.timeout(5):
-        while True:
-            try:
-                await desk.send(session_id, request_id=request_id)
-            except Exception as error:
-                if "being answered" not in str(error):
-                    raise
-                await asyncio.sleep(0.01)
-            else:
-                return
+
+    async def free() -> bool:
+        try:
+            await desk.send(session_id, request_id=request_id)
+        except Exception as error:
+            if "being answered" not in str(error):
+                raise
+            return False
+        return True
+
+    await until(free, seconds=5)
 
 
 async def test_a_request_that_failed_may_be_repeated(desk: Desk, script: Script) -> None:
