@@ -1,14 +1,10 @@
 """soma.model.v1.CatalogService over the catalogue."""
 
-from typing import Any, TypeAlias
-
-import grpc
 from soma.model.v1 import catalog_service_pb2_grpc
 from soma.model.v1.catalog_service_pb2 import ListModelsRequest, ListModelsResponse
 
+from services.mesh.call.pipeline import Context
 from services.model.catalogue import Catalogue
-
-Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
 class CatalogService(catalog_service_pb2_grpc.CatalogServiceServicer):

@@ -1,19 +1,16 @@
 """soma.model.v1.CostService over the usage ledger's table."""
 
 from datetime import UTC, datetime
-from typing import Any, TypeAlias
 
-import grpc
 from soma.model.v1 import cost_service_pb2_grpc
 from soma.model.v1.cost_service_pb2 import ListUsageRequest, ListUsageResponse
 
 from services.mesh.call import page_token
 from services.mesh.call.call import principal
+from services.mesh.call.pipeline import Context
 from services.model.store import Place, UsageStore
 
 _PAGE = 50
-
-Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
 class CostService(cost_service_pb2_grpc.CostServiceServicer):
