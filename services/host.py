@@ -28,7 +28,7 @@ from services.mesh.events import groups
 from services.mesh.events.event import area_of
 from services.mesh.events.service import event_service
 from services.mesh.hosting import host
-from services.mesh.mesh import Connections, Mesh
+from services.mesh.mesh import Mesh
 from services.mesh.parts import PARTS, POSTGRES, REDIS, Opened
 from services.mesh.process import logs
 from services.mesh.process.admin import admin_app
@@ -41,6 +41,7 @@ from services.mesh.service import Service
 from services.mesh.settings import Settings
 from services.mesh.stores import disk, migrations
 from services.mesh.transport.address import joined
+from services.mesh.transport.channels import Channels
 from services.mesh.transport.directory import Directory
 from services.mesh.transport.http import HttpServer
 from services.mesh.transport.routing import open_channel
@@ -163,8 +164,8 @@ class _Process:
         stack.callback(spans.close)
         directory, drain = Directory(), Drain()
         identity = _identity(settings, names)
-        connections = Connections(names, directory, signer, settings, identity)
-        stack.push_async_callback(connections.close)
+        channels = Channels(names, directory, signer, settings.max_message_bytes, identity)
+        stack.push_async_callback(channels.close)
         parts: dict[str, Opened[Any]] = {}
         for part, url in urls.items():
             disk.watch(part, url, settings.data_dir / part)
@@ -175,7 +176,7 @@ class _Process:
             parts=parts,
             authenticator=authenticator,
             spans=spans,
-            connect=connections.connect,
+            connect=channels.connect,
         )
         if POSTGRES.name in parts:
             await _migrate(urls[POSTGRES.name], declarations)
@@ -192,7 +193,7 @@ class _Process:
         if {POSTGRES.name, REDIS.name} <= parts.keys():
             common = Service(servicers=(event_service(mesh.postgres, mesh.redis),))
         pairs = zip(declarations, own, strict=True)
-        services = await host(pairs, mesh, connections, wrap, stack, common.servicers)
+        services = await host(pairs, mesh, channels, wrap, stack, common.servicers)
         for name, service in services.items():
             consumed = [consumer.type for consumer in service.events]
             require_sent(name, consumed)
@@ -203,13 +204,13 @@ class _Process:
             {name: service.wants for name, service in services.items()},
         )
         await health.check()
-        server = Server(connections.handlers, drain, max_message_bytes=settings.max_message_bytes)
+        server = Server(channels.handlers, drain, max_message_bytes=settings.max_message_bytes)
         # Also when the start fails further on: a server nobody stopped takes the interpreter down with it.
         stack.push_async_callback(server.stop, 0.0)
         grpc_port = await server.start(
             joined(settings.bind, settings.grpc_port), identity.server_credentials() if identity is not None else None
         )
-        unary = UnaryServer(connections.handlers, max_message_bytes=settings.max_message_bytes, identity=identity)
+        unary = UnaryServer(channels.handlers, max_message_bytes=settings.max_message_bytes, identity=identity)
         stack.push_async_callback(unary.stop)
         unary_port = await unary.start(settings.bind, settings.unary_port)
         http = {
@@ -232,7 +233,7 @@ class _Process:
         instance = registry_service_pb2.Instance(
             instance_id=instance_id,
             services=names,
-            grpc_services=service_names(connections.handlers),
+            grpc_services=service_names(channels.handlers),
             grpc_address=joined(address, grpc_port),
             unary_address=joined(address, unary_port),
             # An older control process knows the edge's alone.

@@ -19,12 +19,13 @@ from services.mesh.call.spans import Spans
 from services.mesh.call.stack import pipeline
 from services.mesh.declaration import Declaration
 from services.mesh.hosting import host
-from services.mesh.mesh import Connections, Mesh
+from services.mesh.mesh import Mesh
 from services.mesh.parts import POSTGRES, REDIS, Opened
 from services.mesh.service import Service
 from services.mesh.settings import Settings
 from services.mesh.testing.local import KEY, SIGNER
 from services.mesh.testing.neighbours import registrations
+from services.mesh.transport.channels import Channels
 from services.mesh.transport.directory import Directory, Endpoint
 from services.mesh.transport.local.channel import LocalChannel
 
@@ -108,11 +109,11 @@ async def hosted(
         sample_ratio=process.trace_sample_ratio,
     )
     async with AsyncExitStack() as stack:
-        connections = Connections([declaration.name, *here], directory, SIGNER, process)
-        stack.push_async_callback(connections.close)
+        channels = Channels([declaration.name, *here], directory, SIGNER, process.max_message_bytes)
+        stack.push_async_callback(channels.close)
         offered = [pair for servicers in here.values() for pair in registrations(servicers)]
-        connections.handlers.update(wrap.wrap_all(collect(offered)))
-        channel = LocalChannel(connections.handlers, capture=_capturing(caller), outgoing=LocalCarrier(), strict=strict)
+        channels.handlers.update(wrap.wrap_all(collect(offered)))
+        channel = LocalChannel(channels.handlers, capture=_capturing(caller), outgoing=LocalCarrier(), strict=strict)
         stack.push_async_callback(channel.close)
         mesh = Mesh(
             settings=process,
@@ -120,10 +121,10 @@ async def hosted(
             parts=parts,
             authenticator=authenticator,
             spans=spans,
-            connect=connections.connect,
+            connect=channels.connect,
         )
         own = declaration.settings() if settings is None else settings
-        services = await host([(declaration, own)], mesh, connections, wrap, stack)
+        services = await host([(declaration, own)], mesh, channels, wrap, stack)
         yield Hosted(services[declaration.name], channel, drain)
 
 
