@@ -44,7 +44,7 @@ from services.mesh.transport.address import joined
 from services.mesh.transport.channels import Channels
 from services.mesh.transport.directory import Directory
 from services.mesh.transport.http import HttpServer
-from services.mesh.transport.routing import open_channel
+from services.mesh.transport.router import open_channel
 from services.mesh.transport.server import Server
 from services.mesh.transport.unary.server import UnaryServer
 

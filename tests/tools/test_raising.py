@@ -105,7 +105,7 @@ def test_a_declared_reason_that_is_only_asked_for_is_refused(source: str) -> Non
     assert findings({"services/x/y.py": source}, declared, {}) == ["NO_NOTE: declared, and nobody raises it; delete it"]
 
 
-@pytest.mark.parametrize("name", ["services/x/y.py", "gateway/x.py", "cli/x.py", "services/mesh/transport/routing.py"])
+@pytest.mark.parametrize("name", ["services/x/y.py", "gateway/x.py", "cli/x.py", "services/mesh/transport/router.py"])
 @pytest.mark.parametrize(
     "source",
     [

@@ -12,7 +12,7 @@ from services.mesh.call.token import Signer
 from services.mesh.transport.directory import Directory
 from services.mesh.transport.local.channel import LocalChannel
 from services.mesh.transport.routed import RoutedChannel
-from services.mesh.transport.routing import Router
+from services.mesh.transport.router import Router
 
 if TYPE_CHECKING:
     from services.mesh.transport.tls.identity import Identity

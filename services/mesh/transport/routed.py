@@ -7,7 +7,7 @@ import grpc
 
 from services.mesh.call.status import AS_MESH_ERRORS
 from services.mesh.transport.channel import Channel, Kind, Parse, Serialize
-from services.mesh.transport.routing import Carrying
+from services.mesh.transport.router import Carrying
 
 
 class RoutedChannel(Channel):

@@ -28,7 +28,7 @@ from services.mesh.testing.waiting import until
 from services.mesh.transport.directory import Directory, Endpoint, usable
 from services.mesh.transport.remote.channel import RemoteChannel
 from services.mesh.transport.routed import RoutedChannel
-from services.mesh.transport.routing import Router
+from services.mesh.transport.router import Router
 from services.mesh.transport.server import Server
 
 

@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from services.mesh.call.process_name import host_of
 from services.mesh.transport.directory import Directory, Endpoint
 from services.mesh.transport.remote.channel import RemoteChannel
-from services.mesh.transport.routing import Router, open_channel
+from services.mesh.transport.router import Router, open_channel
 from services.mesh.transport.tls.authority import Authority
 from services.mesh.transport.tls.identity import CA, Identity
 from tests.mesh.transport.tls.neighbours import KEY, MESSAGE_BYTES, client_context, echo, get

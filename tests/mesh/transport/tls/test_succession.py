@@ -10,7 +10,7 @@ from cryptography import x509
 
 from services.mesh.call.errors import FailedPrecondition
 from services.mesh.call.process_name import host_of
-from services.mesh.transport.routing import open_channel
+from services.mesh.transport.router import open_channel
 from services.mesh.transport.tls.authority import Authority, trusted
 from services.mesh.transport.tls.identity import Identity, issued_by
 from services.mesh.transport.tls.succession import NEXT_KEY, retire, succeed, trust_next
