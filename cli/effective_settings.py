@@ -52,12 +52,12 @@ def effective(kind: type[SomaSettings]) -> Sequence[Effective]:
     Raises:
         InvalidArgument: a value is not one the class takes.
     """
-    values, places = kind(), kind.places()
+    values, locations = kind(), kind.locations()
     table = kind.model_config.get("env_prefix", "").removeprefix("SOMA_").strip("_").lower()
     prefix = f"{table}." if table else ""
     return [
         Effective(
-            f"{prefix}{name}", _shown(getattr(values, name)), places[name].source if name in places else "default"
+            f"{prefix}{name}", _shown(getattr(values, name)), locations[name].source if name in locations else "default"
         )
         for name in kind.model_fields
     ]

@@ -32,11 +32,11 @@ from services.mesh.mesh import Mesh
 from services.mesh.parts import PARTS, POSTGRES, REDIS, Opened
 from services.mesh.process import logs
 from services.mesh.process.admin import admin_app
-from services.mesh.process.departure import Departure
 from services.mesh.process.health import Health
 from services.mesh.process.jobs import run_job
 from services.mesh.process.keys import read_key
 from services.mesh.process.registry.membership import Membership
+from services.mesh.process.shutdown import Shutdown
 from services.mesh.service import Service
 from services.mesh.settings import Settings
 from services.mesh.stores import disk, migrations
@@ -67,16 +67,16 @@ async def run_process(settings: Settings, names: list[str]) -> None:
     """
     declarations = [declared(name) for name in names]
     logs.configure(settings.log_level, settings.log_format)
-    departure = Departure(settings.grace_seconds, settings.leave_seconds)
-    departure.listen()
+    shutdown = Shutdown(settings.grace_seconds, settings.leave_seconds)
+    shutdown.listen()
     async with AsyncExitStack() as stack:
         process = await _Process.start(settings, declarations, stack)
         _spare_the_collector()
         log.info(
             "serving", services=names, grpc=process.instance.grpc_address, http=dict(process.instance.http_addresses)
         )
-        await departure.wait()
-        await process.drain(departure)
+        await shutdown.wait()
+        await process.drain(shutdown)
 
 
 def _spare_the_collector() -> None:
@@ -252,18 +252,18 @@ class _Process:
         run_job(stack, "mesh", health.job)
         return cls(settings, health, membership, drain, server, unary, list(http.values()), services, instance)
 
-    async def drain(self, departure: Departure) -> None:
+    async def drain(self, shutdown: Shutdown) -> None:
         """NOT_SERVING, wait for the gateway and neighbours to look away, let calls and other work end, stop."""
-        log.info("draining", calls=self._drain.active, patience_seconds=departure.patience)
+        log.info("draining", calls=self._drain.active, patience_seconds=shutdown.grace)
         self._health.drain()
         await self._membership.leave()
         await asyncio.sleep(self._settings.drain_seconds)
         # However patient: their clients go on elsewhere.
         self._drain.end(endless=True)
-        ending = asyncio.create_task(self._end_when_over(departure))
+        ending = asyncio.create_task(self._end_when_over(shutdown))
         for server in self._http:
-            await server.stop(departure.patience)
-        ended = await self._drain.finish(departure.patience)
+            await server.stop(shutdown.grace)
+        ended = await self._drain.finish(shutdown.grace)
         late, _ = await asyncio.gather(self._server.stop(0.0), self._unary.stop())
         working = [asyncio.ensure_future(finished()) for finished in self._finished]
         for work in working:
@@ -272,9 +272,9 @@ class _Process:
             task.cancel()
         log.info("stopped", calls_ended=ended + late)
 
-    async def _end_when_over(self, departure: Departure) -> None:
+    async def _end_when_over(self, shutdown: Shutdown) -> None:
         """End what is left when patience is over, calls of the edge's requests too."""
-        await departure.patience_is_over()
+        await shutdown.grace_over()
         self._drain.end()
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import AfterValidator, Field, SecretStr, StringConstraints, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from services.mesh.process.sources import Environment, Place, TomlTable, names_of, wrong
+from services.mesh.process.sources import Environment, Location, TomlTable, names_of, wrong
 from services.mesh.transport import url
 from services.mesh.transport.address import joined, listenable, literal, split
 
@@ -74,23 +74,23 @@ class SomaSettings(BaseSettings):
         return Environment(cls), TomlTable(cls, cls.table, path)
 
     @classmethod
-    def places(cls) -> dict[str, Place]:
+    def locations(cls) -> dict[str, Location]:
         """Where each setting that is given comes from."""
         environment, file = cls.sources()
-        return {**file.places(), **environment.places()}
+        return {**file.locations(), **environment.locations()}
 
 
 def _why(error: ValidationError, kind: type[SomaSettings], given: dict[str, Any]) -> str:
-    places = kind.places()
+    locations = kind.locations()
     for name, field in kind.model_fields.items():
         if given.keys() & set(names_of(name, field)):
-            places.pop(name, None)
+            locations.pop(name, None)
     said = []
     for each in error.errors(include_url=False, include_input=False):
         message = each["msg"].removeprefix("Value error, ")
         called, *within = each["loc"] or ("",)
         name = next((name for name, field in kind.model_fields.items() if called in names_of(name, field)), str(called))
-        where = str(places[name]) if name in places else ".".join(map(str, (name, *within)))
+        where = str(locations[name]) if name in locations else ".".join(map(str, (name, *within)))
         said.append(f"{where}: {message}" if where else message)
     return "; ".join(said)
 

@@ -8,7 +8,7 @@ from soma.model.v1.cost_service_pb2 import ListUsageRequest, ListUsageResponse
 from services.mesh.call import page_token
 from services.mesh.call.call import principal
 from services.mesh.call.pipeline import Context
-from services.model.store import Place, UsageStore
+from services.model.store import PageStart, UsageStore
 
 _PAGE = 50
 
@@ -22,7 +22,7 @@ class CostService(cost_service_pb2_grpc.CostServiceServicer):
     async def ListUsage(self, request: ListUsageRequest, context: Context) -> ListUsageResponse:
         limit = request.page_size or _PAGE
         place = page_token.read(request, datetime, str)
-        after = Place(*place) if place else None
+        after = PageStart(*place) if place else None
         # One more than the page shows whether there is a next one.
         records = await self._usage.list_usage(principal().tenant_id, request.conversation_id, after, limit + 1)
         response = ListUsageResponse(records=records[:limit])

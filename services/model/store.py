@@ -50,7 +50,7 @@ _LIST = """
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class PageStart:
     """Where a page of the ledger starts: after this row."""
 
     start_time: datetime
@@ -91,7 +91,7 @@ class UsageStore:
         self._outbox.wake()
 
     async def list_usage(
-        self, tenant_id: str, conversation_id: str, after: Place | None, limit: int
+        self, tenant_id: str, conversation_id: str, after: PageStart | None, limit: int
     ) -> list[UsageRecord]:
         """At most `limit` records of a tenant, newest first; of one conversation unless it is empty."""
         start, generation = (after.start_time, after.generation_id) if after else (None, "")

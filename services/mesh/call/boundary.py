@@ -17,7 +17,7 @@ class Boundary:
     def __init__(self, translate: Callable[[grpc.aio.AioRpcError], Exception] | None = None) -> None:
         self._translate = translate
 
-    def told(self, error: grpc.aio.AioRpcError) -> Exception:
+    def translated(self, error: grpc.aio.AioRpcError) -> Exception:
         """What the caller gets for an error of gRPC's."""
         return error if self._translate is None else self._translate(error)
 

@@ -1,4 +1,4 @@
-"""Where settings come from: environment variables and `soma.toml`; both know the place of each value.
+"""Where settings come from: environment variables and `soma.toml`; both know where each value stands.
 
 Values lose what copying adds around them, and an empty one counts as not given.
 """
@@ -24,7 +24,7 @@ class EmptyCounts:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Location:
     """Where a setting is: its name there, in a `source`, which a file's path may tell more of."""
 
     name: str
@@ -55,12 +55,12 @@ class Environment(EnvSettingsSource):
         try:
             return super().prepare_field_value(field_name, field, value, value_is_complex)
         except ValueError as error:
-            raise wrong(f"{self.places()[field_name]}: it is a list in JSON, or one separated by commas") from error
+            raise wrong(f"{self.locations()[field_name]}: it is a list in JSON, or one separated by commas") from error
 
-    def places(self) -> Mapping[str, Place]:
+    def locations(self) -> Mapping[str, Location]:
         """The variable of each setting that the environment has."""
         found = {name: self._variable(field, name) for name, field in self.settings_cls.model_fields.items()}
-        return {name: Place(variable.upper(), "environment") for name, variable in found.items() if variable}
+        return {name: Location(variable.upper(), "environment") for name, variable in found.items() if variable}
 
     def _variable(self, field: FieldInfo, field_name: str) -> str | None:
         for _, variable, _ in self._extract_field_info(field, field_name):
@@ -101,10 +101,10 @@ class TomlTable(PydanticBaseSettingsSource):
         fields = self.settings_cls.model_fields
         return {_key(name, fields[name]) if name in fields else name: value for name, value in self._values.items()}
 
-    def places(self) -> Mapping[str, Place]:
+    def locations(self) -> Mapping[str, Location]:
         """The key of each setting that the file has, and of what is no setting."""
         table = f"[{self._table}] " if self._table else ""
-        return {name: Place(f"{table}{name}", "soma.toml", self.path) for name in self._values}
+        return {name: Location(f"{table}{name}", "soma.toml", self.path) for name in self._values}
 
 
 def wrong(message: str) -> errors.InvalidArgument:

@@ -42,7 +42,7 @@ class GroupCommit(Generic[T]):
     def __init__(
         self, pool: "Pool", write: "Callable[[Connection, Sequence[T]], Awaitable[None]]", max_batch: int = 256
     ) -> None:
-        self._kept = postgres.Kept(pool)
+        self._kept = postgres.KeptConnection(pool)
         self._write = write
         self._max_batch = max_batch
         self._queue: deque[_Entry[T]] = deque()

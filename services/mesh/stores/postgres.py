@@ -160,7 +160,7 @@ async def connection(pool: "Pool") -> AsyncIterator["Connection"]:
             yield acquired
 
 
-class Kept:
+class KeptConnection:
     """A connection of the pool that a task keeps between statements: fetching one and giving it back takes longer than
     many a statement does. It is one task's; `give_back` returns it to the pool, the next use takes another.
     """

@@ -21,7 +21,7 @@ class Watch(Protocol[T_co]):
         ...
 
 
-async def told(watch: Watch[T], silence: float) -> AsyncGenerator[T | None, None]:
+async def follow(watch: Watch[T], silence: float) -> AsyncGenerator[T | None, None]:
     """Everything in order as it comes, without end; None after each `silence` seconds in which nothing was told.
 
     Raises:

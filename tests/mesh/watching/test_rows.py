@@ -17,7 +17,7 @@ from services.mesh.testing.waiting import until
 from services.mesh.watching import rows
 from services.mesh.watching.rows import Found, RowSequences
 from services.mesh.watching.streams import StreamReader
-from services.mesh.watching.watch import told
+from services.mesh.watching.watch import follow
 from tests.servers import PostgresServer, RedisServer
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Numbers:
     async def follow(self, place: int = 0, last: int = 10**9) -> list[int]:
         """Everything from a place down to `last`."""
         with self.sequences.watch("n", place, self.read) as watch:
-            async for item in told(watch, NEVER):
+            async for item in follow(watch, NEVER):
                 if item is not None:
                     self.seen.append(item)
                 if item == last:

@@ -210,7 +210,7 @@ class Exchange:
         if outcome is CANCELLED or outcome is DROPPED:
             raise asyncio.CancelledError
         if outcome.code is not grpc.StatusCode.OK:
-            raise self._boundary.told(outcome.error(self.initial or ()))
+            raise self._boundary.translated(outcome.error(self.initial or ()))
 
     def waiter(self) -> asyncio.Future[None]:
         """A future done at the next change a caller may wait for: initial metadata, or the end."""

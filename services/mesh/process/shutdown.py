@@ -9,7 +9,7 @@ REPLACED = signal.SIGUSR1
 STOP = (signal.SIGTERM, signal.SIGINT)
 
 
-class Departure:
+class Shutdown:
     """`wait` returns once a signal came. SIGTERM and SIGINT also cut short the patience of one that was replaced."""
 
     def __init__(self, grace_seconds: float, leave_seconds: float) -> None:
@@ -36,14 +36,14 @@ class Departure:
         await self._going.wait()
 
     @property
-    def patience(self) -> float:
+    def grace(self) -> float:
         """How many seconds calls in progress have from now on."""
         return self._grace_seconds if self._stopped.is_set() else self._leave_seconds
 
-    async def patience_is_over(self) -> None:
+    async def grace_over(self) -> None:
         """Return when calls in progress have had their time, which SIGTERM and SIGINT shorten."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(self.patience):
+            async with asyncio.timeout(self.grace):
                 await self._stopped.wait()
         if self._stopped.is_set():
             await asyncio.sleep(self._grace_seconds)
