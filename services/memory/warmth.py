@@ -33,7 +33,6 @@ class WarmEmbedder:
         self._may_come = True
 
     async def embed(self, tenant_id: str, texts: Sequence[str]) -> list[Vector]:
-        """See `Embedder`."""
         if not self._warm:
             raise _cold()
         return await self._embedder.embed(tenant_id, texts)

@@ -27,7 +27,6 @@ class ModelEmbedder:
         self._timeout = timeout
 
     async def embed(self, tenant_id: str, texts: Sequence[str]) -> list[Vector]:
-        """See `Embedder`."""
         call = current_call()
         left = call.remaining() if call is not None else None
         timeout = self._timeout if left is None else min(self._timeout, left)

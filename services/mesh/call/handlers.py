@@ -1,4 +1,4 @@
-"""The handlers of servicers, by path: how they are collected, named, and made to bear what is no message."""
+"""The handlers of servicers, by path (`/package.Service/Method`)."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
@@ -27,7 +27,7 @@ class _Collector:
 
 
 def collect(servicers: Sequence[Registration]) -> dict[str, Handler]:
-    """Handlers of servicers, by path (`/package.Service/Method`)."""
+    """The handlers of servicers, by path."""
     collector: Any = _Collector()
     for add, servicer in servicers:
         add(servicer, collector)
@@ -41,12 +41,12 @@ def service_names(handlers: Mapping[str, Handler]) -> list[str]:
 
 
 def decoding(handlers: Mapping[str, Handler]) -> dict[str, Handler]:
-    """The same handlers, to which what is no message of the contract comes as `UNREADABLE`."""
+    """The same handlers; for bytes that are no message of the contract they get `UNREADABLE` as the request."""
     return {path: _decoding(handler) for path, handler in handlers.items()}
 
 
 def _decoding(handler: Any) -> Handler:
-    """Left to gRPC, bytes that are no message would be an UNKNOWN error of ours, in Python's words."""
+    """Mark such bytes: gRPC itself would answer with UNKNOWN and the text of the exception."""
     decode: Callable[[bytes], Any] = handler.request_deserializer
 
     def decode_or_mark(data: bytes) -> Any:

@@ -1,4 +1,4 @@
-"""Every interceptor in its order: what a call meets first is first."""
+"""Every interceptor in its order; a call passes the first one first."""
 
 from services.mesh.call.authenticator import Authenticator
 from services.mesh.call.interceptors.compression import compression
@@ -27,8 +27,8 @@ def pipeline(
 ) -> Pipeline:
     """The pipeline of a process.
 
-    Drain and metrics see every call, refused ones too; nothing is validated before its caller is known.
-    `peers` says which processes may call, where they have certificates.
+    Drain and metrics see every call, also a refused one; no request is validated before its caller is known.
+    `peers` says which processes may call, where processes have certificates.
     """
     return Pipeline(
         (

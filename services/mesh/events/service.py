@@ -32,16 +32,13 @@ class EventService(rpc.EventServiceServicer):
         self._letters = DeadLetters(pool)
 
     async def ListDeadLetters(self, request: pb.ListDeadLettersRequest, context: Any) -> pb.ListDeadLettersResponse:
-        """See the contract."""
         return await self._letters.page(principal().tenant_id, request)
 
     async def ReplayDeadLetter(self, request: pb.ReplayDeadLetterRequest, context: Any) -> pb.ReplayDeadLetterResponse:
-        """See the contract."""
         letter = await self._letters.replay(principal().tenant_id, request.dead_letter_id)
         return pb.ReplayDeadLetterResponse(dead_letter=letter)
 
     async def ListEventStreams(self, request: pb.ListEventStreamsRequest, context: Any) -> pb.ListEventStreamsResponse:
-        """See the contract."""
         async with postgres.connection(self._pool) as connection:
             areas: list[str] = [row[0] for row in await connection.fetch(_AREAS)]
             consumers = {area: await groups.registered(connection, area) for area in areas}

@@ -39,7 +39,6 @@ class Environment(EnvSettingsSource):
     """Environment variables; of a setting that has several, the first that is not empty."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        """See `PydanticBaseSettingsSource`."""
         key, _variable, nested = self._extract_field_info(field, field_name)[0]
         found = self._variable(field, field_name)
         return (None, key, nested) if found is None else (trimmed(self.env_vars[found] or ""), key, nested)
@@ -93,7 +92,6 @@ class TomlTable(PydanticBaseSettingsSource):
         }
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        """See `PydanticBaseSettingsSource`."""
         return self._values.get(field_name), field_name, False
 
     def __call__(self) -> dict[str, Any]:

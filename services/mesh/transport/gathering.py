@@ -35,7 +35,6 @@ class GatheringTransport(asyncio.Transport):
             self.flush()
 
     def writelines(self, list_of_data: Iterable[Data]) -> None:
-        """See `write`."""
         for data in list_of_data:
             self.write(data)
 
@@ -49,12 +48,10 @@ class GatheringTransport(asyncio.Transport):
         self.transport.write(held[0] if len(held) == 1 else b"".join(held))
 
     def write_eof(self) -> None:
-        """See `asyncio.WriteTransport`."""
         self.flush()
         self.transport.write_eof()
 
     def can_write_eof(self) -> bool:
-        """See `asyncio.WriteTransport`."""
         return self.transport.can_write_eof()
 
     def close(self) -> None:
@@ -69,23 +66,18 @@ class GatheringTransport(asyncio.Transport):
         self.transport.abort()
 
     def is_closing(self) -> bool:
-        """See `asyncio.BaseTransport`."""
         return self.transport.is_closing()
 
     def is_reading(self) -> bool:
-        """See `asyncio.ReadTransport`."""
         return self.transport.is_reading()
 
     def pause_reading(self) -> None:
-        """See `asyncio.ReadTransport`."""
         self.transport.pause_reading()
 
     def resume_reading(self) -> None:
-        """See `asyncio.ReadTransport`."""
         self.transport.resume_reading()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """See `asyncio.BaseTransport`."""
         return self.transport.get_extra_info(name, default)
 
     def get_write_buffer_size(self) -> int:
@@ -93,17 +85,13 @@ class GatheringTransport(asyncio.Transport):
         return self._size + self.transport.get_write_buffer_size()
 
     def get_write_buffer_limits(self) -> tuple[int, int]:
-        """See `asyncio.WriteTransport`."""
         return self.transport.get_write_buffer_limits()
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """See `asyncio.WriteTransport`."""
         self.transport.set_write_buffer_limits(high, low)
 
     def get_protocol(self) -> asyncio.BaseProtocol:
-        """See `asyncio.BaseTransport`."""
         return self.transport.get_protocol()
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        """See `asyncio.BaseTransport`."""
         self.transport.set_protocol(protocol)

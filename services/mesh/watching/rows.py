@@ -126,17 +126,14 @@ class RowSequences:
             raise
 
     def begun(self) -> None:
-        """See `Followed`."""
         self._wake(_ALL)
 
     def take(self, place: Position, fields: Fields) -> None:
-        """See `Followed`."""
         if fields[b"origin"] != self._origin:
             for name in orjson.loads(fields[b"names"]):
                 self._wake(name)
 
     def interrupted(self, away: bool) -> None:
-        """See `Followed`."""
         self._wake(_ALL)
 
     def _wake(self, name: str) -> None:
@@ -161,7 +158,6 @@ class RowWatch(Generic[T]):
         self._wake.set()
 
     async def next(self, seconds: float) -> Sequence[T]:
-        """See `Watch`."""
         now = asyncio.get_running_loop().time
         until = now() + seconds
         while True:

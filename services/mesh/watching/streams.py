@@ -169,7 +169,6 @@ class StreamWatch(Generic[T]):
         self._wake.set()
 
     async def next(self, seconds: float) -> Sequence[T]:
-        """See `Watch`."""
         now = asyncio.get_running_loop().time
         until = now() + seconds
         while True:

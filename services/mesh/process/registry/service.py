@@ -38,7 +38,6 @@ class RegistryService(rpc.RegistryServiceServicer):
     async def Register(
         self, request_iterator: AsyncIterator[pb.RegisterRequest], context: Any
     ) -> AsyncIterator[pb.RegisterResponse]:
-        """See the contract."""
         loop = asyncio.get_running_loop()
         changed = asyncio.Event()
         changed.set()
