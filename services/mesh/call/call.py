@@ -87,7 +87,7 @@ class Call:
         return self._metadata
 
     def begin(self) -> None:
-        """Forget the context: background work may keep the call for longer, and gRPC crashes if it uses the context then."""
+        """Forget the context: background work may keep the call for longer, when to use the context crashes gRPC."""
         self.context = self._metadata = self.caller = None
 
     def remaining(self) -> float | None:

@@ -192,7 +192,7 @@ class _Fused:
         return error
 
     def _farewell(self, last: Any, number: int, error: errors.MeshError) -> Message | None:
-        """The stream's last message, for clients that cannot see its status; None if the contract has no field for it."""
+        """The stream's last message, for clients that cannot see its status; None if the contract has no such field."""
         if self.error_field is None or self.rpc.response is None:
             return None
         farewell: Any = GetMessageClass(self.rpc.response)()

@@ -44,7 +44,7 @@ class RoutedChannel(Channel):
 
 
 class _RoutedMethod:
-    """One RPC of a routed channel; remembers its multi-callable on each channel it was sent to."""
+    """One RPC of a routed channel; keeps its method of each channel that has carried it."""
 
     __slots__ = ("_known", "_made_of", "_route")
 

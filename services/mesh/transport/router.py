@@ -1,4 +1,4 @@
-"""Where a call to a service goes: into this process, to an endpoint of the directory, or nowhere for now."""
+"""Chooses where a call to a service goes: into this process, or to an endpoint of the directory."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -19,8 +19,8 @@ from services.mesh.transport.remote.channel import RemoteChannel
 if TYPE_CHECKING:
     from services.mesh.transport.tls.identity import Identity
 
-# A channel that is let go stays for the calls on it, which may be streams of hours: their deadline ends them, or the
-# process at the other end, which says why when it goes, or its silence.
+# A channel that is no longer used stays open for its calls, which may be streams of hours. They end by their deadline,
+# or when the other process stops and says why, or when it does not answer pings.
 _CALLS_LAST_SECONDS = 7 * 86_400.0
 
 Carrying: TypeAlias = LocalChannel | RemoteChannel
@@ -34,7 +34,7 @@ def open_channel(
     max_message_bytes: int,
     outgoing: Carrier | None = None,
 ) -> RemoteChannel:
-    """A channel to the process at `address`, which proves that it runs `service` where there are certificates."""
+    """A channel to the process at `address`; where there are certificates, its certificate has to name `service`."""
     return RemoteChannel(
         address,
         outgoing=outgoing,
@@ -84,7 +84,7 @@ class Router:
         return channel
 
     def _follow(self, identity: "Identity") -> None:
-        """After a rotation the next calls take new channels; those on the old ones end there."""
+        """After the certificate was rotated, have new calls take new channels; running calls stay on the old ones."""
         version = identity.material.version
         if version != self._version:
             self._version = version
@@ -92,7 +92,7 @@ class Router:
                 self._let_go(address)
 
     async def close(self) -> None:
-        """Close every remote channel; nothing waits any longer for calls on those that were let go."""
+        """Close every remote channel, also those that are only open for running calls."""
         tasks = list(self._closing)
         for task in tasks:
             task.cancel()
@@ -119,7 +119,7 @@ class Router:
 
 
 class _Absent(Mapping[str, Handler]):
-    """Handlers of a service nobody serves now: each answers UNAVAILABLE and says so."""
+    """Handlers of a service that has no live instance: each answers UNAVAILABLE."""
 
     def __init__(self, service: str) -> None:
         self._service = service

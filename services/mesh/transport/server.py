@@ -55,7 +55,7 @@ class Server:
         """Listen on `host:port` (port 0 chooses a free one), in plain text without credentials; returns the port.
 
         Raises:
-            Unavailable: the address is taken or not ours.
+            Unavailable: the address is taken, or this machine does not have it.
         """
         try:
             if credentials is None:
@@ -70,7 +70,7 @@ class Server:
     async def set_health(self, serving: Mapping[str, bool]) -> None:
         """Publish the state of proto services; the empty name stands for all of them together.
 
-        One that was named before and is not now is gone: whoever watches it is told.
+        A service that was named before and is missing now becomes NOT_SERVING, and its watchers get that.
         """
         gone = dict.fromkeys(self._published - serving.keys(), False)
         self._published.update(serving)
@@ -80,7 +80,7 @@ class Server:
     async def stop(self, grace: float) -> int:
         """Wait `grace` seconds for calls to end, end the rest as UNAVAILABLE, and stop.
 
-        Returns how many calls had to be ended. `grpc.aio`'s own `stop` would drop them without a word.
+        Returns how many calls had to be ended. `grpc.aio`'s own `stop` would cut them off without a status.
         """
         ended = await self._drain.finish(grace)
         await self._health.enter_graceful_shutdown()
@@ -96,7 +96,7 @@ class _Handlers(grpc.GenericRpcHandler):
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> "Handler | None":
         """The handler of a call; None makes gRPC answer UNIMPLEMENTED."""
-        # In the task of the call: its servicer runs in the same one.
+        # This runs in the task of the call, as the servicer does.
         arrived.set(handler_call_details.invocation_metadata)
         return self._handlers.get(handler_call_details.method)
 

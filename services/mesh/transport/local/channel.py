@@ -1,4 +1,4 @@
-"""The local channel: generated stubs call servicers in the same event loop, with gRPC's semantics and no socket."""
+"""The local channel: generated stubs call servicers of the same process, with gRPC's semantics and without a socket."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -20,17 +20,18 @@ from services.mesh.transport.local.outcome import CANCELLED
 class LocalChannel(Channel):
     """A `grpc.aio.Channel` to servicers of this process.
 
-    A call is one task of the servicer in an empty context: deadline, cancellation both ways, metadata, status and
-    backpressure hold as on a socket; messages are copied, never shared. Made inside the event loop it is used in.
+    A call is one task of the servicer in an empty context. Deadline, cancellation both ways, metadata, status and
+    backpressure work as on a socket; messages are copied, never shared. The channel belongs to the event loop in which
+    it is made.
 
     Args:
         handlers: by full method name; their functions are `async def` (or async generators) of (request or request
             iterator, context).
         capture: called at the start of each call in its caller's context; the result is the servicer's
             `context.carried`.
-        outgoing: the timeout and metadata of each call.
-        strict: also what only a socket does: messages travel as bytes, metadata is checked, limits hold.
-        max_message_bytes: the largest message received, where strict.
+        outgoing: says the timeout and metadata of each call.
+        strict: also do what otherwise only a socket does: serialise messages, check metadata, and keep the limits.
+        max_message_bytes: the largest message received, if `strict`.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class LocalChannel(Channel):
 
     @property
     def calls(self) -> int:
-        """Calls that have not ended for both their caller and their servicer."""
+        """How many calls have not ended yet for their caller or for their servicer."""
         return len(self.exchanges)
 
     def method(self, kind: Kind, path: str, serialize: Serialize, parse: Parse, _: bool | None) -> Any:
@@ -86,10 +87,10 @@ class LocalChannel(Channel):
             await self._closing.wait()
 
     async def channel_ready(self) -> None:
-        """Return at once: there is nothing to connect."""
+        """Return at once: a local channel is always connected."""
 
     async def close(self, grace: float | None = None) -> None:
-        """Refuse new calls, give those running `grace` seconds, cancel the rest, wait until their servicers ended."""
+        """Refuse new calls, give running ones `grace` seconds, cancel the rest, and wait for their servicers to end."""
         self.closed = True
         self._closing.set()
         if grace:

@@ -37,7 +37,7 @@ class Origin(Shared, Protocol):
 class _Method:
     """One RPC: its servicer's function (None when nobody serves it) and how its messages cross.
 
-    `boundary` says what its calls raise, from the next one on.
+    `boundary` says what its calls raise; to change it changes the next calls.
     """
 
     __slots__ = ("_ask", "_behaviour", "_channel", "_path", "_respond", "boundary")
@@ -158,5 +158,5 @@ METHODS: Mapping[Kind, type[_Method]] = {
 
 
 def writing(requests: object) -> Style:
-    """How the requests of a call come: from an iterator given at its start, or by `write`."""
+    """How a call gets its requests: from the iterator given at its start, or by `write`."""
     return Style.CALLS if requests is None else Style.ITERATION

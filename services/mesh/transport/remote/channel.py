@@ -1,4 +1,4 @@
-"""A channel over a socket with the guarantees of the local one: what is let go of is cancelled, deadlines hold."""
+"""A channel over a socket with the guarantees of the local one: abandoned streams are cancelled, deadlines hold."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,7 +20,7 @@ from services.mesh.transport.remote.calls import (
 class _RemoteMethod:
     """One RPC of a channel: grpc.aio's multi-callable, and what travels with each call.
 
-    `boundary` says what its calls raise, from the next one on.
+    `boundary` says what its calls raise; to change it changes the next calls.
     """
 
     __slots__ = ("_method", "_outgoing", "boundary")
@@ -34,7 +34,7 @@ class _RemoteMethod:
         if self._outgoing is not None:
             timeout, metadata = self._outgoing.timeout(timeout), self._outgoing.metadata(metadata)
         if timeout is not None and timeout <= 0:
-            # At exactly 0 grpc.aio races the servicer against the deadline; below it, the servicer is not reached.
+            # At exactly 0, grpc.aio may still reach the servicer before the deadline; below 0 it never does.
             timeout = -1.0
         credentials, wait_for_ready, compression = options
         return self._method(
@@ -93,13 +93,13 @@ METHODS: Mapping[Kind, type[_RemoteMethod]] = {
 
 
 class RemoteChannel(Channel):
-    """A `grpc.aio.Channel` to another process; expensive to make, so made once per target and kept.
+    """A `grpc.aio.Channel` to another process; it is expensive to make, so the router keeps one for each address.
 
     Args:
         target: `dns:///host:port`, `ipv4:host:port`, `unix:/path` and the like.
-        outgoing: the timeout and metadata of each call.
-        credentials: TLS; plain text without.
-        authority: the name the server must have in its certificate, if it is not the target's.
+        outgoing: says the timeout and metadata of each call.
+        credentials: for TLS; without them the channel is plain text.
+        authority: the name that the server must have in its certificate, if that is not the target's.
         max_message_bytes: the largest message received.
     """
 
@@ -127,7 +127,7 @@ class RemoteChannel(Channel):
         return METHODS[kind](getattr(self._channel, kind)(path, serialize, parse, registered), self._outgoing)
 
     def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:
-        """The connection's state."""
+        """The state of the connection."""
         state: grpc.ChannelConnectivity = self._channel.get_state(try_to_connect)
         return state
 
@@ -140,5 +140,5 @@ class RemoteChannel(Channel):
         await self._channel.channel_ready()
 
     async def close(self, grace: float | None = None) -> None:
-        """Refuse new calls, give those running `grace` seconds and cancel the rest."""
+        """Refuse new calls, give running ones `grace` seconds, and cancel the rest."""
         await self._channel.close(grace)

@@ -21,13 +21,13 @@ from services.mesh.transport.unary.request import Request
 
 log = structlog.get_logger("unary")
 
-# A header or trailer that does not end is not the gateway's, which takes fewer bytes of its clients.
+# A longer header or trailer is not from the gateway, which accepts fewer bytes from its clients.
 _HEADER_BYTES = 128 * 1024
 _UNKNOWN_PEER = "unknown:"
 
 
 class Served(NamedTuple):
-    """A unary method: what decodes its request, what answers it, what encodes the response."""
+    """A unary method: it decodes the request, answers it, and encodes the response."""
 
     decode: Any
     behaviour: Any

@@ -40,7 +40,7 @@ class UnaryServer:
         """Listen (port 0 chooses a free one); returns the port.
 
         Raises:
-            Unavailable: the address is taken or not ours.
+            Unavailable: the address is taken, or this machine does not have it.
         """
         listener = listen(host, port)
         self._server = await asyncio.get_running_loop().create_server(
