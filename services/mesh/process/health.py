@@ -39,16 +39,16 @@ class Health:
         self._draining = False
 
     def watch(self, changed: Callable[[], None]) -> None:
-        """Call `changed` when a service starts or stops working, in whole or in part."""
+        """Call `changed` when a check begins to fail or to pass."""
         self._listeners.append(changed)
 
     def drain(self) -> None:
-        """From now on nothing serves."""
+        """From now on no service serves."""
         self._draining = True
         self._tell()
 
     def faults(self) -> dict[str, str]:
-        """Why each service that cannot work cannot; empty when all is well."""
+        """The reason for each service that cannot work; empty when all can."""
         if self._draining:
             return dict.fromkeys(self._checks, "draining")
         faults = {}
@@ -59,14 +59,14 @@ class Health:
         return faults
 
     def dependencies(self) -> dict[str, dict[str, str]]:
-        """For each service what is wrong with each dependency, those included that it only wants; empty if nothing."""
+        """For each service what is wrong with each dependency, also with those it only wants; "" if nothing is."""
         return {
             name: {dependency: self._results[name].get(dependency, "") for dependency in checks}
             for name, checks in self._checks.items()
         }
 
     async def check(self) -> None:
-        """Run every check once; the same check of several services runs once for all."""
+        """Run every check once; a check that several services share runs once for all of them."""
         before = self._results
         unique = {check for checks in self._checks.values() for check in checks.values()}
         outcomes = dict(zip(unique, await asyncio.gather(*map(self._run, unique)), strict=True))
@@ -80,16 +80,16 @@ class Health:
 
     @property
     def job(self) -> Job:
-        """The checks that come after the first, which was made before: often while something is wrong."""
+        """Repeats the checks, more often while one fails. The first run was made before the job begins."""
         return Job("health", self.check, every=self._interval, first=self._interval())
 
     def _interval(self) -> float:
         return _AFTER_FAULT_SECONDS if any(self._results.values()) else _EVERY_SECONDS
 
     async def _run(self, check: Check) -> str:
-        """Why a check fails, or nothing. One that is silent is not asked twice: its answer counts at a later look.
+        """Why a check fails; "" if it passes. A check that has not answered is not started again: it may answer later.
 
-        It is not cancelled either, because a cancelled call to a dependency that hangs may hang itself.
+        It is not cancelled either, because a cancelled call to a dependency that hangs may hang as well.
         """
         task = self._underway.get(check)
         if task is None:
@@ -107,12 +107,12 @@ class Health:
 
 
 def described(dependencies: Mapping[str, str]) -> str:
-    """What is wrong, in a line: each dependency that is not well, by name; empty when all are."""
+    """Each failing dependency by name, in one line; "" when none fails."""
     return "; ".join(f"{name}: {why}" for name, why in dependencies.items() if why)
 
 
 def alive_body(version: str) -> dict[str, str]:
-    """What `/health` says of a process of this version, at the gateway too; `timestamp` is now, in UTC."""
+    """The body of `/health`, also at the gateway; `timestamp` is the current time in UTC."""
     return {
         "status": "healthy",
         "app_name": "SomaMesh",

@@ -1,8 +1,8 @@
-"""Brings a service's schema up to what its code expects: plain SQL files, run in order, once.
+"""Brings a service's schema to the version of its code: plain SQL files, each run once, in order.
 
-A service keeps `migrations/0001_….sql`, `0002_….sql`, …; its schema's version is in a table inside that schema.
-Alembic orders the files and keeps the version table; it is imported only when there is something to do, because
-SQLAlchemy takes longer to import than a warm start may take.
+A service has `migrations/0001_….sql`, `0002_….sql`, …; a table in the schema has the schema's version. Alembic orders
+the files and keeps that table. It is imported only when a file has to be run, because to import SQLAlchemy takes longer
+than a warm start may take.
 """
 
 import os
@@ -21,7 +21,7 @@ from services.mesh.stores.outbox_table import make_outbox, outbox_missing
 if TYPE_CHECKING:
     from services.mesh.stores.postgres import Connection
 
-# The schema of the mesh itself: leases, and what becomes of events.
+# The schema of the mesh itself: leases, and how far events are handled.
 MESH_SCHEMA = "mesh"
 MESH_FOLDER = Path(__file__).parent / "migrations"
 LOCK = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))"
@@ -31,11 +31,10 @@ _SCHEMA = re.compile(r"^[a-z][a-z0-9_]*$")
 
 
 async def migrate(url: str, schema: str, directory: "os.PathLike[str]", *, outbox: bool = False) -> None:
-    """Bring `schema` to the newest version in `directory`; with `outbox`, it has that of a service that sends events.
+    """Bring `schema` to the newest version in `directory`; with `outbox`, also make the table for the events it sends.
 
-    The files' statements see the schema first in their search path, then `public`. Everything happens in one
-    transaction under an advisory lock: processes that start together take turns, and a file that fails leaves the
-    schema as it was.
+    The files' statements have the schema first in their search path, then `public`. All files run in one transaction
+    under an advisory lock: processes that start together take turns, and if a file fails, the schema stays as it was.
 
     Raises:
         FailedPrecondition: the database is newer than this code, or a file's name is out of order.
@@ -81,7 +80,7 @@ def _number(file: Path) -> str:
 
 
 async def _version(connection: "Connection", schema: str) -> str | None:
-    # Asked through the catalogue first, because a failed statement would end the transaction.
+    # Whether the table exists is asked first, because a failed statement would end the transaction.
     if await connection.fetchval("SELECT to_regclass($1)", f"{schema}.{VERSION_TABLE}") is None:
         return None
     version: str | None = await connection.fetchval(f"SELECT version_num FROM {schema}.{VERSION_TABLE}")  # noqa: S608 -- a checked name
@@ -102,7 +101,7 @@ async def _behind(connection: "Connection", schema: str, files: Sequence[Path]) 
 
 
 def _script(schema: str, files: Sequence[Path], version: str | None) -> str:
-    """The SQL that takes the schema from `version` to the newest, the version table's own changes included."""
+    """The SQL that brings the schema from `version` to the newest one, with the changes of the version table."""
     from services.mesh.stores.migration_script import render
 
     return render(schema, VERSION_TABLE, files, version)

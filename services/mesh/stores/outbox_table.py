@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from services.mesh.stores.postgres import Connection
 
-# `consumer` has the only one an event is for, where it is replayed; `added_ms` and `added_number` are its id in the
-# stream.
+# `consumer` is set for an event that is replayed: it is for that consumer alone. `added_ms` and `added_number` are the
+# event's id in the stream.
 _MAKE = """
     CREATE TABLE IF NOT EXISTS {schema}.outbox (
         id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -21,15 +21,15 @@ _MAKE = """
     CREATE INDEX IF NOT EXISTS outbox_waiting ON {schema}.outbox (id) WHERE added_ms IS NULL;
     CREATE INDEX IF NOT EXISTS outbox_added ON {schema}.outbox (added_ms, added_number) WHERE added_ms IS NOT NULL;
 """
-# Made last.
+# The object that is made last.
 _MADE = "{schema}.outbox_added"
 
 
 async def outbox_missing(connection: "Connection", schema: str) -> bool:
-    """Whether the outbox of a schema has to be made, or brought up to what the relay expects."""
+    """Whether the outbox of a schema has to be made, or brought to the version that the relay expects."""
     return await connection.fetchval("SELECT to_regclass($1)", _MADE.format(schema=schema)) is None
 
 
 async def make_outbox(connection: "Connection", schema: str) -> None:
-    """Make the outbox of a schema; one of an earlier version keeps its rows. To repeat it changes nothing."""
+    """Make the outbox of a schema; an outbox of an earlier version keeps its rows. To repeat this changes nothing."""
     await connection.execute(_MAKE.format(schema=schema))

@@ -1,4 +1,4 @@
-"""soma.mesh.v1.RegistryService: keeps the leases and tells every instance of each change."""
+"""soma.mesh.v1.RegistryService: keeps the leases, and sends every instance each change of the endpoints."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -17,7 +17,7 @@ log = structlog.get_logger("registry")
 
 
 class RegistryService(rpc.RegistryServiceServicer):
-    """Leases in memory: a registry that restarts hears from every instance again within a second."""
+    """Keeps the leases in memory: after a restart of the registry, every instance joins again within a second."""
 
     def __init__(self, directory: Directory) -> None:
         self._directory = directory
@@ -28,7 +28,7 @@ class RegistryService(rpc.RegistryServiceServicer):
 
     @property
     def instances(self) -> list[Joined]:
-        """Everyone who holds a lease, in order of joining."""
+        """The instances that hold a lease, in the order in which they joined."""
         return list(self._joined.values())
 
     def watch(self, changed: Callable[[], None]) -> None:
@@ -141,7 +141,7 @@ def _joined(request: pb.RegisterRequest, now: float) -> Joined:
 
 
 def _http_addresses(instance: pb.Instance) -> dict[str, str]:
-    """Of an older version that names its edge's address alone, that one."""
+    """The addresses of HTTP servers by service; an older version gives only the one of the edge, in another field."""
     edge = {"edge": instance.http_address} if instance.http_address else {}
     return {**edge, **instance.http_addresses}
 

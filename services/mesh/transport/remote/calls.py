@@ -1,4 +1,4 @@
-"""The caller's half of a call over a socket; an abandoned stream is cancelled, see `services.mesh.transport.abandon`."""
+"""The caller's half of a call over a socket; an abandoned stream is cancelled (`services.mesh.transport.abandon`)."""
 
 import asyncio
 from collections.abc import AsyncIterable, Callable, Generator, Iterable
