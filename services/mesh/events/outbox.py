@@ -1,10 +1,10 @@
-"""The outbox of a service: its events, written in the transaction of the change they tell of.
+"""The outbox of a service: its events, written in the transaction of the change they report.
 
-The table is in the service's own schema. `migrate` makes it for each service that declares what it sends; no service
-writes it into its migrations. A row waits until the relay has added it to the stream. Where the stream has consumers it
-then has its place there, and is kept until all of them have handled it.
+The table is in the service's own schema. `migrate` makes it for each service that declares what it sends, so no service
+has it in its migrations. A row waits until the relay has added it to the stream. If the stream has consumers, the row
+then gets its position in the stream, and is kept until all consumers have handled it.
 
-Events of one aggregate keep their order as long as its writers take the aggregate's row before they add an event.
+Events of one aggregate keep their order if its writers lock the aggregate's row before they add an event.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Outbox:
     """The outbox of one service, for the types of events that it declares.
 
-    A store that writes change and event in one statement needs only `wake`.
+    A store that writes the change and the event in one statement needs only `wake`.
     """
 
     def __init__(self, service: str, sends: Collection[str]) -> None:
@@ -40,5 +40,5 @@ class Outbox:
         await connection.execute(self._add, event.tenant_id, aggregate, event.SerializeToString())
 
     def wake(self) -> None:
-        """Have the relay look soon: something was committed."""
+        """Have the relay look soon, because an event was committed."""
         self.woken.set()

@@ -24,7 +24,7 @@ _AREAS = """
 
 
 class EventService(rpc.EventServiceServicer):
-    """What became of events. Dead letters are the tenant's whose principal calls; streams are of all tenants."""
+    """Shows the state of events. Dead letters are those of the caller's tenant; streams are those of all tenants."""
 
     def __init__(self, pool: "Pool", client: aioredis.Redis) -> None:
         self._pool = pool
@@ -60,5 +60,5 @@ class EventService(rpc.EventServiceServicer):
 
 
 def event_service(pool: "Pool", client: aioredis.Redis) -> Registration:
-    """The service of a process, which needs nothing but its stores."""
+    """The EventService of a process, which needs only its stores."""
     return rpc.add_EventServiceServicer_to_server, EventService(pool, client)

@@ -172,7 +172,7 @@ class _Runner:
             await asyncio.sleep(self._job.gather)
 
     async def _failed(self, error: BaseException, lasted: float) -> None:
-        """Log the error, unless it was just logged, and wait; an error of a job that is being cancelled is not logged."""
+        """Log the error, unless it was just logged, and wait; errors of a job that is cancelled are not logged."""
         if _cancelled():
             raise asyncio.CancelledError from error
         self._backoff = self._backoff.failed(lasted)
