@@ -1,4 +1,4 @@
-"""One serve process: builds the services it is asked for, joins the mesh, serves until told to stop."""
+"""A serve process: builds its services, joins the mesh, and serves until a signal stops it."""
 
 import asyncio
 import gc
@@ -53,8 +53,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("host")
 
-# By how many objects the living may grow before the garbage collector looks at the young ones. After 700, as Python has
-# it, it would look several times in a request and find nothing: served requests leave no cycles, and failed ones few.
+# The number of new objects after which the garbage collector runs. With Python's 700 it would run several times in a
+# request and find nothing: requests that succeed leave no cycles, and failed ones leave few.
 _YOUNG_OBJECTS = 20_000
 
 
@@ -63,7 +63,7 @@ async def run_process(settings: Settings, names: list[str]) -> None:
 
     Raises:
         InvalidArgument: a name is not a service, or a setting has a value it cannot have.
-        FailedPrecondition: the process is not told its keys, its control process, or a part that a service needs.
+        FailedPrecondition: a key, the control process, or a part that a service needs is not known.
     """
     declarations = [declared(name) for name in names]
     logs.configure(settings.log_level, settings.log_format)
@@ -80,7 +80,7 @@ async def run_process(settings: Settings, names: list[str]) -> None:
 
 
 def _spare_the_collector() -> None:
-    """Never again look at what was loaded and built to start with, and seldom at the rest."""
+    """Have the garbage collector ignore all objects that exist now, and look at later ones seldom."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(_YOUNG_OBJECTS, 20, 20)
@@ -89,7 +89,7 @@ def _spare_the_collector() -> None:
 def _identity(settings: Settings, names: list[str]) -> "Identity | None":
     if not settings.mutual_tls:
         return None
-    # Only where it is needed: what it imports takes 10 MB.
+    # This is imported only here, because its dependencies take 10 MB.
     from services.mesh.transport.tls.identity import Identity, folder_of
 
     return Identity(folder_of(settings.data_dir), settings.name or serve_name(names))
@@ -124,7 +124,7 @@ async def _migrate(url: str, declarations: Sequence[Declaration[Any]]) -> None:
 
 
 class _Process:
-    """What runs, in the order it has to stop."""
+    """The running parts of a process, in the order in which they have to stop."""
 
     def __init__(
         self,
@@ -152,7 +152,7 @@ class _Process:
     async def start(
         cls, settings: Settings, declarations: Sequence[Declaration[Any]], stack: AsyncExitStack
     ) -> "_Process":
-        """Build, listen, join: in that order, so that nobody is sent where nothing answers yet."""
+        """Build, listen, join: in this order, so that no call is sent to a process that does not answer yet."""
         names = [declaration.name for declaration in declarations]
         needs = needed(names)
         control, urls = _where(settings, names, needs)
@@ -188,7 +188,7 @@ class _Process:
             sample_ratio=settings.trace_sample_ratio,
             peers=neighbours if identity is not None else None,
         )
-        # Of the mesh itself: found whatever runs apart, in every process that has what it needs.
+        # Services of the mesh itself, which every process serves that has the parts they need.
         common = Service()
         if {POSTGRES.name, REDIS.name} <= parts.keys():
             common = Service(servicers=(event_service(mesh.postgres, mesh.redis),))
@@ -205,7 +205,7 @@ class _Process:
         )
         await health.check()
         server = Server(channels.handlers, drain, max_message_bytes=settings.max_message_bytes)
-        # Also when the start fails further on: a server nobody stopped takes the interpreter down with it.
+        # The server is stopped also when the start fails later: without that, the interpreter crashes at its end.
         stack.push_async_callback(server.stop, 0.0)
         grpc_port = await server.start(
             joined(settings.bind, settings.grpc_port), identity.server_credentials() if identity is not None else None
@@ -236,7 +236,7 @@ class _Process:
             grpc_services=service_names(channels.handlers),
             grpc_address=joined(address, grpc_port),
             unary_address=joined(address, unary_port),
-            # An older control process knows the edge's alone.
+            # An older control process knows only the edge's address.
             http_address=http_addresses.get("edge", ""),
             http_addresses=http_addresses,
             admin_address=joined(address, admin_port),
@@ -253,12 +253,12 @@ class _Process:
         return cls(settings, health, membership, drain, server, unary, list(http.values()), services, instance)
 
     async def drain(self, shutdown: Shutdown) -> None:
-        """NOT_SERVING, wait for the gateway and neighbours to look away, let calls and other work end, stop."""
+        """Become NOT_SERVING, wait until the gateway and neighbours send no calls, let calls and work end, and stop."""
         log.info("draining", calls=self._drain.active, patience_seconds=shutdown.grace)
         self._health.drain()
         await self._membership.leave()
         await asyncio.sleep(self._settings.drain_seconds)
-        # However patient: their clients go on elsewhere.
+        # Endless calls end at once, however long others may take: their clients continue on another process.
         self._drain.end(endless=True)
         ending = asyncio.create_task(self._end_when_over(shutdown))
         for server in self._http:
@@ -273,13 +273,13 @@ class _Process:
         log.info("stopped", calls_ended=ended + late)
 
     async def _end_when_over(self, shutdown: Shutdown) -> None:
-        """End what is left when patience is over, calls of the edge's requests too."""
+        """End the remaining calls when their time is over, also those of the edge's requests."""
         await shutdown.grace_over()
         self._drain.end()
 
 
 class _HealthPublisher:
-    """Carries changes of health to the gRPC health service and the registry."""
+    """Reports changes of health to the gRPC health service and the registry."""
 
     def __init__(self, health: Health, server: Server, services: Mapping[str, Service], membership: Membership) -> None:
         self._health = health

@@ -26,7 +26,7 @@ from services.mesh.service import Service
 
 
 async def build(mesh: Mesh, settings: MemorySettings, stack: AsyncExitStack) -> Service:
-    """Wire the stores to the model service."""
+    """Make the memory service; `stack` closes what it opens."""
     facts = FactStore(mesh.postgres)
     turns = ConversationStore(mesh.postgres, mesh.outbox)
     vectors = ModelEmbedder(ModelServiceStub(mesh.connect("model")), settings.embed_seconds)
@@ -40,7 +40,7 @@ async def build(mesh: Mesh, settings: MemorySettings, stack: AsyncExitStack) -> 
         conversations=Conversations(turns, indexer),
         contexts=Contexts(turns, facts, search),
     )
-    # Without the model service memory answers from words, so it is a condition of its health only while it loads.
+    # Without the model service memory searches by words, so its health depends on it only while the model loads.
     return Service(
         servicers=((add_MemoryServiceServicer_to_server, servicer),),
         jobs=(indexer.job, Job("sweep", facts.sweep, every=settings.sweep_seconds, alone=True)),

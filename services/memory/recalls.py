@@ -1,4 +1,4 @@
-"""Recalls of one key that come together share one statement: each counts, but the row is locked and written once."""
+"""Concurrent recalls of one key share one statement: each is counted, but the row is locked and written once."""
 
 import asyncio
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ _Answer = asyncio.Future[pb.RecallResponse | None]
 
 
 class Recalls:
-    """Reads facts of a store. While one recall of a key is in progress further ones wait, and are the next together."""
+    """Reads facts from a store. While one recall of a key is in progress, further ones wait, and then run together."""
 
     def __init__(self, store: FactStore) -> None:
         self._store = store
@@ -50,12 +50,12 @@ class Recalls:
         return found[0] if found else None
 
     def _go_on(self, asked: tuple[str, str]) -> None:
-        """Let those who wait for a key have their turn."""
+        """Run the recalls that wait for a key."""
         waiting = [answer for answer in self._waiting.pop(asked) if not answer.done()]
         if not waiting:
             return
         self._waiting[asked] = []
-        # Of no caller's context: each of them may leave.
+        # The task has an empty context, because each of the callers may be cancelled.
         task = asyncio.create_task(self._together(asked, waiting), context=Context())
         self._running.add(task)
         task.add_done_callback(self._running.discard)
@@ -68,7 +68,7 @@ class Recalls:
                 if not answer.done():
                     answer.set_exception(error)
         else:
-            # Found for all, or for none.
+            # The fact was found for all of them or for none.
             for answer, fact in zip_longest(waiting, found):
                 if not answer.done():
                     answer.set_result(fact)

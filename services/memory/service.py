@@ -18,12 +18,12 @@ from services.mesh.call import errors
 from services.mesh.call.call import principal
 
 MAX_VALUE_BYTES = 256 * 1024
-# Larger values are taken apart in a thread: it takes milliseconds.
+# Larger values are read in a thread, because that takes milliseconds.
 _LARGE = 16 * 1024
 
 
 class MemoryService(rpc.MemoryServiceServicer):
-    """Everything is the tenant's whose principal calls."""
+    """Serves the facts and conversations of the caller's tenant."""
 
     def __init__(self, facts: Facts, recalls: Recalls, conversations: Conversations, contexts: Contexts) -> None:
         self._facts = facts
@@ -74,10 +74,10 @@ class MemoryService(rpc.MemoryServiceServicer):
 
 
 def _read(request: pb.RememberRequest) -> tuple[list[Passage], Json]:
-    """Passages of the value, and the metadata as JSON.
+    """The passages of the value, and the metadata as JSON.
 
     Raises:
-        InvalidArgument: one of them is no JSON, or the value is too long.
+        InvalidArgument: the value or the metadata is no JSON, or the value is too long.
     """
     value = to_json(request.value, "value")
     size = len(orjson.dumps(value))
@@ -90,7 +90,7 @@ def _read(request: pb.RememberRequest) -> tuple[list[Passage], Json]:
 
 
 def _plain(field: str, text: str) -> None:
-    """Names are kept in columns of text, and Postgres knows no NUL there."""
+    """Refuse a name with a NUL: names are kept in columns of text, where Postgres allows none."""
     if "\0" in text:
         why = "must not contain NUL"
         raise errors.InvalidArgument(f"{field} {why}", violations=(errors.FieldViolation(field, why),))

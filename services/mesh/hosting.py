@@ -1,4 +1,4 @@
-"""Hosts services in one process: builds them in their order, lets calls reach them, and sets their jobs to work."""
+"""Hosts services in one process: builds them in order, lets calls reach them, and starts their jobs."""
 
 from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack
@@ -22,16 +22,16 @@ async def host(
     stack: AsyncExitStack,
     common: Sequence[Registration] = (),
 ) -> dict[str, Service]:
-    """The built services by name; none is called, and no job begins, before all are built.
+    """Build the services; none is called, and no job begins, before all are built. Returns them by name.
 
     Closing `stack` ends the jobs, then closes what the services opened.
 
     Args:
-        declarations: each with its settings; their schemas are in the database.
-        mesh: what the services are built on; it has every part that one of them needs.
-        channels: those behind `mesh.connect`; from now on they lead to the services, too.
-        wrap: what a call to one of the services passes.
-        common: servicers of the mesh itself, served beside those of the services.
+        declarations: each with its settings; their schemas are up to date.
+        mesh: is handed to the services; it has every part that one of them needs.
+        channels: the channels of `mesh.connect`; from now on they lead to these services as well.
+        wrap: the pipeline that a call to one of the services passes.
+        common: servicers of the mesh itself, which are served beside those of the services.
 
     Raises:
         MeshError: what a service raises when it is built.

@@ -1,4 +1,4 @@
-"""What a process offers to the services it hosts: settings, parts, and a way to their neighbours."""
+"""The mesh as a service sees it: settings, parts, and channels to its neighbours."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,9 +20,9 @@ from services.mesh.settings import Settings
 class Mesh:
     """Handed to every service's `build()`.
 
-    `parts` are those that the declaration of `service` names, by name. `connect` gives the channel to a service by its
-    short name; it may be made before that service is built, is made once, and follows the service when it moves. Its
-    calls raise MeshError; see `RoutedChannel`. `outbox` takes the events that the service declares, and no others.
+    `parts` are the parts that the declaration of `service` names, by name. `connect` gives the channel to a service by
+    its short name. The channel is made once, possibly before that service is built, and follows it when it moves; its
+    calls raise MeshError, as those of `RoutedChannel` do. `outbox` takes only the events that the service declares.
     """
 
     settings: Settings

@@ -20,7 +20,10 @@ _SCOPES = frozenset({"execute:models"})
 
 
 class ModelEmbedder:
-    """`Embedder` over ModelService.Embed. Memory asks as itself: who may remember need not hold the scope of models."""
+    """An `Embedder` over ModelService.Embed.
+
+    Memory calls it as its own principal, because a caller that may use memory need not have the scope for models.
+    """
 
     def __init__(self, stub: "ModelServiceAsyncStub", timeout: float) -> None:
         self._stub = stub

@@ -19,7 +19,7 @@ from services.mesh.stores import postgres
 if TYPE_CHECKING:
     from services.mesh.stores.postgres import Pool
 
-# The row of the conversation is what concurrent appends take turns at.
+# The row of the conversation is locked, so that concurrent appends take turns.
 LOCK = """
     INSERT INTO memory.conversation AS conversation (tenant_id, conversation_id, last_sequence) VALUES ($1, $2, 0)
     ON CONFLICT (tenant_id, conversation_id) DO UPDATE SET last_sequence = conversation.last_sequence
@@ -81,7 +81,7 @@ BY_WORDS = """
     ) AS best ORDER BY share DESC, sequence DESC LIMIT $5
 """
 
-# The event that tells of it.
+# The event that reports a deletion.
 DELETED = "memory.conversation.deleted"
 
 _FEWEST_TOKENS = 4
@@ -101,11 +101,11 @@ class ConversationStore:
         tokens: Sequence[int],
         passages: Sequence[tuple[int, str]],
     ) -> int:
-        """Add turns, all or none, once per `request_id`; the position of the last.
+        """Add turns, all or none, once per `request_id`; returns the position of the last one.
 
         Args:
             tokens: of each turn.
-            passages: texts the turns are found by, each with the turn's place in the request, from 0.
+            passages: texts that searches find the turns by, each with the turn's index in the request, from 0.
         """
         conversation_id, count = request.conversation_id, len(request.messages)
         request_id = request.request_id or None
@@ -133,7 +133,7 @@ class ConversationStore:
     async def page(
         self, tenant_id: str, conversation_id: str, after: int, limit: int, max_bytes: int
     ) -> tuple[list[pb.ConversationMessage], int] | None:
-        """Turns behind `after`, at least one if there is one, and the length of the conversation; None if unknown."""
+        """The turns after `after`, at least one if there is one, and the conversation's length; None if unknown."""
         async with postgres.connection(self._pool) as connection:
             length = await connection.fetchval(LENGTH, tenant_id, conversation_id)
             if length is None:
@@ -142,7 +142,7 @@ class ConversationStore:
         return [_message(row) for row in rows], length
 
     async def delete(self, tenant_id: str, conversation_id: str) -> int:
-        """Forget a conversation; how many turns it had."""
+        """Delete a conversation; returns how many turns it had."""
         async with postgres.transaction(self._pool) as connection:
             row = await connection.fetchrow(DELETE, tenant_id, conversation_id)
             if row is None:
@@ -156,7 +156,7 @@ class ConversationStore:
     async def newest(
         self, tenant_id: str, conversation_id: str, tokens: int
     ) -> list[tuple[pb.ConversationMessage, int]]:
-        """The newest turn, and those before it while all have at most so many tokens; oldest first, with tokens."""
+        """The newest turn, and as many before it as fit into `tokens`; the oldest first, each with its tokens."""
         most = tokens // _FEWEST_TOKENS + 1
         async with postgres.connection(self._pool) as connection:
             rows = await connection.fetch(NEWEST, tenant_id, conversation_id, most, tokens)
