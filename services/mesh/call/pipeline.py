@@ -148,9 +148,9 @@ class _Fused:
                 if error is None:
                     raise
                 if last is not None:
-                    farewell = self._farewell(last, number, error)
-                    if farewell is not None:
-                        yield farewell
+                    final = self._last_message(last, number, error)
+                    if final is not None:
+                        yield final
                 await _abort(context, error)
                 raise
             finally:
@@ -191,22 +191,22 @@ class _Fused:
             leave(call, final)
         return error
 
-    def _farewell(self, last: Any, number: int, error: errors.MeshError) -> Message | None:
+    def _last_message(self, last: Any, number: int, error: errors.MeshError) -> Message | None:
         """The stream's last message, for clients that cannot see its status; None if the contract has no such field."""
         if self.error_field is None or self.rpc.response is None:
             return None
-        farewell: Any = GetMessageClass(self.rpc.response)()
+        final: Any = GetMessageClass(self.rpc.response)()
         if self.numbered:
-            farewell.sequence = number
+            final.sequence = number
         elif "sequence" in self.rpc.response.fields_by_name:
-            farewell.sequence = last.sequence + 1
-        payload = getattr(farewell, self.error_field)
+            final.sequence = last.sequence + 1
+        payload = getattr(final, self.error_field)
         payload.code = error.code
         payload.status = error.code.name
         payload.reason = error.reason
         payload.message = error.message
         payload.retry_after_seconds = error.facts.retry_after or 0.0
-        return farewell  # type: ignore[no-any-return]
+        return final  # type: ignore[no-any-return]
 
 
 def _unreadable() -> errors.InvalidArgument:

@@ -133,7 +133,7 @@ class _Following:
             event = read_event(entry.event)
         except errors.InvalidArgument as error:
             await self._deliveries.refuse(entry, error)
-            self._tell_dead(_UNREADABLE, entry.id, error)
+            self._report_dead(_UNREADABLE, entry.id, error)
             return
         consumer = self._consumers.get(event.type)
         if consumer is None:
@@ -146,12 +146,12 @@ class _Following:
             if not await self._deliveries.fail(entry, event, failed.why):
                 _RETRIED.labels(*labels).inc()
                 raise failed.why from None
-            self._tell_dead(event.type, event.event_id, failed.why, event.traceparent)
+            self._report_dead(event.type, event.event_id, failed.why, event.traceparent)
         except errors.MeshError:
             _RETRIED.labels(*labels).inc()
             raise
 
-    def _tell_dead(self, type: str, event_id: str, why: Exception, traceparent: str = "") -> None:
+    def _report_dead(self, type: str, event_id: str, why: Exception, traceparent: str = "") -> None:
         _DEAD.labels(self._service, type).inc()
         log.error(
             "event given up, soma events replays it",

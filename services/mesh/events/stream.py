@@ -7,7 +7,7 @@ from typing import Any
 import redis.asyncio as aioredis
 from redis import exceptions
 
-from services.mesh.stores.redis import said, typed_errors
+from services.mesh.stores.redis import answer_of, typed_errors
 from services.mesh.stores.stream_position import BEGINNING, Position, entry_id, position
 
 STREAM = "soma:events:"
@@ -131,7 +131,7 @@ class EventStream:
             try:
                 await self._redis.xgroup_create(self.name, name, id="0", mkstream=True)
             except exceptions.ResponseError as error:
-                if "BUSYGROUP" not in said(error):
+                if "BUSYGROUP" not in answer_of(error):
                     raise
 
     async def destroy_group(self, name: str) -> None:
@@ -140,7 +140,7 @@ class EventStream:
             try:
                 await self._redis.xgroup_destroy(self.name, name)
             except exceptions.ResponseError as error:
-                if "requires the key to exist" not in said(error):
+                if "requires the key to exist" not in answer_of(error):
                     raise
 
     async def read(self, group: str, count: int, milliseconds: int | None) -> list[Entry]:
@@ -158,7 +158,7 @@ class EventStream:
             try:
                 found: Any = await self._redis.xreadgroup(group, group, {self.name: after}, count, milliseconds)
             except exceptions.ResponseError as error:
-                if "NOGROUP" in said(error):
+                if "NOGROUP" in answer_of(error):
                     raise GroupLost(self.name) from error
                 raise
         streams = found.values() if isinstance(found, dict) else [entries for _, entries in found or ()]
@@ -175,7 +175,7 @@ class EventStream:
             try:
                 infos: Any = await self._redis.xinfo_groups(self.name)
             except exceptions.ResponseError as error:
-                if "no such key" not in said(error):
+                if "no such key" not in answer_of(error):
                     raise
                 infos = ()
             length = await self._redis.xlen(self.name)

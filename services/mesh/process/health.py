@@ -45,7 +45,7 @@ class Health:
     def drain(self) -> None:
         """From now on no service serves."""
         self._draining = True
-        self._tell()
+        self._notify()
 
     def faults(self) -> dict[str, str]:
         """The reason for each service that cannot work; empty when all can."""
@@ -76,7 +76,7 @@ class Health:
             self._results[name] = {dependency: why for dependency, why in faults.items() if why}
         if self._results != before:
             log.warning("health changed", faults=self.faults(), dependencies=self.dependencies())
-            self._tell()
+            self._notify()
 
     @property
     def job(self) -> Job:
@@ -101,7 +101,7 @@ class Health:
         error = task.exception()
         return "" if error is None else str(error) or type(error).__name__
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         for listener in self._listeners:
             listener()
 

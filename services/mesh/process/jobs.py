@@ -110,7 +110,7 @@ class _Runner:
         self._failures = _FAILURES.labels(service, job.name)
         self._last_success = _LAST_SUCCESS.labels(service, job.name)
         self._backoff = Backoff()
-        self._told = ""
+        self._logged = ""
 
     async def run(self) -> None:
         """Run until cancelled."""
@@ -178,13 +178,13 @@ class _Runner:
         self._backoff = self._backoff.failed(lasted)
         pause = _jittered(min(self._backoff.delay, self._job.longest_pause))
         why = f"{type(error).__name__}: {error}"
-        if self._backoff.failures > 1 and why == self._told:
+        if self._backoff.failures > 1 and why == self._logged:
             pass
         elif isinstance(error, MeshError):
             self._log.warning("job waits", reason=error.reason, error=error.message)
         else:
             self._log.error("job failed, tried again", error=why, exc_info=error)
-        self._told = why
+        self._logged = why
         await asyncio.sleep(pause)
 
 

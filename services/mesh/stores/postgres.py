@@ -84,7 +84,7 @@ _MISCONFIGURED = (
 _CLOSED = re.compile(r"(connection|pool) is clos")
 # A server that stops sends a message on idle connections, too. asyncpg then takes them for busy (state 2) until it
 # has seen them closed.
-_SAID_FAREWELL = re.compile(r"another operation \(2\) is in progress")
+_SERVER_STOPS = re.compile(r"another operation \(2\) is in progress")
 
 
 class _Connection(asyncpg.Connection[asyncpg.Record] if TYPE_CHECKING else asyncpg.Connection):  # type: ignore[misc]
@@ -143,7 +143,7 @@ def typed_errors() -> Iterator[None]:
             raise _unavailable() from error
         raise
     except asyncpg.InternalClientError as error:
-        if _SAID_FAREWELL.search(str(error)):
+        if _SERVER_STOPS.search(str(error)):
             raise _unavailable() from error
         raise
 
@@ -229,15 +229,15 @@ def _gone(connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]") -> boo
 
 def _unavailable() -> errors.Unavailable:
     if disk.full("postgres"):
-        return _told(*_STORAGE_FULL)
-    return _told(reasons.POSTGRES_UNAVAILABLE, "the database cannot be reached now", RETRY_SECONDS)
+        return _error(*_STORAGE_FULL)
+    return _error(reasons.POSTGRES_UNAVAILABLE, "the database cannot be reached now", RETRY_SECONDS)
 
 
 def _refusal(error: Exception) -> errors.Unavailable:
-    return next(_told(*what) for kind, what in _REFUSED if isinstance(error, kind))
+    return next(_error(*what) for kind, what in _REFUSED if isinstance(error, kind))
 
 
-def _told(reason: str, message: str, seconds: float) -> errors.Unavailable:
+def _error(reason: str, message: str, seconds: float) -> errors.Unavailable:
     return errors.Unavailable(message, reason=reason, metadata={"store": "postgres"}, retry_after=seconds)
 
 

@@ -106,22 +106,22 @@ def typed_errors() -> Iterator[None]:
         yield
     except _LOST as error:
         if disk.full("redis"):
-            raise _told(*_STORAGE_FULL) from error
-        raise _told(reasons.REDIS_UNAVAILABLE, "the cache cannot be reached now", RETRY_SECONDS) from error
+            raise _error(*_STORAGE_FULL) from error
+        raise _error(reasons.REDIS_UNAVAILABLE, "the cache cannot be reached now", RETRY_SECONDS) from error
     except exceptions.ResponseError as error:
-        answer = said(error)
+        answer = answer_of(error)
         for words, what in _REFUSED:
             if words.search(answer):
-                raise _told(*what) from error
+                raise _error(*what) from error
         raise
 
 
-def said(error: exceptions.ResponseError) -> str:
+def answer_of(error: exceptions.ResponseError) -> str:
     """The whole answer of Redis; its client removes the first word if it knows it."""
     return f"{error.status_code or ''} {error}"
 
 
-def _told(reason: str, message: str, seconds: float) -> errors.Unavailable:
+def _error(reason: str, message: str, seconds: float) -> errors.Unavailable:
     return errors.Unavailable(message, reason=reason, metadata={"store": "redis"}, retry_after=seconds)
 
 

@@ -49,7 +49,7 @@ def _refusing_others(allowed: Allowed) -> type[asyncio.Protocol]:
     return Protocol
 
 
-class _Quiet(uvicorn.Server):
+class _WithoutSignals(uvicorn.Server):
     """uvicorn without its signal handlers: signals belong to the process."""
 
     @contextmanager
@@ -78,7 +78,7 @@ class HttpServer:
         allowed: Allowed = gateway,
     ) -> None:
         context = identity.server_context() if identity is not None else None
-        self._server = _Quiet(
+        self._server = _WithoutSignals(
             uvicorn.Config(
                 app,
                 loop="none",

@@ -105,16 +105,16 @@ class RowSequences:
     @property
     def job(self) -> Job:
         """Notifies the other processes, with one command for all sequences since the last."""
-        return Job("appended", self._tell, wake=self._news, longest_pause=RETRY_SECONDS)
+        return Job("appended", self._notify, wake=self._news, longest_pause=RETRY_SECONDS)
 
     async def close(self) -> None:
         """Send the notifications that still wait; call it when nobody appends any more."""
         try:
-            await self._tell()
+            await self._notify()
         except errors.Unavailable as error:
             log.warning("other processes are not told what was appended", error=error.message)
 
-    async def _tell(self) -> None:
+    async def _notify(self) -> None:
         names, self._waiting = self._waiting, set()
         if not names:
             return

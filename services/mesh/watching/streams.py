@@ -92,11 +92,11 @@ class StreamReader:
                 await self._begin(streams)
                 found = await self._read({key: self._places[key] for key in streams if key in self._places})
         except errors.Unavailable:
-            self._say(away=True)
+            self._set_away(away=True)
             raise
         if found is None:
             return
-        self._say(away=False)
+        self._set_away(away=False)
         for key, entries in found.items():
             # Meanwhile a stream may have been left, and followed again.
             if self._streams.get(key) is streams[key]:
@@ -131,7 +131,7 @@ class StreamReader:
         pairs = found.items() if isinstance(found, dict) else found or ()
         return {key.decode(): entries for key, entries in pairs}
 
-    def _say(self, *, away: bool) -> None:
+    def _set_away(self, *, away: bool) -> None:
         if away is not self._away:
             self._away = away
             for stream in self._streams.values():

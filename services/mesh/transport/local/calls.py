@@ -112,7 +112,7 @@ class _OneResponse(_Call):
         return exchange.response
 
 
-class _Droppable(_Call):
+class _Abandonable(_Call):
     """A streaming call, which is cancelled when the caller's object of it is garbage-collected."""
 
     __slots__ = ()
@@ -129,7 +129,7 @@ class _Droppable(_Call):
             self.ended()
 
 
-class _ManyResponses(_Droppable):
+class _ManyResponses(_Abandonable):
     """A call with many responses, which are iterated or read one by one."""
 
     __slots__ = ()
@@ -170,7 +170,7 @@ class _ManyResponses(_Droppable):
         return grpc.aio.EOF
 
 
-class _ManyRequests(_Droppable):
+class _ManyRequests(_Abandonable):
     """A call with many requests, which are written one by one unless an iterator was given."""
 
     __slots__ = ()

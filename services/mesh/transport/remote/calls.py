@@ -128,7 +128,7 @@ class _RemoteCall:
         return f"<{type(self).__name__} {self._call!r}>"
 
 
-class _Droppable(_RemoteCall):
+class _Abandonable(_RemoteCall):
     """A streaming call. grpc.aio's call does not refer to it, so it is cancelled when it is garbage-collected."""
 
     __slots__ = ()
@@ -172,7 +172,7 @@ class _Notice:
             call.ended()
 
 
-class _ManyResponses(_Droppable):
+class _ManyResponses(_Abandonable):
     """A call with many responses, which are iterated or read one by one."""
 
     __slots__ = ()
@@ -210,7 +210,7 @@ class _ManyResponses(_Droppable):
             raise fault from None
 
 
-class _ManyRequests(_Droppable):
+class _ManyRequests(_Abandonable):
     """A call with many requests, which are written one by one unless an iterator was given."""
 
     __slots__ = ()
