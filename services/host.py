@@ -40,6 +40,7 @@ from services.mesh.process.shutdown import Shutdown
 from services.mesh.service import Service
 from services.mesh.settings import Settings
 from services.mesh.stores import disk, migrations
+from services.mesh.surfaces.application import BySurface
 from services.mesh.transport.address import joined
 from services.mesh.transport.channels import Channels
 from services.mesh.transport.directory import Directory
@@ -214,9 +215,9 @@ class _Process:
         stack.push_async_callback(unary.stop)
         unary_port = await unary.start(settings.bind, settings.unary_port)
         http = {
-            name: HttpServer(service.http, websockets=True, identity=identity)
+            name: HttpServer(BySurface(service.surfaces), websockets=True, identity=identity)
             for name, service in services.items()
-            if service.http is not None
+            if service.surfaces
         }
         if len(http) > 1 and settings.http_port:
             raise errors.FailedPrecondition(
@@ -239,6 +240,7 @@ class _Process:
             # An older control process knows only the edge's address.
             http_address=http_addresses.get("edge", ""),
             http_addresses=http_addresses,
+            surfaces=[surface.announced(name) for name, service in services.items() for surface in service.surfaces],
             admin_address=joined(address, admin_port),
             pid=os.getpid(),
             version=version("somamesh-server"),

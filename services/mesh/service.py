@@ -2,12 +2,12 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from services.mesh.call.handlers import Registration
 from services.mesh.events.consumer import Consumer
 from services.mesh.process.health import Check
 from services.mesh.process.jobs import Job
+from services.mesh.surfaces.surface import Surface
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Service:
             instance, if there is one.
         wants: the checks of dependencies without which the service still does most of its work. It goes on taking
             calls, and `/ready` says what is missing.
-        http: an ASGI application, which gets a server of its own.
+        surfaces: its HTTP paths, on a server of its own; the gateway's routes follow from them.
         finished: returns once work that no call waits for has ended. When a process stops, this work has as much time
             as calls have.
     """
@@ -32,5 +32,5 @@ class Service:
     events: Sequence[Consumer] = ()
     checks: Mapping[str, Check] = field(default_factory=dict)
     wants: Mapping[str, Check] = field(default_factory=dict)
-    http: Any = None
+    surfaces: Sequence[Surface] = ()
     finished: Callable[[], Awaitable[None]] | None = None

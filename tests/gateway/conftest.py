@@ -21,6 +21,7 @@ from gateway.xds.server import XdsServer
 from gateway.xds.snapshot import Endpoint, Snapshot
 from gateway.xds.state import XdsState
 from services.mesh.testing.waiting import until
+from tests.gateway.surfaces import EDGE
 from tests.ports import free_port
 
 ENVOY = files("envoy") / "_bin" / "envoy"
@@ -61,6 +62,7 @@ class Gateway:
             listen=Endpoint("127.0.0.1", self.port),
             descriptor_set=DESCRIPTORS,
             access_log=str(self.access_log),
+            surfaces=EDGE,
         )
         self.http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.port}", timeout=10)
         self.channel = grpc.aio.insecure_channel(f"127.0.0.1:{self.port}")

@@ -81,8 +81,11 @@ async def test_a_part_that_the_service_needs_is_given_by_the_test() -> None:
 
 
 async def test_a_test_gives_any_part_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    clients: list[object] = []
+
     async def build(mesh: Mesh, _settings: NoSettings, _stack: AsyncExitStack) -> Service:
-        return Service(http=mesh.opened(kiln).client)
+        clients.append(mesh.opened(kiln).client)
+        return Service()
 
     async def ping(_client: str) -> None:
         """It is always well."""
@@ -90,8 +93,8 @@ async def test_a_test_gives_any_part_by_its_name(monkeypatch: pytest.MonkeyPatch
     kiln = Part("kiln", cast(Any, None), ping)
     monkeypatch.setattr("services.mesh.parts.PARTS", {"kiln": kiln})
     declaration = Declaration("painter", build, NoSettings, needs=("kiln",))
-    async with hosted(declaration, others={"kiln": Opened.of(kiln, "hot")}) as painter:
-        assert painter.service.http == "hot"
+    async with hosted(declaration, others={"kiln": Opened.of(kiln, "hot")}):
+        assert clients == ["hot"]
 
 
 async def test_calls_of_a_test_are_its_callers() -> None:

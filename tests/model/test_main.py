@@ -4,96 +4,43 @@ import asyncio
 import threading
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import pytest
-import redis.asyncio as aioredis
-from soma.model.v1.catalog_service_pb2 import ListModelsRequest
+from soma.model.v1.catalog_service_pb2 import ListModelsRequest, Model
 from soma.model.v1.message_pb2 import ROLE_ASSISTANT, ROLE_USER, Message
 from soma.model.v1.model_service_pb2 import GenerateRequest
-from soma.model.v1.model_service_pb2_grpc import ModelServiceStub
 
 from services.mesh.call.call import run_as
 from services.mesh.call.errors import FailedPrecondition, Unavailable
-from services.mesh.events.outbox import Outbox
-from services.mesh.process.jobs import run_jobs
-from services.mesh.service import Service
-from services.mesh.stores.postgres import ping
-from services.mesh.testing.local import SOMEBODY, LocalMesh
-from services.model.catalog_service import CatalogService
+from services.mesh.testing.local import SOMEBODY
 from services.model.embedding import minilm
-from services.model.main import SERVICE
-from services.model.settings import ModelSettings
 from services.model.testing.dialects import AnthropicDialect, Behaviour, Fault
 from services.model.testing.upstreams import FakeUpstream
-
-if TYPE_CHECKING:
-    from soma.model.v1.model_service_pb2_grpc import ModelServiceAsyncStub
-
-    from services.mesh.stores.postgres import Pool
+from tests.model.conftest import Models, Serving
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
 
-class Host:
-    """As much of a Mesh as the service asks for."""
-
-    def __init__(self, pool: "Pool", redis: aioredis.Redis, data_dir: Path) -> None:
-        self.postgres = pool
-        self.redis = redis
-        self.data_dir = data_dir
-        self.outbox = Outbox("model", SERVICE.sends)
-
-    async def check_postgres(self) -> None:
-        await ping(self.postgres)
+async def models_of(running: Models) -> list[Model]:
+    with run_as(SOMEBODY):
+        return list((await running.catalogue.ListModels(ListModelsRequest())).models)
 
 
-@pytest.fixture(scope="module")
-def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the vectors' model is built, once for these tests."""
-    return tmp_path_factory.mktemp("data")
-
-
-@pytest.fixture
-def host(
-    database: "Pool",
-    redis: aioredis.Redis,
-    data_dir: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Any:
-    monkeypatch.chdir(tmp_path)
-    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "SOMA_CONFIG"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("SOMA_MODEL_OLLAMA_URL", "")
-    return Host(database, redis, data_dir)
-
-
-async def built(host: Any, stack: AsyncExitStack) -> Service:
-    """The service, and its jobs at work."""
-    service = await SERVICE.build(host, ModelSettings(), stack)
-    run_jobs(stack, SERVICE.name, service.jobs, host.postgres)
-    return service
-
-
-async def listed(host: Any) -> dict[str, bool]:
-    async with AsyncExitStack() as stack:
-        service = await built(host, stack)
-        await service.checks["postgres"]()
-        await service.wants["llm"]()
-        (catalogue,) = (servicer for _, servicer in service.servicers if isinstance(servicer, CatalogService))
-        response = await catalogue.ListModels(ListModelsRequest(), None)  # type: ignore[arg-type]
-        return {model.name: model.available for model in response.models}
+async def listed(serving: Serving) -> dict[str, bool]:
+    async with serving() as running:
+        await running.service.checks["postgres"]()
+        await running.service.wants["llm"]()
+        return {model.name: model.available for model in await models_of(running)}
 
 
 async def test_vendors_of_the_environment_are_found_and_one_becomes_the_default(
-    host: Any, monkeypatch: pytest.MonkeyPatch
+    serving: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with FakeUpstream() as openai, FakeUpstream(AnthropicDialect(), models=("claude-haiku",)) as anthropic:
         monkeypatch.setenv("OPENAI_BASE_URL", f"{openai.url}/v1")
         monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-2")
         monkeypatch.setenv("ANTHROPIC_BASE_URL", anthropic.url)
-        found = await listed(host)
+        found = await listed(serving)
     assert next(iter(found)) == "fake-large"
     assert found["claude-haiku"]
 
@@ -106,7 +53,7 @@ async def test_vendors_of_the_environment_are_found_and_one_becomes_the_default(
     ],
 )
 async def test_a_key_that_is_refused_or_missing_is_named_by_its_variable(
-    host: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, key: str, said: str
+    serving: Serving, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, key: str, said: str
 ) -> None:
     async with FakeUpstream(behaviour=Behaviour(fault=Fault.UNAUTHORIZED)) as fake:
         monkeypatch.setenv("OPENAI_BASE_URL", fake.url)
@@ -115,30 +62,31 @@ async def test_a_key_that_is_refused_or_missing_is_named_by_its_variable(
         (tmp_path / "catalogue.toml").write_text(
             f'[[provider]]\nname = "mine"\nbase_url = "{fake.url}"\nmodels = ["m"]\napi_key_env = "OPENAI_API_KEY"\n'
         )
-        async with AsyncExitStack() as stack:
-            service = await built(host, stack)
-            (catalogue,) = (servicer for _, servicer in service.servicers if isinstance(servicer, CatalogService))
-            response = await catalogue.ListModels(ListModelsRequest(), None)  # type: ignore[arg-type]
-    (mine,) = (model for model in response.models if model.name == "m")
+        async with serving() as running:
+            models = await models_of(running)
+    (mine,) = (model for model in models if model.name == "m")
     assert said in mine.unavailable_reason
 
 
-async def test_a_bare_machine_has_the_local_models_and_starts_with_one_of_them(host: Any) -> None:
-    found = await listed(host)
+async def test_a_bare_machine_has_the_local_models_and_starts_with_one_of_them(serving: Serving) -> None:
+    found = await listed(serving)
     assert found == dict.fromkeys(("soma-extract-v1", "somasuite-markov-v1", "somasuite-embed-v1"), True)
     assert next(iter(found)) == "soma-extract-v1"
 
 
-async def test_a_vendor_that_hangs_does_not_hold_up_the_start(host: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_vendor_that_hangs_does_not_hold_up_the_start(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with FakeUpstream(behaviour=Behaviour(fault=Fault.HANG)) as fake:
         monkeypatch.setenv("OPENAI_BASE_URL", f"{fake.url}/v1")
         began = asyncio.get_running_loop().time()
-        async with AsyncExitStack() as stack:
-            await built(host, stack)
+        async with serving(first_byte_timeout=60.0):
             assert asyncio.get_running_loop().time() - began < 5.0
 
 
-async def test_a_conversation_does_not_wait_for_the_vectors_model(host: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_conversation_does_not_wait_for_the_vectors_model(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
     loaded = threading.Event()
 
     def never(settings: object) -> None:
@@ -146,20 +94,17 @@ async def test_a_conversation_does_not_wait_for_the_vectors_model(host: Any, mon
         raise FailedPrecondition("the test is over")
 
     monkeypatch.setattr(minilm, "_load", never)
-    async with AsyncExitStack() as stack:
+    async with serving() as running, AsyncExitStack() as stack:
+        # A service that closes waits for its embedder.
         stack.callback(loaded.set)
-        service = await built(host, stack)
         with pytest.raises(Unavailable) as cold:
-            await service.checks["embedder"]()
+            await running.service.checks["embedder"]()
         assert cold.value.reason == "EMBEDDER_COLD"
-        local = LocalMesh(service.servicers)
-        stack.push_async_callback(local.channel.close)
         said = (ROLE_USER, "My sister Ada lives in Lisbon."), (ROLE_ASSISTANT, "Noted."), (ROLE_USER, "Where is Ada?")
         asked = GenerateRequest(
             model="soma-extract-v1", messages=[Message(role=role, content=text) for role, text in said]
         )
         with run_as(SOMEBODY):
-            stub: ModelServiceAsyncStub = ModelServiceStub(local.channel)
-            events = [event async for event in stub.Generate(asked, timeout=15)]
+            events = [event async for event in running.model.Generate(asked, timeout=15)]
         assert "lives in Lisbon" in "".join(event.delta.text for event in events)
         assert not loaded.is_set()

@@ -11,19 +11,16 @@ import redis.asyncio as aioredis
 
 from services.mesh.call.authenticator import Authenticator, DevAuthenticator
 from services.mesh.call.call import Call, current_call
-from services.mesh.call.carrier import LocalCarrier
-from services.mesh.call.handlers import collect
 from services.mesh.call.interceptors.drain import Drain
 from services.mesh.call.principal import Principal
 from services.mesh.call.spans import Spans
-from services.mesh.call.stack import pipeline
 from services.mesh.declaration import Declaration
 from services.mesh.hosting import host
 from services.mesh.mesh import Mesh
 from services.mesh.parts import POSTGRES, REDIS, Opened
 from services.mesh.service import Service
 from services.mesh.settings import Settings
-from services.mesh.testing.local import KEY, SIGNER
+from services.mesh.testing.local import KEY, SIGNER, LocalMesh
 from services.mesh.testing.neighbours import registrations
 from services.mesh.transport.channels import Channels
 from services.mesh.transport.directory import Directory, Endpoint
@@ -35,6 +32,7 @@ if TYPE_CHECKING:
 S = TypeVar("S")
 # Servicers in this process, or the address of another that serves them.
 Neighbour: TypeAlias = Sequence[object] | str
+_GRACE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -50,6 +48,11 @@ class Hosted:
     service: Service
     channel: LocalChannel
     drain: Drain
+
+    @property
+    def servicers(self) -> list[object]:
+        """What it serves, to be the neighbour of another service under test."""
+        return [servicer for _, servicer in self.service.servicers]
 
 
 @asynccontextmanager
@@ -98,23 +101,17 @@ async def hosted(
     here = {name: servicers for name, servicers in given.items() if not isinstance(servicers, str)}
     authenticator = authenticator or DevAuthenticator(KEY)
     spans = spans or Spans("test", None)
-    process = Settings(trace_sample_ratio=0.0)
-    drain, directory = Drain(), Directory()
+    process, directory = Settings(trace_sample_ratio=0.0), Directory()
     directory.replace(Endpoint(name, at, name) for name, at in given.items() if isinstance(at, str))
-    wrap = pipeline(
-        authenticator=authenticator,
-        signer=SIGNER,
-        spans=spans,
-        drain=drain,
-        sample_ratio=process.trace_sample_ratio,
-    )
+    offered = [pair for servicers in here.values() for pair in registrations(servicers)]
+    local = LocalMesh(offered, authenticator=authenticator, spans=spans, strict=strict, capture=_capturing(caller))
     async with AsyncExitStack() as stack:
         channels = Channels([declaration.name, *here], directory, SIGNER, process.max_message_bytes)
         stack.push_async_callback(channels.close)
-        offered = [pair for servicers in here.values() for pair in registrations(servicers)]
-        channels.handlers.update(wrap.wrap_all(collect(offered)))
-        channel = LocalChannel(channels.handlers, capture=_capturing(caller), outgoing=LocalCarrier(), strict=strict)
-        stack.push_async_callback(channel.close)
+        # The service and its neighbours call each other through the handlers that tests call.
+        channels.handlers = local.handlers
+        # The channel stays open until callers have the answers that the service gives when it is closed.
+        stack.push_async_callback(local.channel.close, _GRACE_SECONDS)
         mesh = Mesh(
             settings=process,
             data_dir=data_dir,
@@ -124,8 +121,8 @@ async def hosted(
             connect=channels.connect,
         )
         own = declaration.settings() if settings is None else settings
-        services = await host([(declaration, own)], mesh, channels, wrap, stack)
-        yield Hosted(services[declaration.name], channel, drain)
+        services = await host([(declaration, own)], mesh, channels, local.pipeline, stack)
+        yield Hosted(services[declaration.name], local.channel, local.drain)
 
 
 def _capturing(caller: Principal | None) -> Callable[[], Call | None]:

@@ -11,8 +11,8 @@ from prometheus_client import REGISTRY
 from soma.orchestrator.v1.chat_service_pb2 import ChatResponse
 
 from services.mesh.testing.waiting import until
+from tests.fakes.chat import Step, delta, finished, started
 from tests.gateway.edge.conftest import KEY, Stand
-from tests.gateway.edge.scripted import Step, delta, finished, started
 
 ASK: dict[str, Any] = {"model": "plain", "messages": [{"role": "user", "content": "Hi"}]}
 ATTEMPTS = 5

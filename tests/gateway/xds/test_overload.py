@@ -42,7 +42,7 @@ async def test_requests_to_the_edge_over_the_limit_are_refused_at_once(envoy: Ga
     limits = dataclasses.replace(envoy.snapshot.limits, max_requests=2)
     release = asyncio.Event()
     async with stalling(release) as (front, inside):
-        await envoy.publish(edge=(front,), limits=limits)
+        await envoy.publish(http={"edge": (front,)}, limits=limits)
         busy = [asyncio.create_task(envoy.http.get("/v1/models")) for _ in range(2)]
         await until(lambda: len(inside) == 2)
         refused = [await envoy.http.get("/v1/models") for _ in range(3)]

@@ -78,7 +78,9 @@ async def telling() -> AsyncIterator[Endpoint]:
 async def tailed(envoy: Gateway) -> AsyncIterator[Gateway]:
     """A gateway before that backend, and before an edge that shows what it was sent."""
     async with telling() as backend, edge("/v1/responses/a", "/docs") as http:
-        await envoy.publish(services={SERVICE: (backend,)}, descriptor_set=lab(), edge=(http,), control_http=(http,))
+        await envoy.publish(
+            services={SERVICE: (backend,)}, descriptor_set=lab(), http={"edge": (http,)}, control_http=(http,)
+        )
         yield envoy
 
 

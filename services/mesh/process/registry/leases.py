@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from soma.mesh.v1 import surface_pb2 as pb
+
 from services.mesh.transport.directory import Endpoint
 
 LEASE_SECONDS = 3.0
@@ -28,6 +30,8 @@ class Joined:
     faults: tuple[tuple[str, str], ...] = ()
     dependencies: tuple[tuple[str, str, str], ...] = ()
     """Service, dependency, and what is wrong with the dependency; "" while nothing is."""
+    surfaces: tuple[pb.Surface, ...] = ()
+    """The HTTP surfaces of its services, as it announced them."""
 
     def expired(self, now: float) -> bool:
         """Whether the instance was silent for longer than a lease."""

@@ -10,6 +10,7 @@ import structlog
 from soma.errors.v1 import reasons
 from soma.mesh.v1 import registry_service_pb2 as pb
 from soma.mesh.v1.registry_service_pb2_grpc import RegistryServiceStub
+from soma.mesh.v1.surface_pb2 import SurfaceRefusal
 
 from services.mesh.call.errors import Unavailable
 from services.mesh.call.status import AS_MESH_ERRORS
@@ -36,6 +37,9 @@ class Membership:
         directory: gets the endpoints that the registry sends.
         signer: signs the call to the registry.
         dependencies: gives the state of each dependency by service, at each renewal.
+
+    Attributes:
+        refused: the surfaces of the instance that the gateway does not serve, by its latest answer.
     """
 
     def __init__(
@@ -56,6 +60,7 @@ class Membership:
         self._changed = asyncio.Event()
         self._joined = asyncio.Event()
         self._kept = AsyncExitStack()
+        self.refused: tuple[SurfaceRefusal, ...] = ()
 
     async def join(self) -> None:
         """Announce the instance and return once the registry has answered."""
@@ -83,11 +88,19 @@ class Membership:
             with AS_MESH_ERRORS:
                 async for response in stream:
                     self._directory.replace(_endpoint(e) for e in response.endpoints)
+                    self._take(tuple(response.refused))
                     self._joined.set()
         finally:
             stream.cancel()
             await channel.close()
         raise Unavailable("the registry has ended the lease", reason=reasons.REGISTRY_LOST)
+
+    def _take(self, refused: tuple[SurfaceRefusal, ...]) -> None:
+        for each in refused:
+            if each not in self.refused:
+                surface = f"{each.service}/{each.name}"
+                log.error("surface refused by the gateway", surface=surface, reason=each.reason, why=each.message)
+        self.refused = refused
 
     async def _requests(self) -> AsyncIterator[pb.RegisterRequest]:
         yield pb.RegisterRequest(instance=self._instance, health=self._report())
