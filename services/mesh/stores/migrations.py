@@ -16,7 +16,6 @@ from soma.errors.v1 import reasons
 
 from services.mesh.call import errors
 from services.mesh.stores import postgres
-from services.mesh.stores.outbox_table import make_outbox, outbox_missing
 
 if TYPE_CHECKING:
     from services.mesh.stores.postgres import Connection
@@ -28,6 +27,25 @@ LOCK = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))"
 VERSION_TABLE = "schema_version"
 _FILE = re.compile(r"^(\d{4})_[a-z0-9_]+\.sql$")
 _SCHEMA = re.compile(r"^[a-z][a-z0-9_]*$")
+# The outbox of a service; `services.mesh.events.outbox` writes its rows.
+# `consumer` is set for an event that is replayed: it is for that consumer alone. `added_ms` and `added_number` are the
+# event's id in the stream.
+_MAKE_OUTBOX = """
+    CREATE TABLE IF NOT EXISTS {schema}.outbox (
+        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        tenant_id text NOT NULL,
+        aggregate text NOT NULL,
+        event bytea NOT NULL
+    );
+    ALTER TABLE {schema}.outbox
+        ADD COLUMN IF NOT EXISTS consumer text,
+        ADD COLUMN IF NOT EXISTS added_ms bigint,
+        ADD COLUMN IF NOT EXISTS added_number bigint;
+    CREATE INDEX IF NOT EXISTS outbox_waiting ON {schema}.outbox (id) WHERE added_ms IS NULL;
+    CREATE INDEX IF NOT EXISTS outbox_added ON {schema}.outbox (added_ms, added_number) WHERE added_ms IS NOT NULL;
+"""
+# The object that is made last.
+_OUTBOX_MADE = "{schema}.outbox_added"
 
 
 async def migrate(url: str, schema: str, directory: "os.PathLike[str]", *, outbox: bool = False) -> None:
@@ -47,7 +65,7 @@ async def migrate(url: str, schema: str, directory: "os.PathLike[str]", *, outbo
         connection: Connection = await asyncpg.connect(url, timeout=postgres.CONNECT_SECONDS)
         try:
             if not await _behind(connection, schema, files) and not (
-                outbox and await outbox_missing(connection, schema)
+                outbox and await _outbox_missing(connection, schema)
             ):
                 return
             async with connection.transaction():
@@ -57,8 +75,8 @@ async def migrate(url: str, schema: str, directory: "os.PathLike[str]", *, outbo
                     await connection.execute(f"SET LOCAL search_path TO {schema}, public")
                     # asyncpg runs several statements in one go only without parameters, which a script has none of.
                     await connection.execute(_script(schema, files, await _version(connection, schema)))
-                if outbox and await outbox_missing(connection, schema):
-                    await make_outbox(connection, schema)
+                if outbox and await _outbox_missing(connection, schema):
+                    await _make_outbox(connection, schema)
         finally:
             await connection.close()
 
@@ -105,3 +123,13 @@ def _script(schema: str, files: Sequence[Path], version: str | None) -> str:
     from services.mesh.stores.migration_script import render
 
     return render(schema, VERSION_TABLE, files, version)
+
+
+async def _outbox_missing(connection: "Connection", schema: str) -> bool:
+    """Whether the outbox of a schema has to be made, or brought to the version that the relay expects."""
+    return await connection.fetchval("SELECT to_regclass($1)", _OUTBOX_MADE.format(schema=schema)) is None
+
+
+async def _make_outbox(connection: "Connection", schema: str) -> None:
+    """Make the outbox of a schema; an outbox of an earlier version keeps its rows. To repeat this changes nothing."""
+    await connection.execute(_MAKE_OUTBOX.format(schema=schema))
