@@ -32,7 +32,7 @@ from services.mesh.mesh import Mesh
 from services.mesh.parts import PARTS, POSTGRES, REDIS, Opened
 from services.mesh.process import logs
 from services.mesh.process.admin import admin_app
-from services.mesh.process.health import Health
+from services.mesh.process.health import Health, HealthPublisher
 from services.mesh.process.jobs import run_job
 from services.mesh.process.keys import read_key
 from services.mesh.process.registry.membership import Membership
@@ -247,7 +247,9 @@ class _Process:
         )
         connect = partial(open_channel, control, CONTROL, identity, settings.max_message_bytes)
         membership = Membership(connect, instance, health.faults, directory, signer, health.dependencies)
-        publisher = _HealthPublisher(health, server, {**services, migrations.MESH_SCHEMA: common}, membership)
+        hosted = {**services, migrations.MESH_SCHEMA: common}
+        served = {name: service_names(collect(service.servicers)) for name, service in hosted.items()}
+        publisher = HealthPublisher(health, server, served, membership)
         await publisher.publish()
         health.watch(publisher.changed)
         await membership.join()
@@ -278,26 +280,3 @@ class _Process:
         """End the remaining calls when their time is over, also those of the edge's requests."""
         await shutdown.grace_over()
         self._drain.end()
-
-
-class _HealthPublisher:
-    """Reports changes of health to the gRPC health service and the registry."""
-
-    def __init__(self, health: Health, server: Server, services: Mapping[str, Service], membership: Membership) -> None:
-        self._health = health
-        self._server = server
-        self._membership = membership
-        self._names = {name: service_names(collect(service.servicers)) for name, service in services.items()}
-        self._publishing: set[asyncio.Task[None]] = set()
-
-    async def publish(self) -> None:
-        faults = self._health.faults()
-        await self._server.set_health(
-            {full: name not in faults for name, fulls in self._names.items() for full in fulls}
-        )
-
-    def changed(self) -> None:
-        self._membership.health_changed()
-        task = asyncio.create_task(self.publish())
-        self._publishing.add(task)
-        task.add_done_callback(self._publishing.discard)

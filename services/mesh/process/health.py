@@ -1,13 +1,17 @@
 """Whether each service of a process can work now, found by running its checks."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import structlog
 
 from services.mesh.process.jobs import Job
+
+if TYPE_CHECKING:
+    from services.mesh.process.registry.membership import Membership
+    from services.mesh.transport.server import Server
 
 log = structlog.get_logger("health")
 
@@ -104,6 +108,40 @@ class Health:
     def _notify(self) -> None:
         for listener in self._listeners:
             listener()
+
+
+class HealthPublisher:
+    """Reports changes of health to the gRPC health service and the registry.
+
+    Args:
+        health: of the services.
+        server: whose health service answers for `names`.
+        names: full names of the proto services, by service.
+        membership: of the process in the registry.
+    """
+
+    def __init__(
+        self, health: Health, server: "Server", names: Mapping[str, Iterable[str]], membership: "Membership"
+    ) -> None:
+        self._health = health
+        self._server = server
+        self._membership = membership
+        self._names = names
+        self._publishing: set[asyncio.Task[None]] = set()
+
+    async def publish(self) -> None:
+        """Set the state of each proto service."""
+        faults = self._health.faults()
+        await self._server.set_health(
+            {full: name not in faults for name, fulls in self._names.items() for full in fulls}
+        )
+
+    def changed(self) -> None:
+        """Report a change, without waiting for it."""
+        self._membership.health_changed()
+        task = asyncio.create_task(self.publish())
+        self._publishing.add(task)
+        task.add_done_callback(self._publishing.discard)
 
 
 def described(dependencies: Mapping[str, str]) -> str:
