@@ -1,4 +1,4 @@
-"""Forgetting: what was remembered under a key is gone from every way of finding it, at once, and does not come back."""
+"""Deleted facts: no search finds them from then on, and nothing brings them back."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -17,14 +17,14 @@ BOAT = "the red boat lies in the harbour"
 
 
 async def forget(memory: Memory, key: str) -> bool:
-    """Forget a key; whether there was something."""
+    """Delete a fact; returns whether there was one."""
     response = await memory.stub.Forget(pb.ForgetRequest(key=key))
     assert response.key == key
     return response.deleted
 
 
 async def found(memory: Memory) -> list[str]:
-    """Keys of what is found of the boat, by search and for a model's next turn."""
+    """The keys that a search for the boat and a model's next turn find."""
     retrieved = await memory.stub.Retrieve(pb.RetrieveRequest(query=BOAT))
     context = await memory.stub.GetContext(pb.GetContextRequest(current_message=BOAT))
     return [*retrieved.sources, *(document.key for document in context.relevant_documents)]

@@ -1,4 +1,4 @@
-"""Indexing: every passage gets its vector in the end, once, whatever fails meanwhile."""
+"""Indexing: every passage gets its vector once, even if something fails meanwhile."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -33,7 +33,7 @@ class CountingEmbedder:
 
 
 async def unindexed(memory: Memory, *keys: str) -> None:
-    """Facts without vectors, and nobody to give them any."""
+    """Facts without vectors, and a model service that is away."""
     memory.model.failure = errors.Unavailable("away")
     for key in keys:
         await memory.remember(key, f"text of {key}")

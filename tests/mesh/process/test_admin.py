@@ -1,4 +1,4 @@
-"""The admin port: whether a process lives, and whether calls can come to it."""
+"""The admin port: whether a process is alive, and whether it can take calls."""
 
 import httpx
 import pytest

@@ -1,4 +1,4 @@
-"""Health is what the checks say, and a check that says nothing holds nobody up."""
+"""Health follows from the checks, and a check that does not answer delays nothing else."""
 
 import asyncio
 from contextlib import AsyncExitStack

@@ -1,4 +1,4 @@
-"""Of many processes one works: while it lives, while it is not frozen, and while the database knows of it."""
+"""Of many processes one works, as long as it is alive, is not frozen, and has its row in the database."""
 
 import asyncio
 import signal

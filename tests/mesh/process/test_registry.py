@@ -1,4 +1,4 @@
-"""Leases: who joined is known within moments, who is silent or gone is not, and who is unwell is said to be."""
+"""Leases: an instance that joins is known at once; one that is silent or gone is not; faults are reported."""
 
 import asyncio
 import uuid

@@ -1,4 +1,4 @@
-"""The channels of one process: its own services are called in it once it serves them."""
+"""The channels of a process: they lead to its own services once it serves them."""
 
 import pytest
 from soma.testing.v1.echo_service_pb2 import EchoRequest

@@ -120,7 +120,7 @@ class Wire:
         await until(lambda: self.tally.running == 0 and self.calls == 0)
 
     async def steady(self, count: Callable[[], int], turns: int = 10) -> int:
-        """Wait until a count stays the same for some turns; returns it."""
+        """Wait until a count is the same for some turns of the loop; returns it."""
         seen = [count()]
 
         def same() -> bool:
@@ -133,7 +133,7 @@ class Wire:
 
 @dataclass(frozen=True)
 class Residue:
-    """What calls could leave behind."""
+    """The resources that calls could leave behind."""
 
     tasks: int
     descriptors: int

@@ -26,7 +26,7 @@ from tests.mesh.transport.tls.neighbours import KEY, MESSAGE_BYTES
 
 @pytest.fixture
 def authority(tmp_path: Path) -> Authority:
-    """The stack's own."""
+    """The authority of the stack."""
     (tmp_path / "own").mkdir()
     return Authority.at(tmp_path / "own")
 
@@ -39,7 +39,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def stranger(tmp_path: Path) -> Authority:
-    """Another one."""
+    """Another authority."""
     (tmp_path / "strange").mkdir()
     return Authority.at(tmp_path / "strange")
 

@@ -1,4 +1,4 @@
-"""Processes let in those that prove who they are, on gRPC and on HTTP; everyone else is refused with a reason."""
+"""Processes accept neighbours with a certificate, over gRPC and HTTP; others are refused with a reason."""
 
 import asyncio
 import ssl

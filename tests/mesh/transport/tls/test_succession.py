@@ -1,4 +1,4 @@
-"""A new authority takes the place of the old one, and at no step does a neighbour refuse another."""
+"""A new authority replaces the old one, and at each step all neighbours accept each other."""
 
 import ssl
 from collections.abc import Callable
