@@ -29,7 +29,7 @@ from services.mesh.call.call import principal
 from services.model.catalogue import Catalogue
 from services.model.embedding.embedder import Embedder
 from services.model.generation import Generations, joined
-from services.model.parameters import fit
+from services.model.parameters import supported_request
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
@@ -37,7 +37,7 @@ _PAGE = 50
 
 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):
-    """Chooses the provider of each request, and has an embedder of its own for vectors."""
+    """Chooses the provider of each request; embeddings come from an embedder of its own."""
 
     def __init__(self, catalogue: Catalogue, generations: Generations, embedder: Embedder, completer: str) -> None:
         self._catalogue = catalogue
@@ -50,8 +50,8 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         route.require(Model.CAPABILITY_CHAT, "hold a conversation")
         if request.tool_choice.mode in (ToolChoice.MODE_REQUIRED, ToolChoice.MODE_NAMED):
             route.require(Model.CAPABILITY_TOOLS, "call tools")
-        fitted, dropped = fit(request, route.provider.lacks, route.provider.name)
-        async with aclosing(self._generations.run(principal(), route, fitted, dropped)) as events:
+        supported, dropped = supported_request(request, route.provider.lacks, route.provider.name)
+        async with aclosing(self._generations.run(principal(), route, supported, dropped)) as events:
             async for event in events:
                 yield event
 
@@ -88,7 +88,7 @@ _FINISH_NAMES = {FINISH_REASON_LENGTH: "length", FINISH_REASON_CONTENT_FILTER: "
 
 
 def _completion(request: InferRequest) -> GenerateRequest:
-    """The generation an Infer asks for, with the defaults its contract states."""
+    """The generation for an Infer request, with the defaults of its contract."""
     return GenerateRequest(
         messages=[Message(role=ROLE_USER, content=request.prompt)],
         sampling=Sampling(

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 RECORDED = "model.usage.recorded"
 
-# One statement, so that a record and its event are written together or not at all. Written again after a lost
-# connection, a row stays one row, and its event is sent once.
+# One statement, so that a record and its event are written together or not at all. If it is repeated after a lost
+# connection, there is still one row and one event.
 _INSERT = """
     WITH given AS (
         SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::smallint[], $7::text[],
@@ -51,7 +51,7 @@ _LIST = """
 
 @dataclass(frozen=True, slots=True)
 class PageStart:
-    """Where a page of the ledger starts: after this row."""
+    """The start of a page of the ledger: it comes after this row."""
 
     start_time: datetime
     generation_id: str
@@ -59,7 +59,7 @@ class PageStart:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A record and the `traceparent` of the call it was made in, empty outside a trace."""
+    """A record, and the `traceparent` of its call; empty without a trace."""
 
     record: UsageRecord
     traceparent: str
@@ -93,7 +93,7 @@ class UsageStore:
     async def list_usage(
         self, tenant_id: str, conversation_id: str, after: PageStart | None, limit: int
     ) -> list[UsageRecord]:
-        """At most `limit` records of a tenant, newest first; of one conversation unless it is empty."""
+        """At most `limit` records of a tenant, newest first; of one conversation if `conversation_id` is not empty."""
         start, generation = (after.start_time, after.generation_id) if after else (None, "")
         async with postgres.connection(self._pool) as connection:
             rows = await connection.fetch(_LIST, tenant_id, conversation_id, start, generation, limit)
@@ -101,7 +101,7 @@ class UsageStore:
 
 
 async def write_usage(connection: "Connection", entries: Sequence[Entry]) -> None:
-    """Write each record and its event once, however often it is asked to."""
+    """Write each record and its event once, also when this is repeated."""
     records = [entry.record for entry in entries]
     await connection.execute(
         _INSERT,
@@ -118,12 +118,12 @@ async def write_usage(connection: "Connection", entries: Sequence[Entry]) -> Non
         [record.start_time.ToDatetime(tzinfo=UTC) for record in records],
         [record.duration_seconds for record in records],
         [record.time_to_first_token_seconds for record in records],
-        [recorded(entry).SerializeToString() for entry in entries],
+        [usage_event(entry).SerializeToString() for entry in entries],
     )
 
 
-def recorded(entry: Entry) -> Event:
-    """The event of a record. It has the id of the generation, so that its repetition is known."""
+def usage_event(entry: Entry) -> Event:
+    """The event of a record. It has the id of the generation, so that a repetition is recognised."""
     record = entry.record
     event = Event(
         event_id=str(uuid.UUID(record.generation_id)),
