@@ -12,16 +12,16 @@ from services.mesh.call import errors, page_token
 
 PAGE_SIZE = 50
 _INT32 = 2**31 - 1
-# A page stays below what a message may have.
+# A page is smaller than the largest message.
 _MAX_PAGE_BYTES = 3 * 1024 * 1024
-# Of a very long turn only the beginning is found by meaning or words.
+# Of a very long turn, only the beginning is searched.
 _MAX_PASSAGES = 32
-# What people and models said; instructions and tools' results are not looked for.
+# Messages of people and models are searched; instructions and results of tools are not.
 _SEARCHED = frozenset({message_pb2.ROLE_USER, message_pb2.ROLE_ASSISTANT})
 
 
 class Conversations:
-    """Turns of conversations; what was said in them becomes searchable a moment later."""
+    """Turns of conversations; they can be searched a moment after they were appended."""
 
     def __init__(self, store: ConversationStore, indexer: Indexer) -> None:
         self._store = store
@@ -46,7 +46,7 @@ class Conversations:
 
         Raises:
             NotFound: there is no such conversation.
-            InvalidArgument: the page token is none of this list.
+            InvalidArgument: the page token was not made for this list.
         """
         place = page_token.read(request, int)
         after = place[0] if place else 0

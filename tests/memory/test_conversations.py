@@ -1,4 +1,4 @@
-"""Conversations: sequences without gaps, appends that happen once or not at all, messages exactly as they came."""
+"""Conversations: sequences without gaps, appends that happen once or not at all, messages that stay unchanged."""
 
 import asyncio
 import uuid

@@ -1,7 +1,7 @@
 """Moves events from an outbox to the stream of its area, and deletes them behind the slowest consumer.
 
-Delivery into the stream is at least once: a crash between Redis and the commit repeats events, and so does a Redis that
-has lost its data, to which the relay adds again what a consumer has not handled. `event_id` tells repetitions apart.
+Events are added to the stream at least once: a crash between Redis and the commit repeats them. If Redis has lost its
+data, the relay adds again what a consumer has not handled. Consumers recognise repetitions by `event_id`.
 """
 
 from typing import TYPE_CHECKING
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 log = structlog.get_logger("events")
 
 BATCH = 256
-# Events of so many seconds share a transaction, which takes longer than what it tells of.
+# Events of this many seconds share a transaction of the relay, which takes longer than the one that wrote an event.
 GATHER_SECONDS = 0.02
-# How long an event of another process, or of one that was killed, may lie before it is noticed.
+# How long an event of another process, or of one that was killed, may wait before the relay finds it.
 SWEEP_SECONDS = 2.0
 TRIM_SECONDS = 5.0
 
@@ -50,7 +50,7 @@ _LAG = Gauge(
 
 
 class Relay:
-    """The relay of one outbox; it may run in every process, and one at a time works."""
+    """The relay of one outbox; it may run in every process, but only one works at a time."""
 
     def __init__(self, pool: "Pool", client: aioredis.Redis, outbox: Outbox) -> None:
         self._pool = pool
@@ -62,16 +62,16 @@ class Relay:
 
     @property
     def jobs(self) -> tuple[Job, Job]:
-        """The relay itself, and what deletes events that are handled."""
+        """One job that relays events, and one that deletes events that are handled."""
         return (
             Job("outbox", self._relay_batch, wake=self._outbox.woken, every=SWEEP_SECONDS, gather=GATHER_SECONDS),
             Job("outbox_trim", self._trim, every=TRIM_SECONDS),
         )
 
     async def _relay_batch(self) -> bool:
-        """Add the oldest events to the stream; whether there may be more.
+        """Add the oldest events to the stream; returns whether there may be more.
 
-        One relay at a time, whatever process it is in, or the order would be lost; the others find nothing to do.
+        Only one relay of all processes works at a time, to keep the order; the others return at once.
         """
         async with postgres.transaction(self._pool) as connection:
             if not await connection.fetchval("SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0))", self._table):
@@ -104,7 +104,7 @@ class Relay:
         return first["consumed"], newest, rows
 
     async def _add_again(self, connection: "Connection", known: Position) -> None:
-        """What has a place behind `known` is in the stream no more: it waits again."""
+        """Have events with a position after `known` wait again, because the stream no longer has them."""
         count = await connection.execute(
             f"UPDATE {self._table} SET added_ms = NULL, added_number = NULL "  # noqa: S608 -- our own name
             "WHERE (added_ms, added_number) > ($1, $2)",
@@ -117,7 +117,7 @@ class Relay:
         if not keep:
             await connection.execute(f"DELETE FROM {self._table} WHERE id = ANY($1)", ids)  # noqa: S608 -- our own name
             return
-        milliseconds, numbers = zip(*added.places, strict=True)
+        milliseconds, numbers = zip(*added.positions, strict=True)
         await connection.execute(
             f"UPDATE {self._table} AS kept SET added_ms = place.ms, added_number = place.number "  # noqa: S608 -- our own name
             "FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS place (id, ms, number) WHERE kept.id = place.id",
@@ -127,7 +127,7 @@ class Relay:
         )
 
     async def _trim(self) -> None:
-        """Delete what every consumer has handled, from the outbox and from the stream."""
+        """Delete events that every consumer has handled, from the outbox and from the stream."""
         async with postgres.connection(self._pool) as connection:
             for former in await groups.retired(connection, self._area):
                 await self._stream.destroy_group(former)
