@@ -67,6 +67,18 @@ class Conversations:
             response.next_page_token = page_token.write(request, messages[-1].sequence)
         return response
 
+    async def page(self, tenant_id: str, request: pb.ListConversationsRequest) -> pb.ListConversationsResponse:
+        """A page of conversations.
+
+        Raises:
+            InvalidArgument: the page token was not made for this list.
+        """
+        place = page_token.read(request, str)
+        limit = request.page_size or PAGE_SIZE
+        found = await self._store.conversations(tenant_id, place[0] if place else "", limit + 1)
+        token = page_token.write(request, found[limit - 1].conversation_id) if len(found) > limit else ""
+        return pb.ListConversationsResponse(conversations=found[:limit], next_page_token=token)
+
     async def delete(self, tenant_id: str, request: pb.DeleteConversationRequest) -> pb.DeleteConversationResponse:
         """Forget a conversation."""
         deleted = await self._store.delete(tenant_id, request.conversation_id)

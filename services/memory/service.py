@@ -62,6 +62,11 @@ class MemoryService(rpc.MemoryServiceServicer):
         _plain("conversation_id", request.conversation_id)
         return await self._conversations.list(principal().tenant_id, request)
 
+    async def ListConversations(
+        self, request: pb.ListConversationsRequest, context: Any
+    ) -> pb.ListConversationsResponse:
+        return await self._conversations.page(principal().tenant_id, request)
+
     async def DeleteConversation(
         self, request: pb.DeleteConversationRequest, context: Any
     ) -> pb.DeleteConversationResponse:

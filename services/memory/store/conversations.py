@@ -41,6 +41,10 @@ APPEND_PASSAGES = """
     SELECT $1, $2, sequence, '', text FROM unnest($3::integer[], $4::text[]) AS passage (sequence, text)
 """
 LENGTH = "SELECT last_sequence FROM memory.conversation WHERE tenant_id = $1 AND conversation_id = $2"
+LIST = """
+    SELECT conversation_id, last_sequence, created_at FROM memory.conversation
+    WHERE tenant_id = $1 AND conversation_id > $2 ORDER BY conversation_id LIMIT $3
+"""
 DELETE = "DELETE FROM memory.conversation WHERE tenant_id = $1 AND conversation_id = $2 RETURNING last_sequence, now()"
 PAGE = """
     SELECT sequence, message, created_at FROM (
@@ -140,6 +144,19 @@ class ConversationStore:
                 return None
             rows = await connection.fetch(PAGE, tenant_id, conversation_id, after, limit, max_bytes)
         return [_message(row) for row in rows], length
+
+    async def conversations(self, tenant_id: str, after: str, limit: int) -> list[pb.Conversation]:
+        """At most `limit` conversations with ids behind `after`, in the order of their ids."""
+        async with postgres.connection(self._pool) as connection:
+            rows = await connection.fetch(LIST, tenant_id, after, limit)
+        return [
+            pb.Conversation(
+                conversation_id=row["conversation_id"],
+                messages=row["last_sequence"],
+                create_time=timestamp(row["created_at"]),
+            )
+            for row in rows
+        ]
 
     async def delete(self, tenant_id: str, conversation_id: str) -> int:
         """Delete a conversation; returns how many turns it had."""
