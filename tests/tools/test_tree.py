@@ -35,7 +35,7 @@ def test_a_file_is_named_in_backticks_and_the_example_of_a_service_need_not_exis
 
 def test_a_named_file_that_does_not_exist_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tree, "ROOT", tmp_path)
-    (tmp_path / "page.md").write_text("`docs/there.md`\n`docs/gone.md`\n")
+    (tmp_path / "page.md").write_text("\n".join(f"`docs/{name}.md`" for name in ("there", "gone")))
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "there.md").touch()
     assert tree._missing("page.md") == ["page.md:2: there is no file docs/gone.md"]
