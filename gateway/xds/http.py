@@ -24,6 +24,7 @@ from gateway.xds.clusters import CONTROL_HTTP
 from gateway.xds.filters import ERROR_WRAPPER, GRPC_WEB, QUERY_TOKEN, TRANSCODER, buffered, disabled
 from gateway.xds.owners import owned_by
 from gateway.xds.rest import LUA_ON, not_found, refusing
+from gateway.xds.retries import unless_begun
 from gateway.xds.snapshot import Limits
 from services.mesh.surfaces.surface import stream
 from services.mesh.surfaces.template import declared
@@ -88,7 +89,7 @@ def page_routes(limits: Limits) -> Iterator[Route]:
 def _to_http(match: RouteMatch, cluster: str, owner: str, filters: dict[str, Any]) -> Route:
     return Route(
         match=match,
-        route=RouteAction(cluster=cluster, timeout=timedelta(0)),
+        route=RouteAction(cluster=cluster, timeout=timedelta(0), retry_policy=unless_begun()),
         metadata=owned_by(owner),
         typed_per_filter_config=filters | _GRPC_FILTERS_OFF,
     )

@@ -11,11 +11,11 @@ from soma.model.v1.message_pb2 import ROLE_USER, Message
 from soma.model.v1.model_service_pb2 import GenerateRequest, TextDelta
 
 from services.mesh.call.errors import MeshError
-from services.mesh.testing.dialects import AnthropicDialect, Behaviour, Fault
-from services.mesh.testing.upstreams import FakeUpstream
 from services.model.adapters.anthropic import Anthropic
 from services.model.adapters.openai_compatible import COMPATIBLE, OPENAI, Flavour, OpenAICompatible
 from services.model.adapters.upstream import Advice, Patience, Upstream
+from services.model.testing.dialects import AnthropicDialect, Behaviour, Fault
+from services.model.testing.upstreams import FakeUpstream
 
 QUICK = Patience(connect=1.0, first_byte=0.2, idle=0.2)
 
