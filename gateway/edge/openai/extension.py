@@ -2,22 +2,32 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from soma.memory.v1.memory_service_pb2 import STRATEGY_HYBRID, STRATEGY_LONG_ONLY, STRATEGY_SHORT_ONLY, Strategy
 from soma.model.v1.message_pb2 import Source
 from soma.orchestrator.v1.chat_service_pb2 import PolicyNotice
 from soma.policy.v1.policy_service_pb2 import Decision
+from typing_extensions import TypedDict
 
 from gateway.edge.openai.failures import openai_name
-from gateway.edge.openai.values import boolean, members, one_of
+from gateway.edge.request_model import strict
 
-MEMBERS = ("sources", "policy", "strategy", "drop_params")
 STRATEGIES: "dict[str, Strategy.ValueType]" = {
     "short_only": STRATEGY_SHORT_ONLY,
     "long_only": STRATEGY_LONG_ONLY,
     "hybrid": STRATEGY_HYBRID,
 }
+
+
+@strict
+class ExtensionRequest(TypedDict, total=False):
+    """The field of a request."""
+
+    sources: bool
+    policy: bool
+    drop_params: bool
+    strategy: Literal["short_only", "long_only", "hybrid"] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +55,16 @@ class Extension:
 NOTHING = Extension()
 
 
-def read_extension(value: object, name: str) -> Extension:
-    """The field of a request.
-
-    Raises:
-        InvalidArgument: names the member at fault.
-    """
-    given = members(value, name, MEMBERS)
+def extension_of(given: ExtensionRequest | None) -> Extension:
+    """What the field of a request asks for; without one, nothing."""
+    if given is None:
+        return NOTHING
     strategy = given.get("strategy")
     return Extension(
-        **{flag: boolean(given.get(flag, False), f"{name}.{flag}") for flag in ("sources", "policy", "drop_params")},
-        strategy=None if strategy is None else STRATEGIES[one_of(strategy, f"{name}.strategy", STRATEGIES)],
+        sources=given.get("sources", False),
+        policy=given.get("policy", False),
+        drop_params=given.get("drop_params", False),
+        strategy=None if strategy is None else STRATEGIES[strategy],
     )
 
 

@@ -1,9 +1,10 @@
 """`/v1/responses`: responses of a ResponseService, as objects or as streams of events."""
 
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import orjson
+from pydantic import Field
 from soma.orchestrator.v1.response_service_pb2 import (
     CancelResponseRequest,
     CreateResponseResponse,
@@ -13,26 +14,40 @@ from soma.orchestrator.v1.response_service_pb2 import (
     WatchResponseRequest,
 )
 from starlette.types import Receive
+from typing_extensions import TypedDict
 
 from gateway.edge.departure import Departure
 from gateway.edge.metrics import FIRST_DELTA
 from gateway.edge.openai.extension import NOTHING, Findings
-from gateway.edge.openai.query import Query
+from gateway.edge.openai.query import Number, QueryReader
 from gateway.edge.openai.response_events import ResponseEvents
 from gateway.edge.openai.response_object import response_object
 from gateway.edge.openai.response_request import ResponseAsk, read_response_request
-from gateway.edge.openai.values import unsupported
+from gateway.edge.openai.words import unsupported
 from gateway.edge.relaying import cut, relayed
 from gateway.edge.reply import Reply
+from gateway.edge.request_model import strict
 from services.mesh.call.spans import annotate
 
 if TYPE_CHECKING:
     from soma.orchestrator.v1.response_service_pb2_grpc import ResponseServiceAsyncStub
 
 Events = AsyncIterator[CreateResponseResponse]
-# What a response may be retrieved with.
-MOST_EVENTS = 2**31 - 1
-GETTING = ("include", "include[]", "include_obfuscation", "starting_after", "stream")
+Flag = Literal["true", "false"]
+
+
+@strict
+class Retrieval(TypedDict, total=False):
+    """In which form a stored response is asked for."""
+
+    include: str
+    includes: Annotated[str, Field(alias="include[]")]
+    include_obfuscation: Flag
+    starting_after: Annotated[Number, Field(ge=0, le=2**31 - 1)]
+    stream: Flag
+
+
+RETRIEVAL = QueryReader(Retrieval)
 
 
 class Responses:
@@ -77,11 +92,11 @@ class Responses:
             InvalidArgument: names the query parameter at fault.
             MeshError: there is no such response, or it is to be streamed and was not made in the background.
         """
-        asked = Query(query, GETTING)
-        if asked.boolean("include_obfuscation"):
+        asked = RETRIEVAL.query(query)
+        if asked.get("include_obfuscation") == "true":
             unsupported("include_obfuscation")
-        if asked.boolean("stream"):
-            await self._watch(response_id, asked.integer("starting_after", -1, 0, MOST_EVENTS), receive, reply)
+        if asked.get("stream") == "true":
+            await self._watch(response_id, asked.get("starting_after", -1), receive, reply)
             return
         found = await self._responses.GetResponse(GetResponseRequest(response_id=response_id), timeout=self._patience)
         await _send(found.response, reply)
