@@ -25,7 +25,7 @@ MOST_AT_ONCE = 100
 
 
 def _no_tokens(value: object) -> object:
-    # Token numbers mean something only to the tokeniser they came from, which is no model's here.
+    # Token numbers are only valid for the tokeniser that made them, and no model here has OpenAI's tokenisers.
     if type(value) in (int, list):
         message = "Token numbers are not supported here: '{param}' has to be text."
         raise refused(reasons.UNSUPPORTED_PARAMETER, message)

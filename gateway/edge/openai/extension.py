@@ -1,4 +1,4 @@
-"""The one field this mesh adds to OpenAI's requests and answers: `soma`. Who does not ask for it never sees it."""
+"""The field `soma`, which this mesh adds to OpenAI's requests; it is in an answer only if the request asks for it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -35,10 +35,10 @@ class Extension:
     """What a request's `soma` asks for.
 
     Attributes:
-        sources: the answer names what was quoted, or brought in from memory.
-        policy: the answer says what policy found.
-        drop_params: what cannot be honoured is left out, and the answer names it.
-        strategy: which memory to bring in; None leaves it to the mesh.
+        sources: the answer names the sources that were quoted or taken from memory.
+        policy: the answer says which rules of policy matched.
+        drop_params: parameters that are not supported are left out, and the answer names them.
+        strategy: which memory to use; None leaves it to the mesh.
     """
 
     sources: bool = False
@@ -48,7 +48,7 @@ class Extension:
 
     @property
     def asked(self) -> bool:
-        """Whether the answer has a `soma` too."""
+        """Whether the answer has the field `soma`."""
         return self.sources or self.policy or self.drop_params
 
 
@@ -70,7 +70,7 @@ def extension_of(given: ExtensionRequest | None) -> Extension:
 
 @dataclass(slots=True)
 class Findings:
-    """What an answer's `soma` says, gathered on the way."""
+    """The content of the field `soma` of an answer, which is collected while the answer is made."""
 
     wanted: Extension
     dropped: list[str] = field(default_factory=list)
@@ -78,12 +78,12 @@ class Findings:
     notices: list[PolicyNotice] = field(default_factory=list)
 
     def drop(self, fields: Sequence[str]) -> None:
-        """These fields of the contract were left out."""
+        """Note that these fields of the contract were left out."""
         names = (openai_name(each) for each in fields)
         self.dropped.extend(name for name in names if name not in self.dropped)
 
     def told(self) -> dict[str, Any] | None:
-        """The field of the answer; None when the client did not ask."""
+        """The field of the answer; None when the client did not ask for it."""
         if not self.wanted.asked:
             return None
         told: dict[str, Any] = {}

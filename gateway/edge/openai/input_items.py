@@ -1,4 +1,4 @@
-"""`GET /v1/responses/{id}/input_items`: what a stored response was made from, as OpenAI lists it."""
+"""`GET /v1/responses/{id}/input_items`: the input of a stored response, in OpenAI's form."""
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 

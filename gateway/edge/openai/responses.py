@@ -79,14 +79,14 @@ class Responses:
                     whole = await _collect(aiter(call), ask, findings)
         finally:
             call.cancel()
-        # Sent when nobody waits on `receive` any more: a server may report an ended answer as a disconnect.
+        # Sent when nothing waits on `receive` any more: a server may report the end of an answer as a disconnect.
         if whole is None:
             await reply.end(last)
         else:
             await reply.json(200, orjson.dumps(response_object(whole, findings)))
 
     async def retrieve(self, response_id: str, query: bytes, receive: Receive, reply: Reply) -> None:
-        """Answer with a stored response; with `stream`, with its events, from behind the one numbered `starting_after`.
+        """Answer with a stored response, or with `stream` with its events that are numbered above `starting_after`.
 
         Raises:
             InvalidArgument: names the query parameter at fault.
@@ -102,7 +102,7 @@ class Responses:
         await _send(found.response, reply)
 
     async def _watch(self, response_id: str, after: int, receive: Receive, reply: Reply) -> None:
-        """Send the events numbered above `after`, as their numbers follow from all that came before."""
+        """Send the events that are numbered above `after`; the numbers count the earlier ones too."""
         made = ResponseEvents(Findings(NOTHING), after)
         call = self._responses.WatchResponse(WatchResponseRequest(response_id=response_id), timeout=self._timeout)
         last: bytes | None = None
@@ -113,7 +113,7 @@ class Responses:
                     if event.HasField("error"):
                         raise relayed(event.error)
                     if not reply.status:
-                        # What fails here is the watching: the response may go on, so its own event of failure is none.
+                        # If watching fails, the response may still go on, so no event says that the response failed.
                         await reply.begin_events()
                     told = b"".join(made.of(event))
                     if event.HasField("finished"):
@@ -128,13 +128,13 @@ class Responses:
         await reply.end(last)
 
     async def delete(self, response_id: str, reply: Reply) -> None:
-        """Forget a stored response."""
+        """Delete a stored response."""
         asked = DeleteResponseRequest(response_id=response_id)
         gone = await self._responses.DeleteResponse(asked, timeout=self._patience)
         await reply.json(200, orjson.dumps({"id": gone.response_id, "object": "response", "deleted": True}))
 
     async def cancel(self, response_id: str, reply: Reply) -> None:
-        """Stop a response that is being made."""
+        """Cancel a response that is being generated."""
         asked = CancelResponseRequest(response_id=response_id)
         cancelled = await self._responses.CancelResponse(asked, timeout=self._patience)
         await _send(cancelled.response, reply)
@@ -145,7 +145,7 @@ async def _send(response: Response, reply: Reply) -> None:
 
 
 async def _stream(events: Events, findings: Findings, reply: Reply) -> bytes:
-    """Send events as they come; returns the last one, which is not sent yet."""
+    """Send the events as they come; returns the last one, which the caller sends."""
     made = ResponseEvents(findings)
     waiting = True
     async for event in events:
@@ -171,7 +171,7 @@ async def _stream(events: Events, findings: Findings, reply: Reply) -> bytes:
 
 
 async def _collect(events: Events, ask: ResponseAsk, findings: Findings) -> Response:
-    """The response, once it is whole; one made in the background, as soon as it is begun."""
+    """The complete response; a response in the background is returned as soon as it has begun."""
     async for event in events:
         kind = event.WhichOneof("payload")
         if kind == "error":
