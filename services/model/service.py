@@ -1,15 +1,13 @@
-"""The servicers of `soma.model.v1`: generation and vectors, the catalogue, and the usage ledger."""
+"""soma.model.v1.ModelService: generations and vectors, over the catalogue of models."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any, TypeAlias
 
 import grpc
-from soma.model.v1 import catalog_service_pb2_grpc, cost_service_pb2_grpc, model_service_pb2_grpc
-from soma.model.v1.catalog_service_pb2 import ListModelsRequest, ListModelsResponse, Model
-from soma.model.v1.cost_service_pb2 import ListUsageRequest, ListUsageResponse
+from soma.model.v1 import model_service_pb2_grpc
+from soma.model.v1.catalog_service_pb2 import Model
 from soma.model.v1.message_pb2 import (
     FINISH_REASON_CONTENT_FILTER,
     FINISH_REASON_LENGTH,
@@ -27,13 +25,11 @@ from soma.model.v1.model_service_pb2 import (
     InferResponse,
 )
 
-from services.mesh.call import page_token
 from services.mesh.call.call import principal
 from services.model.catalogue import Catalogue
 from services.model.embedding.embedder import Embedder
 from services.model.generation import Generations, joined
-from services.model.parameters import fit
-from services.model.store import Place, UsageStore
+from services.model.parameters import supported_request
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
@@ -41,7 +37,7 @@ _PAGE = 50
 
 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):
-    """soma.model.v1.ModelService over a catalogue of providers and an embedder."""
+    """Chooses the provider of each request; embeddings come from an embedder of its own."""
 
     def __init__(self, catalogue: Catalogue, generations: Generations, embedder: Embedder, completer: str) -> None:
         self._catalogue = catalogue
@@ -54,8 +50,8 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         route.require(Model.CAPABILITY_CHAT, "hold a conversation")
         if request.tool_choice.mode in (ToolChoice.MODE_REQUIRED, ToolChoice.MODE_NAMED):
             route.require(Model.CAPABILITY_TOOLS, "call tools")
-        fitted, dropped = fit(request, route.provider.lacks, route.provider.name)
-        async with aclosing(self._generations.run(principal(), route, fitted, dropped)) as events:
+        supported, dropped = supported_request(request, route.provider.lacks, route.provider.name)
+        async with aclosing(self._generations.run(principal(), route, supported, dropped)) as events:
             async for event in events:
                 yield event
 
@@ -88,41 +84,11 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         return response
 
 
-class CatalogService(catalog_service_pb2_grpc.CatalogServiceServicer):
-    """soma.model.v1.CatalogService over the catalogue."""
-
-    def __init__(self, catalogue: Catalogue) -> None:
-        self._catalogue = catalogue
-
-    async def ListModels(self, request: ListModelsRequest, context: Context) -> ListModelsResponse:
-        return ListModelsResponse(models=await self._catalogue.listed())
-
-
-class CostService(cost_service_pb2_grpc.CostServiceServicer):
-    """soma.model.v1.CostService over the ledger's table."""
-
-    def __init__(self, usage: UsageStore) -> None:
-        self._usage = usage
-
-    async def ListUsage(self, request: ListUsageRequest, context: Context) -> ListUsageResponse:
-        limit = request.page_size or _PAGE
-        place = page_token.read(request, datetime, str)
-        after = Place(*place) if place else None
-        # One more than the page shows whether there is a next one.
-        records = await self._usage.list_usage(principal().tenant_id, request.conversation_id, after, limit + 1)
-        response = ListUsageResponse(records=records[:limit])
-        if len(records) > limit:
-            last = response.records[-1]
-            began = last.start_time.ToDatetime(tzinfo=UTC)
-            response.next_page_token = page_token.write(request, began, last.generation_id)
-        return response
-
-
 _FINISH_NAMES = {FINISH_REASON_LENGTH: "length", FINISH_REASON_CONTENT_FILTER: "content_filter"}
 
 
 def _completion(request: InferRequest) -> GenerateRequest:
-    """The generation an Infer asks for, with the defaults its contract states."""
+    """The generation for an Infer request, with the defaults of its contract."""
     return GenerateRequest(
         messages=[Message(role=ROLE_USER, content=request.prompt)],
         sampling=Sampling(

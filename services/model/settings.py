@@ -23,7 +23,7 @@ from soma.errors.v1 import reasons
 from services.mesh.call import errors
 from services.mesh.call.credential import checked, trimmed
 from services.mesh.process import toml
-from services.mesh.process.sources import EmptyCounts, Place
+from services.mesh.process.sources import EmptyCounts, Location
 from services.mesh.settings import SomaSettings
 from services.mesh.transport.url import http_url
 from services.model.embedding.settings import EmbeddingSettings
@@ -150,12 +150,12 @@ class ModelSettings(SomaSettings):
     _embedding: EmbeddingSettings = PrivateAttr(default_factory=EmbeddingSettings)
     # As they were when the settings were read: the catalogue file names variables, and messages say where values stand.
     _environment: dict[str, str] = PrivateAttr(default_factory=lambda: dict(os.environ))
-    _places: dict[str, Place] = PrivateAttr()
+    _places: dict[str, Location] = PrivateAttr()
 
     def model_post_init(self, context: Any, /) -> None:
         """Remembers where each setting came from."""
         super().model_post_init(context)
-        self._places = self.places()
+        self._places = self.locations()
 
     @property
     def embedding(self) -> EmbeddingSettings:

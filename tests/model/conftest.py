@@ -20,15 +20,15 @@ from soma.model.v1.model_service_pb2_grpc import ModelServiceStub
 from services.mesh.call.call import run_as
 from services.mesh.service import Service
 from services.mesh.stores.redis import open_client
-from services.mesh.testing.dialects import AnthropicDialect, OpenAIDialect
 from services.mesh.testing.hosted import hosted
 from services.mesh.testing.local import SOMEBODY
-from services.mesh.testing.upstreams import FakeUpstream
 from services.mesh.testing.waiting import until
 from services.mesh.transport.local.channel import LocalChannel
 from services.model.embedding import artifact, engine
 from services.model.main import SERVICE
 from services.model.settings import ModelSettings
+from services.model.testing.dialects import AnthropicDialect, OpenAIDialect
+from services.model.testing.upstreams import FakeUpstream
 
 if TYPE_CHECKING:
     from soma.model.v1.catalog_service_pb2_grpc import CatalogServiceAsyncStub
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from services.mesh.stores.postgres import Pool
 
-# Of an answer's text; more than any test's model writes.
+# Maximum size of an answer's text; more than any model of the tests writes.
 LARGEST = 1024 * 1024
 KEY = SecretStr("sk-secret")
 VARIABLES = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "SOMA_CONFIG")
@@ -46,7 +46,7 @@ _prepared, _opened = cache(artifact.prepared), cache(engine.Engine)
 
 
 def asking(text: str = "Hello?", model: str = "fake-large") -> GenerateRequest:
-    """The smallest request."""
+    """A minimal request."""
     return GenerateRequest(model=model, messages=[Message(role=ROLE_USER, content=text)])
 
 
@@ -147,7 +147,7 @@ def _anthropic(url: str) -> dict[str, Any]:
 
 @pytest.fixture
 async def nothing_left() -> AsyncIterator[None]:
-    """No task outlives the test."""
+    """Check that no task is left after the test."""
     before = asyncio.all_tasks()
     yield
     left = asyncio.all_tasks() - before - {asyncio.current_task()}

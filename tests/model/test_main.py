@@ -1,4 +1,4 @@
-"""The service as a process builds it."""
+"""The service as `build` makes it."""
 
 import asyncio
 import threading
@@ -12,10 +12,10 @@ from soma.model.v1.model_service_pb2 import GenerateRequest
 
 from services.mesh.call.call import run_as
 from services.mesh.call.errors import FailedPrecondition, Unavailable
-from services.mesh.testing.dialects import AnthropicDialect, Behaviour, Fault
 from services.mesh.testing.local import SOMEBODY
-from services.mesh.testing.upstreams import FakeUpstream
 from services.model.embedding import minilm
+from services.model.testing.dialects import AnthropicDialect, Behaviour, Fault
+from services.model.testing.upstreams import FakeUpstream
 from tests.model.conftest import Models, Serving
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -52,7 +52,7 @@ async def test_vendors_of_the_environment_are_found_and_one_becomes_the_default(
         ("", "it wants a key: set OPENAI_API_KEY in the environment"),
     ],
 )
-async def test_a_key_that_is_refused_or_missing_is_named_by_its_variable(
+async def test_the_error_for_a_refused_or_missing_key_names_its_variable(
     serving: Serving, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, key: str, said: str
 ) -> None:
     async with FakeUpstream(behaviour=Behaviour(fault=Fault.UNAUTHORIZED)) as fake:
@@ -68,7 +68,7 @@ async def test_a_key_that_is_refused_or_missing_is_named_by_its_variable(
     assert said in mine.unavailable_reason
 
 
-async def test_a_bare_machine_has_the_local_models_and_starts_with_one_of_them(serving: Serving) -> None:
+async def test_without_providers_there_are_local_models_and_one_is_the_default(serving: Serving) -> None:
     found = await listed(serving)
     assert found == dict.fromkeys(("soma-extract-v1", "somasuite-markov-v1", "somasuite-embed-v1"), True)
     assert next(iter(found)) == "soma-extract-v1"

@@ -38,7 +38,9 @@ class Server:
 async def serving(credentials: grpc.ServerCredentials | None = None, *more: object) -> AsyncIterator[Server]:
     """A server on a free port, with TLS when it is given credentials; with `more` servicers beside the mesh's own."""
     trouble = Trouble()
-    chat, memory, responses = FakeChat(), KeptMemory(), FakeResponses(said_and_asked())
+    # Only what the tests of the SDK call, so that a new RPC does not have to be added here.
+    memory = KeptMemory()  # type: ignore[abstract]
+    chat, responses = FakeChat(), FakeResponses(said_and_asked())
     others = (memory, responses, OneModel(), FakeCatalog([PLAIN]), FakeCosts(RECORDS, page_size=2), OneRule())
     servicers = (chat, *map(trouble.before, others), *more)
     async with served(*servicers, authenticator=DevAuthenticator(KEY), credentials=credentials) as server:
@@ -48,7 +50,7 @@ async def serving(credentials: grpc.ServerCredentials | None = None, *more: obje
 
 @pytest.fixture
 async def server() -> AsyncIterator[Server]:
-    """A server of the test's own."""
+    """A server for one test."""
     async with serving() as running:
         yield running
 
@@ -62,14 +64,14 @@ async def soma(server: Server) -> AsyncIterator[AsyncClient]:
 
 @pytest.fixture(params=["sync", "async"])
 async def client(request: pytest.FixtureRequest, server: Server) -> AsyncIterator[Driver]:
-    """Each client in turn."""
+    """Both clients, one after the other."""
     async with driving(request.param, server.url, KEY) as driver:
         yield driver
 
 
 @pytest.fixture(scope="session")
 async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
-    """A whole stack as it is without any settings: its model is the local one."""
+    """A whole stack with default settings; its model is the local one."""
     running = Stack(tmp_path_factory.mktemp("sdk"))
     try:
         await running.up()
@@ -79,5 +81,5 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack
 
 
 def pointing(url: str, key: str) -> tuple[str, ...]:
-    """What goes before a command, to tell it where the mesh is."""
+    """The beginning of a command line that tells the command the URL and the key of the mesh."""
     return "env", f"SOMA_API_URL={url}", f"SOMA_API_KEY={key}"

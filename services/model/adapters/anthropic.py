@@ -16,7 +16,7 @@ from services.model.provider import ProviderEvent
 
 
 class Anthropic:
-    """Provider over the Messages API."""
+    """A Provider that uses the Messages API."""
 
     lacks = frozenset(
         {
@@ -38,9 +38,9 @@ class Anthropic:
         return self._upstream.name
 
     async def models(self) -> Sequence[Model]:
-        """What `GET /v1/models` lists: the newest small model first, then as it comes, newest first."""
+        """The models of `GET /v1/models`: first the newest small model, then the others, newest first."""
         models = models_of(self.name, await self._upstream.get("/v1/models?limit=1000"), self._model)
-        # When one becomes the default unasked, it is not an expensive one.
+        # The first model may become the default, so it should not be an expensive one.
         modest = next((model for model in models if "haiku" in model.name), None)
         return sorted(models, key=lambda model: model is not modest)
 

