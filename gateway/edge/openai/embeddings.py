@@ -4,34 +4,59 @@ import array
 import asyncio
 import sys
 from base64 import b64encode
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import orjson
+from pydantic import BeforeValidator, Field
 from soma.errors.v1 import reasons
 from soma.model.v1.model_service_pb2 import EmbedRequest, EmbedResponse
+from typing_extensions import TypedDict
 
-from gateway.edge.openai import values
+from gateway.edge.faults import refused
+from gateway.edge.openai.words import BODY, missing, refuse
 from gateway.edge.reply import Reply
+from gateway.edge.request_model import Reader, TextOr, must, strict
 
 if TYPE_CHECKING:
     from soma.model.v1.model_service_pb2_grpc import ModelServiceAsyncStub
 
-MEMBERS = ("model", "input", "encoding_format", "dimensions", "user")
-FORMATS = ("float", "base64")
-# OpenAI's limit, and the contract's.
-MOST_TEXTS = 2048
+# The contract's limit.
 MOST_AT_ONCE = 100
-MOST_CHARACTERS = 512
-MOST_DIMENSIONS = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class _Ask:
-    model: str
-    texts: list[str]
-    base64: bool
-    dimensions: int | None
+def _no_tokens(value: object) -> object:
+    # Token numbers are only valid for the tokeniser that made them, and no model here has OpenAI's tokenisers.
+    if type(value) in (int, list):
+        message = "Token numbers are not supported here: '{param}' has to be text."
+        raise refused(reasons.UNSUPPORTED_PARAMETER, message)
+    return value
+
+
+Text = Annotated[
+    str,
+    Field(max_length=512),
+    must(bool, reasons.INVALID_VALUE, "Invalid '{param}': input cannot be an empty string."),
+    BeforeValidator(_no_tokens),
+]
+Texts = Annotated[
+    list[Text],
+    Field(fail_fast=True, max_length=2048),
+    must(bool, reasons.EMPTY_ARRAY, "Invalid '{param}': input cannot be an empty array."),
+]
+
+
+@strict
+class EmbeddingRequest(TypedDict, total=False):
+    """Every parameter that may be given; null is as good as nothing given."""
+
+    model: str | None
+    input: TextOr[Text, Texts] | None
+    encoding_format: Literal["float", "base64"] | None
+    dimensions: Annotated[int, Field(ge=1, le=1_000_000)] | None
+    user: str | None
+
+
+READER = Reader(EmbeddingRequest, BODY)
 
 
 class Embeddings:
@@ -48,68 +73,36 @@ class Embeddings:
             InvalidArgument: names the parameter at fault.
             MeshError: the model service failed.
         """
-        ask = _read(body)
-        batches = [ask.texts[at : at + MOST_AT_ONCE] for at in range(0, len(ask.texts), MOST_AT_ONCE)]
+        ask = READER.json(body)
+        asked, dimensions = ask.get("input"), ask.get("dimensions")
+        if asked is None:
+            missing("input")
+        texts = [asked] if isinstance(asked, str) else asked
+        batches = [texts[at : at + MOST_AT_ONCE] for at in range(0, len(texts), MOST_AT_ONCE)]
         first = await self._embed(ask, batches[0])
-        if ask.dimensions is not None and ask.dimensions != first.vector_length:
+        if dimensions is not None and dimensions != first.vector_length:
             message = (
                 f"Invalid 'dimensions': the model '{first.model}' has vectors of {first.vector_length} dimensions, "
-                f"and of no other length, but got {ask.dimensions} instead."
+                f"and of no other length, but got {dimensions} instead."
             )
-            values.refuse(message, "dimensions", reasons.UNSUPPORTED_VALUE)
+            refuse(message, "dimensions", reasons.UNSUPPORTED_VALUE)
         found = [first, *await asyncio.gather(*(self._embed(ask, batch) for batch in batches[1:]))]
         vectors = [vector.embedding for each in found for vector in each.vectors]
         tokens = sum(each.usage.total_tokens for each in found)
         data = [
-            {"object": "embedding", "index": index, "embedding": _base64(vector) if ask.base64 else list(vector)}
+            {
+                "object": "embedding",
+                "index": index,
+                "embedding": _base64(vector) if ask.get("encoding_format") == "base64" else list(vector),
+            }
             for index, vector in enumerate(vectors)
         ]
         usage = {"prompt_tokens": tokens, "total_tokens": tokens}
         answer = {"object": "list", "data": data, "model": first.model, "usage": usage}
         await reply.json(200, orjson.dumps(answer))
 
-    async def _embed(self, ask: _Ask, texts: list[str]) -> EmbedResponse:
-        return await self._models.Embed(EmbedRequest(model=ask.model, input=texts), timeout=self._timeout)
-
-
-def _read(body: bytes | bytearray) -> _Ask:
-    given = values.read_object(body, MEMBERS)
-    if given.get("input") is None:
-        values.missing("input")
-    dimensions = given.get("dimensions")
-    if given.get("user") is not None:
-        values.text(given["user"], "user")
-    return _Ask(
-        model=values.text(given.get("model") or "", "model"),
-        texts=_texts(given["input"]),
-        base64=values.one_of(given.get("encoding_format") or "float", "encoding_format", FORMATS) == "base64",
-        dimensions=None if dimensions is None else values.integer(dimensions, "dimensions", 1, MOST_DIMENSIONS),
-    )
-
-
-def _texts(value: object) -> list[str]:
-    if type(value) is str:
-        return [_text(value, "input")]
-    texts = values.array(value, "input", most=MOST_TEXTS)
-    if not texts:
-        values.refuse("Invalid 'input': input cannot be an empty array.", "input", reasons.EMPTY_ARRAY)
-    return [_text(text, f"input[{index}]") for index, text in enumerate(texts)]
-
-
-def _text(value: object, param: str) -> str:
-    if type(value) in (int, list):
-        # Token numbers mean something only to the tokeniser they came from, which is no model's here.
-        values.unsupported(param, f"Token numbers are not supported here: '{param}' has to be text.")
-    text = values.text(value, param)
-    if not text:
-        values.refuse(f"Invalid '{param}': input cannot be an empty string.", param, reasons.INVALID_VALUE)
-    if len(text) > MOST_CHARACTERS:
-        message = (
-            f"Invalid '{param}': string too long. Expected a string with maximum length {MOST_CHARACTERS}, "
-            f"but got a string with length {len(text)} instead."
-        )
-        values.refuse(message, param, reasons.STRING_ABOVE_MAX_LENGTH)
-    return text
+    async def _embed(self, ask: EmbeddingRequest, texts: list[str]) -> EmbedResponse:
+        return await self._models.Embed(EmbedRequest(model=ask.get("model") or "", input=texts), timeout=self._timeout)
 
 
 def _base64(vector: Any) -> str:
