@@ -1,10 +1,12 @@
 """Declares and builds the model service: its providers, its catalogue, its ledger."""
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 from soma.model.v1.catalog_service_pb2 import Model
+from soma.model.v1.catalog_service_pb2 import Provider as ProviderState
 from soma.model.v1.catalog_service_pb2_grpc import add_CatalogServiceServicer_to_server
 from soma.model.v1.cost_service_pb2 import UsageRecord
 from soma.model.v1.cost_service_pb2_grpc import add_CostServiceServicer_to_server
@@ -22,17 +24,20 @@ from services.model.adapters.extract.engine import ExtractEngine
 from services.model.adapters.extract.ranking import Ranking
 from services.model.adapters.local import LocalProvider, local_model
 from services.model.adapters.markov import engine as markov
-from services.model.adapters.openai_compatible import COMPATIBLE, OPENAI, OpenAICompatible
+from services.model.adapters.openai_compatible import OpenAICompatible
 from services.model.adapters.upstream import Advice, Patience, Upstream
 from services.model.catalogue import Catalogue, Shelf
+from services.model.catalogue_file import ProviderSettings
+from services.model.discovery import Missing
 from services.model.embedding.minilm import MiniLm
 from services.model.generation import Generations
 from services.model.ledger import Ledger
 from services.model.provider import Provider
 from services.model.service import CatalogService, CostService, ModelService
-from services.model.settings import ModelSettings, ProviderSettings
+from services.model.settings import ModelSettings
 from services.model.store import PostgresUsageStore
 from services.model.usage_events import RECORDED, Entry, write_usage
+from services.model.vendor import Vendor, load
 
 # A start waits this long for remote providers to list their models; slower ones appear when they answer.
 _FIRST_LOOK_SECONDS = 1.5
@@ -46,7 +51,8 @@ async def build(mesh: Mesh, settings: ModelSettings, stack: AsyncExitStack) -> S
     embedder = MiniLm(embedding)
     stack.push_async_callback(embedder.close)
     embedder.begin()
-    catalogue = await _catalogue(settings, embedder, stack)
+    vendors = await asyncio.to_thread(load, settings.vendors or mesh.data_dir / "vendors")
+    catalogue = await _catalogue(settings, vendors, embedder, stack)
     looked = await _first_look(catalogue, stack)
     commits = GroupCommit(mesh.postgres, write_usage)
     stack.push_async_callback(commits.close)
@@ -79,7 +85,9 @@ async def build(mesh: Mesh, settings: ModelSettings, stack: AsyncExitStack) -> S
     )
 
 
-async def _catalogue(settings: ModelSettings, embedder: MiniLm, stack: AsyncExitStack) -> Catalogue:
+async def _catalogue(
+    settings: ModelSettings, vendors: Mapping[str, Vendor], embedder: MiniLm, stack: AsyncExitStack
+) -> Catalogue:
     local = LocalProvider(
         engines=(
             ExtractEngine(Ranking(embedder.embed_at_once)),
@@ -87,14 +95,31 @@ async def _catalogue(settings: ModelSettings, embedder: MiniLm, stack: AsyncExit
         ),
         listed=(local_model(embedder.model, Model.CAPABILITY_EMBEDDING),),
     )
-    default, entries = settings.providers()
+    default, entries = settings.providers(vendors)
     patience = Patience(settings.connect_timeout, settings.first_byte_timeout, settings.idle_timeout)
-    shelves = [Shelf(local)]
+    shelves = [Shelf(local, title="this process")]
     for entry in entries:
-        provider = await _remote(entry, patience, stack)
-        shelves.append(Shelf(provider, only=entry.models, optional=entry.optional))
-    catalogue = Catalogue(shelves, default, fallback=voice.NAME)
-    return catalogue
+        vendor = vendors[entry.vendor]
+        shelves.append(
+            Shelf(
+                await _remote(entry, vendor, patience, stack),
+                only=entry.models,
+                optional=entry.optional,
+                title=vendor.title,
+                may_be_default=vendor.models.may_be_default,
+            )
+        )
+    unused = [_unused(each) for each in settings.missing(vendors)]
+    return Catalogue(shelves, default, fallback=voice.NAME, unused=unused)
+
+
+def _unused(missing: Missing) -> ProviderState:
+    return ProviderState(
+        name=missing.vendor.name,
+        title=missing.vendor.title,
+        state=ProviderState.STATE_NOT_SET,
+        reason=f"set {', '.join(missing.variables)}",
+    )
 
 
 async def _first_look(catalogue: Catalogue, stack: AsyncExitStack) -> bool:
@@ -110,17 +135,15 @@ async def _first_look(catalogue: Catalogue, stack: AsyncExitStack) -> bool:
     return not look.done() or look.exception() is None
 
 
-async def _remote(entry: ProviderSettings, patience: Patience, stack: AsyncExitStack) -> Provider:
+async def _remote(entry: ProviderSettings, vendor: Vendor, patience: Patience, stack: AsyncExitStack) -> Provider:
+    server = vendor.server
     key = entry.api_key.get_secret_value()
-    if entry.kind == "anthropic":
-        headers = {"anthropic-version": "2023-06-01", **({"x-api-key": key} if key else {})}
-    else:
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
+    headers = {**server.headers, **({server.key_header: f"{server.key_prefix}{key}"} if key else {})}
     upstream = Upstream(entry.name, entry.base_url, headers, patience, _advice(entry))
     await stack.enter_async_context(upstream)
-    if entry.kind == "anthropic":
-        return Anthropic(upstream)
-    return OpenAICompatible(upstream, OPENAI if entry.kind == "openai" else COMPATIBLE)
+    if vendor.protocol == "messages":
+        return Anthropic(upstream, vendor)
+    return OpenAICompatible(upstream, vendor, entry.models)
 
 
 def _advice(entry: ProviderSettings) -> Advice:

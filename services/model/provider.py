@@ -29,6 +29,10 @@ class Provider(Protocol):
         """
         ...
 
+    def described(self, name: str) -> Model:
+        """What is known of a model by its name alone, while the provider cannot be asked."""
+        ...
+
     def generate(self, request: GenerateRequest, model: str) -> AsyncGenerator[ProviderEvent, None]:
         """Stream `model`'s continuation of the request's conversation.
 

@@ -95,7 +95,8 @@ class CatalogService(catalog_service_pb2_grpc.CatalogServiceServicer):
         self._catalogue = catalogue
 
     async def ListModels(self, request: ListModelsRequest, context: Context) -> ListModelsResponse:
-        return ListModelsResponse(models=await self._catalogue.listed())
+        models = await self._catalogue.listed()
+        return ListModelsResponse(models=models, providers=self._catalogue.providers())
 
 
 class CostService(cost_service_pb2_grpc.CostServiceServicer):

@@ -35,6 +35,7 @@ from services.model.service import CatalogService, CostService, ModelService
 from services.model.store import PostgresUsageStore
 from services.model.usage_events import Entry, write_usage
 from tests.model.embedder import WordsEmbedder
+from tests.model.vendors import ANTHROPIC, COMPATIBLE
 
 if TYPE_CHECKING:
     from soma.model.v1.catalog_service_pb2_grpc import CatalogServiceAsyncStub
@@ -94,11 +95,11 @@ async def serving(
         for number, fake in enumerate(upstreams):
             if fake.dialect.path == "/v1/messages":
                 upstream = Upstream(f"anthropic-{number}", fake.url, {"x-api-key": "sk-secret"}, patience)
-                shelves.append(Shelf(Anthropic(await stack.enter_async_context(upstream))))
+                shelves.append(Shelf(Anthropic(await stack.enter_async_context(upstream), ANTHROPIC)))
             else:
                 headers = {"Authorization": "Bearer sk-secret"}
                 upstream = Upstream(f"openai-{number}", f"{fake.url}/v1", headers, patience)
-                shelves.append(Shelf(OpenAICompatible(await stack.enter_async_context(upstream))))
+                shelves.append(Shelf(OpenAICompatible(await stack.enter_async_context(upstream), COMPATIBLE)))
         catalogue = Catalogue(shelves, "", "soma-extract-v1")
         await catalogue.refresh()
         commits = GroupCommit(pool, write_usage)

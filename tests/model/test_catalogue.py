@@ -28,6 +28,9 @@ class Listing:
             raise self.error
         return self.listed
 
+    def described(self, name: str) -> Model:
+        return Model(name=name, provider=self.name, capabilities=[Model.CAPABILITY_CHAT])
+
     def generate(self, request: GenerateRequest, model: str) -> AsyncGenerator[ProviderEvent, None]:
         raise NotImplementedError
 
