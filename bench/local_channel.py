@@ -13,15 +13,15 @@ from soma.testing.v1 import echo_service_pb2_grpc as rpc
 
 from bench.table import Row
 from bench.workplace import Workplace
-from services.mesh.authenticator import DEV_PRINCIPAL
-from services.mesh.call import run_as
-from services.mesh.carrier import RemoteCarrier
-from services.mesh.channel.remote import RemoteChannel
-from services.mesh.server import Server
-from services.mesh.spans import Spans
+from services.mesh.call.authenticator import DEV_PRINCIPAL
+from services.mesh.call.call import run_as
+from services.mesh.call.carrier import RemoteCarrier
+from services.mesh.call.spans import Spans
+from services.mesh.call.trace import new_trace
 from services.mesh.testing.echo import EchoServicer
 from services.mesh.testing.local import SIGNER, LocalMesh
-from services.mesh.trace import new_trace
+from services.mesh.transport.remote.channel import RemoteChannel
+from services.mesh.transport.server import Server
 
 ROUNDS = 5
 CALLS, CALLS_OVER_TCP, MESSAGES = 4000, 600, 20_000

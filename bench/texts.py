@@ -15,11 +15,11 @@ from bench.stack import cost
 from bench.table import Row
 from bench.workplace import FOLDER, Workplace
 from bench.wrk import Load, wrk
-from services.mesh.authenticator import DEV_PRINCIPAL
-from services.mesh.call import run_as
-from services.mesh.errors import Unavailable
+from services.mesh.call.authenticator import DEV_PRINCIPAL
+from services.mesh.call.call import run_as
+from services.mesh.call.errors import Unavailable
+from services.mesh.call.trace import new_trace
 from services.mesh.testing.local import LocalMesh
-from services.mesh.trace import new_trace
 from services.model.catalogue import Catalogue
 from services.model.embedding.minilm import MiniLm
 from services.model.embedding.settings import EmbeddingSettings

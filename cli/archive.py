@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from services.mesh.errors import InvalidArgument
+from services.mesh.call.errors import InvalidArgument
 
 # Raised when a file cannot be read any more by what read the ones before.
 FORMAT = 1

@@ -14,8 +14,8 @@ from redis.exceptions import ResponseError
 from cli import archive
 from cli.data_dir import VERSION, DataDir
 from cli.stores import run_tool, stores
-from services.mesh.errors import FailedPrecondition, Unavailable
-from services.mesh.migrations import VERSION_TABLE
+from services.mesh.call.errors import FailedPrecondition, Unavailable
+from services.mesh.stores.migrations import VERSION_TABLE
 
 DUMP, REDIS_DUMP = "postgres.dump", "redis.rdb"
 # Secrets a stack cannot be had back without: what clients and processes prove themselves with.

@@ -13,7 +13,7 @@ from cli.parts.cluster import initialiser
 from cli.parts.port import require_free
 from cli.parts.program import ENVOY, POSTGRES, REDIS, Source, find, locate, version
 from cli.state import running
-from services.mesh.errors import MeshError
+from services.mesh.call.errors import MeshError
 
 PACKAGES = {
     "grpc": "grpcio",

@@ -11,8 +11,8 @@ from soma.orchestrator.v1 import chat_service_pb2 as pb
 from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceStub
 from soma.policy.v1 import policy_service_pb2
 
-from services.mesh.errors import Code, Facts, Unavailable, relayed
-from services.mesh.status import AS_MESH_ERRORS
+from services.mesh.call.errors import Code, Facts, Unavailable, relayed
+from services.mesh.call.status import AS_MESH_ERRORS
 
 if TYPE_CHECKING:
     from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceAsyncStub

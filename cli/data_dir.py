@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cli.lock import Lock, Purpose
-from services.mesh.errors import FailedPrecondition
+from services.mesh.call.errors import FailedPrecondition
 
 # Raised when what is kept changes so that an older soma could not read it. 2: Valkey's append-only file, beside which
 # the Redis 6.2 of version 1 would start empty.

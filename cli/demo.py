@@ -16,7 +16,7 @@ from soma.model.v1.catalog_service_pb2_grpc import CatalogServiceStub
 
 from cli.conversation import Conversation, Shown
 from cli.door import Door
-from services.mesh.errors import Unavailable
+from services.mesh.call.errors import Unavailable
 
 if TYPE_CHECKING:
     from soma.model.v1.catalog_service_pb2_grpc import CatalogServiceAsyncStub

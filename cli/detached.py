@@ -14,7 +14,7 @@ from cli.parts.log import PartLog
 from cli.screen import announcement, explain, screen
 from cli.state import StackState
 from cli.status import State
-from services.mesh.errors import Unavailable
+from services.mesh.call.errors import Unavailable
 from services.mesh.settings import Settings
 
 POLL_SECONDS = 0.03

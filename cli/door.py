@@ -10,12 +10,12 @@ import grpc
 
 from cli.data_dir import DataDir
 from cli.state import running
-from services.mesh.address import joined
-from services.mesh.credential import checked, trimmed
-from services.mesh.errors import FailedPrecondition, InvalidArgument
-from services.mesh.keys import read_key
-from services.mesh.status import AS_MESH_ERRORS
-from services.mesh.url import http_url
+from services.mesh.call.credential import checked, trimmed
+from services.mesh.call.errors import FailedPrecondition, InvalidArgument
+from services.mesh.call.status import AS_MESH_ERRORS
+from services.mesh.process.keys import read_key
+from services.mesh.transport.address import joined
+from services.mesh.transport.url import http_url
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024

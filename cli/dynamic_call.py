@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from soma.errors.v1 import reasons
 
-from services.mesh.errors import InvalidArgument, MeshError
+from services.mesh.call.errors import InvalidArgument, MeshError
 
 
 def requests(method: MethodDescriptor, text: str, pool: DescriptorPool) -> list[Message]:

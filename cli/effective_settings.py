@@ -6,8 +6,8 @@ from typing import Any
 
 from gateway.settings import GatewaySettings
 from services.declared import SERVICES, declarations
+from services.mesh.process.sources import wrong
 from services.mesh.settings import Settings, SomaSettings
-from services.mesh.sources import wrong
 
 HIDDEN = "********"
 

@@ -18,8 +18,8 @@ from cli.stack import run_stack
 from cli.state import StackState
 from cli.status import State
 from gateway.control import start_gateway
-from services.mesh.errors import Unavailable
-from services.mesh.logs import configure
+from services.mesh.call.errors import Unavailable
+from services.mesh.process.logs import configure
 from services.mesh.settings import Settings
 
 WhenReady = Callable[[], Awaitable[bool]]

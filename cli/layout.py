@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from services.declared import SERVICES
-from services.mesh.errors import InvalidArgument
+from services.mesh.call.errors import InvalidArgument
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from services.mesh.errors import FailedPrecondition
+from services.mesh.call.errors import FailedPrecondition
 
 # Who looks whether a file is locked has it for an instant, which is not to be taken for a stack that runs.
 TRIES, TRY_SECONDS = 10, 0.02

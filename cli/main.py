@@ -22,7 +22,7 @@ from cli.commands.restore import restore
 from cli.commands.serve import serve
 from cli.commands.status import status
 from cli.commands.up import up
-from services.mesh.errors import MeshError
+from services.mesh.call.errors import MeshError
 
 
 class Commands(TyperGroup):

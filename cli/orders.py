@@ -13,8 +13,8 @@ import psutil
 import structlog
 
 from cli.data_dir import DataDir
-from services.mesh.errors import FailedPrecondition, MeshError, Unavailable
-from services.mesh.jobs import Job
+from services.mesh.call.errors import FailedPrecondition, MeshError, Unavailable
+from services.mesh.process.jobs import Job
 
 log = structlog.get_logger("control")
 

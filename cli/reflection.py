@@ -9,7 +9,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_reflection.v1alpha import reflection_pb2 as pb
 from soma.errors.v1 import reasons
 
-from services.mesh.errors import NotFound
+from services.mesh.call.errors import NotFound
 
 # v1 has the same messages as v1alpha, the only one that grpcio-reflection ships.
 METHOD = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"

@@ -8,8 +8,8 @@ import psutil
 from cli.data_dir import DataDir
 from cli.state import StackState, running
 from cli.table import aligned
-from services.mesh.credential import trimmed
-from services.mesh.errors import FailedPrecondition
+from services.mesh.call.credential import trimmed
+from services.mesh.call.errors import FailedPrecondition
 
 
 def memory(pid: int, alone: bool) -> tuple[int | None, int | None]:

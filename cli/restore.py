@@ -11,7 +11,7 @@ from cli.parts.program import POSTGRES, find
 from cli.parts.program import version as program_version
 from cli.stores import run_tool, started
 from services.declared import schemas
-from services.mesh.errors import FailedPrecondition, InvalidArgument
+from services.mesh.call.errors import FailedPrecondition, InvalidArgument
 
 
 async def restore(source: Path, directory: DataDir) -> archive.Manifest:

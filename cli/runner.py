@@ -13,8 +13,8 @@ from cli.parts.log import PartLog
 from cli.parts.part import Launch, Part
 from cli.parts.process import Process, describe_exit
 from cli.status import PartStatus, State
-from services.mesh.backoff import Backoff
-from services.mesh.errors import FailedPrecondition, InvalidArgument, MeshError, Unavailable
+from services.mesh.call.errors import FailedPrecondition, InvalidArgument, MeshError, Unavailable
+from services.mesh.process.backoff import Backoff
 
 log = structlog.get_logger("control")
 

@@ -24,11 +24,11 @@ from cli.parts.serve import Serve
 from cli.state import Failure, StackState, StateFile
 from cli.status import State
 from cli.supervisor import Supervisor
-from services.mesh.address import joined, reached, resolved
-from services.mesh.errors import MeshError
-from services.mesh.jobs import run_job
-from services.mesh.keys import ensure_key
+from services.mesh.call.errors import MeshError
+from services.mesh.process.jobs import run_job
+from services.mesh.process.keys import ensure_key
 from services.mesh.settings import Settings
+from services.mesh.transport.address import joined, reached, resolved
 
 StartGateway = Callable[[Settings, Iterable[str]], Awaitable[Gateway]]
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from cli.data_dir import DataDir
 from cli.lock import Lock, Purpose
 from cli.status import PartStatus, State
-from services.mesh.errors import FailedPrecondition, MeshError
-from services.mesh.jobs import Job
+from services.mesh.call.errors import FailedPrecondition, MeshError
+from services.mesh.process.jobs import Job
 
 # How long a state that was deleted may be missing.
 LOOK_SECONDS = 1.0

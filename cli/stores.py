@@ -15,7 +15,7 @@ from cli.parts.program import POSTGRES, find
 from cli.parts.redis import Redis, server_url
 from cli.state import running
 from cli.supervisor import Supervisor
-from services.mesh.errors import FailedPrecondition
+from services.mesh.call.errors import FailedPrecondition
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from cli.parts.log import PartLog
 from cli.parts.part import Part
 from cli.runner import Runner
 from cli.status import PartStatus, State
-from services.mesh.errors import InvalidArgument
-from services.mesh.jobs import Job, run_job
+from services.mesh.call.errors import InvalidArgument
+from services.mesh.process.jobs import Job, run_job
 
 log = structlog.get_logger("control")
 

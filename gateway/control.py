@@ -18,22 +18,22 @@ from gateway.publisher import Publisher, offered
 from gateway.settings import GatewaySettings
 from gateway.xds.server import XdsServer
 from gateway.xds.snapshot import Endpoint, Limits
-from services.mesh.address import joined
-from services.mesh.authenticator import DevAuthenticator
-from services.mesh.handlers import collect
-from services.mesh.http import HttpServer
-from services.mesh.interceptors.drain import Drain
-from services.mesh.jobs import run_job
-from services.mesh.keys import read_key
-from services.mesh.registry.directory import Directory
-from services.mesh.registry.service import RegistryService
-from services.mesh.server import Server
+from services.mesh.call.authenticator import DevAuthenticator
+from services.mesh.call.handlers import collect
+from services.mesh.call.interceptors.drain import Drain
+from services.mesh.call.spans import Spans
+from services.mesh.call.stack import pipeline
+from services.mesh.call.token import Signer
+from services.mesh.process.jobs import run_job
+from services.mesh.process.keys import read_key
+from services.mesh.process.registry.directory import Directory
+from services.mesh.process.registry.service import RegistryService
 from services.mesh.settings import Settings
-from services.mesh.spans import Spans
-from services.mesh.stack import pipeline
-from services.mesh.tls.identity import Identity, folder_of
-from services.mesh.tls.names import CONTROL, processes
-from services.mesh.token import Signer
+from services.mesh.transport.address import joined
+from services.mesh.transport.http import HttpServer
+from services.mesh.transport.server import Server
+from services.mesh.transport.tls.identity import Identity, folder_of
+from services.mesh.transport.tls.names import CONTROL, processes
 
 
 class ControlPlane:

@@ -13,11 +13,11 @@ from starlette.routing import Route
 
 from gateway import reference
 from gateway.exposition import merge
-from services.mesh import errors
-from services.mesh.authenticator import Authenticator
-from services.mesh.health import alive_body, described
-from services.mesh.registry.leases import Joined
-from services.mesh.registry.service import RegistryService
+from services.mesh.call import errors
+from services.mesh.call.authenticator import Authenticator
+from services.mesh.process.health import alive_body, described
+from services.mesh.process.registry.leases import Joined
+from services.mesh.process.registry.service import RegistryService
 
 _PREFIXES = ("", "/api/v1")
 PATHS = (*(f"{prefix}/{page}" for prefix in _PREFIXES for page in ("health", "ready", "metrics")), reference.DOCUMENT)

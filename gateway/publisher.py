@@ -7,11 +7,11 @@ import structlog
 from gateway.contracts import TESTING, area, descriptor_set, public_services
 from gateway.xds.server import XdsServer
 from gateway.xds.snapshot import Endpoint, Limits, Snapshot, Tls
-from services.mesh.address import split
-from services.mesh.jobs import Job
-from services.mesh.registry.leases import Joined
-from services.mesh.registry.service import RegistryService
-from services.mesh.server import Server
+from services.mesh.process.jobs import Job
+from services.mesh.process.registry.leases import Joined
+from services.mesh.process.registry.service import RegistryService
+from services.mesh.transport.address import split
+from services.mesh.transport.server import Server
 
 log = structlog.get_logger("gateway")
 

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from services.mesh.errors import Internal
+from services.mesh.call.errors import Internal
 
 log = structlog.get_logger("gateway")
 

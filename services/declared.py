@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from soma.errors.v1 import reasons
 
-from services.mesh.errors import InvalidArgument
+from services.mesh.call.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from services.mesh.declaration import Declaration
@@ -51,7 +51,7 @@ def declarations() -> Iterator["Declaration[Any]"]:
 
 def schemas() -> Mapping[str, Path]:
     """The folders of migrations by schema: the mesh's own, and those that services declare."""
-    from services.mesh import lease
+    from services.mesh.stores import lease
 
     own = {declaration.name: declaration.migrations for declaration in declarations() if declaration.migrations}
     return {lease.SCHEMA: lease.MIGRATIONS, **own}

@@ -15,37 +15,39 @@ from soma.errors.v1 import reasons
 from soma.mesh.v1 import registry_service_pb2
 
 from services.declared import declared, require_sent
-from services.mesh import disk, errors, lease, logs, migrations, postgres, redis
-from services.mesh.address import joined
-from services.mesh.admin import admin_app
-from services.mesh.authenticator import DevAuthenticator
+from services.mesh.call import errors
+from services.mesh.call.authenticator import DevAuthenticator
+from services.mesh.call.handlers import collect, service_names
+from services.mesh.call.interceptors.drain import Drain
+from services.mesh.call.spans import Spans
+from services.mesh.call.stack import pipeline
+from services.mesh.call.token import Signer
 from services.mesh.declaration import Declaration
-from services.mesh.departure import Departure
 from services.mesh.events import groups
 from services.mesh.events.event import area_of
 from services.mesh.events.service import event_service
-from services.mesh.handlers import collect, service_names
-from services.mesh.health import Health
-from services.mesh.hosting import host
-from services.mesh.http import HttpServer
-from services.mesh.interceptors.drain import Drain
-from services.mesh.jobs import run_job
-from services.mesh.keys import read_key
 from services.mesh.mesh import Connections, Mesh
-from services.mesh.registry.directory import Directory
-from services.mesh.registry.membership import Membership
-from services.mesh.routing import open_channel
-from services.mesh.server import Server
+from services.mesh.process import logs
+from services.mesh.process.admin import admin_app
+from services.mesh.process.departure import Departure
+from services.mesh.process.health import Health
+from services.mesh.process.hosting import host
+from services.mesh.process.jobs import run_job
+from services.mesh.process.keys import read_key
+from services.mesh.process.registry.directory import Directory
+from services.mesh.process.registry.membership import Membership
 from services.mesh.service import Service
 from services.mesh.settings import Settings
-from services.mesh.spans import Spans
-from services.mesh.stack import pipeline
-from services.mesh.tls.names import CONTROL, neighbours, serve_name
-from services.mesh.token import Signer
-from services.mesh.unary.server import UnaryServer
+from services.mesh.stores import disk, lease, migrations, postgres, redis
+from services.mesh.transport.address import joined
+from services.mesh.transport.http import HttpServer
+from services.mesh.transport.routing import open_channel
+from services.mesh.transport.server import Server
+from services.mesh.transport.tls.names import CONTROL, neighbours, serve_name
+from services.mesh.transport.unary.server import UnaryServer
 
 if TYPE_CHECKING:
-    from services.mesh.tls.identity import Identity
+    from services.mesh.transport.tls.identity import Identity
 
 log = structlog.get_logger("host")
 
@@ -86,7 +88,7 @@ def _identity(settings: Settings, names: list[str]) -> "Identity | None":
     if not settings.mutual_tls:
         return None
     # Only where it is needed: what it imports takes 10 MB.
-    from services.mesh.tls.identity import Identity, folder_of
+    from services.mesh.transport.tls.identity import Identity, folder_of
 
     return Identity(folder_of(settings.data_dir), settings.name or serve_name(names))
 

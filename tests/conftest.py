@@ -8,13 +8,13 @@ import pytest
 import redis.asyncio as aioredis
 
 from services.declared import declarations, schemas
-from services.mesh.migrations import migrate
-from services.mesh.postgres import open_pool
-from services.mesh.redis import open_client
+from services.mesh.stores.migrations import migrate
+from services.mesh.stores.postgres import open_pool
+from services.mesh.stores.redis import open_client
 from tests.servers import PostgresServer, RedisServer, start_postgres, start_redis
 
 if TYPE_CHECKING:
-    from services.mesh.postgres import Pool
+    from services.mesh.stores.postgres import Pool
 
 pytest_plugins = ("tests.size", "tests.workers")
 TEMPLATE = "migrated"

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from cli.parts.port import require_free
-from services.mesh.errors import FailedPrecondition
+from services.mesh.call.errors import FailedPrecondition
 
 # Below those the system hands out by chance, so that one stays free while what listens on it is down.
 FIRST, LAST = 20_000, 30_000

@@ -14,7 +14,7 @@ from cli.parts.part import Launch, Part
 from cli.parts.postgres import USER, Postgres
 from cli.parts.process import Process
 from cli.parts.redis import Redis
-from services.mesh import errors
+from services.mesh.call import errors
 
 START_SECONDS = 60.0
 # An fsync tells from a power cut, not from a kill; trust saves the 5 ms a password costs each connection.

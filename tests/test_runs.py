@@ -71,8 +71,8 @@ async def test_at_full_size_it_tries_more_and_what_has_one_size_is_left_out(tmp_
 @pytest.mark.parametrize(
     ("one", "other", "together"),
     [
-        ("tests/mesh/test_trace.py::test_a", "tests/mesh/test_trace.py::test_b[x::y]", True),
-        ("tests/mesh/test_trace.py::test_a", "tests/mesh/test_token.py::test_a", False),
+        ("tests/mesh/call/test_trace.py::test_a", "tests/mesh/call/test_trace.py::test_b[x::y]", True),
+        ("tests/mesh/call/test_trace.py::test_a", "tests/mesh/call/test_token.py::test_a", False),
         ("tests/e2e/streams/test_killed.py::test_a", "tests/e2e/streams/test_stopped.py::test_a", True),
         ("tests/e2e/test_rest.py::test_a", "tests/e2e/test_logs.py::test_a", False),
     ],

@@ -9,9 +9,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ("services", "gateway", "cli", "sdk/python/src")
-# Ends a call with a status. Everyone else raises a class of services/mesh/errors.py, which the pipeline translates.
+# Ends a call with a status. Other code raises a class of services/mesh/call/errors.py; the pipeline translates it.
 ABORTS = {"abort", "abort_with_status"}
-PIPELINE = "services/mesh/pipeline.py"
+PIPELINE = "services/mesh/call/pipeline.py"
 
 
 def aborts_in(source: str) -> Iterator[int]:
@@ -30,7 +30,7 @@ def main() -> int:
     """Look at every module of the product."""
     modules = sorted(module for folder in SOURCES for module in (ROOT / folder).rglob("*.py"))
     found = [
-        f"{name}:{line}: raise a class of services/mesh/errors.py; only {PIPELINE} aborts a call"
+        f"{name}:{line}: raise a class of services/mesh/call/errors.py; only {PIPELINE} aborts a call"
         for name, source in ((str(module.relative_to(ROOT)), module.read_text()) for module in modules)
         if name != PIPELINE
         for line in aborts_in(source)

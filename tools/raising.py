@@ -20,7 +20,7 @@ from pathlib import Path
 from soma.errors.v1 import reasons
 from soma.errors.v1.reasons import DECLARED, Declared
 
-from services.mesh import errors
+from services.mesh.call import errors
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ("services", "gateway", "cli", "sdk/python/src")
@@ -28,7 +28,12 @@ SOURCES = ("services", "gateway", "cli", "sdk/python/src")
 OWN = "cli/"
 # gRPC's error and what it is made of; only these modules of the product know of them. The SDK has gRPC's channels.
 TRANSPORT = frozenset({"AioRpcError", "RpcError"})
-BOUNDARY = ("services/mesh/channel/boundary.py", "services/mesh/channel/outcome.py", "services/mesh/status.py", "sdk/")
+BOUNDARY = (
+    "services/mesh/transport/boundary.py",
+    "services/mesh/transport/outcome.py",
+    "services/mesh/call/status.py",
+    "sdk/",
+)
 # What else the generated module holds.
 TABLES = ("DECLARED", "Declared", "HTTP_STATUSES")
 # In Envoy's Lua: what the body check refuses with, and what replaces a status of HTTP.
@@ -92,7 +97,7 @@ def findings(sources: Mapping[str, str], declared: Mapping[str, Declared], lua: 
         ]
         found += [
             f"{module.name}:{line}: {name} is gRPC's; channels of the mesh raise MeshError, and AS_MESH_ERRORS of "
-            "services.mesh.status makes it of any other channel's error"
+            "services.mesh.call.status makes it of any other channel's error"
             for line, name in _of_transport(module)
         ]
         for use in _uses(module, calls):

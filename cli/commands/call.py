@@ -32,7 +32,7 @@ def call(
 
     from cli.door import door
     from cli.dynamic_call import shown_error
-    from services.mesh.errors import MeshError
+    from services.mesh.call.errors import MeshError
 
     text = data if data is not None else request
     if text.startswith("@"):

@@ -17,7 +17,7 @@ def listed(context: typer.Context, data_dir: DataDirOption = None) -> None:
         refuse_before_subcommand(context, "data_dir")
         return
     from cli.certificates import listing
-    from services.mesh.tls.authority import Authority
+    from services.mesh.transport.tls.authority import Authority
 
     here = directory(data_dir)
     here.prepare()
@@ -35,10 +35,10 @@ def issue(
     data_dir: DataDirOption = None,
 ) -> None:
     """Issue the certificate of a process that you start yourself."""
-    from services.mesh.errors import InvalidArgument
-    from services.mesh.tls.authority import Authority
-    from services.mesh.tls.identity import CA, folder_of
-    from services.mesh.tls.names import host_of, processes
+    from services.mesh.call.errors import InvalidArgument
+    from services.mesh.transport.tls.authority import Authority
+    from services.mesh.transport.tls.identity import CA, folder_of
+    from services.mesh.transport.tls.names import host_of, processes
 
     here = directory(data_dir)
     here.prepare()
@@ -68,10 +68,10 @@ def rotate(
 ) -> None:
     """Issue new certificates. Running processes start to use them, and no call fails."""
     from cli.certificates import FRONT, listing, taken_up
-    from services.mesh.errors import InvalidArgument
-    from services.mesh.tls.authority import Authority
-    from services.mesh.tls.identity import folder_of
-    from services.mesh.tls.succession import issued, succeed, trust_next
+    from services.mesh.call.errors import InvalidArgument
+    from services.mesh.transport.tls.authority import Authority
+    from services.mesh.transport.tls.identity import folder_of
+    from services.mesh.transport.tls.succession import issued, succeed, trust_next
 
     here = directory(data_dir)
     here.prepare()
@@ -94,7 +94,7 @@ def rotate(
 def retire(data_dir: DataDirOption = None) -> None:
     """Stop trusting the old CA. Do this when every machine and client has the new one."""
     from cli.certificates import FRONT, listing
-    from services.mesh.tls.succession import retire as retire_old
+    from services.mesh.transport.tls.succession import retire as retire_old
 
     here = directory(data_dir)
     here.prepare()

@@ -66,7 +66,7 @@ async def _converse(conversation: "Conversation", shown: "Shown") -> None:
     """Read and answer until the end of the input; a turn that fails is told, and the next one may succeed."""
     import asyncio
 
-    from services.mesh.errors import MeshError
+    from services.mesh.call.errors import MeshError
 
     while True:
         try:

@@ -20,7 +20,7 @@ def down(
 
     from cli.lock import Purpose
     from cli.orders import lives
-    from services.mesh.errors import DeadlineExceeded
+    from services.mesh.call.errors import DeadlineExceeded
 
     here = directory(data_dir)
     holder = here.lock.holder()

@@ -19,7 +19,7 @@ def logs(
     import asyncio
 
     from cli.log_reader import LogReader, follow_logs
-    from services.mesh.errors import NotFound
+    from services.mesh.call.errors import NotFound
 
     folder = directory(data_dir)["logs"]
     found = {path.stem: path for path in sorted(folder.glob("*.log"))}

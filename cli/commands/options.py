@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from services.mesh.credential import trimmed
+from services.mesh.call.credential import trimmed
 
 if TYPE_CHECKING:
     from cli.data_dir import DataDir

@@ -19,7 +19,7 @@ def restart(
     from cli.orders import order_restart
     from cli.state import running
     from cli.status import State
-    from services.mesh.errors import FailedPrecondition
+    from services.mesh.call.errors import FailedPrecondition
 
     here = directory(data_dir)
     stack = running(here)

@@ -37,7 +37,7 @@ def up(
     """Start the whole stack: Postgres, Redis, Envoy and the services."""
     from cli.effective_settings import require_known_tables
     from cli.layout import Layout
-    from services.mesh.errors import FailedPrecondition
+    from services.mesh.call.errors import FailedPrecondition
     from services.mesh.settings import Settings
 
     require_known_tables()

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.mesh.errors import FailedPrecondition
+from services.mesh.call.errors import FailedPrecondition
 
 # A dedicated account wins where the administrator made one.
 CANDIDATES = ("somamesh", "nobody")

@@ -11,7 +11,7 @@ import psutil
 from cli.parts.account import Account, alias
 from cli.parts.part import Launch
 from cli.parts.process import run
-from services.mesh.errors import FailedPrecondition
+from services.mesh.call.errors import FailedPrecondition
 
 LOCK = "postmaster.pid"
 

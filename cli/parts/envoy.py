@@ -7,8 +7,8 @@ from pathlib import Path
 from cli.parts.part import Launch, Part
 from cli.parts.port import require_free
 from cli.parts.program import ENVOY, find, version
-from services.mesh.address import joined, reached
-from services.mesh.errors import Unavailable
+from services.mesh.call.errors import Unavailable
+from services.mesh.transport.address import joined, reached
 
 PROBE_SECONDS = 3.0
 LONGEST_STREAM_SECONDS = 24 * 3600

@@ -9,7 +9,7 @@ from soma.errors.v1 import reasons
 from cli.parts.part import Part
 from cli.parts.refusal import lasts
 from cli.parts.resp import ping
-from services.mesh.errors import FailedPrecondition, InvalidArgument, Unavailable
+from services.mesh.call.errors import FailedPrecondition, InvalidArgument, Unavailable
 
 PROBE_SECONDS = 3.0
 

@@ -2,8 +2,8 @@
 
 import asyncio
 
-from services.mesh.address import split
-from services.mesh.errors import Unavailable
+from services.mesh.call.errors import Unavailable
+from services.mesh.transport.address import split
 
 
 async def get_status(address: str, path: str) -> tuple[int, str]:

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 import psutil
 
-from services.mesh.address import joined, resolved
-from services.mesh.errors import FailedPrecondition
+from services.mesh.call.errors import FailedPrecondition
+from services.mesh.transport.address import joined, resolved
 
 
 def free_port(host: str = "127.0.0.1") -> int:

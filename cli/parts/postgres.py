@@ -13,8 +13,8 @@ from cli.parts.part import Launch, Part
 from cli.parts.port import free_port
 from cli.parts.program import POSTGRES, find, version
 from cli.parts.refusal import lasts
-from services.mesh.errors import FailedPrecondition, Unavailable
-from services.mesh.keys import ensure_key
+from services.mesh.call.errors import FailedPrecondition, Unavailable
+from services.mesh.process.keys import ensure_key
 
 USER = "soma"
 DATABASE = "soma"

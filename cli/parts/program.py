@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cli.parts.part import Launch
 from cli.parts.process import run
-from services.mesh.errors import FailedPrecondition
+from services.mesh.call.errors import FailedPrecondition
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from cli.parts.part import Launch, Part
 from cli.parts.port import free_port
 from cli.parts.program import REDIS, find, version
 from cli.parts.resp import ping
-from services.mesh.errors import FailedPrecondition, Unavailable
-from services.mesh.keys import ensure_key
+from services.mesh.call.errors import FailedPrecondition, Unavailable
+from services.mesh.process.keys import ensure_key
 
 PROBE_SECONDS = 3.0
 # Where Redis from 7.0 on, and every Valkey, keep the append-only file; what is older would start empty beside it.

@@ -4,7 +4,7 @@ import asyncio
 from urllib.parse import unquote, urlsplit
 
 from cli.parts.refusal import answer_lasts
-from services.mesh.errors import FailedPrecondition, Unavailable
+from services.mesh.call.errors import FailedPrecondition, Unavailable
 
 
 def _command(*words: str) -> bytes:

@@ -7,8 +7,8 @@ from importlib.metadata import version
 
 from cli.parts.http import get_status
 from cli.parts.part import Launch, Part
-from services.mesh.departure import REPLACED
-from services.mesh.errors import Unavailable
+from services.mesh.call.errors import Unavailable
+from services.mesh.process.departure import REPLACED
 
 PROBE_SECONDS = 3.0
 

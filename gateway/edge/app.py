@@ -23,10 +23,10 @@ from gateway.edge.routes import UNKNOWN, Route, Routes, Visit, unknown_url, wron
 from gateway.edge.settings import EdgeSettings
 from gateway.edge.tracing import RequestTracing
 from gateway.edge.ws.sockets import PATH as SOCKET
-from services.mesh.authenticator import Authenticator
-from services.mesh.call import Call, run_as
-from services.mesh.errors import FailedPrecondition, InvalidArgument
-from services.mesh.interceptors.errors import translate
+from services.mesh.call.authenticator import Authenticator
+from services.mesh.call.call import Call, run_as
+from services.mesh.call.errors import FailedPrecondition, InvalidArgument
+from services.mesh.call.interceptors.errors import translate
 
 log = structlog.get_logger("edge")
 

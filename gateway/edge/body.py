@@ -7,7 +7,7 @@ import orjson
 from soma.errors.v1 import reasons
 from starlette.types import Receive
 
-from services.mesh.errors import Cancelled, InvalidArgument, ResourceExhausted
+from services.mesh.call.errors import Cancelled, InvalidArgument, ResourceExhausted
 
 # A body over the limit is read and dropped up to so many times the limit: a client that writes its request before it
 # reads the answer, as most do, would see a broken connection in place of the refusal.

@@ -7,7 +7,7 @@ from soma.errors.v1 import reasons
 from soma.model.v1.catalog_service_pb2 import ListModelsRequest, Model
 
 from gateway.edge.reply import Reply
-from services.mesh.errors import FieldViolation, NotFound
+from services.mesh.call.errors import FieldViolation, NotFound
 
 if TYPE_CHECKING:
     from soma.model.v1.catalog_service_pb2_grpc import CatalogServiceAsyncStub

@@ -18,7 +18,7 @@ from gateway.edge.metrics import FIRST_DELTA
 from gateway.edge.relaying import cut, relayed
 from gateway.edge.reply import Reply
 from gateway.edge.toolcalls import ToolCalls
-from services.mesh.spans import annotate
+from services.mesh.call.spans import annotate
 
 if TYPE_CHECKING:
     from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceAsyncStub

@@ -7,7 +7,7 @@ from grpc.aio import UnaryStreamCall
 from soma.model.v1.message_pb2 import Usage
 from soma.orchestrator.v1.chat_service_pb2 import ChatRequest, ChatResponse
 
-from services.mesh import tasks
+from services.mesh.process import tasks
 
 Call = UnaryStreamCall[ChatRequest, ChatResponse]
 Indexed = AsyncGenerator[tuple[int, ChatResponse], None]

@@ -5,7 +5,7 @@ from types import TracebackType
 
 from starlette.types import Receive
 
-from services.mesh.errors import Cancelled
+from services.mesh.call.errors import Cancelled
 
 
 class Departure:

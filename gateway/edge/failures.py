@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import orjson
 from soma.errors.v1 import reasons
 
-from services.mesh.errors import Code, MeshError
+from services.mesh.call.errors import Code, MeshError
 
 # Codes OpenAI's clients look for, whatever the reason was.
 STATUS_CODES = {401: "invalid_api_key", 429: "rate_limit_exceeded"}

@@ -3,8 +3,8 @@
 from soma.errors.v1 import reasons
 from soma.mesh.v1.stream_pb2 import StreamError
 
-from services.mesh import errors
-from services.mesh.errors import Code, Facts, MeshError, Unavailable
+from services.mesh.call import errors
+from services.mesh.call.errors import Code, Facts, MeshError, Unavailable
 
 
 def relayed(error: StreamError) -> MeshError:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from starlette.types import Send
 
 from gateway.edge.failures import Failure
-from services.mesh.errors import MeshError
+from services.mesh.call.errors import MeshError
 
 REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 JSON = b"application/json"

@@ -17,7 +17,7 @@ from soma.orchestrator.v1.response_service_pb2 import (
 from gateway.edge.completion import KEEP_ALIVE, logprob_objects
 from gateway.edge.extension import Findings
 from gateway.edge.response_object import item_object, part_object, response_object
-from services.mesh.errors import MeshError
+from services.mesh.call.errors import MeshError
 
 LAST: dict[int, str] = {
     Response.STATE_COMPLETED: "response.completed",

@@ -24,7 +24,7 @@ from gateway.edge.response_events import ResponseEvents
 from gateway.edge.response_object import response_object
 from gateway.edge.response_request import ResponseAsk, read_response_request
 from gateway.edge.values import unsupported
-from services.mesh.spans import annotate
+from services.mesh.call.spans import annotate
 
 if TYPE_CHECKING:
     from soma.orchestrator.v1.response_service_pb2_grpc import ResponseServiceAsyncStub

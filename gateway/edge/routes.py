@@ -9,7 +9,7 @@ from starlette.types import Receive
 from gateway.edge.headers import Headers
 from gateway.edge.paths import UNKNOWN_URL
 from gateway.edge.reply import Reply
-from services.mesh.errors import NotFound, Unimplemented
+from services.mesh.call.errors import NotFound, Unimplemented
 
 
 @dataclass(frozen=True, slots=True)

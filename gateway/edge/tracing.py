@@ -5,9 +5,9 @@ Attribute names are those of OpenTelemetry's HTTP semantic conventions.
 
 from opentelemetry.trace import SpanKind, StatusCode
 
-from services.mesh.call import Call
-from services.mesh.spans import Spans
-from services.mesh.trace import Trace, new_trace, parse
+from services.mesh.call.call import Call
+from services.mesh.call.spans import Spans
+from services.mesh.call.trace import Trace, new_trace, parse
 
 
 class RequestTracing:

@@ -5,7 +5,7 @@ from typing import Any, NoReturn
 
 from soma.errors.v1 import reasons
 
-from services.mesh.errors import FieldViolation, InvalidArgument
+from services.mesh.call.errors import FieldViolation, InvalidArgument
 
 KINDS = {
     str: "a string",

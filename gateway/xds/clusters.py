@@ -42,7 +42,7 @@ from envoy_data_plane.google.protobuf import Any
 
 from gateway.xds.snapshot import Endpoint, Limits, Tls
 from gateway.xds.tls import upstream
-from services.mesh.channel.limits import CONNECT_SECONDS
+from services.mesh.transport.limits import CONNECT_SECONDS
 
 EDGE = "edge"
 CONTROL_HTTP = "control-http"

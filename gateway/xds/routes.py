@@ -36,7 +36,7 @@ from gateway.xds.methods import StreamingMethods
 from gateway.xds.owners import owned_by
 from gateway.xds.rest import ON, refusing, rest_routes, to_nobody
 from gateway.xds.snapshot import Limits, Snapshot
-from services.mesh.interceptors.compression import METADATA_KEY as GRPC_ENCODING
+from services.mesh.call.interceptors.compression import METADATA_KEY as GRPC_ENCODING
 
 NAME = "gateway"
 

@@ -8,7 +8,7 @@ from services.memory.indexing import Indexer
 from services.memory.passages import cut
 from services.memory.store.conversations import ConversationStore
 from services.memory.window import estimate
-from services.mesh import errors, page_token
+from services.mesh.call import errors, page_token
 
 PAGE_SIZE = 50
 _INT32 = 2**31 - 1

@@ -15,7 +15,7 @@ from services.memory.question import Found
 from services.memory.recalls import Recalls
 from services.memory.search import Search
 from services.memory.store.facts import FactStore
-from services.mesh import errors, page_token
+from services.mesh.call import errors, page_token
 
 log = structlog.get_logger("memory")
 

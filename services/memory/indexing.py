@@ -9,8 +9,8 @@ import structlog
 
 from services.memory.embedder import Embedder
 from services.memory.store.passages import Pending, PendingPassages
-from services.mesh import errors
-from services.mesh.jobs import Job
+from services.mesh.call import errors
+from services.mesh.process.jobs import Job
 
 log = structlog.get_logger("memory")
 

@@ -19,8 +19,8 @@ from services.memory.store.facts import PostgresFactStore
 from services.memory.store.passages import PostgresPendingPassages
 from services.memory.warmth import WarmEmbedder
 from services.mesh.declaration import Declaration
-from services.mesh.jobs import Job
 from services.mesh.mesh import Mesh
+from services.mesh.process.jobs import Job
 from services.mesh.service import Service
 
 

@@ -10,7 +10,7 @@ from services.memory.passages import Json, sentences
 from services.memory.question import Found, Question
 from services.memory.store.conversations import ConversationStore
 from services.memory.store.facts import FactStore
-from services.mesh import errors
+from services.mesh.call import errors
 
 log = structlog.get_logger("memory")
 

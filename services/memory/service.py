@@ -13,8 +13,8 @@ from services.memory.context import Contexts
 from services.memory.conversations import Conversations
 from services.memory.facts import Facts
 from services.memory.passages import Json, Passage, passages_of
-from services.mesh import errors
-from services.mesh.call import principal
+from services.mesh.call import errors
+from services.mesh.call.call import principal
 
 MAX_VALUE_BYTES = 256 * 1024
 # Larger values are taken apart in a thread: it takes milliseconds.

@@ -8,7 +8,8 @@ import structlog
 from soma.errors.v1 import reasons
 
 from services.memory.embedder import Embedder, Vector
-from services.mesh import errors, tasks
+from services.mesh.call import errors
+from services.mesh.process import tasks
 
 log = structlog.get_logger("memory")
 

@@ -9,22 +9,22 @@ import asyncpg
 import grpc
 import redis.asyncio
 
-from services.mesh import postgres
-from services.mesh import redis as mesh_redis
-from services.mesh.authenticator import Authenticator
-from services.mesh.call import current_call
-from services.mesh.carrier import LocalCarrier, RemoteCarrier
-from services.mesh.channel.local import LocalChannel
+from services.mesh.call.authenticator import Authenticator
+from services.mesh.call.call import current_call
+from services.mesh.call.carrier import LocalCarrier, RemoteCarrier
+from services.mesh.call.pipeline import Handler
+from services.mesh.call.spans import Spans
+from services.mesh.call.token import Signer
 from services.mesh.events.outbox import Outbox
-from services.mesh.pipeline import Handler
-from services.mesh.registry.directory import Directory
-from services.mesh.routing import RoutedChannel, Router
+from services.mesh.process.registry.directory import Directory
 from services.mesh.settings import Settings
-from services.mesh.spans import Spans
-from services.mesh.token import Signer
+from services.mesh.stores import postgres
+from services.mesh.stores import redis as mesh_redis
+from services.mesh.transport.local.channel import LocalChannel
+from services.mesh.transport.routing import RoutedChannel, Router
 
 if TYPE_CHECKING:
-    from services.mesh.tls.identity import Identity
+    from services.mesh.transport.tls.identity import Identity
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 import grpc
 
 from services.mesh.events.consumer import Consumer
-from services.mesh.jobs import Job
+from services.mesh.process.jobs import Job
 
 Check = Callable[[], Awaitable[None]]
 Registration = tuple[Callable[[Any, grpc.aio.Server], None], object]

@@ -10,9 +10,9 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import AfterValidator, Field, SecretStr, StringConstraints, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from services.mesh import url
-from services.mesh.address import joined, listenable, literal, split
-from services.mesh.sources import Environment, Place, TomlTable, names_of, wrong
+from services.mesh.process.sources import Environment, Place, TomlTable, names_of, wrong
+from services.mesh.transport import url
+from services.mesh.transport.address import joined, listenable, literal, split
 
 CONFIG_FILE = Path("soma.toml")
 # As browsers send it: scheme, host, and the port where it is not the usual one.

@@ -11,7 +11,7 @@ from soma.errors.v1 import reasons
 from soma.model.v1.catalog_service_pb2 import Model
 from soma.model.v1.catalog_service_pb2 import Provider as ProviderState
 
-from services.mesh import errors
+from services.mesh.call import errors
 from services.model.provider import Provider
 
 _log = structlog.get_logger(__name__)

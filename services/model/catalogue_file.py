@@ -7,9 +7,10 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from soma.errors.v1 import reasons
 
-from services.mesh import errors, toml
-from services.mesh.credential import checked, trimmed
-from services.mesh.url import http_url
+from services.mesh.call import errors
+from services.mesh.call.credential import checked, trimmed
+from services.mesh.process import toml
+from services.mesh.transport.url import http_url
 
 # What people copy along with a base URL: the path of one method.
 _METHODS = ("/chat/completions", "/completions", "/embeddings", "/messages", "/models", "/responses", "/api/chat")

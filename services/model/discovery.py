@@ -7,8 +7,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from pydantic import SecretStr
 
-from services.mesh.credential import checked, trimmed
-from services.mesh.sources import Place, wrong
+from services.mesh.call.credential import checked, trimmed
+from services.mesh.process.sources import Place, wrong
 from services.model.catalogue_file import CatalogueFile, ProviderKind, ProviderSettings, base_url, invalid
 from services.model.vendor import Vendor
 

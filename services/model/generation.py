@@ -19,9 +19,9 @@ from soma.model.v1.model_service_pb2 import (
     TextDelta,
 )
 
-from services.mesh import errors
-from services.mesh.call import current_call
-from services.mesh.principal import Principal
+from services.mesh.call import errors
+from services.mesh.call.call import current_call
+from services.mesh.call.principal import Principal
 from services.model import measures
 from services.model.catalogue import Route
 from services.model.ledger import Ledger

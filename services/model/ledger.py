@@ -7,7 +7,7 @@ from contextlib import suppress
 import structlog
 from soma.model.v1.cost_service_pb2 import UsageRecord
 
-from services.mesh import errors
+from services.mesh.call import errors
 
 _log = structlog.get_logger(__name__)
 

@@ -9,7 +9,7 @@ from time import monotonic
 from soma.model.v1.message_pb2 import ToolCallDelta
 from soma.model.v1.model_service_pb2 import GenerationFinished, TextDelta
 
-from services.mesh import errors
+from services.mesh.call import errors
 from services.model.provider import ProviderEvent
 from services.model.wakeup import Wakeup
 

@@ -12,12 +12,12 @@ from soma.model.v1.cost_service_pb2 import UsageRecord
 from soma.model.v1.cost_service_pb2_grpc import add_CostServiceServicer_to_server
 from soma.model.v1.model_service_pb2_grpc import add_ModelServiceServicer_to_server
 
-from services.mesh.call import current_call
+from services.mesh.call.call import current_call
 from services.mesh.declaration import Declaration
-from services.mesh.group_commit import GroupCommit
-from services.mesh.jobs import Job
 from services.mesh.mesh import Mesh
+from services.mesh.process.jobs import Job
 from services.mesh.service import Service
+from services.mesh.stores.group_commit import GroupCommit
 from services.model.adapters.anthropic import Anthropic
 from services.model.adapters.extract import voice
 from services.model.adapters.extract.engine import ExtractEngine

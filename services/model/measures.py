@@ -5,7 +5,7 @@ from functools import lru_cache
 from prometheus_client import Counter, Histogram
 from soma.model.v1.model_service_pb2 import GenerationFinished
 
-from services.mesh.spans import annotate
+from services.mesh.call.spans import annotate
 from services.model.catalogue import Route
 
 _GENERATIONS = Counter(

@@ -10,7 +10,7 @@ from typing import Any
 from soma.errors.v1 import reasons
 from soma.model.v1.model_service_pb2 import GenerateRequest, ResponseFormat
 
-from services.mesh import errors
+from services.mesh.call import errors
 
 
 @dataclass(frozen=True, slots=True)

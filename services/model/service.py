@@ -27,8 +27,8 @@ from soma.model.v1.model_service_pb2 import (
     InferResponse,
 )
 
-from services.mesh import page_token
-from services.mesh.call import principal
+from services.mesh.call import page_token
+from services.mesh.call.call import principal
 from services.model.catalogue import Catalogue
 from services.model.embedding.embedder import Embedder
 from services.model.generation import Generations, joined

@@ -8,8 +8,8 @@ from typing import Annotated, Any, ClassVar
 from pydantic import AliasChoices, DirectoryPath, Field, PrivateAttr, SecretStr
 from pydantic_settings import SettingsConfigDict
 
+from services.mesh.process.sources import EmptyCounts, Place
 from services.mesh.settings import SomaSettings
-from services.mesh.sources import EmptyCounts, Place
 from services.model.catalogue_file import CatalogueFile, Key, ProviderSettings, Url, read_catalogue
 from services.model.discovery import Given, Missing, found, of_file
 from services.model.embedding.settings import EmbeddingSettings

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Protocol
 from soma.model.v1.cost_service_pb2 import UsageRecord
 from soma.model.v1.message_pb2 import Usage
 
-from services.mesh import postgres
+from services.mesh.stores import postgres
 
 if TYPE_CHECKING:
     import asyncpg
 
-    from services.mesh.postgres import Connection, Pool
+    from services.mesh.stores.postgres import Connection, Pool
 
 # One statement, so that a record and its event are written together or not at all. Written again after a lost
 # connection, a row stays one row, and tells of itself once.

@@ -11,7 +11,7 @@ from soma.model.v1.cost_service_pb2 import UsageRecord
 from services.model.store import insert_usage
 
 if TYPE_CHECKING:
-    from services.mesh.postgres import Connection
+    from services.mesh.stores.postgres import Connection
 
 RECORDED = "model.usage.recorded"
 

@@ -15,8 +15,9 @@ from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationE
 from pydantic.dataclasses import dataclass
 from soma.errors.v1 import reasons
 
-from services.mesh import errors, toml
-from services.mesh.url import http_url
+from services.mesh.call import errors
+from services.mesh.process import toml
+from services.mesh.transport.url import http_url
 from services.model.parameters import PARAMETERS
 
 SHIPPED = Path(__file__).parent / "vendors"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from soma.errors.v1 import reasons
 from soma.memory.v1.events_pb2 import ConversationDeleted
 
-from services.mesh import errors
+from services.mesh.call import errors
 from services.mesh.events.consumer import Consumer
 from services.orchestrator.responses import store as responses
 from services.orchestrator.sessions import store as sessions
@@ -15,7 +15,7 @@ from services.orchestrator.sessions.conversations import session_of
 if TYPE_CHECKING:
     from soma.events.v1.event_pb2 import Event
 
-    from services.mesh.postgres import Connection
+    from services.mesh.stores.postgres import Connection
 
 
 async def delete_with_conversation(connection: "Connection", event: "Event") -> None:

@@ -14,10 +14,10 @@ from soma.orchestrator.v1.log_service_pb2_grpc import add_LogServiceServicer_to_
 from soma.orchestrator.v1.response_service_pb2_grpc import add_ResponseServiceServicer_to_server
 from soma.policy.v1.policy_service_pb2_grpc import PolicyServiceStub
 
-from services.mesh.call import run_as
+from services.mesh.call.call import run_as
 from services.mesh.declaration import Declaration
-from services.mesh.jobs import Job
 from services.mesh.mesh import Mesh
+from services.mesh.process.jobs import Job
 from services.mesh.service import Service
 from services.mesh.watching.rows import RowSequences
 from services.mesh.watching.streams import StreamReader
@@ -26,8 +26,11 @@ from services.orchestrator.adapters.memory import Memory
 from services.orchestrator.adapters.model import Models
 from services.orchestrator.adapters.policy import Policy
 from services.orchestrator.adapters.structured import StructuredModels
+from services.orchestrator.chat.delivery import Append, Delivery
+from services.orchestrator.chat.service import ChatService
+from services.orchestrator.chat.store import PendingTurn, PostgresPendingTurns
+from services.orchestrator.chat.turn import Turns
 from services.orchestrator.deletion import CONVERSATION_DELETED
-from services.orchestrator.delivery import Append, Delivery
 from services.orchestrator.logs.reading import Logs
 from services.orchestrator.logs.recording import RecordedTurns
 from services.orchestrator.logs.service import LogService
@@ -37,7 +40,6 @@ from services.orchestrator.responses.events import PostgresResponseEvents
 from services.orchestrator.responses.running import Running
 from services.orchestrator.responses.service import ResponseService
 from services.orchestrator.responses.store import PostgresResponses
-from services.orchestrator.service import ChatService
 from services.orchestrator.sessions.answering import Answering
 from services.orchestrator.sessions.chats import Chats
 from services.orchestrator.sessions.conversations import Conversations
@@ -46,8 +48,6 @@ from services.orchestrator.sessions.service import ChatSessionService
 from services.orchestrator.sessions.store import PostgresSessions
 from services.orchestrator.sessions.templates import Templates
 from services.orchestrator.settings import OrchestratorSettings
-from services.orchestrator.store import PendingTurn, PostgresPendingTurns
-from services.orchestrator.turn import Turns
 
 _APPEND_SECONDS = 10.0
 _FORGET_SECONDS = 3600.0

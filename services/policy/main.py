@@ -5,8 +5,8 @@ from contextlib import AsyncExitStack
 from soma.policy.v1.policy_service_pb2_grpc import add_PolicyServiceServicer_to_server
 
 from services.mesh.declaration import Declaration
-from services.mesh.jobs import Job
 from services.mesh.mesh import Mesh
+from services.mesh.process.jobs import Job
 from services.mesh.service import Service
 from services.policy.service import PolicyService
 from services.policy.settings import PolicySettings

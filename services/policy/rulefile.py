@@ -7,7 +7,8 @@ from typing import Any
 
 from soma.errors.v1 import reasons
 
-from services.mesh import errors, toml
+from services.mesh.call import errors
+from services.mesh.process import toml
 from services.policy.condition import conditions
 from services.policy.detectors import DETECTORS, pattern
 from services.policy.rules import Decision, Rule, RuleSet

@@ -7,8 +7,8 @@ from soma.errors.v1 import reasons
 from soma.policy.v1 import policy_service_pb2 as pb
 from soma.policy.v1 import policy_service_pb2_grpc as rpc
 
-from services.mesh import errors
-from services.mesh.call import principal
+from services.mesh.call import errors
+from services.mesh.call.call import principal
 from services.policy.rules import Decision, Question
 from services.policy.watched import WatchedRules
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import structlog
 
-from services.mesh import errors
+from services.mesh.call import errors
 from services.policy.rulefile import load
 from services.policy.rules import RuleSet
 

@@ -10,15 +10,15 @@ from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceServicer, add_
 from soma.testing.v1.echo_service_pb2_grpc import add_EchoServiceServicer_to_server
 
 from cli.door import Door
-from services.mesh.authenticator import DevAuthenticator
-from services.mesh.handlers import collect
-from services.mesh.interceptors.drain import Drain
-from services.mesh.server import Server
+from services.mesh.call.authenticator import DevAuthenticator
+from services.mesh.call.handlers import collect
+from services.mesh.call.interceptors.drain import Drain
+from services.mesh.call.spans import Spans
+from services.mesh.call.stack import pipeline
+from services.mesh.call.token import Signer
 from services.mesh.service import Registration
-from services.mesh.spans import Spans
-from services.mesh.stack import pipeline
 from services.mesh.testing.echo import EchoServicer
-from services.mesh.token import Signer
+from services.mesh.transport.server import Server
 
 KEY = "soma_dev_of_the_test"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cli import archive
-from services.mesh.errors import InvalidArgument
+from services.mesh.call.errors import InvalidArgument
 
 FILES = {"postgres.dump": b"tables" * 1000, "tls/ca.key": b"secret"}
 

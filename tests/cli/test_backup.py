@@ -17,7 +17,7 @@ from cli.backup import back_up
 from cli.data_dir import VERSION, DataDir
 from cli.restore import restore
 from cli.stores import started
-from services.mesh.errors import FailedPrecondition, InvalidArgument
+from services.mesh.call.errors import FailedPrecondition, InvalidArgument
 from tests.cli.commands import Ended, soma
 from tests.ports import free_port
 

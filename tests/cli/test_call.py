@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cli.door import Door
-from services.mesh.errors import Code
+from services.mesh.call.errors import Code
 from tests.cli.commands import Ended, soma
 from tests.cli.mesh import ScriptedChat, serving
 

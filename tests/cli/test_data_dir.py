@@ -8,7 +8,7 @@ import pytest
 
 from cli.data_dir import VERSION, DataDir
 from cli.lock import Holder, Purpose
-from services.mesh.errors import FailedPrecondition
+from services.mesh.call.errors import FailedPrecondition
 
 
 def test_a_new_directory_gets_the_version_and_its_folders(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 import gateway
 import services
 from cli.effective_settings import HIDDEN, effective, require_known_tables, settings_classes
-from services.mesh.errors import InvalidArgument
+from services.mesh.call.errors import InvalidArgument
 from services.mesh.settings import Settings, SomaSettings
 from services.model.settings import ModelSettings
 from tests.cli.commands import soma

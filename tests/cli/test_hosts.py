@@ -14,9 +14,9 @@ from cli.door import Door, door
 from cli.parts.http import get_status
 from cli.stack import public_url
 from services.declared import SERVICES
-from services.mesh.address import joined
-from services.mesh.errors import InvalidArgument
+from services.mesh.call.errors import InvalidArgument
 from services.mesh.settings import Settings
+from services.mesh.transport.address import joined
 from tests.cli.commands import soma, status, up
 from tests.ports import free_port
 

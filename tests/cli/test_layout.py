@@ -4,7 +4,7 @@ import pytest
 
 from cli.layout import Layout
 from services.declared import SERVICES
-from services.mesh.errors import InvalidArgument
+from services.mesh.call.errors import InvalidArgument
 
 
 def test_everything_runs_together_unless_told_otherwise() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from cli.data_dir import DataDir
 from cli.orders import ANSWER, ORDER, Orders
-from services.mesh.jobs import run_job
+from services.mesh.process.jobs import run_job
 from tests.cli.eventually import eventually
 
 

@@ -12,7 +12,7 @@ import pytest
 from cli.parts.part import Launch
 from cli.status import PartStatus, State
 from cli.supervisor import Supervisor
-from services.mesh.errors import FailedPrecondition, InvalidArgument, Unavailable
+from services.mesh.call.errors import FailedPrecondition, InvalidArgument, Unavailable
 from tests.cli.conftest import Supervised
 from tests.cli.eventually import eventually
 from tests.cli.parts.programs import ENDS_WHEN_ASKED, Script

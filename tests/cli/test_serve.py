@@ -14,7 +14,7 @@ import pytest
 
 from cli.parts.http import get_status
 from services.declared import SERVICES
-from services.mesh.errors import Code
+from services.mesh.call.errors import Code
 from services.mesh.settings import Settings
 from tests.cli.commands import Ended, soma, status, up
 from tests.cli.eventually import eventually_true

@@ -14,8 +14,8 @@ from cli.lock import Holder, Purpose
 from cli.report import report, table
 from cli.state import StackState, StateFile, running
 from cli.status import State
-from services.mesh.errors import FailedPrecondition
-from services.mesh.jobs import run_job
+from services.mesh.call.errors import FailedPrecondition
+from services.mesh.process.jobs import run_job
 from tests.cli.eventually import eventually
 
 STATE = StackState.of_this_process("http://127.0.0.1:8080")

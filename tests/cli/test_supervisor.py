@@ -16,8 +16,8 @@ from cli.parts.part import Launch
 from cli.parts.process import describe_exit
 from cli.status import PartStatus, State
 from cli.supervisor import Supervisor
-from services.mesh.backoff import FIRST
-from services.mesh.errors import FailedPrecondition, Unavailable
+from services.mesh.call.errors import FailedPrecondition, Unavailable
+from services.mesh.process.backoff import FIRST
 from tests.cli.conftest import Supervised
 from tests.cli.eventually import eventually
 from tests.cli.parts.programs import REFUSES_TO_END, Ends, Script

@@ -5,7 +5,7 @@ from grpc_health.v1 import health_pb2
 from soma.testing.v1.echo_service_pb2 import EchoRequest
 from soma.testing.v1.echo_service_pb2_grpc import EchoServiceStub
 
-from services.mesh.status import from_rpc_error
+from services.mesh.call.status import from_rpc_error
 from tests.e2e.stack import CALL_SECONDS, Stack
 
 ECHO = "soma.testing.v1.EchoService"

@@ -12,7 +12,7 @@ import pytest
 from soma.testing.v1 import echo_service_pb2 as pb
 from soma.testing.v1.echo_service_pb2_grpc import EchoServiceStub
 
-from services.mesh.status import from_rpc_error
+from services.mesh.call.status import from_rpc_error
 from services.mesh.testing.waiting import until
 from tests.clients.calls import ECHO
 from tests.e2e.stack import CALL_SECONDS, Stack

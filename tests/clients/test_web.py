@@ -8,7 +8,7 @@ import pytest
 from google.rpc.status_pb2 import Status
 from soma.testing.v1 import echo_service_pb2 as pb
 
-from services.mesh.status import from_status
+from services.mesh.call.status import from_status
 from services.mesh.testing.waiting import until
 from tests.clients.browser import CHROMIUM, Page, chromium
 from tests.clients.calls import ECHO

@@ -14,7 +14,7 @@ from soma.model.v1.message_pb2 import ROLE_USER, Message
 from soma.orchestrator.v1.chat_service_pb2 import ChatRequest
 from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceStub
 
-from services.mesh.status import from_rpc_error
+from services.mesh.call.status import from_rpc_error
 from services.mesh.testing.upstreams import FakeUpstream
 from services.mesh.testing.waiting import until
 from tests.e2e.scripted import MODEL

@@ -9,7 +9,7 @@ import pytest
 from soma.memory.v1.memory_service_pb2 import RecallRequest
 from soma.memory.v1.memory_service_pb2_grpc import MemoryServiceStub
 
-from services.mesh.status import from_rpc_error
+from services.mesh.call.status import from_rpc_error
 from services.mesh.testing.dialects import Behaviour
 from services.mesh.testing.upstreams import FakeUpstream
 from services.mesh.testing.waiting import until

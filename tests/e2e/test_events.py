@@ -11,7 +11,7 @@ from soma.memory.v1.events_pb2 import ConversationDeleted
 
 from cli.data_dir import DataDir
 from cli.parts.postgres import database_url
-from services.mesh.authenticator import DEV_PRINCIPAL
+from services.mesh.call.authenticator import DEV_PRINCIPAL
 from services.mesh.testing.waiting import until
 from tests.e2e.scripted import MODEL
 from tests.e2e.stack import SOMA, Ended, Stack, command

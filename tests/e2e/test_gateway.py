@@ -13,7 +13,7 @@ from soma.testing.v1.echo_service_pb2_grpc import EchoServiceStub
 from cli.reflection import Reflection
 from gateway.pages import PATHS
 from gateway.reference import PAGES
-from services.mesh.status import from_rpc_error
+from services.mesh.call.status import from_rpc_error
 from services.mesh.testing.waiting import until
 from tests.e2e.contracts import BINDINGS, SERVICES
 from tests.e2e.stack import CALL_SECONDS, Stack

@@ -17,7 +17,7 @@ from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceStub
 from soma.policy.v1 import policy_service_pb2 as policy
 from soma.policy.v1.policy_service_pb2_grpc import PolicyServiceStub
 
-from services.mesh.status import from_rpc_error
+from services.mesh.call.status import from_rpc_error
 from services.mesh.testing.dialects import Behaviour
 from services.mesh.testing.upstreams import FakeUpstream
 from services.mesh.testing.waiting import until

@@ -18,7 +18,7 @@ from soma.model.v1.cost_service_pb2_grpc import CostServiceStub
 from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceStub
 
 from cli.parts.redis import server_url
-from services.mesh.status import from_rpc_error
+from services.mesh.call.status import from_rpc_error
 from services.mesh.testing.dialects import Behaviour
 from services.mesh.testing.upstreams import FakeUpstream
 from services.mesh.testing.waiting import until

@@ -10,10 +10,10 @@ from soma.model.v1.catalog_service_pb2 import ListModelsRequest
 from soma.model.v1.catalog_service_pb2_grpc import CatalogServiceStub
 from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceStub
 
-from services.mesh.keys import read_key
-from services.mesh.principal import Principal
-from services.mesh.status import from_rpc_error
-from services.mesh.token import METADATA_KEY, Signer
+from services.mesh.call.principal import Principal
+from services.mesh.call.status import from_rpc_error
+from services.mesh.call.token import METADATA_KEY, Signer
+from services.mesh.process.keys import read_key
 from tests.e2e.contracts import BINDINGS, Binding
 from tests.e2e.scripted import MODEL
 from tests.e2e.stack import CALL_SECONDS, Stack

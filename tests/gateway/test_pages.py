@@ -7,10 +7,10 @@ import httpx
 import pytest
 
 from gateway.pages import Pages
-from services.mesh.authenticator import DevAuthenticator
-from services.mesh.registry.directory import Directory
-from services.mesh.registry.leases import Joined
-from services.mesh.registry.service import RegistryService
+from services.mesh.call.authenticator import DevAuthenticator
+from services.mesh.process.registry.directory import Directory
+from services.mesh.process.registry.leases import Joined
+from services.mesh.process.registry.service import RegistryService
 from services.mesh.testing.local import KEY
 
 WELL = (("edge", "redis", ""), ("model", "llm", ""), ("model", "postgres", ""))

@@ -8,12 +8,12 @@ from dataclasses import replace
 from gateway.publisher import Publisher, edges, endpoints, over_http1, serving, unary
 from gateway.xds.server import XdsServer
 from gateway.xds.snapshot import Endpoint, Limits, Snapshot, Tls
-from services.mesh.interceptors.drain import Drain
-from services.mesh.jobs import run_job
-from services.mesh.registry.directory import Directory
-from services.mesh.registry.leases import Joined
-from services.mesh.registry.service import RegistryService
-from services.mesh.server import Server
+from services.mesh.call.interceptors.drain import Drain
+from services.mesh.process.jobs import run_job
+from services.mesh.process.registry.directory import Directory
+from services.mesh.process.registry.leases import Joined
+from services.mesh.process.registry.service import RegistryService
+from services.mesh.transport.server import Server
 
 NOTES = "soma.testing.v1.NoteService"
 OLD, NEW = "", "127.0.0.1:20"

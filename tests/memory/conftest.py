@@ -18,12 +18,12 @@ from soma.model.v1.message_pb2 import ROLE_ASSISTANT, ROLE_TOOL, ROLE_USER, Mess
 
 from services.memory.main import SERVICE
 from services.memory.passages import Json
-from services.mesh import errors
-from services.mesh.call import run_as
-from services.mesh.principal import Principal
-from services.mesh.redis import open_client
+from services.mesh.call import errors
+from services.mesh.call.call import run_as
+from services.mesh.call.principal import Principal
+from services.mesh.call.status import from_rpc_error
 from services.mesh.service import Check
-from services.mesh.status import from_rpc_error
+from services.mesh.stores.redis import open_client
 from services.mesh.testing.hosted import hosted
 from services.mesh.testing.waiting import until
 from tests.memory.model import WordModel
@@ -31,7 +31,7 @@ from tests.memory.model import WordModel
 if TYPE_CHECKING:
     from soma.memory.v1.memory_service_pb2_grpc import MemoryServiceAsyncStub
 
-    from services.mesh.postgres import Pool
+    from services.mesh.stores.postgres import Pool
 
 EMBED_SECONDS = 1.0
 MEMORY_SCOPES = frozenset({"read:memories", "write:memories", "read:conversations", "write:conversations"})

@@ -11,8 +11,8 @@ from soma.model.v1 import model_service_pb2 as pb
 from soma.model.v1 import model_service_pb2_grpc as rpc
 
 from services.memory.embedder import DIMENSIONS
-from services.mesh import errors
-from services.mesh.call import principal
+from services.mesh.call import errors
+from services.mesh.call.call import principal
 
 _EMPTY_WORDS = frozenset(
     ("a", "an", "and", "are", "do", "from", "how", "in", "is", "it", "my", "of", "on", "the", "what", "where", "who")

@@ -4,7 +4,7 @@ import pytest
 from soma.memory.v1 import memory_service_pb2 as pb
 
 from services.memory.window import estimate
-from services.mesh import errors
+from services.mesh.call import errors
 from tests.memory.conftest import Memory, assistant, tool, user
 
 

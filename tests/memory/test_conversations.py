@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from soma.memory.v1 import memory_service_pb2 as pb
 from soma.model.v1.message_pb2 import ROLE_ASSISTANT, ROLE_SYSTEM, ROLE_TOOL, ROLE_USER, Message, ToolCall
 
-from services.mesh import errors, page_token
+from services.mesh.call import errors, page_token
 from tests.memory.conftest import Memory, as_globex, assistant, refused, user
 from tests.servers import PostgresServer
 from tests.size import examples

@@ -11,8 +11,8 @@ from soma.memory.v1 import memory_service_pb2 as pb
 
 from services.memory.passages import Json
 from services.memory.store.facts import PostgresFactStore
-from services.mesh import errors
-from services.mesh.jobs import Job
+from services.mesh.call import errors
+from services.mesh.process.jobs import Job
 from services.mesh.testing.jobs import running
 from services.mesh.testing.waiting import until
 from tests.memory.conftest import Memory, as_globex, json_value, plain, refused

@@ -9,7 +9,7 @@ from soma.memory.v1 import memory_service_pb2 as pb
 from services.memory.embedder import DIMENSIONS
 from services.memory.indexing import BATCH
 from services.memory.store.passages import PostgresPendingPassages
-from services.mesh import errors
+from services.mesh.call import errors
 from services.mesh.testing.waiting import until
 from tests.memory.conftest import Memory, as_globex, json_value, refused
 

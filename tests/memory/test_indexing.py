@@ -10,13 +10,13 @@ import pytest
 from services.memory.embedder import DIMENSIONS, Vector
 from services.memory.indexing import BATCH, Indexer
 from services.memory.store.passages import PostgresPendingPassages
-from services.mesh import errors
+from services.mesh.call import errors
 from services.mesh.testing.waiting import until
 from tests.memory.conftest import Memory, as_globex, serving, user
 from tests.memory.model import WordModel
 
 if TYPE_CHECKING:
-    from services.mesh.postgres import Pool
+    from services.mesh.stores.postgres import Pool
 
 
 class CountingEmbedder:

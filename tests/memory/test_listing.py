@@ -10,7 +10,7 @@ from soma.memory.v1 import memory_service_pb2 as pb
 
 from services.memory.passages import Json
 from services.memory.store.facts import PAGE
-from services.mesh import errors
+from services.mesh.call import errors
 from tests.memory.conftest import Memory, as_globex, json_value, plain, refused
 
 KEYS = [

@@ -14,7 +14,7 @@ from tests.memory.conftest import Memory, serving, user
 from tests.memory.model import WordModel
 
 if TYPE_CHECKING:
-    from services.mesh.postgres import Pool
+    from services.mesh.stores.postgres import Pool
 
 # Question, key and value of the fact that answers it.
 FACTS = [

@@ -13,7 +13,7 @@ from services.mesh.testing.waiting import until
 from tests.memory.conftest import Memory
 
 if TYPE_CHECKING:
-    from services.mesh.postgres import Pool
+    from services.mesh.stores.postgres import Pool
 
 WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
 DROP = "DELETE FROM memory.fact WHERE key = 'k'"

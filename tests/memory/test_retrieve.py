@@ -5,7 +5,7 @@ from google.protobuf import json_format
 from soma.memory.v1 import memory_service_pb2 as pb
 
 from services.memory.passages import Json
-from services.mesh import errors
+from services.mesh.call import errors
 from tests.memory.conftest import EMBED_SECONDS, Memory, plain
 
 LONG = " ".join(f"Chapter {n} tells of nothing in particular." for n in range(80))

@@ -9,13 +9,13 @@ import pytest
 from soma.memory.v1 import memory_service_pb2 as pb
 
 from services.memory import warmth
-from services.mesh import errors
+from services.mesh.call import errors
 from services.mesh.testing.waiting import until
 from tests.memory.conftest import EMBED_SECONDS, Memory, passes, serving, user
 from tests.memory.model import WordModel
 
 if TYPE_CHECKING:
-    from services.mesh.postgres import Pool
+    from services.mesh.stores.postgres import Pool
 
 BOAT = "the red boat lies in the harbour"
 

@@ -13,16 +13,16 @@ from soma.events.v1.event_pb2 import Event
 import services
 from gateway.contracts import area, public_services
 from services.declared import SERVICES, declarations, declared, require_sent, schemas
+from services.mesh.call.errors import InvalidArgument
 from services.mesh.declaration import Declaration, NoSettings
-from services.mesh.errors import InvalidArgument
 from services.mesh.events.consumer import Consumer
 from services.mesh.mesh import Mesh
-from services.mesh.migrations import migrate
 from services.mesh.service import Service
 from services.mesh.settings import SomaSettings
+from services.mesh.stores.migrations import migrate
 
 if TYPE_CHECKING:
-    from services.mesh.postgres import Connection, Pool
+    from services.mesh.stores.postgres import Connection, Pool
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,8 @@ def test_every_public_contract_is_of_a_service_of_the_list() -> None:
 
 
 def test_no_folder_of_migrations_is_forgotten() -> None:
-    there = {path.parent.name: path for path in Path(services.__path__[0]).glob("*/migrations")}
+    root = Path(services.__path__[0])
+    there = {path.relative_to(root).parts[0]: path for path in root.rglob("migrations") if path.is_dir()}
     assert dict(schemas()) == there
 
 
@@ -147,4 +148,5 @@ def test_a_service_that_there_is_not_is_refused_with_those_there_are() -> None:
 def test_who_needs_the_names_alone_imports_no_service() -> None:
     script = "import sys, cli.layout; print(*(m for m in sys.modules if m.startswith(('services.', 'gateway'))))"
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert set(ran.stdout.split()) == {"services.declared", "services.mesh", "services.mesh.errors"}
+    mesh = {"services.mesh", "services.mesh.call", "services.mesh.call.errors"}
+    assert set(ran.stdout.split()) == {"services.declared"} | mesh

@@ -9,12 +9,12 @@ import pytest
 from soma.testing.v1.echo_service_pb2 import EchoRequest
 from soma.testing.v1.echo_service_pb2_grpc import EchoServiceStub, add_EchoServiceServicer_to_server
 
-from services.mesh.call import run_as
+from services.mesh.call.call import run_as
+from services.mesh.call.status import from_rpc_error
 from services.mesh.declaration import Declaration, NoSettings
-from services.mesh.jobs import Job
 from services.mesh.mesh import Mesh
+from services.mesh.process.jobs import Job
 from services.mesh.service import Service
-from services.mesh.status import from_rpc_error
 from services.mesh.testing.echo import EchoServicer
 from services.mesh.testing.hosted import Neighbour, hosted
 from services.mesh.testing.local import SOMEBODY

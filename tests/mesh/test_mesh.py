@@ -4,10 +4,10 @@ import pytest
 from soma.testing.v1.echo_service_pb2 import EchoRequest
 from soma.testing.v1.echo_service_pb2_grpc import EchoServiceStub, add_EchoServiceServicer_to_server
 
-from services.mesh import errors
-from services.mesh.call import run_as
+from services.mesh.call import errors
+from services.mesh.call.call import run_as
 from services.mesh.mesh import Connections
-from services.mesh.registry.directory import Directory
+from services.mesh.process.registry.directory import Directory
 from services.mesh.settings import Settings
 from services.mesh.testing.echo import EchoServicer
 from services.mesh.testing.local import SIGNER, SOMEBODY, LocalMesh

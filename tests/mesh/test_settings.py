@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from services.mesh import errors
+from services.mesh.call import errors
 from services.mesh.settings import Settings
 
 

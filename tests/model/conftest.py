@@ -15,11 +15,11 @@ from soma.model.v1.message_pb2 import ROLE_USER, Message
 from soma.model.v1.model_service_pb2 import GenerateRequest
 from soma.model.v1.model_service_pb2_grpc import ModelServiceStub, add_ModelServiceServicer_to_server
 
-from services.mesh.call import run_as
-from services.mesh.channel.local import LocalChannel
-from services.mesh.group_commit import GroupCommit
+from services.mesh.call.call import run_as
+from services.mesh.stores.group_commit import GroupCommit
 from services.mesh.testing.local import SOMEBODY, LocalMesh
 from services.mesh.testing.upstreams import FakeUpstream
+from services.mesh.transport.local.channel import LocalChannel
 from services.model.adapters.anthropic import Anthropic
 from services.model.adapters.extract.engine import ExtractEngine
 from services.model.adapters.extract.ranking import Ranking
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from soma.model.v1.cost_service_pb2_grpc import CostServiceAsyncStub
     from soma.model.v1.model_service_pb2_grpc import ModelServiceAsyncStub
 
-    from services.mesh.postgres import Pool
+    from services.mesh.stores.postgres import Pool
 
 # Of an answer's text; more than any test's model writes.
 LARGEST = 1024 * 1024

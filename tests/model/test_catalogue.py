@@ -6,7 +6,7 @@ import pytest
 from soma.model.v1.catalog_service_pb2 import Model
 from soma.model.v1.model_service_pb2 import GenerateRequest
 
-from services.mesh.errors import InvalidArgument, MeshError, NotFound, Unavailable
+from services.mesh.call.errors import InvalidArgument, MeshError, NotFound, Unavailable
 from services.model.catalogue import Catalogue, Shelf
 from services.model.provider import ProviderEvent
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from services.mesh.errors import FailedPrecondition, InvalidArgument
+from services.mesh.call.errors import FailedPrecondition, InvalidArgument
 from services.model.catalogue_file import ProviderSettings
 from services.model.settings import ModelSettings
 from services.model.vendor import load

@@ -12,9 +12,9 @@ from soma.mesh.v1.stream_pb2 import StreamError
 from soma.model.v1.cost_service_pb2 import UsageRecord
 from soma.model.v1.model_service_pb2 import GenerateResponse
 
-from services.mesh.call import run_as
-from services.mesh.errors import Code, MeshError
-from services.mesh.status import from_rpc_error
+from services.mesh.call.call import run_as
+from services.mesh.call.errors import Code, MeshError
+from services.mesh.call.status import from_rpc_error
 from services.mesh.testing.dialects import AnthropicDialect, Behaviour, Fault, OpenAIDialect
 from services.mesh.testing.local import SOMEBODY
 from services.mesh.testing.upstreams import FakeUpstream
@@ -23,7 +23,7 @@ from tests.model.conftest import LARGEST, Models, asking, serving
 from tests.size import Size
 
 if TYPE_CHECKING:
-    from services.mesh.postgres import Connection, Pool
+    from services.mesh.stores.postgres import Connection, Pool
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 

@@ -9,14 +9,14 @@ from soma.model.v1.cost_service_pb2 import UsageRecord
 from soma.model.v1.message_pb2 import FINISH_REASON_STOP
 from soma.model.v1.model_service_pb2 import GenerateResponse
 
-from services.mesh.call import run_as
+from services.mesh.call.call import run_as
 from services.mesh.testing.dialects import AnthropicDialect, Behaviour, Fault, OpenAIDialect
 from services.mesh.testing.local import SOMEBODY
 from services.mesh.testing.upstreams import FakeUpstream
 from tests.model.conftest import Models, asking, serving
 
 if TYPE_CHECKING:
-    from services.mesh.postgres import Pool
+    from services.mesh.stores.postgres import Pool
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 

@@ -4,7 +4,7 @@ import pytest
 from soma.model.v1.cost_service_pb2 import UsageRecord
 from structlog.testing import capture_logs
 
-from services.mesh.errors import Unavailable
+from services.mesh.call.errors import Unavailable
 from services.mesh.testing.waiting import until
 from services.model.ledger import Ledger
 

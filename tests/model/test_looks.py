@@ -8,8 +8,8 @@ import pytest
 from soma.model.v1.catalog_service_pb2 import ListModelsRequest, Model
 from soma.model.v1.model_service_pb2 import GenerateRequest
 
-from services.mesh.call import run_as
-from services.mesh.errors import NotFound, Unavailable
+from services.mesh.call.call import run_as
+from services.mesh.call.errors import NotFound, Unavailable
 from services.mesh.testing.local import SOMEBODY
 from services.mesh.testing.upstreams import FakeUpstream
 from services.model.catalogue import Catalogue, Shelf
@@ -18,7 +18,7 @@ from tests.model.conftest import asking, serving
 from tests.ports import free_port
 
 if TYPE_CHECKING:
-    from services.mesh.postgres import Pool
+    from services.mesh.stores.postgres import Pool
 
 
 class Late:

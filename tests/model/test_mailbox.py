@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from soma.model.v1.message_pb2 import ToolCallDelta
 from soma.model.v1.model_service_pb2 import GenerationFinished, TextDelta
 
-from services.mesh.errors import Internal, Unavailable
+from services.mesh.call.errors import Internal, Unavailable
 from services.model.mailbox import Mailbox
 from services.model.provider import ProviderEvent
 from tests.size import examples

@@ -13,12 +13,12 @@ from soma.model.v1.message_pb2 import ROLE_ASSISTANT, ROLE_USER, Message
 from soma.model.v1.model_service_pb2 import GenerateRequest
 from soma.model.v1.model_service_pb2_grpc import ModelServiceStub
 
-from services.mesh.call import run_as
-from services.mesh.errors import FailedPrecondition, Unavailable
+from services.mesh.call.call import run_as
+from services.mesh.call.errors import FailedPrecondition, Unavailable
 from services.mesh.events.outbox import Outbox
-from services.mesh.jobs import run_jobs
-from services.mesh.postgres import ping
+from services.mesh.process.jobs import run_jobs
 from services.mesh.service import Service
+from services.mesh.stores.postgres import ping
 from services.mesh.testing.dialects import AnthropicDialect, Behaviour, Fault
 from services.mesh.testing.local import SOMEBODY, LocalMesh
 from services.mesh.testing.upstreams import FakeUpstream
@@ -30,7 +30,7 @@ from services.model.settings import ModelSettings
 if TYPE_CHECKING:
     from soma.model.v1.model_service_pb2_grpc import ModelServiceAsyncStub
 
-    from services.mesh.postgres import Pool
+    from services.mesh.stores.postgres import Pool
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 from soma.model.v1.cost_service_pb2 import UsageRecord
 
-from services.mesh.call import run_as
+from services.mesh.call.call import run_as
 from services.mesh.testing.dialects import Behaviour
 from services.mesh.testing.local import SOMEBODY
 from services.mesh.testing.upstreams import FakeUpstream
@@ -13,7 +13,7 @@ from tests.model.adapters.answering import data, delta
 from tests.model.conftest import asking, serving
 
 if TYPE_CHECKING:
-    from services.mesh.postgres import Pool
+    from services.mesh.stores.postgres import Pool
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 

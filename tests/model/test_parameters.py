@@ -4,7 +4,7 @@ import pytest
 from soma.model.v1.message_pb2 import Sampling
 from soma.model.v1.model_service_pb2 import GenerateRequest, ResponseFormat
 
-from services.mesh.errors import InvalidArgument
+from services.mesh.call.errors import InvalidArgument
 from services.model.adapters.local import LocalProvider
 from services.model.parameters import PARAMETERS, fit
 from tests.model.vendors import VENDORS

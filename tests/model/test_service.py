@@ -11,17 +11,17 @@ from soma.model.v1.cost_service_pb2 import ListUsageRequest, UsageRecord
 from soma.model.v1.message_pb2 import ROLE_USER, Message, Tool, ToolChoice
 from soma.model.v1.model_service_pb2 import EmbedRequest, GenerateRequest, InferRequest, ResponseFormat
 
-from services.mesh.call import run_as
-from services.mesh.errors import Code, MeshError
-from services.mesh.principal import Principal
-from services.mesh.status import from_rpc_error
+from services.mesh.call.call import run_as
+from services.mesh.call.errors import Code, MeshError
+from services.mesh.call.principal import Principal
+from services.mesh.call.status import from_rpc_error
 from services.mesh.testing.dialects import AnthropicDialect
 from services.mesh.testing.local import SOMEBODY
 from services.mesh.testing.upstreams import FakeUpstream
 from tests.model.conftest import Models, asking, serving
 
 if TYPE_CHECKING:
-    from services.mesh.postgres import Pool
+    from services.mesh.stores.postgres import Pool
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from services.mesh.errors import FailedPrecondition, InvalidArgument, MeshError
+from services.mesh.call.errors import FailedPrecondition, InvalidArgument, MeshError
 from services.model import settings as module
 from services.model.settings import ModelSettings
 

@@ -7,17 +7,17 @@ import redis.asyncio as aioredis
 from soma.events.v1.event_pb2 import Event
 from soma.model.v1.cost_service_pb2 import UsageRecord
 
-from services.mesh import postgres
 from services.mesh.events.outbox import Outbox
 from services.mesh.events.relay import Relay
 from services.mesh.events.stream import FIELD
+from services.mesh.stores import postgres
 from services.mesh.testing.jobs import running
 from services.mesh.testing.waiting import until
 from services.model.main import SERVICE
 from services.model.usage_events import RECORDED, Entry, write_usage
 
 if TYPE_CHECKING:
-    from services.mesh.postgres import Pool
+    from services.mesh.stores.postgres import Pool
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from services.mesh.errors import FailedPrecondition
+from services.mesh.call.errors import FailedPrecondition
 from services.model.vendor import SHIPPED, load, read
 from tests.model.vendors import VENDORS
 

@@ -16,9 +16,9 @@ from soma.orchestrator.v1.response_service_pb2_grpc import (
 )
 from soma.policy.v1.policy_service_pb2_grpc import PolicyServiceStub, add_PolicyServiceServicer_to_server
 
-from services.mesh.redis import open_client
-from services.mesh.routing import RoutedChannel
+from services.mesh.stores.redis import open_client
 from services.mesh.testing.local import LocalMesh
+from services.mesh.transport.routing import RoutedChannel
 from services.mesh.watching.rows import RowSequences
 from services.mesh.watching.streams import StreamReader
 from services.orchestrator.adapters.catalogue import Catalogue
@@ -26,22 +26,22 @@ from services.orchestrator.adapters.memory import Memory
 from services.orchestrator.adapters.model import Models
 from services.orchestrator.adapters.policy import Policy
 from services.orchestrator.adapters.structured import StructuredModels
-from services.orchestrator.delivery import Delivery
+from services.orchestrator.chat.delivery import Delivery
+from services.orchestrator.chat.service import ChatService
+from services.orchestrator.chat.store import PostgresPendingTurns
+from services.orchestrator.chat.turn import Turns
 from services.orchestrator.main import appending
 from services.orchestrator.responses.events import PostgresResponseEvents
 from services.orchestrator.responses.running import Running
 from services.orchestrator.responses.service import ResponseService
 from services.orchestrator.responses.store import PostgresResponses
-from services.orchestrator.service import ChatService
-from services.orchestrator.store import PostgresPendingTurns
-from services.orchestrator.turn import Turns
 from tests.orchestrator.neighbours import Script, ScriptedCatalog, ScriptedMemory, ScriptedModel, ScriptedPolicy
 
 if TYPE_CHECKING:
     from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceAsyncStub
     from soma.orchestrator.v1.response_service_pb2_grpc import ResponseServiceAsyncStub
 
-    from services.mesh.postgres import Pool
+    from services.mesh.stores.postgres import Pool
 
 
 class Orchestrator:

@@ -15,8 +15,8 @@ from soma.model.v1 import (
 )
 from soma.policy.v1 import policy_service_pb2, policy_service_pb2_grpc
 
-from services.mesh import errors
-from services.mesh.call import principal
+from services.mesh.call import errors
+from services.mesh.call.call import principal
 
 
 @dataclass

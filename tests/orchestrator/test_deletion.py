@@ -11,9 +11,10 @@ from soma.memory.v1.memory_service_pb2 import DeleteConversationRequest
 from soma.orchestrator.v1.chat_session_service_pb2 import ChatTemplate, CreateChatSessionRequest
 from soma.orchestrator.v1.response_service_pb2 import CreateResponseRequest, CreateResponseResponse, Response
 
-from services.mesh import errors, postgres
+from services.mesh.call import errors
 from services.mesh.events.event import new_event
-from services.mesh.redis import open_client
+from services.mesh.stores import postgres
+from services.mesh.stores.redis import open_client
 from services.mesh.testing.local import SOMEBODY
 from services.mesh.watching.rows import RowSequences
 from services.mesh.watching.streams import StreamReader
@@ -24,7 +25,7 @@ from services.orchestrator.sessions.conversations import conversation_of, sessio
 from services.orchestrator.sessions.store import PostgresSessions
 
 if TYPE_CHECKING:
-    from services.mesh.postgres import Pool
+    from services.mesh.stores.postgres import Pool
 
 ACME = SOMEBODY.tenant_id
 

@@ -9,8 +9,8 @@ from soma.model.v1 import message_pb2
 from soma.model.v1.model_service_pb2 import ResponseFormat
 from soma.orchestrator.v1 import chat_service_pb2 as pb
 
-from services.mesh.call import run_as
-from services.mesh.status import from_rpc_error
+from services.mesh.call.call import run_as
+from services.mesh.call.status import from_rpc_error
 from services.mesh.testing.local import SOMEBODY
 from services.orchestrator.adapters.format import checking
 from tests.orchestrator.conftest import Orchestrator

@@ -9,10 +9,10 @@ from soma.identity.v1 import principal_pb2
 from soma.policy.v1 import policy_service_pb2 as pb
 from soma.policy.v1.policy_service_pb2_grpc import PolicyServiceStub, add_PolicyServiceServicer_to_server
 
-from services.mesh import errors
-from services.mesh.call import run_as
-from services.mesh.principal import Principal
-from services.mesh.status import from_rpc_error
+from services.mesh.call import errors
+from services.mesh.call.call import run_as
+from services.mesh.call.principal import Principal
+from services.mesh.call.status import from_rpc_error
 from services.mesh.testing.local import SOMEBODY, LocalMesh
 from services.policy.rulefile import DEFAULT, load
 from services.policy.service import PolicyService

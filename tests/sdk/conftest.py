@@ -15,13 +15,13 @@ from soma.orchestrator.v1.response_service_pb2_grpc import add_ResponseServiceSe
 from soma.policy.v1.policy_service_pb2_grpc import add_PolicyServiceServicer_to_server
 from somamesh import AsyncClient
 
-from services.mesh.authenticator import DevAuthenticator
-from services.mesh.handlers import collect, register
-from services.mesh.interceptors.drain import Drain
+from services.mesh.call.authenticator import DevAuthenticator
+from services.mesh.call.handlers import collect, register
+from services.mesh.call.interceptors.drain import Drain
+from services.mesh.call.spans import Spans
+from services.mesh.call.stack import pipeline
+from services.mesh.call.token import Signer
 from services.mesh.service import Registration
-from services.mesh.spans import Spans
-from services.mesh.stack import pipeline
-from services.mesh.token import Signer
 from tests.e2e.stack import Stack
 from tests.sdk.drivers import Driver, driving
 from tests.sdk.kept import KeptCatalogue, KeptLedger, KeptMemory, KeptRules, Trouble

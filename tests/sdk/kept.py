@@ -14,7 +14,7 @@ from soma.model.v1.cost_service_pb2_grpc import CostServiceServicer
 from soma.policy.v1 import policy_service_pb2 as policy
 from soma.policy.v1.policy_service_pb2_grpc import PolicyServiceServicer
 
-from services.mesh.errors import MeshError, NotFound
+from services.mesh.call.errors import MeshError, NotFound
 
 NOW = Timestamp(seconds=1_700_000_000)
 

@@ -7,7 +7,7 @@ from soma.model.v1 import message_pb2 as model
 from soma.orchestrator.v1 import response_service_pb2 as pb
 from soma.orchestrator.v1.response_service_pb2_grpc import ResponseServiceServicer
 
-from services.mesh.errors import NotFound
+from services.mesh.call.errors import NotFound
 from tests.sdk.kept import NOW, Trouble
 from tests.sdk.scripted import USAGE
 

@@ -9,7 +9,7 @@ import somamesh
 from somamesh import APIError, AsyncClient, Client
 from somamesh.failures import failed
 
-from services.mesh import errors
+from services.mesh.call import errors
 from tests.sdk.conftest import KEY, Server
 from tests.sdk.drivers import Driver, driving
 

@@ -11,7 +11,7 @@ from soma.model.v1 import message_pb2 as model
 from soma.orchestrator.v1 import response_service_pb2 as pb
 from somamesh import AsyncClient, Failure, InputItem, Item, Message, Response, TokenLogprob, ToolCall, Usage
 
-from services.mesh import errors
+from services.mesh.call import errors
 from tests.sdk.conftest import Server
 from tests.sdk.drivers import Driver
 

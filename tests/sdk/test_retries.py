@@ -10,7 +10,7 @@ from somamesh.exceptions import APIError
 from somamesh.generated import chat_session_service as sessions
 from somamesh.retries import Retries
 
-from services.mesh import errors
+from services.mesh.call import errors
 from tests.sdk.conftest import KEY, Server
 from tests.sdk.drivers import Driver, driving
 

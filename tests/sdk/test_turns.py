@@ -13,7 +13,7 @@ from soma.model.v1 import model_service_pb2 as generation
 from soma.orchestrator.v1 import chat_service_pb2 as chat
 from somamesh import Answer, AsyncClient, Client, Message, Notice, Rule, TokenLogprob, Tool, ToolCall, Usage
 
-from services.mesh import errors
+from services.mesh.call import errors
 from tests.sdk.conftest import KEY, Server
 from tests.sdk.drivers import Driver
 from tests.sdk.scripted import Step, broken, noticed, spoken

@@ -105,7 +105,7 @@ def test_a_declared_reason_that_is_only_asked_for_is_refused(source: str) -> Non
     assert findings({"services/x/y.py": source}, declared, {}) == ["NO_NOTE: declared, and nobody raises it; delete it"]
 
 
-@pytest.mark.parametrize("name", ["services/x/y.py", "gateway/x.py", "cli/x.py", "services/mesh/channel/calls.py"])
+@pytest.mark.parametrize("name", ["services/x/y.py", "gateway/x.py", "cli/x.py", "services/mesh/transport/routing.py"])
 @pytest.mark.parametrize(
     "source",
     [
@@ -122,7 +122,7 @@ def test_the_error_of_grpc_is_refused_outside_the_boundary(source: str, name: st
 
 
 @pytest.mark.parametrize(
-    "name", ["services/mesh/channel/boundary.py", "services/mesh/status.py", "sdk/python/src/x.py"]
+    "name", ["services/mesh/transport/boundary.py", "services/mesh/call/status.py", "sdk/python/src/x.py"]
 )
 def test_the_error_of_grpc_is_known_where_it_is_translated(name: str) -> None:
     assert found("try:\n    f()\nexcept grpc.aio.AioRpcError:\n    pass", name) == []

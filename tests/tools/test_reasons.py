@@ -9,7 +9,7 @@ from google.protobuf import descriptor_pb2
 from soma.errors.v1 import reasons as generated
 from soma.mesh.v1.errors_pb2 import ErrorReason
 
-from services.mesh import errors
+from services.mesh.call import errors
 from tools.reasons import HTTP_STATUSES, PREFIX, Reason, gaps_of, module, page, reasons_of
 
 ROOT = Path(__file__).parents[2]

@@ -10,9 +10,9 @@ from typing import Any
 
 import redis.asyncio as aioredis
 
-from services.mesh.errors import ResourceExhausted, Unavailable
-from services.mesh.principal import Principal
-from services.mesh.redis import typed_errors
+from services.mesh.call.errors import ResourceExhausted, Unavailable
+from services.mesh.call.principal import Principal
+from services.mesh.stores.redis import typed_errors
 
 # Every seat is in the set of all and in its user's, with the second it becomes free as its score.
 TAKE = """

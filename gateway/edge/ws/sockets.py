@@ -15,10 +15,10 @@ from gateway.edge.ws.log_socket import Ended, LogSocket
 from gateway.edge.ws.metrics import CLOSED, OPEN
 from gateway.edge.ws.seats import Seats
 from gateway.edge.ws.tail import Tails
-from services.mesh.authenticator import Authenticator
-from services.mesh.call import run_as
-from services.mesh.errors import Code, MeshError
-from services.mesh.principal import Principal
+from services.mesh.call.authenticator import Authenticator
+from services.mesh.call.call import run_as
+from services.mesh.call.errors import Code, MeshError
+from services.mesh.call.principal import Principal
 
 log = structlog.get_logger("edge")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from soma.orchestrator.v1 import log_service_pb2 as pb
 
 from gateway.edge.ws.filters import Filters
-from services.mesh.errors import Unavailable
+from services.mesh.call.errors import Unavailable
 
 if TYPE_CHECKING:
     from soma.orchestrator.v1.log_service_pb2_grpc import LogServiceAsyncStub

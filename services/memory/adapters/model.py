@@ -7,9 +7,9 @@ from soma.errors.v1 import reasons
 from soma.model.v1 import model_service_pb2 as pb
 
 from services.memory.embedder import DIMENSIONS, Vector
-from services.mesh import errors
-from services.mesh.call import current_call, run_as
-from services.mesh.principal import Principal
+from services.mesh.call import errors
+from services.mesh.call.call import current_call, run_as
+from services.mesh.call.principal import Principal
 
 if TYPE_CHECKING:
     from soma.model.v1.model_service_pb2_grpc import ModelServiceAsyncStub

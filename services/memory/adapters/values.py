@@ -7,7 +7,7 @@ from google.protobuf.struct_pb2 import Struct, Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.memory.passages import Json
-from services.mesh import errors
+from services.mesh.call import errors
 
 # Integers up to here are exact in a double.
 _EXACT = 2**53

@@ -12,12 +12,12 @@ from services.memory.adapters.values import timestamp
 from services.memory.embedder import score
 from services.memory.passages import Passage
 from services.memory.question import Found, Question
-from services.mesh import postgres
 from services.mesh.events.event import new_event
 from services.mesh.events.outbox import Outbox
+from services.mesh.stores import postgres
 
 if TYPE_CHECKING:
-    from services.mesh.postgres import Pool
+    from services.mesh.stores.postgres import Pool
 
 # The row of the conversation is what concurrent appends take turns at.
 LOCK = """

@@ -14,10 +14,10 @@ from services.memory.adapters.values import timestamp
 from services.memory.embedder import Vector, score
 from services.memory.passages import Json, Passage
 from services.memory.question import Found, Question
-from services.mesh import postgres
+from services.mesh.stores import postgres
 
 if TYPE_CHECKING:
-    from services.mesh.postgres import Pool
+    from services.mesh.stores.postgres import Pool
 
 # An expired fact is gone, whether or not it has been swept: what replaces it starts anew.
 PUT = """

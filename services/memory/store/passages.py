@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from services.memory.embedder import Vector
 from services.memory.passages import Passage
-from services.mesh import postgres
+from services.mesh.stores import postgres
 
 if TYPE_CHECKING:
-    from services.mesh.postgres import Pool
+    from services.mesh.stores.postgres import Pool
 
 # A claim lapses, so that what a killed process had claimed is taken up by another.
 CLAIM = """

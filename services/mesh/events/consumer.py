@@ -14,15 +14,15 @@ import structlog
 from prometheus_client import Counter
 from soma.events.v1.event_pb2 import Event
 
-from services.mesh import errors
+from services.mesh.call import errors
 from services.mesh.events import groups
 from services.mesh.events.delivery import Deliveries, HandlerFailed
 from services.mesh.events.event import area_of, read_event
 from services.mesh.events.stream import Entry, EventStream, GroupLost
-from services.mesh.jobs import Job
+from services.mesh.process.jobs import Job
 
 if TYPE_CHECKING:
-    from services.mesh.postgres import Connection, Pool
+    from services.mesh.stores.postgres import Connection, Pool
 
 log = structlog.get_logger("events")
 

@@ -7,12 +7,13 @@ from uuid import UUID
 from soma.errors.v1 import reasons
 from soma.mesh.v1 import event_service_pb2 as pb
 
-from services.mesh import errors, page_token, postgres
+from services.mesh.call import errors, page_token
+from services.mesh.stores import postgres
 
 if TYPE_CHECKING:
     import asyncpg
 
-    from services.mesh.postgres import Pool
+    from services.mesh.stores.postgres import Pool
 
 PAGE_SIZE = 50
 

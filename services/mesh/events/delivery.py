@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 from soma.errors.v1 import reasons
 from soma.events.v1.event_pb2 import Event
 
-from services.mesh import errors, postgres
+from services.mesh.call import errors
 from services.mesh.events.stream import Entry
+from services.mesh.stores import postgres
 
 if TYPE_CHECKING:
-    from services.mesh.postgres import Connection, Pool
+    from services.mesh.stores.postgres import Connection, Pool
 
 ATTEMPTS = 5
 # An older Redis that comes back, as from a snapshot, may have events again that were handled within so many days.

@@ -8,8 +8,8 @@ from google.protobuf.message import DecodeError, Message
 from soma.errors.v1 import reasons
 from soma.events.v1.event_pb2 import Event
 
-from services.mesh import errors
-from services.mesh.call import current_call
+from services.mesh.call import errors
+from services.mesh.call.call import current_call
 
 _TYPE = re.compile(r"([a-z]+)(\.[a-z_]+){2}")
 

@@ -3,10 +3,10 @@
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from services.mesh import postgres
+from services.mesh.stores import postgres
 
 if TYPE_CHECKING:
-    from services.mesh.postgres import Connection, Pool
+    from services.mesh.stores.postgres import Connection, Pool
 
 _REGISTER = """
     INSERT INTO mesh.event_group (consumer, area) VALUES ($1, $2)

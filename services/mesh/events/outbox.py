@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from soma.events.v1.event_pb2 import Event
 
 if TYPE_CHECKING:
-    from services.mesh.postgres import Connection
+    from services.mesh.stores.postgres import Connection
 
 # `consumer` has the only one an event is for, where it is replayed; `added_ms` and `added_number` are its id in the
 # stream.

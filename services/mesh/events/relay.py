@@ -10,15 +10,15 @@ import redis.asyncio as aioredis
 import structlog
 from prometheus_client import Gauge
 
-from services.mesh import postgres
 from services.mesh.events import groups
 from services.mesh.events.outbox import Outbox
 from services.mesh.events.stream import Added, EventStream, Row
-from services.mesh.jobs import Job
-from services.mesh.stream_position import BEGINNING, Position
+from services.mesh.process.jobs import Job
+from services.mesh.stores import postgres
+from services.mesh.stores.stream_position import BEGINNING, Position
 
 if TYPE_CHECKING:
-    from services.mesh.postgres import Connection, Pool
+    from services.mesh.stores.postgres import Connection, Pool
 
 log = structlog.get_logger("events")
 

@@ -6,15 +6,15 @@ import redis.asyncio as aioredis
 from soma.mesh.v1 import event_service_pb2 as pb
 from soma.mesh.v1 import event_service_pb2_grpc as rpc
 
-from services.mesh import postgres
-from services.mesh.call import principal
+from services.mesh.call.call import principal
 from services.mesh.events import groups
 from services.mesh.events.dead_letters import DeadLetters
 from services.mesh.events.stream import EventStream
 from services.mesh.service import Registration
+from services.mesh.stores import postgres
 
 if TYPE_CHECKING:
-    from services.mesh.postgres import Pool
+    from services.mesh.stores.postgres import Pool
 
 # Every schema that has an outbox is a service that sends events.
 _AREAS = """

@@ -7,8 +7,8 @@ from typing import Any
 import redis.asyncio as aioredis
 from redis import exceptions
 
-from services.mesh.redis import said, typed_errors
-from services.mesh.stream_position import BEGINNING, Position, entry_id, position
+from services.mesh.stores.redis import said, typed_errors
+from services.mesh.stores.stream_position import BEGINNING, Position, entry_id, position
 
 STREAM = "soma:events:"
 FIELD = "event"

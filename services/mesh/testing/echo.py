@@ -10,8 +10,8 @@ import grpc
 from soma.testing.v1 import echo_service_pb2 as pb
 from soma.testing.v1 import echo_service_pb2_grpc as rpc
 
-from services.mesh import errors
-from services.mesh.call import current_call
+from services.mesh.call import errors
+from services.mesh.call.call import current_call
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Pairs: TypeAlias = tuple[tuple[str, str | bytes], ...]

@@ -9,26 +9,26 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 import redis.asyncio as aioredis
 
-from services.mesh.authenticator import Authenticator, DevAuthenticator
-from services.mesh.call import Call, current_call
-from services.mesh.carrier import LocalCarrier
-from services.mesh.channel.local import LocalChannel
+from services.mesh.call.authenticator import Authenticator, DevAuthenticator
+from services.mesh.call.call import Call, current_call
+from services.mesh.call.carrier import LocalCarrier
+from services.mesh.call.handlers import collect
+from services.mesh.call.interceptors.drain import Drain
+from services.mesh.call.principal import Principal
+from services.mesh.call.spans import Spans
+from services.mesh.call.stack import pipeline
 from services.mesh.declaration import Declaration
-from services.mesh.handlers import collect
-from services.mesh.hosting import host
-from services.mesh.interceptors.drain import Drain
 from services.mesh.mesh import Connections, Mesh
-from services.mesh.principal import Principal
-from services.mesh.registry.directory import Directory, Endpoint
+from services.mesh.process.hosting import host
+from services.mesh.process.registry.directory import Directory, Endpoint
 from services.mesh.service import Service
 from services.mesh.settings import Settings
-from services.mesh.spans import Spans
-from services.mesh.stack import pipeline
 from services.mesh.testing.local import KEY, SIGNER
 from services.mesh.testing.neighbours import registrations
+from services.mesh.transport.local.channel import LocalChannel
 
 if TYPE_CHECKING:
-    from services.mesh.postgres import Pool
+    from services.mesh.stores.postgres import Pool
 
 S = TypeVar("S")
 # Servicers in this process, or the address of another that serves them.

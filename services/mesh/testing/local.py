@@ -2,17 +2,17 @@
 
 from collections.abc import Callable, Sequence
 
-from services.mesh.authenticator import Authenticator, DevAuthenticator
-from services.mesh.call import Call, current_call
-from services.mesh.carrier import LocalCarrier
-from services.mesh.channel.local import LocalChannel
-from services.mesh.handlers import collect
-from services.mesh.interceptors.drain import Drain
-from services.mesh.principal import Principal
+from services.mesh.call.authenticator import Authenticator, DevAuthenticator
+from services.mesh.call.call import Call, current_call
+from services.mesh.call.carrier import LocalCarrier
+from services.mesh.call.handlers import collect
+from services.mesh.call.interceptors.drain import Drain
+from services.mesh.call.principal import Principal
+from services.mesh.call.spans import Spans
+from services.mesh.call.stack import pipeline
+from services.mesh.call.token import Signer
 from services.mesh.service import Registration
-from services.mesh.spans import Spans
-from services.mesh.stack import pipeline
-from services.mesh.token import Signer
+from services.mesh.transport.local.channel import LocalChannel
 
 KEY = "test-key"
 SIGNER = Signer(b"an internal key of thirty-two bytes", "test")

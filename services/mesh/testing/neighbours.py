@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import grpc
 
-from services.mesh.authenticator import Authenticator
-from services.mesh.channel.limits import MESSAGE_BYTES
-from services.mesh.server import Server
+from services.mesh.call.authenticator import Authenticator
+from services.mesh.call.spans import Spans
 from services.mesh.service import Registration
-from services.mesh.spans import Spans
 from services.mesh.testing.local import LocalMesh
+from services.mesh.transport.limits import MESSAGE_BYTES
+from services.mesh.transport.server import Server
 
 
 def registrations(servicers: Sequence[object]) -> list[Registration]:

@@ -7,8 +7,8 @@ from soma.errors.v1 import reasons
 from soma.testing.v1 import note_service_pb2 as pb
 from soma.testing.v1 import note_service_pb2_grpc as rpc
 
-from services.mesh import errors, page_token
-from services.mesh.field_mask import updated
+from services.mesh.call import errors, page_token
+from services.mesh.call.field_mask import updated
 from services.mesh.testing.echo import Context
 
 _CHANGEABLE = frozenset({"text", "tags", "place"})

@@ -16,10 +16,10 @@ import orjson
 import redis.asyncio as aioredis
 import structlog
 
-from services.mesh import errors
-from services.mesh.jobs import Job
-from services.mesh.redis import typed_errors
-from services.mesh.stream_position import Position
+from services.mesh.call import errors
+from services.mesh.process.jobs import Job
+from services.mesh.stores.redis import typed_errors
+from services.mesh.stores.stream_position import Position
 from services.mesh.watching.streams import Fields, StreamReader
 from services.mesh.watching.watch import set_within
 

@@ -12,10 +12,11 @@ from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 import redis.asyncio as aioredis
 
-from services.mesh import errors, tasks
-from services.mesh.jobs import Job
-from services.mesh.redis import typed_errors
-from services.mesh.stream_position import BEGINNING, Position, entry_id, position
+from services.mesh.call import errors
+from services.mesh.process import tasks
+from services.mesh.process.jobs import Job
+from services.mesh.stores.redis import typed_errors
+from services.mesh.stores.stream_position import BEGINNING, Position, entry_id, position
 from services.mesh.watching.watch import set_within
 
 T = TypeVar("T")

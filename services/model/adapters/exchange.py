@@ -10,7 +10,7 @@ from soma.errors.v1 import reasons
 from soma.model.v1.message_pb2 import ToolCallDelta
 from soma.model.v1.model_service_pb2 import TextDelta
 
-from services.mesh.errors import MeshError
+from services.mesh.call.errors import MeshError
 from services.model.adapters import refusal
 from services.model.adapters.answer import Answer, Pieces
 from services.model.adapters.sse import EventParser

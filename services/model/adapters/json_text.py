@@ -4,7 +4,7 @@ from typing import Any
 
 import orjson
 
-from services.mesh import errors
+from services.mesh.call import errors
 
 
 def parse_object(text: str, field: str) -> Any:

@@ -11,7 +11,7 @@ from soma.errors.v1 import reasons
 from soma.model.v1.catalog_service_pb2 import Model
 from soma.model.v1.model_service_pb2 import GenerateRequest
 
-from services.mesh.errors import MeshError
+from services.mesh.call.errors import MeshError
 from services.model.adapters import refusal
 from services.model.adapters.dialect import spoken
 from services.model.adapters.entry import default_first, model_of

@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 from soma.errors.v1 import reasons
 
-from services.mesh import errors
+from services.mesh.call import errors
 from services.model.adapters.surrogates import mended, read_json
 
 _log = structlog.get_logger(__name__)

@@ -3,7 +3,7 @@
 import orjson
 from soma.errors.v1 import reasons
 
-from services.mesh import errors
+from services.mesh.call import errors
 
 # No delta of a model is this long; a server that sends no line end must not fill the memory.
 LARGEST_EVENT = 4 * 1024 * 1024

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import orjson
 from soma.errors.v1 import reasons
 
-from services.mesh import errors
+from services.mesh.call import errors
 from services.model.adapters import refusal
 from services.model.adapters.http1.connection import Broken, Connection, NotHttp
 from services.model.adapters.http1.connections import Connections, ConnectTimeout

@@ -13,7 +13,7 @@ from typing import Literal
 import structlog
 from soma.errors.v1 import reasons
 
-from services.mesh.errors import FailedPrecondition
+from services.mesh.call.errors import FailedPrecondition
 from services.model.embedding.weights import Weights
 
 # Raised whenever what the builder writes changes.

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from soma.errors.v1 import reasons
 
-from services.mesh.errors import ResourceExhausted, Unavailable
+from services.mesh.call.errors import ResourceExhausted, Unavailable
 from services.model.embedding.embedder import Embeddings
 
 Run = Callable[[Sequence[str]], Embeddings]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import structlog
 from soma.errors.v1 import reasons
 
-from services.mesh.errors import MeshError, Unavailable
+from services.mesh.call.errors import MeshError, Unavailable
 from services.model.embedding.architecture import HIDDEN, NAME
 from services.model.embedding.embedder import Embeddings
 from services.model.embedding.settings import EmbeddingSettings

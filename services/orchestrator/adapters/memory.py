@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from soma.memory.v1 import memory_service_pb2 as pb
 
-from services.mesh import errors
-from services.mesh.call import current_call
+from services.mesh.call import errors
+from services.mesh.call.call import current_call
 
 if TYPE_CHECKING:
     from soma.memory.v1.memory_service_pb2_grpc import MemoryServiceAsyncStub

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from soma.errors.v1 import reasons
 from soma.policy.v1 import policy_service_pb2 as pb
 
-from services.mesh import errors
+from services.mesh.call import errors
 
 if TYPE_CHECKING:
     from soma.policy.v1.policy_service_pb2_grpc import PolicyServiceAsyncStub

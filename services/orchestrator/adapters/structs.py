@@ -3,7 +3,7 @@
 from google.protobuf import json_format
 from google.protobuf.struct_pb2 import Struct
 
-from services.mesh import errors
+from services.mesh.call import errors
 
 MAX_BYTES = 64 * 1024
 

@@ -14,7 +14,7 @@ from soma.mesh.v1.stream_pb2 import Heartbeat
 from soma.model.v1 import message_pb2
 from soma.model.v1 import model_service_pb2 as pb
 
-from services.mesh import errors
+from services.mesh.call import errors
 from services.orchestrator.adapters.format import Check, checking
 
 Events = AsyncGenerator[pb.GenerateResponse, None]

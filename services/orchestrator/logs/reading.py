@@ -6,8 +6,8 @@ from contextlib import aclosing
 from soma.mesh.v1 import stream_pb2
 from soma.orchestrator.v1 import log_service_pb2 as pb
 
-from services.mesh import page_token
-from services.mesh.stream_position import BEGINNING, Position, entry_id, position
+from services.mesh.call import page_token
+from services.mesh.stores.stream_position import BEGINNING, Position, entry_id, position
 from services.mesh.watching.streams import StreamReader, StreamSequences
 from services.mesh.watching.watch import told
 from services.orchestrator.logs.entry import Wanted

@@ -8,12 +8,12 @@ from soma.model.v1 import message_pb2
 from soma.orchestrator.v1 import chat_service_pb2 as pb
 from soma.policy.v1 import policy_service_pb2
 
-from services.mesh import errors
-from services.mesh.call import principal
-from services.mesh.interceptors.errors import stated
+from services.mesh.call import errors
+from services.mesh.call.call import principal
+from services.mesh.call.interceptors.errors import stated
+from services.orchestrator.chat.turn import Events, TakesTurns
 from services.orchestrator.logs.entry import CANCELLED, CHAT, COMPLETED, FAILED, RUNNING, Task
 from services.orchestrator.logs.writer import LogWriter
-from services.orchestrator.turn import Events, TakesTurns
 
 
 class RecordedTurns:

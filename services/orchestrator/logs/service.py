@@ -6,7 +6,7 @@ from typing import Any
 from soma.orchestrator.v1 import log_service_pb2 as pb
 from soma.orchestrator.v1 import log_service_pb2_grpc as rpc
 
-from services.mesh.call import never_ends, principal
+from services.mesh.call.call import never_ends, principal
 from services.orchestrator.logs.entry import Wanted
 from services.orchestrator.logs.reading import Logs
 

@@ -10,8 +10,8 @@ from typing import Any, Protocol
 import redis.asyncio as aioredis
 from soma.orchestrator.v1 import log_service_pb2 as pb
 
-from services.mesh.redis import typed_errors
-from services.mesh.stream_position import BEGINNING, Position, entry_id, position
+from services.mesh.stores.redis import typed_errors
+from services.mesh.stores.stream_position import BEGINNING, Position, entry_id, position
 from services.mesh.watching.streams import Fields
 
 FIELD = b"entry"

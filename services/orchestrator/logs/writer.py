@@ -10,8 +10,8 @@ import structlog
 from prometheus_client import Counter
 from soma.orchestrator.v1 import log_service_pb2 as pb
 
-from services.mesh import errors
-from services.mesh.jobs import Job
+from services.mesh.call import errors
+from services.mesh.process.jobs import Job
 from services.orchestrator.logs.entry import Task, new_entry
 from services.orchestrator.logs.store import LogStore
 

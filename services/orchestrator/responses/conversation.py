@@ -7,7 +7,7 @@ from soma.model.v1 import message_pb2
 from soma.orchestrator.v1 import chat_service_pb2 as chat
 from soma.orchestrator.v1 import response_service_pb2 as pb
 
-from services.mesh import errors
+from services.mesh.call import errors
 from services.orchestrator.responses.input_items import items_of, said
 from services.orchestrator.responses.progress import RESPONSE_ID, response_of
 from services.orchestrator.responses.store import ResponseStore

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from soma.orchestrator.v1.response_service_pb2 import CreateResponseResponse, WatchResponseResponse
 
-from services.mesh.group_commit import GroupCommit
-from services.mesh.postgres import connection
+from services.mesh.stores.group_commit import GroupCommit
+from services.mesh.stores.postgres import connection
 from services.mesh.watching.rows import RowSequences
 
 if TYPE_CHECKING:
-    from services.mesh.postgres import Connection, Pool
+    from services.mesh.stores.postgres import Connection, Pool
 
 # What of a response's events is worth keeping: its end is in the response itself.
 KEPT = frozenset({"created", "item_begun", "delta", "arguments", "item_done"})

@@ -10,9 +10,10 @@ import structlog
 from soma.orchestrator.v1 import chat_service_pb2 as chat
 from soma.orchestrator.v1.response_service_pb2 import CreateResponseRequest, CreateResponseResponse, Response
 
-from services.mesh import errors, tasks
-from services.mesh.call import Call, current_call
-from services.mesh.interceptors.errors import translate
+from services.mesh.call import errors
+from services.mesh.call.call import Call, current_call
+from services.mesh.call.interceptors.errors import translate
+from services.mesh.process import tasks
 from services.orchestrator.responses.progress import Progress
 
 log = structlog.get_logger("orchestrator")

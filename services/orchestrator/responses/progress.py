@@ -11,7 +11,7 @@ from soma.model.v1 import message_pb2
 from soma.orchestrator.v1 import chat_service_pb2 as chat
 from soma.orchestrator.v1 import response_service_pb2 as pb
 
-from services.mesh import errors
+from services.mesh.call import errors
 
 RESPONSE_ID = re.compile(r"resp_([0-9a-f]{32})")
 # What was said is numbered; what was given, too, behind an `i`.

@@ -4,8 +4,8 @@ import asyncio
 
 from soma.errors.v1 import reasons
 
-from services.mesh import errors
-from services.mesh.jobs import Job
+from services.mesh.call import errors
+from services.mesh.process.jobs import Job
 from services.orchestrator.responses.making import Making
 from services.orchestrator.responses.store import ResponseStore
 

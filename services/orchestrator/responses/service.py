@@ -8,9 +8,10 @@ from soma.errors.v1 import reasons
 from soma.orchestrator.v1 import response_service_pb2 as pb
 from soma.orchestrator.v1 import response_service_pb2_grpc as rpc
 
-from services.mesh import errors, page_token
-from services.mesh.call import current_call, principal, run_as
+from services.mesh.call import errors, page_token
+from services.mesh.call.call import current_call, principal, run_as
 from services.mesh.watching.rows import RowSequences
+from services.orchestrator.chat.turn import TakesTurns
 from services.orchestrator.responses import conversation
 from services.orchestrator.responses.events import ResponseEvents
 from services.orchestrator.responses.input_items import input_items, page
@@ -20,7 +21,6 @@ from services.orchestrator.responses.progress import RESPONSE_ID, Progress
 from services.orchestrator.responses.running import Running
 from services.orchestrator.responses.store import ResponseStore
 from services.orchestrator.responses.watching import Watching
-from services.orchestrator.turn import TakesTurns
 
 _PAGE_SIZE = 20
 

@@ -8,12 +8,12 @@ from soma.errors.v1 import reasons
 from soma.mesh.v1.stream_pb2 import StreamError
 from soma.orchestrator.v1.response_service_pb2 import CreateResponseRequest, Response
 
-from services.mesh.errors import Code
-from services.mesh.postgres import connection
+from services.mesh.call.errors import Code
+from services.mesh.stores.postgres import connection
 from services.mesh.watching.rows import RowSequences
 
 if TYPE_CHECKING:
-    from services.mesh.postgres import Connection, Pool
+    from services.mesh.stores.postgres import Connection, Pool
 
 STATES = {
     "in_progress": Response.STATE_IN_PROGRESS,

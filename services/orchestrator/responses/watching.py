@@ -7,7 +7,7 @@ from soma.errors.v1 import reasons
 from soma.mesh.v1.stream_pb2 import Heartbeat
 from soma.orchestrator.v1.response_service_pb2 import Response, WatchResponseResponse
 
-from services.mesh import errors
+from services.mesh.call import errors
 from services.mesh.watching.rows import Found, RowSequences
 from services.mesh.watching.watch import told
 from services.orchestrator.responses.events import ResponseEvents

@@ -10,11 +10,11 @@ from soma.model.v1 import message_pb2
 from soma.orchestrator.v1 import chat_service_pb2
 from soma.orchestrator.v1 import chat_session_service_pb2 as pb
 
-from services.mesh import errors
+from services.mesh.call import errors
+from services.orchestrator.chat.turn import Events
 from services.orchestrator.logs.entry import SESSION, Task
 from services.orchestrator.sessions.conversations import conversation_of
 from services.orchestrator.sessions.store import Session
-from services.orchestrator.turn import Events
 
 
 class TaskTurns(Protocol):

@@ -8,8 +8,8 @@ from uuid import UUID
 from soma.errors.v1 import reasons
 from soma.orchestrator.v1 import chat_session_service_pb2 as pb
 
-from services.mesh import errors, page_token
-from services.mesh.principal import Principal
+from services.mesh.call import errors, page_token
+from services.mesh.call.principal import Principal
 from services.orchestrator.logs.writer import LogWriter
 from services.orchestrator.sessions.answering import task_of
 from services.orchestrator.sessions.conversations import Conversations

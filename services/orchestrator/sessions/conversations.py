@@ -5,7 +5,7 @@ from uuid import UUID
 
 from soma.memory.v1 import memory_service_pb2
 
-from services.orchestrator.delivery import Delivery
+from services.orchestrator.chat.delivery import Delivery
 
 
 class Memory(Protocol):

@@ -5,9 +5,9 @@ import uuid
 from soma.errors.v1 import reasons
 from soma.orchestrator.v1 import chat_session_service_pb2 as pb
 
-from services.mesh import errors
-from services.mesh.call import current_call
-from services.mesh.principal import Principal
+from services.mesh.call import errors
+from services.mesh.call.call import current_call
+from services.mesh.call.principal import Principal
 from services.orchestrator.sessions.answering import Answering, shown_message
 from services.orchestrator.sessions.conversations import Conversations
 from services.orchestrator.sessions.preconditions import check_active, check_etag, existing, gone

@@ -3,8 +3,8 @@
 from soma.errors.v1 import reasons
 from soma.orchestrator.v1 import chat_session_service_pb2 as pb
 
-from services.mesh import errors
-from services.mesh.principal import Principal
+from services.mesh.call import errors
+from services.mesh.call.principal import Principal
 from services.orchestrator.sessions.status import ACTIVE
 from services.orchestrator.sessions.store import Session, Sessions
 

@@ -8,8 +8,8 @@ from soma.model.v1 import catalog_service_pb2
 from soma.orchestrator.v1 import chat_session_service_pb2 as pb
 from soma.orchestrator.v1 import chat_session_service_pb2_grpc as rpc
 
-from services.mesh import errors
-from services.mesh.call import principal
+from services.mesh.call import errors
+from services.mesh.call.call import principal
 from services.orchestrator.adapters.structs import checked, text_map, text_of
 from services.orchestrator.sessions.chats import Chats
 from services.orchestrator.sessions.messages import Messages

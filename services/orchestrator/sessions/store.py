@@ -9,11 +9,11 @@ from uuid import UUID
 import asyncpg
 from soma.orchestrator.v1 import chat_session_service_pb2 as pb
 
-from services.mesh import postgres
-from services.mesh.principal import Principal
+from services.mesh.call.principal import Principal
+from services.mesh.stores import postgres
 
 if TYPE_CHECKING:
-    from services.mesh.postgres import Connection, Pool
+    from services.mesh.stores.postgres import Connection, Pool
 
 CREATE = """
     INSERT INTO orchestrator.chat_session (tenant_id, subject, request_id, session_type, model_name, user_id, title,

@@ -8,7 +8,7 @@ from string import Template
 from soma.errors.v1 import reasons
 from soma.orchestrator.v1 import chat_session_service_pb2 as pb
 
-from services.mesh import errors
+from services.mesh.call import errors
 
 CATALOGUE = Path(__file__).with_name("templates.toml")
 DEFAULT_TYPE = "general"

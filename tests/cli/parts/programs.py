@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cli.parts.part import Launch, Part
-from services.mesh.errors import Unavailable
+from services.mesh.call.errors import Unavailable
 
 ENDS_WHEN_ASKED = "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))"
 REFUSES_TO_END = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)"

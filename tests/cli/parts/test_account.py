@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cli.parts.account import closed_directory, unprivileged
-from services.mesh.errors import FailedPrecondition
+from services.mesh.call.errors import FailedPrecondition
 
 NOBODY = 65534
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="an account is chosen only under root: run as root")

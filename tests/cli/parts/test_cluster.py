@@ -11,7 +11,7 @@ from cli.parts.cluster import initialise
 from cli.parts.part import Launch
 from cli.parts.process import run
 from cli.parts.program import POSTGRES, find
-from services.mesh.errors import FailedPrecondition
+from services.mesh.call.errors import FailedPrecondition
 
 NAMELESS = 987654321
 

@@ -9,7 +9,7 @@ from cli.parts.external import ExternalPostgres, ExternalRedis
 from cli.parts.postgres import Postgres
 from cli.parts.redis import Redis
 from cli.status import State
-from services.mesh.errors import FailedPrecondition, InvalidArgument, Unavailable
+from services.mesh.call.errors import FailedPrecondition, InvalidArgument, Unavailable
 from tests.cli.conftest import Supervised
 from tests.ports import free_port
 

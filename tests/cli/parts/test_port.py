@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from cli.parts.port import free_port, require_free, reserved
-from services.mesh.errors import FailedPrecondition, InvalidArgument
+from services.mesh.call.errors import FailedPrecondition, InvalidArgument
 
 # linux/in.h; Python has no name for it yet.
 IP_LOCAL_PORT_RANGE = 51

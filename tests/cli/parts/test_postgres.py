@@ -17,7 +17,7 @@ from cli.parts.postgres import Postgres, database_url
 from cli.parts.process import Process
 from cli.status import State
 from cli.stores import run_tool
-from services.mesh.errors import FailedPrecondition
+from services.mesh.call.errors import FailedPrecondition
 from tests.cli.conftest import Supervised
 from tests.cli.eventually import eventually
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cli.parts.program import ENVOY, POSTGRES, REDIS, Source, find, locate, version
-from services.mesh.errors import FailedPrecondition
+from services.mesh.call.errors import FailedPrecondition
 
 
 @pytest.mark.parametrize(("source", "major"), [(POSTGRES, "18."), (REDIS, "9."), (ENVOY, "1.")])

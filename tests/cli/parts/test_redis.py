@@ -12,7 +12,7 @@ from cli.data_dir import DataDir
 from cli.parts.redis import Redis
 from cli.parts.resp import ping
 from cli.status import State
-from services.mesh.errors import FailedPrecondition
+from services.mesh.call.errors import FailedPrecondition
 from tests.cli.conftest import Supervised
 from tests.cli.eventually import eventually
 

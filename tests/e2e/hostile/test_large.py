@@ -15,7 +15,7 @@ import httpx
 import pytest
 from openai import APIStatusError
 
-from services.mesh.status import from_rpc_error
+from services.mesh.call.status import from_rpc_error
 from tests.e2e.hostile.footprint import Footprint
 from tests.e2e.hostile.wire import Answer, Http2, read_answer
 from tests.e2e.stack import CALL_SECONDS, Stack, command

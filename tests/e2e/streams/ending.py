@@ -8,7 +8,7 @@ import openai
 import somamesh
 from websockets.exceptions import ConnectionClosed
 
-from services.mesh.status import DETAILS_KEY, from_rpc_error
+from services.mesh.call.status import DETAILS_KEY, from_rpc_error
 from tests.e2e.streams.asked import Cut, Refused
 
 

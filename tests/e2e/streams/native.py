@@ -13,7 +13,7 @@ from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceStub
 from soma.testing.v1 import echo_service_pb2 as echo
 from soma.testing.v1.echo_service_pb2_grpc import EchoServiceStub
 
-from services.mesh.status import from_rpc_error
+from services.mesh.call.status import from_rpc_error
 from tests.e2e.stack import CALL_SECONDS, Stack
 from tests.e2e.streams.asked import Ask, Cut
 from tests.e2e.surfaces import request

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from google.rpc.status_pb2 import Status
 from soma.orchestrator.v1.chat_service_pb2 import ChatResponse
 
-from services.mesh.status import CODES, from_status
+from services.mesh.call.status import CODES, from_status
 from tests.e2e.stack import Stack
 from tests.e2e.streams.asked import Ask, Cut, Refused
 from tests.e2e.surfaces import request

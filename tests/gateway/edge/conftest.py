@@ -12,13 +12,13 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from gateway.edge.main import SERVICE
 from gateway.edge.settings import EdgeSettings
-from services.mesh.authenticator import DevAuthenticator
-from services.mesh.http import HttpServer
-from services.mesh.redis import open_client
-from services.mesh.server import Server
-from services.mesh.spans import Spans
+from services.mesh.call.authenticator import DevAuthenticator
+from services.mesh.call.spans import Spans
+from services.mesh.stores.redis import open_client
 from services.mesh.testing.hosted import Neighbour, hosted
 from services.mesh.testing.neighbours import served
+from services.mesh.transport.http import HttpServer
+from services.mesh.transport.server import Server
 from tests.gateway.edge.scripted import (
     ScriptedCatalog,
     ScriptedChat,

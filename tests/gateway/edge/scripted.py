@@ -15,8 +15,8 @@ from soma.orchestrator.v1 import response_service_pb2 as responses
 from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceServicer
 from soma.orchestrator.v1.response_service_pb2_grpc import ResponseServiceServicer
 
-from services.mesh.call import Call, current_call
-from services.mesh.errors import NotFound
+from services.mesh.call.call import Call, current_call
+from services.mesh.call.errors import NotFound
 
 Step = chat.ChatResponse | BaseException | asyncio.Event
 

@@ -4,7 +4,7 @@ import openai as sdk
 import pytest
 from openai import AsyncOpenAI
 
-from services.mesh.errors import Unavailable
+from services.mesh.call.errors import Unavailable
 from tests.gateway.edge.conftest import Stand
 
 LAB = {"id": "lab/small", "object": "model", "created": 1_700_000_000, "owned_by": "the lab"}

@@ -14,7 +14,7 @@ from soma.orchestrator.v1.chat_service_pb2 import ChatRequest
 
 from gateway.edge.chat_request import READERS, Ask, read_chat_request
 from gateway.edge.extension import Extension
-from services.mesh.errors import InvalidArgument
+from services.mesh.call.errors import InvalidArgument
 
 HI = [{"role": "user", "content": "Hi"}]
 TOOL: dict[str, Any] = {

@@ -12,7 +12,7 @@ from soma.model.v1 import message_pb2 as model
 from soma.orchestrator.v1 import chat_service_pb2 as chat
 from soma.policy.v1.policy_service_pb2 import DECISION_REDACT, MatchedRule
 
-from services.mesh import errors
+from services.mesh.call import errors
 from services.mesh.testing.waiting import until
 from tests.gateway.edge.conftest import Stand
 from tests.gateway.edge.scripted import delta, finished, spoken, started, tool_call

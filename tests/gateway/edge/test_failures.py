@@ -11,7 +11,7 @@ import pytest
 from openai import AsyncOpenAI
 
 from gateway.edge.failures import NO_RETRY, failure
-from services.mesh import errors
+from services.mesh.call import errors
 from tests.gateway.edge.conftest import KEY, Stand, standing
 from tests.gateway.edge.scripted import Step, delta, spoken, started
 

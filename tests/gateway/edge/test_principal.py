@@ -4,7 +4,7 @@ from typing import Any
 
 import httpx
 
-from services.mesh.authenticator import DEV_PRINCIPAL
+from services.mesh.call.authenticator import DEV_PRINCIPAL
 from tests.gateway.edge.conftest import Stand
 
 ASK: dict[str, Any] = {"model": "plain", "messages": [{"role": "user", "content": "Hi"}]}

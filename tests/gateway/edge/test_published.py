@@ -14,7 +14,7 @@ from soma.model.v1 import message_pb2 as model
 from soma.orchestrator.v1 import chat_service_pb2 as chat
 from soma.orchestrator.v1 import response_service_pb2 as pb
 
-from services.mesh.errors import Unavailable
+from services.mesh.call.errors import Unavailable
 from tests.gateway.edge.conftest import Stand
 from tests.gateway.edge.published import fits
 from tests.gateway.edge.scripted import RESPONSE_ID, answered, delta, finished, refused, spoken, started, tool_call

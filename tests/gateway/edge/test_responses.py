@@ -12,7 +12,7 @@ from soma.model.v1 import message_pb2 as model
 from soma.model.v1.model_service_pb2 import ResponseFormat
 from soma.orchestrator.v1 import response_service_pb2 as pb
 
-from services.mesh import errors
+from services.mesh.call import errors
 from tests.gateway.edge.conftest import Stand
 from tests.gateway.edge.scripted import RESPONSE_ID, answered
 

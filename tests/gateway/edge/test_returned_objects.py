@@ -9,7 +9,7 @@ from openai.types.responses import ParsedResponseFunctionToolCall
 
 from gateway.edge.chat_request import read_chat_request
 from gateway.edge.response_request import read_response_request
-from services.mesh.errors import InvalidArgument
+from services.mesh.call.errors import InvalidArgument
 
 PARSED: dict[str, Any] = {
     "role": "assistant",

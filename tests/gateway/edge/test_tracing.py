@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from services.mesh.errors import Unavailable
+from services.mesh.call.errors import Unavailable
 from tests.gateway.edge.conftest import KEY, standing
 
 ASK: dict[str, Any] = {"model": "plain", "messages": [{"role": "user", "content": "Hi"}]}

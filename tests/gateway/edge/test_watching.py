@@ -10,7 +10,7 @@ from openai import AsyncOpenAI
 from soma.mesh.v1.stream_pb2 import Heartbeat
 from soma.orchestrator.v1 import response_service_pb2 as pb
 
-from services.mesh import errors
+from services.mesh.call import errors
 from tests.gateway.edge.conftest import Stand
 from tests.gateway.edge.scripted import RESPONSE_ID, answered
 

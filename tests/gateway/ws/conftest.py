@@ -15,13 +15,13 @@ from websockets.asyncio.client import ClientConnection, connect
 from gateway.edge.settings import EdgeSettings
 from gateway.edge.ws.sockets import LogSockets
 from gateway.edge.ws.tail import Tails
-from services.mesh.authenticator import credential
-from services.mesh.errors import Unauthenticated
-from services.mesh.http import HttpServer
-from services.mesh.jobs import run_job
-from services.mesh.principal import Principal
-from services.mesh.routing import RoutedChannel
+from services.mesh.call.authenticator import credential
+from services.mesh.call.errors import Unauthenticated
+from services.mesh.call.principal import Principal
+from services.mesh.process.jobs import run_job
 from services.mesh.testing.local import LocalMesh
+from services.mesh.transport.http import HttpServer
+from services.mesh.transport.routing import RoutedChannel
 from services.mesh.watching.streams import StreamReader
 from services.orchestrator.logs.entry import SESSION, Task, new_entry
 from services.orchestrator.logs.reading import Logs

@@ -13,10 +13,10 @@ from soma.orchestrator.v1 import log_service_pb2_grpc as rpc
 from gateway.edge.ws import tail
 from gateway.edge.ws.filters import Filters
 from gateway.edge.ws.tail import Tails
-from services.mesh import errors
-from services.mesh.call import run_as
-from services.mesh.routing import RoutedChannel
+from services.mesh.call import errors
+from services.mesh.call.call import run_as
 from services.mesh.testing.local import SOMEBODY, LocalMesh
+from services.mesh.transport.routing import RoutedChannel
 from tests.gateway.ws.conftest import Stand
 from tests.servers import RedisServer
 

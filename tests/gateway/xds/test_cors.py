@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from services.mesh import errors
+from services.mesh.call import errors
 from services.mesh.settings import Settings
 from tests.gateway.backends import Echo, serving
 from tests.gateway.conftest import ECHO, Gateway

@@ -10,11 +10,11 @@ from soma.testing.v1 import echo_service_pb2 as pb
 from soma.testing.v1 import echo_service_pb2_grpc as rpc
 
 from gateway.xds.snapshot import Endpoint
-from services.mesh.handlers import collect
-from services.mesh.interceptors.deadline import deadline
-from services.mesh.pipeline import Pipeline
+from services.mesh.call.handlers import collect
+from services.mesh.call.interceptors.deadline import deadline
+from services.mesh.call.pipeline import Pipeline
 from services.mesh.testing.echo import EchoServicer
-from services.mesh.unary.server import UnaryServer
+from services.mesh.transport.unary.server import UnaryServer
 from tests.gateway.backends import Echo, serving
 from tests.gateway.conftest import ECHO, Gateway
 from tests.gateway.waiting import eventually

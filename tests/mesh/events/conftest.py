@@ -10,17 +10,17 @@ import redis.asyncio as aioredis
 from prometheus_client import REGISTRY
 from soma.events.v1.event_pb2 import Event
 
-from services.mesh import postgres
 from services.mesh.events import consumer
 from services.mesh.events.consumer import Consumer, Handler, consuming
 from services.mesh.events.outbox import Outbox
 from services.mesh.events.relay import Relay
-from services.mesh.jobs import Job
-from services.mesh.migrations import migrate
+from services.mesh.process.jobs import Job
+from services.mesh.stores import postgres
+from services.mesh.stores.migrations import migrate
 from services.mesh.testing.waiting import until
 
 if TYPE_CHECKING:
-    from services.mesh.postgres import Connection, Pool
+    from services.mesh.stores.postgres import Connection, Pool
 
 SOLD = "shop.item.sold"
 STREAM = "soma:events:shop"

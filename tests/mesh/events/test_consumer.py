@@ -6,14 +6,14 @@ import asyncpg
 import pytest
 from soma.events.v1.event_pb2 import Event
 
-from services.mesh import errors
+from services.mesh.call import errors
 from services.mesh.events.consumer import Consumer, Handler, consuming
 from services.mesh.testing.jobs import running
 from services.mesh.testing.waiting import until
 from tests.mesh.events.conftest import SOLD, STREAM, Shop, caught_up, metric, noting, number_of, sold, stepped
 
 if TYPE_CHECKING:
-    from services.mesh.postgres import Connection
+    from services.mesh.stores.postgres import Connection
 
 
 class Failing:

@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING
 import pytest
 from soma.events.v1.event_pb2 import Event
 
-from services.mesh import errors
+from services.mesh.call import errors
 from services.mesh.testing.jobs import running
 from services.mesh.testing.waiting import until
 from tests.mesh.events.conftest import STREAM, Shop, caught_up, noting, number_of
 from tests.servers import PostgresServer, RedisServer
 
 if TYPE_CHECKING:
-    from services.mesh.postgres import Connection
+    from services.mesh.stores.postgres import Connection
 
 # A process that dies when it wants to acknowledge what it has committed.
 KILLED_BEFORE_ACKNOWLEDGING = """
 import asyncio, os, signal, sys
 from services.mesh.events.stream import EventStream
-from services.mesh.postgres import open_pool
-from services.mesh.redis import open_client
+from services.mesh.stores.postgres import open_pool
+from services.mesh.stores.redis import open_client
 from tests.mesh.events.conftest import Shop, caught_up
 
 async def killed(*_):
@@ -38,9 +38,9 @@ asyncio.run(main())
 # A process that handles event after event, each for a while; another takes over soon after it is killed.
 SLOW = """
 import asyncio, sys
-from services.mesh import lease
-from services.mesh.postgres import open_pool
-from services.mesh.redis import open_client
+from services.mesh.stores import lease
+from services.mesh.stores.postgres import open_pool
+from services.mesh.stores.redis import open_client
 from services.mesh.testing.jobs import running
 from tests.mesh.events.conftest import Shop, noting
 

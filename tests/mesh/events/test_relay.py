@@ -11,17 +11,17 @@ import pytest
 import redis.asyncio as aioredis
 from soma.events.v1.event_pb2 import Event
 
-from services.mesh import postgres
 from services.mesh.events.outbox import Outbox
 from services.mesh.events.relay import Relay
 from services.mesh.events.stream import FIELD
-from services.mesh.migrations import migrate
+from services.mesh.stores import postgres
+from services.mesh.stores.migrations import migrate
 from services.mesh.testing.jobs import running
 from services.mesh.testing.waiting import until
 from tests.servers import PostgresServer, RedisServer
 
 if TYPE_CHECKING:
-    from services.mesh.postgres import Pool
+    from services.mesh.stores.postgres import Pool
 
 STREAM = "soma:events:shop"
 SENDS = ("shop.item.sold",)
@@ -30,8 +30,8 @@ RELAY = """
 import asyncio, sys
 from services.mesh.events.outbox import Outbox
 from services.mesh.events.relay import Relay
-from services.mesh.postgres import open_pool
-from services.mesh.redis import open_client
+from services.mesh.stores.postgres import open_pool
+from services.mesh.stores.redis import open_client
 from services.mesh.testing.jobs import running
 
 async def main() -> None:

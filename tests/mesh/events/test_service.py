@@ -10,18 +10,18 @@ from soma.events.v1.event_pb2 import Event
 from soma.mesh.v1 import event_service_pb2 as pb
 from soma.mesh.v1.event_service_pb2_grpc import EventServiceStub
 
-from services.mesh import errors
-from services.mesh.call import run_as
+from services.mesh.call import errors
+from services.mesh.call.call import run_as
+from services.mesh.call.principal import Principal
+from services.mesh.call.status import from_rpc_error
 from services.mesh.events.service import event_service
-from services.mesh.principal import Principal
-from services.mesh.status import from_rpc_error
 from services.mesh.testing.local import SOMEBODY, LocalMesh
 from tests.mesh.events.conftest import SOLD, Shop, caught_up, noting, number_of
 
 if TYPE_CHECKING:
     from soma.mesh.v1.event_service_pb2_grpc import EventServiceAsyncStub
 
-    from services.mesh.postgres import Connection
+    from services.mesh.stores.postgres import Connection
 
 GLOBEX = Principal("globex", "gil", scopes=frozenset({"*"}))
 DEAD, REPLAYING, HANDLED = pb.DeadLetter.STATE_DEAD, pb.DeadLetter.STATE_REPLAYING, pb.DeadLetter.STATE_HANDLED

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 import pytest
 from soma.events.v1.event_pb2 import Event
 
-from services.mesh import errors
+from services.mesh.call import errors
 from services.mesh.events import groups, stream
 from tests.mesh.events.conftest import STREAM, Shop, caught_up, metric, number_of, stepped
 
 if TYPE_CHECKING:
-    from services.mesh.postgres import Connection
+    from services.mesh.stores.postgres import Connection
 
 
 def lag(group: str) -> float:

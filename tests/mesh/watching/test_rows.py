@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 import redis.asyncio as aioredis
 
-from services.mesh.postgres import connection, open_pool
-from services.mesh.redis import open_client
+from services.mesh.stores.postgres import connection, open_pool
+from services.mesh.stores.redis import open_client
 from services.mesh.testing.jobs import running
 from services.mesh.testing.waiting import until
 from services.mesh.watching import rows
@@ -21,7 +21,7 @@ from services.mesh.watching.watch import told
 from tests.servers import PostgresServer, RedisServer
 
 if TYPE_CHECKING:
-    from services.mesh.postgres import Pool
+    from services.mesh.stores.postgres import Pool
 
 TABLE = "CREATE TABLE number (name text, place bigint, PRIMARY KEY (name, place))"
 # Longer than any test takes: who looks by itself has not looked before.

@@ -18,7 +18,7 @@ from soma.model.v1.message_pb2 import (
 )
 from soma.model.v1.model_service_pb2 import GenerateRequest, GenerationFinished, TextDelta
 
-from services.mesh.errors import Unavailable
+from services.mesh.call.errors import Unavailable
 from services.model.adapters.extract.engine import ExtractEngine
 from services.model.adapters.extract.language import is_question, sentences, terms
 from services.model.adapters.extract.ranking import Ranking

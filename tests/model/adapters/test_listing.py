@@ -10,7 +10,7 @@ from soma.model.v1.catalog_service_pb2 import Model
 from soma.model.v1.message_pb2 import ROLE_USER, Message
 from soma.model.v1.model_service_pb2 import GenerateRequest, TextDelta
 
-from services.mesh.errors import MeshError
+from services.mesh.call.errors import MeshError
 from services.mesh.testing.dialects import AnthropicDialect, Behaviour, Fault
 from services.mesh.testing.upstreams import FakeUpstream
 from services.model.adapters.anthropic import Anthropic

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.mesh.errors import MeshError
+from services.mesh.call.errors import MeshError
 from services.model.adapters.anthropic_answer import MessageAnswer
 from services.model.adapters.exchange import answered
 from services.model.adapters.openai_answer import ChatAnswer

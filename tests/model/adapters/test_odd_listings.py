@@ -6,7 +6,7 @@ import pytest
 from google.protobuf.json_format import MessageToJson
 from soma.model.v1.catalog_service_pb2 import Model
 
-from services.mesh.errors import MeshError
+from services.mesh.call.errors import MeshError
 from services.mesh.testing.dialects import AnthropicDialect, Dialect, OpenAIDialect
 from services.mesh.testing.upstreams import FakeUpstream
 from services.model.adapters.anthropic import Anthropic

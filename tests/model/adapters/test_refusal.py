@@ -5,7 +5,7 @@ from email.utils import format_datetime
 
 import pytest
 
-from services.mesh.errors import Code
+from services.mesh.call.errors import Code
 from services.model.adapters.refusal import message_of, refusal, retry_after
 
 

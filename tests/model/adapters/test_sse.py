@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.mesh.errors import Unavailable
+from services.mesh.call.errors import Unavailable
 from services.model.adapters.sse import LARGEST_EVENT, EventParser
 
 _LINE = st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]), min_size=1)

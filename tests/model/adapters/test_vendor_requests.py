@@ -25,7 +25,7 @@ from soma.model.v1.message_pb2 import (
 )
 from soma.model.v1.model_service_pb2 import GenerateRequest, GenerationFinished, ResponseFormat, TextDelta
 
-from services.mesh.errors import InvalidArgument
+from services.mesh.call.errors import InvalidArgument
 from services.mesh.testing.dialects import AnthropicDialect, Behaviour, Dialect, OpenAIDialect
 from services.mesh.testing.upstreams import FakeUpstream
 from services.model.adapters.anthropic import Anthropic

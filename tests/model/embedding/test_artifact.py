@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from services.mesh.errors import FailedPrecondition
+from services.mesh.call.errors import FailedPrecondition
 from services.model.embedding.artifact import Artifact, Precision, prepared
 from services.model.embedding.weights import Weights, packaged_weights
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.mesh.errors import ResourceExhausted, Unavailable
+from services.mesh.call.errors import ResourceExhausted, Unavailable
 from services.model.embedding.batcher import Batcher
 from services.model.embedding.embedder import Embeddings
 from tests.size import examples

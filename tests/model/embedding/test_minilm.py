@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from services.mesh.errors import FailedPrecondition, Unavailable
+from services.mesh.call.errors import FailedPrecondition, Unavailable
 from services.model.embedding import Embedder, minilm
 from services.model.embedding.artifact import Artifact, Precision
 from services.model.embedding.batcher import Batcher

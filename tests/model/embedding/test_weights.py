@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer, unused_port
 
-from services.mesh.errors import FailedPrecondition
+from services.mesh.call.errors import FailedPrecondition
 from services.model.embedding.architecture import HUB_REPOSITORY
 from services.model.embedding.hub import hub_weights
 from services.model.embedding.weights import WeightsMissing, find_weights, packaged_weights

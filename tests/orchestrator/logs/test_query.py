@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from soma.orchestrator.v1 import log_service_pb2 as pb
 
-from services.mesh.call import run_as
-from services.mesh.errors import Code, InvalidArgument
-from services.mesh.status import from_rpc_error
-from services.mesh.stream_position import entry_id, position
+from services.mesh.call.call import run_as
+from services.mesh.call.errors import Code, InvalidArgument
+from services.mesh.call.status import from_rpc_error
+from services.mesh.stores.stream_position import entry_id, position
 from services.mesh.testing.local import SOMEBODY
 from services.orchestrator.logs.entry import Task, Wanted, new_entry
 from tests.orchestrator.logs.conftest import Desk, chat, messages

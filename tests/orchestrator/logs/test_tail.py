@@ -8,7 +8,7 @@ import pytest
 import redis.asyncio as aioredis
 from soma.orchestrator.v1 import log_service_pb2 as pb
 
-from services.mesh.call import run_as
+from services.mesh.call.call import run_as
 from services.mesh.testing.local import SOMEBODY
 from services.mesh.watching import streams
 from services.orchestrator.logs.entry import Wanted

@@ -7,7 +7,7 @@ import redis.asyncio as aioredis
 from prometheus_client import REGISTRY
 from soma.orchestrator.v1 import log_service_pb2 as pb
 
-from services.mesh.errors import Unavailable
+from services.mesh.call.errors import Unavailable
 from services.mesh.testing.jobs import running
 from services.mesh.testing.waiting import until
 from services.orchestrator.logs import writer as writing

@@ -10,10 +10,10 @@ import pytest
 from soma.model.v1 import message_pb2
 from soma.orchestrator.v1 import response_service_pb2 as pb
 
-from services.mesh.call import run_as
-from services.mesh.errors import Cancelled, Code, MeshError, Unavailable
-from services.mesh.principal import Principal
-from services.mesh.status import from_rpc_error
+from services.mesh.call.call import run_as
+from services.mesh.call.errors import Cancelled, Code, MeshError, Unavailable
+from services.mesh.call.principal import Principal
+from services.mesh.call.status import from_rpc_error
 from services.mesh.testing.jobs import running
 from services.mesh.testing.local import SOMEBODY
 from services.mesh.testing.waiting import until
@@ -22,7 +22,7 @@ from tests.orchestrator.conftest import Orchestrator
 from tests.orchestrator.neighbours import Script
 
 if TYPE_CHECKING:
-    from services.mesh.postgres import Pool
+    from services.mesh.stores.postgres import Pool
 
 Said = message_pb2.Message
 USER, ASSISTANT, TOOL = message_pb2.ROLE_USER, message_pb2.ROLE_ASSISTANT, message_pb2.ROLE_TOOL

@@ -9,11 +9,11 @@ import pytest
 import redis.asyncio as aioredis
 from soma.orchestrator.v1 import response_service_pb2 as pb
 
-from services.mesh.call import run_as
-from services.mesh.errors import Code
-from services.mesh.postgres import open_pool
-from services.mesh.principal import Principal
-from services.mesh.redis import open_client
+from services.mesh.call.call import run_as
+from services.mesh.call.errors import Code
+from services.mesh.call.principal import Principal
+from services.mesh.stores.postgres import open_pool
+from services.mesh.stores.redis import open_client
 from services.mesh.testing.jobs import running
 from services.mesh.testing.local import SOMEBODY
 from services.mesh.watching import rows
@@ -23,7 +23,7 @@ from tests.orchestrator.neighbours import Script
 from tests.orchestrator.responses.test_responses import STRANGER, asking, create, events_of, refusal
 
 if TYPE_CHECKING:
-    from services.mesh.postgres import Pool
+    from services.mesh.stores.postgres import Pool
 
 
 async def watch(

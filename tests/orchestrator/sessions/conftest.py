@@ -14,10 +14,10 @@ from soma.orchestrator.v1.chat_session_service_pb2_grpc import (
     add_ChatSessionServiceServicer_to_server,
 )
 
-from services.mesh import errors
-from services.mesh.call import run_as
-from services.mesh.principal import Principal
-from services.mesh.status import from_rpc_error
+from services.mesh.call import errors
+from services.mesh.call.call import run_as
+from services.mesh.call.principal import Principal
+from services.mesh.call.status import from_rpc_error
 from services.mesh.testing.local import SOMEBODY
 from services.orchestrator.logs.recording import RecordedTurns
 from services.orchestrator.logs.store import Bounds, RedisLogStore
@@ -34,7 +34,7 @@ from tests.orchestrator.conftest import Orchestrator
 if TYPE_CHECKING:
     from soma.orchestrator.v1.chat_session_service_pb2_grpc import ChatSessionServiceAsyncStub
 
-    from services.mesh.postgres import Pool
+    from services.mesh.stores.postgres import Pool
 
 T = TypeVar("T")
 

@@ -7,13 +7,13 @@ import pytest
 from google.protobuf.struct_pb2 import Struct
 from soma.model.v1 import message_pb2
 
-from services.mesh.errors import Code
+from services.mesh.call.errors import Code
 from services.mesh.testing.local import SOMEBODY
 from tests.orchestrator.neighbours import Script
 from tests.orchestrator.sessions.conftest import Desk, new_id, refused
 
 if TYPE_CHECKING:
-    from services.mesh.postgres import Pool
+    from services.mesh.stores.postgres import Pool
 
 
 async def test_an_answer_says_what_it_took(desk: Desk, script: Script) -> None:

@@ -7,15 +7,15 @@ import pytest
 from google.protobuf.struct_pb2 import Struct
 from soma.orchestrator.v1 import chat_session_service_pb2 as pb
 
-from services.mesh.call import run_as
-from services.mesh.errors import Code
-from services.mesh.principal import Principal
+from services.mesh.call.call import run_as
+from services.mesh.call.errors import Code
+from services.mesh.call.principal import Principal
 from services.mesh.testing.local import SOMEBODY
 from tests.orchestrator.neighbours import Script
 from tests.orchestrator.sessions.conftest import Desk, new_id, refused
 
 if TYPE_CHECKING:
-    from services.mesh.postgres import Pool
+    from services.mesh.stores.postgres import Pool
 
 COLLEAGUE = Principal("acme", "sam", scopes=frozenset({"*"}))
 STRANGER = Principal("globex", "alex", scopes=frozenset({"*"}))

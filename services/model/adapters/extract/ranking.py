@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from services.mesh import errors
+from services.mesh.call import errors
 from services.model.adapters.extract.language import terms
 from services.model.adapters.extract.passages import Passage
 from services.model.embedding.embedder import Embeddings

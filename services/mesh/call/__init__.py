@@ -1,0 +1,1 @@
+"""What every call goes through: pipeline, interceptors, errors, principal, page tokens."""

@@ -1,0 +1,148 @@
+"""The call being served, as the code that serves it can see it.
+
+The pipeline makes a `Call` for each RPC and sets it in the context of the servicer's task; whatever that task calls
+next inherits its principal, its remaining time and its trace.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from time import monotonic
+from typing import TYPE_CHECKING, TypeAlias
+
+from services.mesh.call import errors
+from services.mesh.call.principal import Principal
+from services.mesh.call.trace import Trace
+
+if TYPE_CHECKING:
+    import grpc
+    from opentelemetry.trace import Span
+
+    from services.mesh.call.method import Method
+
+
+Pairs: TypeAlias = Iterable[tuple[str, str | bytes]]
+
+
+class Call:
+    """One call in progress.
+
+    Attributes:
+        method: the RPC; None for work that did not come in as one (an HTTP request, a background task).
+        context: the servicer context while interceptors look at the call; None once its servicer runs.
+        local: whether it came from inside this process.
+        caller: the call that made it, where that is served by this process too; None once its servicer runs.
+        principal: who it runs as; None until authenticated, and in calls a process makes for itself.
+        deadline: in seconds of the monotonic clock, which is the event loop's; None without one.
+        trace: its place in a trace.
+        span: the recorded span, when the trace is sampled.
+        started: when it came in, by that clock. uvloop's own reading of it is of whole milliseconds.
+        draining: set when the process ends the call because it stops.
+        endless: set when its servicer has said that it never ends by itself.
+        compressed: set when its answer is to be.
+        ends: when, by that clock, a stream is ended here, before its deadline; None leaves it to the client.
+    """
+
+    __slots__ = (
+        *("_metadata", "caller", "compressed", "context", "deadline", "draining", "endless", "ends", "local", "method"),
+        *("principal", "span", "started", "trace"),
+    )
+
+    def __init__(
+        self,
+        method: "Method | None" = None,
+        context: "grpc.aio.ServicerContext[object, object] | None" = None,
+        *,
+        started: float,
+        local: bool = False,
+        caller: "Call | None" = None,
+    ) -> None:
+        self.method = method
+        self.context = context
+        self.local = local
+        self.caller = caller
+        self.started = started
+        self.principal: Principal | None = None
+        self.deadline: float | None = None
+        self.trace: Trace | None = None
+        self.span: Span | None = None
+        self.draining = False
+        self.endless = False
+        self.compressed = False
+        self.ends: float | None = None
+        self._metadata: Mapping[str, str | bytes] | None = None
+
+    @property
+    def metadata(self) -> Mapping[str, str | bytes]:
+        """What came with the call, for interceptors; of a key that came twice the last value.
+
+        gRPC makes the pairs anew for each who asks, which takes longer than all else that is done with them; it has
+        made them once to find the handler.
+        """
+        if self._metadata is None:
+            assert self.context is not None
+            pairs = arrived.get()
+            self._metadata = dict(pairs if pairs is not None else self.context.invocation_metadata() or ())
+        return self._metadata
+
+    def begin(self) -> None:
+        """Let go of the context: background work may hold the call for longer, and touching it then crashes gRPC."""
+        self.context = self._metadata = self.caller = None
+
+    def remaining(self) -> float | None:
+        """Seconds left, never below 0; None without a deadline."""
+        if self.deadline is None:
+            return None
+        return max(0.0, self.deadline - monotonic())
+
+    @property
+    def trace_id(self) -> str:
+        """The trace id in hex; empty outside a trace."""
+        return self.trace.hex_id if self.trace is not None else ""
+
+
+current: ContextVar[Call | None] = ContextVar("soma_current_call", default=None)
+arrived: ContextVar["Pairs | None"] = ContextVar("soma_arrived_metadata", default=None)
+"""The metadata of the call a task was made for, where gRPC made it."""
+
+
+def current_call() -> Call | None:
+    """The call this task serves; None in background work."""
+    return current.get()
+
+
+def principal() -> Principal:
+    """The principal of the current call.
+
+    Raises:
+        Unauthenticated: there is no call, or it has no principal.
+    """
+    call = current.get()
+    if call is None or call.principal is None:
+        raise errors.Unauthenticated("this call has no principal")
+    return call.principal
+
+
+def never_ends() -> None:
+    """Say that the current call ends only when its client wants it to, and can be gone on with in another one.
+
+    A process that stops does not wait for it.
+    """
+    call = current.get()
+    if call is not None:
+        call.endless = True
+
+
+@contextmanager
+def run_as(principal: Principal, *, trace: Trace | None = None, timeout: float | None = None) -> Iterator[Call]:
+    """Run a block as a call of `principal`: what it calls inherits principal, trace and at most `timeout` seconds."""
+    now = monotonic()
+    call = Call(started=now)
+    call.principal = principal
+    call.trace = trace
+    call.deadline = None if timeout is None else now + timeout
+    token = current.set(call)
+    try:
+        yield call
+    finally:
+        current.reset(token)

@@ -1,0 +1,65 @@
+"""Authenticates a call once and checks the method's authorisation rule.
+
+A call from a neighbour in the same process inherits its principal; from another process it carries a signed one; from
+outside it has a credential. Only the first two may reach internal methods.
+"""
+
+from collections.abc import Awaitable
+
+from soma.errors.v1 import reasons
+
+from services.mesh.call import errors
+from services.mesh.call.authenticator import Authenticator
+from services.mesh.call.call import Call
+from services.mesh.call.hooks import Enter, Hooks, Interceptor
+from services.mesh.call.method import Access, Method
+from services.mesh.call.token import METADATA_KEY, Signer
+
+
+def principal(authenticator: Authenticator, signer: Signer) -> Interceptor:
+    """Interceptor over one authenticator for outside and one signer for inside."""
+
+    def bind(rpc: Method) -> Hooks:
+        return Hooks(enter=_entry(rpc, authenticator, signer))
+
+    return bind
+
+
+def _entry(rpc: Method, authenticator: Authenticator, signer: Signer) -> Enter | None:
+    if rpc.access is Access.OPEN:
+        return None
+    internal, grants = rpc.access is Access.INTERNAL, rpc.grants
+
+    def enter(call: Call) -> Awaitable[None] | None:
+        if call.local:
+            if call.caller is not None:
+                call.principal = call.caller.principal
+            if not internal:
+                check(call)
+            return None
+        token = call.metadata.get(METADATA_KEY)
+        if token is not None:
+            call.principal = signer.verify(str(token))
+            if not internal:
+                check(call)
+            return None
+        if internal:
+            raise errors.PermissionDenied(f"{rpc.path} is for the mesh's own processes", reason=reasons.METHOD_INTERNAL)
+        return outside(call, _text(call, "authorization"), _text(call, "x-api-key"))
+
+    async def outside(call: Call, authorization: str | None, api_key: str | None) -> None:
+        call.principal = await authenticator.authenticate(authorization, api_key)
+        check(call)
+
+    def check(call: Call) -> None:
+        if call.principal is None:
+            raise errors.Unauthenticated(f"{rpc.path} needs a principal")
+        if call.principal.scopes.isdisjoint(grants):
+            raise errors.PermissionDenied(f"{rpc.path} needs the scope {rpc.scope}", metadata={"scope": rpc.scope})
+
+    return enter
+
+
+def _text(call: Call, key: str) -> str | None:
+    value = call.metadata.get(key)
+    return None if value is None else str(value)

@@ -1,0 +1,45 @@
+"""Every interceptor in its order: what a call meets first is first."""
+
+from services.mesh.call.authenticator import Authenticator
+from services.mesh.call.interceptors.compression import compression
+from services.mesh.call.interceptors.deadline import deadline
+from services.mesh.call.interceptors.drain import Drain
+from services.mesh.call.interceptors.logs import logs
+from services.mesh.call.interceptors.metrics import metrics
+from services.mesh.call.interceptors.peer import peer
+from services.mesh.call.interceptors.principal import principal
+from services.mesh.call.interceptors.tracing import tracing
+from services.mesh.call.interceptors.validation import validation
+from services.mesh.call.pipeline import Pipeline
+from services.mesh.call.spans import Spans
+from services.mesh.call.token import Signer
+from services.mesh.transport.tls.names import Allowed
+
+
+def pipeline(
+    *,
+    authenticator: Authenticator,
+    signer: Signer,
+    spans: Spans,
+    drain: Drain,
+    sample_ratio: float,
+    peers: Allowed | None = None,
+) -> Pipeline:
+    """The pipeline of a process.
+
+    Drain and metrics see every call, refused ones too; nothing is validated before its caller is known.
+    `peers` says which processes may call, where they have certificates.
+    """
+    return Pipeline(
+        (
+            drain.bind,
+            metrics,
+            logs,
+            tracing(spans, sample_ratio),
+            deadline,
+            *((peer(peers),) if peers is not None else ()),
+            principal(authenticator, signer),
+            validation,
+            compression,
+        )
+    )

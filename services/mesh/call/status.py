@@ -1,0 +1,118 @@
+"""Errors to `google.rpc.Status` and back: the one place where the two meet."""
+
+from typing import TypeVar
+
+import grpc
+from google.protobuf import any_pb2, duration_pb2
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2
+from soma.errors.v1 import reasons
+
+from services.mesh.call import errors
+from services.mesh.transport.boundary import Boundary
+
+_M = TypeVar("_M", bound=Message)
+
+DETAILS_KEY = "grpc-status-details-bin"
+RETRY_KEY = "retry-after"
+"""Plain seconds beside `RetryInfo`: the gateway turns it into the HTTP header of that name."""
+_LOST = "the instance that took the call was lost, or could not be reached"
+CODES = {code.value[0]: code for code in grpc.StatusCode}
+
+
+def to_status(error: errors.MeshError) -> status_pb2.Status:
+    """The status a client receives: code, message, exactly one ErrorInfo, and what helps it to act."""
+    status = status_pb2.Status(code=error.code, message=error.message)
+    _pack(
+        status,
+        error_details_pb2.ErrorInfo(reason=error.reason, domain=errors.DOMAIN, metadata=error.facts.metadata),
+    )
+    if error.facts.retry_after is not None:
+        delay = duration_pb2.Duration()
+        delay.FromNanoseconds(int(error.facts.retry_after * 1e9))
+        _pack(status, error_details_pb2.RetryInfo(retry_delay=delay))
+    if error.facts.violations:
+        _pack(
+            status,
+            error_details_pb2.BadRequest(
+                field_violations=[
+                    error_details_pb2.BadRequest.FieldViolation(field=v.field, description=v.description)
+                    for v in error.facts.violations
+                ]
+            ),
+        )
+    return status
+
+
+def from_status(status: status_pb2.Status) -> errors.MeshError:
+    """The error a status stands for; without an ErrorInfo the reason is the status's own name."""
+    code = errors.Code(status.code)
+    facts = errors.Facts()
+    reason = code.name
+    for detail in status.details:
+        if detail.Is(error_details_pb2.ErrorInfo.DESCRIPTOR):
+            info = _unpack(detail, error_details_pb2.ErrorInfo())
+            reason, facts.metadata = info.reason, dict(info.metadata)
+        elif detail.Is(error_details_pb2.RetryInfo.DESCRIPTOR):
+            retry = _unpack(detail, error_details_pb2.RetryInfo())
+            facts.retry_after = retry.retry_delay.ToNanoseconds() / 1e9
+        elif detail.Is(error_details_pb2.BadRequest.DESCRIPTOR):
+            bad = _unpack(detail, error_details_pb2.BadRequest())
+            facts.violations = tuple(errors.FieldViolation(v.field, v.description) for v in bad.field_violations)
+    return errors.relayed(code, status.message, reason=reason, facts=facts)
+
+
+def shortened(details: bytes, message: str, room: int) -> bytes:
+    """Status details with another message, and of what is in them as much as fits into about `room` bytes.
+
+    That is first what says why and when to come again; of fields at fault as many as there is room for.
+    """
+    whole, short = status_pb2.Status.FromString(details), status_pb2.Status()
+    short.code, short.message = whole.code, message
+    for detail in sorted(whole.details, key=lambda each: each.Is(error_details_pb2.BadRequest.DESCRIPTOR)):
+        if detail.Is(error_details_pb2.BadRequest.DESCRIPTOR):
+            _pack(short, _of_size(_unpack(detail, error_details_pb2.BadRequest()), room - short.ByteSize()))
+        elif short.ByteSize() + detail.ByteSize() <= room:
+            short.details.append(detail)
+    serialised: bytes = short.SerializeToString()
+    return serialised
+
+
+def from_rpc_error(error: grpc.aio.AioRpcError) -> errors.MeshError:
+    """The error a failed call ended with, whatever transport it took."""
+    for key, value in error.trailing_metadata() or ():
+        if key == DETAILS_KEY and isinstance(value, bytes):
+            status = status_pb2.Status()
+            status.ParseFromString(value)
+            if 1 <= status.code <= errors.Code.UNAUTHENTICATED:
+                return from_status(status)
+    code = errors.Code(error.code().value[0])
+    if code is errors.Code.UNAVAILABLE:
+        # The transport's own: what it says is for those who run the mesh, addresses and all.
+        return errors.Unavailable(_LOST, reason=reasons.INSTANCE_LOST, retry_after=1.0)
+    return errors.relayed(code, error.details() or code.name, reason=code.name, facts=errors.Facts())
+
+
+AS_MESH_ERRORS = Boundary(from_rpc_error)
+"""What calls to our services raise: `MeshError`, whatever transport they took."""
+
+
+def _pack(status: status_pb2.Status, detail: Message) -> None:
+    packed = any_pb2.Any()
+    packed.Pack(detail)
+    status.details.append(packed)
+
+
+def _of_size(bad: error_details_pb2.BadRequest, room: int) -> error_details_pb2.BadRequest:
+    some = error_details_pb2.BadRequest()
+    for violation in bad.field_violations:
+        room -= violation.ByteSize()
+        if room < 0:
+            break
+        some.field_violations.append(violation)
+    return some
+
+
+def _unpack(detail: any_pb2.Any, into: _M) -> _M:
+    detail.Unpack(into)
+    return into

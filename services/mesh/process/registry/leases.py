@@ -1,0 +1,50 @@
+"""The rule of leases: an instance has joined from its first word until its stream ends or is silent too long."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from services.mesh.process.registry.directory import Endpoint
+
+LEASE_SECONDS = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """One instance: where it is, what it serves, which of that works (reason per service, empty while it serves).
+
+    `http_addresses` has the HTTP server of each service that has one.
+    """
+
+    instance_id: str
+    services: tuple[str, ...]
+    grpc_services: tuple[str, ...]
+    grpc_address: str
+    unary_address: str
+    http_addresses: Mapping[str, str]
+    admin_address: str
+    pid: int
+    version: str
+    heard: float
+    faults: tuple[tuple[str, str], ...] = ()
+    dependencies: tuple[tuple[str, str, str], ...] = ()
+    """Service, dependency, and what is wrong with it; empty text while nothing is."""
+
+    def expired(self, now: float) -> bool:
+        """Whether it was silent for longer than a lease."""
+        return now - self.heard > LEASE_SECONDS
+
+    def heard_at(self, now: float) -> "Joined":
+        """Renewed at `now`."""
+        return replace(self, heard=now)
+
+    def with_health(self, faults: Iterable[tuple[str, str]], dependencies: Iterable[tuple[str, str, str]]) -> "Joined":
+        """The same instance with another state of its services."""
+        return replace(self, faults=tuple(sorted(faults)), dependencies=tuple(sorted(dependencies)))
+
+    def endpoints(self) -> list[Endpoint]:
+        """What others may call it for."""
+        faults = dict(self.faults)
+        return [
+            Endpoint(service, self.grpc_address, self.instance_id, service not in faults, faults.get(service, ""))
+            for service in self.services
+        ]

@@ -1,0 +1,109 @@
+"""Keeps a process a member of the mesh: announces it, renews its lease, follows the directory."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, suppress
+from typing import TYPE_CHECKING
+
+import grpc
+import structlog
+from soma.errors.v1 import reasons
+from soma.mesh.v1 import registry_service_pb2 as pb
+from soma.mesh.v1.registry_service_pb2_grpc import RegistryServiceStub
+
+from services.mesh.call.errors import Unavailable
+from services.mesh.call.status import AS_MESH_ERRORS
+from services.mesh.call.token import METADATA_KEY, Signer
+from services.mesh.process.jobs import Job, run_job
+from services.mesh.process.registry.directory import Directory, Endpoint
+
+if TYPE_CHECKING:
+    from soma.mesh.v1.registry_service_pb2_grpc import RegistryServiceAsyncStub
+
+log = structlog.get_logger("registry")
+
+_RENEW_SECONDS = 1.0
+_RETRY_SECONDS = 0.2
+
+
+class Membership:
+    """One instance's lease; at each renewal `health` is asked for faults by service, `dependencies` for those of each.
+
+    `connect` opens a channel to the control process, a new one for each lease: certificates change.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], grpc.aio.Channel],
+        instance: pb.Instance,
+        health: Callable[[], Mapping[str, str]],
+        directory: Directory,
+        signer: Signer,
+        dependencies: Callable[[], Mapping[str, Mapping[str, str]]] = dict,
+    ) -> None:
+        self._connect = connect
+        self._instance = instance
+        self._health = health
+        self._dependencies = dependencies
+        self._directory = directory
+        self._signer = signer
+        self._changed = asyncio.Event()
+        self._joined = asyncio.Event()
+        self._kept = AsyncExitStack()
+
+    async def join(self) -> None:
+        """Announce the instance and return once the registry has answered."""
+        run_job(self._kept, "mesh", Job("registry", self._keep, longest_pause=_RETRY_SECONDS))
+        await self._joined.wait()
+
+    def health_changed(self) -> None:
+        """Tell the registry now rather than at the next renewal."""
+        self._changed.set()
+
+    async def leave(self) -> None:
+        """End the lease: the instance gets no new calls from anyone who follows the registry."""
+        await self._kept.aclose()
+
+    async def _keep(self) -> None:
+        """Hold one lease, until it is lost.
+
+        Raises:
+            MeshError: why it is.
+        """
+        channel = self._connect()
+        stub: RegistryServiceAsyncStub = RegistryServiceStub(channel)
+        stream = stub.Register(self._requests(), metadata=((METADATA_KEY, self._signer.sign(None)),))
+        try:
+            with AS_MESH_ERRORS:
+                async for response in stream:
+                    self._directory.replace(_endpoint(e) for e in response.endpoints)
+                    self._joined.set()
+        finally:
+            stream.cancel()
+            await channel.close()
+        raise Unavailable("the registry has ended the lease", reason=reasons.REGISTRY_LOST)
+
+    async def _requests(self) -> AsyncIterator[pb.RegisterRequest]:
+        yield pb.RegisterRequest(instance=self._instance, health=self._report())
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_RENEW_SECONDS):
+                    await self._changed.wait()
+            self._changed.clear()
+            yield pb.RegisterRequest(health=self._report())
+
+    def _report(self) -> list[pb.ServiceHealth]:
+        faults, dependencies = self._health(), self._dependencies()
+        return [
+            pb.ServiceHealth(
+                service=name,
+                state=pb.ServiceHealth.STATE_NOT_SERVING if name in faults else pb.ServiceHealth.STATE_SERVING,
+                reason=faults.get(name, "")[:1024],
+                dependencies={key: why[:1024] for key, why in dependencies.get(name, {}).items()},
+            )
+            for name in self._instance.services
+        ]
+
+
+def _endpoint(message: pb.Endpoint) -> Endpoint:
+    return Endpoint(message.service, message.grpc_address, message.instance_id, message.serving, message.reason)

@@ -1,0 +1,159 @@
+"""soma.mesh.v1.RegistryService: keeps the leases and tells every instance of each change."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import structlog
+from soma.errors.v1 import reasons
+from soma.mesh.v1 import registry_service_pb2 as pb
+from soma.mesh.v1 import registry_service_pb2_grpc as rpc
+
+from services.mesh.call import errors
+from services.mesh.process.registry.directory import Directory
+from services.mesh.process.registry.leases import LEASE_SECONDS, Joined
+
+log = structlog.get_logger("registry")
+
+
+class RegistryService(rpc.RegistryServiceServicer):
+    """Leases in memory: a registry that restarts hears from every instance again within a second."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+        self._joined: dict[str, Joined] = {}
+        self._version = 0
+        self._listeners: set[asyncio.Event] = set()
+        self._watchers: list[Callable[[], None]] = []
+
+    @property
+    def instances(self) -> list[Joined]:
+        """Everyone who holds a lease, in order of joining."""
+        return list(self._joined.values())
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        """Call `changed` when an instance joins, leaves, or changes its health."""
+        self._watchers.append(changed)
+
+    async def Register(
+        self, request_iterator: AsyncIterator[pb.RegisterRequest], context: Any
+    ) -> AsyncIterator[pb.RegisterResponse]:
+        """See the contract."""
+        loop = asyncio.get_running_loop()
+        changed = asyncio.Event()
+        changed.set()
+        first = await anext(aiter(request_iterator), None)
+        if first is None or not first.instance.instance_id:
+            raise errors.InvalidArgument("the first message must carry the instance", reason=reasons.INSTANCE_MISSING)
+        instance_id = first.instance.instance_id
+        joined = _joined(first, loop.time())
+        self._joined[instance_id] = joined
+        log.info("instance joined", instance=instance_id, services=joined.services, address=joined.grpc_address)
+        self._listeners.add(changed)
+        self._publish()
+        ended = asyncio.Event()
+        listening = asyncio.create_task(self._listen(instance_id, request_iterator, changed, ended))
+        sent = -1
+        try:
+            while not ended.is_set():
+                silent = loop.time() - self._joined[instance_id].heard
+                try:
+                    async with asyncio.timeout(max(0.0, LEASE_SECONDS - silent) + 0.01):
+                        await changed.wait()
+                except TimeoutError:
+                    if self._joined[instance_id].expired(loop.time()):
+                        raise errors.DeadlineExceeded(
+                            f"silent for more than {LEASE_SECONDS:g} s", reason=reasons.LEASE_EXPIRED
+                        ) from None
+                    continue
+                changed.clear()
+                if sent != self._version:
+                    sent = self._version
+                    yield self._view()
+        finally:
+            listening.cancel()
+            self._listeners.discard(changed)
+            if self._joined.pop(instance_id, None) is not None:
+                log.info("instance left", instance=instance_id, services=joined.services)
+                self._publish()
+
+    async def _listen(
+        self,
+        instance_id: str,
+        requests: AsyncIterator[pb.RegisterRequest],
+        changed: asyncio.Event,
+        ended: asyncio.Event,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            async for request in requests:
+                before = self._joined[instance_id]
+                after = before.heard_at(loop.time())
+                if request.health:
+                    after = after.with_health(_faults(request), _dependencies(request))
+                self._joined[instance_id] = after
+                if after.faults != before.faults:
+                    log.info("health changed", instance=instance_id, faults=dict(after.faults))
+                    self._publish()
+        finally:
+            ended.set()
+            changed.set()
+
+    def _publish(self) -> None:
+        self._version += 1
+        self._directory.replace(e for joined in self._joined.values() for e in joined.endpoints())
+        for listener in self._listeners:
+            listener.set()
+        for watcher in self._watchers:
+            watcher()
+
+    def _view(self) -> pb.RegisterResponse:
+        return pb.RegisterResponse(
+            endpoints=[
+                pb.Endpoint(
+                    service=e.service,
+                    grpc_address=e.address,
+                    instance_id=e.instance_id,
+                    serving=e.serving,
+                    reason=e.reason,
+                )
+                for joined in self._joined.values()
+                for e in joined.endpoints()
+            ],
+            version=self._version,
+            lease_seconds=LEASE_SECONDS,
+        )
+
+
+def _joined(request: pb.RegisterRequest, now: float) -> Joined:
+    instance = request.instance
+    return Joined(
+        instance_id=instance.instance_id,
+        services=tuple(instance.services),
+        grpc_services=tuple(instance.grpc_services),
+        grpc_address=instance.grpc_address,
+        unary_address=instance.unary_address,
+        http_addresses=_http_addresses(instance),
+        admin_address=instance.admin_address,
+        pid=instance.pid,
+        version=instance.version,
+        heard=now,
+    ).with_health(_faults(request), _dependencies(request))
+
+
+def _http_addresses(instance: pb.Instance) -> dict[str, str]:
+    """Of an older version that names its edge's address alone, that one."""
+    edge = {"edge": instance.http_address} if instance.http_address else {}
+    return {**edge, **instance.http_addresses}
+
+
+def _faults(request: pb.RegisterRequest) -> list[tuple[str, str]]:
+    return [
+        (health.service, health.reason or "not serving")
+        for health in request.health
+        if health.state != pb.ServiceHealth.STATE_SERVING
+    ]
+
+
+def _dependencies(request: pb.RegisterRequest) -> list[tuple[str, str, str]]:
+    return [(health.service, name, why) for health in request.health for name, why in health.dependencies.items()]

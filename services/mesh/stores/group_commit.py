@@ -1,0 +1,136 @@
+"""Durable writes of concurrent callers, sharing transactions.
+
+A commit waits for a disk; while it does, further items queue, and the next transaction takes them all. One caller alone
+waits for one commit, a hundred callers together wait for two.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextvars import Context
+from typing import TYPE_CHECKING, Generic, Self, TypeAlias, TypeVar
+
+from prometheus_client import Histogram
+from soma.errors.v1 import reasons
+
+from services.mesh.call import errors
+from services.mesh.stores import postgres
+
+if TYPE_CHECKING:
+    from services.mesh.stores.postgres import Connection, Pool
+
+T = TypeVar("T")
+_Entry: TypeAlias = tuple[T, asyncio.Future[None]]
+
+_BATCH = Histogram(
+    "soma_postgres_group_commit_items", "Items that shared a transaction.", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256)
+)
+# Without an item, until others may have the connection.
+_KEPT_SECONDS = 1.0
+
+
+class GroupCommit(Generic[T]):
+    """Writes items with `write`, many to a transaction, until it is closed, as it is at the end of an `async with`.
+
+    Args:
+        write: puts items into the database with one `execute` or `executemany`, which is a transaction of its own: two
+            round trips less than one that is begun and committed. It must be able to run again after it failed,
+            because a batch with an item that cannot be written is written again one by one.
+        max_batch: most items in a transaction.
+    """
+
+    def __init__(
+        self, pool: "Pool", write: "Callable[[Connection, Sequence[T]], Awaitable[None]]", max_batch: int = 256
+    ) -> None:
+        self._kept = postgres.Kept(pool)
+        self._write = write
+        self._max_batch = max_batch
+        self._queue: deque[_Entry[T]] = deque()
+        self._wake = asyncio.Event()
+        self._closing = False
+        self._writer: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *raised: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Take nothing more, and return once what was taken is written."""
+        self._closing = True
+        self._wake.set()
+        if self._writer is not None:
+            await self._writer
+
+    async def commit(self, item: T) -> None:
+        """Return once `item` is durable. A caller that is cancelled meanwhile leaves the item to be written.
+
+        Raises:
+            Unavailable: Postgres is away, or this process is stopping. When the connection was lost in the middle of a
+                commit, the item may be durable all the same.
+            Exception: what `write` raised for this item.
+        """
+        if self._closing:
+            raise _stopping()
+        if self._writer is None:
+            # Of no call's context: it outlives the one that happens to come first.
+            self._writer = asyncio.create_task(self._run(), name="group-commit", context=Context())
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queue.append((item, done))
+        self._wake.set()
+        await done
+
+    async def _run(self) -> None:
+        try:
+            while self._queue or not self._closing:
+                if not self._queue:
+                    await self._idle()
+                    continue
+                count = min(self._max_batch, len(self._queue))
+                await self._settle([self._queue.popleft() for _ in range(count)])
+        finally:
+            _resolve(self._queue, _stopping())  # empty unless this task was cancelled
+            await self._kept.give_back()
+
+    async def _idle(self) -> None:
+        """Wait for an item, or for the end; a connection that is not used for a while is others' meanwhile."""
+        self._wake.clear()
+        try:
+            async with asyncio.timeout(_KEPT_SECONDS):
+                await self._wake.wait()
+        except TimeoutError:
+            await self._kept.give_back()
+            await self._wake.wait()
+
+    async def _settle(self, batch: Sequence[_Entry[T]]) -> None:
+        """Write a batch and tell its callers; an item that cannot be written fails alone."""
+        _BATCH.observe(len(batch))
+        try:
+            async with self._kept.use() as connection:
+                await self._write(connection, [item for item, _ in batch])
+        except asyncio.CancelledError:
+            _resolve(batch, _stopping())
+            raise
+        except Exception as error:
+            if len(batch) == 1 or isinstance(error, errors.Unavailable):
+                _resolve(batch, error)
+            else:
+                for entry in batch:
+                    await self._settle([entry])
+        else:
+            _resolve(batch, None)
+
+
+def _resolve(batch: Iterable[_Entry[T]], error: Exception | None) -> None:
+    for _, done in batch:
+        if done.done():  # its caller was cancelled
+            continue
+        if error is None:
+            done.set_result(None)
+        else:
+            done.set_exception(error)
+
+
+def _stopping() -> errors.Unavailable:
+    return errors.Unavailable("this process is stopping", reason=reasons.STOPPING, retry_after=postgres.RETRY_SECONDS)

@@ -1,0 +1,252 @@
+"""The process's Postgres pool, and the one place where a server that is lost or refuses becomes a typed error.
+
+Connections carry no session state of their own: no session locks, no LISTEN, no temporary tables, no plain SET. That
+lets them pass through a transaction-pooling PgBouncer (1.21 or newer, with `max_prepared_statements`), and saves the
+round trip that would clean a connection each time it is given back.
+"""
+
+import json
+import re
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+import orjson
+from soma.errors.v1 import reasons
+
+from services.mesh.call import errors
+from services.mesh.stores import disk
+
+if TYPE_CHECKING:
+    Pool = asyncpg.Pool[asyncpg.Record]
+    Connection = asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
+
+# A caller's own deadline cancels what it waits for here; these bound background work and calls without one.
+CONNECT_SECONDS = 5.0
+ACQUIRE_SECONDS = 10.0
+COMMAND_SECONDS = 30.0
+
+RETRY_SECONDS = 1.0
+
+_LOST = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+    OSError,  # TimeoutError is one
+)
+_STORAGE_FULL = (
+    reasons.STORAGE_FULL,
+    "the database's disk is full, so nothing can be stored; make room on the disk of Postgres, and it goes on",
+    errors.STORAGE_FULL_SECONDS,
+)
+# What a server that answers may say of itself rather than of the statement.
+_REFUSED: tuple[tuple[type[asyncpg.PostgresError], tuple[str, str, float]], ...] = (
+    (asyncpg.DiskFullError, _STORAGE_FULL),
+    (
+        asyncpg.ReadOnlySQLTransactionError,
+        (
+            reasons.POSTGRES_READ_ONLY,
+            "the database takes no writes now, as a standby does; SOMA_POSTGRES_URL must lead to the primary",
+            RETRY_SECONDS,
+        ),
+    ),
+    (
+        asyncpg.PostgresIOError,
+        (
+            reasons.POSTGRES_IO_ERROR,
+            "the database cannot read or write its files; the log of Postgres says which and why",
+            RETRY_SECONDS,
+        ),
+    ),
+    (
+        asyncpg.InsufficientResourcesError,
+        (
+            reasons.POSTGRES_OUT_OF_RESOURCES,
+            "the database has run out of memory or met a limit of its own; the log of Postgres says which",
+            RETRY_SECONDS,
+        ),
+    ),
+)
+_REFUSALS = tuple(refused[0] for refused in _REFUSED)
+# The server answers although its disk is full, until it has to write: more rows than 64 kB hold go through a file of
+# its own, which it deletes again. Statements sent together are one transaction, so the limit holds for it alone.
+_WRITE = "SET LOCAL work_mem = '64kB'; SELECT count(*) FROM generate_series(1, 4000)"
+# What a URL says and no waiting mends.
+_MISCONFIGURED = (
+    asyncpg.ClientConfigurationError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.UndefinedObjectError,
+)
+_CLOSED = re.compile(r"(connection|pool) is clos")
+# A server that goes says so on idle connections too. For asyncpg they are then busy with that message (state 2), until
+# it has seen them closed.
+_SAID_FAREWELL = re.compile(r"another operation \(2\) is in progress")
+
+
+class _Connection(asyncpg.Connection[asyncpg.Record] if TYPE_CHECKING else asyncpg.Connection):  # type: ignore[misc]
+    """A connection without session state, so with nothing to reset."""
+
+    def get_reset_query(self) -> str:
+        return ""
+
+
+async def open_pool(url: str, *, max_size: int = 20, application_name: str = "soma") -> "Pool":
+    """Open a pool; `json` and `jsonb` values are Python objects.
+
+    A server that goes away and comes back needs nothing done: the next acquire connects again.
+
+    Raises:
+        Unavailable: the server cannot be reached.
+        FailedPrecondition: it does not take what the URL says: its user, database or options.
+    """
+    try:
+        with typed_errors():
+            return await asyncpg.create_pool(
+                url,
+                min_size=1,
+                max_size=max_size,
+                timeout=CONNECT_SECONDS,
+                command_timeout=COMMAND_SECONDS,
+                connection_class=_Connection,
+                init=_init,
+                server_settings={"application_name": application_name},
+            )
+    except _MISCONFIGURED as error:
+        raise errors.FailedPrecondition(
+            f"the Postgres of postgres_url does not take its user, database or options: {error}",
+            reason=reasons.POSTGRES_REFUSED,
+        ) from error
+
+
+@contextmanager
+def typed_errors() -> Iterator[None]:
+    """Turn a lost or refused connection, and a server that cannot work, into Unavailable, inside a `with` block.
+
+    Raises:
+        Unavailable: reason POSTGRES_UNAVAILABLE, or STORAGE_FULL where it has stopped for want of room; a write whose
+            connection is lost may or may not have been done. STORAGE_FULL, POSTGRES_READ_ONLY, POSTGRES_IO_ERROR or
+            POSTGRES_OUT_OF_RESOURCES of a server that answers; the write was not done.
+    """
+    try:
+        yield
+    except _LOST as error:
+        raise _unavailable() from error
+    except _REFUSALS as error:
+        raise _refusal(error) from error
+    except asyncpg.InterfaceError as error:
+        # asyncpg has no class of its own for a connection that went away between two commands.
+        if _CLOSED.search(str(error)):
+            raise _unavailable() from error
+        raise
+    except asyncpg.InternalClientError as error:
+        if _SAID_FAREWELL.search(str(error)):
+            raise _unavailable() from error
+        raise
+
+
+@asynccontextmanager
+async def connection(pool: "Pool") -> AsyncIterator["Connection"]:
+    """A connection of the pool for the block; each statement is a transaction of its own.
+
+    Raises:
+        Unavailable: Postgres cannot be reached, or no connection came free in time.
+    """
+    with typed_errors():
+        async with pool.acquire(timeout=ACQUIRE_SECONDS) as acquired:
+            yield acquired
+
+
+class Kept:
+    """A connection of the pool that a task keeps between statements: fetching one and giving it back takes longer than
+    many a statement does. It is one task's; `give_back` returns it to the pool, the next use takes another.
+    """
+
+    def __init__(self, pool: "Pool") -> None:
+        self._pool = pool
+        self._connection: asyncpg.pool.PoolConnectionProxy[asyncpg.Record] | None = None
+
+    @asynccontextmanager
+    async def use(self) -> AsyncIterator["Connection"]:
+        """The connection, for the block; after an exception it is not kept.
+
+        Raises:
+            Unavailable: Postgres cannot be reached, or no connection came free in time.
+        """
+        with typed_errors():
+            if self._connection is not None and _gone(self._connection):
+                await self.give_back()
+            if self._connection is None:
+                self._connection = await self._pool.acquire(timeout=ACQUIRE_SECONDS)
+            try:
+                yield self._connection
+            except BaseException:
+                await self.give_back()
+                raise
+
+    async def give_back(self) -> None:
+        """Let others have it."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await self._pool.release(connection)
+
+
+@asynccontextmanager
+async def transaction(pool: "Pool") -> AsyncIterator["Connection"]:
+    """A transaction for the block: committed at its end, rolled back by an exception.
+
+    Raises:
+        Unavailable: Postgres cannot be reached, or no connection came free in time.
+    """
+    async with connection(pool) as acquired, acquired.transaction():
+        yield acquired
+
+
+async def ping(pool: "Pool") -> None:
+    """Answer when Postgres does, and could store something.
+
+    Raises:
+        Unavailable: it does not, or could not.
+    """
+    async with connection(pool) as acquired:
+        await acquired.execute(_WRITE)
+        if await acquired.fetchval("SELECT current_setting('transaction_read_only')") == "on":
+            raise asyncpg.ReadOnlySQLTransactionError
+
+
+def _gone(connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]") -> bool:
+    try:
+        return connection.is_closed()
+    except asyncpg.InterfaceError:
+        # The pool takes back what the server has closed.
+        return True
+
+
+def _unavailable() -> errors.Unavailable:
+    if disk.full("postgres"):
+        return _told(*_STORAGE_FULL)
+    return _told(reasons.POSTGRES_UNAVAILABLE, "the database cannot be reached now", RETRY_SECONDS)
+
+
+def _refusal(error: Exception) -> errors.Unavailable:
+    return next(_told(*what) for kind, what in _REFUSED if isinstance(error, kind))
+
+
+def _told(reason: str, message: str, seconds: float) -> errors.Unavailable:
+    return errors.Unavailable(message, reason=reason, metadata={"store": "postgres"}, retry_after=seconds)
+
+
+async def _init(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    for name in ("json", "jsonb"):
+        await connection.set_type_codec(name, schema="pg_catalog", encoder=_encode, decoder=orjson.loads)
+
+
+def _encode(value: Any) -> str:
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:
+        # Integers beyond 64 bits are valid JSON, and jsonb keeps them.
+        return json.dumps(value, allow_nan=False)

@@ -1,0 +1,1 @@
+"""How calls travel: channels in a process and between processes, servers, addresses, mutual TLS."""

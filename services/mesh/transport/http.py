@@ -1,0 +1,125 @@
+"""An HTTP server for an ASGI application, inside the process's own event loop."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import structlog
+import uvicorn
+from soma.errors.v1 import reasons
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from services.mesh.call import errors
+from services.mesh.transport.gathering import GatheringTransport
+from services.mesh.transport.listening import BACKLOG, listen
+from services.mesh.transport.tls.names import Allowed, gateway, identities_of, name_in
+
+if TYPE_CHECKING:
+    from services.mesh.transport.tls.identity import Identity
+
+log = structlog.get_logger("tls")
+
+
+class _Http(HttpToolsProtocol):
+    """A connection whose answers leave in as few pieces as they can."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(GatheringTransport(transport, self.loop))
+
+    def handle_websocket_upgrade(self) -> None:
+        # What is said over a WebSocket is one write a message as it is, and its protocol wants the transport itself.
+        assert isinstance(self.transport, GatheringTransport)
+        self.transport.flush()
+        self.transport = self.transport.transport
+        super().handle_websocket_upgrade()
+
+
+def _refusing_others(allowed: Allowed) -> type[asyncio.Protocol]:
+    """The HTTP protocol for connections whose certificate names an allowed process."""
+
+    class Protocol(_Http):
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            identities = identities_of(transport)
+            super().connection_made(transport)
+            if not any(allowed(name_in(identity)) for identity in identities):
+                log.warning("peer refused", reason=reasons.PEER_NOT_ALLOWED, peer=identities)
+                transport.close()
+
+    return Protocol
+
+
+class _Quiet(uvicorn.Server):
+    """uvicorn without its signal handlers: signals belong to the process."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals alone."""
+        yield
+
+
+# What clients say over a WebSocket is small; what they are told may be of any size.
+_MAX_WEBSOCKET_BYTES = 64 * 1024
+
+
+class HttpServer:
+    """Serves one application on one TCP address; one that speaks WebSocket looks after its connections itself.
+
+    With an identity only processes that are `allowed` are let in.
+    """
+
+    def __init__(
+        self,
+        app: Any,
+        *,
+        websockets: bool = False,
+        limit_concurrency: int | None = None,
+        identity: "Identity | None" = None,
+        allowed: Allowed = gateway,
+    ) -> None:
+        context = identity.server_context() if identity is not None else None
+        self._server = _Quiet(
+            uvicorn.Config(
+                app,
+                loop="none",
+                http=_Http if context is None else _refusing_others(allowed),
+                ssl_context_factory=None if context is None else lambda *_: context,
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                date_header=False,
+                proxy_headers=False,
+                timeout_keep_alive=75,
+                backlog=BACKLOG,
+                limit_concurrency=limit_concurrency,
+                ws="websockets-sansio" if websockets else "none",
+                ws_max_size=_MAX_WEBSOCKET_BYTES,
+                ws_ping_interval=None,
+                ws_per_message_deflate=False,
+            )
+        )
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self, host: str, port: int = 0) -> int:
+        """Listen (port 0 chooses a free one); returns the port.
+
+        Raises:
+            Unavailable: the address is taken or not ours.
+        """
+        listener = listen(host, port)
+        self._task = asyncio.create_task(self._server.serve(sockets=[listener]))
+        while not self._server.started:
+            if self._task.done():
+                await self._task
+                raise errors.Unavailable("the HTTP server stopped while starting", reason=reasons.HTTP_START_FAILED)
+            await asyncio.sleep(0)
+        return int(listener.getsockname()[1])
+
+    async def stop(self, grace: float = 3.0) -> None:
+        """Stop accepting, let requests end for `grace` seconds, close."""
+        self._server.config.timeout_graceful_shutdown = max(1, round(grace))
+        self._server.should_exit = True
+        if self._task is not None:
+            with suppress(asyncio.CancelledError):
+                await self._task

@@ -1,0 +1,20 @@
+"""soma.orchestrator.v1.ChatService over turns."""
+
+from collections.abc import AsyncGenerator
+from typing import Any
+
+from soma.orchestrator.v1 import chat_service_pb2 as pb
+from soma.orchestrator.v1 import chat_service_pb2_grpc as rpc
+
+from services.orchestrator.chat.turn import TakesTurns
+
+
+class ChatService(rpc.ChatServiceServicer):
+    """Takes a turn a call."""
+
+    def __init__(self, turns: TakesTurns) -> None:
+        self._turns = turns
+
+    def Chat(self, request: pb.ChatRequest, context: Any) -> AsyncGenerator[pb.ChatResponse, None]:
+        """See the contract."""
+        return self._turns.take(request)

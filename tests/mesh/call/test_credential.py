@@ -1,0 +1,49 @@
+"""Keys lose what copying adds, and what no header can carry is named without the rest of the key."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.mesh.call.credential import checked, trimmed
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["sk-1\n", "sk-1\r\n", "  sk-1\t", "\ufeffsk-1", "\u200bsk-1\u00a0", '"sk-1"', "'sk-1'\n", '" sk-1 "', "sk-1"],
+)
+def test_what_copying_adds_is_taken_off(given: str) -> None:
+    assert trimmed(given) == checked(given) == "sk-1"
+
+
+@pytest.mark.parametrize("given", ['"', "'\"", 'a"', '"a', "it's"])
+def test_quotes_that_are_no_pair_stay(given: str) -> None:
+    assert trimmed(given) == given
+
+
+@pytest.mark.parametrize(
+    ("key", "named"),
+    [
+        ("secret\nsecret", "character 7 of the key is a line end (U+000A)"),
+        ("secret\x00", "character 7 of the key is a control character (U+0000)"),
+        ("\u201csecret\u201d", "character 1 of the key is left double quotation mark (U+201C)"),
+        ("secret\u00e9", "U+00E9"),
+        ("secr\u20acet", "euro sign"),
+    ],
+)
+def test_a_character_no_header_can_carry_is_named_and_the_key_is_not(key: str, named: str) -> None:
+    with pytest.raises(ValueError) as refused:
+        checked(key)
+    assert named in str(refused.value)
+    assert "secr" not in str(refused.value)
+
+
+@given(st.text())
+def test_a_key_that_passes_is_one_line_of_ascii_and_passes_again(key: str) -> None:
+    try:
+        passed = checked(key)
+    except ValueError:
+        assert not trimmed(key).isascii() or not trimmed(key).isprintable()
+        return
+    assert passed.isascii()
+    assert passed == "" or passed.isprintable()
+    f"Bearer {passed}".encode("ascii")

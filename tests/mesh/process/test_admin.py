@@ -1,0 +1,57 @@
+"""The admin port: whether a process lives, and whether calls can come to it."""
+
+import httpx
+import pytest
+
+from services.mesh.process.admin import admin_app
+from services.mesh.process.health import Health
+from services.mesh.service import Service
+
+
+class Store:
+    """Answers, or says why it cannot."""
+
+    def __init__(self) -> None:
+        self.problem = ""
+
+    async def check(self) -> None:
+        if self.problem:
+            raise LookupError(self.problem)
+
+
+async def asked(health: Health, path: str, method: str = "GET") -> httpx.Response:
+    transport = httpx.ASGITransport(admin_app(health, "1.2.3"))
+    async with httpx.AsyncClient(transport=transport, base_url="http://process") as client:
+        return await client.request(method, path)
+
+
+async def test_health_says_the_same_as_the_gateway() -> None:
+    body = (await asked(Health({}), "/health")).json()
+    assert body.pop("timestamp").endswith("Z")
+    assert body == {"status": "healthy", "app_name": "SomaMesh", "version": "1.2.3"}
+
+
+@pytest.mark.parametrize("path", ["/health", "/ready"])
+async def test_a_probe_may_ask_for_the_head_alone(path: str) -> None:
+    head = await asked(Health({}), path, "HEAD")
+    assert (head.status_code, head.content) == (200, b"")
+
+
+async def test_calls_come_to_a_process_that_misses_a_part_and_not_to_one_that_cannot_work() -> None:
+    postgres, redis = Store(), Store()
+    health = Health({"orchestrator": Service(checks={"postgres": postgres.check}, wants={"redis": redis.check})})
+    redis.problem = "it is away"
+    await health.check()
+    ready = await asked(health, "/ready")
+    assert ready.status_code == 200
+    assert ready.json() == {
+        "status": "ready",
+        "ready": True,
+        "faults": {},
+        "services": {"orchestrator": {"postgres": "ok", "redis": "it is away"}},
+    }
+    postgres.problem = "it is full"
+    await health.check()
+    ready = await asked(health, "/ready")
+    assert ready.status_code == 503
+    assert (ready.json()["status"], ready.json()["faults"]) == ("not_ready", {"orchestrator": "postgres: it is full"})

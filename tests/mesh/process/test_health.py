@@ -1,0 +1,107 @@
+"""Health is what the checks say, and a check that says nothing holds nobody up."""
+
+import asyncio
+from contextlib import AsyncExitStack
+
+import pytest
+
+from services.mesh.process import health as module
+from services.mesh.process.health import Health
+from services.mesh.process.jobs import run_job
+from services.mesh.service import Service
+
+
+class Dependency:
+    """Answers, fails or hangs, and refuses to be hurried by a cancellation."""
+
+    def __init__(self) -> None:
+        self.failure: Exception | None = None
+        self.answers = asyncio.Event()
+        self.answers.set()
+        self.asked = 0
+
+    async def check(self) -> None:
+        self.asked += 1
+        await self.answers.wait()
+        if self.failure is not None:
+            raise self.failure
+
+
+def watching(dependency: Dependency) -> Health:
+    return Health({"memory": Service(checks={"postgres": dependency.check})})
+
+
+async def test_a_failing_dependency_is_named_until_it_works_again() -> None:
+    dependency = Dependency()
+    health, told = watching(dependency), []
+    health.watch(lambda: told.append(health.faults()))
+    await health.check()
+    assert health.faults() == {}
+    dependency.failure = LookupError("it is away")
+    await health.check()
+    assert health.faults() == {"memory": "postgres: it is away"}
+    dependency.failure = None
+    await health.check()
+    assert health.dependencies() == {"memory": {"postgres": ""}}
+    assert told == [{"memory": "postgres: it is away"}, {}]
+
+
+async def test_what_failed_at_the_start_is_looked_at_again_as_soon_as_what_fails_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "_EVERY_SECONDS", 600.0)
+    monkeypatch.setattr(module, "_AFTER_FAULT_SECONDS", 0.01)
+    dependency = Dependency()
+    dependency.failure = LookupError("it is not loaded yet")
+    health, well = watching(dependency), asyncio.Event()
+    await health.check()
+    health.watch(well.set)
+    dependency.failure = None
+    async with AsyncExitStack() as stack:
+        run_job(stack, "mesh", health.job)
+        async with asyncio.timeout(10):
+            await well.wait()
+    assert health.faults() == {}
+
+
+async def test_a_silent_dependency_is_down_in_time_and_not_asked_again_before_it_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "_CHECK_SECONDS", 0.02)
+    dependency = Dependency()
+    health = watching(dependency)
+    dependency.answers.clear()
+    for _ in range(3):
+        async with asyncio.timeout(5):
+            await health.check()
+        assert health.faults() == {"memory": "postgres: no answer within 0.02 s"}
+    assert dependency.asked == 1
+    dependency.answers.set()
+    await health.check()
+    assert health.faults() == {}
+
+
+async def test_what_a_service_only_wants_is_named_and_is_no_fault() -> None:
+    postgres, redis = Dependency(), Dependency()
+    health = Health({"orchestrator": Service(checks={"postgres": postgres.check}, wants={"redis": redis.check})})
+    told: list[dict[str, dict[str, str]]] = []
+    health.watch(lambda: told.append(health.dependencies()))
+    redis.failure = LookupError("it is away")
+    await health.check()
+    assert health.faults() == {}
+    postgres.failure = LookupError("it is full")
+    await health.check()
+    assert health.faults() == {"orchestrator": "postgres: it is full"}
+    assert told == [
+        {"orchestrator": {"postgres": "", "redis": "it is away"}},
+        {"orchestrator": {"postgres": "it is full", "redis": "it is away"}},
+    ]
+
+
+async def test_a_check_that_several_services_name_is_made_once() -> None:
+    redis = Dependency()
+    health = Health(
+        {"edge": Service(wants={"redis": redis.check}), "orchestrator": Service(wants={"redis": redis.check})}
+    )
+    await health.check()
+    assert redis.asked == 1

@@ -1,0 +1,290 @@
+"""Jobs go on whatever they meet, run when they are to, and end when they are told to."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack, suppress
+from typing import TYPE_CHECKING
+
+import pytest
+from prometheus_client import REGISTRY
+from structlog.testing import capture_logs
+
+from services.mesh.call.call import current_call, run_as
+from services.mesh.call.errors import Unavailable
+from services.mesh.process.jobs import Job, run_job
+from services.mesh.testing.jobs import running
+from services.mesh.testing.local import SOMEBODY
+from services.mesh.testing.waiting import until
+from tests.servers import PostgresServer
+
+if TYPE_CHECKING:
+    from services.mesh.stores.postgres import Pool
+
+
+class Work:
+    """Raises each of `failures` once, and then does its work; `more` steps of it are not the last for now."""
+
+    def __init__(self, *failures: BaseException, more: int = 0) -> None:
+        self.failures = list(failures)
+        self._more = more
+        self.steps = 0
+        self.well = asyncio.Event()
+
+    async def step(self) -> bool:
+        self.steps += 1
+        if self.failures:
+            raise self.failures.pop(0)
+        self.well.set()
+        self._more -= 1
+        return self._more >= 0
+
+    async def stepped(self, times: int) -> None:
+        """Return once it was asked to so many times."""
+
+        async def reached() -> bool:
+            return self.steps >= times
+
+        await until(reached)
+
+
+async def test_a_step_that_fails_is_run_again() -> None:
+    work = Work(OSError(28, "No space left on device"), RuntimeError("odd"))
+    async with running(Job("work", work.step, every=60.0)):
+        await work.stepped(3)
+        assert work.well.is_set()
+
+
+async def test_the_same_failure_is_logged_once_and_another_one_too() -> None:
+    work = Work(OSError("full"), OSError("full"), ValueError("odd"))
+    with capture_logs() as logs:
+        async with running(Job("work", work.step, every=60.0)):
+            await work.stepped(4)
+    assert [(line["service"], line["job"], str(line["exc_info"])) for line in logs] == [
+        ("test", "work", "full"),
+        ("test", "work", "odd"),
+    ]
+
+
+async def test_a_failure_that_was_over_is_logged_when_it_comes_back() -> None:
+    work = Work(OSError("full"))
+    with capture_logs() as logs:
+        async with running(Job("work", work.step, every=0.001)):
+            await work.stepped(2)
+            work.failures.append(OSError("full"))
+            await work.stepped(work.steps + 3)
+    assert len(logs) == 2
+
+
+async def test_what_is_away_is_logged_with_its_reason_and_no_traceback() -> None:
+    work = Work(Unavailable("the cache is away", reason="REDIS_UNAVAILABLE"))
+    with capture_logs() as logs:
+        async with running(Job("work", work.step, every=60.0)):
+            await work.stepped(2)
+    (line,) = logs
+    assert (line["log_level"], line["job"], line["reason"], line["error"]) == (
+        "warning",
+        "work",
+        "REDIS_UNAVAILABLE",
+        "the cache is away",
+    )
+    assert "exc_info" not in line
+
+
+async def test_a_step_that_finds_something_of_its_own_cancelled_does_not_end_the_job() -> None:
+    work = Work(asyncio.CancelledError())
+    async with running(Job("work", work.step, every=60.0)):
+        await work.stepped(2)
+
+
+async def test_a_pause_after_failures_never_grows_beyond_its_longest() -> None:
+    work = Work(*(OSError("full") for _ in range(50)))
+    # As it is by itself, the first seven pauses alone would take longer than this waits.
+    async with running(Job("work", work.step, every=60.0, longest_pause=0.01)):
+        await work.stepped(51)
+
+
+async def test_a_step_that_fails_while_it_is_ended_is_not_run_again() -> None:
+    begun = asyncio.Event()
+    times: list[int] = []
+
+    async def clumsy() -> None:
+        times.append(1)
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise OSError("cannot say goodbye")
+
+    async with asyncio.timeout(10):
+        async with running(Job("work", clumsy)):
+            await begun.wait()
+    assert times == [1]
+
+
+async def test_a_step_that_swallows_its_cancellation_ends_its_job_all_the_same() -> None:
+    begun, runs = asyncio.Event(), 0
+
+    async def step() -> None:
+        nonlocal runs
+        runs += 1
+        begun.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+
+    async with asyncio.timeout(5):
+        async with running(Job("deaf", step, wake=asyncio.Event())):
+            await begun.wait()
+    assert runs == 1
+
+
+async def test_a_job_has_ended_when_its_stack_is_closed() -> None:
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def slow_to_end() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.to_thread(lambda: None)
+            ended.set()
+
+    async with asyncio.timeout(10), running(Job("work", slow_to_end)):
+        await begun.wait()
+    assert ended.is_set()
+
+
+async def test_a_job_on_a_wake_looks_at_its_start_and_once_for_what_comes_together() -> None:
+    work, wake = Work(), asyncio.Event()
+    async with running(Job("work", work.step, wake=wake, gather=0.05)):
+        await work.stepped(1)
+        for _ in range(10):
+            wake.set()
+            await asyncio.sleep(0)
+        await work.stepped(2)
+        wake.set()
+        await work.stepped(3)
+    assert work.steps == 3
+
+
+async def test_a_wake_that_comes_during_a_step_is_not_missed() -> None:
+    wake, steps = asyncio.Event(), Work()
+
+    async def step() -> None:
+        if steps.steps == 0:
+            wake.set()
+        await steps.step()
+
+    async with running(Job("work", step, wake=wake)):
+        await steps.stepped(2)
+
+
+async def test_a_job_on_a_wake_looks_by_itself_too_when_it_is_told_how_often() -> None:
+    work = Work()
+    async with running(Job("work", work.step, wake=asyncio.Event(), every=0.01)):
+        await work.stepped(3)
+
+
+async def test_a_step_with_more_to_do_is_run_again_at_once() -> None:
+    work = Work(more=20)
+    async with running(Job("work", work.step, every=60.0)):
+        await work.stepped(21)
+
+
+async def test_an_interval_is_counted_from_beginning_to_beginning_and_may_change() -> None:
+    work, asked = Work(), [60.0, 0.0, 0.0]
+
+    async def waits() -> bool:
+        return not asked
+
+    async with running(Job("work", work.step, every=lambda: asked.pop())):
+        await work.stepped(3)
+        await until(waits)
+    assert work.steps == 3
+
+
+async def test_a_job_that_follows_is_asked_again_as_soon_as_it_returns() -> None:
+    queue: asyncio.Queue[int] = asyncio.Queue()
+    found: list[int] = []
+
+    async def read() -> None:
+        found.append(await queue.get())
+
+    async def all_found() -> bool:
+        return len(found) == 5
+
+    async with running(Job("follow", read)):
+        for number in range(5):
+            queue.put_nowait(number)
+        await until(all_found)
+    assert found == list(range(5))
+
+
+async def test_a_job_may_begin_later() -> None:
+    now, later = Work(), Work()
+    async with running(Job("later", later.step, every=0.001, first=60.0), Job("now", now.step, every=0.001)):
+        await now.stepped(20)
+    assert later.steps == 0
+
+
+async def test_a_job_is_no_part_of_the_call_that_begins_it() -> None:
+    seen: list[object] = []
+
+    async def look() -> None:
+        seen.append(current_call())
+
+    async def looked() -> bool:
+        return bool(seen)
+
+    with run_as(SOMEBODY):
+        async with running(Job("work", look, every=60.0)):
+            await until(looked)
+    assert seen == [None]
+
+
+async def test_steps_failures_and_the_last_success_are_measured_by_name() -> None:
+    def sample(name: str) -> float:
+        return REGISTRY.get_sample_value(name, {"service": "test", "name": "measured"}) or 0.0
+
+    work = Work(OSError("full"))
+    async with running(Job("measured", work.step, every=60.0)):
+        await work.stepped(1)
+        assert sample("soma_job_last_success_timestamp_seconds") == 0.0
+        await work.stepped(2)
+        await asyncio.sleep(0)
+    assert sample("soma_job_seconds_count") == 2
+    assert sample("soma_job_failures_total") == 1
+    assert sample("soma_job_last_success_timestamp_seconds") > 1.7e9
+
+
+async def test_a_job_that_is_to_be_alone_is_refused_without_a_place_for_its_lease() -> None:
+    async with AsyncExitStack() as stack:
+        with pytest.raises(ValueError, match="work of test is to be alone"):
+            run_job(stack, "test", Job("work", Work().step, alone=True))
+
+
+async def test_of_two_jobs_that_are_to_be_alone_one_runs_and_the_other_once_it_has_ended(database: "Pool") -> None:
+    first, second = Work(), Work()
+    async with running(Job("sweep", second.step, every=0.001, first=0.2, alone=True), pool=database):
+        async with running(Job("sweep", first.step, every=0.001, alone=True), pool=database):
+            await first.stepped(200)
+            assert second.steps == 0
+        ended = first.steps
+        await second.stepped(3)
+    assert first.steps == ended
+
+
+async def test_a_job_that_is_to_be_alone_begins_once_postgres_is_there(
+    database: "Pool", postgres_server: PostgresServer
+) -> None:
+    await postgres_server.stop()
+    work = Work()
+    with capture_logs() as logs:
+        async with running(Job("sweep", work.step, every=60.0, alone=True), pool=database):
+            await until(lambda: _said(logs, "POSTGRES_UNAVAILABLE"))
+            assert work.steps == 0
+            await postgres_server.start()
+            await work.stepped(1)
+
+
+async def _said(logs: Sequence[Mapping[str, object]], reason: str) -> bool:
+    return any(line.get("reason") == reason for line in logs)

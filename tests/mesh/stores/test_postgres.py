@@ -1,0 +1,183 @@
+"""The pool: what it makes of JSON, of time, and of a server that goes away."""
+
+import asyncio
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+
+from services.mesh.call import errors
+from services.mesh.stores import postgres
+from services.mesh.testing.waiting import until
+from tests.servers import PostgresServer
+
+if TYPE_CHECKING:
+    from services.mesh.stores.postgres import Pool
+
+
+async def test_json_values_come_back_as_they_went_in(database: "Pool") -> None:
+    value = {"text": "ü\n", "big": 2**80, "nested": [{"a": None}, 1.5, True]}
+    async with postgres.connection(database) as connection:
+        assert await connection.fetchval("SELECT $1::jsonb", value) == value
+        assert await connection.fetchval("SELECT $1::json", None) is None
+
+
+async def test_a_failed_block_leaves_nothing_behind(database: "Pool") -> None:
+    await database.execute("CREATE TABLE note (text text)")
+
+    async def fail_halfway() -> None:
+        async with postgres.transaction(database) as connection:
+            await connection.execute("INSERT INTO note VALUES ('half')")
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        await fail_halfway()
+    assert await database.fetchval("SELECT count(*) FROM note") == 0
+
+
+async def test_a_pool_is_refused_with_a_reason_when_nobody_listens(unused_tcp_port: int) -> None:
+    with pytest.raises(errors.Unavailable) as refused:
+        await postgres.open_pool(f"postgresql://postgres@127.0.0.1:{unused_tcp_port}/postgres")
+    assert refused.value.reason == "POSTGRES_UNAVAILABLE"
+
+
+@pytest.mark.parametrize("wrong", ["/nosuch", "/postgres?sslmode=perhaps", "/postgres?nosuch=1", "user"])
+async def test_what_a_url_says_that_the_server_does_not_take_is_refused_as_what_it_is(
+    postgres_url: str, wrong: str
+) -> None:
+    parts = urlsplit(postgres_url)
+    server = f"{parts.scheme}://{parts.netloc}"
+    hosts = parts.netloc.rpartition("@")[2]
+    url = f"{parts.scheme}://nosuch:hunter2@{hosts}/postgres" if wrong == "user" else f"{server}{wrong}"
+    with pytest.raises(errors.FailedPrecondition, match="the Postgres of postgres_url") as refused:
+        await postgres.open_pool(url)
+    assert refused.value.reason == "POSTGRES_REFUSED"
+    assert "hunter2" not in refused.value.message
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+async def test_a_restart_is_a_typed_error_meanwhile_and_forgotten_afterwards(
+    postgres_server: PostgresServer, database: "Pool", how: signal.Signals
+) -> None:
+    async def in_flight() -> None:
+        async with postgres.connection(database) as connection:
+            await connection.execute("SELECT pg_sleep(30)")
+
+    running = [asyncio.create_task(in_flight()) for _ in range(3)]
+    await until(lambda: busy(database, 3))
+    await postgres_server.stop(how)
+    outcomes = await asyncio.gather(*running, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [errors.Unavailable] * 3
+    with pytest.raises(errors.Unavailable) as away:
+        await postgres.ping(database)
+    assert away.value.reason == "POSTGRES_UNAVAILABLE"
+    assert away.value.facts.retry_after is not None
+    await postgres_server.start()
+    await postgres.ping(database)
+
+
+def test_a_connection_on_which_the_server_said_farewell_is_a_lost_one() -> None:
+    words = "cannot switch to state 15; another operation ({}) is in progress"
+    with pytest.raises(errors.Unavailable), postgres.typed_errors():
+        raise asyncpg.InternalClientError(words.format(2))
+    # Two statements at once on one connection are a mistake of ours.
+    with pytest.raises(asyncpg.InternalClientError), postgres.typed_errors():
+        raise asyncpg.InternalClientError(words.format(11))
+
+
+async def test_a_mistake_in_a_statement_is_not_called_unavailable(database: "Pool") -> None:
+    with pytest.raises(Exception, match="nowhere") as raised:
+        async with postgres.connection(database) as connection:
+            await connection.execute("SELECT * FROM nowhere")
+    assert not isinstance(raised.value, errors.MeshError)
+
+
+async def test_a_pool_without_a_free_connection_is_unavailable_in_time(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "ACQUIRE_SECONDS", 0.05)
+    pool = await postgres.open_pool(postgres_url, max_size=1)
+    async with postgres.connection(pool):
+        with pytest.raises(errors.Unavailable):
+            await postgres.ping(pool)
+    await postgres.ping(pool)
+    await pool.close()
+
+
+async def busy(database: "Pool", count: int) -> bool:
+    return database.get_size() - database.get_idle_size() >= count
+
+
+async def in_data(database: "Pool", relative: str) -> Path:
+    return Path(await database.fetchval("SELECT current_setting('data_directory')")) / relative
+
+
+async def test_a_full_disk_is_told_at_once_and_over_once_there_is_room(database: "Pool") -> None:
+    await database.execute("CREATE TABLE note (text text)")
+    table = await in_data(database, await database.fetchval("SELECT pg_relation_filepath('note')"))
+    # What is written to this device meets a full disk.
+    table.unlink()
+    table.symlink_to("/dev/full")
+    with pytest.raises(errors.Unavailable, match="disk is full") as full:
+        async with postgres.connection(database) as connection:
+            await connection.execute("INSERT INTO note VALUES ('one')")
+    assert (full.value.reason, full.value.facts.metadata) == ("STORAGE_FULL", {"store": "postgres"})
+    assert full.value.facts.retry_after == errors.STORAGE_FULL_SECONDS
+    table.unlink()
+    table.touch()
+    table.chmod(0o666)
+    # The server's processes have the device open still.
+    await database.expire_connections()
+    async with postgres.connection(database) as connection:
+        await connection.execute("INSERT INTO note VALUES ('two')")
+        assert await connection.fetchval("SELECT text FROM note") == "two"
+
+
+async def test_health_notices_a_full_disk_although_the_server_answers(postgres_url: str) -> None:
+    pool = await postgres.open_pool(postgres_url, max_size=1)
+    try:
+        await postgres.ping(pool)
+        folder = await in_data(pool, "base/pgsql_tmp")
+        process = await pool.fetchval("SELECT pg_backend_pid()")
+        full = [folder / f"pgsql_tmp{process}.{number}" for number in range(10)]
+        for path in full:
+            path.symlink_to("/dev/full")
+        assert await pool.fetchval("SELECT 1") == 1
+        with pytest.raises(errors.Unavailable) as told:
+            await postgres.ping(pool)
+        assert told.value.reason == "STORAGE_FULL"
+        for path in full:
+            path.unlink(missing_ok=True)
+        await postgres.ping(pool)
+        assert await pool.fetchval("SHOW work_mem") != "64kB"
+    finally:
+        await pool.close()
+
+
+async def test_a_standby_is_not_taken_for_a_server_that_works(postgres_url: str, database: "Pool") -> None:
+    await database.execute("CREATE TABLE note (text text)")
+    name = postgres_url.rpartition("/")[2]
+    await database.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
+    pool = await postgres.open_pool(postgres_url)
+    try:
+        with pytest.raises(errors.Unavailable) as written:
+            async with postgres.connection(pool) as connection:
+                await connection.execute("INSERT INTO note VALUES ('one')")
+        with pytest.raises(errors.Unavailable) as asked:
+            await postgres.ping(pool)
+    finally:
+        await pool.close()
+    assert written.value.reason == asked.value.reason == "POSTGRES_READ_ONLY"
+
+
+async def test_a_limit_of_the_server_is_not_a_mistake_of_ours(database: "Pool") -> None:
+    with pytest.raises(errors.Unavailable) as limited:
+        async with postgres.connection(database) as connection:
+            await connection.execute(
+                "SET LOCAL temp_file_limit = 0; SET LOCAL work_mem = '64kB';"
+                " SELECT count(*) FROM generate_series(1, 9999)"
+            )
+    assert limited.value.reason == "POSTGRES_OUT_OF_RESOURCES"

@@ -1,0 +1,40 @@
+"""Callers of processes that have certificates."""
+
+import ssl
+from pathlib import Path
+
+import aiohttp
+import grpc
+from soma.testing.v1.echo_service_pb2 import EchoRequest
+from soma.testing.v1.echo_service_pb2_grpc import EchoServiceStub
+
+from services.mesh.transport.tls.identity import CA
+from services.mesh.transport.tls.names import host_of
+
+KEY = "soma_dev_of_the_test"
+MESSAGE_BYTES = 4 * 1024 * 1024
+
+
+async def echo(channel: grpc.aio.Channel) -> str:
+    """Call through a channel, and close it."""
+    async with channel:
+        metadata = [("authorization", f"Bearer {KEY}")]
+        answer = await EchoServiceStub(channel).Echo(EchoRequest(text="hello"), metadata=metadata, timeout=10)
+        return answer.text
+
+
+def client_context(folder: Path, pem: Path) -> ssl.SSLContext:
+    """What a caller with a certificate trusts and shows."""
+    context = ssl.create_default_context(cafile=folder / CA)
+    context.load_cert_chain(pem)
+    return context
+
+
+async def get(port: int, context: ssl.SSLContext) -> str:
+    """What an HTTP application answers."""
+    connector = aiohttp.TCPConnector(ssl=context)
+    async with (
+        aiohttp.ClientSession(connector=connector) as session,
+        session.get(f"https://127.0.0.1:{port}/", server_hostname=host_of("edge")) as response,
+    ):
+        return await response.text()
