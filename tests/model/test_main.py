@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis.asyncio as aioredis
-from soma.model.v1.catalog_service_pb2 import ListModelsRequest
+from soma.model.v1.catalog_service_pb2 import ListModelsRequest, Provider
 from soma.model.v1.message_pb2 import ROLE_ASSISTANT, ROLE_USER, Message
 from soma.model.v1.model_service_pb2 import GenerateRequest
 from soma.model.v1.model_service_pb2_grpc import ModelServiceStub
@@ -26,6 +26,7 @@ from services.model.embedding import minilm
 from services.model.main import SERVICE
 from services.model.service import CatalogService
 from services.model.settings import ModelSettings
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from soma.model.v1.model_service_pb2_grpc import ModelServiceAsyncStub
@@ -121,6 +122,45 @@ async def test_a_key_that_is_refused_or_missing_is_named_by_its_variable(
             response = await catalogue.ListModels(ListModelsRequest(), None)  # type: ignore[arg-type]
     (mine,) = (model for model in response.models if model.name == "m")
     assert said in mine.unavailable_reason
+
+
+async def test_each_provider_says_whether_it_can_be_used_and_why_not(
+    host: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with FakeUpstream() as ready, FakeUpstream(behaviour=Behaviour(fault=Fault.UNAUTHORIZED)) as strict:
+        monkeypatch.setenv("VLLM_BASE_URL", ready.url)
+        monkeypatch.setenv("GROQ_API_KEY", "gsk-1")
+        monkeypatch.setenv("GROQ_BASE_URL", f"{strict.url}/v1")
+        monkeypatch.setenv("SOMA_MODEL_OLLAMA_URL", f"http://127.0.0.1:{free_port()}")
+        async with AsyncExitStack() as stack:
+            service = await built(host, stack)
+            (catalogue,) = (servicer for _, servicer in service.servicers if isinstance(servicer, CatalogService))
+            response = await catalogue.ListModels(ListModelsRequest(), None)  # type: ignore[arg-type]
+    found = {each.name: each for each in response.providers}
+    assert list(found)[:4] == ["local", "groq", "vllm", "ollama"]
+    assert (found["vllm"].state, found["vllm"].models, found["vllm"].reason) == (Provider.STATE_READY, 2, "")
+    assert found["groq"].state == Provider.STATE_KEY_REFUSED
+    assert "check GROQ_API_KEY in the environment" in found["groq"].reason
+    assert found["ollama"].state == Provider.STATE_UNREACHABLE
+    assert (found["mistral"].state, found["mistral"].reason) == (Provider.STATE_NOT_SET, "set MISTRAL_API_KEY")
+
+
+async def test_a_vendor_in_the_data_directory_is_found_and_one_that_is_wrong_stops_the_start(
+    host: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    # A directory of its own, with the vectors' model of the others.
+    (tmp_path / "models").symlink_to(host.data_dir / "models")
+    host.data_dir = tmp_path
+    (tmp_path / "vendors").mkdir()
+    file = tmp_path / "vendors" / "lab.toml"
+    async with FakeUpstream(models=("lab-1",)) as fake:
+        about = f'title = "The lab"\nabout = "https://lab.example"\n[server]\nurl = "{fake.url}/v1"\n'
+        file.write_text(f'{about}key_variables = ["LAB_KEY"]\n')
+        monkeypatch.setenv("LAB_KEY", "sk-1")
+        assert (await listed(host))["lab-1"]
+        file.write_text(f"{about}colour = 1\n")
+        with pytest.raises(FailedPrecondition, match=r"lab\.toml is wrong: server\.colour: there is no such key"):
+            await listed(host)
 
 
 async def test_a_bare_machine_has_the_local_models_and_starts_with_one_of_them(host: Any) -> None:
