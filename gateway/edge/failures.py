@@ -23,7 +23,12 @@ FINAL_STATUSES = frozenset({501})
 NO_RETRY = (b"x-should-retry", b"false")
 
 # What OpenAI calls fields of the contracts; others have the same name in both.
-NAMES = {"page_token": "after", "sampling.stop_sequences": "stop", "sampling.top_logprobs": "logprobs"}
+NAMES = {
+    "page_token": "after",
+    "tokens": "input",
+    "sampling.stop_sequences": "stop",
+    "sampling.top_logprobs": "logprobs",
+}
 
 
 def openai_name(field: str) -> str:

@@ -37,6 +37,7 @@ from services.model.service import CatalogService, CostService, ModelService
 from services.model.settings import ModelSettings
 from services.model.store import PostgresUsageStore
 from services.model.usage_events import RECORDED, Entry, write_usage
+from services.model.vectors import Vectors
 from services.model.vendor import Vendor, load
 
 # A start waits this long for remote providers to list their models; slower ones appear when they answer.
@@ -65,10 +66,11 @@ async def build(mesh: Mesh, settings: ModelSettings, stack: AsyncExitStack) -> S
     ledger = Ledger(commit)
     stack.push_async_callback(ledger.drain)
     generations = Generations(ledger, settings.heartbeat_interval, settings.answer_limit_bytes)
+    servicer = ModelService(catalogue, generations, Vectors(embedder, ledger), markov.NAME)
     # Events wait in the outbox while Redis is away, and nobody's call does, so it is no condition of health.
     return Service(
         servicers=(
-            (add_ModelServiceServicer_to_server, ModelService(catalogue, generations, embedder, markov.NAME)),
+            (add_ModelServiceServicer_to_server, servicer),
             (add_CatalogServiceServicer_to_server, CatalogService(catalogue)),
             (add_CostServiceServicer_to_server, CostService(PostgresUsageStore(mesh.postgres))),
         ),
@@ -139,7 +141,7 @@ async def _remote(entry: ProviderSettings, vendor: Vendor, patience: Patience, s
     server = vendor.server
     key = entry.api_key.get_secret_value()
     headers = {**server.headers, **({server.key_header: f"{server.key_prefix}{key}"} if key else {})}
-    upstream = Upstream(entry.name, entry.base_url, headers, patience, _advice(entry))
+    upstream = Upstream(entry.name, entry.base_url, headers, patience, _advice(entry), vendor.limits)
     await stack.enter_async_context(upstream)
     if vendor.protocol == "messages":
         return Anthropic(upstream, vendor)

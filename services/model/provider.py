@@ -1,11 +1,17 @@
 """What the service asks of whoever runs models: a vendor's server, or an engine in this process."""
 
 from collections.abc import AsyncGenerator, Collection, Sequence
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from soma.model.v1.catalog_service_pb2 import Model
 from soma.model.v1.message_pb2 import ToolCallDelta
-from soma.model.v1.model_service_pb2 import GenerateRequest, GenerationFinished, TextDelta
+from soma.model.v1.model_service_pb2 import (
+    EmbedRequest,
+    EmbedResponse,
+    GenerateRequest,
+    GenerationFinished,
+    TextDelta,
+)
 
 ProviderEvent: TypeAlias = TextDelta | ToolCallDelta | GenerationFinished
 
@@ -41,5 +47,18 @@ class Provider(Protocol):
 
         Raises:
             MeshError: before or between events; nothing follows.
+        """
+        ...
+
+
+@runtime_checkable
+class Embeds(Protocol):
+    """A provider that makes vectors too."""
+
+    async def embed(self, request: EmbedRequest, model: str) -> EmbedResponse:
+        """`model`'s vectors of the request's texts, in their order, with the tokens the provider counted.
+
+        Raises:
+            MeshError: it failed, or cannot do what is asked.
         """
         ...

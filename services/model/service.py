@@ -3,7 +3,6 @@
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from datetime import UTC, datetime
-from time import perf_counter
 from typing import Any, TypeAlias
 
 import grpc
@@ -29,11 +28,12 @@ from soma.model.v1.model_service_pb2 import (
 
 from services.mesh.call import page_token
 from services.mesh.call.call import principal
+from services.model.adapters.local import LocalProvider
 from services.model.catalogue import Catalogue
-from services.model.embedding.embedder import Embedder
 from services.model.generation import Generations, joined
 from services.model.parameters import fit
 from services.model.store import Place, UsageStore
+from services.model.vectors import Vectors
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
@@ -41,12 +41,12 @@ _PAGE = 50
 
 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):
-    """soma.model.v1.ModelService over a catalogue of providers and an embedder."""
+    """soma.model.v1.ModelService over a catalogue of providers, what runs generations, and what makes vectors."""
 
-    def __init__(self, catalogue: Catalogue, generations: Generations, embedder: Embedder, completer: str) -> None:
+    def __init__(self, catalogue: Catalogue, generations: Generations, vectors: Vectors, completer: str) -> None:
         self._catalogue = catalogue
         self._generations = generations
-        self._embedder = embedder
+        self._vectors = vectors
         self._completer = completer
 
     async def Generate(self, request: GenerateRequest, context: Context) -> AsyncGenerator[GenerateResponse, None]:
@@ -72,20 +72,13 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         )
 
     async def Embed(self, request: EmbedRequest, context: Context) -> EmbedResponse:
-        if request.model and request.model != self._embedder.model:
-            route = await self._catalogue.find(request.model)
-            route.require(Model.CAPABILITY_EMBEDDING, "embed texts")
-        began = perf_counter()
-        found = await self._embedder.embed(request.input)
-        vectors = found.vectors
-        if request.HasField("normalize") and not request.normalize:
-            vectors = vectors * found.norms[:, None]
-        response = EmbedResponse(model=self._embedder.model, vector_length=self._embedder.dimensions)
-        for index, vector in enumerate(vectors.tolist()):
-            response.vectors.add(embedding=vector, index=index)
-        response.usage.total_tokens = int(found.tokens.sum())
-        response.latency_ms = (perf_counter() - began) * 1000
-        return response
+        if not request.model or request.model == self._vectors.model:
+            return await self._vectors.local(request)
+        route = await self._catalogue.find(request.model)
+        route.require(Model.CAPABILITY_EMBEDDING, "embed texts")
+        if route.model.name == self._vectors.model and route.provider.name == LocalProvider.name:
+            return await self._vectors.local(request)
+        return await self._vectors.remote(principal(), route, request)
 
 
 class CatalogService(catalog_service_pb2_grpc.CatalogServiceServicer):

@@ -34,6 +34,7 @@ from services.model.ledger import Ledger
 from services.model.service import CatalogService, CostService, ModelService
 from services.model.store import PostgresUsageStore
 from services.model.usage_events import Entry, write_usage
+from services.model.vectors import Vectors
 from tests.model.embedder import WordsEmbedder
 from tests.model.vendors import ANTHROPIC, COMPATIBLE
 
@@ -110,7 +111,7 @@ async def serving(
         stack.push_async_callback(commits.close)
         ledger = Ledger(commit, delays=(0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2), last_seconds=15.0)
         stack.push_async_callback(ledger.drain)
-        servicer = ModelService(catalogue, Generations(ledger, heartbeat, LARGEST), embedder, MARKOV)
+        servicer = ModelService(catalogue, Generations(ledger, heartbeat, LARGEST), Vectors(embedder, ledger), MARKOV)
         mesh = LocalMesh(
             (
                 (add_ModelServiceServicer_to_server, servicer),

@@ -9,9 +9,9 @@ from urllib.parse import quote, urlsplit
 import structlog
 from soma.errors.v1 import reasons
 from soma.model.v1.catalog_service_pb2 import Model
-from soma.model.v1.model_service_pb2 import GenerateRequest
+from soma.model.v1.model_service_pb2 import EmbedRequest, EmbedResponse, GenerateRequest
 
-from services.mesh.call.errors import MeshError
+from services.mesh.call.errors import InvalidArgument, MeshError
 from services.model.adapters import refusal
 from services.model.adapters.dialect import spoken
 from services.model.adapters.entry import default_first, model_of
@@ -75,6 +75,24 @@ class OpenAICompatible:
     def generate(self, request: GenerateRequest, model: str) -> AsyncGenerator[ProviderEvent, None]:
         """Stream a chat completion."""
         return answered(self._upstream, partial(self._question, request, model), ChatAnswer(self.name))
+
+    async def embed(self, request: EmbedRequest, model: str) -> EmbedResponse:
+        """Vectors of texts.
+
+        Raises:
+            InvalidArgument: reason MODEL_CAPABILITY_MISSING; the vendor has no method for them.
+            MeshError: see `embedded`.
+        """
+        # Imported here and not above: numpy costs a process that makes no vectors 30 MB.
+        from services.model.adapters.openai_embeddings import embedded
+
+        method = self._vendor.embeddings
+        if method is None:
+            said = f"{self._vendor.title} has no method for vectors"
+            raise InvalidArgument(said, reason=reasons.MODEL_CAPABILITY_MISSING, metadata={"model": model})
+        if not self._asked:
+            await self._look()
+        return await embedded(self._upstream, method, path_of(f"{self._version}{method.path}", model), request, model)
 
     async def _question(self, request: GenerateRequest, model: str) -> tuple[str, dict[str, Any]]:
         if not self._asked:

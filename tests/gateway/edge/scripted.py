@@ -142,11 +142,15 @@ class ScriptedEmbedder(ModelServiceServicer):
 
     def __init__(self) -> None:
         self.requests: list[EmbedRequest] = []
+        self.windows = 1
 
     async def Embed(self, request: EmbedRequest, context: object) -> EmbedResponse:
         """See the contract."""
         self.requests.append(request)
-        vectors = [Vector(embedding=[len(text), index], index=index) for index, text in enumerate(request.input)]
+        texts = request.input or [each.numbers for each in request.tokens]
+        vectors = [
+            Vector(embedding=[len(text), index], index=index, windows=self.windows) for index, text in enumerate(texts)
+        ]
         usage = EmbeddingUsage(total_tokens=len(vectors))
         return EmbedResponse(model="small-embed", vectors=vectors, vector_length=2, usage=usage)
 
