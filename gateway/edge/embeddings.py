@@ -32,7 +32,9 @@ WINDOWS = b"somamesh-embedding-windows"
 
 
 @dataclass(frozen=True, slots=True)
-class _Ask:
+class Ask:
+    """A request: texts, or token numbers of texts, and how their vectors are wanted."""
+
     model: str
     texts: list[str]
     tokens: list[list[int]]
@@ -54,7 +56,7 @@ class Embeddings:
             InvalidArgument: names the parameter at fault.
             MeshError: the model service failed.
         """
-        ask = _read(body)
+        ask = read(body)
         first = await self._embed(ask, 0)
         if ask.dimensions is not None and ask.dimensions != first.vector_length:
             message = (
@@ -75,7 +77,7 @@ class Embeddings:
         windows = max((vector.windows for each in found for vector in each.vectors), default=0)
         await reply.json(200, orjson.dumps(answer), [(WINDOWS, b"%d" % windows)] if windows > 1 else ())
 
-    async def _embed(self, ask: _Ask, begin: int) -> EmbedResponse:
+    async def _embed(self, ask: Ask, begin: int) -> EmbedResponse:
         """The vectors of the texts from `begin` on, as many as one call may ask for."""
         some = slice(begin, begin + MOST_AT_ONCE)
         tokens = [TokenNumbers(numbers=numbers) for numbers in ask.tokens[some]]
@@ -83,7 +85,12 @@ class Embeddings:
         return await self._models.Embed(request, timeout=self._timeout)
 
 
-def _read(body: bytes | bytearray) -> _Ask:
+def read(body: bytes | bytearray) -> Ask:
+    """What a request asks for.
+
+    Raises:
+        InvalidArgument: names the parameter at fault.
+    """
     given = read_object(body, MEMBERS)
     if given.get("input") is None:
         values.missing("input")
@@ -91,7 +98,7 @@ def _read(body: bytes | bytearray) -> _Ask:
     if given.get("user") is not None:
         values.text(given["user"], "user")
     texts, tokens = _input(given["input"])
-    return _Ask(
+    return Ask(
         model=values.text(given.get("model") or "", "model"),
         texts=texts,
         tokens=tokens,

@@ -18,21 +18,18 @@ from services.mesh.mesh import Mesh
 from services.mesh.process.jobs import Job
 from services.mesh.service import Service
 from services.mesh.stores.group_commit import GroupCommit
-from services.model.adapters.anthropic import Anthropic
 from services.model.adapters.extract import voice
 from services.model.adapters.extract.engine import ExtractEngine
 from services.model.adapters.extract.ranking import Ranking
 from services.model.adapters.local import LocalProvider, local_model
 from services.model.adapters.markov import engine as markov
-from services.model.adapters.openai_compatible import OpenAICompatible
-from services.model.adapters.upstream import Advice, Patience, Upstream
+from services.model.adapters.remote import remote
+from services.model.adapters.upstream import Patience
 from services.model.catalogue import Catalogue, Shelf
-from services.model.catalogue_file import ProviderSettings
 from services.model.discovery import Missing
 from services.model.embedding.minilm import MiniLm
 from services.model.generation import Generations
 from services.model.ledger import Ledger
-from services.model.provider import Provider
 from services.model.service import CatalogService, CostService, ModelService
 from services.model.settings import ModelSettings
 from services.model.store import PostgresUsageStore
@@ -99,12 +96,13 @@ async def _catalogue(
     )
     default, entries = settings.providers(vendors)
     patience = Patience(settings.connect_timeout, settings.first_byte_timeout, settings.idle_timeout)
+    network = settings.network()
     shelves = [Shelf(local, title="this process")]
     for entry in entries:
         vendor = vendors[entry.vendor]
         shelves.append(
             Shelf(
-                await _remote(entry, vendor, patience, stack),
+                await remote(entry, vendor, patience, stack, network),
                 only=entry.models,
                 optional=entry.optional,
                 title=vendor.title,
@@ -135,27 +133,6 @@ async def _first_look(catalogue: Catalogue, stack: AsyncExitStack) -> bool:
     stack.push_async_callback(ended)
     await asyncio.wait((look,), timeout=_FIRST_LOOK_SECONDS)
     return not look.done() or look.exception() is None
-
-
-async def _remote(entry: ProviderSettings, vendor: Vendor, patience: Patience, stack: AsyncExitStack) -> Provider:
-    server = vendor.server
-    key = entry.api_key.get_secret_value()
-    headers = {**server.headers, **({server.key_header: f"{server.key_prefix}{key}"} if key else {})}
-    upstream = Upstream(entry.name, entry.base_url, headers, patience, _advice(entry), vendor.limits)
-    await stack.enter_async_context(upstream)
-    if vendor.protocol == "messages":
-        return Anthropic(upstream, vendor)
-    return OpenAICompatible(upstream, vendor, entry.models)
-
-
-def _advice(entry: ProviderSettings) -> Advice:
-    usual = Advice()
-    key, url = usual.key, usual.url
-    if entry.key_place:
-        key = f"{'check' if entry.api_key.get_secret_value() else 'it wants a key: set'} {entry.key_place}"
-    if entry.url_place:
-        url = f"check {entry.url_place}"
-    return Advice(key, url)
 
 
 SERVICE = Declaration(

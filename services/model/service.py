@@ -33,7 +33,7 @@ from services.model.catalogue import Catalogue
 from services.model.generation import Generations, joined
 from services.model.parameters import fit
 from services.model.store import Place, UsageStore
-from services.model.vectors import Vectors
+from services.model.vectors import Vectors, require_texts
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
@@ -72,6 +72,7 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         )
 
     async def Embed(self, request: EmbedRequest, context: Context) -> EmbedResponse:
+        require_texts(request)
         if not request.model or request.model == self._vectors.model:
             return await self._vectors.local(request)
         route = await self._catalogue.find(request.model)

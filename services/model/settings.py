@@ -5,17 +5,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AliasChoices, DirectoryPath, Field, PrivateAttr, SecretStr
+from pydantic import AfterValidator, AliasChoices, DirectoryPath, Field, FilePath, PrivateAttr, SecretStr
 from pydantic_settings import SettingsConfigDict
 
 from services.mesh.process.sources import EmptyCounts, Place
 from services.mesh.settings import SomaSettings
-from services.model.catalogue_file import CatalogueFile, Key, ProviderSettings, Url, read_catalogue
+from services.model.adapters.http1.network import Network, network, proxy_url
+from services.model.catalogue_file import CatalogueFile, Key, ProviderSettings, Url, invalid, read_catalogue
 from services.model.discovery import Given, Missing, found, of_file
 from services.model.embedding.settings import EmbeddingSettings
 from services.model.vendor import Vendor, load
 
 ANTHROPIC_URL = "https://api.anthropic.com"
+
+
+def _proxy(given: SecretStr) -> SecretStr:
+    return SecretStr(proxy_url(given.get_secret_value()))
+
+
+ProxyUrl = Annotated[SecretStr, AfterValidator(_proxy)]
 
 
 class ModelSettings(SomaSettings):
@@ -53,6 +61,22 @@ class ModelSettings(SomaSettings):
     ollama_url: Annotated[Url, EmptyCounts()] = Field(
         "http://127.0.0.1:11434", description="where to look for Ollama; empty for nowhere"
     )
+    https_proxy: ProxyUrl = Field(
+        SecretStr(""),
+        validation_alias=AliasChoices("SOMA_MODEL_HTTPS_PROXY", "HTTPS_PROXY"),
+        description="proxy for providers at https, http://host:port",
+    )
+    http_proxy: ProxyUrl = Field(
+        SecretStr(""),
+        validation_alias=AliasChoices("SOMA_MODEL_HTTP_PROXY", "HTTP_PROXY"),
+        description="proxy for providers at http",
+    )
+    no_proxy: str = Field(
+        "",
+        validation_alias=AliasChoices("SOMA_MODEL_NO_PROXY", "NO_PROXY"),
+        description="hosts, domains, addresses and networks reached without one; this machine always is",
+    )
+    ca_file: FilePath | None = Field(None, description="further CAs that providers' certificates may be of, PEM")
     connect_timeout: float = Field(5.0, gt=0, description="seconds to reach a provider")
     first_byte_timeout: float = Field(120.0, gt=0, description="seconds until the first byte of its answer")
     idle_timeout: float = Field(60.0, gt=0, description="seconds between two bytes after it")
@@ -76,6 +100,18 @@ class ModelSettings(SomaSettings):
     def embedding(self) -> EmbeddingSettings:
         """The settings of embeddings."""
         return self._embedding
+
+    def network(self) -> Network:
+        """The way to providers.
+
+        Raises:
+            FailedPrecondition: the file of certificates holds none.
+        """
+        https, http = self.https_proxy.get_secret_value(), self.http_proxy.get_secret_value()
+        try:
+            return network(http, https, self.no_proxy, self.ca_file)
+        except OSError as error:
+            raise invalid(f"ca_file {self.ca_file} of [model] cannot be used: {error.strerror or error}") from error
 
     def providers(self, vendors: Mapping[str, Vendor] | None = None) -> tuple[str, tuple[ProviderSettings, ...]]:
         """The default model's name (may be empty) and all remote providers, the catalogue file's first.

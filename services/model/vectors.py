@@ -94,6 +94,17 @@ class Vectors:
         return response
 
 
+def require_texts(request: EmbedRequest) -> None:
+    """Refuse a request with no texts, or with texts of both kinds.
+
+    Raises:
+        InvalidArgument: names `input`.
+    """
+    if bool(request.input) == bool(request.tokens):
+        why = "give texts as `input` or as `tokens`" + (", not both" if request.input else "")
+        raise errors.InvalidArgument(f"input: {why}", violations=[errors.FieldViolation("input", why)])
+
+
 def _record(principal: Principal, route: Route) -> UsageRecord:
     record = UsageRecord(
         generation_id=uuid.uuid4().hex,

@@ -132,3 +132,4 @@ async def test_the_local_model_takes_text_only_and_has_one_length(models: Models
 async def test_texts_are_given_in_one_way(models: Models, request_: EmbedRequest) -> None:
     error = await refused(models, request_)
     assert error.code.name == "INVALID_ARGUMENT"
+    assert error.facts.violations[0].field.startswith(("input", "tokens", "dimensions"))

@@ -1,6 +1,7 @@
 """A provider's HTTP server: three kinds of patience, and its failures as typed errors."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -13,6 +14,8 @@ from services.mesh.call import errors
 from services.model.adapters import refusal
 from services.model.adapters.http1.connection import Broken, Connection, NotHttp
 from services.model.adapters.http1.connections import Connections, ConnectTimeout
+from services.model.adapters.http1.network import DIRECT, Network
+from services.model.adapters.http1.tunnel import ProxyRefused
 from services.model.vendor import Limit
 
 # An error body is quoted, never needed whole.
@@ -58,13 +61,14 @@ class Upstream:
         patience: Patience,
         advice: Advice | None = None,
         limits: Sequence[Limit] = (),
+        network: Network = DIRECT,
     ) -> None:
         self.name = name
         self.path = urlsplit(base_url).path
         self.advice = advice or Advice()
         self._patience = patience
         self._limits = limits
-        self._connections = Connections(base_url, {**_SENT, **headers}, patience.connect)
+        self._connections = Connections(base_url, {**_SENT, **headers}, patience.connect, network)
 
     async def __aenter__(self) -> Self:
         return self
@@ -99,6 +103,8 @@ class Upstream:
             raise refusal.protocol_error(self.name, "it is not HTTP") from error
         except UnicodeEncodeError as error:
             raise self._unsendable() from error
+        except (ssl.SSLCertVerificationError, ProxyRefused) as error:
+            raise self._unreached(error) from error
         except (Broken, OSError) as error:
             raise self._lost(begun) from error
         finally:
@@ -142,6 +148,8 @@ class Upstream:
             raise refusal.protocol_error(self.name, "its answer is not JSON") from error
         except UnicodeEncodeError as error:
             raise self._unsendable() from error
+        except (ssl.SSLCertVerificationError, ProxyRefused) as error:
+            raise self._unreached(error) from error
         except (Broken, OSError) as error:
             raise self._lost(False) from error
         finally:
@@ -162,6 +170,12 @@ class Upstream:
             reason=reasons.PROVIDER_CREDENTIAL_REFUSED,
             metadata={"provider": self.name},
         )
+
+    def _unreached(self, error: ssl.SSLCertVerificationError | ProxyRefused) -> errors.MeshError:
+        why = f"{error}; check HTTPS_PROXY and HTTP_PROXY"
+        if isinstance(error, ssl.SSLCertVerificationError):
+            why = f"its certificate is not trusted ({error.verify_message}); name its CA in ca_file of [model]"
+        return refusal.unavailable(self.name, f"{self.name} cannot be reached: {why}")
 
     def _lost(self, begun: bool) -> errors.MeshError:
         if begun:
