@@ -12,7 +12,8 @@ from pathlib import Path
 from services.mesh.call.errors import InvalidArgument
 
 # Raised when a file cannot be read any more by what read the ones before.
-FORMAT = 1
+# 2: without the dump of a part that keeps nothing.
+FORMAT = 2
 _BLOCK = 1024 * 1024
 
 
@@ -22,7 +23,7 @@ class Manifest:
 
     Attributes:
         format: of the file.
-        soma, postgres: versions of the programs that wrote it.
+        soma, postgres: versions of the programs that wrote it; no postgres where it kept nothing.
         data_version: of the data directory.
         schemas: version of each service's schema.
         taken: when, RFC 3339.

@@ -28,7 +28,7 @@ async def back_up(directory: DataDir, target: Path) -> archive.Manifest:
     """Write a backup of everything that was acknowledged before this was called.
 
     Postgres gives one snapshot of all schemas. Redis comes after it, so that an event that was relayed meanwhile is in
-    both rather than in neither.
+    both rather than in neither. What keeps no data here is left out.
 
     Raises:
         FailedPrecondition: there is nothing to back up, it is kept elsewhere, or Postgres's own program failed.
@@ -39,11 +39,14 @@ async def back_up(directory: DataDir, target: Path) -> archive.Manifest:
         raise FailedPrecondition(f"{directory.root} holds no data", reason="DATA_DIR_EMPTY")
     with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as name:
         folder = Path(name)
-        async with stores(directory) as found:
-            await run_tool("pg_dump", ["--format=custom", "--no-owner", f"--file={folder / DUMP}"], found.postgres)
-            postgres, schemas = await _versions(found.postgres)
-            await _save(found.redis)
-            shutil.move(directory["redis"] / "dump.rdb", folder / REDIS_DUMP)
+        postgres, schemas = "", dict[str, str]()
+        async with stores(directory) as urls:
+            if (url := urls.get("postgres")) is not None:
+                await run_tool("pg_dump", ["--format=custom", "--no-owner", f"--file={folder / DUMP}"], url)
+                postgres, schemas = await _versions(url)
+            if (url := urls.get("redis")) is not None:
+                await _save(url)
+                shutil.move(directory["redis"] / "dump.rdb", folder / REDIS_DUMP)
         for kept in KEPT:
             for path in sorted(directory[kept].rglob("*")) if directory[kept].is_dir() else [directory[kept]]:
                 if path.is_file():

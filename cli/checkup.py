@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,8 +10,9 @@ from pathlib import Path
 from cli.data_dir import DataDir
 from cli.parts.account import unprivileged
 from cli.parts.cluster import initialiser
+from cli.parts.needed import NEEDED
 from cli.parts.port import require_free
-from cli.parts.program import ENVOY, POSTGRES, REDIS, Source, find, locate, version
+from cli.parts.program import ENVOY, POSTGRES, Source, find, locate, version
 from cli.state import running
 from services.mesh.call.errors import MeshError
 
@@ -102,14 +103,15 @@ async def _account(directory: DataDir) -> Finding:
     return Finding("user", True, f"root; Postgres runs as {account.name if account else 'you'}")
 
 
-async def checkup(directory: DataDir, host: str, port: int) -> Sequence[Finding]:
-    """Look at everything a stack needs."""
-    programs = [await _program(source) for source in (POSTGRES, REDIS, ENVOY)]
+async def checkup(directory: DataDir, host: str, port: int, parts: Collection[str]) -> Sequence[Finding]:
+    """Look at everything needed by a stack whose services need these parts."""
+    programs = [needed.program for name, needed in NEEDED.items() if name in parts]
+    postgres = "postgres" in parts
     return (
-        *programs,
-        _pgvector(),
+        *[await _program(source) for source in (*programs, ENVOY)],
+        *([_pgvector()] if postgres else []),
         _packages(),
         _directory(directory),
-        await _account(directory),
+        *([await _account(directory)] if postgres else []),
         _port(directory, host, port),
     )

@@ -29,7 +29,7 @@ def arguments(settings: Settings, directory: DataDir, layout: Layout) -> Sequenc
     for option, path in (("--tls-cert", settings.tls_cert), ("--tls-key", settings.tls_key)):
         command += [option, str(path.absolute())] if path is not None else []
     command += ["--apart", ",".join(layout.apart), "--without", ",".join(layout.without)]
-    return [*command, "--workers", str(layout.workers)]
+    return [*command, "--parts", ",".join(layout.parts), "--workers", str(layout.workers)]
 
 
 def start_detached(settings: Settings, directory: DataDir, layout: Layout) -> None:

@@ -5,8 +5,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from cli.data_dir import DataDir
-from cli.parts.postgres import database_url
-from cli.parts.redis import server_url
+from cli.parts.needed import NEEDED
 from cli.state import StackState, running
 from services.mesh.settings import Settings
 
@@ -14,7 +13,7 @@ from services.mesh.settings import Settings
 def settings_to_join(directory: DataDir, join: str | None) -> Settings:
     """The settings, completed with what the stack running on `directory` says; `join` is its registry if given.
 
-    What is external, or on another machine, is in the settings already: SOMA_POSTGRES_URL, SOMA_REDIS_URL.
+    What is external, or on another machine, is in the settings already: SOMA_POSTGRES_URL and the like.
     """
     given: dict[str, Any] = {"data_dir": directory.root} | ({"control": join} if join is not None else {})
     settings = Settings(**given)
@@ -27,8 +26,7 @@ def _missing(settings: Settings, stack: StackState, directory: DataDir) -> dict[
     values: dict[str, Any] = {}
     if settings.control is None and "control" in embedded:
         values["control"] = embedded["control"].where
-    if settings.postgres_url is None and (postgres := embedded.get("postgres")) is not None:
-        values["postgres_url"] = SecretStr(database_url(directory["postgres"], postgres.port))
-    if settings.redis_url is None and (redis := embedded.get("redis")) is not None:
-        values["redis_url"] = SecretStr(server_url(directory["redis"], redis.port))
+    for name, needed in NEEDED.items():
+        if settings.part_url(name) is None and name in embedded:
+            values[f"{name}_url"] = SecretStr(needed.url(directory[name], embedded[name].port))
     return values

@@ -15,11 +15,13 @@ class Layout:
         apart: services that get a process of their own, or several: `memory`, `memory=2`.
         without: services this stack does not run; a process may join with them later.
         workers: how many processes run the services that are not apart, all of them the same.
+        parts: parts that start although none of these services needs them, for services that join later.
     """
 
     apart: Sequence[str] = ()
     without: Sequence[str] = ()
     workers: int = 1
+    parts: Sequence[str] = ()
 
     def processes(self) -> dict[str, tuple[str, ...]]:
         """The serve processes by name, and the services of each.

@@ -9,6 +9,7 @@ from cli.backup import DUMP, REDIS_DUMP
 from cli.data_dir import VERSION, DataDir
 from cli.parts.program import POSTGRES, find
 from cli.parts.program import version as program_version
+from cli.parts.redis import APPENDED_BEFORE
 from cli.stores import run_tool, started
 from services.declared import schemas
 from services.mesh.call.errors import FailedPrecondition, InvalidArgument
@@ -52,8 +53,7 @@ async def restore(source: Path, directory: DataDir) -> archive.Manifest:
 async def _check(source: Path, manifest: archive.Manifest) -> None:
     """Refuse what this version could not use."""
     newer = [f"data version {manifest.data_version}"] if manifest.data_version > VERSION else []
-    ours = await program_version(find(POSTGRES))
-    if _major(manifest.postgres) > _major(ours):
+    if manifest.postgres and _major(manifest.postgres) > _major(await program_version(find(POSTGRES))):
         newer.append(f"Postgres {manifest.postgres}")
     known = schemas()
     for schema, number in manifest.schemas.items():
@@ -76,7 +76,10 @@ async def _fill(made: DataDir, files: Path, manifest: archive.Manifest) -> None:
         if name not in (DUMP, REDIS_DUMP):
             made[name].parent.mkdir(mode=0o700, exist_ok=True)
             shutil.move(files / name, made[name])
-    # An append-only file may begin with a snapshot, and here is nothing else.
-    shutil.move(files / REDIS_DUMP, made["redis"] / "appendonly.aof")
-    async with started(made) as found:
-        await run_tool("pg_restore", ["--no-owner", "--exit-on-error", "--dbname=soma", files / DUMP], found.postgres)
+    if REDIS_DUMP in manifest.files:
+        # An append-only file may begin with a snapshot, and here is nothing else.
+        shutil.move(files / REDIS_DUMP, made["redis"] / APPENDED_BEFORE)
+    kept = [name for name, dump in (("postgres", DUMP), ("redis", REDIS_DUMP)) if dump in manifest.files]
+    async with started(made, kept) as urls:
+        if (url := urls.get("postgres")) is not None:
+            await run_tool("pg_restore", ["--no-owner", "--exit-on-error", "--dbname=soma", files / DUMP], url)

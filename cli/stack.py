@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -15,15 +16,14 @@ from cli.lock import Purpose
 from cli.orders import Orders
 from cli.parts.control import Control, Gateway
 from cli.parts.envoy import Envoy
-from cli.parts.external import ExternalPostgres, ExternalRedis
+from cli.parts.needed import NEEDED, located, require_known
 from cli.parts.part import Part
 from cli.parts.port import reserved
-from cli.parts.postgres import Postgres
-from cli.parts.redis import Redis
 from cli.parts.serve import Serve
 from cli.state import Failure, StackState, StateFile
 from cli.status import State
 from cli.supervisor import Supervisor
+from services.declared import needed
 from services.mesh.call.errors import MeshError
 from services.mesh.process.jobs import run_job
 from services.mesh.process.keys import ensure_key
@@ -33,8 +33,6 @@ from services.mesh.transport.address import joined, reached, resolved
 StartGateway = Callable[[Settings, Iterable[str]], Awaitable[Gateway]]
 
 LOG_LINES = 20
-# Connections to Postgres beside those of the processes' pools: probes, migrations, people.
-SPARE_CONNECTIONS = 20
 CLOSE_SECONDS = 10.0
 
 
@@ -47,17 +45,15 @@ def public_url(settings: Settings, address: str) -> str:
 def compose(settings: Settings, data_dir: DataDir, layout: Layout, start_gateway: StartGateway) -> tuple[Part, ...]:
     """The parts of the stack. What needs another starts after it and stops before it.
 
-    The host of the settings is an IP address here.
+    Of the parts that services need, there are those that some service of this stack needs, or the layout names. The
+    host of the settings is an IP address here.
     """
     processes = layout.processes()
-    # One more than there are: while one is replaced there are two of it.
-    pools = (len(processes) + 1) * settings.postgres_pool
-    postgres: Postgres | ExternalPostgres = Postgres(data_dir["postgres"], SPARE_CONNECTIONS + pools)
-    if settings.postgres_url is not None:
-        postgres = ExternalPostgres("postgres", settings.postgres_url.get_secret_value())
-    redis: Redis | ExternalRedis = Redis(data_dir["redis"])
-    if settings.redis_url is not None:
-        redis = ExternalRedis("redis", settings.redis_url.get_secret_value())
+    needs = {name: needed(services) for name, services in processes.items()}
+    users = Counter(chain.from_iterable(needs.values()))
+    parts = {
+        name: located(name, settings, data_dir, users[name]) for name in NEEDED if name in users or name in layout.parts
+    }
     control = Control(lambda: start_gateway(settings, set(chain.from_iterable(processes.values()))))
     envoy = Envoy(data_dir["envoy"] / "bootstrap.json", settings.host, settings.port, after=["control"])
 
@@ -67,8 +63,8 @@ def compose(settings: Settings, data_dir: DataDir, layout: Layout, start_gateway
             "SOMA_MTLS": "on" if settings.mutual_tls else "off",
             "SOMA_CONTROL": control.registry,
             "SOMA_DATA_DIR": str(data_dir.root),
-            "SOMA_POSTGRES_URL": postgres.url,
-            "SOMA_REDIS_URL": redis.url,
+            # An empty one is not given: a process learns no password of what none of its services needs.
+            **{f"SOMA_{part.upper()}_URL": parts[part].url if part in needs[name] else "" for part in NEEDED},
             # There are several of them here, and two of each while one takes over from the other.
             **{f"SOMA_{port.upper()}": "0" for port in Settings.inner_ports()},
         }
@@ -76,13 +72,12 @@ def compose(settings: Settings, data_dir: DataDir, layout: Layout, start_gateway
     # Until it has drained, and a while to close what it has open.
     grace = settings.drain_seconds + 2 * settings.grace_seconds + CLOSE_SECONDS
     leave_grace = settings.leave_seconds + grace
-    # Envoy outlives the services at the end, so that what they accepted is answered through it.
-    needs = ["postgres", "redis", "control", "envoy"]
     serve = [
         Serve(
             name,
             services,
-            after=needs,
+            # Envoy outlives the services at the end, so that what they accepted is answered through it.
+            after=[*needs[name], "control", "envoy"],
             environment=partial(environment, name),
             admin=control.admin,
             grace=grace,
@@ -90,7 +85,7 @@ def compose(settings: Settings, data_dir: DataDir, layout: Layout, start_gateway
         )
         for name, services in processes.items()
     ]
-    return (postgres, redis, control, envoy, *serve)
+    return (*parts.values(), control, envoy, *serve)
 
 
 async def run_stack(
@@ -111,6 +106,7 @@ async def run_stack(
         MeshError: the data directory, the port or the layout cannot be used; nothing was started.
     """
     layout.processes()
+    require_known(layout.parts)
     # Once: asked again, a name may have another address.
     address = resolved(settings.host)
     data_dir.prepare()

@@ -1,47 +1,46 @@
-"""The embedded Postgres and Redis of a data directory, for a command that needs them whether the stack runs or not."""
+"""The embedded parts that keep a data directory's data, for a command that needs them whether the stack runs or not."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from cli.data_dir import DataDir
 from cli.lock import Purpose
+from cli.parts.needed import NEEDED, with_data
 from cli.parts.part import Launch
-from cli.parts.postgres import Postgres, database_url
 from cli.parts.process import run
 from cli.parts.program import POSTGRES, find
-from cli.parts.redis import Redis, server_url
 from cli.state import running
 from cli.supervisor import Supervisor
 from services.mesh.call.errors import FailedPrecondition
+from services.mesh.settings import Settings
 
-
-@dataclass(frozen=True)
-class Stores:
-    """URLs, with their passwords, of what serves now."""
-
-    postgres: str
-    redis: str
+_KEEPING = tuple(name for name, needed in NEEDED.items() if needed.data)
 
 
 @asynccontextmanager
-async def stores(directory: DataDir) -> AsyncIterator[Stores]:
-    """Those of the running stack; if none runs they are started for the block.
+async def stores(directory: DataDir) -> AsyncIterator[Mapping[str, str]]:
+    """The URLs, with their passwords, of the parts that keep data, by name; started for the block if no stack runs.
 
     Raises:
-        FailedPrecondition: the stack keeps its data elsewhere, or just starts or stops.
+        FailedPrecondition: the stack keeps its data elsewhere, just starts or stops, or does not run a part whose data
+            is there.
         Unavailable: they cannot be started.
     """
     stack = running(directory)
     if stack is None:
-        async with started(directory) as found:
+        async with started(directory, with_data(directory)) as found:
             yield found
         return
-    parts = {part.name: part for part in stack.parts}
-    postgres, redis = parts["postgres"], parts["redis"]
-    for part in (postgres, redis):
+    parts = {part.name: part for part in stack.parts if part.name in _KEEPING}
+    if left_out := [name for name in with_data(directory) if name not in parts]:
+        raise FailedPrecondition(
+            f"{' and '.join(left_out)} of this data directory has data, and the stack does not run it, because none of "
+            "its services needs it; stop the stack first: soma down",
+            reason="STORE_NOT_READY",
+        )
+    for part in parts.values():
         if part.external:
             raise FailedPrecondition(
                 f"{part.name} of this stack is external ({part.where}): back it up with its own tools, "
@@ -50,21 +49,19 @@ async def stores(directory: DataDir) -> AsyncIterator[Stores]:
             )
         if part.state != "ready":
             raise FailedPrecondition(f"{part.name} is {part.state}; wait until it is ready", reason="STORE_NOT_READY")
-    yield Stores(
-        database_url(directory["postgres"], postgres.port),
-        server_url(directory["redis"], redis.port),
-    )
+    yield {name: NEEDED[name].url(directory[name], part.port) for name, part in parts.items()}
 
 
 @asynccontextmanager
-async def started(directory: DataDir) -> AsyncIterator[Stores]:
-    """Postgres and Redis of a directory on which no stack runs, for the block."""
+async def started(directory: DataDir, names: Iterable[str] = _KEEPING) -> AsyncIterator[Mapping[str, str]]:
+    """These parts of a directory on which no stack runs, for the block: their URLs by name."""
+    settings = Settings(data_dir=directory.root)
     with directory.locked(Purpose.STORES):
-        postgres, redis = Postgres(directory["postgres"]), Redis(directory["redis"])
-        supervisor = Supervisor([postgres, redis], directory["logs"])
+        parts = {name: NEEDED[name].embedded(directory[name], settings, 1) for name in names}
+        supervisor = Supervisor(list(parts.values()), directory["logs"])
         try:
             await supervisor.start()
-            yield Stores(postgres.url, redis.url)
+            yield {name: part.url for name, part in parts.items()}
         finally:
             await supervisor.stop()
 

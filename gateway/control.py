@@ -14,8 +14,9 @@ from gateway.contracts import pool
 from gateway.envoy.bootstrap import Capacity, write_bootstrap
 from gateway.envoy.secrets import Secrets
 from gateway.pages import Pages
-from gateway.publisher import Publisher, offered
+from gateway.publisher import Publisher, admit, offered
 from gateway.settings import GatewaySettings
+from gateway.surfaces import beside_contracts
 from gateway.xds.server import XdsServer
 from gateway.xds.snapshot import Endpoint, Limits
 from services.mesh.call.authenticator import DevAuthenticator
@@ -39,9 +40,12 @@ from services.mesh.transport.tls.names import CONTROL, processes
 class ControlPlane:
     """A running control plane."""
 
-    def __init__(self, registry_address: str, registry: RegistryService, stack: AsyncExitStack) -> None:
+    def __init__(
+        self, registry_address: str, registry: RegistryService, publisher: Publisher, stack: AsyncExitStack
+    ) -> None:
         self._address = registry_address
         self._registry = registry
+        self._publisher = publisher
         self._stack = stack
 
     @property
@@ -50,8 +54,9 @@ class ControlPlane:
         return self._address
 
     def admin(self, pid: int) -> str | None:
-        """`host:port` of the admin port of the joined process `pid`; None while it has not joined."""
-        return next((j.admin_address for j in self._registry.instances if j.pid == pid), None)
+        """`host:port` of the admin port of the process `pid`; None before it joined and Envoy has its routes."""
+        here = (joined for joined in self._registry.instances if joined.pid == pid and self._publisher.reached(joined))
+        return next((joined.admin_address for joined in here), None)
 
     async def close(self) -> None:
         """Stop serving; Envoy keeps what it has."""
@@ -73,7 +78,7 @@ async def start_gateway(settings: Settings, services: Iterable[str]) -> ControlP
         spans = Spans("control", settings.otlp_endpoint)
         stack.callback(spans.close)
         identity = Identity(folder_of(settings.data_dir), CONTROL) if settings.mutual_tls else None
-        registry = RegistryService(Directory())
+        registry = RegistryService(Directory(), admit)
         drain = Drain()
         wrap = pipeline(
             authenticator=authenticator,
@@ -109,6 +114,7 @@ async def start_gateway(settings: Settings, services: Iterable[str]) -> ControlP
             registry,
             xds,
             server,
+            beside_contracts(settings.data_dir / "envoy" / "surfaces.json"),
             listen=Endpoint(settings.host, settings.port),
             control_http=Endpoint(settings.bind, http_port),
             control_grpc=Endpoint(settings.bind, grpc_port),
@@ -132,4 +138,6 @@ async def start_gateway(settings: Settings, services: Iterable[str]) -> ControlP
             node_id="gateway",
             capacity=Capacity(own.connections, own.memory_bytes),
         )
-        return ControlPlane(joined(settings.advertise or settings.bind, grpc_port), registry, stack.pop_all())
+        return ControlPlane(
+            joined(settings.advertise or settings.bind, grpc_port), registry, publisher, stack.pop_all()
+        )

@@ -18,6 +18,7 @@ from services.mesh.call.authenticator import Authenticator
 from services.mesh.process.health import alive_body, described
 from services.mesh.process.registry.leases import Joined
 from services.mesh.process.registry.service import RegistryService
+from services.mesh.surfaces.error_shape import REST
 
 _PREFIXES = ("", "/api/v1")
 PATHS = (*(f"{prefix}/{page}" for prefix in _PREFIXES for page in ("health", "ready", "metrics")), reference.DOCUMENT)
@@ -145,6 +146,5 @@ async def _fault(_: Request, exception: Exception) -> Response:
 
 def _refused(status: int, error: errors.MeshError, headers: Mapping[str, str] | None = None) -> Response:
     """The one shape of errors on REST."""
-    info = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": error.reason, "domain": errors.DOMAIN}
-    body = {"code": status, "status": error.code.name, "message": error.message, "details": [{**info, "metadata": {}}]}
-    return JSONResponse({"error": body}, status_code=status, headers=headers)
+    stated = REST.stated(status, canonical=error.code.name, reason=error.reason, message=error.message)
+    return JSONResponse(stated.body, status_code=stated.status, headers=headers)

@@ -1,22 +1,25 @@
 """Carries the registry's view to Envoy and to the health service: who serves what, as soon as it changes."""
 
 import asyncio
+from collections.abc import Container
+from time import monotonic
 
-import structlog
+from soma.errors.v1 import reasons
+from soma.mesh.v1 import registry_service_pb2 as pb
 
 from gateway.contracts import TESTING, area, descriptor_set, public_services
+from gateway.surfaces import Surfaces
 from gateway.xds.server import XdsServer
 from gateway.xds.snapshot import Endpoint, Limits, Snapshot, Tls
+from services.mesh.call import errors
 from services.mesh.process.jobs import Job
 from services.mesh.process.registry.leases import Joined
 from services.mesh.process.registry.service import RegistryService
 from services.mesh.transport.address import split
 from services.mesh.transport.server import Server
 
-log = structlog.get_logger("gateway")
-
-# The service whose HTTP server the routes of the OpenAI-compatible API lead to.
-EDGE = "edge"
+# A surface whose service has been away for long is forgotten without anything else having changed.
+_LOOK_AGAIN_SECONDS = 600.0
 
 
 class Publisher:
@@ -27,6 +30,7 @@ class Publisher:
         registry: RegistryService,
         xds: XdsServer,
         server: Server,
+        surfaces: Surfaces,
         *,
         listen: Endpoint,
         control_http: Endpoint,
@@ -39,6 +43,7 @@ class Publisher:
         self._registry = registry
         self._xds = xds
         self._server = server
+        self._surfaces = surfaces
         self._listen = listen
         self._control_http = control_http
         self._control_grpc = control_grpc
@@ -47,11 +52,16 @@ class Publisher:
         self._cors_origins = cors_origins
         self._tls = tls
         self._changed = asyncio.Event()
+        self._published: frozenset[str] = frozenset()
+        self._reached: set[str] = set()
         registry.watch(self._changed.set)
 
     async def publish(self) -> None:
         """Publish what is known now."""
         instances = self._registry.instances
+        self._surfaces.consider(instances, monotonic())
+        self._registry.refuse(self._surfaces.refused)
+        surfaces = self._surfaces.all
         services = {name: endpoints(instances, name) for name in offered(instances)}
         await self._xds.publish(
             Snapshot(
@@ -60,7 +70,11 @@ class Publisher:
                 over_http1=frozenset(name for name in services if over_http1(instances, name)),
                 listen=self._listen,
                 descriptor_set=descriptor_set(),
-                edge=edges(instances),
+                surfaces=surfaces,
+                http={
+                    name: over_http(instances, name, self._surfaces.instances(name))
+                    for name in {surface.service for surface in surfaces}
+                },
                 control_http=(self._control_http,),
                 control_grpc=(self._control_grpc,),
                 access_log=self._access_log,
@@ -70,18 +84,42 @@ class Publisher:
             )
         )
         await self._server.set_health({name: serving(instances, name) for name in services})
+        self._published = frozenset(joined.instance_id for joined in instances)
+        self._reached &= self._published
+
+    def reached(self, joined: Joined) -> bool:
+        """Whether every Envoy has had the routes to the surfaces of an instance, at least once."""
+        if not joined.surfaces or joined.instance_id in self._reached:
+            return True
+        if joined.instance_id in self._published and self._xds.state().accepted():
+            self._reached.add(joined.instance_id)
+            return True
+        return False
 
     @property
     def job(self) -> Job:
         """Publishes after each change."""
-        return Job("publisher", self._publish_change, wake=self._changed)
+        return Job("publisher", self.publish, wake=self._changed, every=_LOOK_AGAIN_SECONDS)
 
-    async def _publish_change(self) -> None:
+
+def admit(instance: pb.Instance) -> None:
+    """Refuse an instance that Envoy could not be sent to, because it announces a name in place of an IP address.
+
+    Raises:
+        InvalidArgument: ADDRESS_NOT_IP.
+    """
+    served = {"grpc_address": instance.grpc_address} if instance.grpc_services or instance.grpc_address else {}
+    unary = {"unary_address": instance.unary_address} if instance.unary_address else {}
+    http = {f"the HTTP address of {name}": address for name, address in instance.http_addresses.items()}
+    if instance.http_address:
+        http["http_address"] = instance.http_address
+    for name, address in (served | unary | http).items():
         try:
-            await self.publish()
+            _endpoint(address)
         except ValueError as error:
-            # An address Envoy cannot take, from an instance that announced a host name: only its next change helps.
-            log.error("snapshot not published, the one before stays", error=str(error))
+            raise errors.InvalidArgument(
+                f"{name} is {address!r}: the gateway needs an IP address and a port", reason=reasons.ADDRESS_NOT_IP
+            ) from error
 
 
 def offered(instances: list[Joined]) -> list[str]:
@@ -103,9 +141,13 @@ def unary(instances: list[Joined], service: str) -> tuple[Endpoint, ...]:
     return tuple(_endpoint(joined.unary_address) for joined in _usable(instances, service) if joined.unary_address)
 
 
-def edges(instances: list[Joined]) -> tuple[Endpoint, ...]:
-    """Where Envoy sends the requests of the OpenAI-compatible API."""
-    return tuple(_endpoint(joined.http_addresses[EDGE]) for joined in instances if EDGE in joined.http_addresses)
+def over_http(instances: list[Joined], service: str, served: Container[str]) -> tuple[Endpoint, ...]:
+    """Where it sends the requests of a service's surfaces: to those of the `served` instances that have one."""
+    return tuple(
+        _endpoint(joined.http_addresses[service])
+        for joined in instances
+        if joined.instance_id in served and service in joined.http_addresses
+    )
 
 
 def over_http1(instances: list[Joined], service: str) -> bool:

@@ -49,6 +49,15 @@ def declarations() -> Iterator["Declaration[Any]"]:
     return map(declared, SERVICES)
 
 
+def needed(services: Iterable[str]) -> tuple[str, ...]:
+    """The parts that some of these services need, each once.
+
+    Raises:
+        InvalidArgument: one of them is no service.
+    """
+    return tuple(dict.fromkeys(part for service in services for part in declared(service).needs))
+
+
 def schemas() -> Mapping[str, Path]:
     """The folders of migrations by schema: the mesh's own, and those that services declare."""
     from services.mesh.stores import lease

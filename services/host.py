@@ -14,7 +14,7 @@ import structlog
 from soma.errors.v1 import reasons
 from soma.mesh.v1 import registry_service_pb2
 
-from services.declared import declared, require_sent
+from services.declared import declared, needed, require_sent
 from services.mesh.call import errors
 from services.mesh.call.authenticator import DevAuthenticator
 from services.mesh.call.handlers import collect, service_names
@@ -27,6 +27,7 @@ from services.mesh.events import groups
 from services.mesh.events.event import area_of
 from services.mesh.events.service import event_service
 from services.mesh.mesh import Connections, Mesh
+from services.mesh.parts import PARTS, POSTGRES, REDIS, Opened
 from services.mesh.process import logs
 from services.mesh.process.admin import admin_app
 from services.mesh.process.departure import Departure
@@ -38,7 +39,8 @@ from services.mesh.process.registry.directory import Directory
 from services.mesh.process.registry.membership import Membership
 from services.mesh.service import Service
 from services.mesh.settings import Settings
-from services.mesh.stores import disk, lease, migrations, postgres, redis
+from services.mesh.stores import disk, lease, migrations
+from services.mesh.surfaces.application import BySurface
 from services.mesh.transport.address import joined
 from services.mesh.transport.http import HttpServer
 from services.mesh.transport.routing import open_channel
@@ -61,7 +63,7 @@ async def run_process(settings: Settings, names: list[str]) -> None:
 
     Raises:
         InvalidArgument: a name is not a service, or a setting has a value it cannot have.
-        FailedPrecondition: the process is not told its stores, keys or control process.
+        FailedPrecondition: the process is not told its keys, its control process, or a part that a service needs.
     """
     declarations = [declared(name) for name in names]
     logs.configure(settings.log_level, settings.log_format)
@@ -91,6 +93,34 @@ def _identity(settings: Settings, names: list[str]) -> "Identity | None":
     from services.mesh.transport.tls.identity import Identity, folder_of
 
     return Identity(folder_of(settings.data_dir), settings.name or serve_name(names))
+
+
+def _where(settings: Settings, services: Sequence[str], needs: Sequence[str]) -> tuple[str, dict[str, str]]:
+    """Where the control process is, and each part that the services need.
+
+    Raises:
+        FailedPrecondition: a setting that says so is missing.
+    """
+    urls = {part: settings.part_url(part) for part in needs}
+    missing = [f"{part}_url" for part, url in urls.items() if url is None]
+    missing += ["control"] if settings.control is None else []
+    if missing:
+        variables = ", ".join(f"SOMA_{name.upper()}" for name in missing)
+        raise errors.FailedPrecondition(
+            f"a process that serves {' and '.join(services)} needs {' and '.join(missing)} ({variables}); a stack "
+            "gives them to the processes it starts, and to others on its data directory where it runs these parts: "
+            "soma up --parts names what none of its own services needs",
+            reason=reasons.SETTINGS_MISSING,
+        )
+    return str(settings.control), {part: str(url) for part, url in urls.items()}
+
+
+async def _migrate(url: str, declarations: Sequence[Declaration[Any]]) -> None:
+    """Bring the mesh's own schema and those of the services up to date."""
+    await migrations.migrate(url, lease.SCHEMA, lease.MIGRATIONS)
+    for declaration in declarations:
+        if declaration.migrations is not None:
+            await migrations.migrate(url, declaration.name, declaration.migrations, outbox=bool(declaration.sends))
 
 
 class _Process:
@@ -123,13 +153,9 @@ class _Process:
         cls, settings: Settings, declarations: Sequence[Declaration[Any]], stack: AsyncExitStack
     ) -> "_Process":
         """Build, listen, join: in that order, so that nobody is sent where nothing answers yet."""
-        if settings.postgres_url is None or settings.redis_url is None or settings.control is None:
-            raise errors.FailedPrecondition(
-                "a serve process needs postgres_url, redis_url and control (SOMA_POSTGRES_URL, …); "
-                "`soma up` gives them to the processes it starts",
-                reason=reasons.SETTINGS_MISSING,
-            )
         names = [declaration.name for declaration in declarations]
+        needs = needed(names)
+        control, urls = _where(settings, names, needs)
         own = [declaration.settings() for declaration in declarations]
         instance_id = str(uuid.uuid4())
         signer = Signer(read_key(settings.data_dir / "internal.key").encode(), instance_id)
@@ -140,27 +166,20 @@ class _Process:
         identity = _identity(settings, names)
         connections = Connections(names, directory, signer, settings, identity)
         stack.push_async_callback(connections.close)
-        url, redis_url = settings.postgres_url.get_secret_value(), settings.redis_url.get_secret_value()
-        disk.watch("postgres", url, settings.data_dir / "postgres")
-        disk.watch("redis", redis_url, settings.data_dir / "redis")
-        pool = await postgres.open_pool(url, max_size=settings.postgres_pool)
-        stack.push_async_callback(pool.close)
-        client = redis.open_client(redis_url)
-        stack.push_async_callback(client.aclose)
-
+        parts: dict[str, Opened[Any]] = {}
+        for part, url in urls.items():
+            disk.watch(part, url, settings.data_dir / part)
+            parts[part] = Opened.of(PARTS[part], await PARTS[part].open(url, settings, stack))
         mesh = Mesh(
             settings=settings,
             data_dir=settings.data_dir,
-            postgres=pool,
-            redis=client,
+            parts=parts,
             authenticator=authenticator,
             spans=spans,
             connect=connections.connect,
         )
-        await migrations.migrate(url, lease.SCHEMA, lease.MIGRATIONS)
-        for declaration in declarations:
-            if declaration.migrations is not None:
-                await migrations.migrate(url, declaration.name, declaration.migrations, outbox=bool(declaration.sends))
+        if POSTGRES.name in parts:
+            await _migrate(urls[POSTGRES.name], declarations)
         wrap = pipeline(
             authenticator=authenticator,
             signer=signer,
@@ -169,14 +188,17 @@ class _Process:
             sample_ratio=settings.trace_sample_ratio,
             peers=neighbours if identity is not None else None,
         )
-        # Of the mesh itself: found whatever runs apart.
-        common = Service(servicers=(event_service(pool, client),))
+        # Of the mesh itself: found whatever runs apart, in every process that has what it needs.
+        common = Service()
+        if {POSTGRES.name, REDIS.name} <= parts.keys():
+            common = Service(servicers=(event_service(mesh.postgres, mesh.redis),))
         pairs = zip(declarations, own, strict=True)
         services = await host(pairs, mesh, connections, wrap, stack, common.servicers)
         for name, service in services.items():
             consumed = [consumer.type for consumer in service.events]
             require_sent(name, consumed)
-            await groups.retire(pool, name, {area_of(type) for type in consumed})
+            if POSTGRES.name in parts:
+                await groups.retire(mesh.postgres, name, {area_of(type) for type in consumed})
         health = Health(services)
         await health.check()
         server = Server(connections.handlers, drain, max_message_bytes=settings.max_message_bytes)
@@ -189,9 +211,9 @@ class _Process:
         stack.push_async_callback(unary.stop)
         unary_port = await unary.start(settings.bind, settings.unary_port)
         http = {
-            name: HttpServer(service.http, websockets=True, identity=identity)
+            name: HttpServer(BySurface(service.surfaces), websockets=True, identity=identity)
             for name, service in services.items()
-            if service.http is not None
+            if service.surfaces
         }
         if len(http) > 1 and settings.http_port:
             raise errors.FailedPrecondition(
@@ -214,11 +236,12 @@ class _Process:
             # An older control process knows the edge's alone.
             http_address=http_addresses.get("edge", ""),
             http_addresses=http_addresses,
+            surfaces=[surface.announced(name) for name, service in services.items() for surface in service.surfaces],
             admin_address=joined(address, admin_port),
             pid=os.getpid(),
             version=version("somamesh-server"),
         )
-        connect = partial(open_channel, settings.control, CONTROL, identity, settings.max_message_bytes)
+        connect = partial(open_channel, control, CONTROL, identity, settings.max_message_bytes)
         membership = Membership(connect, instance, health.faults, directory, signer, health.dependencies)
         publisher = _HealthPublisher(health, server, {**services, lease.SCHEMA: common}, membership)
         await publisher.publish()

@@ -15,6 +15,7 @@ from cli.parts.postgres import USER, Postgres
 from cli.parts.process import Process
 from cli.parts.redis import Redis
 from services.mesh.call import errors
+from services.mesh.testing.waiting import until
 
 START_SECONDS = 60.0
 # An fsync tells from a power cut, not from a kill; trust saves the 5 ms a password costs each connection.
@@ -43,9 +44,7 @@ class Server:
 
     async def start(self) -> None:
         """Start, and return once it serves."""
-        async with asyncio.timeout(START_SECONDS):
-            while not await self._attempt():
-                continue
+        await until(self._attempt, seconds=START_SECONDS)
 
     async def _attempt(self) -> bool:
         """Whether it came up; after a kill it may end once more, while what it had started is still ending."""
@@ -57,15 +56,21 @@ class Server:
         finally:
             os.close(output)
         ended = asyncio.create_task(self._process.wait())
-        while not ended.done():
-            try:
-                await self._part.probe(self._process.pid)
-            except (errors.MeshError, OSError):
-                await asyncio.wait((ended,), timeout=0.02)
-            else:
-                ended.cancel()
-                return True
-        return False
+
+        async def settled() -> bool:
+            return ended.done() or await self._serves()
+
+        await until(settled, seconds=START_SECONDS, every=0.02)
+        # False where it has ended.
+        return ended.cancel()
+
+    async def _serves(self) -> bool:
+        assert self._process is not None
+        try:
+            await self._part.probe(self._process.pid)
+        except (errors.MeshError, OSError):
+            return False
+        return True
 
     async def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """Stop with a signal; SIGKILL is a crash."""

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from services.model.vendor import Vendor, load
+from services.model.vendor import Vendor
+from services.model.vendor_files import load
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "providers.md"
@@ -57,8 +58,8 @@ def _lacking(vendors: list[Vendor]) -> Iterator[str]:
 
 def _prices(vendors: list[Vendor]) -> Iterator[str]:
     yield "## Prices and context windows\n"
-    yield "The list of models has them as far as they are known; an unknown price is not set, and never 0. A price with a day"
-    yield "is one on which two public collections of the vendors' price lists agree, or that only one of them has.\n"
+    yield "The list of models has them as far as they are known; an unknown price is not set, and never 0. With a day"
+    yield "they are as two public collections of the vendors' price lists have them; where the two differ, none is set.\n"
     yield "| vendor | from | as of | models |\n|---|---|---|---|"
     for vendor in vendors:
         if vendor.models.prices is not None:

@@ -20,4 +20,5 @@ def backup(
     manifest = asyncio.run(back_up(directory(data_dir), target))
     size = target.stat().st_size / 2**20
     schemas = ", ".join(f"{name} {number}" for name, number in manifest.schemas.items())
-    typer.echo(f"{file}: {size:.1f} MB, Postgres {manifest.postgres}, schemas {schemas or 'none'}")
+    kept = f"Postgres {manifest.postgres}, schemas {schemas or 'none'}" if manifest.postgres else "no Postgres"
+    typer.echo(f"{file}: {size:.1f} MB, {kept}")

@@ -33,8 +33,11 @@ def up(
     tls_key: Annotated[Path | None, typer.Option(help="Key of that certificate (PEM).")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Do not print the key and the addresses.")] = False,
     without: Annotated[str, typer.Option(help="Services that do not run here, separated by commas.")] = "",
+    parts: Annotated[
+        str, typer.Option(help="Parts to start although no service here needs them, for services that join: postgres.")
+    ] = "",
 ) -> None:
-    """Start the whole stack: Postgres, Redis, Envoy and the services."""
+    """Start the whole stack: Envoy, the services, and what they need, such as Postgres and Redis."""
     from cli.effective_settings import require_known_tables
     from cli.layout import Layout
     from services.mesh.call.errors import FailedPrecondition
@@ -51,7 +54,7 @@ def up(
             "and without them nobody could be let in safely",
             reason="IDENTITY_MISSING",
         )
-    layout = Layout(names(apart), names(without), workers)
+    layout = Layout(names(apart), names(without), workers, names(parts))
     if detach:
         from cli.detached import start_detached
 

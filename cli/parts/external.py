@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 import asyncpg
 from soma.errors.v1 import reasons
 
-from cli.parts.part import Part
+from cli.parts.part import Located
 from cli.parts.refusal import lasts
 from cli.parts.resp import ping
 from services.mesh.call.errors import FailedPrecondition, InvalidArgument, Unavailable
@@ -14,7 +14,7 @@ from services.mesh.call.errors import FailedPrecondition, InvalidArgument, Unava
 PROBE_SECONDS = 3.0
 
 
-class External(Part):
+class External(Located):
     """A part at a URL, which is the setting `NAME_url`.
 
     Raises:
@@ -27,7 +27,7 @@ class External(Part):
 
     def __init__(self, name: str, url: str) -> None:
         super().__init__(name)
-        self.url = url
+        self._url = url
         try:
             target = urlsplit(url)
             self._hosts = target.netloc.rpartition("@")[2]
@@ -38,6 +38,11 @@ class External(Part):
         if target.scheme not in self.schemes:
             raise self._invalid()
         self.where = f"{target.scheme}://{self._hosts}{target.path}"
+
+    @property
+    def url(self) -> str:
+        """As it was given."""
+        return self._url
 
     @property
     def _set(self) -> str:

@@ -1,6 +1,7 @@
 """What the supervisor asks of a part: how to start it, whether it serves, how to stop it."""
 
 import signal
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,3 +82,12 @@ class Part:
 
     async def close(self) -> None:
         """Let go of what `launch` opened in this process; called once, when the part is stopped."""
+
+
+class Located(Part, ABC):
+    """A part that services use by its URL."""
+
+    @property
+    @abstractmethod
+    def url(self) -> str:
+        """Where it is, with its password; of use once the part is ready."""

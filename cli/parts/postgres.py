@@ -9,7 +9,7 @@ from soma.errors.v1 import reasons
 
 from cli.parts.account import unprivileged
 from cli.parts.cluster import check_version, disown, initialise, is_serving
-from cli.parts.part import Launch, Part
+from cli.parts.part import Launch, Located
 from cli.parts.port import free_port
 from cli.parts.program import POSTGRES, find, version
 from cli.parts.refusal import lasts
@@ -46,7 +46,7 @@ def database_url(folder: Path, port: int | None, database: str = DATABASE) -> st
     return f"postgresql://{USER}:{password}@127.0.0.1:{port}/{database}?{urlencode(CONNECTING)}"
 
 
-class Postgres(Part):
+class Postgres(Located):
     """A cluster under `folder/data`; `url` is for the `soma` database in it, which is made when it is missing."""
 
     # Fast shutdown: connections are ended, what was acknowledged is on disk.

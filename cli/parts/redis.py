@@ -4,7 +4,7 @@ import asyncio
 import signal
 from pathlib import Path
 
-from cli.parts.part import Launch, Part
+from cli.parts.part import Launch, Located
 from cli.parts.port import free_port
 from cli.parts.program import REDIS, find, version
 from cli.parts.resp import ping
@@ -15,6 +15,8 @@ PROBE_SECONDS = 3.0
 # Where Redis from 7.0 on, and every Valkey, keep the append-only file; what is older would start empty beside it.
 APPENDED = "appendonlydir"
 APPENDED_SINCE = 7
+# Where older ones kept it; it is read once, and kept in the other way from then on.
+APPENDED_BEFORE = "appendonly.aof"
 
 
 def server_url(folder: Path, port: int | None) -> str:
@@ -22,7 +24,7 @@ def server_url(folder: Path, port: int | None) -> str:
     return f"redis://:{ensure_key(folder / 'password')}@127.0.0.1:{port}/0"
 
 
-class Redis(Part):
+class Redis(Located):
     """A server that keeps its files in `folder`."""
 
     def __init__(self, folder: Path) -> None:

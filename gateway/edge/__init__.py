@@ -1,1 +1,1 @@
-"""The OpenAI-compatible edge: plain HTTP in front of the mesh's own contracts."""
+"""The edge: protocols of others over plain HTTP, in front of the mesh's own contracts; each has a folder of its own."""

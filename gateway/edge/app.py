@@ -1,82 +1,62 @@
-"""The edge as an ASGI application: authenticates a request, runs it as that principal, and states how it failed."""
+"""A protocol as an ASGI application: authenticates a request, runs it as that principal, and states how it failed."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from time import monotonic
 
 import structlog
-from soma.errors.v1 import reasons
 from starlette.types import Receive, Scope, Send
 
-from gateway.edge.body import read_body
-from gateway.edge.catalogue import Catalogue
-from gateway.edge.chat import ChatCompletions
-from gateway.edge.embeddings import Embeddings
-from gateway.edge.failures import failure
+from gateway.edge.failure import Failure
 from gateway.edge.headers import Headers
-from gateway.edge.input_items import InputItems
 from gateway.edge.metrics import answered
-from gateway.edge.repetition import request_id
 from gateway.edge.reply import Reply
-from gateway.edge.responses import Responses
-from gateway.edge.routes import UNKNOWN, Route, Routes, Visit, unknown_url, wrong_method
-from gateway.edge.settings import EdgeSettings
+from gateway.edge.routes import UNKNOWN, Route, Routes, Visit, unknown_path, wrong_method
 from gateway.edge.tracing import RequestTracing
-from gateway.edge.ws.sockets import PATH as SOCKET
 from services.mesh.call.authenticator import Authenticator
 from services.mesh.call.call import Call, run_as
-from services.mesh.call.errors import FailedPrecondition, InvalidArgument
+from services.mesh.call.errors import MeshError
 from services.mesh.call.interceptors.errors import translate
+from services.mesh.surfaces.surface import Space
 
 log = structlog.get_logger("edge")
 
 
-class Edge:
-    """Serves OpenAI's paths over the mesh."""
+@dataclass(frozen=True, slots=True)
+class Conventions:
+    """What the clients of a protocol expect of every answer.
+
+    Attributes:
+        failure: states an error.
+        unknown: what a path that nobody has is answered.
+        elapsed: the header that says how many milliseconds an answer took to begin.
+    """
+
+    failure: Callable[[MeshError], Failure]
+    unknown: Space
+    elapsed: bytes
+
+
+class Application:
+    """Serves the paths of one protocol."""
 
     def __init__(
         self,
         authenticator: Authenticator,
-        chat: ChatCompletions,
-        responses: Responses,
-        input_items: InputItems,
-        embeddings: Embeddings,
-        catalogue: Catalogue,
         tracing: RequestTracing,
-        settings: EdgeSettings,
+        routes: Iterable[Route],
+        conventions: Conventions,
     ) -> None:
         self._authenticator = authenticator
-        self._chat = chat
-        self._responses = responses
-        self._input_items = input_items
-        self._embeddings = embeddings
-        self._catalogue = catalogue
         self._tracing = tracing
-        self._settings = settings
-        self._routes = Routes(
-            (
-                Route("POST", "/v1/chat/completions", self._complete),
-                Route("POST", "/v1/responses", self._respond),
-                Route("GET", "/v1/responses/{response_id}", self._retrieve_response),
-                Route("DELETE", "/v1/responses/{response_id}", self._delete_response),
-                Route("POST", "/v1/responses/{response_id}/cancel", self._cancel_response),
-                Route("GET", "/v1/responses/{response_id}/input_items", self._list_input_items),
-                Route("POST", "/v1/embeddings", self._embed),
-                Route("GET", "/v1/models", self._list_models),
-                Route("GET", "/v1/models/{model}", self._retrieve_model),
-                Route("GET", SOCKET, self._refuse_without_upgrade),
-            )
-        )
-
-    @property
-    def routes(self) -> Sequence[Route]:
-        """Every path it answers, once for each method."""
-        return self._routes.all
+        self._routes = Routes(routes)
+        self._conventions = conventions
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request (ASGI's `http` scope, the only one a process serves)."""
         headers = Headers(scope["headers"])
-        reply = Reply(send, headers.raw(b"x-request-id"))
+        reply = Reply(send, headers.raw(b"x-request-id"), self._conventions.elapsed)
         routes, name = self._routes.find(scope["path"])
         template = routes[0].template if routes else UNKNOWN
         call = Call(started=monotonic())
@@ -110,14 +90,14 @@ class Edge:
             error = translate(call, exception)
             if error is None:
                 raise
-            failed = failure(error)
+            failed = self._conventions.failure(error)
             await visit.reply.fail(failed, error)
             return failed.status
         return visit.reply.status
 
     async def _answer(self, scope: Scope, routes: Sequence[Route], visit: Visit, call: Call) -> None:
         if not routes:
-            raise unknown_url(scope["method"], scope["path"])
+            raise unknown_path(self._conventions.unknown, scope["method"], scope["path"])
         route = next((each for each in routes if each.method == scope["method"]), None)
         if route is None:
             raise wrong_method(scope["method"], scope["path"], routes)
@@ -126,47 +106,3 @@ class Edge:
         with run_as(who, trace=call.trace) as served:
             served.span = call.span
             await route.handler(visit)
-
-    async def _body(self, visit: Visit) -> bytes | bytearray:
-        # Unpacked it may be of any size.
-        if visit.headers.raw(b"content-encoding") not in (None, b"identity"):
-            raise InvalidArgument(
-                "Send the request body as it is: no content-encoding is read.", reason=reasons.UNSUPPORTED_ENCODING
-            )
-        limit = self._settings.body_limit_bytes
-        return await read_body(visit.receive, visit.headers.raw(b"content-length"), limit)
-
-    async def _complete(self, visit: Visit) -> None:
-        await self._chat.answer(await self._body(visit), _attempt(visit), visit.receive, visit.reply)
-
-    async def _respond(self, visit: Visit) -> None:
-        await self._responses.create(await self._body(visit), _attempt(visit), visit.receive, visit.reply)
-
-    async def _retrieve_response(self, visit: Visit) -> None:
-        await self._responses.retrieve(visit.name, visit.query, visit.receive, visit.reply)
-
-    async def _delete_response(self, visit: Visit) -> None:
-        await self._responses.delete(visit.name, visit.reply)
-
-    async def _cancel_response(self, visit: Visit) -> None:
-        await self._responses.cancel(visit.name, visit.reply)
-
-    async def _list_input_items(self, visit: Visit) -> None:
-        await self._input_items.list_items(visit.name, visit.query, visit.reply)
-
-    async def _embed(self, visit: Visit) -> None:
-        await self._embeddings.answer(await self._body(visit), visit.reply)
-
-    async def _list_models(self, visit: Visit) -> None:
-        await self._catalogue.list_models(visit.reply)
-
-    async def _retrieve_model(self, visit: Visit) -> None:
-        await self._catalogue.retrieve(visit.name, visit.reply)
-
-    async def _refuse_without_upgrade(self, visit: Visit) -> None:
-        message = f"{SOCKET} is a WebSocket: connect to it with a client of that protocol (ws:// or wss://)."
-        raise FailedPrecondition(message, reason=reasons.UPGRADE_REQUIRED)
-
-
-def _attempt(visit: Visit) -> str:
-    return request_id(visit.headers.raw(b"idempotency-key"))

@@ -8,16 +8,20 @@ from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceStub
 from soma.orchestrator.v1.log_service_pb2_grpc import LogServiceStub
 from soma.orchestrator.v1.response_service_pb2_grpc import ResponseServiceStub
 
-from gateway.edge.app import Edge
-from gateway.edge.catalogue import Catalogue
-from gateway.edge.chat import ChatCompletions
-from gateway.edge.embeddings import Embeddings
-from gateway.edge.input_items import InputItems
-from gateway.edge.responses import Responses
+from gateway.edge.app import Application
+from gateway.edge.logs import surface as logs
+from gateway.edge.logs.sockets import LogSockets
+from gateway.edge.logs.tail import Tails
+from gateway.edge.openai import surface as openai
+from gateway.edge.openai.api import Api
+from gateway.edge.openai.catalogue import Catalogue
+from gateway.edge.openai.chat import ChatCompletions
+from gateway.edge.openai.embeddings import Embeddings
+from gateway.edge.openai.failures import ERRORS
+from gateway.edge.openai.input_items import InputItems
+from gateway.edge.openai.responses import Responses
 from gateway.edge.settings import EdgeSettings
 from gateway.edge.tracing import RequestTracing
-from gateway.edge.ws.sockets import ByProtocol, LogSockets
-from gateway.edge.ws.tail import Tails
 from services.mesh.declaration import Declaration
 from services.mesh.mesh import Mesh
 from services.mesh.service import Service
@@ -29,23 +33,33 @@ async def build(mesh: Mesh, settings: EdgeSettings, _stack: AsyncExitStack) -> S
     It needs nothing: while those are away it answers in OpenAI's shape that they are, which no gateway could. Without
     Redis it lets nobody follow logs, because it counts there who does.
     """
-    edge = Edge(
-        mesh.authenticator,
-        ChatCompletions(ChatServiceStub(mesh.connect("orchestrator")), settings.chat_timeout_seconds),
+    orchestrator, model = mesh.connect("orchestrator"), mesh.connect("model")
+    api = Api(
+        ChatCompletions(ChatServiceStub(orchestrator), settings.chat_timeout_seconds),
         Responses(
-            ResponseServiceStub(mesh.connect("orchestrator")),
+            ResponseServiceStub(orchestrator),
             settings.chat_timeout_seconds,
             settings.store_timeout_seconds,
         ),
-        InputItems(ResponseServiceStub(mesh.connect("orchestrator")), settings.store_timeout_seconds),
-        Embeddings(ModelServiceStub(mesh.connect("model")), settings.embedding_timeout_seconds),
-        Catalogue(CatalogServiceStub(mesh.connect("model")), settings.catalogue_timeout_seconds),
-        RequestTracing(mesh.spans, mesh.settings.trace_sample_ratio),
-        settings,
+        InputItems(ResponseServiceStub(orchestrator), settings.store_timeout_seconds),
+        Embeddings(ModelServiceStub(model), settings.embedding_timeout_seconds),
+        Catalogue(CatalogServiceStub(model), settings.catalogue_timeout_seconds),
+        settings.body_limit_bytes,
     )
-    tails = Tails(LogServiceStub(mesh.connect("orchestrator")))
-    http = ByProtocol(edge, LogSockets(mesh.authenticator, tails, mesh.redis, settings))
-    return Service(http=http, wants={"redis": mesh.check_redis})
+    sockets = LogSockets(mesh.authenticator, Tails(LogServiceStub(orchestrator)), mesh.redis, settings)
+    tracing = RequestTracing(mesh.spans, mesh.settings.trace_sample_ratio)
+    openai_app = Application(mesh.authenticator, tracing, api.routes, openai.CONVENTIONS)
+    # Whoever misses the WebSocket is a client of HTTP, and the edge's clients know OpenAI's errors.
+    logs_app = Application(mesh.authenticator, tracing, logs.ROUTES, openai.CONVENTIONS)
+    return Service(
+        surfaces=(
+            openai.surface(api, openai_app, settings.body_limit_bytes),
+            logs.surface(logs_app, sockets, openai.UNKNOWN, ERRORS),
+        ),
+        wants={"redis": mesh.check_redis},
+    )
 
 
-SERVICE = Declaration(name="edge", build=build, settings=EdgeSettings, neighbours=("orchestrator", "model"))
+SERVICE = Declaration(
+    name="edge", build=build, settings=EdgeSettings, needs=("redis",), neighbours=("orchestrator", "model")
+)

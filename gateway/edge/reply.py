@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 from starlette.types import Send
 
-from gateway.edge.failures import Failure
+from gateway.edge.failure import Failure
 from services.mesh.call.errors import MeshError
 
 REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
@@ -18,12 +18,13 @@ LastWords = Callable[[MeshError], bytes]
 
 
 class Reply:
-    """Sends one answer; `status` is 0 until it has begun."""
+    """Sends one answer; `status` is 0 until it has begun, and the header `elapsed` says after how many milliseconds."""
 
-    __slots__ = ("_last_words", "_send", "_started_at", "request_id", "status")
+    __slots__ = ("_elapsed", "_last_words", "_send", "_started_at", "request_id", "status")
 
-    def __init__(self, send: Send, request_id: bytes | None) -> None:
+    def __init__(self, send: Send, request_id: bytes | None, elapsed: bytes) -> None:
         self._send = send
+        self._elapsed = elapsed
         self._started_at = time.perf_counter()
         self._last_words: LastWords | None = None
         self.status = 0
@@ -66,7 +67,7 @@ class Reply:
         named = [
             (b"content-type", content_type),
             (b"x-request-id", self.request_id),
-            (b"openai-processing-ms", b"%d" % (self.seconds * 1000)),
+            (self._elapsed, b"%d" % (self.seconds * 1000)),
             *headers,
         ]
         await self._send({"type": "http.response.start", "status": status, "headers": named})

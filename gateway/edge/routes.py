@@ -7,9 +7,9 @@ from soma.errors.v1 import reasons
 from starlette.types import Receive
 
 from gateway.edge.headers import Headers
-from gateway.edge.paths import UNKNOWN_URL
 from gateway.edge.reply import Reply
 from services.mesh.call.errors import NotFound, Unimplemented
+from services.mesh.surfaces.surface import Space
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +28,20 @@ Handler = Callable[[Visit], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A handler, the one method it answers, and the path metrics know it by."""
+    """A handler, the one method it answers, and the path metrics know it by.
+
+    `slashes`: what stands at the end of the path may hold slashes, as names of models do.
+    """
 
     method: str
     template: str
     handler: Handler
+    slashes: bool = False
+
+    @property
+    def path(self) -> str:
+        """The path as a surface declares it."""
+        return f"{self.template.removesuffix('}')}=**}}" if self.slashes else self.template
 
 
 UNKNOWN = "unknown"
@@ -73,9 +82,9 @@ class Routes:
         self._patterns.sort(key=lambda pattern: -len(pattern[0] + pattern[1]))
 
 
-def unknown_url(method: str, path: str) -> NotFound:
-    """The answer to a path nobody has."""
-    return NotFound(UNKNOWN_URL.format(method=method, path=path), reason=reasons.UNKNOWN_URL)
+def unknown_path(space: Space, method: str, path: str) -> NotFound:
+    """The answer to a path nobody has, in the words of a space."""
+    return NotFound(space.message.format(method=method, path=path), reason=space.reason)
 
 
 def wrong_method(method: str, path: str, routes: Iterable[Route]) -> Unimplemented:

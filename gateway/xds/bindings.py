@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from google.api import annotations_pb2
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
-_VARIABLE = re.compile(r"\{[^=}]+(?:=([^}]+))?\}")
-_WILDCARDS = {"*": "[^/]+", "**": ".*"}
+from services.mesh.surfaces.template import template
+
+_VARIABLE = re.compile(r"\{[^}]+\}")
 
 
 @dataclass(frozen=True)
@@ -35,12 +36,7 @@ class Binding:
     @property
     def regex(self) -> str:
         """What a whole path of this binding matches, without its query."""
-        found: list[str] = []
-        end = 0
-        for variable in _VARIABLE.finditer(self.template):
-            found += (re.escape(self.template[end : variable.start()]), _segments(variable.group(1) or "*"))
-            end = variable.end()
-        return "".join((*found, re.escape(self.template[end:])))
+        return template(self.template).regex
 
     @property
     def breadth(self) -> tuple[int, int, int]:
@@ -77,7 +73,3 @@ def _bindings(files: FileDescriptorSet) -> Iterator[Binding]:
                         request=method.input_type.removeprefix("."),
                         server_streaming=method.server_streaming,
                     )
-
-
-def _segments(pattern: str) -> str:
-    return "/".join(_WILDCARDS.get(segment) or re.escape(segment) for segment in pattern.split("/"))

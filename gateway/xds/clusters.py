@@ -1,4 +1,4 @@
-"""Envoy clusters, two per gRPC service and one per HTTP application, and the endpoints in them."""
+"""Envoy clusters, two per gRPC service and one per service with surfaces, and the endpoints in them."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -44,7 +44,6 @@ from gateway.xds.snapshot import Endpoint, Limits, Tls
 from gateway.xds.tls import upstream
 from services.mesh.transport.limits import CONNECT_SECONDS
 
-EDGE = "edge"
 CONTROL_HTTP = "control-http"
 CONTROL_GRPC = "control-grpc"
 

@@ -161,7 +161,7 @@ def _manager(snapshot: Snapshot, streaming: StreamingMethods) -> HttpConnectionM
             _filter("envoy.filters.http.router", Router(suppress_envoy_headers=True)),
         ],
         early_header_mutation_extensions=[_drop_reserved_headers()],
-        local_reply_config=local_replies(binding.template for binding in bound),
+        local_reply_config=local_replies(snapshot.surfaces, [binding.template for binding in bound]),
         server_name="somamesh",
         # What nginx and HAProxy speak to whom they stand before, unless they are told otherwise.
         http_protocol_options=Http1ProtocolOptions(accept_http_10=True, default_host_for_http_10=_UNNAMED_HOST),

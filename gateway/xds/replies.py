@@ -1,6 +1,6 @@
-"""Shape of what Envoy answers by itself: one JSON shape on REST, status and reason on gRPC."""
+"""Shape of what Envoy answers by itself: that of the surface, one JSON shape on REST, status and reason on gRPC."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any as Json
 
 from envoy_data_plane.envoy.config.accesslog.v3 import AccessLogFilter
@@ -17,11 +17,13 @@ from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v
 )
 from envoy_data_plane.google.protobuf import Struct
 from soma.errors.v1 import reasons
+from soma.mesh.v1 import surface_pb2 as pb
 
-from gateway.edge.paths import UNKNOWN_URL, contract_paths, not_served_paths, openai_paths
+from gateway.xds.claims import Claim, claims
 from gateway.xds.failures import BY_HTTP_STATUS, DOMAIN, FAILURES, UNKNOWN_SERVICE, Failure
 from gateway.xds.matches import (
     REFUSED,
+    any_of,
     bad_path,
     both,
     from_grpc,
@@ -33,55 +35,71 @@ from gateway.xds.matches import (
     without_id,
 )
 from gateway.xds.owners import METADATA, OWNER
+from services.mesh.surfaces.error_shape import read
 
 _ERROR_INFO = "type.googleapis.com/google.rpc.ErrorInfo"
 # Envoy itself finds no words for some of these.
 _NO_HTTP = "not valid HTTP/1.1 or HTTP/2, or a path or host that cannot be"
 _BAD_REQUEST = "type.googleapis.com/google.rpc.BadRequest"
 _METHOD, _PATH = "%REQ(:METHOD)%", "%PATH(NQ:PATH)%"
-_NOT_SERVED = f"{_METHOD} {_PATH} is of a part of OpenAI's API that is not served here."
+_OWNER = f"%METADATA(ROUTE:{METADATA}:{OWNER})%"
 
 
-def local_replies(templates: Iterable[str]) -> LocalReplyConfig:
-    """Mappers in order: OpenAI's paths, refused bodies, known failures for REST and gRPC, then REST by status.
+def local_replies(surfaces: Sequence[pb.Surface], contracts: Iterable[str]) -> LocalReplyConfig:
+    """Mappers in order: paths of surfaces, refused bodies, known failures for REST and gRPC, then REST by status.
 
-    What none of them takes stays as Envoy says it. `templates` are the paths of the contracts.
+    What none of them takes stays as Envoy says it. `contracts` are the templates of the contracts' paths.
     """
-    return LocalReplyConfig(mappers=[*_to_openai(contract_paths(templates)), *_refused(), *_mappers()])
+    claimed = [mapper for claim in claims(surfaces, contracts) for mapper in _of_surface(claim)]
+    return LocalReplyConfig(mappers=[*claimed, *_refused(), *_mappers()])
 
 
-def _to_openai(contracts: str) -> Iterator[ResponseMapper]:
-    """Failures on paths whose clients know OpenAI's errors and no others."""
-    openai = on_paths(openai_paths(), but=contracts)
-    unknown = UNKNOWN_URL.format(method=_METHOD, path=_PATH)
-    paths = {_NOT_SERVED: on_paths(not_served_paths(), but=contracts), unknown: openai}
-    for text, asked in paths.items():
-        body = _openai(404, text, reasons.UNKNOWN_URL)
-        yield ResponseMapper(filter=both(has_status(404), asked), body_format_override=_json(body))
-    for failure in FAILURES:
-        text = failure.text(f"%METADATA(ROUTE:{METADATA}:{OWNER})%")
-        yield ResponseMapper(
-            filter=both(means(failure), openai),
-            status_code=failure.http,
-            headers_to_add=_retry_after(failure),
-            body_format_override=_json(_openai(failure.http, text, failure.reason)),
+def _of_surface(claim: Claim) -> Iterator[ResponseMapper]:
+    """Failures on paths whose clients know a surface's errors and no others."""
+    shape = read(claim.surface.errors)
+    own = on_paths(claim.own)
+    asked = any_of([own, *(on_paths(space, but=claim.others) for space in claim.spaces)])
+
+    def mapper(
+        filter: AccessLogFilter, reason: str, text: str, http: int, headers: Iterable[HeaderValueOption] = ()
+    ) -> ResponseMapper:
+        declared = reasons.DECLARED.get(reason)
+        stated = shape.stated(
+            http,
+            canonical=declared.status if declared else "UNKNOWN",
+            reason=reason,
+            message=text,
+            request_id="%REQ(X-REQUEST-ID)%",
+            literal=_escaped,
         )
-    no_http = _json(_openai(400, _NO_HTTP, reasons.BAD_REQUEST))
+        return ResponseMapper(
+            filter=filter,
+            status_code=stated.status,
+            headers_to_add=[*headers, *(_header(name, value) for name, value in stated.headers.items())],
+            body_format_override=_json(stated.body),
+        )
+
+    for space, paths in zip(claim.surface.spaces, claim.spaces, strict=True):
+        text = _escaped(space.message).replace("{method}", _METHOD).replace("{path}", _PATH)
+        yield mapper(both(has_status(404), on_paths(paths, but=claim.others)), space.reason, text, 404)
+    yield mapper(both(has_status(404), own), reasons.NO_SUCH_PATH, "no such path", 404)
+    for failure in FAILURES:
+        text = failure.text(_OWNER)
+        yield mapper(both(means(failure), asked), failure.reason, text, failure.http, _retry_after(failure))
     for refused, id_header in _no_requests():
-        yield ResponseMapper(filter=both(refused, openai), headers_to_add=[id_header], body_format_override=no_http)
+        yield mapper(both(refused, asked), reasons.BAD_REQUEST, _NO_HTTP, 400, [id_header])
     for http, reason in BY_HTTP_STATUS.items():
-        body = _openai(http, "%LOCAL_REPLY_BODY%", reason)
-        yield ResponseMapper(filter=both(has_status(http), openai), body_format_override=_json(body))
+        yield mapper(both(has_status(http), asked), reason, "%LOCAL_REPLY_BODY%", http)
+
+
+def _escaped(text: str) -> str:
+    """Text in which nothing is a command of Envoy's."""
+    return text.replace("%", "%%")
 
 
 def _no_requests() -> tuple[tuple[AccessLogFilter, HeaderValueOption], ...]:
     """What Envoy finds no words for, and the id it is answered with."""
     return (both(has_status(400), without_id()), _NEW_ID), (bad_path(), _SAME_ID)
-
-
-def _openai(http: int, message: str, reason: str) -> dict[str, Json]:
-    kind = "server_error" if http >= 500 else "requests" if http == 429 else "invalid_request_error"
-    return {"error": {"message": message, "type": kind, "param": None, "code": reason.lower()}}
 
 
 def _refused() -> Iterator[ResponseMapper]:
@@ -115,9 +133,8 @@ def _mappers() -> Iterator[ResponseMapper]:
 
 
 def _rest(failure: Failure) -> ResponseMapper:
-    owner = f"%METADATA(ROUTE:{METADATA}:{OWNER})%"
-    metadata = {"service": owner} if failure.owned else None
-    error = _stated(failure.reason, failure.text(owner), metadata)
+    metadata = {"service": _OWNER} if failure.owned else None
+    error = _stated(failure.reason, failure.text(_OWNER), metadata)
     return ResponseMapper(
         filter=both(means(failure), from_rest()),
         status_code=failure.http,
@@ -127,7 +144,7 @@ def _rest(failure: Failure) -> ResponseMapper:
 
 
 def _grpc(failure: Failure) -> ResponseMapper:
-    text = failure.text(f"%METADATA(ROUTE:{METADATA}:{OWNER})%")
+    text = failure.text(_OWNER)
     # A bin header cannot be computed by Envoy: each route carries the ones it may need, ready-made.
     details = f"%METADATA(ROUTE:{METADATA}:{failure.reason})%" if failure.owned else failure.details_bin("")
     return ResponseMapper(

@@ -10,7 +10,7 @@ from envoy_data_plane.envoy.service.discovery.v3 import Resource
 from envoy_data_plane.google.protobuf import Any
 
 from gateway.contracts import MESH, area
-from gateway.xds.clusters import CONTROL_GRPC, CONTROL_HTTP, EDGE, Protocol, cluster, load_assignment, unary
+from gateway.xds.clusters import CONTROL_GRPC, CONTROL_HTTP, Protocol, cluster, load_assignment, unary
 from gateway.xds.listener import listener
 from gateway.xds.methods import streaming_methods
 from gateway.xds.routes import NAME, route_configuration
@@ -57,7 +57,8 @@ def configuration(snapshot: Snapshot) -> Group:
         clusters[unary(name)] = _cluster(unary(name), limits, tls, _hosts(name), protocol=Protocol.UNARY)
     clusters[CONTROL_GRPC] = _cluster(CONTROL_GRPC, limits, tls, (host_of(CONTROL),), protocol=Protocol.GRPC)
     clusters[CONTROL_HTTP] = _cluster(CONTROL_HTTP, limits, tls, (host_of(CONTROL),), protocol=Protocol.HTTP)
-    clusters[EDGE] = _cluster(EDGE, limits, tls, (host_of(EDGE),), protocol=Protocol.HTTP)
+    for name in _speaking_http(snapshot):
+        clusters[name] = _cluster(name, limits, tls, (host_of(name),), protocol=Protocol.HTTP)
     return Group(
         {
             CLUSTER: clusters,
@@ -72,11 +73,16 @@ def endpoints(snapshot: Snapshot) -> Group:
     places = {
         **snapshot.services,
         **{unary(name): snapshot.unary.get(name, ()) for name in snapshot.services},
-        EDGE: snapshot.edge,
+        **{name: snapshot.http.get(name, ()) for name in _speaking_http(snapshot)},
         CONTROL_HTTP: snapshot.control_http,
         CONTROL_GRPC: snapshot.control_grpc,
     }
     return Group({ENDPOINTS: {name: _endpoints(name, where) for name, where in places.items()}})
+
+
+def _speaking_http(snapshot: Snapshot) -> set[str]:
+    """The services that have surfaces."""
+    return {surface.service for surface in snapshot.surfaces}
 
 
 # Packing one takes about a millisecond, and few of them differ from those of the snapshot before.

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 
+from soma.mesh.v1 import surface_pb2 as pb
+
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
@@ -29,7 +31,7 @@ class Limits:
     max_response_bytes: int = 16 * 1024 * 1024
     """Largest unary reply that is transcoded; beyond it 500."""
     max_requests: int = 1024
-    """In flight per cluster (unary calls of a gRPC service, its streams, the edge); beyond it 503 with Retry-After."""
+    """In flight per cluster (unary calls of a service, streams, requests for surfaces); beyond: 503 and Retry-After."""
     max_pending: int = 1024
     """Calls that may wait per cluster while a connection is made; beyond it the same."""
     unary_timeout_seconds: float = 60.0
@@ -70,8 +72,10 @@ class Snapshot:
     """Where those instances of a service are that take unary calls over HTTP/1.1."""
     over_http1: frozenset[str] = frozenset()
     """The services whose unary calls go there; those of all others go by gRPC, as streams do."""
-    edge: tuple[Endpoint, ...] = ()
-    """The HTTP application behind every path that is neither gRPC nor bound to an RPC."""
+    surfaces: tuple[pb.Surface, ...] = ()
+    """What services speak over HTTP. No two of them have a path in common."""
+    http: Mapping[str, tuple[Endpoint, ...]] = field(default_factory=dict)
+    """Where the HTTP servers of a service with surfaces are. One with none has paths that are unavailable."""
     control_http: tuple[Endpoint, ...] = ()
     """Answers the gateway's own pages (`gateway/pages.py`)."""
     control_grpc: tuple[Endpoint, ...] = ()
@@ -88,6 +92,7 @@ class Snapshot:
         return (
             frozenset(self.services),
             self.over_http1,
+            self.surfaces,
             self.listen,
             self.descriptor_set,
             self.access_log,

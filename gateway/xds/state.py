@@ -27,7 +27,10 @@ class XdsState:
     fallen_back: bool
     """Whether the newest configuration was refused, and an older one is served."""
 
+    def accepted(self) -> bool:
+        """Whether every connected node accepted exactly what it is to have."""
+        return all(node.acked == self.versions for node in self.nodes.values() if node.streams)
+
     def settled(self) -> bool:
-        """Whether a node is connected, and every connected node accepted exactly what it is to have."""
-        connected = [node for node in self.nodes.values() if node.streams]
-        return bool(connected) and all(node.acked == self.versions for node in connected)
+        """Whether a node is connected, and every connected one did."""
+        return any(node.streams for node in self.nodes.values()) and self.accepted()

@@ -50,6 +50,7 @@ SERVICE = Declaration(
     name="memory",
     build=build,
     settings=MemorySettings,
+    needs=("postgres", "redis"),
     migrations=Path(__file__).parent / "migrations",
     neighbours=("model",),
     sends=(DELETED,),

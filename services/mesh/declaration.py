@@ -1,4 +1,4 @@
-"""What a service declares of itself, so that the host can run it: settings, schema, neighbours, events, its build."""
+"""What a service declares of itself, so that the host can run it: settings, parts, neighbours, events, its build."""
 
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -13,6 +13,7 @@ from services.mesh.events.event import area_of
 from services.mesh.events.outbox import Outbox
 from services.mesh.events.relay import Relay
 from services.mesh.mesh import Mesh
+from services.mesh.parts import POSTGRES, REDIS, require_known
 from services.mesh.service import Service
 
 S = TypeVar("S")
@@ -32,18 +33,22 @@ class Declaration(Generic[S]):
         name: what `soma serve` and `mesh.connect` call it; also the name of its schema and of its table in `soma.toml`.
         build: makes it from the mesh, its settings and a stack that closes what it opens; it reads no environment.
         settings: their class, which reads them when it is called without arguments; once in a process, by the host.
+        needs: the parts it uses, by name, such as `postgres`. A stack starts only what one of its services needs, and
+            `mesh` refuses all others. A schema and jobs that are to be alone take postgres, events take redis too.
         migrations: the folder of the schema's SQL files; None for a service that keeps nothing in Postgres.
         neighbours: the services it calls; `mesh.connect` refuses all others.
         sends: the types of the events it sends, `<its name>.<noun>.<past-tense verb>`; `mesh.outbox` refuses all
             others. Its schema then has an outbox, which the host makes.
 
     Raises:
-        ValueError: it sends an event of another area, or keeps nothing in Postgres and sends events.
+        ValueError: it sends an event of another area, or keeps nothing in Postgres and sends events; or `needs` names
+            what is no part, or lacks one that its schema or its events take.
     """
 
     name: str
     build: Build[S]
     settings: type[S]
+    needs: tuple[str, ...] = ()
     migrations: Path | None = None
     neighbours: tuple[str, ...] = ()
     sends: tuple[str, ...] = ()
@@ -54,13 +59,19 @@ class Declaration(Generic[S]):
                 raise ValueError(f"{self.name} sends {type!r}, which is an event of {area_of(type)}")
         if self.sends and self.migrations is None:
             raise ValueError(f"{self.name} sends events, and has no schema for its outbox: it needs `migrations`")
+        require_known(self.needs)
+        if self.migrations is not None:
+            self._require("keeps a schema", POSTGRES.name)
+        if self.sends:
+            self._require("sends events", POSTGRES.name, REDIS.name)
 
     async def built(self, mesh: Mesh, settings: S, stack: AsyncExitStack) -> Service:
         """The service, on a mesh that leads to its neighbours; its jobs relay and handle its events, too.
 
         Raises:
             MeshError: what `build` raises.
-            ValueError: it consumes what is no type of an event, or one type twice.
+            ValueError: it consumes what is no type of an event, or one type twice; it calls a neighbour or uses a part
+                that is not declared.
         """
 
         def connect(service: str) -> grpc.aio.Channel:
@@ -69,7 +80,20 @@ class Declaration(Generic[S]):
             return mesh.connect(service)
 
         outbox = Outbox(self.name, self.sends)
-        service = await self.build(replace(mesh, connect=connect, outbox=outbox), settings, stack)
-        relaying = Relay(mesh.postgres, mesh.redis, outbox).jobs if self.sends else ()
-        handling = consuming(self.name, service.events, mesh.postgres, mesh.redis)
-        return replace(service, jobs=(*service.jobs, *relaying, *handling))
+        parts = {name: mesh.parts[name] for name in self.needs}
+        own = replace(mesh, service=self.name, parts=parts, connect=connect, outbox=outbox)
+        service = await self.build(own, settings, stack)
+        jobs = [*service.jobs]
+        if self.sends:
+            jobs += Relay(own.postgres, own.redis, outbox).jobs
+        if service.events:
+            self._require("handles events", POSTGRES.name, REDIS.name)
+            jobs += consuming(self.name, service.events, own.postgres, own.redis)
+        for job in jobs:
+            if job.alone:
+                self._require(f"has the job {job.name!r}, which is to be alone", POSTGRES.name)
+        return replace(service, jobs=tuple(jobs))
+
+    def _require(self, why: str, *parts: str) -> None:
+        if missing := [part for part in parts if part not in self.needs]:
+            raise ValueError(f"{self.name} {why}: its declaration has to name {' and '.join(missing)} in `needs`")

@@ -1,9 +1,9 @@
-"""What a process offers to the services it hosts: settings, stores, and a way to their neighbours."""
+"""What a process offers to the services it hosts: settings, parts, and a way to their neighbours."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 import grpc
@@ -16,10 +16,9 @@ from services.mesh.call.pipeline import Handler
 from services.mesh.call.spans import Spans
 from services.mesh.call.token import Signer
 from services.mesh.events.outbox import Outbox
+from services.mesh.parts import POSTGRES, REDIS, C, Opened, Part
 from services.mesh.process.registry.directory import Directory
 from services.mesh.settings import Settings
-from services.mesh.stores import postgres
-from services.mesh.stores import redis as mesh_redis
 from services.mesh.transport.local.channel import LocalChannel
 from services.mesh.transport.routing import RoutedChannel, Router
 
@@ -31,35 +30,50 @@ if TYPE_CHECKING:
 class Mesh:
     """Handed to every service's `build()`.
 
-    `connect` gives the channel to a service by its short name; it may be made before that service is built, is made
-    once, and follows the service when it moves. Its calls raise MeshError; see `RoutedChannel`. `outbox` takes the
-    events that the service declares, and no others.
+    `parts` are those that the declaration of `service` names, by name. `connect` gives the channel to a service by its
+    short name; it may be made before that service is built, is made once, and follows the service when it moves. Its
+    calls raise MeshError; see `RoutedChannel`. `outbox` takes the events that the service declares, and no others.
     """
 
     settings: Settings
     data_dir: Path
-    postgres: asyncpg.Pool
-    redis: redis.asyncio.Redis
+    parts: Mapping[str, Opened[Any]]
     authenticator: Authenticator
     spans: Spans
     connect: Callable[[str], grpc.aio.Channel]
     outbox: Outbox = field(default_factory=lambda: Outbox("mesh", ()))
+    service: str = "mesh"
 
-    async def check_postgres(self) -> None:
-        """Postgres answers and takes writes; a check, made once for all services of a process that name it.
-
-        Raises:
-            Unavailable: it does not.
-        """
-        await postgres.ping(self.postgres)
-
-    async def check_redis(self) -> None:
-        """Redis answers and takes writes; a check like the one of Postgres.
+    def opened(self, part: Part[C]) -> Opened[C]:
+        """A part that the service needs: its client, and a check that it works.
 
         Raises:
-            Unavailable: it does not.
+            ValueError: the declaration does not name it.
         """
-        await mesh_redis.ping(self.redis)
+        found = self.parts.get(part.name)
+        if found is None:
+            raise ValueError(f"{self.service} uses {part.name}, and its declaration does not name it in `needs`")
+        return found
+
+    @property
+    def postgres(self) -> asyncpg.Pool:
+        """The pool of the process; ValueError when the declaration does not name postgres."""
+        return self.opened(POSTGRES).client
+
+    @property
+    def redis(self) -> redis.asyncio.Redis:
+        """The client of the process; ValueError when the declaration does not name redis."""
+        return self.opened(REDIS).client
+
+    @property
+    def check_postgres(self) -> Callable[[], Awaitable[None]]:
+        """Postgres answers and takes writes; a check, made once for all services of a process that name it."""
+        return self.opened(POSTGRES).check
+
+    @property
+    def check_redis(self) -> Callable[[], Awaitable[None]]:
+        """Redis answers and takes writes; a check like the one of Postgres."""
+        return self.opened(REDIS).check
 
 
 class Connections:

@@ -8,6 +8,7 @@ import grpc
 
 from services.mesh.events.consumer import Consumer
 from services.mesh.process.jobs import Job
+from services.mesh.surfaces.surface import Surface
 
 Check = Callable[[], Awaitable[None]]
 Registration = tuple[Callable[[Any, grpc.aio.Server], None], object]
@@ -22,7 +23,7 @@ class Service:
     something; they are read by jobs like its own. `checks` are by the name of the dependency each
     stands for, and raise when it is down: calls then go to another instance, if there is one. `wants` are the same for
     what the service works without, but for a part of what it offers: it goes on taking calls, and `/ready` says what is
-    missing. `http` is an ASGI application with a server of its own.
+    missing. `surfaces` are what it speaks over HTTP, on a server of its own; the gateway's routes follow from them.
     `finished` returns once the work that no call waits for has ended: a process that stops gives it the time of calls.
     """
 
@@ -31,5 +32,5 @@ class Service:
     events: Sequence[Consumer] = ()
     checks: Mapping[str, Check] = field(default_factory=dict)
     wants: Mapping[str, Check] = field(default_factory=dict)
-    http: Any = None
+    surfaces: Sequence[Surface] = ()
     finished: Callable[[], Awaitable[None]] | None = None

@@ -143,6 +143,11 @@ class Settings(SomaSettings):
     tls_key: Path | None = Field(None, description="its key, PEM")
     postgres_pool: int = Field(20, ge=2, le=20, description="connections of a process to Postgres")
 
+    def part_url(self, part: str) -> str | None:
+        """Where a part is that services need, with its password; None where that is not given."""
+        url: SecretStr | None = getattr(self, f"{part}_url")
+        return url.get_secret_value() if url is not None else None
+
     @classmethod
     def inner_ports(cls) -> list[str]:
         """The settings that say on which ports the servers of one process listen: all but the public port."""

@@ -35,7 +35,8 @@ from services.model.settings import ModelSettings
 from services.model.store import PostgresUsageStore
 from services.model.usage_events import RECORDED, Entry, write_usage
 from services.model.vectors import Vectors
-from services.model.vendor import Vendor, load
+from services.model.vendor import Vendor
+from services.model.vendor_files import load
 
 # A start waits this long for remote providers to list their models; slower ones appear when they answer.
 _FIRST_LOOK_SECONDS = 1.5
@@ -139,6 +140,7 @@ SERVICE = Declaration(
     name="model",
     build=build,
     settings=ModelSettings,
+    needs=("postgres", "redis"),
     migrations=Path(__file__).parent / "migrations",
     sends=(RECORDED,),
 )

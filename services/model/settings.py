@@ -14,7 +14,8 @@ from services.model.adapters.http1.network import Network, network, proxy_url
 from services.model.catalogue_file import CatalogueFile, Key, ProviderSettings, Url, invalid, read_catalogue
 from services.model.discovery import Given, Missing, found, of_file
 from services.model.embedding.settings import EmbeddingSettings
-from services.model.vendor import Vendor, load
+from services.model.vendor import Vendor
+from services.model.vendor_files import load
 
 ANTHROPIC_URL = "https://api.anthropic.com"
 

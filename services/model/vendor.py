@@ -1,26 +1,19 @@
-"""What is known of a vendor of models: one TOML file each, shipped in `vendors/` or written by whoever runs the mesh.
+"""What is known of a vendor of models: where its server is, how it differs from OpenAI's, and what its models cost.
 
-`docs/providers.md` says what each key is for.
+Each is a file (`services.model.vendor_files`); `docs/providers.md` says what each key is for.
 """
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import date
 from fnmatch import fnmatchcase
-from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
-from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
-from soma.errors.v1 import reasons
 
-from services.mesh.call import errors
-from services.mesh.process import toml
 from services.mesh.transport.url import http_url
 from services.model.parameters import PARAMETERS
-
-SHIPPED = Path(__file__).parent / "vendors"
 
 # The end of the name of one version of a model.
 _DATED = re.compile(r"-(\d{4}-\d{2}-\d{2}|20\d{6})$")
@@ -254,49 +247,3 @@ class Vendor:
             if any(fnmatchcase(name, pattern) for pattern in patterns):
                 return kind
         return "chat"
-
-
-_VENDOR = TypeAdapter(Vendor)
-
-
-def load(own: Path | None = None) -> Mapping[str, Vendor]:
-    """All vendors by name, in the order of their rank: the shipped ones, replaced by the files of `own` of their name.
-
-    Raises:
-        FailedPrecondition: a file cannot be read, or has a key or a value it cannot have; names both.
-    """
-    files = {path.stem: path for path in SHIPPED.glob("*.toml")}
-    if own is not None:
-        files |= {path.stem: path for path in own.glob("*.toml")}
-    vendors = sorted((read(path) for path in files.values()), key=lambda vendor: (vendor.rank, vendor.name))
-    found = {vendor.name: vendor for vendor in vendors}
-    for vendor in vendors:
-        if vendor.server.elsewhere and vendor.server.elsewhere not in found:
-            raise _invalid(f"{files[vendor.name]} is wrong: server.elsewhere: there is no such vendor")
-    return found
-
-
-def read(path: Path) -> Vendor:
-    """The vendor a file describes; its name is the file's.
-
-    Raises:
-        FailedPrecondition: see `load`.
-    """
-    try:
-        return replace(_VENDOR.validate_python(toml.parsed(path.read_bytes())), name=path.stem)
-    except ValidationError as error:
-        raise _invalid(f"{path} is wrong: {'; '.join(_why(each) for each in error.errors())}") from error
-    except OSError as error:
-        raise _invalid(f"{path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise _invalid(f"{path} is wrong: {error}") from error
-
-
-def _why(error: Any) -> str:
-    where = ".".join(str(step + 1) if isinstance(step, int) else str(step) for step in error["loc"])
-    unknown = error["type"] == "unexpected_keyword_argument"
-    return f"{where}: {'there is no such key' if unknown else error['msg'].removeprefix('Value error, ')}"
-
-
-def _invalid(message: str) -> errors.FailedPrecondition:
-    return errors.FailedPrecondition(message, reason=reasons.CATALOGUE_INVALID)

@@ -109,6 +109,7 @@ SERVICE = Declaration(
     name="orchestrator",
     build=build,
     settings=OrchestratorSettings,
+    needs=("postgres", "redis"),
     migrations=Path(__file__).parent / "migrations",
     neighbours=("policy", "memory", "model"),
 )

@@ -9,7 +9,8 @@ from typing import Any
 
 from services.declared import SERVICES
 
-WITHOUT_SERVICES = ["--without", ",".join(SERVICES)]
+# With what their services would need, for those that join.
+WITHOUT_SERVICES = ["--without", ",".join(SERVICES), "--parts", "postgres,redis"]
 
 
 @dataclass(frozen=True)

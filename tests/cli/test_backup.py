@@ -17,6 +17,7 @@ from cli.backup import back_up
 from cli.data_dir import VERSION, DataDir
 from cli.restore import restore
 from cli.stores import started
+from services.declared import SERVICES
 from services.mesh.call.errors import FailedPrecondition, InvalidArgument
 from tests.cli.commands import Ended, soma
 from tests.ports import free_port
@@ -114,14 +115,37 @@ async def test_a_backup_under_writes_restores_everything_acknowledged_before_it(
 
 
 async def test_what_redis_holds_comes_back_too(data_dir: DataDir, tmp_path: Path) -> None:
-    async with started(data_dir) as found, aioredis.Redis.from_url(found.redis) as client:
+    async with started(data_dir) as found, aioredis.Redis.from_url(found["redis"]) as client:
         await client.xadd("soma:events:memory", {"event": b"something happened"})
     await back_up(data_dir, tmp_path / "backup")
     other = DataDir.at(tmp_path / "other")
     await restore(tmp_path / "backup", other)
-    async with started(other) as found, aioredis.Redis.from_url(found.redis) as client:
+    async with started(other) as found, aioredis.Redis.from_url(found["redis"]) as client:
         events = await client.xrange("soma:events:memory") or []
     assert [fields for _, fields in events] == [{b"event": b"something happened"}]
+
+
+async def test_a_backup_is_refused_while_the_stack_does_not_run_what_the_directory_has_data_of(
+    homes: tuple[Path, Path], tmp_path: Path
+) -> None:
+    home, _ = homes
+    directory = DataDir.at(home)
+    directory.prepare()
+    async with started(directory, ["postgres"]):
+        pass
+    ended = await soma(
+        *("up", "--dev", "--detach", "--data-dir", home, "--port", str(free_port())),
+        *("--without", ",".join(SERVICES)),
+    )
+    assert (ended.status, ended.errors) == (0, "")
+    refused = await soma("backup", tmp_path / "backup", "--data-dir", home)
+    assert refused.status == 1
+    assert "postgres of this data directory has data, and the stack does not run it" in refused.errors
+    assert not (tmp_path / "backup").exists()
+    assert (await soma("down", "--data-dir", home)).status == 0
+    taken = await soma("backup", tmp_path / "backup", "--data-dir", home)
+    assert (taken.status, taken.errors) == (0, "")
+    assert "Postgres 1" in taken.output
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +157,8 @@ async def taken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory.prepare()
     directory.dev_key.touch(mode=0o600)
     directory.dev_key.write_text("soma_dev_key\n")
-    (directory["postgres"] / "data").parent.mkdir(exist_ok=True)
+    async with started(directory):
+        pass
     await back_up(directory, folder / "backup")
     return folder / "backup"
 

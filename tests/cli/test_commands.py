@@ -14,9 +14,9 @@ import psutil
 import pytest
 
 from cli.data_dir import VERSION
+from services.mesh.testing.waiting import until
 from tests.cli.commands import WITHOUT_SERVICES, soma, status, up
 from tests.cli.conftest import processes_of
-from tests.cli.eventually import eventually, eventually_true
 from tests.ports import free_port
 
 PARTS = ["postgres", "redis", "control", "envoy"]
@@ -104,7 +104,7 @@ async def test_a_stack_whose_run_folder_is_deleted_says_again_what_it_is_refuses
         parts = {part["name"]: part for part in (await status(home))["parts"]}
         return "envoy" in parts and (parts["envoy"]["state"], parts["envoy"]["restarts"]) == ("ready", 1)
 
-    await eventually_true(restarted, "envoy is back, and status says so", seconds=60)
+    await until(restarted, "envoy is back, and status says so", seconds=60)
     shutil.rmtree(home / "run")
     stopped = await soma("down", "--data-dir", home)
     assert (stopped.status, stopped.errors) == (0, "")
@@ -175,8 +175,8 @@ async def test_killing_the_control_process_leaves_no_process(home: Path) -> None
     children = psutil.Process(found["pid"]).children(recursive=True)
     assert len(children) >= 3
     os.kill(found["pid"], signal.SIGKILL)
-    await eventually(lambda: processes_of(home) == [], "every process has ended")
-    await eventually(lambda: not any(map(running, children)), "every child has ended")
+    await until(lambda: processes_of(home) == [], "every process has ended")
+    await until(lambda: not any(map(running, children)), "every child has ended")
     assert (await status(home))["running"] is False
 
 
@@ -202,14 +202,14 @@ async def test_in_the_foreground_a_signal_stops_everything_with_success(home: Pa
     )
     assert process.stdout is not None
     async with asyncio.timeout(60):
-        lines = [line async for line in until(process.stdout, b"curl ")]
+        lines = [line async for line in lines_up_to(process.stdout, b"curl ")]
         assert b"postgres starting\n" in lines
         process.send_signal(number)
         assert await process.wait() == 0
     assert [child for child in processes_of(home) if child.pid != process.pid] == []
 
 
-async def until(stream: asyncio.StreamReader, word: bytes) -> AsyncIterator[bytes]:
+async def lines_up_to(stream: asyncio.StreamReader, word: bytes) -> AsyncIterator[bytes]:
     """Lines up to the one with `word`."""
     async for line in stream:
         yield line
@@ -227,7 +227,7 @@ async def test_envoy_killed_is_back_on_the_public_port(home: Path) -> None:
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", port)) == 0
 
-    await eventually(lambda: not psutil.pid_exists(envoy["pid"]) and back(), "the port answers again")
+    await until(lambda: not psutil.pid_exists(envoy["pid"]) and back(), "the port answers again")
 
 
 async def test_logs_show_each_part_or_one_of_them(running_home: Path) -> None:
@@ -267,6 +267,15 @@ async def test_doctor_names_everything_a_stack_needs(home: Path) -> None:
         assert subject in ended.output
     assert "missing" not in ended.output
     assert not home.exists()
+
+
+async def test_doctor_looks_only_at_what_the_services_need(home: Path) -> None:
+    ended = await soma(
+        *("doctor", "--data-dir", home, "--port", str(free_port()), "--without", "edge,orchestrator,memory,model")
+    )
+    assert ended.status == 0
+    assert "envoy" in ended.output
+    assert not any(part in ended.output for part in ("postgres", "valkey-server", "pgvector"))
 
 
 async def test_doctor_says_what_is_wrong_with_exit_status_one(home: Path) -> None:

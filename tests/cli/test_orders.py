@@ -11,7 +11,7 @@ import pytest
 from cli.data_dir import DataDir
 from cli.orders import ANSWER, ORDER, Orders
 from services.mesh.process.jobs import run_job
-from tests.cli.eventually import eventually
+from services.mesh.testing.waiting import until
 
 
 class Stack:
@@ -50,10 +50,10 @@ async def test_an_order_that_cannot_be_carried_out_is_answered_and_the_next_one_
     stack: Stack, content: str, why: str
 ) -> None:
     answer = stack.order("first", content)
-    await eventually(answer.exists, "it is answered")
+    await until(answer.exists, "it is answered")
     assert why in json.loads(answer.read_text())["error"]
     answer = stack.order("second", '{"restart": ["part"]}')
-    await eventually(answer.exists, "it is answered")
+    await until(answer.exists, "it is answered")
     assert json.loads(answer.read_text()) == {"error": None}
     assert stack.restarted[-1] == ["part"]
 
@@ -63,9 +63,9 @@ async def test_an_answer_that_cannot_be_written_is_written_when_it_can(stack: St
     new = answer.with_name(answer.name + ".new")
     new.symlink_to("/dev/full")
     stack.order("first", '{"restart": ["part"]}')
-    await eventually(lambda: stack.restarted == [["part"]], "it is carried out")
+    await until(lambda: stack.restarted == [["part"]], "it is carried out")
     assert not answer.exists()
     new.unlink()
-    await eventually(answer.exists, "it is answered")
+    await until(answer.exists, "it is answered")
     assert json.loads(answer.read_text()) == {"error": None}
     assert stack.restarted == [["part"]]

@@ -13,8 +13,8 @@ from cli.parts.part import Launch
 from cli.status import PartStatus, State
 from cli.supervisor import Supervisor
 from services.mesh.call.errors import FailedPrecondition, InvalidArgument, Unavailable
+from services.mesh.testing.waiting import until
 from tests.cli.conftest import Supervised
-from tests.cli.eventually import eventually
 from tests.cli.parts.programs import ENDS_WHEN_ASKED, Script
 
 
@@ -79,8 +79,8 @@ async def test_a_process_that_has_taken_over_is_watched_like_any_other(supervise
         await supervisor.restart(["part"])
         taken_over = pid_of(supervisor)
         os.kill(taken_over, signal.SIGKILL)
-        await eventually(lambda: status_of(supervisor).restarts == 1, "its end is noticed")
-        await eventually(lambda: status_of(supervisor).state is State.READY, "it is started again")
+        await until(lambda: status_of(supervisor).restarts == 1, "its end is noticed")
+        await until(lambda: status_of(supervisor).state is State.READY, "it is started again")
 
 
 async def test_the_old_process_serves_on_when_the_new_one_ends_at_once(supervised: Supervised, tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ async def test_a_stop_in_the_middle_of_a_replacement_leaves_no_process(supervise
         await supervisor.start()
         old = pid_of(supervisor)
         restarting = asyncio.create_task(supervisor.restart(["part"]))
-        await eventually(lambda: pid_of(supervisor) != old, "the new process has taken over")
+        await until(lambda: pid_of(supervisor) != old, "the new process has taken over")
         new = pid_of(supervisor)
         async with asyncio.timeout(10):
             await supervisor.stop()

@@ -16,8 +16,8 @@ from cli.parts.http import get_status
 from services.declared import SERVICES
 from services.mesh.call.errors import Code
 from services.mesh.settings import Settings
+from services.mesh.testing.waiting import until
 from tests.cli.commands import Ended, soma, status, up
-from tests.cli.eventually import eventually_true
 from tests.ports import free_port
 
 EVALUATE = ("call", "PolicyService/Evaluate", '{"action": "chat.input", "content": "hello"}')
@@ -55,7 +55,7 @@ async def test_a_service_apart_is_killed_and_serves_again(home: Path) -> None:
         now = await part(home, "serve-policy")
         return (now["state"], now["restarts"]) == ("ready", 1) and bool(now["pid"] != before["pid"])
 
-    await eventually_true(again, "it is ready again", seconds=60)
+    await until(again, "it is ready again", seconds=60)
     assert (await evaluate(home)).status == 0
 
 
@@ -69,7 +69,7 @@ async def test_a_service_left_out_is_unavailable_until_a_process_joins_with_it(h
         async def served() -> bool:
             return (await evaluate(home)).status == 0
 
-        await eventually_true(served, "the call is answered", seconds=60)
+        await until(served, "the call is answered", seconds=60)
     finally:
         process.terminate()
         async with asyncio.timeout(30):
@@ -78,7 +78,65 @@ async def test_a_service_left_out_is_unavailable_until_a_process_joins_with_it(h
     async def gone() -> bool:
         return (await evaluate(home)).status == 64 + Code.UNAVAILABLE
 
-    await eventually_true(gone, "the service is unavailable again", seconds=30)
+    await until(gone, "the service is unavailable again", seconds=30)
+
+
+async def test_a_stack_of_one_service_runs_no_part_that_it_does_not_need(home: Path, tmp_path: Path) -> None:
+    started = await start(home, "--without", ALL_BUT_POLICY)
+    assert (started.status, started.errors) == (0, "")
+    assert [part["name"] for part in (await status(home))["parts"]] == ["control", "envoy", "serve"]
+    assert (await evaluate(home)).status == 0
+    events = await soma("call", "EventService/ListEventStreams", "{}", "--data-dir", home)
+    assert events.status == 64 + Code.UNAVAILABLE
+    refused = await soma("serve", "memory", "--data-dir", home)
+    assert refused.status == 1
+    assert "serves memory needs postgres_url and redis_url (SOMA_POSTGRES_URL, SOMA_REDIS_URL)" in refused.errors
+    taken = await soma("backup", tmp_path / "backup", "--data-dir", home)
+    assert (taken.status, taken.errors) == (0, "")
+    assert "no Postgres" in taken.output
+    other = tmp_path / "other"
+    assert (await soma("restore", tmp_path / "backup", "--data-dir", other)).status == 0
+    assert (other / "dev.key").read_text() == (home / "dev.key").read_text()
+    assert not (other / "postgres" / "data").exists()
+
+
+async def test_a_process_that_joins_opens_no_part_that_its_services_do_not_need(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (await start(home, "--without", ",".join(SERVICES))).status == 0
+    # Nobody answers there, and nobody asks.
+    monkeypatch.setenv("SOMA_POSTGRES_URL", f"postgresql://soma:none@127.0.0.1:{free_port()}/soma")
+    command = [sys.executable, "-P", "-m", "cli.main", "serve", "policy", "--data-dir", str(home)]
+    process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.DEVNULL)
+    try:
+
+        async def served() -> bool:
+            return (await evaluate(home)).status == 0
+
+        await until(served, "the call is answered", seconds=60)
+    finally:
+        process.terminate()
+        async with asyncio.timeout(30):
+            assert await process.wait() == 0
+
+
+async def test_a_service_that_uses_a_part_it_does_not_declare_does_not_start(home: Path, tmp_path: Path) -> None:
+    assert (await up(home, free_port())).status == 0
+    # The command, of a mesh whose edge has forgotten to declare Redis.
+    (tmp_path / "forgetful.py").write_text(
+        "from dataclasses import replace\n"
+        "import gateway.edge.main as edge, cli.main\n"
+        "edge.SERVICE = replace(edge.SERVICE, needs=())\n"
+        "cli.main.app()\n"
+    )
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", str(tmp_path / "forgetful.py"), "serve", "edge", "--data-dir", str(home)),
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(60):
+        _, said = await process.communicate()
+    assert process.returncode == 1
+    assert b"edge uses redis, and its declaration does not name it in `needs`" in said
 
 
 async def test_an_orchestrator_finds_a_process_at_the_ports_it_was_given(
@@ -100,7 +158,7 @@ async def test_an_orchestrator_finds_a_process_at_the_ports_it_was_given(
             except OSError:
                 return False
 
-        await eventually_true(ready, "the process is ready", seconds=60)
+        await until(ready, "the process is ready", seconds=60)
         assert (await get_status(f"127.0.0.1:{admin}", "/health"))[0] == 200
         assert (await evaluate(home)).status == 0
         second = await soma("serve", "policy", "--data-dir", home)
@@ -157,7 +215,7 @@ async def test_each_http_service_of_a_process_is_announced_at_its_own_address(
                 answer = await http.post(f"http://127.0.0.1:{port}/v1/chat/completions", json={})
                 return answer.status_code == 400 and "messages" in answer.json()["error"]["message"]
 
-            await eventually_true(led_to_the_edge, "the edge answers", seconds=30)
+            await until(led_to_the_edge, "the edge answers", seconds=30)
     finally:
         process.terminate()
         async with asyncio.timeout(30):

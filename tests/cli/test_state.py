@@ -16,7 +16,7 @@ from cli.state import StackState, StateFile, running
 from cli.status import State
 from services.mesh.call.errors import FailedPrecondition
 from services.mesh.process.jobs import run_job
-from tests.cli.eventually import eventually
+from services.mesh.testing.waiting import until
 
 STATE = StackState.of_this_process("http://127.0.0.1:8080")
 READY = replace(STATE, state=State.READY)
@@ -39,7 +39,7 @@ def says(data_dir: DataDir, state: StackState) -> Callable[[], bool]:
 
 async def test_a_state_that_was_deleted_with_its_folder_is_written_again(data_dir: DataDir, kept: StateFile) -> None:
     shutil.rmtree(data_dir["run"])
-    await eventually(says(data_dir, STATE), "it is there again")
+    await until(says(data_dir, STATE), "it is there again")
     shutil.rmtree(data_dir["run"])
     kept.tell(READY)
     assert running(data_dir) == READY
@@ -52,7 +52,7 @@ async def test_a_damaged_state_is_written_again(data_dir: DataDir, kept: StateFi
     with pytest.raises(FailedPrecondition, match=f"a stack runs on {data_dir.root} \\(pid {os.getpid()}\\)") as refused:
         running(data_dir)
     assert refused.value.reason == "STATE_UNREADABLE"
-    await eventually(says(data_dir, STATE), "it is whole again")
+    await until(says(data_dir, STATE), "it is whole again")
 
 
 async def test_a_state_without_room_is_written_when_there_is_room_and_said_once(
@@ -64,17 +64,17 @@ async def test_a_state_without_room_is_written_when_there_is_room_and_said_once(
         new.symlink_to("/dev/full")
         kept.tell(READY)
         assert StackState.read(data_dir.state) == STATE
-        await eventually(lambda: logs != [], "it is said")
+        await until(lambda: logs != [], "it is said")
         new.unlink()
-        await eventually(says(data_dir, READY), "it is written")
+        await until(says(data_dir, READY), "it is written")
     assert ["No space left" in str(line["exc_info"]) for line in logs] == [True]
 
 
 async def test_a_lock_that_was_deleted_is_taken_again(data_dir: DataDir, kept: StateFile) -> None:
     (data_dir.root / "lock").unlink()
     shutil.rmtree(data_dir["run"])
-    await eventually((data_dir.root / "lock").exists, "it is there again")
-    await eventually((data_dir["run"] / "lock").exists, "so is that of earlier versions")
+    await until((data_dir.root / "lock").exists, "it is there again")
+    await until((data_dir["run"] / "lock").exists, "so is that of earlier versions")
     with pytest.raises(FailedPrecondition, match="already runs"), data_dir.locked(Purpose.STACK):
         pass
 
@@ -85,7 +85,7 @@ async def test_a_lock_that_was_emptied_says_again_who_holds_it(data_dir: DataDir
         data_dir.lock.holder()
     with pytest.raises(FailedPrecondition, match="does not say by which process"), data_dir.locked(Purpose.STACK):
         pass
-    await eventually(lambda: (data_dir.root / "lock").read_text() != "", "it says who")
+    await until(lambda: (data_dir.root / "lock").read_text() != "", "it says who")
     assert data_dir.lock.holder() == Holder(os.getpid(), Purpose.STACK)
 
 

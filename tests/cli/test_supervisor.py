@@ -18,8 +18,8 @@ from cli.status import PartStatus, State
 from cli.supervisor import Supervisor
 from services.mesh.call.errors import FailedPrecondition, Unavailable
 from services.mesh.process.backoff import FIRST
+from services.mesh.testing.waiting import until
 from tests.cli.conftest import Supervised
-from tests.cli.eventually import eventually
 from tests.cli.parts.programs import REFUSES_TO_END, Ends, Script
 
 
@@ -69,11 +69,11 @@ async def test_a_part_killed_is_started_again_after_the_first_delay(supervised: 
         first = status_of(supervisor, "part")
         assert first.pid is not None
         os.kill(first.pid, signal.SIGKILL)
-        await eventually(lambda: status_of(supervisor, "part").state is State.RESTARTING, "the end is noticed")
+        await until(lambda: status_of(supervisor, "part").state is State.RESTARTING, "the end is noticed")
         noticed = status_of(supervisor, "part")
         assert noticed.reason == "was killed by SIGKILL"
         assert noticed.pid is None
-        await eventually(lambda: status_of(supervisor, "part").state is State.READY, "it is ready again")
+        await until(lambda: status_of(supervisor, "part").state is State.READY, "it is ready again")
         again = status_of(supervisor, "part")
         assert again.restarts == 1
         assert again.reason is None
@@ -91,7 +91,7 @@ async def test_each_further_end_is_followed_by_a_longer_wait(supervised: Supervi
             assert pid is not None
             started.append(psutil.Process(pid).create_time())
             os.kill(pid, signal.SIGKILL)
-            await eventually(
+            await until(
                 lambda wanted=restarts + 1: (  # type: ignore[misc]
                     status_of(supervisor, "part").restarts == wanted
                     and status_of(supervisor, "part").state is State.READY
@@ -167,7 +167,7 @@ async def test_a_stop_in_the_middle_of_the_start_leaves_nothing(supervised: Supe
     )
     async with supervised(part) as supervisor:
         starting = asyncio.create_task(supervisor.start())
-        await eventually(lambda: status_of(supervisor, "part").pid is not None, "its process runs")
+        await until(lambda: status_of(supervisor, "part").pid is not None, "its process runs")
         pid = status_of(supervisor, "part").pid
         starting.cancel()
     assert pid is not None
@@ -214,9 +214,9 @@ async def test_a_part_is_started_again_although_nobody_can_be_told(supervised: S
     async with supervised(Script("part", tmp_path), on_change=refuse) as supervisor:
         await supervisor.start()
         trouble.append(OSError(28, "No space left on device"))
-        await eventually(lives_again(supervisor, kill(supervisor)), "it is ready again")
+        await until(lives_again(supervisor, kill(supervisor)), "it is ready again")
         trouble[0] = RuntimeError("the terminal has gone")
-        await eventually(lives_again(supervisor, kill(supervisor)), "it is ready again")
+        await until(lives_again(supervisor, kill(supervisor)), "it is ready again")
 
 
 @pytest.mark.parametrize("trouble", [OSError(28, "No space left on device"), ValueError("nobody expected this")])
@@ -228,10 +228,10 @@ async def test_a_part_that_cannot_be_started_again_is_tried_until_it_can(
         await supervisor.start()
         part.launching = trouble
         killed = kill(supervisor)
-        await eventually(lambda: status_of(supervisor, "part").reason == str(trouble), "the reason is shown")
+        await until(lambda: status_of(supervisor, "part").reason == str(trouble), "the reason is shown")
         assert status_of(supervisor, "part").state in (State.RESTARTING, State.STARTING)
         part.launching = None
-        await eventually(lives_again(supervisor, killed), "it is ready again")
+        await until(lives_again(supervisor, killed), "it is ready again")
 
 
 async def test_a_part_is_watched_on_after_an_answer_nobody_expected(supervised: Supervised, tmp_path: Path) -> None:
@@ -240,9 +240,9 @@ async def test_a_part_is_watched_on_after_an_answer_nobody_expected(supervised: 
         await supervisor.start()
         killed = kill(supervisor)
         part.probing = EOFError("half an answer")
-        await eventually(lambda: status_of(supervisor, "part").pid not in (None, killed), "it is started again")
+        await until(lambda: status_of(supervisor, "part").pid not in (None, killed), "it is started again")
         part.probing = None
-        await eventually(lives_again(supervisor, killed), "it is ready again")
+        await until(lives_again(supervisor, killed), "it is ready again")
 
 
 async def test_a_part_is_started_again_after_its_logs_were_deleted(
@@ -251,7 +251,7 @@ async def test_a_part_is_started_again_after_its_logs_were_deleted(
     async with supervised(Script("part", tmp_path)) as supervisor:
         await supervisor.start()
         shutil.rmtree(data_dir["logs"])
-        await eventually(lives_again(supervisor, kill(supervisor)), "it is ready again")
+        await until(lives_again(supervisor, kill(supervisor)), "it is ready again")
         assert data_dir.log("part").exists()
 
 

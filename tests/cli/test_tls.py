@@ -12,8 +12,8 @@ from soma.policy.v1.policy_service_pb2 import DECISION_ALLOW, EvaluateRequest
 from soma.policy.v1.policy_service_pb2_grpc import PolicyServiceStub
 
 from services.declared import SERVICES
+from services.mesh.testing.waiting import until
 from tests.cli.commands import Ended, soma, status
-from tests.cli.eventually import eventually, eventually_true
 from tests.ports import free_port
 
 # A connection of its own for each channel, and with it a handshake.
@@ -92,7 +92,7 @@ async def test_everything_works_with_certificates_and_they_are_rotated_without_a
         async def taken_up() -> bool:
             return (await shown(port, home, "h2"))[0] != certificate
 
-        await eventually_true(taken_up, "the public port shows its new certificate", seconds=20)
+        await until(taken_up, "the public port shows its new certificate", seconds=20)
         # A process that starts now has a new certificate, and so has everyone it talks to.
         restarted = await soma("restart", "serve-policy", "--data-dir", home)
         assert (restarted.status, restarted.errors) == (0, "")
@@ -136,7 +136,7 @@ async def test_a_new_authority_takes_the_place_of_the_old_one_while_clients_are_
     async def more() -> None:
         """A few more calls of each kind have succeeded."""
         counts = dict(done)
-        await eventually(lambda: all(done[name] > counts[name] + 2 for name in done), "calls go on", seconds=30)
+        await until(lambda: all(done[name] > counts[name] + 2 for name in done), "calls go on", seconds=30)
 
     async with asyncio.TaskGroup() as clients:
         for name, call in (("policy", call_policy), ("edge", call_edge)):
@@ -164,7 +164,7 @@ async def test_a_new_authority_takes_the_place_of_the_old_one_while_clients_are_
         except httpx.ConnectError:
             return False
 
-    await eventually_true(shown_by_the_new, "the public port shows a certificate of the new authority", seconds=20)
+    await until(shown_by_the_new, "the public port shows a certificate of the new authority", seconds=20)
     with pytest.raises(httpx.ConnectError):
         await call_edge()
 
@@ -179,14 +179,14 @@ async def test_a_certificate_of_ones_own_is_replaced_while_the_port_serves(home:
     whole = pem.read_text()
     pem.write_text(whole[: len(whole) // 2])
     log = home / "logs" / "control.log"
-    await eventually(lambda: "not taken up" in log.read_text(), "what cannot be used is logged", seconds=20)
+    await until(lambda: "not taken up" in log.read_text(), "what cannot be used is logged", seconds=20)
     assert await unverified(port) == first
     assert (await soma(*issue)).status == 0
 
     async def replaced() -> bool:
         return await unverified(port) != first
 
-    await eventually_true(replaced, "the public port shows the new one", seconds=20)
+    await until(replaced, "the public port shows the new one", seconds=20)
 
 
 @pytest.mark.parametrize(("content", "named"), [("nothing of the kind", "own.pem"), (None, "No such file")])

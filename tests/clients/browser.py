@@ -95,7 +95,7 @@ class Page:
         async def holds() -> bool:
             return bool(await self.evaluate(f"Boolean({condition})"))
 
-        await until(holds, seconds)
+        await until(holds, condition, seconds=seconds)
 
     async def evaluate(self, expression: str) -> Any:
         """The value of a JavaScript expression in the page."""
@@ -132,7 +132,7 @@ async def chromium(profile: Path) -> AsyncIterator[Page]:
             assert process.returncode is None, (profile / "chromium.log").read_text()
             return announced.exists() and len(announced.read_text().splitlines()) == 2
 
-        await until(listening, START_SECONDS)
+        await until(listening, seconds=START_SECONDS)
         port = announced.read_text().splitlines()[0]
         async with aiohttp.ClientSession() as session:
             async with session.get(f"http://127.0.0.1:{port}/json/list") as listed:

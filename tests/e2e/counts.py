@@ -60,7 +60,7 @@ async def nothing(more: Callable[[], Awaitable[dict[str, float]]], seconds: floa
         return not left
 
     with suppress(TimeoutError):
-        await until(settled, seconds)
+        await until(settled, seconds=seconds)
     assert left == {}, left
 
 

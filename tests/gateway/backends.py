@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from gateway.xds.snapshot import Endpoint
-from tests.gateway.waiting import eventually
+from services.mesh.testing.waiting import until
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -127,7 +127,7 @@ async def edge(*paths: str) -> AsyncIterator[Endpoint]:
     app = Starlette(routes=routes, exception_handlers={404: _missing})
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", lifespan="off"))
     task = asyncio.create_task(server.serve())
-    await eventually(lambda: server.started)
+    await until(lambda: server.started)
     yield Endpoint("127.0.0.1", server.servers[0].sockets[0].getsockname()[1])
     server.should_exit = True
     await task

@@ -20,7 +20,8 @@ from gateway.envoy.bootstrap import write_bootstrap
 from gateway.xds.server import XdsServer
 from gateway.xds.snapshot import Endpoint, Snapshot
 from gateway.xds.state import XdsState
-from tests.gateway.waiting import eventually
+from services.mesh.testing.waiting import until
+from tests.gateway.surfaces import EDGE
 from tests.ports import free_port
 
 ENVOY = files("envoy") / "_bin" / "envoy"
@@ -61,6 +62,7 @@ class Gateway:
             listen=Endpoint("127.0.0.1", self.port),
             descriptor_set=DESCRIPTORS,
             access_log=str(self.access_log),
+            surfaces=EDGE,
         )
         self.http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.port}", timeout=10)
         self.channel = grpc.aio.insecure_channel(f"127.0.0.1:{self.port}")
@@ -96,22 +98,21 @@ class Gateway:
 
     async def until(self, holds: Callable[[XdsState], bool], within: float = 10) -> None:
         """Wait until the control plane's state is such that `holds`."""
-        await eventually(lambda: holds(self.xds.state()), within=within, otherwise=lambda: f"{self.xds.state()}")
+        await until(lambda: holds(self.xds.state()), seconds=within, seen=self.xds.state)
 
     async def reachable(self) -> None:
         """Wait until the port answers: Envoy acknowledges a listener a moment before it listens."""
-        deadline = asyncio.get_running_loop().time() + 10
-        while True:
+
+        async def answers() -> bool:
             try:
                 _, writer = await asyncio.open_connection("127.0.0.1", self.port)
             except OSError:
-                if asyncio.get_running_loop().time() > deadline:
-                    raise
-                await asyncio.sleep(0.005)
-            else:
-                writer.close()
-                await writer.wait_closed()
-                return
+                return False
+            writer.close()
+            await writer.wait_closed()
+            return True
+
+        await until(answers)
 
     async def close(self) -> None:
         await self.channel.close()

@@ -4,10 +4,19 @@ import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
-from gateway.publisher import Publisher, edges, endpoints, over_http1, serving, unary
+import pytest
+from soma.mesh.v1 import registry_service_pb2 as registry_pb
+from soma.mesh.v1 import surface_pb2
+
+from gateway.publisher import Publisher, admit, endpoints, over_http, over_http1, serving, unary
+from gateway.surfaces import Surfaces
 from gateway.xds.server import XdsServer
 from gateway.xds.snapshot import Endpoint, Limits, Snapshot, Tls
+from gateway.xds.state import NodeState, XdsState
+from services.mesh.call.errors import InvalidArgument
 from services.mesh.call.interceptors.drain import Drain
 from services.mesh.process.jobs import run_job
 from services.mesh.process.registry.directory import Directory
@@ -67,7 +76,34 @@ def test_an_instance_with_a_fault_gets_no_calls_of_either_kind_unless_all_have_o
 def test_the_openai_api_leads_to_the_edge_whatever_else_serves_http_beside_it() -> None:
     both = replace(joined(10, NEW), http_addresses={"testing": "127.0.0.1:30", "edge": "127.0.0.1:31"})
     other = replace(joined(11, NEW), http_addresses={"testing": "127.0.0.1:32"})
-    assert ports(edges([both, other])) == [31]
+    assert ports(over_http([both, other], "edge", {"10", "11"})) == [31]
+
+
+def test_a_surface_leads_to_the_instances_that_serve_it() -> None:
+    instances = [replace(joined(port, NEW), http_addresses={"edge": f"127.0.0.1:{port + 20}"}) for port in (10, 11)]
+    assert ports(over_http(instances, "edge", {"11"})) == [31]
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"grpc_address": "memory.example:10"}, "grpc_address"),
+        ({"grpc_address": "", "grpc_services": [NOTES]}, "grpc_address"),
+        ({"unary_address": "localhost:20"}, "unary_address"),
+        ({"http_address": "127.0.0.1"}, "http_address"),
+        ({"http_addresses": {"edge": "edge.example:30"}}, "the HTTP address of edge"),
+        ({"http_addresses": {"edge": ""}}, "the HTTP address of edge"),
+    ],
+)
+def test_an_instance_at_an_address_that_envoy_cannot_take_is_not_admitted(fields: dict[str, Any], named: str) -> None:
+    with pytest.raises(InvalidArgument, match=named) as refused:
+        admit(registry_pb.Instance(**({"grpc_address": "127.0.0.1:10"} | fields)))
+    assert refused.value.reason == "ADDRESS_NOT_IP"
+
+
+def test_an_instance_that_only_calls_others_needs_no_address() -> None:
+    admit(registry_pb.Instance())
+    admit(registry_pb.Instance(grpc_address="[::1]:10", unary_address="127.0.0.1:20", http_addresses={"a": "[::1]:1"}))
 
 
 class Refusing(XdsServer):
@@ -85,19 +121,14 @@ class Refusing(XdsServer):
         self.published.set()
 
 
-async def test_a_change_that_could_not_be_published_is_published_without_waiting_for_another() -> None:
-    changes = []
-
-    class Registry(RegistryService):
-        def watch(self, changed: Callable[[], None]) -> None:
-            changes.append(changed)
-
-    xds, server = Refusing(), Server({}, Drain(), max_message_bytes=1 << 20)
+def publishing(registry: RegistryService, xds: XdsServer, server: Server, file: Path) -> Publisher:
+    """A publisher of what a registry knows."""
     here = Endpoint("127.0.0.1", 1)
-    publisher = Publisher(
-        Registry(Directory()),
+    return Publisher(
+        registry,
         xds,
         server,
+        Surfaces((), (), file, 0.0),
         listen=here,
         control_http=here,
         control_grpc=here,
@@ -106,6 +137,17 @@ async def test_a_change_that_could_not_be_published_is_published_without_waiting
         cors_origins=(),
         tls=Tls(),
     )
+
+
+async def test_a_change_that_could_not_be_published_is_published_without_waiting_for_another(tmp_path: Path) -> None:
+    changes = []
+
+    class Registry(RegistryService):
+        def watch(self, changed: Callable[[], None]) -> None:
+            changes.append(changed)
+
+    xds, server = Refusing(), Server({}, Drain(), max_message_bytes=1 << 20)
+    publisher = publishing(Registry(Directory()), xds, server, tmp_path / "surfaces.json")
     async with AsyncExitStack() as stack, asyncio.timeout(10):
         stack.push_async_callback(server.stop, 0.0)
         run_job(stack, "control", publisher.job)
@@ -113,3 +155,45 @@ async def test_a_change_that_could_not_be_published_is_published_without_waiting
             changed()
         await xds.published.wait()
     assert xds.asked == 2
+
+
+class Answering(XdsServer):
+    """Has one Envoy that accepts what it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.accepting = False
+        self.published: list[Snapshot] = []
+
+    async def publish(self, snapshot: Snapshot) -> None:
+        self.published.append(snapshot)
+
+    def state(self) -> XdsState:
+        return XdsState({"routes": "2"}, {"envoy": NodeState(1, {"routes": "2" if self.accepting else "1"})}, False)
+
+
+async def test_an_instance_is_reached_once_envoy_has_accepted_the_routes_to_its_surfaces(tmp_path: Path) -> None:
+    surface = surface_pb2.Surface(service="testing", name="api", paths=["/a"])
+    plain = joined(10, NEW)
+    speaking = replace(joined(11, NEW), http_addresses={"testing": "127.0.0.1:31"}, surfaces=(surface,))
+
+    class Registry(RegistryService):
+        @property
+        def instances(self) -> list[Joined]:
+            return [plain, speaking]
+
+    xds, server = Answering(), Server({}, Drain(), max_message_bytes=1 << 20)
+    publisher = publishing(Registry(Directory()), xds, server, tmp_path / "surfaces.json")
+    xds.accepting = True
+    # What Envoy has accepted is from before.
+    assert [publisher.reached(each) for each in (plain, speaking)] == [True, False]
+    xds.accepting = False
+    await publisher.publish()
+    assert (xds.published[0].surfaces, ports(xds.published[0].http["testing"])) == ((surface,), [31])
+    assert not publisher.reached(speaking)
+    xds.accepting = True
+    assert publisher.reached(speaking)
+    # Later changes are no reason to doubt it.
+    xds.accepting = False
+    assert publisher.reached(speaking)
+    await server.stop(0.0)

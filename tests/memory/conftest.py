@@ -26,7 +26,7 @@ from services.mesh.service import Check
 from services.mesh.stores.redis import open_client
 from services.mesh.testing.hosted import hosted
 from services.mesh.testing.waiting import until
-from tests.memory.model import WordModel
+from tests.fakes.embedder import FakeEmbedder
 
 if TYPE_CHECKING:
     from soma.memory.v1.memory_service_pb2_grpc import MemoryServiceAsyncStub
@@ -44,7 +44,7 @@ class Memory:
     """The service's stub and what is behind it. Calls are Ann's, of the tenant acme, unless made inside `run_as`."""
 
     stub: "MemoryServiceAsyncStub"
-    model: WordModel
+    model: FakeEmbedder
     pool: "Pool"
     warm: Check
 
@@ -78,7 +78,7 @@ class Memory:
 
 
 @asynccontextmanager
-async def serving(pool: "Pool", data_dir: Path, model: WordModel, *, warm: bool = True) -> AsyncIterator[Memory]:
+async def serving(pool: "Pool", data_dir: Path, model: FakeEmbedder, *, warm: bool = True) -> AsyncIterator[Memory]:
     """The service, built; as it is in a process that hosts it together with a model service.
 
     Unless it is to be met as it starts, once vectors can be had.
@@ -99,7 +99,7 @@ async def serving(pool: "Pool", data_dir: Path, model: WordModel, *, warm: bool 
         embedder = memory.service.checks["embedder"]
         if warm:
             await until(partial(passes, embedder))
-            model.asked.clear()
+            model.requests.clear()
             model.callers.clear()
         yield Memory(MemoryServiceStub(memory.channel), model, pool, embedder)
 
@@ -108,7 +108,7 @@ async def serving(pool: "Pool", data_dir: Path, model: WordModel, *, warm: bool 
 async def memory(database: "Pool", tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Memory]:
     """The service on a database of the test's own."""
     monkeypatch.setenv("SOMA_MEMORY_EMBED_SECONDS", str(EMBED_SECONDS))
-    async with serving(database, tmp_path, WordModel()) as served:
+    async with serving(database, tmp_path, FakeEmbedder()) as served:
         yield served
 
 

@@ -57,7 +57,7 @@ async def test_an_unknown_conversation_is_empty_and_no_error(memory: Memory) -> 
 async def test_nothing_is_embedded_where_there_is_nothing_to_find(memory: Memory) -> None:
     await memory.say("c", user("Hello there"))
     await memory.indexed()
-    memory.model.asked.clear()
+    memory.model.requests.clear()
     await memory.stub.GetContext(asking("c", "and now?"))
     assert memory.model.asked == []
 
@@ -135,7 +135,7 @@ async def test_without_vectors_facts_and_older_turns_are_found_by_their_words(me
     await memory.say("c", user("My lighthouse keeper is called Ann"))
     for number in range(30):
         await memory.say("c", user(f"Filler {number} " + "bread " * 10))
-    memory.model.fails = errors.Unavailable("away")
+    memory.model.failure = errors.Unavailable("away")
     context = await memory.stub.GetContext(asking("c", "Who is the lighthouse keeper?", 300))
     assert context.degraded
     assert sorted(known(context)) == ["boat", "conversation:c#1"]

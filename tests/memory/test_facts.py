@@ -120,7 +120,7 @@ async def test_an_expired_fact_is_gone_from_every_read_before_it_is_swept(memory
     assert (await refused(memory.stub.Recall(pb.RecallRequest(key="k")))).code is errors.Code.NOT_FOUND
     assert not (await memory.stub.Retrieve(pb.RetrieveRequest(query="a red boat"))).results
     assert not (await memory.stub.GetContext(pb.GetContextRequest(current_message="a red boat"))).relevant_documents
-    memory.model.fails = errors.Unavailable("away")
+    memory.model.failure = errors.Unavailable("away")
     assert not (await memory.stub.Retrieve(pb.RetrieveRequest(query="a red boat"))).results
 
 
@@ -178,7 +178,7 @@ async def test_tenants_see_nothing_of_each_other(memory: Memory) -> None:
     assert (await memory.stub.Recall(pb.RecallRequest(key="shared key"))).value.string_value == "acme sails at dawn"
     found = await memory.stub.Retrieve(pb.RetrieveRequest(query="sails", score_threshold=0.0))
     assert [result.value.string_value for result in found.results] == ["acme sails at dawn"]
-    memory.model.fails = errors.Unavailable("away")
+    memory.model.failure = errors.Unavailable("away")
     found = await memory.stub.Retrieve(pb.RetrieveRequest(query="sails"))
     assert [result.value.string_value for result in found.results] == ["acme sails at dawn"]
 
@@ -189,12 +189,12 @@ async def test_vectors_are_asked_for_in_memorys_own_name(memory: Memory) -> None
 
 
 async def test_a_fact_is_kept_while_there_are_no_vectors_and_gets_them_later(memory: Memory) -> None:
-    memory.model.fails = errors.Unavailable("away")
+    memory.model.failure = errors.Unavailable("away")
     stored = await memory.remember("k", "the lighthouse keeper")
     assert stored.status == "stored"
     assert not stored.HasField("indexed_at")
     assert (await memory.stub.Recall(pb.RecallRequest(key="k"))).value.string_value == "the lighthouse keeper"
-    memory.model.fails = None
+    memory.model.failure = None
     await memory.indexed()
     assert await memory.pool.fetchval("SELECT indexed_at IS NOT NULL FROM memory.fact")
     found = await memory.stub.Retrieve(pb.RetrieveRequest(query="lighthouse keeper"))

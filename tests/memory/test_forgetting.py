@@ -36,7 +36,7 @@ async def test_a_forgotten_fact_is_gone_at_once_from_every_way_of_finding_it(mem
     assert await found(memory) == ["boat", "boat"]
     assert await forget(memory, "boat")
     assert await found(memory) == []
-    memory.model.fails = errors.Unavailable("away")
+    memory.model.failure = errors.Unavailable("away")
     assert await found(memory) == []
     assert (await refused(memory.stub.Recall(pb.RecallRequest(key="boat")))).code is errors.Code.NOT_FOUND
     assert [each.key for each in (await memory.stub.ListMemories(pb.ListMemoriesRequest())).memories] == ["other"]
@@ -88,7 +88,7 @@ async def test_a_key_is_forgotten_for_its_own_tenant_alone(memory: Memory) -> No
 
 
 async def test_a_fact_forgotten_while_it_is_being_indexed_does_not_come_back(memory: Memory) -> None:
-    memory.model.fails = errors.Unavailable("away")
+    memory.model.failure = errors.Unavailable("away")
     await memory.remember("k", BOAT)
     await memory.pool.execute("UPDATE memory.passage SET claimed_until = NULL")
     pending = PostgresPendingPassages(memory.pool)
@@ -97,23 +97,23 @@ async def test_a_fact_forgotten_while_it_is_being_indexed_does_not_come_back(mem
     await pending.fill([(each.id, [1.0] + [0.0] * (DIMENSIONS - 1)) for each in claimed])
     await pending.release([each.id for each in claimed])
     assert not await memory.pool.fetchval("SELECT EXISTS (SELECT FROM memory.passage)")
-    memory.model.fails = None
+    memory.model.failure = None
     assert await found(memory) == []
 
 
 async def test_the_indexer_in_the_middle_of_a_fact_survives_its_being_forgotten(memory: Memory) -> None:
-    memory.model.fails = errors.Unavailable("away")
+    memory.model.failure = errors.Unavailable("away")
     await memory.remember("k", BOAT)
-    memory.model.answering.clear()
-    memory.model.fails = None
-    memory.model.asked.clear()
+    memory.model.held = asyncio.Event()
+    memory.model.failure = None
+    memory.model.requests.clear()
 
     async def embedding() -> bool:
         return any(BOAT in text for texts in memory.model.asked for text in texts)
 
     await until(embedding)
     assert await forget(memory, "k")
-    memory.model.answering.set()
+    memory.model.release()
     await memory.indexed()
     assert await found(memory) == []
 
@@ -133,7 +133,7 @@ async def release(pending: PostgresPendingPassages, ids: list[int]) -> None:
 
 @pytest.mark.parametrize("other", [fill, release])
 async def test_forgetting_and_indexing_never_wait_for_each_other_in_a_circle(memory: Memory, other: Other) -> None:
-    memory.model.fails = errors.Unavailable("away")
+    memory.model.failure = errors.Unavailable("away")
     pending = PostgresPendingPassages(memory.pool)
     for round_ in range(5):
         await memory.remember("k", f"round {round_}. " + "A sentence that fills a passage of the fact. " * 200)

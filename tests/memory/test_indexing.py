@@ -12,8 +12,8 @@ from services.memory.indexing import BATCH, Indexer
 from services.memory.store.passages import PostgresPendingPassages
 from services.mesh.call import errors
 from services.mesh.testing.waiting import until
+from tests.fakes.embedder import FakeEmbedder, by_words
 from tests.memory.conftest import Memory, as_globex, serving, user
-from tests.memory.model import WordModel
 
 if TYPE_CHECKING:
     from services.mesh.stores.postgres import Pool
@@ -34,7 +34,7 @@ class CountingEmbedder:
 
 async def unindexed(memory: Memory, *keys: str) -> None:
     """Facts without vectors, and nobody to give them any."""
-    memory.model.fails = errors.Unavailable("away")
+    memory.model.failure = errors.Unavailable("away")
     for key in keys:
         await memory.remember(key, f"text of {key}")
 
@@ -47,7 +47,7 @@ def left_behind(database: "Pool", tmp_path: Path) -> Leave:
     """Facts without vectors in a database whose service has stopped, so that only the test's own indexers work."""
 
     async def leave(*keys: str) -> "Pool":
-        async with serving(database, tmp_path, WordModel()) as served:
+        async with serving(database, tmp_path, FakeEmbedder()) as served:
             await unindexed(served, *keys)
         await database.execute("UPDATE memory.passage SET claimed_until = NULL")
         return database
@@ -128,7 +128,7 @@ async def test_a_fact_replaced_while_its_passages_are_embedded_keeps_the_new_one
 
 
 async def test_vectors_of_another_size_are_not_kept(memory: Memory) -> None:
-    memory.model.dimensions = 768
+    memory.model.vector = by_words(768)
     stored = await memory.remember("k", "the lighthouse keeper")
     assert not stored.HasField("indexed_at")
     assert stored.status == "stored"

@@ -10,8 +10,8 @@ from soma.model.v1 import model_service_pb2
 
 from services.model.embedding.minilm import MiniLm
 from services.model.embedding.settings import EmbeddingSettings
+from tests.fakes.embedder import FakeEmbedder
 from tests.memory.conftest import Memory, serving, user
-from tests.memory.model import WordModel
 
 if TYPE_CHECKING:
     from services.mesh.stores.postgres import Pool
@@ -49,7 +49,7 @@ FACTS = [
 ]
 
 
-class MiniLmModel(WordModel):
+class MiniLmModel(FakeEmbedder):
     """Embeds with MiniLM."""
 
     def __init__(self, embedder: MiniLm) -> None:

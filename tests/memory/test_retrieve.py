@@ -1,5 +1,7 @@
 """Retrieval: best first, as filtered, above the threshold; by words while there are no vectors."""
 
+import asyncio
+
 import pytest
 from google.protobuf import json_format
 from soma.memory.v1 import memory_service_pb2 as pb
@@ -79,7 +81,7 @@ async def test_a_filter_wants_scalars_equal_and_lists_contained(
         "first", "harbour", {"category": "a", "tags": ["x", "y"], "count": 1, "owner": {"name": "Ann", "age": 3}}
     )
     await memory.remember("second", "harbour", {"tags": ["x"], "count": 2, "done": None, "note": "a\0b"})
-    memory.model.fails = errors.Unavailable("away") if degraded else None
+    memory.model.failure = errors.Unavailable("away") if degraded else None
     found = await memory.stub.Retrieve(asking("harbour", scoreThreshold=0.0, filter=filter_))
     assert {result.key for result in found.results} == expected
 
@@ -113,7 +115,7 @@ async def test_a_query_of_any_length_is_embedded_in_pieces(memory: Memory) -> No
 async def test_without_vectors_facts_are_found_by_their_words_and_the_answer_says_so(memory: Memory) -> None:
     await memory.remember("boat", "Ann has a boat. It is painted red.")
     await memory.remember("bread", "bread from the oven")
-    memory.model.fails = errors.Unavailable("away")
+    memory.model.failure = errors.Unavailable("away")
     found = await memory.stub.Retrieve(asking("What is painted red?"))
     assert found.degraded
     assert [(result.key, result.score) for result in found.results] == [("boat", 1.0)]
@@ -126,9 +128,9 @@ async def test_without_vectors_facts_are_found_by_their_words_and_the_answer_say
 
 async def test_a_model_service_that_hangs_costs_a_bounded_wait(memory: Memory) -> None:
     await memory.remember("boat", "Ann has a red boat")
-    memory.model.answering.clear()
+    memory.model.held = asyncio.Event()
     found = await memory.stub.Retrieve(asking("red boat"))
-    memory.model.answering.set()
+    memory.model.release()
     assert found.degraded
     assert [result.key for result in found.results] == ["boat"]
     assert found.latency_ms < 1e3 * (EMBED_SECONDS + 1)
@@ -136,7 +138,7 @@ async def test_a_model_service_that_hangs_costs_a_bounded_wait(memory: Memory) -
 
 async def test_a_query_of_characters_postgres_cannot_keep_is_answered(memory: Memory) -> None:
     await memory.remember("k", "harbour")
-    memory.model.fails = errors.Unavailable("away")
+    memory.model.failure = errors.Unavailable("away")
     assert [result.key for result in (await memory.stub.Retrieve(asking("the\0harbour"))).results] == ["k"]
 
 

@@ -1,5 +1,6 @@
 """Memory while vectors cannot be had yet: it says so, answers from words at once, and is itself when they come."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
@@ -11,8 +12,8 @@ from soma.memory.v1 import memory_service_pb2 as pb
 from services.memory import warmth
 from services.mesh.call import errors
 from services.mesh.testing.waiting import until
+from tests.fakes.embedder import FakeEmbedder
 from tests.memory.conftest import EMBED_SECONDS, Memory, passes, serving, user
-from tests.memory.model import WordModel
 
 if TYPE_CHECKING:
     from services.mesh.stores.postgres import Pool
@@ -21,16 +22,16 @@ BOAT = "the red boat lies in the harbour"
 
 
 @pytest.fixture
-async def model() -> WordModel:
+async def model() -> FakeEmbedder:
     """A model service that is still loading its model."""
-    loading = WordModel()
-    loading.answering.clear()
+    loading = FakeEmbedder()
+    loading.held = asyncio.Event()
     return loading
 
 
 @pytest.fixture
 async def cold(
-    database: "Pool", tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: WordModel
+    database: "Pool", tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: FakeEmbedder
 ) -> AsyncIterator[Memory]:
     """The service as it starts beside that model service."""
     monkeypatch.setenv("SOMA_MEMORY_EMBED_SECONDS", str(EMBED_SECONDS))
@@ -44,7 +45,7 @@ async def test_it_is_not_ready_while_the_model_is_loaded_and_is_when_it_was(cold
         return bool(cold.model.asked)
 
     await until(asked)
-    cold.model.answering.set()
+    cold.model.release()
     await until(partial(passes, cold.warm))
     assert cold.model.asked == [["warm"]]
 
@@ -61,7 +62,7 @@ async def test_nothing_waits_for_a_model_that_is_being_loaded(cold: Memory) -> N
     assert (len(context.recent_messages), context.degraded) == (2, True)
     # Only the check and the indexer, both in the background, have asked.
     assert not [texts for texts in cold.model.asked if "red boat harbour" in texts]
-    cold.model.answering.set()
+    cold.model.release()
     await until(partial(passes, cold.warm))
     await cold.indexed()
     found = await cold.stub.Retrieve(pb.RetrieveRequest(query="red boat harbour"))
@@ -76,8 +77,8 @@ async def test_nothing_waits_for_a_model_that_is_being_loaded(cold: Memory) -> N
     ],
 )
 async def test_without_a_model_to_wait_for_it_is_ready(cold: Memory, error: errors.MeshError, left_alone: bool) -> None:
-    cold.model.fails = error
-    cold.model.answering.set()
+    cold.model.failure = error
+    cold.model.release()
     await until(partial(passes, cold.warm))
     assert (await cold.stub.Retrieve(pb.RetrieveRequest(query="boat"))).degraded
     for _ in range(2):
@@ -89,11 +90,11 @@ async def test_without_a_model_to_wait_for_it_is_ready(cold: Memory, error: erro
 
 
 async def test_a_model_service_that_comes_later_is_found(cold: Memory) -> None:
-    cold.model.fails = errors.Unavailable("no live instance")
-    cold.model.answering.set()
+    cold.model.failure = errors.Unavailable("no live instance")
+    cold.model.release()
     await until(partial(passes, cold.warm))
     await cold.remember("boat", BOAT)
-    cold.model.fails = None
+    cold.model.failure = None
 
     async def by_meaning() -> bool:
         await cold.warm()

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,17 +12,22 @@ from soma.events.v1.event_pb2 import Event
 
 import services
 from gateway.contracts import area, public_services
-from services.declared import SERVICES, declarations, declared, require_sent, schemas
+from services.declared import SERVICES, declarations, declared, needed, require_sent, schemas
 from services.mesh.call.errors import InvalidArgument
 from services.mesh.declaration import Declaration, NoSettings
 from services.mesh.events.consumer import Consumer
 from services.mesh.mesh import Mesh
+from services.mesh.parts import PARTS, POSTGRES, Opened, Part
+from services.mesh.process.jobs import Job
 from services.mesh.service import Service
 from services.mesh.settings import SomaSettings
 from services.mesh.stores.migrations import migrate
 
 if TYPE_CHECKING:
     from services.mesh.stores.postgres import Connection, Pool
+
+
+BOTH = ("postgres", "redis")
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,8 @@ def mesh(asked: list[str]) -> Mesh:
         asked.append(service)
 
     nothing = cast(Any, None)
-    return Mesh(nothing, Path("data"), nothing, nothing, nothing, nothing, connect)
+    parts = {name: Opened.of(part, nothing) for name, part in PARTS.items()}
+    return Mesh(nothing, Path("data"), parts, nothing, nothing, connect)
 
 
 async def test_a_service_is_built_with_its_settings_on_a_mesh_that_leads_to_its_neighbours() -> None:
@@ -67,6 +73,106 @@ async def test_a_neighbour_that_is_not_declared_is_refused_by_name() -> None:
     async with AsyncExitStack() as stack:
         with pytest.raises(ValueError, match="painter calls 'model'"):
             await declaration.built(mesh([]), NoSettings(), stack)
+
+
+async def test_a_part_that_is_not_declared_is_refused_by_name() -> None:
+    async def build(mesh: Mesh, _settings: NoSettings, _stack: AsyncExitStack) -> Service:
+        assert mesh.postgres is mesh.opened(POSTGRES).client
+        return Service(wants={"redis": mesh.check_redis})
+
+    declaration = Declaration("painter", build, NoSettings, needs=("postgres",))
+    async with AsyncExitStack() as stack:
+        with pytest.raises(ValueError, match="painter uses redis, and its declaration does not name it in `needs`"):
+            await declaration.built(mesh([]), NoSettings(), stack)
+
+
+async def test_services_of_one_process_share_the_client_and_the_check_of_a_part() -> None:
+    async def build(mesh: Mesh, _settings: NoSettings, _stack: AsyncExitStack) -> Service:
+        return Service(checks={"postgres": mesh.check_postgres}, wants={"redis": mesh.check_redis})
+
+    shared = mesh([])
+    async with AsyncExitStack() as stack:
+        one, other = [
+            await Declaration(name, build, NoSettings, needs=BOTH).built(shared, NoSettings(), stack)
+            for name in ("painter", "plumber")
+        ]
+    assert one.checks["postgres"] is other.checks["postgres"] is shared.check_postgres
+    assert one.wants["redis"] is other.wants["redis"]
+
+
+async def test_a_part_that_comes_later_is_asked_for_as_the_others_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    pinged: list[str] = []
+
+    async def open(url: str, _settings: Any, _stack: AsyncExitStack) -> str:
+        return url
+
+    async def ping(client: str) -> None:
+        pinged.append(client)
+
+    async def build(mesh: Mesh, _settings: NoSettings, _stack: AsyncExitStack) -> Service:
+        return Service(checks={"kiln": mesh.opened(kiln).check})
+
+    kiln = Part("kiln", open, ping)
+    monkeypatch.setattr("services.mesh.parts.PARTS", {**PARTS, "kiln": kiln})
+    declaration = Declaration("painter", build, NoSettings, needs=("kiln",))
+    hot = replace(mesh([]), parts={"kiln": Opened.of(kiln, "hot")})
+    async with AsyncExitStack() as stack:
+        await (await declaration.built(hot, NoSettings(), stack)).checks["kiln"]()
+    assert pinged == ["hot"]
+
+
+def test_a_part_that_there_is_not_is_refused_with_those_there_are() -> None:
+    with pytest.raises(ValueError, match="there is no part 'postgress'; there are postgres, redis"):
+        Declaration("painter", cast(Any, None), NoSettings, needs=("postgress",))
+
+
+@pytest.mark.parametrize(
+    ("needs", "sends", "missing"),
+    [
+        ((), (), "keeps a schema: its declaration has to name postgres in"),
+        (("redis",), (), "keeps a schema: its declaration has to name postgres in"),
+        (("postgres",), ("painter.wall.painted",), "sends events: its declaration has to name redis in"),
+    ],
+)
+def test_what_a_schema_and_events_take_has_to_be_declared(
+    needs: tuple[str, ...], sends: tuple[str, ...], missing: str
+) -> None:
+    here = Path(__file__).parent
+    with pytest.raises(ValueError, match=f"painter {missing} `needs`"):
+        Declaration("painter", cast(Any, None), NoSettings, needs=needs, migrations=here, sends=sends)
+
+
+@pytest.mark.parametrize(
+    ("service", "needs", "missing"),
+    [
+        (Service(events=[Consumer("memory.conversation.deleted", cast(Any, None))]), (), "postgres and redis"),
+        (Service(events=[Consumer("memory.conversation.deleted", cast(Any, None))]), ("postgres",), "redis"),
+        (Service(jobs=[Job("sweep", cast(Any, None), alone=True)]), ("redis",), "postgres"),
+    ],
+)
+async def test_what_a_built_service_takes_has_to_be_declared(
+    service: Service, needs: tuple[str, ...], missing: str
+) -> None:
+    async def build(_mesh: Mesh, _settings: NoSettings, _stack: AsyncExitStack) -> Service:
+        return service
+
+    async with AsyncExitStack() as stack:
+        with pytest.raises(ValueError, match=f"painter (has|handles).* has to name {missing} in `needs`"):
+            await Declaration("painter", build, NoSettings, needs=needs).built(mesh([]), NoSettings(), stack)
+
+
+@pytest.mark.parametrize(
+    ("services", "parts"),
+    [
+        ((), ()),
+        (("policy", "testing"), ()),
+        (("policy", "edge"), ("redis",)),
+        (("edge", "memory"), ("postgres", "redis")),
+        (SERVICES, ("postgres", "redis")),
+    ],
+)
+def test_services_need_the_parts_that_one_of_them_declares(services: tuple[str, ...], parts: tuple[str, ...]) -> None:
+    assert sorted(needed(services)) == list(parts)
 
 
 def test_every_service_of_the_list_declares_itself_under_its_name_and_calls_services_of_the_list() -> None:
@@ -103,8 +209,9 @@ async def test_a_service_sends_the_events_it_declares_and_relays_them(postgres_u
     async def forgotten(_connection: "Connection", _event: Event) -> None:
         """Do nothing."""
 
+    here = Path(__file__).parent
     declaration = Declaration(
-        "painter", build, NoSettings, migrations=Path(__file__).parent, sends=("painter.wall.painted",)
+        "painter", build, NoSettings, needs=BOTH, migrations=here, sends=("painter.wall.painted",)
     )
     async with AsyncExitStack() as stack:
         built = await declaration.built(mesh([]), NoSettings(), stack)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from typing import Any, cast
 
 import grpc
 import pytest
@@ -13,6 +14,7 @@ from services.mesh.call.call import run_as
 from services.mesh.call.status import from_rpc_error
 from services.mesh.declaration import Declaration, NoSettings
 from services.mesh.mesh import Mesh
+from services.mesh.parts import Opened, Part
 from services.mesh.process.jobs import Job
 from services.mesh.service import Service
 from services.mesh.testing.echo import EchoServicer
@@ -69,6 +71,30 @@ async def test_a_neighbour_that_is_not_declared_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match="forward declares no neighbour memory"):
         async with hosted(FORWARD, neighbours={"memory": (EchoServicer(),)}):
             pass
+
+
+async def test_a_part_that_the_service_needs_is_given_by_the_test() -> None:
+    declaration = Declaration("forward", forward, NoSettings, needs=("postgres", "redis"), neighbours=("testing",))
+    with pytest.raises(ValueError, match="forward needs postgres and redis, which the test does not give"):
+        async with hosted(declaration):
+            pass
+
+
+async def test_a_test_gives_any_part_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    clients: list[object] = []
+
+    async def build(mesh: Mesh, _settings: NoSettings, _stack: AsyncExitStack) -> Service:
+        clients.append(mesh.opened(kiln).client)
+        return Service()
+
+    async def ping(_client: str) -> None:
+        """It is always well."""
+
+    kiln = Part("kiln", cast(Any, None), ping)
+    monkeypatch.setattr("services.mesh.parts.PARTS", {"kiln": kiln})
+    declaration = Declaration("painter", build, NoSettings, needs=("kiln",))
+    async with hosted(declaration, others={"kiln": Opened.of(kiln, "hot")}):
+        assert clients == ["hot"]
 
 
 async def test_calls_of_a_test_are_its_callers() -> None:

@@ -1,42 +1,35 @@
-"""The model service as its callers see it: generated stubs over a local channel, Postgres behind, fakes for vendors."""
+"""The model service as its callers see it: built as its process builds it, with Postgres and fakes of vendors."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
-from soma.model.v1.catalog_service_pb2 import Model
-from soma.model.v1.catalog_service_pb2_grpc import CatalogServiceStub, add_CatalogServiceServicer_to_server
+from pydantic import SecretStr
+from soma.model.v1.catalog_service_pb2_grpc import CatalogServiceStub
 from soma.model.v1.cost_service_pb2 import ListUsageRequest, UsageRecord
-from soma.model.v1.cost_service_pb2_grpc import CostServiceStub, add_CostServiceServicer_to_server
+from soma.model.v1.cost_service_pb2_grpc import CostServiceStub
 from soma.model.v1.message_pb2 import ROLE_USER, Message
 from soma.model.v1.model_service_pb2 import GenerateRequest
-from soma.model.v1.model_service_pb2_grpc import ModelServiceStub, add_ModelServiceServicer_to_server
+from soma.model.v1.model_service_pb2_grpc import ModelServiceStub
 
 from services.mesh.call.call import run_as
-from services.mesh.stores.group_commit import GroupCommit
-from services.mesh.testing.local import SOMEBODY, LocalMesh
+from services.mesh.service import Service
+from services.mesh.stores.redis import open_client
+from services.mesh.testing.dialects import AnthropicDialect, OpenAIDialect
+from services.mesh.testing.hosted import hosted
+from services.mesh.testing.local import SOMEBODY
 from services.mesh.testing.upstreams import FakeUpstream
+from services.mesh.testing.waiting import until
 from services.mesh.transport.local.channel import LocalChannel
-from services.model.adapters.anthropic import Anthropic
-from services.model.adapters.extract.engine import ExtractEngine
-from services.model.adapters.extract.ranking import Ranking
-from services.model.adapters.local import LocalProvider, local_model
-from services.model.adapters.markov.engine import NAME as MARKOV
-from services.model.adapters.markov.engine import MarkovEngine, packaged_chain
-from services.model.adapters.openai_compatible import OpenAICompatible
-from services.model.adapters.upstream import Patience, Upstream
-from services.model.catalogue import Catalogue, Shelf
-from services.model.generation import Generations
-from services.model.ledger import Ledger
-from services.model.service import CatalogService, CostService, ModelService
-from services.model.store import PostgresUsageStore
-from services.model.usage_events import Entry, write_usage
-from services.model.vectors import Vectors
-from tests.model.embedder import WordsEmbedder
-from tests.model.vendors import ANTHROPIC, COMPATIBLE
+from services.model.embedding import artifact, engine
+from services.model.main import SERVICE
+from services.model.settings import ModelSettings
+from tests.model.vendors import VARIABLES
 
 if TYPE_CHECKING:
     from soma.model.v1.catalog_service_pb2_grpc import CatalogServiceAsyncStub
@@ -47,7 +40,9 @@ if TYPE_CHECKING:
 
 # Of an answer's text; more than any test's model writes.
 LARGEST = 1024 * 1024
-IMPATIENT = Patience(connect=1.0, first_byte=0.3, idle=0.3)
+KEY = SecretStr("sk-secret")
+# To hash the weights and open the graph takes 0.4 s, which is more than most tests take.
+_prepared, _opened = cache(artifact.prepared), cache(engine.Engine)
 
 
 def asking(text: str = "Hello?", model: str = "fake-large") -> GenerateRequest:
@@ -57,17 +52,23 @@ def asking(text: str = "Hello?", model: str = "fake-large") -> GenerateRequest:
 
 @dataclass
 class Models:
-    """The service's stubs, for calls made inside `run_as`."""
+    """The service and its stubs, for calls made inside `run_as`."""
 
     model: "ModelServiceAsyncStub"
     catalogue: "CatalogServiceAsyncStub"
     cost: "CostServiceAsyncStub"
     channel: LocalChannel
-    ledger: Ledger
+    service: Service
+    pool: "Pool"
+    expected: int | None = None
 
     async def usage(self, count: int = 1) -> Sequence[UsageRecord]:
-        """The tenant's records once what is written in the background is; newest first."""
-        await self.ledger.drain()
+        """The tenant's records once there are `count`, newest first; the service has to be closed with as many."""
+
+        async def written() -> bool:
+            return await self.recorded() >= count
+
+        await until(written)
         records: list[UsageRecord] = []
         request = ListUsageRequest(page_size=1000)
         with run_as(SOMEBODY):
@@ -78,50 +79,70 @@ class Models:
                 if not request.page_token:
                     break
         assert len(records) == count
+        self.expected = count
         return records
+
+    async def recorded(self) -> int:
+        """Number of records in the ledger."""
+        count: int = await self.pool.fetchval("SELECT count(*) FROM model.usage")
+        return count
+
+
+Serving: TypeAlias = Callable[..., AbstractAsyncContextManager[Models]]
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """Where services keep the graph of the vectors' model, which is built once for the workers of a run."""
+    base = tmp_path_factory.getbasetemp()
+    found = (base if worker_id == "master" else base.parent) / "model"
+    found.mkdir(exist_ok=True)
+    return found
+
+
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nothing of the machine's own environment counts."""
+    monkeypatch.chdir(tmp_path)
+    for name in (*VARIABLES, "SOMA_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def serving(database: "Pool", data_dir: Path, bare: None, monkeypatch: pytest.MonkeyPatch) -> Serving:
+    """Makes the service over the local models and the given vendors; settings are those of the service."""
+    monkeypatch.setattr(artifact, "prepared", _prepared)
+    monkeypatch.setattr(engine, "Engine", _opened)
+    return partial(_serving, database, data_dir)
 
 
 @asynccontextmanager
-async def serving(
-    pool: "Pool", upstreams: Sequence[FakeUpstream], heartbeat: float = 15.0, patience: Patience = IMPATIENT
+async def _serving(
+    pool: "Pool", data_dir: Path, upstreams: Sequence[FakeUpstream] = (), **settings: Any
 ) -> AsyncIterator[Models]:
-    """The service over the local models and the given vendors."""
-    async with AsyncExitStack() as stack:
-        embedder = WordsEmbedder()
-        local = LocalProvider(
-            (ExtractEngine(Ranking(embedder.embed)), MarkovEngine(packaged_chain())),
-            (local_model(embedder.model, Model.CAPABILITY_EMBEDDING),),
-        )
-        shelves = [Shelf(local)]
-        for number, fake in enumerate(upstreams):
-            if fake.dialect.path == "/v1/messages":
-                upstream = Upstream(f"anthropic-{number}", fake.url, {"x-api-key": "sk-secret"}, patience)
-                shelves.append(Shelf(Anthropic(await stack.enter_async_context(upstream), ANTHROPIC)))
-            else:
-                headers = {"Authorization": "Bearer sk-secret"}
-                upstream = Upstream(f"openai-{number}", f"{fake.url}/v1", headers, patience)
-                shelves.append(Shelf(OpenAICompatible(await stack.enter_async_context(upstream), COMPATIBLE)))
-        catalogue = Catalogue(shelves, "", "soma-extract-v1")
-        await catalogue.refresh()
-        commits = GroupCommit(pool, write_usage)
+    for fake in upstreams:
+        settings |= {OpenAIDialect: _openai, AnthropicDialect: _anthropic}[type(fake.dialect)](fake.url)
+    impatient = {"ollama_url": "", "connect_timeout": 1.0, "first_byte_timeout": 0.3, "idle_timeout": 0.3}
+    given = ModelSettings(**{"answer_limit_bytes": LARGEST, **impatient, **settings})
+    async with (
+        # Away: events wait in the outbox, and no call needs it.
+        open_client("redis://127.0.0.1:1") as redis,
+        hosted(SERVICE, settings=given, database=pool, redis=redis, data_dir=data_dir) as running,
+    ):
+        channel = running.channel
+        stubs = ModelServiceStub(channel), CatalogServiceStub(channel), CostServiceStub(channel)
+        models = Models(*stubs, channel, running.service, pool)
+        yield models
+    # With what the service wrote until it was closed.
+    assert models.expected in (None, await models.recorded())
 
-        async def commit(record: UsageRecord) -> None:
-            await commits.commit(Entry(record, ""))
 
-        stack.push_async_callback(commits.close)
-        ledger = Ledger(commit, delays=(0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2), last_seconds=15.0)
-        stack.push_async_callback(ledger.drain)
-        servicer = ModelService(catalogue, Generations(ledger, heartbeat, LARGEST), Vectors(embedder, ledger), MARKOV)
-        mesh = LocalMesh(
-            (
-                (add_ModelServiceServicer_to_server, servicer),
-                (add_CatalogServiceServicer_to_server, CatalogService(catalogue)),
-                (add_CostServiceServicer_to_server, CostService(PostgresUsageStore(pool))),
-            )
-        )
-        channel = mesh.channel
-        stack.push_async_callback(channel.close)
-        yield Models(ModelServiceStub(channel), CatalogServiceStub(channel), CostServiceStub(channel), channel, ledger)
+def _openai(url: str) -> dict[str, Any]:
+    return {"openai_base_url": f"{url}/v1", "openai_api_key": KEY}
+
+
+def _anthropic(url: str) -> dict[str, Any]:
+    return {"anthropic_base_url": url, "anthropic_api_key": KEY}
 
 
 @pytest.fixture

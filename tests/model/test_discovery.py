@@ -7,21 +7,9 @@ import pytest
 from services.mesh.call.errors import FailedPrecondition, InvalidArgument
 from services.model.catalogue_file import ProviderSettings
 from services.model.settings import ModelSettings
-from services.model.vendor import load
-from tests.model.vendors import VENDORS
+from services.model.vendor_files import load
+from tests.model.vendors import VARIABLES, VENDORS
 
-# Every variable of every vendor.
-VARIABLES = {
-    name
-    for vendor in VENDORS.values()
-    for names in (
-        vendor.server.key_variables,
-        vendor.server.url_variables,
-        vendor.server.models_variables,
-        *vendor.server.query_variables.values(),
-    )
-    for name in names
-}
 OWN = "http://10.0.0.1:9000"
 
 

@@ -1,10 +1,9 @@
 """What goes wrong at a vendor reaches the caller as a typed error, and nothing of it stays behind."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
-import asyncpg
 import grpc
 import psutil
 import pytest
@@ -18,12 +17,11 @@ from services.mesh.call.status import from_rpc_error
 from services.mesh.testing.dialects import AnthropicDialect, Behaviour, Fault, OpenAIDialect
 from services.mesh.testing.local import SOMEBODY
 from services.mesh.testing.upstreams import FakeUpstream
-from services.model.usage_events import Entry, write_usage
-from tests.model.conftest import LARGEST, Models, asking, serving
+from tests.model.conftest import LARGEST, Models, Serving, asking
 from tests.size import Size
 
 if TYPE_CHECKING:
-    from services.mesh.stores.postgres import Connection, Pool
+    from services.mesh.stores.postgres import Pool
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -50,6 +48,14 @@ MIDDLE = [
 ]
 
 
+# The ledger's table then says what Postgres says of a disk that is full.
+FULL = """
+    CREATE FUNCTION model.refuse() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full'; END $$;
+    CREATE TRIGGER full_disk BEFORE INSERT ON model.usage EXECUTE FUNCTION model.refuse();
+"""
+
+
 @pytest.fixture(params=[OpenAIDialect, AnthropicDialect])
 async def fake(request: pytest.FixtureRequest) -> AsyncIterator[FakeUpstream]:
     async with FakeUpstream(request.param()) as fake:
@@ -57,8 +63,8 @@ async def fake(request: pytest.FixtureRequest) -> AsyncIterator[FakeUpstream]:
 
 
 @pytest.fixture
-async def models(database: "Pool", fake: FakeUpstream) -> AsyncIterator[Models]:
-    async with serving(database, [fake]) as models:
+async def models(serving: Serving, fake: FakeUpstream) -> AsyncIterator[Models]:
+    async with serving([fake]) as models:
         yield models
 
 
@@ -196,29 +202,21 @@ async def test_a_record_is_written_once_postgres_is_back(models: Models, fake: F
 
 
 async def test_while_the_disk_is_full_what_is_paid_for_is_delivered_and_nothing_more_is_asked_for(
-    database: "Pool", fake: FakeUpstream, monkeypatch: pytest.MonkeyPatch
+    models: Models, fake: FakeUpstream, database: "Pool"
 ) -> None:
-    full = True
-
-    async def write(connection: "Connection", entries: Sequence[Entry]) -> None:
-        if full:
-            raise asyncpg.DiskFullError("could not extend file")
-        await write_usage(connection, entries)
-
-    monkeypatch.setattr("tests.model.conftest.write_usage", write)
-    async with serving(database, [fake]) as models:
-        with run_as(SOMEBODY, timeout=5.0):
-            events = [event async for event in models.model.Generate(asking())]
-        assert events[-1].WhichOneof("payload") == "finished"
-        asked = len(fake.requests)
-        _, error = await failing(models)
-        assert (error.code, error.reason) == (Code.UNAVAILABLE, "STORAGE_FULL")
-        assert error.facts.metadata == {"store": "postgres"}
-        assert len(fake.requests) == asked
-        full = False
-        with run_as(SOMEBODY, timeout=5.0):
-            assert [event async for event in models.model.Generate(asking())]
-        await models.usage(2)
+    await database.execute(FULL)
+    with run_as(SOMEBODY, timeout=5.0):
+        events = [event async for event in models.model.Generate(asking())]
+    assert events[-1].WhichOneof("payload") == "finished"
+    asked = len(fake.requests)
+    _, error = await failing(models)
+    assert (error.code, error.reason) == (Code.UNAVAILABLE, "STORAGE_FULL")
+    assert error.facts.metadata == {"store": "postgres"}
+    assert len(fake.requests) == asked
+    await database.execute("DROP TRIGGER full_disk ON model.usage")
+    with run_as(SOMEBODY, timeout=5.0):
+        assert [event async for event in models.model.Generate(asking())]
+    await models.usage(2)
 
 
 def open_sockets() -> int:

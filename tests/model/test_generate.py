@@ -13,7 +13,7 @@ from services.mesh.call.call import run_as
 from services.mesh.testing.dialects import AnthropicDialect, Behaviour, Fault, OpenAIDialect
 from services.mesh.testing.local import SOMEBODY
 from services.mesh.testing.upstreams import FakeUpstream
-from tests.model.conftest import Models, asking, serving
+from tests.model.conftest import Models, Serving, asking
 
 if TYPE_CHECKING:
     from services.mesh.stores.postgres import Pool
@@ -28,8 +28,8 @@ async def fake(request: pytest.FixtureRequest) -> AsyncIterator[FakeUpstream]:
 
 
 @pytest.fixture
-async def models(database: "Pool", fake: FakeUpstream) -> AsyncIterator[Models]:
-    async with serving(database, [fake]) as models:
+async def models(serving: Serving, fake: FakeUpstream) -> AsyncIterator[Models]:
+    async with serving([fake]) as models:
         yield models
 
 
@@ -86,9 +86,9 @@ async def test_a_caller_who_leaves_ends_the_vendors_work_within_100_ms(models: M
     assert record.usage.completion_tokens > 0
 
 
-async def test_silence_is_filled_with_heartbeats(database: "Pool", fake: FakeUpstream) -> None:
+async def test_silence_is_filled_with_heartbeats(serving: Serving, fake: FakeUpstream) -> None:
     fake.behaviour = Behaviour(deltas=("a", "b"), pause=0.1)
-    async with serving(database, [fake], heartbeat=0.03) as models:
+    async with serving([fake], heartbeat_interval=0.03) as models:
         with run_as(SOMEBODY):
             events = [event async for event in models.model.Generate(asking())]
     assert events[0].HasField("started")

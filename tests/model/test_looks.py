@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
-from typing import TYPE_CHECKING
 
 import pytest
 from soma.model.v1.catalog_service_pb2 import ListModelsRequest, Model
@@ -14,11 +13,8 @@ from services.mesh.testing.local import SOMEBODY
 from services.mesh.testing.upstreams import FakeUpstream
 from services.model.catalogue import Catalogue, Shelf
 from services.model.provider import ProviderEvent
-from tests.model.conftest import asking, serving
+from tests.model.conftest import Serving, asking
 from tests.ports import free_port
-
-if TYPE_CHECKING:
-    from services.mesh.stores.postgres import Pool
 
 
 class Late:
@@ -102,11 +98,11 @@ async def test_a_provider_that_hangs_holds_nobody_up_for_long() -> None:
 
 
 @pytest.mark.usefixtures("nothing_left")
-async def test_a_server_that_starts_after_the_mesh_answers_the_first_call_and_is_listed(database: "Pool") -> None:
+async def test_a_server_that_starts_after_the_mesh_answers_the_first_call_and_is_listed(serving: Serving) -> None:
     fake = FakeUpstream()
     port = free_port()
     fake.url = f"http://127.0.0.1:{port}"
-    async with serving(database, [fake]) as models:
+    async with serving([fake]) as models:
         await fake.start(port)
         try:
             with run_as(SOMEBODY):

@@ -1,7 +1,5 @@
 """What a provider did not count is estimated, and what it did count stays."""
 
-from typing import TYPE_CHECKING
-
 import pytest
 from soma.model.v1.cost_service_pb2 import UsageRecord
 
@@ -10,10 +8,7 @@ from services.mesh.testing.dialects import Behaviour
 from services.mesh.testing.local import SOMEBODY
 from services.mesh.testing.upstreams import FakeUpstream
 from tests.model.adapters.answering import data, delta
-from tests.model.conftest import asking, serving
-
-if TYPE_CHECKING:
-    from services.mesh.stores.postgres import Pool
+from tests.model.conftest import Serving, asking
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -29,10 +24,10 @@ pytestmark = pytest.mark.usefixtures("nothing_left")
     ],
 )
 async def test_each_count_that_is_missing_is_estimated(
-    database: "Pool", usage: dict[str, int | None], prompt: int, completion: int
+    serving: Serving, usage: dict[str, int | None], prompt: int, completion: int
 ) -> None:
     sent = data(delta(content="x" * 40), {**delta("stop"), "usage": usage})
-    async with FakeUpstream(behaviour=Behaviour(sent=sent)) as fake, serving(database, [fake]) as models:
+    async with FakeUpstream(behaviour=Behaviour(sent=sent)) as fake, serving([fake]) as models:
         with run_as(SOMEBODY):
             events = [event async for event in models.model.Generate(asking("y" * 80))]
         counted = events[-1].finished.usage

@@ -1,7 +1,6 @@
 """Infer, Embed, the catalogue and the ledger through the contract."""
 
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
 
 import grpc
 import numpy as np
@@ -18,10 +17,7 @@ from services.mesh.call.status import from_rpc_error
 from services.mesh.testing.dialects import AnthropicDialect
 from services.mesh.testing.local import SOMEBODY
 from services.mesh.testing.upstreams import FakeUpstream
-from tests.model.conftest import Models, asking, serving
-
-if TYPE_CHECKING:
-    from services.mesh.stores.postgres import Pool
+from tests.model.conftest import Models, Serving, asking
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -29,11 +25,11 @@ EXTRACT = "soma-extract-v1"
 
 
 @pytest.fixture
-async def models(database: "Pool") -> AsyncIterator[Models]:
+async def models(serving: Serving) -> AsyncIterator[Models]:
     async with (
         FakeUpstream() as openai,
         FakeUpstream(AnthropicDialect(), models=("claude-haiku",)) as anthropic,
-        serving(database, [openai, anthropic]) as models,
+        serving([openai, anthropic]) as models,
     ):
         yield models
 

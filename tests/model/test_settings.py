@@ -8,16 +8,8 @@ from services.mesh.call.errors import FailedPrecondition, InvalidArgument, MeshE
 from services.model import settings as module
 from services.model.settings import ModelSettings
 
-VARIABLES = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "SOMA_CONFIG")
+pytestmark = pytest.mark.usefixtures("bare")
 KEYED = '[[provider]]\nname = "vllm"\nbase_url = "http://h/v1"\napi_key_env = "VLLM_KEY"\n'
-
-
-@pytest.fixture(autouse=True)
-def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Nothing of the machine's own environment counts."""
-    monkeypatch.chdir(tmp_path)
-    for name in VARIABLES:
-        monkeypatch.delenv(name, raising=False)
 
 
 def names(settings: ModelSettings) -> list[str]:

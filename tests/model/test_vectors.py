@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
 
 import grpc
 import pytest
@@ -15,11 +14,7 @@ from services.mesh.call.status import from_rpc_error
 from services.mesh.testing.dialects import Behaviour, Fault
 from services.mesh.testing.local import SOMEBODY
 from services.mesh.testing.upstreams import FakeUpstream
-from services.model.adapters.upstream import Patience
-from tests.model.conftest import Models, asking, serving
-
-if TYPE_CHECKING:
-    from services.mesh.stores.postgres import Pool
+from tests.model.conftest import Models, Serving, asking
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -33,8 +28,8 @@ async def fake() -> AsyncIterator[FakeUpstream]:
 
 
 @pytest.fixture
-async def models(database: "Pool", fake: FakeUpstream) -> AsyncIterator[Models]:
-    async with serving(database, [fake], patience=Patience(1.0, 5.0, 5.0)) as models:
+async def models(serving: Serving, fake: FakeUpstream) -> AsyncIterator[Models]:
+    async with serving([fake], first_byte_timeout=5.0, idle_timeout=5.0) as models:
         yield models
 
 
@@ -52,7 +47,7 @@ async def test_a_providers_model_makes_vectors_and_the_call_is_recorded(models: 
     assert (response.model, response.usage.total_tokens) == ("fake-embed", 4)
     assert fake.requests == [{"model": "fake-embed", "input": ["a", "bbb"], "dimensions": 2}]
     (record,) = await models.usage()
-    assert (record.model, record.provider, record.outcome) == ("fake-embed", "openai-0", UsageRecord.OUTCOME_FINISHED)
+    assert (record.model, record.provider, record.outcome) == ("fake-embed", "openai", UsageRecord.OUTCOME_FINISHED)
     assert (record.usage.prompt_tokens, record.usage.completion_tokens) == (4, 0)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from services.mesh.call.errors import FailedPrecondition
-from services.model.vendor import SHIPPED, load, read
+from services.model.vendor_files import SHIPPED, load, read
 from tests.model.vendors import VENDORS
 
 ASKED_FOR = {

@@ -14,15 +14,13 @@ from soma.orchestrator.v1.response_service_pb2 import CreateResponseRequest, Cre
 from services.mesh.call import errors
 from services.mesh.events.event import new_event
 from services.mesh.stores import postgres
-from services.mesh.stores.redis import open_client
 from services.mesh.testing.local import SOMEBODY
-from services.mesh.watching.rows import RowSequences
-from services.mesh.watching.streams import StreamReader
 from services.orchestrator.deletion import CONVERSATION_DELETED, delete_with_conversation
 from services.orchestrator.responses.events import PostgresResponseEvents
 from services.orchestrator.responses.store import PostgresResponses
 from services.orchestrator.sessions.conversations import conversation_of, session_of
 from services.orchestrator.sessions.store import PostgresSessions
+from tests.orchestrator.conftest import unwatched
 
 if TYPE_CHECKING:
     from services.mesh.stores.postgres import Pool
@@ -40,12 +38,6 @@ async def handle(pool: "Pool", event: Event) -> None:
     """Handle an event."""
     async with postgres.transaction(pool) as connection:
         await delete_with_conversation(connection, event)
-
-
-def unwatched() -> RowSequences:
-    """Sequences nobody watches; their job does not run."""
-    client = open_client("redis://127.0.0.1:1")
-    return RowSequences(client, StreamReader(client), "orchestrator")
 
 
 async def respond(pool: "Pool", conversation_id: str, tenant_id: str = ACME) -> str:

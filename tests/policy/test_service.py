@@ -1,5 +1,6 @@
 """PolicyService through the whole pipeline: decisions, another's question, and a rule file that changes."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -7,33 +8,35 @@ import grpc
 import pytest
 from soma.identity.v1 import principal_pb2
 from soma.policy.v1 import policy_service_pb2 as pb
-from soma.policy.v1.policy_service_pb2_grpc import PolicyServiceStub, add_PolicyServiceServicer_to_server
+from soma.policy.v1.policy_service_pb2_grpc import PolicyServiceStub
+from structlog.testing import capture_logs
 
 from services.mesh.call import errors
 from services.mesh.call.call import run_as
 from services.mesh.call.principal import Principal
 from services.mesh.call.status import from_rpc_error
-from services.mesh.testing.local import SOMEBODY, LocalMesh
+from services.mesh.testing.hosted import hosted
+from services.mesh.testing.local import SOMEBODY
+from services.mesh.testing.waiting import until
+from services.policy.main import SERVICE
 from services.policy.rulefile import DEFAULT, load
-from services.policy.service import PolicyService
-from services.policy.watched import WatchedRules
+from services.policy.settings import PolicySettings
 
 DENY_WORD = '[[rule]]\nid = "word"\npattern = "zebra"\ndecision = "deny"\nreason = "no zebras"\n'
 
 
+@dataclass(frozen=True)
 class Policy:
-    """A policy service over one rule file."""
+    """A policy service over one rule file, built for each question."""
 
-    def __init__(self, path: Path) -> None:
-        self.rules = WatchedRules(path)
-        mesh = LocalMesh(((add_PolicyServiceServicer_to_server, PolicyService(self.rules)),))
-        self._stub = PolicyServiceStub(mesh.channel)
+    path: Path
 
     async def ask(self, request: pb.EvaluateRequest, principal: Principal = SOMEBODY) -> pb.EvaluateResponse:
         """Ask as somebody."""
-        with run_as(principal, timeout=5):
-            response: pb.EvaluateResponse = await self._stub.Evaluate(request)
-            return response
+        async with hosted(SERVICE, settings=PolicySettings(rules=self.path)) as policy:
+            with run_as(principal, timeout=5):
+                response: pb.EvaluateResponse = await PolicyServiceStub(policy.channel).Evaluate(request)
+                return response
 
 
 @pytest.fixture
@@ -60,15 +63,28 @@ async def test_a_denial_names_the_rule_and_its_reason(path: Path) -> None:
 
 
 async def test_a_changed_file_counts_and_a_wrong_one_does_not(path: Path) -> None:
-    policy = Policy(path)
     question = pb.EvaluateRequest(action="chat.input", content="a zebra and a gnu")
-    path.write_text(DENY_WORD.replace("zebra", "gnu") + "# longer\n")
-    policy.rules.refresh()
-    changed = await policy.ask(question)
-    path.write_text("[[rule]]\nid = 3\n")
-    policy.rules.refresh()
-    assert (await policy.ask(question)).rules_version == changed.rules_version
-    assert "`id` is a text" in policy.rules.fault
+    settings = PolicySettings(rules=path, reload_seconds=0.01)
+    with capture_logs() as logs:
+        async with hosted(SERVICE, settings=settings, caller=SOMEBODY) as service:
+            policy = PolicyServiceStub(service.channel)
+            before = await policy.Evaluate(question)
+            path.write_text(DENY_WORD.replace("zebra", "gnu") + "# longer\n")
+
+            async def taken() -> bool:
+                return (await policy.Evaluate(question)).rules_version != before.rules_version
+
+            await until(taken)
+            changed = await policy.Evaluate(question)
+            path.write_text("[[rule]]\nid = 3\n")
+
+            async def complaints() -> list[str]:
+                return [entry["error"] for entry in logs if entry["log_level"] == "error"]
+
+            await until(complaints)
+            assert (await policy.Evaluate(question)).rules_version == changed.rules_version
+    (complaint,) = await complaints()
+    assert "`id` is a text" in complaint
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
-from soma.testing.v1.echo_service_pb2_grpc import add_EchoServiceServicer_to_server
-from soma.testing.v1.note_service_pb2_grpc import add_NoteServiceServicer_to_server
 
 from services.mesh.testing.echo import EchoServicer
 from services.mesh.testing.notes import NoteServicer
@@ -79,8 +77,7 @@ def client_of_all(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def url() -> AsyncIterator[tuple[str, EchoServicer]]:
     """A server with the services of tests."""
     echo = EchoServicer()
-    more = ((add_NoteServiceServicer_to_server, NoteServicer()), (add_EchoServiceServicer_to_server, echo))
-    async with serving(more=more) as running:
+    async with serving(None, NoteServicer(), echo) as running:
         yield running.url, echo
 
 

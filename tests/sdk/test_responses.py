@@ -12,6 +12,7 @@ from soma.orchestrator.v1 import response_service_pb2 as pb
 from somamesh import AsyncClient, Failure, InputItem, Item, Message, Response, TokenLogprob, ToolCall, Usage
 
 from services.mesh.call import errors
+from tests.fakes.responses import Made, response_id
 from tests.sdk.conftest import Server
 from tests.sdk.drivers import Driver
 
@@ -19,7 +20,7 @@ NOW = datetime.fromtimestamp(1_700_000_000, UTC)
 CALL = ToolCall("call_a", "look_up", "{}")
 LOGPROB = TokenLogprob("Hello", -0.5, b"", (TokenLogprob("Hi", -1.0),))
 WHOLE = Response(
-    id="resp_1",
+    id=response_id(1),
     state="completed",
     output=(Item("msg_0", "Hello, world", logprobs=(LOGPROB,)), Item("fc_1", tool_call=CALL)),
     model="plain",
@@ -63,7 +64,7 @@ async def test_everything_that_can_be_asked_reaches_the_contract(server: Server,
         drop_params=True,
         user="eve",
     )
-    assert server.responses.asked == [
+    assert server.responses.requests == [
         pb.CreateResponseRequest(
             model="plain",
             input=[
@@ -86,44 +87,49 @@ async def test_everything_that_can_be_asked_reaches_the_contract(server: Server,
 
 
 async def test_one_made_in_the_background_is_returned_as_soon_as_it_has_an_id(server: Server, client: Driver) -> None:
-    server.responses.release.clear()
+    server.responses.script.insert(3, asyncio.Event())
     begun = await client.call("create_response", "Hi", background=True, conversation="c1", timeout=20)
-    assert (begun.id, begun.state, begun.text, begun.ended_at) == ("resp_1", "in_progress", "", None)
+    assert (begun.id, begun.state, begun.text, begun.ended_at) == (WHOLE.id, "in_progress", "", None)
     assert begun.conversation == "c1"
     assert (await client.call("cancel_response", begun.id)).state == "cancelled"
     assert (await client.call("get_response", begun.id)).state == "cancelled"
 
 
 async def test_a_response_is_read_once_more_from_its_beginning(client: Driver) -> None:
-    created = await client.call("create_response", "Hi")
+    created = await client.call("create_response", "Hi", background=True)
     assert await client.items("watch_response", created.id) == ["Hello", ", world"]
     with pytest.raises(somamesh.NotFoundError):
         await client.items("watch_response", "resp_9")
+    created = await client.call("create_response", "Hi")
+    with pytest.raises(somamesh.InvalidRequestError) as caught:
+        await client.items("watch_response", created.id)
+    assert caught.value.reason == "RESPONSE_NOT_IN_BACKGROUND"
 
 
 async def test_its_id_is_known_while_it_streams_and_leaving_ends_it(server: Server, soma: AsyncClient) -> None:
-    server.responses.release.clear()
+    server.responses.script.insert(3, asyncio.Event())
     async with soma.stream_response("Hi") as stream:
-        assert (await stream.begun()).id == "resp_1"
+        assert (await stream.begun()).id == WHOLE.id
         assert (await stream.begun()).state == "in_progress"
         assert await anext(stream) == "Hello"
     async with asyncio.timeout(5):
-        await server.responses.left.wait()
+        await server.responses.ended.wait()
     with pytest.raises(somamesh.UnavailableError):
         await stream.response()
 
 
 async def test_a_response_that_was_cut_is_never_taken_for_complete(server: Server, client: Driver) -> None:
-    server.responses.cut = True
+    del server.responses.script[-1]
     with pytest.raises(somamesh.UnavailableError) as caught:
         await client.call("create_response", "Hi")
     assert caught.value.reason == "STREAM_CUT"
 
 
-async def test_what_a_response_was_made_from_comes_page_by_page(client: Driver) -> None:
-    created = await client.call("create_response", "Hi")
+async def test_what_a_response_was_made_from_comes_page_by_page(server: Server, client: Driver) -> None:
     said = InputItem("msg_0", Message("user", "Hi"))
     result = InputItem("fco_1", Message("tool", "42", tool_call_id="call_a"))
+    server.responses.page_size = 1
+    created = await client.call("create_response", [said.message, result.message])
     assert await client.items("list_response_inputs", created.id) == [said, result]
     assert await client.items("list_response_inputs", created.id, newest_first=True) == [result, said]
     with pytest.raises(somamesh.NotFoundError):
@@ -133,7 +139,7 @@ async def test_what_a_response_was_made_from_comes_page_by_page(client: Driver) 
 async def test_a_response_that_failed_says_why(server: Server, client: Driver) -> None:
     error = StreamError(code=14, status="UNAVAILABLE", reason="MODEL_DOWN", message="it is down")
     failed = pb.Response(response_id="resp_9", state=pb.Response.STATE_FAILED, error=error)
-    server.responses.kept["resp_9"] = failed
+    server.responses.kept["resp_9"] = Made(failed)
     response = await client.call("get_response", "resp_9")
     assert (response.state, response.failure) == ("failed", Failure("MODEL_DOWN", "it is down"))
 
@@ -142,7 +148,7 @@ async def test_a_response_is_asked_for_once_and_read_as_often_as_it_takes(server
     server.trouble.failures.append(errors.Unavailable("no", retry_after=0.01))
     with pytest.raises(somamesh.UnavailableError):
         await client.call("create_response", "Hi")
-    assert server.responses.asked == []
+    assert server.responses.requests == []
     created = await client.call("create_response", "Hi")
     for name in ("get_response", "cancel_response"):
         server.trouble.failures.append(errors.Unavailable("no", retry_after=0.01))

@@ -79,13 +79,12 @@ async def test_what_is_forgotten_was_there_once(server: Server, client: Driver) 
 
 
 async def test_memories_are_listed_across_pages(server: Server, client: Driver) -> None:
+    told = {"category": "c", "tags": ["t"]}
     for key in ("a/3", "b/1", "a/1", "a/2"):
-        await client.call("remember", key, {"n": 1}, metadata={"category": "c"})
+        await client.call("remember", key, {"n": 1}, metadata=told)
     server.trouble.requests.clear()
     listed = await client.items("list_memories", "a/", category="c", tags=["t"], page_size=2)
-    assert listed == [
-        Memory(key, {"n": 1}, {"category": "c"}, None, NOW, 0, None, NOW) for key in ("a/1", "a/2", "a/3")
-    ]
+    assert listed == [Memory(key, {"n": 1}, told, None, NOW, 0, None, NOW) for key in ("a/1", "a/2", "a/3")]
     asked = memory.ListMemoriesRequest(prefix="a/", category="c", tags=["t"], page_size=2)
     assert server.trouble.requests[0] == asked
     assert len(server.trouble.requests) == 2
@@ -172,7 +171,7 @@ async def test_texts_are_embedded_in_their_order(server: Server, client: Driver)
 async def test_usage_is_listed_across_pages(server: Server, client: Driver) -> None:
     records = await client.items("list_usage", conversation="c1")
     assert [record.id for record in records] == ["g1", "g2", "g3"]
-    assert records[0] == UsageRecord("g1", "", "plain", "local", "finished", "", Usage(0, 0, 1), "", NOW, 0.0, 0.0)
+    assert records[0] == UsageRecord("g1", "", "plain", "local", "finished", "", Usage(0, 0, 1), "c1", NOW, 0.0, 0.0)
     assert len(server.trouble.requests) == 2
 
 

@@ -14,9 +14,9 @@ from soma.orchestrator.v1 import chat_service_pb2 as chat
 from somamesh import Answer, AsyncClient, Client, Message, Notice, Rule, TokenLogprob, Tool, ToolCall, Usage
 
 from services.mesh.call import errors
+from tests.fakes.chat import Step, broken, noticed, spoken
 from tests.sdk.conftest import KEY, Server
 from tests.sdk.drivers import Driver
-from tests.sdk.scripted import Step, broken, noticed, spoken
 
 HELLO = Answer(
     id="t1",

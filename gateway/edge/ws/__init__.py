@@ -1,1 +1,1 @@
-"""The WebSocket `/ws/logs`: sends the entries of task logs as they are written."""
+"""What every WebSocket of the edge stands on: its connection, who may have one, and how much may be said."""

@@ -8,6 +8,7 @@ from services.mesh.call.handlers import collect
 from services.mesh.call.pipeline import Pipeline
 from services.mesh.declaration import Declaration
 from services.mesh.mesh import Connections, Mesh
+from services.mesh.parts import POSTGRES
 from services.mesh.process.jobs import run_jobs
 from services.mesh.service import Registration, Service
 
@@ -26,7 +27,7 @@ async def host(
 
     Args:
         declarations: each with its settings; their schemas are in the database.
-        mesh: what the services are built on.
+        mesh: what the services are built on; it has every part that one of them needs.
         connections: those behind `mesh.connect`; from now on they lead to the services, too.
         wrap: what a call to one of the services passes.
         common: servicers of the mesh itself, served beside those of the services.
@@ -38,6 +39,7 @@ async def host(
     for declaration, settings in declarations:
         services[declaration.name] = await declaration.built(mesh, settings, stack)
     connections.serve(wrap.wrap_all(collect([*common, *(pair for s in services.values() for pair in s.servicers)])))
+    pool = mesh.postgres if POSTGRES.name in mesh.parts else None
     for name, service in services.items():
-        run_jobs(stack, name, service.jobs, mesh.postgres)
+        run_jobs(stack, name, service.jobs, pool)
     return services

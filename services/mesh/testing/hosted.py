@@ -5,25 +5,23 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import redis.asyncio as aioredis
 
 from services.mesh.call.authenticator import Authenticator, DevAuthenticator
 from services.mesh.call.call import Call, current_call
-from services.mesh.call.carrier import LocalCarrier
-from services.mesh.call.handlers import collect
 from services.mesh.call.interceptors.drain import Drain
 from services.mesh.call.principal import Principal
 from services.mesh.call.spans import Spans
-from services.mesh.call.stack import pipeline
 from services.mesh.declaration import Declaration
 from services.mesh.mesh import Connections, Mesh
+from services.mesh.parts import POSTGRES, REDIS, Opened
 from services.mesh.process.hosting import host
 from services.mesh.process.registry.directory import Directory, Endpoint
 from services.mesh.service import Service
 from services.mesh.settings import Settings
-from services.mesh.testing.local import KEY, SIGNER
+from services.mesh.testing.local import KEY, SIGNER, LocalMesh
 from services.mesh.testing.neighbours import registrations
 from services.mesh.transport.local.channel import LocalChannel
 
@@ -33,6 +31,7 @@ if TYPE_CHECKING:
 S = TypeVar("S")
 # Servicers in this process, or the address of another that serves them.
 Neighbour: TypeAlias = Sequence[object] | str
+_GRACE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,11 @@ class Hosted:
     channel: LocalChannel
     drain: Drain
 
+    @property
+    def servicers(self) -> list[object]:
+        """What it serves, to be the neighbour of another service under test."""
+        return [servicer for _, servicer in self.service.servicers]
+
 
 @asynccontextmanager
 async def hosted(
@@ -58,6 +62,7 @@ async def hosted(
     settings: S | None = None,
     database: "Pool | None" = None,
     redis: aioredis.Redis | None = None,
+    others: Mapping[str, Opened[Any]] | None = None,
     data_dir: Path = Path(".somamesh"),
     authenticator: Authenticator | None = None,
     spans: Spans | None = None,
@@ -69,9 +74,9 @@ async def hosted(
     Args:
         neighbours: by name; those of the declaration that are left out are away.
         settings: the service's; read from the environment when left out.
-        database: a pool on a database with the service's schema; a service that has one, or jobs of which only one
-            process runs each, needs it.
-        redis: a client, for a service that uses Redis.
+        database: a pool on a database with the service's schema, for a service that needs postgres.
+        redis: a client, for a service that needs redis.
+        others: what else it needs, by the names of these parts.
         data_dir: where a stack keeps its files.
         authenticator: who knows callers from outside; by default the holder of `KEY` of the local mesh.
         spans: where the traces of calls go.
@@ -80,43 +85,43 @@ async def hosted(
 
     Raises:
         MeshError: what the service raises when it is built.
-        ValueError: a neighbour is given that the declaration does not name.
+        ValueError: a neighbour is given that the declaration does not name, or a part is not given that it names.
     """
     given = neighbours or {}
     if strangers := given.keys() - set(declaration.neighbours):
         raise ValueError(f"{declaration.name} declares no neighbour {', '.join(sorted(strangers))}")
+    parts = dict(others or {})
+    if database is not None:
+        parts[POSTGRES.name] = Opened.of(POSTGRES, database)
+    if redis is not None:
+        parts[REDIS.name] = Opened.of(REDIS, redis)
+    if missing := [part for part in declaration.needs if part not in parts]:
+        raise ValueError(f"{declaration.name} needs {' and '.join(missing)}, which the test does not give")
     here = {name: servicers for name, servicers in given.items() if not isinstance(servicers, str)}
     authenticator = authenticator or DevAuthenticator(KEY)
     spans = spans or Spans("test", None)
-    process = Settings(trace_sample_ratio=0.0)
-    drain, directory = Drain(), Directory()
+    process, directory = Settings(trace_sample_ratio=0.0), Directory()
     directory.replace(Endpoint(name, at, name) for name, at in given.items() if isinstance(at, str))
-    wrap = pipeline(
-        authenticator=authenticator,
-        signer=SIGNER,
-        spans=spans,
-        drain=drain,
-        sample_ratio=process.trace_sample_ratio,
-    )
+    offered = [pair for servicers in here.values() for pair in registrations(servicers)]
+    local = LocalMesh(offered, authenticator=authenticator, spans=spans, strict=strict, capture=_capturing(caller))
     async with AsyncExitStack() as stack:
         connections = Connections([declaration.name, *here], directory, SIGNER, process)
         stack.push_async_callback(connections.close)
-        offered = [pair for servicers in here.values() for pair in registrations(servicers)]
-        connections.handlers.update(wrap.wrap_all(collect(offered)))
-        channel = LocalChannel(connections.handlers, capture=_capturing(caller), outgoing=LocalCarrier(), strict=strict)
-        stack.push_async_callback(channel.close)
+        # The service and its neighbours call each other through the handlers that tests call.
+        connections.handlers = local.handlers
+        # What the service says to its callers when it is closed is heard.
+        stack.push_async_callback(local.channel.close, _GRACE_SECONDS)
         mesh = Mesh(
             settings=process,
             data_dir=data_dir,
-            postgres=cast(Any, database),
-            redis=cast(Any, redis),
+            parts=parts,
             authenticator=authenticator,
             spans=spans,
             connect=connections.connect,
         )
         own = declaration.settings() if settings is None else settings
-        services = await host([(declaration, own)], mesh, connections, wrap, stack)
-        yield Hosted(services[declaration.name], channel, drain)
+        services = await host([(declaration, own)], mesh, connections, local.pipeline, stack)
+        yield Hosted(services[declaration.name], local.channel, local.drain)
 
 
 def _capturing(caller: Principal | None) -> Callable[[], Call | None]:

@@ -18,8 +18,8 @@ from cli.parts.process import Process
 from cli.status import State
 from cli.stores import run_tool
 from services.mesh.call.errors import FailedPrecondition
+from services.mesh.testing.waiting import until
 from tests.cli.conftest import Supervised
-from tests.cli.eventually import eventually
 
 # A program every user may run, and that does not end.
 WAITS = ("/usr/bin/tail", "-f", "/dev/null")
@@ -54,8 +54,8 @@ async def test_what_was_committed_survives_a_kill_and_a_restart_of_the_stack(
         pid = supervisor.statuses[0].pid
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
-        await eventually(lambda: supervisor.statuses[0].restarts == 1, "the end is noticed")
-        await eventually(lambda: supervisor.statuses[0].state is State.READY, "it is ready again")
+        await until(lambda: supervisor.statuses[0].restarts == 1, "the end is noticed")
+        await until(lambda: supervisor.statuses[0].state is State.READY, "it is ready again")
         assert postgres.url == url
         connection.terminate()
     again = Postgres(data_dir["postgres"])

@@ -13,8 +13,8 @@ from cli.parts.redis import Redis
 from cli.parts.resp import ping
 from cli.status import State
 from services.mesh.call.errors import FailedPrecondition
+from services.mesh.testing.waiting import until
 from tests.cli.conftest import Supervised
-from tests.cli.eventually import eventually
 
 # Written by Redis 6.2.14 with `appendonly yes`: a snapshot made by BGREWRITEAOF, and commands after it.
 WRITTEN_BY_6_2 = Path(__file__).with_name("redis_6_2.aof")
@@ -40,8 +40,8 @@ async def test_it_comes_back_on_the_same_port(supervised: Supervised, data_dir: 
         url, pid = redis.url, supervisor.statuses[0].pid
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
-        await eventually(lambda: supervisor.statuses[0].restarts == 1, "the end is noticed")
-        await eventually(lambda: supervisor.statuses[0].state is State.READY, "it is ready again")
+        await until(lambda: supervisor.statuses[0].restarts == 1, "the end is noticed")
+        await until(lambda: supervisor.statuses[0].state is State.READY, "it is ready again")
         assert redis.url == url
         await ping(url)
 

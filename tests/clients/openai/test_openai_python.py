@@ -9,6 +9,7 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 from pydantic import BaseModel
 
+from services.mesh.testing.waiting import until
 from tests.clients.openai.answering import TEXT
 from tests.e2e.scripted import CLAUDE, MODEL
 from tests.e2e.stack import Stack
@@ -134,9 +135,13 @@ async def test_a_response_goes_on_from_the_one_before_through_its_tools(client: 
 
 async def test_a_background_response_is_polled_to_its_end(client: AsyncOpenAI) -> None:
     made = await client.responses.create(model=MODEL, input="Hi", background=True)
-    async with asyncio.timeout(10):
-        while made.status == "in_progress":
-            made = await client.responses.retrieve(made.id)
+
+    async def over() -> bool:
+        nonlocal made
+        made = await client.responses.retrieve(made.id)
+        return made.status != "in_progress"
+
+    await until(over, seconds=10)
     assert made.output_text == HELLO
     assert (await client.responses.cancel(made.id)).status == "completed"
 

@@ -69,10 +69,13 @@ async def test_streams_nobody_reads_are_held_back_and_then_ended(unscathed: Stac
             upstream.behaviour = Behaviour()
             await serves(stack)
             most = 0.0
-            while upstream.open:
-                now = await Footprint.of(stack)
-                most = max(most, now.grown_mib(before))
-                await asyncio.sleep(0.2)
+
+            async def ended() -> bool:
+                nonlocal most
+                most = max(most, (await Footprint.of(stack)).grown_mib(before))
+                return not upstream.open
+
+            await until(ended, seconds=IDLE_SECONDS + GRACE_SECONDS, every=0.2)
     # Their work was taken from the models' server, though none of them had left.
     assert upstream.left == CLIENTS * 3
     assert most < KEPT_MIB + MIB_EACH * CLIENTS * 3

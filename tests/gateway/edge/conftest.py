@@ -1,4 +1,4 @@
-"""The edge on a real HTTP port, over scripted services behind the mesh's pipeline, in one process and over a socket."""
+"""The edge on a real HTTP port; its neighbours are fakes behind the mesh's pipeline, in its process or another."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -7,29 +7,34 @@ from typing import Any
 
 import httpx
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 from openai import AsyncOpenAI
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from soma.model.v1.catalog_service_pb2 import Model
 
 from gateway.edge.main import SERVICE
 from gateway.edge.settings import EdgeSettings
 from services.mesh.call.authenticator import DevAuthenticator
 from services.mesh.call.spans import Spans
 from services.mesh.stores.redis import open_client
+from services.mesh.surfaces.application import BySurface
 from services.mesh.testing.hosted import Neighbour, hosted
 from services.mesh.testing.neighbours import served
 from services.mesh.transport.http import HttpServer
 from services.mesh.transport.server import Server
-from tests.gateway.edge.scripted import (
-    ScriptedCatalog,
-    ScriptedChat,
-    ScriptedEmbedder,
-    ScriptedResponses,
-    answered,
-    spoken,
-)
+from tests.fakes.catalog import FakeCatalog
+from tests.fakes.chat import FakeChat, spoken
+from tests.fakes.embedder import FakeEmbedder
+from tests.fakes.responses import FakeResponses, answered, response_id
 from tests.servers import RedisServer
 
 KEY = "sk-test"
+# Of the first response that a test has made.
+RESPONSE_ID = response_id(1)
+MODELS = (
+    Model(name="lab/small", provider="lab", owned_by="the lab", create_time=Timestamp(seconds=1_700_000_000)),
+    Model(name="plain", provider="local", default=True),
+)
 
 
 @dataclass(frozen=True)
@@ -37,10 +42,10 @@ class Stand:
     """A running edge and what it stands on."""
 
     url: str
-    chat: ScriptedChat
-    responses: ScriptedResponses
-    embedder: ScriptedEmbedder
-    catalog: ScriptedCatalog
+    chat: FakeChat
+    responses: FakeResponses
+    embedder: FakeEmbedder
+    catalog: FakeCatalog
     backend: Server
     edge: Any
 
@@ -61,9 +66,8 @@ async def standing(
     transport: str, redis_url: str, exporter: InMemorySpanExporter | None = None
 ) -> AsyncIterator[Stand]:
     """An edge whose neighbours are in its process, `local`, or in another, over a `socket`."""
-    chat, responses, catalog = ScriptedChat(), ScriptedResponses(), ScriptedCatalog()
-    embedder = ScriptedEmbedder()  # type: ignore[abstract]  # only what the edge asks
-    chat.reset(spoken("Hello", ", world"))
+    chat, responses, catalog = FakeChat(), FakeResponses(answered("Hello", ", world")), FakeCatalog(MODELS)
+    embedder = FakeEmbedder("small-embed", lambda text, place: (len(text), place))
     spans = Spans("edge", None, exporter)
     async with AsyncExitStack() as stack:
         stack.callback(spans.close)
@@ -79,8 +83,9 @@ async def standing(
                 spans=spans,
             )
         )
-        url = await stack.enter_async_context(serving(edge.service.http))
-        yield Stand(url, chat, responses, embedder, catalog, backend.server, edge.service.http)
+        app = BySurface(edge.service.surfaces)
+        url = await stack.enter_async_context(serving(app))
+        yield Stand(url, chat, responses, embedder, catalog, backend.server, app)
 
 
 @pytest.fixture(scope="session", params=["local", "socket"])
@@ -91,7 +96,7 @@ async def shared_stand(request: pytest.FixtureRequest, redis_server: RedisServer
 
 @pytest.fixture
 def stand(shared_stand: Stand) -> Stand:
-    """The shared edge, its services back at their first script."""
+    """The shared edge, its neighbours as they were at first."""
     shared_stand.chat.reset(spoken("Hello", ", world"))
     shared_stand.responses.reset(answered("Hello", ", world"))
     shared_stand.embedder.requests.clear()

@@ -10,8 +10,9 @@ import pytest
 from prometheus_client import REGISTRY
 from soma.orchestrator.v1.chat_service_pb2 import ChatResponse
 
+from services.mesh.testing.waiting import until
+from tests.fakes.chat import Step, delta, finished, started
 from tests.gateway.edge.conftest import KEY, Stand
-from tests.gateway.edge.scripted import Step, delta, finished, started
 
 ASK: dict[str, Any] = {"model": "plain", "messages": [{"role": "user", "content": "Hi"}]}
 ATTEMPTS = 5
@@ -28,13 +29,6 @@ async def asking(stand: Stand, *, stream: bool) -> AsyncIterator[tuple[asyncio.S
         yield reader, writer
     finally:
         writer.close()
-
-
-async def until(true: Callable[[], bool]) -> None:
-    """Return when something has become true; fail after 15 seconds."""
-    async with asyncio.timeout(15):
-        while not true():  # noqa: ASYNC110 -- counts of tasks and metrics set no event
-            await asyncio.sleep(0.005)
 
 
 @pytest.mark.parametrize(

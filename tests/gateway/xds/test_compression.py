@@ -46,7 +46,7 @@ async def test_what_is_short_or_not_asked_for_so_comes_as_it_is(envoy: Gateway, 
 
 async def test_pages_and_the_edges_answers_are_compressed_too(envoy: Gateway) -> None:
     async with edge("/openapi.json", "/v1/models") as front:
-        await envoy.publish(control_http=(front,), edge=(front,))
+        await envoy.publish(control_http=(front,), http={"edge": (front,)})
         for path in ("/openapi.json", "/v1/models"):
             answer = await envoy.http.get(path, headers={**GZIP, "x-long": LONG.strip()})
             assert answer.headers["content-encoding"] == "gzip"

@@ -32,7 +32,7 @@ async def whole(envoy: Gateway, head: str, body: str = "") -> tuple[str, str]:
 @pytest.mark.parametrize("named", ["", "\r\nhost: mesh"])
 async def test_a_request_is_answered_whole_and_the_connection_ends(envoy: Gateway, named: str) -> None:
     async with serving(Echo()) as backend, edge("/health", "/v1/models") as http:
-        await envoy.publish(services={ECHO: (backend,)}, control_http=(http,), edge=(http,))
+        await envoy.publish(services={ECHO: (backend,)}, control_http=(http,), http={"edge": (http,)})
         for path in ("/health", "/v1/models"):
             head, body = await whole(envoy, f"GET {path} HTTP/1.0{named}")
             assert head.startswith("http/1.0 200 "), head

@@ -8,13 +8,14 @@ import pytest
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_grpc
+from soma.mesh.v1 import surface_pb2 as pb_surface
 from soma.testing.v1 import echo_service_pb2 as pb
 from soma.testing.v1 import echo_service_pb2_grpc as rpc
 
 from gateway.xds.snapshot import Endpoint
+from services.mesh.testing.waiting import until
 from tests.gateway.backends import Echo, serving, silent, switching_protocols
 from tests.gateway.conftest import ECHO, Gateway
-from tests.gateway.waiting import eventually
 
 
 def reason_of(error: grpc.aio.AioRpcError) -> str:
@@ -89,7 +90,7 @@ async def test_streams_outlive_the_limit_of_unary_calls(envoy: Gateway) -> None:
         stream = stub.StreamEcho(pb.StreamEchoRequest(text="wait", script=pb.Script(count=2)))
         request = {"text": "wait", "script": {"count": 2}}
         events = asyncio.create_task(envoy.http.post("/v1/testing/echo:stream", json=request))
-        await eventually(lambda: servicer.active == 2)
+        await until(lambda: servicer.active == 2)
         with pytest.raises(grpc.aio.AioRpcError) as unary:
             await stub.Echo(pb.EchoRequest(text="wait"))
         servicer.release.set()
@@ -153,7 +154,8 @@ async def test_grpc_web_is_answered_with_trailers_in_the_body(envoy: Gateway) ->
 
 async def test_a_websocket_reaches_the_edge_and_carries_bytes_both_ways(envoy: Gateway) -> None:
     async with switching_protocols() as front:
-        await envoy.publish(edge=(front,))
+        socket = pb_surface.Surface(service="edge", name="echo", sockets=["/ws/echo"])
+        await envoy.publish(http={"edge": (front,)}, surfaces=(socket,))
         reader, writer = await asyncio.open_connection("127.0.0.1", envoy.port)
         writer.write(b"GET /ws/echo HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
         head = await reader.readuntil(b"\r\n\r\n")

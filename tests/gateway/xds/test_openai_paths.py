@@ -8,20 +8,34 @@ import httpx
 import pytest
 
 from gateway.contracts import descriptor_set, public_services
-from gateway.edge.paths import PREFIXES, contract_paths, not_served_paths, openai_paths
 from gateway.xds.bindings import bindings
+from gateway.xds.claims import Claim, claims
 from gateway.xds.snapshot import Limits
 from tests.gateway.conftest import Gateway
+from tests.gateway.surfaces import EDGE
 
 TEMPLATES = [each.template for each in bindings(descriptor_set()) if each.service in public_services()]
 
 
+CLAIMS = claims(EDGE, TEMPLATES)
+PREFIXES = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/models", "/v1/responses", "/ws")
+
+
 def whose(path: str) -> str:
     """Whose errors the clients of a path know."""
-    contracts = re.fullmatch(contract_paths(TEMPLATES), path)
-    if contracts or not re.fullmatch(openai_paths(), path):
+    found = [claim for claim in CLAIMS if re.fullmatch(claim.own, path) or spaces(claim, path)]
+    if not found:
         return "contracts"
-    return "not served" if re.fullmatch(not_served_paths(), path) else "openai"
+    (claim,) = found
+    # The first of the spaces that a path lies in has the words for it.
+    return "not served" if claim.surface.name == "openai" and spaces(claim, path)[:1] == [0] else "openai"
+
+
+def spaces(claim: Claim, path: str) -> list[int]:
+    """Which of a surface's spaces a path lies in, as far as it is nobody else's."""
+    if re.fullmatch(claim.others, path):
+        return []
+    return [number for number, space in enumerate(claim.spaces) if re.fullmatch(space, path)]
 
 
 def openai_error(reply: httpx.Response) -> dict[str, Any]:

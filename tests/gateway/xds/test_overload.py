@@ -9,9 +9,9 @@ import pytest
 from soma.testing.v1 import echo_service_pb2 as pb
 from soma.testing.v1 import echo_service_pb2_grpc as rpc
 
+from services.mesh.testing.waiting import until
 from tests.gateway.backends import Echo, serving, stalling
 from tests.gateway.conftest import ECHO, Gateway
-from tests.gateway.waiting import eventually
 from tests.gateway.xds.test_native import reason_of
 from tests.gateway.xds.test_rest import PATH, error_of
 
@@ -22,7 +22,7 @@ async def test_calls_over_the_limit_are_refused_at_once_with_a_time_to_come_back
     async with serving(servicer) as backend:
         await envoy.publish(services={ECHO: (backend,)}, limits=limits)
         busy = [asyncio.create_task(envoy.http.post(PATH, json={"text": "wait"})) for _ in range(3)]
-        await eventually(lambda: servicer.active == 3)
+        await until(lambda: servicer.active == 3)
         rest = await envoy.http.post(PATH, json={"text": "a"})
         with pytest.raises(grpc.aio.AioRpcError) as native:
             await rpc.EchoServiceStub(envoy.channel).Echo(pb.EchoRequest(text="a"))
@@ -42,9 +42,9 @@ async def test_requests_to_the_edge_over_the_limit_are_refused_at_once(envoy: Ga
     limits = dataclasses.replace(envoy.snapshot.limits, max_requests=2)
     release = asyncio.Event()
     async with stalling(release) as (front, inside):
-        await envoy.publish(edge=(front,), limits=limits)
+        await envoy.publish(http={"edge": (front,)}, limits=limits)
         busy = [asyncio.create_task(envoy.http.get("/v1/models")) for _ in range(2)]
-        await eventually(lambda: len(inside) == 2)
+        await until(lambda: len(inside) == 2)
         refused = [await envoy.http.get("/v1/models") for _ in range(3)]
         release.set()
         served = await asyncio.gather(*busy)

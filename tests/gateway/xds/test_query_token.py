@@ -18,7 +18,6 @@ from tests.clients.browser import CHROMIUM, chromium
 from tests.clients.toolchains import require
 from tests.gateway.backends import edge
 from tests.gateway.conftest import Gateway, descriptor_set
-from tests.gateway.waiting import eventually
 from tests.gateway.xds.test_rest import error_of
 
 SERVICE = "soma.lab.v1.TailService"
@@ -79,7 +78,9 @@ async def telling() -> AsyncIterator[Endpoint]:
 async def tailed(envoy: Gateway) -> AsyncIterator[Gateway]:
     """A gateway before that backend, and before an edge that shows what it was sent."""
     async with telling() as backend, edge("/v1/responses/a", "/docs") as http:
-        await envoy.publish(services={SERVICE: (backend,)}, descriptor_set=lab(), edge=(http,), control_http=(http,))
+        await envoy.publish(
+            services={SERVICE: (backend,)}, descriptor_set=lab(), http={"edge": (http,)}, control_http=(http,)
+        )
         yield envoy
 
 
@@ -134,7 +135,7 @@ async def test_neither_logs_nor_errors_have_it(tailed: Gateway) -> None:
     replies.append(await tailed.http.get(f"{TAIL}?token={SECRET}"))
     assert [reply.status_code for reply in replies] == [200, 404, 400, 400, 503]
     assert not [reply for reply in replies[1:] if SECRET in reply.text or SECRET in str(reply.headers)]
-    await eventually(lambda: tailed.access_log.read_text().count("\n") == len(replies))
+    await until(lambda: tailed.access_log.read_text().count("\n") == len(replies))
     logs = tailed.access_log.read_text() + (tailed.directory / "envoy.log").read_text()
     assert f'"{TAIL}"' in logs
     assert SECRET not in logs

@@ -9,8 +9,9 @@ from google.protobuf.message import DecodeError
 from gateway.xds.resources import CLUSTER, ENDPOINTS, LISTENER, ROUTES, configuration, endpoints
 from gateway.xds.snapshot import Endpoint, Limits, Snapshot
 from tests.gateway.conftest import DESCRIPTORS, ECHO
+from tests.gateway.surfaces import EDGE
 
-SNAPSHOT = Snapshot(services={ECHO: ()}, listen=Endpoint("127.0.0.1", 8080), descriptor_set=DESCRIPTORS)
+SNAPSHOT = Snapshot(services={ECHO: ()}, listen=Endpoint("127.0.0.1", 8080), descriptor_set=DESCRIPTORS, surfaces=EDGE)
 HERE = Endpoint("127.0.0.1", 1)
 
 
@@ -19,7 +20,7 @@ def test_equal_snapshots_have_equal_versions() -> None:
 
 
 def test_where_a_service_is_changes_its_endpoints_alone() -> None:
-    moved = dataclasses.replace(SNAPSHOT, services={ECHO: (HERE,)}, edge=(HERE,))
+    moved = dataclasses.replace(SNAPSHOT, services={ECHO: (HERE,)}, http={"edge": (HERE,)})
     before, after = endpoints(SNAPSHOT).types[ENDPOINTS], endpoints(moved).types[ENDPOINTS]
     assert {name for name in before if before[name].version != after[name].version} == {ECHO, "edge"}
     assert moved.shape() == SNAPSHOT.shape()

@@ -118,7 +118,7 @@ async def test_a_body_over_the_limit_is_refused_and_one_under_it_passes(envoy: G
 
 async def test_the_edges_paths_are_its_own_to_answer_with_bodies_of_any_size(envoy: Gateway) -> None:
     async with edge("/v1/models", "/v1/chat/completions") as front:
-        await envoy.publish(edge=(front,))
+        await envoy.publish(http={"edge": (front,)})
         known = await envoy.http.get("/v1/models?limit=3")
         unknown = await envoy.http.get("/v1/models/nothing")
         large = await envoy.http.post("/v1/chat/completions", content=b"x" * 5_000_000)

@@ -8,9 +8,9 @@ import pytest
 from soma.testing.v1 import echo_service_pb2 as pb
 from soma.testing.v1 import echo_service_pb2_grpc as rpc
 
+from services.mesh.testing.waiting import until
 from tests.gateway.backends import Echo, edge, serving
 from tests.gateway.conftest import ECHO, Gateway
-from tests.gateway.waiting import eventually
 from tests.gateway.xds.test_rest import PATH
 
 FORGED = {
@@ -24,7 +24,7 @@ FORGED = {
 
 async def test_reserved_headers_of_a_client_reach_neither_a_service_nor_the_edge(envoy: Gateway) -> None:
     async with serving(Echo()) as backend, edge("/v1/models") as front:
-        await envoy.publish(services={ECHO: (backend,)}, edge=(front,))
+        await envoy.publish(services={ECHO: (backend,)}, http={"edge": (front,)})
         rest = await envoy.http.post(PATH, json={"text": "a"}, headers=FORGED)
         plain = await envoy.http.get("/v1/models", headers=FORGED)
         metadata = tuple((key.lower(), value) for key, value in FORGED.items())
@@ -57,7 +57,7 @@ async def test_a_credential_reaches_the_service(envoy: Gateway) -> None:
 
 async def test_a_request_id_is_kept_or_made_and_always_returned(envoy: Gateway) -> None:
     async with edge("/v1/models") as front:
-        await envoy.publish(edge=(front,))
+        await envoy.publish(http={"edge": (front,)})
         kept = await envoy.http.get("/v1/models", headers={"x-request-id": "b0f9e1b2-0000-4000-8000-000000000001"})
         made = await envoy.http.get("/v1/models")
     assert kept.json()["headers"]["x-request-id"] == "b0f9e1b2-0000-4000-8000-000000000001"
@@ -67,7 +67,7 @@ async def test_a_request_id_is_kept_or_made_and_always_returned(envoy: Gateway) 
 
 async def test_the_access_log_says_what_was_called_without_query_or_credential(envoy: Gateway) -> None:
     async with serving(Echo()) as backend, edge("/v1/models") as front:
-        await envoy.publish(services={ECHO: (backend,)}, edge=(front,))
+        await envoy.publish(services={ECHO: (backend,)}, http={"edge": (front,)})
         headers = {"authorization": "Bearer secret-key", "x-request-id": "mine"}
         await envoy.http.get("/v1/models?api_key=secret-key", headers=headers)
         await envoy.http.post(PATH, params={"key": "secret-key"}, json={"text": "a"}, headers=headers)
@@ -78,7 +78,7 @@ async def test_the_access_log_says_what_was_called_without_query_or_credential(e
     def lines() -> list[str]:
         return envoy.access_log.read_text().splitlines() if envoy.access_log.exists() else []
 
-    await eventually(lambda: len(lines()) == 4)
+    await until(lambda: len(lines()) == 4)
     entries = [json.loads(line) for line in lines()]
     assert [(entry["path"], entry["status"]) for entry in entries] == [
         ("/v1/models", 200),

@@ -14,10 +14,10 @@ from services.mesh.call.handlers import collect
 from services.mesh.call.interceptors.deadline import deadline
 from services.mesh.call.pipeline import Pipeline
 from services.mesh.testing.echo import EchoServicer
+from services.mesh.testing.waiting import until
 from services.mesh.transport.unary.server import UnaryServer
 from tests.gateway.backends import Echo, serving
 from tests.gateway.conftest import ECHO, Gateway
-from tests.gateway.waiting import eventually
 
 OVER_HTTP1 = frozenset({ECHO})
 
@@ -44,7 +44,7 @@ async def test_unary_calls_and_streams_of_a_service_part(envoy: Gateway, unary: 
     def lines() -> list[dict[str, str]]:
         return [json.loads(line) for line in envoy.access_log.read_text().splitlines()]
 
-    await eventually(lambda: envoy.access_log.exists() and len(lines()) == 4)
+    await until(lambda: envoy.access_log.exists() and len(lines()) == 4)
     assert sorted(line["cluster"] for line in lines()) == [ECHO, ECHO, f"{ECHO}/unary", f"{ECHO}/unary"]
 
 
@@ -71,7 +71,7 @@ async def test_no_call_is_lost_when_a_services_unary_calls_change_their_way(envo
         for turn in range(10):
             before = answered
             await envoy.publish(over_http1=frozenset() if turn % 2 else OVER_HTTP1)
-            await eventually(lambda before=before: answered > before + 50)  # type: ignore[misc]
+            await until(lambda before=before: answered > before + 50)  # type: ignore[misc]
         over.set()
         await asyncio.gather(*asking)
     assert lost == []

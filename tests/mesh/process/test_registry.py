@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from soma.mesh.v1 import registry_service_pb2 as pb
 from soma.mesh.v1.registry_service_pb2_grpc import RegistryServiceStub, add_RegistryServiceServicer_to_server
+from soma.mesh.v1.surface_pb2 import SurfaceRefusal
 from soma.testing.v1 import echo_service_pb2
 from soma.testing.v1.echo_service_pb2_grpc import EchoServiceStub
 
@@ -34,10 +35,10 @@ from services.mesh.transport.server import Server
 class Registry:
     """A registry on a free port, and what it knows."""
 
-    def __init__(self) -> None:
+    def __init__(self, admit: Callable[[pb.Instance], None] = lambda _: None) -> None:
         self.directory = Directory()
         self.port = 0
-        self.service = RegistryService(self.directory)
+        self.service = RegistryService(self.directory, admit)
         mesh = LocalMesh(((add_RegistryServiceServicer_to_server, self.service),))
         self.server = Server(mesh.handlers, mesh.drain, max_message_bytes=4 << 20)
         self.changes: asyncio.Queue[None] = asyncio.Queue()
@@ -257,6 +258,51 @@ async def test_the_http_servers_of_an_instance_are_known_by_service(registry: Re
         announced.instance_id: {"edge": "127.0.0.1:1", "testing": "127.0.0.1:2"},
         earlier.instance_id: {"edge": "127.0.0.1:3"},
     }
+
+
+async def test_an_instance_is_told_which_of_its_surfaces_are_refused(registry: Registry) -> None:
+    announced = [instance("edge"), instance("testing")]
+    announced[0].surfaces.add(service="edge", name="api", paths=["/a"])
+    members = [member(registry.port, each, {}) for each in announced]
+    for each in members:
+        await each.join()
+    assert [len(joined.surfaces) for joined in registry.service.instances] == [1, 0]
+    refusal = SurfaceRefusal(service="edge", name="api", reason="SURFACE_TAKEN", message="/a is another's")
+    registry.service.refuse({announced[0].instance_id: [refusal]})
+
+    async def told(*refused: SurfaceRefusal) -> bool:
+        return members[0].refused == refused
+
+    await until(lambda: told(refusal))
+    assert members[1].refused == ()
+    registry.service.refuse({})
+    await until(told)
+    for each in members:
+        await each.leave()
+
+
+async def test_an_instance_that_is_not_admitted_is_told_why_and_does_not_join() -> None:
+    def admit(announced: pb.Instance) -> None:
+        if "memory" in announced.services:
+            raise errors.InvalidArgument("not you", reason="ADDRESS_NOT_IP")
+
+    registry = Registry(admit)
+    port = registry.port = await registry.server.start("127.0.0.1:0")
+
+    async def one() -> AsyncIterator[pb.RegisterRequest]:
+        yield pb.RegisterRequest(instance=instance("memory"))
+
+    async with connected(registry) as channel:
+        stub: Any = RegistryServiceStub(channel)
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await drained(stub.Register(one(), metadata=((METADATA_KEY, SIGNER.sign(None)),)))
+    error = from_rpc_error(refused.value)
+    assert (error.code, error.reason, error.message) == (errors.Code.INVALID_ARGUMENT, "ADDRESS_NOT_IP", "not you")
+    other = member(port, instance("policy"), {})
+    await other.join()
+    assert registry.directory.services == ["policy"]
+    await other.leave()
+    await registry.server.stop(0)
 
 
 async def test_an_instance_joins_again_whatever_kept_it_from_joining(registry: Registry) -> None:

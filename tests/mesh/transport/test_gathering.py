@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from services.mesh.testing.waiting import until
 from services.mesh.transport.gathering import GatheringTransport
 from services.mesh.transport.http import HttpServer
 
@@ -96,10 +97,13 @@ async def test_a_client_that_does_not_read_pauses_who_writes_to_it() -> None:
     writer.write(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
     assert await reader.readexactly(15) == b"HTTP/1.1 200 OK"
     before = -1
-    async with asyncio.timeout(10):
-        while sent != before:
-            before = sent
-            await asyncio.sleep(0.2)
+
+    def at_rest() -> bool:
+        nonlocal before
+        before, last = sent, before
+        return sent == last
+
+    await until(at_rest, seconds=10, every=0.2)
     assert 0 < sent < 1024
     writer.transport.abort()
     await server.stop(1)

@@ -1,7 +1,9 @@
 """`soma-extract-v1` quotes what was said, with who said it, and nothing else."""
 
+import zlib
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,9 +25,26 @@ from services.model.adapters.extract.engine import ExtractEngine
 from services.model.adapters.extract.language import is_question, sentences, terms
 from services.model.adapters.extract.ranking import Ranking
 from services.model.embedding.embedder import Embedder, Embeddings
-from tests.model.embedder import WordsEmbedder
 
 _ROLES = {"you": ROLE_USER, "bot": ROLE_ASSISTANT, "app": ROLE_SYSTEM, "tool": ROLE_TOOL}
+
+
+class WordsEmbedder:
+    """An Embedder to which texts are alike as far as they share words; each word has a direction of its own."""
+
+    model = "somasuite-embed-v1"
+    dimensions = 384
+
+    async def embed(self, texts: Sequence[str]) -> Embeddings:
+        """See Embedder."""
+        raw = np.zeros((len(texts), self.dimensions), dtype=np.float32)
+        for row, text in enumerate(texts):
+            raw[row, 0] = 0.1
+            for term in terms(text):
+                raw[row, zlib.crc32(term.encode()) % self.dimensions] += 1.0
+        norms = np.linalg.norm(raw, axis=1).astype(np.float32)
+        tokens = np.array([len(text.split()) + 2 for text in texts], dtype=np.int32)
+        return Embeddings(raw / norms[:, None], norms, tokens)
 
 
 async def answer(

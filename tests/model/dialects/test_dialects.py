@@ -38,8 +38,7 @@ from services.model.settings import ModelSettings
 from tests.model.dialects.documented import CACHED, CALL, COMPLETION, MODEL, PROMPT, REASONING, TEXT, THOUGHT, Refusal
 from tests.model.dialects.server import DialectServer, speaking
 from tests.model.dialects.vendors import DIALECTS
-from tests.model.test_discovery import VARIABLES
-from tests.model.vendors import VENDORS
+from tests.model.vendors import VARIABLES, VENDORS
 
 EVERY = pytest.mark.parametrize("name", sorted(DIALECTS))
 PATIENT = Patience(2.0, 5.0, 5.0)
@@ -57,7 +56,7 @@ KINDS = {
 def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Nothing of the machine's own environment counts."""
     monkeypatch.chdir(tmp_path)
-    for name in (*VARIABLES, "SOMA_CONFIG", "HTTP_PROXY", "http_proxy"):
+    for name in (*VARIABLES, "SOMA_CONFIG"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("SOMA_MODEL_OLLAMA_URL", "")
 

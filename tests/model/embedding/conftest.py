@@ -29,9 +29,9 @@ def reference() -> Reference:
 
 
 @pytest.fixture(scope="session")
-def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def directory(data_dir: Path) -> Path:
     """Where models are kept, shared by the run."""
-    return tmp_path_factory.mktemp("models")
+    return data_dir / "models"
 
 
 @pytest.fixture(scope="session")

@@ -1,21 +1,27 @@
 """Finished turns reach memory in order, off the client's path, and survive its absence and a crash."""
 
 import asyncio
-from contextlib import aclosing
-from typing import TYPE_CHECKING
+import uuid
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
 
+import asyncpg
 import grpc
 import pytest
+import redis.asyncio as aioredis
 from soma.model.v1 import message_pb2
 from soma.orchestrator.v1 import chat_service_pb2 as pb
 
 from services.mesh.call.call import run_as
-from services.mesh.call.errors import STORAGE_FULL_SECONDS, Unavailable
 from services.mesh.call.status import from_rpc_error
-from services.mesh.testing.jobs import running
+from services.mesh.testing.jobs import step_of
 from services.mesh.testing.local import SOMEBODY
-from tests.orchestrator.conftest import Orchestrator
-from tests.orchestrator.neighbours import Script
+from services.mesh.testing.waiting import until
+from services.orchestrator.chat.delivery import Delivery
+from services.orchestrator.chat.store import PendingTurn, PostgresPendingTurns
+from tests.fakes.fake import away
+from tests.orchestrator.conftest import Fakes, Orchestrator, serving
+from tests.orchestrator.statements import SeenPool
 
 if TYPE_CHECKING:
     from services.mesh.stores.postgres import Pool
@@ -33,96 +39,101 @@ async def take(orchestrator: Orchestrator, turn: pb.ChatRequest) -> list[pb.Chat
         return [event async for event in orchestrator.chat.Chat(turn)]
 
 
-def said(script: Script, conversation: str = "c") -> list[str]:
+def said(fakes: Fakes, conversation: str = "c") -> list[str]:
     """What memory keeps of a conversation, the user's side."""
-    turns = script.conversations.get(("acme", conversation), [])
+    turns = fakes.memory.conversations.get(("acme", conversation), [])
     return [m.content for m in turns if m.role == message_pb2.ROLE_USER]
 
 
-async def finish_while_memory_is_down(orchestrator: Orchestrator, script: Script, text: str) -> None:
-    """Take a turn whose memory goes away before its end."""
+async def finish_while_memory_is_down(orchestrator: Orchestrator, fakes: Fakes, text: str) -> None:
+    """Take a turn whose memory goes away before its end, and does not take it."""
+    appends = fakes.happened.count("append")
+
+    async def asked() -> bool:
+        return fakes.happened.count("append") > appends
+
     with run_as(SOMEBODY, timeout=30):
         async for event in orchestrator.chat.Chat(request(text)):
             if event.WhichOneof("payload") == "started":
-                script.memory_down = True
-    await orchestrator.delivery.drain()
+                fakes.memory.failure = away()
+    await until(asked)
 
 
 async def test_a_turn_memory_could_not_take_is_delivered_once_it_is_back(
-    orchestrator: Orchestrator, script: Script
+    orchestrator: Orchestrator, fakes: Fakes
 ) -> None:
-    await finish_while_memory_is_down(orchestrator, script, "first")
+    await finish_while_memory_is_down(orchestrator, fakes, "first")
     assert len(await orchestrator.pending.of("acme", "c")) == 1
-    script.memory_down = False
-    async with running(orchestrator.delivery.job), asyncio.timeout(5):
-        await script.appended.wait()
-        await orchestrator.delivery.settle("acme", "c")
-    assert said(script) == ["first"]
+    fakes.memory.failure = None
+    async with asyncio.timeout(5):
+        await orchestrator.delivered()
+    assert said(fakes) == ["first"]
     assert await orchestrator.pending.of("acme", "c") == []
 
 
-async def test_the_next_turn_first_delivers_what_is_pending(orchestrator: Orchestrator, script: Script) -> None:
-    await finish_while_memory_is_down(orchestrator, script, "first")
-    script.memory_down = False
+async def test_the_next_turn_first_delivers_what_is_pending(orchestrator: Orchestrator, fakes: Fakes) -> None:
+    await finish_while_memory_is_down(orchestrator, fakes, "first")
+    fakes.memory.failure = None
     events = await take(orchestrator, request("second"))
     assert events[0].started.remembered_messages == 2
-    await orchestrator.delivery.drain()
-    assert said(script) == ["first", "second"]
+    await orchestrator.delivered()
+    assert said(fakes) == ["first", "second"]
 
 
 async def test_a_crash_after_the_client_heard_of_the_end_loses_nothing(
-    orchestrator: Orchestrator, script: Script, database: "Pool"
+    database: "Pool", redis: aioredis.Redis, fakes: Fakes
 ) -> None:
-    await finish_while_memory_is_down(orchestrator, script, "first")
-    script.memory_down = False
-    async with aclosing(Orchestrator(database, script)) as successor, running(successor.delivery.job):
-        async with asyncio.timeout(5):
-            await script.appended.wait()
-    assert said(script) == ["first"]
+    async with serving(database, redis, fakes) as orchestrator:
+        await finish_while_memory_is_down(orchestrator, fakes, "first")
+    fakes.memory.failure = None
+    async with serving(database, redis, fakes) as successor, asyncio.timeout(5):
+        await successor.delivered()
+    assert said(fakes) == ["first"]
 
 
-async def test_an_absent_memory_is_waited_for(orchestrator: Orchestrator, script: Script) -> None:
-    script.memory_down = True
+async def test_an_absent_memory_is_waited_for(orchestrator: Orchestrator, fakes: Fakes) -> None:
+    fakes.memory.failure = away()
     turn = asyncio.create_task(take(orchestrator, request("hello")))
     await asyncio.sleep(0)
-    asyncio.get_running_loop().call_later(0.2, setattr, script, "memory_down", False)
+    asyncio.get_running_loop().call_later(0.2, setattr, fakes.memory, "failure", None)
     events = await turn
     assert events[-1].WhichOneof("payload") == "finished"
 
 
 async def test_an_absent_memory_is_waited_for_also_with_a_turn_still_on_its_way_to_it(
-    orchestrator: Orchestrator, script: Script
+    orchestrator: Orchestrator, fakes: Fakes
 ) -> None:
-    await finish_while_memory_is_down(orchestrator, script, "first")
-    asyncio.get_running_loop().call_later(0.2, setattr, script, "memory_down", False)
+    await finish_while_memory_is_down(orchestrator, fakes, "first")
+    asyncio.get_running_loop().call_later(0.2, setattr, fakes.memory, "failure", None)
     events = await take(orchestrator, request("second"))
     assert events[0].started.remembered_messages == 2
     assert events[-1].WhichOneof("payload") == "finished"
 
 
 async def test_a_memory_that_stays_away_fails_the_turn_before_the_model_is_asked(
-    database: "Pool", script: Script
+    database: "Pool", redis: aioredis.Redis, fakes: Fakes
 ) -> None:
-    script.memory_down = True
-    async with aclosing(Orchestrator(database, script, patience=0.1)) as impatient:
+    fakes.memory.failure = away()
+    async with serving(database, redis, fakes, patience=0.1) as impatient:
         with pytest.raises(grpc.aio.AioRpcError) as failure:
             await take(impatient, request("hello"))
     assert failure.value.code() is grpc.StatusCode.UNAVAILABLE
-    assert script.generated == []
+    assert fakes.model.generated == []
 
 
 async def test_a_turn_that_cannot_be_kept_fails_and_the_next_fail_before_the_model_is_asked(
-    orchestrator: Orchestrator, script: Script, monkeypatch: pytest.MonkeyPatch
+    database: "Pool", redis: aioredis.Redis, fakes: Fakes
 ) -> None:
-    full = Unavailable("the disk is full", reason="STORAGE_FULL", retry_after=STORAGE_FULL_SECONDS)
+    full = True
 
-    async def refuse(*_: object) -> None:
-        raise full
+    def refuse(statement: str) -> None:
+        # A full disk takes no rows, and has no room for what a ping writes; it can still be read.
+        if full and ("INSERT INTO orchestrator.pending_turn" in statement or "generate_series" in statement):
+            raise asyncpg.DiskFullError
 
+    pool: Any = SeenPool(database, refuse)
     loop = asyncio.get_running_loop()
-    with monkeypatch.context() as patched:
-        for name in ("put", "check"):
-            patched.setattr(orchestrator.pending, name, refuse)
+    async with serving(pool, redis, fakes) as orchestrator:
         for asked in (1, 1):
             began = loop.time()
             with pytest.raises(grpc.aio.AioRpcError) as failure:
@@ -130,61 +141,85 @@ async def test_a_turn_that_cannot_be_kept_fails_and_the_next_fail_before_the_mod
             assert from_rpc_error(failure.value).reason == "STORAGE_FULL"
             # Patience is for what passes by itself.
             assert loop.time() - began < 2
-            assert len(script.generated) == asked
-    events = await take(orchestrator, request("again"))
-    assert events[-1].WhichOneof("payload") == "finished"
-    await orchestrator.delivery.drain()
-    assert said(script) == ["again"]
+            assert len(fakes.model.generated) == asked
+        full = False
+        events = await take(orchestrator, request("again"))
+        assert events[-1].WhichOneof("payload") == "finished"
+        await orchestrator.delivered()
+    assert said(fakes) == ["again"]
 
 
 async def test_turns_of_many_conversations_at_once_are_each_kept_whole(
-    orchestrator: Orchestrator, script: Script
+    orchestrator: Orchestrator, fakes: Fakes
 ) -> None:
     await asyncio.gather(*(take(orchestrator, request(f"turn of {n}", conversation=str(n))) for n in range(50)))
-    await orchestrator.delivery.drain()
-    assert all(said(script, str(n)) == [f"turn of {n}"] for n in range(50))
+    await orchestrator.delivered()
+    assert all(said(fakes, str(n)) == [f"turn of {n}"] for n in range(50))
     async with orchestrator.pending.left_behind(0.0, 10) as turns:
         assert turns == []
 
 
 async def test_what_a_killed_process_left_is_delivered_by_one_that_has_long_been_running(
-    orchestrator: Orchestrator, script: Script, database: "Pool"
+    database: "Pool", redis: aioredis.Redis, fakes: Fakes
 ) -> None:
-    async with aclosing(Orchestrator(database, script)) as survivor, running(survivor.delivery.job):
-        assert await survivor.delivery.sweep(0.0) == 0
-        await finish_while_memory_is_down(orchestrator, script, "first")
-        script.memory_down = False
+    async with serving(database, redis, fakes) as survivor:
+        await step_of("orchestrator", "delivery")
+        async with serving(database, redis, fakes) as killed:
+            await finish_while_memory_is_down(killed, fakes, "first")
+        fakes.memory.failure = None
         async with asyncio.timeout(10):
-            await script.appended.wait()
-    assert said(script) == ["first"]
+            await survivor.delivered()
+    assert said(fakes) == ["first"]
 
 
 async def test_the_next_turn_sees_the_one_another_process_finished(
-    orchestrator: Orchestrator, script: Script, database: "Pool"
+    orchestrator: Orchestrator, database: "Pool", redis: aioredis.Redis, fakes: Fakes
 ) -> None:
-    await finish_while_memory_is_down(orchestrator, script, "first")
-    script.memory_down = False
-    async with aclosing(Orchestrator(database, script)) as other:
+    await finish_while_memory_is_down(orchestrator, fakes, "first")
+    fakes.memory.failure = None
+    async with serving(database, redis, fakes) as other:
         events = await take(other, request("second"))
+        await other.delivered()
     assert events[0].started.remembered_messages == 2
-    assert said(script) == ["first", "second"]
+    assert said(fakes) == ["first", "second"]
 
 
-async def test_a_turn_that_is_on_its_way_is_left_alone(orchestrator: Orchestrator, script: Script) -> None:
-    await finish_while_memory_is_down(orchestrator, script, "first")
-    script.memory_down = False
-    assert await orchestrator.delivery.sweep(60.0) == 0
-    assert said(script) == []
+class Taken:
+    """What memory is handed, and a delivery that hands it over."""
+
+    def __init__(self, pool: "Pool") -> None:
+        self.turns: list[str] = []
+        self.pending = PostgresPendingTurns(pool)
+        self.delivery = Delivery(self.pending, self._append)
+
+    async def left_behind(self) -> str:
+        """A turn that its process has not delivered."""
+        turn = PendingTurn(str(uuid.uuid4()), SOMEBODY, "c", b"")
+        await self.pending.put(turn)
+        return turn.request_id
+
+    async def _append(self, turn: PendingTurn) -> None:
+        self.turns.append(turn.request_id)
 
 
-async def test_processes_take_turns_at_what_was_left_behind(
-    orchestrator: Orchestrator, script: Script, database: "Pool"
-) -> None:
-    await finish_while_memory_is_down(orchestrator, script, "first")
-    script.memory_down = False
-    async with aclosing(Orchestrator(database, script)) as other:
-        async with orchestrator.pending.left_behind(0.0, 10) as mine:
-            assert len(mine) == 1
-            assert await other.delivery.sweep(0.0) == 0
-        assert await other.delivery.sweep(0.0) == 1
-    assert said(script) == ["first"]
+@pytest.fixture
+async def taken(database: "Pool") -> AsyncIterator[Taken]:
+    """Nothing yet."""
+    made = Taken(database)
+    yield made
+    await made.pending.close()
+
+
+async def test_a_turn_that_is_on_its_way_is_left_alone(taken: Taken) -> None:
+    await taken.left_behind()
+    assert await taken.delivery.sweep(60.0) == 0
+    assert taken.turns == []
+
+
+async def test_processes_take_turns_at_what_was_left_behind(taken: Taken) -> None:
+    turn = await taken.left_behind()
+    async with taken.pending.left_behind(0.0, 10) as mine:
+        assert len(mine) == 1
+        assert await taken.delivery.sweep(0.0) == 0
+    assert await taken.delivery.sweep(0.0) == 1
+    assert taken.turns == [turn]

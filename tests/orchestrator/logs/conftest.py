@@ -1,4 +1,4 @@
-"""Logs on real Redis, and their service in a mesh of its own."""
+"""Logs on real Redis: written beside the orchestrator, as another process of it would, and read by its callers."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -7,28 +7,24 @@ from typing import TYPE_CHECKING
 import pytest
 import redis.asyncio as aioredis
 from soma.orchestrator.v1 import log_service_pb2 as pb
-from soma.orchestrator.v1.log_service_pb2_grpc import LogServiceStub, add_LogServiceServicer_to_server
 
-from services.mesh.testing.jobs import running
-from services.mesh.testing.local import LocalMesh
-from services.mesh.watching.streams import StreamReader
 from services.orchestrator.logs.entry import CHAT, SESSION, Task, new_entry
-from services.orchestrator.logs.reading import Logs
-from services.orchestrator.logs.service import LogService
 from services.orchestrator.logs.store import Bounds, RedisLogStore
+from tests.orchestrator.conftest import Fakes, serving
 
 if TYPE_CHECKING:
     from soma.orchestrator.v1.log_service_pb2_grpc import LogServiceAsyncStub
+
+    from services.mesh.stores.postgres import Pool
 
 BOUNDS = Bounds(entries=1000, entries_per_task=100, tasks=5, seconds=3600)
 
 
 @dataclass
 class Desk:
-    """A log store, who follows it, and the service over both."""
+    """A log store, and the service's stub."""
 
     store: RedisLogStore
-    logs: Logs
     stub: "LogServiceAsyncStub"
 
     async def write(self, *messages: str, task: str = "t-1", tenant: str = "acme", **fields: str) -> None:
@@ -39,15 +35,10 @@ class Desk:
 
 
 @pytest.fixture
-async def desk(redis: aioredis.Redis) -> AsyncIterator[Desk]:
+async def desk(database: "Pool", redis: aioredis.Redis, fakes: Fakes) -> AsyncIterator[Desk]:
     """Logs whose tails show life every 0.2 seconds."""
-    store = RedisLogStore(redis, BOUNDS)
-    reader = StreamReader(redis)
-    logs = Logs(store, reader, heartbeat_seconds=0.2)
-    mesh = LocalMesh(((add_LogServiceServicer_to_server, LogService(logs)),))
-    async with running(reader.job):
-        yield Desk(store, logs, LogServiceStub(mesh.channel))
-    await mesh.channel.close()
+    async with serving(database, redis, fakes, heartbeat_interval=0.2) as orchestrator:
+        yield Desk(RedisLogStore(redis, BOUNDS), orchestrator.logs)
 
 
 def messages(entries: list[pb.LogEntry]) -> list[str]:

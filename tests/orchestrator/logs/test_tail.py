@@ -2,16 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import aclosing
 
 import pytest
 import redis.asyncio as aioredis
 from soma.orchestrator.v1 import log_service_pb2 as pb
 
 from services.mesh.call.call import run_as
+from services.mesh.call.principal import Principal
 from services.mesh.testing.local import SOMEBODY
 from services.mesh.watching import streams
-from services.orchestrator.logs.entry import Wanted
 from tests.orchestrator.logs.conftest import Desk
 from tests.servers import RedisServer
 
@@ -105,15 +104,17 @@ async def test_many_tails_of_several_tenants_each_get_everything_in_order(desk: 
     begun = asyncio.Semaphore(0)
 
     async def follow(tenant: str) -> list[str]:
-        async with aclosing(desk.logs.tail(tenant, Wanted(), "")) as events:
-            found = []
-            async for event in events:
-                if event.HasField("started"):
-                    begun.release()
-                if event.HasField("entry"):
-                    found.append(event.entry.message)
-                if len(found) == 300:
-                    return found
+        with run_as(Principal(tenant, "alex", scopes=frozenset({"read:logs"}))):
+            call = desk.stub.TailLogs(pb.TailLogsRequest())
+        found: list[str] = []
+        async for event in call:
+            if event.HasField("started"):
+                begun.release()
+            if event.HasField("entry"):
+                found.append(event.entry.message)
+            if len(found) == 300:
+                call.cancel()
+                return found
         raise AssertionError("the tail ended")
 
     following = [asyncio.create_task(follow(tenant)) for tenant in tenants]
@@ -129,17 +130,13 @@ async def test_many_tails_of_several_tenants_each_get_everything_in_order(desk: 
 
 async def test_a_reader_slower_than_the_writers_misses_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streams, "MOST_WAITING", 20)
-    found: list[str] = []
-    async with aclosing(desk.logs.tail("acme", Wanted(), "")) as events:
-        await anext(events)
-        # Nobody reads meanwhile, and more is written than waits for a reader.
-        for start in range(0, 300, 10):
-            await desk.write(*(str(n) for n in range(start, start + 10)))
-        async with asyncio.timeout(15):
-            while len(found) < 300:
-                event = await anext(events)
-                if event.HasField("entry"):
-                    found.append(event.entry.message)
+    tail = Tail(desk)
+    await tail.started()
+    # Nobody reads meanwhile, and more is written than waits for a reader.
+    for start in range(0, 300, 10):
+        await desk.write(*(str(n) for n in range(start, start + 10)))
+    found = [entry.message for entry in await tail.entries(300)]
+    tail.call.cancel()
     assert found == [str(n) for n in range(300)]
 
 

@@ -5,21 +5,28 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import asyncpg
 import grpc
 import pytest
+import redis.asyncio as aioredis
 from soma.model.v1 import message_pb2
 from soma.orchestrator.v1 import response_service_pb2 as pb
+from soma.policy.v1.policy_service_pb2 import DECISION_DENY
 
 from services.mesh.call.call import run_as
-from services.mesh.call.errors import Cancelled, Code, MeshError, Unavailable
+from services.mesh.call.errors import Cancelled, Code, MeshError
 from services.mesh.call.principal import Principal
 from services.mesh.call.status import from_rpc_error
-from services.mesh.testing.jobs import running
+from services.mesh.testing.jobs import step_of
 from services.mesh.testing.local import SOMEBODY
 from services.mesh.testing.waiting import until
 from services.orchestrator.responses import store as stored
-from tests.orchestrator.conftest import Orchestrator
-from tests.orchestrator.neighbours import Script
+from services.orchestrator.responses.store import PostgresResponses
+from tests.fakes.fake import away
+from tests.fakes.model import answer, lost, refusing
+from tests.fakes.policy import Rule
+from tests.orchestrator.conftest import EMBEDDER, Fakes, Orchestrator, serving, unwatched
+from tests.orchestrator.statements import SeenPool
 
 if TYPE_CHECKING:
     from services.mesh.stores.postgres import Pool
@@ -81,15 +88,15 @@ async def test_text_comes_as_one_item_and_the_response_as_a_whole_at_the_end(orc
 
 
 async def test_each_tool_call_is_an_item_whatever_order_their_pieces_come_in(
-    orchestrator: Orchestrator, script: Script
+    orchestrator: Orchestrator, fakes: Fakes
 ) -> None:
-    script.words = ["Let me see."]
-    script.calls = [
+    calls = [
         message_pb2.ToolCallDelta(index=0, call_id="c0", name="look", arguments='{"a":'),
         message_pb2.ToolCallDelta(index=1, call_id="c1", name="ask"),
         message_pb2.ToolCallDelta(index=0, arguments="1}"),
         message_pb2.ToolCallDelta(index=1, arguments="{}"),
     ]
+    fakes.model.answers = [answer("Let me see.", *calls)]
     events = await events_of(orchestrator, asking())
     assert kinds(events[3:]) == [
         *("item_done", "item_begun", "arguments", "item_begun", "arguments", "arguments"),
@@ -103,17 +110,15 @@ async def test_each_tool_call_is_an_item_whatever_order_their_pieces_come_in(
     assert len({item.item_id for item in output}) == 3
 
 
-async def test_an_item_that_is_whole_ends_before_the_next_one_begins(
-    orchestrator: Orchestrator, script: Script
-) -> None:
-    script.words = ["Let me see."]
-    script.calls = [
+async def test_an_item_that_is_whole_ends_before_the_next_one_begins(orchestrator: Orchestrator, fakes: Fakes) -> None:
+    calls = [
         message_pb2.ToolCallDelta(index=0, call_id="c0", name="look", arguments='{"a":'),
         message_pb2.ToolCallDelta(index=0, arguments="1}"),
         message_pb2.ToolCallDelta(index=1, call_id="c1", name="ask", arguments="{}"),
         # A provider may end its lines.
         message_pb2.ToolCallDelta(index=0, arguments="\n"),
     ]
+    fakes.model.answers = [answer("Let me see.", *calls)]
     events = await events_of(orchestrator, asking())
     assert kinds(events[1:]) == [
         *("item_begun", "delta", "item_done"),
@@ -124,8 +129,8 @@ async def test_an_item_that_is_whole_ends_before_the_next_one_begins(
     assert done == list(events[-1].finished.output)
 
 
-async def test_a_refusal_is_an_item_of_its_own(orchestrator: Orchestrator, script: Script) -> None:
-    script.words, script.refused = ["Well,"], [" I", " cannot."]
+async def test_a_refusal_is_an_item_of_its_own(orchestrator: Orchestrator, fakes: Fakes) -> None:
+    fakes.model.answers = [answer("Well,", refusing(" I"), refusing(" cannot."))]
     events = await events_of(orchestrator, asking())
     assert [(item.text.text, item.text.refusal) for item in events[-1].finished.output] == [
         ("Well,", False),
@@ -142,13 +147,12 @@ async def listed(orchestrator: Orchestrator, response_id: str, **how: Any) -> pb
 
 
 async def test_what_a_response_was_made_from_is_listed_with_all_it_goes_on_from(
-    orchestrator: Orchestrator, script: Script
+    orchestrator: Orchestrator, fakes: Fakes
 ) -> None:
     call = message_pb2.ToolCall(call_id="c0", name="look", arguments="{}")
-    script.words = []
-    script.calls = [message_pb2.ToolCallDelta(index=0, call_id="c0", name="look", arguments="{}")]
+    look = message_pb2.ToolCallDelta(index=0, call_id="c0", name="look", arguments="{}")
+    fakes.model.answers = [answer(look), answer("Snow.")]
     first = await create(orchestrator, asking("Hi"))
-    script.calls, script.words = [], ["Snow."]
     result = Said(role=TOOL, tool_call_id="c0", content="white")
     request = asking("Well?", previous_response_id=first.response_id)
     request.input.insert(0, pb.ResponseInput(message=result))
@@ -169,7 +173,7 @@ async def test_what_a_response_was_made_from_is_listed_with_all_it_goes_on_from(
     assert ([item.item_id for item in rest.items], rest.next_page_token) == ([expected[0][0]], "")
     named = pb.CreateResponseRequest(input=[pb.ResponseInput(item_id=item.item_id) for item in whole.items])
     await create(orchestrator, named)
-    assert list(script.generated[-1].messages) == [message for _, message in expected]
+    assert list(fakes.model.generated[-1].messages) == [message for _, message in expected]
     assert (await refusal(listed(orchestrator, second.response_id, page_token="x"))).code is Code.INVALID_ARGUMENT
     assert (await refusal(listed(orchestrator, second.response_id, page_token="x"))).reason == "PAGE_TOKEN_INVALID"
     assert (await refusal(listed(orchestrator, NOBODYS))).reason == "RESPONSE_NOT_FOUND"
@@ -177,33 +181,33 @@ async def test_what_a_response_was_made_from_is_listed_with_all_it_goes_on_from(
 
 @pytest.mark.parametrize("reason", [message_pb2.FINISH_REASON_LENGTH, message_pb2.FINISH_REASON_CONTENT_FILTER])
 async def test_an_answer_cut_short_is_incomplete(
-    orchestrator: Orchestrator, script: Script, reason: message_pb2.FinishReason.ValueType
+    orchestrator: Orchestrator, fakes: Fakes, reason: message_pb2.FinishReason.ValueType
 ) -> None:
-    script.finish = reason
+    fakes.model.answers = [answer("Hello", " there", end=reason)]
     response = await create(orchestrator, asking())
     assert (response.state, response.finish_reason) == (pb.Response.STATE_INCOMPLETE, reason)
 
 
 async def test_a_response_goes_on_from_all_that_came_before_but_not_from_its_instructions(
-    orchestrator: Orchestrator, script: Script
+    orchestrator: Orchestrator, fakes: Fakes
 ) -> None:
-    script.calls = [message_pb2.ToolCallDelta(call_id="c1", name="look", arguments="{}")]
+    look = message_pb2.ToolCallDelta(call_id="c1", name="look", arguments="{}")
+    fakes.model.answers = [answer("Hello", " there", look), answer("Hello", " there")]
     first = await create(orchestrator, asking("One", instructions="Be brief."))
-    script.calls = []
     result = pb.ResponseInput(message=Said(role=TOOL, tool_call_id="c1", content="42"))
     second = asking(previous_response_id=first.response_id)
     second.input[0].CopyFrom(result)
     middle = await create(orchestrator, second)
     await create(orchestrator, asking("Three", previous_response_id=middle.response_id))
     call = message_pb2.ToolCall(call_id="c1", name="look", arguments="{}")
-    assert list(script.generated[-1].messages) == [
+    assert list(fakes.model.generated[-1].messages) == [
         Said(role=USER, content="One"),
         Said(role=ASSISTANT, content="Hello there", tool_calls=[call]),
         Said(role=TOOL, tool_call_id="c1", content="42"),
         Said(role=ASSISTANT, content="Hello there"),
         Said(role=USER, content="Three"),
     ]
-    assert script.generated[0].messages[0] == Said(role=message_pb2.ROLE_SYSTEM, content="Be brief.")
+    assert fakes.model.generated[0].messages[0] == Said(role=message_pb2.ROLE_SYSTEM, content="Be brief.")
 
 
 async def test_nothing_goes_on_from_a_chain_that_misses_a_link(orchestrator: Orchestrator) -> None:
@@ -217,18 +221,18 @@ async def test_nothing_goes_on_from_a_chain_that_misses_a_link(orchestrator: Orc
         assert error.facts.violations[0].field == "previous_response_id"
 
 
-async def test_an_input_may_name_items_of_earlier_responses(orchestrator: Orchestrator, script: Script) -> None:
+async def test_an_input_may_name_items_of_earlier_responses(orchestrator: Orchestrator, fakes: Fakes) -> None:
     first = await create(orchestrator, asking())
     request = asking("Again")
     request.input.insert(0, pb.ResponseInput(item_id=first.output[0].item_id))
     again = await create(orchestrator, request)
     expected = [Said(role=ASSISTANT, content="Hello there"), Said(role=USER, content="Again")]
-    assert list(script.generated[-1].messages) == expected
+    assert list(fakes.model.generated[-1].messages) == expected
     # What is kept is the message itself: it stays when the response it came from goes.
     with run_as(SOMEBODY):
         await orchestrator.responses.DeleteResponse(pb.DeleteResponseRequest(response_id=first.response_id))
     await create(orchestrator, asking("On", previous_response_id=again.response_id))
-    assert list(script.generated[-1].messages)[:2] == expected
+    assert list(fakes.model.generated[-1].messages)[:2] == expected
     for item_id in (first.output[0].item_id, "msg_1"):
         request.input[0].item_id = item_id
         assert (await refusal(events_of(orchestrator, request))).reason == "ITEM_NOT_FOUND"
@@ -252,8 +256,8 @@ async def test_a_response_is_its_tenants_alone(orchestrator: Orchestrator) -> No
     assert await get(orchestrator, response.response_id) == response
 
 
-async def test_a_turn_that_fails_on_the_way_is_kept_as_failed(orchestrator: Orchestrator, script: Script) -> None:
-    script.fail_after = 1
+async def test_a_turn_that_fails_on_the_way_is_kept_as_failed(orchestrator: Orchestrator, fakes: Fakes) -> None:
+    fakes.model.answers = [answer("Hello", end=lost())]
     seen: list[pb.CreateResponseResponse] = []
     with run_as(SOMEBODY), pytest.raises(grpc.aio.AioRpcError) as raised:
         async for event in orchestrator.responses.CreateResponse(asking()):
@@ -265,8 +269,8 @@ async def test_a_turn_that_fails_on_the_way_is_kept_as_failed(orchestrator: Orch
     assert kept.output[0].text.text == "Hello"
 
 
-async def test_a_response_whose_model_says_cancelled_has_failed(orchestrator: Orchestrator, script: Script) -> None:
-    script.fail_after, script.failure = 1, Cancelled("the model's process went away")
+async def test_a_response_whose_model_says_cancelled_has_failed(orchestrator: Orchestrator, fakes: Fakes) -> None:
+    fakes.model.answers = [answer("Hello", end=Cancelled("the model's process went away"))]
     seen: list[pb.CreateResponseResponse] = []
     with run_as(SOMEBODY), pytest.raises(grpc.aio.AioRpcError) as raised:
         async for event in orchestrator.responses.CreateResponse(asking()):
@@ -276,30 +280,29 @@ async def test_a_response_whose_model_says_cancelled_has_failed(orchestrator: Or
     assert (kept.state, kept.error.reason) == (pb.Response.STATE_FAILED, "CANCELLED")
 
 
-async def test_a_turn_that_never_starts_is_not_kept(orchestrator: Orchestrator, script: Script) -> None:
-    script.denied = "Hi"
+async def test_a_turn_that_never_starts_is_not_kept(orchestrator: Orchestrator, fakes: Fakes, database: "Pool") -> None:
+    fakes.policy.rules = [Rule("Hi", DECISION_DENY, "chat.input")]
     assert (await refusal(events_of(orchestrator, asking()))).reason == "POLICY_DENIED"
-    with run_as(SOMEBODY):
-        assert not await orchestrator.store.still_wanted([NOBODYS])
+    assert await database.fetchval("SELECT count(*) FROM orchestrator.response") == 0
 
 
-async def _stalled(orchestrator: Orchestrator, script: Script) -> tuple[str, AsyncIterator[pb.CreateResponseResponse]]:
+async def _stalled(orchestrator: Orchestrator, fakes: Fakes) -> tuple[str, AsyncIterator[pb.CreateResponseResponse]]:
     """A response that has said one word and says no more."""
-    script.stall_after = 1
+    fakes.model.answers = [answer("Hello", fakes.model.resume)]
     with run_as(SOMEBODY):
         events = aiter(orchestrator.responses.CreateResponse(asking()))
     created = await anext(events)
-    await script.stalled.wait()
+    await fakes.model.waiting.wait()
     return created.created.response_id, events
 
 
 async def test_cancelling_ends_the_work_and_the_stream_of_whoever_listens(
-    orchestrator: Orchestrator, script: Script
+    orchestrator: Orchestrator, fakes: Fakes
 ) -> None:
-    response_id, events = await _stalled(orchestrator, script)
+    response_id, events = await _stalled(orchestrator, fakes)
     assert (await cancel(orchestrator, response_id)).state == pb.Response.STATE_CANCELLED
     rest = [event async for event in events]
-    await asyncio.wait_for(script.cancelled.wait(), 5)
+    await asyncio.wait_for(fakes.model.cancelled.wait(), 5)
     assert rest[-1].finished.state == pb.Response.STATE_CANCELLED
     kept = await get(orchestrator, response_id)
     assert kept.output[0].text.text == "Hello"
@@ -312,41 +315,44 @@ async def test_cancelling_a_whole_response_changes_nothing(orchestrator: Orchest
 
 
 async def test_a_response_cancelled_or_deleted_by_another_process_ends_here(
-    orchestrator: Orchestrator, script: Script
+    orchestrator: Orchestrator, fakes: Fakes, database: "Pool", redis: aioredis.Redis
 ) -> None:
-    response_id, events = await _stalled(orchestrator, script)
-    async with running(orchestrator.running.job):
-        await orchestrator.store.cancel(SOMEBODY.tenant_id, response_id)
+    response_id, events = await _stalled(orchestrator, fakes)
+    async with serving(database, redis, fakes) as other:
+        await cancel(other, response_id)
         rest = [event async for event in events]
     assert rest[-1].finished.state == pb.Response.STATE_CANCELLED
 
 
 async def test_a_response_whose_model_takes_its_time_is_not_taken_for_a_cancelled_one(
-    orchestrator: Orchestrator, script: Script
+    orchestrator: Orchestrator, fakes: Fakes
 ) -> None:
-    script.held = asyncio.Event()
+    fakes.model.held = asyncio.Event()
     making = asyncio.create_task(create(orchestrator, asking()))
 
     async def asked() -> bool:
-        return "generate" in script.happened
+        return "generate" in fakes.happened
 
     await until(asked)
-    await orchestrator.running.look()
-    script.held.set()
+    await step_of("orchestrator", "responses")
+    fakes.model.held.set()
     assert (await making).state == pb.Response.STATE_COMPLETED
 
 
-async def test_a_response_that_just_ended_is_not_taken_for_a_cancelled_one(orchestrator: Orchestrator) -> None:
+async def test_a_response_that_just_ended_is_not_taken_for_a_cancelled_one(
+    orchestrator: Orchestrator, database: "Pool"
+) -> None:
     response = await create(orchestrator, asking())
-    assert await orchestrator.store.still_wanted([response.response_id]) == {response.response_id}
+    store = PostgresResponses(database, unwatched())
+    assert await store.still_wanted([response.response_id]) == {response.response_id}
 
 
-async def test_a_caller_that_leaves_cancels_its_response(orchestrator: Orchestrator, script: Script) -> None:
-    script.stall_after = 1
+async def test_a_caller_that_leaves_cancels_its_response(orchestrator: Orchestrator, fakes: Fakes) -> None:
+    fakes.model.answers = [answer("Hello", fakes.model.resume)]
     with run_as(SOMEBODY):
         call = orchestrator.responses.CreateResponse(asking())
         response_id = (await anext(aiter(call))).created.response_id
-        await script.stalled.wait()
+        await fakes.model.waiting.wait()
         call.cancel()
 
     async def cancelled() -> bool:
@@ -364,9 +370,9 @@ async def test_a_caller_that_leaves_cancels_its_response(orchestrator: Orchestra
     ],
 )
 async def test_a_background_response_of_a_model_that_cannot_answer_is_refused_at_once(
-    orchestrator: Orchestrator, script: Script, database: "Pool", model: str, code: Code, reason: str
+    orchestrator: Orchestrator, fakes: Fakes, database: "Pool", model: str, code: Code, reason: str
 ) -> None:
-    script.default = "gone"
+    fakes.catalog.models = [EMBEDDER]
     request = asking(background=True)
     request.model = model
     error = await refusal(events_of(orchestrator, request))
@@ -375,14 +381,14 @@ async def test_a_background_response_of_a_model_that_cannot_answer_is_refused_at
 
 
 async def test_while_models_cannot_be_asked_for_no_background_response_is_begun(
-    orchestrator: Orchestrator, script: Script
+    orchestrator: Orchestrator, fakes: Fakes
 ) -> None:
-    script.catalogue_down = True
+    fakes.catalog.failure = away()
     assert (await refusal(events_of(orchestrator, asking(background=True)))).code is Code.UNAVAILABLE
     assert kinds(await events_of(orchestrator, asking()))[-1] == "finished"
 
 
-async def test_a_background_response_is_made_though_nobody_listens(orchestrator: Orchestrator, script: Script) -> None:
+async def test_a_background_response_is_made_though_nobody_listens(orchestrator: Orchestrator, fakes: Fakes) -> None:
     with run_as(SOMEBODY):
         call = orchestrator.responses.CreateResponse(asking(background=True))
         response_id = (await anext(aiter(call))).created.response_id
@@ -397,19 +403,25 @@ async def test_a_background_response_is_made_though_nobody_listens(orchestrator:
 
 
 async def test_nothing_goes_on_from_a_response_that_is_still_being_made(
-    orchestrator: Orchestrator, script: Script
+    orchestrator: Orchestrator, fakes: Fakes
 ) -> None:
-    response_id, _ = await _stalled(orchestrator, script)
+    response_id, _ = await _stalled(orchestrator, fakes)
     error = await refusal(events_of(orchestrator, asking(previous_response_id=response_id)))
     assert error.reason == "PREVIOUS_RESPONSE_IN_PROGRESS"
 
 
-async def test_a_process_that_stops_says_so_in_what_it_was_making(orchestrator: Orchestrator, script: Script) -> None:
-    response_id, events = await _stalled(orchestrator, script)
-    await orchestrator.running.close()
-    with pytest.raises(grpc.aio.AioRpcError) as raised:
+async def test_a_process_that_stops_says_so_in_what_it_was_making(
+    orchestrator: Orchestrator, fakes: Fakes, database: "Pool", redis: aioredis.Redis
+) -> None:
+    async def heard(events: AsyncIterator[pb.CreateResponseResponse]) -> None:
         async for _ in events:
             pass
+
+    async with serving(database, redis, fakes) as stopping:
+        response_id, events = await _stalled(stopping, fakes)
+        hearing = asyncio.create_task(heard(events))
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await hearing
     assert from_rpc_error(raised.value).reason == "INTERRUPTED"
     kept = await get(orchestrator, response_id)
     assert (kept.state, kept.error.reason) == (pb.Response.STATE_FAILED, "INTERRUPTED")
@@ -417,9 +429,9 @@ async def test_a_process_that_stops_says_so_in_what_it_was_making(orchestrator: 
 
 
 async def test_a_response_whose_process_died_is_failed(
-    orchestrator: Orchestrator, script: Script, monkeypatch: pytest.MonkeyPatch
+    orchestrator: Orchestrator, fakes: Fakes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    response_id, _ = await _stalled(orchestrator, script)
+    response_id, _ = await _stalled(orchestrator, fakes)
     monkeypatch.setattr(stored, "LOST_SECONDS", 0.0)
     kept = await get(orchestrator, response_id)
     assert (kept.state, kept.error.reason) == (pb.Response.STATE_FAILED, "INTERRUPTED")
@@ -427,27 +439,43 @@ async def test_a_response_whose_process_died_is_failed(
 
 
 async def test_an_answer_whose_end_cannot_be_kept_is_no_answer(
-    orchestrator: Orchestrator, script: Script, monkeypatch: pytest.MonkeyPatch
+    database: "Pool", redis: aioredis.Redis, fakes: Fakes
 ) -> None:
-    async def away(tenant_id: str, response: pb.Response) -> None:
-        assert [item.text.text for item in response.output] == ["Hello there"]
-        raise Unavailable("the database cannot be reached now", reason="POSTGRES_UNAVAILABLE")
+    def lose(statement: str) -> None:
+        if statement == stored.END:
+            raise asyncpg.ConnectionDoesNotExistError
 
-    monkeypatch.setattr(orchestrator.store, "end", away)
-    assert (await refusal(events_of(orchestrator, asking()))).reason == "POSTGRES_UNAVAILABLE"
+    pool: Any = SeenPool(database, lose)
+    seen: list[pb.CreateResponseResponse] = []
+    async with serving(pool, redis, fakes) as orchestrator:
+        with run_as(SOMEBODY), pytest.raises(grpc.aio.AioRpcError) as raised:
+            async for event in orchestrator.responses.CreateResponse(asking()):
+                seen.append(event)
+    assert [event.item_done.item.text.text for event in seen if event.HasField("item_done")] == ["Hello there"]
+    assert kinds(seen)[-1] == "error"
+    assert from_rpc_error(raised.value).reason == "POSTGRES_UNAVAILABLE"
 
 
-async def test_old_responses_are_forgotten(orchestrator: Orchestrator) -> None:
-    response = await create(orchestrator, asking())
-    await orchestrator.store.forget(1.0)
-    assert await get(orchestrator, response.response_id) == response
-    await orchestrator.store.forget(0.0)
-    assert (await refusal(get(orchestrator, response.response_id))).code == Code.NOT_FOUND
+async def test_old_responses_are_forgotten(database: "Pool", redis: aioredis.Redis, fakes: Fakes) -> None:
+    async with serving(database, redis, fakes) as orchestrator:
+        old, response = await create(orchestrator, asking()), await create(orchestrator, asking())
+    await database.execute(
+        "UPDATE orchestrator.response SET create_time = create_time - interval '1 day' WHERE response_id = $1",
+        old.response_id,
+    )
+    async with serving(database, redis, fakes, responses_kept_days=0.9) as orchestrator:
+
+        async def one_left() -> bool:
+            return bool(await database.fetchval("SELECT count(*) = 1 FROM orchestrator.response"))
+
+        await until(one_left)
+        assert await get(orchestrator, response.response_id) == response
+        assert (await refusal(get(orchestrator, old.response_id))).code == Code.NOT_FOUND
 
 
-async def test_a_response_keeps_a_conversation_when_it_is_given_one(orchestrator: Orchestrator, script: Script) -> None:
+async def test_a_response_keeps_a_conversation_when_it_is_given_one(orchestrator: Orchestrator, fakes: Fakes) -> None:
     await create(orchestrator, asking(conversation_id="c"))
-    await orchestrator.delivery.settle(SOMEBODY.tenant_id, "c")
-    assert [m.content for m in script.conversations[SOMEBODY.tenant_id, "c"]] == ["Hi", "Hello there"]
+    await orchestrator.delivered()
+    assert [m.content for m in fakes.memory.conversations[SOMEBODY.tenant_id, "c"]] == ["Hi", "Hello there"]
     error = await refusal(events_of(orchestrator, asking(conversation_id="c", previous_response_id=NOBODYS)))
     assert error.facts.violations[0].field == "settings.previous_response_id"

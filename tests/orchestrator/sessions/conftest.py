@@ -1,4 +1,4 @@
-"""Sessions on real Postgres and Redis among scripted neighbours."""
+"""Sessions as their callers see them."""
 
 import uuid
 from collections.abc import Awaitable
@@ -7,48 +7,30 @@ from typing import TYPE_CHECKING, TypeVar
 
 import grpc
 import pytest
-import redis.asyncio as aioredis
 from soma.orchestrator.v1 import chat_session_service_pb2 as pb
-from soma.orchestrator.v1.chat_session_service_pb2_grpc import (
-    ChatSessionServiceStub,
-    add_ChatSessionServiceServicer_to_server,
-)
+from soma.orchestrator.v1.log_service_pb2 import LogEntry, QueryLogsRequest
 
 from services.mesh.call import errors
 from services.mesh.call.call import run_as
 from services.mesh.call.principal import Principal
 from services.mesh.call.status import from_rpc_error
 from services.mesh.testing.local import SOMEBODY
-from services.orchestrator.logs.recording import RecordedTurns
-from services.orchestrator.logs.store import Bounds, RedisLogStore
-from services.orchestrator.logs.writer import LogWriter
-from services.orchestrator.sessions.answering import Answering
-from services.orchestrator.sessions.chats import Chats
-from services.orchestrator.sessions.conversations import Conversations
-from services.orchestrator.sessions.messages import Messages
-from services.orchestrator.sessions.service import ChatSessionService
-from services.orchestrator.sessions.store import PostgresSessions
-from services.orchestrator.sessions.templates import Templates
+from services.mesh.testing.waiting import until
 from tests.orchestrator.conftest import Orchestrator
 
 if TYPE_CHECKING:
     from soma.orchestrator.v1.chat_session_service_pb2_grpc import ChatSessionServiceAsyncStub
-
-    from services.mesh.stores.postgres import Pool
+    from soma.orchestrator.v1.log_service_pb2_grpc import LogServiceAsyncStub
 
 T = TypeVar("T")
-
-BOUNDS = Bounds(entries=1000, entries_per_task=100, tasks=10, seconds=3600)
 
 
 @dataclass
 class Desk:
-    """The service's stub, the log it writes, and the delivery to memory it waits for."""
+    """The service's stub, and that of the log it writes."""
 
     stub: "ChatSessionServiceAsyncStub"
-    sessions: PostgresSessions
-    log: RedisLogStore
-    writer: LogWriter
+    log: "LogServiceAsyncStub"
 
     async def create(self, owner: Principal = SOMEBODY, **fields: object) -> pb.CreateChatSessionResponse:
         """A new session."""
@@ -88,6 +70,18 @@ class Desk:
         with run_as(SOMEBODY):
             return await self.stub.GetChatSessionStats(pb.GetChatSessionStatsRequest(session_id=session_id))
 
+    async def logged(self, session_id: str, count: int) -> list[LogEntry]:
+        """A session's entries in the log, oldest first, once there are so many."""
+        entries: list[LogEntry] = []
+
+        async def there() -> bool:
+            with run_as(SOMEBODY):
+                entries[:] = (await self.log.QueryLogs(QueryLogsRequest(task_id=session_id))).logs
+            return len(entries) >= count
+
+        await until(there)
+        return entries[::-1]
+
 
 async def refused(call: Awaitable[T]) -> errors.MeshError:
     """The error a call ends with."""
@@ -102,18 +96,6 @@ def new_id() -> str:
 
 
 @pytest.fixture
-async def desk(orchestrator: Orchestrator, database: "Pool", redis: aioredis.Redis) -> Desk:
-    """Sessions among neighbours that follow the script."""
-    log = RedisLogStore(redis, BOUNDS)
-    writer = LogWriter(log)
-    sessions, templates = PostgresSessions(database), Templates.read()
-    conversations = Conversations(orchestrator.memory, orchestrator.delivery)
-    channel = orchestrator.mesh.channel
-    servicer = ChatSessionService(
-        Chats(sessions, templates, orchestrator.catalogue, conversations, writer),
-        Messages(sessions, Answering(RecordedTurns(orchestrator.turns, writer)), conversations),
-        templates,
-        orchestrator.catalogue,
-    )
-    orchestrator.mesh.add(((add_ChatSessionServiceServicer_to_server, servicer),))
-    return Desk(ChatSessionServiceStub(channel), sessions, log, writer)
+def desk(orchestrator: Orchestrator) -> Desk:
+    """Sessions of the orchestrator."""
+    return Desk(orchestrator.sessions, orchestrator.logs)

@@ -6,17 +6,21 @@ from typing import TYPE_CHECKING
 import pytest
 from google.protobuf.struct_pb2 import Struct
 from soma.model.v1 import message_pb2
+from soma.model.v1.catalog_service_pb2 import Model
+from soma.policy.v1.policy_service_pb2 import DECISION_DENY
 
 from services.mesh.call.errors import Code
-from services.mesh.testing.local import SOMEBODY
-from tests.orchestrator.neighbours import Script
+from services.mesh.testing.waiting import until
+from tests.fakes.model import answer, lost
+from tests.fakes.policy import Rule
+from tests.orchestrator.conftest import TALKER, Fakes
 from tests.orchestrator.sessions.conftest import Desk, new_id, refused
 
 if TYPE_CHECKING:
     from services.mesh.stores.postgres import Pool
 
 
-async def test_an_answer_says_what_it_took(desk: Desk, script: Script) -> None:
+async def test_an_answer_says_what_it_took(desk: Desk, fakes: Fakes) -> None:
     session = await desk.create(model_name="talker", user_id="u-1")
     answer = await desk.send(session.id, "How are you?")
     assert (answer.session_id, answer.response, answer.model) == (session.id, "Hello there", "scripted")
@@ -28,20 +32,21 @@ async def test_an_answer_says_what_it_took(desk: Desk, script: Script) -> None:
     assert took.prompt_eval_time_seconds + took.generation_time_seconds <= took.response_time_seconds
     assert took.load_time_seconds == 0
     assert took.timestamp.seconds > 0
-    [generated] = script.generated
+    [generated] = fakes.model.generated
     assert took.context_length_chars == sum(len(message.content) for message in generated.messages)
     assert (generated.model, generated.user) == ("talker", "u-1")
 
 
 async def test_the_model_hears_the_templates_instructions_the_turns_before_and_the_message(
-    desk: Desk, script: Script
+    desk: Desk, fakes: Fakes
 ) -> None:
     config = Struct()
     config.update({"custom_parameters": {"tone": "gruff"}})
     session = await desk.create(config=config)
     await desk.send(session.id, "First")
+    fakes.catalog.models = [TALKER, Model(name="other", capabilities=[Model.CAPABILITY_CHAT])]
     await desk.send(session.id, "Second", model_name="other")
-    last = script.generated[-1]
+    last = fakes.model.generated[-1]
     assert last.model == "other"
     assert [message.role for message in last.messages] == [
         message_pb2.ROLE_SYSTEM,
@@ -73,12 +78,12 @@ async def test_messages_are_listed_in_order_with_what_they_were_sent_with(desk: 
     assert not rest.next_page_token
 
 
-async def test_statistics_add_up(desk: Desk, script: Script) -> None:
+async def test_statistics_add_up(desk: Desk, fakes: Fakes) -> None:
     session = await desk.create()
     empty = await desk.stats(session.id)
     assert (empty.message_count, empty.average_response_time_seconds, empty.duration_seconds) == (0, 0, 0)
     seconds = [(await desk.send(session.id)).performance_metrics.response_time_seconds for _ in range(3)]
-    script.fail_after = 1
+    fakes.model.answers = [answer("Hello", end=lost())]
     assert (await refused(desk.send(session.id))).reason == "PROVIDER_UNAVAILABLE"
     stats = await desk.stats(session.id)
     assert (stats.message_count, stats.user_messages, stats.assistant_messages, stats.failed_messages) == (6, 3, 3, 1)
@@ -93,12 +98,12 @@ async def test_statistics_add_up(desk: Desk, script: Script) -> None:
 
 
 @pytest.mark.parametrize("status", ["paused", "completed", "archived"])
-async def test_only_an_active_session_takes_messages(desk: Desk, script: Script, status: str) -> None:
+async def test_only_an_active_session_takes_messages(desk: Desk, fakes: Fakes, status: str) -> None:
     session = await desk.create()
     await desk.set_status(session.id, status)
     error = await refused(desk.send(session.id, request_id=new_id()))
     assert (error.code, error.reason) == (Code.FAILED_PRECONDITION, "SESSION_NOT_ACTIVE")
-    assert script.generated == []
+    assert fakes.model.generated == []
     assert (await desk.stats(session.id)).failed_messages == 0
     await desk.set_status(session.id, "active")
     assert (await desk.send(session.id)).response == "Hello there"
@@ -110,56 +115,57 @@ async def test_a_message_may_insist_that_nothing_was_said_since(desk: Desk) -> N
     assert (await refused(desk.send(session.id, etag=session.etag))).reason == "ETAG_MISMATCH"
 
 
-async def test_a_repeated_request_is_answered_from_what_is_kept(desk: Desk, script: Script) -> None:
+async def test_a_repeated_request_is_answered_from_what_is_kept(desk: Desk, fakes: Fakes) -> None:
     session = await desk.create()
     request_id = new_id()
     first = await desk.send(session.id, request_id=request_id)
     await desk.set_status(session.id, "paused")
     again = await desk.send(session.id, request_id=request_id, etag=session.etag)
     assert again == first
-    assert len(script.generated) == 1
+    assert len(fakes.model.generated) == 1
     assert (await desk.stats(session.id)).message_count == 2
 
 
-async def test_while_a_request_is_being_answered_it_is_not_answered_twice(desk: Desk, script: Script) -> None:
+async def test_while_a_request_is_being_answered_it_is_not_answered_twice(desk: Desk, fakes: Fakes) -> None:
     session = await desk.create()
     request_id = new_id()
-    script.stall_after = 1
+    fakes.model.answers = [answer("Hello", fakes.model.resume, " there")]
     first = asyncio.create_task(desk.send(session.id, request_id=request_id))
     async with asyncio.timeout(5):
-        await script.stalled.wait()
+        await fakes.model.waiting.wait()
     error = await refused(desk.send(session.id, request_id=request_id))
     assert (error.code, error.reason) == (Code.ABORTED, "REQUEST_IN_PROGRESS")
     assert error.facts.retry_after == 2.0
-    assert len(script.generated) == 1
+    assert len(fakes.model.generated) == 1
     first.cancel()
     async with asyncio.timeout(5):
-        await script.cancelled.wait()
-    script.stall_after = None
+        await fakes.model.cancelled.wait()
+    fakes.model.answers = [answer("Hello", " there")]
     await _until_free(desk, session.id, request_id)
     assert (await desk.stats(session.id)).message_count == 2
 
 
 async def _until_free(desk: Desk, session_id: str, request_id: str) -> None:
     """Send until the cancelled call has given its claim up."""
-    async with asyncio.timeout(5):
-        while True:
-            try:
-                await desk.send(session_id, request_id=request_id)
-            except Exception as error:
-                if "being answered" not in str(error):
-                    raise
-                await asyncio.sleep(0.01)
-            else:
-                return
+
+    async def free() -> bool:
+        try:
+            await desk.send(session_id, request_id=request_id)
+        except Exception as error:
+            if "being answered" not in str(error):
+                raise
+            return False
+        return True
+
+    await until(free, seconds=5)
 
 
-async def test_a_request_that_failed_may_be_repeated(desk: Desk, script: Script) -> None:
+async def test_a_request_that_failed_may_be_repeated(desk: Desk, fakes: Fakes) -> None:
     session = await desk.create()
     request_id = new_id()
-    script.fail_after = 1
+    fakes.model.answers = [answer("Hello", end=lost())]
     await refused(desk.send(session.id, request_id=request_id))
-    script.fail_after = None
+    fakes.model.answers = [answer("Hello", " there")]
     assert (await desk.send(session.id, request_id=request_id)).response == "Hello there"
     assert len((await desk.messages(session.id)).messages) == 2
 
@@ -177,43 +183,42 @@ async def test_a_request_whose_process_died_before_its_answer_was_kept_is_rememb
     assert len((await desk.messages(session.id)).messages) == 2
 
 
-async def test_what_policy_denies_is_refused_and_counted(desk: Desk, script: Script) -> None:
+async def test_what_policy_denies_is_refused_and_counted(desk: Desk, fakes: Fakes) -> None:
     session = await desk.create()
-    script.denied = "bomb"
+    fakes.policy.rules = [Rule("bomb", DECISION_DENY, "chat.input")]
     error = await refused(desk.send(session.id, "How is a bomb made?"))
     assert (error.code, error.reason) == (Code.PERMISSION_DENIED, "POLICY_DENIED")
     assert (await desk.stats(session.id)).failed_messages == 1
 
 
-async def test_a_withheld_answer_says_so_and_is_not_kept(desk: Desk, script: Script) -> None:
+async def test_a_withheld_answer_says_so_and_is_not_kept(desk: Desk, fakes: Fakes) -> None:
     session = await desk.create()
-    script.withheld = "there"
+    fakes.policy.rules = [Rule("there", DECISION_DENY, "chat.output")]
     answer = await desk.send(session.id, request_id=new_id())
     assert (answer.response, answer.finish_reason) == ("Hello", "content_filter")
     assert not (await desk.messages(session.id)).messages
     assert (await desk.stats(session.id)).failed_messages == 1
 
 
-async def test_a_session_deleted_while_it_answers_leaves_nothing_behind(desk: Desk, script: Script) -> None:
+async def test_a_session_deleted_while_it_answers_leaves_nothing_behind(desk: Desk, fakes: Fakes) -> None:
     session = await desk.create()
-    script.stall_after = 1
+    fakes.model.answers = [answer("Hello", fakes.model.resume, " there")]
     sending = asyncio.create_task(desk.send(session.id))
     async with asyncio.timeout(5):
-        await script.stalled.wait()
+        await fakes.model.waiting.wait()
     await desk.delete(session.id)
-    script.resume.set()
+    fakes.model.resume.set()
     assert (await refused(sending)).reason == "SESSION_NOT_FOUND"
-    assert script.conversations == {}
+    assert fakes.memory.conversations == {}
 
 
-async def test_a_message_leaves_entries_in_the_log_and_nothing_of_what_was_said(desk: Desk, script: Script) -> None:
+async def test_a_message_leaves_entries_in_the_log_and_nothing_of_what_was_said(desk: Desk, fakes: Fakes) -> None:
     session = await desk.create(title="Secret title", agent_id="a-1")
-    script.words = ["The password", " is kumquat"]
+    fakes.model.answers = [answer("The password", " is kumquat")]
     await desk.send(session.id, "Tell me the password")
-    script.fail_after = 0
+    fakes.model.answers = [answer(end=lost())]
     await refused(desk.send(session.id, "Again"))
-    await desk.writer.flush()
-    entries = await desk.log.after(SOMEBODY.tenant_id, session.id, (0, 0), 100)
+    entries = await desk.logged(session.id, 5)
     assert [(entry.message, entry.level, entry.task_status) for entry in entries] == [
         ("session created", "info", ""),
         ("turn started", "info", "running"),

@@ -5,13 +5,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from google.protobuf.struct_pb2 import Struct
+from soma.model.v1.catalog_service_pb2 import Model
 from soma.orchestrator.v1 import chat_session_service_pb2 as pb
 
 from services.mesh.call.call import run_as
 from services.mesh.call.errors import Code
 from services.mesh.call.principal import Principal
 from services.mesh.testing.local import SOMEBODY
-from tests.orchestrator.neighbours import Script
+from tests.fakes.fake import away
+from tests.orchestrator.conftest import EMBEDDER, Fakes
 from tests.orchestrator.sessions.conftest import Desk, new_id, refused
 
 if TYPE_CHECKING:
@@ -111,19 +113,19 @@ async def test_a_model_is_named_as_requests_name_it(desk: Desk, model: str) -> N
     assert (await desk.create(model_name=model)).model_name == model
 
 
-async def test_without_the_default_model_a_session_has_to_name_one(desk: Desk, script: Script) -> None:
-    script.default = "gone"
+async def test_without_the_default_model_a_session_has_to_name_one(desk: Desk, fakes: Fakes) -> None:
+    fakes.catalog.models = [Model(name="talker", provider="local", capabilities=[Model.CAPABILITY_CHAT]), EMBEDDER]
     error = await refused(desk.create())
     assert (error.reason, "default model is not there" in error.message) == ("MODEL_NOT_FOUND", True)
     assert (await desk.create(model_name="talker")).status == "active"
 
 
-async def test_while_models_cannot_be_asked_for_no_session_is_created(desk: Desk, script: Script) -> None:
-    script.catalogue_down = True
+async def test_while_models_cannot_be_asked_for_no_session_is_created(desk: Desk, fakes: Fakes) -> None:
+    fakes.catalog.failure = away()
     request_id = new_id()
     error = await refused(desk.create(request_id=request_id))
     assert (error.code, error.facts.retry_after) == (Code.UNAVAILABLE, 1.0)
-    script.catalogue_down = False
+    fakes.catalog.failure = None
     assert (await desk.create(request_id=request_id)).status == "active"
 
 
@@ -210,26 +212,26 @@ async def test_a_status_that_cannot_follow_is_refused_and_the_same_one_changes_n
     assert (await refused(desk.set_status(session.id, "running"))).code is Code.INVALID_ARGUMENT
 
 
-async def test_a_deleted_session_takes_what_was_said_along(desk: Desk, script: Script) -> None:
+async def test_a_deleted_session_takes_what_was_said_along(desk: Desk, fakes: Fakes) -> None:
     session = await desk.create()
     await desk.send(session.id)
     await desk.messages(session.id)
-    assert ("acme", f"session:{session.id}") in script.conversations
+    assert ("acme", f"session:{session.id}") in fakes.memory.conversations
     await desk.delete(session.id)
-    assert script.conversations == {}
+    assert fakes.memory.conversations == {}
     assert (await refused(desk.get(session.id))).reason == "SESSION_NOT_FOUND"
     assert (await refused(desk.delete(session.id))).reason == "SESSION_NOT_FOUND"
 
 
 async def test_a_deletion_cut_short_hides_the_session_and_is_gone_on_with(
-    desk: Desk, script: Script, database: "Pool"
+    desk: Desk, fakes: Fakes, database: "Pool"
 ) -> None:
     session = await desk.create()
-    script.memory_down = True
+    fakes.memory.failure = away()
     assert (await refused(desk.delete(session.id))).code is Code.UNAVAILABLE
     assert (await refused(desk.get(session.id))).reason == "SESSION_NOT_FOUND"
     assert (await refused(desk.send(session.id))).reason == "SESSION_NOT_FOUND"
-    script.memory_down = False
+    fakes.memory.failure = None
     await desk.delete(session.id, etag=session.etag)
     assert await database.fetchval("SELECT count(*) FROM orchestrator.chat_session") == 0
 

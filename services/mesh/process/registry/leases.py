@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from soma.mesh.v1 import surface_pb2 as pb
+
 from services.mesh.process.registry.directory import Endpoint
 
 LEASE_SECONDS = 3.0
@@ -28,6 +30,8 @@ class Joined:
     faults: tuple[tuple[str, str], ...] = ()
     dependencies: tuple[tuple[str, str, str], ...] = ()
     """Service, dependency, and what is wrong with it; empty text while nothing is."""
+    surfaces: tuple[pb.Surface, ...] = ()
+    """What its services speak over HTTP, as it announced them."""
 
     def expired(self, now: float) -> bool:
         """Whether it was silent for longer than a lease."""

@@ -10,6 +10,7 @@ import structlog
 from soma.errors.v1 import reasons
 from soma.mesh.v1 import registry_service_pb2 as pb
 from soma.mesh.v1.registry_service_pb2_grpc import RegistryServiceStub
+from soma.mesh.v1.surface_pb2 import SurfaceRefusal
 
 from services.mesh.call.errors import Unavailable
 from services.mesh.call.status import AS_MESH_ERRORS
@@ -29,7 +30,8 @@ _RETRY_SECONDS = 0.2
 class Membership:
     """One instance's lease; at each renewal `health` is asked for faults by service, `dependencies` for those of each.
 
-    `connect` opens a channel to the control process, a new one for each lease: certificates change.
+    `connect` opens a channel to the control process, a new one for each lease: certificates change. `refused` are the
+    surfaces of the instance that the gateway does not serve, as it said last.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Membership:
         self._changed = asyncio.Event()
         self._joined = asyncio.Event()
         self._kept = AsyncExitStack()
+        self.refused: tuple[SurfaceRefusal, ...] = ()
 
     async def join(self) -> None:
         """Announce the instance and return once the registry has answered."""
@@ -77,11 +80,19 @@ class Membership:
             with AS_MESH_ERRORS:
                 async for response in stream:
                     self._directory.replace(_endpoint(e) for e in response.endpoints)
+                    self._take(tuple(response.refused))
                     self._joined.set()
         finally:
             stream.cancel()
             await channel.close()
         raise Unavailable("the registry has ended the lease", reason=reasons.REGISTRY_LOST)
+
+    def _take(self, refused: tuple[SurfaceRefusal, ...]) -> None:
+        for each in refused:
+            if each not in self.refused:
+                surface = f"{each.service}/{each.name}"
+                log.error("surface refused by the gateway", surface=surface, reason=each.reason, why=each.message)
+        self.refused = refused
 
     async def _requests(self) -> AsyncIterator[pb.RegisterRequest]:
         yield pb.RegisterRequest(instance=self._instance, health=self._report())

@@ -1,13 +1,14 @@
 """soma.mesh.v1.RegistryService: keeps the leases and tells every instance of each change."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 import structlog
 from soma.errors.v1 import reasons
 from soma.mesh.v1 import registry_service_pb2 as pb
 from soma.mesh.v1 import registry_service_pb2_grpc as rpc
+from soma.mesh.v1.surface_pb2 import SurfaceRefusal
 
 from services.mesh.call import errors
 from services.mesh.process.registry.directory import Directory
@@ -17,11 +18,17 @@ log = structlog.get_logger("registry")
 
 
 class RegistryService(rpc.RegistryServiceServicer):
-    """Leases in memory: a registry that restarts hears from every instance again within a second."""
+    """Leases in memory: a registry that restarts hears from every instance again within a second.
 
-    def __init__(self, directory: Directory) -> None:
+    `admit` looks at an instance before it joins, and raises a MeshError where it may not.
+    """
+
+    def __init__(self, directory: Directory, admit: Callable[[pb.Instance], None] = lambda _: None) -> None:
         self._directory = directory
+        self._admit = admit
         self._joined: dict[str, Joined] = {}
+        self._turned_away = ""
+        self._refused: Mapping[str, Sequence[SurfaceRefusal]] = {}
         self._version = 0
         self._listeners: set[asyncio.Event] = set()
         self._watchers: list[Callable[[], None]] = []
@@ -35,6 +42,12 @@ class RegistryService(rpc.RegistryServiceServicer):
         """Call `changed` when an instance joins, leaves, or changes its health."""
         self._watchers.append(changed)
 
+    def refuse(self, refused: Mapping[str, Sequence[SurfaceRefusal]]) -> None:
+        """Tell instances, by their ids, which of their surfaces are not served; those that are left out have none."""
+        if refused != self._refused:
+            self._refused = refused
+            self._tell()
+
     async def Register(
         self, request_iterator: AsyncIterator[pb.RegisterRequest], context: Any
     ) -> AsyncIterator[pb.RegisterResponse]:
@@ -46,6 +59,14 @@ class RegistryService(rpc.RegistryServiceServicer):
         if first is None or not first.instance.instance_id:
             raise errors.InvalidArgument("the first message must carry the instance", reason=reasons.INSTANCE_MISSING)
         instance_id = first.instance.instance_id
+        try:
+            self._admit(first.instance)
+        except errors.MeshError as error:
+            # It tries again and again.
+            if instance_id != self._turned_away:
+                log.warning("instance refused", instance=instance_id, reason=error.reason, why=error.message)
+            self._turned_away = instance_id
+            raise
         joined = _joined(first, loop.time())
         self._joined[instance_id] = joined
         log.info("instance joined", instance=instance_id, services=joined.services, address=joined.grpc_address)
@@ -69,7 +90,7 @@ class RegistryService(rpc.RegistryServiceServicer):
                 changed.clear()
                 if sent != self._version:
                     sent = self._version
-                    yield self._view()
+                    yield self._view(instance_id)
         finally:
             listening.cancel()
             self._listeners.discard(changed)
@@ -100,14 +121,17 @@ class RegistryService(rpc.RegistryServiceServicer):
             changed.set()
 
     def _publish(self) -> None:
-        self._version += 1
         self._directory.replace(e for joined in self._joined.values() for e in joined.endpoints())
-        for listener in self._listeners:
-            listener.set()
+        self._tell()
         for watcher in self._watchers:
             watcher()
 
-    def _view(self) -> pb.RegisterResponse:
+    def _tell(self) -> None:
+        self._version += 1
+        for listener in self._listeners:
+            listener.set()
+
+    def _view(self, instance_id: str) -> pb.RegisterResponse:
         return pb.RegisterResponse(
             endpoints=[
                 pb.Endpoint(
@@ -122,6 +146,7 @@ class RegistryService(rpc.RegistryServiceServicer):
             ],
             version=self._version,
             lease_seconds=LEASE_SECONDS,
+            refused=self._refused.get(instance_id, ()),
         )
 
 
@@ -138,6 +163,7 @@ def _joined(request: pb.RegisterRequest, now: float) -> Joined:
         pid=instance.pid,
         version=instance.version,
         heard=now,
+        surfaces=tuple(instance.surfaces),
     ).with_health(_faults(request), _dependencies(request))
 
 

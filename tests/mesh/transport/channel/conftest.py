@@ -19,6 +19,7 @@ from services.mesh.call.interceptors.deadline import deadline
 from services.mesh.call.interceptors.drain import Drain
 from services.mesh.call.pipeline import Pipeline
 from services.mesh.testing.echo import EchoServicer, Tally
+from services.mesh.testing.waiting import until
 from services.mesh.transport.limits import MESSAGE_BYTES, server_options
 from services.mesh.transport.local.channel import LocalChannel
 from services.mesh.transport.remote.channel import RemoteChannel
@@ -127,16 +128,6 @@ class Wire:
 
         await until(same)
         return seen[-1]
-
-
-async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    """Give the event loop turns until a condition holds."""
-    try:
-        async with asyncio.timeout(seconds):
-            while not condition():  # noqa: ASYNC110 conditions here are counts of grpc, asyncio and the kernel
-                await asyncio.sleep(0.005)
-    except TimeoutError:
-        pytest.fail(f"still not so after {seconds} seconds")
 
 
 @dataclass(frozen=True)

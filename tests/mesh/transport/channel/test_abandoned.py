@@ -7,7 +7,7 @@ from typing import Any
 
 import grpc
 
-from tests.mesh.transport.channel.conftest import until
+from services.mesh.testing.waiting import until
 
 STREAMS = 20
 

@@ -10,7 +10,8 @@ import psutil
 import pytest
 from soma.testing.v1 import echo_service_pb2 as pb
 
-from tests.mesh.transport.channel.conftest import Residue, Wire, until
+from services.mesh.testing.waiting import until
+from tests.mesh.transport.channel.conftest import Residue, Wire
 from tests.size import Size
 
 SLOW = pb.Script(delay_seconds=30)

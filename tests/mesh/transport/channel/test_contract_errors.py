@@ -11,9 +11,10 @@ from soma.testing.v1 import echo_service_pb2 as pb
 from soma.testing.v1 import echo_service_pb2_grpc as rpc
 
 from services.mesh.call import errors
+from services.mesh.testing.waiting import until
 from services.mesh.transport.remote.channel import RemoteChannel
 from services.mesh.transport.routing import RoutedChannel
-from tests.mesh.transport.channel.conftest import Wire, until
+from tests.mesh.transport.channel.conftest import Wire
 
 if TYPE_CHECKING:
     from soma.testing.v1.echo_service_pb2_grpc import EchoServiceAsyncStub as Stub

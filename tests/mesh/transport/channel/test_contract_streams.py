@@ -8,7 +8,8 @@ import grpc
 import pytest
 from soma.testing.v1 import echo_service_pb2 as pb
 
-from tests.mesh.transport.channel.conftest import Wire, until
+from services.mesh.testing.waiting import until
+from tests.mesh.transport.channel.conftest import Wire
 
 # More than any buffer of a transport under test holds, in messages of MEGABYTE bytes.
 MANY, MEGABYTE = 64, 1_000_000

@@ -8,7 +8,8 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 from soma.testing.v1 import echo_service_pb2 as pb
 
-from tests.mesh.transport.channel.conftest import Wire, until
+from services.mesh.testing.waiting import until
+from tests.mesh.transport.channel.conftest import Wire
 
 
 def scripted(text: str = "hello", **script: object) -> pb.EchoRequest:

@@ -3,8 +3,8 @@
 import asyncio
 from time import monotonic
 
+from services.mesh.testing.waiting import until
 from services.mesh.transport.local.deadlines import Deadlines
-from tests.mesh.transport.channel.conftest import until
 
 
 async def test_deadlines_pass_in_order_of_time_and_not_of_adding() -> None:

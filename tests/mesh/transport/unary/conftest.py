@@ -12,8 +12,8 @@ from services.mesh.call.interceptors.deadline import deadline
 from services.mesh.call.interceptors.drain import Drain
 from services.mesh.call.pipeline import Pipeline
 from services.mesh.testing.echo import EchoServicer, Tally
+from services.mesh.testing.waiting import until
 from services.mesh.transport.unary.server import UnaryServer
-from tests.gateway.waiting import eventually
 from tests.mesh.transport.unary.client import Client, connected
 
 LIMIT = 64 * 1024
@@ -30,7 +30,7 @@ class Served:
 
     async def running(self, calls: int) -> None:
         """Wait until so many calls are being served."""
-        await eventually(lambda: self.tally.running == calls)
+        await until(lambda: self.tally.running == calls)
 
 
 @pytest.fixture

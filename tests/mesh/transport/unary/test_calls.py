@@ -18,8 +18,8 @@ from services.mesh.call.handlers import collect
 from services.mesh.call.pipeline import Pipeline
 from services.mesh.call.status import from_status
 from services.mesh.testing.echo import EchoServicer
+from services.mesh.testing.waiting import until
 from services.mesh.transport.unary.server import UnaryServer
-from tests.gateway.waiting import eventually
 from tests.mesh.transport.unary.client import ECHO, Answer, Client, connected, framed, message, request
 from tests.mesh.transport.unary.conftest import Served
 
@@ -321,7 +321,7 @@ async def test_a_trailer_without_an_end_closes(client: Client, line: bytes) -> N
 async def test_who_does_not_read_is_not_read_from(served: Served, client: Client) -> None:
     large = request(framed(message(padding_bytes=30_000_000)))
     client.writer.write(large)
-    await eventually(lambda: served.tally.served == 1 and served.tally.running == 0)
+    await until(lambda: served.tally.served == 1 and served.tally.running == 0)
     client.writer.write(large)
     # Long enough for it to be read, were it read.
     await asyncio.sleep(0.1)

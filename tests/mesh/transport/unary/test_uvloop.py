@@ -17,8 +17,8 @@ from services.mesh.call import errors
 from services.mesh.call.handlers import collect
 from services.mesh.call.pipeline import Pipeline
 from services.mesh.testing.echo import EchoServicer
+from services.mesh.testing.waiting import until
 from services.mesh.transport.unary.server import UnaryServer
-from tests.gateway.waiting import eventually
 from tests.mesh.transport.unary.client import connected, framed, message, request
 
 RESET = struct.pack("ii", 1, 0)
@@ -69,7 +69,7 @@ async def test_connections_that_are_reset_before_they_are_accepted_leave_nothing
                 client.close()
             async with connected(port) as last:
                 assert (await last.ask(request(framed(message())))).status == 0
-        await eventually(lambda: process.num_fds() <= before)
+        await until(lambda: process.num_fds() <= before)
 
     assert await complaints(EchoServicer(), behaviour) == []
 
@@ -81,8 +81,8 @@ async def test_an_answer_for_who_is_gone_is_dropped() -> None:
         for served, text in enumerate(("answer", "fail"), 1):
             async with connected(port) as client:
                 client.writer.write(request(framed(message(text, delay_seconds=30))))
-                await eventually(lambda served=served: servicer.tally.served >= served)  # type: ignore[misc]
-            await eventually(lambda: servicer.tally.running == 0)
+                await until(lambda served=served: servicer.tally.served >= served)  # type: ignore[misc]
+            await until(lambda: servicer.tally.running == 0)
 
     with capture_logs() as logged:
         assert await complaints(servicer, behaviour) == []

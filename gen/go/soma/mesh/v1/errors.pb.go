@@ -276,6 +276,14 @@ const (
 	ErrorReason_ERROR_REASON_DEAD_LETTER_NOT_FOUND ErrorReason = 121
 	// An entry of a stream of events is no event; its consumers keep it as a dead letter.
 	ErrorReason_ERROR_REASON_EVENT_UNREADABLE ErrorReason = 122
+	// Another service, a contract or the gateway itself has one of the surface's paths; the message says which.
+	ErrorReason_ERROR_REASON_SURFACE_TAKEN ErrorReason = 123
+	// A path, a space or the error shape of the surface is not as it has to be; the message says what is wrong.
+	ErrorReason_ERROR_REASON_SURFACE_INVALID ErrorReason = 124
+	// The gateway has as many surfaces as it takes.
+	ErrorReason_ERROR_REASON_SURFACES_FULL ErrorReason = 125
+	// The instance announced an address that is not an IP address and a port; the gateway looks up no names.
+	ErrorReason_ERROR_REASON_ADDRESS_NOT_IP ErrorReason = 126
 )
 
 // Enum value maps for ErrorReason.
@@ -404,6 +412,10 @@ var (
 		119: "ERROR_REASON_METHOD_NOT_FOUND",
 		121: "ERROR_REASON_DEAD_LETTER_NOT_FOUND",
 		122: "ERROR_REASON_EVENT_UNREADABLE",
+		123: "ERROR_REASON_SURFACE_TAKEN",
+		124: "ERROR_REASON_SURFACE_INVALID",
+		125: "ERROR_REASON_SURFACES_FULL",
+		126: "ERROR_REASON_ADDRESS_NOT_IP",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":                   0,
@@ -529,6 +541,10 @@ var (
 		"ERROR_REASON_METHOD_NOT_FOUND":              119,
 		"ERROR_REASON_DEAD_LETTER_NOT_FOUND":         121,
 		"ERROR_REASON_EVENT_UNREADABLE":              122,
+		"ERROR_REASON_SURFACE_TAKEN":                 123,
+		"ERROR_REASON_SURFACE_INVALID":               124,
+		"ERROR_REASON_SURFACES_FULL":                 125,
+		"ERROR_REASON_ADDRESS_NOT_IP":                126,
 	}
 )
 
@@ -563,7 +579,7 @@ var File_soma_mesh_v1_errors_proto protoreflect.FileDescriptor
 
 const file_soma_mesh_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"\x19soma/mesh/v1/errors.proto\x12\fsoma.mesh.v1\x1a\x1bsoma/errors/v1/reason.proto*\x9a+\n" +
+	"\x19soma/mesh/v1/errors.proto\x12\fsoma.mesh.v1\x1a\x1bsoma/errors/v1/reason.proto*\xc5,\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12+\n" +
 	"\x1dERROR_REASON_INVALID_ARGUMENT\x10\x01\x1a\b\x8a\xe7\x18\x04\b\x03\x10\x01\x12$\n" +
@@ -690,7 +706,11 @@ const file_soma_mesh_v1_errors_proto_rawDesc = "" +
 	"\x1eERROR_REASON_REQUEST_MALFORMED\x10v\x1a\b\x8a\xe7\x18\x04\b\x03\x10\x01\x12+\n" +
 	"\x1dERROR_REASON_METHOD_NOT_FOUND\x10w\x1a\b\x8a\xe7\x18\x04\b\x05\x10\x01\x120\n" +
 	"\"ERROR_REASON_DEAD_LETTER_NOT_FOUND\x10y\x1a\b\x8a\xe7\x18\x04\b\x05\x10\x01\x12+\n" +
-	"\x1dERROR_REASON_EVENT_UNREADABLE\x10z\x1a\b\x8a\xe7\x18\x04\b\x03\x10\x01B\x99\x01\n" +
+	"\x1dERROR_REASON_EVENT_UNREADABLE\x10z\x1a\b\x8a\xe7\x18\x04\b\x03\x10\x01\x12(\n" +
+	"\x1aERROR_REASON_SURFACE_TAKEN\x10{\x1a\b\x8a\xe7\x18\x04\b\x06\x10\x03\x12*\n" +
+	"\x1cERROR_REASON_SURFACE_INVALID\x10|\x1a\b\x8a\xe7\x18\x04\b\x03\x10\x01\x12(\n" +
+	"\x1aERROR_REASON_SURFACES_FULL\x10}\x1a\b\x8a\xe7\x18\x04\b\b\x10\x03\x12)\n" +
+	"\x1bERROR_REASON_ADDRESS_NOT_IP\x10~\x1a\b\x8a\xe7\x18\x04\b\x03\x10\x03B\x99\x01\n" +
 	"\x10com.soma.mesh.v1B\vErrorsProtoP\x01Z&somamesh/contracts/soma/mesh/v1;meshv1\xa2\x02\x03SMX\xaa\x02\fSoma.Mesh.V1\xca\x02\fSoma\\Mesh\\V1\xe2\x02\x18Soma\\Mesh\\V1\\GPBMetadata\xea\x02\x0eSoma::Mesh::V1b\x06proto3"
 
 var (

@@ -102,6 +102,8 @@ type Instance struct {
 	UnaryAddress string `protobuf:"bytes,9,opt,name=unary_address,json=unaryAddress,proto3" json:"unary_address,omitempty"`
 	// `host:port` of the HTTP servers of its services, by the short name of the service.
 	HttpAddresses map[string]string `protobuf:"bytes,10,rep,name=http_addresses,json=httpAddresses,proto3" json:"http_addresses,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// What its services speak over HTTP. The gateway has routes to a service's HTTP server for these only.
+	Surfaces      []*Surface `protobuf:"bytes,11,rep,name=surfaces,proto3" json:"surfaces,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -202,6 +204,13 @@ func (x *Instance) GetUnaryAddress() string {
 func (x *Instance) GetHttpAddresses() map[string]string {
 	if x != nil {
 		return x.HttpAddresses
+	}
+	return nil
+}
+
+func (x *Instance) GetSurfaces() []*Surface {
+	if x != nil {
+		return x.Surfaces
 	}
 	return nil
 }
@@ -425,7 +434,9 @@ type RegisterResponse struct {
 	// Version of the endpoints. It grows with each change; equal versions have equal endpoints.
 	Version int32 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
 	// Seconds of silence after which the lease ends.
-	LeaseSeconds  float64 `protobuf:"fixed64,3,opt,name=lease_seconds,json=leaseSeconds,proto3" json:"lease_seconds,omitempty"`
+	LeaseSeconds float64 `protobuf:"fixed64,3,opt,name=lease_seconds,json=leaseSeconds,proto3" json:"lease_seconds,omitempty"`
+	// The surfaces of this instance that the gateway does not serve. Replaces those that were sent before.
+	Refused       []*SurfaceRefusal `protobuf:"bytes,4,rep,name=refused,proto3" json:"refused,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -481,11 +492,18 @@ func (x *RegisterResponse) GetLeaseSeconds() float64 {
 	return 0
 }
 
+func (x *RegisterResponse) GetRefused() []*SurfaceRefusal {
+	if x != nil {
+		return x.Refused
+	}
+	return nil
+}
+
 var File_soma_mesh_v1_registry_service_proto protoreflect.FileDescriptor
 
 const file_soma_mesh_v1_registry_service_proto_rawDesc = "" +
 	"\n" +
-	"#soma/mesh/v1/registry_service.proto\x12\fsoma.mesh.v1\x1a\x1bbuf/validate/validate.proto\x1a\x19soma/authz/v1/authz.proto\"\xe2\x04\n" +
+	"#soma/mesh/v1/registry_service.proto\x12\fsoma.mesh.v1\x1a\x1bbuf/validate/validate.proto\x1a\x19soma/authz/v1/authz.proto\x1a\x1asoma/mesh/v1/surface.proto\"\x9f\x05\n" +
 	"\bInstance\x12)\n" +
 	"\vinstance_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\n" +
 	"instanceId\x12B\n" +
@@ -498,7 +516,8 @@ const file_soma_mesh_v1_registry_service_proto_rawDesc = "" +
 	"\aversion\x18\b \x01(\tB\a\xbaH\x04r\x02\x18@R\aversion\x12-\n" +
 	"\runary_address\x18\t \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\funaryAddress\x12}\n" +
 	"\x0ehttp_addresses\x18\n" +
-	" \x03(\v2).soma.mesh.v1.Instance.HttpAddressesEntryB+\xbaH(\x9a\x01%\x10@\"\x1ar\x182\x16^[a-z][a-z0-9-]{0,62}$*\x05r\x03\x18\x80\x02R\rhttpAddresses\x1a@\n" +
+	" \x03(\v2).soma.mesh.v1.Instance.HttpAddressesEntryB+\xbaH(\x9a\x01%\x10@\"\x1ar\x182\x16^[a-z][a-z0-9-]{0,62}$*\x05r\x03\x18\x80\x02R\rhttpAddresses\x12;\n" +
+	"\bsurfaces\x18\v \x03(\v2\x15.soma.mesh.v1.SurfaceB\b\xbaH\x05\x92\x01\x02\x10@R\bsurfaces\x1a@\n" +
 	"\x12HttpAddressesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x84\x03\n" +
@@ -523,11 +542,12 @@ const file_soma_mesh_v1_registry_service_proto_rawDesc = "" +
 	"\vinstance_id\x18\x03 \x01(\tR\n" +
 	"instanceId\x12\x18\n" +
 	"\aserving\x18\x04 \x01(\bR\aserving\x12\x16\n" +
-	"\x06reason\x18\x05 \x01(\tR\x06reason\"\x87\x01\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\"\xbf\x01\n" +
 	"\x10RegisterResponse\x124\n" +
 	"\tendpoints\x18\x01 \x03(\v2\x16.soma.mesh.v1.EndpointR\tendpoints\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x05R\aversion\x12#\n" +
-	"\rlease_seconds\x18\x03 \x01(\x01R\fleaseSeconds2h\n" +
+	"\rlease_seconds\x18\x03 \x01(\x01R\fleaseSeconds\x126\n" +
+	"\arefused\x18\x04 \x03(\v2\x1c.soma.mesh.v1.SurfaceRefusalR\arefused2h\n" +
 	"\x0fRegistryService\x12U\n" +
 	"\bRegister\x12\x1d.soma.mesh.v1.RegisterRequest\x1a\x1e.soma.mesh.v1.RegisterResponse\"\x06\x8a\xe7\x18\x02\x18\x01(\x010\x01B\xa2\x01\n" +
 	"\x10com.soma.mesh.v1B\x14RegistryServiceProtoP\x01Z&somamesh/contracts/soma/mesh/v1;meshv1\xa2\x02\x03SMX\xaa\x02\fSoma.Mesh.V1\xca\x02\fSoma\\Mesh\\V1\xe2\x02\x18Soma\\Mesh\\V1\\GPBMetadata\xea\x02\x0eSoma::Mesh::V1b\x06proto3"
@@ -555,21 +575,25 @@ var file_soma_mesh_v1_registry_service_proto_goTypes = []any{
 	(*RegisterResponse)(nil), // 5: soma.mesh.v1.RegisterResponse
 	nil,                      // 6: soma.mesh.v1.Instance.HttpAddressesEntry
 	nil,                      // 7: soma.mesh.v1.ServiceHealth.DependenciesEntry
+	(*Surface)(nil),          // 8: soma.mesh.v1.Surface
+	(*SurfaceRefusal)(nil),   // 9: soma.mesh.v1.SurfaceRefusal
 }
 var file_soma_mesh_v1_registry_service_proto_depIdxs = []int32{
 	6, // 0: soma.mesh.v1.Instance.http_addresses:type_name -> soma.mesh.v1.Instance.HttpAddressesEntry
-	0, // 1: soma.mesh.v1.ServiceHealth.state:type_name -> soma.mesh.v1.ServiceHealth.State
-	7, // 2: soma.mesh.v1.ServiceHealth.dependencies:type_name -> soma.mesh.v1.ServiceHealth.DependenciesEntry
-	1, // 3: soma.mesh.v1.RegisterRequest.instance:type_name -> soma.mesh.v1.Instance
-	2, // 4: soma.mesh.v1.RegisterRequest.health:type_name -> soma.mesh.v1.ServiceHealth
-	4, // 5: soma.mesh.v1.RegisterResponse.endpoints:type_name -> soma.mesh.v1.Endpoint
-	3, // 6: soma.mesh.v1.RegistryService.Register:input_type -> soma.mesh.v1.RegisterRequest
-	5, // 7: soma.mesh.v1.RegistryService.Register:output_type -> soma.mesh.v1.RegisterResponse
-	7, // [7:8] is the sub-list for method output_type
-	6, // [6:7] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	8, // 1: soma.mesh.v1.Instance.surfaces:type_name -> soma.mesh.v1.Surface
+	0, // 2: soma.mesh.v1.ServiceHealth.state:type_name -> soma.mesh.v1.ServiceHealth.State
+	7, // 3: soma.mesh.v1.ServiceHealth.dependencies:type_name -> soma.mesh.v1.ServiceHealth.DependenciesEntry
+	1, // 4: soma.mesh.v1.RegisterRequest.instance:type_name -> soma.mesh.v1.Instance
+	2, // 5: soma.mesh.v1.RegisterRequest.health:type_name -> soma.mesh.v1.ServiceHealth
+	4, // 6: soma.mesh.v1.RegisterResponse.endpoints:type_name -> soma.mesh.v1.Endpoint
+	9, // 7: soma.mesh.v1.RegisterResponse.refused:type_name -> soma.mesh.v1.SurfaceRefusal
+	3, // 8: soma.mesh.v1.RegistryService.Register:input_type -> soma.mesh.v1.RegisterRequest
+	5, // 9: soma.mesh.v1.RegistryService.Register:output_type -> soma.mesh.v1.RegisterResponse
+	9, // [9:10] is the sub-list for method output_type
+	8, // [8:9] is the sub-list for method input_type
+	8, // [8:8] is the sub-list for extension type_name
+	8, // [8:8] is the sub-list for extension extendee
+	0, // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_soma_mesh_v1_registry_service_proto_init() }
@@ -577,6 +601,7 @@ func file_soma_mesh_v1_registry_service_proto_init() {
 	if File_soma_mesh_v1_registry_service_proto != nil {
 		return
 	}
+	file_soma_mesh_v1_surface_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

@@ -292,6 +292,14 @@ DEAD_LETTER_NOT_FOUND: Final = "DEAD_LETTER_NOT_FOUND"
 """The tenant has no such dead letter."""
 EVENT_UNREADABLE: Final = "EVENT_UNREADABLE"
 """An entry of a stream of events is no event; its consumers keep it as a dead letter."""
+SURFACE_TAKEN: Final = "SURFACE_TAKEN"
+"""Another service, a contract or the gateway itself has one of the surface's paths; the message says which."""
+SURFACE_INVALID: Final = "SURFACE_INVALID"
+"""A path, a space or the error shape of the surface is not as it has to be; the message says what is wrong."""
+SURFACES_FULL: Final = "SURFACES_FULL"
+"""The gateway has as many surfaces as it takes."""
+ADDRESS_NOT_IP: Final = "ADDRESS_NOT_IP"
+"""The instance announced an address that is not an IP address and a port; the gateway looks up no names."""
 
 # soma.model.v1
 MODEL_NOT_FOUND: Final = "MODEL_NOT_FOUND"
@@ -508,6 +516,10 @@ DECLARED: Final[dict[str, Declared]] = {
     METHOD_NOT_FOUND: Declared("NOT_FOUND", 404, "NO"),
     DEAD_LETTER_NOT_FOUND: Declared("NOT_FOUND", 404, "NO"),
     EVENT_UNREADABLE: Declared("INVALID_ARGUMENT", 400, "NO"),
+    SURFACE_TAKEN: Declared("ALREADY_EXISTS", 409, "AFTER_CHANGE"),
+    SURFACE_INVALID: Declared("INVALID_ARGUMENT", 400, "NO"),
+    SURFACES_FULL: Declared("RESOURCE_EXHAUSTED", 429, "AFTER_CHANGE"),
+    ADDRESS_NOT_IP: Declared("INVALID_ARGUMENT", 400, "AFTER_CHANGE"),
     MODEL_NOT_FOUND: Declared("NOT_FOUND", 404, "NO"),
     MODEL_CAPABILITY_MISSING: Declared("INVALID_ARGUMENT", 400, "NO"),
     MODEL_UNAVAILABLE: Declared("UNAVAILABLE", 503, "LATER"),

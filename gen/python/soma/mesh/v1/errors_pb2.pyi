@@ -303,6 +303,17 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_EVENT_UNREADABLE: _ErrorReason.ValueType  # 122
     """An entry of a stream of events is no event; its consumers keep it as a dead letter."""
+    ERROR_REASON_SURFACE_TAKEN: _ErrorReason.ValueType  # 123
+    """Of what a process announces to the gateway.
+
+    Another service, a contract or the gateway itself has one of the surface's paths; the message says which.
+    """
+    ERROR_REASON_SURFACE_INVALID: _ErrorReason.ValueType  # 124
+    """A path, a space or the error shape of the surface is not as it has to be; the message says what is wrong."""
+    ERROR_REASON_SURFACES_FULL: _ErrorReason.ValueType  # 125
+    """The gateway has as many surfaces as it takes."""
+    ERROR_REASON_ADDRESS_NOT_IP: _ErrorReason.ValueType  # 126
+    """The instance announced an address that is not an IP address and a port; the gateway looks up no names."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is why a call failed. The reason in `google.rpc.ErrorInfo` is the name of the value without
@@ -588,4 +599,15 @@ The tenant has no such dead letter.
 """
 ERROR_REASON_EVENT_UNREADABLE: ErrorReason.ValueType  # 122
 """An entry of a stream of events is no event; its consumers keep it as a dead letter."""
+ERROR_REASON_SURFACE_TAKEN: ErrorReason.ValueType  # 123
+"""Of what a process announces to the gateway.
+
+Another service, a contract or the gateway itself has one of the surface's paths; the message says which.
+"""
+ERROR_REASON_SURFACE_INVALID: ErrorReason.ValueType  # 124
+"""A path, a space or the error shape of the surface is not as it has to be; the message says what is wrong."""
+ERROR_REASON_SURFACES_FULL: ErrorReason.ValueType  # 125
+"""The gateway has as many surfaces as it takes."""
+ERROR_REASON_ADDRESS_NOT_IP: ErrorReason.ValueType  # 126
+"""The instance announced an address that is not an IP address and a port; the gateway looks up no names."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

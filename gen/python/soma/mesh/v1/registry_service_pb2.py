@@ -24,9 +24,10 @@ _sym_db = _symbol_database.Default()
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from soma.authz.v1 import authz_pb2 as soma_dot_authz_dot_v1_dot_authz__pb2
+from soma.mesh.v1 import surface_pb2 as soma_dot_mesh_dot_v1_dot_surface__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#soma/mesh/v1/registry_service.proto\x12\x0csoma.mesh.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x19soma/authz/v1/authz.proto\"\xdf\x03\n\x08Instance\x12\x1d\n\x0binstance_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x38\n\x08services\x18\x02 \x03(\tB&\xbaH#\x92\x01 \x10@\x18\x01\"\x1ar\x18\x32\x16^[a-z][a-z0-9-]{0,62}$\x12\"\n\rgrpc_services\x18\x03 \x03(\tB\x0b\xbaH\x08\x92\x01\x05\x10\x80\x02\x18\x01\x12\x1e\n\x0cgrpc_address\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12\x1e\n\x0chttp_address\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12\x1f\n\radmin_address\x18\x06 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12\x14\n\x03pid\x18\x07 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x18\n\x07version\x18\x08 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x1f\n\runary_address\x18\t \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12n\n\x0ehttp_addresses\x18\n \x03(\x0b\x32).soma.mesh.v1.Instance.HttpAddressesEntryB+\xbaH(\x9a\x01%\x10@\"\x1ar\x18\x32\x16^[a-z][a-z0-9-]{0,62}$*\x05r\x03\x18\x80\x02\x1a\x34\n\x12HttpAddressesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xd2\x02\n\rServiceHealth\x12\x18\n\x07service\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12\x30\n\x05state\x18\x02 \x01(\x0e\x32!.soma.mesh.v1.ServiceHealth.State\x12\x18\n\x06reason\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\x12\\\n\x0c\x64\x65pendencies\x18\x04 \x03(\x0b\x32-.soma.mesh.v1.ServiceHealth.DependenciesEntryB\x17\xbaH\x14\x9a\x01\x11\x10@\"\x06r\x04\x10\x01\x18?*\x05r\x03\x18\x80\x08\x1a\x33\n\x11\x44\x65pendenciesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"H\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_SERVING\x10\x01\x12\x15\n\x11STATE_NOT_SERVING\x10\x02\"r\n\x0fRegisterRequest\x12(\n\x08instance\x18\x01 \x01(\x0b\x32\x16.soma.mesh.v1.Instance\x12\x35\n\x06health\x18\x02 \x03(\x0b\x32\x1b.soma.mesh.v1.ServiceHealthB\x08\xbaH\x05\x92\x01\x02\x10@\"g\n\x08\x45ndpoint\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x14\n\x0cgrpc_address\x18\x02 \x01(\t\x12\x13\n\x0binstance_id\x18\x03 \x01(\t\x12\x0f\n\x07serving\x18\x04 \x01(\x08\x12\x0e\n\x06reason\x18\x05 \x01(\t\"e\n\x10RegisterResponse\x12)\n\tendpoints\x18\x01 \x03(\x0b\x32\x16.soma.mesh.v1.Endpoint\x12\x0f\n\x07version\x18\x02 \x01(\x05\x12\x15\n\rlease_seconds\x18\x03 \x01(\x01\x32h\n\x0fRegistryService\x12U\n\x08Register\x12\x1d.soma.mesh.v1.RegisterRequest\x1a\x1e.soma.mesh.v1.RegisterResponse\"\x06\x8a\xe7\x18\x02\x18\x01(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#soma/mesh/v1/registry_service.proto\x12\x0csoma.mesh.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x19soma/authz/v1/authz.proto\x1a\x1asoma/mesh/v1/surface.proto\"\x92\x04\n\x08Instance\x12\x1d\n\x0binstance_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x38\n\x08services\x18\x02 \x03(\tB&\xbaH#\x92\x01 \x10@\x18\x01\"\x1ar\x18\x32\x16^[a-z][a-z0-9-]{0,62}$\x12\"\n\rgrpc_services\x18\x03 \x03(\tB\x0b\xbaH\x08\x92\x01\x05\x10\x80\x02\x18\x01\x12\x1e\n\x0cgrpc_address\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12\x1e\n\x0chttp_address\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12\x1f\n\radmin_address\x18\x06 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12\x14\n\x03pid\x18\x07 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x18\n\x07version\x18\x08 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x1f\n\runary_address\x18\t \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12n\n\x0ehttp_addresses\x18\n \x03(\x0b\x32).soma.mesh.v1.Instance.HttpAddressesEntryB+\xbaH(\x9a\x01%\x10@\"\x1ar\x18\x32\x16^[a-z][a-z0-9-]{0,62}$*\x05r\x03\x18\x80\x02\x12\x31\n\x08surfaces\x18\x0b \x03(\x0b\x32\x15.soma.mesh.v1.SurfaceB\x08\xbaH\x05\x92\x01\x02\x10@\x1a\x34\n\x12HttpAddressesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xd2\x02\n\rServiceHealth\x12\x18\n\x07service\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12\x30\n\x05state\x18\x02 \x01(\x0e\x32!.soma.mesh.v1.ServiceHealth.State\x12\x18\n\x06reason\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\x12\\\n\x0c\x64\x65pendencies\x18\x04 \x03(\x0b\x32-.soma.mesh.v1.ServiceHealth.DependenciesEntryB\x17\xbaH\x14\x9a\x01\x11\x10@\"\x06r\x04\x10\x01\x18?*\x05r\x03\x18\x80\x08\x1a\x33\n\x11\x44\x65pendenciesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"H\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_SERVING\x10\x01\x12\x15\n\x11STATE_NOT_SERVING\x10\x02\"r\n\x0fRegisterRequest\x12(\n\x08instance\x18\x01 \x01(\x0b\x32\x16.soma.mesh.v1.Instance\x12\x35\n\x06health\x18\x02 \x03(\x0b\x32\x1b.soma.mesh.v1.ServiceHealthB\x08\xbaH\x05\x92\x01\x02\x10@\"g\n\x08\x45ndpoint\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x14\n\x0cgrpc_address\x18\x02 \x01(\t\x12\x13\n\x0binstance_id\x18\x03 \x01(\t\x12\x0f\n\x07serving\x18\x04 \x01(\x08\x12\x0e\n\x06reason\x18\x05 \x01(\t\"\x94\x01\n\x10RegisterResponse\x12)\n\tendpoints\x18\x01 \x03(\x0b\x32\x16.soma.mesh.v1.Endpoint\x12\x0f\n\x07version\x18\x02 \x01(\x05\x12\x15\n\rlease_seconds\x18\x03 \x01(\x01\x12-\n\x07refused\x18\x04 \x03(\x0b\x32\x1c.soma.mesh.v1.SurfaceRefusal2h\n\x0fRegistryService\x12U\n\x08Register\x12\x1d.soma.mesh.v1.RegisterRequest\x1a\x1e.soma.mesh.v1.RegisterResponse\"\x06\x8a\xe7\x18\x02\x18\x01(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -55,6 +56,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_INSTANCE'].fields_by_name['unary_address']._serialized_options = b'\272H\005r\003\030\200\002'
   _globals['_INSTANCE'].fields_by_name['http_addresses']._loaded_options = None
   _globals['_INSTANCE'].fields_by_name['http_addresses']._serialized_options = b'\272H(\232\001%\020@\"\032r\0302\026^[a-z][a-z0-9-]{0,62}$*\005r\003\030\200\002'
+  _globals['_INSTANCE'].fields_by_name['surfaces']._loaded_options = None
+  _globals['_INSTANCE'].fields_by_name['surfaces']._serialized_options = b'\272H\005\222\001\002\020@'
   _globals['_SERVICEHEALTH_DEPENDENCIESENTRY']._loaded_options = None
   _globals['_SERVICEHEALTH_DEPENDENCIESENTRY']._serialized_options = b'8\001'
   _globals['_SERVICEHEALTH'].fields_by_name['service']._loaded_options = None
@@ -67,22 +70,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REGISTERREQUEST'].fields_by_name['health']._serialized_options = b'\272H\005\222\001\002\020@'
   _globals['_REGISTRYSERVICE'].methods_by_name['Register']._loaded_options = None
   _globals['_REGISTRYSERVICE'].methods_by_name['Register']._serialized_options = b'\212\347\030\002\030\001'
-  _globals['_INSTANCE']._serialized_start=110
-  _globals['_INSTANCE']._serialized_end=589
-  _globals['_INSTANCE_HTTPADDRESSESENTRY']._serialized_start=537
-  _globals['_INSTANCE_HTTPADDRESSESENTRY']._serialized_end=589
-  _globals['_SERVICEHEALTH']._serialized_start=592
-  _globals['_SERVICEHEALTH']._serialized_end=930
-  _globals['_SERVICEHEALTH_DEPENDENCIESENTRY']._serialized_start=805
-  _globals['_SERVICEHEALTH_DEPENDENCIESENTRY']._serialized_end=856
-  _globals['_SERVICEHEALTH_STATE']._serialized_start=858
-  _globals['_SERVICEHEALTH_STATE']._serialized_end=930
-  _globals['_REGISTERREQUEST']._serialized_start=932
-  _globals['_REGISTERREQUEST']._serialized_end=1046
-  _globals['_ENDPOINT']._serialized_start=1048
-  _globals['_ENDPOINT']._serialized_end=1151
-  _globals['_REGISTERRESPONSE']._serialized_start=1153
-  _globals['_REGISTERRESPONSE']._serialized_end=1254
-  _globals['_REGISTRYSERVICE']._serialized_start=1256
-  _globals['_REGISTRYSERVICE']._serialized_end=1360
+  _globals['_INSTANCE']._serialized_start=138
+  _globals['_INSTANCE']._serialized_end=668
+  _globals['_INSTANCE_HTTPADDRESSESENTRY']._serialized_start=616
+  _globals['_INSTANCE_HTTPADDRESSESENTRY']._serialized_end=668
+  _globals['_SERVICEHEALTH']._serialized_start=671
+  _globals['_SERVICEHEALTH']._serialized_end=1009
+  _globals['_SERVICEHEALTH_DEPENDENCIESENTRY']._serialized_start=884
+  _globals['_SERVICEHEALTH_DEPENDENCIESENTRY']._serialized_end=935
+  _globals['_SERVICEHEALTH_STATE']._serialized_start=937
+  _globals['_SERVICEHEALTH_STATE']._serialized_end=1009
+  _globals['_REGISTERREQUEST']._serialized_start=1011
+  _globals['_REGISTERREQUEST']._serialized_end=1125
+  _globals['_ENDPOINT']._serialized_start=1127
+  _globals['_ENDPOINT']._serialized_end=1230
+  _globals['_REGISTERRESPONSE']._serialized_start=1233
+  _globals['_REGISTERRESPONSE']._serialized_end=1381
+  _globals['_REGISTRYSERVICE']._serialized_start=1383
+  _globals['_REGISTRYSERVICE']._serialized_end=1487
 # @@protoc_insertion_point(module_scope)

@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from soma.mesh.v1 import surface_pb2 as _surface_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -55,6 +56,7 @@ class Instance(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     UNARY_ADDRESS_FIELD_NUMBER: _builtins.int
     HTTP_ADDRESSES_FIELD_NUMBER: _builtins.int
+    SURFACES_FIELD_NUMBER: _builtins.int
     instance_id: _builtins.str
     """Unique id of the process for its lifetime (UUID); set by the process itself."""
     grpc_address: _builtins.str
@@ -83,6 +85,10 @@ class Instance(_message.Message):
     def http_addresses(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """`host:port` of the HTTP servers of its services, by the short name of the service."""
 
+    @_builtins.property
+    def surfaces(self) -> _containers.RepeatedCompositeFieldContainer[_surface_pb2.Surface]:
+        """What its services speak over HTTP. The gateway has routes to a service's HTTP server for these only."""
+
     def __init__(
         self,
         *,
@@ -96,10 +102,11 @@ class Instance(_message.Message):
         version: _builtins.str = ...,
         unary_address: _builtins.str = ...,
         http_addresses: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        surfaces: _abc.Iterable[_surface_pb2.Surface] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["admin_address", b"admin_address", "grpc_address", b"grpc_address", "grpc_services", b"grpc_services", "http_address", b"http_address", "http_addresses", b"http_addresses", "instance_id", b"instance_id", "pid", b"pid", "services", b"services", "unary_address", b"unary_address", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["admin_address", b"admin_address", "grpc_address", b"grpc_address", "grpc_services", b"grpc_services", "http_address", b"http_address", "http_addresses", b"http_addresses", "instance_id", b"instance_id", "pid", b"pid", "services", b"services", "surfaces", b"surfaces", "unary_address", b"unary_address", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -263,6 +270,7 @@ class RegisterResponse(_message.Message):
     ENDPOINTS_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     LEASE_SECONDS_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
     version: _builtins.int
     """Version of the endpoints. It grows with each change; equal versions have equal endpoints."""
     lease_seconds: _builtins.float
@@ -271,16 +279,21 @@ class RegisterResponse(_message.Message):
     def endpoints(self) -> _containers.RepeatedCompositeFieldContainer[Global___Endpoint]:
         """Every endpoint of the mesh. Replaces the endpoints that were sent before."""
 
+    @_builtins.property
+    def refused(self) -> _containers.RepeatedCompositeFieldContainer[_surface_pb2.SurfaceRefusal]:
+        """The surfaces of this instance that the gateway does not serve. Replaces those that were sent before."""
+
     def __init__(
         self,
         *,
         endpoints: _abc.Iterable[Global___Endpoint] | None = ...,
         version: _builtins.int = ...,
         lease_seconds: _builtins.float = ...,
+        refused: _abc.Iterable[_surface_pb2.SurfaceRefusal] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["endpoints", b"endpoints", "lease_seconds", b"lease_seconds", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["endpoints", b"endpoints", "lease_seconds", b"lease_seconds", "refused", b"refused", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,58 @@
+"""Errors of the mesh as HTTP, in the shape of a surface: a status, a body, and when to come back."""
+
+import math
+from dataclasses import dataclass
+
+import orjson
+from soma.errors.v1 import reasons
+
+from services.mesh.call.errors import MeshError
+from services.mesh.surfaces.error_shape import ErrorShape
+
+# Statuses that say "later": without a time of the mesh's own, this many seconds.
+RETRY_AFTER_SECONDS = {429: 1, 503: 1}
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An error as HTTP: `body` is the whole JSON object."""
+
+    status: int
+    body: bytes
+    headers: tuple[tuple[bytes, bytes], ...]
+
+
+def declared(error: MeshError) -> reasons.Declared | None:
+    """What the contracts say of the reason, if they know it, with the status it came with."""
+    said = reasons.DECLARED.get(error.reason)
+    return said if said and said.status == error.code.name else None
+
+
+def http_status(error: MeshError) -> int:
+    """The HTTP status of an error, before a surface replaces it with one of its own."""
+    said = declared(error)
+    return said.http if said else reasons.HTTP_STATUSES[error.code.name]
+
+
+def in_shape(
+    error: MeshError, shape: ErrorShape, *, reason: str, message: str, field: str | None, request_id: str = ""
+) -> Failure:
+    """State an error in a shape, with a `reason`, a `message` and a `field` that its protocol's clients understand."""
+    status = http_status(error)
+    stated = shape.stated(
+        status, canonical=error.code.name, reason=reason, message=message, field=field, request_id=request_id
+    )
+    headers = [(name.encode(), value.encode()) for name, value in stated.headers.items()]
+    if status == 405:
+        headers.append((b"allow", error.facts.metadata["allow"].encode()))
+    else:
+        headers += _retry_after(status, error.facts.retry_after)
+    return Failure(stated.status, orjson.dumps(stated.body), tuple(headers))
+
+
+def _retry_after(status: int, seconds: float | None) -> tuple[tuple[bytes, bytes], ...]:
+    if seconds is None:
+        seconds = RETRY_AFTER_SECONDS.get(status)
+    if seconds is None:
+        return ()
+    return ((b"retry-after", b"%d" % max(1, math.ceil(seconds))),)

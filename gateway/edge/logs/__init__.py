@@ -1,0 +1,1 @@
+"""The WebSocket `/ws/logs`: sends the entries of task logs as they are written."""

@@ -1,0 +1,116 @@
+"""Takes WebSockets: who may have one, for how long, and how each ended."""
+
+import asyncio
+from urllib.parse import parse_qsl
+
+import redis.asyncio as aioredis
+import structlog
+from starlette.types import Receive, Scope, Send
+
+from gateway.edge.headers import Headers
+from gateway.edge.logs.filters import Filters, Refused
+from gateway.edge.logs.log_socket import Ended, LogSocket
+from gateway.edge.logs.tail import Tails
+from gateway.edge.settings import EdgeSettings
+from gateway.edge.ws.connection import FAULT, LATER, POLICY, Connection
+from gateway.edge.ws.metrics import CLOSED, OPEN
+from gateway.edge.ws.seats import Seats
+from services.mesh.call.authenticator import Authenticator
+from services.mesh.call.call import run_as
+from services.mesh.call.errors import Code, MeshError
+from services.mesh.call.principal import Principal
+
+log = structlog.get_logger("edge")
+
+PATH = "/ws/logs"
+# A seat is free again so long after the connection would have ended for its silence.
+_SEAT_MARGIN_SECONDS = 30
+_REFUSALS = frozenset({Code.UNAUTHENTICATED, Code.PERMISSION_DENIED, Code.RESOURCE_EXHAUSTED, Code.INVALID_ARGUMENT})
+
+
+class LogSockets:
+    """Serves `/ws/logs`.
+
+    A client that may not have a connection gets one that is closed at once: only so does a browser see the code.
+    """
+
+    def __init__(
+        self, authenticator: Authenticator, tails: Tails, client: aioredis.Redis, settings: EdgeSettings
+    ) -> None:
+        self._authenticator = authenticator
+        self._tails = tails
+        self._settings = settings
+        seconds = round(settings.socket_silence_seconds) + _SEAT_MARGIN_SECONDS
+        self._seats = Seats(client, settings.sockets_per_user, settings.sockets, seconds)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection (ASGI's `websocket` scope)."""
+        connection = Connection(receive, send)
+        if scope["path"] != PATH:
+            await connection.refuse(404)
+            return
+        await connection.accept()
+        began = asyncio.get_running_loop().time()
+        OPEN.inc()
+        try:
+            code, reason = await self._serve(scope, connection)
+            await connection.close(code, reason)
+        finally:
+            OPEN.dec()
+            CLOSED.labels(connection.closed_with or 0).inc()
+            seconds = round(asyncio.get_running_loop().time() - began, 3)
+            log.info("socket", route=PATH, code=connection.closed_with, seconds=seconds)
+
+    async def _serve(self, scope: Scope, connection: Connection) -> tuple[int, str]:
+        """Serve until the end; how to close, where the client has not."""
+        try:
+            asked = dict(parse_qsl(scope["query_string"].decode("latin-1")))
+            who = await self._authenticate(scope, asked.pop("token", None))
+            await self._hold(who, connection, Filters().changed(asked))
+        except Refused as refused:
+            return POLICY, str(refused)
+        except MeshError as error:
+            return _close_for(error)
+        except ExceptionGroup as group:
+            return _close_for_group(group)
+        return 1000, ""
+
+    async def _hold(self, who: Principal, connection: Connection, filters: Filters) -> None:
+        seat = await self._seats.take(who)
+        try:
+            with run_as(who):
+                socket = LogSocket(
+                    connection,
+                    self._tails,
+                    per_minute=self._settings.socket_messages_per_minute,
+                    silence=self._settings.socket_silence_seconds,
+                    alive=lambda: self._seats.keep(seat),
+                )
+                await socket.serve(filters)
+        finally:
+            await self._seats.leave(seat)
+
+    async def _authenticate(self, scope: Scope, token: str | None) -> Principal:
+        """Who connects: by a header, or, as browsers can send none, by `?token=`."""
+        headers = Headers(scope["headers"])
+        authorization, api_key = headers.text(b"authorization"), headers.text(b"x-api-key")
+        if token and not authorization and not api_key:
+            authorization = f"Bearer {token}"
+        return await self._authenticator.authenticate(authorization, api_key)
+
+
+def _close_for(error: MeshError) -> tuple[int, str]:
+    if error.code in _REFUSALS:
+        return POLICY, error.message
+    return (LATER if error.code is Code.UNAVAILABLE else FAULT), error.message
+
+
+def _close_for_group(group: ExceptionGroup[Exception]) -> tuple[int, str]:
+    """How to close when telling or listening failed; whatever else failed with it followed from that."""
+    first = group.exceptions[0]
+    if isinstance(first, Ended):
+        return first.code, first.reason
+    if isinstance(first, MeshError):
+        return _close_for(first)
+    log.error("unexpected error", route=PATH, exc_info=first)
+    return FAULT, "internal error"

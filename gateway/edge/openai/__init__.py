@@ -1,0 +1,1 @@
+"""OpenAI's API over the mesh's own contracts."""

@@ -1,0 +1,197 @@
+"""`POST /v1/chat/completions`: turns of ChatService.Chat, as one object or as a stream of chunks."""
+
+import time
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from soma.model.v1.message_pb2 import TokenLogprob
+from soma.orchestrator.v1.chat_service_pb2 import ChatFinished, ChatStarted
+from starlette.types import Receive
+
+from gateway.edge.departure import Departure
+from gateway.edge.metrics import FIRST_DELTA
+from gateway.edge.openai.chat_request import Ask, read_chat_request
+from gateway.edge.openai.choices import Indexed, merged, requests, summed
+from gateway.edge.openai.completion import DONE, KEEP_ALIVE, Chunks, choice, completion
+from gateway.edge.openai.extension import Findings
+from gateway.edge.openai.toolcalls import ToolCalls
+from gateway.edge.relaying import cut, relayed
+from gateway.edge.reply import Reply
+from services.mesh.call.spans import annotate
+
+if TYPE_CHECKING:
+    from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceAsyncStub
+
+
+class ChatCompletions:
+    """Answers chat completion requests from a ChatService."""
+
+    def __init__(self, chat: "ChatServiceAsyncStub", timeout: float) -> None:
+        self._chat = chat
+        self._timeout = timeout
+
+    async def answer(self, body: bytes | bytearray, request_id: str, receive: Receive, reply: Reply) -> None:
+        """Answer one request; `request_id` is the same for its repetitions.
+
+        Raises:
+            MeshError: the request is wrong, the turn failed, or the client left (Cancelled).
+            MeshError: the turn failed in another service.
+        """
+        ask = read_chat_request(body)
+        ask.request.request_id = request_id
+        calls = [self._chat.Chat(each, timeout=self._timeout) for each in requests(ask.request, ask.choices)]
+        try:
+            async with Departure(receive), aclosing(merged(calls)) as events:
+                rest = await (_stream(events, ask, reply) if ask.stream else _collect(events, ask))
+        finally:
+            for call in calls:
+                call.cancel()
+        # Sent when nobody waits on `receive` any more: a server may report an ended answer as a disconnect.
+        if ask.stream:
+            await reply.end(rest)
+        else:
+            await reply.json(200, rest)
+
+
+@dataclass(slots=True)
+class _Choice:
+    """One choice as it grows; a streamed one keeps only how it ended."""
+
+    begun: bool = False
+    pieces: list[str] = field(default_factory=list)
+    refusal: str = ""
+    calls: ToolCalls = field(default_factory=ToolCalls)
+    logprobs: list[TokenLogprob] = field(default_factory=list)
+    finished: ChatFinished | None = None
+
+    def told(self, index: int) -> dict[str, Any]:
+        """OpenAI's object, once it has ended."""
+        assert self.finished is not None
+        calls, reason = self.calls.whole(), self.finished.finish_reason
+        return choice(index, "".join(self.pieces), self.refusal, calls, self.logprobs, reason)
+
+
+async def _stream(events: Indexed, ask: Ask, reply: Reply) -> bytes:
+    """Send chunks as the events come; the last ones, which say why the answer ended, are for the caller to send.
+
+    The status waits for the first sign of an answer: until then a failing model has a status of its own. Chunks that
+    are known together are sent together: each sending is a system call, and the gateway's work.
+    """
+    answer = _Answer(ask)
+    chunks: Chunks | None = None
+    waiting = True
+    async for index, event in events:
+        kind = event.WhichOneof("payload")
+        if chunks is None or kind in ("started", "policy", "error"):
+            if answer.note(kind, event) and chunks is None:
+                chunks = Chunks(answer.identity, choices=ask.choices, include_usage=ask.include_usage)
+            continue
+        if not reply.status:
+            await reply.begin_events()
+        growing = answer.choices[index]
+        opening = b"" if growing.begun else chunks.first(index)
+        growing.begun = True
+        if kind == "delta":
+            if waiting:
+                FIRST_DELTA.observe(reply.seconds)
+                waiting = False
+            await reply.event(opening + chunks.text(index, event.delta))
+        elif kind == "tool_call":
+            await reply.event(opening + chunks.tool_call(index, event.tool_call))
+        elif kind == "heartbeat":
+            await reply.event(opening + KEEP_ALIVE)
+        elif kind == "finished":
+            whole = answer.finish(index, event.finished)
+            last = chunks.last(index, event.finished.finish_reason, answer.findings.told() if whole else None)
+            if whole:
+                usage = chunks.usage(answer.usage()) if ask.include_usage else b""
+                return opening + last + usage + DONE
+            await reply.event(opening + last)
+    raise cut()
+
+
+async def _collect(events: Indexed, ask: Ask) -> bytes:
+    """The completion object, once the answer is whole."""
+    answer = _Answer(ask)
+    async for index, event in events:
+        kind = event.WhichOneof("payload")
+        if answer.started is None or kind in ("started", "policy", "error"):
+            answer.note(kind, event)
+            continue
+        growing = answer.choices[index]
+        if kind == "delta":
+            if event.delta.refusal:
+                growing.refusal += event.delta.text
+            else:
+                growing.pieces.append(event.delta.text)
+            growing.logprobs.extend(event.delta.logprobs)
+        elif kind == "tool_call":
+            growing.calls.add(event.tool_call)
+        elif kind == "finished" and answer.finish(index, event.finished):
+            choices = [each.told(number) for number, each in enumerate(answer.choices)]
+            return completion(answer.identity, choices, answer.usage(), answer.findings.told())
+    raise cut()
+
+
+class _Answer:
+    """What is known of an answer beside its text."""
+
+    def __init__(self, ask: Ask) -> None:
+        self._ask = ask
+        self.started: ChatStarted | None = None
+        self.identity: dict[str, Any] = {}
+        self.choices = [_Choice() for _ in range(ask.choices)]
+        self.findings = Findings(ask.extension, list(ask.dropped))
+
+    def note(self, kind: str | None, event: Any) -> bool:
+        """Take in an event that is no part of an answer; whether it opened one.
+
+        Raises:
+            MeshError: it is an error, or came where an answer should have begun.
+        """
+        if kind == "error":
+            raise relayed(event.error)
+        if kind == "policy":
+            self.findings.notices.append(event.policy)
+        elif kind == "started":
+            if self.started is None:
+                self.started = event.started
+                self.identity = _identity(event.started)
+                self.findings.sources = event.started.sources
+            self.findings.drop(event.started.dropped_params)
+            return True
+        elif kind != "heartbeat":
+            raise cut()
+        return False
+
+    def finish(self, index: int, finished: ChatFinished) -> bool:
+        """A choice ended; whether it was the last."""
+        self.choices[index].finished = finished
+        if finished.sources:
+            self.findings.sources = finished.sources
+        whole = all(each.finished is not None for each in self.choices)
+        if whole and self.started is not None:
+            _annotate(self._ask, self.started, self)
+        return whole
+
+    def usage(self) -> Any:
+        """What all choices cost."""
+        return summed([each.finished.usage for each in self.choices if each.finished is not None])
+
+
+def _identity(started: ChatStarted) -> dict[str, Any]:
+    return {"id": f"chatcmpl-{started.chat_id}", "created": int(time.time()), "model": started.model}
+
+
+def _annotate(ask: Ask, started: ChatStarted, answer: _Answer) -> None:
+    """GenAI attributes by OpenTelemetry's semantic conventions."""
+    usage = answer.usage()
+    annotate(
+        gen_ai__operation__name="chat",
+        gen_ai__request__model=ask.request.model,
+        gen_ai__response__model=started.model,
+        gen_ai__response__id=started.chat_id,
+        gen_ai__usage__input_tokens=usage.prompt_tokens,
+        gen_ai__usage__output_tokens=usage.completion_tokens,
+    )

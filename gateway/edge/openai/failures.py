@@ -1,0 +1,68 @@
+"""Errors of the mesh as OpenAI's API states them: which parameter is at fault, and whether to ask again."""
+
+from dataclasses import replace
+
+from soma.errors.v1 import reasons
+
+from gateway.edge.failure import Failure, declared, http_status, in_shape
+from services.mesh.call.errors import Code, MeshError
+from services.mesh.surfaces.error_shape import ErrorShape
+
+ERRORS = ErrorShape(
+    {"error": {"message": "{message}", "type": "{kind}", "param": "{field}", "code": "{code}"}},
+    kinds={
+        400: "invalid_request_error",
+        403: "permission_error",
+        429: "requests",
+        499: "request_cancelled",
+        500: "server_error",
+    },
+    # Codes OpenAI's clients look for, whatever the reason was.
+    codes={401: "invalid_api_key", 429: "rate_limit_exceeded"},
+)
+"""The shape of OpenAI's errors."""
+
+# Reasons that add nothing to the status.
+PLAIN_REASONS = frozenset({reasons.INVALID_ARGUMENT, reasons.INTERNAL, reasons.PAGE_TOKEN_INVALID, Code.UNKNOWN.name})
+# OpenAI's clients repeat what failed with these or 5xx, unless they are told that it would be of no use: a turn that
+# was paid for would be paid for again.
+REPEATED_STATUSES = frozenset({408, 409, 429})
+# Of no use to repeat, whatever the reason was.
+FINAL_STATUSES = frozenset({501})
+NO_RETRY = (b"x-should-retry", b"false")
+
+# What OpenAI calls fields of the contracts; others have the same name in both.
+NAMES = {
+    "page_token": "after",
+    "tokens": "input",
+    "sampling.stop_sequences": "stop",
+    "sampling.top_logprobs": "logprobs",
+}
+
+
+def openai_name(field: str) -> str:
+    """OpenAI's name of a field of a contract's request."""
+    field = field.removeprefix("settings.")
+    return NAMES.get(field) or field.removeprefix("sampling.")
+
+
+def failure(error: MeshError) -> Failure:
+    """State an error of the mesh in OpenAI's shape."""
+    params = [openai_name(violation.field) for violation in error.facts.violations]
+    reason = "" if error.reason in PLAIN_REASONS else error.reason
+    message = error.message
+    if error.reason == reasons.PARAMETER_NOT_SUPPORTED:
+        reason = reasons.UNSUPPORTED_PARAMETER
+        named = ", ".join(f"'{param}'" for param in params)
+        plural, verb = ("s", "are") if len(params) > 1 else ("", "is")
+        message = f"Unsupported parameter{plural}: {named} {verb} not supported with this model."
+    failed = in_shape(error, ERRORS, reason=reason, message=message, field=params[0] if params else None)
+    return replace(failed, headers=(*failed.headers, NO_RETRY)) if _final(error) else failed
+
+
+def _final(error: MeshError) -> bool:
+    """Whether a client that would repeat the request by itself is told not to."""
+    said, status = declared(error), http_status(error)
+    if status in FINAL_STATUSES:
+        return True
+    return said is not None and said.retry != "LATER" and (status >= 500 or status in REPEATED_STATUSES)

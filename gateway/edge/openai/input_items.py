@@ -1,0 +1,70 @@
+"""`GET /v1/responses/{id}/input_items`: what a stored response was made from, as OpenAI lists it."""
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from soma.model.v1.message_pb2 import ROLE_ASSISTANT, ROLE_SYSTEM, ROLE_TOOL, ROLE_USER
+from soma.orchestrator.v1.response_service_pb2 import ListResponseInputItemsRequest, ResponseInputItem
+
+from gateway.edge.openai.query import Query
+from gateway.edge.reply import Reply
+
+if TYPE_CHECKING:
+    from soma.orchestrator.v1.response_service_pb2_grpc import ResponseServiceAsyncStub
+
+ROLES = {ROLE_SYSTEM: "system", ROLE_USER: "user"}
+# OpenAI's bounds.
+MOST, USUAL = 100, 20
+
+
+class InputItems:
+    """Answers requests for input items from a ResponseService."""
+
+    def __init__(self, responses: "ResponseServiceAsyncStub", patience: float) -> None:
+        self._responses = responses
+        self._patience = patience
+
+    async def list_items(self, response_id: str, query: bytes, reply: Reply) -> None:
+        """Answer with a page of items, the newest first unless `order` says otherwise.
+
+        Raises:
+            InvalidArgument: names the query parameter at fault.
+            MeshError: there is no such response.
+        """
+        asked = Query(query, ("after", "include", "include[]", "limit", "order"))
+        request = ListResponseInputItemsRequest(
+            response_id=response_id,
+            page_size=asked.integer("limit", USUAL, 1, MOST),
+            page_token=asked.text("after"),
+            newest_first=asked.one_of("order", ("desc", "asc")) == "desc",
+        )
+        page = await self._responses.ListResponseInputItems(request, timeout=self._patience)
+        items = [_item(item) for item in page.items]
+        answer = {
+            "object": "list",
+            "data": items,
+            "first_id": items[0]["id"] if items else None,
+            "last_id": items[-1]["id"] if items else None,
+            "has_more": bool(page.next_page_token),
+        }
+        await reply.json(200, orjson.dumps(answer))
+
+
+def _item(item: ResponseInputItem) -> dict[str, Any]:
+    message = item.message
+    told: dict[str, Any] = {"id": item.item_id, "status": "completed"}
+    if message.role == ROLE_TOOL:
+        return told | {"type": "function_call_output", "call_id": message.tool_call_id, "output": message.content}
+    if message.tool_calls:
+        call = message.tool_calls[0]
+        return told | {
+            "type": "function_call",
+            "call_id": call.call_id,
+            "name": call.name,
+            "arguments": call.arguments,
+        }
+    if message.role == ROLE_ASSISTANT:
+        part = {"type": "output_text", "text": message.content, "annotations": [], "logprobs": []}
+        return told | {"type": "message", "role": "assistant", "content": [part]}
+    part = {"type": "input_text", "text": message.content}
+    return told | {"type": "message", "role": ROLES[message.role], "content": [part]}

@@ -1,0 +1,122 @@
+"""The server-sent events of a response, in the order OpenAI publishes them ("Streaming events")."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+from soma.mesh.v1.stream_pb2 import StreamError
+from soma.orchestrator.v1.response_service_pb2 import (
+    CreateResponseResponse,
+    Response,
+    ResponseArgumentsDelta,
+    ResponseItem,
+    ResponseItemEvent,
+    ResponseTextDelta,
+)
+
+from gateway.edge.openai.completion import KEEP_ALIVE, logprob_objects
+from gateway.edge.openai.extension import Findings
+from gateway.edge.openai.response_object import item_object, part_object, response_object
+from services.mesh.call.errors import MeshError
+
+LAST: dict[int, str] = {
+    Response.STATE_COMPLETED: "response.completed",
+    Response.STATE_FAILED: "response.failed",
+}
+
+
+class ResponseEvents:
+    """Makes the events of one streamed response; of those numbered up to `after`, nothing is made."""
+
+    def __init__(self, findings: Findings, after: int = -1) -> None:
+        self._after = after
+        self._findings = findings
+        self._number = 0
+        self._response = Response()
+        self._items: dict[int, ResponseItem] = {}
+
+    def of(self, event: CreateResponseResponse) -> Iterator[bytes]:
+        """What an event of the contract is to a client; nothing for some."""
+        kind = event.WhichOneof("payload")
+        if kind == "delta":
+            yield self._delta(event.delta)
+        elif kind == "arguments":
+            yield self._arguments(event.arguments)
+        elif kind == "item_begun":
+            yield from self._begun(event.item_begun)
+        elif kind == "item_done":
+            yield from self._done(event.item_done)
+        elif kind == "created":
+            self._response.CopyFrom(event.created)
+            told = response_object(event.created, self._findings)
+            yield self._event("response.created", response=told)
+            yield self._event("response.in_progress", response=told)
+        elif kind == "finished":
+            # A cancelled response ends as an incomplete one; its status tells the two apart.
+            last = LAST.get(event.finished.state, "response.incomplete")
+            yield self._event(last, response=response_object(event.finished, self._findings))
+        elif kind == "heartbeat":
+            yield KEEP_ALIVE
+
+    def failed(self, error: MeshError) -> bytes:
+        """The last event of a response that failed on the way."""
+        response = self._response
+        response.state = Response.STATE_FAILED
+        response.error.CopyFrom(StreamError(code=error.code, message=error.message))
+        return self._event("response.failed", response=response_object(response, self._findings))
+
+    def _begun(self, begun: ResponseItemEvent) -> Iterator[bytes]:
+        item, index = begun.item, begun.output_index
+        self._items[index] = item
+        yield self._event("response.output_item.added", output_index=index, item=item_object(item, "in_progress"))
+        if item.HasField("text"):
+            yield self._event("response.content_part.added", **self._part(index), part=part_object(item))
+
+    def _delta(self, delta: ResponseTextDelta) -> bytes:
+        if self._items[delta.output_index].text.refusal:
+            return self._event("response.refusal.delta", **self._part(delta.output_index), delta=delta.text)
+        return self._event(
+            "response.output_text.delta",
+            **self._part(delta.output_index),
+            delta=delta.text,
+            logprobs=logprob_objects(delta.logprobs, []),
+        )
+
+    def _arguments(self, piece: ResponseArgumentsDelta) -> bytes:
+        return self._event(
+            "response.function_call_arguments.delta", **self._place(piece.output_index), delta=piece.arguments
+        )
+
+    def _done(self, done: ResponseItemEvent) -> Iterator[bytes]:
+        item, index = done.item, done.output_index
+        if item.HasField("text"):
+            part = part_object(item)
+            where = self._part(index)
+            if item.text.refusal:
+                yield self._event("response.refusal.done", **where, refusal=part["refusal"])
+            else:
+                yield self._event("response.output_text.done", **where, text=part["text"], logprobs=part["logprobs"])
+            yield self._event("response.content_part.done", **where, part=part)
+        else:
+            call = item.tool_call
+            yield self._event(
+                "response.function_call_arguments.done",
+                **self._place(index),
+                name=call.name,
+                arguments=call.arguments,
+            )
+        yield self._event("response.output_item.done", output_index=index, item=item_object(item, "completed"))
+
+    def _place(self, index: int) -> dict[str, Any]:
+        return {"item_id": self._items[index].item_id, "output_index": index}
+
+    def _part(self, index: int) -> dict[str, Any]:
+        return {**self._place(index), "content_index": 0}
+
+    def _event(self, kind: str, **members: Any) -> bytes:
+        number = self._number
+        self._number += 1
+        if number <= self._after:
+            return b""
+        data = orjson.dumps({"type": kind, "sequence_number": number, **members})
+        return b"event: %s\ndata: %s\n\n" % (kind.encode(), data)

@@ -1,0 +1,150 @@
+"""The shapes of a response and its items (OpenAI's API reference, "The response object")."""
+
+from typing import Any
+
+import orjson
+from soma.model.v1.message_pb2 import FINISH_REASON_LENGTH, ToolChoice
+from soma.model.v1.model_service_pb2 import ResponseFormat
+from soma.orchestrator.v1.response_service_pb2 import Response, ResponseItem, ResponseSettings
+
+from gateway.edge.openai.completion import logprob_objects
+from gateway.edge.openai.extension import Findings
+from gateway.edge.openai.tools import MODES
+
+STATUSES: dict[int, str] = {
+    Response.STATE_IN_PROGRESS: "in_progress",
+    Response.STATE_COMPLETED: "completed",
+    Response.STATE_INCOMPLETE: "incomplete",
+    Response.STATE_FAILED: "failed",
+    Response.STATE_CANCELLED: "cancelled",
+}
+CHOICES = {mode: name for name, mode in MODES.items()}
+# OpenAI's codes of an error in a response; all others are faults of a server.
+ERROR_CODES = {8: "rate_limit_exceeded", 3: "invalid_prompt"}
+
+
+def response_object(response: Response, findings: Findings | None = None) -> dict[str, Any]:
+    """The `response` object; with `findings`, its `soma` is what the client asked for."""
+    settings, sampling = response.settings, response.settings.sampling
+    told: dict[str, Any] = {
+        "id": response.response_id,
+        "object": "response",
+        "created_at": response.create_time.seconds,
+        "status": STATUSES[response.state],
+        "background": settings.background,
+        "completed_at": response.end_time.seconds if response.state == Response.STATE_COMPLETED else None,
+        "conversation": {"id": settings.conversation_id} if settings.conversation_id else None,
+        "error": None,
+        "incomplete_details": None,
+        "instructions": settings.instructions or None,
+        "max_output_tokens": sampling.max_tokens if sampling.HasField("max_tokens") else None,
+        "max_tool_calls": None,
+        "metadata": dict(settings.metadata),
+        "model": response.model,
+        "output": [item_object(item, _item_status(response)) for item in response.output],
+        "parallel_tool_calls": settings.parallel_tool_calls if settings.HasField("parallel_tool_calls") else True,
+        "previous_response_id": settings.previous_response_id or None,
+        "reasoning": {"effort": sampling.reasoning_effort or None, "summary": None},
+        "safety_identifier": None,
+        "service_tier": "default",
+        "store": settings.store if settings.HasField("store") else True,
+        "temperature": _decimal(sampling.temperature) if sampling.HasField("temperature") else None,
+        "text": {"format": _format(settings.response_format), "verbosity": "medium"},
+        "tool_choice": _choice(settings),
+        "tools": [_tool(tool) for tool in settings.tools],
+        "top_logprobs": sampling.top_logprobs,
+        "top_p": _decimal(sampling.top_p) if sampling.HasField("top_p") else None,
+        "truncation": "disabled",
+        "usage": _usage(response),
+        "user": settings.user or None,
+    }
+    if response.state == Response.STATE_FAILED:
+        code = ERROR_CODES.get(response.error.code, "server_error")
+        told["error"] = {"code": code, "message": response.error.message}
+    elif response.state == Response.STATE_INCOMPLETE:
+        length = response.finish_reason == FINISH_REASON_LENGTH
+        told["incomplete_details"] = {"reason": "max_output_tokens" if length else "content_filter"}
+    if findings is not None and (added := findings.told()) is not None:
+        told["soma"] = added
+    return told
+
+
+def item_object(item: ResponseItem, status: str) -> dict[str, Any]:
+    """An item of `output`."""
+    if item.HasField("tool_call"):
+        call = item.tool_call
+        return {
+            "id": item.item_id,
+            "type": "function_call",
+            "status": status,
+            "call_id": call.call_id,
+            "name": call.name,
+            "arguments": call.arguments,
+        }
+    content = [] if status == "in_progress" else [part_object(item)]
+    return {"id": item.item_id, "type": "message", "status": status, "role": "assistant", "content": content}
+
+
+def part_object(item: ResponseItem) -> dict[str, Any]:
+    """The one part of a message's content."""
+    said = item.text
+    if said.refusal:
+        return {"type": "refusal", "refusal": said.text}
+    return {
+        "type": "output_text",
+        "text": said.text,
+        "annotations": [],
+        "logprobs": logprob_objects(said.logprobs, []),
+    }
+
+
+def _item_status(response: Response) -> str:
+    return "completed" if response.state == Response.STATE_COMPLETED else "incomplete"
+
+
+def _usage(response: Response) -> dict[str, Any] | None:
+    if not response.HasField("usage"):
+        return None
+    usage = response.usage
+    return {
+        "input_tokens": usage.prompt_tokens,
+        "input_tokens_details": {"cached_tokens": usage.cached_prompt_tokens, "cache_write_tokens": 0},
+        "output_tokens": usage.completion_tokens,
+        "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+        "total_tokens": usage.total_tokens,
+    }
+
+
+def _format(wanted: ResponseFormat) -> dict[str, Any]:
+    if wanted.type == ResponseFormat.TYPE_JSON_OBJECT:
+        return {"type": "json_object"}
+    if wanted.type != ResponseFormat.TYPE_JSON_SCHEMA:
+        return {"type": "text"}
+    return {
+        "type": "json_schema",
+        "name": wanted.name,
+        "description": None,
+        "schema": orjson.loads(wanted.schema),
+        "strict": wanted.strict if wanted.HasField("strict") else None,
+    }
+
+
+def _choice(settings: ResponseSettings) -> str | dict[str, str]:
+    if settings.tool_choice.mode == ToolChoice.MODE_NAMED:
+        return {"type": "function", "name": settings.tool_choice.name}
+    return CHOICES.get(settings.tool_choice.mode, "auto")
+
+
+def _tool(tool: Any) -> dict[str, Any]:
+    return {
+        "type": "function",
+        "name": tool.name,
+        "description": tool.description or None,
+        "parameters": orjson.loads(tool.parameters) if tool.parameters else None,
+        "strict": tool.strict if tool.HasField("strict") else None,
+    }
+
+
+def _decimal(value: float) -> float:
+    """A 32-bit float as the client wrote it."""
+    return float(f"{value:.7g}")

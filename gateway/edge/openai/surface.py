@@ -1,0 +1,40 @@
+"""OpenAI's API as a surface: its paths, and what is said about others under `/v1/`."""
+
+from soma.errors.v1 import reasons
+from starlette.types import ASGIApp
+
+from gateway.edge.app import Conventions
+from gateway.edge.body import DRAINED
+from gateway.edge.openai.api import Api
+from gateway.edge.openai.failures import ERRORS, failure
+from services.mesh.surfaces.surface import MOST_BODY_BYTES, Space, Surface
+
+NOT_SERVED = Space(
+    tuple(
+        f"/v1/{part}"
+        for part in (
+            *("assistants", "audio", "batches", "containers", "conversations", "evals", "files", "fine_tuning"),
+            *("images", "moderations", "organization", "realtime", "skills", "threads", "uploads", "vector_stores"),
+            "videos",
+        )
+    ),
+    "{method} {path} is of a part of OpenAI's API that is not served here.",
+    reasons.UNKNOWN_URL,
+)
+"""What else lies under `/v1/` at OpenAI, as far as no contract and no other surface has a path there."""
+UNKNOWN = Space(("/v1",), "Invalid URL ({method} {path})", reasons.UNKNOWN_URL)
+"""A path nobody has, in OpenAI's words."""
+CONVENTIONS = Conventions(failure, UNKNOWN, elapsed=b"openai-processing-ms")
+
+
+def surface(api: Api, app: ASGIApp, body_limit_bytes: int) -> Surface:
+    """The API, answered by `app`, which says itself what of a body is too much."""
+    return Surface(
+        name="openai",
+        app=app,
+        paths=tuple(dict.fromkeys(route.path for route in api.routes)),
+        streams=("/v1/responses/{response_id}?stream=true",),
+        spaces=(NOT_SERVED, UNKNOWN),
+        errors=ERRORS,
+        max_body_bytes=min(DRAINED * body_limit_bytes, MOST_BODY_BYTES),
+    )

@@ -1,0 +1,83 @@
+"""The parts of a stack that services ask for by name, and how a process opens each of them.
+
+A declaration names those that its service needs. The host opens these and no others; how a stack runs a part is the
+command line's affair, which has a table of its own by the same names.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import redis.asyncio as aioredis
+
+from services.mesh.settings import Settings
+from services.mesh.stores import postgres, redis
+
+if TYPE_CHECKING:
+    from services.mesh.stores.postgres import Pool
+
+C = TypeVar("C")
+
+
+@dataclass(frozen=True)
+class Part(Generic[C]):
+    """A server that services use.
+
+    Attributes:
+        name: what declarations and `soma status` call it; its URL is the setting `<name>_url`.
+        open: makes a process's client of it from its URL, and closes it with the stack.
+        ping: returns when it works, and raises Unavailable when it does not.
+    """
+
+    name: str
+    open: Callable[[str, Settings, AsyncExitStack], Awaitable[C]]
+    ping: Callable[[C], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Opened(Generic[C]):
+    """A part as one process uses it.
+
+    Attributes:
+        client: of all services of the process that need the part.
+        check: their check of it; made once for all of them, because it is the same object.
+    """
+
+    client: C
+    check: Callable[[], Awaitable[None]]
+
+    @classmethod
+    def of(cls, part: Part[C], client: C) -> "Opened[C]":
+        """A part whose client is there already."""
+        return cls(client, partial(part.ping, client))
+
+
+async def _open_postgres(url: str, settings: Settings, stack: AsyncExitStack) -> "Pool":
+    pool = await postgres.open_pool(url, max_size=settings.postgres_pool)
+    stack.push_async_callback(pool.close)
+    return pool
+
+
+async def _open_redis(url: str, _settings: Settings, stack: AsyncExitStack) -> aioredis.Redis:
+    client = redis.open_client(url)
+    stack.push_async_callback(client.aclose)
+    return client
+
+
+POSTGRES = Part("postgres", _open_postgres, postgres.ping)
+REDIS = Part("redis", _open_redis, redis.ping)
+PARTS: Mapping[str, Part[Any]] = MappingProxyType({part.name: part for part in (POSTGRES, REDIS)})
+
+
+def require_known(names: Iterable[str]) -> None:
+    """Refuse a name that is no part's.
+
+    Raises:
+        ValueError: there is one, and which parts there are.
+    """
+    for name in names:
+        if name not in PARTS:
+            raise ValueError(f"there is no part {name!r}; there are {', '.join(PARTS)}")

@@ -1,0 +1,141 @@
+"""Which parts a stack starts, and what each of its processes is told of them."""
+
+from collections.abc import Iterable
+from typing import Any, cast
+
+import pytest
+from pydantic import SecretStr
+
+from cli.data_dir import DataDir
+from cli.detached import arguments
+from cli.layout import Layout
+from cli.parts.control import Control
+from cli.parts.external import ExternalRedis
+from cli.parts.needed import NEEDED, with_data
+from cli.parts.part import Part
+from cli.parts.serve import Serve
+from cli.stack import compose, run_stack
+from services.declared import SERVICES
+from services.mesh.call.errors import InvalidArgument
+from services.mesh.parts import PARTS
+from services.mesh.settings import Settings
+
+
+def all_but(*services: str) -> tuple[str, ...]:
+    return tuple(name for name in SERVICES if name not in services)
+
+
+class Gateway:
+    """A control plane that nobody joins."""
+
+    registry = "127.0.0.1:7000"
+
+    def admin(self, pid: int) -> None:
+        """Nobody has joined."""
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+async def composed(data_dir: DataDir, layout: Layout, settings: Settings | None = None) -> dict[str, Part]:
+    """The parts of a stack by name; the control process is started, and nothing else."""
+
+    async def start(_settings: Settings, _services: Iterable[str]) -> Gateway:
+        return Gateway()
+
+    own = settings or Settings(data_dir=data_dir.root)
+    parts = {part.name: part for part in compose(own, data_dir, layout, start)}
+    assert isinstance(parts["control"], Control)
+    await parts["control"].launch()
+    return parts
+
+
+async def told(part: Part) -> dict[str, str]:
+    """The URLs that a process is told, by the name of the part."""
+    assert isinstance(part, Serve)
+    env = (await part.launch()).env
+    return {name: env[f"SOMA_{name.upper()}_URL"] for name in NEEDED}
+
+
+def test_a_stack_can_run_every_part_that_a_service_can_ask_for() -> None:
+    assert list(NEEDED) == list(PARTS)
+    assert {f"{name}_url" for name in PARTS} <= set(Settings.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("layout", "parts"),
+    [
+        (Layout(), ["postgres", "redis"]),
+        (Layout(without=SERVICES), []),
+        (Layout(without=all_but("policy")), []),
+        (Layout(without=all_but("policy"), workers=3), []),
+        (Layout(without=all_but("edge", "policy"), apart=["edge=2"]), ["redis"]),
+        (Layout(without=all_but("memory")), ["postgres", "redis"]),
+        (Layout(without=all_but("policy"), parts=["postgres"]), ["postgres"]),
+        (Layout(without=all_but("edge"), parts=["redis"]), ["redis"]),
+    ],
+)
+async def test_a_part_is_in_the_stack_when_one_of_its_services_needs_it_or_the_layout_names_it(
+    data_dir: DataDir, layout: Layout, parts: list[str]
+) -> None:
+    names = list(await composed(data_dir, layout))
+    assert names == [*parts, "control", "envoy", *layout.processes()]
+
+
+async def test_a_process_is_told_of_the_parts_that_its_own_services_need_and_waits_for_them(data_dir: DataDir) -> None:
+    parts = await composed(data_dir, Layout(apart=["policy", "edge"]))
+    rest, policy, edge = parts["serve"], parts["serve-policy"], parts["serve-edge"]
+    assert await told(policy) == {"postgres": "", "redis": ""}
+    assert policy.after == ("control", "envoy")
+    redis = (await told(edge))["redis"]
+    assert redis.startswith("redis://:")
+    assert await told(edge) == {"postgres": "", "redis": redis}
+    assert edge.after == ("redis", "control", "envoy")
+    assert await told(rest) == {"postgres": cast(Any, parts["postgres"]).url, "redis": redis}
+    assert set(rest.after) == {"postgres", "redis", "control", "envoy"}
+
+
+async def test_an_external_part_takes_the_place_of_the_embedded_one_where_it_is_needed(data_dir: DataDir) -> None:
+    url = "redis://cache:6379/0"
+    settings = Settings(data_dir=data_dir.root, redis_url=SecretStr(url))
+    assert "redis" not in await composed(data_dir, Layout(without=all_but("policy")), settings)
+    parts = await composed(data_dir, Layout(without=all_but("edge")), settings)
+    assert isinstance(parts["redis"], ExternalRedis)
+    assert (await told(parts["serve"]))["redis"] == url
+
+
+async def test_postgres_takes_the_connections_of_the_processes_that_need_it(data_dir: DataDir) -> None:
+    settings = Settings(data_dir=data_dir.root, postgres_pool=10)
+    parts = await composed(data_dir, Layout(apart=["memory=2", "policy=5"]), settings)
+    launch = await parts["postgres"].launch()
+    assert launch is not None
+    # Of serve, of both of memory, of one that replaces one of them, and the spare ones.
+    assert "max_connections=60" in launch.argv
+
+
+async def test_a_part_that_there_is_not_is_refused_before_anything_starts(data_dir: DataDir) -> None:
+    nothing = cast(Any, None)
+    with pytest.raises(InvalidArgument, match="no part 'postgress' to start; there are postgres, redis"):
+        await run_stack(
+            Settings(data_dir=data_dir.root),
+            data_dir,
+            Layout(parts=["postgress"]),
+            nothing,
+            stop=nothing,
+            asked=nothing,
+            on_change=nothing,
+        )
+    assert not data_dir.state.exists()
+
+
+def test_a_detached_stack_starts_the_same_parts(data_dir: DataDir) -> None:
+    command = arguments(Settings(data_dir=data_dir.root), data_dir, Layout(parts=["postgres", "redis"]))
+    assert command[command.index("--parts") + 1] == "postgres,redis"
+
+
+def test_a_part_keeps_data_once_its_files_are_there(data_dir: DataDir) -> None:
+    assert with_data(data_dir) == ()
+    (data_dir["redis"] / "appendonlydir").mkdir()
+    assert with_data(data_dir) == ("redis",)
+    (data_dir["postgres"] / "data").mkdir()
+    assert with_data(data_dir) == ("postgres", "redis")

@@ -1,0 +1,316 @@
+"""What a request may say, how the contract says it, and in which words the rest is refused."""
+
+import json
+from typing import Any
+
+import orjson
+import protovalidate
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from soma.model.v1 import message_pb2 as model
+from soma.model.v1.model_service_pb2 import ResponseFormat
+from soma.orchestrator.v1.chat_service_pb2 import ChatRequest
+
+from gateway.edge.openai.chat_request import READERS, Ask, read_chat_request
+from gateway.edge.openai.extension import Extension
+from services.mesh.call.errors import InvalidArgument
+
+HI = [{"role": "user", "content": "Hi"}]
+TOOL: dict[str, Any] = {
+    "type": "function",
+    "function": {
+        "name": "look_up",
+        "description": "Looks up.",
+        "parameters": {"type": "object", "properties": {"q": {"type": "string"}}},
+        "strict": True,
+    },
+}
+CALL = {"id": "call_a", "type": "function", "function": {"name": "look_up", "arguments": '{"q":1}'}}
+SCHEMA = {"name": "answer", "schema": {"type": "object"}, "strict": True}
+
+
+def read(**members: Any) -> Ask:
+    return read_chat_request(json.dumps({"messages": HI} | members).encode())
+
+
+def test_every_supported_member_reaches_the_contract() -> None:
+    ask = read(
+        model="plain",
+        temperature=0.5,
+        top_p=1,
+        max_completion_tokens=10,
+        stop=["a", "b"],
+        seed=-7,
+        frequency_penalty=-2,
+        presence_penalty=2.0,
+        reasoning_effort="low",
+        tools=[TOOL],
+        tool_choice={"type": "function", "function": {"name": "look_up"}},
+        parallel_tool_calls=False,
+        response_format={"type": "json_schema", "json_schema": SCHEMA},
+        user="u",
+        metadata={"a": "b"},
+        conversation="c",
+        n=1,
+        stream=True,
+        stream_options={"include_usage": True},
+        soma={"sources": True},
+    )
+    assert ask == Ask(
+        request=ChatRequest(
+            model="plain",
+            messages=[model.Message(role=model.ROLE_USER, content="Hi")],
+            conversation_id="c",
+            sampling=model.Sampling(
+                temperature=0.5,
+                top_p=1,
+                max_tokens=10,
+                stop_sequences=["a", "b"],
+                seed=-7,
+                frequency_penalty=-2,
+                presence_penalty=2,
+                reasoning_effort="low",
+            ),
+            tools=[
+                model.Tool(
+                    name="look_up",
+                    description="Looks up.",
+                    parameters='{"type":"object","properties":{"q":{"type":"string"}}}',
+                    strict=True,
+                )
+            ],
+            tool_choice=model.ToolChoice(mode=model.ToolChoice.MODE_NAMED, name="look_up"),
+            parallel_tool_calls=False,
+            response_format=ResponseFormat(
+                type=ResponseFormat.TYPE_JSON_SCHEMA, name="answer", schema='{"type":"object"}', strict=True
+            ),
+            user="u",
+        ),
+        stream=True,
+        include_usage=True,
+        extension=Extension(sources=True),
+    )
+
+
+def test_what_is_not_said_is_left_to_the_provider() -> None:
+    assert read().request == ChatRequest(messages=[model.Message(role=model.ROLE_USER, content="Hi")])
+
+
+def test_null_is_as_good_as_nothing_said() -> None:
+    assert read(**dict.fromkeys(READERS.keys() - {"messages"})) == read()
+
+
+def test_every_role_has_its_place_in_the_contract() -> None:
+    ask = read(
+        messages=[
+            {"role": "system", "content": "s"},
+            {"role": "developer", "content": "d"},
+            {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}], "name": "eve"},
+            {"role": "assistant", "content": None, "tool_calls": [CALL], "refusal": None, "annotations": []},
+            {"role": "tool", "content": "42", "tool_call_id": "call_a"},
+            {"role": "assistant", "content": None, "refusal": "No.", "audio": None, "function_call": None},
+            {"role": "assistant", "content": ""},
+        ]
+    )
+    assert list(ask.request.messages) == [
+        model.Message(role=model.ROLE_SYSTEM, content="s"),
+        model.Message(role=model.ROLE_SYSTEM, content="d"),
+        model.Message(role=model.ROLE_USER, content="a\nb", name="eve"),
+        model.Message(
+            role=model.ROLE_ASSISTANT,
+            tool_calls=[model.ToolCall(call_id="call_a", name="look_up", arguments='{"q":1}')],
+        ),
+        model.Message(role=model.ROLE_TOOL, content="42", tool_call_id="call_a"),
+        model.Message(role=model.ROLE_ASSISTANT, content="No."),
+        model.Message(role=model.ROLE_ASSISTANT),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("said", "mode"),
+    [
+        ("none", model.ToolChoice.MODE_NONE),
+        ("auto", model.ToolChoice.MODE_AUTO),
+        ("required", model.ToolChoice.MODE_REQUIRED),
+    ],
+)
+def test_a_tool_choice_may_be_a_word(said: str, mode: model.ToolChoice.Mode.ValueType) -> None:
+    assert read(tools=[TOOL], tool_choice=said).request.tool_choice.mode == mode
+
+
+def test_a_conversation_may_be_named_by_an_object() -> None:
+    assert read(conversation={"id": "c"}).request.conversation_id == "c"
+
+
+def test_a_seed_wider_than_the_contracts_is_folded_the_same_way_each_time() -> None:
+    seeds = [read(seed=seed).request.sampling.seed for seed in (2**40 + 3, 2**40 + 3, -(2**63), 2**31)]
+    assert seeds[0] == seeds[1]
+    assert all(0 <= seed < 2**31 for seed in seeds)
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"logprobs": False},
+        {"logit_bias": {}},
+        {"modalities": ["text"]},
+        {"verbosity": "medium"},
+        {"functions": []},
+        {"store": False},
+        {"service_tier": "auto"},
+        {"prompt_cache_key": "k"},
+        {"tool_choice": "none"},
+        {"tools": []},
+    ],
+)
+def test_members_that_ask_for_what_is_done_anyway_are_accepted(members: dict[str, Any]) -> None:
+    assert read(**members).request.messages == read().request.messages
+
+
+REFUSED: list[tuple[dict[str, Any], str | None, str]] = [
+    ({"colour": 1}, None, "Unrecognized request argument supplied: colour"),
+    ({"a": 1, "b": 2}, None, "Unrecognized request arguments supplied: a, b"),
+    ({"messages": None}, "messages", "Missing required parameter: 'messages'."),
+    ({"messages": []}, "messages", "empty array"),
+    ({"messages": "Hi"}, "messages", "expected an array, but got a string instead"),
+    ({"messages": ["Hi"]}, "messages[0]", "expected an object, but got a string instead"),
+    ({"messages": [{"content": "Hi"}]}, "messages[0].role", "Missing required parameter"),
+    ({"messages": [{"role": "god", "content": ""}]}, "messages[0].role", "Invalid value: 'god'. Supported values"),
+    ({"messages": [{"role": "user"}]}, "messages[0].content", "expected a string, but got null instead"),
+    ({"messages": [{"role": "user", "content": 1}]}, "messages[0].content", "expected one of a string or array"),
+    ({"messages": [{"role": "user", "content": "", "x": 1}]}, "messages[0].x", "Unknown parameter: 'messages[0].x'."),
+    ({"messages": [{"role": "tool", "content": "4"}]}, "messages[0].tool_call_id", "Missing required parameter"),
+    (
+        {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "u"}}]}]},
+        "messages[0].content[0]",
+        "Image content ('image_url') is not supported",
+    ),
+    ({"messages": [{"role": "user", "content": "", "tool_calls": [CALL]}]}, "messages[0].tool_calls", "only an assist"),
+    (
+        {"messages": [{"role": "assistant", "tool_calls": [CALL | {"type": "custom"}]}]},
+        "messages[0].tool_calls[0].type",
+        "Invalid value: 'custom'",
+    ),
+    (
+        {"messages": [{"role": "assistant", "tool_calls": [CALL | {"function": {"name": "f"}}]}]},
+        "messages[0].tool_calls[0].function.arguments",
+        "Missing required parameter",
+    ),
+    ({"temperature": "hot"}, "temperature", "expected a decimal, but got a string instead"),
+    ({"temperature": True}, "temperature", "expected a decimal, but got a boolean instead"),
+    ({"temperature": 3}, "temperature", "Expected a value <= 2, but got 3 instead."),
+    ({"top_p": -0.1}, "top_p", "Expected a value >= 0, but got -0.1 instead."),
+    ({"max_tokens": 1.5}, "max_tokens", "expected an integer, but got a decimal instead"),
+    ({"max_tokens": 0}, "max_tokens", "integer below minimum value"),
+    ({"max_completion_tokens": 10**30}, "max_completion_tokens", "expected an integer"),
+    ({"max_tokens": 1, "max_completion_tokens": 1}, "max_tokens", "at the same time is not supported"),
+    ({"n": 0}, "n", "integer below minimum value"),
+    ({"n": 2, "conversation": "c"}, "n", "'n' has to be 1 with 'conversation'"),
+    ({"stop": ["a"] * 5}, "stop", "maximum length 4"),
+    ({"stop": ["a", ""]}, "stop[1]", "1 to 256 characters"),
+    ({"stop": 1}, "stop", "expected an array, but got an integer instead"),
+    ({"seed": "1"}, "seed", "expected an integer"),
+    ({"stream": "yes"}, "stream", "expected a boolean, but got a string instead"),
+    ({"stream_options": {"include_usage": True}}, "stream_options", "only allowed when 'stream' is enabled"),
+    ({"stream": True, "stream_options": {"x": 1}}, "stream_options.x", "Unknown parameter"),
+    ({"tools": [{"type": "web_search"}]}, "tools[0].type", "Supported values are: 'function'."),
+    ({"tools": [{"type": "function"}]}, "tools[0].function", "Missing required parameter"),
+    ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools[0].function.name", "does not match"),
+    ({"tools": [TOOL] * 129}, "tools", "maximum length 128"),
+    ({"tool_choice": "auto"}, "tool_choice", "only allowed when 'tools' are specified"),
+    ({"parallel_tool_calls": True}, "parallel_tool_calls", "only allowed when 'tools' are specified"),
+    ({"tools": [TOOL], "tool_choice": "any"}, "tool_choice", "Invalid value: 'any'"),
+    ({"tools": [TOOL], "tool_choice": {"type": "allowed_tools"}}, "tool_choice.type", "Invalid value"),
+    ({"response_format": {"type": "xml"}}, "response_format.type", "Invalid value: 'xml'"),
+    ({"response_format": {"type": "json_schema"}}, "response_format.json_schema", "Missing required parameter"),
+    ({"metadata": {"a": 1}}, "metadata.a", "expected a string"),
+    ({"metadata": {str(n): "" for n in range(17)}}, "metadata", "at most 16"),
+    ({"conversation": {"name": "c"}}, "conversation.name", "Unknown parameter"),
+    ({"conversation": {}}, "conversation.id", "Missing required parameter"),
+    ({"soma": {"secrets": True}}, "soma.secrets", "Unknown parameter"),
+    ({"top_logprobs": 3}, "top_logprobs", "only allowed when 'logprobs' is enabled"),
+    ({"logprobs": True, "top_logprobs": 21}, "top_logprobs", "Expected a value <= 20"),
+    ({"soma": {"strategy": "all"}}, "soma.strategy", "Supported values are: 'short_only', 'long_only', 'hybrid'."),
+    ({"soma": {"drop_params": 1}}, "soma.drop_params", "expected a boolean"),
+    ({"reasoning_effort": "some"}, "reasoning_effort", "Supported values are: 'none', 'minimal'"),
+    ({"service_tier": "flex"}, "service_tier", "Unsupported parameter"),
+    ({"service_tier": "slow"}, "service_tier", "Invalid value"),
+    # Empty, it asks for a search all the same.
+    ({"web_search_options": {}}, "web_search_options", "Unsupported parameter"),
+]
+
+
+@pytest.mark.parametrize(("members", "param", "words"), REFUSED)
+def test_a_request_is_refused_in_openais_words_naming_the_parameter(
+    members: dict[str, Any], param: str | None, words: str
+) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        read(**members)
+    violations = caught.value.facts.violations
+    assert (violations[0].field if violations else None) == param
+    assert words in caught.value.message
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"hi"', b"NaN", b'{"temperature": NaN}', b"\xff", b'"\\ud800"'])
+def test_a_body_that_is_no_json_object_is_refused(body: bytes) -> None:
+    with pytest.raises(InvalidArgument, match="could not parse the JSON body"):
+        read_chat_request(body)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=8,
+)
+WORDS = st.sampled_from(
+    ["role", "content", "type", "function", "name", "arguments", "id", "text", "tool_calls", "json_schema", "schema"]
+)
+NEAR_JSON = st.recursive(
+    st.sampled_from(["user", "assistant", "tool", "function", "text", "auto", "json_schema", "", 1, True, None]) | JSON,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=5),
+    max_leaves=12,
+)
+
+
+def answers_or_refuses(body: bytes) -> None:
+    """Reading ends in a request the contract can judge, or in an InvalidArgument: anything else would be a 500."""
+    try:
+        ask = read_chat_request(body)
+    except InvalidArgument:
+        return
+    ChatRequest.FromString(ask.request.SerializeToString())
+    protovalidate.collect_violations(ask.request)
+
+
+# Machines differ in speed, and how slowly examples are made says nothing of the reader.
+unhurried = settings(suppress_health_check=[HealthCheck.too_slow])
+
+
+@unhurried
+@given(st.binary(max_size=64))
+def test_no_bytes_are_a_server_error(body: bytes) -> None:
+    answers_or_refuses(body)
+
+
+@unhurried
+@given(st.dictionaries(st.sampled_from(sorted(READERS)), NEAR_JSON, max_size=6))
+def test_no_json_is_a_server_error(members: dict[str, Any]) -> None:
+    answers_or_refuses(json.dumps(members).encode())
+    answers_or_refuses(json.dumps({"messages": HI} | members).encode())
+
+
+@unhurried
+@given(st.lists(st.dictionaries(WORDS, NEAR_JSON, max_size=5), min_size=1, max_size=3))
+def test_no_message_is_a_server_error(messages: list[dict[str, Any]]) -> None:
+    answers_or_refuses(json.dumps({"messages": [{"role": "assistant"} | each for each in messages]}).encode())
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+
+
+@unhurried
+@given(st.lists(st.tuples(st.sampled_from(["user", "assistant", "system"]), TEXT), min_size=1, max_size=5))
+def test_any_text_arrives_as_it_was_sent(turns: list[tuple[str, str]]) -> None:
+    body = orjson.dumps({"messages": [{"role": role, "content": text} for role, text in turns]})
+    assert [message.content for message in read_chat_request(body).request.messages] == [text for _, text in turns]

@@ -1,0 +1,56 @@
+"""What clients append to a conversation is what they received, in the form in which their libraries keep it."""
+
+import json
+from typing import Any
+
+import pytest
+from openai.types.chat import ParsedChatCompletionMessage
+from openai.types.responses import ParsedResponseFunctionToolCall
+
+from gateway.edge.openai.chat_request import read_chat_request
+from gateway.edge.openai.response_request import read_response_request
+from services.mesh.call.errors import InvalidArgument
+
+PARSED: dict[str, Any] = {
+    "role": "assistant",
+    "content": '{"x": 1}',
+    "refusal": None,
+    "parsed": {"x": 1},
+    "tool_calls": [
+        {
+            "id": "c1",
+            "type": "function",
+            "index": 0,
+            "function": {"name": "f", "arguments": '{"x": 1}', "parsed_arguments": {"x": 1}},
+        }
+    ],
+}
+
+
+@pytest.mark.parametrize("parsed", [PARSED, ParsedChatCompletionMessage[Any].model_validate(PARSED).model_dump()])
+def test_a_parsed_message_of_openais_library_is_taken_back(parsed: dict[str, Any]) -> None:
+    turns = [{"role": "user", "content": "Hi"}, parsed, {"role": "tool", "tool_call_id": "c1", "content": "42"}]
+    said = read_chat_request(json.dumps({"messages": turns}).encode()).request.messages[1]
+    assert (said.content, said.tool_calls[0].call_id, said.tool_calls[0].arguments) == ('{"x": 1}', "c1", '{"x": 1}')
+
+
+def test_a_parsed_call_of_a_response_is_taken_back() -> None:
+    call = ParsedResponseFunctionToolCall(
+        call_id="c1", name="f", arguments='{"x": 1}', type="function_call", parsed_arguments={"x": 1}
+    )
+    body = {"input": [{"role": "user", "content": "Hi"}, call.model_dump(exclude_none=True)]}
+    asked = read_response_request(json.dumps(body).encode()).request
+    assert asked.input[1].message.tool_calls[0].arguments == '{"x": 1}'
+
+
+def test_a_clients_own_notes_on_a_request_are_no_matter() -> None:
+    body = {"input": "Hi", "client_metadata": {"x-codex-installation-id": "1"}}
+    assert read_response_request(json.dumps(body).encode()).request.input[0].message.content == "Hi"
+    with pytest.raises(InvalidArgument):
+        read_response_request(json.dumps(body | {"client_metadata": 1}).encode())
+
+
+def test_other_members_are_still_refused_by_name() -> None:
+    call = {**PARSED["tool_calls"][0], "mood": "good"}
+    with pytest.raises(InvalidArgument, match=r"tool_calls\[0\]\.mood"):
+        read_chat_request(json.dumps({"messages": [{**PARSED, "tool_calls": [call]}]}).encode())
