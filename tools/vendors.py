@@ -59,7 +59,7 @@ def _lacking(vendors: list[Vendor]) -> Iterator[str]:
 def _prices(vendors: list[Vendor]) -> Iterator[str]:
     yield "## Prices and context windows\n"
     yield "The list of models has them as far as they are known; an unknown price is not set, and never 0. With a day"
-    yield "they are as two public collections of the vendors' price lists have them; where the two differ, none is set.\n"
+    yield "they are as two public collections of the vendors' price lists have them; where these differ, none is set.\n"
     yield "| vendor | from | as of | models |\n|---|---|---|---|"
     for vendor in vendors:
         if vendor.models.prices is not None:

@@ -923,7 +923,7 @@ func (x *TokenNumbers) GetNumbers() []int32 {
 	return nil
 }
 
-// EmbedRequest asks for the vectors of texts, given as `input` or as `tokens`.
+// EmbedRequest asks for the vectors of texts, given as `input` or as `tokens`, and not as both.
 type EmbedRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Texts. The local model reads a long one in windows; providers have limits of their own.
@@ -1290,7 +1290,7 @@ const file_soma_model_v1_model_service_proto_rawDesc = "" +
 	"\n" +
 	"latency_ms\x18\x05 \x01(\x01R\tlatencyMs\"<\n" +
 	"\fTokenNumbers\x12,\n" +
-	"\anumbers\x18\x01 \x03(\x05B\x12\xbaH\x0f\x92\x01\f\b\x01\x10\x80\x80\b\"\x04\x1a\x02(\x00R\anumbers\"\xf8\x02\n" +
+	"\anumbers\x18\x01 \x03(\x05B\x12\xbaH\x0f\x92\x01\f\b\x01\x10\x80\x80\b\"\x04\x1a\x02(\x00R\anumbers\"\x89\x02\n" +
 	"\fEmbedRequest\x12(\n" +
 	"\x05input\x18\x01 \x03(\tB\x12\xbaH\x0f\x92\x01\f\x10d\"\br\x06\x10\x01\x18\x80\x80\bR\x05input\x12\x1e\n" +
 	"\x05model\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x05model\x12!\n" +
@@ -1298,8 +1298,7 @@ const file_soma_model_v1_model_service_proto_rawDesc = "" +
 	"\x06tokens\x18\x04 \x03(\v2\x1b.soma.model.v1.TokenNumbersB\b\xbaH\x05\x92\x01\x02\x10dR\x06tokens\x120\n" +
 	"\n" +
 	"dimensions\x18\x05 \x01(\x05B\v\xbaH\b\x1a\x06\x18\xc0\x84=(\x01H\x01R\n" +
-	"dimensions\x88\x01\x01:m\xbaHj\x1ah\n" +
-	"\vembed.input\x12\"give input or tokens, and not both\x1a5(this.input.size() == 0) != (this.tokens.size() == 0)B\f\n" +
+	"dimensions\x88\x01\x01B\f\n" +
 	"\n" +
 	"_normalizeB\r\n" +
 	"\v_dimensions\"V\n" +

@@ -477,7 +477,7 @@ Global___TokenNumbers: _TypeAlias = TokenNumbers  # noqa: Y015
 
 @_typing.final
 class EmbedRequest(_message.Message):
-    """EmbedRequest asks for the vectors of texts, given as `input` or as `tokens`."""
+    """EmbedRequest asks for the vectors of texts, given as `input` or as `tokens`, and not as both."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
