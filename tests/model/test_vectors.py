@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import grpc
 import pytest
+from soma.model.v1.catalog_service_pb2 import Model
 from soma.model.v1.cost_service_pb2 import UsageRecord
 from soma.model.v1.model_service_pb2 import EmbedRequest, TokenNumbers
 
@@ -14,7 +15,15 @@ from services.mesh.call.status import from_rpc_error
 from services.mesh.testing.dialects import Behaviour, Fault
 from services.mesh.testing.local import SOMEBODY
 from services.mesh.testing.upstreams import FakeUpstream
+from services.model.adapters.anthropic import Anthropic
+from services.model.adapters.upstream import Patience, Upstream
+from services.model.catalogue import Route
+from services.model.embedding.minilm import MiniLm
+from services.model.embedding.settings import EmbeddingSettings
+from services.model.ledger import Ledger
+from services.model.vectors import Vectors
 from tests.model.conftest import Models, Serving, asking
+from tests.model.vendors import ANTHROPIC
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -110,6 +119,20 @@ async def test_the_local_model_takes_text_only_and_has_one_length(models: Models
         response = await models.model.Embed(EmbedRequest(model=model, input=["a"], dimensions=384))
     assert (len(response.vectors[0].embedding), response.vectors[0].windows) == (384, 1)
     await models.usage(0)
+
+
+async def test_a_protocol_without_a_method_for_vectors_is_not_asked() -> None:
+    async with Upstream("lab", "http://127.0.0.1:9", {}, Patience()) as upstream:
+        provider = Anthropic(upstream, ANTHROPIC)
+        model = Model(name="m", provider="lab", capabilities=[Model.CAPABILITY_EMBEDDING])
+        vectors = Vectors(MiniLm(EmbeddingSettings()), Ledger(_no_record))
+        with pytest.raises(MeshError, match="lab cannot be asked for vectors") as raised:
+            await vectors.remote(SOMEBODY, Route(provider, model), EmbedRequest(input=["a"]))
+    assert raised.value.reason == "MODEL_CAPABILITY_MISSING"
+
+
+async def _no_record(record: UsageRecord) -> None:
+    raise AssertionError("nothing was asked, and nothing is recorded")
 
 
 @pytest.mark.parametrize(
