@@ -60,8 +60,8 @@ check-types: $(PYTHON_READY)
 
 check-imports: $(PYTHON_READY)
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/python -m tools.places
-	$(BIN)/python -m tools.raising
+	$(BIN)/python -m tools.aborts
+	$(BIN)/python -m tools.raised_reasons
 
 check-contracts: $(PYTHON_READY) $(NODE_READY)
 	buf lint

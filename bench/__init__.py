@@ -1,6 +1,6 @@
-"""Measures this product beside its peers and limits; `python -m bench` prints one table."""
+"""Measures this product and compares it with peers and limits; `python -m bench` prints one table."""
 
 import os
 
-# gRPC reads it while it is imported, and has nothing to do when a child is started and becomes another program.
+# gRPC reads this variable when it is imported. Its fork handlers are useless for a child that becomes another program.
 os.putenv("GRPC_ENABLE_FORK_SUPPORT", "0")

@@ -1,4 +1,4 @@
-"""Measures figures and prints one table; fails when a target is missed. A soak is measured only when it is named."""
+"""Measures figures and prints one table; fails if a target is missed. A soak runs only when it is named."""
 
 import argparse
 import asyncio
@@ -11,12 +11,12 @@ from functools import partial
 import uvloop
 
 from bench import against, bidi, chat, deltas, idle, local_channel, native, recall, soak, startup, texts
-from bench.programs import Missing, load
+from bench.environment import Environment
+from bench.programs import Missing, load_average
 from bench.revision import HERE, Revision
 from bench.table import Row, render
-from bench.workplace import Workplace
 
-Figure = Callable[[Workplace], Awaitable[list[Row]]]
+Figure = Callable[[Environment], Awaitable[list[Row]]]
 FIGURES: dict[str, Figure] = {
     "local-channel": local_channel.measure,
     "chat": chat.throughput,
@@ -31,32 +31,32 @@ FIGURES: dict[str, Figure] = {
     "soak": soak.measure,
 }
 BY_NAME_ONLY = ("soak",)
-# What a figure that cannot be measured ends with.
+# The exceptions of a figure that cannot be measured.
 FAILURES = (RuntimeError, TimeoutError, Missing)
 
 
 async def measure(names: list[str], soak_minutes: int) -> list[Row]:
-    """The rows of the figures, each beside its peer or limit."""
-    async with Workplace(soak_minutes) as place:
-        return await _rows({name: partial(FIGURES[name], place) for name in names})
+    """Measure figures; each row compares a figure with its peer or limit."""
+    async with Environment(soak_minutes) as environment:
+        return await _rows({name: partial(FIGURES[name], environment) for name in names})
 
 
 async def compare(names: list[str], revision: Revision, rounds: int) -> list[Row]:
-    """The rows of the figures, each beside that of another revision; one row when that one does not start."""
+    """Measure figures; each row compares a figure with another revision. If that does not start, there is one row."""
     async with AsyncExitStack() as exits:
-        place = await exits.enter_async_context(Workplace())
+        environment = await exits.enter_async_context(Environment())
         try:
-            both = await exits.enter_async_context(against.beside(place, revision, rounds))
+            both = await exits.enter_async_context(against.beside(environment, revision, rounds))
         except FAILURES as error:
             return [_failed(revision.short, error)]
         return await _rows({name: partial(against.FIGURES[name], both) for name in names})
 
 
 async def _rows(figures: Mapping[str, Callable[[], Awaitable[list[Row]]]]) -> list[Row]:
-    """The rows of the figures; one that cannot be measured is a row that says why."""
+    """The rows of the figures. A figure that cannot be measured has a row with the reason."""
     rows: list[Row] = []
     for name, figure in figures.items():
-        print(f"{name}: {load():.1f} processes want a processor", flush=True)
+        print(f"{name}: load average {load_average():.1f}", flush=True)
         try:
             found = await figure()
         except FAILURES as error:
@@ -73,7 +73,7 @@ def _failed(name: str, error: Exception) -> Row:
 
 
 async def _until_told_to_stop(measuring: Awaitable[list[Row]]) -> list[Row]:
-    """What is measured; SIGINT and SIGTERM end it, and everything that was started for it."""
+    """Measure until SIGINT or SIGTERM, which also end everything that was started."""
     task = asyncio.current_task()
     assert task is not None
     for ending in (signal.SIGINT, signal.SIGTERM):
@@ -82,24 +82,24 @@ async def _until_told_to_stop(measuring: Awaitable[list[Row]]) -> list[Row]:
 
 
 def main() -> int:
-    """0 when every target is met."""
+    """Run the command line; return 0 if every target is met."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     default = [name for name in FIGURES if name not in BY_NAME_ONLY]
-    parser.add_argument("figure", nargs="*", help=f"{', '.join(FIGURES)}; {', '.join(default)} when none is named")
-    parser.add_argument("--minutes", type=int, default=15, help=f"how long a soak takes; at least {soak.LEAST_MINUTES}")
+    parser.add_argument("figure", nargs="*", help=f"{', '.join(FIGURES)}; if none is named: {', '.join(default)}")
+    parser.add_argument("--minutes", type=int, default=15, help=f"minutes of a soak; at least {soak.LEAST_MINUTES}")
+    parser.add_argument("--against", metavar="REV", help=f"compare with that revision: {', '.join(against.FIGURES)}")
     parser.add_argument(
-        "--against", metavar="REV", help=f"run that revision beside this one: {', '.join(against.FIGURES)}"
+        "--rounds", type=int, default=5, help="with --against: number of rounds on each of the two; at least 1"
     )
-    parser.add_argument("--rounds", type=int, default=5, help="with --against: rounds on each of the two; at least 1")
     given = parser.parse_args()
     if given.minutes < soak.LEAST_MINUTES:
         parser.error(f"a soak takes at least {soak.LEAST_MINUTES} minutes")
     if given.rounds < 1:
-        parser.error("there is at least one round")
+        parser.error("--rounds is at least 1")
     known: Iterable[str] = FIGURES if given.against is None else against.FIGURES
     unknown = [name for name in given.figure if name not in known]
     if unknown:
-        parser.error(f"there is no figure {', '.join(unknown)}, but {', '.join(known)}")
+        parser.error(f"there is no figure {', '.join(unknown)}; there are {', '.join(known)}")
     try:
         if given.against is None:
             measuring = measure(given.figure or default, given.minutes)

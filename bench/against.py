@@ -1,4 +1,7 @@
-"""Figures of this revision beside those of another: the stacks of both run, and one load asks them by turns."""
+"""Compares figures of this revision with those of another.
+
+Both stacks run, and the same load is put on each in turn.
+"""
 
 import asyncio
 import json
@@ -13,18 +16,18 @@ from typing import TypeAlias
 from bench import chat, deltas, native, startup, texts
 from bench.comparison import Measured, Quantity, Sides
 from bench.echo import load as call
-from bench.echo import meshed
+from bench.echo import mesh_server
+from bench.environment import FOLDER, Environment
 from bench.memory import resident_bytes
-from bench.programs import free_port, output, used
+from bench.programs import free_port, output, processor_seconds_of
 from bench.revision import HERE, Revision
 from bench.stack import Stack, cost
 from bench.table import Row
-from bench.workplace import FOLDER, Workplace
 
 SCRATCH = FOLDER / "against"
 SECONDS = 5
 LOCAL_CHANNEL_SECONDS = 120.0
-# Run by the Python of each revision, from its folder: its own figures of what takes place in one process.
+# A program that the Python of each revision runs in its own folder, for figures inside one process.
 LOCAL_CHANNEL = """
 import asyncio, json, uvloop
 from bench.local_channel import measure
@@ -34,7 +37,7 @@ print(json.dumps([[row.figure, row.here] for row in uvloop.run(measure(None))]))
 
 @dataclass(frozen=True)
 class Revisions:
-    """This revision and another: where their sources and environments are, and a running stack of each."""
+    """This revision and another one: their sources and Pythons, and a running stack of each."""
 
     sources: Sides[tuple[Path, Path]]
     stacks: Sides[Stack]
@@ -44,22 +47,22 @@ Figure: TypeAlias = Callable[[Revisions], Awaitable[list[Row]]]
 
 
 @asynccontextmanager
-async def beside(place: Workplace, revision: Revision, rounds: int) -> AsyncIterator[Revisions]:
-    """Both stacks for the length of a block, each on a new data directory.
+async def beside(environment: Environment, revision: Revision, rounds: int) -> AsyncIterator[Revisions]:
+    """Run both stacks during a block, each on a new data directory.
 
     Raises:
         RuntimeError: the other revision cannot be set up, or a stack did not start.
-        TimeoutError: that took too long.
+        TimeoutError: the setup took too long.
     """
     print(f"setting up {revision.short}", flush=True)
     await revision.set_up(HERE)
     pythons = (Path(sys.executable), revision.python)
-    upstream = await place.upstream()
+    upstream = await environment.upstream()
     async with AsyncExitStack() as exits:
         stacks = []
         for folder, python in zip((SCRATCH / "here", SCRATCH / revision.short), pythons, strict=True):
             stack = Stack(folder, free_port(), upstream, python)
-            # What an interrupted run left, and what one before kept: both begin with nothing.
+            # Remove the data of earlier runs, so that both stacks begin empty.
             await stack.down()
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
             exits.push_async_callback(stack.down)
@@ -72,7 +75,7 @@ async def beside(place: Workplace, revision: Revision, rounds: int) -> AsyncIter
 
 
 async def local_channel(revisions: Revisions) -> list[Row]:
-    """What each revision's own bench says of the local channel, which no other process can measure."""
+    """The local channel, which only the revision's own code can measure."""
     sides = revisions.sources
     if not (sides.there[0] / "bench" / "local_channel.py").exists():
         here = await _local_channel(sides.here)
@@ -84,14 +87,14 @@ async def local_channel(revisions: Revisions) -> list[Row]:
 
 async def _local_channel(side: tuple[Path, Path]) -> Measured:
     source, python = side
-    said = json.loads(
+    output_text = json.loads(
         (await output([str(python), "-c", LOCAL_CHANNEL], LOCAL_CHANNEL_SECONDS, cwd=source)).splitlines()[-1]
     )
-    return dict(quantity_of(figure, text) for figure, text in said)
+    return dict(quantity_of(figure, text) for figure, text in output_text)
 
 
 def quantity_of(figure: str, text: str) -> tuple[Quantity, float]:
-    """What a row of a table says, such as `20.9 µs` or `1,173 messages/s`."""
+    """Parse the value of a row, such as `20.9 µs` or `1,173 messages/s`."""
     number, unit = text.split(maxsplit=1)
     digits = len(number.partition(".")[2])
     return Quantity(figure, unit, more=unit.endswith("/s"), digits=digits), float(number.replace(",", ""))
@@ -163,14 +166,14 @@ async def unary(revisions: Revisions) -> list[Row]:
         echoes = {}
         for stack in (sides.here, sides.there):
             log = stack.folder.with_name(f"{stack.folder.name}.testing.log")
-            echoes[stack] = await exits.enter_async_context(meshed(stack, log))
+            echoes[stack] = await exits.enter_async_context(mesh_server(stack, log))
 
         async def round_(stack: Stack) -> Measured:
             pids = {"server": echoes[stack].pid, "envoy": stack.pid("envoy")}
-            before = {name: used(pid) for name, pid in pids.items()}
+            before = {name: processor_seconds_of(pid) for name, pid in pids.items()}
             address, connections = f"127.0.0.1:{stack.port}", native.CONNECTIONS
             answers = await call("unary", address, stack.key, connections, connections, SECONDS)
-            spent = {name: used(pid) - before[name] for name, pid in pids.items()}
+            spent = {name: processor_seconds_of(pid) - before[name] for name, pid in pids.items()}
             return {
                 Quantity("native unary call through the gateway, 32 connections", "calls/s", more=True): answers.rate,
                 Quantity("median of the same", "ms", digits=2): answers.median_ms,
@@ -181,7 +184,7 @@ async def unary(revisions: Revisions) -> list[Row]:
 
 
 async def starts(revisions: Revisions) -> list[Row]:
-    """A warm start, and memory after a first chat and first vectors."""
+    """A warm start, and the memory after a first chat and first embeddings."""
 
     async def round_(stack: Stack) -> Measured:
         await stack.down()
@@ -193,7 +196,7 @@ async def starts(revisions: Revisions) -> list[Row]:
             found[memory] = resident_bytes(stack.processes()) / 1e6
         return found
 
-    # Both have been started before.
+    # Both stacks were started before, so there is no warm-up round.
     return await revisions.stacks.by_turns(round_, warm=False)
 
 
@@ -202,13 +205,13 @@ def _processor(what: str) -> Quantity:
 
 
 def _spent(what: str, stack: Stack, before: Mapping[str, float], answers: int) -> Measured:
-    """Processor time of all parts for an answer; what each of them used is printed."""
+    """The processor time of all parts for one answer; prints the time of each part."""
     after = stack.processor_seconds()
     print(f"  processor ms of {what}, {stack.folder.name}: {cost(before, after, answers)}", flush=True)
     return {_processor(what): (sum(after.values()) - sum(before.values())) / answers * 1000}
 
 
-# By the names that the figures of this revision alone have.
+# The same names as the figures of a single revision.
 FIGURES: Mapping[str, Figure] = {
     "local-channel": local_channel,
     "chat": throughput,

@@ -1,4 +1,4 @@
-"""A gRPC server as grpc.aio makes it, with the EchoService and nothing of the mesh around it.
+"""A plain grpc.aio server with the EchoService and nothing of the mesh.
 
 python -m bench.bare PORT
 """

@@ -1,22 +1,22 @@
-"""Chat completions: requests per second on 32 connections, and the time added on one."""
+"""Chat completions: requests per second on 32 connections, and the latency added on one."""
 
 import statistics
 
-from bench.stack import ask, cost
+from bench.environment import Environment
+from bench.stack import chat_body, cost
 from bench.table import Row
 from bench.upstream import answer
-from bench.workplace import Workplace
 from bench.wrk import Load, wrk
 
 ROUNDS = 3
 CONNECTIONS = 32
-BODY = ask("instant")
+BODY = chat_body("instant")
 EXPECTED = answer("instant")
 
 
-async def throughput(place: Workplace) -> list[Row]:
-    """Rounds on this stack and on the peer by turns; what is compared are their medians."""
-    stack, peer = await place.stack(), await place.litellm()
+async def throughput(environment: Environment) -> list[Row]:
+    """Run rounds on this stack and on the peer in turn, and compare their medians."""
+    stack, peer = await environment.stack(), await environment.litellm()
     await load(peer.port, peer.key, seconds=2)
     await load(stack.port, stack.key, seconds=2)
     here: list[Load] = []
@@ -28,7 +28,7 @@ async def throughput(place: Workplace) -> list[Row]:
         here.append(await load(stack.port, stack.key))
         costs.append(cost(used, stack.processor_seconds(), here[-1].requests))
         written = (await stack.usage()).since(before)
-        # A request in flight when wrk stops is written as well, by how it ended.
+        # Requests in progress when wrk stops are in the ledger too.
         if not here[-1].requests <= written.finished <= here[-1].requests + CONNECTIONS:
             raise RuntimeError(f"{here[-1].requests} answers, {written.finished} usage records")
     ours, theirs = (statistics.median(each.rate for each in loads) for loads in (here, there))
@@ -45,9 +45,9 @@ async def throughput(place: Workplace) -> list[Row]:
     ]
 
 
-async def added_latency(place: Workplace) -> list[Row]:
-    """The median on one connection, minus that of the upstream alone."""
-    stack, peer, upstream = await place.stack(), await place.litellm(), await place.upstream()
+async def added_latency(environment: Environment) -> list[Row]:
+    """The median on one connection, minus the median of the upstream alone."""
+    stack, peer, upstream = await environment.stack(), await environment.litellm(), await environment.upstream()
     alone: list[float] = []
     here: list[float] = []
     there: list[float] = []
@@ -69,6 +69,6 @@ async def added_latency(place: Workplace) -> list[Row]:
 
 
 async def load(port: int, key: str, connections: int = CONNECTIONS, seconds: int = 6) -> Load:
-    """Ask a server for chat completions; every answer is the one the upstream gave."""
+    """Load a server with chat completions; every answer must be that of the upstream."""
     url = f"http://127.0.0.1:{port}/v1/chat/completions"
     return await wrk(url, BODY, EXPECTED, key=key, connections=connections, seconds=seconds)

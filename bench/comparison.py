@@ -1,4 +1,4 @@
-"""Two sides measured by turns, and what is said of them: their medians, their ratio, and what is more than noise."""
+"""Compares two sides that are measured in turn: their medians, their ratio, and differences larger than noise."""
 
 import statistics
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -7,8 +7,8 @@ from typing import Generic, TypeVar
 
 from bench.table import Row
 
-# By how much a side must be worse in every single round to be called worse: what a machine does of itself differs from
-# one round to the next, and a change in the code does not.
+# A side counts as worse if it is worse by this factor in every single round: noise of the machine differs from round to
+# round, but the effect of a code change does not.
 NOISE = 1.05
 
 Side = TypeVar("Side")
@@ -16,7 +16,7 @@ Side = TypeVar("Side")
 
 @dataclass(frozen=True)
 class Quantity:
-    """Something measured in every round: its name, its unit, and whether more of it is better."""
+    """A quantity measured in every round: its name, its unit, and whether a larger value is better."""
 
     name: str
     unit: str
@@ -24,7 +24,7 @@ class Quantity:
     digits: int = 0
 
     def text(self, value: float) -> str:
-        """A value of it, for people."""
+        """A value with its unit, for people."""
         return f"{value:,.{self.digits}f} {self.unit}"
 
 
@@ -33,7 +33,7 @@ Measured = Mapping[Quantity, float]
 
 @dataclass(frozen=True)
 class Sides(Generic[Side]):
-    """What is here, and what is there under the name that people call it; measured in so many rounds."""
+    """This side and the other side with its name, and the number of rounds."""
 
     here: Side
     there: Side
@@ -41,11 +41,11 @@ class Sides(Generic[Side]):
     rounds: int
 
     async def by_turns(self, measure: Callable[[Side], Awaitable[Measured]], *, warm: bool = True) -> list[Row]:
-        """Measure one side, then the other, and so on; a row for each quantity.
+        """Measure the two sides in turn; return a row for each quantity.
 
         Args:
-            measure: one round on one side.
-            warm: whether the first round of each side does not count.
+            measure: measures one round on one side.
+            warm: whether to discard the first round of each side as a warm-up.
         """
         found: dict[Quantity, list[tuple[float, float]]] = {}
         for round_ in range(-1 if warm else 0, self.rounds):
@@ -57,13 +57,13 @@ class Sides(Generic[Side]):
 
 
 def compared(quantity: Quantity, pairs: Sequence[tuple[float, float]], name: str) -> Row:
-    """The row of a quantity that was measured in pairs, here and there in the same round.
+    """The row of a quantity, from pairs of values (here, there) of the same round.
 
-    The target is missed when each single pair has this side worse by more than the noise.
+    The target is missed if this side is worse by more than the noise in every pair.
     """
     ratios = sorted(here / there for here, there in pairs)
     here, there = (statistics.median(side) for side in zip(*pairs, strict=True))
-    # The pair that speaks most for this side.
+    # The pair in which this side is best.
     best = 1 / ratios[-1] if quantity.more else ratios[0]
     return Row(
         quantity.name,

@@ -1,23 +1,23 @@
-"""Deltas of the upstream delivered per second: 16 connections, each answer a stream of 64."""
+"""Deltas of the upstream delivered per second: 16 connections, 64 deltas in each streamed answer."""
 
 import json
 import statistics
 import sys
 
+from bench.environment import Environment
 from bench.programs import output
 from bench.reader import Reading
 from bench.stack import cost
 from bench.table import Row
-from bench.workplace import Workplace
 
 ROUNDS = 3
 CONNECTIONS = 16
 SECONDS = 6
 
 
-async def measure(place: Workplace) -> list[Row]:
-    """Rounds on this stack and on the peer by turns; every answer is compared with what the upstream said."""
-    stack, peer = await place.stack(), await place.litellm()
+async def measure(environment: Environment) -> list[Row]:
+    """Run rounds on this stack and on the peer in turn, and compare every answer with that of the upstream."""
+    stack, peer = await environment.stack(), await environment.litellm()
     await read(peer.port, peer.key, 2)
     await read(stack.port, stack.key, 2)
     here: list[Reading] = []
@@ -46,10 +46,10 @@ async def measure(place: Workplace) -> list[Row]:
 
 
 async def read(port: int, key: str, seconds: int = SECONDS) -> Reading:
-    """Have a server stream answers; every one is the one the upstream gave, and none was cut.
+    """Read streamed answers of a server; every answer must be that of the upstream, and complete.
 
     Raises:
-        RuntimeError: one was another, or was cut.
+        RuntimeError: an answer was wrong or cut.
     """
     command = [sys.executable, "-m", "bench.reader", str(port), key, str(CONNECTIONS), str(seconds)]
     reading = Reading(**json.loads(await output(command, seconds + 60)))

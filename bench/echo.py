@@ -1,4 +1,4 @@
-"""The EchoService in two processes: behind the mesh, as `soma serve testing` runs it, and on a bare gRPC server."""
+"""The EchoService in two kinds of process: in the mesh (`soma serve testing`), and on a bare gRPC server."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ PATIENCE_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Echo:
-    """A process that serves it at `address`."""
+    """A process that serves the EchoService at `address`."""
 
     address: str
     pid: int
@@ -26,7 +26,7 @@ class Echo:
 
 @dataclass(frozen=True)
 class Answers:
-    """What a load of calls or messages came to; all answers were right."""
+    """The result of a load of calls or messages; all answers were right."""
 
     answers: int
     seconds: float
@@ -40,8 +40,8 @@ class Answers:
 
 
 @asynccontextmanager
-async def meshed(stack: Stack, log: Path) -> AsyncIterator[Echo]:
-    """A process of its own that has joined the stack, once the gateway sends calls there."""
+async def mesh_server(stack: Stack, log: Path) -> AsyncIterator[Echo]:
+    """Run a process that joins the stack; the block begins when the gateway sends calls to it."""
 
     async def routed() -> bool:
         try:
@@ -51,13 +51,13 @@ async def meshed(stack: Stack, log: Path) -> AsyncIterator[Echo]:
         return True
 
     async with running(stack.command("serve", "testing"), log, routed, PATIENCE_SECONDS) as pid:
-        said = (json.loads(line) for line in log.read_text().splitlines())
-        yield Echo(next(line["grpc"] for line in said if line["event"] == "serving"), pid)
+        output_text = (json.loads(line) for line in log.read_text().splitlines())
+        yield Echo(next(line["grpc"] for line in output_text if line["event"] == "serving"), pid)
 
 
 @asynccontextmanager
-async def bare(log: Path) -> AsyncIterator[Echo]:
-    """The same servicer on a server as grpc.aio makes it."""
+async def bare_server(log: Path) -> AsyncIterator[Echo]:
+    """Run the same servicer on a plain grpc.aio server."""
     port = free_port()
     async with running(Launch([sys.executable, "-m", "bench.bare", str(port)]), log, port, PATIENCE_SECONDS) as pid:
         yield Echo(f"127.0.0.1:{port}", pid)
@@ -67,11 +67,11 @@ async def load(kind: str, address: str, key: str, channels: int, callers: int, s
     """Load a server with `unary` calls or `chat` streams.
 
     Raises:
-        Missing: the program that does is not built.
+        Missing: the program for the load is not built.
         RuntimeError: an answer was wrong, or a call failed.
     """
     if not CALLS.exists():
-        raise Missing("the load for gRPC is missing: make bench builds it")
+        raise Missing("the program that loads gRPC is missing: make bench builds it")
     numbers = map(str, (channels, callers, seconds))
-    said = await output([str(CALLS), kind, address, key, *numbers], seconds + 60)
-    return Answers(**json.loads(said.splitlines()[-1]))
+    output_text = await output([str(CALLS), kind, address, key, *numbers], seconds + 60)
+    return Answers(**json.loads(output_text.splitlines()[-1]))

@@ -1,9 +1,9 @@
-"""Texts a second of the embedder, by precision, batch size and number of callers.
+"""Texts per second of the embedder, by precision, batch size and number of callers.
 
     python -m bench.embeddings [--directory DIR] [--seconds S]
 
-Beside the wall clock it prints what two free cores would do, from the processor time used: the two differ when
-something else runs on the machine. The longest pause is how late a 5 ms timer of the same event loop was.
+It prints the rate by the clock, and the rate of two free cores, calculated from the processor time: the two differ if
+other programs run on the machine. The longest pause is the largest delay of a 5 ms timer in the same event loop.
 """
 
 import argparse
@@ -24,17 +24,17 @@ WORDS = [
     *("order", "return", "policy", "deploy", "service", "memory", "agent", "tool", "chat", "model", "rate", "limit"),
     *("user", "request", "data", "invoice", "shipping", "refund", "password", "account", "cluster", "database"),
 ]
-# Texts in a call, callers at once.
+# Texts in a call, and callers at the same time.
 LOADS = ((1, 1), (1, 64), (8, 8), (32, 4), (100, 2), (1000, 1))
 
 
 def sentence(random_: random.Random) -> str:
-    """A text of 8 to 12 tokens, start and end marks included."""
+    """A text of 8 to 12 tokens, with the start and end tokens."""
     return " ".join(random_.choices(WORDS, k=random_.randint(6, 10)))
 
 
 async def longest_pause(stop: asyncio.Event) -> float:
-    """Seconds a 5 ms timer was late at worst until `stop`."""
+    """The largest delay of a 5 ms timer until `stop`, in seconds."""
     worst = 0.0
     while not stop.is_set():
         before = time.perf_counter()
@@ -76,7 +76,7 @@ async def measure(embedder: MiniLm, texts: int, callers: int, seconds: float) ->
 
 
 async def main(directory: Path, seconds: float) -> None:
-    """Prints the table."""
+    """Print the table."""
     process = psutil.Process()
     precisions: tuple[Literal["int8", "fp32"], ...] = ("int8", "fp32")
     for precision in precisions:

@@ -1,4 +1,4 @@
-"""Server-sent events that say nothing: what each open stream takes, and whether others are still served."""
+"""Idle streams of server-sent events: the memory of each, and the latency of other requests meanwhile."""
 
 import asyncio
 import resource
@@ -6,21 +6,21 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from bench.chat import BODY, EXPECTED
+from bench.environment import Environment
 from bench.table import Row
-from bench.workplace import Workplace
 from bench.wrk import wrk
 
 STREAMS = 2_000
 TARGET_KB, TARGET_MS = 60, 50
 AT_ONCE = 50
 SECONDS = 10
-# A stream is told every 15 s that there was nothing to tell; all were opened within some seconds.
+# A stream gets a heartbeat every 15 s. All streams are opened within some seconds.
 HEARTBEAT_SECONDS = 15
 PATIENCE_SECONDS = 120
 
 
 class Tail:
-    """The log of a task in which nothing happens."""
+    """Follows the log of a task without events."""
 
     def __init__(self, port: int, key: str) -> None:
         head = f"GET /api/v1/logs/stream/nothing HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {key}\r\n\r\n"
@@ -53,10 +53,10 @@ class Tail:
 
 @asynccontextmanager
 async def followed(port: int, key: str, count: int) -> AsyncIterator[list[Tail]]:
-    """So many tails that have started, for the length of a block that fails when one of them ends.
+    """Run `count` tails during a block. All have started when it begins, and it fails when one of them ends.
 
     Raises:
-        RuntimeError: one was refused or has ended, or not all have started in time.
+        RuntimeError: a tail was refused or has ended, or not all have started in time.
     """
     turn = asyncio.Semaphore(AT_ONCE)
     tails = [Tail(port, key) for _ in range(count)]
@@ -78,17 +78,17 @@ async def followed(port: int, key: str, count: int) -> AsyncIterator[list[Tail]]
         raise RuntimeError(str(cut.exceptions[0]) or "not all idle streams have started in time") from cut
 
 
-async def measure(place: Workplace) -> list[Row]:
-    """Memory before and with all streams; then answers to others, until each stream was told that it lives."""
+async def measure(environment: Environment) -> list[Row]:
+    """Measure the memory before and with all streams, then other requests, until each stream got a heartbeat."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    stack = await place.stack()
+    stack = await environment.stack()
     await stack.down()
-    # By default the gateway lets 1,024 calls in flight through to a service, streams among them.
+    # By default, the gateway permits 1,024 calls in progress to a service, including streams.
     await stack.up(SOMA_MAX_REQUESTS=str(2 * STREAMS))
     url = f"http://127.0.0.1:{stack.port}/v1/chat/completions"
     try:
-        # What the first ones bring along is not theirs.
+        # The first requests and streams cause memory that later ones do not need, so they come before the measurement.
         await wrk(url, BODY, EXPECTED, key=stack.key, connections=AT_ONCE, seconds=2)
         async with followed(stack.port, stack.key, AT_ONCE):
             pass

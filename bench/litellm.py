@@ -17,7 +17,7 @@ PATIENCE_SECONDS = 180.0
 
 @dataclass(frozen=True)
 class LiteLlm:
-    """A proxy that runs, and the seconds it took to."""
+    """A running proxy, and the seconds that its start took."""
 
     port: int
     pid: int
@@ -27,7 +27,7 @@ class LiteLlm:
 
 @asynccontextmanager
 async def litellm(folder: Path, port: int, upstream: int) -> AsyncIterator[LiteLlm]:
-    """Run the proxy for the length of a block.
+    """Run the proxy during a block.
 
     Raises:
         Missing: it is not installed.
@@ -41,7 +41,8 @@ async def litellm(folder: Path, port: int, upstream: int) -> AsyncIterator[LiteL
     key = f"sk-{secrets.token_hex(16)}"
     launch = Launch(
         [*command, "--num_workers", "1", "--telemetry", "False"],
-        # Its price list from the package, not from the network; no tokenizer from a hub; no warnings per request.
+        # The price list comes from the package, not from the network; no tokenizer is downloaded; requests log no
+        # warnings.
         env={
             "LITELLM_MASTER_KEY": key,
             "LITELLM_LOCAL_MODEL_COST_MAP": "True",

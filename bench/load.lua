@@ -1,6 +1,6 @@
--- Sends one request over and over, checks every answer, and ends with one line of JSON.
--- Arguments: key, body (none: a GET), text that an answer holds, milliseconds between an answer and the next request,
--- and whether each request gets a connection of its own.
+-- Repeats one request, checks every answer, and prints one line of JSON at the end.
+-- Arguments: key, body (empty for a GET), text that an answer must hold, milliseconds between an answer and the next
+-- request, and whether each request has its own connection.
 
 local threads = {}
 

@@ -1,4 +1,4 @@
-"""A unary call with everything a call passes through: over the local channel and over loopback TCP, in one run."""
+"""A unary call through the whole pipeline: over the local channel, and over loopback TCP."""
 
 import asyncio
 import statistics
@@ -11,8 +11,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from soma.testing.v1 import echo_service_pb2 as pb
 from soma.testing.v1 import echo_service_pb2_grpc as rpc
 
+from bench.environment import Environment
 from bench.table import Row
-from bench.workplace import Workplace
 from services.mesh.call.authenticator import DEV_PRINCIPAL
 from services.mesh.call.call import run_as
 from services.mesh.call.carrier import RemoteCarrier
@@ -28,7 +28,7 @@ CALLS, CALLS_OVER_TCP, MESSAGES = 4000, 600, 20_000
 
 
 class Instant(EchoServicer):
-    """The least a servicer can do, so that the way to it is what is measured."""
+    """A servicer that does as little as possible, so that only the path to it is measured."""
 
     async def Echo(self, request: pb.EchoRequest, context: Any) -> pb.EchoResponse:
         return pb.EchoResponse(text=request.text)
@@ -38,8 +38,8 @@ class Instant(EchoServicer):
             yield pb.StreamEchoResponse()
 
 
-async def measure(_: Workplace) -> list[Row]:
-    """Median duration of a call, the two transports by turns; and messages of a server stream per second."""
+async def measure(_: Environment) -> list[Row]:
+    """Measure the median duration of a call on both transports in turn, and the messages per second of a stream."""
     exporter = InMemorySpanExporter()
     mesh = LocalMesh(
         [(rpc.add_EchoServiceServicer_to_server, Instant())], spans=Spans("bench", None, exporter=exporter)
@@ -94,7 +94,10 @@ async def measure(_: Workplace) -> list[Row]:
 
 
 async def median(channel: grpc.aio.Channel, calls: int, *, sampled: bool) -> float:
-    """Median microseconds of a call with a deadline, after a tenth as many to warm up."""
+    """The median duration of a call with a deadline, in microseconds.
+
+    A tenth of the calls come before, as a warm-up.
+    """
     stub = rpc.EchoServiceStub(channel)
     request = pb.EchoRequest(text="hello")
     durations = []

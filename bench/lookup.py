@@ -1,4 +1,4 @@
-"""The peer of a recall: FastAPI and asyncpg on the same row of the same Postgres, in an environment of its own."""
+"""The peer of a recall: FastAPI and asyncpg read the same row of the same Postgres, in their own environment."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,7 +16,7 @@ PATIENCE_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Lookup:
-    """A peer that runs."""
+    """A running peer."""
 
     port: int
     pid: int
@@ -24,7 +24,7 @@ class Lookup:
 
 @asynccontextmanager
 async def lookup(log: Path, port: int, database: str) -> AsyncIterator[Lookup]:
-    """Run the peer for the length of a block.
+    """Run the peer during a block.
 
     Raises:
         Missing: it is not installed.
@@ -34,7 +34,7 @@ async def lookup(log: Path, port: int, database: str) -> AsyncIterator[Lookup]:
     url = urlsplit(database)
     launch = Launch(
         [str(PYTHON), "-P", str(APPLICATION), str(port)],
-        # In the environment, because arguments can be read by other users.
+        # In the environment, because other users can read arguments.
         env={
             "PGHOST": str(url.hostname),
             "PGPORT": str(url.port),

@@ -1,6 +1,6 @@
-"""The lookup as FastAPI and asyncpg make it: a row by its key, as JSON. Nobody is asked for a key, nothing is counted.
+"""A lookup with FastAPI and asyncpg: a row by its key, as JSON, without authentication and without metrics.
 
-Runs in an environment of its own, and finds the database by the variables Postgres's own programs use.
+It runs in its own environment, and finds the database by the variables of Postgres's own programs.
 
     python -P bench/lookup_app.py PORT
 """
@@ -22,7 +22,7 @@ FIND = (
 
 @asynccontextmanager
 async def database(app: FastAPI) -> AsyncIterator[None]:
-    """As many connections as a serve process has."""
+    """A pool with as many connections as a serve process has."""
     async with asyncpg.create_pool(min_size=1, max_size=20) as app.state.pool:
         yield
 

@@ -1,8 +1,8 @@
-"""Memory of a set of processes, every page they share counted once.
+"""The memory of a set of processes; a page that they share counts once.
 
-PSS divides a shared page among all processes that map it, also those of other programs: beside another stack of the
-same libraries it comes out too small. Here anonymous and shared memory count by PSS, which nobody else maps, and each
-mapped file by the most that one process of the set has of it in memory.
+PSS divides a shared page among all processes that map it, also those of other programs. If another stack with the same
+libraries runs, PSS is too small. So this module counts anonymous and shared memory by PSS, because no other program
+maps it, and each mapped file by the largest part that one process of the set has in memory.
 """
 
 import re
@@ -17,7 +17,7 @@ _SHARED_MEMORY = ("/dev/zero", "/dev/shm/", "/memfd:", "/SYSV")
 
 
 def resident_bytes(processes: Iterable[psutil.Process]) -> int:
-    """Bytes in memory of those that are still there; Linux only."""
+    """The bytes in memory of the processes that still run; Linux only."""
     own = 0
     files: dict[tuple[str, str], int] = {}
     for process in processes:
@@ -25,7 +25,7 @@ def resident_bytes(processes: Iterable[psutil.Process]) -> int:
             rollup = dict(_fields(Path(f"/proc/{process.pid}/smaps_rollup").read_text()))
             mapped = Path(f"/proc/{process.pid}/smaps").read_text()
         except (FileNotFoundError, ProcessLookupError):
-            # Postgres and Redis have helpers that come and go.
+            # Postgres and Redis have helper processes that end at any time.
             continue
         own += rollup["Pss_Anon"] + rollup["Pss_Shmem"]
         for place, size in _files(mapped):
@@ -34,7 +34,7 @@ def resident_bytes(processes: Iterable[psutil.Process]) -> int:
 
 
 def _files(smaps: str) -> Iterator[tuple[tuple[str, str], int]]:
-    """Each mapping of a file, as path and offset, with the kilobytes of the file it holds in memory."""
+    """Each mapping of a file, as path and offset, with the kilobytes of the file in memory."""
     place: tuple[str, str] | None = None
     resident = 0
     for line in smaps.splitlines():

@@ -1,15 +1,15 @@
-"""Native unary calls through the gateway to a process of the mesh, beside the same servicer on a bare gRPC server.
+"""Native unary calls through the gateway to a process of the mesh, compared with a bare gRPC server.
 
-Between the two, for what it says of the machine: the bare server behind an Envoy that only forwards.
+The bare server has the same servicer. It is also measured behind an Envoy that only forwards, to show what Envoy costs.
 """
 
 import statistics
 
-from bench.echo import Answers, Echo, bare, load, meshed
+from bench.echo import Answers, Echo, bare_server, load, mesh_server
+from bench.environment import FOLDER, Environment
 from bench.plain_envoy import plain_envoy
-from bench.programs import used
+from bench.programs import processor_seconds_of
 from bench.table import Row
-from bench.workplace import FOLDER, Workplace
 
 ROUNDS = 5
 CONNECTIONS = 32
@@ -17,12 +17,12 @@ SECONDS = 4
 HERE, BETWEEN, BARE = "through the gateway", "through a plain Envoy", "bare"
 
 
-async def measure(place: Workplace) -> list[Row]:
-    """Rounds on all by turns, on as many connections as callers; each answer holds what its caller sent."""
-    stack = await place.stack()
+async def measure(environment: Environment) -> list[Row]:
+    """Run rounds on all three in turn, with one connection per caller. Each answer must hold its caller's text."""
+    stack = await environment.stack()
     async with (
-        meshed(stack, FOLDER / "testing.log") as mesh,
-        bare(FOLDER / "bare.log") as server,
+        mesh_server(stack, FOLDER / "testing.log") as mesh,
+        bare_server(FOLDER / "bare.log") as server,
         plain_envoy(server, FOLDER) as envoy,
     ):
         gateway = Echo(f"127.0.0.1:{stack.port}", stack.pid("envoy"))
@@ -60,11 +60,11 @@ async def measure(place: Workplace) -> list[Row]:
 
 
 async def _round(way: str, asked: Echo, key: str, processes: dict[str, Echo]) -> Answers:
-    """Load a server one way; prints what a call cost the processes on that way."""
-    before = {name: used(process.pid) for name, process in processes.items()}
+    """Load a server on one path; print the processor time of a call in the processes on that path."""
+    before = {name: processor_seconds_of(process.pid) for name, process in processes.items()}
     answers = await load("unary", asked.address, key, CONNECTIONS, CONNECTIONS, SECONDS)
     spent = (
-        f"{name} {(used(process.pid) - before[name]) / answers.answers * 1000:.2f}"
+        f"{name} {(processor_seconds_of(process.pid) - before[name]) / answers.answers * 1000:.2f}"
         for name, process in processes.items()
     )
     print(f"processor ms a call, {way}:", " ".join(spent))

@@ -1,4 +1,4 @@
-"""An Envoy that forwards gRPC calls to one address and does nothing else: the least a gateway made of it costs."""
+"""An Envoy that only forwards gRPC calls to one address: the minimum cost of a gateway with Envoy."""
 
 import json
 from collections.abc import AsyncIterator
@@ -17,7 +17,7 @@ _FILTERS = "type.googleapis.com/envoy.extensions.filters"
 
 @asynccontextmanager
 async def plain_envoy(behind: Echo, folder: Path) -> AsyncIterator[Echo]:
-    """In front of a server, with one worker as the mesh's has; gives where it serves, and its own process."""
+    """Run an Envoy before a server, with one worker as in the mesh; yields its address and its pid."""
     port = free_port()
     bootstrap = folder / "plain_envoy.json"
     bootstrap.write_text(json.dumps(_bootstrap(port, behind.address)))

@@ -1,4 +1,4 @@
-"""Programs a measurement needs beside it: started, waited for, and ended with it."""
+"""Programs that a measurement needs: they are started, waited for, and stopped with it."""
 
 import asyncio
 import os
@@ -21,14 +21,14 @@ POLL_SECONDS = 0.02
 
 
 class Missing(Exception):
-    """A program is not on this machine; the message says how to get it."""
+    """A program is missing on this machine; the message says how to get it."""
 
 
 def program(name: str, remedy: str) -> str:
     """The path of a program.
 
     Raises:
-        Missing: it is not there.
+        Missing: the program is not on PATH.
     """
     path = shutil.which(name)
     if path is None:
@@ -39,27 +39,29 @@ def program(name: str, remedy: str) -> str:
 async def output(
     argv: list[str], seconds: float, cwd: Path | None = None, env: Mapping[str, str] = MappingProxyType({})
 ) -> str:
-    """What a program writes until it ends by itself.
+    """Run a program until it ends, and return its output.
 
     Raises:
         TimeoutError: it did not end in time, and was killed.
         RuntimeError: it failed.
     """
     async with asyncio.timeout(seconds):
-        status, said = await run(Launch(argv, cwd=cwd, env=env))
+        status, text = await run(Launch(argv, cwd=cwd, env=env))
     if status != 0:
-        raise RuntimeError(f"{argv[0]} failed with {status}: {said[-2000:]}")
-    return said
+        raise RuntimeError(f"{argv[0]} failed with {status}: {text[-2000:]}")
+    return text
 
 
 @asynccontextmanager
 async def running(
     launch: Launch, log: Path, ready: int | Callable[[], Awaitable[bool]], patience: float
 ) -> AsyncIterator[int]:
-    """A program for the length of a block, once it is `ready` or serves on that port of 127.0.0.1; gives its pid.
+    """Run a program during a block, which begins when `ready` is true or the port `ready` of 127.0.0.1 answers.
+
+    It yields the pid.
 
     Raises:
-        RuntimeError: it ended, or is not ready within `patience` seconds.
+        RuntimeError: the program ended, or is not ready within `patience` seconds.
     """
     condition = partial(_answers, ready) if isinstance(ready, int) else ready
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -80,13 +82,13 @@ async def until(
     """Wait for a condition while a program runs.
 
     Raises:
-        RuntimeError: the program ended, or the time did.
+        RuntimeError: the program ended, or the time is over.
     """
     deadline = time.monotonic() + patience
     while not await condition():
         if ended.done() or time.monotonic() > deadline:
             why = "ended" if ended.done() else f"not ready after {patience} s"
-            raise RuntimeError(f"{log.stem}: {why}, its last words:\n{log.read_text(errors='replace')[-2000:]}")
+            raise RuntimeError(f"{log.stem}: {why}; the end of its log:\n{log.read_text(errors='replace')[-2000:]}")
         await asyncio.sleep(POLL_SECONDS)
 
 
@@ -99,22 +101,22 @@ async def _answers(port: int) -> bool:
     return True
 
 
-def tree(pid: int) -> list[psutil.Process]:
-    """A process and everything below it."""
+def process_tree(pid: int) -> list[psutil.Process]:
+    """A process and all its descendants."""
     root = psutil.Process(pid)
     return [root, *root.children(recursive=True)]
 
 
-def load() -> float:
-    """Processes that want a processor, on average over the last minute."""
+def load_average() -> float:
+    """The load average of the last minute."""
     return os.getloadavg()[0]
 
 
-def used(pid: int) -> float:
-    """Seconds of processor time a process has used."""
+def processor_seconds_of(pid: int) -> float:
+    """The processor time that a process has used, in seconds."""
     try:
         times = psutil.Process(pid).cpu_times()
     except psutil.NoSuchProcess:
-        # One of Postgres's workers, that ended since it was listed.
+        # For example, a worker of Postgres that has ended since it was listed.
         return 0.0
     return times.user + times.system

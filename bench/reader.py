@@ -1,4 +1,4 @@
-"""Reads streamed chat completions on a number of connections for some seconds, and checks every one of them.
+"""Reads streamed chat completions on several connections for some seconds, and checks each of them.
 
 python -m bench.reader PORT KEY CONNECTIONS SECONDS
 """
@@ -15,7 +15,7 @@ import httptools
 import orjson
 import uvloop
 
-from bench.stack import ask
+from bench.stack import chat_body
 from bench.upstream import DELTAS, answer
 
 MODEL = "instant-64"
@@ -25,13 +25,13 @@ PATIENCE_SECONDS = 30
 
 @dataclass(frozen=True)
 class Reading:
-    """What was read.
+    """The result of reading.
 
     Attributes:
-        answers: whole ones, word for word what the upstream said, and ended with [DONE].
-        wrong: all others.
-        events: pieces of text received; fewer than the upstream sent when some travelled together.
-        first_ms: median time from a request to the first piece of its answer.
+        answers: number of complete answers, with exactly the text of the upstream and [DONE] at the end.
+        wrong: number of other answers.
+        events: pieces of text received; fewer than the upstream sent if some were merged.
+        first_ms: median time from a request to the first piece of its answer, in ms.
     """
 
     answers: int
@@ -47,7 +47,7 @@ class Reading:
 
 
 class Connection(asyncio.Protocol):
-    """Asks again as soon as an answer has ended, until it is time to stop."""
+    """Sends the next request as soon as an answer has ended, until the time is over."""
 
     def __init__(self, request: bytes, stop_at: float) -> None:
         self._request = request
@@ -55,31 +55,31 @@ class Connection(asyncio.Protocol):
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.answers = self.wrong = self.events = 0
         self.firsts: list[float] = []
-        self._asked = self._first = 0.0
+        self._started_at = self._first = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Ask for the first time."""
+        """Send the first request."""
         self._transport = cast(asyncio.Transport, transport)
         self._ask()
 
     def connection_lost(self, error: Exception | None) -> None:
-        """An answer cut here is a wrong one."""
+        """Count an answer that is cut here as wrong."""
         if not self.ended.done():
             self.wrong += 1
             self.ended.set_result(None)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came."""
+        """Parse the data."""
         self._parser.feed_data(data)
 
     def on_body(self, body: bytes) -> None:
-        """A piece of the answer, without the framing of its transfer."""
+        """Take a piece of the answer's body."""
         self._body += body
         if not self._first and b'"content":"w' in self._body:
-            self._first = time.perf_counter() - self._asked
+            self._first = time.perf_counter() - self._started_at
 
     def on_message_complete(self) -> None:
-        """Check the answer, and ask again."""
+        """Check the answer, and send the next request."""
         pieces = _pieces(bytes(self._body))
         if self._parser.get_status_code() == 200 and "".join(pieces) == TEXT and self._body.endswith(b"[DONE]\n\n"):
             self.answers += 1
@@ -97,7 +97,7 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._body = bytearray()
         self._first = 0.0
-        self._asked = time.perf_counter()
+        self._started_at = time.perf_counter()
         self._transport.write(self._request)
 
 
@@ -113,7 +113,7 @@ def _pieces(body: bytes) -> list[str]:
 
 async def read(port: int, key: str, connections: int, seconds: float) -> Reading:
     """Read on all connections at once."""
-    body = ask(MODEL, stream=True)
+    body = chat_body(MODEL, stream=True)
     head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nauthorization: Bearer {key}\r\n"
     request = f"{head}content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
     began = time.perf_counter()

@@ -1,26 +1,26 @@
-"""Recalls of one key: REST through the transcoder here, FastAPI and asyncpg as the peer, on the same row."""
+"""Recalls of one key: REST through the transcoder here, and FastAPI with asyncpg as the peer, on the same row."""
 
 import asyncio
 import statistics
 
+from bench.environment import FOLDER, Environment
 from bench.lookup import lookup
-from bench.programs import free_port, used
+from bench.programs import free_port, processor_seconds_of
 from bench.stack import cost, post
 from bench.table import Row
-from bench.workplace import FOLDER, Workplace
 from bench.wrk import Load, wrk
 
 ROUNDS = 3
 CONNECTIONS = 32
 KEY = "bench/the answer"
-# What it is remembered with as well, so that the peer finds it as JSON in the row.
+# The value is stored as metadata too, so that the peer finds it as JSON in the row.
 FACT = {"text": "The answer is forty-two.", "checked": True}
 EXPECTED = FACT["text"]
 
 
-async def measure(place: Workplace) -> list[Row]:
-    """Rounds on this stack and on the peer by turns; each answer holds what was remembered."""
-    stack = await place.stack()
+async def measure(environment: Environment) -> list[Row]:
+    """Run rounds on this stack and on the peer in turn; each answer must hold the stored value."""
+    stack = await environment.stack()
     fact = {"key": KEY, "value": FACT, "metadata": FACT}
     await asyncio.to_thread(post, stack.port, stack.key, "/v1/remember", fact)
     async with lookup(FOLDER / "lookup.log", free_port(), stack.database) as peer:
@@ -30,9 +30,9 @@ async def measure(place: Workplace) -> list[Row]:
         there: list[Load] = []
         costs: list[str] = []
         for _ in range(ROUNDS):
-            peer_used = used(peer.pid)
+            peer_used = processor_seconds_of(peer.pid)
             there.append(await _load(peer.port, "none"))
-            peer_cost = (used(peer.pid) - peer_used) / there[-1].requests * 1000
+            peer_cost = (processor_seconds_of(peer.pid) - peer_used) / there[-1].requests * 1000
             before = stack.processor_seconds()
             here.append(await _load(stack.port, stack.key))
             costs.append(f"{cost(before, stack.processor_seconds(), here[-1].requests)}, FastAPI {peer_cost:.2f}")
@@ -42,7 +42,7 @@ async def measure(place: Workplace) -> list[Row]:
         Row(
             "recall of one key over REST, 32 connections",
             f"{ours:,.0f} req/s (p99 {statistics.median(load.p99_ms for load in here):.0f} ms)",
-            f"{theirs:,.0f} req/s FastAPI and asyncpg, unguarded",
+            f"{theirs:,.0f} req/s FastAPI and asyncpg, without authentication",
             f"{ours / theirs:.2f}×",
             "≥ 1,500 req/s",
             ours >= 1_500,

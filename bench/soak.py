@@ -1,4 +1,4 @@
-"""Chat at half of what the stack can do, for a long time: memory stays where it is, and nothing fails."""
+"""A long chat load at half of the stack's maximum rate: memory must not grow, and no request may fail."""
 
 import asyncio
 import statistics
@@ -9,18 +9,18 @@ from dataclasses import dataclass
 import asyncpg
 
 from bench.chat import BODY, CONNECTIONS, EXPECTED
+from bench.environment import Environment
 from bench.stack import Stack
 from bench.table import Row
-from bench.workplace import Workplace
 from bench.wrk import Load, wrk
 from services.mesh.events.stream import MAX_LENGTH
 
 SAMPLE_SECONDS = 15
 SAMPLES_A_MINUTE = 60 // SAMPLE_SECONDS
-# Events of usage are kept up to a number, and so are logs, which fill sooner.
+# The streams of usage events and of logs have a maximum length. The logs reach it first.
 FILL_SECONDS = 900
-# Postgres has a fixed number of buffers, each of which counts where a connection that is open has used it. A row here
-# takes one.
+# Postgres has a fixed number of buffers. A buffer counts as memory after an open connection has used it, so this uses
+# all of them: each row takes one buffer.
 TOUCH_BUFFERS = """
     CREATE UNLOGGED TABLE touched (page text);
     ALTER TABLE touched ALTER COLUMN page SET STORAGE PLAIN;
@@ -28,7 +28,7 @@ TOUCH_BUFFERS = """
     FROM generate_series(1, 1000 + pg_size_bytes(current_setting('shared_buffers')) / 8192);
     DROP TABLE touched;
 """
-# Before the second minute pools fill.
+# The first minute is left out, because connection pools fill then.
 FIRST = slice(SAMPLES_A_MINUTE, 3 * SAMPLES_A_MINUTE)
 LAST = slice(-SAMPLES_A_MINUTE, None)
 LEAST_MINUTES = 4
@@ -38,20 +38,20 @@ ALL = "all"
 
 @dataclass(frozen=True)
 class Sample:
-    """Fifteen seconds: answers per second, and bytes of each part in memory at their end."""
+    """A sample of fifteen seconds: the answers per second, and the memory of each part at the end, in bytes."""
 
     rate: float
     memory: Mapping[str, int]
 
 
-async def measure(place: Workplace) -> list[Row]:
-    """A sample of memory every 15 seconds; the mean of the second and third minute beside that of the last."""
-    stack = await place.stack()
+async def measure(environment: Environment) -> list[Row]:
+    """Sample the memory every 15 seconds, and compare the mean of minutes 2 and 3 with that of the last minute."""
+    stack = await environment.stack()
     database = await asyncpg.connect(stack.database)
     try:
         await database.execute(TOUCH_BUFFERS)
         most = await _fill(stack)
-        samples = await _soak(stack, most / 2, place.soak_minutes * SAMPLES_A_MINUTE)
+        samples = await _soak(stack, most / 2, environment.soak_minutes * SAMPLES_A_MINUTE)
     finally:
         await database.close()
     first, last = _mean(samples[FIRST]), _mean(samples[LAST])
@@ -60,7 +60,7 @@ async def measure(place: Workplace) -> list[Row]:
     print("growth:", " ".join(f"{part} {share:+.1%}" for part, share in ranked))
     return [
         Row(
-            f"memory of all processes after {place.soak_minutes} min of chat",
+            f"memory of all processes after {environment.soak_minutes} min of chat",
             f"{last[ALL] / 1e6:.0f} MB, {growth[ALL]:+.1%}",
             f"{first[ALL] / 1e6:.0f} MB after two",
             f"{statistics.mean(sample.rate for sample in samples):,.0f} of {most:,.0f} req/s, none failed",
@@ -71,29 +71,30 @@ async def measure(place: Workplace) -> list[Row]:
 
 
 async def _soak(stack: Stack, wanted: float, count: int) -> list[Sample]:
-    """So many samples at so many answers a second."""
+    """Take `count` samples at `wanted` answers per second."""
     before, answers = await stack.usage(), 0
     samples: list[Sample] = []
     pause = CONNECTIONS / wanted / 2
     began = time.monotonic()
     for _ in range(count):
         load = await _load(stack, SAMPLE_SECONDS, pause)
-        # A connection's turn is a rest and an answer; half of what it is too short or too long, as answers vary.
+        # A connection's cycle is a pause and an answer. The pause is corrected by half of the error, because answers
+        # vary.
         pause = max(0.0, pause + (CONNECTIONS / wanted - CONNECTIONS / load.rate) / 2)
         answers += load.requests
         samples.append(Sample(load.rate, stack.memory()))
-        told = " ".join(f"{part} {size / 1e6:.1f}" for part, size in sorted(samples[-1].memory.items()))
+        sizes = " ".join(f"{part} {size / 1e6:.1f}" for part, size in sorted(samples[-1].memory.items()))
         passed = time.monotonic() - began
-        print(f"  {passed:4.0f} s: {load.rate:,.0f} req/s, p99 {load.p99_ms:.0f} ms, MB: {told}", flush=True)
+        print(f"  {passed:4.0f} s: {load.rate:,.0f} req/s, p99 {load.p99_ms:.0f} ms, MB: {sizes}", flush=True)
     written = (await stack.usage()).since(before)
-    # A request in flight when wrk stops is written as well, by how it ended.
+    # Requests in progress when wrk stops are in the ledger too.
     if not answers <= written.finished + written.other <= answers + CONNECTIONS * (count + 1):
         raise RuntimeError(f"{answers} answers, and in the ledger {written}")
     return samples
 
 
 async def _fill(stack: Stack) -> float:
-    """Chat as fast as can be until what is kept up to a bound has reached it; answers a second."""
+    """Chat at full rate until the streams have their maximum length; return the answers per second."""
     rates: list[float] = []
     async with asyncio.timeout(FILL_SECONDS):
         while not rates or await stack.events() < MAX_LENGTH:

@@ -1,4 +1,4 @@
-"""The stack under measurement, with its default settings, in front of the instant upstream."""
+"""The measured stack, with default settings, and the instant upstream as its provider."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ import redis.asyncio as aioredis
 from soma.model.v1.cost_service_pb2 import UsageRecord
 
 from bench.memory import resident_bytes
-from bench.programs import tree, used
+from bench.programs import process_tree, processor_seconds_of
 from cli.data_dir import DataDir
 from cli.parts.part import Launch
 from cli.parts.postgres import database_url
@@ -25,7 +25,7 @@ from cli.parts.process import run
 from cli.parts.redis import server_url
 from services.mesh.events.stream import STREAM
 
-# A start that takes longer has failed; the first one also makes the database and builds the embedding model.
+# A start that takes longer has failed. The first start also makes the database and builds the embedding model.
 PATIENCE_SECONDS = 180.0
 
 
@@ -37,25 +37,26 @@ class Usage:
     other: int
 
     def since(self, before: "Usage") -> "Usage":
-        """What came after `before` was counted."""
+        """The rows that were added after `before` was counted."""
         return Usage(self.finished - before.finished, self.other - before.other)
 
 
 class Stack:
-    """`soma up --dev` on a data directory of its own; `up` and `down` as often as wanted.
+    """A stack (`soma up --dev`) on its own data directory; `up` and `down` can be called repeatedly.
 
-    It may be that of another revision, whose environment `python` belongs to: it is started, asked and stopped by that
-    revision's own command, and what this class reads of it is what `soma status --json` prints.
+    It may be the stack of another revision, to whose environment `python` belongs. That revision's own command starts
+    and stops it, and this class reads only the output of `soma status --json`.
     """
 
     def __init__(self, folder: Path, port: int, upstream: int, python: Path = Path(sys.executable)) -> None:
         self._directory = DataDir.at(folder)
         self._python = python
-        self._said: dict[str, Any] = {}
-        # An empty file beside it: a file that is named has to be there, and a data directory holds nothing else.
+        self._status: dict[str, Any] = {}
+        # An empty settings file beside the data directory: SOMA_CONFIG must name an existing file, and the directory
+        # itself may hold nothing else.
         self._settings = folder.with_name(f"{folder.name}.toml")
         self.port = port
-        # Nothing of the machine's own settings: only the upstream, everything else as it comes.
+        # These hide the settings of this machine: only the upstream is set, all else has its default.
         self._env = {
             "OPENAI_BASE_URL": f"http://127.0.0.1:{upstream}/v1",
             "OPENAI_API_KEY": "none",
@@ -66,8 +67,8 @@ class Stack:
 
     @property
     def key(self) -> str:
-        """The key of the development stack."""
-        key: str = self._said["api_key"]
+        """The API key of the stack."""
+        key: str = self._status["api_key"]
         return key
 
     @property
@@ -76,19 +77,19 @@ class Stack:
         return self._directory.root
 
     async def up(self, **settings: str) -> float:
-        """Start it, with `settings` beside the ones it has, and wait until everything is ready; the seconds that took.
+        """Start it with additional `settings`, and wait until every part is ready; return the seconds that it took.
 
         Raises:
-            RuntimeError: it did not start.
+            RuntimeError: the stack did not start.
         """
         started = time.perf_counter()
         await self._soma("up", "--dev", "--detach", "--quiet", "--port", str(self.port), env=settings)
         took = time.perf_counter() - started
-        self._said = json.loads(await self._soma("status", "--json"))
+        self._status = json.loads(await self._soma("status", "--json"))
         return took
 
     async def down(self) -> None:
-        """Stop it; one that does not run is left alone."""
+        """Stop it, if it runs."""
         await self._soma("down")
 
     def command(self, name: str, *options: str, env: Mapping[str, str] = MappingProxyType({})) -> Launch:
@@ -100,36 +101,38 @@ class Stack:
 
     async def _soma(self, name: str, *options: str, env: Mapping[str, str] = MappingProxyType({})) -> str:
         async with asyncio.timeout(PATIENCE_SECONDS):
-            status, said = await run(self.command(name, *options, env=env))
+            status, output_text = await run(self.command(name, *options, env=env))
         if status != 0:
-            raise RuntimeError(f"soma {name} failed with {status}: {said[-2000:]}")
-        return said
+            raise RuntimeError(f"soma {name} failed with {status}: {output_text[-2000:]}")
+        return output_text
 
     def processes(self) -> list[psutil.Process]:
-        """Every process of the stack."""
-        return tree(self._said["pid"])
+        """All processes of the stack."""
+        return process_tree(self._status["pid"])
 
     def pid(self, part: str) -> int:
-        """The process of a part."""
+        """The pid of a part."""
         pid: int = self._part(part)["pid"]
         return pid
 
     def processor_seconds(self) -> dict[str, float]:
-        """Processor time each part has used, with the processes below it."""
-        return {name: sum(used(process.pid) for process in part) for name, part in self._parts().items()}
+        """The processor time of each part and its descendants, in seconds."""
+        return {
+            name: sum(processor_seconds_of(process.pid) for process in part) for name, part in self._parts().items()
+        }
 
     def memory(self) -> dict[str, int]:
-        """Bytes of each part in memory, with the processes below it; of `all` together, what they share once."""
+        """The memory of each part and its descendants, in bytes; `all` is the total, with shared pages counted once."""
         parts = self._parts()
         each = {name: resident_bytes(part) for name, part in parts.items()}
         return {**each, "all": resident_bytes(process for part in parts.values() for process in part)}
 
     def _parts(self) -> dict[str, list[psutil.Process]]:
-        # Every part is below the control process.
+        # All parts are children of the control process.
         try:
             return {
-                part["name"]: [psutil.Process(part["pid"])] if part["name"] == "control" else tree(part["pid"])
-                for part in self._said["parts"]
+                part["name"]: [psutil.Process(part["pid"])] if part["name"] == "control" else process_tree(part["pid"])
+                for part in self._status["parts"]
                 if part["pid"] is not None
             }
         except psutil.NoSuchProcess as error:
@@ -141,7 +144,7 @@ class Stack:
         return database_url(self._directory["postgres"], self._port("postgres"))
 
     async def events(self) -> int:
-        """How many events of usage are kept."""
+        """The number of stored usage events."""
         url = server_url(self._directory["redis"], self._port("redis"))
         async with aioredis.Redis.from_url(url) as client:
             return int(await client.xlen(f"{STREAM}model"))
@@ -151,7 +154,7 @@ class Stack:
         return port
 
     def _part(self, name: str) -> dict[str, Any]:
-        return next(found for found in self._said["parts"] if found["name"] == name)
+        return next(found for found in self._status["parts"] if found["name"] == name)
 
     async def usage(self) -> Usage:
         """Count the ledger's rows."""
@@ -167,7 +170,7 @@ class Stack:
         return Usage(finished, every - finished)
 
 
-def ask(model: str, *, stream: bool = False) -> bytes:
+def chat_body(model: str, *, stream: bool = False) -> bytes:
     """The body of a chat completion request."""
     messages = [{"role": "system", "content": "You are brief."}, {"role": "user", "content": "Say a word, please."}]
     return json.dumps({"model": model, "messages": messages, "stream": stream}).encode()
@@ -183,5 +186,5 @@ def post(port: int, key: str, path: str, body: Mapping[str, Any]) -> None:
 
 
 def cost(before: Mapping[str, float], after: Mapping[str, float], answers: int) -> str:
-    """Processor milliseconds an answer cost, part by part: unlike its rate they hardly depend on the machine's load."""
+    """The processor ms of an answer in each part; unlike its rate, they hardly depend on the load of the machine."""
     return " ".join(f"{name} {(after[name] - before[name]) / answers * 1000:.2f}" for name in sorted(after))

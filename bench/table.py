@@ -1,4 +1,4 @@
-"""The one table of a run."""
+"""The result table of a run."""
 
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
@@ -6,7 +6,7 @@ from dataclasses import astuple, dataclass
 
 @dataclass(frozen=True)
 class Row:
-    """One figure: what was measured here, beside what, and whether it is what it should be."""
+    """One figure: the value here, the value of the peer or limit, and whether the target is met."""
 
     figure: str
     here: str
@@ -17,7 +17,7 @@ class Row:
 
     @classmethod
     def failed(cls, figure: str, error: BaseException) -> "Row":
-        """A figure that could not be measured."""
+        """The row of a figure that could not be measured."""
         return cls(figure, f"not measured: {(str(error) or repr(error)).splitlines()[0][:80]}", "", "", "", False)
 
 

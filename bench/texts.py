@@ -1,4 +1,4 @@
-"""Short texts made into vectors per second, through the contract: over the local channel, and over REST and Envoy."""
+"""Embeddings of short texts per second, through the contract: over the local channel, and over REST and Envoy."""
 
 import asyncio
 import json
@@ -11,9 +11,9 @@ from soma.model.v1.model_service_pb2 import EmbedRequest
 from soma.model.v1.model_service_pb2_grpc import ModelServiceStub, add_ModelServiceServicer_to_server
 
 from bench.embeddings import sentence
+from bench.environment import FOLDER, Environment
 from bench.stack import cost
 from bench.table import Row
-from bench.workplace import FOLDER, Workplace
 from bench.wrk import Load, wrk
 from services.mesh.call.authenticator import DEV_PRINCIPAL
 from services.mesh.call.call import run_as
@@ -32,9 +32,9 @@ ROUNDS = 3
 TEXTS, CALLERS, SECONDS = 32, 8, 4
 
 
-async def measure(place: Workplace) -> list[Row]:
-    """32 texts a call, eight callers at once."""
-    stack = await place.stack()
+async def measure(environment: Environment) -> list[Row]:
+    """Measure with 32 texts per call and eight callers at the same time."""
+    stack = await environment.stack()
     local: list[float] = []
     unhindered: list[float] = []
     rest: list[float] = []
@@ -52,7 +52,7 @@ async def measure(place: Workplace) -> list[Row]:
             print("processor ms a text:", cost(before, stack.processor_seconds(), found.requests * TEXTS))
     finally:
         await embedder.close()
-    # By processor time: what two cores would do that have nothing else to do.
+    # The rate of two free cores, calculated from the processor time.
     free = statistics.median(unhindered)
     return [
         _row("embeddings through the contract, local channel", local, f", {free:,.0f} a two-core second"),
@@ -61,7 +61,7 @@ async def measure(place: Workplace) -> list[Row]:
 
 
 async def load(port: int, key: str, seconds: int = SECONDS) -> Load:
-    """Have a server make vectors over REST, each caller of the same texts in each call."""
+    """Load a server with embeddings over REST; each call has the same texts."""
     body = json.dumps({"input": texts(random.Random(2))}).encode()
     url = f"http://127.0.0.1:{port}/slm/v1/embeddings"
     return await wrk(url, body, '"embedding"', key=key, connections=CALLERS, seconds=seconds)
@@ -74,7 +74,7 @@ def _row(figure: str, rates: list[float], more: str) -> Row:
 
 
 async def _local(embedder: MiniLm) -> tuple[float, int]:
-    """Texts per second, and texts."""
+    """The texts per second, and the number of texts."""
     ledger = Ledger(_no_generation)
     service = ModelService(Catalogue((), "", ""), Generations(ledger, 1.0), Vectors(embedder, ledger), "")
     mesh = LocalMesh([(add_ModelServiceServicer_to_server, service)])
@@ -98,7 +98,7 @@ async def _local(embedder: MiniLm) -> tuple[float, int]:
 
 
 def texts(random_: random.Random) -> list[str]:
-    """What one call makes vectors of."""
+    """The texts of one call."""
     return [sentence(random_) for _ in range(TEXTS)]
 
 

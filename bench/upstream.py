@@ -1,9 +1,9 @@
-"""An OpenAI-compatible server that answers at once, so that what is measured is what stands in front of it.
+"""An OpenAI-compatible server that answers at once, so that only the time before it is measured.
 
     python -m bench.upstream PORT
 
-`instant` says one word; `instant-64` says 64 words, each in a chunk, a packet and a turn of the event loop of its own.
-Answers are prepared before the first request: one costs parsing and writing, nothing else.
+The model `instant` answers one word. `instant-64` answers 64 words, each in its own chunk, its own packet and its own
+iteration of the event loop. Answers are prepared before the first request, so a request costs only parsing and writing.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ END = b"0\r\n\r\n"
 
 
 def words(model: str) -> list[str]:
-    """The deltas of a model's answer, all different, so that one lost or moved is noticed."""
+    """The deltas of a model's answer. All are different, so that a lost or moved delta is noticed."""
     return [f"word-{index} " for index in range(DELTAS[model])]
 
 
@@ -33,7 +33,7 @@ def answer(model: str) -> str:
 
 @cache
 def events(model: str) -> tuple[bytes, ...]:
-    """A streamed answer as parts of a chunked response, from its head to its end."""
+    """The parts of a streamed answer: a chunked response from its head to its end."""
     head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
     texts = [_event(model, {"content": word}) for word in words(model)]
     opening = head + _event(model, {"role": "assistant", "content": ""})
@@ -76,36 +76,36 @@ def _framed(data: bytes) -> bytes:
 
 
 class Connection(asyncio.Protocol):
-    """One keep-alive connection; requests on it come one after another."""
+    """A keep-alive connection with one request after the other."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Serve it."""
+        """Start to serve the connection."""
         self._transport = cast(asyncio.Transport, transport)
         self._parser = httptools.HttpRequestParser(self)
         self._body = b""
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came."""
+        """Parse the data."""
         self._parser.feed_data(data)
 
     def on_message_begin(self) -> None:
-        """A request begins."""
+        """Begin a request."""
         self._body = b""
 
     def on_body(self, body: bytes) -> None:
-        """A piece of its body."""
+        """Take a piece of the request's body."""
         self._body += body
 
     def on_message_complete(self) -> None:
-        """A request is whole: answer it."""
+        """Answer the request."""
         if not self._body:
             self._transport.write(models())
             return
-        asked = orjson.loads(self._body)
-        if asked.get("stream"):
-            self._write(iter(events(asked["model"])))
+        request = orjson.loads(self._body)
+        if request.get("stream"):
+            self._write(iter(events(request["model"])))
         else:
-            self._transport.write(whole(asked["model"]))
+            self._transport.write(whole(request["model"]))
 
     def _write(self, parts: Iterator[bytes]) -> None:
         part = next(parts, None)

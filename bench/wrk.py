@@ -1,4 +1,4 @@
-"""Load by wrk, one thread: requests over and over on a number of connections, every answer looked at."""
+"""Load with wrk: one thread repeats requests on several connections, and every answer is checked."""
 
 import json
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ SCRIPT = Path(__file__).with_name("load.lua")
 
 @dataclass(frozen=True)
 class Load:
-    """What a run of wrk came to.
+    """The result of a run of wrk.
 
     Attributes:
-        wrong: answers that were not 200 or not what was expected.
-        lost: connections refused or cut, and requests nobody answered in time.
+        wrong: number of answers that were not 200, or not as expected.
+        lost: number of connections refused or cut, and of requests without an answer in time.
     """
 
     requests: int
@@ -43,21 +43,21 @@ async def wrk(
     pause_ms: int = 0,
     fresh: bool = False,
 ) -> Load:
-    """Load `url` with POSTs of `body`, or GETs where it is empty; a right answer contains `expected`.
+    """Load `url` with POSTs of `body`, or with GETs if it is empty; a right answer contains `expected`.
 
     Args:
-        pause_ms: how long a connection rests between an answer and its next request.
-        fresh: whether each request is made on a connection of its own.
+        pause_ms: pause of a connection between an answer and the next request.
+        fresh: whether each request has its own connection.
 
     Raises:
-        Missing: there is no wrk.
+        Missing: wrk is not installed.
         RuntimeError: wrk failed, or an answer was wrong or lost.
     """
     path = program("wrk", "apt-get install wrk, or brew install wrk")
     command = [path, "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", str(SCRIPT), url]
     how = [str(pause_ms), "fresh" if fresh else "kept"]
-    said = await output([*command, "--", key, body.decode(), expected, *how], seconds + 30)
-    load = Load(**json.loads(said.strip().splitlines()[-1]))
+    output_text = await output([*command, "--", key, body.decode(), expected, *how], seconds + 30)
+    load = Load(**json.loads(output_text.strip().splitlines()[-1]))
     if load.wrong or load.lost:
         raise RuntimeError(f"{load.wrong} answers of {load.requests} were wrong and {load.lost} lost at {url}")
     return load

@@ -2,6 +2,6 @@
 
 import os
 
-# gRPC reads it while it is imported, so before anything else. Its handlers of `fork` have nothing to do for a child
-# that becomes another program, and crash one in ten before it does.
+# gRPC reads this variable when it is imported, so it is set first. gRPC's fork handlers are useless for a child that
+# becomes another program, and they crash one child in ten before it does.
 os.putenv("GRPC_ENABLE_FORK_SUPPORT", "0")

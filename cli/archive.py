@@ -1,4 +1,4 @@
-"""The file `soma backup` writes: a tar of a manifest and the files it names, each with its SHA-256."""
+"""The file that `soma backup` writes: a tar of a manifest and the files that it names, each with its SHA-256."""
 
 import hashlib
 import io
@@ -11,22 +11,22 @@ from pathlib import Path
 
 from services.mesh.call.errors import InvalidArgument
 
-# Raised when a file cannot be read any more by what read the ones before.
-# 2: without the dump of a part that keeps nothing.
+# Increased when older versions of soma cannot read the new format.
+# 2: without the dump of a part that has no data.
 FORMAT = 2
 _BLOCK = 1024 * 1024
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a backup is of.
+    """The manifest of a backup.
 
     Attributes:
-        format: of the file.
-        soma, postgres: versions of the programs that wrote it; no postgres where it kept nothing.
-        data_version: of the data directory.
+        format: format of the file.
+        soma, postgres: versions of the programs that wrote it; `postgres` is empty if it had no data.
+        data_version: version of the data directory.
         schemas: version of each service's schema.
-        taken: when, RFC 3339.
+        taken: time of the backup, RFC 3339.
         files: SHA-256 of each file, by its name in the archive.
     """
 
@@ -46,12 +46,15 @@ def digest(path: Path) -> str:
 
 
 def write(path: Path, manifest: Manifest, folder: Path) -> None:
-    """Write the files the manifest names, which lie in `folder`; readable by their owner only, whole or not at all."""
+    """Write the files of the manifest from `folder`.
+
+    Only their owner can read the file, and it is complete or absent.
+    """
     content = json.dumps(asdict(manifest), indent=2).encode()
     new = path.with_name(path.name + ".new")
     with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         with tarfile.open(fileobj=file, mode="w") as tar:
-            # Its own checksum is in its name.
+            # The manifest's own checksum is in its name.
             head = tarfile.TarInfo(f"manifest-{hashlib.sha256(content).hexdigest()}.json")
             head.size, head.mode = len(content), 0o600
             tar.addfile(head, io.BytesIO(content))
@@ -63,10 +66,10 @@ def write(path: Path, manifest: Manifest, folder: Path) -> None:
 
 
 def extract(path: Path, folder: Path) -> Manifest:
-    """Put the files of a backup into `folder`, every one of them checked.
+    """Put the files of a backup into `folder`, and check every file.
 
     Raises:
-        InvalidArgument: it is no backup, or not as it was written (`BACKUP_CORRUPT`); or it is of a newer format.
+        InvalidArgument: it is no backup or is damaged (`BACKUP_CORRUPT`), or its format is newer.
     """
     try:
         with tarfile.open(path, "r:") as tar:
@@ -74,7 +77,7 @@ def extract(path: Path, folder: Path) -> Manifest:
             for name, expected in manifest.files.items():
                 target = folder / name
                 if not target.resolve().is_relative_to(folder.resolve()):
-                    raise _corrupt(path, f"{name} leads outside")
+                    raise _corrupt(path, f"{name} is outside the folder")
                 target.parent.mkdir(parents=True, exist_ok=True)
                 if _copy(tar, name, target) != expected:
                     raise _corrupt(path, f"{name} has changed")
@@ -101,10 +104,10 @@ def _manifest(path: Path, tar: tarfile.TarFile) -> Manifest:
 
 
 def _copy(tar: tarfile.TarFile, name: str, target: Path) -> str:
-    """The SHA-256 of what was copied."""
+    """Copy a file, and return its SHA-256."""
     source = tar.extractfile(name)
     if source is None:
-        raise ValueError(f"{name} is no file")
+        raise ValueError(f"{name} is not a file")
     checksum = hashlib.sha256()
     with source, os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         while block := source.read(_BLOCK):
@@ -114,4 +117,4 @@ def _copy(tar: tarfile.TarFile, name: str, target: Path) -> str:
 
 
 def _corrupt(path: Path, why: str) -> InvalidArgument:
-    return InvalidArgument(f"{path} is no backup of soma, or is damaged: {why}", reason="BACKUP_CORRUPT")
+    return InvalidArgument(f"{path} is not a backup of soma, or is damaged: {why}", reason="BACKUP_CORRUPT")

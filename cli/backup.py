@@ -1,4 +1,4 @@
-"""Takes a backup of a data directory, while its stack runs or not."""
+"""Backs up a data directory, whether its stack runs or not."""
 
 import asyncio
 import shutil
@@ -18,20 +18,20 @@ from services.mesh.call.errors import FailedPrecondition, Unavailable
 from services.mesh.stores.migrations import VERSION_TABLE
 
 DUMP, REDIS_DUMP = "postgres.dump", "redis.rdb"
-# Secrets a stack cannot be had back without: what clients and processes prove themselves with.
-KEPT = ("dev.key", "internal.key", "tls")
+# Secrets that a restored stack needs: its keys and certificates.
+SECRETS = ("dev.key", "internal.key", "tls")
 SAVE_SECONDS = 300.0
 POLL_SECONDS = 0.02
 
 
 async def back_up(directory: DataDir, target: Path) -> archive.Manifest:
-    """Write a backup of everything that was acknowledged before this was called.
+    """Write a backup of everything that was acknowledged before this call.
 
-    Postgres gives one snapshot of all schemas. Redis comes after it, so that an event that was relayed meanwhile is in
-    both rather than in neither. What keeps no data here is left out.
+    Postgres gives one snapshot of all schemas. Redis is saved after it, so that an event that is relayed in between is
+    in both, not in neither. A part without data here is left out.
 
     Raises:
-        FailedPrecondition: there is nothing to back up, it is kept elsewhere, or Postgres's own program failed.
+        FailedPrecondition: there is no data, the data is in an external store, or Postgres's own program failed.
         Unavailable: Redis did not write its snapshot in time.
     """
     directory.check()
@@ -47,8 +47,8 @@ async def back_up(directory: DataDir, target: Path) -> archive.Manifest:
             if (url := urls.get("redis")) is not None:
                 await _save(url)
                 shutil.move(directory["redis"] / "dump.rdb", folder / REDIS_DUMP)
-        for kept in KEPT:
-            for path in sorted(directory[kept].rglob("*")) if directory[kept].is_dir() else [directory[kept]]:
+        for secret in SECRETS:
+            for path in sorted(directory[secret].rglob("*")) if directory[secret].is_dir() else [directory[secret]]:
                 if path.is_file():
                     copy = folder / path.relative_to(directory.root)
                     copy.parent.mkdir(exist_ok=True)
@@ -68,27 +68,27 @@ async def back_up(directory: DataDir, target: Path) -> archive.Manifest:
 
 
 async def _versions(url: str) -> tuple[str, dict[str, str]]:
-    """Of the server, and of each service's schema."""
+    """The version of the server, and of each service's schema."""
     connection = await asyncpg.connect(url)
     try:
         server = connection.get_server_version()
         rows = await connection.fetch("SELECT schemaname FROM pg_tables WHERE tablename = $1 ORDER BY 1", VERSION_TABLE)
         schemas: dict[str, str] = {}
         for (schema,) in rows:
-            schemas[schema] = await connection.fetchval(f'SELECT version_num FROM "{schema}".{VERSION_TABLE}')  # noqa: S608 -- from the catalogue
+            schemas[schema] = await connection.fetchval(f'SELECT version_num FROM "{schema}".{VERSION_TABLE}')  # noqa: S608 -- a name from the catalogue
         return f"{server.major}.{server.minor}", schemas
     finally:
         await connection.close()
 
 
 async def _save(url: str) -> None:
-    """Have Redis write its snapshot."""
+    """Make Redis write its snapshot, and wait for it."""
     async with Redis.from_url(url) as client:
         try:
             async with asyncio.timeout(SAVE_SECONDS):
-                while not await _begin_save(client):  # noqa: ASYNC110 -- Redis tells nobody when it is done
+                while not await _begin_save(client):  # noqa: ASYNC110 -- Redis sends no event when it is done
                     await asyncio.sleep(POLL_SECONDS)
-                while (state := await client.info("persistence"))["rdb_bgsave_in_progress"]:  # noqa: ASYNC110 -- likewise
+                while (state := await client.info("persistence"))["rdb_bgsave_in_progress"]:  # noqa: ASYNC110 -- the same
                     await asyncio.sleep(POLL_SECONDS)
         except TimeoutError:
             raise Unavailable(f"Redis has not written its snapshot in {SAVE_SECONDS:g} s") from None

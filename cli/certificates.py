@@ -1,4 +1,4 @@
-"""The certificates of a stack's parts: made by its own CA when the stack starts, and renewed while it runs."""
+"""The certificates of a stack's parts. The stack's own CA issues them at the start and renews them while it runs."""
 
 import json
 import time
@@ -25,14 +25,14 @@ log = structlog.get_logger("tls")
 
 FRONT = "front"
 LOOK_SECONDS, RETRY_SECONDS = 3600.0, 60.0
-# How long the gateway may take to be told of a new CA, and to act on it.
-TAKE_UP_SECONDS, SETTLE_SECONDS, POLL_SECONDS = 30.0, 1.0, 0.05
-# With this much left a certificate is renewed: a stack that is down for a while comes back with valid ones.
+# How long the gateway may take to receive a new CA, and to use it.
+TRUST_SECONDS, SETTLE_SECONDS, POLL_SECONDS = 30.0, 1.0, 0.05
+# A certificate with less time left is renewed. So a stack that is down for a while starts again with valid ones.
 RENEW_BELOW = LIFETIME / 2
 
 
 def wanted(settings: Settings, processes: Mapping[str, Sequence[str]], address: str) -> dict[str, list[str]]:
-    """The certificates a stack needs, whose public port is at `address`: host names and addresses, by part."""
+    """The certificates that a stack needs: host names and addresses, by part. `address` is that of the public port."""
     found: dict[str, list[str]] = {}
     if settings.mutual_tls:
         found[CONTROL] = [host_of(CONTROL)]
@@ -44,7 +44,7 @@ def wanted(settings: Settings, processes: Mapping[str, Sequence[str]], address: 
 
 
 def expires(path: Path) -> datetime | None:
-    """When a certificate ends; None where there is none that can be read."""
+    """When a certificate expires; None when there is none that can be read."""
     try:
         return x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
     except (OSError, ValueError):
@@ -52,10 +52,10 @@ def expires(path: Path) -> datetime | None:
 
 
 def ensure(data_dir: Path, needed: Mapping[str, Sequence[str]]) -> list[str]:
-    """Issue what is missing, ends soon, or is for other names; the names of what was issued.
+    """Issue the certificates that are missing, expire soon, or have other names; return the names of the issued ones.
 
     Raises:
-        FailedPrecondition: something has to be issued and the CA's key is not here.
+        FailedPrecondition: a certificate must be issued, and the CA's key is not here.
     """
     folder = folder_of(data_dir)
     due = [name for name, names in needed.items() if _due(folder / f"{name}.pem", names)]
@@ -68,7 +68,7 @@ def ensure(data_dir: Path, needed: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 def renewal(data_dir: Path, needed: Mapping[str, Sequence[str]]) -> Job:
-    """Renews what `ensure` issued; running processes take new certificates up by themselves."""
+    """A job that renews the certificates of `ensure`; running processes load new certificates by themselves."""
 
     async def renew() -> None:
         ensure(data_dir, needed)
@@ -76,30 +76,30 @@ def renewal(data_dir: Path, needed: Mapping[str, Sequence[str]]) -> Job:
     return Job("renewal", renew, every=LOOK_SECONDS, first=LOOK_SECONDS, longest_pause=RETRY_SECONDS)
 
 
-def taken_up(directory: DataDir) -> None:
-    """Wait until every part of a stack that runs trusts whom `ca.pem` names.
+def wait_until_trusted(directory: DataDir) -> None:
+    """Wait until every part of the running stack trusts the authorities in `ca.pem`.
 
-    Our own processes look at each handshake; the gateway is told by the control process.
+    The serve processes read the file at each handshake. The control process passes it on to the gateway.
 
     Raises:
-        Unavailable: the control process does not tell it.
+        Unavailable: the control process does not pass it on in time.
     """
-    told = directory["envoy"] / "secrets" / "mesh-authorities.json"
+    secret_file = directory["envoy"] / "secrets" / "mesh-authorities.json"
     wanted = (folder_of(directory.root) / CA).read_text()
-    end = time.monotonic() + TAKE_UP_SECONDS
-    while running(directory) is not None and told.exists():
-        secret = json.loads(told.read_text())["resources"][0]
+    end = time.monotonic() + TRUST_SECONDS
+    while running(directory) is not None and secret_file.exists():
+        secret = json.loads(secret_file.read_text())["resources"][0]
         if secret["validation_context"]["trusted_ca"]["inline_string"] == wanted:
-            # It watches the file.
+            # Envoy watches this file and needs a moment to load it.
             time.sleep(SETTLE_SECONDS)
             return
         if time.monotonic() > end:
-            raise Unavailable("the gateway has not taken up the new CA; its log says why", reason="CA_NOT_TAKEN_UP")
+            raise Unavailable("the gateway does not use the new CA; see its log", reason="CA_NOT_TAKEN_UP")
         time.sleep(POLL_SECONDS)
 
 
-def listing(data_dir: Path) -> str:
-    """What there is, for people."""
+def certificate_table(data_dir: Path) -> str:
+    """A table of the certificates, for people."""
     folder = folder_of(data_dir)
     rows = [("certificate", "until", "issued by")]
     for authority in trusted(folder):

@@ -29,7 +29,7 @@ PACKAGES = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at: what it is, whether it is there, and how to get it if not."""
+    """The result of one check: its subject, whether it is all right, and details or a remedy."""
 
     subject: str
     ok: bool

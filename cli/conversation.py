@@ -1,4 +1,4 @@
-"""A conversation with the mesh over native gRPC: each turn streamed as it is released."""
+"""A conversation with the mesh over native gRPC; the answers are streamed."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,20 +17,20 @@ from services.mesh.call.status import AS_MESH_ERRORS
 if TYPE_CHECKING:
     from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceAsyncStub
 
-# A model may think for minutes; silence is broken by heartbeats.
+# A model may need minutes; the mesh sends heartbeats until then.
 TURN_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
-class Shown:
-    """Where a turn's events go: the text of the answer, and notes beside it."""
+class Printer:
+    """The functions that print a turn: the text of the answer, and notes."""
 
     text: Callable[[str], None]
     note: Callable[[str], None]
 
 
 class Conversation:
-    """Turns of one conversation; without an id the mesh keeps nothing of them."""
+    """The turns of one conversation; without an id, the mesh does not remember them."""
 
     def __init__(
         self, channel: grpc.aio.Channel, metadata: Sequence[tuple[str, str]], *, conversation_id: str, model: str
@@ -40,11 +40,11 @@ class Conversation:
         self._conversation_id = conversation_id
         self._model = model
 
-    async def turn(self, text: str, shown: Shown) -> None:
-        """Say `text` and show the answer.
+    async def turn(self, text: str, printer: Printer) -> None:
+        """Send `text` and show the answer.
 
         Raises:
-            MeshError: the turn failed, or its stream was cut before its end.
+            MeshError: the turn failed, or its stream was cut.
         """
         request = pb.ChatRequest(
             model=self._model,
@@ -56,31 +56,31 @@ class Conversation:
         try:
             with AS_MESH_ERRORS:
                 async for event in call:
-                    finished = _show(event, shown)
+                    finished = _show(event, printer)
         finally:
             call.cancel()
         if not finished:
-            raise Unavailable("the answer was cut before its end", reason=reasons.STREAM_CUT)
+            raise Unavailable("the answer was cut off", reason=reasons.STREAM_CUT)
 
 
-def _show(event: pb.ChatResponse, shown: Shown) -> bool:
-    """Show one event; whether it was the last of a turn that succeeded."""
+def _show(event: pb.ChatResponse, printer: Printer) -> bool:
+    """Show one event; return whether it is the final event of a successful turn."""
     match event.WhichOneof("payload"):
         case "delta":
-            shown.text(event.delta.text)
+            printer.text(event.delta.text)
         case "tool_call" if event.tool_call.name:
-            shown.note(f"the model asks for {event.tool_call.name}")
+            printer.note(f"the model asks for {event.tool_call.name}")
         case "policy":
             decision = policy_service_pb2.Decision.Name(event.policy.decision).removeprefix("DECISION_").lower()
             rules = "; ".join(rule.reason or rule.rule_id for rule in event.policy.matched_rules)
-            shown.note(f"policy on the {event.policy.stage}: {decision}{f' ({rules})' if rules else ''}")
+            printer.note(f"policy on the {event.policy.stage}: {decision}{f' ({rules})' if rules else ''}")
         case "error":
             facts = Facts(retry_after=event.error.retry_after_seconds or None)
             raise relayed(Code(event.error.code), event.error.message, reason=event.error.reason, facts=facts)
         case "finished":
             for source in event.finished.sources:
-                shown.note(f"source: {source.key}")
-            shown.note(_summary(event.finished))
+                printer.note(f"source: {source.key}")
+            printer.note(_summary(event.finished))
             return True
     return False
 

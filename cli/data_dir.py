@@ -1,4 +1,4 @@
-"""The directory that holds everything a stack keeps: its layout, its version and its lock."""
+"""The data directory of a stack: its layout, its version and its lock."""
 
 import os
 from collections.abc import Iterator
@@ -9,15 +9,15 @@ from pathlib import Path
 from cli.lock import Lock, Purpose
 from services.mesh.call.errors import FailedPrecondition
 
-# Raised when what is kept changes so that an older soma could not read it. 2: Valkey's append-only file, beside which
-# the Redis 6.2 of version 1 would start empty.
+# Increased when an older soma could not read the data. 2: Valkey's append-only file; the Redis 6.2 of version 1 would
+# ignore it and start empty.
 VERSION = 2
 FOLDERS = {"postgres": 0o711, "redis": 0o700, "envoy": 0o700, "logs": 0o700, "run": 0o700, "models": 0o755}
 
 
 @dataclass(frozen=True)
 class DataDir:
-    """Paths below one data directory; nothing outside it is ever written or has its permissions changed."""
+    """The paths in one data directory. Nothing outside it is written, and no permissions outside it are changed."""
 
     root: Path
 
@@ -31,27 +31,27 @@ class DataDir:
 
     @property
     def dev_key(self) -> Path:
-        """The key clients use in `--dev`."""
+        """The file of the API key for clients with `--dev`."""
         return self.root / "dev.key"
 
     @property
     def internal_key(self) -> Path:
-        """The key that signs principals between processes."""
+        """The file of the key that signs principals between processes."""
         return self.root / "internal.key"
 
     @property
     def lock(self) -> Lock:
-        """Says which process runs on it."""
+        """The lock; it names the process that runs on the directory."""
         return Lock(self.root)
 
     @property
     def state(self) -> Path:
-        """What the running stack says of itself."""
+        """The file with the state of the running stack."""
         return self.root / "run" / "control.json"
 
     @property
     def orders(self) -> Path:
-        """What commands ask of the running stack, and its answers."""
+        """The folder of the commands' orders to the running stack, and of its answers."""
         return self.root / "run" / "orders"
 
     def log(self, part: str) -> Path:
@@ -59,10 +59,10 @@ class DataDir:
         return self.root / "logs" / f"{part}.log"
 
     def prepare(self) -> None:
-        """Make the directory and its folders, or check that this version can read what is there.
+        """Make the directory and its folders, or check that this version can read the existing data.
 
         Raises:
-            FailedPrecondition: it holds something else, or was made by a newer version.
+            FailedPrecondition: the directory holds something else, or a newer version made it.
         """
         with self.usable():
             self.root.mkdir(parents=True, exist_ok=True)
@@ -71,7 +71,7 @@ class DataDir:
             if not marker.exists() or marker.read_text().strip() != str(VERSION):
                 marker.write_text(f"{VERSION}\n")
             if os.geteuid() == 0:
-                # The account Postgres runs as under root passes through to its own folder and can list nothing.
+                # Under root, Postgres runs as another account. It may pass through to its own folder, but list nothing.
                 self.root.chmod(self.root.stat().st_mode & 0o7777 | 0o011)
             for name, mode in FOLDERS.items():
                 (self.root / name).mkdir(exist_ok=True)
@@ -79,10 +79,10 @@ class DataDir:
 
     @contextmanager
     def usable(self) -> Iterator[None]:
-        """A block that fails when the directory cannot be used, for want of room or of permission.
+        """A block in which an OSError means that the directory cannot be used: no space, or no permission.
 
         Raises:
-            FailedPrecondition: it cannot, and why.
+            FailedPrecondition: it cannot be used, and why.
         """
         try:
             yield
@@ -92,34 +92,34 @@ class DataDir:
             ) from error
 
     def check(self) -> None:
-        """Look whether this version can use what is there, if anything is.
+        """Check that this version can use the existing data, if there is any.
 
         Raises:
-            FailedPrecondition: it cannot.
+            FailedPrecondition: it cannot use it.
         """
         marker = self.root / "version"
         if not marker.exists():
             if self.root.exists() and any(self.root.iterdir()):
                 raise FailedPrecondition(
-                    f"{self.root} is not empty and not a data directory of soma (it has no file `version`); "
-                    "give --data-dir another",
+                    f"{self.root} is not empty and is not a data directory of soma (it has no file `version`); "
+                    "give another --data-dir",
                     reason="DATA_DIR_FOREIGN",
                 )
             return
         found = marker.read_text().strip()
         if not found.isdigit() or int(found) > VERSION:
             raise FailedPrecondition(
-                f"{self.root} has data version {found!r} and this soma reads up to {VERSION}; "
+                f"{self.root} has data version {found!r}, and this soma reads versions up to {VERSION}; "
                 "use the soma that made it, or another --data-dir",
                 reason="DATA_VERSION_UNKNOWN",
             )
 
     @contextmanager
     def locked(self, purpose: Purpose) -> Iterator[Lock]:
-        """Hold the directory for this process; the system lets go when the process ends, however it ends.
+        """Lock the directory for this process. The system releases the lock when the process ends, in any way.
 
         Raises:
-            FailedPrecondition: another process holds it, or it cannot be used.
+            FailedPrecondition: another process has the lock, or the directory cannot be used.
         """
         lock = self.lock
         with ExitStack() as held:

@@ -1,16 +1,19 @@
-"""How many files and sockets this process and those it starts may have open."""
+"""The limit of open files and sockets, for this process and its children."""
 
 import resource
 from contextlib import suppress
 
-# Where there is no limit to raise it to; some programs make a table of that length.
+# The value when there is no hard limit. It is not unlimited, because some programs make a table of this length.
 _PLENTY = 1 << 20
 
 
 def raise_limit() -> None:
-    """To what this user may have, since every connection of a client is one: shells start programs with 1024."""
+    """Raise the limit as far as this user may.
+
+    Every client's connection needs a descriptor, and shells allow only 1024.
+    """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _PLENTY if hard == resource.RLIM_INFINITY else min(hard, _PLENTY)
-    # A kernel that has a limit of its own keeps the one there is.
+    # A kernel with a lower limit of its own refuses, and the limit stays as it is.
     with suppress(ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

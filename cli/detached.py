@@ -1,4 +1,4 @@
-"""Starts a stack in a process of its own and waits until it is ready."""
+"""Starts a stack in a process of its own, and waits until it is ready."""
 
 import os
 import subprocess
@@ -33,10 +33,10 @@ def arguments(settings: Settings, directory: DataDir, layout: Layout) -> Sequenc
 
 
 def start_detached(settings: Settings, directory: DataDir, layout: Layout) -> None:
-    """Return once everything is ready.
+    """Start the stack, and return when every part is ready.
 
     Raises:
-        Unavailable: the stack did not start; the message has the last lines of what failed.
+        Unavailable: the stack did not start; the message has the last log lines of the failed part.
     """
     directory.prepare()
     log = PartLog(directory.log("control"))
@@ -67,7 +67,7 @@ def start_detached(settings: Settings, directory: DataDir, layout: Layout) -> No
                     raise Unavailable(explain(ours), reason="STACK_FAILED")
                 with log.path.open(encoding="utf-8", errors="replace") as file:
                     file.seek(begin)
-                    said = file.read().strip().removeprefix("soma: ")
-                    raise Unavailable(said or "the stack ended at once", reason="STACK_FAILED")
+                    text = file.read().strip().removeprefix("soma: ")
+                    raise Unavailable(text or "the stack ended at once", reason="STACK_FAILED")
             time.sleep(POLL_SECONDS)
     typer.echo(announcement(directory))

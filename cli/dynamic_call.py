@@ -16,10 +16,10 @@ from services.mesh.call.errors import InvalidArgument, MeshError
 
 
 def requests(method: MethodDescriptor, text: str, pool: DescriptorPool) -> list[Message]:
-    """The request messages in JSON `text`: one object, or for a client stream an array of them.
+    """The request messages in the JSON `text`: one object, or an array of objects for a client stream.
 
     Raises:
-        InvalidArgument: the text is not JSON, or not the method's request.
+        InvalidArgument: the text is not JSON, or does not match the method's request.
     """
     kind = GetMessageClass(method.input_type)
     try:
@@ -42,7 +42,7 @@ async def call(
     metadata: Sequence[tuple[str, str]],
     timeout: float,
 ) -> AsyncIterator[Message]:
-    """Call the method; its responses as they come, and the channel's error where the call failed."""
+    """Call the method and yield its responses as they arrive. A failed call raises the channel's error."""
     path = f"/{method.containing_service.full_name}/{method.name}"
     kinds = {
         "request_serializer": lambda message: message.SerializeToString(),
@@ -64,15 +64,15 @@ async def call(
         yield await answer
 
 
-def shown(message: Message, pool: DescriptorPool, *, indent: int | None) -> str:
-    """A message as JSON, with the contract's own names and every field that has no presence."""
+def to_json(message: Message, pool: DescriptorPool, *, indent: int | None) -> str:
+    """A message as JSON, with the contract's field names and all fields without presence."""
     values = json_format.MessageToDict(
         message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True, descriptor_pool=pool
     )
     return json.dumps(values, indent=indent, ensure_ascii=False)
 
 
-def shown_error(error: MeshError) -> str:
+def error_to_json(error: MeshError) -> str:
     """A typed error as JSON."""
     violations = [{"field": v.field, "description": v.description} for v in error.facts.violations]
     facts: dict[str, Any] = {"code": int(error.code), "status": error.code.name, "reason": error.reason}

@@ -1,4 +1,4 @@
-"""The settings of every process and service as they are now, and where each value came from."""
+"""The current settings of all processes and services, and where each value comes from."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ HIDDEN = "********"
 
 
 @dataclass(frozen=True)
-class Effective:
+class EffectiveSetting:
     """One setting: its name in `soma.toml`, its value for people, and its source."""
 
     name: str
@@ -22,7 +22,7 @@ class Effective:
 
 
 def settings_classes() -> Sequence[type[SomaSettings]]:
-    """The mesh's settings, those of the gateway, and those that each service declares, with their parts."""
+    """The settings classes of the mesh, of the gateway and of each service."""
     found: list[type[SomaSettings]] = [Settings, GatewaySettings]
     for declaration in declarations():
         if issubclass(declaration.settings, SomaSettings):
@@ -31,13 +31,14 @@ def settings_classes() -> Sequence[type[SomaSettings]]:
 
 
 def require_known_tables() -> None:
-    """Refuse a table of `soma.toml` that nothing reads; each settings class sees only its own.
+    """Refuse a table of `soma.toml` that no settings class reads; each class reads only its own table.
 
     Raises:
-        InvalidArgument: there is one, or the file cannot be read.
+        InvalidArgument: there is such a table, or the file cannot be read.
     """
     _, file = Settings.sources()
-    # A service's table has its name. Its declaration is read, which takes a while, only for what has none of these.
+    # The table of a service has its name. The declarations take a while to load, so other names alone make us load
+    # them.
     if not file.tables - {*SERVICES, GatewaySettings.table}:
         return
     known = {kind.table for kind in settings_classes() if kind.table is not None}
@@ -46,27 +47,27 @@ def require_known_tables() -> None:
         raise wrong(f"[{unknown[0]}] in {file.path}: there is no such table; there are {', '.join(sorted(known))}")
 
 
-def effective(kind: type[SomaSettings]) -> Sequence[Effective]:
+def effective(kind: type[SomaSettings]) -> Sequence[EffectiveSetting]:
     """Every setting of one class.
 
     Raises:
-        InvalidArgument: a value is not one the class takes.
+        InvalidArgument: the class refuses a value.
     """
     values, places = kind(), kind.places()
     table = kind.model_config.get("env_prefix", "").removeprefix("SOMA_").strip("_").lower()
     prefix = f"{table}." if table else ""
     return [
-        Effective(
-            f"{prefix}{name}", _shown(getattr(values, name)), places[name].source if name in places else "default"
+        EffectiveSetting(
+            f"{prefix}{name}", _displayed(getattr(values, name)), places[name].source if name in places else "default"
         )
         for name in kind.model_fields
     ]
 
 
-def _shown(value: Any) -> str:
+def _displayed(value: Any) -> str:
     if value is None:
         return "-"
-    # Secrets know how to hide themselves; an empty one has nothing to hide.
+    # An empty secret is shown as empty.
     if hasattr(value, "get_secret_value"):
         return HIDDEN if value.get_secret_value() else "-"
     text = str(value)

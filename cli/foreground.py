@@ -1,4 +1,4 @@
-"""Runs a stack in this process, which becomes its control process, until it is told to stop."""
+"""Runs a stack with this process as its control process, until a signal stops it."""
 
 import asyncio
 import os
@@ -27,10 +27,10 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def run_in_foreground(settings: Settings, directory: DataDir, layout: Layout, when_ready: WhenReady) -> None:
-    """Run until SIGINT, SIGTERM or SIGHUP; a second one ends everything at once.
+    """Run until SIGINT, SIGTERM or SIGHUP; a second signal ends everything at once.
 
     Args:
-        when_ready: called once, when every part is; the stack is stopped when it returns False or raises.
+        when_ready: called once, when every part is ready; the stack stops when it returns False or raises.
 
     Raises:
         MeshError: the stack did not start, or `when_ready` raised it.
@@ -46,7 +46,7 @@ def run_in_foreground(settings: Settings, directory: DataDir, layout: Layout, wh
 
 @contextmanager
 def _standard_error_in(log: PartLog) -> Iterator[None]:
-    """Logs of this process go where those of the other parts are, those of libraries below Python too."""
+    """Write this process's standard error, also that of C libraries, into a log beside those of the other parts."""
     terminal, output = os.dup(2), log.open()
     os.dup2(output, 2)
     try:

@@ -1,4 +1,4 @@
-"""Where a process that is started by hand finds the stack it is to join."""
+"""The settings with which a process that is started by hand joins a stack."""
 
 from typing import Any
 

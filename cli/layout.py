@@ -9,13 +9,13 @@ from services.mesh.call.errors import InvalidArgument
 
 @dataclass(frozen=True)
 class Layout:
-    """What is not apart runs together.
+    """The services of a stack and their processes. Services that are not apart run together.
 
     Attributes:
         apart: services that get a process of their own, or several: `memory`, `memory=2`.
-        without: services this stack does not run; a process may join with them later.
-        workers: how many processes run the services that are not apart, all of them the same.
-        parts: parts that start although none of these services needs them, for services that join later.
+        without: services that this stack does not run; a process may join with them later.
+        workers: number of identical processes that run the services that are not apart.
+        parts: parts to start although no service here needs them, for services that join later.
     """
 
     apart: Sequence[str] = ()
@@ -24,17 +24,17 @@ class Layout:
     parts: Sequence[str] = ()
 
     def processes(self) -> dict[str, tuple[str, ...]]:
-        """The serve processes by name, and the services of each.
+        """The names of the serve processes, each with its services.
 
         Raises:
-            InvalidArgument: a service that does not exist, one apart twice, or left out as well, or no process for it.
+            InvalidArgument: a service does not exist, is apart twice, is both apart and left out, or has no process.
         """
         apart = self._apart()
         for name in (*apart, *self.without):
             if name not in SERVICES:
                 raise InvalidArgument(f"there is no service {name!r}; there are {', '.join(SERVICES)}")
         if both := set(apart) & set(self.without):
-            raise InvalidArgument(f"{', '.join(sorted(both))}: either --apart or --without")
+            raise InvalidArgument(f"{', '.join(sorted(both))}: use either --apart or --without")
         if self.workers < 1:
             raise InvalidArgument(f"{self.workers} workers cannot serve anything; give 1 or more")
         together = tuple(name for name in SERVICES if name not in apart and name not in self.without)
@@ -44,7 +44,7 @@ class Layout:
         return found
 
     def _apart(self) -> dict[str, int]:
-        """How many processes each service has that is apart."""
+        """The number of processes of each service that is apart."""
         counts: dict[str, int] = {}
         for given in self.apart:
             name, several, count = given.partition("=")

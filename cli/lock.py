@@ -1,4 +1,4 @@
-"""The lock of a data directory: which process runs on it, whatever became of the files it says so in."""
+"""The lock of a data directory: it names the process that runs on it, even if the lock's files were damaged."""
 
 import fcntl
 import os
@@ -13,12 +13,12 @@ import psutil
 
 from services.mesh.call.errors import FailedPrecondition
 
-# Who looks whether a file is locked has it for an instant, which is not to be taken for a stack that runs.
+# A process that checks the lock holds it for a moment. The retries keep that from looking like a running stack.
 TRIES, TRY_SECONDS = 10, 0.02
 
 
 class Purpose(StrEnum):
-    """What a data directory is held for."""
+    """What a process needs the data directory for."""
 
     STACK = "stack"
     # A command that needs Postgres and Redis while no stack runs, such as a backup.
@@ -34,9 +34,9 @@ class Holder:
 
 
 class Lock:
-    """`ROOT/lock` and `ROOT/run/lock`: each says who holds it, and the system lets go when that process ends.
+    """The files `ROOT/lock` and `ROOT/run/lock`. Each names its holder; the system unlocks it when that process ends.
 
-    Earlier versions lock the second one alone. It may be deleted together with what else is in `run`.
+    Earlier versions lock only the second file. It may be deleted together with the rest of `run`.
     """
 
     def __init__(self, root: Path) -> None:
@@ -47,10 +47,10 @@ class Lock:
 
     @contextmanager
     def held(self, purpose: Purpose) -> Iterator[None]:
-        """Hold it for this process.
+        """Hold the lock for this process.
 
         Raises:
-            FailedPrecondition: another process holds it.
+            FailedPrecondition: another process has the lock.
             OSError: a file cannot be made.
         """
         self._text = f"{os.getpid()} {purpose}\n".encode()
@@ -64,11 +64,11 @@ class Lock:
             self._held.clear()
 
     def renew(self) -> None:
-        """Make again what was deleted, and write again what was overwritten, while it is held.
+        """Make the files of a held lock again if they were deleted, and write them again if they were changed.
 
         Raises:
             OSError: a file cannot be made.
-            FailedPrecondition: another process has locked one that was deleted.
+            FailedPrecondition: another process has locked a file that was deleted.
         """
         for path, descriptor in list(self._held.items()):
             if not _is_at(path, descriptor):
@@ -79,10 +79,10 @@ class Lock:
                 self._write(descriptor)
 
     def holder(self) -> Holder | None:
-        """Who holds it now; None when nobody does.
+        """The process that holds the lock; None when it is free.
 
         Raises:
-            FailedPrecondition: somebody does, and the file does not say who, or cannot be read.
+            FailedPrecondition: it is held, but the file does not say by whom, or cannot be read.
         """
         for path in self._paths:
             try:
@@ -104,7 +104,7 @@ class Lock:
         """The process of a holder.
 
         Raises:
-            FailedPrecondition: it cannot be seen from here, as one in another container.
+            FailedPrecondition: the process is not visible here, for example because it runs in another container.
         """
         try:
             process = psutil.Process(holder.pid)
@@ -115,7 +115,7 @@ class Lock:
             ) from error
         except psutil.NoSuchProcess:
             opened = set()
-        # The number alone may be that of another process here.
+        # Another process here may have the same pid, so the open file is checked too.
         if not any(str(path.resolve()) in opened for path in self._paths):
             raise FailedPrecondition(
                 f"process {holder.pid} holds {self._paths[0]} and cannot be seen from here; it may run in a container: "
@@ -134,7 +134,7 @@ class Lock:
                 except BlockingIOError:
                     time.sleep(TRY_SECONDS)
             else:
-                raise self._taken(os.pread(descriptor, 64, 0))
+                raise self._already_held(os.pread(descriptor, 64, 0))
             self._write(descriptor)
         except BaseException:
             os.close(descriptor)
@@ -142,14 +142,14 @@ class Lock:
         self._held[path] = descriptor
 
     def _write(self, descriptor: int) -> None:
-        # In this order nobody ever reads nothing.
+        # In this order, a reader never finds the file empty.
         os.pwrite(descriptor, self._text, 0)
         os.ftruncate(descriptor, len(self._text))
 
     def _read(self, text: bytes) -> Holder:
         try:
             pid, *purpose = text.decode().split()
-            # Earlier versions wrote the number alone.
+            # Earlier versions wrote only the pid.
             return Holder(int(pid), Purpose(purpose[0]) if purpose else Purpose.STACK)
         except ValueError:
             raise FailedPrecondition(
@@ -158,7 +158,7 @@ class Lock:
                 reason="LOCK_DAMAGED",
             ) from None
 
-    def _taken(self, text: bytes) -> FailedPrecondition:
+    def _already_held(self, text: bytes) -> FailedPrecondition:
         holder = self._read(text)
         if holder.purpose is Purpose.STORES:
             what = f"another soma command uses the data of {self._root} (pid {holder.pid}); wait until it has ended"

@@ -1,4 +1,4 @@
-"""Reads log files while they grow and are rotated."""
+"""Reads log files that grow and are rotated."""
 
 import asyncio
 from collections import deque
@@ -9,7 +9,7 @@ POLL_SECONDS = 0.2
 
 
 class LogReader:
-    """One file, each of its lines with a prefix; remembers how far it has read."""
+    """Reads one file, adds a prefix to each line, and remembers its position."""
 
     def __init__(self, path: Path, prefix: str) -> None:
         self._path = path
@@ -17,14 +17,14 @@ class LogReader:
         self._position = 0
 
     def last(self, count: int) -> list[str]:
-        """The last `count` lines; what comes after them is `new`."""
+        """The last `count` lines. `new` continues after them."""
         with self._path.open("rb") as file:
             lines = deque(file, maxlen=count)
             self._position = file.tell()
-        return [self._shown(line) for line in lines]
+        return [self._with_prefix(line) for line in lines]
 
     def new(self) -> list[str]:
-        """The whole lines written since the last time; from the beginning after a rotation."""
+        """The complete lines written since the last call; after a rotation it reads from the beginning."""
         if not self._path.exists():
             return []
         with self._path.open("rb") as file:
@@ -33,9 +33,9 @@ class LogReader:
             file.seek(self._position)
             lines = [line for line in file if line.endswith(b"\n")]
         self._position += sum(len(line) for line in lines)
-        return [self._shown(line) for line in lines]
+        return [self._with_prefix(line) for line in lines]
 
-    def _shown(self, line: bytes) -> str:
+    def _with_prefix(self, line: bytes) -> str:
         return self._prefix + line.decode(errors="replace").rstrip("\n")
 
 

@@ -1,4 +1,4 @@
-"""The `soma` command. Commands import what they need when they run, so that a quick one is quick."""
+"""The `soma` command. Each command imports what it needs when it runs, so that short commands start fast."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,7 +26,7 @@ from services.mesh.call.errors import MeshError
 
 
 class Commands(TyperGroup):
-    """Says what went wrong in one line and exits with 1."""
+    """Prints an error in one line and exits with 1."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command."""

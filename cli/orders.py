@@ -1,4 +1,4 @@
-"""What a command asks of a running stack: a file in `run/orders`, a signal, and a file with the answer."""
+"""Orders of a command to a running stack: a file in `run/orders`, a signal, and a file with the answer."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ from services.mesh.process.jobs import Job
 
 log = structlog.get_logger("control")
 
-# The control process looks for orders when it gets this.
+# The control process looks for orders when it gets this signal.
 ORDERS = signal.SIGUSR1
 ORDER, ANSWER = ".order.json", ".answer.json"
 POLL_SECONDS = 0.02
@@ -27,11 +27,11 @@ Restart = Callable[[Sequence[str]], Awaitable[None]]
 
 
 def order_restart(directory: DataDir, parts: Sequence[str]) -> None:
-    """Have `parts` of the running stack restarted, all that can be replaced if none is named; returns when they are.
+    """Restart parts of the running stack, and wait for it; without names, all parts that can be replaced.
 
     Raises:
-        FailedPrecondition: the stack refuses, or could not; the message says why.
-        Unavailable: none runs, or it ended meanwhile.
+        FailedPrecondition: the stack refused or failed; the message says why.
+        Unavailable: no stack runs, or it ended in the meantime.
     """
     holder = directory.lock.holder()
     if holder is None:
@@ -44,7 +44,7 @@ def order_restart(directory: DataDir, parts: Sequence[str]) -> None:
     with suppress(psutil.NoSuchProcess):
         stack.send_signal(ORDERS)
     while not answer.exists():
-        if not lives(stack):
+        if not is_alive(stack):
             order.unlink(missing_ok=True)
             raise _ended()
         time.sleep(POLL_SECONDS)
@@ -55,7 +55,7 @@ def order_restart(directory: DataDir, parts: Sequence[str]) -> None:
 
 
 class Orders:
-    """Carries out the orders in a folder, one after the other, and answers each."""
+    """Carries out the orders in a folder one after the other, and answers each of them."""
 
     def __init__(self, folder: Path, asked: asyncio.Event, restart: Restart) -> None:
         self._folder = folder
@@ -65,10 +65,10 @@ class Orders:
 
     @property
     def job(self) -> Job:
-        """Looks for orders, now and each time it is asked to."""
-        return Job("orders", self._obey, wake=self._asked)
+        """A job that looks for orders, now and each time the event is set."""
+        return Job("orders", self._carry_out_all, wake=self._asked)
 
-    async def _obey(self) -> None:
+    async def _carry_out_all(self) -> None:
         self._answer()
         for path in sorted(self._folder.glob(f"*{ORDER}")):
             content = path.read_bytes()
@@ -77,7 +77,7 @@ class Orders:
             self._answer()
 
     async def _carry_out(self, content: bytes) -> str | None:
-        """Why an order was not carried out; None when it was."""
+        """Carry out an order; return why it failed, or None."""
         try:
             parts = json.loads(content)["restart"]
             log.info("restarting", parts=parts)
@@ -94,8 +94,8 @@ class Orders:
             del self._answers[path]
 
 
-def lives(process: psutil.Process) -> bool:
-    """Whether a process has not ended yet."""
+def is_alive(process: psutil.Process) -> bool:
+    """Whether a process is still running."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -103,11 +103,11 @@ def lives(process: psutil.Process) -> bool:
 
 
 def _ended() -> Unavailable:
-    return Unavailable("the stack ended before it had done what it was asked", reason="STACK_NOT_RUNNING")
+    return Unavailable("the stack ended before it carried out the order", reason="STACK_NOT_RUNNING")
 
 
 def _write(path: Path, content: dict[str, object]) -> None:
-    """In one step, so that nobody reads half of it."""
+    """Write a file in one step, so that nobody reads half of it."""
     new = path.with_name(path.name + ".new")
     new.write_text(json.dumps(content))
     new.replace(path)

@@ -1,4 +1,4 @@
-"""Asks a server what it serves (grpc.reflection.v1), so that any method can be called without generated code."""
+"""Reads the contracts of a server (grpc.reflection.v1), so that any method can be called without generated code."""
 
 from collections.abc import Sequence
 
@@ -11,12 +11,12 @@ from soma.errors.v1 import reasons
 
 from services.mesh.call.errors import NotFound
 
-# v1 has the same messages as v1alpha, the only one that grpcio-reflection ships.
+# v1 has the same messages as v1alpha, which is the only version in grpcio-reflection.
 METHOD = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
 
 
 class Reflection:
-    """The contracts of one server; what was fetched is kept in `pool`."""
+    """The contracts of one server; `pool` holds those that were fetched."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self.pool = DescriptorPool()
@@ -28,15 +28,17 @@ class Reflection:
         )
 
     async def services(self) -> Sequence[str]:
-        """Full names of the services."""
+        """The full names of the services."""
         answer = await self._answer(pb.ServerReflectionRequest(list_services=""))
         return sorted(service.name for service in answer.list_services_response.service)
 
     async def method(self, name: str) -> MethodDescriptor:
-        """The method called `package.Service/Method`; a dot will do, and so will the last parts of the service's name.
+        """The method `package.Service/Method`.
+
+        A dot instead of the slash is accepted, and only the end of the service's name.
 
         Raises:
-            NotFound: there is none of that name, or more than one.
+            NotFound: no method has this name, or more than one service has it.
         """
         service_name, _, method_name = name.strip("/").replace("/", ".").rpartition(".")
         served = await self.services()
@@ -52,13 +54,13 @@ class Reflection:
         method = service.methods_by_name.get(method_name)
         if method is None:
             raise NotFound(
-                f"{found[0]} has no method {method_name!r}, only {', '.join(service.methods_by_name)}",
+                f"{found[0]} has no method {method_name!r}; it has {', '.join(service.methods_by_name)}",
                 reason=reasons.METHOD_NOT_FOUND,
             )
         return method
 
     async def methods(self) -> Sequence[str]:
-        """Every method as `package.Service/Method`; those of reflection itself are not for calling."""
+        """Every method as `package.Service/Method`, without the methods of reflection itself."""
         names = []
         for service in await self.services():
             if service.startswith("grpc.reflection."):
@@ -68,7 +70,7 @@ class Reflection:
         return names
 
     async def _fetch(self, request: pb.ServerReflectionRequest) -> None:
-        """Put the files of the answer, and what they import, into the pool: imports first."""
+        """Put the files of the answer and their imports into the pool, imports first."""
         answer = await self._answer(request)
         for data in answer.file_descriptor_response.file_descriptor_proto:
             file = descriptor_pb2.FileDescriptorProto.FromString(data)

@@ -1,4 +1,4 @@
-"""The state of a stack seen from outside: what it says of itself, and what its processes use."""
+"""The state of a stack as other processes see it: its own state file, and the memory of its processes."""
 
 from dataclasses import asdict
 from typing import Any
@@ -13,9 +13,9 @@ from services.mesh.call.errors import FailedPrecondition
 
 
 def memory(pid: int, alone: bool) -> tuple[int | None, int | None]:
-    """Resident bytes of a process and, unless `alone`, its children: RSS, and PSS where the system knows it.
+    """The memory of a process and, unless `alone`, its children, in bytes: RSS, and PSS if the system has it.
 
-    RSS counts a page once for every process that shares it; PSS shares it out.
+    RSS counts a shared page in full for each process; PSS divides it among them.
     """
     try:
         process = psutil.Process(pid)
@@ -30,7 +30,7 @@ def memory(pid: int, alone: bool) -> tuple[int | None, int | None]:
 
 
 def report(directory: DataDir) -> dict[str, Any]:
-    """The stack on a data directory as `soma status --json` prints it."""
+    """The report of the stack on a data directory, as `soma status --json` prints it."""
     try:
         stack = running(directory)
     except FailedPrecondition as error:
@@ -65,7 +65,7 @@ def report(directory: DataDir) -> dict[str, Any]:
 
 
 def table(found: dict[str, Any]) -> str:
-    """A report as lines of text."""
+    """A report as a table."""
     if not found["running"]:
         why = f" The last one did not start: {found['failure']}" if found["failure"] else ""
         return f"No stack runs on {found['data_dir']}.{why}"

@@ -16,23 +16,23 @@ from services.mesh.call.errors import FailedPrecondition, InvalidArgument
 
 
 async def restore(source: Path, directory: DataDir) -> archive.Manifest:
-    """Restore into a directory that is empty or does not exist; it appears when everything is in it.
+    """Restore into a directory that is empty or does not exist; it appears only when it is complete.
 
     Raises:
         FailedPrecondition: the directory is not empty, or Postgres's own program failed.
-        InvalidArgument: the file is no backup, is damaged, or is of a newer version.
+        InvalidArgument: the file is not a backup, is damaged, or comes from a newer version.
     """
     if directory.root.exists() and (not directory.root.is_dir() or any(directory.root.iterdir())):
         raise FailedPrecondition(
             f"{directory.root} is not empty; restore into another --data-dir", reason="DATA_DIR_NOT_EMPTY"
         )
     if not source.is_file():
-        raise InvalidArgument(f"{source} is no file", reason="BACKUP_MISSING")
+        raise InvalidArgument(f"{source} is not a file", reason="BACKUP_MISSING")
     directory.root.parent.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(prefix=f".{directory.root.name}.", dir=directory.root.parent))
     try:
         made = DataDir.at(building)
-        # First what it is made of, then a data directory in place of that.
+        # First the files of the backup, then a data directory made from them.
         files = Path(tempfile.mkdtemp(prefix=f".{directory.root.name}.", dir=directory.root.parent))
         try:
             manifest = archive.extract(source, files)
@@ -51,7 +51,7 @@ async def restore(source: Path, directory: DataDir) -> archive.Manifest:
 
 
 async def _check(source: Path, manifest: archive.Manifest) -> None:
-    """Refuse what this version could not use."""
+    """Refuse a backup that this version cannot use."""
     newer = [f"data version {manifest.data_version}"] if manifest.data_version > VERSION else []
     if manifest.postgres and _major(manifest.postgres) > _major(await program_version(find(POSTGRES))):
         newer.append(f"Postgres {manifest.postgres}")
@@ -61,7 +61,7 @@ async def _check(source: Path, manifest: archive.Manifest) -> None:
             newer.append(f"schema {schema} {number}")
     if newer:
         raise InvalidArgument(
-            f"{source} was taken by soma {manifest.soma} and needs it or a newer one: this one does not know "
+            f"{source} was made by soma {manifest.soma} and needs that version or a newer one: this one does not know "
             f"{', '.join(newer)}",
             reason="BACKUP_NEWER",
         )
@@ -77,7 +77,7 @@ async def _fill(made: DataDir, files: Path, manifest: archive.Manifest) -> None:
             made[name].parent.mkdir(mode=0o700, exist_ok=True)
             shutil.move(files / name, made[name])
     if REDIS_DUMP in manifest.files:
-        # An append-only file may begin with a snapshot, and here is nothing else.
+        # An append-only file may begin with a snapshot; this one consists only of the snapshot.
         shutil.move(files / REDIS_DUMP, made["redis"] / APPENDED_BEFORE)
     kept = [name for name, dump in (("postgres", DUMP), ("redis", REDIS_DUMP)) if dump in manifest.files]
     async with started(made, kept) as urls:

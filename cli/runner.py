@@ -1,4 +1,4 @@
-"""The life of one part: wait for what it needs, start, become ready, be watched, restart, be replaced, stop."""
+"""Runs one part: waits for the parts it needs, starts it, watches it, restarts or replaces it, and stops it."""
 
 import asyncio
 import os
@@ -18,15 +18,15 @@ from services.mesh.process.backoff import Backoff
 
 log = structlog.get_logger("control")
 
-# How often a starting part is asked whether it serves, and a ready one whether it still does.
+# Seconds between two probes of a part that starts, and of a part that is ready.
 STARTING_SECONDS = 0.03
 READY_SECONDS = 5.0
-# A part that has never been ready is given up after this many ends.
+# A part that was never ready is given up after this many failed starts.
 FIRST_ATTEMPTS = 3
 
 
 class Runner:
-    """Keeps one part running; `ready` is done when it was ready for the first time, or holds why it cannot be."""
+    """Keeps one part running. The future `ready` is done when the part is ready for the first time, or cannot start."""
 
     def __init__(self, part: Part, log: PartLog, on_change: Callable[[], None]) -> None:
         self.part = part
@@ -47,7 +47,7 @@ class Runner:
 
     @property
     def status(self) -> PartStatus:
-        """The part now."""
+        """The current status of the part."""
         part = self.part
         pid = self._process.pid if self._process is not None else part.own_pid
         return PartStatus(
@@ -63,19 +63,19 @@ class Runner:
         )
 
     async def run(self) -> None:
-        """Run the part until `stop`; end early when it cannot be started at all.
+        """Run the part until `stop`; end early if its first start fails.
 
-        Once it was ready, nothing ends this: whatever goes wrong, the part is tried again.
+        After it was ready once, no error ends this: the part is always started again.
 
         Raises:
-            MeshError: why it cannot be started.
+            MeshError: the part cannot be started.
         """
         self._task = asyncio.current_task()
         await asyncio.gather(*(asyncio.shield(need.ready) for need in self.needs))
         backoff = Backoff()
         while True:
             try:
-                ready_for, reason = await self._live()
+                ready_for, reason = await self._run_once()
             except Exception as error:
                 if not self.ready.done():
                     raise _refusal(self.part.name, error) from error
@@ -86,20 +86,20 @@ class Runner:
             if not self.ready.done() and backoff.failures >= FIRST_ATTEMPTS:
                 raise Unavailable(f"{self.part.name} {reason}", reason="PART_FAILED")
             self._restarts += 1
-            self._become(State.RESTARTING, reason)
+            self._set_state(State.RESTARTING, reason)
             await asyncio.sleep(backoff.delay)
 
     def ended(self, task: asyncio.Task[None]) -> None:
-        """Take notice of the end of `run`: a part that will never be ready says why."""
+        """Handle the end of `run`: if the part was never ready, `ready` gets the error."""
         error = None if task.cancelled() else task.exception()
         if error is not None and not self.ready.done():
             waited_in_vain = self._state is State.WAITING
             self.ready.set_exception(error)
             if not waited_in_vain:
-                self._become(State.FAILED, str(error))
+                self._set_state(State.FAILED, str(error))
 
     async def stop(self) -> None:
-        """Stop the part once everything that needs it has stopped."""
+        """Stop the part when all parts that need it have stopped."""
         await asyncio.gather(*(other.stopped.wait() for other in self.needed_by))
         failed = self._state is State.FAILED
         if self._task is not None:
@@ -111,27 +111,27 @@ class Runner:
         try:
             await self._end_processes()
         finally:
-            # Those it needs are waiting to be stopped, whatever became of this one.
+            # The parts that this one needs wait for it, also when its stop failed.
             self.stopped.set()
         if not failed:
-            self._become(State.STOPPED)
+            self._set_state(State.STOPPED)
 
     async def _end_processes(self) -> None:
         await asyncio.gather(*(p.stop(self.part.stop_signal, self.part.grace) for p in list(self._leaving)))
         if self._process is not None:
-            self._become(State.STOPPING)
+            self._set_state(State.STOPPING)
             await self._process.stop(self.part.stop_signal, self.part.grace)
             self._process = None
         await self.part.close()
 
     async def replace(self) -> None:
-        """Take a new process for the old one without a moment in which none serves.
+        """Replace the process by a new one without an interruption.
 
-        The old one is asked to end once the new one is ready, and has drained when this returns.
+        When the new process is ready, the old one is told to end. It has drained when this returns.
 
         Raises:
             FailedPrecondition: the part cannot be replaced, or is not ready now.
-            Unavailable: the new process did not get ready; the old one serves on.
+            Unavailable: the new process did not become ready; the old one continues.
         """
         old = self._process
         if not self.part.replaceable or old is None or self._state is not State.READY:
@@ -143,7 +143,7 @@ class Runner:
         end = asyncio.create_task(new.wait())
         try:
             await self._until_ready(new, end)
-            # Otherwise it ended meanwhile, and was started again.
+            # If they differ, the old process ended in the meantime, and another one was started.
             if self._process is old:
                 watched, self._end, self._process, surplus = self._end, end, new, old
                 watched.cancel()
@@ -155,11 +155,11 @@ class Runner:
             self._replacing = None
 
     async def restart(self) -> None:
-        """End the process, which is started again, and return when it is ready.
+        """End the process, so that it is started again, and return when the part is ready.
 
         Raises:
-            FailedPrecondition: it has none.
-            Unavailable: it is not ready in its time.
+            FailedPrecondition: the part has no process.
+            Unavailable: the part is not ready within its `patience`.
         """
         old = self._process
         if old is None:
@@ -198,9 +198,9 @@ class Runner:
             await asyncio.wait({end}, timeout=STARTING_SECONDS)
         raise Unavailable(f"the new {self.part.name} {describe_exit(end.result())}", reason="PART_FAILED")
 
-    async def _live(self) -> tuple[float, str]:
-        """Start the part and watch it to its end: for how many seconds it had been ready, and how it ended."""
-        self._become(State.STARTING, self._reason)
+    async def _run_once(self) -> tuple[float, str]:
+        """Start the part and watch it until it ends. Return how many seconds it was ready, and how it ended."""
+        self._set_state(State.STARTING, self._reason)
         launch = await self.part.launch()
         if launch is None:
             self._end = asyncio.get_running_loop().create_future()
@@ -231,7 +231,7 @@ class Runner:
                 if not self.ready.done() and isinstance(error, (FailedPrecondition, InvalidArgument)):
                     raise
                 if ready_at is not None and not self._end.done():
-                    self._become(State.UNHEALTHY, describe(error))
+                    self._set_state(State.UNHEALTHY, describe(error))
                 elif not self.ready.done() and monotonic() - started > self.part.patience:
                     raise Unavailable(
                         f"{self.part.name} is not ready after {self.part.patience:g} s: {describe(error)}",
@@ -240,21 +240,21 @@ class Runner:
             else:
                 ready_at = ready_at or monotonic()
                 if not self._end.done():
-                    self._become(State.READY)
+                    self._set_state(State.READY)
                     if not self.ready.done():
                         self.ready.set_result(None)
-            # A replacement changes whose end it is, and wakes this by cancelling the old wait.
+            # A replacement changes `_end` and cancels the old wait, which wakes this loop.
             await asyncio.wait({self._end}, timeout=STARTING_SECONDS if ready_at is None else READY_SECONDS)
         return (0.0 if ready_at is None else monotonic() - ready_at), describe_exit(self._end.result())
 
-    def _become(self, state: State, reason: str | None = None) -> None:
+    def _set_state(self, state: State, reason: str | None = None) -> None:
         if (state, reason) != (self._state, self._reason):
             self._state, self._reason = state, reason
             self._on_change()
 
 
 def describe(error: Exception) -> str:
-    """What went wrong, in words; some exceptions have none of their own."""
+    """The text of an error, or its type if it has no text."""
     return str(error) or type(error).__name__
 
 

@@ -1,4 +1,4 @@
-"""What `soma up` shows: parts as they start, then what runs where, or why nothing does."""
+"""The output of `soma up`: the parts while they start, then the running parts, or why the start failed."""
 
 import shlex
 import sys
@@ -19,7 +19,7 @@ MARKS = {State.READY: "[green]●", State.FAILED: "[red]✗", State.UNHEALTHY: "
 
 
 class PlainScreen:
-    """One line for each change of a part, for a log or a pipe."""
+    """Prints one line for each change of a part, for a log or a pipe."""
 
     def __init__(self) -> None:
         self._shown: dict[str, State] = {}
@@ -31,7 +31,7 @@ class PlainScreen:
         sys.stdout.flush()
 
     def show(self, stack: StackState) -> None:
-        """Print what changed."""
+        """Print the changed parts."""
         for part in stack.parts:
             if self._shown.get(part.name, State.WAITING) is not part.state:
                 self._shown[part.name] = part.state
@@ -41,14 +41,14 @@ class PlainScreen:
 
 
 class RichScreen:
-    """A table that changes in place while parts start; then it stays as it is."""
+    """Draws a table that changes in place while parts start, and then stays."""
 
     def __init__(self) -> None:
 
         from rich.live import Live
 
         self._live = Live(auto_refresh=False)
-        self._told = False
+        self._announced = False
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -58,13 +58,13 @@ class RichScreen:
         self._live.stop()
 
     def show(self, stack: StackState) -> None:
-        """Draw the parts as they are; after the start, leave the terminal alone."""
+        """Draw the parts; after the start, draw nothing more."""
         if stack.state is State.STARTING:
             self._live.update(self._table(stack), refresh=True)
             return
         self._live.stop()
-        if stack.state is State.STOPPING and not self._told:
-            self._told = True
+        if stack.state is State.STOPPING and not self._announced:
+            self._announced = True
             typer.echo("Stopping.")
 
     def _table(self, stack: StackState) -> "Table":
@@ -79,12 +79,12 @@ class RichScreen:
 
 
 def screen() -> PlainScreen | RichScreen:
-    """The screen for where standard output goes."""
+    """The screen that suits standard output: a terminal or not."""
     return RichScreen() if sys.stdout.isatty() else PlainScreen()
 
 
 def announcement(directory: DataDir) -> str:
-    """What runs where, the key, and a first call."""
+    """The table of parts, the key, and a command line for a first call."""
     found = report(directory)
     if found["url"] is None:
         return f"\n{table(found)}\n"

@@ -1,4 +1,4 @@
-"""What a stack consists of, and its whole life: the composition root of `soma up`."""
+"""The parts of a stack, and how they are started and stopped: the composition root of `soma up`."""
 
 import asyncio
 import shutil
@@ -37,13 +37,13 @@ CLOSE_SECONDS = 10.0
 
 
 def public_url(settings: Settings, address: str) -> str:
-    """Where a client on this machine finds the public port, which listens on `address`: by its name, if it has one."""
+    """The URL of the public port for clients on this machine; the port listens on `address`."""
     host = settings.host if reached(address) == address else reached(address)
     return f"{'https' if settings.tls else 'http'}://{joined(host, settings.port)}"
 
 
 def compose(settings: Settings, data_dir: DataDir, layout: Layout, start_gateway: StartGateway) -> tuple[Part, ...]:
-    """The parts of the stack. What needs another starts after it and stops before it.
+    """The parts of the stack. A part starts after the parts that it needs, and stops before them.
 
     Of the parts that services need, there are those that some service of this stack needs, or the layout names. The
     host of the settings is an IP address here.
@@ -65,18 +65,18 @@ def compose(settings: Settings, data_dir: DataDir, layout: Layout, start_gateway
             "SOMA_DATA_DIR": str(data_dir.root),
             # An empty one is not given: a process learns no password of what none of its services needs.
             **{f"SOMA_{part.upper()}_URL": parts[part].url if part in needs[name] else "" for part in NEEDED},
-            # There are several of them here, and two of each while one takes over from the other.
+            # Several processes run on this machine, so they use any free ports.
             **{f"SOMA_{port.upper()}": "0" for port in Settings.inner_ports()},
         }
 
-    # Until it has drained, and a while to close what it has open.
+    # Time to drain, and to close connections.
     grace = settings.drain_seconds + 2 * settings.grace_seconds + CLOSE_SECONDS
     leave_grace = settings.leave_seconds + grace
     serve = [
         Serve(
             name,
             services,
-            # Envoy outlives the services at the end, so that what they accepted is answered through it.
+            # Envoy stops after the services, so that it can forward their last answers.
             after=[*needs[name], "control", "envoy"],
             environment=partial(environment, name),
             admin=control.admin,
@@ -98,7 +98,7 @@ async def run_stack(
     asked: asyncio.Event,
     on_change: Callable[[StackState], None],
 ) -> StackState:
-    """Run a stack on `data_dir` until `stop` is set; its last state, which says why if it did not start.
+    """Run a stack on `data_dir` until `stop` is set; return its last state, which says why a start failed.
 
     Each time `asked` is set it looks for orders.
 
@@ -107,7 +107,7 @@ async def run_stack(
     """
     layout.processes()
     require_known(layout.parts)
-    # Once: asked again, a name may have another address.
+    # Resolved only once, because a name may get another address.
     address = resolved(settings.host)
     data_dir.prepare()
     # Inner ports are any free ones: none of them may be the one Envoy is to have, now or when it starts again.
@@ -117,7 +117,7 @@ async def run_stack(
         file.tell(state)
         needed = wanted(settings, layout.processes(), address)
         with data_dir.usable():
-            # What nobody waits for any more.
+            # Remove orders of an earlier stack; no command waits for their answers.
             shutil.rmtree(data_dir.orders, ignore_errors=True)
             ensure_key(data_dir.dev_key, "soma_dev_")
             ensure_key(data_dir.internal_key)

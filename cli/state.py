@@ -1,4 +1,4 @@
-"""What a running stack says of itself in `run/control.json`, for the commands that look from outside."""
+"""The state file of a running stack, `run/control.json`, which the commands read."""
 
 import json
 import os
@@ -13,13 +13,13 @@ from cli.status import PartStatus, State
 from services.mesh.call.errors import FailedPrecondition, MeshError
 from services.mesh.process.jobs import Job
 
-# How long a state that was deleted may be missing.
+# Seconds between two checks that the file is still there.
 LOOK_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a stack did not start: the part, if it was one, and the last lines of its log."""
+    """Why a stack did not start: the message, the failed part if there is one, and the last lines of its log."""
 
     message: str
     part: str | None = None
@@ -28,12 +28,12 @@ class Failure:
 
 @dataclass(frozen=True)
 class StackState:
-    """One stack at one moment.
+    """The state of a stack at one moment.
 
     Attributes:
-        pid: the control process.
+        pid: pid of the control process.
         state: `starting`, `ready`, `stopping`, `stopped` or `failed`.
-        url: of the one public port.
+        url: URL of the public port.
     """
 
     pid: int
@@ -49,15 +49,15 @@ class StackState:
 
     @property
     def text(self) -> str:
-        """As it is stored."""
+        """The content of the state file."""
         return json.dumps(asdict(self))
 
     @classmethod
     def read(cls, path: Path) -> "StackState | None":
-        """What was written last; None when nothing was, or what is there is damaged or of another version.
+        """Read the state file; None when there is none, or when it is damaged or of another version.
 
         Raises:
-            OSError: there is something that cannot be read.
+            OSError: the file exists and cannot be read.
         """
         try:
             stored = json.loads(path.read_text())
@@ -70,7 +70,7 @@ class StackState:
 
 
 class StateFile:
-    """Keeps `run/control.json` saying what was told last, whatever happens to it, to its folder and to the lock."""
+    """Writes the state file, and restores it and the lock if they are deleted or damaged."""
 
     def __init__(self, directory: DataDir, lock: Lock) -> None:
         self._path = directory.state
@@ -78,14 +78,14 @@ class StateFile:
         self._text = ""
 
     def tell(self, state: StackState) -> None:
-        """Write `state` now; where that fails, the job says so and tries again."""
+        """Write `state` now. If that fails, the job reports it and tries again."""
         self._text = state.text
         with suppress(OSError, MeshError):
             self._write()
 
     @property
     def job(self) -> Job:
-        """Writes again what is not there any more; fails while another process has locked the data directory."""
+        """A job that restores missing files; it fails while another process has locked the data directory."""
         return Job("state", self._keep, every=LOOK_SECONDS)
 
     async def _keep(self) -> None:
@@ -95,7 +95,7 @@ class StateFile:
         self._path.parent.mkdir(mode=0o700, exist_ok=True)
         self._lock.renew()
         if not self._is_there():
-            # In one step, so a reader never sees half of it.
+            # Replaced in one step, so that a reader never sees half of it.
             new = self._path.with_name(self._path.name + ".new")
             new.write_text(self._text)
             new.replace(self._path)
@@ -108,12 +108,12 @@ class StateFile:
 
 
 def running(directory: DataDir) -> StackState | None:
-    """The stack that runs now; None when none does.
+    """The running stack; None when none runs.
 
-    Whether one runs, its lock says: its state may be missing, or be that of one before.
+    The lock decides whether one runs, because the state file may be missing or left from an earlier stack.
 
     Raises:
-        FailedPrecondition: one does, and has not said what it is.
+        FailedPrecondition: a stack runs, but its state file is missing or not its own.
     """
     holder = directory.lock.holder()
     if holder is None or holder.purpose is not Purpose.STACK:
@@ -123,7 +123,7 @@ def running(directory: DataDir) -> StackState | None:
     if state is None or state.pid != holder.pid:
         raise FailedPrecondition(
             f"a stack runs on {directory.root} (pid {holder.pid}), but {directory.state} does not describe it; "
-            "it is written again within seconds, and where that fails soma logs control says why; soma down stops it",
+            "it is written again within seconds; if that fails, see soma logs control; soma down stops the stack",
             reason="STATE_UNREADABLE",
         )
     return state

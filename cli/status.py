@@ -1,11 +1,11 @@
-"""What is known of a part at one moment."""
+"""The status of a part at one moment."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class State(StrEnum):
-    """Where a part is in its life."""
+    """The state of a part."""
 
     WAITING = "waiting"
     STARTING = "starting"
@@ -19,7 +19,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class PartStatus:
-    """One part now; `reason` says why it is not ready, `where` is for people."""
+    """The status of one part; `reason` says why it is not ready, and `where` is an address for people."""
 
     name: str
     state: State

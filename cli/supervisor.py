@@ -1,4 +1,4 @@
-"""Starts parts in the order they need each other, keeps them running, and stops them in reverse."""
+"""Starts parts in the order of their needs, keeps them running, and stops them in reverse order."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -20,11 +20,10 @@ ROTATE_SECONDS = 5.0
 
 
 class Supervisor:
-    """Runs `parts` from `start` to `stop`; `on_change` is called after every change of any part's status.
+    """Runs `parts` from `start` to `stop`; `on_change` is called after every change of a part's status.
 
-    An exception of `on_change` is logged: no part is left alone because somebody could not be told of it.
-
-    Logs go to `logs/NAME.log`. Parts without order between them start and stop at the same time.
+    An exception of `on_change` is logged and does not stop the supervision of the parts. Logs go to `logs/NAME.log`.
+    Parts that do not need each other start and stop at the same time.
     """
 
     def __init__(self, parts: Sequence[Part], logs: Path, on_change: Callable[[], None] = lambda: None) -> None:
@@ -41,21 +40,21 @@ class Supervisor:
 
     @property
     def statuses(self) -> tuple[PartStatus, ...]:
-        """Every part, in the order they were given."""
+        """The status of every part, in the given order."""
         return tuple(runner.status for runner in self._runners.values())
 
     def tell(self) -> None:
-        """Call `on_change`."""
+        """Call `on_change`; log its exception."""
         try:
             self._on_change()
         except Exception:
-            log.exception("a change could not be told")
+            log.exception("on_change failed")
 
     async def start(self) -> None:
-        """Return when every part is ready.
+        """Start all parts, and return when every part is ready.
 
         Raises:
-            MeshError: a part cannot be started; the others still run, and `stop` ends them.
+            MeshError: a part cannot be started. The others still run, and `stop` ends them.
         """
         run_job(self._beside, "control", Job("rotate", self._rotate, every=ROTATE_SECONDS, first=ROTATE_SECONDS))
         for runner in self._runners.values():
@@ -65,10 +64,10 @@ class Supervisor:
         await asyncio.gather(*(asyncio.shield(runner.ready) for runner in self._runners.values()))
 
     async def stop(self) -> None:
-        """Stop every part, those that need others first; return when no process is left.
+        """Stop every part, each before the parts that it needs; return when no process is left.
 
         Raises:
-            Exception: the first that stopping a part met, once all the others are stopped.
+            Exception: stopping a part failed; it is the first error, raised when all parts are stopped.
         """
         stopped = await asyncio.gather(*(runner.stop() for runner in self._runners.values()), return_exceptions=True)
         await self._beside.aclose()
@@ -80,12 +79,12 @@ class Supervisor:
                 raise error
 
     async def restart(self, names: Sequence[str]) -> None:
-        """Restart parts one after the other; without names all that can be replaced without an interruption.
+        """Restart parts one after the other; without names, all parts that can be replaced without an interruption.
 
         Raises:
             InvalidArgument: there is no such part.
             FailedPrecondition: a part has no process to restart, or is not ready.
-            Unavailable: a part did not get ready again; those after it were left alone.
+            Unavailable: a part did not become ready again; the parts after it were not restarted.
         """
         for name in names:
             if name not in self._runners:
@@ -95,7 +94,7 @@ class Supervisor:
             await (runner.replace() if runner.part.replaceable else runner.restart())
 
     def failure(self, lines: int = 20) -> tuple[PartStatus, list[str]] | None:
-        """The part that failed and the last lines of its log; None while none has."""
+        """The failed part and the last lines of its log; None when no part failed."""
         for status in self.statuses:
             if status.state is State.FAILED:
                 return status, self._logs[status.name].tail(lines)
@@ -103,12 +102,12 @@ class Supervisor:
 
     async def _rotate(self) -> None:
         faults: list[OSError] = []
-        # Envoy's access log is no part's output, and grows like one.
+        # This includes Envoy's access log, which is not the output of a part, but grows too.
         for path in self._folder.glob("*.log"):
             try:
                 PartLog(path).rotate()
             except OSError as error:
                 faults.append(error)
         if faults:
-            # After the others had their turn.
+            # Raised only after all other logs were rotated.
             raise faults[0]

@@ -1,4 +1,4 @@
-"""Writes the generated modules of the Python client: calls of each service, stubs, and the methods of both clients."""
+"""Writes the generated modules of the Python client: the calls of each service, stubs, and methods of both clients."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tools.contract_types import module, package
 ROOT = Path(__file__).parents[1]
 PACKAGE = "sdk/python/src/somamesh/generated"
 WIDTH = 120
-# Else ruff would know the client's modules only by files that are perhaps not there yet.
+# Without this, ruff would recognise the client's modules only by their files, which may not exist yet.
 OWN = ("--config", 'lint.isort.known-first-party = ["somamesh"]')
 KINDS: Mapping[str, tuple[str, str]] = {
     "call": ("calling", "Call"),
@@ -23,7 +23,7 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "stream": ("following", "Streaming"),
 }
 _NAME = re.compile(r"(?<![\w.])([A-Za-z_]\w*)")
-# Where the names come from that a written signature or body may hold.
+# The modules of the names that a generated signature or body may use.
 _SOURCES: Mapping[str, str] = {
     "Any": "typing",
     "Literal": "typing",
@@ -34,8 +34,8 @@ _SOURCES: Mapping[str, str] = {
     "Page": "somamesh.calls",
     "Reader": "somamesh.calls",
     "Streaming": "somamesh.calls",
-    "as_it_is": "somamesh.calls",
-    "nothing": "somamesh.calls",
+    "unchanged": "somamesh.calls",
+    "no_value": "somamesh.calls",
     "unary": "somamesh.calls",
     "enum_value": "somamesh.enums",
     "events": "somamesh.events",
@@ -47,14 +47,14 @@ _SOURCES: Mapping[str, str] = {
 def modules(
     methods: Sequence[Method], services: Iterable[tuple[str, str]], at: str = "somamesh.generated"
 ) -> dict[str, str]:
-    """File names and texts of a package.
+    """The file names and texts of the generated package.
 
     Args:
-        services: file and name of each service that has a stub, those with hand-written methods too.
-        at: the package's name.
+        services: file and name of each service with a stub, also those with hand-written methods.
+        at: name of the package.
     """
     texts = {
-        "__init__.py": '"""Generated from the contracts by `make gen`; never edited."""\n',
+        "__init__.py": '"""Generated from the contracts by `make gen`; do not edit."""\n',
         "stubs.py": _stubs(services),
     }
     for service in sorted({method.service for method in methods}):
@@ -70,25 +70,25 @@ def _service(methods: Sequence[Method]) -> str:
     proto, service = methods[0].proto, methods[0].service
     body = "\n\n\n".join(_builder(method) for method in methods)
     imports = [f"from {package(proto)} import {module(proto)} as pb", *_imports(body)]
-    if any(method.drawn for method in methods):
+    if any(method.has_request_id for method in methods):
         imports.append("import uuid")
-    return _module(f"What says the calls of {service}; generated from {proto}.", imports, body)
+    return _module(f"Builds the calls of {service}; generated from {proto}.", imports, body)
 
 
 def _builder(method: Method) -> str:
-    """The function that says one call."""
+    """The function that builds one call."""
     wrapper = KINDS[method.kind][1]
     returns = f"Streaming[Reader[{method.returns}]]" if wrapper == "Streaming" else f"{wrapper}[{method.returns}]"
     lines = [f"def {method.name}({_signature(method.parameters)}) -> {returns}:", *_documentation(method)]
     fields = [f"{parameter.field}={parameter.value}" for parameter in method.parameters]
-    if method.drawn:
+    if method.has_request_id:
         fields.append("request_id=str(uuid.uuid4())")
     if method.kind == "list":
         fields.append("page_token=token")
     request = f"request = {method.request}({', '.join(fields)})"
     stub = f"lambda mesh: mesh.{snake(method.service)}.{method.rpc}"
     if method.kind == "stream":
-        reader = f'events({method.read}, item="{method.items}", says_its_end={method.says_its_end})'
+        reader = f'events({method.read}, item="{method.items}", has_final_event={method.has_final_event})'
         return _joined([*lines, request, f"return Streaming({stub}, request, {reader}, timeout)"])
     repeated = f"repeatable={method.repeatable}, timeout=timeout" + (", slow=True" if method.slow else "")
     if method.kind == "call":
@@ -125,21 +125,21 @@ def _parameter(parameter: Parameter) -> str:
 
 
 def _documentation(method: Method) -> list[str]:
-    """The lines of a docstring, as far in as the first of them."""
-    paragraphs = method.says.split("\n")
-    says = [(parameter.name, parameter.says) for parameter in method.parameters if parameter.says]
+    """The lines of a docstring, without indentation."""
+    paragraphs = method.doc.split("\n")
+    docs = [(parameter.name, parameter.doc) for parameter in method.parameters if parameter.doc]
     if method.kind == "list":
         paragraphs[0] += " Pages are fetched while iterating."
     lines = [line for paragraph in paragraphs for line in [*_wrapped(paragraph, ""), ""]][:-1]
-    if says:
-        lines += ["", "Args:", *(line for name, said in says for line in _wrapped(f"{name}: {said}", "    "))]
+    if docs:
+        lines += ["", "Args:", *(line for name, doc in docs for line in _wrapped(f"{name}: {doc}", "    "))]
     if len(lines) == 1:
         return [f'"""{lines[0]}"""']
     return [f'"""{lines[0]}', *lines[1:], '"""']
 
 
 def _wrapped(text: str, indent: str) -> list[str]:
-    # The docstring is four columns in, and its first line begins with three quotes.
+    # The docstring is indented by four columns, and its first line begins with three quotes.
     escaped = text.replace("\\", "\\\\")
     further = indent + "    " if indent else ""
     return textwrap.wrap(
@@ -153,11 +153,11 @@ def _wrapped(text: str, indent: str) -> list[str]:
 
 
 def _imports(body: str) -> list[str]:
-    """What a module's functions need: names of `_SOURCES`, contracts, and the client's own modules."""
+    """The imports of a module: names of `_SOURCES`, contracts, and the client's own modules."""
     code = re.sub(r'""".*?"""|"[^"]*"', '""', body, flags=re.DOTALL)
     names = set(_NAME.findall(code))
     found = [f"from {source} import {name}" for name, source in _SOURCES.items() if name in names]
-    # Whatever else has an attribute is a module: the client's own, or a contract's.
+    # Any other name before a dot is a module: the client's own, or a contract's.
     owners = set(re.findall(r"(?<![\w.])([a-z_]\w*)\.[A-Za-z_]", code)) - {"mesh", "pb", "response", "uuid"}
     return [*found, *(f"from somamesh import {owner}" for owner in owners if not owner.endswith("_pb2"))] + [
         f"from {_CONTRACTS[owner]} import {owner}" for owner in owners if owner.endswith("_pb2")
@@ -165,7 +165,7 @@ def _imports(body: str) -> list[str]:
 
 
 def _contracts() -> Mapping[str, str]:
-    """The package of each contract's module, and of the well-known ones."""
+    """The package of each contract's module, and of the modules of well-known types."""
     folders = [(ROOT / "proto", ROOT / "proto"), (ROOT / "third_party", ROOT / "third_party")]
     found = {
         module(file.name): package(str(file.relative_to(base)))
@@ -183,18 +183,20 @@ def _stubs(services: Iterable[tuple[str, str]]) -> str:
     listed = sorted(set(services), key=lambda each: each[1])
     lines = "\n".join(f"        self.{snake(name)}: {name}Stub = {name}Stub(channel)" for _, name in listed)
     body = f'''class Stubs:
-    """Whether their methods wait or are awaited is the channel's kind."""
+    """The stubs; with a channel of `grpc.aio` their methods are awaited."""
 
     def __init__(self, channel: grpc.Channel | grpc.aio.Channel) -> None:
 {lines}'''
     imports = [f"from {package(proto)}.{module(proto)}_grpc import {name}Stub" for proto, name in listed]
-    return _module("The generated stubs of every service, on one channel.", ["import grpc", *imports], body)
+    return _module("The generated stubs of all services, on one channel.", ["import grpc", *imports], body)
 
 
 def _methods(methods: Sequence[Method], at: str, name: str, base: str, where: str, makers: str, client: str) -> str:
     ordered = sorted(methods, key=lambda each: (each.service, each.name))
     lines = "\n".join(f"    {each.name} = {KINDS[each.kind][0]}({snake(each.service)}.{each.name})" for each in ordered)
-    body = f'class {name}({base}):\n    """The methods of `{client}` that the contracts say."""\n\n{lines}'
+    body = (
+        f'class {name}({base}):\n    """The methods of `{client}` that are generated from the contracts."""\n\n{lines}'
+    )
     imports = [f"from {at} import {snake(each.service)}" for each in methods]
     imports += [f"from somamesh.{makers} import {KINDS[each.kind][0]}" for each in methods]
     return _module(
@@ -204,13 +206,13 @@ def _methods(methods: Sequence[Method], at: str, name: str, base: str, where: st
     )
 
 
-def _module(says: str, imports: Iterable[str], body: str) -> str:
+def _module(doc: str, imports: Iterable[str], body: str) -> str:
     lines = "\n".join(sorted(set(imports)))
-    return f'"""{says}"""\n\n{lines}\n\n\n{body}\n'
+    return f'"""{doc}"""\n\n{lines}\n\n\n{body}\n'
 
 
 def _formatted(name: str, text: str) -> str:
-    """As `make format` would leave it, imports sorted and merged."""
+    """The text as `make format` writes it, with sorted and merged imports."""
     path = ROOT / PACKAGE / name
     for arguments in (("check", "--select", "I", "--fix-only", "--quiet"), ("format", "--quiet")):
         command = (sys.executable, "-m", "ruff", *arguments, *OWN, "--stdin-filename", str(path), "-")

@@ -1,4 +1,4 @@
-"""Writes `docs/configuration.md` from the settings classes; a test fails while they differ."""
+"""Writes the tables of `docs/configuration.md` from the settings classes; a test fails when they differ."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +21,7 @@ def tables() -> str:
 
 
 def page() -> str:
-    """The page as it has to be: what people wrote, then the tables."""
+    """The whole page: the text that people wrote, then the tables."""
     written, _, _ = PAGE.read_text("utf-8").partition(BEGIN)
     return f"{written}{BEGIN}\n{tables()}"
 

@@ -1,4 +1,4 @@
-"""The contracts' types as the Python client writes them."""
+"""Translates the contracts' types into types of the Python client."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SCALARS: Mapping[int, tuple[str, str]] = {
     _T.TYPE_DOUBLE: ("float", "0"),
     **dict.fromkeys((_T.TYPE_INT32, _T.TYPE_INT64, _T.TYPE_UINT32, _T.TYPE_UINT64), ("int", "0")),
 }
-# JSON is given as Python has it.
+# JSON is passed as plain Python values.
 _JSON = {
     "google.protobuf.Struct": ("Mapping[str, Any]", "to_struct"),
     "google.protobuf.Value": ("object", "to_value"),
@@ -48,12 +48,12 @@ class Types:
                 self._add(file, enum.name, enum)
 
     def name(self, full: str, proto: str) -> str:
-        """How a module made for the file `proto` writes a message or an enum: `pb` is its own contract."""
+        """How the module generated for the file `proto` writes a message or an enum; `pb` is its own contract."""
         file, path = self._files[full]
         return f"{'pb' if file == proto else module(file)}.{path}"
 
     def oneofs(self, message: str) -> Mapping[str, Sequence[FieldDescriptorProto]]:
-        """The members of each oneof of a message; not of those that stand for `optional`."""
+        """The members of each oneof of a message, without the oneofs that stand for `optional`."""
         described = self._messages[message]
         found: dict[str, list[FieldDescriptorProto]] = defaultdict(list)
         for field in described.field:
@@ -62,9 +62,9 @@ class Types:
         return found
 
     def words(self, field: FieldDescriptorProto) -> Sequence[tuple[str, str]]:
-        """The words a client says for a field's enum, and the full name of the value each stands for.
+        """The words for the values of a field's enum, each with the full name of its value.
 
-        `STRATEGY_HYBRID` is `hybrid`; the value that stands for none has no word.
+        `STRATEGY_HYBRID` is `hybrid`; the unspecified value has no word.
         """
         full = field.type_name.removeprefix(".")
         if full not in self._enums:
@@ -74,14 +74,14 @@ class Types:
         return [(value.name.removeprefix(prefix).lower(), f"{full}.{value.name}") for value in values]
 
     def python(self, field: FieldDescriptorProto, name: str, required: bool, proto: str) -> tuple[str, str, str]:
-        """The type and the default of a parameter for a field, and the field's value made of the parameter `name`."""
+        """The type and the default of a field's parameter, and the expression that makes the field from it."""
         if field.label == _T.LABEL_REPEATED:
             return self._many(field, name, proto)
         kind, one = self._single(field, name, proto)
         if required:
             return kind, "", one
         if field.type == _T.TYPE_MESSAGE:
-            # An empty object is none: nothing is kept with it, and nothing filtered by it.
+            # An empty object is not sent: it would store nothing and filter nothing.
             empty = f"{one} if {name} else None" if kind.startswith("Mapping") else f"None if {name} is None else {one}"
             optional = "object" if kind == "object" else f"{kind} | None"
             return optional, "None", name if one == name else empty
@@ -122,17 +122,17 @@ class Types:
 
 
 def module(proto: str) -> str:
-    """The module protoc makes of a file, without its package."""
+    """The name of the module that protoc makes from a file, without its package."""
     return f"{PurePosixPath(proto).stem}_pb2"
 
 
 def package(proto: str) -> str:
-    """The package that module is in."""
+    """The package of that module."""
     return ".".join(PurePosixPath(proto).parent.parts)
 
 
 def _messages(file: FileDescriptorProto) -> Iterator[tuple[str, DescriptorProto]]:
-    """Every message of a file with its path in it, nested ones after those they are in."""
+    """Every message of a file with its path; a nested message comes after the message that holds it."""
     waiting = [(message.name, message) for message in reversed(file.message_type)]
     while waiting:
         path, message = waiting.pop()

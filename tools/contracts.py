@@ -1,9 +1,7 @@
-"""The RPCs of a descriptor set: who may call each and how it is reached; as a program, refuses a set with gaps.
+"""Reads the RPCs of a descriptor set: who may call each, and how. As a program, it reports gaps in the contracts.
 
-Gaps in what it says of the reasons of errors are refused too.
-
-The set is read through a descriptor pool of its own, so that it can be checked before the Python generated from it
-is installed.
+It also reports gaps in the reasons of errors. It reads the set through a descriptor pool of its own, so that it can
+check the set before the Python generated from it is installed.
 """
 
 from __future__ import annotations
@@ -20,10 +18,10 @@ from tools import reasons
 
 @dataclass(frozen=True)
 class Rpc:
-    """One method of one service, with the options that this repository's rules are about."""
+    """One method of a service, with the options that the rules of this repository use."""
 
     name: str  # `soma.memory.v1.MemoryService.Recall`
-    access: str  # `scope`, `open`, `internal`, or empty where the contract does not say
+    access: str  # `scope`, `open`, `internal`, or empty when the contract does not say
     scope: str
     has_http: bool
     client_streaming: bool
@@ -60,17 +58,17 @@ def rpcs_of(descriptors: bytes) -> list[Rpc]:
 
 
 def gaps_of(rpc: Rpc) -> list[str]:
-    """What the contract of one RPC leaves unsaid, in words."""
+    """What the contract of one RPC leaves out, in words."""
     gaps = []
     if not rpc.access:
-        gaps.append(f"{rpc.name}: says nowhere who may call it; add `option (soma.authz.v1.rule)`")
+        gaps.append(f"{rpc.name}: does not say who may call it; add `option (soma.authz.v1.rule)`")
     if rpc.access != "internal" and not rpc.client_streaming and not rpc.has_http:
         gaps.append(f"{rpc.name}: a public RPC without a REST binding; add `option (google.api.http)`")
     return gaps
 
 
 def main() -> int:
-    """Check the descriptor set whose path is the one argument."""
+    """Check the descriptor set whose path is the only argument."""
     descriptors = Path(sys.argv[1]).read_bytes()
     rpcs, declared = rpcs_of(descriptors), reasons.reasons_of(descriptors)
     gaps = [*(gap for rpc in rpcs for gap in gaps_of(rpc)), *reasons.gaps_of(declared)]

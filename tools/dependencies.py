@@ -1,6 +1,6 @@
-"""Compares `docs/dependencies.md` with what the server depends on, and with what is kept in the repository.
+"""Compares `docs/dependencies.md` with the server's dependencies and with the packages in `third_party/`.
 
-There is a row for each package, with the version in use.
+The page must have a row for each package, with the version in use.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ COLUMNS = 5
 
 
 def declared(project: str) -> Set[str]:
-    """The packages that the text of a `pyproject.toml` asks for at run time."""
+    """The packages that a `pyproject.toml` needs at run time."""
     found = (re.match(r"[\w.-]+", line) for line in tomllib.loads(project)["project"]["dependencies"])
     return {name[0].lower() for name in found if name} - OWN
 
 
 def described(page: str) -> Mapping[str, str]:
-    """The packages of the page's table, and the version of each.
+    """The packages of the page's table, with their versions.
 
     Raises:
-        ValueError: a row names another number of packages than of versions.
+        ValueError: a row does not have as many versions as packages.
     """
     rows: dict[str, str] = {}
     for line in page.splitlines():
@@ -44,25 +44,25 @@ def described(page: str) -> Mapping[str, str]:
 
 
 def gaps(wanted: Set[str], rows: Mapping[str, str], packages: Mapping[str, Locked]) -> Iterator[str]:
-    """What the page lacks, has too much, or has of another version."""
+    """Packages without a row, rows without a package, and rows with another version."""
     for name in sorted(wanted - rows.keys()):
         yield f"{name}: is used and has no row"
     for name in sorted(rows.keys() - wanted):
-        yield f"{name}: has a row and stands neither in pyproject.toml nor in third_party/site.toml"
+        yield f"{name}: has a row, but is neither in pyproject.toml nor in third_party/site.toml"
     for name in sorted(wanted & rows.keys()):
         if rows[name] not in packages[name].versions:
             yield f"{name}: {', '.join(sorted(packages[name].versions))} is locked, the page says {rows[name]}"
 
 
 def used() -> Mapping[str, Locked]:
-    """Everything the page is to name: the project's own dependencies, and the packages in `third_party/`."""
+    """All packages that the page must name: the project's direct dependencies, and the packages in `third_party/`."""
     locked = shipped((ROOT / "uv.lock").read_text())
     direct = {name: locked[name] for name in declared((ROOT / "pyproject.toml").read_text())}
     return direct | {each.package: Locked(each.package, frozenset({each.version})) for each in vendored()}
 
 
 def main() -> int:
-    """Compare the page with what is used."""
+    """Compare the page with the packages in use."""
     rows, wanted = described((ROOT / PAGE).read_text()), used()
     found = [f"{PAGE}: {gap}" for gap in gaps(wanted.keys(), rows, wanted)]
     print(*found, sep="\n", end="\n" if found else "")

@@ -1,8 +1,8 @@
-"""Writes everything that is generated from the contracts, or tells what of it differs from them.
+"""Writes everything that is generated from the contracts, or reports the files that differ.
 
-Python comes from grpc_tools.protoc, other languages from buf, the OpenAPI document from tools/openapi.py, what is said
-of errors from tools/reasons.py, methods of the Python client from tools/client_modules.py; all work in a scratch folder
-that then replaces, or with `--check` is compared to, what is committed.
+grpc_tools.protoc makes Python, buf the other languages, tools/openapi.py the OpenAPI document, tools/reasons.py the
+reasons of errors, and tools/client_modules.py the methods of the Python client. All of them write into a scratch
+folder. It then replaces the committed files, or is compared with them (`--check`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tools.client_method import CannotGenerate, methods_of, services_of
 from tools.openapi import document
 
 ROOT = Path(__file__).parents[1]
-# What is generated as a whole; the manifests beside these (pyproject.toml, go.mod, package.json) are written by hand.
+# Files and folders that are generated completely. Manifests (pyproject.toml, go.mod, package.json) are hand-written.
 PRODUCTS = (
     *(
         f"gen/{each}"
@@ -34,7 +34,7 @@ PRODUCTS = (
 
 
 def main() -> int:
-    """Generate; with `--check` write nothing and fail when anything would change."""
+    """Generate; with `--check`, write nothing and fail if a file would change."""
     with tempfile.TemporaryDirectory(prefix="soma-gen-") as scratch:
         fresh = Path(scratch)
         gen = fresh / "gen"
@@ -54,7 +54,7 @@ def main() -> int:
 
 
 def _descriptors(gen: Path) -> None:
-    """All contracts with their imports: with comments for people's tools, without for processes that serve them."""
+    """All contracts with their imports: with comments for tools, without comments for the processes that serve them."""
     gen.mkdir()
     _run("buf", "build", "-o", str(gen / "descriptors.binpb"))
     packaged = gen / "python" / "soma" / "descriptors.binpb"
@@ -85,7 +85,7 @@ def _openapi(gen: Path) -> None:
 
 
 def _reasons(fresh: Path) -> None:
-    """What errors may say: constants for Python, and the page."""
+    """The reasons of errors: constants for Python, and the page."""
     declared = reasons.reasons_of((fresh / "gen" / "descriptors.binpb").read_bytes())
     (fresh / "gen" / "python" / "soma" / "errors" / "v1" / "reasons.py").write_text(reasons.module(declared))
     (fresh / "docs").mkdir()
@@ -93,11 +93,11 @@ def _reasons(fresh: Path) -> None:
 
 
 def _client(descriptors: Path, package: Path) -> None:
-    """The Python client's methods, stubs and what says their calls."""
+    """The Python client's calls, stubs and methods."""
     files = FileDescriptorSet.FromString(descriptors.read_bytes())
-    published = tomllib.loads((ROOT / "tools" / "client_methods.toml").read_text())
+    overrides = tomllib.loads((ROOT / "tools" / "client_methods.toml").read_text())
     try:
-        methods = methods_of(files, published)
+        methods = methods_of(files, overrides)
     except CannotGenerate as error:
         sys.exit(str(error))
     package.mkdir(parents=True)
@@ -117,7 +117,7 @@ def _replace(fresh: Path) -> None:
 
 
 def _differences(fresh: Path) -> list[str]:
-    """Paths of the tree that are missing, left over, or different in content."""
+    """Files of the tree that are missing, superfluous or different."""
     return sorted(
         str(path)
         for path in _files(fresh) | _files(ROOT)

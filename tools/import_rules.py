@@ -1,7 +1,7 @@
-"""The import rule of a service's rooms: domain modules know no transport, no database driver and no protobuf runtime.
+"""The import rule of services: domain modules import no transport, no database driver and no protobuf runtime.
 
-A contract type of import-linter, because its own types cannot say "every module but these", and a new service must be
-covered without an edit here.
+It is a contract type of import-linter. The types that import-linter has cannot express "every module except these",
+and the rule must hold for a new service without a change here.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ class DomainContract(Contract):
 
     # Packages that no domain module imports.
     forbidden: Any = fields.ListField(subfield=fields.StringField())
-    # Rooms of a service that are allowed to, by module or folder name.
+    # Modules and folders of a service that may import them, by name.
     outer_rooms: Any = fields.ListField(subfield=fields.StringField())
-    # Folders of `services` that are not a service.
+    # Folders of `services` that are no service.
     foundations: Any = fields.ListField(subfield=fields.StringField())
 
     def check(self, graph: Any, verbose: bool) -> ContractCheck:
-        """Look at every direct import of every domain module."""
+        """Check every direct import of every domain module."""
         domain = sorted(module for module in graph.modules if self._is_domain(module))
         broken = [
             (module, imported)
@@ -35,7 +35,7 @@ class DomainContract(Contract):
         return ContractCheck(kept=not broken, metadata={"broken": broken})
 
     def render_broken_contract(self, check: ContractCheck) -> None:
-        """Name each module and what it imports."""
+        """Print each module and its forbidden import."""
         for module, imported in check.metadata["broken"]:
             output.print_error(f"{module} imports {imported}")
 

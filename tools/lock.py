@@ -1,4 +1,4 @@
-"""What is shipped: the packages in `uv.lock` that the server needs at run time, on any platform."""
+"""The shipped packages: those in `uv.lock` that the server needs at run time, on any platform."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ SERVER = "somamesh-server"
 
 @dataclass(frozen=True)
 class Locked:
-    """A package and its locked versions: more than one where the platform or Python decides."""
+    """A package and its locked versions; it has several when they depend on the platform or on Python."""
 
     name: str
     versions: frozenset[str]
 
 
 def shipped(text: str, root: str = SERVER) -> Mapping[str, Locked]:
-    """What `root` depends on by the text of a lock file, and what that depends on; the project's own packages not."""
+    """All direct and indirect dependencies of `root` in a lock file, without the project's own packages."""
     packages: dict[str, list[dict[str, Any]]] = {}
     for package in tomllib.loads(text)["package"]:
         packages.setdefault(package["name"], []).append(package)

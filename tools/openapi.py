@@ -1,4 +1,4 @@
-"""The REST surface as an OpenAPI 3.1 document: every binding of the contracts, and the OpenAI-compatible paths."""
+"""Makes the OpenAPI 3.1 document of the REST API: every binding of the contracts, and the OpenAI-compatible paths."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _TESTING = "soma.testing."
 
 
 def document(descriptors: bytes) -> Schema:
-    """The whole document of a serialised FileDescriptorSet with source information."""
+    """The whole document, from a serialised FileDescriptorSet with source information."""
     files = FileDescriptorSet.FromString(descriptors)
     schemas = Schemas(files)
     examples: dict[str, Any] = json.loads((HERE / "openapi.examples.json").read_text())
@@ -121,7 +121,7 @@ def _error_responses() -> Schema:
 
 
 def _bindings(method: MethodDescriptorProto) -> Iterator[tuple[str, str, str, int]]:
-    """Verb, path, body and position, from 1, of each binding."""
+    """The verb, path, body and position (from 1) of each binding."""
     rule = method.options.Extensions[annotations_pb2.http]
     for number, each in enumerate((rule, *rule.additional_bindings), start=1):
         verb = each.WhichOneof("pattern")
@@ -179,7 +179,7 @@ def _required(schemas: Schemas, request: str) -> Sequence[str]:
 
 
 def _leaves(schemas: Schemas, message: str, prefix: str) -> Iterator[tuple[str, str, FieldDescriptorProto]]:
-    """Fields a query can name: scalars and lists of them, however deep; in what message each is."""
+    """The fields that a query can set, each with its message: scalars and lists of scalars, at any depth."""
     for field in schemas.fields(message):
         held = field.type_name.removeprefix(".")
         if field.type != FieldDescriptorProto.TYPE_MESSAGE or WELL_KNOWN.get(held, {}).get("type") == "string":
@@ -212,5 +212,5 @@ def _success(schemas: Schemas, method: MethodDescriptorProto, example: Mapping[s
     event: Schema = {"schema": {"type": "object", "required": ["data"], "properties": {"data": data}}}
     if "events" in example:
         event["example"] = "".join(f"data: {json.dumps(each)}\n\n" for each in example["events"])
-    said = "Server-sent events, of the schema each; their data is JSON. The last is `finished`, or `error`."
-    return {"description": said, "content": {"text/event-stream": event}}
+    text = "Server-sent events. The data of each event is JSON of this schema. The last event is `finished` or `error`."
+    return {"description": text, "content": {"text/event-stream": event}}

@@ -1,4 +1,4 @@
-"""What of the REST surface no contract describes: OpenAI's paths and the gateway's own, written down in `edge/`."""
+"""The REST paths that no contract describes: OpenAI's paths and the gateway's own. They are described in `edge/`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TAGS = [
     },
 ]
 RETRY_AFTER = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}}}
-# OpenAI's type and code of a status, and when it comes.
+# OpenAI's type and code for each HTTP status, and what it means.
 FAILURES: Mapping[int, tuple[str, str | None, str]] = {
     400: (
         "invalid_request_error",
@@ -50,7 +50,7 @@ _ALIASES = "aliases"
 
 
 def paths() -> Schema:
-    """Every path with its operations, and their failures; `aliases` of a path have the same."""
+    """Every path with its operations and their failures; `aliases` of a path have the same operations."""
     found: Schema = {}
     for tag, part in _parts():
         for path, written in part["paths"].items():
@@ -61,12 +61,12 @@ def paths() -> Schema:
 
 
 def schemas() -> Schema:
-    """The schemas those refer to."""
+    """The schemas of those paths."""
     return {name: schema for _, part in _parts() for name, schema in part["schemas"].items()}
 
 
 def responses() -> Schema:
-    """OpenAI's failures."""
+    """The error responses of OpenAI's paths."""
     made: Schema = {}
     for status, (kind, code, text) in FAILURES.items():
         example = {"error": {"message": text, "type": kind, "param": None, "code": code}}

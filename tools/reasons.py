@@ -1,4 +1,4 @@
-"""The reasons of errors that the contracts declare, and what is generated from them: a Python module and a page.
+"""The reasons of errors that the contracts declare, and the Python module and page generated from them.
 
 A reason is a value of an area's `ErrorReason` (proto/soma/<area>/v1/errors.proto) with the option
 `soma.errors.v1.reason`. The set is read through a descriptor pool of its own, so that it can be read before the Python
@@ -17,7 +17,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.rpc.code_pb2 import Code
 
 PREFIX = "ERROR_REASON_"
-# Of services that exist for tests alone.
+# The package of services that exist only for tests.
 TESTING = "soma.testing.v1"
 # How google/rpc/code.proto maps canonical statuses to HTTP.
 HTTP_STATUSES = {
@@ -38,7 +38,7 @@ HTTP_STATUSES = {
     "DATA_LOSS": 500,
     "UNAUTHENTICATED": 401,
 }
-_ENUM_FIELD, _VALUE_FIELD = 5, 2  # of FileDescriptorProto and EnumDescriptorProto: how a comment says what it is about
+_ENUM_FIELD, _VALUE_FIELD = 5, 2  # field numbers in FileDescriptorProto and EnumDescriptorProto, for paths of comments
 _RETRIES = {"NO": "no", "LATER": "later", "AFTER_CHANGE": "after a change"}
 
 
@@ -46,12 +46,12 @@ _RETRIES = {"NO": "no", "LATER": "later", "AFTER_CHANGE": "after a change"}
 class Reason:
     """One declared reason."""
 
-    area: str  # its package, `soma.model.v1`
-    name: str  # what is sent, `MODEL_NOT_FOUND`
-    status: str  # canonical status, or `OK` where the contract does not say
-    retry: str  # `NO`, `LATER`, `AFTER_CHANGE`, or `UNSPECIFIED` where the contract does not say
+    area: str  # the package, `soma.model.v1`
+    name: str  # as it is sent, `MODEL_NOT_FOUND`
+    status: str  # canonical status, or `OK` when the contract gives none
+    retry: str  # `NO`, `LATER`, `AFTER_CHANGE`, or `UNSPECIFIED` when the contract gives none
     http: int
-    meaning: str  # the comment, one line; empty where comments were left out
+    meaning: str  # the comment in one line; empty when comments were left out
 
 
 def reasons_of(descriptors: bytes) -> list[Reason]:
@@ -72,15 +72,15 @@ def reasons_of(descriptors: bytes) -> list[Reason]:
                 if value.number == 0:
                     continue
                 options: Any = options_class.FromString(value.options.SerializeToString())
-                said = options.Extensions[extension]
-                status = Code.Name(said.status)
+                option = options.Extensions[extension]
+                status = Code.Name(option.status)
                 found.append(
                     Reason(
                         area=file.package,
                         name=value.name.removeprefix(PREFIX),
                         status=status,
-                        retry=retries[said.retry].name.removeprefix("RETRY_"),
-                        http=said.http or HTTP_STATUSES.get(status, 0),
+                        retry=retries[option.retry].name.removeprefix("RETRY_"),
+                        http=option.http or HTTP_STATUSES.get(status, 0),
                         meaning=_comment(file, (_ENUM_FIELD, number, _VALUE_FIELD, position)),
                     )
                 )
@@ -88,31 +88,31 @@ def reasons_of(descriptors: bytes) -> list[Reason]:
 
 
 def gaps_of(reasons: Sequence[Reason]) -> list[str]:
-    """What the contracts leave unsaid of their reasons, or say twice, in words."""
+    """Reasons without a status or retry, and reasons declared twice, in words."""
     areas = Counter(reason.name for reason in reasons)
     gaps = []
     for reason in reasons:
         where = f"{reason.area}.ErrorReason {reason.name}"
         if reason.status == "OK" or reason.retry == "UNSPECIFIED":
-            gaps.append(f"{where}: has no status, or says nothing of retries; add `(soma.errors.v1.reason)`")
+            gaps.append(f"{where}: has no status or no retry; add `(soma.errors.v1.reason)`")
         if areas[reason.name] > 1:
             gaps.append(f"{where}: is declared more than once; a reason means one thing in all areas")
     return gaps
 
 
 def module(reasons: Sequence[Reason]) -> str:
-    """The Python module of constants, which imports no protobuf."""
+    """The text of the Python module of constants, which imports no protobuf."""
     lines = [
-        '"""Reasons of errors, as the contracts declare them (proto/soma/*/v1/errors.proto); written by `make gen`.',
+        '"""Reasons of errors that the contracts declare (proto/soma/*/v1/errors.proto); written by `make gen`.',
         "",
-        "Plain Python: what knows neither gRPC nor protobuf may import it.",
+        "Plain Python: modules that use neither gRPC nor protobuf may import it.",
         '"""',
         "",
         "from typing import Final, NamedTuple",
         "",
         "",
         "class Declared(NamedTuple):",
-        '    """What the contracts say of one reason."""',
+        '    """The facts of one reason."""',
         "",
         "    status: str",
         '    """Canonical status, by name."""',
@@ -137,7 +137,7 @@ def module(reasons: Sequence[Reason]) -> str:
 
 
 def page(reasons: Sequence[Reason]) -> str:
-    """The page for people: a table for each area."""
+    """The text of the page: a table for each area."""
     lines = [_HEAD]
     for area, of_area in groupby(reasons, lambda reason: reason.area):
         if area == TESTING:

@@ -1,4 +1,4 @@
-"""JSON Schemas of the contracts' messages, as the gateway reads and writes them in JSON."""
+"""JSON Schemas of the contracts' messages, for the JSON that the gateway reads and writes."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ _SCALARS: Mapping[int, tuple[str, Schema]] = {
     _T.TYPE_DOUBLE: ("double", {"type": "number", "format": "double"}),
     _T.TYPE_INT32: ("int32", {"type": "integer", "format": "int32", "minimum": -(2**31), "maximum": 2**31 - 1}),
     _T.TYPE_UINT32: ("uint32", {"type": "integer", "minimum": 0, "maximum": 2**32 - 1}),
-    # ProtoJSON prints 64 bits as text.
+    # ProtoJSON writes 64-bit integers as text.
     _T.TYPE_INT64: ("int64", {"type": "string", "pattern": "^-?[0-9]{1,19}$"}),
     _T.TYPE_UINT64: ("uint64", {"type": "string", "pattern": "^[0-9]{1,20}$"}),
 }
 
 
 class Schemas:
-    """Schemas of the messages of a descriptor set with source information, each made when it is first asked for."""
+    """The schemas of a descriptor set with source information; each is made when it is first used."""
 
     def __init__(self, files: FileDescriptorSet) -> None:
         self._messages: dict[str, DescriptorProto] = {}
@@ -61,11 +61,11 @@ class Schemas:
         return self._messages[message].field
 
     def comment(self, name: str) -> str:
-        """What the contract says of a message, a field (`message.field`) or an RPC (`service.rpc`)."""
+        """The contract's comment on a message, a field (`message.field`) or an RPC (`service.rpc`)."""
         return self._comments.get(name, "")
 
     def reference(self, message: str) -> Schema:
-        """Where the schema of a message is, which is made with all it refers to."""
+        """A reference to the schema of a message; the schema and all that it refers to are made first."""
         if message in WELL_KNOWN:
             return dict(WELL_KNOWN[message])
         if message not in self.made:
@@ -74,7 +74,7 @@ class Schemas:
         return {"$ref": f"#/components/schemas/{message}"}
 
     def message(self, name: str, without: Sequence[str] = ()) -> Schema:
-        """The schema of a message, less some of its fields."""
+        """The schema of a message, without some of its fields."""
         message = self._messages[name]
         fields = [field for field in message.field if field.name not in without]
         schema: Schema = {
@@ -94,7 +94,7 @@ class Schemas:
         return schema
 
     def field(self, message: str, field: FieldDescriptorProto) -> Schema:
-        """The schema of a field with what the contract says of it."""
+        """The schema of a field, with the contract's comment."""
         rules = field.options.Extensions[validate_pb2.field]
         if field.label != _T.LABEL_REPEATED:
             schema = self._value(field, rules)
@@ -105,8 +105,8 @@ class Schemas:
         else:
             schema = {"type": "array", "items": self._value(field, rules.repeated.items)}
             schema |= _limits(rules.repeated, minItems="min_items", maxItems="max_items")
-        if said := self.comment(f"{message}.{field.name}"):
-            schema["description"] = said
+        if comment := self.comment(f"{message}.{field.name}"):
+            schema["description"] = comment
         return schema
 
     def _value(self, field: FieldDescriptorProto, rules: Any) -> Schema:
@@ -129,10 +129,10 @@ class Schemas:
         name = _type(field)
         enum = self._enums[name]
         if name not in self.made:
-            told = "\n".join(f"- `{value.name}`: {self.comment(f'{name}.{value.name}')}" for value in enum.value)
+            values = "\n".join(f"- `{value.name}`: {self.comment(f'{name}.{value.name}')}" for value in enum.value)
             names = [value.name for value in enum.value]
             self.made[name] = {"type": "string", "title": name, "enum": names}
-            self.made[name]["description"] = f"{self.comment(name)}\n\n{told}"
+            self.made[name]["description"] = f"{self.comment(name)}\n\n{values}"
         schema: Schema = {"$ref": f"#/components/schemas/{name}"}
         if refused := [value.name for value in enum.value if value.number in rules.enum.not_in]:
             schema["not"] = {"enum": refused}
@@ -164,7 +164,7 @@ def _text(rules: Any, may_be_empty: bool) -> Schema:
 
 
 def must_be_given(field: FieldDescriptorProto) -> bool:
-    """Whether a message without it breaks the contract: it says so, or refuses what absence means."""
+    """Whether the contract requires a field, by a rule or because it refuses the field's default value."""
     rules = field.options.Extensions[validate_pb2.field]
     if field.HasField("oneof_index") and not field.proto3_optional:
         return False
@@ -184,7 +184,7 @@ def must_be_given(field: FieldDescriptorProto) -> bool:
 
 
 def _alternatives(message: DescriptorProto) -> Iterator[list[Schema]]:
-    """For each oneof: one of its members, or none where the contract does not ask for one."""
+    """For each oneof, its alternatives: one of its members, or none if the contract requires none."""
     for index, oneof in enumerate(message.oneof_decl):
         members = [f for f in message.field if f.HasField("oneof_index") and f.oneof_index == index]
         if any(field.proto3_optional for field in members):
@@ -197,15 +197,15 @@ def _alternatives(message: DescriptorProto) -> Iterator[list[Schema]]:
 
 
 def _comments(file: FileDescriptorProto) -> Iterator[tuple[str, str]]:
-    """Names in the file, with the comment in front of each."""
+    """The names in the file, each with the comment before it."""
     for location in file.source_code_info.location:
         if location.leading_comments:
             lines = (line.removeprefix(" ") for line in location.leading_comments.strip("\n").split("\n"))
-            yield _named(file, location.path), "\n".join(lines)
+            yield _element_name(file, location.path), "\n".join(lines)
 
 
-def _named(file: FileDescriptorProto, path: Sequence[int]) -> str:
-    """The name of what a path of field numbers and positions leads to, as in SourceCodeInfo."""
+def _element_name(file: FileDescriptorProto, path: Sequence[int]) -> str:
+    """The name of the element at a path of field numbers and positions, as in SourceCodeInfo."""
     names = [file.package]
     here: Any = file
     for number, index in zip(path[::2], path[1::2], strict=False):

@@ -1,6 +1,6 @@
-"""Refuses commits whose subject is longer than 72 characters: the subject says what changes for whom, the body why.
+"""Refuses commits whose subject is longer than 72 characters. The subject says what changes for whom, the body why.
 
-Commits up to `SINCE` were made before the rule and are not read. Neither are merges, whose subject git writes.
+Commits up to `SINCE` are older than the rule and are not checked. Merges are not checked, because git writes them.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 # The last commit before the rule. A shallow clone may not have it.
 SINCE = "d2717e392139828e6596882ced008002b0329078"
-# When it was committed, for clones that do not have it: what they show of the time before comes from older branches.
+# The time of that commit, for clones without it. In these, older commits come from branches that began before the rule.
 SINCE_SECONDS = 1_795_922_160
 MOST = 72
 
 
 def too_long(root: Path, since: str = SINCE, since_seconds: int = SINCE_SECONDS) -> list[str]:
-    """A line for each commit after `since` whose subject is too long; nothing where `root` has no commit yet.
+    """A line for each commit after `since` whose subject is too long; none when `root` has no commit yet.
 
     Args:
         root: a repository with a work tree, whole or shallow.
-        since: the last commit that the rule does not hold for.
-        since_seconds: when that was committed, in seconds since 1970: counts where the repository does not have it.
+        since: the last commit before the rule.
+        since_seconds: time of that commit, in seconds since 1970; used when the repository does not have it.
 
     Raises:
-        CalledProcessError: `root` is no repository.
+        CalledProcessError: `root` is not a repository.
     """
     if not _has(root, "HEAD"):
         return []
@@ -36,7 +36,7 @@ def too_long(root: Path, since: str = SINCE, since_seconds: int = SINCE_SECONDS)
     for line in listed.splitlines():
         revision, seconds, subject = line.split(" ", 2)
         if len(subject) > MOST and int(seconds) > since_seconds:
-            found.append(f"{revision}: a subject has at most {MOST} characters, this has {len(subject)}: {subject}")
+            found.append(f"{revision}: a subject has at most {MOST} characters, this one has {len(subject)}: {subject}")
     return found
 
 
@@ -51,7 +51,7 @@ def _git(root: Path, *arguments: str) -> str:
 
 
 def main() -> int:
-    """Look at the commits that HEAD adds to those before the rule."""
+    """Check the commits of HEAD that are newer than the rule."""
     found = too_long(ROOT)
     print(*found, sep="\n", end="\n" if found else "")
     print(f"subjects: {len(found)} findings")

@@ -1,4 +1,4 @@
-"""Refuses files that speak of one machine: absolute paths of a checkout or a home, and hosts of package registries."""
+"""Refuses files that name one machine: absolute paths of a checkout or a home folder, and package registries."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-# Lock files name where their packages come from; that is their business.
+# A lock file must name the registry of its packages.
 LOCKS = {"uv.lock"}
-# Written so that this file does not match itself.
+# These patterns do not match this file.
 PATHS = re.compile(r"(?<![\w.~}])/(?:work|farm|root|home/\w+|Users/\w+|tmp/\w+)/")
 REGISTRIES = re.compile(
     r"https?://[\w.-]*(?:pypi|pythonhosted|npmjs|registry|goproxy|proxy\.golang)[\w.-]*|https?://\S+/simple\b"
@@ -18,7 +18,7 @@ REGISTRIES = re.compile(
 
 
 def main() -> int:
-    """Look at every file git knows or would add."""
+    """Check every file that git tracks or would add."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
         cwd=ROOT,
@@ -36,7 +36,7 @@ def _findings(name: str) -> list[str]:
     try:
         text = (ROOT / name).read_text()
     except (UnicodeDecodeError, FileNotFoundError):
-        return []  # binary, or deleted and not yet committed so
+        return []  # a binary file, or a deletion that is not committed yet
     return [
         f"{name}:{number}: {what}: {line.strip()[:120]}"
         for number, line in enumerate(text.splitlines(), 1)

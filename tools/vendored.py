@@ -1,4 +1,4 @@
-"""Compares npm's packages in `third_party/` with the hashes of `third_party/site.toml`; `--fetch` fetches them anew."""
+"""Compares npm's packages in `third_party/` with the hashes in `site.toml` there; `--fetch` fetches them again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ THIRD_PARTY = Path(__file__).parents[1] / "third_party"
 
 @dataclass(frozen=True)
 class Package:
-    """One published version: `files` are those wanted of it, by their path in it, with their SHA-256 in hex."""
+    """One published version; `files` are the needed files, by their path in the package, with their SHA-256 in hex."""
 
     folder: str
     package: str
@@ -27,14 +27,14 @@ class Package:
     files: Mapping[str, str]
 
     def contents(self, archive: Path) -> Iterator[tuple[str, bytes]]:
-        """Name and content of each file, out of the archive npm gives.
+        """The name and content of each needed file, from npm's archive.
 
         Raises:
-            ValueError: the archive is not the one that was pinned.
+            ValueError: the archive does not have the pinned hash.
         """
         found = "sha512-" + base64.b64encode(hashlib.sha512(archive.read_bytes()).digest()).decode()
         if found != self.integrity:
-            raise ValueError(f"{self.package}@{self.version}: integrity is {found}, and was to be {self.integrity}")
+            raise ValueError(f"{self.package}@{self.version}: integrity is {found}, but {self.integrity} is pinned")
         with tarfile.open(archive) as opened:
             for path in self.files:
                 member = opened.extractfile(f"package/{path}")
@@ -43,7 +43,7 @@ class Package:
 
 
 def packages(third_party: Path = THIRD_PARTY) -> list[Package]:
-    """What `site.toml` pins."""
+    """The packages that `site.toml` pins."""
     pinned = tomllib.loads((third_party / "site.toml").read_text())
     return [
         Package(folder, each["package"], each["version"], each["integrity"], each["files"])
@@ -52,7 +52,7 @@ def packages(third_party: Path = THIRD_PARTY) -> list[Package]:
 
 
 def findings(third_party: Path = THIRD_PARTY) -> Iterator[str]:
-    """Files that are missing, are not what was pinned, or were not asked for."""
+    """Files that are missing, differ from their pinned hash, or are not in `site.toml`."""
     for package in packages(third_party):
         folder = third_party / package.folder
         there = {file.name for file in folder.iterdir()} if folder.is_dir() else set()
@@ -64,15 +64,15 @@ def findings(third_party: Path = THIRD_PARTY) -> Iterator[str]:
             there.remove(name)
             found = hashlib.sha256((folder / name).read_bytes()).hexdigest()
             if found != pinned:
-                yield f"{package.folder}/{name}: sha256 is {found}, and was to be {pinned}"
+                yield f"{package.folder}/{name}: sha256 is {found}, but {pinned} is pinned"
         yield from (f"{package.folder}/{name}: not in site.toml" for name in sorted(there))
 
 
 def fetch(package: Package, third_party: Path = THIRD_PARTY) -> None:
-    """Put the pinned version's files into its folder, from the registry npm is set up for.
+    """Fetch the files of the pinned version into its folder, from the registry that npm uses.
 
     Raises:
-        ValueError: the registry has something else under that version.
+        ValueError: the registry's archive does not have the pinned hash.
     """
     with tempfile.TemporaryDirectory(prefix="soma-vendor-") as scratch:
         command = ["npm", "pack", "--silent", f"{package.package}@{package.version}"]
@@ -84,7 +84,7 @@ def fetch(package: Package, third_party: Path = THIRD_PARTY) -> None:
 
 
 def main() -> int:
-    """Check, after fetching where that was asked for."""
+    """Check the files; with `--fetch`, fetch them first."""
     if "--fetch" in sys.argv:
         for package in packages():
             fetch(package)

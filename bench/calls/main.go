@@ -1,5 +1,5 @@
-// Loads an EchoService over native gRPC and checks every answer. It costs a third of what a Python server spends on the
-// same calls, so that the server is what is measured. The last line it writes is JSON.
+// Loads an EchoService over native gRPC and checks every answer. It needs a third of the processor time that a Python
+// server needs for the same calls, so the server is the limit. The last line that it prints is JSON.
 //
 //	calls unary ADDRESS KEY CHANNELS CALLERS SECONDS
 //	calls chat ADDRESS KEY CHANNELS STREAMS SECONDS
@@ -28,7 +28,7 @@ const (
 	patience     = 30 * time.Second
 )
 
-// Result is what came back: answers that were right, and how long one took.
+// Result has the number of right answers, and how long one took.
 type Result struct {
 	Answers  int     `json:"answers"`
 	Seconds  float64 `json:"seconds"`
@@ -36,7 +36,7 @@ type Result struct {
 	P99Ms    float64 `json:"p99_ms"`
 }
 
-// caller calls until `end` and gives the duration of each answer; the first wrong one is an error.
+// caller calls until `end` and returns the duration of each answer; the first wrong answer is an error.
 type caller func(ctx context.Context, client testingv1.EchoServiceClient, end time.Time) ([]time.Duration, error)
 
 func main() {
@@ -55,7 +55,7 @@ func main() {
 	fail(json.NewEncoder(os.Stdout).Encode(result))
 }
 
-// load spreads callers over channels, lets them all call for some seconds, and adds up what they say.
+// load spreads callers over channels, runs them for some seconds, and combines their results.
 func load(call caller, address, key string, channels, callers, seconds int) (Result, error) {
 	length := time.Duration(seconds) * time.Second
 	ctx, cancel := context.WithTimeout(context.Background(), length+patience)
@@ -99,7 +99,7 @@ func load(call caller, address, key string, channels, callers, seconds int) (Res
 	return Result{Answers: len(all), Seconds: took.Seconds(), MedianMs: at(0.5), P99Ms: at(0.99)}, nil
 }
 
-// unary calls Echo again as soon as it has been answered.
+// unary calls Echo again after each answer.
 func unary(ctx context.Context, client testingv1.EchoServiceClient, end time.Time) ([]time.Duration, error) {
 	var took []time.Duration
 	for number := 0; ; number++ {
@@ -119,7 +119,7 @@ func unary(ctx context.Context, client testingv1.EchoServiceClient, end time.Tim
 	}
 }
 
-// chat writes messages to one stream while it reads their echoes, as many ahead as flow control lets it.
+// chat writes messages to one stream while it reads their echoes, as far ahead as flow control permits.
 func chat(ctx context.Context, client testingv1.EchoServiceClient, end time.Time) ([]time.Duration, error) {
 	stream, err := client.ChatEchoes(ctx)
 	if err != nil {
@@ -132,7 +132,7 @@ func chat(ctx context.Context, client testingv1.EchoServiceClient, end time.Time
 		for number := 0; time.Now().Before(end); number++ {
 			sent <- time.Now()
 			if stream.Send(&testingv1.ChatEchoesRequest{Text: message(number)}) != nil {
-				return // the reader is told why
+				return // the reader gets the error
 			}
 		}
 		_ = stream.CloseSend()
@@ -151,7 +151,7 @@ func chat(ctx context.Context, client testingv1.EchoServiceClient, end time.Time
 	return took, nil
 }
 
-// message is a text of messageBytes bytes that no other message of its caller has.
+// message is a text of messageBytes bytes; each message of a caller is different.
 func message(number int) string {
 	text := strconv.Itoa(number)
 	return text + strings.Repeat(".", messageBytes-len(text))

@@ -1,4 +1,4 @@
-"""`soma backup`: everything a stack keeps, in one file."""
+"""`soma backup`: all data of a stack, in one file."""
 
 import asyncio
 from pathlib import Path

@@ -8,9 +8,9 @@ import typer
 from cli.commands.options import DataDirOption, KeyOption, UrlOption, directory
 
 if TYPE_CHECKING:
-    from cli.door import Door
+    from cli.endpoint import Endpoint
 
-# Below are the shell's own; above, the status of the call: 64 + 5 is NOT_FOUND.
+# The exit status is this plus the status of the call: 64 + 5 is NOT_FOUND. The shell uses smaller numbers itself.
 FIRST_EXIT_STATUS = 64
 
 
@@ -30,19 +30,19 @@ def call(
     """Call a method. If it fails, print its typed error on standard error and exit with 64 + the status code."""
     import asyncio
 
-    from cli.door import door
-    from cli.dynamic_call import shown_error
+    from cli.dynamic_call import error_to_json
+    from cli.endpoint import find_endpoint
     from services.mesh.call.errors import MeshError
 
     text = data if data is not None else request
     if text.startswith("@"):
         text = typer.get_text_stream("stdin").read() if text == "@-" else Path(text[1:]).read_text("utf-8")
     metadata = [_pair(line) for line in header or []]
-    entrance = door(directory(data_dir), url, key)
+    endpoint = find_endpoint(directory(data_dir), url, key)
     try:
-        asyncio.run(_call(entrance, method, text, metadata, timeout))
+        asyncio.run(_call(endpoint, method, text, metadata, timeout))
     except MeshError as error:
-        typer.echo(shown_error(error), err=True)
+        typer.echo(error_to_json(error), err=True)
         raise typer.Exit(FIRST_EXIT_STATUS + error.code) from error
 
 
@@ -53,12 +53,14 @@ def _pair(line: str) -> tuple[str, str]:
     return name.strip().lower(), value.strip()
 
 
-async def _call(entrance: "Door", name: str | None, text: str, metadata: list[tuple[str, str]], timeout: float) -> None:
+async def _call(
+    endpoint: "Endpoint", name: str | None, text: str, metadata: list[tuple[str, str]], timeout: float
+) -> None:
     from cli.dynamic_call import call as start
-    from cli.dynamic_call import requests, shown
+    from cli.dynamic_call import requests, to_json
     from cli.reflection import Reflection
 
-    async with entrance.channel() as channel:
+    async with endpoint.channel() as channel:
         reflection = Reflection(channel)
         if name is None:
             for each in await reflection.methods():
@@ -66,8 +68,8 @@ async def _call(entrance: "Door", name: str | None, text: str, metadata: list[tu
             return
         method = await reflection.method(name)
         messages = requests(method, text, reflection.pool)
-        # One line for each message of a stream, so that it can be read as it comes.
+        # One line for each message of a stream, so that each can be read when it arrives.
         indent = None if method.server_streaming else 2
-        sent = [*(pair for pair in entrance.metadata if pair[0] not in dict(metadata)), *metadata]
+        sent = [*(pair for pair in endpoint.metadata if pair[0] not in dict(metadata)), *metadata]
         async for message in start(channel, method, messages, metadata=sent, timeout=timeout):
-            typer.echo(shown(message, reflection.pool, indent=indent))
+            typer.echo(to_json(message, reflection.pool, indent=indent))

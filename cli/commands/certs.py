@@ -1,4 +1,4 @@
-"""`soma certs`: the certificates with which the processes of a stack prove to each other who they are."""
+"""`soma certs`: the certificates by which the processes of a stack authenticate each other."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,18 +11,18 @@ certs = typer.Typer(help="Show the certificates of a stack, issue them, and repl
 
 
 @certs.callback(invoke_without_command=True)
-def listed(context: typer.Context, data_dir: DataDirOption = None) -> None:
+def show(context: typer.Context, data_dir: DataDirOption = None) -> None:
     """List the certificates, and make the development CA if there is none."""
     if context.invoked_subcommand is not None:
         refuse_before_subcommand(context, "data_dir")
         return
-    from cli.certificates import listing
+    from cli.certificates import certificate_table
     from services.mesh.transport.tls.authority import Authority
 
     here = directory(data_dir)
     here.prepare()
     Authority.at(here.root)
-    typer.echo(listing(here.root))
+    typer.echo(certificate_table(here.root))
 
 
 @certs.command()
@@ -44,13 +44,13 @@ def issue(
     here.prepare()
     folder = folder_of(here.root)
     if not processes(name) or not names(services):
-        raise InvalidArgument("a process that serves is called serve-…, and --services says what it serves")
+        raise InvalidArgument("the name of a serve process begins with serve-, and --services names its services")
     authority, target = Authority.at(here.root), out or folder
     target.mkdir(mode=0o700, parents=True, exist_ok=True)
     issued = authority.issue(name, [host_of(service) for service in names(services)], folder=target)
     if target != folder:
         (target / CA).write_bytes((folder / CA).read_bytes())
-    typer.echo(f"{issued} and {target / CA}; the process is started with SOMA_NAME={name} SOMA_MTLS=on")
+    typer.echo(f"{issued} and {target / CA}; start the process with SOMA_NAME={name} SOMA_MTLS=on")
 
 
 @certs.command()
@@ -67,7 +67,7 @@ def rotate(
     data_dir: DataDirOption = None,
 ) -> None:
     """Issue new certificates. Running processes start to use them, and no call fails."""
-    from cli.certificates import FRONT, listing, taken_up
+    from cli.certificates import FRONT, certificate_table, wait_until_trusted
     from services.mesh.call.errors import InvalidArgument
     from services.mesh.transport.tls.authority import Authority
     from services.mesh.transport.tls.identity import folder_of
@@ -76,27 +76,27 @@ def rotate(
     here = directory(data_dir)
     here.prepare()
     if trust_only and not ca:
-        raise InvalidArgument("--trust-only goes with --ca")
+        raise InvalidArgument("--trust-only needs --ca")
     if ca:
         trust_next(here.root)
         if not trust_only:
-            taken_up(here)
-            # Clients of the public port may not have the new CA yet.
+            wait_until_trusted(here)
+            # The public port keeps its certificate, because its clients may not have the new CA yet.
             succeed(here.root, spared=[FRONT])
     else:
         authority = Authority.at(here.root)
         for path in issued(folder_of(here.root)):
             authority.renew(path)
-    typer.echo(listing(here.root))
+    typer.echo(certificate_table(here.root))
 
 
 @certs.command()
 def retire(data_dir: DataDirOption = None) -> None:
     """Stop trusting the old CA. Do this when every machine and client has the new one."""
-    from cli.certificates import FRONT, listing
+    from cli.certificates import FRONT, certificate_table
     from services.mesh.transport.tls.succession import retire as retire_old
 
     here = directory(data_dir)
     here.prepare()
     retire_old(here.root, spared=[FRONT])
-    typer.echo(listing(here.root))
+    typer.echo(certificate_table(here.root))

@@ -1,4 +1,4 @@
-"""`soma chat`: talk to a stack, one message or many."""
+"""`soma chat`: send one message to a stack, or hold a conversation."""
 
 import sys
 from typing import TYPE_CHECKING, Annotated
@@ -8,8 +8,8 @@ import typer
 from cli.commands.options import DataDirOption, KeyOption, UrlOption, directory
 
 if TYPE_CHECKING:
-    from cli.conversation import Conversation, Shown
-    from cli.door import Door
+    from cli.conversation import Conversation, Printer
+    from cli.endpoint import Endpoint
 
 
 def chat(
@@ -24,46 +24,46 @@ def chat(
     import asyncio
     import uuid
 
-    from cli.door import door
+    from cli.endpoint import find_endpoint
 
     if message is None and not sys.stdin.isatty():
         message = sys.stdin.read().strip()
     interactive = message is None
     if interactive and not conversation:
         conversation = str(uuid.uuid4())
-    entrance = door(directory(data_dir), url, key)
+    endpoint = find_endpoint(directory(data_dir), url, key)
     try:
-        asyncio.run(_chat(entrance, message, conversation, model))
+        asyncio.run(_chat(endpoint, message, conversation, model))
     except KeyboardInterrupt:
         typer.echo(err=True)
     if interactive:
-        typer.echo(f"soma chat --conversation {conversation} goes on with it", err=True)
+        typer.echo(f"continue with: soma chat --conversation {conversation}", err=True)
 
 
-async def _chat(entrance: "Door", message: str | None, conversation_id: str, model: str) -> None:
-    from cli.conversation import Conversation, Shown
+async def _chat(endpoint: "Endpoint", message: str | None, conversation_id: str, model: str) -> None:
+    from cli.conversation import Conversation, Printer
 
-    shown = Shown(
+    printer = Printer(
         text=lambda text: typer.echo(text, nl=False),
         note=lambda note: typer.secho(f"\n[{note}]", nl=False, dim=True, err=True),
     )
-    async with entrance.channel() as channel:
-        conversation = Conversation(channel, entrance.metadata, conversation_id=conversation_id, model=model)
+    async with endpoint.channel() as channel:
+        conversation = Conversation(channel, endpoint.metadata, conversation_id=conversation_id, model=model)
         if message is None:
-            await _converse(conversation, shown)
+            await _converse(conversation, printer)
         else:
-            await _turn(conversation, message, shown)
+            await _turn(conversation, message, printer)
 
 
-async def _turn(conversation: "Conversation", message: str, shown: "Shown") -> None:
+async def _turn(conversation: "Conversation", message: str, printer: "Printer") -> None:
     try:
-        await conversation.turn(message, shown)
+        await conversation.turn(message, printer)
     finally:
         typer.echo()
 
 
-async def _converse(conversation: "Conversation", shown: "Shown") -> None:
-    """Read and answer until the end of the input; a turn that fails is told, and the next one may succeed."""
+async def _converse(conversation: "Conversation", printer: "Printer") -> None:
+    """Read and answer until the input ends. A failed turn prints its error, and the conversation continues."""
     import asyncio
 
     from services.mesh.call.errors import MeshError
@@ -76,6 +76,6 @@ async def _converse(conversation: "Conversation", shown: "Shown") -> None:
         if not line.strip():
             continue
         try:
-            await _turn(conversation, line, shown)
+            await _turn(conversation, line, printer)
         except MeshError as error:
             typer.secho(f"{error.reason}: {error.message}", err=True)

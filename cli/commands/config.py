@@ -1,4 +1,4 @@
-"""`soma config`: what the settings are, and why."""
+"""`soma config`: the settings, and where each value comes from."""
 
 import typer
 

@@ -1,4 +1,4 @@
-"""`soma demo`: start a stack, hold a short conversation with it, show how to go on."""
+"""`soma demo`: start a stack, hold a short conversation with it, and show how to continue."""
 
 from typing import Annotated, Any
 
@@ -17,7 +17,7 @@ def demo(
 ) -> None:
     """Start the whole stack in development mode, hold a short real conversation through its port, and stop."""
     from cli.demo import hold
-    from cli.door import door
+    from cli.endpoint import find_endpoint
     from cli.foreground import run_in_foreground
     from cli.layout import Layout
     from cli.screen import announcement
@@ -29,7 +29,7 @@ def demo(
 
     async def show() -> bool:
         typer.echo(announcement(here))
-        await hold(door(here, None, None))
+        await hold(find_endpoint(here, None, None))
         if stay:
             typer.echo("\nServing until Ctrl-C.")
         return stay

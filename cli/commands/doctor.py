@@ -1,4 +1,4 @@
-"""`soma doctor`: is everything a stack needs here, and if not, how to get it."""
+"""`soma doctor`: check whether everything that a stack needs is here, and say how to get what is missing."""
 
 from typing import Annotated
 

@@ -19,7 +19,7 @@ def down(
     import psutil
 
     from cli.lock import Purpose
-    from cli.orders import lives
+    from cli.orders import is_alive
     from services.mesh.call.errors import DeadlineExceeded
 
     here = directory(data_dir)
@@ -31,7 +31,7 @@ def down(
     with suppress(psutil.NoSuchProcess):
         stack.terminate()
     deadline = time.monotonic() + timeout
-    while lives(stack):
+    while is_alive(stack):
         if time.monotonic() > deadline:
             raise DeadlineExceeded(f"the stack (pid {stack.pid}) still runs after {timeout:g} s; soma logs says why")
         time.sleep(POLL_SECONDS)

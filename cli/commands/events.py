@@ -1,4 +1,4 @@
-"""`soma events`: the events services send each other, who lags behind, and what was given up."""
+"""`soma events`: the streams of events, the lag of their consumers, and dead letters."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,17 +12,17 @@ if TYPE_CHECKING:
     from soma.mesh.v1 import event_service_pb2 as pb
     from soma.mesh.v1.event_service_pb2_grpc import EventServiceAsyncStub
 
-    from cli.door import Door
+    from cli.endpoint import Endpoint
 
 CALL_SECONDS = 30.0
-# So many dead letters are shown, the newest; the contract lists all.
+# The number of dead letters shown, newest first. The RPC lists all of them.
 SHOWN = 50
 
 events = typer.Typer(help="Show the streams of events and what consumers gave up, and have it handled once more.")
 
 
 @events.callback(invoke_without_command=True)
-def listed(
+def show(
     context: typer.Context,
     data_dir: DataDirOption = None,
     url: UrlOption = None,
@@ -34,9 +34,9 @@ def listed(
         return
     import asyncio
 
-    from cli.door import door
+    from cli.endpoint import find_endpoint
 
-    asyncio.run(_list(door(directory(data_dir), url, key)))
+    asyncio.run(_list(find_endpoint(directory(data_dir), url, key)))
 
 
 @events.command()
@@ -49,29 +49,29 @@ def replay(
     """Have a consumer handle an event once more that it gave up."""
     import asyncio
 
-    from cli.door import door
+    from cli.endpoint import find_endpoint
 
-    asyncio.run(_replay(door(directory(data_dir), url, key), dead_letter))
+    asyncio.run(_replay(find_endpoint(directory(data_dir), url, key), dead_letter))
 
 
-async def _list(entrance: "Door") -> None:
+async def _list(endpoint: "Endpoint") -> None:
     from soma.mesh.v1 import event_service_pb2 as pb
     from soma.mesh.v1.event_service_pb2_grpc import EventServiceStub
 
     from cli.table import aligned
 
-    async with entrance.channel() as channel:
+    async with endpoint.channel() as channel:
         stub: EventServiceAsyncStub = EventServiceStub(channel)
-        key = entrance.metadata
+        key = endpoint.metadata
         streams = await stub.ListEventStreams(pb.ListEventStreamsRequest(), metadata=key, timeout=CALL_SECONDS)
         newest = pb.ListDeadLettersRequest(page_size=SHOWN)
         letters = await stub.ListDeadLetters(newest, metadata=key, timeout=CALL_SECONDS)
     typer.echo("\n".join(aligned(_streams(streams.streams))))
     if letters.dead_letters:
         typer.echo("\n" + "\n".join(aligned(_letters(letters.dead_letters))))
-        typer.echo("\nsoma events replay ID has its consumer handle an event once more")
+        typer.echo("\nsoma events replay ID lets its consumer handle an event again")
     if letters.next_page_token:
-        typer.echo(f"these are the newest {SHOWN}; GET /v1/events/dead-letters lists all")
+        typer.echo(f"these are the newest {SHOWN}; GET /v1/events/dead-letters lists all of them of them of them")
 
 
 def _streams(streams: "Sequence[pb.EventStream]") -> list[tuple[str, ...]]:
@@ -94,17 +94,17 @@ def _letters(letters: "Sequence[pb.DeadLetter]") -> list[tuple[str, ...]]:
     return rows
 
 
-async def _replay(entrance: "Door", dead_letter: str) -> None:
+async def _replay(endpoint: "Endpoint", dead_letter: str) -> None:
     from soma.mesh.v1 import event_service_pb2 as pb
     from soma.mesh.v1.event_service_pb2_grpc import EventServiceStub
 
-    async with entrance.channel() as channel:
+    async with endpoint.channel() as channel:
         stub: EventServiceAsyncStub = EventServiceStub(channel)
         request = pb.ReplayDeadLetterRequest(dead_letter_id=dead_letter)
-        answer = await stub.ReplayDeadLetter(request, metadata=entrance.metadata, timeout=CALL_SECONDS)
+        answer = await stub.ReplayDeadLetter(request, metadata=endpoint.metadata, timeout=CALL_SECONDS)
     letter = answer.dead_letter
     what = letter.type or "the entry"
     if letter.state == pb.DeadLetter.STATE_HANDLED:
-        typer.echo(f"{what} was replayed before, and {letter.consumer} has handled it")
+        typer.echo(f"{what} was replayed before, and {letter.consumer} has handled it already already already")
     else:
         typer.echo(f"{what} is on its way to {letter.consumer}")

@@ -1,4 +1,4 @@
-"""`soma logs`: what the parts wrote."""
+"""`soma logs`: the logs of the parts."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""`soma models`: the models a stack can use."""
+"""`soma models`: the models that a stack can use."""
 
 from typing import TYPE_CHECKING
 
@@ -10,27 +10,27 @@ if TYPE_CHECKING:
     from soma.model.v1 import catalog_service_pb2 as pb
     from soma.model.v1.catalog_service_pb2_grpc import CatalogServiceAsyncStub
 
-    from cli.door import Door
+    from cli.endpoint import Endpoint
 
 
 def models(data_dir: DataDirOption = None, url: UrlOption = None, key: KeyOption = None) -> None:
     """List the models, the default first, and their providers; of those that are not used, say why."""
     import asyncio
 
-    from cli.door import door
+    from cli.endpoint import find_endpoint
 
-    asyncio.run(_list(door(directory(data_dir), url, key)))
+    asyncio.run(_list(find_endpoint(directory(data_dir), url, key)))
 
 
-async def _list(entrance: "Door") -> None:
+async def _list(endpoint: "Endpoint") -> None:
     from soma.model.v1 import catalog_service_pb2 as pb
     from soma.model.v1.catalog_service_pb2_grpc import CatalogServiceStub
 
     from cli.table import aligned
 
-    async with entrance.channel() as channel:
+    async with endpoint.channel() as channel:
         stub: CatalogServiceAsyncStub = CatalogServiceStub(channel)
-        answer = await stub.ListModels(pb.ListModelsRequest(), metadata=entrance.metadata, timeout=30.0)
+        answer = await stub.ListModels(pb.ListModelsRequest(), metadata=endpoint.metadata, timeout=30.0)
     rows = [("model", "provider", "can", "")]
     for model in answer.models:
         can = [pb.Model.Capability.Name(kind).removeprefix("CAPABILITY_").lower() for kind in model.capabilities]

@@ -14,10 +14,13 @@ CONFIG_FILE = Path("soma.toml")
 DEFAULT_DATA_DIR = Path(".somamesh")
 
 
-def _as_settings_say(context: typer.Context, given: Path | None) -> Path:
-    """What was not given is in the settings; they take a while to read, and are read where there is a file of them."""
-    # From the environment it may come with a line end or in quotes.
-    text = trimmed(str(given or ""))
+def _from_option_or_settings(context: typer.Context, option: Path | None) -> Path:
+    """The data directory, from the option or from the settings.
+
+    Reading the settings takes a while, so they are read only if there is a file.
+    """
+    # A value from the environment may have a line end or quotes.
+    text = trimmed(str(option or ""))
     if text or not (context.find_root().obj or CONFIG_FILE.is_file()):
         return Path(text) if text else DEFAULT_DATA_DIR
     from services.mesh.settings import Settings
@@ -30,7 +33,7 @@ DataDirOption = Annotated[
     typer.Option(
         "--data-dir",
         envvar="SOMA_DATA_DIR",
-        callback=_as_settings_say,
+        callback=_from_option_or_settings,
         help="Directory in which the stack keeps everything (.somamesh).",
     ),
 ]
@@ -45,26 +48,26 @@ KeyOption = Annotated[
 
 
 def refuse_before_subcommand(context: typer.Context, *options: str) -> None:
-    """Refuse options of a command that were given before the name of its subcommand, which would not get them.
+    """Refuse options before the name of a subcommand, because the subcommand would not get them.
 
     Raises:
-        BadParameter: names the option.
+        BadParameter: there is such an option; the error names it.
     """
     for option in options:
         source = context.get_parameter_source(option)
         if source is not None and source.name == "COMMANDLINE":
             raise typer.BadParameter(
-                f"goes behind {context.invoked_subcommand}", param_hint=f"--{option.replace('_', '-')}"
+                f"put it after {context.invoked_subcommand}", param_hint=f"--{option.replace('_', '-')}"
             )
 
 
-def directory(given: Path | None) -> "DataDir":
+def directory(option: Path | None) -> "DataDir":
     """The data directory of a command with a `DataDirOption`."""
     from cli.data_dir import DataDir
 
-    return DataDir.at(given or DEFAULT_DATA_DIR)
+    return DataDir.at(option or DEFAULT_DATA_DIR)
 
 
 def names(value: str) -> tuple[str, ...]:
-    """A comma-separated list."""
+    """The names in a comma-separated list."""
     return tuple(name.strip() for name in value.split(",") if name.strip())

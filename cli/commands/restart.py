@@ -1,4 +1,4 @@
-"""`soma restart`: take new processes for old ones while the stack serves."""
+"""`soma restart`: replace or restart processes while the stack serves."""
 
 from typing import Annotated
 
@@ -28,7 +28,7 @@ def restart(
     order_restart(here, parts or [])
     after = running(here)
     if after is None:
-        raise FailedPrecondition(f"the stack on {here.root} has ended meanwhile", reason="STACK_NOT_RUNNING")
+        raise FailedPrecondition(f"the stack on {here.root} has ended in the meantime", reason="STACK_NOT_RUNNING")
     pids = {part.name: part.pid for part in stack.parts}
     for part in after.parts:
         if part.pid != pids[part.name]:

@@ -1,4 +1,4 @@
-"""`soma restore`: a data directory from a backup."""
+"""`soma restore`: make a data directory from a backup."""
 
 import asyncio
 from pathlib import Path
@@ -18,4 +18,4 @@ def restore(
 
     here = directory(data_dir)
     manifest = asyncio.run(restore_backup(file.expanduser().absolute(), here))
-    typer.echo(f"{here.root}: as of {manifest.taken}; soma up --dev --data-dir {here.root} starts it")
+    typer.echo(f"{here.root}: restored as of {manifest.taken}; start it with soma up --dev --data-dir {here.root}")

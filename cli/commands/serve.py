@@ -1,4 +1,4 @@
-"""`soma serve`: run some services in this process and join a stack with them."""
+"""`soma serve`: run services in this process, and let it join a stack."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""`soma status`: what runs, as a table or as JSON."""
+"""`soma status`: the running parts, as a table or as JSON."""
 
 import json
 from typing import Annotated, Any

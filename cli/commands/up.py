@@ -1,4 +1,4 @@
-"""`soma up`: start a stack, and keep it running or leave it running."""
+"""`soma up`: start a stack, in the foreground or in the background."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -50,8 +50,8 @@ def up(
     settings = Settings(**{name: value for name, value in given.items() if value is not None})
     if not settings.dev:
         raise FailedPrecondition(
-            "soma up runs only with --dev for now: users, tenants and roles are not there yet, "
-            "and without them nobody could be let in safely",
+            "soma up needs --dev for now: there are no users, tenants and roles yet, "
+            "so it cannot authenticate anybody safely",
             reason="IDENTITY_MISSING",
         )
     layout = Layout(names(apart), names(without), workers, names(parts))

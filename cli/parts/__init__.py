@@ -1,1 +1,1 @@
-"""The parts a stack is made of: how each is started, asked whether it serves, and stopped."""
+"""The parts of a stack: how each is started, probed and stopped."""

@@ -1,4 +1,4 @@
-"""Users that programs run as: an unprivileged one under root and what it can reach, and a name for one without."""
+"""The users that programs run as: an unprivileged account under root, and a name for a user without one."""
 
 import os
 import pwd
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from services.mesh.call.errors import FailedPrecondition
 
-# A dedicated account wins where the administrator made one.
+# An account that the administrator made for soma comes first.
 CANDIDATES = ("somamesh", "nobody")
 CAP_DAC_OVERRIDE = 1
 CAP_SETPCAP = 8
@@ -16,12 +16,12 @@ CAP_SETPCAP = 8
 
 @dataclass(frozen=True)
 class Account:
-    """A user to run as.
+    """A user that a program runs as.
 
     Attributes:
-        reach: whether it needs CAP_DAC_OVERRIDE to get to its files, because a directory above them is closed to it.
-        alias: whether it is only what the user of this process is called: the program stays that user, and sees itself
-            as this one in a user namespace (user_namespaces(7)).
+        reach: whether it needs CAP_DAC_OVERRIDE to reach its files, because it may not enter a directory above them.
+        alias: whether it is only another name: the program keeps the user of this process, and sees itself as this user
+            in a user namespace (user_namespaces(7)).
     """
 
     name: str
@@ -32,10 +32,10 @@ class Account:
 
 
 def alias() -> Account | None:
-    """What this process's user can be called when the system has no name for it; None when it has one.
+    """An account whose name the user of this process can take; None when the user has a name.
 
     Raises:
-        FailedPrecondition: the system has no names at all.
+        FailedPrecondition: the system has no named users.
     """
     try:
         pwd.getpwuid(os.geteuid())
@@ -43,8 +43,8 @@ def alias() -> Account | None:
         user = next((found for found in pwd.getpwall() if found.pw_uid != 0), None)
         if user is None:
             raise FailedPrecondition(
-                "/etc/passwd names no ordinary user, and Postgres's initdb needs the name of one: "
-                "make an entry, or set postgres_url",
+                "/etc/passwd has no ordinary user, and Postgres's initdb needs the name of one: "
+                "add an entry, or set postgres_url",
                 reason="USER_NAMELESS",
             ) from None
         return Account(user.pw_name, user.pw_uid, user.pw_gid, alias=True)
@@ -52,7 +52,7 @@ def alias() -> Account | None:
 
 
 def closed_directory(uid: int, gid: int, paths: Iterable[Path]) -> Path | None:
-    """The first directory on the way to `paths` that the user cannot traverse, by mode bits."""
+    """The first directory on the way to `paths` that the user may not enter, by its mode bits."""
     for path in paths:
         for directory in reversed(path.resolve().parents):
             found = directory.stat()
@@ -74,11 +74,11 @@ def unprivileged(paths: Iterable[Path], capabilities: int | None = None) -> Acco
     """The account for a program that refuses to run as root; None when this process is not root.
 
     Args:
-        paths: what the program must reach: itself and its data.
-        capabilities: effective capabilities of this process; read from the system unless given.
+        paths: the paths that the program must reach: itself and its data.
+        capabilities: effective capabilities of this process; if not given, they are read from the system.
 
     Raises:
-        FailedPrecondition: no such account, or it cannot reach a path.
+        FailedPrecondition: there is no such account, or it cannot reach a path.
     """
     if os.geteuid() != 0:
         return None
@@ -87,7 +87,7 @@ def unprivileged(paths: Iterable[Path], capabilities: int | None = None) -> Acco
     if user is None:
         raise FailedPrecondition(
             f"Postgres does not run as root and none of the accounts {', '.join(CANDIDATES)} exists; "
-            "run soma as an ordinary user, or make one: useradd --system somamesh",
+            "run soma as an ordinary user, or make an account: useradd --system somamesh",
             reason="ACCOUNT_MISSING",
         )
     closed = closed_directory(user.pw_uid, user.pw_gid, paths)
@@ -97,7 +97,7 @@ def unprivileged(paths: Iterable[Path], capabilities: int | None = None) -> Acco
     if not (held >> CAP_DAC_OVERRIDE & 1 and held >> CAP_SETPCAP & 1):
         raise FailedPrecondition(
             f"Postgres does not run as root, and {user.pw_name}, the account it would run as, cannot enter {closed}; "
-            "give --data-dir a directory open to it (and install soma in one), or run soma as an ordinary user",
+            "use a --data-dir that it can enter (and install soma in one), or run soma as an ordinary user",
             reason="DATA_DIR_UNREACHABLE",
         )
     return Account(user.pw_name, user.pw_uid, user.pw_gid, reach=True)

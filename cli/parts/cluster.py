@@ -1,4 +1,4 @@
-"""The files of a Postgres cluster: made by initdb, of one major version, and locked by the server that runs on them."""
+"""The files of a Postgres cluster. initdb makes them for one major version, and the running server locks them."""
 
 import asyncio
 import os
@@ -17,9 +17,9 @@ LOCK = "postmaster.pid"
 
 
 async def initialiser(program: Path, account: Account | None) -> Account | None:
-    """Who runs initdb, given who runs the server; None for the user of this process.
+    """The user that runs initdb, from the user that runs the server; None for the user of this process.
 
-    Unlike the server, initdb asks for the name of its user. Where the user has none it gets one in a user namespace.
+    Unlike the server, initdb needs the name of its user. A user without a name gets one in a user namespace.
 
     Raises:
         FailedPrecondition: the user has no name, and the system refuses a user namespace.
@@ -31,9 +31,9 @@ async def initialiser(program: Path, account: Account | None) -> Account | None:
     if status != 0:
         uid = os.geteuid()
         raise FailedPrecondition(
-            f"user id {uid} has no entry in /etc/passwd, without which initdb makes no Postgres cluster, and this "
-            f"system lets no process give itself a name ({output.strip().rpartition(chr(10))[2][:200]}); "
-            f"make an entry (useradd --uid {uid} somamesh, in the image of a container), run soma as a user that has "
+            f"user id {uid} has no entry in /etc/passwd, which initdb needs to make a Postgres cluster, and this "
+            f"system refuses user namespaces ({output.strip().rpartition(chr(10))[2][:200]}); "
+            f"add an entry (useradd --uid {uid} somamesh, in the image of a container), run soma as a user that has "
             "one, preload nss_wrapper, or set postgres_url",
             reason="USER_NAMELESS",
         )
@@ -41,14 +41,14 @@ async def initialiser(program: Path, account: Account | None) -> Account | None:
 
 
 async def initialise(program: Path, folder: Path, account: Account | None, user: str, password: str) -> None:
-    """Make the cluster `folder/data` with the superuser `user`: beside its place, and moved there when it is whole.
+    """Make the cluster `folder/data` with the superuser `user`. It is made in another folder and moved when complete.
 
     Raises:
-        FailedPrecondition: initdb cannot be run, or failed; the message has what it said.
+        FailedPrecondition: initdb cannot be run, or failed; the message has its output.
     """
     runs = await initialiser(program, account)
     new, secret = folder / "new", folder / "new.password"
-    # What an interrupted attempt left.
+    # Remove what an interrupted attempt left.
     await asyncio.to_thread(shutil.rmtree, new, ignore_errors=True)
     secret.unlink(missing_ok=True)
     new.mkdir(mode=0o700)
@@ -73,25 +73,25 @@ def check_version(data: Path, program: Path, version: str | None) -> None:
     """Compare the cluster's version with the program's, such as `18.4`.
 
     Raises:
-        FailedPrecondition: they differ in the major version.
+        FailedPrecondition: the major versions differ.
     """
     made_by = (data / "PG_VERSION").read_text().strip()
     if version is not None and version.split(".")[0] != made_by:
         raise FailedPrecondition(
-            f"{data} was made by Postgres {made_by} and {program} is {version}; "
+            f"{data} was made by Postgres {made_by}, and {program} is {version}; "
             f"put Postgres {made_by} on PATH, or move the data with pg_dump",
             reason="POSTGRES_VERSION_MISMATCH",
         )
 
 
-def disown(data: Path) -> None:
-    """Let the next server started by this process take the lock of one that is gone; a living one keeps it.
+def take_over_lock(data: Path) -> None:
+    """Let the next server that this process starts take over a dead server's lock; a running server keeps its lock.
 
-    Postgres itself would respect any process of its user that has come to have the number in the lock. It takes over
-    a lock that names its parent, and still looks whether processes of the dead server use the shared memory it names.
+    Postgres itself would respect the lock if any process of its user now has the pid in it. But it takes over a lock
+    that names its parent, and it still checks whether processes of the dead server use its shared memory.
     """
     lock = data / LOCK
-    if not lock.exists() or _served(data):
+    if not lock.exists() or _has_server(data):
         return
     found, rest = lock.stat(), lock.read_text().splitlines(keepends=True)[1:]
     new = lock.with_name(f"{LOCK}.new")
@@ -103,7 +103,7 @@ def disown(data: Path) -> None:
 
 
 def is_serving(data: Path, pid: int | None) -> bool:
-    """Whether the server with this process id has the cluster and accepts connections, by its own lock."""
+    """Whether the lock of the cluster says that the server with this pid accepts connections."""
     try:
         lines = (data / LOCK).read_text().splitlines()
     except OSError:
@@ -111,6 +111,6 @@ def is_serving(data: Path, pid: int | None) -> bool:
     return len(lines) >= 8 and lines[0] == str(pid) and lines[7].strip() == "ready"
 
 
-def _served(data: Path) -> bool:
-    """Whether some process was started to serve the cluster; command lines can be read whoever runs it."""
+def _has_server(data: Path) -> bool:
+    """Whether a process has the cluster in its command line, which is readable for processes of all users."""
     return any(str(data) in (process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"]))

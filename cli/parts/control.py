@@ -1,4 +1,4 @@
-"""The control process itself as a part: the gateway's control plane, which lives in the process of `soma up`."""
+"""The control process as a part: the gateway's control plane, which runs in the process of `soma up`."""
 
 import os
 from collections.abc import Awaitable, Callable
@@ -9,21 +9,21 @@ from cli.parts.part import Part
 
 
 class Gateway(Protocol):
-    """What the stack needs of the running control plane: registry, Envoy's configuration, the gateway's own health."""
+    """The running control plane: the registry, Envoy's configuration and the gateway's health."""
 
     @property
     def registry(self) -> str:
-        """`host:port` where processes join."""
+        """`host:port` of the registry."""
 
     def admin(self, pid: int) -> str | None:
-        """`host:port` of the admin port of the joined process `pid`; None while it has not joined."""
+        """`host:port` of the admin port of the process `pid`; None until it has joined."""
 
     async def close(self) -> None:
         """Stop serving."""
 
 
 class Control(Part):
-    """Starts the gateway in this process; ready at once, and stopped after everything that joined it."""
+    """Starts the gateway in this process. It is ready at once, and stopped after the processes that joined it."""
 
     def __init__(self, start: Callable[[], Awaitable[Gateway]]) -> None:
         super().__init__("control")
@@ -40,12 +40,12 @@ class Control(Part):
 
     @property
     def registry(self) -> str:
-        """`host:port` where processes join; of use once the part is ready."""
+        """`host:port` of the registry; valid when the part is ready."""
         assert self._gateway is not None
         return self._gateway.registry
 
     def admin(self, pid: int) -> str | None:
-        """The admin port of the joined process `pid`."""
+        """`host:port` of the admin port of the process `pid`; None until it has joined."""
         return self._gateway.admin(pid) if self._gateway is not None else None
 
     async def close(self) -> None:

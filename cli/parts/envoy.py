@@ -1,4 +1,4 @@
-"""Envoy as a part of the stack: the one public port."""
+"""Envoy as a part of the stack; it has the public port."""
 
 import asyncio
 from collections.abc import Sequence
@@ -15,9 +15,9 @@ LONGEST_STREAM_SECONDS = 24 * 3600
 
 
 class Envoy(Part):
-    """An Envoy that reads its bootstrap from a file and is ready when it listens on a port of an IP address."""
+    """An Envoy that reads its bootstrap from a file. It is ready when it listens on its address and port."""
 
-    # It ends in milliseconds on SIGTERM; draining is the control plane's work.
+    # It ends within milliseconds on SIGTERM, because the control plane has drained it before.
     grace = 5.0
 
     def __init__(
@@ -31,20 +31,20 @@ class Envoy(Part):
         self.where = joined(address, port)
 
     async def launch(self) -> Launch:
-        """The public port must be free: a second listener on it would be told nothing and serve nothing."""
+        """Check that the public port is free; if it is not, Envoy would serve nothing and not report it."""
         program = find(ENVOY)
         if self.version is None:
             self.version = await version(program)
         assert self.port is not None
         require_free(self._address, self.port)
         flags = ["--disable-hot-restart", "--concurrency", str(self._workers), "--log-level", "warning"]
-        # After a change of the listener. Connections are let go with their next answer, but Envoy closes those that are
-        # still in the middle of one when the time is over: ten minutes, unless told otherwise.
+        # After a change of the listener, each connection is closed after its current answer. When the drain time is
+        # over, Envoy also closes connections in the middle of an answer. Its default is ten minutes.
         drain = ["--drain-strategy", "immediate", "--drain-time-s", str(LONGEST_STREAM_SECONDS)]
         return Launch([str(program), "-c", str(self._bootstrap), *flags, *drain], bare=True)
 
     async def probe(self, pid: int | None) -> None:
-        """Its listener answers, which it does from its first complete configuration on."""
+        """Connect to the listener; it exists from the first complete configuration on."""
         try:
             async with asyncio.timeout(PROBE_SECONDS):
                 _, writer = await asyncio.open_connection(reached(self._address), self.port)

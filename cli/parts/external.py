@@ -1,4 +1,4 @@
-"""Parts somebody else runs, given by URL: only asked whether they serve."""
+"""Parts that somebody else runs, given by URL; they are only probed."""
 
 import asyncio
 from urllib.parse import urlsplit
@@ -7,7 +7,7 @@ import asyncpg
 from soma.errors.v1 import reasons
 
 from cli.parts.part import Located
-from cli.parts.refusal import lasts
+from cli.parts.permanence import is_permanent
 from cli.parts.resp import ping
 from services.mesh.call.errors import FailedPrecondition, InvalidArgument, Unavailable
 
@@ -18,7 +18,7 @@ class External(Located):
     """A part at a URL, which is the setting `NAME_url`.
 
     Raises:
-        InvalidArgument: it is no URL of such a part.
+        InvalidArgument: the URL is not one of such a part.
     """
 
     external = True
@@ -31,7 +31,7 @@ class External(Located):
         try:
             target = urlsplit(url)
             self._hosts = target.netloc.rpartition("@")[2]
-            # Several hosts are a Postgres's own affair.
+            # Only a Postgres may have several hosts; its client reads their ports.
             self.port = None if "," in self._hosts else target.port
         except ValueError:
             raise self._invalid() from None
@@ -41,43 +41,45 @@ class External(Located):
 
     @property
     def url(self) -> str:
-        """As it was given."""
+        """The URL from the settings."""
         return self._url
 
     @property
-    def _set(self) -> str:
+    def _setting(self) -> str:
         return f"{self.name}_url (SOMA_{self.name.upper()}_URL, or soma.toml)"
 
     def _invalid(self) -> InvalidArgument:
-        # What is wrong in it may be a part of the password.
+        # The message leaves out the wrong part, because it may be a part of the password.
         return InvalidArgument(
-            f"{self._set} is no URL of a {self.name}: {' or '.join(self.schemes)}, then "
+            f"{self._setting} is not a URL of a {self.name}: write {' or '.join(self.schemes)}, then "
             "://USER:PASSWORD@HOST:PORT/NAME; in a password the characters / @ : # ? % are written "
             "%2F %40 %3A %23 %3F %25",
             reason=f"{self.name.upper()}_URL_INVALID",
         )
 
-    def _silent(self) -> Unavailable:
-        return Unavailable(f"{self.name} at {self.where} does not answer in {PROBE_SECONDS:g} s; look at {self._set}")
+    def _no_answer(self) -> Unavailable:
+        return Unavailable(
+            f"{self.name} at {self.where} does not answer in {PROBE_SECONDS:g} s; look at {self._setting}"
+        )
 
     def _refused(self, error: Exception) -> FailedPrecondition:
         return FailedPrecondition(
-            f"{self.name} at {self.where} cannot be used: {error}; look at {self._set}",
+            f"{self.name} at {self.where} cannot be used: {error}; look at {self._setting}",
             reason=f"{self.name.upper()}_REFUSED",
         )
 
 
 class ExternalPostgres(External):
-    """A Postgres by URL; what the URL does not say, PGSSLMODE and its like do."""
+    """A Postgres by URL. Options that the URL does not have come from PGSSLMODE and similar variables."""
 
     schemes = ("postgresql", "postgres")
 
     async def probe(self, pid: int | None) -> None:
-        """A real connection."""
+        """Open a connection."""
         try:
             connection = await asyncpg.connect(self.url, timeout=PROBE_SECONDS)
         except TimeoutError as error:
-            raise self._silent() from error
+            raise self._no_answer() from error
         except (
             asyncpg.PostgresError,
             asyncpg.InterfaceError,
@@ -85,17 +87,17 @@ class ExternalPostgres(External):
             ValueError,
             OSError,
         ) as error:
-            # A certificate that is not trusted is a ValueError too, and asyncpg's own tell what is wrong.
+            # An untrusted certificate is a ValueError too, but also an OSError. Errors of asyncpg have a clear text.
             if isinstance(error, ValueError) and not isinstance(error, (OSError, asyncpg.InterfaceError)):
                 raise self._invalid() from None
             if self._lacks_file(error):
                 raise FailedPrecondition(
-                    f"a certificate or key for {self.name} at {self.where} cannot be read: {error}; they are given by "
-                    f"sslrootcert, sslcert and sslkey of {self._set}, by PGSSLROOTCERT, PGSSLCERT and PGSSLKEY, "
-                    "or lie in .postgresql of the home directory (HOME)",
+                    f"a certificate or key for {self.name} at {self.where} cannot be read: {error}; its path comes "
+                    f"from sslrootcert, sslcert or sslkey of {self._setting}, from PGSSLROOTCERT, PGSSLCERT or "
+                    "PGSSLKEY, or is in .postgresql of the home directory (HOME)",
                     reason=reasons.POSTGRES_REFUSED,
                 ) from error
-            if lasts(error):
+            if is_permanent(error):
                 raise self._refused(error) from error
             raise Unavailable(f"postgres: {error}") from error
         version = connection.get_server_version()
@@ -103,7 +105,10 @@ class ExternalPostgres(External):
         await connection.close(timeout=PROBE_SECONDS)
 
     def _lacks_file(self, error: Exception) -> bool:
-        """Whether it is about a file; in a directory as host it is about a socket, which comes with the server."""
+        """Whether a file is missing.
+
+        If the host is a directory, it is the socket, which appears when the server starts.
+        """
         over_tcp = bool(self._hosts) and not self._hosts.lower().startswith("%2f")
         return isinstance(error, (PermissionError, FileNotFoundError)) and over_tcp
 
@@ -114,15 +119,15 @@ class ExternalRedis(External):
     schemes = ("redis", "rediss")
 
     async def probe(self, pid: int | None) -> None:
-        """PING."""
+        """Send PING."""
         try:
             async with asyncio.timeout(PROBE_SECONDS):
                 await ping(self.url)
         except FailedPrecondition as error:
             raise self._refused(error) from error
         except TimeoutError as error:
-            raise self._silent() from error
+            raise self._no_answer() from error
         except OSError as error:
-            if lasts(error):
+            if is_permanent(error):
                 raise self._refused(error) from error
             raise

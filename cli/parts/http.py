@@ -1,4 +1,4 @@
-"""One HTTP GET to a health endpoint of this machine, without an HTTP client library in the control process."""
+"""An HTTP GET for health endpoints on this machine. The control process needs no HTTP client library for it."""
 
 import asyncio
 
@@ -7,11 +7,11 @@ from services.mesh.transport.address import split
 
 
 async def get_status(address: str, path: str) -> tuple[int, str]:
-    """GET `path` from `host:port`; the status and the body.
+    """GET `path` from `host:port`; return the status and the body.
 
     Raises:
         Unavailable: the answer is not HTTP.
-        OSError: nobody listens there.
+        OSError: no process listens there.
     """
     reader, writer = await asyncio.open_connection(*split(address))
     try:

@@ -1,10 +1,10 @@
-"""Becomes another program that dies with the process that asked for it.
+"""Becomes another program that dies together with its parent process.
 
-Run as a script, `launch.py PARENT_PID DEATH_SIGNAL ACCOUNT PROGRAM ARGUMENT…`, between fork and program, because a
-process with threads (gRPC's) must not run Python between fork and exec. ACCOUNT is `uid:gid`, or `-` to stay the same
-user; `uid:gid:reach` lets that user keep the one capability (CAP_DAC_OVERRIDE, made ambient) it needs to get to files
-below a directory closed to it, and `uid:gid:alias` only has the same user seen under that id, in a user namespace.
-Systems without a parent-death signal get everything else.
+It is run as a script between fork and program, `launch.py PARENT_PID DEATH_SIGNAL ACCOUNT PROGRAM ARGUMENT…`, because a
+process with threads (gRPC has some) must not run Python between fork and exec. ACCOUNT is `uid:gid`, or `-` for the
+same user. With `uid:gid:reach`, that user keeps one capability (CAP_DAC_OVERRIDE, made ambient), which it needs for
+files below a directory that it may not enter. With `uid:gid:alias`, the user stays the same, and sees itself under that
+id in a user namespace. On systems without a parent-death signal, everything else still works.
 """
 
 import ctypes
@@ -37,9 +37,9 @@ def _checked(result: int, what: str) -> None:
 
 
 def become(libc: ctypes.CDLL, uid: int, gid: int, reach: bool) -> None:
-    """Change to another user; with `reach` keep CAP_DAC_OVERRIDE (capabilities(7)) across the change and the exec."""
+    """Change to another user. With `reach`, keep CAP_DAC_OVERRIDE (capabilities(7)) across the change and the exec."""
     if reach:
-        # Capabilities then survive the change of user, and access(2), which Postgres asks about programs, heeds them.
+        # With this bit, capabilities survive the change of user, and access(2), which Postgres uses, respects them.
         _checked(libc.prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0), "prctl(PR_SET_SECUREBITS)")
     os.setgroups([])
     os.setgid(gid)
@@ -53,10 +53,10 @@ def become(libc: ctypes.CDLL, uid: int, gid: int, reach: bool) -> None:
 
 
 def rename(libc: ctypes.CDLL, uid: int, gid: int) -> None:
-    """Be seen as another user by this process and its children, who stay who they are (user_namespaces(7))."""
+    """Make this process and its children see themselves as another user; their real user stays (user_namespaces(7))."""
     ours = os.geteuid(), os.getegid()
     _checked(libc.unshare(CLONE_NEWUSER), "unshare(CLONE_NEWUSER)")
-    # Without privileges a process may map its own ids only, and groups after it has given up changing them.
+    # Without privileges, a process may map only its own ids, and its group only after it has given up setgroups(2).
     lines = {"setgroups": "deny", "uid_map": f"{uid} {ours[0]} 1", "gid_map": f"{gid} {ours[1]} 1"}
     for name, line in lines.items():
         with open(f"/proc/self/{name}", "w") as file:
@@ -64,7 +64,7 @@ def rename(libc: ctypes.CDLL, uid: int, gid: int) -> None:
 
 
 def main() -> None:
-    """Change user, ask to die with the parent, and become the program."""
+    """Change the user, ask for the parent-death signal, and become the program."""
     parent, death_signal, account, program = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4:]
     libc = ctypes.CDLL(None, use_errno=True)
     if account != "-":
@@ -74,7 +74,7 @@ def main() -> None:
         else:
             become(libc, int(uid), int(gid), how == ["reach"])
     if sys.platform == "linux":
-        # A change of user clears the wish to die with the parent, so it is made last; the parent may be gone by then.
+        # A change of user clears the parent-death signal, so it is set last. The parent may have died before that.
         _checked(libc.prctl(PR_SET_PDEATHSIG, death_signal, 0, 0, 0), "prctl(PR_SET_PDEATHSIG)")
         if os.getppid() != parent:
             sys.exit(PARENT_IS_GONE)

@@ -1,4 +1,4 @@
-"""The log of one part: appended to by its process, rotated by size, its last lines read back."""
+"""The log file of one part. Its process appends to it, and it is rotated by size."""
 
 import os
 import shutil
@@ -6,14 +6,14 @@ from collections import deque
 from pathlib import Path
 
 MAX_BYTES = 8 * 1024 * 1024
-KEPT = 3
+ROTATED_FILES = 3
 
 
 class PartLog:
-    """`PATH`, with `PATH.1` (the newest) to `PATH.3` before it.
+    """The log `PATH`, and its older files `PATH.1` (the newest) to `PATH.3`.
 
-    A process keeps its file open for as long as it runs, so rotation copies the file and empties it; the process
-    appends, and goes on at the beginning. A line written in the instant between copy and emptying is lost.
+    A process keeps its log open while it runs, so rotation copies the file and empties it. The process continues at the
+    beginning, because it appends. A line that is written between copy and emptying is lost.
     """
 
     def __init__(self, path: Path, max_bytes: int = MAX_BYTES) -> None:
@@ -21,19 +21,19 @@ class PartLog:
         self._max_bytes = max_bytes
 
     def open(self) -> int:
-        """A file descriptor to append to, in a folder that is made again if it is gone; the caller closes it.
+        """A file descriptor to append to; the caller closes it. The folder is made if it is missing.
 
         Raises:
-            OSError: the file can be neither opened nor made.
+            OSError: the file can neither be opened nor made.
         """
         self.path.parent.mkdir(mode=0o700, exist_ok=True)
         return os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
     def rotate(self) -> bool:
-        """Rotate when the file has outgrown its size; whether it did.
+        """Rotate the file if it is too large, and return whether it was.
 
         Raises:
-            OSError: there is no room for the copy, say; every log is as it was.
+            OSError: the copy failed, for example because the disk is full; no log was changed.
         """
         if not self.path.exists() or self.path.stat().st_size <= self._max_bytes:
             return False
@@ -44,7 +44,7 @@ class PartLog:
         except OSError:
             copy.unlink(missing_ok=True)
             raise
-        for number in range(KEPT, 1, -1):
+        for number in range(ROTATED_FILES, 1, -1):
             older = self._numbered(number - 1)
             if older.exists():
                 older.replace(self._numbered(number))

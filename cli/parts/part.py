@@ -1,4 +1,4 @@
-"""What the supervisor asks of a part: how to start it, whether it serves, how to stop it."""
+"""The interface of a part: how the supervisor starts, probes and stops it."""
 
 import signal
 from abc import ABC, abstractmethod
@@ -14,12 +14,12 @@ class Launch:
     """A program to run as a child process.
 
     Attributes:
-        argv: the program's full path and its arguments; no secrets, other users can read them.
-        env: variables added to the ones it gets of this process's.
-        bare: whether it gets of this process's variables only what programs need in order to be found and to start;
-            what they say of another server of its kind, of languages or of keys does not concern it.
+        argv: the program's full path and its arguments, without secrets, because other users can read them.
+        env: variables in addition to those that it inherits.
+        bare: whether it inherits only the variables that programs need to start, and none about other servers,
+            languages or keys.
         account: the user it runs as; None for the user of this process.
-        death_signal: what the child gets when this process dies without stopping it.
+        death_signal: signal that the child gets when this process dies without stopping it.
     """
 
     argv: Sequence[str]
@@ -31,21 +31,21 @@ class Launch:
 
 
 class Part:
-    """One part of a stack. A subclass says how it is started; a part that has no process of its own launches nothing.
+    """One part of a stack. A subclass defines how it is started; a part without a process of its own launches nothing.
 
     Attributes:
         name: unique in the stack, such as `postgres`.
         after: names of the parts that must be ready before this one starts.
-        stop_signal: asks its process to end cleanly.
-        grace: seconds a clean end may take before the process is killed.
-        patience: seconds it may take to be ready for the first time.
-        port: TCP port it serves on, once known.
-        version: of the program, once known.
-        where: for people: an address, or the URL of an external part without its password.
+        stop_signal: signal that ends its process cleanly.
+        grace: seconds that a clean end may take before the process is killed.
+        patience: seconds that it may take to become ready for the first time.
+        port: TCP port that it serves on, when it is known.
+        version: version of the program, when it is known.
+        where: address for people, or the URL of an external part without its password.
         external: whether somebody else runs it.
-        replaceable: whether two of its processes can run side by side, so that one takes over from the other.
-        leave_signal, leave_grace: instead of the other two, for a process that another one has taken over from.
-        own_pid: the process it lives in when it launches none.
+        replaceable: whether two of its processes can run at the same time, so that one can take over from the other.
+        leave_signal, leave_grace: used instead of `stop_signal` and `grace` for a process that was replaced.
+        own_pid: pid of the process that it runs in when it launches none.
     """
 
     stop_signal: signal.Signals = signal.SIGTERM
@@ -65,23 +65,24 @@ class Part:
         self.own_pid: int | None = None
 
     async def launch(self) -> Launch | None:
-        """Prepare what the program needs and say how to start it; called before every start.
+        """Prepare the files of the program and return how to start it; called before every start.
 
         Raises:
-            MeshError: it cannot be started, and starting again would not help.
+            MeshError: it cannot be started, and another attempt would not help.
         """
         return None
 
     async def probe(self, pid: int | None) -> None:
-        """Return when the part serves now.
+        """Return if the part serves now.
 
         Raises:
-            FailedPrecondition, InvalidArgument: it will not until something is changed; the first start ends here.
-            MeshError, OSError: it does not (yet), and why.
+            FailedPrecondition, InvalidArgument: it cannot serve until somebody changes something; the first start
+                fails.
+            MeshError, OSError: it does not serve now, and why.
         """
 
     async def close(self) -> None:
-        """Let go of what `launch` opened in this process; called once, when the part is stopped."""
+        """Close what `launch` opened in this process; called once, when the part is stopped."""
 
 
 class Located(Part, ABC):
@@ -90,4 +91,4 @@ class Located(Part, ABC):
     @property
     @abstractmethod
     def url(self) -> str:
-        """Where it is, with its password; of use once the part is ready."""
+        """The URL, with the password; valid when the part is ready."""

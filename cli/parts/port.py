@@ -1,4 +1,4 @@
-"""TCP ports of this machine: a free one, and who holds one that is not."""
+"""TCP ports of this machine: finding a free port, and the process that has a taken one."""
 
 import errno
 import socket
@@ -13,14 +13,14 @@ from services.mesh.transport.address import joined, resolved
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A port nobody listens on at this moment."""
+    """A port on which no process listens at this moment."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.bind((host, 0))
         return int(probe.getsockname()[1])
 
 
 def holder(port: int) -> str | None:
-    """The process listening on `port`, as `name (pid N)`; None when the system does not tell."""
+    """The process that listens on `port`, as `name (pid N)`; None when the system does not say."""
     try:
         for connection in psutil.net_connections("tcp"):
             local = connection.laddr
@@ -32,10 +32,10 @@ def holder(port: int) -> str | None:
 
 
 def require_free(host: str, port: int) -> None:
-    """Make sure that `port` can be listened on at a name or an address of this machine.
+    """Check that a process can listen on `port` at a name or an address of this machine.
 
     Raises:
-        FailedPrecondition: it cannot, and who holds it if that is known.
+        FailedPrecondition: it cannot; the message names the process that has the port, if that is known.
         InvalidArgument: there is no such host.
     """
     _bound(host, port).close()
@@ -43,12 +43,12 @@ def require_free(host: str, port: int) -> None:
 
 @contextmanager
 def reserved(host: str, port: int) -> Iterator[None]:
-    """Keep the system from giving `port` to somebody who asks for any free one, or for a connection's other end.
+    """Keep the system from choosing `port` as a free port or as the local port of a connection.
 
-    A program that asks for this very port gets it all the same, on Linux; elsewhere nothing can be reserved so.
+    On Linux, a program that asks for exactly this port still gets it. On other systems nothing is reserved.
 
     Raises:
-        FailedPrecondition: it cannot be listened on now.
+        FailedPrecondition: no process can listen on it now.
         InvalidArgument: there is no such host.
     """
     with _bound(host, port) as reservation:
@@ -64,7 +64,7 @@ def _bound(host: str, port: int) -> socket.socket:
         probe = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
     except OSError as error:
         raise _refused(where, port, error) from error
-    # Connections of a stack that just ended linger for a minute; only a listener is in the way.
+    # Connections of a stack that has just ended remain for a minute. With this option, only a listener blocks the port.
     probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         probe.bind((address, port))
@@ -82,7 +82,9 @@ def _bound(host: str, port: int) -> socket.socket:
 
 
 def _refused(where: str, port: int, error: OSError) -> FailedPrecondition:
-    other = "" if error.errno == errno.EACCES else "; give --host an address of this machine, or 0.0.0.0 for all it has"
+    other = (
+        "" if error.errno == errno.EACCES else "; give --host an address of this machine, or 0.0.0.0 for all of them"
+    )
     return FailedPrecondition(
         f"cannot listen on {where}: {error.strerror}{other}", reason="PORT_REFUSED", metadata={"port": str(port)}
     )

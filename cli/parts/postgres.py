@@ -1,4 +1,4 @@
-"""Postgres with pgvector as a part of the stack: a cluster of its own, on 127.0.0.1, with a password."""
+"""Postgres with pgvector as a part of the stack: its own cluster, on 127.0.0.1, with a password."""
 
 import signal
 from pathlib import Path
@@ -8,18 +8,18 @@ import asyncpg
 from soma.errors.v1 import reasons
 
 from cli.parts.account import unprivileged
-from cli.parts.cluster import check_version, disown, initialise, is_serving
+from cli.parts.cluster import check_version, initialise, is_serving, take_over_lock
 from cli.parts.part import Launch, Located
+from cli.parts.permanence import is_permanent
 from cli.parts.port import free_port
 from cli.parts.program import POSTGRES, find, version
-from cli.parts.refusal import lasts
 from services.mesh.call.errors import FailedPrecondition, Unavailable
 from services.mesh.process.keys import ensure_key
 
 USER = "soma"
 DATABASE = "soma"
 PROBE_SECONDS = 3.0
-# Small memory, full durability.
+# Little memory, full durability.
 CONFIGURATION = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
@@ -33,23 +33,23 @@ CONFIGURATION = {
     "max_logical_replication_workers": "0",
     "log_line_prefix": "%m [%p] ",
 }
-# What a client would otherwise take from PGSSLMODE and its like, or look for in the user's home directory.
+# Options that a client would otherwise take from PGSSLMODE and similar variables, or from the user's home directory.
 CONNECTING = {"sslmode": "disable", "sslnegotiation": "postgres", "target_session_attrs": "any", "gsslib": "gssapi"}
 
 
 def database_url(folder: Path, port: int | None, database: str = DATABASE) -> str:
-    """The URL, with its password, of a database of the cluster under `folder` that listens on `port`.
+    """The URL, with the password, of a database in the cluster under `folder` on `port`.
 
-    It leaves nothing to the environment, which may speak of another Postgres.
+    It sets all options, so that no variable of the environment for another Postgres applies.
     """
     password = ensure_key(folder / "password")
     return f"postgresql://{USER}:{password}@127.0.0.1:{port}/{database}?{urlencode(CONNECTING)}"
 
 
 class Postgres(Located):
-    """A cluster under `folder/data`; `url` is for the `soma` database in it, which is made when it is missing."""
+    """A cluster in `folder/data`. `url` is that of its database `soma`, which is made if it is missing."""
 
-    # Fast shutdown: connections are ended, what was acknowledged is on disk.
+    # Fast shutdown: it ends connections and keeps all acknowledged data.
     stop_signal = signal.SIGINT
     grace = 20.0
 
@@ -64,11 +64,11 @@ class Postgres(Located):
 
     @property
     def url(self) -> str:
-        """Where the database is, with its password; of use once the part is ready."""
+        """The URL of the database, with the password; valid when the part is ready."""
         return database_url(self._folder, self.port)
 
     async def launch(self) -> Launch:
-        """Make the cluster if there is none yet; a port is kept once the database in it was reached."""
+        """Make the cluster if there is none. The port stays the same after the database was reached once."""
         if self._program is None:
             self._program = find(POSTGRES)
             self.version = await version(self._program)
@@ -76,7 +76,7 @@ class Postgres(Located):
         if not self._data.exists():
             await initialise(self._program, self._folder, account, USER, self._password)
         check_version(self._data, self._program, self.version)
-        disown(self._data)
+        take_over_lock(self._data)
         if not self._database_exists:
             self.port = free_port()
             self.where = f"127.0.0.1:{self.port}"
@@ -86,12 +86,12 @@ class Postgres(Located):
             [str(self._program), "-D", str(self._data), "-p", str(self.port), *options],
             bare=True,
             account=account,
-            # Immediate shutdown: every process of the cluster ends and gives its shared memory back.
+            # Immediate shutdown: every process of the cluster ends and releases its shared memory.
             death_signal=signal.SIGQUIT,
         )
 
     async def probe(self, pid: int | None) -> None:
-        """A real connection to the database."""
+        """Connect to the database, and make it if it is missing."""
         try:
             connection = await asyncpg.connect(self.url, timeout=PROBE_SECONDS)
             await connection.close(timeout=PROBE_SECONDS)
@@ -99,11 +99,11 @@ class Postgres(Located):
         except asyncpg.InvalidCatalogNameError:
             await self._create_database()
         except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            # Before it serves, somebody else may listen on its port.
-            if lasts(error) and is_serving(self._data, pid):
+            # Until it serves, another process may listen on its port.
+            if is_permanent(error) and is_serving(self._data, pid):
                 raise FailedPrecondition(
-                    f"postgres refuses the connection: {error}; the password it was made with was kept in "
-                    f"{self._folder / 'password'}, which must be the one that belongs to {self._data}",
+                    f"postgres refuses the connection: {error}; the password in "
+                    f"{self._folder / 'password'} must be the one that {self._data} was made with",
                     reason=reasons.POSTGRES_REFUSED,
                 ) from error
             raise Unavailable(f"postgres: {error}") from error

@@ -1,4 +1,7 @@
-"""A child process: started so that it dies with this one, its output in a file, ended by a signal and then by force."""
+"""A child process.
+
+It dies with this process, writes its output to a file, and is stopped by a signal, then by force.
+"""
 
 import asyncio
 import os
@@ -11,13 +14,13 @@ from pathlib import Path
 from cli.parts.part import Launch
 
 LAUNCHER = Path(__file__).with_name("launch.py")
-# What a program needs to be found and to start: its libraries, where temporary files go, and names of users where a
-# library (nss_wrapper) knows them instead of the system.
-STARTING = re.compile(r"PATH|TMPDIR|(LD|DYLD|NSS_WRAPPER)_\w+")
+# Variables that a program needs to start: the paths of programs and libraries, the folder for temporary files, and
+# names of users if a library (nss_wrapper) provides them instead of the system.
+INHERITED = re.compile(r"PATH|TMPDIR|(LD|DYLD|NSS_WRAPPER)_\w+")
 
 
 class Process:
-    """A running child; always the leader of a session of its own, so a terminal's Ctrl-C does not reach it."""
+    """A running child. It leads a session of its own, so a terminal's Ctrl-C does not reach it."""
 
     def __init__(self, child: asyncio.subprocess.Process) -> None:
         self._child = child
@@ -25,7 +28,7 @@ class Process:
 
     @classmethod
     async def start(cls, launch: Launch, output: int) -> "Process":
-        """Start `launch` with both its outputs written to the file descriptor `output`, or to a pipe for `finish`."""
+        """Start `launch`. Both of its outputs go to the file descriptor `output`, or to a pipe for `finish`."""
         account = "-"
         if launch.account is not None:
             how = ":reach" if launch.account.reach else ":alias" if launch.account.alias else ""
@@ -45,20 +48,20 @@ class Process:
 
     @property
     def ended(self) -> bool:
-        """Whether it has ended."""
+        """Whether the process has ended."""
         return self._child.returncode is not None
 
     async def wait(self) -> int:
-        """Wait for its end; the exit status, negative for a signal."""
+        """Wait for its end; return the exit status, negative for a signal."""
         return await self._child.wait()
 
     async def finish(self) -> tuple[int, str]:
-        """Wait for the end of a process started with a pipe; its exit status and what it wrote."""
+        """Wait for the end of a process started with a pipe; return its exit status and its output."""
         output, _ = await self._child.communicate()
         return await self._child.wait(), output.decode(errors="replace")
 
     async def stop(self, stop_signal: signal.Signals, grace: float) -> int:
-        """Ask it to end; after `grace` seconds kill it and everything in its session's process group."""
+        """Send it `stop_signal`; after `grace` seconds, kill it and its whole process group."""
         if self._child.returncode is None:
             self._child.send_signal(stop_signal)
             try:
@@ -70,8 +73,8 @@ class Process:
 
 
 def _inherited(bare: bool) -> Mapping[str, str]:
-    ours = os.environ  # noqa: TID251 - handed on, not read
-    return {name: value for name, value in ours.items() if STARTING.fullmatch(name)} if bare else ours
+    ours = os.environ  # noqa: TID251 - passed on, not read
+    return {name: value for name, value in ours.items() if INHERITED.fullmatch(name)} if bare else ours
 
 
 def describe_exit(status: int) -> str:
@@ -86,7 +89,7 @@ def describe_exit(status: int) -> str:
 
 
 async def run(launch: Launch) -> tuple[int, str]:
-    """Run `launch` to its end, or kill it when cancelled; its exit status and what it wrote."""
+    """Run `launch` to its end, and return its exit status and its output; when cancelled, kill it."""
     process = await Process.start(launch, asyncio.subprocess.PIPE)
     try:
         return await process.finish()

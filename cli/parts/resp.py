@@ -1,9 +1,9 @@
-"""PING over Redis's protocol, without the memory a client library costs a process that only asks for health."""
+"""PING in Redis's protocol. A process that only checks health needs no client library, which costs memory."""
 
 import asyncio
 from urllib.parse import unquote, urlsplit
 
-from cli.parts.refusal import answer_lasts
+from cli.parts.permanence import is_permanent_answer
 from services.mesh.call.errors import FailedPrecondition, Unavailable
 
 
@@ -19,9 +19,9 @@ async def ping(url: str) -> None:
     """Authenticate, select the database and PING the server at a `redis://` or `rediss://` URL.
 
     Raises:
-        FailedPrecondition: it refuses (the password is wrong, there is no such database), or is no Redis.
-        Unavailable: it answers something else than PONG, which may change (it is loading).
-        OSError: it cannot be reached.
+        FailedPrecondition: the server refuses (wrong password, unknown database), or is not a Redis.
+        Unavailable: it does not answer PONG now, but may later (it is loading).
+        OSError: the server cannot be reached.
     """
     target = urlsplit(url)
     reader, writer = await asyncio.open_connection(
@@ -33,7 +33,7 @@ async def ping(url: str) -> None:
             writer.write(_command("AUTH", *user, unquote(target.password)))
             await _expect(reader, b"+OK")
         database = target.path.removeprefix("/")
-        # The first needs no command, nor the permission for it.
+        # Database 0 needs no SELECT, and so no permission for it.
         if database not in ("", "0"):
             writer.write(_command("SELECT", database))
             await _expect(reader, b"+OK")
@@ -46,7 +46,7 @@ async def ping(url: str) -> None:
 async def _expect(reader: asyncio.StreamReader, wanted: bytes) -> None:
     answer = (await reader.readline()).strip()
     if answer != wanted:
-        said = answer.decode(errors="replace")
-        if answer_lasts(said.removeprefix("-")):
-            raise FailedPrecondition(f"redis: {said}", reason="REDIS_REFUSED")
-        raise Unavailable(f"redis: {said or 'closed the connection'}")
+        text = answer.decode(errors="replace")
+        if is_permanent_answer(text.removeprefix("-")):
+            raise FailedPrecondition(f"redis: {text}", reason="REDIS_REFUSED")
+        raise Unavailable(f"redis: {text or 'closed the connection'}")

@@ -1,4 +1,4 @@
-"""A process of our own that serves some of the mesh's services and joins the others through the registry."""
+"""A serve process as a part: it runs some of the services and joins the mesh through the registry."""
 
 import asyncio
 import sys
@@ -14,13 +14,13 @@ PROBE_SECONDS = 3.0
 
 
 class Serve(Part):
-    """`soma serve SERVICE…`; ready when the `/ready` of its admin port says so.
+    """A process `soma serve SERVICE…`. It is ready when `/ready` of its admin port answers 200.
 
     Args:
-        admin: finds the `host:port` of the admin port of the process with a given pid; None until it has joined.
-        environment: settings it gets, such as the registry it joins and what it stores in; asked for when it starts.
-        grace: seconds it may take to drain: to refuse new calls, end streams and finish what it accepted.
-        leave_grace: the same when another process has taken over, and its calls may take their time.
+        admin: returns `host:port` of the admin port of the process with a pid; None until it has joined.
+        environment: returns its settings, such as the registry and the stores; called at each start.
+        grace: seconds for draining: it refuses new calls, ends streams and finishes the accepted calls.
+        leave_grace: the same for a process that was replaced, whose calls have more time.
     """
 
     replaceable = True
@@ -46,12 +46,12 @@ class Serve(Part):
         self.version = version("somamesh-server")
 
     async def launch(self) -> Launch:
-        """This Python, the same code; secrets travel in the environment."""
+        """Start this Python with the same code. Secrets are in the environment."""
         command = [sys.executable, "-P", "-m", "cli.main", "serve", *self._services]
         return Launch(command, env=self._environment())
 
     async def probe(self, pid: int | None) -> None:
-        """Its `/ready`."""
+        """Ask its `/ready`."""
         address = self._admin(pid) if pid is not None else None
         if address is None:
             raise Unavailable(f"{self.name} has not joined the registry")

@@ -84,7 +84,7 @@ func say(chat orchestratorv1.ChatServiceClient, conversation, text string) error
 	return nil
 }
 
-// connect opens a channel to SOMA_API_URL: in the clear for http, with TLS for https.
+// connect opens a channel to SOMA_API_URL: plain for http, with TLS for https.
 func connect() (*grpc.ClientConn, error) {
 	address := os.Getenv("SOMA_API_URL")
 	if address == "" {

@@ -68,7 +68,7 @@ async def say(chat: ChatServiceStub, conversation: str, text: str) -> None:
 
 
 def connect(url: str) -> Channel:
-    """A channel to a URL: in the clear for http, with TLS for https."""
+    """A channel to a URL: plain for http, with TLS for https."""
     parsed = urlsplit(url)
     secured = parsed.scheme == "https"
     port = parsed.port or (443 if secured else 80)

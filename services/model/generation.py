@@ -1,4 +1,4 @@
-"""One generation from its request to its usage record, whichever model runs it and however it ends."""
+"""Runs a generation, from its request to its usage record, with any model and any ending."""
 
 import uuid
 from collections.abc import AsyncGenerator, Sequence
@@ -22,23 +22,23 @@ from soma.model.v1.model_service_pb2 import (
 from services.mesh.call import errors
 from services.mesh.call.call import current_call
 from services.mesh.call.principal import Principal
-from services.model import measures
+from services.model import metrics
 from services.model.catalogue import Route
+from services.model.event_buffer import EventBuffer
 from services.model.ledger import Ledger
-from services.model.mailbox import Mailbox
 from services.model.tokens import estimate
 
 _log = structlog.get_logger(__name__)
 
-# Pieces that arrive within this many seconds of one another share a message.
+# Pieces that arrive within this many seconds are sent in one message.
 MERGE_WINDOW = 0.005
-# More than any model writes: what comes after it is a provider that does not stop.
+# More than any model writes. A provider that sends more does not stop by itself.
 LARGEST_BYTES = 16 * 1024 * 1024
 
 
 @dataclass(slots=True)
 class Tally:
-    """What a generation has come to so far."""
+    """The state of a running generation: its times, and the size of its text."""
 
     principal: Principal
     route: Route
@@ -50,19 +50,19 @@ class Tally:
     written_bytes: int = 0
 
     def count(self, text: str) -> None:
-        """A piece of the answer arrived."""
+        """Count a piece of the answer."""
         if not self.first:
             self.first = monotonic()
         self.written_bytes += len(text.encode())
 
     def usage(self) -> Usage:
-        """Tokens by estimate: read as far as something was written, and written so far."""
+        """The estimated tokens of the request and of the text so far."""
         prompt = estimate(_texts(self.request))
         completion = -(-self.written_bytes // 4)
         return Usage(prompt_tokens=prompt, completion_tokens=completion, total_tokens=prompt + completion)
 
     def close(self, finished: GenerationFinished) -> None:
-        """Fill in the last event what only this process knows."""
+        """Add the times and the missing counts to the final event."""
         finished.duration_seconds = monotonic() - self.began
         finished.time_to_first_token_seconds = self.first - self.began if self.first else 0.0
         usage = finished.usage
@@ -70,7 +70,7 @@ class Tally:
             self._complete(usage)
 
     def _complete(self, usage: Usage) -> None:
-        """Estimate what the provider counted as nothing, or not at all; what it did count stays."""
+        """Estimate the counts that the provider did not report; the reported ones stay."""
         estimated = self.usage()
         usage.prompt_tokens = usage.prompt_tokens or estimated.prompt_tokens
         usage.completion_tokens = usage.completion_tokens or estimated.completion_tokens
@@ -79,7 +79,7 @@ class Tally:
         _log.info("usage_estimated", provider=provider, model=model, generation_id=self.generation_id)
 
     def record(self, outcome: "UsageRecord.Outcome.ValueType", usage: Usage, reason: str = "") -> UsageRecord:
-        """The row of the ledger."""
+        """The usage record of the generation."""
         record = UsageRecord(
             generation_id=self.generation_id,
             tenant_id=self.principal.tenant_id,
@@ -98,7 +98,7 @@ class Tally:
 
 
 class Generations:
-    """Runs generations and records each."""
+    """Runs generations, and records each of them."""
 
     def __init__(self, ledger: Ledger, heartbeat: float, largest: int = LARGEST_BYTES) -> None:
         self._ledger = ledger
@@ -110,25 +110,25 @@ class Generations:
     ) -> AsyncGenerator[GenerateResponse, None]:
         """Stream a generation: started, pieces, finished.
 
-        `started` waits for the first piece (or a heartbeat's time), so that a provider that refuses is the call's
-        own status. `finished` comes only after the usage record is durable, or kept because the store takes none
-        now; nothing begins while that is known before. `dropped` are the fields the request
-        no longer has because the provider cannot honour them.
+        `started` is sent with the first piece (or heartbeat), so that the refusal of a provider becomes the status of
+        the call. `finished` is sent when the usage record is durable, or when it waits in memory because the store is
+        unavailable. While records wait, no generation begins. `dropped` are the fields that were removed from the
+        request because the provider does not support them.
 
         Raises:
             MeshError: the provider's failure, or the ledger's.
         """
         await self._ledger.admit()
         tally = Tally(principal, route, request)
-        mailbox = Mailbox(route.provider.generate(request, route.model.name), MERGE_WINDOW)
+        buffer = EventBuffer(route.provider.generate(request, route.model.name), MERGE_WINDOW)
         begun = settled = False
         try:
             while True:
-                event = await mailbox.next(self._heartbeat)
+                event = await buffer.next(self._heartbeat)
                 if isinstance(event, GenerationFinished):
                     tally.close(event)
                     settled = True
-                    measures.ended(tally.route, "finished", event)
+                    metrics.record_end(tally.route, "finished", event)
                     await self._ledger.record(tally.record(UsageRecord.OUTCOME_FINISHED, event.usage))
                 elif event is not None:
                     tally.count(event.text if isinstance(event, TextDelta) else event.arguments)
@@ -153,20 +153,20 @@ class Generations:
             raise
         finally:
             if not settled:
-                self._left(tally)
-            await mailbox.close()
+                self._cancelled(tally)
+            await buffer.close()
 
     def _failed(self, tally: Tally, reason: str) -> None:
-        measures.ended(tally.route, "failed")
+        metrics.record_end(tally.route, "failed")
         self._ledger.record_soon(tally.record(UsageRecord.OUTCOME_FAILED, tally.usage(), reason))
 
-    def _left(self, tally: Tally) -> None:
-        """The caller cancelled, or its time ran out."""
+    def _cancelled(self, tally: Tally) -> None:
+        """Record a generation whose caller cancelled, or whose deadline passed."""
         call = current_call()
         if call is not None and call.remaining() == 0.0:
             self._failed(tally, errors.DeadlineExceeded.reason)
             return
-        measures.ended(tally.route, "cancelled")
+        metrics.record_end(tally.route, "cancelled")
         self._ledger.record_soon(tally.record(UsageRecord.OUTCOME_CANCELLED, tally.usage()))
 
 
@@ -180,8 +180,8 @@ def _started(tally: Tally, dropped: Sequence[str]) -> GenerationStarted:
 
 
 def _endless(provider: str, largest: int) -> errors.Unavailable:
-    said = f"{provider} wrote more than {largest} bytes and would not end"
-    return errors.Unavailable(said, reason=reasons.PROVIDER_ENDLESS, metadata={"provider": provider})
+    message = f"{provider} wrote more than {largest} bytes and did not end"
+    return errors.Unavailable(message, reason=reasons.PROVIDER_ENDLESS, metadata={"provider": provider})
 
 
 def _texts(request: GenerateRequest) -> list[str]:
@@ -194,7 +194,7 @@ def _texts(request: GenerateRequest) -> list[str]:
 
 
 async def joined(events: AsyncGenerator[GenerateResponse, None]) -> tuple[str, GenerationFinished]:
-    """The text of a whole generation, and its last event."""
+    """The text of a whole generation, and its final event."""
     texts: list[str] = []
     async with aclosing(events):
         async for event in events:

@@ -1,4 +1,7 @@
-"""The usage ledger: one record for each generation, kept until it is durable; while none can be, nothing begins."""
+"""The usage ledger: one record for each generation.
+
+If the store is unavailable, records wait and nothing new begins.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -11,20 +14,20 @@ from services.mesh.call import errors
 
 _log = structlog.get_logger(__name__)
 
-# Seconds between attempts at a record nobody waits for; Postgres restarts within them. While the store is away or
-# full the last is repeated without end.
+# Seconds between attempts to write a record in the background; Postgres can restart in this time. While the store is
+# unavailable or full, the last delay is repeated without end.
 _DELAYS = (0.0, 0.1, 0.3, 1.0, 2.0, 4.0, 8.0, 15.0)
-# How long a process that stops goes on trying.
+# How long a process that stops continues to try.
 _LAST_SECONDS = 5.0
 
 
 class Ledger:
-    """Commits records, with a caller waiting or in the background.
+    """Commits records, in a caller's time or in the background.
 
     Args:
-        commit: makes one record durable; writing one twice is writing it once.
+        commit: makes one record durable; it is idempotent.
         delays: seconds before each attempt in the background.
-        last_seconds: how long `drain` waits.
+        last_seconds: maximum time of `drain`.
     """
 
     def __init__(
@@ -37,50 +40,54 @@ class Ledger:
         self._delays = delays
         self._last_seconds = last_seconds
         self._pending: set[asyncio.Task[None]] = set()
-        self._refused: dict[str, UsageRecord] = {}
-        self._taken = asyncio.Event()
+        self._waiting: dict[str, UsageRecord] = {}
+        self._stored_event = asyncio.Event()
 
     async def admit(self) -> None:
-        """Return when what begins now can be recorded once it has ended, as far as is known.
+        """Return if a new generation may begin: as far as is known, its record can be written.
 
-        While records wait because the store takes none, the first of them is tried again: what a provider is paid
-        for must not begin, and no more records wait than generations were under way.
+        While records wait because the store is unavailable, this tries the first of them again. A generation costs
+        money, so it must not begin if it cannot be recorded. So at most as many records wait as generations were
+        running.
 
         Raises:
-            Unavailable: the store takes none.
+            Unavailable: the store is unavailable.
         """
-        refused = next(iter(self._refused.values()), None)
+        refused = next(iter(self._waiting.values()), None)
         if refused is not None:
             await self._commit(refused)
-            self._written(refused)
+            self._stored(refused)
 
     async def record(self, record: UsageRecord) -> None:
-        """Return when the record is durable; while the store is away or full, once it is kept to be written later.
+        """Return when the record is durable, or when it waits in memory because the store is unavailable or full.
 
-        The generation has been paid for: that it cannot be noted now is no reason to withhold it.
+        The provider was already paid for the generation, so the caller gets it even if the record must wait.
 
         Raises:
-            Exception: the store cannot take this record; the attempt goes on in the background.
+            Exception: the store refused this record; attempts continue in the background.
         """
         try:
             await self._commit(record)
         except errors.Unavailable as error:
             _log.warning("usage_waits", reason=error.reason, generation_id=record.generation_id)
-            self._refused[record.generation_id] = record
+            self._waiting[record.generation_id] = record
             self.record_soon(record)
         except BaseException:
-            # Also when the caller leaves meanwhile: the generation did happen.
+            # Also when the caller cancels now, because the generation has happened.
             self.record_soon(record)
             raise
 
     def record_soon(self, record: UsageRecord) -> None:
-        """Write the record without waiting for it, again and again while the store is away."""
-        task = asyncio.get_running_loop().create_task(self._insist(record))
+        """Write the record in the background, and repeat it while the store is unavailable."""
+        task = asyncio.get_running_loop().create_task(self._retry(record))
         self._pending.add(task)
         task.add_done_callback(self._pending.discard)
 
     async def drain(self) -> None:
-        """Wait for what is being written in the background; what cannot be written now is logged whole."""
+        """Wait for the records in the background.
+
+        A record that cannot be written in time is logged with all its fields.
+        """
         loop = asyncio.get_running_loop()
         until = loop.time() + self._last_seconds
         while self._pending and loop.time() < until:
@@ -91,7 +98,7 @@ class Ledger:
         if late:
             await asyncio.wait(late)
 
-    async def _insist(self, record: UsageRecord) -> None:
+    async def _retry(self, record: UsageRecord) -> None:
         problem: BaseException | None = None
         attempts = 0
         try:
@@ -102,18 +109,18 @@ class Ledger:
                     await self._commit(record)
                 except errors.Unavailable as error:
                     problem = error
-                    self._refused[record.generation_id] = record
+                    self._waiting[record.generation_id] = record
                 except Exception as error:
                     problem = error
                     if attempts >= len(self._delays):
                         break
                 else:
-                    self._written(record)
+                    self._stored(record)
                     return
         except asyncio.CancelledError as error:
             problem = problem or error
-        self._refused.pop(record.generation_id, None)
-        # The last place where the record can still be found.
+        self._waiting.pop(record.generation_id, None)
+        # The log is the last place for the record.
         _log.error(
             "usage_not_stored",
             error=str(problem),
@@ -125,12 +132,12 @@ class Ledger:
         )
 
     async def _pause(self, seconds: float) -> None:
-        """Until it is time, or the store has taken another record."""
+        """Wait for `seconds`, or until the store has written another record."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._taken.wait()
+                await self._stored_event.wait()
 
-    def _written(self, record: UsageRecord) -> None:
-        if self._refused.pop(record.generation_id, None) is not None:
-            self._taken.set()
-            self._taken = asyncio.Event()
+    def _stored(self, record: UsageRecord) -> None:
+        if self._waiting.pop(record.generation_id, None) is not None:
+            self._stored_event.set()
+            self._stored_event = asyncio.Event()

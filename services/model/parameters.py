@@ -1,6 +1,6 @@
-"""Parameters of a generation that not every provider honours: refused by name, or left out when the caller says so.
+"""Parameters of a generation that not every provider supports. They are refused by name, or dropped on request.
 
-What each provider lacks is data of its adapter: names of `PARAMETERS`.
+The adapter of each provider names the parameters that it lacks; the names are those of `PARAMETERS`.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -15,24 +15,24 @@ from services.mesh.call import errors
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One parameter: the field it is, whether a request asks for it, and how a request no longer does."""
+    """One parameter: its field, a test whether a request sets it, and a function that clears it."""
 
     field: str
-    asked: Callable[[GenerateRequest], bool]
-    leave_out: Callable[[GenerateRequest], None]
+    is_set: Callable[[GenerateRequest], bool]
+    clear: Callable[[GenerateRequest], None]
 
 
 def _sampling(name: str, nothing: float | None = None) -> Parameter:
-    """A field of `sampling`; the value `nothing` asks for nothing."""
+    """A field of `sampling`; the value `nothing` has no effect."""
 
-    def asked(request: GenerateRequest) -> bool:
+    def is_set(request: GenerateRequest) -> bool:
         sampling: Any = request.sampling
         return bool(sampling.HasField(name) and getattr(sampling, name) != nothing)
 
-    return Parameter(f"sampling.{name}", asked, lambda request: _clear(request.sampling, name))
+    return Parameter(f"sampling.{name}", is_set, lambda request: _clear_field(request.sampling, name))
 
 
-def _clear(sampling: Any, name: str) -> None:
+def _clear_field(sampling: Any, name: str) -> None:
     sampling.ClearField(name)
 
 
@@ -57,25 +57,27 @@ PARAMETERS: Mapping[str, Parameter] = {
 }
 
 
-def fit(request: GenerateRequest, lacks: Collection[str], provider: str) -> tuple[GenerateRequest, list[str]]:
-    """The request as a provider that `lacks` parameters can take it, and the fields that were left out.
+def supported_request(
+    request: GenerateRequest, lacks: Collection[str], provider: str
+) -> tuple[GenerateRequest, list[str]]:
+    """The request without the parameters that the provider `lacks`, and the fields that were dropped.
 
     Raises:
-        InvalidArgument: it asks for what the provider lacks, and does not say that it may be dropped.
+        InvalidArgument: the request sets a parameter that the provider lacks, and `drop_params` is not set.
     """
-    missed = [each for name in lacks if (each := PARAMETERS[name]).asked(request)]
-    if not missed:
+    unsupported = [each for name in lacks if (each := PARAMETERS[name]).is_set(request)]
+    if not unsupported:
         return request, []
-    fields = sorted(each.field for each in missed)
+    fields = sorted(each.field for each in unsupported)
     if not request.drop_params:
         raise errors.InvalidArgument(
-            f"{provider} cannot honour {', '.join(fields)}; `drop_params` leaves out what it cannot",
+            f"{provider} does not support {', '.join(fields)}; `drop_params` leaves them out",
             reason=reasons.PARAMETER_NOT_SUPPORTED,
             metadata={"provider": provider},
             violations=[errors.FieldViolation(field, "is not supported by this provider") for field in fields],
         )
-    fitted = GenerateRequest()
-    fitted.CopyFrom(request)
-    for each in missed:
-        each.leave_out(fitted)
-    return fitted, fields
+    supported = GenerateRequest()
+    supported.CopyFrom(request)
+    for each in unsupported:
+        each.clear(supported)
+    return supported, fields

@@ -1,4 +1,4 @@
-"""What the service asks of whoever runs models: a vendor's server, or an engine in this process."""
+"""The interface of a provider, which runs models: a vendor's server, or the engines of this process."""
 
 from collections.abc import AsyncGenerator, Collection, Sequence
 from typing import Protocol, TypeAlias, runtime_checkable
@@ -17,21 +17,21 @@ ProviderEvent: TypeAlias = TextDelta | ToolCallDelta | GenerationFinished
 
 
 class Provider(Protocol):
-    """Runs models. `name` is what the catalogue calls it; no two share one."""
+    """Runs models. `name` is its unique name in the catalogue."""
 
     @property
     def name(self) -> str: ...
 
     @property
     def lacks(self) -> Collection[str]:
-        """Parameters it cannot honour, by their names in `services.model.parameters`."""
+        """The parameters that it does not support, by their names in `services.model.parameters`."""
         ...
 
     async def models(self) -> Sequence[Model]:
-        """The models it serves now, in the order in which one of them may become the default.
+        """The models that it serves now; the first suitable one may become the default.
 
         Raises:
-            MeshError: it cannot be reached, or refuses the credential.
+            MeshError: the provider cannot be reached, or refuses the credential.
         """
         ...
 
@@ -40,13 +40,14 @@ class Provider(Protocol):
         ...
 
     def generate(self, request: GenerateRequest, model: str) -> AsyncGenerator[ProviderEvent, None]:
-        """Stream `model`'s continuation of the request's conversation.
+        """Stream the answer of `model` to the conversation in the request.
 
-        Pieces of text and tool calls in order, then exactly one `GenerationFinished` with its reason, its usage where
-        the provider counts, and its sources where the model quotes. Closing the generator stops the work at once.
+        It yields pieces of text and tool calls in order, then exactly one `GenerationFinished` with the reason, the
+        usage if the provider counts it, and the sources if the model quotes. Closing the generator stops the work at
+        once.
 
         Raises:
-            MeshError: before or between events; nothing follows.
+            MeshError: before or between events; no event follows.
         """
         ...
 

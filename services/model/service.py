@@ -1,4 +1,4 @@
-"""The servicers of `soma.model.v1`: generation and vectors, the catalogue, and the usage ledger."""
+"""The servicers of `soma.model.v1`: generation and embeddings, the catalogue, and the usage ledger."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -31,8 +31,8 @@ from services.mesh.call.call import principal
 from services.model.adapters.local import LocalProvider
 from services.model.catalogue import Catalogue
 from services.model.generation import Generations, joined
-from services.model.parameters import fit
-from services.model.store import Place, UsageStore
+from services.model.parameters import supported_request
+from services.model.store import PageStart, UsageStore
 from services.model.vectors import Vectors, require_texts
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -41,7 +41,7 @@ _PAGE = 50
 
 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):
-    """soma.model.v1.ModelService over a catalogue of providers, what runs generations, and what makes vectors."""
+    """soma.model.v1.ModelService, with a catalogue of providers, and what makes generations and vectors."""
 
     def __init__(self, catalogue: Catalogue, generations: Generations, vectors: Vectors, completer: str) -> None:
         self._catalogue = catalogue
@@ -54,8 +54,8 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         route.require(Model.CAPABILITY_CHAT, "hold a conversation")
         if request.tool_choice.mode in (ToolChoice.MODE_REQUIRED, ToolChoice.MODE_NAMED):
             route.require(Model.CAPABILITY_TOOLS, "call tools")
-        fitted, dropped = fit(request, route.provider.lacks, route.provider.name)
-        async with aclosing(self._generations.run(principal(), route, fitted, dropped)) as events:
+        supported, dropped = supported_request(request, route.provider.lacks, route.provider.name)
+        async with aclosing(self._generations.run(principal(), route, supported, dropped)) as events:
             async for event in events:
                 yield event
 
@@ -83,7 +83,7 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
 
 
 class CatalogService(catalog_service_pb2_grpc.CatalogServiceServicer):
-    """soma.model.v1.CatalogService over the catalogue."""
+    """soma.model.v1.CatalogService, with the catalogue."""
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
@@ -94,7 +94,7 @@ class CatalogService(catalog_service_pb2_grpc.CatalogServiceServicer):
 
 
 class CostService(cost_service_pb2_grpc.CostServiceServicer):
-    """soma.model.v1.CostService over the ledger's table."""
+    """soma.model.v1.CostService, with the table of the ledger."""
 
     def __init__(self, usage: UsageStore) -> None:
         self._usage = usage
@@ -102,8 +102,8 @@ class CostService(cost_service_pb2_grpc.CostServiceServicer):
     async def ListUsage(self, request: ListUsageRequest, context: Context) -> ListUsageResponse:
         limit = request.page_size or _PAGE
         place = page_token.read(request, datetime, str)
-        after = Place(*place) if place else None
-        # One more than the page shows whether there is a next one.
+        after = PageStart(*place) if place else None
+        # One record more than the page needs shows whether there is a next page.
         records = await self._usage.list_usage(principal().tenant_id, request.conversation_id, after, limit + 1)
         response = ListUsageResponse(records=records[:limit])
         if len(records) > limit:
@@ -117,7 +117,7 @@ _FINISH_NAMES = {FINISH_REASON_LENGTH: "length", FINISH_REASON_CONTENT_FILTER: "
 
 
 def _completion(request: InferRequest) -> GenerateRequest:
-    """The generation an Infer asks for, with the defaults its contract states."""
+    """The generation for an Infer request, with the defaults of its contract."""
     return GenerateRequest(
         messages=[Message(role=ROLE_USER, content=request.prompt)],
         sampling=Sampling(

@@ -1,4 +1,4 @@
-"""The usage ledger's table."""
+"""The table of the usage ledger."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from services.mesh.stores.postgres import Connection, Pool
 
-# One statement, so that a record and its event are written together or not at all. Written again after a lost
-# connection, a row stays one row, and tells of itself once.
+# One statement, so that a record and its event are written together or not at all. If it is repeated after a lost
+# connection, there is still one row and one event.
 _INSERT = """
     WITH given AS (
         SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::smallint[], $7::text[],
@@ -43,8 +43,8 @@ _LIST = """
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a page of the ledger starts: after this row."""
+class PageStart:
+    """The start of a page of the ledger: it comes after this row."""
 
     start_time: datetime
     generation_id: str
@@ -54,20 +54,20 @@ class UsageStore(Protocol):
     """Reads the ledger."""
 
     async def list_usage(
-        self, tenant_id: str, conversation_id: str, after: Place | None, limit: int
+        self, tenant_id: str, conversation_id: str, after: PageStart | None, limit: int
     ) -> list[UsageRecord]:
-        """At most `limit` records of a tenant, newest first; of one conversation unless it is empty."""
+        """At most `limit` records of a tenant, newest first; of one conversation if `conversation_id` is not empty."""
         ...
 
 
 class PostgresUsageStore:
-    """UsageStore in schema `model`."""
+    """A UsageStore in the schema `model`."""
 
     def __init__(self, pool: "Pool") -> None:
         self._pool = pool
 
     async def list_usage(
-        self, tenant_id: str, conversation_id: str, after: Place | None, limit: int
+        self, tenant_id: str, conversation_id: str, after: PageStart | None, limit: int
     ) -> list[UsageRecord]:
         start, generation = (after.start_time, after.generation_id) if after else (None, "")
         async with postgres.connection(self._pool) as connection:
@@ -76,7 +76,7 @@ class PostgresUsageStore:
 
 
 async def insert_usage(connection: "Connection", records: Sequence[UsageRecord], events: Sequence[bytes]) -> None:
-    """Write records, and with each that is new its event (a serialised `soma.events.v1.Event`)."""
+    """Write records, and the event of each new record (a serialised `soma.events.v1.Event`)."""
     await connection.execute(
         _INSERT,
         [record.generation_id for record in records],

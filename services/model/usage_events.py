@@ -1,4 +1,4 @@
-"""Tells the rest of the mesh of each generation: `model.usage.recorded`, in the transaction of its record."""
+"""The event `model.usage.recorded`: one for each generation, written in the transaction of its record."""
 
 import uuid
 from collections.abc import Sequence
@@ -18,20 +18,20 @@ RECORDED = "model.usage.recorded"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A record and the `traceparent` of the call it was made in, empty outside a trace."""
+    """A record, and the `traceparent` of its call; empty without a trace."""
 
     record: UsageRecord
     traceparent: str
 
 
 async def write_usage(connection: "Connection", entries: Sequence[Entry]) -> None:
-    """Write each record and its event once, however often it is asked; what `GroupCommit` runs."""
+    """Write each record and its event once, also when this is repeated. `GroupCommit` calls it."""
     records = [entry.record for entry in entries]
-    await insert_usage(connection, records, [recorded(entry).SerializeToString() for entry in entries])
+    await insert_usage(connection, records, [usage_event(entry).SerializeToString() for entry in entries])
 
 
-def recorded(entry: Entry) -> Event:
-    """The event of a record; it bears the generation's own id, so that a repetition is known."""
+def usage_event(entry: Entry) -> Event:
+    """The event of a record. It has the id of the generation, so that a repetition is recognised."""
     record = entry.record
     event = Event(
         event_id=str(uuid.UUID(record.generation_id)),

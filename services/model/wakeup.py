@@ -1,10 +1,10 @@
-"""Lets one task wait, with patience, until another has something for it."""
+"""Lets one task wait, with a timeout, until another task wakes it."""
 
 import asyncio
 
 
 class Wakeup:
-    """At most one task waits at a time. Cheaper than an event under a timeout, on paths that wait for every piece."""
+    """A signal for one waiting task. It costs less than an `asyncio.Event` with a timeout on paths that wait often."""
 
     __slots__ = ("_loop", "_waiter")
 
@@ -13,7 +13,7 @@ class Wakeup:
         self._waiter: asyncio.Future[bool] | None = None
 
     async def wait(self, seconds: float) -> bool:
-        """Whether `wake` was called within `seconds` from now."""
+        """Wait until `wake` is called; return False if it is not called within `seconds`."""
         waiter: asyncio.Future[bool] = self._loop.create_future()
         self._waiter = waiter
         timer = self._loop.call_later(seconds, self._settle, False)
@@ -24,7 +24,7 @@ class Wakeup:
             self._waiter = None
 
     def wake(self) -> None:
-        """Wake who waits now, if anybody does."""
+        """Wake the waiting task, if there is one."""
         self._settle(True)
 
     def _settle(self, woken: bool) -> None:

@@ -1,1 +1,1 @@
-"""Holds conversations: one chat turn through policy, memory and a model (soma.orchestrator.v1)."""
+"""The orchestrator: chat turns, sessions, responses and the logs of both (soma.orchestrator.v1)."""

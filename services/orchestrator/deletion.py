@@ -1,4 +1,4 @@
-"""What goes with a conversation that is deleted: its chat session, and its responses with their events."""
+"""Deletes the chat session of a deleted conversation, and its responses with their events."""
 
 from datetime import UTC
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ from services.mesh.call import errors
 from services.mesh.events.consumer import Consumer
 from services.orchestrator.responses import store as responses
 from services.orchestrator.sessions import store as sessions
-from services.orchestrator.sessions.conversations import session_of
+from services.orchestrator.sessions.conversation import session_of
 
 if TYPE_CHECKING:
     from soma.events.v1.event_pb2 import Event
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 async def delete_with_conversation(connection: "Connection", event: "Event") -> None:
     """Handle `memory.conversation.deleted`.
 
-    What is asked for after the deletion belongs to a new conversation of the same name, and stays.
+    Responses that were created after the deletion belong to a new conversation of the same id, and stay.
 
     Raises:
-        InvalidArgument: EVENT_UNREADABLE: the event holds something else.
+        InvalidArgument: EVENT_UNREADABLE: the event does not hold a ConversationDeleted.
     """
     payload = ConversationDeleted()
     if not event.payload.Unpack(payload):

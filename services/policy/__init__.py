@@ -1,1 +1,1 @@
-"""Decides whether something may happen: soma.policy.v1 over a file of rules."""
+"""Decides by a file of rules whether an action is allowed: soma.policy.v1."""

@@ -1,4 +1,4 @@
-"""Conditions of rules on the facts of a question: a fact, by its path, and the values of which it has to have one."""
+"""Conditions of rules on the facts of a question: a fact, given by its path, must have one of several values."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -6,22 +6,22 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 Scalar: TypeAlias = str | bool | float
-# As JSON has them: objects within objects, by name.
+# Nested objects of JSON.
 Facts: TypeAlias = Mapping[str, Any]
 
-# Beyond it, numbers of JSON skip some.
+# Larger integers are not exact in JSON's doubles.
 _LARGEST = 2**53
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A fact is one of these values; `true` is no number. One that is not given is none of them."""
+    """The fact at `path` has one of `values`. `true` is not equal to 1, and a missing fact has no value."""
 
     path: tuple[str, ...]
     values: frozenset[tuple[type, Scalar]]
 
     def holds(self, facts: Facts) -> bool:
-        """Whether the facts meet it."""
+        """Whether the facts meet the condition."""
         found: Any = facts
         for name in self.path:
             if not isinstance(found, Mapping) or name not in found:
@@ -31,10 +31,10 @@ class Condition:
 
 
 def conditions(table: Mapping[str, Any], within: tuple[str, ...] = ()) -> Iterator[Condition]:
-    """Those of a `when` table: a path (`user.tier`, in quotes or as tables) and a value or a list of values.
+    """The conditions of a `when` table: paths (`user.tier`, quoted or as tables), each with one value or a list.
 
     Raises:
-        ValueError: a path or a value cannot be; the message names it.
+        ValueError: a path or a value is not valid; the message names it.
     """
     for key, value in table.items():
         path = (*within, *key.split("."))
@@ -46,13 +46,13 @@ def conditions(table: Mapping[str, Any], within: tuple[str, ...] = ()) -> Iterat
         values = value if isinstance(value, list) else [value]
         typed = [_typed(each) for each in values]
         if not typed or None in typed:
-            what = "a text, a number, true or false, or a list of such"
+            what = "a text, a number, true or false, or a list of these"
             raise ValueError(f"`when.{'.'.join(path)}` is {what}; numbers are at most 2^53, and finite")
         yield Condition(path, frozenset(each for each in typed if each is not None))
 
 
 def _typed(value: Any) -> tuple[type, Scalar] | None:
-    """A value beside its kind, since `True` equals 1 in Python; None for what is no scalar."""
+    """A value with its type, because `True` equals 1 in Python; None for a value that is not a scalar."""
     if isinstance(value, bool | str):
         return type(value), value
     if isinstance(value, int | float) and math.isfinite(value) and abs(value) <= _LARGEST:

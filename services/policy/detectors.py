@@ -1,4 +1,4 @@
-"""Built-in detectors: what a pattern alone would find too often, such as payment cards without their check digit."""
+"""Built-in detectors. Some check more than a pattern can, such as the check digit of payment cards."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ _US_SSN = re.compile(r"(?<!\d)(?!000|666|9\d\d)\d{3}-(?!00)\d\d-(?!0000)\d{4}(?!
 
 
 def pattern(expression: re.Pattern[str]) -> Detector:
-    """A detector of every non-empty match of an expression."""
+    """A detector that finds every non-empty match of an expression."""
 
     def find(text: str) -> Iterator[Span]:
         return (match.span() for match in expression.finditer(text) if match.group())

@@ -10,7 +10,7 @@ from services.mesh.process.jobs import Job
 from services.mesh.service import Service
 from services.policy.service import PolicyService
 from services.policy.settings import PolicySettings
-from services.policy.watched import WatchedRules
+from services.policy.watched_rules import WatchedRules
 
 
 async def build(_mesh: Mesh, settings: PolicySettings, _stack: AsyncExitStack) -> Service:
@@ -22,7 +22,7 @@ async def build(_mesh: Mesh, settings: PolicySettings, _stack: AsyncExitStack) -
     rules = WatchedRules(settings.rules)
     return Service(
         servicers=((add_PolicyServiceServicer_to_server, PolicyService(rules)),),
-        jobs=(Job("rules", rules.look, every=settings.reload_seconds, first=settings.reload_seconds),),
+        jobs=(Job("rules", rules.step, every=settings.reload_seconds, first=settings.reload_seconds),),
     )
 
 

@@ -1,4 +1,4 @@
-"""Reads rules from a TOML file of `[[rule]]` tables; a mistake is refused with the rule and key at fault."""
+"""Reads rules from a TOML file of `[[rule]]` tables; an error names the wrong rule and key."""
 
 import hashlib
 import re
@@ -33,7 +33,7 @@ def load(path: Path) -> RuleSet:
     """Read a rule file.
 
     Raises:
-        FailedPrecondition: the file is missing or wrong (`RULES_INVALID`); the message names what to mend.
+        FailedPrecondition: the file is missing or wrong (`RULES_INVALID`); the message names the mistake.
     """
     try:
         raw = path.read_bytes()
@@ -66,7 +66,7 @@ def _rule(table: dict[str, Any], where: str) -> Rule:
         raise _invalid(f"{where}: `decision` is one of {', '.join(d.lower() for d in Decision.__members__)}")
     detect, expression = _text(table, "detect", where), _text(table, "pattern", where)
     if detect and expression:
-        raise _invalid(f"{where}: `detect` and `pattern` exclude one another")
+        raise _invalid(f"{where}: use either `detect` or `pattern`")
     if detect and detect not in DETECTORS:
         raise _invalid(f"{where}: no detector {detect!r}; there are {', '.join(DETECTORS)}")
     try:

@@ -1,4 +1,4 @@
-"""Rules and how they decide: the strictest of those that match wins."""
+"""Rules and decisions: the strictest rule that matches decides."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from services.policy.detectors import Detector, Span
 
 
 class Decision(IntEnum):
-    """What policy says, in order of strictness."""
+    """The decisions of policy, from the mildest to the strictest."""
 
     ALLOW = 1
     REDACT = 2
@@ -21,7 +21,7 @@ class Decision(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One action to decide on: `action` and `resource` by name, the actor's scopes, text to inspect, further facts."""
+    """An action to decide on: names of `action` and `resource`, the actor's scopes, a text to inspect, and facts."""
 
     action: str
     resource: str
@@ -32,7 +32,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A span of the content (code points, end excluded) that a rule matched."""
+    """A span of the content (code points, without the end) that a rule matched."""
 
     kind: str
     start: int
@@ -42,8 +42,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule. It applies to actions and resources by shell-style pattern, to actors who lack `unless_scope`, to
-    questions whose facts meet every condition of `when`, and, with a detector, to content in which it finds something.
+    """One rule.
+
+    It applies if the action and the resource match a shell-style pattern, the actor does not have `unless_scope`, the
+    facts meet every condition of `when`, and the detector, if there is one, finds something in the content.
     """
 
     id: str
@@ -58,13 +60,13 @@ class Rule:
     risk: float = 0.0
 
     def concerns(self, action: str, resource: str) -> bool:
-        """Whether the rule is about this action on this resource."""
+        """Whether the patterns match this action and this resource."""
         return _any(self.actions, action) and _any(self.resources, resource)
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The decision, the rules that matched (strictest first), and what was found."""
+    """The decision, the rules that matched (strictest first), and the findings."""
 
     decision: Decision
     rules: tuple[Rule, ...] = ()
@@ -74,7 +76,7 @@ class Verdict:
 
 
 class RuleSet:
-    """Rules with a version; immutable, so that a decision is made by one version throughout."""
+    """Rules with a version. It is immutable, so a decision uses one version from beginning to end."""
 
     def __init__(self, rules: Sequence[Rule], version: str) -> None:
         self.rules = tuple(rules)
@@ -85,10 +87,10 @@ class RuleSet:
         return tuple(rule for rule in self.rules if rule.concerns(action, resource))
 
     def decide(self, question: Question) -> Verdict:
-        """Evaluate every rule that concerns the question.
+        """Evaluate every rule for the action and the resource of the question.
 
         Args:
-            question: the action; its content may be empty.
+            question: the action to decide on; its content may be empty.
         """
         matched: list[Rule] = []
         findings: list[Finding] = []
@@ -131,7 +133,7 @@ def _any(patterns: Iterable[str], name: str) -> bool:
 
 
 def _redacted(content: str, spans: Iterable[Span], kinds: dict[Span, str]) -> str:
-    """The content with each span replaced by `[REDACTED_KIND]`; spans that overlap become one."""
+    """The content with each span replaced by `[REDACTED_KIND]`; overlapping spans are merged."""
     pieces: list[str] = []
     done = 0
     for start, end in sorted(spans):

@@ -1,4 +1,4 @@
-"""soma.policy.v1.PolicyService over the rules in force."""
+"""soma.policy.v1.PolicyService, with the current rules."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from soma.policy.v1 import policy_service_pb2_grpc as rpc
 from services.mesh.call import errors
 from services.mesh.call.call import principal
 from services.policy.rules import Decision, Question
-from services.policy.watched import WatchedRules
+from services.policy.watched_rules import WatchedRules
 
 _ANY = "evaluate:any"
 _DECISIONS = {
@@ -22,13 +22,12 @@ _DECISIONS = {
 
 
 class PolicyService(rpc.PolicyServiceServicer):
-    """Decides by the rules in force when the call began."""
+    """Decides by the rules that are current when the call begins."""
 
     def __init__(self, rules: WatchedRules) -> None:
         self._rules = rules
 
     async def Evaluate(self, request: pb.EvaluateRequest, context: Any) -> pb.EvaluateResponse:
-        """See the contract."""
         rules = self._rules.current
         question = Question(request.action, request.resource, _scopes(request), request.content, _facts(request))
         verdict = rules.decide(question)
@@ -44,7 +43,7 @@ class PolicyService(rpc.PolicyServiceServicer):
 
 
 def _facts(request: pb.EvaluateRequest) -> dict[str, Any]:
-    """The facts of a question; a native client can send what is no JSON: NaN, Infinity, and values of no kind."""
+    """The facts of a question. A native client can send values that are not JSON: NaN, Infinity, and empty values."""
     if not request.HasField("context"):
         return {}
     try:
@@ -56,7 +55,7 @@ def _facts(request: pb.EvaluateRequest) -> dict[str, Any]:
 
 
 def _scopes(request: pb.EvaluateRequest) -> frozenset[str]:
-    """Scopes of whom the question is about: the caller, or another of its tenant if it may ask that."""
+    """The scopes of the principal in question: the caller, or another of its tenant if the caller may ask about it."""
     caller = principal()
     if not request.HasField("principal"):
         return caller.scopes

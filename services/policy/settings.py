@@ -11,7 +11,7 @@ from services.policy.rulefile import DEFAULT
 
 
 class PolicySettings(SomaSettings):
-    """Where the rules are, and how soon a change of them counts."""
+    """The rule file, and how often it is checked for changes."""
 
     table: ClassVar[str | None] = "policy"
     model_config = SettingsConfigDict(env_prefix="SOMA_POLICY_", frozen=True, extra="forbid")

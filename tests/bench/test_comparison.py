@@ -1,4 +1,4 @@
-"""Two sides are measured by turns, and only what is worse in every round is called worse."""
+"""Two sides are measured in turn, and a side counts as worse only if it is worse in every round."""
 
 import pytest
 
@@ -16,12 +16,12 @@ async def test_sides_take_turns_and_the_first_round_of_each_only_warms_up() -> N
 
     rows = await Sides("here", "there", "c0ffee1", 2).by_turns(measure)
     assert asked == ["here", "there"] * 3
-    # Rounds 3 beside 4, and 5 beside 6.
+    # The pairs are (3, 4) and (5, 6).
     assert [(row.figure, row.here, row.peer) for row in rows] == [("time", "4.0 ms", "5.0 ms at c0ffee1")]
     assert rows[0].ratio == "0.79× (0.75 to 0.83)"
 
 
-async def test_no_round_is_left_out_where_nothing_warms_up() -> None:
+async def test_every_round_counts_without_a_warm_up() -> None:
     asked: list[str] = []
 
     async def measure(side: str) -> Measured:

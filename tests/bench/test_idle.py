@@ -1,4 +1,4 @@
-"""Idle streams count as held only while each of them is there."""
+"""The figure of idle streams fails if one of them ends."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -16,7 +16,7 @@ Serve = Callable[[bytes, bytes, bool], "asyncio.Future[int]"]
 
 @pytest.fixture
 async def serve() -> AsyncIterator[tuple[Serve, asyncio.Event]]:
-    """Serves what is given first and, once the event is set, what is given second; cuts the stream then if asked to."""
+    """Serve the first text, and the second one when the event is set; then cut the stream if asked to."""
     servers: list[asyncio.Server] = []
     onward = asyncio.Event()
 
@@ -41,7 +41,7 @@ async def serve() -> AsyncIterator[tuple[Serve, asyncio.Event]]:
         await server.wait_closed()
 
 
-async def test_each_of_them_starts_and_shows_that_it_lives(serve: tuple[Serve, asyncio.Event]) -> None:
+async def test_each_stream_starts_and_gets_heartbeats(serve: tuple[Serve, asyncio.Event]) -> None:
     start, onward = serve
     async with followed(await start(HEAD + STARTED, HEARTBEAT, False), "key", 5) as tails:
         assert [tail.started.is_set() for tail in tails] == [True] * 5
@@ -51,7 +51,7 @@ async def test_each_of_them_starts_and_shows_that_it_lives(serve: tuple[Serve, a
             await asyncio.gather(*(tail.alive.wait() for tail in tails))
 
 
-async def test_one_that_is_cut_fails_the_figure(serve: tuple[Serve, asyncio.Event]) -> None:
+async def test_a_stream_that_is_cut_fails_the_figure(serve: tuple[Serve, asyncio.Event]) -> None:
     start, onward = serve
     with pytest.raises(RuntimeError, match="cut"):
         async with followed(await start(HEAD + STARTED, HEARTBEAT, True), "key", 5):
@@ -59,7 +59,7 @@ async def test_one_that_is_cut_fails_the_figure(serve: tuple[Serve, asyncio.Even
             await asyncio.Event().wait()
 
 
-async def test_one_that_is_refused_fails_the_figure(serve: tuple[Serve, asyncio.Event]) -> None:
+async def test_a_stream_that_is_refused_fails_the_figure(serve: tuple[Serve, asyncio.Event]) -> None:
     start, _ = serve
     with pytest.raises(RuntimeError, match="503"):
         async with followed(await start(b"HTTP/1.1 503 Service Unavailable\r\n\r\n", b"", False), "key", 1):

@@ -1,4 +1,4 @@
-"""Memory of several processes counts what they share once."""
+"""The memory of several processes counts shared pages once."""
 
 import subprocess
 import sys

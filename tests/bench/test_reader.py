@@ -1,4 +1,4 @@
-"""The reader of streams counts what is whole, and nothing else."""
+"""The reader of streams counts only complete answers."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -10,7 +10,7 @@ from bench import reader, upstream
 
 @pytest.fixture
 async def serve() -> AsyncIterator[Callable[[type[asyncio.Protocol]], "asyncio.Future[int]"]]:
-    """Serves a protocol on a free port for the length of a test."""
+    """Serve a protocol on a free port during a test."""
     servers: list[asyncio.Server] = []
 
     async def start(protocol: type[asyncio.Protocol]) -> int:
@@ -25,13 +25,13 @@ async def serve() -> AsyncIterator[Callable[[type[asyncio.Protocol]], "asyncio.F
 
 
 class Forgetful(upstream.Connection):
-    """An upstream that leaves out a word."""
+    """An upstream that leaves a word out."""
 
     def _write(self, parts):  # type: ignore[no-untyped-def]
         super()._write(iter([part for part in parts if b"word-7 " not in part]))
 
 
-async def test_whole_answers_are_counted_with_all_their_pieces(serve) -> None:  # type: ignore[no-untyped-def]
+async def test_complete_answers_are_counted_with_all_their_pieces(serve) -> None:  # type: ignore[no-untyped-def]
     reading = await reader.read(await serve(upstream.Connection), "none", 2, 0.0)
     assert (reading.answers, reading.wrong, reading.events) == (2, 0, 2 * 64)
     assert reading.rate > 0

@@ -1,4 +1,4 @@
-"""A revision is checked out beside this one with an environment of its own, once."""
+"""A revision is checked out once, into its own folder with its own environment."""
 
 import subprocess
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from bench.programs import Missing
 from bench.revision import Revision
 
-# What is committed counts how often it is set up, and has Python where an environment has it.
+# The commit's Makefile counts its setups, and puts a Python where an environment has it.
 MAKEFILE = """setup:
 \t@test -z "$(MAKEFLAGS)"
 \techo once >> ../times
@@ -24,7 +24,7 @@ def _git(repository: Path, *arguments: str) -> str:
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """Two commits, the first of them tagged; the second cannot be set up."""
+    """Two commits: the first has a tag, and the second cannot be set up."""
     folder = tmp_path / "repository"
     folder.mkdir()
     _git(folder, "init", "--quiet")
@@ -38,7 +38,7 @@ def repository(tmp_path: Path) -> Path:
     return folder
 
 
-async def test_it_is_set_up_once_whatever_it_is_called(repository: Path, tmp_path: Path) -> None:
+async def test_a_revision_is_set_up_once_under_all_its_names(repository: Path, tmp_path: Path) -> None:
     scratch = tmp_path / "scratch"
     revision = Revision.named("before", repository, scratch)
     await revision.set_up(repository)
@@ -47,11 +47,11 @@ async def test_it_is_set_up_once_whatever_it_is_called(repository: Path, tmp_pat
     assert again == revision
     await again.set_up(repository)
     assert (revision.folder / "times").read_text() == "once\n"
-    # Nothing of it is in the repository it came from.
+    # The repository itself was not changed.
     assert _git(repository, "status", "--porcelain", "--ignored") == ""
 
 
-async def test_what_the_make_around_it_was_given_is_not_for_its_own(
+async def test_the_variables_of_an_outer_make_do_not_reach_its_own_make(
     repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MAKEFLAGS", "n")
@@ -60,16 +60,16 @@ async def test_what_the_make_around_it_was_given_is_not_for_its_own(
     assert revision.python.exists()
 
 
-async def test_one_that_cannot_be_set_up_says_why_and_is_tried_again(repository: Path, tmp_path: Path) -> None:
+async def test_a_revision_that_cannot_be_set_up_says_why_and_is_tried_again(repository: Path, tmp_path: Path) -> None:
     revision = Revision.named("HEAD", repository, tmp_path / "scratch")
     for _ in range(2):
         with pytest.raises(RuntimeError, match="second"):
             await revision.set_up(repository)
-    # What the attempt before left was removed.
+    # The files of the first attempt were removed.
     assert (revision.folder / "times").read_text() == "once\n"
 
 
-def test_a_name_of_nothing_is_refused(repository: Path, tmp_path: Path) -> None:
+def test_an_unknown_name_is_refused(repository: Path, tmp_path: Path) -> None:
     with pytest.raises(Missing, match="no revision 'nothing'"):
         Revision.named("nothing", repository, tmp_path)
     with pytest.raises(Missing, match="no revision '--all'"):

@@ -1,4 +1,4 @@
-"""Runs the `soma` command as a user does, on a stack without services, which starts in a second."""
+"""Runs the `soma` command as a user does, on a stack without services, which starts in one second."""
 
 import asyncio
 import json
@@ -14,15 +14,15 @@ WITHOUT_SERVICES = ["--without", ",".join(SERVICES), "--parts", "postgres,redis"
 
 
 @dataclass(frozen=True)
-class Ended:
-    """How a command ended, and what it wrote."""
+class Result:
+    """The exit status and the output of a command."""
 
     status: int
     output: str
     errors: str
 
 
-async def soma(*arguments: str | Path, cwd: Path | None = None, seconds: float = 60.0) -> Ended:
+async def soma(*arguments: str | Path, cwd: Path | None = None, seconds: float = 60.0) -> Result:
     """Run `soma` to its end."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -38,10 +38,10 @@ async def soma(*arguments: str | Path, cwd: Path | None = None, seconds: float =
     async with asyncio.timeout(seconds):
         output, errors = await process.communicate()
     assert process.returncode is not None
-    return Ended(process.returncode, output.decode(), errors.decode())
+    return Result(process.returncode, output.decode(), errors.decode())
 
 
-async def up(data_dir: Path, port: int, *more: str) -> Ended:
+async def up(data_dir: Path, port: int, *more: str) -> Result:
     """`soma up --dev --detach` without services."""
     return await soma("up", "--dev", "--detach", "--data-dir", data_dir, "--port", str(port), *WITHOUT_SERVICES, *more)
 

@@ -1,4 +1,4 @@
-"""Real parts on a data directory of the test's own; no process may be left when a test ends."""
+"""Fixtures: real parts on a data directory for each test. A test fails if it leaves a process behind."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -16,7 +16,7 @@ Supervised = Callable[..., AbstractAsyncContextManager[Supervisor]]
 
 @pytest.fixture
 def data_dir(tmp_path: Path) -> DataDir:
-    """A fresh data directory, prepared."""
+    """A new data directory, prepared."""
     directory = DataDir.at(tmp_path / "data")
     directory.prepare()
     return directory
@@ -24,7 +24,7 @@ def data_dir(tmp_path: Path) -> DataDir:
 
 @pytest.fixture
 def supervised(data_dir: DataDir) -> Supervised:
-    """Parts started for the length of a `with`; they are stopped whatever happens."""
+    """Run parts inside a `with` block; they are always stopped at its end."""
 
     @asynccontextmanager
     async def run(*parts: Part, on_change: Callable[[], None] = lambda: None) -> AsyncIterator[Supervisor]:
@@ -47,7 +47,7 @@ def _no_process_is_left(tmp_path: Path) -> Iterator[None]:
 
 
 def processes_of(directory: Path) -> list[psutil.Process]:
-    """Every running process with `directory` in its command line."""
+    """All running processes with `directory` in their command line."""
     found = []
     for process in psutil.process_iter(["cmdline", "status"]):
         words = process.info["cmdline"] or []

@@ -1,4 +1,4 @@
-"""A server behind the mesh's real pipeline: the echo service, and a chat that says what it is told to."""
+"""A server with the mesh's real pipeline: the echo service, and a chat with scripted answers."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -9,7 +9,7 @@ from soma.orchestrator.v1 import chat_service_pb2 as chat
 from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceServicer, add_ChatServiceServicer_to_server
 from soma.testing.v1.echo_service_pb2_grpc import add_EchoServiceServicer_to_server
 
-from cli.door import Door
+from cli.endpoint import Endpoint
 from services.mesh.call.authenticator import DevAuthenticator
 from services.mesh.call.handlers import collect
 from services.mesh.call.interceptors.drain import Drain
@@ -24,7 +24,7 @@ KEY = "soma_dev_of_the_test"
 
 
 class ScriptedChat(ChatServiceServicer):
-    """Answers every turn with `events`, and keeps the requests."""
+    """Answers every turn with `events`, and records the requests."""
 
     def __init__(self) -> None:
         self.events: list[chat.ChatResponse] = []
@@ -37,7 +37,7 @@ class ScriptedChat(ChatServiceServicer):
 
 
 def finished() -> chat.ChatResponse:
-    """The last event of a turn that succeeded."""
+    """The final event of a successful turn."""
     return chat.ChatResponse(
         finished=chat.ChatFinished(
             finish_reason=message_pb2.FINISH_REASON_STOP,
@@ -49,8 +49,8 @@ def finished() -> chat.ChatResponse:
 
 
 @asynccontextmanager
-async def serving(chatting: ScriptedChat, *others: Registration) -> AsyncIterator[Door]:
-    """The server on a free port, with other services that a test adds, and the door to it."""
+async def serving(chatting: ScriptedChat, *others: Registration) -> AsyncIterator[Endpoint]:
+    """Run the server on a free port, with other services that a test adds; yields its endpoint."""
     async with AsyncExitStack() as stack:
         spans, drain = Spans("test", None), Drain()
         stack.callback(spans.close)
@@ -69,4 +69,4 @@ async def serving(chatting: ScriptedChat, *others: Registration) -> AsyncIterato
         server = Server(wrap.wrap_all(collect(servicers)), drain, max_message_bytes=4 * 1024 * 1024)
         port = await server.start("127.0.0.1:0")
         stack.push_async_callback(server.stop, 0.0)
-        yield Door(f"http://127.0.0.1:{port}", KEY)
+        yield Endpoint(f"http://127.0.0.1:{port}", KEY)

@@ -1,4 +1,4 @@
-"""A backup file is read as it was written, or not at all."""
+"""A backup file is read exactly as it was written, or refused."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +23,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def manifest(folder: Path) -> archive.Manifest:
-    """What they are."""
+    """Their manifest."""
     return archive.Manifest(
         format=archive.FORMAT,
         soma="0.1.0",
@@ -36,52 +36,52 @@ def manifest(folder: Path) -> archive.Manifest:
 
 
 @pytest.fixture
-def written(tmp_path: Path, folder: Path, manifest: archive.Manifest) -> Path:
+def backup(tmp_path: Path, folder: Path, manifest: archive.Manifest) -> Path:
     """A backup of them."""
     path = tmp_path / "backup"
     archive.write(path, manifest, folder)
     return path
 
 
-def test_what_was_written_comes_back(written: Path, manifest: archive.Manifest, tmp_path: Path) -> None:
-    assert archive.extract(written, tmp_path / "out") == manifest
+def test_a_backup_is_extracted_as_it_was_written(backup: Path, manifest: archive.Manifest, tmp_path: Path) -> None:
+    assert archive.extract(backup, tmp_path / "out") == manifest
     assert {name: (tmp_path / "out" / name).read_bytes() for name in FILES} == FILES
 
 
-def test_a_backup_holds_secrets_and_only_its_owner_can_read_it(written: Path, tmp_path: Path) -> None:
-    assert written.stat().st_mode & 0o777 == 0o600
-    archive.extract(written, tmp_path / "out")
+def test_a_backup_holds_secrets_and_only_its_owner_can_read_it(backup: Path, tmp_path: Path) -> None:
+    assert backup.stat().st_mode & 0o777 == 0o600
+    archive.extract(backup, tmp_path / "out")
     assert (tmp_path / "out" / "tls" / "ca.key").stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize("content", list(FILES.values()))
-def test_a_changed_byte_of_any_file_is_found(written: Path, tmp_path: Path, content: bytes) -> None:
-    whole = bytearray(written.read_bytes())
+def test_a_changed_byte_of_any_file_is_found(backup: Path, tmp_path: Path, content: bytes) -> None:
+    whole = bytearray(backup.read_bytes())
     whole[whole.index(content) + 3] ^= 1
-    written.write_bytes(whole)
+    backup.write_bytes(whole)
     with pytest.raises(InvalidArgument, match="has changed") as refused:
-        archive.extract(written, tmp_path / "out")
+        archive.extract(backup, tmp_path / "out")
     assert refused.value.reason == "BACKUP_CORRUPT"
 
 
-def test_a_changed_manifest_is_found(written: Path, tmp_path: Path) -> None:
-    written.write_bytes(written.read_bytes().replace(b'"data_version": 1', b'"data_version": 0'))
+def test_a_changed_manifest_is_found(backup: Path, tmp_path: Path) -> None:
+    backup.write_bytes(backup.read_bytes().replace(b'"data_version": 1', b'"data_version": 0'))
     with pytest.raises(InvalidArgument, match="its manifest is missing or has changed"):
-        archive.extract(written, tmp_path / "out")
+        archive.extract(backup, tmp_path / "out")
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.3, 0.5])
-def test_a_file_that_was_cut_off_is_refused(written: Path, tmp_path: Path, share: float) -> None:
-    whole = written.read_bytes()
-    written.write_bytes(whole[: int(len(whole) * share)])
+def test_a_file_that_was_cut_off_is_refused(backup: Path, tmp_path: Path, share: float) -> None:
+    whole = backup.read_bytes()
+    backup.write_bytes(whole[: int(len(whole) * share)])
     with pytest.raises(InvalidArgument) as refused:
-        archive.extract(written, tmp_path / "out")
+        archive.extract(backup, tmp_path / "out")
     assert refused.value.reason == "BACKUP_CORRUPT"
 
 
-def test_what_is_no_backup_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_backup_is_refused(tmp_path: Path) -> None:
     (tmp_path / "letter").write_text("Dear Sir or Madam, " * 1000)
-    with pytest.raises(InvalidArgument, match="is no backup of soma"):
+    with pytest.raises(InvalidArgument, match="is not a backup of soma"):
         archive.extract(tmp_path / "letter", tmp_path / "out")
 
 
@@ -94,13 +94,11 @@ def test_a_newer_format_is_refused_with_the_version_that_reads_it(
         archive.extract(tmp_path / "newer", tmp_path / "out")
 
 
-def test_a_name_that_leads_out_of_the_folder_is_refused(
-    tmp_path: Path, folder: Path, manifest: archive.Manifest
-) -> None:
+def test_a_name_outside_the_folder_is_refused(tmp_path: Path, folder: Path, manifest: archive.Manifest) -> None:
     (tmp_path / "outside").write_text("x")
     files = {"../outside": archive.digest(tmp_path / "outside")}
     archive.write(tmp_path / "evil", replace(manifest, files=files), folder)
     (tmp_path / "outside").unlink()
-    with pytest.raises(InvalidArgument, match="leads outside"):
+    with pytest.raises(InvalidArgument, match="is outside"):
         archive.extract(tmp_path / "evil", tmp_path / "out")
     assert not (tmp_path / "outside").exists()

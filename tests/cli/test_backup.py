@@ -1,4 +1,4 @@
-"""A backup taken under writes holds everything acknowledged before it, and a stack starts from it."""
+"""A backup made during writes holds everything that was acknowledged before it, and a stack starts from it."""
 
 import asyncio
 import dataclasses
@@ -19,7 +19,7 @@ from cli.restore import restore
 from cli.stores import started
 from services.declared import SERVICES
 from services.mesh.call.errors import FailedPrecondition, InvalidArgument
-from tests.cli.commands import Ended, soma
+from tests.cli.commands import Result, soma
 from tests.ports import free_port
 
 APART_FROM_MEMORY = "edge,orchestrator,policy,model"
@@ -27,15 +27,15 @@ APART_FROM_MEMORY = "edge,orchestrator,policy,model"
 
 @pytest.fixture
 async def homes(tmp_path: Path) -> AsyncIterator[tuple[Path, Path]]:
-    """Two data directories; what runs on them is stopped at the end."""
+    """Two data directories; stacks on them are stopped at the end."""
     both = tmp_path / "first", tmp_path / "second"
     yield both
     for home in both:
         await soma("down", "--data-dir", home)
 
 
-async def start(home: Path, port: int) -> Ended:
-    """A stack of the memory service alone."""
+async def start(home: Path, port: int) -> Result:
+    """Start a stack with only the memory service."""
     arguments = ["up", "--dev", "--detach", "--data-dir", str(home), "--port", str(port)]
     ended = await soma(*arguments, "--without", APART_FROM_MEMORY)
     assert (ended.status, ended.errors) == (0, "")
@@ -43,7 +43,7 @@ async def start(home: Path, port: int) -> Ended:
 
 
 class Memories:
-    """Writes and reads numbered facts through a stack's one port."""
+    """Writes and reads numbered facts through a stack's public port."""
 
     def __init__(self, home: Path, channel: grpc.aio.Channel) -> None:
         self._stub = MemoryServiceStub(channel)
@@ -51,7 +51,7 @@ class Memories:
         self.acknowledged = self.said = 0
 
     async def write(self, count: int) -> None:
-        """Remember that many more, one after the other, and say each in a conversation."""
+        """Remember `count` more facts one after the other, and append each to a conversation."""
         for number in range(self.acknowledged, self.acknowledged + count):
             said = message_pb2.Message(role=message_pb2.ROLE_USER, content=str(number))
             appended = await self._stub.AppendMessages(
@@ -66,7 +66,7 @@ class Memories:
             self.acknowledged = number + 1
 
     async def check(self, count: int) -> None:
-        """All of the first `count` are there, and what was said goes on without a gap."""
+        """Check that the first `count` facts exist, and that the conversation has no gap."""
         request = memory_service_pb2.ListMessagesRequest(conversation_id="counting", page_size=1000)
         contents: list[int] = []
         while True:
@@ -95,12 +95,12 @@ async def test_a_backup_under_writes_restores_everything_acknowledged_before_it(
         await memories.write(20)
         before = memories.acknowledged
         writing = asyncio.create_task(memories.write(100_000))
-        taken = await soma("backup", tmp_path / "backup", "--data-dir", first)
+        backup = await soma("backup", tmp_path / "backup", "--data-dir", first)
         during = memories.acknowledged
         writing.cancel()
-    assert (taken.status, taken.errors) == (0, "")
+    assert (backup.status, backup.errors) == (0, "")
     assert during > before
-    # While the first one still runs.
+    # The first stack still runs here.
     restored = await soma("restore", tmp_path / "backup", "--data-dir", second)
     assert (restored.status, restored.errors) == (0, "")
     port = free_port()
@@ -114,7 +114,7 @@ async def test_a_backup_under_writes_restores_everything_acknowledged_before_it(
         assert memories.said == said + 1
 
 
-async def test_what_redis_holds_comes_back_too(data_dir: DataDir, tmp_path: Path) -> None:
+async def test_the_data_of_redis_is_restored_too(data_dir: DataDir, tmp_path: Path) -> None:
     async with started(data_dir) as found, aioredis.Redis.from_url(found["redis"]) as client:
         await client.xadd("soma:events:memory", {"event": b"something happened"})
     await back_up(data_dir, tmp_path / "backup")
@@ -149,8 +149,8 @@ async def test_a_backup_is_refused_while_the_stack_does_not_run_what_the_directo
 
 
 @pytest.fixture(scope="module")
-async def taken(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A backup of a directory with nothing but keys and empty stores."""
+async def backup(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A backup of a directory with only keys and empty stores."""
     folder = tmp_path_factory.mktemp("taken")
     folder.chmod(0o711)
     directory = DataDir.at(folder / "data")
@@ -163,34 +163,34 @@ async def taken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "backup"
 
 
-def rewritten(taken: Path, tmp_path: Path, **changes: object) -> Path:
+def with_manifest(backup: Path, tmp_path: Path, **changes: object) -> Path:
     """The backup with another manifest."""
     folder = tmp_path / "files"
     folder.mkdir()
-    manifest = archive.extract(taken, folder)
+    manifest = archive.extract(backup, folder)
     archive.write(tmp_path / "rewritten", dataclasses.replace(manifest, **changes), folder)  # type: ignore[arg-type]
     return tmp_path / "rewritten"
 
 
-async def test_keys_come_back_for_their_owner_only(taken: Path, tmp_path: Path) -> None:
+async def test_keys_come_back_for_their_owner_only(backup: Path, tmp_path: Path) -> None:
     directory = DataDir.at(tmp_path / "data")
-    await restore(taken, directory)
+    await restore(backup, directory)
     assert directory.dev_key.read_text() == "soma_dev_key\n"
     assert directory.dev_key.stat().st_mode & 0o777 == 0o600
 
 
-async def test_a_directory_that_is_not_empty_is_left_alone(taken: Path, tmp_path: Path) -> None:
+async def test_a_directory_that_is_not_empty_is_left_alone(backup: Path, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "thesis.tex").write_text("precious")
     with pytest.raises(FailedPrecondition) as refused:
-        await restore(taken, DataDir.at(tmp_path / "data"))
+        await restore(backup, DataDir.at(tmp_path / "data"))
     assert refused.value.reason == "DATA_DIR_NOT_EMPTY"
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["thesis.tex"]
 
 
-async def test_a_damaged_backup_leaves_nothing_behind(taken: Path, tmp_path: Path) -> None:
+async def test_a_damaged_backup_leaves_nothing_behind(backup: Path, tmp_path: Path) -> None:
     damaged = tmp_path / "damaged"
-    whole = bytearray(taken.read_bytes())
+    whole = bytearray(backup.read_bytes())
     whole[len(whole) // 2] ^= 1
     damaged.write_bytes(whole)
     with pytest.raises(InvalidArgument) as refused:
@@ -201,9 +201,9 @@ async def test_a_damaged_backup_leaves_nothing_behind(taken: Path, tmp_path: Pat
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 0.6])
 async def test_a_backup_that_was_cut_short_is_refused_and_leaves_nothing_behind(
-    taken: Path, tmp_path: Path, share: float
+    backup: Path, tmp_path: Path, share: float
 ) -> None:
-    whole = taken.read_bytes()
+    whole = backup.read_bytes()
     (tmp_path / "cut").write_bytes(whole[: int(len(whole) * share)])
     with pytest.raises(InvalidArgument) as refused:
         await restore(tmp_path / "cut", DataDir.at(tmp_path / "data"))
@@ -211,7 +211,7 @@ async def test_a_backup_that_was_cut_short_is_refused_and_leaves_nothing_behind(
     assert [path.name for path in tmp_path.iterdir()] == ["cut"]
 
 
-async def test_a_backup_that_is_not_there_is_refused(tmp_path: Path) -> None:
+async def test_a_missing_backup_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidArgument) as refused:
         await restore(tmp_path / "nowhere", DataDir.at(tmp_path / "data"))
     assert refused.value.reason == "BACKUP_MISSING"
@@ -227,11 +227,11 @@ async def test_a_backup_that_is_not_there_is_refused(tmp_path: Path) -> None:
         ({"schemas": {"astrology": "0001"}}, "schema astrology 0001"),
     ],
 )
-async def test_what_a_newer_version_made_is_refused_by_name(
-    taken: Path, tmp_path: Path, changes: dict[str, object], named: str
+async def test_a_backup_of_a_newer_version_is_refused_with_the_reason(
+    backup: Path, tmp_path: Path, changes: dict[str, object], named: str
 ) -> None:
     with pytest.raises(InvalidArgument, match=named) as refused:
-        await restore(rewritten(taken, tmp_path, **changes), DataDir.at(tmp_path / "data"))
+        await restore(with_manifest(backup, tmp_path, **changes), DataDir.at(tmp_path / "data"))
     assert refused.value.reason == "BACKUP_NEWER"
     assert not (tmp_path / "data").exists()
 

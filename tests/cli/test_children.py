@@ -1,4 +1,4 @@
-"""A process of the command that speaks gRPC starts other programs without gRPC having a hand in it."""
+"""A process that uses gRPC starts other programs without gRPC's fork handlers."""
 
 import asyncio
 import sys
@@ -21,8 +21,8 @@ uvloop.run(main())
 """
 
 
-async def test_a_child_is_started_without_grpcs_handlers_of_fork() -> None:
-    """They say so in the log where they find that they cannot run, which they do in a process that serves."""
+async def test_a_child_is_started_without_the_fork_handlers_of_grpc() -> None:
+    """In a process with a server the handlers cannot run, and they would write that into the log."""
     for command, function in (("cli.main", "app"), ("cli.foreground", "run_in_foreground")):
         code = FORKS.format(command=command, function=function)
         process = await asyncio.create_subprocess_exec(

@@ -24,14 +24,14 @@ PARTS = ["postgres", "redis", "control", "envoy"]
 
 @pytest.fixture
 async def home(tmp_path: Path) -> AsyncIterator[Path]:
-    """A data directory; what runs on it is stopped at the end."""
+    """A data directory; a stack on it is stopped at the end."""
     yield tmp_path / "data"
     await soma("down", "--data-dir", tmp_path / "data")
 
 
 @pytest.fixture(scope="module")
 async def running_home(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Path]:
-    """The data directory of a stack that runs for all tests that only look at it."""
+    """The data directory of one running stack, for all tests that only read it."""
     home = tmp_path_factory.mktemp("running") / "data"
     assert (await up(home, free_port())).status == 0
     yield home
@@ -89,7 +89,7 @@ async def test_a_second_stack_on_the_same_directory_is_refused(running_home: Pat
     assert (await status(running_home))["pid"] == first["pid"]
 
 
-async def test_a_stack_whose_run_folder_is_deleted_says_again_what_it_is_refuses_a_second_and_stops(home: Path) -> None:
+async def test_a_stack_whose_run_folder_is_deleted_restores_it_refuses_a_second_stack_and_stops(home: Path) -> None:
     await up(home, free_port())
     before = await status(home)
     shutil.rmtree(home / "run")
@@ -112,10 +112,10 @@ async def test_a_stack_whose_run_folder_is_deleted_says_again_what_it_is_refuses
 
 
 @pytest.mark.parametrize("damage", ["", '{"pid"'])
-async def test_a_damaged_state_stops_no_command(home: Path, damage: str) -> None:
+async def test_the_commands_work_with_a_damaged_state(home: Path, damage: str) -> None:
     await up(home, free_port())
     pid = (await status(home))["pid"]
-    # So that it is not written again before the commands have looked.
+    # Stopped, so that it does not write the file again before the commands read it.
     os.kill(pid, signal.SIGSTOP)
     (home / "run" / "control.json").write_text(damage)
     found = await soma("status", "--data-dir", home)
@@ -210,7 +210,7 @@ async def test_in_the_foreground_a_signal_stops_everything_with_success(home: Pa
 
 
 async def lines_up_to(stream: asyncio.StreamReader, word: bytes) -> AsyncIterator[bytes]:
-    """Lines up to the one with `word`."""
+    """The lines up to the first line with `word`."""
     async for line in stream:
         yield line
         if word in line:
@@ -241,13 +241,13 @@ async def test_logs_show_each_part_or_one_of_them(running_home: Path) -> None:
     assert "'nginx'" in none.errors
 
 
-async def test_status_of_nothing_says_so_and_exits_with_three(home: Path) -> None:
+async def test_status_without_a_stack_says_so_and_exits_with_three(home: Path) -> None:
     ended = await soma("status", "--data-dir", home)
     assert ended.status == 3
     assert f"No stack runs on {home}" in ended.output
 
 
-async def test_down_of_nothing_succeeds(home: Path) -> None:
+async def test_down_without_a_stack_succeeds(home: Path) -> None:
     assert (await soma("down", "--data-dir", home)).status == 0
 
 

@@ -1,4 +1,4 @@
-"""`soma demo`: what a newcomer sees first, and the lines it gives to copy."""
+"""`soma demo`: its output for a new user, and the lines to copy."""
 
 import asyncio
 import shutil
@@ -39,7 +39,7 @@ async def test_it_holds_a_conversation_gives_lines_that_work_and_stops_cleanly(t
         async with asyncio.timeout(100):
             said = await read_until(process.stdout, "Serving until Ctrl-C")
             assert len([line for line in said if "“My sister Ada lives in Lisbon" in line and "soma:" in line]) >= 2
-            # It began when vectors could be had, on a machine that had to build their model first.
+            # The conversation began only after the embedding model was there, which a new machine must build first.
             assert "EMBEDDER_COLD" not in (tmp_path / "data" / "logs" / "serve.log").read_text()
             copied = said[said.index("Three lines to copy:") + 1 :][:3]
             assert [line.split()[0].rpartition("/")[2].rstrip("0123456789.") for line in copied] == [

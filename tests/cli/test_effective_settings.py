@@ -59,9 +59,7 @@ def test_no_settings_class_is_forgotten() -> None:
     assert set(settings_classes()) == there
 
 
-def test_a_table_that_nothing_reads_is_refused_with_those_there_are(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unknown_table_is_refused_with_the_existing_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("SOMA_CONFIG", raising=False)
     require_known_tables()

@@ -1,4 +1,4 @@
-"""Where a stack listens, and how what it prints names that."""
+"""The address at which a stack listens, and how its output names it."""
 
 import asyncio
 import socket
@@ -10,7 +10,7 @@ import pytest
 
 from cli.data_dir import DataDir
 from cli.demo import lines_to_copy
-from cli.door import Door, door
+from cli.endpoint import Endpoint, find_endpoint
 from cli.parts.http import get_status
 from cli.stack import public_url
 from services.declared import SERVICES
@@ -23,7 +23,7 @@ from tests.ports import free_port
 
 @pytest.fixture
 async def home(tmp_path: Path) -> AsyncIterator[Path]:
-    """A data directory; what runs on it is stopped at the end."""
+    """A data directory; a stack on it is stopped at the end."""
     yield tmp_path / "data"
     await soma("down", "--data-dir", tmp_path / "data")
 
@@ -40,11 +40,11 @@ async def test_a_stack_is_reached_by_the_line_it_prints(home: Path, host: str, n
         f"{line} -sS -o {home}/answer -w '%{{http_code}}'", stdout=asyncio.subprocess.PIPE
     )
     code, _ = await curl.communicate()
-    # There is no edge in this stack, which the gateway says.
+    # This stack has no edge, so the gateway itself answers.
     assert code == b"503", code
 
 
-async def test_processes_find_each_other_at_an_address_of_ipv6(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_processes_find_each_other_at_an_ipv6_address(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOMA_BIND", "::1")
     without = ",".join(name for name in SERVICES if name != "policy")
     port = free_port()
@@ -84,12 +84,12 @@ async def test_a_host_nobody_can_listen_on_is_refused_in_one_line(home: Path, ho
         ("everywhere", "0.0.0.0", "http://127.0.0.1:8080"),
     ],
 )
-def test_the_url_is_one_a_client_of_this_machine_can_use(host: str, address: str, url: str) -> None:
+def test_a_client_on_this_machine_can_use_the_url(host: str, address: str, url: str) -> None:
     assert public_url(Settings(host=host), address) == url
 
 
 def test_a_line_to_copy_keeps_brackets_from_the_shell() -> None:
-    curl, grpcurl, python = lines_to_copy(Door("http://[::1]:8080", "key"), "m")
+    curl, grpcurl, python = lines_to_copy(Endpoint("http://[::1]:8080", "key"), "m")
     assert curl.endswith(" 'http://[::1]:8080/v1/chat/completions'")
     assert " '[::1]:8080' " in grpcurl
     assert "base_url='http://[::1]:8080/v1'" in python
@@ -110,13 +110,13 @@ async def test_a_process_that_listens_on_ipv6_is_probed() -> None:
 @pytest.mark.parametrize(
     "url", ["http://here:99999", "http://[::1", "here:8080", "ftp://here", "http://", "http://:80"]
 )
-def test_a_url_that_is_none_is_refused_where_it_was_given(tmp_path: Path, url: str) -> None:
+def test_an_invalid_url_is_refused_with_the_place_where_it_was_given(tmp_path: Path, url: str) -> None:
     with pytest.raises(InvalidArgument) as refused:
-        door(DataDir.at(tmp_path), url, None)
+        find_endpoint(DataDir.at(tmp_path), url, None)
     assert refused.value.message.startswith("--url: the URL ")
 
 
-async def test_a_command_gets_in_at_an_address_of_ipv6() -> None:
+async def test_a_command_connects_to_an_ipv6_address() -> None:
     asked = asyncio.Event()
 
     async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -124,7 +124,7 @@ async def test_a_command_gets_in_at_an_address_of_ipv6() -> None:
         writer.close()
 
     server = await asyncio.start_server(listen, "::1", 0, family=socket.AF_INET6)
-    async with server, Door(f"http://[::1]:{server.sockets[0].getsockname()[1]}", None).channel() as channel:
+    async with server, Endpoint(f"http://[::1]:{server.sockets[0].getsockname()[1]}", None).channel() as channel:
         channel.get_state(try_to_connect=True)
         async with asyncio.timeout(10):
             await asked.wait()

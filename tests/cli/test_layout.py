@@ -1,4 +1,4 @@
-"""Which services run in which process."""
+"""Services and the processes that they run in."""
 
 import pytest
 
@@ -59,6 +59,6 @@ def test_a_service_apart_may_have_several_processes() -> None:
 
 
 @pytest.mark.parametrize("apart", [["memory=0"], ["memory="], ["memory=two"], ["memory=-1"], ["memory", "memory=2"]])
-def test_processes_that_cannot_be_counted_are_refused_by_name(apart: list[str]) -> None:
+def test_an_invalid_number_of_processes_is_refused_with_the_service(apart: list[str]) -> None:
     with pytest.raises(InvalidArgument, match="memory"):
         Layout(apart=apart).processes()

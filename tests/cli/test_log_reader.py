@@ -1,11 +1,11 @@
-"""Following a log while it grows and is rotated."""
+"""A log is followed while it grows and is rotated."""
 
 from pathlib import Path
 
 from cli.log_reader import LogReader
 
 
-def test_what_is_written_after_the_last_lines_is_new_and_read_once(tmp_path: Path) -> None:
+def test_lines_written_after_the_last_lines_are_read_once(tmp_path: Path) -> None:
     path = tmp_path / "part.log"
     path.write_text("1\n2\n3\n")
     reader = LogReader(path, "part ")
@@ -17,7 +17,7 @@ def test_what_is_written_after_the_last_lines_is_new_and_read_once(tmp_path: Pat
     assert reader.new() == []
 
 
-def test_half_a_line_waits_for_its_other_half(tmp_path: Path) -> None:
+def test_an_incomplete_line_is_read_when_it_is_complete(tmp_path: Path) -> None:
     path = tmp_path / "part.log"
     path.write_text("")
     reader = LogReader(path, "")

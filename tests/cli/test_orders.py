@@ -1,4 +1,4 @@
-"""Orders are carried out and answered, whatever becomes of the files they come in."""
+"""Orders are carried out and answered, also when their files are deleted or cannot be written."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ from services.mesh.testing.waiting import until
 
 
 class Stack:
-    """Takes orders, and notes what it restarts."""
+    """Takes orders, and records what it restarts."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -28,7 +28,7 @@ class Stack:
             raise ZeroDivisionError("nobody expected this")
 
     def order(self, name: str, content: str) -> Path:
-        """Give one; where its answer will be."""
+        """Write an order; return the path of its answer."""
         (self.folder / f"{name}{ORDER}").write_text(content)
         self.asked.set()
         return self.folder / f"{name}{ANSWER}"
@@ -46,9 +46,7 @@ async def stack(data_dir: DataDir) -> AsyncIterator[Stack]:
 @pytest.mark.parametrize(
     ("content", "why"), [("", "Expecting value"), ("{}", "restart"), ('{"restart": ["odd"]}', "nobody expected this")]
 )
-async def test_an_order_that_cannot_be_carried_out_is_answered_and_the_next_one_is_too(
-    stack: Stack, content: str, why: str
-) -> None:
+async def test_an_order_that_fails_is_answered_and_so_is_the_next_one(stack: Stack, content: str, why: str) -> None:
     answer = stack.order("first", content)
     await until(answer.exists, "it is answered")
     assert why in json.loads(answer.read_text())["error"]
@@ -58,7 +56,7 @@ async def test_an_order_that_cannot_be_carried_out_is_answered_and_the_next_one_
     assert stack.restarted[-1] == ["part"]
 
 
-async def test_an_answer_that_cannot_be_written_is_written_when_it_can(stack: Stack) -> None:
+async def test_an_answer_that_cannot_be_written_is_written_later(stack: Stack) -> None:
     answer = stack.folder / f"first{ANSWER}"
     new = answer.with_name(answer.name + ".new")
     new.symlink_to("/dev/full")

@@ -1,4 +1,4 @@
-"""A part is replaced by a new process, or ended and started again, while the stack runs."""
+"""A part is replaced by a new process, or stopped and started again, while the stack runs."""
 
 import asyncio
 import os
@@ -19,7 +19,7 @@ from tests.cli.parts.programs import ENDS_WHEN_ASKED, Script
 
 
 class Replaceable(Script):
-    """Each of its processes makes a file of its own when it is ready; it never is while `broken`."""
+    """Each of its processes makes its own file when it is ready; none becomes ready while `broken`."""
 
     replaceable = True
     broken = False

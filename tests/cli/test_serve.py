@@ -1,4 +1,4 @@
-"""Services in processes of their own: started apart, killed, joined by hand."""
+"""Services in processes of their own: started apart, killed, or joined by hand."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ from services.declared import SERVICES
 from services.mesh.call.errors import Code
 from services.mesh.settings import Settings
 from services.mesh.testing.waiting import until
-from tests.cli.commands import Ended, soma, status, up
+from tests.cli.commands import Result, soma, status, up
 from tests.ports import free_port
 
 EVALUATE = ("call", "PolicyService/Evaluate", '{"action": "chat.input", "content": "hello"}')
@@ -26,17 +26,17 @@ ALL_BUT_POLICY = ",".join(name for name in SERVICES if name != "policy")
 
 @pytest.fixture
 async def home(tmp_path: Path) -> AsyncIterator[Path]:
-    """A data directory; what runs on it is stopped at the end."""
+    """A data directory; a stack on it is stopped at the end."""
     yield tmp_path / "data"
     await soma("down", "--data-dir", tmp_path / "data")
 
 
-async def start(home: Path, *more: str) -> Ended:
+async def start(home: Path, *more: str) -> Result:
     arguments = ["up", "--dev", "--detach", "--data-dir", str(home), "--port", str(free_port()), *more]
     return await soma(*arguments)
 
 
-async def evaluate(home: Path) -> Ended:
+async def evaluate(home: Path) -> Result:
     return await soma(*EVALUATE, "--data-dir", home)
 
 
@@ -198,7 +198,7 @@ async def test_each_http_service_of_a_process_is_announced_at_its_own_address(
     port = free_port()
     assert (await up(home, port)).status == 0
     key = (home / "dev.key").read_text().strip()
-    # The one that the gateway has routes to comes last.
+    # The service that the gateway has routes to comes last.
     command = [sys.executable, "-P", "-m", "cli.main", "serve", "testing", "edge", "--data-dir", str(home)]
     process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
     try:

@@ -1,4 +1,4 @@
-"""What a running stack says of itself, and who holds its directory, whatever becomes of the files."""
+"""The state and the lock of a running stack, also when their files are deleted or damaged."""
 
 import os
 import shutil
@@ -23,7 +23,7 @@ READY = replace(STATE, state=State.READY)
 
 
 @pytest.fixture
-async def kept(data_dir: DataDir) -> AsyncIterator[StateFile]:
+async def state_file(data_dir: DataDir) -> AsyncIterator[StateFile]:
     """The state of a stack that runs in this process."""
     with data_dir.locked(Purpose.STACK) as lock:
         async with AsyncExitStack() as stack:
@@ -37,16 +37,18 @@ def says(data_dir: DataDir, state: StackState) -> Callable[[], bool]:
     return lambda: StackState.read(data_dir.state) == state
 
 
-async def test_a_state_that_was_deleted_with_its_folder_is_written_again(data_dir: DataDir, kept: StateFile) -> None:
+async def test_a_state_that_was_deleted_with_its_folder_is_written_again(
+    data_dir: DataDir, state_file: StateFile
+) -> None:
     shutil.rmtree(data_dir["run"])
     await until(says(data_dir, STATE), "it is there again")
     shutil.rmtree(data_dir["run"])
-    kept.tell(READY)
+    state_file.tell(READY)
     assert running(data_dir) == READY
 
 
 @pytest.mark.parametrize("damage", ["", "{", "[]", '{"pid": 1}', "\x00\x00"])
-async def test_a_damaged_state_is_written_again(data_dir: DataDir, kept: StateFile, damage: str) -> None:
+async def test_a_damaged_state_is_written_again(data_dir: DataDir, state_file: StateFile, damage: str) -> None:
     data_dir.state.write_text(damage)
     assert StackState.read(data_dir.state) is None
     with pytest.raises(FailedPrecondition, match=f"a stack runs on {data_dir.root} \\(pid {os.getpid()}\\)") as refused:
@@ -55,14 +57,14 @@ async def test_a_damaged_state_is_written_again(data_dir: DataDir, kept: StateFi
     await until(says(data_dir, STATE), "it is whole again")
 
 
-async def test_a_state_without_room_is_written_when_there_is_room_and_said_once(
-    data_dir: DataDir, kept: StateFile
+async def test_a_state_that_a_full_disk_refused_is_written_later_and_reported_once(
+    data_dir: DataDir, state_file: StateFile
 ) -> None:
-    # Every write to this device fails as on a full disk.
+    # Every write to this device fails as if the disk were full.
     new = data_dir.state.with_name("control.json.new")
     with capture_logs() as logs:
         new.symlink_to("/dev/full")
-        kept.tell(READY)
+        state_file.tell(READY)
         assert StackState.read(data_dir.state) == STATE
         await until(lambda: logs != [], "it is said")
         new.unlink()
@@ -70,7 +72,7 @@ async def test_a_state_without_room_is_written_when_there_is_room_and_said_once(
     assert ["No space left" in str(line["exc_info"]) for line in logs] == [True]
 
 
-async def test_a_lock_that_was_deleted_is_taken_again(data_dir: DataDir, kept: StateFile) -> None:
+async def test_a_lock_that_was_deleted_is_taken_again(data_dir: DataDir, state_file: StateFile) -> None:
     (data_dir.root / "lock").unlink()
     shutil.rmtree(data_dir["run"])
     await until((data_dir.root / "lock").exists, "it is there again")
@@ -79,7 +81,7 @@ async def test_a_lock_that_was_deleted_is_taken_again(data_dir: DataDir, kept: S
         pass
 
 
-async def test_a_lock_that_was_emptied_says_again_who_holds_it(data_dir: DataDir, kept: StateFile) -> None:
+async def test_a_lock_that_was_emptied_says_again_who_holds_it(data_dir: DataDir, state_file: StateFile) -> None:
     (data_dir.root / "lock").write_text("")
     with pytest.raises(FailedPrecondition, match="does not say by which process"):
         data_dir.lock.holder()
@@ -122,7 +124,7 @@ def test_a_command_that_uses_the_stores_is_no_stack(data_dir: DataDir) -> None:
 def test_the_process_of_a_holder_is_known_by_the_lock_it_has_open(data_dir: DataDir) -> None:
     with data_dir.locked(Purpose.STACK):
         assert data_dir.lock.process(Holder(os.getpid(), Purpose.STACK)).pid == os.getpid()
-    # The number is now that of a process that holds nothing here.
+    # The pid now belongs to a process without the lock.
     with pytest.raises(FailedPrecondition, match="cannot be seen from here") as refused:
         data_dir.lock.process(Holder(os.getpid(), Purpose.STACK))
     assert refused.value.reason == "HOLDER_ELSEWHERE"
@@ -142,7 +144,7 @@ def test_the_status_of_a_stack_whose_state_is_missing_says_that_it_runs(data_dir
     assert f"a stack runs on {data_dir.root}" in table(found)
 
 
-def test_a_damaged_state_of_a_stack_that_ended_is_nothing(data_dir: DataDir) -> None:
+def test_a_damaged_state_of_a_stack_that_ended_is_ignored(data_dir: DataDir) -> None:
     data_dir.state.write_text("")
     assert running(data_dir) is None
     assert report(data_dir)["running"] is False

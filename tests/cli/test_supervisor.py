@@ -1,4 +1,4 @@
-"""What holds for every part: order of start and stop, restarts, failures."""
+"""Rules for every part: the order of start and stop, restarts, and failures."""
 
 import asyncio
 import os
@@ -20,7 +20,7 @@ from services.mesh.call.errors import FailedPrecondition, Unavailable
 from services.mesh.process.backoff import FIRST
 from services.mesh.testing.waiting import until
 from tests.cli.conftest import Supervised
-from tests.cli.parts.programs import REFUSES_TO_END, Ends, Script
+from tests.cli.parts.programs import REFUSES_TO_END, Exiting, Script
 
 
 def status_of(supervisor: Supervisor, name: str) -> PartStatus:
@@ -28,7 +28,7 @@ def status_of(supervisor: Supervisor, name: str) -> PartStatus:
 
 
 class Recorder:
-    """The order in which parts came into states."""
+    """Records the order in which parts reach their states."""
 
     def __init__(self) -> None:
         self.supervisor: Supervisor | None = None
@@ -101,7 +101,7 @@ async def test_each_further_end_is_followed_by_a_longer_wait(supervised: Supervi
         pid = status_of(supervisor, "part").pid
         assert pid is not None
         started.append(psutil.Process(pid).create_time())
-    # The clock of process starts ticks in hundredths of a second.
+    # Start times of processes are in hundredths of a second.
     waits = [later - earlier for earlier, later in pairwise(started)]
     assert [wait >= FIRST * 2**number - 0.02 for number, wait in enumerate(waits)] == [True, True, True]
 
@@ -109,7 +109,9 @@ async def test_each_further_end_is_followed_by_a_longer_wait(supervised: Supervi
 async def test_a_part_that_never_gets_ready_fails_the_start_with_its_last_words(
     supervised: Supervised, tmp_path: Path
 ) -> None:
-    async with supervised(Script("good", tmp_path), Ends("bad"), Script("late", tmp_path, after=["bad"])) as supervisor:
+    async with supervised(
+        Script("good", tmp_path), Exiting("bad"), Script("late", tmp_path, after=["bad"])
+    ) as supervisor:
         with pytest.raises(Unavailable, match="bad exited with status 7"):
             await supervisor.start()
         failed = supervisor.failure()
@@ -135,7 +137,9 @@ async def test_a_part_that_is_not_ready_in_its_time_is_stopped_and_fails_the_sta
         assert status_of(supervisor, "part").pid is None
 
 
-async def test_what_cannot_be_launched_fails_at_once_without_a_retry(supervised: Supervised, tmp_path: Path) -> None:
+async def test_a_part_that_cannot_be_launched_fails_at_once_without_a_retry(
+    supervised: Supervised, tmp_path: Path
+) -> None:
     class Impossible(Script):
         launches = 0
 
@@ -174,8 +178,8 @@ async def test_a_stop_in_the_middle_of_the_start_leaves_nothing(supervised: Supe
     assert not psutil.pid_exists(pid)
 
 
-class Troubled(Script):
-    """Raises what it is given when it is to be launched, or asked whether it serves."""
+class Failing(Script):
+    """Raises a given error when it is launched or probed."""
 
     launching: Exception | None = None
     probing: Exception | None = None
@@ -192,7 +196,7 @@ class Troubled(Script):
 
 
 def kill(supervisor: Supervisor) -> int:
-    """Kill the part's process; its number."""
+    """Kill the part's process; return its pid."""
     pid = status_of(supervisor, "part").pid
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
@@ -200,11 +204,11 @@ def kill(supervisor: Supervisor) -> int:
 
 
 def lives_again(supervisor: Supervisor, after: int) -> Callable[[], bool]:
-    """Whether the part is ready in another process."""
+    """Whether the part is ready with another process."""
     return lambda: status_of(supervisor, "part").state is State.READY and status_of(supervisor, "part").pid != after
 
 
-async def test_a_part_is_started_again_although_nobody_can_be_told(supervised: Supervised, tmp_path: Path) -> None:
+async def test_a_part_is_started_again_although_on_change_fails(supervised: Supervised, tmp_path: Path) -> None:
     trouble: list[Exception] = []
 
     def refuse() -> None:
@@ -223,7 +227,7 @@ async def test_a_part_is_started_again_although_nobody_can_be_told(supervised: S
 async def test_a_part_that_cannot_be_started_again_is_tried_until_it_can(
     supervised: Supervised, tmp_path: Path, trouble: Exception
 ) -> None:
-    part = Troubled("part", tmp_path)
+    part = Failing("part", tmp_path)
     async with supervised(part) as supervisor:
         await supervisor.start()
         part.launching = trouble
@@ -234,8 +238,8 @@ async def test_a_part_that_cannot_be_started_again_is_tried_until_it_can(
         await until(lives_again(supervisor, killed), "it is ready again")
 
 
-async def test_a_part_is_watched_on_after_an_answer_nobody_expected(supervised: Supervised, tmp_path: Path) -> None:
-    part = Troubled("part", tmp_path)
+async def test_a_part_is_still_watched_after_an_unexpected_error(supervised: Supervised, tmp_path: Path) -> None:
+    part = Failing("part", tmp_path)
     async with supervised(part) as supervisor:
         await supervisor.start()
         killed = kill(supervisor)
@@ -255,8 +259,8 @@ async def test_a_part_is_started_again_after_its_logs_were_deleted(
         assert data_dir.log("part").exists()
 
 
-async def test_what_fails_at_the_first_launch_names_the_part(supervised: Supervised, tmp_path: Path) -> None:
-    part = Troubled("part", tmp_path)
+async def test_an_error_of_the_first_launch_names_the_part(supervised: Supervised, tmp_path: Path) -> None:
+    part = Failing("part", tmp_path)
     part.launching = PermissionError(13, "Permission denied")
     async with supervised(part) as supervisor:
         with pytest.raises(Unavailable, match=r"part cannot be started: .*Permission denied"):
@@ -264,7 +268,7 @@ async def test_what_fails_at_the_first_launch_names_the_part(supervised: Supervi
         assert status_of(supervisor, "part").state is State.FAILED
 
 
-async def test_a_part_that_cannot_be_closed_holds_up_nobody(supervised: Supervised, tmp_path: Path) -> None:
+async def test_a_part_that_cannot_be_closed_does_not_block_the_others(supervised: Supervised, tmp_path: Path) -> None:
     class Clings(Script):
         async def close(self) -> None:
             raise OSError("will not close")

@@ -1,4 +1,4 @@
-"""A stack whose processes have certificates, with TLS on the public port."""
+"""A stack with certificates for its processes and TLS on its public port."""
 
 import asyncio
 import ssl
@@ -13,17 +13,17 @@ from soma.policy.v1.policy_service_pb2_grpc import PolicyServiceStub
 
 from services.declared import SERVICES
 from services.mesh.testing.waiting import until
-from tests.cli.commands import Ended, soma, status
+from tests.cli.commands import Result, soma, status
 from tests.ports import free_port
 
-# A connection of its own for each channel, and with it a handshake.
+# Each channel has its own connection, and so its own handshake.
 APART = [("grpc.use_local_subchannel_pool", 1)]
 ALL_BUT_POLICY = ",".join(name for name in SERVICES if name != "policy")
 
 
 @pytest.fixture
 async def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Path]:
-    """A data directory; processes of stacks on it have certificates, and it is stopped at the end."""
+    """A data directory; stacks on it use certificates between processes, and are stopped at the end."""
     monkeypatch.setenv("SOMA_MTLS", "on")
     yield tmp_path / "data"
     await soma("down", "--data-dir", tmp_path / "data")
@@ -31,19 +31,19 @@ async def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
 
 async def start(
     home: Path, port: int, *more: str | Path, without: str = ALL_BUT_POLICY, seconds: float = 60.0
-) -> Ended:
+) -> Result:
     arguments: list[str | Path] = ["up", "--dev", "--detach", "--data-dir", home, "--port", str(port)]
     return await soma(*arguments, "--without", without, *more, seconds=seconds)
 
 
-async def evaluate(home: Path) -> Ended:
+async def evaluate(home: Path) -> Result:
     return await soma(
         "call", "PolicyService/Evaluate", '{"action": "chat.input", "content": "hello"}', "--data-dir", home
     )
 
 
 async def shown(port: int, home: Path, *protocols: str) -> tuple[bytes, str | None]:
-    """The certificate of a new connection to the public port, and the protocol agreed on."""
+    """The certificate and the protocol of a new connection to the public port."""
     context = ssl.create_default_context(cafile=home / "tls" / "ca.pem")
     context.set_alpn_protocols(list(protocols))
     _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
@@ -55,7 +55,7 @@ async def shown(port: int, home: Path, *protocols: str) -> tuple[bytes, str | No
 
 
 async def unverified(port: int) -> str:
-    """The certificate of the public port, whoever issued it."""
+    """The certificate of the public port, without verification."""
     return await asyncio.to_thread(ssl.get_server_certificate, ("127.0.0.1", port))
 
 
@@ -78,7 +78,7 @@ async def test_everything_works_with_certificates_and_they_are_rotated_without_a
     async def call() -> None:
         nonlocal calls
         while not stop.is_set():
-            # A connection of its own each time: a handshake in front, and what is behind it.
+            # Each call has its own connection, so it needs a handshake at the port and behind it.
             async with grpc.aio.secure_channel(f"localhost:{port}", grpc.ssl_channel_credentials(authority)) as channel:
                 request = EvaluateRequest(action="chat.input", content="hello")
                 answer = await PolicyServiceStub(channel).Evaluate(request, metadata=metadata, timeout=10)
@@ -89,11 +89,11 @@ async def test_everything_works_with_certificates_and_they_are_rotated_without_a
         clients.create_task(call())
         assert (await soma("certs", "rotate", "--data-dir", home)).status == 0
 
-        async def taken_up() -> bool:
+        async def wait_until_trusted() -> bool:
             return (await shown(port, home, "h2"))[0] != certificate
 
-        await until(taken_up, "the public port shows its new certificate", seconds=20)
-        # A process that starts now has a new certificate, and so has everyone it talks to.
+        await until(wait_until_trusted, "the public port shows its new certificate", seconds=20)
+        # A process that starts now has a new certificate, and so have all processes that it calls.
         restarted = await soma("restart", "serve-policy", "--data-dir", home)
         assert (restarted.status, restarted.errors) == (0, "")
         stop.set()
@@ -114,7 +114,7 @@ async def test_a_new_authority_takes_the_place_of_the_old_one_while_clients_are_
     stop, done = asyncio.Event(), {"policy": 0, "edge": 0}
 
     async def call_policy() -> None:
-        # By the old authority alone: who has it is served until it retires.
+        # With only the old authority: clients that have it are served until it is retired.
         async with grpc.aio.secure_channel(f"localhost:{port}", grpc.ssl_channel_credentials(old), APART) as channel:
             request = EvaluateRequest(action="chat.input", content="hello")
             answer = await PolicyServiceStub(channel).Evaluate(
@@ -134,7 +134,7 @@ async def test_a_new_authority_takes_the_place_of_the_old_one_while_clients_are_
             done[name] += 1
 
     async def more() -> None:
-        """A few more calls of each kind have succeeded."""
+        """Wait until a few more calls of each kind have succeeded."""
         counts = dict(done)
         await until(lambda: all(done[name] > counts[name] + 2 for name in done), "calls go on", seconds=30)
 
@@ -169,7 +169,7 @@ async def test_a_new_authority_takes_the_place_of_the_old_one_while_clients_are_
         await call_edge()
 
 
-async def test_a_certificate_of_ones_own_is_replaced_while_the_port_serves(home: Path, tmp_path: Path) -> None:
+async def test_a_given_certificate_is_replaced_while_the_port_serves(home: Path, tmp_path: Path) -> None:
     own, port = tmp_path / "own", free_port()
     issue = ("certs", "issue", "serve-own", "--services", "policy", "--out", own, "--data-dir", home)
     assert (await soma(*issue)).status == 0
@@ -201,7 +201,7 @@ async def test_a_certificate_that_cannot_be_used_stops_the_start(
     assert named in started.errors
 
 
-async def test_a_certificate_of_ones_own_is_shown_on_the_public_port(home: Path, tmp_path: Path) -> None:
+async def test_a_given_certificate_is_used_on_the_public_port(home: Path, tmp_path: Path) -> None:
     made = await soma(
         "certs", "issue", "serve-elsewhere", "--services", "policy", "--out", tmp_path / "own", "--data-dir", home
     )

@@ -1,4 +1,4 @@
-"""Several identical processes behind the one port, replaced while clients are served."""
+"""Several identical processes behind the public port are replaced while they serve clients."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ DELTAS = [f"word{number} " for number in range(20)]
 
 
 class Home:
-    """A stack of several workers; calls in progress that take longer than `grace_seconds` are there all the time."""
+    """A stack with several workers; at any time, calls in progress take longer than `grace_seconds`."""
 
     def __init__(self, folder: Path, port: int) -> None:
         self.folder = folder
@@ -42,7 +42,7 @@ class Home:
 
 @pytest.fixture
 async def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Home]:
-    """A running stack whose model takes two seconds to answer."""
+    """A running stack whose model needs two seconds for an answer."""
     behaviour = Behaviour(deltas=DELTAS, pause=0.1)
     async with FakeUpstream(behaviour=behaviour) as upstream:
         for name, value in {
@@ -66,21 +66,21 @@ Call = Callable[[int], Awaitable[None]]
 
 
 class Traffic:
-    """Clients that call without a pause until told to stop; an exception of any is the test's."""
+    """Clients that call without a pause until they are stopped; an exception in one fails the test."""
 
     def __init__(self) -> None:
         self.done: dict[str, int] = {}
         self._stop = asyncio.Event()
 
     async def keep(self, name: str, call: Call) -> None:
-        """Call again and again."""
+        """Repeat a call until stopped."""
         self.done[name] = 0
         while not self._stop.is_set():
             await call(self.done[name])
             self.done[name] += 1
 
     def stop(self) -> None:
-        """Let calls in progress end."""
+        """Stop after the calls in progress."""
         self._stop.set()
 
 

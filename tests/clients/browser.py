@@ -1,4 +1,4 @@
-"""A headless Chromium, driven over its DevTools protocol as far as these tests need."""
+"""A headless Chromium, controlled over the part of its DevTools protocol that these tests need."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ CHROMIUM = "chromium"
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage"),
     *("--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"),
-    # Whatever else it may want to look up: it stays on this machine.
+    # No other host name is resolved, so that the browser calls only this machine.
     *("--disable-extensions", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"),
 )
 START_SECONDS = 60.0
@@ -31,14 +31,14 @@ class Page:
         self._events: list[dict[str, Any]] = []
 
     async def watch(self) -> None:
-        """From now on know of every request, and of every error the page is told."""
+        """Begin to record every request, and every error on the page's console."""
         self._events.clear()
         for domain in ("Network", "Log", "Runtime"):
             await self._command(f"{domain}.enable")
 
     @property
     def requested(self) -> list[str]:
-        """The URLs of what was requested while `watch` watched, and not held back by the page's own policy."""
+        """The URLs of the requests since `watch` that the page's own policy did not block."""
         held_back = {
             event["params"]["requestId"]
             for event in self._events
@@ -52,7 +52,7 @@ class Page:
 
     @property
     def errors(self) -> list[str]:
-        """What the page's console says went wrong while `watch` watched, its policy's refusals among it."""
+        """The errors on the page's console since `watch`, including those of its policy."""
         said = [event["params"]["entry"] for event in self._events if event["method"] == "Log.entryAdded"]
         thrown = [event["params"] for event in self._events if event["method"] == "Runtime.exceptionThrown"]
         return [entry["text"] for entry in said if entry["level"] == "error"] + [str(each) for each in thrown]
@@ -76,13 +76,13 @@ class Page:
         await self.evaluate(f"document.getElementById({json.dumps(form)}).requestSubmit()")
 
     async def click(self, selector: str) -> None:
-        """Press the first element of a CSS selector, once it is there and can be pressed."""
+        """Press the first element of a CSS selector when it exists and is enabled."""
         element = f"document.querySelector({json.dumps(selector)})"
         await self.wait_for(f"{element} && !{element}.disabled")
         await self.evaluate(f"{element}.click()")
 
     async def enter(self, selector: str, value: str) -> None:
-        """Type a value over what the first field of a CSS selector holds, once it is there, and leave the field."""
+        """Replace the value of the first field of a CSS selector when it exists, and leave the field."""
         field = f"document.querySelector({json.dumps(selector)})"
         await self.wait_for(field)
         await self.evaluate(f"{field}.focus(), {field}.select()")
@@ -90,7 +90,7 @@ class Page:
         await self.evaluate(f"{field}.blur()")
 
     async def wait_for(self, condition: str, seconds: float = 15.0) -> None:
-        """Wait until a JavaScript expression holds in the page."""
+        """Wait until a JavaScript expression is true in the page."""
 
         async def holds() -> bool:
             return bool(await self.evaluate(f"Boolean({condition})"))
@@ -117,7 +117,7 @@ class Page:
 
 @asynccontextmanager
 async def chromium(profile: Path) -> AsyncIterator[Page]:
-    """A browser with a fresh profile, and its one tab."""
+    """A browser with a new profile and one tab."""
     with (profile / "chromium.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
             *(CHROMIUM, *FLAGS, "--remote-debugging-port=0", f"--user-data-dir={profile}", "about:blank"),

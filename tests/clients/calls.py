@@ -1,4 +1,4 @@
-"""What tests of the one port ask it: whether a service is well, and whether the echo answers."""
+"""Calls for tests of the public port: the health of a service, and an echo."""
 
 import grpc
 from grpc_health.v1 import health_pb2
@@ -12,7 +12,7 @@ ECHO = "soma.testing.v1.EchoService"
 
 
 async def health(channel: grpc.aio.Channel, service: str) -> str:
-    """What `grpc.health.v1` says of a service: SERVING, NOT_SERVING, or the code it refuses to say it with."""
+    """The health of a service from `grpc.health.v1`: SERVING, NOT_SERVING, or the code of the error."""
     check = channel.unary_unary(
         "/grpc.health.v1.Health/Check",
         request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
@@ -26,7 +26,7 @@ async def health(channel: grpc.aio.Channel, service: str) -> str:
 
 
 async def echoed(channel: grpc.aio.Channel, stack: Stack) -> str:
-    """What EchoService answers to "a": the same, or the reason it cannot be called."""
+    """The answer of EchoService to "a", which is the same text, or the reason of the error."""
     call = EchoServiceStub(channel).Echo(EchoRequest(text="a"), metadata=stack.metadata, timeout=CALL_SECONDS)
     try:
         return (await call).text

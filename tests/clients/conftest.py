@@ -1,4 +1,4 @@
-"""One stack for the clients, with memory in a process of its own, and a web site whose pages may call it."""
+"""Fixtures: one stack for the clients, with memory in its own process, and a web site whose pages may call it."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -14,14 +14,14 @@ from tests.e2e.stack import Stack
 
 @pytest.fixture(scope="session")
 async def origin() -> AsyncIterator[str]:
-    """Where the web example's page comes from: the one origin that may call the stack."""
+    """The origin of the web example's page, which is the only one that may call the stack."""
     async with site() as url:
         yield url
 
 
 @pytest.fixture(scope="session")
 async def stack(tmp_path_factory: pytest.TempPathFactory, origin: str) -> AsyncIterator[Stack]:
-    """A running stack on the offline model, shared: a test must leave every part of it as it was."""
+    """A running stack with the local model. It is shared, so a test must leave every part unchanged."""
     directory = tmp_path_factory.mktemp("stack")
     (directory / "soma.toml").write_text(f'cors_origins = ["{origin}"]\n')
     shared = Stack(directory, "--apart", "memory")
@@ -33,7 +33,7 @@ async def stack(tmp_path_factory: pytest.TempPathFactory, origin: str) -> AsyncI
 
 @pytest.fixture(scope="module")
 async def echo(stack: Stack) -> AsyncIterator[Stack]:
-    """The stack while it serves EchoService too."""
+    """The stack with a process that serves EchoService."""
     async with stack.serving("testing"), stack.channel() as channel:
 
         async def served() -> bool:
@@ -45,6 +45,6 @@ async def echo(stack: Stack) -> AsyncIterator[Stack]:
 
 @pytest.fixture
 async def channel(stack: Stack) -> AsyncIterator[grpc.aio.Channel]:
-    """A native channel to the one port."""
+    """A native channel to the public port."""
     async with stack.channel() as opened:
         yield opened

@@ -1,4 +1,4 @@
-"""The web example's files as a web site."""
+"""Serves the files of the web example as a web site."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2] / "examples" / "web"
 
 @asynccontextmanager
 async def site() -> AsyncIterator[str]:
-    """Serve it on a free port; its origin."""
+    """Serve the files on a free port; yields the origin."""
     application = web.Application()
     application.router.add_static("/", ROOT)
     runner = web.AppRunner(application, access_log=None)

@@ -1,4 +1,4 @@
-"""Health and reflection speak for every service, whichever process it runs in."""
+"""Health and reflection cover every service, in any process."""
 
 import grpc
 import pytest
@@ -15,7 +15,7 @@ SERVED = [*public_services(), ECHO]
 
 
 @pytest.mark.parametrize("service", [*SERVED, ""])
-async def test_each_service_is_well_by_its_own_name(echo: Stack, channel: grpc.aio.Channel, service: str) -> None:
+async def test_each_service_is_healthy_under_its_own_name(echo: Stack, channel: grpc.aio.Channel, service: str) -> None:
     del echo
     assert await health(channel, service) == "SERVING"
 
@@ -45,9 +45,7 @@ async def test_reflection_lists_and_describes_the_services_of_every_process(
     assert all(answer.file_descriptor_response.file_descriptor_proto for answer in answers[1:])
 
 
-async def test_a_client_without_generated_code_calls_by_what_reflection_says(
-    echo: Stack, channel: grpc.aio.Channel
-) -> None:
+async def test_a_client_without_generated_code_uses_reflection(echo: Stack, channel: grpc.aio.Channel) -> None:
     method = await Reflection(channel).method(f"{ECHO}/Echo")
     answer_class = GetMessageClass(method.output_type)
     call = channel.unary_unary(

@@ -1,4 +1,4 @@
-"""Generated clients reach a port with TLS by its authority, told to each in its own way; without it they do not."""
+"""Generated clients connect to a port with TLS only if they trust its authority, which each sets in its own way."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -10,13 +10,13 @@ from tests.clients.test_examples import EXAMPLES, LANGUAGES, Example
 from tests.clients.toolchains import BUILD_SECONDS, built, require
 from tests.e2e.stack import Ended, Stack, command
 
-# What names further authorities to each.
+# The variable that sets additional authorities for each client.
 TRUST = {"go": "SSL_CERT_FILE", "typescript": "NODE_EXTRA_CA_CERTS", "python-betterproto": "SSL_CERT_FILE"}
 
 
 @pytest.fixture(scope="module")
 async def secure(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
-    """A running stack on the offline model, with TLS on its port."""
+    """A running stack with the local model and TLS on its port."""
     running = Stack(tmp_path_factory.mktemp("secure"), "--tls")
     async with AsyncExitStack() as closing:
         closing.push_async_callback(running.down)

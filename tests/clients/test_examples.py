@@ -1,4 +1,4 @@
-"""The example of each language, built from the contracts and run against the stack."""
+"""The example of each language is built from the contracts and run with the stack."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,14 +9,14 @@ from tests.clients.toolchains import BUILD_SECONDS, NPM_BUILD, PYTHON_BUILD, bui
 from tests.e2e.stack import Stack, command
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-# What `make` builds Go's tools with: gRPC is then compiled once for all of them.
+# The flags with which `make` builds Go's tools, so that gRPC is compiled only once.
 GO_FLAGS = ("-trimpath", "-gcflags=all=-N -l")
 INVALID_KEY = "the API key is not valid"
 
 
 @dataclass(frozen=True)
 class Example:
-    """How the example in a folder is built, how it is run, and what it writes when its key is refused."""
+    """The build steps and the command of an example, and its output for a refused key."""
 
     folder: str
     needs: tuple[str, ...]
@@ -59,7 +59,7 @@ LANGUAGES = [
 
 
 async def run(example: Example, url: str, key: str) -> tuple[int, str, str]:
-    """Run an example that is built: its status, and what it wrote."""
+    """Run a built example; return its status and its output."""
     environment = ("env", f"SOMA_API_URL={url}", f"SOMA_API_KEY={key}")
     ended = await command(*environment, *example.run, cwd=EXAMPLES / example.folder)
     return ended.status, ended.output, ended.errors

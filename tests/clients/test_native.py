@@ -1,4 +1,4 @@
-"""Native gRPC through the one port: every kind of call, and all that belongs to one."""
+"""Native gRPC through the public port: every kind of call, with deadlines, metadata, errors and compression."""
 
 import asyncio
 import gzip
@@ -22,18 +22,18 @@ FAILED = pb.Script(fail_code=grpc.StatusCode.FAILED_PRECONDITION.value[0], fail_
 
 
 async def active(stack: Stack, method: str) -> float:
-    """Calls of a method of EchoService being served."""
+    """The number of calls in progress of a method of EchoService."""
     return await stack.measured("rpc_server_active_calls", {"rpc_method": f"{ECHO}/{method}"})
 
 
 async def ended(stack: Stack, method: str, code: str) -> float:
-    """Calls of it that ended with a code."""
+    """The number of its calls that ended with a code."""
     labels = {"rpc_method": f"{ECHO}/{method}", "rpc_response_status_code": code}
     return await stack.measured("rpc_server_call_duration_seconds_count", labels)
 
 
 async def sent(stack: Stack, request_id: str) -> int:
-    """Bytes of the body the gateway answered a call with."""
+    """The size of the body with which the gateway answered a call, in bytes."""
     found: list[int] = []
 
     async def logged() -> bool:
@@ -72,7 +72,7 @@ async def test_many_messages_are_answered_with_one(echo: Stack, channel: grpc.ai
     assert (answer.count, answer.text, answer.complete) == (3, "abc", True)
 
 
-async def test_both_sides_speak_in_turn(echo: Stack, channel: grpc.aio.Channel) -> None:
+async def test_both_sides_send_messages_in_turn(echo: Stack, channel: grpc.aio.Channel) -> None:
     call = EchoServiceStub(channel).ChatEchoes(metadata=echo.metadata, timeout=CALL_SECONDS)
     for text in ("x", "y", "z"):
         await call.write(pb.ChatEchoesRequest(text=text))
@@ -149,9 +149,7 @@ async def test_a_failure_carries_its_reason_before_and_after_the_first_message(
         assert from_rpc_error(failure).reason == "FAILED_PRECONDITION"
 
 
-async def test_what_nobody_expected_is_internal_and_its_text_stays_inside(
-    echo: Stack, channel: grpc.aio.Channel
-) -> None:
+async def test_an_unexpected_error_is_internal_and_its_text_is_not_sent(echo: Stack, channel: grpc.aio.Channel) -> None:
     script = pb.Script(fail_message="the password is swordfish")
     setattr(script, "raise", True)
     with pytest.raises(grpc.aio.AioRpcError) as failure:
@@ -187,7 +185,7 @@ async def test_a_client_may_compress_what_it_sends(
         (grpc.Compression.Deflate, MIB, 2 * MIB),
     ],
 )
-async def test_a_client_that_asks_in_gzip_is_answered_in_gzip(
+async def test_a_client_that_sends_and_accepts_gzip_is_answered_in_gzip(
     echo: Stack, channel: grpc.aio.Channel, compression: grpc.Compression, fewest: int, most: int
 ) -> None:
     stub = EchoServiceStub(channel)
@@ -211,7 +209,7 @@ async def test_a_client_that_asks_in_gzip_is_answered_in_gzip(
         assert fewest <= await sent(echo, request_id) <= most
 
 
-async def test_a_client_that_sends_gzip_is_sent_it_only_if_it_says_it_reads_it(echo: Stack) -> None:
+async def test_a_client_that_sends_gzip_gets_it_only_if_it_accepts_it(echo: Stack) -> None:
     message = gzip.compress(pb.EchoRequest(text="a" * 2000).SerializeToString())
     frame = b"\1" + len(message).to_bytes(4, "big") + message
     headers = {"content-type": "application/grpc", "te": "trailers", "grpc-encoding": "gzip", **dict(echo.metadata)}
@@ -223,14 +221,14 @@ async def test_a_client_that_sends_gzip_is_sent_it_only_if_it_says_it_reads_it(e
     assert packed == [0, 0, 1]
 
 
-async def test_what_a_rest_client_says_of_grpcs_compression_changes_nothing(echo: Stack) -> None:
+async def test_headers_of_a_rest_client_about_grpcs_compression_have_no_effect(echo: Stack) -> None:
     async with echo.http() as http:
         answer = await http.post("/v1/testing/echo", json={"text": "a" * 5000}, headers={"grpc-encoding": "gzip"})
     assert (answer.status_code, answer.json()["text"]) == (200, "a" * 5000)
 
 
 @pytest.mark.parametrize("compression", [grpc.Compression.NoCompression, grpc.Compression.Gzip])
-async def test_a_message_may_have_four_mebibytes_however_small_it_is_packed(
+async def test_a_message_may_have_four_mebibytes_after_decompression(
     echo: Stack, channel: grpc.aio.Channel, compression: grpc.Compression
 ) -> None:
     stub = EchoServiceStub(channel)
@@ -247,9 +245,7 @@ async def test_a_message_may_have_four_mebibytes_however_small_it_is_packed(
         assert "larger than" in str(refused.value.details())
 
 
-async def test_an_answer_may_be_larger_than_that_for_a_client_that_takes_it(
-    echo: Stack, channel: grpc.aio.Channel
-) -> None:
+async def test_an_answer_may_be_larger_if_the_client_accepts_it(echo: Stack, channel: grpc.aio.Channel) -> None:
     request = pb.EchoRequest(text="a", script=pb.Script(padding_bytes=6 * MIB))
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await EchoServiceStub(channel).Echo(request, metadata=echo.metadata, timeout=CALL_SECONDS)

@@ -1,4 +1,4 @@
-"""REST in every form a contract may have it, against a service that has them all."""
+"""All forms of REST bindings that a contract may have, with a service that has all of them."""
 
 import uuid
 from collections.abc import AsyncIterator
@@ -15,14 +15,14 @@ ECHO = "/v1/testing/echo"
 
 @pytest.fixture
 async def http(echo: Stack) -> AsyncIterator[httpx.AsyncClient]:
-    """An HTTP client with the key, of a stack that serves notes."""
+    """An HTTP client with the key, for a stack that serves notes."""
     async with echo.http() as client:
         yield client
 
 
 @pytest.fixture
 def tag() -> str:
-    """A tag no other test gives its notes."""
+    """A tag that no other test uses for its notes."""
     return uuid.uuid4().hex
 
 
@@ -35,7 +35,7 @@ async def written(http: httpx.AsyncClient, name: str, **fields: Any) -> dict[str
 
 
 def refused(answer: httpx.Response) -> tuple[int, str, str]:
-    """The HTTP status, the canonical one and the reason of a refusal, which has exactly one."""
+    """The HTTP status, the canonical status and the reason of an error; checks that there is exactly one reason."""
     error = answer.json()["error"]
     (info,) = (detail for detail in error["details"] if "reason" in detail)
     assert error["code"] == answer.status_code
@@ -56,7 +56,7 @@ def refused(answer: httpx.Response) -> tuple[int, str, str]:
         ("{}/", "{}%2F"),
     ],
 )
-async def test_a_key_may_hold_what_it_likes(http: httpx.AsyncClient, tag: str, name: str, path: str) -> None:
+async def test_a_key_may_have_any_characters(http: httpx.AsyncClient, tag: str, name: str, path: str) -> None:
     note = await written(http, name.format(tag))
     answer = await http.get(f"{NOTES}/{path.format(tag)}")
     assert answer.json() == {"note": note}
@@ -67,7 +67,7 @@ async def test_a_key_that_ends_in_a_verb_is_not_mistaken_for_another_call(http: 
     assert refused(await http.get(f"{NOTES}/{tag}:archive")) == (404, "NOT_FOUND", "NO_SUCH_PATH")
 
 
-async def test_a_mask_says_what_a_patch_changes(http: httpx.AsyncClient, tag: str) -> None:
+async def test_a_mask_names_the_fields_that_a_patch_changes(http: httpx.AsyncClient, tag: str) -> None:
     before = await written(http, tag, text="one", tags=["a"], place={"room": "hall", "shelf_number": 1})
     body = {"text": "two", "tags": ["b"], "place": {"room": "attic", "shelf_number": 2}}
     part = await http.patch(f"{NOTES}/{tag}?update_mask=text,place.shelf_number", json=body)
@@ -81,7 +81,7 @@ async def test_a_mask_says_what_a_patch_changes(http: httpx.AsyncClient, tag: st
 
 
 @pytest.mark.parametrize("mask", ["nothing", "place.nothing", "etag", "name", "state"])
-async def test_a_mask_of_what_cannot_change_is_refused(http: httpx.AsyncClient, tag: str, mask: str) -> None:
+async def test_a_mask_with_a_field_that_cannot_change_is_refused(http: httpx.AsyncClient, tag: str, mask: str) -> None:
     before = await written(http, tag)
     answer = await http.patch(f"{NOTES}/{tag}?update_mask={mask}", json={"text": "x"})
     assert refused(answer) == (400, "INVALID_ARGUMENT", "FIELD_MASK_INVALID")
@@ -176,7 +176,7 @@ async def test_a_call_that_takes_longer_than_its_deadline_is_504(http: httpx.Asy
     assert refused(answer) == (504, "DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED")
 
 
-async def test_a_limit_is_429_with_a_time_to_come_back(http: httpx.AsyncClient) -> None:
+async def test_a_limit_is_429_with_a_time_to_retry(http: httpx.AsyncClient) -> None:
     script = {"fail_code": 8, "fail_message": "slow down", "retry_after_seconds": 7}
     for path in (ECHO, f"{ECHO}:stream"):
         answer = await http.post(path, json={"text": "a", "script": script})

@@ -1,4 +1,4 @@
-"""The echo service is no part of a stack, and one as long as a process serves it."""
+"""The echo service belongs to a stack only while a process serves it."""
 
 from collections.abc import AsyncGenerator
 
@@ -14,7 +14,7 @@ STATUS = health_pb2.HealthCheckResponse.ServingStatus
 
 
 async def states(channel: grpc.aio.Channel) -> AsyncGenerator[str, None]:
-    """What a watcher of the echo service's health is told."""
+    """The states that a watcher of the echo service's health receives."""
     watch = channel.unary_stream(
         "/grpc.health.v1.Health/Watch",
         request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
@@ -24,14 +24,14 @@ async def states(channel: grpc.aio.Channel) -> AsyncGenerator[str, None]:
         yield STATUS.Name(answer.status)
 
 
-async def test_it_is_offered_while_a_process_serves_it(stack: Stack, channel: grpc.aio.Channel) -> None:
+async def test_it_is_available_while_a_process_serves_it(stack: Stack, channel: grpc.aio.Channel) -> None:
     async def answers() -> bool:
         return await echoed(channel, stack) == "a"
 
     async def is_unknown() -> bool:
         return await echoed(channel, stack) == "UNKNOWN_SERVICE"
 
-    # Envoy hears of it a moment after the process of another test has left.
+    # Envoy learns a moment later that the process of another test has ended.
     await until(is_unknown)
     assert ECHO not in await Reflection(channel).services()
     async with stack.serving("testing"):

@@ -1,4 +1,4 @@
-"""grpc-web: both of its formats on the wire, and the generated TypeScript client in a page of a real browser."""
+"""grpc-web: both of its wire formats, and the generated TypeScript client in a page of a real browser."""
 
 import base64
 from collections.abc import AsyncIterator, Iterator
@@ -22,7 +22,7 @@ CONVERSATION = (("My cat is called Ada.", "Noted"), ("What is my cat called?", "
 
 
 def frames(body: bytes) -> Iterator[tuple[int, bytes]]:
-    """The frames of an answer: their flag and what they hold."""
+    """The frames of an answer: flag and content."""
     while body:
         size = int.from_bytes(body[1:5], "big")
         yield body[0], body[5 : 5 + size]
@@ -30,7 +30,10 @@ def frames(body: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def decoded(content_type: str, body: bytes) -> bytes:
-    """The frames themselves. Text comes in pieces, each of them base64 with a padding of its own."""
+    """The bytes of the frames.
+
+    In the text format, the body is a sequence of base64 texts, each with its own padding.
+    """
     if content_type == BINARY:
         return body
     whole = b""
@@ -40,7 +43,7 @@ def decoded(content_type: str, body: bytes) -> bytes:
 
 
 async def post(stack: Stack, method: str, content_type: str, message: bytes) -> tuple[list[bytes], dict[str, str]]:
-    """Call a method of EchoService; the messages of its answer, and its trailers."""
+    """Call a method of EchoService; return the messages of the answer, and the trailers."""
     frame = b"\0" + len(message).to_bytes(4, "big") + message
     headers = {"authorization": f"Bearer {stack.key}", "content-type": content_type, "x-grpc-web": "1"}
     async with stack.http(**headers, accept=content_type) as http:
@@ -77,7 +80,7 @@ async def test_a_stream_that_fails_ends_with_the_reason(echo: Stack, content_typ
 
 @pytest.fixture(scope="module")
 async def page(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Page]:
-    """A tab of a browser, once the example's page is built."""
+    """A tab of a browser; the example's page is built before."""
     require("npm", CHROMIUM)
     await built(ROOT, *NPM_BUILD)
     async with chromium(tmp_path_factory.mktemp("chromium")) as opened:
@@ -85,7 +88,7 @@ async def page(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Page]:
 
 
 async def connect(page: Page, stack: Stack, key: str) -> str:
-    """Have the page list the models: their names, or why it could not."""
+    """Let the page list the models; return their names, or the page's error."""
     await page.fill("url", stack.url)
     await page.fill("key", key)
     await page.submit("connection")

@@ -10,13 +10,10 @@ import grpc
 import pytest
 import redis.asyncio as aioredis
 from soma.errors.v1 import reasons
-from soma.model.v1 import catalog_service_pb2 as catalog
 from soma.model.v1 import message_pb2 as model
-from soma.model.v1 import model_service_pb2 as generation
+from soma.model.v1.catalog_service_pb2 import Model
 from soma.orchestrator.v1 import response_service_pb2 as pb
 from soma.orchestrator.v1.response_service_pb2_grpc import ResponseServiceStub
-from soma.policy.v1 import policy_service_pb2 as policy
-from soma.policy.v1.policy_service_pb2_grpc import PolicyServiceServicer
 
 from services.mesh.call import errors
 from services.mesh.call.status import from_rpc_error
@@ -29,7 +26,8 @@ from services.mesh.testing.neighbours import registrations
 from services.mesh.testing.waiting import until
 from services.orchestrator.main import SERVICE
 from tests.fakes.catalog import FakeCatalog
-from tests.fakes.embedder import FakeEmbedder
+from tests.fakes.model import FakeModel, answer
+from tests.fakes.policy import FakePolicy
 from tests.fakes.responses import FakeResponses, answered
 
 if TYPE_CHECKING:
@@ -37,7 +35,7 @@ if TYPE_CHECKING:
 
     from services.mesh.stores.postgres import Pool
 
-PLAIN = catalog.Model(name="plain", provider="local", default=True, capabilities=[catalog.Model.CAPABILITY_CHAT])
+PLAIN = Model(name="plain", provider="local", default=True, capabilities=[Model.CAPABILITY_CHAT])
 
 
 @dataclass
@@ -78,33 +76,6 @@ class Responses:
         return await self.stub.ListResponseInputItems(request)
 
 
-class Talker(FakeEmbedder):
-    """A model that says `Hello`; in the middle, it waits for the event it is given."""
-
-    waits: asyncio.Event | None = None
-
-    async def Generate(
-        self, request: generation.GenerateRequest, context: Any
-    ) -> AsyncIterator[generation.GenerateResponse]:
-        """See the contract."""
-        started = generation.GenerationStarted(generation_id="g1", model="plain", provider="local")
-        yield generation.GenerateResponse(started=started)
-        yield generation.GenerateResponse(delta=generation.TextDelta(text="Hel"))
-        if self.waits is not None:
-            await self.waits.wait()
-        yield generation.GenerateResponse(delta=generation.TextDelta(text="lo"))
-        finished = generation.GenerationFinished(finish_reason=model.FINISH_REASON_STOP)
-        yield generation.GenerateResponse(finished=finished)
-
-
-class Permissive(PolicyServiceServicer):
-    """Allows everything."""
-
-    async def Evaluate(self, request: policy.EvaluateRequest, context: Any) -> policy.EvaluateResponse:
-        """See the contract."""
-        return policy.EvaluateResponse(decision=policy.DECISION_ALLOW)
-
-
 def asking(*texts: str, **settings: Any) -> pb.CreateResponseRequest:
     """A request for a response to texts of a user."""
     messages = [model.Message(role=model.ROLE_USER, content=text) for text in texts]
@@ -116,12 +87,14 @@ def asking(*texts: str, **settings: Any) -> pb.CreateResponseRequest:
 @asynccontextmanager
 async def real(database: "Pool", redis: aioredis.Redis) -> AsyncIterator[Responses]:
     """The orchestrator's."""
-    talker = Talker()
-    neighbours: dict[str, Neighbour] = {"model": (talker, FakeCatalog([PLAIN])), "policy": (Permissive(),)}
+    catalog = FakeCatalog([PLAIN])
+    talker = FakeModel(catalog)  # type: ignore[abstract]  # only what a turn asks
+    talker.answers = [answer("Hel", "lo")]
+    neighbours: dict[str, Neighbour] = {"model": (talker, catalog), "policy": (FakePolicy(),)}
     async with hosted(SERVICE, neighbours=neighbours, database=database, redis=redis, caller=SOMEBODY) as running:
 
         def hold(event: asyncio.Event) -> None:
-            talker.waits = event
+            talker.answers = [answer("Hel", event, "lo")]
 
         yield Responses(ResponseServiceStub(running.channel), hold)
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from services.mesh.stores.postgres import Pool
 
-# Of an answer's text; more than any test's model writes.
+# Maximum size of an answer's text; more than any model of the tests writes.
 LARGEST = 1024 * 1024
 KEY = SecretStr("sk-secret")
 # To hash the weights and open the graph takes 0.4 s, which is more than most tests take.
@@ -46,7 +46,7 @@ _prepared, _opened = cache(artifact.prepared), cache(engine.Engine)
 
 
 def asking(text: str = "Hello?", model: str = "fake-large") -> GenerateRequest:
-    """The smallest request."""
+    """A minimal request."""
     return GenerateRequest(model=model, messages=[Message(role=ROLE_USER, content=text)])
 
 
@@ -147,7 +147,7 @@ def _anthropic(url: str) -> dict[str, Any]:
 
 @pytest.fixture
 async def nothing_left() -> AsyncIterator[None]:
-    """No task outlives the test."""
+    """Check that no task is left after the test."""
     before = asyncio.all_tasks()
     yield
     left = asyncio.all_tasks() - before - {asyncio.current_task()}

@@ -1,4 +1,4 @@
-"""Names, defaults and availability of models."""
+"""The names, defaults and availability of models."""
 
 from collections.abc import AsyncGenerator, Sequence
 
@@ -12,7 +12,7 @@ from services.model.provider import ProviderEvent
 
 
 class Listing:
-    """A Provider that lists, or says why it cannot."""
+    """A Provider that lists its models, or fails with a reason."""
 
     lacks = frozenset[str]()
 
@@ -90,7 +90,7 @@ async def test_an_unknown_name_is_refused_with_names_like_it() -> None:
     assert "zephyr" not in raised.value.message
 
 
-async def test_a_default_that_is_not_there_is_said_to_be_the_configured_one() -> None:
+async def test_the_error_for_a_missing_default_says_that_it_is_configured() -> None:
     made = await catalogue(Listing("a", "x"), default="gone")
     with pytest.raises(NotFound, match="there is no model `gone`, the configured default; there are: "):
         made.resolve("")
@@ -119,7 +119,7 @@ async def test_an_optional_provider_is_hidden_until_it_has_answered() -> None:
     assert {model.name for model in made.models()} == {"soma-extract-v1", "llama"}
 
 
-async def test_models_a_file_names_are_known_while_their_server_is_away() -> None:
+async def test_models_named_in_a_file_are_known_while_their_server_is_away() -> None:
     provider = Listing("a", "x", "y")
     provider.error = Unavailable("gone")
     made = Catalogue([Shelf(LOCAL), Shelf(provider, only=("x",))], "", fallback="soma-extract-v1")
@@ -137,7 +137,7 @@ async def test_the_default_is_listed_first_and_marked_once() -> None:
     assert not any(model.default for model in others)
 
 
-async def test_a_model_is_not_asked_for_what_it_cannot_do() -> None:
+async def test_a_model_without_a_capability_is_refused() -> None:
     route = (await catalogue()).resolve("soma-extract-v1")
     with pytest.raises(InvalidArgument) as raised:
         route.require(Model.CAPABILITY_TOOLS, "call tools")

@@ -1,4 +1,4 @@
-"""What goes wrong at a vendor reaches the caller as a typed error, and nothing of it stays behind."""
+"""A fault of a vendor becomes a typed error for the caller, and leaves no connection or task behind."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -109,7 +109,7 @@ async def test_a_failure_after_the_first_token_is_the_streams_last_message_and_i
     assert record.usage.completion_tokens > 0
 
 
-async def test_a_vendors_advice_when_to_retry_is_passed_on(models: Models, fake: FakeUpstream) -> None:
+async def test_a_vendors_retry_time_is_passed_on(models: Models, fake: FakeUpstream) -> None:
     fake.behaviour = Behaviour(fault=Fault.RATE_LIMITED, retry_after="7")
     _, error = await failing(models)
     assert error.facts.retry_after == 7.0
@@ -121,7 +121,7 @@ async def test_a_vendors_reason_for_refusing_a_request_is_passed_on(models: Mode
     assert "temperature must be at most 1" in error.message
 
 
-async def test_what_a_vendor_says_of_a_credential_is_not_passed_on(models: Models, fake: FakeUpstream) -> None:
+async def test_a_vendors_message_about_a_credential_is_not_passed_on(models: Models, fake: FakeUpstream) -> None:
     fake.behaviour = Behaviour(fault=Fault.UNAUTHORIZED, message="Incorrect API key provided: sk-secret")
     _, error = await failing(models)
     assert "sk-secret" not in error.message
@@ -178,7 +178,7 @@ async def test_hundreds_of_faulty_generations_leave_no_call_connection_or_descri
     async with asyncio.timeout(2.0):
         await fake.until(open=0)
     assert models.channel.calls == 0
-    assert open_sockets() <= before + 20  # the pool of Postgres may have grown
+    assert open_sockets() <= before + 20  # the pool of Postgres may have opened connections
     await models.usage(1 + 200 * crowds)
 
 
@@ -191,8 +191,10 @@ async def test_connections_are_reused(models: Models, fake: FakeUpstream) -> Non
     await models.usage(5)
 
 
-async def test_a_record_is_written_once_postgres_is_back(models: Models, fake: FakeUpstream, database: "Pool") -> None:
-    """A ledger that cannot take a record, as no table would: the generation fails, and its record is not lost."""
+async def test_a_record_is_written_when_the_store_accepts_it_again(
+    models: Models, fake: FakeUpstream, database: "Pool"
+) -> None:
+    """If the store refuses a record (its table is missing), the generation fails, and the record is written later."""
     await database.execute("ALTER TABLE model.usage RENAME TO away")
     _, error = await failing(models)
     assert error.code in (Code.INTERNAL, Code.UNAVAILABLE)
@@ -201,7 +203,7 @@ async def test_a_record_is_written_once_postgres_is_back(models: Models, fake: F
     assert record.outcome == UsageRecord.OUTCOME_FINISHED
 
 
-async def test_while_the_disk_is_full_what_is_paid_for_is_delivered_and_nothing_more_is_asked_for(
+async def test_while_the_disk_is_full_running_generations_finish_and_no_new_one_begins(
     models: Models, fake: FakeUpstream, database: "Pool"
 ) -> None:
     await database.execute(FULL)

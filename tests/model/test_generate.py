@@ -1,4 +1,4 @@
-"""Generate over a vendor that behaves."""
+"""Generate with a vendor without faults."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -37,7 +37,7 @@ def text_of(events: list[GenerateResponse]) -> str:
     return "".join(event.delta.text for event in events)
 
 
-async def test_a_stream_starts_says_all_and_finishes_with_the_vendors_usage(models: Models, fake: FakeUpstream) -> None:
+async def test_a_stream_has_a_start_all_text_and_the_vendors_usage(models: Models, fake: FakeUpstream) -> None:
     with run_as(SOMEBODY):
         events = [event async for event in models.model.Generate(asking())]
     assert [event.sequence for event in events] == list(range(len(events)))
@@ -54,7 +54,7 @@ async def test_a_stream_starts_says_all_and_finishes_with_the_vendors_usage(mode
     assert record.usage == finished.usage
 
 
-async def test_usage_is_estimated_when_the_vendor_says_none(models: Models, fake: FakeUpstream) -> None:
+async def test_usage_is_estimated_when_the_vendor_reports_none(models: Models, fake: FakeUpstream) -> None:
     fake.behaviour = Behaviour(deltas=("x" * 40,), usage=False)
     with run_as(SOMEBODY):
         events = [event async for event in models.model.Generate(asking("y" * 80))]
@@ -62,7 +62,7 @@ async def test_usage_is_estimated_when_the_vendor_says_none(models: Models, fake
     assert events[-1].finished.usage.completion_tokens == 10
 
 
-async def test_the_record_is_there_before_finished_is(models: Models, database: "Pool") -> None:
+async def test_the_record_is_written_before_the_final_event(models: Models, database: "Pool") -> None:
     with run_as(SOMEBODY):
         async for event in models.model.Generate(asking()):
             if event.HasField("finished"):
@@ -71,7 +71,7 @@ async def test_the_record_is_there_before_finished_is(models: Models, database: 
     pytest.fail("it never finished")
 
 
-async def test_a_caller_who_leaves_ends_the_vendors_work_within_100_ms(models: Models, fake: FakeUpstream) -> None:
+async def test_cancelling_ends_the_vendors_work_within_100_ms(models: Models, fake: FakeUpstream) -> None:
     fake.behaviour = Behaviour(fault=Fault.HANG_MID)
     with run_as(SOMEBODY):
         call = models.model.Generate(asking())

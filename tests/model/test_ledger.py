@@ -1,4 +1,4 @@
-"""The ledger: records are durable or kept, nothing begins while none can be, and none is lost in silence."""
+"""The ledger: records are durable or wait, nothing begins while records wait, and a lost record is logged."""
 
 import pytest
 from soma.model.v1.cost_service_pb2 import UsageRecord
@@ -12,7 +12,7 @@ RECORD = UsageRecord(generation_id="g1", tenant_id="acme")
 
 
 class Store:
-    """Fails as often as it is told to."""
+    """Fails a given number of times."""
 
     def __init__(self, failures: int, failure: Exception | None = None) -> None:
         self.failures = failures
@@ -32,7 +32,7 @@ async def test_a_record_is_durable_when_record_returns() -> None:
     assert store.written == [RECORD]
 
 
-async def test_a_record_that_cannot_be_written_now_is_kept_and_written_later() -> None:
+async def test_a_record_that_cannot_be_written_now_is_written_later() -> None:
     store = Store(3)
     ledger = Ledger(store.commit, delays=(0.0, 0.0, 0.0, 0.0))
     await ledger.record(RECORD)
@@ -59,7 +59,7 @@ async def test_a_record_the_store_cannot_take_is_an_error() -> None:
     assert store.written == [RECORD]
 
 
-async def test_nothing_begins_while_a_record_waits_and_all_wait_no_longer_once_one_is_taken() -> None:
+async def test_nothing_begins_while_records_wait_and_all_are_written_after_the_first() -> None:
     store = Store(4)
     ledger = Ledger(store.commit, delays=(0.0, 3600.0))
     other = UsageRecord(generation_id="g2", tenant_id="acme")
@@ -79,7 +79,7 @@ async def test_nothing_begins_while_a_record_waits_and_all_wait_no_longer_once_o
     assert {record.generation_id for record in store.written} == {"g1", "g2"}
 
 
-async def test_drain_waits_for_what_nobody_waits_for() -> None:
+async def test_drain_waits_for_background_writes() -> None:
     store = Store(2)
     ledger = Ledger(store.commit, delays=(0.0, 0.0, 0.0))
     ledger.record_soon(RECORD)
@@ -89,7 +89,7 @@ async def test_drain_waits_for_what_nobody_waits_for() -> None:
 
 
 @pytest.mark.parametrize("failure", [Unavailable("the disk is full"), LookupError("no such table")])
-async def test_a_record_given_up_on_is_logged_whole(failure: Exception) -> None:
+async def test_a_record_that_is_given_up_is_logged_completely(failure: Exception) -> None:
     ledger = Ledger(Store(9, failure).commit, delays=(0.0, 3600.0), last_seconds=0.05)
     with capture_logs() as logs:
         ledger.record_soon(RECORD)

@@ -1,4 +1,4 @@
-"""A provider that starts after the mesh is found by the first call that asks for it; a broken one hurts no other."""
+"""The first call that needs it finds a provider that starts after the mesh; a broken provider affects no other."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
@@ -18,7 +18,7 @@ from tests.ports import free_port
 
 
 class Late:
-    """A Provider that fails with `error` until that is taken away; `asked` counts."""
+    """A Provider that fails with `error` until a test clears it; `asked` counts the requests."""
 
     lacks = frozenset[str]()
 
@@ -43,7 +43,7 @@ class Late:
         raise NotImplementedError
 
 
-async def test_a_provider_that_breaks_in_any_way_hides_no_other() -> None:
+async def test_a_broken_provider_hides_no_other() -> None:
     broken, sound = Late("broken", UnicodeEncodeError("latin-1", "k", 0, 1, "no")), Late("sound")
     catalogue = Catalogue([Shelf(broken, only=("m",)), Shelf(sound)], "", fallback="none")
     await catalogue.refresh()
@@ -76,7 +76,7 @@ async def test_the_list_shows_a_provider_that_has_started() -> None:
     assert [model.name for model in await catalogue.listed()] == ["late-model"]
 
 
-async def test_calls_at_once_share_one_look_and_later_ones_wait_for_the_next() -> None:
+async def test_concurrent_calls_share_one_refresh_and_later_ones_wait_for_the_next() -> None:
     late = Late("late")
     late.waiting = asyncio.Event()
     catalogue = Catalogue([Shelf(late)], "", fallback="none")
@@ -88,7 +88,7 @@ async def test_calls_at_once_share_one_look_and_later_ones_wait_for_the_next() -
     assert late.asked == 1
 
 
-async def test_a_provider_that_hangs_holds_nobody_up_for_long() -> None:
+async def test_a_provider_that_hangs_delays_calls_only_briefly() -> None:
     late = Late("late")
     late.waiting = asyncio.Event()
     catalogue = Catalogue([Shelf(late)], "", fallback="none")

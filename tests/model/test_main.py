@@ -1,4 +1,4 @@
-"""The service as a process builds it."""
+"""The service as `build` makes it."""
 
 import asyncio
 import threading
@@ -53,7 +53,7 @@ async def test_vendors_of_the_environment_are_found_and_one_becomes_the_default(
         ("", "it wants a key: set OPENAI_API_KEY in the environment"),
     ],
 )
-async def test_a_key_that_is_refused_or_missing_is_named_by_its_variable(
+async def test_the_error_for_a_refused_or_missing_key_names_its_variable(
     serving: Serving, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, key: str, said: str
 ) -> None:
     async with FakeUpstream(behaviour=Behaviour(fault=Fault.UNAUTHORIZED)) as fake:
@@ -105,7 +105,7 @@ async def test_a_vendor_of_ones_own_is_found_and_one_that_is_wrong_stops_the_sta
                 pass
 
 
-async def test_a_bare_machine_has_the_local_models_and_starts_with_one_of_them(serving: Serving) -> None:
+async def test_without_providers_there_are_local_models_and_one_is_the_default(serving: Serving) -> None:
     found = await listed(serving)
     assert found == dict.fromkeys(("soma-extract-v1", "somasuite-markov-v1", "somasuite-embed-v1"), True)
     assert next(iter(found)) == "soma-extract-v1"

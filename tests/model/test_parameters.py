@@ -1,4 +1,4 @@
-"""What a provider cannot honour is refused by name, or left out when the caller says so."""
+"""Parameters that a provider does not support are refused by name, or dropped on request."""
 
 import pytest
 from soma.model.v1.message_pb2 import Sampling
@@ -6,7 +6,7 @@ from soma.model.v1.model_service_pb2 import GenerateRequest, ResponseFormat
 
 from services.mesh.call.errors import InvalidArgument
 from services.model.adapters.local import LocalProvider
-from services.model.parameters import PARAMETERS, fit
+from services.model.parameters import PARAMETERS, supported_request
 from tests.model.vendors import VENDORS
 
 EVERYTHING = GenerateRequest(
@@ -25,30 +25,30 @@ EVERYTHING = GenerateRequest(
 
 
 @pytest.mark.parametrize("lacks", [LocalProvider.lacks, *(vendor.chat.lacks for vendor in VENDORS.values())])
-def test_every_adapter_lacks_only_parameters_there_are(lacks: frozenset[str]) -> None:
+def test_every_adapter_names_only_existing_parameters(lacks: frozenset[str]) -> None:
     assert lacks <= PARAMETERS.keys()
 
 
-def test_what_a_provider_lacks_is_refused_field_by_field() -> None:
+def test_unsupported_parameters_are_refused_by_field() -> None:
     with pytest.raises(InvalidArgument) as raised:
-        fit(EVERYTHING, {"seed", "logprobs", "json_schema", "json_object"}, "lab")
+        supported_request(EVERYTHING, {"seed", "logprobs", "json_schema", "json_object"}, "lab")
     assert raised.value.reason == "PARAMETER_NOT_SUPPORTED"
     fields = [violation.field for violation in raised.value.facts.violations]
     assert fields == ["response_format", "sampling.seed", "sampling.top_logprobs"]
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
-def test_a_request_that_does_not_ask_is_passed_on_as_it_is(name: str) -> None:
+def test_a_request_without_the_parameter_is_passed_on_unchanged(name: str) -> None:
     request = GenerateRequest(sampling=Sampling(repetition_penalty=1, frequency_penalty=0, presence_penalty=0))
-    assert fit(request, {name}, "lab") == (request, [])
+    assert supported_request(request, {name}, "lab") == (request, [])
 
 
-def test_dropping_leaves_out_exactly_what_is_lacking_and_leaves_the_callers_request_alone() -> None:
+def test_dropping_removes_exactly_the_unsupported_fields_and_keeps_the_callers_request() -> None:
     request = GenerateRequest()
     request.CopyFrom(EVERYTHING)
     request.drop_params = True
-    fitted, dropped = fit(request, PARAMETERS.keys() - {"seed"}, "lab")
-    assert fitted == GenerateRequest(sampling=Sampling(temperature=0.5, seed=0), drop_params=True)
+    supported, dropped = supported_request(request, PARAMETERS.keys() - {"seed"}, "lab")
+    assert supported == GenerateRequest(sampling=Sampling(temperature=0.5, seed=0), drop_params=True)
     assert dropped == [
         "response_format",
         "sampling.frequency_penalty",

@@ -46,7 +46,7 @@ async def generate(models: Models, request: GenerateRequest, principal: Principa
         return "".join([event.delta.text async for event in models.model.Generate(request)])
 
 
-async def test_infer_completes_with_the_documents_shape_and_is_recorded(models: Models) -> None:
+async def test_infer_completes_a_prompt_and_is_recorded(models: Models) -> None:
     with run_as(SOMEBODY):
         first = await models.model.Infer(InferRequest(prompt="The mesh", seed=1))
         again = await models.model.Infer(InferRequest(prompt="The mesh", seed=1))
@@ -87,13 +87,13 @@ async def test_embed_returns_a_vector_a_text_in_order_and_of_length_1(models: Mo
     assert response.usage.total_tokens == 12
 
 
-async def test_embed_leaves_lengths_as_they_are_when_told_so(models: Models) -> None:
+async def test_embed_keeps_lengths_without_normalisation(models: Models) -> None:
     with run_as(SOMEBODY):
         response = await models.model.Embed(EmbedRequest(input=["red blue green house"], normalize=False))
     assert np.linalg.norm(response.vectors[0].embedding) > 1.5
 
 
-async def test_embed_refuses_models_that_do_not_embed_and_models_that_are_not_there(models: Models) -> None:
+async def test_embed_refuses_unknown_models_and_models_that_do_not_embed(models: Models) -> None:
     for name, code in (("fake-large", Code.INVALID_ARGUMENT), ("no-such", Code.NOT_FOUND)):
         with run_as(SOMEBODY), pytest.raises(grpc.aio.AioRpcError) as raised:
             await models.model.Embed(EmbedRequest(input=["x"], model=name))
@@ -124,7 +124,7 @@ async def test_an_unknown_model_is_refused_and_costs_nothing(models: Models) -> 
     await models.usage(0)
 
 
-async def test_a_local_model_is_not_made_to_call_tools_or_to_write_json(models: Models) -> None:
+async def test_a_local_model_refuses_tools_and_json(models: Models) -> None:
     request = asking(model=EXTRACT)
     request.tools.append(Tool(name="t"))
     assert await generate(models, request)
@@ -181,13 +181,13 @@ async def test_a_tenant_sees_its_own_usage_only(models: Models) -> None:
 
 
 @pytest.mark.parametrize("token", ["x", "!!", "bm90IGEgcGxhY2U=", "OTk5OTk5OTk5OTk5OTk5OTk5OTk5IHg="])
-async def test_a_page_token_of_somebody_elses_making_is_refused(models: Models, token: str) -> None:
+async def test_a_forged_page_token_is_refused(models: Models, token: str) -> None:
     with run_as(SOMEBODY), pytest.raises(grpc.aio.AioRpcError) as raised:
         await models.cost.ListUsage(ListUsageRequest(page_token=token))
     assert from_rpc_error(raised.value).reason == "PAGE_TOKEN_INVALID"
 
 
-async def test_a_page_token_goes_with_the_conversation_it_was_given_for(models: Models) -> None:
+async def test_a_page_token_is_valid_only_for_its_conversation(models: Models) -> None:
     for _ in range(2):
         request = asking(model=EXTRACT)
         request.conversation_id = "c"

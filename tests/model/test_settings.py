@@ -1,4 +1,4 @@
-"""Which providers the environment and the catalogue file make known."""
+"""The providers that the environment and the catalogue file configure."""
 
 from pathlib import Path
 
@@ -16,12 +16,12 @@ def names(settings: ModelSettings) -> list[str]:
     return [entry.name for entry in settings.providers()[1]]
 
 
-def test_a_bare_machine_only_looks_for_ollama() -> None:
+def test_without_settings_only_ollama_is_looked_for() -> None:
     _, (ollama,) = ModelSettings().providers()
     assert (ollama.name, ollama.base_url, ollama.optional) == ("ollama", "http://127.0.0.1:11434/v1", True)
 
 
-def test_keys_in_the_environment_make_their_vendors_known(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_in_the_environment_configures_its_vendor(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-1")
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-2")
     _, (openai, anthropic, _) = ModelSettings().providers()
@@ -37,7 +37,7 @@ def test_another_base_url_needs_no_key_and_is_not_openais_own(monkeypatch: pytes
 
 
 @pytest.mark.parametrize("url", ["http://", "https:///v1", "127.0.0.1:8000", "ftp://example.com", "http://a b/v1"])
-def test_where_a_provider_is_must_be_a_url(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+def test_a_base_url_must_be_a_url(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     for name in ("OPENAI_BASE_URL", "ANTHROPIC_BASE_URL", "SOMA_MODEL_OLLAMA_URL"):
         with monkeypatch.context() as patch, pytest.raises(InvalidArgument, match=r"(?i)url"):
             patch.setenv(name, url)
@@ -104,7 +104,7 @@ def test_a_wrong_value_of_the_file_is_named_with_its_table(tmp_path: Path) -> No
         ("SOMA_MODEL_OLLAMA_URL", "http://h:11434/v1", ("openai_compatible", "http://h:11434/v1")),
     ],
 )
-def test_a_base_url_is_taken_as_people_write_it(
+def test_usual_forms_of_a_base_url_are_accepted(
     monkeypatch: pytest.MonkeyPatch, variable: str, given: str, found: tuple[str, str | None]
 ) -> None:
     monkeypatch.setenv("SOMA_MODEL_OLLAMA_URL", "")
@@ -174,5 +174,5 @@ def test_a_catalogue_file_that_is_wrong_stops_the_start_and_is_named(tmp_path: P
     assert str(file) in raised.value.message
 
 
-def test_ollama_is_not_looked_for_when_told_so() -> None:
+def test_an_empty_url_turns_ollama_off() -> None:
     assert names(ModelSettings(ollama_url="")) == []

@@ -1,4 +1,4 @@
-"""Each generation is told of once, with its record or not at all."""
+"""Each generation has one event, written together with its record or not at all."""
 
 import uuid
 from typing import TYPE_CHECKING, Any, cast
@@ -43,9 +43,7 @@ async def write(pool: "Pool", outbox: Outbox, *entries: Entry) -> None:
     outbox.wake()
 
 
-async def test_a_recorded_generation_reaches_the_stream_with_its_record_and_trace(
-    database: "Pool", redis: aioredis.Redis
-) -> None:
+async def test_the_event_of_a_generation_has_its_record_and_trace(database: "Pool", redis: aioredis.Redis) -> None:
     outbox = Outbox("model", SERVICE.sends)
     written = entry()
     async with running(*Relay(database, redis, outbox).jobs):
@@ -60,7 +58,7 @@ async def test_a_recorded_generation_reaches_the_stream_with_its_record_and_trac
     assert uuid.UUID(event.event_id).hex == written.record.generation_id
 
 
-async def test_a_record_written_again_is_told_of_once(database: "Pool") -> None:
+async def test_a_record_written_twice_has_one_event(database: "Pool") -> None:
     outbox = Outbox("model", SERVICE.sends)
     first, second = entry(), entry()
     await write(database, outbox, first)

@@ -16,9 +16,8 @@ from services.mesh.events.event import new_event
 from services.mesh.stores import postgres
 from services.mesh.testing.local import SOMEBODY
 from services.orchestrator.deletion import CONVERSATION_DELETED, delete_with_conversation
-from services.orchestrator.responses.events import PostgresResponseEvents
-from services.orchestrator.responses.store import PostgresResponses
-from services.orchestrator.sessions.conversations import conversation_of, session_of
+from services.orchestrator.responses.store import PostgresResponseEvents, PostgresResponses
+from services.orchestrator.sessions.conversation import conversation_of, session_of
 from services.orchestrator.sessions.store import PostgresSessions
 from tests.orchestrator.conftest import unwatched
 
@@ -82,7 +81,7 @@ async def test_responses_that_an_earlier_version_kept_go_too(database: "Pool") -
 async def test_the_session_of_the_conversation_goes_with_its_requests(database: "Pool") -> None:
     sessions = PostgresSessions(database)
     made = [await sessions.create(SOMEBODY, CreateChatSessionRequest(), ChatTemplate(), "") for _ in range(2)]
-    gone, other = [session.shown.id for session in made if session is not None]
+    gone, other = [session.public.id for session in made if session is not None]
     await sessions.claim(gone, str(uuid.uuid4()), 60.0)
     event = deleted(conversation_of(gone))
     event.tenant_id = "globex"

@@ -1,4 +1,4 @@
-"""Conditions on facts: paths, one of several values, and kinds that do not mix."""
+"""Conditions on facts: paths, lists of values, and values of different types."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ def test_a_path_is_written_with_dots_or_as_tables(when: dict[str, Any]) -> None:
 
 
 @given(SCALARS, SCALARS)
-def test_a_value_equals_itself_and_nothing_of_another_kind(wanted: Any, found: Any) -> None:
+def test_a_value_equals_itself_and_no_value_of_another_type(wanted: Any, found: Any) -> None:
     assert met({"x": wanted}, {"x": wanted})
     assert met({"x": [wanted, found]}, {"x": found})
     same_kind = isinstance(wanted, str) == isinstance(found, str) and isinstance(wanted, bool) == isinstance(

@@ -1,4 +1,4 @@
-"""Detectors find what they name, where it is, and nothing that merely looks like it."""
+"""Detectors find exactly the spans that they are for, and nothing that only looks similar."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""Rules: which apply, which wins, and what is left of the content."""
+"""Rules: which ones apply, which one decides, and what remains of the content."""
 
 import re
 
@@ -56,7 +56,7 @@ def test_a_rule_applies_to_its_actions_and_resources(action: str, resource: str,
 @pytest.mark.parametrize(
     ("scope", "decision"), [("use:gpt", Decision.ALLOW), ("*", Decision.ALLOW), ("use:x", Decision.DENY)]
 )
-def test_a_rule_spares_whoever_holds_its_scope(scope: str, decision: Decision) -> None:
+def test_a_rule_does_not_apply_to_an_actor_with_its_scope(scope: str, decision: Decision) -> None:
     rules = RuleSet([rule("r", Decision.DENY, unless_scope="use:gpt")], "v")
     assert rules.decide(ask("", "chat.input", "model:m", scope)).decision is decision
 
@@ -79,7 +79,7 @@ def test_redaction_leaves_nothing_found_and_keeps_the_rest_in_order(content: str
         return
     pieces = re.split(r"\[REDACTED_(?:NUM|UP)\]", verdict.redacted)
     assert not any(re.search(r"\d|[A-Z]{2,}", piece) for piece in pieces)
-    # What is left stands in the content, in the same order.
+    # The remaining text is in the content, in the same order.
     place = 0
     for piece in pieces:
         place = content.index(piece, place) + len(piece)

@@ -1,4 +1,4 @@
-"""PolicyService through the whole pipeline: decisions, another's question, and a rule file that changes."""
+"""PolicyService through the whole pipeline: decisions, other principals, and a rule file that changes."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +32,7 @@ class Policy:
     path: Path
 
     async def ask(self, request: pb.EvaluateRequest, principal: Principal = SOMEBODY) -> pb.EvaluateResponse:
-        """Ask as somebody."""
+        """Ask as a principal."""
         async with hosted(SERVICE, settings=PolicySettings(rules=self.path)) as policy:
             with run_as(principal, timeout=5):
                 response: pb.EvaluateResponse = await PolicyServiceStub(policy.channel).Evaluate(request)
@@ -62,7 +62,7 @@ async def test_a_denial_names_the_rule_and_its_reason(path: Path) -> None:
     assert [(r.rule_id, r.reason) for r in answer.matched_rules] == [("word", "no zebras")]
 
 
-async def test_a_changed_file_counts_and_a_wrong_one_does_not(path: Path) -> None:
+async def test_a_changed_file_is_loaded_and_a_wrong_one_is_not(path: Path) -> None:
     question = pb.EvaluateRequest(action="chat.input", content="a zebra and a gnu")
     settings = PolicySettings(rules=path, reload_seconds=0.01)
     with capture_logs() as logs:
@@ -153,7 +153,7 @@ async def test_without_a_context_a_rule_with_conditions_does_not_apply(path: Pat
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
-async def test_a_context_that_is_no_json_is_refused(path: Path, number: float) -> None:
+async def test_a_context_that_is_not_json_is_refused(path: Path, number: float) -> None:
     request = pb.EvaluateRequest(action="tool.execute")
     request.context.update({"n": number})
     with pytest.raises(grpc.aio.AioRpcError) as refused:
@@ -161,7 +161,7 @@ async def test_a_context_that_is_no_json_is_refused(path: Path, number: float) -
     assert from_rpc_error(refused.value).facts.violations[0].field == "context"
 
 
-def test_a_byte_order_mark_before_the_rules_is_passed_over(path: Path) -> None:
+def test_a_byte_order_mark_before_the_rules_is_ignored(path: Path) -> None:
     path.write_bytes(b"\xef\xbb\xbf" + DENY_WORD.encode())
     assert [rule.id for rule in load(path).rules] == ["word"]
 

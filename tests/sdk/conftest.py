@@ -48,7 +48,7 @@ async def serving(credentials: grpc.ServerCredentials | None = None, *more: obje
 
 @pytest.fixture
 async def server() -> AsyncIterator[Server]:
-    """A server of the test's own."""
+    """A server for one test."""
     async with serving() as running:
         yield running
 
@@ -62,14 +62,14 @@ async def soma(server: Server) -> AsyncIterator[AsyncClient]:
 
 @pytest.fixture(params=["sync", "async"])
 async def client(request: pytest.FixtureRequest, server: Server) -> AsyncIterator[Driver]:
-    """Each client in turn."""
+    """Both clients, one after the other."""
     async with driving(request.param, server.url, KEY) as driver:
         yield driver
 
 
 @pytest.fixture(scope="session")
 async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
-    """A whole stack as it is without any settings: its model is the local one."""
+    """A whole stack with default settings; its model is the local one."""
     running = Stack(tmp_path_factory.mktemp("sdk"))
     try:
         await running.up()
@@ -79,5 +79,5 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack
 
 
 def pointing(url: str, key: str) -> tuple[str, ...]:
-    """What goes before a command, to tell it where the mesh is."""
+    """The beginning of a command line that tells the command the URL and the key of the mesh."""
     return "env", f"SOMA_API_URL={url}", f"SOMA_API_KEY={key}"

@@ -1,4 +1,4 @@
-"""Drives either client by the names of its methods, so that one test says what both do."""
+"""Calls the methods of either client by name, so that one test covers both clients."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,27 +9,27 @@ from somamesh import Answer, AsyncClient, Client, Response
 
 
 class Driver(Protocol):
-    """A client in use."""
+    """Calls the methods of a client."""
 
     async def call(self, name: str, *args: Any, **options: Any) -> Any:
-        """What a method returns."""
+        """Call a method and return its result."""
         ...
 
     async def items(self, name: str, *args: Any, **options: Any) -> list[Any]:
-        """What a method iterates over."""
+        """Call a method and return the items that it iterates over."""
         ...
 
     async def stream(self, name: str, *args: Any, **options: Any) -> tuple[list[str], Answer]:
-        """The pieces of an answer, and the whole."""
+        """Stream an answer; return its pieces and the whole answer."""
         ...
 
     async def respond(self, *args: Any, **options: Any) -> tuple[list[str], Response]:
-        """The pieces of a response's text, and the whole."""
+        """Stream a response; return the pieces of its text and the whole response."""
         ...
 
 
 class Synchronous:
-    """Drives a `Client`, in a thread."""
+    """Calls a `Client` in a thread."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -56,7 +56,7 @@ class Synchronous:
 
 
 class Asynchronous:
-    """Drives an `AsyncClient`."""
+    """Calls an `AsyncClient`."""
 
     def __init__(self, client: AsyncClient) -> None:
         self._client = client
@@ -77,7 +77,7 @@ class Asynchronous:
 
 
 def driving(kind: str, url: str, key: str, **options: Any) -> AbstractAsyncContextManager[Driver]:
-    """A client of the kind, `sync` or `async`, in use."""
+    """Open a client of the kind `sync` or `async`."""
 
     @asynccontextmanager
     async def run() -> AsyncIterator[Driver]:

@@ -1,4 +1,4 @@
-"""Which threads, event loops and processes may use a client; where one does not belong it says so at once."""
+"""Which threads, event loops and processes may use a client; it raises an error at once in any other."""
 
 import asyncio
 import sys

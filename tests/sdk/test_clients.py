@@ -1,4 +1,4 @@
-"""The two clients have the same methods, which say what they take; each service of the mesh has its own."""
+"""The two clients have the same methods, with documented parameters, for all services of the mesh."""
 
 import inspect
 import pkgutil
@@ -12,7 +12,7 @@ from somamesh.connection import Connection
 
 from tools.client_method import snake
 
-# Names users know; whatever else a contract has is called as it is there.
+# Methods whose names differ from those of their RPCs.
 PUBLISHED = {
     "ChatService": {"Chat": "chat"},
     "MemoryService": {
@@ -55,19 +55,19 @@ PUBLISHED = {
 
 
 def methods_of(client: type, connection: type) -> list[str]:
-    """What a client has beyond its connection: what the contracts say, and what is written on top."""
+    """The methods of a client without those of its connection."""
     return sorted(name for name in dir(client) if callable(getattr(client, name)) and not hasattr(connection, name))
 
 
 NAMES = methods_of(Client, Connection)
 
 
-# The registry is the processes' own, and the echo service a test's.
+# Only the mesh's own processes call the registry, and only tests call the echo service.
 NOT_FOR_CLIENTS = ("soma.mesh.v1.registry", "soma.testing.")
 
 
 def offered() -> dict[str, set[str]]:
-    """The methods of every service there is a contract of, but those that are not for clients."""
+    """The methods of all contracts, without those that are not for clients."""
     found: dict[str, set[str]] = {}
     for module in pkgutil.walk_packages(soma.__path__, "soma."):
         if module.name.endswith("_pb2") and not module.name.startswith(NOT_FOR_CLIENTS):
@@ -96,7 +96,7 @@ def test_both_clients_have_the_same_methods() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_method_says_what_it_does_what_it_takes_and_that_it_may_be_timed(name: str) -> None:
+def test_a_method_has_documentation_typed_parameters_and_a_timeout(name: str) -> None:
     for client in (Client, AsyncClient):
         method = getattr(client, name)
         assert method.__doc__

@@ -1,4 +1,4 @@
-"""Every example in the documentation runs as it stands, against a whole stack."""
+"""Every example in the documentation runs unchanged, against a whole stack."""
 
 import re
 import sys

@@ -1,4 +1,4 @@
-"""Enums are said in words."""
+"""Values of enums are written as words."""
 
 import pytest
 from soma.memory.v1 import memory_service_pb2 as memory
@@ -20,7 +20,7 @@ def test_a_value_that_is_unset_or_not_known_yet_has_no_word(value: int) -> None:
     assert (enum_word(Response.State, value), enum_word(Response.State, value, "unknown")) == ("", "unknown")
 
 
-async def test_a_word_there_is_not_is_refused_before_it_is_sent(server: Server, client: Driver) -> None:
+async def test_an_unknown_word_is_refused_before_it_is_sent(server: Server, client: Driver) -> None:
     with pytest.raises(ValueError, match="Strategy is one of short_only, long_only, hybrid, not 'unspecified'"):
         await client.call("get_context", "c1", strategy="unspecified")
     assert server.trouble.requests == []

@@ -1,4 +1,4 @@
-"""Streams are read by the form of their events, in which a mesh says how they end."""
+"""Streams of the common form are read, and a stream without its final event was cut."""
 
 import pytest
 from soma.mesh.v1.stream_pb2 import Heartbeat, StreamError
@@ -6,7 +6,7 @@ from soma.model.v1 import model_service_pb2 as model
 from soma.orchestrator.v1 import log_service_pb2 as logs
 from soma.testing.v1.echo_service_pb2 import StreamEchoResponse
 from somamesh import NotFoundError, UnavailableError
-from somamesh.calls import as_it_is
+from somamesh.calls import unchanged
 from somamesh.events import events
 
 ENTRY = logs.LogEntry(id="1-0", message="begun")
@@ -14,14 +14,14 @@ ERROR = StreamError(code=5, status="NOT_FOUND", reason="GONE", message="no such 
 
 
 def test_a_stream_about_one_thing_gives_that_thing() -> None:
-    reader = events(as_it_is, item="entry", says_its_end=True)("req_1")
+    reader = events(unchanged, item="entry", has_final_event=True)("req_1")
     assert reader.take(logs.TailLogsResponse(started=logs.TailStarted(after="1-0"))) is None
     assert reader.take(logs.TailLogsResponse(heartbeat=Heartbeat())) is None
     assert reader.take(logs.TailLogsResponse(entry=ENTRY)) == ENTRY
 
 
 def test_a_stream_about_several_things_gives_whole_events_but_heartbeats() -> None:
-    reader = events(as_it_is, item="", says_its_end=True)("req_1")
+    reader = events(unchanged, item="", has_final_event=True)("req_1")
     said = model.GenerateResponse(delta=model.TextDelta(text="Hi"))
     finished = model.GenerateResponse(finished=model.GenerationFinished())
     beat = model.GenerateResponse(heartbeat=Heartbeat())
@@ -30,14 +30,14 @@ def test_a_stream_about_several_things_gives_whole_events_but_heartbeats() -> No
 
 
 def test_what_a_stream_says_went_wrong_is_raised() -> None:
-    reader = events(as_it_is, item="entry", says_its_end=True)("req_1")
+    reader = events(unchanged, item="entry", has_final_event=True)("req_1")
     with pytest.raises(NotFoundError) as caught:
         reader.take(logs.TailLogsResponse(error=ERROR))
     assert (caught.value.reason, caught.value.request_id) == ("GONE", "req_1")
 
 
 def test_a_stream_that_does_not_say_its_end_was_cut() -> None:
-    reader = events(as_it_is, item="", says_its_end=True)("req_1")
+    reader = events(unchanged, item="", has_final_event=True)("req_1")
     reader.take(model.GenerateResponse(delta=model.TextDelta(text="Hi")))
     with pytest.raises(UnavailableError) as caught:
         reader.end()
@@ -45,6 +45,6 @@ def test_a_stream_that_does_not_say_its_end_was_cut() -> None:
 
 
 def test_a_stream_whose_contract_has_no_last_event_may_just_end() -> None:
-    reader = events(as_it_is, item="", says_its_end=False)("req_1")
+    reader = events(unchanged, item="", has_final_event=False)("req_1")
     assert reader.take(StreamEchoResponse(text="Hi")) == StreamEchoResponse(text="Hi")
     reader.end()

@@ -22,7 +22,7 @@ async def test_the_chat_holds_a_conversation_that_is_remembered(stack: Stack) ->
 
 async def test_the_memory_finds_what_was_meant(stack: Stack) -> None:
     async def found() -> bool:
-        # By meaning, which takes a moment after a start: the question has no word of the answer.
+        # The question has no word of the answer. A search by meaning finds it, but only a moment after a start.
         ended = await command(*pointing(stack.url, stack.key), sys.executable, EXAMPLES / "memory_somamesh.py")
         assert ended.status == 0, ended.errors
         return ended.output == "faq/support: Support answers within one working day.\n"

@@ -1,4 +1,4 @@
-"""Every failure is a typed exception that says why, and which request it was."""
+"""Every failure is a typed exception with its reason and the id of the request."""
 
 import asyncio
 import logging
@@ -7,7 +7,7 @@ import grpc
 import pytest
 import somamesh
 from somamesh import APIError, AsyncClient, Client
-from somamesh.failures import failed
+from somamesh.failures import from_rpc_error
 
 from services.mesh.call import errors
 from tests.sdk.conftest import KEY, Server
@@ -72,10 +72,10 @@ async def test_a_mesh_that_is_not_there_is_unavailable(kind: str) -> None:
 
 
 def test_a_stream_the_gateway_had_to_reset_was_cut_off() -> None:
-    """Envoy can say no more once an answer has begun, and gRPC reads a reset as INTERNAL."""
+    """After an answer has begun, Envoy can only reset the stream, and gRPC reports a reset as INTERNAL."""
     text = "Received RST_STREAM with error code 2"
     reset = grpc.aio.AioRpcError(grpc.StatusCode.INTERNAL, grpc.aio.Metadata(), grpc.aio.Metadata(), text)
-    raised = failed(reset, "req_1")
+    raised = from_rpc_error(reset, "req_1")
     assert isinstance(raised, somamesh.UnavailableError)
     assert (raised.reason, raised.status, raised.request_id) == ("STREAM_CUT", "UNAVAILABLE", "req_1")
 

@@ -1,4 +1,4 @@
-"""A contract nobody wrote a line of the client for has its methods: made by the generator, called on a real server."""
+"""The generator makes the client's methods for a new contract; a real server answers them."""
 
 import json
 import shutil
@@ -18,12 +18,12 @@ from tools.client_method import methods_of, services_of
 from tools.client_modules import modules
 
 ROOT = Path(__file__).parents[2]
-# Streams of requests deserve a hand, and nothing here calls them.
+# Methods with streams of requests are written by hand, and nothing here calls them.
 UPLOADS = {
     "soma.testing.v1.EchoService.CollectEchoes": {"by_hand": "collect_echoes"},
     "soma.testing.v1.EchoService.ChatEchoes": {"by_hand": "chat_echoes"},
 }
-# Both programs do the same; the client for asyncio is awaited.
+# Both programs do the same; the calls of the client for asyncio are awaited.
 PROGRAM = """
 import asyncio, inspect, json
 from soma.testing.v1.echo_service_pb2 import Script
@@ -61,13 +61,13 @@ ASYNC = PROGRAM.replace("KIND", "AsyncClient").replace("AWAIT", "await").replace
 
 @pytest.fixture(scope="module")
 def client_of_all(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The client's sources, its generated part made anew with the services of tests among the others."""
+    """The client's sources, generated again with the services of tests among the others."""
     sources = tmp_path_factory.mktemp("client")
     shutil.copytree(ROOT / "sdk" / "python" / "src" / "somamesh", sources / "somamesh")
     files = FileDescriptorSet.FromString((ROOT / "gen" / "descriptors.binpb").read_bytes())
-    published = tomllib.loads((ROOT / "tools" / "client_methods.toml").read_text()) | UPLOADS
+    overrides = tomllib.loads((ROOT / "tools" / "client_methods.toml").read_text()) | UPLOADS
     without = ("soma.mesh.",)
-    texts = modules(methods_of(files, published, without), services_of(files, without))
+    texts = modules(methods_of(files, overrides, without), services_of(files, without))
     for name, text in texts.items():
         (sources / "somamesh" / "generated" / name).write_text(text)
     return sources
@@ -107,5 +107,5 @@ async def test_a_new_contract_is_in_both_clients(
         "    name: Its name.",
         "    reason: Why, for who asks later; replaces the text when it is set.",
     ]
-    # The stream, and the echo that failed: its contract says nowhere that it may be made again.
+    # The stream and the failed echo are called once: their contracts do not permit a retry.
     assert echo.tally.served == 2

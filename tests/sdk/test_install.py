@@ -1,4 +1,4 @@
-"""The client installs by itself: its wheel, that of the contracts, and nothing of the server."""
+"""The client installs alone: its wheel and the wheel of the contracts, and nothing of the server."""
 
 import json
 import shutil
@@ -24,7 +24,7 @@ assert files("somamesh").joinpath("py.typed").is_file()
 with Client() as soma:
     print(soma.chat("Hi").text)
 """
-# What a type checker of the user's own must see in the installed client.
+# A user's type checker must see these types in the installed client.
 TYPED = """
 from collections.abc import AsyncIterator, Iterator
 from typing import assert_type
@@ -48,7 +48,7 @@ async def main(soma: AsyncClient) -> None:
 
 
 async def uv(*arguments: str | Path) -> str:
-    """Run uv outside the project; what it wrote."""
+    """Run uv outside the project; return its output."""
     assert UV is not None
     ended = await command(UV, "--no-config", *arguments, seconds=100)
     assert ended.status == 0, ended.errors
@@ -66,7 +66,7 @@ async def wheels(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture(params=["highest", "lowest"])
 async def python(request: pytest.FixtureRequest, wheels: list[Path], tmp_path: Path) -> AsyncIterator[Path]:
-    """An interpreter with nothing but the wheels, and the newest or oldest of what they allow."""
+    """An interpreter with only the wheels, and the newest or oldest versions of their dependencies."""
     home = tmp_path / "venv"
     await uv("venv", "--quiet", home)
     interpreter = home / "bin" / "python"

@@ -1,4 +1,4 @@
-"""Both clients have responses made, read them while they are made, and find, cancel and forget them later."""
+"""Both clients create responses, stream them, and read, cancel and delete them later."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -48,7 +48,7 @@ async def test_a_response_streams_as_text_and_is_whole_at_the_end(client: Driver
     assert await client.respond("Hi") == (["Hello", ", world"], WHOLE)
 
 
-async def test_everything_that_can_be_asked_reaches_the_contract(server: Server, client: Driver) -> None:
+async def test_every_parameter_reaches_the_contract(server: Server, client: Driver) -> None:
     said = [Message("user", "Hi"), Item("msg_0", "Hello"), {"role": "tool", "content": "42", "tool_call_id": "call_a"}]
     await client.call(
         "create_response",

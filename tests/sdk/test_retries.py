@@ -1,4 +1,4 @@
-"""A call that failed in passing is made again, if it may be made twice, and only within its time."""
+"""A call is retried after a temporary failure, if it is repeatable, and only before its deadline."""
 
 import time
 
@@ -29,13 +29,13 @@ RETRIED = [
 ]
 
 
-def passing(status: str, retry_after: float | None = None) -> APIError:
+def failure_with(status: str, retry_after: float | None = None) -> APIError:
     return APIError("no", reason="R", status=status, request_id="r", retry_after=retry_after)
 
 
 @pytest.mark.parametrize(("name", "args"), RETRIED)
 @pytest.mark.parametrize("failure", [errors.Unavailable("no"), errors.ResourceExhausted("no", retry_after=0.01)])
-async def test_a_call_that_may_be_made_twice_is(
+async def test_a_repeatable_call_is_retried(
     server: Server, client: Driver, name: str, args: tuple[object, ...], failure: errors.MeshError
 ) -> None:
     await client.call("remember", "k", 1)
@@ -61,7 +61,7 @@ async def test_pages_are_fetched_again_too(server: Server, client: Driver) -> No
     assert len(await client.items("list_usage")) == 3
 
 
-async def test_an_effect_that_would_happen_twice_is_never_repeated(server: Server, client: Driver) -> None:
+async def test_a_call_that_is_not_repeatable_is_never_retried(server: Server, client: Driver) -> None:
     for name in ("infer", "generate"):
         server.trouble.requests.clear()
         server.trouble.failures.append(errors.Unavailable("no", retry_after=0.01))
@@ -70,7 +70,7 @@ async def test_an_effect_that_would_happen_twice_is_never_repeated(server: Serve
         assert len(server.trouble.requests) == 1
 
 
-def test_what_a_second_attempt_could_mistake_for_somebody_elses_change_is_asked_once() -> None:
+def test_a_call_with_an_etag_is_not_retried() -> None:
     assert sessions.set_session_status("s", "paused").repeatable
     assert not sessions.set_session_status("s", "paused", etag="e").repeatable
     assert not sessions.delete_session("s").repeatable
@@ -86,14 +86,14 @@ def test_what_a_second_attempt_could_mistake_for_somebody_elses_change_is_asked_
         errors.Aborted("read too long ago", reason="ETAG_MISMATCH"),
     ],
 )
-async def test_a_failure_that_stays_is_told_at_once(server: Server, client: Driver, failure: errors.MeshError) -> None:
+async def test_a_permanent_failure_is_raised_at_once(server: Server, client: Driver, failure: errors.MeshError) -> None:
     server.trouble.failures.append(failure)
     with pytest.raises(APIError):
         await client.call("recall", "k")
     assert len(server.trouble.requests) == 1
 
 
-async def test_the_time_the_mesh_names_is_waited_for(server: Server, client: Driver) -> None:
+async def test_a_retry_waits_as_long_as_the_mesh_asks(server: Server, client: Driver) -> None:
     server.trouble.failures.append(errors.Unavailable("no", retry_after=0.3))
     began = time.monotonic()
     await client.call("list_models")
@@ -111,7 +111,7 @@ async def test_a_wait_longer_than_the_time_left_is_not_begun(server: Server, cli
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
-async def test_how_often_is_the_callers_to_say(server: Server, kind: str) -> None:
+async def test_the_caller_sets_the_number_of_retries(server: Server, kind: str) -> None:
     async with driving(kind, server.url, KEY, max_retries=2) as client:
         server.trouble.failures.extend([errors.Unavailable("no")] * 4)
         with pytest.raises(somamesh.UnavailableError):
@@ -126,7 +126,7 @@ seconds = st.floats(0, 100)
 def test_a_wait_is_never_shorter_than_asked_nor_longer_than_there_is_time(
     done: int, remaining: float, jitter: float, after: float | None
 ) -> None:
-    wait = Retries(10).wait(passing("UNAVAILABLE", after), done=done, remaining=remaining, jitter=jitter)
+    wait = Retries(10).wait(failure_with("UNAVAILABLE", after), done=done, remaining=remaining, jitter=jitter)
     if wait is None:
         assert done >= 10 or remaining <= (after or 0) + 5
     else:
@@ -136,7 +136,7 @@ def test_a_wait_is_never_shorter_than_asked_nor_longer_than_there_is_time(
 
 def test_waits_grow_up_to_a_limit_and_clients_that_failed_together_come_back_apart() -> None:
     def wait(done: int, jitter: float) -> float:
-        seconds = Retries(10).wait(passing("ABORTED"), done=done, remaining=60, jitter=jitter)
+        seconds = Retries(10).wait(failure_with("ABORTED"), done=done, remaining=60, jitter=jitter)
         assert seconds is not None
         return seconds
 

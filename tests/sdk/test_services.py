@@ -1,4 +1,4 @@
-"""What the other services answer arrives as plain Python values, in both clients."""
+"""Answers of the other services become plain Python values, in both clients."""
 
 from datetime import UTC, datetime
 
@@ -58,7 +58,7 @@ async def test_every_json_value_comes_back(client: Driver, value: object) -> Non
 
 
 @pytest.mark.parametrize("value", [object(), {1: "a"}, float("nan"), float("inf"), 2**53 + 1, b"bytes", [{2}]])
-async def test_what_would_not_come_back_is_refused_before_it_is_sent(
+async def test_a_value_that_would_change_on_the_way_is_refused_before_it_is_sent(
     server: Server, client: Driver, value: object
 ) -> None:
     with pytest.raises(ValueError, match="JSON"):

@@ -1,4 +1,4 @@
-"""Where the mesh is and which key to show come from the caller, else from the environment."""
+"""The URL of the mesh and the key come from the caller, else from the environment."""
 
 from pathlib import Path
 
@@ -49,9 +49,7 @@ def test_what_the_caller_gives_goes_before_the_environment(monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("url", ["mesh:8080", "ftp://mesh", "http://", "http://mesh/v1", "http://mesh:port", *MORE])
-def test_what_is_no_url_of_a_mesh_is_refused_and_named_where_it_was_given(
-    monkeypatch: pytest.MonkeyPatch, url: str
-) -> None:
+def test_an_invalid_url_is_refused_with_the_place_where_it_was_given(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     with pytest.raises(ValueError, match=r"^the argument base_url: the URL") as refused:
         endpoint(url, None)
     assert "hunter2" not in str(refused.value)

@@ -1,4 +1,4 @@
-"""An https URL is reached by TLS, and by nothing that cannot prove who it is."""
+"""An https URL uses TLS, and only a server with a trusted certificate is used."""
 
 import asyncio
 import shutil
@@ -22,7 +22,7 @@ pytestmark = [
 
 @pytest.fixture
 async def chain(tmp_path: Path) -> Path:
-    """A certificate for 127.0.0.1 that vouches for itself; its key is beside it."""
+    """A self-signed certificate for 127.0.0.1; its key is in the same folder."""
     made = await asyncio.create_subprocess_exec(
         *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
         *("-subj", "/CN=mesh", "-addext", "subjectAltName=IP:127.0.0.1"),
@@ -46,7 +46,7 @@ async def test_a_mesh_whose_authority_is_trusted_is_talked_to(secure: Server, ch
         assert (await client.call("chat", "Hi")).text == "Hello, world"
 
 
-async def test_a_mesh_nobody_vouches_for_gets_neither_key_nor_question(secure: Server, kind: str) -> None:
+async def test_a_mesh_with_an_untrusted_certificate_gets_neither_key_nor_request(secure: Server, kind: str) -> None:
     async with driving(kind, secure.url, KEY, max_retries=0) as client:
         with pytest.raises(somamesh.UnavailableError):
             await client.call("chat", "Hi")

@@ -1,4 +1,4 @@
-"""Both clients take turns, and an answer is whole or an error."""
+"""Both clients run turns, and a turn returns a whole answer or raises an error."""
 
 import asyncio
 import gc
@@ -100,7 +100,7 @@ async def test_every_option_reaches_the_contract(server: Server, client: Driver)
         ({"response_format": "yaml"}, ValueError),
     ],
 )
-async def test_what_no_turn_can_be_asked_with_is_refused_before_it_is_sent(
+async def test_an_invalid_option_is_refused_before_it_is_sent(
     server: Server, client: Driver, wrong: dict[str, object], kind: type[Exception]
 ) -> None:
     with pytest.raises(kind):

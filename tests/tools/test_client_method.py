@@ -1,4 +1,4 @@
-"""What the Python client's methods are made of: the rules, on a contract that has a case of each."""
+"""The rules for methods of the Python client, on a contract with a case of each rule."""
 
 import subprocess
 import sys
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
-from tools.client_method import CannotGenerate, Method, Published, methods_of, services_of, snake
+from tools.client_method import CannotGenerate, Method, Overrides, methods_of, services_of, snake
 from tools.client_modules import OWN, modules
 
 ROOT = Path(__file__).parents[2]
@@ -102,7 +102,7 @@ ZOO = "soma.zoo.v1.ZooService"
 
 
 def compiled(contract: str, folder: Path) -> FileDescriptorSet:
-    """The descriptors of a contract, with what is said in it."""
+    """The descriptors of a contract, with its comments."""
     source, out = folder / "soma" / "zoo" / "v1" / "zoo.proto", folder / "zoo.binpb"
     source.parent.mkdir(parents=True)
     source.write_text(contract)
@@ -117,18 +117,18 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> FileDescriptorSet:
     return compiled(CONTRACT, tmp_path_factory.mktemp("zoo"))
 
 
-def named(zoo: FileDescriptorSet, published: Published | None = None) -> dict[str, Method]:
-    return {method.name: method for method in methods_of(zoo, published or {})}
+def named(zoo: FileDescriptorSet, overrides: Overrides | None = None) -> dict[str, Method]:
+    return {method.name: method for method in methods_of(zoo, overrides or {})}
 
 
-def test_every_rpc_for_clients_has_a_method_of_its_name(zoo: FileDescriptorSet) -> None:
+def test_every_rpc_for_clients_has_a_method_with_its_name(zoo: FileDescriptorSet) -> None:
     words = "feed_the_cat count_cats show_cat set_name wash_cat adopt list_cats watch_cats tell_cats"
     assert list(named(zoo)) == words.split()
     assert services_of(zoo) == [("soma/zoo/v1/zoo.proto", "ZooService")]
     assert snake("ListResponseInputItems") == "list_response_input_items"
 
 
-def test_a_parameter_is_a_field_as_python_has_it(zoo: FileDescriptorSet) -> None:
+def test_a_field_becomes_a_python_parameter(zoo: FileDescriptorSet) -> None:
     feed = named(zoo)["feed_the_cat"]
     assert [(each.name, each.type, each.default, each.value) for each in feed.parameters] == [
         ("cat", "str", "", "cat"),
@@ -154,25 +154,27 @@ def test_a_parameter_is_a_field_as_python_has_it(zoo: FileDescriptorSet) -> None
         ),
     ]
     assert [each.name for each in feed.parameters if each.positional] == ["cat"]
-    assert feed.parameters[1].says == "How much."
-    assert (feed.says, feed.returns, feed.read) == (
+    assert feed.parameters[1].doc == "How much."
+    assert (feed.doc, feed.returns, feed.read) == (
         "Gives it something; NOT_FOUND where there is none.",
         "pb.FeedResponse",
-        "as_it_is",
+        "unchanged",
     )
 
 
-def test_only_a_call_that_does_twice_what_it_does_once_may_be_made_again(zoo: FileDescriptorSet) -> None:
+def test_only_an_idempotent_call_is_repeatable(zoo: FileDescriptorSet) -> None:
     methods = named(zoo)
-    told = {name: methods[name].repeatable for name in ("feed_the_cat", "count_cats", "show_cat", "wash_cat", "adopt")}
-    assert told == {
+    message = {
+        name: methods[name].repeatable for name in ("feed_the_cat", "count_cats", "show_cat", "wash_cat", "adopt")
+    }
+    assert message == {
         "feed_the_cat": "False", "count_cats": "True", "show_cat": "True", "wash_cat": "True", "adopt": "True",
     }  # fmt: skip
     assert methods["set_name"].repeatable == "not etag"
-    assert (methods["adopt"].drawn, methods["adopt"].parameters) == (True, ())
+    assert (methods["adopt"].has_request_id, methods["adopt"].parameters) == (True, ())
 
 
-def test_lists_and_streams_are_of_what_they_hold(zoo: FileDescriptorSet) -> None:
+def test_lists_and_streams_return_their_items(zoo: FileDescriptorSet) -> None:
     methods = named(zoo)
     assert {name: (each.kind, each.items, each.returns) for name, each in methods.items() if each.kind != "call"} == {
         "list_cats": ("list", "cats", "pb.Cat"),
@@ -183,8 +185,8 @@ def test_lists_and_streams_are_of_what_they_hold(zoo: FileDescriptorSet) -> None
     assert methods["set_name"].returns == "None"
 
 
-def test_what_was_published_otherwise_stays_so(zoo: FileDescriptorSet) -> None:
-    published: Published = {
+def test_an_override_changes_a_method(zoo: FileDescriptorSet) -> None:
+    overrides: Overrides = {
         f"{ZOO}.FeedTheCat": {
             "name": "feed",
             "renamed": {"cat": "who"},
@@ -199,7 +201,7 @@ def test_what_was_published_otherwise_stays_so(zoo: FileDescriptorSet) -> None:
         },
         f"{ZOO}.WatchCats": {"by_hand": "watch"},
     }
-    methods = named(zoo, published)
+    methods = named(zoo, overrides)
     feed = methods["feed"]
     assert "watch_cats" not in methods
     assert "watch" not in methods
@@ -210,21 +212,23 @@ def test_what_was_published_otherwise_stays_so(zoo: FileDescriptorSet) -> None:
         ("str", "plates.one(dishes)")
     ]
     assert (feed.returns, feed.read, feed.repeatable, feed.slow) == ("cats.Cat", "cats.read", "True", True)
-    assert feed.says.endswith("\nIt purrs.")
+    assert feed.doc.endswith("\nIt purrs.")
 
 
 @pytest.mark.parametrize(
-    ("published", "told"),
+    ("overrides", "message"),
     [
         ({f"{ZOO}.CountCats": {"name": "adopt"}}, "would both be 'adopt'"),
         ({f"{ZOO}.Adopt": {"by_hand": "show_cat"}}, "would both be 'show_cat'"),
-        ({f"{ZOO}.Gone": {"name": "gone"}}, "RPCs there are not: soma.zoo.v1.ZooService.Gone"),
+        ({f"{ZOO}.Gone": {"name": "gone"}}, "RPCs that do not exist: soma.zoo.v1.ZooService.Gone"),
         ({f"{ZOO}.Adopt": {"omitted": ["colour"]}}, "soma.zoo.v1.AdoptRequest has no field colour"),
     ],
 )
-def test_what_cannot_be_is_refused_with_what_to_do(zoo: FileDescriptorSet, published: Published, told: str) -> None:
-    with pytest.raises(CannotGenerate, match=told):
-        methods_of(zoo, published)
+def test_a_wrong_override_is_refused_with_an_explanation(
+    zoo: FileDescriptorSet, overrides: Overrides, message: str
+) -> None:
+    with pytest.raises(CannotGenerate, match=message):
+        methods_of(zoo, overrides)
 
 
 def test_an_rpc_that_takes_a_stream_is_refused_until_it_is_written_by_hand(tmp_path: Path) -> None:
@@ -234,20 +238,20 @@ def test_an_rpc_that_takes_a_stream_is_refused_until_it_is_written_by_hand(tmp_p
     assert "adopt" not in named(files, {f"{ZOO}.Adopt": {"by_hand": "adopt"}})
 
 
-def test_a_field_that_is_a_word_of_python_is_refused(tmp_path: Path) -> None:
+def test_a_field_named_like_a_keyword_of_python_is_refused(tmp_path: Path) -> None:
     files = compiled(CONTRACT.replace("string token = 3", "string from = 3"), tmp_path)
-    with pytest.raises(CannotGenerate, match=r"FeedRequest.from: Python cannot say this word"):
+    with pytest.raises(CannotGenerate, match=r"FeedRequest.from: this is a keyword of Python"):
         methods_of(files, {})
     assert "feed_the_cat" in named(files, {f"{ZOO}.FeedTheCat": {"omitted": ["from"]}})
 
 
-def test_an_rpc_the_contract_says_nothing_of_is_refused(tmp_path: Path) -> None:
+def test_an_rpc_without_a_comment_is_refused(tmp_path: Path) -> None:
     files = compiled(CONTRACT.replace("  // Adopt does that.\n", ""), tmp_path)
     with pytest.raises(CannotGenerate, match=r"ZooService.Adopt: its contract does not say what it does"):
         methods_of(files, {})
 
 
-def test_services_of_one_name_are_refused(zoo: FileDescriptorSet) -> None:
+def test_two_services_with_the_same_name_are_refused(zoo: FileDescriptorSet) -> None:
     files = FileDescriptorSet(file=zoo.file)
     other = files.file.add()
     other.CopyFrom(next(file for file in zoo.file if file.package == "soma.zoo.v1"))
@@ -258,7 +262,7 @@ def test_services_of_one_name_are_refused(zoo: FileDescriptorSet) -> None:
         services_of(files)
 
 
-def test_modules_are_python_that_says_all_of_it_and_imports_no_more(zoo: FileDescriptorSet, tmp_path: Path) -> None:
+def test_the_modules_are_valid_python_without_unused_imports(zoo: FileDescriptorSet, tmp_path: Path) -> None:
     texts = modules(methods_of(zoo, {}), services_of(zoo))
     assert sorted(texts) == ["__init__.py", "async_methods.py", "methods.py", "stubs.py", "zoo_service.py"]
     for name, text in texts.items():

@@ -1,10 +1,10 @@
-"""The page about settings says what the settings classes say."""
+"""The page about settings agrees with the settings classes."""
 
 from cli.effective_settings import settings_classes
 from tools.configuration import PAGE, page
 
 
-def test_the_page_is_what_the_settings_classes_make_of_it() -> None:
+def test_the_page_agrees_with_the_settings_classes() -> None:
     assert PAGE.read_text("utf-8") == page(), "run python -m tools.configuration"
 
 

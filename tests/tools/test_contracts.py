@@ -1,4 +1,4 @@
-"""What the contracts must say of every RPC."""
+"""The facts that a contract must state for every RPC."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +27,7 @@ def test_a_public_rpc_without_a_rest_binding_is_refused() -> None:
 
 
 @pytest.mark.parametrize("rpc", [replace(COMPLETE, access="internal"), replace(COMPLETE, client_streaming=True)])
-def test_what_rest_cannot_carry_or_must_not_reach_needs_no_binding(rpc: Rpc) -> None:
+def test_a_client_stream_or_an_internal_rpc_needs_no_binding(rpc: Rpc) -> None:
     assert gaps_of(replace(rpc, has_http=False)) == []
 
 

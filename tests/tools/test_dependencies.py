@@ -1,4 +1,4 @@
-"""What the page of dependencies must say."""
+"""The page of dependencies agrees with the dependencies."""
 
 import pytest
 
@@ -40,7 +40,7 @@ def test_a_page_that_is_up_to_date_has_no_gap() -> None:
     assert list(gaps(ROWS.keys(), ROWS, PACKAGES)) == []
 
 
-def test_a_package_without_a_row_one_too_many_and_another_version_are_gaps() -> None:
+def test_a_missing_row_a_superfluous_row_and_another_version_are_gaps() -> None:
     rows = {**ROWS, "tea": "0.9", "sugar": "1.0"}
     del rows["pot"]
     pot, sugar, tea = gaps(ROWS.keys(), rows, PACKAGES)

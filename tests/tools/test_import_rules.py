@@ -1,4 +1,4 @@
-"""Which modules of a service may know transport, driver and protobuf."""
+"""Which modules of a service may import transport, database driver and protobuf."""
 
 import grimp
 import pytest
@@ -25,19 +25,19 @@ def broken_by(importer: str, imported: str) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("package", ["grpc", "grpc.aio", "asyncpg", "google.protobuf"])
-def test_a_domain_module_of_any_service_is_refused_them(package: str) -> None:
+def test_a_domain_module_may_not_import_them(package: str) -> None:
     assert broken_by("services.brand_new.ledger", package) == [("services.brand_new.ledger", package)]
 
 
 @pytest.mark.parametrize("room", ["service", "main", "store", "adapters.openai", "migrations.env", "sessions.store"])
-def test_the_outer_rooms_are_allowed_them(room: str) -> None:
+def test_the_outer_rooms_may_import_them(room: str) -> None:
     assert broken_by(f"services.memory.{room}", "grpc") == []
 
 
-def test_the_mesh_is_made_of_them() -> None:
+def test_the_mesh_may_import_them() -> None:
     assert broken_by("services.mesh.local_channel", "grpc") == []
 
 
 @pytest.mark.parametrize("package", ["grpc_status", "google", "asyncio"])
-def test_a_package_whose_name_only_begins_alike_is_another(package: str) -> None:
+def test_a_package_whose_name_only_begins_the_same_is_another(package: str) -> None:
     assert broken_by("services.memory.ledger", package) == []

@@ -1,4 +1,4 @@
-"""Under which licences the server may be shipped, and how they are found out."""
+"""Which licences are accepted, and where they are found."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -6,15 +6,15 @@ from email.message import Message
 
 import pytest
 
-from tools.licences import CARRIED, LOOKED_UP, Known, Part, acceptable, contained, findings, stated
+from tools.licences import BUNDLED, LOOKED_UP, Component, Known, acceptable, contained, findings, stated_licence
 from tools.lock import ROOT, shipped
 
-PACKAGE = Part("tea", "tea", "1.0", "MIT")
+PACKAGE = Component("tea", "tea", "1.0", "MIT")
 NOTHING: Mapping[str, Known] = {}
 
 
-def stating(**headers: str | list[str]) -> Message:
-    """A package's metadata."""
+def metadata_with(**headers: str | list[str]) -> Message:
+    """The metadata of a package, with these headers."""
     message = Message()
     for name, values in headers.items():
         for value in [values] if isinstance(values, str) else values:
@@ -43,7 +43,7 @@ def stating(**headers: str | list[str]) -> Message:
         "Apache-2.0 WITH LLVM-exception",
     ],
 )
-def test_what_leaves_an_accepted_choice_is_accepted(expression: str) -> None:
+def test_an_expression_that_permits_an_accepted_licence_is_accepted(expression: str) -> None:
     assert acceptable(expression)
 
 
@@ -58,12 +58,12 @@ def test_what_leaves_an_accepted_choice_is_accepted(expression: str) -> None:
         "Proprietary",
     ],
 )
-def test_what_leaves_none_is_refused(expression: str) -> None:
+def test_an_expression_that_permits_no_accepted_licence_is_refused(expression: str) -> None:
     assert not acceptable(expression)
 
 
 @pytest.mark.parametrize("expression", ["", "MIT AND", "(MIT", "MIT)", "MIT Apache-2.0", "see the file LICENSE"])
-def test_what_is_no_expression_is_an_error(expression: str) -> None:
+def test_a_text_that_is_not_an_spdx_expression_is_an_error(expression: str) -> None:
     with pytest.raises(ValueError, match=r"expression|end|bracket"):
         acceptable(expression)
 
@@ -71,21 +71,29 @@ def test_what_is_no_expression_is_an_error(expression: str) -> None:
 @pytest.mark.parametrize(
     ("metadata", "licence"),
     [
-        (stating(License_Expression="MIT OR Apache-2.0", License="GPL"), "MIT OR Apache-2.0"),
-        (stating(Classifier="License :: OSI Approved :: Apache Software License", License="Apache 2"), "Apache-2.0"),
+        (metadata_with(License_Expression="MIT OR Apache-2.0", License="GPL"), "MIT OR Apache-2.0"),
         (
-            stating(Classifier=[f"License :: OSI Approved :: {name} License" for name in ("MIT", "Apache Software")]),
+            metadata_with(Classifier="License :: OSI Approved :: Apache Software License", License="Apache 2"),
+            "Apache-2.0",
+        ),
+        (
+            metadata_with(
+                Classifier=[f"License :: OSI Approved :: {name} License" for name in ("MIT", "Apache Software")]
+            ),
             "MIT AND Apache-2.0",
         ),
-        (stating(Classifier="License :: OSI Approved :: GNU Affero General Public License v3", License="MIT"), "-v3"),
-        (stating(Classifier=["License :: OSI Approved", "Topic :: Tea"], License="Apache 2.0"), "Apache-2.0"),
-        (stating(License="MIT"), "MIT"),
-        (stating(), ""),
+        (
+            metadata_with(Classifier="License :: OSI Approved :: GNU Affero General Public License v3", License="MIT"),
+            "-v3",
+        ),
+        (metadata_with(Classifier=["License :: OSI Approved", "Topic :: Tea"], License="Apache 2.0"), "Apache-2.0"),
+        (metadata_with(License="MIT"), "MIT"),
+        (metadata_with(), ""),
     ],
 )
-def test_the_newest_way_a_package_states_its_licence_counts(metadata: Message, licence: str) -> None:
-    assert stated(metadata).endswith(licence)
-    assert bool(stated(metadata)) == bool(licence)
+def test_the_newest_form_of_a_licence_in_the_metadata_is_used(metadata: Message, licence: str) -> None:
+    assert stated_licence(metadata).endswith(licence)
+    assert bool(stated_licence(metadata)) == bool(licence)
 
 
 def test_a_package_under_an_accepted_licence_is_no_finding() -> None:
@@ -93,13 +101,13 @@ def test_a_package_under_an_accepted_licence_is_no_finding() -> None:
 
 
 @pytest.mark.parametrize("licence", ["GPL-3.0-only", "MIT AND SSPL-1.0", "a licence of ours"])
-def test_a_package_under_another_is_named_with_it(licence: str) -> None:
+def test_a_package_under_a_refused_licence_is_reported_with_it(licence: str) -> None:
     (found,) = findings([replace(PACKAGE, licence=licence)], NOTHING, NOTHING)
     assert found.startswith("tea: ")
     assert licence in found
 
 
-def test_what_was_compiled_into_a_package_counts_too() -> None:
+def test_components_compiled_into_a_package_are_checked_too() -> None:
     bill = {
         "components": [
             {"name": "tea", "version": "1.0"},
@@ -107,13 +115,13 @@ def test_what_was_compiled_into_a_package_counts_too() -> None:
             {"name": "pot", "version": "3.0", "licenses": [{"license": {"id": "AGPL-3.0-only"}}]},
         ]
     }
-    parts = list(contained("tea", bill))
-    assert [part.name for part in parts] == ["leaf", "pot"]
-    (found,) = findings(parts, NOTHING, NOTHING)
+    components = list(contained("tea", bill))
+    assert [component.name for component in components] == ["leaf", "pot"]
+    (found,) = findings(components, NOTHING, NOTHING)
     assert found.startswith("pot in tea: ")
 
 
-def test_a_silent_part_is_looked_up_for_one_version() -> None:
+def test_a_licence_that_was_looked_up_holds_for_one_version() -> None:
     silent = replace(PACKAGE, licence="")
     assert "look it up" in next(findings([silent], NOTHING, NOTHING))
     assert list(findings([silent], {"tea": Known("1.0", "MIT")}, NOTHING)) == []
@@ -122,16 +130,16 @@ def test_a_silent_part_is_looked_up_for_one_version() -> None:
     assert list(findings([silent], {"tea": Known("1.0", "GPL-3.0-only", excuse="never loaded")}, NOTHING)) == []
 
 
-def test_what_a_package_carries_is_looked_up_for_one_version() -> None:
+def test_the_contents_of_a_package_are_looked_up_for_one_version() -> None:
     assert list(findings([PACKAGE], NOTHING, {"tea": Known("1.0", "PostgreSQL")})) == []
     assert "0.9" in next(findings([PACKAGE], NOTHING, {"tea": Known("0.9", "PostgreSQL")}))
     assert "SSPL-1.0" in next(findings([PACKAGE], NOTHING, {"tea": Known("1.0", "SSPL-1.0")}))
-    assert "take it out" in next(findings([PACKAGE], NOTHING, {"coffee": Known("1.0", "MIT")}))
+    assert "remove it" in next(findings([PACKAGE], NOTHING, {"coffee": Known("1.0", "MIT")}))
 
 
-def test_the_tables_are_of_what_is_shipped() -> None:
+def test_the_tables_name_only_shipped_packages() -> None:
     packages = shipped((ROOT / "uv.lock").read_text())
-    assert CARRIED.keys() <= packages.keys()
+    assert BUNDLED.keys() <= packages.keys()
     assert LOOKED_UP.keys() & packages.keys()
 
 

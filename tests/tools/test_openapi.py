@@ -1,4 +1,4 @@
-"""The OpenAPI document says what the gateway takes and sends."""
+"""The OpenAPI document describes what the gateway accepts and sends."""
 
 import json
 import re
@@ -57,7 +57,7 @@ def operation(rpc: str) -> dict[str, Any]:
 
 
 def examples() -> Iterator[tuple[str, dict[str, Any], Any]]:
-    """Every example, with the schema it must fit."""
+    """Every example, with its schema."""
     for _, _, each in operations():
         bodies = [each["requestBody"]] if "requestBody" in each else []
         for holder in (*bodies, each["responses"].get("200", {})):
@@ -80,7 +80,7 @@ def test_the_committed_document_is_the_one_the_contracts_make() -> None:
     assert json.loads((GEN / "openapi.json").read_text()) == json.loads(json.dumps(DOCUMENT))
 
 
-def test_every_rpc_that_is_offered_is_described_and_no_other() -> None:
+def test_every_public_rpc_is_described_and_no_other() -> None:
     described = {
         each["operationId"].rstrip("0123456789")
         for _, _, each in operations()
@@ -98,7 +98,7 @@ def test_every_rpc_that_is_offered_is_described_and_no_other() -> None:
     }
 
 
-def test_whatever_is_referred_to_is_there_and_the_rest_is_not() -> None:
+def test_every_schema_exists_that_is_referred_to_and_no_other() -> None:
     text = json.dumps(DOCUMENT)
     schemas = set(re.findall(r'"#/components/schemas/([^"]+)"', text))
     responses = set(re.findall(r'"#/components/responses/([^"]+)"', text))
@@ -160,7 +160,7 @@ def test_a_field_of_the_path_is_no_field_of_the_body() -> None:
     assert [(each["name"], each["in"]) for each in append["parameters"]] == [("conversation_id", "path")]
 
 
-def test_fields_without_a_place_are_in_the_query() -> None:
+def test_fields_that_are_not_in_the_path_or_body_are_in_the_query() -> None:
     listed = operation("memory.v1.MemoryService.ListMessages")["parameters"]
     places = {each["name"]: (each["in"], each["required"]) for each in listed}
     assert places == {
@@ -191,11 +191,11 @@ def test_a_server_stream_is_events_of_its_messages() -> None:
 def test_what_the_edge_reads_is_described_and_nothing_else(name: str, read: Collection[str]) -> None:
     described = set(SCHEMAS[name]["properties"])
     assert described <= set(read)
-    # The rest is refused by name, or changes no answer whatever it says.
+    # The other fields are refused by name, or they change no answer.
     assert set(read) - described <= UNDESCRIBED
 
 
-def test_every_path_of_the_edge_is_described_in_every_way_it_is_asked() -> None:
+def test_every_path_of_the_edge_is_described_with_each_method() -> None:
     described = {(verb.upper(), path) for path, verb, _ in operations() if path.startswith(PREFIXES)}
     assert described == {(route.method, route.template) for route in (*API.routes, *ROUTES)}
     assert SOCKET in DOCUMENT["paths"]
@@ -204,7 +204,7 @@ def test_every_path_of_the_edge_is_described_in_every_way_it_is_asked() -> None:
 def test_every_page_of_the_gateway_is_described_under_each_of_its_paths() -> None:
     nothing: Any = None
     served = {route.path for route in Pages(nothing, (), nothing, nothing, "").app().routes if isinstance(route, Route)}
-    # What a page loads is a part of it.
+    # Files that a page loads are not described.
     served = {path for path in served if not path.startswith(tuple(f"{page}/" for page in reference.PAGES))}
     assert served == {*PATHS, *reference.PAGES}
     described = {path for path, _, each in operations() if "gateway" in each["tags"]}

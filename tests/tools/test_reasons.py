@@ -1,4 +1,4 @@
-"""The reasons that the contracts declare, and what is generated from them."""
+"""The reasons that the contracts declare, and the module and page generated from them."""
 
 import ast
 from dataclasses import replace
@@ -38,17 +38,17 @@ def test_every_canonical_status_has_an_http_status() -> None:
     assert set(HTTP_STATUSES) == {code.name for code in errors.Code}
 
 
-def test_contracts_without_gaps_are_not_complained_about() -> None:
+def test_contracts_without_gaps_are_accepted() -> None:
     assert gaps_of([FULL, replace(FULL, name="OTHER")]) == []
 
 
 @pytest.mark.parametrize("reason", [replace(FULL, status="OK"), replace(FULL, retry="UNSPECIFIED")])
-def test_a_reason_without_a_status_or_without_a_word_on_retries_is_refused(reason: Reason) -> None:
+def test_a_reason_without_a_status_or_a_retry_is_refused(reason: Reason) -> None:
     (gap,) = gaps_of([reason])
     assert "soma.mesh.v1.ErrorReason STORAGE_FULL" in gap
 
 
-def test_a_value_without_the_option_is_read_as_one_that_says_nothing() -> None:
+def test_a_value_without_the_option_is_read_as_unspecified() -> None:
     files = descriptor_pb2.FileDescriptorSet.FromString(DESCRIPTORS)
     (file,) = [each for each in files.file if each.name == "soma/policy/v1/errors.proto"]
     file.enum_type[0].value.add(name="ERROR_REASON_NEW", number=99)

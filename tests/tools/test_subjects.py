@@ -1,4 +1,4 @@
-"""Which commits' subjects are too long, in whole clones, shallow ones, and beside branches that are older."""
+"""Long subjects of commits are found, in full and shallow clones and after merges of older branches."""
 
 import subprocess
 from pathlib import Path
@@ -12,7 +12,7 @@ RULE = 1_000_000_000
 
 
 class Repository:
-    """A git repository whose commits have the times given."""
+    """A git repository whose commits have given times."""
 
     def __init__(self, root: Path) -> None:
         self.root = root

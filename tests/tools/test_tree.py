@@ -1,4 +1,4 @@
-"""Which lines speak of one machine."""
+"""Lines that name one machine are found."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What is vendored from npm is what was published, and nothing else."""
+"""The packages of npm in the repository are the published ones, and nothing else."""
 
 import base64
 import hashlib
@@ -46,7 +46,7 @@ def test_a_file_that_is_missing_is_found(third_party: Path) -> None:
     assert list(findings(third_party)) == ["a/a.js: missing; `make vendor` fetches it"]
 
 
-def test_a_file_nobody_asked_for_is_found(third_party: Path) -> None:
+def test_a_file_that_is_not_in_the_list_is_found(third_party: Path) -> None:
     (third_party / "a" / "a.js.map").write_bytes(b"")
     assert list(findings(third_party)) == ["a/a.js.map: not in site.toml"]
 

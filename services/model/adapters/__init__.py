@@ -1,1 +1,1 @@
-"""One file per vendor or engine behind the Provider protocol."""
+"""The providers: one file for each vendor or engine behind the Provider protocol."""

@@ -1,4 +1,4 @@
-"""One answer of a vendor's server as it comes in, event by event or in one piece: what its protocols have in common."""
+"""Reads an answer of a vendor's server, event by event or in one piece: the common part of the vendors' protocols."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -9,23 +9,24 @@ from soma.model.v1.message_pb2 import FINISH_REASON_STOP, FinishReason, ToolCall
 from soma.model.v1.model_service_pb2 import GenerationFinished, TextDelta
 
 from services.model.adapters import refusal
-from services.model.adapters.surrogates import Halves, read_json
+from services.model.adapters.surrogates import SurrogateJoiner, read_json
 
 Pieces = Sequence[TextDelta | ToolCallDelta]
 
-# What reading raises where JSON has another shape than the protocol's.
-_ODD = (AttributeError, KeyError, TypeError, ValueError, IndexError)
+# The exceptions of reading JSON that does not have the shape of the protocol.
+_UNEXPECTED = (AttributeError, KeyError, TypeError, ValueError, IndexError)
 
 
-class Answer(ABC):
-    """What a vendor's protocol makes of an answer.
+class AnswerReader(ABC):
+    """Reads one answer in a vendor's protocol.
 
     Attributes:
-        begun: whether an event of the protocol came.
-        ended: whether the vendor said that, or why, the answer ended; nothing that is missing after that is missed.
+        begun: whether an event of the protocol was read.
+        ended: whether the vendor reported the end of the answer; the answer is complete then, even if the stream breaks
+            off.
     """
 
-    # What the protocol calls an event, in messages.
+    # The name of an event in error messages.
     _event: ClassVar[str]
 
     def __init__(self, provider: str) -> None:
@@ -33,14 +34,14 @@ class Answer(ABC):
         self.ended = False
         self._provider = provider
         self._finish: FinishReason.ValueType = FINISH_REASON_STOP
-        # Only where an event had half a character in it.
-        self._halves: Halves | None = None
+        # Set only when an event held half of a surrogate pair.
+        self._joiner: SurrogateJoiner | None = None
 
     def read(self, data: bytes) -> Pieces:
-        """What one event's data adds.
+        """The pieces that the data of one event adds.
 
         Raises:
-            MeshError: it is an error, or no event of the protocol.
+            MeshError: the data is an error, or not an event of the protocol.
         """
         try:
             try:
@@ -49,35 +50,35 @@ class Answer(ABC):
                 if self._closes(data):
                     return ()
                 event = read_json(data)
-                self._halves = self._halves or Halves()
+                self._joiner = self._joiner or SurrogateJoiner()
             return self._read(event)
-        except _ODD as error:
+        except _UNEXPECTED as error:
             unread = refusal.unreadable(self._provider, self._event, data)
             if self.ended:
-                # What comes after the answer's end is not part of it.
+                # Data after the end of the answer does not belong to it.
                 return ()
             raise unread from error
 
     def read_whole(self, body: bytes) -> Pieces:
-        """What an answer in one piece holds, though a stream was asked for; it has ended.
+        """The pieces of an answer that came in one piece, although a stream was requested; `ended` is set.
 
         Raises:
-            MeshError: it is an error, or no answer of the protocol.
+            MeshError: the body is an error, or not an answer of the protocol.
         """
         try:
             found = read_json(body)
-            self._halves = Halves()
+            self._joiner = SurrogateJoiner()
             if isinstance(found, list) and len(found) == 1:
                 found = found[0]
             pieces = self._read_whole(found)
-        except _ODD as error:
+        except _UNEXPECTED as error:
             raise refusal.unreadable(self._provider, "its answer", body) from error
         self.ended = True
         return pieces
 
     @abstractmethod
     def finished(self) -> tuple[Pieces, GenerationFinished]:
-        """What was held back until the end, and the last event.
+        """The pieces that were held back until the end, and the final event.
 
         Raises:
             Unavailable: a tool call cannot be used.
@@ -85,18 +86,18 @@ class Answer(ABC):
 
     @abstractmethod
     def _read(self, event: Any) -> Pieces:
-        """What an event adds."""
+        """The pieces of an event."""
 
     @abstractmethod
     def _read_whole(self, found: Any) -> Pieces:
-        """What a whole answer holds."""
+        """The pieces of a whole answer."""
 
     def _closes(self, data: bytes) -> bool:
-        """Whether data that is not JSON is, or comes after, the protocol's own end mark."""
+        """Whether data that is not JSON is the end mark of the protocol, or comes after it."""
         return False
 
     def _end(self, reason: str, finish: "FinishReason.ValueType | None") -> None:
-        """The vendor says why the answer ended; `finish` is what that means, None where it is no success."""
+        """Take the vendor's reason for the end of the answer; `finish` is its meaning, or None if the answer failed."""
         if finish is None:
             raise refusal.ended_badly(self._provider, reason)
         self._finish = finish

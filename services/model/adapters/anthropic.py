@@ -18,7 +18,7 @@ from services.model.vendor import Vendor
 
 
 class Anthropic:
-    """Provider over the Messages API."""
+    """A Provider that uses the Messages API."""
 
     def __init__(self, upstream: Upstream, vendor: Vendor) -> None:
         self._upstream = upstream

@@ -1,4 +1,4 @@
-"""A message as Anthropic's Messages API sends it: in events, or whole."""
+"""Reads a message of Anthropic's Messages API, in events or in one piece."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,9 +15,9 @@ from soma.model.v1.message_pb2 import (
 from soma.model.v1.model_service_pb2 import GenerationFinished, TextDelta
 
 from services.model.adapters import refusal
-from services.model.adapters.answer import Answer, Pieces
+from services.model.adapters.answer import AnswerReader, Pieces
 from services.model.adapters.counts import count, usage_of
-from services.model.adapters.tool_calls import made_up_id
+from services.model.adapters.tool_calls import new_call_id
 
 _FINISH: "Mapping[str, FinishReason.ValueType]" = {
     "end_turn": FINISH_REASON_STOP,
@@ -31,8 +31,8 @@ _FINISH: "Mapping[str, FinishReason.ValueType]" = {
 _READ = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
 
 
-class MessageAnswer(Answer):
-    """One message."""
+class MessageAnswer(AnswerReader):
+    """Reads one message."""
 
     _event = "an event"
 
@@ -41,18 +41,18 @@ class MessageAnswer(Answer):
         self._prompt = 0
         self._cached = 0
         self._completion = 0
-        # Position among the message's tool calls, by content block; None for blocks that are no calls.
+        # The position among the tool calls of the message, by content block; None for blocks that are not calls.
         self._blocks: dict[Any, int | None] = {}
         self._ids: set[str] = set()
-        # The input of calls that received no piece of it yet, by content block.
+        # The input in the start of a block, by content block, for calls whose input has not been streamed yet.
         self._bare: dict[Any, str] = {}
 
     def finished(self) -> tuple[Pieces, GenerationFinished]:
-        """What was held back, and the last event."""
+        """The pieces that were held back, and the final event."""
         held: list[TextDelta | ToolCallDelta] = []
         for index in list(self._bare):
             held.extend(self._block_end(index))
-        for index, text in (self._halves.left() if self._halves is not None else {}).items():
+        for index, text in (self._joiner.flush() if self._joiner is not None else {}).items():
             position = self._blocks.get(index)
             held.append(TextDelta(text=text) if position is None else ToolCallDelta(index=position, arguments=text))
         counted = self._prompt or self._completion
@@ -61,9 +61,9 @@ class MessageAnswer(Answer):
 
     def _read_whole(self, found: dict[str, Any]) -> Pieces:
         if "content" not in found:
-            raise refusal.told(self._provider, found.get("error") or found)
+            raise refusal.reported_error(self._provider, found.get("error") or found)
         if error := found.get("error"):
-            raise refusal.told(self._provider, error)
+            raise refusal.reported_error(self._provider, error)
         pieces: list[TextDelta | ToolCallDelta] = []
         for index, block in enumerate(found["content"] or ()):
             pieces.extend(self._block(index, block))
@@ -93,8 +93,8 @@ class MessageAnswer(Answer):
             case "message_stop":
                 self.begun = self.ended = True
             case _ if event.get("error") or event.get("type") in ("error", None):
-                raise refusal.told(self._provider, event.get("error") or event)
-        # Pings, and kinds of events that are yet to come.
+                raise refusal.reported_error(self._provider, event.get("error") or event)
+        # Pings, and types of events that a newer API may add.
         return ()
 
     def _block(self, index: Any, block: dict[str, Any]) -> Pieces:
@@ -105,7 +105,7 @@ class MessageAnswer(Answer):
             position = len(self._ids)
             call_id = str(block.get("id") or "")
             if not call_id or call_id in self._ids:
-                call_id = made_up_id()
+                call_id = new_call_id()
             self._ids.add(call_id)
             self._blocks[index] = position
             self._bare[index] = orjson.dumps(block.get("input") or {}).decode()
@@ -115,7 +115,7 @@ class MessageAnswer(Answer):
     def _delta(self, index: Any, delta: dict[str, Any]) -> Pieces:
         if delta["type"] == "text_delta":
             text = delta["text"]
-            if self._halves is not None:
+            if self._joiner is not None:
                 return self._text(index, text)
             return (TextDelta(text=text),) if text else ()
         if delta["type"] == "input_json_delta" and (piece := delta["partial_json"]):
@@ -123,23 +123,23 @@ class MessageAnswer(Answer):
             if position is None:
                 return ()
             self._bare.pop(index, None)
-            if self._halves is not None:
-                piece = self._halves.join(index, piece)
+            if self._joiner is not None:
+                piece = self._joiner.join(index, piece)
             return (ToolCallDelta(index=position, arguments=piece),)
         return ()
 
     def _text(self, index: Any, text: str) -> Pieces:
-        if self._halves is not None and text:
-            text = self._halves.join(index, text)
+        if self._joiner is not None and text:
+            text = self._joiner.join(index, text)
         return (TextDelta(text=text),) if text else ()
 
     def _block_end(self, index: Any) -> Pieces:
-        """A call whose input did not stream has it from its start, or has none; callers read JSON."""
+        """The input of a call that was not streamed, from the start of its block; `{}` when the call has none."""
         whole, position = self._bare.pop(index, None), self._blocks.get(index)
         return () if whole is None or position is None else (ToolCallDelta(index=position, arguments=whole),)
 
     def _count(self, usage: Any) -> None:
-        """Counts are cumulative; what was read from or written to a cache was read all the same."""
+        """Take token counts, which are cumulative. Tokens read from or written to a cache are prompt tokens too."""
         if not isinstance(usage, dict):
             return
         self._prompt = max(self._prompt, sum(count(usage.get(name)) for name in _READ))

@@ -1,4 +1,4 @@
-"""A generation as Anthropic's Messages API expects it (https://platform.claude.com/docs/en/api/messages)."""
+"""Makes the request body of Anthropic's Messages API (https://platform.claude.com/docs/en/api/messages)."""
 
 import re
 from typing import Any
@@ -9,10 +9,10 @@ from soma.model.v1.model_service_pb2 import GenerateRequest, ResponseFormat
 from services.model.adapters.history import CallIds, arguments_of, instructions
 from services.model.adapters.json_text import decimal, parse_object
 
-# The API asks for a limit where the contract leaves it to the provider.
+# The API requires a limit. In the contract it is optional.
 DEFAULT_MAX_TOKENS = 4096
 
-# What an id of a tool call may not hold, and how long it may be.
+# Characters that an id of a tool call may not have, and its maximum length.
 _NOT_IN_IDS = re.compile(r"[^a-zA-Z0-9_-]")
 _LONGEST_ID = 64
 
@@ -23,7 +23,7 @@ def messages_body(request: GenerateRequest, model: str) -> dict[str, Any]:
     """The JSON body.
 
     Raises:
-        InvalidArgument: a JSON schema that is not JSON; names the field.
+        InvalidArgument: a JSON schema is not JSON; the error names the field.
     """
     sampling = request.sampling
     body: dict[str, Any] = {
@@ -55,7 +55,7 @@ def messages_body(request: GenerateRequest, model: str) -> dict[str, Any]:
 
 
 def _turns(request: GenerateRequest) -> list[dict[str, Any]]:
-    """The conversation as turns that alternate: neighbours of one role share a turn, tool results are the user's."""
+    """The conversation in alternating turns: consecutive messages of a role are merged, tool results are the user's."""
     turns: list[dict[str, Any]] = []
     ids = CallIds(_NOT_IN_IDS, _LONGEST_ID)
     for message in request.messages:
@@ -72,10 +72,12 @@ def _turns(request: GenerateRequest) -> list[dict[str, Any]]:
 
 def _blocks(message: Message, ids: CallIds) -> list[dict[str, Any]]:
     if message.role == ROLE_TOOL:
-        return [{"type": "tool_result", "tool_use_id": ids.answered(message.tool_call_id), "content": message.content}]
-    # The API refuses blank text, also that of its own models, and other providers allow it.
+        return [
+            {"type": "tool_result", "tool_use_id": ids.id_of_result(message.tool_call_id), "content": message.content}
+        ]
+    # The API refuses blank text, even from its own models, but other providers permit it.
     blocks: list[dict[str, Any]] = [{"type": "text", "text": message.content}] if message.content.strip() else []
-    for call_id, call in zip(ids.called(message.tool_calls), message.tool_calls, strict=True):
+    for call_id, call in zip(ids.ids_of(message.tool_calls), message.tool_calls, strict=True):
         blocks.append({"type": "tool_use", "id": call_id, "name": call.name, "input": arguments_of(call)})
     return blocks
 

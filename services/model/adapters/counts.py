@@ -1,15 +1,15 @@
-"""Token counts as providers report them: what is missing, negative or no number is not known."""
+"""Reads the token counts of providers. A count that is missing, negative or not a number is unknown."""
 
 from typing import Any
 
 from soma.model.v1.message_pb2 import Usage
 
-# More than any model reads or writes; the sum of two fits the contract's 32 bits.
+# More than any model reads or writes. The sum of two such counts fits the 32 bits of the contract.
 _MOST = 2**30
 
 
 def count(value: object) -> int:
-    """A number of tokens; 0 where the value does not say."""
+    """A number of tokens; 0 when it is unknown."""
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 11:
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -18,12 +18,12 @@ def count(value: object) -> int:
 
 
 def member(holder: object, name: str) -> Any:
-    """A member of what should be an object; None where it is none."""
+    """A member of an object; None when the value is not an object."""
     return holder.get(name) if isinstance(holder, dict) else None
 
 
 def usage_of(prompt: int, completion: int, cached: int = 0, reasoning: int = 0) -> Usage:
-    """The contract's usage; the generation estimates what is 0 and cannot be."""
+    """The usage of the contract. `Tally` estimates counts that are 0 and should not be."""
     return Usage(
         prompt_tokens=prompt,
         completion_tokens=completion,

@@ -1,4 +1,4 @@
-"""One question to a vendor's server and its answer, whether that comes as a stream of events or in one piece."""
+"""Sends a request to a vendor's server and reads its answer, as a stream of events or in one piece."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -12,26 +12,26 @@ from soma.model.v1.model_service_pb2 import TextDelta
 
 from services.mesh.call.errors import MeshError
 from services.model.adapters import refusal
-from services.model.adapters.answer import Answer, Pieces
+from services.model.adapters.answer import AnswerReader, Pieces
 from services.model.adapters.sse import EventParser
 from services.model.adapters.upstream import Upstream
 from services.model.provider import ProviderEvent
 
 _log = structlog.get_logger(__name__)
 
-# Of an answer in one piece; its text alone may be as long as an answer may be.
+# Maximum size of an answer in one piece, in bytes; its text alone may have the maximum length of an answer.
 _LARGEST = 32 * 1024 * 1024
-# An answer that said why it ended waits this long for what may follow, such as its usage.
+# After the end of an answer, wait this long for more events, such as its usage.
 _AFTER_END_SECONDS = 2.0
 
 
 async def answered(
-    upstream: Upstream, question: Callable[[], Awaitable[tuple[str, dict[str, Any]]]], answer: Answer
+    upstream: Upstream, question: Callable[[], Awaitable[tuple[str, dict[str, Any]]]], answer: AnswerReader
 ) -> AsyncGenerator[ProviderEvent, None]:
-    """Ask, and read the answer as it comes; `question` gives the path and the body.
+    """Send a request and yield the answer as it arrives; `question` gives the path and the body.
 
     Raises:
-        MeshError: the vendor failed, or its answer is not whole.
+        MeshError: the vendor failed, or its answer is incomplete.
     """
     events = EventParser()
     begun = False
@@ -40,7 +40,7 @@ async def answered(
         while chunk := await _next(chunks, answer, upstream.name):
             if not begun and (head := chunk.lstrip(b" \t\r\n\xef\xbb\xbf")):
                 begun = True
-                # No stream of events begins like this.
+                # A stream of events never begins with these.
                 document = bytearray() if head[0] in b"{[" else None
             if document is not None:
                 document += chunk
@@ -62,8 +62,8 @@ async def answered(
     yield finished
 
 
-async def _next(chunks: AsyncGenerator[bytes, None], answer: Answer, provider: str) -> bytes:
-    """The next bytes; none at the end, which for an answer that ended already may be any."""
+async def _next(chunks: AsyncGenerator[bytes, None], answer: AnswerReader, provider: str) -> bytes:
+    """The next bytes, empty at the end. If the answer has ended already, an error counts as the end."""
     if not answer.ended:
         return await anext(chunks, b"")
     try:
@@ -74,8 +74,8 @@ async def _next(chunks: AsyncGenerator[bytes, None], answer: Answer, provider: s
         return b""
 
 
-def _last(events: EventParser, answer: Answer, provider: str) -> Pieces:
-    """What a last event without its blank line adds; it may be half of one."""
+def _last(events: EventParser, answer: AnswerReader, provider: str) -> Pieces:
+    """The pieces of a last event without its blank line; the event may be incomplete."""
     found: list[TextDelta | ToolCallDelta] = []
     for data in events.end():
         try:

@@ -1,4 +1,4 @@
-"""A conversation another provider may have held, in a form a vendor takes."""
+"""Changes a conversation, which another provider may have written, so that a vendor accepts it."""
 
 import hashlib
 import re
@@ -13,16 +13,16 @@ from services.model.adapters.recollection import recollection
 
 
 def instructions(request: GenerateRequest) -> str:
-    """The one system text: the application's instructions, and after them what is remembered; may be empty."""
+    """The system text: the application's instructions, then the remembered sources; may be empty."""
     texts = [message.content for message in request.messages if message.role == ROLE_SYSTEM]
     texts.append(recollection(request.sources))
     return "\n\n".join(text for text in texts if text.strip())
 
 
 def arguments_of(call: ToolCall) -> Any:
-    """A call's arguments as a JSON object; what a model wrote that is none is the member `arguments` of one.
+    """The arguments of a call as a JSON object. Text that is not an object becomes the member `arguments` of one.
 
-    A conversation with such a call goes on: it cannot be taken back.
+    A conversation with such a call must be able to continue, because the call cannot be undone.
     """
     if not call.arguments.strip():
         return {}
@@ -34,10 +34,10 @@ def arguments_of(call: ToolCall) -> Any:
 
 
 class CallIds:
-    """Ids of tool calls that a vendor takes: of its characters, no longer than it allows, each used once.
+    """Makes ids of tool calls valid for a vendor: allowed characters, maximum length, and each id only once.
 
-    An id that fits stays as it is. Another is changed in the same way each time, so that a vendor's cache of the
-    conversation stays good.
+    A valid id stays the same. Another id is changed in the same way each time, so that the vendor's cache of the
+    conversation stays valid.
     """
 
     def __init__(self, others: re.Pattern[str], longest: int) -> None:
@@ -46,27 +46,27 @@ class CallIds:
         self._used: set[str] = set()
         self._current: dict[str, str] = {}
 
-    def called(self, calls: Sequence[ToolCall]) -> list[str]:
-        """The ids of a message's calls."""
+    def ids_of(self, calls: Sequence[ToolCall]) -> list[str]:
+        """The ids for the calls of a message."""
         found = []
         for call in calls:
-            fitted = self._fitted(call.call_id)
+            valid = self._valid(call.call_id)
             number = 1
-            while fitted in self._used:
+            while valid in self._used:
                 number += 1
-                fitted = self._fitted(f"{call.call_id}_{number}")
-            self._used.add(fitted)
-            self._current[call.call_id] = fitted
-            found.append(fitted)
+                valid = self._valid(f"{call.call_id}_{number}")
+            self._used.add(valid)
+            self._current[call.call_id] = valid
+            found.append(valid)
         return found
 
-    def answered(self, call_id: str) -> str:
-        """The id of the latest call that had this one."""
-        return self._current.get(call_id) or self._fitted(call_id)
+    def id_of_result(self, call_id: str) -> str:
+        """The id for the result of a call: that of the latest call with this original id."""
+        return self._current.get(call_id) or self._valid(call_id)
 
-    def _fitted(self, call_id: str) -> str:
-        fitted = self._others.sub("_", call_id)
-        if fitted == call_id and 0 < len(fitted) <= self._longest:
-            return fitted
+    def _valid(self, call_id: str) -> str:
+        valid = self._others.sub("_", call_id)
+        if valid == call_id and 0 < len(valid) <= self._longest:
+            return valid
         digest = hashlib.sha256(call_id.encode()).hexdigest()[:8]
-        return f"{fitted[: self._longest - 9]}_{digest}"
+        return f"{valid[: self._longest - 9]}_{digest}"

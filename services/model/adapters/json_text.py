@@ -1,4 +1,4 @@
-"""Between contracts and JSON: objects carried as text, and numbers carried as 32-bit floats."""
+"""Conversions between contracts and JSON: objects that are sent as text, and numbers that are 32-bit floats."""
 
 from typing import Any
 
@@ -8,10 +8,10 @@ from services.mesh.call import errors
 
 
 def parse_object(text: str, field: str) -> Any:
-    """Read JSON a caller gave as text.
+    """Parse a JSON object that a caller sent as text.
 
     Raises:
-        InvalidArgument: it is none; names the field.
+        InvalidArgument: the text is not a JSON object; the error names the field.
     """
     try:
         parsed = orjson.loads(text)
@@ -29,5 +29,5 @@ def _not_an_object(field: str, why: str) -> errors.InvalidArgument:
 
 
 def decimal(value: float) -> float:
-    """A 32-bit float as its caller wrote it: the shortest decimal that means the same, 0.7 and not 0.699999988."""
+    """A 32-bit float as its caller wrote it: the shortest decimal with the same value, 0.7 and not 0.699999988."""
     return float(f"{value:.7g}")

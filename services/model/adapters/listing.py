@@ -1,4 +1,4 @@
-"""A vendor's list of models, read entry by entry: an odd one concerns itself alone."""
+"""Reads a vendor's list of models. An entry that cannot be read is left out, and the others are used."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -13,16 +13,16 @@ from services.model.adapters import refusal
 
 _log = structlog.get_logger(__name__)
 
-# The last second a contract's timestamp can be, in the year 9999; what is more counts smaller parts of a second.
+# The last second of a protobuf timestamp, in the year 9999. A larger number counts smaller units than seconds.
 _LAST_SECOND = 253_402_300_799
 _PARTS = (1, 1_000, 1_000_000, 1_000_000_000)
 
 
 def models_of(provider: str, listing: Any, read: Callable[[str, dict[str, Any]], Model]) -> list[Model]:
-    """The models of a list in any of the usual shapes; `read` makes one of a name and the entry it is from.
+    """The models of a list in any of the usual shapes; `read` makes a model from its name and its entry.
 
     Raises:
-        Unavailable: it is no list of models.
+        Unavailable: the document is not a list of models.
     """
     models = []
     for name, entry in _entries(provider, listing):
@@ -36,7 +36,7 @@ def models_of(provider: str, listing: Any, read: Callable[[str, dict[str, Any]],
 
 
 def made_at(value: object) -> Timestamp | None:
-    """When a model was made, from seconds, milliseconds or smaller parts, or a date of ISO 8601; None for another."""
+    """The time when a model was made, from seconds, milliseconds or smaller units, or from ISO 8601; else None."""
     try:
         if isinstance(value, str) and not value.isdigit():
             moment = datetime.fromisoformat(value)

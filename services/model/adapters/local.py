@@ -1,4 +1,4 @@
-"""The models of this process as one provider, `local`."""
+"""The provider `local`: the models of this process."""
 
 from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
@@ -10,18 +10,18 @@ from services.model.provider import ProviderEvent
 
 
 class Engine(Protocol):
-    """One model of this process."""
+    """A model of this process."""
 
     @property
     def model(self) -> Model: ...
 
     def generate(self, request: GenerateRequest) -> AsyncGenerator[ProviderEvent, None]:
-        """As Provider.generate."""
+        """The same as Provider.generate."""
         ...
 
 
 class LocalProvider:
-    """Provider over engines, and over models that are only listed because another method serves them."""
+    """A Provider of engines. It also lists models that another method serves."""
 
     name = "local"
     lacks = frozenset({"logprobs", "json_object", "json_schema", "reasoning_effort"})
@@ -31,7 +31,7 @@ class LocalProvider:
         self._models = [*(engine.model for engine in engines), *listed]
 
     async def models(self) -> Sequence[Model]:
-        """All of them, always."""
+        """All models; they are always available."""
         return self._models
 
     def described(self, name: str) -> Model:
@@ -39,10 +39,10 @@ class LocalProvider:
         return next(model for model in self._models if model.name == name)
 
     def generate(self, request: GenerateRequest, model: str) -> AsyncGenerator[ProviderEvent, None]:
-        """Let the engine write."""
+        """Generate with the engine of the model."""
         return self._engines[model].generate(request)
 
 
 def local_model(name: str, *capabilities: "Model.Capability.ValueType") -> Model:
-    """A catalogue entry of this provider."""
+    """An entry of this provider for the catalogue."""
     return Model(name=name, provider=LocalProvider.name, capabilities=capabilities, available=True, owned_by="somamesh")

@@ -1,4 +1,4 @@
-"""A chat completion as OpenAI and the many servers of its protocol send it: in chunks, or whole."""
+"""Reads a chat completion of OpenAI, or of a server with its protocol, in chunks or in one piece."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,13 +17,13 @@ from soma.model.v1.message_pb2 import (
 from soma.model.v1.model_service_pb2 import GenerationFinished, TextDelta
 
 from services.model.adapters import refusal
-from services.model.adapters.answer import Answer, Pieces
+from services.model.adapters.answer import AnswerReader, Pieces
 from services.model.adapters.counts import count, member, usage_of
 from services.model.adapters.tool_calls import StreamedCalls
 
 _log = structlog.get_logger(__name__)
 
-# Words for an end that is none of a failure, in lower case; beside OpenAI's those of servers that pass on others'.
+# Finish reasons that are not failures, in lower case: OpenAI's, and those of servers that forward other vendors' words.
 _FINISH: "Mapping[str, FinishReason.ValueType]" = {
     **dict.fromkeys(("stop", "eos", "eos_token", "end_turn", "stop_sequence", "complete"), FINISH_REASON_STOP),
     **dict.fromkeys(("length", "max_tokens", "model_length"), FINISH_REASON_LENGTH),
@@ -33,12 +33,12 @@ _FINISH: "Mapping[str, FinishReason.ValueType]" = {
         FINISH_REASON_CONTENT_FILTER,
     ),
 }
-# A part of the content that is thought and not said; the contract has no word for it.
+# Types of content parts that are the model's thoughts, not its answer; the contract has no field for them.
 _THOUGHTS = ("thinking", "reasoning")
 
 
-class ChatAnswer(Answer):
-    """One chat completion."""
+class ChatAnswer(AnswerReader):
+    """Reads one chat completion."""
 
     _event = "a chunk"
 
@@ -49,7 +49,7 @@ class ChatAnswer(Answer):
         self._calls: StreamedCalls | None = None
 
     def finished(self) -> tuple[Pieces, GenerationFinished]:
-        """What was held back, and the last event.
+        """The pieces that were held back, and the final event.
 
         Raises:
             Unavailable: a tool call has no name.
@@ -57,10 +57,10 @@ class ChatAnswer(Answer):
         held: list[TextDelta | ToolCallDelta] = []
         try:
             if self._calls is not None:
-                held.extend(self._calls.left(self._halves))
+                held.extend(self._calls.flush(self._joiner))
         except ValueError as error:
             raise refusal.protocol_error(self._provider, str(error)) from error
-        texts = self._halves.left() if self._halves is not None else {}
+        texts = self._joiner.flush() if self._joiner is not None else {}
         held.extend(TextDelta(text=text, refusal=key == "refusal") for key, text in texts.items() if text)
         return held, GenerationFinished(finish_reason=self._finish, usage=self._usage)
 
@@ -71,17 +71,17 @@ class ChatAnswer(Answer):
 
     def _read_whole(self, found: dict[str, Any]) -> Pieces:
         if not found.get("choices"):
-            raise refusal.told(self._provider, found.get("error") or found)
+            raise refusal.reported_error(self._provider, found.get("error") or found)
         return self._read(found)
 
     def _read(self, chunk: dict[str, Any]) -> Pieces:
         if self._done:
             return ()
         if error := chunk.get("error"):
-            raise refusal.told(self._provider, error)
+            raise refusal.reported_error(self._provider, error)
         choices = chunk.get("choices")
         if choices is None and (chunk.get("object") == "error" or "detail" in chunk):
-            raise refusal.told(self._provider, chunk)
+            raise refusal.reported_error(self._provider, chunk)
         self.begun = True
         # Groq's is in a member of its own.
         if usage := chunk.get("usage") or member(chunk.get("x_groq"), "usage"):
@@ -90,19 +90,19 @@ class ChatAnswer(Answer):
 
     def _choice(self, choice: dict[str, Any]) -> Pieces:
         found: list[TextDelta | ToolCallDelta] = []
-        # An answer in one piece has a message, and so has the last chunk of some servers.
+        # An answer in one piece has a message, and some servers send one in the last chunk.
         delta = choice.get("delta") or choice.get("message") or {}
         logprobs = _logprobs(choice["logprobs"]) if choice.get("logprobs") else ()
         if text := delta.get("content"):
             if type(text) is not str:
                 text = self._parts(text)
-            if self._halves is not None:
-                text = self._halves.join("content", text)
+            if self._joiner is not None:
+                text = self._joiner.join("content", text)
             if text:
                 found.append(TextDelta(text=text, logprobs=logprobs))
         if text := delta.get("refusal"):
-            if self._halves is not None:
-                text = self._halves.join("refusal", text)
+            if self._joiner is not None:
+                text = self._joiner.join("refusal", text)
             found.append(TextDelta(text=text, logprobs=logprobs, refusal=True))
         calls = delta.get("tool_calls")
         if not calls and (function := delta.get("function_call")):
@@ -110,9 +110,9 @@ class ChatAnswer(Answer):
         if calls:
             if self._calls is None:
                 self._calls = StreamedCalls()
-            found.extend(self._calls.add(calls, self._halves))
+            found.extend(self._calls.add(calls, self._joiner))
         if error := choice.get("error"):
-            raise refusal.told(self._provider, error)
+            raise refusal.reported_error(self._provider, error)
         if reason := choice.get("finish_reason"):
             self._end(reason, _FINISH.get(reason.lower()))
             if usage := choice.get("usage"):
@@ -120,7 +120,7 @@ class ChatAnswer(Answer):
         return found
 
     def _parts(self, content: Any) -> str:
-        """The text of content that is an array of parts."""
+        """The text of content that is a list of parts."""
         texts = []
         for part in content if isinstance(content, list) else (content,):
             if isinstance(part, str):
@@ -132,7 +132,10 @@ class ChatAnswer(Answer):
         return "".join(texts)
 
     def _count(self, usage: Any) -> None:
-        """Counts are cumulative, and some servers send them with each chunk; one that is missing erases none."""
+        """Take token counts.
+
+        They are cumulative, and some servers send them with each chunk; a missing count changes none.
+        """
         if not isinstance(usage, dict):
             return
         before = self._usage or Usage()
@@ -153,7 +156,7 @@ class ChatAnswer(Answer):
 
 
 def _logprobs(logprobs: Any) -> Sequence[TokenLogprob]:
-    """The tokens' probabilities; none where the server has them in another shape: the text is what was asked for."""
+    """The probabilities of tokens; empty when the server sends another shape, because the text is more important."""
     try:
         return [
             _logprob(token, top=[_logprob(other) for other in token.get("top_logprobs") or ()])

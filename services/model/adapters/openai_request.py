@@ -1,4 +1,4 @@
-"""A generation as OpenAI's chat completions expect it (https://platform.openai.com/docs/api-reference/chat/create)."""
+"""Makes the body of a chat completion request (https://platform.openai.com/docs/api-reference/chat/create)."""
 
 import re
 from typing import Any
@@ -22,7 +22,7 @@ from services.model.adapters.json_text import decimal, parse_object
 
 _ROLES = {ROLE_USER: "user", ROLE_ASSISTANT: "assistant", ROLE_TOOL: "tool"}
 _CHOICES = {ToolChoice.MODE_AUTO: "auto", ToolChoice.MODE_NONE: "none", ToolChoice.MODE_REQUIRED: "required"}
-# OpenAI takes any character in the id of a tool call, and not more than so many.
+# OpenAI accepts any printable character in the id of a tool call, up to a maximum length.
 _NOT_IN_IDS = re.compile(r"[\x00-\x1f]")
 _LONGEST_ID = 40
 _SAME_NAME = (
@@ -38,10 +38,10 @@ _SAME_NAME = (
 
 
 def chat_body(request: GenerateRequest, model: str, max_tokens_field: str) -> dict[str, Any]:
-    """The JSON body. What the caller set is always sent: a server that cannot do it says so itself.
+    """The JSON body. All fields that the caller set are sent; a server refuses those that it does not support.
 
     Raises:
-        InvalidArgument: a JSON schema that is not JSON.
+        InvalidArgument: a JSON schema is not JSON.
     """
     body: dict[str, Any] = {
         "model": model,
@@ -68,9 +68,9 @@ def chat_body(request: GenerateRequest, model: str, max_tokens_field: str) -> di
 def _messages(request: GenerateRequest) -> list[dict[str, Any]]:
     ids = CallIds(_NOT_IN_IDS, _LONGEST_ID)
     messages = [_message(message, ids) for message in request.messages if message.role != ROLE_SYSTEM]
-    if told := instructions(request):
-        # One, and first: templates of many models refuse a second one, or one in another place.
-        messages.insert(0, {"role": "system", "content": told})
+    if system := instructions(request):
+        # There is one system message, and it is the first: the templates of many models refuse any other form.
+        messages.insert(0, {"role": "system", "content": system})
     return messages
 
 
@@ -79,18 +79,18 @@ def _message(message: Message, ids: CallIds) -> dict[str, Any]:
     if message.name:
         wire["name"] = message.name
     if message.tool_call_id:
-        wire["tool_call_id"] = ids.answered(message.tool_call_id)
+        wire["tool_call_id"] = ids.id_of_result(message.tool_call_id)
     if message.tool_calls:
         wire["content"] = message.content or None
         wire["tool_calls"] = [
             {"id": call_id, "type": "function", "function": {"name": call.name, "arguments": _arguments(call)}}
-            for call_id, call in zip(ids.called(message.tool_calls), message.tool_calls, strict=True)
+            for call_id, call in zip(ids.ids_of(message.tool_calls), message.tool_calls, strict=True)
         ]
     return wire
 
 
 def _arguments(call: ToolCall) -> str:
-    """As the model wrote them, where they are a JSON object; templates of many models read them."""
+    """The arguments as the model wrote them, if they are a JSON object; the templates of many models parse them."""
     read = arguments_of(call)
     return call.arguments if not read or "arguments" not in read else orjson.dumps(read).decode()
 

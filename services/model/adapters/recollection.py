@@ -1,4 +1,4 @@
-"""Remembered text as a remote model is told of it."""
+"""The system text that gives remembered sources to a remote model."""
 
 from collections.abc import Iterable
 
@@ -11,6 +11,6 @@ _INTRODUCTION = (
 
 
 def recollection(sources: Iterable[Source]) -> str:
-    """A system text that holds the sources; empty when there are none."""
+    """A system text with the sources; empty when there are none."""
     lines = [f"[{source.key}] {source.text}" for source in sources]
     return "\n".join([_INTRODUCTION, *lines]) if lines else ""

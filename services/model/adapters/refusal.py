@@ -1,4 +1,4 @@
-"""A provider's refusals as typed errors, by HTTP status or by what it says inside a stream."""
+"""Makes typed errors from a provider's refusals: from an HTTP status, or from an error inside a stream."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -10,15 +10,15 @@ from soma.errors.v1 import reasons
 
 from services.mesh.call import errors
 from services.model.adapters import rate_limits
-from services.model.adapters.surrogates import mended, read_json
+from services.model.adapters.surrogates import read_json, repaired
 from services.model.vendor import Limit
 
 _log = structlog.get_logger(__name__)
 
 _LONGEST_MESSAGE = 2000
 _KEY_ADVICE = "check its API key"
-# What an error that comes with 200 says of its HTTP status: parts of its type or code, in lower case, the first that
-# fits.
+# The HTTP status of an error inside an answer with status 200, by parts of its type or code in lower case. The first
+# match counts.
 _STATUSES = (
     ("rate_limit", 429),
     ("ratelimit", 429),
@@ -49,7 +49,7 @@ def refusal(
     key_advice: str = _KEY_ADVICE,
     limits: Sequence[Limit] = (),
 ) -> errors.MeshError:
-    """The error for an answer that is not 200; `limits` are the headers in which the vendor counts what is left."""
+    """The error for an answer with another status than 200; `limits` are the headers of the vendor's rate limits."""
     message = message_of(body)
     if body and not message:
         message = described(body)
@@ -62,18 +62,18 @@ def refusal(
     return typed(provider, status, message, delay, key_advice)
 
 
-def told(provider: str, error: Any) -> errors.MeshError:
-    """The error a provider tells of in an answer that began with 200."""
+def reported_error(provider: str, error: Any) -> errors.MeshError:
+    """The error that a provider reports inside an answer with status 200."""
     return typed(provider, _status(error), _words(error))
 
 
 def ended_badly(provider: str, reason: str) -> errors.Unavailable:
-    """The answer ended for a reason that is not known to be one of success."""
-    return unavailable(provider, f"{provider} ended its answer with `{mended(reason)[:_LONGEST_WORD]}`")
+    """The error for an answer that ended with an unknown finish reason."""
+    return unavailable(provider, f"{provider} ended its answer with `{repaired(reason)[:_LONGEST_WORD]}`")
 
 
 def unreadable(provider: str, what: str, data: bytes) -> errors.Unavailable:
-    """The provider sent `what`, and it cannot be read; says so in the log too."""
+    """The error for data `what` that cannot be read; it is logged too."""
     shape = described(data)
     _log.warning("provider_answer_unreadable", provider=provider, what=what, shape=shape)
     return protocol_error(provider, f"{what} has another shape: it is {shape}")
@@ -82,12 +82,12 @@ def unreadable(provider: str, what: str, data: bytes) -> errors.Unavailable:
 def typed(
     provider: str, status: int, message: str, delay: float | None = None, key_advice: str = _KEY_ADVICE
 ) -> errors.MeshError:
-    """The error for an HTTP status, wherever the provider put it; `key_advice` says what to do about a refused key.
+    """The error for an HTTP status; `key_advice` says what to do about a refused key.
 
-    What a provider says about a credential is not passed on: it may quote it.
+    A provider's message about a credential is not passed on, because it may contain the credential.
     """
     facts = {"provider": provider}
-    said = f"{provider} answered {status}" + (f": {message}" if message else "")
+    text = f"{provider} answered {status}" + (f": {message}" if message else "")
     match status:
         case 401 | 402 | 403:
             return errors.FailedPrecondition(
@@ -96,39 +96,39 @@ def typed(
                 metadata=facts,
             )
         case 404:
-            return errors.NotFound(said, reason=reasons.MODEL_NOT_FOUND, metadata=facts)
+            return errors.NotFound(text, reason=reasons.MODEL_NOT_FOUND, metadata=facts)
         case 429:
             return errors.ResourceExhausted(
-                said, reason=reasons.PROVIDER_RATE_LIMITED, metadata=facts, retry_after=delay
+                text, reason=reasons.PROVIDER_RATE_LIMITED, metadata=facts, retry_after=delay
             )
         case 408 | 504:
-            return errors.Unavailable(said, reason=reasons.PROVIDER_TIMEOUT, metadata=facts, retry_after=delay)
+            return errors.Unavailable(text, reason=reasons.PROVIDER_TIMEOUT, metadata=facts, retry_after=delay)
         case 409 | 425:
-            return unavailable(provider, said, delay)
+            return unavailable(provider, text, delay)
         case _ if 400 <= status < 500:
-            return errors.InvalidArgument(said, reason=reasons.PROVIDER_REFUSED_REQUEST, metadata=facts)
+            return errors.InvalidArgument(text, reason=reasons.PROVIDER_REFUSED_REQUEST, metadata=facts)
         case _ if status >= 500:
-            return unavailable(provider, said, delay)
+            return unavailable(provider, text, delay)
         case _:
             return protocol_error(provider, f"it answered {status}")
 
 
 def unavailable(provider: str, message: str, delay: float | None = None) -> errors.Unavailable:
-    """The provider is not there, or says that it cannot now."""
+    """The error for a provider that cannot be reached or cannot answer now."""
     return errors.Unavailable(
         message, reason=reasons.PROVIDER_UNAVAILABLE, metadata={"provider": provider}, retry_after=delay
     )
 
 
 def timed_out(provider: str, what: str, seconds: float) -> errors.Unavailable:
-    """The provider was silent for longer than it may be."""
+    """The error for a provider that sent nothing for too long."""
     return errors.Unavailable(
         f"{provider} {what} within {seconds:g} s", reason=reasons.PROVIDER_TIMEOUT, metadata={"provider": provider}
     )
 
 
 def stream_cut(provider: str) -> errors.Unavailable:
-    """The answer ended before its end."""
+    """The error for an answer that broke off."""
     return errors.Unavailable(
         f"{provider} ended its answer before it was complete",
         reason=reasons.PROVIDER_STREAM_CUT,
@@ -137,7 +137,7 @@ def stream_cut(provider: str) -> errors.Unavailable:
 
 
 def protocol_error(provider: str, what: str) -> errors.Unavailable:
-    """The provider says something its protocol does not know."""
+    """The error for an answer that does not follow the protocol."""
     return errors.Unavailable(
         f"{provider} does not speak the expected protocol: {what}",
         reason=reasons.PROVIDER_PROTOCOL_ERROR,
@@ -146,7 +146,7 @@ def protocol_error(provider: str, what: str) -> errors.Unavailable:
 
 
 def message_of(body: bytes) -> str:
-    """The message in an error body of any of the usual shapes, or of a few lines of text; empty when there is none."""
+    """The message in an error body of a usual shape or of short text; empty when there is none."""
     try:
         found = read_json(body)
     except ValueError:
@@ -156,11 +156,11 @@ def message_of(body: bytes) -> str:
 
 
 def described(data: bytes) -> str:
-    """The shape of what cannot be read, without what it says."""
+    """The shape of unreadable data, without its content."""
     try:
         found = read_json(data)
     except ValueError:
-        return f"{len(data)} bytes that are no JSON"
+        return f"{len(data)} bytes that are not JSON"
     if isinstance(found, dict):
         names = [ascii(name)[1:-1][:_LONGEST_WORD] for name in list(found)[:_MOST_MEMBERS]]
         return f"an object with {', '.join(names)}" if names else "an empty object"
@@ -168,14 +168,14 @@ def described(data: bytes) -> str:
 
 
 def _words(error: Any) -> str:
-    """The message of an error: a text, an object that has one, FastAPI's `detail`, or the first of several."""
+    """The message of an error: a text, a member of an object, FastAPI's `detail`, or the first of a list."""
     while True:
         if isinstance(error, list):
             error = error[0] if error else ""
         elif isinstance(error, dict):
             error = next((error[name] for name in ("error", "message", "msg", "detail") if error.get(name)), "")
         else:
-            return mended(error)[:_LONGEST_MESSAGE] if isinstance(error, str) else ""
+            return repaired(error)[:_LONGEST_MESSAGE] if isinstance(error, str) else ""
 
 
 def _status(error: Any) -> int:
@@ -187,12 +187,15 @@ def _status(error: Any) -> int:
             value = int(value)
         if isinstance(value, int) and 400 <= value < 600:
             return value
-    said = f"{error.get('code')} {error.get('type')} {error.get('status')}".lower()
-    return next((status for word, status in _STATUSES if word in said), 500)
+    text = f"{error.get('code')} {error.get('type')} {error.get('status')}".lower()
+    return next((status for word, status in _STATUSES if word in text), 500)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds `Retry-After` asks for (RFC 9110, 10.2.3), or OpenAI's finer `retry-after-ms`; names in lower case."""
+    """The seconds of `Retry-After` (RFC 9110, 10.2.3) or of OpenAI's `retry-after-ms`.
+
+    Header names are in lower case.
+    """
     try:
         if fine := headers.get("retry-after-ms"):
             return max(0.0, float(fine) / 1000)

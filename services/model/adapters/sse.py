@@ -1,18 +1,18 @@
-"""Server-sent events, parsed from bytes as they are read (HTML standard, 9.2.6)."""
+"""Parses server-sent events from bytes as they arrive (HTML standard, 9.2.6)."""
 
 import orjson
 from soma.errors.v1 import reasons
 
 from services.mesh.call import errors
 
-# No delta of a model is this long; a server that sends no line end must not fill the memory.
+# Longer than any delta of a model. The limit keeps a server that sends no line end from filling the memory.
 LARGEST_EVENT = 4 * 1024 * 1024
 
 
 class EventParser:
-    """Turns reads of any size into the `data` of whole events.
+    """Splits bytes that arrive in pieces of any size into the `data` of complete events.
 
-    Works on bytes: a character split between two reads is whole again by the time its event is.
+    It works on bytes, so a character may be split between two pieces.
     """
 
     def __init__(self) -> None:
@@ -20,14 +20,14 @@ class EventParser:
         self._begun = False
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        """The data of each event that `chunk` completes, in order; comments and events without data give none.
+        """The data of each event that `chunk` completes, in order, without comments and empty events.
 
         Raises:
-            Unavailable: an event is larger than any real one.
+            Unavailable: an event is too large.
         """
         text = self._rest + chunk if self._rest else chunk
         if b"\r" in text:
-            # A final CR may be the first half of CRLF: it waits for the next read.
+            # A CR at the end may be the first half of CRLF, so it waits for the next chunk.
             held = b"\r" if text.endswith(b"\r") else b""
             text = text.removesuffix(held).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         else:
@@ -44,7 +44,7 @@ class EventParser:
         return [data for block in blocks if (data := _data(block))]
 
     def end(self) -> list[bytes]:
-        """The data of a last event whose blank line never came; some servers leave it out."""
+        """The data of a last event without its blank line, which some servers leave out."""
         return self.feed(b"\n\n")
 
 
@@ -60,21 +60,21 @@ def _data(block: bytes) -> bytes:
         elif name == b"event" and value == b"error":
             failed = True
         elif name == b"error":
-            # llama.cpp's name of the line.
+            # The name of the line in llama.cpp.
             return _failure(value)
         elif line[:1] == b"{" and not lines:
-            # No field: a server that failed and forgot that it had begun a stream.
+            # A bare JSON object: some servers send an error like this in the middle of a stream.
             return block.strip(b"\n")
     data = b"\n".join(lines)
     return _failure(data) if failed else data
 
 
 def _failure(data: bytes) -> bytes:
-    """The data of an event that is an error by its name, in the form of one that says so itself."""
+    """The data of an event named `error`, changed into an object with a member `error`."""
     try:
-        told = orjson.loads(data)
+        failure = orjson.loads(data)
     except orjson.JSONDecodeError:
-        told = data.decode("utf-8", "replace")
-    if isinstance(told, dict) and "error" in told:
+        failure = data.decode("utf-8", "replace")
+    if isinstance(failure, dict) and "error" in failure:
         return data
-    return orjson.dumps({"error": told or "no reason given"})
+    return orjson.dumps({"error": failure or "no reason given"})

@@ -1,4 +1,4 @@
-"""JSON as servers really write it: characters outside the BMP may come as two escapes, each in a piece of its own."""
+"""Reads JSON in which a character outside the BMP may come as two escapes, each in another piece."""
 
 import json
 from collections.abc import Hashable
@@ -10,10 +10,10 @@ _FIRST_HALVES = ("\ud800", "\udbff")
 
 
 def read_json(data: bytes | bytearray) -> Any:
-    """A JSON document, also one with half a character or `NaN` in it, which `orjson` refuses.
+    """Parse a JSON document; it may have half of a surrogate pair or `NaN`, which `orjson` refuses.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the data is not JSON.
     """
     try:
         return orjson.loads(data)
@@ -24,26 +24,26 @@ def read_json(data: bytes | bytearray) -> Any:
             raise ValueError("it is nested too deeply") from error
 
 
-def mended(text: str) -> str:
-    """The text with halves that belong together joined; a half alone becomes U+FFFD."""
+def repaired(text: str) -> str:
+    """The text with surrogate pairs joined; a single half becomes U+FFFD."""
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
-class Halves:
-    """Holds the first half of a character back until the piece with the second half comes, for several texts."""
+class SurrogateJoiner:
+    """Joins surrogate pairs that are split between two pieces, for several texts at the same time."""
 
     def __init__(self) -> None:
         self._held: dict[Hashable, str] = {}
 
     def join(self, key: Hashable, piece: str) -> str:
-        """What can be shown of the text `key` after this piece."""
+        """Add a piece to the text `key`, and return what can be shown of it; a first half is held back."""
         text = self._held.pop(key, "") + piece
         if text and _FIRST_HALVES[0] <= text[-1] <= _FIRST_HALVES[1]:
             self._held[key] = text[-1]
             text = text[:-1]
-        return mended(text)
+        return repaired(text)
 
-    def left(self) -> dict[Hashable, str]:
-        """The texts whose last half never came, each with what stands for it."""
+    def flush(self) -> dict[Hashable, str]:
+        """The texts with a first half that is still held back, each with U+FFFD in its place."""
         held, self._held = self._held, {}
-        return {key: mended(half) for key, half in held.items()}
+        return {key: repaired(half) for key, half in held.items()}

@@ -1,4 +1,4 @@
-"""Tool calls as OpenAI-compatible servers stream them: pieces that say in many ways, or not at all, whose they are."""
+"""Reads tool calls that OpenAI-compatible servers stream in pieces. Servers mark the call of a piece in many ways."""
 
 import uuid
 from collections.abc import Sequence
@@ -8,15 +8,15 @@ from typing import Any
 import orjson
 from soma.model.v1.message_pb2 import ToolCallDelta
 
-from services.model.adapters.surrogates import Halves
+from services.model.adapters.surrogates import SurrogateJoiner
 
-# The contract's limits on a call that is sent back.
+# The limits of the contract for a call that is sent back.
 _LONGEST_ID = 256
 _LONGEST_NAME = 128
 
 
-def made_up_id() -> str:
-    """An id for a call that came without one the mesh could take back."""
+def new_call_id() -> str:
+    """An id for a call that has none, or one that the contract would refuse."""
     return f"call_{uuid.uuid4().hex[:24]}"
 
 
@@ -30,7 +30,7 @@ class _Call:
 
     @property
     def whole(self) -> bool:
-        """Whether the arguments are a JSON object, to which nothing can be added."""
+        """Whether the arguments are a complete JSON object."""
         try:
             return isinstance(orjson.loads("".join(self.arguments)), dict)
         except orjson.JSONDecodeError:
@@ -38,10 +38,11 @@ class _Call:
 
 
 class StreamedCalls:
-    """The calls of one answer, numbered in the order in which their names come.
+    """The calls of one answer, numbered in the order in which their names arrive.
 
-    A new id is another call, whatever its index. Without an id the index says whose a piece is, and without that it is
-    the latest call's, unless the piece opens another: another name, or a second object of arguments.
+    A new id begins another call, with any index. A piece without an id belongs to the call with its index. A piece
+    without
+    an index belongs to the latest call, unless it begins another: it has another name, or a second object of arguments.
     """
 
     def __init__(self) -> None:
@@ -51,11 +52,11 @@ class StreamedCalls:
         self._latest: _Call | None = None
         self._named = 0
 
-    def add(self, entries: Sequence[Any], halves: Halves | None) -> list[ToolCallDelta]:
-        """What the entries of one delta's `tool_calls` add: a call's id and name once, in its first piece.
+    def add(self, entries: Sequence[Any], joiner: SurrogateJoiner | None) -> list[ToolCallDelta]:
+        """The pieces that the `tool_calls` of one delta add. Only the first piece of a call has its id and name.
 
         Raises:
-            AttributeError, TypeError, ValueError: an entry has another shape, or a name no call may have.
+            AttributeError, TypeError, ValueError: an entry has another shape, or a name is not valid.
         """
         found: list[ToolCallDelta] = []
         touched: list[_Call] = []
@@ -63,11 +64,11 @@ class StreamedCalls:
             function = entry.get("function") or {}
             name, arguments = function.get("name") or "", function.get("arguments") or ""
             if type(arguments) is not str:
-                # Some servers send the object itself.
+                # Some servers send an object instead of text.
                 arguments = orjson.dumps(arguments).decode()
             given, index = entry.get("id"), entry.get("index")
-            if not given and not name and halves is None and arguments[:1] != "{" and index in self._by_index:
-                # The usual piece: more of a call's arguments.
+            if not given and not name and joiner is None and arguments[:1] != "{" and index in self._by_index:
+                # The usual case: more arguments for a call.
                 self._latest = known = self._by_index[index]
                 known.arguments.append(arguments)
                 if known.position >= 0 and arguments:
@@ -84,10 +85,10 @@ class StreamedCalls:
             touched.append(call)
             self._latest = call
             if arguments:
-                if halves is not None:
-                    arguments = halves.join(call, arguments)
+                if joiner is not None:
+                    arguments = joiner.join(call, arguments)
                 if call.arguments and arguments[:1] == "{" and arguments == "".join(call.arguments) and call.whole:
-                    # The whole call once more.
+                    # The server sent the whole arguments a second time.
                     arguments = ""
                 call.arguments.append(arguments)
             if call.position >= 0:
@@ -97,13 +98,13 @@ class StreamedCalls:
                 found.append(self._name(call, name))
         return found
 
-    def left(self, halves: Halves | None) -> list[ToolCallDelta]:
-        """The last pieces: what was held back, and the empty object of calls without arguments.
+    def flush(self, joiner: SurrogateJoiner | None) -> list[ToolCallDelta]:
+        """The last pieces: those that were held back, and an empty object for calls without arguments.
 
         Raises:
             ValueError: a call has no name.
         """
-        held = halves.left() if halves is not None else {}
+        held = joiner.flush() if joiner is not None else {}
         found: list[ToolCallDelta] = []
         for call in self._calls:
             if call.position < 0:
@@ -144,5 +145,5 @@ class StreamedCalls:
             raise ValueError("a tool call's name is too long")
         call.name, call.position = name, self._named
         self._named += 1
-        told = call.call_id if 0 < len(call.call_id) <= _LONGEST_ID else made_up_id()
-        return ToolCallDelta(index=call.position, call_id=told, name=name, arguments="".join(call.arguments))
+        shown_id = call.call_id if 0 < len(call.call_id) <= _LONGEST_ID else new_call_id()
+        return ToolCallDelta(index=call.position, call_id=shown_id, name=name, arguments="".join(call.arguments))

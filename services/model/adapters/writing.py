@@ -1,4 +1,4 @@
-"""Text of this process's own models on its way out: the token limit and the stop sequences hold for both."""
+"""Applies the token limit and the stop sequences to the text of the local models."""
 
 from collections.abc import Sequence
 
@@ -6,13 +6,13 @@ from soma.model.v1.message_pb2 import FINISH_REASON_LENGTH, FINISH_REASON_STOP, 
 
 
 class Writer:
-    """Takes a model's tokens one by one and gives back the text that may be shown.
+    """Takes the tokens of a model one by one, and returns the text that may be shown.
 
-    Text that could be the beginning of a stop sequence is held back until it is clear that it is not one.
+    Text that may be the beginning of a stop sequence is held back until this is decided.
 
     Attributes:
-        written: tokens taken.
-        reason: why the text is over; None while it is not.
+        written: number of tokens so far.
+        reason: why the text has ended; None until then.
     """
 
     def __init__(self, limit: int | None, stops: Sequence[str]) -> None:
@@ -23,7 +23,7 @@ class Writer:
         self._held = ""
 
     def write(self, token: str) -> str:
-        """Take a token; the text that is now certain, perhaps none."""
+        """Take a token, and return the text that may be shown now; it may be empty."""
         self.written += 1
         text = self._held + token
         met = [at for stop in self._stops if (at := text.find(stop)) >= 0]
@@ -33,17 +33,17 @@ class Writer:
         if self.written == self._limit:
             self.reason, self._held = FINISH_REASON_LENGTH, ""
             return text
-        kept = self._undecided(text)
-        self._held = text[len(text) - kept :]
-        return text[: len(text) - kept]
+        undecided = self._undecided(text)
+        self._held = text[len(text) - undecided :]
+        return text[: len(text) - undecided]
 
     def end(self) -> tuple[str, "FinishReason.ValueType"]:
-        """The model has no more, or may not write more: what was held back, and why the text is over."""
+        """End the text; return what was held back, and the finish reason."""
         held, self._held = self._held, ""
         return held, self.reason or FINISH_REASON_STOP
 
     def _undecided(self, text: str) -> int:
-        """Length of the longest end of `text` with which a stop sequence begins."""
+        """The length of the longest suffix of `text` that is a prefix of a stop sequence."""
         longest = min(len(text), max((len(stop) - 1 for stop in self._stops), default=0))
         for length in range(longest, 0, -1):
             end = text[-length:]

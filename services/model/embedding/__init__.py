@@ -1,4 +1,4 @@
-"""Vectors of texts: MiniLM on ONNX Runtime, batched across callers."""
+"""Embeddings: MiniLM on ONNX Runtime, in batches across callers."""
 
 from services.model.embedding.embedder import Embedder, Embeddings
 

@@ -1,4 +1,4 @@
-"""The shape of all-MiniLM-L6-v2: a BERT encoder of six layers, mean-pooled to 384 dimensions."""
+"""The architecture of all-MiniLM-L6-v2: a BERT encoder with six layers, mean-pooled to 384 dimensions."""
 
 NAME = "somasuite-embed-v1"
 HUB_REPOSITORY = "sentence-transformers/all-MiniLM-L6-v2"

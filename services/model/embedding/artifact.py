@@ -1,4 +1,4 @@
-"""The graph on disk: built once for each content of the weights, by one process, seen by others only when whole."""
+"""The graph on disk. One process builds it, once for each version of the weights; others see only a complete graph."""
 
 import fcntl
 import shutil
@@ -16,7 +16,7 @@ from soma.errors.v1 import reasons
 from services.mesh.call.errors import FailedPrecondition
 from services.model.embedding.weights import Weights
 
-# Raised whenever what the builder writes changes.
+# Increased when the output of the builder changes.
 BUILDER_VERSION = 2
 BUILD_SECONDS = 300
 
@@ -27,7 +27,7 @@ Precision = Literal["int8", "fp32"]
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """A directory with the graph and the tokenizer it was trained with."""
+    """A directory with the graph and its tokenizer."""
 
     directory: Path
 
@@ -38,15 +38,15 @@ class Artifact:
 
     @property
     def tokenizer(self) -> Path:
-        """The tokenizer's description."""
+        """The file of the tokenizer."""
         return self.directory / "tokenizer.json"
 
 
 def prepared(weights: Weights, precision: Precision, directory: Path) -> Artifact:
-    """The artifact of `weights` under `directory`, built now if it is not there; takes seconds then.
+    """The artifact of `weights` under `directory`. If it does not exist, it is built, which takes seconds.
 
     Raises:
-        FailedPrecondition: it cannot be built; reason EMBEDDING_BUILD_FAILED.
+        FailedPrecondition: the graph cannot be built; reason EMBEDDING_BUILD_FAILED.
     """
     artifact = Artifact(directory / f"{precision}-{BUILDER_VERSION}-{weights.digest()[:16]}")
     if artifact.directory.is_dir():
@@ -63,7 +63,7 @@ def prepared(weights: Weights, precision: Precision, directory: Path) -> Artifac
 
 def _build(weights: Weights, precision: Precision, artifact: Artifact) -> None:
     partial = Artifact(artifact.directory.with_name("partial"))
-    shutil.rmtree(partial.directory, ignore_errors=True)  # what a killed build left
+    shutil.rmtree(partial.directory, ignore_errors=True)  # left by a killed build
     partial.directory.mkdir()
     shutil.copyfile(weights.tokenizer, partial.tokenizer)
     log.info("embedding_graph_building", precision=precision)
@@ -82,7 +82,7 @@ def _failed(why: str) -> FailedPrecondition:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Holds a lock between processes; the system drops it with the process."""
+    """Hold a lock between processes; the system releases it when the process ends."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

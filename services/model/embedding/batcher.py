@@ -1,7 +1,7 @@
-"""Merges the texts of concurrent calls into batches, and hands each call its own vectors.
+"""Merges the texts of concurrent calls into batches, and returns to each call its own vectors.
 
-While batches run, what arrives waits; a thread that becomes free takes a part of every waiting call in turn. So one
-caller alone waits for nobody, many callers share a run, and a caller with a thousand texts delays none with one.
+New texts wait while all threads are busy. A thread that becomes free takes a part of every waiting call. So a single
+caller never waits, many callers share a batch, and a call with a thousand texts does not delay a call with one.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ Run = Callable[[Sequence[str]], Embeddings]
 
 @dataclass(slots=True, eq=False)
 class _Call:
-    """One caller: its texts shortest first, how many are taken, and where their vectors go."""
+    """One call: its texts, their order (shortest first), the number of texts in batches so far, and its result."""
 
     texts: Sequence[str]
     order: NDArray[np.intp]
@@ -38,7 +38,7 @@ class _Call:
         return share
 
     @property
-    def left(self) -> int:
+    def remaining(self) -> int:
         return len(self.texts) - self.taken
 
     def fill(self, indices: NDArray[np.intp], part: Embeddings) -> None:
@@ -56,14 +56,14 @@ class _Call:
 
 @dataclass(frozen=True, slots=True)
 class _Share:
-    """Texts of one call that run in a batch."""
+    """The texts of one call in a batch."""
 
     call: _Call
     indices: NDArray[np.intp]
 
 
 class Batcher:
-    """Runs `run` in threads, on at most `batch` texts at a time; at most `waiting` texts queue."""
+    """Runs `run` in threads, with at most `batch` texts at a time; at most `waiting` texts may queue."""
 
     def __init__(self, run: Run, *, threads: int, batch: int, waiting: int) -> None:
         self._run = run
@@ -77,7 +77,7 @@ class Batcher:
         self._closed = False
 
     async def embed(self, texts: Sequence[str]) -> Embeddings:
-        """See `Embedder.embed`; A cancelled call gives up the texts that have not begun."""
+        # When a call is cancelled, its texts that have not begun are dropped.
         if self._closed:
             raise Unavailable("the embedder is closing")
         if not texts:
@@ -98,7 +98,7 @@ class Batcher:
             self._forget(call)
 
     async def close(self) -> None:
-        """Refuses what waits and lets what runs end."""
+        """Refuse the waiting texts, and wait for the running batches."""
         self._closed = True
         for call in list(self._calls):
             self._fail(call, Unavailable("the embedder is closing"))
@@ -115,7 +115,7 @@ class Batcher:
             running.add_done_callback(partial(self._finish, shares))
 
     def _next(self) -> list[_Share]:
-        """The next batch: an even part of every waiting call, as far as there is room."""
+        """The next batch: an equal share of every waiting call, up to the size of a batch."""
         idle = self._threads - len(self._running)
         room = min(self._batch, -(-self._waiting // idle))
         shares: list[_Share] = []
@@ -125,7 +125,7 @@ class Batcher:
             room -= len(share.indices)
             self._waiting -= len(share.indices)
             shares.append(share)
-            if call.left:
+            if call.remaining:
                 self._calls.append(call)
         return shares
 
@@ -152,4 +152,4 @@ class Batcher:
     def _forget(self, call: _Call) -> None:
         if call in self._calls:
             self._calls.remove(call)
-            self._waiting -= call.left
+            self._waiting -= call.remaining

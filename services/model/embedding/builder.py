@@ -1,4 +1,4 @@
-"""Writes the ONNX graph of MiniLM from its weights: a program of its own, so that its memory is given back.
+"""Writes the ONNX graph of MiniLM from its weights. It is a separate program, so that its memory is released.
 
 python -m services.model.embedding.builder WEIGHTS.safetensors TOKENIZER.json OUTPUT.onnx int8|fp32
 """
@@ -23,10 +23,10 @@ LEAST_COSINE = 0.99
 
 
 def build(weights: Path, tokenizer: Path, output: Path, precision: str) -> None:
-    """Writes the graph to `output`.
+    """Write the graph to `output`.
 
     Raises:
-        ArithmeticError: on this processor int8 strays from float32 further than cosine 0.99.
+        ArithmeticError: on this processor, int8 vectors have a cosine below 0.99 with float32 vectors.
     """
     tensors: Tensors = load_file(weights)
     linear = FloatLinear()
@@ -37,7 +37,7 @@ def build(weights: Path, tokenizer: Path, output: Path, precision: str) -> None:
     texts = CALIBRATION.read_text("utf-8").splitlines()
     texts.append(" ".join(texts))
     pieces = WordPieces(tokenizer)
-    # What feeds these comes from layer normalisation, where a few channels are outliers in every text.
+    # The inputs of these layers come from layer normalisation, whose output has outliers in the same few channels.
     inputs = {layer: x for layer, x in linear.inputs.items() if layer.endswith((".self", ".intermediate.dense"))}
     expected, activations = _observe(exact, inputs, pieces, texts)
     quantized = encoder(tensors, RowLinear(activations))
@@ -51,7 +51,7 @@ def build(weights: Path, tokenizer: Path, output: Path, precision: str) -> None:
 def _observe(
     model: onnx.ModelProto, layers: dict[str, str], pieces: WordPieces, texts: Sequence[str]
 ) -> tuple[Array, dict[str, Array]]:
-    """Vectors of `texts`, and the largest magnitude of each channel of the tensors that feed `layers`."""
+    """The vectors of `texts`, and the largest magnitude of each channel in the inputs of `layers`."""
     observed = onnx.ModelProto()
     observed.CopyFrom(model)
     del observed.graph.output[1:]

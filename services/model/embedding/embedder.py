@@ -1,4 +1,4 @@
-"""What an embedder is: texts in, one unit vector each out."""
+"""The interface of an embedder: it makes one unit vector for each text."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Embeddings:
-    """Vectors of one call, in the order of its texts.
+    """The vectors of one call, in the order of its texts.
 
     Attributes:
         vectors: float32, (n, dimensions), each of length 1.
         norms: float32, (n,): the length of each vector before it was normalised.
-        tokens: int32, (n,): tokens the model read of each text, its start and end marks included.
+        tokens: int32, (n,): number of tokens of each text, with its start and end tokens.
         windows: int32, (n,): in how many windows each text was read, whose vectors are averaged; None for one each.
     """
 
@@ -29,21 +29,21 @@ class Embeddings:
 
 
 class Embedder(Protocol):
-    """A model that places texts in a vector space."""
+    """A model that makes vectors of texts."""
 
     @property
     def model(self) -> str:
-        """The model's public name."""
+        """The public name of the model."""
 
     @property
     def dimensions(self) -> int:
-        """Length of every vector."""
+        """The number of dimensions of every vector."""
 
     async def embed(self, texts: Sequence[str]) -> Embeddings:
-        """Vectors of `texts`.
+        """The vectors of `texts`.
 
         Raises:
-            ResourceExhausted: too many texts are waiting already.
+            ResourceExhausted: too many texts are waiting.
             FailedPrecondition: the model cannot be loaded here; the message says why.
             Unavailable: the embedder is closing.
         """

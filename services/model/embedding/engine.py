@@ -1,4 +1,4 @@
-"""Runs the graph: texts to vectors, in the caller's thread, rows of one length together."""
+"""Runs the graph in the caller's thread; texts with the same number of tokens run together."""
 
 from collections.abc import Iterator, Sequence
 
@@ -10,19 +10,19 @@ from services.model.embedding.embedder import Embeddings
 from services.model.embedding.session import open_session
 from services.model.embedding.tokenizer import Ids, WordPieces
 
-# Tokens of one run, unless one text has more: activations then fit the second-level cache.
+# Maximum number of tokens in a run with several texts, so that the activations fit the second-level cache.
 RUN_TOKENS = 256
 
 
 class Engine:
-    """One session, which several threads may use at once."""
+    """A session that several threads may use at the same time."""
 
     def __init__(self, artifact: Artifact) -> None:
         self._pieces = WordPieces(artifact.tokenizer)
         self._session = open_session(artifact.model)
 
     def embed(self, texts: Sequence[str]) -> Embeddings:
-        """Vectors of `texts`, in their order."""
+        """The vectors of `texts`, in their order."""
         rows = self._pieces.split(texts)
         found = Embeddings(
             np.empty((len(rows), HIDDEN), np.float32), np.empty(len(rows), np.float32), np.empty(len(rows), np.int32)
@@ -39,7 +39,7 @@ class Engine:
 
 
 def runs(rows: Sequence[Ids]) -> Iterator[list[int]]:
-    """Indices of `rows` in groups to run together: of one length, and few enough."""
+    """Groups of indices of `rows` that run together: rows of the same length, at most `RUN_TOKENS` tokens."""
     lengths: dict[int, list[int]] = {}
     for index, row in enumerate(rows):
         lengths.setdefault(len(row), []).append(index)

@@ -1,9 +1,10 @@
-"""MiniLM as an ONNX graph: token ids in, unit vectors out, pooling and normalisation inside.
+"""MiniLM as an ONNX graph: from token ids to unit vectors, with pooling and normalisation.
 
-Rows of a run are of one length, so that nothing is padded and attention needs no mask: with one, the runtime's
-attention takes three times as long. Layers run on (tokens, 384) without a batch axis; only attention sees the rows.
-Sums and layer normalisation stay apart on purpose: the runtime's fused SkipLayerNormalization is a scalar loop, seven
-times slower than the two.
+All rows of a run have the same length, so there is no padding and attention needs no mask. With a mask, the runtime's
+attention takes three times as long. Layers run on (tokens, 384) without a batch axis; only attention uses the rows.
+
+Sums and layer normalisation are separate nodes on purpose: the runtime's fused SkipLayerNormalization is a scalar loop
+and takes seven times as long as both.
 """
 
 from collections.abc import Mapping
@@ -23,8 +24,8 @@ Tensors = Mapping[str, Array]
 def encoder(tensors: Tensors, linear: Linear) -> onnx.ModelProto:
     """The model of a checkpoint.
 
-    Input: `ids` int32 (batch, tokens), every row a whole text.
-    Outputs: `vectors` float32 (batch, 384) of length 1; `norms` float32 (batch,), their length before.
+    Input: `ids` int32 (batch, tokens); each row is a whole text.
+    Outputs: `vectors` float32 (batch, 384) of length 1; `norms` float32 (batch,), the lengths before normalisation.
     """
     return _Encoder(tensors, linear).model()
 
@@ -55,7 +56,7 @@ class _Encoder:
     def _embed(self) -> str:
         nodes = self._nodes
         words = self._linear.table(nodes, "ids", self._tensors["embeddings.word_embeddings.weight"])
-        # Every token is of the first type, so that its vector belongs to the position.
+        # All tokens have the first token type, so its vector is added to the position vectors.
         positions = self._tensors["embeddings.position_embeddings.weight"][:MAX_TOKENS]
         positions = positions + self._tensors["embeddings.token_type_embeddings.weight"][0]
         tokens = nodes.add("Shape", "ids", start=1, end=2)
@@ -78,8 +79,8 @@ class _Encoder:
         query = nodes.add("Add", query, nodes.constant(tensors[f"{layer}.self.query.bias"]))
         rows = [nodes.add("Reshape", part, self._rows) for part in (query, key, value)]
         attended = nodes.add("MultiHeadAttention", *rows, domain=CONTRIB, num_heads=HEADS)
-        # The key's bias adds the same to every score of a row, which softmax takes out again. The value's comes through
-        # unchanged, because the weights of a row sum to one: it joins the bias of the layer that follows.
+        # The key's bias adds the same number to every score of a row, and softmax cancels it. The value's bias passes
+        # through unchanged, because the weights of a row sum to one, so it is added to the bias of the next layer.
         output = f"{layer}.output.dense"
         through = tensors[f"{output}.weight"] @ tensors[f"{layer}.self.value.bias"]
         bias = tensors[f"{output}.bias"] + through

@@ -1,4 +1,4 @@
-"""MiniLM's weights from the Hugging Face hub, or from its copy on this machine when it does not answer."""
+"""Gets MiniLM's weights from the Hugging Face hub, or from the local copy if the hub does not answer."""
 
 from pathlib import Path
 
@@ -16,9 +16,9 @@ def hub_weights(cache: Path, endpoint: str) -> Weights:
     """The checkpoint of the repository's main branch.
 
     Raises:
-        WeightsMissing: the hub does not answer, or not with these files, and `cache` holds no copy.
+        WeightsMissing: the hub does not give these files, and `cache` has no copy.
     """
-    # The hub's client would try for twenty seconds, whatever timeout it is given.
+    # The client of the hub would try for twenty seconds, with any timeout, so the hub is tested first.
     offline = not _answers(endpoint)
 
     def file(name: str) -> Path:

@@ -1,4 +1,4 @@
-"""The matrix products of the graph: in float32, or in int8 with a scale for every token."""
+"""The matrix products of the graph, in float32 or in int8 with one scale for each token."""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from services.model.embedding.nodes import CONTRIB, Nodes
 from services.model.embedding.quantization import Array, quantize, smoothing
 
-# GELU's smallest value, rounded away from zero.
+# The smallest value of GELU, rounded away from zero.
 GELU_FLOOR = 0.17
 
 
@@ -17,46 +17,43 @@ class Linear(Protocol):
     """`x @ weight` for x of shape (tokens, inputs)."""
 
     def __call__(self, nodes: Nodes, x: str, layer: str, *weights: Array) -> list[str]:
-        """Adds a product of `x` with each of `weights`; `layer` is the name of the layer in the checkpoint."""
+        """Add a product of `x` with each of `weights`; `layer` is the name of the layer in the checkpoint."""
 
     def table(self, nodes: Nodes, ids: str, weight: Array) -> str:
-        """Adds the look-up of rows of `weight`."""
+        """Add a look-up of rows of `weight`."""
 
 
 class FloatLinear:
-    """Float32 throughout."""
+    """Products in float32. It records the input tensor of each layer."""
 
     def __init__(self) -> None:
         self.inputs: dict[str, str] = {}
 
     def __call__(self, nodes: Nodes, x: str, layer: str, *weights: Array) -> list[str]:
-        """See `Linear`; remembers which tensor feeds which layer."""
         self.inputs[layer] = x
         return [nodes.add("MatMul", x, nodes.constant(weight)) for weight in weights]
 
     def table(self, nodes: Nodes, ids: str, weight: Array) -> str:
-        """See `Linear`."""
         return nodes.add("Gather", nodes.constant(weight), ids)
 
 
 class RowLinear:
-    """Int8 with a scale for every token.
+    """Products in int8, with one scale for each token.
 
-    ONNX Runtime's own dynamic quantisation takes one scale for the whole batch: a token with an outlier then costs
-    every other its precision (a least cosine of 0.96 where this has 0.99), and a vector depends on its neighbours.
+    ONNX Runtime's own dynamic quantisation has one scale for the whole batch. Then one token with an outlier reduces
+    the precision of all others (a minimum cosine of 0.96 instead of 0.99), and a vector depends on the other texts.
     """
 
     def __init__(self, activations: Mapping[str, Array]) -> None:
         self._activations = activations
 
     def __call__(self, nodes: Nodes, x: str, layer: str, *weights: Array) -> list[str]:
-        """See `Linear`."""
         if layer in self._activations:
             factors = smoothing(self._activations[layer], np.concatenate(weights, axis=1))
             x = nodes.add("Mul", x, nodes.constant(1 / factors))
             weights = tuple(weight * factors[:, None] for weight in weights)
         if _follows_gelu(layer):
-            # All but positive: most of the range belongs above zero.
+            # GELU's output is mostly positive, so most of the range is above zero.
             zero, above = 32, 255 - 32
             largest = nodes.add("Max", self._row_maximum(nodes, x), nodes.constant(_f(GELU_FLOOR * above / zero)))
         else:
@@ -68,7 +65,6 @@ class RowLinear:
         return [nodes.add("Mul", self._product(nodes, rows, zero, weight), scale) for weight in weights]
 
     def table(self, nodes: Nodes, ids: str, weight: Array) -> str:
-        """See `Linear`."""
         rows = quantize(weight, axis=1)
         values = nodes.cast(nodes.add("Gather", nodes.constant(rows.values), ids), np.float32)
         return nodes.add("Mul", values, nodes.add("Gather", nodes.constant(rows.scales[:, None]), ids))

@@ -1,4 +1,4 @@
-"""The embedder of this product: all-MiniLM-L6-v2, loaded at its first use."""
+"""The embedder: all-MiniLM-L6-v2, loaded at its first use."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
-# A load that takes longer, such as a download, does not hold up the start of what does without vectors.
+# A load that takes longer, such as a download, does not delay the start: services can begin without vectors.
 PATIENCE_SECONDS = 30.0
 
 
 class MiniLm:
-    """An `Embedder`. Making one costs nothing; `load` or the first call reads the model, in a thread."""
+    """An `Embedder`. The constructor does nothing; `load` or the first call loads the model in a thread."""
 
     def __init__(self, settings: EmbeddingSettings) -> None:
         self._settings = settings
@@ -34,24 +34,21 @@ class MiniLm:
 
     @property
     def model(self) -> str:
-        """See `Embedder`."""
         return NAME
 
     @property
     def dimensions(self) -> int:
-        """See `Embedder`."""
         return HIDDEN
 
     async def embed(self, texts: Sequence[str]) -> Embeddings:
-        """See `Embedder`."""
         model = await self._ready()
         return await model.embed(texts)
 
     async def embed_at_once(self, texts: Sequence[str]) -> Embeddings:
-        """`embed` for those who rather do without vectors than wait until the model is loaded.
+        """`embed`, if the model is loaded; for callers that do not want to wait for it.
 
         Raises:
-            Unavailable: reason EMBEDDER_COLD; it is not loaded, or could not be.
+            Unavailable: reason EMBEDDER_COLD; the model is not loaded.
         """
         loading = self._loading
         if loading is None or not loading.done() or loading.exception() is not None:
@@ -59,7 +56,7 @@ class MiniLm:
         return await self.embed(texts)
 
     async def check(self) -> None:
-        """Pass unless the model is being loaded, and its first load began less time ago than a start may wait.
+        """A check of health. It fails while the model is loading, for at most `PATIENCE_SECONDS` from the first load.
 
         Raises:
             Unavailable: reason EMBEDDER_COLD.
@@ -70,19 +67,19 @@ class MiniLm:
             raise _cold()
 
     def begin(self) -> None:
-        """Begins to read the model; the first call says why it cannot be read, if it cannot."""
+        """Begin to load the model. If that fails, it is logged, and the first call raises the error."""
         self._task().add_done_callback(_tell)
 
     async def load(self) -> None:
-        """Reads the model now, so that the first call need not wait.
+        """Load the model now, so that the first call need not wait.
 
         Raises:
-            FailedPrecondition: it cannot be read; the message says why.
+            FailedPrecondition: the model cannot be loaded; the message says why.
         """
         await self._ready()
 
     async def close(self) -> None:
-        """Ends what runs and refuses what waits."""
+        """Wait for the running batches, and refuse the waiting texts."""
         self._closed = True
         if self._loading is not None:
             await asyncio.wait([self._loading])
@@ -92,7 +89,7 @@ class MiniLm:
     async def _ready(self) -> LongTexts:
         if self._closed:
             raise Unavailable("the embedder is closing")
-        # A caller that leaves does not take the model from those who wait with it.
+        # A cancelled caller must not cancel the load for the others.
         return await asyncio.shield(self._task())
 
     def _task(self) -> asyncio.Task[LongTexts]:
@@ -116,7 +113,7 @@ def _cold() -> Unavailable:
 
 
 def _load(settings: EmbeddingSettings) -> LongTexts:
-    # Imported here and not above: numpy, tokenizers and the runtime cost a process that embeds nothing 60 MB.
+    # Imported here, because numpy, tokenizers and the runtime need 60 MB, also in a process that embeds nothing.
     from services.model.embedding.artifact import prepared
     from services.model.embedding.batcher import Batcher
     from services.model.embedding.engine import Engine

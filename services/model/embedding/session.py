@@ -1,4 +1,4 @@
-"""How ONNX Runtime is asked to run: one thread a run, little memory kept."""
+"""Opens sessions of ONNX Runtime: one thread for each run, and little memory."""
 
 from pathlib import Path
 
@@ -6,17 +6,17 @@ from onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
 
 
 def open_session(model: Path | bytes) -> InferenceSession:
-    """A session that several threads may run at once.
+    """A session that several threads may run at the same time.
 
-    Throughput comes from runs beside each other: two threads inside one run wait for each other at every node, and
-    with anything else on the machine reach half of what two runs do.
+    Parallel runs give the throughput. Two threads inside one run wait for each other at every node; if other programs
+    run on the machine, they reach half the throughput of two runs.
     """
     options = SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
-    # The arena keeps its high-water mark for good.
+    # The arena never releases its memory.
     options.enable_cpu_mem_arena = False
-    # Beyond this level the runtime fuses what graph.py keeps apart because it is faster so.
+    # At higher levels, the runtime fuses nodes that are faster as separate nodes (see graph.py).
     options.graph_optimization_level = GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.log_severity_level = 3
     return InferenceSession(

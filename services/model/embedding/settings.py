@@ -10,7 +10,7 @@ from services.mesh.settings import HttpUrl, SomaSettings
 
 
 class EmbeddingSettings(SomaSettings):
-    """Where the model is, how exact it is, and how much of the machine it may use."""
+    """The location and precision of the model, and its use of the machine."""
 
     table: ClassVar[str | None] = "embedding"
     model_config = SettingsConfigDict(env_prefix="SOMA_EMBEDDING_", frozen=True, extra="forbid")

@@ -1,4 +1,4 @@
-"""MiniLM's word pieces: texts to rows of token ids."""
+"""MiniLM's tokenizer: it converts texts into rows of token ids."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -14,17 +14,17 @@ _ROOM = MAX_TOKENS - 2
 
 
 class WordPieces:
-    """Tokenises by a `tokenizer.json`; `split` cuts texts beyond 256 tokens, as the model was trained."""
+    """Tokenises with a `tokenizer.json`. `split` cuts texts after 256 tokens, as in the training of the model."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._tokenizer = Tokenizer.from_file(str(path))
-        # The file asks for 128 tokens, padded; both are the exporter's, not the model's.
+        # The file sets padding and 128 tokens. Both come from its exporter, not from the model.
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(MAX_TOKENS)
 
     def split(self, texts: Sequence[str]) -> list[Ids]:
-        """Token ids of each text, start and end marks included."""
+        """The token ids of each text, with the start and end tokens."""
         return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts))]
 
     def windows(self, text: str) -> list[str]:

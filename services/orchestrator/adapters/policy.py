@@ -1,4 +1,4 @@
-"""Asks the policy service about text on its way in and out."""
+"""Asks the policy service about the input and the output of models."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -12,48 +12,49 @@ if TYPE_CHECKING:
     from soma.policy.v1.policy_service_pb2_grpc import PolicyServiceAsyncStub
 
 INPUT, OUTPUT = "chat.input", "chat.output"
-# A character texts do not contain, to inspect all of them in one call; texts that do contain it go one by one.
+# All texts are checked in one call, with this character between them. Texts that contain it are checked one by one.
 _SEPARATOR = "\x1e"
 _MAX_BYTES = 1024 * 1024
 
 
 class Policy:
-    """Evaluates what is said to and by a model."""
+    """Checks the input and the output of models."""
 
     def __init__(self, stub: "PolicyServiceAsyncStub") -> None:
         self._stub = stub
 
-    async def release(self, text: str, resource: str) -> pb.EvaluateResponse:
+    async def check_output(self, text: str, resource: str) -> pb.EvaluateResponse:
         """The decision on one piece of a model's output."""
         return await self._stub.Evaluate(pb.EvaluateRequest(action=OUTPUT, resource=resource, content=text))
 
-    async def admit(self, texts: Sequence[str], resource: str) -> tuple[list[str], list[pb.EvaluateResponse]]:
-        """The texts as they may go on, and the decisions that were not ALLOW.
+    async def check_input(self, texts: Sequence[str], resource: str) -> tuple[list[str], list[pb.EvaluateResponse]]:
+        """The texts as a model may get them, and the decisions that were not ALLOW.
 
         Raises:
-            PermissionDenied: a rule denies them (`POLICY_DENIED`).
-            FailedPrecondition: a human would have to approve them first (`APPROVAL_REQUIRED`).
+            PermissionDenied: POLICY_DENIED: a rule denies a text.
+            FailedPrecondition: APPROVAL_REQUIRED: a person must approve a text first.
+            InvalidArgument: MESSAGE_TOO_LONG: a text is longer than 1 MiB.
         """
-        whole = _SEPARATOR.join(texts)
-        if whole.count(_SEPARATOR) == max(0, len(texts) - 1) and len(whole.encode()) <= _MAX_BYTES:
-            answer = await self._ask(whole, resource)
+        joined = _SEPARATOR.join(texts)
+        if joined.count(_SEPARATOR) == max(0, len(texts) - 1) and len(joined.encode()) <= _MAX_BYTES:
+            answer = await self._evaluate(joined, resource)
             if answer.decision == pb.DECISION_ALLOW:
                 return list(texts), []
-            released = answer.redacted_content.split(_SEPARATOR)
-            if len(released) == len(texts):
-                return released, [answer]
-        admitted: list[str] = []
+            redacted = answer.redacted_content.split(_SEPARATOR)
+            if len(redacted) == len(texts):
+                return redacted, [answer]
+        checked: list[str] = []
         decisions: list[pb.EvaluateResponse] = []
         for text in texts:
-            answer = await self._ask(text, resource)
+            answer = await self._evaluate(text, resource)
             if answer.decision == pb.DECISION_ALLOW:
-                admitted.append(text)
+                checked.append(text)
                 continue
-            admitted.append(answer.redacted_content)
+            checked.append(answer.redacted_content)
             decisions.append(answer)
-        return admitted, decisions
+        return checked, decisions
 
-    async def _ask(self, text: str, resource: str) -> pb.EvaluateResponse:
+    async def _evaluate(self, text: str, resource: str) -> pb.EvaluateResponse:
         if len(text.encode()) > _MAX_BYTES:
             raise errors.InvalidArgument(
                 f"a message is longer than {_MAX_BYTES} bytes",
@@ -62,16 +63,18 @@ class Policy:
             )
         answer = await self._stub.Evaluate(pb.EvaluateRequest(action=INPUT, resource=resource, content=text))
         if answer.decision == pb.DECISION_DENY:
-            raise errors.PermissionDenied(_why(answer), reason=reasons.POLICY_DENIED, metadata=_facts(answer))
+            raise errors.PermissionDenied(_message(answer), reason=reasons.POLICY_DENIED, metadata=_metadata(answer))
         if answer.decision == pb.DECISION_REQUIRE_APPROVAL:
-            raise errors.FailedPrecondition(_why(answer), reason=reasons.APPROVAL_REQUIRED, metadata=_facts(answer))
+            raise errors.FailedPrecondition(
+                _message(answer), reason=reasons.APPROVAL_REQUIRED, metadata=_metadata(answer)
+            )
         return answer
 
 
-def _why(answer: pb.EvaluateResponse) -> str:
+def _message(answer: pb.EvaluateResponse) -> str:
     rule = answer.matched_rules[0]
     return f"policy: {rule.reason or rule.rule_id}"
 
 
-def _facts(answer: pb.EvaluateResponse) -> dict[str, str]:
+def _metadata(answer: pb.EvaluateResponse) -> dict[str, str]:
     return {"rule": answer.matched_rules[0].rule_id, "rules_version": answer.rules_version}

@@ -1,1 +1,1 @@
-"""A chat turn: policy, memory, a model, and delivery of the finished turn to memory."""
+"""Chat turns: policy, memory, a model, and the delivery of finished turns to memory."""

@@ -1,44 +1,45 @@
-"""Carries finished turns to memory, in order within a conversation, off the client's path and never lost.
+"""Delivers finished turns to memory, in order within a conversation, without delay for the client and without loss.
 
-A turn is durable before its client hears that it is finished. The next turn of the same conversation first delivers
-what is pending, whichever process finished it, so it always sees the one before. What a killed process left behind is
-found by the others.
+A turn is stored before its client gets the last event. The next turn of the same conversation first delivers the
+pending turns, whichever process stored them, so memory has the turn before it. A job delivers the turns that a killed
+process left behind.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 import structlog
+from soma.memory.v1.memory_service_pb2 import AppendMessagesRequest
 
 from services.mesh.call import errors
+from services.mesh.call.call import run_as
 from services.mesh.process.jobs import Job
-from services.orchestrator.chat.store import PendingTurn, PendingTurns
+from services.orchestrator.adapters.memory import Memory
+from services.orchestrator.chat.store import PendingTurn, PostgresPendingTurns
 
 log = structlog.get_logger("orchestrator")
 
-Append = Callable[[PendingTurn], Awaitable[None]]
-
+_APPEND_SECONDS = 10.0
 _SWEEP_SECONDS = 1.0
 _SWEEP_TURNS = 100
-# A turn this old is not on its way any more: its process failed to deliver it, or is gone.
+# A turn that is pending for this long was left behind: its process could not deliver it, or has ended.
 _LEFT_BEHIND_SECONDS = 2.0
 
 
 class Delivery:
-    """`append` sends one turn to memory and raises while it cannot; repeating it is harmless."""
+    """Delivers each turn as the principal that took it; a second delivery of the same turn changes nothing."""
 
-    def __init__(self, pending: PendingTurns, append: Append) -> None:
+    def __init__(self, pending: PostgresPendingTurns, memory: Memory) -> None:
         self._pending = pending
-        self._append = append
-        self._underway: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._memory = memory
+        self._in_progress: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._refused = False
 
     async def accept(self, turn: PendingTurn) -> None:
-        """Make a turn durable and start its delivery.
+        """Store a turn and start its delivery.
 
         Raises:
-            Unavailable: the store takes none now; `settle` refuses the next turns before they cost anything.
+            Unavailable: the turn could not be stored; until that works, `settle` fails before a model is asked.
         """
         try:
             await self._pending.put(turn)
@@ -49,29 +50,29 @@ class Delivery:
         self._start(turn.principal.tenant_id, turn.conversation_id)
 
     async def settle(self, tenant_id: str, conversation_id: str) -> None:
-        """Return once memory has every finished turn of a conversation, and the next one can be accepted.
+        """Return once memory has every finished turn of a conversation and the next turn can be stored.
 
         Raises:
-            MeshError: memory does not take them now, or the store refused a turn and would still do so.
+            MeshError: memory refuses the turns or is away, or turns still cannot be stored.
         """
         if self._refused:
             await self._pending.check()
             self._refused = False
-        underway = self._underway.get((tenant_id, conversation_id))
-        if underway is not None:
+        in_progress = self._in_progress.get((tenant_id, conversation_id))
+        if in_progress is not None:
             with suppress(Exception):
-                await asyncio.shield(underway)
+                await asyncio.shield(in_progress)
         await self._deliver(tenant_id, conversation_id)
 
     @property
     def job(self) -> Job:
-        """Delivers what was left behind, by this process or another."""
+        """Delivers the turns that this process or another left behind."""
         return Job("delivery", self._sweep_batch, every=_SWEEP_SECONDS, longest_pause=_SWEEP_SECONDS)
 
     async def sweep(self, older_than: float) -> int:
-        """Deliver turns that have been pending for `older_than` seconds, oldest first; how many there were.
+        """Deliver turns that have been pending for `older_than` seconds, oldest first; returns their number.
 
-        Processes take turns, for the sake of memory: each would deliver all of them, and repeating is harmless.
+        One process at a time does this, only to spare memory from receiving the same turns several times.
         """
         async with self._pending.left_behind(older_than, _SWEEP_TURNS) as turns:
             for turn in turns:
@@ -82,24 +83,24 @@ class Delivery:
         return await self.sweep(_LEFT_BEHIND_SECONDS) == _SWEEP_TURNS
 
     async def drain(self) -> None:
-        """Wait for deliveries that are under way."""
-        if self._underway:
-            await asyncio.wait(self._underway.values())
+        """Wait for the deliveries in progress."""
+        if self._in_progress:
+            await asyncio.wait(self._in_progress.values())
 
     def _start(self, tenant_id: str, conversation_id: str) -> None:
         key = (tenant_id, conversation_id)
-        before = self._underway.get(key)
-        task = asyncio.create_task(self._after(before, tenant_id, conversation_id))
-        self._underway[key] = task
-        task.add_done_callback(lambda done: self._ended(key, done))
+        before = self._in_progress.get(key)
+        task = asyncio.create_task(self._deliver_after(before, tenant_id, conversation_id))
+        self._in_progress[key] = task
+        task.add_done_callback(lambda done: self._end(key, done))
 
-    def _ended(self, key: tuple[str, str], task: asyncio.Task[None]) -> None:
-        if self._underway.get(key) is task:
-            del self._underway[key]
+    def _end(self, key: tuple[str, str], task: asyncio.Task[None]) -> None:
+        if self._in_progress.get(key) is task:
+            del self._in_progress[key]
         if not task.cancelled() and (error := task.exception()) is not None:
             log.warning("a turn waits for memory", error=str(error), conversation=key[1])
 
-    async def _after(self, before: asyncio.Task[None] | None, tenant_id: str, conversation_id: str) -> None:
+    async def _deliver_after(self, before: asyncio.Task[None] | None, tenant_id: str, conversation_id: str) -> None:
         if before is not None:
             await asyncio.wait((before,))
         await self._deliver(tenant_id, conversation_id)
@@ -110,10 +111,11 @@ class Delivery:
 
     async def _hand_over(self, turn: PendingTurn) -> None:
         try:
-            await self._append(turn)
+            with run_as(turn.principal, timeout=_APPEND_SECONDS):
+                await self._memory.append(AppendMessagesRequest.FromString(turn.request))
         except errors.MeshError as error:
             if error.code is not errors.Code.INVALID_ARGUMENT:
                 raise
-            # Memory will never take it; keeping it would hold up the conversation for good.
+            # Memory will refuse this turn each time, and it would block its conversation for ever.
             log.error("memory refuses a turn", error=error.message, conversation=turn.conversation_id)
         await self._pending.done(turn.request_id)

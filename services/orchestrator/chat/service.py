@@ -1,4 +1,4 @@
-"""soma.orchestrator.v1.ChatService over turns."""
+"""soma.orchestrator.v1.ChatService: one call takes one turn."""
 
 from collections.abc import AsyncGenerator
 from typing import Any
@@ -10,11 +10,10 @@ from services.orchestrator.chat.turn import TakesTurns
 
 
 class ChatService(rpc.ChatServiceServicer):
-    """Takes a turn a call."""
+    """Takes one turn for each call."""
 
     def __init__(self, turns: TakesTurns) -> None:
         self._turns = turns
 
     def Chat(self, request: pb.ChatRequest, context: Any) -> AsyncGenerator[pb.ChatResponse, None]:
-        """See the contract."""
         return self._turns.take(request)

@@ -1,9 +1,9 @@
-"""Turns on their way to memory, in Postgres."""
+"""Finished turns that memory does not have yet, in Postgres."""
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from services.mesh.call.principal import Principal
 from services.mesh.stores.group_commit import GroupCommit
@@ -15,31 +15,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class PendingTurn:
-    """One finished turn: whose, of which conversation, and the serialised AppendMessagesRequest."""
+    """One finished turn: its principal, its conversation, and the serialised AppendMessagesRequest."""
 
     request_id: str
     principal: Principal
     conversation_id: str
     request: bytes
-
-
-class PendingTurns(Protocol):
-    """Keeps finished turns until memory has them."""
-
-    async def put(self, turn: PendingTurn) -> None:
-        """Return once the turn is durable."""
-
-    async def check(self) -> None:
-        """Raise Unavailable while no turn could be put."""
-
-    async def of(self, tenant_id: str, conversation_id: str) -> list[PendingTurn]:
-        """The turns of one conversation, oldest first."""
-
-    def left_behind(self, older_than: float, limit: int) -> AbstractAsyncContextManager[list[PendingTurn]]:
-        """The oldest turns of all conversations that have waited `older_than` seconds; none while another has them."""
-
-    async def done(self, request_id: str) -> None:
-        """Forget a turn that memory has."""
 
 
 INSERT = """
@@ -54,46 +35,50 @@ LEFT_BEHIND = """
     SELECT request_id::text, tenant_id, conversation_id, subject, scopes, request FROM orchestrator.pending_turn
     WHERE create_time <= now() - make_interval(secs => $1) ORDER BY id LIMIT $2
 """
-# Held to the end of the transaction, so that a killed process lets go of it.
+# The lock ends with the transaction, also when its process is killed.
 TAKE_TURN = "SELECT pg_try_advisory_xact_lock(hashtextextended('orchestrator.pending_turn', 0))"
 DELETE = "DELETE FROM orchestrator.pending_turn WHERE request_id = $1"
 
 
 class PostgresPendingTurns:
-    """`PendingTurns` in the schema `orchestrator`; concurrent turns share a transaction."""
+    """Keeps finished turns until memory has them; concurrent turns share a transaction."""
 
     def __init__(self, pool: "Pool") -> None:
         self._pool = pool
         self._commit: GroupCommit[PendingTurn] = GroupCommit(pool, _insert)
 
     async def put(self, turn: PendingTurn) -> None:
-        """See `PendingTurns`."""
+        """Store a turn; returns once it is durable."""
         await self._commit.commit(turn)
 
     async def check(self) -> None:
-        """See `PendingTurns`."""
+        """Check that a turn can be stored.
+
+        Raises:
+            Unavailable: it cannot.
+        """
         await ping(self._pool)
 
     async def of(self, tenant_id: str, conversation_id: str) -> list[PendingTurn]:
-        """See `PendingTurns`."""
+        """The pending turns of one conversation, oldest first."""
         async with connection(self._pool) as acquired:
             return [_turn(tuple(row)) for row in await acquired.fetch(OF_CONVERSATION, tenant_id, conversation_id)]
 
     @asynccontextmanager
     async def left_behind(self, older_than: float, limit: int) -> AsyncIterator[list[PendingTurn]]:
-        """See `PendingTurns`."""
+        """The oldest turns that have been pending for `older_than` seconds; none while another process has them."""
         async with transaction(self._pool) as acquired:
             mine = await acquired.fetchval(TAKE_TURN)
             rows = await acquired.fetch(LEFT_BEHIND, older_than, limit) if mine else []
             yield [_turn(tuple(row)) for row in rows]
 
     async def done(self, request_id: str) -> None:
-        """See `PendingTurns`."""
+        """Delete a turn that memory has."""
         async with connection(self._pool) as acquired:
             await acquired.execute(DELETE, request_id)
 
     async def close(self) -> None:
-        """Write what is queued and stop."""
+        """Write the queued turns and stop."""
         await self._commit.close()
 
 

@@ -1,1 +1,1 @@
-"""What happened in tasks, kept in Redis for a while and followed live; losing it loses no work."""
+"""Logs of tasks: kept in Redis for a limited time, and followed live. Nothing else depends on them."""

@@ -1,4 +1,4 @@
-"""What an entry of a log is about, how severe it is, and which entries a reader wants."""
+"""The entries of a log: their task, their severity, and the filter of a reader."""
 
 import time
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ RUNNING, COMPLETED, FAILED, CANCELLED = "running", "completed", "failed", "cance
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What entries are about: a session or a turn outside of one; `source` says which of the two."""
+    """The task of an entry: a session, or a turn outside of sessions; `source` says which of the two."""
 
     task_id: str
     source: str
@@ -22,16 +22,16 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which entries a reader wants; an empty field wants all."""
+class EntryFilter:
+    """Selects entries; an empty field matches all."""
 
     task_id: str = ""
     agent_id: str = ""
     level: str = ""
     search: str = ""
 
-    def has(self, entry: pb.LogEntry) -> bool:
-        """Whether it wants this one."""
+    def matches(self, entry: pb.LogEntry) -> bool:
+        """Whether an entry matches all fields."""
         return (
             (not self.task_id or entry.task_id == self.task_id)
             and (not self.agent_id or entry.agent_id == self.agent_id)
@@ -43,7 +43,7 @@ class Wanted:
 def new_entry(
     task: Task, level: str, message: str, attributes: Mapping[str, str], task_status: str = ""
 ) -> pb.LogEntry:
-    """An entry of now; its id is the log's to give."""
+    """An entry with the time of now; the log gives it an id."""
     entry = pb.LogEntry(
         level=level,
         message=message,
@@ -53,6 +53,6 @@ def new_entry(
         task_status=task_status,
         attributes=attributes,
     )
-    # What `GetCurrentTime` says, at a tenth of its price: a turn writes four entries.
+    # This takes a tenth of the time of `GetCurrentTime`; a turn writes four entries.
     entry.timestamp.seconds, entry.timestamp.nanos = divmod(time.time_ns(), 10**9)
     return entry

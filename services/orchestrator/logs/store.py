@@ -1,11 +1,11 @@
-"""Logs in Redis: a stream of each tenant, and of each of its newest tasks a stream with entries of the same ids.
+"""Logs in Redis: a stream for each tenant, and one for each of its newest tasks, where entries have the same ids.
 
-The keys of a tenant share a hash tag, so that one script may write them in a cluster, too.
+The keys of a tenant share a hash tag, so that one script may write them in a Redis cluster too.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import redis.asyncio as aioredis
 from soma.orchestrator.v1 import log_service_pb2 as pb
@@ -16,7 +16,7 @@ from services.mesh.watching.streams import Fields
 
 FIELD = b"entry"
 
-# Tasks are counted by source: many turns outside of sessions forget each other, never a session.
+# Tasks are counted by source, so that many turns outside of sessions never remove the entries of a session.
 APPEND = """
 local stream, sources = KEYS[1], {}
 for i = 5, #ARGV, 3 do
@@ -42,7 +42,7 @@ end
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How much of a tenant's log is kept, and how many seconds after its last entry."""
+    """How much of a tenant's log is kept, and for how many seconds after its last entry."""
 
     entries: int
     entries_per_task: int
@@ -50,28 +50,8 @@ class Bounds:
     seconds: int
 
 
-class LogStore(Protocol):
-    """Keeps the entries of tenants, in an order that never changes."""
-
-    async def append(self, tenant_id: str, entries: Sequence[pb.LogEntry]) -> None:
-        """Add entries."""
-        ...
-
-    async def last(self, tenant_id: str) -> Position:
-        """Where a tenant's log ends now."""
-        ...
-
-    async def before(self, tenant_id: str, task_id: str, place: Position | None, count: int) -> list[pb.LogEntry]:
-        """The newest entries before a place, newest first; of all tasks where `task_id` is empty."""
-        ...
-
-    async def after(self, tenant_id: str, task_id: str, place: Position, count: int) -> list[pb.LogEntry]:
-        """The oldest entries after a place, oldest first; of all tasks where `task_id` is empty."""
-        ...
-
-
 class RedisLogStore:
-    """`LogStore` in Redis Streams."""
+    """Stores the entries of tenants in an order that never changes."""
 
     def __init__(self, client: aioredis.Redis, bounds: Bounds) -> None:
         self._redis = client
@@ -79,40 +59,40 @@ class RedisLogStore:
         self._append: Any = client.register_script(APPEND)
 
     async def append(self, tenant_id: str, entries: Sequence[pb.LogEntry]) -> None:
-        """See `LogStore`."""
+        """Add entries."""
         with typed_errors():
             arguments = [part for each in entries for part in (each.task_id, each.source, each.SerializeToString())]
             await self._append(keys=(stream_key(tenant_id),), args=(*self._bounds, *arguments))
 
     async def last(self, tenant_id: str) -> Position:
-        """See `LogStore`."""
+        """The position of a tenant's newest entry."""
         with typed_errors():
             newest: Any = await self._redis.xrevrange(stream_key(tenant_id), count=1)
             return position(newest[0][0].decode()) if newest else BEGINNING
 
-    async def before(self, tenant_id: str, task_id: str, place: Position | None, count: int) -> list[pb.LogEntry]:
-        """See `LogStore`."""
+    async def before(self, tenant_id: str, task_id: str, bound: Position | None, count: int) -> list[pb.LogEntry]:
+        """The newest entries before a position, newest first; of all tasks if `task_id` is empty."""
         with typed_errors():
-            upper = f"({entry_id(place)}" if place else "+"
+            upper = f"({entry_id(bound)}" if bound else "+"
             return _entries(await self._redis.xrevrange(stream_key(tenant_id, task_id), max=upper, count=count))
 
-    async def after(self, tenant_id: str, task_id: str, place: Position, count: int) -> list[pb.LogEntry]:
-        """See `LogStore`."""
+    async def after(self, tenant_id: str, task_id: str, bound: Position, count: int) -> list[pb.LogEntry]:
+        """The oldest entries after a position, oldest first; of all tasks if `task_id` is empty."""
         with typed_errors():
             return _entries(
-                await self._redis.xrange(stream_key(tenant_id, task_id), min=f"({entry_id(place)}", count=count)
+                await self._redis.xrange(stream_key(tenant_id, task_id), min=f"({entry_id(bound)}", count=count)
             )
 
 
-def decoded(place: Position, fields: Fields) -> pb.LogEntry:
-    """An entry of a stream, with its id."""
+def decoded(at: Position, fields: Fields) -> pb.LogEntry:
+    """An entry of a stream, with its position as its id."""
     entry = pb.LogEntry.FromString(fields[FIELD])
-    entry.id = entry_id(place)
+    entry.id = entry_id(at)
     return entry
 
 
 def stream_key(tenant_id: str, task_id: str = "") -> str:
-    """Where a tenant's log is, or what it holds of one task."""
+    """The key of a tenant's log, or of one task in it."""
     key = f"soma:logs:{{{tenant_id}}}"
     return f"{key}:task:{task_id}" if task_id else key
 

@@ -1,4 +1,4 @@
-"""Writes entries behind the back of what they tell of: a turn never waits for its log."""
+"""Writes log entries in the background: a turn never waits for its log."""
 
 import asyncio
 from collections import deque
@@ -13,7 +13,7 @@ from soma.orchestrator.v1 import log_service_pb2 as pb
 from services.mesh.call import errors
 from services.mesh.process.jobs import Job
 from services.orchestrator.logs.entry import Task, new_entry
-from services.orchestrator.logs.store import LogStore
+from services.orchestrator.logs.store import RedisLogStore
 
 log = structlog.get_logger("orchestrator")
 
@@ -21,14 +21,14 @@ DROPPED = Counter("soma_orchestrator_log_entries_dropped_total", "Log entries gi
 
 MOST_WAITING = 10_000
 BATCH = 256
-# Entries of so many seconds share a write.
+# The entries of this number of seconds share a write.
 GATHER_SECONDS = 0.02
 
 
 class LogWriter:
-    """Takes entries at once and keeps them a moment later; beyond `MOST_WAITING` the oldest are given up."""
+    """Queues entries and writes them a moment later; beyond `MOST_WAITING` the oldest are dropped."""
 
-    def __init__(self, store: LogStore) -> None:
+    def __init__(self, store: RedisLogStore) -> None:
         self._store = store
         self._waiting: deque[tuple[str, pb.LogEntry]] = deque()
         self._wake = asyncio.Event()
@@ -45,19 +45,19 @@ class LogWriter:
     ) -> None:
         """Add an entry to a tenant's log."""
         self._waiting.append((tenant_id, new_entry(task, level, message, attributes, task_status)))
-        self._shed()
+        self._drop_oldest()
         self._wake.set()
 
     @property
     def job(self) -> Job:
-        """Writes what waits, whatever Redis does meanwhile."""
+        """Writes the queued entries; while Redis is away they stay queued."""
         return Job("log_writer", self.flush, wake=self._wake, gather=GATHER_SECONDS)
 
     async def flush(self) -> None:
-        """Write what waits, oldest first; an entry may be written twice when Redis goes away meanwhile.
+        """Write the queued entries, oldest first; an entry may be written twice if Redis fails during a write.
 
         Raises:
-            Unavailable: Redis cannot be reached; what is not written waits on.
+            Unavailable: Redis cannot be reached; entries that were not written stay queued.
         """
         while self._waiting:
             batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
@@ -66,18 +66,18 @@ class LogWriter:
                     await self._store.append(tenant_id, [entry for _, entry in pairs])
             except BaseException:
                 self._waiting.extendleft(reversed(batch))
-                self._shed()
+                self._drop_oldest()
                 raise
 
     async def close(self) -> None:
-        """Write what waits, once nobody records any more; what cannot be written now is given up."""
+        """Write the queued entries, once nobody records any more; those that cannot be written are dropped."""
         try:
             await self.flush()
         except errors.Unavailable as error:
             DROPPED.inc(len(self._waiting))
             log.warning("log entries given up", count=len(self._waiting), error=error.message)
 
-    def _shed(self) -> None:
+    def _drop_oldest(self) -> None:
         while len(self._waiting) > MOST_WAITING:
             self._waiting.popleft()
             DROPPED.inc()

@@ -1,1 +1,1 @@
-"""Responses: turns whose answers are kept, read again, cancelled and gone on from."""
+"""Responses: answers that are stored, and that can be read again, cancelled and continued."""

@@ -1,14 +1,23 @@
-"""Responses in Postgres; a row settles who ended a response: the one who made it, or the one who cancelled it."""
+"""Responses and their events in Postgres.
 
-from collections.abc import Collection
+A task that finishes a response and a caller who cancels it may meet; the row's state then says who was first.
+"""
+
+from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, TypeAlias
 
 from soma.errors.v1 import reasons
 from soma.mesh.v1.stream_pb2 import StreamError
-from soma.orchestrator.v1.response_service_pb2 import CreateResponseRequest, Response
+from soma.orchestrator.v1.response_service_pb2 import (
+    CreateResponseRequest,
+    CreateResponseResponse,
+    Response,
+    WatchResponseResponse,
+)
 
 from services.mesh.call.errors import Code
+from services.mesh.stores.group_commit import GroupCommit
 from services.mesh.stores.postgres import connection
 from services.mesh.watching.rows import RowSequences
 
@@ -24,43 +33,13 @@ STATES = {
 }
 _NAMES = {state: name for name, state in STATES.items()}
 
-# A response nobody has been making for so long was interrupted: its process is gone.
+# The events that are stored; the last one is made from the stored response.
+STORED_EVENTS = frozenset({"created", "item_begun", "delta", "arguments", "item_done"})
+_EVENTS_A_READ = 1000
+# A response without a sign of life for this long was interrupted, because its process is gone.
 LOST_SECONDS = 30.0
 
-
-class ResponseStore(Protocol):
-    """Keeps responses of tenants."""
-
-    async def begin(self, tenant_id: str, asked: CreateResponseRequest, response: Response) -> None:
-        """Keep a response that is being made, and the input it answers."""
-
-    async def end(self, tenant_id: str, response: Response) -> None:
-        """Keep how a response ended; one that was cancelled stays cancelled, and `response` says so."""
-
-    async def get(self, tenant_id: str, response_id: str) -> Response | None:
-        """A response."""
-
-    async def progress(self, tenant_id: str, response_id: str) -> tuple[Response, float] | None:
-        """A response, and after how many seconds without a sign of its maker it counts as interrupted."""
-
-    async def link(self, tenant_id: str, response_id: str) -> tuple[CreateResponseRequest, Response] | None:
-        """A response, and what it was asked."""
-
-    async def chain(self, tenant_id: str, response_id: str) -> list[tuple[CreateResponseRequest, Response]]:
-        """A response and those it goes on from, oldest first, as far back as they are kept."""
-
-    async def delete(self, tenant_id: str, response_id: str) -> bool:
-        """Forget a response; whether there was one."""
-
-    async def cancel(self, tenant_id: str, response_id: str) -> None:
-        """Mark a response as cancelled if it is still being made."""
-
-    async def still_wanted(self, response_ids: Collection[str]) -> set[str]:
-        """Say that these are being made; the ones that nobody cancelled or deleted."""
-
-    async def forget(self, days: float) -> None:
-        """Delete what is older."""
-
+_Row: TypeAlias = tuple[str, int, bytes]
 
 INSERT = """
     INSERT INTO orchestrator.response (tenant_id, response_id, previous_response_id, state, input, response,
@@ -79,7 +58,9 @@ PROGRESS = f"""
     SELECT r.response, {_STATE}, extract(epoch FROM r.alive_time - now())::float8 + $3
     FROM orchestrator.response r WHERE tenant_id = $1 AND response_id = $2
 """  # noqa: S608 -- a constant
-LINK = f"SELECT r.input, r.response, {_STATE} FROM orchestrator.response r WHERE tenant_id = $1 AND response_id = $2"  # noqa: S608 -- a constant
+EXCHANGE = (
+    f"SELECT r.input, r.response, {_STATE} FROM orchestrator.response r WHERE tenant_id = $1 AND response_id = $2"  # noqa: S608 -- a constant
+)
 CHAIN = f"""
     WITH RECURSIVE chain AS (
         SELECT *, 0 AS depth FROM orchestrator.response WHERE tenant_id = $1 AND response_id = $2
@@ -103,23 +84,32 @@ DELETE_OF_CONVERSATION = """
     WHERE tenant_id = $1 AND conversation_id = $2 AND conversation_id IS DISTINCT FROM '' AND create_time <= $3
 """
 DELETE_ALL = "DELETE FROM orchestrator.response WHERE tenant_id = $1 AND response_id = ANY($2)"
-# Written by an earlier version.
+# Rows of an earlier version have no conversation_id.
 WITHOUT_CONVERSATION = """
     SELECT response_id, response FROM orchestrator.response
     WHERE tenant_id = $1 AND conversation_id IS NULL AND create_time <= $2
 """
 FORGET = "DELETE FROM orchestrator.response WHERE create_time < now() - make_interval(secs => $1)"
+# An event of a response that was deleted is dropped, because nobody can read it.
+INSERT_EVENT = """
+    WITH kept AS (SELECT response_id FROM orchestrator.response WHERE response_id = $1 FOR KEY SHARE)
+    INSERT INTO orchestrator.response_event (response_id, sequence, event)
+    SELECT response_id, $2::integer, $3::bytea FROM kept ON CONFLICT (response_id, sequence) DO NOTHING
+"""
+EVENTS_SINCE = """
+    SELECT event FROM orchestrator.response_event WHERE response_id = $1 AND sequence >= $2 ORDER BY sequence LIMIT $3
+"""
 
 
 class PostgresResponses:
-    """`ResponseStore` in the schema `orchestrator`; watchers of a response are told when it ends or goes."""
+    """Responses of tenants; announces to watchers that a response ended or was deleted."""
 
     def __init__(self, pool: "Pool", sequences: RowSequences) -> None:
         self._pool = pool
         self._sequences = sequences
 
-    async def begin(self, tenant_id: str, asked: CreateResponseRequest, response: Response) -> None:
-        """See `ResponseStore`."""
+    async def begin(self, tenant_id: str, request: CreateResponseRequest, response: Response) -> None:
+        """Store a new response, and the request with its input."""
         async with connection(self._pool) as acquired:
             await acquired.execute(
                 INSERT,
@@ -127,13 +117,13 @@ class PostgresResponses:
                 response.response_id,
                 response.settings.previous_response_id,
                 _NAMES[response.state],
-                asked.SerializeToString(),
+                request.SerializeToString(),
                 response.SerializeToString(),
                 response.settings.conversation_id,
             )
 
     async def end(self, tenant_id: str, response: Response) -> None:
-        """See `ResponseStore`."""
+        """Store how a response ended; one that was cancelled stays cancelled, and `response` gets that state."""
         async with connection(self._pool) as acquired:
             state = await acquired.fetchval(
                 END, tenant_id, response.response_id, _NAMES[response.state], response.SerializeToString()
@@ -144,31 +134,31 @@ class PostgresResponses:
             self._sequences.appended(response.response_id)
 
     async def get(self, tenant_id: str, response_id: str) -> Response | None:
-        """See `ResponseStore`."""
+        """A response; None when there is none."""
         async with connection(self._pool) as acquired:
             row = await acquired.fetchrow(GET, tenant_id, response_id, LOST_SECONDS)
         return _response(*row) if row is not None else None
 
     async def progress(self, tenant_id: str, response_id: str) -> tuple[Response, float] | None:
-        """See `ResponseStore`."""
+        """A response, and the seconds until it counts as interrupted unless its task gives a sign of life."""
         async with connection(self._pool) as acquired:
             row = await acquired.fetchrow(PROGRESS, tenant_id, response_id, LOST_SECONDS)
         return (_response(row[0], row[1]), row[2]) if row is not None else None
 
-    async def link(self, tenant_id: str, response_id: str) -> tuple[CreateResponseRequest, Response] | None:
-        """See `ResponseStore`."""
+    async def exchange(self, tenant_id: str, response_id: str) -> tuple[CreateResponseRequest, Response] | None:
+        """A response and its request."""
         async with connection(self._pool) as acquired:
-            row = await acquired.fetchrow(LINK, tenant_id, response_id, LOST_SECONDS)
-        return _link(*row) if row is not None else None
+            row = await acquired.fetchrow(EXCHANGE, tenant_id, response_id, LOST_SECONDS)
+        return _exchange(*row) if row is not None else None
 
     async def chain(self, tenant_id: str, response_id: str) -> list[tuple[CreateResponseRequest, Response]]:
-        """See `ResponseStore`."""
+        """A response and those it continues, oldest first, as far back as they are stored."""
         async with connection(self._pool) as acquired:
             rows = await acquired.fetch(CHAIN, tenant_id, response_id, LOST_SECONDS)
-        return [_link(*row) for row in rows]
+        return [_exchange(*row) for row in rows]
 
     async def delete(self, tenant_id: str, response_id: str) -> bool:
-        """See `ResponseStore`."""
+        """Delete a response; returns whether there was one."""
         async with connection(self._pool) as acquired:
             deleted = await acquired.fetchval(DELETE, tenant_id, response_id) is not None
         if deleted:
@@ -176,26 +166,77 @@ class PostgresResponses:
         return deleted
 
     async def cancel(self, tenant_id: str, response_id: str) -> None:
-        """See `ResponseStore`."""
+        """Mark a response as cancelled if it is in progress."""
         async with connection(self._pool) as acquired:
             await acquired.execute(CANCEL, tenant_id, response_id)
         self._sequences.appended(response_id)
 
     async def still_wanted(self, response_ids: Collection[str]) -> set[str]:
-        """See `ResponseStore`."""
+        """Mark responses as alive; returns those that were neither cancelled nor deleted."""
         async with connection(self._pool) as acquired:
             return {row[0] for row in await acquired.fetch(STILL_WANTED, list(response_ids))}
 
     async def forget(self, days: float) -> None:
-        """See `ResponseStore`."""
+        """Delete the responses that are older than this number of days."""
         async with connection(self._pool) as acquired:
             await acquired.execute(FORGET, days * 86_400)
+
+
+class PostgresResponseEvents:
+    """Events of responses that are made in the background; those of concurrent responses share a transaction."""
+
+    def __init__(self, pool: "Pool", sequences: RowSequences) -> None:
+        self._pool = pool
+        self._sequences = sequences
+        self._commit: GroupCommit[_Row] = GroupCommit(pool, self._insert)
+
+    async def add(self, response_id: str, event: CreateResponseResponse) -> None:
+        """Store an event; returns once it is durable, or once its response is deleted."""
+        await self._commit.commit((response_id, event.sequence, event.SerializeToString()))
+
+    async def since(self, response_id: str, sequence: int) -> list[WatchResponseResponse]:
+        """The next events from number `sequence` on, in order; at most 1,000."""
+        async with connection(self._pool) as acquired:
+            rows = await acquired.fetch(EVENTS_SINCE, response_id, sequence, _EVENTS_A_READ)
+        return [WatchResponseResponse.FromString(row[0]) for row in rows]
+
+    async def close(self) -> None:
+        """Write the queued events and stop."""
+        await self._commit.close()
+
+    async def _insert(self, connection: "Connection", rows: Sequence[_Row]) -> None:
+        await connection.executemany(INSERT_EVENT, rows)
+        self._sequences.appended(*{row[0] for row in rows})
+
+
+class ResponseRecord:
+    """The rows of one response; its events are stored too if `events` is given."""
+
+    def __init__(self, store: PostgresResponses, tenant_id: str, events: PostgresResponseEvents | None) -> None:
+        self._store = store
+        self._tenant_id = tenant_id
+        self._events = events
+        self._response_id = ""
+
+    async def begin(self, request: CreateResponseRequest, response: Response) -> None:
+        """Store the new response."""
+        self._response_id = response.response_id
+        await self._store.begin(self._tenant_id, request, response)
+
+    async def add_event(self, event: CreateResponseResponse) -> None:
+        """Store an event between the beginning and the end."""
+        if self._events is not None and event.WhichOneof("payload") in STORED_EVENTS:
+            await self._events.add(self._response_id, event)
+
+    async def end(self, response: Response) -> None:
+        """Store the response at its end; `response` gets the stored state."""
+        await self._store.end(self._tenant_id, response)
 
 
 async def delete_of_conversation(
     connection: "Connection", tenant_id: str, conversation_id: str, until: datetime
 ) -> None:
-    """Delete the responses of a conversation that were asked for up to then; those being made are cancelled by that."""
+    """Delete the responses of a conversation that were created until then; their tasks end when they find no row."""
     older = [
         row["response_id"]
         for row in await connection.fetch(WITHOUT_CONVERSATION, tenant_id, until)
@@ -205,12 +246,12 @@ async def delete_of_conversation(
     await connection.execute(DELETE_OF_CONVERSATION, tenant_id, conversation_id, until)
 
 
-def _link(asked: bytes, kept: bytes, state: str) -> tuple[CreateResponseRequest, Response]:
-    return CreateResponseRequest.FromString(asked), _response(kept, state)
+def _exchange(request: bytes, row: bytes, state: str) -> tuple[CreateResponseRequest, Response]:
+    return CreateResponseRequest.FromString(request), _response(row, state)
 
 
-def _response(kept: bytes, state: str) -> Response:
-    response = Response.FromString(kept)
+def _response(row: bytes, state: str) -> Response:
+    response = Response.FromString(row)
     if state == "lost":
         response.state = Response.STATE_FAILED
         message = "The process that made this response ended before it was whole."

@@ -1,9 +1,9 @@
-"""Sessions in schema `orchestrator`."""
+"""Sessions and the request ids of their messages, in Postgres."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import asyncpg
@@ -42,7 +42,7 @@ SET_STATUS = """
     WHERE tenant_id = $1 AND subject = $2 AND id = $3 AND status = ANY($5::text[]) AND ($6 = '' OR version::text = $6)
     RETURNING *
 """
-# What was begun is gone through with, whatever the etag: a session is hidden from then on.
+# A hidden session is not found any more. A deletion that has begun continues with any etag.
 HIDE = """
     UPDATE orchestrator.chat_session SET status = 'deleting', version = version + 1
     WHERE tenant_id = $1 AND subject = $2 AND id = $3 AND ($4 = '' OR version::text = $4 OR status = 'deleting')
@@ -83,23 +83,23 @@ _INT32 = 2**31 - 1
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A session as it was read, with what its contract does not show."""
+    """A session as it was read: its public part, its instructions and its statistics."""
 
-    shown: pb.ChatSession
+    public: pb.ChatSession
     instructions: str
     stats: pb.GetChatSessionStatsResponse
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A request id that was claimed before: the answer it got, None while it is being answered."""
+    """An earlier claim of a request id, with the serialised answer; None while it is being answered."""
 
     response: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which sessions a page holds: those that match, behind a place (creation time and id)."""
+    """The sessions of a page: those that match these fields, behind the session `after` (its creation time and id)."""
 
     status: str
     session_type: str
@@ -108,56 +108,8 @@ class Selection:
     limit: int
 
 
-class Sessions(Protocol):
-    """Keeps sessions; each method sees those of one principal only."""
-
-    async def create(
-        self, owner: Principal, request: pb.CreateChatSessionRequest, template: pb.ChatTemplate, instructions: str
-    ) -> Session | None:
-        """A new session, or that of the same request id; None where that one is being deleted."""
-        ...
-
-    async def get(self, owner: Principal, session_id: str) -> Session | None:
-        """A session."""
-        ...
-
-    async def page(self, owner: Principal, selection: Selection) -> list[Session]:
-        """Sessions, the newest first."""
-        ...
-
-    async def set_status(
-        self, owner: Principal, session_id: str, status: str, sources: Sequence[str], etag: str
-    ) -> Session | None:
-        """Move a session from one of `sources`; None where it is in none of them or at another etag."""
-        ...
-
-    async def hide(self, owner: Principal, session_id: str, etag: str) -> bool:
-        """Begin to delete a session: from now on it is not found. False where it is at another etag or unknown."""
-        ...
-
-    async def delete(self, session_id: str) -> None:
-        """Delete a hidden session."""
-        ...
-
-    async def claim(self, session_id: str, request_id: str, seconds: float) -> Claim | None:
-        """Claim a request id for so long; None when it is claimed."""
-        ...
-
-    async def release(self, session_id: str, request_id: str) -> None:
-        """Give up a claim."""
-        ...
-
-    async def fail(self, session_id: str) -> None:
-        """Count a message that was not answered."""
-        ...
-
-    async def answer(self, session_id: str, request_id: str, messages: int, answer: pb.SendChatMessageResponse) -> bool:
-        """Count an answer and keep it with its claim, if there is one; False where the session is gone."""
-        ...
-
-
 class PostgresSessions:
-    """`Sessions` in Postgres."""
+    """Stores sessions; methods with an `owner` see only the sessions of that principal."""
 
     def __init__(self, pool: "Pool") -> None:
         self._pool = pool
@@ -165,7 +117,7 @@ class PostgresSessions:
     async def create(
         self, owner: Principal, request: pb.CreateChatSessionRequest, template: pb.ChatTemplate, instructions: str
     ) -> Session | None:
-        """See `Sessions`."""
+        """Create a session, or return the one of the same request id; None while that one is being deleted."""
         who = owner.tenant_id, owner.subject, request.request_id or None
         config = request.config.SerializeToString() if request.HasField("config") else None
         texts = template.session_type, request.model_name, request.user_id, request.title, request.agent_id
@@ -174,12 +126,12 @@ class PostgresSessions:
             return _session(row or await connection.fetchrow(CREATED, *who))
 
     async def get(self, owner: Principal, session_id: str) -> Session | None:
-        """See `Sessions`."""
+        """A session; None when the principal has no such session."""
         async with postgres.connection(self._pool) as connection:
             return _session(await connection.fetchrow(GET, owner.tenant_id, owner.subject, session_id))
 
     async def page(self, owner: Principal, selection: Selection) -> list[Session]:
-        """See `Sessions`."""
+        """The selected sessions, newest first."""
         created_at, session_id = selection.after or (None, None)
         chosen = selection.status, selection.session_type, selection.user_id
         async with postgres.connection(self._pool) as connection:
@@ -191,45 +143,45 @@ class PostgresSessions:
     async def set_status(
         self, owner: Principal, session_id: str, status: str, sources: Sequence[str], etag: str
     ) -> Session | None:
-        """See `Sessions`."""
+        """Set a session's status if it has one of `sources` and this etag; None otherwise."""
         async with postgres.connection(self._pool) as connection:
             return _session(
                 await connection.fetchrow(SET_STATUS, owner.tenant_id, owner.subject, session_id, status, sources, etag)
             )
 
     async def hide(self, owner: Principal, session_id: str, etag: str) -> bool:
-        """See `Sessions`."""
+        """Begin to delete a session, and hide it; False if it is unknown or has another etag."""
         async with postgres.connection(self._pool) as connection:
             return bool(await connection.fetchval(HIDE, owner.tenant_id, owner.subject, session_id, etag))
 
     async def delete(self, session_id: str) -> None:
-        """See `Sessions`."""
+        """Delete a hidden session."""
         async with postgres.connection(self._pool) as connection:
             await connection.execute(DELETE, session_id)
 
     async def claim(self, session_id: str, request_id: str, seconds: float) -> Claim | None:
-        """See `Sessions`."""
+        """Claim a request id for this number of seconds; returns an earlier claim, or None if this one succeeded."""
         async with postgres.connection(self._pool) as connection:
             if await connection.fetchval(CLAIM, session_id, request_id, seconds):
                 return None
-            # Given up between the two statements it reads as being answered, and can be had in a moment.
+            # A claim that is released between the two statements reads as being answered; a retry then succeeds.
             return Claim(await connection.fetchval(CLAIMED, session_id, request_id))
 
     async def release(self, session_id: str, request_id: str) -> None:
-        """See `Sessions`."""
+        """Release a claim that has no answer."""
         async with postgres.connection(self._pool) as connection:
             await connection.execute(RELEASE, session_id, request_id)
 
     async def fail(self, session_id: str) -> None:
-        """See `Sessions`."""
+        """Count a message that got no answer."""
         async with postgres.connection(self._pool) as connection:
             await connection.execute(FAIL, session_id)
 
     async def answer(self, session_id: str, request_id: str, messages: int, answer: pb.SendChatMessageResponse) -> bool:
-        """See `Sessions`."""
-        took = answer.performance_metrics
-        tokens = took.prompt_tokens, took.response_tokens
-        seconds = took.response_time_seconds, took.generation_time_seconds
+        """Count an answer, and store it with the claim of its request id; False if the session was deleted."""
+        metrics = answer.performance_metrics
+        tokens = metrics.prompt_tokens, metrics.response_tokens
+        seconds = metrics.response_time_seconds, metrics.generation_time_seconds
         async with postgres.transaction(self._pool) as connection:
             if not await connection.fetchval(ANSWER, session_id, messages, *tokens, *seconds):
                 return False
@@ -240,7 +192,7 @@ class PostgresSessions:
 
 
 async def delete_of_conversation(connection: "Connection", tenant_id: str, session_id: UUID) -> None:
-    """Delete the session a conversation belonged to, whoever's of the tenant it is."""
+    """Delete the session of a deleted conversation, whichever principal of the tenant owns it."""
     await connection.execute(DELETE_OF_CONVERSATION, tenant_id, session_id)
 
 
@@ -249,7 +201,7 @@ def _session(row: asyncpg.Record | None) -> Session | None:
 
 
 def _read(row: asyncpg.Record) -> Session:
-    shown = pb.ChatSession(
+    public = pb.ChatSession(
         id=str(row["id"]),
         session_type=row["session_type"],
         model_name=row["model_name"],
@@ -262,13 +214,13 @@ def _read(row: asyncpg.Record) -> Session:
         etag=str(row["version"]),
     )
     if row["config"] is not None:
-        shown.config.ParseFromString(row["config"])
-        shown.config.SetInParent()
-    shown.created_at.FromDatetime(row["created_at"])
-    shown.updated_at.FromDatetime(row["updated_at"])
+        public.config.ParseFromString(row["config"])
+        public.config.SetInParent()
+    public.created_at.FromDatetime(row["created_at"])
+    public.updated_at.FromDatetime(row["updated_at"])
     if row["last_message_at"] is not None:
-        shown.last_message_at.FromDatetime(row["last_message_at"])
-    return Session(shown, row["instructions"], _stats(row))
+        public.last_message_at.FromDatetime(row["last_message_at"])
+    return Session(public, row["instructions"], _stats(row))
 
 
 def _stats(row: asyncpg.Record) -> pb.GetChatSessionStatsResponse:

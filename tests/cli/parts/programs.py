@@ -1,4 +1,4 @@
-"""A part made of a few lines of Python, for rules that hold for every part."""
+"""A part that runs a few lines of Python, for rules that hold for every part."""
 
 import sys
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ REFUSES_TO_END = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)"
 
 
 class Script(Part):
-    """Runs a script; ready once it has made its file, which each start removes."""
+    """Runs a script. It is ready when the script has made its file, which each start removes."""
 
     def __init__(self, name: str, folder: Path, script: str = ENDS_WHEN_ASKED, after: Sequence[str] = ()) -> None:
         super().__init__(name, after)
@@ -32,8 +32,8 @@ class Script(Part):
         self.closed = True
 
 
-class Ends(Part):
-    """Says why on its output, and ends."""
+class Exiting(Part):
+    """Prints a reason and ends."""
 
     async def launch(self) -> Launch:
         return Launch([sys.executable, "-I", "-S", "-c", "print('the disk is on fire'); raise SystemExit(7)"])

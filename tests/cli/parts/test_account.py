@@ -1,4 +1,4 @@
-"""The user Postgres runs as under root."""
+"""The user that Postgres runs as under root."""
 
 import os
 from pathlib import Path
@@ -44,7 +44,7 @@ def test_without_that_capability_the_closed_directory_is_named(tmp_path: Path) -
 
 
 @needs_root
-def test_where_the_way_is_open_the_account_keeps_nothing() -> None:
+def test_an_account_that_can_enter_all_directories_keeps_no_capability() -> None:
     account = unprivileged([Path("/usr/bin/env")])
     assert account is not None
     assert not account.reach

@@ -1,4 +1,4 @@
-"""The files of a cluster, made for a user without a name too."""
+"""The files of a cluster, also for a user without a name."""
 
 import os
 import pwd
@@ -18,11 +18,11 @@ NAMELESS = 987654321
 
 @pytest.fixture
 def nameless(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The user of this process has an id that is in no /etc/passwd."""
+    """The id of this process's user has no entry in /etc/passwd."""
     monkeypatch.setattr(os, "geteuid", lambda: NAMELESS)
 
 
-def test_a_user_with_a_name_needs_no_other() -> None:
+def test_a_user_with_a_name_needs_no_other_name() -> None:
     assert alias() is None
 
 
@@ -36,13 +36,13 @@ def test_a_user_without_a_name_is_called_as_some_ordinary_user() -> None:
 
 
 async def needs_user_namespaces() -> None:
-    """Skip the test where the system refuses them."""
+    """Skip the test if the system refuses user namespaces."""
     status, _ = await run(Launch(["/bin/true"], account=Account("daemon", 1, 1, alias=True)))
     if status != 0:
         pytest.skip("this system refuses user namespaces: allow them (sysctl user.max_user_namespaces, seccomp)")
 
 
-async def test_who_is_seen_as_another_user_stays_who_it_is(tmp_path: Path) -> None:
+async def test_a_process_that_is_seen_as_another_user_keeps_its_user(tmp_path: Path) -> None:
     await needs_user_namespaces()
     command = ["/bin/sh", "-c", f"id -u; touch {tmp_path}/made"]
     status, output = await run(Launch(command, account=Account("daemon", 1, 1, alias=True)))
@@ -59,8 +59,10 @@ async def test_a_user_without_a_name_makes_a_cluster(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("nameless")
-async def test_where_no_name_can_be_had_it_is_said_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # No id can be mapped to this one, so the system refuses as it does where user namespaces are forbidden.
+async def test_a_system_without_user_namespaces_is_reported_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # This id cannot be mapped, so the system refuses as if user namespaces were forbidden.
     monkeypatch.setattr("cli.parts.cluster.alias", lambda: Account("nobody", 2**32 - 1, 1, alias=True))
     with pytest.raises(FailedPrecondition, match=rf"user id {NAMELESS}.*useradd --uid {NAMELESS}") as refused:
         await initialise(find(POSTGRES), tmp_path, None, "soma", "secret")

@@ -1,4 +1,4 @@
-"""Parts somebody else runs."""
+"""Parts that somebody else runs."""
 
 import socket
 
@@ -14,7 +14,7 @@ from tests.cli.conftest import Supervised
 from tests.ports import free_port
 
 
-async def test_an_external_part_is_asked_never_started_and_shown_without_its_password(
+async def test_an_external_part_is_probed_never_started_and_shown_without_its_password(
     supervised: Supervised, data_dir: DataDir
 ) -> None:
     postgres, redis = Postgres(data_dir["postgres"]), Redis(data_dir["redis"])
@@ -57,7 +57,7 @@ async def test_an_external_part_nobody_runs_fails_the_start(
             await supervisor.start()
 
 
-async def test_a_postgres_that_will_go_on_refusing_is_told_at_once(
+async def test_a_permanent_refusal_of_postgres_is_reported_at_once(
     supervised: Supervised, data_dir: DataDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     postgres = Postgres(data_dir["postgres"])
@@ -81,12 +81,12 @@ async def test_a_postgres_that_will_go_on_refusing_is_told_at_once(
         assert "rejected SSL upgrade" in await refused(f"{plain}?sslmode=require")
         assert "sslmode" in await refused(f"{plain}?sslmode=sometimes")
         assert "sslcert" in await refused(f"{plain}?sslmode=require&sslcert=/nowhere/client.crt")
-        # What the URL leaves open is the environment's to say.
+        # The environment sets what the URL does not.
         monkeypatch.setenv("PGSSLMODE", "require")
         assert "rejected SSL upgrade" in await refused(plain)
 
 
-async def test_a_redis_that_will_go_on_refusing_is_told_at_once(supervised: Supervised, data_dir: DataDir) -> None:
+async def test_a_permanent_refusal_of_redis_is_reported_at_once(supervised: Supervised, data_dir: DataDir) -> None:
     redis = Redis(data_dir["redis"])
     async with supervised(redis) as running:
         await running.start()
@@ -110,7 +110,7 @@ async def test_a_redis_that_will_go_on_refusing_is_told_at_once(supervised: Supe
     "url",
     ["soma:hush@db/soma", "http://soma:hush@db/soma", "postgres+redis://db", "{}://soma:hu/sh@db/x", "{}://[::1/x"],
 )
-def test_what_is_no_url_of_the_part_is_refused_without_showing_it(part: type[ExternalPostgres], url: str) -> None:
+def test_an_invalid_url_is_refused_without_showing_it(part: type[ExternalPostgres], url: str) -> None:
     name = "postgres" if part is ExternalPostgres else "redis"
     with pytest.raises(InvalidArgument, match=f"SOMA_{name.upper()}_URL") as refused:
         part(name, url.format(part.schemes[0]))
@@ -124,7 +124,7 @@ def test_a_postgres_may_have_several_hosts() -> None:
     assert part.port is None
 
 
-async def test_a_server_that_says_nothing_is_named() -> None:
+async def test_a_server_that_does_not_answer_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as mute:
         address = f"127.0.0.1:{mute.getsockname()[1]}"
         parts = (

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.parts.log import KEPT, PartLog
+from cli.parts.log import ROTATED_FILES, PartLog
 
 
 def write(log: PartLog, text: str) -> None:
@@ -33,7 +33,7 @@ def test_a_process_goes_on_in_the_same_file_after_a_rotation(tmp_path: Path) -> 
 
 def test_only_the_newest_rotated_files_are_kept(tmp_path: Path) -> None:
     log = PartLog(tmp_path / "part.log", max_bytes=1)
-    for number in range(KEPT + 3):
+    for number in range(ROTATED_FILES + 3):
         write(log, f"life {number}\n")
         log.rotate()
     kept = {path.name: path.read_text() for path in tmp_path.iterdir()}
@@ -59,10 +59,10 @@ def test_a_log_can_be_read_by_its_owner_only(tmp_path: Path) -> None:
     assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
 
 
-def test_a_log_there_is_no_room_to_copy_stays_as_it_was_with_those_before_it(tmp_path: Path) -> None:
+def test_a_log_that_a_full_disk_cannot_copy_stays_with_the_older_ones(tmp_path: Path) -> None:
     log = PartLog(tmp_path / "part.log", max_bytes=3)
     log.path.write_text("now\n")
-    for number in range(1, KEPT + 1):
+    for number in range(1, ROTATED_FILES + 1):
         (tmp_path / f"part.log.{number}").write_text(f"{number}\n")
     before = {path: path.read_text() for path in tmp_path.iterdir()}
     # Where the copy is made first, every write fails as on a full disk.

@@ -1,4 +1,4 @@
-"""Ports: free ones, taken ones, and who has them."""
+"""Free ports, taken ports, and the processes that have them."""
 
 import os
 import socket
@@ -10,7 +10,7 @@ import pytest
 from cli.parts.port import free_port, require_free, reserved
 from services.mesh.call.errors import FailedPrecondition, InvalidArgument
 
-# linux/in.h; Python has no name for it yet.
+# From linux/in.h; Python has no name for it yet.
 IP_LOCAL_PORT_RANGE = 51
 
 
@@ -32,25 +32,25 @@ def test_a_taken_port_is_refused_naming_who_has_it(held_on: str) -> None:
     assert taken.value.reason == "PORT_TAKEN"
 
 
-def test_an_address_that_is_not_ours_is_refused() -> None:
+def test_an_address_of_another_machine_is_refused() -> None:
     with pytest.raises(FailedPrecondition) as refused:
         require_free("192.0.2.1", 8080)
     assert refused.value.reason == "PORT_REFUSED"
     assert "--host" in refused.value.message
 
 
-def test_an_address_of_ipv6_is_named_as_a_url_has_it() -> None:
+def test_an_ipv6_address_is_named_as_in_a_url() -> None:
     with pytest.raises(FailedPrecondition, match=r"\[2001:db8::1\]:8080"):
         require_free("2001:db8::1", 8080)
 
 
-def test_a_host_that_is_none_is_refused() -> None:
+def test_an_unknown_host_is_refused() -> None:
     with pytest.raises(InvalidArgument, match=r"nosuch\.invalid"):
         require_free("nosuch.invalid", 8080)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can reserve a port so")
-def test_a_reserved_port_is_given_to_nobody_but_who_asks_for_it() -> None:
+def test_a_reserved_port_is_given_only_to_a_program_that_asks_for_it() -> None:
     port = free_port()
     only_this_one = struct.pack("I", port | port << 16)
     with reserved("127.0.0.1", port), socket.socket() as anybody:

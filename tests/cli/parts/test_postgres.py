@@ -1,4 +1,4 @@
-"""Postgres as a part: durable, with pgvector, behind a password, and back after anything."""
+"""Postgres as a part: durable, with pgvector, with a password, and restarted after any failure."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ import pytest
 
 from cli.data_dir import DataDir
 from cli.parts.account import Account
-from cli.parts.cluster import disown
+from cli.parts.cluster import take_over_lock
 from cli.parts.part import Launch
 from cli.parts.postgres import Postgres, database_url
 from cli.parts.process import Process
@@ -21,9 +21,9 @@ from services.mesh.call.errors import FailedPrecondition
 from services.mesh.testing.waiting import until
 from tests.cli.conftest import Supervised
 
-# A program every user may run, and that does not end.
+# A program that every user may run and that does not end.
 WAITS = ("/usr/bin/tail", "-f", "/dev/null")
-# What the environment says of another Postgres, to clients and to the server.
+# Variables for another Postgres, read by clients and by the server.
 ANOTHER = {
     "PGSSLMODE": "verify-full",
     "PGSSLNEGOTIATION": "direct",
@@ -90,7 +90,7 @@ async def test_a_connection_needs_the_password_and_no_socket_lies_around(
     assert not (data_dir["postgres"] / "new.password").exists()
 
 
-async def test_an_interrupted_initialisation_is_begun_anew(supervised: Supervised, data_dir: DataDir) -> None:
+async def test_an_interrupted_initialisation_starts_again(supervised: Supervised, data_dir: DataDir) -> None:
     (data_dir["postgres"] / "new").mkdir()
     (data_dir["postgres"] / "new" / "PG_VERSION").write_text("half")
     (data_dir["postgres"] / "new.password").write_text("old")
@@ -119,12 +119,12 @@ def test_the_url_names_the_database_and_the_kept_password(tmp_path: Path) -> Non
     assert database_url(tmp_path, 5432) == first
 
 
-async def test_what_the_environment_says_of_another_postgres_does_not_concern_it(
+async def test_variables_for_another_postgres_have_no_effect(
     supervised: Supervised, data_dir: DataDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in ANOTHER.items():
         monkeypatch.setenv(name, value)
-    # A home directory whose certificates cannot be used, as one that cannot be read; root reads everything.
+    # A home directory with unusable certificates, in place of one that cannot be read, because root reads everything.
     certificates = tmp_path / "home" / ".postgresql"
     certificates.mkdir(parents=True)
     for name in ("root.crt", "root.crl", "postgresql.crt", "postgresql.key"):
@@ -140,7 +140,7 @@ async def test_what_the_environment_says_of_another_postgres_does_not_concern_it
     assert "PostgreSQL database dump" in (tmp_path / "dump").read_text()
 
 
-async def test_a_password_that_is_not_the_clusters_is_told_at_once(supervised: Supervised, data_dir: DataDir) -> None:
+async def test_a_wrong_password_is_reported_at_once(supervised: Supervised, data_dir: DataDir) -> None:
     async with supervised(Postgres(data_dir["postgres"])) as supervisor:
         await supervisor.start()
     (data_dir["postgres"] / "password").unlink()
@@ -152,7 +152,7 @@ async def test_a_password_that_is_not_the_clusters_is_told_at_once(supervised: S
     assert refused.value.reason == "POSTGRES_REFUSED"
 
 
-async def test_a_lock_whose_number_another_process_has_now_is_taken_over(
+async def test_a_lock_whose_pid_another_process_has_now_is_taken_over(
     supervised: Supervised, data_dir: DataDir
 ) -> None:
     first = Postgres(data_dir["postgres"])
@@ -161,7 +161,7 @@ async def test_a_lock_whose_number_another_process_has_now_is_taken_over(
         await supervisor.start()
         kept = lock.read_text().splitlines(keepends=True)
         owner = lock.stat()
-    # A process of the user Postgres runs as: of another it would know that the lock is stale.
+    # The process belongs to Postgres's user. With another user, Postgres would know that the lock is stale.
     account = Account("same", owner.st_uid, owner.st_gid) if owner.st_uid != os.geteuid() else None
     other = await Process.start(Launch([*WAITS], account=account), subprocess.DEVNULL)
     try:
@@ -182,5 +182,5 @@ async def test_the_lock_of_a_living_server_is_left_alone(supervised: Supervised,
         await supervisor.start()
         lock = data_dir["postgres"] / "data" / "postmaster.pid"
         before = lock.read_text()
-        disown(data_dir["postgres"] / "data")
+        take_over_lock(data_dir["postgres"] / "data")
         assert lock.read_text() == before

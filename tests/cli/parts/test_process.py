@@ -1,4 +1,4 @@
-"""What of this process's environment a program gets."""
+"""The variables of this process that a program inherits."""
 
 import pytest
 
@@ -22,7 +22,7 @@ from cli.parts.process import run
         ("SOMA_POSTGRES_URL", False),
     ],
 )
-async def test_a_bare_program_gets_only_what_it_starts_with(
+async def test_a_bare_program_gets_only_the_variables_it_needs(
     name: str, gets_it: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(name, "/usr/bin")

@@ -1,4 +1,4 @@
-"""Where programs are found."""
+"""The places where programs are found."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def test_a_program_on_path_stands_in_for_a_missing_wheel() -> None:
     assert found.name == "env"
 
 
-def test_a_program_that_is_nowhere_says_how_to_get_it() -> None:
+def test_a_missing_program_is_reported_with_how_to_get_it() -> None:
     with pytest.raises(FailedPrecondition, match="dig for it") as refused:
         find(Source("no-such-program", "no_such_package_here", "bin/it", ("nor-this",), "dig for it"))
     assert refused.value.reason == "PROGRAM_MISSING"

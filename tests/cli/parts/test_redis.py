@@ -1,4 +1,4 @@
-"""Redis as a part: behind a password, and durable."""
+"""Redis as a part: with a password, and durable."""
 
 import os
 import shutil
@@ -63,7 +63,7 @@ async def test_the_password_is_in_no_command_line(supervised: Supervised, data_d
     assert not any(password in word for word in launch.argv)
 
 
-async def test_what_redis_6_2_kept_is_there_and_stays(supervised: Supervised, data_dir: DataDir) -> None:
+async def test_the_data_of_redis_6_2_is_read_and_stays(supervised: Supervised, data_dir: DataDir) -> None:
     shutil.copyfile(WRITTEN_BY_6_2, data_dir["redis"] / "appendonly.aof")
     for _ in range(2):
         redis = Redis(data_dir["redis"])
@@ -78,7 +78,7 @@ async def test_what_redis_6_2_kept_is_there_and_stays(supervised: Supervised, da
                 assert [group["pending"] for group in await client.xinfo_groups("st")] == [5]
 
 
-async def test_a_redis_too_old_for_what_was_kept_does_not_start_empty_beside_it(
+async def test_a_redis_that_is_too_old_for_the_data_does_not_start_empty(
     data_dir: DataDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = tmp_path / "redis-server"

@@ -1,1 +1,1 @@
-"""Clients of OpenAI's API, unmodified, against a stack."""
+"""Tests of unmodified clients of OpenAI's API with a stack."""

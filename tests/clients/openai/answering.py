@@ -1,4 +1,4 @@
-"""A model server whose answers follow from the question, so that clients can hold whole exchanges with it."""
+"""A model server whose answers depend on the question, for whole conversations with clients."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,10 +19,10 @@ CALLS: Sequence[tuple[str, str, Sequence[str]]] = (
 
 @dataclass
 class AnsweringUpstream(FakeUpstream):
-    """Calls its tools for two cities at once, says what it heard of them, writes a person where JSON is asked for.
+    """Calls its tools for two cities, repeats their results, and writes a person if JSON is requested.
 
-    Asked to fail, it does, with the named fault; asked to fail once, it answers the second time. Asked to speak
-    slowly, it pauses.
+    For the question "fail: FAULT" it fails with this fault; for "fail once: FAULT" it answers the second request. For
+    "Slowly" it pauses between the pieces.
     """
 
     failed: set[str] = field(default_factory=set)
@@ -40,9 +40,9 @@ class AnsweringUpstream(FakeUpstream):
 
 
 def _behaviour(body: dict[str, Any]) -> Behaviour:
-    told = [message["content"] for message in body["messages"] if message["role"] == "tool"]
-    if told:
-        return Behaviour(deltas=("I heard: ", *told))
+    results = [message["content"] for message in body["messages"] if message["role"] == "tool"]
+    if results:
+        return Behaviour(deltas=("I heard: ", *results))
     asked = str(body["messages"][-1]["content"])
     if asked == "Refuse":
         return Behaviour(deltas=(), refusal=("I", " cannot."))

@@ -1,4 +1,4 @@
-"""One stack before a model server that answers by what it is asked."""
+"""Fixtures: one stack whose model server answers according to the question."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -21,7 +21,7 @@ reason = "nobody talks of those"
 
 @pytest.fixture(scope="package")
 async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
-    """A running stack, shared: a test must leave every part of it as it was."""
+    """A running stack. It is shared, so a test must leave every part unchanged."""
     directory = tmp_path_factory.mktemp("openai")
     async with AsyncExitStack() as closing:
         upstream = await closing.enter_async_context(AnsweringUpstream())

@@ -1,4 +1,4 @@
-"""LangChain's ChatOpenAI and pydantic-ai, unmodified."""
+"""Unmodified LangChain (ChatOpenAI) and pydantic-ai."""
 
 import functools
 import operator
@@ -25,7 +25,7 @@ HELLO = "".join(TEXT)
 
 @pytest.fixture
 async def http() -> AsyncIterator[httpx2.AsyncClient]:
-    """Connections of a client's own, closed at the test's end: left alone, the frameworks keep theirs for good."""
+    """HTTP clients that are closed at the end of the test; the frameworks would never close their own."""
     async with httpx2.AsyncClient(timeout=30.0) as made:
         yield made
 
@@ -105,7 +105,7 @@ async def test_langchain_embeds(stack: Stack, http: httpx2.AsyncClient) -> None:
         model="somasuite-embed-v1",
         base_url=f"{stack.url}/v1",
         api_key=SecretStr(stack.key),
-        # It would send the token numbers of OpenAI's own models.
+        # Otherwise it would send token ids of OpenAI's own models.
         check_embedding_ctx_length=False,
         http_async_client=http,
     )

@@ -1,4 +1,4 @@
-"""OpenAI's Node client and the Vercel AI SDK, unmodified: programs that check what they are answered."""
+"""Unmodified OpenAI Node client and Vercel AI SDK, in programs that check the answers."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ FOLDER = Path(__file__).parents[1] / "node"
 
 @pytest.mark.timeout(2 * BUILD_SECONDS)
 @pytest.mark.parametrize("client", ["openai", "vercel"])
-async def test_a_client_for_node_finds_all_it_expects(stack: Stack, client: str) -> None:
+async def test_a_client_for_node_gets_all_expected_answers(stack: Stack, client: str) -> None:
     require("npm")
     await built(FOLDER, NPM_BUILD[0])
     environment = ("env", f"SOMA_API_URL={stack.url}", f"SOMA_API_KEY={stack.key}", f"SOMA_MODEL={MODEL}")

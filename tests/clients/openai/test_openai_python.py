@@ -1,4 +1,4 @@
-"""OpenAI's Python client: sync and async, whole and streamed, its helpers, and its exceptions."""
+"""OpenAI's Python client: sync and async, complete and streamed answers, helpers and exceptions."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -25,14 +25,14 @@ HELLO = "".join(TEXT)
 
 
 class Person(BaseModel):
-    """What a structured answer is read into."""
+    """The type of a structured answer."""
 
     name: str
     age: int
 
 
 class City(BaseModel):
-    """What a tool is called with."""
+    """The arguments of a tool."""
 
     city: str
 
@@ -70,7 +70,7 @@ async def test_the_async_client_gets_several_choices_with_usage(client: AsyncOpe
     assert answer.usage.completion_tokens == 9
 
 
-async def test_parallel_tool_calls_are_answered_and_the_model_goes_on(client: AsyncOpenAI) -> None:
+async def test_parallel_tool_calls_are_answered_and_the_model_continues(client: AsyncOpenAI) -> None:
     asked = [*HI]
     first = (await client.chat.completions.create(model=MODEL, messages=asked, tools=[WEATHER])).choices[0]
     assert first.finish_reason == "tool_calls"
@@ -115,7 +115,7 @@ async def test_the_responses_stream_helper_accumulates_a_response(client: AsyncO
         assert (await parsing.get_final_response()).output_parsed == ADA
 
 
-async def test_a_response_goes_on_from_the_one_before_through_its_tools(client: AsyncOpenAI) -> None:
+async def test_a_response_continues_the_previous_one_with_tool_results(client: AsyncOpenAI) -> None:
     first = await client.responses.create(model=MODEL, input="Hi", tools=[FLAT])
     calls = [item for item in first.output if item.type == "function_call"]
     assert [call.arguments for call in calls] == ROME_AND_OSLO
@@ -125,7 +125,7 @@ async def test_a_response_goes_on_from_the_one_before_through_its_tools(client: 
     ]
     second = await client.responses.create(model=MODEL, input=results, previous_response_id=first.id)
     assert second.output_text == "I heard: call_1 is wet. call_2 is wet. "
-    # The same, by a client that keeps the conversation itself.
+    # The same with a client that stores the conversation itself.
     kept: Any = [{"role": "user", "content": "Hi"}, *first.output, *results]
     assert (await client.responses.create(model=MODEL, input=kept, store=False)).output_text == second.output_text
     await client.responses.delete(first.id)
@@ -146,7 +146,7 @@ async def test_a_background_response_is_polled_to_its_end(client: AsyncOpenAI) -
     assert (await client.responses.cancel(made.id)).status == "completed"
 
 
-async def test_a_background_response_is_read_on_by_who_left(client: AsyncOpenAI) -> None:
+async def test_a_background_response_is_read_on_after_a_disconnect(client: AsyncOpenAI) -> None:
     stream = await client.responses.create(model=MODEL, input="Slowly", background=True, stream=True)
     seen = []
     async for event in stream:
@@ -172,7 +172,7 @@ async def test_embeddings_and_models(client: AsyncOpenAI) -> None:
     assert (await client.models.retrieve(MODEL)).id == MODEL
 
 
-async def test_a_refusal_is_no_answer_but_no_failure_either(client: AsyncOpenAI) -> None:
+async def test_a_refusal_is_neither_an_answer_nor_an_error(client: AsyncOpenAI) -> None:
     asked: Any = [{"role": "user", "content": "Refuse"}]
     chat = await client.chat.completions.parse(model=MODEL, messages=asked, response_format=Person)
     assert (chat.choices[0].message.refusal, chat.choices[0].message.parsed) == ("I cannot.", None)
@@ -186,7 +186,7 @@ async def test_a_refusal_is_no_answer_but_no_failure_either(client: AsyncOpenAI)
     assert response.output_parsed is None
 
 
-async def test_what_a_response_was_made_from_is_listed_page_by_page(client: AsyncOpenAI) -> None:
+async def test_the_input_items_of_a_response_are_listed_page_by_page(client: AsyncOpenAI) -> None:
     first = await client.responses.create(model=MODEL, input="Hi")
     second = await client.responses.create(model=MODEL, input="Again", previous_response_id=first.id)
     items = [item async for item in client.responses.input_items.list(second.id, limit=1, order="asc")]
@@ -244,7 +244,7 @@ async def test_each_failure_is_the_clients_own_exception_on_both_surfaces(
         assert ("retry-after" in error.response.headers) == (status in (429, 503))
 
 
-async def test_a_failure_inside_a_stream_is_raised_or_told(client: AsyncOpenAI) -> None:
+async def test_an_error_inside_a_stream_is_raised_or_is_an_event(client: AsyncOpenAI) -> None:
     messages: Any = [{"role": "user", "content": "fail: CUT_MID"}]
     with pytest.raises(openai.APIError) as failed:
         async for _ in await client.chat.completions.create(model=MODEL, messages=messages, stream=True):
@@ -256,12 +256,12 @@ async def test_a_failure_inside_a_stream_is_raised_or_told(client: AsyncOpenAI) 
     assert events[-1].response.error.code == "server_error"
 
 
-async def test_a_client_that_comes_back_as_told_is_answered_and_remembered_once(stack: Stack) -> None:
+async def test_a_client_that_retries_is_answered_and_remembered_once(stack: Stack) -> None:
     asked: Any = [{"role": "user", "content": "fail once: RATE_LIMITED"}]
     async with AsyncOpenAI(base_url=f"{stack.url}/v1", api_key=stack.key, max_retries=1) as patient:
         body = {"conversation": "told-to-come-back"}
         answer = await patient.chat.completions.create(model=MODEL, messages=asked, extra_body=body)
-        # Its attempts are one turn, also where the first was answered and the answer was lost.
+        # Repeated attempts are one turn, also if the first was answered and the answer was lost.
         for _ in range(2):
             headers = {"Idempotency-Key": "one"}
             await patient.chat.completions.create(model=MODEL, messages=HI, extra_body=body, extra_headers=headers)

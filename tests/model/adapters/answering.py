@@ -1,4 +1,4 @@
-"""Asks a vendor's real adapter over HTTP for an answer that a test wrote byte for byte."""
+"""Gets an answer, which a test wrote byte for byte, from a vendor's real adapter over HTTP."""
 
 import json
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ PATIENCE = Patience(connect=1.0, first_byte=0.5, idle=0.5)
 
 @dataclass
 class Heard:
-    """An answer put together; `calls` are (id, name, arguments) by index."""
+    """A collected answer; `calls` are (id, name, arguments) by index."""
 
     text: str = ""
     refusal: str = ""
@@ -29,7 +29,7 @@ class Heard:
     finished: GenerationFinished | None = None
 
     def add(self, event: ProviderEvent) -> None:
-        """Take in the next event; nothing follows the last one, and a call's id and name come once."""
+        """Add the next event, and check that none follows the final one and that a call's id and name come once."""
         assert self.finished is None
         if isinstance(event, GenerationFinished):
             self.finished = event
@@ -49,20 +49,20 @@ class Heard:
 
     @property
     def asked(self) -> list[tuple[str, str]]:
-        """Names and arguments of the calls, in order; their ids differ."""
+        """The names and arguments of the calls, in order; checks that their ids differ."""
         assert len({call_id for call_id, _, _ in self.calls.values()}) == len(self.calls)
         return [(name, arguments) for _, (_, name, arguments) in sorted(self.calls.items())]
 
 
 def data(*chunks: Any, end: bytes = b"data: [DONE]\n\n") -> list[bytes]:
-    """OpenAI's events of these chunks."""
+    """OpenAI's events for these chunks."""
     return [b"data: %s\n\n" % json.dumps(chunk, ensure_ascii=False).encode() for chunk in chunks] + (
         [end] if end else []
     )
 
 
 def delta(finish: str | None = None, **members: Any) -> dict[str, Any]:
-    """A chunk of OpenAI's with this delta."""
+    """OpenAI's chunk with this delta."""
     return {"choices": [{"index": 0, "delta": members, "finish_reason": finish}]}
 
 
@@ -75,7 +75,7 @@ def events(*said: dict[str, Any]) -> list[bytes]:
 
 
 def message(*blocks: dict[str, Any], stop_reason: str | None = "end_turn", **usage: Any) -> list[dict[str, Any]]:
-    """Anthropic's events of a message; a block is its start, its deltas and its end."""
+    """Anthropic's events of a message; a block has a start, deltas and an end."""
     said: list[dict[str, Any]] = [{"type": "message_start", "message": {"usage": {"input_tokens": 11}}}]
     for index, block in enumerate(blocks):
         deltas = block.pop("deltas", ())
@@ -88,17 +88,17 @@ def message(*blocks: dict[str, Any], stop_reason: str | None = "end_turn", **usa
 
 
 def text_block(*pieces: str) -> dict[str, Any]:
-    """A text block of Anthropic's."""
+    """Anthropic's events of a text block."""
     return {"type": "text", "text": "", "deltas": [{"type": "text_delta", "text": piece} for piece in pieces]}
 
 
 async def ask(
     dialect: Dialect, behaviour: Behaviour, request: GenerateRequest | None = None, heard: Heard | None = None
 ) -> Heard:
-    """The answer a caller gets; `heard` holds what came of it, also when it fails.
+    """The answer that a caller gets; `heard` holds its events, also when it fails.
 
     Raises:
-        MeshError: it is none.
+        MeshError: the answer failed.
     """
     heard = heard or Heard()
     asked = request or GenerateRequest(messages=[Message(role=ROLE_USER, content="Hi")])
@@ -116,5 +116,5 @@ async def ask(
 
 
 async def sent(dialect: Dialect, *frames: bytes) -> Heard:
-    """As `ask`, for these bytes."""
+    """The same as `ask`, for these bytes."""
     return await ask(dialect, Behaviour(sent=frames))

@@ -1,4 +1,4 @@
-"""`soma-extract-v1` quotes what was said, with who said it, and nothing else."""
+"""`soma-extract-v1` only quotes statements, each with its origin."""
 
 import zlib
 from collections.abc import Sequence
@@ -53,7 +53,7 @@ async def answer(
     sampling: Sampling | None = None,
     embedder: Embedder | None = None,
 ) -> tuple[str, GenerationFinished]:
-    """The answer to turns such as `you: hello`."""
+    """The answer to messages such as `you: hello`."""
     messages = [Message(role=_ROLES[who], content=text) for who, text in (turn.split(": ", 1) for turn in turns)]
     request = GenerateRequest(
         messages=messages, sources=[Source(key=key, text=text) for key, text in sources], sampling=sampling
@@ -92,7 +92,7 @@ async def test_an_earlier_turn_from_memory_is_named_as_such() -> None:
     assert text == "“Anna works in Oslo.” — this conversation, turn 4"
 
 
-async def test_of_two_that_contradict_the_later_comes_first() -> None:
+async def test_of_two_contradictory_statements_the_later_comes_first() -> None:
     text, _ = await answer("you: My dog is called Rex.", "you: My dog is called Bob.", "you: What is my dog called?")
     assert text.index("Bob") < text.index("Rex")
 
@@ -112,7 +112,7 @@ async def test_with_nothing_to_quote_it_says_so_and_how_to_connect_a_model(quest
     assert not finished.sources
 
 
-async def test_a_greeting_is_no_fact() -> None:
+async def test_a_greeting_is_not_quoted() -> None:
     text, _ = await answer("you: Hello!")
     assert "soma-extract-v1" in text
     assert "Noted" not in text
@@ -196,9 +196,9 @@ def test_sentences_end_at_marks_and_lines_but_not_at_abbreviations() -> None:
         ("I know what you did", False),
     ],
 )
-def test_questions_and_requests_are_told_from_statements(text: str, asks: bool) -> None:
+def test_questions_and_requests_are_distinguished_from_statements(text: str, asks: bool) -> None:
     assert is_question(text) is asks
 
 
-def test_terms_are_stems_of_the_words_that_mean_something() -> None:
+def test_terms_are_stems_of_the_words_with_a_meaning() -> None:
     assert terms("Where do I live?") == terms("He lives.") == {"liv"}

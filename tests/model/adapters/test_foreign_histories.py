@@ -1,4 +1,4 @@
-"""A conversation that another provider held is one that this provider takes."""
+"""A conversation with one provider can be continued with another one."""
 
 import re
 from typing import Any
@@ -40,7 +40,7 @@ def anthropic(*messages: Message) -> list[dict[str, Any]]:
 
 
 def paired(blocks: list[dict[str, Any]]) -> list[str]:
-    """The ids of the calls, each of which has the result that follows."""
+    """The ids of the calls; checks that each has its result."""
     calls = [block["id"] for block in blocks if block["type"] == "tool_use"]
     assert calls == [block["tool_use_id"] for block in blocks if block["type"] == "tool_result"]
     assert len(set(calls)) == len(calls)
@@ -48,7 +48,7 @@ def paired(blocks: list[dict[str, Any]]) -> list[str]:
     return calls
 
 
-def test_instructions_and_what_is_remembered_are_one_system_message_and_the_first() -> None:
+def test_instructions_and_memory_are_one_system_message_at_the_beginning() -> None:
     sent = openai(
         Message(role=ROLE_SYSTEM, content="Be brief."),
         user("Hi"),
@@ -68,7 +68,7 @@ def test_blank_text_is_not_sent_to_anthropic() -> None:
     assert [block.get("text") for block in blocks if block["type"] == "text"] == ["Hi", "Well?"]
 
 
-def test_ids_of_calls_are_made_to_fit_and_still_pair() -> None:
+def test_ids_of_calls_are_made_valid_and_still_match_their_results() -> None:
     odd = ("functions.x:0", "functions.x:1", "functions_x_0", "ü", "x" * 200, "")
     blocks = anthropic(user("Hi"), asks(*odd), *map(result, odd))
     assert "functions_x_0" in paired(blocks)
@@ -80,7 +80,7 @@ def test_ids_of_calls_are_made_to_fit_and_still_pair() -> None:
     assert len(ids[1]) <= 40
 
 
-def test_ids_that_begin_anew_in_each_turn_stay_apart() -> None:
+def test_ids_that_repeat_in_each_turn_stay_different() -> None:
     turns = [user("Hi"), asks("call_0"), result("call_0"), user("Again"), asks("call_0"), result("call_0")]
     assert paired(anthropic(*turns))[0] == "call_0"
     sent = openai(*turns)
@@ -88,7 +88,7 @@ def test_ids_that_begin_anew_in_each_turn_stay_apart() -> None:
     assert sent[4]["tool_calls"][0]["id"] == sent[5]["tool_call_id"] != "call_0"
 
 
-def test_arguments_that_are_no_object_do_not_end_a_conversation() -> None:
+def test_a_conversation_continues_after_arguments_that_are_not_an_object() -> None:
     for arguments, read in (('{"x": 1', '{"x": 1'), ("[1]", [1])):
         (call,) = (b for b in anthropic(user("Hi"), asks("a", arguments=arguments)) if b["type"] == "tool_use")
         assert call["input"] == {"arguments": read}

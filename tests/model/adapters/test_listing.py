@@ -1,4 +1,4 @@
-"""What a vendor's list of models becomes."""
+"""Lists of models are read from vendors."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -24,7 +24,7 @@ QUICK = Patience(connect=1.0, first_byte=0.2, idle=0.2)
 
 @asynccontextmanager
 async def serving(listings: Mapping[str, str]) -> AsyncIterator[str]:
-    """The URL of a server that answers these paths, and 404 all others."""
+    """The URL of a server that answers these paths, and all others with 404."""
     app = web.Application()
 
     async def answer(request: web.Request) -> web.Response:
@@ -38,7 +38,7 @@ async def serving(listings: Mapping[str, str]) -> AsyncIterator[str]:
 
 
 async def text_of(provider: OpenAICompatible) -> str:
-    """What a model of a provider says."""
+    """The text that a model of a provider answers."""
     request = GenerateRequest(messages=[Message(role=ROLE_USER, content="Hi")])
     return "".join([event.text async for event in provider.generate(request, "m") if isinstance(event, TextDelta)])
 
@@ -48,7 +48,7 @@ async def openai(vendor: Vendor, *names: str) -> Sequence[Model]:
         return await OpenAICompatible(upstream, vendor).models()
 
 
-async def test_of_openais_models_a_small_one_is_first_and_what_cannot_chat_says_so() -> None:
+async def test_openais_small_model_comes_first_and_models_without_chat_are_marked() -> None:
     listed = await openai(OPENAI, "whisper-1", "gpt-5-pro", "gpt-5-mini", "text-embedding-3-small", "dall-e-3")
     assert listed[0].name == "gpt-5-mini"
     chats = {model.name for model in listed if Model.CAPABILITY_CHAT in model.capabilities}
@@ -61,7 +61,7 @@ async def test_other_servers_keep_their_order_and_their_instruct_models_chat() -
     assert [Model.CAPABILITY_CHAT in model.capabilities for model in listed] == [True, False, True]
 
 
-async def test_a_base_url_without_its_version_is_completed_by_what_the_server_answers() -> None:
+async def test_a_base_url_without_a_version_is_completed_from_the_servers_answers() -> None:
     async with FakeUpstream(models=("m",)) as fake, Upstream("vllm", fake.url, {}, QUICK) as upstream:
         provider = OpenAICompatible(upstream, COMPATIBLE)
         assert [model.name for model in await provider.models()] == ["m"]
@@ -69,25 +69,25 @@ async def test_a_base_url_without_its_version_is_completed_by_what_the_server_an
         assert await text_of(provider) == "Hello there!"
 
 
-async def test_a_model_that_is_asked_before_it_was_listed_is_found_too() -> None:
+async def test_a_model_that_is_used_before_it_was_listed_is_found() -> None:
     async with FakeUpstream() as fake, Upstream("vllm", fake.url, {}, QUICK) as upstream:
         assert await text_of(OpenAICompatible(upstream, COMPATIBLE)) == "Hello there!"
 
 
 @pytest.mark.parametrize("answer", ['{"error": "Unexpected endpoint"}', "<html>"])
-async def test_a_server_that_answers_anything_with_200_is_looked_into_under_its_version(answer: str) -> None:
+async def test_a_server_that_answers_every_path_with_200_is_tried_under_its_version(answer: str) -> None:
     listings = {"/models": answer, "/v1/models": '{"data": [{"id": "m"}]}'}
     async with serving(listings) as url, Upstream("studio", url, {}, QUICK) as upstream:
         assert [model.name for model in await OpenAICompatible(upstream, COMPATIBLE).models()] == ["m"]
 
 
-async def test_a_list_where_the_url_says_is_taken_and_no_other_is_asked_for() -> None:
+async def test_a_list_at_the_given_url_is_used_without_trying_another() -> None:
     listings = {"/models": '{"data": [{"id": "here"}]}', "/v1/models": '{"data": [{"id": "there"}]}'}
     async with serving(listings) as url, Upstream("both", url, {}, QUICK) as upstream:
         assert [model.name for model in await OpenAICompatible(upstream, COMPATIBLE).models()] == ["here"]
 
 
-async def test_a_server_that_lists_nothing_anywhere_is_asked_for_chats_where_its_url_says() -> None:
+async def test_a_server_without_a_list_gets_chats_at_its_given_url() -> None:
     chunks = b'data: {"choices": [{"delta": {"content": "Hi"}, "finish_reason": "stop"}]}\n\ndata: [DONE]\n\n'
     asked: list[str] = []
 
@@ -106,7 +106,7 @@ async def test_a_server_that_lists_nothing_anywhere_is_asked_for_chats_where_its
 
 
 @pytest.mark.parametrize(("path", "said"), [("", "http://h; set HERE"), ("/v1", "answered 404")])
-async def test_a_server_without_a_list_says_where_it_was_looked_for(path: str, said: str) -> None:
+async def test_the_error_for_a_server_without_a_list_names_the_tried_paths(path: str, said: str) -> None:
     advice = Advice(url="http://h; set HERE")
     async with serving({}) as url, Upstream("none", f"{url}{path}", {}, QUICK, advice) as upstream:
         with pytest.raises(MeshError) as raised:
@@ -114,7 +114,7 @@ async def test_a_server_without_a_list_says_where_it_was_looked_for(path: str, s
     assert said in raised.value.message
 
 
-async def test_of_anthropics_models_the_newest_small_one_is_first() -> None:
+async def test_anthropics_newest_small_model_comes_first() -> None:
     names = ("claude-opus-5", "claude-haiku-4-5", "claude-haiku-4")
     async with (
         FakeUpstream(AnthropicDialect(), models=names) as fake,
@@ -129,7 +129,7 @@ async def test_of_anthropics_models_the_newest_small_one_is_first() -> None:
     ("fault", "reason"),
     [(Fault.HANG, "PROVIDER_TIMEOUT"), (Fault.UNAUTHORIZED, "PROVIDER_CREDENTIAL_REFUSED")],
 )
-async def test_a_vendor_that_does_not_list_says_why(fault: Fault, reason: str) -> None:
+async def test_a_vendor_that_cannot_list_is_reported_with_the_reason(fault: Fault, reason: str) -> None:
     async with (
         FakeUpstream(behaviour=Behaviour(fault=fault)) as fake,
         Upstream("openai", f"{fake.url}/v1", {}, QUICK) as upstream,

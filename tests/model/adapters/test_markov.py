@@ -1,4 +1,4 @@
-"""`somasuite-markov-v1`: deterministic where it says so, and every sampling field does what it says."""
+"""`somasuite-markov-v1`: it is deterministic with a seed, and every sampling field has its effect."""
 
 import math
 from collections import Counter
@@ -148,7 +148,7 @@ def test_any_allowed_sampling_draws_a_token_that_may_follow(
     assert first == drawing(Sampling(**sampling)).draw(distribution, seen, Random(seed))
 
 
-def test_a_chain_knows_what_followed_and_nothing_else() -> None:
+def test_a_chain_has_only_tokens_that_followed_in_the_text() -> None:
     chain = train("One fish. Two fish.\n\nRed fish!")
     assert set(chain.distribution(["One"])) == {" fish"}
     assert set(chain.distribution([" fish"])) == {".", "!"}

@@ -1,4 +1,4 @@
-"""Streams of each dialect, cut, shortened, doubled and damaged: no answer is whole that was not, none is lost."""
+"""Streams of each protocol, cut, doubled or damaged: no incomplete answer counts as complete, and none is lost."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
@@ -21,7 +21,7 @@ from tests.size import examples
 
 
 class Recorded(Upstream):
-    """An upstream that plays reads; `broken` lets the connection break after them."""
+    """An upstream that replays reads; with `broken`, the connection breaks after them."""
 
     def __init__(self, reads: Sequence[bytes], broken: bool) -> None:
         self.name = "lab"
@@ -29,7 +29,6 @@ class Recorded(Upstream):
         self._broken = broken
 
     async def stream(self, path: str, body: dict[str, Any]) -> AsyncGenerator[bytes, None]:
-        """See `Upstream`."""
         for read in self._reads:
             if read:
                 yield read
@@ -39,11 +38,11 @@ class Recorded(Upstream):
 
 @dataclass(frozen=True)
 class Recording:
-    """A stream as its vendor sends it.
+    """A stream as a vendor sends it.
 
     Attributes:
-        failure: the vendor's word for a failure inside a stream.
-        ends: the frames of which one is enough to know that the answer is whole.
+        failure: the frame by which the vendor reports a failure inside a stream.
+        ends: frames that mark the end of the answer; one of them is enough.
     """
 
     name: str
@@ -52,10 +51,10 @@ class Recording:
     ends: frozenset[int]
 
     def heard(self, reads: Sequence[bytes], broken: bool = False) -> Heard:
-        """The answer a caller gets from these reads.
+        """The answer that a caller gets from these reads.
 
         Raises:
-            MeshError: it is none.
+            MeshError: the answer failed.
         """
         heard = Heard()
 
@@ -73,7 +72,7 @@ class Recording:
 
     @property
     def whole(self) -> Heard:
-        """The answer as it was."""
+        """The complete answer."""
         return self.heard(self.frames)
 
 
@@ -137,7 +136,7 @@ few = settings(max_examples=examples(60))
 
 
 def same(heard: Heard, whole: Heard) -> bool:
-    """Whether both say the same; usage may be lost with the end of a stream."""
+    """Whether two answers are the same; the usage may be lost with the end of a stream."""
     calls = list(map(str, heard.asked)) == list(map(str, whole.asked))
     assert heard.finished is not None
     assert whole.finished is not None
@@ -145,7 +144,7 @@ def same(heard: Heard, whole: Heard) -> bool:
 
 
 @pytest.mark.parametrize("recording", RECORDINGS, ids=lambda recording: recording.name)
-def test_a_recording_is_heard_as_it_was_said(recording: Recording) -> None:
+def test_a_recording_gives_the_original_answer(recording: Recording) -> None:
     assert recording.whole.text.startswith(("Hello", "Wait"))
 
 
@@ -161,9 +160,7 @@ def test_reads_of_any_size_and_other_line_ends_lose_nothing(recording: Recording
 
 @few
 @given(recording=recordings, at=st.integers(0, 4000), broken=st.booleans())
-def test_a_stream_that_stops_anywhere_is_cut_unless_it_said_why_it_ended(
-    recording: Recording, at: int, broken: bool
-) -> None:
+def test_a_stream_that_stops_before_its_finish_reason_is_cut(recording: Recording, at: int, broken: bool) -> None:
     whole = b"".join(recording.frames)
     ended = len(b"".join(recording.frames[: min(recording.ends) + 1]))
     try:
@@ -188,7 +185,7 @@ def test_a_failure_anywhere_is_never_an_answer(recording: Recording, place: int)
 
 @few
 @given(recording=recordings, lost=st.sets(st.integers(0, 30), min_size=1, max_size=4))
-def test_events_that_are_lost_take_no_other_with_them(recording: Recording, lost: set[int]) -> None:
+def test_lost_events_do_not_affect_others(recording: Recording, lost: set[int]) -> None:
     kept = [frame for number, frame in enumerate(recording.frames) if number not in lost]
     whole = recording.whole
     try:
@@ -206,7 +203,7 @@ def test_events_that_are_lost_take_no_other_with_them(recording: Recording, lost
 
 @few
 @given(recording=recordings, place=st.integers(0, 30))
-def test_an_event_that_comes_twice_makes_no_call_of_two_and_loses_none(recording: Recording, place: int) -> None:
+def test_a_repeated_event_merges_no_calls_and_loses_none(recording: Recording, place: int) -> None:
     place %= len(recording.frames)
     whole = recording.whole
     heard = recording.heard([*recording.frames[: place + 1], *recording.frames[place:]])

@@ -1,4 +1,4 @@
-"""What a vendor's refusal becomes."""
+"""Refusals of vendors become typed errors."""
 
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -41,7 +41,7 @@ def test_each_status_has_its_error(status: int, code: Code, reason: str) -> None
         (b"", ""),
     ],
 )
-def test_the_vendors_words_are_found_in_every_usual_shape(body: bytes, message: str) -> None:
+def test_the_vendors_message_is_found_in_every_usual_shape(body: bytes, message: str) -> None:
     assert message_of(body) == message
 
 

@@ -19,7 +19,7 @@ _LINE = st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs
     mark=st.booleans(),
     cuts=st.lists(st.integers(0, 4000), max_size=30),
 )
-def test_events_come_out_as_they_went_in_however_the_bytes_are_cut(
+def test_events_are_read_unchanged_from_pieces_of_any_size(
     data: list[list[str]], newline: str, noise: str, mark: bool, cuts: list[int]
 ) -> None:
     written = "\ufeff" if mark else ""

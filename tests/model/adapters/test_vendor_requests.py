@@ -1,4 +1,4 @@
-"""What the vendors are sent: every field of the contract in each vendor's own words, tools both ways."""
+"""The requests to vendors: every field of the contract in each vendor's protocol, and tools in both directions."""
 
 import json
 from typing import Any
@@ -104,7 +104,7 @@ def test_anthropic_is_sent_turns_that_alternate_and_tool_results_as_the_users() 
     ]
 
 
-def test_both_are_told_what_is_remembered_and_that_it_is_no_instruction() -> None:
+def test_both_vendors_get_the_sources_with_the_note_that_they_are_no_instructions() -> None:
     request = conversation(sources=[Source(key="pets/dog", text="The dog is called Biscuit.")])
     openai, anthropic = chat_body(request, "m", "max_tokens"), messages_body(request, "m")
     told = openai["messages"][0]
@@ -149,7 +149,7 @@ def test_what_is_not_set_is_not_sent() -> None:
     assert set(messages_body(conversation(), "m")) == {"model", "messages", "stream", "system", "max_tokens"}
 
 
-def test_anthropic_is_sent_what_it_has_a_word_for() -> None:
+def test_anthropic_is_sent_the_fields_that_it_supports() -> None:
     sampling = Sampling(max_tokens=7, temperature=0.7, top_p=0.9, top_k=5, stop_sequences=["END"], seed=3)
     body = messages_body(conversation(sampling=sampling, user="u1"), "m")
     expected = {
@@ -198,13 +198,13 @@ def test_tools_and_the_choice_among_them_are_passed_on(choice: ToolChoice, opena
     assert sent["tool_choice"] == anthropic
 
 
-def test_one_call_at_a_time_is_asked_for_in_both_vendors_words() -> None:
+def test_one_call_at_a_time_is_requested_in_both_protocols() -> None:
     request = conversation(tools=[Tool(name="t")], parallel_tool_calls=False)
     assert chat_body(request, "m", "max_tokens")["parallel_tool_calls"] is False
     assert messages_body(request, "m")["tool_choice"] == {"type": "auto", "disable_parallel_tool_use": True}
 
 
-def test_structured_output_is_asked_for_in_both_vendors_words() -> None:
+def test_structured_output_is_requested_in_both_protocols() -> None:
     wanted = ResponseFormat(type=ResponseFormat.TYPE_JSON_SCHEMA, name="place", schema=SCHEMA, strict=True)
     request = conversation(response_format=wanted)
     assert chat_body(request, "m", "max_tokens")["response_format"] == {
@@ -273,7 +273,7 @@ async def test_a_call_without_arguments_from_anthropic_has_an_empty_object() -> 
         (AnthropicDialect(), "refusal", FINISH_REASON_CONTENT_FILTER),
     ],
 )
-async def test_a_vendors_word_for_the_end_is_translated(
+async def test_a_vendors_finish_reason_is_translated(
     dialect: Dialect, word: str, reason: "FinishReason.ValueType"
 ) -> None:
     async with FakeUpstream(dialect, Behaviour(finish=word)) as fake:
@@ -299,7 +299,7 @@ def test_openais_log_probabilities_come_with_their_text() -> None:
     assert delta == TextDelta(text="Hi", logprobs=[TokenLogprob(token="Hi", logprob=-0.5, utf8=b"Hi", top=[likely])])
 
 
-def test_openais_refusal_is_told_from_an_answer() -> None:
+def test_openais_refusal_is_distinguished_from_an_answer() -> None:
     token = {"token": "No", "logprob": -0.5, "bytes": None, "top_logprobs": []}
     logprobs = {"content": None, "refusal": [token]}
     chunk = {"choices": [{"index": 0, "delta": {"refusal": "No"}, "logprobs": logprobs}]}
@@ -307,7 +307,7 @@ def test_openais_refusal_is_told_from_an_answer() -> None:
     assert delta == TextDelta(text="No", refusal=True, logprobs=[TokenLogprob(token="No", logprob=-0.5)])
 
 
-def test_what_vendors_read_from_their_cache_or_only_thought_is_counted() -> None:
+def test_cached_and_reasoning_tokens_are_counted() -> None:
     usage = {
         "prompt_tokens": 11,
         "completion_tokens": 5,

@@ -1,4 +1,4 @@
-"""Token limit and stop sequences of this process's models."""
+"""The token limit and the stop sequences of the local models."""
 
 from hypothesis import given
 from hypothesis import strategies as st

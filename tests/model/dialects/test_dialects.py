@@ -33,7 +33,7 @@ from services.model.adapters.anthropic import Anthropic
 from services.model.adapters.openai_compatible import OpenAICompatible
 from services.model.adapters.remote import remote
 from services.model.adapters.upstream import Patience
-from services.model.parameters import fit
+from services.model.parameters import supported_request
 from services.model.settings import ModelSettings
 from tests.model.dialects.documented import CACHED, CALL, COMPLETION, MODEL, PROMPT, REASONING, TEXT, THOUGHT, Refusal
 from tests.model.dialects.server import DialectServer, speaking
@@ -117,7 +117,7 @@ def asking(provider: Anthropic | OpenAICompatible, tools: bool) -> GenerateReque
         request.tools.append(Tool(name="weather", description="The weather", parameters='{"type": "object"}'))
         request.tool_choice.mode = ToolChoice.MODE_REQUIRED
         request.parallel_tool_calls = True
-    fitted, _ = fit(request, provider.lacks, provider.name)
+    fitted, _ = supported_request(request, provider.lacks, provider.name)
     return fitted
 
 

@@ -1,4 +1,4 @@
-"""The model's graph, built once a run, and the vectors it has to match."""
+"""Fixtures: the graph of the model, built once in a run, and the reference vectors."""
 
 import json
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from services.model.embedding.weights import packaged_weights
 
 @dataclass(frozen=True)
 class Reference:
-    """Texts, and their vectors by the original implementation."""
+    """Texts, and their vectors from the original implementation."""
 
     texts: list[str]
     vectors: NDArray[np.float32]
@@ -30,13 +30,13 @@ def reference() -> Reference:
 
 @pytest.fixture(scope="session")
 def directory(data_dir: Path) -> Path:
-    """Where models are kept, shared by the run."""
+    """The folder of the models, shared by all tests of the run."""
     return data_dir / "models"
 
 
 @pytest.fixture(scope="session")
 def artifact_of(directory: Path) -> Callable[[Precision], Artifact]:
-    """Builds the graph of a precision, once."""
+    """Build the graph of a precision, once."""
 
     @cache
     def build(precision: Precision) -> Artifact:

@@ -1,4 +1,4 @@
-"""The graph is built once for each content of the weights, and is seen only when whole."""
+"""The graph is built once for each version of the weights, and is visible only when it is complete."""
 
 import asyncio
 import sys
@@ -37,9 +37,7 @@ async def test_two_processes_that_start_together_build_one_graph(tmp_path: Path)
     assert Artifact(Path(first)).model.is_file()
 
 
-def test_what_a_killed_build_left_is_not_taken_for_a_graph(
-    artifact_of: Callable[[Precision], Artifact], tmp_path: Path
-) -> None:
+def test_the_files_of_a_killed_build_are_not_used(artifact_of: Callable[[Precision], Artifact], tmp_path: Path) -> None:
     partial = tmp_path / "partial"
     partial.mkdir()
     (partial / "model.onnx").write_bytes(b"half")

@@ -1,4 +1,4 @@
-"""Concurrent calls share batches; each gets its own vectors, its fair turn, and nothing once it has left."""
+"""Concurrent calls share batches fairly, each gets its own vectors, and a cancelled call gets none."""
 
 import asyncio
 import threading
@@ -17,14 +17,14 @@ from tests.size import examples
 
 
 def echo(texts: Sequence[str]) -> Embeddings:
-    """Vectors that say which text they are of: a text is a number, padded by its own number of blanks."""
+    """Vectors that identify their text: a text is a number, followed by this number of blanks."""
     numbers = np.array([float(text) for text in texts], np.float32)
     lengths = np.array([len(text) for text in texts], np.int32)
     return Embeddings(np.stack([numbers, -numbers], axis=1), numbers + 1, lengths)
 
 
 class Gate:
-    """A run that says when it begins, and goes on when it is told to."""
+    """A run that reports its begin, and waits until the test opens it."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -175,7 +175,7 @@ async def test_a_failed_batch_fails_its_calls_and_no_other() -> None:
     await batcher.close()
 
 
-async def test_closing_lets_what_runs_end_and_refuses_what_waits() -> None:
+async def test_closing_waits_for_running_batches_and_refuses_waiting_texts() -> None:
     async with gated() as (batcher, gate):
         running = asyncio.create_task(batcher.embed(["1"]))
         await gate.next()

@@ -1,4 +1,4 @@
-"""Vectors are those of the original model, whatever a text is run with."""
+"""The vectors are those of the original model, independent of the other texts in a run."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""The embedder loads when first used, serves callers side by side, and leaves the event loop to others."""
+"""The embedder is loaded at its first use, serves concurrent callers, and does not block the event loop."""
 
 import asyncio
 import subprocess
@@ -41,7 +41,7 @@ print([name for name in ("numpy", "onnx", "onnxruntime", "tokenizers", "huggingf
     assert loaded.stdout.strip() == "[]"
 
 
-async def test_it_says_what_it_is(embedder: MiniLm) -> None:
+async def test_it_has_a_name_and_a_number_of_dimensions(embedder: MiniLm) -> None:
     described: Embedder = embedder
     assert (described.model, described.dimensions) == ("somasuite-embed-v1", 384)
 
@@ -74,11 +74,11 @@ async def test_the_event_loop_stays_free_while_a_large_call_runs(embedder: MiniL
         ticks.append(time.perf_counter())
     assert (await large).vectors.shape == (600, 384)
     assert len(ticks) > 10
-    # Generous for a machine that is busy; run in the loop, the call would hold it for all of its time.
+    # A generous limit for a busy machine. If the call ran in the event loop, it would block it for its whole time.
     assert max(np.diff(ticks)) < (ticks[-1] - ticks[0]) / 2
 
 
-async def test_a_caller_who_leaves_while_it_loads_takes_it_from_nobody(embedder: MiniLm) -> None:
+async def test_a_caller_that_cancels_during_the_load_does_not_affect_the_others(embedder: MiniLm) -> None:
     leaver = asyncio.create_task(embedder.embed(["first"]))
     stayer = asyncio.create_task(embedder.embed(["second"]))
     await asyncio.sleep(0)
@@ -99,7 +99,7 @@ async def test_a_model_that_cannot_load_is_a_typed_error_each_time(tmp_path: Pat
 
 @pytest.fixture
 def held(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
-    """Loading a model does not end before this is set."""
+    """An event; loading a model ends only after it is set."""
     loaded = threading.Event()
     load = minilm._load
 
@@ -111,9 +111,7 @@ def held(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     return loaded
 
 
-async def test_it_says_that_it_is_being_loaded_and_who_cannot_wait_does_not(
-    embedder: MiniLm, held: threading.Event
-) -> None:
+async def test_a_caller_that_cannot_wait_is_refused_during_the_load(embedder: MiniLm, held: threading.Event) -> None:
     await embedder.check()
     with pytest.raises(Unavailable) as unloaded:
         await embedder.embed_at_once(["text"])
@@ -130,7 +128,7 @@ async def test_it_says_that_it_is_being_loaded_and_who_cannot_wait_does_not(
     assert (await embedder.embed_at_once(["text"])).vectors.shape == (1, 384)
 
 
-async def test_a_load_that_takes_longer_than_a_start_may_wait_is_no_fault(
+async def test_a_long_load_does_not_fail_the_health_check(
     embedder: MiniLm, held: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loading = asyncio.create_task(embedder.load())
@@ -141,7 +139,9 @@ async def test_a_load_that_takes_longer_than_a_start_may_wait_is_no_fault(
     await loading
 
 
-async def test_a_model_that_could_not_load_is_no_fault_and_not_tried_again_by_who_cannot_wait(tmp_path: Path) -> None:
+async def test_a_failed_load_does_not_fail_the_health_check_and_embed_at_once_does_not_repeat_it(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "minilm").write_text("a file where a directory should be")
     embedder = MiniLm(EmbeddingSettings(directory=tmp_path))
     with pytest.raises(FailedPrecondition):

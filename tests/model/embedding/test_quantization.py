@@ -1,4 +1,4 @@
-"""Eight bits lose at most half a step, and smoothing changes no product."""
+"""Quantisation to eight bits has an error of at most half a step, and smoothing changes no product."""
 
 import numpy as np
 import pytest

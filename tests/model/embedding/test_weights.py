@@ -1,4 +1,4 @@
-"""Weights come from the source asked for, else from the other; the hub here is a server that speaks its protocol."""
+"""Weights come from the first source, else from the other one; the hub is a fake server with the hub's protocol."""
 
 import asyncio
 import hashlib
@@ -61,7 +61,7 @@ async def test_the_hub_steps_in_for_a_package_that_is_not_installed(hub: TestSer
     assert found.tensors.read_bytes() == b"tensors"
 
 
-async def test_a_hub_that_accepts_and_says_nothing_is_given_up_within_seconds(tmp_path: Path) -> None:
+async def test_a_hub_that_accepts_but_does_not_answer_is_given_up_within_seconds(tmp_path: Path) -> None:
     held: list[asyncio.StreamWriter] = []
     silent = await asyncio.start_server(lambda _, writer: held.append(writer), "127.0.0.1", 0)
     endpoint = f"http://127.0.0.1:{silent.sockets[0].getsockname()[1]}"

@@ -9,6 +9,7 @@ import asyncpg
 import grpc
 import pytest
 import redis.asyncio as aioredis
+from soma.memory.v1.memory_service_pb2 import AppendMessagesRequest
 from soma.model.v1 import message_pb2
 from soma.orchestrator.v1 import chat_service_pb2 as pb
 
@@ -17,6 +18,7 @@ from services.mesh.call.status import from_rpc_error
 from services.mesh.testing.jobs import step_of
 from services.mesh.testing.local import SOMEBODY
 from services.mesh.testing.waiting import until
+from services.orchestrator.adapters.memory import Memory
 from services.orchestrator.chat.delivery import Delivery
 from services.orchestrator.chat.store import PendingTurn, PostgresPendingTurns
 from tests.fakes.fake import away
@@ -184,22 +186,22 @@ async def test_the_next_turn_sees_the_one_another_process_finished(
     assert said(fakes) == ["first", "second"]
 
 
-class Taken:
+class Taken(Memory):
     """What memory is handed, and a delivery that hands it over."""
 
     def __init__(self, pool: "Pool") -> None:
         self.turns: list[str] = []
         self.pending = PostgresPendingTurns(pool)
-        self.delivery = Delivery(self.pending, self._append)
+        self.delivery = Delivery(self.pending, self)
 
     async def left_behind(self) -> str:
         """A turn that its process has not delivered."""
-        turn = PendingTurn(str(uuid.uuid4()), SOMEBODY, "c", b"")
-        await self.pending.put(turn)
-        return turn.request_id
+        append = AppendMessagesRequest(request_id=str(uuid.uuid4()))
+        await self.pending.put(PendingTurn(append.request_id, SOMEBODY, "c", append.SerializeToString()))
+        return append.request_id
 
-    async def _append(self, turn: PendingTurn) -> None:
-        self.turns.append(turn.request_id)
+    async def append(self, request: AppendMessagesRequest) -> None:
+        self.turns.append(request.request_id)
 
 
 @pytest.fixture

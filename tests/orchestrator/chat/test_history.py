@@ -2,7 +2,7 @@
 
 from soma.model.v1.message_pb2 import ROLE_ASSISTANT, ROLE_TOOL, ROLE_USER, Message, ToolCall
 
-from services.orchestrator.chat.history import continued
+from services.orchestrator.chat.history import accepted_history
 
 
 def asks(*calls: str, text: str = "") -> Message:
@@ -24,38 +24,38 @@ def says(text: str) -> Message:
 
 def test_calls_whose_results_are_remembered_stay() -> None:
     remembered = [says("how many?"), asks("a"), result("a")]
-    assert continued(remembered, [says("thanks")]) == remembered
+    assert accepted_history(remembered, [says("thanks")]) == remembered
 
 
 def test_calls_whose_results_come_now_stay() -> None:
     remembered = [says("how many?"), asks("a", "b")]
-    assert continued(remembered, [result("a"), result("b")]) == remembered
+    assert accepted_history(remembered, [result("a"), result("b")]) == remembered
 
 
 def test_calls_that_were_given_up_go() -> None:
-    assert continued([says("how many?"), asks("a")], [says("never mind")]) == [says("how many?")]
+    assert accepted_history([says("how many?"), asks("a")], [says("never mind")]) == [says("how many?")]
 
 
 def test_what_was_said_beside_a_given_up_call_stays() -> None:
-    assert continued([asks("a", text="let me look")], [says("never mind")]) == [
+    assert accepted_history([asks("a", text="let me look")], [says("never mind")]) == [
         Message(role=ROLE_ASSISTANT, content="let me look")
     ]
 
 
 def test_of_several_calls_only_the_answered_stay() -> None:
-    assert continued([asks("a", "b")], [result("b")]) == [asks("b")]
+    assert accepted_history([asks("a", "b")], [result("b")]) == [asks("b")]
 
 
 def test_a_result_that_came_twice_or_answers_no_call_goes() -> None:
     remembered = [says("how many?"), result("z"), asks("a"), result("a"), result("a"), says("thanks")]
-    assert continued(remembered, [says("more")]) == [remembered[0], asks("a"), result("a"), says("thanks")]
+    assert accepted_history(remembered, [says("more")]) == [remembered[0], asks("a"), result("a"), says("thanks")]
 
 
 def test_an_id_that_is_used_again_is_another_call() -> None:
     remembered = [says("how many?"), asks("call_0"), result("call_0"), asks("call_0")]
-    assert continued(remembered, [says("never mind")]) == remembered[:3]
-    assert continued(remembered, [result("call_0")]) == remembered
+    assert accepted_history(remembered, [says("never mind")]) == remembered[:3]
+    assert accepted_history(remembered, [result("call_0")]) == remembered
 
 
 def test_a_call_that_was_written_down_twice_is_one() -> None:
-    assert continued([asks("a", "a"), result("a")], [says("thanks")]) == [asks("a"), result("a")]
+    assert accepted_history([asks("a", "a"), result("a")], [says("thanks")]) == [asks("a"), result("a")]

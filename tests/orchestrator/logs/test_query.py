@@ -12,7 +12,7 @@ from services.mesh.call.errors import Code
 from services.mesh.call.status import from_rpc_error
 from services.mesh.stores.stream_position import entry_id, position
 from services.mesh.testing.local import SOMEBODY
-from services.orchestrator.logs.entry import Task, Wanted, new_entry
+from services.orchestrator.logs.entry import EntryFilter, Task, new_entry
 from tests.orchestrator.logs.conftest import Desk, chat, messages
 from tests.servers import RedisServer
 
@@ -100,7 +100,7 @@ LEVELS = ("debug", "info", "warning", "error")
 @given(level=st.sampled_from(LEVELS), least=st.sampled_from(LEVELS))
 def test_a_level_means_that_level_and_more_severe_ones(level: str, least: str) -> None:
     entry = new_entry(Task("t", "chat"), level, "m", {})
-    assert Wanted(level=least).has(entry) == (LEVELS.index(level) >= LEVELS.index(least))
+    assert EntryFilter(level=least).matches(entry) == (LEVELS.index(level) >= LEVELS.index(least))
 
 
 async def test_without_redis_readers_are_told_so(desk: Desk, redis_server: RedisServer, redis: aioredis.Redis) -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.orchestrator.sessions.status import FOLLOWING, STATUSES, sources
+from services.orchestrator.sessions.session import FOLLOWING, STATUSES, sources
 from tests.orchestrator.sessions.conftest import Desk, refused
 from tests.size import examples
 

@@ -1,4 +1,4 @@
-"""SomaMesh: the Python client, over native gRPC and the generated contracts."""
+"""SomaMesh: the Python client. It uses native gRPC and the generated contracts."""
 
 from somamesh.answers import Answer, Usage
 from somamesh.async_client import AsyncClient

@@ -1,4 +1,4 @@
-"""What a model's turn comes to: the answer, put together from the events of its stream."""
+"""The answer of a model, put together from the events of its stream."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from soma.model.v1 import message_pb2 as model
 from soma.model.v1.model_service_pb2 import GenerateResponse, GenerationFinished, GenerationStarted
 from soma.orchestrator.v1.chat_service_pb2 import ChatFinished, ChatResponse, ChatStarted
 
-from somamesh.failures import cut_off, stated
+from somamesh.failures import cut_off, from_stream_error
 from somamesh.logprobs import TokenLogprob, from_logprobs
 from somamesh.messages import Message, ToolCall
 from somamesh.policies import Notice, from_notice
@@ -22,7 +22,7 @@ FINISH_REASONS: dict[int, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens a call cost."""
+    """The tokens that a call used."""
 
     prompt_tokens: int
     completion_tokens: int
@@ -34,16 +34,16 @@ class Answer:
     """A whole answer.
 
     Attributes:
-        id: what the usage record knows the turn by.
+        id: the id of the turn, also in its usage record.
         tool_calls: functions the model asks to call.
-        conversation: where it is remembered; empty when it is not.
+        conversation: id of the conversation that remembers it; empty when none does.
         finish_reason: `stop`, `length`, `tool_calls` or `content_filter`.
-        sources: keys of what it quotes or was given to answer from.
-        notices: what policy changed or found.
+        sources: keys of the memories that it quotes or was given.
+        notices: the decisions of policy about the turn.
         time_to_first_token: seconds.
         duration: seconds.
-        logprobs: how likely the tokens were; empty unless `top_logprobs` asked for it.
-        dropped_params: what the provider could not honour and `drop_params` left out.
+        logprobs: the tokens and their probabilities; empty unless `top_logprobs` was set.
+        dropped_params: options that the provider does not support and that `drop_params` left out.
     """
 
     id: str
@@ -62,18 +62,18 @@ class Answer:
 
     @property
     def message(self) -> Message:
-        """The answer as the message that goes before the next one, where nothing remembers it."""
+        """The answer as a message, to send with the next question when no conversation remembers it."""
         return Message("assistant", self.text, tool_calls=self.tool_calls)
 
 
 def from_usage(usage: model.Usage) -> Usage:
-    """The tokens the mesh counted."""
+    """Convert the token counts of the contract."""
     return Usage(usage.prompt_tokens, usage.completion_tokens, usage.total_tokens)
 
 
 @dataclass(slots=True)
 class Turn:
-    """Takes the events of one turn as they come."""
+    """Collects the events of one turn as they arrive."""
 
     request_id: str
     _texts: list[str] = field(default_factory=list)
@@ -84,10 +84,10 @@ class Turn:
     _finished: ChatFinished | GenerationFinished | None = None
 
     def take(self, event: ChatResponse | GenerateResponse) -> str | None:
-        """Take one event; the text it adds, if any.
+        """Take one event and return the text that it adds, or None.
 
         Raises:
-            APIError: the event says that the turn failed.
+            APIError: the event reports that the turn failed.
         """
         kind = event.WhichOneof("payload")
         if kind == "delta":
@@ -107,11 +107,11 @@ class Turn:
         elif kind == "policy" and isinstance(event, ChatResponse):
             self._notices.append(from_notice(event.policy))
         elif kind == "error":
-            raise stated(event.error, self.request_id)
+            raise from_stream_error(event.error, self.request_id)
         return None
 
     def end(self) -> None:
-        """No further event comes.
+        """Check that the answer is complete, when no more events come.
 
         Raises:
             UnavailableError: the stream ended before the answer did.
@@ -120,7 +120,7 @@ class Turn:
             raise cut_off(self.request_id)
 
     def answer(self) -> Answer:
-        """The whole answer.
+        """Return the whole answer.
 
         Raises:
             UnavailableError: the stream ended before the answer did.

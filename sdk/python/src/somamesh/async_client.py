@@ -1,12 +1,12 @@
 """The client for asyncio."""
 
-from somamesh import conversations, response_making, turns
+from somamesh import conversations, response_streams, turns
 from somamesh.async_methods import answering, calling, responding, streaming, streaming_response
 from somamesh.generated.async_methods import AsyncMethods
 
 
 class AsyncClient(AsyncMethods):
-    """`Client` for asyncio: its methods are awaited, or iterated over by `async for`."""
+    """`Client` for asyncio: await its methods, or iterate over them with `async for`."""
 
     chat = answering(turns.chat)
     stream_chat = streaming(turns.chat)
@@ -18,6 +18,6 @@ class AsyncClient(AsyncMethods):
     stream_completion = streaming(conversations.send_message)
     append_messages = calling(conversations.append_messages)
 
-    create_response = responding(response_making.create_response)
-    stream_response = streaming_response(response_making.create_response)
-    watch_response = streaming_response(response_making.watch_response)
+    create_response = responding(response_streams.create_response)
+    stream_response = streaming_response(response_streams.create_response)
+    watch_response = streaming_response(response_streams.watch_response)

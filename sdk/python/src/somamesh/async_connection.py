@@ -15,7 +15,7 @@ from somamesh.channels import OPTIONS
 from somamesh.failures import cut_off
 from somamesh.generated.stubs import Stubs
 from somamesh.outgoing import Attempts, Outgoing
-from somamesh.response_making import Making
+from somamesh.response_streams import ResponseReader
 from somamesh.retries import Retries
 from somamesh.settings import endpoint
 
@@ -24,7 +24,7 @@ R = TypeVar("R", bound=Reader[object])
 
 
 class AsyncConnection:
-    """`Connection` for asyncio; an async context manager. It belongs to the event loop it is first used in."""
+    """`Connection` for asyncio; an async context manager. It belongs to the event loop that uses it first."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class AsyncConnection:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def make(self, call: Call[T]) -> T:
-        """Make a call, again if need be."""
+        """Make a call, and retry it if it may be retried."""
         attempts = self._outgoing.attempts(call)
         method = call.method(self._stubs())
         while True:
@@ -63,7 +63,7 @@ class AsyncConnection:
         call, turn, attempt = self._open(turning)
         return AsyncAnswerStream(call, turn, attempt)
 
-    def respond(self, making: Streaming[Making]) -> AsyncResponseStream:
+    def respond(self, making: Streaming[ResponseReader]) -> AsyncResponseStream:
         """Begin a response."""
         call, reader, attempt = self._open(making)
         return AsyncResponseStream(call, reader, attempt)
@@ -80,7 +80,7 @@ class AsyncConnection:
         return call, streaming.reader(attempt.request_id), attempt
 
     async def walk(self, listing: Listing[T]) -> AsyncIterator[T]:
-        """The items of a list, page after page."""
+        """Iterate over the items of a list, page after page."""
         token = ""
         while True:
             page = await self.make(listing.page(token))
@@ -91,14 +91,14 @@ class AsyncConnection:
                 return
 
     async def close(self) -> None:
-        """Close the connection; calls under way end."""
+        """Close the connection. Calls in progress end."""
         if self._loop is not None:
             self._require_own_loop()
             await self._channel.close()
         self._outgoing.closed = True
 
     def _stubs(self) -> Stubs:
-        """The stubs, on a channel of the event loop.
+        """Return the stubs; the first call makes their channel, in the current event loop.
 
         Raises:
             RuntimeError: the client belongs to another event loop.

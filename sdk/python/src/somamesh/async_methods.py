@@ -1,4 +1,4 @@
-"""Makes the methods of the client for asyncio out of what says their calls."""
+"""Makes the methods of `AsyncClient` from functions that build their calls."""
 
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Concatenate, ParamSpec, TypeVar, get_args
@@ -8,7 +8,7 @@ from somamesh.async_connection import AsyncConnection
 from somamesh.async_streams import AsyncAnswerStream, AsyncResponseStream, AsyncStream
 from somamesh.calls import Call, Listing, Reader, Streaming
 from somamesh.methods import documented
-from somamesh.response_making import Making, in_background
+from somamesh.response_streams import ResponseReader, in_background
 from somamesh.responses import Response
 
 P = ParamSpec("P")
@@ -37,7 +37,7 @@ def answering(
 
 
 def streaming(build: Callable[P, Streaming[Turn]]) -> Callable[Concatenate[AsyncConnection, P], AsyncAnswerStream]:
-    """A method that returns the answer of a turn while it is made."""
+    """A method that streams the answer of a turn."""
 
     def method(self: AsyncConnection, /, *args: P.args, **kwargs: P.kwargs) -> AsyncAnswerStream:
         return self.begin(build(*args, **kwargs))
@@ -46,9 +46,9 @@ def streaming(build: Callable[P, Streaming[Turn]]) -> Callable[Concatenate[Async
 
 
 def responding(
-    build: Callable[P, Streaming[Making]],
+    build: Callable[P, Streaming[ResponseReader]],
 ) -> Callable[Concatenate[AsyncConnection, P], Coroutine[Any, Any, Response]]:
-    """A method that returns a response: the whole of it, or as it begins where it is made in the background."""
+    """A method that returns a response: complete, or as it begins when it is made in the background."""
 
     async def method(self: AsyncConnection, /, *args: P.args, **kwargs: P.kwargs) -> Response:
         making = build(*args, **kwargs)
@@ -59,9 +59,9 @@ def responding(
 
 
 def streaming_response(
-    build: Callable[P, Streaming[Making]],
+    build: Callable[P, Streaming[ResponseReader]],
 ) -> Callable[Concatenate[AsyncConnection, P], AsyncResponseStream]:
-    """A method that returns a response while it is made."""
+    """A method that streams a response."""
 
     def method(self: AsyncConnection, /, *args: P.args, **kwargs: P.kwargs) -> AsyncResponseStream:
         return self.respond(build(*args, **kwargs))

@@ -1,4 +1,4 @@
-"""Streams that are read while they are made, with asyncio."""
+"""Streams of answers, responses and events, for asyncio."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -12,17 +12,17 @@ from somamesh.calls import Reader
 from somamesh.exceptions import APIError
 from somamesh.failures import cut_off
 from somamesh.outgoing import Attempts
-from somamesh.response_making import Making
+from somamesh.response_streams import ResponseReader
 from somamesh.responses import Response
 
 T = TypeVar("T")
 
 
 class AsyncStream(AsyncIterator[T], Generic[T]):
-    """Iterates over what comes. It ends early when its `async with` block is left, or nobody holds it.
+    """Iterates over the items of a stream. Leaving its `async with` block, or dropping the object, ends the call.
 
     Raises:
-        APIError: while iterating, when it fails or is cut off.
+        APIError: while iterating, when the stream fails or is cut off.
     """
 
     def __init__(self, call: Any, reader: Reader[T], attempt: Attempts) -> None:
@@ -35,7 +35,7 @@ class AsyncStream(AsyncIterator[T], Generic[T]):
         return await anext(self._items)
 
     def close(self) -> None:
-        """End it."""
+        """End the stream."""
         self._call.cancel()
         self._items = None
 
@@ -56,16 +56,16 @@ class AsyncAnswerStream(AsyncStream[str]):
         self._turn = turn
 
     async def answer(self) -> Answer:
-        """The whole answer; reads what has not been read."""
+        """Read the rest of the stream and return the whole answer."""
         async for _ in self:
             continue
         return self._turn.answer()
 
 
 class AsyncResponseStream(AsyncStream[str]):
-    """Iterates over the text of a response; leaving one that is made in the background does not end it."""
+    """Iterates over the text of a response. Leaving the stream does not end a response made in the background."""
 
-    def __init__(self, call: Any, making: Making, attempt: Attempts) -> None:
+    def __init__(self, call: Any, making: ResponseReader, attempt: Attempts) -> None:
         super().__init__(call, making, attempt)
         self._making = making
 
@@ -75,20 +75,20 @@ class AsyncResponseStream(AsyncStream[str]):
         return text
 
     async def begun(self) -> Response:
-        """The response as it is when it has an id; waits until then."""
+        """Wait until the response has an id, and return it as it is then."""
         if not self._making.begun and self._items is not None:
             await anext(self._items, None)
         return self._making.latest()
 
     async def response(self) -> Response:
-        """The whole response; reads what has not been read."""
+        """Read the rest of the stream and return the whole response."""
         async for _ in self:
             continue
         return self._making.response()
 
 
 async def _read(call: Any, reader: Reader[T], attempt: Attempts) -> AsyncIterator[T]:
-    # Knows nothing of the stream it is read by, so that it is closed when that is let go.
+    # This generator holds no reference to its stream object: when the caller drops that object, the call is cancelled.
     try:
         async for event in call:
             if (item := reader.take(event)) is not None:
@@ -109,6 +109,6 @@ async def _read(call: Any, reader: Reader[T], attempt: Attempts) -> AsyncIterato
 
 
 def task_is_cancelled() -> bool:
-    """Whether a `CancelledError` is meant for the task that met it; else the call it waits for was cancelled."""
+    """Whether a `CancelledError` cancels the current task. If not, the call that the task waits for was cancelled."""
     task = asyncio.current_task()
     return task is None or task.cancelling() > 0

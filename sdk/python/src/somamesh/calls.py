@@ -1,4 +1,4 @@
-"""Calls that are ready to be made. What to ask and how to read the answer is said once, for both clients."""
+"""Calls that are ready to be made: a request, and how to read its answer. Both clients use them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,11 +20,11 @@ class Call(Generic[T_co]):
     """A call with one answer.
 
     Attributes:
-        method: picks the stub's method.
-        read: makes the answer a Python value.
-        repeatable: made twice, it does what it does once; so it is made again when it may have failed in passing.
-        timeout: seconds for all attempts together; None for the client's.
-        slow: a model works on it, which takes longer than most calls.
+        method: picks the method of the stubs.
+        read: converts the answer into a Python value.
+        repeatable: the call is idempotent, so it is retried after a temporary failure.
+        timeout: seconds for all attempts together; None for the client's timeout.
+        slow: a model answers the call, which takes longer than other calls.
     """
 
     method: Callable[[Stubs], Callable[..., Any]]
@@ -36,26 +36,26 @@ class Call(Generic[T_co]):
 
     @property
     def name(self) -> str:
-        """What the logs call it."""
-        return named(self.request)
+        """The name of the method, for the logs."""
+        return method_name(self.request)
 
 
 class Reader(Protocol[T_co]):
-    """Takes the events of one stream as they come."""
+    """Reads the events of one stream as they arrive."""
 
     def take(self, event: Any) -> T_co | None:
-        """Take one event; what it adds, if anything.
+        """Take one event and return the item that it adds, or None.
 
         Raises:
-            APIError: the event says that the stream failed.
+            APIError: the event reports that the stream failed.
         """
         ...
 
     def end(self) -> None:
-        """No further event comes.
+        """Check that the stream is complete, when no more events come.
 
         Raises:
-            UnavailableError: one was still due.
+            UnavailableError: the final event is missing.
         """
         ...
 
@@ -65,10 +65,10 @@ R_co = TypeVar("R_co", bound=Reader[object], covariant=True)
 
 @dataclass(frozen=True, slots=True)
 class Streaming(Generic[R_co]):
-    """A call whose answer is a stream; asked twice, it would do twice what it does, so it is made once.
+    """A call whose answer is a stream. It is never retried, because a second attempt could act twice.
 
     Attributes:
-        reader: makes what reads it, of the call's request id.
+        reader: makes the reader of the stream from the request id of the call.
     """
 
     method: Callable[[Stubs], Callable[..., Any]]
@@ -78,13 +78,13 @@ class Streaming(Generic[R_co]):
 
     @property
     def name(self) -> str:
-        """What the logs call it."""
-        return named(self.request)
+        """The name of the method, for the logs."""
+        return method_name(self.request)
 
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T_co]):
-    """A part of a list, and the token of the next; empty after the last."""
+    """One page of a list, and the token of the next page; the token is empty after the last page."""
 
     items: Sequence[T_co]
     next_token: str
@@ -92,7 +92,7 @@ class Page(Generic[T_co]):
 
 @dataclass(frozen=True, slots=True)
 class Listing(Generic[T_co]):
-    """A list that comes in pages; `page` makes the call for the one at a token."""
+    """A list that comes in pages; `page` makes the call for the page with a token."""
 
     page: Callable[[str], Call[Page[T_co]]]
 
@@ -106,19 +106,19 @@ def unary(
     timeout: float | None,
     slow: bool = False,
 ) -> Call[T]:
-    """A call, its method, request and reader checked against each other."""
+    """Make a `Call`; the type checker compares the types of method, request and reader."""
     return Call(method, request, read, repeatable, timeout, slow)
 
 
-def as_it_is(answer: T) -> T:
-    """Reads an answer as the contract has it."""
+def unchanged(answer: T) -> T:
+    """Return an answer as the message of the contract."""
     return answer
 
 
-def nothing(answer: Message) -> None:
-    """Reads nothing of an answer that says only that it was done."""
+def no_value(answer: Message) -> None:
+    """Return None for an answer without data."""
 
 
-def named(request: Message) -> str:
-    """The name of the method a request is for."""
+def method_name(request: Message) -> str:
+    """The name of the method that takes a request."""
     return request.DESCRIPTOR.name.removesuffix("Request")

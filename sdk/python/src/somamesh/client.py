@@ -1,12 +1,12 @@
 """The client for code without asyncio."""
 
-from somamesh import conversations, response_making, turns
+from somamesh import conversations, response_streams, turns
 from somamesh.generated.methods import Methods
 from somamesh.sync_methods import answering, calling, responding, streaming, streaming_response
 
 
 class Client(Methods):
-    """A mesh, and what it can do. Every call has a timeout and raises `APIError`."""
+    """The client of a mesh. Every call has a timeout and raises `APIError` when it fails."""
 
     chat = answering(turns.chat)
     stream_chat = streaming(turns.chat)
@@ -18,6 +18,6 @@ class Client(Methods):
     stream_completion = streaming(conversations.send_message)
     append_messages = calling(conversations.append_messages)
 
-    create_response = responding(response_making.create_response)
-    stream_response = streaming_response(response_making.create_response)
-    watch_response = streaming_response(response_making.watch_response)
+    create_response = responding(response_streams.create_response)
+    stream_response = streaming_response(response_streams.create_response)
+    watch_response = streaming_response(response_streams.watch_response)

@@ -13,7 +13,7 @@ from somamesh.calls import Call, Listing, Reader, Streaming
 from somamesh.channels import OPTIONS
 from somamesh.generated.stubs import Stubs
 from somamesh.outgoing import Attempts, Outgoing
-from somamesh.response_making import Making
+from somamesh.response_streams import ResponseReader
 from somamesh.retries import Retries
 from somamesh.settings import endpoint
 from somamesh.streams import AnswerStream, ResponseStream, Stream
@@ -23,14 +23,14 @@ R = TypeVar("R", bound=Reader[object])
 
 
 class Connection:
-    """Makes calls to one mesh; a context manager.
+    """A connection to one mesh; a context manager.
 
     Args:
         base_url: `http://host:port`, or `https://host:port` for TLS; else `SOMA_API_URL`, else `http://127.0.0.1:8080`.
         api_key: else `SOMA_API_KEY`.
-        timeout: seconds a call may take, all attempts together; else 30, and 600 where a model answers.
-        max_retries: how often a call is made again that failed in passing and may be made twice.
-        ca_file: certificates of the authorities to trust, in PEM; else the system's.
+        timeout: seconds for a call, all attempts together; else 30, or 600 when a model answers.
+        max_retries: how many times a call is retried after a temporary failure, if it may be made twice.
+        ca_file: PEM file with the certificates of the authorities to trust; else the system's.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Connection:
         self._outgoing = Outgoing(where.api_key, timeout, Retries(max_retries))
 
     def make(self, call: Call[T]) -> T:
-        """Make a call, again if need be."""
+        """Make a call, and retry it if it may be retried."""
         attempts = self._outgoing.attempts(call)
         method = call.method(self._stubs)
         while True:
@@ -69,7 +69,7 @@ class Connection:
         call, turn, attempt = self._open(turning)
         return AnswerStream(call, turn, attempt)
 
-    def respond(self, making: Streaming[Making]) -> ResponseStream:
+    def respond(self, making: Streaming[ResponseReader]) -> ResponseStream:
         """Begin a response."""
         call, reader, attempt = self._open(making)
         return ResponseStream(call, reader, attempt)
@@ -86,7 +86,7 @@ class Connection:
         return call, streaming.reader(attempt.request_id), attempt
 
     def walk(self, listing: Listing[T]) -> Iterator[T]:
-        """The items of a list, page after page."""
+        """Iterate over the items of a list, page after page."""
         token = ""
         while True:
             page = self.make(listing.page(token))
@@ -96,7 +96,7 @@ class Connection:
                 return
 
     def close(self) -> None:
-        """Close the connection; calls under way end."""
+        """Close the connection. Calls in progress end."""
         self._outgoing.closed = True
         self._channel.close()
 

@@ -1,4 +1,4 @@
-"""Conversations the mesh remembers."""
+"""Conversations that the mesh remembers."""
 
 import uuid
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ class Conversation:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A remembered text; `score` is how well it fits what was said."""
+    """A remembered text; `score` is how well it matches the last message."""
 
     key: str
     text: str
@@ -33,14 +33,14 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a model should know for the next turn.
+    """The context of the next turn.
 
     Attributes:
-        messages: recent ones, oldest first.
+        messages: recent messages, oldest first.
         documents: remembered facts, best first.
         token_count: estimated tokens of both.
-        truncated: more did not fit the budget.
-        degraded: facts were found by keywords, because vectors could not be had.
+        truncated: something was left out, because the budget was too small.
+        degraded: facts were found by keywords, because vectors were not available.
     """
 
     messages: tuple[Message, ...]
@@ -53,19 +53,19 @@ class Context:
 def create_conversation(
     messages: Messages, *, metadata: Mapping[str, Any] | None = None, timeout: float | None = None
 ) -> Call[Conversation]:
-    """Begin a conversation with what was said so far; no model answers yet.
+    """Begin a conversation with the messages so far; no model answers yet.
 
     Args:
-        metadata: kept with the first message, see `list_messages`; never shown to a model.
+        metadata: stored with the first message, see `list_messages`; a model never sees it.
     """
-    said = [Message("user", messages)] if isinstance(messages, str) else [message_of(each) for each in messages]
-    if metadata and said:
-        said[0] = replace(said[0], metadata={**metadata, **said[0].metadata})
-    return append_messages(f"conv_{uuid.uuid4().hex}", said, timeout=timeout)
+    sent = [Message("user", messages)] if isinstance(messages, str) else [message_of(each) for each in messages]
+    if metadata and sent:
+        sent[0] = replace(sent[0], metadata={**metadata, **sent[0].metadata})
+    return append_messages(f"conv_{uuid.uuid4().hex}", sent, timeout=timeout)
 
 
 def append_messages(conversation_id: str, messages: Messages, *, timeout: float | None = None) -> Call[Conversation]:
-    """Add messages to a conversation, all or none; no model answers."""
+    """Add messages to a conversation, all of them or none; no model answers."""
     request = memory.AppendMessagesRequest(
         conversation_id=conversation_id, messages=to_messages(messages), request_id=str(uuid.uuid4())
     )
@@ -85,13 +85,13 @@ def send_message(
     timeout: float | None = None,
     **options: Unpack[Options],
 ) -> Streaming[Turn]:
-    """Say something in a conversation, and have it answered."""
-    said = Message(role, content)
-    return chat([said], model=model, conversation=conversation_id, timeout=timeout, **options)
+    """Send a message in a conversation, and get the model's answer."""
+    message = Message(role, content)
+    return chat([message], model=model, conversation=conversation_id, timeout=timeout, **options)
 
 
 def from_context(response: memory.GetContextResponse) -> Context:
-    """What a model should know for the next turn."""
+    """Convert the context of the next turn."""
     return Context(
         messages=tuple(from_conversation(each) for each in response.recent_messages),
         documents=tuple(Document(each.key, each.text, each.score) for each in response.relevant_documents),

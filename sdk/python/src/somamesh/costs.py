@@ -1,4 +1,4 @@
-"""What was used."""
+"""Records of usage."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,10 +12,10 @@ from somamesh.times import moment
 
 @dataclass(frozen=True, slots=True)
 class UsageRecord:
-    """One generation, whatever became of it.
+    """One generation, finished or not.
 
     Attributes:
-        id: that of the `Answer`.
+        id: the id of its `Answer`.
         outcome: `finished`, `failed` or `cancelled`.
         error_reason: why it failed; empty otherwise.
         conversation: empty when there was none.
@@ -36,8 +36,8 @@ class UsageRecord:
     time_to_first_token: float
 
 
-def recorded(record: cost.UsageRecord) -> UsageRecord:
-    """A record of the ledger."""
+def from_usage_record(record: cost.UsageRecord) -> UsageRecord:
+    """Convert a usage record."""
     return UsageRecord(
         id=record.generation_id,
         subject=record.subject,

@@ -1,4 +1,4 @@
-"""Values of enums, as the words a client says them by."""
+"""Values of enums, as lower-case words."""
 
 import functools
 from typing import Protocol, TypeVar
@@ -9,23 +9,23 @@ V = TypeVar("V", bound=int, covariant=True)
 
 
 class Enum(Protocol[V]):
-    """An enum of a contract; its first value stands for none."""
+    """An enum of a contract; its first value means "unspecified"."""
 
     @property
     def DESCRIPTOR(self) -> EnumDescriptor:
-        """What the contract says of it."""
+        """The descriptor of the enum in the contract."""
         ...
 
     def Value(self, name: str) -> V:
-        """The value of a name."""
+        """The number of a value, by its name."""
         ...
 
 
 def enum_value(enum: Enum[V], word: str | None) -> V:
-    """The value a word stands for: `hybrid` is `STRATEGY_HYBRID`; that for none where it is None.
+    """The value of a word: `hybrid` is `STRATEGY_HYBRID`, and None is the unspecified value.
 
     Raises:
-        ValueError: there is none of that name.
+        ValueError: the enum has no such value.
     """
     if word is None:
         return enum.Value(enum.DESCRIPTOR.values[0].name)
@@ -36,7 +36,7 @@ def enum_value(enum: Enum[V], word: str | None) -> V:
 
 
 def enum_word(enum: Enum[int], value: int, otherwise: str = "") -> str:
-    """The word for a value; `otherwise` where it is unset, or newer than these contracts."""
+    """The word for a value; `otherwise` if it is unset, or newer than these contracts."""
     return _words(enum.DESCRIPTOR).get(value, otherwise)
 
 

@@ -1,61 +1,61 @@
-"""Reads streams by the form the contracts give their events."""
+"""Reads the streams of the contracts; their events have a common form."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from somamesh.calls import Reader
-from somamesh.failures import cut_off, stated
+from somamesh.failures import cut_off, from_stream_error
 
 T = TypeVar("T")
 
 
 @dataclass(slots=True)
 class Events(Generic[T]):
-    """Takes the events of one stream: heartbeats are passed over, an `error` is raised.
+    """Reads the events of one stream: it skips heartbeats and raises an `error`.
 
     Attributes:
-        read: makes an item of the contract's message.
-        item: the kind of event the stream is about; where it is empty, whole events are items.
-        says_its_end: the stream ends with a `finished` or an `error`; without one it was cut. Else it may just end.
+        read: makes an item from the message of the contract.
+        item: name of the payload that holds the items; when it is empty, the whole events are the items.
+        has_final_event: a complete stream ends with `finished` or `error`; otherwise it may end without an event.
     """
 
     request_id: str
     read: Callable[[Any], T]
     item: str
-    says_its_end: bool
+    has_final_event: bool
     _finished: bool = False
 
     def take(self, event: Any) -> T | None:
-        """The item of an event, if it has one.
+        """Take one event and return its item, or None.
 
         Raises:
-            APIError: the event says that the stream failed.
+            APIError: the event reports that the stream failed.
         """
-        if not self.says_its_end:
+        if not self.has_final_event:
             return self.read(event)
         kind = event.WhichOneof("payload")
         if kind == "error":
-            raise stated(event.error, self.request_id)
+            raise from_stream_error(event.error, self.request_id)
         self._finished = self._finished or kind == "finished"
         if self.item:
             return self.read(getattr(event, self.item)) if kind == self.item else None
         return None if kind == "heartbeat" else self.read(event)
 
     def end(self) -> None:
-        """No further event comes.
+        """Check that the stream is complete, when no more events come.
 
         Raises:
-            UnavailableError: one was still due.
+            UnavailableError: the final event is missing.
         """
-        if self.says_its_end and not self._finished:
+        if self.has_final_event and not self._finished:
             raise cut_off(self.request_id)
 
 
-def events(read: Callable[[Any], T], *, item: str, says_its_end: bool) -> Callable[[str], Reader[T]]:
-    """Makes what reads a stream, of the call's request id."""
+def events(read: Callable[[Any], T], *, item: str, has_final_event: bool) -> Callable[[str], Reader[T]]:
+    """A function that makes the reader of a stream from the request id of its call."""
 
     def reader(request_id: str) -> Reader[T]:
-        return Events(request_id, read, item, says_its_end)
+        return Events(request_id, read, item, has_final_event)
 
     return reader

@@ -1,18 +1,18 @@
-"""What can go wrong, as exceptions that carry the mesh's reason and the request's id."""
+"""The exceptions of the client; they carry the mesh's reason and the id of the request."""
 
 from collections.abc import Mapping
 
 
 class APIError(Exception):
-    """A call that failed; subclasses say how.
+    """A call failed; the subclass says how.
 
     Attributes:
-        message: for people.
-        reason: UPPER_SNAKE, stable: what a program decides by.
+        message: text for people.
+        reason: stable name in UPPER_SNAKE, for programs to decide by.
         status: name of the canonical status code, such as `NOT_FOUND`.
-        request_id: what the mesh's logs know the request by.
-        retry_after: seconds after which the same call may succeed; None when the mesh did not say.
-        fields: the fields at fault and why, where the request was wrong.
+        request_id: the id of the request in the logs of the mesh.
+        retry_after: seconds after which the same call may succeed; None when the mesh gave no time.
+        fields: the wrong fields of the request, each with what is wrong.
         metadata: small facts about the reason, such as a resource's name.
     """
 
@@ -38,23 +38,23 @@ class APIError(Exception):
 
 
 class InvalidRequestError(APIError):
-    """The request is wrong, or asks for what is not possible now."""
+    """The request is wrong, or it is not possible in the current state."""
 
 
 class AuthenticationError(APIError):
-    """No key, or one that is not valid."""
+    """The call has no API key, or its key is not valid."""
 
 
 class PermissionDeniedError(APIError):
-    """The key is known and may not do this."""
+    """The key is valid, but it does not permit this call."""
 
 
 class NotFoundError(APIError):
-    """There is no such thing."""
+    """The thing that was asked for does not exist."""
 
 
 class ConflictError(APIError):
-    """It exists already, or somebody else changed it first."""
+    """The thing exists already, or somebody else changed it first."""
 
 
 class RateLimitError(APIError):
@@ -62,12 +62,12 @@ class RateLimitError(APIError):
 
 
 class UnavailableError(APIError):
-    """The mesh, or something it stands on, cannot be reached now; also an answer that was cut off."""
+    """The mesh, or something that it needs, cannot be reached now; or the answer was cut off."""
 
 
 class DeadlineError(APIError):
-    """The call took longer than it was given."""
+    """The call took longer than its timeout."""
 
 
 class ServerError(APIError):
-    """The mesh failed."""
+    """The mesh had an internal error."""

@@ -1,4 +1,4 @@
-"""Makes the exceptions: of a `grpc.RpcError`, and of a failure the mesh stated inside a stream."""
+"""Makes the exceptions, from a `grpc.RpcError` or from an error event of a stream."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,7 +26,7 @@ CLASSES: dict[str, type[APIError]] = {
     "ABORTED": exceptions.ConflictError,
     "RESOURCE_EXHAUSTED": exceptions.RateLimitError,
     "UNAVAILABLE": UnavailableError,
-    # The server, or whoever closed the client meanwhile, ended it.
+    # The server cancelled the call, or another thread closed the client.
     "CANCELLED": UnavailableError,
     "DEADLINE_EXCEEDED": exceptions.DeadlineError,
 }
@@ -35,7 +35,7 @@ STATUSES: dict[int, str] = {code.value[0]: code.name for code in grpc.StatusCode
 
 @dataclass(slots=True)
 class _Details:
-    """What the details of a status say."""
+    """The details of a status."""
 
     reason: str
     metadata: dict[str, str] = field(default_factory=dict)
@@ -43,7 +43,7 @@ class _Details:
     fields: dict[str, str] = field(default_factory=dict)
 
     def take(self, detail: any_pb2.Any) -> None:
-        """Read one detail; of a kind this does not know, nothing."""
+        """Read one detail; ignore a detail of an unknown type."""
         info, retry, bad = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo(), error_details_pb2.BadRequest()
         if detail.Unpack(info):
             self.reason, self.metadata = info.reason, dict(info.metadata)
@@ -53,12 +53,12 @@ class _Details:
             self.fields = {violation.field: violation.description for violation in bad.field_violations}
 
 
-def failed(error: Any, request_id: str) -> APIError:
-    """The exception for a `grpc.RpcError` a call ended with; both clients' errors tell their status alike."""
+def from_rpc_error(error: Any, request_id: str) -> APIError:
+    """The exception for the `grpc.RpcError` of a call, from the sync or the asyncio channel."""
     status: str = error.code().name
     text: str = error.details() or status
     if status == "INTERNAL" and "RST_STREAM" in text:
-        # How the gateway ends a stream whose process died: HTTP/2 has no other word, and gRPC reads it so.
+        # The gateway resets a stream when its process died, and gRPC reports the reset as INTERNAL.
         return cut_off(request_id)
     details = _Details(reason=status)
     for key, value in error.trailing_metadata() or ():
@@ -76,8 +76,8 @@ def failed(error: Any, request_id: str) -> APIError:
     )
 
 
-def stated(error: StreamError, request_id: str) -> APIError:
-    """The exception for a failure the mesh stated inside a stream."""
+def from_stream_error(error: StreamError, request_id: str) -> APIError:
+    """The exception for an error event of a stream."""
     status = STATUSES.get(error.code, "UNKNOWN")
     return CLASSES.get(status, ServerError)(
         error.message,

@@ -6,7 +6,7 @@ from typing import Any
 
 from google.protobuf import struct_pb2
 
-# Protobuf keeps every number as a double: beyond this, neighbouring integers become one.
+# Protobuf stores every number as a double. Larger integers are not exact.
 LARGEST_INTEGER = 2**53
 
 
@@ -14,7 +14,7 @@ def to_value(value: object) -> struct_pb2.Value:
     """A JSON value as a message.
 
     Raises:
-        ValueError: it is not JSON, or a number that would come back as another.
+        ValueError: the value is not JSON, or it holds a number that a double cannot represent exactly.
     """
     match value:
         case None:
@@ -38,7 +38,7 @@ def to_struct(value: Mapping[Any, Any]) -> struct_pb2.Struct:
     """A JSON object as a message.
 
     Raises:
-        ValueError: it is not JSON.
+        ValueError: the object is not JSON.
     """
     if wrong := [key for key in value if not isinstance(key, str)]:
         raise ValueError(f"a JSON object's keys are text, which {wrong[0]!r:.80} is not")
@@ -46,7 +46,7 @@ def to_struct(value: Mapping[Any, Any]) -> struct_pb2.Struct:
 
 
 def from_value(value: struct_pb2.Value) -> Any:
-    """A JSON value as Python has it; a whole number is an `int`."""
+    """A JSON value as a Python value; a whole number becomes an `int`."""
     match value.WhichOneof("kind"):
         case "bool_value":
             return value.bool_value
@@ -63,5 +63,5 @@ def from_value(value: struct_pb2.Value) -> Any:
 
 
 def from_struct(value: struct_pb2.Struct) -> dict[str, Any]:
-    """A JSON object as Python has it."""
+    """A JSON object as a Python dictionary."""
     return {key: from_value(each) for key, each in value.fields.items()}

@@ -1,4 +1,4 @@
-"""How likely the tokens of an answer were."""
+"""The probabilities of an answer's tokens."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ class TokenLogprob:
     """A token, and the natural logarithm of its probability.
 
     Attributes:
-        utf8: the token's bytes, where the provider gives them: a token may be a part of a character.
-        top: the likeliest tokens at its place, likeliest first; they have none of their own.
+        utf8: the token's bytes, if the provider gives them; a token may be only a part of a character.
+        top: the most likely tokens at this position, most likely first; their own `top` is empty.
     """
 
     token: str
@@ -22,5 +22,5 @@ class TokenLogprob:
 
 
 def from_logprobs(given: Iterable[model.TokenLogprob]) -> tuple[TokenLogprob, ...]:
-    """Tokens as the mesh tells of them."""
+    """Convert the tokens and their probabilities."""
     return tuple(TokenLogprob(each.token, each.logprob, each.utf8, from_logprobs(each.top)) for each in given)

@@ -1,4 +1,4 @@
-"""What happened in tasks."""
+"""Log entries of tasks."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,12 +10,12 @@ from somamesh.times import moment
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """One thing that happened.
+    """One entry of the log.
 
     Attributes:
-        id: where to go on from, see `tail_logs`.
-        task: a session, or a turn outside of sessions.
-        task_status: what the task is doing from here on; empty when that is unchanged.
+        id: position in the log, to continue from; see `tail_logs`.
+        task: id of a session, or of a turn without a session.
+        task_status: the new status of the task; empty when it did not change.
         attributes: facts for programs.
     """
 
@@ -30,8 +30,8 @@ class LogEntry:
     attributes: dict[str, str]
 
 
-def logged(entry: pb.LogEntry) -> LogEntry:
-    """An entry of the log."""
+def from_log_entry(entry: pb.LogEntry) -> LogEntry:
+    """Convert an entry of the log."""
     return LogEntry(
         id=entry.id,
         at=moment(entry.timestamp),

@@ -17,11 +17,11 @@ class Memory:
 
     Attributes:
         value: any JSON value.
-        score: how well it fits the query it was found by, 0 to 1; None when read by its key or listed.
-        created_at: when it was first stored; None when it was found by a query, as are the two below.
-        accessed_count: how often it was read by its key, this time included.
-        last_accessed: when it was read before this time.
-        expires_at: when it is forgotten; None when it is kept, and where it was not listed.
+        score: how well it matches the query, 0 to 1; None when it was read by its key or listed.
+        created_at: when it was first stored; None in the results of a query.
+        accessed_count: how often it was read by its key, with this time; None in the results of a query.
+        last_accessed: when it was read before; None in the results of a query.
+        expires_at: when it is deleted; None when it never is, and in anything but a list.
     """
 
     key: str
@@ -46,12 +46,12 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Retrieval:
-    """Memories that fit a query, best first; iterates over them.
+    """The memories that match a query, best first; you can iterate over it.
 
     Attributes:
-        answer: the sentence of them that answers best, quoted; empty when there is none.
-        sources: their keys.
-        degraded: they were found by keywords, because vectors could not be had.
+        answer: the sentence of the memories that answers best, as a quotation; empty when there is none.
+        sources: the keys of the memories.
+        degraded: the memories were found by keywords, because vectors were not available.
     """
 
     memories: tuple[Memory, ...]
@@ -69,13 +69,13 @@ class Retrieval:
         return self.memories[index]
 
 
-def stored(response: memory.RememberResponse) -> Stored:
-    """How a value was stored."""
+def from_remember(response: memory.RememberResponse) -> Stored:
+    """Convert the result of storing a value."""
     return Stored(response.key, response.vector_id, response.embedding_dimensions, moment(response.indexed_at))
 
 
-def recalled(response: memory.RecallResponse) -> Memory:
-    """A value that was read by its key."""
+def from_recall(response: memory.RecallResponse) -> Memory:
+    """Convert a value that was read by its key."""
     return Memory(
         response.key,
         from_value(response.value),
@@ -86,13 +86,13 @@ def recalled(response: memory.RecallResponse) -> Memory:
     )
 
 
-def was_there(response: memory.ForgetResponse) -> bool:
-    """Whether there was anything to forget."""
+def from_forget(response: memory.ForgetResponse) -> bool:
+    """Whether the key had a value."""
     return response.deleted
 
 
-def listed(each: memory.Memory) -> Memory:
-    """A value of a list."""
+def from_memory(each: memory.Memory) -> Memory:
+    """Convert a value of a list."""
     return Memory(
         each.key,
         from_value(each.value),
@@ -104,8 +104,8 @@ def listed(each: memory.Memory) -> Memory:
     )
 
 
-def retrieved(response: memory.RetrieveResponse) -> Retrieval:
-    """What fits a query."""
+def from_retrieve(response: memory.RetrieveResponse) -> Retrieval:
+    """Convert the results of a query."""
     found = (
         Memory(each.key, from_value(each.value), from_struct(each.metadata), each.score) for each in response.results
     )

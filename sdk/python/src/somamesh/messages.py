@@ -1,4 +1,4 @@
-"""What is said in a conversation, and the tools a model may ask to call."""
+"""Messages of a conversation, and tools that a model may ask to call."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ ROLE_NAMES: dict[int, str] = {role: name for name, role in ROLES.items()}
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A function the model asks to call; `arguments` is JSON text as the model wrote it."""
+    """A function that the model asks to call; `arguments` is JSON text as the model wrote it."""
 
     id: str
     name: str
@@ -32,7 +32,7 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A function the model may ask to call; `parameters` is their JSON schema."""
+    """A function that the model may ask to call; `parameters` is the JSON schema of its parameters."""
 
     name: str
     description: str = ""
@@ -47,11 +47,11 @@ class Message:
     Attributes:
         role: `system`, `user`, `assistant` or `tool`.
         name: the speaker's name; may be empty.
-        tool_calls: what an assistant asked to call.
-        tool_call_id: the call whose result a `tool` message is.
-        metadata: the application's own notes, kept with the message and never shown to a model.
-        sequence: position in its conversation, from 1; None when it is not from one.
-        created_at: when it was said; None when it is not from a conversation.
+        tool_calls: the calls that an assistant asked for.
+        tool_call_id: id of the call, when a `tool` message holds its result.
+        metadata: the application's own data, stored with the message; a model never sees it.
+        sequence: position in its conversation, from 1; None when it comes from no conversation.
+        created_at: when it was stored; None when it comes from no conversation.
     """
 
     role: str
@@ -68,7 +68,7 @@ Messages = str | Sequence[Message | Mapping[str, Any]]
 
 
 def to_messages(said: Messages) -> list[model.Message]:
-    """Messages as the contract has them; a string is what the user says, a mapping has a `Message`'s fields.
+    """Messages of the contract. A string becomes a message of the user; a mapping has the fields of a `Message`.
 
     Raises:
         ValueError: a message has an unknown role.
@@ -79,10 +79,10 @@ def to_messages(said: Messages) -> list[model.Message]:
 
 
 def message_of(said: Message | Mapping[str, Any]) -> Message:
-    """A message, given as itself or by its fields.
+    """A message; a mapping gives its fields.
 
     Raises:
-        TypeError: there is no such field.
+        TypeError: a message has no such field.
     """
     return said if isinstance(said, Message) else Message(**said)
 
@@ -103,7 +103,7 @@ def _to_contract(message: Message) -> model.Message:
 
 
 def from_message(message: model.Message) -> Message:
-    """A message of the contract, of no conversation."""
+    """Convert a message that has no position in a conversation."""
     return Message(
         role=ROLE_NAMES.get(message.role, ""),
         content=message.content,
@@ -115,11 +115,11 @@ def from_message(message: model.Message) -> Message:
 
 
 def from_conversation(kept: ConversationMessage) -> Message:
-    """A message a conversation kept."""
+    """Convert a message of a conversation, with its position and time."""
     return replace(from_message(kept.message), sequence=kept.sequence, created_at=moment(kept.create_time))
 
 
 def to_tool(tool: Tool) -> model.Tool:
-    """A tool as the contract has it."""
+    """Convert a tool into the message of the contract."""
     parameters = "" if tool.parameters is None else json.dumps(tool.parameters)
     return model.Tool(name=tool.name, description=tool.description, parameters=parameters, strict=tool.strict)

@@ -1,4 +1,4 @@
-"""Gives a client's method the name, documentation and signature of what it makes its call from."""
+"""Gives a client's method the name, documentation and signature of the function that builds its call."""
 
 import functools
 import inspect
@@ -11,7 +11,7 @@ SELF = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
 
 
 def documented(method: M, build: Callable[..., Any], returns: object) -> M:
-    """`method`, for `help` and editors: the parameters of `build` after `self`, and what it returns."""
+    """Return `method` with the parameters of `build` after `self` and a return type, for `help` and editors."""
     functools.update_wrapper(method, build)
     signature = inspect.signature(build)
     parameters = (SELF, *signature.parameters.values())

@@ -1,4 +1,4 @@
-"""The models there are, and what they do in one call."""
+"""Models, completions and embeddings."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ class Model:
     """A model.
 
     Attributes:
-        default: it answers when none is named.
-        available: it can be used now; one that cannot says why in `unavailable_reason`.
+        default: the mesh uses it when a request names no model.
+        available: it can be used now; if not, `unavailable_reason` says why.
         capabilities: `chat`, `completion`, `embedding`, `tools`.
         context_window: tokens; 0 when not known.
     """
@@ -33,7 +33,7 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """A text that goes on from a prompt; `finish_reason` is `stop` or `length`, `latency` in seconds."""
+    """A text that continues a prompt; `finish_reason` is `stop` or `length`, `latency` is in seconds."""
 
     text: str
     model: str
@@ -44,7 +44,7 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Embeddings:
-    """Vectors of texts, in their order."""
+    """The vectors of texts, in the order of the texts."""
 
     model: str
     vectors: tuple[tuple[float, ...], ...]
@@ -52,8 +52,8 @@ class Embeddings:
     total_tokens: int
 
 
-def listed(response: catalog.ListModelsResponse | ListChatModelsResponse) -> list[Model]:
-    """Models as the catalogue lists them."""
+def from_models(response: catalog.ListModelsResponse | ListChatModelsResponse) -> list[Model]:
+    """Convert the models of the catalogue."""
     return [
         Model(
             name=each.name,
@@ -68,8 +68,8 @@ def listed(response: catalog.ListModelsResponse | ListChatModelsResponse) -> lis
     ]
 
 
-def completed(response: pb.InferResponse) -> Completion:
-    """A text that goes on from a prompt."""
+def from_infer(response: pb.InferResponse) -> Completion:
+    """Convert a completion."""
     return Completion(
         text=response.completion,
         model=response.model,
@@ -80,12 +80,12 @@ def completed(response: pb.InferResponse) -> Completion:
 
 
 def to_texts(texts: str | Sequence[str]) -> Sequence[str]:
-    """One text or several, as several."""
+    """Put a single text into a list."""
     return [texts] if isinstance(texts, str) else texts
 
 
-def embedded(response: pb.EmbedResponse) -> Embeddings:
-    """Vectors, in the order of their texts."""
+def from_embed(response: pb.EmbedResponse) -> Embeddings:
+    """Convert vectors; they come in the order of their texts."""
     vectors = sorted(response.vectors, key=lambda each: each.index)
     return Embeddings(
         response.model,

@@ -1,4 +1,4 @@
-"""What a model may be asked to mind beside the messages, for a turn, a plain generation and a response alike."""
+"""Options of a request to a model: the same for a turn, a plain generation and a response."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -11,15 +11,15 @@ from somamesh.messages import Tool, to_tool
 
 
 class Options(TypedDict, total=False):
-    """All optional; ranges are those of `soma.model.v1.Sampling`.
+    """Options of a request; all are optional. The ranges are those of `soma.model.v1.Sampling`.
 
     Attributes:
-        tools: functions the model may ask to call; calling them is the caller's.
+        tools: functions that the model may ask to call; the caller calls them.
         tool_choice: `auto`, `none`, `required`, or the name of the tool to call.
-        response_format: `text`, `json_object`, or a JSON schema the answer fits.
-        top_logprobs: tells how likely each token was, and this many of the likeliest at its place.
-        user: the caller's own name for its end user.
-        drop_params: leaves out what the provider cannot honour, where it would otherwise be refused by name.
+        response_format: `text`, `json_object`, or a JSON schema of the answer.
+        top_logprobs: returns the probability of each token, and of this many most likely tokens at its position.
+        user: the application's own name for its user.
+        drop_params: leave out options that the provider does not support; otherwise such a request is refused.
     """
 
     max_tokens: int
@@ -50,13 +50,13 @@ FORMATS = {"text": ResponseFormat.TYPE_TEXT, "json_object": ResponseFormat.TYPE_
 
 
 def fields_of(options: Options) -> dict[str, Any]:
-    """The fields of a request that say the same; those for a turn, a generation and a response name them alike.
+    """The request fields for the options. They have the same names for a turn, a generation and a response.
 
     Raises:
         TypeError: there is no such option.
-        ValueError: an option has a value it cannot have.
+        ValueError: the value of an option is not allowed.
     """
-    # A checker knows the names; at run time anything may come.
+    # A type checker checks the names, but at run time any name may come.
     given = cast("dict[str, Any]", dict(options))
     fields: dict[str, Any] = {}
     sampling = {name: given.pop(name) for name in list(given) if name in model.Sampling.DESCRIPTOR.fields_by_name}

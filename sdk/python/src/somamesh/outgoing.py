@@ -1,4 +1,4 @@
-"""What goes along with a call: the key, an id the mesh's logs know it by, and the time that is left."""
+"""What a call sends along: the API key, a request id for the logs of the mesh, and a deadline."""
 
 import logging
 import os
@@ -10,7 +10,7 @@ import grpc
 
 from somamesh.calls import Call, Reader, Streaming
 from somamesh.exceptions import APIError
-from somamesh.failures import failed
+from somamesh.failures import from_rpc_error
 from somamesh.retries import Retries
 
 UNARY_SECONDS = 30.0
@@ -20,11 +20,11 @@ _log = logging.getLogger("somamesh")
 
 
 class Outgoing:
-    """Sends the calls of one client on their way.
+    """Starts the calls of one client.
 
     Args:
-        api_key: shown with every call.
-        timeout: seconds a call may take that names no timeout of its own.
+        api_key: sent with every call.
+        timeout: seconds for a call that has no timeout of its own.
     """
 
     def __init__(self, api_key: str | None, timeout: float | None, retries: Retries) -> None:
@@ -35,7 +35,7 @@ class Outgoing:
         self.closed = False
 
     def attempts(self, call: Call[object]) -> "Attempts":
-        """The attempts at a call.
+        """The attempts of a call.
 
         Raises:
             RuntimeError: the client is closed, or was made before this process was forked.
@@ -45,7 +45,7 @@ class Outgoing:
         return Attempts(call.name, seconds, self._retries if call.repeatable else Retries(0), self._key)
 
     def attempt(self, streaming: Streaming[Reader[object]]) -> "Attempts":
-        """The one attempt at a stream.
+        """The single attempt of a stream.
 
         Raises:
             RuntimeError: the client is closed, or was made before this process was forked.
@@ -56,7 +56,7 @@ class Outgoing:
     def _require_usable(self) -> None:
         if self.closed:
             raise RuntimeError("this client is closed")
-        # gRPC's threads are not in the child of a fork: a call would wait for them for ever.
+        # A fork does not copy gRPC's threads into the child. A call there would wait for ever.
         if os.getpid() != self._process:
             raise RuntimeError("this client belongs to the process it was made in: make one after the fork")
 
@@ -67,12 +67,12 @@ class Outgoing:
 
 
 class Attempts:
-    """The attempts at one call; they share an id and a deadline."""
+    """The attempts of one call; they share a request id and a deadline."""
 
     def __init__(self, name: str, seconds: float, retries: Retries, key: str | None) -> None:
         self.request_id = f"req_{uuid.uuid4().hex}"
-        named = (("x-request-id", self.request_id),)
-        self.metadata = named if key is None else (*named, ("authorization", f"Bearer {key}"))
+        headers = (("x-request-id", self.request_id),)
+        self.metadata = headers if key is None else (*headers, ("authorization", f"Bearer {key}"))
         self._name = name
         self._retries = retries
         self._done = 0
@@ -80,14 +80,14 @@ class Attempts:
         self._deadline = self._started + seconds
 
     def remaining(self) -> float:
-        """Seconds left of the call's time."""
+        """Seconds until the deadline."""
         return max(0.0, self._deadline - time.monotonic())
 
     def after(self, error: grpc.RpcError) -> float:
         """Seconds to wait before the next attempt.
 
         Raises:
-            APIError: there is none.
+            APIError: there is no next attempt.
         """
         failure = self.failure(error)
         wait = self._retries.wait(failure, done=self._done, remaining=self.remaining(), jitter=random.random())
@@ -97,12 +97,12 @@ class Attempts:
         return wait
 
     def failure(self, error: grpc.RpcError) -> APIError:
-        """The exception for how an attempt ended."""
-        failure = failed(error, self.request_id)
+        """The exception for a failed attempt; it is logged."""
+        failure = from_rpc_error(error, self.request_id)
         self.note(failure.reason)
         return failure
 
     def note(self, outcome: str) -> None:
-        """Log how an attempt ended; never what was said."""
+        """Log how an attempt ended, without the content of any message."""
         seconds = time.monotonic() - self._started
         _log.debug("%s %s %s after %.3f s", self._name, self.request_id, outcome, seconds)

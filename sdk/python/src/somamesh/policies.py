@@ -1,4 +1,4 @@
-"""Decisions of policy, asked for or met on the way."""
+"""Decisions of policy: those that were asked for, and those about a turn."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from somamesh.enums import enum_word
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A rule that applied, what it alone would have decided, and why."""
+    """A rule that applied, its own decision, and the reason."""
 
     id: str
     decision: str
@@ -20,7 +20,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A span of the content, in characters, and the kind of thing it is, such as `email`."""
+    """A span of the content, in characters, and what it holds, such as `email`."""
 
     kind: str
     start: int
@@ -30,14 +30,14 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A decision, and what led to it.
+    """A decision, with the rules and findings that led to it.
 
     Attributes:
         decision: `allow`, `deny`, `redact` or `require_approval`.
-        rules: those that applied, strictest first.
-        redacted_content: the content with its findings replaced, where the decision is `redact`.
+        rules: the rules that applied, strictest first.
+        redacted_content: the content with its findings replaced, when the decision is `redact`.
         risk: 0 (none) to 1.
-        rules_version: of the rules that decided.
+        rules_version: version of the rules.
     """
 
     decision: str
@@ -49,13 +49,13 @@ class Verdict:
 
     @property
     def allowed(self) -> bool:
-        """Whether it may happen as it is."""
+        """Whether the content may pass unchanged."""
         return self.decision == "allow"
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What policy did to a turn; `stage` is `input` or `output`."""
+    """A decision of policy about a turn; `stage` is `input` or `output`."""
 
     stage: str
     decision: str
@@ -63,12 +63,12 @@ class Notice:
 
 
 def from_notice(notice: PolicyNotice) -> Notice:
-    """A notice of a turn's stream."""
+    """Convert a policy event of a turn."""
     return Notice(notice.stage, enum_word(policy.Decision, notice.decision), _rules(notice.matched_rules))
 
 
-def decided(response: policy.EvaluateResponse) -> Verdict:
-    """A decision, and what led to it."""
+def from_evaluate(response: policy.EvaluateResponse) -> Verdict:
+    """Convert a decision."""
     return Verdict(
         decision=enum_word(policy.Decision, response.decision),
         rules=_rules(response.matched_rules),

@@ -1,4 +1,4 @@
-"""Answers the mesh keeps: read again later, gone on from, made in the background, cancelled."""
+"""Responses: answers that the mesh stores. They can be read again, continued, cancelled or made in the background."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from somamesh.times import moment
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One item of a response: something said, or a function the model asks to call."""
+    """One item of a response: a text, or a function that the model asks to call."""
 
     id: str
     text: str = ""
@@ -25,7 +25,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class InputItem:
-    """One item a response was made from; a turn that said and called something is several."""
+    """One item of a response's input; a turn with a text and tool calls is several items."""
 
     id: str
     message: Message
@@ -33,7 +33,7 @@ class InputItem:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a response failed; `reason` is what a program decides by."""
+    """Why a response failed; `reason` is a stable name, for programs to decide by."""
 
     reason: str
     message: str
@@ -41,19 +41,19 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A response, whole or on its way.
+    """A response, finished or in progress.
 
     Attributes:
         state: `in_progress`, `completed`, `incomplete` (cut short, see `finish_reason`), `failed` or `cancelled`.
-        output: its items; empty while it is being made.
-        model: the model asked for, until one answers.
+        output: its items; empty while it is in progress.
+        model: the model that answers; until it does, the model that was asked for.
         finish_reason: `stop`, `length`, `tool_calls` or `content_filter`; empty until the model ended.
-        failure: what went wrong; only with `failed`.
-        previous: the response it goes on from; may be empty.
-        conversation: where it is remembered; empty when it is not.
-        metadata: labels it was created with.
-        sources: keys of what it quotes or was given to answer from.
-        dropped_params: what the provider could not honour and `drop_params` left out.
+        failure: what went wrong, when the state is `failed`.
+        previous: id of the response that it continues; may be empty.
+        conversation: id of the conversation that remembers it; empty when none does.
+        metadata: the labels given when it was created.
+        sources: keys of the memories that it quotes or was given.
+        dropped_params: options that the provider does not support and that `drop_params` left out.
     """
 
     id: str
@@ -73,17 +73,17 @@ class Response:
 
     @property
     def text(self) -> str:
-        """What it says."""
+        """The text of all items."""
         return "".join(item.text for item in self.output)
 
     @property
     def tool_calls(self) -> tuple[ToolCall, ...]:
-        """Functions the model asks to call."""
+        """The functions that the model asks to call."""
         return tuple(item.tool_call for item in self.output if item.tool_call is not None)
 
 
 def from_response(response: pb.Response) -> Response:
-    """A response as the mesh keeps it."""
+    """Convert a stored response."""
     settings = response.settings
     failed = response.state == pb.Response.STATE_FAILED
     return Response(
@@ -104,13 +104,13 @@ def from_response(response: pb.Response) -> Response:
     )
 
 
-def kept(response: pb.GetResponseResponse | pb.CancelResponseResponse) -> Response:
-    """The response that was asked for."""
+def from_answer(response: pb.GetResponseResponse | pb.CancelResponseResponse) -> Response:
+    """Convert the response inside an answer of `GetResponse` or `CancelResponse`."""
     return from_response(response.response)
 
 
-def given(item: pb.ResponseInputItem) -> InputItem:
-    """An item a response was made from."""
+def from_input_item(item: pb.ResponseInputItem) -> InputItem:
+    """Convert an item of a response's input."""
     return InputItem(item.item_id, from_message(item.message))
 
 

@@ -1,4 +1,4 @@
-"""When a call that failed is made again, and how long to wait before; a rule without I/O."""
+"""Decides whether a failed call is retried, and after how long; a rule without I/O."""
 
 from dataclasses import dataclass
 
@@ -12,18 +12,18 @@ MOST_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Retries:
-    """At most `most` further attempts, each after a longer wait, all within the call's time."""
+    """At most `most` retries, each after a longer wait, all before the call's deadline."""
 
     most: int
 
     def wait(self, failure: APIError, *, done: int, remaining: float, jitter: float) -> float | None:
-        """Seconds until the next attempt; None to give up.
+        """Seconds until the next attempt; None when there is no retry.
 
         Args:
             failure: how the latest attempt ended.
-            done: attempts made again so far.
-            remaining: seconds the call has left.
-            jitter: a number drawn from [0, 1), so that clients which failed together do not come back together.
+            done: retries so far.
+            remaining: seconds until the call's deadline.
+            jitter: a random number in [0, 1), so that clients that failed together do not retry together.
         """
         if done >= self.most or not _may_pass(failure):
             return None
@@ -34,7 +34,10 @@ class Retries:
 
 
 def _may_pass(failure: APIError) -> bool:
-    """Not a limit that does not say when it lifts, such as a request too large; nor what was read too long ago."""
+    """Whether a retry can succeed.
+
+    It cannot after a limit without `retry_after`, such as a request that is too large, or after a wrong etag.
+    """
     if failure.status == "RESOURCE_EXHAUSTED":
         return failure.retry_after is not None
     return failure.status in ("UNAVAILABLE", "ABORTED") and failure.reason != reasons.ETAG_MISMATCH

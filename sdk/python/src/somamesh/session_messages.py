@@ -1,4 +1,4 @@
-"""What is said in chat sessions, and what it took."""
+"""Messages of chat sessions, and how long answers took."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,14 +12,14 @@ from somamesh.times import moment
 
 @dataclass(frozen=True, slots=True)
 class Performance:
-    """What an answer took; times in seconds.
+    """The time and tokens of an answer; times are in seconds.
 
     Attributes:
-        load_time: loading the model; 0 where it was loaded already.
-        prompt_eval_time: until the first token.
-        generation_time: from the first token to the last.
-        tokens_per_second: 0 when not measurable.
-        context_length_chars: characters the model was given.
+        load_time: time to load the model; 0 when it was loaded already.
+        prompt_eval_time: time until the first token.
+        generation_time: time from the first token to the last.
+        tokens_per_second: 0 when it cannot be measured.
+        context_length_chars: number of characters that the model was given.
     """
 
     response_time: float
@@ -35,7 +35,7 @@ class Performance:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer in a session; `id` is what the usage record knows the turn by."""
+    """An answer in a session; `id` is the id of the turn, also in its usage record."""
 
     id: str
     text: str
@@ -46,7 +46,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class SessionStats:
-    """Sums of a session; times in seconds, means 0 before the first answer."""
+    """Statistics of a session; times are in seconds, and averages are 0 before the first answer."""
 
     message_count: int
     user_messages: int
@@ -62,8 +62,8 @@ class SessionStats:
     last_message_at: datetime | None
 
 
-def replied(response: pb.SendChatMessageResponse) -> Reply:
-    """An answer, and what it took."""
+def from_reply(response: pb.SendChatMessageResponse) -> Reply:
+    """Convert an answer and its performance."""
     took = response.performance_metrics
     performance = Performance(
         response_time=took.response_time_seconds,
@@ -79,8 +79,8 @@ def replied(response: pb.SendChatMessageResponse) -> Reply:
     return Reply(response.message_id, response.response, response.model, response.finish_reason, performance)
 
 
-def said(message: pb.ChatMessage) -> Message:
-    """A message of a session."""
+def from_chat_message(message: pb.ChatMessage) -> Message:
+    """Convert a message of a session."""
     return Message(
         message.role,
         message.content,
@@ -90,8 +90,8 @@ def said(message: pb.ChatMessage) -> Message:
     )
 
 
-def summed(response: pb.GetChatSessionStatsResponse) -> SessionStats:
-    """The sums of a session."""
+def from_stats(response: pb.GetChatSessionStatsResponse) -> SessionStats:
+    """Convert the statistics of a session."""
     return SessionStats(
         message_count=response.message_count,
         user_messages=response.user_messages,

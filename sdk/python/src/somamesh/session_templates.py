@@ -1,4 +1,4 @@
-"""What a chat session can be led by."""
+"""Templates of chat sessions."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from soma.orchestrator.v1 import chat_session_service_pb2 as pb
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """How a session is led; `parameters` may be filled and have these values otherwise."""
+    """A template of a session; `parameters` are the names that a session may set, with their default values."""
 
     name: str
     session_type: str
@@ -18,8 +18,8 @@ class Template:
     suggestions: tuple[str, ...]
 
 
-def listed(response: pb.ListChatTemplatesResponse) -> list[Template]:
-    """The templates there are."""
+def from_templates(response: pb.ListChatTemplatesResponse) -> list[Template]:
+    """Convert the templates."""
     return [
         Template(
             name=each.name,

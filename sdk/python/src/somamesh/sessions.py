@@ -9,7 +9,7 @@ from soma.orchestrator.v1 import chat_session_service_pb2 as pb
 from somamesh.json_values import from_struct
 from somamesh.times import moment
 
-Shown = pb.ChatSession | pb.CreateChatSessionResponse | pb.GetChatSessionResponse | pb.SetChatSessionStatusResponse
+AnySession = pb.ChatSession | pb.CreateChatSessionResponse | pb.GetChatSessionResponse | pb.SetChatSessionStatusResponse
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,11 +17,11 @@ class Session:
     """A session.
 
     Attributes:
-        model: what answers; empty for the default.
-        config: as it was created with.
-        template: where its instructions come from.
-        status: `active`, `paused`, `completed` or `archived`; only an active one takes messages.
-        message_count: of both sides.
+        model: the model that answers; empty for the default.
+        config: the configuration given when it was created.
+        template: name of the template of its instructions.
+        status: `active`, `paused`, `completed` or `archived`; only an active session takes messages.
+        message_count: messages of both sides.
         last_message_at: when its last answer came; None before the first.
         etag: changes whenever the session does.
     """
@@ -42,8 +42,8 @@ class Session:
     etag: str
 
 
-def shown(session: Shown) -> Session:
-    """A session as the contract has it."""
+def from_session(session: AnySession) -> Session:
+    """Convert a session."""
     return Session(
         id=session.id,
         session_type=session.session_type,

@@ -1,4 +1,4 @@
-"""Streams that are read while they are made."""
+"""Streams of answers, responses and events."""
 
 from collections.abc import Iterator
 from types import TracebackType
@@ -10,17 +10,17 @@ from somamesh.answers import Answer, Turn
 from somamesh.calls import Reader
 from somamesh.exceptions import APIError
 from somamesh.outgoing import Attempts
-from somamesh.response_making import Making
+from somamesh.response_streams import ResponseReader
 from somamesh.responses import Response
 
 T = TypeVar("T")
 
 
 class Stream(Iterator[T], Generic[T]):
-    """Iterates over what comes. It ends early when its `with` block is left, or nobody holds it.
+    """Iterates over the items of a stream. Leaving its `with` block, or dropping the object, ends the call.
 
     Raises:
-        APIError: while iterating, when it fails or is cut off.
+        APIError: while iterating, when the stream fails or is cut off.
     """
 
     def __init__(self, call: Any, reader: Reader[T], attempt: Attempts) -> None:
@@ -31,7 +31,7 @@ class Stream(Iterator[T], Generic[T]):
         return next(self._items)
 
     def close(self) -> None:
-        """End it."""
+        """End the stream."""
         self._call.cancel()
         self._items = iter(())
 
@@ -52,16 +52,16 @@ class AnswerStream(Stream[str]):
         self._turn = turn
 
     def answer(self) -> Answer:
-        """The whole answer; reads what has not been read."""
+        """Read the rest of the stream and return the whole answer."""
         for _ in self:
             continue
         return self._turn.answer()
 
 
 class ResponseStream(Stream[str]):
-    """Iterates over the text of a response; leaving one that is made in the background does not end it."""
+    """Iterates over the text of a response. Leaving the stream does not end a response made in the background."""
 
-    def __init__(self, call: Any, making: Making, attempt: Attempts) -> None:
+    def __init__(self, call: Any, making: ResponseReader, attempt: Attempts) -> None:
         super().__init__(call, making, attempt)
         self._making = making
 
@@ -71,20 +71,20 @@ class ResponseStream(Stream[str]):
         return text
 
     def begun(self) -> Response:
-        """The response as it is when it has an id; waits until then."""
+        """Wait until the response has an id, and return it as it is then."""
         if not self._making.begun:
             next(self._items, None)
         return self._making.latest()
 
     def response(self) -> Response:
-        """The whole response; reads what has not been read."""
+        """Read the rest of the stream and return the whole response."""
         for _ in self:
             continue
         return self._making.response()
 
 
 def _read(call: Any, reader: Reader[T], attempt: Attempts) -> Iterator[T]:
-    # Knows nothing of the stream it is read by, so that it is closed when that is let go.
+    # This generator holds no reference to its stream object: when the caller drops that object, the call is cancelled.
     try:
         for event in call:
             if (item := reader.take(event)) is not None:

@@ -1,4 +1,4 @@
-"""Makes the methods of the client for code without asyncio out of what says their calls."""
+"""Makes the methods of `Client` from functions that build their calls."""
 
 from collections.abc import Callable, Iterator
 from typing import Concatenate, ParamSpec, TypeVar, get_args
@@ -7,7 +7,7 @@ from somamesh.answers import Answer, Turn
 from somamesh.calls import Call, Listing, Reader, Streaming
 from somamesh.connection import Connection
 from somamesh.methods import documented
-from somamesh.response_making import Making, in_background
+from somamesh.response_streams import ResponseReader, in_background
 from somamesh.responses import Response
 from somamesh.streams import AnswerStream, ResponseStream, Stream
 
@@ -35,7 +35,7 @@ def answering(build: Callable[P, Streaming[Turn]]) -> Callable[Concatenate[Conne
 
 
 def streaming(build: Callable[P, Streaming[Turn]]) -> Callable[Concatenate[Connection, P], AnswerStream]:
-    """A method that returns the answer of a turn while it is made."""
+    """A method that streams the answer of a turn."""
 
     def method(self: Connection, /, *args: P.args, **kwargs: P.kwargs) -> AnswerStream:
         return self.begin(build(*args, **kwargs))
@@ -43,8 +43,8 @@ def streaming(build: Callable[P, Streaming[Turn]]) -> Callable[Concatenate[Conne
     return documented(method, build, AnswerStream)
 
 
-def responding(build: Callable[P, Streaming[Making]]) -> Callable[Concatenate[Connection, P], Response]:
-    """A method that returns a response: the whole of it, or as it begins where it is made in the background."""
+def responding(build: Callable[P, Streaming[ResponseReader]]) -> Callable[Concatenate[Connection, P], Response]:
+    """A method that returns a response: complete, or as it begins when it is made in the background."""
 
     def method(self: Connection, /, *args: P.args, **kwargs: P.kwargs) -> Response:
         making = build(*args, **kwargs)
@@ -54,8 +54,10 @@ def responding(build: Callable[P, Streaming[Making]]) -> Callable[Concatenate[Co
     return documented(method, build, Response)
 
 
-def streaming_response(build: Callable[P, Streaming[Making]]) -> Callable[Concatenate[Connection, P], ResponseStream]:
-    """A method that returns a response while it is made."""
+def streaming_response(
+    build: Callable[P, Streaming[ResponseReader]],
+) -> Callable[Concatenate[Connection, P], ResponseStream]:
+    """A method that streams a response."""
 
     def method(self: Connection, /, *args: P.args, **kwargs: P.kwargs) -> ResponseStream:
         return self.respond(build(*args, **kwargs))

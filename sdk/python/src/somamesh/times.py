@@ -1,4 +1,4 @@
-"""Moments, from protobuf to Python."""
+"""Converts points in time from protobuf to Python."""
 
 from datetime import UTC, datetime
 
@@ -6,5 +6,5 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 
 def moment(stamp: Timestamp) -> datetime | None:
-    """A moment in UTC; None when it was not set."""
+    """A time in UTC; None when it was not set."""
     return stamp.ToDatetime(UTC) if stamp.ListFields() else None

@@ -1,4 +1,4 @@
-"""Turns of a model: through the whole mesh, or through the model service alone."""
+"""Turns with a model: through the whole mesh, or with the model service alone."""
 
 from typing import Literal, Unpack
 
@@ -25,13 +25,13 @@ def chat(
     timeout: float | None = None,
     **options: Unpack[Options],
 ) -> Streaming[Turn]:
-    """Take a turn, with policy and memory: a text, or messages with `role` and `content`.
+    """Send a text, or messages with `role` and `content`, and get the answer. Policy and memory take part.
 
     Args:
         model: its name; empty for the default.
-        conversation: where the turn is remembered, under any name; then `messages` are only what is new.
-        strategy: which memory to bring in: recent turns, remembered facts, or both.
-        context_token_budget: most tokens memory brings in.
+        conversation: id, of your choice, of the conversation that remembers the turn; then send only new messages.
+        strategy: which memory to use: recent turns, remembered facts, or both.
+        context_token_budget: maximum number of tokens from memory.
         options: see `Options`.
     """
     request = ChatRequest(
@@ -48,7 +48,7 @@ def chat(
 def generate(
     messages: Messages, *, model: str = "", timeout: float | None = None, **options: Unpack[Options]
 ) -> Streaming[Turn]:
-    """Have a model go on with a conversation; nothing is remembered, nothing brought in, no policy asked.
+    """Send messages to a model and get its answer. Memory and policy take no part.
 
     Args:
         model: its name; empty for the default.

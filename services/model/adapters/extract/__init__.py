@@ -1,1 +1,1 @@
-"""`soma-extract-v1`: answers by quoting what was said and what is remembered."""
+"""`soma-extract-v1`: answers with quotations from the conversation and from memory."""

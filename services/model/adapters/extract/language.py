@@ -1,4 +1,4 @@
-"""As much English as quoting needs: sentences, the words that carry meaning, and what is a question."""
+"""The English that quoting needs: sentences, words with a meaning, and questions."""
 
 import re
 
@@ -14,7 +14,7 @@ should so some than that that's the their theirs them then there these they this
 were what what's when where which while who whom who's whose why will with would you you'd you'll you're your
 yours about am any all also again tell remember know called name say said ok okay hello hi hey thanks thank
 """
-# `name` and `called` stand for one another in questions ("what is my dog's name?"), so neither decides anything.
+# `name` and `called` are synonyms in questions ("what is my dog's name?"), so both are ignored.
 
 _ASKING_WORDS = """
 what who whom whose which when where why how is are am was were do does did can could will would should shall
@@ -31,7 +31,7 @@ _GREETING = re.compile(
 
 
 def sentences(text: str) -> list[str]:
-    """The sentences and lines of a text, without list marks."""
+    """The sentences and lines of a text, without list markers."""
     found: list[str] = []
     for piece in _SENTENCE.split(text):
         if found and _ABBREVIATION.search(found[-1]):
@@ -42,13 +42,13 @@ def sentences(text: str) -> list[str]:
 
 
 def terms(text: str) -> frozenset[str]:
-    """The stems of a text's words that carry meaning."""
+    """The stems of the words with a meaning."""
     words = (word.replace("’", "'").lower().removesuffix("'s") for word in _WORD.findall(text))
     return frozenset(_stem(word) for word in words if word not in _EMPTY and len(word) > 1)
 
 
 def is_question(sentence: str) -> bool:
-    """Whether a sentence asks for something rather than tells it."""
+    """Whether a sentence is a question or a request, not a statement."""
     if sentence.rstrip("\"'”’) ").endswith("?"):
         return True
     if _NOTING.match(sentence):
@@ -58,11 +58,11 @@ def is_question(sentence: str) -> bool:
 
 
 def is_greeting(sentence: str) -> bool:
-    """Whether a sentence is only polite."""
+    """Whether a sentence is only a greeting or thanks."""
     return _GREETING.match(sentence) is not None and len(terms(sentence)) <= 1
 
 
-def noted(sentence: str) -> str:
+def without_request(sentence: str) -> str:
     """A statement without the request to remember it."""
     rest = _NOTING.sub("", sentence)
     return rest[:1].upper() + rest[1:] if rest else sentence

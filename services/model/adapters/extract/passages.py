@@ -1,4 +1,4 @@
-"""What `soma-extract-v1` may quote: sentences of the conversation and of sources, each with where it is from."""
+"""The passages that `soma-extract-v1` may quote: sentences of the conversation and of sources, with their origin."""
 
 import re
 from collections.abc import Iterator
@@ -14,14 +14,14 @@ _TURN = re.compile(r"^conversation:(?P<id>.+)#(?P<turn>\d+)$")
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A sentence that may answer.
+    """A sentence that may answer a question.
 
     Attributes:
-        text: the sentence as it stands in its source.
-        said_by: who said it and where, for a reader.
-        key: its source's key; `messages#<n>` for the n-th message of the request.
-        weight: how far its origin is trusted to hold facts, 0 to 1.
-        order: later passages have larger ones; of two that fit alike, the later is the truer.
+        text: the sentence, exactly as in its source.
+        said_by: who said it and where, for people.
+        key: key of its source; `messages#<n>` for message n of the request.
+        weight: how much its origin is trusted, 0 to 1.
+        order: later passages have larger numbers; of two with similar scores, the later one is preferred.
     """
 
     text: str
@@ -32,15 +32,15 @@ class Passage:
 
 
 def question_and_passages(messages: list[Message], sources: list[Source]) -> tuple[list[str], list[Passage]]:
-    """What the person's last message asks (empty when it only tells), and all that may answer it.
+    """The questions in the user's last message (may be empty), and all passages that may answer them.
 
-    The application's instructions are never quoted: they are not written for the person.
+    The application's instructions are never quoted, because they are not meant for the user.
     """
     last = max((n for n, message in enumerate(messages) if message.role == ROLE_USER), default=-1)
     asked: list[str] = []
     passages = list(_remembered(sources))
     for number, message in enumerate(messages):
-        for sentence in _told(message):
+        for sentence in _statements(message):
             if message.role == ROLE_USER and is_question(sentence):
                 if number == last:
                     asked.append(sentence)
@@ -55,7 +55,7 @@ def question_and_passages(messages: list[Message], sources: list[Source]) -> tup
     return asked, passages
 
 
-def _told(message: Message) -> Iterator[str]:
+def _statements(message: Message) -> Iterator[str]:
     if message.role not in (ROLE_USER, ROLE_ASSISTANT, ROLE_TOOL):
         return
     if message.role == ROLE_ASSISTANT and is_own_voice(message.content):
@@ -66,7 +66,7 @@ def _told(message: Message) -> Iterator[str]:
 
 
 def _remembered(sources: list[Source]) -> Iterator[Passage]:
-    # Best first in the request; read from the worst, so that the best counts as the latest.
+    # The request has the best source first. In reverse order, the best source gets the largest numbers.
     number = 0
     for source in reversed(sources):
         turn = _TURN.match(source.key)

@@ -1,4 +1,4 @@
-"""Which passages answer a question: by meaning, where an embedder is there, and by the words they share."""
+"""Ranks passages for a question: by common words, and by meaning if the embedder is loaded."""
 
 import math
 from collections import Counter, OrderedDict
@@ -14,59 +14,59 @@ from services.model.embedding.embedder import Embeddings
 
 _log = structlog.get_logger(__name__)
 
-# MiniLM puts a question and the sentence that answers it at a cosine of 0.35 to 0.8, and unrelated ones below 0.28.
+# With MiniLM, a question and the sentence that answers it have a cosine of 0.35 to 0.8; unrelated ones are below 0.28.
 _LEAST_LIKENESS = 0.34
-# With a word in common, a passage may be less alike.
+# A passage with a common word needs only this total score.
 _LEAST_SCORE = 0.33
 _MEANING = 0.65
 _WORDS = 0.35
 _LATER = 0.04
-# Passages whose meaning is looked at; the rest share no word with the question or are long past.
+# Number of passages whose meaning is compared. The others have few common words or are old.
 _LOOKED_AT = 64
 _REMEMBERED_VECTORS = 2048
 _LONGEST_EMBEDDED = 512
 
-# As `Embedder.embed`, but at once: who waits for an answer does not wait for a model to be loaded.
+# Like `Embedder.embed`, but it fails if the model is not loaded: an answer must not wait for that.
 EmbedAtOnce = Callable[[Sequence[str]], Awaitable[Embeddings]]
 
 
 @dataclass(frozen=True, slots=True)
-class Fit:
-    """A passage and how well it answers, 0 to 1."""
+class RankedPassage:
+    """A passage and its score, 0 to 1."""
 
     passage: Passage
     score: float
 
 
 class Ranking:
-    """Ranks passages for questions; keeps the vectors of sentences it has seen."""
+    """Ranks passages for questions; it caches the vectors of sentences."""
 
     def __init__(self, embed: EmbedAtOnce) -> None:
         self._embed = embed
         self._vectors: OrderedDict[str, Sequence[float]] = OrderedDict()
 
-    async def rank(self, question: str, passages: Sequence[Passage]) -> list[Fit]:
-        """The passages that answer, best first; equal inputs give equal results."""
+    async def rank(self, question: str, passages: Sequence[Passage]) -> list[RankedPassage]:
+        """The passages that may answer, best first. Equal inputs give equal results."""
         overlaps = _overlaps(terms(question), [terms(passage.text) for passage in passages])
         at_hand = sorted(range(len(passages)), key=lambda n: (overlaps[n], passages[n].order), reverse=True)
         at_hand = at_hand[:_LOOKED_AT]
         likeness = await self._likeness(question, [passages[n].text for n in at_hand])
         newest = max((passage.order for passage in passages), default=0) or 1
-        fits = []
+        ranked = []
         for position, n in enumerate(at_hand):
             passage, overlap = passages[n], overlaps[n]
             if likeness is None:
-                score, fitting = overlap, overlap >= _LEAST_SCORE
+                score, matches = overlap, overlap >= _LEAST_SCORE
             else:
                 score = _MEANING * likeness[position] + _WORDS * overlap
-                fitting = likeness[position] >= _LEAST_LIKENESS or (overlap > 0 and score >= _LEAST_SCORE)
+                matches = likeness[position] >= _LEAST_LIKENESS or (overlap > 0 and score >= _LEAST_SCORE)
             score *= passage.weight
-            if fitting:
-                fits.append(Fit(passage, round(min(1.0, score + _LATER * passage.order / newest), 4)))
-        return sorted(fits, key=lambda fit: (fit.score, fit.passage.order), reverse=True)
+            if matches:
+                ranked.append(RankedPassage(passage, round(min(1.0, score + _LATER * passage.order / newest), 4)))
+        return sorted(ranked, key=lambda each: (each.score, each.passage.order), reverse=True)
 
     async def _likeness(self, question: str, texts: Sequence[str]) -> list[float] | None:
-        """Cosine of the question and each text; None when vectors cannot be had."""
+        """The cosine of the question and each text; None when vectors are not available."""
         if not texts:
             return None
         wanted = [text[:_LONGEST_EMBEDDED] for text in (question, *texts)]
@@ -77,19 +77,20 @@ class Ranking:
             _log.warning("ranking_by_words_only", reason=error.reason)
             return None
         if found is not None:
-            # Coarse to three places: which texts share a batch must not decide which of two is quoted.
+            # Rounded to three places, so that the composition of a batch does not decide which of two passages is
+            # quoted.
             self._vectors.update(zip(missing, found.vectors.round(3).tolist(), strict=True))
-        asked, *said = [self._vectors[text] for text in wanted]
+        asked, *vectors = [self._vectors[text] for text in wanted]
         for text in wanted:
             self._vectors.move_to_end(text)
         while len(self._vectors) > _REMEMBERED_VECTORS:
             self._vectors.popitem(last=False)
-        return [sum(a * b for a, b in zip(asked, vector, strict=True)) for vector in said]
+        return [sum(a * b for a, b in zip(asked, vector, strict=True)) for vector in vectors]
 
 
-def _overlaps(asked: frozenset[str], said: Sequence[frozenset[str]]) -> list[float]:
-    """The share of the question's meaning, weighed by how rare its words are here, that each text has."""
-    spread = Counter(term for text in said for term in text & asked)
-    rarity = {term: math.log(1 + (len(said) + 1) / (spread[term] + 0.5)) for term in sorted(asked)}
+def _overlaps(asked: frozenset[str], texts: Sequence[frozenset[str]]) -> list[float]:
+    """For each text, the share of the question's words that it has; rare words count more."""
+    spread = Counter(term for text in texts for term in text & asked)
+    rarity = {term: math.log(1 + (len(texts) + 1) / (spread[term] + 0.5)) for term in sorted(asked)}
     whole = sum(rarity.values())
-    return [sum(rarity[term] for term in sorted(text & asked)) / whole if whole else 0.0 for text in said]
+    return [sum(rarity[term] for term in sorted(text & asked)) / whole if whole else 0.0 for text in texts]

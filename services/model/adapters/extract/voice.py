@@ -1,4 +1,4 @@
-"""What `soma-extract-v1` says in its own words. It has few, so that it is never taken for a model that writes."""
+"""The fixed texts of `soma-extract-v1`. There are few, so that nobody takes it for a language model."""
 
 from collections.abc import Sequence
 
@@ -17,17 +17,17 @@ _HOW_TO_CONNECT = (
 
 
 def quoted(text: str, said_by: str) -> str:
-    """A sentence in quotation marks, with where it is from."""
+    """A sentence in quotation marks, with its origin."""
     return f"“{_cut(text)}” — {said_by}"
 
 
 def closest(quotations: str) -> str:
-    """Quotations that may be beside the question."""
+    """Quotations that may not answer the question."""
     return f"{_CLOSEST}{quotations}"
 
 
 def acknowledged(statements: Sequence[str]) -> str:
-    """The answer to somebody who tells something. It promises no more than quoting does."""
+    """The answer to statements; it promises only to quote them."""
     return (
         f"{_NOTED}“{_cut(' '.join(statements))}” "
         "Ask about it, and I quote it for as long as it is part of this conversation or remembered."
@@ -35,17 +35,17 @@ def acknowledged(statements: Sequence[str]) -> str:
 
 
 def greeted() -> str:
-    """The answer to somebody who says no more than hello."""
+    """The answer to a greeting."""
     return f"{_INTRODUCTION} Tell me something, or ask about something already said. {_HOW_TO_CONNECT}"
 
 
 def nothing_found() -> str:
-    """The answer when nothing fits."""
+    """The answer when no passage matches."""
     return f"{_NOTHING} {_INTRODUCTION} {_HOW_TO_CONNECT}"
 
 
 def is_own_voice(text: str) -> bool:
-    """Whether a text is one of the above: quoting a quotation would tell nobody anything."""
+    """Whether a text is one of these texts, which are not quoted again."""
     return text.startswith(("“", _NOTED, _NOTHING, _CLOSEST, _INTRODUCTION, "Ask about it, and I quote"))
 
 

@@ -1,4 +1,4 @@
-"""One HTTP/1.1 connection to a model's server (RFC 9112): one exchange at a time, its answer read as it comes."""
+"""An HTTP/1.1 connection to a model's server (RFC 9112): one exchange at a time, with a streamed answer."""
 
 import asyncio
 import zlib
@@ -8,15 +8,15 @@ import httptools
 
 from services.model.wakeup import Wakeup
 
-# Of an answer that is not read yet, before the server is held back.
+# Unread bytes of an answer before reading from the server pauses.
 _FULL = 256 * 1024
 _LARGEST_HEAD = 64 * 1024
-# gzip or zlib, whichever the bytes begin with.
+# Detects gzip or zlib from the first bytes.
 _ANY_FORMAT = 32 + zlib.MAX_WBITS
 
 
 class Broken(Exception):
-    """The connection ended before the answer did; `untouched` when not a byte of the answer had come."""
+    """The connection ended before the answer; `untouched` is true when no byte of the answer had arrived."""
 
     def __init__(self, untouched: bool) -> None:
         super().__init__("the connection ended before the answer")
@@ -24,18 +24,18 @@ class Broken(Exception):
 
 
 class NotHttp(Exception):
-    """What the server says is no HTTP."""
+    """The server's answer is not HTTP."""
 
 
 class Connection(asyncio.Protocol):
-    """A connection that was made; `send` begins an exchange, which is over when `read` returns nothing."""
+    """An open connection. `send` begins an exchange, which is over when `read` returns nothing."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._transport: Any = None
         self._wakeup = Wakeup(loop)
         self._closed = False
         self._complete = True
-        self._kept = False
+        self._reusable = False
         self._begin()
 
     def _begin(self) -> None:
@@ -53,13 +53,13 @@ class Connection(asyncio.Protocol):
 
     @property
     def reusable(self) -> bool:
-        """Whether another exchange may follow: the answer was whole, and neither side has closed."""
-        return self._kept and not self._closed
+        """Whether another exchange may follow: the answer was complete, and neither side has closed."""
+        return self._reusable and not self._closed
 
     def send(self, request: bytes) -> None:
         """Begin an exchange."""
         self._begin()
-        self._complete = self._kept = False
+        self._complete = self._reusable = False
         self._parser = httptools.HttpResponseParser(self)
         if self._closed:
             self._fail(Broken(untouched=True))
@@ -67,11 +67,11 @@ class Connection(asyncio.Protocol):
             self._transport.write(request)
 
     async def answered(self, seconds: float) -> None:
-        """Return once the head of the answer is here.
+        """Return when the head of the answer has arrived.
 
         Raises:
-            Broken, NotHttp: there is none.
-            TimeoutError: not within `seconds`.
+            Broken, NotHttp: the answer has no valid head.
+            TimeoutError: the head did not arrive within `seconds`.
         """
         while not self.status:
             if self._error is not None:
@@ -79,11 +79,11 @@ class Connection(asyncio.Protocol):
             await self._wait(seconds)
 
     async def read(self, seconds: float) -> bytes:
-        """What has come of the body, or what comes next; empty at its end.
+        """The unread bytes of the body, or the next ones; empty at its end.
 
         Raises:
-            Broken, NotHttp: it ends here.
-            TimeoutError: nothing came within `seconds`.
+            Broken, NotHttp: the body broke off.
+            TimeoutError: no bytes arrived within `seconds`.
         """
         while not self._chunks:
             if self._error is not None:
@@ -98,7 +98,7 @@ class Connection(asyncio.Protocol):
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     def abort(self) -> None:
-        """Drop the connection, whatever is on its way."""
+        """Drop the connection at once."""
         if self._transport is not None:
             self._transport.abort()
 
@@ -111,17 +111,16 @@ class Connection(asyncio.Protocol):
             self._error = error
             self._wakeup.wake()
 
-    # What the transport says.
+    # Callbacks of asyncio.Protocol.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """See `asyncio.BaseProtocol`."""
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        """See `asyncio.Protocol`."""
         if self._complete:
-            # Nothing was asked: what follows could be taken for another answer.
-            self._kept = False
+            # There is no request. These bytes could be taken for the answer to the next one, so the connection is
+            # dropped.
+            self._reusable = False
             self.abort()
             return
         self._touched = True
@@ -135,29 +134,28 @@ class Connection(asyncio.Protocol):
             self._transport.pause_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """See `asyncio.BaseProtocol`."""
         self._closed = True
         if self._until_closed and exc is None and self._error is None:
             self.on_message_complete()
         self._fail(Broken(untouched=not self._touched))
 
-    # What the parser says.
+    # Callbacks of the parser.
 
     def on_message_begin(self) -> None:
-        """An answer begins."""
+        """Begin an answer."""
         if self._complete:
-            self._kept = False
-            raise ValueError("more is answered than was asked")
+            self._reusable = False
+            raise ValueError("the server sent more answers than requests")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header field of the answer."""
+        """Take a header field of the answer."""
         self._head_bytes += len(name) + len(value)
         if self._head_bytes > _LARGEST_HEAD:
             raise ValueError("the head of the answer is too large")
         self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
-        """The head is here; what is only an interim answer is passed over."""
+        """Take the head of the answer; skip the head of an interim answer."""
         status = self._parser.get_status_code()
         if 100 <= status < 200:
             return
@@ -171,7 +169,7 @@ class Connection(asyncio.Protocol):
         self._wakeup.wake()
 
     def on_body(self, body: bytes) -> None:
-        """A part of the body."""
+        """Take a part of the body."""
         if self._inflate is not None:
             body = self._inflate.decompress(body)
         if body:
@@ -180,11 +178,11 @@ class Connection(asyncio.Protocol):
             self._wakeup.wake()
 
     def on_message_complete(self) -> None:
-        """The answer is whole."""
+        """End the answer."""
         if not self.status:
             self.headers = {}
             return
         self._complete = True
-        # Known only now: the parser goes on to the next answer.
-        self._kept = not self._until_closed and bool(self._parser.should_keep_alive())
+        # The parser knows this only now, and forgets it with the next answer.
+        self._reusable = not self._until_closed and bool(self._parser.should_keep_alive())
         self._wakeup.wake()

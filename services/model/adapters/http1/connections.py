@@ -1,4 +1,4 @@
-"""Connections to one server, kept open between exchanges."""
+"""A pool of connections to one server, which stay open between exchanges."""
 
 import asyncio
 import socket
@@ -13,13 +13,13 @@ from services.model.adapters.http1.connection import Broken, Connection
 from services.model.adapters.http1.network import DIRECT, Network
 from services.model.adapters.http1.tunnel import open_tunnel
 
-# A server that closes idle connections does so after this or later.
+# Servers close idle connections after this time or later.
 _KEPT_SECONDS = 30.0
 _MOST_KEPT = 256
 
 
 class Connections:
-    """Asks one server, over as many connections as there are exchanges at once. Made inside the event loop.
+    """A pool of connections to one server: each exchange has a connection of its own. Made inside the event loop.
 
     `headers` are sent with every request, and so is the query of `base_url`, if it has one. `network` is the way there.
     """
@@ -29,7 +29,7 @@ class Connections:
     ) -> None:
         url = urlsplit(base_url)
         if url.scheme not in ("http", "https") or not url.hostname:
-            raise ValueError(f"{base_url!r} is no http or https URL")
+            raise ValueError(f"{base_url!r} is not an http or https URL")
         self._loop = asyncio.get_running_loop()
         self._host = url.hostname
         self._port = url.port or (443 if url.scheme == "https" else 80)
@@ -51,19 +51,21 @@ class Connections:
         self._busy: set[Connection] = set()
 
     async def ask(self, method: str, path: str, body: bytes, seconds: float) -> Connection:
-        """Send a request; the connection its answer comes by, once the head of that is here. Give it back afterwards.
+        """Send a request, and return its connection when the head of the answer has arrived.
 
-        A connection the server had closed before it saw the request is not the request's fault: it is sent again.
+        Give the connection back later.
+
+        If the server had closed an idle connection before it saw the request, the request is sent again on another one.
 
         Raises:
             ConnectTimeout: the server could not be reached in time.
-            OSError: it cannot be reached.
-            Broken, NotHttp: it does not answer.
-            TimeoutError: it did not within `seconds`.
+            OSError: the server cannot be reached.
+            Broken, NotHttp: the server does not answer.
+            TimeoutError: the server did not answer within `seconds`.
         """
         request = self._head(method, path) + b"Content-Length: %d\r\n\r\n" % len(body) + body
         while True:
-            connection = self._kept()
+            connection = self._idle_connection()
             fresh = connection is None
             if connection is None:
                 connection = await self._connect()
@@ -82,7 +84,7 @@ class Connections:
                 return connection
 
     def give_back(self, connection: Connection) -> None:
-        """The exchange is over; one that ended before its time drops the connection."""
+        """Return a connection to the pool after the exchange; after an incomplete exchange, drop it."""
         self._busy.discard(connection)
         if connection.reusable and len(self._idle) < _MOST_KEPT:
             self._idle.append((self._loop.time(), connection))
@@ -90,17 +92,17 @@ class Connections:
             connection.abort()
 
     def close(self) -> None:
-        """Drop every connection."""
+        """Drop all connections."""
         for connection in (*self._busy, *(connection for _, connection in self._idle)):
             connection.abort()
         self._idle.clear()
 
-    def _kept(self) -> Connection | None:
+    def _idle_connection(self) -> Connection | None:
         oldest = self._loop.time() - _KEPT_SECONDS
         while self._idle and self._idle[0][0] < oldest:
             self._idle.popleft()[1].abort()
         while self._idle:
-            # The newest: those that are needed no more grow old.
+            # Take the newest, so that connections that are not needed become old and are closed.
             connection = self._idle.pop()[1]
             if connection.reusable:
                 return connection
@@ -124,7 +126,7 @@ class Connections:
         """A connection to the server, or to the proxy, where that hands on what is sent to the server."""
         host, port = (self._host, self._port) if self._proxy is None else (self._proxy.host, self._proxy.port)
         found = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        # uvloop tries addresses one after another, for as long as each may take.
+        # uvloop would try the addresses one after the other, each until it fails.
         opened = await aiohappyeyeballs.start_connection(found, happy_eyeballs_delay=0.25, loop=self._loop)
         try:
             opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -150,5 +152,5 @@ class ConnectTimeout(Exception):
 
 def _clean(value: str) -> str:
     if "\r" in value or "\n" in value:
-        raise ValueError("a header's value holds a line break")
+        raise ValueError("the value of a header holds a line break")
     return value

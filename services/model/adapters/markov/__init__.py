@@ -1,1 +1,1 @@
-"""`somasuite-markov-v1`: a small word model, trained on a text of our own when the process starts."""
+"""`somasuite-markov-v1`: a small word model, trained on a packaged text when the process starts."""

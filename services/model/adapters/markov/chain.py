@@ -1,4 +1,4 @@
-"""A word n-gram model: how often a token followed the one, two and three before it."""
+"""A word n-gram model: it counts how often a token follows the one, two or three tokens before it."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,20 +6,21 @@ from functools import cached_property
 
 from services.model.tokens import pieces
 
-# Tokens of context; beyond three, a text of this size only recites.
+# Tokens of context. With more than three, the model would only repeat a text of this size.
 ORDER = 3
 BEGIN = "\x02"
 END = ""
-# A longer context that was seen counts this many times more than the next shorter one.
+# A known context counts this many times more than the next shorter one.
 _TRUST = 6.0
 
 
 class Chain:
-    """Counts of one training text; immutable once trained.
+    """The counts of a training text; immutable after training.
 
-    Tokens are what `tokens.pieces` says, so that joined output is text. A paragraph ends with the empty token, and one
-    begins where nothing of the context was ever seen.
-    Contexts ignore case: a prompt need not be capitalised as the training text is.
+    Tokens are those of `tokens.pieces`, so joined output is text. A paragraph ends with the empty token. If no part of
+    a context is known, a new paragraph begins.
+
+    Contexts ignore case, because a prompt may have other capital letters than the training text.
     """
 
     def __init__(self, followers: Mapping[tuple[str, ...], Mapping[str, int]]) -> None:
@@ -27,14 +28,14 @@ class Chain:
 
     @cached_property
     def vocabulary(self) -> frozenset[str]:
-        """Every token it may write."""
+        """All tokens that it may write."""
         return frozenset(token for followers in self._followers.values() for token in followers)
 
     def distribution(self, context: Sequence[str]) -> dict[str, float]:
-        """Probability of each token that may follow `context`; they sum to 1.
+        """The probability of each token that may follow `context`; the sum is 1.
 
-        Orders are blended: each longer context that was seen weighs six times the shorter, and tokens seen after none
-        of them are left out.
+        Contexts of all lengths are combined: each known context counts six times more than the next shorter one. Tokens
+        that follow none of them are left out.
         """
         blended: dict[str, float] = {}
         weight = 1.0
@@ -53,7 +54,7 @@ class Chain:
 
 
 def train(text: str) -> Chain:
-    """Count a text; paragraphs are separated by empty lines and know nothing of each other."""
+    """Train on a text. Empty lines separate paragraphs, and no context spans two paragraphs."""
     followers: defaultdict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
     for paragraph in text.split("\n\n"):
         tokens = pieces(" ".join(paragraph.split()))
@@ -64,7 +65,7 @@ def train(text: str) -> Chain:
 
 
 def key(tokens: Iterable[str]) -> tuple[str, ...]:
-    """A context as it is looked up."""
+    """The key of a context."""
     return tuple(token.strip().lower() for token in tokens)
 
 

@@ -21,18 +21,18 @@ from services.model.tokens import pieces
 NAME = "somasuite-markov-v1"
 
 _TOKENS = 64
-# Tokens written before other work of the process gets its turn; a token takes some tens of microseconds.
+# Tokens written before other tasks of the event loop may run; a token takes some tens of microseconds.
 _AT_A_TIME = 8
 
 
 @cache
 def packaged_chain() -> Chain:
-    """The chain of the text that comes with the package."""
+    """The chain of the packaged text."""
     return train(Path(__file__).with_name("corpus.txt").read_text("utf-8"))
 
 
 class MarkovEngine:
-    """Goes on from the last words of a conversation in the style of its training text."""
+    """Continues the last words of a conversation in the style of its training text."""
 
     def __init__(self, chain: Chain) -> None:
         self._chain = chain
@@ -43,10 +43,10 @@ class MarkovEngine:
         return self._model
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[ProviderEvent, None]:
-        """Write until the paragraph ends, a stop sequence is met or the limit (64 tokens when unset) is."""
+        """Write until the paragraph ends, a stop sequence appears, or the limit (64 tokens by default) is reached."""
         sampling = request.sampling
         draw = drawing(sampling).draw
-        # An unset seed draws differently each time.
+        # Without a seed, each answer is different.
         random = Random(sampling.seed) if sampling.HasField("seed") else Random()
         writer = Writer(sampling.max_tokens if sampling.HasField("max_tokens") else _TOKENS, sampling.stop_sequences)
         prompt = [piece for message in request.messages for piece in pieces(message.content)]
@@ -55,7 +55,7 @@ class MarkovEngine:
         while writer.reason is None:
             likely = self._chain.distribution(context)
             if writer.written == 0 and len(likely) > 1:
-                # A prompt may end where a paragraph does; an answer is more than its end.
+                # A prompt may end at the end of a paragraph, but an answer must not be empty.
                 likely.pop(END, None)
             token = draw(likely, seen, random)
             if token == END:

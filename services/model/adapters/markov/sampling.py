@@ -1,7 +1,8 @@
-"""Draws the next token from a distribution, as a request's sampling fields say.
+"""Draws the next token from a distribution by the sampling fields of a request.
 
-In this order, as in Hugging Face's generation: repetition, frequency and presence penalties on the logarithms of the
-probabilities; temperature; the `top_k` most probable; the fewest of those whose mass reaches `top_p`.
+The order is that of Hugging Face's generation: repetition, frequency and presence penalties on the logarithms of the
+probabilities; temperature; the `top_k` most probable tokens; the smallest set of these whose probability reaches
+`top_p`.
 """
 
 import math
@@ -18,7 +19,7 @@ _TOP_K = 50
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """The sampling fields, with the defaults of the contract's InferRequest (0.8, 1.0, 50, 1.0) where none is given."""
+    """The sampling fields, with the defaults of the contract's InferRequest (0.8, 1.0, 50, 1.0)."""
 
     temperature: float
     top_p: float
@@ -28,31 +29,32 @@ class Drawing:
     presence_penalty: float
 
     def draw(self, distribution: Mapping[str, float], seen: Counter[str], random: Random) -> str:
-        """One token; `seen` counts the tokens of the prompt and of what was written.
+        """Draw one token; `seen` counts the tokens of the prompt and of the text so far.
 
-        At temperature 0 the most probable one, the first in the alphabet among equals.
+        At temperature 0 it is the most probable token; of equals, the first in the alphabet.
         """
         scored = self._penalised(distribution, seen)
         ranked = sorted(scored.items(), key=lambda item: (-item[1], item[0]))[: self.top_k]
         if self.temperature == 0 or len(ranked) == 1:
             return ranked[0][0]
-        # Relative to the best, so that the smallest temperatures do not overflow.
+        # Relative to the best score, so that very small temperatures do not overflow.
         best = ranked[0][1]
         weighed = [(token, math.exp((score - best) / self.temperature)) for token, score in ranked]
-        kept = _nucleus(weighed, self.top_p)
-        at = random.random() * sum(weight for _, weight in kept)
-        for token, weight in kept:
+        nucleus = _nucleus(weighed, self.top_p)
+        at = random.random() * sum(weight for _, weight in nucleus)
+        for token, weight in nucleus:
             at -= weight
             if at < 0:
                 return token
-        return kept[-1][0]
+        return nucleus[-1][0]
 
     def _penalised(self, distribution: Mapping[str, float], seen: Counter[str]) -> dict[str, float]:
         scored = {}
         for token, probability in distribution.items():
             score = math.log(probability)
             if count := seen[token.strip().lower()]:
-                # Logarithms of probabilities are at most 0, where the penalty multiplies (Keskar et al., 2019, 4.1).
+                # Logarithms of probabilities are at most 0, and for these the penalty multiplies (Keskar et al., 2019,
+                # 4.1).
                 score *= self.repetition_penalty
                 score -= self.frequency_penalty * count + self.presence_penalty
             scored[token] = score
@@ -60,7 +62,7 @@ class Drawing:
 
 
 def drawing(sampling: Sampling) -> Drawing:
-    """The request's fields, or their defaults."""
+    """The sampling fields of a request, or their defaults."""
     return Drawing(
         temperature=sampling.temperature if sampling.HasField("temperature") else _TEMPERATURE,
         top_p=sampling.top_p if sampling.HasField("top_p") else 1.0,
@@ -76,8 +78,8 @@ def _nucleus(weighed: list[tuple[str, float]], top_p: float) -> list[tuple[str, 
         return weighed
     wanted = top_p * sum(weight for _, weight in weighed)
     mass = 0.0
-    for kept, (_, weight) in enumerate(weighed, start=1):
+    for size, (_, weight) in enumerate(weighed, start=1):
         mass += weight
         if mass >= wanted:
-            return weighed[:kept]
+            return weighed[:size]
     return weighed

@@ -1,4 +1,4 @@
-"""Exchanges with a server that says exactly what a test has it say."""
+"""Exchanges with a server that sends exactly the bytes of a test."""
 
 import asyncio
 import gzip
@@ -19,7 +19,7 @@ Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
 @dataclass
 class Server:
-    """Answers each request by the next of `answers`, the last one for ever; notes what it was asked."""
+    """Answers each request with the next of `answers`, and repeats the last one; records the requests."""
 
     answers: list[bytes | Answer]
     port: int = 0
@@ -28,7 +28,7 @@ class Server:
     requests: list[bytes] = field(default_factory=list)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection."""
+        """Serve one connection."""
         self.connections += 1
         self.open += 1
         with suppress(asyncio.IncompleteReadError, ConnectionError):
@@ -48,7 +48,7 @@ class Server:
 
 @asynccontextmanager
 async def asking(*answers: bytes | Answer) -> AsyncIterator[tuple[Server, Connections]]:
-    """A server and who asks it."""
+    """Run a server and the connections to it."""
     server = Server(list(answers))
     listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
     server.port = listening.sockets[0].getsockname()[1]
@@ -64,7 +64,7 @@ async def _settled(server: Server) -> bool:
 
 
 async def whole(connections: Connections, body: bytes = b"{}") -> tuple[int, bytes]:
-    """One exchange to its end."""
+    """Run one exchange to its end."""
     connection = await connections.ask("POST", "/chat", body, SECONDS)
     try:
         return connection.status, await rest(connection)
@@ -73,7 +73,7 @@ async def whole(connections: Connections, body: bytes = b"{}") -> tuple[int, byt
 
 
 async def rest(connection: Connection) -> bytes:
-    """What is left of an answer."""
+    """Read the rest of an answer."""
     found = b""
     while chunk := await connection.read(SECONDS):
         found += chunk
@@ -81,11 +81,11 @@ async def rest(connection: Connection) -> bytes:
 
 
 async def hang_up(writer: asyncio.StreamWriter) -> None:
-    """Close without a word."""
+    """Close the connection without an answer."""
     writer.close()
 
 
-async def test_a_request_is_what_it_should_be_and_a_connection_is_used_again() -> None:
+async def test_a_request_is_complete_and_its_connection_is_reused() -> None:
     async with asking(OK) as (server, connections):
         assert [await whole(connections, b"[1]") for _ in range(3)] == [(200, b"hello")] * 3
     assert server.connections == 1
@@ -99,7 +99,7 @@ async def test_a_request_is_what_it_should_be_and_a_connection_is_used_again() -
     assert body == b"[1]"
 
 
-async def test_the_query_of_a_base_url_goes_along_with_every_path() -> None:
+async def test_the_query_of_a_base_url_is_sent_with_every_path() -> None:
     server = Server([OK])
     listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
     connections = Connections(f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/v1?api=2", {}, SECONDS)
@@ -114,7 +114,7 @@ async def test_the_query_of_a_base_url_goes_along_with_every_path() -> None:
     ]
 
 
-async def test_exchanges_at_once_have_a_connection_each() -> None:
+async def test_concurrent_exchanges_have_their_own_connections() -> None:
     async with asking(OK) as (server, connections):
         assert await asyncio.gather(*(whole(connections) for _ in range(8))) == [(200, b"hello")] * 8
     assert server.connections == 8
@@ -168,7 +168,7 @@ async def test_a_request_is_sent_again_when_its_kept_connection_had_been_closed(
     assert (server.connections, len(server.requests)) == (2, 3)
 
 
-async def test_a_server_that_hangs_up_on_a_new_connection_is_asked_once() -> None:
+async def test_a_request_on_a_new_connection_that_closes_is_not_repeated() -> None:
     async with asking(hang_up) as (server, connections):
         with pytest.raises(Broken):
             await whole(connections)
@@ -185,7 +185,7 @@ async def test_a_server_that_hangs_up_on_a_new_connection_is_asked_once() -> Non
     ],
     ids=["no HTTP", "endless head", "no gzip", "no chunk"],
 )
-async def test_what_is_no_http_is_said_to_be_none(answer: bytes, error: type[Exception]) -> None:
+async def test_an_answer_that_is_not_http_is_reported(answer: bytes, error: type[Exception]) -> None:
     async with asking(answer) as (_, connections):
         with pytest.raises(error):
             await whole(connections)
@@ -204,7 +204,7 @@ async def test_an_answer_that_is_cut_off_is_read_as_far_as_it_came() -> None:
         connections.give_back(connection)
 
 
-async def test_patience_ends_before_an_answer_and_within_one() -> None:
+async def test_a_timeout_ends_the_wait_before_and_within_an_answer() -> None:
     async def slowly(writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello")
 
@@ -222,7 +222,7 @@ async def test_patience_ends_before_an_answer_and_within_one() -> None:
         await until(lambda: _settled(server))
 
 
-async def test_a_reader_that_waits_holds_the_server_back() -> None:
+async def test_a_slow_reader_pauses_the_server() -> None:
     written = 0
     held = asyncio.Event()
 
@@ -246,7 +246,7 @@ async def test_a_reader_that_waits_holds_the_server_back() -> None:
         connections.give_back(connection)
 
 
-async def test_a_server_that_is_not_there_and_one_that_does_not_take_up_are_told_apart() -> None:
+async def test_a_refused_connection_and_a_connect_timeout_are_different_errors() -> None:
     async with asking(OK) as (server, _):
         port = server.port
     with pytest.raises(ConnectionRefusedError):
@@ -256,11 +256,11 @@ async def test_a_server_that_is_not_there_and_one_that_does_not_take_up_are_told
 
 
 @pytest.mark.parametrize("url", ["ftp://example.com", "example.com", "http://"])
-async def test_only_http_has_connections(url: str) -> None:
-    with pytest.raises(ValueError, match="is no http or https URL"):
+async def test_a_url_that_is_not_http_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="is not an http or https URL"):
         Connections(url, {}, SECONDS)
 
 
-async def test_a_header_cannot_smuggle_another() -> None:
+async def test_a_header_with_a_line_break_is_refused() -> None:
     with pytest.raises(ValueError, match="line break"):
         Connections("http://127.0.0.1", {"Authorization": "Bearer a\r\nX-Other: b"}, SECONDS)

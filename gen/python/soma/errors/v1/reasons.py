@@ -1,13 +1,13 @@
-"""Reasons of errors, as the contracts declare them (proto/soma/*/v1/errors.proto); written by `make gen`.
+"""Reasons of errors that the contracts declare (proto/soma/*/v1/errors.proto); written by `make gen`.
 
-Plain Python: what knows neither gRPC nor protobuf may import it.
+Plain Python: modules that use neither gRPC nor protobuf may import it.
 """
 
 from typing import Final, NamedTuple
 
 
 class Declared(NamedTuple):
-    """What the contracts say of one reason."""
+    """The facts of one reason."""
 
     status: str
     """Canonical status, by name."""

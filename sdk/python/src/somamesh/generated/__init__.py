@@ -1,1 +1,1 @@
-"""Generated from the contracts by `make gen`; never edited."""
+"""Generated from the contracts by `make gen`; do not edit."""

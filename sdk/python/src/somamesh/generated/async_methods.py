@@ -16,7 +16,7 @@ from somamesh.generated import (
 
 
 class AsyncMethods(AsyncConnection):
-    """The methods of `AsyncClient` that the contracts say."""
+    """The methods of `AsyncClient` that are generated from the contracts."""
 
     list_models = calling(catalog_service.list_models)
     create_session = calling(chat_session_service.create_session)

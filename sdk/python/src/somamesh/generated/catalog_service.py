@@ -1,4 +1,4 @@
-"""What says the calls of CatalogService; generated from soma/model/v1/catalog_service.proto."""
+"""Builds the calls of CatalogService; generated from soma/model/v1/catalog_service.proto."""
 
 from soma.model.v1 import catalog_service_pb2 as pb
 
@@ -12,4 +12,6 @@ def list_models(*, timeout: float | None = None) -> Call[list[models.Model]]:
     The default comes first.
     """
     request = pb.ListModelsRequest()
-    return unary(lambda mesh: mesh.catalog_service.ListModels, request, models.listed, repeatable=True, timeout=timeout)
+    return unary(
+        lambda mesh: mesh.catalog_service.ListModels, request, models.from_models, repeatable=True, timeout=timeout
+    )

@@ -1,4 +1,4 @@
-"""What says the calls of ChatSessionService; generated from soma/orchestrator/v1/chat_session_service.proto."""
+"""Builds the calls of ChatSessionService; generated from soma/orchestrator/v1/chat_session_service.proto."""
 
 import uuid
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from typing import Any, Literal
 from soma.orchestrator.v1 import chat_session_service_pb2 as pb
 
 from somamesh import messages, models, session_messages, session_templates, sessions
-from somamesh.calls import Call, Listing, Page, nothing, unary
+from somamesh.calls import Call, Listing, Page, no_value, unary
 from somamesh.json_values import to_struct
 
 
@@ -47,7 +47,7 @@ def create_session(
     return unary(
         lambda mesh: mesh.chat_session_service.CreateChatSession,
         request,
-        sessions.shown,
+        sessions.from_session,
         repeatable=True,
         timeout=timeout,
     )
@@ -61,7 +61,11 @@ def get_session(session_id: str, *, timeout: float | None = None) -> Call[sessio
     """
     request = pb.GetChatSessionRequest(session_id=session_id)
     return unary(
-        lambda mesh: mesh.chat_session_service.GetChatSession, request, sessions.shown, repeatable=True, timeout=timeout
+        lambda mesh: mesh.chat_session_service.GetChatSession,
+        request,
+        sessions.from_session,
+        repeatable=True,
+        timeout=timeout,
     )
 
 
@@ -85,7 +89,7 @@ def list_sessions(
     """
 
     def read(response: pb.ListChatSessionsResponse) -> Page[sessions.Session]:
-        return Page([sessions.shown(each) for each in response.sessions], response.next_page_token)
+        return Page([sessions.from_session(each) for each in response.sessions], response.next_page_token)
 
     def page(token: str) -> Call[Page[sessions.Session]]:
         request = pb.ListChatSessionsRequest(
@@ -101,7 +105,7 @@ def list_sessions(
 def delete_session(session_id: str, *, etag: str = "", timeout: float | None = None) -> Call[None]:
     """Deletes a session and its messages.
 
-    Raises `ConflictError` where the session is not at `etag` any more.
+    Raises `ConflictError` when the session no longer has this `etag`.
 
     Args:
         session_id: The session.
@@ -109,7 +113,7 @@ def delete_session(session_id: str, *, etag: str = "", timeout: float | None = N
     """
     request = pb.DeleteChatSessionRequest(session_id=session_id, etag=etag)
     return unary(
-        lambda mesh: mesh.chat_session_service.DeleteChatSession, request, nothing, repeatable=False, timeout=timeout
+        lambda mesh: mesh.chat_session_service.DeleteChatSession, request, no_value, repeatable=False, timeout=timeout
     )
 
 
@@ -122,7 +126,7 @@ def set_session_status(
 ) -> Call[sessions.Session]:
     """Changes the status of a session. It fails with FAILED_PRECONDITION when the session cannot go to that status.
 
-    Raises `ConflictError` where the session is not at `etag` any more.
+    Raises `ConflictError` when the session no longer has this `etag`.
 
     Args:
         session_id: The session.
@@ -133,7 +137,7 @@ def set_session_status(
     return unary(
         lambda mesh: mesh.chat_session_service.SetChatSessionStatus,
         request,
-        sessions.shown,
+        sessions.from_session,
         repeatable=not etag,
         timeout=timeout,
     )
@@ -151,7 +155,7 @@ def send_session_message(
     """Sends a message and returns the answer: one chat turn. It fails with FAILED_PRECONDITION unless the session is
     active.
 
-    Raises `ConflictError` where the session is not at `etag` any more.
+    Raises `ConflictError` when the session no longer has this `etag`.
 
     Args:
         session_id: The session.
@@ -171,7 +175,7 @@ def send_session_message(
     return unary(
         lambda mesh: mesh.chat_session_service.SendChatMessage,
         request,
-        session_messages.replied,
+        session_messages.from_reply,
         repeatable=True,
         timeout=timeout,
         slow=True,
@@ -191,7 +195,7 @@ def list_session_messages(
     """
 
     def read(response: pb.ListChatMessagesResponse) -> Page[messages.Message]:
-        return Page([session_messages.said(each) for each in response.messages], response.next_page_token)
+        return Page([session_messages.from_chat_message(each) for each in response.messages], response.next_page_token)
 
     def page(token: str) -> Call[Page[messages.Message]]:
         request = pb.ListChatMessagesRequest(session_id=session_id, page_size=page_size, page_token=token)
@@ -212,7 +216,7 @@ def get_session_stats(session_id: str, *, timeout: float | None = None) -> Call[
     return unary(
         lambda mesh: mesh.chat_session_service.GetChatSessionStats,
         request,
-        session_messages.summed,
+        session_messages.from_stats,
         repeatable=True,
         timeout=timeout,
     )
@@ -224,7 +228,7 @@ def list_session_templates(*, timeout: float | None = None) -> Call[list[session
     return unary(
         lambda mesh: mesh.chat_session_service.ListChatTemplates,
         request,
-        session_templates.listed,
+        session_templates.from_templates,
         repeatable=True,
         timeout=timeout,
     )
@@ -237,5 +241,9 @@ def list_session_models(*, timeout: float | None = None) -> Call[list[models.Mod
     """
     request = pb.ListChatModelsRequest()
     return unary(
-        lambda mesh: mesh.chat_session_service.ListChatModels, request, models.listed, repeatable=True, timeout=timeout
+        lambda mesh: mesh.chat_session_service.ListChatModels,
+        request,
+        models.from_models,
+        repeatable=True,
+        timeout=timeout,
     )

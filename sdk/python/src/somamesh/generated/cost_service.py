@@ -1,4 +1,4 @@
-"""What says the calls of CostService; generated from soma/model/v1/cost_service.proto."""
+"""Builds the calls of CostService; generated from soma/model/v1/cost_service.proto."""
 
 from soma.model.v1 import cost_service_pb2 as pb
 
@@ -17,7 +17,7 @@ def list_usage(
     """
 
     def read(response: pb.ListUsageResponse) -> Page[costs.UsageRecord]:
-        return Page([costs.recorded(each) for each in response.records], response.next_page_token)
+        return Page([costs.from_usage_record(each) for each in response.records], response.next_page_token)
 
     def page(token: str) -> Call[Page[costs.UsageRecord]]:
         request = pb.ListUsageRequest(page_size=page_size, conversation_id=conversation, page_token=token)

@@ -1,8 +1,8 @@
-"""What says the calls of EventService; generated from soma/mesh/v1/event_service.proto."""
+"""Builds the calls of EventService; generated from soma/mesh/v1/event_service.proto."""
 
 from soma.mesh.v1 import event_service_pb2 as pb
 
-from somamesh.calls import Call, Listing, Page, as_it_is, unary
+from somamesh.calls import Call, Listing, Page, unary, unchanged
 
 
 def list_dead_letters(
@@ -17,7 +17,7 @@ def list_dead_letters(
     """
 
     def read(response: pb.ListDeadLettersResponse) -> Page[pb.DeadLetter]:
-        return Page([as_it_is(each) for each in response.dead_letters], response.next_page_token)
+        return Page([unchanged(each) for each in response.dead_letters], response.next_page_token)
 
     def page(token: str) -> Call[Page[pb.DeadLetter]]:
         request = pb.ListDeadLettersRequest(consumer=consumer, type=type, page_size=page_size, page_token=token)
@@ -35,10 +35,10 @@ def replay_dead_letter(dead_letter_id: str, *, timeout: float | None = None) -> 
         dead_letter_id: Its id.
     """
     request = pb.ReplayDeadLetterRequest(dead_letter_id=dead_letter_id)
-    return unary(lambda mesh: mesh.event_service.ReplayDeadLetter, request, as_it_is, repeatable=True, timeout=timeout)
+    return unary(lambda mesh: mesh.event_service.ReplayDeadLetter, request, unchanged, repeatable=True, timeout=timeout)
 
 
 def list_event_streams(*, timeout: float | None = None) -> Call[pb.ListEventStreamsResponse]:
     """Lists the streams of events with their consumers, over all tenants."""
     request = pb.ListEventStreamsRequest()
-    return unary(lambda mesh: mesh.event_service.ListEventStreams, request, as_it_is, repeatable=True, timeout=timeout)
+    return unary(lambda mesh: mesh.event_service.ListEventStreams, request, unchanged, repeatable=True, timeout=timeout)

@@ -1,4 +1,4 @@
-"""What says the calls of LogService; generated from soma/orchestrator/v1/log_service.proto."""
+"""Builds the calls of LogService; generated from soma/orchestrator/v1/log_service.proto."""
 
 from typing import Literal
 
@@ -32,7 +32,7 @@ def list_logs(
     """
 
     def read(response: pb.QueryLogsResponse) -> Page[logs.LogEntry]:
-        return Page([logs.logged(each) for each in response.logs], response.next_page_token)
+        return Page([logs.from_log_entry(each) for each in response.logs], response.next_page_token)
 
     def page(token: str) -> Call[Page[logs.LogEntry]]:
         request = pb.QueryLogsRequest(
@@ -53,7 +53,7 @@ def tail_logs(
 ) -> Streaming[Reader[logs.LogEntry]]:
     """Follows a log: it sends each new entry as it is written.
 
-    It ends with an error, or when it is left.
+    The stream ends with an error, or when it is closed.
 
     Args:
         task: Only entries of this task, beginning with the first one that is kept. Without a task, only entries
@@ -65,5 +65,8 @@ def tail_logs(
     """
     request = pb.TailLogsRequest(task_id=task, agent_id=agent_id, level=level or "", after=after)
     return Streaming(
-        lambda mesh: mesh.log_service.TailLogs, request, events(logs.logged, item="entry", says_its_end=True), timeout
+        lambda mesh: mesh.log_service.TailLogs,
+        request,
+        events(logs.from_log_entry, item="entry", has_final_event=True),
+        timeout,
     )

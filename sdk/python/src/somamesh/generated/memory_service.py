@@ -1,4 +1,4 @@
-"""What says the calls of MemoryService; generated from soma/memory/v1/memory_service.proto."""
+"""Builds the calls of MemoryService; generated from soma/memory/v1/memory_service.proto."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -6,7 +6,7 @@ from typing import Any, Literal
 from soma.memory.v1 import memory_service_pb2 as pb
 
 from somamesh import conversations, memories, messages
-from somamesh.calls import Call, Listing, Page, nothing, unary
+from somamesh.calls import Call, Listing, Page, no_value, unary
 from somamesh.enums import enum_value
 from somamesh.json_values import to_struct, to_value
 
@@ -21,7 +21,7 @@ def remember(
 ) -> Call[memories.Stored]:
     """Stores a value under a key. It can be found by its key and by its meaning.
 
-    Storing again replaces it. A value that would come back as another is a `ValueError`, before it is sent.
+    Storing again replaces it. A value that JSON cannot represent exactly raises `ValueError` before it is sent.
 
     Args:
         key: Key, unique in the tenant. It may contain slashes and colons.
@@ -32,7 +32,9 @@ def remember(
     request = pb.RememberRequest(
         key=key, value=to_value(value), metadata=to_struct(metadata) if metadata else None, ttl_seconds=ttl_seconds
     )
-    return unary(lambda mesh: mesh.memory_service.Remember, request, memories.stored, repeatable=True, timeout=timeout)
+    return unary(
+        lambda mesh: mesh.memory_service.Remember, request, memories.from_remember, repeatable=True, timeout=timeout
+    )
 
 
 def recall(key: str, *, timeout: float | None = None) -> Call[memories.Memory]:
@@ -42,20 +44,24 @@ def recall(key: str, *, timeout: float | None = None) -> Call[memories.Memory]:
         key: The key.
     """
     request = pb.RecallRequest(key=key)
-    return unary(lambda mesh: mesh.memory_service.Recall, request, memories.recalled, repeatable=True, timeout=timeout)
+    return unary(
+        lambda mesh: mesh.memory_service.Recall, request, memories.from_recall, repeatable=True, timeout=timeout
+    )
 
 
 def forget(key: str, *, timeout: float | None = None) -> Call[bool]:
     """Deletes the value of a key. From then on neither the key nor a search finds it.
 
-    Returns whether there was anything: False also where an earlier attempt of the call, whose answer was lost,
-    had deleted it.
+    Returns whether the key had a value. It is False also when an earlier attempt of this call deleted it and its
+    answer was lost.
 
     Args:
         key: The key. A key under which nothing is stored is no error.
     """
     request = pb.ForgetRequest(key=key)
-    return unary(lambda mesh: mesh.memory_service.Forget, request, memories.was_there, repeatable=True, timeout=timeout)
+    return unary(
+        lambda mesh: mesh.memory_service.Forget, request, memories.from_forget, repeatable=True, timeout=timeout
+    )
 
 
 def list_memories(
@@ -73,7 +79,7 @@ def list_memories(
     """
 
     def read(response: pb.ListMemoriesResponse) -> Page[memories.Memory]:
-        return Page([memories.listed(each) for each in response.memories], response.next_page_token)
+        return Page([memories.from_memory(each) for each in response.memories], response.next_page_token)
 
     def page(token: str) -> Call[Page[memories.Memory]]:
         request = pb.ListMemoriesRequest(
@@ -111,7 +117,7 @@ def retrieve(
         include_metadata=include_metadata,
     )
     return unary(
-        lambda mesh: mesh.memory_service.Retrieve, request, memories.retrieved, repeatable=True, timeout=timeout
+        lambda mesh: mesh.memory_service.Retrieve, request, memories.from_retrieve, repeatable=True, timeout=timeout
     )
 
 
@@ -145,7 +151,7 @@ def delete_conversation(conversation_id: str, *, timeout: float | None = None) -
     """
     request = pb.DeleteConversationRequest(conversation_id=conversation_id)
     return unary(
-        lambda mesh: mesh.memory_service.DeleteConversation, request, nothing, repeatable=True, timeout=timeout
+        lambda mesh: mesh.memory_service.DeleteConversation, request, no_value, repeatable=True, timeout=timeout
     )
 
 

@@ -16,7 +16,7 @@ from somamesh.sync_methods import calling, following, listing
 
 
 class Methods(Connection):
-    """The methods of `Client` that the contracts say."""
+    """The methods of `Client` that are generated from the contracts."""
 
     list_models = calling(catalog_service.list_models)
     create_session = calling(chat_session_service.create_session)

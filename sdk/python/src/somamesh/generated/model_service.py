@@ -1,4 +1,4 @@
-"""What says the calls of ModelService; generated from soma/model/v1/model_service.proto."""
+"""Builds the calls of ModelService; generated from soma/model/v1/model_service.proto."""
 
 from collections.abc import Sequence
 
@@ -23,7 +23,7 @@ def infer(
 ) -> Call[models.Completion]:
     """Returns a local model's completion of a prompt.
 
-    It costs tokens each time, so it is never made again by itself.
+    Each attempt costs tokens, so it is never retried automatically.
 
     Args:
         prompt: Text to continue.
@@ -49,7 +49,7 @@ def infer(
         model=model,
     )
     return unary(
-        lambda mesh: mesh.model_service.Infer, request, models.completed, repeatable=False, timeout=timeout, slow=True
+        lambda mesh: mesh.model_service.Infer, request, models.from_infer, repeatable=False, timeout=timeout, slow=True
     )
 
 
@@ -75,4 +75,4 @@ def embed(
     request = pb.EmbedRequest(
         input=models.to_texts(texts), model=model, normalize=normalize, tokens=tokens, dimensions=dimensions
     )
-    return unary(lambda mesh: mesh.model_service.Embed, request, models.embedded, repeatable=True, timeout=timeout)
+    return unary(lambda mesh: mesh.model_service.Embed, request, models.from_embed, repeatable=True, timeout=timeout)

@@ -1,4 +1,4 @@
-"""What says the calls of PolicyService; generated from soma/policy/v1/policy_service.proto."""
+"""Builds the calls of PolicyService; generated from soma/policy/v1/policy_service.proto."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -37,4 +37,6 @@ def evaluate_policy(
         content=content,
         context=to_struct(context) if context else None,
     )
-    return unary(lambda mesh: mesh.policy_service.Evaluate, request, policies.decided, repeatable=True, timeout=timeout)
+    return unary(
+        lambda mesh: mesh.policy_service.Evaluate, request, policies.from_evaluate, repeatable=True, timeout=timeout
+    )

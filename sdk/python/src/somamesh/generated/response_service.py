@@ -1,22 +1,22 @@
-"""What says the calls of ResponseService; generated from soma/orchestrator/v1/response_service.proto."""
+"""Builds the calls of ResponseService; generated from soma/orchestrator/v1/response_service.proto."""
 
 from soma.orchestrator.v1 import response_service_pb2 as pb
 
 from somamesh import responses
-from somamesh.calls import Call, Listing, Page, nothing, unary
+from somamesh.calls import Call, Listing, Page, no_value, unary
 
 
 def get_response(response_id: str, *, timeout: float | None = None) -> Call[responses.Response]:
     """Returns a stored response.
 
-    Raises `NotFoundError` also for one that was not to be stored.
+    Raises `NotFoundError` also for a response created with `store=False`.
 
     Args:
         response_id: Its id.
     """
     request = pb.GetResponseRequest(response_id=response_id)
     return unary(
-        lambda mesh: mesh.response_service.GetResponse, request, responses.kept, repeatable=True, timeout=timeout
+        lambda mesh: mesh.response_service.GetResponse, request, responses.from_answer, repeatable=True, timeout=timeout
     )
 
 
@@ -25,7 +25,7 @@ def list_response_inputs(
 ) -> Listing[responses.InputItem]:
     """Lists what a stored response was made from. Pages are fetched while iterating.
 
-    What it goes on from is among it.
+    The items of the response that it continues are in the list.
 
     Args:
         response_id: Its id.
@@ -34,7 +34,7 @@ def list_response_inputs(
     """
 
     def read(response: pb.ListResponseInputItemsResponse) -> Page[responses.InputItem]:
-        return Page([responses.given(each) for each in response.items], response.next_page_token)
+        return Page([responses.from_input_item(each) for each in response.items], response.next_page_token)
 
     def page(token: str) -> Call[Page[responses.InputItem]]:
         request = pb.ListResponseInputItemsRequest(
@@ -50,24 +50,30 @@ def list_response_inputs(
 def delete_response(response_id: str, *, timeout: float | None = None) -> Call[None]:
     """Deletes a stored response.
 
-    Nothing can go on from it any more.
+    No other response can continue it then.
 
     Args:
         response_id: Its id.
     """
     request = pb.DeleteResponseRequest(response_id=response_id)
-    return unary(lambda mesh: mesh.response_service.DeleteResponse, request, nothing, repeatable=False, timeout=timeout)
+    return unary(
+        lambda mesh: mesh.response_service.DeleteResponse, request, no_value, repeatable=False, timeout=timeout
+    )
 
 
 def cancel_response(response_id: str, *, timeout: float | None = None) -> Call[responses.Response]:
     """Stops a response that is being made, wherever it is made.
 
-    One that has ended stays as it is.
+    A response that has ended does not change.
 
     Args:
         response_id: Its id.
     """
     request = pb.CancelResponseRequest(response_id=response_id)
     return unary(
-        lambda mesh: mesh.response_service.CancelResponse, request, responses.kept, repeatable=True, timeout=timeout
+        lambda mesh: mesh.response_service.CancelResponse,
+        request,
+        responses.from_answer,
+        repeatable=True,
+        timeout=timeout,
     )

@@ -1,4 +1,4 @@
-"""The generated stubs of every service, on one channel."""
+"""The generated stubs of all services, on one channel."""
 
 import grpc
 from soma.memory.v1.memory_service_pb2_grpc import MemoryServiceStub
@@ -14,7 +14,7 @@ from soma.policy.v1.policy_service_pb2_grpc import PolicyServiceStub
 
 
 class Stubs:
-    """Whether their methods wait or are awaited is the channel's kind."""
+    """The stubs; with a channel of `grpc.aio` their methods are awaited."""
 
     def __init__(self, channel: grpc.Channel | grpc.aio.Channel) -> None:
         self.catalog_service: CatalogServiceStub = CatalogServiceStub(channel)

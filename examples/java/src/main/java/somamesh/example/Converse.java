@@ -87,7 +87,7 @@ public final class Converse {
     }
   }
 
-  /** Opens a channel: in the clear for http, with TLS for https. */
+  /** Opens a channel: plain for http, with TLS for https. */
   private static ManagedChannel connect(String url) {
     URI uri = URI.create(url);
     boolean secured = "https".equals(uri.getScheme());

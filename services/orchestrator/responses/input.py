@@ -1,0 +1,155 @@
+"""The input of a response: the messages of its request and of the responses it continues, and their items."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from soma.errors.v1 import reasons
+from soma.model.v1 import message_pb2
+from soma.orchestrator.v1 import chat_service_pb2 as chat
+from soma.orchestrator.v1 import response_service_pb2 as pb
+
+from services.mesh.call import errors
+from services.orchestrator.chat.generation import copy_options
+from services.orchestrator.responses.response import RESPONSE_ID, response_of
+from services.orchestrator.responses.store import PostgresResponses
+
+Messages = list[message_pb2.Message]
+Exchange = tuple[pb.CreateResponseRequest, pb.Response]
+
+
+async def new_messages(store: PostgresResponses, tenant_id: str, items: Iterable[pb.ResponseInput]) -> Messages:
+    """The messages of a request's input; an item of an earlier response is replaced by its message.
+
+    Raises:
+        NotFound: ITEM_NOT_FOUND: the tenant has no response with this item.
+    """
+    messages: Messages = []
+    known: dict[str, Mapping[str, message_pb2.Message]] = {}
+    for each in items:
+        if each.HasField("message"):
+            messages.append(each.message)
+            continue
+        response_id = response_of(each.item_id)
+        if response_id not in known:
+            exchange = await store.exchange(tenant_id, response_id) if response_id else None
+            known[response_id] = items_of(*exchange) if exchange is not None else {}
+        if each.item_id not in known[response_id]:
+            message = f"Item with id '{each.item_id}' not found."
+            raise errors.NotFound(
+                message, reason=reasons.ITEM_NOT_FOUND, violations=[errors.FieldViolation("input", message)]
+            )
+        messages.append(known[response_id][each.item_id])
+    return messages
+
+
+async def earlier_messages(store: PostgresResponses, tenant_id: str, previous: str) -> Messages:
+    """The messages up to an earlier response and of that response, oldest first.
+
+    Raises:
+        InvalidArgument: PREVIOUS_RESPONSE_NOT_FOUND: it does not exist, or a response that it continues was deleted.
+        FailedPrecondition: PREVIOUS_RESPONSE_IN_PROGRESS: it has not ended yet.
+    """
+    if not previous:
+        return []
+    chain = await store.chain(tenant_id, previous) if RESPONSE_ID.fullmatch(previous) else []
+    if not chain or chain[0][1].settings.previous_response_id:
+        message = f"Previous response with id '{previous}' not found."
+        violation = errors.FieldViolation("previous_response_id", message)
+        raise errors.InvalidArgument(message, reason=reasons.PREVIOUS_RESPONSE_NOT_FOUND, violations=[violation])
+    if chain[-1][1].state == pb.Response.STATE_IN_PROGRESS:
+        raise errors.FailedPrecondition(
+            f"Previous response with id '{previous}' is still in progress.",
+            reason=reasons.PREVIOUS_RESPONSE_IN_PROGRESS,
+        )
+    messages: Messages = []
+    for request, response in chain:
+        messages.extend(each.message for each in request.input)
+        messages.extend(message_of(item) for item in response.output)
+    return messages
+
+
+def chat_request(request: pb.CreateResponseRequest, messages: Sequence[message_pb2.Message]) -> chat.ChatRequest:
+    """The chat turn that answers these messages with the settings of the response."""
+    settings = request.settings
+    turn = chat.ChatRequest(model=request.model, request_id=request.request_id)
+    copy_options(settings, turn)
+    if settings.HasField("strategy"):
+        turn.strategy = settings.strategy
+    if settings.instructions:
+        turn.messages.add(role=message_pb2.ROLE_SYSTEM, content=settings.instructions)
+    turn.messages.extend(_with_joined_calls(messages))
+    return turn
+
+
+def _with_joined_calls(messages: Sequence[message_pb2.Message]) -> Messages:
+    """The messages, where tool calls join the assistant's message before them: models expect these in one message."""
+    joined: Messages = []
+    for message in messages:
+        assistant = message.role == message_pb2.ROLE_ASSISTANT
+        if assistant and message.tool_calls and not message.content and joined and joined[-1].role == message.role:
+            both = message_pb2.Message()
+            both.CopyFrom(joined[-1])
+            both.tool_calls.extend(message.tool_calls)
+            joined[-1] = both
+        else:
+            joined.append(message)
+    return joined
+
+
+def input_items(chain: Sequence[Exchange]) -> list[pb.ResponseInputItem]:
+    """The items of the input of the last response of a chain, oldest first.
+
+    Items of an earlier response's output keep their ids. The id of an input item is made of the id of its response and
+    its position in the input, so that it is the same each time.
+    """
+    items: list[pb.ResponseInputItem] = []
+    for position, (request, response) in enumerate(chain):
+        items.extend(_own_items(request, response.response_id.removeprefix("resp_")))
+        if position < len(chain) - 1:
+            items.extend(
+                pb.ResponseInputItem(item_id=item.item_id, message=message_of(item)) for item in response.output
+            )
+    return items
+
+
+def page(items: Sequence[pb.ResponseInputItem], after: str, size: int) -> tuple[Sequence[pb.ResponseInputItem], str]:
+    """At most `size` items behind the item `after`, and the item id with which the next page is asked for.
+
+    An empty `after` gives the first page; the last page has an empty id.
+
+    Raises:
+        KeyError: there is no item `after`.
+    """
+    start = 0
+    if after:
+        positions = {item.item_id: position for position, item in enumerate(items)}
+        start = positions[after] + 1
+    found = items[start : start + size]
+    return found, found[-1].item_id if start + size < len(items) else ""
+
+
+def message_of(item: pb.ResponseItem) -> message_pb2.Message:
+    """An item of an output as a message of the assistant."""
+    message = message_pb2.Message(role=message_pb2.ROLE_ASSISTANT, content=item.text.text)
+    if item.HasField("tool_call"):
+        message.tool_calls.append(item.tool_call)
+    return message
+
+
+def items_of(request: pb.CreateResponseRequest, response: pb.Response) -> dict[str, message_pb2.Message]:
+    """The messages of a response's input and output, by the ids of their items."""
+    given = _own_items(request, response.response_id.removeprefix("resp_"))
+    return {item.item_id: item.message for item in given} | {item.item_id: message_of(item) for item in response.output}
+
+
+def _own_items(request: pb.CreateResponseRequest, suffix: str) -> Iterator[pb.ResponseInputItem]:
+    for index, each in enumerate(request.input):
+        message = each.message
+        kind = "fco" if message.role == message_pb2.ROLE_TOOL else "msg"
+        if message.content or not message.tool_calls:
+            text = message_pb2.Message()
+            text.CopyFrom(message)
+            text.ClearField("tool_calls")
+            yield pb.ResponseInputItem(item_id=f"{kind}_{suffix}_i{index}", message=text)
+        for number, call in enumerate(message.tool_calls):
+            alone = message_pb2.Message(role=message.role, tool_calls=[call])
+            yield pb.ResponseInputItem(item_id=f"fc_{suffix}_i{index}_{number}", message=alone)

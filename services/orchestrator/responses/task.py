@@ -1,0 +1,235 @@
+"""The tasks that make responses: one for each response, so that its caller may leave and any process may cancel it."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator
+from contextlib import AbstractContextManager, aclosing, nullcontext
+
+import structlog
+from soma.errors.v1 import reasons
+from soma.orchestrator.v1 import chat_service_pb2 as chat
+from soma.orchestrator.v1.response_service_pb2 import CreateResponseRequest, CreateResponseResponse
+
+from services.mesh.call import errors
+from services.mesh.call.call import Call, current_call
+from services.mesh.call.interceptors.errors import translate
+from services.mesh.process import tasks
+from services.mesh.process.jobs import Job
+from services.orchestrator.responses.response import ResponseBuilder
+from services.orchestrator.responses.store import PostgresResponses, ResponseRecord
+
+log = structlog.get_logger("orchestrator")
+
+# With this many events waiting for a slow caller, the task stops reading the turn.
+_MOST_WAITING = 256
+_LOOK_SECONDS = 1.0
+
+
+class ResponseTask:
+    """Runs a turn, and makes a response and its events of it.
+
+    Args:
+        request: the request as it is stored, with its input alone.
+        record: the response's record in the store; None when the response is not stored.
+        detached: whether the task goes on when nobody reads its events.
+        scope: the context manager in which the turn runs.
+    """
+
+    def __init__(
+        self,
+        response: ResponseBuilder,
+        turn: AsyncGenerator[chat.ChatResponse, None],
+        request: CreateResponseRequest,
+        record: ResponseRecord | None,
+        *,
+        detached: bool,
+        scope: AbstractContextManager[object] | None = None,
+    ) -> None:
+        self._response = response
+        self._turn = turn
+        self._request = request
+        self._record = record
+        self._detached = detached
+        self._scope = scope or nullcontext()
+        self._begun = False
+        self._sequence = 0
+        self._read = True
+        self._finished = False
+        self._stopped: errors.MeshError | None = None
+        self._error: errors.MeshError | None = None
+        self._events: deque[CreateResponseResponse] = deque()
+        self._more, self._room = asyncio.Event(), asyncio.Event()
+        self.work = asyncio.create_task(self._run())
+        # A callback, because a task that is cancelled before its first step never enters its coroutine.
+        self.work.add_done_callback(self._ended)
+
+    async def events(self) -> AsyncGenerator[CreateResponseResponse, None]:
+        """The events of the response up to `finished`; a reader who leaves ends the task, unless it is detached.
+
+        Raises:
+            MeshError: the turn failed.
+        """
+        try:
+            while True:
+                while self._events:
+                    yield self._events.popleft()
+                    self._room.set()
+                if self._finished:
+                    break
+                self._more.clear()
+                await self._more.wait()
+            if self._error is not None:
+                raise self._error
+        finally:
+            self._read = False
+            self._room.set()
+            if not self._detached:
+                await tasks.end(self.work)
+
+    @property
+    def begun(self) -> bool:
+        """Whether the response has begun; if it is stored, its record exists then."""
+        return self._begun
+
+    def stop(self, why: errors.MeshError) -> None:
+        """End the task; the response is then cancelled if `why` is Cancelled, and otherwise failed."""
+        if self._stopped is None and not self.work.done():
+            self._stopped = why
+            self.work.cancel()
+
+    async def _run(self) -> None:
+        try:
+            with self._scope:
+                await self._read_turn()
+        except asyncio.CancelledError:
+            why = self._stopped or errors.Cancelled("the caller went away")
+            await self._store_end(why, cancelled=isinstance(why, errors.Cancelled))
+            if self._stopped is None:
+                raise
+            if self._begun and isinstance(self._stopped, errors.Cancelled):
+                self._events.append(self._numbered(self._response.finished()))
+            else:
+                self._error = self._stopped
+        except Exception as error:
+            self._error = translate(current_call() or Call(started=0.0), error)
+            if self._error is not None:
+                # When a neighbour says CANCELLED, the turn failed: nobody here cancelled it.
+                await self._store_end(self._error, cancelled=False)
+
+    def _ended(self, _: "asyncio.Task[None]") -> None:
+        self._finished = True
+        self._more.set()
+
+    async def _read_turn(self) -> None:
+        response = self._response
+        if self._detached:
+            await self._begin()
+        async with aclosing(self._turn) as events:
+            async for event in events:
+                kind = event.WhichOneof("payload")
+                if kind == "started":
+                    response.started(event.started)
+                    if not self._begun:
+                        await self._begin()
+                elif kind == "finished":
+                    for each in response.finish(event.finished):
+                        await self._publish(each)
+                    if self._record is not None:
+                        await self._record.end(response.response)
+                    await self._hand_out(self._numbered(response.finished()))
+                else:
+                    for each in response.take(event):
+                        await self._publish(each)
+
+    async def _begin(self) -> None:
+        if self._record is not None:
+            await self._record.begin(self._request, self._response.response)
+        self._begun = True
+        await self._publish(self._response.created())
+
+    async def _store_end(self, error: errors.MeshError, *, cancelled: bool) -> None:
+        if not self._begun:
+            return
+        if cancelled:
+            self._response.cancel()
+        else:
+            self._response.fail(error)
+        if self._record is None:
+            return
+        try:
+            await self._record.end(self._response.response)
+        except errors.MeshError as lost:
+            # A later reader is told that the response was interrupted.
+            log.warning("the end of a response is not kept", error=lost.message)
+
+    async def _publish(self, event: CreateResponseResponse) -> None:
+        event = self._numbered(event)
+        if self._record is not None:
+            await self._record.add_event(event)
+        await self._hand_out(event)
+
+    def _numbered(self, event: CreateResponseResponse) -> CreateResponseResponse:
+        event.sequence = self._sequence
+        self._sequence += 1
+        return event
+
+    async def _hand_out(self, event: CreateResponseResponse) -> None:
+        while self._read and len(self._events) >= _MOST_WAITING:
+            self._room.clear()
+            await self._room.wait()
+        if self._read:
+            self._events.append(event)
+            self._more.set()
+
+
+class ResponseTasks:
+    """The tasks of this process that make stored responses, by the id of the response."""
+
+    def __init__(self, store: PostgresResponses) -> None:
+        self._store = store
+        self._tasks: dict[str, ResponseTask] = {}
+
+    def add(self, response_id: str, task: ResponseTask) -> None:
+        """Add a task; it is removed when it ends."""
+        self._tasks[response_id] = task
+        task.work.add_done_callback(lambda _: self._tasks.pop(response_id, None))
+
+    def cancel(self, response_id: str) -> None:
+        """End the task of a response, if it is in this process; other processes find out by their job."""
+        task = self._tasks.get(response_id)
+        if task is not None:
+            task.stop(errors.Cancelled("the response was cancelled"))
+
+    @property
+    def job(self) -> Job:
+        """Calls `look` once a second."""
+        return Job("responses", self.look, every=_LOOK_SECONDS, longest_pause=_LOOK_SECONDS)
+
+    async def finished(self) -> None:
+        """Return once this process makes no more responses."""
+        while self._tasks:
+            await asyncio.wait([task.work for task in self._tasks.values()])
+
+    async def close(self) -> None:
+        """End all tasks, because this process stops."""
+        why = errors.Unavailable("the process that made this response stopped", reason=reasons.INTERRUPTED)
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.stop(why)
+        if tasks:
+            await asyncio.wait([task.work for task in tasks])
+
+    async def look(self) -> None:
+        """Mark the responses of this process as alive, and end those that were cancelled or deleted.
+
+        Raises:
+            Unavailable: Postgres cannot be reached; all tasks go on.
+        """
+        # A response that has not begun has no row yet, so a missing row says nothing about it.
+        ids = [response_id for response_id, task in self._tasks.items() if task.begun]
+        if not ids:
+            return
+        wanted = await self._store.still_wanted(ids)
+        for response_id in ids:
+            if response_id not in wanted:
+                self.cancel(response_id)

@@ -1,0 +1,151 @@
+"""Text that arrives within a short time is merged into one message, and nothing is lost."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from soma.model.v1.message_pb2 import ToolCallDelta
+from soma.model.v1.model_service_pb2 import GenerationFinished, TextDelta
+
+from services.mesh.call.errors import Internal, Unavailable
+from services.model.event_buffer import EventBuffer
+from services.model.provider import ProviderEvent
+from tests.size import examples
+
+_EVENT = st.one_of(
+    st.builds(lambda text, refusal: TextDelta(text=text, refusal=refusal), st.text(min_size=1), st.booleans()),
+    st.integers(0, 3).map(lambda index: ToolCallDelta(index=index, arguments="{}")),
+    st.none(),
+)
+
+
+async def script(events: Sequence[ProviderEvent | None], pause: float = 0.0) -> AsyncGenerator[ProviderEvent, None]:
+    """Yield events without a pause; None lets other tasks run, or waits `pause` seconds."""
+    for event in events:
+        if event is None:
+            await asyncio.sleep(pause)
+        else:
+            yield event
+
+
+async def collected(buffer: EventBuffer) -> list[ProviderEvent]:
+    found: list[ProviderEvent] = []
+    while not found or not isinstance(found[-1], GenerationFinished):
+        event = await buffer.next(1.0)
+        assert event is not None
+        found.append(event)
+    await buffer.close()
+    return found
+
+
+def flat(events: Sequence[ProviderEvent | None]) -> list[ProviderEvent]:
+    """The events, with neighbouring texts joined."""
+    joined: list[ProviderEvent] = []
+    for event in events:
+        if event is None:
+            continue
+        last = joined[-1] if joined else None
+        if isinstance(event, TextDelta) and isinstance(last, TextDelta) and last.refusal == event.refusal:
+            joined[-1] = TextDelta(text=last.text + event.text, refusal=last.refusal)
+        else:
+            joined.append(event)
+    return joined
+
+
+@settings(max_examples=examples(60))
+@given(events=st.lists(_EVENT, max_size=40), pause=st.sampled_from([0.0, 0.0003]))
+def test_merging_keeps_order_and_loses_nothing(events: list[ProviderEvent | None], pause: float) -> None:
+    async def run() -> list[ProviderEvent]:
+        return await collected(EventBuffer(script([*events, GenerationFinished()], pause), 0.001))
+
+    assert flat(asyncio.run(run())) == flat([*events, GenerationFinished()])
+
+
+async def test_the_first_piece_does_not_wait_and_a_flood_is_merged() -> None:
+    more = asyncio.Event()
+
+    async def flood() -> AsyncGenerator[ProviderEvent, None]:
+        yield TextDelta(text="first")
+        await more.wait()
+        for _ in range(1000):
+            yield TextDelta(text="x")
+            await asyncio.sleep(0)
+        yield GenerationFinished()
+
+    buffer = EventBuffer(flood(), 0.05)
+    began = asyncio.get_running_loop().time()
+    assert await buffer.next(1.0) == TextDelta(text="first")
+    assert asyncio.get_running_loop().time() - began < 0.04
+    more.set()
+    rest = await collected(buffer)
+    assert sum(len(event.text) for event in rest if isinstance(event, TextDelta)) == 1000
+    assert len(rest) <= 10
+
+
+async def test_an_end_does_not_wait_for_the_window() -> None:
+    buffer = EventBuffer(script([TextDelta(text="a"), None, TextDelta(text="b"), GenerationFinished()]), 10.0)
+    async with asyncio.timeout(1.0):
+        assert len(await collected(buffer)) <= 3
+
+
+async def test_a_failure_is_raised_after_all_events_before_it() -> None:
+    async def failing() -> AsyncGenerator[ProviderEvent, None]:
+        yield TextDelta(text="a")
+        raise Unavailable("gone")
+
+    buffer = EventBuffer(failing(), 0.005)
+    assert await buffer.next(1.0) == TextDelta(text="a")
+    with pytest.raises(Unavailable):
+        await buffer.next(1.0)
+    await buffer.close()
+
+
+async def test_a_provider_without_a_final_event_is_an_internal_error() -> None:
+    buffer = EventBuffer(script([]), 0.005)
+    with pytest.raises(Internal):
+        await buffer.next(1.0)
+    await buffer.close()
+
+
+async def test_silence_is_reported_and_loses_nothing() -> None:
+    buffer = EventBuffer(script([None, TextDelta(text="late"), GenerationFinished()], pause=0.05), 0.0)
+    assert await buffer.next(0.01) is None
+    assert flat(await collected(buffer))[0] == TextDelta(text="late")
+
+
+async def test_a_slow_caller_stops_the_reading() -> None:
+    produced = 0
+
+    async def endless() -> AsyncGenerator[ProviderEvent, None]:
+        nonlocal produced
+        while True:
+            produced += 1
+            yield TextDelta(text="x" * 1024)
+
+    buffer = EventBuffer(endless(), 0.0)
+    await buffer.next(1.0)
+    await asyncio.sleep(0)
+    read = produced
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert produced == read <= 200
+    await buffer.close()
+
+
+async def test_closing_ends_the_providers_work() -> None:
+    ended = False
+
+    async def endless() -> AsyncGenerator[ProviderEvent, None]:
+        nonlocal ended
+        try:
+            await asyncio.Event().wait()
+            yield TextDelta(text="never")
+        finally:
+            ended = True
+
+    buffer = EventBuffer(endless(), 0.0)
+    assert await buffer.next(0.01) is None
+    await buffer.close()
+    assert ended
