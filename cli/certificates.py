@@ -14,11 +14,11 @@ from cli.data_dir import DataDir
 from cli.state import running
 from cli.table import aligned
 from services.mesh.call.errors import Unavailable
+from services.mesh.call.process_name import CONTROL, GATEWAY, host_of
 from services.mesh.process.jobs import Job
 from services.mesh.settings import Settings
 from services.mesh.transport.tls.authority import LIFETIME, Authority, trusted
 from services.mesh.transport.tls.identity import CA, folder_of
-from services.mesh.transport.tls.names import CONTROL, GATEWAY, host_of
 from services.mesh.transport.tls.succession import issued
 
 log = structlog.get_logger("tls")

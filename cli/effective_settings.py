@@ -53,12 +53,14 @@ def effective(kind: type[SomaSettings]) -> Sequence[EffectiveSetting]:
     Raises:
         InvalidArgument: the class refuses a value.
     """
-    values, places = kind(), kind.places()
+    values, locations = kind(), kind.locations()
     table = kind.model_config.get("env_prefix", "").removeprefix("SOMA_").strip("_").lower()
     prefix = f"{table}." if table else ""
     return [
         EffectiveSetting(
-            f"{prefix}{name}", _displayed(getattr(values, name)), places[name].source if name in places else "default"
+            f"{prefix}{name}",
+            _displayed(getattr(values, name)),
+            locations[name].source if name in locations else "default",
         )
         for name in kind.model_fields
     ]

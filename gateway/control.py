@@ -22,19 +22,19 @@ from gateway.xds.snapshot import Endpoint, Limits
 from services.mesh.call.authenticator import DevAuthenticator
 from services.mesh.call.handlers import collect
 from services.mesh.call.interceptors.drain import Drain
+from services.mesh.call.process_name import CONTROL, processes
 from services.mesh.call.spans import Spans
 from services.mesh.call.stack import pipeline
 from services.mesh.call.token import Signer
 from services.mesh.process.jobs import run_job
 from services.mesh.process.keys import read_key
-from services.mesh.process.registry.directory import Directory
 from services.mesh.process.registry.service import RegistryService
 from services.mesh.settings import Settings
 from services.mesh.transport.address import joined
+from services.mesh.transport.directory import Directory
 from services.mesh.transport.http import HttpServer
 from services.mesh.transport.server import Server
 from services.mesh.transport.tls.identity import Identity, folder_of
-from services.mesh.transport.tls.names import CONTROL, processes
 
 
 class ControlPlane:

@@ -1,6 +1,6 @@
-"""The services there are: the one list that the host, the command line, the tests and the pages read.
+"""The list of all services, which the host, the command line, the tests and the documentation read.
 
-A name is enough to find a declaration, and its module is imported only then: most commands need the names alone.
+The module of a declaration is imported only when the declaration is asked for: most commands need only the names.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,10 +22,10 @@ _MODULES = {
     "memory": "services.memory.main",
     "model": "services.model.main",
 }
-# Part of no stack: it is there for tests and benchmarks that ask for it by name.
+# This one is part of no stack; tests and benchmarks ask for it by name.
 _TESTING = {"testing": "services.mesh.testing.main"}
 
-# In the order in which a process builds those it runs together.
+# In the order in which a process builds its services.
 SERVICES = tuple(_MODULES)
 
 
@@ -45,7 +45,7 @@ def declared(name: str) -> "Declaration[Any]":
 
 
 def declarations() -> Iterator["Declaration[Any]"]:
-    """Those of every service of a stack."""
+    """The declarations of all services of a stack."""
     return map(declared, SERVICES)
 
 
@@ -60,14 +60,14 @@ def needed(services: Iterable[str]) -> tuple[str, ...]:
 
 def schemas() -> Mapping[str, Path]:
     """The folders of migrations by schema: the mesh's own, and those that services declare."""
-    from services.mesh.stores import lease
+    from services.mesh.stores import migrations
 
     own = {declaration.name: declaration.migrations for declaration in declarations() if declaration.migrations}
-    return {lease.SCHEMA: lease.MIGRATIONS, **own}
+    return {migrations.MESH_SCHEMA: migrations.MESH_FOLDER, **own}
 
 
 def require_sent(service: str, types: Iterable[str]) -> None:
-    """Refuse to handle events that nobody sends.
+    """Check that a service handles only events that another one sends.
 
     Raises:
         ValueError: no service declares that it sends an event which `service` handles.

@@ -1,4 +1,4 @@
-"""One serve process: builds the services it is asked for, joins the mesh, serves until told to stop."""
+"""A serve process: builds its services, joins the mesh, and serves until a signal stops it."""
 
 import asyncio
 import gc
@@ -19,6 +19,7 @@ from services.mesh.call import errors
 from services.mesh.call.authenticator import DevAuthenticator
 from services.mesh.call.handlers import collect, service_names
 from services.mesh.call.interceptors.drain import Drain
+from services.mesh.call.process_name import CONTROL, neighbours, serve_name
 from services.mesh.call.spans import Spans
 from services.mesh.call.stack import pipeline
 from services.mesh.call.token import Signer
@@ -26,26 +27,26 @@ from services.mesh.declaration import Declaration
 from services.mesh.events import groups
 from services.mesh.events.event import area_of
 from services.mesh.events.service import event_service
-from services.mesh.mesh import Connections, Mesh
+from services.mesh.hosting import host
+from services.mesh.mesh import Mesh
 from services.mesh.parts import PARTS, POSTGRES, REDIS, Opened
 from services.mesh.process import logs
 from services.mesh.process.admin import admin_app
-from services.mesh.process.departure import Departure
-from services.mesh.process.health import Health
-from services.mesh.process.hosting import host
+from services.mesh.process.health import Health, HealthPublisher
 from services.mesh.process.jobs import run_job
 from services.mesh.process.keys import read_key
-from services.mesh.process.registry.directory import Directory
 from services.mesh.process.registry.membership import Membership
+from services.mesh.process.shutdown import Shutdown
 from services.mesh.service import Service
 from services.mesh.settings import Settings
-from services.mesh.stores import disk, lease, migrations
+from services.mesh.stores import disk, migrations
 from services.mesh.surfaces.application import BySurface
 from services.mesh.transport.address import joined
+from services.mesh.transport.channels import Channels
+from services.mesh.transport.directory import Directory
 from services.mesh.transport.http import HttpServer
-from services.mesh.transport.routing import open_channel
+from services.mesh.transport.router import open_channel
 from services.mesh.transport.server import Server
-from services.mesh.transport.tls.names import CONTROL, neighbours, serve_name
 from services.mesh.transport.unary.server import UnaryServer
 
 if TYPE_CHECKING:
@@ -53,8 +54,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("host")
 
-# By how many objects the living may grow before the garbage collector looks at the young ones. After 700, as Python has
-# it, it would look several times in a request and find nothing: served requests leave no cycles, and failed ones few.
+# The number of new objects after which the garbage collector runs. With Python's 700 it would run several times in a
+# request and find nothing: requests that succeed leave no cycles, and failed ones leave few.
 _YOUNG_OBJECTS = 20_000
 
 
@@ -63,24 +64,24 @@ async def run_process(settings: Settings, names: list[str]) -> None:
 
     Raises:
         InvalidArgument: a name is not a service, or a setting has a value it cannot have.
-        FailedPrecondition: the process is not told its keys, its control process, or a part that a service needs.
+        FailedPrecondition: a key, the control process, or a part that a service needs is not known.
     """
     declarations = [declared(name) for name in names]
     logs.configure(settings.log_level, settings.log_format)
-    departure = Departure(settings.grace_seconds, settings.leave_seconds)
-    departure.listen()
+    shutdown = Shutdown(settings.grace_seconds, settings.leave_seconds)
+    shutdown.listen()
     async with AsyncExitStack() as stack:
         process = await _Process.start(settings, declarations, stack)
         _spare_the_collector()
         log.info(
             "serving", services=names, grpc=process.instance.grpc_address, http=dict(process.instance.http_addresses)
         )
-        await departure.wait()
-        await process.drain(departure)
+        await shutdown.wait()
+        await process.drain(shutdown)
 
 
 def _spare_the_collector() -> None:
-    """Never again look at what was loaded and built to start with, and seldom at the rest."""
+    """Have the garbage collector ignore all objects that exist now, and look at later ones seldom."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(_YOUNG_OBJECTS, 20, 20)
@@ -89,7 +90,7 @@ def _spare_the_collector() -> None:
 def _identity(settings: Settings, names: list[str]) -> "Identity | None":
     if not settings.mutual_tls:
         return None
-    # Only where it is needed: what it imports takes 10 MB.
+    # This is imported only here, because its dependencies take 10 MB.
     from services.mesh.transport.tls.identity import Identity, folder_of
 
     return Identity(folder_of(settings.data_dir), settings.name or serve_name(names))
@@ -117,14 +118,14 @@ def _where(settings: Settings, services: Sequence[str], needs: Sequence[str]) ->
 
 async def _migrate(url: str, declarations: Sequence[Declaration[Any]]) -> None:
     """Bring the mesh's own schema and those of the services up to date."""
-    await migrations.migrate(url, lease.SCHEMA, lease.MIGRATIONS)
+    await migrations.migrate(url, migrations.MESH_SCHEMA, migrations.MESH_FOLDER)
     for declaration in declarations:
         if declaration.migrations is not None:
             await migrations.migrate(url, declaration.name, declaration.migrations, outbox=bool(declaration.sends))
 
 
 class _Process:
-    """What runs, in the order it has to stop."""
+    """The running parts of a process, in the order in which they have to stop."""
 
     def __init__(
         self,
@@ -152,7 +153,7 @@ class _Process:
     async def start(
         cls, settings: Settings, declarations: Sequence[Declaration[Any]], stack: AsyncExitStack
     ) -> "_Process":
-        """Build, listen, join: in that order, so that nobody is sent where nothing answers yet."""
+        """Build, listen, join: in this order, so that no call is sent to a process that does not answer yet."""
         names = [declaration.name for declaration in declarations]
         needs = needed(names)
         control, urls = _where(settings, names, needs)
@@ -164,8 +165,8 @@ class _Process:
         stack.callback(spans.close)
         directory, drain = Directory(), Drain()
         identity = _identity(settings, names)
-        connections = Connections(names, directory, signer, settings, identity)
-        stack.push_async_callback(connections.close)
+        channels = Channels(names, directory, signer, settings.max_message_bytes, identity)
+        stack.push_async_callback(channels.close)
         parts: dict[str, Opened[Any]] = {}
         for part, url in urls.items():
             disk.watch(part, url, settings.data_dir / part)
@@ -176,7 +177,7 @@ class _Process:
             parts=parts,
             authenticator=authenticator,
             spans=spans,
-            connect=connections.connect,
+            connect=channels.connect,
         )
         if POSTGRES.name in parts:
             await _migrate(urls[POSTGRES.name], declarations)
@@ -188,26 +189,29 @@ class _Process:
             sample_ratio=settings.trace_sample_ratio,
             peers=neighbours if identity is not None else None,
         )
-        # Of the mesh itself: found whatever runs apart, in every process that has what it needs.
+        # Services of the mesh itself, which every process serves that has the parts they need.
         common = Service()
         if {POSTGRES.name, REDIS.name} <= parts.keys():
             common = Service(servicers=(event_service(mesh.postgres, mesh.redis),))
         pairs = zip(declarations, own, strict=True)
-        services = await host(pairs, mesh, connections, wrap, stack, common.servicers)
+        services = await host(pairs, mesh, channels, wrap, stack, common.servicers)
         for name, service in services.items():
             consumed = [consumer.type for consumer in service.events]
             require_sent(name, consumed)
             if POSTGRES.name in parts:
                 await groups.retire(mesh.postgres, name, {area_of(type) for type in consumed})
-        health = Health(services)
+        health = Health(
+            {name: service.checks for name, service in services.items()},
+            {name: service.wants for name, service in services.items()},
+        )
         await health.check()
-        server = Server(connections.handlers, drain, max_message_bytes=settings.max_message_bytes)
-        # Also when the start fails further on: a server nobody stopped takes the interpreter down with it.
+        server = Server(channels.handlers, drain, max_message_bytes=settings.max_message_bytes)
+        # The server is stopped also when the start fails later: without that, the interpreter crashes at its end.
         stack.push_async_callback(server.stop, 0.0)
         grpc_port = await server.start(
             joined(settings.bind, settings.grpc_port), identity.server_credentials() if identity is not None else None
         )
-        unary = UnaryServer(connections.handlers, max_message_bytes=settings.max_message_bytes, identity=identity)
+        unary = UnaryServer(channels.handlers, max_message_bytes=settings.max_message_bytes, identity=identity)
         stack.push_async_callback(unary.stop)
         unary_port = await unary.start(settings.bind, settings.unary_port)
         http = {
@@ -230,10 +234,10 @@ class _Process:
         instance = registry_service_pb2.Instance(
             instance_id=instance_id,
             services=names,
-            grpc_services=service_names(connections.handlers),
+            grpc_services=service_names(channels.handlers),
             grpc_address=joined(address, grpc_port),
             unary_address=joined(address, unary_port),
-            # An older control process knows the edge's alone.
+            # An older control process knows only the edge's address.
             http_address=http_addresses.get("edge", ""),
             http_addresses=http_addresses,
             surfaces=[surface.announced(name) for name, service in services.items() for surface in service.surfaces],
@@ -243,25 +247,27 @@ class _Process:
         )
         connect = partial(open_channel, control, CONTROL, identity, settings.max_message_bytes)
         membership = Membership(connect, instance, health.faults, directory, signer, health.dependencies)
-        publisher = _HealthPublisher(health, server, {**services, lease.SCHEMA: common}, membership)
+        hosted = {**services, migrations.MESH_SCHEMA: common}
+        served = {name: service_names(collect(service.servicers)) for name, service in hosted.items()}
+        publisher = HealthPublisher(health, server, served, membership)
         await publisher.publish()
         health.watch(publisher.changed)
         await membership.join()
         run_job(stack, "mesh", health.job)
         return cls(settings, health, membership, drain, server, unary, list(http.values()), services, instance)
 
-    async def drain(self, departure: Departure) -> None:
-        """NOT_SERVING, wait for the gateway and neighbours to look away, let calls and other work end, stop."""
-        log.info("draining", calls=self._drain.active, patience_seconds=departure.patience)
+    async def drain(self, shutdown: Shutdown) -> None:
+        """Become NOT_SERVING, wait until the gateway and neighbours send no calls, let calls and work end, and stop."""
+        log.info("draining", calls=self._drain.active, patience_seconds=shutdown.grace)
         self._health.drain()
         await self._membership.leave()
         await asyncio.sleep(self._settings.drain_seconds)
-        # However patient: their clients go on elsewhere.
+        # Endless calls end at once, however long others may take: their clients continue on another process.
         self._drain.end(endless=True)
-        ending = asyncio.create_task(self._end_when_over(departure))
+        ending = asyncio.create_task(self._end_when_over(shutdown))
         for server in self._http:
-            await server.stop(departure.patience)
-        ended = await self._drain.finish(departure.patience)
+            await server.stop(shutdown.grace)
+        ended = await self._drain.finish(shutdown.grace)
         late, _ = await asyncio.gather(self._server.stop(0.0), self._unary.stop())
         working = [asyncio.ensure_future(finished()) for finished in self._finished]
         for work in working:
@@ -270,30 +276,7 @@ class _Process:
             task.cancel()
         log.info("stopped", calls_ended=ended + late)
 
-    async def _end_when_over(self, departure: Departure) -> None:
-        """End what is left when patience is over, calls of the edge's requests too."""
-        await departure.patience_is_over()
+    async def _end_when_over(self, shutdown: Shutdown) -> None:
+        """End the remaining calls when their time is over, also those of the edge's requests."""
+        await shutdown.grace_over()
         self._drain.end()
-
-
-class _HealthPublisher:
-    """Carries changes of health to the gRPC health service and the registry."""
-
-    def __init__(self, health: Health, server: Server, services: Mapping[str, Service], membership: Membership) -> None:
-        self._health = health
-        self._server = server
-        self._membership = membership
-        self._names = {name: service_names(collect(service.servicers)) for name, service in services.items()}
-        self._publishing: set[asyncio.Task[None]] = set()
-
-    async def publish(self) -> None:
-        faults = self._health.faults()
-        await self._server.set_health(
-            {full: name not in faults for name, fulls in self._names.items() for full in fulls}
-        )
-
-    def changed(self) -> None:
-        self._membership.health_changed()
-        task = asyncio.create_task(self.publish())
-        self._publishing.add(task)
-        task.add_done_callback(self._publishing.discard)

@@ -30,8 +30,8 @@ OWN = "cli/"
 # gRPC's errors. Only these modules of the product may use them; the SDK uses gRPC's channels directly.
 TRANSPORT = frozenset({"AioRpcError", "RpcError"})
 BOUNDARY = (
-    "services/mesh/transport/boundary.py",
-    "services/mesh/transport/outcome.py",
+    "services/mesh/call/boundary.py",
+    "services/mesh/transport/local/outcome.py",
     "services/mesh/call/status.py",
     "sdk/",
 )

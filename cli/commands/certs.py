@@ -36,9 +36,9 @@ def issue(
 ) -> None:
     """Issue the certificate of a process that you start yourself."""
     from services.mesh.call.errors import InvalidArgument
+    from services.mesh.call.process_name import host_of, processes
     from services.mesh.transport.tls.authority import Authority
     from services.mesh.transport.tls.identity import CA, folder_of
-    from services.mesh.transport.tls.names import host_of, processes
 
     here = directory(data_dir)
     here.prepare()

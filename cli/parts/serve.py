@@ -8,7 +8,7 @@ from importlib.metadata import version
 from cli.parts.http import get_status
 from cli.parts.part import Launch, Part
 from services.mesh.call.errors import Unavailable
-from services.mesh.process.departure import REPLACED
+from services.mesh.process.shutdown import REPLACED
 
 PROBE_SECONDS = 3.0
 

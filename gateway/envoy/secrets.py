@@ -11,10 +11,10 @@ from soma.errors.v1 import reasons
 from gateway.xds.snapshot import Tls
 from gateway.xds.tls import AUTHORITIES, FRONT, IDENTITY
 from services.mesh.call import errors
+from services.mesh.call.process_name import GATEWAY
 from services.mesh.process.jobs import Job
 from services.mesh.settings import Settings
 from services.mesh.transport.tls.identity import Identity, folder_of
-from services.mesh.transport.tls.names import GATEWAY
 
 LOOK_SECONDS = 1.0
 _SECRET = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"

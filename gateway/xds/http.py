@@ -24,6 +24,7 @@ from gateway.xds.clusters import CONTROL_HTTP
 from gateway.xds.filters import ERROR_WRAPPER, GRPC_WEB, QUERY_TOKEN, TRANSCODER, whole, without
 from gateway.xds.owners import owned_by
 from gateway.xds.rest import ON, refusing, to_nobody
+from gateway.xds.retries import unless_begun
 from gateway.xds.snapshot import Limits
 from services.mesh.surfaces.surface import stream
 from services.mesh.surfaces.template import declared
@@ -87,7 +88,7 @@ def page_routes(limits: Limits) -> Iterator[Route]:
 def _to_http(match: RouteMatch, cluster: str, owner: str, filters: dict[str, Any]) -> Route:
     return Route(
         match=match,
-        route=RouteAction(cluster=cluster, timeout=timedelta(0)),
+        route=RouteAction(cluster=cluster, timeout=timedelta(0), retry_policy=unless_begun()),
         metadata=owned_by(owner),
         typed_per_filter_config=filters | _NOT_FOR_HTTP,
     )

@@ -16,7 +16,7 @@ from gateway.xds.methods import streaming_methods
 from gateway.xds.routes import NAME, route_configuration
 from gateway.xds.snapshot import Endpoint, Limits, Snapshot, Tls
 from services.declared import SERVICES
-from services.mesh.transport.tls.names import CONTROL, host_of
+from services.mesh.call.process_name import CONTROL, host_of
 
 _PREFIX = "type.googleapis.com/envoy.config."
 CLUSTER = f"{_PREFIX}cluster.v3.Cluster"

@@ -7,8 +7,6 @@ from datetime import timedelta
 from envoy_data_plane.envoy.config.core.v3 import HeaderValue, HeaderValueOption, Metadata
 from envoy_data_plane.envoy.config.route.v3 import (
     HeaderMatcher,
-    RetryPolicy,
-    RetryPolicyRetryHostPredicate,
     Route,
     RouteAction,
     RouteActionMaxStreamDuration,
@@ -16,7 +14,6 @@ from envoy_data_plane.envoy.config.route.v3 import (
     RouteMatch,
     VirtualHost,
 )
-from envoy_data_plane.envoy.extensions.retry.host.previous_hosts.v3 import PreviousHostsPredicate
 from envoy_data_plane.envoy.type.matcher.v3 import StringMatcher
 from envoy_data_plane.google.protobuf import Any
 
@@ -31,6 +28,7 @@ from gateway.xds.http import NO_GRPC, page_routes, socket_routes, surface_routes
 from gateway.xds.methods import StreamingMethods
 from gateway.xds.owners import owned_by
 from gateway.xds.rest import refusing, rest_routes, to_nobody
+from gateway.xds.retries import unless_begun
 from gateway.xds.snapshot import Snapshot
 from services.mesh.call.interceptors.compression import METADATA_KEY as GRPC_ENCODING
 
@@ -40,9 +38,6 @@ _CONTROL_GRPC_PREFIXES = ("/grpc.reflection.", "/grpc.health.v1.Health/")
 _NO_LIMIT = timedelta(0)
 # What stands before a message on the wire, and room for frames after the last.
 _FRAMING_BYTES = 1024
-_ANOTHER_INSTANCE = RetryPolicyRetryHostPredicate(
-    name="envoy.retry_host_predicates.previous_hosts", typed_config=Any.pack(PreviousHostsPredicate())
-)
 
 _NO_POST = HeaderMatcher(name=":method", string_match=StringMatcher(exact="POST"), invert_match=True)
 _ONLY_POST = {"status": "405", "text": "gRPC is POST", "allow": "POST"}
@@ -138,14 +133,7 @@ def _to_grpc(cluster: str, unless_deadline: timedelta) -> RouteAction:
         max_stream_duration=RouteActionMaxStreamDuration(
             max_stream_duration=unless_deadline, grpc_timeout_header_max=_NO_LIMIT if unless_deadline else None
         ),
-        # Both mean that the instance has not begun the call, so that another one may.
-        retry_policy=RetryPolicy(
-            retry_on="connect-failure,refused-stream",
-            num_retries=2,
-            retry_host_predicate=[_ANOTHER_INSTANCE],
-            # One that is gone has nothing to do: of two instances the balancer picks it three times of four.
-            host_selection_retry_max_attempts=50,
-        ),
+        retry_policy=unless_begun(),
     )
 
 

@@ -1,1 +1,1 @@
-"""Keeps facts and conversations, and finds them again by key, by meaning or by their words."""
+"""Keeps facts and conversations, and finds them by key, by meaning or by words."""

@@ -1,4 +1,4 @@
-"""Makes the context of a model's next turn: the newest turns, and what is remembered that fits what was just said."""
+"""Makes the context of a model's next turn: the newest turns, and facts and older turns that match the message."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,21 +13,21 @@ from services.memory.store.facts import FactStore
 from services.memory.window import Turn, estimate, newest
 
 TOKEN_BUDGET = 2000
-# More would not fit a response; four bytes are a token.
+# More would not fit into a response; four bytes are a token.
 _MOST_TOKENS = 700_000
-# The part of the budget, one in so many, that turns leave to what is found, as long as something is.
+# If something is found, the newest turns leave one part in this many of the budget to it.
 _FOUND_SHARE = 4
 # A cosine of 0.22. Of twenty questions asked of MiniLM in `tests/memory/test_recall.py`, 19 have a cosine of 0.23 or
 # more with the fact that answers them; of unrelated pairs, 19 in 20 have less.
 LEAST_SCORE = 0.61
-# By words: a third of what was said.
+# In a search by words, a result needs a third of the words of the message.
 LEAST_SHARE = 1 / 3
 MOST_FOUND = 8
 
 
 @dataclass(frozen=True, slots=True)
 class _Conversation:
-    """The end of a conversation: turns oldest first, with what the choice of a window needs to know of them."""
+    """The end of a conversation: its messages, and its turns for the choice of a window, the oldest first."""
 
     messages: dict[int, pb.ConversationMessage]
     turns: list[Turn]
@@ -35,7 +35,7 @@ class _Conversation:
 
 
 class Contexts:
-    """Assembles contexts; `degraded` when what is remembered was looked for by words."""
+    """Makes contexts; they are `degraded` if the search was by words."""
 
     def __init__(self, conversations: ConversationStore, facts: FactStore, search: Search) -> None:
         self._conversations = conversations
@@ -55,7 +55,7 @@ class Contexts:
         if request.current_message.strip() and strategy != pb.STRATEGY_SHORT_ONLY:
             narrow = newest(conversation.turns, budget - budget // _FOUND_SHARE)
             before = _begin(narrow, conversation)
-            # An embedding is worth its time only where there is something to find.
+            # An embedding takes time, so there is none if there is nothing to find.
             if before > 1 or await self._facts.any(tenant_id):
                 question = await self._search.question(tenant_id, request.current_message)
                 degraded = question.degraded
@@ -98,12 +98,12 @@ def _turn(message: pb.ConversationMessage, tokens: int) -> Turn:
 
 
 def _begin(window: Sequence[Turn], conversation: _Conversation) -> int:
-    """The sequence at which a window begins; behind the last turn when it is empty."""
+    """The sequence at which a window begins; if it is empty, the one after the last turn."""
     return window[0].sequence if window else conversation.length + 1
 
 
 def _fitting(ranked: Sequence[Found], budget: int) -> list[Found]:
-    """The best that fit together; what is too long leaves its place to what is not."""
+    """The best results that fit the budget together; a result that is too long is left out."""
     fitting: list[Found] = []
     for one in ranked:
         if _cost(one) <= budget:

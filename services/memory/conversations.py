@@ -12,16 +12,16 @@ from services.mesh.call import errors, page_token
 
 PAGE_SIZE = 50
 _INT32 = 2**31 - 1
-# A page stays below what a message may have.
+# A page is smaller than the largest message.
 _MAX_PAGE_BYTES = 3 * 1024 * 1024
-# Of a very long turn only the beginning is found by meaning or words.
+# Of a very long turn, only the beginning is searched.
 _MAX_PASSAGES = 32
-# What people and models said; instructions and tools' results are not looked for.
+# Messages of people and models are searched; instructions and results of tools are not.
 _SEARCHED = frozenset({message_pb2.ROLE_USER, message_pb2.ROLE_ASSISTANT})
 
 
 class Conversations:
-    """Turns of conversations; what was said in them becomes searchable a moment later."""
+    """Turns of conversations; they can be searched a moment after they were appended."""
 
     def __init__(self, store: ConversationStore, indexer: Indexer) -> None:
         self._store = store
@@ -46,7 +46,7 @@ class Conversations:
 
         Raises:
             NotFound: there is no such conversation.
-            InvalidArgument: the page token is none of this list.
+            InvalidArgument: the page token was not made for this list.
         """
         place = page_token.read(request, int)
         after = place[0] if place else 0
@@ -66,6 +66,18 @@ class Conversations:
         if messages and messages[-1].sequence < length:
             response.next_page_token = page_token.write(request, messages[-1].sequence)
         return response
+
+    async def page(self, tenant_id: str, request: pb.ListConversationsRequest) -> pb.ListConversationsResponse:
+        """A page of conversations.
+
+        Raises:
+            InvalidArgument: the page token was not made for this list.
+        """
+        place = page_token.read(request, str)
+        limit = request.page_size or PAGE_SIZE
+        found = await self._store.conversations(tenant_id, place[0] if place else "", limit + 1)
+        token = page_token.write(request, found[limit - 1].conversation_id) if len(found) > limit else ""
+        return pb.ListConversationsResponse(conversations=found[:limit], next_page_token=token)
 
     async def delete(self, tenant_id: str, request: pb.DeleteConversationRequest) -> pb.DeleteConversationResponse:
         """Forget a conversation."""

@@ -1,4 +1,4 @@
-"""What memory asks of an embedding model, and the arithmetic of its vectors."""
+"""The embedding model as memory uses it, and the arithmetic of its vectors."""
 
 import math
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from services.memory.passages import cut
 Vector: TypeAlias = list[float]
 
 DIMENSIONS = 384
-# Of a long text the beginning and the end are looked for by: a question is rarely in the middle.
+# Of a long query, only the first and the last pieces are used: the question is rarely in the middle.
 _HEAD = 4
 _TAIL = 4
 

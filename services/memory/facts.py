@@ -4,7 +4,6 @@ import time
 from collections.abc import Sequence
 
 import structlog
-from soma.errors.v1 import reasons
 from soma.memory.v1 import memory_service_pb2 as pb
 
 from services.memory.adapters.values import timestamp
@@ -12,7 +11,6 @@ from services.memory.embedder import DIMENSIONS, Embedder, Vector
 from services.memory.indexing import Indexer
 from services.memory.passages import Json, Passage
 from services.memory.question import Found
-from services.memory.recalls import Recalls
 from services.memory.search import Search
 from services.memory.store.facts import FactStore
 from services.mesh.call import errors, page_token
@@ -21,10 +19,10 @@ log = structlog.get_logger("memory")
 
 TOP_K = 5
 THRESHOLD = 0.7
-# The share of a query's words a result has, where the caller names no threshold: half of them.
+# If the caller gives no threshold, a result of a search by words needs half of the query's words.
 WORDS_THRESHOLD = 0.5
 PAGE_SIZE = 50
-# A response stays below what a message may have, whatever its values are; the best results stay.
+# A response is smaller than the largest message, however large its values are: the best results stay in it.
 _MAX_RESPONSE_BYTES = 3 * 1024 * 1024
 
 
@@ -33,7 +31,6 @@ class Facts:
 
     def __init__(self, store: FactStore, embedder: Embedder, search: Search, indexer: Indexer) -> None:
         self._store = store
-        self._recalls = Recalls(store)
         self._embedder = embedder
         self._search = search
         self._indexer = indexer
@@ -41,7 +38,7 @@ class Facts:
     async def remember(
         self, tenant_id: str, request: pb.RememberRequest, passages: Sequence[Passage], facets: Json
     ) -> pb.RememberResponse:
-        """Store a fact; without vectors to be had now, it gets them later and is found by its words until then."""
+        """Store a fact; while the model service gives no vectors, it is found by words, and gets its vectors later."""
         vectors = await self._vectors(tenant_id, passages)
         stored = await self._store.put(tenant_id, request, facets, passages, vectors)
         if vectors is None:
@@ -54,28 +51,15 @@ class Facts:
             indexed_at=timestamp(stored.indexed_at),
         )
 
-    async def recall(self, tenant_id: str, key: str) -> pb.RecallResponse:
-        """Read a fact.
-
-        Raises:
-            NotFound: there is none, or no longer.
-        """
-        fact = await self._recalls.recall(tenant_id, key)
-        if fact is None:
-            raise errors.NotFound(
-                "nothing is remembered under this key", reason=reasons.MEMORY_NOT_FOUND, metadata={"key": key}
-            )
-        return fact
-
     async def forget(self, tenant_id: str, key: str) -> pb.ForgetResponse:
-        """Delete a fact; from now on nothing finds it."""
+        """Delete a fact; no search finds it any more."""
         return pb.ForgetResponse(key=key, deleted=await self._store.forget(tenant_id, key))
 
     async def page(self, tenant_id: str, request: pb.ListMemoriesRequest) -> pb.ListMemoriesResponse:
         """A page of facts, by their keys.
 
         Raises:
-            InvalidArgument: the page token is none of this list.
+            InvalidArgument: the page token was not made for this list.
         """
         place = page_token.read(request, str)
         after = place[0] if place else ""
@@ -113,7 +97,7 @@ class Facts:
     async def _fill(
         self, tenant_id: str, request: pb.RetrieveRequest, found: Sequence[Found], response: pb.RetrieveResponse
     ) -> list[Found]:
-        """Put the facts into the response; those that fit and have not been forgotten meanwhile."""
+        """Put the facts into the response that fit and were not deleted meanwhile; returns them."""
         kept: list[Found] = []
         stored = await self._store.read(tenant_id, [fact.source for fact in found]) if found else {}
         for fact in found:

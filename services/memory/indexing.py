@@ -1,4 +1,4 @@
-"""Gives passages their vectors in the background: turns as they come, facts that were stored while there were none."""
+"""Gives passages their vectors in the background: those of new turns, and those of facts that were stored without."""
 
 import asyncio
 from collections.abc import Iterable
@@ -14,14 +14,14 @@ from services.mesh.process.jobs import Job
 
 log = structlog.get_logger("memory")
 
-# Small enough to leave the model service to those who wait for it.
+# Small enough that calls to the model service do not wait long behind a batch.
 BATCH = 32
 SWEEP_SECONDS = 5.0
 LONGEST_PAUSE = 10.0
 
 
 class Indexer:
-    """Embeds one batch after the other; `wake` says that there may be work."""
+    """Embeds one batch after the other; `wake` starts it at once."""
 
     def __init__(self, pending: PendingPassages, embedder: Embedder) -> None:
         self._pending = pending
@@ -29,19 +29,19 @@ class Indexer:
         self._woken = asyncio.Event()
 
     def wake(self) -> None:
-        """Look now."""
+        """Look for passages now."""
         self._woken.set()
 
     @property
     def job(self) -> Job:
-        """Indexes, waiting out absences of Postgres and of the model service; it may run in every process."""
+        """Indexes passages, and waits while Postgres or the model service is away; it may run in every process."""
         return Job("index", self.step, wake=self._woken, every=SWEEP_SECONDS, longest_pause=LONGEST_PAUSE)
 
     async def step(self) -> int:
-        """Index the oldest passages; how many there were.
+        """Index the oldest passages; returns how many there were.
 
         Raises:
-            MeshError: the model service or Postgres is away; the passages wait on.
+            MeshError: the model service or Postgres is away; the passages still wait.
         """
         claimed = sorted(await self._pending.claim(BATCH), key=lambda passage: passage.tenant_id)
         left = {passage.id for passage in claimed}
@@ -51,7 +51,7 @@ class Indexer:
                 left.difference_update(done)
         finally:
             if left:
-                with suppress(errors.Unavailable):  # then the claim lapses
+                with suppress(errors.Unavailable):  # in that case the claim expires
                     await self._pending.release(sorted(left))
         return len(claimed)
 

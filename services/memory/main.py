@@ -11,12 +11,13 @@ from services.memory.context import Contexts
 from services.memory.conversations import Conversations
 from services.memory.facts import Facts
 from services.memory.indexing import Indexer
+from services.memory.recalls import Recalls
 from services.memory.search import Search
 from services.memory.service import MemoryService
 from services.memory.settings import MemorySettings
-from services.memory.store.conversations import DELETED, PostgresConversationStore
-from services.memory.store.facts import PostgresFactStore
-from services.memory.store.passages import PostgresPendingPassages
+from services.memory.store.conversations import DELETED, ConversationStore
+from services.memory.store.facts import FactStore
+from services.memory.store.passages import PendingPassages
 from services.memory.warmth import WarmEmbedder
 from services.mesh.declaration import Declaration
 from services.mesh.mesh import Mesh
@@ -25,20 +26,21 @@ from services.mesh.service import Service
 
 
 async def build(mesh: Mesh, settings: MemorySettings, stack: AsyncExitStack) -> Service:
-    """Wire the stores to the model service."""
-    facts = PostgresFactStore(mesh.postgres)
-    turns = PostgresConversationStore(mesh.postgres, mesh.outbox)
+    """Make the memory service; `stack` closes what it opens."""
+    facts = FactStore(mesh.postgres)
+    turns = ConversationStore(mesh.postgres, mesh.outbox)
     vectors = ModelEmbedder(ModelServiceStub(mesh.connect("model")), settings.embed_seconds)
     embedder = WarmEmbedder(vectors)
     stack.push_async_callback(embedder.close)
-    indexer = Indexer(PostgresPendingPassages(mesh.postgres), vectors)
+    indexer = Indexer(PendingPassages(mesh.postgres), vectors)
     search = Search(facts, turns, embedder)
     servicer = MemoryService(
         facts=Facts(facts, embedder, search, indexer),
+        recalls=Recalls(facts),
         conversations=Conversations(turns, indexer),
         contexts=Contexts(turns, facts, search),
     )
-    # Without the model service memory answers from words, so it is a condition of its health only while it loads.
+    # Without the model service memory searches by words, so its health depends on it only while the model loads.
     return Service(
         servicers=((add_MemoryServiceServicer_to_server, servicer),),
         jobs=(indexer.job, Job("sweep", facts.sweep, every=settings.sweep_seconds, alone=True)),

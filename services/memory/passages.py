@@ -1,4 +1,4 @@
-"""Cuts what is remembered into passages: texts short enough to embed, cut between sentences where there are any."""
+"""Cuts facts and turns into passages: texts that are short enough to embed, cut between sentences if possible."""
 
 import re
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
-# What the model service embeds at most, in characters.
+# The most characters that the model service embeds.
 MAX_CHARACTERS = 512
 # A text this short means little without the key it was stored under: "teal" is found as "favourite colour: teal".
 NEEDS_HEADING = 64
@@ -19,7 +19,7 @@ _SEPARATORS = re.compile(r"[\W_]+")
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A piece of text, and what it is about when it does not say so itself."""
+    """A piece of text, with a heading if the text does not say what it is about."""
 
     heading: str
     text: str
@@ -61,7 +61,7 @@ def passages_of(key: str, value: Json) -> list[Passage]:
 
 
 def readable(value: Json) -> str:
-    """A value as text: a string as it is; of anything else a line for each scalar, after the names that lead to it."""
+    """A value as text: a string is unchanged; any other value becomes one line for each scalar, behind its path."""
     return value if isinstance(value, str) else "\n".join(_lines(value, ""))
 
 

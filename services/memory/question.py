@@ -1,4 +1,4 @@
-"""What is looked for, and what was found."""
+"""A question for a search, and a result of it."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from services.memory.passages import Passage
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A text to find passages for: by its vector, or by its words when there is none.
+    """A text to find passages for: by its vector, or by its words if it has none.
 
     A score is `embedder.score` of the cosine, or the share of the text's words that a passage has.
     """
@@ -18,7 +18,7 @@ class Question:
 
     @property
     def degraded(self) -> bool:
-        """Whether it can only be looked for by its words."""
+        """Whether the search can only be by words."""
         return self.vector is None
 
 

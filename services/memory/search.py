@@ -1,4 +1,4 @@
-"""Finds facts and older turns: by meaning, or by their words while there are no vectors to be had."""
+"""Finds facts and older turns: by meaning, or by words while the model service gives no vectors."""
 
 import re
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ _WORD = re.compile(r"\w+")
 
 
 class Search:
-    """Asks the stores; every question is one tenant's."""
+    """Searches the stores; each question belongs to one tenant."""
 
     def __init__(self, facts: FactStore, conversations: ConversationStore, embedder: Embedder) -> None:
         self._facts = facts
@@ -26,7 +26,7 @@ class Search:
         self._embedder = embedder
 
     async def question(self, tenant_id: str, text: str) -> Question:
-        """The text with its vector, or without while the model service gives none."""
+        """The text with its vector, or without one while the model service gives none."""
         try:
             return Question(text, await embed_query(self._embedder, tenant_id, text))
         except errors.MeshError as error:
@@ -60,8 +60,8 @@ class Search:
             except errors.MeshError as error:
                 log.warning("answer by words", reason=error.reason, error=error.message)
             else:
-                fits = [cosine(question.vector, vector) for vector in vectors]
-                return said[fits.index(max(fits))]
+                cosines = [cosine(question.vector, vector) for vector in vectors]
+                return said[cosines.index(max(cosines))]
         asked = _words(question.text)
         return max(said, key=lambda sentence: len(asked & _words(sentence)))
 

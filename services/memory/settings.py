@@ -9,7 +9,7 @@ from services.mesh.settings import SomaSettings
 
 
 class MemorySettings(SomaSettings):
-    """How long memory waits for vectors, and how soon it lets go of what has expired."""
+    """How long memory waits for vectors, and how often it deletes expired facts."""
 
     table: ClassVar[str | None] = "memory"
     model_config = SettingsConfigDict(env_prefix="SOMA_MEMORY_", frozen=True, extra="forbid")

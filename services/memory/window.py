@@ -1,4 +1,4 @@
-"""Chooses the newest turns that fit a number of tokens, without tearing a tool call from its results."""
+"""Chooses the newest turns that fit into a number of tokens; a tool call and its results stay together."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ BYTES_A_TOKEN = 4
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What the choice depends on.
+    """The properties of a turn that the choice depends on.
 
     Attributes:
-        calls: ids of the tool calls it asks for.
-        answers: id of the tool call it answers; None unless it is a tool's result.
+        calls: ids of the tool calls that the turn asks for.
+        answers: id of the tool call that the turn answers; None unless it is the result of a tool.
     """
 
     sequence: int
@@ -31,11 +31,11 @@ def estimate(*texts: str) -> int:
 
 
 def newest(turns: Sequence[Turn], budget: int) -> list[Turn]:
-    """The newest of `turns` (given and returned oldest first) that a model can be sent and that fit `budget` together.
+    """The newest of `turns` (given and returned oldest first) that a model accepts and that fit `budget` together.
 
-    A request for tool calls and their results stay together or go together. Results without their request, and
-    requests that were passed over unanswered, are left out, because model servers refuse them; the newest request may
-    still wait.
+    A request for tool calls and its results are chosen or left out together. Results without their request are left
+    out, because model servers refuse them, and so are requests without results, except that the newest request may
+    still wait for them.
     """
     kept: list[Turn] = []
     blocks = _blocks(turns)

@@ -1,4 +1,4 @@
-"""What a service declares of itself, so that the host can run it: settings, parts, neighbours, events, its build."""
+"""The declaration of a service, from which the host runs it: settings, parts, neighbours, events, its build."""
 
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -30,19 +30,20 @@ class Declaration(Generic[S]):
     """A service as the host knows it; a service's `main.py` has one, named `SERVICE`.
 
     Attributes:
-        name: what `soma serve` and `mesh.connect` call it; also the name of its schema and of its table in `soma.toml`.
-        build: makes it from the mesh, its settings and a stack that closes what it opens; it reads no environment.
-        settings: their class, which reads them when it is called without arguments; once in a process, by the host.
-        needs: the parts it uses, by name, such as `postgres`. A stack starts only what one of its services needs, and
-            `mesh` refuses all others. A schema and jobs that are to be alone take postgres, events take redis too.
+        name: of the service in `soma serve` and `mesh.connect`, of its schema, and of its table in `soma.toml`.
+        build: makes the service from the mesh, its settings and a stack that closes what the service opens. It does not
+            read the environment.
+        settings: the class of its settings, which reads them when it is called without arguments; the host does that.
+        needs: the parts it uses, by name, such as `postgres`. A stack starts only parts that one of its services needs,
+            and `mesh` refuses all others. A schema and jobs that are `alone` need postgres, events need redis as well.
         migrations: the folder of the schema's SQL files; None for a service that keeps nothing in Postgres.
         neighbours: the services it calls; `mesh.connect` refuses all others.
         sends: the types of the events it sends, `<its name>.<noun>.<past-tense verb>`; `mesh.outbox` refuses all
             others. Its schema then has an outbox, which the host makes.
 
     Raises:
-        ValueError: it sends an event of another area, or keeps nothing in Postgres and sends events; or `needs` names
-            what is no part, or lacks one that its schema or its events take.
+        ValueError: the service sends an event of another area, or sends events without a schema; or `needs` has a name
+            that is no part, or lacks a part that the schema or the events need.
     """
 
     name: str
@@ -66,12 +67,12 @@ class Declaration(Generic[S]):
             self._require("sends events", POSTGRES.name, REDIS.name)
 
     async def built(self, mesh: Mesh, settings: S, stack: AsyncExitStack) -> Service:
-        """The service, on a mesh that leads to its neighbours; its jobs relay and handle its events, too.
+        """Build the service, on a mesh that knows its neighbours, and add the jobs that relay and handle its events.
 
         Raises:
             MeshError: what `build` raises.
-            ValueError: it consumes what is no type of an event, or one type twice; it calls a neighbour or uses a part
-                that is not declared.
+            ValueError: the service consumes a type that is none, or one type twice; or it calls a neighbour or uses a
+                part that is not declared.
         """
 
         def connect(service: str) -> grpc.aio.Channel:

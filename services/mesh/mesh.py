@@ -1,38 +1,28 @@
-"""What a process offers to the services it hosts: settings, parts, and a way to their neighbours."""
+"""The mesh as a service sees it: settings, parts, and channels to its neighbours."""
 
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import asyncpg
 import grpc
 import redis.asyncio
 
 from services.mesh.call.authenticator import Authenticator
-from services.mesh.call.call import current_call
-from services.mesh.call.carrier import LocalCarrier, RemoteCarrier
-from services.mesh.call.pipeline import Handler
 from services.mesh.call.spans import Spans
-from services.mesh.call.token import Signer
 from services.mesh.events.outbox import Outbox
 from services.mesh.parts import POSTGRES, REDIS, C, Opened, Part
-from services.mesh.process.registry.directory import Directory
 from services.mesh.settings import Settings
-from services.mesh.transport.local.channel import LocalChannel
-from services.mesh.transport.routing import RoutedChannel, Router
-
-if TYPE_CHECKING:
-    from services.mesh.transport.tls.identity import Identity
 
 
 @dataclass(frozen=True)
 class Mesh:
     """Handed to every service's `build()`.
 
-    `parts` are those that the declaration of `service` names, by name. `connect` gives the channel to a service by its
-    short name; it may be made before that service is built, is made once, and follows the service when it moves. Its
-    calls raise MeshError; see `RoutedChannel`. `outbox` takes the events that the service declares, and no others.
+    `parts` are the parts that the declaration of `service` names, by name. `connect` gives the channel to a service by
+    its short name. The channel is made once, possibly before that service is built, and follows it when it moves; its
+    calls raise MeshError, as those of `RoutedChannel` do. `outbox` takes only the events that the service declares.
     """
 
     settings: Settings
@@ -74,43 +64,3 @@ class Mesh:
     def check_redis(self) -> Callable[[], Awaitable[None]]:
         """Redis answers and takes writes; a check like the one of Postgres."""
         return self.opened(REDIS).check
-
-
-class Connections:
-    """The channels of one process; its own services are found elsewhere, or nowhere, until it serves them."""
-
-    def __init__(
-        self,
-        hosted: Collection[str],
-        directory: Directory,
-        signer: Signer,
-        settings: Settings,
-        identity: "Identity | None" = None,
-    ) -> None:
-        self.handlers: dict[str, Handler] = {}
-        self._hosted = hosted
-        self._local: dict[str, LocalChannel] = {}
-        self._router = Router(self._local, directory, RemoteCarrier(signer), settings.max_message_bytes, identity)
-        self._channels: dict[str, RoutedChannel] = {}
-
-    def connect(self, service: str) -> grpc.aio.Channel:
-        """The channel to a service by its short name."""
-        channel = self._channels.get(service)
-        if channel is None:
-            router = self._router
-            channel = self._channels[service] = RoutedChannel(lambda: router.route(service))
-        return channel
-
-    def serve(self, handlers: Mapping[str, Handler]) -> None:
-        """From now on calls to the services of this process go to these handlers, by full method name.
-
-        Not before: a service that is called while it is built, by another of this process, is away; a channel that knew
-        no method then would never know it.
-        """
-        self.handlers.update(handlers)
-        local = LocalChannel(self.handlers, capture=current_call, outgoing=LocalCarrier())
-        self._local.update(dict.fromkeys(self._hosted, local))
-
-    async def close(self) -> None:
-        """Close what was opened."""
-        await self._router.close()

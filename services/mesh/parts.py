@@ -1,7 +1,7 @@
 """The parts of a stack that services ask for by name, and how a process opens each of them.
 
-A declaration names those that its service needs. The host opens these and no others; how a stack runs a part is the
-command line's affair, which has a table of its own by the same names.
+A declaration names the parts that its service needs. The host opens only these. The command line has a table with the
+same names, which says how a stack runs each part.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping

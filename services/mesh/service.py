@@ -1,30 +1,30 @@
-"""A built service: servicers, jobs, consumers of events, and the checks that say whether it can work now."""
+"""A built service: its servicers, jobs, consumers of events, and the checks that say whether it can work."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-import grpc
-
+from services.mesh.call.handlers import Registration
 from services.mesh.events.consumer import Consumer
+from services.mesh.process.health import Check
 from services.mesh.process.jobs import Job
 from services.mesh.surfaces.surface import Surface
-
-Check = Callable[[], Awaitable[None]]
-Registration = tuple[Callable[[Any, grpc.aio.Server], None], object]
 
 
 @dataclass(frozen=True)
 class Service:
     """What `build()` of a service returns.
 
-    `servicers` pairs the generated `add_XServicer_to_server` with a servicer. `jobs` are run from the moment its calls
-    are served until it stops, before anything it opened is closed. `events` are what it does when others tell of
-    something; they are read by jobs like its own. `checks` are by the name of the dependency each
-    stands for, and raise when it is down: calls then go to another instance, if there is one. `wants` are the same for
-    what the service works without, but for a part of what it offers: it goes on taking calls, and `/ready` says what is
-    missing. `surfaces` are what it speaks over HTTP, on a server of its own; the gateway's routes follow from them.
-    `finished` returns once the work that no call waits for has ended: a process that stops gives it the time of calls.
+    Attributes:
+        servicers: each with the generated `add_XServicer_to_server`.
+        jobs: run from the moment when calls are served until the service stops; then the service closes what it opened.
+        events: its consumers of other services' events.
+        checks: by the name of a dependency. A check raises when the dependency is down, and calls then go to another
+            instance, if there is one.
+        wants: the checks of dependencies without which the service still does most of its work. It goes on taking
+            calls, and `/ready` says what is missing.
+        surfaces: its HTTP paths, on a server of its own; the gateway's routes follow from them.
+        finished: returns once work that no call waits for has ended. When a process stops, this work has as much time
+            as calls have.
     """
 
     servicers: Sequence[Registration] = ()

@@ -1,6 +1,7 @@
-"""Settings of every process: defaults, then `soma.toml`, then `SOMA_*`, then what the command line gives.
+"""Settings of every process: defaults, then `soma.toml`, then `SOMA_*`, then options of the command line.
 
-Top-level keys of the file are these settings; a service's own live in the table of its name and in `SOMA_<NAME>_*`.
+The file has these settings at its top level; a service's own settings are in the table of its name and in
+`SOMA_<NAME>_*`.
 """
 
 from ipaddress import ip_address
@@ -10,14 +11,14 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import AfterValidator, Field, SecretStr, StringConstraints, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from services.mesh.process.sources import Environment, Place, TomlTable, names_of, wrong
+from services.mesh.process.sources import Environment, Location, TomlTable, names_of, wrong
 from services.mesh.transport import url
 from services.mesh.transport.address import joined, listenable, literal, split
 
 CONFIG_FILE = Path("soma.toml")
-# As browsers send it: scheme, host, and the port where it is not the usual one.
+# As browsers send it: scheme, host, and the port if it is not the default one.
 Origin = Annotated[str, StringConstraints(pattern=r"^(\*|[a-z][a-z0-9+.-]*://[^/\s*]+)$")]
-# A name or an IP address; and an address alone, for Envoy takes no names.
+# `Host` is a name or an IP address; Envoy needs an IP address.
 Host = Annotated[str, AfterValidator(listenable)]
 IpAddress = Annotated[str, AfterValidator(literal)]
 HostPort = Annotated[str, AfterValidator(lambda address: joined(*split(address)))]
@@ -29,8 +30,8 @@ RedisUrl = Annotated[SecretStr, AfterValidator(lambda given: SecretStr(url.redis
 class SomaSettings(BaseSettings):
     """Base of all settings classes: frozen, unknown keys refused, read from the sources above.
 
-    `table` names the table of `soma.toml` a subclass reads; None reads the top level. `parts` are the classes of the
-    settings it holds beside its own, each of which reads a table of its own.
+    `table` names the table of `soma.toml` that a subclass reads; None means the top level. `parts` are the classes of
+    further settings in it, each of which reads a table of its own.
     """
 
     table: ClassVar[str | None] = None
@@ -38,10 +39,10 @@ class SomaSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="SOMA_", frozen=True, extra="forbid", hide_input_in_errors=True)
 
     def __init__(self, **values: Any) -> None:
-        """Settings, with `values` over all others.
+        """Read the settings; `values` take precedence over all sources.
 
         Raises:
-            InvalidArgument: one has a value it cannot have, or `soma.toml` cannot be read.
+            InvalidArgument: a setting has a wrong value, or `soma.toml` cannot be read.
         """
         try:
             super().__init__(**values)
@@ -57,7 +58,7 @@ class SomaSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Command line over environment over file."""
+        """The sources by precedence: command line, environment, file."""
         return init_settings, *cls.sources()
 
     @classmethod
@@ -74,29 +75,29 @@ class SomaSettings(BaseSettings):
         return Environment(cls), TomlTable(cls, cls.table, path)
 
     @classmethod
-    def places(cls) -> dict[str, Place]:
-        """Where each setting that is given comes from."""
+    def locations(cls) -> dict[str, Location]:
+        """The location of each setting that is given."""
         environment, file = cls.sources()
-        return {**file.places(), **environment.places()}
+        return {**file.locations(), **environment.locations()}
 
 
 def _why(error: ValidationError, kind: type[SomaSettings], given: dict[str, Any]) -> str:
-    places = kind.places()
+    locations = kind.locations()
     for name, field in kind.model_fields.items():
         if given.keys() & set(names_of(name, field)):
-            places.pop(name, None)
+            locations.pop(name, None)
     said = []
     for each in error.errors(include_url=False, include_input=False):
         message = each["msg"].removeprefix("Value error, ")
         called, *within = each["loc"] or ("",)
         name = next((name for name, field in kind.model_fields.items() if called in names_of(name, field)), str(called))
-        where = str(places[name]) if name in places else ".".join(map(str, (name, *within)))
+        where = str(locations[name]) if name in locations else ".".join(map(str, (name, *within)))
         said.append(f"{where}: {message}" if where else message)
     return "; ".join(said)
 
 
 class _ConfigPath(BaseSettings):
-    """Where `soma.toml` is: `SOMA_CONFIG`, else the working directory."""
+    """The path of `soma.toml`: `SOMA_CONFIG`, or else the working directory."""
 
     model_config = SettingsConfigDict(env_prefix="SOMA_")
     config: Path = CONFIG_FILE
@@ -155,15 +156,15 @@ class Settings(SomaSettings):
 
     @model_validator(mode="after")
     def _reached(self) -> Self:
-        """Neighbours and the gateway are told where to reach a process: by IP address, for Envoy takes no names."""
+        """Refuse an address that neighbours and the gateway cannot use to reach this process."""
         if ip_address(self.advertise or self.bind).is_unspecified:
             raise ValueError("neighbours cannot reach a process at every address of its machine: set advertise to one")
         return self
 
     @property
     def mutual_tls(self) -> bool:
-        """Whether processes prove to each other who they are.
+        """Whether processes use mutual TLS.
 
-        On the loopback of one machine certificates would keep out nobody: who can read that traffic can read the keys.
+        On the loopback interface it would be useless: whoever can read that traffic can read the keys as well.
         """
         return self.mtls == "on" or (self.mtls == "auto" and not ip_address(self.bind).is_loopback)

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from pydantic import SecretStr
 
 from services.mesh.call.credential import checked, trimmed
-from services.mesh.process.sources import Place, wrong
+from services.mesh.process.sources import Location, wrong
 from services.model.catalogue_file import CatalogueFile, ProviderKind, ProviderSettings, base_url, invalid
 from services.model.vendor import Vendor
 
@@ -21,7 +21,7 @@ class Given:
 
     environment: Mapping[str, str]
     settings: Mapping[str, str]
-    places: Mapping[str, Place]
+    places: Mapping[str, Location]
 
     def of(self, variables: Sequence[str], setting: str = "") -> tuple[str, str]:
         """A value and the place it is set; a default of a setting has no place, and what is not set has neither."""

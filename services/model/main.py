@@ -8,16 +8,13 @@ from pathlib import Path
 from soma.model.v1.catalog_service_pb2 import Model
 from soma.model.v1.catalog_service_pb2 import Provider as ProviderState
 from soma.model.v1.catalog_service_pb2_grpc import add_CatalogServiceServicer_to_server
-from soma.model.v1.cost_service_pb2 import UsageRecord
 from soma.model.v1.cost_service_pb2_grpc import add_CostServiceServicer_to_server
 from soma.model.v1.model_service_pb2_grpc import add_ModelServiceServicer_to_server
 
-from services.mesh.call.call import current_call
 from services.mesh.declaration import Declaration
 from services.mesh.mesh import Mesh
 from services.mesh.process.jobs import Job
 from services.mesh.service import Service
-from services.mesh.stores.group_commit import GroupCommit
 from services.model.adapters.extract import voice
 from services.model.adapters.extract.engine import ExtractEngine
 from services.model.adapters.extract.ranking import Ranking
@@ -25,15 +22,16 @@ from services.model.adapters.local import LocalProvider, local_model
 from services.model.adapters.markov import engine as markov
 from services.model.adapters.remote import remote
 from services.model.adapters.upstream import Patience
+from services.model.catalog_service import CatalogService
 from services.model.catalogue import Catalogue, Shelf
+from services.model.cost_service import CostService
 from services.model.discovery import Missing
 from services.model.embedding.minilm import MiniLm
 from services.model.generation import Generations
 from services.model.ledger import Ledger
-from services.model.service import CatalogService, CostService, ModelService
+from services.model.service import ModelService
 from services.model.settings import ModelSettings
-from services.model.store import PostgresUsageStore
-from services.model.usage_events import RECORDED, Entry, write_usage
+from services.model.store import RECORDED, UsageStore
 from services.model.vectors import Vectors
 from services.model.vendor import Vendor
 from services.model.vendor_files import load
@@ -53,15 +51,9 @@ async def build(mesh: Mesh, settings: ModelSettings, stack: AsyncExitStack) -> S
     vendors = await asyncio.to_thread(load, settings.vendors or mesh.data_dir / "vendors")
     catalogue = await _catalogue(settings, vendors, embedder, stack)
     looked = await _first_look(catalogue, stack)
-    commits = GroupCommit(mesh.postgres, write_usage)
-    stack.push_async_callback(commits.close)
-
-    async def commit(record: UsageRecord) -> None:
-        call = current_call()
-        await commits.commit(Entry(record, call.trace.traceparent if call is not None and call.trace else ""))
-        mesh.outbox.wake()
-
-    ledger = Ledger(commit)
+    usage = UsageStore(mesh.postgres, mesh.outbox)
+    stack.push_async_callback(usage.close)
+    ledger = Ledger(usage.write)
     stack.push_async_callback(ledger.drain)
     generations = Generations(ledger, settings.heartbeat_interval, settings.answer_limit_bytes)
     servicer = ModelService(catalogue, generations, Vectors(embedder, ledger), markov.NAME)
@@ -70,7 +62,7 @@ async def build(mesh: Mesh, settings: ModelSettings, stack: AsyncExitStack) -> S
         servicers=(
             (add_ModelServiceServicer_to_server, servicer),
             (add_CatalogServiceServicer_to_server, CatalogService(catalogue)),
-            (add_CostServiceServicer_to_server, CostService(PostgresUsageStore(mesh.postgres))),
+            (add_CostServiceServicer_to_server, CostService(usage)),
         ),
         jobs=(
             Job(

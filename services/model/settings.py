@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import AfterValidator, AliasChoices, DirectoryPath, Field, FilePath, PrivateAttr, SecretStr
 from pydantic_settings import SettingsConfigDict
 
-from services.mesh.process.sources import EmptyCounts, Place
+from services.mesh.process.sources import EmptyCounts, Location
 from services.mesh.settings import SomaSettings
 from services.model.adapters.http1.network import Network, network, proxy_url
 from services.model.catalogue_file import CatalogueFile, Key, ProviderSettings, Url, invalid, read_catalogue
@@ -90,12 +90,12 @@ class ModelSettings(SomaSettings):
     _embedding: EmbeddingSettings = PrivateAttr(default_factory=EmbeddingSettings)
     # As they were when the settings were read: the catalogue file names variables, and messages say where values stand.
     _environment: dict[str, str] = PrivateAttr(default_factory=lambda: dict(os.environ))
-    _places: dict[str, Place] = PrivateAttr()
+    _places: dict[str, Location] = PrivateAttr()
 
     def model_post_init(self, context: Any, /) -> None:
         """Remembers where each setting came from."""
         super().model_post_init(context)
-        self._places = self.places()
+        self._places = self.locations()
 
     @property
     def embedding(self) -> EmbeddingSettings:

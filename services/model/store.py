@@ -1,19 +1,26 @@
-"""The table of the usage ledger."""
+"""The usage ledger's table, and the event `model.usage.recorded` that is sent with each record."""
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
+from soma.events.v1.event_pb2 import Event
 from soma.model.v1.cost_service_pb2 import UsageRecord
 from soma.model.v1.message_pb2 import Usage
 
+from services.mesh.call.call import current_call
+from services.mesh.events.outbox import Outbox
 from services.mesh.stores import postgres
+from services.mesh.stores.group_commit import GroupCommit
 
 if TYPE_CHECKING:
     import asyncpg
 
     from services.mesh.stores.postgres import Connection, Pool
+
+RECORDED = "model.usage.recorded"
 
 # One statement, so that a record and its event are written together or not at all. If it is repeated after a lost
 # connection, there is still one row and one event.
@@ -50,33 +57,52 @@ class PageStart:
     generation_id: str
 
 
-class UsageStore(Protocol):
-    """Reads the ledger."""
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A record, and the `traceparent` of its call; empty without a trace."""
+
+    record: UsageRecord
+    traceparent: str
+
+
+class UsageStore:
+    """Usage records in the schema `model`; records of concurrent calls share transactions.
+
+    Each new record sends an event, in its own transaction.
+    """
+
+    def __init__(self, pool: "Pool", outbox: Outbox) -> None:
+        self._pool = pool
+        self._outbox = outbox
+        self._commits = GroupCommit(pool, write_usage)
+
+    async def close(self) -> None:
+        """Take no more records, and return once those that were taken are written."""
+        await self._commits.close()
+
+    async def write(self, record: UsageRecord) -> None:
+        """Return once a record is durable; to write it twice is to write it once.
+
+        Raises:
+            Unavailable: Postgres is away or full, or the store is closed; the record may be durable all the same.
+        """
+        call = current_call()
+        await self._commits.commit(Entry(record, call.trace.traceparent if call is not None and call.trace else ""))
+        self._outbox.wake()
 
     async def list_usage(
         self, tenant_id: str, conversation_id: str, after: PageStart | None, limit: int
     ) -> list[UsageRecord]:
         """At most `limit` records of a tenant, newest first; of one conversation if `conversation_id` is not empty."""
-        ...
-
-
-class PostgresUsageStore:
-    """A UsageStore in the schema `model`."""
-
-    def __init__(self, pool: "Pool") -> None:
-        self._pool = pool
-
-    async def list_usage(
-        self, tenant_id: str, conversation_id: str, after: PageStart | None, limit: int
-    ) -> list[UsageRecord]:
         start, generation = (after.start_time, after.generation_id) if after else (None, "")
         async with postgres.connection(self._pool) as connection:
             rows = await connection.fetch(_LIST, tenant_id, conversation_id, start, generation, limit)
         return [_record(row) for row in rows]
 
 
-async def insert_usage(connection: "Connection", records: Sequence[UsageRecord], events: Sequence[bytes]) -> None:
-    """Write records, and the event of each new record (a serialised `soma.events.v1.Event`)."""
+async def write_usage(connection: "Connection", entries: Sequence[Entry]) -> None:
+    """Write each record and its event once, also when this is repeated."""
+    records = [entry.record for entry in entries]
     await connection.execute(
         _INSERT,
         [record.generation_id for record in records],
@@ -92,8 +118,22 @@ async def insert_usage(connection: "Connection", records: Sequence[UsageRecord],
         [record.start_time.ToDatetime(tzinfo=UTC) for record in records],
         [record.duration_seconds for record in records],
         [record.time_to_first_token_seconds for record in records],
-        events,
+        [usage_event(entry).SerializeToString() for entry in entries],
     )
+
+
+def usage_event(entry: Entry) -> Event:
+    """The event of a record. It has the id of the generation, so that a repetition is recognised."""
+    record = entry.record
+    event = Event(
+        event_id=str(uuid.UUID(record.generation_id)),
+        type=RECORDED,
+        tenant_id=record.tenant_id,
+        traceparent=entry.traceparent,
+    )
+    event.occur_time.CopyFrom(record.start_time)
+    event.payload.Pack(record)
+    return event
 
 
 def _record(row: "asyncpg.Record") -> UsageRecord:

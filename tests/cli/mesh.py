@@ -11,12 +11,11 @@ from soma.testing.v1.echo_service_pb2_grpc import add_EchoServiceServicer_to_ser
 
 from cli.endpoint import Endpoint
 from services.mesh.call.authenticator import DevAuthenticator
-from services.mesh.call.handlers import collect
+from services.mesh.call.handlers import Registration, collect
 from services.mesh.call.interceptors.drain import Drain
 from services.mesh.call.spans import Spans
 from services.mesh.call.stack import pipeline
 from services.mesh.call.token import Signer
-from services.mesh.service import Registration
 from services.mesh.testing.echo import EchoServicer
 from services.mesh.transport.server import Server
 

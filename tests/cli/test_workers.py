@@ -14,8 +14,8 @@ from soma.model.v1 import message_pb2
 from soma.orchestrator.v1 import chat_service_pb2
 from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceStub
 
-from services.mesh.testing.dialects import Behaviour
-from services.mesh.testing.upstreams import FakeUpstream
+from services.model.testing.dialects import Behaviour
+from services.model.testing.upstreams import FakeUpstream
 from tests.cli.commands import soma, status
 from tests.ports import free_port
 

@@ -8,8 +8,8 @@ import httpx
 import pytest
 from openai import AsyncOpenAI
 
-from services.mesh.testing.dialects import Behaviour
-from services.mesh.testing.upstreams import FakeUpstream
+from services.model.testing.dialects import Behaviour
+from services.model.testing.upstreams import FakeUpstream
 from tests.e2e.scripted import claude, configure
 from tests.e2e.stack import Stack
 

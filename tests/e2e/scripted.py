@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from services.mesh.testing.dialects import AnthropicDialect
-from services.mesh.testing.upstreams import FakeUpstream
+from services.model.testing.dialects import AnthropicDialect
+from services.model.testing.upstreams import FakeUpstream
 
 MODEL = "fake-large"
 CLAUDE = "fake-claude"

@@ -15,8 +15,8 @@ from soma.orchestrator.v1.chat_service_pb2 import ChatRequest
 from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceStub
 
 from services.mesh.call.status import from_rpc_error
-from services.mesh.testing.upstreams import FakeUpstream
 from services.mesh.testing.waiting import until
+from services.model.testing.upstreams import FakeUpstream
 from tests.e2e.scripted import MODEL
 from tests.e2e.stack import CALL_SECONDS, Stack
 

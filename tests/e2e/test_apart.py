@@ -10,9 +10,9 @@ from soma.memory.v1.memory_service_pb2 import RecallRequest
 from soma.memory.v1.memory_service_pb2_grpc import MemoryServiceStub
 
 from services.mesh.call.status import from_rpc_error
-from services.mesh.testing.dialects import Behaviour
-from services.mesh.testing.upstreams import FakeUpstream
 from services.mesh.testing.waiting import until
+from services.model.testing.dialects import Behaviour
+from services.model.testing.upstreams import FakeUpstream
 from tests.e2e.load import Load
 from tests.e2e.stack import CALL_SECONDS, Stack
 from tests.e2e.surfaces import heard, over_grpc, over_openai, over_rest

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from services.mesh.testing.dialects import Behaviour
-from services.mesh.testing.upstreams import FakeUpstream
+from services.model.testing.dialects import Behaviour
+from services.model.testing.upstreams import FakeUpstream
 from tests.e2e.contracts import SERVICES
 from tests.e2e.scripted import MODEL
 from tests.e2e.stack import Stack, command

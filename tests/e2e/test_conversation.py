@@ -7,8 +7,8 @@ import httpx
 from soma.memory.v1.memory_service_pb2 import ListMessagesRequest
 from soma.memory.v1.memory_service_pb2_grpc import MemoryServiceStub
 
-from services.mesh.testing.dialects import Behaviour
-from services.mesh.testing.upstreams import FakeUpstream
+from services.model.testing.dialects import Behaviour
+from services.model.testing.upstreams import FakeUpstream
 from tests.e2e.stack import CALL_SECONDS, Stack
 from tests.e2e.surfaces import heard, over_grpc, over_openai, over_rest
 

@@ -11,8 +11,8 @@ import pytest
 from soma.model.v1.cost_service_pb2 import UsageRecord
 from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceStub
 
-from services.mesh.testing.dialects import Behaviour, Fault
-from services.mesh.testing.upstreams import FakeUpstream
+from services.model.testing.dialects import Behaviour, Fault
+from services.model.testing.upstreams import FakeUpstream
 from tests.e2e.scripted import MODEL
 from tests.e2e.stack import CALL_SECONDS, Stack
 from tests.e2e.surfaces import events, heard, over_grpc, request, usage

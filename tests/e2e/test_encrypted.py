@@ -17,9 +17,9 @@ from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceStub
 from somamesh import AsyncClient
 from websockets.asyncio.client import connect
 
-from services.mesh.testing.dialects import Behaviour
-from services.mesh.testing.upstreams import FakeUpstream
 from services.mesh.testing.waiting import until
+from services.model.testing.dialects import Behaviour
+from services.model.testing.upstreams import FakeUpstream
 from tests.e2e.scripted import MODEL, configure
 from tests.e2e.stack import CALL_SECONDS, Stack, command
 from tests.e2e.surfaces import events, request

@@ -57,6 +57,30 @@ async def test_a_key_of_any_form_is_recalled_listed_and_forgotten(
     assert (await http.get("/v1/memories", params={"prefix": prefix})).json()["memories"] == []
 
 
+async def test_conversations_are_listed_until_they_are_deleted(http: httpx.AsyncClient) -> None:
+    conversation, path = f"listed-{uuid.uuid4()}", "/v1/memory/conversations"
+    said = await http.post(
+        f"{path}/{conversation}/messages", json={"messages": [{"role": "ROLE_USER", "content": "Hello"}]}
+    )
+    assert said.status_code == 200, said.text
+
+    async def listed() -> dict[str, int]:
+        counts: dict[str, int] = {}
+        params: dict[str, str | int] = {"page_size": 1000}
+        while page := (await http.get(path, params=params)).json():
+            counts |= {each["conversation_id"]: each["messages"] for each in page["conversations"]}
+            if not page["next_page_token"]:
+                break
+            params["page_token"] = page["next_page_token"]
+        return counts
+
+    assert (await listed())[conversation] == 1
+    assert (await http.delete(f"{path}/{conversation}")).json() == {"deleted_messages": 1}
+    assert conversation not in await listed()
+    refused = await http.get(path, params={"page_size": 1001})
+    assert (refused.status_code, refused.json()["error"]["status"]) == (400, "INVALID_ARGUMENT")
+
+
 async def test_a_list_is_filtered_and_read_page_by_page(http: httpx.AsyncClient, prefix: str) -> None:
     for number in range(5):
         metadata = {"category": "even" if number % 2 == 0 else "odd", "tags": ["t", f"t{number}"]}

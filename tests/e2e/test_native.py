@@ -18,9 +18,9 @@ from soma.policy.v1 import policy_service_pb2 as policy
 from soma.policy.v1.policy_service_pb2_grpc import PolicyServiceStub
 
 from services.mesh.call.status import from_rpc_error
-from services.mesh.testing.dialects import Behaviour
-from services.mesh.testing.upstreams import FakeUpstream
 from services.mesh.testing.waiting import until
+from services.model.testing.dialects import Behaviour
+from services.model.testing.upstreams import FakeUpstream
 from tests.e2e.scripted import MODEL
 from tests.e2e.stack import CALL_SECONDS, Stack
 from tests.e2e.surfaces import request, usage

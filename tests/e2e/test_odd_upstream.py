@@ -6,8 +6,8 @@ from typing import Any
 
 import httpx
 
-from services.mesh.testing.dialects import Behaviour
-from services.mesh.testing.upstreams import FakeUpstream
+from services.model.testing.dialects import Behaviour
+from services.model.testing.upstreams import FakeUpstream
 from tests.e2e.surfaces import heard, over_openai
 
 

@@ -8,8 +8,8 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 from openai.types.chat import ChatCompletionToolParam
 
-from services.mesh.testing.dialects import Behaviour, Fault
-from services.mesh.testing.upstreams import FakeUpstream
+from services.model.testing.dialects import Behaviour, Fault
+from services.model.testing.upstreams import FakeUpstream
 from tests.e2e.scripted import ABSENT, CLAUDE, MODEL
 from tests.e2e.stack import CALL_SECONDS, Stack
 

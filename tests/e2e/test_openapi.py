@@ -4,8 +4,8 @@ import json
 import re
 from pathlib import Path
 
-from services.mesh.testing.dialects import Behaviour
-from services.mesh.testing.upstreams import FakeUpstream
+from services.model.testing.dialects import Behaviour
+from services.model.testing.upstreams import FakeUpstream
 from tests.e2e.stack import SOMA, Stack, command
 from tests.size import Size
 

@@ -7,9 +7,9 @@ import grpc
 import httpx
 from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceStub
 
-from services.mesh.testing.dialects import Behaviour
-from services.mesh.testing.upstreams import FakeUpstream
 from services.mesh.testing.waiting import until
+from services.model.testing.dialects import Behaviour
+from services.model.testing.upstreams import FakeUpstream
 from tests.e2e.scripted import MOST_REQUESTS
 from tests.e2e.stack import CALL_SECONDS, Stack
 from tests.e2e.surfaces import Turn, over_grpc, over_openai, over_rest, request

@@ -19,9 +19,9 @@ from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceStub
 
 from cli.parts.redis import server_url
 from services.mesh.call.status import from_rpc_error
-from services.mesh.testing.dialects import Behaviour
-from services.mesh.testing.upstreams import FakeUpstream
 from services.mesh.testing.waiting import until
+from services.model.testing.dialects import Behaviour
+from services.model.testing.upstreams import FakeUpstream
 from tests.e2e.counts import POOLED
 from tests.e2e.load import Load
 from tests.e2e.stack import CALL_SECONDS, Stack

@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from services.mesh.testing.dialects import Behaviour
-from services.mesh.testing.upstreams import FakeUpstream
+from services.model.testing.dialects import Behaviour
+from services.model.testing.upstreams import FakeUpstream
 from tests.e2e.scripted import MODEL
 from tests.e2e.stack import Stack
 from tests.e2e.surfaces import events

@@ -5,8 +5,8 @@ import uuid
 
 import psutil
 
-from services.mesh.testing.upstreams import FakeUpstream
 from services.mesh.testing.waiting import until
+from services.model.testing.upstreams import FakeUpstream
 from tests.e2e.stack import Stack
 from tests.e2e.surfaces import heard, over_grpc, over_openai, over_rest, usage
 

@@ -7,9 +7,9 @@ import pytest
 import somamesh
 from somamesh import AsyncClient, Client
 
-from services.mesh.testing.dialects import Behaviour
-from services.mesh.testing.upstreams import FakeUpstream
 from services.mesh.testing.waiting import until
+from services.model.testing.dialects import Behaviour
+from services.model.testing.upstreams import FakeUpstream
 from tests.e2e.scripted import ABSENT, MODEL
 from tests.e2e.stack import Stack
 from tests.sdk.drivers import driving

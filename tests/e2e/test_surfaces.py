@@ -16,9 +16,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from gateway.surfaces import MOST
 from services.mesh.call.token import Signer
 from services.mesh.process.keys import read_key
-from services.mesh.process.registry.directory import Directory
 from services.mesh.process.registry.membership import Membership
 from services.mesh.testing.waiting import until
+from services.mesh.transport.directory import Directory
 from services.mesh.transport.remote.channel import RemoteChannel
 from tests.e2e.stack import Stack
 from tests.e2e.test_logs import hear, socket

@@ -8,10 +8,10 @@ import pytest
 
 from gateway.pages import Pages
 from services.mesh.call.authenticator import DevAuthenticator
-from services.mesh.process.registry.directory import Directory
 from services.mesh.process.registry.leases import Joined
 from services.mesh.process.registry.service import RegistryService
 from services.mesh.testing.local import KEY
+from services.mesh.transport.directory import Directory
 
 WELL = (("edge", "redis", ""), ("model", "llm", ""), ("model", "postgres", ""))
 

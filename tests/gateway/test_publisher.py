@@ -19,9 +19,9 @@ from gateway.xds.state import NodeState, XdsState
 from services.mesh.call.errors import InvalidArgument
 from services.mesh.call.interceptors.drain import Drain
 from services.mesh.process.jobs import run_job
-from services.mesh.process.registry.directory import Directory
 from services.mesh.process.registry.leases import Joined
 from services.mesh.process.registry.service import RegistryService
+from services.mesh.transport.directory import Directory
 from services.mesh.transport.server import Server
 
 NOTES = "soma.testing.v1.NoteService"

@@ -1,4 +1,4 @@
-"""The memory service as `build` makes it, over the mesh's pipeline and channel, with a model service of words."""
+"""The memory service as `build` makes it, behind the mesh's pipeline, with a fake model service."""
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
@@ -22,7 +22,7 @@ from services.mesh.call import errors
 from services.mesh.call.call import run_as
 from services.mesh.call.principal import Principal
 from services.mesh.call.status import from_rpc_error
-from services.mesh.service import Check
+from services.mesh.process.health import Check
 from services.mesh.stores.redis import open_client
 from services.mesh.testing.hosted import hosted
 from services.mesh.testing.waiting import until
@@ -56,7 +56,7 @@ class Memory:
         return await self.stub.Remember(request)
 
     async def say(self, conversation_id: str, *messages: Message, request_id: str = "") -> int:
-        """Append turns; the position of the last."""
+        """Append turns; returns the position of the last one."""
         response = await self.stub.AppendMessages(
             pb.AppendMessagesRequest(conversation_id=conversation_id, messages=messages, request_id=request_id)
         )
@@ -84,7 +84,7 @@ async def serving(pool: "Pool", data_dir: Path, model: FakeEmbedder, *, warm: bo
     Unless it is to be met as it starts, once vectors can be had.
     """
     async with (
-        # Away: events wait in the outbox, and no call needs it.
+        # Redis is away: events wait in the outbox, and no call needs it.
         open_client("redis://127.0.0.1:1") as redis,
         hosted(
             SERVICE,
@@ -136,7 +136,7 @@ async def refused(call: Awaitable[object]) -> errors.MeshError:
 
 
 def json_value(value: Json) -> Value:
-    """JSON as a message."""
+    """The JSON as a message."""
     return json_format.Parse(json.dumps(value), Value())
 
 
@@ -147,12 +147,12 @@ def plain(value: Value | Struct) -> Json:
 
 
 def user(text: str) -> Message:
-    """What the person says."""
+    """A message of the person."""
     return Message(role=ROLE_USER, content=text)
 
 
 def assistant(text: str, *calls: str) -> Message:
-    """What the model says, and the ids of the tools it wants called."""
+    """A message of the model, with the ids of the tool calls it asks for."""
     return Message(
         role=ROLE_ASSISTANT,
         content=text,

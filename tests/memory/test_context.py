@@ -1,4 +1,4 @@
-"""Contexts: newest turns and best facts within the budget, nothing torn apart, words where vectors are missing."""
+"""Contexts: the newest turns and the best facts that fit the budget; a search by words if vectors are missing."""
 
 import pytest
 from soma.memory.v1 import memory_service_pb2 as pb

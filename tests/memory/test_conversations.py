@@ -1,4 +1,4 @@
-"""Conversations: sequences without gaps, appends that happen once or not at all, messages exactly as they came."""
+"""Conversations: sequences without gaps, appends that happen once or not at all, messages that stay unchanged."""
 
 import asyncio
 import uuid
@@ -184,6 +184,32 @@ async def test_postgres_away_is_a_typed_error_and_nothing_acknowledged_is_lost(
     await postgres_server.start()
     await memory.say("c", assistant("after"))
     assert [turn.message.content for turn in await memory.turns("c")] == ["before", "after"]
+
+
+async def test_conversations_are_listed_by_id_page_by_page_for_their_tenant_alone(memory: Memory) -> None:
+    for number in range(5):
+        await memory.say(f"c{number}", *(user(str(n)) for n in range(number + 1)))
+    with as_globex():
+        await memory.say("c0", user("of another tenant"))
+    listed: list[tuple[str, int]] = []
+    request = pb.ListConversationsRequest(page_size=2)
+    for _ in range(3):
+        page = await memory.stub.ListConversations(request)
+        assert len(page.conversations) <= 2
+        assert all(each.HasField("create_time") for each in page.conversations)
+        listed += [(each.conversation_id, each.messages) for each in page.conversations]
+        request.page_token = page.next_page_token
+    assert request.page_token == ""
+    assert listed == [(f"c{number}", number + 1) for number in range(5)]
+
+
+async def test_an_exact_page_of_conversations_is_the_last_and_no_conversations_are_an_empty_one(memory: Memory) -> None:
+    assert await memory.stub.ListConversations(pb.ListConversationsRequest()) == pb.ListConversationsResponse()
+    await memory.say("c", user("one"))
+    page = await memory.stub.ListConversations(pb.ListConversationsRequest(page_size=1))
+    assert ([each.conversation_id for each in page.conversations], page.next_page_token) == (["c"], "")
+    error = await refused(memory.stub.ListConversations(pb.ListConversationsRequest(page_token="made up")))
+    assert error.reason == "PAGE_TOKEN_INVALID"
 
 
 async def test_a_deleted_conversation_is_gone_with_what_was_found_by_it_and_begins_anew(memory: Memory) -> None:

@@ -1,4 +1,4 @@
-"""A conversation that is deleted is told of: with the deletion or not at all."""
+"""The event of a deleted conversation is written together with the deletion."""
 
 from datetime import UTC, datetime
 
@@ -13,7 +13,7 @@ from tests.memory.conftest import Memory, as_globex, user
 
 
 async def delete(memory: Memory, conversation_id: str) -> int:
-    """Delete a conversation; how many turns it had."""
+    """Delete a conversation; returns how many turns it had."""
     response = await memory.stub.DeleteConversation(pb.DeleteConversationRequest(conversation_id=conversation_id))
     return response.deleted_messages
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from soma.memory.v1 import memory_service_pb2 as pb
 
 from services.memory.passages import Json
-from services.memory.store.facts import PostgresFactStore
+from services.memory.store.facts import FactStore
 from services.mesh.call import errors
 from services.mesh.process.jobs import Job
 from services.mesh.testing.jobs import running
@@ -140,13 +140,13 @@ async def test_sweeping_deletes_what_has_expired_and_its_passages(memory: Memory
         await memory.stub.Remember(pb.RememberRequest(key=f"old{number}", value=json_value("x"), ttl_seconds=60))
     await memory.remember("kept", "x")
     await memory.pool.execute("UPDATE memory.fact SET expires_at = now() WHERE expires_at IS NOT NULL")
-    assert await PostgresFactStore(memory.pool).sweep() == 3
+    assert await FactStore(memory.pool).sweep() == 3
     assert await memory.pool.fetchval("SELECT string_agg(key, ',') FROM memory.fact") == "kept"
     assert await memory.pool.fetchval("SELECT count(*) FROM memory.passage") == 1
 
 
 async def test_sweeping_goes_on_by_itself_whatever_happens(memory: Memory) -> None:
-    class Failing(PostgresFactStore):
+    class Failing(FactStore):
         failures: ClassVar[list[Exception]] = [errors.Unavailable("away"), LookupError("unexpected")]
 
         async def sweep(self) -> int:

@@ -1,4 +1,4 @@
-"""Forgetting: what was remembered under a key is gone from every way of finding it, at once, and does not come back."""
+"""Deleted facts: no search finds them from then on, and nothing brings them back."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -8,7 +8,7 @@ from soma.memory.v1 import memory_service_pb2 as pb
 
 from services.memory.embedder import DIMENSIONS
 from services.memory.indexing import BATCH
-from services.memory.store.passages import PostgresPendingPassages
+from services.memory.store.passages import PendingPassages
 from services.mesh.call import errors
 from services.mesh.testing.waiting import until
 from tests.memory.conftest import Memory, as_globex, json_value, refused
@@ -17,14 +17,14 @@ BOAT = "the red boat lies in the harbour"
 
 
 async def forget(memory: Memory, key: str) -> bool:
-    """Forget a key; whether there was something."""
+    """Delete a fact; returns whether there was one."""
     response = await memory.stub.Forget(pb.ForgetRequest(key=key))
     assert response.key == key
     return response.deleted
 
 
 async def found(memory: Memory) -> list[str]:
-    """Keys of what is found of the boat, by search and for a model's next turn."""
+    """The keys that a search for the boat and a model's next turn find."""
     retrieved = await memory.stub.Retrieve(pb.RetrieveRequest(query=BOAT))
     context = await memory.stub.GetContext(pb.GetContextRequest(current_message=BOAT))
     return [*retrieved.sources, *(document.key for document in context.relevant_documents)]
@@ -91,7 +91,7 @@ async def test_a_fact_forgotten_while_it_is_being_indexed_does_not_come_back(mem
     memory.model.failure = errors.Unavailable("away")
     await memory.remember("k", BOAT)
     await memory.pool.execute("UPDATE memory.passage SET claimed_until = NULL")
-    pending = PostgresPendingPassages(memory.pool)
+    pending = PendingPassages(memory.pool)
     claimed = await pending.claim(BATCH)
     assert await forget(memory, "k")
     await pending.fill([(each.id, [1.0] + [0.0] * (DIMENSIONS - 1)) for each in claimed])
@@ -118,15 +118,15 @@ async def test_the_indexer_in_the_middle_of_a_fact_survives_its_being_forgotten(
     assert await found(memory) == []
 
 
-Other = Callable[[PostgresPendingPassages, list[int]], Awaitable[None]]
+Other = Callable[[PendingPassages, list[int]], Awaitable[None]]
 
 
-async def fill(pending: PostgresPendingPassages, ids: list[int]) -> None:
+async def fill(pending: PendingPassages, ids: list[int]) -> None:
     """Give passages vectors."""
     await pending.fill([(id, [1.0] + [0.0] * (DIMENSIONS - 1)) for id in ids])
 
 
-async def release(pending: PostgresPendingPassages, ids: list[int]) -> None:
+async def release(pending: PendingPassages, ids: list[int]) -> None:
     """Give passages back."""
     await pending.release(ids)
 
@@ -134,7 +134,7 @@ async def release(pending: PostgresPendingPassages, ids: list[int]) -> None:
 @pytest.mark.parametrize("other", [fill, release])
 async def test_forgetting_and_indexing_never_wait_for_each_other_in_a_circle(memory: Memory, other: Other) -> None:
     memory.model.failure = errors.Unavailable("away")
-    pending = PostgresPendingPassages(memory.pool)
+    pending = PendingPassages(memory.pool)
     for round_ in range(5):
         await memory.remember("k", f"round {round_}. " + "A sentence that fills a passage of the fact. " * 200)
         ids = [row["id"] for row in await memory.pool.fetch("SELECT id FROM memory.passage ORDER BY id DESC")]

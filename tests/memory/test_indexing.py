@@ -1,4 +1,4 @@
-"""Indexing: every passage gets its vector in the end, once, whatever fails meanwhile."""
+"""Indexing: every passage gets its vector once, even if something fails meanwhile."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -9,7 +9,7 @@ import pytest
 
 from services.memory.embedder import DIMENSIONS, Vector
 from services.memory.indexing import BATCH, Indexer
-from services.memory.store.passages import PostgresPendingPassages
+from services.memory.store.passages import PendingPassages
 from services.mesh.call import errors
 from services.mesh.testing.waiting import until
 from tests.fakes.embedder import FakeEmbedder, by_words
@@ -33,7 +33,7 @@ class CountingEmbedder:
 
 
 async def unindexed(memory: Memory, *keys: str) -> None:
-    """Facts without vectors, and nobody to give them any."""
+    """Facts without vectors, and a model service that is away."""
     memory.model.failure = errors.Unavailable("away")
     for key in keys:
         await memory.remember(key, f"text of {key}")
@@ -58,7 +58,7 @@ def left_behind(database: "Pool", tmp_path: Path) -> Leave:
 async def test_two_processes_share_the_work_and_do_none_of_it_twice(left_behind: Leave) -> None:
     pool = await left_behind(*(f"k{n}" for n in range(3 * BATCH)))
     embedder = CountingEmbedder()
-    indexers = [Indexer(PostgresPendingPassages(pool), embedder) for _ in range(2)]
+    indexers = [Indexer(PendingPassages(pool), embedder) for _ in range(2)]
 
     async def drain(indexer: Indexer) -> None:
         while await indexer.step():
@@ -71,7 +71,7 @@ async def test_two_processes_share_the_work_and_do_none_of_it_twice(left_behind:
 
 async def test_what_a_killed_process_had_claimed_is_taken_up_when_the_claim_lapses(left_behind: Leave) -> None:
     pool = await left_behind("k")
-    pending = PostgresPendingPassages(pool)
+    pending = PendingPassages(pool)
     await pool.execute("UPDATE memory.passage SET claimed_until = now() + interval '30 seconds'")
     assert await pending.claim(BATCH) == []
     await pool.execute("UPDATE memory.passage SET claimed_until = now() - interval '1 second'")
@@ -86,8 +86,8 @@ async def test_a_step_that_fails_gives_its_passages_back(left_behind: Leave) -> 
             raise errors.Unavailable("away")
 
     with pytest.raises(errors.Unavailable):
-        await Indexer(PostgresPendingPassages(pool), Absent()).step()
-    assert len(await PostgresPendingPassages(pool).claim(BATCH)) == 1
+        await Indexer(PendingPassages(pool), Absent()).step()
+    assert len(await PendingPassages(pool).claim(BATCH)) == 1
 
 
 async def test_a_passage_the_model_refuses_does_not_hold_up_the_others(memory: Memory) -> None:
@@ -117,7 +117,7 @@ async def test_passages_of_each_tenant_are_embedded_in_its_name(memory: Memory) 
 
 async def test_a_fact_replaced_while_its_passages_are_embedded_keeps_the_new_ones(memory: Memory) -> None:
     await unindexed(memory, "k")
-    pending = PostgresPendingPassages(memory.pool)
+    pending = PendingPassages(memory.pool)
     await memory.pool.execute("UPDATE memory.passage SET claimed_until = NULL")
     old = [row["id"] for row in await memory.pool.fetch("SELECT id FROM memory.passage")]
     await memory.remember("k", "the new text")

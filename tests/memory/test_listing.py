@@ -1,4 +1,4 @@
-"""Lists of what is remembered: by the bytes of the keys, in pages that neither repeat nor skip, each tenant's own."""
+"""Lists of facts: in the order of the keys' bytes, in pages without repetitions and gaps, for each tenant alone."""
 
 import asyncio
 import base64
@@ -179,7 +179,7 @@ async def test_a_page_costs_what_it_shows_however_much_is_remembered(memory: Mem
     )
     await memory.pool.execute("ANALYZE memory.fact")
     async with memory.pool.acquire() as connection, connection.transaction():
-        # As for the sixth call and later ones, when Postgres may plan for any parameters.
+        # From the sixth call on Postgres may use such a plan, which is made for any parameters.
         await connection.execute("SET LOCAL plan_cache_mode = force_generic_plan")
         await connection.execute(f"PREPARE page(text, text, text, jsonb, int, bigint) AS {PAGE}")
         explained = "EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE page('acme', 'k/42/', 'k/42/', '{}', 50, 3000000)"

@@ -1,4 +1,4 @@
-"""Passages: nothing said is lost, nothing is longer than can be embedded, cuts fall between sentences."""
+"""Passages: no text is lost, none is too long to embed, and cuts are between sentences."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Recalls of one key at one moment: one of them locks the row, the others share the next statement."""
+"""Concurrent recalls of one key: the first locks the row, the others share the next statement."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -57,7 +57,7 @@ async def test_callers_who_leave_hold_up_nobody(memory: Memory) -> None:
         tasks[2].cancel()
         await asyncio.wait((tasks[0], tasks[2]))
     answers = await asyncio.gather(tasks[1], tasks[3], tasks[4])
-    # The one whose statement was waiting may have been counted before it was known that its caller had left.
+    # The recall whose statement waited may have been counted before its caller was cancelled.
     first, *others = sorted(answer.accessed_count for answer in answers)
     assert first in (1, 2)
     assert others == [first + 1, first + 2]

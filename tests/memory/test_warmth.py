@@ -1,4 +1,4 @@
-"""Memory while vectors cannot be had yet: it says so, answers from words at once, and is itself when they come."""
+"""Memory while the embedding model is loading: it reports that, searches by words, and by meaning later."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -85,7 +85,7 @@ async def test_without_a_model_to_wait_for_it_is_ready(cold: Memory, error: erro
         assert await passes(cold.warm)
         # One question later, what the check may have asked has been answered.
         await cold.stub.Retrieve(pb.RetrieveRequest(query="boat"))
-    # One that cannot load its model is left alone; one that is away may be back any moment.
+    # A service that cannot load its model is not asked again; one that is away may be back at any time.
     assert (len(cold.model.asked) == 1) is left_alone
 
 

@@ -1,4 +1,4 @@
-"""What services declare: one list, read by all, and a mesh that leads to the neighbours named and to no others."""
+"""Declarations of services: there is one list of them, and a service reaches only the neighbours it names."""
 
 import subprocess
 import sys

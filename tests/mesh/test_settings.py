@@ -1,4 +1,4 @@
-"""Settings that cannot be are refused in one line, wherever they come from."""
+"""Wrong settings are refused in one line, whatever their source."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from services.mesh.settings import Settings
 
 
 def refused(**values: Any) -> str:
-    """What is said of these."""
+    """The error for these settings."""
     with pytest.raises(errors.InvalidArgument) as refusal:
         Settings(**values)
     assert refusal.value.reason == "SETTINGS_INVALID"

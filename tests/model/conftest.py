@@ -20,15 +20,15 @@ from soma.model.v1.model_service_pb2_grpc import ModelServiceStub
 from services.mesh.call.call import run_as
 from services.mesh.service import Service
 from services.mesh.stores.redis import open_client
-from services.mesh.testing.dialects import AnthropicDialect, OpenAIDialect
 from services.mesh.testing.hosted import hosted
 from services.mesh.testing.local import SOMEBODY
-from services.mesh.testing.upstreams import FakeUpstream
 from services.mesh.testing.waiting import until
 from services.mesh.transport.local.channel import LocalChannel
 from services.model.embedding import artifact, engine
 from services.model.main import SERVICE
 from services.model.settings import ModelSettings
+from services.model.testing.dialects import AnthropicDialect, OpenAIDialect
+from services.model.testing.upstreams import FakeUpstream
 from tests.model.vendors import VARIABLES
 
 if TYPE_CHECKING:

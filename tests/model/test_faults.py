@@ -14,9 +14,9 @@ from soma.model.v1.model_service_pb2 import GenerateResponse
 from services.mesh.call.call import run_as
 from services.mesh.call.errors import Code, MeshError
 from services.mesh.call.status import from_rpc_error
-from services.mesh.testing.dialects import AnthropicDialect, Behaviour, Fault, OpenAIDialect
 from services.mesh.testing.local import SOMEBODY
-from services.mesh.testing.upstreams import FakeUpstream
+from services.model.testing.dialects import AnthropicDialect, Behaviour, Fault, OpenAIDialect
+from services.model.testing.upstreams import FakeUpstream
 from tests.model.conftest import LARGEST, Models, Serving, asking
 from tests.size import Size
 

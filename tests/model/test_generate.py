@@ -10,9 +10,9 @@ from soma.model.v1.message_pb2 import FINISH_REASON_STOP
 from soma.model.v1.model_service_pb2 import GenerateResponse
 
 from services.mesh.call.call import run_as
-from services.mesh.testing.dialects import AnthropicDialect, Behaviour, Fault, OpenAIDialect
 from services.mesh.testing.local import SOMEBODY
-from services.mesh.testing.upstreams import FakeUpstream
+from services.model.testing.dialects import AnthropicDialect, Behaviour, Fault, OpenAIDialect
+from services.model.testing.upstreams import FakeUpstream
 from tests.model.conftest import Models, Serving, asking
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from soma.model.v1.model_service_pb2 import GenerateRequest
 from services.mesh.call.call import run_as
 from services.mesh.call.errors import NotFound, Unavailable
 from services.mesh.testing.local import SOMEBODY
-from services.mesh.testing.upstreams import FakeUpstream
 from services.model.catalogue import Catalogue, Shelf
 from services.model.provider import ProviderEvent
+from services.model.testing.upstreams import FakeUpstream
 from tests.model.conftest import Serving, asking
 from tests.ports import free_port
 

@@ -12,10 +12,10 @@ from soma.model.v1.model_service_pb2 import GenerateRequest
 
 from services.mesh.call.call import run_as
 from services.mesh.call.errors import FailedPrecondition, Unavailable
-from services.mesh.testing.dialects import AnthropicDialect, Behaviour, Fault
 from services.mesh.testing.local import SOMEBODY
-from services.mesh.testing.upstreams import FakeUpstream
 from services.model.embedding import minilm
+from services.model.testing.dialects import AnthropicDialect, Behaviour, Fault
+from services.model.testing.upstreams import FakeUpstream
 from tests.model.conftest import Models, Serving
 from tests.ports import free_port
 

@@ -4,9 +4,9 @@ import pytest
 from soma.model.v1.cost_service_pb2 import UsageRecord
 
 from services.mesh.call.call import run_as
-from services.mesh.testing.dialects import Behaviour
 from services.mesh.testing.local import SOMEBODY
-from services.mesh.testing.upstreams import FakeUpstream
+from services.model.testing.dialects import Behaviour
+from services.model.testing.upstreams import FakeUpstream
 from tests.model.adapters.answering import data, delta
 from tests.model.conftest import Serving, asking
 

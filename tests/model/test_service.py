@@ -14,9 +14,9 @@ from services.mesh.call.call import run_as
 from services.mesh.call.errors import Code, MeshError
 from services.mesh.call.principal import Principal
 from services.mesh.call.status import from_rpc_error
-from services.mesh.testing.dialects import AnthropicDialect
 from services.mesh.testing.local import SOMEBODY
-from services.mesh.testing.upstreams import FakeUpstream
+from services.model.testing.dialects import AnthropicDialect
+from services.model.testing.upstreams import FakeUpstream
 from tests.model.conftest import Models, Serving, asking
 
 pytestmark = pytest.mark.usefixtures("nothing_left")

@@ -14,7 +14,7 @@ from services.mesh.stores import postgres
 from services.mesh.testing.jobs import running
 from services.mesh.testing.waiting import until
 from services.model.main import SERVICE
-from services.model.usage_events import RECORDED, Entry, write_usage
+from services.model.store import RECORDED, Entry, write_usage
 
 if TYPE_CHECKING:
     from services.mesh.stores.postgres import Pool

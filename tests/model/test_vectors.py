@@ -12,15 +12,15 @@ from soma.model.v1.model_service_pb2 import EmbedRequest, TokenNumbers
 from services.mesh.call.call import run_as
 from services.mesh.call.errors import MeshError
 from services.mesh.call.status import from_rpc_error
-from services.mesh.testing.dialects import Behaviour, Fault
 from services.mesh.testing.local import SOMEBODY
-from services.mesh.testing.upstreams import FakeUpstream
 from services.model.adapters.anthropic import Anthropic
 from services.model.adapters.upstream import Patience, Upstream
 from services.model.catalogue import Route
 from services.model.embedding.minilm import MiniLm
 from services.model.embedding.settings import EmbeddingSettings
 from services.model.ledger import Ledger
+from services.model.testing.dialects import Behaviour, Fault
+from services.model.testing.upstreams import FakeUpstream
 from services.model.vectors import Vectors
 from tests.model.conftest import Models, Serving, asking
 from tests.model.vendors import ANTHROPIC

@@ -107,7 +107,7 @@ def test_a_declared_reason_that_is_only_compared_is_refused(source: str) -> None
     ]
 
 
-@pytest.mark.parametrize("name", ["services/x/y.py", "gateway/x.py", "cli/x.py", "services/mesh/transport/routing.py"])
+@pytest.mark.parametrize("name", ["services/x/y.py", "gateway/x.py", "cli/x.py", "services/mesh/transport/router.py"])
 @pytest.mark.parametrize(
     "source",
     [
@@ -124,7 +124,7 @@ def test_the_error_of_grpc_is_refused_outside_the_boundary(source: str, name: st
 
 
 @pytest.mark.parametrize(
-    "name", ["services/mesh/transport/boundary.py", "services/mesh/call/status.py", "sdk/python/src/x.py"]
+    "name", ["services/mesh/call/boundary.py", "services/mesh/call/status.py", "sdk/python/src/x.py"]
 )
 def test_the_error_of_grpc_is_allowed_where_it_is_translated(name: str) -> None:
     assert found("try:\n    f()\nexcept grpc.aio.AioRpcError:\n    pass", name) == []

@@ -1,1 +1,1 @@
-"""What memory needs of others, each behind what it asks of it."""
+"""The model service and protobuf's values, as memory uses them."""

@@ -20,14 +20,16 @@ _SCOPES = frozenset({"execute:models"})
 
 
 class ModelEmbedder:
-    """`Embedder` over ModelService.Embed. Memory asks as itself: who may remember need not hold the scope of models."""
+    """An `Embedder` over ModelService.Embed.
+
+    Memory calls it as its own principal, because a caller that may use memory need not have the scope for models.
+    """
 
     def __init__(self, stub: "ModelServiceAsyncStub", timeout: float) -> None:
         self._stub = stub
         self._timeout = timeout
 
     async def embed(self, tenant_id: str, texts: Sequence[str]) -> list[Vector]:
-        """See `Embedder`."""
         call = current_call()
         left = call.remaining() if call is not None else None
         timeout = self._timeout if left is None else min(self._timeout, left)

@@ -14,10 +14,10 @@ _EXACT = 2**53
 
 
 def to_json(value: Value, field: str) -> Json:
-    """The value.
+    """The value as JSON.
 
     Raises:
-        InvalidArgument: it is no JSON: a kind that is not set, or a number that is not finite; names `field`.
+        InvalidArgument: it is no JSON: its kind is not set, or a number is not finite; the error names `field`.
     """
     match value.WhichOneof("kind"):
         case "null_value":
@@ -37,7 +37,7 @@ def to_json(value: Value, field: str) -> Json:
 
 
 def struct_to_json(struct: Struct, field: str) -> dict[str, Json]:
-    """The object.
+    """The object as JSON.
 
     Raises:
         InvalidArgument: as `to_json`.
@@ -46,7 +46,7 @@ def struct_to_json(struct: Struct, field: str) -> dict[str, Json]:
 
 
 def timestamp(moment: datetime | None) -> Timestamp | None:
-    """The moment; None stays None."""
+    """The moment as a Timestamp; None stays None."""
     if moment is None:
         return None
     stamp = Timestamp()
@@ -61,7 +61,7 @@ def _number(number: float, field: str) -> int | float:
 
 
 def _text(text: str) -> str:
-    # Postgres keeps no NUL in text; filters and stored facets lose it alike.
+    # Postgres keeps no NUL in text, so it is replaced in filters and in stored metadata alike.
     return text.replace("\0", "\ufffd")
 
 

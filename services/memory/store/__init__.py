@@ -1,1 +1,1 @@
-"""Postgres behind memory: facts, conversations, and the passages both are found by. Every statement names a tenant."""
+"""Memory in Postgres: facts, conversations, and the passages that searches find. Every statement names a tenant."""

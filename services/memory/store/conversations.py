@@ -1,7 +1,7 @@
 """Conversations in schema `memory`."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import asyncpg
 from soma.memory.v1 import memory_service_pb2 as pb
@@ -19,7 +19,7 @@ from services.mesh.stores import postgres
 if TYPE_CHECKING:
     from services.mesh.stores.postgres import Pool
 
-# The row of the conversation is what concurrent appends take turns at.
+# The row of the conversation is locked, so that concurrent appends take turns.
 LOCK = """
     INSERT INTO memory.conversation AS conversation (tenant_id, conversation_id, last_sequence) VALUES ($1, $2, 0)
     ON CONFLICT (tenant_id, conversation_id) DO UPDATE SET last_sequence = conversation.last_sequence
@@ -41,6 +41,10 @@ APPEND_PASSAGES = """
     SELECT $1, $2, sequence, '', text FROM unnest($3::integer[], $4::text[]) AS passage (sequence, text)
 """
 LENGTH = "SELECT last_sequence FROM memory.conversation WHERE tenant_id = $1 AND conversation_id = $2"
+LIST = """
+    SELECT conversation_id, last_sequence, created_at FROM memory.conversation
+    WHERE tenant_id = $1 AND conversation_id > $2 ORDER BY conversation_id LIMIT $3
+"""
 DELETE = "DELETE FROM memory.conversation WHERE tenant_id = $1 AND conversation_id = $2 RETURNING last_sequence, now()"
 PAGE = """
     SELECT sequence, message, created_at FROM (
@@ -81,55 +85,14 @@ BY_WORDS = """
     ) AS best ORDER BY share DESC, sequence DESC LIMIT $5
 """
 
-# The event that tells of it.
+# The event that reports a deletion.
 DELETED = "memory.conversation.deleted"
 
 _FEWEST_TOKENS = 4
 
 
-class ConversationStore(Protocol):
-    """Keeps the turns of conversations."""
-
-    async def append(
-        self,
-        tenant_id: str,
-        request: pb.AppendMessagesRequest,
-        tokens: Sequence[int],
-        passages: Sequence[tuple[int, str]],
-    ) -> int:
-        """Add turns, all or none, once per `request_id`; the position of the last.
-
-        Args:
-            tokens: of each turn.
-            passages: texts the turns are found by, each with the turn's place in the request, from 0.
-        """
-        ...
-
-    async def page(
-        self, tenant_id: str, conversation_id: str, after: int, limit: int, max_bytes: int
-    ) -> tuple[list[pb.ConversationMessage], int] | None:
-        """Turns behind `after`, at least one if there is one, and the length of the conversation; None if unknown."""
-        ...
-
-    async def delete(self, tenant_id: str, conversation_id: str) -> int:
-        """Forget a conversation; how many turns it had."""
-        ...
-
-    async def newest(
-        self, tenant_id: str, conversation_id: str, tokens: int
-    ) -> list[tuple[pb.ConversationMessage, int]]:
-        """The newest turn, and those before it while all have at most so many tokens; oldest first, with tokens."""
-        ...
-
-    async def find(
-        self, tenant_id: str, conversation_id: str, question: Question, before: int, limit: int
-    ) -> list[Found]:
-        """The turns older than `before` with the passages that fit best, best first."""
-        ...
-
-
-class PostgresConversationStore:
-    """ConversationStore in schema `memory`; it tells the other services of conversations that are deleted."""
+class ConversationStore:
+    """Keeps the turns of conversations; sends an event when a conversation is deleted."""
 
     def __init__(self, pool: "Pool", outbox: Outbox) -> None:
         self._pool = pool
@@ -142,7 +105,12 @@ class PostgresConversationStore:
         tokens: Sequence[int],
         passages: Sequence[tuple[int, str]],
     ) -> int:
-        """See `ConversationStore`."""
+        """Add turns, all or none, once per `request_id`; returns the position of the last one.
+
+        Args:
+            tokens: of each turn.
+            passages: texts that searches find the turns by, each with the turn's index in the request, from 0.
+        """
         conversation_id, count = request.conversation_id, len(request.messages)
         request_id = request.request_id or None
         async with postgres.transaction(self._pool) as connection:
@@ -169,7 +137,7 @@ class PostgresConversationStore:
     async def page(
         self, tenant_id: str, conversation_id: str, after: int, limit: int, max_bytes: int
     ) -> tuple[list[pb.ConversationMessage], int] | None:
-        """See `ConversationStore`."""
+        """The turns after `after`, at least one if there is one, and the conversation's length; None if unknown."""
         async with postgres.connection(self._pool) as connection:
             length = await connection.fetchval(LENGTH, tenant_id, conversation_id)
             if length is None:
@@ -177,8 +145,21 @@ class PostgresConversationStore:
             rows = await connection.fetch(PAGE, tenant_id, conversation_id, after, limit, max_bytes)
         return [_message(row) for row in rows], length
 
+    async def conversations(self, tenant_id: str, after: str, limit: int) -> list[pb.Conversation]:
+        """At most `limit` conversations with ids behind `after`, in the order of their ids."""
+        async with postgres.connection(self._pool) as connection:
+            rows = await connection.fetch(LIST, tenant_id, after, limit)
+        return [
+            pb.Conversation(
+                conversation_id=row["conversation_id"],
+                messages=row["last_sequence"],
+                create_time=timestamp(row["created_at"]),
+            )
+            for row in rows
+        ]
+
     async def delete(self, tenant_id: str, conversation_id: str) -> int:
-        """See `ConversationStore`."""
+        """Delete a conversation; returns how many turns it had."""
         async with postgres.transaction(self._pool) as connection:
             row = await connection.fetchrow(DELETE, tenant_id, conversation_id)
             if row is None:
@@ -192,7 +173,7 @@ class PostgresConversationStore:
     async def newest(
         self, tenant_id: str, conversation_id: str, tokens: int
     ) -> list[tuple[pb.ConversationMessage, int]]:
-        """See `ConversationStore`."""
+        """The newest turn, and as many before it as fit into `tokens`; the oldest first, each with its tokens."""
         most = tokens // _FEWEST_TOKENS + 1
         async with postgres.connection(self._pool) as connection:
             rows = await connection.fetch(NEWEST, tenant_id, conversation_id, most, tokens)
@@ -201,7 +182,7 @@ class PostgresConversationStore:
     async def find(
         self, tenant_id: str, conversation_id: str, question: Question, before: int, limit: int
     ) -> list[Found]:
-        """See `ConversationStore`."""
+        """The turns older than `before` with the passages that fit best, best first."""
         async with postgres.connection(self._pool) as connection:
             if question.vector is None:
                 text = question.text.replace("\0", " ")

@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import asyncpg
 from google.protobuf.struct_pb2 import Struct, Value
@@ -19,7 +19,7 @@ from services.mesh.stores import postgres
 if TYPE_CHECKING:
     from services.mesh.stores.postgres import Pool
 
-# An expired fact is gone, whether or not it has been swept: what replaces it starts anew.
+# An expired fact counts as deleted, even before the sweep: a fact that replaces it starts anew.
 PUT = """
     INSERT INTO memory.fact AS fact (tenant_id, key, value, metadata, facets, expires_at, indexed_at)
     VALUES ($1, $2, $3, $4, $5, now() + make_interval(secs => $6), CASE WHEN $7 THEN now() END)
@@ -45,12 +45,12 @@ RECALL = """
     FROM before WHERE fact.id = before.id
     RETURNING value, metadata, created_at, accessed_count, fact.last_accessed, before.last_accessed AS accessed_before
 """
-# An expired fact that has not been swept goes too; for who asks it was gone already. Its passages go with it.
+# This also deletes an expired fact that was not swept yet, which counts as deleted already. Its passages go with it.
 FORGET = """
     DELETE FROM memory.fact WHERE tenant_id = $1 AND key = $2
     RETURNING expires_at IS NULL OR expires_at > now() AS kept
 """
-# Keys have at most 512 characters, so none with the prefix comes behind it and 512 of the last character there is.
+# Keys have at most 512 characters, so no key with the prefix comes after the prefix and 512 times the last character.
 PAGE = """
     SELECT * FROM (
         SELECT page.*, row_number() OVER by_key AS place, count(*) OVER () AS found,
@@ -70,7 +70,7 @@ READ = """
     WHERE tenant_id = $1 AND key = ANY($2) AND (expires_at IS NULL OR expires_at > now())
 """
 EXIST = "SELECT EXISTS (SELECT FROM memory.passage WHERE tenant_id = $1 AND fact_id IS NOT NULL)"
-# Without this the index hands over its nearest 40 of all tenants, and filtering may leave none.
+# Without this, the index gives its nearest 40 passages of all tenants, and a filter may leave none of them.
 SCAN_ON = "SELECT set_config('hnsw.iterative_scan', 'strict_order', true)"
 # `OFFSET 0` keeps the planner from joining the other way round: it believes that hardly any fact passes a filter.
 BY_MEANING = """
@@ -107,69 +107,21 @@ SWEEP = """
     DELETE FROM memory.fact USING expired WHERE fact.id = expired.id
 """
 
-# Several passages of one fact may be nearest: so many more are asked for at first, and at most.
+# Several of the nearest passages may belong to one fact: this many are asked for per fact at first, and in all at most.
 _PASSAGES_A_FACT = 4
 _MOST_PASSAGES = 2048
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A fact that was put: its id, and when it became searchable by meaning; None when it is not yet."""
+    """A stored fact: its id, and when it could first be found by meaning; None if it cannot yet."""
 
     fact_id: uuid.UUID
     indexed_at: datetime | None
 
 
-class FactStore(Protocol):
-    """Keeps facts."""
-
-    async def put(
-        self,
-        tenant_id: str,
-        fact: pb.RememberRequest,
-        facets: Json,
-        passages: Sequence[Passage],
-        vectors: Sequence[Vector] | None,
-    ) -> Stored:
-        """Store or replace a fact; without vectors its passages wait for theirs."""
-        ...
-
-    async def recall(self, tenant_id: str, key: str, times: int = 1) -> list[pb.RecallResponse]:
-        """Read a fact for so many callers, one after the other, and count that; empty when there is none."""
-        ...
-
-    async def forget(self, tenant_id: str, key: str) -> bool:
-        """Delete a fact with all it is found by; whether there was one."""
-        ...
-
-    async def page(
-        self, tenant_id: str, after: str, prefix: str, facets: Json, limit: int, max_bytes: int
-    ) -> tuple[list[pb.Memory], bool]:
-        """Facts whose keys begin with `prefix` and come behind `after`, by the bytes of their keys; whether more do.
-
-        At least one if there is one, at most `limit`, and no more of them than have `max_bytes` of values and metadata.
-        """
-        ...
-
-    async def read(self, tenant_id: str, keys: Sequence[str]) -> dict[str, tuple[Value, Struct]]:
-        """Values and metadata by key, uncounted; keys without a fact are missing."""
-        ...
-
-    async def any(self, tenant_id: str) -> bool:
-        """Whether a tenant has facts to search."""
-        ...
-
-    async def find(self, tenant_id: str, question: Question, facets: Json, limit: int) -> list[Found]:
-        """The facts whose metadata contain `facets`, with the passages that fit best, best first."""
-        ...
-
-    async def sweep(self) -> int:
-        """Delete facts that have expired; how many, up to a thousand."""
-        ...
-
-
-class PostgresFactStore:
-    """FactStore in schema `memory`."""
+class FactStore:
+    """Keeps facts in the schema `memory`."""
 
     def __init__(self, pool: "Pool") -> None:
         self._pool = pool
@@ -182,7 +134,7 @@ class PostgresFactStore:
         passages: Sequence[Passage],
         vectors: Sequence[Vector] | None,
     ) -> Stored:
-        """See `FactStore`."""
+        """Store or replace a fact; without vectors its passages wait for theirs."""
         value = fact.value.SerializeToString()
         metadata = fact.metadata.SerializeToString() if fact.HasField("metadata") else None
         ttl = fact.ttl_seconds if fact.HasField("ttl_seconds") else None
@@ -201,7 +153,7 @@ class PostgresFactStore:
         return Stored(row["id"], row["indexed_at"])
 
     async def recall(self, tenant_id: str, key: str, times: int = 1) -> list[pb.RecallResponse]:
-        """See `FactStore`."""
+        """Read a fact for `times` callers, one after the other, and count that; empty if there is none."""
         async with postgres.connection(self._pool) as connection:
             row = await connection.fetchrow(RECALL, tenant_id, key, times)
         if row is None:
@@ -226,31 +178,35 @@ class PostgresFactStore:
         return responses
 
     async def forget(self, tenant_id: str, key: str) -> bool:
-        """See `FactStore`."""
+        """Delete a fact with its passages; returns whether there was one."""
         async with postgres.connection(self._pool) as connection:
             return bool(await connection.fetchval(FORGET, tenant_id, key))
 
     async def page(
         self, tenant_id: str, after: str, prefix: str, facets: Json, limit: int, max_bytes: int
     ) -> tuple[list[pb.Memory], bool]:
-        """See `FactStore`."""
+        """Facts whose keys begin with `prefix` and come after `after`, in the order of their keys' bytes.
+
+        At least one if there is one, at most `limit`, and with at most `max_bytes` of values and metadata. Also returns
+        whether there are more.
+        """
         async with postgres.connection(self._pool) as connection:
             rows = await connection.fetch(PAGE, tenant_id, after, prefix, facets, limit, max_bytes)
         return [_memory(row) for row in rows], bool(rows) and rows[0]["found"] > len(rows)
 
     async def read(self, tenant_id: str, keys: Sequence[str]) -> dict[str, tuple[Value, Struct]]:
-        """See `FactStore`."""
+        """Values and metadata by key, without counting an access; keys without a fact are missing."""
         async with postgres.connection(self._pool) as connection:
             rows = await connection.fetch(READ, tenant_id, keys)
         return {row["key"]: (Value.FromString(row["value"]), Struct.FromString(row["metadata"] or b"")) for row in rows}
 
     async def any(self, tenant_id: str) -> bool:
-        """See `FactStore`."""
+        """Whether a tenant has facts to search."""
         async with postgres.connection(self._pool) as connection:
             return bool(await connection.fetchval(EXIST, tenant_id))
 
     async def find(self, tenant_id: str, question: Question, facets: Json, limit: int) -> list[Found]:
-        """See `FactStore`."""
+        """The facts whose metadata contain `facets`, with the passages that fit best, best first."""
         if question.vector is None:
             async with postgres.connection(self._pool) as connection:
                 rows = await connection.fetch(BY_WORDS, tenant_id, question.text.replace("\0", " "), facets, limit)
@@ -271,7 +227,7 @@ class PostgresFactStore:
             return await connection.fetch(BY_MEANING, tenant_id, vector, facets, count)
 
     async def sweep(self) -> int:
-        """See `FactStore`."""
+        """Delete at most a thousand facts that have expired; returns how many."""
         async with postgres.connection(self._pool) as connection:
             return int((await connection.execute(SWEEP)).removeprefix("DELETE "))
 

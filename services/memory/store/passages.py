@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from services.memory.embedder import Vector
 from services.memory.passages import Passage
@@ -11,7 +11,7 @@ from services.mesh.stores import postgres
 if TYPE_CHECKING:
     from services.mesh.stores.postgres import Pool
 
-# A claim lapses, so that what a killed process had claimed is taken up by another.
+# A claim expires, so that another process takes the passages of one that was killed.
 CLAIM = """
     UPDATE memory.passage SET claimed_until = now() + make_interval(secs => $2)
     WHERE id IN (
@@ -20,14 +20,14 @@ CLAIM = """
         ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED
     ) RETURNING id, tenant_id, heading, text
 """
-# What somebody else holds is being deleted, and waiting for one passage while holding another could lock out who does.
+# A locked passage is being deleted. To wait for it while holding others could cause a deadlock with the deletion.
 RELEASE = """
     UPDATE memory.passage SET claimed_until = NULL WHERE id IN (
         SELECT id FROM memory.passage WHERE id = ANY($1) AND embedding IS NULL FOR UPDATE SKIP LOCKED
     )
 """
 REFUSE = "UPDATE memory.passage SET claimed_until = 'infinity' WHERE id = $1"
-# Facts first and in order: storing a fact locks it before its passages, too.
+# Facts are locked first and in order, because to store a fact also locks the fact before its passages.
 LOCK_FACTS = """
     SELECT id FROM memory.fact WHERE id IN (SELECT fact_id FROM memory.passage WHERE id = ANY($1))
     ORDER BY id FOR NO KEY UPDATE
@@ -50,50 +50,30 @@ class Pending:
     passage: Passage
 
 
-class PendingPassages(Protocol):
+class PendingPassages:
     """Hands out passages that wait for their vectors."""
-
-    async def claim(self, limit: int) -> list[Pending]:
-        """Take the oldest for this process, for half a minute."""
-        ...
-
-    async def release(self, ids: Sequence[int]) -> None:
-        """Give passages back."""
-        ...
-
-    async def refuse(self, id: int) -> None:
-        """Leave a passage without a vector for good; its words still find it."""
-        ...
-
-    async def fill(self, vectors: Sequence[tuple[int, Vector]]) -> None:
-        """Give passages their vectors."""
-        ...
-
-
-class PostgresPendingPassages:
-    """PendingPassages in schema `memory`."""
 
     def __init__(self, pool: "Pool") -> None:
         self._pool = pool
 
     async def claim(self, limit: int) -> list[Pending]:
-        """See `PendingPassages`."""
+        """Claim the oldest passages for this process, for half a minute."""
         async with postgres.connection(self._pool) as connection:
             rows = await connection.fetch(CLAIM, limit, CLAIM_SECONDS)
         return [Pending(row["id"], row["tenant_id"], Passage(row["heading"], row["text"])) for row in rows]
 
     async def release(self, ids: Sequence[int]) -> None:
-        """See `PendingPassages`."""
+        """Give passages back."""
         async with postgres.connection(self._pool) as connection:
             await connection.execute(RELEASE, ids)
 
     async def refuse(self, id: int) -> None:
-        """See `PendingPassages`."""
+        """Leave a passage without a vector for good; a search by words still finds it."""
         async with postgres.connection(self._pool) as connection:
             await connection.execute(REFUSE, id)
 
     async def fill(self, vectors: Sequence[tuple[int, Vector]]) -> None:
-        """See `PendingPassages`."""
+        """Give passages their vectors."""
         ids = [id for id, _ in vectors]
         async with postgres.transaction(self._pool) as connection:
             facts = [row["id"] for row in await connection.fetch(LOCK_FACTS, ids)]

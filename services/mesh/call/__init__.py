@@ -1,1 +1,1 @@
-"""What every call goes through: pipeline, interceptors, errors, principal, page tokens."""
+"""What a call is, and what it passes through: pipeline, interceptors, errors, principal, page tokens."""

@@ -1,7 +1,7 @@
-"""Turns the credential a request came with into a principal; shared by the gRPC pipeline and the HTTP edge.
+"""Turns the credential of a request into a principal; shared by the gRPC pipeline and the HTTP edge.
 
-There is one kind of credential until the identity service is there: the key `soma up --dev` writes into the data
-directory. It stands for one tenant's administrator.
+There is one kind of credential: the key that `soma up --dev` writes into the data directory. It stands for the
+administrator of one tenant.
 """
 
 import hmac
@@ -34,7 +34,6 @@ class DevAuthenticator:
         self._key = key.encode()
 
     async def authenticate(self, authorization: str | None, api_key: str | None) -> Principal:
-        """See `Authenticator`."""
         given = credential(authorization, api_key)
         if not hmac.compare_digest(given.encode(), self._key):
             raise errors.Unauthenticated("the API key is not valid", reason=reasons.CREDENTIAL_INVALID)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from time import monotonic
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from services.mesh.call import errors
 from services.mesh.call.principal import Principal
@@ -28,19 +28,20 @@ class Call:
     """One call in progress.
 
     Attributes:
-        method: the RPC; None for work that did not come in as one (an HTTP request, a background task).
-        context: the servicer context while interceptors look at the call; None once its servicer runs.
-        local: whether it came from inside this process.
-        caller: the call that made it, where that is served by this process too; None once its servicer runs.
-        principal: who it runs as; None until authenticated, and in calls a process makes for itself.
+        method: the RPC; None for other work (an HTTP request, a background task).
+        context: the servicer context while interceptors look at the call; None once the servicer runs.
+        local: whether the call came from inside this process.
+        caller: the call that made this one, if this process serves that too; None once the servicer runs.
+        principal: who the call runs as; None until it is authenticated, and in calls a process makes for itself.
         deadline: in seconds of the monotonic clock, which is the event loop's; None without one.
-        trace: its place in a trace.
+        trace: its trace id and span id.
         span: the recorded span, when the trace is sampled.
-        started: when it came in, by that clock. uvloop's own reading of it is of whole milliseconds.
-        draining: set when the process ends the call because it stops.
-        endless: set when its servicer has said that it never ends by itself.
-        compressed: set when its answer is to be.
-        ends: when, by that clock, a stream is ended here, before its deadline; None leaves it to the client.
+        started: when the call came in, by the monotonic clock. uvloop's own time is in whole milliseconds.
+        draining: whether the process ends the call because it stops.
+        endless: whether the servicer has said that the call never ends by itself.
+        compressed: whether the response is to be compressed.
+        ends: when this process ends the stream, before its deadline, by the monotonic clock; None leaves the end to
+            the client.
     """
 
     __slots__ = (
@@ -74,10 +75,10 @@ class Call:
 
     @property
     def metadata(self) -> Mapping[str, str | bytes]:
-        """What came with the call, for interceptors; of a key that came twice the last value.
+        """The metadata of the call, for interceptors; of a key that came twice the last value.
 
-        gRPC makes the pairs anew for each who asks, which takes longer than all else that is done with them; it has
-        made them once to find the handler.
+        gRPC makes the pairs again each time it is asked, which takes longer than all other work with them. It made
+        them once to find the handler, so those are used.
         """
         if self._metadata is None:
             assert self.context is not None
@@ -86,7 +87,7 @@ class Call:
         return self._metadata
 
     def begin(self) -> None:
-        """Let go of the context: background work may hold the call for longer, and touching it then crashes gRPC."""
+        """Forget the context: background work may keep the call for longer, when to use the context crashes gRPC."""
         self.context = self._metadata = self.caller = None
 
     def remaining(self) -> float | None:
@@ -101,9 +102,20 @@ class Call:
         return self.trace.hex_id if self.trace is not None else ""
 
 
+class InProcess:
+    """Base of servicer contexts of calls from inside the process; `carried` is the call that the caller serves."""
+
+    __slots__ = ()
+
+    @property
+    def carried(self) -> Any:
+        """The call that made this one; None for one that was made outside any call."""
+        raise NotImplementedError
+
+
 current: ContextVar[Call | None] = ContextVar("soma_current_call", default=None)
 arrived: ContextVar["Pairs | None"] = ContextVar("soma_arrived_metadata", default=None)
-"""The metadata of the call a task was made for, where gRPC made it."""
+"""The metadata of the call that gRPC made the current task for."""
 
 
 def current_call() -> Call | None:
@@ -124,9 +136,9 @@ def principal() -> Principal:
 
 
 def never_ends() -> None:
-    """Say that the current call ends only when its client wants it to, and can be gone on with in another one.
+    """Say that the current call ends only when its client ends it, and that a new call can continue it.
 
-    A process that stops does not wait for it.
+    A process that stops does not wait for such calls.
     """
     call = current.get()
     if call is not None:
@@ -135,7 +147,7 @@ def never_ends() -> None:
 
 @contextmanager
 def run_as(principal: Principal, *, trace: Trace | None = None, timeout: float | None = None) -> Iterator[Call]:
-    """Run a block as a call of `principal`: what it calls inherits principal, trace and at most `timeout` seconds."""
+    """Run a block as a call of `principal`: calls in it inherit principal, trace and at most `timeout` seconds."""
     now = monotonic()
     call = Call(started=now)
     call.principal = principal

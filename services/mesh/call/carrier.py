@@ -1,43 +1,53 @@
-"""What a call of ours takes along: the time its caller has left; on a socket also who it runs as, and its trace."""
+"""What travels with a call of this process: its timeout, and over a socket the signed principal and the trace."""
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import grpc
 
 from services.mesh.call.call import current_call
 from services.mesh.call.token import METADATA_KEY, Signer
 
-Metadata: TypeAlias = "grpc.aio.Metadata | Sequence[tuple[str, str | bytes]] | None"
+Metadata: TypeAlias = grpc.aio.Metadata | Sequence[tuple[str, str | bytes]]
+
+
+class Carrier(Protocol):
+    """Says what travels with a call. It is asked at the start of each call, in the caller's context."""
+
+    def timeout(self, given: float | None) -> float | None:
+        """Seconds the call may take, `given` being its caller's wish; None for no deadline; 0 or less expires it."""
+
+    def metadata(self, given: Metadata | None) -> Metadata | None:
+        """The metadata to send, `given` being the caller's own."""
 
 
 class LocalCarrier:
-    """For calls that stay in the process: principal and trace travel as the caller's `Call` itself."""
+    """`Carrier` of calls that stay in the process: principal and trace travel as the caller's `Call` itself."""
 
     def timeout(self, given: float | None) -> float | None:
-        """The smaller of what the caller gives and what it has left itself."""
+        """The smaller of the timeout that the caller gives and the time it has left itself."""
         call = current_call()
         if call is None or call.deadline is None:
             return given
         remaining = call.remaining()
         return remaining if given is None or (remaining is not None and remaining < given) else given
 
-    def metadata(self, given: Metadata) -> Metadata:
-        """Nothing is added."""
+    def metadata(self, given: Metadata | None) -> Metadata | None:
+        """The caller's metadata, unchanged."""
         return given
 
 
 class RemoteCarrier(LocalCarrier):
-    """For calls that leave the process: principal signed, trace as `traceparent`."""
+    """`Carrier` of calls that leave the process: the principal is signed, the trace is a `traceparent`."""
 
     def __init__(self, signer: Signer) -> None:
         self._signer = signer
 
-    def metadata(self, given: Metadata) -> Metadata:
-        """The caller's metadata with ours behind it."""
+    def metadata(self, given: Metadata | None) -> Metadata | None:
+        """The caller's metadata, and behind it the signed principal and the trace."""
         call = current_call()
-        ours: list[tuple[str, str | bytes]] = list(given or ())
-        ours.append((METADATA_KEY, self._signer.sign(call.principal if call is not None else None)))
+        added: list[tuple[str, str | bytes]] = list(given or ())
+        added.append((METADATA_KEY, self._signer.sign(call.principal if call is not None else None)))
         if call is not None and call.trace is not None:
-            ours.append(("traceparent", call.trace.traceparent))
-        return ours
+            added.append(("traceparent", call.trace.traceparent))
+        return added

@@ -1,17 +1,17 @@
-"""Keys and other values as people give them: what copying adds is taken off, what no header can carry is named."""
+"""Cleans keys and other values of what copying adds, and checks that a header can carry them."""
 
 import re
 import unicodedata
 
-# `str.strip` leaves a byte order mark and spaces that have no width.
+# `str.strip` does not remove a byte order mark, nor spaces that have no width.
 _AROUND = re.compile(r"^[\s\ufeff\u200b-\u200d\u2060]+|[\s\ufeff\u200b-\u200d\u2060]+$")
 _LINE_ENDS = "\r\n"
 
 
 def trimmed(text: str) -> str:
-    """A value without what surrounds it: spaces, line ends, a byte order mark, and then one pair of quotes.
+    """A value without the spaces, line ends and byte order mark around it, and then without one pair of quotes.
 
-    Quotes stay in what `docker --env-file` and some secret stores hand on.
+    `docker --env-file` and some secret stores pass on values with their quotes.
     """
     text = _AROUND.sub("", text)
     if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
@@ -23,7 +23,7 @@ def checked(key: str) -> str:
     """A key that a header can carry, trimmed.
 
     Raises:
-        ValueError: a character of it is no printable ASCII; the message names that one and nothing else of the key.
+        ValueError: a character of it is no printable ASCII; the message names that character and no other.
     """
     key = trimmed(key)
     for place, character in enumerate(key):

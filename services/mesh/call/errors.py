@@ -1,7 +1,7 @@
 """The errors our code raises, each with its canonical status and a reason a client can act on.
 
-Plain Python: domain modules raise these without knowing gRPC. `mesh/status.py` turns them into `google.rpc.Status`
-at the edge of a process and back again in its callers.
+Plain Python: domain modules raise these without knowing gRPC. `status.py` turns them into `google.rpc.Status` where
+they leave a process, and back again in its callers.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from enum import IntEnum
 from soma.errors.v1 import reasons
 
 DOMAIN = "soma"
-# Of reason STORAGE_FULL: somebody has to make room first. It is longer than a turn has patience with what passes.
+# For the reason STORAGE_FULL, because somebody has to make room first. It is longer than a turn waits for what passes.
 STORAGE_FULL_SECONDS = 15.0
 
 
@@ -46,7 +46,7 @@ class FieldViolation:
 
 @dataclass(slots=True)
 class Facts:
-    """What travels with an error beside its message."""
+    """The details of an error beside its message."""
 
     metadata: dict[str, str] = field(default_factory=dict)
     retry_after: float | None = None
@@ -54,10 +54,10 @@ class Facts:
 
 
 class MeshError(Exception):
-    """A failure with a typed answer; subclasses fix the status, instances may narrow the reason.
+    """An error that a client can act on; a subclass has the status, and an instance may have a reason of its own.
 
     Args:
-        message: for people; reaches the client as it is, so it holds no secret.
+        message: for people; the client gets it unchanged, so it holds no secret.
         reason: UPPER_SNAKE, stable; clients switch on it.
         metadata: small facts for programs, such as a resource's name.
         retry_after: seconds after which the same call may succeed.
@@ -118,14 +118,14 @@ class AlreadyExists(MeshError):
 
 
 class FailedPrecondition(MeshError):
-    """The system is not in a state for this; trying again without changing it does not help."""
+    """The system is not in a state for this; to try again without a change does not help."""
 
     code = Code.FAILED_PRECONDITION
     reason = reasons.FAILED_PRECONDITION
 
 
 class Aborted(MeshError):
-    """Somebody else changed it first; read again and retry."""
+    """Somebody else changed the resource first; read it again and retry."""
 
     code = Code.ABORTED
     reason = reasons.CONFLICT
@@ -167,16 +167,16 @@ class Unimplemented(MeshError):
 
 
 class Internal(MeshError):
-    """A fault of ours; the message says nothing of its insides."""
+    """A fault of this system; the message says nothing of its internals."""
 
 
 _OF_STATUS = {kind.code: kind for kind in MeshError.__subclasses__()}
 
 
 def relayed(code: Code, message: str, *, reason: str, facts: Facts) -> MeshError:
-    """The error another service answered with, as it came.
+    """The error that another service answered with.
 
-    It is of the class its status has here, or a plain MeshError: UNKNOWN, OUT_OF_RANGE and DATA_LOSS have none.
+    It has the class of its status, or is a plain MeshError: UNKNOWN, OUT_OF_RANGE and DATA_LOSS have no class.
     """
     error = _OF_STATUS.get(code, MeshError)(message, reason=reason)
     error.code, error.facts = code, facts

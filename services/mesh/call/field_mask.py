@@ -12,12 +12,13 @@ M = TypeVar("M", bound=Message)
 
 
 def updated(stored: M, given: M, mask: FieldMask, changeable: frozenset[str]) -> M:
-    """`stored` with the fields `mask` names taken from `given`, unset ones cleared; without a mask, those that are set.
+    """`stored` with the fields that `mask` names taken from `given`; a field that is unset there is cleared.
 
-    `changeable` names the fields of the message itself that a caller may change, whole or in part.
+    Without a mask, the fields that are set in `given` are taken. `changeable` names the fields of the message itself
+    that a caller may change, whole or in part.
 
     Raises:
-        InvalidArgument: the mask names what the message does not have, or what may not change.
+        InvalidArgument: the mask names a field that the message does not have, or that may not change.
     """
     paths = list(mask.paths) or [field.name for field, _ in given.ListFields() if field.name in changeable]
     for path in paths:

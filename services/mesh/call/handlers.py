@@ -1,14 +1,15 @@
-"""Collects the handlers that generated `add_XServicer_to_server` functions register."""
+"""The handlers of servicers, by path (`/package.Service/Method`)."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
 from google.protobuf.message import DecodeError
 
-from services.mesh.call.call import arrived
 from services.mesh.call.pipeline import UNREADABLE, Handler
-from services.mesh.service import Registration
+
+Registration: TypeAlias = tuple[Callable[[Any, grpc.aio.Server], None], object]
+"""A servicer, behind the generated `add_XServicer_to_server` that adds it to a server."""
 
 
 class _Collector:
@@ -26,7 +27,7 @@ class _Collector:
 
 
 def collect(servicers: Sequence[Registration]) -> dict[str, Handler]:
-    """Handlers of servicers, by path (`/package.Service/Method`)."""
+    """The handlers of servicers, by path."""
     collector: Any = _Collector()
     for add, servicer in servicers:
         add(servicer, collector)
@@ -39,35 +40,13 @@ def service_names(handlers: Mapping[str, Handler]) -> list[str]:
     return sorted({path.split("/")[1] for path in handlers})
 
 
-class _Table(grpc.GenericRpcHandler):
-    """Finds handlers by path."""
-
-    def __init__(self, handlers: Mapping[str, Handler]) -> None:
-        self._handlers = dict(handlers)
-
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "Handler | None":
-        """The handler of a call; None makes gRPC answer UNIMPLEMENTED."""
-        # In the task of the call: its servicer runs in the same one.
-        arrived.set(handler_call_details.invocation_metadata)
-        return self._handlers.get(handler_call_details.method)
-
-
-def register(server: grpc.aio.Server, handlers: Mapping[str, Handler]) -> None:
-    """Serve handlers on a real server.
-
-    Not as generated code does it, which also registers each method by itself: grpc.aio then waits for each method's
-    next call by itself, and puts all these waits up and down again for every call of any of them.
-    """
-    server.add_generic_rpc_handlers((_Table(handlers),))
-
-
 def decoding(handlers: Mapping[str, Handler]) -> dict[str, Handler]:
-    """The same handlers, to which what is no message of the contract comes as `UNREADABLE`."""
+    """The same handlers; for bytes that are no message of the contract they get `UNREADABLE` as the request."""
     return {path: _decoding(handler) for path, handler in handlers.items()}
 
 
 def _decoding(handler: Any) -> Handler:
-    """Left to gRPC, bytes that are no message would be an UNKNOWN error of ours, in Python's words."""
+    """Mark such bytes: gRPC itself would answer with UNKNOWN and the text of the exception."""
     decode: Callable[[bytes], Any] = handler.request_deserializer
 
     def decode_or_mark(data: bytes) -> Any:

@@ -18,8 +18,8 @@ Leave = Callable[[Call, MeshError | None], None]
 class Hooks:
     """What one interceptor does for one method.
 
-    `enter` runs before the servicer and may return an awaitable; `received` sees each request message; `leave` runs
-    exactly once at the end with the error the call ended with, None on success. Raising in the first two ends the call.
+    `enter` runs before the servicer and may return an awaitable; `received` gets each request message; `leave` runs
+    exactly once, at the end, with the error the call ended with, or None. An exception of the first two ends the call.
     """
 
     enter: Enter | None = None

@@ -12,14 +12,14 @@ from services.mesh.call.principal import covering
 
 
 class Access(Enum):
-    """The way in that a method's rule names."""
+    """Who may call a method, by its rule."""
 
     SCOPE = "scope"
     OPEN = "open"
     INTERNAL = "internal"
 
 
-# The infrastructure services everybody may call; their descriptors are not ours to annotate.
+# Services of gRPC itself, which everybody may call; their contracts have no rules.
 _OPEN_PACKAGES = ("grpc.health.", "grpc.reflection.")
 
 

@@ -1,9 +1,9 @@
-"""Page tokens: where the next page of a list begins, good for that list under the same filters only.
+"""Page tokens: where the next page of a list begins. A token is valid for that list with the same filters only.
 
-A token is a version, a digest and the place behind which the page begins, in base64url. The digest is of the place, of
-the request's type and of all its fields but those that say which page and how long. So a servicer names no filters,
-and one that a contract gains is bound without a change. The digest tells mistakes, not forgers: whoever computes one
-gets to places of a list that is open to them anyway, so what comes out is checked for its kind and no further.
+A token is a version, a digest and the place after which the page begins, in base64url. The digest covers the place,
+the type of the request, and all its fields but those for the page and its length. So a servicer names no filters, and
+a new filter in a contract is covered without a change. The digest finds mistakes and not forgeries: a forged token
+leads to a place in a list that its caller may read anyway. So only the types of the place's parts are checked.
 """
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -25,7 +25,7 @@ B = TypeVar("B", int, str, datetime, UUID)
 LONGEST = 4096
 
 _VERSION = b"\x01"
-# With the version, what leaves room in a token of 64 characters for the longest position of a log.
+# With the version, this leaves room in a token of 64 characters for the longest position of a log.
 _DIGEST_BYTES = 6
 _OTHER_PAGES = ("page_token", "page_size", "limit")
 _INT64 = 2**63
@@ -34,14 +34,14 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 def write(request: Message, *place: int | str | datetime | UUID) -> str:
-    """The token of the page behind a place, for the caller of a list.
+    """The token of the page after a place, for the caller of a list.
 
     Args:
-        request: what asked for the page before.
+        request: the request for the page before.
         place: integers from 0 on that fit 64 bits, texts without NUL, aware datetimes (to the microsecond) and UUIDs.
 
     Raises:
-        ValueError: the place holds something else, or is longer than a token may be.
+        ValueError: a part of the place is something else, or the token would be too long.
     """
     # Not JSON: its escapes make a key of control characters longer than the contract lets a token be.
     payload = "\0".join(map(_text, place)).encode()
@@ -56,21 +56,21 @@ def read(request: Message, first: type[A], /) -> tuple[A] | None: ...
 @overload
 def read(request: Message, first: type[A], second: type[B], /) -> tuple[A, B] | None: ...
 def read(request: Message, *kinds: type[Any]) -> tuple[Any, ...] | None:
-    """The place behind which the page asked for begins; None for the first page.
+    """The place after which the requested page begins; None for the first page.
 
     Args:
         request: its field `page_token` has what `write` made for a request of this type with the same filters.
-        kinds: what the place is made of: `int`, `str`, `datetime` or `UUID` each.
+        kinds: the types of the parts of the place: `int`, `str`, `datetime` or `UUID`.
 
     Raises:
-        InvalidArgument: the token is none of this list under these filters.
+        InvalidArgument: the token was not made for this list with these filters.
     """
     token: str = request.page_token  # type: ignore[attr-defined]
     if not token:
         return None
     try:
         place = tuple(_READ[kind](text) for kind, text in zip(kinds, _texts(token), strict=True))
-        # Of all ways to write a place only ours is taken.
+        # A place can be written in several ways; only the one that `write` makes is accepted.
         genuine = write(request, *place) == token
     except (ValueError, OverflowError):
         genuine = False
@@ -80,7 +80,7 @@ def read(request: Message, *kinds: type[Any]) -> tuple[Any, ...] | None:
 
 
 def refusal(message: str = "this page token was not given for this list with these filters") -> errors.InvalidArgument:
-    """What the caller is told of a token that leads nowhere."""
+    """The error for a token that is not valid."""
     return errors.InvalidArgument(
         message,
         reason=reasons.PAGE_TOKEN_INVALID,

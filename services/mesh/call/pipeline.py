@@ -1,10 +1,10 @@
-"""What every RPC passes through on its way to the servicer, whatever transport it came by.
+"""What every RPC passes through on its way to the servicer, over any transport.
 
-An interceptor contributes up to three plain functions to a method: one before the servicer runs, one for each request
-message, one when the call is over. The pipeline fuses them into one wrapper per method when the server is built, so a
-call costs a loop over functions and no nested coroutine. It also owns the end of a call: an exception becomes a
+An interceptor adds up to three plain functions to a method: one before the servicer runs, one for each request
+message, one when the call is over. The pipeline joins them in one wrapper per method when the server is built, so a
+call costs a loop over functions and no nested coroutine. The pipeline also ends a call: an exception becomes a
 `google.rpc.Status`, and after a stream's first message the typed `error` payload as well. And it numbers the messages
-of a stream by their place in the call, where they have a `sequence` that is not marked as kept.
+of a stream by their place in the call, if they have a `sequence` that is not marked as kept.
 """
 
 import asyncio
@@ -20,20 +20,19 @@ from soma.errors.v1 import reasons
 from soma.mesh.v1.stream_pb2 import kept
 
 from services.mesh.call import errors
-from services.mesh.call.call import Call, current
+from services.mesh.call.call import Call, InProcess, current
 from services.mesh.call.hooks import Enter, Interceptor, Leave, Received
 from services.mesh.call.interceptors import compression
 from services.mesh.call.interceptors.deadline import ending
 from services.mesh.call.interceptors.errors import translate
 from services.mesh.call.method import Method, method
 from services.mesh.call.status import CODES, DETAILS_KEY, RETRY_KEY, to_status
-from services.mesh.transport.local.context import LocalContext
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 UNREADABLE = object()
-"""What a server passes on for a request it could not decode."""
+"""Stands for a request that a server could not decode."""
 
 _KINDS = {
     (False, False): grpc.unary_unary_rpc_method_handler,
@@ -58,7 +57,7 @@ class Pipeline:
         return {path: self.wrap(method(path), handler) for path, handler in handlers.items()}
 
     def wrap(self, rpc: Method, handler: Handler) -> Handler:
-        """Wrap one handler; what comes back has the same kind, with async functions throughout."""
+        """Wrap one handler; the result is of the same kind, and its function is async."""
         hooks = [interceptor(rpc) for interceptor in self._interceptors]
         fused = _Fused(
             rpc,
@@ -149,9 +148,9 @@ class _Fused:
                 if error is None:
                     raise
                 if last is not None:
-                    farewell = self._farewell(last, number, error)
-                    if farewell is not None:
-                        yield farewell
+                    final = self._last_message(last, number, error)
+                    if final is not None:
+                        yield final
                 await _abort(context, error)
                 raise
             finally:
@@ -163,7 +162,7 @@ class _Fused:
         return call_stream
 
     def _admitted(self, call: Call, request: Any) -> Any:
-        """The request, or requests, that the servicer is to see, once the caller is let in."""
+        """The request, or requests, for the servicer, once the interceptors have let the call in."""
         if self.rpc.client_streaming:
             request = self._watched(call, request)
         elif request is UNREADABLE:
@@ -185,29 +184,29 @@ class _Fused:
             yield request
 
     def _over(self, call: Call, exception: BaseException) -> errors.MeshError | None:
-        """Close the call; None when there is nobody left to tell."""
+        """Close the call; returns the error to send, or None when the caller is gone."""
         error = translate(call, exception)
-        told = error if error is not None else errors.Cancelled("the caller went away")
+        final = error if error is not None else errors.Cancelled("the caller went away")
         for leave in self.leaves:
-            leave(call, told)
+            leave(call, final)
         return error
 
-    def _farewell(self, last: Any, number: int, error: errors.MeshError) -> Message | None:
-        """The stream's last message, for clients that cannot see its status; None if the contract has no place."""
+    def _last_message(self, last: Any, number: int, error: errors.MeshError) -> Message | None:
+        """The stream's last message, for clients that cannot see its status; None if the contract has no such field."""
         if self.error_field is None or self.rpc.response is None:
             return None
-        farewell: Any = GetMessageClass(self.rpc.response)()
+        final: Any = GetMessageClass(self.rpc.response)()
         if self.numbered:
-            farewell.sequence = number
+            final.sequence = number
         elif "sequence" in self.rpc.response.fields_by_name:
-            farewell.sequence = last.sequence + 1
-        payload = getattr(farewell, self.error_field)
+            final.sequence = last.sequence + 1
+        payload = getattr(final, self.error_field)
         payload.code = error.code
         payload.status = error.code.name
         payload.reason = error.reason
         payload.message = error.message
         payload.retry_after_seconds = error.facts.retry_after or 0.0
-        return farewell  # type: ignore[no-any-return]
+        return final  # type: ignore[no-any-return]
 
 
 def _unreadable() -> errors.InvalidArgument:
@@ -222,7 +221,7 @@ def _numbered(response: Descriptor | None) -> bool:
 
 
 def _error_field(response: Descriptor | None) -> str | None:
-    """The field of a stream's response that carries its typed error, by the type every stream shares."""
+    """The field of a stream's response that carries its typed error; it is found by its type."""
     for field in response.fields if response is not None else ():
         if field.message_type is not None and field.message_type.full_name == "soma.mesh.v1.StreamError":
             return str(field.name)
@@ -230,7 +229,7 @@ def _error_field(response: Descriptor | None) -> str | None:
 
 
 def _begun(rpc: Method, context: Context) -> Call:
-    if isinstance(context, LocalContext):
+    if isinstance(context, InProcess):
         return Call(rpc, context, started=monotonic(), local=True, caller=context.carried)
     return Call(rpc, context, started=monotonic())
 

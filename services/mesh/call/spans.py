@@ -1,4 +1,4 @@
-"""Recorded spans: OpenTelemetry's SDK, loaded only when a trace is sampled."""
+"""Recorded spans, by OpenTelemetry's SDK, which is loaded only when a trace is sampled."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +13,7 @@ _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 
 
 class Spans:
-    """Makes the spans of one process; they go to an OTLP endpoint, or nowhere but memory when there is none."""
+    """Makes the spans of one process; they are sent to an OTLP endpoint, if there is one."""
 
     def __init__(self, service_name: str, endpoint: str | None, exporter: Any = None) -> None:
         self._service_name = service_name
@@ -54,7 +54,7 @@ class Spans:
 
 
 def _traces(endpoint: str) -> str:
-    """Where spans go: collectors are given by their address, or with the path of traces already behind it."""
+    """The URL that spans are sent to: a setting gives the collector's address, with or without the path of traces."""
     address, separator, query = endpoint.partition("?")
     return f"{address.removesuffix('/v1/traces')}/v1/traces{separator}{query}"
 

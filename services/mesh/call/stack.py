@@ -1,4 +1,4 @@
-"""Every interceptor in its order: what a call meets first is first."""
+"""Every interceptor in its order; a call passes the first one first."""
 
 from services.mesh.call.authenticator import Authenticator
 from services.mesh.call.interceptors.compression import compression
@@ -11,9 +11,9 @@ from services.mesh.call.interceptors.principal import principal
 from services.mesh.call.interceptors.tracing import tracing
 from services.mesh.call.interceptors.validation import validation
 from services.mesh.call.pipeline import Pipeline
+from services.mesh.call.process_name import Allowed
 from services.mesh.call.spans import Spans
 from services.mesh.call.token import Signer
-from services.mesh.transport.tls.names import Allowed
 
 
 def pipeline(
@@ -27,8 +27,8 @@ def pipeline(
 ) -> Pipeline:
     """The pipeline of a process.
 
-    Drain and metrics see every call, refused ones too; nothing is validated before its caller is known.
-    `peers` says which processes may call, where they have certificates.
+    Drain and metrics see every call, also a refused one; no request is validated before its caller is known.
+    `peers` says which processes may call, where processes have certificates.
     """
     return Pipeline(
         (

@@ -1,4 +1,4 @@
-"""Errors to `google.rpc.Status` and back: the one place where the two meet."""
+"""Translates errors to `google.rpc.Status` and back."""
 
 from typing import TypeVar
 
@@ -9,13 +9,13 @@ from google.rpc import error_details_pb2, status_pb2
 from soma.errors.v1 import reasons
 
 from services.mesh.call import errors
-from services.mesh.transport.boundary import Boundary
+from services.mesh.call.boundary import Boundary
 
 _M = TypeVar("_M", bound=Message)
 
 DETAILS_KEY = "grpc-status-details-bin"
 RETRY_KEY = "retry-after"
-"""Plain seconds beside `RetryInfo`: the gateway turns it into the HTTP header of that name."""
+"""Seconds as plain text, beside `RetryInfo`: the gateway turns them into the HTTP header of that name."""
 _LOST = "the instance that took the call was lost, or could not be reached"
 CODES = {code.value[0]: code for code in grpc.StatusCode}
 
@@ -63,9 +63,9 @@ def from_status(status: status_pb2.Status) -> errors.MeshError:
 
 
 def shortened(details: bytes, message: str, room: int) -> bytes:
-    """Status details with another message, and of what is in them as much as fits into about `room` bytes.
+    """Status details with another message, and as many of the details as fit into about `room` bytes.
 
-    That is first what says why and when to come again; of fields at fault as many as there is room for.
+    The reason and the time to retry come first, then as many fields at fault as there is room for.
     """
     whole, short = status_pb2.Status.FromString(details), status_pb2.Status()
     short.code, short.message = whole.code, message
@@ -79,7 +79,7 @@ def shortened(details: bytes, message: str, room: int) -> bytes:
 
 
 def from_rpc_error(error: grpc.aio.AioRpcError) -> errors.MeshError:
-    """The error a failed call ended with, whatever transport it took."""
+    """The error that a failed call ended with, over any transport."""
     for key, value in error.trailing_metadata() or ():
         if key == DETAILS_KEY and isinstance(value, bytes):
             status = status_pb2.Status()
@@ -88,13 +88,13 @@ def from_rpc_error(error: grpc.aio.AioRpcError) -> errors.MeshError:
                 return from_status(status)
     code = errors.Code(error.code().value[0])
     if code is errors.Code.UNAVAILABLE:
-        # The transport's own: what it says is for those who run the mesh, addresses and all.
+        # The error comes from the transport. Its text has addresses, which concern only those who run the mesh.
         return errors.Unavailable(_LOST, reason=reasons.INSTANCE_LOST, retry_after=1.0)
     return errors.relayed(code, error.details() or code.name, reason=code.name, facts=errors.Facts())
 
 
 AS_MESH_ERRORS = Boundary(from_rpc_error)
-"""What calls to our services raise: `MeshError`, whatever transport they took."""
+"""Makes calls raise `MeshError`, over any transport."""
 
 
 def _pack(status: status_pb2.Status, detail: Message) -> None:

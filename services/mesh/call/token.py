@@ -1,7 +1,7 @@
 """The signed principal that travels between processes: HMAC-SHA256 over a serialised `SignedPrincipal`.
 
-Symmetric on purpose: every process of a stack holds `internal.key`; a stack that spans
-trust domains uses mTLS beside it.
+The signature is symmetric on purpose: every process of a stack has `internal.key`. A stack that spans trust domains
+uses mTLS beside it.
 """
 
 import base64
@@ -40,7 +40,7 @@ class Signer:
         self._verified: OrderedDict[str, tuple[Principal | None, float]] = OrderedDict()
 
     def sign(self, principal: Principal | None) -> str:
-        """A token for `principal`, or for the process itself; reused while half of its minute is left."""
+        """A token for `principal`, or for the process itself; it is reused for half a minute."""
         now = time.time()
         known = self._signed.get(principal)
         if known is not None and now < known[1]:

@@ -10,7 +10,7 @@ _SPAN_ID = 2**64 - 1
 
 
 class Trace(NamedTuple):
-    """Where a call stands in a trace: ids as integers (128 and 64 bit), and whether spans are recorded."""
+    """The trace of a call: trace id and span id as integers (128 and 64 bit), and whether spans are recorded."""
 
     trace_id: int
     span_id: int
@@ -23,7 +23,7 @@ class Trace(NamedTuple):
 
     @property
     def traceparent(self) -> str:
-        """The header that carries this on."""
+        """The value of the header `traceparent`."""
         return f"00-{self.trace_id:032x}-{self.span_id:016x}-{int(self.sampled):02x}"
 
 

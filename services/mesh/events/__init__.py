@@ -1,1 +1,1 @@
-"""Events between services: written with the change they tell of, relayed to Redis, handled once (docs/events.md)."""
+"""Events between services: written with the change they report, relayed to Redis, handled once (docs/events.md)."""

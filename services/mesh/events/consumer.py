@@ -1,8 +1,8 @@
-"""What a service does with events of others, and the job that reads them for it: exactly once in its effects.
+"""The consumers of a service, and the job that reads events for them: each event takes effect exactly once.
 
-A service has one group in the stream of each area it consumes, and one consumer in it, which one process at a time is.
-For each event one transaction holds the mark that it is handled, and what the handler writes; only then is it
-acknowledged. Whatever dies in between, the event is read again, and the mark tells.
+A service has one group in the stream of each area it consumes, and one process at a time reads as the group's only
+consumer. For each event one transaction has the mark that it is handled, and what the handler writes. Then the event
+is acknowledged. If the process dies in between, the event is read again, and the mark says that it is handled.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -31,7 +31,7 @@ Handler: TypeAlias = Callable[["Connection", Event], Awaitable[None]]
 BATCH = 64
 BLOCK_MILLISECONDS = 2_000
 PRUNE_SECONDS = 3600.0
-# What an event is counted under whose type nobody knows.
+# The label of events whose type is not known.
 _UNREADABLE = "unreadable"
 _LABELS = ("consumer", "type")
 _HANDLED = Counter("soma_events_handled_total", "Events a consumer handled", _LABELS)
@@ -41,14 +41,14 @@ _DEAD = Counter("soma_events_dead_letters_total", "Events a consumer gave up on"
 
 @dataclass(frozen=True)
 class Consumer:
-    """What a service does when it is told of an event.
+    """What a service does when it gets an event.
 
     Attributes:
         type: of the events, such as `memory.conversation.deleted`.
-        handler: does it, in the transaction of the connection it is given, and commits nothing itself. It is called
-            again after it failed. A MeshError that something is away (Unavailable, DeadlineExceeded) is tried for as
-            long as it takes; after any other error five times in a row the event becomes a dead letter.
-        seconds: how long it may take; longer is an error.
+        handler: handles an event in the transaction of the given connection, and does not commit. It is called again
+            after it failed: without limit after Unavailable and DeadlineExceeded, which mean that something is away.
+            After five other errors the event becomes a dead letter.
+        seconds: how long the handler may take; longer is an error.
     """
 
     type: str
@@ -60,7 +60,7 @@ def consuming(service: str, consumers: Iterable[Consumer], pool: "Pool", client:
     """The jobs that read and handle events for a service, two for each area it consumes.
 
     Raises:
-        ValueError: a type has another form than types of events, or two consumers.
+        ValueError: a type is no type of an event, or has two consumers.
     """
     areas: dict[str, dict[str, Consumer]] = {}
     for consumer in consumers:
@@ -84,19 +84,19 @@ class _Following:
         self._stream = EventStream(client, area)
         self._deliveries = Deliveries(pool, service, area)
         self._ready = False
-        # Whether there may be entries that were read and not acknowledged, here or by a process before this one.
+        # Whether there may be entries that were read but not acknowledged, by this process or one before it.
         self._left = True
 
     @property
     def jobs(self) -> tuple[Job, Job]:
-        """What reads and handles, and what forgets what was handled long ago."""
+        """One job that reads and handles events, and one that deletes old marks."""
         return (
             Job(f"events_{self._area}", self._follow, alone=True),
             Job(f"events_{self._area}_prune", self._prune, every=PRUNE_SECONDS, alone=True),
         )
 
     async def _follow(self) -> bool:
-        """Handle what is there, or wait for it a while; whether to look again at once."""
+        """Handle the events that are there, or wait a while for some; returns whether to read again at once."""
         if not self._ready:
             await groups.register(self._pool, self._service, self._area)
             await self._stream.create_group(self._service)
@@ -122,10 +122,10 @@ class _Following:
                 await self._stream.acknowledge(self._service, handled)
 
     async def _handle(self, entry: Entry) -> None:
-        """Return once nothing is left to do for an entry.
+        """Return once an entry is handled, refused or given up.
 
         Raises:
-            Exception: why the handler could not do it; it is to be tried again.
+            Exception: what the handler raised; the entry has to be tried again.
         """
         if entry.consumer not in ("", self._service):
             return
@@ -133,7 +133,7 @@ class _Following:
             event = read_event(entry.event)
         except errors.InvalidArgument as error:
             await self._deliveries.refuse(entry, error)
-            self._tell_dead(_UNREADABLE, entry.id, error)
+            self._report_dead(_UNREADABLE, entry.id, error)
             return
         consumer = self._consumers.get(event.type)
         if consumer is None:
@@ -146,12 +146,12 @@ class _Following:
             if not await self._deliveries.fail(entry, event, failed.why):
                 _RETRIED.labels(*labels).inc()
                 raise failed.why from None
-            self._tell_dead(event.type, event.event_id, failed.why, event.traceparent)
+            self._report_dead(event.type, event.event_id, failed.why, event.traceparent)
         except errors.MeshError:
             _RETRIED.labels(*labels).inc()
             raise
 
-    def _tell_dead(self, type: str, event_id: str, why: Exception, traceparent: str = "") -> None:
+    def _report_dead(self, type: str, event_id: str, why: Exception, traceparent: str = "") -> None:
         _DEAD.labels(self._service, type).inc()
         log.error(
             "event given up, soma events replays it",
@@ -163,7 +163,7 @@ class _Following:
         )
 
     async def _prune(self) -> None:
-        """Forget what was handled long ago, unless something that was read waits: it may be that."""
+        """Delete old marks, unless entries are pending: one of them may be an old event that is handled already."""
         pending = [group.pending for group in await self._stream.groups() if group.name == self._service]
         if pending == [0]:
             await self._deliveries.prune()

@@ -1,4 +1,4 @@
-"""The dead letters of tenants, in Postgres: listed, and put back for their consumer."""
+"""The dead letters of tenants, in Postgres: they can be listed and replayed."""
 
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -26,7 +26,7 @@ _LIST = """
 _GET = "SELECT * FROM mesh.dead_letter WHERE tenant_id = $1 AND id = $2 FOR UPDATE"
 _REPLAY = "UPDATE mesh.dead_letter SET state = 'replaying' WHERE id = $1 RETURNING *"
 _FORGET_MARK = "DELETE FROM mesh.consumed WHERE consumer = $1 AND event_id = $2"
-# The area is one that a service declares: its outbox is where the letter came from.
+# The area is one that a service declares; the event came from the outbox of that service.
 _PUT_BACK = "INSERT INTO {area}.outbox (tenant_id, aggregate, event, consumer) VALUES ($1, '', $2, $3)"
 _STATES = {
     "dead": pb.DeadLetter.STATE_DEAD,
@@ -42,10 +42,10 @@ class DeadLetters:
         self._pool = pool
 
     async def page(self, tenant_id: str, request: pb.ListDeadLettersRequest) -> pb.ListDeadLettersResponse:
-        """A page of a tenant's letters that are not handled, the newest first.
+        """A page of a tenant's dead letters that are not handled, the newest first.
 
         Raises:
-            InvalidArgument: the page token is none of this list.
+            InvalidArgument: the page token was not made for this list.
             Unavailable: Postgres is away.
         """
         size = request.page_size or PAGE_SIZE
@@ -59,10 +59,10 @@ class DeadLetters:
         return response
 
     async def replay(self, tenant_id: str, dead_letter_id: str) -> pb.DeadLetter:
-        """Put a letter back for its consumer alone, through the outbox of its area, unless that was done already.
+        """Put an event back into the outbox of its area, for its consumer alone; do nothing if that was done already.
 
         Raises:
-            NotFound: the tenant has no such letter.
+            NotFound: the tenant has no such dead letter.
             Unavailable: Postgres is away.
         """
         async with postgres.transaction(self._pool) as connection:

@@ -1,4 +1,4 @@
-"""What became of each event at one consumer, in Postgres: handled, failed so often, or given up."""
+"""The state of each event at one consumer, in Postgres: handled, failed a number of times, or given up."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from services.mesh.stores.postgres import Connection, Pool
 
 ATTEMPTS = 5
-# An older Redis that comes back, as from a snapshot, may have events again that were handled within so many days.
+# A Redis that is restored from a snapshot may have events again that were handled within this many days.
 KEPT_DAYS = 7
 _MOST_OF_AN_ERROR = 2000
 _AWAY = (errors.Code.UNAVAILABLE, errors.Code.DEADLINE_EXCEEDED)
@@ -55,7 +55,7 @@ _PRUNE_LETTERS = """
 
 
 class HandlerFailed(Exception):
-    """A handler failed for another reason than that something is away; `why` says which."""
+    """A handler failed, and not because something is away; `why` is what it raised."""
 
     def __init__(self, why: Exception) -> None:
         super().__init__(str(why))
@@ -77,11 +77,11 @@ class Deliveries:
         handler: "Callable[[Connection, Event], Awaitable[None]]",
         seconds: float,
     ) -> bool:
-        """Run the handler unless the event is handled already; whether it was run.
+        """Run the handler unless the event is handled already; returns whether it was run.
 
         Raises:
-            HandlerFailed: the handler failed, and nothing it wrote is kept.
-            MeshError: something is away, Postgres itself or what the handler needs.
+            HandlerFailed: the handler failed, and what it wrote is rolled back.
+            MeshError: Postgres is away, or something that the handler needs.
         """
         async with postgres.transaction(self._pool) as connection:
             mark = (self._consumer, event.event_id, self._area, entry.row)
@@ -89,18 +89,18 @@ class Deliveries:
             first = await connection.fetchval(_HANDLED, *mark) is not None
             if first:
                 await _run(handler, connection, event, seconds)
-                # A handler that swallowed an error of Postgres has ended the transaction: to commit it would be to
-                # roll it back without a word, the mark too.
+                # If the handler caught an error of Postgres, the transaction has failed, and a commit would roll back
+                # everything, also the mark, without an error. This statement raises one.
                 await connection.execute("SELECT")
             if entry.consumer:
                 await connection.execute(_REPLAYED, self._consumer, event.event_id)
         return first
 
     async def fail(self, entry: Entry, event: Event, why: Exception) -> bool:
-        """Count a failure; whether it was the last, and the event is given up or was handled by another meanwhile.
+        """Count a failure; returns whether nothing is left to do: the event is given up, or was handled by another.
 
         Raises:
-            Unavailable: it cannot be counted now.
+            Unavailable: the failure cannot be counted now.
         """
         mark = (self._consumer, event.event_id, self._area, entry.row)
         async with postgres.transaction(self._pool) as connection:
@@ -116,16 +116,16 @@ class Deliveries:
         """Give up an entry that is no event.
 
         Raises:
-            Unavailable: it cannot be written down now.
+            Unavailable: the dead letter cannot be written now.
         """
-        # The same when it is replayed, or added again.
+        # The name is the same when the entry is replayed or added again.
         name = f"unreadable-{blake2b(entry.event, digest_size=16).hexdigest()}"
         async with postgres.transaction(self._pool) as connection:
             mark = (self._consumer, name, self._area, entry.row)
             await self._give_up(connection, entry.tenant_id, "", mark, entry.event, why, 1)
 
     async def prune(self) -> None:
-        """Forget what was handled more than a week ago and is in neither outbox nor stream."""
+        """Delete the marks of events that were handled more than a week ago and are in neither outbox nor stream."""
         async with postgres.connection(self._pool) as connection:
             await connection.execute(_PRUNE.format(area=self._area), self._consumer, self._area, KEPT_DAYS)
             await connection.execute(_PRUNE_LETTERS, self._consumer, self._area, KEPT_DAYS)
@@ -145,7 +145,7 @@ class Deliveries:
         if isinstance(why, errors.MeshError):
             reason, said = why.reason, why.message
         else:
-            # What it says may be of the insides of the service.
+            # The text of the exception may show internals of the service.
             name = why.__class__.__name__
             reason, said = reasons.INTERNAL, f"the handler failed with {name}; the log of {self._consumer} says more"
         text = said.replace("\0", "\ufffd")[:_MOST_OF_AN_ERROR]
@@ -164,7 +164,7 @@ async def _run(
                 async with asyncio.timeout(seconds):
                     await handler(connection, event)
             except OSError as error:
-                # A file that is missing, or its time that is over, would be taken for a Postgres that is away.
+                # A missing file or a timeout of the handler would otherwise be taken for a Postgres that is away.
                 if connection.is_closed():
                     raise
                 raise HandlerFailed(error) from error

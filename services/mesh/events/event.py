@@ -1,4 +1,4 @@
-"""One event: what it is called, how a service makes it, and how a consumer reads it."""
+"""An event: its type, how a service makes it, and how a consumer reads it."""
 
 import re
 import uuid
@@ -27,13 +27,13 @@ def area_of(type: str) -> str:
 
 
 def new_event(type: str, tenant_id: str, payload: Message, occur_time: datetime | None = None) -> Event:
-    """An event of the current call's trace.
+    """An event in the trace of the current call.
 
     Args:
         type: such as `memory.conversation.deleted`.
         payload: a message of the owning service's package.
-        occur_time: when it happened, aware; now where it is left out. What others compare with times of Postgres is
-            given by Postgres, too.
+        occur_time: when it happened, aware; now if it is left out. If consumers compare it with times of Postgres, it
+            has to come from Postgres.
     """
     call = current_call()
     event = Event(
@@ -51,7 +51,7 @@ def read_event(data: bytes) -> Event:
     """The event in serialised bytes.
 
     Raises:
-        InvalidArgument: EVENT_UNREADABLE: they are no event, or one without a type, a tenant or an id.
+        InvalidArgument: EVENT_UNREADABLE: the bytes are no event, or an event without a type, a tenant or an id.
     """
     try:
         event = Event.FromString(data)

@@ -1,4 +1,4 @@
-"""Which services consume the events of which area; in Postgres, because Redis may lose the groups it has."""
+"""Which services consume the events of which area. This is kept in Postgres, because Redis may lose its groups."""
 
 from collections.abc import Collection
 from typing import TYPE_CHECKING
@@ -18,13 +18,13 @@ _FORGET = "DELETE FROM mesh.event_group WHERE consumer = $1 AND area = $2 AND re
 
 
 async def register(pool: "Pool", consumer: str, area: str) -> None:
-    """From now on the area keeps its events until this consumer has handled them."""
+    """Register a consumer: from now on the area keeps its events until it has handled them."""
     async with postgres.connection(pool) as connection:
         await connection.execute(_REGISTER, consumer, area)
 
 
 async def retire(pool: "Pool", consumer: str, areas: Collection[str]) -> None:
-    """A service consumes these areas and no others: what it consumed before waits for it no longer."""
+    """Retire a service from all areas but these: other areas no longer keep events for it."""
     async with postgres.connection(pool) as connection:
         await connection.execute(_RETIRE, consumer, list(areas))
 
@@ -40,5 +40,5 @@ async def retired(connection: "Connection", area: str) -> list[str]:
 
 
 async def forget(connection: "Connection", consumer: str, area: str) -> None:
-    """Forget a former consumer, whose group is deleted; one that has come back meanwhile stays."""
+    """Forget a former consumer whose group is deleted, unless it has registered again meanwhile."""
     await connection.execute(_FORGET, consumer, area)

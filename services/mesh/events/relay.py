@@ -1,7 +1,7 @@
 """Moves events from an outbox to the stream of its area, and deletes them behind the slowest consumer.
 
-Delivery into the stream is at least once: a crash between Redis and the commit repeats events, and so does a Redis that
-has lost its data, to which the relay adds again what a consumer has not handled. `event_id` tells repetitions apart.
+Events are added to the stream at least once: a crash between Redis and the commit repeats them. If Redis has lost its
+data, the relay adds again what a consumer has not handled. Consumers recognise repetitions by `event_id`.
 """
 
 from typing import TYPE_CHECKING
@@ -23,11 +23,26 @@ if TYPE_CHECKING:
 log = structlog.get_logger("events")
 
 BATCH = 256
-# Events of so many seconds share a transaction, which takes longer than what it tells of.
+# Events of this many seconds share a transaction of the relay, which takes longer than the one that wrote an event.
 GATHER_SECONDS = 0.02
-# How long an event of another process, or of one that was killed, may lie before it is noticed.
+# How long an event of another process, or of one that was killed, may wait before the relay finds it.
 SWEEP_SECONDS = 2.0
 TRIM_SECONDS = 5.0
+
+# One row at least: the columns of `waiting` are NULL when nothing waits.
+_READ = """
+    SELECT waiting.id, waiting.tenant_id, waiting.event, waiting.consumer, newest.added_ms, newest.added_number,
+        EXISTS (SELECT FROM mesh.event_group WHERE area = $1 AND NOT retired) AS consumed
+    FROM (SELECT) AS one
+    LEFT JOIN (
+        SELECT added_ms, added_number FROM {table} WHERE added_ms IS NOT NULL
+        ORDER BY added_ms DESC, added_number DESC LIMIT 1
+    ) AS newest ON true
+    LEFT JOIN (
+        SELECT id, tenant_id, event, consumer FROM {table} WHERE added_ms IS NULL ORDER BY id LIMIT {most}
+    ) AS waiting ON true
+    ORDER BY waiting.id
+"""
 
 _LAG = Gauge(
     "soma_events_lag", "Events a consumer has not handled yet, as the sender's process sees them", ("stream", "group")
@@ -35,7 +50,7 @@ _LAG = Gauge(
 
 
 class Relay:
-    """The relay of one outbox; it may run in every process, and one at a time works."""
+    """The relay of one outbox; it may run in every process, but only one works at a time."""
 
     def __init__(self, pool: "Pool", client: aioredis.Redis, outbox: Outbox) -> None:
         self._pool = pool
@@ -43,28 +58,27 @@ class Relay:
         self._area = outbox.area
         self._table = f"{outbox.area}.outbox"
         self._stream = EventStream(client, outbox.area)
+        self._read = _READ.format(table=self._table, most=BATCH)
 
     @property
     def jobs(self) -> tuple[Job, Job]:
-        """The relay itself, and what deletes events that are handled."""
+        """One job that relays events, and one that deletes events that are handled."""
         return (
             Job("outbox", self._relay_batch, wake=self._outbox.woken, every=SWEEP_SECONDS, gather=GATHER_SECONDS),
             Job("outbox_trim", self._trim, every=TRIM_SECONDS),
         )
 
     async def _relay_batch(self) -> bool:
-        """Add the oldest events to the stream; whether there may be more.
+        """Add the oldest events to the stream; returns whether there may be more.
 
-        One relay at a time, whatever process it is in, or the order would be lost; the others find nothing to do.
+        Only one relay of all processes works at a time, to keep the order; the others return at once.
         """
         async with postgres.transaction(self._pool) as connection:
             if not await connection.fetchval("SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0))", self._table):
                 return False
-            rows = await self._waiting(connection)
-            newest = await self._newest(connection)
+            consumed, newest, rows = await self._waiting(connection)
             if not rows and newest is None:
                 return False
-            consumed = bool(await groups.registered(connection, self._area))
             added = await self._stream.add(newest or BEGINNING, rows, consumed=consumed)
             if added.lost is not None:
                 await self._add_again(connection, added.lost)
@@ -73,22 +87,24 @@ class Relay:
                 await self._settle(connection, rows, added, keep=consumed or added.groups)
             return len(rows) == BATCH
 
-    async def _waiting(self, connection: "Connection") -> list[Row]:
-        found = await connection.fetch(
-            f"SELECT id, tenant_id, event, consumer FROM {self._table} WHERE added_ms IS NULL "  # noqa: S608 -- our own name
-            f"ORDER BY id LIMIT {BATCH}"
-        )
-        return [Row(row["id"], row["tenant_id"], row["event"], row["consumer"] or "") for row in found]
+    async def _waiting(self, connection: "Connection") -> tuple[bool, Position | None, list[Row]]:
+        """Whether the area has consumers, the newest place in the stream that a row has, and the rows that wait.
 
-    async def _newest(self, connection: "Connection") -> Position | None:
-        row = await connection.fetchrow(
-            f"SELECT added_ms, added_number FROM {self._table} WHERE added_ms IS NOT NULL "  # noqa: S608 -- our own name
-            "ORDER BY added_ms DESC, added_number DESC LIMIT 1"
-        )
-        return (row["added_ms"], row["added_number"]) if row is not None else None
+        One statement, because it runs for every batch; not the one that takes the lock, which would read the rows as
+        they were before the relay that had the lock committed.
+        """
+        found = await connection.fetch(self._read, self._area)
+        first = found[0]
+        newest = (first["added_ms"], first["added_number"]) if first["added_ms"] is not None else None
+        rows = [
+            Row(row["id"], row["tenant_id"], row["event"], row["consumer"] or "")
+            for row in found
+            if row["id"] is not None
+        ]
+        return first["consumed"], newest, rows
 
     async def _add_again(self, connection: "Connection", known: Position) -> None:
-        """What has a place behind `known` is in the stream no more: it waits again."""
+        """Have events with a position after `known` wait again, because the stream no longer has them."""
         count = await connection.execute(
             f"UPDATE {self._table} SET added_ms = NULL, added_number = NULL "  # noqa: S608 -- our own name
             "WHERE (added_ms, added_number) > ($1, $2)",
@@ -101,7 +117,7 @@ class Relay:
         if not keep:
             await connection.execute(f"DELETE FROM {self._table} WHERE id = ANY($1)", ids)  # noqa: S608 -- our own name
             return
-        milliseconds, numbers = zip(*added.places, strict=True)
+        milliseconds, numbers = zip(*added.positions, strict=True)
         await connection.execute(
             f"UPDATE {self._table} AS kept SET added_ms = place.ms, added_number = place.number "  # noqa: S608 -- our own name
             "FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS place (id, ms, number) WHERE kept.id = place.id",
@@ -111,7 +127,7 @@ class Relay:
         )
 
     async def _trim(self) -> None:
-        """Delete what every consumer has handled, from the outbox and from the stream."""
+        """Delete events that every consumer has handled, from the outbox and from the stream."""
         async with postgres.connection(self._pool) as connection:
             for former in await groups.retired(connection, self._area):
                 await self._stream.destroy_group(former)

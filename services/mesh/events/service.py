@@ -7,10 +7,10 @@ from soma.mesh.v1 import event_service_pb2 as pb
 from soma.mesh.v1 import event_service_pb2_grpc as rpc
 
 from services.mesh.call.call import principal
+from services.mesh.call.handlers import Registration
 from services.mesh.events import groups
 from services.mesh.events.dead_letters import DeadLetters
 from services.mesh.events.stream import EventStream
-from services.mesh.service import Registration
 from services.mesh.stores import postgres
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _AREAS = """
 
 
 class EventService(rpc.EventServiceServicer):
-    """What became of events. Dead letters are the tenant's whose principal calls; streams are of all tenants."""
+    """Shows the state of events. Dead letters are those of the caller's tenant; streams are those of all tenants."""
 
     def __init__(self, pool: "Pool", client: aioredis.Redis) -> None:
         self._pool = pool
@@ -32,16 +32,13 @@ class EventService(rpc.EventServiceServicer):
         self._letters = DeadLetters(pool)
 
     async def ListDeadLetters(self, request: pb.ListDeadLettersRequest, context: Any) -> pb.ListDeadLettersResponse:
-        """See the contract."""
         return await self._letters.page(principal().tenant_id, request)
 
     async def ReplayDeadLetter(self, request: pb.ReplayDeadLetterRequest, context: Any) -> pb.ReplayDeadLetterResponse:
-        """See the contract."""
         letter = await self._letters.replay(principal().tenant_id, request.dead_letter_id)
         return pb.ReplayDeadLetterResponse(dead_letter=letter)
 
     async def ListEventStreams(self, request: pb.ListEventStreamsRequest, context: Any) -> pb.ListEventStreamsResponse:
-        """See the contract."""
         async with postgres.connection(self._pool) as connection:
             areas: list[str] = [row[0] for row in await connection.fetch(_AREAS)]
             consumers = {area: await groups.registered(connection, area) for area in areas}
@@ -63,5 +60,5 @@ class EventService(rpc.EventServiceServicer):
 
 
 def event_service(pool: "Pool", client: aioredis.Redis) -> Registration:
-    """The service of a process, which needs nothing but its stores."""
+    """The EventService of a process, which needs only its stores."""
     return rpc.add_EventServiceServicer_to_server, EventService(pool, client)

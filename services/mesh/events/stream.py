@@ -1,4 +1,4 @@
-"""The stream of one area in Redis, `soma:events:<area>`: entries, and the places of consumers (groups) in it."""
+"""The stream of one area in Redis, `soma:events:<area>`: its entries, and how far each consumer (group) has come."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -7,15 +7,15 @@ from typing import Any
 import redis.asyncio as aioredis
 from redis import exceptions
 
-from services.mesh.stores.redis import said, typed_errors
+from services.mesh.stores.redis import answer_of, typed_errors
 from services.mesh.stores.stream_position import BEGINNING, Position, entry_id, position
 
 STREAM = "soma:events:"
 FIELD = "event"
-# How many events a stream keeps that nobody consumes.
+# The events that a stream without consumers keeps.
 MAX_LENGTH = 100_000
 
-# In one step, so that nothing is added to a stream that has lost what was in it.
+# One script, so that nothing is added to a stream that has lost entries.
 _ADD = """
 local last, groups = '0-0', 0
 if redis.call('EXISTS', KEYS[1]) == 1 then
@@ -54,7 +54,7 @@ class GroupLost(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of an outbox on its way into the stream: its id, and what the entry holds."""
+    """A row of an outbox for the stream: its id, and the content of the entry."""
 
     id: int
     tenant_id: str
@@ -64,21 +64,21 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """What became of rows: the place of each, in their order, and whether the stream has groups.
+    """The result of `add`: the position of each row, in the order of the rows, and whether the stream has groups.
 
-    `lost` is set where nothing was added, because the stream has lost entries: the newest place it still knows.
+    `lost` is set if nothing was added because the stream has lost entries: it is the newest position that remains.
     """
 
-    places: Sequence[Position] = ()
+    positions: Sequence[Position] = ()
     groups: bool = False
     lost: Position | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An entry as a consumer reads it; `row` is 0 and `tenant_id` empty where nothing says them.
+    """An entry as a consumer reads it; `row` is 0 and `tenant_id` empty if the entry does not have them.
 
-    `consumer` names the only one it is for, or is empty.
+    `consumer` is set if the entry is for one consumer alone.
     """
 
     id: str
@@ -90,7 +90,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Where a consumer is: what is before `bound` is handled; so many entries are `unread`, and read but `pending`."""
+    """How far a consumer has come: entries before `bound` are handled, `unread` were not read, `pending` were read."""
 
     name: str
     unread: int
@@ -109,11 +109,12 @@ class EventStream:
         self._redis = client
 
     async def add(self, newest: Position, rows: Sequence[Row], *, consumed: bool) -> Added:
-        """Add rows, unless the stream does not know the `newest` place that was given out before: then it is not whole.
+        """Add rows, unless the stream has lost entries.
 
         Args:
-            rows: none only asks whether it is whole.
-            consumed: somebody is known to consume it. Where nobody is, and it has no groups, old entries are deleted.
+            newest: the newest position that an earlier call returned; a stream without it has lost entries.
+            rows: without any, the stream is only checked.
+            consumed: whether the stream has a known consumer; without one, and without groups, old entries are deleted.
         """
         most = 0 if consumed else MAX_LENGTH
         words = [word for row in rows for word in (row.event, row.tenant_id, row.id, row.consumer)]
@@ -125,12 +126,12 @@ class EventStream:
         return Added([position(id.decode()) for id in ids], groups=groups > 0)
 
     async def create_group(self, name: str) -> None:
-        """Make a group that misses nothing the stream holds, if there is none of this name."""
+        """Make a group that reads the stream from its beginning, if there is none of this name."""
         with typed_errors():
             try:
                 await self._redis.xgroup_create(self.name, name, id="0", mkstream=True)
             except exceptions.ResponseError as error:
-                if "BUSYGROUP" not in said(error):
+                if "BUSYGROUP" not in answer_of(error):
                     raise
 
     async def destroy_group(self, name: str) -> None:
@@ -139,7 +140,7 @@ class EventStream:
             try:
                 await self._redis.xgroup_destroy(self.name, name)
             except exceptions.ResponseError as error:
-                if "requires the key to exist" not in said(error):
+                if "requires the key to exist" not in answer_of(error):
                     raise
 
     async def read(self, group: str, count: int, milliseconds: int | None) -> list[Entry]:
@@ -157,24 +158,24 @@ class EventStream:
             try:
                 found: Any = await self._redis.xreadgroup(group, group, {self.name: after}, count, milliseconds)
             except exceptions.ResponseError as error:
-                if "NOGROUP" in said(error):
+                if "NOGROUP" in answer_of(error):
                     raise GroupLost(self.name) from error
                 raise
         streams = found.values() if isinstance(found, dict) else [entries for _, entries in found or ()]
         return [_entry(id, fields or {}) for entries in streams for id, fields in entries]
 
     async def acknowledge(self, group: str, ids: Sequence[str]) -> None:
-        """Say that these entries are handled."""
+        """Mark entries as handled."""
         with typed_errors():
             await self._redis.xack(self.name, group, *ids)
 
     async def groups(self, expected: Collection[str] = ()) -> list[Group]:
-        """Every group, by name; an `expected` one that Redis has lost has handled nothing, as far as is known."""
+        """Every group, by name; an `expected` group that Redis has lost is listed as if it had handled nothing."""
         with typed_errors():
             try:
                 infos: Any = await self._redis.xinfo_groups(self.name)
             except exceptions.ResponseError as error:
-                if "no such key" not in said(error):
+                if "no such key" not in answer_of(error):
                     raise
                 infos = ()
             length = await self._redis.xlen(self.name)
@@ -188,7 +189,7 @@ class EventStream:
         ms, number = position(info["last-delivered-id"].decode())
         bound = (ms, number + 1)
         if info["pending"]:
-            # Read later than the rest: what is no longer pending by now is handled, too.
+            # This is read later than the rest; entries that are no longer pending by then are handled, too.
             oldest: Any = (await self._redis.xpending(self.name, name))["min"]
             bound = position(oldest.decode()) if oldest else bound
         # Redis knows no lag where entries were deleted by hand.
@@ -196,12 +197,12 @@ class EventStream:
         return Group(name, length if unread is None else unread, info["pending"], bound)
 
     async def trim(self, bound: Position) -> None:
-        """Delete the entries before a place."""
+        """Delete the entries before a position."""
         with typed_errors():
             await self._redis.xtrim(self.name, minid=entry_id(bound), approximate=False)
 
     async def length(self) -> int:
-        """How many entries there are."""
+        """The number of entries."""
         with typed_errors():
             return int(await self._redis.xlen(self.name))
 

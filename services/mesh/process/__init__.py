@@ -1,1 +1,1 @@
-"""What a process does beside its calls: hosting, jobs, registry, health, shutdown, logs, sources of settings."""
+"""What a process does beside its calls: jobs, leases, registry, health, shutdown, logs, sources of settings."""

@@ -1,4 +1,4 @@
-"""The admin port of a process: `/health` (it lives), `/ready` (it can work, each dependency by name), `/metrics`."""
+"""The admin port of a process: `/health` (it is alive), `/ready` (it can work, each dependency by name), `/metrics`."""
 
 import asyncio
 
@@ -20,7 +20,7 @@ def admin_app(health: Health, version: str) -> Starlette:
         return JSONResponse(alive_body(version))
 
     async def ready(_: Request) -> Response:
-        # What a service only wants is named, and is no reason to send its calls elsewhere: there it is away as well.
+        # A dependency that a service only wants is named here, but it is no fault: other processes miss it as well.
         faults = health.faults()
         services = {
             name: {dependency: why or "ok" for dependency, why in dependencies.items()}

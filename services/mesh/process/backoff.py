@@ -1,17 +1,17 @@
-"""How long to wait before what ended is started again."""
+"""How long to wait before something that ended is started again."""
 
 from dataclasses import dataclass
 
 FIRST = 0.2
 LONGEST = 10.0
 HEALTHY = 30.0
-# Past this the delay is the longest anyway, and the power would outgrow a float.
+# After so many doublings the delay is the longest one anyway, and the power would be too large for a float.
 MOST_DOUBLINGS = 16
 
 
 @dataclass(frozen=True)
 class Backoff:
-    """Doubles from 0.2 s to 10 s; what was well for 30 s starts over at 0.2 s."""
+    """A delay that doubles from 0.2 s to 10 s; it starts at 0.2 s again after 30 s without a failure."""
 
     failures: int = 0
 
@@ -22,5 +22,5 @@ class Backoff:
         return min(FIRST * 2.0**doublings, LONGEST)
 
     def failed(self, well_for: float) -> "Backoff":
-        """The state after one more end of what had been well for `well_for` seconds."""
+        """The state after one more failure, which came after `well_for` seconds without one."""
         return Backoff(1 if well_for >= HEALTHY else self.failures + 1)

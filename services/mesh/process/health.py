@@ -1,15 +1,24 @@
 """Whether each service of a process can work now, found by running its checks."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING, TypeAlias
 
 import structlog
 
 from services.mesh.process.jobs import Job
-from services.mesh.service import Check, Service
+
+if TYPE_CHECKING:
+    from services.mesh.process.registry.membership import Membership
+    from services.mesh.transport.server import Server
 
 log = structlog.get_logger("health")
+
+Check: TypeAlias = Callable[[], Awaitable[None]]
+"""Returns when a dependency works, and raises when it does not."""
+Checks: TypeAlias = Mapping[str, Mapping[str, Check]]
+"""The checks of services, by the name of the service and of the dependency."""
 
 _EVERY_SECONDS = 2.0
 _AFTER_FAULT_SECONDS = 0.5
@@ -19,28 +28,31 @@ _CHECK_SECONDS = 1.5
 class Health:
     """The state of a process's services; `faults` holds a reason for each one that cannot work.
 
-    What a service only wants is no fault: it is among the `dependencies`.
+    Args:
+        needed: the checks without which a service cannot work; every service of the process is named.
+        wanted: the checks of what a service works without. Their failures are no faults: `dependencies` has them.
     """
 
-    def __init__(self, services: Mapping[str, Service]) -> None:
-        self._needed: dict[str, Mapping[str, Check]] = {name: s.checks for name, s in services.items()}
-        self._checks: dict[str, Mapping[str, Check]] = {name: {**s.checks, **s.wants} for name, s in services.items()}
+    def __init__(self, needed: Checks, wanted: Checks | None = None) -> None:
+        self._needed = needed
+        wants = wanted or {}
+        self._checks = {name: {**checks, **wants.get(name, {})} for name, checks in needed.items()}
         self._results: dict[str, dict[str, str]] = {name: {} for name in self._checks}
         self._listeners: list[Callable[[], None]] = []
         self._underway: dict[Check, asyncio.Task[None]] = {}
         self._draining = False
 
     def watch(self, changed: Callable[[], None]) -> None:
-        """Call `changed` when a service starts or stops working, in whole or in part."""
+        """Call `changed` when a check begins to fail or to pass."""
         self._listeners.append(changed)
 
     def drain(self) -> None:
-        """From now on nothing serves."""
+        """From now on no service serves."""
         self._draining = True
-        self._tell()
+        self._notify()
 
     def faults(self) -> dict[str, str]:
-        """Why each service that cannot work cannot; empty when all is well."""
+        """The reason for each service that cannot work; empty when all can."""
         if self._draining:
             return dict.fromkeys(self._checks, "draining")
         faults = {}
@@ -51,14 +63,14 @@ class Health:
         return faults
 
     def dependencies(self) -> dict[str, dict[str, str]]:
-        """For each service what is wrong with each dependency, those included that it only wants; empty if nothing."""
+        """For each service what is wrong with each dependency, also with those it only wants; "" if nothing is."""
         return {
             name: {dependency: self._results[name].get(dependency, "") for dependency in checks}
             for name, checks in self._checks.items()
         }
 
     async def check(self) -> None:
-        """Run every check once; the same check of several services runs once for all."""
+        """Run every check once; a check that several services share runs once for all of them."""
         before = self._results
         unique = {check for checks in self._checks.values() for check in checks.values()}
         outcomes = dict(zip(unique, await asyncio.gather(*map(self._run, unique)), strict=True))
@@ -68,20 +80,20 @@ class Health:
             self._results[name] = {dependency: why for dependency, why in faults.items() if why}
         if self._results != before:
             log.warning("health changed", faults=self.faults(), dependencies=self.dependencies())
-            self._tell()
+            self._notify()
 
     @property
     def job(self) -> Job:
-        """The checks that come after the first, which was made before: often while something is wrong."""
+        """Repeats the checks, more often while one fails. The first run was made before the job begins."""
         return Job("health", self.check, every=self._interval, first=self._interval())
 
     def _interval(self) -> float:
         return _AFTER_FAULT_SECONDS if any(self._results.values()) else _EVERY_SECONDS
 
     async def _run(self, check: Check) -> str:
-        """Why a check fails, or nothing. One that is silent is not asked twice: its answer counts at a later look.
+        """Why a check fails; "" if it passes. A check that has not answered is not started again: it may answer later.
 
-        It is not cancelled either, because a cancelled call to a dependency that hangs may hang itself.
+        It is not cancelled either, because a cancelled call to a dependency that hangs may hang as well.
         """
         task = self._underway.get(check)
         if task is None:
@@ -93,18 +105,52 @@ class Health:
         error = task.exception()
         return "" if error is None else str(error) or type(error).__name__
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         for listener in self._listeners:
             listener()
 
 
+class HealthPublisher:
+    """Reports changes of health to the gRPC health service and the registry.
+
+    Args:
+        health: of the services.
+        server: whose health service answers for `names`.
+        names: full names of the proto services, by service.
+        membership: of the process in the registry.
+    """
+
+    def __init__(
+        self, health: Health, server: "Server", names: Mapping[str, Iterable[str]], membership: "Membership"
+    ) -> None:
+        self._health = health
+        self._server = server
+        self._membership = membership
+        self._names = names
+        self._publishing: set[asyncio.Task[None]] = set()
+
+    async def publish(self) -> None:
+        """Set the state of each proto service."""
+        faults = self._health.faults()
+        await self._server.set_health(
+            {full: name not in faults for name, fulls in self._names.items() for full in fulls}
+        )
+
+    def changed(self) -> None:
+        """Report a change, without waiting for it."""
+        self._membership.health_changed()
+        task = asyncio.create_task(self.publish())
+        self._publishing.add(task)
+        task.add_done_callback(self._publishing.discard)
+
+
 def described(dependencies: Mapping[str, str]) -> str:
-    """What is wrong, in a line: each dependency that is not well, by name; empty when all are."""
+    """Each failing dependency by name, in one line; "" when none fails."""
     return "; ".join(f"{name}: {why}" for name, why in dependencies.items() if why)
 
 
 def alive_body(version: str) -> dict[str, str]:
-    """What `/health` says of a process of this version, at the gateway too; `timestamp` is now, in UTC."""
+    """The body of `/health`, also at the gateway; `timestamp` is the current time in UTC."""
     return {
         "status": "healthy",
         "app_name": "SomaMesh",

@@ -1,13 +1,13 @@
-"""Runs the work that is nobody's call: one loop for all of it, with waits, retries, metrics and logs.
+"""Runs background work: one loop for all of it, with waits, retries, metrics and logs.
 
 A job is one step that is run again and again:
 
-- on a wake: `Job("index", step, wake=event)`; with `every` too, at the latest after so many seconds;
+- on a wake: `Job("index", step, wake=event)`; with `every` also after that many seconds without a wake;
 - at an interval: `Job("sweep", step, every=60.0)`;
-- following something: `Job("follow", step)`, whose step waits by itself for what there is to do.
+- following something: `Job("follow", step)`, whose step waits by itself for work.
 
-A step that returns something true has not done all there is, and is run again at once. No exception ends a job: the
-step is run again, after a wait that grows.
+A step that returns something true has more work and is run again at once. No exception ends a job: the step is run
+again, after a wait that grows.
 """
 
 import asyncio
@@ -23,9 +23,8 @@ import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
 from services.mesh.call.errors import MeshError
-from services.mesh.process import tasks
+from services.mesh.process import lease, tasks
 from services.mesh.process.backoff import Backoff
-from services.mesh.stores import lease
 
 if TYPE_CHECKING:
     from services.mesh.stores.postgres import Pool
@@ -34,7 +33,7 @@ log = structlog.get_logger("job")
 
 Step = Callable[[], Awaitable[object]]
 
-# Waits are made longer or shorter by up to this share: those who failed together do not come back together.
+# Waits are made longer or shorter by up to this share, so that jobs that failed together do not retry together.
 _JITTER = 0.25
 _LABELS = ("service", "name")
 _SECONDS = Histogram(
@@ -52,15 +51,15 @@ class Job:
     """One piece of work, repeated for as long as its service runs.
 
     Attributes:
-        name: what it is called in metrics and logs, beside its service.
-        step: does the work once; something true when there is more to do at once.
-        wake: set when there is something to do; cleared before each step.
-        every: seconds from the beginning of a step to that of the next, or what says how many.
+        name: of the job in metrics and logs, beside that of its service.
+        step: does the work once; returns something true if there is more to do at once.
+        wake: set when there is work; cleared before each step.
+        every: seconds from the beginning of one step to the beginning of the next, or a function that gives them.
         first: seconds before the first step.
-        gather: seconds between a wake and the step, so that what comes within them shares the step.
-        longest_pause: the longest wait after a failure, in seconds, give or take a quarter; it begins at 0.2 s.
-        alone: only one process of all runs it, by a lease in Postgres. A step has to bear that a process which was
-            frozen in the middle of it ends it while another has begun.
+        gather: seconds between a wake and the step, so that further work of these seconds shares the step.
+        longest_pause: the longest wait after a failure, in seconds, plus or minus a quarter; the first is 0.2 s.
+        alone: whether only one of all processes runs it, by a lease in Postgres. A process that was frozen during a
+            step may end that step while another process has begun one: the step has to allow for this.
     """
 
     name: str
@@ -74,22 +73,22 @@ class Job:
 
 
 def run_jobs(stack: AsyncExitStack, service: str, jobs: Iterable[Job], pool: "Pool | None" = None) -> None:
-    """Run the jobs of a service until `stack` closes; see `run_job`."""
+    """Run the jobs of a service until `stack` closes, each as `run_job` does."""
     for job in jobs:
         run_job(stack, service, job, pool)
 
 
 def run_job(stack: AsyncExitStack, service: str, job: Job, pool: "Pool | None" = None) -> "asyncio.Task[None]":
-    """Run a job until `stack` closes, which cancels it and waits until its step has ended.
+    """Run a job until `stack` closes, which cancels the job and waits until its step has ended.
 
-    It runs in a context of its own: it is nobody's call.
+    The job runs in an empty context, because it belongs to no call.
 
     Args:
-        service: whose it is, in metrics and logs.
-        pool: where the lease of a job is kept that is to be alone.
+        service: the name of the job's service, for metrics and logs.
+        pool: where the lease of a job that is `alone` is kept.
 
     Raises:
-        ValueError: the job is to be alone, and there is no pool.
+        ValueError: the job is `alone`, and there is no pool.
     """
     if job.alone and pool is None:
         raise ValueError(f"the job {job.name} of {service} is to be alone, which takes a pool of Postgres")
@@ -101,7 +100,7 @@ def run_job(stack: AsyncExitStack, service: str, job: Job, pool: "Pool | None" =
 
 
 class _Runner:
-    """The one loop; of a job that is to be alone, it runs while `held` is."""
+    """The loop of a job; for a job that is `alone`, it runs while the lease `held` is held."""
 
     def __init__(self, service: str, job: Job, held: lease.Lease | None) -> None:
         self._job = job
@@ -111,7 +110,7 @@ class _Runner:
         self._failures = _FAILURES.labels(service, job.name)
         self._last_success = _LAST_SUCCESS.labels(service, job.name)
         self._backoff = Backoff()
-        self._told = ""
+        self._logged = ""
 
     async def run(self) -> None:
         """Run until cancelled."""
@@ -140,19 +139,19 @@ class _Runner:
                 await self._failed(error, monotonic() - began)
                 continue
             if _cancelled():
-                # The client of a store can swallow a cancellation that comes together with the answer it waits for.
+                # A store's client can lose a cancellation that comes together with the answer that it waits for.
                 raise asyncio.CancelledError
             self._backoff = Backoff()
             self._last_success.set_to_current_time()
             if more:
-                # A step that never waits keeps nobody else from running.
+                # A step that never waits would not let other tasks run.
                 await asyncio.sleep(0)
             else:
                 await self._until_due(began)
 
     async def _run_step(self, began: float) -> object:
         if self._lease is not None and not self._lease.held:
-            # This process was frozen, and another may have begun: the lease's keeper is about to cancel this.
+            # This process was frozen, and another one may have begun: the lease is about to cancel this job.
             await asyncio.get_running_loop().create_future()
         try:
             return await self._job.step()
@@ -166,26 +165,26 @@ class _Runner:
         if wake is None:
             await asyncio.sleep(left or 0.0)
             return
-        # Not wait_for: in Python 3.11 it can swallow a cancellation that comes together with the event.
+        # wait_for would not do: in Python 3.11 it can lose a cancellation that comes together with the event.
         with suppress(TimeoutError):
             async with asyncio.timeout(left):
                 await wake.wait()
             await asyncio.sleep(self._job.gather)
 
     async def _failed(self, error: BaseException, lasted: float) -> None:
-        """Say why, unless that was just said, and wait; what a job meets while it is ended is nobody's business."""
+        """Log the error, unless it was just logged, and wait; errors of a job that is cancelled are not logged."""
         if _cancelled():
             raise asyncio.CancelledError from error
         self._backoff = self._backoff.failed(lasted)
         pause = _jittered(min(self._backoff.delay, self._job.longest_pause))
         why = f"{type(error).__name__}: {error}"
-        if self._backoff.failures > 1 and why == self._told:
+        if self._backoff.failures > 1 and why == self._logged:
             pass
         elif isinstance(error, MeshError):
             self._log.warning("job waits", reason=error.reason, error=error.message)
         else:
             self._log.error("job failed, tried again", error=why, exc_info=error)
-        self._told = why
+        self._logged = why
         await asyncio.sleep(pause)
 
 

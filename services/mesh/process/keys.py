@@ -1,4 +1,4 @@
-"""Secret files of a data directory: made once, readable by their owner only."""
+"""Secret files of a data directory: each is made once, and only its owner can read it."""
 
 import os
 import secrets
@@ -11,7 +11,7 @@ from services.mesh.call.credential import checked
 
 
 def ensure_key(path: Path, prefix: str = "") -> str:
-    """Read the key in `path`, making a random one (256 bit, mode 0600) when there is none.
+    """Read the key in `path`; make a random one (256 bit, mode 0600) if there is none.
 
     Raises:
         FailedPrecondition: the file can be read by others, or is empty.
@@ -29,7 +29,7 @@ def read_key(path: Path) -> str:
     """Read the key in `path`.
 
     Raises:
-        FailedPrecondition: the file is missing, empty or no key, or can be read by others.
+        FailedPrecondition: the file is missing or empty, holds no key, or can be read by others.
     """
     try:
         mode = path.stat().st_mode

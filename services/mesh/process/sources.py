@@ -1,6 +1,6 @@
-"""Where settings come from: environment variables and `soma.toml`; both know the place of each value.
+"""The sources of settings: environment variables and `soma.toml`. Both know the location of each value.
 
-Values lose what copying adds around them, and an empty one counts as not given.
+What copying adds around a value is removed, and an empty value counts as not given.
 """
 
 from collections.abc import Mapping
@@ -24,8 +24,8 @@ class EmptyCounts:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a setting is: its name there, in a `source`, which a file's path may tell more of."""
+class Location:
+    """The location of a setting: its name in a `source`, and the path if that is a file."""
 
     name: str
     source: str
@@ -36,31 +36,30 @@ class Place:
 
 
 class Environment(EnvSettingsSource):
-    """Environment variables; of a setting that has several, the first that is not empty."""
+    """Environment variables; if a setting has several, the first one that is not empty counts."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        """See `PydanticBaseSettingsSource`."""
         key, _variable, nested = self._extract_field_info(field, field_name)[0]
         found = self._variable(field, field_name)
         return (None, key, nested) if found is None else (trimmed(self.env_vars[found] or ""), key, nested)
 
     def prepare_field_value(self, field_name: str, field: FieldInfo, value: Any, value_is_complex: bool) -> Any:
-        """A list is JSON, or separated by commas.
+        """The value of a setting; a list is JSON, or separated by commas.
 
         Raises:
-            InvalidArgument: it begins as JSON and is none.
+            InvalidArgument: a list begins as JSON and is no JSON.
         """
         if self.field_is_complex(field) and isinstance(value, str) and not value.startswith("["):
             return [trimmed(each) for each in value.split(",") if each.strip()]
         try:
             return super().prepare_field_value(field_name, field, value, value_is_complex)
         except ValueError as error:
-            raise wrong(f"{self.places()[field_name]}: it is a list in JSON, or one separated by commas") from error
+            raise wrong(f"{self.locations()[field_name]}: it is a list in JSON, or one separated by commas") from error
 
-    def places(self) -> Mapping[str, Place]:
+    def locations(self) -> Mapping[str, Location]:
         """The variable of each setting that the environment has."""
         found = {name: self._variable(field, name) for name, field in self.settings_cls.model_fields.items()}
-        return {name: Place(variable.upper(), "environment") for name, variable in found.items() if variable}
+        return {name: Location(variable.upper(), "environment") for name, variable in found.items() if variable}
 
     def _variable(self, field: FieldInfo, field_name: str) -> str | None:
         for _, variable, _ in self._extract_field_info(field, field_name):
@@ -93,34 +92,33 @@ class TomlTable(PydanticBaseSettingsSource):
         }
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        """See `PydanticBaseSettingsSource`."""
         return self._values.get(field_name), field_name, False
 
     def __call__(self) -> dict[str, Any]:
-        """Every value of the table, by the name under which others give it too; an unknown key is refused later."""
+        """Every value of the table, by the name that the other sources use; an unknown key is refused later."""
         fields = self.settings_cls.model_fields
         return {_key(name, fields[name]) if name in fields else name: value for name, value in self._values.items()}
 
-    def places(self) -> Mapping[str, Place]:
-        """The key of each setting that the file has, and of what is no setting."""
+    def locations(self) -> Mapping[str, Location]:
+        """The location of each key in the file, also of a key that is no setting."""
         table = f"[{self._table}] " if self._table else ""
-        return {name: Place(f"{table}{name}", "soma.toml", self.path) for name in self._values}
+        return {name: Location(f"{table}{name}", "soma.toml", self.path) for name in self._values}
 
 
 def wrong(message: str) -> errors.InvalidArgument:
-    """The error for settings that cannot be."""
+    """The error for settings that are not valid."""
     return errors.InvalidArgument(f"the settings are wrong: {message}", reason=reasons.SETTINGS_INVALID)
 
 
 def names_of(name: str, field: FieldInfo) -> tuple[str, ...]:
-    """What a setting is called: its own name and its aliases."""
+    """The names of a setting: its own name and its aliases."""
     alias = field.validation_alias
     choices = alias.choices if isinstance(alias, AliasChoices) else (alias,)
     return (name, *(each for each in choices if isinstance(each, str)))
 
 
 def _key(name: str, field: FieldInfo) -> str:
-    """The first alias: under two names, the same setting would be there twice."""
+    """The first alias of a setting, or its name: with two names, the same setting would be given twice."""
     names = names_of(name, field)
     return names[1] if len(names) > 1 else name
 

@@ -5,9 +5,9 @@ from typing import Any
 
 
 async def end(*tasks: "asyncio.Task[Any]") -> None:
-    """Cancel tasks and return once they have ended; who is cancelled meanwhile hears of it only then.
+    """Cancel tasks and return once they have ended; a caller that is cancelled meanwhile is cancelled only then.
 
-    Otherwise a second cancellation would leave them to run on with what their owner is about to close.
+    Otherwise, after a second cancellation, the tasks would still use what their owner is about to close.
 
     Raises:
         CancelledError: the caller was cancelled meanwhile.

@@ -1,4 +1,4 @@
-"""TOML files that people write, with whatever their editor puts before the text."""
+"""Reads TOML files as people's editors save them."""
 
 import codecs
 import tomllib
@@ -6,10 +6,10 @@ from typing import Any
 
 
 def parsed(raw: bytes) -> dict[str, Any]:
-    """The content of a file; a byte order mark of UTF-8 is passed over.
+    """The content of a file; a byte order mark of UTF-8 is ignored.
 
     Raises:
-        ValueError: it is no TOML, or no UTF-8; the message says which.
+        ValueError: the file is no TOML, or no UTF-8; the message says which.
     """
     if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise ValueError("it is written in UTF-16; save it as UTF-8")

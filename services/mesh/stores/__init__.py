@@ -1,1 +1,1 @@
-"""Postgres and Redis of a process: pools, clients, migrations, leases, group commit, full disks."""
+"""Postgres and Redis of a process: pools, clients, migrations, group commit, full disks."""

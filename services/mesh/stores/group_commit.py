@@ -1,7 +1,7 @@
-"""Durable writes of concurrent callers, sharing transactions.
+"""Durable writes of concurrent callers, which share transactions.
 
-A commit waits for a disk; while it does, further items queue, and the next transaction takes them all. One caller alone
-waits for one commit, a hundred callers together wait for two.
+A commit waits for a disk. Meanwhile further items queue up, and the next transaction takes them all. A single caller
+waits for one commit; a hundred concurrent callers wait for two.
 """
 
 import asyncio
@@ -25,24 +25,24 @@ _Entry: TypeAlias = tuple[T, asyncio.Future[None]]
 _BATCH = Histogram(
     "soma_postgres_group_commit_items", "Items that shared a transaction.", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256)
 )
-# Without an item, until others may have the connection.
+# After this time without an item, the connection goes back to the pool.
 _KEPT_SECONDS = 1.0
 
 
 class GroupCommit(Generic[T]):
-    """Writes items with `write`, many to a transaction, until it is closed, as it is at the end of an `async with`.
+    """Writes items with `write`, many in a transaction, until it is closed. The end of an `async with` closes it.
 
     Args:
-        write: puts items into the database with one `execute` or `executemany`, which is a transaction of its own: two
-            round trips less than one that is begun and committed. It must be able to run again after it failed,
-            because a batch with an item that cannot be written is written again one by one.
-        max_batch: most items in a transaction.
+        write: writes items with one `execute` or `executemany`, which is a transaction of its own and saves two round
+            trips. It must be able to run again after it failed: if a batch has an item that cannot be written, its
+            items are written again one by one.
+        max_batch: the most items in a transaction.
     """
 
     def __init__(
         self, pool: "Pool", write: "Callable[[Connection, Sequence[T]], Awaitable[None]]", max_batch: int = 256
     ) -> None:
-        self._kept = postgres.Kept(pool)
+        self._kept = postgres.KeptConnection(pool)
         self._write = write
         self._max_batch = max_batch
         self._queue: deque[_Entry[T]] = deque()
@@ -57,24 +57,24 @@ class GroupCommit(Generic[T]):
         await self.close()
 
     async def close(self) -> None:
-        """Take nothing more, and return once what was taken is written."""
+        """Take no more items, and return once those that were taken are written."""
         self._closing = True
         self._wake.set()
         if self._writer is not None:
             await self._writer
 
     async def commit(self, item: T) -> None:
-        """Return once `item` is durable. A caller that is cancelled meanwhile leaves the item to be written.
+        """Return once `item` is durable. If the caller is cancelled meanwhile, the item is written all the same.
 
         Raises:
-            Unavailable: Postgres is away, or this process is stopping. When the connection was lost in the middle of a
-                commit, the item may be durable all the same.
+            Unavailable: Postgres is away, or this process is stopping. If the connection was lost during a commit, the
+                item may be durable all the same.
             Exception: what `write` raised for this item.
         """
         if self._closing:
             raise _stopping()
         if self._writer is None:
-            # Of no call's context: it outlives the one that happens to come first.
+            # The task has an empty context, because it lives longer than the call that starts it.
             self._writer = asyncio.create_task(self._run(), name="group-commit", context=Context())
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._queue.append((item, done))
@@ -94,7 +94,7 @@ class GroupCommit(Generic[T]):
             await self._kept.give_back()
 
     async def _idle(self) -> None:
-        """Wait for an item, or for the end; a connection that is not used for a while is others' meanwhile."""
+        """Wait for an item, or for the end; after a while the connection goes back to the pool."""
         self._wake.clear()
         try:
             async with asyncio.timeout(_KEPT_SECONDS):
@@ -104,7 +104,7 @@ class GroupCommit(Generic[T]):
             await self._wake.wait()
 
     async def _settle(self, batch: Sequence[_Entry[T]]) -> None:
-        """Write a batch and tell its callers; an item that cannot be written fails alone."""
+        """Write a batch and wake its callers; if an item cannot be written, only its caller gets the error."""
         _BATCH.observe(len(batch))
         try:
             async with self._kept.use() as connection:

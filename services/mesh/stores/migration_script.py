@@ -1,4 +1,4 @@
-"""Renders a service's SQL files as one script with Alembic, in its offline mode: no connection, no second driver."""
+"""Makes one script of a service's SQL files with Alembic, in its offline mode: it needs no connection and no driver."""
 
 import io
 from collections.abc import Callable, Iterator, Sequence
@@ -12,9 +12,9 @@ from alembic.script.revision import RevisionMap
 
 
 def render(schema: str, version_table: str, files: Sequence[Path], version: str | None) -> str:
-    """The statements that take `schema` from `version` (None: empty) through every later file.
+    """The statements that bring `schema` from `version` (None if it is empty) to the newest file.
 
-    The caller runs them in a transaction of its own; the script opens none.
+    The script begins no transaction: the caller runs it in one.
     """
     output = io.StringIO()
     scripts: list[Script] = []

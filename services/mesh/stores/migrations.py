@@ -1,8 +1,8 @@
-"""Brings a service's schema up to what its code expects: plain SQL files, run in order, once.
+"""Brings a service's schema to the version of its code: plain SQL files, each run once, in order.
 
-A service keeps `migrations/0001_….sql`, `0002_….sql`, …; its schema's version is in a table inside that schema.
-Alembic orders the files and keeps the version table; it is imported only when there is something to do, because
-SQLAlchemy takes longer to import than a warm start may take.
+A service has `migrations/0001_….sql`, `0002_….sql`, …; a table in the schema has the schema's version. Alembic orders
+the files and keeps that table. It is imported only when a file has to be run, because to import SQLAlchemy takes longer
+than a warm start may take.
 """
 
 import os
@@ -15,24 +15,44 @@ import asyncpg
 from soma.errors.v1 import reasons
 
 from services.mesh.call import errors
-from services.mesh.events.outbox import make_outbox, outbox_missing
 from services.mesh.stores import postgres
 
 if TYPE_CHECKING:
     from services.mesh.stores.postgres import Connection
 
+# The schema of the mesh itself: leases, and how far events are handled.
+MESH_SCHEMA = "mesh"
+MESH_FOLDER = Path(__file__).parent / "migrations"
 LOCK = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))"
 VERSION_TABLE = "schema_version"
 _FILE = re.compile(r"^(\d{4})_[a-z0-9_]+\.sql$")
 _SCHEMA = re.compile(r"^[a-z][a-z0-9_]*$")
+# The outbox of a service; `services.mesh.events.outbox` writes its rows.
+# `consumer` is set for an event that is replayed: it is for that consumer alone. `added_ms` and `added_number` are the
+# event's id in the stream.
+_MAKE_OUTBOX = """
+    CREATE TABLE IF NOT EXISTS {schema}.outbox (
+        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        tenant_id text NOT NULL,
+        aggregate text NOT NULL,
+        event bytea NOT NULL
+    );
+    ALTER TABLE {schema}.outbox
+        ADD COLUMN IF NOT EXISTS consumer text,
+        ADD COLUMN IF NOT EXISTS added_ms bigint,
+        ADD COLUMN IF NOT EXISTS added_number bigint;
+    CREATE INDEX IF NOT EXISTS outbox_waiting ON {schema}.outbox (id) WHERE added_ms IS NULL;
+    CREATE INDEX IF NOT EXISTS outbox_added ON {schema}.outbox (added_ms, added_number) WHERE added_ms IS NOT NULL;
+"""
+# The object that is made last.
+_OUTBOX_MADE = "{schema}.outbox_added"
 
 
 async def migrate(url: str, schema: str, directory: "os.PathLike[str]", *, outbox: bool = False) -> None:
-    """Bring `schema` to the newest version in `directory`; with `outbox`, it has that of a service that sends events.
+    """Bring `schema` to the newest version in `directory`; with `outbox`, also make the table for the events it sends.
 
-    The files' statements see the schema first in their search path, then `public`. Everything happens in one
-    transaction under an advisory lock: processes that start together take turns, and a file that fails leaves the
-    schema as it was.
+    The files' statements have the schema first in their search path, then `public`. All files run in one transaction
+    under an advisory lock: processes that start together take turns, and if a file fails, the schema stays as it was.
 
     Raises:
         FailedPrecondition: the database is newer than this code, or a file's name is out of order.
@@ -45,7 +65,7 @@ async def migrate(url: str, schema: str, directory: "os.PathLike[str]", *, outbo
         connection: Connection = await asyncpg.connect(url, timeout=postgres.CONNECT_SECONDS)
         try:
             if not await _behind(connection, schema, files) and not (
-                outbox and await outbox_missing(connection, schema)
+                outbox and await _outbox_missing(connection, schema)
             ):
                 return
             async with connection.transaction():
@@ -55,8 +75,8 @@ async def migrate(url: str, schema: str, directory: "os.PathLike[str]", *, outbo
                     await connection.execute(f"SET LOCAL search_path TO {schema}, public")
                     # asyncpg runs several statements in one go only without parameters, which a script has none of.
                     await connection.execute(_script(schema, files, await _version(connection, schema)))
-                if outbox and await outbox_missing(connection, schema):
-                    await make_outbox(connection, schema)
+                if outbox and await _outbox_missing(connection, schema):
+                    await _make_outbox(connection, schema)
         finally:
             await connection.close()
 
@@ -78,7 +98,7 @@ def _number(file: Path) -> str:
 
 
 async def _version(connection: "Connection", schema: str) -> str | None:
-    # Asked through the catalogue first, because a failed statement would end the transaction.
+    # Whether the table exists is asked first, because a failed statement would end the transaction.
     if await connection.fetchval("SELECT to_regclass($1)", f"{schema}.{VERSION_TABLE}") is None:
         return None
     version: str | None = await connection.fetchval(f"SELECT version_num FROM {schema}.{VERSION_TABLE}")  # noqa: S608 -- a checked name
@@ -99,7 +119,17 @@ async def _behind(connection: "Connection", schema: str, files: Sequence[Path]) 
 
 
 def _script(schema: str, files: Sequence[Path], version: str | None) -> str:
-    """The SQL that takes the schema from `version` to the newest, the version table's own changes included."""
+    """The SQL that brings the schema from `version` to the newest one, with the changes of the version table."""
     from services.mesh.stores.migration_script import render
 
     return render(schema, VERSION_TABLE, files, version)
+
+
+async def _outbox_missing(connection: "Connection", schema: str) -> bool:
+    """Whether the outbox of a schema has to be made, or brought to the version that the relay expects."""
+    return await connection.fetchval("SELECT to_regclass($1)", _OUTBOX_MADE.format(schema=schema)) is None
+
+
+async def _make_outbox(connection: "Connection", schema: str) -> None:
+    """Make the outbox of a schema; an outbox of an earlier version keeps its rows. To repeat this changes nothing."""
+    await connection.execute(_MAKE_OUTBOX.format(schema=schema))

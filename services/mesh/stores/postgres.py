@@ -1,8 +1,8 @@
-"""The process's Postgres pool, and the one place where a server that is lost or refuses becomes a typed error.
+"""The Postgres pool of a process, and the typed errors for a server that is lost or refuses.
 
-Connections carry no session state of their own: no session locks, no LISTEN, no temporary tables, no plain SET. That
-lets them pass through a transaction-pooling PgBouncer (1.21 or newer, with `max_prepared_statements`), and saves the
-round trip that would clean a connection each time it is given back.
+Connections have no session state: no session locks, no LISTEN, no temporary tables, no plain SET. So they work behind
+a transaction-pooling PgBouncer (1.21 or newer, with `max_prepared_statements`), and a connection that goes back to the
+pool needs no round trip to be cleaned.
 """
 
 import json
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Pool = asyncpg.Pool[asyncpg.Record]
     Connection = asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
 
-# A caller's own deadline cancels what it waits for here; these bound background work and calls without one.
+# The deadline of a caller cancels what it waits for here; these limits are for background work and calls without one.
 CONNECT_SECONDS = 5.0
 ACQUIRE_SECONDS = 10.0
 COMMAND_SECONDS = 30.0
@@ -42,7 +42,7 @@ _STORAGE_FULL = (
     "the database's disk is full, so nothing can be stored; make room on the disk of Postgres, and it goes on",
     errors.STORAGE_FULL_SECONDS,
 )
-# What a server that answers may say of itself rather than of the statement.
+# Errors of a server that concern the server itself and not the statement.
 _REFUSED: tuple[tuple[type[asyncpg.PostgresError], tuple[str, str, float]], ...] = (
     (asyncpg.DiskFullError, _STORAGE_FULL),
     (
@@ -71,10 +71,10 @@ _REFUSED: tuple[tuple[type[asyncpg.PostgresError], tuple[str, str, float]], ...]
     ),
 )
 _REFUSALS = tuple(refused[0] for refused in _REFUSED)
-# The server answers although its disk is full, until it has to write: more rows than 64 kB hold go through a file of
-# its own, which it deletes again. Statements sent together are one transaction, so the limit holds for it alone.
+# A server whose disk is full answers until it has to write. With this it has to: more rows than fit into 64 kB go
+# through a file, which the server deletes again. Statements sent together are one transaction, so the limit is local.
 _WRITE = "SET LOCAL work_mem = '64kB'; SELECT count(*) FROM generate_series(1, 4000)"
-# What a URL says and no waiting mends.
+# Errors of a URL, which do not go away with time.
 _MISCONFIGURED = (
     asyncpg.ClientConfigurationError,
     asyncpg.InvalidAuthorizationSpecificationError,
@@ -82,13 +82,13 @@ _MISCONFIGURED = (
     asyncpg.UndefinedObjectError,
 )
 _CLOSED = re.compile(r"(connection|pool) is clos")
-# A server that goes says so on idle connections too. For asyncpg they are then busy with that message (state 2), until
-# it has seen them closed.
-_SAID_FAREWELL = re.compile(r"another operation \(2\) is in progress")
+# A server that stops sends a message on idle connections, too. asyncpg then takes them for busy (state 2) until it
+# has seen them closed.
+_SERVER_STOPS = re.compile(r"another operation \(2\) is in progress")
 
 
 class _Connection(asyncpg.Connection[asyncpg.Record] if TYPE_CHECKING else asyncpg.Connection):  # type: ignore[misc]
-    """A connection without session state, so with nothing to reset."""
+    """A connection without session state: nothing has to be reset."""
 
     def get_reset_query(self) -> str:
         return ""
@@ -97,11 +97,11 @@ class _Connection(asyncpg.Connection[asyncpg.Record] if TYPE_CHECKING else async
 async def open_pool(url: str, *, max_size: int = 20, application_name: str = "soma") -> "Pool":
     """Open a pool; `json` and `jsonb` values are Python objects.
 
-    A server that goes away and comes back needs nothing done: the next acquire connects again.
+    When the server was away, the next acquire connects again by itself.
 
     Raises:
         Unavailable: the server cannot be reached.
-        FailedPrecondition: it does not take what the URL says: its user, database or options.
+        FailedPrecondition: the server does not accept the user, the database or the options of the URL.
     """
     try:
         with typed_errors():
@@ -127,9 +127,9 @@ def typed_errors() -> Iterator[None]:
     """Turn a lost or refused connection, and a server that cannot work, into Unavailable, inside a `with` block.
 
     Raises:
-        Unavailable: reason POSTGRES_UNAVAILABLE, or STORAGE_FULL where it has stopped for want of room; a write whose
-            connection is lost may or may not have been done. STORAGE_FULL, POSTGRES_READ_ONLY, POSTGRES_IO_ERROR or
-            POSTGRES_OUT_OF_RESOURCES of a server that answers; the write was not done.
+        Unavailable: POSTGRES_UNAVAILABLE, or STORAGE_FULL if the server has stopped because its disk is full; a write
+            whose connection is lost may or may not have been done. STORAGE_FULL, POSTGRES_READ_ONLY, POSTGRES_IO_ERROR
+            or POSTGRES_OUT_OF_RESOURCES if the server answers; the write was not done.
     """
     try:
         yield
@@ -143,7 +143,7 @@ def typed_errors() -> Iterator[None]:
             raise _unavailable() from error
         raise
     except asyncpg.InternalClientError as error:
-        if _SAID_FAREWELL.search(str(error)):
+        if _SERVER_STOPS.search(str(error)):
             raise _unavailable() from error
         raise
 
@@ -160,9 +160,11 @@ async def connection(pool: "Pool") -> AsyncIterator["Connection"]:
             yield acquired
 
 
-class Kept:
-    """A connection of the pool that a task keeps between statements: fetching one and giving it back takes longer than
-    many a statement does. It is one task's; `give_back` returns it to the pool, the next use takes another.
+class KeptConnection:
+    """A connection of the pool that one task keeps between statements.
+
+    To take a connection and give it back takes longer than many statements. After `give_back` the next use takes
+    another connection.
     """
 
     def __init__(self, pool: "Pool") -> None:
@@ -171,7 +173,7 @@ class Kept:
 
     @asynccontextmanager
     async def use(self) -> AsyncIterator["Connection"]:
-        """The connection, for the block; after an exception it is not kept.
+        """The connection, for the block; after an exception it goes back to the pool.
 
         Raises:
             Unavailable: Postgres cannot be reached, or no connection came free in time.
@@ -188,7 +190,7 @@ class Kept:
                 raise
 
     async def give_back(self) -> None:
-        """Let others have it."""
+        """Give the connection back to the pool."""
         connection, self._connection = self._connection, None
         if connection is not None:
             await self._pool.release(connection)
@@ -206,10 +208,10 @@ async def transaction(pool: "Pool") -> AsyncIterator["Connection"]:
 
 
 async def ping(pool: "Pool") -> None:
-    """Answer when Postgres does, and could store something.
+    """Return if Postgres answers and can store something.
 
     Raises:
-        Unavailable: it does not, or could not.
+        Unavailable: it does not answer, or cannot store anything.
     """
     async with connection(pool) as acquired:
         await acquired.execute(_WRITE)
@@ -221,21 +223,21 @@ def _gone(connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]") -> boo
     try:
         return connection.is_closed()
     except asyncpg.InterfaceError:
-        # The pool takes back what the server has closed.
+        # The pool has taken back the connection, because the server closed it.
         return True
 
 
 def _unavailable() -> errors.Unavailable:
     if disk.full("postgres"):
-        return _told(*_STORAGE_FULL)
-    return _told(reasons.POSTGRES_UNAVAILABLE, "the database cannot be reached now", RETRY_SECONDS)
+        return _error(*_STORAGE_FULL)
+    return _error(reasons.POSTGRES_UNAVAILABLE, "the database cannot be reached now", RETRY_SECONDS)
 
 
 def _refusal(error: Exception) -> errors.Unavailable:
-    return next(_told(*what) for kind, what in _REFUSED if isinstance(error, kind))
+    return next(_error(*what) for kind, what in _REFUSED if isinstance(error, kind))
 
 
-def _told(reason: str, message: str, seconds: float) -> errors.Unavailable:
+def _error(reason: str, message: str, seconds: float) -> errors.Unavailable:
     return errors.Unavailable(message, reason=reason, metadata={"store": "postgres"}, retry_after=seconds)
 
 
@@ -248,5 +250,5 @@ def _encode(value: Any) -> str:
     try:
         return orjson.dumps(value).decode()
     except TypeError:
-        # Integers beyond 64 bits are valid JSON, and jsonb keeps them.
+        # orjson refuses integers of more than 64 bits, which are valid JSON and which jsonb keeps.
         return json.dumps(value, allow_nan=False)

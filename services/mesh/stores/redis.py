@@ -1,4 +1,4 @@
-"""The process's Redis client, and the one place where a server that is lost or refuses becomes a typed error."""
+"""The Redis client of a process, and the typed errors for a server that is lost or refuses."""
 
 import re
 from collections.abc import Iterator
@@ -24,8 +24,8 @@ _STORAGE_FULL = (
     "the cache's disk is full, so nothing can be stored; make room on the disk of Redis, and it goes on",
     errors.STORAGE_FULL_SECONDS,
 )
-# What a server may say of itself rather than of the command, wherever in the answer: scripts and pipelines put words
-# of their own before it.
+# Errors of a server that concern the server itself and not the command. They may stand anywhere in the answer, because
+# scripts and pipelines put other words before them.
 _REFUSED: tuple[tuple[re.Pattern[str], tuple[str, str, float]], ...] = (
     (
         re.compile(r"\bMISCONF .*No space left"),
@@ -67,15 +67,15 @@ _REFUSED: tuple[tuple[re.Pattern[str], tuple[str, str, float]], ...] = (
 
 
 def open_client(url: str, *, client_name: str = "soma") -> aioredis.Redis:
-    """A client with a pool of its own; connects when first used, and again after the server was away.
+    """A client with a pool of its own; it connects when it is first used, and again after the server was away.
 
-    A command whose connection turns out to be lost is sent a second time: what is not idempotent can then happen twice.
+    A command whose connection is lost is sent a second time, so a command that is not idempotent may run twice.
 
     Raises:
         FailedPrecondition: the URL has options that Redis's client does not know.
     """
     try:
-        # A burst waits for a connection; a pool that does not block would refuse what is beyond its size.
+        # In a burst, commands wait for a connection; a pool that does not block would refuse them.
         pool: aioredis.BlockingConnectionPool = aioredis.BlockingConnectionPool.from_url(
             url,
             timeout=COMMAND_SECONDS,
@@ -86,7 +86,7 @@ def open_client(url: str, *, client_name: str = "soma") -> aioredis.Redis:
             socket_keepalive=True,
             retry=Retry(NoBackoff(), 1),
         )
-        # Options are looked at where a connection is made, which would be in the first call that needs one.
+        # The options are checked only when a connection is made, which would otherwise be in the first call.
         pool.make_connection()  # type: ignore[no-untyped-call]
     except (TypeError, ValueError) as error:
         raise errors.FailedPrecondition(
@@ -106,27 +106,27 @@ def typed_errors() -> Iterator[None]:
         yield
     except _LOST as error:
         if disk.full("redis"):
-            raise _told(*_STORAGE_FULL) from error
-        raise _told(reasons.REDIS_UNAVAILABLE, "the cache cannot be reached now", RETRY_SECONDS) from error
+            raise _error(*_STORAGE_FULL) from error
+        raise _error(reasons.REDIS_UNAVAILABLE, "the cache cannot be reached now", RETRY_SECONDS) from error
     except exceptions.ResponseError as error:
-        answer = said(error)
+        answer = answer_of(error)
         for words, what in _REFUSED:
             if words.search(answer):
-                raise _told(*what) from error
+                raise _error(*what) from error
         raise
 
 
-def said(error: exceptions.ResponseError) -> str:
-    """All that Redis answered: its client takes the first word off, if it knows it."""
+def answer_of(error: exceptions.ResponseError) -> str:
+    """The whole answer of Redis; its client removes the first word if it knows it."""
     return f"{error.status_code or ''} {error}"
 
 
-def _told(reason: str, message: str, seconds: float) -> errors.Unavailable:
+def _error(reason: str, message: str, seconds: float) -> errors.Unavailable:
     return errors.Unavailable(message, reason=reason, metadata={"store": "redis"}, retry_after=seconds)
 
 
 async def ping(client: aioredis.Redis) -> None:
-    """Answer when Redis does, and takes writes.
+    """Return if Redis answers and takes writes.
 
     Raises:
         Unavailable: it does not.

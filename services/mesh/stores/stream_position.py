@@ -1,14 +1,14 @@
-"""Positions in Redis Streams: the ids of entries, as numbers that can be compared."""
+"""Positions in Redis Streams: the ids of entries as numbers, which can be compared."""
 
 from typing import TypeAlias
 
 Position: TypeAlias = tuple[int, int]
-"""Milliseconds, and the number within them. Entries are in its order."""
+"""Milliseconds, and the number within the millisecond. Entries are in this order."""
 BEGINNING: Position = (0, 0)
 
 
 def position(entry_id: str) -> Position:
-    """The position an id stands for."""
+    """The position of an id."""
     milliseconds, _, number = entry_id.partition("-")
     return int(milliseconds), int(number)
 

@@ -1,1 +1,1 @@
-"""A kit to test services of a mesh: real stores, scripted upstreams, an echo on every transport."""
+"""A kit to test services of a mesh: the real service among chosen neighbours, and an echo on every transport."""

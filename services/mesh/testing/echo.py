@@ -18,12 +18,12 @@ Pairs: TypeAlias = tuple[tuple[str, str | bytes], ...]
 
 
 class Breakdown(Exception):
-    """What a scripted `raise` raises: an exception nobody expected, whose text no caller may see."""
+    """The exception of a scripted `raise`: nobody expects it, and no caller may see its text."""
 
 
 @dataclass
 class Tally:
-    """What happened inside the servicer, which a caller cannot see.
+    """Counts what happens inside the servicer, which a caller cannot see.
 
     Attributes:
         served: calls that reached it.
@@ -49,9 +49,9 @@ class Tally:
 
     @contextmanager
     def visit(self, context: Context) -> Iterator[Pairs]:
-        """Count one call while it is served; its metadata, of which gRPC makes new pairs whenever it is asked.
+        """Count one call while it is served; gives its metadata, of which gRPC makes new pairs each time it is asked.
 
-        Nothing keeps the context: on a socket, it is invalid after the call.
+        Nothing keeps the context, because on a socket it is invalid after the call.
         """
         self.served += 1
         self.running += 1

@@ -15,14 +15,15 @@ from services.mesh.call.interceptors.drain import Drain
 from services.mesh.call.principal import Principal
 from services.mesh.call.spans import Spans
 from services.mesh.declaration import Declaration
-from services.mesh.mesh import Connections, Mesh
+from services.mesh.hosting import host
+from services.mesh.mesh import Mesh
 from services.mesh.parts import POSTGRES, REDIS, Opened
-from services.mesh.process.hosting import host
-from services.mesh.process.registry.directory import Directory, Endpoint
 from services.mesh.service import Service
 from services.mesh.settings import Settings
 from services.mesh.testing.local import KEY, SIGNER, LocalMesh
 from services.mesh.testing.neighbours import registrations
+from services.mesh.transport.channels import Channels
+from services.mesh.transport.directory import Directory, Endpoint
 from services.mesh.transport.local.channel import LocalChannel
 
 if TYPE_CHECKING:
@@ -105,11 +106,11 @@ async def hosted(
     offered = [pair for servicers in here.values() for pair in registrations(servicers)]
     local = LocalMesh(offered, authenticator=authenticator, spans=spans, strict=strict, capture=_capturing(caller))
     async with AsyncExitStack() as stack:
-        connections = Connections([declaration.name, *here], directory, SIGNER, process)
-        stack.push_async_callback(connections.close)
+        channels = Channels([declaration.name, *here], directory, SIGNER, process.max_message_bytes)
+        stack.push_async_callback(channels.close)
         # The service and its neighbours call each other through the handlers that tests call.
-        connections.handlers = local.handlers
-        # What the service says to its callers when it is closed is heard.
+        channels.handlers = local.handlers
+        # The channel stays open until callers have the answers that the service gives when it is closed.
         stack.push_async_callback(local.channel.close, _GRACE_SECONDS)
         mesh = Mesh(
             settings=process,
@@ -117,10 +118,10 @@ async def hosted(
             parts=parts,
             authenticator=authenticator,
             spans=spans,
-            connect=connections.connect,
+            connect=channels.connect,
         )
         own = declaration.settings() if settings is None else settings
-        services = await host([(declaration, own)], mesh, connections, local.pipeline, stack)
+        services = await host([(declaration, own)], mesh, channels, local.pipeline, stack)
         yield Hosted(services[declaration.name], local.channel, local.drain)
 
 

@@ -5,13 +5,12 @@ from collections.abc import Callable, Sequence
 from services.mesh.call.authenticator import Authenticator, DevAuthenticator
 from services.mesh.call.call import Call, current_call
 from services.mesh.call.carrier import LocalCarrier
-from services.mesh.call.handlers import collect
+from services.mesh.call.handlers import Registration, collect
 from services.mesh.call.interceptors.drain import Drain
 from services.mesh.call.principal import Principal
 from services.mesh.call.spans import Spans
 from services.mesh.call.stack import pipeline
 from services.mesh.call.token import Signer
-from services.mesh.service import Registration
 from services.mesh.transport.local.channel import LocalChannel
 
 KEY = "test-key"
@@ -20,10 +19,14 @@ SOMEBODY = Principal(tenant_id="acme", subject="alex", scopes=frozenset({"*"}))
 
 
 class LocalMesh:
-    """Servicers with everything a call passes through; `channel` reaches all of them.
+    """Servicers behind everything a call passes through; `channel` reaches all of them.
 
-    `authenticator` knows callers from outside, by default the holder of `KEY`. `strict` is the channel's; `capture`
-    says whose calls they are, where the test's own calls have no caller.
+    Args:
+        servicers: that are served.
+        authenticator: of callers from outside; by default it accepts `KEY`.
+        spans: where the traces of calls go.
+        strict: of the channel.
+        capture: the call that the test's own calls are made in.
     """
 
     def __init__(
@@ -47,5 +50,5 @@ class LocalMesh:
         self.channel = LocalChannel(self.handlers, capture=capture, outgoing=LocalCarrier(), strict=strict)
 
     def add(self, servicers: Sequence[Registration]) -> None:
-        """Serve more; stubs made before do not know of them."""
+        """Serve more servicers; stubs that were made before cannot call them."""
         self.handlers.update(self.pipeline.wrap_all(collect(servicers)))

@@ -1,4 +1,4 @@
-"""Declares and builds the `testing` service: an echo and notes behind all that a call to a real service passes."""
+"""Declares and builds the `testing` service: an echo and notes behind everything a call to a real service passes."""
 
 from contextlib import AsyncExitStack
 

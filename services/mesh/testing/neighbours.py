@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import grpc
 
 from services.mesh.call.authenticator import Authenticator
+from services.mesh.call.handlers import Registration
 from services.mesh.call.spans import Spans
-from services.mesh.service import Registration
 from services.mesh.testing.local import LocalMesh
 from services.mesh.transport.limits import MESSAGE_BYTES
 from services.mesh.transport.server import Server

@@ -1,7 +1,7 @@
-"""Streams that are let go of: a call whose iteration is left early, or whose object is collected, is cancelled.
+"""Abandoned streams: a call is cancelled when its iteration is left early, or when its object is garbage-collected.
 
-grpc.aio keeps such a call running until its deadline (https://github.com/grpc/grpc/issues/43462). Whoever wants to
-stop reading and go on later holds the iterator: `responses = aiter(call)`.
+grpc.aio keeps such a call running until its deadline (https://github.com/grpc/grpc/issues/43462). A caller that wants
+to stop reading and to continue later keeps the iterator: `responses = aiter(call)`.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ Res = TypeVar("Res")
 
 
 class Style(Enum):
-    """How one direction of a stream is used; the two do not mix on one call."""
+    """How one direction of a stream is used; one call cannot use both styles."""
 
     ITERATION = "iteration"
     CALLS = "calls"
@@ -68,9 +68,9 @@ class Responses(Generic[Res]):
 
 
 def on_loop(loop: asyncio.AbstractEventLoop, action: Callable[[], object]) -> None:
-    """Have the loop run `action` soon, from whatever thread the collector runs in.
+    """Have the loop run `action` soon; may be called from any thread, because the garbage collector runs in any.
 
-    Never at once: the collector also runs in the middle of code that changes what `action` would.
+    The action never runs at once: the collector may interrupt code that changes the same objects.
     """
     if loop.is_closed():
         return

@@ -35,7 +35,7 @@ def literal(host: str) -> str:
     """An IP address in its usual form, given with or without brackets.
 
     Raises:
-        ValueError: it is none, or one that counts on one link only (`fe80::1%eth0`), which no URL can name.
+        ValueError: it is no IP address, or is valid on one link only (`fe80::1%eth0`), which no URL can name.
     """
     given = host.strip()
     if given.startswith("[") and given.endswith("]"):
@@ -52,10 +52,10 @@ def literal(host: str) -> str:
 
 
 def listenable(given: str) -> str:
-    """A host as it is given to listen on: a name as it is, an IP address in its usual form.
+    """A host to listen on: a name stays as it is, an IP address gets its usual form.
 
     Raises:
-        ValueError: it can be neither.
+        ValueError: it is neither a name nor an IP address.
     """
     name = given.strip()
     if _NAME.fullmatch(name) and not name.startswith("-"):
@@ -69,10 +69,12 @@ def listenable(given: str) -> str:
 
 
 def resolved(host: str) -> str:
-    """The IP address to listen on for a host; of a name that has several the first this machine has, IPv4 before IPv6.
+    """The IP address to listen on for a host.
+
+    If a name has several addresses, it is the first one that this machine has, IPv4 before IPv6.
 
     Raises:
-        InvalidArgument: HOST_UNKNOWN, the host is no name and no address, or a name without an address here.
+        InvalidArgument: HOST_UNKNOWN, the host is neither a name nor an address, or has no address on this machine.
     """
     try:
         given = listenable(host)
@@ -94,7 +96,7 @@ def resolved(host: str) -> str:
 
 
 def reached(address: str) -> str:
-    """The address by which this machine reaches what listens on an IP address, also where that stands for all."""
+    """The address at which this machine reaches a server that listens on an IP address, or on all of them."""
     return _WILDCARDS.get(address, address)
 
 

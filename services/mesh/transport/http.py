@@ -11,9 +11,9 @@ from soma.errors.v1 import reasons
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from services.mesh.call import errors
+from services.mesh.call.process_name import Allowed, gateway, identities_of, name_in
 from services.mesh.transport.gathering import GatheringTransport
 from services.mesh.transport.listening import BACKLOG, listen
-from services.mesh.transport.tls.names import Allowed, gateway, identities_of, name_in
 
 if TYPE_CHECKING:
     from services.mesh.transport.tls.identity import Identity
@@ -22,13 +22,13 @@ log = structlog.get_logger("tls")
 
 
 class _Http(HttpToolsProtocol):
-    """A connection whose answers leave in as few pieces as they can."""
+    """A connection that sends its answers in as few pieces as possible."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(GatheringTransport(transport, self.loop))
 
     def handle_websocket_upgrade(self) -> None:
-        # What is said over a WebSocket is one write a message as it is, and its protocol wants the transport itself.
+        # A WebSocket writes each message once anyway, and its protocol needs the transport itself.
         assert isinstance(self.transport, GatheringTransport)
         self.transport.flush()
         self.transport = self.transport.transport
@@ -49,7 +49,7 @@ def _refusing_others(allowed: Allowed) -> type[asyncio.Protocol]:
     return Protocol
 
 
-class _Quiet(uvicorn.Server):
+class _WithoutSignals(uvicorn.Server):
     """uvicorn without its signal handlers: signals belong to the process."""
 
     @contextmanager
@@ -58,14 +58,14 @@ class _Quiet(uvicorn.Server):
         yield
 
 
-# What clients say over a WebSocket is small; what they are told may be of any size.
+# The limit is for messages from clients, which are small; messages to them may have any size.
 _MAX_WEBSOCKET_BYTES = 64 * 1024
 
 
 class HttpServer:
-    """Serves one application on one TCP address; one that speaks WebSocket looks after its connections itself.
+    """Serves one application on one TCP address. An application with WebSockets checks itself that they are alive.
 
-    With an identity only processes that are `allowed` are let in.
+    With an identity, only processes that are `allowed` are let in.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class HttpServer:
         allowed: Allowed = gateway,
     ) -> None:
         context = identity.server_context() if identity is not None else None
-        self._server = _Quiet(
+        self._server = _WithoutSignals(
             uvicorn.Config(
                 app,
                 loop="none",
@@ -105,7 +105,7 @@ class HttpServer:
         """Listen (port 0 chooses a free one); returns the port.
 
         Raises:
-            Unavailable: the address is taken or not ours.
+            Unavailable: the address is taken, or this machine does not have it.
         """
         listener = listen(host, port)
         self._task = asyncio.create_task(self._server.serve(sockets=[listener]))

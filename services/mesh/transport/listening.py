@@ -1,4 +1,4 @@
-"""A socket that listens, or a typed error that says why not."""
+"""Opens a socket that listens, or raises a typed error that says why it cannot."""
 
 import socket
 
@@ -13,7 +13,7 @@ def listen(host: str, port: int) -> socket.socket:
     """Listen on an address; port 0 chooses a free one.
 
     Raises:
-        Unavailable: the address is taken or not ours.
+        Unavailable: the address is taken, or this machine does not have it.
     """
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

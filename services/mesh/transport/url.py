@@ -1,6 +1,6 @@
-"""URLs of servers elsewhere, as settings give them: each in one spelling, or refused with words.
+"""URLs of servers in settings: each is brought into one form, or refused with an explanation.
 
-No message repeats a URL that may hold a password: not its user, not its query.
+A URL may hold a password, so no message repeats its user or its query.
 """
 
 import re
@@ -9,8 +9,8 @@ from urllib.parse import SplitResult, quote, urlsplit
 
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\[\]:@\s]*)(?::(\d*))?")
 _LARGEST_PORT = 65535
-# What may stand in a path or a query as it is; a percent sign is taken to begin an escape.
-_KEPT = "/%:@!$&'()*+,;=~-._?"
+# Characters of a path or a query that are not encoded; a percent sign is taken as the beginning of an escape.
+_NOT_ENCODED = "/%:@!$&'()*+,;=~-._?"
 
 
 def http_url(text: str) -> str:
@@ -19,7 +19,7 @@ def http_url(text: str) -> str:
     A query stays.
 
     Raises:
-        ValueError: it is none, or holds a user, a password or a fragment.
+        ValueError: it is no such URL, or holds a user, a password or a fragment.
     """
     parts = _split(text, ("http", "https"), "http://host:8000/v1")
     if "@" in parts.netloc:
@@ -29,7 +29,7 @@ def http_url(text: str) -> str:
     host, port = _host(parts.netloc)
     if not host:
         raise ValueError("the URL has no host")
-    path, query = quote(parts.path.rstrip("/"), safe=_KEPT), quote(parts.query, safe=_KEPT)
+    path, query = quote(parts.path.rstrip("/"), safe=_NOT_ENCODED), quote(parts.query, safe=_NOT_ENCODED)
     return f"{parts.scheme}://{host}{port}{path}{f'?{query}' if query else ''}"
 
 
@@ -37,7 +37,7 @@ def postgres_url(text: str) -> str:
     """A Postgres URL, of one host or several (`host1:5432,host2`), or of a socket named by `?host=`.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is no such URL.
     """
     parts = _split(text, ("postgresql", "postgres"), "postgresql://user:password@host:5432/database")
     hosts = parts.netloc.rpartition("@")[2]
@@ -53,7 +53,7 @@ def redis_url(text: str) -> str:
     """A Redis URL; `rediss` is TLS, the path the number of a database.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is no such URL.
     """
     parts = _split(text, ("redis", "rediss"), "redis://:password@host:6379/0")
     host, _ = _host(parts.netloc.rpartition("@")[2])
@@ -70,7 +70,7 @@ def _split(text: str, schemes: Collection[str], example: str) -> SplitResult:
         raise ValueError("the URL holds a space, a line end or a control character")
     scheme, separator, rest = text.partition("://")
     if not separator:
-        # The proposal would repeat a password or a key.
+        # The example in the message would repeat a password or a key.
         secret = "@" in text or "?" in text
         raise ValueError(f"the URL has no scheme; write {example if secret else f'{next(iter(schemes))}://{text}'}")
     if scheme.lower() not in schemes:
@@ -82,7 +82,7 @@ def _split(text: str, schemes: Collection[str], example: str) -> SplitResult:
 
 
 def _host(netloc: str) -> tuple[str, str]:
-    """The host as it is sent and `:port`, empty where the URL has none."""
+    """The host in ASCII, and `:port`, which is empty where the URL has no port."""
     match = _HOST.fullmatch(netloc)
     if match is None or (match[2] and not _is_port(match[2])):
         raise ValueError(

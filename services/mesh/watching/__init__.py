@@ -1,5 +1,5 @@
-"""Following what is appended to, from a place on, without asking again and again.
+"""Follows append-only sequences from a position on, without polling.
 
-A sequence is append-only and read from a place on. It is kept in Postgres rows (`rows`) or in a Redis Stream
-(`streams`); whoever follows one holds a `Watch` of either and reads it with `told`.
+A sequence is kept in Postgres rows (`rows`) or in a Redis Stream (`streams`). A reader has a `Watch` of either, and
+reads it with `follow`.
 """

@@ -1,7 +1,8 @@
-"""Sequences in Postgres rows: whoever appends says so, and watchers read when they are told.
+"""Sequences in Postgres rows: a process that appends to one notifies the watchers, and they read the new rows.
 
-Watchers of the same process are told at once, those of other processes through a short Redis Stream. It carries names,
-no rows: what is lost there costs time. While Redis is away, watchers look by themselves every few seconds.
+Watchers in the same process are notified at once, watchers in other processes through a short Redis Stream. The stream
+has names of sequences and no rows, so a lost entry only delays watchers. While Redis is away, watchers read by
+themselves every few seconds.
 """
 
 import asyncio
@@ -28,14 +29,14 @@ log = structlog.get_logger("watching")
 T = TypeVar("T")
 
 STREAM = "soma:appended:"
-# Names of so many transactions: a process that does not read for longer looks by itself.
+# The notifications that the stream keeps; the watchers of a process that was away for longer read by themselves.
 MAX_LENGTH = 10_000
-# Sequences whose growth other processes have not been told of; beyond that, all are named.
+# The sequences of which other processes are still to be notified; if there are more, one name stands for all.
 MOST_WAITING = 10_000
 LOOK_SECONDS = 20.0
 LOOK_SECONDS_ALONE = 2.0
 RETRY_SECONDS = 0.5
-# Watchers look at times of their own, even if they came, or lost Redis, together.
+# Watchers read at different times, even if they began, or lost Redis, together.
 _JITTER = 0.25
 # Stands for every sequence.
 _ALL = ""
@@ -43,12 +44,12 @@ _ALL = ""
 
 @dataclass(frozen=True)
 class Found(Generic[T]):
-    """What was read of a sequence.
+    """The result of reading a sequence.
 
     Attributes:
-        items: what there is from the asked place on, in order; not necessarily everything.
-        place: from where to read on.
-        again: seconds after which to look even if nobody appends; None where time alone changes nothing.
+        items: from the given position on, in order; possibly not all of them.
+        place: the position to read from next.
+        again: seconds after which to read again even if nobody appends; None if time alone changes nothing.
     """
 
     items: Sequence[T]
@@ -60,9 +61,9 @@ Read: TypeAlias = Callable[[int], Awaitable[Found[T]]]
 
 
 class RowSequences:
-    """The sequences in the rows of one schema: who watches them here, and who appends to them.
+    """The sequences in the rows of one schema, with their watchers in this process.
 
-    Its job has to run, and that of the reader.
+    The job of this object and the job of the reader have to run.
     """
 
     def __init__(self, client: aioredis.Redis, reader: StreamReader, schema: str) -> None:
@@ -72,11 +73,11 @@ class RowSequences:
         self._watches: dict[str, set[RowWatch[Any]]] = {}
         self._waiting: set[str] = set()
         self._news = asyncio.Event()
-        # What this process appends, its watchers know already.
+        # Marks the notifications of this process, whose watchers have been notified already.
         self._origin = uuid.uuid4().bytes
 
     def appended(self, *names: str) -> None:
-        """Tell watchers everywhere that these sequences have grown or ended, once that is committed."""
+        """Notify the watchers in all processes that these sequences have grown or ended; call it after the commit."""
         for name in names:
             self._wake(name)
         self._waiting.update(names)
@@ -86,7 +87,7 @@ class RowSequences:
 
     @contextmanager
     def watch(self, name: str, place: int, read: Read[T]) -> "Iterator[RowWatch[T]]":
-        """A watch of a sequence from a place on; `read` gives what there is from a place on, and may raise."""
+        """A watch of a sequence from a position on; `read` returns the items from a position on, and may raise."""
         watch = RowWatch(self._reader, place, read)
         if not self._watches:
             self._reader.follow(self)
@@ -103,17 +104,17 @@ class RowSequences:
 
     @property
     def job(self) -> Job:
-        """Tells the other processes: one command for all that was appended since the last."""
-        return Job("appended", self._tell, wake=self._news, longest_pause=RETRY_SECONDS)
+        """Notifies the other processes, with one command for all sequences since the last."""
+        return Job("appended", self._notify, wake=self._news, longest_pause=RETRY_SECONDS)
 
     async def close(self) -> None:
-        """Tell the other processes what they have not been told, once nobody appends any more."""
+        """Send the notifications that still wait; call it when nobody appends any more."""
         try:
-            await self._tell()
+            await self._notify()
         except errors.Unavailable as error:
             log.warning("other processes are not told what was appended", error=error.message)
 
-    async def _tell(self) -> None:
+    async def _notify(self) -> None:
         names, self._waiting = self._waiting, set()
         if not names:
             return
@@ -126,17 +127,14 @@ class RowSequences:
             raise
 
     def begun(self) -> None:
-        """See `Followed`."""
         self._wake(_ALL)
 
     def take(self, place: Position, fields: Fields) -> None:
-        """See `Followed`."""
         if fields[b"origin"] != self._origin:
             for name in orjson.loads(fields[b"names"]):
                 self._wake(name)
 
     def interrupted(self, away: bool) -> None:
-        """See `Followed`."""
         self._wake(_ALL)
 
     def _wake(self, name: str) -> None:
@@ -146,7 +144,7 @@ class RowSequences:
 
 
 class RowWatch(Generic[T]):
-    """`Watch` of a sequence in rows; without news it reads about every 20 seconds, or every 2 while Redis is away."""
+    """A `Watch` of a sequence in rows; it also reads about every 20 seconds, or every 2 while Redis is away."""
 
     def __init__(self, reader: StreamReader, place: int, read: Read[T]) -> None:
         self._reader = reader
@@ -157,11 +155,10 @@ class RowWatch(Generic[T]):
         self._wake.set()
 
     def look(self) -> None:
-        """Have it read: there may be more."""
+        """Have the watch read again, because there may be more."""
         self._wake.set()
 
     async def next(self, seconds: float) -> Sequence[T]:
-        """See `Watch`."""
         now = asyncio.get_running_loop().time
         until = now() + seconds
         while True:

@@ -1,7 +1,7 @@
-"""Sequences in Redis Streams: one blocking read for everything that is followed here, however many follow it.
+"""Sequences in Redis Streams: one blocking read for all streams that are followed in this process.
 
-A connection for each watcher would take the pool of the process. A watcher who reads more slowly than is written reads
-the stream itself, then goes on with what comes: ids are in order, so nothing is missed or told twice.
+A connection for each watcher would use up the pool of the process. A watcher that is slower than the writers reads the
+stream itself, and then continues with new entries. Ids are in order, so it gets every entry exactly once.
 """
 
 import asyncio
@@ -25,28 +25,28 @@ Fields: TypeAlias = Mapping[bytes, bytes]
 
 BLOCK_MILLISECONDS = 2_000
 RETRY_SECONDS = 0.5
-# A watcher who reads more slowly than is written is told to read the stream itself.
+# A watcher with more entries waiting than this has to read the stream itself.
 MOST_WAITING = 1_000
 
 
 class Followed(Protocol):
-    """A stream that is followed, as the reader sees it."""
+    """A stream that is followed; the reader calls these methods."""
 
     @property
     def key(self) -> str:
-        """Its key in Redis."""
+        """The stream's key in Redis."""
         ...
 
     def begun(self) -> None:
-        """From here on entries are taken; what was added until now is not."""
+        """The reader begins: `take` gets every entry that is added from now on."""
         ...
 
     def take(self, place: Position, fields: Fields) -> None:
-        """This entry was added."""
+        """An entry was added."""
         ...
 
     def interrupted(self, away: bool) -> None:
-        """Redis has gone away, or is back; what is added meanwhile is taken late, or was never written."""
+        """Redis has gone away, or is back; entries that were added meanwhile come late, or are lost."""
         ...
 
 
@@ -62,22 +62,22 @@ class StreamReader:
 
     @property
     def away(self) -> bool:
-        """Whether Redis could not be read when that was last tried."""
+        """Whether the last attempt to read Redis failed."""
         return self._away
 
     def follow(self, stream: Followed) -> None:
-        """Read this stream, too, from its end on."""
+        """Read this stream as well, from its end on."""
         self._streams[stream.key] = stream
         self._changed.set()
 
     def leave(self, stream: Followed) -> None:
-        """Read this stream no more."""
+        """Stop reading this stream."""
         del self._streams[stream.key]
         self._places.pop(stream.key, None)
 
     @property
     def job(self) -> Job:
-        """Reads what is followed, whatever Redis does meanwhile."""
+        """Reads the streams, and tries again while Redis is away."""
         return Job("watching", self._step, longest_pause=RETRY_SECONDS)
 
     async def _step(self) -> None:
@@ -92,13 +92,13 @@ class StreamReader:
                 await self._begin(streams)
                 found = await self._read({key: self._places[key] for key in streams if key in self._places})
         except errors.Unavailable:
-            self._say(away=True)
+            self._set_away(away=True)
             raise
         if found is None:
             return
-        self._say(away=False)
+        self._set_away(away=False)
         for key, entries in found.items():
-            # A stream may have been left, and followed anew, while it was being read.
+            # Meanwhile a stream may have been left, and followed again.
             if self._streams.get(key) is streams[key]:
                 for found_id, fields in entries:
                     place = self._places[key] = position(found_id.decode())
@@ -112,11 +112,11 @@ class StreamReader:
                 streams[key].begun()
 
     async def _read(self, places: Mapping[str, Position]) -> dict[str, Any] | None:
-        """What is new; None as soon as another stream is to be followed as well."""
+        """The new entries by stream; None as soon as another stream has to be followed as well."""
         if not places:
             return None
         ids: Any = {key: entry_id(place) for key, place in places.items()}
-        # After an absence the first answer has to come at once: it says that Redis is back.
+        # After Redis was away, the first read does not block: its answer says that Redis is back.
         block = None if self._away else BLOCK_MILLISECONDS
         read: Any = self._redis.xread(ids, block=block)
         reading: asyncio.Task[Any] = asyncio.create_task(read)
@@ -131,7 +131,7 @@ class StreamReader:
         pairs = found.items() if isinstance(found, dict) else found or ()
         return {key.decode(): entries for key, entries in pairs}
 
-    def _say(self, *, away: bool) -> None:
+    def _set_away(self, *, away: bool) -> None:
         if away is not self._away:
             self._away = away
             for stream in self._streams.values():
@@ -139,11 +139,11 @@ class StreamReader:
 
 
 Read: TypeAlias = Callable[[Position], Awaitable[Sequence[tuple[Position, T]]]]
-"""The next entries behind a place, oldest first; none where there are none."""
+"""The next entries after a position, oldest first; empty if there are none."""
 
 
 class StreamWatch(Generic[T]):
-    """`Watch` of the entries of a stream that are wanted."""
+    """A `Watch` of the entries of a stream that `wanted` accepts."""
 
     def __init__(self, place: Position, read: Read[T], wanted: Callable[[T], bool]) -> None:
         self._place = place
@@ -154,7 +154,7 @@ class StreamWatch(Generic[T]):
         self._wake = asyncio.Event()
 
     def offer(self, place: Position, item: T) -> None:
-        """Hand an entry over, unless it is not wanted or there is no room for it."""
+        """Add an entry, if it is wanted; if too many wait, the watch reads the stream itself later."""
         if not self._wanted(item):
             return
         if len(self._waiting) >= MOST_WAITING:
@@ -164,12 +164,11 @@ class StreamWatch(Generic[T]):
         self._wake.set()
 
     def look(self) -> None:
-        """Have it read the stream itself: something may not have been offered."""
+        """Have the watch read the stream itself, because an entry may not have been offered."""
         self._behind = True
         self._wake.set()
 
     async def next(self, seconds: float) -> Sequence[T]:
-        """See `Watch`."""
         now = asyncio.get_running_loop().time
         until = now() + seconds
         while True:
@@ -190,7 +189,7 @@ class StreamWatch(Generic[T]):
         return [item for _, item in entries if self._wanted(item)]
 
     def _offered(self) -> Sequence[T]:
-        # What was written while the stream was being read is offered as well.
+        # Entries that were written while the stream was read are offered as well.
         found = [(place, item) for place, item in self._waiting if place > self._place]
         self._waiting.clear()
         if found:
@@ -199,11 +198,11 @@ class StreamWatch(Generic[T]):
 
 
 class StreamSequences(Generic[T]):
-    """Streams of one kind, each of which is read and decoded once for all who watch it here.
+    """Streams of one kind; each is read and decoded once for all its watchers in this process.
 
     Args:
-        decode: makes an item of an entry's place and fields.
-        section: the part of its stream that an item belongs to; who watches another part is not woken by it.
+        decode: makes an item of an entry's position and fields.
+        section: the part of its stream that an item belongs to; watchers of other parts are not woken by it.
     """
 
     def __init__(
@@ -218,7 +217,7 @@ class StreamSequences(Generic[T]):
     def watch(
         self, key: str, place: Position, read: Read[T], *, section: str, wanted: Callable[[T], bool]
     ) -> Iterator[StreamWatch[T]]:
-        """A watch of a stream from behind `place` on, of one section or, where that is empty, of all."""
+        """A watch of the entries after `place`, in one section, or in all if `section` is empty."""
         watch = StreamWatch(place, read, wanted)
         stream = self._streams.get(key)
         if stream is None:
@@ -238,7 +237,7 @@ class StreamSequences(Generic[T]):
 
 
 class _Shared(Generic[T]):
-    """A stream somebody watches, and by section who does."""
+    """A stream that is watched, and its watches by section."""
 
     def __init__(self, key: str, decode: Callable[[Position, Fields], T], section: Callable[[T], str]) -> None:
         self.key = key
@@ -258,4 +257,4 @@ class _Shared(Generic[T]):
                 watch.offer(place, item)
 
     def interrupted(self, away: bool) -> None:
-        """Nothing to do: the reader goes on where it was."""
+        """Do nothing: the reader continues where it was."""

@@ -1,4 +1,4 @@
-"""One reader's way through a sequence, wherever the sequence is kept."""
+"""How one reader follows a sequence, wherever the sequence is kept."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
@@ -10,19 +10,19 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class Watch(Protocol[T_co]):
-    """Reads a sequence from a place on; it is one task's."""
+    """Reads a sequence from a position on; only one task may use it."""
 
     async def next(self, seconds: float) -> Sequence[T_co]:
-        """What comes next, in order, at least one item; empty when nothing came within so many seconds.
+        """The next items, in order; empty when none came within so many seconds.
 
         Raises:
-            MeshError: the sequence cannot be read, or there is none any more.
+            MeshError: the sequence cannot be read, or no longer exists.
         """
         ...
 
 
-async def told(watch: Watch[T], silence: float) -> AsyncGenerator[T | None, None]:
-    """Everything in order as it comes, without end; None after each `silence` seconds in which nothing was told.
+async def follow(watch: Watch[T], silence: float) -> AsyncGenerator[T | None, None]:
+    """All items in order as they come, without end; None after each `silence` seconds without an item.
 
     Raises:
         MeshError: what the watch raises.

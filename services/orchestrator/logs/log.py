@@ -9,7 +9,7 @@ from soma.orchestrator.v1 import log_service_pb2 as pb
 from services.mesh.call import page_token
 from services.mesh.stores.stream_position import BEGINNING, Position, entry_id, position
 from services.mesh.watching.streams import StreamReader, StreamSequences
-from services.mesh.watching.watch import told
+from services.mesh.watching.watch import follow
 from services.orchestrator.logs.entry import EntryFilter
 from services.orchestrator.logs.store import RedisLogStore, decoded, stream_key
 
@@ -70,7 +70,7 @@ class Logs:
         key = stream_key(tenant_id)
         with self._streams.watch(key, start, read, section=entry_filter.task_id, wanted=entry_filter.matches) as watch:
             yield pb.TailLogsResponse(started=pb.TailStarted(after=entry_id(start)))
-            async with aclosing(told(watch, self._heartbeat)) as entries:
+            async with aclosing(follow(watch, self._heartbeat)) as entries:
                 async for entry in entries:
                     if entry is None:
                         yield pb.TailLogsResponse(heartbeat=stream_pb2.Heartbeat())

@@ -9,7 +9,7 @@ from soma.orchestrator.v1.response_service_pb2 import Response, WatchResponseRes
 
 from services.mesh.call import errors
 from services.mesh.watching.rows import Found, RowSequences
-from services.mesh.watching.watch import told
+from services.mesh.watching.watch import follow
 from services.orchestrator.responses.store import PostgresResponseEvents, PostgresResponses
 
 _SILENCE_SECONDS = 5.0
@@ -38,7 +38,7 @@ class ResponseWatcher:
             return await self._since(tenant_id, response_id, place)
 
         with self._sequences.watch(response_id, sequence, read) as watch:
-            async with aclosing(told(watch, _SILENCE_SECONDS)) as events:
+            async with aclosing(follow(watch, _SILENCE_SECONDS)) as events:
                 async for event in events:
                     if event is None:
                         yield WatchResponseResponse(sequence=sequence, heartbeat=Heartbeat())

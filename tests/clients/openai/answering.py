@@ -6,8 +6,8 @@ from typing import Any
 
 from aiohttp import web
 
-from services.mesh.testing.dialects import Behaviour, Fault
-from services.mesh.testing.upstreams import FakeUpstream
+from services.model.testing.dialects import Behaviour, Fault
+from services.model.testing.upstreams import FakeUpstream
 
 TEXT = ("Hello", " there", "!")
 PERSON = ('{"name"', ': "Ada", ', '"age": 36}')

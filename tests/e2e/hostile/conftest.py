@@ -8,8 +8,8 @@ import grpc
 import httpx
 import pytest
 
-from services.mesh.testing.dialects import Behaviour
-from services.mesh.testing.upstreams import FakeUpstream
+from services.model.testing.dialects import Behaviour
+from services.model.testing.upstreams import FakeUpstream
 from tests.e2e.hostile.footprint import Footprint, serves
 from tests.e2e.hostile.limits import ANSWER_BYTES, GRACE_SECONDS, SETTINGS
 from tests.e2e.scripted import configure

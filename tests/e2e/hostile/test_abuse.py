@@ -18,8 +18,8 @@ from hyperframe.frame import (
 from soma.model.v1.message_pb2 import ROLE_USER, Message
 from soma.orchestrator.v1.chat_service_pb2 import ChatRequest
 
-from services.mesh.testing.dialects import Behaviour
-from services.mesh.testing.upstreams import FakeUpstream
+from services.model.testing.dialects import Behaviour
+from services.model.testing.upstreams import FakeUpstream
 from tests.e2e.hostile.footprint import peak_mib, serves
 from tests.e2e.hostile.limits import GRACE_SECONDS
 from tests.e2e.hostile.wire import Http2, deafen

@@ -11,9 +11,9 @@ from soma.model.v1.message_pb2 import ROLE_USER, Message
 from soma.orchestrator.v1.chat_service_pb2 import ChatRequest
 from websockets.asyncio.client import connect
 
-from services.mesh.testing.dialects import Behaviour
-from services.mesh.testing.upstreams import FakeUpstream
 from services.mesh.testing.waiting import until
+from services.model.testing.dialects import Behaviour
+from services.model.testing.upstreams import FakeUpstream
 from tests.e2e.hostile.footprint import KEPT_MIB, Footprint, serves
 from tests.e2e.hostile.limits import GRACE_SECONDS, IDLE_SECONDS
 from tests.e2e.hostile.wire import Http2, post

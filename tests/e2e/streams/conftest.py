@@ -7,8 +7,8 @@ import pytest
 
 from cli.data_dir import DataDir
 from cli.state import running
-from services.mesh.testing.upstreams import FakeUpstream
 from services.mesh.testing.waiting import until
+from services.model.testing.upstreams import FakeUpstream
 from tests.clients.calls import echoed
 from tests.e2e.scripted import configure
 from tests.e2e.stack import Stack

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from services.mesh.testing.dialects import Fault
+from services.model.testing.dialects import Fault
 from tests.e2e.streams.surfaces import STREAMED
 
 

@@ -9,9 +9,9 @@ import pytest
 from openai import AsyncOpenAI
 from soma.model.v1.cost_service_pb2 import UsageRecord
 
-from services.mesh.testing.dialects import Behaviour
-from services.mesh.testing.upstreams import FakeUpstream
 from services.mesh.testing.waiting import until
+from services.model.testing.dialects import Behaviour
+from services.model.testing.upstreams import FakeUpstream
 from tests.e2e.counts import Counts
 from tests.e2e.scripted import MODEL
 from tests.e2e.stack import CALL_SECONDS, Stack

@@ -9,8 +9,8 @@ import grpc
 import pytest
 from soma.model.v1.cost_service_pb2 import UsageRecord
 
-from services.mesh.testing.dialects import Behaviour, Fault
-from services.mesh.testing.upstreams import FakeUpstream
+from services.model.testing.dialects import Behaviour, Fault
+from services.model.testing.upstreams import FakeUpstream
 from tests.e2e.counts import Counts
 from tests.e2e.scripted import ABSENT, CLAUDE, MODEL, MOST_BYTES, PATIENCE_SECONDS
 from tests.e2e.stack import Stack

@@ -3,9 +3,9 @@
 import asyncio
 from collections.abc import Mapping
 
-from services.mesh.testing.dialects import Behaviour
-from services.mesh.testing.upstreams import FakeUpstream
 from services.mesh.testing.waiting import until
+from services.model.testing.dialects import Behaviour
+from services.model.testing.upstreams import FakeUpstream
 from tests.e2e.counts import Counts
 from tests.e2e.stack import Stack
 from tests.e2e.streams import logs

@@ -11,7 +11,7 @@ from soma.testing.v1 import echo_service_pb2_grpc as rpc
 
 from gateway.contracts import area, descriptor_set, public_services
 from gateway.xds import resources
-from tests.gateway.backends import Echo, dead, hanging_up, serving
+from tests.gateway.backends import Echo, dead, edge, hanging_up, serving
 from tests.gateway.conftest import DESCRIPTORS, ECHO, Gateway
 from tests.gateway.xds.test_native import reason_of
 from tests.gateway.xds.test_rest import PATH, error_of
@@ -71,6 +71,14 @@ async def test_a_call_goes_to_a_live_instance_when_another_one_is_dead(envoy: Ga
         with dead() as gone:
             await envoy.publish(services={ECHO: (gone, live)})
             replies = [await envoy.http.post(PATH, json={"text": "a"}) for _ in range(10)]
+    assert [reply.text for reply in replies if reply.status_code != 200] == []
+
+
+async def test_a_request_to_a_surface_goes_to_a_live_instance_when_another_one_is_dead(envoy: Gateway) -> None:
+    async with edge("/v1/chat/completions") as live:
+        with dead() as gone:
+            await envoy.publish(http={"edge": (gone, live)})
+            replies = await asyncio.gather(*(envoy.http.post("/v1/chat/completions", json={}) for _ in range(50)))
     assert [reply.text for reply in replies if reply.status_code != 200] == []
 
 

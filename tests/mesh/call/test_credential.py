@@ -1,4 +1,4 @@
-"""Keys lose what copying adds, and what no header can carry is named without the rest of the key."""
+"""Keys are cleaned of what copying adds; an error names the bad character and nothing else of the key."""
 
 import pytest
 from hypothesis import given

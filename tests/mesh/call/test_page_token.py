@@ -1,4 +1,4 @@
-"""Page tokens: what a list writes it reads again, and nothing else."""
+"""Page tokens: a list reads the tokens that it wrote, and no others."""
 
 import re
 from base64 import urlsafe_b64encode

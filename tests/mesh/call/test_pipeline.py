@@ -1,4 +1,4 @@
-"""What every call passes through, seen from its caller: who may call, what is validated, how failures look."""
+"""The pipeline as a caller sees it: who may call, what is validated, which errors there are."""
 
 import asyncio
 import re
@@ -25,7 +25,7 @@ from services.mesh.call.status import from_rpc_error
 from services.mesh.call.token import METADATA_KEY
 from services.mesh.call.trace import Trace
 from services.mesh.testing.local import KEY, SIGNER, SOMEBODY, LocalMesh
-from services.mesh.transport.routing import RoutedChannel
+from services.mesh.transport.routed import RoutedChannel
 from services.mesh.transport.server import Server
 
 
@@ -36,20 +36,16 @@ class Scripted(EchoServiceServicer):
         self._behaviour = behaviour
 
     async def Echo(self, request: pb.EchoRequest, context: Any) -> pb.EchoResponse:
-        """See the contract."""
         response: pb.EchoResponse = await self._behaviour(request)
         return response
 
     async def StreamEcho(self, request: pb.StreamEchoRequest, context: Any) -> AsyncIterator[pb.StreamEchoResponse]:
-        """See the contract."""
         yield pb.StreamEchoResponse(text=request.text)
 
     async def CollectEchoes(self, request_iterator: Any, context: Any) -> pb.CollectEchoesResponse:
-        """See the contract."""
         return pb.CollectEchoesResponse(count=len([request async for request in request_iterator]))
 
     async def ChatEchoes(self, request_iterator: Any, context: Any) -> AsyncIterator[pb.ChatEchoesResponse]:
-        """See the contract."""
         async for request in request_iterator:
             yield pb.ChatEchoesResponse(text=request.text)
 

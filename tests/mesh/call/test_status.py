@@ -1,4 +1,4 @@
-"""Errors survive the way through `google.rpc.Status` and back."""
+"""Errors are the same after a translation to `google.rpc.Status` and back."""
 
 import grpc
 from google.rpc import error_details_pb2
@@ -39,7 +39,7 @@ def test_a_status_has_exactly_one_error_info() -> None:
 
 
 def bare(code: grpc.StatusCode, text: str) -> grpc.aio.AioRpcError:
-    """An error as gRPC itself makes one."""
+    """An error of gRPC itself."""
     return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(), text)
 
 

@@ -1,4 +1,4 @@
-"""Signed principals: read by who holds the key, refused when forged, changed or old."""
+"""Signed principals: whoever has the key can read them; forged, changed and old ones are refused."""
 
 import time
 from unittest.mock import patch

@@ -1,4 +1,4 @@
-"""Trace context: what is read is what is written, and nothing malformed is taken."""
+"""Trace context: a written header can be read again, and a malformed one is ignored."""
 
 import pytest
 from hypothesis import given

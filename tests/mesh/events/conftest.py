@@ -39,7 +39,7 @@ def number_of(event: Event) -> int:
 
 
 def noting(service: str) -> Handler:
-    """A handler that writes down what it handled."""
+    """A handler that records what it handled."""
 
     async def handler(connection: "Connection", event: Event) -> None:
         await connection.execute("INSERT INTO shop.effect (consumer, item) VALUES ($1, $2)", service, number_of(event))
@@ -48,7 +48,7 @@ def noting(service: str) -> Handler:
 
 
 class Shop:
-    """Sends events, and shows what was done about them."""
+    """Sends events, and shows what became of them."""
 
     def __init__(self, pool: "Pool", redis: aioredis.Redis) -> None:
         self.pool = pool
@@ -73,7 +73,7 @@ class Shop:
         return not await self.pool.fetchval("SELECT count(*) FROM shop.outbox WHERE added_ms IS NULL")
 
     async def trimmed(self) -> None:
-        """Delete what is handled, once."""
+        """Delete events that are handled, once."""
         _, trimming = self.relay.jobs
         await trimming.step()
 
@@ -87,12 +87,12 @@ class Shop:
         return self.jobs(service, handler, **options)[0]
 
     async def effects(self, service: str = "stock") -> list[int]:
-        """The items a service has done something about, in order."""
+        """The items that a service has handled, in order."""
         rows = await self.pool.fetch("SELECT item FROM shop.effect WHERE consumer = $1 ORDER BY place", service)
         return [row["item"] for row in rows]
 
     async def has_effects(self, count: int, service: str = "stock") -> bool:
-        """Whether there are so many."""
+        """Whether there are this many."""
         return len(await self.effects(service)) >= count
 
     async def kept(self) -> int:
@@ -114,7 +114,7 @@ def metric(name: str, **labels: str) -> float:
 
 
 async def stepped(job: Job, times: int) -> None:
-    """Run the step of a job so often."""
+    """Run the step of a job this many times."""
     for _ in range(times):
         await job.step()
 
@@ -127,13 +127,13 @@ async def caught_up(job: Job) -> None:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A consumer that has nothing to read looks again soon, so that a step of it ends."""
+    """A consumer without entries waits only for a short time, so that its step ends."""
     monkeypatch.setattr(consumer, "BLOCK_MILLISECONDS", 50)
 
 
 @pytest.fixture
 async def shop(postgres_url: str, database: "Pool", redis: aioredis.Redis, tmp_path: Path) -> Shop:
-    """A shop without customers so far."""
+    """A shop whose events nobody consumes yet."""
     await migrate(postgres_url, "shop", tmp_path, outbox=True)
     await database.execute(EFFECTS)
     return Shop(database, redis)

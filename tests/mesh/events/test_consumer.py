@@ -1,4 +1,4 @@
-"""Consumers: every event, in its order, exactly once in its effects."""
+"""Consumers: every event takes effect exactly once, in order."""
 
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Failing:
-    """A handler that writes first, and then fails as often as it was told to."""
+    """A handler that writes first, and then fails a given number of times."""
 
     def __init__(self, *errors: Exception) -> None:
         self._errors = list(errors)
@@ -32,7 +32,7 @@ class Failing:
 
 
 async def failed(shop: Shop, handler: Handler, times: int) -> None:
-    """Let the consumer fail so often."""
+    """Run the consumer, which fails this many times."""
     job = shop.following(handler=handler)
     for _ in range(times):
         with pytest.raises((errors.MeshError, KeyError, OSError)):

@@ -1,4 +1,4 @@
-"""Whatever dies between sending and handling: nothing is lost, and nothing happens twice."""
+"""Failures between sending and handling: no event is lost, and none takes effect twice."""
 
 import asyncio
 import dataclasses
@@ -38,7 +38,7 @@ asyncio.run(main())
 # A process that handles event after event, each for a while; another takes over soon after it is killed.
 SLOW = """
 import asyncio, sys
-from services.mesh.stores import lease
+from services.mesh.process import lease
 from services.mesh.stores.postgres import open_pool
 from services.mesh.stores.redis import open_client
 from services.mesh.testing.jobs import running
@@ -109,7 +109,7 @@ async def test_two_processes_with_the_same_consumer_handle_each_event_once(
 
 
 async def test_a_process_that_was_frozen_and_goes_on_repeats_no_effect(shop: Shop) -> None:
-    """It still handles what it had read, while another, which has the lease by then, handles the same."""
+    """It still handles what it had read, while another process, which has the lease by then, handles the same."""
     frozen, entered = asyncio.Event(), asyncio.Event()
 
     async def freezing(connection: "Connection", event: Event) -> None:

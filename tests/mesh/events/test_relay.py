@@ -1,4 +1,4 @@
-"""The outbox: with the change or not at all, in order, at least once, whatever dies."""
+"""The outbox: events are written with the change, and relayed in order at least once, whatever fails."""
 
 import asyncio
 import signal
@@ -52,7 +52,7 @@ async def outbox(postgres_url: str, tmp_path: Path) -> Outbox:
 
 @pytest.fixture
 def relay(outbox: Outbox, database: "Pool", redis: aioredis.Redis) -> Relay:
-    """What relays it."""
+    """The relay of the outbox."""
     return Relay(database, redis, outbox)
 
 

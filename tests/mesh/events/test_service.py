@@ -1,4 +1,4 @@
-"""EventService: what became of events, for the tenant that asks."""
+"""EventService: it shows a tenant the state of its events."""
 
 import uuid
 from collections.abc import AsyncIterator

@@ -1,11 +1,10 @@
-"""The admin port: whether a process lives, and whether calls can come to it."""
+"""The admin port: whether a process is alive, and whether it can take calls."""
 
 import httpx
 import pytest
 
 from services.mesh.process.admin import admin_app
 from services.mesh.process.health import Health
-from services.mesh.service import Service
 
 
 class Store:
@@ -39,7 +38,7 @@ async def test_a_probe_may_ask_for_the_head_alone(path: str) -> None:
 
 async def test_calls_come_to_a_process_that_misses_a_part_and_not_to_one_that_cannot_work() -> None:
     postgres, redis = Store(), Store()
-    health = Health({"orchestrator": Service(checks={"postgres": postgres.check}, wants={"redis": redis.check})})
+    health = Health({"orchestrator": {"postgres": postgres.check}}, {"orchestrator": {"redis": redis.check}})
     redis.problem = "it is away"
     await health.check()
     ready = await asked(health, "/ready")

@@ -1,4 +1,4 @@
-"""The rule of restarts."""
+"""How long to wait before a restart."""
 
 import pytest
 

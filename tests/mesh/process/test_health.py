@@ -1,4 +1,4 @@
-"""Health is what the checks say, and a check that says nothing holds nobody up."""
+"""Health follows from the checks, and a check that does not answer delays nothing else."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -8,7 +8,6 @@ import pytest
 from services.mesh.process import health as module
 from services.mesh.process.health import Health
 from services.mesh.process.jobs import run_job
-from services.mesh.service import Service
 
 
 class Dependency:
@@ -28,7 +27,7 @@ class Dependency:
 
 
 def watching(dependency: Dependency) -> Health:
-    return Health({"memory": Service(checks={"postgres": dependency.check})})
+    return Health({"memory": {"postgres": dependency.check}})
 
 
 async def test_a_failing_dependency_is_named_until_it_works_again() -> None:
@@ -83,7 +82,7 @@ async def test_a_silent_dependency_is_down_in_time_and_not_asked_again_before_it
 
 async def test_what_a_service_only_wants_is_named_and_is_no_fault() -> None:
     postgres, redis = Dependency(), Dependency()
-    health = Health({"orchestrator": Service(checks={"postgres": postgres.check}, wants={"redis": redis.check})})
+    health = Health({"orchestrator": {"postgres": postgres.check}}, {"orchestrator": {"redis": redis.check}})
     told: list[dict[str, dict[str, str]]] = []
     health.watch(lambda: told.append(health.dependencies()))
     redis.failure = LookupError("it is away")
@@ -101,7 +100,7 @@ async def test_what_a_service_only_wants_is_named_and_is_no_fault() -> None:
 async def test_a_check_that_several_services_name_is_made_once() -> None:
     redis = Dependency()
     health = Health(
-        {"edge": Service(wants={"redis": redis.check}), "orchestrator": Service(wants={"redis": redis.check})}
+        {"edge": {}, "orchestrator": {}}, {"edge": {"redis": redis.check}, "orchestrator": {"redis": redis.check}}
     )
     await health.check()
     assert redis.asked == 1

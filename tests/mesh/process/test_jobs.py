@@ -1,4 +1,4 @@
-"""Jobs go on whatever they meet, run when they are to, and end when they are told to."""
+"""Jobs run when they are due, continue after every exception, and end when their stack closes."""
 
 import asyncio
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Leases: who joined is known within moments, who is silent or gone is not, and who is unwell is said to be."""
+"""Leases: an instance that joins is known at once; one that is silent or gone is not; faults are reported."""
 
 import asyncio
 import uuid
@@ -21,14 +21,15 @@ from services.mesh.call.call import run_as
 from services.mesh.call.carrier import RemoteCarrier
 from services.mesh.call.status import from_rpc_error
 from services.mesh.call.token import METADATA_KEY
-from services.mesh.process.registry.directory import Directory, Endpoint, usable
 from services.mesh.process.registry.leases import LEASE_SECONDS, Joined
 from services.mesh.process.registry.membership import Membership
 from services.mesh.process.registry.service import RegistryService
 from services.mesh.testing.local import KEY, SIGNER, SOMEBODY, LocalMesh
 from services.mesh.testing.waiting import until
+from services.mesh.transport.directory import Directory, Endpoint, usable
 from services.mesh.transport.remote.channel import RemoteChannel
-from services.mesh.transport.routing import RoutedChannel, Router
+from services.mesh.transport.routed import RoutedChannel
+from services.mesh.transport.router import Router
 from services.mesh.transport.server import Server
 
 

@@ -1,4 +1,4 @@
-"""Values of the environment and of `soma.toml`: cleaned, an empty one as good as none, and each with its place."""
+"""Values of the environment and of `soma.toml`: cleaned, not given if they are empty, and with their location."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def refused() -> str:
-    """What is said of the settings."""
+    """The error for these settings."""
     with pytest.raises(errors.InvalidArgument) as refusal:
         Settings()
     assert refusal.value.reason == "SETTINGS_INVALID"

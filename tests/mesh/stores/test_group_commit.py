@@ -1,4 +1,4 @@
-"""Group commit: durable when told so, together when many, alone when wrong."""
+"""Group commit: an item is durable when its caller continues; many share a commit; a bad one fails alone."""
 
 import asyncio
 import signal

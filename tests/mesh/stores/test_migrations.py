@@ -1,4 +1,4 @@
-"""Migrations: once, in order, together, all or nothing."""
+"""Migrations: each runs once, in order, all of them or none, also when processes start together."""
 
 import asyncio
 import sys

@@ -1,4 +1,4 @@
-"""The pool: what it makes of JSON, of time, and of a server that goes away."""
+"""The pool: JSON, times, and errors of a server that goes away."""
 
 import asyncio
 import signal
@@ -83,7 +83,7 @@ def test_a_connection_on_which_the_server_said_farewell_is_a_lost_one() -> None:
     words = "cannot switch to state 15; another operation ({}) is in progress"
     with pytest.raises(errors.Unavailable), postgres.typed_errors():
         raise asyncpg.InternalClientError(words.format(2))
-    # Two statements at once on one connection are a mistake of ours.
+    # Two statements at once on one connection are a bug in the caller.
     with pytest.raises(asyncpg.InternalClientError), postgres.typed_errors():
         raise asyncpg.InternalClientError(words.format(11))
 

@@ -1,4 +1,4 @@
-"""The Redis client: what it makes of a server that goes away."""
+"""The Redis client: errors of a server that goes away."""
 
 import asyncio
 import signal

@@ -1,4 +1,4 @@
-"""Writes of one turn of the event loop leave together, in order, and none waits longer."""
+"""All that is written in one turn of the event loop is sent together, in order, and not later."""
 
 import asyncio
 from typing import Any

@@ -1,4 +1,4 @@
-"""URLs of settings: one spelling, or words that repeat no password."""
+"""URLs of settings: each has one form, or is refused without repeating a password."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Rows followed: told at once by whoever appends, here or elsewhere; nothing is read while nobody does."""
+"""Sequences in rows: watchers are notified at once, in every process, and read nothing while nobody appends."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -17,7 +17,7 @@ from services.mesh.testing.waiting import until
 from services.mesh.watching import rows
 from services.mesh.watching.rows import Found, RowSequences
 from services.mesh.watching.streams import StreamReader
-from services.mesh.watching.watch import told
+from services.mesh.watching.watch import follow
 from tests.servers import PostgresServer, RedisServer
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Numbers:
     seen: list[int] = field(default_factory=list)
 
     async def append(self, *places: int, name: str = "n") -> None:
-        """Add numbers, and say so."""
+        """Add numbers, and notify the watchers."""
         async with connection(self.pool) as acquired:
             await acquired.executemany("INSERT INTO number VALUES ($1, $2)", [(name, place) for place in places])
         self.sequences.appended(name)
@@ -56,7 +56,7 @@ class Numbers:
     async def follow(self, place: int = 0, last: int = 10**9) -> list[int]:
         """Everything from a place down to `last`."""
         with self.sequences.watch("n", place, self.read) as watch:
-            async for item in told(watch, NEVER):
+            async for item in follow(watch, NEVER):
                 if item is not None:
                     self.seen.append(item)
                 if item == last:
@@ -174,7 +174,7 @@ async def test_a_watcher_that_left_reads_nothing_more(here: Numbers) -> None:
     with here.sequences.watch("m", 0, here.read) as other:
         await here.append(1)
         await here.append(0, name="m")
-        # Woken by its own name; the one that left is not.
+        # The watch of this name is woken; the one that ended is not.
         await other.next(0.0)
     assert here.reads == before + 1
 
@@ -197,7 +197,7 @@ async def test_a_watcher_looks_by_itself_while_redis_is_away_and_is_told_once_it
     await redis_server.stop()
     await elsewhere.append(1)
     await seen(1)
-    # Told by nobody, and read no later than Redis is back.
+    # Nobody notified this watcher; it read at the latest when Redis was back.
     monkeypatch.setattr(rows, "LOOK_SECONDS_ALONE", NEVER)
     await elsewhere.append(2)
     await redis_server.start()

@@ -7,12 +7,12 @@ from typing import Any
 from soma.model.v1.message_pb2 import ROLE_USER, Message, ToolCallDelta
 from soma.model.v1.model_service_pb2 import GenerateRequest, GenerationFinished, TextDelta
 
-from services.mesh.testing.dialects import AnthropicDialect, Behaviour, Dialect, OpenAIDialect
-from services.mesh.testing.upstreams import FakeUpstream
 from services.model.adapters.anthropic import Anthropic
 from services.model.adapters.openai_compatible import OpenAICompatible
 from services.model.adapters.upstream import Patience, Upstream
 from services.model.provider import Provider, ProviderEvent
+from services.model.testing.dialects import AnthropicDialect, Behaviour, Dialect, OpenAIDialect
+from services.model.testing.upstreams import FakeUpstream
 from tests.model import vendors
 
 OPENAI, ANTHROPIC = OpenAIDialect(), AnthropicDialect()

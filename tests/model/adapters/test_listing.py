@@ -11,11 +11,11 @@ from soma.model.v1.message_pb2 import ROLE_USER, Message
 from soma.model.v1.model_service_pb2 import GenerateRequest, TextDelta
 
 from services.mesh.call.errors import MeshError
-from services.mesh.testing.dialects import AnthropicDialect, Behaviour, Fault
-from services.mesh.testing.upstreams import FakeUpstream
 from services.model.adapters.anthropic import Anthropic
 from services.model.adapters.openai_compatible import OpenAICompatible
 from services.model.adapters.upstream import Advice, Patience, Upstream
+from services.model.testing.dialects import AnthropicDialect, Behaviour, Fault
+from services.model.testing.upstreams import FakeUpstream
 from services.model.vendor import Vendor
 from tests.model.vendors import ANTHROPIC, COMPATIBLE, OPENAI
 

@@ -7,7 +7,7 @@ import pytest
 from soma.model.v1.message_pb2 import FINISH_REASON_STOP, FINISH_REASON_TOOL_CALLS
 
 from services.mesh.call.errors import Code, MeshError
-from services.mesh.testing.dialects import Behaviour, Dialect, Fault
+from services.model.testing.dialects import Behaviour, Dialect, Fault
 from tests.model.adapters.answering import (
     ANTHROPIC,
     OPENAI,

@@ -7,12 +7,12 @@ from google.protobuf.json_format import MessageToJson
 from soma.model.v1.catalog_service_pb2 import Model
 
 from services.mesh.call.errors import MeshError
-from services.mesh.testing.dialects import AnthropicDialect, Dialect, OpenAIDialect
-from services.mesh.testing.upstreams import FakeUpstream
 from services.model.adapters.anthropic import Anthropic
 from services.model.adapters.openai_compatible import OpenAICompatible
 from services.model.adapters.upstream import Advice, Patience, Upstream
 from services.model.provider import Provider
+from services.model.testing.dialects import AnthropicDialect, Dialect, OpenAIDialect
+from services.model.testing.upstreams import FakeUpstream
 from tests.model import vendors
 
 DIALECTS = pytest.mark.parametrize("dialect", [OpenAIDialect(), AnthropicDialect()])

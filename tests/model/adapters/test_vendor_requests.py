@@ -26,8 +26,6 @@ from soma.model.v1.message_pb2 import (
 from soma.model.v1.model_service_pb2 import GenerateRequest, GenerationFinished, ResponseFormat, TextDelta
 
 from services.mesh.call.errors import InvalidArgument
-from services.mesh.testing.dialects import AnthropicDialect, Behaviour, Dialect, OpenAIDialect
-from services.mesh.testing.upstreams import FakeUpstream
 from services.model.adapters.anthropic import Anthropic
 from services.model.adapters.anthropic_answer import MessageAnswer
 from services.model.adapters.anthropic_request import messages_body
@@ -36,6 +34,8 @@ from services.model.adapters.openai_compatible import OpenAICompatible
 from services.model.adapters.openai_request import chat_body
 from services.model.adapters.upstream import Patience, Upstream
 from services.model.provider import Provider
+from services.model.testing.dialects import AnthropicDialect, Behaviour, Dialect, OpenAIDialect
+from services.model.testing.upstreams import FakeUpstream
 from tests.model import vendors
 
 SCHEMA = '{"type": "object", "properties": {"city": {"type": "string"}}}'

@@ -11,8 +11,7 @@ from aiohttp.test_utils import TestServer, unused_port
 
 from services.mesh.call.errors import FailedPrecondition
 from services.model.embedding.architecture import HUB_REPOSITORY
-from services.model.embedding.hub import hub_weights
-from services.model.embedding.weights import WeightsMissing, find_weights, packaged_weights
+from services.model.embedding.weights import WeightsMissing, find_weights, hub_weights, packaged_weights
 
 FILES = {"model.safetensors": b"tensors", "tokenizer.json": b"{}"}
 COMMIT = "a" * 40

@@ -1,1 +1,1 @@
-"""What every call passes through, one concern a file; `stack` in `mesh/stack.py` puts them in order."""
+"""What every call passes through, one concern a file; `services/mesh/call/stack.py` has their order."""

@@ -1,6 +1,6 @@
-"""Answers with gzip whom the gateway says it of: a client that compressed its request and reads gzip.
+"""Compresses the answer to a client that compressed its request and accepts gzip; the gateway says which ones do.
 
-gRPC itself keeps from its servers how a request was compressed and what its client accepts.
+gRPC does not tell its servers how a request was compressed, nor what the client accepts.
 """
 
 from typing import Any
@@ -16,7 +16,7 @@ METADATA_KEY = "x-soma-grpc-encoding"
 
 
 def compression(_: Method) -> Hooks:
-    """Compress what the call sends back, where it is to be; inside the process nothing is."""
+    """Compress the answer where the client wants it; a call inside the process is never compressed."""
     return Hooks(enter=_enter)
 
 
@@ -28,9 +28,9 @@ def _enter(call: Call) -> None:
 
 
 async def begin(context: Any) -> None:
-    """Send the initial metadata of a unary call, with which grpc.aio would else forget that it is compressed."""
+    """Send the initial metadata of a unary call; without this grpc.aio does not compress the response."""
     try:
         await context.send_initial_metadata(())
     except grpc.aio.UsageError:
-        # The servicer had some of its own to send, and the compression with it.
+        # The servicer has sent its own initial metadata, and with it the compression.
         return

@@ -1,7 +1,7 @@
-"""A hop spends its caller's remaining time: the deadline a call came with bounds everything it calls.
+"""Takes the deadline from a call; it bounds every call that the servicer makes in turn.
 
-A client of REST that set one has no clock of its own running: it reads a stream to its end. So such a stream is ended
-here, a moment before gRPC would reset it, and has its typed error as its last event.
+A REST client that sets a deadline does not watch the time itself: it reads a stream to its end. So this interceptor
+ends such a stream a moment before gRPC would reset it, and the typed error is its last event.
 """
 
 import asyncio
@@ -16,14 +16,14 @@ from services.mesh.call.method import Method
 
 M = TypeVar("M")
 
-# The path a client of the gateway asked for, where it was transcoded.
+# The path that the client asked the gateway for; set where Envoy transcoded the call from REST.
 _TRANSCODED = "x-envoy-original-path"
-# How long before its deadline a stream is ended, at most: what it takes to tell of it, on a busy machine.
+# A stream is ended at most this long before its deadline: the error takes so long to arrive on a busy machine.
 _EARLY_SECONDS = 0.1
 
 
 def deadline(rpc: Method) -> Hooks:
-    """Note when the call must be over; refuse one whose time is already spent."""
+    """Note when the call must be over; refuse a call whose deadline has passed."""
     return Hooks(enter=_enter_stream if rpc.server_streaming else _enter)
 
 

@@ -1,4 +1,4 @@
-"""Knows the calls in progress, so that a stopping process can wait for them and then end what is left."""
+"""Keeps the calls in progress, so that a stopping process can wait for them and then end the rest."""
 
 import asyncio
 from contextlib import suppress
@@ -27,14 +27,14 @@ class Drain:
         return len(self._calls)
 
     async def finish(self, grace: float) -> int:
-        """Wait at most `grace` seconds for calls to end, then end the rest; how many had to be ended."""
+        """Wait at most `grace` seconds for calls to end, then end the rest; returns how many had to be ended."""
         with suppress(TimeoutError):
             async with asyncio.timeout(grace):
                 await self._empty.wait()
         return self.end()
 
     def end(self, *, endless: bool = False) -> int:
-        """End the calls in progress, or only the endless ones, as UNAVAILABLE (`DRAINING`); how many there were."""
+        """End the calls in progress, or only the endless ones, as UNAVAILABLE (`DRAINING`); returns how many."""
         ended = 0
         for call, task in list(self._calls.items()):
             if task is not None and not task.done() and not call.draining and (call.endless or not endless):

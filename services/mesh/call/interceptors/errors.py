@@ -1,4 +1,4 @@
-"""Which error a call ends with: ours and a neighbour's as they are, everything else as "internal error"."""
+"""Which error a call ends with: a MeshError stays as it is, everything else becomes "internal error"."""
 
 import asyncio
 
@@ -11,15 +11,15 @@ from services.mesh.call.call import Call
 
 log = structlog.get_logger("mesh")
 
-# Postgres's character_not_in_repertoire and untranslatable_character. UTF-8 is all gRPC lets in, and of that Postgres
-# takes everything but NUL.
+# Postgres's character_not_in_repertoire and untranslatable_character. gRPC lets in nothing but UTF-8, and Postgres
+# takes every character of that but NUL.
 _NOT_STORABLE = ("22021", "22P05")
 
 
 def translate(call: Call, exception: BaseException) -> errors.MeshError | None:
-    """Turn what a servicer raised into the error its caller sees.
+    """The error that the caller gets for what a servicer raised.
 
-    Returns None when there is nothing to say: the caller is gone, or the status was already set by `abort`.
+    None when there is nothing to send: the caller is gone, or the servicer has ended the call by `abort`.
     """
     expected = stated(exception)
     if expected is not None:
@@ -36,7 +36,7 @@ def translate(call: Call, exception: BaseException) -> errors.MeshError | None:
 
 
 def stated(exception: BaseException) -> errors.MeshError | None:
-    """The error that says what an exception means; None for one that means nothing to a caller."""
+    """The typed error for an exception; None for an exception that nobody expected."""
     if isinstance(exception, errors.MeshError):
         return exception
     if isinstance(exception, TimeoutError):
@@ -49,7 +49,10 @@ def stated(exception: BaseException) -> errors.MeshError | None:
 
 
 def _cancelled(call: Call) -> errors.MeshError | None:
-    """Tell a caller that left from a servicer that awaited something cancelled, which would hang the caller."""
+    """The error for a cancelled servicer; None when its caller cancelled the call.
+
+    A servicer that awaited something cancelled raises the same exception, and its caller would wait for ever.
+    """
     task = asyncio.current_task()
     if call.draining:
         if task is not None:

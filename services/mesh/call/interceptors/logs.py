@@ -11,7 +11,7 @@ from services.mesh.call.method import Method
 
 log = structlog.get_logger("mesh")
 
-# Faults of ours or of what we stand on; everything else is the caller's business and logged at debug level.
+# Faults of this system or of its dependencies. All other errors concern the caller, and are logged at debug level.
 _OURS = frozenset({Code.UNKNOWN, Code.INTERNAL, Code.UNAVAILABLE, Code.DATA_LOSS})
 
 

@@ -1,9 +1,9 @@
 """RED metrics of every RPC: one histogram whose labels are method and status, and how many calls there are now.
 
-Named after OpenTelemetry's `rpc.server.call.duration`. Successful internal calls are metered, not logged.
+The histogram is named after OpenTelemetry's `rpc.server.call.duration`.
 
-A chat turn is half a dozen calls. The library's own histogram and gauge take a lock for each number they change, which
-is for threads; calls begin and end on the event loop only, so these are plain numbers until they are asked for.
+A chat turn is half a dozen calls. The histogram and gauge of the Prometheus library take a lock for each change, which
+only threads need. Calls begin and end on the event loop, so these are plain numbers until Prometheus asks for them.
 """
 
 from bisect import bisect_left
@@ -58,7 +58,7 @@ class _Calls:
 
 
 class _AllCalls(Collector):
-    """The calls of every method of the process, as Prometheus wants to hear of them."""
+    """The calls of every method of the process, in the form that Prometheus's client collects."""
 
     def __init__(self) -> None:
         self._methods: dict[str, _Calls] = {}

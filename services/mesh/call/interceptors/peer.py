@@ -9,7 +9,7 @@ from services.mesh.call import errors
 from services.mesh.call.call import Call
 from services.mesh.call.hooks import Hooks, Interceptor
 from services.mesh.call.method import Method
-from services.mesh.transport.tls.names import SPIFFE_ID, Allowed, name_in
+from services.mesh.call.process_name import SPIFFE_ID, Allowed, name_in
 
 log = structlog.get_logger("tls")
 

@@ -1,7 +1,7 @@
 """Authenticates a call once and checks the method's authorisation rule.
 
-A call from a neighbour in the same process inherits its principal; from another process it carries a signed one; from
-outside it has a credential. Only the first two may reach internal methods.
+A call from the same process inherits the principal of its caller; a call from another process carries a signed one;
+a call from outside has a credential. Only the first two may reach internal methods.
 """
 
 from collections.abc import Awaitable

@@ -1,4 +1,4 @@
-"""Requests that break their contract's `buf.validate` rules are refused with every violation named."""
+"""Refuses requests that break the `buf.validate` rules of their contract, and names every violation."""
 
 from typing import Any
 

@@ -1,1 +1,1 @@
-"""Who serves what: leases at the control process, a directory in every process, a membership that keeps both true."""
+"""Which process serves what: leases at the control process, and the membership of every other process."""

@@ -1,4 +1,4 @@
-"""Keeps a process a member of the mesh: announces it, renews its lease, follows the directory."""
+"""Makes a process a member of the mesh: announces it, renews its lease, keeps the directory up to date."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -16,7 +16,7 @@ from services.mesh.call.errors import Unavailable
 from services.mesh.call.status import AS_MESH_ERRORS
 from services.mesh.call.token import METADATA_KEY, Signer
 from services.mesh.process.jobs import Job, run_job
-from services.mesh.process.registry.directory import Directory, Endpoint
+from services.mesh.transport.directory import Directory, Endpoint
 
 if TYPE_CHECKING:
     from soma.mesh.v1.registry_service_pb2_grpc import RegistryServiceAsyncStub
@@ -28,10 +28,18 @@ _RETRY_SECONDS = 0.2
 
 
 class Membership:
-    """One instance's lease; at each renewal `health` is asked for faults by service, `dependencies` for those of each.
+    """The lease of one instance.
 
-    `connect` opens a channel to the control process, a new one for each lease: certificates change. `refused` are the
-    surfaces of the instance that the gateway does not serve, as it said last.
+    Args:
+        connect: opens a channel to the control process, a new one for each lease because certificates change.
+        instance: is announced.
+        health: gives the faults by service, at each renewal.
+        directory: gets the endpoints that the registry sends.
+        signer: signs the call to the registry.
+        dependencies: gives the state of each dependency by service, at each renewal.
+
+    Attributes:
+        refused: the surfaces of the instance that the gateway does not serve, by its latest answer.
     """
 
     def __init__(
@@ -64,14 +72,14 @@ class Membership:
         self._changed.set()
 
     async def leave(self) -> None:
-        """End the lease: the instance gets no new calls from anyone who follows the registry."""
+        """End the lease: processes that follow the registry send the instance no new calls."""
         await self._kept.aclose()
 
     async def _keep(self) -> None:
-        """Hold one lease, until it is lost.
+        """Hold one lease until it is lost.
 
         Raises:
-            MeshError: why it is.
+            MeshError: says why the lease is lost.
         """
         channel = self._connect()
         stub: RegistryServiceAsyncStub = RegistryServiceStub(channel)

@@ -1,4 +1,4 @@
-"""soma.mesh.v1.RegistryService: keeps the leases and tells every instance of each change."""
+"""soma.mesh.v1.RegistryService: keeps the leases, and sends every instance each change of the endpoints."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -11,16 +11,17 @@ from soma.mesh.v1 import registry_service_pb2_grpc as rpc
 from soma.mesh.v1.surface_pb2 import SurfaceRefusal
 
 from services.mesh.call import errors
-from services.mesh.process.registry.directory import Directory
 from services.mesh.process.registry.leases import LEASE_SECONDS, Joined
+from services.mesh.transport.directory import Directory
 
 log = structlog.get_logger("registry")
 
 
 class RegistryService(rpc.RegistryServiceServicer):
-    """Leases in memory: a registry that restarts hears from every instance again within a second.
+    """Keeps the leases in memory: after a restart of the registry, every instance joins again within a second.
 
-    `admit` looks at an instance before it joins, and raises a MeshError where it may not.
+
+    `admit` checks an instance before it joins, and raises a MeshError if it may not join.
     """
 
     def __init__(self, directory: Directory, admit: Callable[[pb.Instance], None] = lambda _: None) -> None:
@@ -35,7 +36,7 @@ class RegistryService(rpc.RegistryServiceServicer):
 
     @property
     def instances(self) -> list[Joined]:
-        """Everyone who holds a lease, in order of joining."""
+        """The instances that hold a lease, in the order in which they joined."""
         return list(self._joined.values())
 
     def watch(self, changed: Callable[[], None]) -> None:
@@ -51,7 +52,6 @@ class RegistryService(rpc.RegistryServiceServicer):
     async def Register(
         self, request_iterator: AsyncIterator[pb.RegisterRequest], context: Any
     ) -> AsyncIterator[pb.RegisterResponse]:
-        """See the contract."""
         loop = asyncio.get_running_loop()
         changed = asyncio.Event()
         changed.set()
@@ -168,7 +168,7 @@ def _joined(request: pb.RegisterRequest, now: float) -> Joined:
 
 
 def _http_addresses(instance: pb.Instance) -> dict[str, str]:
-    """Of an older version that names its edge's address alone, that one."""
+    """The addresses of HTTP servers by service; an older version gives only the one of the edge, in another field."""
     edge = {"edge": instance.http_address} if instance.http_address else {}
     return {**edge, **instance.http_addresses}
 

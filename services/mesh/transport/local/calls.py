@@ -8,18 +8,18 @@ from weakref import ReferenceType, ref
 import grpc
 
 from services.mesh.transport.abandon import Responses, Style, on_loop, same_style
-from services.mesh.transport.local.callbacks import Callbacks
+from services.mesh.transport.callbacks import Callbacks
 from services.mesh.transport.local.crossing import Crossing
 from services.mesh.transport.local.exchange import Exchange
+from services.mesh.transport.local.outcome import CANCELLED, DROPPED
 from services.mesh.transport.local.upload import send
-from services.mesh.transport.outcome import CANCELLED, DROPPED
 
 Req = TypeVar("Req")
 Res = TypeVar("Res")
 
 
 class _Call:
-    """What the four kinds have in common."""
+    """The part that the four kinds of calls have in common."""
 
     __slots__ = ("_callbacks", "_exchange", "_reading", "_reads", "_send", "_writes")
 
@@ -28,12 +28,12 @@ class _Call:
         self._callbacks: Callbacks | None = None
 
     def cancelled(self) -> bool:
-        """The call ended with CANCELLED, here or there."""
+        """Whether the call ended with CANCELLED, by its caller or its servicer."""
         outcome = self._exchange.outcome
         return outcome is not None and outcome.code is grpc.StatusCode.CANCELLED
 
     def done(self) -> bool:
-        """The call has ended and all its responses were read."""
+        """Whether the call has ended and all its responses were read."""
         return self._exchange.outcome is not None
 
     def cancel(self) -> bool:
@@ -55,23 +55,23 @@ class _Call:
         self._callbacks.add(callback)
 
     def _reference(self) -> "Callable[[], _Call | None]":
-        """How the exchange finds its way back: it keeps a call alive that has callbacks to run."""
+        """How the exchange refers to this call: strongly, so that a call with callbacks stays alive to run them."""
         return lambda: self
 
     def ended(self) -> None:
-        """Schedule the callbacks; the exchange says when."""
+        """Schedule the callbacks; called by the exchange."""
         if self._callbacks is not None:
             self._callbacks.schedule(self._exchange.loop, self)
 
     async def initial_metadata(self) -> grpc.aio.Metadata:
-        """The metadata the servicer opened with; waits for it."""
+        """The initial metadata of the servicer; waits for it."""
         exchange = self._exchange
         while exchange.initial is None and exchange.outcome is None:
             await exchange.change()
         return grpc.aio.Metadata(*(exchange.initial or ()))
 
     async def trailing_metadata(self) -> grpc.aio.Metadata:
-        """The metadata the call ended with; waits for the end."""
+        """The trailing metadata of the servicer; waits for the end."""
         return grpc.aio.Metadata(*(await self._exchange.ended()).trailing)
 
     async def code(self) -> grpc.StatusCode:
@@ -95,8 +95,8 @@ class _Call:
         return f"<{type(self).__name__} {self._exchange.method}: {self._exchange.outcome or 'in progress'}>"
 
 
-class _Answer(_Call):
-    """A call with one response, awaited."""
+class _OneResponse(_Call):
+    """A call with one response, which is awaited."""
 
     __slots__ = ()
 
@@ -112,8 +112,8 @@ class _Answer(_Call):
         return exchange.response
 
 
-class _Droppable(_Call):
-    """A streaming call lives as long as the object that stands for it: letting go of that cancels it."""
+class _Abandonable(_Call):
+    """A streaming call, which is cancelled when the caller's object of it is garbage-collected."""
 
     __slots__ = ()
 
@@ -129,8 +129,8 @@ class _Droppable(_Call):
             self.ended()
 
 
-class _Answers(_Droppable):
-    """A call with many responses, iterated or read one by one."""
+class _ManyResponses(_Abandonable):
+    """A call with many responses, which are iterated or read one by one."""
 
     __slots__ = ()
     _reads: Style | None
@@ -170,8 +170,8 @@ class _Answers(_Droppable):
         return grpc.aio.EOF
 
 
-class _Questions(_Droppable):
-    """A call with many requests, written one by one unless an iterator was given."""
+class _ManyRequests(_Abandonable):
+    """A call with many requests, which are written one by one unless an iterator was given."""
 
     __slots__ = ()
     _send: Crossing
@@ -201,19 +201,19 @@ class _Questions(_Droppable):
         self._exchange.half_close()
 
 
-class LocalUnaryUnaryCall(_Answer, grpc.aio.UnaryUnaryCall[Req, Res]):
-    """One request, one response. Not awaited, it runs to its end all the same."""
+class LocalUnaryUnaryCall(_OneResponse, grpc.aio.UnaryUnaryCall[Req, Res]):
+    """One request, one response. The call runs to its end even if nobody awaits it."""
 
     __slots__ = ()
 
 
-class LocalUnaryStreamCall(_Answers, grpc.aio.UnaryStreamCall[Req, Res]):
+class LocalUnaryStreamCall(_ManyResponses, grpc.aio.UnaryStreamCall[Req, Res]):
     """One request, many responses."""
 
     __slots__ = ()
 
 
-class LocalStreamUnaryCall(_Questions, _Answer, grpc.aio.StreamUnaryCall[Req, Res]):
+class LocalStreamUnaryCall(_ManyRequests, _OneResponse, grpc.aio.StreamUnaryCall[Req, Res]):
     """Many requests, one response."""
 
     __slots__ = ()
@@ -224,7 +224,7 @@ class LocalStreamUnaryCall(_Questions, _Answer, grpc.aio.StreamUnaryCall[Req, Re
         self._writes = writes
 
 
-class LocalStreamStreamCall(_Questions, _Answers, grpc.aio.StreamStreamCall[Req, Res]):
+class LocalStreamStreamCall(_ManyRequests, _ManyResponses, grpc.aio.StreamStreamCall[Req, Res]):
     """Many requests, many responses."""
 
     __slots__ = ()

@@ -1,39 +1,37 @@
-"""The local channel: generated stubs call servicers in the same event loop, with gRPC's semantics and no socket."""
+"""The local channel: generated stubs call servicers of the same process, with gRPC's semantics and without a socket."""
 
 import asyncio
 from collections.abc import Callable, Mapping
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any
 
 import grpc
 
+from services.mesh.call.carrier import Carrier
 from services.mesh.call.pipeline import Handler
+from services.mesh.transport.channel import Channel, Kind, Parse, Serialize
 from services.mesh.transport.limits import MESSAGE_BYTES
 from services.mesh.transport.local.crossing import Crossing, as_on_a_socket, copying
 from services.mesh.transport.local.deadlines import Deadlines
 from services.mesh.transport.local.exchange import Exchange
-from services.mesh.transport.local.methods import LocalStreamStream, LocalStreamUnary, LocalUnaryStream, LocalUnaryUnary
-from services.mesh.transport.outcome import CANCELLED
-from services.mesh.transport.outgoing import Outgoing
-
-Req = TypeVar("Req")
-Res = TypeVar("Res")
+from services.mesh.transport.local.methods import METHODS
+from services.mesh.transport.local.outcome import CANCELLED
 
 
-class LocalChannel(grpc.aio.Channel):
+class LocalChannel(Channel):
     """A `grpc.aio.Channel` to servicers of this process.
 
-    A call is one task of the servicer in an empty context: deadline, cancellation both ways, metadata, status and
-    backpressure hold as on a socket; messages are copied, never shared. Made inside the event loop it is used in.
+    A call is one task of the servicer in an empty context. Deadline, cancellation both ways, metadata, status and
+    backpressure work as on a socket; messages are copied, never shared. The channel belongs to the event loop in which
+    it is made.
 
     Args:
         handlers: by full method name; their functions are `async def` (or async generators) of (request or request
             iterator, context).
         capture: called at the start of each call in its caller's context; the result is the servicer's
             `context.carried`.
-        outgoing: the timeout and metadata of each call.
-        strict: also what only a socket does: messages travel as bytes, metadata is checked, limits hold.
-        max_message_bytes: the largest message received, where strict.
+        outgoing: says the timeout and metadata of each call.
+        strict: also do what otherwise only a socket does: serialise messages, check metadata, and keep the limits.
+        max_message_bytes: the largest message received, if `strict`.
     """
 
     def __init__(
@@ -41,7 +39,7 @@ class LocalChannel(grpc.aio.Channel):
         handlers: Mapping[str, Handler],
         *,
         capture: Callable[[], object] | None = None,
-        outgoing: Outgoing | None = None,
+        outgoing: Carrier | None = None,
         strict: bool = False,
         max_message_bytes: int = MESSAGE_BYTES,
     ) -> None:
@@ -58,61 +56,18 @@ class LocalChannel(grpc.aio.Channel):
 
     @property
     def calls(self) -> int:
-        """Calls that have not ended for both their caller and their servicer."""
+        """How many calls have not ended yet for their caller or for their servicer."""
         return len(self.exchanges)
 
-    def unary_unary(
-        self,
-        method: str,
-        request_serializer: Callable[[Req], bytes] | None = None,
-        response_deserializer: Callable[[bytes], Res] | None = None,
-        _registered_method: bool | None = False,
-    ) -> LocalUnaryUnary[Req, Res]:
-        """The method as a callable that starts calls with one request and one response."""
-        behaviour, ask, respond = self._method(method, "unary_unary", request_serializer, response_deserializer)
-        return LocalUnaryUnary(self, method, behaviour, ask, respond)
+    def method(self, kind: Kind, path: str, serialize: Serialize, parse: Parse, _: bool | None) -> Any:
+        """The method, which is served by the handler that the path has now."""
+        return METHODS[kind](self, path, *self._crossings(kind, path, serialize, parse))
 
-    def unary_stream(
-        self,
-        method: str,
-        request_serializer: Callable[[Req], bytes] | None = None,
-        response_deserializer: Callable[[bytes], Res] | None = None,
-        _registered_method: bool | None = False,
-    ) -> LocalUnaryStream[Req, Res]:
-        """The method as a callable that starts calls with one request and many responses."""
-        behaviour, ask, respond = self._method(method, "unary_stream", request_serializer, response_deserializer)
-        return LocalUnaryStream(self, method, behaviour, ask, respond)
-
-    def stream_unary(
-        self,
-        method: str,
-        request_serializer: Callable[[Req], bytes] | None = None,
-        response_deserializer: Callable[[bytes], Res] | None = None,
-        _registered_method: bool | None = False,
-    ) -> LocalStreamUnary[Req, Res]:
-        """The method as a callable that starts calls with many requests and one response."""
-        behaviour, ask, respond = self._method(method, "stream_unary", request_serializer, response_deserializer)
-        return LocalStreamUnary(self, method, behaviour, ask, respond)
-
-    def stream_stream(
-        self,
-        method: str,
-        request_serializer: Callable[[Req], bytes] | None = None,
-        response_deserializer: Callable[[bytes], Res] | None = None,
-        _registered_method: bool | None = False,
-    ) -> LocalStreamStream[Req, Res]:
-        """The method as a callable that starts calls with many requests and many responses."""
-        behaviour, ask, respond = self._method(method, "stream_stream", request_serializer, response_deserializer)
-        return LocalStreamStream(self, method, behaviour, ask, respond)
-
-    def _method(
-        self,
-        method: str,
-        kind: str,
-        serialize: Callable[[Any], bytes] | None,
-        parse: Callable[[bytes], Any] | None,
+    def _crossings(
+        self, kind: Kind, path: str, serialize: Serialize, parse: Parse
     ) -> tuple[Callable[[Any, Any], Any] | None, Crossing, Crossing]:
-        handler = self._handlers.get(method)
+        """The servicer's function, and how requests and responses reach the other side."""
+        handler = self._handlers.get(path)
         behaviour = getattr(handler, kind, None)
         if handler is None or behaviour is None:
             return None, copying(serialize, None), copying(None, parse)
@@ -132,10 +87,10 @@ class LocalChannel(grpc.aio.Channel):
             await self._closing.wait()
 
     async def channel_ready(self) -> None:
-        """Return at once: there is nothing to connect."""
+        """Return at once: a local channel is always connected."""
 
     async def close(self, grace: float | None = None) -> None:
-        """Refuse new calls, give those running `grace` seconds, cancel the rest, wait until their servicers ended."""
+        """Refuse new calls, give running ones `grace` seconds, cancel the rest, and wait for their servicers to end."""
         self.closed = True
         self._closing.set()
         if grace:
@@ -150,11 +105,3 @@ class LocalChannel(grpc.aio.Channel):
         tasks = [task for exchange in self.exchanges if (task := exchange.serving) is not None and task is not me]
         if tasks:
             await asyncio.wait(tasks, timeout=seconds)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
-    ) -> None:
-        await self.close()

@@ -7,14 +7,15 @@ from typing import Any, Never
 
 import grpc
 
+from services.mesh.call.call import InProcess
+from services.mesh.call.carrier import Metadata
 from services.mesh.transport.local.exchange import Exchange
-from services.mesh.transport.outcome import failure
-from services.mesh.transport.outgoing import Metadata
+from services.mesh.transport.local.outcome import failure
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
-class LocalContext(grpc.aio.ServicerContext[Any, Any]):
+class LocalContext(grpc.aio.ServicerContext[Any, Any], InProcess):
     """What a servicer sees of a call that came over a local channel."""
 
     __slots__ = ("_exchange",)
@@ -24,7 +25,7 @@ class LocalContext(grpc.aio.ServicerContext[Any, Any]):
 
     @property
     def carried(self) -> Any:
-        """What the channel's `capture` found in the caller's context; None without one."""
+        """The result of the channel's `capture` in the caller's context; None without `capture`."""
         return self._exchange.carried
 
     async def read(self) -> Any:
@@ -51,14 +52,14 @@ class LocalContext(grpc.aio.ServicerContext[Any, Any]):
         details: str = "",
         trailing_metadata: Metadata = (),
     ) -> Never:
-        """End the call with an error; the caller learns it at once, whatever the servicer does with the exception."""
+        """End the call with an error. The caller gets it at once, even if the servicer catches the exception."""
         if code is grpc.StatusCode.OK:
             raise grpc.aio.UsageError("A call is not aborted with OK.")
         self._exchange.conclude(failure(code, details, tuple(trailing_metadata) or self._exchange.trailing))
         raise grpc.aio.AbortError("Locally aborted.")
 
     async def abort_with_status(self, status: grpc.Status) -> Never:
-        """End the call with a status made by `grpc_status.rpc_status.to_status` or alike."""
+        """End the call with a status, for example one of `grpc_status.rpc_status.to_status`."""
         await self.abort(status.code, status.details, status.trailing_metadata)
 
     def set_trailing_metadata(self, trailing_metadata: Metadata) -> None:
@@ -74,27 +75,27 @@ class LocalContext(grpc.aio.ServicerContext[Any, Any]):
         return self._exchange.metadata
 
     def set_code(self, code: grpc.StatusCode | int) -> None:
-        """Declare the status the call is to end with; anything but OK drops a returned response."""
+        """Set the status the call is to end with; if it is not OK, a returned response is dropped."""
         self._exchange.code = _CODES[code] if isinstance(code, int) else code
 
     def set_details(self, details: str) -> None:
-        """Declare the status message."""
+        """Set the status message."""
         self._exchange.details = details
 
     def code(self) -> Any:
-        """The declared status; None without one."""
+        """The status that was set; None without one."""
         return self._exchange.code
 
     def details(self) -> str:
-        """The declared status message."""
+        """The status message that was set."""
         return self._exchange.details
 
     def cancelled(self) -> bool:
-        """The caller gave up or its deadline passed."""
+        """Whether the caller cancelled the call or its deadline has passed."""
         return self._exchange.interrupted
 
     def done(self) -> bool:
-        """The call has ended for its caller, or its servicer has."""
+        """Whether the call has ended for its caller, or its servicer has ended."""
         return self._exchange.outcome is not None or self._exchange.serving is None
 
     def time_remaining(self) -> Any:
@@ -108,37 +109,37 @@ class LocalContext(grpc.aio.ServicerContext[Any, Any]):
         self._exchange.callee_done.append(partial(callback, self))
 
     def set_compression(self, compression: grpc.Compression) -> None:
-        """Nothing is compressed inside a process."""
+        """Do nothing: calls inside a process are not compressed."""
 
     def disable_next_message_compression(self) -> None:
-        """Nothing is compressed inside a process."""
+        """Do nothing: calls inside a process are not compressed."""
 
     def peer(self) -> str:
-        """Where the call comes from, in the form of gRPC's peers."""
+        """The caller's address in gRPC's form; a call inside a process has none."""
         return "local:"
 
     def peer_identities(self) -> Iterable[bytes] | None:
-        """No transport security, hence no identities."""
+        """None: a call inside a process has no certificate."""
         return None
 
     def peer_identity_key(self) -> str | None:
-        """No transport security, hence no identities."""
+        """None: a call inside a process has no certificate."""
         return None
 
     def auth_context(self) -> Mapping[str, Iterable[bytes]]:
-        """No transport security, hence empty."""
+        """Empty: a call inside a process has no certificate."""
         return {}
 
 
-class Requests:
-    """The requests of a client stream as the servicer iterates them; a cut upload raises, it does not end."""
+class RequestIterator:
+    """The requests of a client stream as the servicer iterates them; an interrupted upload raises an exception."""
 
     __slots__ = ("_exchange",)
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
 
-    def __aiter__(self) -> "Requests":
+    def __aiter__(self) -> "RequestIterator":
         return self
 
     async def __anext__(self) -> Any:
@@ -165,7 +166,7 @@ async def receive(exchange: Exchange) -> Any:
 
 
 async def respond_all(exchange: Exchange, produced: Any) -> None:
-    """Send what a response stream's servicer yields; one that only uses `context.write` is awaited."""
+    """Send the responses that a servicer yields; a servicer that only uses `context.write` is awaited."""
     responses = exchange.responses
     assert responses is not None
     if not hasattr(produced, "__aiter__"):

@@ -1,4 +1,4 @@
-"""How a message crosses a local channel: as a copy, or strictly, as bytes with a socket's limits."""
+"""How a message crosses a local channel: as a copy, or as bytes with a socket's limits where the channel is strict."""
 
 import re
 from collections.abc import Callable
@@ -7,28 +7,27 @@ from typing import Any, TypeAlias
 import grpc
 from google.protobuf.message import Message
 
+from services.mesh.transport.channel import Parse, Serialize
 from services.mesh.transport.limits import METADATA_BYTES
-from services.mesh.transport.outcome import Outcome, Pairs, failure
+from services.mesh.transport.local.outcome import Outcome, Pairs, failure
 
 # Header names and values as gRPC over HTTP/2 allows them.
 _KEY = re.compile(r"[0-9a-z_.-]+")
 _VALUE = re.compile(r"[ -~]*")
 
 Crossing: TypeAlias = Callable[[Any], Any]
-Serialize: TypeAlias = Callable[[Any], bytes] | None
-Parse: TypeAlias = Callable[[bytes], Any] | None
 
 
 class Oversize(Exception):
     """A message is larger than its receiver takes."""
 
     def outcome(self) -> Outcome:
-        """What a socket answers."""
+        """The error that a socket gives."""
         return failure(grpc.StatusCode.RESOURCE_EXHAUSTED, str(self))
 
 
 def copying(serialize: Serialize, parse: Parse) -> Crossing:
-    """Crossing by copy, half the price of serialising; what is not of the expected class still goes as bytes."""
+    """Crossing by copy, at half the cost of serialising; a message of an unexpected class crosses as bytes."""
     through_bytes = _through_bytes(serialize, parse)
     kind = getattr(parse, "__self__", None)
     if not (isinstance(kind, type) and issubclass(kind, Message)):
@@ -46,7 +45,7 @@ def copying(serialize: Serialize, parse: Parse) -> Crossing:
 
 
 def as_on_a_socket(serialize: Serialize, parse: Parse, receiver: str, most: int) -> Crossing:
-    """Crossing as bytes, at most `most` of them; beyond, Oversize is raised in the name of SERVER or CLIENT."""
+    """Crossing as at most `most` bytes; a larger message raises Oversize, which names `receiver` (SERVER or CLIENT)."""
     as_bytes = _through_bytes(serialize, None)
 
     def cross(message: Any) -> Any:
@@ -59,7 +58,7 @@ def as_on_a_socket(serialize: Serialize, parse: Parse, receiver: str, most: int)
 
 
 def legal(metadata: Pairs) -> Pairs:
-    """The metadata a socket would deliver.
+    """The metadata that a socket would deliver.
 
     Raises:
         ValueError: a key or value that HTTP/2 does not carry.
@@ -82,7 +81,7 @@ def _legal(key: str, value: str | bytes) -> tuple[str, str | bytes]:
 
 
 def bounded(outcome: Outcome) -> Outcome:
-    """The outcome a socket's caller sees: trailers beyond the limit replace it."""
+    """The outcome that a socket's caller gets: trailers above the limit become an error."""
     size = len(outcome.details) + sum(len(key) + len(value) + 32 for key, value in outcome.trailing)
     if size <= METADATA_BYTES:
         return outcome

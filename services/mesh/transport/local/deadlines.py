@@ -1,4 +1,4 @@
-"""The deadlines of all calls of a channel on one timer, because a timer per call costs more than the call's task."""
+"""The deadlines of all calls of a channel, with one timer: a timer for each call costs more than the call's task."""
 
 import asyncio
 import heapq
@@ -23,7 +23,7 @@ class Deadline:
 
 
 class Deadlines:
-    """A heap of deadlines; cancelled ones stay in it until they are due or outnumber the live ones."""
+    """A heap of deadlines; cancelled ones stay in it until they are due, or are more than the others."""
 
     __slots__ = ("_cancelled", "_heap", "_loop", "_timer", "_timer_at")
 
@@ -46,7 +46,7 @@ class Deadlines:
         return deadline
 
     def cancel(self, deadline: Deadline) -> None:
-        """Forget a deadline; harmless when it has passed."""
+        """Forget a deadline; one that has passed may be cancelled, too."""
         if deadline.expire is None:
             return
         deadline.expire = None

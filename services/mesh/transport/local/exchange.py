@@ -1,4 +1,4 @@
-"""One call on a local channel: the state its caller's half and its servicer's half share, and how it ends."""
+"""One call on a local channel: the state that its caller and its servicer share, and how it ends."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -9,17 +9,17 @@ from typing import Any, Protocol
 import grpc
 import structlog
 
-from services.mesh.transport.boundary import Boundary
+from services.mesh.call.boundary import Boundary
 from services.mesh.transport.local.crossing import Crossing, Oversize, bounded
 from services.mesh.transport.local.deadlines import Deadline, Deadlines
+from services.mesh.transport.local.outcome import CANCELLED, DROPPED, EXPIRED, OK, Outcome, Pairs, failure
 from services.mesh.transport.local.pipe import Pipe
-from services.mesh.transport.outcome import CANCELLED, DROPPED, EXPIRED, OK, Outcome, Pairs, failure
 
 _log = structlog.get_logger(__name__)
 
 
 class Shared(Protocol):
-    """What all calls of a channel share."""
+    """The state that all calls of a channel share."""
 
     loop: asyncio.AbstractEventLoop
     deadlines: Deadlines
@@ -28,7 +28,7 @@ class Shared(Protocol):
 
 
 class Caller(Protocol):
-    """The caller's half, told when the call has ended."""
+    """The caller's half, whose `ended` is called when the call has ended."""
 
     def ended(self) -> None: ...
 
@@ -36,10 +36,10 @@ class Caller(Protocol):
 class Exchange:
     """A call in progress.
 
-    It ends for its caller when `outcome` is set, once and for good: by `conclude` when the servicer ended and every
-    buffered response was read, or by `interrupt` when the caller gave up or the deadline passed. The servicer's task
-    may outlive that while it cleans up. The exchange refers to the caller's half of a stream weakly, so that one that
-    is dropped is collected and can cancel the call.
+    It ends for its caller when `outcome` is set, which happens once: by `conclude` when the servicer has ended and
+    every buffered response was read, or by `interrupt` when the caller cancelled or the deadline passed. The servicer's
+    task may run on while it cleans up. The exchange has a weak reference to the caller's half of a stream, so that an
+    abandoned one is garbage-collected and can cancel the call.
     """
 
     __slots__ = (
@@ -83,12 +83,12 @@ class Exchange:
         self.method = method
         self.metadata = metadata
         self.carried = carried
-        # Set by the servicer: metadata it opened with (None until sent), and what it declared of the call's end.
+        # Set by the servicer: its initial metadata (None until sent), and how it wants the call to end.
         self.initial: Pairs | None = None
         self.trailing: Pairs = ()
         self.code: grpc.StatusCode | None = None
         self.details = ""
-        # The caller's view of the end; an exception of its own request iterator takes precedence over it.
+        # How the call ended for the caller; an exception of the caller's request iterator takes precedence.
         self.outcome: Outcome | None = None
         self.fault: BaseException | None = None
         self.response: Any = None
@@ -104,7 +104,7 @@ class Exchange:
         self._waiters: list[asyncio.Future[None]] = []
 
     def expire_in(self, timeout: float) -> None:
-        """Give the call `timeout` seconds; without any it has expired and no servicer is to see it."""
+        """Give the call `timeout` seconds; with 0 or less it has expired, and no servicer gets it."""
         if timeout <= 0:
             self.outcome = EXPIRED
         else:
@@ -115,7 +115,7 @@ class Exchange:
         context = Context()
         self._channel.exchanges.add(self)
         self._task = task = self.loop.create_task(servicer, context=context)
-        # Not a `finally` in the task: one cancelled before its first step never enters its body.
+        # A `finally` in the task would not do: a task that is cancelled before its first step never enters its body.
         task.add_done_callback(self._servicer_ended, context=context)
 
     @property
@@ -125,21 +125,21 @@ class Exchange:
 
     @property
     def interrupted(self) -> bool:
-        """The caller has its outcome while the servicer was still to give one."""
+        """Whether the call ended for its caller before the servicer ended it."""
         return self.outcome is not None and self._pending is None
 
     @property
     def finished(self) -> bool:
-        """The call has ended, or will once its caller has read what was sent."""
+        """Whether the call has ended, or will end once its caller has read the buffered responses."""
         return self.outcome is not None or self._pending is not None
 
     @property
     def half_closed(self) -> bool:
-        """The caller sends no further request."""
+        """Whether the caller has said that it sends no further request."""
         return self.requests is not None and self.requests.closed
 
     def half_close(self) -> None:
-        """The caller sends no further request."""
+        """Note that the caller sends no further request."""
         if self.requests is not None:
             self.requests.close()
 
@@ -148,7 +148,7 @@ class Exchange:
         return None if self._deadline is None else max(0.0, self._deadline.when - monotonic())
 
     def open(self, initial: Pairs) -> None:
-        """The servicer sends its initial metadata."""
+        """Send the servicer's initial metadata."""
         self.initial = initial
         self._wake()
 
@@ -166,12 +166,12 @@ class Exchange:
         try:
             return self.responses.push(self._respond(message))
         except Oversize as oversize:
-            # Raised here and not by cancelling the task, which would hit the servicer's clean-up once more.
+            # The exception is raised here: to cancel the task would interrupt the servicer's clean-up as well.
             self._end(oversize.outcome())
             raise asyncio.CancelledError from None
 
     def take(self) -> Any:
-        """Read one buffered response; the last one may complete the call."""
+        """Take one buffered response; the last one may end the call."""
         assert self.responses is not None
         message = self.responses.pop()
         if self._pending is not None and not self.responses.messages:
@@ -179,7 +179,7 @@ class Exchange:
         return message
 
     def conclude(self, outcome: Outcome) -> None:
-        """The servicer has ended the call: its caller learns so after the responses already sent."""
+        """End the call for the servicer; the caller gets the outcome after the responses already sent."""
         if self.outcome is not None or self._pending is not None:
             return
         if self._channel.strict:
@@ -192,7 +192,7 @@ class Exchange:
         self.half_close()
 
     def interrupt(self, outcome: Outcome) -> bool:
-        """End the call over the servicer's head and cancel it; False when the call had ended before."""
+        """End the call for the caller and cancel the servicer; False when the call had ended before."""
         if self.outcome is not None:
             return False
         self._pending = None
@@ -202,7 +202,7 @@ class Exchange:
         return True
 
     def raise_for_outcome(self) -> None:
-        """Raise what the caller of an ended call is to see; nothing when it ended well."""
+        """Raise the exception for the caller of an ended call; return if it ended well."""
         outcome = self.outcome
         assert outcome is not None
         if self.fault is not None:
@@ -210,10 +210,10 @@ class Exchange:
         if outcome is CANCELLED or outcome is DROPPED:
             raise asyncio.CancelledError
         if outcome.code is not grpc.StatusCode.OK:
-            raise self._boundary.told(outcome.error(self.initial or ()))
+            raise self._boundary.translated(outcome.error(self.initial or ()))
 
     def waiter(self) -> asyncio.Future[None]:
-        """A future done at the next change a caller may wait for: initial metadata, or the end."""
+        """A future that is done at the next change a caller may wait for: initial metadata, or the end."""
         waiter: asyncio.Future[None] = self.loop.create_future()
         self._waiters.append(waiter)
         return waiter
@@ -295,7 +295,7 @@ class Exchange:
         )
 
     def _fail(self, error: BaseException) -> None:
-        """An exception nobody translated: what gRPC's own server answers, and a line in the log."""
+        """End the call as gRPC's own server does when a servicer raises an exception, and log it."""
         _log.error("servicer raised", method=self.method, exc_info=error)
         code = self.code or grpc.StatusCode.UNKNOWN
         self.conclude(failure(code, f"Unexpected {type(error)}: {error}", self.trailing))

@@ -1,28 +1,29 @@
-"""The methods of a local channel: grpc.aio's four multi-callables, each of which starts calls of one RPC."""
+"""The methods of a local channel: grpc.aio's four multi-callables, each of which starts calls of one RPC.
 
-from collections.abc import AsyncIterable, Callable, Iterable
-from typing import Any, Generic, Protocol, TypeVar
+Credentials, wait_for_ready and compression mean nothing inside a process.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 import grpc
 
+from services.mesh.call.boundary import NONE
+from services.mesh.call.carrier import Carrier, Metadata
 from services.mesh.transport.abandon import Style
-from services.mesh.transport.boundary import NONE
+from services.mesh.transport.channel import Kind, ManyRequests, OneRequest, Requests
 from services.mesh.transport.local.calls import (
     LocalStreamStreamCall,
     LocalStreamUnaryCall,
     LocalUnaryStreamCall,
     LocalUnaryUnaryCall,
 )
-from services.mesh.transport.local.context import LocalContext, Requests, respond_all
+from services.mesh.transport.local.context import LocalContext, RequestIterator, respond_all
 from services.mesh.transport.local.crossing import Crossing, Oversize, legal
 from services.mesh.transport.local.exchange import Exchange, Shared
+from services.mesh.transport.local.outcome import UNKNOWN_METHOD
 from services.mesh.transport.local.pipe import Pipe
 from services.mesh.transport.local.upload import upload
-from services.mesh.transport.outcome import UNKNOWN_METHOD
-from services.mesh.transport.outgoing import Metadata, Outgoing
-
-Req = TypeVar("Req")
-Res = TypeVar("Res")
 
 
 class Origin(Shared, Protocol):
@@ -30,13 +31,13 @@ class Origin(Shared, Protocol):
 
     closed: bool
     capture: Callable[[], object] | None
-    outgoing: Outgoing | None
+    outgoing: Carrier | None
 
 
 class _Method:
     """One RPC: its servicer's function (None when nobody serves it) and how its messages cross.
 
-    `boundary` says what its calls raise, from the next one on.
+    `boundary` says what its calls raise; to change it changes the next calls.
     """
 
     __slots__ = ("_ask", "_behaviour", "_channel", "_path", "_respond", "boundary")
@@ -83,32 +84,22 @@ class _Method:
             exchange.interrupt(oversize.outcome())
             return None
 
-    def _ask_all(self, exchange: Exchange, requests: AsyncIterable[Any] | Iterable[Any] | None) -> Any:
+    def _ask_all(self, exchange: Exchange, requests: Requests | None) -> Any:
         """The servicer's coroutine or generator for a stream of requests; None when the call is over before it."""
         if exchange.outcome is not None:
             return None
         exchange.requests = Pipe(exchange.loop)
         if requests is not None:
             exchange.upload = exchange.loop.create_task(upload(exchange, self._ask, requests))
-        return self._run(exchange, Requests(exchange))
+        return self._run(exchange, RequestIterator(exchange))
 
 
-class LocalUnaryUnary(_Method, grpc.aio.UnaryUnaryMultiCallable[Req, Res]):
+class LocalUnaryUnary(OneRequest, _Method, grpc.aio.UnaryUnaryMultiCallable[Any, Any]):
     """Starts calls with one request and one response."""
 
     __slots__ = ()
 
-    def __call__(
-        self,
-        request: Req,
-        *,
-        timeout: float | None = None,
-        metadata: Metadata | None = None,
-        credentials: grpc.CallCredentials | None = None,
-        wait_for_ready: bool | None = None,
-        compression: grpc.Compression | None = None,
-    ) -> grpc.aio.UnaryUnaryCall[Req, Res]:
-        """Start a call; credentials, wait_for_ready and compression mean nothing inside a process."""
+    def _start(self, request: Any, timeout: float | None, metadata: Metadata | None, *_: Any) -> Any:
         exchange = self._open(timeout, metadata)
         answer = self._ask_once(exchange, request)
         if answer is not None:
@@ -116,22 +107,12 @@ class LocalUnaryUnary(_Method, grpc.aio.UnaryUnaryMultiCallable[Req, Res]):
         return LocalUnaryUnaryCall(exchange)
 
 
-class LocalUnaryStream(_Method, grpc.aio.UnaryStreamMultiCallable[Req, Res]):
+class LocalUnaryStream(OneRequest, _Method, grpc.aio.UnaryStreamMultiCallable[Any, Any]):
     """Starts calls with one request and many responses."""
 
     __slots__ = ()
 
-    def __call__(
-        self,
-        request: Req,
-        *,
-        timeout: float | None = None,
-        metadata: Metadata | None = None,
-        credentials: grpc.CallCredentials | None = None,
-        wait_for_ready: bool | None = None,
-        compression: grpc.Compression | None = None,
-    ) -> grpc.aio.UnaryStreamCall[Req, Res]:
-        """Start a call; credentials, wait_for_ready and compression mean nothing inside a process."""
+    def _start(self, request: Any, timeout: float | None, metadata: Metadata | None, *_: Any) -> Any:
         exchange = self._open(timeout, metadata)
         exchange.responses = Pipe(exchange.loop)
         answers = self._ask_once(exchange, request)
@@ -141,51 +122,41 @@ class LocalUnaryStream(_Method, grpc.aio.UnaryStreamMultiCallable[Req, Res]):
 
 
 # What takes a stream of requests is generic in types-grpcio alone, not in grpcio 1.82.
-class LocalStreamUnary(_Method, grpc.aio.StreamUnaryMultiCallable, Generic[Req, Res]):  # type: ignore[type-arg]
+class LocalStreamUnary(ManyRequests, _Method, grpc.aio.StreamUnaryMultiCallable):  # type: ignore[type-arg]
     """Starts calls with many requests and one response."""
 
     __slots__ = ()
 
-    def __call__(
-        self,
-        request_iterator: AsyncIterable[Req] | Iterable[Req] | None = None,
-        timeout: float | None = None,
-        metadata: Metadata | None = None,
-        credentials: grpc.CallCredentials | None = None,
-        wait_for_ready: bool | None = None,
-        compression: grpc.Compression | None = None,
-    ) -> grpc.aio.StreamUnaryCall[Req, Res]:
-        """Start a call; credentials, wait_for_ready and compression mean nothing inside a process."""
+    def _start(self, requests: Requests | None, timeout: float | None, metadata: Metadata | None, *_: Any) -> Any:
         exchange = self._open(timeout, metadata)
-        answer = self._ask_all(exchange, request_iterator)
+        answer = self._ask_all(exchange, requests)
         if answer is not None:
             exchange.start(answer)
-        return LocalStreamUnaryCall(exchange, self._ask, writing(request_iterator))
+        return LocalStreamUnaryCall(exchange, self._ask, writing(requests))
 
 
-class LocalStreamStream(_Method, grpc.aio.StreamStreamMultiCallable, Generic[Req, Res]):  # type: ignore[type-arg]
+class LocalStreamStream(ManyRequests, _Method, grpc.aio.StreamStreamMultiCallable):  # type: ignore[type-arg]
     """Starts calls with many requests and many responses."""
 
     __slots__ = ()
 
-    def __call__(
-        self,
-        request_iterator: AsyncIterable[Req] | Iterable[Req] | None = None,
-        timeout: float | None = None,
-        metadata: Metadata | None = None,
-        credentials: grpc.CallCredentials | None = None,
-        wait_for_ready: bool | None = None,
-        compression: grpc.Compression | None = None,
-    ) -> grpc.aio.StreamStreamCall[Req, Res]:
-        """Start a call; credentials, wait_for_ready and compression mean nothing inside a process."""
+    def _start(self, requests: Requests | None, timeout: float | None, metadata: Metadata | None, *_: Any) -> Any:
         exchange = self._open(timeout, metadata)
         exchange.responses = Pipe(exchange.loop)
-        answers = self._ask_all(exchange, request_iterator)
+        answers = self._ask_all(exchange, requests)
         if answers is not None:
             exchange.start(respond_all(exchange, answers))
-        return LocalStreamStreamCall(exchange, self._ask, writing(request_iterator))
+        return LocalStreamStreamCall(exchange, self._ask, writing(requests))
+
+
+METHODS: Mapping[Kind, type[_Method]] = {
+    "unary_unary": LocalUnaryUnary,
+    "unary_stream": LocalUnaryStream,
+    "stream_unary": LocalStreamUnary,
+    "stream_stream": LocalStreamStream,
+}
 
 
 def writing(requests: object) -> Style:
-    """How the requests of a call come: from an iterator given at its start, or by `write`."""
+    """How a call gets its requests: from the iterator given at its start, or by `write`."""
     return Style.CALLS if requests is None else Style.ITERATION

@@ -6,7 +6,7 @@ from typing import Any
 
 import grpc
 
-# Messages one direction may hold before its writer waits: enough to wake the reader once for a burst.
+# The messages that one direction may hold before its writer waits: enough to wake the reader once for a burst.
 CAPACITY = 16
 
 
@@ -14,7 +14,7 @@ class Pipe:
     """Messages on their way, in order.
 
     A writer that finds the pipe full after its message waits for room, so memory is bounded by CAPACITY messages.
-    `closed` says that no further message comes; what is in the pipe can still be read.
+    `closed` says that no further message comes; messages in the pipe can still be read.
     """
 
     __slots__ = ("_loop", "_reader", "_writer", "closed", "messages")
@@ -66,7 +66,7 @@ class Pipe:
                 self._reader = None
 
     def close(self) -> None:
-        """No further message comes; both ends wake."""
+        """Note that no further message comes, and wake both ends."""
         self.closed = True
         for waiter in (self._reader, self._writer):
             if waiter is not None and not waiter.done():

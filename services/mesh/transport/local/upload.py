@@ -1,4 +1,4 @@
-"""The requests of a client stream, on their way to the servicer."""
+"""Sends the requests of a client stream to the servicer."""
 
 import asyncio
 from collections.abc import AsyncIterable, Iterable
@@ -6,7 +6,7 @@ from typing import Any
 
 from services.mesh.transport.local.crossing import Crossing, Oversize
 from services.mesh.transport.local.exchange import Exchange
-from services.mesh.transport.outcome import CANCELLED
+from services.mesh.transport.local.outcome import CANCELLED
 
 
 async def send(exchange: Exchange, cross: Crossing, request: Any) -> bool:
@@ -24,9 +24,9 @@ async def send(exchange: Exchange, cross: Crossing, request: Any) -> bool:
 
 
 async def upload(exchange: Exchange, cross: Crossing, requests: AsyncIterable[Any] | Iterable[Any]) -> None:
-    """Send all of an iterator, in a task of its own and in its caller's context.
+    """Send all requests of an iterator, in a task of its own and in the caller's context.
 
-    An exception of the iterator cancels the call, and reaches the caller as it is.
+    An exception of the iterator cancels the call, and the caller gets that exception.
     """
     try:
         if isinstance(requests, AsyncIterable):

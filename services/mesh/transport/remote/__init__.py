@@ -1,1 +1,1 @@
-"""The remote channel: a gRPC channel over a socket, with the guarantees of the local one."""
+"""The remote channel: gRPC over a socket, with the guarantees of the local channel."""

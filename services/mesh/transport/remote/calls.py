@@ -1,4 +1,4 @@
-"""The caller's half of a call over a socket; a stream ends with the object that stands for it, see `abandon`."""
+"""The caller's half of a call over a socket; an abandoned stream is cancelled (`services.mesh.transport.abandon`)."""
 
 import asyncio
 from collections.abc import AsyncIterable, Callable, Generator, Iterable
@@ -7,19 +7,19 @@ from weakref import ReferenceType, ref
 
 import grpc
 
+from services.mesh.call.boundary import Boundary
 from services.mesh.transport.abandon import Responses, Style, on_loop, same_style
-from services.mesh.transport.boundary import Boundary
-from services.mesh.transport.local.callbacks import Callbacks
+from services.mesh.transport.callbacks import Callbacks
 
 Req = TypeVar("Req")
 Res = TypeVar("Res")
 
 
 class Upload:
-    """The requests of a call on their way, in a task of their own and in the caller's context.
+    """Sends the requests of a call, in a task of its own and in the caller's context.
 
-    grpc.aio could iterate them itself, but it would go on waiting for the next one after the call has ended, and turn
-    an exception of the iterator into a cancellation of whoever awaits the call.
+    grpc.aio could iterate over them itself. But it would still wait for the next one after the call has ended, and an
+    exception of the iterator would cancel the task that awaits the call.
     """
 
     __slots__ = ("fault",)
@@ -42,14 +42,14 @@ class Upload:
             call.cancel()
             raise
         except Exception as error:
-            # What `write` raises is the end of the call, which its caller learns anyway.
+            # If `write` raised it, the call has ended, and its caller gets the outcome anyway.
             if not call.done():
                 self.fault = error
                 call.cancel()
 
 
 class _RemoteCall:
-    """A call of grpc.aio's behind an object of ours, which raises what the boundary makes of an error."""
+    """Wraps a call of grpc.aio, and raises the errors that the boundary makes."""
 
     __slots__ = ("_boundary", "_call", "_callbacks", "_loop", "_reading", "_reads", "_upload")
 
@@ -60,11 +60,11 @@ class _RemoteCall:
         self._callbacks: Callbacks | None = None
 
     def cancelled(self) -> bool:
-        """The call ended with CANCELLED, here or there."""
+        """Whether the call ended with CANCELLED, by its caller or its servicer."""
         return bool(self._call.cancelled())
 
     def done(self) -> bool:
-        """The call has ended and all its responses were read."""
+        """Whether the call has ended and all its responses were read."""
         return bool(self._call.done())
 
     def cancel(self) -> bool:
@@ -87,7 +87,7 @@ class _RemoteCall:
         self._callbacks.add(callback)
 
     def _notice(self) -> Callable[[object], None]:
-        """What tells this call that it has ended; it keeps a call alive that has callbacks to run."""
+        """Called when the call has ended; it refers to this call, so that a call with callbacks stays alive."""
         return lambda _: self.ended()
 
     def ended(self) -> None:
@@ -96,12 +96,12 @@ class _RemoteCall:
             self._callbacks.schedule(self._loop, self)
 
     async def initial_metadata(self) -> grpc.aio.Metadata:
-        """The metadata the servicer opened with; waits for it."""
+        """The initial metadata of the servicer; waits for it."""
         metadata: grpc.aio.Metadata = await self._call.initial_metadata()
         return metadata
 
     async def trailing_metadata(self) -> grpc.aio.Metadata:
-        """The metadata the call ended with; waits for the end."""
+        """The trailing metadata of the servicer; waits for the end."""
         metadata: grpc.aio.Metadata = await self._call.trailing_metadata()
         return metadata
 
@@ -128,8 +128,8 @@ class _RemoteCall:
         return f"<{type(self).__name__} {self._call!r}>"
 
 
-class _Droppable(_RemoteCall):
-    """A streaming call, which grpc.aio's does not refer to: letting go of it cancels that."""
+class _Abandonable(_RemoteCall):
+    """A streaming call. grpc.aio's call does not refer to it, so it is cancelled when it is garbage-collected."""
 
     __slots__ = ()
 
@@ -151,7 +151,7 @@ class _Droppable(_RemoteCall):
         return _Notice(self)
 
     def _fault(self) -> Exception | None:
-        """The exception of the caller's own iterator, unless the caller's task is itself being cancelled."""
+        """The exception of the caller's iterator; None without one, or while the caller's own task is cancelled."""
         task = asyncio.current_task()
         if self._upload is None or (task is not None and task.cancelling()):
             return None
@@ -159,7 +159,7 @@ class _Droppable(_RemoteCall):
 
 
 class _Notice:
-    """Tells a call that it has ended, without keeping it alive until then."""
+    """Tells a call that it has ended, with a weak reference to it."""
 
     __slots__ = ("_call",)
 
@@ -172,8 +172,8 @@ class _Notice:
             call.ended()
 
 
-class _Answers(_Droppable):
-    """A call with many responses, iterated or read one by one."""
+class _ManyResponses(_Abandonable):
+    """A call with many responses, which are iterated or read one by one."""
 
     __slots__ = ()
     _reads: Style | None
@@ -210,8 +210,8 @@ class _Answers(_Droppable):
             raise fault from None
 
 
-class _Questions(_Droppable):
-    """A call with many requests, written one by one unless an iterator was given."""
+class _ManyRequests(_Abandonable):
+    """A call with many requests, which are written one by one unless an iterator was given."""
 
     __slots__ = ()
 
@@ -232,7 +232,7 @@ class _Questions(_Droppable):
 
 
 class RemoteUnaryUnaryCall(_RemoteCall, grpc.aio.UnaryUnaryCall[Req, Res]):
-    """One request, one response. Not awaited, it runs to its end all the same."""
+    """One request, one response. The call runs to its end even if nobody awaits it."""
 
     __slots__ = ()
 
@@ -242,13 +242,13 @@ class RemoteUnaryUnaryCall(_RemoteCall, grpc.aio.UnaryUnaryCall[Req, Res]):
         return response
 
 
-class RemoteUnaryStreamCall(_Answers, grpc.aio.UnaryStreamCall[Req, Res]):
+class RemoteUnaryStreamCall(_ManyResponses, grpc.aio.UnaryStreamCall[Req, Res]):
     """One request, many responses."""
 
     __slots__ = ()
 
 
-class RemoteStreamUnaryCall(_Questions, grpc.aio.StreamUnaryCall[Req, Res]):
+class RemoteStreamUnaryCall(_ManyRequests, grpc.aio.StreamUnaryCall[Req, Res]):
     """Many requests, one response."""
 
     __slots__ = ()
@@ -265,7 +265,7 @@ class RemoteStreamUnaryCall(_Questions, grpc.aio.StreamUnaryCall[Req, Res]):
         return response
 
 
-class RemoteStreamStreamCall(_Questions, _Answers, grpc.aio.StreamStreamCall[Req, Res]):
+class RemoteStreamStreamCall(_ManyRequests, _ManyResponses, grpc.aio.StreamStreamCall[Req, Res]):
     """Many requests, many responses."""
 
     __slots__ = ()

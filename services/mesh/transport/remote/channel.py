@@ -1,14 +1,14 @@
-"""A channel over a socket with the guarantees of the local one: what is let go of is cancelled, deadlines hold."""
+"""A channel over a socket with the guarantees of the local one: abandoned streams are cancelled, deadlines hold."""
 
-from collections.abc import AsyncIterable, Callable, Iterable
-from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
 import grpc
 
-from services.mesh.transport.boundary import NONE
+from services.mesh.call.boundary import NONE
+from services.mesh.call.carrier import Carrier, Metadata
+from services.mesh.transport.channel import Channel, Kind, ManyRequests, OneRequest, Parse, Requests, Serialize
 from services.mesh.transport.limits import MESSAGE_BYTES, channel_options
-from services.mesh.transport.outgoing import Metadata, Outgoing
 from services.mesh.transport.remote.calls import (
     RemoteStreamStreamCall,
     RemoteStreamUnaryCall,
@@ -16,37 +16,27 @@ from services.mesh.transport.remote.calls import (
     RemoteUnaryUnaryCall,
 )
 
-Req = TypeVar("Req")
-Res = TypeVar("Res")
 
+class _RemoteMethod:
+    """One RPC of a channel: grpc.aio's multi-callable, and what travels with each call.
 
-class _RemoteMethod(Generic[Req, Res]):
-    """One RPC of a channel: grpc.aio's multi-callable, and what goes along with each call.
-
-    `boundary` says what its calls raise, from the next one on.
+    `boundary` says what its calls raise; to change it changes the next calls.
     """
 
     __slots__ = ("_method", "_outgoing", "boundary")
 
-    def __init__(self, method: Any, outgoing: Outgoing | None) -> None:
+    def __init__(self, method: Any, outgoing: Carrier | None) -> None:
         self._method = method
         self._outgoing = outgoing
         self.boundary = NONE
 
-    def _call(
-        self,
-        request: Any,
-        timeout: float | None,
-        metadata: Metadata | None,
-        credentials: grpc.CallCredentials | None,
-        wait_for_ready: bool | None,
-        compression: grpc.Compression | None,
-    ) -> Any:
+    def _call(self, request: Any, timeout: float | None, metadata: Metadata | None, options: tuple[Any, ...]) -> Any:
         if self._outgoing is not None:
             timeout, metadata = self._outgoing.timeout(timeout), self._outgoing.metadata(metadata)
         if timeout is not None and timeout <= 0:
-            # At exactly 0 grpc.aio races the servicer against the deadline; below it, the servicer is not reached.
+            # At exactly 0, grpc.aio may still reach the servicer before the deadline; below 0 it never does.
             timeout = -1.0
+        credentials, wait_for_ready, compression = options
         return self._method(
             request,
             timeout=timeout,
@@ -57,93 +47,59 @@ class _RemoteMethod(Generic[Req, Res]):
         )
 
 
-class RemoteUnaryUnary(_RemoteMethod[Req, Res], grpc.aio.UnaryUnaryMultiCallable[Req, Res]):
+class RemoteUnaryUnary(OneRequest, _RemoteMethod, grpc.aio.UnaryUnaryMultiCallable[Any, Any]):
     """Starts calls with one request and one response."""
 
     __slots__ = ()
 
-    def __call__(
-        self,
-        request: Req,
-        *,
-        timeout: float | None = None,
-        metadata: Metadata | None = None,
-        credentials: grpc.CallCredentials | None = None,
-        wait_for_ready: bool | None = None,
-        compression: grpc.Compression | None = None,
-    ) -> grpc.aio.UnaryUnaryCall[Req, Res]:
-        """Start a call."""
-        inner = self._call(request, timeout, metadata, credentials, wait_for_ready, compression)
-        return RemoteUnaryUnaryCall(inner, self.boundary)
+    def _start(self, request: Any, timeout: float | None, metadata: Metadata | None, *options: Any) -> Any:
+        return RemoteUnaryUnaryCall(self._call(request, timeout, metadata, options), self.boundary)
 
 
-class RemoteUnaryStream(_RemoteMethod[Req, Res], grpc.aio.UnaryStreamMultiCallable[Req, Res]):
+class RemoteUnaryStream(OneRequest, _RemoteMethod, grpc.aio.UnaryStreamMultiCallable[Any, Any]):
     """Starts calls with one request and many responses."""
 
     __slots__ = ()
 
-    def __call__(
-        self,
-        request: Req,
-        *,
-        timeout: float | None = None,
-        metadata: Metadata | None = None,
-        credentials: grpc.CallCredentials | None = None,
-        wait_for_ready: bool | None = None,
-        compression: grpc.Compression | None = None,
-    ) -> grpc.aio.UnaryStreamCall[Req, Res]:
-        """Start a call."""
-        inner = self._call(request, timeout, metadata, credentials, wait_for_ready, compression)
-        return RemoteUnaryStreamCall(inner, self.boundary)
+    def _start(self, request: Any, timeout: float | None, metadata: Metadata | None, *options: Any) -> Any:
+        return RemoteUnaryStreamCall(self._call(request, timeout, metadata, options), self.boundary)
 
 
 # What takes a stream of requests is generic in types-grpcio alone, not in grpcio 1.82.
-class RemoteStreamUnary(_RemoteMethod[Req, Res], grpc.aio.StreamUnaryMultiCallable):  # type: ignore[type-arg]
+class RemoteStreamUnary(ManyRequests, _RemoteMethod, grpc.aio.StreamUnaryMultiCallable):  # type: ignore[type-arg]
     """Starts calls with many requests and one response."""
 
     __slots__ = ()
 
-    def __call__(
-        self,
-        request_iterator: AsyncIterable[Req] | Iterable[Req] | None = None,
-        timeout: float | None = None,
-        metadata: Metadata | None = None,
-        credentials: grpc.CallCredentials | None = None,
-        wait_for_ready: bool | None = None,
-        compression: grpc.Compression | None = None,
-    ) -> grpc.aio.StreamUnaryCall[Req, Res]:
-        """Start a call."""
-        inner = self._call(None, timeout, metadata, credentials, wait_for_ready, compression)
-        return RemoteStreamUnaryCall(inner, self.boundary, request_iterator)
+    def _start(self, requests: Requests | None, timeout: float | None, metadata: Metadata | None, *options: Any) -> Any:
+        return RemoteStreamUnaryCall(self._call(None, timeout, metadata, options), self.boundary, requests)
 
 
-class RemoteStreamStream(_RemoteMethod[Req, Res], grpc.aio.StreamStreamMultiCallable):  # type: ignore[type-arg]
+class RemoteStreamStream(ManyRequests, _RemoteMethod, grpc.aio.StreamStreamMultiCallable):  # type: ignore[type-arg]
     """Starts calls with many requests and many responses."""
 
     __slots__ = ()
 
-    def __call__(
-        self,
-        request_iterator: AsyncIterable[Req] | Iterable[Req] | None = None,
-        timeout: float | None = None,
-        metadata: Metadata | None = None,
-        credentials: grpc.CallCredentials | None = None,
-        wait_for_ready: bool | None = None,
-        compression: grpc.Compression | None = None,
-    ) -> grpc.aio.StreamStreamCall[Req, Res]:
-        """Start a call."""
-        inner = self._call(None, timeout, metadata, credentials, wait_for_ready, compression)
-        return RemoteStreamStreamCall(inner, self.boundary, request_iterator)
+    def _start(self, requests: Requests | None, timeout: float | None, metadata: Metadata | None, *options: Any) -> Any:
+        return RemoteStreamStreamCall(self._call(None, timeout, metadata, options), self.boundary, requests)
 
 
-class RemoteChannel(grpc.aio.Channel):
-    """A `grpc.aio.Channel` to another process; expensive to make, so made once per target and kept.
+METHODS: Mapping[Kind, type[_RemoteMethod]] = {
+    "unary_unary": RemoteUnaryUnary,
+    "unary_stream": RemoteUnaryStream,
+    "stream_unary": RemoteStreamUnary,
+    "stream_stream": RemoteStreamStream,
+}
+
+
+class RemoteChannel(Channel):
+    """A `grpc.aio.Channel` to another process; it is expensive to make, so the router keeps one for each address.
 
     Args:
         target: `dns:///host:port`, `ipv4:host:port`, `unix:/path` and the like.
-        outgoing: the timeout and metadata of each call.
-        credentials: TLS; plain text without.
-        authority: the name the server must have in its certificate, if it is not the target's.
+        outgoing: says the timeout and metadata of each call.
+        credentials: for TLS; without them the channel is plain text.
+        authority: the name that the server must have in its certificate, if that is not the target's.
         max_message_bytes: the largest message received.
     """
 
@@ -151,7 +107,7 @@ class RemoteChannel(grpc.aio.Channel):
         self,
         target: str,
         *,
-        outgoing: Outgoing | None = None,
+        outgoing: Carrier | None = None,
         credentials: grpc.ChannelCredentials | None = None,
         authority: str | None = None,
         max_message_bytes: int = MESSAGE_BYTES,
@@ -166,52 +122,12 @@ class RemoteChannel(grpc.aio.Channel):
             else grpc.aio.secure_channel(target, credentials, options)
         )
 
-    def unary_unary(
-        self,
-        method: str,
-        request_serializer: Callable[[Req], bytes] | None = None,
-        response_deserializer: Callable[[bytes], Res] | None = None,
-        _registered_method: bool | None = False,
-    ) -> RemoteUnaryUnary[Req, Res]:
-        """The method as a callable that starts calls with one request and one response."""
-        inner = self._channel.unary_unary(method, request_serializer, response_deserializer, _registered_method)
-        return RemoteUnaryUnary(inner, self._outgoing)
-
-    def unary_stream(
-        self,
-        method: str,
-        request_serializer: Callable[[Req], bytes] | None = None,
-        response_deserializer: Callable[[bytes], Res] | None = None,
-        _registered_method: bool | None = False,
-    ) -> RemoteUnaryStream[Req, Res]:
-        """The method as a callable that starts calls with one request and many responses."""
-        inner = self._channel.unary_stream(method, request_serializer, response_deserializer, _registered_method)
-        return RemoteUnaryStream(inner, self._outgoing)
-
-    def stream_unary(
-        self,
-        method: str,
-        request_serializer: Callable[[Req], bytes] | None = None,
-        response_deserializer: Callable[[bytes], Res] | None = None,
-        _registered_method: bool | None = False,
-    ) -> RemoteStreamUnary[Req, Res]:
-        """The method as a callable that starts calls with many requests and one response."""
-        inner = self._channel.stream_unary(method, request_serializer, response_deserializer, _registered_method)
-        return RemoteStreamUnary(inner, self._outgoing)
-
-    def stream_stream(
-        self,
-        method: str,
-        request_serializer: Callable[[Req], bytes] | None = None,
-        response_deserializer: Callable[[bytes], Res] | None = None,
-        _registered_method: bool | None = False,
-    ) -> RemoteStreamStream[Req, Res]:
-        """The method as a callable that starts calls with many requests and many responses."""
-        inner = self._channel.stream_stream(method, request_serializer, response_deserializer, _registered_method)
-        return RemoteStreamStream(inner, self._outgoing)
+    def method(self, kind: Kind, path: str, serialize: Serialize, parse: Parse, registered: bool | None) -> Any:
+        """The method of grpc.aio's channel, whose calls have the guarantees of local ones."""
+        return METHODS[kind](getattr(self._channel, kind)(path, serialize, parse, registered), self._outgoing)
 
     def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:
-        """The connection's state."""
+        """The state of the connection."""
         state: grpc.ChannelConnectivity = self._channel.get_state(try_to_connect)
         return state
 
@@ -224,13 +140,5 @@ class RemoteChannel(grpc.aio.Channel):
         await self._channel.channel_ready()
 
     async def close(self, grace: float | None = None) -> None:
-        """Refuse new calls, give those running `grace` seconds and cancel the rest."""
+        """Refuse new calls, give running ones `grace` seconds, and cancel the rest."""
         await self._channel.close(grace)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
-    ) -> None:
-        await self.close()

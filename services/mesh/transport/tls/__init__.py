@@ -1,1 +1,1 @@
-"""Who the processes of a stack are to each other: certificates, and the credentials made of them."""
+"""Mutual TLS between the processes of a stack: certificates, and the credentials made of them."""

@@ -1,4 +1,4 @@
-"""A certificate authority for development: makes itself once, and certificates for the parts of a stack."""
+"""A certificate authority for development, and the certificates that it issues to the parts of a stack."""
 
 import os
 import secrets
@@ -14,8 +14,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from soma.errors.v1 import reasons
 
 from services.mesh.call import errors
+from services.mesh.call.process_name import spiffe_id
 from services.mesh.transport.tls.identity import CA, folder_of
-from services.mesh.transport.tls.names import spiffe_id
 
 CA_KEY = "ca.key"
 CA_LIFETIME = timedelta(days=3650)
@@ -25,7 +25,7 @@ BACKDATED = timedelta(minutes=5)
 
 
 class Authority:
-    """Issues certificates; its key and everything it issues lie in one folder."""
+    """Issues certificates; its key and its certificates are in one folder."""
 
     def __init__(self, folder: Path, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> None:
         self._folder = folder
@@ -34,16 +34,16 @@ class Authority:
 
     @property
     def certificate(self) -> x509.Certificate:
-        """Its own."""
+        """The authority's own certificate."""
         return self._certificate
 
     @classmethod
     def at(cls, data_dir: Path) -> "Authority":
-        """The authority of a data directory, made when there is none.
+        """The authority of a data directory; it is made if there is none.
 
         Raises:
-            FailedPrecondition: there is a CA, but its key is kept elsewhere: certificates come from there; or the key
-                is another's.
+            FailedPrecondition: there is a CA whose key is kept elsewhere, where certificates are issued; or the key
+                belongs to another CA.
         """
         folder = folder_of(data_dir)
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -71,13 +71,13 @@ class Authority:
         lifetime: timedelta = LIFETIME,
         folder: Path | None = None,
     ) -> Path:
-        """Write key and certificate of a part into `NAME.pem`, in one step; a running process takes it up by itself.
+        """Write the key and certificate of a part into `NAME.pem`, in one step; a running process reads it by itself.
 
         Args:
-            name: of the part, such as `serve-memory`: its SPIFFE id.
-            names: host names and IP addresses it is reached by.
-            lifetime: how long it is valid from now.
-            folder: where to write it, instead of beside the CA.
+            name: of the part, such as `serve-memory`; it becomes the SPIFFE id.
+            names: host names and IP addresses that the part is reached by.
+            lifetime: how long the certificate is valid from now.
+            folder: where to write the file, instead of beside the CA.
         """
         alternatives = [x509.UniformResourceIdentifier(spiffe_id(name)), *map(_alternative, names)]
         target = (folder or self._folder) / f"{name}.pem"
@@ -85,7 +85,7 @@ class Authority:
         return target
 
     def renew(self, path: Path) -> None:
-        """A new key and certificate with the names of the old one."""
+        """Replace a key and certificate by new ones with the same names."""
         old = x509.load_pem_x509_certificate(path.read_bytes())
         names = old.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         self._issue(path, old.subject, names, LIFETIME)
@@ -106,14 +106,14 @@ class Authority:
 
 
 def trusted(folder: Path) -> list[x509.Certificate]:
-    """The authorities of a folder; two while one takes the place of the other."""
+    """The authorities that a folder trusts; there are two while one replaces the other."""
     return x509.load_pem_x509_certificates((folder / CA).read_bytes())
 
 
 def make() -> tuple[x509.Certificate, bytes]:
     """A new authority: its certificate, and its key as PEM."""
     key = ec.generate_private_key(ec.SECP256R1())
-    # Each has a name of its own: by it a verifier finds the one that issued a certificate.
+    # Each authority has a name of its own, by which a verifier finds the one that issued a certificate.
     subject = _subject(f"SomaMesh development CA {secrets.token_hex(4)}")
     certificate = (
         _builder(subject, subject, key.public_key(), CA_LIFETIME)
@@ -172,7 +172,7 @@ def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 
 def write(path: Path, content: bytes) -> None:
-    """Replace a file in one step; readable by its owner only."""
+    """Replace a file in one step; only its owner can read it."""
     new = path.with_name(path.name + ".new")
     with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         file.write(content)

@@ -1,4 +1,4 @@
-"""Who this process is: its certificate and the CA, read again when the files change, as gRPC and HTTP want them."""
+"""The certificate of this process and the CA, for gRPC and HTTP; both are read again when their files change."""
 
 import ssl
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from cryptography.exceptions import InvalidSignature
 from soma.errors.v1 import reasons
 
 from services.mesh.call import errors
-from services.mesh.transport.tls.names import name_in
+from services.mesh.call.process_name import name_in
 
 log = structlog.get_logger("tls")
 
@@ -21,15 +21,15 @@ _BEGIN = b"-----BEGIN CERTIFICATE-----"
 
 
 def folder_of(data_dir: Path) -> Path:
-    """Where a data directory keeps certificates."""
+    """The folder of a data directory for certificates."""
     return data_dir / "tls"
 
 
 @dataclass(frozen=True)
 class Material:
-    """Key, certificate and CA at one moment, PEM; `version` differs when any of the files does.
+    """Key, certificate and CA at one moment, in PEM; `version` changes when one of the files does.
 
-    There are two CAs while one takes the place of the other.
+    `ca` has two CAs while one replaces the other.
     """
 
     key: bytes
@@ -39,14 +39,14 @@ class Material:
 
 
 class Identity:
-    """The certificate `NAME.pem` of a folder, beside the CA's. Files that change are taken up, no restart is needed."""
+    """The certificate `NAME.pem` of a folder, beside the CA. Files that change are read again without a restart."""
 
     def __init__(self, folder: Path, name: str) -> None:
         """Read the files.
 
         Raises:
-            FailedPrecondition: they cannot be used; the reason is CERTIFICATE_MISSING, _EXPOSED, _MALFORMED, _EXPIRED,
-                _UNTRUSTED or _MISNAMED.
+            FailedPrecondition: the files cannot be used; the reason is CERTIFICATE_MISSING, _EXPOSED, _MALFORMED,
+                _EXPIRED, _UNTRUSTED or _MISNAMED.
         """
         self.name = name
         self.path = folder / f"{name}.pem"
@@ -55,7 +55,7 @@ class Identity:
 
     @property
     def material(self) -> Material:
-        """What is valid now. Files that have become unusable are logged, and those before them used on."""
+        """The current key, certificate and CA. If new files cannot be used, that is logged and the old ones stay."""
         try:
             version = self._version()
             if version != self._material.version:
@@ -69,7 +69,7 @@ class Identity:
         return self._material
 
     def server_credentials(self) -> grpc.ServerCredentials:
-        """For a gRPC server that demands a certificate of the same CA from everyone; asked again at each handshake."""
+        """Credentials of a gRPC server that demands a certificate of the same CA; gRPC asks again at each handshake."""
         return grpc.dynamic_ssl_server_credentials(
             _configuration(self._material),
             lambda: _configuration(self.material),
@@ -77,12 +77,12 @@ class Identity:
         )
 
     def channel_credentials(self) -> grpc.ChannelCredentials:
-        """For a channel; it keeps them, so a new one is made when `material.version` has changed."""
+        """Credentials of a channel, which keeps them: make a new channel when `material.version` has changed."""
         now = self.material
         return grpc.ssl_channel_credentials(now.ca, now.key, now.certificate)
 
     def server_context(self) -> ssl.SSLContext:
-        """The same for an HTTP server inside the mesh."""
+        """The TLS context of an HTTP server, which demands a certificate of the same CA, too."""
         context = self._context()
         version = self._material.version
         newest = context
@@ -93,7 +93,7 @@ class Identity:
                 newest, version = self._context(), self._material.version
             connection.context = newest
 
-        # Called at each handshake, before the certificate is sent; a connection keeps the context it is given here.
+        # Called at each handshake, before the certificate is sent; the connection keeps the context it is given here.
         context.sni_callback = follow
         return context
 
@@ -155,7 +155,7 @@ def _configuration(material: Material) -> grpc.ServerCertificateConfiguration:
 
 
 def _check(path: Path, material: Material, name: str) -> None:
-    """Refuse at home what every neighbour would refuse."""
+    """Refuse a certificate that every neighbour would refuse."""
     try:
         certificate = x509.load_pem_x509_certificate(material.certificate)
         authorities = x509.load_pem_x509_certificates(material.ca)

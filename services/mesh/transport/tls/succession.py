@@ -1,7 +1,7 @@
-"""One certificate authority takes the place of another in three steps, at none of which anybody refuses anybody.
+"""Replaces a certificate authority in three steps, at each of which all processes accept each other.
 
-The next one is trusted beside the present one; then it issues the certificates; then the old one is trusted no more.
-Before each step every process has to have taken up the files of the one before.
+First the next authority is trusted beside the present one; then it issues the certificates; then the old one is no
+longer trusted. Before each step, every process has to have read the files of the step before.
 """
 
 from collections.abc import Iterable
@@ -19,21 +19,21 @@ NEXT_KEY = "ca.next.key"
 
 
 def trust_next(data_dir: Path) -> None:
-    """Make the next authority, if it is not there, and trust it too."""
+    """Make the next authority, if there is none, and trust it beside the present one."""
     Authority.at(data_dir)
     folder = folder_of(data_dir)
     if not (folder / NEXT_KEY).exists():
         certificate, key = make()
-        # First whom to trust: a key without its certificate would be of no use.
+        # The trusted certificates are written first: a key without its certificate would be useless.
         _trust(folder, [*trusted(folder), certificate])
         write(folder / NEXT_KEY, key)
 
 
 def succeed(data_dir: Path, spared: Iterable[str] = ()) -> None:
-    """Let the next authority issue every certificate anew; the old one is trusted still.
+    """Let the next authority issue all certificates again; the old authority is still trusted.
 
     Args:
-        spared: names of certificates that stay as they are.
+        spared: names of certificates that are not issued again.
 
     Raises:
         FailedPrecondition: there is no next authority.
@@ -49,13 +49,13 @@ def succeed(data_dir: Path, spared: Iterable[str] = ()) -> None:
 
 
 def retire(data_dir: Path, spared: Iterable[str] = ()) -> int:
-    """Trust nobody but the present authority; how many are trusted no more.
+    """Trust only the present authority; returns how many others were trusted before.
 
     Args:
-        spared: names of certificates that stayed as they were: they are issued anew now.
+        spared: names of certificates that `succeed` did not issue again: that is done now.
 
     Raises:
-        FailedPrecondition: the next authority has not begun, or a certificate was issued by one that is to go.
+        FailedPrecondition: the next authority issues nothing yet, or another certificate is still from an old one.
     """
     folder, authority = folder_of(data_dir), Authority.at(data_dir)
     if (folder / NEXT_KEY).exists():
@@ -79,7 +79,7 @@ def retire(data_dir: Path, spared: Iterable[str] = ()) -> int:
 
 
 def issued(folder: Path) -> list[Path]:
-    """The certificates of a folder beside its authorities'."""
+    """The certificates of a folder, without those of its authorities."""
     return [path for path in sorted(folder.glob("*.pem")) if path.name != CA]
 
 

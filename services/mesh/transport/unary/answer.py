@@ -1,6 +1,6 @@
-"""What an answer is on the wire: a head, one message or none, and how the call ended in a trailer.
+"""An answer on the wire: a head, one message or none, and a trailer that says how the call ended.
 
-Of a call that failed before its head was sent, all is in the head, as gRPC has it ("Trailers-Only").
+If a call fails before its head is sent, the head holds everything (gRPC's "Trailers-Only").
 """
 
 from collections.abc import Iterable
@@ -16,13 +16,13 @@ _LAST = b"connection: close\r\n"
 _CHUNKED = b"transfer-encoding: chunked\r\n\r\n"
 _NO_BODY = b"content-length: 0\r\n\r\n"
 _END_OF_BODY = b"0\r\n"
-# What is said of a failure when there is too much to say: of its message, and of its details before they are base64.
+# The limits of a failure that is too long for a trailer: of its message, and of its details before base64.
 _SHORT_CHARACTERS = 1024
 _SHORT_BYTES = METADATA_BYTES // 2
 
 
 def head(initial: Iterable[tuple[str, str | bytes]] = (), *, compressed: bool = False, last: bool = False) -> bytes:
-    """Begin an answer with its initial metadata; `last` says that the connection closes after it.
+    """The head of an answer, with its initial metadata; `last` says that the connection closes after the answer.
 
     Raises:
         ValueError: HTTP cannot carry the metadata.
@@ -31,7 +31,7 @@ def head(initial: Iterable[tuple[str, str | bytes]] = (), *, compressed: bool = 
 
 
 def end(framed: bytes, trailing: Iterable[tuple[str, str | bytes]] = (), message: str = "") -> bytes:
-    """The message, and that the call ended well; a status message may say more.
+    """The end of an answer to a call that succeeded: the response, the trailing metadata and a status message, if any.
 
     Raises:
         ValueError: HTTP cannot carry the trailing metadata.
@@ -46,9 +46,9 @@ def end(framed: bytes, trailing: Iterable[tuple[str, str | bytes]] = (), message
 
 
 def failure(code: int, message: str, trailing: Pairs, *, begun: bool, last: bool) -> bytes:
-    """How a call failed, as the end of an answer that has `begun`, or as all of one.
+    """The answer to a call that failed: the end of it if the head is sent (`begun`), otherwise all of it.
 
-    What is too long for a trailer is cut short, and comes without metadata of the servicer's: the status has to arrive.
+    If it is too long for a trailer, it is shortened and the servicer's metadata left out, so that the status arrives.
 
     Raises:
         ValueError: HTTP cannot carry the trailing metadata.
@@ -62,7 +62,7 @@ def failure(code: int, message: str, trailing: Pairs, *, begun: bool, last: bool
 
 
 def _short(trailing: Pairs, message: str) -> Pairs:
-    """Why, and when to come again."""
+    """The status details and the time to retry, as short as a trailer needs them."""
     return tuple(
         (key, shortened(value, message[:_SHORT_CHARACTERS], _SHORT_BYTES) if isinstance(value, bytes) else value)
         for key, value in trailing

@@ -2,40 +2,61 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Never
+from typing import Any, NamedTuple, Never
 
 import grpc
 
+from services.mesh.call.process_name import SPIFFE_ID
 from services.mesh.call.status import CODES
-from services.mesh.transport.tls.names import SPIFFE_ID
 from services.mesh.transport.unary.metadata import Fields, Pairs, field_of, pairs_of, seconds_of
-
-if TYPE_CHECKING:
-    from services.mesh.transport.unary.connection import Connection
 
 _OK = grpc.StatusCode.OK
 
 
+class Peer(NamedTuple):
+    """The other end of a connection: its address as gRPC writes it, and the SPIFFE ids of its certificate, if any."""
+
+    address: str
+    identities: list[bytes]
+
+
 class UnaryContext(grpc.aio.ServicerContext[Any, Any]):
-    """What a servicer sees of a call on a connection, and what it has said of the answer so far."""
+    """What a servicer sees of a call on a connection, and what it has said of the answer so far.
+
+    Args:
+        fields: the header of the request.
+        peer: the other end of the connection.
+        begin: sends the head of the answer: initial metadata, and whether the message is compressed.
+
+    Attributes:
+        begun: whether the head of the answer is sent.
+        compress: whether the response is to be compressed.
+        lost: whether the connection is closed.
+    """
 
     __slots__ = (
         "_aborted",
+        "_begin",
         "_code",
-        "_connection",
         "_deadline",
         "_details",
         "_done_callbacks",
         "_ended",
         "_fields",
         "_metadata",
+        "_peer",
         "_trailing",
+        "begun",
         "compress",
+        "lost",
     )
 
-    def __init__(self, connection: "Connection", fields: Fields) -> None:
-        self._connection = connection
+    def __init__(self, fields: Fields, peer: Peer, begin: Callable[[Pairs, bool], None]) -> None:
         self._fields = fields
+        self._peer = peer
+        self._begin = begin
+        self.begun = False
+        self.lost = False
         self._metadata: Pairs | None = None
         self._trailing: Pairs = ()
         self._code: grpc.StatusCode | None = None
@@ -48,17 +69,17 @@ class UnaryContext(grpc.aio.ServicerContext[Any, Any]):
         self.compress = False
 
     def end(self) -> None:
-        """The call is over, and its answer is on its way."""
+        """Note that the call is over and its answer is sent."""
         self._ended = True
         for callback in self._done_callbacks:
             callback(self)
 
     async def read(self) -> Never:
-        """There is one request, and it was passed in."""
+        """Refuse: the one request was passed to the servicer."""
         raise grpc.aio.UsageError("This RPC takes one request: it was passed in.")
 
     async def write(self, message: Any) -> Never:
-        """There is one response, and it is returned."""
+        """Refuse: the servicer returns the one response."""
         raise grpc.aio.UsageError("This RPC answers with one message: return it.")
 
     async def send_initial_metadata(self, initial_metadata: Iterable[tuple[str, str | bytes]]) -> None:
@@ -67,9 +88,10 @@ class UnaryContext(grpc.aio.ServicerContext[Any, Any]):
         Raises:
             ValueError: HTTP cannot carry it.
         """
-        if self._connection.begun:
+        if self.begun:
             raise grpc.aio.UsageError("Send initial metadata failed: already sent")
-        self._connection.begin(tuple(initial_metadata), compressed=self.compress)
+        self._begin(tuple(initial_metadata), self.compress)
+        self.begun = True
 
     async def abort(
         self, code: grpc.StatusCode, details: str = "", trailing_metadata: Iterable[tuple[str, str | bytes]] = ()
@@ -84,7 +106,7 @@ class UnaryContext(grpc.aio.ServicerContext[Any, Any]):
         raise grpc.aio.AbortError("Locally aborted.")
 
     async def abort_with_status(self, status: grpc.Status) -> Never:
-        """End the call with a status made by `grpc_status.rpc_status.to_status` or alike."""
+        """End the call with a status, for example one of `grpc_status.rpc_status.to_status`."""
         await self.abort(status.code, status.details, status.trailing_metadata or ())
 
     def set_trailing_metadata(self, trailing_metadata: Iterable[tuple[str, str | bytes]]) -> None:
@@ -102,28 +124,28 @@ class UnaryContext(grpc.aio.ServicerContext[Any, Any]):
         return self._metadata
 
     def set_code(self, code: grpc.StatusCode | int) -> None:
-        """Declare the status the call is to end with; anything but OK drops a returned response."""
+        """Set the status the call is to end with; if it is not OK, a returned response is dropped."""
         self._code = CODES[code] if isinstance(code, int) else code
 
     def set_details(self, details: str) -> None:
-        """Declare the status message."""
+        """Set the status message."""
         self._details = details
 
     def code(self) -> Any:
-        """The declared status; None without one."""
+        """The status that was set; None without one."""
         return self._code
 
     def details(self) -> str:
-        """The declared status message."""
+        """The status message that was set."""
         return self._details
 
     def cancelled(self) -> bool:
-        """The gateway has closed the connection: its client is gone, or the call's time is over."""
-        return self._connection.lost
+        """Whether the gateway has closed the connection: its client is gone, or the deadline has passed."""
+        return self.lost
 
     def done(self) -> bool:
-        """The call has ended, or there is nobody left to answer."""
-        return self._ended or self._connection.lost
+        """Whether the call has ended, or the connection is closed."""
+        return self._ended or self.lost
 
     def time_remaining(self) -> Any:
         """Seconds left; None without a deadline."""
@@ -134,25 +156,25 @@ class UnaryContext(grpc.aio.ServicerContext[Any, Any]):
         self._done_callbacks.append(callback)
 
     def set_compression(self, compression: grpc.Compression) -> None:
-        """Compress the response; whatever is asked for, it is gzip."""
+        """Compress the response, always with gzip."""
         self.compress = compression is not grpc.Compression.NoCompression
 
     def disable_next_message_compression(self) -> None:
-        """Do not compress the response, of which there is one."""
+        """Do not compress the response."""
         self.compress = False
 
     def peer(self) -> str:
-        """Where the connection comes from, in the form of gRPC's peers."""
-        return self._connection.peer
+        """The address of the other end of the connection, in gRPC's form."""
+        return self._peer.address
 
     def peer_identities(self) -> Sequence[bytes] | None:
         """The SPIFFE ids of the certificate at the other end; None without one."""
-        return self._connection.identities or None
+        return self._peer.identities or None
 
     def peer_identity_key(self) -> str | None:
-        """What kind they are of; None without a certificate."""
-        return SPIFFE_ID if self._connection.identities else None
+        """The kind of these identities; None without a certificate."""
+        return SPIFFE_ID if self._peer.identities else None
 
     def auth_context(self) -> Mapping[str, Iterable[bytes]]:
-        """The same, by their kind."""
-        return {SPIFFE_ID: self._connection.identities} if self._connection.identities else {}
+        """The identities by their kind."""
+        return {SPIFFE_ID: self._peer.identities} if self._peer.identities else {}

@@ -1,4 +1,4 @@
-"""gRPC's length-prefixed messages: a flag, the length, and the message, which the flag says is compressed.
+"""gRPC's length-prefixed messages: a flag that says whether the message is compressed, its length, and the message.
 
 Source: PROTOCOL-HTTP2 of gRPC, "Length-Prefixed-Message", and its compression.md.
 """
@@ -14,28 +14,28 @@ from services.mesh.call import errors
 _PREFIX = struct.Struct(">BI")
 PREFIX_BYTES = _PREFIX.size
 ENCODINGS = b"identity, deflate, gzip"
-"""What a message may be compressed with, as a client is told."""
+"""The encodings of messages, in the form of the header `grpc-accept-encoding`."""
 
-# zlib finds out by itself which of its two formats it is given.
+# zlib recognises which of its two formats it gets.
 _EITHER_FORMAT = 32 + zlib.MAX_WBITS
 _GZIP = 16 + zlib.MAX_WBITS
 _FAST = 1
-# What takes a millisecond or more is left to a thread.
+# A larger message takes a millisecond or more, so a thread does it.
 _LARGE_BYTES = 64 * 1024
 
 
 async def content_of(body: bytes, encoding: bytes, limit: int) -> bytes | None:
-    """The one message of a request, decompressed; None where the body is no single message.
+    """The one message of a request, decompressed; None if the body is not exactly one message.
 
     Args:
-        body: all of the request.
-        encoding: what `grpc-encoding` says.
-        limit: bytes a message may have.
+        body: of the request.
+        encoding: the value of `grpc-encoding`.
+        limit: the most bytes a message may have.
 
     Raises:
-        ResourceExhausted: it has more.
-        Unimplemented: it is compressed in a way not known here.
-        Internal: it is compressed, and nobody has said how.
+        ResourceExhausted: the message is larger.
+        Unimplemented: the encoding is not known here.
+        Internal: the message is compressed, and its encoding is not named.
     """
     if len(body) < PREFIX_BYTES:
         return None
@@ -67,7 +67,7 @@ async def framed(message: bytes, *, compress: bool) -> bytes:
 
 
 def too_large() -> errors.ResourceExhausted:
-    """As the gateway says it of what is larger still."""
+    """The error for a message that is too large; the gateway uses the same for its own limit."""
     return errors.ResourceExhausted("the message is larger than allowed", reason=reasons.PAYLOAD_TOO_LARGE)
 
 
@@ -76,7 +76,7 @@ async def _decompressed(message: bytes, limit: int) -> bytes | None:
     try:
         content = stream.decompress(message, min(limit + 1, _LARGE_BYTES))
         if not stream.eof and len(content) <= limit:
-            # How large it is, only the end of it says.
+            # The size is known only at the end.
             content += await asyncio.to_thread(stream.decompress, stream.unconsumed_tail, limit + 1 - len(content))
     except zlib.error:
         return None

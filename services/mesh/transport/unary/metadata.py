@@ -18,7 +18,7 @@ Fields: TypeAlias = list[tuple[bytes, bytes]]
 """Header fields of a request, their names in lower case."""
 Pairs: TypeAlias = tuple[tuple[str, str | bytes], ...]
 
-# What tells of the transport and not of the call.
+# Fields of the transport, which are no metadata of the call.
 _OF_THE_TRANSPORT = frozenset(
     {
         *(b"host", b"connection", b"content-length", b"content-type", b"transfer-encoding", b"te"),
@@ -29,7 +29,7 @@ _KEY = re.compile(r"[0-9a-z_.-]+")
 _VALUE = re.compile(r"[ -~]*")
 _TIMEOUT = re.compile(rb"(\d{1,8})([HMSmun])")
 _SECONDS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
-# All that may stand in a message as it is: every printable character but the percent sign.
+# The characters of a message that are not encoded: every printable one but the percent sign.
 _PLAIN = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
 
 
@@ -45,7 +45,7 @@ def pairs_of(fields: Fields) -> Pairs:
             continue
         key = name.decode("latin-1")
         if name.endswith(b"-bin"):
-            # Values of one key may have been joined on their way.
+            # A proxy may have joined the values of one key.
             pairs += ((key, _binary(part.strip())) for part in value.split(b","))
         else:
             pairs.append((key, _text(value)))
@@ -61,7 +61,7 @@ def field_of(fields: Fields, name: bytes) -> bytes:
 
 
 def seconds_of(timeout: bytes) -> float | None:
-    """What a `grpc-timeout` says; None where it says nothing that can be understood."""
+    """The seconds of a `grpc-timeout`; None if it is missing or malformed."""
     match = _TIMEOUT.fullmatch(timeout)
     return None if match is None else int(match[1]) * _SECONDS[match[2]]
 
@@ -70,7 +70,7 @@ def lines_of(pairs: Iterable[tuple[str, str | bytes]]) -> bytes:
     """Metadata as lines of a header or trailer.
 
     Raises:
-        ValueError: a key or value that HTTP cannot carry, which a line break in it might make two fields of.
+        ValueError: a key or value that HTTP cannot carry; a line break in it could make two fields of one.
     """
     return b"".join(_line(key, value) for key, value in pairs)
 
@@ -83,7 +83,7 @@ def status_lines(code: int, message: str) -> bytes:
 
 
 def _quoted(message: str) -> bytes:
-    # HTTP takes spaces at the ends of a field for none.
+    # HTTP drops spaces at both ends of a field.
     text = message.strip(" ")
     start, _, end = message.partition(text) if text else (message, "", "")
     return quote(start).encode() + quote(text, safe=_PLAIN).encode() + quote(end).encode()
@@ -103,7 +103,7 @@ def _line(key: str, value: str | bytes) -> bytes:
 
 def _binary(value: bytes) -> bytes:
     try:
-        # Written with its padding or without.
+        # The padding may be missing.
         return b64decode(value + b"=" * (-len(value) % 4), validate=True)
     except binascii.Error:
         raise errors.InvalidArgument(

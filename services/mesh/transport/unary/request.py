@@ -1,4 +1,4 @@
-"""A request as it arrives, of which no more is kept than may be asked for."""
+"""A request as it arrives; no more bytes of it are kept than a request may have."""
 
 from soma.errors.v1 import reasons
 
@@ -7,7 +7,7 @@ from services.mesh.transport.limits import METADATA_BYTES
 from services.mesh.transport.unary import message
 from services.mesh.transport.unary.metadata import Fields
 
-# How HTTP/2 counts a field, and gRPC with it: its bytes, and so many more.
+# HTTP/2, and gRPC with it, adds this to the bytes of each field.
 _FIELD_BYTES = 32
 
 
@@ -16,9 +16,9 @@ class Request:
 
     Attributes:
         fields: of the header.
-        size: bytes of the body so far, those that are not kept among them.
-        whole_header: whether the header has come to its end. What comes later under a name is a trailer, of which a
-            call has none: the gateway does not look into those as it does into headers.
+        size: bytes of the body so far, also those that are not kept.
+        whole_header: whether the header is complete. Later fields belong to a trailer. A unary call has none, and the
+            gateway does not check trailers as it checks headers, so they are ignored.
     """
 
     __slots__ = ("_fields_bytes", "_limit", "_path", "_pieces", "fields", "size", "whole_header")
@@ -33,18 +33,18 @@ class Request:
         self.whole_header = False
 
     def add_path(self, piece: bytes) -> None:
-        """Some of its path."""
+        """Add a part of the path."""
         self._path += piece
 
     def add_field(self, name: bytes, value: bytes) -> None:
-        """One field of its header, or of a trailer."""
+        """Add a field of the header; ignore one of a trailer."""
         if self.whole_header:
             return
         self._fields_bytes += len(name) + len(value) + _FIELD_BYTES
         self.fields.append((name.lower(), value))
 
     def add_body(self, piece: bytes) -> None:
-        """Some of its body."""
+        """Add a part of the body."""
         self.size += len(piece)
         if self.size <= self._limit:
             self._pieces.append(piece)
@@ -56,10 +56,10 @@ class Request:
 
     @property
     def body(self) -> bytes:
-        """All of its body.
+        """The whole body.
 
         Raises:
-            ResourceExhausted: it, or the header, is larger than allowed.
+            ResourceExhausted: the body or the header is larger than allowed.
         """
         if self._fields_bytes > METADATA_BYTES:
             raise errors.ResourceExhausted("the headers are larger than allowed", reason=reasons.HEADERS_TOO_LARGE)

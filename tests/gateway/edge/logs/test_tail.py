@@ -16,7 +16,7 @@ from gateway.edge.logs.tail import Tails
 from services.mesh.call import errors
 from services.mesh.call.call import run_as
 from services.mesh.testing.local import SOMEBODY, LocalMesh
-from services.mesh.transport.routing import RoutedChannel
+from services.mesh.transport.routed import RoutedChannel
 from tests.gateway.edge.logs.conftest import Stand
 from tests.servers import RedisServer
 

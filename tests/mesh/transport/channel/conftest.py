@@ -14,7 +14,7 @@ from soma.testing.v1 import echo_service_pb2_grpc as rpc
 from gateway.xds.snapshot import Endpoint
 from services.mesh.call.call import current_call
 from services.mesh.call.carrier import LocalCarrier
-from services.mesh.call.handlers import collect, decoding, register
+from services.mesh.call.handlers import collect, decoding
 from services.mesh.call.interceptors.deadline import deadline
 from services.mesh.call.interceptors.drain import Drain
 from services.mesh.call.pipeline import Pipeline
@@ -23,7 +23,8 @@ from services.mesh.testing.waiting import until
 from services.mesh.transport.limits import MESSAGE_BYTES, server_options
 from services.mesh.transport.local.channel import LocalChannel
 from services.mesh.transport.remote.channel import RemoteChannel
-from services.mesh.transport.routing import RoutedChannel
+from services.mesh.transport.routed import RoutedChannel
+from services.mesh.transport.server import register
 from services.mesh.transport.unary.server import UnaryServer
 from tests.gateway.conftest import ECHO, Gateway
 
@@ -119,7 +120,7 @@ class Wire:
         await until(lambda: self.tally.running == 0 and self.calls == 0)
 
     async def steady(self, count: Callable[[], int], turns: int = 10) -> int:
-        """Wait until a count stays the same for some turns; returns it."""
+        """Wait until a count is the same for some turns of the loop; returns it."""
         seen = [count()]
 
         def same() -> bool:
@@ -132,7 +133,7 @@ class Wire:
 
 @dataclass(frozen=True)
 class Residue:
-    """What calls could leave behind."""
+    """The resources that calls could leave behind."""
 
     tasks: int
     descriptors: int

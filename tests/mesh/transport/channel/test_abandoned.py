@@ -1,4 +1,4 @@
-"""A plain channel of the pinned grpcio ends a stream that is let go of (docs/decisions/0016)."""
+"""Whether a plain channel of the pinned grpcio ends an abandoned stream (docs/decisions/0016)."""
 
 import asyncio
 import gc

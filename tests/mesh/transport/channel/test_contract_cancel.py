@@ -1,4 +1,4 @@
-"""How calls are cancelled, given up and cut on every transport alike, and that nothing of them is left."""
+"""How calls are cancelled, abandoned and interrupted, on every transport alike, without leaving anything behind."""
 
 import asyncio
 import gc

@@ -13,7 +13,7 @@ from soma.testing.v1 import echo_service_pb2_grpc as rpc
 from services.mesh.call import errors
 from services.mesh.testing.waiting import until
 from services.mesh.transport.remote.channel import RemoteChannel
-from services.mesh.transport.routing import RoutedChannel
+from services.mesh.transport.routed import RoutedChannel
 from tests.mesh.transport.channel.conftest import Wire
 
 if TYPE_CHECKING:
@@ -207,6 +207,6 @@ async def test_a_call_to_nobody_says_that_the_instance_is_lost(tmp_path: Path) -
     with pytest.raises(errors.Unavailable) as caught:
         await routed(channel).Echo(pb.EchoRequest())
     assert caught.value.reason == "INSTANCE_LOST"
-    # The transport's own words are for the log.
+    # The transport's own text is only for the log.
     assert isinstance(caught.value.__cause__, grpc.aio.AioRpcError)
     await channel.close()

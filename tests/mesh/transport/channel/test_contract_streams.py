@@ -1,4 +1,4 @@
-"""What streams do on every transport alike."""
+"""How streams work, on every transport alike."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""What a unary call does on every transport alike."""
+"""How unary calls work, on every transport alike."""
 
 import asyncio
 import time

@@ -10,9 +10,9 @@ import pytest
 from soma.testing.v1 import echo_service_pb2 as pb
 from soma.testing.v1 import echo_service_pb2_grpc as rpc
 
+from services.mesh.call.carrier import Metadata
 from services.mesh.call.pipeline import Handler
 from services.mesh.transport.local.channel import LocalChannel
-from services.mesh.transport.outgoing import Metadata
 
 whisper: ContextVar[str] = ContextVar("whisper", default="nothing")
 

@@ -27,7 +27,6 @@ class Chats(chat_rpc.ChatServiceServicer):
     """As many heartbeats as the model's name says, the same object each time; then a failure."""
 
     async def Chat(self, request: chat.ChatRequest, context: Any) -> AsyncIterator[chat.ChatResponse]:
-        """See the contract."""
         for _ in range(int(request.model)):
             yield BEAT
         raise errors.Unavailable("no more")
@@ -39,7 +38,6 @@ class Responses(responses_rpc.ResponseServiceServicer):
     async def WatchResponse(
         self, request: responses.WatchResponseRequest, context: Any
     ) -> AsyncIterator[responses.WatchResponseResponse]:
-        """See the contract."""
         for place in (0, 0, 0, 4, 9):
             yield responses.WatchResponseResponse(sequence=place, heartbeat=Heartbeat())
         raise errors.Unavailable("no more")

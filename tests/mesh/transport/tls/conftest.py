@@ -12,6 +12,7 @@ from starlette.routing import Route
 from services.mesh.call.authenticator import DevAuthenticator
 from services.mesh.call.handlers import collect
 from services.mesh.call.interceptors.drain import Drain
+from services.mesh.call.process_name import host_of, neighbours
 from services.mesh.call.spans import Spans
 from services.mesh.call.stack import pipeline
 from services.mesh.call.token import Signer
@@ -20,13 +21,12 @@ from services.mesh.transport.http import HttpServer
 from services.mesh.transport.server import Server
 from services.mesh.transport.tls.authority import Authority
 from services.mesh.transport.tls.identity import Identity, folder_of
-from services.mesh.transport.tls.names import host_of, neighbours
 from tests.mesh.transport.tls.neighbours import KEY, MESSAGE_BYTES
 
 
 @pytest.fixture
 def authority(tmp_path: Path) -> Authority:
-    """The stack's own."""
+    """The authority of the stack."""
     (tmp_path / "own").mkdir()
     return Authority.at(tmp_path / "own")
 
@@ -39,7 +39,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def stranger(tmp_path: Path) -> Authority:
-    """Another one."""
+    """Another authority."""
     (tmp_path / "strange").mkdir()
     return Authority.at(tmp_path / "strange")
 

@@ -8,8 +8,8 @@ import grpc
 from soma.testing.v1.echo_service_pb2 import EchoRequest
 from soma.testing.v1.echo_service_pb2_grpc import EchoServiceStub
 
+from services.mesh.call.process_name import host_of
 from services.mesh.transport.tls.identity import CA
-from services.mesh.transport.tls.names import host_of
 
 KEY = "soma_dev_of_the_test"
 MESSAGE_BYTES = 4 * 1024 * 1024

@@ -1,4 +1,4 @@
-"""A process refuses at home the certificate that its neighbours would refuse, and takes up a new one by itself."""
+"""A process refuses a certificate that its neighbours would refuse, and reads a new one by itself."""
 
 from datetime import timedelta
 from pathlib import Path

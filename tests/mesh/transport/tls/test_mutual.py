@@ -1,4 +1,4 @@
-"""Processes let in those that prove who they are, on gRPC and on HTTP; everyone else is refused with a reason."""
+"""Processes accept neighbours with a certificate, over gRPC and HTTP; others are refused with a reason."""
 
 import asyncio
 import ssl
@@ -13,12 +13,12 @@ from soma.testing.v1.echo_service_pb2 import EchoRequest, Script, StreamEchoRequ
 from soma.testing.v1.echo_service_pb2_grpc import EchoServiceStub
 from structlog.testing import capture_logs
 
-from services.mesh.process.registry.directory import Directory, Endpoint
+from services.mesh.call.process_name import host_of
+from services.mesh.transport.directory import Directory, Endpoint
 from services.mesh.transport.remote.channel import RemoteChannel
-from services.mesh.transport.routing import Router, open_channel
+from services.mesh.transport.router import Router, open_channel
 from services.mesh.transport.tls.authority import Authority
 from services.mesh.transport.tls.identity import CA, Identity
-from services.mesh.transport.tls.names import host_of
 from tests.mesh.transport.tls.neighbours import KEY, MESSAGE_BYTES, client_context, echo, get
 from tests.slow_link import slow_link
 

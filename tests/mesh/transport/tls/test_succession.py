@@ -1,4 +1,4 @@
-"""A new authority takes the place of the old one, and at no step does a neighbour refuse another."""
+"""A new authority replaces the old one, and at each step all neighbours accept each other."""
 
 import ssl
 from collections.abc import Callable
@@ -9,10 +9,10 @@ import pytest
 from cryptography import x509
 
 from services.mesh.call.errors import FailedPrecondition
-from services.mesh.transport.routing import open_channel
+from services.mesh.call.process_name import host_of
+from services.mesh.transport.router import open_channel
 from services.mesh.transport.tls.authority import Authority, trusted
 from services.mesh.transport.tls.identity import Identity, issued_by
-from services.mesh.transport.tls.names import host_of
 from services.mesh.transport.tls.succession import NEXT_KEY, retire, succeed, trust_next
 from tests.mesh.transport.tls.neighbours import MESSAGE_BYTES, client_context, echo, get
 

@@ -1,4 +1,4 @@
-"""A client of unary calls over HTTP/1.1 that may say anything, and reads what is answered to the byte."""
+"""A client of unary calls over HTTP/1.1 that can send any bytes, and shows every byte of the answer."""
 
 import asyncio
 import base64
@@ -50,7 +50,7 @@ class Answer:
 
     @property
     def reason(self) -> str:
-        """Of the ErrorInfo in the details."""
+        """The reason of the ErrorInfo in the details."""
         info = error_details_pb2.ErrorInfo()
         assert self.details.details[0].Unpack(info)
         return str(info.reason)
@@ -101,7 +101,7 @@ class Client:
             return answer
 
     async def closed(self) -> bool:
-        """Whether the other end closes, without another word."""
+        """Whether the other end closes the connection without sending more."""
         async with asyncio.timeout(10):
             try:
                 return await self.reader.read(1) == b""

@@ -1,4 +1,4 @@
-"""What a call says of itself, and how it ends."""
+"""The metadata of unary calls, and how the calls end."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -35,7 +35,6 @@ class Scripted(EchoServicer):
         self._behaviour = behaviour
 
     async def Echo(self, request: pb.EchoRequest, context: Any) -> pb.EchoResponse:
-        """See the contract."""
         response: pb.EchoResponse = await self._behaviour(context)
         return response
 
@@ -366,7 +365,7 @@ async def test_a_server_that_stops_lets_answers_leave_and_closes_idle_connection
         assert (answer.response.text, answer.head["connection"]) == ("last words", "close")
         assert await busy.closed()
         await stopping
-        # Rather than to have cut it when patience was over.
+        # It was not cut off at the end of its time.
         assert asyncio.get_running_loop().time() - began < 0.9
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection("127.0.0.1", served.port)

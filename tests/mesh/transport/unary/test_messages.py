@@ -1,4 +1,4 @@
-"""Messages as they may come: in pieces, compressed, too large, or none at all."""
+"""Messages that arrive in pieces, compressed, too large, or not at all."""
 
 import gzip
 import tracemalloc

@@ -1,4 +1,4 @@
-"""What only the event loop of a real process does."""
+"""What happens only on uvloop, the event loop of a real process."""
 
 import asyncio
 import socket
@@ -25,10 +25,9 @@ RESET = struct.pack("ii", 1, 0)
 
 
 class Stubborn(EchoServicer):
-    """Has an answer for who is gone."""
+    """Answers a caller that is gone."""
 
     async def Echo(self, request: Any, context: Any) -> Any:
-        """See the contract."""
         try:
             return await super().Echo(request, context)
         except asyncio.CancelledError:

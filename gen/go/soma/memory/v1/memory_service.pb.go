@@ -1283,6 +1283,180 @@ func (x *ListMessagesResponse) GetNextPageToken() string {
 	return ""
 }
 
+// ListConversationsRequest asks for conversations.
+type ListConversationsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Most conversations in a page; 50 when 0.
+	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// Token of the page: `next_page_token` of the page before; empty for the first page.
+	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListConversationsRequest) Reset() {
+	*x = ListConversationsRequest{}
+	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListConversationsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListConversationsRequest) ProtoMessage() {}
+
+func (x *ListConversationsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListConversationsRequest.ProtoReflect.Descriptor instead.
+func (*ListConversationsRequest) Descriptor() ([]byte, []int) {
+	return file_soma_memory_v1_memory_service_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *ListConversationsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListConversationsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// Conversation is a sequence of turns.
+type Conversation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its id, which the caller chose.
+	ConversationId string `protobuf:"bytes,1,opt,name=conversation_id,json=conversationId,proto3" json:"conversation_id,omitempty"`
+	// Number of its turns.
+	Messages int32 `protobuf:"varint,2,opt,name=messages,proto3" json:"messages,omitempty"`
+	// When its first turn was appended.
+	CreateTime    *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Conversation) Reset() {
+	*x = Conversation{}
+	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Conversation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Conversation) ProtoMessage() {}
+
+func (x *Conversation) ProtoReflect() protoreflect.Message {
+	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Conversation.ProtoReflect.Descriptor instead.
+func (*Conversation) Descriptor() ([]byte, []int) {
+	return file_soma_memory_v1_memory_service_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *Conversation) GetConversationId() string {
+	if x != nil {
+		return x.ConversationId
+	}
+	return ""
+}
+
+func (x *Conversation) GetMessages() int32 {
+	if x != nil {
+		return x.Messages
+	}
+	return 0
+}
+
+func (x *Conversation) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+// ListConversationsResponse is a page of conversations.
+type ListConversationsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The conversations.
+	Conversations []*Conversation `protobuf:"bytes,1,rep,name=conversations,proto3" json:"conversations,omitempty"`
+	// Token of the next page; empty on the last page.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListConversationsResponse) Reset() {
+	*x = ListConversationsResponse{}
+	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListConversationsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListConversationsResponse) ProtoMessage() {}
+
+func (x *ListConversationsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListConversationsResponse.ProtoReflect.Descriptor instead.
+func (*ListConversationsResponse) Descriptor() ([]byte, []int) {
+	return file_soma_memory_v1_memory_service_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *ListConversationsResponse) GetConversations() []*Conversation {
+	if x != nil {
+		return x.Conversations
+	}
+	return nil
+}
+
+func (x *ListConversationsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
 // DeleteConversationRequest deletes a conversation.
 type DeleteConversationRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1294,7 +1468,7 @@ type DeleteConversationRequest struct {
 
 func (x *DeleteConversationRequest) Reset() {
 	*x = DeleteConversationRequest{}
-	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[17]
+	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1306,7 +1480,7 @@ func (x *DeleteConversationRequest) String() string {
 func (*DeleteConversationRequest) ProtoMessage() {}
 
 func (x *DeleteConversationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[17]
+	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1319,7 +1493,7 @@ func (x *DeleteConversationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteConversationRequest.ProtoReflect.Descriptor instead.
 func (*DeleteConversationRequest) Descriptor() ([]byte, []int) {
-	return file_soma_memory_v1_memory_service_proto_rawDescGZIP(), []int{17}
+	return file_soma_memory_v1_memory_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *DeleteConversationRequest) GetConversationId() string {
@@ -1340,7 +1514,7 @@ type DeleteConversationResponse struct {
 
 func (x *DeleteConversationResponse) Reset() {
 	*x = DeleteConversationResponse{}
-	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[18]
+	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1352,7 +1526,7 @@ func (x *DeleteConversationResponse) String() string {
 func (*DeleteConversationResponse) ProtoMessage() {}
 
 func (x *DeleteConversationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[18]
+	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1365,7 +1539,7 @@ func (x *DeleteConversationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteConversationResponse.ProtoReflect.Descriptor instead.
 func (*DeleteConversationResponse) Descriptor() ([]byte, []int) {
-	return file_soma_memory_v1_memory_service_proto_rawDescGZIP(), []int{18}
+	return file_soma_memory_v1_memory_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *DeleteConversationResponse) GetDeletedMessages() int32 {
@@ -1392,7 +1566,7 @@ type GetContextRequest struct {
 
 func (x *GetContextRequest) Reset() {
 	*x = GetContextRequest{}
-	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[19]
+	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1404,7 +1578,7 @@ func (x *GetContextRequest) String() string {
 func (*GetContextRequest) ProtoMessage() {}
 
 func (x *GetContextRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[19]
+	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1417,7 +1591,7 @@ func (x *GetContextRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetContextRequest.ProtoReflect.Descriptor instead.
 func (*GetContextRequest) Descriptor() ([]byte, []int) {
-	return file_soma_memory_v1_memory_service_proto_rawDescGZIP(), []int{19}
+	return file_soma_memory_v1_memory_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *GetContextRequest) GetConversationId() string {
@@ -1467,7 +1641,7 @@ type GetContextResponse struct {
 
 func (x *GetContextResponse) Reset() {
 	*x = GetContextResponse{}
-	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[20]
+	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1479,7 +1653,7 @@ func (x *GetContextResponse) String() string {
 func (*GetContextResponse) ProtoMessage() {}
 
 func (x *GetContextResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[20]
+	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1492,7 +1666,7 @@ func (x *GetContextResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetContextResponse.ProtoReflect.Descriptor instead.
 func (*GetContextResponse) Descriptor() ([]byte, []int) {
-	return file_soma_memory_v1_memory_service_proto_rawDescGZIP(), []int{20}
+	return file_soma_memory_v1_memory_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *GetContextResponse) GetRecentMessages() []*ConversationMessage {
@@ -1642,6 +1816,19 @@ const file_soma_memory_v1_memory_service_proto_rawDesc = "" +
 	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\tpageToken\"\x7f\n" +
 	"\x14ListMessagesResponse\x12?\n" +
 	"\bmessages\x18\x01 \x03(\v2#.soma.memory.v1.ConversationMessageR\bmessages\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"l\n" +
+	"\x18ListConversationsRequest\x12'\n" +
+	"\tpage_size\x18\x01 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\tpageToken\"\x90\x01\n" +
+	"\fConversation\x12'\n" +
+	"\x0fconversation_id\x18\x01 \x01(\tR\x0econversationId\x12\x1a\n" +
+	"\bmessages\x18\x02 \x01(\x05R\bmessages\x12;\n" +
+	"\vcreate_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"createTime\"\x87\x01\n" +
+	"\x19ListConversationsResponse\x12B\n" +
+	"\rconversations\x18\x01 \x03(\v2\x1c.soma.memory.v1.ConversationR\rconversations\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"P\n" +
 	"\x19DeleteConversationRequest\x123\n" +
 	"\x0fconversation_id\x18\x01 \x01(\tB\n" +
@@ -1666,8 +1853,7 @@ const file_soma_memory_v1_memory_service_proto_rawDesc = "" +
 	"\x14STRATEGY_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13STRATEGY_SHORT_ONLY\x10\x01\x12\x16\n" +
 	"\x12STRATEGY_LONG_ONLY\x10\x02\x12\x13\n" +
-	"\x0fSTRATEGY_HYBRID\x10\x032\xb6\n" +
-	"\n" +
+	"\x0fSTRATEGY_HYBRID\x10\x032\xdb\v\n" +
 	"\rMemoryService\x12z\n" +
 	"\bRemember\x12\x1f.soma.memory.v1.RememberRequest\x1a .soma.memory.v1.RememberResponse\"+\x8a\xe7\x18\x10\n" +
 	"\x0ewrite:memories\x82\xd3\xe4\x93\x02\x11:\x01*\"\f/v1/remember\x12w\n" +
@@ -1682,7 +1868,9 @@ const file_soma_memory_v1_memory_service_proto_rawDesc = "" +
 	"\x0eAppendMessages\x12%.soma.memory.v1.AppendMessagesRequest\x1a&.soma.memory.v1.AppendMessagesResponse\"W\x8a\xe7\x18\x15\n" +
 	"\x13write:conversations\x82\xd3\xe4\x93\x028:\x01*\"3/v1/memory/conversations/{conversation_id}/messages\x12\xae\x01\n" +
 	"\fListMessages\x12#.soma.memory.v1.ListMessagesRequest\x1a$.soma.memory.v1.ListMessagesResponse\"S\x8a\xe7\x18\x14\n" +
-	"\x12read:conversations\x82\xd3\xe4\x93\x025\x123/v1/memory/conversations/{conversation_id}/messages\x12\xb8\x01\n" +
+	"\x12read:conversations\x82\xd3\xe4\x93\x025\x123/v1/memory/conversations/{conversation_id}/messages\x12\xa2\x01\n" +
+	"\x11ListConversations\x12(.soma.memory.v1.ListConversationsRequest\x1a).soma.memory.v1.ListConversationsResponse\"8\x8a\xe7\x18\x14\n" +
+	"\x12read:conversations\x82\xd3\xe4\x93\x02\x1a\x12\x18/v1/memory/conversations\x12\xb8\x01\n" +
 	"\x12DeleteConversation\x12).soma.memory.v1.DeleteConversationRequest\x1a*.soma.memory.v1.DeleteConversationResponse\"K\x8a\xe7\x18\x15\n" +
 	"\x13write:conversations\x82\xd3\xe4\x93\x02,**/v1/memory/conversations/{conversation_id}\x12\x8a\x01\n" +
 	"\n" +
@@ -1703,7 +1891,7 @@ func file_soma_memory_v1_memory_service_proto_rawDescGZIP() []byte {
 }
 
 var file_soma_memory_v1_memory_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_soma_memory_v1_memory_service_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_soma_memory_v1_memory_service_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_soma_memory_v1_memory_service_proto_goTypes = []any{
 	(Strategy)(0),                      // 0: soma.memory.v1.Strategy
 	(*RememberRequest)(nil),            // 1: soma.memory.v1.RememberRequest
@@ -1723,65 +1911,72 @@ var file_soma_memory_v1_memory_service_proto_goTypes = []any{
 	(*AppendMessagesResponse)(nil),     // 15: soma.memory.v1.AppendMessagesResponse
 	(*ListMessagesRequest)(nil),        // 16: soma.memory.v1.ListMessagesRequest
 	(*ListMessagesResponse)(nil),       // 17: soma.memory.v1.ListMessagesResponse
-	(*DeleteConversationRequest)(nil),  // 18: soma.memory.v1.DeleteConversationRequest
-	(*DeleteConversationResponse)(nil), // 19: soma.memory.v1.DeleteConversationResponse
-	(*GetContextRequest)(nil),          // 20: soma.memory.v1.GetContextRequest
-	(*GetContextResponse)(nil),         // 21: soma.memory.v1.GetContextResponse
-	(*structpb.Value)(nil),             // 22: google.protobuf.Value
-	(*structpb.Struct)(nil),            // 23: google.protobuf.Struct
-	(*timestamppb.Timestamp)(nil),      // 24: google.protobuf.Timestamp
-	(*v1.Message)(nil),                 // 25: soma.model.v1.Message
-	(*v1.Source)(nil),                  // 26: soma.model.v1.Source
+	(*ListConversationsRequest)(nil),   // 18: soma.memory.v1.ListConversationsRequest
+	(*Conversation)(nil),               // 19: soma.memory.v1.Conversation
+	(*ListConversationsResponse)(nil),  // 20: soma.memory.v1.ListConversationsResponse
+	(*DeleteConversationRequest)(nil),  // 21: soma.memory.v1.DeleteConversationRequest
+	(*DeleteConversationResponse)(nil), // 22: soma.memory.v1.DeleteConversationResponse
+	(*GetContextRequest)(nil),          // 23: soma.memory.v1.GetContextRequest
+	(*GetContextResponse)(nil),         // 24: soma.memory.v1.GetContextResponse
+	(*structpb.Value)(nil),             // 25: google.protobuf.Value
+	(*structpb.Struct)(nil),            // 26: google.protobuf.Struct
+	(*timestamppb.Timestamp)(nil),      // 27: google.protobuf.Timestamp
+	(*v1.Message)(nil),                 // 28: soma.model.v1.Message
+	(*v1.Source)(nil),                  // 29: soma.model.v1.Source
 }
 var file_soma_memory_v1_memory_service_proto_depIdxs = []int32{
-	22, // 0: soma.memory.v1.RememberRequest.value:type_name -> google.protobuf.Value
-	23, // 1: soma.memory.v1.RememberRequest.metadata:type_name -> google.protobuf.Struct
-	24, // 2: soma.memory.v1.RememberResponse.indexed_at:type_name -> google.protobuf.Timestamp
-	22, // 3: soma.memory.v1.RecallResponse.value:type_name -> google.protobuf.Value
-	23, // 4: soma.memory.v1.RecallResponse.metadata:type_name -> google.protobuf.Struct
-	24, // 5: soma.memory.v1.RecallResponse.created_at:type_name -> google.protobuf.Timestamp
-	24, // 6: soma.memory.v1.RecallResponse.last_accessed:type_name -> google.protobuf.Timestamp
-	22, // 7: soma.memory.v1.Memory.value:type_name -> google.protobuf.Value
-	23, // 8: soma.memory.v1.Memory.metadata:type_name -> google.protobuf.Struct
-	24, // 9: soma.memory.v1.Memory.created_at:type_name -> google.protobuf.Timestamp
-	24, // 10: soma.memory.v1.Memory.last_accessed:type_name -> google.protobuf.Timestamp
-	24, // 11: soma.memory.v1.Memory.expires_at:type_name -> google.protobuf.Timestamp
-	24, // 12: soma.memory.v1.Memory.indexed_at:type_name -> google.protobuf.Timestamp
+	25, // 0: soma.memory.v1.RememberRequest.value:type_name -> google.protobuf.Value
+	26, // 1: soma.memory.v1.RememberRequest.metadata:type_name -> google.protobuf.Struct
+	27, // 2: soma.memory.v1.RememberResponse.indexed_at:type_name -> google.protobuf.Timestamp
+	25, // 3: soma.memory.v1.RecallResponse.value:type_name -> google.protobuf.Value
+	26, // 4: soma.memory.v1.RecallResponse.metadata:type_name -> google.protobuf.Struct
+	27, // 5: soma.memory.v1.RecallResponse.created_at:type_name -> google.protobuf.Timestamp
+	27, // 6: soma.memory.v1.RecallResponse.last_accessed:type_name -> google.protobuf.Timestamp
+	25, // 7: soma.memory.v1.Memory.value:type_name -> google.protobuf.Value
+	26, // 8: soma.memory.v1.Memory.metadata:type_name -> google.protobuf.Struct
+	27, // 9: soma.memory.v1.Memory.created_at:type_name -> google.protobuf.Timestamp
+	27, // 10: soma.memory.v1.Memory.last_accessed:type_name -> google.protobuf.Timestamp
+	27, // 11: soma.memory.v1.Memory.expires_at:type_name -> google.protobuf.Timestamp
+	27, // 12: soma.memory.v1.Memory.indexed_at:type_name -> google.protobuf.Timestamp
 	8,  // 13: soma.memory.v1.ListMemoriesResponse.memories:type_name -> soma.memory.v1.Memory
-	23, // 14: soma.memory.v1.RetrieveRequest.filter:type_name -> google.protobuf.Struct
-	22, // 15: soma.memory.v1.RetrievedMemory.value:type_name -> google.protobuf.Value
-	23, // 16: soma.memory.v1.RetrievedMemory.metadata:type_name -> google.protobuf.Struct
+	26, // 14: soma.memory.v1.RetrieveRequest.filter:type_name -> google.protobuf.Struct
+	25, // 15: soma.memory.v1.RetrievedMemory.value:type_name -> google.protobuf.Value
+	26, // 16: soma.memory.v1.RetrievedMemory.metadata:type_name -> google.protobuf.Struct
 	11, // 17: soma.memory.v1.RetrieveResponse.results:type_name -> soma.memory.v1.RetrievedMemory
-	25, // 18: soma.memory.v1.ConversationMessage.message:type_name -> soma.model.v1.Message
-	24, // 19: soma.memory.v1.ConversationMessage.create_time:type_name -> google.protobuf.Timestamp
-	25, // 20: soma.memory.v1.AppendMessagesRequest.messages:type_name -> soma.model.v1.Message
+	28, // 18: soma.memory.v1.ConversationMessage.message:type_name -> soma.model.v1.Message
+	27, // 19: soma.memory.v1.ConversationMessage.create_time:type_name -> google.protobuf.Timestamp
+	28, // 20: soma.memory.v1.AppendMessagesRequest.messages:type_name -> soma.model.v1.Message
 	13, // 21: soma.memory.v1.ListMessagesResponse.messages:type_name -> soma.memory.v1.ConversationMessage
-	0,  // 22: soma.memory.v1.GetContextRequest.strategy:type_name -> soma.memory.v1.Strategy
-	13, // 23: soma.memory.v1.GetContextResponse.recent_messages:type_name -> soma.memory.v1.ConversationMessage
-	26, // 24: soma.memory.v1.GetContextResponse.relevant_documents:type_name -> soma.model.v1.Source
-	1,  // 25: soma.memory.v1.MemoryService.Remember:input_type -> soma.memory.v1.RememberRequest
-	3,  // 26: soma.memory.v1.MemoryService.Recall:input_type -> soma.memory.v1.RecallRequest
-	5,  // 27: soma.memory.v1.MemoryService.Forget:input_type -> soma.memory.v1.ForgetRequest
-	7,  // 28: soma.memory.v1.MemoryService.ListMemories:input_type -> soma.memory.v1.ListMemoriesRequest
-	10, // 29: soma.memory.v1.MemoryService.Retrieve:input_type -> soma.memory.v1.RetrieveRequest
-	14, // 30: soma.memory.v1.MemoryService.AppendMessages:input_type -> soma.memory.v1.AppendMessagesRequest
-	16, // 31: soma.memory.v1.MemoryService.ListMessages:input_type -> soma.memory.v1.ListMessagesRequest
-	18, // 32: soma.memory.v1.MemoryService.DeleteConversation:input_type -> soma.memory.v1.DeleteConversationRequest
-	20, // 33: soma.memory.v1.MemoryService.GetContext:input_type -> soma.memory.v1.GetContextRequest
-	2,  // 34: soma.memory.v1.MemoryService.Remember:output_type -> soma.memory.v1.RememberResponse
-	4,  // 35: soma.memory.v1.MemoryService.Recall:output_type -> soma.memory.v1.RecallResponse
-	6,  // 36: soma.memory.v1.MemoryService.Forget:output_type -> soma.memory.v1.ForgetResponse
-	9,  // 37: soma.memory.v1.MemoryService.ListMemories:output_type -> soma.memory.v1.ListMemoriesResponse
-	12, // 38: soma.memory.v1.MemoryService.Retrieve:output_type -> soma.memory.v1.RetrieveResponse
-	15, // 39: soma.memory.v1.MemoryService.AppendMessages:output_type -> soma.memory.v1.AppendMessagesResponse
-	17, // 40: soma.memory.v1.MemoryService.ListMessages:output_type -> soma.memory.v1.ListMessagesResponse
-	19, // 41: soma.memory.v1.MemoryService.DeleteConversation:output_type -> soma.memory.v1.DeleteConversationResponse
-	21, // 42: soma.memory.v1.MemoryService.GetContext:output_type -> soma.memory.v1.GetContextResponse
-	34, // [34:43] is the sub-list for method output_type
-	25, // [25:34] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	27, // 22: soma.memory.v1.Conversation.create_time:type_name -> google.protobuf.Timestamp
+	19, // 23: soma.memory.v1.ListConversationsResponse.conversations:type_name -> soma.memory.v1.Conversation
+	0,  // 24: soma.memory.v1.GetContextRequest.strategy:type_name -> soma.memory.v1.Strategy
+	13, // 25: soma.memory.v1.GetContextResponse.recent_messages:type_name -> soma.memory.v1.ConversationMessage
+	29, // 26: soma.memory.v1.GetContextResponse.relevant_documents:type_name -> soma.model.v1.Source
+	1,  // 27: soma.memory.v1.MemoryService.Remember:input_type -> soma.memory.v1.RememberRequest
+	3,  // 28: soma.memory.v1.MemoryService.Recall:input_type -> soma.memory.v1.RecallRequest
+	5,  // 29: soma.memory.v1.MemoryService.Forget:input_type -> soma.memory.v1.ForgetRequest
+	7,  // 30: soma.memory.v1.MemoryService.ListMemories:input_type -> soma.memory.v1.ListMemoriesRequest
+	10, // 31: soma.memory.v1.MemoryService.Retrieve:input_type -> soma.memory.v1.RetrieveRequest
+	14, // 32: soma.memory.v1.MemoryService.AppendMessages:input_type -> soma.memory.v1.AppendMessagesRequest
+	16, // 33: soma.memory.v1.MemoryService.ListMessages:input_type -> soma.memory.v1.ListMessagesRequest
+	18, // 34: soma.memory.v1.MemoryService.ListConversations:input_type -> soma.memory.v1.ListConversationsRequest
+	21, // 35: soma.memory.v1.MemoryService.DeleteConversation:input_type -> soma.memory.v1.DeleteConversationRequest
+	23, // 36: soma.memory.v1.MemoryService.GetContext:input_type -> soma.memory.v1.GetContextRequest
+	2,  // 37: soma.memory.v1.MemoryService.Remember:output_type -> soma.memory.v1.RememberResponse
+	4,  // 38: soma.memory.v1.MemoryService.Recall:output_type -> soma.memory.v1.RecallResponse
+	6,  // 39: soma.memory.v1.MemoryService.Forget:output_type -> soma.memory.v1.ForgetResponse
+	9,  // 40: soma.memory.v1.MemoryService.ListMemories:output_type -> soma.memory.v1.ListMemoriesResponse
+	12, // 41: soma.memory.v1.MemoryService.Retrieve:output_type -> soma.memory.v1.RetrieveResponse
+	15, // 42: soma.memory.v1.MemoryService.AppendMessages:output_type -> soma.memory.v1.AppendMessagesResponse
+	17, // 43: soma.memory.v1.MemoryService.ListMessages:output_type -> soma.memory.v1.ListMessagesResponse
+	20, // 44: soma.memory.v1.MemoryService.ListConversations:output_type -> soma.memory.v1.ListConversationsResponse
+	22, // 45: soma.memory.v1.MemoryService.DeleteConversation:output_type -> soma.memory.v1.DeleteConversationResponse
+	24, // 46: soma.memory.v1.MemoryService.GetContext:output_type -> soma.memory.v1.GetContextResponse
+	37, // [37:47] is the sub-list for method output_type
+	27, // [27:37] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_soma_memory_v1_memory_service_proto_init() }
@@ -1791,14 +1986,14 @@ func file_soma_memory_v1_memory_service_proto_init() {
 	}
 	file_soma_memory_v1_memory_service_proto_msgTypes[0].OneofWrappers = []any{}
 	file_soma_memory_v1_memory_service_proto_msgTypes[9].OneofWrappers = []any{}
-	file_soma_memory_v1_memory_service_proto_msgTypes[19].OneofWrappers = []any{}
+	file_soma_memory_v1_memory_service_proto_msgTypes[22].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_soma_memory_v1_memory_service_proto_rawDesc), len(file_soma_memory_v1_memory_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   21,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

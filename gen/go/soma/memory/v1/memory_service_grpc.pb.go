@@ -28,6 +28,7 @@ const (
 	MemoryService_Retrieve_FullMethodName           = "/soma.memory.v1.MemoryService/Retrieve"
 	MemoryService_AppendMessages_FullMethodName     = "/soma.memory.v1.MemoryService/AppendMessages"
 	MemoryService_ListMessages_FullMethodName       = "/soma.memory.v1.MemoryService/ListMessages"
+	MemoryService_ListConversations_FullMethodName  = "/soma.memory.v1.MemoryService/ListConversations"
 	MemoryService_DeleteConversation_FullMethodName = "/soma.memory.v1.MemoryService/DeleteConversation"
 	MemoryService_GetContext_FullMethodName         = "/soma.memory.v1.MemoryService/GetContext"
 )
@@ -52,6 +53,8 @@ type MemoryServiceClient interface {
 	AppendMessages(ctx context.Context, in *AppendMessagesRequest, opts ...grpc.CallOption) (*AppendMessagesResponse, error)
 	// ListMessages reads a conversation. It fails with NOT_FOUND when there is none.
 	ListMessages(ctx context.Context, in *ListMessagesRequest, opts ...grpc.CallOption) (*ListMessagesResponse, error)
+	// ListConversations lists conversations in the order of their ids.
+	ListConversations(ctx context.Context, in *ListConversationsRequest, opts ...grpc.CallOption) (*ListConversationsResponse, error)
 	// DeleteConversation deletes a conversation with all its turns.
 	DeleteConversation(ctx context.Context, in *DeleteConversationRequest, opts ...grpc.CallOption) (*DeleteConversationResponse, error)
 	// GetContext returns what a model should know for the next turn.
@@ -136,6 +139,16 @@ func (c *memoryServiceClient) ListMessages(ctx context.Context, in *ListMessages
 	return out, nil
 }
 
+func (c *memoryServiceClient) ListConversations(ctx context.Context, in *ListConversationsRequest, opts ...grpc.CallOption) (*ListConversationsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListConversationsResponse)
+	err := c.cc.Invoke(ctx, MemoryService_ListConversations_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *memoryServiceClient) DeleteConversation(ctx context.Context, in *DeleteConversationRequest, opts ...grpc.CallOption) (*DeleteConversationResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(DeleteConversationResponse)
@@ -176,6 +189,8 @@ type MemoryServiceServer interface {
 	AppendMessages(context.Context, *AppendMessagesRequest) (*AppendMessagesResponse, error)
 	// ListMessages reads a conversation. It fails with NOT_FOUND when there is none.
 	ListMessages(context.Context, *ListMessagesRequest) (*ListMessagesResponse, error)
+	// ListConversations lists conversations in the order of their ids.
+	ListConversations(context.Context, *ListConversationsRequest) (*ListConversationsResponse, error)
 	// DeleteConversation deletes a conversation with all its turns.
 	DeleteConversation(context.Context, *DeleteConversationRequest) (*DeleteConversationResponse, error)
 	// GetContext returns what a model should know for the next turn.
@@ -210,6 +225,9 @@ func (UnimplementedMemoryServiceServer) AppendMessages(context.Context, *AppendM
 }
 func (UnimplementedMemoryServiceServer) ListMessages(context.Context, *ListMessagesRequest) (*ListMessagesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListMessages not implemented")
+}
+func (UnimplementedMemoryServiceServer) ListConversations(context.Context, *ListConversationsRequest) (*ListConversationsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListConversations not implemented")
 }
 func (UnimplementedMemoryServiceServer) DeleteConversation(context.Context, *DeleteConversationRequest) (*DeleteConversationResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteConversation not implemented")
@@ -364,6 +382,24 @@ func _MemoryService_ListMessages_Handler(srv interface{}, ctx context.Context, d
 	return interceptor(ctx, in, info, handler)
 }
 
+func _MemoryService_ListConversations_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListConversationsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MemoryServiceServer).ListConversations(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: MemoryService_ListConversations_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MemoryServiceServer).ListConversations(ctx, req.(*ListConversationsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _MemoryService_DeleteConversation_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(DeleteConversationRequest)
 	if err := dec(in); err != nil {
@@ -434,6 +470,10 @@ var MemoryService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListMessages",
 			Handler:    _MemoryService_ListMessages_Handler,
+		},
+		{
+			MethodName: "ListConversations",
+			Handler:    _MemoryService_ListConversations_Handler,
 		},
 		{
 			MethodName: "DeleteConversation",

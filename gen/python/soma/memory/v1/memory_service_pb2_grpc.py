@@ -70,6 +70,11 @@ class MemoryServiceStub:
                 request_serializer=soma_dot_memory_dot_v1_dot_memory__service__pb2.ListMessagesRequest.SerializeToString,
                 response_deserializer=soma_dot_memory_dot_v1_dot_memory__service__pb2.ListMessagesResponse.FromString,
                 _registered_method=True)
+        self.ListConversations = channel.unary_unary(
+                '/soma.memory.v1.MemoryService/ListConversations',
+                request_serializer=soma_dot_memory_dot_v1_dot_memory__service__pb2.ListConversationsRequest.SerializeToString,
+                response_deserializer=soma_dot_memory_dot_v1_dot_memory__service__pb2.ListConversationsResponse.FromString,
+                _registered_method=True)
         self.DeleteConversation = channel.unary_unary(
                 '/soma.memory.v1.MemoryService/DeleteConversation',
                 request_serializer=soma_dot_memory_dot_v1_dot_memory__service__pb2.DeleteConversationRequest.SerializeToString,
@@ -135,6 +140,13 @@ class MemoryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListConversations(self, request, context):
+        """ListConversations lists conversations in the order of their ids.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteConversation(self, request, context):
         """DeleteConversation deletes a conversation with all its turns.
         """
@@ -186,6 +198,11 @@ def add_MemoryServiceServicer_to_server(servicer, server):
                     servicer.ListMessages,
                     request_deserializer=soma_dot_memory_dot_v1_dot_memory__service__pb2.ListMessagesRequest.FromString,
                     response_serializer=soma_dot_memory_dot_v1_dot_memory__service__pb2.ListMessagesResponse.SerializeToString,
+            ),
+            'ListConversations': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListConversations,
+                    request_deserializer=soma_dot_memory_dot_v1_dot_memory__service__pb2.ListConversationsRequest.FromString,
+                    response_serializer=soma_dot_memory_dot_v1_dot_memory__service__pb2.ListConversationsResponse.SerializeToString,
             ),
             'DeleteConversation': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteConversation,
@@ -388,6 +405,33 @@ class MemoryService:
             '/soma.memory.v1.MemoryService/ListMessages',
             soma_dot_memory_dot_v1_dot_memory__service__pb2.ListMessagesRequest.SerializeToString,
             soma_dot_memory_dot_v1_dot_memory__service__pb2.ListMessagesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListConversations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/soma.memory.v1.MemoryService/ListConversations',
+            soma_dot_memory_dot_v1_dot_memory__service__pb2.ListConversationsRequest.SerializeToString,
+            soma_dot_memory_dot_v1_dot_memory__service__pb2.ListConversationsResponse.FromString,
             options,
             channel_credentials,
             insecure,

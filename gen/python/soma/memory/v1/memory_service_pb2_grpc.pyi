@@ -47,6 +47,8 @@ class MemoryServiceStub:
     """AppendMessages adds turns to a conversation."""
     ListMessages: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.ListMessagesRequest, _memory_service_pb2.ListMessagesResponse]
     """ListMessages reads a conversation. It fails with NOT_FOUND when there is none."""
+    ListConversations: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.ListConversationsRequest, _memory_service_pb2.ListConversationsResponse]
+    """ListConversations lists conversations in the order of their ids."""
     DeleteConversation: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.DeleteConversationRequest, _memory_service_pb2.DeleteConversationResponse]
     """DeleteConversation deletes a conversation with all its turns."""
     GetContext: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.GetContextRequest, _memory_service_pb2.GetContextResponse]
@@ -71,6 +73,8 @@ class MemoryServiceAsyncStub(MemoryServiceStub):
     """AppendMessages adds turns to a conversation."""
     ListMessages: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.ListMessagesRequest, _memory_service_pb2.ListMessagesResponse]  # type: ignore[assignment]
     """ListMessages reads a conversation. It fails with NOT_FOUND when there is none."""
+    ListConversations: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.ListConversationsRequest, _memory_service_pb2.ListConversationsResponse]  # type: ignore[assignment]
+    """ListConversations lists conversations in the order of their ids."""
     DeleteConversation: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.DeleteConversationRequest, _memory_service_pb2.DeleteConversationResponse]  # type: ignore[assignment]
     """DeleteConversation deletes a conversation with all its turns."""
     GetContext: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.GetContextRequest, _memory_service_pb2.GetContextResponse]  # type: ignore[assignment]
@@ -134,6 +138,14 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_memory_service_pb2.ListMessagesResponse, _abc.Awaitable[_memory_service_pb2.ListMessagesResponse]]:
         """ListMessages reads a conversation. It fails with NOT_FOUND when there is none."""
+
+    @_abc_1.abstractmethod
+    def ListConversations(
+        self,
+        request: _memory_service_pb2.ListConversationsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_memory_service_pb2.ListConversationsResponse, _abc.Awaitable[_memory_service_pb2.ListConversationsResponse]]:
+        """ListConversations lists conversations in the order of their ids."""
 
     @_abc_1.abstractmethod
     def DeleteConversation(

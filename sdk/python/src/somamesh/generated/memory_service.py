@@ -6,7 +6,7 @@ from typing import Any, Literal
 from soma.memory.v1 import memory_service_pb2 as pb
 
 from somamesh import conversations, memories, messages
-from somamesh.calls import Call, Listing, Page, no_value, unary
+from somamesh.calls import Call, Listing, Page, no_value, unary, unchanged
 from somamesh.enums import enum_value
 from somamesh.json_values import to_struct, to_value
 
@@ -139,6 +139,25 @@ def list_messages(
     def page(token: str) -> Call[Page[messages.Message]]:
         request = pb.ListMessagesRequest(conversation_id=conversation_id, page_size=page_size, page_token=token)
         return unary(lambda mesh: mesh.memory_service.ListMessages, request, read, repeatable=True, timeout=timeout)
+
+    return Listing(page)
+
+
+def list_conversations(*, page_size: int = 0, timeout: float | None = None) -> Listing[pb.Conversation]:
+    """Lists conversations in the order of their ids. Pages are fetched while iterating.
+
+    Args:
+        page_size: Most conversations in a page; 50 when 0.
+    """
+
+    def read(response: pb.ListConversationsResponse) -> Page[pb.Conversation]:
+        return Page([unchanged(each) for each in response.conversations], response.next_page_token)
+
+    def page(token: str) -> Call[Page[pb.Conversation]]:
+        request = pb.ListConversationsRequest(page_size=page_size, page_token=token)
+        return unary(
+            lambda mesh: mesh.memory_service.ListConversations, request, read, repeatable=True, timeout=timeout
+        )
 
     return Listing(page)
 

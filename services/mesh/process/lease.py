@@ -1,7 +1,7 @@
-"""Lets one process of many do something: a row in Postgres says who, and until when.
+"""Lets one process of many do something: a row in Postgres says which one, and until when.
 
-A row and not an advisory lock: behind a pooler, a session's lock stays with the pooler's connection. Only the clock of
-the database counts for who may take the row, and only its own monotonic clock for how long a process may work.
+It is a row and no advisory lock, because behind a pooler a session's lock stays with the pooler's connection. The clock
+of the database decides who may take the row, and a process's monotonic clock decides how long it may work.
 """
 
 import asyncio
@@ -9,7 +9,6 @@ import uuid
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from contextvars import Context
-from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("mesh")
 
-SCHEMA = "mesh"
-MIGRATIONS = Path(__file__).parent / "migrations"
 # After so many seconds another process takes over from one that was killed.
 SECONDS = 10.0
 _RELEASE_SECONDS = 1.0
@@ -41,7 +38,7 @@ _RELEASE = "DELETE FROM mesh.lease WHERE name = $1 AND holder = $2"
 
 
 class Lease:
-    """One holder's claim to a name; work under it ends a quarter of `seconds` before another may take over."""
+    """The claim of one process to a name; work ends a quarter of `seconds` before another process may take over."""
 
     def __init__(self, pool: "Pool", name: str, seconds: float) -> None:
         self._pool = pool
@@ -52,7 +49,7 @@ class Lease:
 
     @property
     def pause(self) -> float:
-        """Seconds between two looks at the row, by its holder and by those who wait for it."""
+        """The seconds between two looks at the row, by its holder and by processes that wait for it."""
         return self._seconds / 4
 
     @property
@@ -63,11 +60,11 @@ class Lease:
     async def hold(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run `work` while the lease is held; return once `work` has ended, or was cancelled because the lease is lost.
 
-        Return at once if another holds it. A process that was frozen goes on with what it was in the middle of before
-        `work` is cancelled: what runs under a lease has to bear that.
+        Return at once if another process holds it. A process that was frozen continues its current step before `work`
+        is cancelled: work under a lease has to allow for that.
 
         Raises:
-            Unavailable: Postgres cannot be asked for it.
+            Unavailable: Postgres is away.
         """
         if not await self._take():
             return
@@ -85,7 +82,7 @@ class Lease:
             if task.done():
                 return task.result()
             try:
-                # An answer that comes later comes too late.
+                # After that time the lease is lost, whatever Postgres answers.
                 async with asyncio.timeout(self._until - monotonic()):
                     kept = await self._take()
             except (errors.Unavailable, TimeoutError):
@@ -95,7 +92,7 @@ class Lease:
                 return
 
     async def _take(self) -> bool:
-        """Take the lease, or renew it; whether this holder has it now."""
+        """Take the lease, or renew it; returns whether this process holds it now."""
         asked = monotonic()
         async with postgres.connection(self._pool) as connection:
             taken = await connection.fetchval(_TAKE, self._name, self._holder, self._seconds)
@@ -103,7 +100,7 @@ class Lease:
         return taken is not None
 
     async def _release(self) -> None:
-        """Let another have it at once; where that cannot be said, once its time is over."""
+        """Let another process take the lease at once; if Postgres is away, it can once the lease has expired."""
         self._until = 0.0
         with suppress(errors.Unavailable, TimeoutError):
             async with asyncio.timeout(_RELEASE_SECONDS), postgres.connection(self._pool) as connection:

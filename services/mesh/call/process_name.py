@@ -1,4 +1,4 @@
-"""What the processes of a stack are called in certificates, and who may call whom."""
+"""The names of processes in their certificates, and which process may call which."""
 
 from asyncio import BaseTransport
 from collections.abc import Callable, Iterable
@@ -30,7 +30,7 @@ def identities_of(transport: BaseTransport) -> list[str]:
 
 
 def host_of(service: str) -> str:
-    """The host name that a process which runs a service has in its certificate; `control` is one, too."""
+    """The host name in the certificate of each process that runs a service; `control` counts as a service here."""
     return f"{service}.{TRUST_DOMAIN}"
 
 
@@ -40,15 +40,15 @@ def serve_name(services: Iterable[str]) -> str:
 
 
 def processes(name: str) -> bool:
-    """Those that serve: they alone join the registry."""
+    """Whether the process serves: only such processes join the registry."""
     return name == SERVE or name.startswith(f"{SERVE}-")
 
 
 def neighbours(name: str) -> bool:
-    """Those that call services: each other, the gateway and the control process."""
+    """Whether the process calls services: serve processes, the gateway and the control process do."""
     return name in (CONTROL, GATEWAY) or processes(name)
 
 
 def gateway(name: str) -> bool:
-    """Envoy, which alone has business with the HTTP applications."""
+    """Whether the process is Envoy, which alone calls the HTTP applications."""
     return name == GATEWAY

@@ -1,4 +1,4 @@
-"""What the callers of a channel get in place of gRPC's own error."""
+"""Translates gRPC's own error where it would reach the caller of a channel."""
 
 from collections.abc import Callable
 from types import TracebackType
@@ -7,9 +7,9 @@ import grpc
 
 
 class Boundary:
-    """Turns the error a call ended with into the caller's own; without `translate` gRPC's goes on as it is.
+    """Replaces the error that a call ended with by the one that `translate` makes; without it gRPC's error stays.
 
-    A context manager without state: one serves any number of calls at a time.
+    It is a context manager without state, so one is enough for any number of calls.
     """
 
     __slots__ = ("_translate",)
@@ -17,12 +17,12 @@ class Boundary:
     def __init__(self, translate: Callable[[grpc.aio.AioRpcError], Exception] | None = None) -> None:
         self._translate = translate
 
-    def told(self, error: grpc.aio.AioRpcError) -> Exception:
-        """What the caller gets for an error of gRPC's."""
+    def translated(self, error: grpc.aio.AioRpcError) -> Exception:
+        """The exception that the caller gets for an error of gRPC."""
         return error if self._translate is None else self._translate(error)
 
     def __enter__(self) -> None:
-        """Nothing to begin."""
+        """Do nothing: only the end of the block matters."""
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -32,4 +32,4 @@ class Boundary:
 
 
 NONE = Boundary()
-"""Of a channel that is used as gRPC's own."""
+"""For a channel that raises gRPC's own errors."""

@@ -1,7 +1,7 @@
 """An OpenAI-compatible server that answers at once with the same text, for benchmarks: it must not be what is measured.
 
-`python -m services.mesh.testing.instant_upstream --deltas 64` prints its URL and serves until it is killed. Answers are
-made once; a request costs little more than finding its end.
+`python -m services.model.testing.instant_upstream --deltas 64` prints its URL and serves until it is killed. Answers
+are made once; a request costs little more than finding its end.
 """
 
 import argparse
@@ -12,7 +12,7 @@ from typing import Any, cast
 import orjson
 import uvloop
 
-from services.mesh.testing.dialects import Behaviour, OpenAIDialect
+from services.model.testing.dialects import Behaviour, OpenAIDialect
 
 MODEL = "instant"
 _DIALECT = OpenAIDialect()

@@ -1,4 +1,4 @@
-"""The done callbacks of a call, kept by the caller's half so that they do not keep it alive."""
+"""The done callbacks of a call. The caller's half keeps them, so that they do not keep the call alive."""
 
 import asyncio
 from collections.abc import Callable
@@ -19,7 +19,7 @@ class Callbacks:
         self._added.append((callback, copy_context()))
 
     def schedule(self, loop: asyncio.AbstractEventLoop, call: object) -> None:
-        """Have the event loop run them with `call`; a second time there are none left."""
+        """Have the event loop run the callbacks with `call`, once."""
         added, self._added = self._added, []
         for callback, context in added:
             loop.call_soon(callback, call, context=context)

@@ -1,4 +1,4 @@
-"""Of many processes one works: while it lives, while it is not frozen, and while the database knows of it."""
+"""Of many processes one works, as long as it is alive, is not frozen, and has its row in the database."""
 
 import asyncio
 import signal
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from services.mesh.stores.lease import Lease
+from services.mesh.process.lease import Lease
 from services.mesh.testing.waiting import until
 from tests.servers import PostgresServer
 
@@ -20,7 +20,7 @@ SECONDS = 1.0
 # A process whose job writes down that it works, for as long as it may.
 WORKER = f"""
 import asyncio, os, sys
-from services.mesh.stores import lease
+from services.mesh.process import lease
 from services.mesh.process.jobs import Job
 from services.mesh.stores.postgres import open_pool
 from services.mesh.testing.jobs import running

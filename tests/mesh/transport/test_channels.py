@@ -1,4 +1,4 @@
-"""The channels of one process: its own services are called in it once it serves them."""
+"""The channels of a process: they lead to its own services once it serves them."""
 
 import pytest
 from soma.testing.v1.echo_service_pb2 import EchoRequest
@@ -6,21 +6,21 @@ from soma.testing.v1.echo_service_pb2_grpc import EchoServiceStub, add_EchoServi
 
 from services.mesh.call import errors
 from services.mesh.call.call import run_as
-from services.mesh.mesh import Connections
-from services.mesh.process.registry.directory import Directory
-from services.mesh.settings import Settings
 from services.mesh.testing.echo import EchoServicer
 from services.mesh.testing.local import SIGNER, SOMEBODY, LocalMesh
+from services.mesh.transport.channels import Channels
+from services.mesh.transport.directory import Directory
+from services.mesh.transport.limits import MESSAGE_BYTES
 
 
 async def test_a_service_that_is_called_while_it_is_built_is_away_and_then_there() -> None:
-    connections = Connections(["testing"], Directory(), SIGNER, Settings())
-    stub = EchoServiceStub(connections.connect("testing"))
+    channels = Channels(["testing"], Directory(), SIGNER, MESSAGE_BYTES)
+    stub = EchoServiceStub(channels.connect("testing"))
     with run_as(SOMEBODY):
         with pytest.raises(errors.MeshError) as raised:
             await stub.Echo(EchoRequest(text="early"), timeout=5)
         early = raised.value
         assert (early.code, early.reason) == (errors.Code.UNAVAILABLE, "SERVICE_UNAVAILABLE")
-        connections.serve(LocalMesh([(add_EchoServiceServicer_to_server, EchoServicer())]).handlers)
+        channels.serve(LocalMesh([(add_EchoServiceServicer_to_server, EchoServicer())]).handlers)
         assert (await stub.Echo(EchoRequest(text="late"), timeout=5)).text == "late"
-    await connections.close()
+    await channels.close()

@@ -1,4 +1,4 @@
-"""How a call ended: a status code with details and trailing metadata, as its caller learns it."""
+"""How a call ended for its caller: a status code with details and trailing metadata."""
 
 from collections.abc import Iterable
 from typing import NamedTuple, TypeAlias
@@ -17,14 +17,14 @@ class Outcome(NamedTuple):
     debug: str | None
 
     def error(self, initial: Pairs) -> grpc.aio.AioRpcError:
-        """The exception gRPC raises for it, `initial` being the metadata the servicer opened with."""
+        """The exception that gRPC raises for it; `initial` is the servicer's initial metadata."""
         return grpc.aio.AioRpcError(
             self.code, grpc.aio.Metadata(*initial), grpc.aio.Metadata(*self.trailing), self.details, self.debug
         )
 
 
 def failure(code: grpc.StatusCode, details: str, trailing: Iterable[tuple[str, str | bytes]] = ()) -> Outcome:
-    """An outcome other than OK, described the way gRPC's core describes it."""
+    """An outcome other than OK, described as gRPC's core does it."""
     return Outcome(code, details, tuple(trailing), f"{code.name}:{details}" if details else code.name)
 
 

@@ -8,7 +8,7 @@ from typing import Any, Self
 import orjson
 from aiohttp import web
 
-from services.mesh.testing.dialects import Behaviour, Dialect, Fault, OpenAIDialect
+from services.model.testing.dialects import Behaviour, Dialect, Fault, OpenAIDialect
 
 
 @dataclass

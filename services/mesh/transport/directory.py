@@ -1,4 +1,4 @@
-"""What a process knows of where services are; the last word of the registry, kept while the registry is away."""
+"""Where services are: the registry's latest list of endpoints, which a process keeps while the registry is away."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -8,7 +8,7 @@ from itertools import count
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One place a service can be reached, and whether it takes calls now."""
+    """The address of one instance of a service, and whether it takes calls now."""
 
     service: str
     address: str
@@ -20,7 +20,7 @@ class Endpoint:
 def usable(endpoints: Sequence[Endpoint]) -> list[Endpoint]:
     """The endpoints to call: those that serve, or all when none does.
 
-    An instance whose dependency is down answers with the typed reason; refusing to ask it would hide that.
+    An instance whose dependency is down answers with a typed reason, which the caller would not get otherwise.
     """
     return [e for e in endpoints if e.serving] or list(endpoints)
 
@@ -30,16 +30,16 @@ class Directory:
 
     def __init__(self) -> None:
         self._endpoints: dict[str, list[Endpoint]] = {}
-        # Each service its own: with one for all, calls that go to two services by turns would meet the same endpoints.
+        # Each service has its own turn: with one for all, calls to two services in turn would get the same endpoints.
         self._turns: defaultdict[str, count[int]] = defaultdict(count)
         self._watchers: list[Callable[[], None]] = []
 
     def watch(self, changed: Callable[[], None]) -> None:
-        """Call `changed` after each replacement."""
+        """Call `changed` each time the list is replaced."""
         self._watchers.append(changed)
 
     def replace(self, endpoints: Iterable[Endpoint]) -> None:
-        """Take a new list in place of the old one."""
+        """Replace the list."""
         fresh: dict[str, list[Endpoint]] = {}
         for endpoint in endpoints:
             fresh.setdefault(endpoint.service, []).append(endpoint)
@@ -48,7 +48,7 @@ class Directory:
             changed()
 
     def pick(self, service: str) -> str | None:
-        """Address of an endpoint of a service, in turn; None when there is none."""
+        """The address of the service's next endpoint, in turn; None when it has none."""
         candidates = usable(self._endpoints.get(service, ()))
         if not candidates:
             return None

@@ -1,31 +1,30 @@
-"""Where a call to a service goes: into this process, to an endpoint of the directory, or nowhere for now."""
+"""Chooses where a call to a service goes: into this process, or to an endpoint of the directory."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 import grpc
 from soma.errors.v1 import reasons
 
 from services.mesh.call import errors
+from services.mesh.call.carrier import Carrier
 from services.mesh.call.method import method
 from services.mesh.call.pipeline import Context, Handler, Pipeline
-from services.mesh.call.status import AS_MESH_ERRORS
-from services.mesh.process.registry.directory import Directory
+from services.mesh.call.process_name import host_of
+from services.mesh.transport.directory import Directory
 from services.mesh.transport.local.channel import LocalChannel
-from services.mesh.transport.outgoing import Outgoing
 from services.mesh.transport.remote.channel import RemoteChannel
-from services.mesh.transport.tls.names import host_of
 
 if TYPE_CHECKING:
     from services.mesh.transport.tls.identity import Identity
 
-# A channel that is let go stays for the calls on it, which may be streams of hours: their deadline ends them, or the
-# process at the other end, which says why when it goes, or its silence.
+# A channel that is no longer used stays open for its calls, which may be streams of hours. They end by their deadline,
+# or when the other process stops and says why, or when it does not answer pings.
 _CALLS_LAST_SECONDS = 7 * 86_400.0
 
 Carrying: TypeAlias = LocalChannel | RemoteChannel
-"""A channel that carries the calls of a routed one."""
+"""A channel that carries calls itself."""
 
 
 def open_channel(
@@ -33,9 +32,9 @@ def open_channel(
     service: str,
     identity: "Identity | None",
     max_message_bytes: int,
-    outgoing: Outgoing | None = None,
+    outgoing: Carrier | None = None,
 ) -> RemoteChannel:
-    """A channel to the process at `address`, which proves that it runs `service` where there are certificates."""
+    """A channel to the process at `address`; where there are certificates, its certificate has to name `service`."""
     return RemoteChannel(
         address,
         outgoing=outgoing,
@@ -52,7 +51,7 @@ class Router:
         self,
         local: Mapping[str, LocalChannel],
         directory: Directory,
-        outgoing: Outgoing,
+        outgoing: Carrier,
         max_message_bytes: int,
         identity: "Identity | None" = None,
     ) -> None:
@@ -85,7 +84,7 @@ class Router:
         return channel
 
     def _follow(self, identity: "Identity") -> None:
-        """After a rotation the next calls take new channels; those on the old ones end there."""
+        """After the certificate was rotated, have new calls take new channels; running calls stay on the old ones."""
         version = identity.material.version
         if version != self._version:
             self._version = version
@@ -93,7 +92,7 @@ class Router:
                 self._let_go(address)
 
     async def close(self) -> None:
-        """Close every remote channel; nothing waits any longer for calls on those that were let go."""
+        """Close every remote channel, also those that are only open for running calls."""
         tasks = list(self._closing)
         for task in tasks:
             task.cancel()
@@ -120,7 +119,7 @@ class Router:
 
 
 class _Absent(Mapping[str, Handler]):
-    """Handlers of a service nobody serves now: each answers UNAVAILABLE and says so."""
+    """Handlers of a service that has no live instance: each answers UNAVAILABLE."""
 
     def __init__(self, service: str) -> None:
         self._service = service
@@ -151,76 +150,3 @@ class _Absent(Mapping[str, Handler]):
 
     def __len__(self) -> int:
         return 0
-
-
-class RoutedChannel(grpc.aio.Channel):
-    """A channel whose every call asks where to go, so that a stub outlives its service's moves.
-
-    Its calls raise MeshError: of the status, with reason, message and facts of what the service answered, or
-    INSTANCE_LOST when nothing did. A call that its own caller cancelled raises asyncio.CancelledError.
-    """
-
-    def __init__(self, route: Callable[[], Carrying]) -> None:
-        self._route = route
-
-    def unary_unary(self, method: str, *codecs: Any, **named: Any) -> Any:
-        """See `grpc.aio.Channel`."""
-        return _RoutedMethod(self._route, "unary_unary", (method, *codecs), named)
-
-    def unary_stream(self, method: str, *codecs: Any, **named: Any) -> Any:
-        """See `grpc.aio.Channel`."""
-        return _RoutedMethod(self._route, "unary_stream", (method, *codecs), named)
-
-    def stream_unary(self, method: str, *codecs: Any, **named: Any) -> Any:
-        """See `grpc.aio.Channel`."""
-        return _RoutedMethod(self._route, "stream_unary", (method, *codecs), named)
-
-    def stream_stream(self, method: str, *codecs: Any, **named: Any) -> Any:
-        """See `grpc.aio.Channel`."""
-        return _RoutedMethod(self._route, "stream_stream", (method, *codecs), named)
-
-    async def __aenter__(self) -> "RoutedChannel":
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        return None
-
-    async def close(self, grace: float | None = None) -> None:
-        """Nothing to close: the router owns the channels behind this one."""
-
-    def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:
-        """State of the channel the next call would take."""
-        return self._route().get_state(try_to_connect)
-
-    async def wait_for_state_change(self, last_observed_state: grpc.ChannelConnectivity) -> None:
-        """Wait on the channel the next call would take."""
-        await self._route().wait_for_state_change(last_observed_state)
-
-    async def channel_ready(self) -> None:
-        """Wait until the channel the next call would take is connected."""
-        await self._route().channel_ready()
-
-
-class _RoutedMethod:
-    """One RPC of a routed channel; remembers its multi-callable on each channel it was sent to."""
-
-    __slots__ = ("_arguments", "_kind", "_known", "_named", "_route")
-
-    def __init__(
-        self, route: Callable[[], Carrying], kind: str, arguments: tuple[Any, ...], named: dict[str, Any]
-    ) -> None:
-        self._route = route
-        self._kind = kind
-        self._arguments = arguments
-        self._named = named
-        self._known: dict[Carrying, Any] = {}
-
-    def __call__(self, *arguments: Any, **named: Any) -> Any:
-        channel = self._route()
-        callable_ = self._known.get(channel)
-        if callable_ is None:
-            if len(self._known) > 8:
-                self._known.clear()
-            callable_ = self._known[channel] = getattr(channel, self._kind)(*self._arguments, **self._named)
-            callable_.boundary = AS_MESH_ERRORS
-        return callable_(*arguments, **named)

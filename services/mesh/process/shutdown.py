@@ -1,16 +1,21 @@
-"""When a process is to go, and how long its calls may take: told by signals."""
+"""When a process has to stop, and how long its calls may take then; signals say so."""
 
 import asyncio
 import signal
 from contextlib import suppress
 
-# Another process has taken over: go when every call has ended, however long that takes within `leave_seconds`.
+# Another process has replaced this one: stop when every call has ended, after `leave_seconds` at most.
 REPLACED = signal.SIGUSR1
 STOP = (signal.SIGTERM, signal.SIGINT)
 
 
-class Departure:
-    """`wait` returns once a signal came. SIGTERM and SIGINT also cut short the patience of one that was replaced."""
+class Shutdown:
+    """`wait` returns once a signal has come. SIGTERM and SIGINT also shorten the time of a process that was replaced.
+
+    Args:
+        grace_seconds: how long calls may take after SIGTERM or SIGINT.
+        leave_seconds: how long calls may take in a process that was replaced.
+    """
 
     def __init__(self, grace_seconds: float, leave_seconds: float) -> None:
         self._grace_seconds = grace_seconds
@@ -19,7 +24,7 @@ class Departure:
         self._stopped = asyncio.Event()
 
     def listen(self) -> None:
-        """Take the process's signals."""
+        """Handle the signals of the process from now on."""
         loop = asyncio.get_running_loop()
         with suppress(NotImplementedError):
             loop.add_signal_handler(REPLACED, self._going.set)
@@ -27,23 +32,23 @@ class Departure:
                 loop.add_signal_handler(number, self.stop)
 
     def stop(self) -> None:
-        """Go, with little patience."""
+        """Stop, and give calls `grace_seconds`."""
         self._stopped.set()
         self._going.set()
 
     async def wait(self) -> None:
-        """Return when the process is to go."""
+        """Return when the process has to stop."""
         await self._going.wait()
 
     @property
-    def patience(self) -> float:
-        """How many seconds calls in progress have from now on."""
+    def grace(self) -> float:
+        """The seconds that calls in progress have from now on."""
         return self._grace_seconds if self._stopped.is_set() else self._leave_seconds
 
-    async def patience_is_over(self) -> None:
-        """Return when calls in progress have had their time, which SIGTERM and SIGINT shorten."""
+    async def grace_over(self) -> None:
+        """Return when the time of calls in progress is over; SIGTERM and SIGINT shorten it."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(self.patience):
+            async with asyncio.timeout(self.grace):
                 await self._stopped.wait()
         if self._stopped.is_set():
             await asyncio.sleep(self._grace_seconds)
