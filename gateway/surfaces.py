@@ -32,7 +32,7 @@ from services.mesh.surfaces.template import Template, template
 log = structlog.get_logger("gateway")
 
 MAX_SURFACES = 32
-"""How many surfaces the gateway serves."""
+"""The most surfaces that the gateway serves."""
 AWAY_SECONDS = 24 * 3600.0
 """How long the paths of a surface are answered with 503 while its service is away; afterwards they are not found."""
 

@@ -15,7 +15,7 @@ class Capacity:
     """Limits of the Envoy process."""
 
     connections: int = 10_000
-    """Connections of clients; one more is closed at once."""
+    """Connections of clients; one more is closed immediately."""
     heap_bytes: int = 1024 * 1024 * 1024
     """When the heap is nearly full, Envoy resets streams with large buffers, and then refuses requests."""
 

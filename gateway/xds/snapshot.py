@@ -22,7 +22,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Limits of the gateway; beyond them it refuses, and never queues."""
+    """Limits beyond which the gateway refuses, instead of queueing."""
 
     max_request_bytes: int = 4 * 1024 * 1024
     """Largest REST request that is transcoded; beyond it 413."""
@@ -31,9 +31,9 @@ class Limits:
     max_response_bytes: int = 16 * 1024 * 1024
     """Largest unary reply that is transcoded; beyond it 500."""
     max_requests: int = 1024
-    """Calls in flight per cluster (unary calls of a service, streams, requests for surfaces); beyond it 503."""
+    """Calls in flight per cluster (unary calls, streams, requests for surfaces); beyond it 503 with Retry-After."""
     max_pending: int = 1024
-    """Calls per cluster that may wait for a connection; beyond it 503."""
+    """Calls per cluster that may wait for a connection; beyond it 503 with Retry-After."""
     unary_timeout_seconds: float = 60.0
     """Time limit of a unary call that has no deadline."""
     idle_timeout_seconds: float = 300.0
