@@ -1,4 +1,4 @@
-"""Which models there are, who serves each, and which one answers when nobody says."""
+"""The catalogue: all models with their providers, and the default model."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from services.model.provider import Provider
 
 _log = structlog.get_logger(__name__)
 
-# A call that asks for a model nobody has, or for the list, lets providers be asked again, so seldom and so long.
+# A call for an unknown model, or for the list, refreshes the providers, at most this often and for this long.
 _LOOK_INTERVAL = 2.0
 _LOOK_SECONDS = 1.5
 _LIST_SECONDS = 0.3
@@ -43,13 +43,13 @@ _PURPOSES: "Mapping[Model.Capability.ValueType, str]" = {
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The answer to a model's name: who runs it, and what he calls it."""
+    """The provider and the model for a model's name."""
 
     provider: Provider
     model: Model
 
     def require(self, capability: "Model.Capability.ValueType", what: str) -> None:
-        """Refuse a model that cannot do what is asked.
+        """Refuse a model without the capability.
 
         Raises:
             InvalidArgument: it lacks the capability.
@@ -65,14 +65,14 @@ class Route:
 
 @dataclass(slots=True)
 class Shelf:
-    """One provider's models, as they were when it was last asked.
+    """The models of one provider, from its last answer.
 
     Attributes:
-        only: the names that are offered; empty for all.
-        optional: not shown before it has answered once.
+        only: names of the models to offer; empty for all.
+        optional: hidden until it has answered once.
         title: the vendor, for people.
         may_be_default: whether one of its models may answer requests that name none, without being configured to.
-        problem: why it did not answer; empty when it did. `reason` is that of the error, empty for any other.
+        problem: why it did not answer; empty if it did. `reason` is that of the error, empty for any other.
     """
 
     provider: Provider
@@ -85,7 +85,7 @@ class Shelf:
     reason: str = ""
 
     async def refresh(self) -> None:
-        """Ask the provider; when it does not answer, what it served before stays listed, as not available."""
+        """Ask the provider for its models. If it does not answer, its earlier models stay listed as not available."""
         try:
             listed = await self.provider.models()
         except errors.MeshError as error:
@@ -94,7 +94,7 @@ class Shelf:
             self.problem, self.reason = error.message, error.reason
             return
         except Exception as error:
-            # Whatever it is, it is no other provider's concern, nor the next look's.
+            # No error may affect other providers or the next refresh.
             _log.exception("provider_failed", provider=self.provider.name)
             self.problem = f"{self.provider.name} could not be asked for its models: {type(error).__name__}"
             self.reason = ""
@@ -104,7 +104,7 @@ class Shelf:
         self.problem = self.reason = ""
 
     def listing(self) -> list[Model]:
-        """Its models for the catalogue, each with why it cannot be used now."""
+        """The models for the catalogue, each with the reason if it cannot be used now."""
         found = []
         names = dict.fromkeys((*self.models, *self.only)) if not self.optional else {}
         for name in names:
@@ -117,7 +117,7 @@ class Shelf:
         return found
 
     def find(self, name: str) -> Model | None:
-        """A model by its own name. One the file names is taken at its word while its server is away."""
+        """A model by its own name; one of the catalogue file is accepted while its server does not answer."""
         known = self.models.get(name)
         if known is None and name in self.only:
             return self.provider.described(name)
@@ -163,7 +163,7 @@ class Catalogue:
         self._looking = asyncio.Lock()
 
     async def find(self, name: str) -> Route:
-        """As `resolve`; a model nobody is known to have may have come since the providers were last asked.
+        """The same as `resolve`, but it asks the providers again for an unknown model.
 
         Raises:
             NotFound: there is none now.
@@ -175,13 +175,13 @@ class Catalogue:
             return self.resolve(name)
 
     async def listed(self) -> list[Model]:
-        """As `models`, once providers that did not answer were asked again, as far as they answer at once."""
+        """The same as `models`, but it first asks the providers again that did not answer, for a short time."""
         if away := [shelf for shelf in self._shelves if shelf.problem]:
             await self._look(away, _LIST_SECONDS)
         return self.models()
 
     def resolve(self, name: str) -> Route:
-        """Who answers for a model's name, or `provider/name` where two providers have the name.
+        """The route of a model's name, or of `provider/name` if two providers have the name.
 
         Raises:
             NotFound: nobody; the message lists names like it.
@@ -222,7 +222,7 @@ class Catalogue:
         return [*(shelf.state() for shelf in self._shelves), *self._unused]
 
     async def check(self) -> None:
-        """Some model can chat now; a check of health.
+        """A check of health: at least one model can chat now.
 
         Raises:
             Unavailable: none can.
@@ -233,11 +233,11 @@ class Catalogue:
             )
 
     async def refresh(self) -> None:
-        """Ask all providers at once."""
+        """Ask all providers concurrently."""
         await asyncio.gather(*(shelf.refresh() for shelf in self._shelves))
 
     async def _look(self, shelves: Sequence[Shelf], seconds: float, wanted: str | None = None) -> None:
-        """Ask these providers, unless they were asked lately; one caller asks, and the others wait for the same."""
+        """Ask these providers, unless they were asked recently. One caller asks, and the others wait for the result."""
         async with self._looking:
             if monotonic() - self._looked_at < self._look_interval or (wanted is not None and self._has(wanted)):
                 return

@@ -36,12 +36,12 @@ from services.model.vectors import Vectors
 from services.model.vendor import Vendor
 from services.model.vendor_files import load
 
-# A start waits this long for remote providers to list their models; slower ones appear when they answer.
+# A start waits this long for the lists of remote providers. Slower providers appear when they answer.
 _FIRST_LOOK_SECONDS = 1.5
 
 
 async def build(mesh: Mesh, settings: ModelSettings, stack: AsyncExitStack) -> Service:
-    """Make the service; `stack` closes what it opens."""
+    """Make the service; `stack` closes its resources."""
     embedding = settings.embedding
     if "directory" not in embedding.model_fields_set:
         embedding = embedding.model_copy(update={"directory": mesh.data_dir / "models"})
@@ -57,7 +57,7 @@ async def build(mesh: Mesh, settings: ModelSettings, stack: AsyncExitStack) -> S
     stack.push_async_callback(ledger.drain)
     generations = Generations(ledger, settings.heartbeat_interval, settings.answer_limit_bytes)
     servicer = ModelService(catalogue, generations, Vectors(embedder, ledger), markov.NAME)
-    # Events wait in the outbox while Redis is away, and nobody's call does, so it is no condition of health.
+    # While Redis is away, events wait in the outbox and calls are served, so Redis is not a check of health.
     return Service(
         servicers=(
             (add_ModelServiceServicer_to_server, servicer),
@@ -116,7 +116,7 @@ def _unused(missing: Missing) -> ProviderState:
 
 
 async def _first_look(catalogue: Catalogue, stack: AsyncExitStack) -> bool:
-    """Ask every provider, and wait a while for the answers; false when asking failed and has to be done again."""
+    """Ask every provider, and wait a short time for the answers; return False if it failed and must be repeated."""
     look = asyncio.create_task(catalogue.refresh())
 
     async def ended() -> None:

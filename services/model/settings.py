@@ -1,4 +1,4 @@
-"""What the model service can be told: which providers there are, and how patient it is with them."""
+"""Settings of the model service: its providers, and its timeouts for them."""
 
 import os
 from collections.abc import Mapping
@@ -88,12 +88,13 @@ class ModelSettings(SomaSettings):
     heartbeat_interval: float = Field(15.0, gt=0, description="seconds of silence before a stream shows life")
 
     _embedding: EmbeddingSettings = PrivateAttr(default_factory=EmbeddingSettings)
-    # As they were when the settings were read: the catalogue file names variables, and messages say where values stand.
+    # The environment and the places when the settings were read: the catalogue file names variables, and messages name
+    # the places of values.
     _environment: dict[str, str] = PrivateAttr(default_factory=lambda: dict(os.environ))
     _places: dict[str, Location] = PrivateAttr()
 
     def model_post_init(self, context: Any, /) -> None:
-        """Remembers where each setting came from."""
+        """Store the place of each setting."""
         super().model_post_init(context)
         self._places = self.locations()
 

@@ -26,13 +26,13 @@ from services.model.vendor import Vendor
 _log = structlog.get_logger(__name__)
 
 _VERSIONED = re.compile(r"/v\d[^/]*$")
-# A base URL is often given without it.
+# Base URLs are often given without this path.
 _VERSION = "/v1"
 _USUAL_PATH = "/chat/completions"
-# What a server answers, by reason, that has no list of models at a path.
+# Reasons of errors that mean that a server has no list of models at a path.
 _NO_LIST = frozenset({reasons.MODEL_NOT_FOUND, reasons.PROVIDER_REFUSED_REQUEST, reasons.PROVIDER_PROTOCOL_ERROR})
 
-# It said nothing at all.
+# Reasons of errors that mean that the server did not answer.
 _SILENT = frozenset({reasons.PROVIDER_UNAVAILABLE, reasons.PROVIDER_TIMEOUT})
 
 
@@ -50,7 +50,7 @@ class OpenAICompatible:
         self._vendor = vendor
         self._names = tuple(names) or vendor.models.named
         self._version = ""
-        # Whether it is known where the server lists its models, and whether it was asked at all.
+        # Whether the path of the server's list is known, and whether the server was asked.
         self._settled = self._asked = bool(_VERSIONED.search(upstream.path)) or _is_known(vendor, upstream.path)
 
     @property
@@ -102,7 +102,7 @@ class OpenAICompatible:
         return path_of(f"{self._version}{chat.path}", model), body
 
     async def _look(self) -> None:
-        """Find out where requests go; to the URL as it is, where the server lists nothing, or not with this key."""
+        """Find the path for requests. If the server lists no models, or not for this key, the URL is used unchanged."""
         try:
             await self._listed()
         except MeshError as error:
@@ -111,7 +111,7 @@ class OpenAICompatible:
         self._asked = True
 
     async def _listed(self) -> list[Model]:
-        """The models, from where the server lists them; all requests go there from then on."""
+        """The models, from the path at which the server lists them; all later requests use this path."""
         try:
             models = await self._list(self._version)
         except MeshError as error:

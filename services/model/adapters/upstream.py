@@ -1,4 +1,4 @@
-"""A provider's HTTP server: three kinds of patience, and its failures as typed errors."""
+"""A provider's HTTP server, with three timeouts and typed errors."""
 
 import asyncio
 import ssl
@@ -18,13 +18,13 @@ from services.model.adapters.http1.network import DIRECT, Network
 from services.model.adapters.http1.tunnel import ProxyRefused
 from services.model.vendor import Limit
 
-# An error body is quoted, never needed whole.
+# Only the beginning of an error body is needed.
 _LARGEST_ERROR = 64 * 1024
 _LARGEST_LISTING = 8 * 1024 * 1024
 _LISTING_SECONDS = 10.0
 # A hundred vectors of 4,096 numbers in JSON, with room to spare.
 _LARGEST_DOCUMENT = 32 * 1024 * 1024
-# A compressed stream of events would be held back until its compressor has enough.
+# No compression, because a compressor would hold events back until it has enough data.
 _SENT = {
     "User-Agent": "somamesh",
     "Content-Type": "application/json",
@@ -44,7 +44,7 @@ class Patience:
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """What to do where a provider's key or URL turns out to be wrong; says where it was set."""
+    """What to do about a wrong key or URL of a provider; it names the place where it was set."""
 
     key: str = "check its API key"
     url: str = "check its base URL"
@@ -112,7 +112,7 @@ class Upstream:
                 self._connections.give_back(connection)
 
     async def get(self, path: str) -> Any:
-        """GET a JSON document, within a few seconds as a whole.
+        """GET a JSON document within a few seconds.
 
         Raises:
             MeshError: every failure of the provider, typed.
