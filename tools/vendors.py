@@ -59,8 +59,9 @@ def _lacking(vendors: list[Vendor]) -> Iterator[str]:
 def _prices(vendors: list[Vendor]) -> Iterator[str]:
     yield "## Prices and context windows\n"
     yield "The list of models has them as far as they are known; an unknown price is not set, and never 0. With a day"
-    yield "they are as two public collections of the vendors' price lists have them; where these differ, none is set.\n"
-    yield "| vendor | from | as of | models |\n|---|---|---|---|"
+    yield "they are as two public collections of price lists, models.dev and genai-prices, had them. Where these"
+    yield "differ, no price is set. Compare with the vendor's own list before you rely on them.\n"
+    yield "| vendor | compare with | as of | models |\n|---|---|---|---|"
     for vendor in vendors:
         if vendor.models.prices is not None:
             yield f"| {vendor.title} | its own list of models | when it was last asked | all it lists |"

@@ -201,7 +201,7 @@ class ModelFacts:
 
 @dataclass(frozen=True, config=_STRICT)
 class Known:
-    """What is known of its models: from which page, and the day the page said so. The first that fits a name counts."""
+    """Facts about its models on a day, and the vendor's page to compare them with. The first match counts."""
 
     source: str
     as_of: date
