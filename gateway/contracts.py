@@ -9,10 +9,10 @@ from grpc_health.v1 import health_pb2
 from soma.authz.v1 import authz_pb2
 
 TESTING = "soma.testing."
-"""Packages whose services are offered only while an instance serves them, as tests and benchmarks have one do."""
+"""Packages of services for tests and benchmarks. The gateway offers such a service only while an instance serves it."""
 
 MESH = "mesh"
-"""The area whose public services every serving process has."""
+"""The area of the public services that every serve process has."""
 
 
 @cache
@@ -36,7 +36,7 @@ def public_services() -> tuple[str, ...]:
 
 
 def pool() -> DescriptorPool:
-    """Every contract, and the health service's, to describe to clients that ask (server reflection)."""
+    """The descriptors of every contract and of the health service, for server reflection."""
     described = DescriptorPool()
     for file in descriptor_pb2.FileDescriptorSet.FromString(descriptor_set()).file:
         described.Add(file)

@@ -1,4 +1,4 @@
-"""The gateway's control plane in one piece: registry, xDS, reflection and health of all services, the gateway's pages.
+"""The gateway's control plane: the registry, xDS, reflection and health of all services, and the gateway's pages.
 
 It runs in the process of `soma up`; Envoy and every serve process connect to it.
 """
@@ -16,7 +16,7 @@ from gateway.envoy.secrets import Secrets
 from gateway.pages import Pages
 from gateway.publisher import Publisher, admit, offered
 from gateway.settings import GatewaySettings
-from gateway.surfaces import beside_contracts
+from gateway.surfaces import load_surfaces
 from gateway.xds.server import XdsServer
 from gateway.xds.snapshot import Endpoint, Limits
 from services.mesh.call.authenticator import DevAuthenticator
@@ -50,23 +50,23 @@ class ControlPlane:
 
     @property
     def registry(self) -> str:
-        """`host:port` where processes join."""
+        """`host:port` of the registry, where processes join."""
         return self._address
 
     def admin(self, pid: int) -> str | None:
-        """`host:port` of the admin port of the process `pid`; None before it joined and Envoy has its routes."""
-        here = (joined for joined in self._registry.instances if joined.pid == pid and self._publisher.reached(joined))
-        return next((joined.admin_address for joined in here), None)
+        """`host:port` of the admin port of the process `pid`; None until it has joined and Envoy has its routes."""
+        ready = (joined for joined in self._registry.instances if joined.pid == pid and self._publisher.reached(joined))
+        return next((joined.admin_address for joined in ready), None)
 
     async def close(self) -> None:
-        """Stop serving; Envoy keeps what it has."""
+        """Stop serving; Envoy keeps the configuration that it has."""
         await self._stack.aclose()
 
 
 async def start_gateway(settings: Settings, services: Iterable[str]) -> ControlPlane:
     """Start the control plane and write Envoy's bootstrap into `<data_dir>/envoy/bootstrap.json`.
 
-    The stack is ready once it has all of `services`.
+    `/ready` says that the stack is ready once it has all of `services`.
 
     Raises:
         FailedPrecondition: a key of the data directory is missing or exposed.
@@ -114,7 +114,7 @@ async def start_gateway(settings: Settings, services: Iterable[str]) -> ControlP
             registry,
             xds,
             server,
-            beside_contracts(settings.data_dir / "envoy" / "surfaces.json"),
+            load_surfaces(settings.data_dir / "envoy" / "surfaces.json"),
             listen=Endpoint(settings.host, settings.port),
             control_http=Endpoint(settings.bind, http_port),
             control_grpc=Endpoint(settings.bind, grpc_port),

@@ -1,4 +1,4 @@
-"""Merges Prometheus expositions of several processes into one, each sample with the instance it came from."""
+"""Merges the Prometheus expositions of several processes into one; each sample gets an `instance` label."""
 
 import re
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ _SAMPLE = re.compile(r"^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})?( .*)$")
 
 
 def merge(expositions: Mapping[str, str]) -> str:
-    """One exposition out of several by instance; the samples of a metric stand together, as the format asks."""
+    """Merge the expositions of several instances; the format needs all samples of a metric next to each other."""
     comments: dict[str, list[str]] = {}
     samples: dict[str, list[str]] = {}
     for instance, text in expositions.items():

@@ -1,4 +1,4 @@
-"""What the gateway answers for itself: `/health`, `/ready`, `/metrics` of all processes, and the reference."""
+"""The gateway's own pages: `/health`, `/ready`, the `/metrics` of all processes, and the reference of the REST API."""
 
 import asyncio
 from collections.abc import Iterable, Mapping
@@ -22,15 +22,15 @@ from services.mesh.surfaces.error_shape import REST
 
 _PREFIXES = ("", "/api/v1")
 PATHS = (*(f"{prefix}/{page}" for prefix in _PREFIXES for page in ("health", "ready", "metrics")), reference.DOCUMENT)
-"""The paths these pages have, beside those of `reference.PAGES` and what is under them."""
+"""The paths of these pages; `reference.PAGES` and the paths below them come in addition."""
 _SCRAPE_SECONDS = 2.0
-_NOBODY = "no live instance"
-# What `/ready` calls a dependency, and what the services call it.
+_NO_INSTANCE = "no live instance"
+# The name of a dependency on `/ready`, and the name that the services give it.
 _CHECKS = {"database": "postgres", "redis": "redis", "llm": "llm"}
 
 
 class Pages:
-    """The gateway's own pages, over what the registry knows; `services` are those the stack is to have."""
+    """The gateway's own pages, made from the registry; `services` are the services that the stack must have."""
 
     def __init__(
         self,
@@ -47,41 +47,41 @@ class Pages:
         self._services = frozenset(services)
 
     def app(self) -> Starlette:
-        """The ASGI application; Envoy sends it these paths and no others."""
+        """The ASGI application; Envoy sends it only requests for these paths."""
         pages = {"/health": self.health, "/ready": self.ready, "/metrics": self.metrics}
         routes = [Route(f"{prefix}{path}", page) for path, page in pages.items() for prefix in _PREFIXES]
-        handlers = {404: _not_found, 405: _not_allowed, errors.Internal: _fault}
+        handlers = {404: _not_found, 405: _not_allowed, errors.Internal: _internal_error}
         return Starlette(routes=routes + reference.routes(), exception_handlers=handlers)
 
     async def health(self, _: Request) -> Response:
-        """The gateway lives."""
+        """200: the gateway is running."""
         return JSONResponse(alive_body(self._version))
 
     async def ready(self, _: Request) -> Response:
-        """Every service of the stack can do all it offers now; each by name, with what is wrong.
+        """200 if every service of the stack works completely, else 503; the body has the state of each service.
 
-        One that joins beside them counts for as long as it is there. One that misses a part goes on taking calls.
+        A service that joined in addition counts while it is there. A service whose dependency is down still gets calls.
         """
         instances = self._registry.instances
         states: dict[str, list[str]] = {}
         for joined in instances:
             for service in joined.services:
-                states.setdefault(service, []).append(_wrong(joined, service))
+                states.setdefault(service, []).append(_problem(joined, service))
         services = {
-            name: _NOBODY if name not in states else min(states[name]) or "ok"
+            name: _NO_INSTANCE if name not in states else min(states[name]) or "ok"
             for name in sorted(self._services | states.keys())
         }
         ready = bool(services) and all(state == "ok" for state in services.values())
         body = {
             "status": "ready" if ready else "not_ready",
             "ready": ready,
-            "checks": _checks(instances, complete=_NOBODY not in services.values()),
+            "checks": _checks(instances, complete=_NO_INSTANCE not in services.values()),
             "services": services,
         }
         return JSONResponse(body, status_code=200 if ready else 503)
 
     async def metrics(self, request: Request) -> Response:
-        """Metrics of every process, each sample with its `instance`; needs a credential."""
+        """The metrics of every process; each sample has an `instance` label. The caller needs a credential."""
         try:
             await self._authenticator.authenticate(
                 request.headers.get("authorization"), request.headers.get("x-api-key")
@@ -101,20 +101,21 @@ class Pages:
             ) as response:
                 return await response.text() if response.status == 200 else ""
         except (aiohttp.ClientError, TimeoutError):
-            # An instance that cannot be scraped is missing from the page, and named as down by `/ready`.
+            # The metrics of an instance that does not answer are left out; `/ready` reports it as down.
             return ""
 
 
-def _wrong(joined: Joined, service: str) -> str:
-    """What an instance cannot do of a service, and why; empty when it can do all."""
+def _problem(joined: Joined, service: str) -> str:
+    """The problem of a service on an instance; empty when it works completely."""
     dependencies = {dependency: why for name, dependency, why in joined.dependencies if name == service}
     return dict(joined.faults).get(service, "") or described(dependencies)
 
 
 def _checks(instances: Iterable[Joined], *, complete: bool) -> dict[str, str]:
-    """What the services depend on, `healthy` or what is wrong; without what none of a complete stack depends on.
+    """The state of each dependency: `healthy`, or `unhealthy` with the reason.
 
-    A service that can reach it from one of its instances can reach it.
+    A dependency is healthy for a service if one instance of that service can reach it. If the stack is `complete` and
+    no service depends on it, it is left out.
     """
     found: dict[str, dict[str, list[str]]] = {}
     for joined in instances:
@@ -125,7 +126,7 @@ def _checks(instances: Iterable[Joined], *, complete: bool) -> dict[str, str]:
         by_service = found.get(dependency, {})
         if not by_service and complete:
             continue
-        why = max((min(answers) for answers in by_service.values()), default=_NOBODY)
+        why = max((min(answers) for answers in by_service.values()), default=_NO_INSTANCE)
         checks[name] = f"unhealthy: {why}" if why else "healthy"
     return checks
 
@@ -139,12 +140,12 @@ async def _not_allowed(request: Request, exception: Exception) -> Response:
     return _refused(405, error, {"Allow": "GET, HEAD"})
 
 
-async def _fault(_: Request, exception: Exception) -> Response:
+async def _internal_error(_: Request, exception: Exception) -> Response:
     assert isinstance(exception, errors.Internal)
     return _refused(500, exception)
 
 
 def _refused(status: int, error: errors.MeshError, headers: Mapping[str, str] | None = None) -> Response:
-    """The one shape of errors on REST."""
+    """An error in the shape of REST."""
     stated = REST.stated(status, canonical=error.code.name, reason=error.reason, message=error.message)
     return JSONResponse(stated.body, status_code=stated.status, headers=headers)

@@ -1,4 +1,4 @@
-"""Carries the registry's view to Envoy and to the health service: who serves what, as soon as it changes."""
+"""Tells Envoy and the health service, after each change of the registry, which instances serve which services."""
 
 import asyncio
 from collections.abc import Container
@@ -18,12 +18,12 @@ from services.mesh.process.registry.service import RegistryService
 from services.mesh.transport.address import split
 from services.mesh.transport.server import Server
 
-# A surface whose service has been away for long is forgotten without anything else having changed.
-_LOOK_AGAIN_SECONDS = 600.0
+# A surface is forgotten when its service has been away for long; no other change would start a publication then.
+_PUBLISH_EVERY_SECONDS = 600.0
 
 
 class Publisher:
-    """Publishes a snapshot after each change; changes that come while one is being published share the next."""
+    """Publishes a snapshot after each change. Changes during a publication are published together in the next one."""
 
     def __init__(
         self,
@@ -57,22 +57,22 @@ class Publisher:
         registry.watch(self._changed.set)
 
     async def publish(self) -> None:
-        """Publish what is known now."""
+        """Publish the current state of the registry."""
         instances = self._registry.instances
-        self._surfaces.consider(instances, monotonic())
+        self._surfaces.update(instances, monotonic())
         self._registry.refuse(self._surfaces.refused)
         surfaces = self._surfaces.all
         services = {name: endpoints(instances, name) for name in offered(instances)}
         await self._xds.publish(
             Snapshot(
                 services=services,
-                unary={name: unary(instances, name) for name in services},
-                over_http1=frozenset(name for name in services if over_http1(instances, name)),
+                unary={name: unary_endpoints(instances, name) for name in services},
+                over_http1=frozenset(name for name in services if unary_over_http1(instances, name)),
                 listen=self._listen,
                 descriptor_set=descriptor_set(),
                 surfaces=surfaces,
                 http={
-                    name: over_http(instances, name, self._surfaces.instances(name))
+                    name: http_endpoints(instances, name, self._surfaces.instances(name))
                     for name in {surface.service for surface in surfaces}
                 },
                 control_http=(self._control_http,),
@@ -88,7 +88,7 @@ class Publisher:
         self._reached &= self._published
 
     def reached(self, joined: Joined) -> bool:
-        """Whether every Envoy has had the routes to the surfaces of an instance, at least once."""
+        """Whether every Envoy has accepted, at least once, the routes to the surfaces of an instance."""
         if not joined.surfaces or joined.instance_id in self._reached:
             return True
         if joined.instance_id in self._published and self._xds.state().accepted():
@@ -99,11 +99,11 @@ class Publisher:
     @property
     def job(self) -> Job:
         """Publishes after each change."""
-        return Job("publisher", self.publish, wake=self._changed, every=_LOOK_AGAIN_SECONDS)
+        return Job("publisher", self.publish, wake=self._changed, every=_PUBLISH_EVERY_SECONDS)
 
 
 def admit(instance: pb.Instance) -> None:
-    """Refuse an instance that Envoy could not be sent to, because it announces a name in place of an IP address.
+    """Refuse an instance that announces a host name instead of an IP address: Envoy cannot use it.
 
     Raises:
         InvalidArgument: ADDRESS_NOT_IP.
@@ -123,26 +123,27 @@ def admit(instance: pb.Instance) -> None:
 
 
 def offered(instances: list[Joined]) -> list[str]:
-    """The proto services clients may call: the public ones, and those for tests while an instance serves them."""
+    """The proto services that clients may call: the public ones, and those for tests that an instance serves."""
     joined = {name for instance in instances for name in instance.grpc_services if name.startswith(TESTING)}
     return [*public_services(), *sorted(joined)]
 
 
 def endpoints(instances: list[Joined], service: str) -> tuple[Endpoint, ...]:
-    """Where Envoy sends the calls of a proto service: to instances without a fault, or to all when each has one.
+    """The gRPC endpoints of a proto service: of its instances without a fault, or of all if each has a fault.
 
-    An instance whose dependency is down answers with the typed reason; taking it out would hide that.
+    An instance whose dependency is down stays in: it answers with the typed reason, which clients would not get from
+    Envoy.
     """
     return tuple(_endpoint(joined.grpc_address) for joined in _usable(instances, service))
 
 
-def unary(instances: list[Joined], service: str) -> tuple[Endpoint, ...]:
-    """Where it may send the unary ones of them over HTTP/1.1: to those of the same that take them."""
+def unary_endpoints(instances: list[Joined], service: str) -> tuple[Endpoint, ...]:
+    """The endpoints among these instances that accept unary calls over HTTP/1.1."""
     return tuple(_endpoint(joined.unary_address) for joined in _usable(instances, service) if joined.unary_address)
 
 
-def over_http(instances: list[Joined], service: str, served: Container[str]) -> tuple[Endpoint, ...]:
-    """Where it sends the requests of a service's surfaces: to those of the `served` instances that have one."""
+def http_endpoints(instances: list[Joined], service: str, served: Container[str]) -> tuple[Endpoint, ...]:
+    """The HTTP servers of a service with surfaces; `served` has the ids of the instances whose surfaces are served."""
     return tuple(
         _endpoint(joined.http_addresses[service])
         for joined in instances
@@ -150,8 +151,8 @@ def over_http(instances: list[Joined], service: str, served: Container[str]) -> 
     )
 
 
-def over_http1(instances: list[Joined], service: str) -> bool:
-    """Whether it does: not while some instance, as one of an older version, would get none of them."""
+def unary_over_http1(instances: list[Joined], service: str) -> bool:
+    """Whether unary calls go over HTTP/1.1: not while some instance, such as one of an older version, takes none."""
     return all(joined.unary_address for joined in instances if service in joined.grpc_services)
 
 

@@ -1,4 +1,4 @@
-"""The reference of the REST surface: its OpenAPI document, and the two pages to read it, Swagger UI and Redoc."""
+"""The reference of the REST API: its OpenAPI document, and the pages that show it, Swagger UI and Redoc."""
 
 import asyncio
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ _SWAGGER_UI = _ROOT / "third_party" / "swagger-ui"
 _REDOC = _ROOT / "third_party" / "redoc"
 
 PAGES = ("/docs", "/redoc")
-"""Each stands for itself and the files under it."""
+"""Each is a page, and the prefix of the files that the page loads."""
 DOCUMENT = "/openapi.json"
 
 _FILES: Mapping[str, Path] = {
@@ -35,19 +35,19 @@ _FILES: Mapping[str, Path] = {
     "/redoc/redoc.standalone.js": _REDOC / "redoc.standalone.js",
 }
 _MEDIA_TYPES = {".json": "application/json", ".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
-# By their hashes: the rules of its scroll bars, and an empty element to which Redoc then adds its rules one by one.
+# Hashes of two style elements of Redoc: the rules of its scroll bars, and an empty one to which it adds rules later.
 _REDOC_STYLES = (
     "'sha256-QMIg+bpjm3JdElJ388KYke01izlUW0UoNOeKjpMxdgc=' 'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='"
 )
-# Whatever is in the page, the key that is typed into it can be sent to this gateway only.
+# The policy lets the page send the user's key only to this gateway, even if a script in the page is hostile.
 _POLICY = {
     "default-src": "'none'",
     "script-src": "'self'",
     "style-src": f"'self' {_REDOC_STYLES}",
     "img-src": "'self' data:",
-    # Calls that are tried out go to where the page came from.
+    # The page sends its calls to the gateway that it came from.
     "connect-src": "'self'",
-    # Redoc searches in a worker it makes of its own text.
+    # Redoc searches in a worker, which it starts from a blob with its own code.
     "worker-src": "blob:",
     "base-uri": "'none'",
     "form-action": "'none'",
@@ -57,13 +57,13 @@ _HEADERS = {
     "content-security-policy": "; ".join(f"{name} {value}" for name, value in _POLICY.items()),
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
-    # A browser asks each time whether what it has is current: a gateway of another version has other files.
+    # A browser asks each time whether its copy is current, because another version of the gateway has other files.
     "cache-control": "no-cache",
 }
 
 
 def routes() -> list[Route]:
-    """The document, the pages, and what they load."""
+    """The routes of the document, of the pages, and of the files that they load."""
     pages = [Route(path, _send) for path in _FILES]
     return pages + [Route(f"{page}/", _without_slash) for page in PAGES]
 
@@ -76,7 +76,7 @@ async def _send(request: Request) -> Response:
         log.error("file of the reference unreadable", file=str(file), error=str(error))
         message = f"the server's installation has no readable {file.name}: install it again, or see the gateway's log"
         raise Internal(message, reason=reasons.FILE_UNREADABLE) from error
-    # A weak one: the gateway may compress the file, and takes a strong tag away then.
+    # A weak tag, because Envoy removes a strong tag when it compresses the file.
     tag = f'W/"{stat.st_mtime_ns:x}-{stat.st_size:x}"'
     headers = {**_HEADERS, "etag": tag}
     if tag in [known.strip() for known in request.headers.get("if-none-match", "").split(",")]:
@@ -85,5 +85,5 @@ async def _send(request: Request) -> Response:
 
 
 async def _without_slash(request: Request) -> Response:
-    # Relative, because this process does not know by which name and scheme the gateway is reached.
+    # A relative address, because this process does not know the scheme and host that the client used.
     return RedirectResponse(request.url.path.removesuffix("/"), status_code=308)

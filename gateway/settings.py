@@ -1,4 +1,4 @@
-"""Settings of the one port: table `[gateway]` of soma.toml, variables `SOMA_GATEWAY_*`."""
+"""Settings of the public port: table `[gateway]` of soma.toml, variables `SOMA_GATEWAY_*`."""
 
 from typing import ClassVar
 
@@ -9,19 +9,27 @@ from services.mesh.settings import SomaSettings
 
 
 class GatewaySettings(SomaSettings):
-    """How much of the gateway one client, or all of them together, may take."""
+    """Limits of the gateway, for one client and for all clients together."""
 
     table: ClassVar[str | None] = "gateway"
     model_config = SettingsConfigDict(env_prefix="SOMA_GATEWAY_")
 
-    headers_seconds: float = Field(default=10.0, gt=0, description="a request's headers arrive within so long")
-    request_seconds: float = Field(default=60.0, gt=0, description="a whole request does, unless its answer has begun")
+    headers_seconds: float = Field(
+        default=10.0, gt=0, description="time within which the headers of a request must arrive"
+    )
+    request_seconds: float = Field(
+        default=60.0, gt=0, description="time within which a whole request must arrive, unless its answer has begun"
+    )
     idle_seconds: float = Field(
         default=300.0,
         ge=1,
-        description="silence that ends a stream, or a connection without one",
+        description="silence after which a stream ends, or a connection without streams",
     )
-    connections: int = Field(default=10_000, ge=1, description="connections at once; more are closed as they come")
+    connections: int = Field(
+        default=10_000, ge=1, description="connections at the same time; more are closed immediately"
+    )
     memory_bytes: int = Field(
-        default=1024 * 1024 * 1024, ge=64 * 1024 * 1024, description="Envoy's heap; near it requests are refused"
+        default=1024 * 1024 * 1024,
+        ge=64 * 1024 * 1024,
+        description="Envoy's heap; when it is nearly full, requests are refused",
     )

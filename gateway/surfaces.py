@@ -1,12 +1,13 @@
-"""Which surfaces the gateway serves: judges what instances announce, and remembers what it accepted.
+"""Which surfaces the gateway serves: it checks the surfaces that instances announce, and remembers those it accepted.
 
-A surface is refused by itself when something else has one of its paths, when it is not as it has to be, or when there
-are too many; the instance is told, and everything else of it is served. One that was accepted is served until its
-service is there without it, or has been away for a day: until then its paths say that the service is away, also after
-the control process was restarted.
+The gateway refuses a surface if one of its paths is taken, if it is not valid, or if there are too many surfaces. The
+instance is told the reason, and its other surfaces and its RPCs are served.
 
-While instances announce a surface differently, as during an upgrade, the gateway serves all the paths that any of them
-has, and what else the surface says is as the last of them to join says it.
+An accepted surface is forgotten when its service runs without it, or when its service has been away for a day. Until
+then its paths are answered with 503 while the service is away, also after a restart of the control process.
+
+During an upgrade the instances of a service may announce a surface differently. The gateway then serves the paths of
+all of them, and takes everything else from the instance that joined last.
 """
 
 import json
@@ -30,22 +31,25 @@ from services.mesh.surfaces.template import Template, template
 
 log = structlog.get_logger("gateway")
 
-MOST = 32
-"""How many surfaces the gateway serves."""
+MAX_SURFACES = 32
+"""The most surfaces that the gateway serves."""
 AWAY_SECONDS = 24 * 3600.0
-"""How long the paths of a surface whose service is away are answered with 503; afterwards they are not found."""
+"""How long the paths of a surface are answered with 503 while its service is away; afterwards they are not found."""
 
-# Envoy's clusters of these names are the gateway's.
-_NOT_SERVICES = frozenset({"control-http", "control-grpc", "nobody"})
+# The gateway's own clusters; a service with such a name would have a cluster of the same name.
+_RESERVED_NAMES = frozenset({"control-http", "control-grpc", "nobody"})
 
 _Key = tuple[str, str]
 
 
 @dataclass
 class _Served:
-    """A surface that is served: as each instance announces it, in their order, and as it was announced last.
+    """A surface that is served.
 
-    `since` is when the last of the instances left, or the surface was read from the file.
+    Attributes:
+        last: the surface as the last instance announced it.
+        since: when the last instance left, or when the surface was read from the file.
+        live: the surface as each live instance announces it, in the order in which they joined.
     """
 
     last: pb.Surface
@@ -54,7 +58,7 @@ class _Served:
 
     @property
     def merged(self) -> pb.Surface:
-        """All of the paths, and the rest as the last instance says it."""
+        """The paths of all instances; everything else as the last instance announces it."""
         merged = pb.Surface()
         merged.CopyFrom(self.last)
         for name in ("paths", "sockets", "streams"):
@@ -65,16 +69,17 @@ class _Served:
 
 
 class Surfaces:
-    """The surfaces of all instances; `contracts` are the templates of the contracts' paths.
+    """The surfaces of all instances.
 
-    `file` keeps what was accepted. Times are any clock's seconds.
+    `contracts` are the path templates of the contracts, and `file` stores the accepted surfaces. Times are seconds of a
+    clock that only runs forward.
     """
 
     def __init__(self, contracts: Iterable[str], grpc: Iterable[str], file: Path, now: float) -> None:
-        """Read the file, without what cannot be served any more.
+        """Read the file, and leave out surfaces that cannot be served any more.
 
         Args:
-            grpc: what the names of proto services begin with, such as `soma`.
+            grpc: the first words of the names of proto services, such as `soma`.
         """
         self._reserved = [(template(text), "the gateway's own") for text in _pages()]
         self._reserved += [(template(f"/{name}.{{rest=**}}"), "a path of gRPC") for name in grpc]
@@ -86,36 +91,36 @@ class Surfaces:
             try:
                 self._judge(surface)
             except errors.MeshError as error:
-                log.warning("surface forgotten", surface=_shown(surface), reason=error.reason, why=error.message)
+                log.warning("surface forgotten", surface=_label(surface), reason=error.reason, why=error.message)
             else:
                 self._served[_key(surface)] = _Served(surface, now)
         self._saved = self.all
 
     @property
     def all(self) -> tuple[pb.Surface, ...]:
-        """Those that are served, the longest known first."""
+        """The served surfaces, in the order in which they were accepted."""
         return tuple(served.merged for served in self._served.values())
 
     def instances(self, service: str) -> frozenset[str]:
-        """The ids of the instances that serve some surface of a service."""
+        """The ids of the instances with a served surface of a service."""
         return frozenset(
             instance for key, served in self._served.items() if key[0] == service for instance in served.live
         )
 
     @property
     def refused(self) -> Mapping[str, Sequence[pb.SurfaceRefusal]]:
-        """Those that are not, by the id of the instance that announces them."""
+        """The refused surfaces, by the id of the instance that announces them."""
         return {instance: tuple(refusals.values()) for instance, refusals in self._refused.items() if refusals}
 
-    def consider(self, instances: Sequence[Joined], now: float) -> None:
-        """Take notice of who is here: judge those that are new, let go of those that left."""
+    def update(self, instances: Sequence[Joined], now: float) -> None:
+        """Check the surfaces of instances that joined, and remove instances that left; `instances` are live now."""
         here = {joined.instance_id for joined in instances}
-        less = False
+        any_left = False
         for served in self._served.values():
             left = served.live.keys() - here
             for instance in left:
                 del served.live[instance]
-                less = True
+                any_left = True
             if served.live:
                 served.last = [*served.live.values()][-1]
             elif left:
@@ -124,27 +129,27 @@ class Surfaces:
         for joined in instances:
             if joined.instance_id not in self._refused:
                 self._refused[joined.instance_id] = {}
-                self._hear(joined)
-        if self._forget(instances, now) or less:
-            # What is gone may be what others were refused for.
+                self._judge_announced(joined)
+        if self._forget(instances, now) or any_left:
+            # Refused surfaces may be possible now: what was in their way may be gone.
             for joined in instances:
                 if self._refused[joined.instance_id]:
-                    self._hear(joined)
+                    self._judge_announced(joined)
         self._save()
 
-    def _hear(self, joined: Joined) -> None:
-        """Judge what an instance announces, but for what it has been accepted with."""
+    def _judge_announced(self, joined: Joined) -> None:
+        """Check the surfaces that an instance announces, except those that are served already."""
         refused = self._refused[joined.instance_id]
         for key, surface in {_key(surface): surface for surface in joined.surfaces}.items():
             known = self._served.get(key)
             if known is not None and joined.instance_id in known.live:
                 continue
             try:
-                _require_once(surface, joined)
+                _require_servable(surface, joined)
                 self._judge(surface)
             except errors.MeshError as error:
                 if key not in refused:
-                    log.warning("surface refused", surface=_shown(surface), reason=error.reason, why=error.message)
+                    log.warning("surface refused", surface=_label(surface), reason=error.reason, why=error.message)
                 refused[key] = pb.SurfaceRefusal(
                     service=surface.service, name=surface.name, reason=error.reason, message=error.message
                 )
@@ -152,15 +157,15 @@ class Surfaces:
             refused.pop(key, None)
             served = self._served.setdefault(key, _Served(surface, 0.0))
             if served.last != surface or not served.live:
-                log.info("surface served", surface=_shown(surface), paths=len(surface.paths))
+                log.info("surface served", surface=_label(surface), paths=len(surface.paths))
             served.last = surface
             served.live[joined.instance_id] = surface
 
     def _forget(self, instances: Sequence[Joined], now: float) -> bool:
-        """Forget what its service does without, and whose service has been away for long; whether anything was."""
+        """Forget surfaces whose service runs without them, or has been away for long; whether there were any."""
         present = {service for joined in instances for service in joined.services}
         gone = {
-            key: "its service has it no more" if key[0] in present else "its service has been away for long"
+            key: "its service no longer has it" if key[0] in present else "its service has been away too long"
             for key, served in self._served.items()
             if not served.live and (key[0] in present or now - served.since > AWAY_SECONDS)
         }
@@ -170,7 +175,7 @@ class Surfaces:
         return bool(gone)
 
     def _judge(self, surface: pb.Surface) -> None:
-        """Refuse a surface that cannot be served beside all others.
+        """Refuse a surface that cannot be served together with the others.
 
         Raises:
             InvalidArgument: SURFACE_INVALID.
@@ -181,12 +186,12 @@ class Surfaces:
             require_valid(surface)
         except ValueError as error:
             raise errors.InvalidArgument(str(error), reason=reasons.SURFACE_INVALID) from error
-        if surface.service in _NOT_SERVICES:
+        if surface.service in _RESERVED_NAMES:
             raise errors.InvalidArgument(f"no service is called {surface.service}", reason=reasons.SURFACE_INVALID)
         key = _key(surface)
-        if key not in self._served and len(self._served) >= MOST:
+        if key not in self._served and len(self._served) >= MAX_SURFACES:
             raise errors.ResourceExhausted(
-                f"the gateway serves {MOST} surfaces already, which is as many as it takes",
+                f"the gateway serves {MAX_SURFACES} surfaces already, which is as many as it takes",
                 reason=reasons.SURFACES_FULL,
             )
         for mine in templates(surface):
@@ -201,7 +206,7 @@ class Surfaces:
                     )
 
     def _taken(self, service: str) -> Iterator[tuple[Template, str]]:
-        """Paths a service cannot have, and whose they are."""
+        """The paths that a service cannot have, each with a text that says who has it."""
         yield from self._reserved
         for key, served in self._served.items():
             if key[0] != service:
@@ -219,14 +224,14 @@ class Surfaces:
             fresh.write_text(json.dumps(written, indent=1))
             fresh.replace(self._file)
         except OSError as error:
-            # Tried again with the next change; all that is lost is the memory of a restart.
-            log.error("surfaces not kept", file=str(self._file), error=str(error))
+            # The next change tries again. Until then the surfaces are lost only if this process restarts.
+            log.error("surfaces not saved", file=str(self._file), error=str(error))
             return
         self._saved = serving
 
 
-def beside_contracts(file: Path) -> Surfaces:
-    """The surfaces known from before, beside every contract there is."""
+def load_surfaces(file: Path) -> Surfaces:
+    """The surfaces stored in the file, together with the paths of every contract."""
     packages = {service.partition(".")[0] for service in public_services()}
     contracts = [binding.template for binding in bindings(descriptor_set())]
     return Surfaces(contracts, sorted({"grpc", *packages}), file, monotonic())
@@ -238,11 +243,11 @@ def _pages() -> Iterator[str]:
         yield from (page, f"{page}/{{rest=**}}")
 
 
-def _require_once(surface: pb.Surface, joined: Joined) -> None:
-    """Refuse a surface that an instance announces twice, or for a service that it does not serve over HTTP."""
+def _require_servable(surface: pb.Surface, joined: Joined) -> None:
+    """Refuse a surface that is announced twice, or whose service the instance does not serve over HTTP."""
     if [_key(each) for each in joined.surfaces].count(_key(surface)) > 1:
         raise errors.InvalidArgument(
-            f"the instance announces {_shown(surface)} more than once", reason=reasons.SURFACE_INVALID
+            f"the instance announces {_label(surface)} more than once", reason=reasons.SURFACE_INVALID
         )
     if surface.service not in joined.services or not joined.http_addresses.get(surface.service):
         message = f"the instance serves no {surface.service}, or announces no address of its HTTP server"
@@ -250,14 +255,14 @@ def _require_once(surface: pb.Surface, joined: Joined) -> None:
 
 
 def _read(file: Path) -> list[pb.Surface]:
-    """What the file keeps; nothing when it is missing or is no such file, so that instances announce it anew."""
+    """The surfaces in the file; none if it is missing or damaged, because instances announce them again."""
     try:
         kept = json.loads(file.read_text())["surfaces"]
         return [ParseDict(surface, pb.Surface()) for surface in kept]
     except FileNotFoundError:
         return []
     except (OSError, ValueError, KeyError, TypeError, ParseError) as error:
-        log.error("surfaces not known from before", file=str(file), error=str(error))
+        log.error("file of surfaces unreadable", file=str(file), error=str(error))
         return []
 
 
@@ -265,5 +270,5 @@ def _key(surface: pb.Surface) -> _Key:
     return surface.service, surface.name
 
 
-def _shown(surface: pb.Surface) -> str:
+def _label(surface: pb.Surface) -> str:
     return f"{surface.service}/{surface.name}"

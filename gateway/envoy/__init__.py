@@ -1,1 +1,1 @@
-"""Envoy as a part of the stack: what it needs on disk before it starts."""
+"""The files that Envoy needs before it starts: its bootstrap and its secrets."""

@@ -1,4 +1,4 @@
-"""Envoy's bootstrap file: where its control plane is, and nothing else."""
+"""Envoy's bootstrap file: the address of its control plane, and its limits; all else comes over xDS."""
 
 import json
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ _MAX_SOCKET_PATH = 108
 
 @dataclass(frozen=True)
 class Capacity:
-    """What the process may take before it refuses more."""
+    """Limits of the Envoy process."""
 
     connections: int = 10_000
-    """Downstream; one more is closed as it comes."""
+    """Connections of clients; one more is closed immediately."""
     heap_bytes: int = 1024 * 1024 * 1024
-    """Close to it streams that hold much are reset, and from then on requests refused."""
+    """When the heap is nearly full, Envoy resets streams with large buffers, and then refuses requests."""
 
 
 DEFAULT_CAPACITY = Capacity()
@@ -26,19 +26,19 @@ DEFAULT_CAPACITY = Capacity()
 def write_bootstrap(
     path: Path, *, xds_port: int, admin_socket: Path | None, node_id: str, capacity: Capacity = DEFAULT_CAPACITY
 ) -> None:
-    """Write the bootstrap of an Envoy that takes everything else from the control plane at 127.0.0.1:`xds_port`.
+    """Write the bootstrap of an Envoy that gets its configuration from the control plane at 127.0.0.1:`xds_port`.
 
     Start Envoy with `-c PATH --disable-hot-restart --concurrency 1`.
 
     Raises:
-        ValueError: `admin_socket` is longer than a unix socket's path may be.
+        ValueError: the path `admin_socket` is too long for a unix socket.
     """
     config = bootstrap(xds_port=xds_port, admin_socket=admin_socket, node_id=node_id, capacity=capacity)
     path.write_text(json.dumps(config, indent=2))
 
 
 def bootstrap(*, xds_port: int, admin_socket: Path | None, node_id: str, capacity: Capacity) -> dict[str, Any]:
-    """The bootstrap as Envoy's JSON."""
+    """The content of the bootstrap file."""
     ads = {"ads": {}, "resource_api_version": "V3"}
     config: dict[str, Any] = {
         "node": {"id": node_id, "cluster": "somamesh"},
@@ -64,19 +64,19 @@ def bootstrap(*, xds_port: int, admin_socket: Path | None, node_id: str, capacit
     return config
 
 
-# Envoy's own default lets a lost control plane stay lost for up to 30 s.
+# By default Envoy waits up to 30 s before it connects again to a lost control plane.
 _RECONNECT = {"retry_back_off": {"base_interval": "0.1s", "max_interval": "1s"}}
 
-# Envoy refuses expressions of more than 100 instructions of RE2; those of the contracts' paths grow with these.
+# By default Envoy refuses regular expressions of more than 100 RE2 instructions. Those of many paths are larger.
 _RUNTIME = {"re2.max_program_size.error_level": 100_000, "re2.max_program_size.warn_level": 100_000}
 
 _MONITORS = "type.googleapis.com/envoy.extensions.resource_monitors"
 _CONNECTIONS = "envoy.resource_monitors.global_downstream_max_connections"
 _HEAP = "envoy.resource_monitors.fixed_heap"
-# Shares of the heap, each the beginning of something: giving memory back, resetting streams, refusing requests.
+# Shares of the heap from which Envoy gives memory back, resets large streams, resets all of them, and refuses requests.
 _SHRINK, _RESET, _RESET_ALL, _REFUSE = 0.8, 0.85, 0.95, 0.95
-# Streams that hold less (2 to the power of it) are never reset for it.
-_MUCH = 20
+# Streams with buffers below 2 to this power, in bytes, are never reset.
+_MIN_RESET_POWER = 20
 
 
 def _overload_manager(capacity: Capacity) -> dict[str, Any]:
@@ -91,7 +91,7 @@ def _overload_manager(capacity: Capacity) -> dict[str, Any]:
             {"name": _CONNECTIONS, "typed_config": connections},
             {"name": _HEAP, "typed_config": heap},
         ],
-        "buffer_factory_config": {"minimum_account_to_track_power_of_two": _MUCH},
+        "buffer_factory_config": {"minimum_account_to_track_power_of_two": _MIN_RESET_POWER},
         "actions": [
             _action("shrink_heap", {"threshold": {"value": _SHRINK}}),
             _action(

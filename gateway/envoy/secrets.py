@@ -1,4 +1,4 @@
-"""Envoy's certificates as files it follows: written when the stack starts, and again when the certificates change."""
+"""The files from which Envoy reads its certificates, written at the start and after each change of a certificate."""
 
 import json
 import os
@@ -16,15 +16,15 @@ from services.mesh.process.jobs import Job
 from services.mesh.settings import Settings
 from services.mesh.transport.tls.identity import Identity, folder_of
 
-LOOK_SECONDS = 1.0
+CHECK_SECONDS = 1.0
 _SECRET = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
 
 
 class Secrets:
-    """The files in `<data_dir>/envoy/secrets`, which Envoy watches: one for each secret, replaced in one step."""
+    """The files in `<data_dir>/envoy/secrets`, one per secret. Envoy watches them, so each is replaced in one step."""
 
     def __init__(self, settings: Settings) -> None:
-        """Write them.
+        """Write the files.
 
         Raises:
             FailedPrecondition: a certificate cannot be used, or is given without its key.
@@ -40,14 +40,14 @@ class Secrets:
         own = folder_of(settings.data_dir) / "front.pem"
         self._front = (settings.tls_cert or own, settings.tls_key or own) if settings.tls else None
         self._written: dict[str, str] = {}
-        # Those of a stack that had other settings are nobody's any more.
+        # Remove files of an earlier start, which may have had other settings.
         for path in self._folder.iterdir():
             path.unlink()
         self.write()
 
     @property
     def tls(self) -> Tls:
-        """Where they are."""
+        """The paths of the files."""
         return Tls(
             identity=self._path(IDENTITY) if self._identity is not None else "",
             authorities=self._path(AUTHORITIES) if self._identity is not None else "",
@@ -56,8 +56,8 @@ class Secrets:
 
     @property
     def job(self) -> Job:
-        """Follows the certificates."""
-        return Job("certificates", self._follow, every=LOOK_SECONDS, first=LOOK_SECONDS, longest_pause=LOOK_SECONDS)
+        """Writes the files again when a certificate changes."""
+        return Job("certificates", self._follow, every=CHECK_SECONDS, first=CHECK_SECONDS, longest_pause=CHECK_SECONDS)
 
     async def _follow(self) -> None:
         try:
@@ -68,7 +68,7 @@ class Secrets:
             ) from error
 
     def write(self) -> None:
-        """Write what has changed."""
+        """Write the files whose content has changed."""
         if self._identity is not None:
             now = self._identity.material
             self._write(IDENTITY, {"tls_certificate": _pair(now.certificate, now.key)})
@@ -92,9 +92,12 @@ class Secrets:
 
 
 def _front_pair(certificate: Path, key: Path) -> dict[str, Any]:
-    """Refused here, with a reason, is what Envoy would refuse: also one file replaced and the other not yet."""
+    """The pair of the public port. It is checked here, because Envoy would refuse a bad pair without a clear reason.
+
+    A pair is also bad while only one of its files has been replaced.
+    """
     try:
-        # Nobody is there to be asked for the password of an encrypted key.
+        # An empty password, because nobody can be asked for the password of an encrypted key.
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, lambda: "")
         return _pair(certificate.read_bytes(), key.read_bytes())
     except ssl.SSLError as error:

@@ -1,4 +1,4 @@
-"""The control plane of the gateway: turns what runs where into Envoy's configuration, over ADS.
+"""The control plane of the gateway: makes Envoy's configuration from what runs where, and sends it over ADS.
 
-`snapshot` is the plain input, `server` takes it; only this package imports envoy-data-plane.
+`snapshot` has the input, and `server` publishes it. Only this package imports envoy-data-plane.
 """

@@ -19,36 +19,36 @@ class Binding:
     service: str
     method: str
     verb: str
-    """HTTP's method, in capitals."""
+    """The HTTP method, in capitals."""
     template: str
-    """The path as the contract writes it, such as `/v1/recall/{key=**}`."""
+    """The path as in the contract, such as `/v1/recall/{key=**}`."""
     body: str
-    """`*` where the body is the request, the field it fills, or empty where there is none."""
+    """`*` if the body is the request, the name of a field if the body is that field, empty if there is no body."""
     request: str
     """Full name of the request message."""
     server_streaming: bool
 
     @property
     def events(self) -> bool:
-        """Whether a browser's EventSource can open it: a stream, by GET."""
+        """Whether a browser's EventSource can open it: it must be a stream by GET."""
         return self.verb == "GET" and self.server_streaming
 
     @property
     def regex(self) -> str:
-        """What a whole path of this binding matches, without its query."""
+        """Regular expression of a whole path of this binding, without the query."""
         return template(self.template).regex
 
     @property
     def breadth(self) -> tuple[int, int, int]:
-        """Sorts a template behind those that match fewer paths: literal ones, and those that end in a verb."""
+        """Sort key: templates that match fewer paths come first, such as literal ones and those that end in a verb."""
         return self.template.count("**"), self.template.count("{"), -len(_VARIABLE.sub("", self.template))
 
 
 def bindings(descriptor_set: bytes) -> list[Binding]:
-    """Every binding of a serialised `google.protobuf.FileDescriptorSet`, narrowest path first.
+    """Every binding of a serialised `google.protobuf.FileDescriptorSet`; templates that match fewer paths come first.
 
     Raises:
-        google.protobuf.message.DecodeError: the bytes are none.
+        google.protobuf.message.DecodeError: the bytes are no descriptor set.
     """
     return sorted(
         _bindings(FileDescriptorSet.FromString(descriptor_set)), key=lambda b: (b.breadth, b.template, b.verb)

@@ -1,6 +1,7 @@
-"""Whose errors the clients of a path know: a surface's, where the path is its own or lies in one of its spaces.
+"""Which surface a path belongs to, because errors on the path have the shape of that surface.
 
-A path near those of the contracts is a mistake for one of theirs, whatever space it lies in.
+A path belongs to a surface if it is one of the surface's paths, or lies in one of its spaces. A path that resembles one
+of the contracts' paths never belongs to a space: its client probably meant the contract.
 """
 
 import re
@@ -12,19 +13,19 @@ from soma.mesh.v1 import surface_pb2 as pb
 from services.mesh.surfaces.surface import prefixes, templates
 from services.mesh.surfaces.template import Template
 
-# What may follow a whole segment of a path, and what may follow a whole path.
-_AFTER = r"([/:?].*)?"
+# Expressions for the text that may follow a prefix of whole segments, and for the query after a whole path.
+_BELOW = r"([/:?].*)?"
 _QUERY = r"(\?.*)?"
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A surface, and the paths that it claims, queries included, as expressions; one that is empty matches nothing.
+    """A surface and the paths that it claims, as regular expressions that include queries; empty means no path.
 
     Attributes:
-        own: its own paths.
-        spaces: each of its spaces, in their order.
-        others: what lies in its spaces and belongs to contracts and other surfaces.
+        own: the paths of the surface.
+        spaces: one expression for each space, in the order of the surface.
+        others: paths inside the spaces that belong to contracts or to other surfaces.
     """
 
     surface: pb.Surface
@@ -34,13 +35,13 @@ class Claim:
 
 
 def claims(surfaces: Sequence[pb.Surface], contracts: Iterable[str]) -> list[Claim]:
-    """Those of all surfaces beside contracts with these templates of paths; no path is claimed by two of them."""
-    near = _near(surfaces, contracts)
+    """The claims of all surfaces; no two share a path. `contracts` are the path templates of the contracts."""
+    near = _near_contracts(surfaces, contracts)
     return [
         Claim(
             surface,
-            "|".join(map(_whole, templates(surface))),
-            tuple("|".join(map(_below, space.prefixes)) for space in surface.spaces),
+            "|".join(map(_path_regex, templates(surface))),
+            tuple("|".join(map(_prefix_regex, space.prefixes)) for space in surface.spaces),
             "|".join(_others(surface, surfaces, near)),
         )
         for surface in surfaces
@@ -48,38 +49,38 @@ def claims(surfaces: Sequence[pb.Surface], contracts: Iterable[str]) -> list[Cla
 
 
 def _others(surface: pb.Surface, surfaces: Iterable[pb.Surface], near: Mapping[str, str]) -> Iterator[str]:
-    """What lies in the spaces of a surface and is nobody's mistake for one of its paths."""
+    """The paths inside the spaces of a surface that do not belong to it, as expressions."""
     spaces = prefixes(surface)
-    yield from (paths for literal, paths in near.items() if _touches(literal, spaces))
+    yield from (paths for literal, paths in near.items() if _overlaps(literal, spaces))
     for other in surfaces:
         if other is not surface:
-            yield from (_whole(each) for each in templates(other) if _touches(each.literal, spaces))
-            yield from (_below(prefix) for prefix in prefixes(other) if _inside(prefix, spaces))
+            yield from (_path_regex(each) for each in templates(other) if _overlaps(each.literal, spaces))
+            yield from (_prefix_regex(prefix) for prefix in prefixes(other) if _is_below(prefix, spaces))
 
 
-def _whole(path: Template) -> str:
+def _path_regex(path: Template) -> str:
     return f"({path.regex}){_QUERY}"
 
 
-def _below(prefix: str) -> str:
-    return re.escape(prefix) + _AFTER
+def _prefix_regex(prefix: str) -> str:
+    return re.escape(prefix) + _BELOW
 
 
-def _inside(prefix: str, others: Iterable[str]) -> bool:
-    """Whether a space is a narrower one than some other."""
+def _is_below(prefix: str, others: Iterable[str]) -> bool:
+    """Whether a prefix lies below one of the others."""
     return any(prefix.startswith(f"{other}/") for other in others)
 
 
-def _touches(literal: str, spaces: Sequence[str]) -> bool:
-    """Whether paths that begin with `literal` may lie in a space."""
-    return literal in spaces or _inside(literal, spaces) or any(space.startswith(f"{literal}/") for space in spaces)
+def _overlaps(literal: str, spaces: Sequence[str]) -> bool:
+    """Whether some path that begins with `literal` may lie in a space."""
+    return literal in spaces or _is_below(literal, spaces) or any(space.startswith(f"{literal}/") for space in spaces)
 
 
-def _near(surfaces: Iterable[pb.Surface], contracts: Iterable[str]) -> Mapping[str, str]:
-    """What paths match that lie near those of the contracts, by what they begin with.
+def _near_contracts(surfaces: Iterable[pb.Surface], contracts: Iterable[str]) -> Mapping[str, str]:
+    """Expressions for paths that resemble those of the contracts, by the prefix that they have in common.
 
-    Near is what begins with the same word after `/v1/`. Where a surface's paths begin with it too, as with `chat`, it
-    is what begins with the same two, and the path of that one word.
+    A path resembles one of a contract if the word after `/v1/` is the same. If paths of a surface begin with this word
+    too, such as `chat`, the next word must be the same as well; the path of the word alone still counts.
     """
     literals = {each.literal for surface in surfaces for each in templates(surface)}
     shared = {_head(literal, 3) for literal in literals if literal != _head(literal, 3)}
@@ -88,11 +89,11 @@ def _near(surfaces: Iterable[pb.Surface], contracts: Iterable[str]) -> Mapping[s
         literal = re.split("[{:]", contract, maxsplit=1)[0].rstrip("/")
         head = _head(literal, 3)
         if head not in shared:
-            near[head] = _below(head)
+            near[head] = _prefix_regex(head)
         elif literal == head:
             near[head] = re.escape(head) + _QUERY
         else:
-            near[_head(literal, 4)] = _below(_head(literal, 4))
+            near[_head(literal, 4)] = _prefix_regex(_head(literal, 4))
     return dict(sorted(near.items()))
 
 

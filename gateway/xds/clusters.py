@@ -48,22 +48,23 @@ CONTROL_HTTP = "control-http"
 CONTROL_GRPC = "control-grpc"
 
 _PROTOCOL_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
-# Connections nobody uses. The server closes them after 75 s: whoever comes second may send on one that is gone.
-_POOLED = timedelta(seconds=15)
-# The server of unary calls closes none, and the next ones need as many.
-_POOLED_FOR_UNARY = timedelta(minutes=5)
-_CONNECT = timedelta(seconds=2)
+# Envoy closes idle connections first. Servers close them after 75 s, and a request on a connection that the server is
+# closing would be lost.
+_IDLE_TIMEOUT = timedelta(seconds=15)
+# The server of unary calls closes no idle connection, and the next burst of calls needs as many.
+_UNARY_IDLE_TIMEOUT = timedelta(minutes=5)
+_CONNECT_TIMEOUT = timedelta(seconds=2)
 
 FROM_ADS = ConfigSource(ads=AggregatedConfigSource(), resource_api_version=ApiVersion.V3)
 
 
 def unary(service: str) -> str:
-    """The cluster that takes a service's unary calls over HTTP/1.1."""
+    """The name of the cluster for a service's unary calls over HTTP/1.1."""
     return f"{service}/unary"
 
 
 class Protocol(Enum):
-    """What is spoken to the instances of a cluster."""
+    """The protocol between Envoy and the instances of a cluster."""
 
     GRPC = "gRPC, which is HTTP/2"
     UNARY = "unary calls of gRPC over HTTP/1.1, with the status in the trailer"
@@ -71,24 +72,24 @@ class Protocol(Enum):
 
 
 def cluster(name: str, limits: Limits, *, protocol: Protocol, tls: Tls, hosts: Sequence[str]) -> Cluster:
-    """A cluster whose endpoints come over ADS, are bounded by `limits` and, with TLS, prove to be one of `hosts`."""
+    """A cluster whose endpoints come over ADS. With TLS, an endpoint's certificate must name one of `hosts`."""
     return Cluster(
         name=name,
         type=ClusterDiscoveryType.EDS,
         eds_cluster_config=ClusterEdsClusterConfig(eds_config=FROM_ADS),
-        # Many at once take their time to prove themselves to one process.
-        connect_timeout=timedelta(seconds=CONNECT_SECONDS) if tls.identity else _CONNECT,
+        # Many TLS handshakes with one process at the same time are slow.
+        connect_timeout=timedelta(seconds=CONNECT_SECONDS) if tls.identity else _CONNECT_TIMEOUT,
         lb_policy=ClusterLbPolicy.LEAST_REQUEST,
-        # Health is the registry's to know: Envoy must not send calls to endpoints it believes unhealthy.
+        # The registry decides which endpoints are healthy, so Envoy must never send calls to unhealthy ones.
         common_lb_config=ClusterCommonLbConfig(healthy_panic_threshold=Percent(value=0.0)),
         circuit_breakers=CircuitBreakers(
             thresholds=[
                 CircuitBreakersThresholds(
-                    # Never what a call waits for: over HTTP/1.1 each call in flight has a connection.
+                    # No call must wait for a connection: over HTTP/1.1 each call in flight needs one.
                     max_connections=limits.max_requests + limits.max_pending,
                     max_pending_requests=limits.max_pending,
                     max_requests=limits.max_requests,
-                    # Envoy's own three are fewer than there are calls on their way to an instance that is killed.
+                    # All calls to a killed instance may need a retry at the same time; Envoy's default is three.
                     max_retries=limits.max_requests,
                 )
             ]
@@ -106,12 +107,14 @@ def _options(protocol: Protocol) -> HttpProtocolOptions:
     http1 = Http1ProtocolOptions(enable_trailers=unary)
     return HttpProtocolOptions(
         explicit_http_config=HttpProtocolOptionsExplicitHttpConfig(http_protocol_options=http1),
-        common_http_protocol_options=CommonProtocolOptions(idle_timeout=_POOLED_FOR_UNARY if unary else _POOLED),
+        common_http_protocol_options=CommonProtocolOptions(
+            idle_timeout=_UNARY_IDLE_TIMEOUT if unary else _IDLE_TIMEOUT
+        ),
     )
 
 
 def load_assignment(cluster_name: str, endpoints: tuple[Endpoint, ...]) -> ClusterLoadAssignment:
-    """Endpoints of a cluster; an empty one makes Envoy answer "no healthy upstream"."""
+    """The endpoints of a cluster; without any, Envoy answers "no healthy upstream"."""
     return ClusterLoadAssignment(
         cluster_name=cluster_name,
         endpoints=[LocalityLbEndpoints(lb_endpoints=[_lb_endpoint(endpoint) for endpoint in endpoints])]
@@ -121,7 +124,7 @@ def load_assignment(cluster_name: str, endpoints: tuple[Endpoint, ...]) -> Clust
 
 
 def address(endpoint: Endpoint) -> Address:
-    """An IP address and port as Envoy has them."""
+    """An endpoint as an address of Envoy's configuration."""
     return Address(socket_address=SocketAddress(address=endpoint.host, port_value=endpoint.port))
 
 

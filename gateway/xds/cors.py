@@ -8,24 +8,24 @@ from envoy_data_plane.envoy.type.matcher.v3 import StringMatcher
 CORS = "envoy.filters.http.cors"
 
 _METHODS = "GET,POST,PUT,PATCH,DELETE"
-# A star means every header but this one, which has to be named.
-_SENT = "authorization,*"
-# The status and reason of a failed call among them, for gRPC over the web.
-_READ = "*"
+# A star means every header except `authorization`, which must be named.
+_REQUEST_HEADERS = "authorization,*"
+# All of them: grpc-web needs the headers with the status and the reason of a failed call.
+_RESPONSE_HEADERS = "*"
 _PREFLIGHT_SECONDS = 7200
 
 
 def cors_policy(origins: Iterable[str]) -> CorsPolicy:
-    """The policy for pages of `origins`, `*` being all.
+    """The policy for pages of `origins`; `*` means every page.
 
-    It lets no cookies through: who calls is said by a header, which a page of another origin cannot have sent.
+    It allows no cookies: callers authenticate with a header, which a page of another origin cannot send for them.
     """
     return CorsPolicy(
         allow_origin_string_match=[StringMatcher(exact=origin) for origin in origins],
         allow_methods=_METHODS,
-        allow_headers=_SENT,
-        expose_headers=_READ,
+        allow_headers=_REQUEST_HEADERS,
+        expose_headers=_RESPONSE_HEADERS,
         max_age=str(_PREFLIGHT_SECONDS),
-        # No backend knows more of it: a page of another origin is answered without the headers that would let it in.
+        # Envoy answers pages of other origins itself, without the headers that allow calls: no backend knows CORS.
         forward_not_matching_preflights=False,
     )

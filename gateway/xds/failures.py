@@ -1,4 +1,4 @@
-"""Failures the gateway itself reports, and how each reads as HTTP and as gRPC."""
+"""Failures that the gateway reports itself, each with its HTTP and gRPC form."""
 
 import base64
 from dataclasses import dataclass
@@ -14,38 +14,38 @@ DOMAIN = "soma"
 
 @dataclass(frozen=True)
 class Failure:
-    """Something that went wrong before a backend could answer."""
+    """A failure that happens before a backend can answer."""
 
     reason: str
-    """One the contracts declare, with its statuses."""
+    """A reason that the contracts declare, with its HTTP and gRPC status."""
     message: str
-    """Text for people; `{owner}` is the service the call was for."""
+    """Text for people; `{owner}` is the service that was called."""
     flags: tuple[str, ...] = ()
     """Envoy's response flags that mean this failure."""
     statuses: tuple[int, ...] = ()
-    """Envoy's own statuses that mean it, where there is no flag."""
+    """HTTP statuses of Envoy's own answers that mean this failure, if there is no flag for it."""
     details: tuple[str, ...] = ()
-    """Envoy's words for it (RESPONSE_CODE_DETAILS), where the status has other meanings too."""
+    """Envoy's RESPONSE_CODE_DETAILS for this failure, if its status has other meanings too."""
     owned: bool = True
-    """Whether it is told whose call it was; it may be so early that this is not known."""
+    """Whether the error names the called service; some failures happen before the service is known."""
     retry_after_seconds: int | None = None
 
     @property
     def code(self) -> "Code.ValueType":
-        """Canonical status."""
+        """The canonical gRPC code."""
         return Code.Value(reasons.DECLARED[self.reason].status)
 
     @property
     def http(self) -> int:
-        """HTTP status."""
+        """The HTTP status."""
         return reasons.DECLARED[self.reason].http
 
     def text(self, owner: str) -> str:
-        """The message with its owner filled in."""
+        """The message with the name of the owner."""
         return self.message.format(owner=owner)
 
     def details_bin(self, owner: str) -> str:
-        """Value of `grpc-status-details-bin`: the `google.rpc.Status`, base64."""
+        """The value of `grpc-status-details-bin`: a `google.rpc.Status` in base64."""
         detail = Any()
         metadata = {"service": owner} if self.owned else {}
         detail.Pack(ErrorInfo(reason=self.reason, domain=DOMAIN, metadata=metadata))
@@ -55,7 +55,7 @@ class Failure:
 
 UNKNOWN_SERVICE = Failure(reasons.UNKNOWN_SERVICE, "no such service", statuses=(404,))
 
-# First match wins: a call refused by a limit also carries the flags of the retry that followed.
+# The first match counts: a call that a limit refused also has the flags of the retry after it.
 FAILURES = (
     Failure(
         reasons.OVERLOADED,
@@ -91,7 +91,7 @@ FAILURES = (
     Failure(reasons.PAYLOAD_TOO_LARGE, "the message is larger than allowed", statuses=(413,)),
 )
 
-# What Envoy answers REST with by itself, by HTTP status; its own text is the message.
+# Reasons of Envoy's other own answers to REST, by HTTP status; Envoy's text is the message.
 BY_HTTP_STATUS = {
     reasons.DECLARED[reason].http: reason
     for reason in (

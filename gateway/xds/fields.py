@@ -1,4 +1,4 @@
-"""Names the JSON of a request may use, taken from the contracts' messages, for the Lua filter that checks bodies."""
+"""The field names that the JSON of a request may have, from the contracts, for the Lua filter that checks bodies."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -8,10 +8,11 @@ from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto
 from gateway.xds.bindings import Binding
 
 _MESSAGES = (FieldDescriptorProto.TYPE_MESSAGE, FieldDescriptorProto.TYPE_GROUP)
-# JSON of no contract, by what it is: an object, a list, or either. In JSON they look alike, so that one stands for all.
+# Messages of free-form JSON: any value, an object or a list. The check treats all three as any value.
 _JSON = "google.protobuf.Value"
 _JSONS = frozenset({_JSON, "google.protobuf.Struct", "google.protobuf.ListValue"})
-# The transcoder reads the others by rules of their own: `Any` holds what it names, the rest are text or a number.
+# The transcoder has special rules for the other messages of this package: `Any` has the fields of the type it names,
+# and the rest are written as text or as a number.
 _FREE_FORM = "google.protobuf."
 _ANY_NAME = "*"
 
@@ -20,7 +21,7 @@ class Fields:
     """The messages of a serialised `google.protobuf.FileDescriptorSet`.
 
     Raises:
-        google.protobuf.message.DecodeError: the bytes are none.
+        google.protobuf.message.DecodeError: the bytes are no descriptor set.
     """
 
     def __init__(self, descriptor_set: bytes) -> None:
@@ -30,17 +31,17 @@ class Fields:
                 self._messages.update(_nested(f"{file.package}.{message.name}", message))
 
     def body(self, binding: Binding) -> str:
-        """Name of the message in the body of a binding; empty where there is none, or one of the transcoder's own."""
+        """Name of the message in the body of a binding; empty if the body holds no message that has to be checked."""
         if binding.body in ("", "*"):
             return binding.request if binding.body else ""
         return next((self._held(field) for field in self._fields(binding.request) if field.name == binding.body), "")
 
     def lua(self, bodies: Iterable[str]) -> str:
-        """A Lua table of those messages and all they hold.
+        """A Lua table of these messages and of all messages in their fields.
 
-        Each maps the names of its fields, in JSON's spelling and in the contract's, to `{name, held}`: the contract's
-        spelling, and the name of the message the field holds or false. A map has one field of any name, `*`, and so
-        has JSON of no contract, which goes by the name of `google.protobuf.Value`.
+        Each entry maps the names of the message's fields, both as JSON and as the contract spells them, to
+        `{name, held}`: the contract's spelling, and the name of the message in the field, or false. A map has one field
+        `*`, which stands for any name. So has free-form JSON, which is always called `google.protobuf.Value`.
         """
         entries: dict[str, str] = {}
         waiting = [name for name in bodies if name]
@@ -62,7 +63,7 @@ class Fields:
             any_name = FieldDescriptorProto(name=_ANY_NAME, json_name=_ANY_NAME, type_name=f".{_JSON}")
             any_name.type = FieldDescriptorProto.TYPE_MESSAGE
             return (any_name,)
-        # Envoy refuses a set that lacks a message, and says so; here one has no fields.
+        # A missing message counts as one without fields; Envoy refuses such a descriptor set with a clear error.
         message = self._messages.get(name, DescriptorProto())
         if not message.options.map_entry:
             return message.field
@@ -85,5 +86,5 @@ def _nested(name: str, message: DescriptorProto) -> Iterator[tuple[str, Descript
 
 
 def _text(value: str) -> str:
-    # Names of protobuf are ASCII: JSON's quoting of them is Lua's.
+    # Protobuf names are ASCII, which JSON and Lua quote in the same way.
     return json.dumps(value)

@@ -1,6 +1,6 @@
 """Routes to applications that speak HTTP themselves: the surfaces of services, and the gateway's own pages.
 
-A surface has few routes however many paths it has: its paths are one expression.
+All paths of a surface are one regular expression, so that many paths do not mean many routes.
 """
 
 from collections.abc import Iterable, Iterator
@@ -21,9 +21,9 @@ from soma.mesh.v1 import surface_pb2 as pb
 
 from gateway import pages, reference
 from gateway.xds.clusters import CONTROL_HTTP
-from gateway.xds.filters import ERROR_WRAPPER, GRPC_WEB, QUERY_TOKEN, TRANSCODER, whole, without
+from gateway.xds.filters import ERROR_WRAPPER, GRPC_WEB, QUERY_TOKEN, TRANSCODER, buffered, disabled
 from gateway.xds.owners import owned_by
-from gateway.xds.rest import ON, refusing, to_nobody
+from gateway.xds.rest import LUA_ON, not_found, refusing
 from gateway.xds.retries import unless_begun
 from gateway.xds.snapshot import Limits
 from services.mesh.surfaces.surface import stream
@@ -36,48 +36,49 @@ NO_GRPC = HeaderMatcher(
     treat_missing_header_as_empty=True,
 )
 
-# A surface may have a limit of its own, with words of its own, and reads what is this many times too large to say them.
-_BODIES = 4
-_MOST = 2**63 - 1
+# A surface may have a limit of its own, and answers in its own words when a body is too large. So it gets bodies that
+# are up to this many times larger than the limit of REST.
+_SURFACE_BODY_FACTOR = 4
+_INT64_MAX = 2**63 - 1
 _WEBSOCKET = "websocket"
 _UPGRADE = HeaderMatcher(name="upgrade", string_match=StringMatcher(exact=_WEBSOCKET, ignore_case=True))
 _GET = HeaderMatcher(name=":method", string_match=StringMatcher(exact="GET"))
-_NOT_FOR_HTTP = without(ERROR_WRAPPER, GRPC_WEB, TRANSCODER)
+_GRPC_FILTERS_OFF = disabled(ERROR_WRAPPER, GRPC_WEB, TRANSCODER)
 
 
 def socket_routes(surfaces: Iterable[pb.Surface]) -> Iterator[Route]:
-    """WebSockets, each to the service that has it; any other is not found."""
+    """Routes of WebSockets to their services; any other WebSocket is answered with 404."""
     for surface in surfaces:
         if surface.sockets:
             match = RouteMatch(safe_regex=_any_of(surface.sockets), headers=[_UPGRADE])
-            # An upgrade has no end of body to wait for, so no limit of its size.
+            # The body of an upgrade does not end before the WebSocket, so it is not collected and has no limit.
             yield _upgraded(_to_http(match, surface.service, surface.service, {}))
-    # Without the upgrade Envoy would refuse it in words of its own.
-    yield _upgraded(to_nobody(RouteMatch(prefix="/", headers=[_UPGRADE]), "gateway", dict(_NOT_FOR_HTTP)))
+    # If this route did not allow the upgrade, Envoy would refuse it with an error of its own.
+    yield _upgraded(not_found(RouteMatch(prefix="/", headers=[_UPGRADE]), "gateway", dict(_GRPC_FILTERS_OFF)))
 
 
 def surface_routes(surfaces: Iterable[pb.Surface], limits: Limits) -> Iterator[Route]:
-    """Requests for the paths of surfaces, each to the service that has it."""
+    """Routes of the paths of surfaces to their services."""
     for surface in surfaces:
-        most = surface.max_body_bytes or _BODIES * limits.max_request_bytes
+        limit = surface.max_body_bytes or _SURFACE_BODY_FACTOR * limits.max_request_bytes
         for each in map(stream, surface.streams):
-            asked = [_query(*each.query)] if each.query else []
+            query = [_query(*each.query)] if each.query else []
             regex = RegexMatcher(regex=each.template.regex)
-            events = RouteMatch(safe_regex=regex, headers=[_GET], query_parameters=asked)
-            yield _to_http(events, surface.service, surface.service, whole(most) | {QUERY_TOKEN: ON})
+            events = RouteMatch(safe_regex=regex, headers=[_GET], query_parameters=query)
+            yield _to_http(events, surface.service, surface.service, buffered(limit) | {QUERY_TOKEN: LUA_ON})
         if surface.paths:
             paths = _any_of(surface.paths)
-            # At once: it would not even be read to its end.
-            announced = HeaderMatcher(name="content-length", range_match=Int64Range(start=most + 1, end=_MOST))
+            # A body that is announced to be too large is refused at once.
+            announced = HeaderMatcher(name="content-length", range_match=Int64Range(start=limit + 1, end=_INT64_MAX))
             match = RouteMatch(safe_regex=paths, headers=[announced, NO_GRPC])
             yield refusing(match, surface.service, limits, {"status": "413", "text": ""})
             match = RouteMatch(safe_regex=paths, headers=[NO_GRPC])
-            yield _to_http(match, surface.service, surface.service, whole(most))
+            yield _to_http(match, surface.service, surface.service, buffered(limit))
 
 
 def page_routes(limits: Limits) -> Iterator[Route]:
-    """The gateway's own pages, which the control process has."""
-    whole_request = whole(limits.max_request_bytes)
+    """Routes of the gateway's own pages to the control process."""
+    whole_request = buffered(limits.max_request_bytes)
     for path in pages.PATHS:
         yield _to_http(RouteMatch(path=path, headers=[NO_GRPC]), CONTROL_HTTP, "gateway", whole_request)
     for prefix in reference.PAGES:
@@ -90,7 +91,7 @@ def _to_http(match: RouteMatch, cluster: str, owner: str, filters: dict[str, Any
         match=match,
         route=RouteAction(cluster=cluster, timeout=timedelta(0), retry_policy=unless_begun()),
         metadata=owned_by(owner),
-        typed_per_filter_config=filters | _NOT_FOR_HTTP,
+        typed_per_filter_config=filters | _GRPC_FILTERS_OFF,
     )
 
 

@@ -1,4 +1,4 @@
-"""The gateway's one listener: native gRPC, grpc-web, REST by transcoding and plain HTTP on the same port."""
+"""The gateway's listener: native gRPC, grpc-web, REST by transcoding and plain HTTP on one port."""
 
 from collections.abc import Iterable
 from datetime import timedelta
@@ -68,28 +68,28 @@ from gateway.xds.routes import NAME
 from gateway.xds.snapshot import Endpoint, Snapshot
 from gateway.xds.tls import downstream
 
-# What only the mesh may say of a call, and what only Envoy may: a client's own word for it is dropped.
+# Only the mesh and Envoy may set headers with these prefixes; those of clients are dropped.
 _RESERVED_HEADER_PREFIXES = ("x-soma-", "x-envoy-")
 _STREAM_WINDOW_BYTES = 1024 * 1024
 _CONNECTION_WINDOW_BYTES = 8 * 1024 * 1024
-# Of all headers of a request together: above what a gRPC server takes (32 KiB), which refuses in words where Envoy can
-# only reset a stream of HTTP/2.
-_HEADER_KIB = 96
-_HEADERS = 200
-# For requests of HTTP/1.0, which need not say whom they are for.
-_UNNAMED_HOST = "localhost"
-# A body over the limit is read and dropped up to so many times the limit.
-_DRAINED = 4
-# A client that answers nothing is gone after these: until the first probe, between two, and how many.
+# Limit of all headers of a request together. It is above the limit of a gRPC server (32 KiB): that server refuses with
+# a message, while Envoy can only reset an HTTP/2 stream.
+_MAX_HEADER_KIB = 96
+_MAX_HEADERS = 200
+# The host of HTTP/1.0 requests, which need not name one.
+_DEFAULT_HOST = "localhost"
+# A body over the limit is read and dropped, up to this many times the limit.
+_DRAIN_FACTOR = 4
+# A client that answers none of the probes is disconnected: seconds until the first, seconds between two, and number.
 _KEEPALIVE = TcpKeepalive(keepalive_time=60, keepalive_interval=10, keepalive_probes=3)
 _ACCESS_LOG_FIELDS = {
     "time": "%START_TIME(%Y-%m-%dT%H:%M:%S.%3fZ)%",
     "method": "%REQ(:METHOD)%",
-    # Without the query: it may carry what nobody should read in a log.
+    # Without the query, which may have secrets.
     "path": "%PATH(NQ:ORIG_OR_PATH)%",
     "protocol": "%PROTOCOL%",
     "status": "%RESPONSE_CODE%",
-    # As sent: Envoy's own GRPC_STATUS guesses one from the HTTP status of a transcoded error.
+    # The status as it was sent: Envoy's GRPC_STATUS guesses one from the HTTP status of a transcoded error.
     "grpc_status": "%RESP(GRPC-STATUS)%%TRAILER(GRPC-STATUS)%",
     "flags": "%RESPONSE_FLAGS%",
     "duration_ms": "%DURATION%",
@@ -105,7 +105,7 @@ _ACCESS_LOG_FIELDS = {
 
 
 def listener(snapshot: Snapshot, streaming: StreamingMethods) -> Listener:
-    """The listener on `snapshot.listen`; its routes come over ADS, so that they change without touching it."""
+    """The listener on `snapshot.listen`. Its routes come over ADS, so that a change of routes does not replace it."""
     manager = Filter(
         name="envoy.filters.network.http_connection_manager", typed_config=Any.pack(_manager(snapshot, streaming))
     )
@@ -120,10 +120,10 @@ def listener(snapshot: Snapshot, streaming: StreamingMethods) -> Listener:
         name=NAME,
         address=_listening(snapshot.listen),
         filter_chains=[chain],
-        # A client that reads nothing of what waits for it.
+        # Ends connections whose client does not read its answers.
         per_connection_buffer_high_watermark_timeout=timedelta(seconds=snapshot.limits.idle_timeout_seconds),
         tcp_keepalive=_KEEPALIVE,
-        # With it a second Envoy on the same port would silently take half of the connections.
+        # If it were on, a second Envoy on the same port would silently take half of the connections.
         enable_reuse_port=False,
     )
 
@@ -131,7 +131,7 @@ def listener(snapshot: Snapshot, streaming: StreamingMethods) -> Listener:
 def _listening(endpoint: Endpoint) -> Address:
     where = address(endpoint)
     if where.socket_address is not None:
-        # Every address of the machine, and not only those of IPv6.
+        # `::` means every address of the machine, IPv4 included.
         where.socket_address.ipv4_compat = endpoint.host == "::"
     return where
 
@@ -144,7 +144,7 @@ def _manager(snapshot: Snapshot, streaming: StreamingMethods) -> HttpConnectionM
         codec_type=HttpConnectionManagerCodecType.AUTO,
         rds=Rds(config_source=FROM_ADS, route_config_name=NAME),
         http_filters=[
-            # First, so that a page may also read what the filters after it refuse.
+            # The first, so that a page may also read the refusals of the filters after it.
             _filter(CORS, Cors()),
             HttpFilter(name=QUERY_TOKEN, typed_config=Any.pack(_lua(_source("query_token.lua"))), disabled=True),
             _filter(COMPRESSOR, compressor()),
@@ -163,15 +163,15 @@ def _manager(snapshot: Snapshot, streaming: StreamingMethods) -> HttpConnectionM
         early_header_mutation_extensions=[_drop_reserved_headers()],
         local_reply_config=local_replies(snapshot.surfaces, [binding.template for binding in bound]),
         server_name="somamesh",
-        # What nginx and HAProxy speak to whom they stand before, unless they are told otherwise.
-        http_protocol_options=Http1ProtocolOptions(accept_http_10=True, default_host_for_http_10=_UNNAMED_HOST),
+        # nginx and HAProxy speak HTTP/1.0 to their backends unless they are configured otherwise.
+        http_protocol_options=Http1ProtocolOptions(accept_http_10=True, default_host_for_http_10=_DEFAULT_HOST),
         http2_protocol_options=Http2ProtocolOptions(
             max_concurrent_streams=1024,
             initial_stream_window_size=_STREAM_WINDOW_BYTES,
             initial_connection_window_size=_CONNECTION_WINDOW_BYTES,
         ),
-        common_http_protocol_options=HttpProtocolOptions(idle_timeout=idle, max_headers_count=_HEADERS),
-        max_request_headers_kb=_HEADER_KIB,
+        common_http_protocol_options=HttpProtocolOptions(idle_timeout=idle, max_headers_count=_MAX_HEADERS),
+        max_request_headers_kb=_MAX_HEADER_KIB,
         stream_idle_timeout=idle,
         request_headers_timeout=timedelta(seconds=snapshot.limits.headers_timeout_seconds),
         request_timeout=timedelta(seconds=snapshot.limits.request_timeout_seconds),
@@ -180,7 +180,7 @@ def _manager(snapshot: Snapshot, streaming: StreamingMethods) -> HttpConnectionM
         generate_request_id=True,
         preserve_external_request_id=True,
         always_set_request_id_in_response=True,
-        # Otherwise Envoy rewrites a digit of the client's own id.
+        # Otherwise Envoy changes a digit of an id that the client sent.
         request_id_extension=RequestIdExtension(typed_config=Any.pack(UuidRequestIdConfig(pack_trace_reason=False))),
         access_log=_access_log(snapshot.access_log),
     )
@@ -207,7 +207,7 @@ def _transcoder(snapshot: Snapshot, streaming: StreamingMethods) -> GrpcJsonTran
 
 
 def _drop_reserved_headers() -> TypedExtensionConfig:
-    """Early, that is before any route or filter can see the headers."""
+    """Drop reserved headers early, before any route or filter can see them."""
     removals = [
         Mutation(remove_on_match=HeaderMutationRemoveOnMatch(key_matcher=StringMatcher(prefix=prefix)))
         for prefix in _RESERVED_HEADER_PREFIXES
@@ -233,7 +233,7 @@ def _filter(name: str, config: Message) -> HttpFilter:
 
 def _body_drain(snapshot: Snapshot) -> Lua:
     limit = snapshot.limits.max_request_bytes
-    return _lua(f"local LIMIT, DRAINED = {limit}, {limit * _DRAINED}\n{_source('drain_body.lua')}")
+    return _lua(f"local LIMIT, DRAINED = {limit}, {limit * _DRAIN_FACTOR}\n{_source('drain_body.lua')}")
 
 
 def _body_check(snapshot: Snapshot, bound: Iterable[Binding]) -> Lua:

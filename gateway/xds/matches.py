@@ -1,4 +1,4 @@
-"""Which answers of Envoy's own are meant: by what failed, by who asks, by what the body check found."""
+"""Conditions on Envoy's own answers: the kind of failure, the kind of client, and the result of the body check."""
 
 from envoy_data_plane.envoy.config.accesslog.v3 import (
     AccessLogFilter,
@@ -27,28 +27,28 @@ from envoy_data_plane.google.protobuf import Any
 from gateway.xds.failures import Failure
 
 REFUSED = "soma.refused"
-"""Where the body check leaves why it refused."""
+"""The dynamic metadata in which the body check stores why it refused."""
 
 
-def says(key: str) -> AccessLogFilter:
-    """The body check left this of why it refused."""
+def body_check_stored(key: str) -> AccessLogFilter:
+    """The body check stored this key when it refused."""
     present = MetadataMatcher(
         filter=REFUSED, path=[MetadataMatcherPathSegment(key=key)], value=ValueMatcher(present_match=True)
     )
     return AccessLogFilter(metadata_filter=MetadataFilter(matcher=present, match_if_key_not_found=False))
 
 
-def means(failure: Failure) -> AccessLogFilter:
-    """One of the signs of this failure."""
+def is_failure(failure: Failure) -> AccessLogFilter:
+    """The answer has one of the signs of this failure."""
     signs = [has_status(status) for status in failure.statuses]
-    signs += [_in_words(details) for details in failure.details]
+    signs += [_has_details(details) for details in failure.details]
     if failure.flags:
         signs.append(AccessLogFilter(response_flag_filter=ResponseFlagFilter(flags=list(failure.flags))))
     return any_of(signs)
 
 
 def has_status(http: int) -> AccessLogFilter:
-    """Answered with this status."""
+    """The answer has this HTTP status."""
     value = RuntimeUInt32(default_value=http, runtime_key="gateway.local_reply_status")
     return AccessLogFilter(
         status_code_filter=StatusCodeFilter(comparison=ComparisonFilter(op=ComparisonFilterOp.EQ, value=value))
@@ -56,17 +56,17 @@ def has_status(http: int) -> AccessLogFilter:
 
 
 def from_rest() -> AccessLogFilter:
-    """A REST client: its request was transcoded, or never was gRPC."""
+    """The client speaks REST: its request was transcoded, or was not gRPC."""
     return any_of([_transcoded(present=True), _grpc_content(present=False)])
 
 
 def from_grpc() -> AccessLogFilter:
-    """A gRPC client, native or web, which would show a JSON body as the text of its status."""
+    """The client speaks gRPC or grpc-web, and would show a JSON body as the message of the status."""
     return both(_transcoded(present=False), _grpc_content(present=True))
 
 
 def on_paths(regex: str, but: str = "") -> AccessLogFilter:
-    """Asked for a path of this form, and not of that other one, by other means than gRPC."""
+    """The request is not gRPC, and its path matches `regex` and not `but`; an empty `but` matches nothing."""
     asked = both(_path(regex, matches=True), _grpc_content(present=False))
     return both(asked, _path(but, matches=False)) if but else asked
 
@@ -78,16 +78,16 @@ def _path(regex: str, *, matches: bool) -> AccessLogFilter:
 
 
 def without_id() -> AccessLogFilter:
-    """Refused before it was given an id, the first thing that is done to a request whose head is in order."""
+    """The request has no id: it was refused before it got one, because its head was not valid."""
     return AccessLogFilter(header_filter=HeaderFilter(header=HeaderMatcher(name="x-request-id", present_match=False)))
 
 
 def bad_path() -> AccessLogFilter:
-    """Refused for a path that cannot be, maybe with an id of the client's own."""
-    return _in_words("path_normalization_failed")
+    """The path was not valid; the request may have an id from the client."""
+    return _has_details("path_normalization_failed")
 
 
-def _in_words(details: str) -> AccessLogFilter:
+def _has_details(details: str) -> AccessLogFilter:
     expression = ExpressionFilter(expression=f"response.code_details == '{details}'")
     return AccessLogFilter(
         extension_filter=ExtensionFilter(
@@ -113,11 +113,11 @@ def _grpc_content(*, present: bool) -> AccessLogFilter:
 
 
 def both(first: AccessLogFilter, second: AccessLogFilter) -> AccessLogFilter:
-    """The first and the second."""
+    """Both conditions hold."""
     return AccessLogFilter(and_filter=AndFilter(filters=[first, second]))
 
 
 def any_of(filters: list[AccessLogFilter]) -> AccessLogFilter:
-    """At least one of them."""
-    # Envoy's `or` needs two.
+    """At least one condition holds."""
+    # Envoy's `or` needs at least two.
     return filters[0] if len(filters) == 1 else AccessLogFilter(or_filter=OrFilter(filters=filters))

@@ -1,18 +1,18 @@
-"""What the gateway needs to know of the described services: which of their methods stream."""
+"""Which methods of the services stream; the gateway routes them differently from unary ones."""
 
 from collections.abc import Mapping
 
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 StreamingMethods = Mapping[str, Mapping[str, bool]]
-"""The streaming methods of each described service, by its full proto name, and of each whether clients stream too."""
+"""The streaming methods of each service, by its full proto name; the value says whether the client streams too."""
 
 
 def streaming_methods(descriptor_set: bytes) -> StreamingMethods:
-    """Read a serialised `google.protobuf.FileDescriptorSet`.
+    """The streaming methods in a serialised `google.protobuf.FileDescriptorSet`.
 
     Raises:
-        google.protobuf.message.DecodeError: the bytes are none.
+        google.protobuf.message.DecodeError: the bytes are no descriptor set.
     """
     return {
         f"{file.package}.{service.name}": {

@@ -1,4 +1,4 @@
-"""Shape of what Envoy answers by itself: that of the surface, one JSON shape on REST, status and reason on gRPC."""
+"""The shape of Envoy's own answers: the surface's on its paths, JSON on REST, status and reason on gRPC."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any as Json
@@ -25,21 +25,21 @@ from gateway.xds.matches import (
     REFUSED,
     any_of,
     bad_path,
+    body_check_stored,
     both,
     from_grpc,
     from_rest,
     has_status,
-    means,
+    is_failure,
     on_paths,
-    says,
     without_id,
 )
 from gateway.xds.owners import METADATA, OWNER
 from services.mesh.surfaces.error_shape import read
 
 _ERROR_INFO = "type.googleapis.com/google.rpc.ErrorInfo"
-# Envoy itself finds no words for some of these.
-_NO_HTTP = "not valid HTTP/1.1 or HTTP/2, or a path or host that cannot be"
+# Envoy's own text is empty for some of these requests.
+_INVALID_HTTP = "not valid HTTP/1.1 or HTTP/2, or a path or host that cannot be"
 _BAD_REQUEST = "type.googleapis.com/google.rpc.BadRequest"
 _METHOD, _PATH = "%REQ(:METHOD)%", "%PATH(NQ:PATH)%"
 _OWNER = f"%METADATA(ROUTE:{METADATA}:{OWNER})%"
@@ -48,14 +48,14 @@ _OWNER = f"%METADATA(ROUTE:{METADATA}:{OWNER})%"
 def local_replies(surfaces: Sequence[pb.Surface], contracts: Iterable[str]) -> LocalReplyConfig:
     """Mappers in order: paths of surfaces, refused bodies, known failures for REST and gRPC, then REST by status.
 
-    What none of them takes stays as Envoy says it. `contracts` are the templates of the contracts' paths.
+    Any other answer stays as Envoy makes it. `contracts` are the path templates of the contracts.
     """
     claimed = [mapper for claim in claims(surfaces, contracts) for mapper in _of_surface(claim)]
     return LocalReplyConfig(mappers=[*claimed, *_refused(), *_mappers()])
 
 
 def _of_surface(claim: Claim) -> Iterator[ResponseMapper]:
-    """Failures on paths whose clients know a surface's errors and no others."""
+    """Mappers of failures on paths that belong to a surface, in the shape of the surface."""
     shape = read(claim.surface.errors)
     own = on_paths(claim.own)
     asked = any_of([own, *(on_paths(space, but=claim.others) for space in claim.spaces)])
@@ -85,25 +85,25 @@ def _of_surface(claim: Claim) -> Iterator[ResponseMapper]:
     yield mapper(both(has_status(404), own), reasons.NO_SUCH_PATH, "no such path", 404)
     for failure in FAILURES:
         text = failure.text(_OWNER)
-        yield mapper(both(means(failure), asked), failure.reason, text, failure.http, _retry_after(failure))
-    for refused, id_header in _no_requests():
-        yield mapper(both(refused, asked), reasons.BAD_REQUEST, _NO_HTTP, 400, [id_header])
+        yield mapper(both(is_failure(failure), asked), failure.reason, text, failure.http, _retry_after(failure))
+    for refused, id_header in _invalid_requests():
+        yield mapper(both(refused, asked), reasons.BAD_REQUEST, _INVALID_HTTP, 400, [id_header])
     for http, reason in BY_HTTP_STATUS.items():
         yield mapper(both(has_status(http), asked), reason, "%LOCAL_REPLY_BODY%", http)
 
 
 def _escaped(text: str) -> str:
-    """Text in which nothing is a command of Envoy's."""
+    """The text with its percent signs doubled, because Envoy reads `%...%` as a command."""
     return text.replace("%", "%%")
 
 
-def _no_requests() -> tuple[tuple[AccessLogFilter, HeaderValueOption], ...]:
-    """What Envoy finds no words for, and the id it is answered with."""
+def _invalid_requests() -> tuple[tuple[AccessLogFilter, HeaderValueOption], ...]:
+    """Requests that are not valid HTTP, each with the request id of its answer."""
     return (both(has_status(400), without_id()), _NEW_ID), (bad_path(), _SAME_ID)
 
 
 def _refused() -> Iterator[ResponseMapper]:
-    """What the body check found: most of it in a field."""
+    """Mappers of what the body check refused; most refusals name a field."""
     message, reason = "%LOCAL_REPLY_BODY%", f"%DYNAMIC_METADATA({REFUSED}:reason)%"
     for http in (400, 415):
         plain = _error(http, "INVALID_ARGUMENT", message, reason)
@@ -111,32 +111,34 @@ def _refused() -> Iterator[ResponseMapper]:
         named = _error(http, "INVALID_ARGUMENT", message, reason)
         named["error"]["details"].append({"@type": _BAD_REQUEST, "field_violations": [violation]})
         for key, body in (("field", named), ("reason", plain)):
-            yield ResponseMapper(filter=both(has_status(http), says(key)), body_format_override=_json(body))
+            yield ResponseMapper(
+                filter=both(has_status(http), body_check_stored(key)), body_format_override=_json(body)
+            )
 
 
 def _mappers() -> Iterator[ResponseMapper]:
-    # Before the failures, one of which is a cluster nobody has.
-    not_found = _json(_stated(reasons.NO_SUCH_PATH, "no such path"))
+    # Before the failures, because an unknown path goes to a cluster that does not exist, which is a failure too.
+    not_found = _json(_declared_error(reasons.NO_SUCH_PATH, "no such path"))
     yield ResponseMapper(filter=both(has_status(404), from_rest()), body_format_override=not_found)
     yield _grpc(UNKNOWN_SERVICE)
     for failure in FAILURES:
         yield _rest(failure)
         yield _grpc(failure)
-    no_http = _json(_stated(reasons.BAD_REQUEST, _NO_HTTP))
-    for refused, id_header in _no_requests():
-        yield ResponseMapper(filter=refused, headers_to_add=[id_header], body_format_override=no_http)
+    invalid_http = _json(_declared_error(reasons.BAD_REQUEST, _INVALID_HTTP))
+    for refused, id_header in _invalid_requests():
+        yield ResponseMapper(filter=refused, headers_to_add=[id_header], body_format_override=invalid_http)
     for http, reason in BY_HTTP_STATUS.items():
         yield ResponseMapper(
             filter=both(has_status(http), from_rest()),
-            body_format_override=_json(_stated(reason, "%LOCAL_REPLY_BODY%")),
+            body_format_override=_json(_declared_error(reason, "%LOCAL_REPLY_BODY%")),
         )
 
 
 def _rest(failure: Failure) -> ResponseMapper:
     metadata = {"service": _OWNER} if failure.owned else None
-    error = _stated(failure.reason, failure.text(_OWNER), metadata)
+    error = _declared_error(failure.reason, failure.text(_OWNER), metadata)
     return ResponseMapper(
-        filter=both(means(failure), from_rest()),
+        filter=both(is_failure(failure), from_rest()),
         status_code=failure.http,
         headers_to_add=_retry_after(failure),
         body_format_override=_json(error),
@@ -145,10 +147,10 @@ def _rest(failure: Failure) -> ResponseMapper:
 
 def _grpc(failure: Failure) -> ResponseMapper:
     text = failure.text(_OWNER)
-    # A bin header cannot be computed by Envoy: each route carries the ones it may need, ready-made.
+    # Envoy cannot compute a binary header, so each route has the encoded details in its metadata.
     details = f"%METADATA(ROUTE:{METADATA}:{failure.reason})%" if failure.owned else failure.details_bin("")
     return ResponseMapper(
-        filter=both(means(failure), from_grpc()),
+        filter=both(is_failure(failure), from_grpc()),
         headers_to_add=[
             _header("grpc-status", str(failure.code)),
             _header("grpc-status-details-bin", details),
@@ -158,8 +160,8 @@ def _grpc(failure: Failure) -> ResponseMapper:
     )
 
 
-def _stated(reason: str, message: str, metadata: dict[str, str] | None = None) -> dict[str, Json]:
-    """An error with a reason the contracts declare, and its statuses."""
+def _declared_error(reason: str, message: str, metadata: dict[str, str] | None = None) -> dict[str, Json]:
+    """An error with a declared reason; its statuses are those of the reason."""
     declared = reasons.DECLARED[reason]
     return _error(declared.http, declared.status, message, reason, metadata)
 
@@ -187,6 +189,6 @@ def _header(key: str, value: str) -> HeaderValueOption:
     )
 
 
-# For what was refused before it was given one.
+# The id of an answer to a request that was refused before it got an id.
 _NEW_ID = _header("x-request-id", "%UNIQUE_ID%")
 _SAME_ID = _header("x-request-id", "%REQ(X-REQUEST-ID)%")

@@ -1,4 +1,4 @@
-"""A snapshot compiled to what goes over the wire: each resource packed once, with its content as its version."""
+"""Compiles a snapshot to xDS resources; the version of a resource is a hash of its content."""
 
 import hashlib
 from collections.abc import Mapping
@@ -25,12 +25,12 @@ ROUTES = f"{_PREFIX}route.v3.RouteConfiguration"
 LISTENER = f"{_PREFIX}listener.v3.Listener"
 
 ORDER = (CLUSTER, ENDPOINTS, LISTENER, ROUTES)
-"""What others refer to goes first; removals go the other way."""
+"""The order of sending: a resource comes before those that refer to it. Removals have the reverse order."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """Resources that stand or fall together. Equal versions mean equal content."""
+    """Resources that are accepted or refused together. Equal versions mean equal content."""
 
     types: Mapping[str, Mapping[str, Resource]]
     version: str = field(init=False)
@@ -47,17 +47,17 @@ def configuration(snapshot: Snapshot) -> Group:
     """Clusters, routes and the listener.
 
     Raises:
-        google.protobuf.message.DecodeError: the descriptor set is none.
+        google.protobuf.message.DecodeError: the bytes are no descriptor set.
     """
     streaming = streaming_methods(snapshot.descriptor_set)
     limits, tls = snapshot.limits, snapshot.tls
     clusters = {name: _cluster(name, limits, tls, _hosts(name), protocol=Protocol.GRPC) for name in snapshot.services}
-    # Whether or not calls go there yet: a route to a cluster Envoy has just heard of is a route to nobody.
+    # Also without calls to them: a route to a cluster that is new to Envoy would fail at first.
     for name in snapshot.services:
         clusters[unary(name)] = _cluster(unary(name), limits, tls, _hosts(name), protocol=Protocol.UNARY)
     clusters[CONTROL_GRPC] = _cluster(CONTROL_GRPC, limits, tls, (host_of(CONTROL),), protocol=Protocol.GRPC)
     clusters[CONTROL_HTTP] = _cluster(CONTROL_HTTP, limits, tls, (host_of(CONTROL),), protocol=Protocol.HTTP)
-    for name in _speaking_http(snapshot):
+    for name in _with_surfaces(snapshot):
         clusters[name] = _cluster(name, limits, tls, (host_of(name),), protocol=Protocol.HTTP)
     return Group(
         {
@@ -69,30 +69,30 @@ def configuration(snapshot: Snapshot) -> Group:
 
 
 def endpoints(snapshot: Snapshot) -> Group:
-    """Where every cluster's instances are, clusters without any included."""
-    places = {
+    """The endpoints of every cluster, including clusters without endpoints."""
+    by_cluster = {
         **snapshot.services,
         **{unary(name): snapshot.unary.get(name, ()) for name in snapshot.services},
-        **{name: snapshot.http.get(name, ()) for name in _speaking_http(snapshot)},
+        **{name: snapshot.http.get(name, ()) for name in _with_surfaces(snapshot)},
         CONTROL_HTTP: snapshot.control_http,
         CONTROL_GRPC: snapshot.control_grpc,
     }
-    return Group({ENDPOINTS: {name: _endpoints(name, where) for name, where in places.items()}})
+    return Group({ENDPOINTS: {name: _endpoints(name, where) for name, where in by_cluster.items()}})
 
 
-def _speaking_http(snapshot: Snapshot) -> set[str]:
+def _with_surfaces(snapshot: Snapshot) -> set[str]:
     """The services that have surfaces."""
     return {surface.service for surface in snapshot.surfaces}
 
 
-# Packing one takes about a millisecond, and few of them differ from those of the snapshot before.
+# Packing a cluster takes about a millisecond, and few clusters change from one snapshot to the next.
 @lru_cache(maxsize=1024)
 def _cluster(name: str, limits: Limits, tls: Tls, hosts: tuple[str, ...], *, protocol: Protocol) -> Resource:
     return _resource(name, cluster(name, limits, protocol=protocol, tls=tls, hosts=hosts))
 
 
 def _hosts(service: str) -> tuple[str, ...]:
-    """What the certificate of a process says that serves a proto service: those of the mesh are served by all."""
+    """The names in the certificates of processes with a proto service; every process serves those of the mesh."""
     areas = SERVICES if area(service) == MESH else (area(service),)
     return tuple(map(host_of, areas))
 

@@ -1,7 +1,7 @@
-"""Routes of REST calls as they come in, before the transcoder has given them the paths of their RPCs.
+"""Routes of REST calls before they are transcoded.
 
-Which of them a call takes says what is read of its body; where it goes is decided again once it is transcoded. A call
-that still has its path then is bound to no RPC, and these routes say so.
+Such a route decides how the body is read and checked. The transcoder then changes the path to that of the RPC, and
+Envoy chooses a route again. A call that no binding matches keeps its path, so it stays on its route and is not found.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,75 +20,75 @@ from envoy_data_plane.google.protobuf import Any, Struct
 from gateway.contracts import area
 from gateway.xds.bindings import Binding
 from gateway.xds.fields import Fields
-from gateway.xds.filters import BODY_CHECK, BODY_DRAIN, ERROR_WRAPPER, QUERY_TOKEN, REFUSE, whole
+from gateway.xds.filters import BODY_CHECK, BODY_DRAIN, ERROR_WRAPPER, QUERY_TOKEN, REFUSE, buffered
 from gateway.xds.owners import owned_by
 from gateway.xds.snapshot import Limits
 
-_NOBODY = "nobody"
-# A Lua filter a route says something of is on.
-ON = Any.pack(LuaPerRoute(filter_context=Struct()))
+_NO_CLUSTER = "nobody"
+# Turns a Lua filter on: a filter that a route configures is on.
+LUA_ON = Any.pack(LuaPerRoute(filter_context=Struct()))
 
 
 def rest_routes(bindings: Sequence[Binding], fields: Fields, limits: Limits) -> Iterator[Route]:
-    """One route for each binding, one for each path asked in another way, and one for what nothing is bound to."""
-    # The CORS filter answers these before anything else is asked of them, given a route to take the policy from.
+    """One route for each binding, one for other methods on each path, and one for all other paths."""
+    # The CORS filter answers preflights, but only if a route matches them, from which it takes its policy.
     preflight = HeaderMatcher(name="access-control-request-method", present_match=True)
-    yield _unbound(RouteMatch(prefix="/", headers=[_method("OPTIONS"), preflight]), "gateway", limits)
-    # The transcoder would pass over a slash at the end, and what is read of the body here would not be.
+    yield _not_found_with_body(RouteMatch(prefix="/", headers=[_method("OPTIONS"), preflight]), "gateway", limits)
+    # The transcoder ignores a slash at the end, but the routes below do not, so the body would not be checked.
     slash = RouteMatch(safe_regex=RegexMatcher(regex=".*/"))
     yield refusing(slash, "gateway", limits, {"status": "404", "text": "no such path"})
     for binding in bindings:
         match = _path(binding)
         match.headers.append(_method(binding.verb))
         body = fields.body(binding)
-        filters = _read(limits, body) if body else _bodiless(limits)
+        filters = _with_body(limits, body) if body else _without_body(limits)
         if binding.events:
-            filters[QUERY_TOKEN] = ON
-        yield to_nobody(match, area(binding.service), filters)
-    ways: dict[str, list[Binding]] = {}
+            filters[QUERY_TOKEN] = LUA_ON
+        yield not_found(match, area(binding.service), filters)
+    by_path: dict[str, list[Binding]] = {}
     for binding in bindings:
-        ways.setdefault(binding.regex, []).append(binding)
-    for bound in ways.values():
+        by_path.setdefault(binding.regex, []).append(binding)
+    for bound in by_path.values():
         verbs = ", ".join(sorted({binding.verb for binding in bound}))
         text = f"{bound[0].template} takes {verbs}"
         yield refusing(_path(bound[0]), area(bound[0].service), limits, {"status": "405", "text": text, "allow": verbs})
-    yield _unbound(RouteMatch(prefix="/"), "gateway", limits)
+    yield _not_found_with_body(RouteMatch(prefix="/"), "gateway", limits)
 
 
-def _unbound(match: RouteMatch, owner: str, limits: Limits) -> Route:
-    """Not found, whatever its body is."""
-    return to_nobody(match, owner, _read(limits))
+def _not_found_with_body(match: RouteMatch, owner: str, limits: Limits) -> Route:
+    """A route that answers 404 after it has read the body."""
+    return not_found(match, owner, _with_body(limits))
 
 
 def refusing(match: RouteMatch, owner: str, limits: Limits, refusal: dict[str, str]) -> Route:
-    """Refused with the `status` and `text` of the refusal, and its `allow` if it has one; never transcoded."""
+    """A route that refuses with the `status`, `text` and optional `allow` of the refusal, and never transcodes."""
     refuse = LuaPerRoute(name=REFUSE, filter_context=Struct.from_dict({**refusal}))
-    return to_nobody(match, owner, _read(limits) | {BODY_CHECK: Any.pack(refuse)})
+    return not_found(match, owner, _with_body(limits) | {BODY_CHECK: Any.pack(refuse)})
 
 
-def to_nobody(match: RouteMatch, owner: str, filters: dict[str, Any]) -> Route:
-    """Not found, unless a filter answers first.
+def not_found(match: RouteMatch, owner: str, filters: dict[str, Any]) -> Route:
+    """A route that answers 404, unless a filter answers before.
 
-    A cluster nobody has, and not a response of the route's own, with which the CORS filter would pass the call by.
+    It leads to a cluster that does not exist. It has no direct response, because the CORS filter would skip that.
     """
     action = RouteAction(
-        cluster=_NOBODY, cluster_not_found_response_code=RouteActionClusterNotFoundResponseCode.NOT_FOUND
+        cluster=_NO_CLUSTER, cluster_not_found_response_code=RouteActionClusterNotFoundResponseCode.NOT_FOUND
     )
     return Route(match=match, route=action, metadata=owned_by(owner), typed_per_filter_config=filters)
 
 
-def _read(limits: Limits, message: str = "") -> dict[str, Any]:
-    """Read to its end, or what is the limit of that; `message` is what the body must be."""
-    filters = _bodiless(limits) | {BODY_DRAIN: ON}
+def _with_body(limits: Limits, message: str = "") -> dict[str, Any]:
+    """Filters that read a body to its end, within limits, and check that it is a `message` if one is given."""
+    filters = _without_body(limits) | {BODY_DRAIN: LUA_ON}
     if message:
         filters[BODY_CHECK] = Any.pack(LuaPerRoute(filter_context=Struct.from_dict({"message": message})))
     return filters
 
 
-def _bodiless(limits: Limits) -> dict[str, Any]:
-    """Bounded all the same; nobody has to be let finish a body that is none of the call's."""
-    # What is answered here has the shape of errors already.
-    return whole(limits.max_request_bytes) | {ERROR_WRAPPER: Any.pack(LuaPerRoute(disabled=True))}
+def _without_body(limits: Limits) -> dict[str, Any]:
+    """Filters of a call without a body; a body is limited too, but is refused at once if it is too large."""
+    # Answers of these routes have the shape of errors already.
+    return buffered(limits.max_request_bytes) | {ERROR_WRAPPER: Any.pack(LuaPerRoute(disabled=True))}
 
 
 def _path(binding: Binding) -> RouteMatch:

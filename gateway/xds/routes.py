@@ -1,4 +1,4 @@
-"""Routes of the one port: surfaces, the gateway's own pages, gRPC services by prefix, and REST."""
+"""Routes of the public port: surfaces, the gateway's own pages, gRPC services by prefix, and REST."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -23,11 +23,11 @@ from gateway.xds.clusters import CONTROL_GRPC, unary
 from gateway.xds.compression import COMPRESSOR
 from gateway.xds.cors import CORS, cors_policy
 from gateway.xds.fields import Fields
-from gateway.xds.filters import ERROR_WRAPPER, GRPC_WEB, TRANSCODER, whole, without
+from gateway.xds.filters import ERROR_WRAPPER, GRPC_WEB, TRANSCODER, buffered, disabled
 from gateway.xds.http import NO_GRPC, page_routes, socket_routes, surface_routes
 from gateway.xds.methods import StreamingMethods
 from gateway.xds.owners import owned_by
-from gateway.xds.rest import refusing, rest_routes, to_nobody
+from gateway.xds.rest import not_found, refusing, rest_routes
 from gateway.xds.retries import unless_begun
 from gateway.xds.snapshot import Snapshot
 from services.mesh.call.interceptors.compression import METADATA_KEY as GRPC_ENCODING
@@ -36,33 +36,33 @@ NAME = "gateway"
 
 _CONTROL_GRPC_PREFIXES = ("/grpc.reflection.", "/grpc.health.v1.Health/")
 _NO_LIMIT = timedelta(0)
-# What stands before a message on the wire, and room for frames after the last.
+# Room for the prefix of a message on the wire, and for frames after the last message.
 _FRAMING_BYTES = 1024
 
-_NO_POST = HeaderMatcher(name=":method", string_match=StringMatcher(exact="POST"), invert_match=True)
+_NOT_POST = HeaderMatcher(name=":method", string_match=StringMatcher(exact="POST"), invert_match=True)
 _ONLY_POST = {"status": "405", "text": "gRPC is POST", "allow": "POST"}
-# Envoy adds them, and gRPC would make metadata of them for each call.
-_OF_NO_USE_TO_A_SERVICE = ["x-forwarded-for", "x-forwarded-proto", "x-envoy-external-address"]
-# Of a unary call that failed: a client of gRPC would read it as metadata.
-_OF_NO_USE_TO_A_CLIENT = ["content-length"]
+# Request headers that Envoy adds. gRPC would make metadata of them in each call, and no service needs them.
+_DROPPED_REQUEST_HEADERS = ["x-forwarded-for", "x-forwarded-proto", "x-envoy-external-address"]
+# Response headers of a failed unary call, which gRPC clients would read as metadata.
+_DROPPED_RESPONSE_HEADERS = ["content-length"]
 
-# Not of a page's, and not what the transcoder has made of a call of REST.
+# Native gRPC: neither grpc-web nor a transcoded REST call.
 _NATIVE = [
     HeaderMatcher(name="content-type", string_match=StringMatcher(prefix="application/grpc")),
     HeaderMatcher(name="content-type", string_match=StringMatcher(prefix="application/grpc-web"), invert_match=True),
     HeaderMatcher(name="x-envoy-original-path", present_match=False),
 ]
-# A client may send gzip and read none.
-_COMPRESSED = [
+# The client both sends and accepts gzip; some clients send it and cannot read it.
+_GZIP = [
     HeaderMatcher(name="grpc-encoding", string_match=StringMatcher(exact="gzip")),
     HeaderMatcher(name="grpc-accept-encoding", string_match=StringMatcher(contains="gzip")),
 ]
-# Filters a call would pass through to no end: each costs some time even where it does nothing.
-_NOT_FOR_NATIVE = without(CORS, COMPRESSOR, ERROR_WRAPPER, GRPC_WEB, TRANSCODER)
+# Filters that do nothing for native gRPC. They are off because each costs time even then.
+_NATIVE_FILTERS_OFF = disabled(CORS, COMPRESSOR, ERROR_WRAPPER, GRPC_WEB, TRANSCODER)
 
 
 def route_configuration(snapshot: Snapshot, streaming: StreamingMethods) -> RouteConfiguration:
-    """Every route, most specific first."""
+    """All routes; the first that matches counts, so specific ones come first."""
     cors = {CORS: Any.pack(cors_policy(snapshot.cors_origins))} if snapshot.cors_origins else {}
     routes = list(_routes(snapshot, streaming))
     host = VirtualHost(name="any", domains=["*"], routes=routes, typed_per_filter_config=cors)
@@ -83,36 +83,39 @@ def _grpc(snapshot: Snapshot, streaming: StreamingMethods) -> Iterator[Route]:
     refusal = {"status": "415", "text": "this path takes gRPC only; what it is over REST, /openapi.json says"}
     for prefix in sorted({f"/{service.partition('.')[0]}." for service in snapshot.services}):
         yield refusing(RouteMatch(prefix=prefix, headers=[NO_GRPC]), "gateway", snapshot.limits, refusal)
-        yield refusing(RouteMatch(prefix=prefix, headers=[_NO_POST]), "gateway", snapshot.limits, _ONLY_POST)
-    # What takes its time to arrive waits here, where it is in nobody's way: a service takes only so many calls.
-    whole_call = whole(snapshot.limits.max_message_bytes + _FRAMING_BYTES)
+        yield refusing(RouteMatch(prefix=prefix, headers=[_NOT_POST]), "gateway", snapshot.limits, _ONLY_POST)
+    # A call is passed on only when it has arrived completely. Otherwise slow clients could use up the calls that a
+    # service takes at the same time.
+    whole_call = buffered(snapshot.limits.max_message_bytes + _FRAMING_BYTES)
     for service in sorted(snapshot.services):
         metadata = owned_by(area(service))
         for method, uploads in streaming.get(service, {}).items():
             match = RouteMatch(path=f"/{service}/{method}")
-            yield from _service(match, _to_grpc(service, _NO_LIMIT), metadata, {} if uploads else whole_call)
+            yield from _service_routes(match, _to_grpc(service, _NO_LIMIT), metadata, {} if uploads else whole_call)
         match = RouteMatch(prefix=f"/{service}/")
         cluster = unary(service) if service in snapshot.over_http1 else service
-        yield from _service(match, _to_grpc(cluster, seconds), metadata, whole_call)
+        yield from _service_routes(match, _to_grpc(cluster, seconds), metadata, whole_call)
     for prefix in _CONTROL_GRPC_PREFIXES:
         route = _to_grpc(CONTROL_GRPC, _NO_LIMIT)
         yield Route(match=RouteMatch(prefix=prefix), route=route, metadata=owned_by("gateway"))
     yield _unknown_grpc()
 
 
-def _service(match: RouteMatch, action: RouteAction, metadata: Metadata, filters: dict[str, Any]) -> Iterator[Route]:
-    """For native clients who are to be answered in gzip, as they asked; for other native clients; for all others."""
+def _service_routes(
+    match: RouteMatch, action: RouteAction, metadata: Metadata, filters: dict[str, Any]
+) -> Iterator[Route]:
+    """Three routes of a service: for native clients that use gzip, other native clients, and all others."""
     encoding = HeaderValueOption(header=HeaderValue(key=GRPC_ENCODING, value="gzip"))
     other = Route(
         match=match,
         route=action,
         metadata=metadata,
-        request_headers_to_remove=_OF_NO_USE_TO_A_SERVICE,
-        response_headers_to_remove=_OF_NO_USE_TO_A_CLIENT,
+        request_headers_to_remove=_DROPPED_REQUEST_HEADERS,
+        response_headers_to_remove=_DROPPED_RESPONSE_HEADERS,
         typed_per_filter_config=filters,
     )
-    native = replace(other, match=_with(match, _NATIVE), typed_per_filter_config=filters | _NOT_FOR_NATIVE)
-    yield replace(native, match=_with(match, _NATIVE + _COMPRESSED), request_headers_to_add=[encoding])
+    native = replace(other, match=_with(match, _NATIVE), typed_per_filter_config=filters | _NATIVE_FILTERS_OFF)
+    yield replace(native, match=_with(match, _NATIVE + _GZIP), request_headers_to_add=[encoding])
     yield native
     yield other
 
@@ -122,10 +125,10 @@ def _with(match: RouteMatch, headers: list[HeaderMatcher]) -> RouteMatch:
 
 
 def _to_grpc(cluster: str, unless_deadline: timedelta) -> RouteAction:
-    """Forward for as long as the call's own deadline says, or `unless_deadline` where it has none.
+    """Forward a call until its own deadline, or for `unless_deadline` if it has none.
 
-    With `_NO_LIMIT`, which is for streams, the deadline is left to the client and the service: all Envoy could do about
-    a stream that has begun is to reset it, and a client that sees that before its own clock strikes reads INTERNAL.
+    `_NO_LIMIT` is for streams: only the client and the service watch the deadline then. Envoy could only reset a stream
+    that has begun, and a client that sees the reset before its own deadline reports INTERNAL.
     """
     return RouteAction(
         cluster=cluster,
@@ -138,6 +141,6 @@ def _to_grpc(cluster: str, unless_deadline: timedelta) -> RouteAction:
 
 
 def _unknown_grpc() -> Route:
-    """Calls by gRPC or grpc-web to a service nobody named: Envoy turns 404 into UNIMPLEMENTED."""
+    """Calls over gRPC or grpc-web to an unknown service; Envoy turns the 404 into UNIMPLEMENTED."""
     content_type = HeaderMatcher(name="content-type", string_match=StringMatcher(prefix="application/grpc"))
-    return to_nobody(RouteMatch(prefix="/", headers=[content_type]), "", {})
+    return not_found(RouteMatch(prefix="/", headers=[content_type]), "", {})

@@ -1,4 +1,4 @@
-"""The control plane's server: delta ADS over grpc.aio, one current configuration for every Envoy that connects."""
+"""The xDS server: delta ADS over grpc.aio, with one configuration for every Envoy that connects."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -20,10 +20,10 @@ _SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 
 
 class XdsServer:
-    """Serves what was last published. Configuration an Envoy refuses falls back to the last one that works.
+    """Serves the last published snapshot. If an Envoy refuses its configuration, the last accepted one is served again.
 
-    Endpoints stand apart from clusters, routes and listener: they are facts of the world, so the newest ones are
-    sent even while a refused configuration is held back.
+    Endpoints are a group of their own: the newest ones are sent even while clusters, routes and listener are those of
+    an older snapshot.
     """
 
     def __init__(self, *, host: str = "127.0.0.1", port: int = 0) -> None:
@@ -38,7 +38,7 @@ class XdsServer:
         self._publishing = asyncio.Lock()
 
     async def start(self) -> int:
-        """Listen; the port."""
+        """Listen, and return the port."""
         self._server = grpc.aio.server()
         handler = grpc.stream_stream_rpc_method_handler(
             self._delta,
@@ -53,20 +53,20 @@ class XdsServer:
         return port
 
     async def stop(self) -> None:
-        """Close every stream; each Envoy keeps serving what it has."""
+        """Close every stream; each Envoy keeps its configuration and serves."""
         if self._server is not None:
             await self._server.stop(grace=None)
 
     async def publish(self, snapshot: Snapshot) -> None:
-        """Make `snapshot` current. What changed is on its way to every Envoy when this returns.
+        """Make `snapshot` current. When this returns, the changes are on their way to every Envoy.
 
         Raises:
-            google.protobuf.message.DecodeError: the snapshot's descriptor set is none; nothing has changed.
+            google.protobuf.message.DecodeError: the descriptor set is not valid; then nothing changes.
         """
         async with self._publishing:
             shape = snapshot.shape()
             if shape != self._shape:
-                # 150 ms for thirty services: too long for the loop that keeps everyone's leases.
+                # It takes 150 ms for thirty services, which is too long for the event loop that renews the leases.
                 self._configuration.offer(await asyncio.to_thread(configuration, snapshot))
                 self._shape = shape
             self._endpoints.offer(endpoints(snapshot))
@@ -74,7 +74,7 @@ class XdsServer:
                 stream.wake(retry=True)
 
     def state(self) -> XdsState:
-        """What every Envoy is to have, and what each has accepted."""
+        """The versions that every Envoy should have, and those that each has accepted."""
         groups = [track.current for track in self._tracks]
         versions = {type_url: group.version for group in groups if group is not None for type_url in group.types}
         nodes = {name: replace(node, acked=dict(node.acked)) for name, node in self._nodes.items()}

@@ -1,4 +1,4 @@
-"""What the control plane knows of each Envoy, for status pages and tests."""
+"""What the control plane knows of each Envoy, for the publisher and for tests."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 
 @dataclass
 class NodeState:
-    """One Envoy, by its node id; kept after it is gone."""
+    """One Envoy; its state is kept after it has disconnected."""
 
     streams: int = 0
-    """Open streams: 0 means it is not connected."""
+    """Open streams; 0 means that it is not connected."""
     acked: dict[str, str] = field(default_factory=dict)
-    """Version last accepted since it connected, by type URL."""
+    """The version that it accepted last since it connected, by type URL."""
     nack: str | None = None
     """Type and error of the last refusal; None when there was none."""
     nacks: int = 0
@@ -20,7 +20,7 @@ class NodeState:
 
 @dataclass(frozen=True)
 class XdsState:
-    """Nodes by id, and the versions they are to have, by type URL."""
+    """Nodes by id, and the versions that they should have, by type URL."""
 
     versions: Mapping[str, str]
     nodes: Mapping[str, NodeState]
@@ -28,9 +28,9 @@ class XdsState:
     """Whether the newest configuration was refused, and an older one is served."""
 
     def accepted(self) -> bool:
-        """Whether every connected node accepted exactly what it is to have."""
+        """Whether every connected node has accepted exactly the current versions."""
         return all(node.acked == self.versions for node in self.nodes.values() if node.streams)
 
     def settled(self) -> bool:
-        """Whether a node is connected, and every connected one did."""
+        """Whether a node is connected, and every connected node has accepted the current versions."""
         return any(node.streams for node in self.nodes.values()) and self.accepted()

@@ -1,4 +1,4 @@
-"""One Envoy's delta ADS stream: takes its requests, and writes whatever it lacks of the current resources."""
+"""The delta ADS stream of one Envoy: reads its requests, and writes the current resources that it does not have."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
@@ -16,7 +16,7 @@ log = structlog.get_logger(__name__)
 
 
 class Stream:
-    """State of a stream. `tracks` are shared by all streams; `on_refusal` is called when this one's Envoy refuses."""
+    """State of a stream. All streams share `tracks`; `on_refusal` is called when this Envoy refuses a resource."""
 
     def __init__(
         self, tracks: Iterable[Track], nodes: dict[str, NodeState], on_refusal: Callable[[Track, Group], None]
@@ -30,14 +30,14 @@ class Stream:
         self._wakeup = asyncio.Event()
 
     def wake(self, *, retry: bool = False) -> None:
-        """Have the stream compare what it holds with what is current; with `retry`, what it refused as well."""
+        """Let the stream send what has changed; with `retry`, it also sends again what its Envoy refused."""
         if retry:
             for subscription in self._subscriptions.values():
                 subscription.retry_refused()
         self._wakeup.set()
 
     async def read(self, requests: AsyncIterator[DeltaDiscoveryRequest]) -> None:
-        """Take requests until the Envoy is gone."""
+        """Read requests until the Envoy disconnects."""
         try:
             async for request in requests:
                 self._take(request)
@@ -96,7 +96,7 @@ class Stream:
                 self._on_refusal(track, sent.group)
 
     def _due(self) -> Iterator[DeltaDiscoveryResponse]:
-        """Additions in the order of reference, then removals in the other, so that nothing refers to what is not."""
+        """Additions in `ORDER`, then removals in reverse, so that no resource refers to a missing one."""
         for type_url in ORDER:
             yield from self._response(type_url, removals=False)
         for type_url in reversed(ORDER):
@@ -112,7 +112,7 @@ class Stream:
         if not changed and not removed:
             return
         if type_url == CLUSTER and ENDPOINTS in self._subscriptions:
-            # A changed cluster waits for its endpoints to be sent again before it takes over.
+            # Envoy uses a changed cluster only after its endpoints were sent again.
             self._subscriptions[ENDPOINTS].forget(resource.name for resource in changed)
         nonce = str(next(self._nonces))
         subscription.sending(nonce, group, changed, removed)
@@ -125,7 +125,7 @@ class Stream:
         )
 
     def _note_progress(self) -> None:
-        """Write down what this Envoy runs on; a group it runs on entirely is good."""
+        """Note which types this Envoy has accepted; a group is good when all its types are accepted."""
         node = self._nodes.get(self._node_id)
         for track in self._tracks:
             group = track.current

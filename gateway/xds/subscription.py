@@ -1,4 +1,4 @@
-"""What one stream holds of one resource type, and how it differs from what it should hold. No I/O."""
+"""Which resources of one type the client of a stream has, and which it should get. No I/O."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -8,12 +8,12 @@ from envoy_data_plane.envoy.service.discovery.v3 import DeltaDiscoveryRequest, R
 from gateway.xds.resources import Group
 
 _ABSENT = ""
-"""Version of a resource that the client was told does not exist."""
+"""The version that stands for a resource of which the client was told that it does not exist."""
 
 
 @dataclass(frozen=True)
 class Sent:
-    """A response on its way."""
+    """A response that was sent and is not answered."""
 
     group: Group
     names: tuple[str, ...]
@@ -21,7 +21,7 @@ class Sent:
 
 @dataclass
 class Subscription:
-    """Delta xDS keeps, per stream and type, what was asked for and which versions the client has.
+    """The state of delta xDS for one stream and type: what was asked for, and which versions the client has.
 
     https://www.envoyproxy.io/docs/envoy/latest/api-docs/xds_protocol#incremental-xds
     """
@@ -37,12 +37,12 @@ class Subscription:
 
     @classmethod
     def open(cls, request: DeltaDiscoveryRequest) -> "Subscription":
-        """From the first request of a type: no names mean all; a reconnecting client says what it holds."""
+        """From the first request of a type: no names mean all. A client that reconnects says what it has."""
         names = set(request.resource_names_subscribe)
         return cls(wildcard=not names or "*" in names, names=names, held=dict(request.initial_resource_versions))
 
     def change(self, request: DeltaDiscoveryRequest) -> bool:
-        """Take a change of interest; whether there was one. Asking again for a name means the client has lost it."""
+        """Update the names; whether they changed. A client asks again for a name if it has lost that resource."""
         self.names.update(request.resource_names_subscribe)
         self.names.difference_update(request.resource_names_unsubscribe)
         for name in (*request.resource_names_subscribe, *request.resource_names_unsubscribe):
@@ -50,16 +50,16 @@ class Subscription:
         return bool(request.resource_names_subscribe or request.resource_names_unsubscribe)
 
     def changed(self, wanted: Mapping[str, Resource]) -> list[Resource]:
-        """Resources the client should have in another version than it has."""
+        """Resources of which the client does not have the wanted version."""
         return [each for name, each in wanted.items() if self._follows(name) and self.held.get(name) != each.version]
 
     def removed(self, wanted: Mapping[str, Resource]) -> list[str]:
-        """Names the client holds or waits for that do not exist."""
+        """Names that the client has or waits for, and that do not exist."""
         known = {*self.held, *self.names} - {"*"}
         return sorted(name for name in known if name not in wanted and self.held.get(name) != _ABSENT)
 
     def sending(self, nonce: str, group: Group, changed: Iterable[Resource], removed: Iterable[str]) -> None:
-        """Note a response."""
+        """Note that a response is sent."""
         for resource in changed:
             self.held[resource.name] = resource.version
             self.refused.discard(resource.name)
@@ -68,24 +68,24 @@ class Subscription:
         self.unacknowledged[nonce] = Sent(group, tuple(resource.name for resource in changed))
 
     def answered(self, nonce: str, *, refused: bool) -> Sent | None:
-        """Take an ACK or a NACK; the response it is about, None when it is not of this stream."""
+        """Take an ACK or a NACK; return the response that it answers, or None if it is not of this stream."""
         sent = self.unacknowledged.pop(nonce, None)
         if sent and refused:
             self.refused.update(sent.names)
         return sent
 
     def retry_refused(self) -> None:
-        """Send again what was refused: the reason may have gone."""
+        """Send refused resources again, because the reason may be gone."""
         self.forget(self.refused)
         self.refused = set()
 
     def forget(self, names: Iterable[str]) -> None:
-        """Send `names` again, whatever the client holds."""
+        """Send `names` again, even if the client has them."""
         for name in names:
             self.held.pop(name, None)
 
     def runs(self, wanted: Mapping[str, Resource]) -> bool:
-        """Whether the client has accepted exactly what it should hold."""
+        """Whether the client has accepted exactly the wanted resources."""
         return not (self.unacknowledged or self.refused or self.changed(wanted) or self.removed(wanted))
 
     def _follows(self, name: str) -> bool:

@@ -30,7 +30,7 @@ _SOCKET = "envoy.transport_sockets.tls"
 
 
 def upstream(tls: Tls, hosts: Sequence[str], *, http2: bool) -> TransportSocket | None:
-    """To a process that has one of `hosts` in its certificate; None for plain text."""
+    """The socket to a process whose certificate names one of `hosts`; None for plain text."""
     if not tls.identity:
         return None
     named = [
@@ -52,7 +52,7 @@ def upstream(tls: Tls, hosts: Sequence[str], *, http2: bool) -> TransportSocket 
 
 
 def downstream(tls: Tls) -> TransportSocket | None:
-    """For clients of the public port; None for plain text."""
+    """The socket for clients of the public port; None for plain text."""
     if not tls.front:
         return None
     context = DownstreamTlsContext(

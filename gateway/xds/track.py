@@ -1,10 +1,10 @@
-"""Which version of a group of resources is served: the newest, unless an Envoy refused it and an older one works."""
+"""Decides which version of a group is served: the newest, unless an Envoy refused it and an older one was accepted."""
 
 from gateway.xds.resources import Group
 
 
 class Track:
-    """Newest and last accepted version of one group."""
+    """The newest and the last accepted version of one group."""
 
     def __init__(self) -> None:
         self._newest: Group | None = None
@@ -13,15 +13,15 @@ class Track:
 
     @property
     def current(self) -> Group | None:
-        """What streams are to have; None before anything was offered."""
+        """The version to serve; None before one was offered."""
         if self._newest is None or self._newest.version not in self._refused:
             return self._newest
-        # With nothing that ever worked there is nothing to protect: the reason may have gone (a port in use).
+        # Without an accepted version, the refused one is tried again: its reason, such as a port in use, may be gone.
         return self._good or self._newest
 
     @property
     def fallen_back(self) -> bool:
-        """Whether the current version is an older one than the newest."""
+        """Whether the current version is older than the newest."""
         return self.current is not self._newest
 
     def offer(self, group: Group) -> None:
@@ -29,11 +29,11 @@ class Track:
         self._newest = group
 
     def accept(self, group: Group) -> None:
-        """An Envoy runs on `group`."""
+        """Note that an Envoy has accepted `group`."""
         self._good = group
         self._refused.discard(group.version)
 
     def refuse(self, group: Group) -> None:
-        """An Envoy refused some of `group`; what another one runs on stays good."""
+        """Note that an Envoy refused resources of `group`; a group that another Envoy has accepted stays good."""
         if self._good is None or self._good.version != group.version:
             self._refused.add(group.version)

@@ -1,4 +1,4 @@
-"""One stack for all tests that leave it whole, and the scripted model servers behind every stack."""
+"""A shared stack for tests that leave it unchanged, and the scripted model servers of every stack."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -30,7 +30,7 @@ async def claude_server() -> AsyncIterator[FakeUpstream]:
 
 @pytest.fixture(autouse=True)
 def upstream(model_server: FakeUpstream) -> FakeUpstream:
-    """The OpenAI-compatible server, for a test that says how it behaves; it has forgotten earlier tests."""
+    """The OpenAI-compatible server, reset for each test, which decides how the server behaves."""
     model_server.behaviour = Behaviour()
     model_server.requests.clear()
     model_server.left = 0
@@ -50,7 +50,7 @@ def anthropic(claude_server: FakeUpstream) -> FakeUpstream:
 async def stack(
     tmp_path_factory: pytest.TempPathFactory, model_server: FakeUpstream, claude_server: FakeUpstream
 ) -> AsyncIterator[Stack]:
-    """A running stack, shared: a test must leave every part of it as it was."""
+    """A running stack. It is shared, so a test must leave every part unchanged."""
     directory = tmp_path_factory.mktemp("stack")
     configure(directory, model_server, claude_server)
     shared = Stack(directory)
@@ -64,9 +64,9 @@ async def stack(
 async def split(
     tmp_path_factory: pytest.TempPathFactory, model_server: FakeUpstream, claude_server: FakeUpstream
 ) -> AsyncIterator[Stack]:
-    """A stack with memory in a process apart, for tests that break a part and wait until it is back.
+    """A stack with memory in its own process, for tests that break a part and wait until it is back.
 
-    Its streams show that they live after a third of a second of silence.
+    Its streams send a heartbeat after 0.3 s of silence.
     """
     directory = tmp_path_factory.mktemp("split")
     configure(directory, model_server, claude_server, heartbeat=0.3)
@@ -81,7 +81,7 @@ async def split(
 async def partial(
     tmp_path_factory: pytest.TempPathFactory, model_server: FakeUpstream, claude_server: FakeUpstream
 ) -> AsyncIterator[Stack]:
-    """A stack that runs no memory of its own, and waits for it no longer than a second."""
+    """A stack without the memory service, which waits for memory at most one second."""
     directory = tmp_path_factory.mktemp("partial")
     configure(directory, model_server, claude_server, memory_patience=1.0)
     shared = Stack(directory, "--without", "memory")

@@ -1,4 +1,4 @@
-"""The RPCs of the mesh, read from their contracts: every service, and every REST binding with a request that works."""
+"""The RPCs in the contracts: every service, and every REST binding with a request that works."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from gateway.contracts import pool, public_services
 from tests.e2e.scripted import MODEL
 
 USER = {"role": "ROLE_USER", "content": "hello"}
-# A body for each RPC that takes one; ids in a path are the test's to fill in.
+# A body for each RPC that needs one. The tests fill in the ids in paths.
 BODIES: dict[str, dict[str, Any]] = {
     "soma.memory.v1.MemoryService/Remember": {"key": "k", "value": "blue"},
     "soma.memory.v1.MemoryService/Retrieve": {"query": "blue"},
@@ -42,7 +42,7 @@ class Binding:
 
     @property
     def body(self) -> dict[str, Any] | None:
-        """A request that is answered."""
+        """A body with which the call is answered."""
         return BODIES[self.rpc] if self.verb in ("POST", "PUT") else None
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""What the processes of a stack have in hand: calls, asyncio tasks, sockets, file descriptors."""
+"""Counts of what the processes of a stack have open: calls, asyncio tasks, sockets, file descriptors."""
 
 import os
 from collections.abc import Awaitable, Callable, Mapping
@@ -9,13 +9,13 @@ from pathlib import Path
 from services.mesh.testing.waiting import until
 from tests.e2e.stack import Stack
 
-# Connections of pools, and what waits on them: they come and go by themselves.
-POOLED = 8
+# Room for connections of pools and their tasks, which open and close at any time.
+POOL_ALLOWANCE = 8
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Of the whole stack `calls` and `tasks`; of each process, by its part, `sockets` and `descriptors`."""
+    """`calls` and `tasks` of the whole stack; `sockets` and `descriptors` of each process, by the name of its part."""
 
     calls: float
     tasks: float
@@ -24,8 +24,8 @@ class Counts:
 
     @classmethod
     async def of(cls, stack: Stack) -> "Counts":
-        """What there is now."""
-        files = {part: _open_files(stack.process(part).pid) for part in of_the_mesh(stack)}
+        """The current counts."""
+        files = {part: _open_files(stack.process(part).pid) for part in mesh_parts(stack)}
         return cls(
             await stack.measured("rpc_server_active_calls"),
             await stack.measured("soma_mesh_tasks"),
@@ -33,30 +33,30 @@ class Counts:
             {part: len(names) for part, names in files.items()},
         )
 
-    def more(self, before: "Counts") -> dict[str, float]:
-        """What there is more of than before, pools aside."""
-        more = {"calls": self.calls - before.calls, "tasks": self.tasks - before.tasks - POOLED}
+    def growth(self, before: "Counts") -> dict[str, float]:
+        """By how much each count is larger than before, without what pools may add."""
+        growth = {"calls": self.calls - before.calls, "tasks": self.tasks - before.tasks - POOL_ALLOWANCE}
         for part in self.sockets:
-            more[f"sockets of {part}"] = self.sockets[part] - before.sockets[part] - POOLED
-            more[f"descriptors of {part}"] = self.descriptors[part] - before.descriptors[part] - POOLED
-        return {what: count for what, count in more.items() if count > 0}
+            growth[f"sockets of {part}"] = self.sockets[part] - before.sockets[part] - POOL_ALLOWANCE
+            growth[f"descriptors of {part}"] = self.descriptors[part] - before.descriptors[part] - POOL_ALLOWANCE
+        return {what: count for what, count in growth.items() if count > 0}
 
     async def restored(self, stack: Stack) -> None:
-        """Wait until there is no more of anything than this."""
+        """Wait until no count is larger than these."""
 
-        async def more() -> dict[str, float]:
-            return (await Counts.of(stack)).more(self)
+        async def growth() -> dict[str, float]:
+            return (await Counts.of(stack)).growth(self)
 
-        await nothing(more, seconds=30)
+        await wait_until_none(growth, seconds=30)
 
 
-async def nothing(more: Callable[[], Awaitable[dict[str, float]]], seconds: float) -> None:
-    """Wait until there is no more of anything; what there still is after so many seconds fails the test."""
+async def wait_until_none(growth: Callable[[], Awaitable[dict[str, float]]], seconds: float) -> None:
+    """Wait until `more` returns nothing; the test fails if it still returns something after `seconds`."""
     left: dict[str, float] = {}
 
     async def settled() -> bool:
         nonlocal left
-        left = await more()
+        left = await growth()
         return not left
 
     with suppress(TimeoutError):
@@ -64,15 +64,15 @@ async def nothing(more: Callable[[], Awaitable[dict[str, float]]], seconds: floa
     assert left == {}, left
 
 
-def of_the_mesh(stack: Stack) -> list[str]:
-    """The parts that are the mesh's own processes, and its gateway."""
+def mesh_parts(stack: Stack) -> list[str]:
+    """The names of the parts that are processes of the mesh, and the gateway."""
     return [part.name for part in stack.state.parts if part.name.startswith(("envoy", "serve", "control"))]
 
 
 def _open_files(pid: int) -> list[str]:
     names = []
     for link in Path(f"/proc/{pid}/fd").iterdir():
-        # One that was closed since the directory was read.
+        # The file may have been closed since the directory was read.
         with suppress(FileNotFoundError):
             names.append(os.readlink(link))
     return names

@@ -1,4 +1,4 @@
-"""Several conversations at once, for as long as a test needs, with a record of what each client was told."""
+"""Several conversations at the same time, with a record of the turns of each client."""
 
 import asyncio
 import uuid
@@ -18,7 +18,7 @@ PAUSE_SECONDS = 0.02
 
 @dataclass
 class Conversation:
-    """One client's talk: what it said that was answered to the end, by the turn's id, and what failed."""
+    """The conversation of a client: the texts of finished turns by the turn's id, and the failed turns."""
 
     name: str = field(default_factory=lambda: f"load-{uuid.uuid4()}")
     answered: dict[str, str] = field(default_factory=dict)
@@ -27,7 +27,7 @@ class Conversation:
 
 
 class Load:
-    """Talks over native gRPC, as an async context manager; clients say something new after a failure, never again."""
+    """Conversations over native gRPC, as an async context manager. A client never repeats a turn that failed."""
 
     def __init__(self, stack: Stack, clients: int = 6) -> None:
         self._stack = stack
@@ -50,11 +50,11 @@ class Load:
 
     @property
     def slowest(self) -> float:
-        """Seconds of the turn that took longest, whatever became of it."""
+        """The longest time of a turn in seconds, failed turns included."""
         return max(each.slowest for each in self.conversations)
 
     async def more(self, turns: int = 3) -> None:
-        """Wait until every client has had `turns` more of its turns answered."""
+        """Wait until every client has finished `turns` more turns."""
         wanted = [len(each.answered) + turns for each in self.conversations]
 
         async def had() -> bool:
@@ -63,7 +63,7 @@ class Load:
         await until(had, seconds=40)
 
     async def nothing_lost(self, channel: grpc.aio.Channel) -> None:
-        """Every turn that was answered to the end is in memory once, in order, and in the ledger once as finished."""
+        """Check that every finished turn is in memory once and in order, and in the ledger once as finished."""
         for each in self.conversations:
             await self._remembered(channel, each)
             rows = await usage(channel, self._stack, each.name, rows=len(each.answered))
@@ -82,7 +82,7 @@ class Load:
                 timeout=CALL_SECONDS,
             )
             contents[:] = [each.message.content for each in page.messages if each.message.content.startswith("say ")]
-            # The last turn reaches memory just after its client heard its end.
+            # The last turn reaches memory just after its client has received its end.
             return set(said) <= set(contents)
 
         await until(whole)
@@ -103,5 +103,5 @@ class Load:
                     talk.answered[turn.chat_id] = text
                 else:
                     talk.failed.append(turn)
-                # What a person does, so that a failing stack is not asked in a tight loop.
+                # A pause, so that a failing stack is not asked in a tight loop.
                 await asyncio.sleep(PAUSE_SECONDS)

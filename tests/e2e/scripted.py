@@ -1,4 +1,4 @@
-"""The configuration of a test's stack: two scripted providers, one that is never there, and little patience."""
+"""The configuration of a test's stack: two scripted providers, one that never answers, and short time limits."""
 
 from pathlib import Path
 
@@ -8,11 +8,11 @@ from services.model.testing.upstreams import FakeUpstream
 MODEL = "fake-large"
 CLAUDE = "fake-claude"
 ABSENT = "absent-model"
-# Longer than any answer of a healthy fake takes on a busy machine, and short enough to wait for in a test.
+# Longer than any answer of a healthy fake on a busy machine, and short enough for a test to wait.
 PATIENCE_SECONDS = 3.0
-# Calls in flight per service; more than any test but the one of the limit makes.
+# Calls in flight per service; only the test of this limit makes more.
 MOST_REQUESTS = 100
-# Of an answer's text; more than any test's model writes that is to be read to its end.
+# Of the text of an answer; answers that a test reads to their end are shorter.
 MOST_BYTES = 100_000
 
 SOMA_TOML = """
@@ -68,7 +68,7 @@ def configure(
     heartbeat: float = 15.0,
     most_bytes: int = MOST_BYTES,
 ) -> None:
-    """Write `soma.toml` and the catalogue it names into `directory`."""
+    """Write `soma.toml` and its catalogue into `directory`."""
     catalogue = directory / "catalogue.toml"
     catalogue.write_text(CATALOGUE.format(openai=openai.url, anthropic=anthropic.url))
     settings = SOMA_TOML.format(

@@ -1,4 +1,4 @@
-"""A whole stack, started, looked at and broken the way a user would: with the `soma` command and with signals."""
+"""A whole stack, started, read and broken as a user does it: with the `soma` command and with signals."""
 
 import asyncio
 import json
@@ -21,11 +21,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from cli.state import StackState
 from cli.status import PartStatus, State
 from services.mesh.testing.waiting import until
+from tests.model.vendors import VARIABLES
 from tests.ports import free_port
 
 SOMA = Path(sys.executable).with_name("soma")
-# What a developer's own environment may hold, and a test must not meet.
-FOREIGN = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL")
+# Variables of a developer's environment that a test must not see.
+FOREIGN = sorted(VARIABLES)
 COMMAND_SECONDS = 60.0
 CALL_SECONDS = 15.0
 
@@ -40,7 +41,7 @@ class Ended:
 
 
 async def command(*argv: str | Path, cwd: Path | None = None, seconds: float = COMMAND_SECONDS) -> Ended:
-    """Run a program to its end, without the keys of whoever runs the tests."""
+    """Run a program to its end, without the API keys of the person who runs the tests."""
     without = [part for name in FOREIGN for part in ("-u", name)]
     process = await asyncio.create_subprocess_exec(
         "env",
@@ -99,13 +100,13 @@ class Stack:
 
     @property
     def state(self) -> StackState:
-        """What the stack says of itself now."""
+        """The current state of the stack."""
         state = StackState.read(self.data_dir / "run" / "control.json")
         assert state is not None
         return state
 
     def part(self, name: str) -> PartStatus:
-        """One part now."""
+        """The current state of a part."""
         return next(part for part in self.state.parts if part.name == name)
 
     def process(self, name: str) -> psutil.Process:
@@ -115,13 +116,13 @@ class Stack:
         return psutil.Process(pid)
 
     def kill(self, name: str) -> int:
-        """`kill -9` the process of a part; its pid, for `restarted`."""
+        """`kill -9` the process of a part; returns its pid, for `restarted`."""
         pid = self.process(name).pid
         os.kill(pid, signal.SIGKILL)
         return pid
 
     async def restarted(self, name: str, killed: int) -> None:
-        """Wait until the supervisor has the part ready again, in another process than the one that was killed."""
+        """Wait until the supervisor has the part ready again, in a new process."""
 
         async def back() -> bool:
             part = self.part(name)
@@ -131,7 +132,7 @@ class Stack:
 
     @asynccontextmanager
     async def serving(self, *services: str) -> AsyncIterator[asyncio.subprocess.Process]:
-        """`soma serve SERVICE…`, joining this stack as somebody else would; stopped at the end if it still runs."""
+        """`soma serve SERVICE…`, which joins this stack; it is stopped at the end if it still runs."""
         with (self.directory / "joined.log").open("ab") as log:
             process = await asyncio.create_subprocess_exec(
                 SOMA,
@@ -153,7 +154,7 @@ class Stack:
 
     @property
     def authority(self) -> Path:
-        """Whom a client trusts that the one port proves itself to, with TLS."""
+        """The CA certificate that a client must trust if the port has TLS."""
         return self.data_dir / "tls" / "ca.pem"
 
     @property
@@ -166,14 +167,14 @@ class Stack:
         return (("authorization", f"Bearer {self.key}"),)
 
     def channel(self) -> grpc.aio.Channel:
-        """A native channel to the one port, with a connection of its own."""
+        """A native channel to the public port, with a connection of its own."""
         target, own = f"127.0.0.1:{self.port}", [("grpc.use_local_subchannel_pool", 1)]
         if self.secure:
             return grpc.aio.secure_channel(target, grpc.ssl_channel_credentials(self.authority.read_bytes()), own)
         return grpc.aio.insecure_channel(target, own)
 
     def http(self, **headers: str) -> httpx.AsyncClient:
-        """An HTTP client of the one port, with the key unless other headers are given."""
+        """An HTTP client of the public port, with the key unless other headers are given."""
         return httpx.AsyncClient(
             base_url=self.url,
             headers=headers or {"authorization": f"Bearer {self.key}"},
@@ -183,7 +184,7 @@ class Stack:
         )
 
     def openai(self, key: str | None = None) -> AsyncOpenAI:
-        """OpenAI's own client; it does not retry, so that a test sees what was answered."""
+        """OpenAI's own client, without retries, so that a test sees each answer."""
         api_key = self.key if key is None else key
         http = DefaultAsyncHttpxClient(verify=self._trust) if self.secure else None
         base_url = f"{self.url}/v1"

@@ -1,4 +1,4 @@
-"""One turn of a conversation over each surface, and how its client was told that it ended."""
+"""One turn of a conversation over each surface, and what its client saw of the end."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
@@ -26,12 +26,12 @@ class Turn:
     """What a client saw of a turn.
 
     Attributes:
-        text: what arrived of the answer.
-        reason: of the typed error, as the contracts write it; empty when the turn finished.
-        status: HTTP status of the answer, or the name of the gRPC code.
-        retry_after: seconds the client was told to wait; None when it was not.
+        text: the part of the answer that arrived.
+        reason: the reason of the typed error, as in the contracts; empty when the turn finished.
+        status: the HTTP status of the answer, or the name of the gRPC code.
+        retry_after: seconds that the client should wait; None when the error says nothing.
         finished: whether the final event came.
-        chat_id: of the turn, once it had started.
+        chat_id: the id of the turn, once it had started.
     """
 
     text: str = ""
@@ -50,7 +50,7 @@ def request(text: str, model: str = MODEL, conversation: str = "") -> ChatReques
 async def over_grpc(
     channel: grpc.aio.Channel, stack: Stack, text: str, *, model: str = MODEL, conversation: str = ""
 ) -> Turn:
-    """ChatService.Chat, natively; the typed payload and the status must say the same."""
+    """ChatService.Chat over native gRPC; the typed payload and the status must have the same reason."""
     pieces: list[str] = []
     told = chat_id = ""
     finished = False
@@ -81,7 +81,7 @@ async def over_grpc(
 async def over_openai(
     http: httpx.AsyncClient, text: str, *, model: str = MODEL, conversation: str = "", stream: bool = True
 ) -> Turn:
-    """`POST /v1/chat/completions` with OpenAI's shapes, read as they came over the wire."""
+    """`POST /v1/chat/completions` in OpenAI's shapes, without a client library."""
     body: dict[str, Any] = {"model": model, "stream": stream, "messages": [{"role": "user", "content": text}]}
     if conversation:
         body["conversation"] = conversation
@@ -107,7 +107,7 @@ async def over_openai(
 
 
 async def over_rest(http: httpx.AsyncClient, text: str, *, model: str = MODEL, conversation: str = "") -> Turn:
-    """`POST /v1/chat`: the same events as natively, as server-sent events."""
+    """`POST /v1/chat`: the events of native gRPC, as server-sent events."""
     body: dict[str, Any] = {"model": model, "messages": [{"role": "ROLE_USER", "content": text}]}
     if conversation:
         body["conversation_id"] = conversation
@@ -145,8 +145,8 @@ def speaking(surface: str, stack: Stack, http: httpx.AsyncClient, channel: grpc.
     return take
 
 
-def heard(upstream: FakeUpstream) -> list[tuple[str, str]]:
-    """What the model server was last sent of the conversation itself: who said what, facts from memory aside."""
+def received_messages(upstream: FakeUpstream) -> list[tuple[str, str]]:
+    """The messages that the model server received last: role and content, without system messages."""
     messages = upstream.requests[-1]["messages"]
     return [(message["role"], message["content"]) for message in messages if message["role"] != "system"]
 
@@ -159,7 +159,7 @@ async def events(answer: httpx.Response) -> AsyncGenerator[str, None]:
 
 
 async def usage(channel: grpc.aio.Channel, stack: Stack, conversation: str, rows: int = 1) -> list[UsageRecord]:
-    """The ledger's rows of a conversation, once there are `rows`; a row of a turn that failed may come just after."""
+    """The ledger's rows of a conversation, once there are `rows`. The row of a failed turn may come a moment later."""
     found: list[UsageRecord] = []
 
     async def written() -> bool:
@@ -176,7 +176,7 @@ async def usage(channel: grpc.aio.Channel, stack: Stack, conversation: str, rows
 
 
 def _refused(answer: httpx.Response, error: Mapping[str, Any]) -> Turn:
-    """A refusal in the mesh's shape, which the gateway's own have on every path, or in OpenAI's."""
+    """A refusal in the shape of REST, or in that of OpenAI's API."""
     reasons = [detail["reason"] for detail in error.get("details", ()) if "reason" in detail]
     wait = answer.headers.get("retry-after")
     return Turn(

@@ -1,4 +1,4 @@
-"""A service in a process apart: the same conversation, when that process dies, and when it is not there at all."""
+"""A service in its own process: the same conversation, also when this process dies or is missing."""
 
 import asyncio
 import uuid
@@ -15,7 +15,7 @@ from services.model.testing.dialects import Behaviour
 from services.model.testing.upstreams import FakeUpstream
 from tests.e2e.load import Load
 from tests.e2e.stack import CALL_SECONDS, Stack
-from tests.e2e.surfaces import heard, over_grpc, over_openai, over_rest
+from tests.e2e.surfaces import over_grpc, over_openai, over_rest, received_messages
 
 
 async def test_memory_apart_runs_in_a_process_of_its_own_and_remembers(split: Stack, upstream: FakeUpstream) -> None:
@@ -24,23 +24,23 @@ async def test_memory_apart_runs_in_a_process_of_its_own_and_remembers(split: St
     async with split.http() as http, split.channel() as channel:
         assert (await over_openai(http, "I am Kim.", conversation=conversation)).finished
         assert (await over_grpc(channel, split, "Who am I?", conversation=conversation)).finished
-    contents = [content for _, content in heard(upstream)]
+    contents = [content for _, content in received_messages(upstream)]
     assert contents == ["I am Kim.", "Hello there!", "Who am I?"]
 
 
 async def test_a_conversation_survives_a_kill_of_the_process_apart(split: Stack, upstream: FakeUpstream) -> None:
-    """The turn after the kill waits for memory to be back, within its patience; clients see no error."""
+    """The turn after the kill waits for memory within its time limit, and clients see no error."""
     conversation = f"killed-{uuid.uuid4()}"
     async with split.http() as http:
         assert (await over_openai(http, "I am Kim.", conversation=conversation)).finished
         killed = split.kill("serve-memory")
         turn = await over_openai(http, "Who am I?", conversation=conversation)
         if not turn.finished:
-            # On a machine this busy a process takes longer to start than a turn waits.
+            # On a busy machine a process may take longer to start than a turn waits.
             assert (turn.status, turn.reason) == (503, "SERVICE_UNAVAILABLE")
         await split.restarted("serve-memory", killed)
         assert (await over_openai(http, "And who are you?", conversation=conversation)).finished
-    contents = [content for _, content in heard(upstream)]
+    contents = [content for _, content in received_messages(upstream)]
     assert contents[:2] == ["I am Kim.", "Hello there!"]
     assert contents[-1] == "And who are you?"
 
@@ -76,7 +76,7 @@ async def test_without_memory_a_conversation_is_unavailable_after_patience_and_s
                 RecallRequest(key="k"), metadata=partial.metadata, timeout=CALL_SECONDS
             )
         assert from_rpc_error(raised.value).reason == "NO_LIVE_INSTANCE"
-        # What needs no memory goes on.
+        # Calls that need no memory still work.
         assert (await over_openai(http, "hello")).finished
     assert len(upstream.requests) == 1
 

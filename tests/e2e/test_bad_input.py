@@ -1,4 +1,4 @@
-"""Bad input over REST and OpenAI's paths: clients are told what is wrong, in the shape they know, and never a 5xx."""
+"""Bad input over REST and OpenAI's paths: the error says what is wrong, in the shape of the API, and is never a 5xx."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ NUL = "\\u0000"
 
 
 def reason_of(reply: httpx.Response) -> str:
-    """The reason of an error in the one shape."""
+    """The reason of an error in the shape of REST."""
     error = reply.json()["error"]
     assert set(error) == {"code", "status", "message", "details"}
     assert error["code"] == reply.status_code

@@ -1,4 +1,4 @@
-"""Other people's commands against the one port: curl and grpcurl, as the README shows them."""
+"""curl and grpcurl against the public port, as the README shows them."""
 
 import json
 import shutil
@@ -12,7 +12,7 @@ from services.model.testing.upstreams import FakeUpstream
 from tests.e2e.contracts import SERVICES
 from tests.e2e.scripted import MODEL
 from tests.e2e.stack import Stack, command
-from tests.e2e.surfaces import heard
+from tests.e2e.surfaces import received_messages
 
 CURL = shutil.which("curl")
 BUILT = Path(__file__).parents[2] / ".tools" / "bin" / "grpcurl"
@@ -23,7 +23,7 @@ needs_grpcurl = pytest.mark.skipif(GRPCURL is None, reason="grpcurl is missing: 
 
 
 async def curl(stack: Stack, path: str, body: object) -> list[str]:
-    """POST JSON; the data lines of the streamed answer."""
+    """POST JSON; returns the data lines of the streamed answer."""
     assert CURL is not None
     ended = await command(
         *(CURL, "--silent", "--show-error", "--no-buffer", "--fail-with-body", "--max-time", "20"),
@@ -35,7 +35,7 @@ async def curl(stack: Stack, path: str, body: object) -> list[str]:
 
 
 async def grpcurl(stack: Stack, *arguments: str) -> str:
-    """Call by reflection; what was printed."""
+    """Call by reflection; returns the output."""
     assert GRPCURL is not None
     ended = await command(
         *(GRPCURL, "-plaintext", "-max-time", "20", "-H", f"authorization: Bearer {stack.key}"), *arguments
@@ -45,7 +45,7 @@ async def grpcurl(stack: Stack, *arguments: str) -> str:
 
 
 def objects(text: str) -> list[dict[str, dict[str, str]]]:
-    """The JSON objects printed one after the other."""
+    """The JSON objects in a text, one after the other."""
     decoder, found, at = json.JSONDecoder(), [], 0
     while at < len(text.rstrip()):
         value, end = decoder.raw_decode(text, at)
@@ -68,7 +68,7 @@ async def test_curl_holds_a_streamed_conversation_that_is_remembered(stack: Stac
         assert data[-1] == "[DONE]"
         pieces = [json.loads(line)["choices"][0]["delta"].get("content") or "" for line in data[:-1]]
         assert "".join(pieces) == answer
-    contents = [content for _, content in heard(upstream)]
+    contents = [content for _, content in received_messages(upstream)]
     assert contents == ["My cat is called Ada.", "Noted.", "What is my cat called?"]
 
 
@@ -103,7 +103,7 @@ async def test_grpcurl_holds_a_streamed_conversation_that_is_remembered(stack: S
         received = objects(printed)
         assert "".join(event["delta"]["text"] for event in received if "delta" in event) == answer
         assert "finished" in received[-1]
-    contents = [content for _, content in heard(upstream)]
+    contents = [content for _, content in received_messages(upstream)]
     assert contents == ["My dog is called Bo.", "Noted.", "What is my dog called?"]
 
 
@@ -114,5 +114,5 @@ async def test_soma_chat_holds_a_conversation_that_is_remembered(stack: Stack, u
         ended = await stack.soma("chat", "--conversation", conversation, text)
         assert ended.status == 0, ended.errors
         assert answer in ended.output
-    contents = [content for _, content in heard(upstream)]
+    contents = [content for _, content in received_messages(upstream)]
     assert contents == ["My fox is called Eve.", "Noted.", "What is my fox called?"]

@@ -1,4 +1,4 @@
-"""A conversation is one conversation, whichever surface a turn comes through."""
+"""Turns over different surfaces belong to the same conversation."""
 
 import uuid
 
@@ -10,7 +10,7 @@ from soma.memory.v1.memory_service_pb2_grpc import MemoryServiceStub
 from services.model.testing.dialects import Behaviour
 from services.model.testing.upstreams import FakeUpstream
 from tests.e2e.stack import CALL_SECONDS, Stack
-from tests.e2e.surfaces import heard, over_grpc, over_openai, over_rest
+from tests.e2e.surfaces import over_grpc, over_openai, over_rest, received_messages
 
 
 async def test_each_turn_knows_those_before_it_on_every_surface(
@@ -23,7 +23,7 @@ async def test_each_turn_knows_those_before_it_on_every_surface(
     assert (await over_grpc(channel, stack, "I live in Oslo.", conversation=conversation)).finished
     upstream.behaviour = Behaviour(deltas=("Kim, in Oslo.",))
     assert (await over_rest(http, "Who am I, and where?", conversation=conversation)).finished
-    assert heard(upstream) == [
+    assert received_messages(upstream) == [
         ("user", "I am Kim."),
         ("assistant", "Noted."),
         ("user", "I live in Oslo."),
@@ -32,7 +32,7 @@ async def test_each_turn_knows_those_before_it_on_every_surface(
     ]
     upstream.behaviour = Behaviour(deltas=("Bye.",))
     assert (await over_openai(http, "Bye!", conversation=conversation, stream=False)).text == "Bye."
-    assert len(heard(upstream)) == 7
+    assert len(received_messages(upstream)) == 7
 
 
 async def test_the_local_model_answers_from_the_conversation_without_any_provider(
@@ -62,7 +62,7 @@ async def test_a_conversation_can_be_listed_in_order(
         assert (await over_rest(http, text, conversation=conversation)).finished
     answer = await http.get(f"/v1/memory/conversations/{conversation}/messages")
     listed = [each["message"]["content"] for each in answer.json()["messages"]]
-    # The last turn reaches memory just after its client heard its end.
+    # The last turn reaches memory just after its client has received its end.
     assert listed[:3] == ["one", "Hello there!", "two"][: len(listed)]
     assert (await over_rest(http, "three", conversation=conversation)).finished
     page = await MemoryServiceStub(channel).ListMessages(

@@ -1,4 +1,4 @@
-"""A client that leaves in the middle of an answer: the upstream's work ends at once, and the ledger says why."""
+"""A client disconnects in the middle of an answer: the model server's work ends at once, and the ledger says why."""
 
 import asyncio
 import uuid
@@ -15,18 +15,20 @@ from services.model.testing.dialects import Behaviour, Fault
 from services.model.testing.upstreams import FakeUpstream
 from tests.e2e.scripted import MODEL
 from tests.e2e.stack import CALL_SECONDS, Stack
-from tests.e2e.surfaces import events, heard, over_grpc, request, usage
+from tests.e2e.surfaces import events, over_grpc, received_messages, request, usage
 
 WITHIN_SECONDS = 0.1
-# A machine busy with something else may be late once; the product is not late three times.
+# On a busy machine an attempt may be late; three late attempts are an error of the product.
 ATTEMPTS = 3
 
 
-async def leave(surface: str, stack: Stack, http: httpx.AsyncClient, channel: grpc.aio.Channel, told: str) -> None:
-    """Ask for an answer in the conversation `told`, and leave after its first piece."""
+async def leave(
+    surface: str, stack: Stack, http: httpx.AsyncClient, channel: grpc.aio.Channel, conversation: str
+) -> None:
+    """Ask for an answer in a conversation, and disconnect after its first piece."""
     if surface == "grpc":
         call = ChatServiceStub(channel).Chat(
-            request("hello", conversation=told), metadata=stack.metadata, timeout=CALL_SECONDS
+            request("hello", conversation=conversation), metadata=stack.metadata, timeout=CALL_SECONDS
         )
         async for event in call:
             if event.HasField("delta"):
@@ -37,7 +39,7 @@ async def leave(surface: str, stack: Stack, http: httpx.AsyncClient, channel: gr
         path, name, role = "/v1/chat/completions", "conversation", "user"
     else:
         path, name, role = "/v1/chat", "conversation_id", "ROLE_USER"
-    body = {"model": MODEL, "stream": True, name: told, "messages": [{"role": role, "content": "hello"}]}
+    body = {"model": MODEL, "stream": True, name: conversation, "messages": [{"role": role, "content": "hello"}]}
     if surface == "rest":
         del body["stream"]
     async with http.stream("POST", path, json=body) as answer, aclosing(events(answer)) as received:
@@ -90,4 +92,4 @@ async def test_what_a_client_left_behind_is_not_remembered(
     await upstream.until(open=0)
     upstream.behaviour = Behaviour()
     assert (await over_grpc(channel, stack, "again", conversation=conversation)).finished
-    assert heard(upstream) == [("user", "again")]
+    assert received_messages(upstream) == [("user", "again")]

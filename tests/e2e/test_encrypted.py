@@ -1,4 +1,4 @@
-"""Every client meets the same mesh where the one port has TLS and every process a certificate."""
+"""Every kind of client works if the public port has TLS and every process has a certificate."""
 
 import asyncio
 import json
@@ -34,7 +34,7 @@ BODY = {"model": MODEL, "stream": True, "messages": [{"role": "user", "content":
 async def secure(
     tmp_path_factory: pytest.TempPathFactory, model_server: FakeUpstream, claude_server: FakeUpstream
 ) -> AsyncIterator[Stack]:
-    """A stack with TLS in front, certificates behind it, and memory in a process apart."""
+    """A stack with TLS on the public port, certificates for its processes, and memory in its own process."""
     directory = tmp_path_factory.mktemp("secure")
     configure(directory, model_server, claude_server)
     settings = directory / "soma.toml"
@@ -63,7 +63,7 @@ async def test_a_handshake_that_never_ends_does_not_keep_its_connection(secure: 
     opened = [await asyncio.open_connection("127.0.0.1", secure.port) for _ in range(10)]
     try:
         for _, writer in opened[1:]:
-            # The beginning of a client's hello.
+            # The beginning of a TLS ClientHello.
             writer.write(bytes.fromhex("1603010200010001fc0303"))
         async with asyncio.timeout(HANDSHAKE_SECONDS + CALL_SECONDS):
             assert {await reader.read() for reader, _ in opened} == {b""}
@@ -108,7 +108,7 @@ async def test_a_native_client_calls_and_streams(secure: Stack) -> None:
 
 
 async def test_the_meshs_own_service_is_reached_in_every_process(secure: Stack) -> None:
-    """Whatever else the process serves that its certificate says."""
+    """It is reached in each process, whatever services the certificate of the process names."""
     async with secure.channel() as channel, secure.http() as http:
         stub = EventServiceStub(channel)
         for _ in range(8):

@@ -1,4 +1,4 @@
-"""Events through the one port: a conversation that is deleted takes its session and its responses along."""
+"""Events: when a conversation is deleted, its session and its responses are deleted too."""
 
 import re
 import uuid
@@ -21,17 +21,17 @@ DEAD_LETTERS = "/v1/events/dead-letters"
 
 
 async def status_of(http: httpx.AsyncClient, path: str) -> int:
-    """The status of a GET."""
+    """The HTTP status of a GET."""
     return (await http.get(path)).status_code
 
 
 async def is_gone(http: httpx.AsyncClient, *paths: str) -> bool:
-    """Whether none of them is found."""
+    """Whether all of these paths are answered with 404."""
     return {await status_of(http, path) for path in paths} == {404}
 
 
 async def respond(http: httpx.AsyncClient, conversation: str | None = None) -> str:
-    """The path of a response that was made."""
+    """Make a response, and return its path."""
     body = {"model": MODEL, "input": "Hello?"} | ({"conversation": conversation} if conversation else {})
     answer = await http.post("/v1/responses", json=body)
     assert answer.status_code == 200, answer.text
@@ -39,14 +39,14 @@ async def respond(http: httpx.AsyncClient, conversation: str | None = None) -> s
 
 
 async def delete(http: httpx.AsyncClient, conversation: str) -> int:
-    """Delete a conversation in memory; how many turns it had."""
+    """Delete a conversation in memory; returns the number of its turns."""
     answer = await http.delete(f"/v1/memory/conversations/{conversation}")
     assert answer.status_code == 200, answer.text
     return int(answer.json()["deleted_messages"])
 
 
 async def deleted(http: httpx.AsyncClient, conversation: str) -> bool:
-    """Whether there was something to delete: a turn is on its way to memory for a moment."""
+    """Delete a conversation; whether it had turns, because a turn reaches memory a moment after its end."""
     return await delete(http, conversation) > 0
 
 
@@ -59,7 +59,7 @@ async def test_it_does_so_where_memory_runs_apart(split: Stack) -> None:
 
 
 async def delete_with_all(stack: Stack) -> None:
-    """Delete conversations, and see what goes with them and what stays."""
+    """Delete conversations, and check what is deleted with them and what stays."""
     async with stack.http() as http:
         session, other = await created(http), await created(http)
         sessions = [f"/api/v1/chat/sessions/{each['id']}" for each in (session, other)]
@@ -75,7 +75,7 @@ async def delete_with_all(stack: Stack) -> None:
         await until(partial(is_gone, http, sessions[0], *responses))
         assert {await status_of(http, path) for path in (sessions[1], stays)} == {200}
 
-        # The name begins anew.
+        # The name can be used for a new conversation.
         again = await respond(http, name)
         await until(partial(has_no_lag, http, "memory"))
         assert await status_of(http, again) == 200
@@ -92,7 +92,7 @@ async def has_no_lag(http: httpx.AsyncClient, area: str) -> bool:
 
 
 async def test_what_a_consumer_gave_up_is_shown_and_replayed_by_the_command(stack: Stack) -> None:
-    """An event without what it is about; somebody puts it right in the database, and has it replayed."""
+    """The event names no conversation. An operator corrects it in the database, and replays it."""
     tenant = DEV_PRINCIPAL.tenant_id
     event = Event(event_id=str(uuid.uuid4()), type="memory.conversation.deleted", tenant_id=tenant)
     port = stack.part("postgres").port
@@ -132,7 +132,7 @@ async def replay(stack: Stack, dead_letter: str) -> Ended:
 
 
 async def has_letters(http: httpx.AsyncClient, count: int) -> bool:
-    """Whether the tenant has so many dead letters."""
+    """Whether the tenant has this number of dead letters."""
     answer = await http.get(DEAD_LETTERS, params={"consumer": "orchestrator"})
     assert answer.status_code == 200, answer.text
     return len(answer.json()["dead_letters"]) == count

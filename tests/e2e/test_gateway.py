@@ -1,4 +1,4 @@
-"""What the one port answers for itself: pages, reflection, health, and refusals of what does not exist."""
+"""The gateway's own answers: pages, reflection, health, and refusals of unknown paths."""
 
 import re
 from typing import Any
@@ -38,7 +38,7 @@ async def test_health_and_ready_name_every_service(http: httpx.AsyncClient) -> N
 async def test_metrics_count_every_call_with_the_process_that_served_it(
     stack: Stack, http: httpx.AsyncClient, channel: grpc.aio.Channel
 ) -> None:
-    # A turn reads the model's answer to its end: left before that, each would be counted as cancelled.
+    # Each turn reads the answer to its end, because otherwise it would be counted as cancelled.
     chat, generate = "soma.orchestrator.v1.ChatService/Chat", "soma.model.v1.ModelService/Generate"
 
     async def ended(code: str) -> list[float]:

@@ -1,4 +1,4 @@
-"""What happens in tasks, through the one port: asked for, followed as server-sent events, told over a WebSocket."""
+"""Logs of tasks: as a list, as server-sent events, and over a WebSocket."""
 
 import asyncio
 import json
@@ -19,14 +19,14 @@ TURN = ["turn started", "turn finished"]
 
 
 async def session_of(http: httpx.AsyncClient, **fields: Any) -> str:
-    """A new session's id."""
+    """The id of a new session."""
     answer = await http.post("/api/v1/chat/sessions", json={"model_name": MODEL, **fields})
     session: str = answer.json()["id"]
     return session
 
 
 async def say(http: httpx.AsyncClient, session: str) -> None:
-    """Have a message answered."""
+    """Send a message to a session, and wait for the answer."""
     answer = await http.post(f"/api/v1/chat/sessions/{session}/messages", json={"message": "Tell me of kumquats."})
     assert answer.status_code == 200, answer.text
 
@@ -40,7 +40,7 @@ async def socket(stack: Stack, query: str, key: str = "") -> AsyncIterator[Clien
 
 
 async def hear(connection: ClientConnection, kind: str = "") -> dict[str, Any]:
-    """The next message, or the next of a kind."""
+    """The next message, or the next message of a kind."""
     async with asyncio.timeout(15):
         while True:
             message: dict[str, Any] = json.loads(await connection.recv())

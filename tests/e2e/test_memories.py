@@ -1,4 +1,4 @@
-"""What is remembered is listed and forgotten through the one port: over REST, natively, and for the next chat."""
+"""Memories are listed and deleted over REST and native gRPC, and the next chat uses them."""
 
 import uuid
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from tests.e2e.surfaces import events
 if TYPE_CHECKING:
     from soma.memory.v1.memory_service_pb2_grpc import MemoryServiceAsyncStub
 
-# The name as it is stored, and as it ends a path.
+# A name as it is stored, and as it is written at the end of a path.
 NAMES = [
     ("a", "a"),
     ("a/b:c", "a/b:c"),
@@ -36,7 +36,7 @@ NAMES = [
 
 @pytest.fixture
 def prefix() -> str:
-    """The beginning of keys nobody else has."""
+    """A prefix of keys that no other test uses."""
     return f"memories/{uuid.uuid4()}/"
 
 

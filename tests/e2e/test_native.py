@@ -1,4 +1,4 @@
-"""Native gRPC through the one port, with the generated stubs of every public service."""
+"""Native gRPC through the public port, with the generated stubs of every public service."""
 
 import uuid
 

@@ -1,4 +1,4 @@
-"""What an unusual model server says reaches a client through the port as what it is."""
+"""Unusual answers of a model server reach the client unchanged."""
 
 import json
 import uuid
@@ -8,11 +8,11 @@ import httpx
 
 from services.model.testing.dialects import Behaviour
 from services.model.testing.upstreams import FakeUpstream
-from tests.e2e.surfaces import heard, over_openai
+from tests.e2e.surfaces import over_openai, received_messages
 
 
 def events(*chunks: dict[str, Any]) -> list[bytes]:
-    """OpenAI's events of these chunks, with the end that says nothing went wrong."""
+    """These chunks as OpenAI's events, with the normal end."""
     return [b"data: %s\n\n" % json.dumps(chunk).encode() for chunk in chunks] + [b"data: [DONE]\n\n"]
 
 
@@ -28,7 +28,7 @@ async def test_a_failure_inside_a_stream_is_no_answer_and_is_not_remembered(
     assert (turn.text, turn.finished, turn.reason) == ("Half an ans", False, "PROVIDER_UNAVAILABLE")
     upstream.behaviour = Behaviour()
     assert (await over_openai(http, "again", conversation=conversation)).finished
-    assert heard(upstream) == [("user", "again")]
+    assert received_messages(upstream) == [("user", "again")]
 
 
 async def test_a_conversation_with_instructions_and_what_is_remembered_has_one_system_message(

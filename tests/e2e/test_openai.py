@@ -1,4 +1,4 @@
-"""OpenAI's own Python client against the one port, unchanged but for its base URL and key."""
+"""OpenAI's own Python client against the public port; only its base URL and key are changed."""
 
 import asyncio
 from typing import Any
@@ -20,7 +20,7 @@ WEATHER: ChatCompletionToolParam = {
 
 
 def said(text: str) -> list[Any]:
-    """One message of the user's."""
+    """A message of the user."""
     return [{"role": "user", "content": text}]
 
 

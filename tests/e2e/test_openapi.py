@@ -1,4 +1,4 @@
-"""Whatever the OpenAPI document allows, and much it does not, is answered as the document says."""
+"""Requests that the OpenAPI document allows, and many that it does not, are answered as the document says."""
 
 import json
 import re
@@ -9,13 +9,13 @@ from services.model.testing.upstreams import FakeUpstream
 from tests.e2e.stack import SOMA, Stack, command
 from tests.size import Size
 
-# Off: what the schema cannot say of a request is refused too (bodies that break it are other tests'), and ids that were
-# taken from one answer are not followed through others.
+# These checks are off. The server also refuses requests for reasons that a schema cannot express (other tests have
+# bodies that break the schema), and ids from one answer are not used in other requests.
 OFF = ("negative_data_rejection", "missing_required_header", "use_after_free", "ensure_resource_availability")
-# These refuse some requests that fit their schema, for what they mean: parameters that need others beside them, kinds
-# of sessions that no template has, a status that cannot follow the session's own, whole numbers in free-form objects
-# that readers of JSON would round, what a model cannot do. A WebSocket is asked for by another protocol. Lists refuse
-# page tokens that they did not give (see `paged`).
+# These operations refuse some requests that fit their schema: parameters that need other parameters, kinds of sessions
+# without a template, a status that cannot follow the current one, whole numbers in free-form objects that JSON readers
+# would round, and requests that the model cannot fulfil. A WebSocket needs another protocol. Lists refuse page tokens
+# that they did not return (see `paged`).
 PARTICULAR = (
     *("createChatCompletion", "createResponse", "createEmbedding", "listInputItems", "connectLogs"),
     *(f"soma.memory.v1.MemoryService.{name}" for name in ("AppendMessages", "Remember", "Retrieve")),
@@ -30,7 +30,7 @@ PARTICULAR = (
     "soma.orchestrator.v1.ChatSessionService.SetChatSessionStatus",
     "soma.orchestrator.v1.ResponseService.CreateResponse",
 )
-# QUERY without a body is no HTTP, and answered as such.
+# QUERY is left out: without a body it is not valid HTTP.
 METHODS = ("GET", "PUT", "POST", "DELETE", "OPTIONS", "PATCH", "TRACE")
 DOCUMENT = Path(__file__).parents[2] / "gen/openapi.json"
 
@@ -68,7 +68,7 @@ checks.positive_data_acceptance.enabled = false
 async def test_requests_made_up_from_the_document_are_answered_as_it_says(
     stack: Stack, upstream: FakeUpstream, tmp_path: Path, size: Size
 ) -> None:
-    # Which fits what most requests for structured output ask for.
+    # This answer fits most schemas of requests for structured output.
     upstream.behaviour = Behaviour(deltas=("{}",))
     (tmp_path / "schemathesis.toml").write_text(configuration())
     ended = await command(
@@ -77,12 +77,12 @@ async def test_requests_made_up_from_the_document_are_answered_as_it_says(
         *("--phases", "examples,coverage,fuzzing", "--max-examples", str(size.of(8, full=500))),
         *("--max-time", str(size.of(25, full=1800)), "--request-timeout", "20", "--no-shrink"),
         *("--generation-database", "none", "--continue-on-failure", "--no-color"),
-        # A run at full size tries others each time, and says its seed when something fails.
+        # A full run tries other requests each time, and prints its seed when a check fails.
         *(() if size.full else ("--seed", "1")),
         cwd=tmp_path,
         seconds=size.of(100, full=2400),
     )
-    # 0 only when no check failed; what it merely warns of is what it could not try, such as ids that do not exist.
+    # The status is 0 only if no check failed. Warnings name what could not be tried, such as ids that do not exist.
     assert ended.status == 0, ended.output[-30_000:] + ended.errors
     counted = re.search(r"(\d+) generated, (\d+) passed", ended.output)
     assert counted is not None, ended.output[-2000:]

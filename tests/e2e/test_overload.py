@@ -1,4 +1,4 @@
-"""More calls than the stack takes: refused at once and told when to come back, while those inside go on."""
+"""More calls than the stack accepts: they are refused at once with a time to wait, and calls in progress go on."""
 
 import asyncio
 from asyncio import get_running_loop

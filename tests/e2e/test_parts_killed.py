@@ -1,5 +1,6 @@
-"""A part of the stack is killed while clients talk: it comes back, errors meanwhile are typed, nothing acknowledged is
-lost, and no call outlives its deadline.
+"""A part of the stack is killed while clients make calls.
+
+It comes back. Meanwhile errors are typed, nothing acknowledged is lost, and no call takes longer than its deadline.
 """
 
 import asyncio
@@ -22,12 +23,12 @@ from services.mesh.call.status import from_rpc_error
 from services.mesh.testing.waiting import until
 from services.model.testing.dialects import Behaviour
 from services.model.testing.upstreams import FakeUpstream
-from tests.e2e.counts import POOLED
+from tests.e2e.counts import POOL_ALLOWANCE
 from tests.e2e.load import Load
 from tests.e2e.stack import CALL_SECONDS, Stack
 from tests.e2e.surfaces import over_grpc, over_openai, request, usage
 
-# Longer than any part takes to come back on a busy machine, and shorter than the calls' own deadline.
+# Longer than any part needs to come back on a busy machine, and shorter than the deadline of the calls.
 SLOWEST_SECONDS = 12.0
 
 
@@ -56,15 +57,15 @@ async def test_while_postgres_is_away_callers_are_told_and_turns_wait_for_it(spl
         turns = asyncio.create_task(over_openai(http, "hello", conversation="away"))
         answers: list[httpx.Response] = []
 
-        async def told() -> bool:
+        async def reported() -> bool:
             answers.append(await http.get("/v1/usage"))
             return answers[-1].status_code == 503
 
-        await until(told, seconds=3)
+        await until(reported, seconds=3)
         with pytest.raises(grpc.aio.AioRpcError) as native:
             await CostServiceStub(channel).ListUsage(ListUsageRequest(), metadata=split.metadata, timeout=CALL_SECONDS)
         await split.restarted("postgres", killed)
-        # A turn has patience with its memory, so that it may not even notice.
+        # A turn waits for its memory for a while, so the kill may cause no error.
         turn = await turns
         assert (await over_grpc(channel, split, "hello", conversation="away")).finished
     assert turn.finished or turn.reason == "POSTGRES_UNAVAILABLE"
@@ -80,7 +81,7 @@ async def test_while_postgres_is_frozen_calls_end_at_their_deadline_and_readines
     postmaster = split.process("postgres")
     async with split.http() as http, split.channel() as channel:
         resting = await split.measured("rpc_server_active_calls")
-        # First, so that it makes no more while they are counted.
+        # This comes first, so that no more turns are made while they are counted.
         postmaster.suspend()
         frozen = [postmaster, *postmaster.children(recursive=True)]
         for process in frozen:
@@ -216,7 +217,7 @@ async def test_a_killed_serve_process_comes_back_and_nothing_acknowledged_is_los
     assert load.failures
     for turn in load.failures:
         if turn.chat_id:
-            # Envoy can only reset a stream that has begun, and gRPC reads a reset so; the final event is missing.
+            # Envoy can only reset a stream that has begun, which gRPC reports so. The final event is missing.
             assert turn.status in ("INTERNAL", "UNAVAILABLE")
         else:
             assert turn.status == "UNAVAILABLE"
@@ -228,17 +229,17 @@ async def test_the_gateway_says_what_is_missing_while_a_serve_process_is_away(sp
     async with split.http() as http:
         killed = split.kill("serve")
 
-        async def told() -> bool:
+        async def reported() -> bool:
             answer = await http.get("/ready")
             return answer.status_code == 503 and answer.json()["services"]["model"] == "no live instance"
 
-        await until(told, seconds=3)
+        await until(reported, seconds=3)
         answer = await http.get("/v1/usage")
         openai = await http.get("/v1/models")
         await split.restarted("serve", killed)
         assert (answer.status_code, openai.status_code) == (503, 503)
         assert answer.json()["error"]["status"] == "UNAVAILABLE"
-        # OpenAI's paths keep OpenAI's shape, also when it is the gateway that answers.
+        # OpenAI's paths have errors in OpenAI's shape, also if the gateway answers.
         assert openai.json()["error"]["type"] == "server_error"
 
         async def ready() -> bool:
@@ -263,7 +264,7 @@ async def test_parts_killed_one_after_the_other_leave_no_call_and_no_descriptor_
                 await load.more(1)
 
     async def settled() -> bool:
-        return serve.num_fds() <= descriptors + POOLED
+        return serve.num_fds() <= descriptors + POOL_ALLOWANCE
 
     resting = await split.measured("rpc_server_active_calls")
     await round_of_kills()

@@ -1,4 +1,4 @@
-"""The contracts as REST: every binding answers, and every error has the one JSON shape."""
+"""The contracts over REST: every binding answers, and every error has the same JSON shape."""
 
 import uuid
 
@@ -26,7 +26,7 @@ async def test_every_binding_answers(http: httpx.AsyncClient, binding: Binding) 
     path = binding.path.format(
         conversation_id=conversation, key=key, session_id=session, task_id=session, response_id=response
     )
-    # A tail has no end: of a stream the beginning is enough.
+    # Some streams never end, so the test reads only the beginning.
     async with http.stream(binding.verb, path, json=binding.body) as answer:
         if answer.status_code != 200 or not binding.streams:
             await answer.aread()

@@ -1,4 +1,4 @@
-"""Server streams over REST: sent as they are made, alive while they are silent, and ended by the typed event."""
+"""Server streams over REST: events are sent at once, heartbeats in silence, and a typed event at the end."""
 
 import json
 import uuid
@@ -24,7 +24,7 @@ SILENT = [
 ]
 
 
-async def told(
+async def streamed(
     http: httpx.AsyncClient, path: str, body: object, **headers: str
 ) -> AsyncGenerator[dict[str, Any], None]:
     """The events of a stream."""
@@ -40,7 +40,7 @@ async def test_a_silent_stream_shows_that_it_lives_in_its_own_oneof(
 ) -> None:
     upstream.behaviour = Behaviour(deltas=("one", "two"), pause=1.0)
     async with split.http() as http:
-        received = [event async for event in told(http, path, body)]
+        received = [event async for event in streamed(http, path, body)]
     kinds = [next(name for name in event if name != "sequence") for event in received]
     assert [event["sequence"] for event in received] == list(range(len(received)))
     assert kinds.count("heartbeat") >= 2
@@ -57,10 +57,10 @@ async def test_a_tail_of_logs_shows_that_it_lives(split: Stack) -> None:
 
 async def test_an_event_is_on_its_way_before_the_next_is_made(http: httpx.AsyncClient, upstream: FakeUpstream) -> None:
     upstream.behaviour = Behaviour(deltas=("one", "two"), pause=1.0)
-    async with aclosing(told(http, *GENERATE)) as received:
+    async with aclosing(streamed(http, *GENERATE)) as received:
         async for event in received:
             if event.get("delta", {}).get("text") == "one":
-                # The server behind has not answered to the end: nothing waited for it.
+                # The model server has not finished its answer, so no event waited for the end.
                 assert upstream.open == 1
                 break
         else:
@@ -72,7 +72,7 @@ async def test_a_deadline_ends_a_stream_with_the_typed_error_as_its_last_event(
     http: httpx.AsyncClient, upstream: FakeUpstream
 ) -> None:
     upstream.behaviour = Behaviour(deltas=["x "] * 1000, pause=0.05)
-    received = [event async for event in told(http, *GENERATE, **{"grpc-timeout": "700m"})]
+    received = [event async for event in streamed(http, *GENERATE, **{"grpc-timeout": "700m"})]
     assert "delta" in received[-2]
     assert received[-1]["error"]["reason"] == "DEADLINE_EXCEEDED"
     assert (received[-1]["error"]["code"], received[-1]["error"]["status"]) == (4, "DEADLINE_EXCEEDED")

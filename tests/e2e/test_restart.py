@@ -1,4 +1,4 @@
-"""The whole stack goes down, politely or not, and comes up again with everything there."""
+"""The whole stack is stopped or killed, and has all its data when it is started again."""
 
 import asyncio
 import uuid
@@ -8,24 +8,24 @@ import psutil
 from services.mesh.testing.waiting import until
 from services.model.testing.upstreams import FakeUpstream
 from tests.e2e.stack import Stack
-from tests.e2e.surfaces import heard, over_grpc, over_openai, over_rest, usage
+from tests.e2e.surfaces import over_grpc, over_openai, over_rest, received_messages, usage
 
 
 def processes(stack: Stack) -> list[psutil.Process]:
-    """Every process of a stack: its parts, and what they started."""
+    """Every process of a stack: its parts, and the processes that they started."""
     parts = [stack.process(part.name) for part in stack.state.parts]
     below = [child for process in parts for child in process.children(recursive=True)]
     return list({process.pid: process for process in (*parts, *below)}.values())
 
 
 def alive(found: list[psutil.Process]) -> list[psutil.Process]:
-    """Those that still run."""
+    """The processes that still run."""
 
     def runs(process: psutil.Process) -> bool:
         try:
             return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
         except psutil.NoSuchProcess:
-            return False  # between the two questions
+            return False  # it ended between the two checks
 
     return list(filter(runs, found))
 
@@ -43,7 +43,7 @@ async def test_a_conversation_is_remembered_after_down_and_up(split: Stack, upst
     async with split.http() as http, split.channel() as channel:
         assert (await over_grpc(channel, split, "Who am I?", conversation=conversation)).finished
         rows = await usage(channel, split, conversation, rows=3)
-    contents = [content for _, content in heard(upstream)]
+    contents = [content for _, content in received_messages(upstream)]
     assert contents == ["I am Kim.", "Hello there!", "I live in Oslo.", "Hello there!", "Who am I?"]
     assert len(rows) == 3
 
@@ -60,13 +60,13 @@ async def test_a_killed_control_process_leaves_no_orphan_and_its_data_starts_aga
     async def gone() -> bool:
         return alive(before) == []
 
-    # At once, as a script that restarts it would: what is left of the old stack must not be in the way.
+    # It starts again at once, as a script would. What is left of the old stack must not prevent the start.
     starting = asyncio.create_task(split.up())
     await until(gone, seconds=5)
     await starting
     async with split.channel() as channel:
         assert (await over_grpc(channel, split, "Who am I?", conversation=conversation)).finished
-    contents = [content for _, content in heard(upstream)]
+    contents = [content for _, content in received_messages(upstream)]
     assert contents == ["I am Kim.", "Hello there!", "Who am I?"]
 
 

@@ -1,4 +1,4 @@
-"""The Python client sees through what passes, and tells what does not."""
+"""The Python client retries temporary errors, and raises all others."""
 
 import asyncio
 import uuid

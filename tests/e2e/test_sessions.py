@@ -1,4 +1,4 @@
-"""Chat sessions through the one port, as clients of the REST API use them."""
+"""Chat sessions over REST, as clients use them."""
 
 import uuid
 from datetime import datetime
@@ -10,7 +10,7 @@ import pytest
 from tests.e2e.scripted import MODEL
 
 # A session that does not exist.
-NOBODYS = uuid.UUID(int=7)
+UNKNOWN_SESSION = uuid.UUID(int=7)
 METRICS = {
     "response_time_seconds",
     "load_time_seconds",
@@ -143,8 +143,8 @@ async def test_templates_and_models_are_listed(http: httpx.AsyncClient) -> None:
         ("GET", "/api/v1/chat/sessions?status=running", None),
         ("GET", "/api/v1/chat/sessions?page_token=nonsense", None),
         ("GET", "/api/v1/chat/sessions?user_id=%00", None),
-        ("PUT", f"/api/v1/chat/sessions/{NOBODYS}/status", {"status": ""}),
-        ("POST", f"/api/v1/chat/sessions/{NOBODYS}/messages", {"message": ""}),
+        ("PUT", f"/api/v1/chat/sessions/{UNKNOWN_SESSION}/status", {"status": ""}),
+        ("POST", f"/api/v1/chat/sessions/{UNKNOWN_SESSION}/messages", {"message": ""}),
     ],
 )
 async def test_what_is_wrong_is_400_naming_the_field(

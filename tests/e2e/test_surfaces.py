@@ -1,4 +1,4 @@
-"""A second surface from another process comes and goes at the one port, and the edge notices nothing of it."""
+"""A surface of another process joins and leaves the gateway, and the edge is not disturbed."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ from soma.mesh.v1.surface_pb2 import Surface
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from gateway.surfaces import MOST
+from gateway.surfaces import MAX_SURFACES
 from services.mesh.call.token import Signer
 from services.mesh.process.keys import read_key
 from services.mesh.process.registry.membership import Membership
@@ -38,7 +38,7 @@ async def answers(http: httpx.AsyncClient, path: str, status: int) -> None:
 
 @asynccontextmanager
 async def untouched(stack: Stack) -> AsyncIterator[list[int]]:
-    """OpenAI's API is asked without a pause for the block, and a WebSocket is held; neither may notice anything."""
+    """During the block, requests to OpenAI's API and an open WebSocket must not be disturbed."""
     statuses: list[int] = []
 
     async def ask() -> None:
@@ -95,7 +95,7 @@ async def test_a_surface_of_another_process_comes_goes_and_is_remembered(split: 
                 reply = await http.get(say)
                 return (reply.status_code, reply.json()) == (503, AWAY)
 
-            # Until its lease is over, the instance is known and could not be reached.
+            # Until its lease ends, the instance is known and cannot be reached.
             await until(away)
             with pytest.raises(InvalidStatus) as refused:
                 await connect(url)
@@ -117,7 +117,7 @@ async def test_a_surface_of_another_process_comes_goes_and_is_remembered(split: 
 
 
 def announcing(address: str, *surfaces: Surface) -> Instance:
-    """An instance of a service `stranger` that announces these."""
+    """An instance of a service `stranger` that announces these surfaces."""
     return Instance(
         instance_id=str(uuid.uuid4()),
         services=["stranger"],
@@ -127,13 +127,13 @@ def announcing(address: str, *surfaces: Surface) -> Instance:
 
 
 def surface(name: str, *paths: str) -> Surface:
-    """One of its surfaces."""
+    """A surface of the service `stranger`."""
     return Surface(service="stranger", name=name, paths=paths)
 
 
 @asynccontextmanager
 async def joined(stack: Stack, announced: Instance) -> AsyncIterator[Membership]:
-    """A member of the stack that announces what it likes; leaves at the end."""
+    """A member of the stack that announces an instance; it leaves at the end."""
     signer = Signer(read_key(stack.data_dir / "internal.key").encode(), announced.instance_id)
     where = stack.part("control").where
     assert where is not None
@@ -155,7 +155,7 @@ async def test_announcements_that_cannot_be_are_refused_by_themselves(split: Sta
         surface("everything", "/{rest=**}"),
     ]
     good = surface("good", "/stranger/good")
-    many = [surface(f"many-{number}", f"/stranger/{number}") for number in range(MOST)]
+    many = [surface(f"many-{number}", f"/stranger/{number}") for number in range(MAX_SURFACES)]
     async with untouched(split), split.http() as http:
         async with joined(split, announcing(nowhere, *bad, good)) as membership:
             reasons = ["SURFACE_TAKEN"] * 3 + ["SURFACE_INVALID"] * 2
@@ -169,21 +169,21 @@ async def test_announcements_that_cannot_be_are_refused_by_themselves(split: Sta
                 return {each.reason for each in membership.refused} == {"SURFACES_FULL"}
 
             await until(full)
-            served = MOST - len(membership.refused)
+            served = MAX_SURFACES - len(membership.refused)
             await answers(http, f"/stranger/{served - 1}", 503)
-            assert (await http.get(f"/stranger/{MOST - 1}")).status_code == 404
-    # The service is here and has none of them any more.
+            assert (await http.get(f"/stranger/{MAX_SURFACES - 1}")).status_code == 404
+    # The service runs, and no longer has these surfaces.
     async with split.http() as http, joined(split, announcing(nowhere)):
         await answers(http, "/stranger/0", 404)
 
 
 async def refused(membership: Membership, reasons: dict[str, str]) -> None:
-    """Wait until a member is told that these surfaces of it are refused, with these reasons."""
+    """Wait until a member learns that these surfaces are refused, with these reasons."""
 
-    async def told() -> bool:
+    async def reported() -> bool:
         return {each.name: each.reason for each in membership.refused} == reasons
 
-    await until(told)
+    await until(reported)
 
 
 async def test_an_instance_at_an_address_that_is_a_name_is_refused_and_others_come_and_go(split: Stack) -> None:
@@ -192,10 +192,10 @@ async def test_an_instance_at_an_address_that_is_a_name_is_refused_and_others_co
         joining = asyncio.create_task(hold(split, announced))
         log = split.data_dir / "logs" / "control.log"
 
-        async def told() -> bool:
+        async def reported() -> bool:
             return "ADDRESS_NOT_IP" in log.read_text()
 
-        await until(told)
+        await until(reported)
         async with joined(split, announcing(f"127.0.0.1:{free_port()}", surface("late", "/stranger/late"))):
             await answers(http, "/stranger/late", 503)
             assert (await http.get("/stranger/named")).status_code == 404

@@ -1,4 +1,4 @@
-"""Nobody gets in without the key, on any surface; and no header of a client's makes it somebody."""
+"""No surface accepts a call without the key, and no header of a client can replace the key."""
 
 import grpc
 import httpx
@@ -102,7 +102,7 @@ async def test_a_principal_signed_with_the_right_key_is_not_believed_from_outsid
 
 
 async def test_the_registry_is_not_there_for_outsiders(stack: Stack, channel: grpc.aio.Channel) -> None:
-    # Nothing is sent: a message that crosses the refusal would make gRPC report the write instead of the refusal.
+    # The client sends no message: if one crossed the refusal, gRPC would report the failed write instead.
     nothing: list[RegisterRequest] = []
     call = RegistryServiceStub(channel).Register(iter(nothing), metadata=stack.metadata, timeout=CALL_SECONDS)
     with pytest.raises(grpc.aio.AioRpcError) as raised:

@@ -25,7 +25,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class Echo(rpc.EchoServiceServicer):
-    """Obeys `Script` as far as these tests need, and counts the calls it is in."""
+    """Follows the parts of `Script` that these tests need, and counts the calls in progress."""
 
     def __init__(self, name: str = "") -> None:
         self.name = name
@@ -100,7 +100,7 @@ async def _fail(script: pb.Script, context: Context) -> None:
 
 @contextlib.asynccontextmanager
 async def serving(servicer: Echo, port: int = 0) -> AsyncIterator[Endpoint]:
-    """The servicer on a port of 127.0.0.1."""
+    """Serve the servicer on a port of 127.0.0.1."""
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
     rpc.add_EchoServiceServicer_to_server(servicer, server)
     endpoint = Endpoint("127.0.0.1", server.add_insecure_port(f"127.0.0.1:{port}"))
@@ -122,7 +122,7 @@ async def _missing(request: Request, exc: Exception) -> Response:
 
 @contextlib.asynccontextmanager
 async def edge(*paths: str) -> AsyncIterator[Endpoint]:
-    """An ASGI application that shows requests to `paths`, and is 404 elsewhere."""
+    """An ASGI application that answers with the request on `paths`, and with 404 on all others."""
     routes = [Route(path, _show, methods=["GET", "POST"]) for path in paths]
     app = Starlette(routes=routes, exception_handlers={404: _missing})
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", lifespan="off"))
@@ -135,7 +135,7 @@ async def edge(*paths: str) -> AsyncIterator[Endpoint]:
 
 @contextlib.asynccontextmanager
 async def switching_protocols() -> AsyncIterator[Endpoint]:
-    """A server that agrees to any upgrade, then sends back every byte it gets."""
+    """A server that accepts any upgrade, and then sends back every byte."""
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -151,7 +151,7 @@ async def switching_protocols() -> AsyncIterator[Endpoint]:
 
 @contextlib.contextmanager
 def dead() -> Iterator[Endpoint]:
-    """A port that refuses connections, and that nobody else is given meanwhile."""
+    """A port that refuses connections; no other process can get it meanwhile."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield Endpoint("127.0.0.1", bound.getsockname()[1])
@@ -159,7 +159,7 @@ def dead() -> Iterator[Endpoint]:
 
 @contextlib.asynccontextmanager
 async def silent() -> AsyncIterator[Endpoint]:
-    """A server that takes connections and everything sent on them, and never answers."""
+    """A server that accepts connections and reads everything, and never answers."""
 
     async def swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while await reader.read(65536):
@@ -173,7 +173,7 @@ async def silent() -> AsyncIterator[Endpoint]:
 
 @contextlib.asynccontextmanager
 async def hanging_up() -> AsyncIterator[Endpoint]:
-    """A server that closes each connection once something was sent on it, as one that is killed does."""
+    """A server that closes each connection after the first bytes, as a killed process does."""
 
     async def close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
@@ -186,7 +186,7 @@ async def hanging_up() -> AsyncIterator[Endpoint]:
 
 @contextlib.asynccontextmanager
 async def stalling(release: asyncio.Event) -> AsyncIterator[tuple[Endpoint, list[bytes]]]:
-    """An HTTP server that answers after `release`, and the requests it is in."""
+    """An HTTP server that answers after `release`; also yields the list of requests that it has read."""
     inside: list[bytes] = []
 
     async def stall(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

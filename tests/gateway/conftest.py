@@ -1,4 +1,4 @@
-"""A real Envoy with its control plane, for every test of the gateway."""
+"""A real Envoy with its control plane, for the tests of the gateway."""
 
 import asyncio
 import contextlib
@@ -29,7 +29,7 @@ ECHO = "soma.testing.v1.EchoService"
 
 
 def descriptor_set(*files: FileDescriptor) -> bytes:
-    """The files and all they import, each after what it imports."""
+    """The files and all that they import; each file comes after its imports."""
     seen: dict[str, FileDescriptor] = {}
 
     def visit(file: FileDescriptor) -> None:
@@ -49,7 +49,7 @@ DESCRIPTORS = descriptor_set(echo_service_pb2.DESCRIPTOR, note_service_pb2.DESCR
 
 
 class Gateway:
-    """An Envoy process, the control plane it follows, and clients of its one port."""
+    """An Envoy process, its control plane, and clients of its port."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -69,7 +69,7 @@ class Gateway:
         self._process: asyncio.subprocess.Process | None = None
 
     async def start_control_plane(self) -> None:
-        """Serve xDS, on the port it had if it was stopped before."""
+        """Serve xDS; after a stop, on the same port as before."""
         self.xds = XdsServer(port=self.xds_port)
         self.xds_port = await self.xds.start()
 
@@ -91,17 +91,17 @@ class Gateway:
             self._process = None
 
     async def publish(self, **changes: Any) -> None:
-        """Publish the snapshot with `changes`, and wait until Envoy runs on it."""
+        """Publish the snapshot with `changes`, and wait until Envoy has accepted it."""
         self.snapshot = dataclasses.replace(self.snapshot, **changes)
         await self.xds.publish(self.snapshot)
         await self.until(XdsState.settled)
 
     async def until(self, holds: Callable[[XdsState], bool], within: float = 10) -> None:
-        """Wait until the control plane's state is such that `holds`."""
+        """Wait until `holds` is true for the state of the control plane."""
         await until(lambda: holds(self.xds.state()), seconds=within, seen=self.xds.state)
 
     async def reachable(self) -> None:
-        """Wait until the port answers: Envoy acknowledges a listener a moment before it listens."""
+        """Wait until the port answers, because Envoy acknowledges a listener a moment before it listens."""
 
         async def answers() -> bool:
             try:
@@ -123,7 +123,7 @@ class Gateway:
 
 @pytest.fixture
 async def envoy(tmp_path: Path) -> AsyncIterator[Gateway]:
-    """A gateway whose Envoy knows EchoService, with no instance of it yet."""
+    """A gateway whose Envoy knows EchoService, which has no instance yet."""
     async with contextlib.AsyncExitStack() as stack:
         gateway = Gateway(tmp_path)
         stack.push_async_callback(gateway.close)

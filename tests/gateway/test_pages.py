@@ -1,4 +1,4 @@
-"""What the gateway says of the stack: `/health` and `/ready`, in the words of the documents and in ours."""
+"""The state of the stack on `/health` and `/ready`."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -16,8 +16,8 @@ from services.mesh.transport.directory import Directory
 WELL = (("edge", "redis", ""), ("model", "llm", ""), ("model", "postgres", ""))
 
 
-class Known(RegistryService):
-    """A registry that everyone has joined."""
+class FixedRegistry(RegistryService):
+    """A registry with a fixed list of instances."""
 
     def __init__(self, *joined: Joined) -> None:
         super().__init__(Directory())
@@ -32,9 +32,9 @@ def joined(name: str, *dependencies: tuple[str, str, str], faults: tuple[tuple[s
 
 
 async def answer(path: str, *instances: Joined, method: str = "GET") -> httpx.Response:
-    """What a stack that is to have an edge and a model service answers."""
+    """The answer of a stack that must have an edge and a model service."""
     async with aiohttp.ClientSession() as session:
-        app = Pages(Known(*instances), ("edge", "model"), DevAuthenticator(KEY), session, "1.2.3").app()
+        app = Pages(FixedRegistry(*instances), ("edge", "model"), DevAuthenticator(KEY), session, "1.2.3").app()
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://mesh") as client:
             return await client.request(method, path)
 
@@ -71,7 +71,7 @@ async def test_a_part_that_fails_makes_the_stack_not_ready_and_is_named() -> Non
         "checks": {"database": "healthy", "redis": "unhealthy: it is away", "llm": "healthy"},
         "services": {"edge": "redis: it is away", "model": "ok"},
     }
-    # Another instance reaches it, and calls that need it can be made there.
+    # Another instance reaches it, so calls that need it can go there.
     assert (await answer("/ready", joined("one", *away), joined("two", *WELL))).json()["status"] == "ready"
 
 
@@ -86,5 +86,5 @@ async def test_a_service_that_is_missing_is_told_with_what_nobody_knows() -> Non
     body = (await answer("/ready")).json()
     assert body["services"] == {"edge": "no live instance", "model": "no live instance"}
     assert body["checks"] == dict.fromkeys(("database", "redis", "llm"), "unhealthy: no live instance")
-    # What no service of the stack depends on is no check of it.
+    # There is no check for a dependency that no service of the stack has.
     assert (await answer("/ready", joined("one", *WELL[:2]))).json()["checks"].keys() == {"redis", "llm"}

@@ -1,4 +1,4 @@
-"""Where the publisher has calls sent."""
+"""To which instances the publisher lets Envoy send calls."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,7 +11,7 @@ import pytest
 from soma.mesh.v1 import registry_service_pb2 as registry_pb
 from soma.mesh.v1 import surface_pb2
 
-from gateway.publisher import Publisher, admit, endpoints, over_http, over_http1, serving, unary
+from gateway.publisher import Publisher, admit, endpoints, http_endpoints, serving, unary_endpoints, unary_over_http1
 from gateway.surfaces import Surfaces
 from gateway.xds.server import XdsServer
 from gateway.xds.snapshot import Endpoint, Limits, Snapshot, Tls
@@ -29,7 +29,7 @@ OLD, NEW = "", "127.0.0.1:20"
 
 
 def joined(port: int, unary_address: str, *faults: tuple[str, str]) -> Joined:
-    """An instance that serves notes by gRPC on a port."""
+    """An instance that serves NoteService over gRPC on a port."""
     return Joined(
         instance_id=str(port),
         services=("testing",),
@@ -46,42 +46,42 @@ def joined(port: int, unary_address: str, *faults: tuple[str, str]) -> Joined:
 
 
 def ports(found: tuple[Endpoint, ...]) -> list[int]:
-    """Of 127.0.0.1."""
+    """The ports of endpoints, which must be on 127.0.0.1."""
     assert {endpoint.host for endpoint in found} <= {"127.0.0.1"}
     return [endpoint.port for endpoint in found]
 
 
 def test_unary_calls_go_over_http1_once_every_instance_takes_them() -> None:
-    assert over_http1([], NOTES)
-    assert over_http1([joined(10, NEW)], NOTES)
-    assert not over_http1([joined(10, NEW), joined(11, OLD)], NOTES)
-    assert over_http1([joined(11, OLD)], "soma.testing.v1.EchoService")
+    assert unary_over_http1([], NOTES)
+    assert unary_over_http1([joined(10, NEW)], NOTES)
+    assert not unary_over_http1([joined(10, NEW), joined(11, OLD)], NOTES)
+    assert unary_over_http1([joined(11, OLD)], "soma.testing.v1.EchoService")
 
 
 def test_endpoints_are_there_before_calls_are_sent_to_them() -> None:
     instances = [joined(10, NEW), joined(11, OLD)]
-    assert ports(unary(instances, NOTES)) == [20]
+    assert ports(unary_endpoints(instances, NOTES)) == [20]
     assert ports(endpoints(instances, NOTES)) == [10, 11]
 
 
 def test_an_instance_with_a_fault_gets_no_calls_of_either_kind_unless_all_have_one() -> None:
     fault = ("testing", "down")
     one = [joined(10, NEW), joined(11, "127.0.0.1:21", fault)]
-    assert (ports(endpoints(one, NOTES)), ports(unary(one, NOTES)), serving(one, NOTES)) == ([10], [20], True)
+    assert (ports(endpoints(one, NOTES)), ports(unary_endpoints(one, NOTES)), serving(one, NOTES)) == ([10], [20], True)
     all_of_them = [joined(10, NEW, fault), joined(11, "127.0.0.1:21", fault)]
-    assert (ports(endpoints(all_of_them, NOTES)), ports(unary(all_of_them, NOTES))) == ([10, 11], [20, 21])
+    assert (ports(endpoints(all_of_them, NOTES)), ports(unary_endpoints(all_of_them, NOTES))) == ([10, 11], [20, 21])
     assert not serving(all_of_them, NOTES)
 
 
 def test_the_openai_api_leads_to_the_edge_whatever_else_serves_http_beside_it() -> None:
     both = replace(joined(10, NEW), http_addresses={"testing": "127.0.0.1:30", "edge": "127.0.0.1:31"})
     other = replace(joined(11, NEW), http_addresses={"testing": "127.0.0.1:32"})
-    assert ports(over_http([both, other], "edge", {"10", "11"})) == [31]
+    assert ports(http_endpoints([both, other], "edge", {"10", "11"})) == [31]
 
 
 def test_a_surface_leads_to_the_instances_that_serve_it() -> None:
     instances = [replace(joined(port, NEW), http_addresses={"edge": f"127.0.0.1:{port + 20}"}) for port in (10, 11)]
-    assert ports(over_http(instances, "edge", {"11"})) == [31]
+    assert ports(http_endpoints(instances, "edge", {"11"})) == [31]
 
 
 @pytest.mark.parametrize(
@@ -106,8 +106,8 @@ def test_an_instance_that_only_calls_others_needs_no_address() -> None:
     admit(registry_pb.Instance(grpc_address="[::1]:10", unary_address="127.0.0.1:20", http_addresses={"a": "[::1]:1"}))
 
 
-class Refusing(XdsServer):
-    """Cannot publish the first time."""
+class FailingOnce(XdsServer):
+    """Fails to publish the first time."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -122,7 +122,7 @@ class Refusing(XdsServer):
 
 
 def publishing(registry: RegistryService, xds: XdsServer, server: Server, file: Path) -> Publisher:
-    """A publisher of what a registry knows."""
+    """A publisher of a registry."""
     here = Endpoint("127.0.0.1", 1)
     return Publisher(
         registry,
@@ -146,7 +146,7 @@ async def test_a_change_that_could_not_be_published_is_published_without_waiting
         def watch(self, changed: Callable[[], None]) -> None:
             changes.append(changed)
 
-    xds, server = Refusing(), Server({}, Drain(), max_message_bytes=1 << 20)
+    xds, server = FailingOnce(), Server({}, Drain(), max_message_bytes=1 << 20)
     publisher = publishing(Registry(Directory()), xds, server, tmp_path / "surfaces.json")
     async with AsyncExitStack() as stack, asyncio.timeout(10):
         stack.push_async_callback(server.stop, 0.0)
@@ -157,8 +157,8 @@ async def test_a_change_that_could_not_be_published_is_published_without_waiting
     assert xds.asked == 2
 
 
-class Answering(XdsServer):
-    """Has one Envoy that accepts what it is told to."""
+class FakeEnvoy(XdsServer):
+    """Has one Envoy; the test decides which version it has accepted."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -182,10 +182,10 @@ async def test_an_instance_is_reached_once_envoy_has_accepted_the_routes_to_its_
         def instances(self) -> list[Joined]:
             return [plain, speaking]
 
-    xds, server = Answering(), Server({}, Drain(), max_message_bytes=1 << 20)
+    xds, server = FakeEnvoy(), Server({}, Drain(), max_message_bytes=1 << 20)
     publisher = publishing(Registry(Directory()), xds, server, tmp_path / "surfaces.json")
     xds.accepting = True
-    # What Envoy has accepted is from before.
+    # Envoy has accepted only the version before.
     assert [publisher.reached(each) for each in (plain, speaking)] == [True, False]
     xds.accepting = False
     await publisher.publish()
@@ -193,7 +193,7 @@ async def test_an_instance_is_reached_once_envoy_has_accepted_the_routes_to_its_
     assert not publisher.reached(speaking)
     xds.accepting = True
     assert publisher.reached(speaking)
-    # Later changes are no reason to doubt it.
+    # A later change does not matter: Envoy has had the routes once.
     xds.accepting = False
     assert publisher.reached(speaking)
     await server.stop(0.0)

@@ -1,4 +1,4 @@
-"""The reference's pages, as the control process answers them: what they load is there, and from nowhere else."""
+"""The pages of the reference: all files that they load come from the control process."""
 
 import re
 from collections.abc import AsyncIterator
@@ -17,7 +17,7 @@ POLICY = "content-security-policy"
 
 @pytest.fixture
 async def http() -> AsyncIterator[httpx.AsyncClient]:
-    """A client of the gateway's pages, of which only the reference is asked."""
+    """A client of the gateway's pages, for requests to the reference."""
     nothing: Any = None
     transport = httpx.ASGITransport(Pages(nothing, (), nothing, nothing, "").app())
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
@@ -61,7 +61,7 @@ async def test_what_a_browser_has_is_not_sent_again(http: httpx.AsyncClient, pat
     first = await http.get(path)
     assert first.headers["cache-control"] == "no-cache"
     tag = first.headers["etag"]
-    # The compressor on the way takes a strong one away.
+    # Envoy's compressor would remove a strong tag.
     assert tag.startswith('W/"')
     for known, status in ((tag, 304), (f'"other", {tag}', 304), ('"other"', 200)):
         again = await http.get(path, headers={"if-none-match": known})

@@ -1,4 +1,4 @@
-"""Which surfaces the gateway serves: what is refused and why, what is remembered, what is forgotten."""
+"""Which surfaces the gateway serves, refuses, remembers and forgets."""
 
 import json
 from collections.abc import Sequence
@@ -10,19 +10,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from soma.mesh.v1 import surface_pb2 as pb
 
-from gateway.surfaces import AWAY_SECONDS, MOST, Surfaces, beside_contracts
+from gateway.surfaces import AWAY_SECONDS, MAX_SURFACES, Surfaces, load_surfaces
 from services.mesh.process.registry.leases import Joined
 from services.mesh.surfaces.template import template
 from tests.gateway.surfaces import EDGE
 
 
 def surface(service: str, *paths: str, name: str = "api", **fields: Any) -> pb.Surface:
-    """What a service announces."""
+    """A surface as a service announces it."""
     return pb.Surface(service=service, name=name, paths=paths, **fields)
 
 
 def joined(number: int, *surfaces: pb.Surface, services: Sequence[str] = ()) -> Joined:
-    """An instance that announces these."""
+    """An instance that announces these surfaces."""
     names = tuple(dict.fromkeys([*services, *(each.service for each in surfaces)]))
     return Joined(
         instance_id=str(number),
@@ -40,41 +40,41 @@ def joined(number: int, *surfaces: pb.Surface, services: Sequence[str] = ()) -> 
 
 
 def shape(body: dict[str, Any], **fields: Any) -> pb.SurfaceErrors:
-    """An error shape as it is announced."""
+    """An error shape as a service announces it."""
     errors = pb.SurfaceErrors(**fields)
     errors.body.update(body)
     return errors
 
 
 class Gate:
-    """Surfaces beside one contract, and who is there."""
+    """The surfaces of a gateway with one contract."""
 
     def __init__(self, file: Path) -> None:
         self.surfaces = Surfaces(["/v1/notes/{name=**}:archive"], ["grpc", "soma"], file, 0.0)
 
-    def here(self, *instances: Joined, now: float = 0.0) -> dict[str, tuple[str, ...]]:
-        """These are here now; the paths of what is served, by name."""
-        self.surfaces.consider(instances, now)
+    def update(self, *instances: Joined, now: float = 0.0) -> dict[str, tuple[str, ...]]:
+        """Let exactly these instances be live; return the paths of the served surfaces, by name."""
+        self.surfaces.update(instances, now)
         return {f"{each.service}/{each.name}": tuple(each.paths) for each in self.surfaces.all}
 
     def reasons(self, number: int) -> list[str]:
-        """Why surfaces of an instance are refused."""
+        """The reasons for which surfaces of an instance are refused."""
         return [each.reason for each in self.surfaces.refused.get(str(number), ())]
 
-    def why(self, number: int) -> str:
-        """The words for the one that is."""
+    def message(self, number: int) -> str:
+        """The message of the only refusal of an instance."""
         (refusal,) = self.surfaces.refused[str(number)]
         return refusal.message
 
 
 @pytest.fixture
 def gate(tmp_path: Path) -> Gate:
-    """A gateway that knows no surface."""
+    """A gateway without surfaces."""
     return Gate(tmp_path / "envoy" / "surfaces.json")
 
 
 def test_what_instances_announce_is_served_and_they_are_its_instances(gate: Gate) -> None:
-    served = gate.here(joined(1, surface("a", "/a")), joined(2, surface("a", "/a")), joined(3, surface("b", "/b")))
+    served = gate.update(joined(1, surface("a", "/a")), joined(2, surface("a", "/a")), joined(3, surface("b", "/b")))
     assert served == {"a/api": ("/a",), "b/api": ("/b",)}
     assert gate.surfaces.instances("a") == {"1", "2"}
     assert gate.surfaces.instances("b") == {"3"}
@@ -96,13 +96,13 @@ def test_what_instances_announce_is_served_and_they_are_its_instances(gate: Gate
 def test_a_path_that_is_taken_is_refused_and_everything_else_is_served(gate: Gate, path: str, whose: str) -> None:
     first = joined(1, surface("a", "/a/{rest=**}"))
     both = joined(2, surface("b", "/b", path), surface("b", "/well", name="other"))
-    assert gate.here(first, both) == {"a/api": ("/a/{rest=**}",), "b/other": ("/well",)}
+    assert gate.update(first, both) == {"a/api": ("/a/{rest=**}",), "b/other": ("/well",)}
     assert (gate.reasons(1), gate.reasons(2)) == ([], ["SURFACE_TAKEN"])
-    assert whose in gate.why(2)
+    assert whose in gate.message(2)
 
 
 def test_sockets_are_paths_too(gate: Gate) -> None:
-    gate.here(joined(1, pb.Surface(service="a", name="s", sockets=["/live"])), joined(2, surface("b", "/live")))
+    gate.update(joined(1, pb.Surface(service="a", name="s", sockets=["/live"])), joined(2, surface("b", "/live")))
     assert gate.reasons(2) == ["SURFACE_TAKEN"]
 
 
@@ -111,14 +111,14 @@ def test_a_space_has_one_surface_and_a_narrower_one_may_lie_in_it(gate: Gate) ->
         space = pb.SurfaceSpace(prefixes=[prefix], message="none", reason="NO_SUCH_PATH")
         return surface(service, f"/{service}", spaces=[space])
 
-    gate.here(
+    gate.update(
         *(
             joined(n, spaced(service, at))
             for n, (service, at) in enumerate([*zip("abc", ["/x", "/x/y", "/x"], strict=True)])
         )
     )
     assert [gate.reasons(number) for number in range(3)] == [[], [], ["SURFACE_TAKEN"]]
-    assert "the space /x is that of a/api" in gate.why(2)
+    assert "the space /x is that of a/api" in gate.message(2)
 
 
 @pytest.mark.parametrize(
@@ -137,88 +137,90 @@ def test_a_space_has_one_surface_and_a_narrower_one_may_lie_in_it(gate: Gate) ->
 def test_a_surface_that_is_not_as_it_has_to_be_is_refused_with_what_is_wrong(
     gate: Gate, announced: pb.Surface, why: str
 ) -> None:
-    assert gate.here(joined(1, announced), joined(2, surface("b", "/b"))) == {"b/api": ("/b",)}
+    assert gate.update(joined(1, announced), joined(2, surface("b", "/b"))) == {"b/api": ("/b",)}
     assert gate.reasons(1) == ["SURFACE_INVALID"]
-    assert why in gate.why(1)
+    assert why in gate.message(1)
 
 
 def test_a_surface_is_of_a_service_of_the_instance_and_announced_once(gate: Gate) -> None:
     stranger = joined(1, services=["b"])
     twice = joined(2, surface("c", "/c"), surface("c", "/d"))
-    gate.here(
+    gate.update(
         Joined(**{name: getattr(stranger, name) for name in stranger.__slots__} | {"surfaces": (surface("a", "/a"),)}),
         twice,
     )
     assert (gate.reasons(1), gate.reasons(2)) == (["SURFACE_INVALID"], ["SURFACE_INVALID"])
-    assert "serves no a" in gate.why(1)
-    assert "more than once" in gate.why(2)
+    assert "serves no a" in gate.message(1)
+    assert "more than once" in gate.message(2)
     assert gate.surfaces.all == ()
 
 
 def test_there_are_at_most_so_many(gate: Gate) -> None:
-    many = [surface("a", f"/a/{number}", name=f"s{number}") for number in range(MOST)]
-    gate.here(joined(1, *many), joined(2, surface("b", "/b")))
-    assert (len(gate.surfaces.all), gate.reasons(2)) == (MOST, ["SURFACES_FULL"])
-    # One that is known already is none more.
-    gate.here(joined(1, *many), joined(3, many[0]))
+    many = [surface("a", f"/a/{number}", name=f"s{number}") for number in range(MAX_SURFACES)]
+    gate.update(joined(1, *many), joined(2, surface("b", "/b")))
+    assert (len(gate.surfaces.all), gate.reasons(2)) == (MAX_SURFACES, ["SURFACES_FULL"])
+    # An instance may announce a known surface: it is not an additional one.
+    gate.update(joined(1, *many), joined(3, many[0]))
     assert gate.reasons(3) == []
 
 
 def test_what_was_refused_is_served_once_what_it_was_refused_for_is_gone(gate: Gate) -> None:
     second = joined(2, surface("b", "/a"))
-    assert gate.here(joined(1, surface("a", "/a")), second) == {"a/api": ("/a",)}
-    # The service is back without it.
-    assert gate.here(joined(3, services=["a"]), second) == {"b/api": ("/a",)}
+    assert gate.update(joined(1, surface("a", "/a")), second) == {"a/api": ("/a",)}
+    # The service is back without the surface.
+    assert gate.update(joined(3, services=["a"]), second) == {"b/api": ("/a",)}
     assert gate.surfaces.refused == {}
 
 
 def test_what_was_refused_for_a_path_of_an_older_version_is_served_once_that_is_gone(gate: Gate) -> None:
     old, new, other = joined(1, surface("a", "/a", "/b")), joined(2, surface("a", "/a")), joined(3, surface("b", "/b"))
-    assert gate.here(old, new, other) == {"a/api": ("/a", "/b")}
-    assert gate.here(new, other) == {"a/api": ("/a",), "b/api": ("/b",)}
+    assert gate.update(old, new, other) == {"a/api": ("/a", "/b")}
+    assert gate.update(new, other) == {"a/api": ("/a",), "b/api": ("/b",)}
 
 
 def test_while_a_service_is_away_its_surface_is_served_by_nobody(gate: Gate) -> None:
-    gate.here(joined(1, surface("a", "/a")))
-    assert gate.here(now=10.0) == {"a/api": ("/a",)}
+    gate.update(joined(1, surface("a", "/a")))
+    assert gate.update(now=10.0) == {"a/api": ("/a",)}
     assert gate.surfaces.instances("a") == frozenset()
-    assert gate.here(joined(2, surface("a", "/a")), now=20.0) == {"a/api": ("/a",)}
+    assert gate.update(joined(2, surface("a", "/a")), now=20.0) == {"a/api": ("/a",)}
     assert gate.surfaces.instances("a") == {"2"}
 
 
 def test_a_surface_whose_service_has_been_away_for_long_is_forgotten(gate: Gate) -> None:
-    gate.here(joined(1, surface("a", "/a")))
-    gate.here(now=100.0)
-    assert gate.here(now=100.0 + AWAY_SECONDS) == {"a/api": ("/a",)}
-    assert gate.here(now=101.0 + AWAY_SECONDS) == {}
+    gate.update(joined(1, surface("a", "/a")))
+    gate.update(now=100.0)
+    assert gate.update(now=100.0 + AWAY_SECONDS) == {"a/api": ("/a",)}
+    assert gate.update(now=101.0 + AWAY_SECONDS) == {}
 
 
 def test_a_surface_that_is_served_is_never_forgotten(gate: Gate) -> None:
     first = joined(1, surface("a", "/a"))
-    gate.here(first)
-    assert gate.here(first, now=10 * AWAY_SECONDS) == {"a/api": ("/a",)}
-    assert gate.here(now=10 * AWAY_SECONDS) == {"a/api": ("/a",)}
+    gate.update(first)
+    assert gate.update(first, now=10 * AWAY_SECONDS) == {"a/api": ("/a",)}
+    assert gate.update(now=10 * AWAY_SECONDS) == {"a/api": ("/a",)}
 
 
-def test_during_an_upgrade_the_paths_of_both_versions_are_served_and_then_those_of_the_new_one(gate: Gate) -> None:
+def test_during_an_upgrade_the_paths_of_both_versions_are_served_and_then_those_of_the_new_one(
+    gate: Gate,
+) -> None:
     old = joined(1, surface("a", "/a", "/old", max_body_bytes=1))
     new = joined(2, surface("a", "/a", "/new", max_body_bytes=2))
-    gate.here(old)
-    assert gate.here(old, new) == {"a/api": ("/a", "/old", "/new")}
+    gate.update(old)
+    assert gate.update(old, new) == {"a/api": ("/a", "/old", "/new")}
     assert gate.surfaces.all[0].max_body_bytes == 2
-    assert gate.here(new) == {"a/api": ("/a", "/new")}
-    # Rolled back: the older version joins last, and what the newer one had goes with it.
+    assert gate.update(new) == {"a/api": ("/a", "/new")}
+    # After a rollback the older version joins last, and the paths of the newer one leave with it.
     back = joined(3, old.surfaces[0])
-    assert gate.here(new, back) == {"a/api": ("/a", "/new", "/old")}
-    assert gate.here(back) == {"a/api": ("/a", "/old")}
-    assert gate.here() == {"a/api": ("/a", "/old")}
+    assert gate.update(new, back) == {"a/api": ("/a", "/new", "/old")}
+    assert gate.update(back) == {"a/api": ("/a", "/old")}
+    assert gate.update() == {"a/api": ("/a", "/old")}
 
 
 def test_a_new_version_that_is_refused_leaves_the_one_that_is_served(gate: Gate) -> None:
     old, other = joined(1, surface("a", "/a")), joined(2, surface("b", "/b"))
-    gate.here(old, other)
+    gate.update(old, other)
     new = joined(3, surface("a", "/a", "/b"))
-    assert gate.here(old, other, new) == {"a/api": ("/a",), "b/api": ("/b",)}
+    assert gate.update(old, other, new) == {"a/api": ("/a",), "b/api": ("/b",)}
     assert gate.reasons(3) == ["SURFACE_TAKEN"]
     assert gate.surfaces.instances("a") == {"1"}
 
@@ -228,17 +230,17 @@ def test_what_was_accepted_is_known_after_a_restart(gate: Gate, tmp_path: Path) 
     errors = shape({"wrong": "{message}", "n": -32603}, codes={404: "none"}, statuses={503: 529})
     errors.kinds[400].number_value = -32600
     announced = surface("a", "/a/{id}", sockets=["/a/{id}/live"], spaces=spaces, errors=errors)
-    gate.here(joined(1, announced), joined(2, surface("b", "/b")))
+    gate.update(joined(1, announced), joined(2, surface("b", "/b")))
     again = Gate(tmp_path / "envoy" / "surfaces.json")
     assert again.surfaces.all == (announced, surface("b", "/b"))
-    # It is as long away as it has been since then, however long the gateway ran before.
-    assert set(again.here(now=AWAY_SECONDS)) == {"a/api", "b/api"}
-    assert again.here(joined(3, surface("b", "/b")), now=AWAY_SECONDS + 1) == {"b/api": ("/b",)}
+    # The time away counts from the restart, however long the gateway ran before.
+    assert set(again.update(now=AWAY_SECONDS)) == {"a/api", "b/api"}
+    assert again.update(joined(3, surface("b", "/b")), now=AWAY_SECONDS + 1) == {"b/api": ("/b",)}
     assert Gate(tmp_path / "envoy" / "surfaces.json").surfaces.all == (surface("b", "/b"),)
 
 
 def test_what_a_contract_has_taken_since_is_not_known_after_a_restart(gate: Gate, tmp_path: Path) -> None:
-    gate.here(joined(1, surface("a", "/a")), joined(2, surface("b", "/b")))
+    gate.update(joined(1, surface("a", "/a")), joined(2, surface("b", "/b")))
     later = Surfaces(["/a"], (), tmp_path / "envoy" / "surfaces.json", 0.0)
     assert [each.service for each in later.all] == ["b"]
 
@@ -251,18 +253,18 @@ def test_a_file_that_cannot_be_read_is_as_none(tmp_path: Path, text: str) -> Non
     file.write_text(text)
     gate = Gate(file)
     assert gate.surfaces.all == ()
-    gate.here(joined(1, surface("a", "/a")))
+    gate.update(joined(1, surface("a", "/a")))
     assert [each["service"] for each in json.loads(file.read_text())["surfaces"]] == ["a"]
 
 
 def test_a_file_that_cannot_be_written_costs_the_memory_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "envoy").write_text("a file where the folder should be")
-    assert Gate(tmp_path / "envoy" / "surfaces.json").here(joined(1, surface("a", "/a"))) == {"a/api": ("/a",)}
+    assert Gate(tmp_path / "envoy" / "surfaces.json").update(joined(1, surface("a", "/a"))) == {"a/api": ("/a",)}
 
 
 def test_every_surface_of_the_edge_is_accepted_beside_every_contract(tmp_path: Path) -> None:
-    known = beside_contracts(tmp_path / "surfaces.json")
-    known.consider([joined(1, *EDGE)], 0.0)
+    known = load_surfaces(tmp_path / "surfaces.json")
+    known.update([joined(1, *EDGE)], 0.0)
     assert known.refused == {}
     assert known.all == EDGE
 
@@ -289,7 +291,7 @@ def test_no_two_services_ever_share_a_path_and_every_announcement_is_served_or_r
         for announced in crowd:
             number += 1
             instances.append(joined(number, *announced, services=["s", "t", "u"]))
-        gate.here(*instances)
+        gate.update(*instances)
         served = [(each.service, template(path)) for each in gate.surfaces.all for path in each.paths]
         for service, mine in served:
             assert not [1 for other, theirs in served if other != service and mine.shares(theirs)]

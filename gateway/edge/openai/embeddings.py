@@ -7,41 +7,46 @@ from base64 import b64encode
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import orjson
-from pydantic import BeforeValidator, Field
+from pydantic import Discriminator, Field, Tag
 from soma.errors.v1 import reasons
-from soma.model.v1.model_service_pb2 import EmbedRequest, EmbedResponse
+from soma.model.v1.model_service_pb2 import EmbedRequest, EmbedResponse, TokenNumbers
 from typing_extensions import TypedDict
 
-from gateway.edge.faults import refused
 from gateway.edge.openai.words import BODY, missing, refuse
 from gateway.edge.reply import Reply
-from gateway.edge.request_model import Reader, TextOr, must, strict
+from gateway.edge.request_model import Reader, must, strict
 
 if TYPE_CHECKING:
     from soma.model.v1.model_service_pb2_grpc import ModelServiceAsyncStub
 
 # The contract's limit.
 MOST_AT_ONCE = 100
+# Says in how many windows the longest text was read, where that is more than one.
+WINDOWS = b"somamesh-embedding-windows"
 
 
-def _no_tokens(value: object) -> object:
-    # Token numbers are only valid for the tokeniser that made them, and no model here has OpenAI's tokenisers.
-    if type(value) in (int, list):
-        message = "Token numbers are not supported here: '{param}' has to be text."
-        raise refused(reasons.UNSUPPORTED_PARAMETER, message)
-    return value
+def _branch(value: object) -> str:
+    """Which form an input has: a text or token numbers, of one text or of several."""
+    first = value[0] if type(value) is list and value else None
+    kinds = {list: "union:token_lists", int: "union:tokens"}
+    return "union:text" if type(value) is str else kinds.get(type(first), "union:texts")
 
 
+_not_empty = must(bool, reasons.EMPTY_ARRAY, "Invalid '{param}': input cannot be an empty array.")
 Text = Annotated[
     str,
-    Field(max_length=512),
+    Field(max_length=131_072),
     must(bool, reasons.INVALID_VALUE, "Invalid '{param}': input cannot be an empty string."),
-    BeforeValidator(_no_tokens),
 ]
-Texts = Annotated[
-    list[Text],
-    Field(fail_fast=True, max_length=2048),
-    must(bool, reasons.EMPTY_ARRAY, "Invalid '{param}': input cannot be an empty array."),
+Tokens = Annotated[
+    list[Annotated[int, Field(ge=0, le=2**31 - 1)]], Field(fail_fast=True, max_length=131_072), _not_empty
+]
+Input = Annotated[
+    Annotated[Text, Tag("union:text")]
+    | Annotated[list[Text], Field(fail_fast=True, max_length=2048), _not_empty, Tag("union:texts")]
+    | Annotated[Tokens, Tag("union:tokens")]
+    | Annotated[list[Tokens], Field(fail_fast=True, max_length=2048), Tag("union:token_lists")],
+    Discriminator(_branch),
 ]
 
 
@@ -50,7 +55,7 @@ class EmbeddingRequest(TypedDict, total=False):
     """Every parameter that may be given; null is as good as nothing given."""
 
     model: str | None
-    input: TextOr[Text, Texts] | None
+    input: Input | None
     encoding_format: Literal["float", "base64"] | None
     dimensions: Annotated[int, Field(ge=1, le=1_000_000)] | None
     user: str | None
@@ -77,16 +82,15 @@ class Embeddings:
         asked, dimensions = ask.get("input"), ask.get("dimensions")
         if asked is None:
             missing("input")
-        texts = [asked] if isinstance(asked, str) else asked
-        batches = [texts[at : at + MOST_AT_ONCE] for at in range(0, len(texts), MOST_AT_ONCE)]
-        first = await self._embed(ask, batches[0])
+        requests = _requests(ask, asked)
+        first = await self._embed(requests[0])
         if dimensions is not None and dimensions != first.vector_length:
             message = (
                 f"Invalid 'dimensions': the model '{first.model}' has vectors of {first.vector_length} dimensions, "
                 f"and of no other length, but got {dimensions} instead."
             )
             refuse(message, "dimensions", reasons.UNSUPPORTED_VALUE)
-        found = [first, *await asyncio.gather(*(self._embed(ask, batch) for batch in batches[1:]))]
+        found = [first, *await asyncio.gather(*map(self._embed, requests[1:]))]
         vectors = [vector.embedding for each in found for vector in each.vectors]
         tokens = sum(each.usage.total_tokens for each in found)
         data = [
@@ -99,10 +103,26 @@ class Embeddings:
         ]
         usage = {"prompt_tokens": tokens, "total_tokens": tokens}
         answer = {"object": "list", "data": data, "model": first.model, "usage": usage}
-        await reply.json(200, orjson.dumps(answer))
+        windows = max((vector.windows for each in found for vector in each.vectors), default=0)
+        await reply.json(200, orjson.dumps(answer), [(WINDOWS, b"%d" % windows)] if windows > 1 else ())
 
-    async def _embed(self, ask: EmbeddingRequest, texts: list[str]) -> EmbedResponse:
-        return await self._models.Embed(EmbedRequest(model=ask.get("model") or "", input=texts), timeout=self._timeout)
+    async def _embed(self, request: EmbedRequest) -> EmbedResponse:
+        return await self._models.Embed(request, timeout=self._timeout)
+
+
+def _requests(ask: EmbeddingRequest, asked: str | list[str] | list[int] | list[list[int]]) -> list[EmbedRequest]:
+    """The calls that a request needs, each of at most MOST_AT_ONCE texts."""
+    several: list[Any] = asked if isinstance(asked, list) and not isinstance(asked[0], int) else [asked]
+    requests = []
+    for begin in range(0, len(several), MOST_AT_ONCE):
+        some = several[begin : begin + MOST_AT_ONCE]
+        request = EmbedRequest(model=ask.get("model") or "", dimensions=ask.get("dimensions"))
+        if isinstance(some[0], str):
+            request.input.extend(some)
+        else:
+            request.tokens.extend(TokenNumbers(numbers=numbers) for numbers in some)
+        requests.append(request)
+    return requests
 
 
 def _base64(vector: Any) -> str:

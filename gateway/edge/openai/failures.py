@@ -32,7 +32,12 @@ FINAL_STATUSES = frozenset({501})
 NO_RETRY = (b"x-should-retry", b"false")
 
 # OpenAI's names of fields of the contracts, where they differ.
-NAMES = {"page_token": "after", "sampling.stop_sequences": "stop", "sampling.top_logprobs": "logprobs"}
+NAMES = {
+    "page_token": "after",
+    "tokens": "input",
+    "sampling.stop_sequences": "stop",
+    "sampling.top_logprobs": "logprobs",
+}
 
 
 def openai_name(field: str) -> str:

@@ -1,1 +1,1 @@
-"""What a service speaks over HTTP beside its contract: declared by the service, announced by its instance."""
+"""Surfaces: the protocols over HTTP that a service declares beside its contract, and its instances announce."""

@@ -1,4 +1,4 @@
-"""One ASGI application for the surfaces of a service, on its one HTTP server."""
+"""The ASGI application of the HTTP server of a service, for all of its surfaces."""
 
 import re
 from collections.abc import Sequence
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 class BySurface:
-    """Hands each request to the application of the surface whose path it asks for.
+    """Passes each request to the application of the surface that has its path.
 
-    The gateway sends nothing else. What comes another way goes to one of them, which knows how to say 404, and a
-    WebSocket nobody has is refused.
+    The gateway sends only requests for such paths. Any other request goes to the first application, which answers 404,
+    and a WebSocket that no surface has is refused.
 
     Raises:
         ValueError: two of the surfaces have the same name or the same path.
@@ -26,7 +26,7 @@ class BySurface:
             raise ValueError("two surfaces of a service have the same name")
         self._first = surfaces[0].app
         variable = [surface.app for surface in surfaces if not all(declared(path).fixed for path in surface.paths)]
-        # Paths with variables need no comparing where one surface alone has such.
+        # If only one surface has paths with variables, no regular expression has to be compared.
         self._sole = variable[0] if len(variable) == 1 else None
         self._http = _Paths([(path, surface.app) for surface in surfaces for path in surface.paths])
         self._sockets = _Paths([(path, surface.app) for surface in surfaces for path in surface.sockets])
@@ -47,7 +47,7 @@ class BySurface:
 
 
 class _Paths:
-    """Applications by the templates of their paths."""
+    """The applications of paths."""
 
     def __init__(self, served: Sequence[tuple[str, "ASGIApp"]]) -> None:
         self.fixed: dict[str, ASGIApp] = {}
@@ -64,7 +64,7 @@ class _Paths:
                 self._open.append((re.compile(each.regex), app))
 
     def find(self, path: str) -> "ASGIApp | None":
-        """The application of a path."""
+        """The application of a path; None if no surface has the path."""
         app = self.fixed.get(path)
         if app is not None:
             return app

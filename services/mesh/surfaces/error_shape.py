@@ -1,6 +1,6 @@
-"""The shape of a surface's errors: JSON with placeholders, from which all of its errors are made.
+"""The shape of a surface's errors: JSON with placeholders.
 
-The service makes its own errors from it, and the gateway makes from it what Envoy answers on the surface's paths.
+The service makes its errors from the shape, and the gateway makes Envoy's own answers on the surface's paths from it.
 """
 
 import json
@@ -18,23 +18,23 @@ Kind = str | int
 
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _PLACEHOLDERS = frozenset({"message", "reason", "status", "canonical", "kind", "code", "field", "request_id"})
-# They may hold a line's end, which a header may not.
-_OF_ANY_TEXT = frozenset({"message", "field"})
-_MOST_BYTES = 4096
-_DEEPEST = 8
+# Their values may have line breaks, which a header must not have.
+_NOT_IN_HEADERS = frozenset({"message", "field"})
+_MAX_BYTES = 4096
+_MAX_DEPTH = 8
 _HEADER = re.compile(r"[a-z][a-z0-9-]{0,62}")
 _HEADER_VALUE = re.compile(r"[\x20-\x7e]{1,256}")
-# What says how the answer is sent is not the surface's to say.
+# Headers that Envoy or the server sets.
 _RESERVED = frozenset({"connection", "content-length", "content-type", "transfer-encoding", "retry-after", "allow"})
 
 
-def _as_it_is(text: str) -> str:
+def _unchanged(text: str) -> str:
     return text
 
 
 @dataclass(frozen=True)
 class Stated:
-    """An error as a surface states it; `body` is JSON."""
+    """An error in the shape of a surface; `body` is JSON."""
 
     status: int
     body: Json
@@ -43,11 +43,11 @@ class Stated:
 
 @dataclass(frozen=True)
 class ErrorShape:
-    """How a surface states errors; `SurfaceErrors` of the contract says what each attribute means.
+    """The shape of a surface's errors. The message `SurfaceErrors` of the contract describes each attribute.
 
     Raises:
-        ValueError: it is not as it has to be: an unknown placeholder, a body that is too large, a header of the
-            gateway's own.
+        ValueError: the shape is not valid: it has an unknown placeholder, a body that is too large, or a header that
+            only the gateway may set.
     """
 
     body: Json
@@ -57,10 +57,10 @@ class ErrorShape:
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not self.body or len(json.dumps(self.body)) > _MOST_BYTES:
-            raise ValueError(f"the error shape is empty, or larger than {_MOST_BYTES} bytes of JSON")
-        _require_known(self.body, _DEEPEST)
-        _require_known(list(self.headers.values()), _DEEPEST, _PLACEHOLDERS - _OF_ANY_TEXT)
+        if not self.body or len(json.dumps(self.body)) > _MAX_BYTES:
+            raise ValueError(f"the error shape is empty, or larger than {_MAX_BYTES} bytes of JSON")
+        _require_known(self.body, _MAX_DEPTH)
+        _require_known(list(self.headers.values()), _MAX_DEPTH, _PLACEHOLDERS - _NOT_IN_HEADERS)
         for status in (*self.kinds, *self.codes, *self.statuses, *self.statuses.values()):
             if not 400 <= status <= 599:
                 raise ValueError(f"{status} is no HTTP status of an error")
@@ -79,16 +79,16 @@ class ErrorShape:
         message: str,
         field: str | None = None,
         request_id: str = "",
-        literal: Callable[[str], str] = _as_it_is,
+        literal: Callable[[str], str] = _unchanged,
     ) -> Stated:
-        """One error.
+        """An error in this shape.
 
         Args:
-            status: the HTTP status of the mesh.
-            canonical: the status of gRPC, such as `UNAVAILABLE`.
-            reason: empty where it says no more than the status.
+            status: the HTTP status that the mesh gives the error.
+            canonical: the gRPC status, such as `UNAVAILABLE`.
+            reason: empty if it says no more than the status.
             field: the field at fault.
-            literal: applied to every text but those given here, which may be commands of Envoy's.
+            literal: applied to every text of the shape; the arguments themselves may be commands for Envoy.
         """
         sent = self.statuses.get(status, status)
         kind = self.kinds.get(sent, self.kinds.get(sent // 100 * 100))
@@ -108,7 +108,7 @@ class ErrorShape:
         return Stated(sent, body, headers)
 
     def announced(self) -> pb.SurfaceErrors:
-        """It, as the contract has it."""
+        """The shape as the message of the contract."""
         message = pb.SurfaceErrors(codes=self.codes, statuses=self.statuses, headers=self.headers)
         message.body.update(self.body)
         for status, kind in self.kinds.items():
@@ -118,27 +118,27 @@ class ErrorShape:
 
 
 def read(message: pb.SurfaceErrors) -> ErrorShape:
-    """The shape that the contract's message has; that of REST, where it has none.
+    """The shape in a message of the contract; a message without a body means the shape of REST.
 
     Raises:
-        ValueError: it is not as it has to be.
+        ValueError: the shape is not valid.
     """
     if not message.HasField("body"):
         return REST
     kinds: dict[int, Kind] = {}
-    # No JSON has NaN; a message with it is a ValueError here.
+    # JSON has no NaN: if the message has one, this raises a ValueError.
     body = MessageToDict(message.body)
     for status, value in message.kinds.items():
         if value.WhichOneof("kind") not in ("string_value", "number_value"):
             raise ValueError(f"the kind of {status} is neither a text nor a number")
-        kinds[status] = MessageToDict(value)  # type: ignore[assignment]  # of a Value it is no dict
+        kinds[status] = MessageToDict(value)  # type: ignore[assignment]  # a Value gives a text or a number
     return ErrorShape(body, kinds, dict(message.codes), dict(message.statuses), dict(message.headers))
 
 
 def _require_known(value: Any, levels: int, known: frozenset[str] = _PLACEHOLDERS) -> None:
-    """Refuse placeholders that are not known, and JSON that is nested too deeply."""
+    """Refuse unknown placeholders, and JSON that is nested too deeply."""
     if not levels:
-        raise ValueError(f"the error shape is nested deeper than {_DEEPEST} levels")
+        raise ValueError(f"the error shape is nested deeper than {_MAX_DEPTH} levels")
     if isinstance(value, str):
         if unknown := set(_PLACEHOLDER.findall(value)) - known:
             raise ValueError(f"there is no placeholder {{{min(unknown)}}} here; there are {', '.join(sorted(known))}")
@@ -159,7 +159,7 @@ def _filled(value: Any, values: Mapping[str, Any], literal: Callable[[str], str]
 
 
 def _text(text: str, values: Mapping[str, Any], literal: Callable[[str], str]) -> str:
-    """The text with its placeholders filled in; what stands between them is literal."""
+    """The text with the values of its placeholders; `literal` is applied to the text between them."""
     filled: list[str] = []
     end = 0
     for found in _PLACEHOLDER.finditer(text):
@@ -186,4 +186,4 @@ REST = ErrorShape(
         }
     }
 )
-"""The shape of errors on REST, for a surface that has no shape of its own."""
+"""The shape of REST, for surfaces without a shape of their own."""

@@ -1,4 +1,4 @@
-"""A surface: the paths and WebSockets of one protocol, the shape of its errors, and the application behind them."""
+"""A surface: the paths and WebSockets of one protocol, the shape of its errors, and its application."""
 
 import re
 from collections.abc import Sequence
@@ -15,24 +15,26 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
 MOST_BODY_BYTES = 64 * 1024 * 1024
-"""The gateway holds a whole body before it passes it on, and no larger one."""
+"""The largest body in bytes that the gateway accepts: it holds a whole body in memory before it passes it on."""
 
 MOST_CHARACTERS = 2000
-"""Of all paths and spaces of a surface together: they become expressions, and Envoy takes none that are too large."""
+"""The most characters of all paths and spaces of a surface together: Envoy refuses regular expressions that are too
+large."""
 
 _QUERY = re.compile(r"[A-Za-z0-9_.-]+=[A-Za-z0-9_.-]+")
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
-_OF_A_REQUEST = frozenset({"method", "path"})
+_MESSAGE_PLACEHOLDERS = frozenset({"method", "path"})
 
 
 @dataclass(frozen=True)
 class Space:
-    """Where unknown paths belong to a surface.
+    """Paths on which a surface answers 404, because they belong to it and are unknown.
 
     Attributes:
-        prefixes: paths without variables, each for itself and all below it that no contract and no other surface has.
-        message: of the 404; `{method}` and `{path}` stand for those of the request.
-        reason: one the contracts declare.
+        prefixes: paths without variables. Each stands for itself and for all paths below it, except those of contracts
+            and of other surfaces.
+        message: the message of the 404; `{method}` and `{path}` stand for those of the request.
+        reason: a reason that the contracts declare.
     """
 
     prefixes: tuple[str, ...]
@@ -42,13 +44,13 @@ class Space:
 
 @dataclass(frozen=True)
 class Surface:
-    """What a service speaks over HTTP beside its contract; `Surface` of the contract says what each attribute means.
+    """A protocol over HTTP beside the contract. The message `Surface` of the contract describes each attribute.
 
     Attributes:
-        app: an ASGI application for the paths, and for the WebSockets where there are any.
+        app: an ASGI application for the paths and the WebSockets.
 
     Raises:
-        ValueError: a path is no template, or the error shape is not as it has to be.
+        ValueError: a path is no template, or the error shape is not valid.
     """
 
     name: str
@@ -64,7 +66,7 @@ class Surface:
         require_valid(self.announced("service"))
 
     def announced(self, service: str) -> pb.Surface:
-        """It, as an instance announces it for a service."""
+        """The surface as an instance announces it for a service."""
         return pb.Surface(
             service=service,
             name=self.name,
@@ -79,17 +81,17 @@ class Surface:
 
 @dataclass(frozen=True)
 class Stream:
-    """A path that is answered with a stream by GET; with the query `query`, where that is not empty, only."""
+    """A path that answers a GET with a stream; if `query` is given, only requests with this query."""
 
     template: Template
     query: tuple[str, str] | None
 
 
 def stream(text: str) -> Stream:
-    """A stream as a surface declares it, such as `/v1/jobs/{id}?stream=true`.
+    """The stream in a declaration such as `/v1/jobs/{id}?stream=true`.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text declares no stream.
     """
     path, asked, query = text.partition("?")
     if asked and not _QUERY.fullmatch(query):
@@ -99,24 +101,24 @@ def stream(text: str) -> Stream:
 
 
 def templates(surface: pb.Surface) -> list[Template]:
-    """Of all its paths: those for HTTP, and those of its WebSockets.
+    """The templates of all paths of a surface, including its WebSockets.
 
     Raises:
-        ValueError: one is none that a surface may declare.
+        ValueError: a surface may not declare such a path.
     """
     return [declared(text) for text in (*surface.paths, *surface.sockets)]
 
 
 def prefixes(surface: pb.Surface) -> Sequence[str]:
-    """Of all its spaces."""
+    """The prefixes of all spaces of a surface."""
     return [prefix for space in surface.spaces for prefix in space.prefixes]
 
 
 def require_valid(surface: pb.Surface) -> None:
-    """Refuse what the gateway could make no routes of.
+    """Refuse a surface for which the gateway could not make routes.
 
     Raises:
-        ValueError: what is wrong with it.
+        ValueError: the surface is not valid; the text says why.
     """
     if not templates(surface):
         raise ValueError("it has no paths")
@@ -128,7 +130,7 @@ def require_valid(surface: pb.Surface) -> None:
     for space in surface.spaces:
         for prefix in space.prefixes:
             plain(prefix)
-        if unknown := set(_PLACEHOLDER.findall(space.message)) - _OF_A_REQUEST:
+        if unknown := set(_PLACEHOLDER.findall(space.message)) - _MESSAGE_PLACEHOLDERS:
             raise ValueError(
                 f"a space's message has a placeholder {{{min(unknown)}}}; there are {{method}} and {{path}}"
             )

@@ -1,4 +1,4 @@
-"""Templates of paths, such as `/v1/responses/{id}`: what they match, and whether two of them share a path.
+"""Templates of paths, such as `/v1/responses/{id}`: which paths they match, and whether two have a path in common.
 
 The syntax is that of `google.api.http`: `{name}` and `{name=*}` are one segment, `{name=**}` is any number of them.
 """
@@ -16,11 +16,11 @@ _PLAIN = re.compile(rf"(?:/{_LITERAL})+")
 _DECLARED = re.compile(
     rf"/{_LITERAL}(?:/(?:{_LITERAL}|\{{{_NAME}(?:=\*)?\}}(?::{_LITERAL})?))*(?:/\{{{_NAME}=\*\*\}})?"
 )
-_LONGEST = 256
+_MAX_LENGTH = 256
 
 
 class _Any(Enum):
-    """Characters that a place of a template leaves open."""
+    """The characters that a variable of a template may match."""
 
     ONE = "[^/]"
     MANY = "[^/]*"
@@ -32,30 +32,30 @@ _Symbol = str | _Any
 
 @dataclass(frozen=True)
 class Template:
-    """A template as written, and its symbols: characters, and what is left open between them."""
+    """A template as text, and as symbols: a symbol is a character, or the part of a variable that matches any."""
 
     text: str
     symbols: tuple[_Symbol, ...]
 
     @property
     def regex(self) -> str:
-        """What a whole path matches, without its query; for Python and for RE2."""
+        """Regular expression of a whole path without its query; for Python and for RE2."""
         return "".join(symbol.value if isinstance(symbol, _Any) else re.escape(symbol) for symbol in self.symbols)
 
     @property
     def literal(self) -> str:
-        """What stands before the first variable, without a slash at its end."""
+        """The text before the first variable, without a slash at its end."""
         return _VARIABLE.split(self.text, maxsplit=1)[0].rstrip("/")
 
     @property
     def fixed(self) -> bool:
-        """Whether it is one path."""
+        """Whether the template has no variables, and so matches one path."""
         return "{" not in self.text
 
     def shares(self, other: "Template") -> bool:
-        """Whether some path matches both.
+        """Whether some path matches both templates.
 
-        Reads both at once, as automata: a pair of places is reached when one text leads to both of them.
+        It runs both templates at the same time, as automata: a pair of positions is reached if one text leads to both.
         """
         reached = {(0, 0)}
         ahead = [(0, 0)]
@@ -72,29 +72,29 @@ class Template:
 
 def _next(a: tuple[_Symbol, ...], i: int, b: tuple[_Symbol, ...], j: int) -> Iterator[tuple[int, int]]:
     first, second = a[i] if i < len(a) else None, b[j] if j < len(b) else None
-    # What may be empty may be passed over.
+    # A symbol that may match nothing may be skipped.
     if first in (_Any.MANY, _Any.REST):
         yield i + 1, j
     if second in (_Any.MANY, _Any.REST):
         yield i, j + 1
-    if first is not None and second is not None and _meet(first, second):
+    if first is not None and second is not None and _match_same(first, second):
         yield (i if first in (_Any.MANY, _Any.REST) else i + 1, j if second in (_Any.MANY, _Any.REST) else j + 1)
 
 
-def _meet(first: _Symbol, second: _Symbol) -> bool:
-    """Whether one character is both."""
+def _match_same(first: _Symbol, second: _Symbol) -> bool:
+    """Whether some character matches both symbols."""
     if isinstance(first, str) and isinstance(second, str):
         return first == second
-    # One of them is open, and only the end of a segment is closed to some.
+    # One symbol matches any character; only a slash is not matched by all of these symbols.
     if "/" in (first, second):
         return _Any.REST in (first, second)
     return True
 
 
-# Announcements come from other processes: what they name is kept for a while only.
+# The cache is limited, because templates also come from announcements of other processes.
 @lru_cache(maxsize=4096)
 def template(text: str) -> Template:
-    """A template of any contract or surface."""
+    """The template in a path of a contract or a surface."""
     symbols: list[_Symbol] = []
     end = 0
     for variable in _VARIABLE.finditer(text):
@@ -117,10 +117,10 @@ def _pattern(pattern: str) -> Iterator[_Symbol]:
 
 
 def declared(text: str) -> Template:
-    """A template as a surface may declare it: its first segment is no variable, and `{name=**}` stands at the end only.
+    """The template in a path of a surface: the first segment is no variable, and `{name=**}` is only at the end.
 
     Raises:
-        ValueError: it is another.
+        ValueError: a surface may not declare this path.
     """
     _require_segments(text)
     if not _DECLARED.fullmatch(text):
@@ -129,10 +129,10 @@ def declared(text: str) -> Template:
 
 
 def plain(text: str) -> str:
-    """A path without variables and without a slash at its end.
+    """Check a path that must have no variables and no slash at its end; returns it.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the path is another.
     """
     _require_segments(text)
     if not _PLAIN.fullmatch(text):
@@ -141,6 +141,6 @@ def plain(text: str) -> str:
 
 
 def _require_segments(text: str) -> None:
-    # The gateway resolves these before it looks for a route, so that none would ever be found.
-    if len(text) > _LONGEST or {".", ".."} & set(text.split("/")):
-        raise ValueError(f"{text[:_LONGEST]!r} is longer than {_LONGEST} characters, or has a segment . or ..")
+    # The gateway resolves `.` and `..` before it looks for a route, so such a path would never be found.
+    if len(text) > _MAX_LENGTH or {".", ".."} & set(text.split("/")):
+        raise ValueError(f"{text[:_MAX_LENGTH]!r} is longer than {_MAX_LENGTH} characters, or has a segment . or ..")

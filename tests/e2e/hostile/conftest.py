@@ -1,4 +1,4 @@
-"""A stack that is to be misused: little time and room for each client, so that a test sees the end of both."""
+"""A stack for tests of misuse, with small limits of time and size."""
 
 import resource
 from collections.abc import AsyncIterator
@@ -17,12 +17,12 @@ from tests.e2e.stack import Stack
 
 
 @pytest.fixture(scope="session")
-async def besieged(
+async def limited(
     tmp_path_factory: pytest.TempPathFactory, model_server: FakeUpstream, claude_server: FakeUpstream
 ) -> AsyncIterator[Stack]:
-    """A stack with small limits, started as shells start programs: with few descriptors."""
-    directory = tmp_path_factory.mktemp("besieged")
-    # What nobody reads is held back by the way it takes, not by the length of an answer, nor by a model that is slow.
+    """A stack with small limits. It starts with few file descriptors, as from a shell."""
+    directory = tmp_path_factory.mktemp("limited")
+    # The limits of an answer's length and of a slow model are large: unread answers must be held back by flow control.
     configure(directory, model_server, claude_server, most_bytes=ANSWER_BYTES, patience=GRACE_SECONDS)
     with (directory / "soma.toml").open("a") as file:
         file.write(SETTINGS)
@@ -33,7 +33,7 @@ async def besieged(
         closing.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
         closing.push_async_callback(stack.down)
         await stack.up()
-        # Pools are filled, and what is loaded at first use is.
+        # Two turns fill the pools, and load what is loaded at first use.
         await serves(stack)
         await serves(stack)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
@@ -41,25 +41,25 @@ async def besieged(
 
 
 @pytest.fixture
-async def unscathed(besieged: Stack, upstream: FakeUpstream) -> AsyncIterator[Stack]:
-    """The same stack, which afterwards serves as before and holds nothing more than before."""
-    await serves(besieged)
-    before = await Footprint.of(besieged)
-    yield besieged
+async def checked(limited: Stack, upstream: FakeUpstream) -> AsyncIterator[Stack]:
+    """The same stack; after the test it must work, and hold no more than before."""
+    await serves(limited)
+    before = await Footprint.of(limited)
+    yield limited
     upstream.behaviour = Behaviour()
-    await serves(besieged)
-    await before.restored(besieged)
+    await serves(limited)
+    await before.restored(limited)
 
 
 @pytest.fixture
-async def http(besieged: Stack) -> AsyncIterator[httpx.AsyncClient]:
-    """An HTTP client of the besieged stack, with its key."""
-    async with besieged.http() as client:
+async def http(limited: Stack) -> AsyncIterator[httpx.AsyncClient]:
+    """An HTTP client of the stack, with its key."""
+    async with limited.http() as client:
         yield client
 
 
 @pytest.fixture
-async def channel(besieged: Stack) -> AsyncIterator[grpc.aio.Channel]:
-    """A native channel to it."""
-    async with besieged.channel() as opened:
+async def channel(limited: Stack) -> AsyncIterator[grpc.aio.Channel]:
+    """A native channel to the stack."""
+    async with limited.channel() as opened:
         yield opened

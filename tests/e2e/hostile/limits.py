@@ -1,13 +1,13 @@
-"""The limits of the besieged stack."""
+"""The limits of the stack for misuse."""
 
-# Long enough for what a test itself sends or opens while other tests take most of the machine.
+# Long enough for the requests of a test while other tests use most of the machine.
 HEADERS_SECONDS = 3
 REQUEST_SECONDS = 8
 IDLE_SECONDS = 10
 CONNECTIONS = 900
 MEMORY_MIB = 192
 ANSWER_BYTES = 1024 * 1024 * 1024
-# What a limit may be late by on a busy machine.
+# By how much a limit may be late on a busy machine.
 GRACE_SECONDS = 15
 
 SETTINGS = f"""

@@ -1,4 +1,4 @@
-"""Very many connections at once: served up to the limit, refused beyond it, and given back when they are closed."""
+"""Very many connections: served up to the limit, refused beyond it, and released when they are closed."""
 
 import asyncio
 import resource
@@ -15,7 +15,8 @@ from tests.e2e.hostile.wire import read_answer
 from tests.e2e.stack import Stack
 
 MANY = 5000
-# Those that are opened at the same moment, and those that ask: no more than have a connection behind the gateway.
+# How many are opened at the same time, and how many send requests at the same time: no more than the gateway has
+# connections to its backends.
 TOGETHER, ASKING = 50, 6
 KIB_EACH = 48
 ASK = b"GET /health HTTP/1.1\r\nhost: mesh\r\n\r\n"
@@ -25,7 +26,7 @@ Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 @pytest.fixture(autouse=True)
 def descriptors() -> Iterator[None]:
-    """As many for this process as the connections take."""
+    """Enough file descriptors for the connections of this process."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     assert hard > 2 * MANY, f"the test needs {2 * MANY} descriptors: raise the hard limit (ulimit -Hn)"
@@ -35,7 +36,7 @@ def descriptors() -> Iterator[None]:
 
 @asynccontextmanager
 async def opened(stack: Stack, count: int) -> AsyncIterator[list[Connection]]:
-    """So many connections."""
+    """Open this number of connections."""
     connections: list[Connection] = []
     try:
         for first in range(0, count, TOGETHER):
@@ -48,7 +49,7 @@ async def opened(stack: Stack, count: int) -> AsyncIterator[list[Connection]]:
 
 
 async def asked(connections: list[Connection]) -> list[int]:
-    """Ask each for `/health`; the statuses, 0 where the connection has ended instead."""
+    """Request `/health` on each; returns the statuses, 0 where the connection was closed instead."""
     statuses = []
     for first in range(0, len(connections), ASKING):
         some = connections[first : first + ASKING]
@@ -70,7 +71,7 @@ async def test_five_thousand_connections_are_served_and_then_given_back(stack: S
         await until(lambda: fewer_than(stack, MANY // 10))
     assert held[0].counts.sockets["envoy"] - before.counts.sockets["envoy"] >= MANY
     for each in held:
-        # They cost the gateway a little, and nobody behind it anything.
+        # They cost the gateway some memory, and the backends nothing.
         assert (each.mib["envoy"] - before.mib["envoy"]) * 1024 < MANY * KIB_EACH
         assert each.counts.sockets["serve"] - before.counts.sockets["serve"] < 100
     await serves(stack)
@@ -78,26 +79,26 @@ async def test_five_thousand_connections_are_served_and_then_given_back(stack: S
 
 
 async def fewer_than(stack: Stack, sockets: int) -> bool:
-    """Whether the gateway has fewer sockets than that."""
+    """Whether the gateway has fewer sockets than this number."""
     return (await Counts.of(stack)).sockets["envoy"] < sockets
 
 
-async def test_connections_over_the_limit_are_closed_as_they_come(unscathed: Stack) -> None:
-    stack = unscathed
+async def test_connections_over_the_limit_are_closed_as_they_come(checked: Stack) -> None:
+    stack = checked
     async with AsyncExitStack() as closing:
-        # Some places are taken by clients that are there already.
+        # Other clients already have some of the connections.
         inside = await closing.enter_async_context(opened(stack, CONNECTIONS - 100))
         assert set(await asked(inside)) == {200}
         more = await closing.enter_async_context(opened(stack, 200))
         statuses = await asked(more)
         assert {200, 0} == set(statuses)
         assert statuses.count(200) <= 100
-        # Who is inside stays.
+        # Earlier connections stay open.
         assert set(await asked(inside[::10])) == {200}
     await until(lambda: fewer_than(stack, CONNECTIONS // 2))
 
 
-async def test_every_process_may_have_as_many_descriptors_as_its_user(besieged: Stack) -> None:
+async def test_every_process_may_have_as_many_descriptors_as_its_user(limited: Stack) -> None:
     for part in ("control", "envoy", "serve"):
-        soft, hard = besieged.process(part).rlimit(resource.RLIMIT_NOFILE)
+        soft, hard = limited.process(part).rlimit(resource.RLIMIT_NOFILE)
         assert soft == hard > 1024

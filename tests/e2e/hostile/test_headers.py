@@ -1,4 +1,4 @@
-"""Headers over the limit, and paths that cannot be: refused in words, or where HTTP/2 has none by a reset."""
+"""Headers over the limit, and invalid paths: refused with an error, or with a reset in HTTP/2."""
 
 import asyncio
 from typing import Any
@@ -11,7 +11,7 @@ from tests.e2e.hostile.footprint import serves
 from tests.e2e.hostile.wire import Answer, Http2, read_answer
 from tests.e2e.stack import CALL_SECONDS, Stack
 
-# Over what the gateway takes, and between that and what a service does.
+# Headers over the limit of the gateway, and headers between the limits of a service and of the gateway.
 FAR_OVER = 200_000
 OVER = {f"x-large-{number}": "x" * 1000 for number in range(60)}
 MANY = 300
@@ -30,15 +30,15 @@ async def get(stack: Stack, path: str, *headers: tuple[str, str]) -> Answer:
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_headers_that_are_too_large_or_too_many_are_431(besieged: Stack, path: str) -> None:
-    large = await get(besieged, path, ("x-large", "x" * FAR_OVER))
-    many = await get(besieged, path, *((f"x-{number}", "x") for number in range(MANY)))
+async def test_headers_that_are_too_large_or_too_many_are_431(limited: Stack, path: str) -> None:
+    large = await get(limited, path, ("x-large", "x" * FAR_OVER))
+    many = await get(limited, path, *((f"x-{number}", "x") for number in range(MANY)))
     assert (large.status, large.reason) == (431, "HEADERS_TOO_LARGE")
     assert (many.status, many.reason) == (431, "HEADERS_TOO_LARGE")
 
 
-async def test_headers_a_service_does_not_take_are_431_too(besieged: Stack, http: httpx.AsyncClient) -> None:
-    # A server tells its limit on a new connection, and holds a peer to it from then on.
+async def test_headers_a_service_does_not_take_are_431_too(limited: Stack, http: httpx.AsyncClient) -> None:
+    # A server announces its limit on a new connection, and enforces it from then on.
     assert (await http.get("/v1/usage")).status_code == 200
     reply = await http.get("/v1/usage", headers=OVER)
     assert (reply.status_code, reply.json()["error"]["code"]) == (431, 431)
@@ -46,18 +46,18 @@ async def test_headers_a_service_does_not_take_are_431_too(besieged: Stack, http
 
 
 async def test_metadata_a_service_does_not_take_is_resource_exhausted(
-    besieged: Stack, channel: grpc.aio.Channel
+    limited: Stack, channel: grpc.aio.Channel
 ) -> None:
     recall: Any = channel.unary_unary("/soma.memory.v1.MemoryService/Recall", request_serializer=bytes)
     with pytest.raises(grpc.aio.AioRpcError):
-        await recall(b"", metadata=besieged.metadata, timeout=CALL_SECONDS)
+        await recall(b"", metadata=limited.metadata, timeout=CALL_SECONDS)
     with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await recall(b"", metadata=(*besieged.metadata, *OVER.items()), timeout=CALL_SECONDS)
+        await recall(b"", metadata=(*limited.metadata, *OVER.items()), timeout=CALL_SECONDS)
     assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
-async def test_headers_over_the_limit_of_http2_cost_their_own_stream_only(besieged: Stack) -> None:
-    async with Http2.open(besieged) as connection, asyncio.timeout(CALL_SECONDS):
+async def test_headers_over_the_limit_of_http2_cost_their_own_stream_only(limited: Stack) -> None:
+    async with Http2.open(limited) as connection, asyncio.timeout(CALL_SECONDS):
         before = connection.request("GET", "/health")
         many = connection.request("GET", "/v1/usage", *((f"x-{number}", "x") for number in range(MANY)))
         large = connection.request("GET", "/v1/models", *((f"x-{number}", "x" * 1000) for number in range(150)))
@@ -66,14 +66,14 @@ async def test_headers_over_the_limit_of_http2_cost_their_own_stream_only(besieg
         answers = await connection.ended(before, many, large, after)
     assert [answer.status for answer in answers] == [200, 0, 0, 200]
     assert [answer.reset is not None for answer in answers] == [False, True, True, False]
-    await serves(besieged)
+    await serves(limited)
 
 
 @pytest.mark.parametrize(
     "forged", [("x-soma-principal", "forged"), ("authorization", "Bearer wrong"), ("grpc-timeout", "1n")]
 )
-async def test_what_comes_behind_a_body_is_not_heard(besieged: Stack, forged: tuple[str, str]) -> None:
-    async with Http2.open(besieged) as connection, asyncio.timeout(CALL_SECONDS):
+async def test_what_comes_behind_a_body_is_not_heard(limited: Stack, forged: tuple[str, str]) -> None:
+    async with Http2.open(limited) as connection, asyncio.timeout(CALL_SECONDS):
         stream = connection.request("POST", "/v1/remember", ("content-type", "application/json"), end=False)
         connection.h2.send_data(stream, b'{"key": "behind", "value": {"text": "a body"}}')
         connection.h2.send_headers(stream, [forged], end_stream=True)
@@ -85,16 +85,16 @@ async def test_what_comes_behind_a_body_is_not_heard(besieged: Stack, forged: tu
 @pytest.mark.parametrize("path", ["/v1/recall/%00", "/v1/models/%00", "/v1/recall/a%00b"])
 @pytest.mark.parametrize("ids", [(), (("x-request-id", "mine"),)], ids=["no id", "an id of its own"])
 async def test_a_path_that_cannot_be_is_refused_in_words(
-    besieged: Stack, path: str, ids: tuple[tuple[str, str], ...]
+    limited: Stack, path: str, ids: tuple[tuple[str, str], ...]
 ) -> None:
-    answer = await get(besieged, path, *ids)
+    answer = await get(limited, path, *ids)
     assert (answer.status, answer.reason) == (400, "BAD_REQUEST")
     assert b"a path or host that cannot be" in answer.body
 
 
 @pytest.mark.parametrize("version", ["HTTP/1.0", "HTTP/9.9"])
-async def test_a_version_that_is_not_1_1_is_answered_as_1_0(besieged: Stack, version: str) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", besieged.port)
+async def test_a_version_that_is_not_1_1_is_answered_as_1_0(limited: Stack, version: str) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", limited.port)
     try:
         writer.write(f"GET /v1/usage {version}\r\n\r\n".encode())
         async with asyncio.timeout(CALL_SECONDS):
@@ -116,8 +116,8 @@ async def test_a_version_that_is_not_1_1_is_answered_as_1_0(besieged: Stack, ver
     ],
     ids=["no colon", "no host", "negative length", "two lengths", "length and chunks", "no chunk"],
 )
-async def test_what_is_no_http_is_refused(besieged: Stack, head: str) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", besieged.port)
+async def test_what_is_no_http_is_refused(limited: Stack, head: str) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", limited.port)
     try:
         writer.write(head.encode())
         async with asyncio.timeout(CALL_SECONDS):

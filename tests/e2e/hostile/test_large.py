@@ -1,4 +1,4 @@
-"""Ten megabytes of JSON, sent with clients people use: each can read that it is too much."""
+"""Ten megabytes of JSON, sent with common clients: each can read that the body is too large."""
 
 import asyncio
 import http.client
@@ -28,12 +28,12 @@ Send = Callable[[Stack, str, Path], Awaitable[tuple[int, bytes]]]
 
 
 def headers(stack: Stack) -> dict[str, str]:
-    """Of every request."""
+    """The headers of every request."""
     return {"authorization": f"Bearer {stack.key}", "content-type": "application/json"}
 
 
 def curl(*options: str) -> Send:
-    """curl, which by itself asks whether to go on (`Expect: 100-continue`)."""
+    """curl, which sends `Expect: 100-continue` by default."""
 
     async def send(stack: Stack, path: str, file: Path) -> tuple[int, bytes]:
         named = [part for name, value in headers(stack).items() for part in ("-H", f"{name}: {value}")]
@@ -47,7 +47,7 @@ def curl(*options: str) -> Send:
 
 
 async def by_urllib(stack: Stack, path: str, _: Path) -> tuple[int, bytes]:
-    """Python's own, which writes everything before it reads anything."""
+    """urllib, which writes the whole body before it reads."""
 
     def send() -> tuple[int, bytes]:
         request = urllib.request.Request(f"{stack.url}{path}", BODY, headers(stack))
@@ -60,7 +60,7 @@ async def by_urllib(stack: Stack, path: str, _: Path) -> tuple[int, bytes]:
 
 
 async def by_http_client(stack: Stack, path: str, _: Path) -> tuple[int, bytes]:
-    """The one below it, in chunks."""
+    """http.client, with a chunked body."""
 
     def send() -> tuple[int, bytes]:
         connection = http.client.HTTPConnection("127.0.0.1", stack.port, timeout=CALL_SECONDS)
@@ -75,7 +75,7 @@ async def by_http_client(stack: Stack, path: str, _: Path) -> tuple[int, bytes]:
 
 
 def by_httpx(*, http2: bool) -> Send:
-    """Over either HTTP."""
+    """httpx, over HTTP/1.1 or HTTP/2."""
 
     async def send(stack: Stack, path: str, _: Path) -> tuple[int, bytes]:
         async with httpx.AsyncClient(http1=not http2, http2=http2, timeout=CALL_SECONDS) as client:
@@ -86,7 +86,7 @@ def by_httpx(*, http2: bool) -> Send:
 
 
 async def by_aiohttp(stack: Stack, path: str, file: Path) -> tuple[int, bytes]:
-    """From the file, which it streams."""
+    """aiohttp, which streams the file."""
     async with aiohttp.ClientSession() as session:
         with file.open("rb") as body:
             async with session.post(f"{stack.url}{path}", data=body, headers=headers(stack)) as answer:
@@ -123,16 +123,16 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
 )
 async def test_a_client_reads_the_refusal_of_a_body_that_is_too_large(
-    besieged: Stack, file: Path, send: Send, path: str
+    limited: Stack, file: Path, send: Send, path: str
 ) -> None:
-    status, body = await send(besieged, path, file)
+    status, body = await send(limited, path, file)
     error: dict[str, Any] = json.loads(body)["error"]
     assert (status, Answer(status, {}, body).reason) == (413, CODES[path])
     assert error["message"]
 
 
-async def test_openais_own_client_raises_it_as_a_status(besieged: Stack) -> None:
-    async with besieged.openai() as client:
+async def test_openais_own_client_raises_it_as_a_status(limited: Stack) -> None:
+    async with limited.openai() as client:
         with pytest.raises(APIStatusError) as refused:
             await client.chat.completions.create(
                 model="fake-large", messages=[{"role": "user", "content": "x" * 10_000_000}]
@@ -140,19 +140,19 @@ async def test_openais_own_client_raises_it_as_a_status(besieged: Stack) -> None
     assert (refused.value.status_code, refused.value.code) == (413, "body_too_large")
 
 
-async def test_a_native_call_is_resource_exhausted(besieged: Stack, channel: grpc.aio.Channel) -> None:
+async def test_a_native_call_is_resource_exhausted(limited: Stack, channel: grpc.aio.Channel) -> None:
     recall: Any = channel.unary_unary("/soma.memory.v1.MemoryService/Recall", request_serializer=bytes)
     with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await recall(BODY, metadata=besieged.metadata, timeout=CALL_SECONDS)
+        await recall(BODY, metadata=limited.metadata, timeout=CALL_SECONDS)
     assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert from_rpc_error(refused.value).reason == "PAYLOAD_TOO_LARGE"
 
 
-async def test_a_body_without_an_end_is_cut_off(unscathed: Stack) -> None:
-    before = await Footprint.of(unscathed)
+async def test_a_body_without_an_end_is_cut_off(checked: Stack) -> None:
+    before = await Footprint.of(checked)
 
     async def endless(path: str) -> int:
-        async with Http2.open(unscathed) as connection:
+        async with Http2.open(checked) as connection:
             stream = connection.request("POST", path, end=False)
             piece = b"x" * 1_000_000
             sent = 0
@@ -165,14 +165,14 @@ async def test_a_body_without_an_end_is_cut_off(unscathed: Stack) -> None:
     async with asyncio.timeout(CALL_SECONDS):
         sent = await asyncio.gather(*(endless(path) for path in (REST, OPENAI) for _ in range(4)))
     assert max(sent) < 40_000_000
-    now = await Footprint.of(unscathed)
+    now = await Footprint.of(checked)
     assert now.grown_mib(before) < 200
 
 
-async def test_a_body_announced_to_be_huge_is_refused_at_once(besieged: Stack) -> None:
+async def test_a_body_announced_to_be_huge_is_refused_at_once(limited: Stack) -> None:
     for path in (REST, OPENAI):
-        reader, writer = await asyncio.open_connection("127.0.0.1", besieged.port)
-        writer.write(f"POST {path} HTTP/1.1\r\nhost: mesh\r\nauthorization: Bearer {besieged.key}\r\n".encode())
+        reader, writer = await asyncio.open_connection("127.0.0.1", limited.port)
+        writer.write(f"POST {path} HTTP/1.1\r\nhost: mesh\r\nauthorization: Bearer {limited.key}\r\n".encode())
         writer.write(b"content-length: 99999999999\r\n\r\n{")
         try:
             async with asyncio.timeout(CALL_SECONDS):

@@ -1,4 +1,4 @@
-"""JSON and messages that are none, or more than they look: what each surface says of them, and what they cost."""
+"""Invalid JSON and messages, and compressed bombs: the error on each surface, and the cost in memory."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ from tests.e2e.stack import CALL_SECONDS, Stack
 
 REMEMBER = "/soma.memory.v1.MemoryService/Remember"
 BOMB_MIB = 1024
-# What anything may cost that is refused.
+# The memory that a refused request may cost.
 COST_MIB = 64
 MESSAGES = '"messages": [{"role": "user", "content": "hi"}]'
 
@@ -41,7 +41,7 @@ OPENAI_BODIES = {
 
 
 def varint(number: int) -> bytes:
-    """As protobuf writes it."""
+    """A number as protobuf encodes it."""
     written = b""
     while number > 127:
         written, number = written + bytes([number & 127 | 128]), number >> 7
@@ -81,21 +81,21 @@ async def test_a_compressed_body_is_not_unpacked(http: httpx.AsyncClient, path: 
     assert (reply.status_code, reason) == (415, "UNSUPPORTED_ENCODING")
 
 
-async def test_a_compressed_bomb_in_a_call_is_refused_while_it_is_unpacked(unscathed: Stack) -> None:
+async def test_a_compressed_bomb_in_a_call_is_refused_while_it_is_unpacked(checked: Stack) -> None:
     bomb = gzipped(b"\x0a" + varint(BOMB_MIB * 2**20), b"a", BOMB_MIB)
-    before = peak_mib(unscathed, "serve"), peak_mib(unscathed, "envoy")
-    async with Http2.open(unscathed) as connection, asyncio.timeout(CALL_SECONDS):
+    before = peak_mib(checked, "serve"), peak_mib(checked, "envoy")
+    async with Http2.open(checked) as connection, asyncio.timeout(CALL_SECONDS):
         headers = (("content-type", "application/grpc"), ("te", "trailers"), ("grpc-encoding", "gzip"))
         streams = [connection.request("POST", REMEMBER, *headers, end=False) for _ in range(4)]
         for stream in streams:
             await connection.upload(stream, framed(bomb, compressed=True))
         answers = await connection.ended(*streams)
     assert {answer.headers["grpc-status"] for answer in answers} == {"8"}
-    assert peak_mib(unscathed, "serve") - before[0] < COST_MIB
-    assert peak_mib(unscathed, "envoy") - before[1] < COST_MIB
+    assert peak_mib(checked, "serve") - before[0] < COST_MIB
+    assert peak_mib(checked, "envoy") - before[1] < COST_MIB
 
 
-async def test_a_message_nested_too_deep_is_invalid(besieged: Stack, channel: grpc.aio.Channel) -> None:
+async def test_a_message_nested_too_deep_is_invalid(limited: Stack, channel: grpc.aio.Channel) -> None:
     innermost = RememberRequest(key="deep", value=Value(string_value="x"))
     message = innermost.value.SerializeToString()
     while len(message) < 100_000:
@@ -103,20 +103,20 @@ async def test_a_message_nested_too_deep_is_invalid(besieged: Stack, channel: gr
             message = tag + varint(len(message)) + message
     remember: Any = channel.unary_unary(REMEMBER, request_serializer=bytes)
     with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await remember(b"\x12" + varint(len(message)) + message, metadata=besieged.metadata, timeout=CALL_SECONDS)
+        await remember(b"\x12" + varint(len(message)) + message, metadata=limited.metadata, timeout=CALL_SECONDS)
     assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-    await serves(besieged)
+    await serves(limited)
 
 
 @pytest.mark.parametrize("deep", ["[", '{"a":'])
 async def test_a_depth_bomb_as_large_as_a_body_may_be_costs_nothing(
-    unscathed: Stack, http: httpx.AsyncClient, deep: str
+    checked: Stack, http: httpx.AsyncClient, deep: str
 ) -> None:
     bomb = deep * (4_000_000 // len(deep))
-    before = peak_mib(unscathed, "serve"), peak_mib(unscathed, "envoy")
+    before = peak_mib(checked, "serve"), peak_mib(checked, "envoy")
     for path in ("/v1/remember", "/v1/chat", "/v1/chat/completions", "/v1/responses"):
         reply = await http.post(path, content=f'{{"metadata": {bomb}')
         assert reply.status_code == 400
         assert json.loads(reply.content)["error"]["message"]
-    assert peak_mib(unscathed, "serve") - before[0] < COST_MIB
-    assert peak_mib(unscathed, "envoy") - before[1] < COST_MIB
+    assert peak_mib(checked, "serve") - before[0] < COST_MIB
+    assert peak_mib(checked, "envoy") - before[1] < COST_MIB

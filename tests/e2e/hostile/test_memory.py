@@ -1,4 +1,4 @@
-"""Uploads nobody ends, more than the gateway has memory for: it refuses in words, stays within its limit, recovers."""
+"""Unfinished uploads that need more memory than the gateway has: it refuses, stays within its limit, and recovers."""
 
 import asyncio
 
@@ -8,13 +8,13 @@ from tests.e2e.hostile.limits import GRACE_SECONDS, MEMORY_MIB, REQUEST_SECONDS
 from tests.e2e.hostile.wire import Answer, post, read_answer
 from tests.e2e.stack import Stack
 
-# Each announces as much as a request may have, and keeps its last byte to itself.
+# Each upload announces the largest allowed size, and never sends its last byte.
 SIZE = 4_000_000
 CLIENTS = 2 * MEMORY_MIB * 2**20 // SIZE
 
 
 async def upload(stack: Stack) -> Answer:
-    """One of them; what it is told in the end."""
+    """An upload that does not end; returns the answer."""
     reader, writer = await asyncio.open_connection("127.0.0.1", stack.port)
     try:
         writer.write(post(stack, "/v1/remember", SIZE) + b" " * (SIZE - 1))
@@ -24,7 +24,7 @@ async def upload(stack: Stack) -> Answer:
 
 
 async def health(stack: Stack) -> Answer:
-    """Whether a small request is answered."""
+    """The answer to a small request."""
     reader, writer = await asyncio.open_connection("127.0.0.1", stack.port)
     try:
         writer.write(b"GET /v1/models HTTP/1.1\r\nhost: mesh\r\n\r\n")
@@ -33,8 +33,8 @@ async def health(stack: Stack) -> Answer:
         writer.transport.abort()
 
 
-async def siege(stack: Stack) -> None:
-    """All of them at once, until they are told off and the gateway is at ease again."""
+async def exhaust_memory(stack: Stack) -> None:
+    """All uploads at the same time, until they are refused and the gateway has recovered."""
     answers: list[Answer] = []
 
     async def refused() -> bool:
@@ -55,11 +55,11 @@ async def siege(stack: Stack) -> None:
     await serves(stack)
 
 
-async def test_a_gateway_without_memory_left_says_so_and_recovers(besieged: Stack) -> None:
-    await serves(besieged)
-    before = await Footprint.of(besieged)
+async def test_a_gateway_without_memory_left_says_so_and_recovers(limited: Stack) -> None:
+    await serves(limited)
+    before = await Footprint.of(limited)
     for _ in range(2):
-        await siege(besieged)
-    # A heap keeps what it has had once. Had the second time come on top of the first, it would be more than this.
-    assert peak_mib(besieged, "envoy") < 3 * MEMORY_MIB
-    await before.restored(besieged, kept_mib=3 * MEMORY_MIB)
+        await exhaust_memory(limited)
+    # The heap keeps memory after the first time. If the second time needed more, the peak would be higher than this.
+    assert peak_mib(limited, "envoy") < 3 * MEMORY_MIB
+    await before.restored(limited, kept_mib=3 * MEMORY_MIB)

@@ -1,4 +1,4 @@
-"""Clients that take their time: what trickles in ends with a typed 408, and is in nobody's way until then."""
+"""Slow clients: their requests end with a typed 408, and do not block others until then."""
 
 import asyncio
 from asyncio import get_running_loop
@@ -14,13 +14,13 @@ from tests.e2e.stack import Stack
 RECALL = "/soma.memory.v1.MemoryService/Recall"
 CHAT = "/soma.orchestrator.v1.ChatService/Chat"
 GRPC_WEB = ("content-type", "application/grpc-web+proto")
-# More than a service takes at once: a request that has not come would be one too many.
+# More than a service accepts at the same time, so unfinished requests must not count for this limit.
 CLIENTS = MOST_REQUESTS + 20
 PAUSE_SECONDS = 0.3
 
 
 async def trickle(stack: Stack, head: bytes, piece: bytes) -> Answer:
-    """Send a head, then a piece after another, until there is an answer."""
+    """Send the head, and then pieces, until there is an answer."""
     reader, writer = await asyncio.open_connection("127.0.0.1", stack.port)
     answer = asyncio.create_task(read_answer(reader))
     try:
@@ -35,7 +35,7 @@ async def trickle(stack: Stack, head: bytes, piece: bytes) -> Answer:
 
 
 async def trickle_calls(stack: Stack, path: str) -> list[Answer]:
-    """The same of gRPC calls that share one connection: each with the beginning of a message, and never its end."""
+    """Slow gRPC calls on one connection; each sends only the beginning of a message."""
     async with Http2.open(stack) as connection:
         headers = (("content-type", "application/grpc"), ("te", "trailers"))
         streams = [connection.request("POST", path, *headers, end=False) for _ in range(CLIENTS)]
@@ -49,8 +49,8 @@ async def trickle_calls(stack: Stack, path: str) -> list[Answer]:
         return await ended
 
 
-async def test_hundreds_of_requests_that_trickle_in_are_timed_out_while_others_are_served(unscathed: Stack) -> None:
-    stack = unscathed
+async def test_hundreds_of_requests_that_trickle_in_are_timed_out_while_others_are_served(checked: Stack) -> None:
+    stack = checked
     heads = {
         "rest": (post(stack, "/v1/remember", 1000), b"{"),
         "openai": (post(stack, "/v1/chat/completions", 1000), b"{"),
@@ -87,23 +87,23 @@ HEADS = {
 }
 
 
-async def test_headers_that_trickle_in_are_timed_out(besieged: Stack) -> None:
+async def test_headers_that_trickle_in_are_timed_out(limited: Stack) -> None:
     began = get_running_loop().time()
     answers = await asyncio.gather(
-        *(trickle(besieged, head.encode(), piece.encode()) for head, piece in HEADS.values() for _ in range(20))
+        *(trickle(limited, head.encode(), piece.encode()) for head, piece in HEADS.values() for _ in range(20))
     )
     assert HEADERS_SECONDS <= get_running_loop().time() - began < HEADERS_SECONDS + GRACE_SECONDS
     assert {(answer.status, answer.reason) for answer in answers} == {(408, "REQUEST_TIMEOUT")}
 
 
-async def test_a_connection_that_asks_for_nothing_is_closed(unscathed: Stack) -> None:
+async def test_a_connection_that_asks_for_nothing_is_closed(checked: Stack) -> None:
     async with AsyncExitStack() as closing:
-        opened = [await asyncio.open_connection("127.0.0.1", unscathed.port) for _ in range(20)]
+        opened = [await asyncio.open_connection("127.0.0.1", checked.port) for _ in range(20)]
         for _, writer in opened:
             closing.callback(writer.transport.abort)
         opened[0][1].write(b"GET /health HTTP/1.1\r\nhost: mesh\r\n\r\n")
         assert (await read_answer(opened[0][0])).status == 200
-        # The preface of HTTP/2, whose end never comes.
+        # The beginning of the HTTP/2 preface.
         opened[1][1].write(b"PRI * HTTP/2.0\r\n\r\nS")
         async with asyncio.timeout(IDLE_SECONDS + GRACE_SECONDS):
             said = [await reader.read() for reader, _ in opened]

@@ -1,4 +1,4 @@
-"""Clients that ask and never read: what is made for them is held back, memory stays as it is, and they are ended."""
+"""Clients that never read their answers: the answers are held back, memory does not grow, and they are closed."""
 
 import asyncio
 import json
@@ -20,20 +20,20 @@ from tests.e2e.hostile.wire import Http2, post
 from tests.e2e.scripted import MODEL
 from tests.e2e.stack import Stack
 
-# Of each surface.
+# Clients of each surface.
 CLIENTS = 2
-# 80 MB: far more for each than all buffers on the way together hold.
+# 80 MB for each client, far more than all buffers on the way hold.
 ENDLESS = Behaviour(deltas=["x" * 8000] * 10_000)
-# Of memory for each, in the gateway and in the services together, beside what a heap keeps that was once so large.
+# Memory for each client, in the gateway and in the services together, in addition to what heaps keep.
 MIB_EACH = 16
 
 
 @asynccontextmanager
 async def unread(stack: Stack, path: str, asked: dict[str, Any]) -> AsyncIterator[None]:
-    """A request over HTTP/1.1 whose answer nobody reads."""
+    """A request over HTTP/1.1 whose answer is not read."""
     body = json.dumps(asked).encode()
     raw = socket.socket()
-    # Before it connects: so little is told to the other side as all there is room for.
+    # It is set before the connection, so that the other side learns the small window.
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     raw.setblocking(False)
     with raw:
@@ -53,8 +53,8 @@ async def unread_call(stack: Stack) -> AsyncIterator[None]:
         yield
 
 
-async def test_streams_nobody_reads_are_held_back_and_then_ended(unscathed: Stack, upstream: FakeUpstream) -> None:
-    stack = unscathed
+async def test_streams_nobody_reads_are_held_back_and_then_ended(checked: Stack, upstream: FakeUpstream) -> None:
+    stack = checked
     openai = {"model": MODEL, "messages": [{"role": "user", "content": "go on"}], "stream": True}
     rest = {"model": MODEL, "messages": [{"role": "ROLE_USER", "content": "go on"}]}
     before = await Footprint.of(stack)
@@ -76,19 +76,19 @@ async def test_streams_nobody_reads_are_held_back_and_then_ended(unscathed: Stac
                 return not upstream.open
 
             await until(ended, seconds=IDLE_SECONDS + GRACE_SECONDS, every=0.2)
-    # Their work was taken from the models' server, though none of them had left.
+    # The model server's work for them was cancelled, although no client had disconnected.
     assert upstream.left == CLIENTS * 3
     assert most < KEPT_MIB + MIB_EACH * CLIENTS * 3
 
 
-async def test_a_websocket_nobody_reads_is_ended(unscathed: Stack) -> None:
-    stack = unscathed
+async def test_a_websocket_nobody_reads_is_ended(checked: Stack) -> None:
+    stack = checked
     raw = socket.socket()
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     raw.setblocking(False)
     await asyncio.get_running_loop().sock_connect(raw, ("127.0.0.1", stack.port))
     url = f"ws://127.0.0.1:{stack.port}/ws/logs?token={stack.key}"
-    # Each is answered with as much.
+    # Each message is answered with one of the same size.
     wish = json.dumps({"type": "update_filters", "filters": {"x" * 60_000: "y"}})
     async with connect(url, sock=raw, ping_interval=None, close_timeout=0.1, max_queue=1) as connection:
         await connection.recv()

@@ -1,4 +1,4 @@
-"""HTTP/1.1 and HTTP/2 by hand, for what no client library would send."""
+"""HTTP/1.1 and HTTP/2 without a client library, for requests that no library would send."""
 
 import asyncio
 import struct
@@ -21,7 +21,7 @@ Header = tuple[str, str]
 
 @dataclass
 class Answer:
-    """What came back; `status` is 0 when nothing did."""
+    """An answer; `status` is 0 when there was none."""
 
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict)
@@ -31,14 +31,14 @@ class Answer:
 
     @property
     def reason(self) -> str:
-        """Of the error: the mesh's, or OpenAI's code in its spelling."""
+        """The reason of the error; on OpenAI's paths its code, in capitals."""
         error: dict[str, Any] = orjson.loads(self.body)["error"]
         details = error.get("details", ())
         return str(details[0]["reason"] if details else error["code"].upper())
 
 
 async def read_answer(reader: asyncio.StreamReader) -> Answer:
-    """One HTTP/1.1 answer with a length; of status 0 when the connection ends without one."""
+    """Read an HTTP/1.1 answer with a content-length; status 0 when the connection ends without one."""
     with suppress(ConnectionError, asyncio.IncompleteReadError):
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         headers = dict(line.lower().split(": ", 1) for line in head[1:] if line)
@@ -55,18 +55,18 @@ def post(stack: Stack, path: str, length: int, *headers: Header) -> bytes:
 
 
 def framed(message: bytes, *, compressed: bool = False) -> bytes:
-    """A message as gRPC sends it."""
+    """A message with the prefix that gRPC puts before it."""
     return struct.pack(">BI", compressed, len(message)) + message
 
 
-def deafen(writer: asyncio.StreamWriter) -> None:
-    """Read nothing more on this connection."""
+def stop_reading(writer: asyncio.StreamWriter) -> None:
+    """Stop reading on a connection."""
     assert isinstance(writer.transport, asyncio.Transport)
     writer.transport.pause_reading()
 
 
 class Http2:
-    """One HTTP/2 connection; `answers` by stream, `closed` once the other side has ended it."""
+    """An HTTP/2 connection; `answers` are by stream, and `closed` is set when the other side has closed it."""
 
     def __init__(self, stack: Stack, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._stack = stack
@@ -87,7 +87,7 @@ class Http2:
         connection.flush()
         reading = asyncio.create_task(connection._read()) if reads else None
         if not reads:
-            deafen(writer)
+            stop_reading(writer)
         try:
             yield connection
         finally:
@@ -96,7 +96,7 @@ class Http2:
             writer.transport.abort()
 
     def request(self, method: str, path: str, *headers: Header, end: bool = True) -> int:
-        """Send a request's headers; its stream."""
+        """Send the headers of a request; returns its stream."""
         stream = self.h2.get_next_available_stream_id()
         named = [(":method", method), (":scheme", "http"), (":authority", "mesh"), (":path", path)]
         self.h2.send_headers(stream, [*named, ("authorization", f"Bearer {self._stack.key}"), *headers], end_stream=end)
@@ -104,13 +104,13 @@ class Http2:
         return stream
 
     def call(self, path: str, message: bytes, *, end: bool = True) -> int:
-        """Begin a gRPC call with one message; its stream."""
+        """Begin a gRPC call with one message; returns its stream."""
         stream = self.request("POST", path, ("content-type", "application/grpc"), ("te", "trailers"), end=False)
         self.h2.send_data(stream, framed(message), end_stream=end)
         return stream
 
     async def upload(self, stream: int, body: bytes, *, end: bool = True) -> None:
-        """Send a body as the other side takes it, or as much of it as it takes before it ends the stream."""
+        """Send a body as far as flow control allows, until it is sent or the other side ends the stream."""
         while body and self.answers[stream].reset is None and not self.closed.is_set():
             room = min(self.h2.local_flow_control_window(stream), self.h2.max_outbound_frame_size, len(body))
             if room == 0:
@@ -123,11 +123,11 @@ class Http2:
             await self.writer.drain()
 
     def flush(self) -> None:
-        """Write what is to be sent."""
+        """Write the pending frames."""
         self.writer.write(self.h2.data_to_send())
 
     async def ended(self, *streams: int) -> list[Answer]:
-        """The answers of these streams, once each has ended in one way or another."""
+        """The answers of these streams, when each has ended or was reset."""
 
         def over() -> bool:
             return self.closed.is_set() or all(
@@ -146,7 +146,7 @@ class Http2:
                 async with self.changed:
                     self.changed.notify_all()
         except (ConnectionError, h2.exceptions.ProtocolError):
-            # Either way nothing more comes, which is what waits below are told.
+            # No more data comes; the code below wakes everyone who waits.
             pass
         finally:
             self.closed.set()

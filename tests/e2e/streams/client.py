@@ -5,11 +5,11 @@ from collections.abc import AsyncGenerator
 from somamesh import AsyncClient
 
 from tests.e2e.stack import Stack
-from tests.e2e.streams.asked import Ask
+from tests.e2e.streams.reader import Ask
 
 
 async def chat(stack: Stack, ask: Ask) -> AsyncGenerator[str, None]:
-    """`stream_chat`; it does not retry, so that a test sees what was answered."""
+    """`stream_chat` without retries, so that a test sees each answer."""
     async with (
         AsyncClient(stack.url, stack.key, max_retries=0) as client,
         client.stream_chat(ask.text, model=ask.model, conversation=ask.conversation) as answer,

@@ -1,4 +1,4 @@
-"""A stack of several processes, for tests that replace, kill and stop them while answers are on their way."""
+"""A stack of several processes, which tests replace, kill and stop while answers are streamed."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -15,7 +15,7 @@ from tests.e2e.stack import Stack
 
 WORKERS = ("serve-1", "serve-2")
 MODEL_PROCESS = "serve-model"
-# How long calls have when a process stops, and when another one has taken over from it.
+# How long calls in progress may take when a process stops, and when another process has replaced it.
 GRACE_SECONDS, LEAVE_SECONDS = 1.0, 60.0
 
 
@@ -23,7 +23,7 @@ GRACE_SECONDS, LEAVE_SECONDS = 1.0, 60.0
 async def processes(
     tmp_path_factory: pytest.TempPathFactory, model_server: FakeUpstream, claude_server: FakeUpstream
 ) -> AsyncIterator[Stack]:
-    """Two workers, and the model service in a process of its own."""
+    """A stack of two workers, and of the model service in its own process."""
     directory = tmp_path_factory.mktemp("processes")
     configure(directory, model_server, claude_server)
     settings = directory / "soma.toml"
@@ -37,7 +37,7 @@ async def processes(
 
 @pytest.fixture
 async def pair(processes: Stack) -> Stack:
-    """The same, running and ready, whatever the test before has done to it."""
+    """The same stack; all parts are ready, also after a test that broke one."""
     if running(DataDir.at(processes.data_dir)) is None:
         await processes.up()
 

@@ -1,4 +1,4 @@
-"""How an answer ended, as its client was told."""
+"""How an answer ended for its client."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ import somamesh
 from websockets.exceptions import ConnectionClosed
 
 from services.mesh.call.status import DETAILS_KEY, from_rpc_error
-from tests.e2e.streams.asked import Cut, Refused
+from tests.e2e.streams.reader import Cut, Refused
 
 
 @dataclass(frozen=True)
@@ -17,12 +17,12 @@ class Ending:
     """What a client saw of an answer.
 
     Attributes:
-        text: what arrived of it.
+        text: the part of the answer that arrived.
         finished: whether the final event came.
-        status: HTTP's, the name of gRPC's code, or the code a WebSocket was closed with; 0 where none was told.
-        reason: of the typed error, as the contracts write it; empty when there was none.
-        retry_after: seconds the client was told to wait; None when it was not.
-        raised: the class of what the client's library raised.
+        status: the HTTP status, the name of the gRPC code, or the close code of a WebSocket; 0 if there was none.
+        reason: the reason of the typed error, as in the contracts; empty if there was none.
+        retry_after: seconds that the client should wait; None if the error says nothing.
+        raised: the class of the exception of the client's library.
     """
 
     text: str = ""
@@ -34,15 +34,15 @@ class Ending:
 
     @property
     def cut(self) -> bool:
-        """Whether it broke off without a word of the mesh's, in a way that its client noticed."""
+        """Whether the answer broke off without a typed error, and its client noticed."""
         return bool(self.raised) and not self.reason
 
 
 def ending(text: str, error: Exception | None) -> Ending:
-    """The end of an answer of which `text` came, and in which a client's library raised `error`.
+    """The end of an answer of which `text` arrived, before the client's library raised `error`.
 
     Raises:
-        Exception: the error itself, where no client is to meet it.
+        Exception: the error itself, if it is of an unexpected class.
     """
     match error:
         case None:
@@ -50,7 +50,7 @@ def ending(text: str, error: Exception | None) -> Ending:
         case grpc.aio.AioRpcError():
             typed = from_rpc_error(error)
             status: int | str = typed.code.name
-            # What gRPC itself found has no word of the mesh's.
+            # Errors that gRPC itself found have no reason of the mesh.
             stated = DETAILS_KEY in dict(error.trailing_metadata() or ())
             reason, retry_after = (typed.reason, typed.facts.retry_after) if stated else ("", None)
         case somamesh.APIError():

@@ -1,4 +1,4 @@
-"""What may go wrong with a model's server, in the words of each surface."""
+"""Faults of a model server, and how each surface reports them."""
 
 from dataclasses import dataclass
 
@@ -7,18 +7,18 @@ from tests.e2e.streams.surfaces import STREAMED
 
 
 @dataclass(frozen=True)
-class Told:
-    """A fault in the words of each surface.
+class Report:
+    """How each surface reports a fault.
 
     Attributes:
-        code: gRPC's.
-        http: the status of an answer that has not begun, or is asked for whole.
-        reason: the mesh's.
-        openai: the exception of OpenAI's client for such an answer, and of a stream that has not begun.
+        code: the gRPC code.
+        http: the HTTP status of an answer that is not streamed, or has not begun.
+        reason: the reason of the mesh.
+        openai: the exception of OpenAI's client for such an answer.
         python: the exception of the Python client.
-        retry_after: what the provider said, where it did.
-        code_openai: the `code` of OpenAI's error, where its clients look for another one than the reason.
-        code_response: the `code` in a streamed response that fails on the way.
+        retry_after: the seconds that the provider named; None if it named none.
+        code_openai: the `code` of OpenAI's error, if OpenAI has another one than the reason.
+        code_response: the `code` in a streamed response that fails after its beginning.
     """
 
     code: str
@@ -31,32 +31,32 @@ class Told:
     code_response: str = "SERVER_ERROR"
 
 
-def unavailable(reason: str, retry_after: float | None = None) -> Told:
-    """A provider that is not there, or does not do what it should."""
-    return Told("UNAVAILABLE", 503, reason, "InternalServerError", "UnavailableError", retry_after)
+def unavailable(reason: str, retry_after: float | None = None) -> Report:
+    """The report of a provider that cannot be reached, or breaks its protocol."""
+    return Report("UNAVAILABLE", 503, reason, "InternalServerError", "UnavailableError", retry_after)
 
 
-# Before the first piece of the answer.
+# Faults before the first piece of the answer.
 REFUSALS = {
     Fault.RESET: unavailable("PROVIDER_UNAVAILABLE"),
     Fault.HANG: unavailable("PROVIDER_TIMEOUT"),
     Fault.NOT_HTTP: unavailable("PROVIDER_PROTOCOL_ERROR"),
     Fault.GARBAGE: unavailable("PROVIDER_PROTOCOL_ERROR"),
     Fault.NOT_A_STREAM: unavailable("PROVIDER_PROTOCOL_ERROR"),
-    Fault.RATE_LIMITED: Told(
+    Fault.RATE_LIMITED: Report(
         "RESOURCE_EXHAUSTED", 429, "PROVIDER_RATE_LIMITED", "RateLimitError", "RateLimitError", 7, "RATE_LIMIT_EXCEEDED"
     ),
     Fault.OVERLOADED: unavailable("PROVIDER_UNAVAILABLE", 7),
     Fault.BROKEN: unavailable("PROVIDER_UNAVAILABLE"),
-    Fault.UNAUTHORIZED: Told(
+    Fault.UNAUTHORIZED: Report(
         "FAILED_PRECONDITION", 400, "PROVIDER_CREDENTIAL_REFUSED", "BadRequestError", "InvalidRequestError"
     ),
-    Fault.UNKNOWN_MODEL: Told("NOT_FOUND", 404, "MODEL_NOT_FOUND", "NotFoundError", "NotFoundError"),
-    Fault.BAD_REQUEST: Told(
+    Fault.UNKNOWN_MODEL: Report("NOT_FOUND", 404, "MODEL_NOT_FOUND", "NotFoundError", "NotFoundError"),
+    Fault.BAD_REQUEST: Report(
         "INVALID_ARGUMENT", 400, "PROVIDER_REFUSED_REQUEST", "BadRequestError", "InvalidRequestError"
     ),
 }
-# After it; a stream is 200 already.
+# Faults after the first piece; the status of a stream is already 200.
 INTERRUPTIONS = {
     Fault.HANG_MID: unavailable("PROVIDER_TIMEOUT"),
     Fault.RESET_MID: unavailable("PROVIDER_STREAM_CUT"),
@@ -67,19 +67,19 @@ INTERRUPTIONS = {
 }
 
 
-def expected(surface: str, told: Told, *, begun: bool) -> tuple[int | str, str, str]:
-    """Status, reason and exception of a fault on a surface; `begun` if some of the answer has been told."""
+def expected(surface: str, report: Report, *, begun: bool) -> tuple[int | str, str, str]:
+    """Status, reason and exception of a fault on a surface; `begun` if a part of the answer was sent before."""
     streamed = begun and surface in STREAMED
     if surface.startswith("OpenAI"):
         if not streamed:
-            return told.http, told.code_openai or told.reason, told.openai
+            return report.http, report.code_openai or report.reason, report.openai
         if "response" in surface:
-            return 200, told.code_response, "Refused"
-        return 200, told.code_openai or told.reason, "APIError"
+            return 200, report.code_response, "Refused"
+        return 200, report.code_openai or report.reason, "APIError"
     if surface == "Python client":
-        return told.code, told.reason, told.python
+        return report.code, report.reason, report.python
     if surface.startswith("native"):
-        return told.code, told.reason, "AioRpcError"
+        return report.code, report.reason, "AioRpcError"
     if surface == "grpc-web":
-        return told.code, told.reason, "Refused"
-    return 200 if streamed else told.http, told.reason, "Refused"
+        return report.code, report.reason, "Refused"
+    return 200 if streamed else report.http, report.reason, "Refused"

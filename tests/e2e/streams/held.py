@@ -1,16 +1,16 @@
-"""Clients that hold a stream open while something happens to the mesh."""
+"""Clients that keep a stream open while a test changes the mesh."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 
 from tests.e2e.stack import CALL_SECONDS, Stack
-from tests.e2e.streams.asked import Ask, Reader
 from tests.e2e.streams.ending import Ending, ending
+from tests.e2e.streams.reader import Ask, Reader
 
 
-class Held:
-    """One client and its stream, read as fast as it comes."""
+class HeldStream:
+    """A client and its stream, which it reads as fast as possible."""
 
     def __init__(self, name: str, pieces: AsyncGenerator[str, None]) -> None:
         self.name = name
@@ -19,7 +19,7 @@ class Held:
         self._reading = asyncio.create_task(self._read(pieces))
 
     async def begun(self, pieces: int = 1) -> None:
-        """Return once so many pieces have come; an answer that ends before is no answer."""
+        """Wait for this number of pieces; the test fails if the answer ends before."""
         async with asyncio.timeout(CALL_SECONDS):
             while len(self.pieces) < pieces:
                 assert not self._reading.done(), f"{self.name}: {await self._reading}"
@@ -27,21 +27,21 @@ class Held:
                 await self._changed.wait()
 
     async def more(self, pieces: int = 2) -> None:
-        """Return once so many more have come."""
+        """Wait for this number of additional pieces."""
         await self.begun(len(self.pieces) + pieces)
 
     @property
-    def going(self) -> bool:
-        """Whether it has not ended."""
+    def open(self) -> bool:
+        """Whether the stream has not ended."""
         return not self._reading.done()
 
     async def ended(self, seconds: float = 2 * CALL_SECONDS) -> Ending:
-        """How it ended, once it has."""
+        """Wait for the end of the stream; returns how it ended."""
         async with asyncio.timeout(seconds):
             return await asyncio.shield(self._reading)
 
     async def leave(self) -> None:
-        """Go away, as a client that closes its connection does."""
+        """Close the stream, as a client that disconnects does."""
         self._reading.cancel()
         with suppress(asyncio.CancelledError):
             await self._reading
@@ -63,10 +63,12 @@ class Held:
 @asynccontextmanager
 async def holding(
     stack: Stack, readers: Mapping[str, Reader], asks: Mapping[str, Ask] | None = None, each: int = 1
-) -> AsyncIterator[list[Held]]:
-    """`each` clients on every surface, all of them with an answer that has begun; those that are left go away."""
+) -> AsyncIterator[list[HeldStream]]:
+    """`each` clients on every surface, whose answers have begun; all of them disconnect at the end."""
     held = [
-        Held(name, read(stack, (asks or {}).get(name, Ask()))) for name, read in readers.items() for _ in range(each)
+        HeldStream(name, read(stack, (asks or {}).get(name, Ask())))
+        for name, read in readers.items()
+        for _ in range(each)
     ]
     try:
         for client in held:

@@ -1,4 +1,4 @@
-"""What the mesh logs, told over `/ws/logs` and as server-sent events: streams without an end of their own."""
+"""The log of tasks over `/ws/logs` and as server-sent events; these streams do not end by themselves."""
 
 import json
 from collections.abc import AsyncGenerator
@@ -7,15 +7,15 @@ from contextlib import aclosing
 from websockets.asyncio.client import connect
 
 from tests.e2e.stack import CALL_SECONDS, Stack
-from tests.e2e.streams.asked import Ask, Cut, Refused
+from tests.e2e.streams.reader import Ask, Cut, Refused
 from tests.e2e.surfaces import events
 
-# A task in which nothing happens says so every 15 s; a client that waits no longer than that leaves now and then.
+# A silent task sends a heartbeat every 15 s, so a client must wait longer than that.
 SILENCE_SECONDS = 2 * CALL_SECONDS
 
 
 async def socket(stack: Stack, ask: Ask) -> AsyncGenerator[str, None]:
-    """Kinds of the messages of a WebSocket; `ask.conversation` names the task to follow, or all of them."""
+    """The kinds of the messages of a WebSocket; `ask.conversation` names a task, or is empty for all."""
     url = f"{stack.url.replace('http', 'ws', 1)}/ws/logs?token={stack.key}&task_id={ask.conversation}"
     async with connect(url, ping_interval=None) as connection:
         while True:
@@ -23,7 +23,7 @@ async def socket(stack: Stack, ask: Ask) -> AsyncGenerator[str, None]:
 
 
 async def tail(stack: Stack, ask: Ask) -> AsyncGenerator[str, None]:
-    """Kinds of the events of `GET /api/v1/logs/stream/{task_id}`."""
+    """The kinds of the events of `GET /api/v1/logs/stream/{task_id}`."""
     path = f"/api/v1/logs/stream/{ask.conversation}"
     async with stack.http() as http, http.stream("GET", path, timeout=SILENCE_SECONDS) as answer:
         assert answer.status_code == 200

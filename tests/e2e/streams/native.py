@@ -15,11 +15,11 @@ from soma.testing.v1.echo_service_pb2_grpc import EchoServiceStub
 
 from services.mesh.call.status import from_rpc_error
 from tests.e2e.stack import CALL_SECONDS, Stack
-from tests.e2e.streams.asked import Ask, Cut
+from tests.e2e.streams.reader import Ask, Cut
 from tests.e2e.surfaces import request
 
 PAUSE = 0.05
-# A stream is held open for as long as a test takes, on a busy machine too.
+# A stream stays open as long as a test takes on a busy machine.
 HELD_SECONDS = 6 * CALL_SECONDS
 
 
@@ -34,7 +34,7 @@ async def chat(stack: Stack, ask: Ask) -> AsyncGenerator[str, None]:
 
 
 async def generate(stack: Stack, ask: Ask) -> AsyncGenerator[str, None]:
-    """ModelService.Generate, past orchestrator, policy and memory."""
+    """ModelService.Generate, without orchestrator, policy and memory."""
     async with stack.channel() as channel:
         messages = [Message(role=ROLE_USER, content=ask.text)]
         asked = GenerateRequest(model=ask.model, messages=messages, conversation_id=ask.conversation)
@@ -45,7 +45,7 @@ async def generate(stack: Stack, ask: Ask) -> AsyncGenerator[str, None]:
 
 
 async def echoes(stack: Stack, ask: Ask) -> AsyncGenerator[str, None]:
-    """EchoService.ChatEchoes: both sides speak, at once."""
+    """EchoService.ChatEchoes: both sides stream at the same time."""
     said = heard = 0
 
     async def say() -> AsyncIterator[echo.ChatEchoesRequest]:
@@ -69,7 +69,7 @@ async def echoes(stack: Stack, ask: Ask) -> AsyncGenerator[str, None]:
 
 
 async def _pieces(call: Any) -> AsyncGenerator[str, None]:
-    """The text of a chat or a generation; what its last event says of a failure, its status says too."""
+    """The text of a chat or a generation; the last event of a failure must have the reason of the status."""
     told, finished, sequence = "", False, 0
     failure: grpc.aio.AioRpcError | None = None
     try:

@@ -1,4 +1,4 @@
-"""Answers over REST: server-sent events of a turn and of a generation, and a message of a chat session."""
+"""Answers over REST: events of a turn and of a generation, and the answer of a chat session."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -8,7 +8,7 @@ import httpx
 import orjson
 
 from tests.e2e.stack import Stack
-from tests.e2e.streams.asked import Ask, Cut, Refused
+from tests.e2e.streams.reader import Ask, Cut, Refused
 from tests.e2e.surfaces import events
 
 
@@ -27,7 +27,7 @@ async def generate(stack: Stack, ask: Ask) -> AsyncGenerator[str, None]:
 
 
 async def session(stack: Stack, ask: Ask) -> AsyncGenerator[str, None]:
-    """A message of a chat session, and its whole answer; each session is a conversation of its own."""
+    """A message to a new chat session, and its whole answer."""
     path = "/api/v1/chat/sessions"
     async with stack.http() as http:
         made = await http.post(path, json={"model_name": ask.model})

@@ -1,11 +1,11 @@
-"""The surfaces by name."""
+"""The readers of all surfaces, by the name of the surface."""
 
 from collections.abc import Mapping
 
 from tests.e2e.streams import client, logs, native, rest, vendor, web
-from tests.e2e.streams.asked import Reader
+from tests.e2e.streams.reader import Reader
 
-# An answer that comes piece by piece.
+# Surfaces that stream their answers.
 STREAMED: Mapping[str, Reader] = {
     "native chat": native.chat,
     "native generation": native.generate,
@@ -16,7 +16,7 @@ STREAMED: Mapping[str, Reader] = {
     "OpenAI response streamed": vendor.response_streamed,
     "Python client": client.chat,
 }
-# An answer that comes whole.
+# Surfaces that send whole answers.
 WHOLE: Mapping[str, Reader] = {
     "OpenAI completion": vendor.completion,
     "OpenAI response": vendor.response,

@@ -1,4 +1,4 @@
-"""A client that leaves in the middle of an answer, on every surface: the work for it ends, and nothing stays behind."""
+"""Clients of every surface disconnect in the middle of an answer: the work for them ends, and nothing is left open."""
 
 import asyncio
 import uuid
@@ -15,11 +15,11 @@ from services.model.testing.upstreams import FakeUpstream
 from tests.e2e.counts import Counts
 from tests.e2e.scripted import MODEL
 from tests.e2e.stack import CALL_SECONDS, Stack
-from tests.e2e.streams.asked import Ask
 from tests.e2e.streams.conftest import echoes
-from tests.e2e.streams.held import Held, holding
+from tests.e2e.streams.held import HeldStream, holding
+from tests.e2e.streams.reader import Ask
 from tests.e2e.streams.surfaces import ECHOES, LOGS, STREAMED, WHOLE
-from tests.e2e.surfaces import heard, over_grpc, usage
+from tests.e2e.surfaces import over_grpc, received_messages, usage
 
 CROWD = 3
 
@@ -47,7 +47,7 @@ async def test_a_stream_that_is_left_ends_upstream_and_is_recorded_as_cancelled(
 
 async def test_an_answer_wanted_whole_that_is_left_ends_upstream(stack: Stack, upstream: FakeUpstream) -> None:
     upstream.behaviour = Behaviour(until=asyncio.Event(), pause=0.02)
-    held = [Held(name, read(stack, Ask())) for name, read in WHOLE.items()]
+    held = [HeldStream(name, read(stack, Ask())) for name, read in WHOLE.items()]
     async with asyncio.timeout(CALL_SECONDS):
         await upstream.until(open=len(held))
         for client in held:
@@ -59,7 +59,7 @@ async def test_of_a_turn_that_was_left_nothing_is_remembered(
     stack: Stack, channel: grpc.aio.Channel, upstream: FakeUpstream
 ) -> None:
     upstream.behaviour = Behaviour(until=asyncio.Event(), pause=0.02)
-    # Those that hold a conversation: a generation is past memory.
+    # Only surfaces with a conversation: a generation does not use memory.
     readers = {name: read for name, read in STREAMED.items() if "generation" not in name}
     asks = conversations(readers)
     async with holding(stack, readers, asks) as held:
@@ -70,7 +70,7 @@ async def test_of_a_turn_that_was_left_nothing_is_remembered(
     upstream.behaviour = Behaviour()
     for ask in asks.values():
         assert (await over_grpc(channel, stack, "again", conversation=ask.conversation)).finished
-        assert heard(upstream) == [("user", "again")]
+        assert received_messages(upstream) == [("user", "again")]
 
 
 async def test_a_response_that_was_left_is_kept_as_cancelled(

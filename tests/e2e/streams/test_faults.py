@@ -1,4 +1,4 @@
-"""What goes wrong with a model's server is told on every surface in its own words, and leaves nothing behind."""
+"""Every surface reports the faults of a model server in its own form, and nothing is left open."""
 
 import asyncio
 import uuid
@@ -14,46 +14,47 @@ from services.model.testing.upstreams import FakeUpstream
 from tests.e2e.counts import Counts
 from tests.e2e.scripted import ABSENT, CLAUDE, MODEL, MOST_BYTES, PATIENCE_SECONDS
 from tests.e2e.stack import Stack
-from tests.e2e.streams.asked import Ask
 from tests.e2e.streams.ending import Ending
-from tests.e2e.streams.faults import INTERRUPTIONS, REFUSALS, Told, expected, unavailable
-from tests.e2e.streams.held import Held
+from tests.e2e.streams.faults import INTERRUPTIONS, REFUSALS, Report, expected, unavailable
+from tests.e2e.streams.held import HeldStream
+from tests.e2e.streams.reader import Ask
 from tests.e2e.streams.surfaces import STREAMED, WHOLE
-from tests.e2e.surfaces import heard, over_grpc, usage
+from tests.e2e.surfaces import over_grpc, received_messages, usage
 
-# A fault is told at once, or when patience has ended; this much later at most, on a busy machine.
+# A fault is reported at once, or after the time limit; on a busy machine at most this much later.
 GRACE_SECONDS = 10.0
 PIECE = "x" * 1000
-# Pieces of an answer without an end, sent until it is cut off.
+# Pieces of an answer that is too long, and is cut off.
 ENDLESS = [PIECE] * (20 * MOST_BYTES // len(PIECE))
 
 
 SURFACES = {**STREAMED, **WHOLE}
-# The conversation of a session is its own.
+# Surfaces that can name a conversation; a session has its own.
 NAMED = [name for name in SURFACES if name != "chat session"]
 
 
 async def on_every_surface(
     stack: Stack, model: str = MODEL, conversations: Mapping[str, str] | None = None
 ) -> dict[str, Ending]:
-    """How the same question ends on each, asked on all of them at once."""
+    """Ask the same question on all surfaces at the same time; returns how each answer ended."""
     named = conversations or {}
     held = [
-        Held(name, read(stack, Ask(model=model, conversation=named.get(name, "")))) for name, read in SURFACES.items()
+        HeldStream(name, read(stack, Ask(model=model, conversation=named.get(name, ""))))
+        for name, read in SURFACES.items()
     ]
     return {client.name: await client.ended() for client in held}
 
 
-def check(endings: dict[str, Ending], told: Told, *, begun: bool) -> None:
-    """Each surface says what it should, and no answer passes for a whole one."""
+def check(endings: dict[str, Ending], report: Report, *, begun: bool) -> None:
+    """Check that each surface reports the fault, and that no answer looks complete."""
     assert {name: (end.status, end.reason, end.raised) for name, end in endings.items()} == {
-        name: expected(name, told, begun=begun) for name in endings
+        name: expected(name, report, begun=begun) for name in endings
     }
     assert not any(end.finished for end in endings.values())
-    if told.retry_after is not None:
-        assert {name: end.retry_after for name, end in endings.items()} == dict.fromkeys(endings, told.retry_after)
-    if told.http in (429, 503) and not begun:
-        # Otherwise OpenAI's client would wait for a time of its own choice.
+    if report.retry_after is not None:
+        assert {name: end.retry_after for name, end in endings.items()} == dict.fromkeys(endings, report.retry_after)
+    if report.http in (429, 503) and not begun:
+        # Without it, OpenAI's client would choose how long to wait.
         assert all(end.retry_after for name, end in endings.items() if name.startswith("OpenAI"))
 
 
@@ -67,8 +68,8 @@ async def test_a_fault_is_told_on_every_surface_in_time_and_is_a_row_in_the_ledg
     endings = await on_every_surface(stack, conversations=conversations)
     seconds = get_running_loop().time() - began
     begun = fault in INTERRUPTIONS
-    told = (INTERRUPTIONS if begun else REFUSALS)[fault]
-    check(endings, told, begun=begun)
+    report = (INTERRUPTIONS if begun else REFUSALS)[fault]
+    check(endings, report, begun=begun)
     assert {name: end.text for name, end in endings.items()} == {
         name: "Hello" if begun and name in STREAMED else "" for name in endings
     }
@@ -77,7 +78,7 @@ async def test_a_fault_is_told_on_every_surface_in_time_and_is_a_row_in_the_ledg
         await upstream.until(open=0)
     for conversation in conversations.values():
         (row,) = await usage(channel, stack, conversation)
-        assert (row.outcome, row.error_reason) == (UsageRecord.OUTCOME_FAILED, told.reason)
+        assert (row.outcome, row.error_reason) == (UsageRecord.OUTCOME_FAILED, report.reason)
 
 
 @pytest.mark.parametrize("fault", [Fault.RATE_LIMITED, Fault.OVERLOADED, Fault.ERROR_MID, Fault.RESET_MID])
@@ -95,7 +96,7 @@ async def test_an_answer_that_was_cut_is_not_remembered_as_one(
     assert not (await over_grpc(channel, stack, "first", conversation=conversation)).finished
     upstream.behaviour = Behaviour()
     assert (await over_grpc(channel, stack, "second", conversation=conversation)).finished
-    assert heard(upstream) == [("user", "second")]
+    assert received_messages(upstream) == [("user", "second")]
 
 
 async def test_a_provider_that_refuses_connections_is_told_at_once(stack: Stack) -> None:
@@ -127,12 +128,12 @@ async def test_faults_leave_no_call_no_task_no_socket_and_no_descriptor_behind(
 ) -> None:
     async def all_faults() -> None:
         for fault in (*REFUSALS, *INTERRUPTIONS):
-            # The two that wait for patience to end have tests of their own.
+            # The two faults that end with a time limit have their own tests.
             if "HANG" not in fault.name:
                 upstream.behaviour = Behaviour(fault=fault, pause=0.002)
                 assert not any(end.finished for end in (await on_every_surface(stack)).values())
 
-    # Pools keep what so many answers at once have them open.
+    # Pools keep connections that were opened for many answers at the same time.
     await on_every_surface(stack)
     resting = await Counts.of(stack)
     await all_faults()

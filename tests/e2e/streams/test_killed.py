@@ -1,4 +1,4 @@
-"""`kill -9` of a process that answers: what can be told is told, the rest breaks off so that no client overlooks it."""
+"""`kill -9` of a process that sends answers: clients get a typed error if possible, and always notice the end."""
 
 import asyncio
 from collections.abc import Mapping
@@ -9,14 +9,14 @@ from services.model.testing.upstreams import FakeUpstream
 from tests.e2e.counts import Counts
 from tests.e2e.stack import Stack
 from tests.e2e.streams import logs
-from tests.e2e.streams.asked import Ask
 from tests.e2e.streams.conftest import MODEL_PROCESS, WORKERS
 from tests.e2e.streams.ending import Ending
 from tests.e2e.streams.held import holding
+from tests.e2e.streams.reader import Ask
 from tests.e2e.streams.surfaces import STREAMED
 
 EACH = 3
-# What a client raises when a gateway that has begun an answer can only break it off.
+# What a client raises when the gateway can only break off an answer that has begun.
 BREAKS: Mapping[str, str] = {
     "native chat": "AioRpcError",
     "native generation": "AioRpcError",
@@ -29,7 +29,7 @@ BREAKS: Mapping[str, str] = {
     "WebSocket": "ConnectionClosedError",
     "tail": "RemoteProtocolError",
 }
-# The same when the process behind the one that answers has died.
+# Status and reason when the process behind the one that answers has died.
 LOST: Mapping[str, tuple[int | str, str]] = {
     "native chat": ("UNAVAILABLE", "INSTANCE_LOST"),
     "REST chat": (200, "INSTANCE_LOST"),
@@ -52,7 +52,7 @@ async def test_the_answers_of_a_killed_worker_break_off_and_those_of_the_other_g
     upstream.behaviour = Behaviour(until=enough, pause=0.1)
     readers = {**STREAMED, "WebSocket": logs.socket, "tail": logs.tail}
     asks = {"tail": Ask(conversation="nobody's task")}
-    # Pools keep what so many answers at once have them open.
+    # Pools keep connections that were opened for many answers at the same time.
     async with holding(pair, readers, asks, each=EACH) as held:
         enough.set()
         for client in held:
@@ -64,13 +64,13 @@ async def test_the_answers_of_a_killed_worker_break_off_and_those_of_the_other_g
         killed = pair.kill(WORKERS[0])
 
         async def cut() -> bool:
-            return any(not client.going for client in held)
+            return any(not client.open for client in held)
 
         await until(cut)
         await pair.restarted(WORKERS[0], killed)
         enough.set()
-        # Those that follow the log have no end of their own.
-        ended = [client for client in held if client.name in STREAMED or not client.going]
+        # Streams of the log do not end by themselves.
+        ended = [client for client in held if client.name in STREAMED or not client.open]
         endings = [(client.name, await client.ended()) for client in ended]
     finished = [name for name, ending in endings if ending.finished]
     broken = [name for name, ending in endings if broke_off(name, ending)]
@@ -91,5 +91,5 @@ async def test_on_the_death_of_the_model_service_every_surface_in_front_of_it_sa
         await pair.restarted(MODEL_PROCESS, killed)
     told = {name: (ending.status, ending.reason) for name, ending in endings.items() if name in LOST}
     assert told == LOST
-    # These were the killed process's own.
+    # These were answers of the killed process.
     assert all(broke_off(name, ending) for name, ending in endings.items() if name not in LOST), endings

@@ -1,4 +1,4 @@
-"""Changes of the gateway's configuration while answers are on their way: none of them is cut."""
+"""Changes of the gateway's configuration do not cut answers that are streamed."""
 
 import asyncio
 from collections.abc import Sequence
@@ -9,9 +9,9 @@ from services.model.testing.dialects import Behaviour
 from services.model.testing.upstreams import FakeUpstream
 from tests.e2e.stack import Stack
 from tests.e2e.streams import logs
-from tests.e2e.streams.asked import Ask
 from tests.e2e.streams.conftest import echoes
-from tests.e2e.streams.held import Held, holding
+from tests.e2e.streams.held import HeldStream, holding
+from tests.e2e.streams.reader import Ask
 from tests.e2e.streams.surfaces import ECHOES, STREAMED
 
 EACH = 3
@@ -19,7 +19,7 @@ FOLLOWERS = {"WebSocket": logs.socket, "tail": logs.tail}
 
 
 async def joined(stack: Stack, processes: int) -> None:
-    """Wait until the mesh consists of so many processes that serve."""
+    """Wait until the mesh has this number of serve processes."""
 
     async def known() -> bool:
         async with stack.http() as http:
@@ -28,12 +28,12 @@ async def joined(stack: Stack, processes: int) -> None:
     await until(known, seconds=30)
 
 
-async def go_on(held: Sequence[Held]) -> None:
-    """Wait until each answer has grown; who follows the log is only still there."""
+async def go_on(held: Sequence[HeldStream]) -> None:
+    """Wait until each answer has grown; streams of the log must only be open."""
     for client in held:
         if client.name not in FOLLOWERS:
             await client.more()
-        assert client.going, (client.name, await client.ended())
+        assert client.open, (client.name, await client.ended())
 
 
 async def test_streams_outlive_services_that_come_and_go_and_workers_that_are_scaled(
@@ -44,12 +44,12 @@ async def test_streams_outlive_services_that_come_and_go_and_workers_that_are_sc
     own = len(pair.state.parts) - len(("postgres", "redis", "control", "envoy"))
     asks = {"tail": Ask(conversation="nobody's task"), "bidi": Ask(until=enough)}
     async with holding(pair, {**STREAMED, **FOLLOWERS}, asks, each=EACH) as held:
-        # A service nobody had: new routes, another transcoder, and with it another listener.
+        # A service that is new to the mesh changes the routes, the transcoder and so the listener.
         async with pair.serving("testing"):
             await echoes(pair)
             await go_on(held)
             async with holding(pair, ECHOES, asks, each=EACH) as talks:
-                # More processes behind the routes there are, and fewer again.
+                # More processes for the same routes, and then fewer.
                 async with pair.serving("policy", "memory", "orchestrator"), pair.serving("edge", "policy"):
                     await joined(pair, own + 3)
                     await go_on([*held, *talks])
@@ -59,12 +59,12 @@ async def test_streams_outlive_services_that_come_and_go_and_workers_that_are_sc
                 endings = [(each.name, await each.ended()) for each in (*held, *talks) if each.name not in FOLLOWERS]
             enough.clear()
         await joined(pair, own)
-        assert all(client.going for client in held if client.name in FOLLOWERS)
+        assert all(client.open for client in held if client.name in FOLLOWERS)
     assert [(name, ending) for name, ending in endings if not ending.finished] == []
 
 
 async def test_what_is_open_when_the_listener_changes_may_stay_so_for_a_day(pair: Stack) -> None:
-    """Envoy closes it when its drain time is over, which is ten minutes by itself."""
+    """Envoy closes the connection at the end of its drain time, which is ten minutes by default."""
     command = pair.process("envoy").cmdline()
     assert int(command[command.index("--drain-time-s") + 1]) == LONGEST_STREAM_SECONDS
 

@@ -1,4 +1,4 @@
-"""A rolling restart while answers are on their way: each ends where it began, in the process that is replaced."""
+"""A rolling restart while answers are streamed: each ends in the old process, in which it began."""
 
 import asyncio
 
@@ -11,16 +11,16 @@ from services.model.testing.upstreams import FakeUpstream
 from tests.e2e.scripted import MODEL
 from tests.e2e.stack import Stack
 from tests.e2e.streams import logs
-from tests.e2e.streams.asked import Ask
 from tests.e2e.streams.conftest import LEAVE_SECONDS, MODEL_PROCESS, WORKERS
-from tests.e2e.streams.held import Held, holding
+from tests.e2e.streams.held import HeldStream, holding
+from tests.e2e.streams.reader import Ask
 from tests.e2e.streams.surfaces import STREAMED, WHOLE
 
 EACH = 2
 
 
 async def replaced(stack: Stack, part: str) -> tuple[psutil.Process, "asyncio.Task[None]"]:
-    """Begin to replace a part; returns its old process once another one has taken over, and what waits for its end."""
+    """Begin to replace a part. When the new process has taken over, returns the old one and the task of the restart."""
     old = stack.process(part)
 
     async def restart() -> None:
@@ -45,7 +45,7 @@ async def test_answers_end_complete_in_the_process_that_is_replaced(
     enough = asyncio.Event()
     upstream.behaviour = Behaviour(until=enough, pause=0.1)
     async with holding(pair, STREAMED, each=EACH) as held:
-        whole = [Held(name, read(pair, Ask())) for name, read in WHOLE.items()]
+        whole = [HeldStream(name, read(pair, Ask())) for name, read in WHOLE.items()]
         await upstream.until(open=len(held) + len(whole))
         old, restarting = await replaced(pair, part)
         for client in held:
@@ -60,7 +60,7 @@ async def test_answers_end_complete_in_the_process_that_is_replaced(
 
 
 async def test_answers_nobody_waits_for_end_complete_as_well(pair: Stack, upstream: FakeUpstream) -> None:
-    """With the model elsewhere no call of the process that is replaced belongs to them."""
+    """The model is in another process, so no call in progress of the old process belongs to these streams."""
     enough = asyncio.Event()
     upstream.behaviour = Behaviour(until=enough, pause=0.1)
     ask = {"model": MODEL, "input": "hello", "background": True}
@@ -70,7 +70,7 @@ async def test_answers_nobody_waits_for_end_complete_as_well(pair: Stack, upstre
         old, restarting = await replaced(pair, WORKERS[0])
 
         async def takes_no_more() -> bool:
-            # Its probes are asked to the very end.
+            # Its admin port answers probes until the end.
             return len([each for each in old.net_connections() if each.status == psutil.CONN_LISTEN]) <= 1
 
         await until(takes_no_more, seconds=30)
@@ -88,7 +88,7 @@ async def test_answers_nobody_waits_for_end_complete_as_well(pair: Stack, upstre
 
 
 async def test_who_follows_the_log_is_sent_away_at_once_and_goes_on_elsewhere(pair: Stack) -> None:
-    """An endless stream would hold up a restart for as long as its process may take."""
+    """An endless stream delays a restart for as long as the process may take to stop."""
     readers = {"WebSocket": logs.socket, "tail": logs.tail}
     asks = {"tail": Ask(conversation="nobody's task")}
     async with holding(pair, readers, asks, each=4) as held:

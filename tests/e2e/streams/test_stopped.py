@@ -1,4 +1,4 @@
-"""`soma down` while answers are on their way: those that end in time are complete, the others are told why not."""
+"""`soma down` while answers are streamed: those that end in time are complete, the others get a typed error."""
 
 import asyncio
 
@@ -7,19 +7,19 @@ from services.model.testing.dialects import Behaviour
 from services.model.testing.upstreams import FakeUpstream
 from tests.e2e.stack import Stack
 from tests.e2e.streams import logs
-from tests.e2e.streams.asked import Ask
 from tests.e2e.streams.conftest import GRACE_SECONDS, echoes
 from tests.e2e.streams.held import holding
+from tests.e2e.streams.reader import Ask
 from tests.e2e.streams.surfaces import ECHOES, STREAMED
 from tests.e2e.test_restart import alive, processes
 
-# Beside the grace of the processes, which are stopped one layer after the other.
+# In addition to the grace time of the processes, which are stopped in layers.
 STOP_SECONDS = 20.0
 OPENAI_CODES = {"OpenAI response streamed": "SERVER_ERROR"}
 
 
 def drains(stack: Stack) -> int:
-    """How often a process of services has said that it goes."""
+    """How many serve processes have logged that they stop."""
     return sum(path.read_text().count('"draining"') for path in (stack.data_dir / "logs").glob("serve-*.log"))
 
 

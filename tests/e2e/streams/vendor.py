@@ -1,4 +1,4 @@
-"""Answers over OpenAI's paths, read by OpenAI's own client."""
+"""Answers over OpenAI's paths, read by OpenAI's Python client."""
 
 from collections.abc import AsyncGenerator
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from openai.types.responses import Response
 
 from tests.e2e.stack import Stack
-from tests.e2e.streams.asked import Ask, Cut, Refused
+from tests.e2e.streams.reader import Ask, Cut, Refused
 
 
 async def completion(stack: Stack, ask: Ask) -> AsyncGenerator[str, None]:

@@ -8,7 +8,7 @@ from soma.orchestrator.v1.chat_service_pb2 import ChatResponse
 
 from services.mesh.call.status import CODES, from_status
 from tests.e2e.stack import Stack
-from tests.e2e.streams.asked import Ask, Cut, Refused
+from tests.e2e.streams.reader import Ask, Cut, Refused
 from tests.e2e.surfaces import request
 
 PROTO = "application/grpc-web+proto"
@@ -26,7 +26,7 @@ async def chat(stack: Stack, ask: Ask) -> AsyncGenerator[str, None]:
         http.stream("POST", CHAT, content=b"\0" + len(message).to_bytes(4, "big") + message) as answer,
     ):
         assert answer.status_code == 200
-        # A message would wait in the compressor for the next ones.
+        # If grpc-web were compressed, a message would wait in the compressor for the next ones.
         assert "content-encoding" not in answer.headers
         if "grpc-status" in answer.headers:
             raise _refused(answer.headers)
@@ -46,7 +46,7 @@ async def chat(stack: Stack, ask: Ask) -> AsyncGenerator[str, None]:
 
 
 async def _frames(chunks: AsyncIterator[bytes]) -> AsyncIterator[tuple[int, bytes]]:
-    """The frames as they come: their flag and what they hold."""
+    """The frames of an answer, as they arrive: flag and content."""
     waiting = b""
     async for chunk in chunks:
         waiting += chunk

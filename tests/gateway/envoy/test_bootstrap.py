@@ -1,4 +1,4 @@
-"""The bootstrap, checked by Envoy itself."""
+"""The bootstrap, which Envoy itself checks."""
 
 import asyncio
 import json

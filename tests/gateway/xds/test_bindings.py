@@ -1,4 +1,4 @@
-"""Which paths a binding takes, and in what order they are tried."""
+"""Which paths a binding matches, and the order of the bindings."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""What is refused of a JSON body before it is transcoded, with fields of every kind a contract may have."""
+"""Which JSON bodies are refused before they are transcoded; the message has fields of every kind."""
 
 import contextlib
 import json
@@ -23,8 +23,8 @@ WHOLE = "/v1/lab/all"
 PART = "/v1/lab/{name}"
 
 
-def lab() -> bytes:
-    """A service whose request has a map, a list, a oneof, messages of free form, and a field that can be a body."""
+def lab_descriptors() -> bytes:
+    """Descriptors of a service whose request has a map, a list, a oneof, free-form JSON, and a field for a body."""
     file = FileDescriptorProto(name="soma/lab/v1/lab.proto", package="soma.lab.v1", syntax="proto3")
     imported = [annotations_pb2.DESCRIPTOR, any_pb2.DESCRIPTOR, struct_pb2.DESCRIPTOR, error_details_pb2.DESCRIPTOR]
     file.dependency.extend(each.name for each in imported[:3])
@@ -67,12 +67,12 @@ def lab() -> bytes:
     return described.SerializeToString()
 
 
-LAB = lab()
+LAB = lab_descriptors()
 
 
 @contextlib.asynccontextmanager
-async def obliging() -> AsyncIterator[Endpoint]:
-    """A backend that answers every call of the service with an empty message."""
+async def accepting_backend() -> AsyncIterator[Endpoint]:
+    """A backend that answers every call with an empty message."""
 
     async def answer(request: bytes, context: Any) -> bytes:
         return b""
@@ -87,8 +87,8 @@ async def obliging() -> AsyncIterator[Endpoint]:
 
 
 async def answer_to(envoy: Gateway, body: str) -> httpx.Response:
-    """What a body is answered with."""
-    async with obliging() as backend:
+    """The answer to a body."""
+    async with accepting_backend() as backend:
         await envoy.publish(services={SERVICE: (backend,)}, descriptor_set=LAB)
         return await envoy.http.post(WHOLE, content=body.encode())
 
@@ -111,7 +111,7 @@ FINE = (
 
 
 async def test_json_of_the_contract_passes(envoy: Gateway) -> None:
-    async with obliging() as backend:
+    async with accepting_backend() as backend:
         await envoy.publish(services={SERVICE: (backend,)}, descriptor_set=LAB)
         for body in FINE:
             assert json.loads(body) is not None
@@ -146,7 +146,7 @@ WRONG = (
 
 
 async def test_a_field_the_contract_has_not_or_that_comes_twice_is_refused_by_its_name(envoy: Gateway) -> None:
-    async with obliging() as backend:
+    async with accepting_backend() as backend:
         await envoy.publish(services={SERVICE: (backend,)}, descriptor_set=LAB)
         for body, reason, field in WRONG:
             reply = await envoy.http.post(WHOLE, content=body.encode())
@@ -169,7 +169,7 @@ NO_SUCH_NUMBERS = (
 
 
 async def test_a_number_its_field_cannot_hold_is_refused_by_its_name(envoy: Gateway) -> None:
-    async with obliging() as backend:
+    async with accepting_backend() as backend:
         await envoy.publish(services={SERVICE: (backend,)}, descriptor_set=LAB)
         for body in NO_SUCH_NUMBERS:
             reply = await envoy.http.post(WHOLE, content=body.encode())
@@ -197,7 +197,7 @@ MALFORMED = (
 
 
 async def test_what_is_no_json_is_refused_where_the_transcoder_would_guess(envoy: Gateway) -> None:
-    async with obliging() as backend:
+    async with accepting_backend() as backend:
         await envoy.publish(services={SERVICE: (backend,)}, descriptor_set=LAB)
         for body in MALFORMED:
             reply = await envoy.http.post(WHOLE, content=body.encode())
@@ -205,12 +205,12 @@ async def test_what_is_no_json_is_refused_where_the_transcoder_would_guess(envoy
             assert error_of(reply)["details"][0]["reason"] == "MALFORMED_JSON", (body, reply.text)
 
 
-# Left to the transcoder, whose words these are.
+# The transcoder refuses these, and the messages are its own.
 UNFIT = ("[]", "5", '"x"', '{"name": "\\ud800"}', '{"name": {}}', '{"left": "a", "right": "b"}')
 
 
 async def test_json_of_another_type_is_refused(envoy: Gateway) -> None:
-    async with obliging() as backend:
+    async with accepting_backend() as backend:
         await envoy.publish(services={SERVICE: (backend,)}, descriptor_set=LAB)
         for body in (*(each.encode() for each in UNFIT), b'{"name": "\xff"}'):
             reply = await envoy.http.post(WHOLE, content=body)
@@ -219,7 +219,7 @@ async def test_json_of_another_type_is_refused(envoy: Gateway) -> None:
 
 
 async def test_a_compressed_body_is_never_unpacked(envoy: Gateway) -> None:
-    async with obliging() as backend:
+    async with accepting_backend() as backend:
         await envoy.publish(services={SERVICE: (backend,)}, descriptor_set=LAB)
         reply = await envoy.http.post(WHOLE, content=b"\x1f\x8b\x08", headers={"content-encoding": "gzip"})
         plain = await envoy.http.post(WHOLE, content=b"{}", headers={"content-encoding": "identity"})

@@ -1,4 +1,4 @@
-"""Answers are compressed for HTTP clients who accept it, where it pays; never events, never gRPC's own messages."""
+"""Long answers are compressed for HTTP clients that accept gzip; events and gRPC messages never are."""
 
 import gzip
 import json
@@ -18,7 +18,7 @@ LONG, SHORT = "long " * 1000, "short"
 
 
 async def raw(envoy: Gateway, text: str, headers: dict[str, str]) -> tuple[httpx.Response, bytes]:
-    """An echo as it came over the wire."""
+    """An answer of EchoService, and its body as it came over the wire."""
     async with envoy.http.stream("POST", REST, json={"text": text}, headers=headers) as answer:
         return answer, b"".join([chunk async for chunk in answer.aiter_raw()])
 

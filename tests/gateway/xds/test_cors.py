@@ -1,4 +1,4 @@
-"""CORS through a real Envoy: who is let in, and that nobody is unless configured."""
+"""CORS through a real Envoy: only pages of configured origins may call."""
 
 import httpx
 import pytest
@@ -13,7 +13,7 @@ RPC, REST, EDGE = f"/{ECHO}/Echo", "/v1/testing/echo", "/v1/chat/completions"
 
 
 async def preflight(envoy: Gateway, path: str, origin: str) -> httpx.Response:
-    """What a browser asks before it sends what only some pages may send."""
+    """The answer to a preflight of a browser."""
     headers = {
         "origin": origin,
         "access-control-request-method": "POST",

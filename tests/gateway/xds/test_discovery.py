@@ -1,4 +1,4 @@
-"""How configuration reaches a real Envoy: endpoints that come and go, refusals, and either side restarting."""
+"""How configuration reaches a real Envoy: changes of endpoints, refusals, and restarts of either side."""
 
 import asyncio
 import dataclasses
@@ -206,7 +206,7 @@ async def test_traffic_goes_on_without_a_control_plane_which_is_followed_again_w
 
 
 async def test_the_first_configuration_is_tried_again_when_it_was_refused(envoy: Gateway) -> None:
-    """A port in use, above all: nothing worked yet, so there is nothing to fall back to."""
+    """The usual case is a port in use. There is no accepted configuration to fall back to."""
     await envoy.stop_envoy()
     await envoy.xds.stop()
     taken = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", envoy.port)

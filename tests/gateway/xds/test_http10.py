@@ -1,4 +1,4 @@
-"""HTTP/1.0, which a proxy in front may speak: whole answers, bodies, streams, and connections that are kept."""
+"""HTTP/1.0, which a proxy in front of the gateway may speak: answers, bodies, streams, and kept connections."""
 
 import asyncio
 import json
@@ -11,17 +11,17 @@ from tests.gateway.conftest import ECHO, Gateway
 PATH = "/v1/testing/echo"
 
 
-async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, head: str, body: str = "") -> None:
-    """Send a request as it is, with the length of its body."""
+async def send(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, head: str, body: str = "") -> None:
+    """Send a request with a content-length header."""
     length = f"content-length: {len(body)}\r\n" if body else ""
     writer.write(f"{head}\r\n{length}\r\n{body}".encode())
     await writer.drain()
 
 
-async def whole(envoy: Gateway, head: str, body: str = "") -> tuple[str, str]:
-    """Head and body of the answer to one request, read until the connection ends."""
+async def answer_of(envoy: Gateway, head: str, body: str = "") -> tuple[str, str]:
+    """The head and the body of the answer to a request, read until the connection ends."""
     reader, writer = await asyncio.open_connection("127.0.0.1", envoy.port)
-    await ask(reader, writer, head, body)
+    await send(reader, writer, head, body)
     async with asyncio.timeout(10):
         answer = (await reader.read()).decode()
     writer.close()
@@ -34,17 +34,17 @@ async def test_a_request_is_answered_whole_and_the_connection_ends(envoy: Gatewa
     async with serving(Echo()) as backend, edge("/health", "/v1/models") as http:
         await envoy.publish(services={ECHO: (backend,)}, control_http=(http,), http={"edge": (http,)})
         for path in ("/health", "/v1/models"):
-            head, body = await whole(envoy, f"GET {path} HTTP/1.0{named}")
+            head, body = await answer_of(envoy, f"GET {path} HTTP/1.0{named}")
             assert head.startswith("http/1.0 200 "), head
             assert json.loads(body)["path"] == path
-        head, body = await whole(envoy, f"POST {PATH} HTTP/1.0{named}", '{"text": "old"}')
+        head, body = await answer_of(envoy, f"POST {PATH} HTTP/1.0{named}", '{"text": "old"}')
     assert " 200 " in head
     assert "transfer-encoding" not in head
     assert json.loads(body)["text"] == "old"
 
 
 async def test_an_error_has_its_shape_too(envoy: Gateway) -> None:
-    head, body = await whole(envoy, "GET /v2/nothing HTTP/1.0")
+    head, body = await answer_of(envoy, "GET /v2/nothing HTTP/1.0")
     assert " 404 " in head
     assert json.loads(body)["error"]["status"] == "NOT_FOUND"
 
@@ -54,11 +54,11 @@ async def test_a_stream_has_no_chunks_and_ends_with_its_connection(envoy: Gatewa
     async with serving(servicer) as backend:
         await envoy.publish(services={ECHO: (backend,)})
         reader, writer = await asyncio.open_connection("127.0.0.1", envoy.port)
-        await ask(reader, writer, f"POST {PATH}:stream HTTP/1.0", '{"text": "wait", "script": {"count": 2}}')
+        await send(reader, writer, f"POST {PATH}:stream HTTP/1.0", '{"text": "wait", "script": {"count": 2}}')
         async with asyncio.timeout(10):
             head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
             first = await reader.readuntil(b"\n\n")
-            # The second is not sent before this: the first was not held back for it.
+            # The backend sends the second event only after this, so the first was not held back.
             servicer.release.set()
             rest = await reader.read()
         writer.close()
@@ -72,7 +72,7 @@ async def test_a_connection_is_kept_for_who_asks_for_it(envoy: Gateway) -> None:
         await envoy.publish(services={ECHO: (backend,)})
         reader, writer = await asyncio.open_connection("127.0.0.1", envoy.port)
         for text in ("one", "two"):
-            await ask(reader, writer, f"POST {PATH} HTTP/1.0\r\nconnection: keep-alive", json.dumps({"text": text}))
+            await send(reader, writer, f"POST {PATH} HTTP/1.0\r\nconnection: keep-alive", json.dumps({"text": text}))
             async with asyncio.timeout(10):
                 head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
                 length = int(head.partition("content-length: ")[2].partition("\r\n")[0])
@@ -81,6 +81,6 @@ async def test_a_connection_is_kept_for_who_asks_for_it(envoy: Gateway) -> None:
 
 
 async def test_http_1_1_still_has_to_say_whom_it_is_for(envoy: Gateway) -> None:
-    head, body = await whole(envoy, f"POST {PATH} HTTP/1.1\r\nconnection: close", "{}")
+    head, body = await answer_of(envoy, f"POST {PATH} HTTP/1.1\r\nconnection: close", "{}")
     assert " 400 " in head
     assert json.loads(body)["error"]["status"] == "INVALID_ARGUMENT"

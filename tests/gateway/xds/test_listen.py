@@ -1,4 +1,4 @@
-"""The addresses the one port may have."""
+"""The addresses on which the public port may listen."""
 
 import httpx
 import pytest

@@ -19,7 +19,7 @@ from tests.gateway.conftest import ECHO, Gateway
 
 
 def reason_of(error: grpc.aio.AioRpcError) -> str:
-    """The reason in a status's details, which must repeat its code and message."""
+    """The reason in the details of a status; the details must have the same code and message."""
     value = dict(error.trailing_metadata())["grpc-status-details-bin"]
     status = Status.FromString(value)
     assert status.code == error.code().value[0]

@@ -1,4 +1,4 @@
-"""Which paths under `/v1/` are OpenAI's, and what Envoy says on them by itself."""
+"""Which paths under `/v1/` belong to OpenAI's API, and Envoy's own answers on them."""
 
 import asyncio
 import re
@@ -21,25 +21,25 @@ CLAIMS = claims(EDGE, TEMPLATES)
 PREFIXES = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/models", "/v1/responses", "/ws")
 
 
-def whose(path: str) -> str:
-    """Whose errors the clients of a path know."""
+def api_of(path: str) -> str:
+    """To which API a path belongs: `openai`, `contracts`, or `not served` for a part of OpenAI's API."""
     found = [claim for claim in CLAIMS if re.fullmatch(claim.own, path) or spaces(claim, path)]
     if not found:
         return "contracts"
     (claim,) = found
-    # The first of the spaces that a path lies in has the words for it.
+    # If a path lies in several spaces, the first of them has the message.
     return "not served" if claim.surface.name == "openai" and spaces(claim, path)[:1] == [0] else "openai"
 
 
 def spaces(claim: Claim, path: str) -> list[int]:
-    """Which of a surface's spaces a path lies in, as far as it is nobody else's."""
+    """The numbers of the spaces that a path lies in; none if the path belongs to others."""
     if re.fullmatch(claim.others, path):
         return []
     return [number for number, space in enumerate(claim.spaces) if re.fullmatch(space, path)]
 
 
 def openai_error(reply: httpx.Response) -> dict[str, Any]:
-    """The error of a reply, having checked that it has OpenAI's shape."""
+    """The error of a reply; checks that it has OpenAI's shape."""
     assert reply.headers["content-type"].startswith("application/json"), reply.text
     body = reply.json()
     assert set(body) == {"error"}, body
@@ -50,12 +50,12 @@ def openai_error(reply: httpx.Response) -> dict[str, Any]:
 
 @pytest.mark.parametrize("path", ["/v1", "/v1/", "/v1/foo", "/v1/foo/bar?a=b", "/v1/chat/completion", "/v1/chatx"])
 def test_a_path_near_no_contract_is_openais(path: str) -> None:
-    assert whose(path) == "openai"
+    assert api_of(path) == "openai"
 
 
 @pytest.mark.parametrize("path", ["/v1/audio/speech", "/v1/files", "/v1/files?limit=1", "/v1/fine_tuning/jobs/a"])
 def test_what_openai_has_and_nobody_serves_here_is_known(path: str) -> None:
-    assert whose(path) == "not served"
+    assert api_of(path) == "not served"
 
 
 @pytest.mark.parametrize(
@@ -66,16 +66,16 @@ def test_what_openai_has_and_nobody_serves_here_is_known(path: str) -> None:
     ],
 )
 def test_a_path_near_a_contract_is_the_contracts(path: str) -> None:
-    assert whose(path) == "contracts"
+    assert api_of(path) == "contracts"
 
 
 def test_every_path_of_a_contract_is_the_contracts() -> None:
     for template in TEMPLATES:
-        assert whose(re.sub(r"\{[^}]*\}", "a", template)) == "contracts", template
+        assert api_of(re.sub(r"\{[^}]*\}", "a", template)) == "contracts", template
 
 
 def test_every_path_of_the_edge_is_openais() -> None:
-    assert {whose(f"{prefix}{rest}") for prefix in PREFIXES for rest in ("", "/a", "?a=b")} == {"openai"}
+    assert {api_of(f"{prefix}{rest}") for prefix in PREFIXES for rest in ("", "/a", "?a=b")} == {"openai"}
 
 
 @pytest.mark.parametrize("verb", ["GET", "POST", "DELETE"])

@@ -1,4 +1,4 @@
-"""Limits: what is too much is refused at once, and never queued."""
+"""Limits: a call over a limit is refused at once, and never queued."""
 
 import asyncio
 import dataclasses
@@ -71,7 +71,7 @@ async def test_a_body_far_over_the_limit_is_refused_before_it_is_collected(envoy
         length = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: 10000000"
         writer.write(b"POST %s HTTP/1.1\r\nHost: x\r\n%s\r\n\r\n" % (PATH.encode(), length))
         piece = b'{"text": "' + b"x" * 210_000
-        # The rest of the body never comes: the answer must not wait for it.
+        # The rest of the body is never sent, so the answer must not wait for it.
         writer.write(b"%x\r\n%s\r\n" % (len(piece), piece) if chunked else piece)
         status = await reader.readline()
         writer.close()
@@ -119,7 +119,7 @@ async def test_a_call_that_does_not_arrive_in_time_ends_and_one_that_is_being_an
         assert isinstance(await chat.read(), pb.ChatEchoesResponse)
         with pytest.raises(grpc.aio.AioRpcError) as late:
             await stub.CollectEchoes(slowly())
-        # By now the other has been at it for longer than a request may take.
+        # By now the other call has taken longer than the limit of a request.
         await chat.write(pb.ChatEchoesRequest(text="second"))
         assert isinstance(await chat.read(), pb.ChatEchoesResponse)
         await chat.done_writing()

@@ -1,4 +1,4 @@
-"""`?token=` where a browser's EventSource may open a stream: what becomes of it, and where it is not seen."""
+"""`?token=` becomes a header where an EventSource may open a stream, and is in no log and no error."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -25,8 +25,8 @@ TAIL = "/v1/lab/tail/a"
 SECRET = "soma_dev_secret-1"
 
 
-def lab() -> bytes:
-    """A service with a stream by GET and by POST, and a unary GET; each says what it was sent as `seen`."""
+def tail_descriptors() -> bytes:
+    """Descriptors of a service with a stream by GET and by POST, and with a unary GET; answers have a field `seen`."""
     file = FileDescriptorProto(name="soma/lab/v1/tail.proto", package="soma.lab.v1", syntax="proto3")
     imported = [annotations_pb2.DESCRIPTOR, error_details_pb2.DESCRIPTOR]
     file.dependency.append(imported[0].name)
@@ -47,20 +47,20 @@ def lab() -> bytes:
 
 
 @contextlib.asynccontextmanager
-async def telling() -> AsyncIterator[Endpoint]:
-    """A backend whose answers hold the credentials it was sent."""
+async def showing_backend() -> AsyncIterator[Endpoint]:
+    """A backend whose answers have, in `seen`, the credentials that it got."""
 
-    def told(context: Any) -> bytes:
+    def shown(context: Any) -> bytes:
         sent = dict(context.invocation_metadata())
         assert not [value for value in sent.values() if "token=" in value], sent
         text = f"{sent.get('authorization', '')}|{sent.get('x-api-key', '')}".encode()
         return b"\x1a" + bytes([len(text)]) + text
 
     async def tail(request: bytes, context: Any) -> AsyncIterator[bytes]:
-        yield told(context)
+        yield shown(context)
 
     async def get(request: bytes, context: Any) -> bytes:
-        return told(context)
+        return shown(context)
 
     server = grpc.aio.server()
     handlers: Any = {
@@ -75,11 +75,14 @@ async def telling() -> AsyncIterator[Endpoint]:
 
 
 @pytest.fixture
-async def tailed(envoy: Gateway) -> AsyncIterator[Gateway]:
-    """A gateway before that backend, and before an edge that shows what it was sent."""
-    async with telling() as backend, edge("/v1/responses/a", "/docs") as http:
+async def gateway(envoy: Gateway) -> AsyncIterator[Gateway]:
+    """A gateway with this backend, and with an edge that answers with the request."""
+    async with showing_backend() as backend, edge("/v1/responses/a", "/docs") as http:
         await envoy.publish(
-            services={SERVICE: (backend,)}, descriptor_set=lab(), http={"edge": (http,)}, control_http=(http,)
+            services={SERVICE: (backend,)},
+            descriptor_set=tail_descriptors(),
+            http={"edge": (http,)},
+            control_http=(http,),
         )
         yield envoy
 
@@ -95,58 +98,58 @@ SENT: tuple[tuple[str, dict[str, str], str], ...] = (
     ("?token=", {}, "|"),
     ("?token", {}, "|"),
     ("", {}, "|"),
-    # What no header may hold is a token that is not valid, and no header of its own.
+    # Characters that a header must not have make the token invalid; they never make another header.
     ("?token=a%0d%0ax-api-key:%20b", {}, "Bearer ?|"),
     ("?token=a%20b", {}, "Bearer ?|"),
     ("?token=%C3%A4%00", {}, "Bearer ?|"),
 )
 
 
-async def test_a_stream_by_get_takes_it_where_no_header_was_sent(tailed: Gateway) -> None:
+async def test_a_stream_by_get_takes_it_where_no_header_was_sent(gateway: Gateway) -> None:
     for query, headers, seen in SENT:
-        reply = await tailed.http.get(f"{TAIL}{query}", headers=headers)
+        reply = await gateway.http.get(f"{TAIL}{query}", headers=headers)
         assert reply.status_code == 200, (query, reply.text)
         assert f'"seen":"{seen}"' in reply.text, (query, reply.text)
         assert reply.headers["referrer-policy"] == "no-referrer"
 
 
-async def test_the_edges_stream_by_get_takes_it_too(tailed: Gateway) -> None:
-    reply = await tailed.http.get(f"/v1/responses/a?stream=true&token={SECRET}&starting_after=1")
+async def test_the_edges_stream_by_get_takes_it_too(gateway: Gateway) -> None:
+    reply = await gateway.http.get(f"/v1/responses/a?stream=true&token={SECRET}&starting_after=1")
     assert reply.json()["headers"]["authorization"] == f"Bearer {SECRET}"
     assert "token" not in str(reply.json()["path"])
     assert reply.headers["referrer-policy"] == "no-referrer"
 
 
-async def test_nothing_else_takes_it(tailed: Gateway) -> None:
+async def test_nothing_else_takes_it(gateway: Gateway) -> None:
     for verb, path in (("POST", "/v1/lab/tail"), ("GET", "/v1/lab/get/a")):
-        reply = await tailed.http.request(verb, f"{path}?token={SECRET}")
+        reply = await gateway.http.request(verb, f"{path}?token={SECRET}")
         assert reply.status_code == 400, reply.text
         assert '"token"' in str(error_of(reply)["message"])
         assert SECRET not in reply.text
     for path in ("/v1/responses/a", "/v1/responses/a?stream=false"):
-        reply = await tailed.http.get(f"{path}{'&' if '?' in path else '?'}token={SECRET}")
+        reply = await gateway.http.get(f"{path}{'&' if '?' in path else '?'}token={SECRET}")
         assert "authorization" not in reply.json()["headers"]
 
 
-async def test_neither_logs_nor_errors_have_it(tailed: Gateway) -> None:
-    replies = [await tailed.http.get(f"{path}?token={SECRET}") for path in (TAIL, f"{TAIL}/x", "/v1/lab/get/a")]
-    replies.append(await tailed.http.get(f"{TAIL}?token={SECRET}&unknown=1"))
-    await tailed.publish(services={SERVICE: ()})
-    replies.append(await tailed.http.get(f"{TAIL}?token={SECRET}"))
+async def test_neither_logs_nor_errors_have_it(gateway: Gateway) -> None:
+    replies = [await gateway.http.get(f"{path}?token={SECRET}") for path in (TAIL, f"{TAIL}/x", "/v1/lab/get/a")]
+    replies.append(await gateway.http.get(f"{TAIL}?token={SECRET}&unknown=1"))
+    await gateway.publish(services={SERVICE: ()})
+    replies.append(await gateway.http.get(f"{TAIL}?token={SECRET}"))
     assert [reply.status_code for reply in replies] == [200, 404, 400, 400, 503]
     assert not [reply for reply in replies[1:] if SECRET in reply.text or SECRET in str(reply.headers)]
-    await until(lambda: tailed.access_log.read_text().count("\n") == len(replies))
-    logs = tailed.access_log.read_text() + (tailed.directory / "envoy.log").read_text()
+    await until(lambda: gateway.access_log.read_text().count("\n") == len(replies))
+    logs = gateway.access_log.read_text() + (gateway.directory / "envoy.log").read_text()
     assert f'"{TAIL}"' in logs
     assert SECRET not in logs
 
 
-async def test_an_event_source_of_a_browser_gets_in(tailed: Gateway, tmp_path: Path) -> None:
+async def test_an_event_source_of_a_browser_gets_in(gateway: Gateway, tmp_path: Path) -> None:
     require(CHROMIUM)
     profile = tmp_path / "profile"
     profile.mkdir()
     async with chromium(profile) as page:
-        await page.open(f"http://127.0.0.1:{tailed.port}/docs")
+        await page.open(f"http://127.0.0.1:{gateway.port}/docs")
         await page.evaluate(
             f"source = new EventSource('{TAIL}?token={SECRET}'); told = null;"
             "source.onmessage = event => { told = JSON.parse(event.data).seen; source.close(); }; 0"

@@ -1,4 +1,4 @@
-"""What a snapshot compiles to."""
+"""How a snapshot is compiled to resources."""
 
 import dataclasses
 from typing import Any
@@ -28,7 +28,7 @@ def test_where_a_service_is_changes_its_endpoints_alone() -> None:
 
 
 def versions(snapshot: Snapshot) -> set[tuple[str, str]]:
-    """Every resource of the configuration, by type and version."""
+    """The type and the version of every resource of the configuration."""
     types = configuration(snapshot).types
     return {(kind, f"{each.name} {each.version}") for kind in types for each in types[kind].values()}
 

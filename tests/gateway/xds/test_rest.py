@@ -1,4 +1,4 @@
-"""REST through a real Envoy: transcoding, streams, and the one shape of errors."""
+"""REST through a real Envoy: transcoding, streams, and the shape of errors."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ PATH = "/v1/testing/echo"
 
 
 def error_of(reply: httpx.Response) -> dict[str, Any]:
-    """The error of a reply, having checked that it has the one shape."""
+    """The error of a reply; checks that it has the shape of REST."""
     assert reply.headers["content-type"].startswith("application/json"), reply.text
     body = reply.json()
     assert set(body) == {"error"}, body
@@ -46,11 +46,11 @@ async def test_each_message_of_a_stream_is_an_event_as_soon_as_it_is_sent(envoy:
         request = {"text": "wait", "script": {"count": 2}}
         async with envoy.http.stream("POST", f"{PATH}:stream", json=request) as reply:
             assert reply.headers["content-type"] == "text/event-stream"
-            # A proxy in front is to keep none back either, and nobody is to keep them for later.
+            # No proxy in front may hold events back, and no cache may store them.
             assert (reply.headers["x-accel-buffering"], reply.headers["cache-control"]) == ("no", "no-cache")
             chunks = reply.aiter_text()
             first = await anext(chunks)
-            # The second is not sent before this: the first was not held back for it.
+            # The backend sends the second event only after this, so the first was not held back.
             servicer.release.set()
             rest = "".join([chunk async for chunk in chunks])
     assert json.loads(first.removeprefix("data: "))["sequence"] == 0

@@ -1,4 +1,4 @@
-"""Surfaces at Envoy: where their paths, WebSockets and streams lead, and in whose shape Envoy's own answers are."""
+"""Surfaces in Envoy: the routes of their paths, WebSockets and streams, and the shape of Envoy's own answers."""
 
 import asyncio
 import re
@@ -12,7 +12,7 @@ from soma.mesh.v1 import surface_pb2 as pb
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from gateway.surfaces import MOST
+from gateway.surfaces import MAX_SURFACES
 from gateway.xds.claims import Claim, claims
 from gateway.xds.snapshot import Endpoint, Limits
 from services.mesh.surfaces.application import BySurface
@@ -42,7 +42,7 @@ ALL = (*EDGE, TESTING, CLAUDE)
 
 @asynccontextmanager
 async def served() -> AsyncIterator[Endpoint]:
-    """The surface for tests, on an HTTP server as a process has it."""
+    """The surface for tests, on the HTTP server of a process."""
     server = HttpServer(BySurface([SURFACE]), websockets=True)
     yield Endpoint("127.0.0.1", await server.start("127.0.0.1"))
     await server.stop()
@@ -50,7 +50,7 @@ async def served() -> AsyncIterator[Endpoint]:
 
 @pytest.fixture
 async def gateway(envoy: Gateway) -> AsyncIterator[Gateway]:
-    """A gateway with four surfaces of three services, of which one is there."""
+    """A gateway with four surfaces of three services; only one service has an instance."""
     async with served() as here:
         await envoy.publish(surfaces=ALL, http={"testing": (here,)})
         yield envoy
@@ -169,13 +169,13 @@ async def test_envoy_takes_as_many_surfaces_as_there_may_be_and_as_large_as_they
         paths = [f"/large/{number:03}/{path}/" + "y" * (room // 9) for path in range(9)]
         return pb.Surface(service=f"s{number}", name="large", paths=paths, spaces=[space])
 
-    surfaces = [large(number) for number in range(MOST)]
+    surfaces = [large(number) for number in range(MAX_SURFACES)]
     for each in surfaces:
         require_valid(each)
     await gateway.publish(surfaces=tuple(surfaces))
     assert not gateway.xds.state().fallen_back
     reply = await gateway.http.get(surfaces[-1].paths[-1])
-    assert (reply.status_code, error_of(reply)["message"]) == (503, f"s{MOST - 1} has no live instance")
+    assert (reply.status_code, error_of(reply)["message"]) == (503, f"s{MAX_SURFACES - 1} has no live instance")
     assert error_of(await gateway.http.get("/large/x/x/nothing"))["message"] == "m" * 1000
 
 
@@ -207,6 +207,6 @@ def test_a_path_is_claimed_by_one_surface_or_by_none(path: str, names: list[str]
 
 
 def claimed(claim: Claim, path: str) -> bool:
-    """Whether errors on a path have the shape of the claim's surface."""
+    """Whether a path belongs to the surface of a claim."""
     inside: Any = any(re.fullmatch(space, path) for space in claim.spaces) and not re.fullmatch(claim.others, path)
     return bool(re.fullmatch(claim.own, path) or inside)

@@ -1,4 +1,4 @@
-"""What a client may not say, and what the access log may not keep."""
+"""Headers that a client must not set, and secrets that the access log must not have."""
 
 import json
 import uuid

@@ -24,7 +24,7 @@ OVER_HTTP1 = frozenset({ECHO})
 
 @pytest.fixture
 async def unary() -> AsyncIterator[Endpoint]:
-    """EchoService where unary calls are taken over HTTP/1.1."""
+    """EchoService on a server of unary calls over HTTP/1.1."""
     handlers = Pipeline((deadline,)).wrap_all(collect([(rpc.add_EchoServiceServicer_to_server, EchoServicer())]))
     server = UnaryServer(handlers, max_message_bytes=4 * 1024 * 1024)
     yield Endpoint("127.0.0.1", await server.start("127.0.0.1"))

@@ -1,4 +1,4 @@
-"""Error shapes: what an error reads like, in the service and, escaped, in Envoy; and which shapes are refused."""
+"""Error shapes: how errors look, in the service and in Envoy, and which shapes are refused."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Surfaces: which may be declared, what is announced of them, and which application answers which path."""
+"""Surfaces: which may be declared, how they are announced, and which application answers a path."""
 
 from typing import Any
 

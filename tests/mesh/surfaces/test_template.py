@@ -1,4 +1,4 @@
-"""Templates of paths: which paths they match, which two of them share one, and which a surface may declare."""
+"""Templates of paths: what they match, which have a path in common, and which a surface may declare."""
 
 import re
 

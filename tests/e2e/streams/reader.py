@@ -1,4 +1,4 @@
-"""What every surface is asked for, and how each of them is read: piece by piece, until its final event."""
+"""The question to every surface, and the type of the functions that read the answers."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
@@ -11,7 +11,7 @@ from tests.e2e.stack import Stack
 
 @dataclass(frozen=True)
 class Ask:
-    """A turn; without a conversation nothing of it is remembered. Where the client streams too, `until` ends it."""
+    """A turn. Without a conversation it is not remembered. If the client streams too, `until` ends its stream."""
 
     text: str = "hello"
     model: str = MODEL
@@ -19,13 +19,13 @@ class Ask:
     until: asyncio.Event | None = None
 
 
-# The pieces of an answer as a client gets them. It ends by itself only after the final event, and raises what the
-# client's library does otherwise; where there is no library, Refused or Cut.
+# Reads an answer piece by piece. It ends normally only after the final event. Otherwise it raises the error of the
+# client's library; readers without a library raise Refused or Cut.
 Reader: TypeAlias = Callable[[Stack, Ask], AsyncGenerator[str, None]]
 
 
 class Refused(Exception):
-    """An error as it stood on the wire; `status` is HTTP's, or the name of gRPC's code."""
+    """An error as it came over the wire; `status` is the HTTP status, or the name of the gRPC code."""
 
     def __init__(self, status: int | str, reason: str, retry_after: float | None = None) -> None:
         super().__init__(f"{status} {reason}")
@@ -35,4 +35,4 @@ class Refused(Exception):
 
 
 class Cut(Exception):
-    """An answer that ended without its final event."""
+    """The answer ended without its final event."""
