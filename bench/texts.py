@@ -26,6 +26,7 @@ from services.model.embedding.settings import EmbeddingSettings
 from services.model.generation import Generations
 from services.model.ledger import Ledger
 from services.model.service import ModelService
+from services.model.vectors import Vectors
 
 ROUNDS = 3
 TEXTS, CALLERS, SECONDS = 32, 8, 4
@@ -74,7 +75,8 @@ def _row(figure: str, rates: list[float], more: str) -> Row:
 
 async def _local(embedder: MiniLm) -> tuple[float, int]:
     """The texts per second, and the number of texts."""
-    service = ModelService(Catalogue((), "", ""), Generations(Ledger(_no_generation), 1.0), embedder, "")
+    ledger = Ledger(_no_generation)
+    service = ModelService(Catalogue((), "", ""), Generations(ledger, 1.0), Vectors(embedder, ledger), "")
     mesh = LocalMesh([(add_ModelServiceServicer_to_server, service)])
     stub = ModelServiceStub(mesh.channel)
     random_ = random.Random(1)

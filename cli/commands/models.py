@@ -7,13 +7,14 @@ import typer
 from cli.commands.options import DataDirOption, KeyOption, UrlOption, directory
 
 if TYPE_CHECKING:
+    from soma.model.v1 import catalog_service_pb2 as pb
     from soma.model.v1.catalog_service_pb2_grpc import CatalogServiceAsyncStub
 
     from cli.endpoint import Endpoint
 
 
 def models(data_dir: DataDirOption = None, url: UrlOption = None, key: KeyOption = None) -> None:
-    """List the models, the default first."""
+    """List the models, the default first, and their providers; of those that are not used, say why."""
     import asyncio
 
     from cli.endpoint import find_endpoint
@@ -36,3 +37,13 @@ async def _list(endpoint: "Endpoint") -> None:
         note = "default" if model.default else "" if model.available else model.unavailable_reason or "unavailable"
         rows.append((model.name, model.provider, ", ".join(can), note))
     typer.echo("\n".join(aligned(rows)))
+    if answer.providers:
+        typer.echo("\n" + "\n".join(aligned([("provider", "vendor", "models", ""), *map(_provider, answer.providers)])))
+
+
+def _provider(provider: "pb.Provider") -> tuple[str, str, str, str]:
+    from soma.model.v1 import catalog_service_pb2 as pb
+
+    state = pb.Provider.State.Name(provider.state).removeprefix("STATE_").lower().replace("_", " ")
+    note = state if not provider.reason else f"{state}: {provider.reason}"
+    return provider.name, provider.title, str(provider.models or ""), note

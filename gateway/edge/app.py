@@ -1,4 +1,4 @@
-"""A protocol as an ASGI application: authenticates a request, runs it as that principal, and states how it failed."""
+"""The ASGI application of a protocol: it authenticates a request, runs it as its caller, and answers errors."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
@@ -12,7 +12,7 @@ from gateway.edge.failure import Failure
 from gateway.edge.headers import Headers
 from gateway.edge.metrics import answered
 from gateway.edge.reply import Reply
-from gateway.edge.routes import UNKNOWN, Route, Routes, Visit, unknown_path, wrong_method
+from gateway.edge.routes import UNKNOWN, Exchange, Route, Routes, unknown_path, wrong_method
 from gateway.edge.tracing import RequestTracing
 from services.mesh.call.authenticator import Authenticator
 from services.mesh.call.call import Call, run_as
@@ -28,9 +28,9 @@ class Conventions:
     """What the clients of a protocol expect of every answer.
 
     Attributes:
-        failure: states an error.
-        unknown: what a path that nobody has is answered.
-        elapsed: the header that says how many milliseconds an answer took to begin.
+        failure: makes the answer to an error.
+        unknown: the error of an unknown path.
+        elapsed: the header that says after how many milliseconds the answer began.
     """
 
     failure: Callable[[MeshError], Failure]
@@ -64,7 +64,7 @@ class Application:
         status = 499
         try:
             status = await self._serve(
-                scope, routes, Visit(headers, receive, reply, name, scope.get("query_string", b"")), call
+                scope, routes, Exchange(headers, receive, reply, name, scope.get("query_string", b"")), call
             )
         finally:
             self._tracing.end(call, status)
@@ -79,30 +79,30 @@ class Application:
                 trace_id=call.trace_id,
             )
 
-    async def _serve(self, scope: Scope, routes: Sequence[Route], visit: Visit, call: Call) -> int:
-        """Answer, whatever happens; returns the status to account for, which an error may set after a 200."""
+    async def _serve(self, scope: Scope, routes: Sequence[Route], exchange: Exchange, call: Call) -> int:
+        """Answer, also with an error; returns the final status, which may be an error after a 200 was sent."""
         try:
-            await self._answer(scope, routes, visit, call)
+            await self._answer(scope, routes, exchange, call)
         except BaseException as exception:
             task = asyncio.current_task()
-            # A client that left is `Cancelled` by now: whoever cancels this task is the server, and it is stopping.
+            # When a client leaves, its request ends with `Cancelled`; only a server that stops cancels this task.
             call.draining = task is not None and task.cancelling() > 0
             error = translate(call, exception)
             if error is None:
                 raise
             failed = self._conventions.failure(error)
-            await visit.reply.fail(failed, error)
+            await exchange.reply.fail(failed, error)
             return failed.status
-        return visit.reply.status
+        return exchange.reply.status
 
-    async def _answer(self, scope: Scope, routes: Sequence[Route], visit: Visit, call: Call) -> None:
+    async def _answer(self, scope: Scope, routes: Sequence[Route], exchange: Exchange, call: Call) -> None:
         if not routes:
             raise unknown_path(self._conventions.unknown, scope["method"], scope["path"])
         route = next((each for each in routes if each.method == scope["method"]), None)
         if route is None:
             raise wrong_method(scope["method"], scope["path"], routes)
-        headers = visit.headers
+        headers = exchange.headers
         who = await self._authenticator.authenticate(headers.text(b"authorization"), headers.text(b"x-api-key"))
         with run_as(who, trace=call.trace) as served:
             served.span = call.span
-            await route.handler(visit)
+            await route.handler(exchange)

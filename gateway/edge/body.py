@@ -7,19 +7,19 @@ from gateway.edge.headers import Headers
 from services.mesh.call.errors import Cancelled, InvalidArgument, ResourceExhausted
 
 DRAINED = 4
-"""A body over the limit is read and dropped up to so many times the limit: a client that writes its request before it
-reads the answer, as most do, would see a broken connection in place of the refusal."""
+"""A body over the limit is read and dropped, up to this many times the limit. Most clients write the whole request
+before they read the answer: without this they would see a broken connection and not the refusal."""
 
 
 async def read_body(receive: Receive, headers: Headers, limit: int) -> bytes | bytearray:
-    """The whole body.
+    """Read the whole body.
 
     Raises:
         InvalidArgument: UNSUPPORTED_ENCODING.
         ResourceExhausted: BODY_TOO_LARGE.
-        Cancelled: the client went away first.
+        Cancelled: the client left before the end of the body.
     """
-    # Unpacked it may be of any size.
+    # A compressed body could have any size when it is unpacked.
     if headers.raw(b"content-encoding") not in (None, b"identity"):
         raise InvalidArgument(
             "Send the request body as it is: no content-encoding is read.", reason=reasons.UNSUPPORTED_ENCODING

@@ -11,7 +11,7 @@ from services.mesh.call.errors import Cancelled
 class Departure:
     """Async context manager that cancels its block at the client's `http.disconnect` and turns that into Cancelled.
 
-    The request's body must have been read: nobody else may wait on `receive` meanwhile.
+    The body of the request must have been read before: only one reader may wait on `receive`.
     """
 
     __slots__ = ("_left", "_receive", "_task", "_watch")
@@ -32,7 +32,7 @@ class Departure:
         task, watch = self._task, self._watch
         assert task is not None
         assert watch is not None
-        # The watch's end refers to this object: with a way back it would be garbage only a collector can find.
+        # The task refers to this object: a reference back would be a cycle, which only the garbage collector frees.
         self._task = self._watch = None
         watch.cancel()
         if self._left:

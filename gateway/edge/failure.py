@@ -9,7 +9,7 @@ from soma.errors.v1 import reasons
 from services.mesh.call.errors import MeshError
 from services.mesh.surfaces.error_shape import ErrorShape
 
-# Statuses that say "later": without a time of the mesh's own, this many seconds.
+# Statuses that ask the client to come back, with the seconds to wait when the error names none.
 RETRY_AFTER_SECONDS = {429: 1, 503: 1}
 
 
@@ -23,13 +23,13 @@ class Failure:
 
 
 def declared(error: MeshError) -> reasons.Declared | None:
-    """What the contracts say of the reason, if they know it, with the status it came with."""
+    """The declaration of the error's reason, if the contracts have it with this status."""
     said = reasons.DECLARED.get(error.reason)
     return said if said and said.status == error.code.name else None
 
 
 def http_status(error: MeshError) -> int:
-    """The HTTP status of an error, before a surface replaces it with one of its own."""
+    """The HTTP status of an error; a surface may replace it."""
     said = declared(error)
     return said.http if said else reasons.HTTP_STATUSES[error.code.name]
 
@@ -37,7 +37,7 @@ def http_status(error: MeshError) -> int:
 def in_shape(
     error: MeshError, shape: ErrorShape, *, reason: str, message: str, field: str | None, request_id: str = ""
 ) -> Failure:
-    """State an error in a shape, with a `reason`, a `message` and a `field` that its protocol's clients understand."""
+    """Make the answer in a shape, with a `reason`, a `message` and a `field` in the terms of the protocol."""
     status = http_status(error)
     stated = shape.stated(
         status, canonical=error.code.name, reason=reason, message=message, field=field, request_id=request_id

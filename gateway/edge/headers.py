@@ -1,4 +1,4 @@
-"""The request headers the edge reads."""
+"""The request headers that the edge reads."""
 
 from collections.abc import Iterable
 
@@ -11,7 +11,7 @@ _READ = frozenset(
 
 
 class Headers:
-    """What one request said of itself; absent headers are None."""
+    """The headers of one request; a header that is absent is None."""
 
     __slots__ = ("_values",)
 
@@ -19,10 +19,10 @@ class Headers:
         self._values = {name: value for name, value in raw if name in _READ}
 
     def text(self, name: bytes) -> str | None:
-        """A header as text."""
+        """The header as text."""
         value = self._values.get(name)
         return None if value is None else value.decode("latin-1")
 
     def raw(self, name: bytes) -> bytes | None:
-        """A header as it came."""
+        """The header as bytes."""
         return self._values.get(name)

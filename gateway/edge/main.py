@@ -30,8 +30,8 @@ from services.mesh.service import Service
 async def build(mesh: Mesh, settings: EdgeSettings, _stack: AsyncExitStack) -> Service:
     """The edge over the mesh's orchestrator and model service.
 
-    It needs nothing: while those are away it answers in OpenAI's shape that they are, which no gateway could. Without
-    Redis it lets nobody follow logs, because it counts there who does.
+    It is ready without them: while they are away, it answers with an error in OpenAI's shape. While Redis is away,
+    nobody can follow logs, because the connections are counted there.
     """
     orchestrator, model = mesh.connect("orchestrator"), mesh.connect("model")
     api = Api(
@@ -49,7 +49,7 @@ async def build(mesh: Mesh, settings: EdgeSettings, _stack: AsyncExitStack) -> S
     sockets = LogSockets(mesh.authenticator, Tails(LogServiceStub(orchestrator)), mesh.redis, settings)
     tracing = RequestTracing(mesh.spans, mesh.settings.trace_sample_ratio)
     openai_app = Application(mesh.authenticator, tracing, api.routes, openai.CONVENTIONS)
-    # Whoever misses the WebSocket is a client of HTTP, and the edge's clients know OpenAI's errors.
+    # A plain HTTP request to the path of the WebSocket is answered in the shape that clients of the edge know.
     logs_app = Application(mesh.authenticator, tracing, logs.ROUTES, openai.CONVENTIONS)
     return Service(
         surfaces=(

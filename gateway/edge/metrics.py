@@ -1,4 +1,4 @@
-"""What the edge counts and times of its own; the calls behind it are metered where they are served."""
+"""Metrics of the edge; the calls it makes are measured by the services that answer them."""
 
 from functools import lru_cache
 
@@ -14,12 +14,12 @@ FIRST_DELTA = Histogram(
     "soma_edge_first_delta_seconds", "From a streamed chat request to its first text", buckets=_BUCKETS
 )
 
-# Looking a series up by its labels costs more than counting.
+# Finding a series by its labels costs more than counting.
 _requests = lru_cache(1024)(REQUESTS.labels)
 _duration = lru_cache(256)(DURATION.labels)
 
 
 def answered(route: str, status: int, seconds: float) -> None:
-    """Count a request that is over; 499 stands for a client that left before it was answered."""
+    """Count a request that has ended; status 499 means that the client left before it was answered."""
     _requests(route, status).inc()
     _duration(route).observe(seconds)

@@ -1,4 +1,4 @@
-"""Errors a stream of the mesh ends with, as errors of this process."""
+"""Errors at the end of a stream of the mesh, as errors of this process."""
 
 from soma.errors.v1 import reasons
 from soma.mesh.v1.stream_pb2 import StreamError
@@ -8,7 +8,7 @@ from services.mesh.call.errors import Code, Facts, MeshError, Unavailable
 
 
 def relayed(error: StreamError) -> MeshError:
-    """The error a stream's last event states."""
+    """The error in the last event of a stream."""
     facts = Facts(retry_after=error.retry_after_seconds or None)
     known = 1 <= error.code <= Code.UNAUTHENTICATED
     code = Code(error.code) if known else Code.UNKNOWN
@@ -16,5 +16,5 @@ def relayed(error: StreamError) -> MeshError:
 
 
 def cut() -> MeshError:
-    """The error of a stream that ended without its last event."""
+    """The error of a stream that ended without a last event."""
     return Unavailable("The answer was cut off before its end.", reason=reasons.STREAM_CUT)

@@ -1,4 +1,4 @@
-"""One HTTP answer on its way out: the headers every answer has, its status, and whether it has begun."""
+"""One HTTP answer: the headers that every answer has, its status, and whether it has begun."""
 
 import re
 import time
@@ -14,27 +14,27 @@ REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 JSON = b"application/json"
 EVENTS = b"text/event-stream; charset=utf-8"
 
-LastWords = Callable[[MeshError], bytes]
+FailureEvent = Callable[[MeshError], bytes]
 
 
 class Reply:
-    """Sends one answer; `status` is 0 until it has begun, and the header `elapsed` says after how many milliseconds."""
+    """Sends one answer; `status` is 0 until it begins, and the header `elapsed` has the milliseconds until then."""
 
-    __slots__ = ("_elapsed", "_last_words", "_send", "_started_at", "request_id", "status")
+    __slots__ = ("_elapsed", "_failure_event", "_send", "_started_at", "request_id", "status")
 
     def __init__(self, send: Send, request_id: bytes | None, elapsed: bytes) -> None:
         self._send = send
         self._elapsed = elapsed
         self._started_at = time.perf_counter()
-        self._last_words: LastWords | None = None
+        self._failure_event: FailureEvent | None = None
         self.status = 0
-        # The gateway's id is kept, so that its access log, ours and the client's agree.
+        # The id of the gateway is kept, so that its access log, this process's log and the client name the same id.
         known = request_id is not None and REQUEST_ID.fullmatch(request_id)
         self.request_id = request_id if known and request_id else b"req_" + uuid.uuid4().hex.encode()
 
     @property
     def seconds(self) -> float:
-        """Seconds since the request came in."""
+        """Seconds since the request arrived."""
         return time.perf_counter() - self._started_at
 
     async def json(self, status: int, body: bytes, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
@@ -43,23 +43,23 @@ class Reply:
         await self._send({"type": "http.response.body", "body": body})
 
     async def fail(self, failed: Failure, error: MeshError) -> None:
-        """Send an error: as the answer, or where one has begun as its last event, without `[DONE]`."""
+        """Send an error: as the answer, or if the answer has begun as its last event, without `[DONE]`."""
         if not self.status:
             await self.json(failed.status, failed.body, failed.headers)
             return
-        await self.end(self._last_words(error) if self._last_words else b"data: " + failed.body + b"\n\n")
+        await self.end(self._failure_event(error) if self._failure_event else b"data: " + failed.body + b"\n\n")
 
-    async def begin_events(self, last_words: LastWords | None = None) -> None:
-        """Begin a stream of server-sent events; `last_words` is how it says that it failed, where it has a way."""
-        self._last_words = last_words
+    async def begin_events(self, failure_event: FailureEvent | None = None) -> None:
+        """Begin a stream of server-sent events; `failure_event` makes its last event if it fails."""
+        self._failure_event = failure_event
         await self._begin(200, EVENTS, [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")])
 
     async def event(self, event: bytes) -> None:
-        """Send an event; waits while the client reads slower than it is sent to."""
+        """Send an event; waits while the client reads more slowly than events come."""
         await self._send({"type": "http.response.body", "body": event, "more_body": True})
 
     async def end(self, event: bytes) -> None:
-        """Send a stream's last event."""
+        """Send the last event of a stream."""
         await self._send({"type": "http.response.body", "body": event})
 
     async def _begin(self, status: int, content_type: bytes, headers: list[tuple[bytes, bytes]]) -> None:

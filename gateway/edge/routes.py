@@ -1,4 +1,4 @@
-"""Which handler answers a path, and what to say where none does."""
+"""Which handler answers a path, and the errors where there is none."""
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ from services.mesh.surfaces.surface import Space
 
 
 @dataclass(frozen=True, slots=True)
-class Visit:
-    """One request being answered; `name` is what its path names, where it names something, and `query` comes raw."""
+class Exchange:
+    """A request and its reply; `name` is the variable part of the path, if there is one, and `query` is not decoded."""
 
     headers: Headers
     receive: Receive
@@ -23,14 +23,14 @@ class Visit:
     query: bytes = b""
 
 
-Handler = Callable[[Visit], Awaitable[None]]
+Handler = Callable[[Exchange], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A handler, the one method it answers, and the path metrics know it by.
+    """A handler, the one method that it answers, and the template of its path, which is also its name in metrics.
 
-    `slashes`: what stands at the end of the path may hold slashes, as names of models do.
+    `slashes`: the variable at the end of the path may contain slashes, as names of models do.
     """
 
     method: str
@@ -40,7 +40,7 @@ class Route:
 
     @property
     def path(self) -> str:
-        """The path as a surface declares it."""
+        """The path in the form of a surface's declaration."""
         return f"{self.template.removesuffix('}')}=**}}" if self.slashes else self.template
 
 
@@ -58,7 +58,7 @@ class Routes:
             self._add(route)
 
     def find(self, path: str) -> tuple[Sequence[Route], str]:
-        """The routes of a path, and what the path names (a model's name may hold slashes)."""
+        """The routes of a path, and the value of its variable part; no routes if the path is unknown."""
         routes = self._fixed.get(path)
         if routes is not None:
             return routes, ""
@@ -78,17 +78,17 @@ class Routes:
                 routes.append(route)
                 return
         self._patterns.append((before, after, [route]))
-        # The more a path says, the earlier it is looked for.
+        # A longer pattern is more specific, so it is tried first.
         self._patterns.sort(key=lambda pattern: -len(pattern[0] + pattern[1]))
 
 
 def unknown_path(space: Space, method: str, path: str) -> NotFound:
-    """The answer to a path nobody has, in the words of a space."""
+    """The error of an unknown path, in the words of its space."""
     return NotFound(space.message.format(method=method, path=path), reason=space.reason)
 
 
 def wrong_method(method: str, path: str, routes: Iterable[Route]) -> Unimplemented:
-    """The answer to a known path asked in another way."""
+    """The error of a known path that does not have this method."""
     message = f"Not allowed to {method} on {path}."
     return Unimplemented(
         message, reason=reasons.METHOD_NOT_SUPPORTED, metadata={"allow": ", ".join(route.method for route in routes)}

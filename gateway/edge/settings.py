@@ -9,7 +9,7 @@ from services.mesh.settings import SomaSettings
 
 
 class EdgeSettings(SomaSettings):
-    """What the edge allows a request."""
+    """Limits of the edge."""
 
     table: ClassVar[str | None] = "edge"
     model_config = SettingsConfigDict(env_prefix="SOMA_EDGE_")

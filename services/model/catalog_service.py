@@ -8,10 +8,11 @@ from services.model.catalogue import Catalogue
 
 
 class CatalogService(catalog_service_pb2_grpc.CatalogServiceServicer):
-    """Lists the models that can be asked for."""
+    """Lists the models that can be asked for, and the providers."""
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
 
     async def ListModels(self, request: ListModelsRequest, context: Context) -> ListModelsResponse:
-        return ListModelsResponse(models=await self._catalogue.listed())
+        models = await self._catalogue.listed()
+        return ListModelsResponse(models=models, providers=self._catalogue.providers())

@@ -1,7 +1,7 @@
 """Which models there are, who serves each, and which one answers when nobody says."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from time import monotonic
@@ -9,6 +9,7 @@ from time import monotonic
 import structlog
 from soma.errors.v1 import reasons
 from soma.model.v1.catalog_service_pb2 import Model
+from soma.model.v1.catalog_service_pb2 import Provider as ProviderState
 
 from services.mesh.call import errors
 from services.model.provider import Provider
@@ -19,6 +20,25 @@ _log = structlog.get_logger(__name__)
 _LOOK_INTERVAL = 2.0
 _LOOK_SECONDS = 1.5
 _LIST_SECONDS = 0.3
+_NOT_ASKED = "it was not asked yet"
+# Of a provider that did not answer, by the reason of its error; every other is a failure.
+_STATES: "Mapping[str, ProviderState.State.ValueType]" = {
+    reasons.PROVIDER_UNAVAILABLE: ProviderState.STATE_UNREACHABLE,
+    reasons.PROVIDER_TIMEOUT: ProviderState.STATE_UNREACHABLE,
+    reasons.PROVIDER_CREDENTIAL_REFUSED: ProviderState.STATE_KEY_REFUSED,
+}
+# What a model is for, in words, the first that it can do.
+_PURPOSES: "Mapping[Model.Capability.ValueType, str]" = {
+    Model.CAPABILITY_CHAT: "holds conversations",
+    Model.CAPABILITY_COMPLETION: "completes prompts",
+    Model.CAPABILITY_EMBEDDING: "makes vectors of texts (/v1/embeddings)",
+    Model.CAPABILITY_RERANK: "sorts texts by how well they fit a question",
+    Model.CAPABILITY_IMAGE: "makes images",
+    Model.CAPABILITY_VIDEO: "makes videos",
+    Model.CAPABILITY_SPEECH: "speaks texts",
+    Model.CAPABILITY_TRANSCRIPTION: "writes down what is said",
+    Model.CAPABILITY_MODERATION: "judges whether a text may be said",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +55,9 @@ class Route:
             InvalidArgument: it lacks the capability.
         """
         if capability not in self.model.capabilities:
+            purpose = next((_PURPOSES[each] for each in _PURPOSES if each in self.model.capabilities), "")
             raise errors.InvalidArgument(
-                f"the model `{self.model.name}` cannot {what}",
+                f"the model `{self.model.name}` cannot {what}" + (f"; it {purpose}" if purpose else ""),
                 reason=reasons.MODEL_CAPABILITY_MISSING,
                 metadata={"model": self.model.name, "capability": Model.Capability.Name(capability)},
             )
@@ -49,14 +70,19 @@ class Shelf:
     Attributes:
         only: the names that are offered; empty for all.
         optional: not shown before it has answered once.
-        problem: why it did not answer; empty when it did.
+        title: the vendor, for people.
+        may_be_default: whether one of its models may answer requests that name none, without being configured to.
+        problem: why it did not answer; empty when it did. `reason` is that of the error, empty for any other.
     """
 
     provider: Provider
     only: tuple[str, ...] = ()
     optional: bool = False
+    title: str = ""
+    may_be_default: bool = True
     models: dict[str, Model] = field(default_factory=dict)
-    problem: str = "it was not asked yet"
+    problem: str = _NOT_ASKED
+    reason: str = ""
 
     async def refresh(self) -> None:
         """Ask the provider; when it does not answer, what it served before stays listed, as not available."""
@@ -65,16 +91,17 @@ class Shelf:
         except errors.MeshError as error:
             if error.message != self.problem and not self.optional:
                 _log.warning("provider_unavailable", provider=self.provider.name, reason=error.reason)
-            self.problem = error.message
+            self.problem, self.reason = error.message, error.reason
             return
         except Exception as error:
             # Whatever it is, it is no other provider's concern, nor the next look's.
             _log.exception("provider_failed", provider=self.provider.name)
             self.problem = f"{self.provider.name} could not be asked for its models: {type(error).__name__}"
+            self.reason = ""
             return
         self.models = {model.name: model for model in listed if not self.only or model.name in self.only}
         self.optional = False
-        self.problem = ""
+        self.problem = self.reason = ""
 
     def listing(self) -> list[Model]:
         """Its models for the catalogue, each with why it cannot be used now."""
@@ -93,10 +120,20 @@ class Shelf:
         """A model by its own name. One the file names is taken at its word while its server is away."""
         known = self.models.get(name)
         if known is None and name in self.only:
-            return Model(
-                name=name, provider=self.provider.name, capabilities=[Model.CAPABILITY_CHAT, Model.CAPABILITY_TOOLS]
-            )
+            return self.provider.described(name)
         return known
+
+    def state(self) -> ProviderState:
+        """The provider for people: whether it can be used, and why not."""
+        asked = self.problem != _NOT_ASKED
+        state = _STATES.get(self.reason, ProviderState.STATE_FAILED) if asked else ProviderState.STATE_NOT_ASKED
+        return ProviderState(
+            name=self.provider.name,
+            title=self.title,
+            state=state if self.problem else ProviderState.STATE_READY,
+            reason=self.problem,
+            models=len(self.models),
+        )
 
 
 class Catalogue:
@@ -106,12 +143,19 @@ class Catalogue:
         default: the model the configuration wants; may be empty.
         fallback: the local model that answers when there is no other.
         look_interval: seconds between two looks that calls cause.
+        unused: vendors that are not used, with the reason; only listed.
     """
 
     def __init__(
-        self, shelves: Sequence[Shelf], default: str, fallback: str, look_interval: float = _LOOK_INTERVAL
+        self,
+        shelves: Sequence[Shelf],
+        default: str,
+        fallback: str,
+        look_interval: float = _LOOK_INTERVAL,
+        unused: Sequence[ProviderState] = (),
     ) -> None:
         self._shelves = tuple(shelves)
+        self._unused = tuple(unused)
         self._default = default
         self._fallback = fallback
         self._look_interval = look_interval
@@ -156,7 +200,7 @@ class Catalogue:
         if self._default:
             return self._default
         for shelf in self._shelves:
-            if shelf.problem or shelf.provider.name == "local":
+            if shelf.problem or not shelf.may_be_default or shelf.provider.name == "local":
                 continue
             for model in shelf.models.values():
                 if Model.CAPABILITY_CHAT in model.capabilities:
@@ -172,6 +216,10 @@ class Catalogue:
                 model.default = True
                 break
         return sorted(models, key=lambda model: not model.default)
+
+    def providers(self) -> list[ProviderState]:
+        """Every provider in the order in which models are looked for, then the vendors that are not used."""
+        return [*(shelf.state() for shelf in self._shelves), *self._unused]
 
     async def check(self) -> None:
         """Some model can chat now; a check of health.

@@ -1,10 +1,12 @@
 """Declares and builds the model service: its providers, its catalogue, its ledger."""
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 from soma.model.v1.catalog_service_pb2 import Model
+from soma.model.v1.catalog_service_pb2 import Provider as ProviderState
 from soma.model.v1.catalog_service_pb2_grpc import add_CatalogServiceServicer_to_server
 from soma.model.v1.cost_service_pb2_grpc import add_CostServiceServicer_to_server
 from soma.model.v1.model_service_pb2_grpc import add_ModelServiceServicer_to_server
@@ -13,24 +15,26 @@ from services.mesh.declaration import Declaration
 from services.mesh.mesh import Mesh
 from services.mesh.process.jobs import Job
 from services.mesh.service import Service
-from services.model.adapters.anthropic import Anthropic
 from services.model.adapters.extract import voice
 from services.model.adapters.extract.engine import ExtractEngine
 from services.model.adapters.extract.ranking import Ranking
 from services.model.adapters.local import LocalProvider, local_model
 from services.model.adapters.markov import engine as markov
-from services.model.adapters.openai_compatible import COMPATIBLE, OPENAI, OpenAICompatible
-from services.model.adapters.upstream import Advice, Patience, Upstream
+from services.model.adapters.remote import remote
+from services.model.adapters.upstream import Patience
 from services.model.catalog_service import CatalogService
 from services.model.catalogue import Catalogue, Shelf
 from services.model.cost_service import CostService
+from services.model.discovery import Missing
 from services.model.embedding.minilm import MiniLm
 from services.model.generation import Generations
 from services.model.ledger import Ledger
-from services.model.provider import Provider
 from services.model.service import ModelService
-from services.model.settings import ModelSettings, ProviderSettings
+from services.model.settings import ModelSettings
 from services.model.store import RECORDED, UsageStore
+from services.model.vectors import Vectors
+from services.model.vendor import Vendor
+from services.model.vendor_files import load
 
 # A start waits this long for remote providers to list their models; slower ones appear when they answer.
 _FIRST_LOOK_SECONDS = 1.5
@@ -44,17 +48,19 @@ async def build(mesh: Mesh, settings: ModelSettings, stack: AsyncExitStack) -> S
     embedder = MiniLm(embedding)
     stack.push_async_callback(embedder.close)
     embedder.begin()
-    catalogue = await _catalogue(settings, embedder, stack)
+    vendors = await asyncio.to_thread(load, settings.vendors or mesh.data_dir / "vendors")
+    catalogue = await _catalogue(settings, vendors, embedder, stack)
     looked = await _first_look(catalogue, stack)
     usage = UsageStore(mesh.postgres, mesh.outbox)
     stack.push_async_callback(usage.close)
     ledger = Ledger(usage.write)
     stack.push_async_callback(ledger.drain)
     generations = Generations(ledger, settings.heartbeat_interval, settings.answer_limit_bytes)
+    servicer = ModelService(catalogue, generations, Vectors(embedder, ledger), markov.NAME)
     # Events wait in the outbox while Redis is away, and nobody's call does, so it is no condition of health.
     return Service(
         servicers=(
-            (add_ModelServiceServicer_to_server, ModelService(catalogue, generations, embedder, markov.NAME)),
+            (add_ModelServiceServicer_to_server, servicer),
             (add_CatalogServiceServicer_to_server, CatalogService(catalogue)),
             (add_CostServiceServicer_to_server, CostService(usage)),
         ),
@@ -71,7 +77,9 @@ async def build(mesh: Mesh, settings: ModelSettings, stack: AsyncExitStack) -> S
     )
 
 
-async def _catalogue(settings: ModelSettings, embedder: MiniLm, stack: AsyncExitStack) -> Catalogue:
+async def _catalogue(
+    settings: ModelSettings, vendors: Mapping[str, Vendor], embedder: MiniLm, stack: AsyncExitStack
+) -> Catalogue:
     local = LocalProvider(
         engines=(
             ExtractEngine(Ranking(embedder.embed_at_once)),
@@ -79,14 +87,32 @@ async def _catalogue(settings: ModelSettings, embedder: MiniLm, stack: AsyncExit
         ),
         listed=(local_model(embedder.model, Model.CAPABILITY_EMBEDDING),),
     )
-    default, entries = settings.providers()
+    default, entries = settings.providers(vendors)
     patience = Patience(settings.connect_timeout, settings.first_byte_timeout, settings.idle_timeout)
-    shelves = [Shelf(local)]
+    network = settings.network()
+    shelves = [Shelf(local, title="this process")]
     for entry in entries:
-        provider = await _remote(entry, patience, stack)
-        shelves.append(Shelf(provider, only=entry.models, optional=entry.optional))
-    catalogue = Catalogue(shelves, default, fallback=voice.NAME)
-    return catalogue
+        vendor = vendors[entry.vendor]
+        shelves.append(
+            Shelf(
+                await remote(entry, vendor, patience, stack, network),
+                only=entry.models,
+                optional=entry.optional,
+                title=vendor.title,
+                may_be_default=vendor.models.may_be_default,
+            )
+        )
+    unused = [_unused(each) for each in settings.missing(vendors)]
+    return Catalogue(shelves, default, fallback=voice.NAME, unused=unused)
+
+
+def _unused(missing: Missing) -> ProviderState:
+    return ProviderState(
+        name=missing.vendor.name,
+        title=missing.vendor.title,
+        state=ProviderState.STATE_NOT_SET,
+        reason=f"set {', '.join(missing.variables)}",
+    )
 
 
 async def _first_look(catalogue: Catalogue, stack: AsyncExitStack) -> bool:
@@ -100,29 +126,6 @@ async def _first_look(catalogue: Catalogue, stack: AsyncExitStack) -> bool:
     stack.push_async_callback(ended)
     await asyncio.wait((look,), timeout=_FIRST_LOOK_SECONDS)
     return not look.done() or look.exception() is None
-
-
-async def _remote(entry: ProviderSettings, patience: Patience, stack: AsyncExitStack) -> Provider:
-    key = entry.api_key.get_secret_value()
-    if entry.kind == "anthropic":
-        headers = {"anthropic-version": "2023-06-01", **({"x-api-key": key} if key else {})}
-    else:
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-    upstream = Upstream(entry.name, entry.base_url, headers, patience, _advice(entry))
-    await stack.enter_async_context(upstream)
-    if entry.kind == "anthropic":
-        return Anthropic(upstream)
-    return OpenAICompatible(upstream, OPENAI if entry.kind == "openai" else COMPATIBLE)
-
-
-def _advice(entry: ProviderSettings) -> Advice:
-    usual = Advice()
-    key, url = usual.key, usual.url
-    if entry.key_place:
-        key = f"{'check' if entry.api_key.get_secret_value() else 'it wants a key: set'} {entry.key_place}"
-    if entry.url_place:
-        url = f"check {entry.url_place}"
-    return Advice(key, url)
 
 
 SERVICE = Declaration(

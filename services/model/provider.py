@@ -1,11 +1,17 @@
 """The interface of a provider, which runs models: a vendor's server, or the engines of this process."""
 
 from collections.abc import AsyncGenerator, Collection, Sequence
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from soma.model.v1.catalog_service_pb2 import Model
 from soma.model.v1.message_pb2 import ToolCallDelta
-from soma.model.v1.model_service_pb2 import GenerateRequest, GenerationFinished, TextDelta
+from soma.model.v1.model_service_pb2 import (
+    EmbedRequest,
+    EmbedResponse,
+    GenerateRequest,
+    GenerationFinished,
+    TextDelta,
+)
 
 ProviderEvent: TypeAlias = TextDelta | ToolCallDelta | GenerationFinished
 
@@ -29,6 +35,10 @@ class Provider(Protocol):
         """
         ...
 
+    def described(self, name: str) -> Model:
+        """What is known of a model by its name alone, while the provider cannot be asked."""
+        ...
+
     def generate(self, request: GenerateRequest, model: str) -> AsyncGenerator[ProviderEvent, None]:
         """Stream the answer of `model` to the conversation in the request.
 
@@ -38,5 +48,18 @@ class Provider(Protocol):
 
         Raises:
             MeshError: before or between events; no event follows.
+        """
+        ...
+
+
+@runtime_checkable
+class Embeds(Protocol):
+    """A provider that makes vectors too."""
+
+    async def embed(self, request: EmbedRequest, model: str) -> EmbedResponse:
+        """`model`'s vectors of the request's texts, in their order, with the tokens the provider counted.
+
+        Raises:
+            MeshError: it failed, or cannot do what is asked.
         """
         ...

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from time import perf_counter
 from typing import Any, TypeAlias
 
 import grpc
@@ -26,10 +25,11 @@ from soma.model.v1.model_service_pb2 import (
 )
 
 from services.mesh.call.call import principal
+from services.model.adapters.local import LocalProvider
 from services.model.catalogue import Catalogue
-from services.model.embedding.embedder import Embedder
 from services.model.generation import Generations, joined
 from services.model.parameters import supported_request
+from services.model.vectors import Vectors, require_texts
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
@@ -37,12 +37,12 @@ _PAGE = 50
 
 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):
-    """Chooses the provider of each request; embeddings come from an embedder of its own."""
+    """Chooses what answers each request: a provider, or for vectors also the model of this process."""
 
-    def __init__(self, catalogue: Catalogue, generations: Generations, embedder: Embedder, completer: str) -> None:
+    def __init__(self, catalogue: Catalogue, generations: Generations, vectors: Vectors, completer: str) -> None:
         self._catalogue = catalogue
         self._generations = generations
-        self._embedder = embedder
+        self._vectors = vectors
         self._completer = completer
 
     async def Generate(self, request: GenerateRequest, context: Context) -> AsyncGenerator[GenerateResponse, None]:
@@ -68,20 +68,14 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         )
 
     async def Embed(self, request: EmbedRequest, context: Context) -> EmbedResponse:
-        if request.model and request.model != self._embedder.model:
-            route = await self._catalogue.find(request.model)
-            route.require(Model.CAPABILITY_EMBEDDING, "embed texts")
-        began = perf_counter()
-        found = await self._embedder.embed(request.input)
-        vectors = found.vectors
-        if request.HasField("normalize") and not request.normalize:
-            vectors = vectors * found.norms[:, None]
-        response = EmbedResponse(model=self._embedder.model, vector_length=self._embedder.dimensions)
-        for index, vector in enumerate(vectors.tolist()):
-            response.vectors.add(embedding=vector, index=index)
-        response.usage.total_tokens = int(found.tokens.sum())
-        response.latency_ms = (perf_counter() - began) * 1000
-        return response
+        require_texts(request)
+        if not request.model or request.model == self._vectors.model:
+            return await self._vectors.local(request)
+        route = await self._catalogue.find(request.model)
+        route.require(Model.CAPABILITY_EMBEDDING, "embed texts")
+        if route.model.name == self._vectors.model and route.provider.name == LocalProvider.name:
+            return await self._vectors.local(request)
+        return await self._vectors.remote(principal(), route, request)
 
 
 _FINISH_NAMES = {FINISH_REASON_LENGTH: "length", FINISH_REASON_CONTENT_FILTER: "content_filter"}

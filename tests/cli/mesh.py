@@ -48,8 +48,8 @@ def finished() -> chat.ChatResponse:
 
 
 @asynccontextmanager
-async def serving(chatting: ScriptedChat) -> AsyncIterator[Endpoint]:
-    """Run the server on a free port; yields its endpoint."""
+async def serving(chatting: ScriptedChat, *others: Registration) -> AsyncIterator[Endpoint]:
+    """Run the server on a free port, with other services that a test adds; yields its endpoint."""
     async with AsyncExitStack() as stack:
         spans, drain = Spans("test", None), Drain()
         stack.callback(spans.close)
@@ -63,6 +63,7 @@ async def serving(chatting: ScriptedChat) -> AsyncIterator[Endpoint]:
         servicers: list[Registration] = [
             (add_EchoServiceServicer_to_server, EchoServicer()),
             (add_ChatServiceServicer_to_server, chatting),
+            *others,
         ]
         server = Server(wrap.wrap_all(collect(servicers)), drain, max_message_bytes=4 * 1024 * 1024)
         port = await server.start("127.0.0.1:0")

@@ -21,11 +21,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from cli.state import StackState
 from cli.status import PartStatus, State
 from services.mesh.testing.waiting import until
+from tests.model.vendors import VARIABLES
 from tests.ports import free_port
 
 SOMA = Path(sys.executable).with_name("soma")
 # Variables of a developer's environment that a test must not see.
-FOREIGN = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL")
+FOREIGN = sorted(VARIABLES)
 COMMAND_SECONDS = 60.0
 CALL_SECONDS = 15.0
 

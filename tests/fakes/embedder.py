@@ -29,6 +29,7 @@ class FakeEmbedder(Fake, ModelServiceServicer):
         name: of the model.
         vector: makes the vectors, all of one length; `by_words` unless a test says otherwise.
         refuses: a text with this in it is an invalid argument; empty for none.
+        windows: in how many it says that it read each text.
         requests: of all calls.
         callers: tenant and subject of each.
     """
@@ -38,6 +39,7 @@ class FakeEmbedder(Fake, ModelServiceServicer):
         self.name = name
         self.vector = vector or by_words(DIMENSIONS)
         self.refuses = ""
+        self.windows = 1
         self.requests: list[pb.EmbedRequest] = []
         self.callers: list[tuple[str, str]] = []
 
@@ -68,8 +70,10 @@ class FakeEmbedder(Fake, ModelServiceServicer):
         if self.refuses and any(self.refuses in text for text in request.input):
             raise errors.InvalidArgument("this text is refused")
         response = pb.EmbedResponse(model=self.name)
-        for place, text in enumerate(request.input):
-            response.vectors.add(index=place, embedding=self.vector(text, place))
+        # Token numbers stand for a text with a character each.
+        texts = list(request.input) or ["#" * len(each.numbers) for each in request.tokens]
+        for place, text in enumerate(texts):
+            response.vectors.add(index=place, embedding=self.vector(text, place), windows=self.windows)
         response.vector_length = len(response.vectors[0].embedding)
         response.usage.total_tokens = len(response.vectors)
         return response

@@ -29,6 +29,7 @@ from services.model.main import SERVICE
 from services.model.settings import ModelSettings
 from services.model.testing.dialects import AnthropicDialect, OpenAIDialect
 from services.model.testing.upstreams import FakeUpstream
+from tests.model.vendors import VARIABLES
 
 if TYPE_CHECKING:
     from soma.model.v1.catalog_service_pb2_grpc import CatalogServiceAsyncStub
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
 # Maximum size of an answer's text; more than any model of the tests writes.
 LARGEST = 1024 * 1024
 KEY = SecretStr("sk-secret")
-VARIABLES = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "SOMA_CONFIG")
 # To hash the weights and open the graph takes 0.4 s, which is more than most tests take.
 _prepared, _opened = cache(artifact.prepared), cache(engine.Engine)
 
@@ -104,7 +104,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
 def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Nothing of the machine's own environment counts."""
     monkeypatch.chdir(tmp_path)
-    for name in VARIABLES:
+    for name in (*VARIABLES, "SOMA_CONFIG"):
         monkeypatch.delenv(name, raising=False)
 
 

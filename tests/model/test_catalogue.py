@@ -28,6 +28,9 @@ class Listing:
             raise self.error
         return self.listed
 
+    def described(self, name: str) -> Model:
+        return Model(name=name, provider=self.name, capabilities=[Model.CAPABILITY_CHAT])
+
     def generate(self, request: GenerateRequest, model: str) -> AsyncGenerator[ProviderEvent, None]:
         raise NotImplementedError
 
@@ -162,3 +165,31 @@ async def catalogue_of(provider: Listing) -> Catalogue:
     made = Catalogue([Shelf(provider)], "", fallback="soma-extract-v1")
     await made.refresh()
     return made
+
+
+@pytest.mark.parametrize(
+    ("capability", "said"),
+    [
+        (Model.CAPABILITY_EMBEDDING, "the model `m` cannot hold a conversation; it makes vectors of texts"),
+        (Model.CAPABILITY_TRANSCRIPTION, "the model `m` cannot hold a conversation; it writes down what is said"),
+    ],
+)
+async def test_a_model_for_something_else_says_what_it_is_for(
+    capability: "Model.Capability.ValueType", said: str
+) -> None:
+    provider = Listing("a", "m")
+    provider.listed = [Model(name="m", provider="a", capabilities=[capability])]
+    route = (await catalogue(provider)).resolve("m")
+    with pytest.raises(InvalidArgument) as raised:
+        route.require(Model.CAPABILITY_CHAT, "hold a conversation")
+    assert raised.value.message.startswith(said)
+    assert raised.value.reason == "MODEL_CAPABILITY_MISSING"
+
+
+async def test_a_provider_whose_models_may_not_be_the_default_is_used_only_by_name() -> None:
+    made = Catalogue(
+        [Shelf(LOCAL), Shelf(Listing("a", "x"), may_be_default=False), Shelf(Listing("b", "y"))], "", fallback="none"
+    )
+    await made.refresh()
+    assert made.default() == "y"
+    assert made.resolve("x").model.provider == "a"

@@ -36,6 +36,9 @@ class Late:
             raise self.error
         return [Model(name=f"{self.name}-model", provider=self.name, capabilities=[Model.CAPABILITY_CHAT])]
 
+    def described(self, name: str) -> Model:
+        return Model(name=name, provider=self.name, capabilities=[Model.CAPABILITY_CHAT])
+
     def generate(self, request: GenerateRequest, model: str) -> AsyncGenerator[ProviderEvent, None]:
         raise NotImplementedError
 

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
-from soma.model.v1.catalog_service_pb2 import ListModelsRequest, Model
+from soma.model.v1.catalog_service_pb2 import ListModelsRequest, Model, Provider
 from soma.model.v1.message_pb2 import ROLE_ASSISTANT, ROLE_USER, Message
 from soma.model.v1.model_service_pb2 import GenerateRequest
 
@@ -17,6 +17,7 @@ from services.model.embedding import minilm
 from services.model.testing.dialects import AnthropicDialect, Behaviour, Fault
 from services.model.testing.upstreams import FakeUpstream
 from tests.model.conftest import Models, Serving
+from tests.ports import free_port
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -66,6 +67,42 @@ async def test_the_error_for_a_refused_or_missing_key_names_its_variable(
             models = await models_of(running)
     (mine,) = (model for model in models if model.name == "m")
     assert said in mine.unavailable_reason
+
+
+async def test_each_provider_says_whether_it_can_be_used_and_why_not(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with FakeUpstream() as ready, FakeUpstream(behaviour=Behaviour(fault=Fault.UNAUTHORIZED)) as strict:
+        monkeypatch.setenv("VLLM_BASE_URL", ready.url)
+        monkeypatch.setenv("GROQ_API_KEY", "gsk-1")
+        monkeypatch.setenv("GROQ_BASE_URL", f"{strict.url}/v1")
+        async with serving(ollama_url=f"http://127.0.0.1:{free_port()}") as running:
+            with run_as(SOMEBODY):
+                listing = await running.catalogue.ListModels(ListModelsRequest())
+    found = {each.name: each for each in listing.providers}
+    assert list(found)[:4] == ["local", "groq", "vllm", "ollama"]
+    assert (found["vllm"].state, found["vllm"].models, found["vllm"].reason) == (Provider.STATE_READY, 2, "")
+    assert found["groq"].state == Provider.STATE_KEY_REFUSED
+    assert "check GROQ_API_KEY in the environment" in found["groq"].reason
+    assert found["ollama"].state == Provider.STATE_UNREACHABLE
+    assert (found["mistral"].state, found["mistral"].reason) == (Provider.STATE_NOT_SET, "set MISTRAL_API_KEY")
+
+
+async def test_a_vendor_of_ones_own_is_found_and_one_that_is_wrong_stops_the_start(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "vendors").mkdir()
+    file = tmp_path / "vendors" / "lab.toml"
+    async with FakeUpstream(models=("lab-1",)) as fake:
+        about = f'title = "The lab"\nabout = "https://lab.example"\n[server]\nurl = "{fake.url}/v1"\n'
+        file.write_text(f'{about}key_variables = ["LAB_KEY"]\n')
+        monkeypatch.setenv("LAB_KEY", "sk-1")
+        async with serving(vendors=tmp_path / "vendors") as running:
+            assert "lab-1" in [model.name for model in await models_of(running)]
+        file.write_text(f"{about}colour = 1\n")
+        with pytest.raises(FailedPrecondition, match=r"lab\.toml is wrong: server\.colour: there is no such key"):
+            async with serving(vendors=tmp_path / "vendors"):
+                pass
 
 
 async def test_without_providers_there_are_local_models_and_one_is_the_default(serving: Serving) -> None:

@@ -5,10 +5,9 @@ from soma.model.v1.message_pb2 import Sampling
 from soma.model.v1.model_service_pb2 import GenerateRequest, ResponseFormat
 
 from services.mesh.call.errors import InvalidArgument
-from services.model.adapters.anthropic import Anthropic
 from services.model.adapters.local import LocalProvider
-from services.model.adapters.openai_compatible import COMPATIBLE, OPENAI
 from services.model.parameters import PARAMETERS, supported_request
+from tests.model.vendors import VENDORS
 
 EVERYTHING = GenerateRequest(
     sampling=Sampling(
@@ -25,7 +24,7 @@ EVERYTHING = GenerateRequest(
 )
 
 
-@pytest.mark.parametrize("lacks", [Anthropic.lacks, LocalProvider.lacks, OPENAI.lacks, COMPATIBLE.lacks])
+@pytest.mark.parametrize("lacks", [LocalProvider.lacks, *(vendor.chat.lacks for vendor in VENDORS.values())])
 def test_every_adapter_names_only_existing_parameters(lacks: frozenset[str]) -> None:
     assert lacks <= PARAMETERS.keys()
 

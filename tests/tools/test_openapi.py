@@ -183,9 +183,9 @@ def test_a_server_stream_is_events_of_its_messages() -> None:
 @pytest.mark.parametrize(
     ("name", "read"),
     [
-        ("OpenAIChatRequest", chat_request.READERS),
-        ("OpenAIResponseRequest", response_request.READERS),
-        ("OpenAIEmbeddingRequest", embeddings.MEMBERS),
+        ("OpenAIChatRequest", chat_request.ChatCompletionRequest.__annotations__),
+        ("OpenAIResponseRequest", response_request.ResponseRequest.__annotations__),
+        ("OpenAIEmbeddingRequest", embeddings.EmbeddingRequest.__annotations__),
     ],
 )
 def test_what_the_edge_reads_is_described_and_nothing_else(name: str, read: Collection[str]) -> None:

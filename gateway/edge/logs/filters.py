@@ -1,4 +1,4 @@
-"""Which entries a client asks for: in the address it connects to, or later in a message."""
+"""The entries that a client asks for, in the address of its connection or later in a message."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -9,7 +9,7 @@ _LONGEST = 256
 
 
 class Refused(Exception):
-    """What a client asks for cannot be had; the message is for it."""
+    """A client asked for something that does not exist; the message is sent to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +21,10 @@ class Filters:
     level: str = ""
 
     def changed(self, wishes: Mapping[str, Any]) -> "Filters":
-        """These, with what is wished for instead; null takes a filter away.
+        """The filters with these changes; null removes a filter.
 
         Raises:
-            Refused: there is no such filter, or not of this value.
+            Refused: there is no such filter, or it cannot have this value.
         """
         values: dict[str, str] = {}
         for name, value in wishes.items():

@@ -16,7 +16,7 @@ from gateway.edge.ws.connection import POLICY, Connection
 
 
 class Ended(Exception):
-    """Why the server ends a connection: a close code, and words."""
+    """Why the server ends a connection: a close code and a text."""
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(reason)
@@ -25,7 +25,7 @@ class Ended(Exception):
 
 
 class LogSocket:
-    """Tells a client what its filters let through; a client that is silent for `silence` seconds is sent away."""
+    """Sends a client the entries that match its filters; ends after `silence` seconds without a ping."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class LogSocket:
             self._stop()
 
     def _tell(self, group: asyncio.TaskGroup) -> None:
-        """Tell what the filters let through from now on, instead of what was told before."""
+        """Send the entries that match the current filters, in place of those of the earlier ones."""
         self._stop()
         self._telling = group.create_task(self._follow(self._filters))
 

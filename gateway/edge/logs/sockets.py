@@ -1,4 +1,4 @@
-"""Takes WebSockets: who may have one, for how long, and how each ended."""
+"""Accepts WebSockets: who may have one, for how long, and with which code it is closed."""
 
 import asyncio
 from urllib.parse import parse_qsl
@@ -23,7 +23,7 @@ from services.mesh.call.principal import Principal
 log = structlog.get_logger("edge")
 
 PATH = "/ws/logs"
-# A seat is free again so long after the connection would have ended for its silence.
+# A seat expires this long after its connection would have ended for its silence.
 _SEAT_MARGIN_SECONDS = 30
 _REFUSALS = frozenset({Code.UNAUTHENTICATED, Code.PERMISSION_DENIED, Code.RESOURCE_EXHAUSTED, Code.INVALID_ARGUMENT})
 
@@ -31,7 +31,7 @@ _REFUSALS = frozenset({Code.UNAUTHENTICATED, Code.PERMISSION_DENIED, Code.RESOUR
 class LogSockets:
     """Serves `/ws/logs`.
 
-    A client that may not have a connection gets one that is closed at once: only so does a browser see the code.
+    A refused client gets a connection that is closed at once: a browser can read a close code, but no HTTP status.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class LogSockets:
             log.info("socket", route=PATH, code=connection.closed_with, seconds=seconds)
 
     async def _serve(self, scope: Scope, connection: Connection) -> tuple[int, str]:
-        """Serve until the end; how to close, where the client has not."""
+        """Serve until the end; returns the code and text to close with, if the client has not closed."""
         try:
             asked = dict(parse_qsl(scope["query_string"].decode("latin-1")))
             who = await self._authenticate(scope, asked.pop("token", None))
@@ -91,7 +91,7 @@ class LogSockets:
             await self._seats.leave(seat)
 
     async def _authenticate(self, scope: Scope, token: str | None) -> Principal:
-        """Who connects: by a header, or, as browsers can send none, by `?token=`."""
+        """The caller, by a header or by `?token=`: a browser cannot send headers with a WebSocket."""
         headers = Headers(scope["headers"])
         authorization, api_key = headers.text(b"authorization"), headers.text(b"x-api-key")
         if token and not authorization and not api_key:
@@ -106,7 +106,7 @@ def _close_for(error: MeshError) -> tuple[int, str]:
 
 
 def _close_for_group(group: ExceptionGroup[Exception]) -> tuple[int, str]:
-    """How to close when telling or listening failed; whatever else failed with it followed from that."""
+    """The code and text to close with when a task failed; other failures of the group followed from the first."""
     first = group.exceptions[0]
     if isinstance(first, Ended):
         return first.code, first.reason

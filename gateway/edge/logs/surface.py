@@ -1,26 +1,26 @@
-"""`/ws/logs` as a surface: a WebSocket, and what is said to who asks for it over plain HTTP."""
+"""`/ws/logs` as a surface: a WebSocket, and the error of a plain HTTP request to it."""
 
 from soma.errors.v1 import reasons
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.edge.logs.sockets import PATH
-from gateway.edge.routes import Route, Visit
+from gateway.edge.routes import Exchange, Route
 from services.mesh.call.errors import FailedPrecondition
 from services.mesh.surfaces.error_shape import ErrorShape
 from services.mesh.surfaces.surface import Space, Surface
 
 
-async def _refuse_without_upgrade(visit: Visit) -> None:
+async def _refuse_without_upgrade(exchange: Exchange) -> None:
     message = f"{PATH} is a WebSocket: connect to it with a client of that protocol (ws:// or wss://)."
     raise FailedPrecondition(message, reason=reasons.UPGRADE_REQUIRED)
 
 
 ROUTES = (Route("GET", PATH, _refuse_without_upgrade),)
-"""What plain HTTP is answered."""
+"""The routes of plain HTTP."""
 
 
 class ByProtocol:
-    """One application for HTTP and one for WebSockets, on one path."""
+    """An application for HTTP and one for WebSockets on the same path."""
 
     def __init__(self, http: ASGIApp, sockets: ASGIApp) -> None:
         self._http = http
@@ -32,7 +32,7 @@ class ByProtocol:
 
 
 def surface(http: ASGIApp, sockets: ASGIApp, unknown: Space, errors: ErrorShape) -> Surface:
-    """The WebSocket; other paths beside it are `unknown`."""
+    """The surface of the WebSocket; other paths under `/ws` are `unknown`."""
     return Surface(
         name="logs",
         app=ByProtocol(http, sockets),

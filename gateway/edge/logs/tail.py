@@ -17,16 +17,16 @@ RETRY_SECONDS = 1.0
 
 
 class Tails:
-    """Tails that outlive an absence of the orchestrator."""
+    """Tails of logs that go on after the orchestrator was away."""
 
     def __init__(self, logs: "LogServiceAsyncStub") -> None:
         self._logs = logs
 
     async def messages(self, filters: Filters) -> AsyncGenerator[dict[str, Any], None]:
-        """What to tell, without end; nothing is missed while the orchestrator is away.
+        """The messages for a client, without end; entries from the time when the orchestrator was away are not lost.
 
         Raises:
-            MeshError: the tail failed in a way that waiting does not help.
+            MeshError: the tail failed with an error that does not pass by waiting.
         """
         request = pb.TailLogsRequest(task_id=filters.task_id, agent_id=filters.agent_id, level=filters.level)
         while True:

@@ -1,4 +1,4 @@
-"""The paths of OpenAI's API that are answered here, and what answers each."""
+"""The paths of OpenAI's API that are served here, and their handlers."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from gateway.edge.openai.embeddings import Embeddings
 from gateway.edge.openai.input_items import InputItems
 from gateway.edge.openai.responses import Responses
 from gateway.edge.repetition import request_id
-from gateway.edge.routes import Route, Visit
+from gateway.edge.routes import Exchange, Route
 
 
 class Api:
@@ -33,7 +33,7 @@ class Api:
 
     @property
     def routes(self) -> Sequence[Route]:
-        """Every path it answers, once for each method."""
+        """The routes: one for each path and method."""
         return (
             Route("POST", "/v1/chat/completions", self._complete),
             Route("POST", "/v1/responses", self._respond),
@@ -46,36 +46,36 @@ class Api:
             Route("GET", "/v1/models/{model}", self._retrieve_model, slashes=True),
         )
 
-    async def _complete(self, visit: Visit) -> None:
-        await self._chat.answer(await self._body(visit), _attempt(visit), visit.receive, visit.reply)
+    async def _complete(self, exchange: Exchange) -> None:
+        await self._chat.answer(await self._body(exchange), _attempt(exchange), exchange.receive, exchange.reply)
 
-    async def _respond(self, visit: Visit) -> None:
-        await self._responses.create(await self._body(visit), _attempt(visit), visit.receive, visit.reply)
+    async def _respond(self, exchange: Exchange) -> None:
+        await self._responses.create(await self._body(exchange), _attempt(exchange), exchange.receive, exchange.reply)
 
-    async def _retrieve_response(self, visit: Visit) -> None:
-        await self._responses.retrieve(visit.name, visit.query, visit.receive, visit.reply)
+    async def _retrieve_response(self, exchange: Exchange) -> None:
+        await self._responses.retrieve(exchange.name, exchange.query, exchange.receive, exchange.reply)
 
-    async def _delete_response(self, visit: Visit) -> None:
-        await self._responses.delete(visit.name, visit.reply)
+    async def _delete_response(self, exchange: Exchange) -> None:
+        await self._responses.delete(exchange.name, exchange.reply)
 
-    async def _cancel_response(self, visit: Visit) -> None:
-        await self._responses.cancel(visit.name, visit.reply)
+    async def _cancel_response(self, exchange: Exchange) -> None:
+        await self._responses.cancel(exchange.name, exchange.reply)
 
-    async def _list_input_items(self, visit: Visit) -> None:
-        await self._input_items.list_items(visit.name, visit.query, visit.reply)
+    async def _list_input_items(self, exchange: Exchange) -> None:
+        await self._input_items.list_items(exchange.name, exchange.query, exchange.reply)
 
-    async def _embed(self, visit: Visit) -> None:
-        await self._embeddings.answer(await self._body(visit), visit.reply)
+    async def _embed(self, exchange: Exchange) -> None:
+        await self._embeddings.answer(await self._body(exchange), exchange.reply)
 
-    async def _list_models(self, visit: Visit) -> None:
-        await self._catalogue.list_models(visit.reply)
+    async def _list_models(self, exchange: Exchange) -> None:
+        await self._catalogue.list_models(exchange.reply)
 
-    async def _retrieve_model(self, visit: Visit) -> None:
-        await self._catalogue.retrieve(visit.name, visit.reply)
+    async def _retrieve_model(self, exchange: Exchange) -> None:
+        await self._catalogue.retrieve(exchange.name, exchange.reply)
 
-    async def _body(self, visit: Visit) -> bytes | bytearray:
-        return await read_body(visit.receive, visit.headers, self._limit)
+    async def _body(self, exchange: Exchange) -> bytes | bytearray:
+        return await read_body(exchange.receive, exchange.headers, self._limit)
 
 
-def _attempt(visit: Visit) -> str:
-    return request_id(visit.headers.raw(b"idempotency-key"))
+def _attempt(exchange: Exchange) -> str:
+    return request_id(exchange.headers.raw(b"idempotency-key"))

@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 
 
 class Catalogue:
-    """Answers requests for models from a CatalogService."""
+    """Answers requests for models with those of a CatalogService."""
 
     def __init__(self, catalog: "CatalogServiceAsyncStub", timeout: float) -> None:
         self._catalog = catalog
         self._timeout = timeout
 
     async def list_models(self, reply: Reply) -> None:
-        """Answer with every model, the default first."""
+        """Answer with all models, the default model first."""
         models = [_model(each) for each in await self._models()]
         await reply.json(200, orjson.dumps({"object": "list", "data": models}))
 
     async def retrieve(self, name: str, reply: Reply) -> None:
-        """Answer with the model of that name.
+        """Answer with the model of this name.
 
         Raises:
             NotFound: MODEL_NOT_FOUND.

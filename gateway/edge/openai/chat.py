@@ -47,7 +47,7 @@ class ChatCompletions:
         finally:
             for call in calls:
                 call.cancel()
-        # Sent when nobody waits on `receive` any more: a server may report an ended answer as a disconnect.
+        # Sent when nothing waits on `receive` any more: a server may report the end of an answer as a disconnect.
         if ask.stream:
             await reply.end(rest)
         else:
@@ -56,7 +56,7 @@ class ChatCompletions:
 
 @dataclass(slots=True)
 class _Choice:
-    """One choice as it grows; a streamed one keeps only how it ended."""
+    """One choice while it is generated; of a streamed choice, only its end is kept."""
 
     begun: bool = False
     pieces: list[str] = field(default_factory=list)
@@ -66,17 +66,17 @@ class _Choice:
     finished: ChatFinished | None = None
 
     def told(self, index: int) -> dict[str, Any]:
-        """OpenAI's object, once it has ended."""
+        """OpenAI's object of a choice that has ended."""
         assert self.finished is not None
         calls, reason = self.calls.whole(), self.finished.finish_reason
         return choice(index, "".join(self.pieces), self.refusal, calls, self.logprobs, reason)
 
 
 async def _stream(events: Indexed, ask: Ask, reply: Reply) -> bytes:
-    """Send chunks as the events come; the last ones, which say why the answer ended, are for the caller to send.
+    """Send chunks as the events come; returns the last ones, which the caller sends.
 
-    The status waits for the first sign of an answer: until then a failing model has a status of its own. Chunks that
-    are known together are sent together: each sending is a system call, and the gateway's work.
+    The status is sent with the first part of the answer: a model that fails before that gets an error status. Chunks
+    that are known together are sent together, because each send costs a system call and work of the gateway.
     """
     answer = _Answer(ask)
     chunks: Chunks | None = None
@@ -112,7 +112,7 @@ async def _stream(events: Indexed, ask: Ask, reply: Reply) -> bytes:
 
 
 async def _collect(events: Indexed, ask: Ask) -> bytes:
-    """The completion object, once the answer is whole."""
+    """The completion object of the whole answer."""
     answer = _Answer(ask)
     async for index, event in events:
         kind = event.WhichOneof("payload")
@@ -135,7 +135,7 @@ async def _collect(events: Indexed, ask: Ask) -> bytes:
 
 
 class _Answer:
-    """What is known of an answer beside its text."""
+    """The facts of an answer beside its text."""
 
     def __init__(self, ask: Ask) -> None:
         self._ask = ask
@@ -145,7 +145,7 @@ class _Answer:
         self.findings = Findings(ask.extension, list(ask.dropped))
 
     def note(self, kind: str | None, event: Any) -> bool:
-        """Take in an event that is no part of an answer; whether it opened one.
+        """Note an event that is not part of the text; returns whether it began the answer.
 
         Raises:
             MeshError: it is an error, or came where an answer should have begun.
@@ -166,7 +166,7 @@ class _Answer:
         return False
 
     def finish(self, index: int, finished: ChatFinished) -> bool:
-        """A choice ended; whether it was the last."""
+        """Note that a choice ended; returns whether it was the last one."""
         self.choices[index].finished = finished
         if finished.sources:
             self.findings.sources = finished.sources
@@ -176,7 +176,7 @@ class _Answer:
         return whole
 
     def usage(self) -> Any:
-        """What all choices cost."""
+        """The usage of all choices."""
         return summed([each.finished.usage for each in self.choices if each.finished is not None])
 
 

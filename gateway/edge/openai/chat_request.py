@@ -1,41 +1,111 @@
-"""A chat completion request, read from JSON into the contract's ChatRequest."""
+"""A chat completion request: what it may say, and how the contract's ChatRequest says it."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field
 from soma.errors.v1 import reasons
+from soma.model.v1.message_pb2 import Sampling
 from soma.orchestrator.v1.chat_service_pb2 import ChatRequest
+from typing_extensions import TypedDict
 
-from gateway.edge.openai.extension import NOTHING, Extension, read_extension
-from gateway.edge.openai.messages import read_messages
-from gateway.edge.openai.shared import EFFORTS, SERVICE_TIERS, read_conversation, read_metadata
-from gateway.edge.openai.tools import read_response_format, read_tool_choice, read_tools
-from gateway.edge.openai.values import (
-    array,
-    boolean,
-    decimal,
-    integer,
-    members,
-    missing,
-    one_of,
-    read_object,
-    refuse,
-    text,
-    unsupported,
-)
+from gateway.edge.openai import shared
+from gateway.edge.openai.extension import NOTHING, Extension, ExtensionRequest, extension_of
+from gateway.edge.openai.messages import ChatMessages, add_messages
+from gateway.edge.openai.tools import ChatFormat, ChatToolChoice, ChatTools, format_of, tool_choice_of, tool_of
+from gateway.edge.openai.words import BODY, missing, refuse
+from gateway.edge.request_model import Reader, TextOr, must, strict
 
-MOST_TOKENS = 1_000_000
-# What some of the parameters that are not supported are like when they ask for nothing.
-NEUTRAL: dict[str, Any] = {
+INT32 = 2**31
+INT64 = 2**63
+# Parameters that are not supported, with the value that asks for nothing where there is one.
+UNSUPPORTED: dict[str, Any] = {
+    "audio": None,
+    "function_call": None,
     "functions": [],
     "logit_bias": {},
     "modalities": ["text"],
+    "moderation": None,
+    "prediction": None,
     "store": False,
     "verbosity": "medium",
+    "web_search_options": None,
 }
-INT32 = 2**31
-INT64 = 2**63
+# Parameters that are part of the contract's Sampling.
+SAMPLED = frozenset(
+    {
+        *("max_tokens", "max_completion_tokens", "temperature", "top_p", "frequency_penalty", "presence_penalty"),
+        *("stop", "seed", "logprobs", "top_logprobs", "reasoning_effort"),
+    }
+)
+Penalty = Annotated[float, Field(ge=-2, le=2)]
+Stop = Annotated[
+    str,
+    must(
+        lambda text: 0 < len(text) <= 256,
+        reasons.INVALID_VALUE,
+        "Invalid '{param}': expected a string of 1 to 256 characters.",
+    ),
+]
+
+
+@strict
+class StreamOptions(TypedDict, total=False):
+    """What a stream is to be like."""
+
+    include_usage: bool | None
+    include_obfuscation: shared.Off
+
+
+@strict
+class ChatCompletionRequest(TypedDict, total=False):
+    """Every parameter that may be given; null is as good as nothing given."""
+
+    model: str | None
+    messages: ChatMessages | None
+    stream: bool | None
+    stream_options: StreamOptions | None
+    max_tokens: shared.Tokens | None
+    max_completion_tokens: shared.Tokens | None
+    temperature: shared.Temperature | None
+    top_p: shared.Share | None
+    frequency_penalty: Penalty | None
+    presence_penalty: Penalty | None
+    stop: TextOr[Stop, Annotated[list[Stop], Field(fail_fast=True, max_length=4)]] | None
+    seed: Annotated[int, Field(ge=-INT64, le=INT64 - 1)] | None
+    n: Annotated[int, Field(ge=1, le=128)] | None
+    logprobs: bool | None
+    top_logprobs: shared.Logprobs | None
+    reasoning_effort: shared.Effort | None
+    tools: ChatTools | None
+    tool_choice: ChatToolChoice | None
+    parallel_tool_calls: bool | None
+    response_format: ChatFormat | None
+    user: str | None
+    conversation: shared.Conversation | None
+    metadata: shared.Metadata | None
+    service_tier: shared.ServiceTier | None
+    soma: ExtensionRequest | None
+    # Hints to OpenAI's own caches and abuse checks: the answer is the same without them.
+    safety_identifier: str | None
+    prompt_cache_key: str | None
+    prompt_cache_retention: str | None
+    prompt_cache_options: dict[str, Any] | None
+    # Of UNSUPPORTED.
+    audio: Any
+    function_call: Any
+    functions: Any
+    logit_bias: Any
+    modalities: Any
+    moderation: Any
+    prediction: Any
+    store: Any
+    verbosity: Any
+    web_search_options: Any
+
+
+READER = Reader(ChatCompletionRequest, BODY)
 
 
 @dataclass(slots=True)
@@ -56,24 +126,51 @@ def read_chat_request(body: bytes | bytearray) -> Ask:
     Raises:
         InvalidArgument: in OpenAI's words, with the parameter at fault as its first violation.
     """
-    given = read_object(body, READERS)
-    ask = Ask()
-    if given.get("soma") is not None:
-        ask.extension = read_extension(given["soma"], "soma")
-        ask.request.drop_params = ask.extension.drop_params
-        if ask.extension.strategy is not None:
-            ask.request.strategy = ask.extension.strategy
-    for name, value in given.items():
-        if value is not None:
-            READERS[name](ask, value, name)
-    _check_together(ask, given)
-    return ask
-
-
-def _check_together(ask: Ask, given: dict[str, Any]) -> None:
-    if given.get("messages") is None:
+    given = READER.json(body)
+    extension = extension_of(given.get("soma"))
+    left_out = shared.dropped(_unsupported(given), extension)
+    messages = given.get("messages")
+    if messages is None:
         missing("messages")
-    if given.get("stream_options") is not None and not ask.stream:
+    _check_together(given)
+    request = ChatRequest(
+        model=given.get("model") or "",
+        conversation_id=shared.conversation_of(given.get("conversation")),
+        strategy=extension.strategy,
+        sampling=_sampling(given),
+        parallel_tool_calls=given.get("parallel_tool_calls"),
+        user=given.get("user") or "",
+        drop_params=extension.drop_params,
+    )
+    add_messages(request.messages, messages)
+    request.tools.extend(tool_of(tool["function"]) for tool in given.get("tools") or ())
+    if choice := given.get("tool_choice"):
+        request.tool_choice.CopyFrom(tool_choice_of(choice if isinstance(choice, str) else choice["function"]))
+    if form := given.get("response_format"):
+        where = "response_format"
+        asked = format_of(form["json_schema"], where) if "json_schema" in form else format_of(form, where)
+        request.response_format.CopyFrom(asked)
+    return Ask(
+        request=request,
+        stream=bool(given.get("stream")),
+        include_usage=bool((given.get("stream_options") or {}).get("include_usage")),
+        choices=given.get("n") or 1,
+        extension=extension,
+        dropped=left_out,
+    )
+
+
+def _unsupported(given: ChatCompletionRequest) -> Iterator[str]:
+    """The parameters that ask for what is not supported."""
+    for name, value in given.items():
+        if name in UNSUPPORTED and value not in (None, UNSUPPORTED[name]):
+            yield name
+    if given.get("service_tier") not in (None, *shared.ANY_TIER):
+        yield "service_tier"
+
+
+def _check_together(given: ChatCompletionRequest) -> None:
+    if given.get("stream_options") is not None and not given.get("stream"):
         message = "The 'stream_options' parameter is only allowed when 'stream' is enabled."
         refuse(message, "stream_options", reasons.INVALID_VALUE)
     if given.get("max_tokens") is not None and given.get("max_completion_tokens") is not None:
@@ -82,180 +179,34 @@ def _check_together(ask: Ask, given: dict[str, Any]) -> None:
     if given.get("top_logprobs") is not None and not given.get("logprobs"):
         message = "The 'top_logprobs' parameter is only allowed when 'logprobs' is enabled."
         refuse(message, "top_logprobs", reasons.INVALID_VALUE)
-    if ask.choices > 1 and ask.request.conversation_id:
+    if (given.get("n") or 1) > 1 and shared.conversation_of(given.get("conversation")):
         message = "Invalid 'n': a conversation goes on with one answer, so 'n' has to be 1 with 'conversation'."
         refuse(message, "n", reasons.INVALID_VALUE)
-    if not ask.request.tools:
+    if not given.get("tools"):
         for name in ("tool_choice", "parallel_tool_calls"):
             if given.get(name) not in (None, "none"):
                 message = f"Invalid value for '{name}': '{name}' is only allowed when 'tools' are specified."
                 refuse(message, name, reasons.INVALID_VALUE)
 
 
-def _model(ask: Ask, value: object, name: str) -> None:
-    ask.request.model = text(value, name)
+def _sampling(given: ChatCompletionRequest) -> Sampling | None:
+    if SAMPLED.isdisjoint(given):
+        return None
+    stop, seed, logprobs = given.get("stop"), given.get("seed"), given.get("top_logprobs")
+    sampling = Sampling(
+        max_tokens=given.get("max_completion_tokens") or given.get("max_tokens"),
+        temperature=given.get("temperature"),
+        top_p=given.get("top_p"),
+        frequency_penalty=given.get("frequency_penalty"),
+        presence_penalty=given.get("presence_penalty"),
+        stop_sequences=[stop] if isinstance(stop, str) else stop,
+        seed=None if seed is None else _folded(seed),
+        top_logprobs=0 if logprobs is None and given.get("logprobs") else logprobs,
+        reasoning_effort=given.get("reasoning_effort"),
+    )
+    return sampling if sampling.ByteSize() else None
 
 
-def _messages(ask: Ask, value: object, _: str) -> None:
-    ask.request.messages.extend(read_messages(value))
-
-
-def _stream(ask: Ask, value: object, name: str) -> None:
-    ask.stream = boolean(value, name)
-
-
-def _stream_options(ask: Ask, value: object, name: str) -> None:
-    options = members(value, name, ("include_usage", "include_obfuscation"))
-    if options.get("include_usage") is not None:
-        ask.include_usage = boolean(options["include_usage"], f"{name}.include_usage")
-    if options.get("include_obfuscation") not in (None, False):
-        unsupported(f"{name}.include_obfuscation")
-
-
-def _max_tokens(ask: Ask, value: object, name: str) -> None:
-    ask.request.sampling.max_tokens = integer(value, name, 1, MOST_TOKENS)
-
-
-def _temperature(ask: Ask, value: object, name: str) -> None:
-    ask.request.sampling.temperature = decimal(value, name, 0, 2)
-
-
-def _top_p(ask: Ask, value: object, name: str) -> None:
-    ask.request.sampling.top_p = decimal(value, name, 0, 1)
-
-
-def _frequency_penalty(ask: Ask, value: object, name: str) -> None:
-    ask.request.sampling.frequency_penalty = decimal(value, name, -2, 2)
-
-
-def _presence_penalty(ask: Ask, value: object, name: str) -> None:
-    ask.request.sampling.presence_penalty = decimal(value, name, -2, 2)
-
-
-def _stop(ask: Ask, value: object, name: str) -> None:
-    texts = [value] if type(value) is str else array(value, name, most=4)
-    for index, each in enumerate(texts):
-        where = name if type(value) is str else f"{name}[{index}]"
-        if not 0 < len(text(each, where)) <= 256:
-            refuse(f"Invalid '{where}': expected a string of 1 to 256 characters.", where, reasons.INVALID_VALUE)
-    ask.request.sampling.stop_sequences.extend(texts)
-
-
-def _seed(ask: Ask, value: object, name: str) -> None:
-    seed = integer(value, name, -INT64, INT64 - 1)
-    # The contract's seeds have 32 bits: a wider one is folded, so that equal seeds stay equal.
-    ask.request.sampling.seed = seed if -INT32 <= seed < INT32 else (seed ^ seed >> 32) & (INT32 - 1)
-
-
-def _n(ask: Ask, value: object, name: str) -> None:
-    ask.choices = integer(value, name, 1, 128)
-
-
-def _logprobs(ask: Ask, value: object, name: str) -> None:
-    if boolean(value, name) and not ask.request.sampling.HasField("top_logprobs"):
-        ask.request.sampling.top_logprobs = 0
-
-
-def _top_logprobs(ask: Ask, value: object, name: str) -> None:
-    ask.request.sampling.top_logprobs = integer(value, name, 0, 20)
-
-
-def _reasoning_effort(ask: Ask, value: object, name: str) -> None:
-    ask.request.sampling.reasoning_effort = one_of(value, name, EFFORTS)
-
-
-def _tools(ask: Ask, value: object, _: str) -> None:
-    ask.request.tools.extend(read_tools(value))
-
-
-def _tool_choice(ask: Ask, value: object, _: str) -> None:
-    ask.request.tool_choice.CopyFrom(read_tool_choice(value))
-
-
-def _parallel_tool_calls(ask: Ask, value: object, name: str) -> None:
-    ask.request.parallel_tool_calls = boolean(value, name)
-
-
-def _response_format(ask: Ask, value: object, _: str) -> None:
-    ask.request.response_format.CopyFrom(read_response_format(value))
-
-
-def _user(ask: Ask, value: object, name: str) -> None:
-    ask.request.user = text(value, name)
-
-
-def _conversation(ask: Ask, value: object, name: str) -> None:
-    ask.request.conversation_id = read_conversation(value, name)
-
-
-def _metadata(ask: Ask, value: object, name: str) -> None:
-    read_metadata(value, name)
-
-
-def _read_before(ask: Ask, value: object, name: str) -> None:
-    """What the other members are read by."""
-
-
-def _hint(ask: Ask, value: object, name: str) -> None:
-    """A hint to OpenAI's own caches and abuse checks: the answer is the same without it."""
-    members(value, name) if name == "prompt_cache_options" else text(value, name)
-
-
-def _service_tier(ask: Ask, value: object, name: str) -> None:
-    if one_of(value, name, SERVICE_TIERS) not in ("auto", "default"):
-        _unsupported(ask, value, name)
-
-
-def _unsupported(ask: Ask, value: object, name: str) -> None:
-    if NEUTRAL.get(name) != value:
-        if not ask.request.drop_params:
-            unsupported(name)
-        ask.dropped.append(name)
-
-
-READERS: dict[str, Callable[[Ask, Any, str], None]] = {
-    "model": _model,
-    "messages": _messages,
-    "stream": _stream,
-    "stream_options": _stream_options,
-    "max_tokens": _max_tokens,
-    "max_completion_tokens": _max_tokens,
-    "temperature": _temperature,
-    "top_p": _top_p,
-    "frequency_penalty": _frequency_penalty,
-    "presence_penalty": _presence_penalty,
-    "stop": _stop,
-    "seed": _seed,
-    "n": _n,
-    "tools": _tools,
-    "tool_choice": _tool_choice,
-    "parallel_tool_calls": _parallel_tool_calls,
-    "response_format": _response_format,
-    "user": _user,
-    "conversation": _conversation,
-    "metadata": _metadata,
-    "soma": _read_before,
-    "logprobs": _logprobs,
-    "top_logprobs": _top_logprobs,
-    "reasoning_effort": _reasoning_effort,
-    "service_tier": _service_tier,
-    "safety_identifier": _hint,
-    "prompt_cache_key": _hint,
-    "prompt_cache_retention": _hint,
-    "prompt_cache_options": _hint,
-    **dict.fromkeys(
-        (
-            "audio",
-            "function_call",
-            "functions",
-            "logit_bias",
-            "modalities",
-            "moderation",
-            "prediction",
-            "store",
-            "verbosity",
-            "web_search_options",
-        ),
-        _unsupported,
-    ),
-}
+def _folded(seed: int) -> int:
+    """A seed of the contract, which has 32 bits: a wider one is folded, so that equal seeds stay equal."""
+    return seed if -INT32 <= seed < INT32 else (seed ^ seed >> 32) & (INT32 - 1)

@@ -1,4 +1,4 @@
-"""The generations of one request: as many as it asks for, side by side, each event with its choice's index."""
+"""The generations of one request, which run in parallel; each event has the index of its choice."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
@@ -12,13 +12,13 @@ from services.mesh.process import tasks
 Call = UnaryStreamCall[ChatRequest, ChatResponse]
 Indexed = AsyncGenerator[tuple[int, ChatResponse], None]
 
-# Events of all choices that wait for a slow client before the generations are no longer read.
+# When this many events wait for a slow client, the generations are not read further.
 _FULL = 64
 _SEEDS = 2**31
 
 
 def requests(request: ChatRequest, count: int) -> list[ChatRequest]:
-    """One request a choice. Equal seeds would give equal choices: each has its own, made of the client's."""
+    """One request for each choice. Equal seeds would give equal answers, so each choice has its own seed."""
     if count == 1 or not request.sampling.HasField("seed"):
         return [request] * count
     asked = []
@@ -31,7 +31,7 @@ def requests(request: ChatRequest, count: int) -> list[ChatRequest]:
 
 
 async def merged(calls: Sequence[Call]) -> Indexed:
-    """The events of all calls as they come; the first failure of one is the failure of all.
+    """The events of all calls as they come; when one call fails, all end.
 
     Raises:
         MeshError: as a call raised it.
@@ -57,7 +57,7 @@ async def merged(calls: Sequence[Call]) -> Indexed:
 
 
 def summed(usages: Sequence[Usage]) -> Usage:
-    """What all choices cost together; the prompt, which they share, counts once, as OpenAI counts it."""
+    """The usage of all choices together; their common prompt counts once, as at OpenAI."""
     if len(usages) == 1:
         return usages[0]
     prompt = max(usage.prompt_tokens for usage in usages)

@@ -1,4 +1,4 @@
-"""The shapes of a chat completion: one object, or chunks made around a prefix serialised once.
+"""The shapes of a chat completion: one object, or chunks with a common prefix that is serialised once.
 
 OpenAI's API reference, "The chat completion object" and "The chat completion chunk object".
 """
@@ -94,11 +94,11 @@ class Chunks:
         self._after_delta = b',"logprobs":null,"finish_reason":null}]' + self._usage_field + b"}\n\n"
 
     def first(self, index: int) -> bytes:
-        """The chunk that says who speaks."""
+        """The first chunk, which has the role."""
         return self._before_delta[index] + b'{"role":"assistant","content":"","refusal":null}' + self._after_delta
 
     def text(self, index: int, delta: ChatDelta) -> bytes:
-        """A piece of the answer, or of a refusal to give one."""
+        """A piece of the answer or of a refusal."""
         after = self._after_delta
         if delta.logprobs:
             told = orjson.dumps(_logprobs(delta.logprobs, delta.refusal))
@@ -107,7 +107,7 @@ class Chunks:
         return self._before_delta[index] + name + orjson.dumps(delta.text) + b"}" + after
 
     def tool_call(self, index: int, piece: ToolCallDelta) -> bytes:
-        """A piece of a tool call; the piece that opens it carries its id and name."""
+        """A piece of a tool call; the first piece has its id and name."""
         function: dict[str, str] = {"arguments": piece.arguments}
         call: dict[str, Any] = {"index": piece.index}
         if piece.call_id or piece.name:
@@ -117,13 +117,13 @@ class Chunks:
         return self._before_delta[index] + orjson.dumps({"tool_calls": [call]}) + self._after_delta
 
     def last(self, index: int, finish_reason: int, extension: Mapping[str, Any] | None) -> bytes:
-        """The chunk that says why a choice ended."""
+        """The last chunk of a choice, which has its finish reason."""
         reason = b'{},"logprobs":null,"finish_reason":"%s"}]' % finish_name(finish_reason).encode()
         added = b"" if extension is None else b',"soma":' + orjson.dumps(extension)
         return self._before_delta[index] + reason + self._usage_field + added + b"}\n\n"
 
     def usage(self, usage: Usage) -> bytes:
-        """The chunk without choices that says what the answer cost."""
+        """The chunk with the usage, which has no choices."""
         return self._prefix + b',"choices":[],"usage":' + orjson.dumps(usage_object(usage)) + b"}\n\n"
 
 

@@ -4,34 +4,64 @@ import array
 import asyncio
 import sys
 from base64 import b64encode
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import orjson
+from pydantic import Discriminator, Field, Tag
 from soma.errors.v1 import reasons
-from soma.model.v1.model_service_pb2 import EmbedRequest, EmbedResponse
+from soma.model.v1.model_service_pb2 import EmbedRequest, EmbedResponse, TokenNumbers
+from typing_extensions import TypedDict
 
-from gateway.edge.openai import values
+from gateway.edge.openai.words import BODY, missing, refuse
 from gateway.edge.reply import Reply
+from gateway.edge.request_model import Reader, must, strict
 
 if TYPE_CHECKING:
     from soma.model.v1.model_service_pb2_grpc import ModelServiceAsyncStub
 
-MEMBERS = ("model", "input", "encoding_format", "dimensions", "user")
-FORMATS = ("float", "base64")
-# OpenAI's limit, and the contract's.
-MOST_TEXTS = 2048
+# The contract's limit.
 MOST_AT_ONCE = 100
-MOST_CHARACTERS = 512
-MOST_DIMENSIONS = 1_000_000
+# Says in how many windows the longest text was read, where that is more than one.
+WINDOWS = b"somamesh-embedding-windows"
 
 
-@dataclass(frozen=True, slots=True)
-class _Ask:
-    model: str
-    texts: list[str]
-    base64: bool
-    dimensions: int | None
+def _branch(value: object) -> str:
+    """Which form an input has: a text or token numbers, of one text or of several."""
+    first = value[0] if type(value) is list and value else None
+    kinds = {list: "union:token_lists", int: "union:tokens"}
+    return "union:text" if type(value) is str else kinds.get(type(first), "union:texts")
+
+
+_not_empty = must(bool, reasons.EMPTY_ARRAY, "Invalid '{param}': input cannot be an empty array.")
+Text = Annotated[
+    str,
+    Field(max_length=131_072),
+    must(bool, reasons.INVALID_VALUE, "Invalid '{param}': input cannot be an empty string."),
+]
+Tokens = Annotated[
+    list[Annotated[int, Field(ge=0, le=2**31 - 1)]], Field(fail_fast=True, max_length=131_072), _not_empty
+]
+Input = Annotated[
+    Annotated[Text, Tag("union:text")]
+    | Annotated[list[Text], Field(fail_fast=True, max_length=2048), _not_empty, Tag("union:texts")]
+    | Annotated[Tokens, Tag("union:tokens")]
+    | Annotated[list[Tokens], Field(fail_fast=True, max_length=2048), Tag("union:token_lists")],
+    Discriminator(_branch),
+]
+
+
+@strict
+class EmbeddingRequest(TypedDict, total=False):
+    """Every parameter that may be given; null is as good as nothing given."""
+
+    model: str | None
+    input: Input | None
+    encoding_format: Literal["float", "base64"] | None
+    dimensions: Annotated[int, Field(ge=1, le=1_000_000)] | None
+    user: str | None
+
+
+READER = Reader(EmbeddingRequest, BODY)
 
 
 class Embeddings:
@@ -48,68 +78,51 @@ class Embeddings:
             InvalidArgument: names the parameter at fault.
             MeshError: the model service failed.
         """
-        ask = _read(body)
-        batches = [ask.texts[at : at + MOST_AT_ONCE] for at in range(0, len(ask.texts), MOST_AT_ONCE)]
-        first = await self._embed(ask, batches[0])
-        if ask.dimensions is not None and ask.dimensions != first.vector_length:
+        ask = READER.json(body)
+        asked, dimensions = ask.get("input"), ask.get("dimensions")
+        if asked is None:
+            missing("input")
+        requests = _requests(ask, asked)
+        first = await self._embed(requests[0])
+        if dimensions is not None and dimensions != first.vector_length:
             message = (
                 f"Invalid 'dimensions': the model '{first.model}' has vectors of {first.vector_length} dimensions, "
-                f"and of no other length, but got {ask.dimensions} instead."
+                f"and of no other length, but got {dimensions} instead."
             )
-            values.refuse(message, "dimensions", reasons.UNSUPPORTED_VALUE)
-        found = [first, *await asyncio.gather(*(self._embed(ask, batch) for batch in batches[1:]))]
+            refuse(message, "dimensions", reasons.UNSUPPORTED_VALUE)
+        found = [first, *await asyncio.gather(*map(self._embed, requests[1:]))]
         vectors = [vector.embedding for each in found for vector in each.vectors]
         tokens = sum(each.usage.total_tokens for each in found)
         data = [
-            {"object": "embedding", "index": index, "embedding": _base64(vector) if ask.base64 else list(vector)}
+            {
+                "object": "embedding",
+                "index": index,
+                "embedding": _base64(vector) if ask.get("encoding_format") == "base64" else list(vector),
+            }
             for index, vector in enumerate(vectors)
         ]
         usage = {"prompt_tokens": tokens, "total_tokens": tokens}
         answer = {"object": "list", "data": data, "model": first.model, "usage": usage}
-        await reply.json(200, orjson.dumps(answer))
+        windows = max((vector.windows for each in found for vector in each.vectors), default=0)
+        await reply.json(200, orjson.dumps(answer), [(WINDOWS, b"%d" % windows)] if windows > 1 else ())
 
-    async def _embed(self, ask: _Ask, texts: list[str]) -> EmbedResponse:
-        return await self._models.Embed(EmbedRequest(model=ask.model, input=texts), timeout=self._timeout)
-
-
-def _read(body: bytes | bytearray) -> _Ask:
-    given = values.read_object(body, MEMBERS)
-    if given.get("input") is None:
-        values.missing("input")
-    dimensions = given.get("dimensions")
-    if given.get("user") is not None:
-        values.text(given["user"], "user")
-    return _Ask(
-        model=values.text(given.get("model") or "", "model"),
-        texts=_texts(given["input"]),
-        base64=values.one_of(given.get("encoding_format") or "float", "encoding_format", FORMATS) == "base64",
-        dimensions=None if dimensions is None else values.integer(dimensions, "dimensions", 1, MOST_DIMENSIONS),
-    )
+    async def _embed(self, request: EmbedRequest) -> EmbedResponse:
+        return await self._models.Embed(request, timeout=self._timeout)
 
 
-def _texts(value: object) -> list[str]:
-    if type(value) is str:
-        return [_text(value, "input")]
-    texts = values.array(value, "input", most=MOST_TEXTS)
-    if not texts:
-        values.refuse("Invalid 'input': input cannot be an empty array.", "input", reasons.EMPTY_ARRAY)
-    return [_text(text, f"input[{index}]") for index, text in enumerate(texts)]
-
-
-def _text(value: object, param: str) -> str:
-    if type(value) in (int, list):
-        # Token numbers mean something only to the tokeniser they came from, which is no model's here.
-        values.unsupported(param, f"Token numbers are not supported here: '{param}' has to be text.")
-    text = values.text(value, param)
-    if not text:
-        values.refuse(f"Invalid '{param}': input cannot be an empty string.", param, reasons.INVALID_VALUE)
-    if len(text) > MOST_CHARACTERS:
-        message = (
-            f"Invalid '{param}': string too long. Expected a string with maximum length {MOST_CHARACTERS}, "
-            f"but got a string with length {len(text)} instead."
-        )
-        values.refuse(message, param, reasons.STRING_ABOVE_MAX_LENGTH)
-    return text
+def _requests(ask: EmbeddingRequest, asked: str | list[str] | list[int] | list[list[int]]) -> list[EmbedRequest]:
+    """The calls that a request needs, each of at most MOST_AT_ONCE texts."""
+    several: list[Any] = asked if isinstance(asked, list) and not isinstance(asked[0], int) else [asked]
+    requests = []
+    for begin in range(0, len(several), MOST_AT_ONCE):
+        some = several[begin : begin + MOST_AT_ONCE]
+        request = EmbedRequest(model=ask.get("model") or "", dimensions=ask.get("dimensions"))
+        if isinstance(some[0], str):
+            request.input.extend(some)
+        else:
+            request.tokens.extend(TokenNumbers(numbers=numbers) for numbers in some)
+        requests.append(request)
+    return requests
 
 
 def _base64(vector: Any) -> str:

@@ -1,18 +1,18 @@
-"""The one field this mesh adds to OpenAI's requests and answers: `soma`. Who does not ask for it never sees it."""
+"""The field `soma`, which this mesh adds to OpenAI's requests; it is in an answer only if the request asks for it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from soma.memory.v1.memory_service_pb2 import STRATEGY_HYBRID, STRATEGY_LONG_ONLY, STRATEGY_SHORT_ONLY, Strategy
 from soma.model.v1.message_pb2 import Source
 from soma.orchestrator.v1.chat_service_pb2 import PolicyNotice
 from soma.policy.v1.policy_service_pb2 import Decision
+from typing_extensions import TypedDict
 
 from gateway.edge.openai.failures import openai_name
-from gateway.edge.openai.values import boolean, members, one_of
+from gateway.edge.request_model import strict
 
-MEMBERS = ("sources", "policy", "strategy", "drop_params")
 STRATEGIES: "dict[str, Strategy.ValueType]" = {
     "short_only": STRATEGY_SHORT_ONLY,
     "long_only": STRATEGY_LONG_ONLY,
@@ -20,15 +20,25 @@ STRATEGIES: "dict[str, Strategy.ValueType]" = {
 }
 
 
+@strict
+class ExtensionRequest(TypedDict, total=False):
+    """The field of a request."""
+
+    sources: bool
+    policy: bool
+    drop_params: bool
+    strategy: Literal["short_only", "long_only", "hybrid"] | None
+
+
 @dataclass(frozen=True, slots=True)
 class Extension:
     """What a request's `soma` asks for.
 
     Attributes:
-        sources: the answer names what was quoted, or brought in from memory.
-        policy: the answer says what policy found.
-        drop_params: what cannot be honoured is left out, and the answer names it.
-        strategy: which memory to bring in; None leaves it to the mesh.
+        sources: the answer names the sources that were quoted or taken from memory.
+        policy: the answer says which rules of policy matched.
+        drop_params: parameters that are not supported are left out, and the answer names them.
+        strategy: which memory to use; None leaves it to the mesh.
     """
 
     sources: bool = False
@@ -38,30 +48,29 @@ class Extension:
 
     @property
     def asked(self) -> bool:
-        """Whether the answer has a `soma` too."""
+        """Whether the answer has the field `soma`."""
         return self.sources or self.policy or self.drop_params
 
 
 NOTHING = Extension()
 
 
-def read_extension(value: object, name: str) -> Extension:
-    """The field of a request.
-
-    Raises:
-        InvalidArgument: names the member at fault.
-    """
-    given = members(value, name, MEMBERS)
+def extension_of(given: ExtensionRequest | None) -> Extension:
+    """What the field of a request asks for; without one, nothing."""
+    if given is None:
+        return NOTHING
     strategy = given.get("strategy")
     return Extension(
-        **{flag: boolean(given.get(flag, False), f"{name}.{flag}") for flag in ("sources", "policy", "drop_params")},
-        strategy=None if strategy is None else STRATEGIES[one_of(strategy, f"{name}.strategy", STRATEGIES)],
+        sources=given.get("sources", False),
+        policy=given.get("policy", False),
+        drop_params=given.get("drop_params", False),
+        strategy=None if strategy is None else STRATEGIES[strategy],
     )
 
 
 @dataclass(slots=True)
 class Findings:
-    """What an answer's `soma` says, gathered on the way."""
+    """The content of the field `soma` of an answer, which is collected while the answer is made."""
 
     wanted: Extension
     dropped: list[str] = field(default_factory=list)
@@ -69,12 +78,12 @@ class Findings:
     notices: list[PolicyNotice] = field(default_factory=list)
 
     def drop(self, fields: Sequence[str]) -> None:
-        """These fields of the contract were left out."""
+        """Note that these fields of the contract were left out."""
         names = (openai_name(each) for each in fields)
         self.dropped.extend(name for name in names if name not in self.dropped)
 
     def told(self) -> dict[str, Any] | None:
-        """The field of the answer; None when the client did not ask."""
+        """The field of the answer; None when the client did not ask for it."""
         if not self.wanted.asked:
             return None
         told: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""Errors of the mesh as OpenAI's API states them: which parameter is at fault, and whether to ask again."""
+"""Errors of the mesh in the form of OpenAI's API: which parameter is wrong, and whether to repeat the request."""
 
 from dataclasses import replace
 
@@ -17,32 +17,37 @@ ERRORS = ErrorShape(
         499: "request_cancelled",
         500: "server_error",
     },
-    # Codes OpenAI's clients look for, whatever the reason was.
+    # Codes that clients of OpenAI compare with, whatever the reason is.
     codes={401: "invalid_api_key", 429: "rate_limit_exceeded"},
 )
 """The shape of OpenAI's errors."""
 
 # Reasons that add nothing to the status.
 PLAIN_REASONS = frozenset({reasons.INVALID_ARGUMENT, reasons.INTERNAL, reasons.PAGE_TOKEN_INVALID, Code.UNKNOWN.name})
-# OpenAI's clients repeat what failed with these or 5xx, unless they are told that it would be of no use: a turn that
-# was paid for would be paid for again.
+# OpenAI's clients repeat a request that failed with these statuses or 5xx, unless the answer forbids it. A repeated
+# turn would be paid for twice.
 REPEATED_STATUSES = frozenset({408, 409, 429})
-# Of no use to repeat, whatever the reason was.
+# Statuses of requests that fail again when they are repeated, whatever the reason is.
 FINAL_STATUSES = frozenset({501})
 NO_RETRY = (b"x-should-retry", b"false")
 
-# What OpenAI calls fields of the contracts; others have the same name in both.
-NAMES = {"page_token": "after", "sampling.stop_sequences": "stop", "sampling.top_logprobs": "logprobs"}
+# OpenAI's names of fields of the contracts, where they differ.
+NAMES = {
+    "page_token": "after",
+    "tokens": "input",
+    "sampling.stop_sequences": "stop",
+    "sampling.top_logprobs": "logprobs",
+}
 
 
 def openai_name(field: str) -> str:
-    """OpenAI's name of a field of a contract's request."""
+    """OpenAI's name for a field of a request of the contracts."""
     field = field.removeprefix("settings.")
     return NAMES.get(field) or field.removeprefix("sampling.")
 
 
 def failure(error: MeshError) -> Failure:
-    """State an error of the mesh in OpenAI's shape."""
+    """Make the answer to an error in OpenAI's shape."""
     params = [openai_name(violation.field) for violation in error.facts.violations]
     reason = "" if error.reason in PLAIN_REASONS else error.reason
     message = error.message
@@ -56,7 +61,7 @@ def failure(error: MeshError) -> Failure:
 
 
 def _final(error: MeshError) -> bool:
-    """Whether a client that would repeat the request by itself is told not to."""
+    """Whether the answer tells the client not to repeat the request."""
     said, status = declared(error), http_status(error)
     if status in FINAL_STATUSES:
         return True

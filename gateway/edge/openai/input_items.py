@@ -1,20 +1,37 @@
-"""`GET /v1/responses/{id}/input_items`: what a stored response was made from, as OpenAI lists it."""
+"""`GET /v1/responses/{id}/input_items`: the input of a stored response, in OpenAI's form."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import orjson
+from pydantic import Field
 from soma.model.v1.message_pb2 import ROLE_ASSISTANT, ROLE_SYSTEM, ROLE_TOOL, ROLE_USER
 from soma.orchestrator.v1.response_service_pb2 import ListResponseInputItemsRequest, ResponseInputItem
+from typing_extensions import TypedDict
 
-from gateway.edge.openai.query import Query
+from gateway.edge.openai.query import Number, QueryReader
 from gateway.edge.reply import Reply
+from gateway.edge.request_model import strict
 
 if TYPE_CHECKING:
     from soma.orchestrator.v1.response_service_pb2_grpc import ResponseServiceAsyncStub
 
 ROLES = {ROLE_SYSTEM: "system", ROLE_USER: "user"}
-# OpenAI's bounds.
-MOST, USUAL = 100, 20
+# OpenAI's length of a page.
+USUAL = 20
+
+
+@strict
+class Listing(TypedDict, total=False):
+    """Which items are asked for, within OpenAI's bounds."""
+
+    after: str
+    include: str
+    includes: Annotated[str, Field(alias="include[]")]
+    limit: Annotated[Number, Field(ge=1, le=100)]
+    order: Literal["desc", "asc"]
+
+
+LISTING = QueryReader(Listing)
 
 
 class InputItems:
@@ -31,12 +48,12 @@ class InputItems:
             InvalidArgument: names the query parameter at fault.
             MeshError: there is no such response.
         """
-        asked = Query(query, ("after", "include", "include[]", "limit", "order"))
+        asked = LISTING.query(query)
         request = ListResponseInputItemsRequest(
             response_id=response_id,
-            page_size=asked.integer("limit", USUAL, 1, MOST),
-            page_token=asked.text("after"),
-            newest_first=asked.one_of("order", ("desc", "asc")) == "desc",
+            page_size=asked.get("limit", USUAL),
+            page_token=asked.get("after", ""),
+            newest_first=asked.get("order") != "asc",
         )
         page = await self._responses.ListResponseInputItems(request, timeout=self._patience)
         items = [_item(item) for item in page.items]

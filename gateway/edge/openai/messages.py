@@ -1,19 +1,17 @@
-"""The `messages` of a request, as the contract's messages."""
+"""The `messages` of a chat request, and how the contract says them."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, Required
 
+from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
+from pydantic import Field, Tag
 from soma.errors.v1 import reasons
-from soma.model.v1.message_pb2 import (
-    ROLE_ASSISTANT,
-    ROLE_SYSTEM,
-    ROLE_TOOL,
-    ROLE_USER,
-    Message,
-    ToolCall,
-)
+from soma.model.v1.message_pb2 import ROLE_ASSISTANT, ROLE_SYSTEM, ROLE_TOOL, ROLE_USER, Message
+from typing_extensions import TypedDict
 
-from gateway.edge.openai.parts import read_text
-from gateway.edge.openai.values import array, members, missing, one_of, refuse, required, text, wrong_type
+from gateway.edge.openai.parts import NOT_READ, Content, RefusalPart, TextPart, joined
+from gateway.edge.openai.words import WORDS, missing, refuse
+from gateway.edge.request_model import by_member, lenient, strict
 
 ROLES = {
     "system": ROLE_SYSTEM,
@@ -22,78 +20,89 @@ ROLES = {
     "assistant": ROLE_ASSISTANT,
     "tool": ROLE_TOOL,
 }
-MEMBERS = frozenset({"role", "content", "name", "tool_calls", "tool_call_id", "refusal", "annotations", "parsed"})
-# What an assistant's message carries as null when a client sends back the one it received.
-NULL_MEMBERS = frozenset({"audio", "function_call"})
-# With what clients add to the calls they received; as `parsed` of a message, it is another form of what stands there.
-CALL_MEMBERS = ("id", "type", "function", "index")
-FUNCTION_MEMBERS = ("name", "arguments", "parsed_arguments")
-PARTS = {
-    "text": "text",
-    "refusal": "refusal",
-    "image_url": "Image content",
-    "input_audio": "Audio content",
-    "file": "File content",
-}
-MOST_MESSAGES = 4096
 
 
-def read_messages(value: object) -> list[Message]:
-    """The conversation, oldest first.
+@lenient
+class ChatMediaPart(TypedDict):
+    """A part that is not text, and the types that parts may have."""
+
+    type: Literal["text", "refusal", "image_url", "input_audio", "file"]
+
+
+ChatPart = Annotated[
+    Annotated[TextPart, Tag("union:text")]
+    | Annotated[RefusalPart, Tag("union:refusal")]
+    | Annotated[ChatMediaPart, NOT_READ, Tag("union:media")],
+    by_member("type", {"text": "union:text", "refusal": "union:refusal"}, "union:media"),
+]
+
+
+@strict
+class CalledFunction(TypedDict, total=False):
+    """What a tool call calls; clients add the arguments once more, as they read them."""
+
+    name: Required[str]
+    arguments: Required[str]
+    parsed_arguments: Any
+
+
+@strict
+class ChatToolCall(TypedDict, total=False):
+    """A call that an assistant made; the index is that of its stream."""
+
+    type: Required[Literal["function"]]
+    function: Required[CalledFunction]
+    id: Required[str]
+    index: Any
+
+
+@strict
+class ChatMessage(TypedDict, total=False):
+    """A message of any role, with what clients keep of an assistant's message when they send it back."""
+
+    role: Required[Literal["system", "developer", "user", "assistant", "tool"]]
+    content: Content[Annotated[list[ChatPart], Field(fail_fast=True)]] | None
+    name: str | None
+    tool_calls: Annotated[list[ChatToolCall], Field(fail_fast=True, max_length=128)] | None
+    tool_call_id: str | None
+    refusal: str | None
+    annotations: Any
+    parsed: Any
+    audio: None
+    function_call: None
+
+
+ChatMessages = Annotated[list[ChatMessage], Field(fail_fast=True, min_length=1, max_length=4096)]
+
+
+def add_messages(messages: RepeatedCompositeFieldContainer[Message], turns: Sequence[ChatMessage]) -> None:
+    """Add the turns to the contract's messages.
 
     Raises:
-        InvalidArgument: names the message and member at fault.
+        InvalidArgument: names the message whose members do not go together, and the member.
     """
-    turns = array(value, "messages", most=MOST_MESSAGES)
-    if not turns:
-        message = "Invalid 'messages': empty array. Expected an array with minimum length 1."
-        refuse(message, "messages", reasons.EMPTY_ARRAY)
-    return [_message(turn, f"messages[{index}]") for index, turn in enumerate(turns)]
+    for index, turn in enumerate(turns):
+        _check(turn, index)
+        message = messages.add(role=ROLES[turn["role"]], content=joined(turn.get("content") or ()))
+        if refusal := turn.get("refusal"):
+            message.content = message.content or refusal
+        if name := turn.get("name"):
+            message.name = name
+        if call_id := turn.get("tool_call_id"):
+            message.tool_call_id = call_id
+        for call in turn.get("tool_calls") or ():
+            function = call["function"]
+            message.tool_calls.add(call_id=call["id"], name=function["name"], arguments=function["arguments"])
 
 
-def _message(value: object, param: str) -> Message:
-    turn = members(value, param)
-    role = ROLES[one_of(required(turn, "role", param), f"{param}.role", ROLES)]
-    message = Message(role=role)
-    for name, given in turn.items():
-        if name not in MEMBERS:
-            if name not in NULL_MEMBERS or given is not None:
-                refuse(f"Unknown parameter: '{param}.{name}'.", f"{param}.{name}", reasons.UNKNOWN_PARAMETER)
-        elif given is None or name in ("role", "annotations", "parsed"):
-            continue
-        elif name == "content":
-            message.content = read_text(given, f"{param}.content", PARTS)
-        elif name == "tool_calls":
-            message.tool_calls.extend(_tool_calls(given, f"{param}.tool_calls", role))
-        elif name == "tool_call_id":
-            message.tool_call_id = text(given, f"{param}.tool_call_id")
-        elif name == "name":
-            message.name = text(given, f"{param}.name")
-        else:
-            message.content = message.content or text(given, f"{param}.refusal")
-    _complete(message, turn, param)
-    return message
-
-
-def _complete(message: Message, turn: dict[str, Any], param: str) -> None:
-    if message.role == ROLE_TOOL and not message.tool_call_id:
-        missing(f"{param}.tool_call_id")
-    if turn.get("content") is None and not message.content and not message.tool_calls:
-        wrong_type(None, f"{param}.content", "a string")
-
-
-def _tool_calls(value: object, param: str, role: int) -> list[ToolCall]:
-    if role != ROLE_ASSISTANT:
-        refuse(f"Invalid '{param}': only an assistant's message has tool calls.", param, reasons.INVALID_VALUE)
-    return [_tool_call(call, f"{param}[{index}]") for index, call in enumerate(array(value, param, most=128))]
-
-
-def _tool_call(value: object, param: str) -> ToolCall:
-    call = members(value, param, CALL_MEMBERS)
-    one_of(required(call, "type", param), f"{param}.type", ("function",))
-    function = members(required(call, "function", param), f"{param}.function", FUNCTION_MEMBERS)
-    return ToolCall(
-        call_id=text(required(call, "id", param), f"{param}.id"),
-        name=text(required(function, "name", f"{param}.function"), f"{param}.function.name"),
-        arguments=text(required(function, "arguments", f"{param}.function"), f"{param}.function.arguments"),
-    )
+def _check(turn: ChatMessage, index: int) -> None:
+    role, calls = turn["role"], turn.get("tool_calls")
+    if calls is not None and role != "assistant":
+        where = f"messages[{index}].tool_calls"
+        refuse(f"Invalid '{where}': only an assistant's message has tool calls.", where, reasons.INVALID_VALUE)
+    if role == "tool" and not turn.get("tool_call_id"):
+        missing(f"messages[{index}].tool_call_id")
+    if turn.get("content") is None and not turn.get("refusal") and not calls:
+        reason, words = WORDS["type"]
+        where = f"messages[{index}].content"
+        refuse(words.format(param=where, expected="a string", got="null"), where, reason)

@@ -1,31 +1,63 @@
 """Content that is a string or an array of parts, as OpenAI's messages, items and outputs of tools have it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, TypeVar, final
 
-from gateway.edge.openai.values import members, one_of, required, text, unsupported, wrong_type
+from pydantic import AfterValidator, Discriminator, Tag
+from soma.errors.v1 import reasons
+from typing_extensions import TypedDict
 
-TEXTS = ("text", "refusal")
+from gateway.edge.faults import TEXT_OR_LIST, refused
+from gateway.edge.request_model import lenient
+
+MEDIA = {
+    "image_url": "Image content",
+    "input_image": "Image content",
+    "input_audio": "Audio content",
+    "file": "File content",
+    "input_file": "File content",
+}
 
 
-def read_text(value: object, param: str, parts: Mapping[str, str]) -> str:
-    """The text of a string or of text parts; several parts stand on lines of their own.
+@final
+@lenient
+class TextPart(TypedDict):
+    """Text, without what clients keep beside it."""
 
-    `parts` are the types of parts there are: the member that holds their text, one of `TEXTS`, or what it is that is
-    not supported.
+    text: str
 
-    Raises:
-        InvalidArgument: names the member at fault.
-    """
-    if type(value) is str:
-        return value
-    if type(value) is not list:
-        wrong_type(value, param, "one of a string or array of objects")
-    texts = []
-    for index, part in enumerate(value):
-        where = f"{param}[{index}]"
-        kind = one_of(required(members(part, where), "type", where), f"{where}.type", parts)
-        name = parts[kind]
-        if name not in TEXTS:
-            unsupported(where, f"{name} ('{kind}') is not supported here: '{where}'.")
-        texts.append(text(required(part, name, where), f"{where}.{name}"))
-    return "\n".join(texts)
+
+@final
+@lenient
+class RefusalPart(TypedDict):
+    """The words in which an assistant refused."""
+
+    refusal: str
+
+
+def _refuse(part: dict[str, Any]) -> None:
+    kind = part["type"]
+    raise refused(reasons.UNSUPPORTED_PARAMETER, f"{MEDIA[kind]} ('{kind}') is not supported here: '{{param}}'.")
+
+
+# Of a part that no model here can read.
+NOT_READ = AfterValidator(_refuse)
+
+
+def _branch(value: object) -> str | None:
+    return "union:text" if type(value) is str else "union:list" if type(value) is list else None
+
+
+L = TypeVar("L")
+# A string, or a list of this type.
+Content = Annotated[
+    Annotated[str, Tag("union:text")] | Annotated[L, Tag("union:list")],
+    Discriminator(_branch, custom_error_type=TEXT_OR_LIST, custom_error_message="neither a string nor an array"),
+]
+
+
+def joined(content: str | Sequence[Mapping[str, object]]) -> str:
+    """The text of a string, or of text and refusal parts; several parts stand on lines of their own."""
+    if isinstance(content, str):
+        return content
+    return "\n".join(str(part["refusal"] if "refusal" in part else part["text"]) for part in content)

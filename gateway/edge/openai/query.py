@@ -1,47 +1,30 @@
-"""The query of a request: its parameters, each checked, in OpenAI's words where one is wrong."""
+"""The query of a request as a model: its parameters, each checked, in OpenAI's words where one is wrong."""
 
 import re
-from collections.abc import Collection
+from typing import Annotated, TypeVar
 from urllib.parse import parse_qsl
 
-from soma.errors.v1 import reasons
+from pydantic import BeforeValidator
 
-from gateway.edge.openai import values
+from gateway.edge.openai.words import QUERY
+from gateway.edge.request_model import Reader
 
 _NUMBER = re.compile(r"-?[0-9]{1,18}")
+T = TypeVar("T")
+# A query has strings only: one that is no number stays one, and is refused as that.
+Number = Annotated[int, BeforeValidator(lambda raw: int(raw) if _NUMBER.fullmatch(raw) else raw)]
 
 
-class Query:
-    """Parameters of one request; of one that is given twice, the last counts."""
+class QueryReader(Reader[T]):
+    """Reads the queries of one kind of request."""
 
-    def __init__(self, raw: bytes, known: Collection[str]) -> None:
-        """Read a query as it came.
+    def __init__(self, kind: type[T]) -> None:
+        super().__init__(kind, QUERY)
+
+    def query(self, raw: bytes) -> T:
+        """The parameters of a query as it came; of one that is given twice, the last counts.
 
         Raises:
-            InvalidArgument: it has a parameter that is not `known`.
+            InvalidArgument: names the parameter at fault.
         """
-        self._given = dict(parse_qsl(raw.decode("latin-1")))
-        for name in self._given:
-            if name not in known:
-                values.refuse(f"Unknown parameter: '{name}'.", name, reasons.UNKNOWN_PARAMETER)
-
-    def text(self, name: str) -> str:
-        """A text; empty when it is not given."""
-        return self._given.get(name, "")
-
-    def integer(self, name: str, usual: int, low: int, high: int) -> int:
-        """A whole number from `low` to `high`; `usual` when it is not given."""
-        given = self._given.get(name)
-        if given is None:
-            return usual
-        if not _NUMBER.fullmatch(given):
-            values.wrong_type(given, name, "an integer")
-        return values.integer(int(given), name, low, high)
-
-    def one_of(self, name: str, supported: Collection[str]) -> str:
-        """One of the texts in `supported`; the first when it is not given."""
-        return values.one_of(self._given.get(name) or next(iter(supported)), name, supported)
-
-    def boolean(self, name: str) -> bool:
-        """True or false; false when it is not given."""
-        return values.one_of(self._given.get(name) or "false", name, ("true", "false")) == "true"
+        return self.members(dict(parse_qsl(raw.decode("latin-1"))))

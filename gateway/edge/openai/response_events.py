@@ -1,4 +1,4 @@
-"""The server-sent events of a response, in the order OpenAI publishes them ("Streaming events")."""
+"""The server-sent events of a response, in the order of OpenAI's API reference ("Streaming events")."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -26,7 +26,7 @@ LAST: dict[int, str] = {
 
 
 class ResponseEvents:
-    """Makes the events of one streamed response; of those numbered up to `after`, nothing is made."""
+    """Makes the events of one streamed response; events numbered up to `after` are left out."""
 
     def __init__(self, findings: Findings, after: int = -1) -> None:
         self._after = after
@@ -36,7 +36,7 @@ class ResponseEvents:
         self._items: dict[int, ResponseItem] = {}
 
     def of(self, event: CreateResponseResponse) -> Iterator[bytes]:
-        """What an event of the contract is to a client; nothing for some."""
+        """The client's events for one event of the contract; there may be none."""
         kind = event.WhichOneof("payload")
         if kind == "delta":
             yield self._delta(event.delta)
@@ -59,7 +59,7 @@ class ResponseEvents:
             yield KEEP_ALIVE
 
     def failed(self, error: MeshError) -> bytes:
-        """The last event of a response that failed on the way."""
+        """The last event of a response that failed while it was streamed."""
         response = self._response
         response.state = Response.STATE_FAILED
         response.error.CopyFrom(StreamError(code=error.code, message=error.message))

@@ -1,85 +1,115 @@
-"""The `input` of a response, as the contract's items."""
+"""The `input` of a response, and how the contract says it."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, Required, final
 
-from soma.errors.v1 import reasons
+from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
+from pydantic import Field, Tag
 from soma.model.v1.message_pb2 import ROLE_ASSISTANT, ROLE_SYSTEM, ROLE_TOOL, ROLE_USER, Message, ToolCall
 from soma.orchestrator.v1.response_service_pb2 import ResponseInput
+from typing_extensions import TypedDict
 
-from gateway.edge.openai.parts import read_text
-from gateway.edge.openai.values import array, members, one_of, refuse, required, text, wrong_type
+from gateway.edge.openai.parts import NOT_READ, Content, RefusalPart, TextPart, joined
+from gateway.edge.request_model import by_member, lenient, strict
 
 ROLES = {"system": ROLE_SYSTEM, "developer": ROLE_SYSTEM, "user": ROLE_USER, "assistant": ROLE_ASSISTANT}
-PARTS = {
-    "input_text": "text",
-    "output_text": "text",
-    "text": "text",
-    "refusal": "refusal",
-    "input_image": "Image content",
-    "input_file": "File content",
-    "input_audio": "Audio content",
-}
-MOST_ITEMS = 4096
-# What an item of an answer has beside its content when a client sends it back.
-KEPT = ("type", "id", "status", "phase")
 
 
-def read_input(value: object) -> list[ResponseInput]:
-    """A string, or items: messages, function calls, their outputs, and references to items of earlier responses.
+@lenient
+class ResponseMediaPart(TypedDict):
+    """A part that is not text, and the types that parts may have."""
 
-    Raises:
-        InvalidArgument: names the item and member at fault.
-    """
-    if type(value) is str:
-        return [ResponseInput(message=Message(role=ROLE_USER, content=value))]
-    if type(value) is not list:
-        wrong_type(value, "input", "one of a string or array of objects")
-    items = array(value, "input", most=MOST_ITEMS)
-    if not items:
-        message = "Invalid 'input': empty array. Expected an array with minimum length 1."
-        refuse(message, "input", reasons.EMPTY_ARRAY)
-    return [_item(item, f"input[{index}]") for index, item in enumerate(items)]
+    type: Literal["input_text", "output_text", "text", "refusal", "input_image", "input_file", "input_audio"]
 
 
-def _item(value: object, param: str) -> ResponseInput:
-    item = members(value, param)
-    kind = one_of(item.get("type") or "message", f"{param}.type", READERS)
-    return READERS[kind](item, param)
+ResponsePart = Annotated[
+    Annotated[TextPart, Tag("union:text")]
+    | Annotated[RefusalPart, Tag("union:refusal")]
+    | Annotated[ResponseMediaPart, NOT_READ, Tag("union:media")],
+    by_member(
+        "type",
+        {"input_text": "union:text", "output_text": "union:text", "text": "union:text", "refusal": "union:refusal"},
+        "union:media",
+    ),
+]
+ResponseParts = Annotated[list[ResponsePart], Field(fail_fast=True)]
 
 
-def _message(item: dict[str, Any], param: str) -> ResponseInput:
-    members(item, param, (*KEPT, "role", "content"))
-    role = ROLES[one_of(required(item, "role", param), f"{param}.role", ROLES)]
-    content = read_text(required(item, "content", param), f"{param}.content", PARTS)
-    return ResponseInput(message=Message(role=role, content=content))
+class Kept(TypedDict, total=False):
+    """What an item that a client sends back has beside its content, and the types that items may have."""
+
+    type: Literal["message", "function_call", "function_call_output", "item_reference"] | None
+    id: Any
+    status: Any
+    phase: Any
 
 
-def _call(item: dict[str, Any], param: str) -> ResponseInput:
-    # Clients add the arguments once more, as they read them.
-    members(item, param, (*KEPT, "call_id", "name", "arguments", "parsed_arguments"))
-    call = ToolCall(
-        call_id=text(required(item, "call_id", param), f"{param}.call_id"),
-        name=text(required(item, "name", param), f"{param}.name"),
-        arguments=text(required(item, "arguments", param), f"{param}.arguments"),
-    )
-    return ResponseInput(message=Message(role=ROLE_ASSISTANT, tool_calls=[call]))
+@final
+@strict
+class MessageItem(Kept, total=False):
+    """A message."""
+
+    role: Required[Literal["system", "developer", "user", "assistant"]]
+    content: Required[Content[ResponseParts]]
 
 
-def _output(item: dict[str, Any], param: str) -> ResponseInput:
-    members(item, param, (*KEPT, "call_id", "output"))
-    call_id = text(required(item, "call_id", param), f"{param}.call_id")
-    content = read_text(required(item, "output", param), f"{param}.output", PARTS)
-    return ResponseInput(message=Message(role=ROLE_TOOL, tool_call_id=call_id, content=content))
+@final
+@strict
+class CallItem(Kept, total=False):
+    """A call that the model made; clients add the arguments once more, as they read them."""
+
+    call_id: Required[str]
+    name: Required[str]
+    arguments: Required[str]
+    parsed_arguments: Any
 
 
-def _reference(item: dict[str, Any], param: str) -> ResponseInput:
-    members(item, param, ("type", "id"))
-    return ResponseInput(item_id=text(required(item, "id", param), f"{param}.id"))
+@final
+@strict
+class OutputItem(Kept, total=False):
+    """The output of a call."""
+
+    call_id: Required[str]
+    output: Required[Content[ResponseParts]]
 
 
-READERS = {
-    "message": _message,
-    "function_call": _call,
-    "function_call_output": _output,
-    "item_reference": _reference,
-}
+@final
+@strict
+class ReferenceItem(TypedDict):
+    """An item of an earlier response."""
+
+    type: Literal["item_reference"]
+    id: str
+
+
+Item = Annotated[
+    Annotated[MessageItem, Tag("union:message")]
+    | Annotated[CallItem, Tag("union:call")]
+    | Annotated[OutputItem, Tag("union:output")]
+    | Annotated[ReferenceItem, Tag("union:reference")],
+    by_member(
+        "type",
+        {"function_call": "union:call", "function_call_output": "union:output", "item_reference": "union:reference"},
+        "union:message",
+    ),
+]
+AnyItem = MessageItem | CallItem | OutputItem | ReferenceItem
+ResponseItems = Content[Annotated[list[Item], Field(fail_fast=True, min_length=1, max_length=4096)]]
+
+
+def add_inputs(inputs: RepeatedCompositeFieldContainer[ResponseInput], given: str | Sequence[AnyItem]) -> None:
+    """Add the items to the contract's; a string is a message of the user."""
+    if isinstance(given, str):
+        inputs.add().message.MergeFrom(Message(role=ROLE_USER, content=given))
+        return
+    for item in given:
+        if "role" in item:
+            inputs.add().message.MergeFrom(Message(role=ROLES[item["role"]], content=joined(item["content"])))
+        elif "arguments" in item:
+            call = ToolCall(call_id=item["call_id"], name=item["name"], arguments=item["arguments"])
+            inputs.add().message.MergeFrom(Message(role=ROLE_ASSISTANT, tool_calls=[call]))
+        elif "output" in item:
+            output = joined(item["output"])
+            inputs.add().message.MergeFrom(Message(role=ROLE_TOOL, tool_call_id=item["call_id"], content=output))
+        else:
+            inputs.add(item_id=item["id"])

@@ -19,7 +19,7 @@ STATUSES: dict[int, str] = {
     Response.STATE_CANCELLED: "cancelled",
 }
 CHOICES = {mode: name for name, mode in MODES.items()}
-# OpenAI's codes of an error in a response; all others are faults of a server.
+# OpenAI's codes for errors in a response; every other error is a server error.
 ERROR_CODES = {8: "rate_limit_exceeded", 3: "invalid_prompt"}
 
 

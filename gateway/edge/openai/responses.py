@@ -1,9 +1,10 @@
 """`/v1/responses`: responses of a ResponseService, as objects or as streams of events."""
 
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import orjson
+from pydantic import Field
 from soma.orchestrator.v1.response_service_pb2 import (
     CancelResponseRequest,
     CreateResponseResponse,
@@ -13,26 +14,40 @@ from soma.orchestrator.v1.response_service_pb2 import (
     WatchResponseRequest,
 )
 from starlette.types import Receive
+from typing_extensions import TypedDict
 
 from gateway.edge.departure import Departure
 from gateway.edge.metrics import FIRST_DELTA
 from gateway.edge.openai.extension import NOTHING, Findings
-from gateway.edge.openai.query import Query
+from gateway.edge.openai.query import Number, QueryReader
 from gateway.edge.openai.response_events import ResponseEvents
 from gateway.edge.openai.response_object import response_object
 from gateway.edge.openai.response_request import ResponseAsk, read_response_request
-from gateway.edge.openai.values import unsupported
+from gateway.edge.openai.words import unsupported
 from gateway.edge.relaying import cut, relayed
 from gateway.edge.reply import Reply
+from gateway.edge.request_model import strict
 from services.mesh.call.spans import annotate
 
 if TYPE_CHECKING:
     from soma.orchestrator.v1.response_service_pb2_grpc import ResponseServiceAsyncStub
 
 Events = AsyncIterator[CreateResponseResponse]
-# What a response may be retrieved with.
-MOST_EVENTS = 2**31 - 1
-GETTING = ("include", "include[]", "include_obfuscation", "starting_after", "stream")
+Flag = Literal["true", "false"]
+
+
+@strict
+class Retrieval(TypedDict, total=False):
+    """In which form a stored response is asked for."""
+
+    include: str
+    includes: Annotated[str, Field(alias="include[]")]
+    include_obfuscation: Flag
+    starting_after: Annotated[Number, Field(ge=0, le=2**31 - 1)]
+    stream: Flag
+
+
+RETRIEVAL = QueryReader(Retrieval)
 
 
 class Responses:
@@ -64,30 +79,30 @@ class Responses:
                     whole = await _collect(aiter(call), ask, findings)
         finally:
             call.cancel()
-        # Sent when nobody waits on `receive` any more: a server may report an ended answer as a disconnect.
+        # Sent when nothing waits on `receive` any more: a server may report the end of an answer as a disconnect.
         if whole is None:
             await reply.end(last)
         else:
             await reply.json(200, orjson.dumps(response_object(whole, findings)))
 
     async def retrieve(self, response_id: str, query: bytes, receive: Receive, reply: Reply) -> None:
-        """Answer with a stored response; with `stream`, with its events, from behind the one numbered `starting_after`.
+        """Answer with a stored response, or with `stream` with its events that are numbered above `starting_after`.
 
         Raises:
             InvalidArgument: names the query parameter at fault.
             MeshError: there is no such response, or it is to be streamed and was not made in the background.
         """
-        asked = Query(query, GETTING)
-        if asked.boolean("include_obfuscation"):
+        asked = RETRIEVAL.query(query)
+        if asked.get("include_obfuscation") == "true":
             unsupported("include_obfuscation")
-        if asked.boolean("stream"):
-            await self._watch(response_id, asked.integer("starting_after", -1, 0, MOST_EVENTS), receive, reply)
+        if asked.get("stream") == "true":
+            await self._watch(response_id, asked.get("starting_after", -1), receive, reply)
             return
         found = await self._responses.GetResponse(GetResponseRequest(response_id=response_id), timeout=self._patience)
         await _send(found.response, reply)
 
     async def _watch(self, response_id: str, after: int, receive: Receive, reply: Reply) -> None:
-        """Send the events numbered above `after`, as their numbers follow from all that came before."""
+        """Send the events that are numbered above `after`; the numbers count the earlier ones too."""
         made = ResponseEvents(Findings(NOTHING), after)
         call = self._responses.WatchResponse(WatchResponseRequest(response_id=response_id), timeout=self._timeout)
         last: bytes | None = None
@@ -98,7 +113,7 @@ class Responses:
                     if event.HasField("error"):
                         raise relayed(event.error)
                     if not reply.status:
-                        # What fails here is the watching: the response may go on, so its own event of failure is none.
+                        # If watching fails, the response may still go on, so no event says that the response failed.
                         await reply.begin_events()
                     told = b"".join(made.of(event))
                     if event.HasField("finished"):
@@ -113,13 +128,13 @@ class Responses:
         await reply.end(last)
 
     async def delete(self, response_id: str, reply: Reply) -> None:
-        """Forget a stored response."""
+        """Delete a stored response."""
         asked = DeleteResponseRequest(response_id=response_id)
         gone = await self._responses.DeleteResponse(asked, timeout=self._patience)
         await reply.json(200, orjson.dumps({"id": gone.response_id, "object": "response", "deleted": True}))
 
     async def cancel(self, response_id: str, reply: Reply) -> None:
-        """Stop a response that is being made."""
+        """Cancel a response that is being generated."""
         asked = CancelResponseRequest(response_id=response_id)
         cancelled = await self._responses.CancelResponse(asked, timeout=self._patience)
         await _send(cancelled.response, reply)
@@ -130,7 +145,7 @@ async def _send(response: Response, reply: Reply) -> None:
 
 
 async def _stream(events: Events, findings: Findings, reply: Reply) -> bytes:
-    """Send events as they come; returns the last one, which is not sent yet."""
+    """Send the events as they come; returns the last one, which the caller sends."""
     made = ResponseEvents(findings)
     waiting = True
     async for event in events:
@@ -156,7 +171,7 @@ async def _stream(events: Events, findings: Findings, reply: Reply) -> bytes:
 
 
 async def _collect(events: Events, ask: ResponseAsk, findings: Findings) -> Response:
-    """The response, once it is whole; one made in the background, as soon as it is begun."""
+    """The complete response; a response in the background is returned as soon as it has begun."""
     async for event in events:
         kind = event.WhichOneof("payload")
         if kind == "error":

@@ -1,4 +1,4 @@
-"""OpenAI's API as a surface: its paths, and what is said about others under `/v1/`."""
+"""OpenAI's API as a surface: its paths, and the errors of other paths under `/v1/`."""
 
 from soma.errors.v1 import reasons
 from starlette.types import ASGIApp
@@ -21,14 +21,14 @@ NOT_SERVED = Space(
     "{method} {path} is of a part of OpenAI's API that is not served here.",
     reasons.UNKNOWN_URL,
 )
-"""What else lies under `/v1/` at OpenAI, as far as no contract and no other surface has a path there."""
+"""Parts of OpenAI's API that are not served. Paths of contracts and of other surfaces are left out."""
 UNKNOWN = Space(("/v1",), "Invalid URL ({method} {path})", reasons.UNKNOWN_URL)
-"""A path nobody has, in OpenAI's words."""
+"""An unknown path, in OpenAI's words."""
 CONVENTIONS = Conventions(failure, UNKNOWN, elapsed=b"openai-processing-ms")
 
 
 def surface(api: Api, app: ASGIApp, body_limit_bytes: int) -> Surface:
-    """The API, answered by `app`, which says itself what of a body is too much."""
+    """The surface of `app`, which refuses a body that is too large by itself."""
     return Surface(
         name="openai",
         app=app,

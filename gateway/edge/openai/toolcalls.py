@@ -1,4 +1,4 @@
-"""Puts the pieces of streamed tool calls together."""
+"""Joins the pieces of streamed tool calls."""
 
 from dataclasses import dataclass, field
 from typing import Any

@@ -1,1 +1,1 @@
-"""What every WebSocket of the edge stands on: its connection, who may have one, and how much may be said."""
+"""What all WebSockets of the edge share: the connection, its limits and its metrics."""

@@ -1,4 +1,4 @@
-"""How many messages a client may send in a minute."""
+"""The limit of messages that a client may send in a minute."""
 
 MINUTE = 60.0
 
@@ -12,7 +12,7 @@ class Allowance:
         self._left = per_minute
 
     def take(self, now: float) -> float:
-        """Spend one message; 0 when there was one left, else seconds until there is."""
+        """Count one message; returns 0 if it is allowed, else the seconds until one is."""
         if now >= self._until:
             self._until = now + MINUTE
             self._left = self._per_minute

@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 from starlette.types import Receive, Send
 
-# RFC 6455, 7.4.1, and the registry it founded.
+# Close codes: RFC 6455, 7.4.1, and the registry of IANA.
 POLICY, FAULT, LATER = 1008, 1011, 1013
 _LONGEST_REASON = 120
 
@@ -20,12 +20,12 @@ class Connection:
         self.closed_with: int | None = None
 
     async def accept(self) -> None:
-        """Take the connection."""
+        """Accept the connection."""
         await self._receive()
         await self._send({"type": "websocket.accept"})
 
     async def refuse(self, status: int) -> None:
-        """Answer the handshake with an HTTP status instead."""
+        """Answer the handshake with an HTTP status."""
         await self._receive()
         body = orjson.dumps({"error": {"message": "no such WebSocket", "type": "invalid_request_error"}})
         headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
@@ -33,7 +33,7 @@ class Connection:
         await self._send({"type": "websocket.http.response.body", "body": body})
 
     async def next(self) -> str | bytes | None:
-        """The next message; None when the client is gone."""
+        """The next message; None when the client has left."""
         message = await self._receive()
         if message["type"] == "websocket.disconnect":
             self.closed_with = message.get("code", 1006)
@@ -42,13 +42,13 @@ class Connection:
         return text if text is not None else message["bytes"]
 
     async def say(self, message: dict[str, Any]) -> None:
-        """Send a message; waits while the client reads slower than it is told."""
-        # To one that is gone nothing can be said, and `next` tells of it.
+        """Send a message; waits while the client reads more slowly."""
+        # When the client has left, `next` says so.
         with suppress(OSError):
             await self._send({"type": "websocket.send", "text": orjson.dumps(message).decode()})
 
     async def close(self, code: int, reason: str) -> None:
-        """Close, unless the client has."""
+        """Close, unless the client has closed."""
         if self.closed_with is None:
             self.closed_with = code
             short = reason.encode()[:_LONGEST_REASON].decode(errors="ignore")

@@ -1,4 +1,4 @@
-"""What is counted of WebSockets."""
+"""Metrics of WebSockets."""
 
 from prometheus_client import Counter, Gauge
 

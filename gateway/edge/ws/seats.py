@@ -1,6 +1,6 @@
-"""How many clients may be connected at once, each user's and all: counted in Redis for every process of a stack.
+"""The limit of connections at the same time, for each user and in total, counted in Redis for all processes of a stack.
 
-A seat is taken for a while and taken anew with each sign of life, so that those of a process that died become free.
+A seat is the right to one connection. It expires unless it is renewed, so the seats of a process that died become free.
 """
 
 import uuid
@@ -14,7 +14,7 @@ from services.mesh.call.errors import ResourceExhausted, Unavailable
 from services.mesh.call.principal import Principal
 from services.mesh.stores.redis import typed_errors
 
-# Every seat is in the set of all and in its user's, with the second it becomes free as its score.
+# Each seat is in two sorted sets, the total one and that of its user; its score is the second in which it expires.
 TAKE = """
 local now = tonumber(redis.call('TIME')[1])
 for _, key in ipairs(KEYS) do redis.call('ZREMRANGEBYSCORE', key, '-inf', now) end
@@ -32,14 +32,14 @@ _ALL = "soma:{sockets}"
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """A connected client."""
+    """The seat of one connected client."""
 
     number: str
     keys: tuple[str, str]
 
 
 class Seats:
-    """`seconds` is how long a seat is held without a sign of life."""
+    """Takes and renews seats; a seat expires after `seconds`."""
 
     def __init__(self, client: aioredis.Redis, per_user: int, total: int, seconds: int) -> None:
         self._redis = client
@@ -49,10 +49,10 @@ class Seats:
         self._take: Any = client.register_script(TAKE)
 
     async def take(self, who: Principal) -> Seat:
-        """A seat for a client of this user.
+        """Take a seat for a client of this user.
 
         Raises:
-            ResourceExhausted: the user has as many as one may, or there are as many as there may be.
+            ResourceExhausted: the user, or the stack, has the largest number of connections.
             Unavailable: Redis cannot be reached.
         """
         with typed_errors():
@@ -68,12 +68,12 @@ class Seats:
             return seat
 
     async def keep(self, seat: Seat) -> None:
-        """Hold a seat on; while Redis is away nobody is counted, and nobody sent away."""
+        """Renew a seat; while Redis is away, this does nothing."""
         with suppress(Unavailable), typed_errors():
             await self._take(keys=seat.keys, args=(seat.number, self._seconds, "", ""))
 
     async def leave(self, seat: Seat) -> None:
-        """Give a seat up; while Redis is away it becomes free by itself."""
+        """Give a seat back; while Redis is away, it expires by itself."""
         with suppress(Unavailable), typed_errors():
             async with self._redis.pipeline(transaction=False) as pipeline:
                 for key in seat.keys:

@@ -9,54 +9,44 @@ from soma.model.v1.model_service_pb2 import GenerateRequest
 
 from services.model.adapters.anthropic_answer import MessageAnswer
 from services.model.adapters.anthropic_request import messages_body
+from services.model.adapters.entry import default_first, model_of
 from services.model.adapters.exchange import answered
-from services.model.adapters.listing import made_at, models_of
+from services.model.adapters.listing import models_of
 from services.model.adapters.upstream import Upstream
 from services.model.provider import ProviderEvent
+from services.model.vendor import Vendor
 
 
 class Anthropic:
     """A Provider that uses the Messages API."""
 
-    lacks = frozenset(
-        {
-            "repetition_penalty",
-            "frequency_penalty",
-            "presence_penalty",
-            "seed",
-            "logprobs",
-            "json_object",
-            "reasoning_effort",
-        }
-    )
-
-    def __init__(self, upstream: Upstream) -> None:
+    def __init__(self, upstream: Upstream, vendor: Vendor) -> None:
         self._upstream = upstream
+        self._vendor = vendor
 
     @property
     def name(self) -> str:
         return self._upstream.name
 
+    @property
+    def lacks(self) -> frozenset[str]:
+        return self._vendor.chat.lacks
+
     async def models(self) -> Sequence[Model]:
-        """The models of `GET /v1/models`: first the newest small model, then the others, newest first."""
-        models = models_of(self.name, await self._upstream.get("/v1/models?limit=1000"), self._model)
-        # The first model may become the default, so it should not be an expensive one.
-        modest = next((model for model in models if "haiku" in model.name), None)
-        return sorted(models, key=lambda model: model is not modest)
+        """What `GET /v1/models` lists, newest first, but before all what may become the default."""
+        listing = await self._upstream.get(self._vendor.models.path)
+        return default_first(models_of(self.name, listing, self._model), self._vendor)
+
+    def described(self, name: str) -> Model:
+        """What is known of a model by its name alone."""
+        return self._model(name, {})
 
     def generate(self, request: GenerateRequest, model: str) -> AsyncGenerator[ProviderEvent, None]:
         """Stream a message."""
         return answered(self._upstream, partial(self._question, request, model), MessageAnswer(self.name))
 
     async def _question(self, request: GenerateRequest, model: str) -> tuple[str, dict[str, Any]]:
-        return "/v1/messages", messages_body(request, model)
+        return self._vendor.chat.path, messages_body(request, model)
 
     def _model(self, name: str, entry: dict[str, Any]) -> Model:
-        return Model(
-            name=name,
-            provider=self.name,
-            capabilities=[Model.CAPABILITY_CHAT, Model.CAPABILITY_TOOLS],
-            available=True,
-            owned_by="anthropic",
-            create_time=made_at(entry.get("created_at")),
-        )
+        return model_of(self._vendor, self.name, name, entry)

@@ -34,6 +34,10 @@ class LocalProvider:
         """All models; they are always available."""
         return self._models
 
+    def described(self, name: str) -> Model:
+        """The model itself: it is never away."""
+        return next(model for model in self._models if model.name == name)
+
     def generate(self, request: GenerateRequest, model: str) -> AsyncGenerator[ProviderEvent, None]:
         """Generate with the engine of the model."""
         return self._engines[model].generate(request)

@@ -1,31 +1,34 @@
-"""Any server that speaks OpenAI's chat completions: OpenAI, vLLM, llama.cpp, Ollama's `/v1`."""
+"""Any server that speaks OpenAI's chat completions; how it differs from OpenAI's says its vendor's file."""
 
 import re
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
+from urllib.parse import quote, urlsplit
 
 import structlog
 from soma.errors.v1 import reasons
 from soma.model.v1.catalog_service_pb2 import Model
-from soma.model.v1.model_service_pb2 import GenerateRequest
+from soma.model.v1.model_service_pb2 import EmbedRequest, EmbedResponse, GenerateRequest
 
-from services.mesh.call.errors import MeshError
+from services.mesh.call.errors import InvalidArgument, MeshError
 from services.model.adapters import refusal
-from services.model.adapters.counts import count
+from services.model.adapters.dialect import spoken
+from services.model.adapters.entry import default_first, model_of
 from services.model.adapters.exchange import answered
-from services.model.adapters.listing import made_at, models_of
+from services.model.adapters.listing import models_of
 from services.model.adapters.openai_answer import ChatAnswer
 from services.model.adapters.openai_request import chat_body
 from services.model.adapters.upstream import Upstream
 from services.model.provider import ProviderEvent
+from services.model.vendor import Vendor
 
 _log = structlog.get_logger(__name__)
 
 _VERSIONED = re.compile(r"/v\d[^/]*$")
 # A base URL is often given without it.
 _VERSION = "/v1"
+_USUAL_PATH = "/chat/completions"
 # What a server answers, by reason, that has no list of models at a path.
 _NO_LIST = frozenset({reasons.MODEL_NOT_FOUND, reasons.PROVIDER_REFUSED_REQUEST, reasons.PROVIDER_PROTOCOL_ERROR})
 
@@ -33,57 +36,22 @@ _NO_LIST = frozenset({reasons.MODEL_NOT_FOUND, reasons.PROVIDER_REFUSED_REQUEST,
 _SILENT = frozenset({reasons.PROVIDER_UNAVAILABLE, reasons.PROVIDER_TIMEOUT})
 
 
-@dataclass(frozen=True, slots=True)
-class Flavour:
-    """How servers of this protocol differ.
-
-    Attributes:
-        max_tokens_field: what the limit is called: OpenAI's newer models refuse `max_tokens`, others know no other.
-        not_for_chat: parts of names of models that hold no conversation; `/v1/models` lists them all alike.
-        modest: models listed first, so that what becomes the default unasked is a small one.
-        lacks: parameters of the contract the protocol has no word for; what a server adds to it is tried.
-    """
-
-    max_tokens_field: str
-    not_for_chat: tuple[str, ...]
-    modest: tuple[str, ...] = ()
-    lacks: frozenset[str] = frozenset()
-
-
-OPENAI = Flavour(
-    max_tokens_field="max_completion_tokens",
-    not_for_chat=(
-        "embedding",
-        "whisper",
-        "tts",
-        "dall-e",
-        "image",
-        "moderation",
-        "sora",
-        "realtime",
-        "transcribe",
-        "babbage",
-        "davinci",
-        "turbo-instruct",
-    ),
-    modest=("gpt-5-mini", "gpt-4.1-mini", "gpt-4o-mini"),
-    lacks=frozenset({"top_k", "repetition_penalty"}),
-)
-COMPATIBLE = Flavour(max_tokens_field="max_tokens", not_for_chat=("embed", "rerank", "whisper"))
-
-
 class OpenAICompatible:
     """Provider over one such server.
 
     Its base URL is used as it is given, unless the server lists its models only under `/v1` of it.
+
+    Args:
+        names: the models that are offered where the server cannot list them.
     """
 
-    def __init__(self, upstream: Upstream, flavour: Flavour = COMPATIBLE) -> None:
+    def __init__(self, upstream: Upstream, vendor: Vendor, names: Sequence[str] = ()) -> None:
         self._upstream = upstream
-        self._flavour = flavour
+        self._vendor = vendor
+        self._names = tuple(names) or vendor.models.named
         self._version = ""
         # Whether it is known where the server lists its models, and whether it was asked at all.
-        self._settled = self._asked = _VERSIONED.search(upstream.path) is not None
+        self._settled = self._asked = bool(_VERSIONED.search(upstream.path)) or _is_known(vendor, upstream.path)
 
     @property
     def name(self) -> str:
@@ -91,22 +59,47 @@ class OpenAICompatible:
 
     @property
     def lacks(self) -> frozenset[str]:
-        return self._flavour.lacks
+        return self._vendor.chat.lacks
 
     async def models(self) -> Sequence[Model]:
-        """What `GET /models` lists, in its order but for the flavour's modest ones, which come first."""
-        models = await self._listed()
-        return sorted(models, key=lambda model: model.name not in self._flavour.modest)
+        """What the server lists, in its order, but first what may become the default."""
+        listed = await self._listed() if self._vendor.models.path else []
+        if not (self._vendor.models.path and self._vendor.models.complete):
+            listed = [self.described(name) for name in self._names]
+        return default_first(listed, self._vendor)
+
+    def described(self, name: str) -> Model:
+        """What is known of a model by its name alone."""
+        return model_of(self._vendor, self.name, name, {})
 
     def generate(self, request: GenerateRequest, model: str) -> AsyncGenerator[ProviderEvent, None]:
         """Stream a chat completion."""
         return answered(self._upstream, partial(self._question, request, model), ChatAnswer(self.name))
 
+    async def embed(self, request: EmbedRequest, model: str) -> EmbedResponse:
+        """Vectors of texts.
+
+        Raises:
+            InvalidArgument: reason MODEL_CAPABILITY_MISSING; the vendor has no method for them.
+            MeshError: see `embedded`.
+        """
+        # Imported here and not above: numpy costs a process that makes no vectors 30 MB.
+        from services.model.adapters.openai_embeddings import embedded
+
+        method = self._vendor.embeddings
+        if method is None:
+            said = f"{self._vendor.title} has no method for vectors"
+            raise InvalidArgument(said, reason=reasons.MODEL_CAPABILITY_MISSING, metadata={"model": model})
+        if not self._asked:
+            await self._look()
+        return await embedded(self._upstream, method, path_of(f"{self._version}{method.path}", model), request, model)
+
     async def _question(self, request: GenerateRequest, model: str) -> tuple[str, dict[str, Any]]:
         if not self._asked:
             await self._look()
-        body = chat_body(request, model, self._flavour.max_tokens_field)
-        return f"{self._version}/chat/completions", body
+        chat = self._vendor.chat
+        body = spoken(chat_body(request, model, "max_tokens"), chat)
+        return path_of(f"{self._version}{chat.path}", model), body
 
     async def _look(self) -> None:
         """Find out where requests go; to the URL as it is, where the server lists nothing, or not with this key."""
@@ -141,17 +134,19 @@ class OpenAICompatible:
         return models
 
     async def _list(self, version: str) -> list[Model]:
-        return models_of(self.name, await self._upstream.get(f"{version}/models"), self._model)
+        listing = await self._upstream.get(f"{version}{self._vendor.models.path}")
+        return models_of(self.name, listing, self._model)
 
     def _model(self, name: str, entry: dict[str, Any]) -> Model:
-        chats = not any(part in name.lower() for part in self._flavour.not_for_chat)
-        return Model(
-            name=name,
-            provider=self.name,
-            capabilities=[Model.CAPABILITY_CHAT, Model.CAPABILITY_TOOLS] if chats else [],
-            available=True,
-            create_time=made_at(entry.get("created")),
-            owned_by=str(entry.get("owned_by") or ""),
-            # vLLM's name for it.
-            context_window=count(entry.get("max_model_len")),
-        )
+        return model_of(self._vendor, self.name, name.removeprefix(self._vendor.models.prefix), entry)
+
+
+def _is_known(vendor: Vendor, path: str) -> bool:
+    """Whether the paths of the vendor's file follow a base URL with this path."""
+    usual = vendor.server.url or vendor.chat.path != _USUAL_PATH
+    return bool(usual) and path == urlsplit(vendor.server.url).path
+
+
+def path_of(template: str, model: str) -> str:
+    """A method's path; a model's name in it is escaped."""
+    return template.replace("{model}", quote(model, safe="")) if "{model}" in template else template

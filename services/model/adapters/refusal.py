@@ -1,6 +1,6 @@
 """Makes typed errors from a provider's refusals: from an HTTP status, or from an error inside a stream."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -9,7 +9,9 @@ import structlog
 from soma.errors.v1 import reasons
 
 from services.mesh.call import errors
+from services.model.adapters import rate_limits
 from services.model.adapters.surrogates import read_json, repaired
+from services.model.vendor import Limit
 
 _log = structlog.get_logger(__name__)
 
@@ -40,14 +42,24 @@ _MOST_MEMBERS = 8
 
 
 def refusal(
-    provider: str, status: int, headers: Mapping[str, str], body: bytes, key_advice: str = _KEY_ADVICE
+    provider: str,
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    key_advice: str = _KEY_ADVICE,
+    limits: Sequence[Limit] = (),
 ) -> errors.MeshError:
-    """The error for an answer with another status than 200."""
+    """The error for an answer with another status than 200; `limits` are the headers of the vendor's rate limits."""
     message = message_of(body)
     if body and not message:
         message = described(body)
         _log.warning("provider_error_unreadable", provider=provider, status=status, body=message)
-    return typed(provider, status, message, retry_after(headers), key_advice)
+    delay = retry_after(headers)
+    if delay is None:
+        delay = rate_limits.told(body)
+    if delay is None:
+        delay = rate_limits.renewed(headers, limits)
+    return typed(provider, status, message, delay, key_advice)
 
 
 def reported_error(provider: str, error: Any) -> errors.MeshError:

@@ -1,7 +1,8 @@
 """A provider's HTTP server: three kinds of patience, and its failures as typed errors."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+import ssl
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -13,11 +14,16 @@ from services.mesh.call import errors
 from services.model.adapters import refusal
 from services.model.adapters.http1.connection import Broken, Connection, NotHttp
 from services.model.adapters.http1.connections import Connections, ConnectTimeout
+from services.model.adapters.http1.network import DIRECT, Network
+from services.model.adapters.http1.tunnel import ProxyRefused
+from services.model.vendor import Limit
 
 # An error body is quoted, never needed whole.
 _LARGEST_ERROR = 64 * 1024
 _LARGEST_LISTING = 8 * 1024 * 1024
 _LISTING_SECONDS = 10.0
+# A hundred vectors of 4,096 numbers in JSON, with room to spare.
+_LARGEST_DOCUMENT = 32 * 1024 * 1024
 # A compressed stream of events would be held back until its compressor has enough.
 _SENT = {
     "User-Agent": "somamesh",
@@ -48,13 +54,21 @@ class Upstream:
     """One provider's server. Made inside the event loop, closed by its owner."""
 
     def __init__(
-        self, name: str, base_url: str, headers: Mapping[str, str], patience: Patience, advice: Advice | None = None
+        self,
+        name: str,
+        base_url: str,
+        headers: Mapping[str, str],
+        patience: Patience,
+        advice: Advice | None = None,
+        limits: Sequence[Limit] = (),
+        network: Network = DIRECT,
     ) -> None:
         self.name = name
         self.path = urlsplit(base_url).path
         self.advice = advice or Advice()
         self._patience = patience
-        self._connections = Connections(base_url, {**_SENT, **headers}, patience.connect)
+        self._limits = limits
+        self._connections = Connections(base_url, {**_SENT, **headers}, patience.connect, network)
 
     async def __aenter__(self) -> Self:
         return self
@@ -74,7 +88,9 @@ class Upstream:
             connection = await self._connections.ask("POST", path, orjson.dumps(body), patience.first_byte)
             if connection.status != 200:
                 said = await self._whole(connection, _LARGEST_ERROR)
-                raise refusal.refusal(self.name, connection.status, connection.headers, said, self.advice.key)
+                raise refusal.refusal(
+                    self.name, connection.status, connection.headers, said, self.advice.key, self._limits
+                )
             while chunk := await connection.read(patience.idle if begun else patience.first_byte):
                 begun = True
                 yield chunk
@@ -87,6 +103,8 @@ class Upstream:
             raise refusal.protocol_error(self.name, "it is not HTTP") from error
         except UnicodeEncodeError as error:
             raise self._unsendable() from error
+        except (ssl.SSLCertVerificationError, ProxyRefused) as error:
+            raise self._unreached(error) from error
         except (Broken, OSError) as error:
             raise self._lost(begun) from error
         finally:
@@ -99,14 +117,28 @@ class Upstream:
         Raises:
             MeshError: every failure of the provider, typed.
         """
-        limit = min(self._patience.first_byte, _LISTING_SECONDS)
+        return await self._document(
+            "GET", path, b"", min(self._patience.first_byte, _LISTING_SECONDS), _LARGEST_LISTING
+        )
+
+    async def post(self, path: str, body: dict[str, Any]) -> Any:
+        """POST `body` as JSON and return the JSON document that answers it, within the patience for a first byte.
+
+        Raises:
+            MeshError: every failure of the provider, typed.
+        """
+        return await self._document("POST", path, orjson.dumps(body), self._patience.first_byte, _LARGEST_DOCUMENT)
+
+    async def _document(self, method: str, path: str, sent: bytes, limit: float, largest: int) -> Any:
         connection: Connection | None = None
         try:
             async with asyncio.timeout(limit):
-                connection = await self._connections.ask("GET", path, b"", limit)
-                body = await self._whole(connection, _LARGEST_LISTING)
+                connection = await self._connections.ask(method, path, sent, limit)
+                body = await self._whole(connection, largest)
                 if connection.status != 200:
-                    raise refusal.refusal(self.name, connection.status, connection.headers, body, self.advice.key)
+                    raise refusal.refusal(
+                        self.name, connection.status, connection.headers, body, self.advice.key, self._limits
+                    )
                 return orjson.loads(body)
         except ConnectTimeout as error:
             raise refusal.timed_out(self.name, "could not be reached", self._patience.connect) from error
@@ -116,6 +148,8 @@ class Upstream:
             raise refusal.protocol_error(self.name, "its answer is not JSON") from error
         except UnicodeEncodeError as error:
             raise self._unsendable() from error
+        except (ssl.SSLCertVerificationError, ProxyRefused) as error:
+            raise self._unreached(error) from error
         except (Broken, OSError) as error:
             raise self._lost(False) from error
         finally:
@@ -136,6 +170,12 @@ class Upstream:
             reason=reasons.PROVIDER_CREDENTIAL_REFUSED,
             metadata={"provider": self.name},
         )
+
+    def _unreached(self, error: ssl.SSLCertVerificationError | ProxyRefused) -> errors.MeshError:
+        why = f"{error}; check HTTPS_PROXY and HTTP_PROXY"
+        if isinstance(error, ssl.SSLCertVerificationError):
+            why = f"its certificate is not trusted ({error.verify_message}); name its CA in ca_file of [model]"
+        return refusal.unavailable(self.name, f"{self.name} cannot be reached: {why}")
 
     def _lost(self, begun: bool) -> errors.MeshError:
         if begun:

@@ -19,11 +19,13 @@ class Embeddings:
         vectors: float32, (n, dimensions), each of length 1.
         norms: float32, (n,): the length of each vector before it was normalised.
         tokens: int32, (n,): number of tokens of each text, with its start and end tokens.
+        windows: int32, (n,): in how many windows each text was read, whose vectors are averaged; None for one each.
     """
 
     vectors: NDArray[np.float32]
     norms: NDArray[np.float32]
     tokens: NDArray[np.int32]
+    windows: NDArray[np.int32] | None = None
 
 
 class Embedder(Protocol):

@@ -33,6 +33,10 @@ class Engine:
             found.tokens[run] = ids.shape[1]
         return found
 
+    def windows(self, text: str) -> list[str]:
+        """See `WordPieces.windows`."""
+        return self._pieces.windows(text)
+
 
 def runs(rows: Sequence[Ids]) -> Iterator[list[int]]:
     """Groups of indices of `rows` that run together: rows of the same length, at most `RUN_TOKENS` tokens."""

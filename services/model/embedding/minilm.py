@@ -15,7 +15,7 @@ from services.model.embedding.embedder import Embeddings
 from services.model.embedding.settings import EmbeddingSettings
 
 if TYPE_CHECKING:
-    from services.model.embedding.batcher import Batcher
+    from services.model.embedding.long_texts import LongTexts
 
 _log = structlog.get_logger(__name__)
 
@@ -28,7 +28,7 @@ class MiniLm:
 
     def __init__(self, settings: EmbeddingSettings) -> None:
         self._settings = settings
-        self._loading: asyncio.Task[Batcher] | None = None
+        self._loading: asyncio.Task[LongTexts] | None = None
         self._began: float | None = None
         self._closed = False
 
@@ -41,8 +41,8 @@ class MiniLm:
         return HIDDEN
 
     async def embed(self, texts: Sequence[str]) -> Embeddings:
-        batcher = await self._ready()
-        return await batcher.embed(texts)
+        model = await self._ready()
+        return await model.embed(texts)
 
     async def embed_at_once(self, texts: Sequence[str]) -> Embeddings:
         """`embed`, if the model is loaded; for callers that do not want to wait for it.
@@ -86,13 +86,13 @@ class MiniLm:
             if self._loading.exception() is None:
                 await self._loading.result().close()
 
-    async def _ready(self) -> Batcher:
+    async def _ready(self) -> LongTexts:
         if self._closed:
             raise Unavailable("the embedder is closing")
         # A cancelled caller must not cancel the load for the others.
         return await asyncio.shield(self._task())
 
-    def _task(self) -> asyncio.Task[Batcher]:
+    def _task(self) -> asyncio.Task[LongTexts]:
         if self._loading is None or (self._loading.done() and self._loading.exception() is not None):
             if self._began is None:
                 self._began = asyncio.get_running_loop().time()
@@ -100,7 +100,7 @@ class MiniLm:
         return self._loading
 
 
-def _tell(loading: asyncio.Task[Batcher]) -> None:
+def _tell(loading: asyncio.Task[LongTexts]) -> None:
     error = None if loading.cancelled() else loading.exception()
     if isinstance(error, MeshError):
         _log.warning("embedder_not_loaded", reason=error.reason, error=error.message)
@@ -112,13 +112,15 @@ def _cold() -> Unavailable:
     return Unavailable("the embedding model is not loaded", reason=reasons.EMBEDDER_COLD, retry_after=1.0)
 
 
-def _load(settings: EmbeddingSettings) -> Batcher:
+def _load(settings: EmbeddingSettings) -> LongTexts:
     # Imported here, because numpy, tokenizers and the runtime need 60 MB, also in a process that embeds nothing.
     from services.model.embedding.artifact import prepared
     from services.model.embedding.batcher import Batcher
     from services.model.embedding.engine import Engine
+    from services.model.embedding.long_texts import LongTexts
     from services.model.embedding.weights import find_weights
 
     weights = find_weights(settings.weights, settings.directory / "hub", settings.hub)
     engine = Engine(prepared(weights, settings.precision, settings.directory / "minilm"))
-    return Batcher(engine.embed, threads=settings.threads, batch=settings.batch, waiting=settings.waiting)
+    batcher = Batcher(engine.embed, threads=settings.threads, batch=settings.batch, waiting=settings.waiting)
+    return LongTexts(batcher, engine.windows)

@@ -54,6 +54,7 @@ class FakeUpstream:
         app = web.Application(client_max_size=64 * 1024 * 1024)
         app.router.add_post(self.dialect.path, self._generate)
         app.router.add_get("/v1/models", self._list)
+        app.router.add_post("/v1/embeddings", self._embed)
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1, access_log=None)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", port)
@@ -79,6 +80,28 @@ class FakeUpstream:
             await asyncio.Event().wait()
         listing = self.dialect.listing(self.models) if self.listing is None else self.listing
         return web.json_response(listing)
+
+    async def _embed(self, request: web.Request) -> web.Response:
+        """A vector for each text, (its length, its place), whatever the dialect."""
+        body = await request.json()
+        self.requests.append(body)
+        await self._count(open=1)
+        try:
+            return await self._vectors(body)
+        finally:
+            await self._count(open=-1)
+
+    async def _vectors(self, body: dict[str, Any]) -> web.Response:
+        if (status := self.dialect.errors.get(self.behaviour.fault)) is not None:
+            return self._refusal(*status)
+        if self.behaviour.fault is Fault.HANG:
+            await asyncio.Event().wait()
+        data = [
+            {"object": "embedding", "index": place, "embedding": [len(text), place]}
+            for place, text in enumerate(body["input"])
+        ]
+        usage = {"prompt_tokens": 4, "total_tokens": 4} if self.behaviour.usage else None
+        return web.json_response({"object": "list", "data": data, "model": body["model"], "usage": usage})
 
     async def _generate(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()

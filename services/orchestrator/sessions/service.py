@@ -7,7 +7,7 @@ from soma.orchestrator.v1 import chat_session_service_pb2_grpc as rpc
 
 from services.mesh.call.call import principal
 from services.orchestrator.adapters.model import ChatModels
-from services.orchestrator.sessions.config import check_json, refuse_unsupported, text_of, texts_of
+from services.orchestrator.adapters.structs import check_json, refuse_unsupported, text_of, texts_of
 from services.orchestrator.sessions.message import Messages
 from services.orchestrator.sessions.session import Sessions
 from services.orchestrator.sessions.template import Templates

@@ -13,6 +13,7 @@ from services.model.adapters.upstream import Patience, Upstream
 from services.model.provider import Provider, ProviderEvent
 from services.model.testing.dialects import AnthropicDialect, Behaviour, Dialect, OpenAIDialect
 from services.model.testing.upstreams import FakeUpstream
+from tests.model import vendors
 
 OPENAI, ANTHROPIC = OpenAIDialect(), AnthropicDialect()
 PATIENCE = Patience(connect=1.0, first_byte=0.5, idle=0.5)
@@ -104,7 +105,11 @@ async def ask(
     async with FakeUpstream(dialect, behaviour) as fake:
         url = fake.url if dialect is ANTHROPIC else f"{fake.url}/v1"
         async with Upstream("lab", url, {}, PATIENCE) as upstream:
-            provider: Provider = Anthropic(upstream) if dialect is ANTHROPIC else OpenAICompatible(upstream)
+            provider: Provider = (
+                Anthropic(upstream, vendors.ANTHROPIC)
+                if dialect is ANTHROPIC
+                else OpenAICompatible(upstream, vendors.COMPATIBLE)
+            )
             async for event in provider.generate(asked, "m"):
                 heard.add(event)
     return heard

@@ -12,10 +12,12 @@ from soma.model.v1.model_service_pb2 import GenerateRequest, TextDelta
 
 from services.mesh.call.errors import MeshError
 from services.model.adapters.anthropic import Anthropic
-from services.model.adapters.openai_compatible import COMPATIBLE, OPENAI, Flavour, OpenAICompatible
+from services.model.adapters.openai_compatible import OpenAICompatible
 from services.model.adapters.upstream import Advice, Patience, Upstream
 from services.model.testing.dialects import AnthropicDialect, Behaviour, Fault
 from services.model.testing.upstreams import FakeUpstream
+from services.model.vendor import Vendor
+from tests.model.vendors import ANTHROPIC, COMPATIBLE, OPENAI
 
 QUICK = Patience(connect=1.0, first_byte=0.2, idle=0.2)
 
@@ -41,9 +43,9 @@ async def text_of(provider: OpenAICompatible) -> str:
     return "".join([event.text async for event in provider.generate(request, "m") if isinstance(event, TextDelta)])
 
 
-async def openai(flavour: Flavour, *names: str) -> Sequence[Model]:
+async def openai(vendor: Vendor, *names: str) -> Sequence[Model]:
     async with FakeUpstream(models=names) as fake, Upstream("openai", f"{fake.url}/v1", {}, QUICK) as upstream:
-        return await OpenAICompatible(upstream, flavour).models()
+        return await OpenAICompatible(upstream, vendor).models()
 
 
 async def test_openais_small_model_comes_first_and_models_without_chat_are_marked() -> None:
@@ -61,7 +63,7 @@ async def test_other_servers_keep_their_order_and_their_instruct_models_chat() -
 
 async def test_a_base_url_without_a_version_is_completed_from_the_servers_answers() -> None:
     async with FakeUpstream(models=("m",)) as fake, Upstream("vllm", fake.url, {}, QUICK) as upstream:
-        provider = OpenAICompatible(upstream)
+        provider = OpenAICompatible(upstream, COMPATIBLE)
         assert [model.name for model in await provider.models()] == ["m"]
         assert [model.name for model in await provider.models()] == ["m"]
         assert await text_of(provider) == "Hello there!"
@@ -69,20 +71,20 @@ async def test_a_base_url_without_a_version_is_completed_from_the_servers_answer
 
 async def test_a_model_that_is_used_before_it_was_listed_is_found() -> None:
     async with FakeUpstream() as fake, Upstream("vllm", fake.url, {}, QUICK) as upstream:
-        assert await text_of(OpenAICompatible(upstream)) == "Hello there!"
+        assert await text_of(OpenAICompatible(upstream, COMPATIBLE)) == "Hello there!"
 
 
 @pytest.mark.parametrize("answer", ['{"error": "Unexpected endpoint"}', "<html>"])
 async def test_a_server_that_answers_every_path_with_200_is_tried_under_its_version(answer: str) -> None:
     listings = {"/models": answer, "/v1/models": '{"data": [{"id": "m"}]}'}
     async with serving(listings) as url, Upstream("studio", url, {}, QUICK) as upstream:
-        assert [model.name for model in await OpenAICompatible(upstream).models()] == ["m"]
+        assert [model.name for model in await OpenAICompatible(upstream, COMPATIBLE).models()] == ["m"]
 
 
 async def test_a_list_at_the_given_url_is_used_without_trying_another() -> None:
     listings = {"/models": '{"data": [{"id": "here"}]}', "/v1/models": '{"data": [{"id": "there"}]}'}
     async with serving(listings) as url, Upstream("both", url, {}, QUICK) as upstream:
-        assert [model.name for model in await OpenAICompatible(upstream).models()] == ["here"]
+        assert [model.name for model in await OpenAICompatible(upstream, COMPATIBLE).models()] == ["here"]
 
 
 async def test_a_server_without_a_list_gets_chats_at_its_given_url() -> None:
@@ -98,7 +100,7 @@ async def test_a_server_without_a_list_gets_chats_at_its_given_url() -> None:
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", answer)
     async with TestServer(app) as server, Upstream("none", str(server.make_url("")), {}, QUICK) as upstream:
-        provider = OpenAICompatible(upstream)
+        provider = OpenAICompatible(upstream, COMPATIBLE)
         assert [await text_of(provider), await text_of(provider)] == ["Hi", "Hi"]
     assert asked == ["/models", "/v1/models", "/chat/completions", "/chat/completions"]
 
@@ -108,7 +110,7 @@ async def test_the_error_for_a_server_without_a_list_names_the_tried_paths(path:
     advice = Advice(url="http://h; set HERE")
     async with serving({}) as url, Upstream("none", f"{url}{path}", {}, QUICK, advice) as upstream:
         with pytest.raises(MeshError) as raised:
-            await OpenAICompatible(upstream).models()
+            await OpenAICompatible(upstream, COMPATIBLE).models()
     assert said in raised.value.message
 
 
@@ -118,7 +120,7 @@ async def test_anthropics_newest_small_model_comes_first() -> None:
         FakeUpstream(AnthropicDialect(), models=names) as fake,
         Upstream("anthropic", fake.url, {}, QUICK) as upstream,
     ):
-        listed = await Anthropic(upstream).models()
+        listed = await Anthropic(upstream, ANTHROPIC).models()
     assert [model.name for model in listed] == ["claude-haiku-4-5", "claude-opus-5", "claude-haiku-4"]
     assert listed[0].create_time.seconds > 0
 
@@ -133,5 +135,5 @@ async def test_a_vendor_that_cannot_list_is_reported_with_the_reason(fault: Faul
         Upstream("openai", f"{fake.url}/v1", {}, QUICK) as upstream,
     ):
         with pytest.raises(MeshError) as raised:
-            await OpenAICompatible(upstream).models()
+            await OpenAICompatible(upstream, COMPATIBLE).models()
     assert raised.value.reason == reason

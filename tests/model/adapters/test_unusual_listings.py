@@ -13,6 +13,7 @@ from services.model.adapters.upstream import Advice, Patience, Upstream
 from services.model.provider import Provider
 from services.model.testing.dialects import AnthropicDialect, Dialect, OpenAIDialect
 from services.model.testing.upstreams import FakeUpstream
+from tests.model import vendors
 
 DIALECTS = pytest.mark.parametrize("dialect", [OpenAIDialect(), AnthropicDialect()])
 
@@ -22,7 +23,9 @@ async def listed(dialect: Dialect, listing: Any, **headers: str) -> list[Model]:
         anthropic = isinstance(dialect, AnthropicDialect)
         url, advice = fake.url if anthropic else f"{fake.url}/v1", Advice(key="check THE_KEY")
         async with Upstream("lab", url, headers, Patience(), advice) as upstream:
-            provider: Provider = Anthropic(upstream) if anthropic else OpenAICompatible(upstream)
+            provider: Provider = (
+                Anthropic(upstream, vendors.ANTHROPIC) if anthropic else OpenAICompatible(upstream, vendors.COMPATIBLE)
+            )
             return list(await provider.models())
 
 

@@ -36,6 +36,7 @@ from services.model.adapters.upstream import Patience, Upstream
 from services.model.provider import Provider
 from services.model.testing.dialects import AnthropicDialect, Behaviour, Dialect, OpenAIDialect
 from services.model.testing.upstreams import FakeUpstream
+from tests.model import vendors
 
 SCHEMA = '{"type": "object", "properties": {"city": {"type": "string"}}}'
 PARSED = {"type": "object", "properties": {"city": {"type": "string"}}}
@@ -227,7 +228,9 @@ def test_a_schema_that_is_no_json_object_is_refused_by_its_field(text: str) -> N
 async def answered(fake: FakeUpstream) -> tuple[str, list[ToolCallDelta], GenerationFinished]:
     anthropic = isinstance(fake.dialect, AnthropicDialect)
     async with Upstream("vendor", fake.url if anthropic else f"{fake.url}/v1", {}, Patience()) as upstream:
-        provider: Provider = Anthropic(upstream) if anthropic else OpenAICompatible(upstream)
+        provider: Provider = (
+            Anthropic(upstream, vendors.ANTHROPIC) if anthropic else OpenAICompatible(upstream, vendors.COMPATIBLE)
+        )
         text, calls = "", list[ToolCallDelta]()
         async for event in provider.generate(conversation(), "m"):
             if isinstance(event, GenerationFinished):

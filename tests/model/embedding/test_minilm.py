@@ -15,7 +15,7 @@ import pytest
 from services.mesh.call.errors import FailedPrecondition, Unavailable
 from services.model.embedding import Embedder, minilm
 from services.model.embedding.artifact import Artifact, Precision
-from services.model.embedding.batcher import Batcher
+from services.model.embedding.long_texts import LongTexts
 from services.model.embedding.minilm import MiniLm
 from services.model.embedding.settings import EmbeddingSettings
 
@@ -103,7 +103,7 @@ def held(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     loaded = threading.Event()
     load = minilm._load
 
-    def wait(settings: EmbeddingSettings) -> Batcher:
+    def wait(settings: EmbeddingSettings) -> LongTexts:
         loaded.wait(30)
         return load(settings)
 

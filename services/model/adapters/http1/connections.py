@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 import aiohappyeyeballs
 
 from services.model.adapters.http1.connection import Broken, Connection
+from services.model.adapters.http1.network import DIRECT, Network
+from services.model.adapters.http1.tunnel import open_tunnel
 
 # Servers close idle connections after this time or later.
 _KEPT_SECONDS = 30.0
@@ -19,10 +21,12 @@ _MOST_KEPT = 256
 class Connections:
     """A pool of connections to one server: each exchange has a connection of its own. Made inside the event loop.
 
-    `headers` are sent with every request, and so is the query of `base_url`, if it has one.
+    `headers` are sent with every request, and so is the query of `base_url`, if it has one. `network` is the way there.
     """
 
-    def __init__(self, base_url: str, headers: Mapping[str, str], connect_seconds: float) -> None:
+    def __init__(
+        self, base_url: str, headers: Mapping[str, str], connect_seconds: float, network: Network = DIRECT
+    ) -> None:
         url = urlsplit(base_url)
         if url.scheme not in ("http", "https") or not url.hostname:
             raise ValueError(f"{base_url!r} is not an http or https URL")
@@ -31,10 +35,17 @@ class Connections:
         self._port = url.port or (443 if url.scheme == "https" else 80)
         self._path = url.path.rstrip("/")
         self._query = url.query
-        self._context = ssl.create_default_context() if url.scheme == "https" else None
+        secure = url.scheme == "https"
+        self._context = (network.context or ssl.create_default_context()) if secure else None
+        self._proxy = network.proxy_for(base_url)
         self._connect_seconds = connect_seconds
         lines = {"Host": url.netloc.rpartition("@")[2], **headers}
         self._fields = "".join(f"{name}: {_clean(value)}\r\n" for name, value in lines.items())
+        self._origin = ""
+        if self._proxy is not None and not secure:
+            # A proxy is told the whole URL, and who asks; inside a tunnel it hears of neither.
+            self._origin = f"http://{lines['Host']}"
+            self._fields += self._proxy.fields
         self._heads: dict[tuple[str, str], bytes] = {}
         self._idle: deque[tuple[float, Connection]] = deque()
         self._busy: set[Connection] = set()
@@ -100,10 +111,7 @@ class Connections:
     async def _connect(self) -> Connection:
         try:
             async with asyncio.timeout(self._connect_seconds):
-                found = await self._loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
-                # uvloop would try the addresses one after the other, each until it fails.
-                opened = await aiohappyeyeballs.start_connection(found, happy_eyeballs_delay=0.25, loop=self._loop)
-                opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                opened = await self._open()
                 _, connection = await self._loop.create_connection(
                     lambda: Connection(self._loop),
                     sock=opened,
@@ -114,11 +122,26 @@ class Connections:
             raise ConnectTimeout from error
         return connection
 
+    async def _open(self) -> socket.socket:
+        """A connection to the server, or to the proxy, where that hands on what is sent to the server."""
+        host, port = (self._host, self._port) if self._proxy is None else (self._proxy.host, self._proxy.port)
+        found = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        # uvloop would try the addresses one after the other, each until it fails.
+        opened = await aiohappyeyeballs.start_connection(found, happy_eyeballs_delay=0.25, loop=self._loop)
+        try:
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._proxy is not None and self._context is not None:
+                await open_tunnel(opened, self._proxy, self._host, self._port)
+        except BaseException:
+            opened.close()
+            raise
+        return opened
+
     def _head(self, method: str, path: str) -> bytes:
         head = self._heads.get((method, path))
         if head is None:
             query = f"{'&' if '?' in path else '?'}{self._query}" if self._query else ""
-            head = f"{method} {self._path}{path}{query} HTTP/1.1\r\n{self._fields}".encode("latin-1")
+            head = f"{method} {self._origin}{self._path}{path}{query} HTTP/1.1\r\n{self._fields}".encode("latin-1")
             self._heads[method, path] = head
         return head
 

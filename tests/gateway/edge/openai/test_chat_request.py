@@ -1,6 +1,7 @@
 """What a request may say, how the contract says it, and in which words the rest is refused."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -12,7 +13,7 @@ from soma.model.v1 import message_pb2 as model
 from soma.model.v1.model_service_pb2 import ResponseFormat
 from soma.orchestrator.v1.chat_service_pb2 import ChatRequest
 
-from gateway.edge.openai.chat_request import READERS, Ask, read_chat_request
+from gateway.edge.openai.chat_request import Ask, ChatCompletionRequest, read_chat_request
 from gateway.edge.openai.extension import Extension
 from services.mesh.call.errors import InvalidArgument
 
@@ -98,7 +99,7 @@ def test_what_is_not_said_is_left_to_the_provider() -> None:
 
 
 def test_null_is_as_good_as_nothing_said() -> None:
-    assert read(**dict.fromkeys(READERS.keys() - {"messages"})) == read()
+    assert read(**dict.fromkeys(ChatCompletionRequest.__annotations__.keys() - {"messages"})) == read()
 
 
 def test_every_role_has_its_place_in_the_contract() -> None:
@@ -258,6 +259,33 @@ def test_a_body_that_is_no_json_object_is_refused(body: bytes) -> None:
         read_chat_request(body)
 
 
+@pytest.mark.parametrize(
+    ("members", "param"),
+    [
+        (lambda deep: {"tools": [{"type": "function", "function": {"name": "a", "parameters": deep}}]}, "tools"),
+        (
+            lambda deep: {"response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": deep}}},
+            "response_format",
+        ),
+    ],
+)
+def test_a_schema_that_is_nested_too_deeply_is_refused(
+    members: Callable[[dict[str, Any]], dict[str, Any]], param: str
+) -> None:
+    deep: dict[str, Any] = {}
+    for _ in range(400):
+        deep = {"properties": deep}
+    with pytest.raises(InvalidArgument, match="nested too deeply") as caught:
+        read(**members(deep))
+    assert caught.value.facts.violations[0].field == param
+
+
+def test_a_request_with_very_many_faults_is_refused_without_naming_them() -> None:
+    with pytest.raises(InvalidArgument, match="Too many values of your request are wrong or unknown") as caught:
+        read(messages=[HI[0] | {f"a{number}": 1 for number in range(1000)}])
+    assert not caught.value.facts.violations
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
@@ -294,7 +322,7 @@ def test_no_bytes_are_a_server_error(body: bytes) -> None:
 
 
 @unhurried
-@given(st.dictionaries(st.sampled_from(sorted(READERS)), NEAR_JSON, max_size=6))
+@given(st.dictionaries(st.sampled_from(sorted(ChatCompletionRequest.__annotations__)), NEAR_JSON, max_size=6))
 def test_no_json_is_a_server_error(members: dict[str, Any]) -> None:
     answers_or_refuses(json.dumps(members).encode())
     answers_or_refuses(json.dumps({"messages": HI} | members).encode())

@@ -2,9 +2,12 @@
 
 import httpx
 import openai as sdk
+import orjson
 import pytest
 from openai import AsyncOpenAI
 
+from gateway.edge.openai import embeddings
+from services.mesh.call.errors import InvalidArgument
 from tests.gateway.edge.conftest import Stand
 
 
@@ -50,10 +53,12 @@ async def test_dimensions_are_the_models_own_or_refused(openai: AsyncOpenAI) -> 
         ({"input": []}, "input", "empty_array"),
         ({"input": ""}, "input", "invalid_value"),
         ({"input": ["a", ""]}, "input[1]", "invalid_value"),
-        ({"input": ["a", "b" * 513]}, "input[1]", "string_above_max_length"),
         ({"input": ["a"] * 2049}, "input", "array_above_max_length"),
-        ({"input": [1, 2]}, "input[0]", "unsupported_parameter"),
-        ({"input": [[1, 2]]}, "input[0]", "unsupported_parameter"),
+        ({"input": [1, "a"]}, "input[1]", "invalid_type"),
+        ({"input": [[1], []]}, "input[1]", "empty_array"),
+        ({"input": [[1], "a"]}, "input[1]", "invalid_type"),
+        ({"input": ["a", 1]}, "input[1]", "invalid_type"),
+        ({"input": [1, -1]}, "input[1]", "integer_below_min_value"),
         ({"input": {"a": 1}}, "input", "invalid_type"),
         ({"input": "a", "encoding_format": "hex"}, "encoding_format", "invalid_value"),
         ({"input": "a", "dimensions": 0}, "dimensions", "integer_below_min_value"),
@@ -66,3 +71,31 @@ async def test_a_request_is_refused_naming_the_parameter(
     assert answer.status_code == 400
     assert (answer.json()["error"]["param"], answer.json()["error"]["code"]) == (param, code)
     assert stand.embedder.requests == []
+
+
+async def test_a_text_may_be_as_long_as_the_contract_says() -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        embeddings.READER.json(orjson.dumps({"input": ["a", "b" * 131_073]}))
+    assert (refused.value.reason, refused.value.facts.violations[0].field) == ("STRING_ABOVE_MAX_LENGTH", "input[1]")
+    assert embeddings.READER.json(orjson.dumps({"input": "b" * 131_072}))["input"] == "b" * 131_072
+
+
+@pytest.mark.parametrize(("given", "sent"), [([1, 2], [[1, 2]]), ([[1, 2], [3]], [[1, 2], [3]])])
+async def test_token_numbers_and_dimensions_are_passed_on(
+    http: httpx.AsyncClient, stand: Stand, given: list[object], sent: list[list[int]]
+) -> None:
+    answer = await http.post("/v1/embeddings", json={"model": "m", "input": given, "dimensions": 2})
+    assert answer.status_code == 200
+    (request,) = stand.embedder.requests
+    assert [list(each.numbers) for each in request.tokens] == sent
+    assert (list(request.input), request.dimensions) == ([], 2)
+    assert len(answer.json()["data"]) == len(sent)
+
+
+async def test_a_text_that_was_read_in_windows_is_said_to_be(http: httpx.AsyncClient, stand: Stand) -> None:
+    stand.embedder.windows = 3
+    long = await http.post("/v1/embeddings", json={"model": "m", "input": "a long text"})
+    assert long.headers["somamesh-embedding-windows"] == "3"
+    stand.embedder.windows = 1
+    short = await http.post("/v1/embeddings", json={"model": "m", "input": "a text"})
+    assert "somamesh-embedding-windows" not in short.headers

@@ -40,23 +40,47 @@ const (
 	Model_CAPABILITY_EMBEDDING Model_Capability = 3
 	// Asks for tool calls.
 	Model_CAPABILITY_TOOLS Model_Capability = 4
+	// Sorts texts by how well they fit a question. No method of the mesh asks for it, as for all that follow.
+	Model_CAPABILITY_RERANK Model_Capability = 5
+	// Makes images.
+	Model_CAPABILITY_IMAGE Model_Capability = 6
+	// Makes videos.
+	Model_CAPABILITY_VIDEO Model_Capability = 7
+	// Speaks a text.
+	Model_CAPABILITY_SPEECH Model_Capability = 8
+	// Writes down what is said.
+	Model_CAPABILITY_TRANSCRIPTION Model_Capability = 9
+	// Judges whether a text may be said.
+	Model_CAPABILITY_MODERATION Model_Capability = 10
 )
 
 // Enum value maps for Model_Capability.
 var (
 	Model_Capability_name = map[int32]string{
-		0: "CAPABILITY_UNSPECIFIED",
-		1: "CAPABILITY_CHAT",
-		2: "CAPABILITY_COMPLETION",
-		3: "CAPABILITY_EMBEDDING",
-		4: "CAPABILITY_TOOLS",
+		0:  "CAPABILITY_UNSPECIFIED",
+		1:  "CAPABILITY_CHAT",
+		2:  "CAPABILITY_COMPLETION",
+		3:  "CAPABILITY_EMBEDDING",
+		4:  "CAPABILITY_TOOLS",
+		5:  "CAPABILITY_RERANK",
+		6:  "CAPABILITY_IMAGE",
+		7:  "CAPABILITY_VIDEO",
+		8:  "CAPABILITY_SPEECH",
+		9:  "CAPABILITY_TRANSCRIPTION",
+		10: "CAPABILITY_MODERATION",
 	}
 	Model_Capability_value = map[string]int32{
-		"CAPABILITY_UNSPECIFIED": 0,
-		"CAPABILITY_CHAT":        1,
-		"CAPABILITY_COMPLETION":  2,
-		"CAPABILITY_EMBEDDING":   3,
-		"CAPABILITY_TOOLS":       4,
+		"CAPABILITY_UNSPECIFIED":   0,
+		"CAPABILITY_CHAT":          1,
+		"CAPABILITY_COMPLETION":    2,
+		"CAPABILITY_EMBEDDING":     3,
+		"CAPABILITY_TOOLS":         4,
+		"CAPABILITY_RERANK":        5,
+		"CAPABILITY_IMAGE":         6,
+		"CAPABILITY_VIDEO":         7,
+		"CAPABILITY_SPEECH":        8,
+		"CAPABILITY_TRANSCRIPTION": 9,
+		"CAPABILITY_MODERATION":    10,
 	}
 )
 
@@ -87,6 +111,75 @@ func (Model_Capability) EnumDescriptor() ([]byte, []int) {
 	return file_soma_model_v1_catalog_service_proto_rawDescGZIP(), []int{0, 0}
 }
 
+// Whether it can be used now.
+type Provider_State int32
+
+const (
+	// Never listed.
+	Provider_STATE_UNSPECIFIED Provider_State = 0
+	// It answered when last asked.
+	Provider_STATE_READY Provider_State = 1
+	// It is not used, because something is not set.
+	Provider_STATE_NOT_SET Provider_State = 2
+	// It cannot be reached, or is overloaded.
+	Provider_STATE_UNREACHABLE Provider_State = 3
+	// It refuses the key.
+	Provider_STATE_KEY_REFUSED Provider_State = 4
+	// It answers something else than a list of models.
+	Provider_STATE_FAILED Provider_State = 5
+	// It was not asked yet.
+	Provider_STATE_NOT_ASKED Provider_State = 6
+)
+
+// Enum value maps for Provider_State.
+var (
+	Provider_State_name = map[int32]string{
+		0: "STATE_UNSPECIFIED",
+		1: "STATE_READY",
+		2: "STATE_NOT_SET",
+		3: "STATE_UNREACHABLE",
+		4: "STATE_KEY_REFUSED",
+		5: "STATE_FAILED",
+		6: "STATE_NOT_ASKED",
+	}
+	Provider_State_value = map[string]int32{
+		"STATE_UNSPECIFIED": 0,
+		"STATE_READY":       1,
+		"STATE_NOT_SET":     2,
+		"STATE_UNREACHABLE": 3,
+		"STATE_KEY_REFUSED": 4,
+		"STATE_FAILED":      5,
+		"STATE_NOT_ASKED":   6,
+	}
+)
+
+func (x Provider_State) Enum() *Provider_State {
+	p := new(Provider_State)
+	*p = x
+	return p
+}
+
+func (x Provider_State) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Provider_State) Descriptor() protoreflect.EnumDescriptor {
+	return file_soma_model_v1_catalog_service_proto_enumTypes[1].Descriptor()
+}
+
+func (Provider_State) Type() protoreflect.EnumType {
+	return &file_soma_model_v1_catalog_service_proto_enumTypes[1]
+}
+
+func (x Provider_State) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Provider_State.Descriptor instead.
+func (Provider_State) EnumDescriptor() ([]byte, []int) {
+	return file_soma_model_v1_catalog_service_proto_rawDescGZIP(), []int{2, 0}
+}
+
 // Model is one model a caller may name.
 type Model struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -108,6 +201,8 @@ type Model struct {
 	OwnedBy string `protobuf:"bytes,8,opt,name=owned_by,json=ownedBy,proto3" json:"owned_by,omitempty"`
 	// Most tokens of input; 0 when not known.
 	ContextWindow int32 `protobuf:"varint,9,opt,name=context_window,json=contextWindow,proto3" json:"context_window,omitempty"`
+	// What it costs, as far as it is known; unset when nothing is.
+	Price         *Price `protobuf:"bytes,10,opt,name=price,proto3" json:"price,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -205,6 +300,222 @@ func (x *Model) GetContextWindow() int32 {
 	return 0
 }
 
+func (x *Model) GetPrice() *Price {
+	if x != nil {
+		return x.Price
+	}
+	return nil
+}
+
+// Price is what a model costs, in US dollars. A number that is not known is not set; 0 is free of charge.
+type Price struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A million tokens of input.
+	Input *float64 `protobuf:"fixed64,1,opt,name=input,proto3,oneof" json:"input,omitempty"`
+	// A million tokens of output.
+	Output *float64 `protobuf:"fixed64,2,opt,name=output,proto3,oneof" json:"output,omitempty"`
+	// A million tokens of input that were read from the provider's cache.
+	CachedRead *float64 `protobuf:"fixed64,3,opt,name=cached_read,json=cachedRead,proto3,oneof" json:"cached_read,omitempty"`
+	// A million tokens of input that were written to the provider's cache.
+	CacheWrite *float64 `protobuf:"fixed64,4,opt,name=cache_write,json=cacheWrite,proto3,oneof" json:"cache_write,omitempty"`
+	// A million tokens of thinking; like output when not set.
+	Reasoning *float64 `protobuf:"fixed64,5,opt,name=reasoning,proto3,oneof" json:"reasoning,omitempty"`
+	// One image.
+	Image *float64 `protobuf:"fixed64,6,opt,name=image,proto3,oneof" json:"image,omitempty"`
+	// One minute of sound.
+	Minute *float64 `protobuf:"fixed64,7,opt,name=minute,proto3,oneof" json:"minute,omitempty"`
+	// One request, beside its tokens.
+	Request *float64 `protobuf:"fixed64,8,opt,name=request,proto3,oneof" json:"request,omitempty"`
+	// Prices of requests with long input, by `above_tokens`, the lowest first.
+	Tiers []*Price_PriceTier `protobuf:"bytes,9,rep,name=tiers,proto3" json:"tiers,omitempty"`
+	// The day (YYYY-MM-DD) of the price list; empty when the provider's own list of models says the price.
+	AsOf          string `protobuf:"bytes,10,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Price) Reset() {
+	*x = Price{}
+	mi := &file_soma_model_v1_catalog_service_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Price) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Price) ProtoMessage() {}
+
+func (x *Price) ProtoReflect() protoreflect.Message {
+	mi := &file_soma_model_v1_catalog_service_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Price.ProtoReflect.Descriptor instead.
+func (*Price) Descriptor() ([]byte, []int) {
+	return file_soma_model_v1_catalog_service_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Price) GetInput() float64 {
+	if x != nil && x.Input != nil {
+		return *x.Input
+	}
+	return 0
+}
+
+func (x *Price) GetOutput() float64 {
+	if x != nil && x.Output != nil {
+		return *x.Output
+	}
+	return 0
+}
+
+func (x *Price) GetCachedRead() float64 {
+	if x != nil && x.CachedRead != nil {
+		return *x.CachedRead
+	}
+	return 0
+}
+
+func (x *Price) GetCacheWrite() float64 {
+	if x != nil && x.CacheWrite != nil {
+		return *x.CacheWrite
+	}
+	return 0
+}
+
+func (x *Price) GetReasoning() float64 {
+	if x != nil && x.Reasoning != nil {
+		return *x.Reasoning
+	}
+	return 0
+}
+
+func (x *Price) GetImage() float64 {
+	if x != nil && x.Image != nil {
+		return *x.Image
+	}
+	return 0
+}
+
+func (x *Price) GetMinute() float64 {
+	if x != nil && x.Minute != nil {
+		return *x.Minute
+	}
+	return 0
+}
+
+func (x *Price) GetRequest() float64 {
+	if x != nil && x.Request != nil {
+		return *x.Request
+	}
+	return 0
+}
+
+func (x *Price) GetTiers() []*Price_PriceTier {
+	if x != nil {
+		return x.Tiers
+	}
+	return nil
+}
+
+func (x *Price) GetAsOf() string {
+	if x != nil {
+		return x.AsOf
+	}
+	return ""
+}
+
+// Provider is a vendor or a server of models that the mesh uses, or could use.
+type Provider struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name, as in `Model.provider`.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The vendor, for people.
+	Title string `protobuf:"bytes,2,opt,name=title,proto3" json:"title,omitempty"`
+	// Whether it can be used now.
+	State Provider_State `protobuf:"varint,3,opt,name=state,proto3,enum=soma.model.v1.Provider_State" json:"state,omitempty"`
+	// Why it cannot be used, and what to do; empty when it can.
+	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	// How many models it offers.
+	Models        int32 `protobuf:"varint,5,opt,name=models,proto3" json:"models,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Provider) Reset() {
+	*x = Provider{}
+	mi := &file_soma_model_v1_catalog_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Provider) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Provider) ProtoMessage() {}
+
+func (x *Provider) ProtoReflect() protoreflect.Message {
+	mi := &file_soma_model_v1_catalog_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Provider.ProtoReflect.Descriptor instead.
+func (*Provider) Descriptor() ([]byte, []int) {
+	return file_soma_model_v1_catalog_service_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Provider) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Provider) GetTitle() string {
+	if x != nil {
+		return x.Title
+	}
+	return ""
+}
+
+func (x *Provider) GetState() Provider_State {
+	if x != nil {
+		return x.State
+	}
+	return Provider_STATE_UNSPECIFIED
+}
+
+func (x *Provider) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Provider) GetModels() int32 {
+	if x != nil {
+		return x.Models
+	}
+	return 0
+}
+
 // ListModelsRequest asks for all models.
 type ListModelsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -214,7 +525,7 @@ type ListModelsRequest struct {
 
 func (x *ListModelsRequest) Reset() {
 	*x = ListModelsRequest{}
-	mi := &file_soma_model_v1_catalog_service_proto_msgTypes[1]
+	mi := &file_soma_model_v1_catalog_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -226,7 +537,7 @@ func (x *ListModelsRequest) String() string {
 func (*ListModelsRequest) ProtoMessage() {}
 
 func (x *ListModelsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_model_v1_catalog_service_proto_msgTypes[1]
+	mi := &file_soma_model_v1_catalog_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -239,21 +550,23 @@ func (x *ListModelsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListModelsRequest.ProtoReflect.Descriptor instead.
 func (*ListModelsRequest) Descriptor() ([]byte, []int) {
-	return file_soma_model_v1_catalog_service_proto_rawDescGZIP(), []int{1}
+	return file_soma_model_v1_catalog_service_proto_rawDescGZIP(), []int{3}
 }
 
 // ListModelsResponse lists them, the default first.
 type ListModelsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The models.
-	Models        []*Model `protobuf:"bytes,1,rep,name=models,proto3" json:"models,omitempty"`
+	Models []*Model `protobuf:"bytes,1,rep,name=models,proto3" json:"models,omitempty"`
+	// Their providers in the order in which models are looked for, then the vendors that are not used.
+	Providers     []*Provider `protobuf:"bytes,2,rep,name=providers,proto3" json:"providers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListModelsResponse) Reset() {
 	*x = ListModelsResponse{}
-	mi := &file_soma_model_v1_catalog_service_proto_msgTypes[2]
+	mi := &file_soma_model_v1_catalog_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -265,7 +578,7 @@ func (x *ListModelsResponse) String() string {
 func (*ListModelsResponse) ProtoMessage() {}
 
 func (x *ListModelsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_model_v1_catalog_service_proto_msgTypes[2]
+	mi := &file_soma_model_v1_catalog_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -278,7 +591,7 @@ func (x *ListModelsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListModelsResponse.ProtoReflect.Descriptor instead.
 func (*ListModelsResponse) Descriptor() ([]byte, []int) {
-	return file_soma_model_v1_catalog_service_proto_rawDescGZIP(), []int{2}
+	return file_soma_model_v1_catalog_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ListModelsResponse) GetModels() []*Model {
@@ -288,11 +601,100 @@ func (x *ListModelsResponse) GetModels() []*Model {
 	return nil
 }
 
+func (x *ListModelsResponse) GetProviders() []*Provider {
+	if x != nil {
+		return x.Providers
+	}
+	return nil
+}
+
+// PriceTier is the price of requests with long input.
+type Price_PriceTier struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Tokens of input above which it holds.
+	AboveTokens int32 `protobuf:"varint,1,opt,name=above_tokens,json=aboveTokens,proto3" json:"above_tokens,omitempty"`
+	// A million tokens of input.
+	Input *float64 `protobuf:"fixed64,2,opt,name=input,proto3,oneof" json:"input,omitempty"`
+	// A million tokens of output.
+	Output *float64 `protobuf:"fixed64,3,opt,name=output,proto3,oneof" json:"output,omitempty"`
+	// A million tokens of input that were read from the provider's cache.
+	CachedRead *float64 `protobuf:"fixed64,4,opt,name=cached_read,json=cachedRead,proto3,oneof" json:"cached_read,omitempty"`
+	// A million tokens of input that were written to the provider's cache.
+	CacheWrite    *float64 `protobuf:"fixed64,5,opt,name=cache_write,json=cacheWrite,proto3,oneof" json:"cache_write,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Price_PriceTier) Reset() {
+	*x = Price_PriceTier{}
+	mi := &file_soma_model_v1_catalog_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Price_PriceTier) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Price_PriceTier) ProtoMessage() {}
+
+func (x *Price_PriceTier) ProtoReflect() protoreflect.Message {
+	mi := &file_soma_model_v1_catalog_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Price_PriceTier.ProtoReflect.Descriptor instead.
+func (*Price_PriceTier) Descriptor() ([]byte, []int) {
+	return file_soma_model_v1_catalog_service_proto_rawDescGZIP(), []int{1, 0}
+}
+
+func (x *Price_PriceTier) GetAboveTokens() int32 {
+	if x != nil {
+		return x.AboveTokens
+	}
+	return 0
+}
+
+func (x *Price_PriceTier) GetInput() float64 {
+	if x != nil && x.Input != nil {
+		return *x.Input
+	}
+	return 0
+}
+
+func (x *Price_PriceTier) GetOutput() float64 {
+	if x != nil && x.Output != nil {
+		return *x.Output
+	}
+	return 0
+}
+
+func (x *Price_PriceTier) GetCachedRead() float64 {
+	if x != nil && x.CachedRead != nil {
+		return *x.CachedRead
+	}
+	return 0
+}
+
+func (x *Price_PriceTier) GetCacheWrite() float64 {
+	if x != nil && x.CacheWrite != nil {
+		return *x.CacheWrite
+	}
+	return 0
+}
+
 var File_soma_model_v1_catalog_service_proto protoreflect.FileDescriptor
 
 const file_soma_model_v1_catalog_service_proto_rawDesc = "" +
 	"\n" +
-	"#soma/model/v1/catalog_service.proto\x12\rsoma.model.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19soma/authz/v1/authz.proto\"\xed\x03\n" +
+	"#soma/model/v1/catalog_service.proto\x12\rsoma.model.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19soma/authz/v1/authz.proto\"\xac\x05\n" +
 	"\x05Model\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
 	"\bprovider\x18\x02 \x01(\tR\bprovider\x12C\n" +
@@ -303,17 +705,77 @@ const file_soma_model_v1_catalog_service_proto_rawDesc = "" +
 	"\vcreate_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x12\x19\n" +
 	"\bowned_by\x18\b \x01(\tR\aownedBy\x12%\n" +
-	"\x0econtext_window\x18\t \x01(\x05R\rcontextWindow\"\x88\x01\n" +
+	"\x0econtext_window\x18\t \x01(\x05R\rcontextWindow\x12*\n" +
+	"\x05price\x18\n" +
+	" \x01(\v2\x14.soma.model.v1.PriceR\x05price\"\x9b\x02\n" +
 	"\n" +
 	"Capability\x12\x1a\n" +
 	"\x16CAPABILITY_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fCAPABILITY_CHAT\x10\x01\x12\x19\n" +
 	"\x15CAPABILITY_COMPLETION\x10\x02\x12\x18\n" +
 	"\x14CAPABILITY_EMBEDDING\x10\x03\x12\x14\n" +
-	"\x10CAPABILITY_TOOLS\x10\x04\"\x13\n" +
-	"\x11ListModelsRequest\"B\n" +
+	"\x10CAPABILITY_TOOLS\x10\x04\x12\x15\n" +
+	"\x11CAPABILITY_RERANK\x10\x05\x12\x14\n" +
+	"\x10CAPABILITY_IMAGE\x10\x06\x12\x14\n" +
+	"\x10CAPABILITY_VIDEO\x10\a\x12\x15\n" +
+	"\x11CAPABILITY_SPEECH\x10\b\x12\x1c\n" +
+	"\x18CAPABILITY_TRANSCRIPTION\x10\t\x12\x19\n" +
+	"\x15CAPABILITY_MODERATION\x10\n" +
+	"\"\x9e\x05\n" +
+	"\x05Price\x12\x19\n" +
+	"\x05input\x18\x01 \x01(\x01H\x00R\x05input\x88\x01\x01\x12\x1b\n" +
+	"\x06output\x18\x02 \x01(\x01H\x01R\x06output\x88\x01\x01\x12$\n" +
+	"\vcached_read\x18\x03 \x01(\x01H\x02R\n" +
+	"cachedRead\x88\x01\x01\x12$\n" +
+	"\vcache_write\x18\x04 \x01(\x01H\x03R\n" +
+	"cacheWrite\x88\x01\x01\x12!\n" +
+	"\treasoning\x18\x05 \x01(\x01H\x04R\treasoning\x88\x01\x01\x12\x19\n" +
+	"\x05image\x18\x06 \x01(\x01H\x05R\x05image\x88\x01\x01\x12\x1b\n" +
+	"\x06minute\x18\a \x01(\x01H\x06R\x06minute\x88\x01\x01\x12\x1d\n" +
+	"\arequest\x18\b \x01(\x01H\aR\arequest\x88\x01\x01\x124\n" +
+	"\x05tiers\x18\t \x03(\v2\x1e.soma.model.v1.Price.PriceTierR\x05tiers\x12\x13\n" +
+	"\x05as_of\x18\n" +
+	" \x01(\tR\x04asOf\x1a\xe7\x01\n" +
+	"\tPriceTier\x12!\n" +
+	"\fabove_tokens\x18\x01 \x01(\x05R\vaboveTokens\x12\x19\n" +
+	"\x05input\x18\x02 \x01(\x01H\x00R\x05input\x88\x01\x01\x12\x1b\n" +
+	"\x06output\x18\x03 \x01(\x01H\x01R\x06output\x88\x01\x01\x12$\n" +
+	"\vcached_read\x18\x04 \x01(\x01H\x02R\n" +
+	"cachedRead\x88\x01\x01\x12$\n" +
+	"\vcache_write\x18\x05 \x01(\x01H\x03R\n" +
+	"cacheWrite\x88\x01\x01B\b\n" +
+	"\x06_inputB\t\n" +
+	"\a_outputB\x0e\n" +
+	"\f_cached_readB\x0e\n" +
+	"\f_cache_writeB\b\n" +
+	"\x06_inputB\t\n" +
+	"\a_outputB\x0e\n" +
+	"\f_cached_readB\x0e\n" +
+	"\f_cache_writeB\f\n" +
+	"\n" +
+	"_reasoningB\b\n" +
+	"\x06_imageB\t\n" +
+	"\a_minuteB\n" +
+	"\n" +
+	"\b_request\"\xb3\x02\n" +
+	"\bProvider\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05title\x18\x02 \x01(\tR\x05title\x123\n" +
+	"\x05state\x18\x03 \x01(\x0e2\x1d.soma.model.v1.Provider.StateR\x05state\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x16\n" +
+	"\x06models\x18\x05 \x01(\x05R\x06models\"\x97\x01\n" +
+	"\x05State\x12\x15\n" +
+	"\x11STATE_UNSPECIFIED\x10\x00\x12\x0f\n" +
+	"\vSTATE_READY\x10\x01\x12\x11\n" +
+	"\rSTATE_NOT_SET\x10\x02\x12\x15\n" +
+	"\x11STATE_UNREACHABLE\x10\x03\x12\x15\n" +
+	"\x11STATE_KEY_REFUSED\x10\x04\x12\x10\n" +
+	"\fSTATE_FAILED\x10\x05\x12\x13\n" +
+	"\x0fSTATE_NOT_ASKED\x10\x06\"\x13\n" +
+	"\x11ListModelsRequest\"y\n" +
 	"\x12ListModelsResponse\x12,\n" +
-	"\x06models\x18\x01 \x03(\v2\x14.soma.model.v1.ModelR\x06models2\x97\x01\n" +
+	"\x06models\x18\x01 \x03(\v2\x14.soma.model.v1.ModelR\x06models\x125\n" +
+	"\tproviders\x18\x02 \x03(\v2\x17.soma.model.v1.ProviderR\tproviders2\x97\x01\n" +
 	"\x0eCatalogService\x12\x84\x01\n" +
 	"\n" +
 	"ListModels\x12 .soma.model.v1.ListModelsRequest\x1a!.soma.model.v1.ListModelsResponse\"1\x8a\xe7\x18\r\n" +
@@ -332,26 +794,34 @@ func file_soma_model_v1_catalog_service_proto_rawDescGZIP() []byte {
 	return file_soma_model_v1_catalog_service_proto_rawDescData
 }
 
-var file_soma_model_v1_catalog_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_soma_model_v1_catalog_service_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_soma_model_v1_catalog_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_soma_model_v1_catalog_service_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_soma_model_v1_catalog_service_proto_goTypes = []any{
 	(Model_Capability)(0),         // 0: soma.model.v1.Model.Capability
-	(*Model)(nil),                 // 1: soma.model.v1.Model
-	(*ListModelsRequest)(nil),     // 2: soma.model.v1.ListModelsRequest
-	(*ListModelsResponse)(nil),    // 3: soma.model.v1.ListModelsResponse
-	(*timestamppb.Timestamp)(nil), // 4: google.protobuf.Timestamp
+	(Provider_State)(0),           // 1: soma.model.v1.Provider.State
+	(*Model)(nil),                 // 2: soma.model.v1.Model
+	(*Price)(nil),                 // 3: soma.model.v1.Price
+	(*Provider)(nil),              // 4: soma.model.v1.Provider
+	(*ListModelsRequest)(nil),     // 5: soma.model.v1.ListModelsRequest
+	(*ListModelsResponse)(nil),    // 6: soma.model.v1.ListModelsResponse
+	(*Price_PriceTier)(nil),       // 7: soma.model.v1.Price.PriceTier
+	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
 }
 var file_soma_model_v1_catalog_service_proto_depIdxs = []int32{
 	0, // 0: soma.model.v1.Model.capabilities:type_name -> soma.model.v1.Model.Capability
-	4, // 1: soma.model.v1.Model.create_time:type_name -> google.protobuf.Timestamp
-	1, // 2: soma.model.v1.ListModelsResponse.models:type_name -> soma.model.v1.Model
-	2, // 3: soma.model.v1.CatalogService.ListModels:input_type -> soma.model.v1.ListModelsRequest
-	3, // 4: soma.model.v1.CatalogService.ListModels:output_type -> soma.model.v1.ListModelsResponse
-	4, // [4:5] is the sub-list for method output_type
-	3, // [3:4] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	8, // 1: soma.model.v1.Model.create_time:type_name -> google.protobuf.Timestamp
+	3, // 2: soma.model.v1.Model.price:type_name -> soma.model.v1.Price
+	7, // 3: soma.model.v1.Price.tiers:type_name -> soma.model.v1.Price.PriceTier
+	1, // 4: soma.model.v1.Provider.state:type_name -> soma.model.v1.Provider.State
+	2, // 5: soma.model.v1.ListModelsResponse.models:type_name -> soma.model.v1.Model
+	4, // 6: soma.model.v1.ListModelsResponse.providers:type_name -> soma.model.v1.Provider
+	5, // 7: soma.model.v1.CatalogService.ListModels:input_type -> soma.model.v1.ListModelsRequest
+	6, // 8: soma.model.v1.CatalogService.ListModels:output_type -> soma.model.v1.ListModelsResponse
+	8, // [8:9] is the sub-list for method output_type
+	7, // [7:8] is the sub-list for method input_type
+	7, // [7:7] is the sub-list for extension type_name
+	7, // [7:7] is the sub-list for extension extendee
+	0, // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_soma_model_v1_catalog_service_proto_init() }
@@ -359,13 +829,15 @@ func file_soma_model_v1_catalog_service_proto_init() {
 	if File_soma_model_v1_catalog_service_proto != nil {
 		return
 	}
+	file_soma_model_v1_catalog_service_proto_msgTypes[1].OneofWrappers = []any{}
+	file_soma_model_v1_catalog_service_proto_msgTypes[5].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_soma_model_v1_catalog_service_proto_rawDesc), len(file_soma_model_v1_catalog_service_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   3,
+			NumEnums:      2,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

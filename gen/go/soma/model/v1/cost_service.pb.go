@@ -84,7 +84,8 @@ func (UsageRecord_Outcome) EnumDescriptor() ([]byte, []int) {
 	return file_soma_model_v1_cost_service_proto_rawDescGZIP(), []int{0, 0}
 }
 
-// UsageRecord is one generation in the ledger. Each generation has exactly one record, however it ended.
+// UsageRecord is one generation in the ledger, or one call for vectors to a provider. Each has exactly one record,
+// however it ended.
 type UsageRecord struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Id of the generation.

@@ -55,7 +55,7 @@ const (
 	ErrorReason_ERROR_REASON_PROVIDER_PROTOCOL_ERROR ErrorReason = 11
 	// The provider sent more text than an answer may have, and the answer was stopped.
 	ErrorReason_ERROR_REASON_PROVIDER_ENDLESS ErrorReason = 12
-	// The catalogue file of models is wrong; the message says where.
+	// The catalogue file of models, or a vendor's file, is wrong; the message says where.
 	ErrorReason_ERROR_REASON_CATALOGUE_INVALID ErrorReason = 13
 	// The embedding model is not loaded yet.
 	ErrorReason_ERROR_REASON_EMBEDDER_COLD ErrorReason = 14

@@ -877,22 +877,72 @@ func (x *InferResponse) GetLatencyMs() float64 {
 	return 0
 }
 
-// EmbedRequest asks for the vectors of texts.
+// TokenNumbers is a text as numbers of its tokens, which mean something to the model they are for and to no other.
+type TokenNumbers struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The numbers, in the order of the text.
+	Numbers       []int32 `protobuf:"varint,1,rep,packed,name=numbers,proto3" json:"numbers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TokenNumbers) Reset() {
+	*x = TokenNumbers{}
+	mi := &file_soma_model_v1_model_service_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TokenNumbers) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TokenNumbers) ProtoMessage() {}
+
+func (x *TokenNumbers) ProtoReflect() protoreflect.Message {
+	mi := &file_soma_model_v1_model_service_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TokenNumbers.ProtoReflect.Descriptor instead.
+func (*TokenNumbers) Descriptor() ([]byte, []int) {
+	return file_soma_model_v1_model_service_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *TokenNumbers) GetNumbers() []int32 {
+	if x != nil {
+		return x.Numbers
+	}
+	return nil
+}
+
+// EmbedRequest asks for the vectors of texts, given as `input` or as `tokens`, and not as both.
 type EmbedRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Texts, each at most 512 characters.
+	// Texts. The local model reads a long one in windows; providers have limits of their own.
 	Input []string `protobuf:"bytes,1,rep,name=input,proto3" json:"input,omitempty"`
 	// Model; `somasuite-embed-v1` when empty.
 	Model string `protobuf:"bytes,2,opt,name=model,proto3" json:"model,omitempty"`
-	// Whether vectors have length 1; true when unset.
-	Normalize     *bool `protobuf:"varint,3,opt,name=normalize,proto3,oneof" json:"normalize,omitempty"`
+	// Whether vectors have length 1; true when unset. Vectors of providers are as the provider makes them when unset.
+	Normalize *bool `protobuf:"varint,3,opt,name=normalize,proto3,oneof" json:"normalize,omitempty"`
+	// Texts as token numbers, for models of providers that take them.
+	Tokens []*TokenNumbers `protobuf:"bytes,4,rep,name=tokens,proto3" json:"tokens,omitempty"`
+	// Number of coordinates of each vector; the model's own when unset. Not every model has another.
+	Dimensions    *int32 `protobuf:"varint,5,opt,name=dimensions,proto3,oneof" json:"dimensions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *EmbedRequest) Reset() {
 	*x = EmbedRequest{}
-	mi := &file_soma_model_v1_model_service_proto_msgTypes[8]
+	mi := &file_soma_model_v1_model_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -904,7 +954,7 @@ func (x *EmbedRequest) String() string {
 func (*EmbedRequest) ProtoMessage() {}
 
 func (x *EmbedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_model_v1_model_service_proto_msgTypes[8]
+	mi := &file_soma_model_v1_model_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -917,7 +967,7 @@ func (x *EmbedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmbedRequest.ProtoReflect.Descriptor instead.
 func (*EmbedRequest) Descriptor() ([]byte, []int) {
-	return file_soma_model_v1_model_service_proto_rawDescGZIP(), []int{8}
+	return file_soma_model_v1_model_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *EmbedRequest) GetInput() []string {
@@ -941,20 +991,37 @@ func (x *EmbedRequest) GetNormalize() bool {
 	return false
 }
 
+func (x *EmbedRequest) GetTokens() []*TokenNumbers {
+	if x != nil {
+		return x.Tokens
+	}
+	return nil
+}
+
+func (x *EmbedRequest) GetDimensions() int32 {
+	if x != nil && x.Dimensions != nil {
+		return *x.Dimensions
+	}
+	return 0
+}
+
 // Vector is the embedding of one text.
 type Vector struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The coordinates.
 	Embedding []float32 `protobuf:"fixed32,1,rep,packed,name=embedding,proto3" json:"embedding,omitempty"`
 	// Position of its text in the request, from 0.
-	Index         int32 `protobuf:"varint,2,opt,name=index,proto3" json:"index,omitempty"`
+	Index int32 `protobuf:"varint,2,opt,name=index,proto3" json:"index,omitempty"`
+	// In how many windows the model read the text: the vector of more than one is their average, each counting by its
+	// tokens. 0 when a provider made the vector.
+	Windows       int32 `protobuf:"varint,3,opt,name=windows,proto3" json:"windows,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Vector) Reset() {
 	*x = Vector{}
-	mi := &file_soma_model_v1_model_service_proto_msgTypes[9]
+	mi := &file_soma_model_v1_model_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -966,7 +1033,7 @@ func (x *Vector) String() string {
 func (*Vector) ProtoMessage() {}
 
 func (x *Vector) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_model_v1_model_service_proto_msgTypes[9]
+	mi := &file_soma_model_v1_model_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -979,7 +1046,7 @@ func (x *Vector) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Vector.ProtoReflect.Descriptor instead.
 func (*Vector) Descriptor() ([]byte, []int) {
-	return file_soma_model_v1_model_service_proto_rawDescGZIP(), []int{9}
+	return file_soma_model_v1_model_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Vector) GetEmbedding() []float32 {
@@ -996,6 +1063,13 @@ func (x *Vector) GetIndex() int32 {
 	return 0
 }
 
+func (x *Vector) GetWindows() int32 {
+	if x != nil {
+		return x.Windows
+	}
+	return 0
+}
+
 // EmbeddingUsage counts the tokens that were read.
 type EmbeddingUsage struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1007,7 +1081,7 @@ type EmbeddingUsage struct {
 
 func (x *EmbeddingUsage) Reset() {
 	*x = EmbeddingUsage{}
-	mi := &file_soma_model_v1_model_service_proto_msgTypes[10]
+	mi := &file_soma_model_v1_model_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1019,7 +1093,7 @@ func (x *EmbeddingUsage) String() string {
 func (*EmbeddingUsage) ProtoMessage() {}
 
 func (x *EmbeddingUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_model_v1_model_service_proto_msgTypes[10]
+	mi := &file_soma_model_v1_model_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1032,7 +1106,7 @@ func (x *EmbeddingUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmbeddingUsage.ProtoReflect.Descriptor instead.
 func (*EmbeddingUsage) Descriptor() ([]byte, []int) {
-	return file_soma_model_v1_model_service_proto_rawDescGZIP(), []int{10}
+	return file_soma_model_v1_model_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *EmbeddingUsage) GetTotalTokens() int32 {
@@ -1049,7 +1123,7 @@ type EmbedResponse struct {
 	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
 	// One vector for each text.
 	Vectors []*Vector `protobuf:"bytes,2,rep,name=vectors,proto3" json:"vectors,omitempty"`
-	// Number of coordinates of each vector, which the model decides (384 for MiniLM).
+	// Number of coordinates of each vector (384 for MiniLM).
 	VectorLength int32 `protobuf:"varint,3,opt,name=vector_length,json=vectorLength,proto3" json:"vector_length,omitempty"`
 	// Tokens read.
 	Usage *EmbeddingUsage `protobuf:"bytes,4,opt,name=usage,proto3" json:"usage,omitempty"`
@@ -1061,7 +1135,7 @@ type EmbedResponse struct {
 
 func (x *EmbedResponse) Reset() {
 	*x = EmbedResponse{}
-	mi := &file_soma_model_v1_model_service_proto_msgTypes[11]
+	mi := &file_soma_model_v1_model_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1073,7 +1147,7 @@ func (x *EmbedResponse) String() string {
 func (*EmbedResponse) ProtoMessage() {}
 
 func (x *EmbedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_model_v1_model_service_proto_msgTypes[11]
+	mi := &file_soma_model_v1_model_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1086,7 +1160,7 @@ func (x *EmbedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmbedResponse.ProtoReflect.Descriptor instead.
 func (*EmbedResponse) Descriptor() ([]byte, []int) {
-	return file_soma_model_v1_model_service_proto_rawDescGZIP(), []int{11}
+	return file_soma_model_v1_model_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *EmbedResponse) GetModel() string {
@@ -1214,16 +1288,24 @@ const file_soma_model_v1_model_service_proto_rawDesc = "" +
 	"\x05usage\x18\x03 \x01(\v2\x14.soma.model.v1.UsageR\x05usage\x12#\n" +
 	"\rfinish_reason\x18\x04 \x01(\tR\ffinishReason\x12\x1d\n" +
 	"\n" +
-	"latency_ms\x18\x05 \x01(\x01R\tlatencyMs\"\x8a\x01\n" +
-	"\fEmbedRequest\x12)\n" +
-	"\x05input\x18\x01 \x03(\tB\x13\xbaH\x10\x92\x01\r\b\x01\x10d\"\ar\x05\x10\x01\x18\x80\x04R\x05input\x12\x1e\n" +
+	"latency_ms\x18\x05 \x01(\x01R\tlatencyMs\"<\n" +
+	"\fTokenNumbers\x12,\n" +
+	"\anumbers\x18\x01 \x03(\x05B\x12\xbaH\x0f\x92\x01\f\b\x01\x10\x80\x80\b\"\x04\x1a\x02(\x00R\anumbers\"\x89\x02\n" +
+	"\fEmbedRequest\x12(\n" +
+	"\x05input\x18\x01 \x03(\tB\x12\xbaH\x0f\x92\x01\f\x10d\"\br\x06\x10\x01\x18\x80\x80\bR\x05input\x12\x1e\n" +
 	"\x05model\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x05model\x12!\n" +
-	"\tnormalize\x18\x03 \x01(\bH\x00R\tnormalize\x88\x01\x01B\f\n" +
+	"\tnormalize\x18\x03 \x01(\bH\x00R\tnormalize\x88\x01\x01\x12=\n" +
+	"\x06tokens\x18\x04 \x03(\v2\x1b.soma.model.v1.TokenNumbersB\b\xbaH\x05\x92\x01\x02\x10dR\x06tokens\x120\n" +
 	"\n" +
-	"_normalize\"<\n" +
+	"dimensions\x18\x05 \x01(\x05B\v\xbaH\b\x1a\x06\x18\xc0\x84=(\x01H\x01R\n" +
+	"dimensions\x88\x01\x01B\f\n" +
+	"\n" +
+	"_normalizeB\r\n" +
+	"\v_dimensions\"V\n" +
 	"\x06Vector\x12\x1c\n" +
 	"\tembedding\x18\x01 \x03(\x02R\tembedding\x12\x14\n" +
-	"\x05index\x18\x02 \x01(\x05R\x05index\"3\n" +
+	"\x05index\x18\x02 \x01(\x05R\x05index\x12\x18\n" +
+	"\awindows\x18\x03 \x01(\x05R\awindows\"3\n" +
 	"\x0eEmbeddingUsage\x12!\n" +
 	"\ftotal_tokens\x18\x01 \x01(\x05R\vtotalTokens\"\xcf\x01\n" +
 	"\rEmbedResponse\x12\x14\n" +
@@ -1255,7 +1337,7 @@ func file_soma_model_v1_model_service_proto_rawDescGZIP() []byte {
 }
 
 var file_soma_model_v1_model_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_soma_model_v1_model_service_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_soma_model_v1_model_service_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_soma_model_v1_model_service_proto_goTypes = []any{
 	(ResponseFormat_Type)(0),   // 0: soma.model.v1.ResponseFormat.Type
 	(*ResponseFormat)(nil),     // 1: soma.model.v1.ResponseFormat
@@ -1266,54 +1348,56 @@ var file_soma_model_v1_model_service_proto_goTypes = []any{
 	(*GenerateResponse)(nil),   // 6: soma.model.v1.GenerateResponse
 	(*InferRequest)(nil),       // 7: soma.model.v1.InferRequest
 	(*InferResponse)(nil),      // 8: soma.model.v1.InferResponse
-	(*EmbedRequest)(nil),       // 9: soma.model.v1.EmbedRequest
-	(*Vector)(nil),             // 10: soma.model.v1.Vector
-	(*EmbeddingUsage)(nil),     // 11: soma.model.v1.EmbeddingUsage
-	(*EmbedResponse)(nil),      // 12: soma.model.v1.EmbedResponse
-	(*Message)(nil),            // 13: soma.model.v1.Message
-	(*Sampling)(nil),           // 14: soma.model.v1.Sampling
-	(*Tool)(nil),               // 15: soma.model.v1.Tool
-	(*ToolChoice)(nil),         // 16: soma.model.v1.ToolChoice
-	(*Source)(nil),             // 17: soma.model.v1.Source
-	(*TokenLogprob)(nil),       // 18: soma.model.v1.TokenLogprob
-	(FinishReason)(0),          // 19: soma.model.v1.FinishReason
-	(*Usage)(nil),              // 20: soma.model.v1.Usage
-	(*ToolCallDelta)(nil),      // 21: soma.model.v1.ToolCallDelta
-	(*v1.StreamError)(nil),     // 22: soma.mesh.v1.StreamError
-	(*v1.Heartbeat)(nil),       // 23: soma.mesh.v1.Heartbeat
+	(*TokenNumbers)(nil),       // 9: soma.model.v1.TokenNumbers
+	(*EmbedRequest)(nil),       // 10: soma.model.v1.EmbedRequest
+	(*Vector)(nil),             // 11: soma.model.v1.Vector
+	(*EmbeddingUsage)(nil),     // 12: soma.model.v1.EmbeddingUsage
+	(*EmbedResponse)(nil),      // 13: soma.model.v1.EmbedResponse
+	(*Message)(nil),            // 14: soma.model.v1.Message
+	(*Sampling)(nil),           // 15: soma.model.v1.Sampling
+	(*Tool)(nil),               // 16: soma.model.v1.Tool
+	(*ToolChoice)(nil),         // 17: soma.model.v1.ToolChoice
+	(*Source)(nil),             // 18: soma.model.v1.Source
+	(*TokenLogprob)(nil),       // 19: soma.model.v1.TokenLogprob
+	(FinishReason)(0),          // 20: soma.model.v1.FinishReason
+	(*Usage)(nil),              // 21: soma.model.v1.Usage
+	(*ToolCallDelta)(nil),      // 22: soma.model.v1.ToolCallDelta
+	(*v1.StreamError)(nil),     // 23: soma.mesh.v1.StreamError
+	(*v1.Heartbeat)(nil),       // 24: soma.mesh.v1.Heartbeat
 }
 var file_soma_model_v1_model_service_proto_depIdxs = []int32{
 	0,  // 0: soma.model.v1.ResponseFormat.type:type_name -> soma.model.v1.ResponseFormat.Type
-	13, // 1: soma.model.v1.GenerateRequest.messages:type_name -> soma.model.v1.Message
-	14, // 2: soma.model.v1.GenerateRequest.sampling:type_name -> soma.model.v1.Sampling
-	15, // 3: soma.model.v1.GenerateRequest.tools:type_name -> soma.model.v1.Tool
-	16, // 4: soma.model.v1.GenerateRequest.tool_choice:type_name -> soma.model.v1.ToolChoice
+	14, // 1: soma.model.v1.GenerateRequest.messages:type_name -> soma.model.v1.Message
+	15, // 2: soma.model.v1.GenerateRequest.sampling:type_name -> soma.model.v1.Sampling
+	16, // 3: soma.model.v1.GenerateRequest.tools:type_name -> soma.model.v1.Tool
+	17, // 4: soma.model.v1.GenerateRequest.tool_choice:type_name -> soma.model.v1.ToolChoice
 	1,  // 5: soma.model.v1.GenerateRequest.response_format:type_name -> soma.model.v1.ResponseFormat
-	17, // 6: soma.model.v1.GenerateRequest.sources:type_name -> soma.model.v1.Source
-	18, // 7: soma.model.v1.TextDelta.logprobs:type_name -> soma.model.v1.TokenLogprob
-	19, // 8: soma.model.v1.GenerationFinished.finish_reason:type_name -> soma.model.v1.FinishReason
-	20, // 9: soma.model.v1.GenerationFinished.usage:type_name -> soma.model.v1.Usage
-	17, // 10: soma.model.v1.GenerationFinished.sources:type_name -> soma.model.v1.Source
+	18, // 6: soma.model.v1.GenerateRequest.sources:type_name -> soma.model.v1.Source
+	19, // 7: soma.model.v1.TextDelta.logprobs:type_name -> soma.model.v1.TokenLogprob
+	20, // 8: soma.model.v1.GenerationFinished.finish_reason:type_name -> soma.model.v1.FinishReason
+	21, // 9: soma.model.v1.GenerationFinished.usage:type_name -> soma.model.v1.Usage
+	18, // 10: soma.model.v1.GenerationFinished.sources:type_name -> soma.model.v1.Source
 	3,  // 11: soma.model.v1.GenerateResponse.started:type_name -> soma.model.v1.GenerationStarted
 	4,  // 12: soma.model.v1.GenerateResponse.delta:type_name -> soma.model.v1.TextDelta
-	21, // 13: soma.model.v1.GenerateResponse.tool_call:type_name -> soma.model.v1.ToolCallDelta
+	22, // 13: soma.model.v1.GenerateResponse.tool_call:type_name -> soma.model.v1.ToolCallDelta
 	5,  // 14: soma.model.v1.GenerateResponse.finished:type_name -> soma.model.v1.GenerationFinished
-	22, // 15: soma.model.v1.GenerateResponse.error:type_name -> soma.mesh.v1.StreamError
-	23, // 16: soma.model.v1.GenerateResponse.heartbeat:type_name -> soma.mesh.v1.Heartbeat
-	20, // 17: soma.model.v1.InferResponse.usage:type_name -> soma.model.v1.Usage
-	10, // 18: soma.model.v1.EmbedResponse.vectors:type_name -> soma.model.v1.Vector
-	11, // 19: soma.model.v1.EmbedResponse.usage:type_name -> soma.model.v1.EmbeddingUsage
-	2,  // 20: soma.model.v1.ModelService.Generate:input_type -> soma.model.v1.GenerateRequest
-	7,  // 21: soma.model.v1.ModelService.Infer:input_type -> soma.model.v1.InferRequest
-	9,  // 22: soma.model.v1.ModelService.Embed:input_type -> soma.model.v1.EmbedRequest
-	6,  // 23: soma.model.v1.ModelService.Generate:output_type -> soma.model.v1.GenerateResponse
-	8,  // 24: soma.model.v1.ModelService.Infer:output_type -> soma.model.v1.InferResponse
-	12, // 25: soma.model.v1.ModelService.Embed:output_type -> soma.model.v1.EmbedResponse
-	23, // [23:26] is the sub-list for method output_type
-	20, // [20:23] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	23, // 15: soma.model.v1.GenerateResponse.error:type_name -> soma.mesh.v1.StreamError
+	24, // 16: soma.model.v1.GenerateResponse.heartbeat:type_name -> soma.mesh.v1.Heartbeat
+	21, // 17: soma.model.v1.InferResponse.usage:type_name -> soma.model.v1.Usage
+	9,  // 18: soma.model.v1.EmbedRequest.tokens:type_name -> soma.model.v1.TokenNumbers
+	11, // 19: soma.model.v1.EmbedResponse.vectors:type_name -> soma.model.v1.Vector
+	12, // 20: soma.model.v1.EmbedResponse.usage:type_name -> soma.model.v1.EmbeddingUsage
+	2,  // 21: soma.model.v1.ModelService.Generate:input_type -> soma.model.v1.GenerateRequest
+	7,  // 22: soma.model.v1.ModelService.Infer:input_type -> soma.model.v1.InferRequest
+	10, // 23: soma.model.v1.ModelService.Embed:input_type -> soma.model.v1.EmbedRequest
+	6,  // 24: soma.model.v1.ModelService.Generate:output_type -> soma.model.v1.GenerateResponse
+	8,  // 25: soma.model.v1.ModelService.Infer:output_type -> soma.model.v1.InferResponse
+	13, // 26: soma.model.v1.ModelService.Embed:output_type -> soma.model.v1.EmbedResponse
+	24, // [24:27] is the sub-list for method output_type
+	21, // [21:24] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_soma_model_v1_model_service_proto_init() }
@@ -1333,14 +1417,14 @@ func file_soma_model_v1_model_service_proto_init() {
 		(*GenerateResponse_Heartbeat)(nil),
 	}
 	file_soma_model_v1_model_service_proto_msgTypes[6].OneofWrappers = []any{}
-	file_soma_model_v1_model_service_proto_msgTypes[8].OneofWrappers = []any{}
+	file_soma_model_v1_model_service_proto_msgTypes[9].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_soma_model_v1_model_service_proto_rawDesc), len(file_soma_model_v1_model_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   12,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

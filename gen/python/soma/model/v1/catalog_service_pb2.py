@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from soma.authz.v1 import authz_pb2 as soma_dot_authz_dot_v1_dot_authz__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#soma/model/v1/catalog_service.proto\x12\rsoma.model.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19soma/authz/v1/authz.proto\"\x84\x03\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08provider\x18\x02 \x01(\t\x12\x35\n\x0c\x63\x61pabilities\x18\x03 \x03(\x0e\x32\x1f.soma.model.v1.Model.Capability\x12\x11\n\tavailable\x18\x04 \x01(\x08\x12\x1a\n\x12unavailable_reason\x18\x05 \x01(\t\x12\x0f\n\x07\x64\x65\x66\x61ult\x18\x06 \x01(\x08\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08owned_by\x18\x08 \x01(\t\x12\x16\n\x0e\x63ontext_window\x18\t \x01(\x05\"\x88\x01\n\nCapability\x12\x1a\n\x16\x43\x41PABILITY_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x43\x41PABILITY_CHAT\x10\x01\x12\x19\n\x15\x43\x41PABILITY_COMPLETION\x10\x02\x12\x18\n\x14\x43\x41PABILITY_EMBEDDING\x10\x03\x12\x14\n\x10\x43\x41PABILITY_TOOLS\x10\x04\"\x13\n\x11ListModelsRequest\":\n\x12ListModelsResponse\x12$\n\x06models\x18\x01 \x03(\x0b\x32\x14.soma.model.v1.Model2\x97\x01\n\x0e\x43\x61talogService\x12\x84\x01\n\nListModels\x12 .soma.model.v1.ListModelsRequest\x1a!.soma.model.v1.ListModelsResponse\"1\x8a\xe7\x18\r\n\x0bread:models\x82\xd3\xe4\x93\x02\x1a\x12\x18/api/v1/models/availableb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#soma/model/v1/catalog_service.proto\x12\rsoma.model.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19soma/authz/v1/authz.proto\"\xbc\x04\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08provider\x18\x02 \x01(\t\x12\x35\n\x0c\x63\x61pabilities\x18\x03 \x03(\x0e\x32\x1f.soma.model.v1.Model.Capability\x12\x11\n\tavailable\x18\x04 \x01(\x08\x12\x1a\n\x12unavailable_reason\x18\x05 \x01(\t\x12\x0f\n\x07\x64\x65\x66\x61ult\x18\x06 \x01(\x08\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08owned_by\x18\x08 \x01(\t\x12\x16\n\x0e\x63ontext_window\x18\t \x01(\x05\x12#\n\x05price\x18\n \x01(\x0b\x32\x14.soma.model.v1.Price\"\x9b\x02\n\nCapability\x12\x1a\n\x16\x43\x41PABILITY_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x43\x41PABILITY_CHAT\x10\x01\x12\x19\n\x15\x43\x41PABILITY_COMPLETION\x10\x02\x12\x18\n\x14\x43\x41PABILITY_EMBEDDING\x10\x03\x12\x14\n\x10\x43\x41PABILITY_TOOLS\x10\x04\x12\x15\n\x11\x43\x41PABILITY_RERANK\x10\x05\x12\x14\n\x10\x43\x41PABILITY_IMAGE\x10\x06\x12\x14\n\x10\x43\x41PABILITY_VIDEO\x10\x07\x12\x15\n\x11\x43\x41PABILITY_SPEECH\x10\x08\x12\x1c\n\x18\x43\x41PABILITY_TRANSCRIPTION\x10\t\x12\x19\n\x15\x43\x41PABILITY_MODERATION\x10\n\"\x93\x04\n\x05Price\x12\x12\n\x05input\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x13\n\x06output\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x18\n\x0b\x63\x61\x63hed_read\x18\x03 \x01(\x01H\x02\x88\x01\x01\x12\x18\n\x0b\x63\x61\x63he_write\x18\x04 \x01(\x01H\x03\x88\x01\x01\x12\x16\n\treasoning\x18\x05 \x01(\x01H\x04\x88\x01\x01\x12\x12\n\x05image\x18\x06 \x01(\x01H\x05\x88\x01\x01\x12\x13\n\x06minute\x18\x07 \x01(\x01H\x06\x88\x01\x01\x12\x14\n\x07request\x18\x08 \x01(\x01H\x07\x88\x01\x01\x12-\n\x05tiers\x18\t \x03(\x0b\x32\x1e.soma.model.v1.Price.PriceTier\x12\r\n\x05\x61s_of\x18\n \x01(\t\x1a\xb3\x01\n\tPriceTier\x12\x14\n\x0c\x61\x62ove_tokens\x18\x01 \x01(\x05\x12\x12\n\x05input\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x13\n\x06output\x18\x03 \x01(\x01H\x01\x88\x01\x01\x12\x18\n\x0b\x63\x61\x63hed_read\x18\x04 \x01(\x01H\x02\x88\x01\x01\x12\x18\n\x0b\x63\x61\x63he_write\x18\x05 \x01(\x01H\x03\x88\x01\x01\x42\x08\n\x06_inputB\t\n\x07_outputB\x0e\n\x0c_cached_readB\x0e\n\x0c_cache_writeB\x08\n\x06_inputB\t\n\x07_outputB\x0e\n\x0c_cached_readB\x0e\n\x0c_cache_writeB\x0c\n\n_reasoningB\x08\n\x06_imageB\t\n\x07_minuteB\n\n\x08_request\"\x8f\x02\n\x08Provider\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12,\n\x05state\x18\x03 \x01(\x0e\x32\x1d.soma.model.v1.Provider.State\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x0e\n\x06models\x18\x05 \x01(\x05\"\x97\x01\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bSTATE_READY\x10\x01\x12\x11\n\rSTATE_NOT_SET\x10\x02\x12\x15\n\x11STATE_UNREACHABLE\x10\x03\x12\x15\n\x11STATE_KEY_REFUSED\x10\x04\x12\x10\n\x0cSTATE_FAILED\x10\x05\x12\x13\n\x0fSTATE_NOT_ASKED\x10\x06\"\x13\n\x11ListModelsRequest\"f\n\x12ListModelsResponse\x12$\n\x06models\x18\x01 \x03(\x0b\x32\x14.soma.model.v1.Model\x12*\n\tproviders\x18\x02 \x03(\x0b\x32\x17.soma.model.v1.Provider2\x97\x01\n\x0e\x43\x61talogService\x12\x84\x01\n\nListModels\x12 .soma.model.v1.ListModelsRequest\x1a!.soma.model.v1.ListModelsResponse\"1\x8a\xe7\x18\r\n\x0bread:models\x82\xd3\xe4\x93\x02\x1a\x12\x18/api/v1/models/availableb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,13 +37,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CATALOGSERVICE'].methods_by_name['ListModels']._loaded_options = None
   _globals['_CATALOGSERVICE'].methods_by_name['ListModels']._serialized_options = b'\212\347\030\r\n\013read:models\202\323\344\223\002\032\022\030/api/v1/models/available'
   _globals['_MODEL']._serialized_start=145
-  _globals['_MODEL']._serialized_end=533
-  _globals['_MODEL_CAPABILITY']._serialized_start=397
-  _globals['_MODEL_CAPABILITY']._serialized_end=533
-  _globals['_LISTMODELSREQUEST']._serialized_start=535
-  _globals['_LISTMODELSREQUEST']._serialized_end=554
-  _globals['_LISTMODELSRESPONSE']._serialized_start=556
-  _globals['_LISTMODELSRESPONSE']._serialized_end=614
-  _globals['_CATALOGSERVICE']._serialized_start=617
-  _globals['_CATALOGSERVICE']._serialized_end=768
+  _globals['_MODEL']._serialized_end=717
+  _globals['_MODEL_CAPABILITY']._serialized_start=434
+  _globals['_MODEL_CAPABILITY']._serialized_end=717
+  _globals['_PRICE']._serialized_start=720
+  _globals['_PRICE']._serialized_end=1251
+  _globals['_PRICE_PRICETIER']._serialized_start=972
+  _globals['_PRICE_PRICETIER']._serialized_end=1151
+  _globals['_PROVIDER']._serialized_start=1254
+  _globals['_PROVIDER']._serialized_end=1525
+  _globals['_PROVIDER_STATE']._serialized_start=1374
+  _globals['_PROVIDER_STATE']._serialized_end=1525
+  _globals['_LISTMODELSREQUEST']._serialized_start=1527
+  _globals['_LISTMODELSREQUEST']._serialized_end=1546
+  _globals['_LISTMODELSRESPONSE']._serialized_start=1548
+  _globals['_LISTMODELSRESPONSE']._serialized_end=1650
+  _globals['_CATALOGSERVICE']._serialized_start=1653
+  _globals['_CATALOGSERVICE']._serialized_end=1804
 # @@protoc_insertion_point(module_scope)

@@ -42,6 +42,18 @@ class Model(_message.Message):
         """Embeds texts."""
         CAPABILITY_TOOLS: Model._Capability.ValueType  # 4
         """Asks for tool calls."""
+        CAPABILITY_RERANK: Model._Capability.ValueType  # 5
+        """Sorts texts by how well they fit a question. No method of the mesh asks for it, as for all that follow."""
+        CAPABILITY_IMAGE: Model._Capability.ValueType  # 6
+        """Makes images."""
+        CAPABILITY_VIDEO: Model._Capability.ValueType  # 7
+        """Makes videos."""
+        CAPABILITY_SPEECH: Model._Capability.ValueType  # 8
+        """Speaks a text."""
+        CAPABILITY_TRANSCRIPTION: Model._Capability.ValueType  # 9
+        """Writes down what is said."""
+        CAPABILITY_MODERATION: Model._Capability.ValueType  # 10
+        """Judges whether a text may be said."""
 
     class Capability(_Capability, metaclass=_CapabilityEnumTypeWrapper):
         """What a model can do."""
@@ -56,6 +68,18 @@ class Model(_message.Message):
     """Embeds texts."""
     CAPABILITY_TOOLS: Model.Capability.ValueType  # 4
     """Asks for tool calls."""
+    CAPABILITY_RERANK: Model.Capability.ValueType  # 5
+    """Sorts texts by how well they fit a question. No method of the mesh asks for it, as for all that follow."""
+    CAPABILITY_IMAGE: Model.Capability.ValueType  # 6
+    """Makes images."""
+    CAPABILITY_VIDEO: Model.Capability.ValueType  # 7
+    """Makes videos."""
+    CAPABILITY_SPEECH: Model.Capability.ValueType  # 8
+    """Speaks a text."""
+    CAPABILITY_TRANSCRIPTION: Model.Capability.ValueType  # 9
+    """Writes down what is said."""
+    CAPABILITY_MODERATION: Model.Capability.ValueType  # 10
+    """Judges whether a text may be said."""
 
     NAME_FIELD_NUMBER: _builtins.int
     PROVIDER_FIELD_NUMBER: _builtins.int
@@ -66,6 +90,7 @@ class Model(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     OWNED_BY_FIELD_NUMBER: _builtins.int
     CONTEXT_WINDOW_FIELD_NUMBER: _builtins.int
+    PRICE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name of the model in requests."""
     provider: _builtins.str
@@ -88,6 +113,10 @@ class Model(_message.Message):
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When the model was created, as the provider says; unset when it does not say."""
 
+    @_builtins.property
+    def price(self) -> Global___Price:
+        """What it costs, as far as it is known; unset when nothing is."""
+
     def __init__(
         self,
         *,
@@ -100,14 +129,234 @@ class Model(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         owned_by: _builtins.str = ...,
         context_window: _builtins.int = ...,
+        price: Global___Price | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "price", b"price"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "capabilities", b"capabilities", "context_window", b"context_window", "create_time", b"create_time", "default", b"default", "name", b"name", "owned_by", b"owned_by", "provider", b"provider", "unavailable_reason", b"unavailable_reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "capabilities", b"capabilities", "context_window", b"context_window", "create_time", b"create_time", "default", b"default", "name", b"name", "owned_by", b"owned_by", "price", b"price", "provider", b"provider", "unavailable_reason", b"unavailable_reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Model: _TypeAlias = Model  # noqa: Y015
+
+@_typing.final
+class Price(_message.Message):
+    """Price is what a model costs, in US dollars. A number that is not known is not set; 0 is free of charge."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class PriceTier(_message.Message):
+        """PriceTier is the price of requests with long input."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        ABOVE_TOKENS_FIELD_NUMBER: _builtins.int
+        INPUT_FIELD_NUMBER: _builtins.int
+        OUTPUT_FIELD_NUMBER: _builtins.int
+        CACHED_READ_FIELD_NUMBER: _builtins.int
+        CACHE_WRITE_FIELD_NUMBER: _builtins.int
+        above_tokens: _builtins.int
+        """Tokens of input above which it holds."""
+        input: _builtins.float
+        """A million tokens of input."""
+        output: _builtins.float
+        """A million tokens of output."""
+        cached_read: _builtins.float
+        """A million tokens of input that were read from the provider's cache."""
+        cache_write: _builtins.float
+        """A million tokens of input that were written to the provider's cache."""
+        def __init__(
+            self,
+            *,
+            above_tokens: _builtins.int = ...,
+            input: _builtins.float | None = ...,
+            output: _builtins.float | None = ...,
+            cached_read: _builtins.float | None = ...,
+            cache_write: _builtins.float | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["_cache_write", b"_cache_write", "_cached_read", b"_cached_read", "_input", b"_input", "_output", b"_output", "cache_write", b"cache_write", "cached_read", b"cached_read", "input", b"input", "output", b"output"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["_cache_write", b"_cache_write", "_cached_read", b"_cached_read", "_input", b"_input", "_output", b"_output", "above_tokens", b"above_tokens", "cache_write", b"cache_write", "cached_read", b"cached_read", "input", b"input", "output", b"output"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        _WhichOneofReturnType__cache_write: _TypeAlias = _typing.Literal["cache_write"]  # noqa: Y015
+        _WhichOneofArgType__cache_write: _TypeAlias = _typing.Literal["_cache_write", b"_cache_write"]  # noqa: Y015
+        _WhichOneofReturnType__cached_read: _TypeAlias = _typing.Literal["cached_read"]  # noqa: Y015
+        _WhichOneofArgType__cached_read: _TypeAlias = _typing.Literal["_cached_read", b"_cached_read"]  # noqa: Y015
+        _WhichOneofReturnType__input: _TypeAlias = _typing.Literal["input"]  # noqa: Y015
+        _WhichOneofArgType__input: _TypeAlias = _typing.Literal["_input", b"_input"]  # noqa: Y015
+        _WhichOneofReturnType__output: _TypeAlias = _typing.Literal["output"]  # noqa: Y015
+        _WhichOneofArgType__output: _TypeAlias = _typing.Literal["_output", b"_output"]  # noqa: Y015
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__cache_write) -> _WhichOneofReturnType__cache_write | None: ...
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__cached_read) -> _WhichOneofReturnType__cached_read | None: ...
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__input) -> _WhichOneofReturnType__input | None: ...
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__output) -> _WhichOneofReturnType__output | None: ...
+
+    INPUT_FIELD_NUMBER: _builtins.int
+    OUTPUT_FIELD_NUMBER: _builtins.int
+    CACHED_READ_FIELD_NUMBER: _builtins.int
+    CACHE_WRITE_FIELD_NUMBER: _builtins.int
+    REASONING_FIELD_NUMBER: _builtins.int
+    IMAGE_FIELD_NUMBER: _builtins.int
+    MINUTE_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
+    TIERS_FIELD_NUMBER: _builtins.int
+    AS_OF_FIELD_NUMBER: _builtins.int
+    input: _builtins.float
+    """A million tokens of input."""
+    output: _builtins.float
+    """A million tokens of output."""
+    cached_read: _builtins.float
+    """A million tokens of input that were read from the provider's cache."""
+    cache_write: _builtins.float
+    """A million tokens of input that were written to the provider's cache."""
+    reasoning: _builtins.float
+    """A million tokens of thinking; like output when not set."""
+    image: _builtins.float
+    """One image."""
+    minute: _builtins.float
+    """One minute of sound."""
+    request: _builtins.float
+    """One request, beside its tokens."""
+    as_of: _builtins.str
+    """The day (YYYY-MM-DD) of the price list; empty when the provider's own list of models says the price."""
+    @_builtins.property
+    def tiers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Price.PriceTier]:
+        """Prices of requests with long input, by `above_tokens`, the lowest first."""
+
+    def __init__(
+        self,
+        *,
+        input: _builtins.float | None = ...,
+        output: _builtins.float | None = ...,
+        cached_read: _builtins.float | None = ...,
+        cache_write: _builtins.float | None = ...,
+        reasoning: _builtins.float | None = ...,
+        image: _builtins.float | None = ...,
+        minute: _builtins.float | None = ...,
+        request: _builtins.float | None = ...,
+        tiers: _abc.Iterable[Global___Price.PriceTier] | None = ...,
+        as_of: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cache_write", b"_cache_write", "_cached_read", b"_cached_read", "_image", b"_image", "_input", b"_input", "_minute", b"_minute", "_output", b"_output", "_reasoning", b"_reasoning", "_request", b"_request", "cache_write", b"cache_write", "cached_read", b"cached_read", "image", b"image", "input", b"input", "minute", b"minute", "output", b"output", "reasoning", b"reasoning", "request", b"request"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cache_write", b"_cache_write", "_cached_read", b"_cached_read", "_image", b"_image", "_input", b"_input", "_minute", b"_minute", "_output", b"_output", "_reasoning", b"_reasoning", "_request", b"_request", "as_of", b"as_of", "cache_write", b"cache_write", "cached_read", b"cached_read", "image", b"image", "input", b"input", "minute", b"minute", "output", b"output", "reasoning", b"reasoning", "request", b"request", "tiers", b"tiers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__cache_write: _TypeAlias = _typing.Literal["cache_write"]  # noqa: Y015
+    _WhichOneofArgType__cache_write: _TypeAlias = _typing.Literal["_cache_write", b"_cache_write"]  # noqa: Y015
+    _WhichOneofReturnType__cached_read: _TypeAlias = _typing.Literal["cached_read"]  # noqa: Y015
+    _WhichOneofArgType__cached_read: _TypeAlias = _typing.Literal["_cached_read", b"_cached_read"]  # noqa: Y015
+    _WhichOneofReturnType__image: _TypeAlias = _typing.Literal["image"]  # noqa: Y015
+    _WhichOneofArgType__image: _TypeAlias = _typing.Literal["_image", b"_image"]  # noqa: Y015
+    _WhichOneofReturnType__input: _TypeAlias = _typing.Literal["input"]  # noqa: Y015
+    _WhichOneofArgType__input: _TypeAlias = _typing.Literal["_input", b"_input"]  # noqa: Y015
+    _WhichOneofReturnType__minute: _TypeAlias = _typing.Literal["minute"]  # noqa: Y015
+    _WhichOneofArgType__minute: _TypeAlias = _typing.Literal["_minute", b"_minute"]  # noqa: Y015
+    _WhichOneofReturnType__output: _TypeAlias = _typing.Literal["output"]  # noqa: Y015
+    _WhichOneofArgType__output: _TypeAlias = _typing.Literal["_output", b"_output"]  # noqa: Y015
+    _WhichOneofReturnType__reasoning: _TypeAlias = _typing.Literal["reasoning"]  # noqa: Y015
+    _WhichOneofArgType__reasoning: _TypeAlias = _typing.Literal["_reasoning", b"_reasoning"]  # noqa: Y015
+    _WhichOneofReturnType__request: _TypeAlias = _typing.Literal["request"]  # noqa: Y015
+    _WhichOneofArgType__request: _TypeAlias = _typing.Literal["_request", b"_request"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cache_write) -> _WhichOneofReturnType__cache_write | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cached_read) -> _WhichOneofReturnType__cached_read | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__image) -> _WhichOneofReturnType__image | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__input) -> _WhichOneofReturnType__input | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__minute) -> _WhichOneofReturnType__minute | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__output) -> _WhichOneofReturnType__output | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__reasoning) -> _WhichOneofReturnType__reasoning | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__request) -> _WhichOneofReturnType__request | None: ...
+
+Global___Price: _TypeAlias = Price  # noqa: Y015
+
+@_typing.final
+class Provider(_message.Message):
+    """Provider is a vendor or a server of models that the mesh uses, or could use."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _State:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _StateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Provider._State.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        STATE_UNSPECIFIED: Provider._State.ValueType  # 0
+        """Never listed."""
+        STATE_READY: Provider._State.ValueType  # 1
+        """It answered when last asked."""
+        STATE_NOT_SET: Provider._State.ValueType  # 2
+        """It is not used, because something is not set."""
+        STATE_UNREACHABLE: Provider._State.ValueType  # 3
+        """It cannot be reached, or is overloaded."""
+        STATE_KEY_REFUSED: Provider._State.ValueType  # 4
+        """It refuses the key."""
+        STATE_FAILED: Provider._State.ValueType  # 5
+        """It answers something else than a list of models."""
+        STATE_NOT_ASKED: Provider._State.ValueType  # 6
+        """It was not asked yet."""
+
+    class State(_State, metaclass=_StateEnumTypeWrapper):
+        """Whether it can be used now."""
+
+    STATE_UNSPECIFIED: Provider.State.ValueType  # 0
+    """Never listed."""
+    STATE_READY: Provider.State.ValueType  # 1
+    """It answered when last asked."""
+    STATE_NOT_SET: Provider.State.ValueType  # 2
+    """It is not used, because something is not set."""
+    STATE_UNREACHABLE: Provider.State.ValueType  # 3
+    """It cannot be reached, or is overloaded."""
+    STATE_KEY_REFUSED: Provider.State.ValueType  # 4
+    """It refuses the key."""
+    STATE_FAILED: Provider.State.ValueType  # 5
+    """It answers something else than a list of models."""
+    STATE_NOT_ASKED: Provider.State.ValueType  # 6
+    """It was not asked yet."""
+
+    NAME_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    MODELS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name, as in `Model.provider`."""
+    title: _builtins.str
+    """The vendor, for people."""
+    state: Global___Provider.State.ValueType
+    """Whether it can be used now."""
+    reason: _builtins.str
+    """Why it cannot be used, and what to do; empty when it can."""
+    models: _builtins.int
+    """How many models it offers."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        title: _builtins.str = ...,
+        state: Global___Provider.State.ValueType = ...,
+        reason: _builtins.str = ...,
+        models: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["models", b"models", "name", b"name", "reason", b"reason", "state", b"state", "title", b"title"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Provider: _TypeAlias = Provider  # noqa: Y015
 
 @_typing.final
 class ListModelsRequest(_message.Message):
@@ -133,18 +382,24 @@ class ListModelsResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     MODELS_FIELD_NUMBER: _builtins.int
+    PROVIDERS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___Model]:
         """The models."""
+
+    @_builtins.property
+    def providers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Provider]:
+        """Their providers in the order in which models are looked for, then the vendors that are not used."""
 
     def __init__(
         self,
         *,
         models: _abc.Iterable[Global___Model] | None = ...,
+        providers: _abc.Iterable[Global___Provider] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["models", b"models"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["models", b"models", "providers", b"providers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

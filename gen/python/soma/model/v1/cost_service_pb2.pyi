@@ -23,7 +23,9 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class UsageRecord(_message.Message):
-    """UsageRecord is one generation in the ledger. Each generation has exactly one record, however it ended."""
+    """UsageRecord is one generation in the ledger, or one call for vectors to a provider. Each has exactly one record,
+    however it ended.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

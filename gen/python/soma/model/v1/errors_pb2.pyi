@@ -49,7 +49,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_PROVIDER_ENDLESS: _ErrorReason.ValueType  # 12
     """The provider sent more text than an answer may have, and the answer was stopped."""
     ERROR_REASON_CATALOGUE_INVALID: _ErrorReason.ValueType  # 13
-    """The catalogue file of models is wrong; the message says where."""
+    """The catalogue file of models, or a vendor's file, is wrong; the message says where."""
     ERROR_REASON_EMBEDDER_COLD: _ErrorReason.ValueType  # 14
     """The embedding model is not loaded yet."""
     ERROR_REASON_EMBEDDING_QUEUE_FULL: _ErrorReason.ValueType  # 15
@@ -91,7 +91,7 @@ ERROR_REASON_PROVIDER_PROTOCOL_ERROR: ErrorReason.ValueType  # 11
 ERROR_REASON_PROVIDER_ENDLESS: ErrorReason.ValueType  # 12
 """The provider sent more text than an answer may have, and the answer was stopped."""
 ERROR_REASON_CATALOGUE_INVALID: ErrorReason.ValueType  # 13
-"""The catalogue file of models is wrong; the message says where."""
+"""The catalogue file of models, or a vendor's file, is wrong; the message says where."""
 ERROR_REASON_EMBEDDER_COLD: ErrorReason.ValueType  # 14
 """The embedding model is not loaded yet."""
 ERROR_REASON_EMBEDDING_QUEUE_FULL: ErrorReason.ValueType  # 15

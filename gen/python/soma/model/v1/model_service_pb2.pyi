@@ -452,21 +452,53 @@ class InferResponse(_message.Message):
 Global___InferResponse: _TypeAlias = InferResponse  # noqa: Y015
 
 @_typing.final
+class TokenNumbers(_message.Message):
+    """TokenNumbers is a text as numbers of its tokens, which mean something to the model they are for and to no other."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The numbers, in the order of the text."""
+
+    def __init__(
+        self,
+        *,
+        numbers: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["numbers", b"numbers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TokenNumbers: _TypeAlias = TokenNumbers  # noqa: Y015
+
+@_typing.final
 class EmbedRequest(_message.Message):
-    """EmbedRequest asks for the vectors of texts."""
+    """EmbedRequest asks for the vectors of texts, given as `input` or as `tokens`, and not as both."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     INPUT_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     NORMALIZE_FIELD_NUMBER: _builtins.int
+    TOKENS_FIELD_NUMBER: _builtins.int
+    DIMENSIONS_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Model; `somasuite-embed-v1` when empty."""
     normalize: _builtins.bool
-    """Whether vectors have length 1; true when unset."""
+    """Whether vectors have length 1; true when unset. Vectors of providers are as the provider makes them when unset."""
+    dimensions: _builtins.int
+    """Number of coordinates of each vector; the model's own when unset. Not every model has another."""
     @_builtins.property
     def input(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Texts, each at most 512 characters."""
+        """Texts. The local model reads a long one in windows; providers have limits of their own."""
+
+    @_builtins.property
+    def tokens(self) -> _containers.RepeatedCompositeFieldContainer[Global___TokenNumbers]:
+        """Texts as token numbers, for models of providers that take them."""
 
     def __init__(
         self,
@@ -474,13 +506,20 @@ class EmbedRequest(_message.Message):
         input: _abc.Iterable[_builtins.str] | None = ...,
         model: _builtins.str = ...,
         normalize: _builtins.bool | None = ...,
+        tokens: _abc.Iterable[Global___TokenNumbers] | None = ...,
+        dimensions: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_normalize", b"_normalize", "normalize", b"normalize"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_dimensions", b"_dimensions", "_normalize", b"_normalize", "dimensions", b"dimensions", "normalize", b"normalize"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_normalize", b"_normalize", "input", b"input", "model", b"model", "normalize", b"normalize"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_dimensions", b"_dimensions", "_normalize", b"_normalize", "dimensions", b"dimensions", "input", b"input", "model", b"model", "normalize", b"normalize", "tokens", b"tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__dimensions: _TypeAlias = _typing.Literal["dimensions"]  # noqa: Y015
+    _WhichOneofArgType__dimensions: _TypeAlias = _typing.Literal["_dimensions", b"_dimensions"]  # noqa: Y015
     _WhichOneofReturnType__normalize: _TypeAlias = _typing.Literal["normalize"]  # noqa: Y015
     _WhichOneofArgType__normalize: _TypeAlias = _typing.Literal["_normalize", b"_normalize"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__dimensions) -> _WhichOneofReturnType__dimensions | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__normalize) -> _WhichOneofReturnType__normalize | None: ...
 
 Global___EmbedRequest: _TypeAlias = EmbedRequest  # noqa: Y015
@@ -493,8 +532,13 @@ class Vector(_message.Message):
 
     EMBEDDING_FIELD_NUMBER: _builtins.int
     INDEX_FIELD_NUMBER: _builtins.int
+    WINDOWS_FIELD_NUMBER: _builtins.int
     index: _builtins.int
     """Position of its text in the request, from 0."""
+    windows: _builtins.int
+    """In how many windows the model read the text: the vector of more than one is their average, each counting by its
+    tokens. 0 when a provider made the vector.
+    """
     @_builtins.property
     def embedding(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """The coordinates."""
@@ -504,10 +548,11 @@ class Vector(_message.Message):
         *,
         embedding: _abc.Iterable[_builtins.float] | None = ...,
         index: _builtins.int = ...,
+        windows: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["embedding", b"embedding", "index", b"index"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["embedding", b"embedding", "index", b"index", "windows", b"windows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -549,7 +594,7 @@ class EmbedResponse(_message.Message):
     model: _builtins.str
     """The model."""
     vector_length: _builtins.int
-    """Number of coordinates of each vector, which the model decides (384 for MiniLM)."""
+    """Number of coordinates of each vector (384 for MiniLM)."""
     latency_ms: _builtins.float
     """How long the call took, in milliseconds."""
     @_builtins.property

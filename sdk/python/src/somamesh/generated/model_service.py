@@ -54,14 +54,25 @@ def infer(
 
 
 def embed(
-    texts: str | Sequence[str], *, model: str = "", normalize: bool | None = None, timeout: float | None = None
+    *,
+    texts: str | Sequence[str] = (),
+    model: str = "",
+    normalize: bool | None = None,
+    tokens: Sequence[pb.TokenNumbers] = (),
+    dimensions: int | None = None,
+    timeout: float | None = None,
 ) -> Call[models.Embeddings]:
     """Returns the vectors of texts.
 
     Args:
-        texts: Texts, each at most 512 characters.
+        texts: Texts. The local model reads a long one in windows; providers have limits of their own.
         model: Model; `somasuite-embed-v1` when empty.
-        normalize: Whether vectors have length 1; true when unset.
+        normalize: Whether vectors have length 1; true when unset. Vectors of providers are as the provider makes
+            them when unset.
+        tokens: Texts as token numbers, for models of providers that take them.
+        dimensions: Number of coordinates of each vector; the model's own when unset. Not every model has another.
     """
-    request = pb.EmbedRequest(input=models.to_texts(texts), model=model, normalize=normalize)
+    request = pb.EmbedRequest(
+        input=models.to_texts(texts), model=model, normalize=normalize, tokens=tokens, dimensions=dimensions
+    )
     return unary(lambda mesh: mesh.model_service.Embed, request, models.from_embed, repeatable=True, timeout=timeout)

@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file soma/model/v1/catalog_service.proto.
  */
 export const file_soma_model_v1_catalog_service: GenFile = /*@__PURE__*/
-  fileDesc("CiNzb21hL21vZGVsL3YxL2NhdGFsb2dfc2VydmljZS5wcm90bxINc29tYS5tb2RlbC52MSKEAwoFTW9kZWwSDAoEbmFtZRgBIAEoCRIQCghwcm92aWRlchgCIAEoCRI1CgxjYXBhYmlsaXRpZXMYAyADKA4yHy5zb21hLm1vZGVsLnYxLk1vZGVsLkNhcGFiaWxpdHkSEQoJYXZhaWxhYmxlGAQgASgIEhoKEnVuYXZhaWxhYmxlX3JlYXNvbhgFIAEoCRIPCgdkZWZhdWx0GAYgASgIEi8KC2NyZWF0ZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghvd25lZF9ieRgIIAEoCRIWCg5jb250ZXh0X3dpbmRvdxgJIAEoBSKIAQoKQ2FwYWJpbGl0eRIaChZDQVBBQklMSVRZX1VOU1BFQ0lGSUVEEAASEwoPQ0FQQUJJTElUWV9DSEFUEAESGQoVQ0FQQUJJTElUWV9DT01QTEVUSU9OEAISGAoUQ0FQQUJJTElUWV9FTUJFRERJTkcQAxIUChBDQVBBQklMSVRZX1RPT0xTEAQiEwoRTGlzdE1vZGVsc1JlcXVlc3QiOgoSTGlzdE1vZGVsc1Jlc3BvbnNlEiQKBm1vZGVscxgBIAMoCzIULnNvbWEubW9kZWwudjEuTW9kZWwylwEKDkNhdGFsb2dTZXJ2aWNlEoQBCgpMaXN0TW9kZWxzEiAuc29tYS5tb2RlbC52MS5MaXN0TW9kZWxzUmVxdWVzdBohLnNvbWEubW9kZWwudjEuTGlzdE1vZGVsc1Jlc3BvbnNlIjGK5xgNCgtyZWFkOm1vZGVsc4LT5JMCGhIYL2FwaS92MS9tb2RlbHMvYXZhaWxhYmxlQqgBChFjb20uc29tYS5tb2RlbC52MUITQ2F0YWxvZ1NlcnZpY2VQcm90b1ABWihzb21hbWVzaC9jb250cmFjdHMvc29tYS9tb2RlbC92MTttb2RlbHYxogIDU01YqgINU29tYS5Nb2RlbC5WMcoCDVNvbWFcTW9kZWxcVjHiAhlTb21hXE1vZGVsXFYxXEdQQk1ldGFkYXRh6gIPU29tYTo6TW9kZWw6OlYxYgZwcm90bzM", [file_google_api_annotations, file_google_protobuf_timestamp, file_soma_authz_v1_authz]);
+  fileDesc("CiNzb21hL21vZGVsL3YxL2NhdGFsb2dfc2VydmljZS5wcm90bxINc29tYS5tb2RlbC52MSK8BAoFTW9kZWwSDAoEbmFtZRgBIAEoCRIQCghwcm92aWRlchgCIAEoCRI1CgxjYXBhYmlsaXRpZXMYAyADKA4yHy5zb21hLm1vZGVsLnYxLk1vZGVsLkNhcGFiaWxpdHkSEQoJYXZhaWxhYmxlGAQgASgIEhoKEnVuYXZhaWxhYmxlX3JlYXNvbhgFIAEoCRIPCgdkZWZhdWx0GAYgASgIEi8KC2NyZWF0ZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghvd25lZF9ieRgIIAEoCRIWCg5jb250ZXh0X3dpbmRvdxgJIAEoBRIjCgVwcmljZRgKIAEoCzIULnNvbWEubW9kZWwudjEuUHJpY2UimwIKCkNhcGFiaWxpdHkSGgoWQ0FQQUJJTElUWV9VTlNQRUNJRklFRBAAEhMKD0NBUEFCSUxJVFlfQ0hBVBABEhkKFUNBUEFCSUxJVFlfQ09NUExFVElPThACEhgKFENBUEFCSUxJVFlfRU1CRURESU5HEAMSFAoQQ0FQQUJJTElUWV9UT09MUxAEEhUKEUNBUEFCSUxJVFlfUkVSQU5LEAUSFAoQQ0FQQUJJTElUWV9JTUFHRRAGEhQKEENBUEFCSUxJVFlfVklERU8QBxIVChFDQVBBQklMSVRZX1NQRUVDSBAIEhwKGENBUEFCSUxJVFlfVFJBTlNDUklQVElPThAJEhkKFUNBUEFCSUxJVFlfTU9ERVJBVElPThAKIpMECgVQcmljZRISCgVpbnB1dBgBIAEoAUgAiAEBEhMKBm91dHB1dBgCIAEoAUgBiAEBEhgKC2NhY2hlZF9yZWFkGAMgASgBSAKIAQESGAoLY2FjaGVfd3JpdGUYBCABKAFIA4gBARIWCglyZWFzb25pbmcYBSABKAFIBIgBARISCgVpbWFnZRgGIAEoAUgFiAEBEhMKBm1pbnV0ZRgHIAEoAUgGiAEBEhQKB3JlcXVlc3QYCCABKAFIB4gBARItCgV0aWVycxgJIAMoCzIeLnNvbWEubW9kZWwudjEuUHJpY2UuUHJpY2VUaWVyEg0KBWFzX29mGAogASgJGrMBCglQcmljZVRpZXISFAoMYWJvdmVfdG9rZW5zGAEgASgFEhIKBWlucHV0GAIgASgBSACIAQESEwoGb3V0cHV0GAMgASgBSAGIAQESGAoLY2FjaGVkX3JlYWQYBCABKAFIAogBARIYCgtjYWNoZV93cml0ZRgFIAEoAUgDiAEBQggKBl9pbnB1dEIJCgdfb3V0cHV0Qg4KDF9jYWNoZWRfcmVhZEIOCgxfY2FjaGVfd3JpdGVCCAoGX2lucHV0QgkKB19vdXRwdXRCDgoMX2NhY2hlZF9yZWFkQg4KDF9jYWNoZV93cml0ZUIMCgpfcmVhc29uaW5nQggKBl9pbWFnZUIJCgdfbWludXRlQgoKCF9yZXF1ZXN0Io8CCghQcm92aWRlchIMCgRuYW1lGAEgASgJEg0KBXRpdGxlGAIgASgJEiwKBXN0YXRlGAMgASgOMh0uc29tYS5tb2RlbC52MS5Qcm92aWRlci5TdGF0ZRIOCgZyZWFzb24YBCABKAkSDgoGbW9kZWxzGAUgASgFIpcBCgVTdGF0ZRIVChFTVEFURV9VTlNQRUNJRklFRBAAEg8KC1NUQVRFX1JFQURZEAESEQoNU1RBVEVfTk9UX1NFVBACEhUKEVNUQVRFX1VOUkVBQ0hBQkxFEAMSFQoRU1RBVEVfS0VZX1JFRlVTRUQQBBIQCgxTVEFURV9GQUlMRUQQBRITCg9TVEFURV9OT1RfQVNLRUQQBiITChFMaXN0TW9kZWxzUmVxdWVzdCJmChJMaXN0TW9kZWxzUmVzcG9uc2USJAoGbW9kZWxzGAEgAygLMhQuc29tYS5tb2RlbC52MS5Nb2RlbBIqCglwcm92aWRlcnMYAiADKAsyFy5zb21hLm1vZGVsLnYxLlByb3ZpZGVyMpcBCg5DYXRhbG9nU2VydmljZRKEAQoKTGlzdE1vZGVscxIgLnNvbWEubW9kZWwudjEuTGlzdE1vZGVsc1JlcXVlc3QaIS5zb21hLm1vZGVsLnYxLkxpc3RNb2RlbHNSZXNwb25zZSIxiucYDQoLcmVhZDptb2RlbHOC0+STAhoSGC9hcGkvdjEvbW9kZWxzL2F2YWlsYWJsZUKoAQoRY29tLnNvbWEubW9kZWwudjFCE0NhdGFsb2dTZXJ2aWNlUHJvdG9QAVooc29tYW1lc2gvY29udHJhY3RzL3NvbWEvbW9kZWwvdjE7bW9kZWx2MaICA1NNWKoCDVNvbWEuTW9kZWwuVjHKAg1Tb21hXE1vZGVsXFYx4gIZU29tYVxNb2RlbFxWMVxHUEJNZXRhZGF0YeoCD1NvbWE6Ok1vZGVsOjpWMWIGcHJvdG8z", [file_google_api_annotations, file_google_protobuf_timestamp, file_soma_authz_v1_authz]);
 
 /**
  * Model is one model a caller may name.
@@ -86,6 +86,13 @@ export type Model = Message<"soma.model.v1.Model"> & {
    * @generated from field: int32 context_window = 9;
    */
   contextWindow: number;
+
+  /**
+   * What it costs, as far as it is known; unset when nothing is.
+   *
+   * @generated from field: soma.model.v1.Price price = 10;
+   */
+  price?: Price | undefined;
 };
 
 /**
@@ -135,6 +142,48 @@ export enum Model_Capability {
    * @generated from enum value: CAPABILITY_TOOLS = 4;
    */
   TOOLS = 4,
+
+  /**
+   * Sorts texts by how well they fit a question. No method of the mesh asks for it, as for all that follow.
+   *
+   * @generated from enum value: CAPABILITY_RERANK = 5;
+   */
+  RERANK = 5,
+
+  /**
+   * Makes images.
+   *
+   * @generated from enum value: CAPABILITY_IMAGE = 6;
+   */
+  IMAGE = 6,
+
+  /**
+   * Makes videos.
+   *
+   * @generated from enum value: CAPABILITY_VIDEO = 7;
+   */
+  VIDEO = 7,
+
+  /**
+   * Speaks a text.
+   *
+   * @generated from enum value: CAPABILITY_SPEECH = 8;
+   */
+  SPEECH = 8,
+
+  /**
+   * Writes down what is said.
+   *
+   * @generated from enum value: CAPABILITY_TRANSCRIPTION = 9;
+   */
+  TRANSCRIPTION = 9,
+
+  /**
+   * Judges whether a text may be said.
+   *
+   * @generated from enum value: CAPABILITY_MODERATION = 10;
+   */
+  MODERATION = 10,
 }
 
 /**
@@ -142,6 +191,250 @@ export enum Model_Capability {
  */
 export const Model_CapabilitySchema: GenEnum<Model_Capability> = /*@__PURE__*/
   enumDesc(file_soma_model_v1_catalog_service, 0, 0);
+
+/**
+ * Price is what a model costs, in US dollars. A number that is not known is not set; 0 is free of charge.
+ *
+ * @generated from message soma.model.v1.Price
+ */
+export type Price = Message<"soma.model.v1.Price"> & {
+  /**
+   * A million tokens of input.
+   *
+   * @generated from field: optional double input = 1;
+   */
+  input?: number | undefined;
+
+  /**
+   * A million tokens of output.
+   *
+   * @generated from field: optional double output = 2;
+   */
+  output?: number | undefined;
+
+  /**
+   * A million tokens of input that were read from the provider's cache.
+   *
+   * @generated from field: optional double cached_read = 3;
+   */
+  cachedRead?: number | undefined;
+
+  /**
+   * A million tokens of input that were written to the provider's cache.
+   *
+   * @generated from field: optional double cache_write = 4;
+   */
+  cacheWrite?: number | undefined;
+
+  /**
+   * A million tokens of thinking; like output when not set.
+   *
+   * @generated from field: optional double reasoning = 5;
+   */
+  reasoning?: number | undefined;
+
+  /**
+   * One image.
+   *
+   * @generated from field: optional double image = 6;
+   */
+  image?: number | undefined;
+
+  /**
+   * One minute of sound.
+   *
+   * @generated from field: optional double minute = 7;
+   */
+  minute?: number | undefined;
+
+  /**
+   * One request, beside its tokens.
+   *
+   * @generated from field: optional double request = 8;
+   */
+  request?: number | undefined;
+
+  /**
+   * Prices of requests with long input, by `above_tokens`, the lowest first.
+   *
+   * @generated from field: repeated soma.model.v1.Price.PriceTier tiers = 9;
+   */
+  tiers: Price_PriceTier[];
+
+  /**
+   * The day (YYYY-MM-DD) of the price list; empty when the provider's own list of models says the price.
+   *
+   * @generated from field: string as_of = 10;
+   */
+  asOf: string;
+};
+
+/**
+ * Describes the message soma.model.v1.Price.
+ * Use `create(PriceSchema)` to create a new message.
+ */
+export const PriceSchema: GenMessage<Price> = /*@__PURE__*/
+  messageDesc(file_soma_model_v1_catalog_service, 1);
+
+/**
+ * PriceTier is the price of requests with long input.
+ *
+ * @generated from message soma.model.v1.Price.PriceTier
+ */
+export type Price_PriceTier = Message<"soma.model.v1.Price.PriceTier"> & {
+  /**
+   * Tokens of input above which it holds.
+   *
+   * @generated from field: int32 above_tokens = 1;
+   */
+  aboveTokens: number;
+
+  /**
+   * A million tokens of input.
+   *
+   * @generated from field: optional double input = 2;
+   */
+  input?: number | undefined;
+
+  /**
+   * A million tokens of output.
+   *
+   * @generated from field: optional double output = 3;
+   */
+  output?: number | undefined;
+
+  /**
+   * A million tokens of input that were read from the provider's cache.
+   *
+   * @generated from field: optional double cached_read = 4;
+   */
+  cachedRead?: number | undefined;
+
+  /**
+   * A million tokens of input that were written to the provider's cache.
+   *
+   * @generated from field: optional double cache_write = 5;
+   */
+  cacheWrite?: number | undefined;
+};
+
+/**
+ * Describes the message soma.model.v1.Price.PriceTier.
+ * Use `create(Price_PriceTierSchema)` to create a new message.
+ */
+export const Price_PriceTierSchema: GenMessage<Price_PriceTier> = /*@__PURE__*/
+  messageDesc(file_soma_model_v1_catalog_service, 1, 0);
+
+/**
+ * Provider is a vendor or a server of models that the mesh uses, or could use.
+ *
+ * @generated from message soma.model.v1.Provider
+ */
+export type Provider = Message<"soma.model.v1.Provider"> & {
+  /**
+   * Its name, as in `Model.provider`.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * The vendor, for people.
+   *
+   * @generated from field: string title = 2;
+   */
+  title: string;
+
+  /**
+   * Whether it can be used now.
+   *
+   * @generated from field: soma.model.v1.Provider.State state = 3;
+   */
+  state: Provider_State;
+
+  /**
+   * Why it cannot be used, and what to do; empty when it can.
+   *
+   * @generated from field: string reason = 4;
+   */
+  reason: string;
+
+  /**
+   * How many models it offers.
+   *
+   * @generated from field: int32 models = 5;
+   */
+  models: number;
+};
+
+/**
+ * Describes the message soma.model.v1.Provider.
+ * Use `create(ProviderSchema)` to create a new message.
+ */
+export const ProviderSchema: GenMessage<Provider> = /*@__PURE__*/
+  messageDesc(file_soma_model_v1_catalog_service, 2);
+
+/**
+ * Whether it can be used now.
+ *
+ * @generated from enum soma.model.v1.Provider.State
+ */
+export enum Provider_State {
+  /**
+   * Never listed.
+   *
+   * @generated from enum value: STATE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * It answered when last asked.
+   *
+   * @generated from enum value: STATE_READY = 1;
+   */
+  READY = 1,
+
+  /**
+   * It is not used, because something is not set.
+   *
+   * @generated from enum value: STATE_NOT_SET = 2;
+   */
+  NOT_SET = 2,
+
+  /**
+   * It cannot be reached, or is overloaded.
+   *
+   * @generated from enum value: STATE_UNREACHABLE = 3;
+   */
+  UNREACHABLE = 3,
+
+  /**
+   * It refuses the key.
+   *
+   * @generated from enum value: STATE_KEY_REFUSED = 4;
+   */
+  KEY_REFUSED = 4,
+
+  /**
+   * It answers something else than a list of models.
+   *
+   * @generated from enum value: STATE_FAILED = 5;
+   */
+  FAILED = 5,
+
+  /**
+   * It was not asked yet.
+   *
+   * @generated from enum value: STATE_NOT_ASKED = 6;
+   */
+  NOT_ASKED = 6,
+}
+
+/**
+ * Describes the enum soma.model.v1.Provider.State.
+ */
+export const Provider_StateSchema: GenEnum<Provider_State> = /*@__PURE__*/
+  enumDesc(file_soma_model_v1_catalog_service, 2, 0);
 
 /**
  * ListModelsRequest asks for all models.
@@ -156,7 +449,7 @@ export type ListModelsRequest = Message<"soma.model.v1.ListModelsRequest"> & {
  * Use `create(ListModelsRequestSchema)` to create a new message.
  */
 export const ListModelsRequestSchema: GenMessage<ListModelsRequest> = /*@__PURE__*/
-  messageDesc(file_soma_model_v1_catalog_service, 1);
+  messageDesc(file_soma_model_v1_catalog_service, 3);
 
 /**
  * ListModelsResponse lists them, the default first.
@@ -170,6 +463,13 @@ export type ListModelsResponse = Message<"soma.model.v1.ListModelsResponse"> & {
    * @generated from field: repeated soma.model.v1.Model models = 1;
    */
   models: Model[];
+
+  /**
+   * Their providers in the order in which models are looked for, then the vendors that are not used.
+   *
+   * @generated from field: repeated soma.model.v1.Provider providers = 2;
+   */
+  providers: Provider[];
 };
 
 /**
@@ -177,7 +477,7 @@ export type ListModelsResponse = Message<"soma.model.v1.ListModelsResponse"> & {
  * Use `create(ListModelsResponseSchema)` to create a new message.
  */
 export const ListModelsResponseSchema: GenMessage<ListModelsResponse> = /*@__PURE__*/
-  messageDesc(file_soma_model_v1_catalog_service, 2);
+  messageDesc(file_soma_model_v1_catalog_service, 4);
 
 /**
  * CatalogService lists the models that requests can name.

@@ -113,7 +113,7 @@ export enum ErrorReason {
   PROVIDER_ENDLESS = 12,
 
   /**
-   * The catalogue file of models is wrong; the message says where.
+   * The catalogue file of models, or a vendor's file, is wrong; the message says where.
    *
    * @generated from enum value: ERROR_REASON_CATALOGUE_INVALID = 13;
    */

@@ -19,7 +19,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file soma/model/v1/model_service.proto.
  */
 export const file_soma_model_v1_model_service: GenFile = /*@__PURE__*/
-  fileDesc("CiFzb21hL21vZGVsL3YxL21vZGVsX3NlcnZpY2UucHJvdG8SDXNvbWEubW9kZWwudjEi7gEKDlJlc3BvbnNlRm9ybWF0EjAKBHR5cGUYASABKA4yIi5zb21hLm1vZGVsLnYxLlJlc3BvbnNlRm9ybWF0LlR5cGUSFgoEbmFtZRgCIAEoCUIIukgFcgMYgAESGQoGc2NoZW1hGAMgASgJQgm6SAZyBCiAgBASEwoGc3RyaWN0GAQgASgISACIAQEiVwoEVHlwZRIUChBUWVBFX1VOU1BFQ0lGSUVEEAASDQoJVFlQRV9URVhUEAESFAoQVFlQRV9KU09OX09CSkVDVBACEhQKEFRZUEVfSlNPTl9TQ0hFTUEQA0IJCgdfc3RyaWN0IuwDCg9HZW5lcmF0ZVJlcXVlc3QSFwoFbW9kZWwYASABKAlCCLpIBXIDGIACEjUKCG1lc3NhZ2VzGAIgAygLMhYuc29tYS5tb2RlbC52MS5NZXNzYWdlQgu6SAiSAQUIARCAIBIpCghzYW1wbGluZxgDIAEoCzIXLnNvbWEubW9kZWwudjEuU2FtcGxpbmcSLQoFdG9vbHMYBCADKAsyEy5zb21hLm1vZGVsLnYxLlRvb2xCCbpIBpIBAxCAARIuCgt0b29sX2Nob2ljZRgFIAEoCzIZLnNvbWEubW9kZWwudjEuVG9vbENob2ljZRIgChNwYXJhbGxlbF90b29sX2NhbGxzGAYgASgISACIAQESNgoPcmVzcG9uc2VfZm9ybWF0GAcgASgLMh0uc29tYS5tb2RlbC52MS5SZXNwb25zZUZvcm1hdBIxCgdzb3VyY2VzGAggAygLMhUuc29tYS5tb2RlbC52MS5Tb3VyY2VCCbpIBpIBAxCAAhItCg9jb252ZXJzYXRpb25faWQYCSABKAlCFLpIEXIPGIACMgpeW15ceDAwXSokEhYKBHVzZXIYCiABKAlCCLpIBXIDGIACEhMKC2Ryb3BfcGFyYW1zGAsgASgIQhYKFF9wYXJhbGxlbF90b29sX2NhbGxzImMKEUdlbmVyYXRpb25TdGFydGVkEhUKDWdlbmVyYXRpb25faWQYASABKAkSDQoFbW9kZWwYAiABKAkSEAoIcHJvdmlkZXIYAyABKAkSFgoOZHJvcHBlZF9wYXJhbXMYBCADKAkiWQoJVGV4dERlbHRhEgwKBHRleHQYASABKAkSLQoIbG9ncHJvYnMYAiADKAsyGy5zb21hLm1vZGVsLnYxLlRva2VuTG9ncHJvYhIPCgdyZWZ1c2FsGAMgASgIItQBChJHZW5lcmF0aW9uRmluaXNoZWQSMgoNZmluaXNoX3JlYXNvbhgBIAEoDjIbLnNvbWEubW9kZWwudjEuRmluaXNoUmVhc29uEiMKBXVzYWdlGAIgASgLMhQuc29tYS5tb2RlbC52MS5Vc2FnZRIjCht0aW1lX3RvX2ZpcnN0X3Rva2VuX3NlY29uZHMYAyABKAESGAoQZHVyYXRpb25fc2Vjb25kcxgEIAEoARImCgdzb3VyY2VzGAUgAygLMhUuc29tYS5tb2RlbC52MS5Tb3VyY2Ui0wIKEEdlbmVyYXRlUmVzcG9uc2USEAoIc2VxdWVuY2UYASABKAUSMwoHc3RhcnRlZBgCIAEoCzIgLnNvbWEubW9kZWwudjEuR2VuZXJhdGlvblN0YXJ0ZWRIABIpCgVkZWx0YRgDIAEoCzIYLnNvbWEubW9kZWwudjEuVGV4dERlbHRhSAASMQoJdG9vbF9jYWxsGAQgASgLMhwuc29tYS5tb2RlbC52MS5Ub29sQ2FsbERlbHRhSAASNQoIZmluaXNoZWQYBSABKAsyIS5zb21hLm1vZGVsLnYxLkdlbmVyYXRpb25GaW5pc2hlZEgAEioKBWVycm9yGAYgASgLMhkuc29tYS5tZXNoLnYxLlN0cmVhbUVycm9ySAASLAoJaGVhcnRiZWF0GAcgASgLMhcuc29tYS5tZXNoLnYxLkhlYXJ0YmVhdEgAQgkKB3BheWxvYWQimgMKDEluZmVyUmVxdWVzdBIaCgZwcm9tcHQYASABKAlCCrpIB3IFEAEYgBASIwoKbWF4X3Rva2VucxgCIAEoBUIKukgHGgUYgAIoAUgAiAEBEikKC3RlbXBlcmF0dXJlGAMgASgCQg+6SAwKCh0AAABALQAAAABIAYgBARIjCgV0b3BfcBgEIAEoAkIPukgMCgodAACAPy0AAAAASAKIAQESHQoFdG9wX2sYBSABKAVCCbpIBhoEGGQoAUgDiAEBEjAKEnJlcGV0aXRpb25fcGVuYWx0eRgGIAEoAkIPukgMCgodAAAAQC0AAAAASASIAQESKQoOc3RvcF9zZXF1ZW5jZXMYByADKAlCEbpIDpIBCxAQIgdyBRABGIACEhEKBHNlZWQYCCABKAVIBYgBARIXCgVtb2RlbBgJIAEoCUIIukgFcgMYgAJCDQoLX21heF90b2tlbnNCDgoMX3RlbXBlcmF0dXJlQggKBl90b3BfcEIICgZfdG9wX2tCFQoTX3JlcGV0aXRpb25fcGVuYWx0eUIHCgVfc2VlZCKCAQoNSW5mZXJSZXNwb25zZRINCgVtb2RlbBgBIAEoCRISCgpjb21wbGV0aW9uGAIgASgJEiMKBXVzYWdlGAMgASgLMhQuc29tYS5tb2RlbC52MS5Vc2FnZRIVCg1maW5pc2hfcmVhc29uGAQgASgJEhIKCmxhdGVuY3lfbXMYBSABKAEicQoMRW1iZWRSZXF1ZXN0EiIKBWlucHV0GAEgAygJQhO6SBCSAQ0IARBkIgdyBRABGIAEEhcKBW1vZGVsGAIgASgJQgi6SAVyAxiAAhIWCglub3JtYWxpemUYAyABKAhIAIgBAUIMCgpfbm9ybWFsaXplIioKBlZlY3RvchIRCgllbWJlZGRpbmcYASADKAISDQoFaW5kZXgYAiABKAUiJgoORW1iZWRkaW5nVXNhZ2USFAoMdG90YWxfdG9rZW5zGAEgASgFIp8BCg1FbWJlZFJlc3BvbnNlEg0KBW1vZGVsGAEgASgJEiYKB3ZlY3RvcnMYAiADKAsyFS5zb21hLm1vZGVsLnYxLlZlY3RvchIVCg12ZWN0b3JfbGVuZ3RoGAMgASgFEiwKBXVzYWdlGAQgASgLMh0uc29tYS5tb2RlbC52MS5FbWJlZGRpbmdVc2FnZRISCgpsYXRlbmN5X21zGAUgASgBMvQCCgxNb2RlbFNlcnZpY2USegoIR2VuZXJhdGUSHi5zb21hLm1vZGVsLnYxLkdlbmVyYXRlUmVxdWVzdBofLnNvbWEubW9kZWwudjEuR2VuZXJhdGVSZXNwb25zZSIriucYEAoOZXhlY3V0ZTptb2RlbHOC0+STAhE6ASoiDC92MS9nZW5lcmF0ZTABEnEKBUluZmVyEhsuc29tYS5tb2RlbC52MS5JbmZlclJlcXVlc3QaHC5zb21hLm1vZGVsLnYxLkluZmVyUmVzcG9uc2UiLYrnGBAKDmV4ZWN1dGU6bW9kZWxzgtPkkwITOgEqIg4vdjEvaW5mZXIvc3luYxJ1CgVFbWJlZBIbLnNvbWEubW9kZWwudjEuRW1iZWRSZXF1ZXN0Ghwuc29tYS5tb2RlbC52MS5FbWJlZFJlc3BvbnNlIjGK5xgQCg5leGVjdXRlOm1vZGVsc4LT5JMCFzoBKiISL3NsbS92MS9lbWJlZGRpbmdzQqYBChFjb20uc29tYS5tb2RlbC52MUIRTW9kZWxTZXJ2aWNlUHJvdG9QAVooc29tYW1lc2gvY29udHJhY3RzL3NvbWEvbW9kZWwvdjE7bW9kZWx2MaICA1NNWKoCDVNvbWEuTW9kZWwuVjHKAg1Tb21hXE1vZGVsXFYx4gIZU29tYVxNb2RlbFxWMVxHUEJNZXRhZGF0YeoCD1NvbWE6Ok1vZGVsOjpWMWIGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_soma_authz_v1_authz, file_soma_mesh_v1_stream, file_soma_model_v1_message]);
+  fileDesc("CiFzb21hL21vZGVsL3YxL21vZGVsX3NlcnZpY2UucHJvdG8SDXNvbWEubW9kZWwudjEi7gEKDlJlc3BvbnNlRm9ybWF0EjAKBHR5cGUYASABKA4yIi5zb21hLm1vZGVsLnYxLlJlc3BvbnNlRm9ybWF0LlR5cGUSFgoEbmFtZRgCIAEoCUIIukgFcgMYgAESGQoGc2NoZW1hGAMgASgJQgm6SAZyBCiAgBASEwoGc3RyaWN0GAQgASgISACIAQEiVwoEVHlwZRIUChBUWVBFX1VOU1BFQ0lGSUVEEAASDQoJVFlQRV9URVhUEAESFAoQVFlQRV9KU09OX09CSkVDVBACEhQKEFRZUEVfSlNPTl9TQ0hFTUEQA0IJCgdfc3RyaWN0IuwDCg9HZW5lcmF0ZVJlcXVlc3QSFwoFbW9kZWwYASABKAlCCLpIBXIDGIACEjUKCG1lc3NhZ2VzGAIgAygLMhYuc29tYS5tb2RlbC52MS5NZXNzYWdlQgu6SAiSAQUIARCAIBIpCghzYW1wbGluZxgDIAEoCzIXLnNvbWEubW9kZWwudjEuU2FtcGxpbmcSLQoFdG9vbHMYBCADKAsyEy5zb21hLm1vZGVsLnYxLlRvb2xCCbpIBpIBAxCAARIuCgt0b29sX2Nob2ljZRgFIAEoCzIZLnNvbWEubW9kZWwudjEuVG9vbENob2ljZRIgChNwYXJhbGxlbF90b29sX2NhbGxzGAYgASgISACIAQESNgoPcmVzcG9uc2VfZm9ybWF0GAcgASgLMh0uc29tYS5tb2RlbC52MS5SZXNwb25zZUZvcm1hdBIxCgdzb3VyY2VzGAggAygLMhUuc29tYS5tb2RlbC52MS5Tb3VyY2VCCbpIBpIBAxCAAhItCg9jb252ZXJzYXRpb25faWQYCSABKAlCFLpIEXIPGIACMgpeW15ceDAwXSokEhYKBHVzZXIYCiABKAlCCLpIBXIDGIACEhMKC2Ryb3BfcGFyYW1zGAsgASgIQhYKFF9wYXJhbGxlbF90b29sX2NhbGxzImMKEUdlbmVyYXRpb25TdGFydGVkEhUKDWdlbmVyYXRpb25faWQYASABKAkSDQoFbW9kZWwYAiABKAkSEAoIcHJvdmlkZXIYAyABKAkSFgoOZHJvcHBlZF9wYXJhbXMYBCADKAkiWQoJVGV4dERlbHRhEgwKBHRleHQYASABKAkSLQoIbG9ncHJvYnMYAiADKAsyGy5zb21hLm1vZGVsLnYxLlRva2VuTG9ncHJvYhIPCgdyZWZ1c2FsGAMgASgIItQBChJHZW5lcmF0aW9uRmluaXNoZWQSMgoNZmluaXNoX3JlYXNvbhgBIAEoDjIbLnNvbWEubW9kZWwudjEuRmluaXNoUmVhc29uEiMKBXVzYWdlGAIgASgLMhQuc29tYS5tb2RlbC52MS5Vc2FnZRIjCht0aW1lX3RvX2ZpcnN0X3Rva2VuX3NlY29uZHMYAyABKAESGAoQZHVyYXRpb25fc2Vjb25kcxgEIAEoARImCgdzb3VyY2VzGAUgAygLMhUuc29tYS5tb2RlbC52MS5Tb3VyY2Ui0wIKEEdlbmVyYXRlUmVzcG9uc2USEAoIc2VxdWVuY2UYASABKAUSMwoHc3RhcnRlZBgCIAEoCzIgLnNvbWEubW9kZWwudjEuR2VuZXJhdGlvblN0YXJ0ZWRIABIpCgVkZWx0YRgDIAEoCzIYLnNvbWEubW9kZWwudjEuVGV4dERlbHRhSAASMQoJdG9vbF9jYWxsGAQgASgLMhwuc29tYS5tb2RlbC52MS5Ub29sQ2FsbERlbHRhSAASNQoIZmluaXNoZWQYBSABKAsyIS5zb21hLm1vZGVsLnYxLkdlbmVyYXRpb25GaW5pc2hlZEgAEioKBWVycm9yGAYgASgLMhkuc29tYS5tZXNoLnYxLlN0cmVhbUVycm9ySAASLAoJaGVhcnRiZWF0GAcgASgLMhcuc29tYS5tZXNoLnYxLkhlYXJ0YmVhdEgAQgkKB3BheWxvYWQimgMKDEluZmVyUmVxdWVzdBIaCgZwcm9tcHQYASABKAlCCrpIB3IFEAEYgBASIwoKbWF4X3Rva2VucxgCIAEoBUIKukgHGgUYgAIoAUgAiAEBEikKC3RlbXBlcmF0dXJlGAMgASgCQg+6SAwKCh0AAABALQAAAABIAYgBARIjCgV0b3BfcBgEIAEoAkIPukgMCgodAACAPy0AAAAASAKIAQESHQoFdG9wX2sYBSABKAVCCbpIBhoEGGQoAUgDiAEBEjAKEnJlcGV0aXRpb25fcGVuYWx0eRgGIAEoAkIPukgMCgodAAAAQC0AAAAASASIAQESKQoOc3RvcF9zZXF1ZW5jZXMYByADKAlCEbpIDpIBCxAQIgdyBRABGIACEhEKBHNlZWQYCCABKAVIBYgBARIXCgVtb2RlbBgJIAEoCUIIukgFcgMYgAJCDQoLX21heF90b2tlbnNCDgoMX3RlbXBlcmF0dXJlQggKBl90b3BfcEIICgZfdG9wX2tCFQoTX3JlcGV0aXRpb25fcGVuYWx0eUIHCgVfc2VlZCKCAQoNSW5mZXJSZXNwb25zZRINCgVtb2RlbBgBIAEoCRISCgpjb21wbGV0aW9uGAIgASgJEiMKBXVzYWdlGAMgASgLMhQuc29tYS5tb2RlbC52MS5Vc2FnZRIVCg1maW5pc2hfcmVhc29uGAQgASgJEhIKCmxhdGVuY3lfbXMYBSABKAEiMwoMVG9rZW5OdW1iZXJzEiMKB251bWJlcnMYASADKAVCErpID5IBDAgBEICACCIEGgIoACLcAQoMRW1iZWRSZXF1ZXN0EiEKBWlucHV0GAEgAygJQhK6SA+SAQwQZCIIcgYQARiAgAgSFwoFbW9kZWwYAiABKAlCCLpIBXIDGIACEhYKCW5vcm1hbGl6ZRgDIAEoCEgAiAEBEjUKBnRva2VucxgEIAMoCzIbLnNvbWEubW9kZWwudjEuVG9rZW5OdW1iZXJzQgi6SAWSAQIQZBIkCgpkaW1lbnNpb25zGAUgASgFQgu6SAgaBhjAhD0oAUgBiAEBQgwKCl9ub3JtYWxpemVCDQoLX2RpbWVuc2lvbnMiOwoGVmVjdG9yEhEKCWVtYmVkZGluZxgBIAMoAhINCgVpbmRleBgCIAEoBRIPCgd3aW5kb3dzGAMgASgFIiYKDkVtYmVkZGluZ1VzYWdlEhQKDHRvdGFsX3Rva2VucxgBIAEoBSKfAQoNRW1iZWRSZXNwb25zZRINCgVtb2RlbBgBIAEoCRImCgd2ZWN0b3JzGAIgAygLMhUuc29tYS5tb2RlbC52MS5WZWN0b3ISFQoNdmVjdG9yX2xlbmd0aBgDIAEoBRIsCgV1c2FnZRgEIAEoCzIdLnNvbWEubW9kZWwudjEuRW1iZWRkaW5nVXNhZ2USEgoKbGF0ZW5jeV9tcxgFIAEoATL0AgoMTW9kZWxTZXJ2aWNlEnoKCEdlbmVyYXRlEh4uc29tYS5tb2RlbC52MS5HZW5lcmF0ZVJlcXVlc3QaHy5zb21hLm1vZGVsLnYxLkdlbmVyYXRlUmVzcG9uc2UiK4rnGBAKDmV4ZWN1dGU6bW9kZWxzgtPkkwIROgEqIgwvdjEvZ2VuZXJhdGUwARJxCgVJbmZlchIbLnNvbWEubW9kZWwudjEuSW5mZXJSZXF1ZXN0Ghwuc29tYS5tb2RlbC52MS5JbmZlclJlc3BvbnNlIi2K5xgQCg5leGVjdXRlOm1vZGVsc4LT5JMCEzoBKiIOL3YxL2luZmVyL3N5bmMSdQoFRW1iZWQSGy5zb21hLm1vZGVsLnYxLkVtYmVkUmVxdWVzdBocLnNvbWEubW9kZWwudjEuRW1iZWRSZXNwb25zZSIxiucYEAoOZXhlY3V0ZTptb2RlbHOC0+STAhc6ASoiEi9zbG0vdjEvZW1iZWRkaW5nc0KmAQoRY29tLnNvbWEubW9kZWwudjFCEU1vZGVsU2VydmljZVByb3RvUAFaKHNvbWFtZXNoL2NvbnRyYWN0cy9zb21hL21vZGVsL3YxO21vZGVsdjGiAgNTTViqAg1Tb21hLk1vZGVsLlYxygINU29tYVxNb2RlbFxWMeICGVNvbWFcTW9kZWxcVjFcR1BCTWV0YWRhdGHqAg9Tb21hOjpNb2RlbDo6VjFiBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_soma_authz_v1_authz, file_soma_mesh_v1_stream, file_soma_model_v1_message]);
 
 /**
  * ResponseFormat asks for structured output.
@@ -525,13 +525,34 @@ export const InferResponseSchema: GenMessage<InferResponse> = /*@__PURE__*/
   messageDesc(file_soma_model_v1_model_service, 7);
 
 /**
- * EmbedRequest asks for the vectors of texts.
+ * TokenNumbers is a text as numbers of its tokens, which mean something to the model they are for and to no other.
+ *
+ * @generated from message soma.model.v1.TokenNumbers
+ */
+export type TokenNumbers = Message<"soma.model.v1.TokenNumbers"> & {
+  /**
+   * The numbers, in the order of the text.
+   *
+   * @generated from field: repeated int32 numbers = 1;
+   */
+  numbers: number[];
+};
+
+/**
+ * Describes the message soma.model.v1.TokenNumbers.
+ * Use `create(TokenNumbersSchema)` to create a new message.
+ */
+export const TokenNumbersSchema: GenMessage<TokenNumbers> = /*@__PURE__*/
+  messageDesc(file_soma_model_v1_model_service, 8);
+
+/**
+ * EmbedRequest asks for the vectors of texts, given as `input` or as `tokens`, and not as both.
  *
  * @generated from message soma.model.v1.EmbedRequest
  */
 export type EmbedRequest = Message<"soma.model.v1.EmbedRequest"> & {
   /**
-   * Texts, each at most 512 characters.
+   * Texts. The local model reads a long one in windows; providers have limits of their own.
    *
    * @generated from field: repeated string input = 1;
    */
@@ -545,11 +566,25 @@ export type EmbedRequest = Message<"soma.model.v1.EmbedRequest"> & {
   model: string;
 
   /**
-   * Whether vectors have length 1; true when unset.
+   * Whether vectors have length 1; true when unset. Vectors of providers are as the provider makes them when unset.
    *
    * @generated from field: optional bool normalize = 3;
    */
   normalize?: boolean | undefined;
+
+  /**
+   * Texts as token numbers, for models of providers that take them.
+   *
+   * @generated from field: repeated soma.model.v1.TokenNumbers tokens = 4;
+   */
+  tokens: TokenNumbers[];
+
+  /**
+   * Number of coordinates of each vector; the model's own when unset. Not every model has another.
+   *
+   * @generated from field: optional int32 dimensions = 5;
+   */
+  dimensions?: number | undefined;
 };
 
 /**
@@ -557,7 +592,7 @@ export type EmbedRequest = Message<"soma.model.v1.EmbedRequest"> & {
  * Use `create(EmbedRequestSchema)` to create a new message.
  */
 export const EmbedRequestSchema: GenMessage<EmbedRequest> = /*@__PURE__*/
-  messageDesc(file_soma_model_v1_model_service, 8);
+  messageDesc(file_soma_model_v1_model_service, 9);
 
 /**
  * Vector is the embedding of one text.
@@ -578,6 +613,14 @@ export type Vector = Message<"soma.model.v1.Vector"> & {
    * @generated from field: int32 index = 2;
    */
   index: number;
+
+  /**
+   * In how many windows the model read the text: the vector of more than one is their average, each counting by its
+   * tokens. 0 when a provider made the vector.
+   *
+   * @generated from field: int32 windows = 3;
+   */
+  windows: number;
 };
 
 /**
@@ -585,7 +628,7 @@ export type Vector = Message<"soma.model.v1.Vector"> & {
  * Use `create(VectorSchema)` to create a new message.
  */
 export const VectorSchema: GenMessage<Vector> = /*@__PURE__*/
-  messageDesc(file_soma_model_v1_model_service, 9);
+  messageDesc(file_soma_model_v1_model_service, 10);
 
 /**
  * EmbeddingUsage counts the tokens that were read.
@@ -606,7 +649,7 @@ export type EmbeddingUsage = Message<"soma.model.v1.EmbeddingUsage"> & {
  * Use `create(EmbeddingUsageSchema)` to create a new message.
  */
 export const EmbeddingUsageSchema: GenMessage<EmbeddingUsage> = /*@__PURE__*/
-  messageDesc(file_soma_model_v1_model_service, 10);
+  messageDesc(file_soma_model_v1_model_service, 11);
 
 /**
  * EmbedResponse is the vectors, in the request's order.
@@ -629,7 +672,7 @@ export type EmbedResponse = Message<"soma.model.v1.EmbedResponse"> & {
   vectors: Vector[];
 
   /**
-   * Number of coordinates of each vector, which the model decides (384 for MiniLM).
+   * Number of coordinates of each vector (384 for MiniLM).
    *
    * @generated from field: int32 vector_length = 3;
    */
@@ -655,7 +698,7 @@ export type EmbedResponse = Message<"soma.model.v1.EmbedResponse"> & {
  * Use `create(EmbedResponseSchema)` to create a new message.
  */
 export const EmbedResponseSchema: GenMessage<EmbedResponse> = /*@__PURE__*/
-  messageDesc(file_soma_model_v1_model_service, 11);
+  messageDesc(file_soma_model_v1_model_service, 12);
 
 /**
  * ModelService generates text and makes vectors.

@@ -1,0 +1,44 @@
+"""A body of OpenAI's chat completions as one vendor's server takes it."""
+
+import hashlib
+import re
+from typing import Any
+
+from services.model.vendor import Chat
+
+# A member of each message, as `omits` of a vendor's file calls it.
+_OF_MESSAGES = "messages."
+_PLAIN = re.compile(r"[a-zA-Z0-9]*")
+
+
+def spoken(body: dict[str, Any], chat: Chat) -> dict[str, Any]:
+    """The body with the vendor's own words; the given one is changed."""
+    for name in chat.omits:
+        if name.startswith(_OF_MESSAGES):
+            for message in body["messages"]:
+                message.pop(name.removeprefix(_OF_MESSAGES), None)
+        else:
+            body.pop(name, None)
+    if body.get("tool_choice") == "required":
+        body["tool_choice"] = chat.required
+    if chat.call_id_length:
+        _shorten_ids(body["messages"], chat.call_id_length)
+    for usual, own in chat.renames.items():
+        if usual in body:
+            body[own] = body.pop(usual)
+    return body
+
+
+def _shorten_ids(messages: list[dict[str, Any]], length: int) -> None:
+    """Give calls and their results ids of so many letters and digits; the same id becomes the same each time."""
+    for message in messages:
+        if "tool_call_id" in message:
+            message["tool_call_id"] = _shortened(message["tool_call_id"], length)
+        for call in message.get("tool_calls", ()):
+            call["id"] = _shortened(call["id"], length)
+
+
+def _shortened(call_id: str, length: int) -> str:
+    if len(call_id) == length and _PLAIN.fullmatch(call_id):
+        return call_id
+    return hashlib.sha256(call_id.encode()).hexdigest()[:length]

@@ -1,0 +1,145 @@
+"""What an entry of a vendor's list says of its model, in any vendor's words; the vendor's file says the rest."""
+
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+from soma.model.v1.catalog_service_pb2 import Model, Price
+
+from services.model.adapters.counts import count, member
+from services.model.adapters.listing import made_at
+from services.model.vendor import Kind, ListedPrices, ModelFacts, Vendor
+
+_CAPABILITIES: "Mapping[Kind, tuple[Model.Capability.ValueType, ...]]" = {
+    "chat": (Model.CAPABILITY_CHAT, Model.CAPABILITY_TOOLS),
+    "embedding": (Model.CAPABILITY_EMBEDDING,),
+    "rerank": (Model.CAPABILITY_RERANK,),
+    "image": (Model.CAPABILITY_IMAGE,),
+    "video": (Model.CAPABILITY_VIDEO,),
+    "speech": (Model.CAPABILITY_SPEECH,),
+    "transcription": (Model.CAPABILITY_TRANSCRIPTION,),
+    "moderation": (Model.CAPABILITY_MODERATION,),
+    "other": (),
+}
+# Words for what a model is for: of `type`, of `endpoints`, of output modalities, of a list of capabilities.
+_WORDS: Mapping[str, Kind] = {
+    **dict.fromkeys(("chat", "language", "code", "llm", "vlm", "text", "completion"), "chat"),
+    **dict.fromkeys(("embedding", "embeddings", "embed"), "embedding"),
+    **dict.fromkeys(("rerank", "reranker"), "rerank"),
+    **dict.fromkeys(("audio", "speech", "tts"), "speech"),
+    **dict.fromkeys(("transcribe", "transcription", "stt"), "transcription"),
+    "image": "image",
+    "video": "video",
+    "moderation": "moderation",
+}
+# Members that say how much a model reads, and those of objects in an entry.
+_CONTEXTS = ("max_model_len", "context_length", "context_window", "max_context_length", "max_input_tokens")
+_CONTEXTS_WITHIN = (("meta", "n_ctx"), ("meta", "n_ctx_train"), ("top_provider", "context_length"))
+_PRICES = ("input", "output", "cached_read", "cache_write", "reasoning", "image")
+_FACTS = (*_PRICES, "minute", "request")
+_TIERS = ("input", "output", "cached_read", "cache_write")
+_MILLION = 1_000_000
+
+
+def model_of(vendor: Vendor, provider: str, name: str, entry: Mapping[str, Any]) -> Model:
+    """The model an entry is about; `entry` may be empty for one that is only known by name.
+
+    Raises:
+        AttributeError, KeyError, TypeError, ValueError: the entry is odd.
+    """
+    facts = vendor.facts(name)
+    return Model(
+        name=name,
+        provider=provider,
+        capabilities=_capabilities(vendor, name, entry),
+        available=True,
+        create_time=made_at(entry.get("created") or entry.get("created_at")),
+        owned_by=str(entry.get("owned_by") or vendor.models.owner),
+        context_window=_context(entry) or (facts and facts.context) or 0,
+        price=_listed(vendor.models.prices, entry) or _known(facts, vendor),
+    )
+
+
+def default_first(models: Sequence[Model], vendor: Vendor) -> list[Model]:
+    """The models in their order, but the first that fits the vendor's earliest pattern comes before all others.
+
+    It may become the default without being asked for, so it is not an expensive one.
+    """
+    for pattern in vendor.models.default_first:
+        chosen = next((model for model in models if fnmatchcase(model.name, pattern)), None)
+        if chosen is not None:
+            return sorted(models, key=lambda model: model is not chosen)
+    return list(models)
+
+
+def _capabilities(vendor: Vendor, name: str, entry: Mapping[str, Any]) -> "list[Model.Capability.ValueType]":
+    kind = _said(entry)
+    if kind is None:
+        kind = vendor.kind(name)
+        if kind == "chat" and _denied(entry, "completion_chat", "supports_chat"):
+            kind = "other"
+    found = list(_CAPABILITIES[kind])
+    parameters = entry.get("supported_parameters")
+    without = isinstance(parameters, list) and bool(parameters) and "tools" not in parameters
+    if kind == "chat" and (not vendor.chat.tools or without or _denied(entry, "function_calling", "supports_tools")):
+        found.remove(Model.CAPABILITY_TOOLS)
+    return found
+
+
+def _said(entry: Mapping[str, Any]) -> Kind | None:
+    """What the entry says its model is for; chat counts before all else."""
+    words = [entry.get("type")]
+    for several in (
+        entry.get("endpoints"),
+        entry.get("capabilities"),
+        member(entry.get("architecture"), "output_modalities"),
+    ):
+        words += several if isinstance(several, list) else ()
+    kinds = [_WORDS[word] for word in words if isinstance(word, str) and word in _WORDS]
+    if entry.get("supports_chat") is True or member(entry.get("capabilities"), "completion_chat") is True:
+        kinds.append("chat")
+    return "chat" if "chat" in kinds else next(iter(kinds), None)
+
+
+def _denied(entry: Mapping[str, Any], *names: str) -> bool:
+    """Whether the entry, or its capabilities, say no to one of these."""
+    return any(
+        holder is False for name in names for holder in (entry.get(name), member(entry.get("capabilities"), name))
+    )
+
+
+def _context(entry: Mapping[str, Any]) -> int:
+    said = [entry.get(name) for name in _CONTEXTS]
+    said += [member(entry.get(holder), name) for holder, name in _CONTEXTS_WITHIN]
+    return next((tokens for each in said if (tokens := count(each))), 0)
+
+
+def _listed(where: ListedPrices | None, entry: Mapping[str, Any]) -> Price | None:
+    """The price in an entry; None where it says none."""
+    if where is None:
+        return None
+    price = Price()
+    for name in _PRICES:
+        amount = _amount(member(entry.get(where.member), getattr(where, name)))
+        if amount is not None:
+            setattr(price, name, amount if name == "image" else round(amount * _MILLION / where.tokens, 9))
+    return price if price.ListFields() else None
+
+
+def _amount(value: object) -> float | None:
+    """An amount of money, as a number or a text; a negative one stands for a price that is not fixed."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    amount = float(value)
+    return amount if 0 <= amount < _MILLION else None
+
+
+def _known(facts: ModelFacts | None, vendor: Vendor) -> Price | None:
+    """The price in the vendor's file."""
+    if facts is None or all(getattr(facts, name) is None for name in _FACTS):
+        return None
+    price = Price(**{name: getattr(facts, name) for name in _FACTS})
+    price.as_of = vendor.known.as_of.isoformat() if vendor.known else ""
+    for tier in facts.tiers:
+        price.tiers.add(above_tokens=tier.above, **{name: getattr(tier, name) for name in _TIERS})
+    return price

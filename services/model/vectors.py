@@ -1,0 +1,127 @@
+"""Vectors of texts: by the model of this process, or by a provider, whose calls are recorded like generations."""
+
+import uuid
+from collections.abc import Sequence
+from time import monotonic, perf_counter, time
+
+from soma.errors.v1 import reasons
+from soma.model.v1.catalog_service_pb2 import Model
+from soma.model.v1.cost_service_pb2 import UsageRecord
+from soma.model.v1.message_pb2 import Usage
+from soma.model.v1.model_service_pb2 import EmbedRequest, EmbedResponse
+
+from services.mesh.call import errors
+from services.mesh.call.principal import Principal
+from services.model.catalogue import Route
+from services.model.embedding.embedder import Embedder
+from services.model.ledger import Ledger
+from services.model.provider import Embeds
+from services.model.tokens import estimate
+
+
+class Vectors:
+    """Makes vectors by `embedder`, or by the provider of a route."""
+
+    def __init__(self, embedder: Embedder, ledger: Ledger) -> None:
+        self._embedder = embedder
+        self._ledger = ledger
+
+    @property
+    def model(self) -> str:
+        """The name of the model of this process."""
+        return self._embedder.model
+
+    async def local(self, request: EmbedRequest) -> EmbedResponse:
+        """Vectors by the model of this process; a long text is read in windows, and the answer says in how many.
+
+        Raises:
+            InvalidArgument: token numbers, or another number of dimensions than the model's.
+        """
+        if request.tokens:
+            why = "token numbers are not supported by this model; send the text"
+            raise _refused(why, "tokens", reasons.PARAMETER_NOT_SUPPORTED)
+        length = self._embedder.dimensions
+        if request.HasField("dimensions") and request.dimensions != length:
+            why = f"the model '{self.model}' has vectors of {length} dimensions, and of no other length"
+            raise _refused(why, "dimensions", reasons.UNSUPPORTED_VALUE)
+        began = perf_counter()
+        found = await self._embedder.embed(request.input)
+        vectors = found.vectors
+        if request.HasField("normalize") and not request.normalize:
+            vectors = vectors * found.norms[:, None]
+        response = EmbedResponse(model=self.model, vector_length=length)
+        windows: Sequence[int] = [1] * len(vectors) if found.windows is None else found.windows.tolist()
+        for index, vector in enumerate(vectors.tolist()):
+            response.vectors.add(embedding=vector, index=index, windows=windows[index])
+        response.usage.total_tokens = int(found.tokens.sum())
+        response.latency_ms = (perf_counter() - began) * 1000
+        return response
+
+    async def remote(self, principal: Principal, route: Route, request: EmbedRequest) -> EmbedResponse:
+        """Vectors by a provider; one record in the ledger, however the call ends.
+
+        Raises:
+            InvalidArgument: reason MODEL_CAPABILITY_MISSING; the provider has no method for vectors.
+            MeshError: the provider's failure, or the ledger's.
+        """
+        provider = route.provider
+        if not isinstance(provider, Embeds):
+            # Its list says that the model makes vectors, and its protocol has no way to ask for them.
+            raise errors.InvalidArgument(
+                f"{provider.name} cannot be asked for vectors",
+                reason=reasons.MODEL_CAPABILITY_MISSING,
+                metadata={"model": route.model.name, "capability": Model.Capability.Name(Model.CAPABILITY_EMBEDDING)},
+            )
+        await self._ledger.admit()
+        record = _record(principal, route)
+        began = monotonic()
+        try:
+            response = await provider.embed(request, route.model.name)
+        except BaseException as error:
+            failed = isinstance(error, Exception)
+            record.outcome = UsageRecord.OUTCOME_FAILED if failed else UsageRecord.OUTCOME_CANCELLED
+            if failed:
+                record.error_reason = error.reason if isinstance(error, errors.MeshError) else reasons.INTERNAL
+            record.duration_seconds = monotonic() - began
+            self._ledger.record_soon(record)
+            raise
+        record.duration_seconds = monotonic() - began
+        tokens = response.usage.total_tokens or _tokens(request)
+        record.usage.CopyFrom(Usage(prompt_tokens=tokens, total_tokens=tokens))
+        await self._ledger.record(record)
+        response.usage.total_tokens = tokens
+        response.latency_ms = record.duration_seconds * 1000
+        return response
+
+
+def require_texts(request: EmbedRequest) -> None:
+    """Refuse a request with no texts, or with texts of both kinds.
+
+    Raises:
+        InvalidArgument: names `input`.
+    """
+    if bool(request.input) == bool(request.tokens):
+        why = "give texts as `input` or as `tokens`" + (", not both" if request.input else "")
+        raise errors.InvalidArgument(f"input: {why}", violations=[errors.FieldViolation("input", why)])
+
+
+def _record(principal: Principal, route: Route) -> UsageRecord:
+    record = UsageRecord(
+        generation_id=uuid.uuid4().hex,
+        tenant_id=principal.tenant_id,
+        subject=principal.subject,
+        model=route.model.name,
+        provider=route.provider.name,
+        outcome=UsageRecord.OUTCOME_FINISHED,
+        usage=Usage(),
+    )
+    record.start_time.FromMicroseconds(int(time() * 1e6))
+    return record
+
+
+def _tokens(request: EmbedRequest) -> int:
+    return sum(len(each.numbers) for each in request.tokens) or estimate(request.input)
+
+
+def _refused(why: str, field: str, reason: str) -> errors.InvalidArgument:
+    return errors.InvalidArgument(why, reason=reason, violations=[errors.FieldViolation(field, why)])

@@ -1,0 +1,107 @@
+"""What an entry of a vendor's list says of its model: what it is for, how much it reads, what it costs."""
+
+from typing import Any
+
+import pytest
+from soma.model.v1.catalog_service_pb2 import Model
+
+from services.model.adapters.entry import default_first, model_of
+from tests.model.vendors import COMPATIBLE, VENDORS
+
+CHAT, TOOLS, EMBEDDING = Model.CAPABILITY_CHAT, Model.CAPABILITY_TOOLS, Model.CAPABILITY_EMBEDDING
+
+
+@pytest.mark.parametrize(
+    ("vendor", "name", "entry", "capabilities"),
+    [
+        ("mistral", "m", {"capabilities": {"completion_chat": True, "function_calling": True}}, [CHAT, TOOLS]),
+        ("mistral", "m", {"capabilities": {"completion_chat": True, "function_calling": False}}, [CHAT]),
+        ("mistral", "mistral-embed", {"capabilities": {"completion_chat": False}}, [EMBEDDING]),
+        ("mistral", "unheard-of", {"capabilities": {"completion_chat": False}}, []),
+        ("together", "m", {"type": "chat"}, [CHAT, TOOLS]),
+        ("together", "m", {"type": "embedding"}, [EMBEDDING]),
+        ("together", "m", {"type": "image"}, [Model.CAPABILITY_IMAGE]),
+        ("together", "m", {"type": "rerank"}, [Model.CAPABILITY_RERANK]),
+        ("lmstudio", "m", {"type": "embeddings"}, [EMBEDDING]),
+        ("lmstudio", "m", {"type": "vlm"}, [CHAT, TOOLS]),
+        ("cohere", "m", {"endpoints": ["embed", "classify"]}, [EMBEDDING]),
+        ("cohere", "m", {"endpoints": ["generate", "chat"]}, [CHAT, TOOLS]),
+        ("fireworks", "m", {"supports_chat": False, "supports_tools": False}, []),
+        ("fireworks", "m", {"supports_chat": True, "supports_tools": False}, [CHAT]),
+        ("openrouter", "m", {"architecture": {"output_modalities": ["text"]}}, [CHAT, TOOLS]),
+        ("openrouter", "m", {"architecture": {"output_modalities": ["image", "text"]}}, [CHAT, TOOLS]),
+        ("openrouter", "m", {"architecture": {"output_modalities": ["embeddings"]}}, [EMBEDDING]),
+        ("openrouter", "m", {"supported_parameters": ["seed", "tools"]}, [CHAT, TOOLS]),
+        ("openrouter", "m", {"supported_parameters": ["seed"]}, [CHAT]),
+        ("perplexity", "sonar", {}, [CHAT]),
+        ("llamacpp", "m", {"capabilities": ["completion"]}, [CHAT, TOOLS]),
+        ("groq", "whisper-large-v3", {}, [Model.CAPABILITY_TRANSCRIPTION]),
+        ("gemini", "gemini-embedding-001", {}, [EMBEDDING]),
+        ("gemini", "veo-3.1", {}, [Model.CAPABILITY_VIDEO]),
+        ("openai", "omni-moderation-latest", {}, [Model.CAPABILITY_MODERATION]),
+        ("openai", "gpt-4o-realtime-preview", {}, []),
+        ("nvidia", "nvidia/nv-embedqa-e5-v5", {}, [EMBEDDING]),
+        ("ollama", "all-minilm:latest", {}, [EMBEDDING]),
+        ("vllm", "BAAI/bge-m3", {}, [EMBEDDING]),
+        ("openai_compatible", "m", {"type": ["chat"], "capabilities": 7, "endpoints": "chat"}, [CHAT, TOOLS]),
+    ],
+)
+def test_a_model_is_for_what_its_entry_or_its_name_says(
+    vendor: str, name: str, entry: dict[str, Any], capabilities: list[int]
+) -> None:
+    assert list(model_of(VENDORS[vendor], vendor, name, entry).capabilities) == capabilities
+
+
+@pytest.mark.parametrize(
+    ("entry", "tokens"),
+    [
+        ({"max_model_len": 4096}, 4096),
+        ({"context_length": "131072"}, 131_072),
+        ({"context_window": 8192.0}, 8192),
+        ({"meta": {"n_ctx": 2048, "n_ctx_train": 32768}}, 2048),
+        ({"meta": {"n_ctx_train": 32768}}, 32_768),
+        ({"top_provider": {"context_length": 1000}}, 1000),
+        ({"context_length": -1, "max_context_length": 10}, 10),
+        ({"context_length": None, "meta": [], "top_provider": "no"}, 0),
+    ],
+)
+def test_how_much_a_model_reads_is_taken_from_any_vendors_word(entry: dict[str, Any], tokens: int) -> None:
+    assert model_of(COMPATIBLE, "lab", "m", entry).context_window == tokens
+
+
+def test_prices_of_the_list_are_for_a_million_tokens_whatever_it_counts_in() -> None:
+    entry = {"pricing": {"prompt": "0.00000025", "completion": "0.000002", "input_cache_read": "0", "image": "0.01"}}
+    price = model_of(VENDORS["openrouter"], "openrouter", "m", entry).price
+    assert (price.input, price.output, price.cached_read, price.image) == (0.25, 2.0, 0.0, 0.01)
+    assert price.HasField("cached_read")
+    assert not price.HasField("cache_write")
+    together = model_of(VENDORS["together"], "together", "m", {"pricing": {"input": 0.88, "output": 0.9}}).price
+    assert (together.input, together.output, together.as_of) == (0.88, 0.9, "")
+
+
+@pytest.mark.parametrize("pricing", [{"prompt": "-1"}, {"prompt": None}, {"prompt": True}, {}, None, "free"])
+def test_a_price_that_is_none_is_not_set(pricing: Any) -> None:
+    assert not model_of(VENDORS["openrouter"], "openrouter", "m", {"pricing": pricing}).HasField("price")
+
+
+def test_prices_of_the_vendors_file_come_with_their_day_and_tiers() -> None:
+    model = model_of(VENDORS["gemini"], "gemini", "gemini-2.5-pro", {})
+    assert (model.price.input, model.price.output, model.price.as_of) == (1.25, 10.0, "2026-07-01")
+    (tier,) = model.price.tiers
+    assert (tier.above_tokens, tier.input, tier.output, tier.cached_read) == (200_000, 2.5, 15.0, 0.25)
+    assert not tier.HasField("cache_write")
+    assert model.context_window == 1_048_576
+
+
+def test_a_model_of_which_no_price_is_known_has_none() -> None:
+    model = model_of(VENDORS["anthropic"], "anthropic", "claude-sonnet-5", {})
+    assert not model.HasField("price")
+    assert model.context_window == 1_000_000
+    assert not model_of(VENDORS["openai"], "openai", "gpt-99", {}).HasField("price")
+
+
+def test_the_first_pattern_that_a_model_fits_chooses_what_comes_first() -> None:
+    models = [Model(name=name) for name in ("mistral-large-latest", "mistral-small-2506", "mistral-small-latest")]
+    names = [model.name for model in default_first(models, VENDORS["mistral"])]
+    assert names == ["mistral-small-latest", "mistral-large-latest", "mistral-small-2506"]
+    assert default_first(models, COMPATIBLE) == models

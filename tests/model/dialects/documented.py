@@ -1,0 +1,199 @@
+"""A vendor's dialect as its documentation has it, written down without a look at the vendor's file."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import orjson
+
+MODEL = "chat-model"
+TEXT = ("Hello", " there", "!")
+THOUGHT = "Let me think."
+# Of each answer: read, written, and of what is written thought.
+PROMPT, COMPLETION, REASONING = 11, 7, 4
+# And of what was read, so much from a cache.
+CACHED = 5
+CALL = ("call_abcdefghijklmnopqrstuvwxyz", "weather", ('{"city": "', 'Lisbon"}'))
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A refusal: its status, body and headers; what of the body a caller is told; and when to come back."""
+
+    status: int
+    body: Any
+    headers: Mapping[str, str] = field(default_factory=dict)
+    told: str = ""
+    seconds: float | None = None
+
+
+def openai_error(message: str, kind: str, code: str | None = None) -> dict[str, Any]:
+    """OpenAI's error object."""
+    return {"error": {"message": message, "type": kind, "param": None, "code": code}}
+
+
+@dataclass(frozen=True)
+class Documented:
+    """One vendor's server; what is not given is as OpenAI's.
+
+    Attributes:
+        base: the path of the documented base URL.
+        refuses: members of the body it answers with 400; `messages.name` is one of each message.
+        expects: members of the body it has to have, some with their value.
+        call_id: what ids of tool calls have to be.
+        lists: what the list has to become: for each model what it is for.
+        thinking: the member in which thinking comes; empty where models do not think, `parts` for parts of content.
+        reasoned: whether it counts what was thought; `cached` is how it counts what it read from its cache.
+        usage: where counts come: in an event of their own, with the end, or in a member of another name.
+        before: what a stream may begin with.
+        broken: an event that ends a stream with an error.
+    """
+
+    base: str = "/v1"
+    key: tuple[str, str] = ("Authorization", "Bearer sk-1")
+    headers: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
+    chat: str = "/chat/completions"
+    models: str = "/models"
+    models_query: Mapping[str, str] = field(default_factory=dict)
+    embeddings: str = ""
+    embeds: Mapping[str, Any] = field(default_factory=dict)
+    dimensions: str = ""
+    tokens: bool = False
+    refuses: frozenset[str] = frozenset()
+    expects: Mapping[str, Any] = field(default_factory=dict)
+    call_id: str = r".{1,40}"
+    tools: bool = True
+    listing: Any = None
+    lists: Mapping[str, str] = field(default_factory=lambda: {MODEL: "chat"})
+    thinking: str = ""
+    usage: Literal["own", "end", "x_groq"] = "own"
+    reasoned: bool = False
+    cached: Mapping[str, Any] = field(default_factory=dict)
+    before: bytes = b""
+    broken: bytes = b""
+    repeats: bool = False
+    bad: Refusal = Refusal(400, openai_error("too long", "invalid_request_error"), told="too long")
+    unauthorized: Refusal = Refusal(401, openai_error("Incorrect API key sk-1", "invalid_request_error"))
+    limited: Refusal = Refusal(
+        429, openai_error("slow down", "requests"), {"Retry-After": "7"}, told="slow down", seconds=7.0
+    )
+
+    def listed(self) -> Any:
+        """The body of its list."""
+        if self.listing is not None:
+            return self.listing
+        return {"object": "list", "data": [{"id": MODEL, "object": "model", "created": 1, "owned_by": "lab"}]}
+
+    def wrong_with(self, body: Mapping[str, Any]) -> list[str]:
+        """What of a chat's body it would refuse."""
+        found = [f"{name} is not known" for name in self.refuses if name in body]
+        for message in body.get("messages", ()):
+            found += [f"messages.{each} is not known" for each in message if f"messages.{each}" in self.refuses]
+            ids = [message.get("tool_call_id"), *(call["id"] for call in message.get("tool_calls") or ())]
+            found += [f"the id {each} is none" for each in ids if each and not re.fullmatch(self.call_id, each)]
+        for name, value in self.expects.items():
+            if name not in body or (value is not ... and body[name] != value):
+                found.append(f"{name} is {body.get(name)!r}, not {value!r}")
+        return found
+
+    def answer(self, text: Sequence[str] = TEXT, calls: bool = False, thinks: bool = False) -> bytes:
+        """The events of an answer."""
+        deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}]
+        if thinks:
+            deltas.append(self._thought())
+        deltas += [{"content": each} for each in text]
+        if calls:
+            call_id, name, pieces = CALL
+            opening = {"index": 0, "id": call_id, "type": "function", "function": {"name": name, "arguments": ""}}
+            deltas.append({"tool_calls": [opening]})
+            deltas += [{"tool_calls": [{"index": 0, "function": {"arguments": piece}}]} for piece in pieces]
+        events, said = [], ""
+        for delta in deltas:
+            content = delta.get("content")
+            said += content if isinstance(content, str) else ""
+            more = {"message": {"role": "assistant", "content": said}} if self.repeats else {}
+            events.append(self._event([{"index": 0, "delta": delta, "finish_reason": None, **more}]))
+        finish = {"index": 0, "delta": {}, "finish_reason": "tool_calls" if calls else "stop"}
+        if self.repeats:
+            finish |= {"delta": {"role": "assistant", "content": ""}, "message": {"role": "assistant", "content": said}}
+        counts = self._counts(thinks)
+        match self.usage:
+            case "own":
+                events += [self._event([finish]), self._event([], usage=counts)]
+            case "end":
+                events.append(self._event([finish], usage=counts))
+            case "x_groq":
+                events.append(self._event([finish], x_groq={"id": "req_1", "usage": counts}))
+        return self.before + b"".join(events) + b"data: [DONE]\n\n"
+
+    def whole(self) -> bytes:
+        """The same text as one document."""
+        choice = {"index": 0, "message": {"role": "assistant", "content": "".join(TEXT)}, "finish_reason": "stop"}
+        return orjson.dumps(
+            {"id": "c", "object": "chat.completion", "model": MODEL, "choices": [choice], "usage": self._counts(False)}
+        )
+
+    def _thought(self) -> dict[str, Any]:
+        if self.thinking == "parts":
+            return {"content": [{"type": "thinking", "thinking": [{"type": "text", "text": THOUGHT}]}]}
+        return {self.thinking: THOUGHT, "content": ""}
+
+    def _counts(self, thinks: bool) -> dict[str, Any]:
+        counts: dict[str, Any] = {"prompt_tokens": PROMPT, "completion_tokens": COMPLETION}
+        counts["total_tokens"] = PROMPT + COMPLETION
+        counts |= self.cached
+        if thinks and self.reasoned:
+            counts["completion_tokens_details"] = {"reasoning_tokens": REASONING}
+        return counts
+
+    def _event(self, choices: Sequence[Mapping[str, Any]], **more: Any) -> bytes:
+        event = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": MODEL, "choices": choices, **more}
+        return b"data: %s\n\n" % orjson.dumps(event)
+
+
+@dataclass(frozen=True)
+class Messages(Documented):
+    """A server of Anthropic's messages."""
+
+    def wrong_with(self, body: Mapping[str, Any]) -> list[str]:
+        """As its validation: members it does not know, and a limit it asks for."""
+        known = {"model", "messages", "max_tokens", "stream", "system", "temperature", "top_p", "top_k", "metadata"}
+        known |= {"stop_sequences", "tools", "tool_choice", "output_config"}
+        found = [f"{name}: extra inputs are not permitted" for name in body if name not in known]
+        return found if "max_tokens" in body else [*found, "max_tokens: field required"]
+
+    def answer(self, text: Sequence[str] = TEXT, calls: bool = False, thinks: bool = False) -> bytes:
+        """The events of a message."""
+        usage = {"input_tokens": PROMPT, "output_tokens": 1}
+        events: list[dict[str, Any]] = [{"type": "message_start", "message": {"id": "m", "usage": usage}}]
+        blocks: list[tuple[dict[str, Any], list[dict[str, Any]]]] = []
+        if thinks:
+            thought = [{"type": "thinking_delta", "thinking": THOUGHT}, {"type": "signature_delta", "signature": "s"}]
+            blocks.append(({"type": "thinking", "thinking": "", "signature": ""}, thought))
+        blocks.append(({"type": "text", "text": ""}, [{"type": "text_delta", "text": each} for each in text]))
+        if calls:
+            call_id, name, pieces = CALL
+            opening = {"type": "tool_use", "id": call_id, "name": name, "input": {}}
+            blocks.append((opening, [{"type": "input_json_delta", "partial_json": piece} for piece in pieces]))
+        for index, (block, deltas) in enumerate(blocks):
+            events.append({"type": "content_block_start", "index": index, "content_block": block})
+            events += [{"type": "content_block_delta", "index": index, "delta": delta} for delta in deltas]
+            events.append({"type": "content_block_stop", "index": index})
+        reason = "tool_use" if calls else "end_turn"
+        written = {"output_tokens": COMPLETION}
+        events.append({"type": "message_delta", "delta": {"stop_reason": reason}, "usage": written})
+        events += [{"type": "ping"}, {"type": "message_stop"}]
+        return b"".join(b"event: %s\ndata: %s\n\n" % (each["type"].encode(), orjson.dumps(each)) for each in events)
+
+    def whole(self) -> bytes:
+        """The same text as one document."""
+        return orjson.dumps(
+            {
+                "type": "message",
+                "content": [{"type": "text", "text": "".join(TEXT)}],
+                "stop_reason": "end_turn",
+                "usage": {"input_tokens": PROMPT, "output_tokens": COMPLETION},
+            }
+        )
