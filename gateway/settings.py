@@ -25,9 +25,7 @@ class GatewaySettings(SomaSettings):
         ge=1,
         description="silence after which a stream ends, or a connection without streams",
     )
-    connections: int = Field(
-        default=10_000, ge=1, description="connections at the same time; more are closed immediately"
-    )
+    connections: int = Field(default=10_000, ge=1, description="simultaneous connections; more are closed immediately")
     memory_bytes: int = Field(
         default=1024 * 1024 * 1024,
         ge=64 * 1024 * 1024,
