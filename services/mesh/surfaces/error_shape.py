@@ -120,6 +120,9 @@ class ErrorShape:
 def read(message: pb.SurfaceErrors) -> ErrorShape:
     """The shape in a message of the contract; a message without a body means the shape of REST.
 
+    Everything is in the order of its keys. Maps of a message have another order in each process, and Envoy would drain
+    its listener for a configuration that differs in nothing else.
+
     Raises:
         ValueError: the shape is not valid.
     """
@@ -127,12 +130,22 @@ def read(message: pb.SurfaceErrors) -> ErrorShape:
         return REST
     kinds: dict[int, Kind] = {}
     # JSON has no NaN: if the message has one, this raises a ValueError.
-    body = MessageToDict(message.body)
-    for status, value in message.kinds.items():
+    body = _in_order(MessageToDict(message.body))
+    for status, value in sorted(message.kinds.items()):
         if value.WhichOneof("kind") not in ("string_value", "number_value"):
             raise ValueError(f"the kind of {status} is neither a text nor a number")
         kinds[status] = MessageToDict(value)  # type: ignore[assignment]  # a Value gives a text or a number
-    return ErrorShape(body, kinds, dict(message.codes), dict(message.statuses), dict(message.headers))
+    codes, statuses = dict(sorted(message.codes.items())), dict(sorted(message.statuses.items()))
+    headers = dict(sorted(message.headers.items()))
+    return ErrorShape(body, kinds, codes, statuses, headers)
+
+
+def _in_order(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _in_order(each) for name, each in sorted(value.items())}
+    if isinstance(value, list):
+        return [_in_order(each) for each in value]
+    return value
 
 
 def _require_known(value: Any, levels: int, known: frozenset[str] = _PLACEHOLDERS) -> None:

@@ -97,6 +97,16 @@ def test_a_surface_without_a_shape_has_that_of_rest() -> None:
     assert read(pb.SurfaceErrors()) is REST
 
 
+def test_a_shape_is_read_in_the_order_of_its_keys_whatever_the_order_of_the_message() -> None:
+    names = [f"name{number}" for number in range(20)]
+    message = pb.SurfaceErrors(headers=dict.fromkeys(names, "x"), codes=dict.fromkeys(range(400, 420), "c"))
+    message.body.update({"error": dict.fromkeys(names, "{message}"), "also": 1})
+    shape = read(message)
+    assert list(shape.body) == ["also", "error"]
+    assert list(shape.body["error"]) == list(shape.headers) == sorted(names)
+    assert list(shape.codes) == list(range(400, 420))
+
+
 @pytest.mark.parametrize(
     ("shape", "wrong"),
     [
