@@ -57,7 +57,7 @@ Content = Annotated[
 
 
 def joined(content: str | Sequence[Mapping[str, object]]) -> str:
-    """The text of a string, or of text and refusal parts, one line for each part."""
+    """The text of a string, or of text and refusal parts, with a line break between two parts."""
     if isinstance(content, str):
         return content
     return "\n".join(str(part["refusal"] if "refusal" in part else part["text"]) for part in content)

@@ -127,7 +127,7 @@ def _listed(where: ListedPrices | None, entry: Mapping[str, Any]) -> Price | Non
 
 
 def _amount(value: object) -> float | None:
-    """An amount of money from a number or a text; None if it is negative, which means that the price varies."""
+    """An amount of money from a number or a text; None for other values. A negative number means a varying price."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
     amount = float(value)

@@ -10,7 +10,7 @@ from services.model.embedding.architecture import MAX_TOKENS
 from services.model.embedding.batcher import Batcher
 from services.model.embedding.embedder import Embeddings
 
-# The start token and the end token of each window.
+# Each window has a start token and an end token.
 _MARKS = 2
 
 

@@ -9,7 +9,7 @@ from tokenizers import Tokenizer
 from services.model.embedding.architecture import MAX_TOKENS
 
 Ids = list[int]
-# Without the start token and the end token.
+# Tokens of text in a window; the other two are its start and end tokens.
 _ROOM = MAX_TOKENS - 2
 
 
