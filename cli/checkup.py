@@ -1,4 +1,4 @@
-"""The checks behind `soma doctor`; each leaves everything as it found it."""
+"""The checks of `soma doctor`. A check changes nothing."""
 
 import os
 import sys
@@ -47,7 +47,7 @@ async def _program(source: Source) -> Finding:
 def _pgvector() -> Finding:
     program = locate(POSTGRES)
     shares = [program.parents[1] / "share" / "postgresql"] if program is not None else []
-    # Debian keeps it apart: /usr/lib/postgresql/18/bin and /usr/share/postgresql/18.
+    # Debian has two folders: /usr/lib/postgresql/18/bin and /usr/share/postgresql/18.
     shares += [Path("/usr/share/postgresql", program.parents[1].name)] if program is not None else []
     found = [share for share in shares if (share / "extension" / "vector.control").exists()]
     if found:
@@ -104,7 +104,7 @@ async def _account(directory: DataDir) -> Finding:
 
 
 async def checkup(directory: DataDir, host: str, port: int, parts: Collection[str]) -> Sequence[Finding]:
-    """Look at everything needed by a stack whose services need these parts."""
+    """Check everything that is needed by a stack whose services need these parts."""
     programs = [needed.program for name, needed in NEEDED.items() if name in parts]
     postgres = "postgres" in parts
     return (

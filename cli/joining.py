@@ -11,9 +11,9 @@ from services.mesh.settings import Settings
 
 
 def settings_to_join(directory: DataDir, join: str | None) -> Settings:
-    """The settings, completed with what the stack running on `directory` says; `join` is its registry if given.
+    """The settings, completed with addresses from the stack that runs on `directory`; `join` is a registry, if given.
 
-    What is external, or on another machine, is in the settings already: SOMA_POSTGRES_URL and the like.
+    The settings already have the URLs of external parts and of parts on other machines, such as SOMA_POSTGRES_URL.
     """
     given: dict[str, Any] = {"data_dir": directory.root} | ({"control": join} if join is not None else {})
     settings = Settings(**given)

@@ -45,8 +45,8 @@ def public_url(settings: Settings, address: str) -> str:
 def compose(settings: Settings, data_dir: DataDir, layout: Layout, start_gateway: StartGateway) -> tuple[Part, ...]:
     """The parts of the stack. A part starts after the parts that it needs, and stops before them.
 
-    Of the parts that services need, there are those that some service of this stack needs, or the layout names. The
-    host of the settings is an IP address here.
+    Postgres, Redis and similar parts are included only if a service of this stack needs them or the layout names them.
+    The host in `settings` must be an IP address here.
     """
     processes = layout.processes()
     needs = {name: needed(services) for name, services in processes.items()}
@@ -63,13 +63,13 @@ def compose(settings: Settings, data_dir: DataDir, layout: Layout, start_gateway
             "SOMA_MTLS": "on" if settings.mutual_tls else "off",
             "SOMA_CONTROL": control.registry,
             "SOMA_DATA_DIR": str(data_dir.root),
-            # An empty one is not given: a process learns no password of what none of its services needs.
+            # An empty URL counts as not set. A process gets no password of a part that none of its services needs.
             **{f"SOMA_{part.upper()}_URL": parts[part].url if part in needs[name] else "" for part in NEEDED},
             # Several processes run on this machine, so they use any free ports.
             **{f"SOMA_{port.upper()}": "0" for port in Settings.inner_ports()},
         }
 
-    # Time to drain, and to close connections.
+    # Seconds to drain and to close connections.
     grace = settings.drain_seconds + 2 * settings.grace_seconds + CLOSE_SECONDS
     leave_grace = settings.leave_seconds + grace
     serve = [
@@ -100,7 +100,7 @@ async def run_stack(
 ) -> StackState:
     """Run a stack on `data_dir` until `stop` is set; return its last state, which says why a start failed.
 
-    Each time `asked` is set it looks for orders.
+    Each time `asked` is set, it reads the waiting orders.
 
     Raises:
         MeshError: the data directory, the port or the layout cannot be used; nothing was started.
@@ -110,7 +110,7 @@ async def run_stack(
     # Resolved only once, because a name may get another address.
     address = resolved(settings.host)
     data_dir.prepare()
-    # Inner ports are any free ones: none of them may be the one Envoy is to have, now or when it starts again.
+    # Inner ports are chosen by the system. It must not choose the port that Envoy needs, now or after a restart.
     with data_dir.locked(Purpose.STACK) as lock, reserved(address, settings.port):
         state = StackState.of_this_process(public_url(settings, address))
         file = StateFile(data_dir, lock)

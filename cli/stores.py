@@ -1,4 +1,4 @@
-"""The embedded parts that keep a data directory's data, for a command that needs them whether the stack runs or not."""
+"""Access to the embedded parts that have the data of a data directory, whether the stack runs or not."""
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -21,12 +21,12 @@ _KEEPING = tuple(name for name, needed in NEEDED.items() if needed.data)
 
 @asynccontextmanager
 async def stores(directory: DataDir) -> AsyncIterator[Mapping[str, str]]:
-    """The URLs, with their passwords, of the parts that keep data, by name; started for the block if no stack runs.
+    """The URLs, with passwords, of the parts that store data, by name. If no stack runs, they run during the block.
 
     Raises:
-        FailedPrecondition: the stack keeps its data elsewhere, just starts or stops, or does not run a part whose data
-            is there.
-        Unavailable: they cannot be started.
+        FailedPrecondition: the stack uses an external part, is starting or stopping, or does not run a part that has
+            data here.
+        Unavailable: a part cannot be started.
     """
     stack = running(directory)
     if stack is None:
@@ -54,7 +54,7 @@ async def stores(directory: DataDir) -> AsyncIterator[Mapping[str, str]]:
 
 @asynccontextmanager
 async def started(directory: DataDir, names: Iterable[str] = _KEEPING) -> AsyncIterator[Mapping[str, str]]:
-    """These parts of a directory on which no stack runs, for the block: their URLs by name."""
+    """Run these parts during the block, on a directory without a running stack; yield their URLs by name."""
     settings = Settings(data_dir=directory.root)
     with directory.locked(Purpose.STORES):
         parts = {name: NEEDED[name].embedded(directory[name], settings, 1) for name in names}
@@ -70,20 +70,21 @@ async def run_tool(name: str, arguments: Sequence[str | Path], url: str) -> None
     """Run one of Postgres's own programs on a database.
 
     Raises:
-        FailedPrecondition: it is missing, or failed; the message has what it said.
+        FailedPrecondition: the program is missing, or failed; the message has its output.
     """
     program = find(POSTGRES).with_name(name)
     if not program.exists():
         raise FailedPrecondition(f"{program} is missing beside postgres", reason="PROGRAM_MISSING")
     target = urlsplit(url)
-    # In the environment, because the arguments of a process can be read by every user.
+    # In the environment, because every user can read the arguments of a process.
     env = {
         "PGHOST": target.hostname or "",
         "PGPORT": str(target.port),
         "PGUSER": unquote(target.username or ""),
         "PGPASSWORD": unquote(target.password or ""),
         "PGDATABASE": target.path.removeprefix("/"),
-        # It has no certificate, and looking for ours would need a home directory that can be read.
+        # The server has no TLS certificate. With TLS, the program would look for files in the home directory, which
+        # it may not be able to read.
         "PGSSLMODE": "disable",
     }
     status, output = await run(Launch([str(program), *map(str, arguments)], env=env, bare=True))

@@ -103,7 +103,7 @@ def take_over_lock(data: Path) -> None:
 
 
 def is_serving(data: Path, pid: int | None) -> bool:
-    """Whether the lock of the cluster says that the server with this pid accepts connections."""
+    """Whether the cluster's lock file says that the server with this pid accepts connections."""
     try:
         lines = (data / LOCK).read_text().splitlines()
     except OSError:

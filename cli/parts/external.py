@@ -1,4 +1,4 @@
-"""Parts that somebody else runs, given by URL; they are only probed."""
+"""External parts: somebody else runs them, and the settings have their URLs. They are only probed."""
 
 import asyncio
 from urllib.parse import urlsplit
@@ -18,7 +18,7 @@ class External(Located):
     """A part at a URL, which is the setting `NAME_url`.
 
     Raises:
-        InvalidArgument: the URL is not one of such a part.
+        InvalidArgument: the URL is not valid for this part.
     """
 
     external = True
@@ -87,7 +87,7 @@ class ExternalPostgres(External):
             ValueError,
             OSError,
         ) as error:
-            # An untrusted certificate is a ValueError too, but also an OSError. Errors of asyncpg have a clear text.
+            # An untrusted certificate is a ValueError and an OSError. Errors of asyncpg have a clear text.
             if isinstance(error, ValueError) and not isinstance(error, (OSError, asyncpg.InterfaceError)):
                 raise self._invalid() from None
             if self._lacks_file(error):

@@ -1,6 +1,6 @@
-"""The parts that services need: how a stack runs each of them, by the name that declarations give it.
+"""The parts that services need, by their names in declarations, and how a stack runs each of them.
 
-Who adds a part adds it here and in `services/mesh/parts.py`, where it says how a process opens it.
+A new part is added here and in `services/mesh/parts.py`, which says how a process opens it.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,7 +17,7 @@ from cli.parts.redis import APPENDED, APPENDED_BEFORE, Redis, server_url
 from services.mesh.call.errors import InvalidArgument
 from services.mesh.settings import Settings
 
-# Connections to Postgres beside those of the processes' pools: probes, migrations, people.
+# Connections to Postgres in addition to the processes' pools: for probes, migrations and people.
 SPARE_CONNECTIONS = 20
 
 
@@ -26,11 +26,12 @@ class Needed:
     """How a stack runs one part that services need.
 
     Attributes:
-        program: what the embedded one runs.
-        embedded: makes it, on its folder of the data directory, for so many processes.
-        external: makes the same part where somebody else runs it, from its name and its URL.
-        url: where the embedded one is, from its folder and its port.
-        data: the names below its folder of which one is there once it holds data; none for a part that keeps nothing.
+        program: the program of the embedded part.
+        embedded: makes the embedded part from its folder in the data directory, the settings, and the number of
+            processes that use it.
+        external: makes the part that somebody else runs, from its name and its URL.
+        url: returns the URL of the embedded part, from its folder and its port.
+        data: names in its folder; one of them exists if the part has data. Empty for a part that stores nothing.
     """
 
     program: Source
@@ -41,7 +42,7 @@ class Needed:
 
 
 def _postgres(folder: Path, settings: Settings, processes: int) -> Postgres:
-    # One more than there are: while one is replaced there are two of it.
+    # One more process, because a process and its replacement run at the same time.
     return Postgres(folder, SPARE_CONNECTIONS + (processes + 1) * settings.postgres_pool)
 
 
@@ -58,10 +59,10 @@ NEEDED: Mapping[str, Needed] = MappingProxyType(
 
 
 def require_known(names: Iterable[str]) -> None:
-    """Refuse a name that is no part's.
+    """Refuse unknown names of parts.
 
     Raises:
-        InvalidArgument: there is one, and which parts there are.
+        InvalidArgument: a name is unknown; the message lists all parts.
     """
     for name in names:
         if name not in NEEDED:
@@ -69,7 +70,7 @@ def require_known(names: Iterable[str]) -> None:
 
 
 def located(name: str, settings: Settings, directory: DataDir, processes: int) -> Located:
-    """The part of a stack: the one that the settings name, else the embedded one for so many processes."""
+    """The external part if the settings have its URL, else the embedded part for this number of processes."""
     url = settings.part_url(name)
     if url is not None:
         return NEEDED[name].external(name, url)
@@ -77,7 +78,7 @@ def located(name: str, settings: Settings, directory: DataDir, processes: int) -
 
 
 def with_data(directory: DataDir) -> tuple[str, ...]:
-    """The names of the parts that keep data in a data directory."""
+    """The names of the parts that have data in a data directory."""
     return tuple(
         name for name, needed in NEEDED.items() if any((directory[name] / each).exists() for each in needed.data)
     )

@@ -4,11 +4,11 @@ import ssl
 
 import asyncpg
 
-# SQLSTATE classes (PostgreSQL, appendix A) of a server that starts, stops, is full or fails over.
+# SQLSTATE classes (PostgreSQL, appendix A) of a server that starts, stops, is full or is in a failover.
 PASSING_CLASSES = ("08", "25", "40", "53", "55", "57", "58", "XX")
 # The server closed the connection during the handshake.
 CUT_OFF = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
-# Answers of a Redis that starts, is busy or full, or fails over.
+# Answers of a Redis that starts, is busy or full, or is in a failover.
 PASSING_ANSWERS = (
     "BUSY",
     "CLUSTERDOWN",
@@ -37,5 +37,5 @@ def is_permanent(error: Exception) -> bool:
 
 
 def is_permanent_answer(answer: str) -> bool:
-    """Whether a Redis will repeat an error answer, given without its first sign; an empty answer is temporary."""
+    """Whether an error answer of a Redis is permanent; `-` is cut off before. An empty answer is temporary."""
     return bool(answer) and not answer.startswith(PASSING_ANSWERS)

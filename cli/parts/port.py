@@ -1,4 +1,4 @@
-"""TCP ports of this machine: finding a free port, and the process that has a taken one."""
+"""TCP ports of this machine: finds a free port, and the process that listens on a port."""
 
 import errno
 import socket

@@ -33,7 +33,7 @@ async def ping(url: str) -> None:
             writer.write(_command("AUTH", *user, unquote(target.password)))
             await _expect(reader, b"+OK")
         database = target.path.removeprefix("/")
-        # Database 0 needs no SELECT, and so no permission for it.
+        # Database 0 needs no SELECT, so the user needs no permission for SELECT.
         if database not in ("", "0"):
             writer.write(_command("SELECT", database))
             await _expect(reader, b"+OK")

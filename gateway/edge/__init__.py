@@ -1,1 +1,1 @@
-"""The edge: protocols of others over plain HTTP, in front of the mesh's own contracts; each has a folder of its own."""
+"""The edge: other protocols over HTTP, translated to the mesh's own contracts; each has its own folder."""

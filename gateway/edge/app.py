@@ -85,7 +85,7 @@ class Application:
             await self._answer(scope, routes, exchange, call)
         except BaseException as exception:
             task = asyncio.current_task()
-            # When a client leaves, its request ends with `Cancelled`; only a server that stops cancels this task.
+            # When a client leaves, its request ends with `Cancelled`. Only a stop of the server cancels this task.
             call.draining = task is not None and task.cancelling() > 0
             error = translate(call, exception)
             if error is None:

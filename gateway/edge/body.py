@@ -8,7 +8,7 @@ from services.mesh.call.errors import Cancelled, InvalidArgument, ResourceExhaus
 
 DRAINED = 4
 """A body over the limit is read and dropped, up to this many times the limit. Most clients write the whole request
-before they read the answer: without this they would see a broken connection and not the refusal."""
+before they read the answer. Without this, they would see a broken connection instead of the refusal."""
 
 
 async def read_body(receive: Receive, headers: Headers, limit: int) -> bytes | bytearray:

@@ -1,4 +1,4 @@
-"""Errors of the mesh as HTTP, in the shape of a surface: a status, a body, and when to come back."""
+"""Errors of the mesh as HTTP, in the shape of a surface: a status, a body, and the seconds until a retry."""
 
 import math
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from soma.errors.v1 import reasons
 from services.mesh.call.errors import MeshError
 from services.mesh.surfaces.error_shape import ErrorShape
 
-# Statuses that ask the client to come back, with the seconds to wait when the error names none.
+# Statuses that ask the client to retry, with the seconds to wait if the error has none.
 RETRY_AFTER_SECONDS = {429: 1, 503: 1}
 
 

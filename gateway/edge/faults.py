@@ -1,4 +1,4 @@
-"""What is wrong with a request: which value, and in what way. Pydantic finds it; each protocol has its own words."""
+"""The faults of a request: the value at fault, and the rule it breaks. Pydantic finds them; a protocol words them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 MOST_FAULTS: Final = 256
-"""Of a request with more faults none is named: describing each takes a microsecond and half a kilobyte."""
+"""If a request has more faults, none is named: to describe one takes a microsecond and half a kilobyte."""
 
-# How the name of a union's branch begins, which pydantic has in its locations, so that it is not taken for a member.
+# The prefix of the names of union branches. Pydantic's locations have these names beside names of members.
 BRANCH = "union:"
-# Members that say what an object is: without them nothing can be said of the others.
+# Members that give the type of an object. If one is missing, the other members cannot be checked.
 FIRST = ("type", "role")
 REFUSED = "refused"
 TEXT_OR_LIST = "text_or_list"
@@ -44,15 +44,15 @@ SORTS: dict[type, str] = {str: "string", list: "array", dict: "object"}
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that is wrong.
+    """One fault.
 
     Attributes:
-        kind: `missing`, `unknown`, `type`, `choice`, `pattern`, `other`, or what is beyond a limit and how, such as
+        kind: `missing`, `unknown`, `type`, `choice`, `pattern`, `other`, or a limit that is exceeded, such as
             `integer_below`, `decimal_above`, `array_too_long`, `string_too_short`.
-        path: where the value is, or should be.
-        facts: what can be said of it. Of a type: `expected` and `got`; of a choice: `value` and `expected`; of a limit:
-            `limit`, and the `value` or its `length`; of a pattern: `pattern`; of the rest: `message`, by pydantic.
-        own: the reason and the message of a rule that the protocol has stated itself.
+        path: the position of the value, or of the missing value.
+        facts: details by kind. `type`: `expected` and `got`; `choice`: `value` and `expected`; a limit: `limit`, and
+            the `value` or its `length`; `pattern`: `pattern`; `other`: pydantic's `message`, or `got`.
+        own: the reason and the message if the rule is one of the protocol's own.
     """
 
     kind: str
@@ -62,13 +62,13 @@ class Fault:
 
     @property
     def param(self) -> str:
-        """The path as it is written in JavaScript: `messages[0].content`."""
+        """The path in the syntax of JavaScript, such as `messages[0].content`."""
         steps = (f"[{step}]" if type(step) is int else f".{step}" for step in self.path)
         return "".join(steps).removeprefix(".")
 
 
 def refused(reason: str, message: str) -> PydanticCustomError:
-    """What a validator of a model raises: `message` may have `{param}` and `{got}`, the kind of the value, in it."""
+    """The error that a validator raises. `message` may contain `{param}`, and `{got}` for the type of the value."""
     return PydanticCustomError(REFUSED, "refused", {"reason": reason, "message": message})
 
 
@@ -77,7 +77,7 @@ def faults(error: ValidationError) -> list[Fault]:
     if error.error_count() > MOST_FAULTS:
         return []
     found = [_fault(each) for each in error.errors(include_url=False)]
-    # A member that is missing may be there under a wrong name, which says more.
+    # A missing member may be present under a wrong name; the fault of the wrong name says more.
     return sorted(found, key=lambda fault: fault.kind == "missing" and fault.path[-1] not in FIRST)
 
 
@@ -87,14 +87,14 @@ def _fault(error: "ErrorDetails") -> Fault:
     match found:
         case "missing":
             return Fault("missing", path)
-        # A member that may only be null is one that clients send although it says nothing.
+        # A member that may only be null is unknown too; it is permitted because clients send it with null.
         case "extra_forbidden" | "none_required":
             return Fault("unknown", path)
         case "literal_error" if type(given) is str:
             return Fault("choice", path, {"value": given, "expected": context["expected"].replace(" or ", ", ")})
         case "greater_than_equal" | "less_than_equal":
             bound, beyond = ("ge", "below") if found == "greater_than_equal" else ("le", "above")
-            # The limit has the type of the field: 3 may be given for a decimal.
+            # The type of the limit is that of the field; the value may be an integer such as 3 even for a decimal.
             sort, limit = (
                 ("decimal", f"{context[bound]:g}") if type(context[bound]) is float else ("integer", context[bound])
             )
@@ -115,7 +115,7 @@ def _fault(error: "ErrorDetails") -> Fault:
 def _path(error: "ErrorDetails") -> tuple[str | int, ...]:
     *before, last = error["loc"] or ("",)
     steps = [step for step in before if not _is_branch(step)]
-    # An unknown member may be called anything.
+    # An unknown member may have any name, also one that begins like a branch.
     if error["type"] == "extra_forbidden" or not _is_branch(last):
         steps.append(last)
     return tuple(steps)

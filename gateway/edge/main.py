@@ -30,8 +30,8 @@ from services.mesh.service import Service
 async def build(mesh: Mesh, settings: EdgeSettings, _stack: AsyncExitStack) -> Service:
     """The edge over the mesh's orchestrator and model service.
 
-    It is ready without them: while they are away, it answers with an error in OpenAI's shape. While Redis is away,
-    nobody can follow logs, because the connections are counted there.
+    It is ready without them: while they are unavailable, it answers with an error in OpenAI's shape. While Redis is
+    unavailable, clients cannot follow logs, because Redis counts the connections.
     """
     orchestrator, model = mesh.connect("orchestrator"), mesh.connect("model")
     api = Api(

@@ -1,4 +1,4 @@
-"""Errors at the end of a stream of the mesh, as errors of this process."""
+"""Turns errors at the end of a stream of the mesh into errors of this process."""
 
 from soma.errors.v1 import reasons
 from soma.mesh.v1.stream_pb2 import StreamError

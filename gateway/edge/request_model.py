@@ -1,7 +1,7 @@
-"""What the requests of a protocol are made of: typed dictionaries that say what a client may send, checked by pydantic.
+"""Building blocks for the requests of a protocol: typed dictionaries that pydantic checks.
 
-Dictionaries rather than pydantic's own models, because those set the default of every member that a request lacks: a
-chat request takes two and a half times as long.
+They are not pydantic's own models, because a model sets the default of every missing member. A chat request then
+takes two and a half times as long.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,9 +18,9 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 
-# Of an object of a request: no value of another type is converted, and no other member is taken.
+# For an object of a request: values of other types are not converted, and unknown members are refused.
 strict = with_config(ConfigDict(strict=True, extra="forbid"))
-# Of an object whose other members do not matter: they are left out.
+# For an object whose unknown members are ignored.
 lenient = with_config(ConfigDict(strict=True, extra="ignore"))
 
 
@@ -29,8 +29,8 @@ class Words:
     """How a protocol refuses a request.
 
     Attributes:
-        not_json: of a body that is no JSON object, and why.
-        wrong: of an object that does not fit its model; without faults it has too many to name.
+        not_json: makes the error for a body that is not a JSON object, from the cause.
+        wrong: makes the error for an object that does not match its model, from its faults; none means too many.
     """
 
     not_json: Callable[[str], MeshError]
@@ -45,10 +45,10 @@ class Reader(Generic[T]):
         self._words = words
 
     def json(self, body: bytes | bytearray) -> T:
-        """The request a body is.
+        """Parse and check a body.
 
         Raises:
-            MeshError: in the protocol's words.
+            MeshError: the request is not valid; the error is worded by the protocol.
         """
         try:
             given = orjson.loads(body)
@@ -59,20 +59,20 @@ class Reader(Generic[T]):
         return self.members(given)
 
     def members(self, given: Mapping[str, Any]) -> T:
-        """The request that these members are.
+        """Check the members of a request.
 
         Raises:
-            MeshError: in the protocol's words.
+            MeshError: the request is not valid; the error is worded by the protocol.
         """
         try:
             return self._validate(given)
         except ValidationError as error:
-            # The error refers to the whole request, so it goes no further than here.
+            # Pydantic's error refers to the whole request, so it is not chained to the new error.
             raise self._words.wrong(faults(error)) from None
 
 
 def by_member(name: str, branches: Mapping[str, str], otherwise: str) -> Discriminator:
-    """Chooses the branch of a union by a string member; what has no such member, or another one, is for `otherwise`."""
+    """Chooses the branch of a union by a string member; `otherwise` if the member is missing or has another value."""
 
     def branch(value: object) -> str:
         chosen = value.get(name) if type(value) is dict else None
@@ -82,7 +82,7 @@ def by_member(name: str, branches: Mapping[str, str], otherwise: str) -> Discrim
 
 
 def must(holds: Callable[[T], bool], reason: str, message: str) -> AfterValidator:
-    """A rule for a value; `message` may have `{param}` in it."""
+    """A rule for a value; `message` may contain `{param}`."""
 
     def check(value: T) -> T:
         if not holds(value):
@@ -92,7 +92,7 @@ def must(holds: Callable[[T], bool], reason: str, message: str) -> AfterValidato
     return AfterValidator(check)
 
 
-# A value that is a string, or else what the other type says.
+# A value that is a string or has the other type.
 TextOr = Annotated[
     Annotated[S, Tag("union:text")] | Annotated[T, Tag("union:other")],
     Discriminator(lambda value: "union:text" if type(value) is str else "union:other"),

@@ -1,4 +1,4 @@
-"""Which handler answers a path, and the errors where there is none."""
+"""Finds the handler of a path, and makes the errors for paths without one."""
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Places a request in its trace, and records a span where the trace is sampled.
+"""Adds a request to its trace, and records a span if the trace is sampled.
 
 Attribute names are those of OpenTelemetry's HTTP semantic conventions.
 """
@@ -11,7 +11,7 @@ from services.mesh.call.trace import Trace, new_trace, parse
 
 
 class RequestTracing:
-    """Begins and ends the trace of each request; what it calls continues it."""
+    """Begins and ends the trace of each request; the calls that the request makes continue the trace."""
 
     def __init__(self, spans: Spans, sample_ratio: float) -> None:
         self._spans = spans

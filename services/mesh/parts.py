@@ -28,8 +28,8 @@ class Part(Generic[C]):
 
     Attributes:
         name: what declarations and `soma status` call it; its URL is the setting `<name>_url`.
-        open: makes a process's client of it from its URL, and closes it with the stack.
-        ping: returns when it works, and raises Unavailable when it does not.
+        open: makes the client of a process from the URL; the client is closed with the AsyncExitStack.
+        ping: returns if the part works; raises Unavailable if it does not.
     """
 
     name: str
@@ -42,8 +42,8 @@ class Opened(Generic[C]):
     """A part as one process uses it.
 
     Attributes:
-        client: of all services of the process that need the part.
-        check: their check of it; made once for all of them, because it is the same object.
+        client: the client that all services of the process share.
+        check: the health check of the part; the services share this object too.
     """
 
     client: C
@@ -51,7 +51,7 @@ class Opened(Generic[C]):
 
     @classmethod
     def of(cls, part: Part[C], client: C) -> "Opened[C]":
-        """A part whose client is there already."""
+        """A part whose client exists already."""
         return cls(client, partial(part.ping, client))
 
 
@@ -73,10 +73,10 @@ PARTS: Mapping[str, Part[Any]] = MappingProxyType({part.name: part for part in (
 
 
 def require_known(names: Iterable[str]) -> None:
-    """Refuse a name that is no part's.
+    """Refuse unknown names of parts.
 
     Raises:
-        ValueError: there is one, and which parts there are.
+        ValueError: a name is unknown; the message lists all parts.
     """
     for name in names:
         if name not in PARTS:

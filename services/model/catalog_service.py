@@ -8,7 +8,7 @@ from services.model.catalogue import Catalogue
 
 
 class CatalogService(catalog_service_pb2_grpc.CatalogServiceServicer):
-    """Lists the models that can be asked for, and the providers."""
+    """Lists the models that requests can name, and the providers."""
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue

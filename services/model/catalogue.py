@@ -21,13 +21,13 @@ _LOOK_INTERVAL = 2.0
 _LOOK_SECONDS = 1.5
 _LIST_SECONDS = 0.3
 _NOT_ASKED = "it was not asked yet"
-# Of a provider that did not answer, by the reason of its error; every other is a failure.
+# The state of a provider that did not answer, by the reason of its error. Other reasons mean a failure.
 _STATES: "Mapping[str, ProviderState.State.ValueType]" = {
     reasons.PROVIDER_UNAVAILABLE: ProviderState.STATE_UNREACHABLE,
     reasons.PROVIDER_TIMEOUT: ProviderState.STATE_UNREACHABLE,
     reasons.PROVIDER_CREDENTIAL_REFUSED: ProviderState.STATE_KEY_REFUSED,
 }
-# What a model is for, in words, the first that it can do.
+# Purposes of models, as text for people. The first capability that a model has gives its purpose.
 _PURPOSES: "Mapping[Model.Capability.ValueType, str]" = {
     Model.CAPABILITY_CHAT: "holds conversations",
     Model.CAPABILITY_COMPLETION: "completes prompts",
@@ -72,7 +72,8 @@ class Shelf:
         optional: hidden until it has answered once.
         title: the vendor, for people.
         may_be_default: whether one of its models may answer requests that name none, without being configured to.
-        problem: why it did not answer; empty if it did. `reason` is that of the error, empty for any other.
+        problem: why it did not answer; empty if it did.
+        reason: the reason of its MeshError; empty without one.
     """
 
     provider: Provider
@@ -117,7 +118,7 @@ class Shelf:
         return found
 
     def find(self, name: str) -> Model | None:
-        """A model by its own name; one of the catalogue file is accepted while its server does not answer."""
+        """A model by its own name. While the server does not answer, a model of the catalogue file is accepted."""
         known = self.models.get(name)
         if known is None and name in self.only:
             return self.provider.described(name)
@@ -140,9 +141,9 @@ class Catalogue:
     """All shelves, in the order in which they are searched; the first is the process's own.
 
     Args:
-        default: the model the configuration wants; may be empty.
+        default: the model that the configuration names; may be empty.
         fallback: the local model that answers when there is no other.
-        look_interval: seconds between two looks that calls cause.
+        look_interval: minimum seconds between two refreshes that calls cause.
         unused: vendors that are not used, with the reason; only listed.
     """
 
@@ -166,7 +167,7 @@ class Catalogue:
         """The same as `resolve`, but it asks the providers again for an unknown model.
 
         Raises:
-            NotFound: there is none now.
+            NotFound: no provider has such a model now.
         """
         try:
             return self.resolve(name)
@@ -184,7 +185,7 @@ class Catalogue:
         """The route of a model's name, or of `provider/name` if two providers have the name.
 
         Raises:
-            NotFound: nobody; the message lists names like it.
+            NotFound: no provider has it; the message lists similar names.
         """
         asked, name = name, name or self.default()
         candidates = [(shelf, model) for shelf in self._shelves if (model := shelf.find(name)) is not None]
@@ -218,14 +219,14 @@ class Catalogue:
         return sorted(models, key=lambda model: not model.default)
 
     def providers(self) -> list[ProviderState]:
-        """Every provider in the order in which models are looked for, then the vendors that are not used."""
+        """Every provider, in the order in which they are searched for models, then the vendors that are not used."""
         return [*(shelf.state() for shelf in self._shelves), *self._unused]
 
     async def check(self) -> None:
         """A check of health: at least one model can chat now.
 
         Raises:
-            Unavailable: none can.
+            Unavailable: no model can chat.
         """
         if not any(model.available and Model.CAPABILITY_CHAT in model.capabilities for model in self.models()):
             raise errors.Unavailable(

@@ -1,4 +1,4 @@
-"""The catalogue file: providers as people write them, `[[provider]]` each; an example is `catalogue.example.toml`."""
+"""The catalogue file: a `[[provider]]` for each provider. `catalogue.example.toml` is an example."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,15 +12,15 @@ from services.mesh.call.credential import checked, trimmed
 from services.mesh.process import toml
 from services.mesh.transport.url import http_url
 
-# What people copy along with a base URL: the path of one method.
+# Paths of methods. People often copy one of them together with the base URL.
 _METHODS = ("/chat/completions", "/completions", "/embeddings", "/messages", "/models", "/responses", "/api/chat")
 
 
 def base_url(text: str) -> str:
-    """A server's URL, without the method of it that stands in many an example; empty for none.
+    """Check the base URL of a server; an empty text stays empty.
 
     Raises:
-        ValueError: it is no URL, or that of a method.
+        ValueError: the text is not a URL, or it is the URL of one method.
     """
     if not text:
         return ""
@@ -44,8 +44,8 @@ ProviderKind = Literal["openai", "openai_compatible", "anthropic"]
 class ProviderSettings(BaseModel):
     """One provider: a `[[provider]]` of the catalogue file, or one found in the environment.
 
-    `vendor` names a file of `vendors/`, or of the user's own; it says what is not said here. `kind` is enough for
-    OpenAI's own server, for every other one of its protocol, and for Anthropic's.
+    `vendor` names a file of `vendors/`, or a file of the user; its values are used where this entry has none. `kind` is
+    enough for OpenAI's own server, for any other server of its protocol, and for Anthropic's.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -57,12 +57,12 @@ class ProviderSettings(BaseModel):
     # Name of the environment variable that holds the key: a catalogue file holds no secret.
     api_key_env: str = ""
     api_key: Key = Field(default=SecretStr(""), exclude=True)
-    # Where both are set, for people.
+    # The places where the key and the URL are set, for messages.
     key_place: str = Field(default="", exclude=True)
     url_place: str = Field(default="", exclude=True)
-    # Only these models; empty for all the server lists.
+    # Only these models are offered; if empty, all models that the server lists.
     models: tuple[str, ...] = ()
-    # Hidden until it has answered once, so that a server which may be there is not reported missing.
+    # Hidden until it has answered once, so that a server that may not exist is not reported as missing.
     optional: bool = False
 
 
@@ -76,10 +76,10 @@ class CatalogueFile(BaseModel):
 
 
 def read_catalogue(path: Path | None) -> CatalogueFile:
-    """The file's content; that of an empty one where there is none.
+    """The content of the file; that of an empty file if there is no file.
 
     Raises:
-        FailedPrecondition: it cannot be read, or is wrong; the message says where.
+        FailedPrecondition: it cannot be read, or is not valid; the message says where.
     """
     if path is None:
         return CatalogueFile()
@@ -95,7 +95,7 @@ def read_catalogue(path: Path | None) -> CatalogueFile:
 
 
 def invalid(message: str) -> errors.FailedPrecondition:
-    """The error for a catalogue that cannot be."""
+    """The error for a catalogue file that is not valid."""
     return errors.FailedPrecondition(message, reason=reasons.CATALOGUE_INVALID)
 
 

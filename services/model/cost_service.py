@@ -14,7 +14,7 @@ _PAGE = 50
 
 
 class CostService(cost_service_pb2_grpc.CostServiceServicer):
-    """Lists the usage records of the tenant that calls."""
+    """Lists the usage records of the caller's tenant."""
 
     def __init__(self, usage: UsageStore) -> None:
         self._usage = usage

@@ -1,4 +1,4 @@
-"""Which providers there are: those of the catalogue file, and each vendor of which a variable or a setting is set."""
+"""Finds the providers: those of the catalogue file, and each vendor with a variable or a setting that is set."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,14 +17,14 @@ _KINDS: Mapping[str, ProviderKind] = {"openai": "openai", "anthropic": "anthropi
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What the user has set: variables of the environment, and settings of `[model]` by name."""
+    """The user's configuration: environment variables, and the settings of `[model]` by name."""
 
     environment: Mapping[str, str]
     settings: Mapping[str, str]
     places: Mapping[str, Location]
 
     def of(self, variables: Sequence[str], setting: str = "") -> tuple[str, str]:
-        """A value and the place it is set; a default of a setting has no place, and what is not set has neither."""
+        """A value, and the place where it was set. The place of a default is empty; a missing value is empty too."""
         if setting:
             return self.settings[setting], str(self.places.get(setting, ""))
         for name in variables:
@@ -35,7 +35,7 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """A vendor that is not used, and the variables to set before it is."""
+    """A vendor that is not used, and the variables that must be set to use it."""
 
     vendor: Vendor
     variables: tuple[str, ...]
@@ -47,8 +47,8 @@ def of_file(
     """The providers of the catalogue file, each with its URL and its key.
 
     Raises:
-        FailedPrecondition: two have one name; one has a vendor nobody knows, or lacks what its vendor needs; or a key
-            is none that a header can carry.
+        FailedPrecondition: two providers have the same name; a vendor is unknown; a value that the vendor needs is
+            missing; or a key has characters that a header cannot have.
     """
     entries = [_completed(entry, path, vendors, given) for entry in file.provider]
     names = [entry.name for entry in entries]
@@ -58,10 +58,10 @@ def of_file(
 
 
 def found(vendors: Mapping[str, Vendor], given: Given) -> Iterator[ProviderSettings | Missing]:
-    """Each vendor that is found by what is set, in the vendors' order: as a provider, or as missing.
+    """Each vendor that variables or settings can configure, in the vendors' order: as a provider, or as missing.
 
     Raises:
-        InvalidArgument: a variable has a value it cannot have; names it.
+        InvalidArgument: a variable has an invalid value; the message names the variable.
     """
     for vendor in vendors.values():
         server = vendor.server
@@ -77,7 +77,7 @@ def found(vendors: Mapping[str, Vendor], given: Given) -> Iterator[ProviderSetti
         if lacking or not (key or url_place or (url and url != server.url) or models or server.always):
             yield Missing(vendor, lacking or (usual[0],))
             continue
-        # Another server at OpenAI's variables is not OpenAI's.
+        # OpenAI's variables may name a server that is not OpenAI's; the file of another vendor then applies.
         elsewhere = server.elsewhere and url and urlsplit(url).hostname != urlsplit(server.url).hostname
         described = vendors[server.elsewhere] if elsewhere else vendor
         yield ProviderSettings(
@@ -128,7 +128,7 @@ def _completed(
 
 
 def _placed(url: str, vendor: Vendor, given: Given) -> str:
-    """A base URL as the vendor's paths follow it, with the query that each request has."""
+    """The base URL in the form that the vendor's paths are appended to, with the query that each request has."""
     server = vendor.server
     parts = urlsplit(url)
     path = parts.path

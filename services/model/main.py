@@ -36,7 +36,7 @@ from services.model.vectors import Vectors
 from services.model.vendor import Vendor
 from services.model.vendor_files import load
 
-# A start waits this long for the lists of remote providers. Slower providers appear when they answer.
+# A start waits this many seconds for the lists of remote providers. Slower providers appear when they answer.
 _FIRST_LOOK_SECONDS = 1.5
 
 
@@ -57,7 +57,7 @@ async def build(mesh: Mesh, settings: ModelSettings, stack: AsyncExitStack) -> S
     stack.push_async_callback(ledger.drain)
     generations = Generations(ledger, settings.heartbeat_interval, settings.answer_limit_bytes)
     servicer = ModelService(catalogue, generations, Vectors(embedder, ledger), markov.NAME)
-    # While Redis is away, events wait in the outbox and calls are served, so Redis is not a check of health.
+    # While Redis is unavailable, events wait in the outbox and calls are served, so health does not depend on Redis.
     return Service(
         servicers=(
             (add_ModelServiceServicer_to_server, servicer),

@@ -36,7 +36,7 @@ class Provider(Protocol):
         ...
 
     def described(self, name: str) -> Model:
-        """What is known of a model by its name alone, while the provider cannot be asked."""
+        """The facts about a model that its name alone gives, while the provider cannot be asked."""
         ...
 
     def generate(self, request: GenerateRequest, model: str) -> AsyncGenerator[ProviderEvent, None]:
@@ -54,12 +54,12 @@ class Provider(Protocol):
 
 @runtime_checkable
 class Embeds(Protocol):
-    """A provider that makes vectors too."""
+    """A provider that can also make vectors."""
 
     async def embed(self, request: EmbedRequest, model: str) -> EmbedResponse:
-        """`model`'s vectors of the request's texts, in their order, with the tokens the provider counted.
+        """The vectors that `model` makes of the request's texts, in their order, with the provider's count of tokens.
 
         Raises:
-            MeshError: it failed, or cannot do what is asked.
+            MeshError: the provider failed, or does not support the request.
         """
         ...

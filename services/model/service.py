@@ -1,4 +1,4 @@
-"""soma.model.v1.ModelService: generations and vectors, over the catalogue of models."""
+"""soma.model.v1.ModelService: generations and vectors of the models in the catalogue."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -37,7 +37,7 @@ _PAGE = 50
 
 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):
-    """Chooses what answers each request: a provider, or for vectors also the model of this process."""
+    """Chooses who answers each request: a provider or, for vectors, the model of this process."""
 
     def __init__(self, catalogue: Catalogue, generations: Generations, vectors: Vectors, completer: str) -> None:
         self._catalogue = catalogue

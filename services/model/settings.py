@@ -104,10 +104,10 @@ class ModelSettings(SomaSettings):
         return self._embedding
 
     def network(self) -> Network:
-        """The way to providers.
+        """The proxies and certificates for connections to providers.
 
         Raises:
-            FailedPrecondition: the file of certificates holds none.
+            FailedPrecondition: the file of certificates has no certificate.
         """
         https, http = self.https_proxy.get_secret_value(), self.http_proxy.get_secret_value()
         try:
@@ -119,14 +119,14 @@ class ModelSettings(SomaSettings):
         """The default model's name (may be empty) and all remote providers, the catalogue file's first.
 
         Raises:
-            FailedPrecondition: the catalogue file cannot be read, or says something twice.
-            InvalidArgument: a vendor's variable has a value it cannot have.
+            FailedPrecondition: the catalogue file cannot be read, or is not valid.
+            InvalidArgument: a vendor's variable has an invalid value.
         """
         file, listed, others = self._discovered(load() if vendors is None else vendors)
         return self.default or file.default, (*listed, *(each for each in others if isinstance(each, ProviderSettings)))
 
     def missing(self, vendors: Mapping[str, Vendor]) -> tuple[Missing, ...]:
-        """The vendors that are not used, and what has to be set.
+        """The vendors that are not used, and the variables that must be set.
 
         Raises:
             FailedPrecondition, InvalidArgument: see `providers`.

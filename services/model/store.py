@@ -77,14 +77,14 @@ class UsageStore:
         self._commits = GroupCommit(pool, write_usage)
 
     async def close(self) -> None:
-        """Take no more records, and return once those that were taken are written."""
+        """Accept no more records, and return when the accepted ones are written."""
         await self._commits.close()
 
     async def write(self, record: UsageRecord) -> None:
-        """Return once a record is durable; to write it twice is to write it once.
+        """Return when a record is durable. If a record is written twice, it is stored once.
 
         Raises:
-            Unavailable: Postgres is away or full, or the store is closed; the record may be durable all the same.
+            Unavailable: Postgres is unavailable or full, or the store is closed; the record may still be durable.
         """
         call = current_call()
         await self._commits.commit(Entry(record, call.trace.traceparent if call is not None and call.trace else ""))
@@ -101,7 +101,7 @@ class UsageStore:
 
 
 async def write_usage(connection: "Connection", entries: Sequence[Entry]) -> None:
-    """Write each record and its event once, also when this is repeated."""
+    """Write each record and its event once, even if this call is repeated."""
     records = [entry.record for entry in entries]
     await connection.execute(
         _INSERT,
@@ -123,7 +123,7 @@ async def write_usage(connection: "Connection", entries: Sequence[Entry]) -> Non
 
 
 def usage_event(entry: Entry) -> Event:
-    """The event of a record. It has the id of the generation, so that a repetition is recognised."""
+    """The event of a record. Its id is the id of the generation, so that a repetition is recognised."""
     record = entry.record
     event = Event(
         event_id=str(uuid.UUID(record.generation_id)),

@@ -1,4 +1,4 @@
-"""Vectors of texts: by the model of this process, or by a provider, whose calls are recorded like generations."""
+"""Makes vectors of texts, with the model of this process or a provider. A provider's calls go to the usage ledger."""
 
 import uuid
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from services.model.tokens import estimate
 
 
 class Vectors:
-    """Makes vectors by `embedder`, or by the provider of a route."""
+    """Makes vectors with `embedder`, or with the provider of a route."""
 
     def __init__(self, embedder: Embedder, ledger: Ledger) -> None:
         self._embedder = embedder
@@ -32,10 +32,10 @@ class Vectors:
         return self._embedder.model
 
     async def local(self, request: EmbedRequest) -> EmbedResponse:
-        """Vectors by the model of this process; a long text is read in windows, and the answer says in how many.
+        """Vectors of the model of this process. It reads a long text in windows; the answer has their number.
 
         Raises:
-            InvalidArgument: token numbers, or another number of dimensions than the model's.
+            InvalidArgument: the request has token numbers, or another number of dimensions than the model's.
         """
         if request.tokens:
             why = "token numbers are not supported by this model; send the text"
@@ -58,15 +58,15 @@ class Vectors:
         return response
 
     async def remote(self, principal: Principal, route: Route, request: EmbedRequest) -> EmbedResponse:
-        """Vectors by a provider; one record in the ledger, however the call ends.
+        """Vectors of a provider. The ledger has one record of the call, even if the call fails.
 
         Raises:
             InvalidArgument: reason MODEL_CAPABILITY_MISSING; the provider has no method for vectors.
-            MeshError: the provider's failure, or the ledger's.
+            MeshError: the provider or the ledger failed.
         """
         provider = route.provider
         if not isinstance(provider, Embeds):
-            # Its list says that the model makes vectors, and its protocol has no way to ask for them.
+            # The provider's list has a model for vectors, but its protocol has no method for them.
             raise errors.InvalidArgument(
                 f"{provider.name} cannot be asked for vectors",
                 reason=reasons.MODEL_CAPABILITY_MISSING,

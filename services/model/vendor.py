@@ -1,6 +1,6 @@
-"""What is known of a vendor of models: where its server is, how it differs from OpenAI's, and what its models cost.
+"""The description of a vendor of models: its server, its differences from OpenAI's protocol, and its prices.
 
-Each is a file (`services.model.vendor_files`); `docs/providers.md` says what each key is for.
+Each vendor has a file (`services.model.vendor_files`). `docs/providers.md` explains each key of such a file.
 """
 
 import re
@@ -15,11 +15,11 @@ from pydantic.dataclasses import dataclass
 from services.mesh.transport.url import http_url
 from services.model.parameters import PARAMETERS
 
-# The end of the name of one version of a model.
+# The date at the end of a model's name, which names one version of the model.
 _DATED = re.compile(r"-(\d{4}-\d{2}-\d{2}|20\d{6})$")
 
 _STRICT = ConfigDict(extra="forbid")
-# What a model may be for, as its name says or its vendor's list.
+# The purposes of models. The purpose is known from the vendor's list or from the model's name.
 Kind: TypeAlias = Literal[
     "chat", "embedding", "rerank", "image", "video", "speech", "transcription", "moderation", "other"
 ]
@@ -42,18 +42,18 @@ Tokens = Annotated[int, Field(gt=0)]
 
 @dataclass(frozen=True, config=_STRICT)
 class Server:
-    """Where the vendor's server is, and how it wants to be asked.
+    """The URL of the vendor's server, its credential, and the headers and query of each request.
 
     Attributes:
-        url: its base URL; empty where only the user knows it.
-        path_added: what every base URL of it ends with, also where the user leaves it out.
-        path_dropped: endings users copy along that are part of the paths below.
-        elsewhere: the vendor that a server at another host than `url`'s is.
-        key_variables, url_variables, models_variables: variables of the environment, the first that is set counts.
-        key_setting, url_setting: the setting of `[model]` that holds it, with variables of its own.
-        needs: what has to be given, once anything is.
-        always: looked for though nothing is given, and not shown before it has answered.
-        query_variables: variables that replace a value of `query`.
+        url: base URL; empty if only the user knows it.
+        path_added: path at the end of every base URL; it is added if the user's URL does not have it.
+        path_dropped: endings that are removed from a user's URL, because the paths of the methods have them.
+        elsewhere: name of the vendor whose file is used if the user's URL has another host than `url`.
+        key_variables, url_variables, models_variables: environment variables; the first one that is set is used.
+        key_setting, url_setting: the setting of `[model]` that is used instead of these variables.
+        needs: the values without which the vendor is not used.
+        always: whether the server is asked even if no variable is set; it is then hidden until it has answered once.
+        query_variables: for each parameter of `query`, the environment variables that replace its value.
     """
 
     url: Annotated[str, AfterValidator(_maybe_url)] = ""
@@ -76,16 +76,17 @@ class Server:
 
 @dataclass(frozen=True, config=_STRICT)
 class Chat:
-    """How its chat method differs from OpenAI's.
+    """The differences of the vendor's chat method from OpenAI's.
 
     Attributes:
-        path: after the base URL; `{model}` is the model's name.
-        lacks: parameters it cannot honour, refused before it is asked.
-        renames: members of the body by another name.
-        omits: members of the body it refuses and that change no answer; `messages.name` is one of each message.
-        tools: whether its models call tools.
-        required: its word for a tool choice that has to call one.
-        call_id_length: ids of tool calls have exactly so many letters and digits; 0 for any.
+        path: path after the base URL; `{model}` stands for the model's name.
+        lacks: parameters that the vendor does not support; such a request is refused before it is sent.
+        renames: the vendor's names of members of the body, by OpenAI's names.
+        omits: members that are not sent, because the vendor refuses them and they do not change the answer;
+            `messages.name` means the member `name` of each message.
+        tools: whether its models can call tools.
+        required: the value of `tool_choice` that makes the model call a tool; OpenAI's is `required`.
+        call_id_length: number of letters and digits that an id of a tool call must have; 0 if any id is valid.
     """
 
     path: UrlPath = "/chat/completions"
@@ -99,14 +100,14 @@ class Chat:
 
 @dataclass(frozen=True, config=_STRICT)
 class Embeddings:
-    """Its method for vectors.
+    """The vendor's method for vectors.
 
     Attributes:
-        path: after the base URL; `{model}` is the model's name.
-        dimensions: its name for the number of dimensions; empty where it takes none.
-        tokens: whether it takes token numbers in place of text.
-        most_texts: texts of one request.
-        extra: members every request has.
+        path: path after the base URL; `{model}` stands for the model's name.
+        dimensions: name of the member for the number of dimensions; empty if a caller cannot choose the number.
+        tokens: whether it accepts token numbers instead of text.
+        most_texts: maximum number of texts in one request.
+        extra: members that are sent with every request.
     """
 
     path: UrlPath = "/embeddings"
@@ -118,7 +119,7 @@ class Embeddings:
 
 @dataclass(frozen=True, config=_STRICT)
 class ListedPrices:
-    """Where an entry of its list says what the model costs: an object, its members, and the tokens they are for."""
+    """The prices in an entry of the vendor's list: an object, its members, and the number of tokens of a price."""
 
     member: str
     tokens: Literal[1, 1_000_000]
@@ -132,17 +133,17 @@ class ListedPrices:
 
 @dataclass(frozen=True, config=_STRICT)
 class Models:
-    """Its list of models.
+    """The vendor's list of models.
 
     Attributes:
-        path: after the base URL; empty where it has none.
-        complete: false where the list does not say what can be asked for, as Azure's deployments.
+        path: path after the base URL; empty if the vendor has no list.
+        complete: false if the list does not have the names that requests use. Azure's has no deployments, for example.
         named: the models of a vendor without a list.
-        prefix: what the list puts before names.
-        default_first: patterns of names of which one may become the default, in their order.
-        may_be_default: whether one of its models answers requests that name none, unasked.
-        kinds: patterns of names of models that are for something else than chat.
-        owner: who makes its models, where its list does not say.
+        prefix: text that the list has before each name.
+        default_first: patterns of names; the first model that matches the earliest pattern may become the default.
+        may_be_default: whether one of its models may become the default without being configured as the default.
+        kinds: patterns of the names of models that do not chat, by purpose.
+        owner: the maker of its models, if the list does not have it.
     """
 
     path: UrlPath = "/models"
@@ -158,9 +159,9 @@ class Models:
 
 @dataclass(frozen=True, config=_STRICT)
 class Limit:
-    """A rate limit in headers of its answers: how much is left, and when there is more again.
+    """A rate limit: the header with the remaining quota, and the header with the time of its renewal.
 
-    `unit` is how `reset` is written: seconds, a duration such as `6m0s`, or a moment (of ISO 8601, or Unix time).
+    `unit` is the format of that time: seconds, a duration such as `6m0s`, or a date (ISO 8601 or Unix time).
     """
 
     remaining: str
@@ -170,7 +171,7 @@ class Limit:
 
 @dataclass(frozen=True, config=_STRICT)
 class Tier:
-    """Prices of requests with more than `above` tokens of input."""
+    """The prices of requests with more than `above` input tokens."""
 
     above: Tokens
     input: Price | None = None
@@ -181,9 +182,9 @@ class Tier:
 
 @dataclass(frozen=True, config=_STRICT)
 class ModelFacts:
-    """What is known of models whose name is `name`, or fits it where it is a pattern.
+    """The context window and the prices of the models whose names match the pattern `name`.
 
-    Prices are US dollars for a million tokens; `image`, `minute` and `request` for one. What is not known is absent.
+    Prices are in US dollars per million tokens; `image`, `minute` and `request` are per unit. An unknown price is None.
     """
 
     name: str
@@ -215,8 +216,8 @@ class Vendor:
     Attributes:
         protocol: OpenAI's chat completions, or Anthropic's messages.
         about: URL of its documentation.
-        rank: its place in the order in which a default is looked for; then by name.
-        quirks: what else is particular, in words, for the documentation.
+        rank: position in the search for a default model; vendors of the same rank are ordered by name.
+        quirks: other differences, as sentences for the documentation.
     """
 
     title: str
@@ -233,7 +234,7 @@ class Vendor:
     name: str = ""
 
     def facts(self, model: str) -> ModelFacts | None:
-        """What is known of a model, by its name or by its name without a date: a version costs what its model does."""
+        """The facts about a model, by its name, else by its name without the date: all versions cost the same."""
         models = self.known.models if self.known is not None else ()
         for name in dict.fromkeys((model, _DATED.sub("", model))):
             if found := next((each for each in models if fnmatchcase(name, each.name)), None):
@@ -241,7 +242,7 @@ class Vendor:
         return None
 
     def kind(self, model: str) -> Kind:
-        """What a model is for, by its name."""
+        """The purpose of a model, by its name."""
         name = model.lower()
         for kind, patterns in self.models.kinds.items():
             if any(fnmatchcase(name, pattern) for pattern in patterns):

@@ -1,4 +1,4 @@
-"""Vendors' files: TOML, shipped in `vendors/`, or written by whoever runs the mesh."""
+"""Reads the files of vendors: TOML files of the package in `vendors/`, and the operator's own."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -17,10 +17,10 @@ _VENDOR = TypeAdapter(Vendor)
 
 
 def load(own: Path | None = None) -> Mapping[str, Vendor]:
-    """All vendors by name, in the order of their rank: the shipped ones, replaced by the files of `own` of their name.
+    """All vendors by name, in the order of their rank. A file in the folder `own` replaces the shipped one of its name.
 
     Raises:
-        FailedPrecondition: a file cannot be read, or has a key or a value it cannot have; names both.
+        FailedPrecondition: a file cannot be read, or has an invalid key or value; the message names both.
     """
     files = {path.stem: path for path in SHIPPED.glob("*.toml")}
     if own is not None:
@@ -34,7 +34,7 @@ def load(own: Path | None = None) -> Mapping[str, Vendor]:
 
 
 def read(path: Path) -> Vendor:
-    """The vendor a file describes; its name is the file's.
+    """The vendor that a file describes. Its name is the name of the file.
 
     Raises:
         FailedPrecondition: see `load`.

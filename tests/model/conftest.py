@@ -63,7 +63,7 @@ class Models:
     expected: int | None = None
 
     async def usage(self, count: int = 1) -> Sequence[UsageRecord]:
-        """The tenant's records once there are `count`, newest first; the service has to be closed with as many."""
+        """The tenant's records, newest first, when there are `count`; at the end of the test there must be as many."""
 
         async def written() -> bool:
             return await self.recorded() >= count
@@ -93,7 +93,7 @@ Serving: TypeAlias = Callable[..., AbstractAsyncContextManager[Models]]
 
 @pytest.fixture(scope="session")
 def data_dir(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """Where services keep the graph of the vectors' model, which is built once for the workers of a run."""
+    """The folder with the graph of the model of vectors. It is built once for all workers of a run."""
     base = tmp_path_factory.getbasetemp()
     found = (base if worker_id == "master" else base.parent) / "model"
     found.mkdir(exist_ok=True)
@@ -102,7 +102,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
 
 @pytest.fixture
 def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Nothing of the machine's own environment counts."""
+    """Remove all variables that would configure a provider."""
     monkeypatch.chdir(tmp_path)
     for name in (*VARIABLES, "SOMA_CONFIG"):
         monkeypatch.delenv(name, raising=False)
@@ -110,7 +110,7 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def serving(database: "Pool", data_dir: Path, bare: None, monkeypatch: pytest.MonkeyPatch) -> Serving:
-    """Makes the service over the local models and the given vendors; settings are those of the service."""
+    """Makes the service with the local models and the given vendors; other arguments are settings of the service."""
     monkeypatch.setattr(artifact, "prepared", _prepared)
     monkeypatch.setattr(engine, "Engine", _opened)
     return partial(_serving, database, data_dir)
@@ -125,7 +125,7 @@ async def _serving(
     impatient = {"ollama_url": "", "connect_timeout": 1.0, "first_byte_timeout": 0.3, "idle_timeout": 0.3}
     given = ModelSettings(**{"answer_limit_bytes": LARGEST, **impatient, **settings})
     async with (
-        # Away: events wait in the outbox, and no call needs it.
+        # Redis is unavailable: events wait in the outbox, and no call needs Redis.
         open_client("redis://127.0.0.1:1") as redis,
         hosted(SERVICE, settings=given, database=pool, redis=redis, data_dir=data_dir) as running,
     ):
@@ -133,7 +133,7 @@ async def _serving(
         stubs = ModelServiceStub(channel), CatalogServiceStub(channel), CostServiceStub(channel)
         models = Models(*stubs, channel, running.service, pool)
         yield models
-    # With what the service wrote until it was closed.
+    # Checked after the service was closed, so that all its records are written.
     assert models.expected in (None, await models.recorded())
 
 

@@ -1,4 +1,4 @@
-"""Which vendors are found by what is set, how they are asked then, and what is said of the others."""
+"""Variables and settings configure vendors; the other vendors are listed with the variables that are missing."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ OWN = "http://10.0.0.1:9000"
 
 @pytest.fixture(autouse=True)
 def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Nothing of the machine's own environment counts."""
+    """Remove all variables that would configure a provider."""
     monkeypatch.chdir(tmp_path)
     for name in (*VARIABLES, "SOMA_CONFIG"):
         monkeypatch.delenv(name, raising=False)

@@ -48,7 +48,7 @@ MIDDLE = [
 ]
 
 
-# The ledger's table then says what Postgres says of a disk that is full.
+# The ledger's table then raises the error that Postgres raises when the disk is full.
 FULL = """
     CREATE FUNCTION model.refuse() RETURNS trigger LANGUAGE plpgsql AS
         $$ BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full'; END $$;

@@ -1,4 +1,4 @@
-"""Embed through the contract: by a provider, recorded like a generation, and what the local model cannot do."""
+"""Embed through the contract: calls of providers are recorded like generations; the local model has limits."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""Vendors' files: what is read of them, and what is refused."""
+"""Vendors' files: their keys are read, and invalid files are refused."""
 
 from pathlib import Path
 
@@ -56,7 +56,7 @@ def test_what_is_known_of_models_has_a_source_and_each_model_stands_there_once(n
     assert known.source.startswith("https://")
     names = [each.name for each in known.models]
     assert len(set(names)) == len(names)
-    # An unknown price is absent; of what is for vectors the output costs nothing.
+    # An unknown price is absent, not 0. Only models for vectors have an output price of 0.
     free = [each.name for each in known.models if each.input == 0 or (each.output == 0 and "embed" not in each.name)]
     assert free == []
 

@@ -5,7 +5,7 @@ from services.model.vendor_files import load
 VENDORS = load()
 OPENAI, ANTHROPIC, COMPATIBLE = VENDORS["openai"], VENDORS["anthropic"], VENDORS["openai_compatible"]
 
-# Every variable that finds a vendor or says how it is reached: what a developer's own environment may hold.
+# All variables that configure a vendor or a proxy. A developer's environment may have some of them.
 VARIABLES = frozenset(
     name
     for vendor in VENDORS.values()

@@ -1,4 +1,4 @@
-"""Accepts WebSockets: who may have one, for how long, and with which code it is closed."""
+"""Accepts WebSockets: it authenticates clients, limits their connections, and chooses the close codes."""
 
 import asyncio
 from urllib.parse import parse_qsl

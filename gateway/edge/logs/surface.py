@@ -27,7 +27,7 @@ class ByProtocol:
         self._sockets = sockets
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hand a request to its application."""
+        """Pass a request to its application."""
         await (self._sockets if scope["type"] == "websocket" else self._http)(scope, receive, send)
 
 

@@ -17,16 +17,16 @@ RETRY_SECONDS = 1.0
 
 
 class Tails:
-    """Tails of logs that go on after the orchestrator was away."""
+    """Tails logs, and continues after the orchestrator was unavailable."""
 
     def __init__(self, logs: "LogServiceAsyncStub") -> None:
         self._logs = logs
 
     async def messages(self, filters: Filters) -> AsyncGenerator[dict[str, Any], None]:
-        """The messages for a client, without end; entries from the time when the orchestrator was away are not lost.
+        """The messages for a client, without end. No entry is lost while the orchestrator is unavailable.
 
         Raises:
-            MeshError: the tail failed with an error that does not pass by waiting.
+            MeshError: the tail failed with a permanent error.
         """
         request = pb.TailLogsRequest(task_id=filters.task_id, agent_id=filters.agent_id, level=filters.level)
         while True:

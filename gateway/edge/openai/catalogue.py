@@ -1,4 +1,4 @@
-"""`GET /v1/models` and `GET /v1/models/{id}`: the mesh's catalogue as OpenAI lists models."""
+"""`GET /v1/models` and `GET /v1/models/{id}`: the mesh's catalogue in the form of OpenAI's list of models."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Catalogue:
-    """Answers requests for models with those of a CatalogService."""
+    """Answers requests for models from a CatalogService."""
 
     def __init__(self, catalog: "CatalogServiceAsyncStub", timeout: float) -> None:
         self._catalog = catalog

@@ -47,7 +47,7 @@ class ChatCompletions:
         finally:
             for call in calls:
                 call.cancel()
-        # Sent when nothing waits on `receive` any more: a server may report the end of an answer as a disconnect.
+        # Sent after the wait on `receive` has ended, because a server may report the end of an answer as a disconnect.
         if ask.stream:
             await reply.end(rest)
         else:
@@ -56,7 +56,7 @@ class ChatCompletions:
 
 @dataclass(slots=True)
 class _Choice:
-    """One choice while it is generated; of a streamed choice, only its end is kept."""
+    """One choice while it is generated. If it is streamed, only its end is stored."""
 
     begun: bool = False
     pieces: list[str] = field(default_factory=list)
@@ -73,7 +73,7 @@ class _Choice:
 
 
 async def _stream(events: Indexed, ask: Ask, reply: Reply) -> bytes:
-    """Send chunks as the events come; returns the last ones, which the caller sends.
+    """Send chunks as the events arrive; return the last chunks, which the caller sends.
 
     The status is sent with the first part of the answer: a model that fails before that gets an error status. Chunks
     that are known together are sent together, because each send costs a system call and work of the gateway.
@@ -135,7 +135,7 @@ async def _collect(events: Indexed, ask: Ask) -> bytes:
 
 
 class _Answer:
-    """The facts of an answer beside its text."""
+    """The facts about an answer, apart from its text."""
 
     def __init__(self, ask: Ask) -> None:
         self._ask = ask
@@ -145,10 +145,10 @@ class _Answer:
         self.findings = Findings(ask.extension, list(ask.dropped))
 
     def note(self, kind: str | None, event: Any) -> bool:
-        """Note an event that is not part of the text; returns whether it began the answer.
+        """Note an event that is not part of the text; return whether it began the answer.
 
         Raises:
-            MeshError: it is an error, or came where an answer should have begun.
+            MeshError: the event is an error, or the answer had to begin with another event.
         """
         if kind == "error":
             raise relayed(event.error)
@@ -166,7 +166,7 @@ class _Answer:
         return False
 
     def finish(self, index: int, finished: ChatFinished) -> bool:
-        """Note that a choice ended; returns whether it was the last one."""
+        """Note that a choice ended; return whether it was the last one."""
         self.choices[index].finished = finished
         if finished.sources:
             self.findings.sources = finished.sources

@@ -1,4 +1,4 @@
-"""A chat completion request: what it may say, and how the contract's ChatRequest says it."""
+"""A chat completion request: its parameters, and its translation to the contract's ChatRequest."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ from gateway.edge.request_model import Reader, TextOr, must, strict
 
 INT32 = 2**31
 INT64 = 2**63
-# Parameters that are not supported, with the value that asks for nothing where there is one.
+# Parameters that are not supported, with the value that has no effect, if there is one.
 UNSUPPORTED: dict[str, Any] = {
     "audio": None,
     "function_call": None,
@@ -52,7 +52,7 @@ Stop = Annotated[
 
 @strict
 class StreamOptions(TypedDict, total=False):
-    """What a stream is to be like."""
+    """The options of a stream."""
 
     include_usage: bool | None
     include_obfuscation: shared.Off
@@ -60,7 +60,7 @@ class StreamOptions(TypedDict, total=False):
 
 @strict
 class ChatCompletionRequest(TypedDict, total=False):
-    """Every parameter that may be given; null is as good as nothing given."""
+    """All permitted parameters; null is the same as an absent parameter."""
 
     model: str | None
     messages: ChatMessages | None
@@ -92,7 +92,7 @@ class ChatCompletionRequest(TypedDict, total=False):
     prompt_cache_key: str | None
     prompt_cache_retention: str | None
     prompt_cache_options: dict[str, Any] | None
-    # Of UNSUPPORTED.
+    # The parameters of UNSUPPORTED.
     audio: Any
     function_call: Any
     functions: Any
@@ -110,7 +110,7 @@ READER = Reader(ChatCompletionRequest, BODY)
 
 @dataclass(slots=True)
 class Ask:
-    """What a client asked for: the turn, and the form its answer takes."""
+    """The content of a client's request: the turn, and the form of the answer."""
 
     request: ChatRequest = field(default_factory=ChatRequest)
     stream: bool = False
@@ -121,10 +121,10 @@ class Ask:
 
 
 def read_chat_request(body: bytes | bytearray) -> Ask:
-    """What the body asks for.
+    """Read the body of a request.
 
     Raises:
-        InvalidArgument: in OpenAI's words, with the parameter at fault as its first violation.
+        InvalidArgument: with OpenAI's message; the first violation is the parameter at fault.
     """
     given = READER.json(body)
     extension = extension_of(given.get("soma"))
@@ -161,7 +161,7 @@ def read_chat_request(body: bytes | bytearray) -> Ask:
 
 
 def _unsupported(given: ChatCompletionRequest) -> Iterator[str]:
-    """The parameters that ask for what is not supported."""
+    """The parameters of the request that are not supported."""
     for name, value in given.items():
         if name in UNSUPPORTED and value not in (None, UNSUPPORTED[name]):
             yield name
@@ -208,5 +208,5 @@ def _sampling(given: ChatCompletionRequest) -> Sampling | None:
 
 
 def _folded(seed: int) -> int:
-    """A seed of the contract, which has 32 bits: a wider one is folded, so that equal seeds stay equal."""
+    """A seed with the 32 bits of the contract. A larger seed is folded, so that equal seeds stay equal."""
     return seed if -INT32 <= seed < INT32 else (seed ^ seed >> 32) & (INT32 - 1)

@@ -31,10 +31,10 @@ def requests(request: ChatRequest, count: int) -> list[ChatRequest]:
 
 
 async def merged(calls: Sequence[Call]) -> Indexed:
-    """The events of all calls as they come; when one call fails, all end.
+    """The events of all calls as they arrive; if one call fails, all calls end.
 
     Raises:
-        MeshError: as a call raised it.
+        MeshError: the error of the call that failed.
     """
     if len(calls) == 1:
         async for event in calls[0]:
@@ -57,7 +57,7 @@ async def merged(calls: Sequence[Call]) -> Indexed:
 
 
 def summed(usages: Sequence[Usage]) -> Usage:
-    """The usage of all choices together; their common prompt counts once, as at OpenAI."""
+    """The usage of all choices together. As in OpenAI's API, their common prompt is counted once."""
     if len(usages) == 1:
         return usages[0]
     prompt = max(usage.prompt_tokens for usage in usages)

@@ -149,7 +149,7 @@ def usage_object(usage: Usage) -> dict[str, Any]:
 
 
 def logprob_objects(logprobs: Iterable[TokenLogprob], no_bytes: list[int] | None = None) -> list[dict[str, Any]]:
-    """OpenAI's tokens with their log probabilities; `no_bytes` stands where the provider gives none."""
+    """OpenAI's tokens with their log probabilities; `no_bytes` is used if the provider sends no bytes."""
 
     def told(each: TokenLogprob) -> dict[str, Any]:
         return {"token": each.token, "logprob": each.logprob, "bytes": list(each.utf8) or no_bytes}

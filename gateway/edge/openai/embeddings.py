@@ -1,4 +1,4 @@
-"""`POST /v1/embeddings`: vectors of ModelService.Embed, as numbers or as base64."""
+"""`POST /v1/embeddings`: vectors from ModelService.Embed, as numbers or as base64."""
 
 import array
 import asyncio
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 # The contract's limit.
 MOST_AT_ONCE = 100
-# Says in how many windows the longest text was read, where that is more than one.
+# The header with the largest number of windows of a text, if it is more than one.
 WINDOWS = b"somamesh-embedding-windows"
 
 
 def _branch(value: object) -> str:
-    """Which form an input has: a text or token numbers, of one text or of several."""
+    """The form of an input: a text or token numbers, for one text or for several."""
     first = value[0] if type(value) is list and value else None
     kinds = {list: "union:token_lists", int: "union:tokens"}
     return "union:text" if type(value) is str else kinds.get(type(first), "union:texts")
@@ -52,7 +52,7 @@ Input = Annotated[
 
 @strict
 class EmbeddingRequest(TypedDict, total=False):
-    """Every parameter that may be given; null is as good as nothing given."""
+    """All permitted parameters; null is the same as an absent parameter."""
 
     model: str | None
     input: Input | None
@@ -75,7 +75,7 @@ class Embeddings:
         """Answer one request.
 
         Raises:
-            InvalidArgument: names the parameter at fault.
+            InvalidArgument: a parameter is not valid; the error names it.
             MeshError: the model service failed.
         """
         ask = READER.json(body)
@@ -111,7 +111,7 @@ class Embeddings:
 
 
 def _requests(ask: EmbeddingRequest, asked: str | list[str] | list[int] | list[list[int]]) -> list[EmbedRequest]:
-    """The calls that a request needs, each of at most MOST_AT_ONCE texts."""
+    """The calls that a request needs, each with at most MOST_AT_ONCE texts."""
     several: list[Any] = asked if isinstance(asked, list) and not isinstance(asked[0], int) else [asked]
     requests = []
     for begin in range(0, len(several), MOST_AT_ONCE):

@@ -32,13 +32,13 @@ class ExtensionRequest(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Extension:
-    """What a request's `soma` asks for.
+    """The options in the field `soma` of a request.
 
     Attributes:
         sources: the answer names the sources that were quoted or taken from memory.
         policy: the answer says which rules of policy matched.
         drop_params: parameters that are not supported are left out, and the answer names them.
-        strategy: which memory to use; None leaves it to the mesh.
+        strategy: the memory to use; if None, the mesh chooses.
     """
 
     sources: bool = False
@@ -56,7 +56,7 @@ NOTHING = Extension()
 
 
 def extension_of(given: ExtensionRequest | None) -> Extension:
-    """What the field of a request asks for; without one, nothing."""
+    """The options of a request; a request without the field has none."""
     if given is None:
         return NOTHING
     strategy = given.get("strategy")
@@ -70,7 +70,7 @@ def extension_of(given: ExtensionRequest | None) -> Extension:
 
 @dataclass(slots=True)
 class Findings:
-    """The content of the field `soma` of an answer, which is collected while the answer is made."""
+    """Collects the content of the field `soma` of an answer while the answer is made."""
 
     wanted: Extension
     dropped: list[str] = field(default_factory=list)

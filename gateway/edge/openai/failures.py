@@ -1,4 +1,4 @@
-"""Errors of the mesh in the form of OpenAI's API: which parameter is wrong, and whether to repeat the request."""
+"""Errors of the mesh in the form of OpenAI's API, with the parameter at fault and whether a retry can help."""
 
 from dataclasses import replace
 
@@ -17,12 +17,12 @@ ERRORS = ErrorShape(
         499: "request_cancelled",
         500: "server_error",
     },
-    # Codes that clients of OpenAI compare with, whatever the reason is.
+    # Codes that OpenAI's clients check; they are used for every reason with this status.
     codes={401: "invalid_api_key", 429: "rate_limit_exceeded"},
 )
 """The shape of OpenAI's errors."""
 
-# Reasons that add nothing to the status.
+# Reasons that say no more than the status.
 PLAIN_REASONS = frozenset({reasons.INVALID_ARGUMENT, reasons.INTERNAL, reasons.PAGE_TOKEN_INVALID, Code.UNKNOWN.name})
 # OpenAI's clients repeat a request that failed with these statuses or 5xx, unless the answer forbids it. A repeated
 # turn would be paid for twice.
@@ -31,7 +31,7 @@ REPEATED_STATUSES = frozenset({408, 409, 429})
 FINAL_STATUSES = frozenset({501})
 NO_RETRY = (b"x-should-retry", b"false")
 
-# OpenAI's names of fields of the contracts, where they differ.
+# OpenAI's names of fields of the contracts, if they differ.
 NAMES = {
     "page_token": "after",
     "tokens": "input",

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from soma.orchestrator.v1.response_service_pb2_grpc import ResponseServiceAsyncStub
 
 ROLES = {ROLE_SYSTEM: "system", ROLE_USER: "user"}
-# OpenAI's length of a page.
+# The default size of a page in OpenAI's API.
 USUAL = 20
 
 
 @strict
 class Listing(TypedDict, total=False):
-    """Which items are asked for, within OpenAI's bounds."""
+    """The query parameters, with OpenAI's limits."""
 
     after: str
     include: str
@@ -45,7 +45,7 @@ class InputItems:
         """Answer with a page of items, the newest first unless `order` says otherwise.
 
         Raises:
-            InvalidArgument: names the query parameter at fault.
+            InvalidArgument: a query parameter is not valid; the error names it.
             MeshError: there is no such response.
         """
         asked = LISTING.query(query)

@@ -1,4 +1,4 @@
-"""The `messages` of a chat request, and how the contract says them."""
+"""The `messages` of a chat request, and their translation to the contract."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Required
@@ -24,7 +24,7 @@ ROLES = {
 
 @lenient
 class ChatMediaPart(TypedDict):
-    """A part that is not text, and the types that parts may have."""
+    """A part that is not text. Its `type` has all types of parts."""
 
     type: Literal["text", "refusal", "image_url", "input_audio", "file"]
 
@@ -39,7 +39,7 @@ ChatPart = Annotated[
 
 @strict
 class CalledFunction(TypedDict, total=False):
-    """What a tool call calls; clients add the arguments once more, as they read them."""
+    """The function of a tool call. Some clients also send the parsed arguments, which are ignored."""
 
     name: Required[str]
     arguments: Required[str]
@@ -48,7 +48,7 @@ class CalledFunction(TypedDict, total=False):
 
 @strict
 class ChatToolCall(TypedDict, total=False):
-    """A call that an assistant made; the index is that of its stream."""
+    """A call that an assistant made. Clients may also send the `index` that it had in a stream."""
 
     type: Required[Literal["function"]]
     function: Required[CalledFunction]
@@ -58,7 +58,7 @@ class ChatToolCall(TypedDict, total=False):
 
 @strict
 class ChatMessage(TypedDict, total=False):
-    """A message of any role, with what clients keep of an assistant's message when they send it back."""
+    """A message of any role, with the members of an assistant's message that clients send back."""
 
     role: Required[Literal["system", "developer", "user", "assistant", "tool"]]
     content: Content[Annotated[list[ChatPart], Field(fail_fast=True)]] | None
@@ -79,7 +79,7 @@ def add_messages(messages: RepeatedCompositeFieldContainer[Message], turns: Sequ
     """Add the turns to the contract's messages.
 
     Raises:
-        InvalidArgument: names the message whose members do not go together, and the member.
+        InvalidArgument: a message has members that do not fit together; the error names the message and the member.
     """
     for index, turn in enumerate(turns):
         _check(turn, index)

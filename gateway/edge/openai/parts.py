@@ -1,4 +1,4 @@
-"""Content that is a string or an array of parts, as OpenAI's messages, items and outputs of tools have it."""
+"""Content that is a string or an array of parts, in OpenAI's messages, items and outputs of tools."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypeVar, final
@@ -22,7 +22,7 @@ MEDIA = {
 @final
 @lenient
 class TextPart(TypedDict):
-    """Text, without what clients keep beside it."""
+    """A text part. Other members that clients send back are ignored."""
 
     text: str
 
@@ -30,7 +30,7 @@ class TextPart(TypedDict):
 @final
 @lenient
 class RefusalPart(TypedDict):
-    """The words in which an assistant refused."""
+    """The text of an assistant's refusal."""
 
     refusal: str
 
@@ -40,7 +40,7 @@ def _refuse(part: dict[str, Any]) -> None:
     raise refused(reasons.UNSUPPORTED_PARAMETER, f"{MEDIA[kind]} ('{kind}') is not supported here: '{{param}}'.")
 
 
-# Of a part that no model here can read.
+# For a part that no model of this mesh can read.
 NOT_READ = AfterValidator(_refuse)
 
 
@@ -57,7 +57,7 @@ Content = Annotated[
 
 
 def joined(content: str | Sequence[Mapping[str, object]]) -> str:
-    """The text of a string, or of text and refusal parts; several parts stand on lines of their own."""
+    """The text of a string, or of text and refusal parts, with a line break between two parts."""
     if isinstance(content, str):
         return content
     return "\n".join(str(part["refusal"] if "refusal" in part else part["text"]) for part in content)

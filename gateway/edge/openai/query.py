@@ -1,4 +1,4 @@
-"""The query of a request as a model: its parameters, each checked, in OpenAI's words where one is wrong."""
+"""Reads the query of a request into a model; errors in parameters have OpenAI's messages."""
 
 import re
 from typing import Annotated, TypeVar
@@ -11,7 +11,7 @@ from gateway.edge.request_model import Reader
 
 _NUMBER = re.compile(r"-?[0-9]{1,18}")
 T = TypeVar("T")
-# A query has strings only: one that is no number stays one, and is refused as that.
+# A query has only strings. A string that is not a number stays a string, and the model refuses it.
 Number = Annotated[int, BeforeValidator(lambda raw: int(raw) if _NUMBER.fullmatch(raw) else raw)]
 
 
@@ -22,9 +22,9 @@ class QueryReader(Reader[T]):
         super().__init__(kind, QUERY)
 
     def query(self, raw: bytes) -> T:
-        """The parameters of a query as it came; of one that is given twice, the last counts.
+        """The parameters of an undecoded query; if a parameter is repeated, its last value is used.
 
         Raises:
-            InvalidArgument: names the parameter at fault.
+            InvalidArgument: a parameter is not valid; the error names it.
         """
         return self.members(dict(parse_qsl(raw.decode("latin-1"))))

@@ -1,4 +1,4 @@
-"""The `input` of a response, and how the contract says it."""
+"""The `input` of a response, and its translation to the contract."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Required, final
@@ -17,7 +17,7 @@ ROLES = {"system": ROLE_SYSTEM, "developer": ROLE_SYSTEM, "user": ROLE_USER, "as
 
 @lenient
 class ResponseMediaPart(TypedDict):
-    """A part that is not text, and the types that parts may have."""
+    """A part that is not text. Its `type` has all types of parts."""
 
     type: Literal["input_text", "output_text", "text", "refusal", "input_image", "input_file", "input_audio"]
 
@@ -36,7 +36,7 @@ ResponseParts = Annotated[list[ResponsePart], Field(fail_fast=True)]
 
 
 class Kept(TypedDict, total=False):
-    """What an item that a client sends back has beside its content, and the types that items may have."""
+    """The members beside the content of an item that a client sends back. `type` has all types of items."""
 
     type: Literal["message", "function_call", "function_call_output", "item_reference"] | None
     id: Any
@@ -56,7 +56,7 @@ class MessageItem(Kept, total=False):
 @final
 @strict
 class CallItem(Kept, total=False):
-    """A call that the model made; clients add the arguments once more, as they read them."""
+    """A call that the model made. Some clients also send the parsed arguments, which are ignored."""
 
     call_id: Required[str]
     name: Required[str]
@@ -98,7 +98,7 @@ ResponseItems = Content[Annotated[list[Item], Field(fail_fast=True, min_length=1
 
 
 def add_inputs(inputs: RepeatedCompositeFieldContainer[ResponseInput], given: str | Sequence[AnyItem]) -> None:
-    """Add the items to the contract's; a string is a message of the user."""
+    """Add the items to the contract's items; a string is a message of the user."""
     if isinstance(given, str):
         inputs.add().message.MergeFrom(Message(role=ROLE_USER, content=given))
         return

@@ -24,7 +24,7 @@ ERROR_CODES = {8: "rate_limit_exceeded", 3: "invalid_prompt"}
 
 
 def response_object(response: Response, findings: Findings | None = None) -> dict[str, Any]:
-    """The `response` object; with `findings`, its `soma` is what the client asked for."""
+    """The `response` object; with `findings`, its field `soma` has the content that the client asked for."""
     settings, sampling = response.settings, response.settings.sampling
     told: dict[str, Any] = {
         "id": response.response_id,

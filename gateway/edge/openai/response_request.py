@@ -1,4 +1,4 @@
-"""A request for a response: what it may say, and how the contract's CreateResponseRequest says it."""
+"""A request for a response: its parameters, and its translation to the contract's CreateResponseRequest."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -24,21 +24,21 @@ from gateway.edge.openai.tools import (
 from gateway.edge.openai.words import BODY, missing, refuse
 from gateway.edge.request_model import Reader, strict
 
-# Parameters that are not supported; empty, they ask for nothing.
+# Parameters that are not supported; an empty value has no effect.
 UNSUPPORTED = frozenset({"access_programs", "context_management", "image", "moderation", "prompt"})
 LOGPROBS = "message.output_text.logprobs"
 
 
 @strict
 class ResponseStreamOptions(TypedDict, total=False):
-    """What a stream is to be like."""
+    """The options of a stream."""
 
     include_obfuscation: shared.Off
 
 
 @strict
 class TextSettings(TypedDict, total=False):
-    """What the text of the answer is to be like."""
+    """The options of the answer's text."""
 
     format: ResponseTextFormat | None
     verbosity: Any
@@ -46,14 +46,14 @@ class TextSettings(TypedDict, total=False):
 
 @with_config(ConfigDict(strict=True, extra="allow"))
 class Reasoning(TypedDict, total=False):
-    """How a model may think: beside the effort nothing is supported."""
+    """The options of a model's thinking; only the effort is supported."""
 
     effort: shared.Effort | None
 
 
 @strict
 class ResponseRequest(TypedDict, total=False):
-    """Every parameter that may be given; null is as good as nothing given."""
+    """All permitted parameters; null is the same as an absent parameter."""
 
     model: str | None
     input: ResponseItems | None
@@ -72,10 +72,10 @@ class ResponseRequest(TypedDict, total=False):
     tools: ResponseTools | None
     tool_choice: ResponseToolChoice | None
     parallel_tool_calls: bool | None
-    # A limit on calls of OpenAI's own tools, of which there are none here.
+    # A limit on calls of OpenAI's own tools, which do not exist here.
     max_tool_calls: shared.Tokens | None
     text: TextSettings | None
-    # There are no encrypted thoughts here, so they may be asked for.
+    # Encrypted thoughts do not exist here, so a request for them has no effect and is permitted.
     include: (
         Annotated[list[Literal["message.output_text.logprobs", "reasoning.encrypted_content"]], Field(max_length=32)]
         | None
@@ -91,7 +91,7 @@ class ResponseRequest(TypedDict, total=False):
     prompt_cache_retention: str | None
     prompt_cache_options: dict[str, Any] | None
     client_metadata: dict[str, Any] | None
-    # Of UNSUPPORTED.
+    # The parameters of UNSUPPORTED.
     access_programs: Any
     context_management: Any
     image: Any
@@ -104,7 +104,7 @@ READER = Reader(ResponseRequest, BODY)
 
 @dataclass(slots=True)
 class ResponseAsk:
-    """What a client asked for: the response, and the form its answer takes."""
+    """The content of a client's request: the response, and the form of the answer."""
 
     request: CreateResponseRequest = field(default_factory=CreateResponseRequest)
     stream: bool = False
@@ -113,10 +113,10 @@ class ResponseAsk:
 
 
 def read_response_request(body: bytes | bytearray) -> ResponseAsk:
-    """What the body asks for.
+    """Read the body of a request.
 
     Raises:
-        InvalidArgument: in OpenAI's words, with the parameter at fault as its first violation.
+        InvalidArgument: with OpenAI's message; the first violation is the parameter at fault.
     """
     given = READER.json(body)
     extension = extension_of(given.get("soma"))
@@ -155,7 +155,7 @@ def read_response_request(body: bytes | bytearray) -> ResponseAsk:
 
 
 def _unsupported(given: ResponseRequest) -> Iterator[str]:
-    """The parameters that ask for what is not supported."""
+    """The parameters of the request that are not supported."""
     for name, value in given.items():
         if name in UNSUPPORTED and value not in (None, {}, []):
             yield name
@@ -185,7 +185,7 @@ def _check_together(given: ResponseRequest) -> None:
 
 
 def _sampling(given: ResponseRequest) -> Sampling | None:
-    # Zero alternatives are what is done anyway, unless the probabilities are asked for.
+    # Zero alternatives have an effect only if the client asks for the probabilities.
     asked = LOGPROBS in (given.get("include") or ())
     sampling = Sampling(
         max_tokens=given.get("max_output_tokens"),

@@ -38,7 +38,7 @@ Flag = Literal["true", "false"]
 
 @strict
 class Retrieval(TypedDict, total=False):
-    """In which form a stored response is asked for."""
+    """The query parameters of a request for a stored response."""
 
     include: str
     includes: Annotated[str, Field(alias="include[]")]
@@ -51,7 +51,12 @@ RETRIEVAL = QueryReader(Retrieval)
 
 
 class Responses:
-    """Answers requests about responses; `patience` is how long one that makes none may take."""
+    """Answers requests about responses.
+
+    Args:
+        timeout: maximum seconds to make a response or to send its events.
+        patience: maximum seconds of any other request.
+    """
 
     def __init__(self, responses: "ResponseServiceAsyncStub", timeout: float, patience: float) -> None:
         self._responses = responses
@@ -79,18 +84,18 @@ class Responses:
                     whole = await _collect(aiter(call), ask, findings)
         finally:
             call.cancel()
-        # Sent when nothing waits on `receive` any more: a server may report the end of an answer as a disconnect.
+        # Sent after the wait on `receive` has ended, because a server may report the end of an answer as a disconnect.
         if whole is None:
             await reply.end(last)
         else:
             await reply.json(200, orjson.dumps(response_object(whole, findings)))
 
     async def retrieve(self, response_id: str, query: bytes, receive: Receive, reply: Reply) -> None:
-        """Answer with a stored response, or with `stream` with its events that are numbered above `starting_after`.
+        """Answer with a stored response, or if `stream` is set with its events after the number `starting_after`.
 
         Raises:
-            InvalidArgument: names the query parameter at fault.
-            MeshError: there is no such response, or it is to be streamed and was not made in the background.
+            InvalidArgument: a query parameter is not valid; the error names it.
+            MeshError: the response does not exist, or `stream` is set and it was not made in the background.
         """
         asked = RETRIEVAL.query(query)
         if asked.get("include_obfuscation") == "true":
@@ -102,7 +107,7 @@ class Responses:
         await _send(found.response, reply)
 
     async def _watch(self, response_id: str, after: int, receive: Receive, reply: Reply) -> None:
-        """Send the events that are numbered above `after`; the numbers count the earlier ones too."""
+        """Send the events after the number `after`; the numbers count all events of the response."""
         made = ResponseEvents(Findings(NOTHING), after)
         call = self._responses.WatchResponse(WatchResponseRequest(response_id=response_id), timeout=self._timeout)
         last: bytes | None = None
@@ -145,7 +150,7 @@ async def _send(response: Response, reply: Reply) -> None:
 
 
 async def _stream(events: Events, findings: Findings, reply: Reply) -> bytes:
-    """Send the events as they come; returns the last one, which the caller sends."""
+    """Send the events as they arrive; return the last one, which the caller sends."""
     made = ResponseEvents(findings)
     waiting = True
     async for event in events:

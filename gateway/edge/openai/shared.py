@@ -1,4 +1,4 @@
-"""Members that chat completions and responses have alike."""
+"""Members that chat completions and responses have in common."""
 
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
@@ -15,11 +15,11 @@ Tokens = Annotated[int, Field(ge=1, le=1_000_000)]
 Temperature = Annotated[float, Field(ge=0, le=2)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Logprobs = Annotated[int, Field(ge=0, le=20)]
-# How much a model that thinks may think; it says itself which of these it does not take.
+# The effort of a model that thinks. The model itself refuses values that it does not support.
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
-# Which of OpenAI's machines answer.
+# The values of `service_tier`: which of OpenAI's servers answer.
 ServiceTier = Literal["auto", "default", "flex", "scale", "priority", "fast", "ultrafast"]
-# Those that leave it to the server.
+# The values that leave the choice to the server.
 ANY_TIER = ("auto", "default")
 _LABEL = "Invalid '{param}': a key has at most 64 characters, a value at most 512."
 Metadata = Annotated[
@@ -29,7 +29,7 @@ Metadata = Annotated[
     ],
     Field(max_length=16),
 ]
-# A parameter that may be given as long as it asks for nothing.
+# A parameter that is permitted as long as its value has no effect.
 Off = Annotated[Any, must(lambda value: value in (None, False), reasons.UNSUPPORTED_PARAMETER, UNSUPPORTED)]
 
 
@@ -44,7 +44,7 @@ Conversation = TextOr[str, ConversationObject]
 
 
 def conversation_of(conversation: str | ConversationObject | None) -> str:
-    """A conversation's id, which stands by itself or in an object; empty without one."""
+    """The id of a conversation, from a string or an object; empty if there is no conversation."""
     return conversation["id"] if isinstance(conversation, dict) else conversation or ""
 
 
@@ -52,7 +52,7 @@ def dropped(params: Iterable[str], extension: Extension) -> list[str]:
     """The parameters that are not supported and are left out.
 
     Raises:
-        InvalidArgument: the client did not allow that.
+        InvalidArgument: the client did not allow dropping them.
     """
     names = list(params)
     if names and not extension.drop_params:

@@ -23,7 +23,7 @@ NOT_SERVED = Space(
 )
 """Parts of OpenAI's API that are not served. Paths of contracts and of other surfaces are left out."""
 UNKNOWN = Space(("/v1",), "Invalid URL ({method} {path})", reasons.UNKNOWN_URL)
-"""An unknown path, in OpenAI's words."""
+"""OpenAI's message for an unknown path."""
 CONVENTIONS = Conventions(failure, UNKNOWN, elapsed=b"openai-processing-ms")
 
 

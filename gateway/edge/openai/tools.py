@@ -1,4 +1,4 @@
-"""The tools of a request, the choice among them and the format of the answer, and how the contract says them."""
+"""The tools of a request, the tool choice and the format of the answer, and their translation to the contract."""
 
 from typing import Annotated, Any, Literal, final
 
@@ -17,7 +17,7 @@ Mode = Literal["none", "auto", "required"]
 Name = Annotated[str, Field(pattern="^[a-zA-Z0-9_-]{1,64}$")]
 
 
-# Chat completions have a function's and a schema's members in an object of their own, responses beside the type.
+# Chat completions have the members of a function or a schema in a nested object; responses have them beside the type.
 @strict
 class Typed(TypedDict):
     """The type of a tool."""
@@ -55,20 +55,20 @@ class ResponseTool(Typed, Function):
 
 @strict
 class ChatNamedTool(Typed):
-    """The one tool that is to be called, in chat completions."""
+    """The one tool that the model must call, in chat completions."""
 
     function: Named
 
 
 @strict
 class ResponseNamedTool(Typed, Named):
-    """The one tool that is to be called, in responses."""
+    """The one tool that the model must call, in responses."""
 
 
 @final
 @strict
 class PlainFormat(TypedDict):
-    """A format without a schema, and the types that formats may have."""
+    """A format without a schema. Its `type` has all types of formats."""
 
     type: Literal["text", "json_object", "json_schema"]
 
@@ -81,7 +81,7 @@ class SchemaTyped(TypedDict):
 
 @strict
 class Schema(Named, total=False):
-    """The JSON schema that an answer is to fit."""
+    """The JSON schema that the answer must match."""
 
     description: Any
     schema: dict[str, Any] | None
@@ -119,7 +119,7 @@ def tool_of(function: Function) -> Tool:
     """The contract's tool.
 
     Raises:
-        InvalidArgument: its parameters are nested too deeply.
+        InvalidArgument: the tool's parameters are nested too deeply.
     """
     tool = Tool(name=function["name"], strict=function.get("strict"))
     if description := function.get("description"):
@@ -141,7 +141,7 @@ def format_of(form: PlainFormat | Schema, param: str) -> ResponseFormat:
     """The contract's format of an answer, which is the value of `param`.
 
     Raises:
-        InvalidArgument: its schema is nested too deeply.
+        InvalidArgument: the schema is nested too deeply.
     """
     if "name" in form:
         return ResponseFormat(
@@ -157,5 +157,5 @@ def _json(value: dict[str, Any], param: str) -> str:
     try:
         return orjson.dumps(value).decode()
     except orjson.JSONEncodeError:
-        # What may be read is four times as deep as what may be written.
+        # orjson can parse four times the depth that it can serialize.
         refuse(f"Invalid '{param}': a schema is nested too deeply.", param, reasons.INVALID_VALUE)

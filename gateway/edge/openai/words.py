@@ -1,4 +1,4 @@
-"""In which words OpenAI's API refuses a request, and which parameter it names."""
+"""The messages with which OpenAI's API refuses a request, and the parameter that each names."""
 
 from collections.abc import Sequence
 from typing import NoReturn
@@ -11,7 +11,7 @@ from services.mesh.call.errors import FieldViolation, InvalidArgument
 
 _BELOW = "Invalid '{param}': {sort} below minimum value. Expected a value >= {limit}, but got {value} instead."
 _ABOVE = "Invalid '{param}': {sort} above maximum value. Expected a value <= {limit}, but got {value} instead."
-# The reason of each kind of fault, whose lower-case form is OpenAI's `code`, and the message.
+# The reason and the message of each kind of fault. The reason in lower case is OpenAI's `code`.
 WORDS: dict[str, tuple[str, str]] = {
     "missing": (reasons.MISSING_REQUIRED_PARAMETER, "Missing required parameter: '{param}'."),
     "unknown": (reasons.UNKNOWN_PARAMETER, "Unknown parameter: '{param}'."),
@@ -61,7 +61,7 @@ def missing(param: str) -> NoReturn:
 
 
 def unsupported(param: str) -> NoReturn:
-    """Refuse a parameter that OpenAI has and this edge does not, rather than ignore it."""
+    """Refuse a parameter that OpenAI has and this edge does not have; it must not be ignored."""
     refuse(UNSUPPORTED.format(param=param), param, reasons.UNSUPPORTED_PARAMETER)
 
 

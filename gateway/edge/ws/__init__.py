@@ -1,1 +1,1 @@
-"""What all WebSockets of the edge share: the connection, its limits and its metrics."""
+"""The common part of all WebSockets of the edge: the connection, its limits and its metrics."""

@@ -43,7 +43,7 @@ class Connection:
 
     async def say(self, message: dict[str, Any]) -> None:
         """Send a message; waits while the client reads more slowly."""
-        # When the client has left, `next` says so.
+        # If the client has left, `next` returns None.
         with suppress(OSError):
             await self._send({"type": "websocket.send", "text": orjson.dumps(message).decode()})
 

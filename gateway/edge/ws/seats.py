@@ -52,7 +52,7 @@ class Seats:
         """Take a seat for a client of this user.
 
         Raises:
-            ResourceExhausted: the user, or the stack, has the largest number of connections.
+            ResourceExhausted: the user, or the stack, has the maximum number of connections.
             Unavailable: Redis cannot be reached.
         """
         with typed_errors():
@@ -68,12 +68,12 @@ class Seats:
             return seat
 
     async def keep(self, seat: Seat) -> None:
-        """Renew a seat; while Redis is away, this does nothing."""
+        """Renew a seat; while Redis is unavailable, this does nothing."""
         with suppress(Unavailable), typed_errors():
             await self._take(keys=seat.keys, args=(seat.number, self._seconds, "", ""))
 
     async def leave(self, seat: Seat) -> None:
-        """Give a seat back; while Redis is away, it expires by itself."""
+        """Give a seat back; if Redis is unavailable, it expires by itself."""
         with suppress(Unavailable), typed_errors():
             async with self._redis.pipeline(transaction=False) as pipeline:
                 for key in seat.keys:

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
 MOST_BODY_BYTES = 64 * 1024 * 1024
-"""The largest body in bytes that the gateway accepts: it holds a whole body in memory before it passes it on."""
+"""Maximum size of a body in bytes. The gateway holds a whole body in memory before it passes it on."""
 
 MOST_CHARACTERS = 2000
-"""The most characters of all paths and spaces of a surface together: Envoy refuses regular expressions that are too
-large."""
+"""Maximum number of characters of all paths and spaces of a surface together, because Envoy refuses regular
+expressions that are too large."""
 
 _QUERY = re.compile(r"[A-Za-z0-9_.-]+=[A-Za-z0-9_.-]+")
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
@@ -50,7 +50,7 @@ class Surface:
         app: an ASGI application for the paths and the WebSockets.
 
     Raises:
-        ValueError: a path is no template, or the error shape is not valid.
+        ValueError: a path is not a template, or the error shape is not valid.
     """
 
     name: str
@@ -66,7 +66,7 @@ class Surface:
         require_valid(self.announced("service"))
 
     def announced(self, service: str) -> pb.Surface:
-        """The surface as an instance announces it for a service."""
+        """The message with which an instance of `service` announces the surface."""
         return pb.Surface(
             service=service,
             name=self.name,
@@ -91,7 +91,7 @@ def stream(text: str) -> Stream:
     """The stream in a declaration such as `/v1/jobs/{id}?stream=true`.
 
     Raises:
-        ValueError: the text declares no stream.
+        ValueError: the text does not declare a stream.
     """
     path, asked, query = text.partition("?")
     if asked and not _QUERY.fullmatch(query):

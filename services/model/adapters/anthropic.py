@@ -33,12 +33,12 @@ class Anthropic:
         return self._vendor.chat.lacks
 
     async def models(self) -> Sequence[Model]:
-        """What `GET /v1/models` lists, newest first, but before all what may become the default."""
+        """The models of `GET /v1/models`, newest first. A model that may become the default comes before all others."""
         listing = await self._upstream.get(self._vendor.models.path)
         return default_first(models_of(self.name, listing, self._model), self._vendor)
 
     def described(self, name: str) -> Model:
-        """What is known of a model by its name alone."""
+        """The facts about a model that its name alone gives."""
         return self._model(name, {})
 
     def generate(self, request: GenerateRequest, model: str) -> AsyncGenerator[ProviderEvent, None]:

@@ -4,7 +4,7 @@ from typing import Any
 
 from soma.model.v1.message_pb2 import Usage
 
-# More than any model reads or writes. The sum of two such counts fits the 32 bits of the contract.
+# More tokens than any model reads or writes. The sum of two such counts fits the 32 bits of the contract.
 _MOST = 2**30
 
 
@@ -18,7 +18,7 @@ def count(value: object) -> int:
 
 
 def member(holder: object, name: str) -> Any:
-    """A member of an object; None when the value is not an object."""
+    """A member of an object; None if the value is not an object."""
     return holder.get(name) if isinstance(holder, dict) else None
 
 

@@ -1,4 +1,4 @@
-"""A body of OpenAI's chat completions as one vendor's server takes it."""
+"""Changes a body of OpenAI's chat completions into the form that one vendor's server accepts."""
 
 import hashlib
 import re
@@ -6,13 +6,13 @@ from typing import Any
 
 from services.model.vendor import Chat
 
-# A member of each message, as `omits` of a vendor's file calls it.
+# The prefix, in `omits` of a vendor's file, of a member of each message.
 _OF_MESSAGES = "messages."
 _PLAIN = re.compile(r"[a-zA-Z0-9]*")
 
 
 def spoken(body: dict[str, Any], chat: Chat) -> dict[str, Any]:
-    """The body with the vendor's own words; the given one is changed."""
+    """Change the body into the vendor's form, in place, and return it."""
     for name in chat.omits:
         if name.startswith(_OF_MESSAGES):
             for message in body["messages"]:
@@ -30,7 +30,7 @@ def spoken(body: dict[str, Any], chat: Chat) -> dict[str, Any]:
 
 
 def _shorten_ids(messages: list[dict[str, Any]], length: int) -> None:
-    """Give calls and their results ids of so many letters and digits; the same id becomes the same each time."""
+    """Give calls and their results ids of `length` letters and digits. Equal ids stay equal."""
     for message in messages:
         if "tool_call_id" in message:
             message["tool_call_id"] = _shortened(message["tool_call_id"], length)

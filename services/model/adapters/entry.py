@@ -1,4 +1,4 @@
-"""What an entry of a vendor's list says of its model, in any vendor's words; the vendor's file says the rest."""
+"""Makes a model of the catalogue from an entry of any vendor's list, and from the vendor's file."""
 
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -21,7 +21,7 @@ _CAPABILITIES: "Mapping[Kind, tuple[Model.Capability.ValueType, ...]]" = {
     "moderation": (Model.CAPABILITY_MODERATION,),
     "other": (),
 }
-# Words for what a model is for: of `type`, of `endpoints`, of output modalities, of a list of capabilities.
+# Vendors' words for the purpose of a model, in `type`, `endpoints`, output modalities and lists of capabilities.
 _WORDS: Mapping[str, Kind] = {
     **dict.fromkeys(("chat", "language", "code", "llm", "vlm", "text", "completion"), "chat"),
     **dict.fromkeys(("embedding", "embeddings", "embed"), "embedding"),
@@ -32,7 +32,7 @@ _WORDS: Mapping[str, Kind] = {
     "video": "video",
     "moderation": "moderation",
 }
-# Members that say how much a model reads, and those of objects in an entry.
+# Members of an entry that have the context window, then those of objects inside an entry.
 _CONTEXTS = ("max_model_len", "context_length", "context_window", "max_context_length", "max_input_tokens")
 _CONTEXTS_WITHIN = (("meta", "n_ctx"), ("meta", "n_ctx_train"), ("top_provider", "context_length"))
 _PRICES = ("input", "output", "cached_read", "cache_write", "reasoning", "image")
@@ -42,10 +42,10 @@ _MILLION = 1_000_000
 
 
 def model_of(vendor: Vendor, provider: str, name: str, entry: Mapping[str, Any]) -> Model:
-    """The model an entry is about; `entry` may be empty for one that is only known by name.
+    """The model that an entry describes; `entry` may be empty if only the name of the model is known.
 
     Raises:
-        AttributeError, KeyError, TypeError, ValueError: the entry is odd.
+        AttributeError, KeyError, TypeError, ValueError: the entry has an unexpected shape.
     """
     facts = vendor.facts(name)
     return Model(
@@ -61,9 +61,9 @@ def model_of(vendor: Vendor, provider: str, name: str, entry: Mapping[str, Any])
 
 
 def default_first(models: Sequence[Model], vendor: Vendor) -> list[Model]:
-    """The models in their order, but the first that fits the vendor's earliest pattern comes before all others.
+    """The models in their order, except that the first match of the vendor's earliest pattern comes before all others.
 
-    It may become the default without being asked for, so it is not an expensive one.
+    It may become the default without being configured, so the patterns match no expensive model.
     """
     for pattern in vendor.models.default_first:
         chosen = next((model for model in models if fnmatchcase(model.name, pattern)), None)
@@ -87,7 +87,7 @@ def _capabilities(vendor: Vendor, name: str, entry: Mapping[str, Any]) -> "list[
 
 
 def _said(entry: Mapping[str, Any]) -> Kind | None:
-    """What the entry says its model is for; chat counts before all else."""
+    """The purpose of the model according to its entry. If there are several, chat is preferred."""
     words = [entry.get("type")]
     for several in (
         entry.get("endpoints"),
@@ -102,7 +102,7 @@ def _said(entry: Mapping[str, Any]) -> Kind | None:
 
 
 def _denied(entry: Mapping[str, Any], *names: str) -> bool:
-    """Whether the entry, or its capabilities, say no to one of these."""
+    """Whether the entry, or its `capabilities`, has the value false for one of these names."""
     return any(
         holder is False for name in names for holder in (entry.get(name), member(entry.get("capabilities"), name))
     )
@@ -115,7 +115,7 @@ def _context(entry: Mapping[str, Any]) -> int:
 
 
 def _listed(where: ListedPrices | None, entry: Mapping[str, Any]) -> Price | None:
-    """The price in an entry; None where it says none."""
+    """The price in an entry; None if it has none."""
     if where is None:
         return None
     price = Price()
@@ -127,7 +127,7 @@ def _listed(where: ListedPrices | None, entry: Mapping[str, Any]) -> Price | Non
 
 
 def _amount(value: object) -> float | None:
-    """An amount of money, as a number or a text; a negative one stands for a price that is not fixed."""
+    """An amount of money from a number or a text; None for other values. A negative number means a varying price."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
     amount = float(value)

@@ -21,7 +21,7 @@ _log = structlog.get_logger(__name__)
 
 # Maximum size of an answer in one piece, in bytes; its text alone may have the maximum length of an answer.
 _LARGEST = 32 * 1024 * 1024
-# After the end of an answer, wait this long for more events, such as its usage.
+# After the end of an answer, wait this many seconds for more events, such as its usage.
 _AFTER_END_SECONDS = 2.0
 
 
@@ -40,7 +40,7 @@ async def answered(
         while chunk := await _next(chunks, answer, upstream.name):
             if not begun and (head := chunk.lstrip(b" \t\r\n\xef\xbb\xbf")):
                 begun = True
-                # A stream of events never begins with these.
+                # A stream of events never begins with one of these bytes.
                 document = bytearray() if head[0] in b"{[" else None
             if document is not None:
                 document += chunk
@@ -75,7 +75,7 @@ async def _next(chunks: AsyncGenerator[bytes, None], answer: AnswerReader, provi
 
 
 def _last(events: EventParser, answer: AnswerReader, provider: str) -> Pieces:
-    """The pieces of a last event without its blank line; the event may be incomplete."""
+    """The pieces of a last event that has no blank line after it; the event may be incomplete."""
     found: list[TextDelta | ToolCallDelta] = []
     for data in events.end():
         try:

@@ -35,7 +35,7 @@ class LocalProvider:
         return self._models
 
     def described(self, name: str) -> Model:
-        """The model itself: it is never away."""
+        """The model itself. It is always available."""
         return next(model for model in self._models if model.name == name)
 
     def generate(self, request: GenerateRequest, model: str) -> AsyncGenerator[ProviderEvent, None]:

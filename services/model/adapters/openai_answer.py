@@ -83,7 +83,7 @@ class ChatAnswer(AnswerReader):
         if choices is None and (chunk.get("object") == "error" or "detail" in chunk):
             raise refusal.reported_error(self._provider, chunk)
         self.begun = True
-        # Groq's is in a member of its own.
+        # Groq sends the usage in a separate member.
         if usage := chunk.get("usage") or member(chunk.get("x_groq"), "usage"):
             self._count(usage)
         return self._choice(choices[0]) if choices else ()
@@ -147,7 +147,7 @@ class ChatAnswer(AnswerReader):
         self._usage = usage_of(
             prompt or before.prompt_tokens,
             completion or before.completion_tokens,
-            # The second is DeepSeek's word for it.
+            # The second is DeepSeek's name for this count.
             count(member(read, "cached_tokens"))
             or count(usage.get("prompt_cache_hit_tokens"))
             or before.cached_prompt_tokens,

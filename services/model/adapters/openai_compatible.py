@@ -1,4 +1,4 @@
-"""Any server that speaks OpenAI's chat completions; how it differs from OpenAI's says its vendor's file."""
+"""The adapter of all servers with OpenAI's chat completions. A vendor's file has the differences from OpenAI."""
 
 import re
 from collections.abc import AsyncGenerator, Sequence
@@ -37,12 +37,12 @@ _SILENT = frozenset({reasons.PROVIDER_UNAVAILABLE, reasons.PROVIDER_TIMEOUT})
 
 
 class OpenAICompatible:
-    """Provider over one such server.
+    """A Provider that uses one such server.
 
-    Its base URL is used as it is given, unless the server lists its models only under `/v1` of it.
+    The base URL is used unchanged, unless the server lists its models only under `/v1` after it.
 
     Args:
-        names: the models that are offered where the server cannot list them.
+        names: the models that are offered if the server cannot list them.
     """
 
     def __init__(self, upstream: Upstream, vendor: Vendor, names: Sequence[str] = ()) -> None:
@@ -50,7 +50,7 @@ class OpenAICompatible:
         self._vendor = vendor
         self._names = tuple(names) or vendor.models.named
         self._version = ""
-        # Whether the path of the server's list is known, and whether the server was asked.
+        # Whether the path of the server's list is known, and whether the server has been asked.
         self._settled = self._asked = bool(_VERSIONED.search(upstream.path)) or _is_known(vendor, upstream.path)
 
     @property
@@ -62,14 +62,14 @@ class OpenAICompatible:
         return self._vendor.chat.lacks
 
     async def models(self) -> Sequence[Model]:
-        """What the server lists, in its order, but first what may become the default."""
+        """The server's models in its order, except that a model that may become the default comes first."""
         listed = await self._listed() if self._vendor.models.path else []
         if not (self._vendor.models.path and self._vendor.models.complete):
             listed = [self.described(name) for name in self._names]
         return default_first(listed, self._vendor)
 
     def described(self, name: str) -> Model:
-        """What is known of a model by its name alone."""
+        """The facts about a model that its name alone gives."""
         return model_of(self._vendor, self.name, name, {})
 
     def generate(self, request: GenerateRequest, model: str) -> AsyncGenerator[ProviderEvent, None]:
@@ -77,13 +77,13 @@ class OpenAICompatible:
         return answered(self._upstream, partial(self._question, request, model), ChatAnswer(self.name))
 
     async def embed(self, request: EmbedRequest, model: str) -> EmbedResponse:
-        """Vectors of texts.
+        """The vectors of texts.
 
         Raises:
-            InvalidArgument: reason MODEL_CAPABILITY_MISSING; the vendor has no method for them.
+            InvalidArgument: reason MODEL_CAPABILITY_MISSING; the vendor has no method for vectors.
             MeshError: see `embedded`.
         """
-        # Imported here and not above: numpy costs a process that makes no vectors 30 MB.
+        # Imported here, because numpy needs 30 MB, also in a process that makes no vectors.
         from services.model.adapters.openai_embeddings import embedded
 
         method = self._vendor.embeddings
@@ -148,5 +148,5 @@ def _is_known(vendor: Vendor, path: str) -> bool:
 
 
 def path_of(template: str, model: str) -> str:
-    """A method's path; a model's name in it is escaped."""
+    """The path of a method, with the escaped name of the model if the template has `{model}`."""
     return template.replace("{model}", quote(model, safe="")) if "{model}" in template else template

@@ -1,4 +1,4 @@
-"""Vectors of texts by a vendor's server (https://platform.openai.com/docs/api-reference/embeddings/create)."""
+"""Gets vectors from a vendor's server (https://platform.openai.com/docs/api-reference/embeddings/create)."""
 
 from base64 import b64decode
 from collections.abc import Sequence
@@ -21,10 +21,10 @@ _ODD = (AttributeError, KeyError, TypeError, ValueError, IndexError)
 async def embedded(
     upstream: Upstream, method: Embeddings, path: str, request: EmbedRequest, model: str
 ) -> EmbedResponse:
-    """The vectors of a request, asked for in as many calls as the vendor's limit of texts makes of it.
+    """The vectors of a request. If it has more texts than the vendor allows in one call, there are several calls.
 
     Raises:
-        InvalidArgument: the vendor takes no token numbers, or no other number of dimensions.
+        InvalidArgument: the vendor accepts no token numbers, or has a fixed number of dimensions.
         MeshError: the vendor failed, or its answer has no vector for each text.
     """
     inputs: Sequence[Any] = list(request.input) or [list(each.numbers) for each in request.tokens]
@@ -61,7 +61,7 @@ def _vectors(answer: Any, texts: int) -> NDArray[np.float32]:
     """The vectors of an answer, float32 of shape (texts, dimensions), in the order of the texts.
 
     Raises:
-        AttributeError, KeyError, TypeError, ValueError, IndexError: it has others.
+        AttributeError, KeyError, TypeError, ValueError, IndexError: the answer has another shape.
     """
     entries = answer["data"]
     ordered = sorted(entries, key=lambda entry: entry.get("index", 0))
@@ -72,7 +72,7 @@ def _vectors(answer: Any, texts: int) -> NDArray[np.float32]:
 
 
 def _vector(value: Any) -> Any:
-    """Numbers, also where they come as base64 of 32-bit floats."""
+    """The numbers of a vector; a text is base64 of 32-bit floats."""
     return np.frombuffer(b64decode(value, validate=True), "<f4") if isinstance(value, str) else value
 
 

@@ -1,4 +1,4 @@
-"""When a vendor that limits the rate can be asked again, where it does not say so in `Retry-After`."""
+"""Finds out when to repeat a rate-limited request, if the vendor's answer has no `Retry-After`."""
 
 import math
 import re
@@ -13,12 +13,12 @@ from services.model.vendor import Limit
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[smhd]))+")
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhd])")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-# Google's name for what an error says of a retry.
+# Google's type of the detail of an error that has the retry delay.
 _RETRY_INFO = "google.rpc.RetryInfo"
 
 
 def renewed(headers: Mapping[str, str], limits: Sequence[Limit]) -> float | None:
-    """Seconds until every limit of which nothing is left is renewed; None where the headers do not say."""
+    """Seconds until all used-up limits are renewed; None if the headers do not have this."""
     waits = [
         wait
         for limit in limits
@@ -29,7 +29,7 @@ def renewed(headers: Mapping[str, str], limits: Sequence[Limit]) -> float | None
 
 
 def told(body: bytes) -> float | None:
-    """Seconds the body of a refusal asks for, as Google's do; None where it does not."""
+    """The retry delay in the body of a refusal (Google sends one), in seconds; None if it has none."""
     try:
         found = read_json(body)
     except ValueError:
@@ -51,7 +51,7 @@ def _used_up(remaining: str) -> bool:
 
 
 def _until(value: Any, unit: str) -> float | None:
-    """Seconds from now until what a header says; None where it cannot be read."""
+    """Seconds from now until the time in a header; None if it cannot be read."""
     text = value.strip() if isinstance(value, str) else ""
     try:
         if unit == "duration":

@@ -49,7 +49,7 @@ def refusal(
     key_advice: str = _KEY_ADVICE,
     limits: Sequence[Limit] = (),
 ) -> errors.MeshError:
-    """The error for an answer with another status than 200; `limits` are the headers of the vendor's rate limits."""
+    """The error for an answer with another status than 200; `limits` describes the vendor's headers of rate limits."""
     message = message_of(body)
     if body and not message:
         message = described(body)

@@ -1,4 +1,4 @@
-"""A provider that was found, as the adapter that asks its server."""
+"""Makes the adapter for a provider that was found."""
 
 from contextlib import AsyncExitStack
 
@@ -13,7 +13,7 @@ from services.model.vendor import Vendor
 async def remote(
     entry: ProviderSettings, vendor: Vendor, patience: Patience, stack: AsyncExitStack, network: Network = DIRECT
 ) -> Anthropic | OpenAICompatible:
-    """The adapter that asks the provider as its vendor's file says; `stack` closes its connections."""
+    """The adapter for the provider, according to its vendor's file; `stack` closes its connections."""
     server = vendor.server
     key = entry.api_key.get_secret_value()
     headers = {**server.headers, **({server.key_header: f"{server.key_prefix}{key}"} if key else {})}

@@ -41,8 +41,8 @@ class StreamedCalls:
     """The calls of one answer, numbered in the order in which their names arrive.
 
     A new id begins another call, with any index. A piece without an id belongs to the call with its index. A piece
-    without
-    an index belongs to the latest call, unless it begins another: it has another name, or a second object of arguments.
+    without an index belongs to the latest call, unless it has another name or a second object of arguments: then it
+    begins another call.
     """
 
     def __init__(self) -> None:

@@ -22,7 +22,7 @@ from services.model.vendor import Limit
 _LARGEST_ERROR = 64 * 1024
 _LARGEST_LISTING = 8 * 1024 * 1024
 _LISTING_SECONDS = 10.0
-# A hundred vectors of 4,096 numbers in JSON, with room to spare.
+# In JSON, a hundred vectors of 4,096 numbers are smaller than this.
 _LARGEST_DOCUMENT = 32 * 1024 * 1024
 # No compression, because a compressor would hold events back until it has enough data.
 _SENT = {
@@ -80,7 +80,7 @@ class Upstream:
         """POST `body` as JSON and yield the answer as it is read; closing the generator drops the connection.
 
         Raises:
-            MeshError: every failure of the provider, typed; CancelledError passes.
+            MeshError: every failure of the provider, typed; CancelledError is passed on unchanged.
         """
         patience, begun = self._patience, False
         connection: Connection | None = None
@@ -122,7 +122,7 @@ class Upstream:
         )
 
     async def post(self, path: str, body: dict[str, Any]) -> Any:
-        """POST `body` as JSON and return the JSON document that answers it, within the patience for a first byte.
+        """POST `body` as JSON and return the JSON document of the answer, within the timeout for the first byte.
 
         Raises:
             MeshError: every failure of the provider, typed.

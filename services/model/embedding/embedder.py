@@ -19,7 +19,7 @@ class Embeddings:
         vectors: float32, (n, dimensions), each of length 1.
         norms: float32, (n,): the length of each vector before it was normalised.
         tokens: int32, (n,): number of tokens of each text, with its start and end tokens.
-        windows: int32, (n,): in how many windows each text was read, whose vectors are averaged; None for one each.
+        windows: int32, (n,): number of windows of each text, whose vectors are averaged; None if each text has one.
     """
 
     vectors: NDArray[np.float32]

@@ -1,4 +1,4 @@
-"""Texts that are longer than the model reads at once: read in windows, whose vectors are averaged."""
+"""Embeds texts that are too long for the model: it reads them in windows, and the vectors are averaged."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -10,14 +10,14 @@ from services.model.embedding.architecture import MAX_TOKENS
 from services.model.embedding.batcher import Batcher
 from services.model.embedding.embedder import Embeddings
 
-# Of the model's own at the start and the end of what it reads.
+# Each window has a start token and an end token.
 _MARKS = 2
 
 
 class LongTexts:
-    """Embeds texts of any length by a batcher, which reads the first 256 tokens of each, and `windows`, which cuts one.
+    """Embeds texts of any length. `windows` cuts a text, and the batcher embeds up to 256 tokens of each piece.
 
-    The average counts each window by its tokens: it is what the model's own pooling would make of all tokens.
+    The average is weighted by the tokens of each window, because the model's own pooling is the mean of all tokens.
     """
 
     def __init__(self, batcher: Batcher, windows: Callable[[str], list[str]]) -> None:
@@ -31,7 +31,7 @@ class LongTexts:
     async def embed(self, texts: Sequence[str]) -> Embeddings:
         """See `Embedder.embed`."""
         found = await self._batcher.embed(texts)
-        # As many tokens as the model reads: there may be more of the text.
+        # The model read its maximum number of tokens, so the text may be longer.
         full: list[int] = np.flatnonzero(found.tokens == MAX_TOKENS).tolist()
         if not full:
             return found
@@ -44,7 +44,7 @@ class LongTexts:
 
 
 def _average(found: Embeddings, index: int, windows: Embeddings) -> None:
-    """Put the average of the windows where the vector of the cut text is."""
+    """Replace the vector of the cut text by the average of its windows."""
     weights = (windows.tokens - _MARKS).astype(np.float32)
     pooled = (weights * windows.norms) @ windows.vectors / weights.sum()
     norm = np.linalg.norm(pooled)

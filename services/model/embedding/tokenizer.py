@@ -9,7 +9,7 @@ from tokenizers import Tokenizer
 from services.model.embedding.architecture import MAX_TOKENS
 
 Ids = list[int]
-# Beside the marks of start and end.
+# Tokens of text in a window; the other two are its start and end tokens.
 _ROOM = MAX_TOKENS - 2
 
 
@@ -28,13 +28,13 @@ class WordPieces:
         return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts))]
 
     def windows(self, text: str) -> list[str]:
-        """The text in pieces that the model can read whole, cut between words; alone where it can read all of it."""
+        """The text in pieces, cut between words, that fit the model; a single piece if the whole text fits."""
         encoding = self._whole.encode(text, add_special_tokens=False)
         words, offsets = encoding.word_ids, encoding.offsets
         found, begin = [], 0
         while begin < len(words):
             end = min(begin + _ROOM, len(words))
-            # No word has as many tokens as a window: a longer one is a single unknown token.
+            # No word is longer than a window, because the tokenizer makes one unknown token of a very long word.
             while end < len(words) and words[end] == words[end - 1]:
                 end -= 1
             found.append(text[offsets[begin][0] : offsets[end - 1][1]])
@@ -43,7 +43,7 @@ class WordPieces:
 
     @cached_property
     def _whole(self) -> Tokenizer:
-        """Without a limit; only long texts need it."""
+        """The tokenizer without a limit of tokens; only long texts need it."""
         tokenizer = Tokenizer.from_file(str(self._path))
         tokenizer.no_padding()
         tokenizer.no_truncation()

@@ -55,7 +55,7 @@ class Heard:
 
 
 def data(*chunks: Any, end: bytes = b"data: [DONE]\n\n") -> list[bytes]:
-    """OpenAI's events for these chunks."""
+    """OpenAI's events with these chunks."""
     return [b"data: %s\n\n" % json.dumps(chunk, ensure_ascii=False).encode() for chunk in chunks] + (
         [end] if end else []
     )

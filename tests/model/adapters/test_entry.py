@@ -1,4 +1,4 @@
-"""What an entry of a vendor's list says of its model: what it is for, how much it reads, what it costs."""
+"""Entries of vendors' lists give the purpose, the context window and the price of a model."""
 
 from typing import Any
 

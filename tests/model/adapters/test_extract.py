@@ -30,7 +30,7 @@ _ROLES = {"you": ROLE_USER, "bot": ROLE_ASSISTANT, "app": ROLE_SYSTEM, "tool": R
 
 
 class WordsEmbedder:
-    """An Embedder to which texts are alike as far as they share words; each word has a direction of its own."""
+    """An Embedder with one dimension for each word, so texts are similar if they have words in common."""
 
     model = "somasuite-embed-v1"
     dimensions = 384

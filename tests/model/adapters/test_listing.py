@@ -38,7 +38,7 @@ async def serving(listings: Mapping[str, str]) -> AsyncIterator[str]:
 
 
 async def text_of(provider: OpenAICompatible) -> str:
-    """The text that a model of a provider answers."""
+    """The text of the answer of a provider's model."""
     request = GenerateRequest(messages=[Message(role=ROLE_USER, content="Hi")])
     return "".join([event.text async for event in provider.generate(request, "m") if isinstance(event, TextDelta)])
 

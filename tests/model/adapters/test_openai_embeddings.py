@@ -1,4 +1,4 @@
-"""Vectors by a provider: what is asked of its server, and what is made of its answers."""
+"""Vectors of a provider: the requests to its server, and the handling of its answers."""
 
 import base64
 from collections.abc import AsyncIterator
@@ -21,7 +21,7 @@ from tests.model.vendors import COMPATIBLE, VENDORS
 
 @dataclass
 class Server:
-    """Answers with a vector for each input, (its length, its place), or with what it is told to."""
+    """Answers with the vector (length, position) for each input, or with the answer that a test sets."""
 
     url: str = ""
     answer: Any = None

@@ -1,4 +1,4 @@
-"""When a vendor can be asked again, from the headers and bodies of its refusals."""
+"""The retry delay is read from the headers and bodies of a vendor's refusals."""
 
 import time
 from datetime import UTC, datetime, timedelta

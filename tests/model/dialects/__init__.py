@@ -1,1 +1,1 @@
-"""What each vendor's documentation says of its server, and a server that speaks so."""
+"""The protocol of each vendor according to its documentation, and a fake server that follows it."""

@@ -1,4 +1,4 @@
-"""A vendor's dialect as its documentation has it, written down without a look at the vendor's file."""
+"""A vendor's dialect according to its documentation. It does not use the vendor's file, which the tests check."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -10,16 +10,16 @@ import orjson
 MODEL = "chat-model"
 TEXT = ("Hello", " there", "!")
 THOUGHT = "Let me think."
-# Of each answer: read, written, and of what is written thought.
+# Tokens of each answer: of the prompt, of the completion, and the part of the completion that is reasoning.
 PROMPT, COMPLETION, REASONING = 11, 7, 4
-# And of what was read, so much from a cache.
+# The part of the prompt's tokens that came from a cache.
 CACHED = 5
 CALL = ("call_abcdefghijklmnopqrstuvwxyz", "weather", ('{"city": "', 'Lisbon"}'))
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """A refusal: its status, body and headers; what of the body a caller is told; and when to come back."""
+    """A refusal: status, body and headers; the text of the body that the caller must get; the seconds until a retry."""
 
     status: int
     body: Any
@@ -35,18 +35,19 @@ def openai_error(message: str, kind: str, code: str | None = None) -> dict[str, 
 
 @dataclass(frozen=True)
 class Documented:
-    """One vendor's server; what is not given is as OpenAI's.
+    """One vendor's server. The defaults are OpenAI's.
 
     Attributes:
         base: the path of the documented base URL.
-        refuses: members of the body it answers with 400; `messages.name` is one of each message.
-        expects: members of the body it has to have, some with their value.
-        call_id: what ids of tool calls have to be.
-        lists: what the list has to become: for each model what it is for.
-        thinking: the member in which thinking comes; empty where models do not think, `parts` for parts of content.
-        reasoned: whether it counts what was thought; `cached` is how it counts what it read from its cache.
-        usage: where counts come: in an event of their own, with the end, or in a member of another name.
-        before: what a stream may begin with.
+        refuses: members of the body that the server refuses; `messages.name` means the member `name` of each message.
+        expects: members that the body must have, with their values; `...` stands for any value.
+        call_id: pattern of the ids of tool calls.
+        lists: the models that must be found in the list, with their purposes.
+        thinking: the member with the thinking; `parts` if it is in parts of the content; empty if models do not think.
+        reasoned: whether the usage counts the tokens of the thinking.
+        cached: the members of the usage that count tokens from a cache.
+        usage: position of the usage: in its own event, in the last event of the choice, or in the member `x_groq`.
+        before: bytes at the beginning of a stream.
         broken: an event that ends a stream with an error.
     """
 
@@ -81,13 +82,13 @@ class Documented:
     )
 
     def listed(self) -> Any:
-        """The body of its list."""
+        """The body of the list of models."""
         if self.listing is not None:
             return self.listing
         return {"object": "list", "data": [{"id": MODEL, "object": "model", "created": 1, "owned_by": "lab"}]}
 
     def wrong_with(self, body: Mapping[str, Any]) -> list[str]:
-        """What of a chat's body it would refuse."""
+        """The faults for which the server would refuse the body of a chat request."""
         found = [f"{name} is not known" for name in self.refuses if name in body]
         for message in body.get("messages", ()):
             found += [f"messages.{each} is not known" for each in message if f"messages.{each}" in self.refuses]
@@ -129,7 +130,7 @@ class Documented:
         return self.before + b"".join(events) + b"data: [DONE]\n\n"
 
     def whole(self) -> bytes:
-        """The same text as one document."""
+        """The answer as one document instead of a stream."""
         choice = {"index": 0, "message": {"role": "assistant", "content": "".join(TEXT)}, "finish_reason": "stop"}
         return orjson.dumps(
             {"id": "c", "object": "chat.completion", "model": MODEL, "choices": [choice], "usage": self._counts(False)}
@@ -188,7 +189,7 @@ class Messages(Documented):
         return b"".join(b"event: %s\ndata: %s\n\n" % (each["type"].encode(), orjson.dumps(each)) for each in events)
 
     def whole(self) -> bytes:
-        """The same text as one document."""
+        """The answer as one document instead of a stream."""
         return orjson.dumps(
             {
                 "type": "message",

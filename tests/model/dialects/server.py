@@ -1,4 +1,4 @@
-"""A real HTTP server that speaks one vendor's dialect, and notes what its clients get wrong."""
+"""A real HTTP server with one vendor's dialect; it records the faults of requests."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,10 +18,10 @@ class DialectServer:
     """One vendor's server.
 
     Attributes:
-        says: the body of the next answers to a chat.
-        refusal: what every request is answered with instead.
-        wrong: what a request had that the documentation does not allow.
-        bodies: the bodies it was sent.
+        says: the body of the next answers to chat requests.
+        refusal: if set, the answer to every request.
+        wrong: the faults of requests, according to the documentation.
+        bodies: the bodies of requests.
     """
 
     documented: Documented
@@ -32,7 +32,7 @@ class DialectServer:
     bodies: list[dict[str, Any]] = field(default_factory=list)
 
     async def answer(self, request: web.Request) -> web.Response:
-        """Any request."""
+        """Answer any request."""
         documented, path = self.documented, request.path.removeprefix(self.documented.base)
         self._check_headers(request)
         if self.refusal is not None:
@@ -82,7 +82,7 @@ class DialectServer:
 
 @asynccontextmanager
 async def speaking(documented: Documented) -> AsyncIterator[DialectServer]:
-    """The server, on a free port."""
+    """Run the server on a free port."""
     server, app = DialectServer(documented), web.Application()
     app.router.add_route("*", "/{path:.*}", server.answer)
     async with TestServer(app) as running:

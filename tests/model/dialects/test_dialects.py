@@ -1,4 +1,4 @@
-"""Each vendor's documented dialect against what its file makes of it: found by its variables, asked as it wants."""
+"""Each vendor is found by its variables, and the requests that its file leads to follow its documented dialect."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -54,7 +54,7 @@ KINDS = {
 
 @pytest.fixture(autouse=True)
 def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Nothing of the machine's own environment counts."""
+    """Remove all variables that would configure a provider."""
     monkeypatch.chdir(tmp_path)
     for name in (*VARIABLES, "SOMA_CONFIG"):
         monkeypatch.delenv(name, raising=False)
@@ -65,7 +65,7 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 async def found(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[tuple[DialectServer, Anthropic | OpenAICompatible]]:
-    """The vendor's server, and the provider that its variables make of it; nothing may be wrong in the end."""
+    """The vendor's server, and the provider that its variables configure; checks at the end that it saw no fault."""
     documented, shipped = DIALECTS[name], VENDORS[name].server
     async with speaking(documented) as server, AsyncExitStack() as stack:
         vendors = VENDORS
@@ -74,7 +74,7 @@ async def found(
             monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         else:
             if name == "openai":
-                # What stands at another host than OpenAI's would be asked as any server.
+                # A server at another host than OpenAI's would get the requests of `openai_compatible`.
                 here = replace(VENDORS["openai"], server=replace(shipped, url=server.url))
                 vendors = {**VENDORS, "openai": here}
             monkeypatch.setenv(shipped.url_variables[0], server.url)
@@ -88,7 +88,7 @@ async def found(
 
 
 def asking(provider: Anthropic | OpenAICompatible, tools: bool) -> GenerateRequest:
-    """A request with everything the vendor does not lack, after a turn with a tool."""
+    """A request with every parameter that the vendor supports, after a turn with a tool."""
     request = GenerateRequest(
         model=MODEL,
         messages=[
@@ -224,7 +224,7 @@ async def test_a_refusal_is_told_with_its_words_and_when_to_come_back(
             await heard(provider, server.documented.tools)
     assert raised.value.reason == reason
     assert refusal.told in raised.value.message
-    # What is said of a credential may quote it.
+    # The vendor's message about a credential may contain the credential.
     assert "sk-1" not in raised.value.message
     delay = raised.value.facts.retry_after
     assert delay == (None if refusal.seconds is None else pytest.approx(refusal.seconds, abs=2))

@@ -1,4 +1,4 @@
-"""The vendors' dialects, from their documentation and from what their servers were reported to answer."""
+"""The vendors' dialects, from their documentation and from reports of their servers' answers."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -45,12 +45,12 @@ VLLM_BROKEN = b'data: {"error": {"message": "engine died", "type": "InternalServ
 
 
 def limited(headers: Mapping[str, str], seconds: float, body: object = None) -> Refusal:
-    """A refusal of one request too many."""
+    """The refusal of a request over the rate limit."""
     return Refusal(429, body or openai_error("slow down", "rate_limit"), headers, told="slow down", seconds=seconds)
 
 
 def self_hosted(**more: object) -> Documented:
-    """A server people run themselves, with a key of their own."""
+    """A server that users run themselves, with their own key."""
     return Documented(**{"refuses": frozenset(), **more})  # type: ignore[arg-type]
 
 
@@ -84,7 +84,7 @@ DIALECTS: Mapping[str, Documented] = {
         tokens=True,
         refuses=frozenset({"top_k", "repetition_penalty", "max_tokens"}),
         expects={"max_completion_tokens": 50},
-        # Of the models that could be deployed; not one of them is.
+        # Azure lists the models that can be deployed, and not the deployments.
         listing={"data": [{"id": "gpt-4.1", "status": "succeeded", "capabilities": {"chat_completion": True}}]},
         lists={MODEL: "chat", "my-embedding": "embedding"},
         before=b'data: {"id": "", "object": "", "choices": [], "prompt_filter_results": [{"prompt_index": 0}]}\n\n',
@@ -396,7 +396,7 @@ DIALECTS: Mapping[str, Documented] = {
 
 
 def headers_now(headers: Mapping[str, str]) -> dict[str, str]:
-    """Headers with moments that are so many seconds from now."""
+    """The headers, in which `IN seconds` and `UNIX_MS seconds` become the time that many seconds from now."""
     moment = datetime.now(UTC)
     found = {}
     for name, value in headers.items():
@@ -410,5 +410,5 @@ def headers_now(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def as_bytes(body: object) -> bytes:
-    """A body as it is sent."""
+    """The bytes of a body."""
     return body if isinstance(body, bytes) else orjson.dumps(body)

@@ -1,4 +1,4 @@
-"""Texts longer than the model reads at once are read whole, in windows, and their vectors averaged."""
+"""Texts that are too long for the model are read completely, in windows, and the vectors are averaged."""
 
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -36,7 +36,7 @@ def test_windows_hold_the_whole_text_and_each_fits(pieces: WordPieces, text: str
     windows = pieces.windows(text)
     rows = pieces.split(windows)
     assert all(len(row) <= MAX_TOKENS for row in rows)
-    # Cut between words, the windows have exactly the tokens of the whole.
+    # The windows are cut between words, so together they have exactly the tokens of the whole text.
     whole = pieces._whole.encode(text, add_special_tokens=False).ids
     assert [token for row in rows for token in row[1:-1]] == whole
     assert len(windows) == 1 or sum(len(row) for row in rows[:-1]) > 0.8 * MAX_TOKENS * (len(rows) - 1)
@@ -53,7 +53,7 @@ async def test_the_end_of_a_long_text_counts(embedder: MiniLm) -> None:
     found = await embedder.embed([one, "short", other])
     assert found.windows is not None
     assert [windows > 3 for windows in found.windows.tolist()] == [True, False, True]
-    # The model alone would have read the same beginning of both.
+    # The model alone would read only the beginning, which is the same in both texts.
     assert found.vectors[0] @ found.vectors[2] < 0.97
     assert np.allclose(np.linalg.norm(found.vectors, axis=1), 1.0, atol=1e-5)
     near = await embedder.embed(["submarines", "cooked rice"])

@@ -21,7 +21,8 @@ _MOST_KEPT = 256
 class Connections:
     """A pool of connections to one server: each exchange has a connection of its own. Made inside the event loop.
 
-    `headers` are sent with every request, and so is the query of `base_url`, if it has one. `network` is the way there.
+    `headers` are sent with every request, and so is the query of `base_url`, if it has one. `network` has the proxies
+    and the certificate authorities.
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class Connections:
         self._fields = "".join(f"{name}: {_clean(value)}\r\n" for name, value in lines.items())
         self._origin = ""
         if self._proxy is not None and not secure:
-            # A proxy is told the whole URL, and who asks; inside a tunnel it hears of neither.
+            # The proxy gets the whole URL and the credentials with each request. In a tunnel, it would get neither.
             self._origin = f"http://{lines['Host']}"
             self._fields += self._proxy.fields
         self._heads: dict[tuple[str, str], bytes] = {}
@@ -123,7 +124,7 @@ class Connections:
         return connection
 
     async def _open(self) -> socket.socket:
-        """A connection to the server, or to the proxy, where that hands on what is sent to the server."""
+        """A connection to the server: direct, through a tunnel, or to a proxy that forwards each request."""
         host, port = (self._host, self._port) if self._proxy is None else (self._proxy.host, self._proxy.port)
         found = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         # uvloop would try the addresses one after the other, each until it fails.

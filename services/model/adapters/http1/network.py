@@ -1,4 +1,4 @@
-"""The way out of this network: proxies by the usual variables, and certificate authorities of one's own."""
+"""Connections to the outside: proxies from the usual variables, and additional certificate authorities."""
 
 import ssl
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ _PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """How servers are reached.
+    """The proxies and certificate authorities for connections to servers.
 
     Attributes:
-        proxies: by the scheme of a server's URL.
-        without: hosts that are reached without a proxy, as `NO_PROXY` lists them; those of this machine always are.
-        context: what TLS trusts; None for what the system trusts.
+        proxies: the proxy for each scheme of a server's URL.
+        without: hosts that are reached without a proxy, in the form of `NO_PROXY`; this machine always is.
+        context: the certificate authorities that TLS trusts; None for those of the system.
     """
 
     proxies: tuple[tuple[str, Proxy], ...] = ()
@@ -26,7 +26,7 @@ class Network:
     context: ssl.SSLContext | None = None
 
     def proxy_for(self, url: str) -> Proxy | None:
-        """The proxy for a server; None where it is reached directly."""
+        """The proxy for a server; None if the server is reached directly."""
         parts = urlsplit(url)
         proxy = dict(self.proxies).get(parts.scheme)
         host = parts.hostname or ""
@@ -40,7 +40,7 @@ DIRECT = Network()
 
 
 def network(http_proxy: str, https_proxy: str, no_proxy: str, ca_file: Path | None) -> Network:
-    """The network of settings that were checked by `proxy_url`.
+    """The network that these settings describe; `proxy_url` has checked the URLs.
 
     Raises:
         OSError, ssl.SSLError: the file of certificates cannot be read.
@@ -56,10 +56,10 @@ def network(http_proxy: str, https_proxy: str, no_proxy: str, ca_file: Path | No
 
 
 def proxy_url(text: str) -> str:
-    """A proxy's URL as its variable gives it, which may leave out the scheme; empty for none.
+    """Check the URL of a proxy, and add the scheme if it is missing; an empty text stays empty.
 
     Raises:
-        ValueError: it is none, or that of a proxy that is not reached by plain HTTP; the message repeats no password.
+        ValueError: it is not a URL, or not one of plain HTTP; the message does not contain the password.
     """
     if not text:
         return ""
@@ -93,7 +93,7 @@ def _is_here(host: str) -> bool:
 
 
 def _fits(host: str, port: int, pattern: str) -> bool:
-    """Whether an entry of NO_PROXY means a server: `*`, a domain, an address or a network, with a port or without."""
+    """Whether an entry of NO_PROXY matches a server: `*`, a domain, an address or a network, with or without a port."""
     if pattern == "*":
         return True
     name, separator, number = pattern.rpartition(":")

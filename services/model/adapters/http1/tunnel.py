@@ -1,4 +1,4 @@
-"""A proxy of HTTP (RFC 9110, 7.6 and 9.3.6): what it is told with a request, and a tunnel through it."""
+"""An HTTP proxy (RFC 9110, 7.6 and 9.3.6): its header with the credentials, and a tunnel through it."""
 
 import asyncio
 import re
@@ -11,12 +11,12 @@ _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})")
 
 
 class ProxyRefused(OSError):
-    """The proxy did not open a tunnel; says what it answered."""
+    """The proxy did not open a tunnel; the message has its answer."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Proxy:
-    """A proxy, and who it is asked as."""
+    """A proxy, and the user and password for it."""
 
     host: str
     port: int
@@ -25,7 +25,7 @@ class Proxy:
 
     @property
     def fields(self) -> str:
-        """The header lines it wants."""
+        """The header lines with the credentials; empty if there are none."""
         if not self.user and not self.password:
             return ""
         credential = b64encode(f"{self.user}:{self.password}".encode()).decode()
@@ -33,10 +33,10 @@ class Proxy:
 
 
 async def open_tunnel(opened: socket.socket, proxy: Proxy, host: str, port: int) -> None:
-    """Have the proxy at the other end of a connection hand on all that follows to a server.
+    """Ask the proxy at the other end of a connection to forward all following bytes to a server.
 
     Raises:
-        ProxyRefused: it does not.
+        ProxyRefused: the proxy refuses.
         OSError: the connection failed.
     """
     loop = asyncio.get_running_loop()
@@ -44,7 +44,7 @@ async def open_tunnel(opened: socket.socket, proxy: Proxy, host: str, port: int)
     asked = f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{proxy.fields}\r\n"
     await loop.sock_sendall(opened, asked.encode("latin-1"))
     head = b""
-    # A server of TLS says nothing before it is asked, so what is read ends with the proxy's head.
+    # A TLS server does not send first, so the bytes that are read end with the head of the proxy's answer.
     while b"\r\n\r\n" not in head:
         read = await loop.sock_recv(opened, 4096)
         if not read or len(head) > _LARGEST_HEAD:

@@ -1,4 +1,4 @@
-"""The way out of a network: a real proxy between client and server, and servers with certificates of one's own CA."""
+"""Connections through a real proxy, and to servers with certificates of a private certificate authority."""
 
 import asyncio
 import ssl
@@ -17,14 +17,14 @@ from services.model.adapters.upstream import Patience, Upstream
 from services.model.settings import ModelSettings
 
 SECONDS = 5.0
-# A name that only the proxy knows; it is this machine.
+# A host name that only the proxy can resolve; it means this machine.
 AWAY = "models.example"
 LIST = b'{"data": [{"id": "m"}]}'
 
 
 @dataclass
 class Proxy:
-    """A proxy of HTTP that notes the heads it was sent, and knows `AWAY` as a server of this machine."""
+    """An HTTP proxy that records the heads of requests, and resolves `AWAY` to this machine."""
 
     port: int = 0
     server: int = 0
@@ -32,7 +32,7 @@ class Proxy:
     heads: list[bytes] = field(default_factory=list)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection."""
+        """Serve one connection."""
         with suppress(asyncio.IncompleteReadError, ConnectionError):
             head = await reader.readuntil(b"\r\n\r\n")
             self.heads.append(head)
@@ -55,7 +55,7 @@ async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """A server that lists one model."""
+    """Answer with a list of one model."""
     with suppress(asyncio.IncompleteReadError, ConnectionError, ssl.SSLError):
         while True:
             await reader.readuntil(b"\r\n\r\n")
@@ -65,7 +65,7 @@ async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
 
 @asynccontextmanager
 async def proxied(context: ssl.SSLContext | None = None) -> AsyncIterator[Proxy]:
-    """A server and a proxy before it."""
+    """Run a server, and a proxy in front of it."""
     proxy = Proxy()
     serving = await asyncio.start_server(_answer, "127.0.0.1", 0, ssl=context)
     proxy.server = serving.sockets[0].getsockname()[1]
@@ -82,7 +82,7 @@ def authority(tmp_path: Path) -> Authority:
 
 @pytest.fixture
 def secure(authority: Authority, tmp_path: Path) -> ssl.SSLContext:
-    """The server's certificate, of an authority that no system trusts."""
+    """The certificate of the server; no system trusts its authority."""
     authority.issue("server", [AWAY, "127.0.0.1"])
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(folder_of(tmp_path) / "server.pem")
