@@ -54,8 +54,8 @@ def infer(
 
 
 def embed(
-    *,
     texts: str | Sequence[str] = (),
+    *,
     model: str = "",
     normalize: bool | None = None,
     tokens: Sequence[pb.TokenNumbers] = (),
