@@ -12,7 +12,7 @@ from soma.events.v1.event_pb2 import Event
 
 import services
 from gateway.contracts import area, public_services
-from services.declared import SERVICES, declarations, declared, needed, require_sent, schemas
+from services.declared import SERVICES, _written_needs, declarations, declared, needed, require_sent, schemas
 from services.mesh.call.errors import InvalidArgument
 from services.mesh.declaration import Declaration, NoSettings
 from services.mesh.events.consumer import Consumer
@@ -244,6 +244,36 @@ def test_to_handle_an_event_that_nobody_sends_is_refused(type: str) -> None:
     require_sent("orchestrator", ["memory.conversation.deleted", "model.usage.recorded"])
     with pytest.raises(ValueError, match="and no service declares that it sends it"):
         require_sent("orchestrator", [type])
+
+
+def test_what_services_need_is_read_as_their_declarations_say_without_importing_them() -> None:
+    names = "import services.declared as d; names = (*d.SERVICES, 'testing'); "
+    read = "import sys; needs = [d.needed([name]) for name in names]; early = [*sys.modules]; "
+    script = names + read + "print(needs == [d.declared(name).needs for name in names], *early)"
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    equal, *early = ran.stdout.split()
+    assert equal == "True"
+    assert {
+        module for module in early if module.startswith(("services.", "gateway.")) and module.endswith(".main")
+    } == set()
+
+
+@pytest.mark.parametrize(
+    ("source", "needs"),
+    [
+        ("SERVICE = Declaration(name='a', needs=('postgres',))", ("postgres",)),
+        ("SERVICE = Declaration(name='a')", ()),
+        ("NEEDS = ('redis',)\nSERVICE = Declaration(name='a', needs=NEEDS)", None),
+        ("SERVICE = Declaration(**options)", None),
+        ("SERVICE = made()[0]", None),
+    ],
+)
+def test_what_is_not_written_out_is_not_guessed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, needs: tuple[str, ...] | None
+) -> None:
+    (tmp_path / "written_service.py").write_text(source)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert _written_needs("written_service") == needs
 
 
 def test_a_service_that_there_is_not_is_refused_with_those_there_are() -> None:
