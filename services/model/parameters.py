@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from soma.errors.v1 import reasons
-from soma.model.v1.model_service_pb2 import GenerateRequest, ResponseFormat
+from soma.model.v1.model_service_pb2 import GenerateRequest
+from soma.model.v1.options_pb2 import ResponseFormat
 
 from services.mesh.call import errors
 

@@ -7,14 +7,7 @@ from typing import Any, TypeAlias
 import grpc
 from soma.model.v1 import model_service_pb2_grpc
 from soma.model.v1.catalog_service_pb2 import Model
-from soma.model.v1.message_pb2 import (
-    FINISH_REASON_CONTENT_FILTER,
-    FINISH_REASON_LENGTH,
-    ROLE_USER,
-    Message,
-    Sampling,
-    ToolChoice,
-)
+from soma.model.v1.message_pb2 import FINISH_REASON_CONTENT_FILTER, FINISH_REASON_LENGTH, ROLE_USER, Message
 from soma.model.v1.model_service_pb2 import (
     EmbedRequest,
     EmbedResponse,
@@ -23,6 +16,7 @@ from soma.model.v1.model_service_pb2 import (
     InferRequest,
     InferResponse,
 )
+from soma.model.v1.options_pb2 import Sampling, ToolChoice
 
 from services.mesh.call.call import principal
 from services.model.adapters.local import LocalProvider

@@ -1,8 +1,8 @@
 """Parameters that a provider does not support are refused by name, or dropped on request."""
 
 import pytest
-from soma.model.v1.message_pb2 import Sampling
-from soma.model.v1.model_service_pb2 import GenerateRequest, ResponseFormat
+from soma.model.v1.model_service_pb2 import GenerateRequest
+from soma.model.v1.options_pb2 import ResponseFormat, Sampling
 
 from services.mesh.call.errors import InvalidArgument
 from services.model.adapters.local import LocalProvider

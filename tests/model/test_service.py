@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from soma.model.v1.catalog_service_pb2 import ListModelsRequest, Model
 from soma.model.v1.cost_service_pb2 import ListUsageRequest, UsageRecord
-from soma.model.v1.message_pb2 import ROLE_USER, Message, Tool, ToolChoice
-from soma.model.v1.model_service_pb2 import EmbedRequest, GenerateRequest, InferRequest, ResponseFormat
+from soma.model.v1.message_pb2 import ROLE_USER, Message
+from soma.model.v1.model_service_pb2 import EmbedRequest, GenerateRequest, InferRequest
+from soma.model.v1.options_pb2 import ResponseFormat, Tool, ToolChoice
 
 from services.mesh.call.call import run_as
 from services.mesh.call.errors import Code, MeshError

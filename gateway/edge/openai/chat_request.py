@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 from soma.errors.v1 import reasons
-from soma.model.v1.message_pb2 import Sampling
+from soma.model.v1.options_pb2 import Sampling
 from soma.orchestrator.v1.chat_service_pb2 import ChatRequest
 from typing_extensions import TypedDict
 

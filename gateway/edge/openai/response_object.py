@@ -3,8 +3,8 @@
 from typing import Any
 
 import orjson
-from soma.model.v1.message_pb2 import FINISH_REASON_LENGTH, ToolChoice
-from soma.model.v1.model_service_pb2 import ResponseFormat
+from soma.model.v1.message_pb2 import FINISH_REASON_LENGTH
+from soma.model.v1.options_pb2 import ResponseFormat, ToolChoice
 from soma.orchestrator.v1.response_service_pb2 import Response, ResponseItem, ResponseSettings
 
 from gateway.edge.openai.completion import logprob_objects

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, with_config
 from soma.errors.v1 import reasons
-from soma.model.v1.message_pb2 import Sampling
+from soma.model.v1.options_pb2 import Sampling
 from soma.orchestrator.v1.response_service_pb2 import CreateResponseRequest, ResponseSettings
 from typing_extensions import TypedDict
 

@@ -5,8 +5,7 @@ from typing import Annotated, Any, Literal, final
 import orjson
 from pydantic import Field, Tag
 from soma.errors.v1 import reasons
-from soma.model.v1.message_pb2 import Tool, ToolChoice
-from soma.model.v1.model_service_pb2 import ResponseFormat
+from soma.model.v1.options_pb2 import ResponseFormat, Tool, ToolChoice
 from typing_extensions import TypedDict
 
 from gateway.edge.openai.words import refuse

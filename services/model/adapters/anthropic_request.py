@@ -3,8 +3,9 @@
 import re
 from typing import Any
 
-from soma.model.v1.message_pb2 import ROLE_ASSISTANT, ROLE_SYSTEM, ROLE_TOOL, Message, Tool, ToolChoice
-from soma.model.v1.model_service_pb2 import GenerateRequest, ResponseFormat
+from soma.model.v1.message_pb2 import ROLE_ASSISTANT, ROLE_SYSTEM, ROLE_TOOL, Message
+from soma.model.v1.model_service_pb2 import GenerateRequest
+from soma.model.v1.options_pb2 import ResponseFormat, Tool, ToolChoice
 
 from services.model.adapters.history import CallIds, arguments_of, instructions
 from services.model.adapters.json_text import decimal, parse_object

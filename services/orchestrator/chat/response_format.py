@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jsonschema_rs
 import orjson
 from soma.errors.v1 import reasons
-from soma.model.v1.model_service_pb2 import ResponseFormat
+from soma.model.v1.options_pb2 import ResponseFormat
 
 from services.mesh.call import errors
 

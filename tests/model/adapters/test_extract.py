@@ -15,10 +15,10 @@ from soma.model.v1.message_pb2 import (
     ROLE_TOOL,
     ROLE_USER,
     Message,
-    Sampling,
     Source,
 )
 from soma.model.v1.model_service_pb2 import GenerateRequest, GenerationFinished, TextDelta
+from soma.model.v1.options_pb2 import Sampling
 
 from services.mesh.call.errors import Unavailable
 from services.model.adapters.extract.engine import ExtractEngine

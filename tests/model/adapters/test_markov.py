@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from soma.model.v1.message_pb2 import FINISH_REASON_LENGTH, FINISH_REASON_STOP, ROLE_USER, Message, Sampling
+from soma.model.v1.message_pb2 import FINISH_REASON_LENGTH, FINISH_REASON_STOP, ROLE_USER, Message
 from soma.model.v1.model_service_pb2 import GenerateRequest, GenerationFinished, TextDelta
+from soma.model.v1.options_pb2 import Sampling
 
 from services.model.adapters.markov.chain import END, train
 from services.model.adapters.markov.engine import MarkovEngine, packaged_chain

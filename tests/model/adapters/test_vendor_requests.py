@@ -14,16 +14,14 @@ from soma.model.v1.message_pb2 import (
     ROLE_USER,
     FinishReason,
     Message,
-    Sampling,
     Source,
     TokenLogprob,
-    Tool,
     ToolCall,
     ToolCallDelta,
-    ToolChoice,
     Usage,
 )
-from soma.model.v1.model_service_pb2 import GenerateRequest, GenerationFinished, ResponseFormat, TextDelta
+from soma.model.v1.model_service_pb2 import GenerateRequest, GenerationFinished, TextDelta
+from soma.model.v1.options_pb2 import ResponseFormat, Sampling, Tool, ToolChoice
 
 from services.mesh.call.errors import InvalidArgument
 from services.model.adapters.anthropic import Anthropic

@@ -14,11 +14,8 @@ from soma.model.v1.message_pb2 import (
     ROLE_TOOL,
     ROLE_USER,
     Message,
-    Sampling,
-    Tool,
     ToolCall,
     ToolCallDelta,
-    ToolChoice,
 )
 from soma.model.v1.model_service_pb2 import (
     EmbedRequest,
@@ -27,6 +24,7 @@ from soma.model.v1.model_service_pb2 import (
     TextDelta,
     TokenNumbers,
 )
+from soma.model.v1.options_pb2 import Sampling, Tool, ToolChoice
 
 from services.mesh.call.errors import MeshError
 from services.model.adapters.anthropic import Anthropic

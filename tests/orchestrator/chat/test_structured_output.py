@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import grpc
 import pytest
 from soma.model.v1 import message_pb2
-from soma.model.v1.model_service_pb2 import ResponseFormat
+from soma.model.v1.options_pb2 import ResponseFormat
 from soma.orchestrator.v1 import chat_service_pb2 as pb
 
 from services.mesh.call.call import run_as

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypedDict, cast
 
 from soma.model.v1 import message_pb2 as model
-from soma.model.v1.model_service_pb2 import ResponseFormat
+from soma.model.v1.options_pb2 import ResponseFormat
 
 from somamesh.messages import Tool, to_tool
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
 
-from soma.model.v1.message_pb2 import Sampling
+from soma.model.v1.options_pb2 import Sampling
 
 _TEMPERATURE = 0.8
 _TOP_K = 50

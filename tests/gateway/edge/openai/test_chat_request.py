@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from soma.model.v1 import message_pb2 as model
-from soma.model.v1.model_service_pb2 import ResponseFormat
+from soma.model.v1.options_pb2 import ResponseFormat
 from soma.orchestrator.v1.chat_service_pb2 import ChatRequest
 
 from gateway.edge.openai.chat_request import Ask, ChatCompletionRequest, read_chat_request

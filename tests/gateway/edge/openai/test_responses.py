@@ -9,7 +9,7 @@ import openai as sdk
 import pytest
 from openai import AsyncOpenAI
 from soma.model.v1 import message_pb2 as model
-from soma.model.v1.model_service_pb2 import ResponseFormat
+from soma.model.v1.options_pb2 import ResponseFormat
 from soma.orchestrator.v1 import response_service_pb2 as pb
 
 from services.mesh.call import errors

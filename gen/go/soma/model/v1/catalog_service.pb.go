@@ -52,6 +52,8 @@ const (
 	Model_CAPABILITY_TRANSCRIPTION Model_Capability = 9
 	// Judges whether a text may be said.
 	Model_CAPABILITY_MODERATION Model_Capability = 10
+	// Thinks before it answers, and shows its thoughts or takes options for them.
+	Model_CAPABILITY_REASONING Model_Capability = 11
 )
 
 // Enum value maps for Model_Capability.
@@ -68,6 +70,7 @@ var (
 		8:  "CAPABILITY_SPEECH",
 		9:  "CAPABILITY_TRANSCRIPTION",
 		10: "CAPABILITY_MODERATION",
+		11: "CAPABILITY_REASONING",
 	}
 	Model_Capability_value = map[string]int32{
 		"CAPABILITY_UNSPECIFIED":   0,
@@ -81,6 +84,7 @@ var (
 		"CAPABILITY_SPEECH":        8,
 		"CAPABILITY_TRANSCRIPTION": 9,
 		"CAPABILITY_MODERATION":    10,
+		"CAPABILITY_REASONING":     11,
 	}
 )
 
@@ -109,6 +113,71 @@ func (x Model_Capability) Number() protoreflect.EnumNumber {
 // Deprecated: Use Model_Capability.Descriptor instead.
 func (Model_Capability) EnumDescriptor() ([]byte, []int) {
 	return file_soma_model_v1_catalog_service_proto_rawDescGZIP(), []int{0, 0}
+}
+
+// What a model reads.
+type Model_Modality int32
+
+const (
+	// Never listed.
+	Model_MODALITY_UNSPECIFIED Model_Modality = 0
+	// Text.
+	Model_MODALITY_TEXT Model_Modality = 1
+	// Pictures.
+	Model_MODALITY_IMAGE Model_Modality = 2
+	// Sound.
+	Model_MODALITY_AUDIO Model_Modality = 3
+	// Documents.
+	Model_MODALITY_FILE Model_Modality = 4
+	// Video.
+	Model_MODALITY_VIDEO Model_Modality = 5
+)
+
+// Enum value maps for Model_Modality.
+var (
+	Model_Modality_name = map[int32]string{
+		0: "MODALITY_UNSPECIFIED",
+		1: "MODALITY_TEXT",
+		2: "MODALITY_IMAGE",
+		3: "MODALITY_AUDIO",
+		4: "MODALITY_FILE",
+		5: "MODALITY_VIDEO",
+	}
+	Model_Modality_value = map[string]int32{
+		"MODALITY_UNSPECIFIED": 0,
+		"MODALITY_TEXT":        1,
+		"MODALITY_IMAGE":       2,
+		"MODALITY_AUDIO":       3,
+		"MODALITY_FILE":        4,
+		"MODALITY_VIDEO":       5,
+	}
+)
+
+func (x Model_Modality) Enum() *Model_Modality {
+	p := new(Model_Modality)
+	*p = x
+	return p
+}
+
+func (x Model_Modality) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Model_Modality) Descriptor() protoreflect.EnumDescriptor {
+	return file_soma_model_v1_catalog_service_proto_enumTypes[1].Descriptor()
+}
+
+func (Model_Modality) Type() protoreflect.EnumType {
+	return &file_soma_model_v1_catalog_service_proto_enumTypes[1]
+}
+
+func (x Model_Modality) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Model_Modality.Descriptor instead.
+func (Model_Modality) EnumDescriptor() ([]byte, []int) {
+	return file_soma_model_v1_catalog_service_proto_rawDescGZIP(), []int{0, 1}
 }
 
 // Whether it can be used now.
@@ -164,11 +233,11 @@ func (x Provider_State) String() string {
 }
 
 func (Provider_State) Descriptor() protoreflect.EnumDescriptor {
-	return file_soma_model_v1_catalog_service_proto_enumTypes[1].Descriptor()
+	return file_soma_model_v1_catalog_service_proto_enumTypes[2].Descriptor()
 }
 
 func (Provider_State) Type() protoreflect.EnumType {
-	return &file_soma_model_v1_catalog_service_proto_enumTypes[1]
+	return &file_soma_model_v1_catalog_service_proto_enumTypes[2]
 }
 
 func (x Provider_State) Number() protoreflect.EnumNumber {
@@ -202,9 +271,11 @@ type Model struct {
 	// Most tokens of input; 0 when not known.
 	ContextWindow int32 `protobuf:"varint,9,opt,name=context_window,json=contextWindow,proto3" json:"context_window,omitempty"`
 	// What it costs, as far as it is known; unset when nothing is.
-	Price         *Price `protobuf:"bytes,10,opt,name=price,proto3" json:"price,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Price *Price `protobuf:"bytes,10,opt,name=price,proto3" json:"price,omitempty"`
+	// What it reads; empty when that is not known. A model of which it is known refuses everything else.
+	InputModalities []Model_Modality `protobuf:"varint,11,rep,packed,name=input_modalities,json=inputModalities,proto3,enum=soma.model.v1.Model_Modality" json:"input_modalities,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Model) Reset() {
@@ -303,6 +374,13 @@ func (x *Model) GetContextWindow() int32 {
 func (x *Model) GetPrice() *Price {
 	if x != nil {
 		return x.Price
+	}
+	return nil
+}
+
+func (x *Model) GetInputModalities() []Model_Modality {
+	if x != nil {
+		return x.InputModalities
 	}
 	return nil
 }
@@ -694,7 +772,7 @@ var File_soma_model_v1_catalog_service_proto protoreflect.FileDescriptor
 
 const file_soma_model_v1_catalog_service_proto_rawDesc = "" +
 	"\n" +
-	"#soma/model/v1/catalog_service.proto\x12\rsoma.model.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19soma/authz/v1/authz.proto\"\xac\x05\n" +
+	"#soma/model/v1/catalog_service.proto\x12\rsoma.model.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19soma/authz/v1/authz.proto\"\x99\a\n" +
 	"\x05Model\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
 	"\bprovider\x18\x02 \x01(\tR\bprovider\x12C\n" +
@@ -707,7 +785,8 @@ const file_soma_model_v1_catalog_service_proto_rawDesc = "" +
 	"\bowned_by\x18\b \x01(\tR\aownedBy\x12%\n" +
 	"\x0econtext_window\x18\t \x01(\x05R\rcontextWindow\x12*\n" +
 	"\x05price\x18\n" +
-	" \x01(\v2\x14.soma.model.v1.PriceR\x05price\"\x9b\x02\n" +
+	" \x01(\v2\x14.soma.model.v1.PriceR\x05price\x12H\n" +
+	"\x10input_modalities\x18\v \x03(\x0e2\x1d.soma.model.v1.Model.ModalityR\x0finputModalities\"\xb5\x02\n" +
 	"\n" +
 	"Capability\x12\x1a\n" +
 	"\x16CAPABILITY_UNSPECIFIED\x10\x00\x12\x13\n" +
@@ -721,7 +800,15 @@ const file_soma_model_v1_catalog_service_proto_rawDesc = "" +
 	"\x11CAPABILITY_SPEECH\x10\b\x12\x1c\n" +
 	"\x18CAPABILITY_TRANSCRIPTION\x10\t\x12\x19\n" +
 	"\x15CAPABILITY_MODERATION\x10\n" +
-	"\"\x9e\x05\n" +
+	"\x12\x18\n" +
+	"\x14CAPABILITY_REASONING\x10\v\"\x86\x01\n" +
+	"\bModality\x12\x18\n" +
+	"\x14MODALITY_UNSPECIFIED\x10\x00\x12\x11\n" +
+	"\rMODALITY_TEXT\x10\x01\x12\x12\n" +
+	"\x0eMODALITY_IMAGE\x10\x02\x12\x12\n" +
+	"\x0eMODALITY_AUDIO\x10\x03\x12\x11\n" +
+	"\rMODALITY_FILE\x10\x04\x12\x12\n" +
+	"\x0eMODALITY_VIDEO\x10\x05\"\x9e\x05\n" +
 	"\x05Price\x12\x19\n" +
 	"\x05input\x18\x01 \x01(\x01H\x00R\x05input\x88\x01\x01\x12\x1b\n" +
 	"\x06output\x18\x02 \x01(\x01H\x01R\x06output\x88\x01\x01\x12$\n" +
@@ -794,34 +881,36 @@ func file_soma_model_v1_catalog_service_proto_rawDescGZIP() []byte {
 	return file_soma_model_v1_catalog_service_proto_rawDescData
 }
 
-var file_soma_model_v1_catalog_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_soma_model_v1_catalog_service_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
 var file_soma_model_v1_catalog_service_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_soma_model_v1_catalog_service_proto_goTypes = []any{
 	(Model_Capability)(0),         // 0: soma.model.v1.Model.Capability
-	(Provider_State)(0),           // 1: soma.model.v1.Provider.State
-	(*Model)(nil),                 // 2: soma.model.v1.Model
-	(*Price)(nil),                 // 3: soma.model.v1.Price
-	(*Provider)(nil),              // 4: soma.model.v1.Provider
-	(*ListModelsRequest)(nil),     // 5: soma.model.v1.ListModelsRequest
-	(*ListModelsResponse)(nil),    // 6: soma.model.v1.ListModelsResponse
-	(*Price_PriceTier)(nil),       // 7: soma.model.v1.Price.PriceTier
-	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
+	(Model_Modality)(0),           // 1: soma.model.v1.Model.Modality
+	(Provider_State)(0),           // 2: soma.model.v1.Provider.State
+	(*Model)(nil),                 // 3: soma.model.v1.Model
+	(*Price)(nil),                 // 4: soma.model.v1.Price
+	(*Provider)(nil),              // 5: soma.model.v1.Provider
+	(*ListModelsRequest)(nil),     // 6: soma.model.v1.ListModelsRequest
+	(*ListModelsResponse)(nil),    // 7: soma.model.v1.ListModelsResponse
+	(*Price_PriceTier)(nil),       // 8: soma.model.v1.Price.PriceTier
+	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
 }
 var file_soma_model_v1_catalog_service_proto_depIdxs = []int32{
 	0, // 0: soma.model.v1.Model.capabilities:type_name -> soma.model.v1.Model.Capability
-	8, // 1: soma.model.v1.Model.create_time:type_name -> google.protobuf.Timestamp
-	3, // 2: soma.model.v1.Model.price:type_name -> soma.model.v1.Price
-	7, // 3: soma.model.v1.Price.tiers:type_name -> soma.model.v1.Price.PriceTier
-	1, // 4: soma.model.v1.Provider.state:type_name -> soma.model.v1.Provider.State
-	2, // 5: soma.model.v1.ListModelsResponse.models:type_name -> soma.model.v1.Model
-	4, // 6: soma.model.v1.ListModelsResponse.providers:type_name -> soma.model.v1.Provider
-	5, // 7: soma.model.v1.CatalogService.ListModels:input_type -> soma.model.v1.ListModelsRequest
-	6, // 8: soma.model.v1.CatalogService.ListModels:output_type -> soma.model.v1.ListModelsResponse
-	8, // [8:9] is the sub-list for method output_type
-	7, // [7:8] is the sub-list for method input_type
-	7, // [7:7] is the sub-list for extension type_name
-	7, // [7:7] is the sub-list for extension extendee
-	0, // [0:7] is the sub-list for field type_name
+	9, // 1: soma.model.v1.Model.create_time:type_name -> google.protobuf.Timestamp
+	4, // 2: soma.model.v1.Model.price:type_name -> soma.model.v1.Price
+	1, // 3: soma.model.v1.Model.input_modalities:type_name -> soma.model.v1.Model.Modality
+	8, // 4: soma.model.v1.Price.tiers:type_name -> soma.model.v1.Price.PriceTier
+	2, // 5: soma.model.v1.Provider.state:type_name -> soma.model.v1.Provider.State
+	3, // 6: soma.model.v1.ListModelsResponse.models:type_name -> soma.model.v1.Model
+	5, // 7: soma.model.v1.ListModelsResponse.providers:type_name -> soma.model.v1.Provider
+	6, // 8: soma.model.v1.CatalogService.ListModels:input_type -> soma.model.v1.ListModelsRequest
+	7, // 9: soma.model.v1.CatalogService.ListModels:output_type -> soma.model.v1.ListModelsResponse
+	9, // [9:10] is the sub-list for method output_type
+	8, // [8:9] is the sub-list for method input_type
+	8, // [8:8] is the sub-list for extension type_name
+	8, // [8:8] is the sub-list for extension extendee
+	0, // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_soma_model_v1_catalog_service_proto_init() }
@@ -836,7 +925,7 @@ func file_soma_model_v1_catalog_service_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_soma_model_v1_catalog_service_proto_rawDesc), len(file_soma_model_v1_catalog_service_proto_rawDesc)),
-			NumEnums:      2,
+			NumEnums:      3,
 			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   1,

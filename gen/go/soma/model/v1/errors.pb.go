@@ -65,6 +65,15 @@ const (
 	ErrorReason_ERROR_REASON_EMBEDDING_BUILD_FAILED ErrorReason = 16
 	// There are no weights for the embedding model.
 	ErrorReason_ERROR_REASON_WEIGHTS_MISSING ErrorReason = 17
+	// A picture, a sound or a document is not what it says it is, or cannot be read; the message says why.
+	ErrorReason_ERROR_REASON_MEDIA_INVALID ErrorReason = 18
+	// A picture, a sound or a document is larger than the limit.
+	ErrorReason_ERROR_REASON_MEDIA_TOO_LARGE ErrorReason = 19
+	// The address of a picture, a sound or a document cannot be read: it is in a private network, it leads elsewhere, or
+	// its server does not answer.
+	ErrorReason_ERROR_REASON_MEDIA_UNREACHABLE ErrorReason = 20
+	// The mesh does not have a picture, a sound or a document with this hash.
+	ErrorReason_ERROR_REASON_MEDIA_NOT_FOUND ErrorReason = 21
 )
 
 // Enum value maps for ErrorReason.
@@ -88,6 +97,10 @@ var (
 		15: "ERROR_REASON_EMBEDDING_QUEUE_FULL",
 		16: "ERROR_REASON_EMBEDDING_BUILD_FAILED",
 		17: "ERROR_REASON_WEIGHTS_MISSING",
+		18: "ERROR_REASON_MEDIA_INVALID",
+		19: "ERROR_REASON_MEDIA_TOO_LARGE",
+		20: "ERROR_REASON_MEDIA_UNREACHABLE",
+		21: "ERROR_REASON_MEDIA_NOT_FOUND",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":                 0,
@@ -108,6 +121,10 @@ var (
 		"ERROR_REASON_EMBEDDING_QUEUE_FULL":        15,
 		"ERROR_REASON_EMBEDDING_BUILD_FAILED":      16,
 		"ERROR_REASON_WEIGHTS_MISSING":             17,
+		"ERROR_REASON_MEDIA_INVALID":               18,
+		"ERROR_REASON_MEDIA_TOO_LARGE":             19,
+		"ERROR_REASON_MEDIA_UNREACHABLE":           20,
+		"ERROR_REASON_MEDIA_NOT_FOUND":             21,
 	}
 )
 
@@ -142,7 +159,7 @@ var File_soma_model_v1_errors_proto protoreflect.FileDescriptor
 
 const file_soma_model_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"\x1asoma/model/v1/errors.proto\x12\rsoma.model.v1\x1a\x1bsoma/errors/v1/reason.proto*\xe4\x06\n" +
+	"\x1asoma/model/v1/errors.proto\x12\rsoma.model.v1\x1a\x1bsoma/errors/v1/reason.proto*\x94\b\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12*\n" +
 	"\x1cERROR_REASON_MODEL_NOT_FOUND\x10\x01\x1a\b\x8a\xe7\x18\x04\b\x05\x10\x01\x123\n" +
@@ -162,7 +179,11 @@ const file_soma_model_v1_errors_proto_rawDesc = "" +
 	"\x1aERROR_REASON_EMBEDDER_COLD\x10\x0e\x1a\b\x8a\xe7\x18\x04\b\x0e\x10\x02\x12/\n" +
 	"!ERROR_REASON_EMBEDDING_QUEUE_FULL\x10\x0f\x1a\b\x8a\xe7\x18\x04\b\b\x10\x02\x121\n" +
 	"#ERROR_REASON_EMBEDDING_BUILD_FAILED\x10\x10\x1a\b\x8a\xe7\x18\x04\b\t\x10\x03\x12*\n" +
-	"\x1cERROR_REASON_WEIGHTS_MISSING\x10\x11\x1a\b\x8a\xe7\x18\x04\b\t\x10\x03B\xa0\x01\n" +
+	"\x1cERROR_REASON_WEIGHTS_MISSING\x10\x11\x1a\b\x8a\xe7\x18\x04\b\t\x10\x03\x12(\n" +
+	"\x1aERROR_REASON_MEDIA_INVALID\x10\x12\x1a\b\x8a\xe7\x18\x04\b\x03\x10\x01\x12*\n" +
+	"\x1cERROR_REASON_MEDIA_TOO_LARGE\x10\x13\x1a\b\x8a\xe7\x18\x04\b\x03\x10\x01\x12,\n" +
+	"\x1eERROR_REASON_MEDIA_UNREACHABLE\x10\x14\x1a\b\x8a\xe7\x18\x04\b\x03\x10\x01\x12*\n" +
+	"\x1cERROR_REASON_MEDIA_NOT_FOUND\x10\x15\x1a\b\x8a\xe7\x18\x04\b\x05\x10\x01B\xa0\x01\n" +
 	"\x11com.soma.model.v1B\vErrorsProtoP\x01Z(somamesh/contracts/soma/model/v1;modelv1\xa2\x02\x03SMX\xaa\x02\rSoma.Model.V1\xca\x02\rSoma\\Model\\V1\xe2\x02\x19Soma\\Model\\V1\\GPBMetadata\xea\x02\x0fSoma::Model::V1b\x06proto3"
 
 var (

@@ -147,67 +147,6 @@ func (FinishReason) EnumDescriptor() ([]byte, []int) {
 	return file_soma_model_v1_message_proto_rawDescGZIP(), []int{1}
 }
 
-// Who decides whether a tool is called.
-type ToolChoice_Mode int32
-
-const (
-	// The provider's default.
-	ToolChoice_MODE_UNSPECIFIED ToolChoice_Mode = 0
-	// The model decides.
-	ToolChoice_MODE_AUTO ToolChoice_Mode = 1
-	// No tool.
-	ToolChoice_MODE_NONE ToolChoice_Mode = 2
-	// At least one tool.
-	ToolChoice_MODE_REQUIRED ToolChoice_Mode = 3
-	// The tool in `name`.
-	ToolChoice_MODE_NAMED ToolChoice_Mode = 4
-)
-
-// Enum value maps for ToolChoice_Mode.
-var (
-	ToolChoice_Mode_name = map[int32]string{
-		0: "MODE_UNSPECIFIED",
-		1: "MODE_AUTO",
-		2: "MODE_NONE",
-		3: "MODE_REQUIRED",
-		4: "MODE_NAMED",
-	}
-	ToolChoice_Mode_value = map[string]int32{
-		"MODE_UNSPECIFIED": 0,
-		"MODE_AUTO":        1,
-		"MODE_NONE":        2,
-		"MODE_REQUIRED":    3,
-		"MODE_NAMED":       4,
-	}
-)
-
-func (x ToolChoice_Mode) Enum() *ToolChoice_Mode {
-	p := new(ToolChoice_Mode)
-	*p = x
-	return p
-}
-
-func (x ToolChoice_Mode) String() string {
-	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
-}
-
-func (ToolChoice_Mode) Descriptor() protoreflect.EnumDescriptor {
-	return file_soma_model_v1_message_proto_enumTypes[2].Descriptor()
-}
-
-func (ToolChoice_Mode) Type() protoreflect.EnumType {
-	return &file_soma_model_v1_message_proto_enumTypes[2]
-}
-
-func (x ToolChoice_Mode) Number() protoreflect.EnumNumber {
-	return protoreflect.EnumNumber(x)
-}
-
-// Deprecated: Use ToolChoice_Mode.Descriptor instead.
-func (ToolChoice_Mode) EnumDescriptor() ([]byte, []int) {
-	return file_soma_model_v1_message_proto_rawDescGZIP(), []int{3, 0}
-}
-
 // ToolCall is a model's request to call a function.
 type ToolCall struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -216,7 +155,9 @@ type ToolCall struct {
 	// Name of the function.
 	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
 	// Arguments as JSON text, as the model wrote them.
-	Arguments     string `protobuf:"bytes,3,opt,name=arguments,proto3" json:"arguments,omitempty"`
+	Arguments string `protobuf:"bytes,3,opt,name=arguments,proto3" json:"arguments,omitempty"`
+	// The provider's signature of the thought behind the call, as Gemini has it. It goes back to the provider unchanged.
+	Signature     string `protobuf:"bytes,4,opt,name=signature,proto3" json:"signature,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -272,28 +213,564 @@ func (x *ToolCall) GetArguments() string {
 	return ""
 }
 
+func (x *ToolCall) GetSignature() string {
+	if x != nil {
+		return x.Signature
+	}
+	return ""
+}
+
+// Citation is a place that the answer refers to: a page of the web, or a part of a document in the conversation.
+type Citation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Address of the page; empty for a document of the conversation.
+	Url string `protobuf:"bytes,1,opt,name=url,proto3" json:"url,omitempty"`
+	// Title of the page or of the document.
+	Title string `protobuf:"bytes,2,opt,name=title,proto3" json:"title,omitempty"`
+	// The words of the page or the document; empty when the provider does not quote them.
+	Quote string `protobuf:"bytes,3,opt,name=quote,proto3" json:"quote,omitempty"`
+	// First character of the answer's text that the citation belongs to, counted in Unicode code points from 0.
+	Start int32 `protobuf:"varint,4,opt,name=start,proto3" json:"start,omitempty"`
+	// First character after that part of the text; 0 when the provider does not say where the citation belongs.
+	End int32 `protobuf:"varint,5,opt,name=end,proto3" json:"end,omitempty"`
+	// The citation as JSON text, as the provider sent it.
+	Details       string `protobuf:"bytes,6,opt,name=details,proto3" json:"details,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Citation) Reset() {
+	*x = Citation{}
+	mi := &file_soma_model_v1_message_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Citation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Citation) ProtoMessage() {}
+
+func (x *Citation) ProtoReflect() protoreflect.Message {
+	mi := &file_soma_model_v1_message_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Citation.ProtoReflect.Descriptor instead.
+func (*Citation) Descriptor() ([]byte, []int) {
+	return file_soma_model_v1_message_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Citation) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *Citation) GetTitle() string {
+	if x != nil {
+		return x.Title
+	}
+	return ""
+}
+
+func (x *Citation) GetQuote() string {
+	if x != nil {
+		return x.Quote
+	}
+	return ""
+}
+
+func (x *Citation) GetStart() int32 {
+	if x != nil {
+		return x.Start
+	}
+	return 0
+}
+
+func (x *Citation) GetEnd() int32 {
+	if x != nil {
+		return x.End
+	}
+	return 0
+}
+
+func (x *Citation) GetDetails() string {
+	if x != nil {
+		return x.Details
+	}
+	return ""
+}
+
+// Text is a text, with the places it refers to.
+type Text struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The text.
+	Text string `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
+	// The places it refers to; only in answers of models.
+	Citations     []*Citation `protobuf:"bytes,2,rep,name=citations,proto3" json:"citations,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Text) Reset() {
+	*x = Text{}
+	mi := &file_soma_model_v1_message_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Text) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Text) ProtoMessage() {}
+
+func (x *Text) ProtoReflect() protoreflect.Message {
+	mi := &file_soma_model_v1_message_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Text.ProtoReflect.Descriptor instead.
+func (*Text) Descriptor() ([]byte, []int) {
+	return file_soma_model_v1_message_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Text) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *Text) GetCitations() []*Citation {
+	if x != nil {
+		return x.Citations
+	}
+	return nil
+}
+
+// Media is a picture, a sound, or a document.
+type Media struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where its content is.
+	//
+	// Types that are valid to be assigned to Source:
+	//
+	//	*Media_Url
+	//	*Media_Data
+	//	*Media_Hash
+	//	*Media_FileId
+	Source isMedia_Source `protobuf_oneof:"source"`
+	// Its media type, such as `image/png`. Needed for bytes; the bytes must have this type.
+	MediaType string `protobuf:"bytes,5,opt,name=media_type,json=mediaType,proto3" json:"media_type,omitempty"`
+	// Name of the file; may be empty.
+	Name string `protobuf:"bytes,6,opt,name=name,proto3" json:"name,omitempty"`
+	// How closely a model looks at a picture: `low`, `high`, `auto`, or another word of the provider; may be empty.
+	Detail        string `protobuf:"bytes,7,opt,name=detail,proto3" json:"detail,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Media) Reset() {
+	*x = Media{}
+	mi := &file_soma_model_v1_message_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Media) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Media) ProtoMessage() {}
+
+func (x *Media) ProtoReflect() protoreflect.Message {
+	mi := &file_soma_model_v1_message_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Media.ProtoReflect.Descriptor instead.
+func (*Media) Descriptor() ([]byte, []int) {
+	return file_soma_model_v1_message_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Media) GetSource() isMedia_Source {
+	if x != nil {
+		return x.Source
+	}
+	return nil
+}
+
+func (x *Media) GetUrl() string {
+	if x != nil {
+		if x, ok := x.Source.(*Media_Url); ok {
+			return x.Url
+		}
+	}
+	return ""
+}
+
+func (x *Media) GetData() []byte {
+	if x != nil {
+		if x, ok := x.Source.(*Media_Data); ok {
+			return x.Data
+		}
+	}
+	return nil
+}
+
+func (x *Media) GetHash() string {
+	if x != nil {
+		if x, ok := x.Source.(*Media_Hash); ok {
+			return x.Hash
+		}
+	}
+	return ""
+}
+
+func (x *Media) GetFileId() string {
+	if x != nil {
+		if x, ok := x.Source.(*Media_FileId); ok {
+			return x.FileId
+		}
+	}
+	return ""
+}
+
+func (x *Media) GetMediaType() string {
+	if x != nil {
+		return x.MediaType
+	}
+	return ""
+}
+
+func (x *Media) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Media) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+type isMedia_Source interface {
+	isMedia_Source()
+}
+
+type Media_Url struct {
+	// Address from which the provider or the mesh reads it: `http` or `https`. Addresses in private networks are
+	// refused.
+	Url string `protobuf:"bytes,1,opt,name=url,proto3,oneof"`
+}
+
+type Media_Data struct {
+	// Its bytes.
+	Data []byte `protobuf:"bytes,2,opt,name=data,proto3,oneof"`
+}
+
+type Media_Hash struct {
+	// SHA-256 of its bytes, in hexadecimal, when the mesh keeps them: so it travels between services, and so it stands
+	// in a remembered conversation.
+	Hash string `protobuf:"bytes,3,opt,name=hash,proto3,oneof"`
+}
+
+type Media_FileId struct {
+	// Id of a file that the provider has.
+	FileId string `protobuf:"bytes,4,opt,name=file_id,json=fileId,proto3,oneof"`
+}
+
+func (*Media_Url) isMedia_Source() {}
+
+func (*Media_Data) isMedia_Source() {}
+
+func (*Media_Hash) isMedia_Source() {}
+
+func (*Media_FileId) isMedia_Source() {}
+
+// Reasoning is one thought of a model. It goes back to the provider that made it unchanged, and to no other.
+type Reasoning struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The thought, or a summary of it; empty when the provider does not show it.
+	Text string `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
+	// The provider's signature of the thought.
+	Signature string `protobuf:"bytes,2,opt,name=signature,proto3" json:"signature,omitempty"`
+	// The thought in a form that only the provider can read.
+	Redacted string `protobuf:"bytes,3,opt,name=redacted,proto3" json:"redacted,omitempty"`
+	// Provider that made it; empty when it is not known, as in a history that a client keeps.
+	Provider string `protobuf:"bytes,4,opt,name=provider,proto3" json:"provider,omitempty"`
+	// Further members of the thought as a JSON object, as the provider sent them.
+	Details       string `protobuf:"bytes,5,opt,name=details,proto3" json:"details,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Reasoning) Reset() {
+	*x = Reasoning{}
+	mi := &file_soma_model_v1_message_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Reasoning) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Reasoning) ProtoMessage() {}
+
+func (x *Reasoning) ProtoReflect() protoreflect.Message {
+	mi := &file_soma_model_v1_message_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Reasoning.ProtoReflect.Descriptor instead.
+func (*Reasoning) Descriptor() ([]byte, []int) {
+	return file_soma_model_v1_message_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Reasoning) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *Reasoning) GetSignature() string {
+	if x != nil {
+		return x.Signature
+	}
+	return ""
+}
+
+func (x *Reasoning) GetRedacted() string {
+	if x != nil {
+		return x.Redacted
+	}
+	return ""
+}
+
+func (x *Reasoning) GetProvider() string {
+	if x != nil {
+		return x.Provider
+	}
+	return ""
+}
+
+func (x *Reasoning) GetDetails() string {
+	if x != nil {
+		return x.Details
+	}
+	return ""
+}
+
+// Part is one part of a message.
+type Part struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The part.
+	//
+	// Types that are valid to be assigned to Part:
+	//
+	//	*Part_Text
+	//	*Part_Image
+	//	*Part_Audio
+	//	*Part_File
+	//	*Part_Reasoning
+	Part isPart_Part `protobuf_oneof:"part"`
+	// Further members of the part as a JSON object, sent to the provider as they are, such as `cache_control`.
+	ProviderParams string `protobuf:"bytes,6,opt,name=provider_params,json=providerParams,proto3" json:"provider_params,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *Part) Reset() {
+	*x = Part{}
+	mi := &file_soma_model_v1_message_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Part) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Part) ProtoMessage() {}
+
+func (x *Part) ProtoReflect() protoreflect.Message {
+	mi := &file_soma_model_v1_message_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Part.ProtoReflect.Descriptor instead.
+func (*Part) Descriptor() ([]byte, []int) {
+	return file_soma_model_v1_message_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Part) GetPart() isPart_Part {
+	if x != nil {
+		return x.Part
+	}
+	return nil
+}
+
+func (x *Part) GetText() *Text {
+	if x != nil {
+		if x, ok := x.Part.(*Part_Text); ok {
+			return x.Text
+		}
+	}
+	return nil
+}
+
+func (x *Part) GetImage() *Media {
+	if x != nil {
+		if x, ok := x.Part.(*Part_Image); ok {
+			return x.Image
+		}
+	}
+	return nil
+}
+
+func (x *Part) GetAudio() *Media {
+	if x != nil {
+		if x, ok := x.Part.(*Part_Audio); ok {
+			return x.Audio
+		}
+	}
+	return nil
+}
+
+func (x *Part) GetFile() *Media {
+	if x != nil {
+		if x, ok := x.Part.(*Part_File); ok {
+			return x.File
+		}
+	}
+	return nil
+}
+
+func (x *Part) GetReasoning() *Reasoning {
+	if x != nil {
+		if x, ok := x.Part.(*Part_Reasoning); ok {
+			return x.Reasoning
+		}
+	}
+	return nil
+}
+
+func (x *Part) GetProviderParams() string {
+	if x != nil {
+		return x.ProviderParams
+	}
+	return ""
+}
+
+type isPart_Part interface {
+	isPart_Part()
+}
+
+type Part_Text struct {
+	// A text.
+	Text *Text `protobuf:"bytes,1,opt,name=text,proto3,oneof"`
+}
+
+type Part_Image struct {
+	// A picture.
+	Image *Media `protobuf:"bytes,2,opt,name=image,proto3,oneof"`
+}
+
+type Part_Audio struct {
+	// A sound.
+	Audio *Media `protobuf:"bytes,3,opt,name=audio,proto3,oneof"`
+}
+
+type Part_File struct {
+	// A document.
+	File *Media `protobuf:"bytes,4,opt,name=file,proto3,oneof"`
+}
+
+type Part_Reasoning struct {
+	// A thought; only in messages of the assistant.
+	Reasoning *Reasoning `protobuf:"bytes,5,opt,name=reasoning,proto3,oneof"`
+}
+
+func (*Part_Text) isPart_Part() {}
+
+func (*Part_Image) isPart_Part() {}
+
+func (*Part_Audio) isPart_Part() {}
+
+func (*Part_File) isPart_Part() {}
+
+func (*Part_Reasoning) isPart_Part() {}
+
 // Message is one turn of a conversation.
 type Message struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Who speaks.
 	Role Role `protobuf:"varint,1,opt,name=role,proto3,enum=soma.model.v1.Role" json:"role,omitempty"`
-	// Text of the turn; may be empty beside tool calls.
+	// Text of the turn, before its parts; may be empty beside parts or tool calls.
 	Content string `protobuf:"bytes,2,opt,name=content,proto3" json:"content,omitempty"`
 	// Name of the speaker, when several speakers have the same role.
 	Name string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
-	// Calls the assistant asked for.
+	// Calls the assistant asked for, after its text.
 	ToolCalls []*ToolCall `protobuf:"bytes,4,rep,name=tool_calls,json=toolCalls,proto3" json:"tool_calls,omitempty"`
 	// The call this message answers; only with ROLE_TOOL.
 	ToolCallId string `protobuf:"bytes,5,opt,name=tool_call_id,json=toolCallId,proto3" json:"tool_call_id,omitempty"`
 	// The application's own metadata: kept with the turn, never shown to a model.
-	Metadata      *structpb.Struct `protobuf:"bytes,6,opt,name=metadata,proto3" json:"metadata,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Metadata *structpb.Struct `protobuf:"bytes,6,opt,name=metadata,proto3" json:"metadata,omitempty"`
+	// What the turn holds beside or instead of `content`, in its order: texts, pictures, sounds, documents, thoughts.
+	Parts []*Part `protobuf:"bytes,7,rep,name=parts,proto3" json:"parts,omitempty"`
+	// Further members of the message as a JSON object, sent to the provider as they are, such as `cache_control`.
+	ProviderParams string `protobuf:"bytes,8,opt,name=provider_params,json=providerParams,proto3" json:"provider_params,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Message) Reset() {
 	*x = Message{}
-	mi := &file_soma_model_v1_message_proto_msgTypes[1]
+	mi := &file_soma_model_v1_message_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -305,7 +782,7 @@ func (x *Message) String() string {
 func (*Message) ProtoMessage() {}
 
 func (x *Message) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_model_v1_message_proto_msgTypes[1]
+	mi := &file_soma_model_v1_message_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -318,7 +795,7 @@ func (x *Message) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Message.ProtoReflect.Descriptor instead.
 func (*Message) Descriptor() ([]byte, []int) {
-	return file_soma_model_v1_message_proto_rawDescGZIP(), []int{1}
+	return file_soma_model_v1_message_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Message) GetRole() Role {
@@ -363,130 +840,16 @@ func (x *Message) GetMetadata() *structpb.Struct {
 	return nil
 }
 
-// Tool is a function the model may ask to call.
-type Tool struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Name of the function.
-	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// What it does, for the model.
-	Description string `protobuf:"bytes,2,opt,name=description,proto3" json:"description,omitempty"`
-	// JSON schema of its parameters, as JSON text; empty for none.
-	Parameters string `protobuf:"bytes,3,opt,name=parameters,proto3" json:"parameters,omitempty"`
-	// Whether arguments must match the schema exactly, if the provider supports it.
-	Strict        *bool `protobuf:"varint,4,opt,name=strict,proto3,oneof" json:"strict,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Tool) Reset() {
-	*x = Tool{}
-	mi := &file_soma_model_v1_message_proto_msgTypes[2]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Tool) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Tool) ProtoMessage() {}
-
-func (x *Tool) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_model_v1_message_proto_msgTypes[2]
+func (x *Message) GetParts() []*Part {
 	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
+		return x.Parts
 	}
-	return mi.MessageOf(x)
+	return nil
 }
 
-// Deprecated: Use Tool.ProtoReflect.Descriptor instead.
-func (*Tool) Descriptor() ([]byte, []int) {
-	return file_soma_model_v1_message_proto_rawDescGZIP(), []int{2}
-}
-
-func (x *Tool) GetName() string {
+func (x *Message) GetProviderParams() string {
 	if x != nil {
-		return x.Name
-	}
-	return ""
-}
-
-func (x *Tool) GetDescription() string {
-	if x != nil {
-		return x.Description
-	}
-	return ""
-}
-
-func (x *Tool) GetParameters() string {
-	if x != nil {
-		return x.Parameters
-	}
-	return ""
-}
-
-func (x *Tool) GetStrict() bool {
-	if x != nil && x.Strict != nil {
-		return *x.Strict
-	}
-	return false
-}
-
-// ToolChoice says whether the model calls a tool, and which one.
-type ToolChoice struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Who decides whether a tool is called.
-	Mode ToolChoice_Mode `protobuf:"varint,1,opt,name=mode,proto3,enum=soma.model.v1.ToolChoice_Mode" json:"mode,omitempty"`
-	// The tool to call; only with MODE_NAMED.
-	Name          string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ToolChoice) Reset() {
-	*x = ToolChoice{}
-	mi := &file_soma_model_v1_message_proto_msgTypes[3]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ToolChoice) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ToolChoice) ProtoMessage() {}
-
-func (x *ToolChoice) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_model_v1_message_proto_msgTypes[3]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ToolChoice.ProtoReflect.Descriptor instead.
-func (*ToolChoice) Descriptor() ([]byte, []int) {
-	return file_soma_model_v1_message_proto_rawDescGZIP(), []int{3}
-}
-
-func (x *ToolChoice) GetMode() ToolChoice_Mode {
-	if x != nil {
-		return x.Mode
-	}
-	return ToolChoice_MODE_UNSPECIFIED
-}
-
-func (x *ToolChoice) GetName() string {
-	if x != nil {
-		return x.Name
+		return x.ProviderParams
 	}
 	return ""
 }
@@ -506,7 +869,7 @@ type Source struct {
 
 func (x *Source) Reset() {
 	*x = Source{}
-	mi := &file_soma_model_v1_message_proto_msgTypes[4]
+	mi := &file_soma_model_v1_message_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -518,7 +881,7 @@ func (x *Source) String() string {
 func (*Source) ProtoMessage() {}
 
 func (x *Source) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_model_v1_message_proto_msgTypes[4]
+	mi := &file_soma_model_v1_message_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -531,7 +894,7 @@ func (x *Source) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Source.ProtoReflect.Descriptor instead.
 func (*Source) Descriptor() ([]byte, []int) {
-	return file_soma_model_v1_message_proto_rawDescGZIP(), []int{4}
+	return file_soma_model_v1_message_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Source) GetKey() string {
@@ -555,143 +918,6 @@ func (x *Source) GetScore() float32 {
 	return 0
 }
 
-// Sampling says how tokens are sampled. An unset field has the provider's default.
-type Sampling struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Most tokens to generate.
-	MaxTokens *int32 `protobuf:"varint,1,opt,name=max_tokens,json=maxTokens,proto3,oneof" json:"max_tokens,omitempty"`
-	// Temperature: a higher value makes the output more random.
-	Temperature *float32 `protobuf:"fixed32,2,opt,name=temperature,proto3,oneof" json:"temperature,omitempty"`
-	// Nucleus sampling: only the likeliest tokens that together have this probability are considered.
-	TopP *float32 `protobuf:"fixed32,3,opt,name=top_p,json=topP,proto3,oneof" json:"top_p,omitempty"`
-	// Only this number of the likeliest tokens is considered.
-	TopK *int32 `protobuf:"varint,4,opt,name=top_k,json=topK,proto3,oneof" json:"top_k,omitempty"`
-	// Penalty on tokens that already occurred; 1 is no penalty.
-	RepetitionPenalty *float32 `protobuf:"fixed32,5,opt,name=repetition_penalty,json=repetitionPenalty,proto3,oneof" json:"repetition_penalty,omitempty"`
-	// Frequency penalty, as OpenAI defines it.
-	FrequencyPenalty *float32 `protobuf:"fixed32,6,opt,name=frequency_penalty,json=frequencyPenalty,proto3,oneof" json:"frequency_penalty,omitempty"`
-	// Presence penalty, as OpenAI defines it.
-	PresencePenalty *float32 `protobuf:"fixed32,7,opt,name=presence_penalty,json=presencePenalty,proto3,oneof" json:"presence_penalty,omitempty"`
-	// Texts that end generation; they are not part of the output.
-	StopSequences []string `protobuf:"bytes,8,rep,name=stop_sequences,json=stopSequences,proto3" json:"stop_sequences,omitempty"`
-	// Seed: equal seeds give equal output, if the provider supports it.
-	Seed *int32 `protobuf:"varint,9,opt,name=seed,proto3,oneof" json:"seed,omitempty"`
-	// When set, each token comes with its log probability, and with those of this number of the likeliest tokens at its
-	// place.
-	TopLogprobs *int32 `protobuf:"varint,10,opt,name=top_logprobs,json=topLogprobs,proto3,oneof" json:"top_logprobs,omitempty"`
-	// How much a reasoning model may reason. Models differ in which of these values they accept.
-	ReasoningEffort *string `protobuf:"bytes,11,opt,name=reasoning_effort,json=reasoningEffort,proto3,oneof" json:"reasoning_effort,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
-}
-
-func (x *Sampling) Reset() {
-	*x = Sampling{}
-	mi := &file_soma_model_v1_message_proto_msgTypes[5]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Sampling) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Sampling) ProtoMessage() {}
-
-func (x *Sampling) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_model_v1_message_proto_msgTypes[5]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Sampling.ProtoReflect.Descriptor instead.
-func (*Sampling) Descriptor() ([]byte, []int) {
-	return file_soma_model_v1_message_proto_rawDescGZIP(), []int{5}
-}
-
-func (x *Sampling) GetMaxTokens() int32 {
-	if x != nil && x.MaxTokens != nil {
-		return *x.MaxTokens
-	}
-	return 0
-}
-
-func (x *Sampling) GetTemperature() float32 {
-	if x != nil && x.Temperature != nil {
-		return *x.Temperature
-	}
-	return 0
-}
-
-func (x *Sampling) GetTopP() float32 {
-	if x != nil && x.TopP != nil {
-		return *x.TopP
-	}
-	return 0
-}
-
-func (x *Sampling) GetTopK() int32 {
-	if x != nil && x.TopK != nil {
-		return *x.TopK
-	}
-	return 0
-}
-
-func (x *Sampling) GetRepetitionPenalty() float32 {
-	if x != nil && x.RepetitionPenalty != nil {
-		return *x.RepetitionPenalty
-	}
-	return 0
-}
-
-func (x *Sampling) GetFrequencyPenalty() float32 {
-	if x != nil && x.FrequencyPenalty != nil {
-		return *x.FrequencyPenalty
-	}
-	return 0
-}
-
-func (x *Sampling) GetPresencePenalty() float32 {
-	if x != nil && x.PresencePenalty != nil {
-		return *x.PresencePenalty
-	}
-	return 0
-}
-
-func (x *Sampling) GetStopSequences() []string {
-	if x != nil {
-		return x.StopSequences
-	}
-	return nil
-}
-
-func (x *Sampling) GetSeed() int32 {
-	if x != nil && x.Seed != nil {
-		return *x.Seed
-	}
-	return 0
-}
-
-func (x *Sampling) GetTopLogprobs() int32 {
-	if x != nil && x.TopLogprobs != nil {
-		return *x.TopLogprobs
-	}
-	return 0
-}
-
-func (x *Sampling) GetReasoningEffort() string {
-	if x != nil && x.ReasoningEffort != nil {
-		return *x.ReasoningEffort
-	}
-	return ""
-}
-
 // TokenLogprob says how likely a token was.
 type TokenLogprob struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -709,7 +935,7 @@ type TokenLogprob struct {
 
 func (x *TokenLogprob) Reset() {
 	*x = TokenLogprob{}
-	mi := &file_soma_model_v1_message_proto_msgTypes[6]
+	mi := &file_soma_model_v1_message_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -721,7 +947,7 @@ func (x *TokenLogprob) String() string {
 func (*TokenLogprob) ProtoMessage() {}
 
 func (x *TokenLogprob) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_model_v1_message_proto_msgTypes[6]
+	mi := &file_soma_model_v1_message_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -734,7 +960,7 @@ func (x *TokenLogprob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TokenLogprob.ProtoReflect.Descriptor instead.
 func (*TokenLogprob) Descriptor() ([]byte, []int) {
-	return file_soma_model_v1_message_proto_rawDescGZIP(), []int{6}
+	return file_soma_model_v1_message_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *TokenLogprob) GetToken() string {
@@ -778,13 +1004,17 @@ type Usage struct {
 	CachedPromptTokens int32 `protobuf:"varint,4,opt,name=cached_prompt_tokens,json=cachedPromptTokens,proto3" json:"cached_prompt_tokens,omitempty"`
 	// How many of the tokens written were reasoning and not part of the answer; 0 when the provider does not report it.
 	ReasoningTokens int32 `protobuf:"varint,5,opt,name=reasoning_tokens,json=reasoningTokens,proto3" json:"reasoning_tokens,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// How many of the tokens read were written to the provider's cache; 0 when the provider does not report it.
+	CacheWritePromptTokens int32 `protobuf:"varint,6,opt,name=cache_write_prompt_tokens,json=cacheWritePromptTokens,proto3" json:"cache_write_prompt_tokens,omitempty"`
+	// Whether a number is estimated, because the provider did not report it.
+	Estimated     bool `protobuf:"varint,7,opt,name=estimated,proto3" json:"estimated,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Usage) Reset() {
 	*x = Usage{}
-	mi := &file_soma_model_v1_message_proto_msgTypes[7]
+	mi := &file_soma_model_v1_message_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -796,7 +1026,7 @@ func (x *Usage) String() string {
 func (*Usage) ProtoMessage() {}
 
 func (x *Usage) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_model_v1_message_proto_msgTypes[7]
+	mi := &file_soma_model_v1_message_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -809,7 +1039,7 @@ func (x *Usage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Usage.ProtoReflect.Descriptor instead.
 func (*Usage) Descriptor() ([]byte, []int) {
-	return file_soma_model_v1_message_proto_rawDescGZIP(), []int{7}
+	return file_soma_model_v1_message_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Usage) GetPromptTokens() int32 {
@@ -847,6 +1077,20 @@ func (x *Usage) GetReasoningTokens() int32 {
 	return 0
 }
 
+func (x *Usage) GetCacheWritePromptTokens() int32 {
+	if x != nil {
+		return x.CacheWritePromptTokens
+	}
+	return 0
+}
+
+func (x *Usage) GetEstimated() bool {
+	if x != nil {
+		return x.Estimated
+	}
+	return false
+}
+
 // ToolCallDelta is a piece of a tool call as it streams.
 type ToolCallDelta struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -857,14 +1101,16 @@ type ToolCallDelta struct {
 	// Name of the function; in its first piece.
 	Name string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
 	// The next piece of the arguments' JSON text.
-	Arguments     string `protobuf:"bytes,4,opt,name=arguments,proto3" json:"arguments,omitempty"`
+	Arguments string `protobuf:"bytes,4,opt,name=arguments,proto3" json:"arguments,omitempty"`
+	// The provider's signature of the thought behind the call; in one of its pieces.
+	Signature     string `protobuf:"bytes,5,opt,name=signature,proto3" json:"signature,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ToolCallDelta) Reset() {
 	*x = ToolCallDelta{}
-	mi := &file_soma_model_v1_message_proto_msgTypes[8]
+	mi := &file_soma_model_v1_message_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -876,7 +1122,7 @@ func (x *ToolCallDelta) String() string {
 func (*ToolCallDelta) ProtoMessage() {}
 
 func (x *ToolCallDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_model_v1_message_proto_msgTypes[8]
+	mi := &file_soma_model_v1_message_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -889,7 +1135,7 @@ func (x *ToolCallDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToolCallDelta.ProtoReflect.Descriptor instead.
 func (*ToolCallDelta) Descriptor() ([]byte, []int) {
-	return file_soma_model_v1_message_proto_rawDescGZIP(), []int{8}
+	return file_soma_model_v1_message_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ToolCallDelta) GetIndex() int32 {
@@ -920,16 +1166,235 @@ func (x *ToolCallDelta) GetArguments() string {
 	return ""
 }
 
+func (x *ToolCallDelta) GetSignature() string {
+	if x != nil {
+		return x.Signature
+	}
+	return ""
+}
+
+// ReasoningDelta is a piece of a thought as it streams.
+type ReasoningDelta struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which thought of the message, from 0.
+	Index int32 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
+	// The next piece of its text.
+	Text string `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	// The provider's signature; in the last piece of the thought.
+	Signature string `protobuf:"bytes,3,opt,name=signature,proto3" json:"signature,omitempty"`
+	// The thought in a form that only the provider can read; in one piece.
+	Redacted string `protobuf:"bytes,4,opt,name=redacted,proto3" json:"redacted,omitempty"`
+	// Further members as a JSON object; in one piece.
+	Details       string `protobuf:"bytes,5,opt,name=details,proto3" json:"details,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReasoningDelta) Reset() {
+	*x = ReasoningDelta{}
+	mi := &file_soma_model_v1_message_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReasoningDelta) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReasoningDelta) ProtoMessage() {}
+
+func (x *ReasoningDelta) ProtoReflect() protoreflect.Message {
+	mi := &file_soma_model_v1_message_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReasoningDelta.ProtoReflect.Descriptor instead.
+func (*ReasoningDelta) Descriptor() ([]byte, []int) {
+	return file_soma_model_v1_message_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ReasoningDelta) GetIndex() int32 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *ReasoningDelta) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *ReasoningDelta) GetSignature() string {
+	if x != nil {
+		return x.Signature
+	}
+	return ""
+}
+
+func (x *ReasoningDelta) GetRedacted() string {
+	if x != nil {
+		return x.Redacted
+	}
+	return ""
+}
+
+func (x *ReasoningDelta) GetDetails() string {
+	if x != nil {
+		return x.Details
+	}
+	return ""
+}
+
+// Delta is the next piece of an answer. Tokens that arrive within 5 ms of one another are sent in one piece, and an
+// answer that is asked for whole is one piece. What a piece holds of several kinds is in the order of the fields:
+// thoughts, text, tool calls.
+type Delta struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Pieces of thoughts.
+	Reasoning []*ReasoningDelta `protobuf:"bytes,1,rep,name=reasoning,proto3" json:"reasoning,omitempty"`
+	// The next piece of the text.
+	Text string `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	// Log probabilities of its tokens; only when `sampling.top_logprobs` is set, and never for text that policy changed.
+	Logprobs []*TokenLogprob `protobuf:"bytes,3,rep,name=logprobs,proto3" json:"logprobs,omitempty"`
+	// Whether the text is the model's refusal to answer. Not every provider marks refusals.
+	Refusal bool `protobuf:"varint,4,opt,name=refusal,proto3" json:"refusal,omitempty"`
+	// Places that the text refers to, those of earlier pieces included.
+	Citations []*Citation `protobuf:"bytes,5,rep,name=citations,proto3" json:"citations,omitempty"`
+	// Pieces of tool calls.
+	ToolCalls     []*ToolCallDelta `protobuf:"bytes,6,rep,name=tool_calls,json=toolCalls,proto3" json:"tool_calls,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Delta) Reset() {
+	*x = Delta{}
+	mi := &file_soma_model_v1_message_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Delta) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Delta) ProtoMessage() {}
+
+func (x *Delta) ProtoReflect() protoreflect.Message {
+	mi := &file_soma_model_v1_message_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Delta.ProtoReflect.Descriptor instead.
+func (*Delta) Descriptor() ([]byte, []int) {
+	return file_soma_model_v1_message_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Delta) GetReasoning() []*ReasoningDelta {
+	if x != nil {
+		return x.Reasoning
+	}
+	return nil
+}
+
+func (x *Delta) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *Delta) GetLogprobs() []*TokenLogprob {
+	if x != nil {
+		return x.Logprobs
+	}
+	return nil
+}
+
+func (x *Delta) GetRefusal() bool {
+	if x != nil {
+		return x.Refusal
+	}
+	return false
+}
+
+func (x *Delta) GetCitations() []*Citation {
+	if x != nil {
+		return x.Citations
+	}
+	return nil
+}
+
+func (x *Delta) GetToolCalls() []*ToolCallDelta {
+	if x != nil {
+		return x.ToolCalls
+	}
+	return nil
+}
+
 var File_soma_model_v1_message_proto protoreflect.FileDescriptor
 
 const file_soma_model_v1_message_proto_rawDesc = "" +
 	"\n" +
-	"\x1bsoma/model/v1/message.proto\x12\rsoma.model.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/protobuf/struct.proto\"k\n" +
+	"\x1bsoma/model/v1/message.proto\x12\rsoma.model.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/protobuf/struct.proto\"\x89\x01\n" +
 	"\bToolCall\x12!\n" +
 	"\acall_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x06callId\x12\x1e\n" +
 	"\x04name\x18\x02 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x04name\x12\x1c\n" +
-	"\targuments\x18\x03 \x01(\tR\targuments\"\x9a\x02\n" +
+	"\targuments\x18\x03 \x01(\tR\targuments\x12\x1c\n" +
+	"\tsignature\x18\x04 \x01(\tR\tsignature\"\x8a\x01\n" +
+	"\bCitation\x12\x10\n" +
+	"\x03url\x18\x01 \x01(\tR\x03url\x12\x14\n" +
+	"\x05title\x18\x02 \x01(\tR\x05title\x12\x14\n" +
+	"\x05quote\x18\x03 \x01(\tR\x05quote\x12\x14\n" +
+	"\x05start\x18\x04 \x01(\x05R\x05start\x12\x10\n" +
+	"\x03end\x18\x05 \x01(\x05R\x03end\x12\x18\n" +
+	"\adetails\x18\x06 \x01(\tR\adetails\"\\\n" +
+	"\x04Text\x12\x12\n" +
+	"\x04text\x18\x01 \x01(\tR\x04text\x12@\n" +
+	"\tcitations\x18\x02 \x03(\v2\x17.soma.model.v1.CitationB\t\xbaH\x06\x92\x01\x03\x10\x80\bR\tcitations\"\xbd\x02\n" +
+	"\x05Media\x12(\n" +
+	"\x03url\x18\x01 \x01(\tB\x14\xbaH\x11r\x0f\x18\x80@2\n" +
+	"^https?://H\x00R\x03url\x12\x1d\n" +
+	"\x04data\x18\x02 \x01(\fB\a\xbaH\x04z\x02\x10\x01H\x00R\x04data\x12+\n" +
+	"\x04hash\x18\x03 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$H\x00R\x04hash\x12%\n" +
+	"\afile_id\x18\x04 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x04H\x00R\x06fileId\x12G\n" +
+	"\n" +
+	"media_type\x18\x05 \x01(\tB(\xbaH%r#\x18\x80\x012\x1e^([a-z0-9.+-]+/[a-z0-9.+-]+)?$R\tmediaType\x12\x1c\n" +
+	"\x04name\x18\x06 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\x04name\x12\x1f\n" +
+	"\x06detail\x18\a \x01(\tB\a\xbaH\x04r\x02\x18 R\x06detailB\x0f\n" +
+	"\x06source\x12\x05\xbaH\x02\b\x01\"\x8f\x01\n" +
+	"\tReasoning\x12\x12\n" +
+	"\x04text\x18\x01 \x01(\tR\x04text\x12\x1c\n" +
+	"\tsignature\x18\x02 \x01(\tR\tsignature\x12\x1a\n" +
+	"\bredacted\x18\x03 \x01(\tR\bredacted\x12\x1a\n" +
+	"\bprovider\x18\x04 \x01(\tR\bprovider\x12\x18\n" +
+	"\adetails\x18\x05 \x01(\tR\adetails\"\xb6\x02\n" +
+	"\x04Part\x12)\n" +
+	"\x04text\x18\x01 \x01(\v2\x13.soma.model.v1.TextH\x00R\x04text\x12,\n" +
+	"\x05image\x18\x02 \x01(\v2\x14.soma.model.v1.MediaH\x00R\x05image\x12,\n" +
+	"\x05audio\x18\x03 \x01(\v2\x14.soma.model.v1.MediaH\x00R\x05audio\x12*\n" +
+	"\x04file\x18\x04 \x01(\v2\x14.soma.model.v1.MediaH\x00R\x04file\x128\n" +
+	"\treasoning\x18\x05 \x01(\v2\x18.soma.model.v1.ReasoningH\x00R\treasoning\x122\n" +
+	"\x0fprovider_params\x18\x06 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04R\x0eproviderParamsB\r\n" +
+	"\x04part\x12\x05\xbaH\x02\b\x01\"\x84\x03\n" +
 	"\aMessage\x123\n" +
 	"\x04role\x18\x01 \x01(\x0e2\x13.soma.model.v1.RoleB\n" +
 	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\x04role\x12\x18\n" +
@@ -939,82 +1404,46 @@ const file_soma_model_v1_message_proto_rawDesc = "" +
 	"tool_calls\x18\x04 \x03(\v2\x17.soma.model.v1.ToolCallB\t\xbaH\x06\x92\x01\x03\x10\x80\x01R\ttoolCalls\x12*\n" +
 	"\ftool_call_id\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\n" +
 	"toolCallId\x123\n" +
-	"\bmetadata\x18\x06 \x01(\v2\x17.google.protobuf.StructR\bmetadata\"\xa5\x01\n" +
-	"\x04Tool\x12\x1e\n" +
-	"\x04name\x18\x01 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x04name\x12*\n" +
-	"\vdescription\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80@R\vdescription\x12)\n" +
-	"\n" +
-	"parameters\x18\x03 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x10R\n" +
-	"parameters\x12\x1b\n" +
-	"\x06strict\x18\x04 \x01(\bH\x00R\x06strict\x88\x01\x01B\t\n" +
-	"\a_strict\"\xbd\x01\n" +
-	"\n" +
-	"ToolChoice\x122\n" +
-	"\x04mode\x18\x01 \x01(\x0e2\x1e.soma.model.v1.ToolChoice.ModeR\x04mode\x12\x1c\n" +
-	"\x04name\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x04name\"]\n" +
-	"\x04Mode\x12\x14\n" +
-	"\x10MODE_UNSPECIFIED\x10\x00\x12\r\n" +
-	"\tMODE_AUTO\x10\x01\x12\r\n" +
-	"\tMODE_NONE\x10\x02\x12\x11\n" +
-	"\rMODE_REQUIRED\x10\x03\x12\x0e\n" +
-	"\n" +
-	"MODE_NAMED\x10\x04\"N\n" +
+	"\bmetadata\x18\x06 \x01(\v2\x17.google.protobuf.StructR\bmetadata\x124\n" +
+	"\x05parts\x18\a \x03(\v2\x13.soma.model.v1.PartB\t\xbaH\x06\x92\x01\x03\x10\x80\bR\x05parts\x122\n" +
+	"\x0fprovider_params\x18\b \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04R\x0eproviderParams\"N\n" +
 	"\x06Source\x12\x1a\n" +
 	"\x03key\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x03key\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\tR\x04text\x12\x14\n" +
-	"\x05score\x18\x03 \x01(\x02R\x05score\"\x9c\x06\n" +
-	"\bSampling\x12/\n" +
-	"\n" +
-	"max_tokens\x18\x01 \x01(\x05B\v\xbaH\b\x1a\x06\x18\xc0\x84=(\x01H\x00R\tmaxTokens\x88\x01\x01\x126\n" +
-	"\vtemperature\x18\x02 \x01(\x02B\x0f\xbaH\f\n" +
-	"\n" +
-	"\x1d\x00\x00\x00@-\x00\x00\x00\x00H\x01R\vtemperature\x88\x01\x01\x12)\n" +
-	"\x05top_p\x18\x03 \x01(\x02B\x0f\xbaH\f\n" +
-	"\n" +
-	"\x1d\x00\x00\x80?-\x00\x00\x00\x00H\x02R\x04topP\x88\x01\x01\x12$\n" +
-	"\x05top_k\x18\x04 \x01(\x05B\n" +
-	"\xbaH\a\x1a\x05\x18\xe8\a(\x01H\x03R\x04topK\x88\x01\x01\x12C\n" +
-	"\x12repetition_penalty\x18\x05 \x01(\x02B\x0f\xbaH\f\n" +
-	"\n" +
-	"\x1d\x00\x00\x00@-\x00\x00\x00\x00H\x04R\x11repetitionPenalty\x88\x01\x01\x12A\n" +
-	"\x11frequency_penalty\x18\x06 \x01(\x02B\x0f\xbaH\f\n" +
-	"\n" +
-	"\x1d\x00\x00\x00@-\x00\x00\x00\xc0H\x05R\x10frequencyPenalty\x88\x01\x01\x12?\n" +
-	"\x10presence_penalty\x18\a \x01(\x02B\x0f\xbaH\f\n" +
-	"\n" +
-	"\x1d\x00\x00\x00@-\x00\x00\x00\xc0H\x06R\x0fpresencePenalty\x88\x01\x01\x128\n" +
-	"\x0estop_sequences\x18\b \x03(\tB\x11\xbaH\x0e\x92\x01\v\x10\x10\"\ar\x05\x10\x01\x18\x80\x02R\rstopSequences\x12\x17\n" +
-	"\x04seed\x18\t \x01(\x05H\aR\x04seed\x88\x01\x01\x121\n" +
-	"\ftop_logprobs\x18\n" +
-	" \x01(\x05B\t\xbaH\x06\x1a\x04\x18\x14(\x00H\bR\vtopLogprobs\x88\x01\x01\x12c\n" +
-	"\x10reasoning_effort\x18\v \x01(\tB3\xbaH0r.R\x04noneR\aminimalR\x03lowR\x06mediumR\x04highR\x05xhighR\x03maxH\tR\x0freasoningEffort\x88\x01\x01B\r\n" +
-	"\v_max_tokensB\x0e\n" +
-	"\f_temperatureB\b\n" +
-	"\x06_top_pB\b\n" +
-	"\x06_top_kB\x15\n" +
-	"\x13_repetition_penaltyB\x14\n" +
-	"\x12_frequency_penaltyB\x13\n" +
-	"\x11_presence_penaltyB\a\n" +
-	"\x05_seedB\x0f\n" +
-	"\r_top_logprobsB\x13\n" +
-	"\x11_reasoning_effort\"\x81\x01\n" +
+	"\x05score\x18\x03 \x01(\x02R\x05score\"\x81\x01\n" +
 	"\fTokenLogprob\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12\x18\n" +
 	"\alogprob\x18\x02 \x01(\x01R\alogprob\x12\x12\n" +
 	"\x04utf8\x18\x03 \x01(\fR\x04utf8\x12-\n" +
-	"\x03top\x18\x04 \x03(\v2\x1b.soma.model.v1.TokenLogprobR\x03top\"\xd9\x01\n" +
+	"\x03top\x18\x04 \x03(\v2\x1b.soma.model.v1.TokenLogprobR\x03top\"\xb2\x02\n" +
 	"\x05Usage\x12#\n" +
 	"\rprompt_tokens\x18\x01 \x01(\x05R\fpromptTokens\x12+\n" +
 	"\x11completion_tokens\x18\x02 \x01(\x05R\x10completionTokens\x12!\n" +
 	"\ftotal_tokens\x18\x03 \x01(\x05R\vtotalTokens\x120\n" +
 	"\x14cached_prompt_tokens\x18\x04 \x01(\x05R\x12cachedPromptTokens\x12)\n" +
-	"\x10reasoning_tokens\x18\x05 \x01(\x05R\x0freasoningTokens\"p\n" +
+	"\x10reasoning_tokens\x18\x05 \x01(\x05R\x0freasoningTokens\x129\n" +
+	"\x19cache_write_prompt_tokens\x18\x06 \x01(\x05R\x16cacheWritePromptTokens\x12\x1c\n" +
+	"\testimated\x18\a \x01(\bR\testimated\"\x8e\x01\n" +
 	"\rToolCallDelta\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x05R\x05index\x12\x17\n" +
 	"\acall_id\x18\x02 \x01(\tR\x06callId\x12\x12\n" +
 	"\x04name\x18\x03 \x01(\tR\x04name\x12\x1c\n" +
-	"\targuments\x18\x04 \x01(\tR\targuments*_\n" +
+	"\targuments\x18\x04 \x01(\tR\targuments\x12\x1c\n" +
+	"\tsignature\x18\x05 \x01(\tR\tsignature\"\x8e\x01\n" +
+	"\x0eReasoningDelta\x12\x14\n" +
+	"\x05index\x18\x01 \x01(\x05R\x05index\x12\x12\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\x12\x1c\n" +
+	"\tsignature\x18\x03 \x01(\tR\tsignature\x12\x1a\n" +
+	"\bredacted\x18\x04 \x01(\tR\bredacted\x12\x18\n" +
+	"\adetails\x18\x05 \x01(\tR\adetails\"\x9f\x02\n" +
+	"\x05Delta\x12;\n" +
+	"\treasoning\x18\x01 \x03(\v2\x1d.soma.model.v1.ReasoningDeltaR\treasoning\x12\x12\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\x127\n" +
+	"\blogprobs\x18\x03 \x03(\v2\x1b.soma.model.v1.TokenLogprobR\blogprobs\x12\x18\n" +
+	"\arefusal\x18\x04 \x01(\bR\arefusal\x125\n" +
+	"\tcitations\x18\x05 \x03(\v2\x17.soma.model.v1.CitationR\tcitations\x12;\n" +
+	"\n" +
+	"tool_calls\x18\x06 \x03(\v2\x1c.soma.model.v1.ToolCallDeltaR\ttoolCalls*_\n" +
 	"\x04Role\x12\x14\n" +
 	"\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vROLE_SYSTEM\x10\x01\x12\r\n" +
@@ -1041,34 +1470,47 @@ func file_soma_model_v1_message_proto_rawDescGZIP() []byte {
 	return file_soma_model_v1_message_proto_rawDescData
 }
 
-var file_soma_model_v1_message_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_soma_model_v1_message_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_soma_model_v1_message_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_soma_model_v1_message_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_soma_model_v1_message_proto_goTypes = []any{
 	(Role)(0),               // 0: soma.model.v1.Role
 	(FinishReason)(0),       // 1: soma.model.v1.FinishReason
-	(ToolChoice_Mode)(0),    // 2: soma.model.v1.ToolChoice.Mode
-	(*ToolCall)(nil),        // 3: soma.model.v1.ToolCall
-	(*Message)(nil),         // 4: soma.model.v1.Message
-	(*Tool)(nil),            // 5: soma.model.v1.Tool
-	(*ToolChoice)(nil),      // 6: soma.model.v1.ToolChoice
-	(*Source)(nil),          // 7: soma.model.v1.Source
-	(*Sampling)(nil),        // 8: soma.model.v1.Sampling
-	(*TokenLogprob)(nil),    // 9: soma.model.v1.TokenLogprob
-	(*Usage)(nil),           // 10: soma.model.v1.Usage
-	(*ToolCallDelta)(nil),   // 11: soma.model.v1.ToolCallDelta
-	(*structpb.Struct)(nil), // 12: google.protobuf.Struct
+	(*ToolCall)(nil),        // 2: soma.model.v1.ToolCall
+	(*Citation)(nil),        // 3: soma.model.v1.Citation
+	(*Text)(nil),            // 4: soma.model.v1.Text
+	(*Media)(nil),           // 5: soma.model.v1.Media
+	(*Reasoning)(nil),       // 6: soma.model.v1.Reasoning
+	(*Part)(nil),            // 7: soma.model.v1.Part
+	(*Message)(nil),         // 8: soma.model.v1.Message
+	(*Source)(nil),          // 9: soma.model.v1.Source
+	(*TokenLogprob)(nil),    // 10: soma.model.v1.TokenLogprob
+	(*Usage)(nil),           // 11: soma.model.v1.Usage
+	(*ToolCallDelta)(nil),   // 12: soma.model.v1.ToolCallDelta
+	(*ReasoningDelta)(nil),  // 13: soma.model.v1.ReasoningDelta
+	(*Delta)(nil),           // 14: soma.model.v1.Delta
+	(*structpb.Struct)(nil), // 15: google.protobuf.Struct
 }
 var file_soma_model_v1_message_proto_depIdxs = []int32{
-	0,  // 0: soma.model.v1.Message.role:type_name -> soma.model.v1.Role
-	3,  // 1: soma.model.v1.Message.tool_calls:type_name -> soma.model.v1.ToolCall
-	12, // 2: soma.model.v1.Message.metadata:type_name -> google.protobuf.Struct
-	2,  // 3: soma.model.v1.ToolChoice.mode:type_name -> soma.model.v1.ToolChoice.Mode
-	9,  // 4: soma.model.v1.TokenLogprob.top:type_name -> soma.model.v1.TokenLogprob
-	5,  // [5:5] is the sub-list for method output_type
-	5,  // [5:5] is the sub-list for method input_type
-	5,  // [5:5] is the sub-list for extension type_name
-	5,  // [5:5] is the sub-list for extension extendee
-	0,  // [0:5] is the sub-list for field type_name
+	3,  // 0: soma.model.v1.Text.citations:type_name -> soma.model.v1.Citation
+	4,  // 1: soma.model.v1.Part.text:type_name -> soma.model.v1.Text
+	5,  // 2: soma.model.v1.Part.image:type_name -> soma.model.v1.Media
+	5,  // 3: soma.model.v1.Part.audio:type_name -> soma.model.v1.Media
+	5,  // 4: soma.model.v1.Part.file:type_name -> soma.model.v1.Media
+	6,  // 5: soma.model.v1.Part.reasoning:type_name -> soma.model.v1.Reasoning
+	0,  // 6: soma.model.v1.Message.role:type_name -> soma.model.v1.Role
+	2,  // 7: soma.model.v1.Message.tool_calls:type_name -> soma.model.v1.ToolCall
+	15, // 8: soma.model.v1.Message.metadata:type_name -> google.protobuf.Struct
+	7,  // 9: soma.model.v1.Message.parts:type_name -> soma.model.v1.Part
+	10, // 10: soma.model.v1.TokenLogprob.top:type_name -> soma.model.v1.TokenLogprob
+	13, // 11: soma.model.v1.Delta.reasoning:type_name -> soma.model.v1.ReasoningDelta
+	10, // 12: soma.model.v1.Delta.logprobs:type_name -> soma.model.v1.TokenLogprob
+	3,  // 13: soma.model.v1.Delta.citations:type_name -> soma.model.v1.Citation
+	12, // 14: soma.model.v1.Delta.tool_calls:type_name -> soma.model.v1.ToolCallDelta
+	15, // [15:15] is the sub-list for method output_type
+	15, // [15:15] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_soma_model_v1_message_proto_init() }
@@ -1076,15 +1518,26 @@ func file_soma_model_v1_message_proto_init() {
 	if File_soma_model_v1_message_proto != nil {
 		return
 	}
-	file_soma_model_v1_message_proto_msgTypes[2].OneofWrappers = []any{}
-	file_soma_model_v1_message_proto_msgTypes[5].OneofWrappers = []any{}
+	file_soma_model_v1_message_proto_msgTypes[3].OneofWrappers = []any{
+		(*Media_Url)(nil),
+		(*Media_Data)(nil),
+		(*Media_Hash)(nil),
+		(*Media_FileId)(nil),
+	}
+	file_soma_model_v1_message_proto_msgTypes[5].OneofWrappers = []any{
+		(*Part_Text)(nil),
+		(*Part_Image)(nil),
+		(*Part_Audio)(nil),
+		(*Part_File)(nil),
+		(*Part_Reasoning)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_soma_model_v1_message_proto_rawDesc), len(file_soma_model_v1_message_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   9,
+			NumEnums:      2,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

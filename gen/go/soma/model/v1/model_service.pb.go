@@ -27,136 +27,6 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Format of the text.
-type ResponseFormat_Type int32
-
-const (
-	// Plain text.
-	ResponseFormat_TYPE_UNSPECIFIED ResponseFormat_Type = 0
-	// Plain text, stated explicitly.
-	ResponseFormat_TYPE_TEXT ResponseFormat_Type = 1
-	// Any JSON object.
-	ResponseFormat_TYPE_JSON_OBJECT ResponseFormat_Type = 2
-	// JSON that matches `schema`.
-	ResponseFormat_TYPE_JSON_SCHEMA ResponseFormat_Type = 3
-)
-
-// Enum value maps for ResponseFormat_Type.
-var (
-	ResponseFormat_Type_name = map[int32]string{
-		0: "TYPE_UNSPECIFIED",
-		1: "TYPE_TEXT",
-		2: "TYPE_JSON_OBJECT",
-		3: "TYPE_JSON_SCHEMA",
-	}
-	ResponseFormat_Type_value = map[string]int32{
-		"TYPE_UNSPECIFIED": 0,
-		"TYPE_TEXT":        1,
-		"TYPE_JSON_OBJECT": 2,
-		"TYPE_JSON_SCHEMA": 3,
-	}
-)
-
-func (x ResponseFormat_Type) Enum() *ResponseFormat_Type {
-	p := new(ResponseFormat_Type)
-	*p = x
-	return p
-}
-
-func (x ResponseFormat_Type) String() string {
-	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
-}
-
-func (ResponseFormat_Type) Descriptor() protoreflect.EnumDescriptor {
-	return file_soma_model_v1_model_service_proto_enumTypes[0].Descriptor()
-}
-
-func (ResponseFormat_Type) Type() protoreflect.EnumType {
-	return &file_soma_model_v1_model_service_proto_enumTypes[0]
-}
-
-func (x ResponseFormat_Type) Number() protoreflect.EnumNumber {
-	return protoreflect.EnumNumber(x)
-}
-
-// Deprecated: Use ResponseFormat_Type.Descriptor instead.
-func (ResponseFormat_Type) EnumDescriptor() ([]byte, []int) {
-	return file_soma_model_v1_model_service_proto_rawDescGZIP(), []int{0, 0}
-}
-
-// ResponseFormat asks for structured output.
-type ResponseFormat struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Format of the text.
-	Type ResponseFormat_Type `protobuf:"varint,1,opt,name=type,proto3,enum=soma.model.v1.ResponseFormat_Type" json:"type,omitempty"`
-	// Name of the schema; only with TYPE_JSON_SCHEMA.
-	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	// The JSON schema as JSON text; only with TYPE_JSON_SCHEMA.
-	Schema string `protobuf:"bytes,3,opt,name=schema,proto3" json:"schema,omitempty"`
-	// Whether the output must match the schema exactly, if the provider supports it.
-	Strict        *bool `protobuf:"varint,4,opt,name=strict,proto3,oneof" json:"strict,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ResponseFormat) Reset() {
-	*x = ResponseFormat{}
-	mi := &file_soma_model_v1_model_service_proto_msgTypes[0]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ResponseFormat) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ResponseFormat) ProtoMessage() {}
-
-func (x *ResponseFormat) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_model_v1_model_service_proto_msgTypes[0]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ResponseFormat.ProtoReflect.Descriptor instead.
-func (*ResponseFormat) Descriptor() ([]byte, []int) {
-	return file_soma_model_v1_model_service_proto_rawDescGZIP(), []int{0}
-}
-
-func (x *ResponseFormat) GetType() ResponseFormat_Type {
-	if x != nil {
-		return x.Type
-	}
-	return ResponseFormat_TYPE_UNSPECIFIED
-}
-
-func (x *ResponseFormat) GetName() string {
-	if x != nil {
-		return x.Name
-	}
-	return ""
-}
-
-func (x *ResponseFormat) GetSchema() string {
-	if x != nil {
-		return x.Schema
-	}
-	return ""
-}
-
-func (x *ResponseFormat) GetStrict() bool {
-	if x != nil && x.Strict != nil {
-		return *x.Strict
-	}
-	return false
-}
-
 // GenerateRequest asks a model to continue a conversation.
 type GenerateRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -164,32 +34,19 @@ type GenerateRequest struct {
 	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
 	// The conversation, oldest first.
 	Messages []*Message `protobuf:"bytes,2,rep,name=messages,proto3" json:"messages,omitempty"`
-	// How tokens are sampled.
-	Sampling *Sampling `protobuf:"bytes,3,opt,name=sampling,proto3" json:"sampling,omitempty"`
-	// Functions the model may ask to call.
-	Tools []*Tool `protobuf:"bytes,4,rep,name=tools,proto3" json:"tools,omitempty"`
-	// Whether the model calls a function, and which one.
-	ToolChoice *ToolChoice `protobuf:"bytes,5,opt,name=tool_choice,json=toolChoice,proto3" json:"tool_choice,omitempty"`
-	// Whether the model may ask for several calls at once; the provider's default when unset.
-	ParallelToolCalls *bool `protobuf:"varint,6,opt,name=parallel_tool_calls,json=parallelToolCalls,proto3,oneof" json:"parallel_tool_calls,omitempty"`
-	// Format of structured output.
-	ResponseFormat *ResponseFormat `protobuf:"bytes,7,opt,name=response_format,json=responseFormat,proto3" json:"response_format,omitempty"`
 	// Remembered text the model may answer from, best first.
 	Sources []*Source `protobuf:"bytes,8,rep,name=sources,proto3" json:"sources,omitempty"`
 	// The conversation this belongs to, for the usage record; may be empty.
 	ConversationId string `protobuf:"bytes,9,opt,name=conversation_id,json=conversationId,proto3" json:"conversation_id,omitempty"`
-	// The caller's own name for its end user, passed to the provider; may be empty.
-	User string `protobuf:"bytes,10,opt,name=user,proto3" json:"user,omitempty"`
-	// Whether fields that the provider does not support are left out. Otherwise the request is refused, and the error
-	// names those fields.
-	DropParams    bool `protobuf:"varint,11,opt,name=drop_params,json=dropParams,proto3" json:"drop_params,omitempty"`
+	// How to answer.
+	Options       *GenerationOptions `protobuf:"bytes,12,opt,name=options,proto3" json:"options,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GenerateRequest) Reset() {
 	*x = GenerateRequest{}
-	mi := &file_soma_model_v1_model_service_proto_msgTypes[1]
+	mi := &file_soma_model_v1_model_service_proto_msgTypes[0]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -201,7 +58,7 @@ func (x *GenerateRequest) String() string {
 func (*GenerateRequest) ProtoMessage() {}
 
 func (x *GenerateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_model_v1_model_service_proto_msgTypes[1]
+	mi := &file_soma_model_v1_model_service_proto_msgTypes[0]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -214,7 +71,7 @@ func (x *GenerateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GenerateRequest.ProtoReflect.Descriptor instead.
 func (*GenerateRequest) Descriptor() ([]byte, []int) {
-	return file_soma_model_v1_model_service_proto_rawDescGZIP(), []int{1}
+	return file_soma_model_v1_model_service_proto_rawDescGZIP(), []int{0}
 }
 
 func (x *GenerateRequest) GetModel() string {
@@ -227,41 +84,6 @@ func (x *GenerateRequest) GetModel() string {
 func (x *GenerateRequest) GetMessages() []*Message {
 	if x != nil {
 		return x.Messages
-	}
-	return nil
-}
-
-func (x *GenerateRequest) GetSampling() *Sampling {
-	if x != nil {
-		return x.Sampling
-	}
-	return nil
-}
-
-func (x *GenerateRequest) GetTools() []*Tool {
-	if x != nil {
-		return x.Tools
-	}
-	return nil
-}
-
-func (x *GenerateRequest) GetToolChoice() *ToolChoice {
-	if x != nil {
-		return x.ToolChoice
-	}
-	return nil
-}
-
-func (x *GenerateRequest) GetParallelToolCalls() bool {
-	if x != nil && x.ParallelToolCalls != nil {
-		return *x.ParallelToolCalls
-	}
-	return false
-}
-
-func (x *GenerateRequest) GetResponseFormat() *ResponseFormat {
-	if x != nil {
-		return x.ResponseFormat
 	}
 	return nil
 }
@@ -280,18 +102,11 @@ func (x *GenerateRequest) GetConversationId() string {
 	return ""
 }
 
-func (x *GenerateRequest) GetUser() string {
+func (x *GenerateRequest) GetOptions() *GenerationOptions {
 	if x != nil {
-		return x.User
+		return x.Options
 	}
-	return ""
-}
-
-func (x *GenerateRequest) GetDropParams() bool {
-	if x != nil {
-		return x.DropParams
-	}
-	return false
+	return nil
 }
 
 // GenerationStarted says which model answers; always the first event.
@@ -311,7 +126,7 @@ type GenerationStarted struct {
 
 func (x *GenerationStarted) Reset() {
 	*x = GenerationStarted{}
-	mi := &file_soma_model_v1_model_service_proto_msgTypes[2]
+	mi := &file_soma_model_v1_model_service_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -323,7 +138,7 @@ func (x *GenerationStarted) String() string {
 func (*GenerationStarted) ProtoMessage() {}
 
 func (x *GenerationStarted) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_model_v1_model_service_proto_msgTypes[2]
+	mi := &file_soma_model_v1_model_service_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -336,7 +151,7 @@ func (x *GenerationStarted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GenerationStarted.ProtoReflect.Descriptor instead.
 func (*GenerationStarted) Descriptor() ([]byte, []int) {
-	return file_soma_model_v1_model_service_proto_rawDescGZIP(), []int{2}
+	return file_soma_model_v1_model_service_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *GenerationStarted) GetGenerationId() string {
@@ -367,70 +182,6 @@ func (x *GenerationStarted) GetDroppedParams() []string {
 	return nil
 }
 
-// TextDelta is the next piece of text. Tokens that arrive within 5 ms of one another are sent in one piece.
-type TextDelta struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The text.
-	Text string `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
-	// Log probabilities of its tokens; only when `sampling.top_logprobs` is set.
-	Logprobs []*TokenLogprob `protobuf:"bytes,2,rep,name=logprobs,proto3" json:"logprobs,omitempty"`
-	// Whether the text is the model's refusal to answer. Not every provider marks refusals.
-	Refusal       bool `protobuf:"varint,3,opt,name=refusal,proto3" json:"refusal,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *TextDelta) Reset() {
-	*x = TextDelta{}
-	mi := &file_soma_model_v1_model_service_proto_msgTypes[3]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *TextDelta) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*TextDelta) ProtoMessage() {}
-
-func (x *TextDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_model_v1_model_service_proto_msgTypes[3]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use TextDelta.ProtoReflect.Descriptor instead.
-func (*TextDelta) Descriptor() ([]byte, []int) {
-	return file_soma_model_v1_model_service_proto_rawDescGZIP(), []int{3}
-}
-
-func (x *TextDelta) GetText() string {
-	if x != nil {
-		return x.Text
-	}
-	return ""
-}
-
-func (x *TextDelta) GetLogprobs() []*TokenLogprob {
-	if x != nil {
-		return x.Logprobs
-	}
-	return nil
-}
-
-func (x *TextDelta) GetRefusal() bool {
-	if x != nil {
-		return x.Refusal
-	}
-	return false
-}
-
 // GenerationFinished is the last event of a complete stream.
 type GenerationFinished struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -443,14 +194,16 @@ type GenerationFinished struct {
 	// Seconds from the request to the end.
 	DurationSeconds float64 `protobuf:"fixed64,4,opt,name=duration_seconds,json=durationSeconds,proto3" json:"duration_seconds,omitempty"`
 	// Sources that the text quotes, when the model names them.
-	Sources       []*Source `protobuf:"bytes,5,rep,name=sources,proto3" json:"sources,omitempty"`
+	Sources []*Source `protobuf:"bytes,5,rep,name=sources,proto3" json:"sources,omitempty"`
+	// The stop sequence that ended the text, when the provider says which.
+	StopSequence  string `protobuf:"bytes,6,opt,name=stop_sequence,json=stopSequence,proto3" json:"stop_sequence,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GenerationFinished) Reset() {
 	*x = GenerationFinished{}
-	mi := &file_soma_model_v1_model_service_proto_msgTypes[4]
+	mi := &file_soma_model_v1_model_service_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -462,7 +215,7 @@ func (x *GenerationFinished) String() string {
 func (*GenerationFinished) ProtoMessage() {}
 
 func (x *GenerationFinished) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_model_v1_model_service_proto_msgTypes[4]
+	mi := &file_soma_model_v1_model_service_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -475,7 +228,7 @@ func (x *GenerationFinished) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GenerationFinished.ProtoReflect.Descriptor instead.
 func (*GenerationFinished) Descriptor() ([]byte, []int) {
-	return file_soma_model_v1_model_service_proto_rawDescGZIP(), []int{4}
+	return file_soma_model_v1_model_service_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *GenerationFinished) GetFinishReason() FinishReason {
@@ -513,6 +266,77 @@ func (x *GenerationFinished) GetSources() []*Source {
 	return nil
 }
 
+func (x *GenerationFinished) GetStopSequence() string {
+	if x != nil {
+		return x.StopSequence
+	}
+	return ""
+}
+
+// GenerationAnswer is a whole answer.
+type GenerationAnswer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which model answered.
+	Started *GenerationStarted `protobuf:"bytes,1,opt,name=started,proto3" json:"started,omitempty"`
+	// The answer; unset when the model wrote nothing.
+	Delta *Delta `protobuf:"bytes,2,opt,name=delta,proto3" json:"delta,omitempty"`
+	// How it ended.
+	Finished      *GenerationFinished `protobuf:"bytes,3,opt,name=finished,proto3" json:"finished,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GenerationAnswer) Reset() {
+	*x = GenerationAnswer{}
+	mi := &file_soma_model_v1_model_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GenerationAnswer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GenerationAnswer) ProtoMessage() {}
+
+func (x *GenerationAnswer) ProtoReflect() protoreflect.Message {
+	mi := &file_soma_model_v1_model_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GenerationAnswer.ProtoReflect.Descriptor instead.
+func (*GenerationAnswer) Descriptor() ([]byte, []int) {
+	return file_soma_model_v1_model_service_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *GenerationAnswer) GetStarted() *GenerationStarted {
+	if x != nil {
+		return x.Started
+	}
+	return nil
+}
+
+func (x *GenerationAnswer) GetDelta() *Delta {
+	if x != nil {
+		return x.Delta
+	}
+	return nil
+}
+
+func (x *GenerationAnswer) GetFinished() *GenerationFinished {
+	if x != nil {
+		return x.Finished
+	}
+	return nil
+}
+
 // GenerateResponse is one event of a generation.
 type GenerateResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -524,10 +348,10 @@ type GenerateResponse struct {
 	//
 	//	*GenerateResponse_Started
 	//	*GenerateResponse_Delta
-	//	*GenerateResponse_ToolCall
 	//	*GenerateResponse_Finished
 	//	*GenerateResponse_Error
 	//	*GenerateResponse_Heartbeat
+	//	*GenerateResponse_Answer
 	Payload       isGenerateResponse_Payload `protobuf_oneof:"payload"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -535,7 +359,7 @@ type GenerateResponse struct {
 
 func (x *GenerateResponse) Reset() {
 	*x = GenerateResponse{}
-	mi := &file_soma_model_v1_model_service_proto_msgTypes[5]
+	mi := &file_soma_model_v1_model_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -547,7 +371,7 @@ func (x *GenerateResponse) String() string {
 func (*GenerateResponse) ProtoMessage() {}
 
 func (x *GenerateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_model_v1_model_service_proto_msgTypes[5]
+	mi := &file_soma_model_v1_model_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -560,7 +384,7 @@ func (x *GenerateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GenerateResponse.ProtoReflect.Descriptor instead.
 func (*GenerateResponse) Descriptor() ([]byte, []int) {
-	return file_soma_model_v1_model_service_proto_rawDescGZIP(), []int{5}
+	return file_soma_model_v1_model_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *GenerateResponse) GetSequence() int32 {
@@ -586,19 +410,10 @@ func (x *GenerateResponse) GetStarted() *GenerationStarted {
 	return nil
 }
 
-func (x *GenerateResponse) GetDelta() *TextDelta {
+func (x *GenerateResponse) GetDelta() *Delta {
 	if x != nil {
 		if x, ok := x.Payload.(*GenerateResponse_Delta); ok {
 			return x.Delta
-		}
-	}
-	return nil
-}
-
-func (x *GenerateResponse) GetToolCall() *ToolCallDelta {
-	if x != nil {
-		if x, ok := x.Payload.(*GenerateResponse_ToolCall); ok {
-			return x.ToolCall
 		}
 	}
 	return nil
@@ -631,6 +446,15 @@ func (x *GenerateResponse) GetHeartbeat() *v1.Heartbeat {
 	return nil
 }
 
+func (x *GenerateResponse) GetAnswer() *GenerationAnswer {
+	if x != nil {
+		if x, ok := x.Payload.(*GenerateResponse_Answer); ok {
+			return x.Answer
+		}
+	}
+	return nil
+}
+
 type isGenerateResponse_Payload interface {
 	isGenerateResponse_Payload()
 }
@@ -641,13 +465,8 @@ type GenerateResponse_Started struct {
 }
 
 type GenerateResponse_Delta struct {
-	// The next piece of text.
-	Delta *TextDelta `protobuf:"bytes,3,opt,name=delta,proto3,oneof"`
-}
-
-type GenerateResponse_ToolCall struct {
-	// The next piece of a tool call.
-	ToolCall *ToolCallDelta `protobuf:"bytes,4,opt,name=tool_call,json=toolCall,proto3,oneof"`
+	// The next piece of the answer.
+	Delta *Delta `protobuf:"bytes,3,opt,name=delta,proto3,oneof"`
 }
 
 type GenerateResponse_Finished struct {
@@ -665,17 +484,22 @@ type GenerateResponse_Heartbeat struct {
 	Heartbeat *v1.Heartbeat `protobuf:"bytes,7,opt,name=heartbeat,proto3,oneof"`
 }
 
+type GenerateResponse_Answer struct {
+	// The whole answer, in place of the first event, the pieces and the last event; only with `options.whole`.
+	Answer *GenerationAnswer `protobuf:"bytes,8,opt,name=answer,proto3,oneof"`
+}
+
 func (*GenerateResponse_Started) isGenerateResponse_Payload() {}
 
 func (*GenerateResponse_Delta) isGenerateResponse_Payload() {}
-
-func (*GenerateResponse_ToolCall) isGenerateResponse_Payload() {}
 
 func (*GenerateResponse_Finished) isGenerateResponse_Payload() {}
 
 func (*GenerateResponse_Error) isGenerateResponse_Payload() {}
 
 func (*GenerateResponse_Heartbeat) isGenerateResponse_Payload() {}
+
+func (*GenerateResponse_Answer) isGenerateResponse_Payload() {}
 
 // InferRequest asks a local model for text.
 type InferRequest struct {
@@ -704,7 +528,7 @@ type InferRequest struct {
 
 func (x *InferRequest) Reset() {
 	*x = InferRequest{}
-	mi := &file_soma_model_v1_model_service_proto_msgTypes[6]
+	mi := &file_soma_model_v1_model_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -716,7 +540,7 @@ func (x *InferRequest) String() string {
 func (*InferRequest) ProtoMessage() {}
 
 func (x *InferRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_model_v1_model_service_proto_msgTypes[6]
+	mi := &file_soma_model_v1_model_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -729,7 +553,7 @@ func (x *InferRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InferRequest.ProtoReflect.Descriptor instead.
 func (*InferRequest) Descriptor() ([]byte, []int) {
-	return file_soma_model_v1_model_service_proto_rawDescGZIP(), []int{6}
+	return file_soma_model_v1_model_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *InferRequest) GetPrompt() string {
@@ -814,7 +638,7 @@ type InferResponse struct {
 
 func (x *InferResponse) Reset() {
 	*x = InferResponse{}
-	mi := &file_soma_model_v1_model_service_proto_msgTypes[7]
+	mi := &file_soma_model_v1_model_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -826,7 +650,7 @@ func (x *InferResponse) String() string {
 func (*InferResponse) ProtoMessage() {}
 
 func (x *InferResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_model_v1_model_service_proto_msgTypes[7]
+	mi := &file_soma_model_v1_model_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -839,7 +663,7 @@ func (x *InferResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InferResponse.ProtoReflect.Descriptor instead.
 func (*InferResponse) Descriptor() ([]byte, []int) {
-	return file_soma_model_v1_model_service_proto_rawDescGZIP(), []int{7}
+	return file_soma_model_v1_model_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *InferResponse) GetModel() string {
@@ -888,7 +712,7 @@ type TokenNumbers struct {
 
 func (x *TokenNumbers) Reset() {
 	*x = TokenNumbers{}
-	mi := &file_soma_model_v1_model_service_proto_msgTypes[8]
+	mi := &file_soma_model_v1_model_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -900,7 +724,7 @@ func (x *TokenNumbers) String() string {
 func (*TokenNumbers) ProtoMessage() {}
 
 func (x *TokenNumbers) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_model_v1_model_service_proto_msgTypes[8]
+	mi := &file_soma_model_v1_model_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -913,7 +737,7 @@ func (x *TokenNumbers) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TokenNumbers.ProtoReflect.Descriptor instead.
 func (*TokenNumbers) Descriptor() ([]byte, []int) {
-	return file_soma_model_v1_model_service_proto_rawDescGZIP(), []int{8}
+	return file_soma_model_v1_model_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *TokenNumbers) GetNumbers() []int32 {
@@ -942,7 +766,7 @@ type EmbedRequest struct {
 
 func (x *EmbedRequest) Reset() {
 	*x = EmbedRequest{}
-	mi := &file_soma_model_v1_model_service_proto_msgTypes[9]
+	mi := &file_soma_model_v1_model_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -954,7 +778,7 @@ func (x *EmbedRequest) String() string {
 func (*EmbedRequest) ProtoMessage() {}
 
 func (x *EmbedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_model_v1_model_service_proto_msgTypes[9]
+	mi := &file_soma_model_v1_model_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -967,7 +791,7 @@ func (x *EmbedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmbedRequest.ProtoReflect.Descriptor instead.
 func (*EmbedRequest) Descriptor() ([]byte, []int) {
-	return file_soma_model_v1_model_service_proto_rawDescGZIP(), []int{9}
+	return file_soma_model_v1_model_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *EmbedRequest) GetInput() []string {
@@ -1021,7 +845,7 @@ type Vector struct {
 
 func (x *Vector) Reset() {
 	*x = Vector{}
-	mi := &file_soma_model_v1_model_service_proto_msgTypes[10]
+	mi := &file_soma_model_v1_model_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1033,7 +857,7 @@ func (x *Vector) String() string {
 func (*Vector) ProtoMessage() {}
 
 func (x *Vector) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_model_v1_model_service_proto_msgTypes[10]
+	mi := &file_soma_model_v1_model_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1046,7 +870,7 @@ func (x *Vector) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Vector.ProtoReflect.Descriptor instead.
 func (*Vector) Descriptor() ([]byte, []int) {
-	return file_soma_model_v1_model_service_proto_rawDescGZIP(), []int{10}
+	return file_soma_model_v1_model_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Vector) GetEmbedding() []float32 {
@@ -1081,7 +905,7 @@ type EmbeddingUsage struct {
 
 func (x *EmbeddingUsage) Reset() {
 	*x = EmbeddingUsage{}
-	mi := &file_soma_model_v1_model_service_proto_msgTypes[11]
+	mi := &file_soma_model_v1_model_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1093,7 +917,7 @@ func (x *EmbeddingUsage) String() string {
 func (*EmbeddingUsage) ProtoMessage() {}
 
 func (x *EmbeddingUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_model_v1_model_service_proto_msgTypes[11]
+	mi := &file_soma_model_v1_model_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1106,7 +930,7 @@ func (x *EmbeddingUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmbeddingUsage.ProtoReflect.Descriptor instead.
 func (*EmbeddingUsage) Descriptor() ([]byte, []int) {
-	return file_soma_model_v1_model_service_proto_rawDescGZIP(), []int{11}
+	return file_soma_model_v1_model_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *EmbeddingUsage) GetTotalTokens() int32 {
@@ -1135,7 +959,7 @@ type EmbedResponse struct {
 
 func (x *EmbedResponse) Reset() {
 	*x = EmbedResponse{}
-	mi := &file_soma_model_v1_model_service_proto_msgTypes[12]
+	mi := &file_soma_model_v1_model_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1147,7 +971,7 @@ func (x *EmbedResponse) String() string {
 func (*EmbedResponse) ProtoMessage() {}
 
 func (x *EmbedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_model_v1_model_service_proto_msgTypes[12]
+	mi := &file_soma_model_v1_model_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1160,7 +984,7 @@ func (x *EmbedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmbedResponse.ProtoReflect.Descriptor instead.
 func (*EmbedResponse) Descriptor() ([]byte, []int) {
-	return file_soma_model_v1_model_service_proto_rawDescGZIP(), []int{12}
+	return file_soma_model_v1_model_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *EmbedResponse) GetModel() string {
@@ -1202,59 +1026,40 @@ var File_soma_model_v1_model_service_proto protoreflect.FileDescriptor
 
 const file_soma_model_v1_model_service_proto_rawDesc = "" +
 	"\n" +
-	"!soma/model/v1/model_service.proto\x12\rsoma.model.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19soma/authz/v1/authz.proto\x1a\x19soma/mesh/v1/stream.proto\x1a\x1bsoma/model/v1/message.proto\"\x8a\x02\n" +
-	"\x0eResponseFormat\x126\n" +
-	"\x04type\x18\x01 \x01(\x0e2\".soma.model.v1.ResponseFormat.TypeR\x04type\x12\x1c\n" +
-	"\x04name\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x04name\x12!\n" +
-	"\x06schema\x18\x03 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x10R\x06schema\x12\x1b\n" +
-	"\x06strict\x18\x04 \x01(\bH\x00R\x06strict\x88\x01\x01\"W\n" +
-	"\x04Type\x12\x14\n" +
-	"\x10TYPE_UNSPECIFIED\x10\x00\x12\r\n" +
-	"\tTYPE_TEXT\x10\x01\x12\x14\n" +
-	"\x10TYPE_JSON_OBJECT\x10\x02\x12\x14\n" +
-	"\x10TYPE_JSON_SCHEMA\x10\x03B\t\n" +
-	"\a_strict\"\xe8\x04\n" +
+	"!soma/model/v1/model_service.proto\x12\rsoma.model.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19soma/authz/v1/authz.proto\x1a\x19soma/mesh/v1/stream.proto\x1a\x1bsoma/model/v1/message.proto\x1a\x1bsoma/model/v1/options.proto\"\xbb\x02\n" +
 	"\x0fGenerateRequest\x12\x1e\n" +
 	"\x05model\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x05model\x12?\n" +
-	"\bmessages\x18\x02 \x03(\v2\x16.soma.model.v1.MessageB\v\xbaH\b\x92\x01\x05\b\x01\x10\x80 R\bmessages\x123\n" +
-	"\bsampling\x18\x03 \x01(\v2\x17.soma.model.v1.SamplingR\bsampling\x124\n" +
-	"\x05tools\x18\x04 \x03(\v2\x13.soma.model.v1.ToolB\t\xbaH\x06\x92\x01\x03\x10\x80\x01R\x05tools\x12:\n" +
-	"\vtool_choice\x18\x05 \x01(\v2\x19.soma.model.v1.ToolChoiceR\n" +
-	"toolChoice\x123\n" +
-	"\x13parallel_tool_calls\x18\x06 \x01(\bH\x00R\x11parallelToolCalls\x88\x01\x01\x12F\n" +
-	"\x0fresponse_format\x18\a \x01(\v2\x1d.soma.model.v1.ResponseFormatR\x0eresponseFormat\x12:\n" +
+	"\bmessages\x18\x02 \x03(\v2\x16.soma.model.v1.MessageB\v\xbaH\b\x92\x01\x05\b\x01\x10\x80 R\bmessages\x12:\n" +
 	"\asources\x18\b \x03(\v2\x15.soma.model.v1.SourceB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\asources\x12=\n" +
 	"\x0fconversation_id\x18\t \x01(\tB\x14\xbaH\x11r\x0f\x18\x80\x022\n" +
-	"^[^\\x00]*$R\x0econversationId\x12\x1c\n" +
-	"\x04user\x18\n" +
-	" \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x04user\x12\x1f\n" +
-	"\vdrop_params\x18\v \x01(\bR\n" +
-	"dropParamsB\x16\n" +
-	"\x14_parallel_tool_calls\"\x91\x01\n" +
+	"^[^\\x00]*$R\x0econversationId\x12:\n" +
+	"\aoptions\x18\f \x01(\v2 .soma.model.v1.GenerationOptionsR\aoptionsJ\x04\b\x03\x10\bJ\x04\b\n" +
+	"\x10\vJ\x04\b\v\x10\f\"\x91\x01\n" +
 	"\x11GenerationStarted\x12#\n" +
 	"\rgeneration_id\x18\x01 \x01(\tR\fgenerationId\x12\x14\n" +
 	"\x05model\x18\x02 \x01(\tR\x05model\x12\x1a\n" +
 	"\bprovider\x18\x03 \x01(\tR\bprovider\x12%\n" +
-	"\x0edropped_params\x18\x04 \x03(\tR\rdroppedParams\"r\n" +
-	"\tTextDelta\x12\x12\n" +
-	"\x04text\x18\x01 \x01(\tR\x04text\x127\n" +
-	"\blogprobs\x18\x02 \x03(\v2\x1b.soma.model.v1.TokenLogprobR\blogprobs\x12\x18\n" +
-	"\arefusal\x18\x03 \x01(\bR\arefusal\"\x9c\x02\n" +
+	"\x0edropped_params\x18\x04 \x03(\tR\rdroppedParams\"\xc1\x02\n" +
 	"\x12GenerationFinished\x12@\n" +
 	"\rfinish_reason\x18\x01 \x01(\x0e2\x1b.soma.model.v1.FinishReasonR\ffinishReason\x12*\n" +
 	"\x05usage\x18\x02 \x01(\v2\x14.soma.model.v1.UsageR\x05usage\x12<\n" +
 	"\x1btime_to_first_token_seconds\x18\x03 \x01(\x01R\x17timeToFirstTokenSeconds\x12)\n" +
 	"\x10duration_seconds\x18\x04 \x01(\x01R\x0fdurationSeconds\x12/\n" +
-	"\asources\x18\x05 \x03(\v2\x15.soma.model.v1.SourceR\asources\"\x93\x03\n" +
+	"\asources\x18\x05 \x03(\v2\x15.soma.model.v1.SourceR\asources\x12#\n" +
+	"\rstop_sequence\x18\x06 \x01(\tR\fstopSequence\"\xb9\x01\n" +
+	"\x10GenerationAnswer\x12:\n" +
+	"\astarted\x18\x01 \x01(\v2 .soma.model.v1.GenerationStartedR\astarted\x12*\n" +
+	"\x05delta\x18\x02 \x01(\v2\x14.soma.model.v1.DeltaR\x05delta\x12=\n" +
+	"\bfinished\x18\x03 \x01(\v2!.soma.model.v1.GenerationFinishedR\bfinished\"\x93\x03\n" +
 	"\x10GenerateResponse\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x05R\bsequence\x12<\n" +
-	"\astarted\x18\x02 \x01(\v2 .soma.model.v1.GenerationStartedH\x00R\astarted\x120\n" +
-	"\x05delta\x18\x03 \x01(\v2\x18.soma.model.v1.TextDeltaH\x00R\x05delta\x12;\n" +
-	"\ttool_call\x18\x04 \x01(\v2\x1c.soma.model.v1.ToolCallDeltaH\x00R\btoolCall\x12?\n" +
+	"\astarted\x18\x02 \x01(\v2 .soma.model.v1.GenerationStartedH\x00R\astarted\x12,\n" +
+	"\x05delta\x18\x03 \x01(\v2\x14.soma.model.v1.DeltaH\x00R\x05delta\x12?\n" +
 	"\bfinished\x18\x05 \x01(\v2!.soma.model.v1.GenerationFinishedH\x00R\bfinished\x121\n" +
 	"\x05error\x18\x06 \x01(\v2\x19.soma.mesh.v1.StreamErrorH\x00R\x05error\x127\n" +
-	"\theartbeat\x18\a \x01(\v2\x17.soma.mesh.v1.HeartbeatH\x00R\theartbeatB\t\n" +
-	"\apayload\"\xf5\x03\n" +
+	"\theartbeat\x18\a \x01(\v2\x17.soma.mesh.v1.HeartbeatH\x00R\theartbeat\x129\n" +
+	"\x06answer\x18\b \x01(\v2\x1f.soma.model.v1.GenerationAnswerH\x00R\x06answerB\t\n" +
+	"\apayloadJ\x04\b\x04\x10\x05\"\xf5\x03\n" +
 	"\fInferRequest\x12\"\n" +
 	"\x06prompt\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x10R\x06prompt\x12.\n" +
@@ -1336,68 +1141,60 @@ func file_soma_model_v1_model_service_proto_rawDescGZIP() []byte {
 	return file_soma_model_v1_model_service_proto_rawDescData
 }
 
-var file_soma_model_v1_model_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_soma_model_v1_model_service_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_soma_model_v1_model_service_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_soma_model_v1_model_service_proto_goTypes = []any{
-	(ResponseFormat_Type)(0),   // 0: soma.model.v1.ResponseFormat.Type
-	(*ResponseFormat)(nil),     // 1: soma.model.v1.ResponseFormat
-	(*GenerateRequest)(nil),    // 2: soma.model.v1.GenerateRequest
-	(*GenerationStarted)(nil),  // 3: soma.model.v1.GenerationStarted
-	(*TextDelta)(nil),          // 4: soma.model.v1.TextDelta
-	(*GenerationFinished)(nil), // 5: soma.model.v1.GenerationFinished
-	(*GenerateResponse)(nil),   // 6: soma.model.v1.GenerateResponse
-	(*InferRequest)(nil),       // 7: soma.model.v1.InferRequest
-	(*InferResponse)(nil),      // 8: soma.model.v1.InferResponse
-	(*TokenNumbers)(nil),       // 9: soma.model.v1.TokenNumbers
-	(*EmbedRequest)(nil),       // 10: soma.model.v1.EmbedRequest
-	(*Vector)(nil),             // 11: soma.model.v1.Vector
-	(*EmbeddingUsage)(nil),     // 12: soma.model.v1.EmbeddingUsage
-	(*EmbedResponse)(nil),      // 13: soma.model.v1.EmbedResponse
-	(*Message)(nil),            // 14: soma.model.v1.Message
-	(*Sampling)(nil),           // 15: soma.model.v1.Sampling
-	(*Tool)(nil),               // 16: soma.model.v1.Tool
-	(*ToolChoice)(nil),         // 17: soma.model.v1.ToolChoice
-	(*Source)(nil),             // 18: soma.model.v1.Source
-	(*TokenLogprob)(nil),       // 19: soma.model.v1.TokenLogprob
-	(FinishReason)(0),          // 20: soma.model.v1.FinishReason
-	(*Usage)(nil),              // 21: soma.model.v1.Usage
-	(*ToolCallDelta)(nil),      // 22: soma.model.v1.ToolCallDelta
-	(*v1.StreamError)(nil),     // 23: soma.mesh.v1.StreamError
-	(*v1.Heartbeat)(nil),       // 24: soma.mesh.v1.Heartbeat
+	(*GenerateRequest)(nil),    // 0: soma.model.v1.GenerateRequest
+	(*GenerationStarted)(nil),  // 1: soma.model.v1.GenerationStarted
+	(*GenerationFinished)(nil), // 2: soma.model.v1.GenerationFinished
+	(*GenerationAnswer)(nil),   // 3: soma.model.v1.GenerationAnswer
+	(*GenerateResponse)(nil),   // 4: soma.model.v1.GenerateResponse
+	(*InferRequest)(nil),       // 5: soma.model.v1.InferRequest
+	(*InferResponse)(nil),      // 6: soma.model.v1.InferResponse
+	(*TokenNumbers)(nil),       // 7: soma.model.v1.TokenNumbers
+	(*EmbedRequest)(nil),       // 8: soma.model.v1.EmbedRequest
+	(*Vector)(nil),             // 9: soma.model.v1.Vector
+	(*EmbeddingUsage)(nil),     // 10: soma.model.v1.EmbeddingUsage
+	(*EmbedResponse)(nil),      // 11: soma.model.v1.EmbedResponse
+	(*Message)(nil),            // 12: soma.model.v1.Message
+	(*Source)(nil),             // 13: soma.model.v1.Source
+	(*GenerationOptions)(nil),  // 14: soma.model.v1.GenerationOptions
+	(FinishReason)(0),          // 15: soma.model.v1.FinishReason
+	(*Usage)(nil),              // 16: soma.model.v1.Usage
+	(*Delta)(nil),              // 17: soma.model.v1.Delta
+	(*v1.StreamError)(nil),     // 18: soma.mesh.v1.StreamError
+	(*v1.Heartbeat)(nil),       // 19: soma.mesh.v1.Heartbeat
 }
 var file_soma_model_v1_model_service_proto_depIdxs = []int32{
-	0,  // 0: soma.model.v1.ResponseFormat.type:type_name -> soma.model.v1.ResponseFormat.Type
-	14, // 1: soma.model.v1.GenerateRequest.messages:type_name -> soma.model.v1.Message
-	15, // 2: soma.model.v1.GenerateRequest.sampling:type_name -> soma.model.v1.Sampling
-	16, // 3: soma.model.v1.GenerateRequest.tools:type_name -> soma.model.v1.Tool
-	17, // 4: soma.model.v1.GenerateRequest.tool_choice:type_name -> soma.model.v1.ToolChoice
-	1,  // 5: soma.model.v1.GenerateRequest.response_format:type_name -> soma.model.v1.ResponseFormat
-	18, // 6: soma.model.v1.GenerateRequest.sources:type_name -> soma.model.v1.Source
-	19, // 7: soma.model.v1.TextDelta.logprobs:type_name -> soma.model.v1.TokenLogprob
-	20, // 8: soma.model.v1.GenerationFinished.finish_reason:type_name -> soma.model.v1.FinishReason
-	21, // 9: soma.model.v1.GenerationFinished.usage:type_name -> soma.model.v1.Usage
-	18, // 10: soma.model.v1.GenerationFinished.sources:type_name -> soma.model.v1.Source
-	3,  // 11: soma.model.v1.GenerateResponse.started:type_name -> soma.model.v1.GenerationStarted
-	4,  // 12: soma.model.v1.GenerateResponse.delta:type_name -> soma.model.v1.TextDelta
-	22, // 13: soma.model.v1.GenerateResponse.tool_call:type_name -> soma.model.v1.ToolCallDelta
-	5,  // 14: soma.model.v1.GenerateResponse.finished:type_name -> soma.model.v1.GenerationFinished
-	23, // 15: soma.model.v1.GenerateResponse.error:type_name -> soma.mesh.v1.StreamError
-	24, // 16: soma.model.v1.GenerateResponse.heartbeat:type_name -> soma.mesh.v1.Heartbeat
-	21, // 17: soma.model.v1.InferResponse.usage:type_name -> soma.model.v1.Usage
-	9,  // 18: soma.model.v1.EmbedRequest.tokens:type_name -> soma.model.v1.TokenNumbers
-	11, // 19: soma.model.v1.EmbedResponse.vectors:type_name -> soma.model.v1.Vector
-	12, // 20: soma.model.v1.EmbedResponse.usage:type_name -> soma.model.v1.EmbeddingUsage
-	2,  // 21: soma.model.v1.ModelService.Generate:input_type -> soma.model.v1.GenerateRequest
-	7,  // 22: soma.model.v1.ModelService.Infer:input_type -> soma.model.v1.InferRequest
-	10, // 23: soma.model.v1.ModelService.Embed:input_type -> soma.model.v1.EmbedRequest
-	6,  // 24: soma.model.v1.ModelService.Generate:output_type -> soma.model.v1.GenerateResponse
-	8,  // 25: soma.model.v1.ModelService.Infer:output_type -> soma.model.v1.InferResponse
-	13, // 26: soma.model.v1.ModelService.Embed:output_type -> soma.model.v1.EmbedResponse
-	24, // [24:27] is the sub-list for method output_type
-	21, // [21:24] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	12, // 0: soma.model.v1.GenerateRequest.messages:type_name -> soma.model.v1.Message
+	13, // 1: soma.model.v1.GenerateRequest.sources:type_name -> soma.model.v1.Source
+	14, // 2: soma.model.v1.GenerateRequest.options:type_name -> soma.model.v1.GenerationOptions
+	15, // 3: soma.model.v1.GenerationFinished.finish_reason:type_name -> soma.model.v1.FinishReason
+	16, // 4: soma.model.v1.GenerationFinished.usage:type_name -> soma.model.v1.Usage
+	13, // 5: soma.model.v1.GenerationFinished.sources:type_name -> soma.model.v1.Source
+	1,  // 6: soma.model.v1.GenerationAnswer.started:type_name -> soma.model.v1.GenerationStarted
+	17, // 7: soma.model.v1.GenerationAnswer.delta:type_name -> soma.model.v1.Delta
+	2,  // 8: soma.model.v1.GenerationAnswer.finished:type_name -> soma.model.v1.GenerationFinished
+	1,  // 9: soma.model.v1.GenerateResponse.started:type_name -> soma.model.v1.GenerationStarted
+	17, // 10: soma.model.v1.GenerateResponse.delta:type_name -> soma.model.v1.Delta
+	2,  // 11: soma.model.v1.GenerateResponse.finished:type_name -> soma.model.v1.GenerationFinished
+	18, // 12: soma.model.v1.GenerateResponse.error:type_name -> soma.mesh.v1.StreamError
+	19, // 13: soma.model.v1.GenerateResponse.heartbeat:type_name -> soma.mesh.v1.Heartbeat
+	3,  // 14: soma.model.v1.GenerateResponse.answer:type_name -> soma.model.v1.GenerationAnswer
+	16, // 15: soma.model.v1.InferResponse.usage:type_name -> soma.model.v1.Usage
+	7,  // 16: soma.model.v1.EmbedRequest.tokens:type_name -> soma.model.v1.TokenNumbers
+	9,  // 17: soma.model.v1.EmbedResponse.vectors:type_name -> soma.model.v1.Vector
+	10, // 18: soma.model.v1.EmbedResponse.usage:type_name -> soma.model.v1.EmbeddingUsage
+	0,  // 19: soma.model.v1.ModelService.Generate:input_type -> soma.model.v1.GenerateRequest
+	5,  // 20: soma.model.v1.ModelService.Infer:input_type -> soma.model.v1.InferRequest
+	8,  // 21: soma.model.v1.ModelService.Embed:input_type -> soma.model.v1.EmbedRequest
+	4,  // 22: soma.model.v1.ModelService.Generate:output_type -> soma.model.v1.GenerateResponse
+	6,  // 23: soma.model.v1.ModelService.Infer:output_type -> soma.model.v1.InferResponse
+	11, // 24: soma.model.v1.ModelService.Embed:output_type -> soma.model.v1.EmbedResponse
+	22, // [22:25] is the sub-list for method output_type
+	19, // [19:22] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_soma_model_v1_model_service_proto_init() }
@@ -1406,31 +1203,29 @@ func file_soma_model_v1_model_service_proto_init() {
 		return
 	}
 	file_soma_model_v1_message_proto_init()
-	file_soma_model_v1_model_service_proto_msgTypes[0].OneofWrappers = []any{}
-	file_soma_model_v1_model_service_proto_msgTypes[1].OneofWrappers = []any{}
-	file_soma_model_v1_model_service_proto_msgTypes[5].OneofWrappers = []any{
+	file_soma_model_v1_options_proto_init()
+	file_soma_model_v1_model_service_proto_msgTypes[4].OneofWrappers = []any{
 		(*GenerateResponse_Started)(nil),
 		(*GenerateResponse_Delta)(nil),
-		(*GenerateResponse_ToolCall)(nil),
 		(*GenerateResponse_Finished)(nil),
 		(*GenerateResponse_Error)(nil),
 		(*GenerateResponse_Heartbeat)(nil),
+		(*GenerateResponse_Answer)(nil),
 	}
-	file_soma_model_v1_model_service_proto_msgTypes[6].OneofWrappers = []any{}
-	file_soma_model_v1_model_service_proto_msgTypes[9].OneofWrappers = []any{}
+	file_soma_model_v1_model_service_proto_msgTypes[5].OneofWrappers = []any{}
+	file_soma_model_v1_model_service_proto_msgTypes[8].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_soma_model_v1_model_service_proto_rawDesc), len(file_soma_model_v1_model_service_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   13,
+			NumEnums:      0,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_soma_model_v1_model_service_proto_goTypes,
 		DependencyIndexes: file_soma_model_v1_model_service_proto_depIdxs,
-		EnumInfos:         file_soma_model_v1_model_service_proto_enumTypes,
 		MessageInfos:      file_soma_model_v1_model_service_proto_msgTypes,
 	}.Build()
 	File_soma_model_v1_model_service_proto = out.File

@@ -43,26 +43,13 @@ type ChatRequest struct {
 	// Which memory is added to the context. When unset: recent turns and facts with a conversation, and nothing without
 	// one.
 	Strategy *v11.Strategy `protobuf:"varint,4,opt,name=strategy,proto3,enum=soma.memory.v1.Strategy,oneof" json:"strategy,omitempty"`
-	// How tokens are sampled.
-	Sampling *v1.Sampling `protobuf:"bytes,5,opt,name=sampling,proto3" json:"sampling,omitempty"`
-	// Functions the model may ask to call. The client calls them.
-	Tools []*v1.Tool `protobuf:"bytes,6,rep,name=tools,proto3" json:"tools,omitempty"`
-	// Whether the model calls a function, and which one.
-	ToolChoice *v1.ToolChoice `protobuf:"bytes,7,opt,name=tool_choice,json=toolChoice,proto3" json:"tool_choice,omitempty"`
-	// Whether the model may ask for several calls at once.
-	ParallelToolCalls *bool `protobuf:"varint,8,opt,name=parallel_tool_calls,json=parallelToolCalls,proto3,oneof" json:"parallel_tool_calls,omitempty"`
-	// Format of structured output.
-	ResponseFormat *v1.ResponseFormat `protobuf:"bytes,9,opt,name=response_format,json=responseFormat,proto3" json:"response_format,omitempty"`
 	// Most tokens of context that memory adds; the memory service's default when unset.
 	ContextTokenBudget *int32 `protobuf:"varint,10,opt,name=context_token_budget,json=contextTokenBudget,proto3,oneof" json:"context_token_budget,omitempty"`
-	// The caller's own name for its end user; may be empty.
-	User string `protobuf:"bytes,11,opt,name=user,proto3" json:"user,omitempty"`
-	// Whether fields that the provider does not support are left out. Otherwise the request is refused, and the error
-	// names those fields.
-	DropParams bool `protobuf:"varint,12,opt,name=drop_params,json=dropParams,proto3" json:"drop_params,omitempty"`
 	// A UUID that makes it safe to repeat the call: of the turns of a conversation with the same UUID, only the first is
 	// remembered. Each call gets a new answer. Without a conversation nothing is kept, and the UUID has no effect.
-	RequestId     string `protobuf:"bytes,13,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	RequestId string `protobuf:"bytes,13,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// How to answer.
+	Options       *v1.GenerationOptions `protobuf:"bytes,14,opt,name=options,proto3" json:"options,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -125,41 +112,6 @@ func (x *ChatRequest) GetStrategy() v11.Strategy {
 	return v11.Strategy(0)
 }
 
-func (x *ChatRequest) GetSampling() *v1.Sampling {
-	if x != nil {
-		return x.Sampling
-	}
-	return nil
-}
-
-func (x *ChatRequest) GetTools() []*v1.Tool {
-	if x != nil {
-		return x.Tools
-	}
-	return nil
-}
-
-func (x *ChatRequest) GetToolChoice() *v1.ToolChoice {
-	if x != nil {
-		return x.ToolChoice
-	}
-	return nil
-}
-
-func (x *ChatRequest) GetParallelToolCalls() bool {
-	if x != nil && x.ParallelToolCalls != nil {
-		return *x.ParallelToolCalls
-	}
-	return false
-}
-
-func (x *ChatRequest) GetResponseFormat() *v1.ResponseFormat {
-	if x != nil {
-		return x.ResponseFormat
-	}
-	return nil
-}
-
 func (x *ChatRequest) GetContextTokenBudget() int32 {
 	if x != nil && x.ContextTokenBudget != nil {
 		return *x.ContextTokenBudget
@@ -167,25 +119,18 @@ func (x *ChatRequest) GetContextTokenBudget() int32 {
 	return 0
 }
 
-func (x *ChatRequest) GetUser() string {
-	if x != nil {
-		return x.User
-	}
-	return ""
-}
-
-func (x *ChatRequest) GetDropParams() bool {
-	if x != nil {
-		return x.DropParams
-	}
-	return false
-}
-
 func (x *ChatRequest) GetRequestId() string {
 	if x != nil {
 		return x.RequestId
 	}
 	return ""
+}
+
+func (x *ChatRequest) GetOptions() *v1.GenerationOptions {
+	if x != nil {
+		return x.Options
+	}
+	return nil
 }
 
 // ChatStarted is the first event: policy allowed the turn, and a model answers.
@@ -288,70 +233,6 @@ func (x *ChatStarted) GetDroppedParams() []string {
 	return nil
 }
 
-// ChatDelta is the next piece of the answer, after policy has checked it.
-type ChatDelta struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The text.
-	Text string `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
-	// Log probabilities of its tokens; only when `sampling.top_logprobs` is set, and never for text that policy changed.
-	Logprobs []*v1.TokenLogprob `protobuf:"bytes,2,rep,name=logprobs,proto3" json:"logprobs,omitempty"`
-	// Whether the text is the model's refusal to answer. Not every provider marks refusals.
-	Refusal       bool `protobuf:"varint,3,opt,name=refusal,proto3" json:"refusal,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ChatDelta) Reset() {
-	*x = ChatDelta{}
-	mi := &file_soma_orchestrator_v1_chat_service_proto_msgTypes[2]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ChatDelta) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ChatDelta) ProtoMessage() {}
-
-func (x *ChatDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_orchestrator_v1_chat_service_proto_msgTypes[2]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ChatDelta.ProtoReflect.Descriptor instead.
-func (*ChatDelta) Descriptor() ([]byte, []int) {
-	return file_soma_orchestrator_v1_chat_service_proto_rawDescGZIP(), []int{2}
-}
-
-func (x *ChatDelta) GetText() string {
-	if x != nil {
-		return x.Text
-	}
-	return ""
-}
-
-func (x *ChatDelta) GetLogprobs() []*v1.TokenLogprob {
-	if x != nil {
-		return x.Logprobs
-	}
-	return nil
-}
-
-func (x *ChatDelta) GetRefusal() bool {
-	if x != nil {
-		return x.Refusal
-	}
-	return false
-}
-
 // PolicyNotice says that policy changed or found something.
 type PolicyNotice struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -367,7 +248,7 @@ type PolicyNotice struct {
 
 func (x *PolicyNotice) Reset() {
 	*x = PolicyNotice{}
-	mi := &file_soma_orchestrator_v1_chat_service_proto_msgTypes[3]
+	mi := &file_soma_orchestrator_v1_chat_service_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -379,7 +260,7 @@ func (x *PolicyNotice) String() string {
 func (*PolicyNotice) ProtoMessage() {}
 
 func (x *PolicyNotice) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_orchestrator_v1_chat_service_proto_msgTypes[3]
+	mi := &file_soma_orchestrator_v1_chat_service_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -392,7 +273,7 @@ func (x *PolicyNotice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicyNotice.ProtoReflect.Descriptor instead.
 func (*PolicyNotice) Descriptor() ([]byte, []int) {
-	return file_soma_orchestrator_v1_chat_service_proto_rawDescGZIP(), []int{3}
+	return file_soma_orchestrator_v1_chat_service_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *PolicyNotice) GetDecision() v12.Decision {
@@ -430,14 +311,16 @@ type ChatFinished struct {
 	// Seconds from the request to the end.
 	DurationSeconds float64 `protobuf:"fixed64,5,opt,name=duration_seconds,json=durationSeconds,proto3" json:"duration_seconds,omitempty"`
 	// Sources that the answer quotes, when the model names them.
-	Sources       []*v1.Source `protobuf:"bytes,6,rep,name=sources,proto3" json:"sources,omitempty"`
+	Sources []*v1.Source `protobuf:"bytes,6,rep,name=sources,proto3" json:"sources,omitempty"`
+	// The stop sequence that ended the text, when the provider says which.
+	StopSequence  string `protobuf:"bytes,7,opt,name=stop_sequence,json=stopSequence,proto3" json:"stop_sequence,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ChatFinished) Reset() {
 	*x = ChatFinished{}
-	mi := &file_soma_orchestrator_v1_chat_service_proto_msgTypes[4]
+	mi := &file_soma_orchestrator_v1_chat_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -449,7 +332,7 @@ func (x *ChatFinished) String() string {
 func (*ChatFinished) ProtoMessage() {}
 
 func (x *ChatFinished) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_orchestrator_v1_chat_service_proto_msgTypes[4]
+	mi := &file_soma_orchestrator_v1_chat_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -462,7 +345,7 @@ func (x *ChatFinished) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChatFinished.ProtoReflect.Descriptor instead.
 func (*ChatFinished) Descriptor() ([]byte, []int) {
-	return file_soma_orchestrator_v1_chat_service_proto_rawDescGZIP(), []int{4}
+	return file_soma_orchestrator_v1_chat_service_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ChatFinished) GetFinishReason() v1.FinishReason {
@@ -507,6 +390,86 @@ func (x *ChatFinished) GetSources() []*v1.Source {
 	return nil
 }
 
+func (x *ChatFinished) GetStopSequence() string {
+	if x != nil {
+		return x.StopSequence
+	}
+	return ""
+}
+
+// ChatAnswer is a whole answer.
+type ChatAnswer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which model answered, and what memory added.
+	Started *ChatStarted `protobuf:"bytes,1,opt,name=started,proto3" json:"started,omitempty"`
+	// What policy changed or found, first in the input, then in the answer.
+	Policy []*PolicyNotice `protobuf:"bytes,2,rep,name=policy,proto3" json:"policy,omitempty"`
+	// The answer, after policy has checked it; unset when the model wrote nothing, or policy withheld it.
+	Delta *v1.Delta `protobuf:"bytes,3,opt,name=delta,proto3" json:"delta,omitempty"`
+	// How it ended.
+	Finished      *ChatFinished `protobuf:"bytes,4,opt,name=finished,proto3" json:"finished,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChatAnswer) Reset() {
+	*x = ChatAnswer{}
+	mi := &file_soma_orchestrator_v1_chat_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChatAnswer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChatAnswer) ProtoMessage() {}
+
+func (x *ChatAnswer) ProtoReflect() protoreflect.Message {
+	mi := &file_soma_orchestrator_v1_chat_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChatAnswer.ProtoReflect.Descriptor instead.
+func (*ChatAnswer) Descriptor() ([]byte, []int) {
+	return file_soma_orchestrator_v1_chat_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ChatAnswer) GetStarted() *ChatStarted {
+	if x != nil {
+		return x.Started
+	}
+	return nil
+}
+
+func (x *ChatAnswer) GetPolicy() []*PolicyNotice {
+	if x != nil {
+		return x.Policy
+	}
+	return nil
+}
+
+func (x *ChatAnswer) GetDelta() *v1.Delta {
+	if x != nil {
+		return x.Delta
+	}
+	return nil
+}
+
+func (x *ChatAnswer) GetFinished() *ChatFinished {
+	if x != nil {
+		return x.Finished
+	}
+	return nil
+}
+
 // ChatResponse is one event of a turn.
 type ChatResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -518,11 +481,11 @@ type ChatResponse struct {
 	//
 	//	*ChatResponse_Started
 	//	*ChatResponse_Delta
-	//	*ChatResponse_ToolCall
 	//	*ChatResponse_Policy
 	//	*ChatResponse_Finished
 	//	*ChatResponse_Error
 	//	*ChatResponse_Heartbeat
+	//	*ChatResponse_Answer
 	Payload       isChatResponse_Payload `protobuf_oneof:"payload"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -581,19 +544,10 @@ func (x *ChatResponse) GetStarted() *ChatStarted {
 	return nil
 }
 
-func (x *ChatResponse) GetDelta() *ChatDelta {
+func (x *ChatResponse) GetDelta() *v1.Delta {
 	if x != nil {
 		if x, ok := x.Payload.(*ChatResponse_Delta); ok {
 			return x.Delta
-		}
-	}
-	return nil
-}
-
-func (x *ChatResponse) GetToolCall() *v1.ToolCallDelta {
-	if x != nil {
-		if x, ok := x.Payload.(*ChatResponse_ToolCall); ok {
-			return x.ToolCall
 		}
 	}
 	return nil
@@ -635,6 +589,15 @@ func (x *ChatResponse) GetHeartbeat() *v13.Heartbeat {
 	return nil
 }
 
+func (x *ChatResponse) GetAnswer() *ChatAnswer {
+	if x != nil {
+		if x, ok := x.Payload.(*ChatResponse_Answer); ok {
+			return x.Answer
+		}
+	}
+	return nil
+}
+
 type isChatResponse_Payload interface {
 	isChatResponse_Payload()
 }
@@ -645,13 +608,8 @@ type ChatResponse_Started struct {
 }
 
 type ChatResponse_Delta struct {
-	// The next piece of the answer.
-	Delta *ChatDelta `protobuf:"bytes,3,opt,name=delta,proto3,oneof"`
-}
-
-type ChatResponse_ToolCall struct {
-	// The next piece of a tool call.
-	ToolCall *v1.ToolCallDelta `protobuf:"bytes,4,opt,name=tool_call,json=toolCall,proto3,oneof"`
+	// The next piece of the answer, after policy has checked it.
+	Delta *v1.Delta `protobuf:"bytes,3,opt,name=delta,proto3,oneof"`
 }
 
 type ChatResponse_Policy struct {
@@ -674,11 +632,14 @@ type ChatResponse_Heartbeat struct {
 	Heartbeat *v13.Heartbeat `protobuf:"bytes,8,opt,name=heartbeat,proto3,oneof"`
 }
 
+type ChatResponse_Answer struct {
+	// The whole answer, in place of the first event, the pieces and the last event; only with `options.whole`.
+	Answer *ChatAnswer `protobuf:"bytes,9,opt,name=answer,proto3,oneof"`
+}
+
 func (*ChatResponse_Started) isChatResponse_Payload() {}
 
 func (*ChatResponse_Delta) isChatResponse_Payload() {}
-
-func (*ChatResponse_ToolCall) isChatResponse_Payload() {}
 
 func (*ChatResponse_Policy) isChatResponse_Payload() {}
 
@@ -688,33 +649,27 @@ func (*ChatResponse_Error) isChatResponse_Payload() {}
 
 func (*ChatResponse_Heartbeat) isChatResponse_Payload() {}
 
+func (*ChatResponse_Answer) isChatResponse_Payload() {}
+
 var File_soma_orchestrator_v1_chat_service_proto protoreflect.FileDescriptor
 
 const file_soma_orchestrator_v1_chat_service_proto_rawDesc = "" +
 	"\n" +
-	"'soma/orchestrator/v1/chat_service.proto\x12\x14soma.orchestrator.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19soma/authz/v1/authz.proto\x1a#soma/memory/v1/memory_service.proto\x1a\x19soma/mesh/v1/stream.proto\x1a\x1bsoma/model/v1/message.proto\x1a!soma/model/v1/model_service.proto\x1a#soma/policy/v1/policy_service.proto\"\x83\x06\n" +
+	"'soma/orchestrator/v1/chat_service.proto\x12\x14soma.orchestrator.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19soma/authz/v1/authz.proto\x1a#soma/memory/v1/memory_service.proto\x1a\x19soma/mesh/v1/stream.proto\x1a\x1bsoma/model/v1/message.proto\x1a\x1bsoma/model/v1/options.proto\x1a#soma/policy/v1/policy_service.proto\"\xd6\x03\n" +
 	"\vChatRequest\x12\x1e\n" +
 	"\x05model\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x05model\x12?\n" +
 	"\bmessages\x18\x02 \x03(\v2\x16.soma.model.v1.MessageB\v\xbaH\b\x92\x01\x05\b\x01\x10\x80 R\bmessages\x12=\n" +
 	"\x0fconversation_id\x18\x03 \x01(\tB\x14\xbaH\x11r\x0f\x18\x80\x022\n" +
 	"^[^\\x00]*$R\x0econversationId\x12C\n" +
-	"\bstrategy\x18\x04 \x01(\x0e2\x18.soma.memory.v1.StrategyB\b\xbaH\x05\x82\x01\x02\x10\x01H\x00R\bstrategy\x88\x01\x01\x123\n" +
-	"\bsampling\x18\x05 \x01(\v2\x17.soma.model.v1.SamplingR\bsampling\x124\n" +
-	"\x05tools\x18\x06 \x03(\v2\x13.soma.model.v1.ToolB\t\xbaH\x06\x92\x01\x03\x10\x80\x01R\x05tools\x12:\n" +
-	"\vtool_choice\x18\a \x01(\v2\x19.soma.model.v1.ToolChoiceR\n" +
-	"toolChoice\x123\n" +
-	"\x13parallel_tool_calls\x18\b \x01(\bH\x01R\x11parallelToolCalls\x88\x01\x01\x12F\n" +
-	"\x0fresponse_format\x18\t \x01(\v2\x1d.soma.model.v1.ResponseFormatR\x0eresponseFormat\x12B\n" +
+	"\bstrategy\x18\x04 \x01(\x0e2\x18.soma.memory.v1.StrategyB\b\xbaH\x05\x82\x01\x02\x10\x01H\x00R\bstrategy\x88\x01\x01\x12B\n" +
 	"\x14context_token_budget\x18\n" +
-	" \x01(\x05B\v\xbaH\b\x1a\x06\x18\xc0\x84=(\x01H\x02R\x12contextTokenBudget\x88\x01\x01\x12\x1c\n" +
-	"\x04user\x18\v \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x04user\x12\x1f\n" +
-	"\vdrop_params\x18\f \x01(\bR\n" +
-	"dropParams\x12*\n" +
+	" \x01(\x05B\v\xbaH\b\x1a\x06\x18\xc0\x84=(\x01H\x01R\x12contextTokenBudget\x88\x01\x01\x12*\n" +
 	"\n" +
-	"request_id\x18\r \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestIdB\v\n" +
-	"\t_strategyB\x16\n" +
-	"\x14_parallel_tool_callsB\x17\n" +
-	"\x15_context_token_budget\"\xa0\x02\n" +
+	"request_id\x18\r \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\x12:\n" +
+	"\aoptions\x18\x0e \x01(\v2 .soma.model.v1.GenerationOptionsR\aoptionsB\v\n" +
+	"\t_strategyB\x17\n" +
+	"\x15_context_token_budgetJ\x04\b\x05\x10\n" +
+	"J\x04\b\v\x10\fJ\x04\b\f\x10\r\"\xa0\x02\n" +
 	"\vChatStarted\x12\x17\n" +
 	"\achat_id\x18\x01 \x01(\tR\x06chatId\x12\x14\n" +
 	"\x05model\x18\x02 \x01(\tR\x05model\x12'\n" +
@@ -722,32 +677,35 @@ const file_soma_orchestrator_v1_chat_service_proto_rawDesc = "" +
 	"\x13remembered_messages\x18\x04 \x01(\x05R\x12rememberedMessages\x12/\n" +
 	"\asources\x18\x05 \x03(\v2\x15.soma.model.v1.SourceR\asources\x120\n" +
 	"\x14context_length_chars\x18\a \x01(\x05R\x12contextLengthChars\x12%\n" +
-	"\x0edropped_params\x18\x06 \x03(\tR\rdroppedParams\"r\n" +
-	"\tChatDelta\x12\x12\n" +
-	"\x04text\x18\x01 \x01(\tR\x04text\x127\n" +
-	"\blogprobs\x18\x02 \x03(\v2\x1b.soma.model.v1.TokenLogprobR\blogprobs\x12\x18\n" +
-	"\arefusal\x18\x03 \x01(\bR\arefusal\"\x9c\x01\n" +
+	"\x0edropped_params\x18\x06 \x03(\tR\rdroppedParams\"\x9c\x01\n" +
 	"\fPolicyNotice\x124\n" +
 	"\bdecision\x18\x01 \x01(\x0e2\x18.soma.policy.v1.DecisionR\bdecision\x12\x14\n" +
 	"\x05stage\x18\x02 \x01(\tR\x05stage\x12@\n" +
-	"\rmatched_rules\x18\x03 \x03(\v2\x1b.soma.policy.v1.MatchedRuleR\fmatchedRules\"\xc2\x02\n" +
+	"\rmatched_rules\x18\x03 \x03(\v2\x1b.soma.policy.v1.MatchedRuleR\fmatchedRules\"\xe7\x02\n" +
 	"\fChatFinished\x12@\n" +
 	"\rfinish_reason\x18\x01 \x01(\x0e2\x1b.soma.model.v1.FinishReasonR\ffinishReason\x12*\n" +
 	"\x05usage\x18\x02 \x01(\v2\x14.soma.model.v1.UsageR\x05usage\x12<\n" +
 	"\x1btime_to_first_token_seconds\x18\x03 \x01(\x01R\x17timeToFirstTokenSeconds\x12*\n" +
 	"\x11tokens_per_second\x18\x04 \x01(\x01R\x0ftokensPerSecond\x12)\n" +
 	"\x10duration_seconds\x18\x05 \x01(\x01R\x0fdurationSeconds\x12/\n" +
-	"\asources\x18\x06 \x03(\v2\x15.soma.model.v1.SourceR\asources\"\xd6\x03\n" +
+	"\asources\x18\x06 \x03(\v2\x15.soma.model.v1.SourceR\asources\x12#\n" +
+	"\rstop_sequence\x18\a \x01(\tR\fstopSequence\"\xf1\x01\n" +
+	"\n" +
+	"ChatAnswer\x12;\n" +
+	"\astarted\x18\x01 \x01(\v2!.soma.orchestrator.v1.ChatStartedR\astarted\x12:\n" +
+	"\x06policy\x18\x02 \x03(\v2\".soma.orchestrator.v1.PolicyNoticeR\x06policy\x12*\n" +
+	"\x05delta\x18\x03 \x01(\v2\x14.soma.model.v1.DeltaR\x05delta\x12>\n" +
+	"\bfinished\x18\x04 \x01(\v2\".soma.orchestrator.v1.ChatFinishedR\bfinished\"\xd0\x03\n" +
 	"\fChatResponse\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x05R\bsequence\x12=\n" +
-	"\astarted\x18\x02 \x01(\v2!.soma.orchestrator.v1.ChatStartedH\x00R\astarted\x127\n" +
-	"\x05delta\x18\x03 \x01(\v2\x1f.soma.orchestrator.v1.ChatDeltaH\x00R\x05delta\x12;\n" +
-	"\ttool_call\x18\x04 \x01(\v2\x1c.soma.model.v1.ToolCallDeltaH\x00R\btoolCall\x12<\n" +
+	"\astarted\x18\x02 \x01(\v2!.soma.orchestrator.v1.ChatStartedH\x00R\astarted\x12,\n" +
+	"\x05delta\x18\x03 \x01(\v2\x14.soma.model.v1.DeltaH\x00R\x05delta\x12<\n" +
 	"\x06policy\x18\x05 \x01(\v2\".soma.orchestrator.v1.PolicyNoticeH\x00R\x06policy\x12@\n" +
 	"\bfinished\x18\x06 \x01(\v2\".soma.orchestrator.v1.ChatFinishedH\x00R\bfinished\x121\n" +
 	"\x05error\x18\a \x01(\v2\x19.soma.mesh.v1.StreamErrorH\x00R\x05error\x127\n" +
-	"\theartbeat\x18\b \x01(\v2\x17.soma.mesh.v1.HeartbeatH\x00R\theartbeatB\t\n" +
-	"\apayload2\x85\x01\n" +
+	"\theartbeat\x18\b \x01(\v2\x17.soma.mesh.v1.HeartbeatH\x00R\theartbeat\x12:\n" +
+	"\x06answer\x18\t \x01(\v2 .soma.orchestrator.v1.ChatAnswerH\x00R\x06answerB\t\n" +
+	"\apayloadJ\x04\b\x04\x10\x052\x85\x01\n" +
 	"\vChatService\x12v\n" +
 	"\x04Chat\x12!.soma.orchestrator.v1.ChatRequest\x1a\".soma.orchestrator.v1.ChatResponse\"%\x8a\xe7\x18\x0e\n" +
 	"\fexecute:chat\x82\xd3\xe4\x93\x02\r:\x01*\"\b/v1/chat0\x01B\xd6\x01\n" +
@@ -767,49 +725,45 @@ func file_soma_orchestrator_v1_chat_service_proto_rawDescGZIP() []byte {
 
 var file_soma_orchestrator_v1_chat_service_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_soma_orchestrator_v1_chat_service_proto_goTypes = []any{
-	(*ChatRequest)(nil),       // 0: soma.orchestrator.v1.ChatRequest
-	(*ChatStarted)(nil),       // 1: soma.orchestrator.v1.ChatStarted
-	(*ChatDelta)(nil),         // 2: soma.orchestrator.v1.ChatDelta
-	(*PolicyNotice)(nil),      // 3: soma.orchestrator.v1.PolicyNotice
-	(*ChatFinished)(nil),      // 4: soma.orchestrator.v1.ChatFinished
-	(*ChatResponse)(nil),      // 5: soma.orchestrator.v1.ChatResponse
-	(*v1.Message)(nil),        // 6: soma.model.v1.Message
-	(v11.Strategy)(0),         // 7: soma.memory.v1.Strategy
-	(*v1.Sampling)(nil),       // 8: soma.model.v1.Sampling
-	(*v1.Tool)(nil),           // 9: soma.model.v1.Tool
-	(*v1.ToolChoice)(nil),     // 10: soma.model.v1.ToolChoice
-	(*v1.ResponseFormat)(nil), // 11: soma.model.v1.ResponseFormat
-	(*v1.Source)(nil),         // 12: soma.model.v1.Source
-	(*v1.TokenLogprob)(nil),   // 13: soma.model.v1.TokenLogprob
-	(v12.Decision)(0),         // 14: soma.policy.v1.Decision
-	(*v12.MatchedRule)(nil),   // 15: soma.policy.v1.MatchedRule
-	(v1.FinishReason)(0),      // 16: soma.model.v1.FinishReason
-	(*v1.Usage)(nil),          // 17: soma.model.v1.Usage
-	(*v1.ToolCallDelta)(nil),  // 18: soma.model.v1.ToolCallDelta
-	(*v13.StreamError)(nil),   // 19: soma.mesh.v1.StreamError
-	(*v13.Heartbeat)(nil),     // 20: soma.mesh.v1.Heartbeat
+	(*ChatRequest)(nil),          // 0: soma.orchestrator.v1.ChatRequest
+	(*ChatStarted)(nil),          // 1: soma.orchestrator.v1.ChatStarted
+	(*PolicyNotice)(nil),         // 2: soma.orchestrator.v1.PolicyNotice
+	(*ChatFinished)(nil),         // 3: soma.orchestrator.v1.ChatFinished
+	(*ChatAnswer)(nil),           // 4: soma.orchestrator.v1.ChatAnswer
+	(*ChatResponse)(nil),         // 5: soma.orchestrator.v1.ChatResponse
+	(*v1.Message)(nil),           // 6: soma.model.v1.Message
+	(v11.Strategy)(0),            // 7: soma.memory.v1.Strategy
+	(*v1.GenerationOptions)(nil), // 8: soma.model.v1.GenerationOptions
+	(*v1.Source)(nil),            // 9: soma.model.v1.Source
+	(v12.Decision)(0),            // 10: soma.policy.v1.Decision
+	(*v12.MatchedRule)(nil),      // 11: soma.policy.v1.MatchedRule
+	(v1.FinishReason)(0),         // 12: soma.model.v1.FinishReason
+	(*v1.Usage)(nil),             // 13: soma.model.v1.Usage
+	(*v1.Delta)(nil),             // 14: soma.model.v1.Delta
+	(*v13.StreamError)(nil),      // 15: soma.mesh.v1.StreamError
+	(*v13.Heartbeat)(nil),        // 16: soma.mesh.v1.Heartbeat
 }
 var file_soma_orchestrator_v1_chat_service_proto_depIdxs = []int32{
 	6,  // 0: soma.orchestrator.v1.ChatRequest.messages:type_name -> soma.model.v1.Message
 	7,  // 1: soma.orchestrator.v1.ChatRequest.strategy:type_name -> soma.memory.v1.Strategy
-	8,  // 2: soma.orchestrator.v1.ChatRequest.sampling:type_name -> soma.model.v1.Sampling
-	9,  // 3: soma.orchestrator.v1.ChatRequest.tools:type_name -> soma.model.v1.Tool
-	10, // 4: soma.orchestrator.v1.ChatRequest.tool_choice:type_name -> soma.model.v1.ToolChoice
-	11, // 5: soma.orchestrator.v1.ChatRequest.response_format:type_name -> soma.model.v1.ResponseFormat
-	12, // 6: soma.orchestrator.v1.ChatStarted.sources:type_name -> soma.model.v1.Source
-	13, // 7: soma.orchestrator.v1.ChatDelta.logprobs:type_name -> soma.model.v1.TokenLogprob
-	14, // 8: soma.orchestrator.v1.PolicyNotice.decision:type_name -> soma.policy.v1.Decision
-	15, // 9: soma.orchestrator.v1.PolicyNotice.matched_rules:type_name -> soma.policy.v1.MatchedRule
-	16, // 10: soma.orchestrator.v1.ChatFinished.finish_reason:type_name -> soma.model.v1.FinishReason
-	17, // 11: soma.orchestrator.v1.ChatFinished.usage:type_name -> soma.model.v1.Usage
-	12, // 12: soma.orchestrator.v1.ChatFinished.sources:type_name -> soma.model.v1.Source
+	8,  // 2: soma.orchestrator.v1.ChatRequest.options:type_name -> soma.model.v1.GenerationOptions
+	9,  // 3: soma.orchestrator.v1.ChatStarted.sources:type_name -> soma.model.v1.Source
+	10, // 4: soma.orchestrator.v1.PolicyNotice.decision:type_name -> soma.policy.v1.Decision
+	11, // 5: soma.orchestrator.v1.PolicyNotice.matched_rules:type_name -> soma.policy.v1.MatchedRule
+	12, // 6: soma.orchestrator.v1.ChatFinished.finish_reason:type_name -> soma.model.v1.FinishReason
+	13, // 7: soma.orchestrator.v1.ChatFinished.usage:type_name -> soma.model.v1.Usage
+	9,  // 8: soma.orchestrator.v1.ChatFinished.sources:type_name -> soma.model.v1.Source
+	1,  // 9: soma.orchestrator.v1.ChatAnswer.started:type_name -> soma.orchestrator.v1.ChatStarted
+	2,  // 10: soma.orchestrator.v1.ChatAnswer.policy:type_name -> soma.orchestrator.v1.PolicyNotice
+	14, // 11: soma.orchestrator.v1.ChatAnswer.delta:type_name -> soma.model.v1.Delta
+	3,  // 12: soma.orchestrator.v1.ChatAnswer.finished:type_name -> soma.orchestrator.v1.ChatFinished
 	1,  // 13: soma.orchestrator.v1.ChatResponse.started:type_name -> soma.orchestrator.v1.ChatStarted
-	2,  // 14: soma.orchestrator.v1.ChatResponse.delta:type_name -> soma.orchestrator.v1.ChatDelta
-	18, // 15: soma.orchestrator.v1.ChatResponse.tool_call:type_name -> soma.model.v1.ToolCallDelta
-	3,  // 16: soma.orchestrator.v1.ChatResponse.policy:type_name -> soma.orchestrator.v1.PolicyNotice
-	4,  // 17: soma.orchestrator.v1.ChatResponse.finished:type_name -> soma.orchestrator.v1.ChatFinished
-	19, // 18: soma.orchestrator.v1.ChatResponse.error:type_name -> soma.mesh.v1.StreamError
-	20, // 19: soma.orchestrator.v1.ChatResponse.heartbeat:type_name -> soma.mesh.v1.Heartbeat
+	14, // 14: soma.orchestrator.v1.ChatResponse.delta:type_name -> soma.model.v1.Delta
+	2,  // 15: soma.orchestrator.v1.ChatResponse.policy:type_name -> soma.orchestrator.v1.PolicyNotice
+	3,  // 16: soma.orchestrator.v1.ChatResponse.finished:type_name -> soma.orchestrator.v1.ChatFinished
+	15, // 17: soma.orchestrator.v1.ChatResponse.error:type_name -> soma.mesh.v1.StreamError
+	16, // 18: soma.orchestrator.v1.ChatResponse.heartbeat:type_name -> soma.mesh.v1.Heartbeat
+	4,  // 19: soma.orchestrator.v1.ChatResponse.answer:type_name -> soma.orchestrator.v1.ChatAnswer
 	0,  // 20: soma.orchestrator.v1.ChatService.Chat:input_type -> soma.orchestrator.v1.ChatRequest
 	5,  // 21: soma.orchestrator.v1.ChatService.Chat:output_type -> soma.orchestrator.v1.ChatResponse
 	21, // [21:22] is the sub-list for method output_type
@@ -828,11 +782,11 @@ func file_soma_orchestrator_v1_chat_service_proto_init() {
 	file_soma_orchestrator_v1_chat_service_proto_msgTypes[5].OneofWrappers = []any{
 		(*ChatResponse_Started)(nil),
 		(*ChatResponse_Delta)(nil),
-		(*ChatResponse_ToolCall)(nil),
 		(*ChatResponse_Policy)(nil),
 		(*ChatResponse_Finished)(nil),
 		(*ChatResponse_Error)(nil),
 		(*ChatResponse_Heartbeat)(nil),
+		(*ChatResponse_Answer)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

@@ -16,9 +16,9 @@ import (
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	_ "somamesh/contracts/soma/authz/v1"
-	v11 "somamesh/contracts/soma/memory/v1"
+	v1 "somamesh/contracts/soma/memory/v1"
 	v12 "somamesh/contracts/soma/mesh/v1"
-	v1 "somamesh/contracts/soma/model/v1"
+	v11 "somamesh/contracts/soma/model/v1"
 	sync "sync"
 	unsafe "unsafe"
 )
@@ -100,18 +100,6 @@ type ResponseSettings struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Instructions of the application for this response only: the next one does not inherit them.
 	Instructions string `protobuf:"bytes,1,opt,name=instructions,proto3" json:"instructions,omitempty"`
-	// How tokens are sampled.
-	Sampling *v1.Sampling `protobuf:"bytes,2,opt,name=sampling,proto3" json:"sampling,omitempty"`
-	// Functions the model may ask to call. The client calls them.
-	Tools []*v1.Tool `protobuf:"bytes,3,rep,name=tools,proto3" json:"tools,omitempty"`
-	// Whether the model calls a function, and which one.
-	ToolChoice *v1.ToolChoice `protobuf:"bytes,4,opt,name=tool_choice,json=toolChoice,proto3" json:"tool_choice,omitempty"`
-	// Whether the model may ask for several calls at once.
-	ParallelToolCalls *bool `protobuf:"varint,5,opt,name=parallel_tool_calls,json=parallelToolCalls,proto3,oneof" json:"parallel_tool_calls,omitempty"`
-	// Format of structured output.
-	ResponseFormat *v1.ResponseFormat `protobuf:"bytes,6,opt,name=response_format,json=responseFormat,proto3" json:"response_format,omitempty"`
-	// The caller's own name for its end user; may be empty.
-	User string `protobuf:"bytes,7,opt,name=user,proto3" json:"user,omitempty"`
 	// The caller's own labels.
 	Metadata map[string]string `protobuf:"bytes,8,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// Id of the response this one continues. The earlier response's own context, its input and its output come before the
@@ -120,14 +108,13 @@ type ResponseSettings struct {
 	// Conversation that the mesh remembers, as in ChatRequest; not together with `previous_response_id`.
 	ConversationId string `protobuf:"bytes,10,opt,name=conversation_id,json=conversationId,proto3" json:"conversation_id,omitempty"`
 	// Which memory is added to the context, as in ChatRequest.
-	Strategy *v11.Strategy `protobuf:"varint,11,opt,name=strategy,proto3,enum=soma.memory.v1.Strategy,oneof" json:"strategy,omitempty"`
+	Strategy *v1.Strategy `protobuf:"varint,11,opt,name=strategy,proto3,enum=soma.memory.v1.Strategy,oneof" json:"strategy,omitempty"`
 	// Whether the response is stored, so that it can be retrieved, cancelled and continued; true when unset.
 	Store *bool `protobuf:"varint,12,opt,name=store,proto3,oneof" json:"store,omitempty"`
 	// Whether the response is made in the background, also when the caller disconnects; needs `store`.
 	Background bool `protobuf:"varint,13,opt,name=background,proto3" json:"background,omitempty"`
-	// Whether fields that the provider does not support are left out. Otherwise the request is refused, and the error
-	// names those fields.
-	DropParams    bool `protobuf:"varint,14,opt,name=drop_params,json=dropParams,proto3" json:"drop_params,omitempty"`
+	// How to answer; `whole` has no effect, because the pieces of a response are kept.
+	Options       *v11.GenerationOptions `protobuf:"bytes,15,opt,name=options,proto3" json:"options,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -169,48 +156,6 @@ func (x *ResponseSettings) GetInstructions() string {
 	return ""
 }
 
-func (x *ResponseSettings) GetSampling() *v1.Sampling {
-	if x != nil {
-		return x.Sampling
-	}
-	return nil
-}
-
-func (x *ResponseSettings) GetTools() []*v1.Tool {
-	if x != nil {
-		return x.Tools
-	}
-	return nil
-}
-
-func (x *ResponseSettings) GetToolChoice() *v1.ToolChoice {
-	if x != nil {
-		return x.ToolChoice
-	}
-	return nil
-}
-
-func (x *ResponseSettings) GetParallelToolCalls() bool {
-	if x != nil && x.ParallelToolCalls != nil {
-		return *x.ParallelToolCalls
-	}
-	return false
-}
-
-func (x *ResponseSettings) GetResponseFormat() *v1.ResponseFormat {
-	if x != nil {
-		return x.ResponseFormat
-	}
-	return nil
-}
-
-func (x *ResponseSettings) GetUser() string {
-	if x != nil {
-		return x.User
-	}
-	return ""
-}
-
 func (x *ResponseSettings) GetMetadata() map[string]string {
 	if x != nil {
 		return x.Metadata
@@ -232,11 +177,11 @@ func (x *ResponseSettings) GetConversationId() string {
 	return ""
 }
 
-func (x *ResponseSettings) GetStrategy() v11.Strategy {
+func (x *ResponseSettings) GetStrategy() v1.Strategy {
 	if x != nil && x.Strategy != nil {
 		return *x.Strategy
 	}
-	return v11.Strategy(0)
+	return v1.Strategy(0)
 }
 
 func (x *ResponseSettings) GetStore() bool {
@@ -253,11 +198,11 @@ func (x *ResponseSettings) GetBackground() bool {
 	return false
 }
 
-func (x *ResponseSettings) GetDropParams() bool {
+func (x *ResponseSettings) GetOptions() *v11.GenerationOptions {
 	if x != nil {
-		return x.DropParams
+		return x.Options
 	}
-	return false
+	return nil
 }
 
 // ResponseInput is one item of the input of a response.
@@ -311,7 +256,7 @@ func (x *ResponseInput) GetInput() isResponseInput_Input {
 	return nil
 }
 
-func (x *ResponseInput) GetMessage() *v1.Message {
+func (x *ResponseInput) GetMessage() *v11.Message {
 	if x != nil {
 		if x, ok := x.Input.(*ResponseInput_Message); ok {
 			return x.Message
@@ -335,7 +280,7 @@ type isResponseInput_Input interface {
 
 type ResponseInput_Message struct {
 	// A turn. An assistant's turn that holds only tool calls joins the assistant's turn before it.
-	Message *v1.Message `protobuf:"bytes,1,opt,name=message,proto3,oneof"`
+	Message *v11.Message `protobuf:"bytes,1,opt,name=message,proto3,oneof"`
 }
 
 type ResponseInput_ItemId struct {
@@ -353,9 +298,11 @@ type ResponseText struct {
 	// The text.
 	Text string `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
 	// Log probabilities of its tokens; only when `sampling.top_logprobs` is set.
-	Logprobs []*v1.TokenLogprob `protobuf:"bytes,2,rep,name=logprobs,proto3" json:"logprobs,omitempty"`
+	Logprobs []*v11.TokenLogprob `protobuf:"bytes,2,rep,name=logprobs,proto3" json:"logprobs,omitempty"`
 	// Whether the text is the model's refusal to answer. Not every provider marks refusals.
-	Refusal       bool `protobuf:"varint,3,opt,name=refusal,proto3" json:"refusal,omitempty"`
+	Refusal bool `protobuf:"varint,3,opt,name=refusal,proto3" json:"refusal,omitempty"`
+	// Places that the text refers to.
+	Citations     []*v11.Citation `protobuf:"bytes,4,rep,name=citations,proto3" json:"citations,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -397,7 +344,7 @@ func (x *ResponseText) GetText() string {
 	return ""
 }
 
-func (x *ResponseText) GetLogprobs() []*v1.TokenLogprob {
+func (x *ResponseText) GetLogprobs() []*v11.TokenLogprob {
 	if x != nil {
 		return x.Logprobs
 	}
@@ -411,6 +358,13 @@ func (x *ResponseText) GetRefusal() bool {
 	return false
 }
 
+func (x *ResponseText) GetCitations() []*v11.Citation {
+	if x != nil {
+		return x.Citations
+	}
+	return nil
+}
+
 // ResponseItem is one item of an answer.
 type ResponseItem struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -422,6 +376,7 @@ type ResponseItem struct {
 	//
 	//	*ResponseItem_Text
 	//	*ResponseItem_ToolCall
+	//	*ResponseItem_Reasoning
 	Item          isResponseItem_Item `protobuf_oneof:"item"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -480,10 +435,19 @@ func (x *ResponseItem) GetText() *ResponseText {
 	return nil
 }
 
-func (x *ResponseItem) GetToolCall() *v1.ToolCall {
+func (x *ResponseItem) GetToolCall() *v11.ToolCall {
 	if x != nil {
 		if x, ok := x.Item.(*ResponseItem_ToolCall); ok {
 			return x.ToolCall
+		}
+	}
+	return nil
+}
+
+func (x *ResponseItem) GetReasoning() *v11.Reasoning {
+	if x != nil {
+		if x, ok := x.Item.(*ResponseItem_Reasoning); ok {
+			return x.Reasoning
 		}
 	}
 	return nil
@@ -500,12 +464,19 @@ type ResponseItem_Text struct {
 
 type ResponseItem_ToolCall struct {
 	// A function the model asks to call.
-	ToolCall *v1.ToolCall `protobuf:"bytes,3,opt,name=tool_call,json=toolCall,proto3,oneof"`
+	ToolCall *v11.ToolCall `protobuf:"bytes,3,opt,name=tool_call,json=toolCall,proto3,oneof"`
+}
+
+type ResponseItem_Reasoning struct {
+	// A thought of the model.
+	Reasoning *v11.Reasoning `protobuf:"bytes,4,opt,name=reasoning,proto3,oneof"`
 }
 
 func (*ResponseItem_Text) isResponseItem_Item() {}
 
 func (*ResponseItem_ToolCall) isResponseItem_Item() {}
+
+func (*ResponseItem_Reasoning) isResponseItem_Item() {}
 
 // Response is one answer, complete or still being made.
 type Response struct {
@@ -525,13 +496,13 @@ type Response struct {
 	// The answer; empty while it is being made.
 	Output []*ResponseItem `protobuf:"bytes,7,rep,name=output,proto3" json:"output,omitempty"`
 	// Why the model ended.
-	FinishReason v1.FinishReason `protobuf:"varint,8,opt,name=finish_reason,json=finishReason,proto3,enum=soma.model.v1.FinishReason" json:"finish_reason,omitempty"`
+	FinishReason v11.FinishReason `protobuf:"varint,8,opt,name=finish_reason,json=finishReason,proto3,enum=soma.model.v1.FinishReason" json:"finish_reason,omitempty"`
 	// Tokens read and written.
-	Usage *v1.Usage `protobuf:"bytes,9,opt,name=usage,proto3" json:"usage,omitempty"`
+	Usage *v11.Usage `protobuf:"bytes,9,opt,name=usage,proto3" json:"usage,omitempty"`
 	// What went wrong; only with STATE_FAILED.
 	Error *v12.StreamError `protobuf:"bytes,10,opt,name=error,proto3" json:"error,omitempty"`
 	// Sources that the answer quotes; when it quotes none, the sources that memory added.
-	Sources []*v1.Source `protobuf:"bytes,11,rep,name=sources,proto3" json:"sources,omitempty"`
+	Sources []*v11.Source `protobuf:"bytes,11,rep,name=sources,proto3" json:"sources,omitempty"`
 	// Fields of the request that were left out because the provider does not support them; only with `drop_params`.
 	DroppedParams []string `protobuf:"bytes,12,rep,name=dropped_params,json=droppedParams,proto3" json:"dropped_params,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -617,14 +588,14 @@ func (x *Response) GetOutput() []*ResponseItem {
 	return nil
 }
 
-func (x *Response) GetFinishReason() v1.FinishReason {
+func (x *Response) GetFinishReason() v11.FinishReason {
 	if x != nil {
 		return x.FinishReason
 	}
-	return v1.FinishReason(0)
+	return v11.FinishReason(0)
 }
 
-func (x *Response) GetUsage() *v1.Usage {
+func (x *Response) GetUsage() *v11.Usage {
 	if x != nil {
 		return x.Usage
 	}
@@ -638,7 +609,7 @@ func (x *Response) GetError() *v12.StreamError {
 	return nil
 }
 
-func (x *Response) GetSources() []*v1.Source {
+func (x *Response) GetSources() []*v11.Source {
 	if x != nil {
 		return x.Sources
 	}
@@ -789,7 +760,7 @@ type ResponseTextDelta struct {
 	// The text.
 	Text string `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
 	// Log probabilities of its tokens.
-	Logprobs      []*v1.TokenLogprob `protobuf:"bytes,3,rep,name=logprobs,proto3" json:"logprobs,omitempty"`
+	Logprobs      []*v11.TokenLogprob `protobuf:"bytes,3,rep,name=logprobs,proto3" json:"logprobs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -838,7 +809,7 @@ func (x *ResponseTextDelta) GetText() string {
 	return ""
 }
 
-func (x *ResponseTextDelta) GetLogprobs() []*v1.TokenLogprob {
+func (x *ResponseTextDelta) GetLogprobs() []*v11.TokenLogprob {
 	if x != nil {
 		return x.Logprobs
 	}
@@ -900,6 +871,61 @@ func (x *ResponseArgumentsDelta) GetArguments() string {
 	return ""
 }
 
+// ResponseReasoningDelta is the next piece of a thought's text.
+type ResponseReasoningDelta struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Position of the item in the answer, from 0.
+	OutputIndex int32 `protobuf:"varint,1,opt,name=output_index,json=outputIndex,proto3" json:"output_index,omitempty"`
+	// The text.
+	Text          string `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResponseReasoningDelta) Reset() {
+	*x = ResponseReasoningDelta{}
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResponseReasoningDelta) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResponseReasoningDelta) ProtoMessage() {}
+
+func (x *ResponseReasoningDelta) ProtoReflect() protoreflect.Message {
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResponseReasoningDelta.ProtoReflect.Descriptor instead.
+func (*ResponseReasoningDelta) Descriptor() ([]byte, []int) {
+	return file_soma_orchestrator_v1_response_service_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ResponseReasoningDelta) GetOutputIndex() int32 {
+	if x != nil {
+		return x.OutputIndex
+	}
+	return 0
+}
+
+func (x *ResponseReasoningDelta) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
 // CreateResponseResponse is one event of a response.
 type CreateResponseResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -918,6 +944,7 @@ type CreateResponseResponse struct {
 	//	*CreateResponseResponse_Finished
 	//	*CreateResponseResponse_Error
 	//	*CreateResponseResponse_Heartbeat
+	//	*CreateResponseResponse_Reasoning
 	Payload       isCreateResponseResponse_Payload `protobuf_oneof:"payload"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -925,7 +952,7 @@ type CreateResponseResponse struct {
 
 func (x *CreateResponseResponse) Reset() {
 	*x = CreateResponseResponse{}
-	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[9]
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -937,7 +964,7 @@ func (x *CreateResponseResponse) String() string {
 func (*CreateResponseResponse) ProtoMessage() {}
 
 func (x *CreateResponseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[9]
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -950,7 +977,7 @@ func (x *CreateResponseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateResponseResponse.ProtoReflect.Descriptor instead.
 func (*CreateResponseResponse) Descriptor() ([]byte, []int) {
-	return file_soma_orchestrator_v1_response_service_proto_rawDescGZIP(), []int{9}
+	return file_soma_orchestrator_v1_response_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *CreateResponseResponse) GetSequence() int32 {
@@ -1048,6 +1075,15 @@ func (x *CreateResponseResponse) GetHeartbeat() *v12.Heartbeat {
 	return nil
 }
 
+func (x *CreateResponseResponse) GetReasoning() *ResponseReasoningDelta {
+	if x != nil {
+		if x, ok := x.Payload.(*CreateResponseResponse_Reasoning); ok {
+			return x.Reasoning
+		}
+	}
+	return nil
+}
+
 type isCreateResponseResponse_Payload interface {
 	isCreateResponseResponse_Payload()
 }
@@ -1097,6 +1133,11 @@ type CreateResponseResponse_Heartbeat struct {
 	Heartbeat *v12.Heartbeat `protobuf:"bytes,10,opt,name=heartbeat,proto3,oneof"`
 }
 
+type CreateResponseResponse_Reasoning struct {
+	// The next piece of a thought.
+	Reasoning *ResponseReasoningDelta `protobuf:"bytes,11,opt,name=reasoning,proto3,oneof"`
+}
+
 func (*CreateResponseResponse_Created) isCreateResponseResponse_Payload() {}
 
 func (*CreateResponseResponse_ItemBegun) isCreateResponseResponse_Payload() {}
@@ -1115,6 +1156,8 @@ func (*CreateResponseResponse_Error) isCreateResponseResponse_Payload() {}
 
 func (*CreateResponseResponse_Heartbeat) isCreateResponseResponse_Payload() {}
 
+func (*CreateResponseResponse_Reasoning) isCreateResponseResponse_Payload() {}
+
 // WatchResponseRequest asks for the events of a response that is being made, or was made, in the background.
 type WatchResponseRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1128,7 +1171,7 @@ type WatchResponseRequest struct {
 
 func (x *WatchResponseRequest) Reset() {
 	*x = WatchResponseRequest{}
-	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[10]
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1140,7 +1183,7 @@ func (x *WatchResponseRequest) String() string {
 func (*WatchResponseRequest) ProtoMessage() {}
 
 func (x *WatchResponseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[10]
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1153,7 +1196,7 @@ func (x *WatchResponseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponseRequest.ProtoReflect.Descriptor instead.
 func (*WatchResponseRequest) Descriptor() ([]byte, []int) {
-	return file_soma_orchestrator_v1_response_service_proto_rawDescGZIP(), []int{10}
+	return file_soma_orchestrator_v1_response_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *WatchResponseRequest) GetResponseId() string {
@@ -1188,6 +1231,7 @@ type WatchResponseResponse struct {
 	//	*WatchResponseResponse_Finished
 	//	*WatchResponseResponse_Error
 	//	*WatchResponseResponse_Heartbeat
+	//	*WatchResponseResponse_Reasoning
 	Payload       isWatchResponseResponse_Payload `protobuf_oneof:"payload"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1195,7 +1239,7 @@ type WatchResponseResponse struct {
 
 func (x *WatchResponseResponse) Reset() {
 	*x = WatchResponseResponse{}
-	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[11]
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1207,7 +1251,7 @@ func (x *WatchResponseResponse) String() string {
 func (*WatchResponseResponse) ProtoMessage() {}
 
 func (x *WatchResponseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[11]
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1220,7 +1264,7 @@ func (x *WatchResponseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponseResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponseResponse) Descriptor() ([]byte, []int) {
-	return file_soma_orchestrator_v1_response_service_proto_rawDescGZIP(), []int{11}
+	return file_soma_orchestrator_v1_response_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *WatchResponseResponse) GetSequence() int32 {
@@ -1309,6 +1353,15 @@ func (x *WatchResponseResponse) GetHeartbeat() *v12.Heartbeat {
 	return nil
 }
 
+func (x *WatchResponseResponse) GetReasoning() *ResponseReasoningDelta {
+	if x != nil {
+		if x, ok := x.Payload.(*WatchResponseResponse_Reasoning); ok {
+			return x.Reasoning
+		}
+	}
+	return nil
+}
+
 type isWatchResponseResponse_Payload interface {
 	isWatchResponseResponse_Payload()
 }
@@ -1353,6 +1406,11 @@ type WatchResponseResponse_Heartbeat struct {
 	Heartbeat *v12.Heartbeat `protobuf:"bytes,10,opt,name=heartbeat,proto3,oneof"`
 }
 
+type WatchResponseResponse_Reasoning struct {
+	// The next piece of a thought.
+	Reasoning *ResponseReasoningDelta `protobuf:"bytes,11,opt,name=reasoning,proto3,oneof"`
+}
+
 func (*WatchResponseResponse_Created) isWatchResponseResponse_Payload() {}
 
 func (*WatchResponseResponse_ItemBegun) isWatchResponseResponse_Payload() {}
@@ -1369,6 +1427,8 @@ func (*WatchResponseResponse_Error) isWatchResponseResponse_Payload() {}
 
 func (*WatchResponseResponse_Heartbeat) isWatchResponseResponse_Payload() {}
 
+func (*WatchResponseResponse_Reasoning) isWatchResponseResponse_Payload() {}
+
 // GetResponseRequest asks for a stored response.
 type GetResponseRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1380,7 +1440,7 @@ type GetResponseRequest struct {
 
 func (x *GetResponseRequest) Reset() {
 	*x = GetResponseRequest{}
-	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[12]
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1392,7 +1452,7 @@ func (x *GetResponseRequest) String() string {
 func (*GetResponseRequest) ProtoMessage() {}
 
 func (x *GetResponseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[12]
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1405,7 +1465,7 @@ func (x *GetResponseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetResponseRequest.ProtoReflect.Descriptor instead.
 func (*GetResponseRequest) Descriptor() ([]byte, []int) {
-	return file_soma_orchestrator_v1_response_service_proto_rawDescGZIP(), []int{12}
+	return file_soma_orchestrator_v1_response_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *GetResponseRequest) GetResponseId() string {
@@ -1426,7 +1486,7 @@ type GetResponseResponse struct {
 
 func (x *GetResponseResponse) Reset() {
 	*x = GetResponseResponse{}
-	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[13]
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1438,7 +1498,7 @@ func (x *GetResponseResponse) String() string {
 func (*GetResponseResponse) ProtoMessage() {}
 
 func (x *GetResponseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[13]
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1451,7 +1511,7 @@ func (x *GetResponseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetResponseResponse.ProtoReflect.Descriptor instead.
 func (*GetResponseResponse) Descriptor() ([]byte, []int) {
-	return file_soma_orchestrator_v1_response_service_proto_rawDescGZIP(), []int{13}
+	return file_soma_orchestrator_v1_response_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *GetResponseResponse) GetResponse() *Response {
@@ -1472,7 +1532,7 @@ type DeleteResponseRequest struct {
 
 func (x *DeleteResponseRequest) Reset() {
 	*x = DeleteResponseRequest{}
-	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[14]
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1484,7 +1544,7 @@ func (x *DeleteResponseRequest) String() string {
 func (*DeleteResponseRequest) ProtoMessage() {}
 
 func (x *DeleteResponseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[14]
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1497,7 +1557,7 @@ func (x *DeleteResponseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteResponseRequest.ProtoReflect.Descriptor instead.
 func (*DeleteResponseRequest) Descriptor() ([]byte, []int) {
-	return file_soma_orchestrator_v1_response_service_proto_rawDescGZIP(), []int{14}
+	return file_soma_orchestrator_v1_response_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *DeleteResponseRequest) GetResponseId() string {
@@ -1518,7 +1578,7 @@ type DeleteResponseResponse struct {
 
 func (x *DeleteResponseResponse) Reset() {
 	*x = DeleteResponseResponse{}
-	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[15]
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1530,7 +1590,7 @@ func (x *DeleteResponseResponse) String() string {
 func (*DeleteResponseResponse) ProtoMessage() {}
 
 func (x *DeleteResponseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[15]
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1543,7 +1603,7 @@ func (x *DeleteResponseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteResponseResponse.ProtoReflect.Descriptor instead.
 func (*DeleteResponseResponse) Descriptor() ([]byte, []int) {
-	return file_soma_orchestrator_v1_response_service_proto_rawDescGZIP(), []int{15}
+	return file_soma_orchestrator_v1_response_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *DeleteResponseResponse) GetResponseId() string {
@@ -1571,7 +1631,7 @@ type ListResponseInputItemsRequest struct {
 
 func (x *ListResponseInputItemsRequest) Reset() {
 	*x = ListResponseInputItemsRequest{}
-	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[16]
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1583,7 +1643,7 @@ func (x *ListResponseInputItemsRequest) String() string {
 func (*ListResponseInputItemsRequest) ProtoMessage() {}
 
 func (x *ListResponseInputItemsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[16]
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1596,7 +1656,7 @@ func (x *ListResponseInputItemsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResponseInputItemsRequest.ProtoReflect.Descriptor instead.
 func (*ListResponseInputItemsRequest) Descriptor() ([]byte, []int) {
-	return file_soma_orchestrator_v1_response_service_proto_rawDescGZIP(), []int{16}
+	return file_soma_orchestrator_v1_response_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListResponseInputItemsRequest) GetResponseId() string {
@@ -1632,15 +1692,15 @@ type ResponseInputItem struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Its id.
 	ItemId string `protobuf:"bytes,1,opt,name=item_id,json=itemId,proto3" json:"item_id,omitempty"`
-	// The turn: a text, one tool call, or the result of one tool call.
-	Message       *v1.Message `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	// The turn: texts and media, one thought, one tool call, or the result of one tool call.
+	Message       *v11.Message `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ResponseInputItem) Reset() {
 	*x = ResponseInputItem{}
-	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[17]
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1652,7 +1712,7 @@ func (x *ResponseInputItem) String() string {
 func (*ResponseInputItem) ProtoMessage() {}
 
 func (x *ResponseInputItem) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[17]
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1665,7 +1725,7 @@ func (x *ResponseInputItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResponseInputItem.ProtoReflect.Descriptor instead.
 func (*ResponseInputItem) Descriptor() ([]byte, []int) {
-	return file_soma_orchestrator_v1_response_service_proto_rawDescGZIP(), []int{17}
+	return file_soma_orchestrator_v1_response_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ResponseInputItem) GetItemId() string {
@@ -1675,7 +1735,7 @@ func (x *ResponseInputItem) GetItemId() string {
 	return ""
 }
 
-func (x *ResponseInputItem) GetMessage() *v1.Message {
+func (x *ResponseInputItem) GetMessage() *v11.Message {
 	if x != nil {
 		return x.Message
 	}
@@ -1696,7 +1756,7 @@ type ListResponseInputItemsResponse struct {
 
 func (x *ListResponseInputItemsResponse) Reset() {
 	*x = ListResponseInputItemsResponse{}
-	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[18]
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1708,7 +1768,7 @@ func (x *ListResponseInputItemsResponse) String() string {
 func (*ListResponseInputItemsResponse) ProtoMessage() {}
 
 func (x *ListResponseInputItemsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[18]
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1721,7 +1781,7 @@ func (x *ListResponseInputItemsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResponseInputItemsResponse.ProtoReflect.Descriptor instead.
 func (*ListResponseInputItemsResponse) Descriptor() ([]byte, []int) {
-	return file_soma_orchestrator_v1_response_service_proto_rawDescGZIP(), []int{18}
+	return file_soma_orchestrator_v1_response_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ListResponseInputItemsResponse) GetItems() []*ResponseInputItem {
@@ -1749,7 +1809,7 @@ type CancelResponseRequest struct {
 
 func (x *CancelResponseRequest) Reset() {
 	*x = CancelResponseRequest{}
-	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[19]
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1761,7 +1821,7 @@ func (x *CancelResponseRequest) String() string {
 func (*CancelResponseRequest) ProtoMessage() {}
 
 func (x *CancelResponseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[19]
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1774,7 +1834,7 @@ func (x *CancelResponseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelResponseRequest.ProtoReflect.Descriptor instead.
 func (*CancelResponseRequest) Descriptor() ([]byte, []int) {
-	return file_soma_orchestrator_v1_response_service_proto_rawDescGZIP(), []int{19}
+	return file_soma_orchestrator_v1_response_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *CancelResponseRequest) GetResponseId() string {
@@ -1795,7 +1855,7 @@ type CancelResponseResponse struct {
 
 func (x *CancelResponseResponse) Reset() {
 	*x = CancelResponseResponse{}
-	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[20]
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1807,7 +1867,7 @@ func (x *CancelResponseResponse) String() string {
 func (*CancelResponseResponse) ProtoMessage() {}
 
 func (x *CancelResponseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[20]
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1820,7 +1880,7 @@ func (x *CancelResponseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelResponseResponse.ProtoReflect.Descriptor instead.
 func (*CancelResponseResponse) Descriptor() ([]byte, []int) {
-	return file_soma_orchestrator_v1_response_service_proto_rawDescGZIP(), []int{20}
+	return file_soma_orchestrator_v1_response_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *CancelResponseResponse) GetResponse() *Response {
@@ -1834,46 +1894,39 @@ var File_soma_orchestrator_v1_response_service_proto protoreflect.FileDescriptor
 
 const file_soma_orchestrator_v1_response_service_proto_rawDesc = "" +
 	"\n" +
-	"+soma/orchestrator/v1/response_service.proto\x12\x14soma.orchestrator.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19soma/authz/v1/authz.proto\x1a#soma/memory/v1/memory_service.proto\x1a\x19soma/mesh/v1/stream.proto\x1a\x1bsoma/model/v1/message.proto\x1a!soma/model/v1/model_service.proto\x1a'soma/orchestrator/v1/chat_service.proto\"\xe8\x06\n" +
+	"+soma/orchestrator/v1/response_service.proto\x12\x14soma.orchestrator.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19soma/authz/v1/authz.proto\x1a#soma/memory/v1/memory_service.proto\x1a\x19soma/mesh/v1/stream.proto\x1a\x1bsoma/model/v1/message.proto\x1a\x1bsoma/model/v1/options.proto\x1a'soma/orchestrator/v1/chat_service.proto\"\xb5\x04\n" +
 	"\x10ResponseSettings\x12-\n" +
-	"\finstructions\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80@R\finstructions\x123\n" +
-	"\bsampling\x18\x02 \x01(\v2\x17.soma.model.v1.SamplingR\bsampling\x124\n" +
-	"\x05tools\x18\x03 \x03(\v2\x13.soma.model.v1.ToolB\t\xbaH\x06\x92\x01\x03\x10\x80\x01R\x05tools\x12:\n" +
-	"\vtool_choice\x18\x04 \x01(\v2\x19.soma.model.v1.ToolChoiceR\n" +
-	"toolChoice\x123\n" +
-	"\x13parallel_tool_calls\x18\x05 \x01(\bH\x00R\x11parallelToolCalls\x88\x01\x01\x12F\n" +
-	"\x0fresponse_format\x18\x06 \x01(\v2\x1d.soma.model.v1.ResponseFormatR\x0eresponseFormat\x12\x1c\n" +
-	"\x04user\x18\a \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x04user\x12g\n" +
+	"\finstructions\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80@R\finstructions\x12g\n" +
 	"\bmetadata\x18\b \x03(\v24.soma.orchestrator.v1.ResponseSettings.MetadataEntryB\x15\xbaH\x12\x9a\x01\x0f\x10\x10\"\x04r\x02\x18@*\x05r\x03\x18\x80\x04R\bmetadata\x12:\n" +
 	"\x14previous_response_id\x18\t \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x12previousResponseId\x121\n" +
 	"\x0fconversation_id\x18\n" +
 	" \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x0econversationId\x12C\n" +
-	"\bstrategy\x18\v \x01(\x0e2\x18.soma.memory.v1.StrategyB\b\xbaH\x05\x82\x01\x02\x10\x01H\x01R\bstrategy\x88\x01\x01\x12\x19\n" +
-	"\x05store\x18\f \x01(\bH\x02R\x05store\x88\x01\x01\x12\x1e\n" +
+	"\bstrategy\x18\v \x01(\x0e2\x18.soma.memory.v1.StrategyB\b\xbaH\x05\x82\x01\x02\x10\x01H\x00R\bstrategy\x88\x01\x01\x12\x19\n" +
+	"\x05store\x18\f \x01(\bH\x01R\x05store\x88\x01\x01\x12\x1e\n" +
 	"\n" +
 	"background\x18\r \x01(\bR\n" +
-	"background\x12\x1f\n" +
-	"\vdrop_params\x18\x0e \x01(\bR\n" +
-	"dropParams\x1a;\n" +
+	"background\x12:\n" +
+	"\aoptions\x18\x0f \x01(\v2 .soma.model.v1.GenerationOptionsR\aoptions\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x16\n" +
-	"\x14_parallel_tool_callsB\v\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\v\n" +
 	"\t_strategyB\b\n" +
-	"\x06_store\"z\n" +
+	"\x06_storeJ\x04\b\x02\x10\bJ\x04\b\x0e\x10\x0f\"z\n" +
 	"\rResponseInput\x122\n" +
 	"\amessage\x18\x01 \x01(\v2\x16.soma.model.v1.MessageH\x00R\amessage\x12%\n" +
 	"\aitem_id\x18\x02 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x01H\x00R\x06itemIdB\x0e\n" +
-	"\x05input\x12\x05\xbaH\x02\b\x01\"u\n" +
+	"\x05input\x12\x05\xbaH\x02\b\x01\"\xac\x01\n" +
 	"\fResponseText\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x127\n" +
 	"\blogprobs\x18\x02 \x03(\v2\x1b.soma.model.v1.TokenLogprobR\blogprobs\x12\x18\n" +
-	"\arefusal\x18\x03 \x01(\bR\arefusal\"\xa1\x01\n" +
+	"\arefusal\x18\x03 \x01(\bR\arefusal\x125\n" +
+	"\tcitations\x18\x04 \x03(\v2\x17.soma.model.v1.CitationR\tcitations\"\xdb\x01\n" +
 	"\fResponseItem\x12\x17\n" +
 	"\aitem_id\x18\x01 \x01(\tR\x06itemId\x128\n" +
 	"\x04text\x18\x02 \x01(\v2\".soma.orchestrator.v1.ResponseTextH\x00R\x04text\x126\n" +
-	"\ttool_call\x18\x03 \x01(\v2\x17.soma.model.v1.ToolCallH\x00R\btoolCallB\x06\n" +
+	"\ttool_call\x18\x03 \x01(\v2\x17.soma.model.v1.ToolCallH\x00R\btoolCall\x128\n" +
+	"\treasoning\x18\x04 \x01(\v2\x18.soma.model.v1.ReasoningH\x00R\treasoningB\x06\n" +
 	"\x04item\"\xf2\x05\n" +
 	"\bResponse\x12\x1f\n" +
 	"\vresponse_id\x18\x01 \x01(\tR\n" +
@@ -1913,7 +1966,10 @@ const file_soma_orchestrator_v1_response_service_proto_rawDesc = "" +
 	"\blogprobs\x18\x03 \x03(\v2\x1b.soma.model.v1.TokenLogprobR\blogprobs\"Y\n" +
 	"\x16ResponseArgumentsDelta\x12!\n" +
 	"\foutput_index\x18\x01 \x01(\x05R\voutputIndex\x12\x1c\n" +
-	"\targuments\x18\x02 \x01(\tR\targuments\"\x8a\x05\n" +
+	"\targuments\x18\x02 \x01(\tR\targuments\"O\n" +
+	"\x16ResponseReasoningDelta\x12!\n" +
+	"\foutput_index\x18\x01 \x01(\x05R\voutputIndex\x12\x12\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\"\xd8\x05\n" +
 	"\x16CreateResponseResponse\x12 \n" +
 	"\bsequence\x18\x01 \x01(\x05B\x04\x90\xe7\x18\x01R\bsequence\x12:\n" +
 	"\acreated\x18\x02 \x01(\v2\x1e.soma.orchestrator.v1.ResponseH\x00R\acreated\x12H\n" +
@@ -1926,14 +1982,15 @@ const file_soma_orchestrator_v1_response_service_proto_rawDesc = "" +
 	"\bfinished\x18\b \x01(\v2\x1e.soma.orchestrator.v1.ResponseH\x00R\bfinished\x121\n" +
 	"\x05error\x18\t \x01(\v2\x19.soma.mesh.v1.StreamErrorH\x00R\x05error\x127\n" +
 	"\theartbeat\x18\n" +
-	" \x01(\v2\x17.soma.mesh.v1.HeartbeatH\x00R\theartbeatB\t\n" +
+	" \x01(\v2\x17.soma.mesh.v1.HeartbeatH\x00R\theartbeat\x12L\n" +
+	"\treasoning\x18\v \x01(\v2,.soma.orchestrator.v1.ResponseReasoningDeltaH\x00R\treasoningB\t\n" +
 	"\apayload\"\x8b\x01\n" +
 	"\x14WatchResponseRequest\x12+\n" +
 	"\vresponse_id\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\n" +
 	"responseId\x123\n" +
 	"\x0eafter_sequence\x18\x02 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00H\x00R\rafterSequence\x88\x01\x01B\x11\n" +
-	"\x0f_after_sequence\"\xcb\x04\n" +
+	"\x0f_after_sequence\"\x99\x05\n" +
 	"\x15WatchResponseResponse\x12 \n" +
 	"\bsequence\x18\x01 \x01(\x05B\x04\x90\xe7\x18\x01R\bsequence\x12:\n" +
 	"\acreated\x18\x02 \x01(\v2\x1e.soma.orchestrator.v1.ResponseH\x00R\acreated\x12H\n" +
@@ -1945,7 +2002,8 @@ const file_soma_orchestrator_v1_response_service_proto_rawDesc = "" +
 	"\bfinished\x18\b \x01(\v2\x1e.soma.orchestrator.v1.ResponseH\x00R\bfinished\x121\n" +
 	"\x05error\x18\t \x01(\v2\x19.soma.mesh.v1.StreamErrorH\x00R\x05error\x127\n" +
 	"\theartbeat\x18\n" +
-	" \x01(\v2\x17.soma.mesh.v1.HeartbeatH\x00R\theartbeatB\t\n" +
+	" \x01(\v2\x17.soma.mesh.v1.HeartbeatH\x00R\theartbeat\x12L\n" +
+	"\treasoning\x18\v \x01(\v2,.soma.orchestrator.v1.ResponseReasoningDeltaH\x00R\treasoningB\t\n" +
 	"\apayload\"A\n" +
 	"\x12GetResponseRequest\x12+\n" +
 	"\vresponse_id\x18\x01 \x01(\tB\n" +
@@ -2008,7 +2066,7 @@ func file_soma_orchestrator_v1_response_service_proto_rawDescGZIP() []byte {
 }
 
 var file_soma_orchestrator_v1_response_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_soma_orchestrator_v1_response_service_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_soma_orchestrator_v1_response_service_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_soma_orchestrator_v1_response_service_proto_goTypes = []any{
 	(Response_State)(0),                    // 0: soma.orchestrator.v1.Response.State
 	(*ResponseSettings)(nil),               // 1: soma.orchestrator.v1.ResponseSettings
@@ -2020,68 +2078,68 @@ var file_soma_orchestrator_v1_response_service_proto_goTypes = []any{
 	(*ResponseItemEvent)(nil),              // 7: soma.orchestrator.v1.ResponseItemEvent
 	(*ResponseTextDelta)(nil),              // 8: soma.orchestrator.v1.ResponseTextDelta
 	(*ResponseArgumentsDelta)(nil),         // 9: soma.orchestrator.v1.ResponseArgumentsDelta
-	(*CreateResponseResponse)(nil),         // 10: soma.orchestrator.v1.CreateResponseResponse
-	(*WatchResponseRequest)(nil),           // 11: soma.orchestrator.v1.WatchResponseRequest
-	(*WatchResponseResponse)(nil),          // 12: soma.orchestrator.v1.WatchResponseResponse
-	(*GetResponseRequest)(nil),             // 13: soma.orchestrator.v1.GetResponseRequest
-	(*GetResponseResponse)(nil),            // 14: soma.orchestrator.v1.GetResponseResponse
-	(*DeleteResponseRequest)(nil),          // 15: soma.orchestrator.v1.DeleteResponseRequest
-	(*DeleteResponseResponse)(nil),         // 16: soma.orchestrator.v1.DeleteResponseResponse
-	(*ListResponseInputItemsRequest)(nil),  // 17: soma.orchestrator.v1.ListResponseInputItemsRequest
-	(*ResponseInputItem)(nil),              // 18: soma.orchestrator.v1.ResponseInputItem
-	(*ListResponseInputItemsResponse)(nil), // 19: soma.orchestrator.v1.ListResponseInputItemsResponse
-	(*CancelResponseRequest)(nil),          // 20: soma.orchestrator.v1.CancelResponseRequest
-	(*CancelResponseResponse)(nil),         // 21: soma.orchestrator.v1.CancelResponseResponse
-	nil,                                    // 22: soma.orchestrator.v1.ResponseSettings.MetadataEntry
-	(*v1.Sampling)(nil),                    // 23: soma.model.v1.Sampling
-	(*v1.Tool)(nil),                        // 24: soma.model.v1.Tool
-	(*v1.ToolChoice)(nil),                  // 25: soma.model.v1.ToolChoice
-	(*v1.ResponseFormat)(nil),              // 26: soma.model.v1.ResponseFormat
-	(v11.Strategy)(0),                      // 27: soma.memory.v1.Strategy
-	(*v1.Message)(nil),                     // 28: soma.model.v1.Message
-	(*v1.TokenLogprob)(nil),                // 29: soma.model.v1.TokenLogprob
-	(*v1.ToolCall)(nil),                    // 30: soma.model.v1.ToolCall
+	(*ResponseReasoningDelta)(nil),         // 10: soma.orchestrator.v1.ResponseReasoningDelta
+	(*CreateResponseResponse)(nil),         // 11: soma.orchestrator.v1.CreateResponseResponse
+	(*WatchResponseRequest)(nil),           // 12: soma.orchestrator.v1.WatchResponseRequest
+	(*WatchResponseResponse)(nil),          // 13: soma.orchestrator.v1.WatchResponseResponse
+	(*GetResponseRequest)(nil),             // 14: soma.orchestrator.v1.GetResponseRequest
+	(*GetResponseResponse)(nil),            // 15: soma.orchestrator.v1.GetResponseResponse
+	(*DeleteResponseRequest)(nil),          // 16: soma.orchestrator.v1.DeleteResponseRequest
+	(*DeleteResponseResponse)(nil),         // 17: soma.orchestrator.v1.DeleteResponseResponse
+	(*ListResponseInputItemsRequest)(nil),  // 18: soma.orchestrator.v1.ListResponseInputItemsRequest
+	(*ResponseInputItem)(nil),              // 19: soma.orchestrator.v1.ResponseInputItem
+	(*ListResponseInputItemsResponse)(nil), // 20: soma.orchestrator.v1.ListResponseInputItemsResponse
+	(*CancelResponseRequest)(nil),          // 21: soma.orchestrator.v1.CancelResponseRequest
+	(*CancelResponseResponse)(nil),         // 22: soma.orchestrator.v1.CancelResponseResponse
+	nil,                                    // 23: soma.orchestrator.v1.ResponseSettings.MetadataEntry
+	(v1.Strategy)(0),                       // 24: soma.memory.v1.Strategy
+	(*v11.GenerationOptions)(nil),          // 25: soma.model.v1.GenerationOptions
+	(*v11.Message)(nil),                    // 26: soma.model.v1.Message
+	(*v11.TokenLogprob)(nil),               // 27: soma.model.v1.TokenLogprob
+	(*v11.Citation)(nil),                   // 28: soma.model.v1.Citation
+	(*v11.ToolCall)(nil),                   // 29: soma.model.v1.ToolCall
+	(*v11.Reasoning)(nil),                  // 30: soma.model.v1.Reasoning
 	(*timestamppb.Timestamp)(nil),          // 31: google.protobuf.Timestamp
-	(v1.FinishReason)(0),                   // 32: soma.model.v1.FinishReason
-	(*v1.Usage)(nil),                       // 33: soma.model.v1.Usage
+	(v11.FinishReason)(0),                  // 32: soma.model.v1.FinishReason
+	(*v11.Usage)(nil),                      // 33: soma.model.v1.Usage
 	(*v12.StreamError)(nil),                // 34: soma.mesh.v1.StreamError
-	(*v1.Source)(nil),                      // 35: soma.model.v1.Source
+	(*v11.Source)(nil),                     // 35: soma.model.v1.Source
 	(*PolicyNotice)(nil),                   // 36: soma.orchestrator.v1.PolicyNotice
 	(*v12.Heartbeat)(nil),                  // 37: soma.mesh.v1.Heartbeat
 }
 var file_soma_orchestrator_v1_response_service_proto_depIdxs = []int32{
-	23, // 0: soma.orchestrator.v1.ResponseSettings.sampling:type_name -> soma.model.v1.Sampling
-	24, // 1: soma.orchestrator.v1.ResponseSettings.tools:type_name -> soma.model.v1.Tool
-	25, // 2: soma.orchestrator.v1.ResponseSettings.tool_choice:type_name -> soma.model.v1.ToolChoice
-	26, // 3: soma.orchestrator.v1.ResponseSettings.response_format:type_name -> soma.model.v1.ResponseFormat
-	22, // 4: soma.orchestrator.v1.ResponseSettings.metadata:type_name -> soma.orchestrator.v1.ResponseSettings.MetadataEntry
-	27, // 5: soma.orchestrator.v1.ResponseSettings.strategy:type_name -> soma.memory.v1.Strategy
-	28, // 6: soma.orchestrator.v1.ResponseInput.message:type_name -> soma.model.v1.Message
-	29, // 7: soma.orchestrator.v1.ResponseText.logprobs:type_name -> soma.model.v1.TokenLogprob
-	3,  // 8: soma.orchestrator.v1.ResponseItem.text:type_name -> soma.orchestrator.v1.ResponseText
-	30, // 9: soma.orchestrator.v1.ResponseItem.tool_call:type_name -> soma.model.v1.ToolCall
-	0,  // 10: soma.orchestrator.v1.Response.state:type_name -> soma.orchestrator.v1.Response.State
-	31, // 11: soma.orchestrator.v1.Response.create_time:type_name -> google.protobuf.Timestamp
-	31, // 12: soma.orchestrator.v1.Response.end_time:type_name -> google.protobuf.Timestamp
-	1,  // 13: soma.orchestrator.v1.Response.settings:type_name -> soma.orchestrator.v1.ResponseSettings
-	4,  // 14: soma.orchestrator.v1.Response.output:type_name -> soma.orchestrator.v1.ResponseItem
-	32, // 15: soma.orchestrator.v1.Response.finish_reason:type_name -> soma.model.v1.FinishReason
-	33, // 16: soma.orchestrator.v1.Response.usage:type_name -> soma.model.v1.Usage
-	34, // 17: soma.orchestrator.v1.Response.error:type_name -> soma.mesh.v1.StreamError
-	35, // 18: soma.orchestrator.v1.Response.sources:type_name -> soma.model.v1.Source
-	2,  // 19: soma.orchestrator.v1.CreateResponseRequest.input:type_name -> soma.orchestrator.v1.ResponseInput
-	1,  // 20: soma.orchestrator.v1.CreateResponseRequest.settings:type_name -> soma.orchestrator.v1.ResponseSettings
-	4,  // 21: soma.orchestrator.v1.ResponseItemEvent.item:type_name -> soma.orchestrator.v1.ResponseItem
-	29, // 22: soma.orchestrator.v1.ResponseTextDelta.logprobs:type_name -> soma.model.v1.TokenLogprob
-	5,  // 23: soma.orchestrator.v1.CreateResponseResponse.created:type_name -> soma.orchestrator.v1.Response
-	7,  // 24: soma.orchestrator.v1.CreateResponseResponse.item_begun:type_name -> soma.orchestrator.v1.ResponseItemEvent
-	8,  // 25: soma.orchestrator.v1.CreateResponseResponse.delta:type_name -> soma.orchestrator.v1.ResponseTextDelta
-	9,  // 26: soma.orchestrator.v1.CreateResponseResponse.arguments:type_name -> soma.orchestrator.v1.ResponseArgumentsDelta
-	7,  // 27: soma.orchestrator.v1.CreateResponseResponse.item_done:type_name -> soma.orchestrator.v1.ResponseItemEvent
-	36, // 28: soma.orchestrator.v1.CreateResponseResponse.policy:type_name -> soma.orchestrator.v1.PolicyNotice
-	5,  // 29: soma.orchestrator.v1.CreateResponseResponse.finished:type_name -> soma.orchestrator.v1.Response
-	34, // 30: soma.orchestrator.v1.CreateResponseResponse.error:type_name -> soma.mesh.v1.StreamError
-	37, // 31: soma.orchestrator.v1.CreateResponseResponse.heartbeat:type_name -> soma.mesh.v1.Heartbeat
+	23, // 0: soma.orchestrator.v1.ResponseSettings.metadata:type_name -> soma.orchestrator.v1.ResponseSettings.MetadataEntry
+	24, // 1: soma.orchestrator.v1.ResponseSettings.strategy:type_name -> soma.memory.v1.Strategy
+	25, // 2: soma.orchestrator.v1.ResponseSettings.options:type_name -> soma.model.v1.GenerationOptions
+	26, // 3: soma.orchestrator.v1.ResponseInput.message:type_name -> soma.model.v1.Message
+	27, // 4: soma.orchestrator.v1.ResponseText.logprobs:type_name -> soma.model.v1.TokenLogprob
+	28, // 5: soma.orchestrator.v1.ResponseText.citations:type_name -> soma.model.v1.Citation
+	3,  // 6: soma.orchestrator.v1.ResponseItem.text:type_name -> soma.orchestrator.v1.ResponseText
+	29, // 7: soma.orchestrator.v1.ResponseItem.tool_call:type_name -> soma.model.v1.ToolCall
+	30, // 8: soma.orchestrator.v1.ResponseItem.reasoning:type_name -> soma.model.v1.Reasoning
+	0,  // 9: soma.orchestrator.v1.Response.state:type_name -> soma.orchestrator.v1.Response.State
+	31, // 10: soma.orchestrator.v1.Response.create_time:type_name -> google.protobuf.Timestamp
+	31, // 11: soma.orchestrator.v1.Response.end_time:type_name -> google.protobuf.Timestamp
+	1,  // 12: soma.orchestrator.v1.Response.settings:type_name -> soma.orchestrator.v1.ResponseSettings
+	4,  // 13: soma.orchestrator.v1.Response.output:type_name -> soma.orchestrator.v1.ResponseItem
+	32, // 14: soma.orchestrator.v1.Response.finish_reason:type_name -> soma.model.v1.FinishReason
+	33, // 15: soma.orchestrator.v1.Response.usage:type_name -> soma.model.v1.Usage
+	34, // 16: soma.orchestrator.v1.Response.error:type_name -> soma.mesh.v1.StreamError
+	35, // 17: soma.orchestrator.v1.Response.sources:type_name -> soma.model.v1.Source
+	2,  // 18: soma.orchestrator.v1.CreateResponseRequest.input:type_name -> soma.orchestrator.v1.ResponseInput
+	1,  // 19: soma.orchestrator.v1.CreateResponseRequest.settings:type_name -> soma.orchestrator.v1.ResponseSettings
+	4,  // 20: soma.orchestrator.v1.ResponseItemEvent.item:type_name -> soma.orchestrator.v1.ResponseItem
+	27, // 21: soma.orchestrator.v1.ResponseTextDelta.logprobs:type_name -> soma.model.v1.TokenLogprob
+	5,  // 22: soma.orchestrator.v1.CreateResponseResponse.created:type_name -> soma.orchestrator.v1.Response
+	7,  // 23: soma.orchestrator.v1.CreateResponseResponse.item_begun:type_name -> soma.orchestrator.v1.ResponseItemEvent
+	8,  // 24: soma.orchestrator.v1.CreateResponseResponse.delta:type_name -> soma.orchestrator.v1.ResponseTextDelta
+	9,  // 25: soma.orchestrator.v1.CreateResponseResponse.arguments:type_name -> soma.orchestrator.v1.ResponseArgumentsDelta
+	7,  // 26: soma.orchestrator.v1.CreateResponseResponse.item_done:type_name -> soma.orchestrator.v1.ResponseItemEvent
+	36, // 27: soma.orchestrator.v1.CreateResponseResponse.policy:type_name -> soma.orchestrator.v1.PolicyNotice
+	5,  // 28: soma.orchestrator.v1.CreateResponseResponse.finished:type_name -> soma.orchestrator.v1.Response
+	34, // 29: soma.orchestrator.v1.CreateResponseResponse.error:type_name -> soma.mesh.v1.StreamError
+	37, // 30: soma.orchestrator.v1.CreateResponseResponse.heartbeat:type_name -> soma.mesh.v1.Heartbeat
+	10, // 31: soma.orchestrator.v1.CreateResponseResponse.reasoning:type_name -> soma.orchestrator.v1.ResponseReasoningDelta
 	5,  // 32: soma.orchestrator.v1.WatchResponseResponse.created:type_name -> soma.orchestrator.v1.Response
 	7,  // 33: soma.orchestrator.v1.WatchResponseResponse.item_begun:type_name -> soma.orchestrator.v1.ResponseItemEvent
 	8,  // 34: soma.orchestrator.v1.WatchResponseResponse.delta:type_name -> soma.orchestrator.v1.ResponseTextDelta
@@ -2090,27 +2148,28 @@ var file_soma_orchestrator_v1_response_service_proto_depIdxs = []int32{
 	5,  // 37: soma.orchestrator.v1.WatchResponseResponse.finished:type_name -> soma.orchestrator.v1.Response
 	34, // 38: soma.orchestrator.v1.WatchResponseResponse.error:type_name -> soma.mesh.v1.StreamError
 	37, // 39: soma.orchestrator.v1.WatchResponseResponse.heartbeat:type_name -> soma.mesh.v1.Heartbeat
-	5,  // 40: soma.orchestrator.v1.GetResponseResponse.response:type_name -> soma.orchestrator.v1.Response
-	28, // 41: soma.orchestrator.v1.ResponseInputItem.message:type_name -> soma.model.v1.Message
-	18, // 42: soma.orchestrator.v1.ListResponseInputItemsResponse.items:type_name -> soma.orchestrator.v1.ResponseInputItem
-	5,  // 43: soma.orchestrator.v1.CancelResponseResponse.response:type_name -> soma.orchestrator.v1.Response
-	6,  // 44: soma.orchestrator.v1.ResponseService.CreateResponse:input_type -> soma.orchestrator.v1.CreateResponseRequest
-	11, // 45: soma.orchestrator.v1.ResponseService.WatchResponse:input_type -> soma.orchestrator.v1.WatchResponseRequest
-	13, // 46: soma.orchestrator.v1.ResponseService.GetResponse:input_type -> soma.orchestrator.v1.GetResponseRequest
-	17, // 47: soma.orchestrator.v1.ResponseService.ListResponseInputItems:input_type -> soma.orchestrator.v1.ListResponseInputItemsRequest
-	15, // 48: soma.orchestrator.v1.ResponseService.DeleteResponse:input_type -> soma.orchestrator.v1.DeleteResponseRequest
-	20, // 49: soma.orchestrator.v1.ResponseService.CancelResponse:input_type -> soma.orchestrator.v1.CancelResponseRequest
-	10, // 50: soma.orchestrator.v1.ResponseService.CreateResponse:output_type -> soma.orchestrator.v1.CreateResponseResponse
-	12, // 51: soma.orchestrator.v1.ResponseService.WatchResponse:output_type -> soma.orchestrator.v1.WatchResponseResponse
-	14, // 52: soma.orchestrator.v1.ResponseService.GetResponse:output_type -> soma.orchestrator.v1.GetResponseResponse
-	19, // 53: soma.orchestrator.v1.ResponseService.ListResponseInputItems:output_type -> soma.orchestrator.v1.ListResponseInputItemsResponse
-	16, // 54: soma.orchestrator.v1.ResponseService.DeleteResponse:output_type -> soma.orchestrator.v1.DeleteResponseResponse
-	21, // 55: soma.orchestrator.v1.ResponseService.CancelResponse:output_type -> soma.orchestrator.v1.CancelResponseResponse
-	50, // [50:56] is the sub-list for method output_type
-	44, // [44:50] is the sub-list for method input_type
-	44, // [44:44] is the sub-list for extension type_name
-	44, // [44:44] is the sub-list for extension extendee
-	0,  // [0:44] is the sub-list for field type_name
+	10, // 40: soma.orchestrator.v1.WatchResponseResponse.reasoning:type_name -> soma.orchestrator.v1.ResponseReasoningDelta
+	5,  // 41: soma.orchestrator.v1.GetResponseResponse.response:type_name -> soma.orchestrator.v1.Response
+	26, // 42: soma.orchestrator.v1.ResponseInputItem.message:type_name -> soma.model.v1.Message
+	19, // 43: soma.orchestrator.v1.ListResponseInputItemsResponse.items:type_name -> soma.orchestrator.v1.ResponseInputItem
+	5,  // 44: soma.orchestrator.v1.CancelResponseResponse.response:type_name -> soma.orchestrator.v1.Response
+	6,  // 45: soma.orchestrator.v1.ResponseService.CreateResponse:input_type -> soma.orchestrator.v1.CreateResponseRequest
+	12, // 46: soma.orchestrator.v1.ResponseService.WatchResponse:input_type -> soma.orchestrator.v1.WatchResponseRequest
+	14, // 47: soma.orchestrator.v1.ResponseService.GetResponse:input_type -> soma.orchestrator.v1.GetResponseRequest
+	18, // 48: soma.orchestrator.v1.ResponseService.ListResponseInputItems:input_type -> soma.orchestrator.v1.ListResponseInputItemsRequest
+	16, // 49: soma.orchestrator.v1.ResponseService.DeleteResponse:input_type -> soma.orchestrator.v1.DeleteResponseRequest
+	21, // 50: soma.orchestrator.v1.ResponseService.CancelResponse:input_type -> soma.orchestrator.v1.CancelResponseRequest
+	11, // 51: soma.orchestrator.v1.ResponseService.CreateResponse:output_type -> soma.orchestrator.v1.CreateResponseResponse
+	13, // 52: soma.orchestrator.v1.ResponseService.WatchResponse:output_type -> soma.orchestrator.v1.WatchResponseResponse
+	15, // 53: soma.orchestrator.v1.ResponseService.GetResponse:output_type -> soma.orchestrator.v1.GetResponseResponse
+	20, // 54: soma.orchestrator.v1.ResponseService.ListResponseInputItems:output_type -> soma.orchestrator.v1.ListResponseInputItemsResponse
+	17, // 55: soma.orchestrator.v1.ResponseService.DeleteResponse:output_type -> soma.orchestrator.v1.DeleteResponseResponse
+	22, // 56: soma.orchestrator.v1.ResponseService.CancelResponse:output_type -> soma.orchestrator.v1.CancelResponseResponse
+	51, // [51:57] is the sub-list for method output_type
+	45, // [45:51] is the sub-list for method input_type
+	45, // [45:45] is the sub-list for extension type_name
+	45, // [45:45] is the sub-list for extension extendee
+	0,  // [0:45] is the sub-list for field type_name
 }
 
 func init() { file_soma_orchestrator_v1_response_service_proto_init() }
@@ -2127,8 +2186,9 @@ func file_soma_orchestrator_v1_response_service_proto_init() {
 	file_soma_orchestrator_v1_response_service_proto_msgTypes[3].OneofWrappers = []any{
 		(*ResponseItem_Text)(nil),
 		(*ResponseItem_ToolCall)(nil),
+		(*ResponseItem_Reasoning)(nil),
 	}
-	file_soma_orchestrator_v1_response_service_proto_msgTypes[9].OneofWrappers = []any{
+	file_soma_orchestrator_v1_response_service_proto_msgTypes[10].OneofWrappers = []any{
 		(*CreateResponseResponse_Created)(nil),
 		(*CreateResponseResponse_ItemBegun)(nil),
 		(*CreateResponseResponse_Delta)(nil),
@@ -2138,9 +2198,10 @@ func file_soma_orchestrator_v1_response_service_proto_init() {
 		(*CreateResponseResponse_Finished)(nil),
 		(*CreateResponseResponse_Error)(nil),
 		(*CreateResponseResponse_Heartbeat)(nil),
+		(*CreateResponseResponse_Reasoning)(nil),
 	}
-	file_soma_orchestrator_v1_response_service_proto_msgTypes[10].OneofWrappers = []any{}
-	file_soma_orchestrator_v1_response_service_proto_msgTypes[11].OneofWrappers = []any{
+	file_soma_orchestrator_v1_response_service_proto_msgTypes[11].OneofWrappers = []any{}
+	file_soma_orchestrator_v1_response_service_proto_msgTypes[12].OneofWrappers = []any{
 		(*WatchResponseResponse_Created)(nil),
 		(*WatchResponseResponse_ItemBegun)(nil),
 		(*WatchResponseResponse_Delta)(nil),
@@ -2149,6 +2210,7 @@ func file_soma_orchestrator_v1_response_service_proto_init() {
 		(*WatchResponseResponse_Finished)(nil),
 		(*WatchResponseResponse_Error)(nil),
 		(*WatchResponseResponse_Heartbeat)(nil),
+		(*WatchResponseResponse_Reasoning)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2156,7 +2218,7 @@ func file_soma_orchestrator_v1_response_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_soma_orchestrator_v1_response_service_proto_rawDesc), len(file_soma_orchestrator_v1_response_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   22,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

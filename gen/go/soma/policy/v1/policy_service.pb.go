@@ -99,7 +99,9 @@ type Finding struct {
 	// First character after the span.
 	End int32 `protobuf:"varint,3,opt,name=end,proto3" json:"end,omitempty"`
 	// Id of the rule that found it.
-	RuleId        string `protobuf:"bytes,4,opt,name=rule_id,json=ruleId,proto3" json:"rule_id,omitempty"`
+	RuleId string `protobuf:"bytes,4,opt,name=rule_id,json=ruleId,proto3" json:"rule_id,omitempty"`
+	// Which text: 0 is `content` when it is set, and the first of `contents` when it is not.
+	ContentIndex  int32 `protobuf:"varint,5,opt,name=content_index,json=contentIndex,proto3" json:"content_index,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -160,6 +162,13 @@ func (x *Finding) GetRuleId() string {
 		return x.RuleId
 	}
 	return ""
+}
+
+func (x *Finding) GetContentIndex() int32 {
+	if x != nil {
+		return x.ContentIndex
+	}
+	return 0
 }
 
 // MatchedRule is one rule that applied.
@@ -237,6 +246,8 @@ type EvaluateRequest struct {
 	Resource string `protobuf:"bytes,3,opt,name=resource,proto3" json:"resource,omitempty"`
 	// Text to inspect; may be empty.
 	Content string `protobuf:"bytes,4,opt,name=content,proto3" json:"content,omitempty"`
+	// Further texts to inspect, such as the parts of a message. One decision covers all texts.
+	Contents []string `protobuf:"bytes,6,rep,name=contents,proto3" json:"contents,omitempty"`
 	// Further facts. A rule may require that the fact at a path through these objects has certain values.
 	Context       *structpb.Struct `protobuf:"bytes,5,opt,name=context,proto3" json:"context,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -301,6 +312,13 @@ func (x *EvaluateRequest) GetContent() string {
 	return ""
 }
 
+func (x *EvaluateRequest) GetContents() []string {
+	if x != nil {
+		return x.Contents
+	}
+	return nil
+}
+
 func (x *EvaluateRequest) GetContext() *structpb.Struct {
 	if x != nil {
 		return x.Context
@@ -315,10 +333,12 @@ type EvaluateResponse struct {
 	Decision Decision `protobuf:"varint,1,opt,name=decision,proto3,enum=soma.policy.v1.Decision" json:"decision,omitempty"`
 	// Rules that matched, strictest first.
 	MatchedRules []*MatchedRule `protobuf:"bytes,2,rep,name=matched_rules,json=matchedRules,proto3" json:"matched_rules,omitempty"`
-	// Spans found in the content.
+	// Spans found in the texts.
 	Findings []*Finding `protobuf:"bytes,3,rep,name=findings,proto3" json:"findings,omitempty"`
 	// The content with its findings replaced; set when the decision is REDACT.
 	RedactedContent string `protobuf:"bytes,4,opt,name=redacted_content,json=redactedContent,proto3" json:"redacted_content,omitempty"`
+	// The texts of `contents` with their findings replaced; set when the decision is REDACT.
+	RedactedContents []string `protobuf:"bytes,7,rep,name=redacted_contents,json=redactedContents,proto3" json:"redacted_contents,omitempty"`
 	// Estimated risk, 0 (none) to 1.
 	Risk float32 `protobuf:"fixed32,5,opt,name=risk,proto3" json:"risk,omitempty"`
 	// Version of the rules that decided: a hash of their file.
@@ -385,6 +405,13 @@ func (x *EvaluateResponse) GetRedactedContent() string {
 	return ""
 }
 
+func (x *EvaluateResponse) GetRedactedContents() []string {
+	if x != nil {
+		return x.RedactedContents
+	}
+	return nil
+}
+
 func (x *EvaluateResponse) GetRisk() float32 {
 	if x != nil {
 		return x.Risk
@@ -403,27 +430,30 @@ var File_soma_policy_v1_policy_service_proto protoreflect.FileDescriptor
 
 const file_soma_policy_v1_policy_service_proto_rawDesc = "" +
 	"\n" +
-	"#soma/policy/v1/policy_service.proto\x12\x0esoma.policy.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x19soma/authz/v1/authz.proto\x1a soma/identity/v1/principal.proto\"^\n" +
+	"#soma/policy/v1/policy_service.proto\x12\x0esoma.policy.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x19soma/authz/v1/authz.proto\x1a soma/identity/v1/principal.proto\"\x83\x01\n" +
 	"\aFinding\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x14\n" +
 	"\x05start\x18\x02 \x01(\x05R\x05start\x12\x10\n" +
 	"\x03end\x18\x03 \x01(\x05R\x03end\x12\x17\n" +
-	"\arule_id\x18\x04 \x01(\tR\x06ruleId\"t\n" +
+	"\arule_id\x18\x04 \x01(\tR\x06ruleId\x12#\n" +
+	"\rcontent_index\x18\x05 \x01(\x05R\fcontentIndex\"t\n" +
 	"\vMatchedRule\x12\x17\n" +
 	"\arule_id\x18\x01 \x01(\tR\x06ruleId\x124\n" +
 	"\bdecision\x18\x02 \x01(\x0e2\x18.soma.policy.v1.DecisionR\bdecision\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\"\x90\x02\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"\xc0\x02\n" +
 	"\x0fEvaluateRequest\x129\n" +
 	"\tprincipal\x18\x01 \x01(\v2\x1b.soma.identity.v1.PrincipalR\tprincipal\x12D\n" +
 	"\x06action\x18\x02 \x01(\tB,\xbaH)r'2%^[a-z][a-z0-9_]*(\\.[a-z][a-z0-9_]*)+$R\x06action\x12$\n" +
 	"\bresource\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\bresource\x12#\n" +
-	"\acontent\x18\x04 \x01(\tB\t\xbaH\x06r\x04(\x80\x80@R\acontent\x121\n" +
-	"\acontext\x18\x05 \x01(\v2\x17.google.protobuf.StructR\acontext\"\xa3\x02\n" +
+	"\acontent\x18\x04 \x01(\tB\t\xbaH\x06r\x04(\x80\x80@R\acontent\x12.\n" +
+	"\bcontents\x18\x06 \x03(\tB\x12\xbaH\x0f\x92\x01\f\x10\x80\x80\x04\"\x06r\x04(\x80\x80@R\bcontents\x121\n" +
+	"\acontext\x18\x05 \x01(\v2\x17.google.protobuf.StructR\acontext\"\xd0\x02\n" +
 	"\x10EvaluateResponse\x124\n" +
 	"\bdecision\x18\x01 \x01(\x0e2\x18.soma.policy.v1.DecisionR\bdecision\x12@\n" +
 	"\rmatched_rules\x18\x02 \x03(\v2\x1b.soma.policy.v1.MatchedRuleR\fmatchedRules\x123\n" +
 	"\bfindings\x18\x03 \x03(\v2\x17.soma.policy.v1.FindingR\bfindings\x12)\n" +
-	"\x10redacted_content\x18\x04 \x01(\tR\x0fredactedContent\x12\x12\n" +
+	"\x10redacted_content\x18\x04 \x01(\tR\x0fredactedContent\x12+\n" +
+	"\x11redacted_contents\x18\a \x03(\tR\x10redactedContents\x12\x12\n" +
 	"\x04risk\x18\x05 \x01(\x02R\x04risk\x12#\n" +
 	"\rrules_version\x18\x06 \x01(\tR\frulesVersion*\x7f\n" +
 	"\bDecision\x12\x18\n" +

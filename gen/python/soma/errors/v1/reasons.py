@@ -336,6 +336,14 @@ EMBEDDING_BUILD_FAILED: Final = "EMBEDDING_BUILD_FAILED"
 """The embedding model could not be built from its weights."""
 WEIGHTS_MISSING: Final = "WEIGHTS_MISSING"
 """There are no weights for the embedding model."""
+MEDIA_INVALID: Final = "MEDIA_INVALID"
+"""A picture, a sound or a document is not what it says it is, or cannot be read; the message says why."""
+MEDIA_TOO_LARGE: Final = "MEDIA_TOO_LARGE"
+"""A picture, a sound or a document is larger than the limit."""
+MEDIA_UNREACHABLE: Final = "MEDIA_UNREACHABLE"
+"""The address of a picture, a sound or a document cannot be read: it is in a private network, it leads elsewhere, or its server does not answer."""
+MEDIA_NOT_FOUND: Final = "MEDIA_NOT_FOUND"
+"""The mesh does not have a picture, a sound or a document with this hash."""
 
 # soma.orchestrator.v1
 POLICY_DENIED: Final = "POLICY_DENIED"
@@ -537,6 +545,10 @@ DECLARED: Final[dict[str, Declared]] = {
     EMBEDDING_QUEUE_FULL: Declared("RESOURCE_EXHAUSTED", 429, "LATER"),
     EMBEDDING_BUILD_FAILED: Declared("FAILED_PRECONDITION", 400, "AFTER_CHANGE"),
     WEIGHTS_MISSING: Declared("FAILED_PRECONDITION", 400, "AFTER_CHANGE"),
+    MEDIA_INVALID: Declared("INVALID_ARGUMENT", 400, "NO"),
+    MEDIA_TOO_LARGE: Declared("INVALID_ARGUMENT", 400, "NO"),
+    MEDIA_UNREACHABLE: Declared("INVALID_ARGUMENT", 400, "NO"),
+    MEDIA_NOT_FOUND: Declared("NOT_FOUND", 404, "NO"),
     POLICY_DENIED: Declared("PERMISSION_DENIED", 403, "NO"),
     APPROVAL_REQUIRED: Declared("FAILED_PRECONDITION", 400, "AFTER_CHANGE"),
     MESSAGE_TOO_LONG: Declared("INVALID_ARGUMENT", 400, "NO"),

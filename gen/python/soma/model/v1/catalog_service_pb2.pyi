@@ -54,6 +54,8 @@ class Model(_message.Message):
         """Writes down what is said."""
         CAPABILITY_MODERATION: Model._Capability.ValueType  # 10
         """Judges whether a text may be said."""
+        CAPABILITY_REASONING: Model._Capability.ValueType  # 11
+        """Thinks before it answers, and shows its thoughts or takes options for them."""
 
     class Capability(_Capability, metaclass=_CapabilityEnumTypeWrapper):
         """What a model can do."""
@@ -80,6 +82,43 @@ class Model(_message.Message):
     """Writes down what is said."""
     CAPABILITY_MODERATION: Model.Capability.ValueType  # 10
     """Judges whether a text may be said."""
+    CAPABILITY_REASONING: Model.Capability.ValueType  # 11
+    """Thinks before it answers, and shows its thoughts or takes options for them."""
+
+    class _Modality:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _ModalityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Model._Modality.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        MODALITY_UNSPECIFIED: Model._Modality.ValueType  # 0
+        """Never listed."""
+        MODALITY_TEXT: Model._Modality.ValueType  # 1
+        """Text."""
+        MODALITY_IMAGE: Model._Modality.ValueType  # 2
+        """Pictures."""
+        MODALITY_AUDIO: Model._Modality.ValueType  # 3
+        """Sound."""
+        MODALITY_FILE: Model._Modality.ValueType  # 4
+        """Documents."""
+        MODALITY_VIDEO: Model._Modality.ValueType  # 5
+        """Video."""
+
+    class Modality(_Modality, metaclass=_ModalityEnumTypeWrapper):
+        """What a model reads."""
+
+    MODALITY_UNSPECIFIED: Model.Modality.ValueType  # 0
+    """Never listed."""
+    MODALITY_TEXT: Model.Modality.ValueType  # 1
+    """Text."""
+    MODALITY_IMAGE: Model.Modality.ValueType  # 2
+    """Pictures."""
+    MODALITY_AUDIO: Model.Modality.ValueType  # 3
+    """Sound."""
+    MODALITY_FILE: Model.Modality.ValueType  # 4
+    """Documents."""
+    MODALITY_VIDEO: Model.Modality.ValueType  # 5
+    """Video."""
 
     NAME_FIELD_NUMBER: _builtins.int
     PROVIDER_FIELD_NUMBER: _builtins.int
@@ -91,6 +130,7 @@ class Model(_message.Message):
     OWNED_BY_FIELD_NUMBER: _builtins.int
     CONTEXT_WINDOW_FIELD_NUMBER: _builtins.int
     PRICE_FIELD_NUMBER: _builtins.int
+    INPUT_MODALITIES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name of the model in requests."""
     provider: _builtins.str
@@ -117,6 +157,10 @@ class Model(_message.Message):
     def price(self) -> Global___Price:
         """What it costs, as far as it is known; unset when nothing is."""
 
+    @_builtins.property
+    def input_modalities(self) -> _containers.RepeatedScalarFieldContainer[Global___Model.Modality.ValueType]:
+        """What it reads; empty when that is not known. A model of which it is known refuses everything else."""
+
     def __init__(
         self,
         *,
@@ -130,10 +174,11 @@ class Model(_message.Message):
         owned_by: _builtins.str = ...,
         context_window: _builtins.int = ...,
         price: Global___Price | None = ...,
+        input_modalities: _abc.Iterable[Global___Model.Modality.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "price", b"price"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "capabilities", b"capabilities", "context_window", b"context_window", "create_time", b"create_time", "default", b"default", "name", b"name", "owned_by", b"owned_by", "price", b"price", "provider", b"provider", "unavailable_reason", b"unavailable_reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "capabilities", b"capabilities", "context_window", b"context_window", "create_time", b"create_time", "default", b"default", "input_modalities", b"input_modalities", "name", b"name", "owned_by", b"owned_by", "price", b"price", "provider", b"provider", "unavailable_reason", b"unavailable_reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -58,6 +58,16 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The embedding model could not be built from its weights."""
     ERROR_REASON_WEIGHTS_MISSING: _ErrorReason.ValueType  # 17
     """There are no weights for the embedding model."""
+    ERROR_REASON_MEDIA_INVALID: _ErrorReason.ValueType  # 18
+    """A picture, a sound or a document is not what it says it is, or cannot be read; the message says why."""
+    ERROR_REASON_MEDIA_TOO_LARGE: _ErrorReason.ValueType  # 19
+    """A picture, a sound or a document is larger than the limit."""
+    ERROR_REASON_MEDIA_UNREACHABLE: _ErrorReason.ValueType  # 20
+    """The address of a picture, a sound or a document cannot be read: it is in a private network, it leads elsewhere, or
+    its server does not answer.
+    """
+    ERROR_REASON_MEDIA_NOT_FOUND: _ErrorReason.ValueType  # 21
+    """The mesh does not have a picture, a sound or a document with this hash."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is why a call failed. The reason in `google.rpc.ErrorInfo` is the name of the value without
@@ -100,4 +110,14 @@ ERROR_REASON_EMBEDDING_BUILD_FAILED: ErrorReason.ValueType  # 16
 """The embedding model could not be built from its weights."""
 ERROR_REASON_WEIGHTS_MISSING: ErrorReason.ValueType  # 17
 """There are no weights for the embedding model."""
+ERROR_REASON_MEDIA_INVALID: ErrorReason.ValueType  # 18
+"""A picture, a sound or a document is not what it says it is, or cannot be read; the message says why."""
+ERROR_REASON_MEDIA_TOO_LARGE: ErrorReason.ValueType  # 19
+"""A picture, a sound or a document is larger than the limit."""
+ERROR_REASON_MEDIA_UNREACHABLE: ErrorReason.ValueType  # 20
+"""The address of a picture, a sound or a document cannot be read: it is in a private network, it leads elsewhere, or
+its server does not answer.
+"""
+ERROR_REASON_MEDIA_NOT_FOUND: ErrorReason.ValueType  # 21
+"""The mesh does not have a picture, a sound or a document with this hash."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -27,31 +27,24 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from soma.authz.v1 import authz_pb2 as soma_dot_authz_dot_v1_dot_authz__pb2
 from soma.mesh.v1 import stream_pb2 as soma_dot_mesh_dot_v1_dot_stream__pb2
 from soma.model.v1 import message_pb2 as soma_dot_model_dot_v1_dot_message__pb2
+from soma.model.v1 import options_pb2 as soma_dot_model_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!soma/model/v1/model_service.proto\x12\rsoma.model.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19soma/authz/v1/authz.proto\x1a\x19soma/mesh/v1/stream.proto\x1a\x1bsoma/model/v1/message.proto\"\xee\x01\n\x0eResponseFormat\x12\x30\n\x04type\x18\x01 \x01(\x0e\x32\".soma.model.v1.ResponseFormat.Type\x12\x16\n\x04name\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x19\n\x06schema\x18\x03 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x10\x12\x13\n\x06strict\x18\x04 \x01(\x08H\x00\x88\x01\x01\"W\n\x04Type\x12\x14\n\x10TYPE_UNSPECIFIED\x10\x00\x12\r\n\tTYPE_TEXT\x10\x01\x12\x14\n\x10TYPE_JSON_OBJECT\x10\x02\x12\x14\n\x10TYPE_JSON_SCHEMA\x10\x03\x42\t\n\x07_strict\"\xec\x03\n\x0fGenerateRequest\x12\x17\n\x05model\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12\x35\n\x08messages\x18\x02 \x03(\x0b\x32\x16.soma.model.v1.MessageB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x80 \x12)\n\x08sampling\x18\x03 \x01(\x0b\x32\x17.soma.model.v1.Sampling\x12-\n\x05tools\x18\x04 \x03(\x0b\x32\x13.soma.model.v1.ToolB\t\xbaH\x06\x92\x01\x03\x10\x80\x01\x12.\n\x0btool_choice\x18\x05 \x01(\x0b\x32\x19.soma.model.v1.ToolChoice\x12 \n\x13parallel_tool_calls\x18\x06 \x01(\x08H\x00\x88\x01\x01\x12\x36\n\x0fresponse_format\x18\x07 \x01(\x0b\x32\x1d.soma.model.v1.ResponseFormat\x12\x31\n\x07sources\x18\x08 \x03(\x0b\x32\x15.soma.model.v1.SourceB\t\xbaH\x06\x92\x01\x03\x10\x80\x02\x12-\n\x0f\x63onversation_id\x18\t \x01(\tB\x14\xbaH\x11r\x0f\x18\x80\x02\x32\n^[^\\x00]*$\x12\x16\n\x04user\x18\n \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12\x13\n\x0b\x64rop_params\x18\x0b \x01(\x08\x42\x16\n\x14_parallel_tool_calls\"c\n\x11GenerationStarted\x12\x15\n\rgeneration_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x10\n\x08provider\x18\x03 \x01(\t\x12\x16\n\x0e\x64ropped_params\x18\x04 \x03(\t\"Y\n\tTextDelta\x12\x0c\n\x04text\x18\x01 \x01(\t\x12-\n\x08logprobs\x18\x02 \x03(\x0b\x32\x1b.soma.model.v1.TokenLogprob\x12\x0f\n\x07refusal\x18\x03 \x01(\x08\"\xd4\x01\n\x12GenerationFinished\x12\x32\n\rfinish_reason\x18\x01 \x01(\x0e\x32\x1b.soma.model.v1.FinishReason\x12#\n\x05usage\x18\x02 \x01(\x0b\x32\x14.soma.model.v1.Usage\x12#\n\x1btime_to_first_token_seconds\x18\x03 \x01(\x01\x12\x18\n\x10\x64uration_seconds\x18\x04 \x01(\x01\x12&\n\x07sources\x18\x05 \x03(\x0b\x32\x15.soma.model.v1.Source\"\xd3\x02\n\x10GenerateResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x05\x12\x33\n\x07started\x18\x02 \x01(\x0b\x32 .soma.model.v1.GenerationStartedH\x00\x12)\n\x05\x64\x65lta\x18\x03 \x01(\x0b\x32\x18.soma.model.v1.TextDeltaH\x00\x12\x31\n\ttool_call\x18\x04 \x01(\x0b\x32\x1c.soma.model.v1.ToolCallDeltaH\x00\x12\x35\n\x08\x66inished\x18\x05 \x01(\x0b\x32!.soma.model.v1.GenerationFinishedH\x00\x12*\n\x05\x65rror\x18\x06 \x01(\x0b\x32\x19.soma.mesh.v1.StreamErrorH\x00\x12,\n\theartbeat\x18\x07 \x01(\x0b\x32\x17.soma.mesh.v1.HeartbeatH\x00\x42\t\n\x07payload\"\x9a\x03\n\x0cInferRequest\x12\x1a\n\x06prompt\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x10\x12#\n\nmax_tokens\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x80\x02(\x01H\x00\x88\x01\x01\x12)\n\x0btemperature\x18\x03 \x01(\x02\x42\x0f\xbaH\x0c\n\n\x1d\x00\x00\x00@-\x00\x00\x00\x00H\x01\x88\x01\x01\x12#\n\x05top_p\x18\x04 \x01(\x02\x42\x0f\xbaH\x0c\n\n\x1d\x00\x00\x80?-\x00\x00\x00\x00H\x02\x88\x01\x01\x12\x1d\n\x05top_k\x18\x05 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x01H\x03\x88\x01\x01\x12\x30\n\x12repetition_penalty\x18\x06 \x01(\x02\x42\x0f\xbaH\x0c\n\n\x1d\x00\x00\x00@-\x00\x00\x00\x00H\x04\x88\x01\x01\x12)\n\x0estop_sequences\x18\x07 \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x10\x10\"\x07r\x05\x10\x01\x18\x80\x02\x12\x11\n\x04seed\x18\x08 \x01(\x05H\x05\x88\x01\x01\x12\x17\n\x05model\x18\t \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x42\r\n\x0b_max_tokensB\x0e\n\x0c_temperatureB\x08\n\x06_top_pB\x08\n\x06_top_kB\x15\n\x13_repetition_penaltyB\x07\n\x05_seed\"\x82\x01\n\rInferResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x12\n\ncompletion\x18\x02 \x01(\t\x12#\n\x05usage\x18\x03 \x01(\x0b\x32\x14.soma.model.v1.Usage\x12\x15\n\rfinish_reason\x18\x04 \x01(\t\x12\x12\n\nlatency_ms\x18\x05 \x01(\x01\"3\n\x0cTokenNumbers\x12#\n\x07numbers\x18\x01 \x03(\x05\x42\x12\xbaH\x0f\x92\x01\x0c\x08\x01\x10\x80\x80\x08\"\x04\x1a\x02(\x00\"\xdc\x01\n\x0c\x45mbedRequest\x12!\n\x05input\x18\x01 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\x64\"\x08r\x06\x10\x01\x18\x80\x80\x08\x12\x17\n\x05model\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12\x16\n\tnormalize\x18\x03 \x01(\x08H\x00\x88\x01\x01\x12\x35\n\x06tokens\x18\x04 \x03(\x0b\x32\x1b.soma.model.v1.TokenNumbersB\x08\xbaH\x05\x92\x01\x02\x10\x64\x12$\n\ndimensions\x18\x05 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xc0\x84=(\x01H\x01\x88\x01\x01\x42\x0c\n\n_normalizeB\r\n\x0b_dimensions\";\n\x06Vector\x12\x11\n\tembedding\x18\x01 \x03(\x02\x12\r\n\x05index\x18\x02 \x01(\x05\x12\x0f\n\x07windows\x18\x03 \x01(\x05\"&\n\x0e\x45mbeddingUsage\x12\x14\n\x0ctotal_tokens\x18\x01 \x01(\x05\"\x9f\x01\n\rEmbedResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12&\n\x07vectors\x18\x02 \x03(\x0b\x32\x15.soma.model.v1.Vector\x12\x15\n\rvector_length\x18\x03 \x01(\x05\x12,\n\x05usage\x18\x04 \x01(\x0b\x32\x1d.soma.model.v1.EmbeddingUsage\x12\x12\n\nlatency_ms\x18\x05 \x01(\x01\x32\xf4\x02\n\x0cModelService\x12z\n\x08Generate\x12\x1e.soma.model.v1.GenerateRequest\x1a\x1f.soma.model.v1.GenerateResponse\"+\x8a\xe7\x18\x10\n\x0e\x65xecute:models\x82\xd3\xe4\x93\x02\x11\"\x0c/v1/generate:\x01*0\x01\x12q\n\x05Infer\x12\x1b.soma.model.v1.InferRequest\x1a\x1c.soma.model.v1.InferResponse\"-\x8a\xe7\x18\x10\n\x0e\x65xecute:models\x82\xd3\xe4\x93\x02\x13\"\x0e/v1/infer/sync:\x01*\x12u\n\x05\x45mbed\x12\x1b.soma.model.v1.EmbedRequest\x1a\x1c.soma.model.v1.EmbedResponse\"1\x8a\xe7\x18\x10\n\x0e\x65xecute:models\x82\xd3\xe4\x93\x02\x17\"\x12/slm/v1/embeddings:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!soma/model/v1/model_service.proto\x12\rsoma.model.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19soma/authz/v1/authz.proto\x1a\x19soma/mesh/v1/stream.proto\x1a\x1bsoma/model/v1/message.proto\x1a\x1bsoma/model/v1/options.proto\"\x88\x02\n\x0fGenerateRequest\x12\x17\n\x05model\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12\x35\n\x08messages\x18\x02 \x03(\x0b\x32\x16.soma.model.v1.MessageB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x80 \x12\x31\n\x07sources\x18\x08 \x03(\x0b\x32\x15.soma.model.v1.SourceB\t\xbaH\x06\x92\x01\x03\x10\x80\x02\x12-\n\x0f\x63onversation_id\x18\t \x01(\tB\x14\xbaH\x11r\x0f\x18\x80\x02\x32\n^[^\\x00]*$\x12\x31\n\x07options\x18\x0c \x01(\x0b\x32 .soma.model.v1.GenerationOptionsJ\x04\x08\x03\x10\x08J\x04\x08\n\x10\x0bJ\x04\x08\x0b\x10\x0c\"c\n\x11GenerationStarted\x12\x15\n\rgeneration_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x10\n\x08provider\x18\x03 \x01(\t\x12\x16\n\x0e\x64ropped_params\x18\x04 \x03(\t\"\xeb\x01\n\x12GenerationFinished\x12\x32\n\rfinish_reason\x18\x01 \x01(\x0e\x32\x1b.soma.model.v1.FinishReason\x12#\n\x05usage\x18\x02 \x01(\x0b\x32\x14.soma.model.v1.Usage\x12#\n\x1btime_to_first_token_seconds\x18\x03 \x01(\x01\x12\x18\n\x10\x64uration_seconds\x18\x04 \x01(\x01\x12&\n\x07sources\x18\x05 \x03(\x0b\x32\x15.soma.model.v1.Source\x12\x15\n\rstop_sequence\x18\x06 \x01(\t\"\x9f\x01\n\x10GenerationAnswer\x12\x31\n\x07started\x18\x01 \x01(\x0b\x32 .soma.model.v1.GenerationStarted\x12#\n\x05\x64\x65lta\x18\x02 \x01(\x0b\x32\x14.soma.model.v1.Delta\x12\x33\n\x08\x66inished\x18\x03 \x01(\x0b\x32!.soma.model.v1.GenerationFinished\"\xd5\x02\n\x10GenerateResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x05\x12\x33\n\x07started\x18\x02 \x01(\x0b\x32 .soma.model.v1.GenerationStartedH\x00\x12%\n\x05\x64\x65lta\x18\x03 \x01(\x0b\x32\x14.soma.model.v1.DeltaH\x00\x12\x35\n\x08\x66inished\x18\x05 \x01(\x0b\x32!.soma.model.v1.GenerationFinishedH\x00\x12*\n\x05\x65rror\x18\x06 \x01(\x0b\x32\x19.soma.mesh.v1.StreamErrorH\x00\x12,\n\theartbeat\x18\x07 \x01(\x0b\x32\x17.soma.mesh.v1.HeartbeatH\x00\x12\x31\n\x06\x61nswer\x18\x08 \x01(\x0b\x32\x1f.soma.model.v1.GenerationAnswerH\x00\x42\t\n\x07payloadJ\x04\x08\x04\x10\x05\"\x9a\x03\n\x0cInferRequest\x12\x1a\n\x06prompt\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x10\x12#\n\nmax_tokens\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x80\x02(\x01H\x00\x88\x01\x01\x12)\n\x0btemperature\x18\x03 \x01(\x02\x42\x0f\xbaH\x0c\n\n\x1d\x00\x00\x00@-\x00\x00\x00\x00H\x01\x88\x01\x01\x12#\n\x05top_p\x18\x04 \x01(\x02\x42\x0f\xbaH\x0c\n\n\x1d\x00\x00\x80?-\x00\x00\x00\x00H\x02\x88\x01\x01\x12\x1d\n\x05top_k\x18\x05 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x01H\x03\x88\x01\x01\x12\x30\n\x12repetition_penalty\x18\x06 \x01(\x02\x42\x0f\xbaH\x0c\n\n\x1d\x00\x00\x00@-\x00\x00\x00\x00H\x04\x88\x01\x01\x12)\n\x0estop_sequences\x18\x07 \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x10\x10\"\x07r\x05\x10\x01\x18\x80\x02\x12\x11\n\x04seed\x18\x08 \x01(\x05H\x05\x88\x01\x01\x12\x17\n\x05model\x18\t \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x42\r\n\x0b_max_tokensB\x0e\n\x0c_temperatureB\x08\n\x06_top_pB\x08\n\x06_top_kB\x15\n\x13_repetition_penaltyB\x07\n\x05_seed\"\x82\x01\n\rInferResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x12\n\ncompletion\x18\x02 \x01(\t\x12#\n\x05usage\x18\x03 \x01(\x0b\x32\x14.soma.model.v1.Usage\x12\x15\n\rfinish_reason\x18\x04 \x01(\t\x12\x12\n\nlatency_ms\x18\x05 \x01(\x01\"3\n\x0cTokenNumbers\x12#\n\x07numbers\x18\x01 \x03(\x05\x42\x12\xbaH\x0f\x92\x01\x0c\x08\x01\x10\x80\x80\x08\"\x04\x1a\x02(\x00\"\xdc\x01\n\x0c\x45mbedRequest\x12!\n\x05input\x18\x01 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\x64\"\x08r\x06\x10\x01\x18\x80\x80\x08\x12\x17\n\x05model\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12\x16\n\tnormalize\x18\x03 \x01(\x08H\x00\x88\x01\x01\x12\x35\n\x06tokens\x18\x04 \x03(\x0b\x32\x1b.soma.model.v1.TokenNumbersB\x08\xbaH\x05\x92\x01\x02\x10\x64\x12$\n\ndimensions\x18\x05 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xc0\x84=(\x01H\x01\x88\x01\x01\x42\x0c\n\n_normalizeB\r\n\x0b_dimensions\";\n\x06Vector\x12\x11\n\tembedding\x18\x01 \x03(\x02\x12\r\n\x05index\x18\x02 \x01(\x05\x12\x0f\n\x07windows\x18\x03 \x01(\x05\"&\n\x0e\x45mbeddingUsage\x12\x14\n\x0ctotal_tokens\x18\x01 \x01(\x05\"\x9f\x01\n\rEmbedResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12&\n\x07vectors\x18\x02 \x03(\x0b\x32\x15.soma.model.v1.Vector\x12\x15\n\rvector_length\x18\x03 \x01(\x05\x12,\n\x05usage\x18\x04 \x01(\x0b\x32\x1d.soma.model.v1.EmbeddingUsage\x12\x12\n\nlatency_ms\x18\x05 \x01(\x01\x32\xf4\x02\n\x0cModelService\x12z\n\x08Generate\x12\x1e.soma.model.v1.GenerateRequest\x1a\x1f.soma.model.v1.GenerateResponse\"+\x8a\xe7\x18\x10\n\x0e\x65xecute:models\x82\xd3\xe4\x93\x02\x11\"\x0c/v1/generate:\x01*0\x01\x12q\n\x05Infer\x12\x1b.soma.model.v1.InferRequest\x1a\x1c.soma.model.v1.InferResponse\"-\x8a\xe7\x18\x10\n\x0e\x65xecute:models\x82\xd3\xe4\x93\x02\x13\"\x0e/v1/infer/sync:\x01*\x12u\n\x05\x45mbed\x12\x1b.soma.model.v1.EmbedRequest\x1a\x1c.soma.model.v1.EmbedResponse\"1\x8a\xe7\x18\x10\n\x0e\x65xecute:models\x82\xd3\xe4\x93\x02\x17\"\x12/slm/v1/embeddings:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'soma.model.v1.model_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_RESPONSEFORMAT'].fields_by_name['name']._loaded_options = None
-  _globals['_RESPONSEFORMAT'].fields_by_name['name']._serialized_options = b'\272H\005r\003\030\200\001'
-  _globals['_RESPONSEFORMAT'].fields_by_name['schema']._loaded_options = None
-  _globals['_RESPONSEFORMAT'].fields_by_name['schema']._serialized_options = b'\272H\006r\004(\200\200\020'
   _globals['_GENERATEREQUEST'].fields_by_name['model']._loaded_options = None
   _globals['_GENERATEREQUEST'].fields_by_name['model']._serialized_options = b'\272H\005r\003\030\200\002'
   _globals['_GENERATEREQUEST'].fields_by_name['messages']._loaded_options = None
   _globals['_GENERATEREQUEST'].fields_by_name['messages']._serialized_options = b'\272H\010\222\001\005\010\001\020\200 '
-  _globals['_GENERATEREQUEST'].fields_by_name['tools']._loaded_options = None
-  _globals['_GENERATEREQUEST'].fields_by_name['tools']._serialized_options = b'\272H\006\222\001\003\020\200\001'
   _globals['_GENERATEREQUEST'].fields_by_name['sources']._loaded_options = None
   _globals['_GENERATEREQUEST'].fields_by_name['sources']._serialized_options = b'\272H\006\222\001\003\020\200\002'
   _globals['_GENERATEREQUEST'].fields_by_name['conversation_id']._loaded_options = None
   _globals['_GENERATEREQUEST'].fields_by_name['conversation_id']._serialized_options = b'\272H\021r\017\030\200\0022\n^[^\\x00]*$'
-  _globals['_GENERATEREQUEST'].fields_by_name['user']._loaded_options = None
-  _globals['_GENERATEREQUEST'].fields_by_name['user']._serialized_options = b'\272H\005r\003\030\200\002'
   _globals['_INFERREQUEST'].fields_by_name['prompt']._loaded_options = None
   _globals['_INFERREQUEST'].fields_by_name['prompt']._serialized_options = b'\272H\007r\005\020\001\030\200\020'
   _globals['_INFERREQUEST'].fields_by_name['max_tokens']._loaded_options = None
@@ -84,34 +77,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MODELSERVICE'].methods_by_name['Infer']._serialized_options = b'\212\347\030\020\n\016execute:models\202\323\344\223\002\023\"\016/v1/infer/sync:\001*'
   _globals['_MODELSERVICE'].methods_by_name['Embed']._loaded_options = None
   _globals['_MODELSERVICE'].methods_by_name['Embed']._serialized_options = b'\212\347\030\020\n\016execute:models\202\323\344\223\002\027\"\022/slm/v1/embeddings:\001*'
-  _globals['_RESPONSEFORMAT']._serialized_start=195
-  _globals['_RESPONSEFORMAT']._serialized_end=433
-  _globals['_RESPONSEFORMAT_TYPE']._serialized_start=335
-  _globals['_RESPONSEFORMAT_TYPE']._serialized_end=422
-  _globals['_GENERATEREQUEST']._serialized_start=436
-  _globals['_GENERATEREQUEST']._serialized_end=928
-  _globals['_GENERATIONSTARTED']._serialized_start=930
-  _globals['_GENERATIONSTARTED']._serialized_end=1029
-  _globals['_TEXTDELTA']._serialized_start=1031
-  _globals['_TEXTDELTA']._serialized_end=1120
-  _globals['_GENERATIONFINISHED']._serialized_start=1123
-  _globals['_GENERATIONFINISHED']._serialized_end=1335
-  _globals['_GENERATERESPONSE']._serialized_start=1338
-  _globals['_GENERATERESPONSE']._serialized_end=1677
-  _globals['_INFERREQUEST']._serialized_start=1680
-  _globals['_INFERREQUEST']._serialized_end=2090
-  _globals['_INFERRESPONSE']._serialized_start=2093
-  _globals['_INFERRESPONSE']._serialized_end=2223
-  _globals['_TOKENNUMBERS']._serialized_start=2225
-  _globals['_TOKENNUMBERS']._serialized_end=2276
-  _globals['_EMBEDREQUEST']._serialized_start=2279
-  _globals['_EMBEDREQUEST']._serialized_end=2499
-  _globals['_VECTOR']._serialized_start=2501
-  _globals['_VECTOR']._serialized_end=2560
-  _globals['_EMBEDDINGUSAGE']._serialized_start=2562
-  _globals['_EMBEDDINGUSAGE']._serialized_end=2600
-  _globals['_EMBEDRESPONSE']._serialized_start=2603
-  _globals['_EMBEDRESPONSE']._serialized_end=2762
-  _globals['_MODELSERVICE']._serialized_start=2765
-  _globals['_MODELSERVICE']._serialized_end=3137
+  _globals['_GENERATEREQUEST']._serialized_start=224
+  _globals['_GENERATEREQUEST']._serialized_end=488
+  _globals['_GENERATIONSTARTED']._serialized_start=490
+  _globals['_GENERATIONSTARTED']._serialized_end=589
+  _globals['_GENERATIONFINISHED']._serialized_start=592
+  _globals['_GENERATIONFINISHED']._serialized_end=827
+  _globals['_GENERATIONANSWER']._serialized_start=830
+  _globals['_GENERATIONANSWER']._serialized_end=989
+  _globals['_GENERATERESPONSE']._serialized_start=992
+  _globals['_GENERATERESPONSE']._serialized_end=1333
+  _globals['_INFERREQUEST']._serialized_start=1336
+  _globals['_INFERREQUEST']._serialized_end=1746
+  _globals['_INFERRESPONSE']._serialized_start=1749
+  _globals['_INFERRESPONSE']._serialized_end=1879
+  _globals['_TOKENNUMBERS']._serialized_start=1881
+  _globals['_TOKENNUMBERS']._serialized_end=1932
+  _globals['_EMBEDREQUEST']._serialized_start=1935
+  _globals['_EMBEDREQUEST']._serialized_end=2155
+  _globals['_VECTOR']._serialized_start=2157
+  _globals['_VECTOR']._serialized_end=2216
+  _globals['_EMBEDDINGUSAGE']._serialized_start=2218
+  _globals['_EMBEDDINGUSAGE']._serialized_end=2256
+  _globals['_EMBEDRESPONSE']._serialized_start=2259
+  _globals['_EMBEDRESPONSE']._serialized_end=2418
+  _globals['_MODELSERVICE']._serialized_start=2421
+  _globals['_MODELSERVICE']._serialized_end=2793
 # @@protoc_insertion_point(module_scope)

@@ -7,9 +7,9 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
-from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from soma.mesh.v1 import stream_pb2 as _stream_pb2
 from soma.model.v1 import message_pb2 as _message_pb2
+from soma.model.v1 import options_pb2 as _options_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -22,69 +22,6 @@ else:
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
-class ResponseFormat(_message.Message):
-    """ResponseFormat asks for structured output."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    class _Type:
-        ValueType = _typing.NewType("ValueType", _builtins.int)
-        V: _TypeAlias = ValueType  # noqa: Y015
-
-    class _TypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[ResponseFormat._Type.ValueType], _builtins.type):
-        DESCRIPTOR: _descriptor.EnumDescriptor
-        TYPE_UNSPECIFIED: ResponseFormat._Type.ValueType  # 0
-        """Plain text."""
-        TYPE_TEXT: ResponseFormat._Type.ValueType  # 1
-        """Plain text, stated explicitly."""
-        TYPE_JSON_OBJECT: ResponseFormat._Type.ValueType  # 2
-        """Any JSON object."""
-        TYPE_JSON_SCHEMA: ResponseFormat._Type.ValueType  # 3
-        """JSON that matches `schema`."""
-
-    class Type(_Type, metaclass=_TypeEnumTypeWrapper):
-        """Format of the text."""
-
-    TYPE_UNSPECIFIED: ResponseFormat.Type.ValueType  # 0
-    """Plain text."""
-    TYPE_TEXT: ResponseFormat.Type.ValueType  # 1
-    """Plain text, stated explicitly."""
-    TYPE_JSON_OBJECT: ResponseFormat.Type.ValueType  # 2
-    """Any JSON object."""
-    TYPE_JSON_SCHEMA: ResponseFormat.Type.ValueType  # 3
-    """JSON that matches `schema`."""
-
-    TYPE_FIELD_NUMBER: _builtins.int
-    NAME_FIELD_NUMBER: _builtins.int
-    SCHEMA_FIELD_NUMBER: _builtins.int
-    STRICT_FIELD_NUMBER: _builtins.int
-    type: Global___ResponseFormat.Type.ValueType
-    """Format of the text."""
-    name: _builtins.str
-    """Name of the schema; only with TYPE_JSON_SCHEMA."""
-    schema: _builtins.str
-    """The JSON schema as JSON text; only with TYPE_JSON_SCHEMA."""
-    strict: _builtins.bool
-    """Whether the output must match the schema exactly, if the provider supports it."""
-    def __init__(
-        self,
-        *,
-        type: Global___ResponseFormat.Type.ValueType = ...,
-        name: _builtins.str = ...,
-        schema: _builtins.str = ...,
-        strict: _builtins.bool | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_strict", b"_strict", "strict", b"strict"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_strict", b"_strict", "name", b"name", "schema", b"schema", "strict", b"strict", "type", b"type"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__strict: _TypeAlias = _typing.Literal["strict"]  # noqa: Y015
-    _WhichOneofArgType__strict: _TypeAlias = _typing.Literal["_strict", b"_strict"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__strict) -> _WhichOneofReturnType__strict | None: ...
-
-Global___ResponseFormat: _TypeAlias = ResponseFormat  # noqa: Y015
-
-@_typing.final
 class GenerateRequest(_message.Message):
     """GenerateRequest asks a model to continue a conversation."""
 
@@ -92,73 +29,39 @@ class GenerateRequest(_message.Message):
 
     MODEL_FIELD_NUMBER: _builtins.int
     MESSAGES_FIELD_NUMBER: _builtins.int
-    SAMPLING_FIELD_NUMBER: _builtins.int
-    TOOLS_FIELD_NUMBER: _builtins.int
-    TOOL_CHOICE_FIELD_NUMBER: _builtins.int
-    PARALLEL_TOOL_CALLS_FIELD_NUMBER: _builtins.int
-    RESPONSE_FORMAT_FIELD_NUMBER: _builtins.int
     SOURCES_FIELD_NUMBER: _builtins.int
     CONVERSATION_ID_FIELD_NUMBER: _builtins.int
-    USER_FIELD_NUMBER: _builtins.int
-    DROP_PARAMS_FIELD_NUMBER: _builtins.int
+    OPTIONS_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Name of the model as the catalogue lists it; empty for the default."""
-    parallel_tool_calls: _builtins.bool
-    """Whether the model may ask for several calls at once; the provider's default when unset."""
     conversation_id: _builtins.str
     """The conversation this belongs to, for the usage record; may be empty."""
-    user: _builtins.str
-    """The caller's own name for its end user, passed to the provider; may be empty."""
-    drop_params: _builtins.bool
-    """Whether fields that the provider does not support are left out. Otherwise the request is refused, and the error
-    names those fields.
-    """
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[_message_pb2.Message]:
         """The conversation, oldest first."""
 
     @_builtins.property
-    def sampling(self) -> _message_pb2.Sampling:
-        """How tokens are sampled."""
-
-    @_builtins.property
-    def tools(self) -> _containers.RepeatedCompositeFieldContainer[_message_pb2.Tool]:
-        """Functions the model may ask to call."""
-
-    @_builtins.property
-    def tool_choice(self) -> _message_pb2.ToolChoice:
-        """Whether the model calls a function, and which one."""
-
-    @_builtins.property
-    def response_format(self) -> Global___ResponseFormat:
-        """Format of structured output."""
-
-    @_builtins.property
     def sources(self) -> _containers.RepeatedCompositeFieldContainer[_message_pb2.Source]:
         """Remembered text the model may answer from, best first."""
+
+    @_builtins.property
+    def options(self) -> _options_pb2.GenerationOptions:
+        """How to answer."""
 
     def __init__(
         self,
         *,
         model: _builtins.str = ...,
         messages: _abc.Iterable[_message_pb2.Message] | None = ...,
-        sampling: _message_pb2.Sampling | None = ...,
-        tools: _abc.Iterable[_message_pb2.Tool] | None = ...,
-        tool_choice: _message_pb2.ToolChoice | None = ...,
-        parallel_tool_calls: _builtins.bool | None = ...,
-        response_format: Global___ResponseFormat | None = ...,
         sources: _abc.Iterable[_message_pb2.Source] | None = ...,
         conversation_id: _builtins.str = ...,
-        user: _builtins.str = ...,
-        drop_params: _builtins.bool = ...,
+        options: _options_pb2.GenerationOptions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_parallel_tool_calls", b"_parallel_tool_calls", "parallel_tool_calls", b"parallel_tool_calls", "response_format", b"response_format", "sampling", b"sampling", "tool_choice", b"tool_choice"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["options", b"options"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_parallel_tool_calls", b"_parallel_tool_calls", "conversation_id", b"conversation_id", "drop_params", b"drop_params", "messages", b"messages", "model", b"model", "parallel_tool_calls", b"parallel_tool_calls", "response_format", b"response_format", "sampling", b"sampling", "sources", b"sources", "tool_choice", b"tool_choice", "tools", b"tools", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation_id", b"conversation_id", "messages", b"messages", "model", b"model", "options", b"options", "sources", b"sources"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__parallel_tool_calls: _TypeAlias = _typing.Literal["parallel_tool_calls"]  # noqa: Y015
-    _WhichOneofArgType__parallel_tool_calls: _TypeAlias = _typing.Literal["_parallel_tool_calls", b"_parallel_tool_calls"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__parallel_tool_calls) -> _WhichOneofReturnType__parallel_tool_calls | None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GenerateRequest: _TypeAlias = GenerateRequest  # noqa: Y015
 
@@ -199,38 +102,6 @@ class GenerationStarted(_message.Message):
 Global___GenerationStarted: _TypeAlias = GenerationStarted  # noqa: Y015
 
 @_typing.final
-class TextDelta(_message.Message):
-    """TextDelta is the next piece of text. Tokens that arrive within 5 ms of one another are sent in one piece."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    TEXT_FIELD_NUMBER: _builtins.int
-    LOGPROBS_FIELD_NUMBER: _builtins.int
-    REFUSAL_FIELD_NUMBER: _builtins.int
-    text: _builtins.str
-    """The text."""
-    refusal: _builtins.bool
-    """Whether the text is the model's refusal to answer. Not every provider marks refusals."""
-    @_builtins.property
-    def logprobs(self) -> _containers.RepeatedCompositeFieldContainer[_message_pb2.TokenLogprob]:
-        """Log probabilities of its tokens; only when `sampling.top_logprobs` is set."""
-
-    def __init__(
-        self,
-        *,
-        text: _builtins.str = ...,
-        logprobs: _abc.Iterable[_message_pb2.TokenLogprob] | None = ...,
-        refusal: _builtins.bool = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["logprobs", b"logprobs", "refusal", b"refusal", "text", b"text"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___TextDelta: _TypeAlias = TextDelta  # noqa: Y015
-
-@_typing.final
 class GenerationFinished(_message.Message):
     """GenerationFinished is the last event of a complete stream."""
 
@@ -241,12 +112,15 @@ class GenerationFinished(_message.Message):
     TIME_TO_FIRST_TOKEN_SECONDS_FIELD_NUMBER: _builtins.int
     DURATION_SECONDS_FIELD_NUMBER: _builtins.int
     SOURCES_FIELD_NUMBER: _builtins.int
+    STOP_SEQUENCE_FIELD_NUMBER: _builtins.int
     finish_reason: _message_pb2.FinishReason.ValueType
     """Why it ended."""
     time_to_first_token_seconds: _builtins.float
     """Seconds from the request to the first token."""
     duration_seconds: _builtins.float
     """Seconds from the request to the end."""
+    stop_sequence: _builtins.str
+    """The stop sequence that ended the text, when the provider says which."""
     @_builtins.property
     def usage(self) -> _message_pb2.Usage:
         """Tokens read and written. They are counted here when the provider does not report them."""
@@ -263,14 +137,51 @@ class GenerationFinished(_message.Message):
         time_to_first_token_seconds: _builtins.float = ...,
         duration_seconds: _builtins.float = ...,
         sources: _abc.Iterable[_message_pb2.Source] | None = ...,
+        stop_sequence: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration_seconds", b"duration_seconds", "finish_reason", b"finish_reason", "sources", b"sources", "time_to_first_token_seconds", b"time_to_first_token_seconds", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration_seconds", b"duration_seconds", "finish_reason", b"finish_reason", "sources", b"sources", "stop_sequence", b"stop_sequence", "time_to_first_token_seconds", b"time_to_first_token_seconds", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GenerationFinished: _TypeAlias = GenerationFinished  # noqa: Y015
+
+@_typing.final
+class GenerationAnswer(_message.Message):
+    """GenerationAnswer is a whole answer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STARTED_FIELD_NUMBER: _builtins.int
+    DELTA_FIELD_NUMBER: _builtins.int
+    FINISHED_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def started(self) -> Global___GenerationStarted:
+        """Which model answered."""
+
+    @_builtins.property
+    def delta(self) -> _message_pb2.Delta:
+        """The answer; unset when the model wrote nothing."""
+
+    @_builtins.property
+    def finished(self) -> Global___GenerationFinished:
+        """How it ended."""
+
+    def __init__(
+        self,
+        *,
+        started: Global___GenerationStarted | None = ...,
+        delta: _message_pb2.Delta | None = ...,
+        finished: Global___GenerationFinished | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["delta", b"delta", "finished", b"finished", "started", b"started"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delta", b"delta", "finished", b"finished", "started", b"started"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GenerationAnswer: _TypeAlias = GenerationAnswer  # noqa: Y015
 
 @_typing.final
 class GenerateResponse(_message.Message):
@@ -281,10 +192,10 @@ class GenerateResponse(_message.Message):
     SEQUENCE_FIELD_NUMBER: _builtins.int
     STARTED_FIELD_NUMBER: _builtins.int
     DELTA_FIELD_NUMBER: _builtins.int
-    TOOL_CALL_FIELD_NUMBER: _builtins.int
     FINISHED_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     HEARTBEAT_FIELD_NUMBER: _builtins.int
+    ANSWER_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """Position in the stream, from 0."""
     @_builtins.property
@@ -292,12 +203,8 @@ class GenerateResponse(_message.Message):
         """The first event."""
 
     @_builtins.property
-    def delta(self) -> Global___TextDelta:
-        """The next piece of text."""
-
-    @_builtins.property
-    def tool_call(self) -> _message_pb2.ToolCallDelta:
-        """The next piece of a tool call."""
+    def delta(self) -> _message_pb2.Delta:
+        """The next piece of the answer."""
 
     @_builtins.property
     def finished(self) -> Global___GenerationFinished:
@@ -311,22 +218,26 @@ class GenerateResponse(_message.Message):
     def heartbeat(self) -> _stream_pb2.Heartbeat:
         """An empty event which shows that a silent stream is alive."""
 
+    @_builtins.property
+    def answer(self) -> Global___GenerationAnswer:
+        """The whole answer, in place of the first event, the pieces and the last event; only with `options.whole`."""
+
     def __init__(
         self,
         *,
         sequence: _builtins.int = ...,
         started: Global___GenerationStarted | None = ...,
-        delta: Global___TextDelta | None = ...,
-        tool_call: _message_pb2.ToolCallDelta | None = ...,
+        delta: _message_pb2.Delta | None = ...,
         finished: Global___GenerationFinished | None = ...,
         error: _stream_pb2.StreamError | None = ...,
         heartbeat: _stream_pb2.Heartbeat | None = ...,
+        answer: Global___GenerationAnswer | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["delta", b"delta", "error", b"error", "finished", b"finished", "heartbeat", b"heartbeat", "payload", b"payload", "started", b"started", "tool_call", b"tool_call"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "delta", b"delta", "error", b"error", "finished", b"finished", "heartbeat", b"heartbeat", "payload", b"payload", "started", b"started"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["delta", b"delta", "error", b"error", "finished", b"finished", "heartbeat", b"heartbeat", "payload", b"payload", "sequence", b"sequence", "started", b"started", "tool_call", b"tool_call"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "delta", b"delta", "error", b"error", "finished", b"finished", "heartbeat", b"heartbeat", "payload", b"payload", "sequence", b"sequence", "started", b"started"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["started", "delta", "tool_call", "finished", "error", "heartbeat"]  # noqa: Y015
+    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["started", "delta", "finished", "error", "heartbeat", "answer"]  # noqa: Y015
     _WhichOneofArgType_payload: _TypeAlias = _typing.Literal["payload", b"payload"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_payload) -> _WhichOneofReturnType_payload | None: ...
 

@@ -28,11 +28,11 @@ from soma.authz.v1 import authz_pb2 as soma_dot_authz_dot_v1_dot_authz__pb2
 from soma.memory.v1 import memory_service_pb2 as soma_dot_memory_dot_v1_dot_memory__service__pb2
 from soma.mesh.v1 import stream_pb2 as soma_dot_mesh_dot_v1_dot_stream__pb2
 from soma.model.v1 import message_pb2 as soma_dot_model_dot_v1_dot_message__pb2
-from soma.model.v1 import model_service_pb2 as soma_dot_model_dot_v1_dot_model__service__pb2
+from soma.model.v1 import options_pb2 as soma_dot_model_dot_v1_dot_options__pb2
 from soma.policy.v1 import policy_service_pb2 as soma_dot_policy_dot_v1_dot_policy__service__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'soma/orchestrator/v1/chat_service.proto\x12\x14soma.orchestrator.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19soma/authz/v1/authz.proto\x1a#soma/memory/v1/memory_service.proto\x1a\x19soma/mesh/v1/stream.proto\x1a\x1bsoma/model/v1/message.proto\x1a!soma/model/v1/model_service.proto\x1a#soma/policy/v1/policy_service.proto\"\xe7\x04\n\x0b\x43hatRequest\x12\x17\n\x05model\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12\x35\n\x08messages\x18\x02 \x03(\x0b\x32\x16.soma.model.v1.MessageB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x80 \x12-\n\x0f\x63onversation_id\x18\x03 \x01(\tB\x14\xbaH\x11r\x0f\x18\x80\x02\x32\n^[^\\x00]*$\x12\x39\n\x08strategy\x18\x04 \x01(\x0e\x32\x18.soma.memory.v1.StrategyB\x08\xbaH\x05\x82\x01\x02\x10\x01H\x00\x88\x01\x01\x12)\n\x08sampling\x18\x05 \x01(\x0b\x32\x17.soma.model.v1.Sampling\x12-\n\x05tools\x18\x06 \x03(\x0b\x32\x13.soma.model.v1.ToolB\t\xbaH\x06\x92\x01\x03\x10\x80\x01\x12.\n\x0btool_choice\x18\x07 \x01(\x0b\x32\x19.soma.model.v1.ToolChoice\x12 \n\x13parallel_tool_calls\x18\x08 \x01(\x08H\x01\x88\x01\x01\x12\x36\n\x0fresponse_format\x18\t \x01(\x0b\x32\x1d.soma.model.v1.ResponseFormat\x12.\n\x14\x63ontext_token_budget\x18\n \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xc0\x84=(\x01H\x02\x88\x01\x01\x12\x16\n\x04user\x18\x0b \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12\x13\n\x0b\x64rop_params\x18\x0c \x01(\x08\x12\x1f\n\nrequest_id\x18\r \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x42\x0b\n\t_strategyB\x16\n\x14_parallel_tool_callsB\x17\n\x15_context_token_budget\"\xc1\x01\n\x0b\x43hatStarted\x12\x0f\n\x07\x63hat_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x17\n\x0f\x63onversation_id\x18\x03 \x01(\t\x12\x1b\n\x13remembered_messages\x18\x04 \x01(\x05\x12&\n\x07sources\x18\x05 \x03(\x0b\x32\x15.soma.model.v1.Source\x12\x1c\n\x14\x63ontext_length_chars\x18\x07 \x01(\x05\x12\x16\n\x0e\x64ropped_params\x18\x06 \x03(\t\"Y\n\tChatDelta\x12\x0c\n\x04text\x18\x01 \x01(\t\x12-\n\x08logprobs\x18\x02 \x03(\x0b\x32\x1b.soma.model.v1.TokenLogprob\x12\x0f\n\x07refusal\x18\x03 \x01(\x08\"}\n\x0cPolicyNotice\x12*\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0e\x32\x18.soma.policy.v1.Decision\x12\r\n\x05stage\x18\x02 \x01(\t\x12\x32\n\rmatched_rules\x18\x03 \x03(\x0b\x32\x1b.soma.policy.v1.MatchedRule\"\xe9\x01\n\x0c\x43hatFinished\x12\x32\n\rfinish_reason\x18\x01 \x01(\x0e\x32\x1b.soma.model.v1.FinishReason\x12#\n\x05usage\x18\x02 \x01(\x0b\x32\x14.soma.model.v1.Usage\x12#\n\x1btime_to_first_token_seconds\x18\x03 \x01(\x01\x12\x19\n\x11tokens_per_second\x18\x04 \x01(\x01\x12\x18\n\x10\x64uration_seconds\x18\x05 \x01(\x01\x12&\n\x07sources\x18\x06 \x03(\x0b\x32\x15.soma.model.v1.Source\"\x8e\x03\n\x0c\x43hatResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x05\x12\x34\n\x07started\x18\x02 \x01(\x0b\x32!.soma.orchestrator.v1.ChatStartedH\x00\x12\x30\n\x05\x64\x65lta\x18\x03 \x01(\x0b\x32\x1f.soma.orchestrator.v1.ChatDeltaH\x00\x12\x31\n\ttool_call\x18\x04 \x01(\x0b\x32\x1c.soma.model.v1.ToolCallDeltaH\x00\x12\x34\n\x06policy\x18\x05 \x01(\x0b\x32\".soma.orchestrator.v1.PolicyNoticeH\x00\x12\x36\n\x08\x66inished\x18\x06 \x01(\x0b\x32\".soma.orchestrator.v1.ChatFinishedH\x00\x12*\n\x05\x65rror\x18\x07 \x01(\x0b\x32\x19.soma.mesh.v1.StreamErrorH\x00\x12,\n\theartbeat\x18\x08 \x01(\x0b\x32\x17.soma.mesh.v1.HeartbeatH\x00\x42\t\n\x07payload2\x85\x01\n\x0b\x43hatService\x12v\n\x04\x43hat\x12!.soma.orchestrator.v1.ChatRequest\x1a\".soma.orchestrator.v1.ChatResponse\"%\x8a\xe7\x18\x0e\n\x0c\x65xecute:chat\x82\xd3\xe4\x93\x02\r\"\x08/v1/chat:\x01*0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'soma/orchestrator/v1/chat_service.proto\x12\x14soma.orchestrator.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19soma/authz/v1/authz.proto\x1a#soma/memory/v1/memory_service.proto\x1a\x19soma/mesh/v1/stream.proto\x1a\x1bsoma/model/v1/message.proto\x1a\x1bsoma/model/v1/options.proto\x1a#soma/policy/v1/policy_service.proto\"\x83\x03\n\x0b\x43hatRequest\x12\x17\n\x05model\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12\x35\n\x08messages\x18\x02 \x03(\x0b\x32\x16.soma.model.v1.MessageB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x80 \x12-\n\x0f\x63onversation_id\x18\x03 \x01(\tB\x14\xbaH\x11r\x0f\x18\x80\x02\x32\n^[^\\x00]*$\x12\x39\n\x08strategy\x18\x04 \x01(\x0e\x32\x18.soma.memory.v1.StrategyB\x08\xbaH\x05\x82\x01\x02\x10\x01H\x00\x88\x01\x01\x12.\n\x14\x63ontext_token_budget\x18\n \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xc0\x84=(\x01H\x01\x88\x01\x01\x12\x1f\n\nrequest_id\x18\r \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x31\n\x07options\x18\x0e \x01(\x0b\x32 .soma.model.v1.GenerationOptionsB\x0b\n\t_strategyB\x17\n\x15_context_token_budgetJ\x04\x08\x05\x10\nJ\x04\x08\x0b\x10\x0cJ\x04\x08\x0c\x10\r\"\xc1\x01\n\x0b\x43hatStarted\x12\x0f\n\x07\x63hat_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x17\n\x0f\x63onversation_id\x18\x03 \x01(\t\x12\x1b\n\x13remembered_messages\x18\x04 \x01(\x05\x12&\n\x07sources\x18\x05 \x03(\x0b\x32\x15.soma.model.v1.Source\x12\x1c\n\x14\x63ontext_length_chars\x18\x07 \x01(\x05\x12\x16\n\x0e\x64ropped_params\x18\x06 \x03(\t\"}\n\x0cPolicyNotice\x12*\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0e\x32\x18.soma.policy.v1.Decision\x12\r\n\x05stage\x18\x02 \x01(\t\x12\x32\n\rmatched_rules\x18\x03 \x03(\x0b\x32\x1b.soma.policy.v1.MatchedRule\"\x80\x02\n\x0c\x43hatFinished\x12\x32\n\rfinish_reason\x18\x01 \x01(\x0e\x32\x1b.soma.model.v1.FinishReason\x12#\n\x05usage\x18\x02 \x01(\x0b\x32\x14.soma.model.v1.Usage\x12#\n\x1btime_to_first_token_seconds\x18\x03 \x01(\x01\x12\x19\n\x11tokens_per_second\x18\x04 \x01(\x01\x12\x18\n\x10\x64uration_seconds\x18\x05 \x01(\x01\x12&\n\x07sources\x18\x06 \x03(\x0b\x32\x15.soma.model.v1.Source\x12\x15\n\rstop_sequence\x18\x07 \x01(\t\"\xcf\x01\n\nChatAnswer\x12\x32\n\x07started\x18\x01 \x01(\x0b\x32!.soma.orchestrator.v1.ChatStarted\x12\x32\n\x06policy\x18\x02 \x03(\x0b\x32\".soma.orchestrator.v1.PolicyNotice\x12#\n\x05\x64\x65lta\x18\x03 \x01(\x0b\x32\x14.soma.model.v1.Delta\x12\x34\n\x08\x66inished\x18\x04 \x01(\x0b\x32\".soma.orchestrator.v1.ChatFinished\"\x8a\x03\n\x0c\x43hatResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x05\x12\x34\n\x07started\x18\x02 \x01(\x0b\x32!.soma.orchestrator.v1.ChatStartedH\x00\x12%\n\x05\x64\x65lta\x18\x03 \x01(\x0b\x32\x14.soma.model.v1.DeltaH\x00\x12\x34\n\x06policy\x18\x05 \x01(\x0b\x32\".soma.orchestrator.v1.PolicyNoticeH\x00\x12\x36\n\x08\x66inished\x18\x06 \x01(\x0b\x32\".soma.orchestrator.v1.ChatFinishedH\x00\x12*\n\x05\x65rror\x18\x07 \x01(\x0b\x32\x19.soma.mesh.v1.StreamErrorH\x00\x12,\n\theartbeat\x18\x08 \x01(\x0b\x32\x17.soma.mesh.v1.HeartbeatH\x00\x12\x32\n\x06\x61nswer\x18\t \x01(\x0b\x32 .soma.orchestrator.v1.ChatAnswerH\x00\x42\t\n\x07payloadJ\x04\x08\x04\x10\x05\x32\x85\x01\n\x0b\x43hatService\x12v\n\x04\x43hat\x12!.soma.orchestrator.v1.ChatRequest\x1a\".soma.orchestrator.v1.ChatResponse\"%\x8a\xe7\x18\x0e\n\x0c\x65xecute:chat\x82\xd3\xe4\x93\x02\r\"\x08/v1/chat:\x01*0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -47,28 +47,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CHATREQUEST'].fields_by_name['conversation_id']._serialized_options = b'\272H\021r\017\030\200\0022\n^[^\\x00]*$'
   _globals['_CHATREQUEST'].fields_by_name['strategy']._loaded_options = None
   _globals['_CHATREQUEST'].fields_by_name['strategy']._serialized_options = b'\272H\005\202\001\002\020\001'
-  _globals['_CHATREQUEST'].fields_by_name['tools']._loaded_options = None
-  _globals['_CHATREQUEST'].fields_by_name['tools']._serialized_options = b'\272H\006\222\001\003\020\200\001'
   _globals['_CHATREQUEST'].fields_by_name['context_token_budget']._loaded_options = None
   _globals['_CHATREQUEST'].fields_by_name['context_token_budget']._serialized_options = b'\272H\010\032\006\030\300\204=(\001'
-  _globals['_CHATREQUEST'].fields_by_name['user']._loaded_options = None
-  _globals['_CHATREQUEST'].fields_by_name['user']._serialized_options = b'\272H\005r\003\030\200\002'
   _globals['_CHATREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_CHATREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
   _globals['_CHATSERVICE'].methods_by_name['Chat']._loaded_options = None
   _globals['_CHATSERVICE'].methods_by_name['Chat']._serialized_options = b'\212\347\030\016\n\014execute:chat\202\323\344\223\002\r\"\010/v1/chat:\001*'
-  _globals['_CHATREQUEST']._serialized_start=317
-  _globals['_CHATREQUEST']._serialized_end=932
-  _globals['_CHATSTARTED']._serialized_start=935
-  _globals['_CHATSTARTED']._serialized_end=1128
-  _globals['_CHATDELTA']._serialized_start=1130
-  _globals['_CHATDELTA']._serialized_end=1219
-  _globals['_POLICYNOTICE']._serialized_start=1221
-  _globals['_POLICYNOTICE']._serialized_end=1346
-  _globals['_CHATFINISHED']._serialized_start=1349
-  _globals['_CHATFINISHED']._serialized_end=1582
-  _globals['_CHATRESPONSE']._serialized_start=1585
-  _globals['_CHATRESPONSE']._serialized_end=1983
-  _globals['_CHATSERVICE']._serialized_start=1986
-  _globals['_CHATSERVICE']._serialized_end=2119
+  _globals['_CHATREQUEST']._serialized_start=311
+  _globals['_CHATREQUEST']._serialized_end=698
+  _globals['_CHATSTARTED']._serialized_start=701
+  _globals['_CHATSTARTED']._serialized_end=894
+  _globals['_POLICYNOTICE']._serialized_start=896
+  _globals['_POLICYNOTICE']._serialized_end=1021
+  _globals['_CHATFINISHED']._serialized_start=1024
+  _globals['_CHATFINISHED']._serialized_end=1280
+  _globals['_CHATANSWER']._serialized_start=1283
+  _globals['_CHATANSWER']._serialized_end=1490
+  _globals['_CHATRESPONSE']._serialized_start=1493
+  _globals['_CHATRESPONSE']._serialized_end=1887
+  _globals['_CHATSERVICE']._serialized_start=1890
+  _globals['_CHATSERVICE']._serialized_end=2023
 # @@protoc_insertion_point(module_scope)

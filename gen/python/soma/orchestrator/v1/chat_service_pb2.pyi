@@ -10,7 +10,7 @@ from google.protobuf.internal import containers as _containers
 from soma.memory.v1 import memory_service_pb2 as _memory_service_pb2
 from soma.mesh.v1 import stream_pb2 as _stream_pb2
 from soma.model.v1 import message_pb2 as _message_pb2
-from soma.model.v1 import model_service_pb2 as _model_service_pb2
+from soma.model.v1 import options_pb2 as _options_pb2
 from soma.policy.v1 import policy_service_pb2 as _policy_service_pb2
 import builtins as _builtins
 import sys
@@ -33,15 +33,9 @@ class ChatRequest(_message.Message):
     MESSAGES_FIELD_NUMBER: _builtins.int
     CONVERSATION_ID_FIELD_NUMBER: _builtins.int
     STRATEGY_FIELD_NUMBER: _builtins.int
-    SAMPLING_FIELD_NUMBER: _builtins.int
-    TOOLS_FIELD_NUMBER: _builtins.int
-    TOOL_CHOICE_FIELD_NUMBER: _builtins.int
-    PARALLEL_TOOL_CALLS_FIELD_NUMBER: _builtins.int
-    RESPONSE_FORMAT_FIELD_NUMBER: _builtins.int
     CONTEXT_TOKEN_BUDGET_FIELD_NUMBER: _builtins.int
-    USER_FIELD_NUMBER: _builtins.int
-    DROP_PARAMS_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    OPTIONS_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Name of the model; empty for the default."""
     conversation_id: _builtins.str
@@ -52,16 +46,8 @@ class ChatRequest(_message.Message):
     """Which memory is added to the context. When unset: recent turns and facts with a conversation, and nothing without
     one.
     """
-    parallel_tool_calls: _builtins.bool
-    """Whether the model may ask for several calls at once."""
     context_token_budget: _builtins.int
     """Most tokens of context that memory adds; the memory service's default when unset."""
-    user: _builtins.str
-    """The caller's own name for its end user; may be empty."""
-    drop_params: _builtins.bool
-    """Whether fields that the provider does not support are left out. Otherwise the request is refused, and the error
-    names those fields.
-    """
     request_id: _builtins.str
     """A UUID that makes it safe to repeat the call: of the turns of a conversation with the same UUID, only the first is
     remembered. Each call gets a new answer. Without a conversation nothing is kept, and the UUID has no effect.
@@ -71,20 +57,8 @@ class ChatRequest(_message.Message):
         """Turns from the client, oldest first. With a conversation, send only the new turns."""
 
     @_builtins.property
-    def sampling(self) -> _message_pb2.Sampling:
-        """How tokens are sampled."""
-
-    @_builtins.property
-    def tools(self) -> _containers.RepeatedCompositeFieldContainer[_message_pb2.Tool]:
-        """Functions the model may ask to call. The client calls them."""
-
-    @_builtins.property
-    def tool_choice(self) -> _message_pb2.ToolChoice:
-        """Whether the model calls a function, and which one."""
-
-    @_builtins.property
-    def response_format(self) -> _model_service_pb2.ResponseFormat:
-        """Format of structured output."""
+    def options(self) -> _options_pb2.GenerationOptions:
+        """How to answer."""
 
     def __init__(
         self,
@@ -93,30 +67,20 @@ class ChatRequest(_message.Message):
         messages: _abc.Iterable[_message_pb2.Message] | None = ...,
         conversation_id: _builtins.str = ...,
         strategy: _memory_service_pb2.Strategy.ValueType | None = ...,
-        sampling: _message_pb2.Sampling | None = ...,
-        tools: _abc.Iterable[_message_pb2.Tool] | None = ...,
-        tool_choice: _message_pb2.ToolChoice | None = ...,
-        parallel_tool_calls: _builtins.bool | None = ...,
-        response_format: _model_service_pb2.ResponseFormat | None = ...,
         context_token_budget: _builtins.int | None = ...,
-        user: _builtins.str = ...,
-        drop_params: _builtins.bool = ...,
         request_id: _builtins.str = ...,
+        options: _options_pb2.GenerationOptions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_context_token_budget", b"_context_token_budget", "_parallel_tool_calls", b"_parallel_tool_calls", "_strategy", b"_strategy", "context_token_budget", b"context_token_budget", "parallel_tool_calls", b"parallel_tool_calls", "response_format", b"response_format", "sampling", b"sampling", "strategy", b"strategy", "tool_choice", b"tool_choice"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_context_token_budget", b"_context_token_budget", "_strategy", b"_strategy", "context_token_budget", b"context_token_budget", "options", b"options", "strategy", b"strategy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_context_token_budget", b"_context_token_budget", "_parallel_tool_calls", b"_parallel_tool_calls", "_strategy", b"_strategy", "context_token_budget", b"context_token_budget", "conversation_id", b"conversation_id", "drop_params", b"drop_params", "messages", b"messages", "model", b"model", "parallel_tool_calls", b"parallel_tool_calls", "request_id", b"request_id", "response_format", b"response_format", "sampling", b"sampling", "strategy", b"strategy", "tool_choice", b"tool_choice", "tools", b"tools", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_context_token_budget", b"_context_token_budget", "_strategy", b"_strategy", "context_token_budget", b"context_token_budget", "conversation_id", b"conversation_id", "messages", b"messages", "model", b"model", "options", b"options", "request_id", b"request_id", "strategy", b"strategy"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__context_token_budget: _TypeAlias = _typing.Literal["context_token_budget"]  # noqa: Y015
     _WhichOneofArgType__context_token_budget: _TypeAlias = _typing.Literal["_context_token_budget", b"_context_token_budget"]  # noqa: Y015
-    _WhichOneofReturnType__parallel_tool_calls: _TypeAlias = _typing.Literal["parallel_tool_calls"]  # noqa: Y015
-    _WhichOneofArgType__parallel_tool_calls: _TypeAlias = _typing.Literal["_parallel_tool_calls", b"_parallel_tool_calls"]  # noqa: Y015
     _WhichOneofReturnType__strategy: _TypeAlias = _typing.Literal["strategy"]  # noqa: Y015
     _WhichOneofArgType__strategy: _TypeAlias = _typing.Literal["_strategy", b"_strategy"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__context_token_budget) -> _WhichOneofReturnType__context_token_budget | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__parallel_tool_calls) -> _WhichOneofReturnType__parallel_tool_calls | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__strategy) -> _WhichOneofReturnType__strategy | None: ...
 
@@ -173,38 +137,6 @@ class ChatStarted(_message.Message):
 Global___ChatStarted: _TypeAlias = ChatStarted  # noqa: Y015
 
 @_typing.final
-class ChatDelta(_message.Message):
-    """ChatDelta is the next piece of the answer, after policy has checked it."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    TEXT_FIELD_NUMBER: _builtins.int
-    LOGPROBS_FIELD_NUMBER: _builtins.int
-    REFUSAL_FIELD_NUMBER: _builtins.int
-    text: _builtins.str
-    """The text."""
-    refusal: _builtins.bool
-    """Whether the text is the model's refusal to answer. Not every provider marks refusals."""
-    @_builtins.property
-    def logprobs(self) -> _containers.RepeatedCompositeFieldContainer[_message_pb2.TokenLogprob]:
-        """Log probabilities of its tokens; only when `sampling.top_logprobs` is set, and never for text that policy changed."""
-
-    def __init__(
-        self,
-        *,
-        text: _builtins.str = ...,
-        logprobs: _abc.Iterable[_message_pb2.TokenLogprob] | None = ...,
-        refusal: _builtins.bool = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["logprobs", b"logprobs", "refusal", b"refusal", "text", b"text"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ChatDelta: _TypeAlias = ChatDelta  # noqa: Y015
-
-@_typing.final
 class PolicyNotice(_message.Message):
     """PolicyNotice says that policy changed or found something."""
 
@@ -248,6 +180,7 @@ class ChatFinished(_message.Message):
     TOKENS_PER_SECOND_FIELD_NUMBER: _builtins.int
     DURATION_SECONDS_FIELD_NUMBER: _builtins.int
     SOURCES_FIELD_NUMBER: _builtins.int
+    STOP_SEQUENCE_FIELD_NUMBER: _builtins.int
     finish_reason: _message_pb2.FinishReason.ValueType
     """Why it ended."""
     time_to_first_token_seconds: _builtins.float
@@ -256,6 +189,8 @@ class ChatFinished(_message.Message):
     """Completion tokens per second, from the first token to the end; 0 when it cannot be measured."""
     duration_seconds: _builtins.float
     """Seconds from the request to the end."""
+    stop_sequence: _builtins.str
+    """The stop sequence that ended the text, when the provider says which."""
     @_builtins.property
     def usage(self) -> _message_pb2.Usage:
         """Tokens read and written."""
@@ -273,14 +208,57 @@ class ChatFinished(_message.Message):
         tokens_per_second: _builtins.float = ...,
         duration_seconds: _builtins.float = ...,
         sources: _abc.Iterable[_message_pb2.Source] | None = ...,
+        stop_sequence: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration_seconds", b"duration_seconds", "finish_reason", b"finish_reason", "sources", b"sources", "time_to_first_token_seconds", b"time_to_first_token_seconds", "tokens_per_second", b"tokens_per_second", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration_seconds", b"duration_seconds", "finish_reason", b"finish_reason", "sources", b"sources", "stop_sequence", b"stop_sequence", "time_to_first_token_seconds", b"time_to_first_token_seconds", "tokens_per_second", b"tokens_per_second", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ChatFinished: _TypeAlias = ChatFinished  # noqa: Y015
+
+@_typing.final
+class ChatAnswer(_message.Message):
+    """ChatAnswer is a whole answer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STARTED_FIELD_NUMBER: _builtins.int
+    POLICY_FIELD_NUMBER: _builtins.int
+    DELTA_FIELD_NUMBER: _builtins.int
+    FINISHED_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def started(self) -> Global___ChatStarted:
+        """Which model answered, and what memory added."""
+
+    @_builtins.property
+    def policy(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyNotice]:
+        """What policy changed or found, first in the input, then in the answer."""
+
+    @_builtins.property
+    def delta(self) -> _message_pb2.Delta:
+        """The answer, after policy has checked it; unset when the model wrote nothing, or policy withheld it."""
+
+    @_builtins.property
+    def finished(self) -> Global___ChatFinished:
+        """How it ended."""
+
+    def __init__(
+        self,
+        *,
+        started: Global___ChatStarted | None = ...,
+        policy: _abc.Iterable[Global___PolicyNotice] | None = ...,
+        delta: _message_pb2.Delta | None = ...,
+        finished: Global___ChatFinished | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["delta", b"delta", "finished", b"finished", "started", b"started"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delta", b"delta", "finished", b"finished", "policy", b"policy", "started", b"started"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChatAnswer: _TypeAlias = ChatAnswer  # noqa: Y015
 
 @_typing.final
 class ChatResponse(_message.Message):
@@ -291,11 +269,11 @@ class ChatResponse(_message.Message):
     SEQUENCE_FIELD_NUMBER: _builtins.int
     STARTED_FIELD_NUMBER: _builtins.int
     DELTA_FIELD_NUMBER: _builtins.int
-    TOOL_CALL_FIELD_NUMBER: _builtins.int
     POLICY_FIELD_NUMBER: _builtins.int
     FINISHED_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     HEARTBEAT_FIELD_NUMBER: _builtins.int
+    ANSWER_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """Position in the stream, from 0."""
     @_builtins.property
@@ -303,12 +281,8 @@ class ChatResponse(_message.Message):
         """The first event."""
 
     @_builtins.property
-    def delta(self) -> Global___ChatDelta:
-        """The next piece of the answer."""
-
-    @_builtins.property
-    def tool_call(self) -> _message_pb2.ToolCallDelta:
-        """The next piece of a tool call."""
+    def delta(self) -> _message_pb2.Delta:
+        """The next piece of the answer, after policy has checked it."""
 
     @_builtins.property
     def policy(self) -> Global___PolicyNotice:
@@ -326,23 +300,27 @@ class ChatResponse(_message.Message):
     def heartbeat(self) -> _stream_pb2.Heartbeat:
         """An empty event which shows that a silent stream is alive."""
 
+    @_builtins.property
+    def answer(self) -> Global___ChatAnswer:
+        """The whole answer, in place of the first event, the pieces and the last event; only with `options.whole`."""
+
     def __init__(
         self,
         *,
         sequence: _builtins.int = ...,
         started: Global___ChatStarted | None = ...,
-        delta: Global___ChatDelta | None = ...,
-        tool_call: _message_pb2.ToolCallDelta | None = ...,
+        delta: _message_pb2.Delta | None = ...,
         policy: Global___PolicyNotice | None = ...,
         finished: Global___ChatFinished | None = ...,
         error: _stream_pb2.StreamError | None = ...,
         heartbeat: _stream_pb2.Heartbeat | None = ...,
+        answer: Global___ChatAnswer | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["delta", b"delta", "error", b"error", "finished", b"finished", "heartbeat", b"heartbeat", "payload", b"payload", "policy", b"policy", "started", b"started", "tool_call", b"tool_call"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "delta", b"delta", "error", b"error", "finished", b"finished", "heartbeat", b"heartbeat", "payload", b"payload", "policy", b"policy", "started", b"started"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["delta", b"delta", "error", b"error", "finished", b"finished", "heartbeat", b"heartbeat", "payload", b"payload", "policy", b"policy", "sequence", b"sequence", "started", b"started", "tool_call", b"tool_call"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "delta", b"delta", "error", b"error", "finished", b"finished", "heartbeat", b"heartbeat", "payload", b"payload", "policy", b"policy", "sequence", b"sequence", "started", b"started"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["started", "delta", "tool_call", "policy", "finished", "error", "heartbeat"]  # noqa: Y015
+    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["started", "delta", "policy", "finished", "error", "heartbeat", "answer"]  # noqa: Y015
     _WhichOneofArgType_payload: _TypeAlias = _typing.Literal["payload", b"payload"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_payload) -> _WhichOneofReturnType_payload | None: ...
 

@@ -12,7 +12,7 @@ from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from soma.memory.v1 import memory_service_pb2 as _memory_service_pb2
 from soma.mesh.v1 import stream_pb2 as _stream_pb2
 from soma.model.v1 import message_pb2 as _message_pb2
-from soma.model.v1 import model_service_pb2 as _model_service_pb2
+from soma.model.v1 import options_pb2 as _options_pb2
 from soma.orchestrator.v1 import chat_service_pb2 as _chat_service_pb2
 import builtins as _builtins
 import sys
@@ -52,25 +52,15 @@ class ResponseSettings(_message.Message):
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
     INSTRUCTIONS_FIELD_NUMBER: _builtins.int
-    SAMPLING_FIELD_NUMBER: _builtins.int
-    TOOLS_FIELD_NUMBER: _builtins.int
-    TOOL_CHOICE_FIELD_NUMBER: _builtins.int
-    PARALLEL_TOOL_CALLS_FIELD_NUMBER: _builtins.int
-    RESPONSE_FORMAT_FIELD_NUMBER: _builtins.int
-    USER_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
     PREVIOUS_RESPONSE_ID_FIELD_NUMBER: _builtins.int
     CONVERSATION_ID_FIELD_NUMBER: _builtins.int
     STRATEGY_FIELD_NUMBER: _builtins.int
     STORE_FIELD_NUMBER: _builtins.int
     BACKGROUND_FIELD_NUMBER: _builtins.int
-    DROP_PARAMS_FIELD_NUMBER: _builtins.int
+    OPTIONS_FIELD_NUMBER: _builtins.int
     instructions: _builtins.str
     """Instructions of the application for this response only: the next one does not inherit them."""
-    parallel_tool_calls: _builtins.bool
-    """Whether the model may ask for several calls at once."""
-    user: _builtins.str
-    """The caller's own name for its end user; may be empty."""
     previous_response_id: _builtins.str
     """Id of the response this one continues. The earlier response's own context, its input and its output come before the
     new input.
@@ -83,60 +73,34 @@ class ResponseSettings(_message.Message):
     """Whether the response is stored, so that it can be retrieved, cancelled and continued; true when unset."""
     background: _builtins.bool
     """Whether the response is made in the background, also when the caller disconnects; needs `store`."""
-    drop_params: _builtins.bool
-    """Whether fields that the provider does not support are left out. Otherwise the request is refused, and the error
-    names those fields.
-    """
-    @_builtins.property
-    def sampling(self) -> _message_pb2.Sampling:
-        """How tokens are sampled."""
-
-    @_builtins.property
-    def tools(self) -> _containers.RepeatedCompositeFieldContainer[_message_pb2.Tool]:
-        """Functions the model may ask to call. The client calls them."""
-
-    @_builtins.property
-    def tool_choice(self) -> _message_pb2.ToolChoice:
-        """Whether the model calls a function, and which one."""
-
-    @_builtins.property
-    def response_format(self) -> _model_service_pb2.ResponseFormat:
-        """Format of structured output."""
-
     @_builtins.property
     def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """The caller's own labels."""
+
+    @_builtins.property
+    def options(self) -> _options_pb2.GenerationOptions:
+        """How to answer; `whole` has no effect, because the pieces of a response are kept."""
 
     def __init__(
         self,
         *,
         instructions: _builtins.str = ...,
-        sampling: _message_pb2.Sampling | None = ...,
-        tools: _abc.Iterable[_message_pb2.Tool] | None = ...,
-        tool_choice: _message_pb2.ToolChoice | None = ...,
-        parallel_tool_calls: _builtins.bool | None = ...,
-        response_format: _model_service_pb2.ResponseFormat | None = ...,
-        user: _builtins.str = ...,
         metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         previous_response_id: _builtins.str = ...,
         conversation_id: _builtins.str = ...,
         strategy: _memory_service_pb2.Strategy.ValueType | None = ...,
         store: _builtins.bool | None = ...,
         background: _builtins.bool = ...,
-        drop_params: _builtins.bool = ...,
+        options: _options_pb2.GenerationOptions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_parallel_tool_calls", b"_parallel_tool_calls", "_store", b"_store", "_strategy", b"_strategy", "parallel_tool_calls", b"parallel_tool_calls", "response_format", b"response_format", "sampling", b"sampling", "store", b"store", "strategy", b"strategy", "tool_choice", b"tool_choice"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_store", b"_store", "_strategy", b"_strategy", "options", b"options", "store", b"store", "strategy", b"strategy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_parallel_tool_calls", b"_parallel_tool_calls", "_store", b"_store", "_strategy", b"_strategy", "background", b"background", "conversation_id", b"conversation_id", "drop_params", b"drop_params", "instructions", b"instructions", "metadata", b"metadata", "parallel_tool_calls", b"parallel_tool_calls", "previous_response_id", b"previous_response_id", "response_format", b"response_format", "sampling", b"sampling", "store", b"store", "strategy", b"strategy", "tool_choice", b"tool_choice", "tools", b"tools", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_store", b"_store", "_strategy", b"_strategy", "background", b"background", "conversation_id", b"conversation_id", "instructions", b"instructions", "metadata", b"metadata", "options", b"options", "previous_response_id", b"previous_response_id", "store", b"store", "strategy", b"strategy"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__parallel_tool_calls: _TypeAlias = _typing.Literal["parallel_tool_calls"]  # noqa: Y015
-    _WhichOneofArgType__parallel_tool_calls: _TypeAlias = _typing.Literal["_parallel_tool_calls", b"_parallel_tool_calls"]  # noqa: Y015
     _WhichOneofReturnType__store: _TypeAlias = _typing.Literal["store"]  # noqa: Y015
     _WhichOneofArgType__store: _TypeAlias = _typing.Literal["_store", b"_store"]  # noqa: Y015
     _WhichOneofReturnType__strategy: _TypeAlias = _typing.Literal["strategy"]  # noqa: Y015
     _WhichOneofArgType__strategy: _TypeAlias = _typing.Literal["_strategy", b"_strategy"]  # noqa: Y015
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__parallel_tool_calls) -> _WhichOneofReturnType__parallel_tool_calls | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__store) -> _WhichOneofReturnType__store | None: ...
     @_typing.overload
@@ -183,6 +147,7 @@ class ResponseText(_message.Message):
     TEXT_FIELD_NUMBER: _builtins.int
     LOGPROBS_FIELD_NUMBER: _builtins.int
     REFUSAL_FIELD_NUMBER: _builtins.int
+    CITATIONS_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """The text."""
     refusal: _builtins.bool
@@ -191,16 +156,21 @@ class ResponseText(_message.Message):
     def logprobs(self) -> _containers.RepeatedCompositeFieldContainer[_message_pb2.TokenLogprob]:
         """Log probabilities of its tokens; only when `sampling.top_logprobs` is set."""
 
+    @_builtins.property
+    def citations(self) -> _containers.RepeatedCompositeFieldContainer[_message_pb2.Citation]:
+        """Places that the text refers to."""
+
     def __init__(
         self,
         *,
         text: _builtins.str = ...,
         logprobs: _abc.Iterable[_message_pb2.TokenLogprob] | None = ...,
         refusal: _builtins.bool = ...,
+        citations: _abc.Iterable[_message_pb2.Citation] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["logprobs", b"logprobs", "refusal", b"refusal", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["citations", b"citations", "logprobs", b"logprobs", "refusal", b"refusal", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -215,6 +185,7 @@ class ResponseItem(_message.Message):
     ITEM_ID_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
     TOOL_CALL_FIELD_NUMBER: _builtins.int
+    REASONING_FIELD_NUMBER: _builtins.int
     item_id: _builtins.str
     """Its id."""
     @_builtins.property
@@ -225,18 +196,23 @@ class ResponseItem(_message.Message):
     def tool_call(self) -> _message_pb2.ToolCall:
         """A function the model asks to call."""
 
+    @_builtins.property
+    def reasoning(self) -> _message_pb2.Reasoning:
+        """A thought of the model."""
+
     def __init__(
         self,
         *,
         item_id: _builtins.str = ...,
         text: Global___ResponseText | None = ...,
         tool_call: _message_pb2.ToolCall | None = ...,
+        reasoning: _message_pb2.Reasoning | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["item", b"item", "text", b"text", "tool_call", b"tool_call"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["item", b"item", "reasoning", b"reasoning", "text", b"text", "tool_call", b"tool_call"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["item", b"item", "item_id", b"item_id", "text", b"text", "tool_call", b"tool_call"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["item", b"item", "item_id", b"item_id", "reasoning", b"reasoning", "text", b"text", "tool_call", b"tool_call"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_item: _TypeAlias = _typing.Literal["text", "tool_call"]  # noqa: Y015
+    _WhichOneofReturnType_item: _TypeAlias = _typing.Literal["text", "tool_call", "reasoning"]  # noqa: Y015
     _WhichOneofArgType_item: _TypeAlias = _typing.Literal["item", b"item"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_item) -> _WhichOneofReturnType_item | None: ...
 
@@ -486,6 +462,32 @@ class ResponseArgumentsDelta(_message.Message):
 Global___ResponseArgumentsDelta: _TypeAlias = ResponseArgumentsDelta  # noqa: Y015
 
 @_typing.final
+class ResponseReasoningDelta(_message.Message):
+    """ResponseReasoningDelta is the next piece of a thought's text."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTPUT_INDEX_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    output_index: _builtins.int
+    """Position of the item in the answer, from 0."""
+    text: _builtins.str
+    """The text."""
+    def __init__(
+        self,
+        *,
+        output_index: _builtins.int = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["output_index", b"output_index", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResponseReasoningDelta: _TypeAlias = ResponseReasoningDelta  # noqa: Y015
+
+@_typing.final
 class CreateResponseResponse(_message.Message):
     """CreateResponseResponse is one event of a response."""
 
@@ -501,6 +503,7 @@ class CreateResponseResponse(_message.Message):
     FINISHED_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     HEARTBEAT_FIELD_NUMBER: _builtins.int
+    REASONING_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """Position in the stream, from 0."""
     @_builtins.property
@@ -539,6 +542,10 @@ class CreateResponseResponse(_message.Message):
     def heartbeat(self) -> _stream_pb2.Heartbeat:
         """An empty event which shows that a silent stream is alive."""
 
+    @_builtins.property
+    def reasoning(self) -> Global___ResponseReasoningDelta:
+        """The next piece of a thought."""
+
     def __init__(
         self,
         *,
@@ -552,12 +559,13 @@ class CreateResponseResponse(_message.Message):
         finished: Global___Response | None = ...,
         error: _stream_pb2.StreamError | None = ...,
         heartbeat: _stream_pb2.Heartbeat | None = ...,
+        reasoning: Global___ResponseReasoningDelta | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "created", b"created", "delta", b"delta", "error", b"error", "finished", b"finished", "heartbeat", b"heartbeat", "item_begun", b"item_begun", "item_done", b"item_done", "payload", b"payload", "policy", b"policy"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "created", b"created", "delta", b"delta", "error", b"error", "finished", b"finished", "heartbeat", b"heartbeat", "item_begun", b"item_begun", "item_done", b"item_done", "payload", b"payload", "policy", b"policy", "reasoning", b"reasoning"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "created", b"created", "delta", b"delta", "error", b"error", "finished", b"finished", "heartbeat", b"heartbeat", "item_begun", b"item_begun", "item_done", b"item_done", "payload", b"payload", "policy", b"policy", "sequence", b"sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "created", b"created", "delta", b"delta", "error", b"error", "finished", b"finished", "heartbeat", b"heartbeat", "item_begun", b"item_begun", "item_done", b"item_done", "payload", b"payload", "policy", b"policy", "reasoning", b"reasoning", "sequence", b"sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["created", "item_begun", "delta", "arguments", "item_done", "policy", "finished", "error", "heartbeat"]  # noqa: Y015
+    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["created", "item_begun", "delta", "arguments", "item_done", "policy", "finished", "error", "heartbeat", "reasoning"]  # noqa: Y015
     _WhichOneofArgType_payload: _TypeAlias = _typing.Literal["payload", b"payload"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_payload) -> _WhichOneofReturnType_payload | None: ...
 
@@ -608,6 +616,7 @@ class WatchResponseResponse(_message.Message):
     FINISHED_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     HEARTBEAT_FIELD_NUMBER: _builtins.int
+    REASONING_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """Position in the stream, from 0."""
     @_builtins.property
@@ -642,6 +651,10 @@ class WatchResponseResponse(_message.Message):
     def heartbeat(self) -> _stream_pb2.Heartbeat:
         """An empty event which shows that a silent stream is alive."""
 
+    @_builtins.property
+    def reasoning(self) -> Global___ResponseReasoningDelta:
+        """The next piece of a thought."""
+
     def __init__(
         self,
         *,
@@ -654,12 +667,13 @@ class WatchResponseResponse(_message.Message):
         finished: Global___Response | None = ...,
         error: _stream_pb2.StreamError | None = ...,
         heartbeat: _stream_pb2.Heartbeat | None = ...,
+        reasoning: Global___ResponseReasoningDelta | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "created", b"created", "delta", b"delta", "error", b"error", "finished", b"finished", "heartbeat", b"heartbeat", "item_begun", b"item_begun", "item_done", b"item_done", "payload", b"payload"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "created", b"created", "delta", b"delta", "error", b"error", "finished", b"finished", "heartbeat", b"heartbeat", "item_begun", b"item_begun", "item_done", b"item_done", "payload", b"payload", "reasoning", b"reasoning"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "created", b"created", "delta", b"delta", "error", b"error", "finished", b"finished", "heartbeat", b"heartbeat", "item_begun", b"item_begun", "item_done", b"item_done", "payload", b"payload", "sequence", b"sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "created", b"created", "delta", b"delta", "error", b"error", "finished", b"finished", "heartbeat", b"heartbeat", "item_begun", b"item_begun", "item_done", b"item_done", "payload", b"payload", "reasoning", b"reasoning", "sequence", b"sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["created", "item_begun", "delta", "arguments", "item_done", "finished", "error", "heartbeat"]  # noqa: Y015
+    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["created", "item_begun", "delta", "arguments", "item_done", "finished", "error", "heartbeat", "reasoning"]  # noqa: Y015
     _WhichOneofArgType_payload: _TypeAlias = _typing.Literal["payload", b"payload"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_payload) -> _WhichOneofReturnType_payload | None: ...
 
@@ -803,7 +817,7 @@ class ResponseInputItem(_message.Message):
     """Its id."""
     @_builtins.property
     def message(self) -> _message_pb2.Message:
-        """The turn: a text, one tool call, or the result of one tool call."""
+        """The turn: texts and media, one thought, one tool call, or the result of one tool call."""
 
     def __init__(
         self,

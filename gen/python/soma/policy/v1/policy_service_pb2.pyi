@@ -63,6 +63,7 @@ class Finding(_message.Message):
     START_FIELD_NUMBER: _builtins.int
     END_FIELD_NUMBER: _builtins.int
     RULE_ID_FIELD_NUMBER: _builtins.int
+    CONTENT_INDEX_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
     """Kind of what was found, such as `email` or `prompt_injection`."""
     start: _builtins.int
@@ -71,6 +72,8 @@ class Finding(_message.Message):
     """First character after the span."""
     rule_id: _builtins.str
     """Id of the rule that found it."""
+    content_index: _builtins.int
+    """Which text: 0 is `content` when it is set, and the first of `contents` when it is not."""
     def __init__(
         self,
         *,
@@ -78,10 +81,11 @@ class Finding(_message.Message):
         start: _builtins.int = ...,
         end: _builtins.int = ...,
         rule_id: _builtins.str = ...,
+        content_index: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "kind", b"kind", "rule_id", b"rule_id", "start", b"start"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_index", b"content_index", "end", b"end", "kind", b"kind", "rule_id", b"rule_id", "start", b"start"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -127,6 +131,7 @@ class EvaluateRequest(_message.Message):
     ACTION_FIELD_NUMBER: _builtins.int
     RESOURCE_FIELD_NUMBER: _builtins.int
     CONTENT_FIELD_NUMBER: _builtins.int
+    CONTENTS_FIELD_NUMBER: _builtins.int
     CONTEXT_FIELD_NUMBER: _builtins.int
     action: _builtins.str
     """The action, as `noun.verb`, such as `chat.input`, `chat.output`, `tool.execute`."""
@@ -139,6 +144,10 @@ class EvaluateRequest(_message.Message):
         """Who acts; the caller when unset. To ask for another principal needs the scope `evaluate:any`."""
 
     @_builtins.property
+    def contents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Further texts to inspect, such as the parts of a message. One decision covers all texts."""
+
+    @_builtins.property
     def context(self) -> _struct_pb2.Struct:
         """Further facts. A rule may require that the fact at a path through these objects has certain values."""
 
@@ -149,11 +158,12 @@ class EvaluateRequest(_message.Message):
         action: _builtins.str = ...,
         resource: _builtins.str = ...,
         content: _builtins.str = ...,
+        contents: _abc.Iterable[_builtins.str] | None = ...,
         context: _struct_pb2.Struct | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "principal", b"principal"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "content", b"content", "context", b"context", "principal", b"principal", "resource", b"resource"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "content", b"content", "contents", b"contents", "context", b"context", "principal", b"principal", "resource", b"resource"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -169,6 +179,7 @@ class EvaluateResponse(_message.Message):
     MATCHED_RULES_FIELD_NUMBER: _builtins.int
     FINDINGS_FIELD_NUMBER: _builtins.int
     REDACTED_CONTENT_FIELD_NUMBER: _builtins.int
+    REDACTED_CONTENTS_FIELD_NUMBER: _builtins.int
     RISK_FIELD_NUMBER: _builtins.int
     RULES_VERSION_FIELD_NUMBER: _builtins.int
     decision: Global___Decision.ValueType
@@ -185,7 +196,11 @@ class EvaluateResponse(_message.Message):
 
     @_builtins.property
     def findings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Finding]:
-        """Spans found in the content."""
+        """Spans found in the texts."""
+
+    @_builtins.property
+    def redacted_contents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The texts of `contents` with their findings replaced; set when the decision is REDACT."""
 
     def __init__(
         self,
@@ -194,12 +209,13 @@ class EvaluateResponse(_message.Message):
         matched_rules: _abc.Iterable[Global___MatchedRule] | None = ...,
         findings: _abc.Iterable[Global___Finding] | None = ...,
         redacted_content: _builtins.str = ...,
+        redacted_contents: _abc.Iterable[_builtins.str] | None = ...,
         risk: _builtins.float = ...,
         rules_version: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "findings", b"findings", "matched_rules", b"matched_rules", "redacted_content", b"redacted_content", "risk", b"risk", "rules_version", b"rules_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "findings", b"findings", "matched_rules", b"matched_rules", "redacted_content", b"redacted_content", "redacted_contents", b"redacted_contents", "risk", b"risk", "rules_version", b"rules_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

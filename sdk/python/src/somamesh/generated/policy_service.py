@@ -1,6 +1,6 @@
 """Builds the calls of PolicyService; generated from soma/policy/v1/policy_service.proto."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from soma.identity.v1 import principal_pb2
@@ -17,6 +17,7 @@ def evaluate_policy(
     principal: principal_pb2.Principal | None = None,
     resource: str = "",
     content: str = "",
+    contents: Sequence[str] = (),
     context: Mapping[str, Any] | None = None,
     timeout: float | None = None,
 ) -> Call[policies.Verdict]:
@@ -27,6 +28,7 @@ def evaluate_policy(
         principal: Who acts; the caller when unset. To ask for another principal needs the scope `evaluate:any`.
         resource: What the action is done to, such as `model:soma-extract-v1`; may be empty.
         content: Text to inspect; may be empty.
+        contents: Further texts to inspect, such as the parts of a message. One decision covers all texts.
         context: Further facts. A rule may require that the fact at a path through these objects has certain
             values.
     """
@@ -35,6 +37,7 @@ def evaluate_policy(
         principal=principal,
         resource=resource,
         content=content,
+        contents=contents,
         context=to_struct(context) if context else None,
     )
     return unary(

@@ -14,7 +14,7 @@ import type { JsonObject, Message as Message$1 } from "@bufbuild/protobuf";
  * Describes the file soma/model/v1/message.proto.
  */
 export const file_soma_model_v1_message: GenFile = /*@__PURE__*/
-  fileDesc("Chtzb21hL21vZGVsL3YxL21lc3NhZ2UucHJvdG8SDXNvbWEubW9kZWwudjEiUgoIVG9vbENhbGwSGQoHY2FsbF9pZBgBIAEoCUIIukgFcgMYgAISGAoEbmFtZRgCIAEoCUIKukgHcgUQARiAARIRCglhcmd1bWVudHMYAyABKAki5AEKB01lc3NhZ2USLQoEcm9sZRgBIAEoDjITLnNvbWEubW9kZWwudjEuUm9sZUIKukgHggEEEAEgABIPCgdjb250ZW50GAIgASgJEhYKBG5hbWUYAyABKAlCCLpIBXIDGIABEjYKCnRvb2xfY2FsbHMYBCADKAsyFy5zb21hLm1vZGVsLnYxLlRvb2xDYWxsQgm6SAaSAQMQgAESHgoMdG9vbF9jYWxsX2lkGAUgASgJQgi6SAVyAxiAAhIpCghtZXRhZGF0YRgGIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QifgoEVG9vbBIYCgRuYW1lGAEgASgJQgq6SAdyBRABGIABEh0KC2Rlc2NyaXB0aW9uGAIgASgJQgi6SAVyAxiAQBIdCgpwYXJhbWV0ZXJzGAMgASgJQgm6SAZyBCiAgBASEwoGc3RyaWN0GAQgASgISACIAQFCCQoHX3N0cmljdCKxAQoKVG9vbENob2ljZRIsCgRtb2RlGAEgASgOMh4uc29tYS5tb2RlbC52MS5Ub29sQ2hvaWNlLk1vZGUSFgoEbmFtZRgCIAEoCUIIukgFcgMYgAEiXQoETW9kZRIUChBNT0RFX1VOU1BFQ0lGSUVEEAASDQoJTU9ERV9BVVRPEAESDQoJTU9ERV9OT05FEAISEQoNTU9ERV9SRVFVSVJFRBADEg4KCk1PREVfTkFNRUQQBCI8CgZTb3VyY2USFQoDa2V5GAEgASgJQgi6SAVyAxiACBIMCgR0ZXh0GAIgASgJEg0KBXNjb3JlGAMgASgCIo8FCghTYW1wbGluZxIkCgptYXhfdG9rZW5zGAEgASgFQgu6SAgaBhjAhD0oAUgAiAEBEikKC3RlbXBlcmF0dXJlGAIgASgCQg+6SAwKCh0AAABALQAAAABIAYgBARIjCgV0b3BfcBgDIAEoAkIPukgMCgodAACAPy0AAAAASAKIAQESHgoFdG9wX2sYBCABKAVCCrpIBxoFGOgHKAFIA4gBARIwChJyZXBldGl0aW9uX3BlbmFsdHkYBSABKAJCD7pIDAoKHQAAAEAtAAAAAEgEiAEBEi8KEWZyZXF1ZW5jeV9wZW5hbHR5GAYgASgCQg+6SAwKCh0AAABALQAAAMBIBYgBARIuChBwcmVzZW5jZV9wZW5hbHR5GAcgASgCQg+6SAwKCh0AAABALQAAAMBIBogBARIpCg5zdG9wX3NlcXVlbmNlcxgIIAMoCUIRukgOkgELEBAiB3IFEAEYgAISEQoEc2VlZBgJIAEoBUgHiAEBEiQKDHRvcF9sb2dwcm9icxgKIAEoBUIJukgGGgQYFCgASAiIAQESUgoQcmVhc29uaW5nX2VmZm9ydBgLIAEoCUIzukgwci5SBG5vbmVSB21pbmltYWxSA2xvd1IGbWVkaXVtUgRoaWdoUgV4aGlnaFIDbWF4SAmIAQFCDQoLX21heF90b2tlbnNCDgoMX3RlbXBlcmF0dXJlQggKBl90b3BfcEIICgZfdG9wX2tCFQoTX3JlcGV0aXRpb25fcGVuYWx0eUIUChJfZnJlcXVlbmN5X3BlbmFsdHlCEwoRX3ByZXNlbmNlX3BlbmFsdHlCBwoFX3NlZWRCDwoNX3RvcF9sb2dwcm9ic0ITChFfcmVhc29uaW5nX2VmZm9ydCJmCgxUb2tlbkxvZ3Byb2ISDQoFdG9rZW4YASABKAkSDwoHbG9ncHJvYhgCIAEoARIMCgR1dGY4GAMgASgMEigKA3RvcBgEIAMoCzIbLnNvbWEubW9kZWwudjEuVG9rZW5Mb2dwcm9iIocBCgVVc2FnZRIVCg1wcm9tcHRfdG9rZW5zGAEgASgFEhkKEWNvbXBsZXRpb25fdG9rZW5zGAIgASgFEhQKDHRvdGFsX3Rva2VucxgDIAEoBRIcChRjYWNoZWRfcHJvbXB0X3Rva2VucxgEIAEoBRIYChByZWFzb25pbmdfdG9rZW5zGAUgASgFIlAKDVRvb2xDYWxsRGVsdGESDQoFaW5kZXgYASABKAUSDwoHY2FsbF9pZBgCIAEoCRIMCgRuYW1lGAMgASgJEhEKCWFyZ3VtZW50cxgEIAEoCSpfCgRSb2xlEhQKEFJPTEVfVU5TUEVDSUZJRUQQABIPCgtST0xFX1NZU1RFTRABEg0KCVJPTEVfVVNFUhACEhIKDlJPTEVfQVNTSVNUQU5UEAMSDQoJUk9MRV9UT09MEAQqnwEKDEZpbmlzaFJlYXNvbhIdChlGSU5JU0hfUkVBU09OX1VOU1BFQ0lGSUVEEAASFgoSRklOSVNIX1JFQVNPTl9TVE9QEAESGAoURklOSVNIX1JFQVNPTl9MRU5HVEgQAhIcChhGSU5JU0hfUkVBU09OX1RPT0xfQ0FMTFMQAxIgChxGSU5JU0hfUkVBU09OX0NPTlRFTlRfRklMVEVSEARCoQEKEWNvbS5zb21hLm1vZGVsLnYxQgxNZXNzYWdlUHJvdG9QAVooc29tYW1lc2gvY29udHJhY3RzL3NvbWEvbW9kZWwvdjE7bW9kZWx2MaICA1NNWKoCDVNvbWEuTW9kZWwuVjHKAg1Tb21hXE1vZGVsXFYx4gIZU29tYVxNb2RlbFxWMVxHUEJNZXRhZGF0YeoCD1NvbWE6Ok1vZGVsOjpWMWIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_struct]);
+  fileDesc("Chtzb21hL21vZGVsL3YxL21lc3NhZ2UucHJvdG8SDXNvbWEubW9kZWwudjEiZQoIVG9vbENhbGwSGQoHY2FsbF9pZBgBIAEoCUIIukgFcgMYgAISGAoEbmFtZRgCIAEoCUIKukgHcgUQARiAARIRCglhcmd1bWVudHMYAyABKAkSEQoJc2lnbmF0dXJlGAQgASgJImIKCENpdGF0aW9uEgsKA3VybBgBIAEoCRINCgV0aXRsZRgCIAEoCRINCgVxdW90ZRgDIAEoCRINCgVzdGFydBgEIAEoBRILCgNlbmQYBSABKAUSDwoHZGV0YWlscxgGIAEoCSJLCgRUZXh0EgwKBHRleHQYASABKAkSNQoJY2l0YXRpb25zGAIgAygLMhcuc29tYS5tb2RlbC52MS5DaXRhdGlvbkIJukgGkgEDEIAIIosCCgVNZWRpYRIjCgN1cmwYASABKAlCFLpIEXIPGIBAMgpeaHR0cHM/Oi8vSAASFwoEZGF0YRgCIAEoDEIHukgEegIQAUgAEiUKBGhhc2gYAyABKAlCFbpIEnIQMg5eWzAtOWEtZl17NjR9JEgAEh0KB2ZpbGVfaWQYBCABKAlCCrpIB3IFEAEYgARIABI8CgptZWRpYV90eXBlGAUgASgJQii6SCVyIxiAATIeXihbYS16MC05ListXSsvW2EtejAtOS4rLV0rKT8kEhYKBG5hbWUYBiABKAlCCLpIBXIDGIAEEhcKBmRldGFpbBgHIAEoCUIHukgEcgIYIEIPCgZzb3VyY2USBbpIAggBImEKCVJlYXNvbmluZxIMCgR0ZXh0GAEgASgJEhEKCXNpZ25hdHVyZRgCIAEoCRIQCghyZWRhY3RlZBgDIAEoCRIQCghwcm92aWRlchgEIAEoCRIPCgdkZXRhaWxzGAUgASgJIoECCgRQYXJ0EiMKBHRleHQYASABKAsyEy5zb21hLm1vZGVsLnYxLlRleHRIABIlCgVpbWFnZRgCIAEoCzIULnNvbWEubW9kZWwudjEuTWVkaWFIABIlCgVhdWRpbxgDIAEoCzIULnNvbWEubW9kZWwudjEuTWVkaWFIABIkCgRmaWxlGAQgASgLMhQuc29tYS5tb2RlbC52MS5NZWRpYUgAEi0KCXJlYXNvbmluZxgFIAEoCzIYLnNvbWEubW9kZWwudjEuUmVhc29uaW5nSAASIgoPcHJvdmlkZXJfcGFyYW1zGAYgASgJQgm6SAZyBCiAgARCDQoEcGFydBIFukgCCAEitwIKB01lc3NhZ2USLQoEcm9sZRgBIAEoDjITLnNvbWEubW9kZWwudjEuUm9sZUIKukgHggEEEAEgABIPCgdjb250ZW50GAIgASgJEhYKBG5hbWUYAyABKAlCCLpIBXIDGIABEjYKCnRvb2xfY2FsbHMYBCADKAsyFy5zb21hLm1vZGVsLnYxLlRvb2xDYWxsQgm6SAaSAQMQgAESHgoMdG9vbF9jYWxsX2lkGAUgASgJQgi6SAVyAxiAAhIpCghtZXRhZGF0YRgGIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSLQoFcGFydHMYByADKAsyEy5zb21hLm1vZGVsLnYxLlBhcnRCCbpIBpIBAxCACBIiCg9wcm92aWRlcl9wYXJhbXMYCCABKAlCCbpIBnIEKICABCI8CgZTb3VyY2USFQoDa2V5GAEgASgJQgi6SAVyAxiACBIMCgR0ZXh0GAIgASgJEg0KBXNjb3JlGAMgASgCImYKDFRva2VuTG9ncHJvYhINCgV0b2tlbhgBIAEoCRIPCgdsb2dwcm9iGAIgASgBEgwKBHV0ZjgYAyABKAwSKAoDdG9wGAQgAygLMhsuc29tYS5tb2RlbC52MS5Ub2tlbkxvZ3Byb2IivQEKBVVzYWdlEhUKDXByb21wdF90b2tlbnMYASABKAUSGQoRY29tcGxldGlvbl90b2tlbnMYAiABKAUSFAoMdG90YWxfdG9rZW5zGAMgASgFEhwKFGNhY2hlZF9wcm9tcHRfdG9rZW5zGAQgASgFEhgKEHJlYXNvbmluZ190b2tlbnMYBSABKAUSIQoZY2FjaGVfd3JpdGVfcHJvbXB0X3Rva2VucxgGIAEoBRIRCgllc3RpbWF0ZWQYByABKAgiYwoNVG9vbENhbGxEZWx0YRINCgVpbmRleBgBIAEoBRIPCgdjYWxsX2lkGAIgASgJEgwKBG5hbWUYAyABKAkSEQoJYXJndW1lbnRzGAQgASgJEhEKCXNpZ25hdHVyZRgFIAEoCSJjCg5SZWFzb25pbmdEZWx0YRINCgVpbmRleBgBIAEoBRIMCgR0ZXh0GAIgASgJEhEKCXNpZ25hdHVyZRgDIAEoCRIQCghyZWRhY3RlZBgEIAEoCRIPCgdkZXRhaWxzGAUgASgJIuUBCgVEZWx0YRIwCglyZWFzb25pbmcYASADKAsyHS5zb21hLm1vZGVsLnYxLlJlYXNvbmluZ0RlbHRhEgwKBHRleHQYAiABKAkSLQoIbG9ncHJvYnMYAyADKAsyGy5zb21hLm1vZGVsLnYxLlRva2VuTG9ncHJvYhIPCgdyZWZ1c2FsGAQgASgIEioKCWNpdGF0aW9ucxgFIAMoCzIXLnNvbWEubW9kZWwudjEuQ2l0YXRpb24SMAoKdG9vbF9jYWxscxgGIAMoCzIcLnNvbWEubW9kZWwudjEuVG9vbENhbGxEZWx0YSpfCgRSb2xlEhQKEFJPTEVfVU5TUEVDSUZJRUQQABIPCgtST0xFX1NZU1RFTRABEg0KCVJPTEVfVVNFUhACEhIKDlJPTEVfQVNTSVNUQU5UEAMSDQoJUk9MRV9UT09MEAQqnwEKDEZpbmlzaFJlYXNvbhIdChlGSU5JU0hfUkVBU09OX1VOU1BFQ0lGSUVEEAASFgoSRklOSVNIX1JFQVNPTl9TVE9QEAESGAoURklOSVNIX1JFQVNPTl9MRU5HVEgQAhIcChhGSU5JU0hfUkVBU09OX1RPT0xfQ0FMTFMQAxIgChxGSU5JU0hfUkVBU09OX0NPTlRFTlRfRklMVEVSEARCoQEKEWNvbS5zb21hLm1vZGVsLnYxQgxNZXNzYWdlUHJvdG9QAVooc29tYW1lc2gvY29udHJhY3RzL3NvbWEvbW9kZWwvdjE7bW9kZWx2MaICA1NNWKoCDVNvbWEuTW9kZWwuVjHKAg1Tb21hXE1vZGVsXFYx4gIZU29tYVxNb2RlbFxWMVxHUEJNZXRhZGF0YeoCD1NvbWE6Ok1vZGVsOjpWMWIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_struct]);
 
 /**
  * ToolCall is a model's request to call a function.
@@ -42,6 +42,13 @@ export type ToolCall = Message$1<"soma.model.v1.ToolCall"> & {
    * @generated from field: string arguments = 3;
    */
   arguments: string;
+
+  /**
+   * The provider's signature of the thought behind the call, as Gemini has it. It goes back to the provider unchanged.
+   *
+   * @generated from field: string signature = 4;
+   */
+  signature: string;
 };
 
 /**
@@ -50,6 +57,283 @@ export type ToolCall = Message$1<"soma.model.v1.ToolCall"> & {
  */
 export const ToolCallSchema: GenMessage<ToolCall> = /*@__PURE__*/
   messageDesc(file_soma_model_v1_message, 0);
+
+/**
+ * Citation is a place that the answer refers to: a page of the web, or a part of a document in the conversation.
+ *
+ * @generated from message soma.model.v1.Citation
+ */
+export type Citation = Message$1<"soma.model.v1.Citation"> & {
+  /**
+   * Address of the page; empty for a document of the conversation.
+   *
+   * @generated from field: string url = 1;
+   */
+  url: string;
+
+  /**
+   * Title of the page or of the document.
+   *
+   * @generated from field: string title = 2;
+   */
+  title: string;
+
+  /**
+   * The words of the page or the document; empty when the provider does not quote them.
+   *
+   * @generated from field: string quote = 3;
+   */
+  quote: string;
+
+  /**
+   * First character of the answer's text that the citation belongs to, counted in Unicode code points from 0.
+   *
+   * @generated from field: int32 start = 4;
+   */
+  start: number;
+
+  /**
+   * First character after that part of the text; 0 when the provider does not say where the citation belongs.
+   *
+   * @generated from field: int32 end = 5;
+   */
+  end: number;
+
+  /**
+   * The citation as JSON text, as the provider sent it.
+   *
+   * @generated from field: string details = 6;
+   */
+  details: string;
+};
+
+/**
+ * Describes the message soma.model.v1.Citation.
+ * Use `create(CitationSchema)` to create a new message.
+ */
+export const CitationSchema: GenMessage<Citation> = /*@__PURE__*/
+  messageDesc(file_soma_model_v1_message, 1);
+
+/**
+ * Text is a text, with the places it refers to.
+ *
+ * @generated from message soma.model.v1.Text
+ */
+export type Text = Message$1<"soma.model.v1.Text"> & {
+  /**
+   * The text.
+   *
+   * @generated from field: string text = 1;
+   */
+  text: string;
+
+  /**
+   * The places it refers to; only in answers of models.
+   *
+   * @generated from field: repeated soma.model.v1.Citation citations = 2;
+   */
+  citations: Citation[];
+};
+
+/**
+ * Describes the message soma.model.v1.Text.
+ * Use `create(TextSchema)` to create a new message.
+ */
+export const TextSchema: GenMessage<Text> = /*@__PURE__*/
+  messageDesc(file_soma_model_v1_message, 2);
+
+/**
+ * Media is a picture, a sound, or a document.
+ *
+ * @generated from message soma.model.v1.Media
+ */
+export type Media = Message$1<"soma.model.v1.Media"> & {
+  /**
+   * Where its content is.
+   *
+   * @generated from oneof soma.model.v1.Media.source
+   */
+  source: {
+    /**
+     * Address from which the provider or the mesh reads it: `http` or `https`. Addresses in private networks are
+     * refused.
+     *
+     * @generated from field: string url = 1;
+     */
+    value: string;
+    case: "url";
+  } | {
+    /**
+     * Its bytes.
+     *
+     * @generated from field: bytes data = 2;
+     */
+    value: Uint8Array;
+    case: "data";
+  } | {
+    /**
+     * SHA-256 of its bytes, in hexadecimal, when the mesh keeps them: so it travels between services, and so it stands
+     * in a remembered conversation.
+     *
+     * @generated from field: string hash = 3;
+     */
+    value: string;
+    case: "hash";
+  } | {
+    /**
+     * Id of a file that the provider has.
+     *
+     * @generated from field: string file_id = 4;
+     */
+    value: string;
+    case: "fileId";
+  } | { case: undefined; value?: undefined };
+
+  /**
+   * Its media type, such as `image/png`. Needed for bytes; the bytes must have this type.
+   *
+   * @generated from field: string media_type = 5;
+   */
+  mediaType: string;
+
+  /**
+   * Name of the file; may be empty.
+   *
+   * @generated from field: string name = 6;
+   */
+  name: string;
+
+  /**
+   * How closely a model looks at a picture: `low`, `high`, `auto`, or another word of the provider; may be empty.
+   *
+   * @generated from field: string detail = 7;
+   */
+  detail: string;
+};
+
+/**
+ * Describes the message soma.model.v1.Media.
+ * Use `create(MediaSchema)` to create a new message.
+ */
+export const MediaSchema: GenMessage<Media> = /*@__PURE__*/
+  messageDesc(file_soma_model_v1_message, 3);
+
+/**
+ * Reasoning is one thought of a model. It goes back to the provider that made it unchanged, and to no other.
+ *
+ * @generated from message soma.model.v1.Reasoning
+ */
+export type Reasoning = Message$1<"soma.model.v1.Reasoning"> & {
+  /**
+   * The thought, or a summary of it; empty when the provider does not show it.
+   *
+   * @generated from field: string text = 1;
+   */
+  text: string;
+
+  /**
+   * The provider's signature of the thought.
+   *
+   * @generated from field: string signature = 2;
+   */
+  signature: string;
+
+  /**
+   * The thought in a form that only the provider can read.
+   *
+   * @generated from field: string redacted = 3;
+   */
+  redacted: string;
+
+  /**
+   * Provider that made it; empty when it is not known, as in a history that a client keeps.
+   *
+   * @generated from field: string provider = 4;
+   */
+  provider: string;
+
+  /**
+   * Further members of the thought as a JSON object, as the provider sent them.
+   *
+   * @generated from field: string details = 5;
+   */
+  details: string;
+};
+
+/**
+ * Describes the message soma.model.v1.Reasoning.
+ * Use `create(ReasoningSchema)` to create a new message.
+ */
+export const ReasoningSchema: GenMessage<Reasoning> = /*@__PURE__*/
+  messageDesc(file_soma_model_v1_message, 4);
+
+/**
+ * Part is one part of a message.
+ *
+ * @generated from message soma.model.v1.Part
+ */
+export type Part = Message$1<"soma.model.v1.Part"> & {
+  /**
+   * The part.
+   *
+   * @generated from oneof soma.model.v1.Part.part
+   */
+  part: {
+    /**
+     * A text.
+     *
+     * @generated from field: soma.model.v1.Text text = 1;
+     */
+    value: Text;
+    case: "text";
+  } | {
+    /**
+     * A picture.
+     *
+     * @generated from field: soma.model.v1.Media image = 2;
+     */
+    value: Media;
+    case: "image";
+  } | {
+    /**
+     * A sound.
+     *
+     * @generated from field: soma.model.v1.Media audio = 3;
+     */
+    value: Media;
+    case: "audio";
+  } | {
+    /**
+     * A document.
+     *
+     * @generated from field: soma.model.v1.Media file = 4;
+     */
+    value: Media;
+    case: "file";
+  } | {
+    /**
+     * A thought; only in messages of the assistant.
+     *
+     * @generated from field: soma.model.v1.Reasoning reasoning = 5;
+     */
+    value: Reasoning;
+    case: "reasoning";
+  } | { case: undefined; value?: undefined };
+
+  /**
+   * Further members of the part as a JSON object, sent to the provider as they are, such as `cache_control`.
+   *
+   * @generated from field: string provider_params = 6;
+   */
+  providerParams: string;
+};
+
+/**
+ * Describes the message soma.model.v1.Part.
+ * Use `create(PartSchema)` to create a new message.
+ */
+export const PartSchema: GenMessage<Part> = /*@__PURE__*/
+  messageDesc(file_soma_model_v1_message, 5);
 
 /**
  * Message is one turn of a conversation.
@@ -65,7 +349,7 @@ export type Message = Message$1<"soma.model.v1.Message"> & {
   role: Role;
 
   /**
-   * Text of the turn; may be empty beside tool calls.
+   * Text of the turn, before its parts; may be empty beside parts or tool calls.
    *
    * @generated from field: string content = 2;
    */
@@ -79,7 +363,7 @@ export type Message = Message$1<"soma.model.v1.Message"> & {
   name: string;
 
   /**
-   * Calls the assistant asked for.
+   * Calls the assistant asked for, after its text.
    *
    * @generated from field: repeated soma.model.v1.ToolCall tool_calls = 4;
    */
@@ -98,6 +382,20 @@ export type Message = Message$1<"soma.model.v1.Message"> & {
    * @generated from field: google.protobuf.Struct metadata = 6;
    */
   metadata?: JsonObject | undefined;
+
+  /**
+   * What the turn holds beside or instead of `content`, in its order: texts, pictures, sounds, documents, thoughts.
+   *
+   * @generated from field: repeated soma.model.v1.Part parts = 7;
+   */
+  parts: Part[];
+
+  /**
+   * Further members of the message as a JSON object, sent to the provider as they are, such as `cache_control`.
+   *
+   * @generated from field: string provider_params = 8;
+   */
+  providerParams: string;
 };
 
 /**
@@ -105,125 +403,7 @@ export type Message = Message$1<"soma.model.v1.Message"> & {
  * Use `create(MessageSchema)` to create a new message.
  */
 export const MessageSchema: GenMessage<Message> = /*@__PURE__*/
-  messageDesc(file_soma_model_v1_message, 1);
-
-/**
- * Tool is a function the model may ask to call.
- *
- * @generated from message soma.model.v1.Tool
- */
-export type Tool = Message$1<"soma.model.v1.Tool"> & {
-  /**
-   * Name of the function.
-   *
-   * @generated from field: string name = 1;
-   */
-  name: string;
-
-  /**
-   * What it does, for the model.
-   *
-   * @generated from field: string description = 2;
-   */
-  description: string;
-
-  /**
-   * JSON schema of its parameters, as JSON text; empty for none.
-   *
-   * @generated from field: string parameters = 3;
-   */
-  parameters: string;
-
-  /**
-   * Whether arguments must match the schema exactly, if the provider supports it.
-   *
-   * @generated from field: optional bool strict = 4;
-   */
-  strict?: boolean | undefined;
-};
-
-/**
- * Describes the message soma.model.v1.Tool.
- * Use `create(ToolSchema)` to create a new message.
- */
-export const ToolSchema: GenMessage<Tool> = /*@__PURE__*/
-  messageDesc(file_soma_model_v1_message, 2);
-
-/**
- * ToolChoice says whether the model calls a tool, and which one.
- *
- * @generated from message soma.model.v1.ToolChoice
- */
-export type ToolChoice = Message$1<"soma.model.v1.ToolChoice"> & {
-  /**
-   * Who decides whether a tool is called.
-   *
-   * @generated from field: soma.model.v1.ToolChoice.Mode mode = 1;
-   */
-  mode: ToolChoice_Mode;
-
-  /**
-   * The tool to call; only with MODE_NAMED.
-   *
-   * @generated from field: string name = 2;
-   */
-  name: string;
-};
-
-/**
- * Describes the message soma.model.v1.ToolChoice.
- * Use `create(ToolChoiceSchema)` to create a new message.
- */
-export const ToolChoiceSchema: GenMessage<ToolChoice> = /*@__PURE__*/
-  messageDesc(file_soma_model_v1_message, 3);
-
-/**
- * Who decides whether a tool is called.
- *
- * @generated from enum soma.model.v1.ToolChoice.Mode
- */
-export enum ToolChoice_Mode {
-  /**
-   * The provider's default.
-   *
-   * @generated from enum value: MODE_UNSPECIFIED = 0;
-   */
-  UNSPECIFIED = 0,
-
-  /**
-   * The model decides.
-   *
-   * @generated from enum value: MODE_AUTO = 1;
-   */
-  AUTO = 1,
-
-  /**
-   * No tool.
-   *
-   * @generated from enum value: MODE_NONE = 2;
-   */
-  NONE = 2,
-
-  /**
-   * At least one tool.
-   *
-   * @generated from enum value: MODE_REQUIRED = 3;
-   */
-  REQUIRED = 3,
-
-  /**
-   * The tool in `name`.
-   *
-   * @generated from enum value: MODE_NAMED = 4;
-   */
-  NAMED = 4,
-}
-
-/**
- * Describes the enum soma.model.v1.ToolChoice.Mode.
- */
-export const ToolChoice_ModeSchema: GenEnum<ToolChoice_Mode> = /*@__PURE__*/
-  enumDesc(file_soma_model_v1_message, 3, 0);
+  messageDesc(file_soma_model_v1_message, 6);
 
 /**
  * Source is a piece of remembered or retrieved text a model may answer from.
@@ -258,99 +438,7 @@ export type Source = Message$1<"soma.model.v1.Source"> & {
  * Use `create(SourceSchema)` to create a new message.
  */
 export const SourceSchema: GenMessage<Source> = /*@__PURE__*/
-  messageDesc(file_soma_model_v1_message, 4);
-
-/**
- * Sampling says how tokens are sampled. An unset field has the provider's default.
- *
- * @generated from message soma.model.v1.Sampling
- */
-export type Sampling = Message$1<"soma.model.v1.Sampling"> & {
-  /**
-   * Most tokens to generate.
-   *
-   * @generated from field: optional int32 max_tokens = 1;
-   */
-  maxTokens?: number | undefined;
-
-  /**
-   * Temperature: a higher value makes the output more random.
-   *
-   * @generated from field: optional float temperature = 2;
-   */
-  temperature?: number | undefined;
-
-  /**
-   * Nucleus sampling: only the likeliest tokens that together have this probability are considered.
-   *
-   * @generated from field: optional float top_p = 3;
-   */
-  topP?: number | undefined;
-
-  /**
-   * Only this number of the likeliest tokens is considered.
-   *
-   * @generated from field: optional int32 top_k = 4;
-   */
-  topK?: number | undefined;
-
-  /**
-   * Penalty on tokens that already occurred; 1 is no penalty.
-   *
-   * @generated from field: optional float repetition_penalty = 5;
-   */
-  repetitionPenalty?: number | undefined;
-
-  /**
-   * Frequency penalty, as OpenAI defines it.
-   *
-   * @generated from field: optional float frequency_penalty = 6;
-   */
-  frequencyPenalty?: number | undefined;
-
-  /**
-   * Presence penalty, as OpenAI defines it.
-   *
-   * @generated from field: optional float presence_penalty = 7;
-   */
-  presencePenalty?: number | undefined;
-
-  /**
-   * Texts that end generation; they are not part of the output.
-   *
-   * @generated from field: repeated string stop_sequences = 8;
-   */
-  stopSequences: string[];
-
-  /**
-   * Seed: equal seeds give equal output, if the provider supports it.
-   *
-   * @generated from field: optional int32 seed = 9;
-   */
-  seed?: number | undefined;
-
-  /**
-   * When set, each token comes with its log probability, and with those of this number of the likeliest tokens at its
-   * place.
-   *
-   * @generated from field: optional int32 top_logprobs = 10;
-   */
-  topLogprobs?: number | undefined;
-
-  /**
-   * How much a reasoning model may reason. Models differ in which of these values they accept.
-   *
-   * @generated from field: optional string reasoning_effort = 11;
-   */
-  reasoningEffort?: string | undefined;
-};
-
-/**
- * Describes the message soma.model.v1.Sampling.
- * Use `create(SamplingSchema)` to create a new message.
- */
-export const SamplingSchema: GenMessage<Sampling> = /*@__PURE__*/
-  messageDesc(file_soma_model_v1_message, 5);
+  messageDesc(file_soma_model_v1_message, 7);
 
 /**
  * TokenLogprob says how likely a token was.
@@ -392,7 +480,7 @@ export type TokenLogprob = Message$1<"soma.model.v1.TokenLogprob"> & {
  * Use `create(TokenLogprobSchema)` to create a new message.
  */
 export const TokenLogprobSchema: GenMessage<TokenLogprob> = /*@__PURE__*/
-  messageDesc(file_soma_model_v1_message, 6);
+  messageDesc(file_soma_model_v1_message, 8);
 
 /**
  * Usage counts the tokens of a generation.
@@ -434,6 +522,20 @@ export type Usage = Message$1<"soma.model.v1.Usage"> & {
    * @generated from field: int32 reasoning_tokens = 5;
    */
   reasoningTokens: number;
+
+  /**
+   * How many of the tokens read were written to the provider's cache; 0 when the provider does not report it.
+   *
+   * @generated from field: int32 cache_write_prompt_tokens = 6;
+   */
+  cacheWritePromptTokens: number;
+
+  /**
+   * Whether a number is estimated, because the provider did not report it.
+   *
+   * @generated from field: bool estimated = 7;
+   */
+  estimated: boolean;
 };
 
 /**
@@ -441,7 +543,7 @@ export type Usage = Message$1<"soma.model.v1.Usage"> & {
  * Use `create(UsageSchema)` to create a new message.
  */
 export const UsageSchema: GenMessage<Usage> = /*@__PURE__*/
-  messageDesc(file_soma_model_v1_message, 7);
+  messageDesc(file_soma_model_v1_message, 9);
 
 /**
  * ToolCallDelta is a piece of a tool call as it streams.
@@ -476,6 +578,13 @@ export type ToolCallDelta = Message$1<"soma.model.v1.ToolCallDelta"> & {
    * @generated from field: string arguments = 4;
    */
   arguments: string;
+
+  /**
+   * The provider's signature of the thought behind the call; in one of its pieces.
+   *
+   * @generated from field: string signature = 5;
+   */
+  signature: string;
 };
 
 /**
@@ -483,7 +592,114 @@ export type ToolCallDelta = Message$1<"soma.model.v1.ToolCallDelta"> & {
  * Use `create(ToolCallDeltaSchema)` to create a new message.
  */
 export const ToolCallDeltaSchema: GenMessage<ToolCallDelta> = /*@__PURE__*/
-  messageDesc(file_soma_model_v1_message, 8);
+  messageDesc(file_soma_model_v1_message, 10);
+
+/**
+ * ReasoningDelta is a piece of a thought as it streams.
+ *
+ * @generated from message soma.model.v1.ReasoningDelta
+ */
+export type ReasoningDelta = Message$1<"soma.model.v1.ReasoningDelta"> & {
+  /**
+   * Which thought of the message, from 0.
+   *
+   * @generated from field: int32 index = 1;
+   */
+  index: number;
+
+  /**
+   * The next piece of its text.
+   *
+   * @generated from field: string text = 2;
+   */
+  text: string;
+
+  /**
+   * The provider's signature; in the last piece of the thought.
+   *
+   * @generated from field: string signature = 3;
+   */
+  signature: string;
+
+  /**
+   * The thought in a form that only the provider can read; in one piece.
+   *
+   * @generated from field: string redacted = 4;
+   */
+  redacted: string;
+
+  /**
+   * Further members as a JSON object; in one piece.
+   *
+   * @generated from field: string details = 5;
+   */
+  details: string;
+};
+
+/**
+ * Describes the message soma.model.v1.ReasoningDelta.
+ * Use `create(ReasoningDeltaSchema)` to create a new message.
+ */
+export const ReasoningDeltaSchema: GenMessage<ReasoningDelta> = /*@__PURE__*/
+  messageDesc(file_soma_model_v1_message, 11);
+
+/**
+ * Delta is the next piece of an answer. Tokens that arrive within 5 ms of one another are sent in one piece, and an
+ * answer that is asked for whole is one piece. What a piece holds of several kinds is in the order of the fields:
+ * thoughts, text, tool calls.
+ *
+ * @generated from message soma.model.v1.Delta
+ */
+export type Delta = Message$1<"soma.model.v1.Delta"> & {
+  /**
+   * Pieces of thoughts.
+   *
+   * @generated from field: repeated soma.model.v1.ReasoningDelta reasoning = 1;
+   */
+  reasoning: ReasoningDelta[];
+
+  /**
+   * The next piece of the text.
+   *
+   * @generated from field: string text = 2;
+   */
+  text: string;
+
+  /**
+   * Log probabilities of its tokens; only when `sampling.top_logprobs` is set, and never for text that policy changed.
+   *
+   * @generated from field: repeated soma.model.v1.TokenLogprob logprobs = 3;
+   */
+  logprobs: TokenLogprob[];
+
+  /**
+   * Whether the text is the model's refusal to answer. Not every provider marks refusals.
+   *
+   * @generated from field: bool refusal = 4;
+   */
+  refusal: boolean;
+
+  /**
+   * Places that the text refers to, those of earlier pieces included.
+   *
+   * @generated from field: repeated soma.model.v1.Citation citations = 5;
+   */
+  citations: Citation[];
+
+  /**
+   * Pieces of tool calls.
+   *
+   * @generated from field: repeated soma.model.v1.ToolCallDelta tool_calls = 6;
+   */
+  toolCalls: ToolCallDelta[];
+};
+
+/**
+ * Describes the message soma.model.v1.Delta.
+ * Use `create(DeltaSchema)` to create a new message.
+ */
+export const DeltaSchema: GenMessage<Delta> = /*@__PURE__*/
+  messageDesc(file_soma_model_v1_message, 12);
 
 /**
  * Role says who speaks.

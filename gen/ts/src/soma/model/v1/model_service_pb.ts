@@ -4,105 +4,24 @@
 // @generated from file soma/model/v1/model_service.proto (package soma.model.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
-import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb";
 import { file_google_api_annotations } from "../../../google/api/annotations_pb";
 import { file_soma_authz_v1_authz } from "../../authz/v1/authz_pb";
 import type { Heartbeat, StreamError } from "../../mesh/v1/stream_pb";
 import { file_soma_mesh_v1_stream } from "../../mesh/v1/stream_pb";
-import type { FinishReason, Message as Message$1, Sampling, Source, TokenLogprob, Tool, ToolCallDelta, ToolChoice, Usage } from "./message_pb";
+import type { Delta, FinishReason, Message as Message$1, Source, Usage } from "./message_pb";
 import { file_soma_model_v1_message } from "./message_pb";
+import type { GenerationOptions } from "./options_pb";
+import { file_soma_model_v1_options } from "./options_pb";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file soma/model/v1/model_service.proto.
  */
 export const file_soma_model_v1_model_service: GenFile = /*@__PURE__*/
-  fileDesc("CiFzb21hL21vZGVsL3YxL21vZGVsX3NlcnZpY2UucHJvdG8SDXNvbWEubW9kZWwudjEi7gEKDlJlc3BvbnNlRm9ybWF0EjAKBHR5cGUYASABKA4yIi5zb21hLm1vZGVsLnYxLlJlc3BvbnNlRm9ybWF0LlR5cGUSFgoEbmFtZRgCIAEoCUIIukgFcgMYgAESGQoGc2NoZW1hGAMgASgJQgm6SAZyBCiAgBASEwoGc3RyaWN0GAQgASgISACIAQEiVwoEVHlwZRIUChBUWVBFX1VOU1BFQ0lGSUVEEAASDQoJVFlQRV9URVhUEAESFAoQVFlQRV9KU09OX09CSkVDVBACEhQKEFRZUEVfSlNPTl9TQ0hFTUEQA0IJCgdfc3RyaWN0IuwDCg9HZW5lcmF0ZVJlcXVlc3QSFwoFbW9kZWwYASABKAlCCLpIBXIDGIACEjUKCG1lc3NhZ2VzGAIgAygLMhYuc29tYS5tb2RlbC52MS5NZXNzYWdlQgu6SAiSAQUIARCAIBIpCghzYW1wbGluZxgDIAEoCzIXLnNvbWEubW9kZWwudjEuU2FtcGxpbmcSLQoFdG9vbHMYBCADKAsyEy5zb21hLm1vZGVsLnYxLlRvb2xCCbpIBpIBAxCAARIuCgt0b29sX2Nob2ljZRgFIAEoCzIZLnNvbWEubW9kZWwudjEuVG9vbENob2ljZRIgChNwYXJhbGxlbF90b29sX2NhbGxzGAYgASgISACIAQESNgoPcmVzcG9uc2VfZm9ybWF0GAcgASgLMh0uc29tYS5tb2RlbC52MS5SZXNwb25zZUZvcm1hdBIxCgdzb3VyY2VzGAggAygLMhUuc29tYS5tb2RlbC52MS5Tb3VyY2VCCbpIBpIBAxCAAhItCg9jb252ZXJzYXRpb25faWQYCSABKAlCFLpIEXIPGIACMgpeW15ceDAwXSokEhYKBHVzZXIYCiABKAlCCLpIBXIDGIACEhMKC2Ryb3BfcGFyYW1zGAsgASgIQhYKFF9wYXJhbGxlbF90b29sX2NhbGxzImMKEUdlbmVyYXRpb25TdGFydGVkEhUKDWdlbmVyYXRpb25faWQYASABKAkSDQoFbW9kZWwYAiABKAkSEAoIcHJvdmlkZXIYAyABKAkSFgoOZHJvcHBlZF9wYXJhbXMYBCADKAkiWQoJVGV4dERlbHRhEgwKBHRleHQYASABKAkSLQoIbG9ncHJvYnMYAiADKAsyGy5zb21hLm1vZGVsLnYxLlRva2VuTG9ncHJvYhIPCgdyZWZ1c2FsGAMgASgIItQBChJHZW5lcmF0aW9uRmluaXNoZWQSMgoNZmluaXNoX3JlYXNvbhgBIAEoDjIbLnNvbWEubW9kZWwudjEuRmluaXNoUmVhc29uEiMKBXVzYWdlGAIgASgLMhQuc29tYS5tb2RlbC52MS5Vc2FnZRIjCht0aW1lX3RvX2ZpcnN0X3Rva2VuX3NlY29uZHMYAyABKAESGAoQZHVyYXRpb25fc2Vjb25kcxgEIAEoARImCgdzb3VyY2VzGAUgAygLMhUuc29tYS5tb2RlbC52MS5Tb3VyY2Ui0wIKEEdlbmVyYXRlUmVzcG9uc2USEAoIc2VxdWVuY2UYASABKAUSMwoHc3RhcnRlZBgCIAEoCzIgLnNvbWEubW9kZWwudjEuR2VuZXJhdGlvblN0YXJ0ZWRIABIpCgVkZWx0YRgDIAEoCzIYLnNvbWEubW9kZWwudjEuVGV4dERlbHRhSAASMQoJdG9vbF9jYWxsGAQgASgLMhwuc29tYS5tb2RlbC52MS5Ub29sQ2FsbERlbHRhSAASNQoIZmluaXNoZWQYBSABKAsyIS5zb21hLm1vZGVsLnYxLkdlbmVyYXRpb25GaW5pc2hlZEgAEioKBWVycm9yGAYgASgLMhkuc29tYS5tZXNoLnYxLlN0cmVhbUVycm9ySAASLAoJaGVhcnRiZWF0GAcgASgLMhcuc29tYS5tZXNoLnYxLkhlYXJ0YmVhdEgAQgkKB3BheWxvYWQimgMKDEluZmVyUmVxdWVzdBIaCgZwcm9tcHQYASABKAlCCrpIB3IFEAEYgBASIwoKbWF4X3Rva2VucxgCIAEoBUIKukgHGgUYgAIoAUgAiAEBEikKC3RlbXBlcmF0dXJlGAMgASgCQg+6SAwKCh0AAABALQAAAABIAYgBARIjCgV0b3BfcBgEIAEoAkIPukgMCgodAACAPy0AAAAASAKIAQESHQoFdG9wX2sYBSABKAVCCbpIBhoEGGQoAUgDiAEBEjAKEnJlcGV0aXRpb25fcGVuYWx0eRgGIAEoAkIPukgMCgodAAAAQC0AAAAASASIAQESKQoOc3RvcF9zZXF1ZW5jZXMYByADKAlCEbpIDpIBCxAQIgdyBRABGIACEhEKBHNlZWQYCCABKAVIBYgBARIXCgVtb2RlbBgJIAEoCUIIukgFcgMYgAJCDQoLX21heF90b2tlbnNCDgoMX3RlbXBlcmF0dXJlQggKBl90b3BfcEIICgZfdG9wX2tCFQoTX3JlcGV0aXRpb25fcGVuYWx0eUIHCgVfc2VlZCKCAQoNSW5mZXJSZXNwb25zZRINCgVtb2RlbBgBIAEoCRISCgpjb21wbGV0aW9uGAIgASgJEiMKBXVzYWdlGAMgASgLMhQuc29tYS5tb2RlbC52MS5Vc2FnZRIVCg1maW5pc2hfcmVhc29uGAQgASgJEhIKCmxhdGVuY3lfbXMYBSABKAEiMwoMVG9rZW5OdW1iZXJzEiMKB251bWJlcnMYASADKAVCErpID5IBDAgBEICACCIEGgIoACLcAQoMRW1iZWRSZXF1ZXN0EiEKBWlucHV0GAEgAygJQhK6SA+SAQwQZCIIcgYQARiAgAgSFwoFbW9kZWwYAiABKAlCCLpIBXIDGIACEhYKCW5vcm1hbGl6ZRgDIAEoCEgAiAEBEjUKBnRva2VucxgEIAMoCzIbLnNvbWEubW9kZWwudjEuVG9rZW5OdW1iZXJzQgi6SAWSAQIQZBIkCgpkaW1lbnNpb25zGAUgASgFQgu6SAgaBhjAhD0oAUgBiAEBQgwKCl9ub3JtYWxpemVCDQoLX2RpbWVuc2lvbnMiOwoGVmVjdG9yEhEKCWVtYmVkZGluZxgBIAMoAhINCgVpbmRleBgCIAEoBRIPCgd3aW5kb3dzGAMgASgFIiYKDkVtYmVkZGluZ1VzYWdlEhQKDHRvdGFsX3Rva2VucxgBIAEoBSKfAQoNRW1iZWRSZXNwb25zZRINCgVtb2RlbBgBIAEoCRImCgd2ZWN0b3JzGAIgAygLMhUuc29tYS5tb2RlbC52MS5WZWN0b3ISFQoNdmVjdG9yX2xlbmd0aBgDIAEoBRIsCgV1c2FnZRgEIAEoCzIdLnNvbWEubW9kZWwudjEuRW1iZWRkaW5nVXNhZ2USEgoKbGF0ZW5jeV9tcxgFIAEoATL0AgoMTW9kZWxTZXJ2aWNlEnoKCEdlbmVyYXRlEh4uc29tYS5tb2RlbC52MS5HZW5lcmF0ZVJlcXVlc3QaHy5zb21hLm1vZGVsLnYxLkdlbmVyYXRlUmVzcG9uc2UiK4rnGBAKDmV4ZWN1dGU6bW9kZWxzgtPkkwIROgEqIgwvdjEvZ2VuZXJhdGUwARJxCgVJbmZlchIbLnNvbWEubW9kZWwudjEuSW5mZXJSZXF1ZXN0Ghwuc29tYS5tb2RlbC52MS5JbmZlclJlc3BvbnNlIi2K5xgQCg5leGVjdXRlOm1vZGVsc4LT5JMCEzoBKiIOL3YxL2luZmVyL3N5bmMSdQoFRW1iZWQSGy5zb21hLm1vZGVsLnYxLkVtYmVkUmVxdWVzdBocLnNvbWEubW9kZWwudjEuRW1iZWRSZXNwb25zZSIxiucYEAoOZXhlY3V0ZTptb2RlbHOC0+STAhc6ASoiEi9zbG0vdjEvZW1iZWRkaW5nc0KmAQoRY29tLnNvbWEubW9kZWwudjFCEU1vZGVsU2VydmljZVByb3RvUAFaKHNvbWFtZXNoL2NvbnRyYWN0cy9zb21hL21vZGVsL3YxO21vZGVsdjGiAgNTTViqAg1Tb21hLk1vZGVsLlYxygINU29tYVxNb2RlbFxWMeICGVNvbWFcTW9kZWxcVjFcR1BCTWV0YWRhdGHqAg9Tb21hOjpNb2RlbDo6VjFiBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_soma_authz_v1_authz, file_soma_mesh_v1_stream, file_soma_model_v1_message]);
-
-/**
- * ResponseFormat asks for structured output.
- *
- * @generated from message soma.model.v1.ResponseFormat
- */
-export type ResponseFormat = Message<"soma.model.v1.ResponseFormat"> & {
-  /**
-   * Format of the text.
-   *
-   * @generated from field: soma.model.v1.ResponseFormat.Type type = 1;
-   */
-  type: ResponseFormat_Type;
-
-  /**
-   * Name of the schema; only with TYPE_JSON_SCHEMA.
-   *
-   * @generated from field: string name = 2;
-   */
-  name: string;
-
-  /**
-   * The JSON schema as JSON text; only with TYPE_JSON_SCHEMA.
-   *
-   * @generated from field: string schema = 3;
-   */
-  schema: string;
-
-  /**
-   * Whether the output must match the schema exactly, if the provider supports it.
-   *
-   * @generated from field: optional bool strict = 4;
-   */
-  strict?: boolean | undefined;
-};
-
-/**
- * Describes the message soma.model.v1.ResponseFormat.
- * Use `create(ResponseFormatSchema)` to create a new message.
- */
-export const ResponseFormatSchema: GenMessage<ResponseFormat> = /*@__PURE__*/
-  messageDesc(file_soma_model_v1_model_service, 0);
-
-/**
- * Format of the text.
- *
- * @generated from enum soma.model.v1.ResponseFormat.Type
- */
-export enum ResponseFormat_Type {
-  /**
-   * Plain text.
-   *
-   * @generated from enum value: TYPE_UNSPECIFIED = 0;
-   */
-  UNSPECIFIED = 0,
-
-  /**
-   * Plain text, stated explicitly.
-   *
-   * @generated from enum value: TYPE_TEXT = 1;
-   */
-  TEXT = 1,
-
-  /**
-   * Any JSON object.
-   *
-   * @generated from enum value: TYPE_JSON_OBJECT = 2;
-   */
-  JSON_OBJECT = 2,
-
-  /**
-   * JSON that matches `schema`.
-   *
-   * @generated from enum value: TYPE_JSON_SCHEMA = 3;
-   */
-  JSON_SCHEMA = 3,
-}
-
-/**
- * Describes the enum soma.model.v1.ResponseFormat.Type.
- */
-export const ResponseFormat_TypeSchema: GenEnum<ResponseFormat_Type> = /*@__PURE__*/
-  enumDesc(file_soma_model_v1_model_service, 0, 0);
+  fileDesc("CiFzb21hL21vZGVsL3YxL21vZGVsX3NlcnZpY2UucHJvdG8SDXNvbWEubW9kZWwudjEiiAIKD0dlbmVyYXRlUmVxdWVzdBIXCgVtb2RlbBgBIAEoCUIIukgFcgMYgAISNQoIbWVzc2FnZXMYAiADKAsyFi5zb21hLm1vZGVsLnYxLk1lc3NhZ2VCC7pICJIBBQgBEIAgEjEKB3NvdXJjZXMYCCADKAsyFS5zb21hLm1vZGVsLnYxLlNvdXJjZUIJukgGkgEDEIACEi0KD2NvbnZlcnNhdGlvbl9pZBgJIAEoCUIUukgRcg8YgAIyCl5bXlx4MDBdKiQSMQoHb3B0aW9ucxgMIAEoCzIgLnNvbWEubW9kZWwudjEuR2VuZXJhdGlvbk9wdGlvbnNKBAgDEAhKBAgKEAtKBAgLEAwiYwoRR2VuZXJhdGlvblN0YXJ0ZWQSFQoNZ2VuZXJhdGlvbl9pZBgBIAEoCRINCgVtb2RlbBgCIAEoCRIQCghwcm92aWRlchgDIAEoCRIWCg5kcm9wcGVkX3BhcmFtcxgEIAMoCSLrAQoSR2VuZXJhdGlvbkZpbmlzaGVkEjIKDWZpbmlzaF9yZWFzb24YASABKA4yGy5zb21hLm1vZGVsLnYxLkZpbmlzaFJlYXNvbhIjCgV1c2FnZRgCIAEoCzIULnNvbWEubW9kZWwudjEuVXNhZ2USIwobdGltZV90b19maXJzdF90b2tlbl9zZWNvbmRzGAMgASgBEhgKEGR1cmF0aW9uX3NlY29uZHMYBCABKAESJgoHc291cmNlcxgFIAMoCzIVLnNvbWEubW9kZWwudjEuU291cmNlEhUKDXN0b3Bfc2VxdWVuY2UYBiABKAkinwEKEEdlbmVyYXRpb25BbnN3ZXISMQoHc3RhcnRlZBgBIAEoCzIgLnNvbWEubW9kZWwudjEuR2VuZXJhdGlvblN0YXJ0ZWQSIwoFZGVsdGEYAiABKAsyFC5zb21hLm1vZGVsLnYxLkRlbHRhEjMKCGZpbmlzaGVkGAMgASgLMiEuc29tYS5tb2RlbC52MS5HZW5lcmF0aW9uRmluaXNoZWQi1QIKEEdlbmVyYXRlUmVzcG9uc2USEAoIc2VxdWVuY2UYASABKAUSMwoHc3RhcnRlZBgCIAEoCzIgLnNvbWEubW9kZWwudjEuR2VuZXJhdGlvblN0YXJ0ZWRIABIlCgVkZWx0YRgDIAEoCzIULnNvbWEubW9kZWwudjEuRGVsdGFIABI1CghmaW5pc2hlZBgFIAEoCzIhLnNvbWEubW9kZWwudjEuR2VuZXJhdGlvbkZpbmlzaGVkSAASKgoFZXJyb3IYBiABKAsyGS5zb21hLm1lc2gudjEuU3RyZWFtRXJyb3JIABIsCgloZWFydGJlYXQYByABKAsyFy5zb21hLm1lc2gudjEuSGVhcnRiZWF0SAASMQoGYW5zd2VyGAggASgLMh8uc29tYS5tb2RlbC52MS5HZW5lcmF0aW9uQW5zd2VySABCCQoHcGF5bG9hZEoECAQQBSKaAwoMSW5mZXJSZXF1ZXN0EhoKBnByb21wdBgBIAEoCUIKukgHcgUQARiAEBIjCgptYXhfdG9rZW5zGAIgASgFQgq6SAcaBRiAAigBSACIAQESKQoLdGVtcGVyYXR1cmUYAyABKAJCD7pIDAoKHQAAAEAtAAAAAEgBiAEBEiMKBXRvcF9wGAQgASgCQg+6SAwKCh0AAIA/LQAAAABIAogBARIdCgV0b3BfaxgFIAEoBUIJukgGGgQYZCgBSAOIAQESMAoScmVwZXRpdGlvbl9wZW5hbHR5GAYgASgCQg+6SAwKCh0AAABALQAAAABIBIgBARIpCg5zdG9wX3NlcXVlbmNlcxgHIAMoCUIRukgOkgELEBAiB3IFEAEYgAISEQoEc2VlZBgIIAEoBUgFiAEBEhcKBW1vZGVsGAkgASgJQgi6SAVyAxiAAkINCgtfbWF4X3Rva2Vuc0IOCgxfdGVtcGVyYXR1cmVCCAoGX3RvcF9wQggKBl90b3Bfa0IVChNfcmVwZXRpdGlvbl9wZW5hbHR5QgcKBV9zZWVkIoIBCg1JbmZlclJlc3BvbnNlEg0KBW1vZGVsGAEgASgJEhIKCmNvbXBsZXRpb24YAiABKAkSIwoFdXNhZ2UYAyABKAsyFC5zb21hLm1vZGVsLnYxLlVzYWdlEhUKDWZpbmlzaF9yZWFzb24YBCABKAkSEgoKbGF0ZW5jeV9tcxgFIAEoASIzCgxUb2tlbk51bWJlcnMSIwoHbnVtYmVycxgBIAMoBUISukgPkgEMCAEQgIAIIgQaAigAItwBCgxFbWJlZFJlcXVlc3QSIQoFaW5wdXQYASADKAlCErpID5IBDBBkIghyBhABGICACBIXCgVtb2RlbBgCIAEoCUIIukgFcgMYgAISFgoJbm9ybWFsaXplGAMgASgISACIAQESNQoGdG9rZW5zGAQgAygLMhsuc29tYS5tb2RlbC52MS5Ub2tlbk51bWJlcnNCCLpIBZIBAhBkEiQKCmRpbWVuc2lvbnMYBSABKAVCC7pICBoGGMCEPSgBSAGIAQFCDAoKX25vcm1hbGl6ZUINCgtfZGltZW5zaW9ucyI7CgZWZWN0b3ISEQoJZW1iZWRkaW5nGAEgAygCEg0KBWluZGV4GAIgASgFEg8KB3dpbmRvd3MYAyABKAUiJgoORW1iZWRkaW5nVXNhZ2USFAoMdG90YWxfdG9rZW5zGAEgASgFIp8BCg1FbWJlZFJlc3BvbnNlEg0KBW1vZGVsGAEgASgJEiYKB3ZlY3RvcnMYAiADKAsyFS5zb21hLm1vZGVsLnYxLlZlY3RvchIVCg12ZWN0b3JfbGVuZ3RoGAMgASgFEiwKBXVzYWdlGAQgASgLMh0uc29tYS5tb2RlbC52MS5FbWJlZGRpbmdVc2FnZRISCgpsYXRlbmN5X21zGAUgASgBMvQCCgxNb2RlbFNlcnZpY2USegoIR2VuZXJhdGUSHi5zb21hLm1vZGVsLnYxLkdlbmVyYXRlUmVxdWVzdBofLnNvbWEubW9kZWwudjEuR2VuZXJhdGVSZXNwb25zZSIriucYEAoOZXhlY3V0ZTptb2RlbHOC0+STAhE6ASoiDC92MS9nZW5lcmF0ZTABEnEKBUluZmVyEhsuc29tYS5tb2RlbC52MS5JbmZlclJlcXVlc3QaHC5zb21hLm1vZGVsLnYxLkluZmVyUmVzcG9uc2UiLYrnGBAKDmV4ZWN1dGU6bW9kZWxzgtPkkwITOgEqIg4vdjEvaW5mZXIvc3luYxJ1CgVFbWJlZBIbLnNvbWEubW9kZWwudjEuRW1iZWRSZXF1ZXN0Ghwuc29tYS5tb2RlbC52MS5FbWJlZFJlc3BvbnNlIjGK5xgQCg5leGVjdXRlOm1vZGVsc4LT5JMCFzoBKiISL3NsbS92MS9lbWJlZGRpbmdzQqYBChFjb20uc29tYS5tb2RlbC52MUIRTW9kZWxTZXJ2aWNlUHJvdG9QAVooc29tYW1lc2gvY29udHJhY3RzL3NvbWEvbW9kZWwvdjE7bW9kZWx2MaICA1NNWKoCDVNvbWEuTW9kZWwuVjHKAg1Tb21hXE1vZGVsXFYx4gIZU29tYVxNb2RlbFxWMVxHUEJNZXRhZGF0YeoCD1NvbWE6Ok1vZGVsOjpWMWIGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_soma_authz_v1_authz, file_soma_mesh_v1_stream, file_soma_model_v1_message, file_soma_model_v1_options]);
 
 /**
  * GenerateRequest asks a model to continue a conversation.
@@ -125,41 +44,6 @@ export type GenerateRequest = Message<"soma.model.v1.GenerateRequest"> & {
   messages: Message$1[];
 
   /**
-   * How tokens are sampled.
-   *
-   * @generated from field: soma.model.v1.Sampling sampling = 3;
-   */
-  sampling?: Sampling | undefined;
-
-  /**
-   * Functions the model may ask to call.
-   *
-   * @generated from field: repeated soma.model.v1.Tool tools = 4;
-   */
-  tools: Tool[];
-
-  /**
-   * Whether the model calls a function, and which one.
-   *
-   * @generated from field: soma.model.v1.ToolChoice tool_choice = 5;
-   */
-  toolChoice?: ToolChoice | undefined;
-
-  /**
-   * Whether the model may ask for several calls at once; the provider's default when unset.
-   *
-   * @generated from field: optional bool parallel_tool_calls = 6;
-   */
-  parallelToolCalls?: boolean | undefined;
-
-  /**
-   * Format of structured output.
-   *
-   * @generated from field: soma.model.v1.ResponseFormat response_format = 7;
-   */
-  responseFormat?: ResponseFormat | undefined;
-
-  /**
    * Remembered text the model may answer from, best first.
    *
    * @generated from field: repeated soma.model.v1.Source sources = 8;
@@ -174,19 +58,11 @@ export type GenerateRequest = Message<"soma.model.v1.GenerateRequest"> & {
   conversationId: string;
 
   /**
-   * The caller's own name for its end user, passed to the provider; may be empty.
+   * How to answer.
    *
-   * @generated from field: string user = 10;
+   * @generated from field: soma.model.v1.GenerationOptions options = 12;
    */
-  user: string;
-
-  /**
-   * Whether fields that the provider does not support are left out. Otherwise the request is refused, and the error
-   * names those fields.
-   *
-   * @generated from field: bool drop_params = 11;
-   */
-  dropParams: boolean;
+  options?: GenerationOptions | undefined;
 };
 
 /**
@@ -194,7 +70,7 @@ export type GenerateRequest = Message<"soma.model.v1.GenerateRequest"> & {
  * Use `create(GenerateRequestSchema)` to create a new message.
  */
 export const GenerateRequestSchema: GenMessage<GenerateRequest> = /*@__PURE__*/
-  messageDesc(file_soma_model_v1_model_service, 1);
+  messageDesc(file_soma_model_v1_model_service, 0);
 
 /**
  * GenerationStarted says which model answers; always the first event.
@@ -236,42 +112,7 @@ export type GenerationStarted = Message<"soma.model.v1.GenerationStarted"> & {
  * Use `create(GenerationStartedSchema)` to create a new message.
  */
 export const GenerationStartedSchema: GenMessage<GenerationStarted> = /*@__PURE__*/
-  messageDesc(file_soma_model_v1_model_service, 2);
-
-/**
- * TextDelta is the next piece of text. Tokens that arrive within 5 ms of one another are sent in one piece.
- *
- * @generated from message soma.model.v1.TextDelta
- */
-export type TextDelta = Message<"soma.model.v1.TextDelta"> & {
-  /**
-   * The text.
-   *
-   * @generated from field: string text = 1;
-   */
-  text: string;
-
-  /**
-   * Log probabilities of its tokens; only when `sampling.top_logprobs` is set.
-   *
-   * @generated from field: repeated soma.model.v1.TokenLogprob logprobs = 2;
-   */
-  logprobs: TokenLogprob[];
-
-  /**
-   * Whether the text is the model's refusal to answer. Not every provider marks refusals.
-   *
-   * @generated from field: bool refusal = 3;
-   */
-  refusal: boolean;
-};
-
-/**
- * Describes the message soma.model.v1.TextDelta.
- * Use `create(TextDeltaSchema)` to create a new message.
- */
-export const TextDeltaSchema: GenMessage<TextDelta> = /*@__PURE__*/
-  messageDesc(file_soma_model_v1_model_service, 3);
+  messageDesc(file_soma_model_v1_model_service, 1);
 
 /**
  * GenerationFinished is the last event of a complete stream.
@@ -313,6 +154,13 @@ export type GenerationFinished = Message<"soma.model.v1.GenerationFinished"> & {
    * @generated from field: repeated soma.model.v1.Source sources = 5;
    */
   sources: Source[];
+
+  /**
+   * The stop sequence that ended the text, when the provider says which.
+   *
+   * @generated from field: string stop_sequence = 6;
+   */
+  stopSequence: string;
 };
 
 /**
@@ -320,7 +168,42 @@ export type GenerationFinished = Message<"soma.model.v1.GenerationFinished"> & {
  * Use `create(GenerationFinishedSchema)` to create a new message.
  */
 export const GenerationFinishedSchema: GenMessage<GenerationFinished> = /*@__PURE__*/
-  messageDesc(file_soma_model_v1_model_service, 4);
+  messageDesc(file_soma_model_v1_model_service, 2);
+
+/**
+ * GenerationAnswer is a whole answer.
+ *
+ * @generated from message soma.model.v1.GenerationAnswer
+ */
+export type GenerationAnswer = Message<"soma.model.v1.GenerationAnswer"> & {
+  /**
+   * Which model answered.
+   *
+   * @generated from field: soma.model.v1.GenerationStarted started = 1;
+   */
+  started?: GenerationStarted | undefined;
+
+  /**
+   * The answer; unset when the model wrote nothing.
+   *
+   * @generated from field: soma.model.v1.Delta delta = 2;
+   */
+  delta?: Delta | undefined;
+
+  /**
+   * How it ended.
+   *
+   * @generated from field: soma.model.v1.GenerationFinished finished = 3;
+   */
+  finished?: GenerationFinished | undefined;
+};
+
+/**
+ * Describes the message soma.model.v1.GenerationAnswer.
+ * Use `create(GenerationAnswerSchema)` to create a new message.
+ */
+export const GenerationAnswerSchema: GenMessage<GenerationAnswer> = /*@__PURE__*/
+  messageDesc(file_soma_model_v1_model_service, 3);
 
 /**
  * GenerateResponse is one event of a generation.
@@ -350,20 +233,12 @@ export type GenerateResponse = Message<"soma.model.v1.GenerateResponse"> & {
     case: "started";
   } | {
     /**
-     * The next piece of text.
+     * The next piece of the answer.
      *
-     * @generated from field: soma.model.v1.TextDelta delta = 3;
+     * @generated from field: soma.model.v1.Delta delta = 3;
      */
-    value: TextDelta;
+    value: Delta;
     case: "delta";
-  } | {
-    /**
-     * The next piece of a tool call.
-     *
-     * @generated from field: soma.model.v1.ToolCallDelta tool_call = 4;
-     */
-    value: ToolCallDelta;
-    case: "toolCall";
   } | {
     /**
      * The last event.
@@ -388,6 +263,14 @@ export type GenerateResponse = Message<"soma.model.v1.GenerateResponse"> & {
      */
     value: Heartbeat;
     case: "heartbeat";
+  } | {
+    /**
+     * The whole answer, in place of the first event, the pieces and the last event; only with `options.whole`.
+     *
+     * @generated from field: soma.model.v1.GenerationAnswer answer = 8;
+     */
+    value: GenerationAnswer;
+    case: "answer";
   } | { case: undefined; value?: undefined };
 };
 
@@ -396,7 +279,7 @@ export type GenerateResponse = Message<"soma.model.v1.GenerateResponse"> & {
  * Use `create(GenerateResponseSchema)` to create a new message.
  */
 export const GenerateResponseSchema: GenMessage<GenerateResponse> = /*@__PURE__*/
-  messageDesc(file_soma_model_v1_model_service, 5);
+  messageDesc(file_soma_model_v1_model_service, 4);
 
 /**
  * InferRequest asks a local model for text.
@@ -473,7 +356,7 @@ export type InferRequest = Message<"soma.model.v1.InferRequest"> & {
  * Use `create(InferRequestSchema)` to create a new message.
  */
 export const InferRequestSchema: GenMessage<InferRequest> = /*@__PURE__*/
-  messageDesc(file_soma_model_v1_model_service, 6);
+  messageDesc(file_soma_model_v1_model_service, 5);
 
 /**
  * InferResponse is the generated text and the tokens it took.
@@ -522,7 +405,7 @@ export type InferResponse = Message<"soma.model.v1.InferResponse"> & {
  * Use `create(InferResponseSchema)` to create a new message.
  */
 export const InferResponseSchema: GenMessage<InferResponse> = /*@__PURE__*/
-  messageDesc(file_soma_model_v1_model_service, 7);
+  messageDesc(file_soma_model_v1_model_service, 6);
 
 /**
  * TokenNumbers is a text as numbers of its tokens, which mean something to the model they are for and to no other.
@@ -543,7 +426,7 @@ export type TokenNumbers = Message<"soma.model.v1.TokenNumbers"> & {
  * Use `create(TokenNumbersSchema)` to create a new message.
  */
 export const TokenNumbersSchema: GenMessage<TokenNumbers> = /*@__PURE__*/
-  messageDesc(file_soma_model_v1_model_service, 8);
+  messageDesc(file_soma_model_v1_model_service, 7);
 
 /**
  * EmbedRequest asks for the vectors of texts, given as `input` or as `tokens`, and not as both.
@@ -592,7 +475,7 @@ export type EmbedRequest = Message<"soma.model.v1.EmbedRequest"> & {
  * Use `create(EmbedRequestSchema)` to create a new message.
  */
 export const EmbedRequestSchema: GenMessage<EmbedRequest> = /*@__PURE__*/
-  messageDesc(file_soma_model_v1_model_service, 9);
+  messageDesc(file_soma_model_v1_model_service, 8);
 
 /**
  * Vector is the embedding of one text.
@@ -628,7 +511,7 @@ export type Vector = Message<"soma.model.v1.Vector"> & {
  * Use `create(VectorSchema)` to create a new message.
  */
 export const VectorSchema: GenMessage<Vector> = /*@__PURE__*/
-  messageDesc(file_soma_model_v1_model_service, 10);
+  messageDesc(file_soma_model_v1_model_service, 9);
 
 /**
  * EmbeddingUsage counts the tokens that were read.
@@ -649,7 +532,7 @@ export type EmbeddingUsage = Message<"soma.model.v1.EmbeddingUsage"> & {
  * Use `create(EmbeddingUsageSchema)` to create a new message.
  */
 export const EmbeddingUsageSchema: GenMessage<EmbeddingUsage> = /*@__PURE__*/
-  messageDesc(file_soma_model_v1_model_service, 11);
+  messageDesc(file_soma_model_v1_model_service, 10);
 
 /**
  * EmbedResponse is the vectors, in the request's order.
@@ -698,7 +581,7 @@ export type EmbedResponse = Message<"soma.model.v1.EmbedResponse"> & {
  * Use `create(EmbedResponseSchema)` to create a new message.
  */
 export const EmbedResponseSchema: GenMessage<EmbedResponse> = /*@__PURE__*/
-  messageDesc(file_soma_model_v1_model_service, 12);
+  messageDesc(file_soma_model_v1_model_service, 11);
 
 /**
  * ModelService generates text and makes vectors.

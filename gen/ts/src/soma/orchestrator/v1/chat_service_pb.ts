@@ -13,10 +13,10 @@ import type { Strategy } from "../../memory/v1/memory_service_pb";
 import { file_soma_memory_v1_memory_service } from "../../memory/v1/memory_service_pb";
 import type { Heartbeat, StreamError } from "../../mesh/v1/stream_pb";
 import { file_soma_mesh_v1_stream } from "../../mesh/v1/stream_pb";
-import type { FinishReason, Message as Message$1, Sampling, Source, TokenLogprob, Tool, ToolCallDelta, ToolChoice, Usage } from "../../model/v1/message_pb";
+import type { Delta, FinishReason, Message as Message$1, Source, Usage } from "../../model/v1/message_pb";
 import { file_soma_model_v1_message } from "../../model/v1/message_pb";
-import type { ResponseFormat } from "../../model/v1/model_service_pb";
-import { file_soma_model_v1_model_service } from "../../model/v1/model_service_pb";
+import type { GenerationOptions } from "../../model/v1/options_pb";
+import { file_soma_model_v1_options } from "../../model/v1/options_pb";
 import type { Decision, MatchedRule } from "../../policy/v1/policy_service_pb";
 import { file_soma_policy_v1_policy_service } from "../../policy/v1/policy_service_pb";
 import type { Message } from "@bufbuild/protobuf";
@@ -25,7 +25,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file soma/orchestrator/v1/chat_service.proto.
  */
 export const file_soma_orchestrator_v1_chat_service: GenFile = /*@__PURE__*/
-  fileDesc("Cidzb21hL29yY2hlc3RyYXRvci92MS9jaGF0X3NlcnZpY2UucHJvdG8SFHNvbWEub3JjaGVzdHJhdG9yLnYxIucECgtDaGF0UmVxdWVzdBIXCgVtb2RlbBgBIAEoCUIIukgFcgMYgAISNQoIbWVzc2FnZXMYAiADKAsyFi5zb21hLm1vZGVsLnYxLk1lc3NhZ2VCC7pICJIBBQgBEIAgEi0KD2NvbnZlcnNhdGlvbl9pZBgDIAEoCUIUukgRcg8YgAIyCl5bXlx4MDBdKiQSOQoIc3RyYXRlZ3kYBCABKA4yGC5zb21hLm1lbW9yeS52MS5TdHJhdGVneUIIukgFggECEAFIAIgBARIpCghzYW1wbGluZxgFIAEoCzIXLnNvbWEubW9kZWwudjEuU2FtcGxpbmcSLQoFdG9vbHMYBiADKAsyEy5zb21hLm1vZGVsLnYxLlRvb2xCCbpIBpIBAxCAARIuCgt0b29sX2Nob2ljZRgHIAEoCzIZLnNvbWEubW9kZWwudjEuVG9vbENob2ljZRIgChNwYXJhbGxlbF90b29sX2NhbGxzGAggASgISAGIAQESNgoPcmVzcG9uc2VfZm9ybWF0GAkgASgLMh0uc29tYS5tb2RlbC52MS5SZXNwb25zZUZvcm1hdBIuChRjb250ZXh0X3Rva2VuX2J1ZGdldBgKIAEoBUILukgIGgYYwIQ9KAFIAogBARIWCgR1c2VyGAsgASgJQgi6SAVyAxiAAhITCgtkcm9wX3BhcmFtcxgMIAEoCBIfCgpyZXF1ZXN0X2lkGA0gASgJQgu6SAjYAQFyA7ABAUILCglfc3RyYXRlZ3lCFgoUX3BhcmFsbGVsX3Rvb2xfY2FsbHNCFwoVX2NvbnRleHRfdG9rZW5fYnVkZ2V0IsEBCgtDaGF0U3RhcnRlZBIPCgdjaGF0X2lkGAEgASgJEg0KBW1vZGVsGAIgASgJEhcKD2NvbnZlcnNhdGlvbl9pZBgDIAEoCRIbChNyZW1lbWJlcmVkX21lc3NhZ2VzGAQgASgFEiYKB3NvdXJjZXMYBSADKAsyFS5zb21hLm1vZGVsLnYxLlNvdXJjZRIcChRjb250ZXh0X2xlbmd0aF9jaGFycxgHIAEoBRIWCg5kcm9wcGVkX3BhcmFtcxgGIAMoCSJZCglDaGF0RGVsdGESDAoEdGV4dBgBIAEoCRItCghsb2dwcm9icxgCIAMoCzIbLnNvbWEubW9kZWwudjEuVG9rZW5Mb2dwcm9iEg8KB3JlZnVzYWwYAyABKAgifQoMUG9saWN5Tm90aWNlEioKCGRlY2lzaW9uGAEgASgOMhguc29tYS5wb2xpY3kudjEuRGVjaXNpb24SDQoFc3RhZ2UYAiABKAkSMgoNbWF0Y2hlZF9ydWxlcxgDIAMoCzIbLnNvbWEucG9saWN5LnYxLk1hdGNoZWRSdWxlIukBCgxDaGF0RmluaXNoZWQSMgoNZmluaXNoX3JlYXNvbhgBIAEoDjIbLnNvbWEubW9kZWwudjEuRmluaXNoUmVhc29uEiMKBXVzYWdlGAIgASgLMhQuc29tYS5tb2RlbC52MS5Vc2FnZRIjCht0aW1lX3RvX2ZpcnN0X3Rva2VuX3NlY29uZHMYAyABKAESGQoRdG9rZW5zX3Blcl9zZWNvbmQYBCABKAESGAoQZHVyYXRpb25fc2Vjb25kcxgFIAEoARImCgdzb3VyY2VzGAYgAygLMhUuc29tYS5tb2RlbC52MS5Tb3VyY2UijgMKDENoYXRSZXNwb25zZRIQCghzZXF1ZW5jZRgBIAEoBRI0CgdzdGFydGVkGAIgASgLMiEuc29tYS5vcmNoZXN0cmF0b3IudjEuQ2hhdFN0YXJ0ZWRIABIwCgVkZWx0YRgDIAEoCzIfLnNvbWEub3JjaGVzdHJhdG9yLnYxLkNoYXREZWx0YUgAEjEKCXRvb2xfY2FsbBgEIAEoCzIcLnNvbWEubW9kZWwudjEuVG9vbENhbGxEZWx0YUgAEjQKBnBvbGljeRgFIAEoCzIiLnNvbWEub3JjaGVzdHJhdG9yLnYxLlBvbGljeU5vdGljZUgAEjYKCGZpbmlzaGVkGAYgASgLMiIuc29tYS5vcmNoZXN0cmF0b3IudjEuQ2hhdEZpbmlzaGVkSAASKgoFZXJyb3IYByABKAsyGS5zb21hLm1lc2gudjEuU3RyZWFtRXJyb3JIABIsCgloZWFydGJlYXQYCCABKAsyFy5zb21hLm1lc2gudjEuSGVhcnRiZWF0SABCCQoHcGF5bG9hZDKFAQoLQ2hhdFNlcnZpY2USdgoEQ2hhdBIhLnNvbWEub3JjaGVzdHJhdG9yLnYxLkNoYXRSZXF1ZXN0GiIuc29tYS5vcmNoZXN0cmF0b3IudjEuQ2hhdFJlc3BvbnNlIiWK5xgOCgxleGVjdXRlOmNoYXSC0+STAg06ASoiCC92MS9jaGF0MAFC1gEKGGNvbS5zb21hLm9yY2hlc3RyYXRvci52MUIQQ2hhdFNlcnZpY2VQcm90b1ABWjZzb21hbWVzaC9jb250cmFjdHMvc29tYS9vcmNoZXN0cmF0b3IvdjE7b3JjaGVzdHJhdG9ydjGiAgNTT1iqAhRTb21hLk9yY2hlc3RyYXRvci5WMcoCFFNvbWFcT3JjaGVzdHJhdG9yXFYx4gIgU29tYVxPcmNoZXN0cmF0b3JcVjFcR1BCTWV0YWRhdGHqAhZTb21hOjpPcmNoZXN0cmF0b3I6OlYxYgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_soma_authz_v1_authz, file_soma_memory_v1_memory_service, file_soma_mesh_v1_stream, file_soma_model_v1_message, file_soma_model_v1_model_service, file_soma_policy_v1_policy_service]);
+  fileDesc("Cidzb21hL29yY2hlc3RyYXRvci92MS9jaGF0X3NlcnZpY2UucHJvdG8SFHNvbWEub3JjaGVzdHJhdG9yLnYxIoMDCgtDaGF0UmVxdWVzdBIXCgVtb2RlbBgBIAEoCUIIukgFcgMYgAISNQoIbWVzc2FnZXMYAiADKAsyFi5zb21hLm1vZGVsLnYxLk1lc3NhZ2VCC7pICJIBBQgBEIAgEi0KD2NvbnZlcnNhdGlvbl9pZBgDIAEoCUIUukgRcg8YgAIyCl5bXlx4MDBdKiQSOQoIc3RyYXRlZ3kYBCABKA4yGC5zb21hLm1lbW9yeS52MS5TdHJhdGVneUIIukgFggECEAFIAIgBARIuChRjb250ZXh0X3Rva2VuX2J1ZGdldBgKIAEoBUILukgIGgYYwIQ9KAFIAYgBARIfCgpyZXF1ZXN0X2lkGA0gASgJQgu6SAjYAQFyA7ABARIxCgdvcHRpb25zGA4gASgLMiAuc29tYS5tb2RlbC52MS5HZW5lcmF0aW9uT3B0aW9uc0ILCglfc3RyYXRlZ3lCFwoVX2NvbnRleHRfdG9rZW5fYnVkZ2V0SgQIBRAKSgQICxAMSgQIDBANIsEBCgtDaGF0U3RhcnRlZBIPCgdjaGF0X2lkGAEgASgJEg0KBW1vZGVsGAIgASgJEhcKD2NvbnZlcnNhdGlvbl9pZBgDIAEoCRIbChNyZW1lbWJlcmVkX21lc3NhZ2VzGAQgASgFEiYKB3NvdXJjZXMYBSADKAsyFS5zb21hLm1vZGVsLnYxLlNvdXJjZRIcChRjb250ZXh0X2xlbmd0aF9jaGFycxgHIAEoBRIWCg5kcm9wcGVkX3BhcmFtcxgGIAMoCSJ9CgxQb2xpY3lOb3RpY2USKgoIZGVjaXNpb24YASABKA4yGC5zb21hLnBvbGljeS52MS5EZWNpc2lvbhINCgVzdGFnZRgCIAEoCRIyCg1tYXRjaGVkX3J1bGVzGAMgAygLMhsuc29tYS5wb2xpY3kudjEuTWF0Y2hlZFJ1bGUigAIKDENoYXRGaW5pc2hlZBIyCg1maW5pc2hfcmVhc29uGAEgASgOMhsuc29tYS5tb2RlbC52MS5GaW5pc2hSZWFzb24SIwoFdXNhZ2UYAiABKAsyFC5zb21hLm1vZGVsLnYxLlVzYWdlEiMKG3RpbWVfdG9fZmlyc3RfdG9rZW5fc2Vjb25kcxgDIAEoARIZChF0b2tlbnNfcGVyX3NlY29uZBgEIAEoARIYChBkdXJhdGlvbl9zZWNvbmRzGAUgASgBEiYKB3NvdXJjZXMYBiADKAsyFS5zb21hLm1vZGVsLnYxLlNvdXJjZRIVCg1zdG9wX3NlcXVlbmNlGAcgASgJIs8BCgpDaGF0QW5zd2VyEjIKB3N0YXJ0ZWQYASABKAsyIS5zb21hLm9yY2hlc3RyYXRvci52MS5DaGF0U3RhcnRlZBIyCgZwb2xpY3kYAiADKAsyIi5zb21hLm9yY2hlc3RyYXRvci52MS5Qb2xpY3lOb3RpY2USIwoFZGVsdGEYAyABKAsyFC5zb21hLm1vZGVsLnYxLkRlbHRhEjQKCGZpbmlzaGVkGAQgASgLMiIuc29tYS5vcmNoZXN0cmF0b3IudjEuQ2hhdEZpbmlzaGVkIooDCgxDaGF0UmVzcG9uc2USEAoIc2VxdWVuY2UYASABKAUSNAoHc3RhcnRlZBgCIAEoCzIhLnNvbWEub3JjaGVzdHJhdG9yLnYxLkNoYXRTdGFydGVkSAASJQoFZGVsdGEYAyABKAsyFC5zb21hLm1vZGVsLnYxLkRlbHRhSAASNAoGcG9saWN5GAUgASgLMiIuc29tYS5vcmNoZXN0cmF0b3IudjEuUG9saWN5Tm90aWNlSAASNgoIZmluaXNoZWQYBiABKAsyIi5zb21hLm9yY2hlc3RyYXRvci52MS5DaGF0RmluaXNoZWRIABIqCgVlcnJvchgHIAEoCzIZLnNvbWEubWVzaC52MS5TdHJlYW1FcnJvckgAEiwKCWhlYXJ0YmVhdBgIIAEoCzIXLnNvbWEubWVzaC52MS5IZWFydGJlYXRIABIyCgZhbnN3ZXIYCSABKAsyIC5zb21hLm9yY2hlc3RyYXRvci52MS5DaGF0QW5zd2VySABCCQoHcGF5bG9hZEoECAQQBTKFAQoLQ2hhdFNlcnZpY2USdgoEQ2hhdBIhLnNvbWEub3JjaGVzdHJhdG9yLnYxLkNoYXRSZXF1ZXN0GiIuc29tYS5vcmNoZXN0cmF0b3IudjEuQ2hhdFJlc3BvbnNlIiWK5xgOCgxleGVjdXRlOmNoYXSC0+STAg06ASoiCC92MS9jaGF0MAFC1gEKGGNvbS5zb21hLm9yY2hlc3RyYXRvci52MUIQQ2hhdFNlcnZpY2VQcm90b1ABWjZzb21hbWVzaC9jb250cmFjdHMvc29tYS9vcmNoZXN0cmF0b3IvdjE7b3JjaGVzdHJhdG9ydjGiAgNTT1iqAhRTb21hLk9yY2hlc3RyYXRvci5WMcoCFFNvbWFcT3JjaGVzdHJhdG9yXFYx4gIgU29tYVxPcmNoZXN0cmF0b3JcVjFcR1BCTWV0YWRhdGHqAhZTb21hOjpPcmNoZXN0cmF0b3I6OlYxYgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_soma_authz_v1_authz, file_soma_memory_v1_memory_service, file_soma_mesh_v1_stream, file_soma_model_v1_message, file_soma_model_v1_options, file_soma_policy_v1_policy_service]);
 
 /**
  * ChatRequest asks for the next turn.
@@ -64,61 +64,11 @@ export type ChatRequest = Message<"soma.orchestrator.v1.ChatRequest"> & {
   strategy?: Strategy | undefined;
 
   /**
-   * How tokens are sampled.
-   *
-   * @generated from field: soma.model.v1.Sampling sampling = 5;
-   */
-  sampling?: Sampling | undefined;
-
-  /**
-   * Functions the model may ask to call. The client calls them.
-   *
-   * @generated from field: repeated soma.model.v1.Tool tools = 6;
-   */
-  tools: Tool[];
-
-  /**
-   * Whether the model calls a function, and which one.
-   *
-   * @generated from field: soma.model.v1.ToolChoice tool_choice = 7;
-   */
-  toolChoice?: ToolChoice | undefined;
-
-  /**
-   * Whether the model may ask for several calls at once.
-   *
-   * @generated from field: optional bool parallel_tool_calls = 8;
-   */
-  parallelToolCalls?: boolean | undefined;
-
-  /**
-   * Format of structured output.
-   *
-   * @generated from field: soma.model.v1.ResponseFormat response_format = 9;
-   */
-  responseFormat?: ResponseFormat | undefined;
-
-  /**
    * Most tokens of context that memory adds; the memory service's default when unset.
    *
    * @generated from field: optional int32 context_token_budget = 10;
    */
   contextTokenBudget?: number | undefined;
-
-  /**
-   * The caller's own name for its end user; may be empty.
-   *
-   * @generated from field: string user = 11;
-   */
-  user: string;
-
-  /**
-   * Whether fields that the provider does not support are left out. Otherwise the request is refused, and the error
-   * names those fields.
-   *
-   * @generated from field: bool drop_params = 12;
-   */
-  dropParams: boolean;
 
   /**
    * A UUID that makes it safe to repeat the call: of the turns of a conversation with the same UUID, only the first is
@@ -127,6 +77,13 @@ export type ChatRequest = Message<"soma.orchestrator.v1.ChatRequest"> & {
    * @generated from field: string request_id = 13;
    */
   requestId: string;
+
+  /**
+   * How to answer.
+   *
+   * @generated from field: soma.model.v1.GenerationOptions options = 14;
+   */
+  options?: GenerationOptions | undefined;
 };
 
 /**
@@ -200,41 +157,6 @@ export const ChatStartedSchema: GenMessage<ChatStarted> = /*@__PURE__*/
   messageDesc(file_soma_orchestrator_v1_chat_service, 1);
 
 /**
- * ChatDelta is the next piece of the answer, after policy has checked it.
- *
- * @generated from message soma.orchestrator.v1.ChatDelta
- */
-export type ChatDelta = Message<"soma.orchestrator.v1.ChatDelta"> & {
-  /**
-   * The text.
-   *
-   * @generated from field: string text = 1;
-   */
-  text: string;
-
-  /**
-   * Log probabilities of its tokens; only when `sampling.top_logprobs` is set, and never for text that policy changed.
-   *
-   * @generated from field: repeated soma.model.v1.TokenLogprob logprobs = 2;
-   */
-  logprobs: TokenLogprob[];
-
-  /**
-   * Whether the text is the model's refusal to answer. Not every provider marks refusals.
-   *
-   * @generated from field: bool refusal = 3;
-   */
-  refusal: boolean;
-};
-
-/**
- * Describes the message soma.orchestrator.v1.ChatDelta.
- * Use `create(ChatDeltaSchema)` to create a new message.
- */
-export const ChatDeltaSchema: GenMessage<ChatDelta> = /*@__PURE__*/
-  messageDesc(file_soma_orchestrator_v1_chat_service, 2);
-
-/**
  * PolicyNotice says that policy changed or found something.
  *
  * @generated from message soma.orchestrator.v1.PolicyNotice
@@ -267,7 +189,7 @@ export type PolicyNotice = Message<"soma.orchestrator.v1.PolicyNotice"> & {
  * Use `create(PolicyNoticeSchema)` to create a new message.
  */
 export const PolicyNoticeSchema: GenMessage<PolicyNotice> = /*@__PURE__*/
-  messageDesc(file_soma_orchestrator_v1_chat_service, 3);
+  messageDesc(file_soma_orchestrator_v1_chat_service, 2);
 
 /**
  * ChatFinished is the last event of a complete stream.
@@ -316,6 +238,13 @@ export type ChatFinished = Message<"soma.orchestrator.v1.ChatFinished"> & {
    * @generated from field: repeated soma.model.v1.Source sources = 6;
    */
   sources: Source[];
+
+  /**
+   * The stop sequence that ended the text, when the provider says which.
+   *
+   * @generated from field: string stop_sequence = 7;
+   */
+  stopSequence: string;
 };
 
 /**
@@ -323,6 +252,48 @@ export type ChatFinished = Message<"soma.orchestrator.v1.ChatFinished"> & {
  * Use `create(ChatFinishedSchema)` to create a new message.
  */
 export const ChatFinishedSchema: GenMessage<ChatFinished> = /*@__PURE__*/
+  messageDesc(file_soma_orchestrator_v1_chat_service, 3);
+
+/**
+ * ChatAnswer is a whole answer.
+ *
+ * @generated from message soma.orchestrator.v1.ChatAnswer
+ */
+export type ChatAnswer = Message<"soma.orchestrator.v1.ChatAnswer"> & {
+  /**
+   * Which model answered, and what memory added.
+   *
+   * @generated from field: soma.orchestrator.v1.ChatStarted started = 1;
+   */
+  started?: ChatStarted | undefined;
+
+  /**
+   * What policy changed or found, first in the input, then in the answer.
+   *
+   * @generated from field: repeated soma.orchestrator.v1.PolicyNotice policy = 2;
+   */
+  policy: PolicyNotice[];
+
+  /**
+   * The answer, after policy has checked it; unset when the model wrote nothing, or policy withheld it.
+   *
+   * @generated from field: soma.model.v1.Delta delta = 3;
+   */
+  delta?: Delta | undefined;
+
+  /**
+   * How it ended.
+   *
+   * @generated from field: soma.orchestrator.v1.ChatFinished finished = 4;
+   */
+  finished?: ChatFinished | undefined;
+};
+
+/**
+ * Describes the message soma.orchestrator.v1.ChatAnswer.
+ * Use `create(ChatAnswerSchema)` to create a new message.
+ */
+export const ChatAnswerSchema: GenMessage<ChatAnswer> = /*@__PURE__*/
   messageDesc(file_soma_orchestrator_v1_chat_service, 4);
 
 /**
@@ -353,20 +324,12 @@ export type ChatResponse = Message<"soma.orchestrator.v1.ChatResponse"> & {
     case: "started";
   } | {
     /**
-     * The next piece of the answer.
+     * The next piece of the answer, after policy has checked it.
      *
-     * @generated from field: soma.orchestrator.v1.ChatDelta delta = 3;
+     * @generated from field: soma.model.v1.Delta delta = 3;
      */
-    value: ChatDelta;
+    value: Delta;
     case: "delta";
-  } | {
-    /**
-     * The next piece of a tool call.
-     *
-     * @generated from field: soma.model.v1.ToolCallDelta tool_call = 4;
-     */
-    value: ToolCallDelta;
-    case: "toolCall";
   } | {
     /**
      * Policy changed or found something.
@@ -399,6 +362,14 @@ export type ChatResponse = Message<"soma.orchestrator.v1.ChatResponse"> & {
      */
     value: Heartbeat;
     case: "heartbeat";
+  } | {
+    /**
+     * The whole answer, in place of the first event, the pieces and the last event; only with `options.whole`.
+     *
+     * @generated from field: soma.orchestrator.v1.ChatAnswer answer = 9;
+     */
+    value: ChatAnswer;
+    case: "answer";
   } | { case: undefined; value?: undefined };
 };
 

@@ -15,10 +15,10 @@ import type { Strategy } from "../../memory/v1/memory_service_pb";
 import { file_soma_memory_v1_memory_service } from "../../memory/v1/memory_service_pb";
 import type { Heartbeat, StreamError } from "../../mesh/v1/stream_pb";
 import { file_soma_mesh_v1_stream } from "../../mesh/v1/stream_pb";
-import type { FinishReason, Message as Message$1, Sampling, Source, TokenLogprob, Tool, ToolCall, ToolChoice, Usage } from "../../model/v1/message_pb";
+import type { Citation, FinishReason, Message as Message$1, Reasoning, Source, TokenLogprob, ToolCall, Usage } from "../../model/v1/message_pb";
 import { file_soma_model_v1_message } from "../../model/v1/message_pb";
-import type { ResponseFormat } from "../../model/v1/model_service_pb";
-import { file_soma_model_v1_model_service } from "../../model/v1/model_service_pb";
+import type { GenerationOptions } from "../../model/v1/options_pb";
+import { file_soma_model_v1_options } from "../../model/v1/options_pb";
 import type { PolicyNotice } from "./chat_service_pb";
 import { file_soma_orchestrator_v1_chat_service } from "./chat_service_pb";
 import type { Message } from "@bufbuild/protobuf";
@@ -27,7 +27,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file soma/orchestrator/v1/response_service.proto.
  */
 export const file_soma_orchestrator_v1_response_service: GenFile = /*@__PURE__*/
-  fileDesc("Citzb21hL29yY2hlc3RyYXRvci92MS9yZXNwb25zZV9zZXJ2aWNlLnByb3RvEhRzb21hLm9yY2hlc3RyYXRvci52MSKxBQoQUmVzcG9uc2VTZXR0aW5ncxIfCgxpbnN0cnVjdGlvbnMYASABKAlCCbpIBnIEKICAQBIpCghzYW1wbGluZxgCIAEoCzIXLnNvbWEubW9kZWwudjEuU2FtcGxpbmcSLQoFdG9vbHMYAyADKAsyEy5zb21hLm1vZGVsLnYxLlRvb2xCCbpIBpIBAxCAARIuCgt0b29sX2Nob2ljZRgEIAEoCzIZLnNvbWEubW9kZWwudjEuVG9vbENob2ljZRIgChNwYXJhbGxlbF90b29sX2NhbGxzGAUgASgISACIAQESNgoPcmVzcG9uc2VfZm9ybWF0GAYgASgLMh0uc29tYS5tb2RlbC52MS5SZXNwb25zZUZvcm1hdBIWCgR1c2VyGAcgASgJQgi6SAVyAxiAAhJdCghtZXRhZGF0YRgIIAMoCzI0LnNvbWEub3JjaGVzdHJhdG9yLnYxLlJlc3BvbnNlU2V0dGluZ3MuTWV0YWRhdGFFbnRyeUIVukgSmgEPEBAiBHICGEAqBXIDGIAEEiYKFHByZXZpb3VzX3Jlc3BvbnNlX2lkGAkgASgJQgi6SAVyAxiAARIhCg9jb252ZXJzYXRpb25faWQYCiABKAlCCLpIBXIDGIACEjkKCHN0cmF0ZWd5GAsgASgOMhguc29tYS5tZW1vcnkudjEuU3RyYXRlZ3lCCLpIBYIBAhABSAGIAQESEgoFc3RvcmUYDCABKAhIAogBARISCgpiYWNrZ3JvdW5kGA0gASgIEhMKC2Ryb3BfcGFyYW1zGA4gASgIGi8KDU1ldGFkYXRhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUIWChRfcGFyYWxsZWxfdG9vbF9jYWxsc0ILCglfc3RyYXRlZ3lCCAoGX3N0b3JlImkKDVJlc3BvbnNlSW5wdXQSKQoHbWVzc2FnZRgBIAEoCzIWLnNvbWEubW9kZWwudjEuTWVzc2FnZUgAEh0KB2l0ZW1faWQYAiABKAlCCrpIB3IFEAEYgAFIAEIOCgVpbnB1dBIFukgCCAEiXAoMUmVzcG9uc2VUZXh0EgwKBHRleHQYASABKAkSLQoIbG9ncHJvYnMYAiADKAsyGy5zb21hLm1vZGVsLnYxLlRva2VuTG9ncHJvYhIPCgdyZWZ1c2FsGAMgASgIIokBCgxSZXNwb25zZUl0ZW0SDwoHaXRlbV9pZBgBIAEoCRIyCgR0ZXh0GAIgASgLMiIuc29tYS5vcmNoZXN0cmF0b3IudjEuUmVzcG9uc2VUZXh0SAASLAoJdG9vbF9jYWxsGAMgASgLMhcuc29tYS5tb2RlbC52MS5Ub29sQ2FsbEgAQgYKBGl0ZW0i/QQKCFJlc3BvbnNlEhMKC3Jlc3BvbnNlX2lkGAEgASgJEjMKBXN0YXRlGAIgASgOMiQuc29tYS5vcmNoZXN0cmF0b3IudjEuUmVzcG9uc2UuU3RhdGUSLwoLY3JlYXRlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBINCgVtb2RlbBgFIAEoCRI4CghzZXR0aW5ncxgGIAEoCzImLnNvbWEub3JjaGVzdHJhdG9yLnYxLlJlc3BvbnNlU2V0dGluZ3MSMgoGb3V0cHV0GAcgAygLMiIuc29tYS5vcmNoZXN0cmF0b3IudjEuUmVzcG9uc2VJdGVtEjIKDWZpbmlzaF9yZWFzb24YCCABKA4yGy5zb21hLm1vZGVsLnYxLkZpbmlzaFJlYXNvbhIjCgV1c2FnZRgJIAEoCzIULnNvbWEubW9kZWwudjEuVXNhZ2USKAoFZXJyb3IYCiABKAsyGS5zb21hLm1lc2gudjEuU3RyZWFtRXJyb3ISJgoHc291cmNlcxgLIAMoCzIVLnNvbWEubW9kZWwudjEuU291cmNlEhYKDmRyb3BwZWRfcGFyYW1zGAwgAygJIocBCgVTdGF0ZRIVChFTVEFURV9VTlNQRUNJRklFRBAAEhUKEVNUQVRFX0lOX1BST0dSRVNTEAESEwoPU1RBVEVfQ09NUExFVEVEEAISFAoQU1RBVEVfSU5DT01QTEVURRADEhAKDFNUQVRFX0ZBSUxFRBAEEhMKD1NUQVRFX0NBTkNFTExFRBAFIswBChVDcmVhdGVSZXNwb25zZVJlcXVlc3QSFwoFbW9kZWwYASABKAlCCLpIBXIDGIACEj8KBWlucHV0GAIgAygLMiMuc29tYS5vcmNoZXN0cmF0b3IudjEuUmVzcG9uc2VJbnB1dEILukgIkgEFCAEQgCASOAoIc2V0dGluZ3MYAyABKAsyJi5zb21hLm9yY2hlc3RyYXRvci52MS5SZXNwb25zZVNldHRpbmdzEh8KCnJlcXVlc3RfaWQYBCABKAlCC7pICNgBAXIDsAEBIlsKEVJlc3BvbnNlSXRlbUV2ZW50EhQKDG91dHB1dF9pbmRleBgBIAEoBRIwCgRpdGVtGAIgASgLMiIuc29tYS5vcmNoZXN0cmF0b3IudjEuUmVzcG9uc2VJdGVtImYKEVJlc3BvbnNlVGV4dERlbHRhEhQKDG91dHB1dF9pbmRleBgBIAEoBRIMCgR0ZXh0GAIgASgJEi0KCGxvZ3Byb2JzGAMgAygLMhsuc29tYS5tb2RlbC52MS5Ub2tlbkxvZ3Byb2IiQQoWUmVzcG9uc2VBcmd1bWVudHNEZWx0YRIUCgxvdXRwdXRfaW5kZXgYASABKAUSEQoJYXJndW1lbnRzGAIgASgJIqwEChZDcmVhdGVSZXNwb25zZVJlc3BvbnNlEhYKCHNlcXVlbmNlGAEgASgFQgSQ5xgBEjEKB2NyZWF0ZWQYAiABKAsyHi5zb21hLm9yY2hlc3RyYXRvci52MS5SZXNwb25zZUgAEj0KCml0ZW1fYmVndW4YAyABKAsyJy5zb21hLm9yY2hlc3RyYXRvci52MS5SZXNwb25zZUl0ZW1FdmVudEgAEjgKBWRlbHRhGAQgASgLMicuc29tYS5vcmNoZXN0cmF0b3IudjEuUmVzcG9uc2VUZXh0RGVsdGFIABJBCglhcmd1bWVudHMYBSABKAsyLC5zb21hLm9yY2hlc3RyYXRvci52MS5SZXNwb25zZUFyZ3VtZW50c0RlbHRhSAASPAoJaXRlbV9kb25lGAYgASgLMicuc29tYS5vcmNoZXN0cmF0b3IudjEuUmVzcG9uc2VJdGVtRXZlbnRIABI0CgZwb2xpY3kYByABKAsyIi5zb21hLm9yY2hlc3RyYXRvci52MS5Qb2xpY3lOb3RpY2VIABIyCghmaW5pc2hlZBgIIAEoCzIeLnNvbWEub3JjaGVzdHJhdG9yLnYxLlJlc3BvbnNlSAASKgoFZXJyb3IYCSABKAsyGS5zb21hLm1lc2gudjEuU3RyZWFtRXJyb3JIABIsCgloZWFydGJlYXQYCiABKAsyFy5zb21hLm1lc2gudjEuSGVhcnRiZWF0SABCCQoHcGF5bG9hZCJwChRXYXRjaFJlc3BvbnNlUmVxdWVzdBIfCgtyZXNwb25zZV9pZBgBIAEoCUIKukgHcgUQARiAARIkCg5hZnRlcl9zZXF1ZW5jZRgCIAEoBUIHukgEGgIoAEgAiAEBQhEKD19hZnRlcl9zZXF1ZW5jZSL1AwoVV2F0Y2hSZXNwb25zZVJlc3BvbnNlEhYKCHNlcXVlbmNlGAEgASgFQgSQ5xgBEjEKB2NyZWF0ZWQYAiABKAsyHi5zb21hLm9yY2hlc3RyYXRvci52MS5SZXNwb25zZUgAEj0KCml0ZW1fYmVndW4YAyABKAsyJy5zb21hLm9yY2hlc3RyYXRvci52MS5SZXNwb25zZUl0ZW1FdmVudEgAEjgKBWRlbHRhGAQgASgLMicuc29tYS5vcmNoZXN0cmF0b3IudjEuUmVzcG9uc2VUZXh0RGVsdGFIABJBCglhcmd1bWVudHMYBSABKAsyLC5zb21hLm9yY2hlc3RyYXRvci52MS5SZXNwb25zZUFyZ3VtZW50c0RlbHRhSAASPAoJaXRlbV9kb25lGAYgASgLMicuc29tYS5vcmNoZXN0cmF0b3IudjEuUmVzcG9uc2VJdGVtRXZlbnRIABIyCghmaW5pc2hlZBgIIAEoCzIeLnNvbWEub3JjaGVzdHJhdG9yLnYxLlJlc3BvbnNlSAASKgoFZXJyb3IYCSABKAsyGS5zb21hLm1lc2gudjEuU3RyZWFtRXJyb3JIABIsCgloZWFydGJlYXQYCiABKAsyFy5zb21hLm1lc2gudjEuSGVhcnRiZWF0SABCCQoHcGF5bG9hZCI1ChJHZXRSZXNwb25zZVJlcXVlc3QSHwoLcmVzcG9uc2VfaWQYASABKAlCCrpIB3IFEAEYgAEiRwoTR2V0UmVzcG9uc2VSZXNwb25zZRIwCghyZXNwb25zZRgBIAEoCzIeLnNvbWEub3JjaGVzdHJhdG9yLnYxLlJlc3BvbnNlIjgKFURlbGV0ZVJlc3BvbnNlUmVxdWVzdBIfCgtyZXNwb25zZV9pZBgBIAEoCUIKukgHcgUQARiAASItChZEZWxldGVSZXNwb25zZVJlc3BvbnNlEhMKC3Jlc3BvbnNlX2lkGAEgASgJIpIBCh1MaXN0UmVzcG9uc2VJbnB1dEl0ZW1zUmVxdWVzdBIfCgtyZXNwb25zZV9pZBgBIAEoCUIKukgHcgUQARiAARIcCglwYWdlX3NpemUYAiABKAVCCbpIBhoEGGQoABIcCgpwYWdlX3Rva2VuGAMgASgJQgi6SAVyAxiAARIUCgxuZXdlc3RfZmlyc3QYBCABKAgiTQoRUmVzcG9uc2VJbnB1dEl0ZW0SDwoHaXRlbV9pZBgBIAEoCRInCgdtZXNzYWdlGAIgASgLMhYuc29tYS5tb2RlbC52MS5NZXNzYWdlInEKHkxpc3RSZXNwb25zZUlucHV0SXRlbXNSZXNwb25zZRI2CgVpdGVtcxgBIAMoCzInLnNvbWEub3JjaGVzdHJhdG9yLnYxLlJlc3BvbnNlSW5wdXRJdGVtEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSI4ChVDYW5jZWxSZXNwb25zZVJlcXVlc3QSHwoLcmVzcG9uc2VfaWQYASABKAlCCrpIB3IFEAEYgAEiSgoWQ2FuY2VsUmVzcG9uc2VSZXNwb25zZRIwCghyZXNwb25zZRgBIAEoCzIeLnNvbWEub3JjaGVzdHJhdG9yLnYxLlJlc3BvbnNlMq8ICg9SZXNwb25zZVNlcnZpY2USngEKDkNyZWF0ZVJlc3BvbnNlEisuc29tYS5vcmNoZXN0cmF0b3IudjEuQ3JlYXRlUmVzcG9uc2VSZXF1ZXN0Giwuc29tYS5vcmNoZXN0cmF0b3IudjEuQ3JlYXRlUmVzcG9uc2VSZXNwb25zZSIviucYDgoMZXhlY3V0ZTpjaGF0gtPkkwIXOgEqIhIvdjEvY2hhdC9yZXNwb25zZXMwARKtAQoNV2F0Y2hSZXNwb25zZRIqLnNvbWEub3JjaGVzdHJhdG9yLnYxLldhdGNoUmVzcG9uc2VSZXF1ZXN0Gisuc29tYS5vcmNoZXN0cmF0b3IudjEuV2F0Y2hSZXNwb25zZVJlc3BvbnNlIkGK5xgOCgxleGVjdXRlOmNoYXSC0+STAikSJy92MS9jaGF0L3Jlc3BvbnNlcy97cmVzcG9uc2VfaWR9L2V2ZW50czABEp4BCgtHZXRSZXNwb25zZRIoLnNvbWEub3JjaGVzdHJhdG9yLnYxLkdldFJlc3BvbnNlUmVxdWVzdBopLnNvbWEub3JjaGVzdHJhdG9yLnYxLkdldFJlc3BvbnNlUmVzcG9uc2UiOornGA4KDGV4ZWN1dGU6Y2hhdILT5JMCIhIgL3YxL2NoYXQvcmVzcG9uc2VzL3tyZXNwb25zZV9pZH0SywEKFkxpc3RSZXNwb25zZUlucHV0SXRlbXMSMy5zb21hLm9yY2hlc3RyYXRvci52MS5MaXN0UmVzcG9uc2VJbnB1dEl0ZW1zUmVxdWVzdBo0LnNvbWEub3JjaGVzdHJhdG9yLnYxLkxpc3RSZXNwb25zZUlucHV0SXRlbXNSZXNwb25zZSJGiucYDgoMZXhlY3V0ZTpjaGF0gtPkkwIuEiwvdjEvY2hhdC9yZXNwb25zZXMve3Jlc3BvbnNlX2lkfS9pbnB1dF9pdGVtcxKnAQoORGVsZXRlUmVzcG9uc2USKy5zb21hLm9yY2hlc3RyYXRvci52MS5EZWxldGVSZXNwb25zZVJlcXVlc3QaLC5zb21hLm9yY2hlc3RyYXRvci52MS5EZWxldGVSZXNwb25zZVJlc3BvbnNlIjqK5xgOCgxleGVjdXRlOmNoYXSC0+STAiIqIC92MS9jaGF0L3Jlc3BvbnNlcy97cmVzcG9uc2VfaWR9ErEBCg5DYW5jZWxSZXNwb25zZRIrLnNvbWEub3JjaGVzdHJhdG9yLnYxLkNhbmNlbFJlc3BvbnNlUmVxdWVzdBosLnNvbWEub3JjaGVzdHJhdG9yLnYxLkNhbmNlbFJlc3BvbnNlUmVzcG9uc2UiRIrnGA4KDGV4ZWN1dGU6Y2hhdILT5JMCLDoBKiInL3YxL2NoYXQvcmVzcG9uc2VzL3tyZXNwb25zZV9pZH0vY2FuY2VsQtoBChhjb20uc29tYS5vcmNoZXN0cmF0b3IudjFCFFJlc3BvbnNlU2VydmljZVByb3RvUAFaNnNvbWFtZXNoL2NvbnRyYWN0cy9zb21hL29yY2hlc3RyYXRvci92MTtvcmNoZXN0cmF0b3J2MaICA1NPWKoCFFNvbWEuT3JjaGVzdHJhdG9yLlYxygIUU29tYVxPcmNoZXN0cmF0b3JcVjHiAiBTb21hXE9yY2hlc3RyYXRvclxWMVxHUEJNZXRhZGF0YeoCFlNvbWE6Ok9yY2hlc3RyYXRvcjo6VjFiBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_timestamp, file_soma_authz_v1_authz, file_soma_memory_v1_memory_service, file_soma_mesh_v1_stream, file_soma_model_v1_message, file_soma_model_v1_model_service, file_soma_orchestrator_v1_chat_service]);
+  fileDesc("Citzb21hL29yY2hlc3RyYXRvci92MS9yZXNwb25zZV9zZXJ2aWNlLnByb3RvEhRzb21hLm9yY2hlc3RyYXRvci52MSLHAwoQUmVzcG9uc2VTZXR0aW5ncxIfCgxpbnN0cnVjdGlvbnMYASABKAlCCbpIBnIEKICAQBJdCghtZXRhZGF0YRgIIAMoCzI0LnNvbWEub3JjaGVzdHJhdG9yLnYxLlJlc3BvbnNlU2V0dGluZ3MuTWV0YWRhdGFFbnRyeUIVukgSmgEPEBAiBHICGEAqBXIDGIAEEiYKFHByZXZpb3VzX3Jlc3BvbnNlX2lkGAkgASgJQgi6SAVyAxiAARIhCg9jb252ZXJzYXRpb25faWQYCiABKAlCCLpIBXIDGIACEjkKCHN0cmF0ZWd5GAsgASgOMhguc29tYS5tZW1vcnkudjEuU3RyYXRlZ3lCCLpIBYIBAhABSACIAQESEgoFc3RvcmUYDCABKAhIAYgBARISCgpiYWNrZ3JvdW5kGA0gASgIEjEKB29wdGlvbnMYDyABKAsyIC5zb21hLm1vZGVsLnYxLkdlbmVyYXRpb25PcHRpb25zGi8KDU1ldGFkYXRhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUILCglfc3RyYXRlZ3lCCAoGX3N0b3JlSgQIAhAISgQIDhAPImkKDVJlc3BvbnNlSW5wdXQSKQoHbWVzc2FnZRgBIAEoCzIWLnNvbWEubW9kZWwudjEuTWVzc2FnZUgAEh0KB2l0ZW1faWQYAiABKAlCCrpIB3IFEAEYgAFIAEIOCgVpbnB1dBIFukgCCAEiiAEKDFJlc3BvbnNlVGV4dBIMCgR0ZXh0GAEgASgJEi0KCGxvZ3Byb2JzGAIgAygLMhsuc29tYS5tb2RlbC52MS5Ub2tlbkxvZ3Byb2ISDwoHcmVmdXNhbBgDIAEoCBIqCgljaXRhdGlvbnMYBCADKAsyFy5zb21hLm1vZGVsLnYxLkNpdGF0aW9uIrgBCgxSZXNwb25zZUl0ZW0SDwoHaXRlbV9pZBgBIAEoCRIyCgR0ZXh0GAIgASgLMiIuc29tYS5vcmNoZXN0cmF0b3IudjEuUmVzcG9uc2VUZXh0SAASLAoJdG9vbF9jYWxsGAMgASgLMhcuc29tYS5tb2RlbC52MS5Ub29sQ2FsbEgAEi0KCXJlYXNvbmluZxgEIAEoCzIYLnNvbWEubW9kZWwudjEuUmVhc29uaW5nSABCBgoEaXRlbSL9BAoIUmVzcG9uc2USEwoLcmVzcG9uc2VfaWQYASABKAkSMwoFc3RhdGUYAiABKA4yJC5zb21hLm9yY2hlc3RyYXRvci52MS5SZXNwb25zZS5TdGF0ZRIvCgtjcmVhdGVfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg0KBW1vZGVsGAUgASgJEjgKCHNldHRpbmdzGAYgASgLMiYuc29tYS5vcmNoZXN0cmF0b3IudjEuUmVzcG9uc2VTZXR0aW5ncxIyCgZvdXRwdXQYByADKAsyIi5zb21hLm9yY2hlc3RyYXRvci52MS5SZXNwb25zZUl0ZW0SMgoNZmluaXNoX3JlYXNvbhgIIAEoDjIbLnNvbWEubW9kZWwudjEuRmluaXNoUmVhc29uEiMKBXVzYWdlGAkgASgLMhQuc29tYS5tb2RlbC52MS5Vc2FnZRIoCgVlcnJvchgKIAEoCzIZLnNvbWEubWVzaC52MS5TdHJlYW1FcnJvchImCgdzb3VyY2VzGAsgAygLMhUuc29tYS5tb2RlbC52MS5Tb3VyY2USFgoOZHJvcHBlZF9wYXJhbXMYDCADKAkihwEKBVN0YXRlEhUKEVNUQVRFX1VOU1BFQ0lGSUVEEAASFQoRU1RBVEVfSU5fUFJPR1JFU1MQARITCg9TVEFURV9DT01QTEVURUQQAhIUChBTVEFURV9JTkNPTVBMRVRFEAMSEAoMU1RBVEVfRkFJTEVEEAQSEwoPU1RBVEVfQ0FOQ0VMTEVEEAUizAEKFUNyZWF0ZVJlc3BvbnNlUmVxdWVzdBIXCgVtb2RlbBgBIAEoCUIIukgFcgMYgAISPwoFaW5wdXQYAiADKAsyIy5zb21hLm9yY2hlc3RyYXRvci52MS5SZXNwb25zZUlucHV0Qgu6SAiSAQUIARCAIBI4CghzZXR0aW5ncxgDIAEoCzImLnNvbWEub3JjaGVzdHJhdG9yLnYxLlJlc3BvbnNlU2V0dGluZ3MSHwoKcmVxdWVzdF9pZBgEIAEoCUILukgI2AEBcgOwAQEiWwoRUmVzcG9uc2VJdGVtRXZlbnQSFAoMb3V0cHV0X2luZGV4GAEgASgFEjAKBGl0ZW0YAiABKAsyIi5zb21hLm9yY2hlc3RyYXRvci52MS5SZXNwb25zZUl0ZW0iZgoRUmVzcG9uc2VUZXh0RGVsdGESFAoMb3V0cHV0X2luZGV4GAEgASgFEgwKBHRleHQYAiABKAkSLQoIbG9ncHJvYnMYAyADKAsyGy5zb21hLm1vZGVsLnYxLlRva2VuTG9ncHJvYiJBChZSZXNwb25zZUFyZ3VtZW50c0RlbHRhEhQKDG91dHB1dF9pbmRleBgBIAEoBRIRCglhcmd1bWVudHMYAiABKAkiPAoWUmVzcG9uc2VSZWFzb25pbmdEZWx0YRIUCgxvdXRwdXRfaW5kZXgYASABKAUSDAoEdGV4dBgCIAEoCSLvBAoWQ3JlYXRlUmVzcG9uc2VSZXNwb25zZRIWCghzZXF1ZW5jZRgBIAEoBUIEkOcYARIxCgdjcmVhdGVkGAIgASgLMh4uc29tYS5vcmNoZXN0cmF0b3IudjEuUmVzcG9uc2VIABI9CgppdGVtX2JlZ3VuGAMgASgLMicuc29tYS5vcmNoZXN0cmF0b3IudjEuUmVzcG9uc2VJdGVtRXZlbnRIABI4CgVkZWx0YRgEIAEoCzInLnNvbWEub3JjaGVzdHJhdG9yLnYxLlJlc3BvbnNlVGV4dERlbHRhSAASQQoJYXJndW1lbnRzGAUgASgLMiwuc29tYS5vcmNoZXN0cmF0b3IudjEuUmVzcG9uc2VBcmd1bWVudHNEZWx0YUgAEjwKCWl0ZW1fZG9uZRgGIAEoCzInLnNvbWEub3JjaGVzdHJhdG9yLnYxLlJlc3BvbnNlSXRlbUV2ZW50SAASNAoGcG9saWN5GAcgASgLMiIuc29tYS5vcmNoZXN0cmF0b3IudjEuUG9saWN5Tm90aWNlSAASMgoIZmluaXNoZWQYCCABKAsyHi5zb21hLm9yY2hlc3RyYXRvci52MS5SZXNwb25zZUgAEioKBWVycm9yGAkgASgLMhkuc29tYS5tZXNoLnYxLlN0cmVhbUVycm9ySAASLAoJaGVhcnRiZWF0GAogASgLMhcuc29tYS5tZXNoLnYxLkhlYXJ0YmVhdEgAEkEKCXJlYXNvbmluZxgLIAEoCzIsLnNvbWEub3JjaGVzdHJhdG9yLnYxLlJlc3BvbnNlUmVhc29uaW5nRGVsdGFIAEIJCgdwYXlsb2FkInAKFFdhdGNoUmVzcG9uc2VSZXF1ZXN0Eh8KC3Jlc3BvbnNlX2lkGAEgASgJQgq6SAdyBRABGIABEiQKDmFmdGVyX3NlcXVlbmNlGAIgASgFQge6SAQaAigASACIAQFCEQoPX2FmdGVyX3NlcXVlbmNlIrgEChVXYXRjaFJlc3BvbnNlUmVzcG9uc2USFgoIc2VxdWVuY2UYASABKAVCBJDnGAESMQoHY3JlYXRlZBgCIAEoCzIeLnNvbWEub3JjaGVzdHJhdG9yLnYxLlJlc3BvbnNlSAASPQoKaXRlbV9iZWd1bhgDIAEoCzInLnNvbWEub3JjaGVzdHJhdG9yLnYxLlJlc3BvbnNlSXRlbUV2ZW50SAASOAoFZGVsdGEYBCABKAsyJy5zb21hLm9yY2hlc3RyYXRvci52MS5SZXNwb25zZVRleHREZWx0YUgAEkEKCWFyZ3VtZW50cxgFIAEoCzIsLnNvbWEub3JjaGVzdHJhdG9yLnYxLlJlc3BvbnNlQXJndW1lbnRzRGVsdGFIABI8CglpdGVtX2RvbmUYBiABKAsyJy5zb21hLm9yY2hlc3RyYXRvci52MS5SZXNwb25zZUl0ZW1FdmVudEgAEjIKCGZpbmlzaGVkGAggASgLMh4uc29tYS5vcmNoZXN0cmF0b3IudjEuUmVzcG9uc2VIABIqCgVlcnJvchgJIAEoCzIZLnNvbWEubWVzaC52MS5TdHJlYW1FcnJvckgAEiwKCWhlYXJ0YmVhdBgKIAEoCzIXLnNvbWEubWVzaC52MS5IZWFydGJlYXRIABJBCglyZWFzb25pbmcYCyABKAsyLC5zb21hLm9yY2hlc3RyYXRvci52MS5SZXNwb25zZVJlYXNvbmluZ0RlbHRhSABCCQoHcGF5bG9hZCI1ChJHZXRSZXNwb25zZVJlcXVlc3QSHwoLcmVzcG9uc2VfaWQYASABKAlCCrpIB3IFEAEYgAEiRwoTR2V0UmVzcG9uc2VSZXNwb25zZRIwCghyZXNwb25zZRgBIAEoCzIeLnNvbWEub3JjaGVzdHJhdG9yLnYxLlJlc3BvbnNlIjgKFURlbGV0ZVJlc3BvbnNlUmVxdWVzdBIfCgtyZXNwb25zZV9pZBgBIAEoCUIKukgHcgUQARiAASItChZEZWxldGVSZXNwb25zZVJlc3BvbnNlEhMKC3Jlc3BvbnNlX2lkGAEgASgJIpIBCh1MaXN0UmVzcG9uc2VJbnB1dEl0ZW1zUmVxdWVzdBIfCgtyZXNwb25zZV9pZBgBIAEoCUIKukgHcgUQARiAARIcCglwYWdlX3NpemUYAiABKAVCCbpIBhoEGGQoABIcCgpwYWdlX3Rva2VuGAMgASgJQgi6SAVyAxiAARIUCgxuZXdlc3RfZmlyc3QYBCABKAgiTQoRUmVzcG9uc2VJbnB1dEl0ZW0SDwoHaXRlbV9pZBgBIAEoCRInCgdtZXNzYWdlGAIgASgLMhYuc29tYS5tb2RlbC52MS5NZXNzYWdlInEKHkxpc3RSZXNwb25zZUlucHV0SXRlbXNSZXNwb25zZRI2CgVpdGVtcxgBIAMoCzInLnNvbWEub3JjaGVzdHJhdG9yLnYxLlJlc3BvbnNlSW5wdXRJdGVtEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSI4ChVDYW5jZWxSZXNwb25zZVJlcXVlc3QSHwoLcmVzcG9uc2VfaWQYASABKAlCCrpIB3IFEAEYgAEiSgoWQ2FuY2VsUmVzcG9uc2VSZXNwb25zZRIwCghyZXNwb25zZRgBIAEoCzIeLnNvbWEub3JjaGVzdHJhdG9yLnYxLlJlc3BvbnNlMq8ICg9SZXNwb25zZVNlcnZpY2USngEKDkNyZWF0ZVJlc3BvbnNlEisuc29tYS5vcmNoZXN0cmF0b3IudjEuQ3JlYXRlUmVzcG9uc2VSZXF1ZXN0Giwuc29tYS5vcmNoZXN0cmF0b3IudjEuQ3JlYXRlUmVzcG9uc2VSZXNwb25zZSIviucYDgoMZXhlY3V0ZTpjaGF0gtPkkwIXOgEqIhIvdjEvY2hhdC9yZXNwb25zZXMwARKtAQoNV2F0Y2hSZXNwb25zZRIqLnNvbWEub3JjaGVzdHJhdG9yLnYxLldhdGNoUmVzcG9uc2VSZXF1ZXN0Gisuc29tYS5vcmNoZXN0cmF0b3IudjEuV2F0Y2hSZXNwb25zZVJlc3BvbnNlIkGK5xgOCgxleGVjdXRlOmNoYXSC0+STAikSJy92MS9jaGF0L3Jlc3BvbnNlcy97cmVzcG9uc2VfaWR9L2V2ZW50czABEp4BCgtHZXRSZXNwb25zZRIoLnNvbWEub3JjaGVzdHJhdG9yLnYxLkdldFJlc3BvbnNlUmVxdWVzdBopLnNvbWEub3JjaGVzdHJhdG9yLnYxLkdldFJlc3BvbnNlUmVzcG9uc2UiOornGA4KDGV4ZWN1dGU6Y2hhdILT5JMCIhIgL3YxL2NoYXQvcmVzcG9uc2VzL3tyZXNwb25zZV9pZH0SywEKFkxpc3RSZXNwb25zZUlucHV0SXRlbXMSMy5zb21hLm9yY2hlc3RyYXRvci52MS5MaXN0UmVzcG9uc2VJbnB1dEl0ZW1zUmVxdWVzdBo0LnNvbWEub3JjaGVzdHJhdG9yLnYxLkxpc3RSZXNwb25zZUlucHV0SXRlbXNSZXNwb25zZSJGiucYDgoMZXhlY3V0ZTpjaGF0gtPkkwIuEiwvdjEvY2hhdC9yZXNwb25zZXMve3Jlc3BvbnNlX2lkfS9pbnB1dF9pdGVtcxKnAQoORGVsZXRlUmVzcG9uc2USKy5zb21hLm9yY2hlc3RyYXRvci52MS5EZWxldGVSZXNwb25zZVJlcXVlc3QaLC5zb21hLm9yY2hlc3RyYXRvci52MS5EZWxldGVSZXNwb25zZVJlc3BvbnNlIjqK5xgOCgxleGVjdXRlOmNoYXSC0+STAiIqIC92MS9jaGF0L3Jlc3BvbnNlcy97cmVzcG9uc2VfaWR9ErEBCg5DYW5jZWxSZXNwb25zZRIrLnNvbWEub3JjaGVzdHJhdG9yLnYxLkNhbmNlbFJlc3BvbnNlUmVxdWVzdBosLnNvbWEub3JjaGVzdHJhdG9yLnYxLkNhbmNlbFJlc3BvbnNlUmVzcG9uc2UiRIrnGA4KDGV4ZWN1dGU6Y2hhdILT5JMCLDoBKiInL3YxL2NoYXQvcmVzcG9uc2VzL3tyZXNwb25zZV9pZH0vY2FuY2VsQtoBChhjb20uc29tYS5vcmNoZXN0cmF0b3IudjFCFFJlc3BvbnNlU2VydmljZVByb3RvUAFaNnNvbWFtZXNoL2NvbnRyYWN0cy9zb21hL29yY2hlc3RyYXRvci92MTtvcmNoZXN0cmF0b3J2MaICA1NPWKoCFFNvbWEuT3JjaGVzdHJhdG9yLlYxygIUU29tYVxPcmNoZXN0cmF0b3JcVjHiAiBTb21hXE9yY2hlc3RyYXRvclxWMVxHUEJNZXRhZGF0YeoCFlNvbWE6Ok9yY2hlc3RyYXRvcjo6VjFiBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_timestamp, file_soma_authz_v1_authz, file_soma_memory_v1_memory_service, file_soma_mesh_v1_stream, file_soma_model_v1_message, file_soma_model_v1_options, file_soma_orchestrator_v1_chat_service]);
 
 /**
  * ResponseSettings is everything a response was asked for except its input. It is kept and returned with the response.
@@ -41,48 +41,6 @@ export type ResponseSettings = Message<"soma.orchestrator.v1.ResponseSettings"> 
    * @generated from field: string instructions = 1;
    */
   instructions: string;
-
-  /**
-   * How tokens are sampled.
-   *
-   * @generated from field: soma.model.v1.Sampling sampling = 2;
-   */
-  sampling?: Sampling | undefined;
-
-  /**
-   * Functions the model may ask to call. The client calls them.
-   *
-   * @generated from field: repeated soma.model.v1.Tool tools = 3;
-   */
-  tools: Tool[];
-
-  /**
-   * Whether the model calls a function, and which one.
-   *
-   * @generated from field: soma.model.v1.ToolChoice tool_choice = 4;
-   */
-  toolChoice?: ToolChoice | undefined;
-
-  /**
-   * Whether the model may ask for several calls at once.
-   *
-   * @generated from field: optional bool parallel_tool_calls = 5;
-   */
-  parallelToolCalls?: boolean | undefined;
-
-  /**
-   * Format of structured output.
-   *
-   * @generated from field: soma.model.v1.ResponseFormat response_format = 6;
-   */
-  responseFormat?: ResponseFormat | undefined;
-
-  /**
-   * The caller's own name for its end user; may be empty.
-   *
-   * @generated from field: string user = 7;
-   */
-  user: string;
 
   /**
    * The caller's own labels.
@@ -128,12 +86,11 @@ export type ResponseSettings = Message<"soma.orchestrator.v1.ResponseSettings"> 
   background: boolean;
 
   /**
-   * Whether fields that the provider does not support are left out. Otherwise the request is refused, and the error
-   * names those fields.
+   * How to answer; `whole` has no effect, because the pieces of a response are kept.
    *
-   * @generated from field: bool drop_params = 14;
+   * @generated from field: soma.model.v1.GenerationOptions options = 15;
    */
-  dropParams: boolean;
+  options?: GenerationOptions | undefined;
 };
 
 /**
@@ -206,6 +163,13 @@ export type ResponseText = Message<"soma.orchestrator.v1.ResponseText"> & {
    * @generated from field: bool refusal = 3;
    */
   refusal: boolean;
+
+  /**
+   * Places that the text refers to.
+   *
+   * @generated from field: repeated soma.model.v1.Citation citations = 4;
+   */
+  citations: Citation[];
 };
 
 /**
@@ -249,6 +213,14 @@ export type ResponseItem = Message<"soma.orchestrator.v1.ResponseItem"> & {
      */
     value: ToolCall;
     case: "toolCall";
+  } | {
+    /**
+     * A thought of the model.
+     *
+     * @generated from field: soma.model.v1.Reasoning reasoning = 4;
+     */
+    value: Reasoning;
+    case: "reasoning";
   } | { case: undefined; value?: undefined };
 };
 
@@ -547,6 +519,34 @@ export const ResponseArgumentsDeltaSchema: GenMessage<ResponseArgumentsDelta> = 
   messageDesc(file_soma_orchestrator_v1_response_service, 8);
 
 /**
+ * ResponseReasoningDelta is the next piece of a thought's text.
+ *
+ * @generated from message soma.orchestrator.v1.ResponseReasoningDelta
+ */
+export type ResponseReasoningDelta = Message<"soma.orchestrator.v1.ResponseReasoningDelta"> & {
+  /**
+   * Position of the item in the answer, from 0.
+   *
+   * @generated from field: int32 output_index = 1;
+   */
+  outputIndex: number;
+
+  /**
+   * The text.
+   *
+   * @generated from field: string text = 2;
+   */
+  text: string;
+};
+
+/**
+ * Describes the message soma.orchestrator.v1.ResponseReasoningDelta.
+ * Use `create(ResponseReasoningDeltaSchema)` to create a new message.
+ */
+export const ResponseReasoningDeltaSchema: GenMessage<ResponseReasoningDelta> = /*@__PURE__*/
+  messageDesc(file_soma_orchestrator_v1_response_service, 9);
+
+/**
  * CreateResponseResponse is one event of a response.
  *
  * @generated from message soma.orchestrator.v1.CreateResponseResponse
@@ -636,6 +636,14 @@ export type CreateResponseResponse = Message<"soma.orchestrator.v1.CreateRespons
      */
     value: Heartbeat;
     case: "heartbeat";
+  } | {
+    /**
+     * The next piece of a thought.
+     *
+     * @generated from field: soma.orchestrator.v1.ResponseReasoningDelta reasoning = 11;
+     */
+    value: ResponseReasoningDelta;
+    case: "reasoning";
   } | { case: undefined; value?: undefined };
 };
 
@@ -644,7 +652,7 @@ export type CreateResponseResponse = Message<"soma.orchestrator.v1.CreateRespons
  * Use `create(CreateResponseResponseSchema)` to create a new message.
  */
 export const CreateResponseResponseSchema: GenMessage<CreateResponseResponse> = /*@__PURE__*/
-  messageDesc(file_soma_orchestrator_v1_response_service, 9);
+  messageDesc(file_soma_orchestrator_v1_response_service, 10);
 
 /**
  * WatchResponseRequest asks for the events of a response that is being made, or was made, in the background.
@@ -672,7 +680,7 @@ export type WatchResponseRequest = Message<"soma.orchestrator.v1.WatchResponseRe
  * Use `create(WatchResponseRequestSchema)` to create a new message.
  */
 export const WatchResponseRequestSchema: GenMessage<WatchResponseRequest> = /*@__PURE__*/
-  messageDesc(file_soma_orchestrator_v1_response_service, 10);
+  messageDesc(file_soma_orchestrator_v1_response_service, 11);
 
 /**
  * WatchResponseResponse is one event of a response, as in CreateResponseResponse and with the same `sequence`.
@@ -757,6 +765,14 @@ export type WatchResponseResponse = Message<"soma.orchestrator.v1.WatchResponseR
      */
     value: Heartbeat;
     case: "heartbeat";
+  } | {
+    /**
+     * The next piece of a thought.
+     *
+     * @generated from field: soma.orchestrator.v1.ResponseReasoningDelta reasoning = 11;
+     */
+    value: ResponseReasoningDelta;
+    case: "reasoning";
   } | { case: undefined; value?: undefined };
 };
 
@@ -765,7 +781,7 @@ export type WatchResponseResponse = Message<"soma.orchestrator.v1.WatchResponseR
  * Use `create(WatchResponseResponseSchema)` to create a new message.
  */
 export const WatchResponseResponseSchema: GenMessage<WatchResponseResponse> = /*@__PURE__*/
-  messageDesc(file_soma_orchestrator_v1_response_service, 11);
+  messageDesc(file_soma_orchestrator_v1_response_service, 12);
 
 /**
  * GetResponseRequest asks for a stored response.
@@ -786,7 +802,7 @@ export type GetResponseRequest = Message<"soma.orchestrator.v1.GetResponseReques
  * Use `create(GetResponseRequestSchema)` to create a new message.
  */
 export const GetResponseRequestSchema: GenMessage<GetResponseRequest> = /*@__PURE__*/
-  messageDesc(file_soma_orchestrator_v1_response_service, 12);
+  messageDesc(file_soma_orchestrator_v1_response_service, 13);
 
 /**
  * GetResponseResponse is the response.
@@ -807,7 +823,7 @@ export type GetResponseResponse = Message<"soma.orchestrator.v1.GetResponseRespo
  * Use `create(GetResponseResponseSchema)` to create a new message.
  */
 export const GetResponseResponseSchema: GenMessage<GetResponseResponse> = /*@__PURE__*/
-  messageDesc(file_soma_orchestrator_v1_response_service, 13);
+  messageDesc(file_soma_orchestrator_v1_response_service, 14);
 
 /**
  * DeleteResponseRequest deletes a stored response.
@@ -828,7 +844,7 @@ export type DeleteResponseRequest = Message<"soma.orchestrator.v1.DeleteResponse
  * Use `create(DeleteResponseRequestSchema)` to create a new message.
  */
 export const DeleteResponseRequestSchema: GenMessage<DeleteResponseRequest> = /*@__PURE__*/
-  messageDesc(file_soma_orchestrator_v1_response_service, 14);
+  messageDesc(file_soma_orchestrator_v1_response_service, 15);
 
 /**
  * DeleteResponseResponse confirms that the response is deleted. No response can continue it any more.
@@ -849,7 +865,7 @@ export type DeleteResponseResponse = Message<"soma.orchestrator.v1.DeleteRespons
  * Use `create(DeleteResponseResponseSchema)` to create a new message.
  */
 export const DeleteResponseResponseSchema: GenMessage<DeleteResponseResponse> = /*@__PURE__*/
-  messageDesc(file_soma_orchestrator_v1_response_service, 15);
+  messageDesc(file_soma_orchestrator_v1_response_service, 16);
 
 /**
  * ListResponseInputItemsRequest asks what a stored response was made from.
@@ -892,7 +908,7 @@ export type ListResponseInputItemsRequest = Message<"soma.orchestrator.v1.ListRe
  * Use `create(ListResponseInputItemsRequestSchema)` to create a new message.
  */
 export const ListResponseInputItemsRequestSchema: GenMessage<ListResponseInputItemsRequest> = /*@__PURE__*/
-  messageDesc(file_soma_orchestrator_v1_response_service, 16);
+  messageDesc(file_soma_orchestrator_v1_response_service, 17);
 
 /**
  * ResponseInputItem is one item a response was made from.
@@ -908,7 +924,7 @@ export type ResponseInputItem = Message<"soma.orchestrator.v1.ResponseInputItem"
   itemId: string;
 
   /**
-   * The turn: a text, one tool call, or the result of one tool call.
+   * The turn: texts and media, one thought, one tool call, or the result of one tool call.
    *
    * @generated from field: soma.model.v1.Message message = 2;
    */
@@ -920,7 +936,7 @@ export type ResponseInputItem = Message<"soma.orchestrator.v1.ResponseInputItem"
  * Use `create(ResponseInputItemSchema)` to create a new message.
  */
 export const ResponseInputItemSchema: GenMessage<ResponseInputItem> = /*@__PURE__*/
-  messageDesc(file_soma_orchestrator_v1_response_service, 17);
+  messageDesc(file_soma_orchestrator_v1_response_service, 18);
 
 /**
  * ListResponseInputItemsResponse is a page of items. They include the inputs and the answers of the earlier responses
@@ -949,7 +965,7 @@ export type ListResponseInputItemsResponse = Message<"soma.orchestrator.v1.ListR
  * Use `create(ListResponseInputItemsResponseSchema)` to create a new message.
  */
 export const ListResponseInputItemsResponseSchema: GenMessage<ListResponseInputItemsResponse> = /*@__PURE__*/
-  messageDesc(file_soma_orchestrator_v1_response_service, 18);
+  messageDesc(file_soma_orchestrator_v1_response_service, 19);
 
 /**
  * CancelResponseRequest asks to stop a response that is being made.
@@ -970,7 +986,7 @@ export type CancelResponseRequest = Message<"soma.orchestrator.v1.CancelResponse
  * Use `create(CancelResponseRequestSchema)` to create a new message.
  */
 export const CancelResponseRequestSchema: GenMessage<CancelResponseRequest> = /*@__PURE__*/
-  messageDesc(file_soma_orchestrator_v1_response_service, 19);
+  messageDesc(file_soma_orchestrator_v1_response_service, 20);
 
 /**
  * CancelResponseResponse is the cancelled response.
@@ -991,7 +1007,7 @@ export type CancelResponseResponse = Message<"soma.orchestrator.v1.CancelRespons
  * Use `create(CancelResponseResponseSchema)` to create a new message.
  */
 export const CancelResponseResponseSchema: GenMessage<CancelResponseResponse> = /*@__PURE__*/
-  messageDesc(file_soma_orchestrator_v1_response_service, 20);
+  messageDesc(file_soma_orchestrator_v1_response_service, 21);
 
 /**
  * ResponseService makes responses and keeps them.

@@ -18,7 +18,7 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
  * Describes the file soma/policy/v1/policy_service.proto.
  */
 export const file_soma_policy_v1_policy_service: GenFile = /*@__PURE__*/
-  fileDesc("CiNzb21hL3BvbGljeS92MS9wb2xpY3lfc2VydmljZS5wcm90bxIOc29tYS5wb2xpY3kudjEiRAoHRmluZGluZxIMCgRraW5kGAEgASgJEg0KBXN0YXJ0GAIgASgFEgsKA2VuZBgDIAEoBRIPCgdydWxlX2lkGAQgASgJIloKC01hdGNoZWRSdWxlEg8KB3J1bGVfaWQYASABKAkSKgoIZGVjaXNpb24YAiABKA4yGC5zb21hLnBvbGljeS52MS5EZWNpc2lvbhIOCgZyZWFzb24YAyABKAki4QEKD0V2YWx1YXRlUmVxdWVzdBIuCglwcmluY2lwYWwYASABKAsyGy5zb21hLmlkZW50aXR5LnYxLlByaW5jaXBhbBI8CgZhY3Rpb24YAiABKAlCLLpIKXInMiVeW2Etel1bYS16MC05X10qKFwuW2Etel1bYS16MC05X10qKSskEhoKCHJlc291cmNlGAMgASgJQgi6SAVyAxiABBIaCgdjb250ZW50GAQgASgJQgm6SAZyBCiAgEASKAoHY29udGV4dBgFIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3Qi3AEKEEV2YWx1YXRlUmVzcG9uc2USKgoIZGVjaXNpb24YASABKA4yGC5zb21hLnBvbGljeS52MS5EZWNpc2lvbhIyCg1tYXRjaGVkX3J1bGVzGAIgAygLMhsuc29tYS5wb2xpY3kudjEuTWF0Y2hlZFJ1bGUSKQoIZmluZGluZ3MYAyADKAsyFy5zb21hLnBvbGljeS52MS5GaW5kaW5nEhgKEHJlZGFjdGVkX2NvbnRlbnQYBCABKAkSDAoEcmlzaxgFIAEoAhIVCg1ydWxlc192ZXJzaW9uGAYgASgJKn8KCERlY2lzaW9uEhgKFERFQ0lTSU9OX1VOU1BFQ0lGSUVEEAASEgoOREVDSVNJT05fQUxMT1cQARIRCg1ERUNJU0lPTl9ERU5ZEAISEwoPREVDSVNJT05fUkVEQUNUEAMSHQoZREVDSVNJT05fUkVRVUlSRV9BUFBST1ZBTBAEMpQBCg1Qb2xpY3lTZXJ2aWNlEoIBCghFdmFsdWF0ZRIfLnNvbWEucG9saWN5LnYxLkV2YWx1YXRlUmVxdWVzdBogLnNvbWEucG9saWN5LnYxLkV2YWx1YXRlUmVzcG9uc2UiM4rnGBEKD2V2YWx1YXRlOnBvbGljeYLT5JMCGDoBKiITL3YxL3BvbGljeS9ldmFsdWF0ZUKuAQoSY29tLnNvbWEucG9saWN5LnYxQhJQb2xpY3lTZXJ2aWNlUHJvdG9QAVoqc29tYW1lc2gvY29udHJhY3RzL3NvbWEvcG9saWN5L3YxO3BvbGljeXYxogIDU1BYqgIOU29tYS5Qb2xpY3kuVjHKAg5Tb21hXFBvbGljeVxWMeICGlNvbWFcUG9saWN5XFYxXEdQQk1ldGFkYXRh6gIQU29tYTo6UG9saWN5OjpWMWIGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_struct, file_soma_authz_v1_authz, file_soma_identity_v1_principal]);
+  fileDesc("CiNzb21hL3BvbGljeS92MS9wb2xpY3lfc2VydmljZS5wcm90bxIOc29tYS5wb2xpY3kudjEiWwoHRmluZGluZxIMCgRraW5kGAEgASgJEg0KBXN0YXJ0GAIgASgFEgsKA2VuZBgDIAEoBRIPCgdydWxlX2lkGAQgASgJEhUKDWNvbnRlbnRfaW5kZXgYBSABKAUiWgoLTWF0Y2hlZFJ1bGUSDwoHcnVsZV9pZBgBIAEoCRIqCghkZWNpc2lvbhgCIAEoDjIYLnNvbWEucG9saWN5LnYxLkRlY2lzaW9uEg4KBnJlYXNvbhgDIAEoCSKHAgoPRXZhbHVhdGVSZXF1ZXN0Ei4KCXByaW5jaXBhbBgBIAEoCzIbLnNvbWEuaWRlbnRpdHkudjEuUHJpbmNpcGFsEjwKBmFjdGlvbhgCIAEoCUIsukgpcicyJV5bYS16XVthLXowLTlfXSooXC5bYS16XVthLXowLTlfXSopKyQSGgoIcmVzb3VyY2UYAyABKAlCCLpIBXIDGIAEEhoKB2NvbnRlbnQYBCABKAlCCbpIBnIEKICAQBIkCghjb250ZW50cxgGIAMoCUISukgPkgEMEICABCIGcgQogIBAEigKB2NvbnRleHQYBSABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0IvcBChBFdmFsdWF0ZVJlc3BvbnNlEioKCGRlY2lzaW9uGAEgASgOMhguc29tYS5wb2xpY3kudjEuRGVjaXNpb24SMgoNbWF0Y2hlZF9ydWxlcxgCIAMoCzIbLnNvbWEucG9saWN5LnYxLk1hdGNoZWRSdWxlEikKCGZpbmRpbmdzGAMgAygLMhcuc29tYS5wb2xpY3kudjEuRmluZGluZxIYChByZWRhY3RlZF9jb250ZW50GAQgASgJEhkKEXJlZGFjdGVkX2NvbnRlbnRzGAcgAygJEgwKBHJpc2sYBSABKAISFQoNcnVsZXNfdmVyc2lvbhgGIAEoCSp/CghEZWNpc2lvbhIYChRERUNJU0lPTl9VTlNQRUNJRklFRBAAEhIKDkRFQ0lTSU9OX0FMTE9XEAESEQoNREVDSVNJT05fREVOWRACEhMKD0RFQ0lTSU9OX1JFREFDVBADEh0KGURFQ0lTSU9OX1JFUVVJUkVfQVBQUk9WQUwQBDKUAQoNUG9saWN5U2VydmljZRKCAQoIRXZhbHVhdGUSHy5zb21hLnBvbGljeS52MS5FdmFsdWF0ZVJlcXVlc3QaIC5zb21hLnBvbGljeS52MS5FdmFsdWF0ZVJlc3BvbnNlIjOK5xgRCg9ldmFsdWF0ZTpwb2xpY3mC0+STAhg6ASoiEy92MS9wb2xpY3kvZXZhbHVhdGVCrgEKEmNvbS5zb21hLnBvbGljeS52MUISUG9saWN5U2VydmljZVByb3RvUAFaKnNvbWFtZXNoL2NvbnRyYWN0cy9zb21hL3BvbGljeS92MTtwb2xpY3l2MaICA1NQWKoCDlNvbWEuUG9saWN5LlYxygIOU29tYVxQb2xpY3lcVjHiAhpTb21hXFBvbGljeVxWMVxHUEJNZXRhZGF0YeoCEFNvbWE6OlBvbGljeTo6VjFiBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_struct, file_soma_authz_v1_authz, file_soma_identity_v1_principal]);
 
 /**
  * Finding is one place in the content that a rule matched.
@@ -53,6 +53,13 @@ export type Finding = Message<"soma.policy.v1.Finding"> & {
    * @generated from field: string rule_id = 4;
    */
   ruleId: string;
+
+  /**
+   * Which text: 0 is `content` when it is set, and the first of `contents` when it is not.
+   *
+   * @generated from field: int32 content_index = 5;
+   */
+  contentIndex: number;
 };
 
 /**
@@ -132,6 +139,13 @@ export type EvaluateRequest = Message<"soma.policy.v1.EvaluateRequest"> & {
   content: string;
 
   /**
+   * Further texts to inspect, such as the parts of a message. One decision covers all texts.
+   *
+   * @generated from field: repeated string contents = 6;
+   */
+  contents: string[];
+
+  /**
    * Further facts. A rule may require that the fact at a path through these objects has certain values.
    *
    * @generated from field: google.protobuf.Struct context = 5;
@@ -167,7 +181,7 @@ export type EvaluateResponse = Message<"soma.policy.v1.EvaluateResponse"> & {
   matchedRules: MatchedRule[];
 
   /**
-   * Spans found in the content.
+   * Spans found in the texts.
    *
    * @generated from field: repeated soma.policy.v1.Finding findings = 3;
    */
@@ -179,6 +193,13 @@ export type EvaluateResponse = Message<"soma.policy.v1.EvaluateResponse"> & {
    * @generated from field: string redacted_content = 4;
    */
   redactedContent: string;
+
+  /**
+   * The texts of `contents` with their findings replaced; set when the decision is REDACT.
+   *
+   * @generated from field: repeated string redacted_contents = 7;
+   */
+  redactedContents: string[];
 
   /**
    * Estimated risk, 0 (none) to 1.
