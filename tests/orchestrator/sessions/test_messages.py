@@ -34,7 +34,7 @@ async def test_an_answer_says_what_it_took(desk: Desk, fakes: Fakes) -> None:
     assert took.timestamp.seconds > 0
     [generated] = fakes.model.generated
     assert took.context_length_chars == sum(len(message.content) for message in generated.messages)
-    assert (generated.model, generated.user) == ("talker", "u-1")
+    assert (generated.model, generated.options.user) == ("talker", "u-1")
 
 
 async def test_the_model_hears_the_templates_instructions_the_turns_before_and_the_message(
