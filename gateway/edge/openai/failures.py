@@ -37,12 +37,13 @@ NAMES = {
     "tokens": "input",
     "sampling.stop_sequences": "stop",
     "sampling.top_logprobs": "logprobs",
+    "reasoning.effort": "reasoning_effort",
 }
 
 
 def openai_name(field: str) -> str:
     """OpenAI's name for a field of a request of the contracts."""
-    field = field.removeprefix("settings.")
+    field = field.removeprefix("settings.").removeprefix("options.")
     return NAMES.get(field) or field.removeprefix("sampling.")
 
 
