@@ -210,6 +210,8 @@ class FakeResponses(Fake, ResponseServiceServicer):
                 message = model.Message(role=model.ROLE_ASSISTANT, content=said.text.text)
                 if said.HasField("tool_call"):
                     message.tool_calls.append(said.tool_call)
+                elif said.HasField("reasoning"):
+                    message.parts.add(reasoning=said.reasoning)
                 items.append(pb.ResponseInputItem(item_id=said.item_id, message=message))
         for each in request.input:
             kind = "fco" if each.message.role == model.ROLE_TOOL else "msg"
