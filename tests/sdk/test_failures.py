@@ -120,9 +120,9 @@ async def test_calls_are_logged_by_their_request_id_without_what_was_said(
         await client.call("chat", "a secret")
         with pytest.raises(somamesh.NotFoundError) as caught:
             await client.call("recall", "another secret")
-    told, missed = (record.getMessage() for record in caplog.records if record.name == "somamesh")
+    answered, missed = (record.getMessage() for record in caplog.records if record.name == "somamesh")
     asked = str(server.chat.metadata["x-request-id"])
-    assert told.startswith(f"Chat {asked} OK after ")
+    assert answered.startswith(f"Chat {asked} OK after ")
     assert missed.startswith(f"Recall {caught.value.request_id} MEMORY_NOT_FOUND after ")
     assert "secret" not in caplog.text
     assert KEY not in caplog.text

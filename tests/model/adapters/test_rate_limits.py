@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from services.model.adapters.rate_limits import renewed, told
+from services.model.adapters.rate_limits import renewed, retry_delay
 from services.model.adapters.refusal import refusal
 from services.model.vendor import Limit
 
@@ -60,13 +60,13 @@ def test_googles_refusals_say_it_in_their_body() -> None:
     body = (
         b'[{"error": {"code": 429, "message": "quota", "status": "RESOURCE_EXHAUSTED", "details": [{}, %s]}}]' % detail
     )
-    assert told(body) == pytest.approx(34.07)
+    assert retry_delay(body) == pytest.approx(34.07)
     assert refusal("gemini", 429, {}, body).facts.retry_after == pytest.approx(34.07)
 
 
 @pytest.mark.parametrize("body", [b"", b"no", b"[]", b'{"error": "no"}', b'{"error": {"details": {}}}', b"[7]"])
 def test_other_bodies_say_nothing(body: bytes) -> None:
-    assert told(body) is None
+    assert retry_delay(body) is None
 
 
 def test_retry_after_goes_before_all_else() -> None:

@@ -223,7 +223,7 @@ async def test_a_refusal_is_told_with_its_words_and_when_to_come_back(
         with pytest.raises(MeshError) as raised:
             await heard(provider, server.documented.tools)
     assert raised.value.reason == reason
-    assert refusal.told in raised.value.message
+    assert refusal.message in raised.value.message
     # The vendor's message about a credential may contain the credential.
     assert "sk-1" not in raised.value.message
     delay = raised.value.facts.retry_after
