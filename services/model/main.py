@@ -22,14 +22,12 @@ from services.model.adapters.local import LocalProvider, local_model
 from services.model.adapters.markov import engine as markov
 from services.model.adapters.remote import remote
 from services.model.adapters.upstream import Patience
-from services.model.catalog_service import CatalogService
 from services.model.catalogue import Catalogue, CatalogueEntry
-from services.model.cost_service import CostService
 from services.model.discovery import Missing
 from services.model.embedding.minilm import MiniLm
 from services.model.generation import Generations
 from services.model.ledger import Ledger
-from services.model.service import ModelService
+from services.model.service import CatalogService, CostService, ModelService
 from services.model.settings import ModelSettings
 from services.model.store import RECORDED, UsageStore
 from services.model.vectors import Vectors

@@ -7,9 +7,9 @@ from soma.model.v1.catalog_service_pb2_grpc import add_CatalogServiceServicer_to
 from soma.model.v1.model_service_pb2 import GenerateRequest
 
 from services.mesh.call.errors import FailedPrecondition, MeshError
-from services.model.catalog_service import CatalogService
 from services.model.catalogue import Catalogue, CatalogueEntry
 from services.model.provider import ProviderEvent
+from services.model.service import CatalogService
 from tests.cli.commands import soma
 from tests.cli.mesh import KEY, ScriptedChat, serving
 
