@@ -26,7 +26,7 @@ async def waiting_events(memory: Memory) -> list[Event]:
     return events
 
 
-async def test_a_deletion_is_told_of_once_with_its_time(memory: Memory) -> None:
+async def test_a_deletion_sends_one_event_with_its_time(memory: Memory) -> None:
     await memory.say("tea", user("green"))
     before = datetime.now(UTC)
     assert await delete(memory, "tea") == 1
@@ -38,14 +38,14 @@ async def test_a_deletion_is_told_of_once_with_its_time(memory: Memory) -> None:
     assert before <= event.occur_time.ToDatetime(tzinfo=UTC) <= datetime.now(UTC)
 
 
-async def test_what_a_tenant_does_not_have_is_not_told_of(memory: Memory) -> None:
+async def test_deleting_a_conversation_of_another_tenant_sends_no_event(memory: Memory) -> None:
     await memory.say("tea", user("green"))
     with as_globex():
         assert await delete(memory, "tea") == 0
     assert not await waiting_events(memory)
 
 
-async def test_a_deletion_that_cannot_be_told_of_does_not_happen(memory: Memory) -> None:
+async def test_a_deletion_whose_event_cannot_be_stored_does_not_happen(memory: Memory) -> None:
     await memory.say("tea", user("green"))
     await memory.pool.execute("ALTER TABLE memory.outbox ADD CONSTRAINT full_up CHECK (false)")
     with pytest.raises(grpc.aio.AioRpcError):

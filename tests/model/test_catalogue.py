@@ -56,7 +56,7 @@ async def test_the_first_remote_chat_model_is_the_default_unless_one_is_configur
     assert (await catalogue(*providers, default="other")).resolve("").model.name == "other"
 
 
-async def test_the_default_moves_on_when_its_provider_is_away() -> None:
+async def test_the_default_is_a_model_of_the_next_provider_while_the_first_is_away() -> None:
     first, second = Listing("a", "x"), Listing("b", "y")
     made = await catalogue(first, second)
     assert made.default() == "x"
@@ -174,7 +174,7 @@ async def catalogue_of(provider: Listing) -> Catalogue:
         (Model.CAPABILITY_TRANSCRIPTION, "the model `m` cannot hold a conversation; it writes down what is said"),
     ],
 )
-async def test_a_model_for_something_else_says_what_it_is_for(
+async def test_the_refusal_of_a_model_names_the_purpose_of_the_model(
     capability: "Model.Capability.ValueType", said: str
 ) -> None:
     provider = Listing("a", "m")
