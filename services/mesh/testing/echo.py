@@ -18,7 +18,7 @@ Pairs: TypeAlias = tuple[tuple[str, str | bytes], ...]
 
 
 class Breakdown(Exception):
-    """The exception of a scripted `raise`: nobody expects it, and no caller may see its text."""
+    """The exception of a scripted `raise`. It stands for an unexpected error, so no caller may see its text."""
 
 
 @dataclass
