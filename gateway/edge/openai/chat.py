@@ -9,7 +9,7 @@ from soma.model.v1.message_pb2 import TokenLogprob
 from soma.orchestrator.v1.chat_service_pb2 import ChatFinished, ChatStarted
 from starlette.types import Receive
 
-from gateway.edge.departure import Departure
+from gateway.edge.disconnect import CancelOnDisconnect
 from gateway.edge.metrics import FIRST_DELTA
 from gateway.edge.openai.chat_request import Ask, read_chat_request
 from gateway.edge.openai.choices import Indexed, merged, requests, summed
@@ -42,7 +42,7 @@ class ChatCompletions:
         ask.request.request_id = request_id
         calls = [self._chat.Chat(each, timeout=self._timeout) for each in requests(ask.request, ask.choices)]
         try:
-            async with Departure(receive), aclosing(merged(calls)) as events:
+            async with CancelOnDisconnect(receive), aclosing(merged(calls)) as events:
                 rest = await (_stream(events, ask, reply) if ask.stream else _collect(events, ask))
         finally:
             for call in calls:

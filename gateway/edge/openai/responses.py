@@ -16,7 +16,7 @@ from soma.orchestrator.v1.response_service_pb2 import (
 from starlette.types import Receive
 from typing_extensions import TypedDict
 
-from gateway.edge.departure import Departure
+from gateway.edge.disconnect import CancelOnDisconnect
 from gateway.edge.metrics import FIRST_DELTA
 from gateway.edge.openai.extension import NOTHING, Findings
 from gateway.edge.openai.query import Number, QueryReader
@@ -77,7 +77,7 @@ class Responses:
         whole: Response | None = None
         last = b""
         try:
-            async with Departure(receive):
+            async with CancelOnDisconnect(receive):
                 if ask.stream:
                     last = await _stream(aiter(call), findings, reply)
                 else:
@@ -112,7 +112,7 @@ class Responses:
         call = self._responses.WatchResponse(WatchResponseRequest(response_id=response_id), timeout=self._timeout)
         last: bytes | None = None
         try:
-            async with Departure(receive):
+            async with CancelOnDisconnect(receive):
                 async for watched in call:
                     event = CreateResponseResponse.FromString(watched.SerializeToString())
                     if event.HasField("error"):
