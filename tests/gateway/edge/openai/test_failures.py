@@ -10,7 +10,7 @@ import openai as sdk
 import pytest
 from openai import AsyncOpenAI
 
-from gateway.edge.openai.failures import NO_RETRY, failure
+from gateway.edge.openai.failures import NO_RETRY, error_response
 from services.mesh.call import errors
 from tests.fakes.chat import Step, delta, spoken, started
 from tests.gateway.edge.conftest import KEY, Stand, standing
@@ -285,14 +285,14 @@ async def test_every_answer_has_a_request_id_and_the_gateways_is_kept(stand: Sta
 
 
 def test_a_reason_that_http_says_more_precisely_than_its_status_has_its_own_http_status() -> None:
-    assert failure(errors.ResourceExhausted("no", reason="PAYLOAD_TOO_LARGE")).status == 413
+    assert error_response(errors.ResourceExhausted("no", reason="PAYLOAD_TOO_LARGE")).status == 413
 
 
 def test_a_reason_with_another_status_than_is_declared_here_goes_by_its_status() -> None:
     # So does a service of another version, whose contracts may say so.
     newer = errors.relayed(errors.Code.UNAVAILABLE, "no", reason="PAYLOAD_TOO_LARGE", facts=errors.Facts())
     unknown = errors.relayed(errors.Code.NOT_FOUND, "no", reason="OF_TOMORROW", facts=errors.Facts())
-    assert [failure(each).status for each in (newer, unknown)] == [503, 404]
+    assert [error_response(each).status for each in (newer, unknown)] == [503, 404]
 
 
 @pytest.mark.parametrize(
@@ -309,4 +309,4 @@ def test_a_reason_with_another_status_than_is_declared_here_goes_by_its_status()
 def test_clients_are_told_not_to_repeat_what_the_contracts_say_fails_again(
     error: errors.MeshError, final: bool
 ) -> None:
-    assert (NO_RETRY in failure(error).headers) is final
+    assert (NO_RETRY in error_response(error).headers) is final

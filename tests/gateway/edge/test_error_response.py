@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from gateway.edge.failure import in_shape
+from gateway.edge.error_response import in_shape
 from services.mesh.call.errors import MeshError, NotFound, ResourceExhausted, Unavailable, Unimplemented
 from services.mesh.surfaces.error_shape import ErrorShape
 
