@@ -65,7 +65,7 @@ class _Choice:
     logprobs: list[TokenLogprob] = field(default_factory=list)
     finished: ChatFinished | None = None
 
-    def told(self, index: int) -> dict[str, Any]:
+    def as_object(self, index: int) -> dict[str, Any]:
         """OpenAI's object of a choice that has ended."""
         assert self.finished is not None
         calls, reason = self.calls.whole(), self.finished.finish_reason
@@ -103,7 +103,7 @@ async def _stream(events: Indexed, ask: Ask, reply: Reply) -> bytes:
             await reply.event(opening + KEEP_ALIVE)
         elif kind == "finished":
             whole = answer.finish(index, event.finished)
-            last = chunks.last(index, event.finished.finish_reason, answer.findings.told() if whole else None)
+            last = chunks.last(index, event.finished.finish_reason, answer.findings.content() if whole else None)
             if whole:
                 usage = chunks.usage(answer.usage()) if ask.include_usage else b""
                 return opening + last + usage + DONE
@@ -129,8 +129,8 @@ async def _collect(events: Indexed, ask: Ask) -> bytes:
         elif kind == "tool_call":
             growing.calls.add(event.tool_call)
         elif kind == "finished" and answer.finish(index, event.finished):
-            choices = [each.told(number) for number, each in enumerate(answer.choices)]
-            return completion(answer.identity, choices, answer.usage(), answer.findings.told())
+            choices = [each.as_object(number) for number, each in enumerate(answer.choices)]
+            return completion(answer.identity, choices, answer.usage(), answer.findings.content())
     raise cut()
 
 

@@ -120,12 +120,12 @@ class Responses:
                     if not reply.status:
                         # If watching fails, the response may still go on, so no event says that the response failed.
                         await reply.begin_events()
-                    told = b"".join(made.of(event))
+                    data = b"".join(made.of(event))
                     if event.HasField("finished"):
-                        last = told
+                        last = data
                         break
-                    if told:
-                        await reply.event(told)
+                    if data:
+                        await reply.event(data)
         finally:
             call.cancel()
         if last is None:
@@ -167,11 +167,11 @@ async def _stream(events: Events, findings: Findings, reply: Reply) -> bytes:
         elif waiting and kind == "delta":
             FIRST_DELTA.observe(reply.seconds)
             waiting = False
-        told = b"".join(made.of(event))
+        data = b"".join(made.of(event))
         if kind == "finished":
             _annotate(event.finished)
-            return told
-        await reply.event(told)
+            return data
+        await reply.event(data)
     raise cut()
 
 
