@@ -41,7 +41,7 @@ async def asking(stand: Stand, *, stream: bool) -> AsyncIterator[tuple[asyncio.S
         ([], False),
     ],
 )
-async def test_a_client_that_leaves_cancels_the_turn_within_100_ms_and_leaves_no_task(
+async def test_a_client_that_disconnects_cancels_the_turn_within_100_ms_and_leaves_no_task(
     stand: Stand, script: list[Step], stream: bool
 ) -> None:
     clock = asyncio.get_running_loop().time
@@ -61,7 +61,7 @@ async def test_a_client_that_leaves_cancels_the_turn_within_100_ms_and_leaves_no
     await until(lambda: len(asyncio.all_tasks()) <= before)
 
 
-async def test_a_client_that_leaves_while_it_sends_its_request_reaches_no_service(stand: Stand) -> None:
+async def test_a_client_that_disconnects_while_it_sends_its_request_reaches_no_service(stand: Stand) -> None:
     before = len(asyncio.all_tasks())
     _, writer = await asyncio.open_connection("127.0.0.1", int(stand.url.rpartition(":")[2]))
     writer.write(
@@ -86,7 +86,7 @@ async def test_many_turns_end_without_leaving_a_task(stand: Stand) -> None:
     await until(lambda: len(asyncio.all_tasks()) <= before and stand.chat.active == 0)
 
 
-async def test_a_client_that_reads_slowly_holds_the_turn_back_and_loses_nothing(stand: Stand) -> None:
+async def test_a_client_that_reads_slowly_slows_the_turn_down_and_loses_nothing(stand: Stand) -> None:
     pieces, piece = 8_000, "x" * 4096
     stand.chat.reset(long_turn(pieces, piece))
     async with asking(stand, stream=True) as (reader, writer):
@@ -139,7 +139,7 @@ async def request_of(edge: Callable[..., Awaitable[None]], sent: list[MutableMap
 
 
 @pytest.mark.parametrize("script", [[], [started(), delta("Hel")]])
-async def test_a_server_that_stops_tells_its_clients_so(stand: Stand, script: list[Step]) -> None:
+async def test_a_server_that_stops_sends_its_clients_an_error(stand: Stand, script: list[Step]) -> None:
     stand.chat.reset([*script, asyncio.Event()])
     sent: list[MutableMapping[str, Any]] = []
     answering = asyncio.create_task(request_of(stand.edge, sent))
@@ -151,7 +151,7 @@ async def test_a_server_that_stops_tells_its_clients_so(stand: Stand, script: li
     assert not sent[-1].get("more_body")
 
 
-async def test_a_turn_that_was_left_is_not_counted_as_answered(stand: Stand) -> None:
+async def test_a_turn_whose_client_disconnected_is_not_counted_as_answered(stand: Stand) -> None:
     stand.chat.reset([started(), delta("never read"), asyncio.Event()])
     before = requests_counted("499")
     async with asking(stand, stream=True) as (reader, _writer):

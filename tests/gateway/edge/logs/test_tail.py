@@ -37,7 +37,7 @@ class Restarting(rpc.LogServiceServicer):
         raise self._failure
 
 
-async def test_a_tail_goes_on_behind_the_last_entry_when_the_orchestrator_is_back(
+async def test_a_tail_continues_after_its_last_entry_when_the_orchestrator_is_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(tail, "RETRY_SECONDS", 0.01)
@@ -52,7 +52,7 @@ async def test_a_tail_goes_on_behind_the_last_entry_when_the_orchestrator_is_bac
     assert servicer.asked == ["", "10-0", "10-0", "30-0"]
 
 
-async def test_what_waiting_does_not_help_ends_a_tail() -> None:
+async def test_a_permanent_error_ends_a_tail() -> None:
     servicer = Restarting(errors.PermissionDenied("no"))  # type: ignore[abstract]  # what a tail asks
     async with _telling(servicer) as messages:
         assert (await anext(messages))["data"]["message"] == "1"
@@ -82,7 +82,7 @@ async def test_without_redis_a_connection_is_closed_with_1013(
     assert ended[0] == 1013
 
 
-async def test_a_connection_stays_while_redis_is_away(
+async def test_a_connection_stays_open_while_redis_is_unavailable(
     stand: Stand, redis_server: RedisServer, redis: aioredis.Redis
 ) -> None:
     async with stand.socket() as client:

@@ -65,7 +65,7 @@ async def test_a_choice_that_fails_fails_the_answer_and_ends_the_others(openai: 
         await openai.chat.completions.create(model="plain", messages=HI, n=2)
 
 
-async def test_a_client_that_leaves_ends_all_its_choices(http: httpx.AsyncClient, stand: Stand) -> None:
+async def test_a_client_that_disconnects_cancels_all_its_choices(http: httpx.AsyncClient, stand: Stand) -> None:
     stand.chat.script = [started(), delta("Hel"), asyncio.Event()]
     body = {"messages": HI, "n": 3, "stream": True}
     async with http.stream("POST", "/v1/chat/completions", json=body) as answer:
@@ -79,7 +79,7 @@ async def number_active(stand: Stand, number: int) -> bool:
     return stand.chat.active == number
 
 
-async def test_log_probabilities_come_with_the_text_they_are_of(openai: AsyncOpenAI, stand: Stand) -> None:
+async def test_log_probabilities_come_with_their_text(openai: AsyncOpenAI, stand: Stand) -> None:
     said = chat.ChatResponse(delta=chat.ChatDelta(text="Hi", logprobs=[LIKELY]))
     stand.chat.script = [started(), said, finished()]
     ask: Any = {"model": "plain", "messages": HI, "logprobs": True, "top_logprobs": 1}
@@ -91,7 +91,9 @@ async def test_log_probabilities_come_with_the_text_they_are_of(openai: AsyncOpe
     assert [each.model_dump() for each in told if each] == [{"content": [TOLD], "refusal": None}]
 
 
-async def test_what_a_model_cannot_honour_is_refused_under_openais_names(openai: AsyncOpenAI, stand: Stand) -> None:
+async def test_parameters_that_a_model_does_not_support_are_refused_by_openais_names(
+    openai: AsyncOpenAI, stand: Stand
+) -> None:
     fields = ("sampling.stop_sequences", "sampling.seed")
     stand.chat.script = [
         errors.InvalidArgument(
@@ -111,9 +113,7 @@ async def test_what_a_model_cannot_honour_is_refused_under_openais_names(openai:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_a_client_that_lets_parameters_be_dropped_is_told_which_were(
-    openai: AsyncOpenAI, stand: Stand, stream: bool
-) -> None:
+async def test_dropped_parameters_are_named_in_the_answer(openai: AsyncOpenAI, stand: Stand, stream: bool) -> None:
     opening = started()
     opening.started.dropped_params.extend(["sampling.seed", "response_format"])
     stand.chat.script = [opening, delta("Hi"), finished()]
@@ -133,7 +133,7 @@ async def test_a_client_that_lets_parameters_be_dropped_is_told_which_were(
     assert extension == {"dropped_params": ["verbosity", "seed", "response_format"]}
 
 
-async def test_memory_is_asked_for_and_policy_is_told_of_under_soma(http: httpx.AsyncClient, stand: Stand) -> None:
+async def test_the_field_soma_chooses_the_memory_and_reports_policy(http: httpx.AsyncClient, stand: Stand) -> None:
     rule = MatchedRule(rule_id="pii", decision=DECISION_REDACT, reason="an address")
     notice = chat.PolicyNotice(decision=DECISION_REDACT, stage="output", matched_rules=[rule])
     stand.chat.script = [started(), chat.ChatResponse(policy=notice), delta("Hi"), finished()]
@@ -144,7 +144,9 @@ async def test_memory_is_asked_for_and_policy_is_told_of_under_soma(http: httpx.
     assert stand.chat.requests[0].strategy == STRATEGY_LONG_ONLY
 
 
-async def test_a_client_that_does_not_ask_sees_openais_shape_alone(http: httpx.AsyncClient, stand: Stand) -> None:
+async def test_an_answer_has_no_field_soma_unless_the_request_asks_for_it(
+    http: httpx.AsyncClient, stand: Stand
+) -> None:
     stand.chat.script = [*spoken("Hi")[:-1], tool_call(0, "c1", "look", "{}"), finished()]
     answer = await http.post("/v1/chat/completions", json={"messages": HI})
     members = {"id", "object", "created", "model", "choices", "usage", "service_tier", "system_fingerprint"}

@@ -104,7 +104,7 @@ async def test_a_refusal_has_events_of_its_own(http: httpx.AsyncClient, stand: S
 
 
 @pytest.mark.parametrize("state", [pb.Response.STATE_INCOMPLETE, pb.Response.STATE_CANCELLED, pb.Response.STATE_FAILED])
-async def test_responses_that_end_otherwise(
+async def test_responses_that_are_not_completed(
     http: httpx.AsyncClient, stand: Stand, state: pb.Response.State.ValueType
 ) -> None:
     stand.responses.reset(answered("Hel", state=state))
@@ -164,7 +164,9 @@ async def test_input_items(http: httpx.AsyncClient, stand: Stand) -> None:
         (f"after={'x' * 129}", "after", "128 characters"),
     ],
 )
-async def test_a_wrong_query_is_refused_by_name(http: httpx.AsyncClient, query: str, param: str, words: str) -> None:
+async def test_a_wrong_query_parameter_is_refused_by_name(
+    http: httpx.AsyncClient, query: str, param: str, words: str
+) -> None:
     answer = await http.get(f"/v1/responses/{RESPONSE_ID}/input_items?{query}")
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
     assert words in answer.json()["error"]["message"]
