@@ -64,7 +64,7 @@ async def started(script: str, *arguments: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(sys.executable, "-c", script, *arguments)
 
 
-async def test_kill_9_between_commit_and_acknowledgement_repeats_no_effect(
+async def test_a_kill_between_commit_and_acknowledgement_repeats_no_effect(
     shop: Shop, postgres_url: str, redis_url: str
 ) -> None:
     await shop.sell(1, 2, 3)
@@ -78,7 +78,7 @@ async def test_kill_9_between_commit_and_acknowledgement_repeats_no_effect(
     assert [group.pending for group in await shop.relay._stream.groups()] == [0]
 
 
-async def test_kill_9_anywhere_loses_and_repeats_nothing(shop: Shop, postgres_url: str, redis_url: str) -> None:
+async def test_a_kill_at_any_moment_loses_and_repeats_nothing(shop: Shop, postgres_url: str, redis_url: str) -> None:
     await shop.sell(*range(100))
     await shop.relayed()
     process = await started(SLOW, postgres_url, redis_url)
@@ -108,7 +108,7 @@ async def test_two_processes_with_the_same_consumer_handle_each_event_once(
     assert await shop.effects() == list(range(60))
 
 
-async def test_a_process_that_was_frozen_and_goes_on_repeats_no_effect(shop: Shop) -> None:
+async def test_a_process_that_continues_after_it_was_frozen_repeats_no_effect(shop: Shop) -> None:
     """It still handles what it had read, while another process, which has the lease by then, handles the same."""
     frozen, entered = asyncio.Event(), asyncio.Event()
 
@@ -147,7 +147,7 @@ async def _handled(shop: Shop, count: int) -> bool:
     return (group.unread, group.pending) == (0, 0) and await shop.has_effects(count)
 
 
-async def test_what_redis_lost_after_it_was_relayed_is_added_again_and_handled_once(shop: Shop) -> None:
+async def test_events_that_redis_lost_after_the_relay_are_added_again_and_handled_once(shop: Shop) -> None:
     await caught_up(shop.following())
     await shop.sell(*range(10))
     await shop.relayed()
@@ -168,7 +168,7 @@ async def test_what_redis_lost_after_it_was_relayed_is_added_again_and_handled_o
     assert await shop.effects() == list(range(11))
 
 
-async def test_what_redis_lost_while_a_consumer_was_away_waits_for_it(shop: Shop) -> None:
+async def test_events_that_redis_lost_while_a_consumer_was_stopped_are_added_again_for_it(shop: Shop) -> None:
     await caught_up(shop.following())
     await shop.sell(*range(5))
     await shop.relayed()
@@ -187,7 +187,7 @@ async def _has_length(shop: Shop, count: int) -> bool:
     return await shop.length() == count
 
 
-async def test_a_redis_that_lost_its_newest_entries_is_given_these_again(shop: Shop) -> None:
+async def test_the_newest_entries_that_redis_lost_are_added_again(shop: Shop) -> None:
     follow = shop.following()
     await caught_up(follow)
     await shop.sell(1, 2)
@@ -205,7 +205,9 @@ async def test_a_redis_that_lost_its_newest_entries_is_given_these_again(shop: S
     assert await shop.effects() == [1, 2, 3, 4, 5]
 
 
-async def test_a_redis_that_is_away_for_a_while_holds_events_up(shop: Shop, redis_server: RedisServer) -> None:
+async def test_events_are_handled_after_redis_was_unavailable_for_a_while(
+    shop: Shop, redis_server: RedisServer
+) -> None:
     async with running(*shop.relay.jobs, *shop.jobs(), pool=shop.pool):
         await shop.sell(0, 1)
         await until(lambda: shop.has_effects(2))
@@ -218,7 +220,7 @@ async def test_a_redis_that_is_away_for_a_while_holds_events_up(shop: Shop, redi
     assert await shop.effects() == [0, 1, 2, 3, 4]
 
 
-async def test_a_postgres_that_is_killed_meanwhile_holds_events_up(shop: Shop, postgres_server: PostgresServer) -> None:
+async def test_events_are_handled_after_postgres_was_killed(shop: Shop, postgres_server: PostgresServer) -> None:
     async with running(*shop.relay.jobs, *shop.jobs(), pool=shop.pool):
         await shop.sell(*range(50))
         await postgres_server.stop(signal.SIGKILL)

@@ -116,7 +116,7 @@ async def test_another_tenant_sees_and_replays_nothing(shop: Shop, events: "Even
     assert [each.state for each in await listed(events)] == [DEAD]
 
 
-async def test_a_letter_nobody_has_is_not_found(events: "EventServiceAsyncStub") -> None:
+async def test_an_unknown_letter_is_not_found(events: "EventServiceAsyncStub") -> None:
     with run_as(SOMEBODY), pytest.raises(grpc.aio.AioRpcError) as raised:
         await events.ReplayDeadLetter(pb.ReplayDeadLetterRequest(dead_letter_id=str(uuid.uuid4())))
     assert from_rpc_error(raised.value).reason == "DEAD_LETTER_NOT_FOUND"
@@ -144,9 +144,7 @@ async def test_a_replayed_letter_is_handled_once_by_its_consumer_alone(
     assert await shop.effects("stock") == [1]
 
 
-async def test_a_replayed_letter_that_fails_again_is_the_same_letter(
-    shop: Shop, events: "EventServiceAsyncStub"
-) -> None:
+async def test_a_replayed_letter_that_fails_again_keeps_its_id(shop: Shop, events: "EventServiceAsyncStub") -> None:
     await given_up(shop, 1)
     (letter,) = await listed(events)
     await replayed(events, letter)
@@ -156,9 +154,7 @@ async def test_a_replayed_letter_that_fails_again_is_the_same_letter(
     assert not await shop.effects()
 
 
-async def test_an_entry_that_is_no_event_stays_one_letter_when_it_is_replayed(
-    shop: Shop, events: "EventServiceAsyncStub"
-) -> None:
+async def test_an_invalid_entry_is_still_one_letter_after_a_replay(shop: Shop, events: "EventServiceAsyncStub") -> None:
     await caught_up(shop.following())
     await shop.pool.execute("INSERT INTO shop.outbox (tenant_id, aggregate, event) VALUES ('acme', '', '\\xff')")
     await shop.relayed()

@@ -40,7 +40,7 @@ async def numbers(database: "Pool") -> Numbers:
     return Numbers(database)
 
 
-async def test_what_is_committed_while_a_transaction_runs_shares_the_next_one(numbers: Numbers) -> None:
+async def test_items_that_arrive_during_a_transaction_share_the_next_one(numbers: Numbers) -> None:
     numbers.gate.clear()
     async with GroupCommit(numbers.pool, numbers.write, max_batch=30) as group:
         first = asyncio.create_task(group.commit(0))

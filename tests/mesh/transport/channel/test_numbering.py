@@ -85,7 +85,7 @@ def turn(count: int) -> chat.ChatRequest:
     return chat.ChatRequest(model=str(count), messages=[Message(role=ROLE_USER, content="Hi")])
 
 
-async def test_each_call_counts_its_own_messages_and_its_error_is_the_last_of_them(channel: Any) -> None:
+async def test_the_messages_of_each_call_are_numbered_and_its_error_is_the_last(channel: Any) -> None:
     with run_as(SOMEBODY):
         calls = [chat_rpc.ChatServiceStub(channel).Chat(turn(count)) for count in (3, 5)]
         told = [await until_it_fails(call) for call in calls]
@@ -93,7 +93,7 @@ async def test_each_call_counts_its_own_messages_and_its_error_is_the_last_of_th
     assert [event.WhichOneof("payload") for event in told[0]] == ["heartbeat"] * 3 + ["error"]
 
 
-async def test_what_is_kept_has_the_places_its_service_gave_it(channel: Any) -> None:
+async def test_stored_events_keep_the_numbers_that_their_service_gave_them(channel: Any) -> None:
     with run_as(SOMEBODY):
         stub = responses_rpc.ResponseServiceStub(channel)
         told = await until_it_fails(stub.WatchResponse(responses.WatchResponseRequest(response_id="resp_1")))

@@ -47,7 +47,7 @@ async def test_a_neighbours_handshake_may_take_as_long_as_on_a_busy_machine(
         )
 
 
-async def test_a_process_that_does_not_run_the_service_is_not_believed(
+async def test_a_server_whose_certificate_does_not_name_the_service_is_refused(
     address: str, authority: Authority, folder: Path
 ) -> None:
     authority.issue("serve-2")
@@ -57,7 +57,7 @@ async def test_a_process_that_does_not_run_the_service_is_not_believed(
     assert "Hostname Verification Check failed" in (refused.value.details() or "")
 
 
-async def test_without_a_certificate_nobody_is_let_in(
+async def test_a_caller_without_a_certificate_is_refused(
     address: str, folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as refused:

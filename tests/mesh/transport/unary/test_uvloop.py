@@ -73,7 +73,7 @@ async def test_connections_that_are_reset_before_they_are_accepted_leave_nothing
     assert await complaints(EchoServicer(), behaviour) == []
 
 
-async def test_an_answer_for_who_is_gone_is_dropped() -> None:
+async def test_an_answer_to_a_client_that_has_disconnected_is_dropped() -> None:
     servicer = Stubborn()
 
     async def behaviour(_server: UnaryServer, port: int) -> None:
@@ -89,7 +89,7 @@ async def test_an_answer_for_who_is_gone_is_dropped() -> None:
 
 
 @pytest.mark.parametrize("turns", range(8))
-async def test_who_comes_as_a_server_stops_is_not_served(turns: int) -> None:
+async def test_a_client_that_connects_while_the_server_stops_is_not_served(turns: int) -> None:
     async def behaviour(server: UnaryServer, port: int) -> None:
         # Accepted by the kernel, and after so many turns of the loop in some part by the server.
         with socket.create_connection(("127.0.0.1", port)) as late:
