@@ -38,7 +38,7 @@ class Colours:
 
 
 def mesh(asked: list[str]) -> Mesh:
-    """One whose channels are known by name alone."""
+    """A mesh that records the names of the services that are connected."""
 
     def connect(service: str) -> Any:
         asked.append(service)

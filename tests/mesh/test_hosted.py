@@ -1,4 +1,4 @@
-"""What services are tested on: the real build, its jobs, neighbours a test chooses, and the host's order of closing."""
+"""The test host of a service: its real build and jobs, neighbours of the test, and the order of closing."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -24,7 +24,7 @@ from services.mesh.testing.neighbours import registrations, served
 
 
 async def forward(mesh: Mesh, _settings: NoSettings, _stack: AsyncExitStack) -> Service:
-    """An echo whose further hops are its neighbour's."""
+    """An echo that sends further hops to its neighbour."""
     echo = EchoServicer(peer=lambda: EchoServiceStub(mesh.connect("testing")))
     return Service(servicers=((add_EchoServiceServicer_to_server, echo),))
 
@@ -34,7 +34,7 @@ FORWARD = Declaration("forward", forward, NoSettings, neighbours=("testing",))
 
 @pytest.fixture(params=["here", "apart"])
 async def echo(request: pytest.FixtureRequest) -> AsyncIterator[tuple[EchoServicer, Neighbour]]:
-    """A servicer, and it as a neighbour: in this process, and behind a socket."""
+    """A servicer as a neighbour: in this process, and behind a socket."""
     servicer = EchoServicer()
     async with served(servicer) as elsewhere:
         yield servicer, (servicer,) if request.param == "here" else elsewhere.address
@@ -88,7 +88,7 @@ async def test_a_test_gives_any_part_by_its_name(monkeypatch: pytest.MonkeyPatch
         return Service()
 
     async def ping(_client: str) -> None:
-        """It is always well."""
+        """A check that always succeeds."""
 
     kiln = Part("kiln", cast(Any, None), ping)
     monkeypatch.setattr("services.mesh.parts.PARTS", {"kiln": kiln})

@@ -1,4 +1,4 @@
-"""Waiting for a condition: by looking, until it holds or the time is over, which says what was seen."""
+"""Waiting for a condition: it is checked until it holds, or until the time is over; the error says what was seen."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator

@@ -1,4 +1,4 @@
-"""Errors of the mesh in the shape of any surface."""
+"""Errors of the mesh as HTTP, in the shape of a surface."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""A request is authenticated once, and its turn runs as what came of that."""
+"""A request is authenticated once, and its turn runs as that principal."""
 
 from typing import Any
 

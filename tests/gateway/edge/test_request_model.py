@@ -1,4 +1,4 @@
-"""What is found wrong with a request, and that a protocol says it in words of its own."""
+"""The faults that are found in a request, and how a protocol words them."""
 
 from typing import Annotated, Any, Literal
 
@@ -36,7 +36,7 @@ class Tree(TypedDict, total=False):
 
 
 def wrong(found: "list[Fault]") -> InvalidArgument:
-    """Words of a protocol that names each fault by its kind."""
+    """The error of a protocol that names each fault by its kind."""
     return InvalidArgument("; ".join(f"{fault.kind} {fault.param}" for fault in found) or "too many")
 
 

@@ -55,7 +55,7 @@ def test_once_a_version_was_accepted_a_refused_one_is_never_served(steps: list[t
     accepted, refused = set(), set()
     for step, version in steps:
         if step != "offer" and track.current is not version:
-            continue  # an Envoy answers only versions that it was sent
+            continue  # An Envoy accepts or refuses only versions that it was sent.
         getattr(track, step)(version)
         if step == "accept":
             accepted.add(version.version)

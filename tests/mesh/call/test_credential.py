@@ -1,4 +1,4 @@
-"""Keys are cleaned of what copying adds; an error names the bad character and nothing else of the key."""
+"""Characters that copying adds are removed from a key; an error names the invalid character and no other."""
 
 import pytest
 from hypothesis import given

@@ -30,7 +30,7 @@ from services.mesh.transport.server import Server
 
 
 class Scripted(EchoServiceServicer):
-    """Runs the test's own function for `Echo`."""
+    """Calls a function of the test for `Echo`."""
 
     def __init__(self, behaviour: Any) -> None:
         self._behaviour = behaviour
@@ -79,7 +79,7 @@ def local(behaviour: Any, spans: Spans | None = None) -> Any:
 
 
 async def failure(call: Any) -> errors.MeshError:
-    """How a call fails."""
+    """The error of a call, which must fail."""
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         await call
     return from_rpc_error(raised.value)
@@ -113,7 +113,7 @@ async def test_a_call_from_outside_without_a_valid_credential_is_refused(metadat
 async def test_a_call_runs_as_the_principal_of_its_credential_or_its_signed_principal(
     metadata: Any, subject: str
 ) -> None:
-    # Signed here, because a token lives a minute and this list was made when the tests were collected.
+    # Signed here, because a token is valid for a minute and this list is made when the tests are collected.
     metadata = metadata or ((METADATA_KEY, SIGNER.sign(SOMEBODY)),)
     async with Socket(echo) as stub:
         assert (await stub.Echo(pb.EchoRequest(), metadata=metadata)).text == subject

@@ -32,7 +32,7 @@ class Failing:
 
 
 async def failed(shop: Shop, handler: Handler, times: int) -> None:
-    """Run the consumer, which fails this many times."""
+    """Run the consumer; its handler fails this number of times."""
     job = shop.following(handler=handler)
     for _ in range(times):
         with pytest.raises((errors.MeshError, KeyError, OSError)):

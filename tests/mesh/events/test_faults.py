@@ -18,7 +18,7 @@ from tests.servers import PostgresServer, RedisServer
 if TYPE_CHECKING:
     from services.mesh.stores.postgres import Connection
 
-# A process that dies when it wants to acknowledge what it has committed.
+# A process that dies after the commit, just before it acknowledges the event.
 KILLED_BEFORE_ACKNOWLEDGING = """
 import asyncio, os, signal, sys
 from services.mesh.events.stream import EventStream
@@ -35,7 +35,7 @@ async def main() -> None:
 
 asyncio.run(main())
 """
-# A process that handles event after event, each for a while; another takes over soon after it is killed.
+# A process that handles one event after the other, each slowly. If it is killed, another soon takes over.
 SLOW = """
 import asyncio, sys
 from services.mesh.process import lease
@@ -86,7 +86,7 @@ async def test_a_kill_at_any_moment_loses_and_repeats_nothing(shop: Shop, postgr
     process.kill()
     await process.wait()
     async with running(*shop.jobs(), pool=shop.pool):
-        # Once the lease of the one that was killed is over.
+        # The lease of the killed process must end first.
         await until(lambda: shop.has_effects(100), seconds=30)
     assert await shop.effects() == list(range(100))
 
@@ -109,7 +109,7 @@ async def test_two_processes_with_the_same_consumer_handle_each_event_once(
 
 
 async def test_a_process_that_continues_after_it_was_frozen_repeats_no_effect(shop: Shop) -> None:
-    """It still handles what it had read, while another process, which has the lease by then, handles the same."""
+    """The process still handles what it had read, while another, which has the lease by then, does so too."""
     frozen, entered = asyncio.Event(), asyncio.Event()
 
     async def freezing(connection: "Connection", event: Event) -> None:
@@ -125,7 +125,7 @@ async def test_a_process_that_continues_after_it_was_frozen_repeats_no_effect(sh
     async with running(asleep):
         await entered.wait()
         async with running(awake):
-            # The other meets the same event, and waits for the transaction that was begun first.
+            # The other process reads the same event, and waits for the transaction of the first.
             await until(lambda: _waits_for_a_lock(shop))
             frozen.set()
             await until(lambda: shop.has_effects(10))
@@ -231,7 +231,7 @@ async def test_events_are_handled_after_postgres_was_killed(shop: Shop, postgres
 
 
 async def _shows(shop: Shop, count: int) -> bool:
-    """Whether there are so many effects, as soon as that can be asked again."""
+    """Whether there is this number of effects; False while Postgres is unavailable."""
     try:
         return await shop.has_effects(count)
     except Exception:

@@ -43,7 +43,7 @@ async def refusing(connection: "Connection", event: Event) -> None:
 
 
 async def given_up(shop: Shop, *numbers: int, service: str = "stock") -> None:
-    """Have a service give up odd items."""
+    """Let a service give up odd items."""
     follow = shop.following(service, refusing)
     await follow.step()
     await shop.sell(*numbers)
@@ -64,7 +64,7 @@ async def listed(events: "EventServiceAsyncStub", **fields: object) -> list[pb.D
 
 
 async def replayed(events: "EventServiceAsyncStub", letter: pb.DeadLetter) -> pb.DeadLetter:
-    """The letter after it was replayed."""
+    """Replay a letter, and return it."""
     with run_as(SOMEBODY):
         request = pb.ReplayDeadLetterRequest(dead_letter_id=letter.dead_letter_id)
         return (await events.ReplayDeadLetter(request)).dead_letter
@@ -76,7 +76,7 @@ async def test_dead_letters_are_listed_newest_first_by_page_consumer_and_type(
     await given_up(shop, 1, 2, 3, 5)
     await given_up(shop, 7, service="accounts")
     every = await listed(events)
-    # The other service began with what was there before it.
+    # The other service started with the events from before its first start.
     assert [(each.consumer, each.event_id[-1]) for each in every] == [
         ("accounts", "7"),
         ("accounts", "5"),

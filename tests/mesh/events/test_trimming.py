@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def lag(group: str) -> float:
-    """The metric, as it was last measured."""
+    """The last measured value of the metric."""
     return metric("soma_events_lag", stream=STREAM, group=group)
 
 

@@ -8,7 +8,7 @@ from services.mesh.process.health import Health
 
 
 class Store:
-    """Answers, or says why it cannot."""
+    """A dependency that answers, or fails with `problem`."""
 
     def __init__(self) -> None:
         self.problem = ""

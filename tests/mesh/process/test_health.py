@@ -11,7 +11,7 @@ from services.mesh.process.jobs import run_job
 
 
 class Dependency:
-    """Answers, fails or hangs, and refuses to be hurried by a cancellation."""
+    """A dependency that answers, fails or hangs, and ignores a cancellation."""
 
     def __init__(self) -> None:
         self.failure: Exception | None = None

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Work:
-    """Raises each of `failures` once, and then does its work; `more` steps of it are not the last for now."""
+    """A step that raises each of `failures` once, and then succeeds; `more` steps say that there is more to do."""
 
     def __init__(self, *failures: BaseException, more: int = 0) -> None:
         self.failures = list(failures)
@@ -39,7 +39,7 @@ class Work:
         return self._more >= 0
 
     async def stepped(self, times: int) -> None:
-        """Return once it was asked to so many times."""
+        """Wait until the step has run this number of times."""
 
         async def reached() -> bool:
             return self.steps >= times
@@ -98,7 +98,7 @@ async def test_a_step_that_awaits_something_cancelled_does_not_end_the_job() -> 
 
 async def test_the_pause_after_failures_has_a_maximum() -> None:
     work = Work(*(OSError("full") for _ in range(50)))
-    # As it is by itself, the first seven pauses alone would take longer than this waits.
+    # With the default maximum, the first seven pauses alone would take longer than this test waits.
     async with running(Job("work", work.step, every=60.0, longest_pause=0.01)):
         await work.stepped(51)
 

@@ -1,4 +1,4 @@
-"""Key files: read however an editor left them, and refused with the file's name."""
+"""Key files: read also with what an editor adds, and refused with the name of the file."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from services.mesh.process.keys import ensure_key, read_key
 
 
 def written(path: Path, content: bytes) -> Path:
-    """A key file only its owner reads."""
+    """A key file that only its owner can read."""
     path.touch(0o600)
     path.write_bytes(content)
     return path

@@ -1,4 +1,4 @@
-"""Of many processes one works, as long as it is alive, is not frozen, and has its row in the database."""
+"""Only one of several processes works, as long as it runs and its row in the database is its own."""
 
 import asyncio
 import signal
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from services.mesh.stores.postgres import Pool
 
 SECONDS = 1.0
-# A process whose job writes down that it works, for as long as it may.
+# A process whose job adds a row each time it works, as long as it has the lease.
 WORKER = f"""
 import asyncio, os, sys
 from services.mesh.process import lease
@@ -72,7 +72,7 @@ async def reached(database: "Pool", process: Process, count: int) -> None:
 
 
 async def order(database: "Pool") -> list[int]:
-    """Whose turn it was, one after the other."""
+    """The processes that worked, in order."""
     return [row["pid"] for row in await database.fetch("SELECT pid FROM worked ORDER BY id")]
 
 

@@ -1,4 +1,4 @@
-"""Log lines: one JSON object each, whatever is in it."""
+"""Log lines: each is one JSON object, whatever is logged."""
 
 import json
 import logging

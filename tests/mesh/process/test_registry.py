@@ -34,7 +34,7 @@ from services.mesh.transport.server import Server
 
 
 class Registry:
-    """A registry on a free port, and what it knows."""
+    """A registry on a free port, and the directory that it fills."""
 
     def __init__(self, admit: Callable[[pb.Instance], None] = lambda _: None) -> None:
         self.directory = Directory()
@@ -46,7 +46,7 @@ class Registry:
         self.service.watch(lambda: self.changes.put_nowait(None))
 
     async def until(self, *services: str) -> None:
-        """Return once exactly these services are known."""
+        """Wait until exactly these services are known."""
         async with asyncio.timeout(5):
             while self.directory.services != sorted(services):
                 await self.changes.get()
@@ -54,7 +54,7 @@ class Registry:
 
 @pytest.fixture
 async def registry() -> AsyncIterator[Registry]:
-    """A registry with nobody in it."""
+    """A registry without members."""
     made = Registry()
     made.port = await made.server.start("127.0.0.1:0")
     yield made
@@ -69,17 +69,17 @@ async def connected(registry: Registry) -> AsyncIterator[grpc.aio.Channel]:
 
 
 def instance(*services: str) -> pb.Instance:
-    """An instance that serves these."""
+    """An instance that serves these services."""
     return pb.Instance(instance_id=str(uuid.uuid4()), services=services, grpc_address="127.0.0.1:1")
 
 
 def to(port: int) -> Callable[[], grpc.aio.Channel]:
-    """What opens channels to a registry."""
+    """A function that opens channels to a registry."""
     return lambda: RemoteChannel(f"127.0.0.1:{port}")
 
 
 def member(port: int, announced: pb.Instance, faults: dict[str, str]) -> Membership:
-    """A membership whose health is `faults`."""
+    """A membership that reports `faults`."""
     return Membership(to(port), announced, lambda: faults, Directory(), SIGNER)
 
 
@@ -244,7 +244,7 @@ def test_a_lease_ends_after_its_time_without_a_renewal_and_not_before() -> None:
 async def test_the_http_servers_of_an_instance_are_known_by_service(registry: Registry) -> None:
     announced = instance("edge", "testing")
     announced.http_addresses.update({"edge": "127.0.0.1:1", "testing": "127.0.0.1:2"})
-    # As one of an earlier version says it, which knows no other.
+    # An instance of an earlier version announces its address in this field.
     earlier = instance("edge")
     earlier.http_address = "127.0.0.1:3"
     members = [member(registry.port, each, {}) for each in (announced, earlier)]

@@ -10,7 +10,7 @@ from services.mesh.settings import Settings
 
 @pytest.fixture(autouse=True)
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The `soma.toml` of a directory of its own."""
+    """A `soma.toml` in a new directory."""
     monkeypatch.delenv("SOMA_CONFIG", raising=False)
     monkeypatch.chdir(tmp_path)
     return tmp_path / "soma.toml"

@@ -29,7 +29,7 @@ def full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 async def reasons(port: int) -> list[str]:
-    """Why Postgres and Redis cannot be used at a port nobody listens on."""
+    """The reasons for which Postgres and Redis cannot be used at a port without a server."""
     with pytest.raises(errors.Unavailable) as database:
         await postgres.open_pool(f"postgresql://soma@127.0.0.1:{port}/soma")
     with pytest.raises(errors.Unavailable) as cache:

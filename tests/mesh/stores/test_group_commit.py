@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Numbers:
-    """A table of numbers, none twice and none negative, and how they were written to it."""
+    """A table of numbers that refuses repeated and negative ones, and the batches that were written to it."""
 
     def __init__(self, pool: "Pool") -> None:
         self.pool = pool
@@ -149,7 +149,7 @@ async def test_a_kept_connection_that_was_closed_meanwhile_is_replaced(numbers: 
         )
 
         async def noticed() -> bool:
-            # What is left is the one that asked for it.
+            # The only connection that is left is the one that asks.
             return numbers.pool.get_size() == 1
 
         await until(noticed)

@@ -1,4 +1,4 @@
-"""The pool: JSON, times, and errors of a server that goes away."""
+"""The pool: JSON, times, and errors of a server that becomes unavailable."""
 
 import asyncio
 import signal
@@ -118,7 +118,7 @@ async def in_data(database: "Pool", relative: str) -> Path:
 async def test_a_full_disk_is_reported_at_once_and_ends_once_there_is_room(database: "Pool") -> None:
     await database.execute("CREATE TABLE note (text text)")
     table = await in_data(database, await database.fetchval("SELECT pg_relation_filepath('note')"))
-    # What is written to this device meets a full disk.
+    # Every write to this device fails as if the disk were full.
     table.unlink()
     table.symlink_to("/dev/full")
     with pytest.raises(errors.Unavailable, match="disk is full") as full:
@@ -129,7 +129,7 @@ async def test_a_full_disk_is_reported_at_once_and_ends_once_there_is_room(datab
     table.unlink()
     table.touch()
     table.chmod(0o666)
-    # The server's processes have the device open still.
+    # The server's processes still have the device open.
     await database.expire_connections()
     async with postgres.connection(database) as connection:
         await connection.execute("INSERT INTO note VALUES ('two')")

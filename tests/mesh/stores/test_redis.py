@@ -1,4 +1,4 @@
-"""The Redis client: errors of a server that goes away."""
+"""The Redis client: errors of a server that becomes unavailable."""
 
 import asyncio
 import signal
@@ -45,7 +45,7 @@ SCRIPT = "return redis.call('SET', KEYS[1], 'x')"
 
 
 async def refusals(client: aioredis.Redis) -> set[str]:
-    """The reasons for which a command, a script and a pipeline fail, and what health says."""
+    """The reasons for which a command, a script, a pipeline and the health check fail."""
     reasons = set()
 
     async def script() -> None:

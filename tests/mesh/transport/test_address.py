@@ -1,4 +1,4 @@
-"""Hosts and ports as they are written, and which address a host is."""
+"""Hosts and ports as they are written, and the address of a host."""
 
 import socket
 

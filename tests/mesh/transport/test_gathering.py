@@ -11,7 +11,7 @@ from services.mesh.transport.http import HttpServer
 
 
 class Recording(asyncio.Transport):
-    """Notes what it is asked to send."""
+    """Records what it is asked to send."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ async def test_a_large_amount_is_sent_at_once_so_that_the_transport_can_pause_wr
 
 
 async def test_a_client_that_does_not_read_pauses_the_application() -> None:
-    """An application that sends without end stops at the server's limits."""
+    """An application that sends without end is paused at the limits of the server."""
     sent = 0
     piece = b"z" * 65_536
 

@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from services.mesh.stores.postgres import Pool
 
 TABLE = "CREATE TABLE number (name text, place bigint, PRIMARY KEY (name, place))"
-# Longer than any test takes: who looks by itself has not looked before.
+# Longer than any test takes, so that a watcher does not poll.
 NEVER = 1000.0
 
 
 @dataclass
 class Numbers:
-    """Sequences of numbers, as one process has them."""
+    """Sequences of numbers, as one process sees them."""
 
     pool: "Pool"
     sequences: RowSequences
@@ -44,12 +44,12 @@ class Numbers:
         self.sequences.appended(name)
 
     async def read(self, place: int) -> Found[int]:
-        """What there is."""
+        """Read the items from a place on."""
         async with connection(self.pool) as acquired:
             found = await acquired.fetch(
                 "SELECT place FROM number WHERE name = 'n' AND place >= $1 ORDER BY place LIMIT 3", place
             )
-        # Counted when it has ended: who waits for a read may stop Postgres next.
+        # Counted after the read has ended, because a test that waits for a read may then stop Postgres.
         self.reads += 1
         items = [row[0] for row in found]
         return Found(items, items[-1] + 1 if items else place)
@@ -99,7 +99,7 @@ async def elsewhere(table: "Pool", redis_url: str, postgres_url: str) -> AsyncIt
 
 
 async def idle(numbers: Numbers, reads: int) -> None:
-    """Return once so many reads have been made."""
+    """Wait until this number of reads has been made."""
 
     async def read() -> bool:
         return numbers.reads >= reads

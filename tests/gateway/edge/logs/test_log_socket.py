@@ -1,4 +1,4 @@
-"""`/ws/logs`: what a client is told, what it may say, and how long it may be silent."""
+"""`/ws/logs`: what a client receives, what it may send, and how long it may be silent."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 async def connected(client: Client) -> None:
-    """Wait until the server tells."""
+    """Wait until the server sends entries."""
     assert (await client.hear())["type"] == "connected"
     await client.say({"type": "ping"})
     assert (await client.hear())["type"] == "pong"
 
 
 async def entry(client: Client) -> str:
-    """The next entry's message."""
+    """The message of the next entry."""
     told = await client.hear()
     assert told["type"] == "log_entry"
     message: str = told["data"]["message"]

@@ -1,4 +1,4 @@
-"""The log as a client is told it, while the orchestrator or Redis comes and goes."""
+"""What a client receives of the log while the orchestrator or Redis is unavailable."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -22,7 +22,7 @@ from tests.servers import RedisServer
 
 
 class Restarting(rpc.LogServiceServicer):
-    """Tells one entry, then ends with `failure`, again and again."""
+    """Sends one entry and then fails with `failure`; the second call sends no entry."""
 
     def __init__(self, failure: errors.MeshError) -> None:
         self.asked: list[str] = []

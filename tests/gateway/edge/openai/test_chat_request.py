@@ -1,4 +1,4 @@
-"""What a request may say, how the contract says it, and in which words the rest is refused."""
+"""Which requests are accepted, how they become messages of the contract, and how the others are refused."""
 
 import json
 from collections.abc import Callable
@@ -237,7 +237,7 @@ REFUSED: list[tuple[dict[str, Any], str | None, str]] = [
     ({"reasoning_effort": "some"}, "reasoning_effort", "Supported values are: 'none', 'minimal'"),
     ({"service_tier": "flex"}, "service_tier", "Unsupported parameter"),
     ({"service_tier": "slow"}, "service_tier", "Invalid value"),
-    # Empty, it asks for a search all the same.
+    # An empty object asks for a search too.
     ({"web_search_options": {}}, "web_search_options", "Unsupported parameter"),
 ]
 
@@ -302,7 +302,7 @@ NEAR_JSON = st.recursive(
 
 
 def answers_or_refuses(body: bytes) -> None:
-    """Reading ends in a request the contract can judge, or in an InvalidArgument: anything else would be a 500."""
+    """Read a body: the result is a valid message or an InvalidArgument; any other exception would be a 500."""
     try:
         ask = read_chat_request(body)
     except InvalidArgument:
@@ -311,7 +311,7 @@ def answers_or_refuses(body: bytes) -> None:
     protovalidate.collect_violations(ask.request)
 
 
-# Machines differ in speed, and how slowly examples are made says nothing of the reader.
+# On a slow machine, examples are made slowly; that is not an error of the reader.
 unhurried = settings(suppress_health_check=[HealthCheck.too_slow])
 
 

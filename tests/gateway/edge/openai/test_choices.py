@@ -1,4 +1,4 @@
-"""Several choices, log probabilities, dropped parameters and what `soma` tells, whole and streamed."""
+"""Several choices, log probabilities, dropped parameters and the field `soma`, complete and streamed."""
 
 import asyncio
 from typing import Any

@@ -1,4 +1,4 @@
-"""A chat completion has the shape OpenAI documents, whole and streamed."""
+"""A chat completion has the shape that OpenAI documents, complete and streamed."""
 
 import asyncio
 import json

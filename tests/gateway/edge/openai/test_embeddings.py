@@ -1,4 +1,4 @@
-"""Texts in, vectors out, in OpenAI's shapes."""
+"""Embeddings: vectors of texts, in OpenAI's shapes."""
 
 import httpx
 import openai as sdk

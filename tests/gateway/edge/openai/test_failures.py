@@ -1,4 +1,4 @@
-"""Every failure has OpenAI's status and error body, and its client raises the class made for it."""
+"""Every failure has OpenAI's status and error body, and OpenAI's client raises the class for it."""
 
 import asyncio
 import json
@@ -289,7 +289,7 @@ def test_a_reason_may_have_another_http_status_than_its_code() -> None:
 
 
 def test_a_reason_with_another_code_than_declared_gets_the_http_status_of_its_code() -> None:
-    # So does a service of another version, whose contracts may say so.
+    # A service of another version may have contracts in which the reason has another code.
     newer = errors.relayed(errors.Code.UNAVAILABLE, "no", reason="PAYLOAD_TOO_LARGE", facts=errors.Facts())
     unknown = errors.relayed(errors.Code.NOT_FOUND, "no", reason="OF_TOMORROW", facts=errors.Facts())
     assert [error_response(each).status for each in (newer, unknown)] == [503, 404]

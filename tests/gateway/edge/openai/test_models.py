@@ -1,4 +1,4 @@
-"""The catalogue is listed as OpenAI lists models."""
+"""The models of the catalogue are listed as in OpenAI's API."""
 
 import openai as sdk
 import pytest

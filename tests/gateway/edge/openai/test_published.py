@@ -1,4 +1,4 @@
-"""Everything the edge sends fits the types OpenAI publishes: objects, chunks, each event of a stream, lists."""
+"""Everything that the edge sends fits the types that OpenAI publishes: objects, chunks, events, lists."""
 
 import json
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ TURNS: dict[str, Sequence[Any]] = {
     "likely": [started(), chat.ChatResponse(delta=chat.ChatDelta(text="Hi", logprobs=[LIKELY])), finished()],
     "nothing": [started(), finished(model.FINISH_REASON_CONTENT_FILTER)],
 }
-# What OpenAI's API sends and its types do not know, or did in earlier releases.
+# Members that OpenAI's API sends, or sent in earlier releases, and its types do not have.
 BEYOND = ("store", "name", "bytes")
 
 
@@ -52,7 +52,7 @@ async def test_chat_completions(http: httpx.AsyncClient, stand: Stand, turn: str
 
 
 def response_of(item: pb.ResponseItem) -> list[pb.CreateResponseResponse]:
-    """A response that is this item."""
+    """A response with only this item."""
     begun, event = pb.ResponseItem(item_id=item.item_id), pb.CreateResponseResponse
     if item.HasField("text"):
         begun.text.refusal = item.text.refusal

@@ -1,4 +1,4 @@
-"""`/v1/responses` as OpenAI publishes it: objects, events in their order, and how a response ends early."""
+"""`/v1/responses` as OpenAI documents it: objects, the order of events, and responses that end early."""
 
 import asyncio
 import json

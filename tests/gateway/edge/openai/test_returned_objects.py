@@ -1,4 +1,4 @@
-"""What clients append to a conversation is what they received, in the form in which their libraries keep it."""
+"""Clients append to a conversation what they received, in the form in which their libraries store it."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""`GET /v1/responses/{id}?stream=true`: the events of a response once more, and from where a client left."""
+"""`GET /v1/responses/{id}?stream=true`: the events of a response again, from the start or after a given event."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""How many messages a minute holds."""
+"""The limit of messages in a minute."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -162,7 +162,7 @@ async def test_an_upload_that_was_cut_off_is_never_taken_for_complete(wire: Wire
     await until(lambda: wire.tally.received == 1)
     call.cancel()
     await wire.quiet()
-    # Locally the servicer's iteration raises; on a socket it ends, and only the missing last message tells.
+    # Locally the servicer's iteration raises; on a socket it ends, and only the missing last message shows the failure.
     cancelled, cut = (0, 1) if wire.differs("cut uploads end") else (1, 0)
     assert (wire.tally.cancelled, wire.tally.cut) == (cancelled, cut)
 

@@ -30,7 +30,7 @@ def routed(channel: Any) -> "Stub":
 
 @pytest.fixture
 def stub(wire: Wire) -> "Stub":
-    """The wire as a service has it from `mesh.connect`."""
+    """The transport as `mesh.connect` gives it to a service."""
     return routed(wire.channel)
 
 
@@ -57,7 +57,7 @@ async def answered(call: Awaitable[object]) -> None:
 
 
 async def written(call: Any) -> None:
-    """Write until the call's end shows."""
+    """Write until the call has ended."""
     while True:
         await call.write(pb.ChatEchoesRequest(script=FAILING))
 
@@ -85,7 +85,7 @@ WAYS: dict[str, tuple[Start, Finish]] = {
 
 @pytest.fixture(params=WAYS)
 def way(request: pytest.FixtureRequest) -> tuple[Start, Finish]:
-    """How a call is started, and how its end is waited for."""
+    """How a call is started, and how its end is awaited."""
     return WAYS[request.param]
 
 
@@ -158,7 +158,7 @@ async def test_a_call_that_its_caller_cancels_raises_cancelled_error(
 
 
 async def test_writing_to_a_call_that_fails_raises_no_error_of_grpc(stub: "Stub") -> None:
-    # Which it is depends on when the end is met; on a socket it may be INTERNAL, see "ends badly under writes".
+    # The error depends on when the end is noticed; on a socket it may be INTERNAL: "ends badly under writes".
     with pytest.raises((errors.MeshError, asyncio.InvalidStateError)):
         await written(stub.ChatEchoes())
 

@@ -12,7 +12,7 @@ from services.mesh.transport.tls.identity import CA, Identity
 
 
 def refused(folder: Path, name: str = "serve") -> str:
-    """The reason for which an identity is not taken."""
+    """The reason for which an identity is refused."""
     with pytest.raises(FailedPrecondition) as failure:
         Identity(folder, name)
     return failure.value.reason

@@ -32,7 +32,7 @@ async def test_processes_that_run_serve_each_other_after_every_step(
     caller = Identity(folder, "serve-2")
     before = trusted(folder)
     for step, count in STEPS:
-        # What was read before the step meets what is read after it, in one direction and in the other.
+        # A process that read the files before the step calls one that read them after it, and the other way round.
         waiting = open_channel(address, "echo", caller, MESSAGE_BYTES)
         step(folder.parent)
         assert await echo(waiting) == "hello"

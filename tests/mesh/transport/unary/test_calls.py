@@ -28,7 +28,7 @@ SLOW = request(framed(message(delay_seconds=30)))
 
 
 class Scripted(EchoServicer):
-    """Runs the test's own function for `Echo`."""
+    """Calls a function of the test for `Echo`."""
 
     def __init__(self, behaviour: Callable[[Any], Awaitable[Any]]) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ async def scripted(behaviour: Callable[[Any], Awaitable[Any]]) -> AsyncIterator[
 
 
 async def answered(behaviour: Callable[[Any], Awaitable[Any]], *fields: tuple[str, str]) -> Answer:
-    """How a call is answered that a function serves."""
+    """The answer to a call that a function serves."""
     async with scripted(behaviour) as client:
         return await client.ask(request(framed(message()), *fields))
 
@@ -322,7 +322,7 @@ async def test_a_client_that_does_not_read_its_answer_is_not_read_from(served: S
     client.writer.write(large)
     await until(lambda: served.tally.served == 1 and served.tally.running == 0)
     client.writer.write(large)
-    # Long enough for it to be read, were it read.
+    # Long enough for the second request to be read, if the server read it.
     await asyncio.sleep(0.1)
     assert served.tally.served == 1
     assert [len((await client.answer()).response.padding) for _ in range(2)] == [30_000_000] * 2

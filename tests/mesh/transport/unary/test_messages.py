@@ -16,7 +16,7 @@ from tests.mesh.transport.unary.client import Client, framed, message, request
 from tests.mesh.transport.unary.conftest import LIMIT
 
 GZIP = ("grpc-encoding", "gzip")
-# What the gateway says of a client that is to be answered so.
+# The header by which the gateway asks for a compressed answer.
 ANSWERED_IN_GZIP = ("x-soma-grpc-encoding", "gzip")
 INVALID, EXHAUSTED, UNIMPLEMENTED, INTERNAL = 3, 8, 12, 13
 
@@ -97,7 +97,7 @@ async def test_an_invalid_message_is_refused_with_a_reason_and_the_next_call_is_
 
 @contextmanager
 def traced() -> Iterator[Callable[[], int]]:
-    """Tells how many bytes Python has held at most."""
+    """Gives the largest number of bytes that Python has held."""
     tracemalloc.start()
     try:
         yield lambda: tracemalloc.get_traced_memory()[1]
@@ -124,7 +124,7 @@ async def test_a_compressed_bomb_is_unpacked_up_to_the_limit(client: Client) -> 
 
 @pytest.mark.parametrize("over", [0, 1])
 async def test_the_limit_counts_the_message_without_its_prefix(client: Client, over: int) -> None:
-    # Four bytes tell its only field, and how long that is.
+    # Four bytes are the number and the length of its only field.
     answer = await client.ask(request(framed(pb.EchoRequest(text="x" * (LIMIT - 4 + over)).SerializeToString())))
     assert answer.status == (EXHAUSTED if over else 0)
 
