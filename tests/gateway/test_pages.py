@@ -42,8 +42,8 @@ async def answer(path: str, *instances: Joined, method: str = "GET") -> httpx.Re
 @pytest.mark.parametrize("prefix", ["", "/api/v1"])
 async def test_health_has_the_documented_fields(prefix: str) -> None:
     body = (await answer(f"{prefix}/health")).json()
-    told = datetime.fromisoformat(body.pop("timestamp"))
-    assert abs(datetime.now(UTC) - told) < timedelta(minutes=1)
+    timestamp = datetime.fromisoformat(body.pop("timestamp"))
+    assert abs(datetime.now(UTC) - timestamp) < timedelta(minutes=1)
     assert body == {"status": "healthy", "app_name": "SomaMesh", "version": "1.2.3"}
     head = await answer(f"{prefix}/health", method="HEAD")
     assert (head.status_code, head.content) == (200, b"")

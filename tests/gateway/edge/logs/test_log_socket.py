@@ -25,9 +25,9 @@ async def connected(client: Client) -> None:
 
 async def entry(client: Client) -> str:
     """The message of the next entry."""
-    told = await client.hear()
-    assert told["type"] == "log_entry"
-    message: str = told["data"]["message"]
+    received = await client.hear()
+    assert received["type"] == "log_entry"
+    message: str = received["data"]["message"]
     return message
 
 
@@ -35,9 +35,9 @@ async def test_an_entry_is_sent_with_the_documented_fields(stand: Stand) -> None
     async with stand.socket("?task_id=t-1") as client:
         await connected(client)
         await stand.write("Task processing started", agent="a-1")
-        told = await client.hear()
-    assert told["type"] == "log_entry"
-    data = told["data"]
+        received = await client.hear()
+    assert received["type"] == "log_entry"
+    data = received["data"]
     assert {name: data[name] for name in ("level", "message", "agent_id", "task_id", "source")} == {
         "level": "info",
         "message": "Task processing started",
@@ -49,16 +49,16 @@ async def test_an_entry_is_sent_with_the_documented_fields(stand: Stand) -> None
 
 
 @pytest.mark.parametrize(
-    ("query", "told"),
+    ("query", "expected"),
     [("?level=warning", ["severe"]), ("?agent_id=a-2", ["other"]), ("?task_id=t-2&level=debug", ["other"])],
 )
-async def test_entries_are_filtered_by_the_query(stand: Stand, query: str, told: list[str]) -> None:
+async def test_entries_are_filtered_by_the_query(stand: Stand, query: str, expected: list[str]) -> None:
     async with stand.socket(query) as client:
         await connected(client)
         await stand.write("plain", agent="a-1")
         await stand.write("other", task="t-2", agent="a-2")
         await stand.write("severe", level="error")
-        assert [await entry(client) for _ in told] == told
+        assert [await entry(client) for _ in expected] == expected
 
 
 async def test_filters_change_while_connected(stand: Stand) -> None:
@@ -90,9 +90,9 @@ async def test_an_invalid_message_gets_an_error_and_the_connection_stays_open(
     async with stand.socket() as client:
         await client.hear()
         await client.connection.send(said)
-        told = await client.hear()
-        assert told["type"] == "error"
-        assert told["message"].startswith(error)
+        received = await client.hear()
+        assert received["type"] == "error"
+        assert received["message"].startswith(error)
         await client.say({"type": "ping"})
         assert (await client.hear())["type"] == "pong"
 

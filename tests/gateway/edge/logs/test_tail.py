@@ -42,19 +42,19 @@ async def test_a_tail_continues_after_its_last_entry_when_the_orchestrator_is_ba
 ) -> None:
     monkeypatch.setattr(tail, "RETRY_SECONDS", 0.01)
     servicer = Restarting(errors.Unavailable("the process is stopping", reason="DRAINING"))  # type: ignore[abstract]  # what a tail asks
-    told = []
-    async with _telling(servicer) as messages:
+    received = []
+    async with _tailing(servicer) as messages:
         async for message in messages:
-            told.append(message["data"]["message"])
-            if len(told) == 3:
+            received.append(message["data"]["message"])
+            if len(received) == 3:
                 break
-    assert told == ["1", "3", "4"]
+    assert received == ["1", "3", "4"]
     assert servicer.asked == ["", "10-0", "10-0", "30-0"]
 
 
 async def test_a_permanent_error_ends_a_tail() -> None:
     servicer = Restarting(errors.PermissionDenied("no"))  # type: ignore[abstract]  # what a tail asks
-    async with _telling(servicer) as messages:
+    async with _tailing(servicer) as messages:
         assert (await anext(messages))["data"]["message"] == "1"
         with pytest.raises(errors.MeshError) as failure:
             await anext(messages)
@@ -63,12 +63,12 @@ async def test_a_permanent_error_ends_a_tail() -> None:
 
 
 @asynccontextmanager
-async def _telling(servicer: Restarting) -> AsyncIterator[AsyncGenerator[dict[str, Any], None]]:
+async def _tailing(servicer: Restarting) -> AsyncIterator[AsyncGenerator[dict[str, Any], None]]:
     mesh = LocalMesh(((rpc.add_LogServiceServicer_to_server, servicer),))
     with run_as(SOMEBODY):
         logs = rpc.LogServiceStub(RoutedChannel(lambda: mesh.channel))
-        async with asyncio.timeout(10), aclosing(Tails(logs).messages(Filters())) as told:
-            yield told
+        async with asyncio.timeout(10), aclosing(Tails(logs).messages(Filters())) as received:
+            yield received
     await mesh.channel.close()
 
 

@@ -6,13 +6,13 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter
 
 
-def fits(published: Any, told: Any, beyond: Collection[str] = ()) -> None:
+def fits(published: Any, given: Any, beyond: Collection[str] = ()) -> None:
     """Fail unless `given` has the published type; `beyond` are members that OpenAI's API sends and its types lack.
 
     Raises:
         ValidationError: a required member is missing, or one has another type.
     """
-    read = TypeAdapter(published).validate_python(told)
+    read = TypeAdapter(published).validate_python(given)
     assert not [path for path in _unknown(read, "") if path.rpartition(".")[2] not in beyond]
 
 

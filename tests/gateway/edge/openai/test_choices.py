@@ -19,7 +19,7 @@ from tests.gateway.edge.conftest import Stand
 
 HI: Any = [{"role": "user", "content": "Hi"}]
 LIKELY = model.TokenLogprob(token="Hi", logprob=-0.25, utf8=b"Hi", top=[model.TokenLogprob(token="Ho", logprob=-2)])
-TOLD = {
+LOGPROB = {
     "token": "Hi",
     "logprob": -0.25,
     "bytes": [72, 105],
@@ -85,10 +85,10 @@ async def test_log_probabilities_come_with_their_text(openai: AsyncOpenAI, stand
     ask: Any = {"model": "plain", "messages": HI, "logprobs": True, "top_logprobs": 1}
     answer = await openai.chat.completions.create(**ask)
     assert stand.chat.requests[0].sampling.top_logprobs == 1
-    assert answer.choices[0].logprobs.model_dump() == {"content": [TOLD], "refusal": None}
+    assert answer.choices[0].logprobs.model_dump() == {"content": [LOGPROB], "refusal": None}
     stream = await openai.chat.completions.create(**ask, stream=True)
-    told = [chunk.choices[0].logprobs async for chunk in stream]
-    assert [each.model_dump() for each in told if each] == [{"content": [TOLD], "refusal": None}]
+    found = [chunk.choices[0].logprobs async for chunk in stream]
+    assert [each.model_dump() for each in found if each] == [{"content": [LOGPROB], "refusal": None}]
 
 
 async def test_parameters_that_a_model_does_not_support_are_refused_by_openais_names(

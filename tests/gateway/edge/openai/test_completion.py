@@ -169,8 +169,8 @@ async def test_a_refusal_is_a_member_of_its_own(http: httpx.AsyncClient, stand: 
     assert (choice["message"]["content"], choice["message"]["refusal"]) == (None, "I cannot.")
     chunks = [chunk["choices"][0] for chunk in await chunks_of(http)]
     assert [chunk["delta"] for chunk in chunks] == [OPENING, {"refusal": "I"}, {"refusal": " cannot."}, {}]
-    told = {"token": "I", "logprob": -0.5, "bytes": None, "top_logprobs": []}
-    assert choice["logprobs"] == chunks[1]["logprobs"] == {"content": None, "refusal": [told]}
+    token = {"token": "I", "logprob": -0.5, "bytes": None, "top_logprobs": []}
+    assert choice["logprobs"] == chunks[1]["logprobs"] == {"content": None, "refusal": [token]}
 
 
 async def test_cached_and_reasoning_tokens_are_in_the_usage(http: httpx.AsyncClient, stand: Stand) -> None:

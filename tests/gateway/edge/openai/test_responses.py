@@ -26,9 +26,9 @@ async def sse(http: httpx.AsyncClient, **body: Any) -> list[dict[str, Any]]:
     events = []
     for block in answer.text.strip().split("\n\n"):
         name, data = block.split("\n")
-        told = json.loads(data.removeprefix("data: "))
-        assert name == f"event: {told['type']}"
-        events.append(told)
+        event = json.loads(data.removeprefix("data: "))
+        assert name == f"event: {event['type']}"
+        events.append(event)
     assert [event["sequence_number"] for event in events] == list(range(len(events)))
     return events
 
