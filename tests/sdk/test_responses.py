@@ -112,7 +112,7 @@ async def test_its_id_is_known_while_it_streams_and_leaving_ends_it(server: Serv
         assert (await stream.begun()).id == WHOLE.id
         assert (await stream.begun()).state == "in_progress"
         assert await anext(stream) == "Hello"
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         await server.responses.ended.wait()
     with pytest.raises(somamesh.UnavailableError):
         await stream.response()
