@@ -23,6 +23,8 @@ MOST_WAITING = 10_000
 BATCH = 256
 # The entries of this number of seconds share a write.
 GATHER_SECONDS = 0.02
+# While entries come without end, a write begins after this many seconds.
+APART_SECONDS = 0.1
 
 
 class LogWriter:
@@ -51,7 +53,7 @@ class LogWriter:
     @property
     def job(self) -> Job:
         """Writes the queued entries; while Redis is away they stay queued."""
-        return Job("log_writer", self.flush, wake=self._wake, gather=GATHER_SECONDS)
+        return Job("log_writer", self.flush, wake=self._wake, gather=GATHER_SECONDS, apart=APART_SECONDS)
 
     async def flush(self) -> None:
         """Write the queued entries, oldest first; an entry may be written twice if Redis fails during a write.
