@@ -69,8 +69,11 @@ class EventBuffer:
 
     async def close(self) -> None:
         """Stop reading, and wait until the provider's work has ended."""
-        self._task.cancel()
-        await asyncio.wait((self._task,))
+        # After the last event the task has usually ended by itself, and to wait costs more than to look.
+        if not self._task.done():
+            self._task.cancel()
+            await asyncio.wait((self._task,))
+        self._wakeup.close()
 
     async def _read(self) -> None:
         try:
@@ -94,7 +97,7 @@ class EventBuffer:
             return
         self._size += len(event.text)
         last = self._queue[-1] if self._queue else None
-        if isinstance(last, list) and last[-1].refusal == event.refusal:
+        if isinstance(last, list) and last[0].refusal == event.refusal:
             last.append(event)
         else:
             self._queue.append([event])
