@@ -99,11 +99,11 @@ class ChatAnswer(AnswerReader):
             if self._joiner is not None:
                 text = self._joiner.join("content", text)
             if text:
-                found.append(TextDelta(text=text, logprobs=logprobs))
+                found.append(_text(text, logprobs))
         if text := delta.get("refusal"):
             if self._joiner is not None:
                 text = self._joiner.join("refusal", text)
-            found.append(TextDelta(text=text, logprobs=logprobs, refusal=True))
+            found.append(_text(text, logprobs, refusal=True))
         calls = delta.get("tool_calls")
         if not calls and (function := delta.get("function_call")):
             calls = ({"function": function},)
@@ -153,6 +153,13 @@ class ChatAnswer(AnswerReader):
             or before.cached_prompt_tokens,
             count(member(written, "reasoning_tokens")) or before.reasoning_tokens,
         )
+
+
+def _text(text: str, logprobs: Sequence[TokenLogprob], *, refusal: bool = False) -> TextDelta:
+    """A piece of text. Without probabilities the list is left out: an empty one costs more than the piece."""
+    if logprobs:
+        return TextDelta(text=text, logprobs=logprobs, refusal=refusal)
+    return TextDelta(text=text, refusal=refusal)
 
 
 def _logprobs(logprobs: Any) -> Sequence[TokenLogprob]:

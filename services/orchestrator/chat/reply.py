@@ -59,7 +59,10 @@ class Reply:
         """Add a released piece of text."""
         self._mark_first_token()
         self._texts.append(text)
-        return pb.ChatResponse(delta=pb.ChatDelta(text=text, logprobs=logprobs, refusal=refusal))
+        delta = pb.ChatDelta(text=text, refusal=refusal)
+        if logprobs:
+            delta.logprobs.extend(logprobs)
+        return pb.ChatResponse(delta=delta)
 
     def call(self, piece: message_pb2.ToolCallDelta) -> pb.ChatResponse:
         """Add a released piece of a tool call."""
