@@ -58,11 +58,16 @@ class LogWriter:
     async def flush(self) -> None:
         """Write the queued entries, oldest first; an entry may be written twice if Redis fails during a write.
 
+        Entries that come during a write are left to the next flush. They would otherwise be written at once, a few at a
+        time.
+
         Raises:
             Unavailable: Redis cannot be reached; entries that were not written stay queued.
         """
-        while self._waiting:
-            batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+        left = len(self._waiting)
+        while left and self._waiting:
+            batch = [self._waiting.popleft() for _ in range(min(BATCH, left, len(self._waiting)))]
+            left -= len(batch)
             try:
                 for tenant_id, pairs in groupby(sorted(batch, key=itemgetter(0)), key=itemgetter(0)):
                     await self._store.append(tenant_id, [entry for _, entry in pairs])
