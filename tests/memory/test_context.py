@@ -146,3 +146,18 @@ async def test_a_long_message_is_looked_for_by_its_pieces(memory: Memory) -> Non
     context = await memory.stub.GetContext(asking("", "lighthouse keeper. " * 3000))
     assert known(context) == ["k"]
     assert len(memory.model.asked[-1]) == 8
+
+
+async def test_a_turn_in_parts_is_found_by_its_texts_and_counted_with_its_thoughts(memory: Memory) -> None:
+    turn = user("Look at this.")
+    turn.parts.add().text.text = "The launch code is kumquat."
+    turn.parts.add().text.text = "Keep it secret."
+    turn.parts.add().reasoning.text = "a thought that is long enough to count"
+    await memory.say("c", turn, *(user(f"filler {n}") for n in range(20)))
+    await memory.indexed()
+    context = await memory.stub.GetContext(asking("c", "What is the launch code?", budget=100))
+    assert "The launch code is kumquat." in context.relevant_documents[0].text
+    whole = await memory.stub.GetContext(asking("c", budget=1000))
+    assert whole.recent_messages[0].message == turn
+    texts = ("Look at this.", "The launch code is kumquat.", "Keep it secret.", turn.parts[2].reasoning.text)
+    assert whole.token_count == estimate(*texts) + sum(estimate(f"filler {n}") for n in range(20))
