@@ -16,7 +16,7 @@ from soma.model.v1.model_service_pb2 import (
     InferRequest,
     InferResponse,
 )
-from soma.model.v1.options_pb2 import Sampling, ToolChoice
+from soma.model.v1.options_pb2 import GenerationOptions, Sampling, ToolChoice
 
 from services.mesh.call.call import principal
 from services.model.adapters.local import LocalProvider
@@ -42,7 +42,7 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
     async def Generate(self, request: GenerateRequest, context: Context) -> AsyncGenerator[GenerateResponse, None]:
         route = await self._catalogue.find(request.model)
         route.require(Model.CAPABILITY_CHAT, "hold a conversation")
-        if request.tool_choice.mode in (ToolChoice.MODE_REQUIRED, ToolChoice.MODE_NAMED):
+        if request.options.tool_choice.mode in (ToolChoice.MODE_REQUIRED, ToolChoice.MODE_NAMED):
             route.require(Model.CAPABILITY_TOOLS, "call tools")
         supported, dropped = supported_request(request, route.provider.lacks, route.provider.name)
         async with aclosing(self._generations.run(principal(), route, supported, dropped)) as events:
@@ -79,13 +79,15 @@ def _completion(request: InferRequest) -> GenerateRequest:
     """The generation for an Infer request, with the defaults of its contract."""
     return GenerateRequest(
         messages=[Message(role=ROLE_USER, content=request.prompt)],
-        sampling=Sampling(
-            max_tokens=request.max_tokens if request.HasField("max_tokens") else 64,
-            temperature=request.temperature if request.HasField("temperature") else 0.8,
-            top_p=request.top_p if request.HasField("top_p") else 1.0,
-            top_k=request.top_k if request.HasField("top_k") else 50,
-            repetition_penalty=request.repetition_penalty if request.HasField("repetition_penalty") else 1.0,
-            stop_sequences=request.stop_sequences,
-            seed=request.seed if request.HasField("seed") else None,
+        options=GenerationOptions(
+            sampling=Sampling(
+                max_tokens=request.max_tokens if request.HasField("max_tokens") else 64,
+                temperature=request.temperature if request.HasField("temperature") else 0.8,
+                top_p=request.top_p if request.HasField("top_p") else 1.0,
+                top_k=request.top_k if request.HasField("top_k") else 50,
+                repetition_penalty=request.repetition_penalty if request.HasField("repetition_penalty") else 1.0,
+                stop_sequences=request.stop_sequences,
+                seed=request.seed if request.HasField("seed") else None,
+            ),
         ),
     )

@@ -13,6 +13,7 @@ from soma.model.v1.message_pb2 import (
     ROLE_ASSISTANT,
     ROLE_TOOL,
     ROLE_USER,
+    Delta,
     Message,
     ToolCall,
     ToolCallDelta,
@@ -21,10 +22,9 @@ from soma.model.v1.model_service_pb2 import (
     EmbedRequest,
     GenerateRequest,
     GenerationFinished,
-    TextDelta,
     TokenNumbers,
 )
-from soma.model.v1.options_pb2 import Sampling, Tool, ToolChoice
+from soma.model.v1.options_pb2 import GenerationOptions, Sampling, Tool, ToolChoice
 
 from services.mesh.call.errors import MeshError
 from services.model.adapters.anthropic import Anthropic
@@ -93,28 +93,30 @@ def asking(provider: Anthropic | OpenAICompatible, tools: bool) -> GenerateReque
             Message(role=ROLE_USER, content="Hello?", name="ada"),
             Message(role=ROLE_USER, content="And?"),
         ],
-        sampling=Sampling(
-            max_tokens=50,
-            temperature=0.5,
-            top_p=0.9,
-            top_k=40,
-            repetition_penalty=1.5,
-            frequency_penalty=0.5,
-            presence_penalty=0.5,
-            seed=3,
-            top_logprobs=2,
-            stop_sequences=["END"],
+        options=GenerationOptions(
+            sampling=Sampling(
+                max_tokens=50,
+                temperature=0.5,
+                top_p=0.9,
+                top_k=40,
+                repetition_penalty=1.5,
+                frequency_penalty=0.5,
+                presence_penalty=0.5,
+                seed=3,
+                top_logprobs=2,
+                stop_sequences=["END"],
+            ),
+            user="u1",
+            drop_params=True,
         ),
-        user="u1",
-        drop_params=True,
     )
     if tools:
         call = ToolCall(call_id="call_" + "x" * 30, name="weather", arguments='{"city": "Rome"}')
         request.messages.insert(1, Message(role=ROLE_ASSISTANT, tool_calls=[call]))
         request.messages.insert(2, Message(role=ROLE_TOOL, tool_call_id=call.call_id, content="sunny"))
-        request.tools.append(Tool(name="weather", description="The weather", parameters='{"type": "object"}'))
-        request.tool_choice.mode = ToolChoice.MODE_REQUIRED
-        request.parallel_tool_calls = True
+        request.options.tools.append(Tool(name="weather", description="The weather", parameters='{"type": "object"}'))
+        request.options.tool_choice.mode = ToolChoice.MODE_REQUIRED
+        request.options.parallel_tool_calls = True
     fitted, _ = supported_request(request, provider.lacks, provider.name)
     return fitted
 
@@ -122,12 +124,11 @@ def asking(provider: Anthropic | OpenAICompatible, tools: bool) -> GenerateReque
 async def heard(
     provider: Anthropic | OpenAICompatible, tools: bool
 ) -> tuple[str, list[ToolCallDelta], GenerationFinished]:
-    text, calls, finished = "", [], GenerationFinished()
+    text, calls, finished = "", list[ToolCallDelta](), GenerationFinished()
     async for event in provider.generate(asking(provider, tools), MODEL):
-        if isinstance(event, TextDelta):
+        if isinstance(event, Delta):
             text += event.text
-        elif isinstance(event, ToolCallDelta):
-            calls.append(event)
+            calls.extend(event.tool_calls)
         else:
             finished = event
     return text, calls, finished
