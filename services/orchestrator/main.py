@@ -57,14 +57,14 @@ async def build(mesh: Mesh, settings: OrchestratorSettings, stack: AsyncExitStac
     log_writer = LogWriter(log_store)
     logs = Logs(log_store, reader, settings.heartbeat_interval)
 
-    pending = PostgresPendingTurns(mesh.postgres)
+    pending = PostgresPendingTurns(mesh.postgres, mesh.blobs)
     stack.push_async_callback(pending.close)
     delivery = Delivery(pending, memory)
     stack.push_async_callback(delivery.drain)
     stack.push_async_callback(log_writer.close)
     policy = Policy(PolicyServiceStub(mesh.connect("policy")))
     generations = StructuredModels(Models(ModelServiceStub(mesh.connect("model"))))
-    turns = LoggedTurns(Turns(policy, memory, generations, delivery), log_writer)
+    turns = LoggedTurns(Turns(policy, memory, generations, delivery, mesh.blobs), log_writer)
 
     session_store, templates = PostgresSessions(mesh.postgres), Templates.read()
     conversations = Conversations(memory, delivery)

@@ -7,7 +7,7 @@ last event. The model service writes the usage record, however the turn ends.
 
 import uuid
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from itertools import islice
 from typing import Protocol
 
@@ -17,6 +17,7 @@ from soma.model.v1 import message_pb2
 from soma.orchestrator.v1 import chat_service_pb2 as pb
 from soma.policy.v1 import policy_service_pb2
 
+from services.mesh.blobs.blobs import Blobs
 from services.mesh.call import errors
 from services.mesh.call.call import principal
 from services.messages.message import text_of, texts_of, with_texts
@@ -28,6 +29,7 @@ from services.orchestrator.chat.generation import generation_of, without_instruc
 from services.orchestrator.chat.reply import Reply
 from services.orchestrator.chat.store import PendingTurn
 from services.orchestrator.chat.structured_output import Generator
+from services.orchestrator.media import hashes_of, held
 
 Events = AsyncGenerator[pb.ChatResponse, None]
 
@@ -48,29 +50,34 @@ class TakesTurns(Protocol):
 class Turns:
     """Takes turns with the help of policy, memory and models."""
 
-    def __init__(self, policy: Policy, memory: Memory, models: Generator, delivery: Delivery) -> None:
+    def __init__(self, policy: Policy, memory: Memory, models: Generator, delivery: Delivery, blobs: Blobs) -> None:
         self._policy = policy
         self._memory = memory
         self._models = models
         self._delivery = delivery
+        self._blobs = blobs
 
     async def take(self, request: pb.ChatRequest, *, append_id: str = "") -> Events:
-        """The events of one turn without their numbers: started, deltas, finished.
+        """The events of one turn without their numbers: started, deltas, finished; or one whole answer.
 
-        Memory keeps only one of the turns that have the same `append_id` (a UUID).
+        Memory keeps only one of the turns that have the same `append_id` (a UUID). The request is changed: its media
+        get hashes in place of bytes.
 
         Raises:
             PermissionDenied, FailedPrecondition: policy refuses the input.
             MeshError: the error of a neighbour, unchanged.
         """
-        reply = Reply()
-        new, decision = await self._check_input(request.messages, f"model:{request.model}")
-        context = await self._context(request, new)
-        generation = generation_of(request, new, context)
-        notices = [_notice("input", decision)] if decision is not None else []
-        output = CheckedOutput(self._policy, f"model:{request.model}")
-        async with aclosing(self._models.generate(generation)) as events:
-            async for event in events:
+        reply = Reply(request)
+        async with AsyncExitStack() as stack:
+            kept = bool(request.conversation_id)
+            await stack.enter_async_context(held(self._blobs, principal().tenant_id, request.messages, kept=kept))
+            new, decision = await self._check_input(request.messages, f"model:{request.model}")
+            notices = [_notice("input", decision)] if decision is not None else []
+            context = await self._context(request, new)
+            generation = generation_of(request, new, context)
+            length = sum(len(text_of(message)) for message in generation.messages)
+            output = CheckedOutput(self._policy)
+            async for event in await stack.enter_async_context(aclosing(self._models.generate(generation))):
                 kind = event.WhichOneof("payload")
                 if kind == "delta":
                     delta, decision = await output.check(event.delta)
@@ -82,14 +89,30 @@ class Turns:
                     reply.add(delta)
                     yield pb.ChatResponse(delta=delta)
                 elif kind == "started":
-                    output = CheckedOutput(self._policy, f"model:{event.started.model}")
-                    length = sum(len(text_of(message)) for message in generation.messages)
-                    yield pb.ChatResponse(started=reply.started(request, event.started, context, length))
+                    output.resource = f"model:{event.started.model}"
+                    yield pb.ChatResponse(started=reply.started(event.started, context, length))
                     for notice in notices:
                         yield pb.ChatResponse(policy=notice)
                 elif kind == "finished":
                     await self._remember(request, new, reply, append_id)
                     yield pb.ChatResponse(finished=reply.finished(event.finished))
+                    return
+                elif kind == "answer":
+                    whole = event.answer
+                    output.resource = f"model:{whole.started.model}"
+                    answer = pb.ChatAnswer(started=reply.started(whole.started, context, length), policy=notices)
+                    delta, decision = await output.check(whole.delta)
+                    if decision is not None:
+                        answer.policy.append(_notice("output", decision))
+                    if delta is None:
+                        answer.finished.CopyFrom(reply.withheld(whole.finished.usage))
+                    else:
+                        if whole.HasField("delta"):
+                            reply.add(delta, whole=True)
+                            answer.delta.CopyFrom(delta)
+                        await self._remember(request, new, reply, append_id)
+                        answer.finished.CopyFrom(reply.finished(whole.finished))
+                    yield pb.ChatResponse(answer=answer)
                     return
                 elif kind == "heartbeat":
                     yield pb.ChatResponse(heartbeat=event.heartbeat)
@@ -148,7 +171,13 @@ class Turns:
                 request_id=request_id,
             )
             await self._delivery.accept(
-                PendingTurn(request_id, principal(), request.conversation_id, append.SerializeToString())
+                PendingTurn(
+                    request_id,
+                    principal(),
+                    request.conversation_id,
+                    append.SerializeToString(),
+                    frozenset(hashes_of(append.messages)),
+                )
             )
 
 
