@@ -44,6 +44,7 @@ class Reply:
         return ChatStarted(
             chat_id=started.generation_id,
             model=started.model,
+            provider=started.provider,
             conversation_id=request.conversation_id,
             remembered_messages=len(context.recent_messages) if context is not None else 0,
             sources=context.relevant_documents if context is not None else _NO_SOURCES,

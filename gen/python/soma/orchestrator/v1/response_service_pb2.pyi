@@ -79,7 +79,7 @@ class ResponseSettings(_message.Message):
 
     @_builtins.property
     def options(self) -> _options_pb2.GenerationOptions:
-        """How to answer; `whole` has no effect, because the pieces of a response are kept."""
+        """How to answer; with `whole` each item comes in one piece."""
 
     def __init__(
         self,

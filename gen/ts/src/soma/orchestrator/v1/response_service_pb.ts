@@ -86,7 +86,7 @@ export type ResponseSettings = Message<"soma.orchestrator.v1.ResponseSettings"> 
   background: boolean;
 
   /**
-   * How to answer; `whole` has no effect, because the pieces of a response are kept.
+   * How to answer; with `whole` each item comes in one piece.
    *
    * @generated from field: soma.model.v1.GenerationOptions options = 15;
    */
