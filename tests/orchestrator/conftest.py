@@ -108,6 +108,11 @@ async def serving(
         )
 
 
+def without_store(pool: "Pool") -> Blobs:
+    """Blobs of a test that keeps none."""
+    return Blobs(Directory(Path("/nonexistent")), pool)
+
+
 def unwatched() -> RowSequences:
     """Sequences nobody watches; their job does not run."""
     client = open_client("redis://127.0.0.1:1")

@@ -15,11 +15,11 @@ from services.mesh.call import errors
 from services.mesh.events.event import new_event
 from services.mesh.stores import postgres
 from services.mesh.testing.local import SOMEBODY
-from services.orchestrator.deletion import CONVERSATION_DELETED, delete_with_conversation
+from services.orchestrator.deletion import conversation_deleted
 from services.orchestrator.responses.store import PostgresResponseEvents, PostgresResponses
 from services.orchestrator.sessions.conversation import conversation_of, session_of
 from services.orchestrator.sessions.store import PostgresSessions
-from tests.orchestrator.conftest import unwatched
+from tests.orchestrator.conftest import unwatched, without_store
 
 if TYPE_CHECKING:
     from services.mesh.stores.postgres import Pool
@@ -30,20 +30,20 @@ ACME = SOMEBODY.tenant_id
 def deleted(conversation_id: str, ago: timedelta = timedelta()) -> Event:
     """The event that acme's conversation was deleted."""
     payload = ConversationDeleted(conversation_id=conversation_id)
-    return new_event(CONVERSATION_DELETED.type, ACME, payload, datetime.now(UTC) - ago)
+    return new_event("memory.conversation.deleted", ACME, payload, datetime.now(UTC) - ago)
 
 
 async def handle(pool: "Pool", event: Event) -> None:
     """Handle an event."""
     async with postgres.transaction(pool) as connection:
-        await delete_with_conversation(connection, event)
+        await conversation_deleted(without_store(pool)).handler(connection, event)
 
 
 async def respond(pool: "Pool", conversation_id: str, tenant_id: str = ACME) -> str:
     """A response that is being made, of a conversation; its id."""
     response = Response(response_id=f"resp_{uuid.uuid4().hex}", state=Response.STATE_IN_PROGRESS)
     response.settings.conversation_id = conversation_id
-    await PostgresResponses(pool, unwatched()).begin(tenant_id, CreateResponseRequest(), response)
+    await PostgresResponses(pool, unwatched(), without_store(pool)).begin(tenant_id, CreateResponseRequest(), response)
     return response.response_id
 
 
@@ -95,7 +95,7 @@ async def test_the_session_of_the_conversation_is_deleted_with_its_requests(data
 
 
 async def test_an_event_that_holds_something_else_is_refused(database: "Pool") -> None:
-    event = new_event(CONVERSATION_DELETED.type, ACME, DeleteConversationRequest(conversation_id="tea"))
+    event = new_event("memory.conversation.deleted", ACME, DeleteConversationRequest(conversation_id="tea"))
     with pytest.raises(errors.InvalidArgument) as refused:
         await handle(database, event)
     assert refused.value.reason == "EVENT_UNREADABLE"

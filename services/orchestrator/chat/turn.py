@@ -26,6 +26,7 @@ from services.orchestrator.adapters.policy import Policy
 from services.orchestrator.chat.checked_output import CheckedOutput
 from services.orchestrator.chat.delivery import Delivery
 from services.orchestrator.chat.generation import generation_of, without_instructions
+from services.orchestrator.chat.history import checked_results, orphaned_results
 from services.orchestrator.chat.reply import Reply
 from services.orchestrator.chat.store import PendingTurn
 from services.orchestrator.chat.structured_output import Generator
@@ -37,6 +38,8 @@ Events = AsyncGenerator[pb.ChatResponse, None]
 _MESSAGES_AN_APPEND = 256
 # This many characters fit memory's limit on a question (64 KiB); facts are looked up by the start of a message.
 _QUESTION_CHARS = 16_384
+# The memory contract's limit.
+_LARGEST_BUDGET = 1_000_000
 
 
 class TakesTurns(Protocol):
@@ -65,6 +68,8 @@ class Turns:
 
         Raises:
             PermissionDenied, FailedPrecondition: policy refuses the input.
+            InvalidArgument: TOOL_CALL_NOT_FOUND: a result answers no call of the conversation.
+            NotFound: MEDIA_NOT_FOUND: the tenant has no bytes with a hash of the request.
             MeshError: the error of a neighbour, unchanged.
         """
         reply = Reply(request)
@@ -74,6 +79,8 @@ class Turns:
             new, decision = await self._check_input(request.messages, f"model:{request.model}")
             notices = [_notice("input", decision)] if decision is not None else []
             context = await self._context(request, new)
+            if context is not None and kept:
+                new = checked_results([each.message for each in context.recent_messages], new, "messages")
             generation = generation_of(request, new, context)
             length = sum(len(text_of(message)) for message in generation.messages)
             output = CheckedOutput(self._policy)
@@ -149,7 +156,22 @@ class Turns:
         )
         if request.HasField("context_token_budget"):
             question.token_budget = request.context_token_budget
-        return await self._memory.context(question)
+        context = await self._memory.context(question)
+        if request.conversation_id and orphaned_results([each.message for each in context.recent_messages], new):
+            await self._add_calls(request.conversation_id, context)
+        return context
+
+    async def _add_calls(self, conversation_id: str, context: memory_service_pb2.GetContextResponse) -> None:
+        """Replace the recent messages by those from the last tool calls on, which did not fit the context's budget."""
+        question = memory_service_pb2.GetContextRequest(
+            conversation_id=conversation_id,
+            strategy=memory_service_pb2.STRATEGY_SHORT_ONLY,
+            token_budget=_LARGEST_BUDGET,
+        )
+        recent = (await self._memory.context(question)).recent_messages
+        last = max((place for place, each in enumerate(recent) if each.message.tool_calls), default=len(recent))
+        del context.recent_messages[:]
+        context.recent_messages.extend(recent[last:])
 
     async def _remember(
         self, request: pb.ChatRequest, new: Sequence[message_pb2.Message], reply: Reply, append_id: str
