@@ -2,15 +2,24 @@
 
 import uuid
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from soma.events.v1.event_pb2 import Event
 from soma.memory.v1.events_pb2 import ConversationDeleted
 from soma.memory.v1.memory_service_pb2 import DeleteConversationRequest
+from soma.model.v1.message_pb2 import ROLE_USER, Media, Message, Part
 from soma.orchestrator.v1.chat_session_service_pb2 import ChatTemplate, CreateChatSessionRequest
-from soma.orchestrator.v1.response_service_pb2 import CreateResponseRequest, CreateResponseResponse, Response
+from soma.orchestrator.v1.response_service_pb2 import (
+    CreateResponseRequest,
+    CreateResponseResponse,
+    Response,
+    ResponseInput,
+)
 
+from services.mesh.blobs.blobs import Blobs
+from services.mesh.blobs.directory import Directory
 from services.mesh.call import errors
 from services.mesh.events.event import new_event
 from services.mesh.stores import postgres
@@ -92,6 +101,22 @@ async def test_the_session_of_the_conversation_is_deleted_with_its_requests(data
     assert await sessions.get(SOMEBODY, gone) is None
     assert await sessions.get(SOMEBODY, other) is not None
     assert await database.fetchval("SELECT count(*) FROM orchestrator.chat_session_request") == 0
+
+
+async def test_bytes_of_responses_go_with_the_conversation(database: "Pool", tmp_path: Path) -> None:
+    blobs = Blobs(Directory(tmp_path), database)
+    store = PostgresResponses(database, unwatched(), blobs)
+    async with blobs.hold(ACME, b"bytes") as hash:
+        for conversation in ("tea", "coffee"):
+            response = Response(response_id=f"resp_{uuid.uuid4().hex}", state=Response.STATE_IN_PROGRESS)
+            response.settings.conversation_id = conversation
+            shown = Message(role=ROLE_USER, parts=[Part(image=Media(hash=hash))])
+            await store.begin(ACME, CreateResponseRequest(input=[ResponseInput(message=shown)]), response)
+    await handle(database, deleted("tea"))
+    assert await blobs.read(ACME, hash) == b"bytes"
+    await handle(database, deleted("coffee"))
+    with pytest.raises(errors.NotFound):
+        await blobs.read(ACME, hash)
 
 
 async def test_an_event_that_holds_something_else_is_refused(database: "Pool") -> None:
