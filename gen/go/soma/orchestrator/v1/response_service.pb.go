@@ -279,7 +279,8 @@ type isResponseInput_Input interface {
 }
 
 type ResponseInput_Message struct {
-	// A turn. An assistant's turn that holds only tool calls joins the assistant's turn before it.
+	// A turn. An assistant's turn joins the assistant's turn before it, unless both have a text and the one before has
+	// no tool calls.
 	Message *v11.Message `protobuf:"bytes,1,opt,name=message,proto3,oneof"`
 }
 

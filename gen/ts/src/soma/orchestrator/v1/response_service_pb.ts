@@ -113,7 +113,8 @@ export type ResponseInput = Message<"soma.orchestrator.v1.ResponseInput"> & {
    */
   input: {
     /**
-     * A turn. An assistant's turn that holds only tool calls joins the assistant's turn before it.
+     * A turn. An assistant's turn joins the assistant's turn before it, unless both have a text and the one before has
+     * no tool calls.
      *
      * @generated from field: soma.model.v1.Message message = 1;
      */
