@@ -9,6 +9,7 @@ from soma.memory.v1 import memory_service_pb2
 from soma.model.v1 import message_pb2
 from soma.model.v1.options_pb2 import GenerationOptions
 from soma.orchestrator.v1 import chat_service_pb2 as pb
+from soma.orchestrator.v1.log_service_pb2 import LogEntry, QueryLogsRequest
 from soma.policy.v1 import policy_service_pb2
 
 from services.mesh.call import errors
@@ -335,6 +336,24 @@ async def test_a_whole_answer_that_policy_withholds_is_counted_and_not_remembere
     assert (finished.finish_reason, finished.usage.total_tokens) == (message_pb2.FINISH_REASON_CONTENT_FILTER, 5)
     assert await orchestrator.pending.of("acme", "c") == []
     assert fakes.memory.conversations == {}
+
+
+async def test_a_whole_answer_has_the_same_entries_in_the_log(orchestrator: Orchestrator, fakes: Fakes) -> None:
+    fakes.policy.rules = [Rule("Hello", policy_service_pb2.DECISION_REDACT, "chat.output")]
+    await take(orchestrator, request())
+    await take(orchestrator, request(options=WHOLE))
+
+    async def logged() -> list[LogEntry]:
+        with run_as(SOMEBODY):
+            entries = (await orchestrator.logs.QueryLogs(QueryLogsRequest())).logs
+        return list(entries) if len(entries) == 6 else []
+
+    await until(logged)
+    messages = [(entry.message, entry.level, entry.task_status) for entry in await logged()]
+    assert messages[:3] == messages[3:]
+    assert [message for message, _, _ in reversed(messages[:3])] == [
+        *("turn started", "policy on the output: redact", "turn finished")
+    ]
 
 
 async def test_a_failure_before_a_whole_answer_is_the_status(orchestrator: Orchestrator, fakes: Fakes) -> None:
