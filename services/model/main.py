@@ -88,7 +88,9 @@ async def _catalogue(
         listed=(local_model(embedder.model, Model.CAPABILITY_EMBEDDING),),
     )
     default, entries = settings.providers(vendors)
-    patience = Patience(settings.connect_timeout, settings.first_byte_timeout, settings.idle_timeout)
+    patience = Patience(
+        settings.connect_timeout, settings.first_byte_timeout, settings.idle_timeout, settings.whole_timeout
+    )
     network = settings.network()
     shelves = [Shelf(local, title="this process")]
     for entry in entries:

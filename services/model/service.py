@@ -21,7 +21,7 @@ from soma.model.v1.options_pb2 import GenerationOptions, Sampling, ToolChoice
 from services.mesh.call.call import principal
 from services.model.adapters.local import LocalProvider
 from services.model.catalogue import Catalogue
-from services.model.generation import Generations, joined
+from services.model.generation import Generations, answer_of
 from services.model.parameters import supported_request
 from services.model.vectors import Vectors, require_texts
 
@@ -52,10 +52,11 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
     async def Infer(self, request: InferRequest, context: Context) -> InferResponse:
         route = await self._catalogue.find(request.model or self._completer)
         route.require(Model.CAPABILITY_COMPLETION, "complete a prompt")
-        text, finished = await joined(self._generations.run(principal(), route, _completion(request)))
+        answer = await answer_of(self._generations.run(principal(), route, _completion(request)))
+        finished = answer.finished
         return InferResponse(
             model=route.model.name,
-            completion=text,
+            completion=answer.delta.text,
             usage=finished.usage,
             finish_reason=_FINISH_NAMES.get(finished.finish_reason, "stop"),
             latency_ms=finished.duration_seconds * 1000,
@@ -89,5 +90,6 @@ def _completion(request: InferRequest) -> GenerateRequest:
                 stop_sequences=request.stop_sequences,
                 seed=request.seed if request.HasField("seed") else None,
             ),
+            whole=True,
         ),
     )

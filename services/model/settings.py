@@ -80,6 +80,9 @@ class ModelSettings(SomaSettings):
     ca_file: FilePath | None = Field(None, description="further CAs that providers' certificates may be of, PEM")
     connect_timeout: float = Field(5.0, gt=0, description="seconds to reach a provider")
     first_byte_timeout: float = Field(120.0, gt=0, description="seconds until the first byte of its answer")
+    whole_timeout: float = Field(
+        600.0, gt=0, description="seconds until an answer that was asked for in one piece; it comes when it is complete"
+    )
     idle_timeout: float = Field(60.0, gt=0, description="seconds between two bytes after it")
     answer_limit_bytes: int = Field(
         16 * 1024 * 1024, ge=1024, description="most text of one answer; a provider that writes on is cut off"

@@ -37,9 +37,10 @@ def chat_body(request: GenerateRequest, model: str, max_tokens_field: str) -> di
     body: dict[str, Any] = {
         "model": model,
         "messages": _messages(request),
-        "stream": True,
-        "stream_options": {"include_usage": True},
     }
+    if not options.whole:
+        body["stream"] = True
+        body["stream_options"] = {"include_usage": True}
     _add_sampling(body, options.sampling, max_tokens_field)
     if options.reasoning.HasField("effort"):
         body["reasoning_effort"] = options.reasoning.effort
