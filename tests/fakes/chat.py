@@ -1,4 +1,4 @@
-"""A fake of the chat service: a turn is the events a test gives."""
+"""A fake of the chat service: a turn is the events a test gives, in one piece if it is asked for whole."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -12,6 +12,8 @@ from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceServicer
 from soma.policy.v1 import policy_service_pb2 as policy
 
 from services.mesh.call.call import Call, current_call
+from services.mesh.call.errors import Code, Facts, relayed
+from services.messages.answer import joined
 from tests.fakes.fake import Fake
 
 Step: TypeAlias = pb.ChatResponse | BaseException | asyncio.Event
@@ -47,7 +49,6 @@ class FakeChat(Fake, ChatServiceServicer):
         self.begun, self.ended = asyncio.Event(), asyncio.Event()
 
     async def Chat(self, request: pb.ChatRequest, context: Any) -> AsyncIterator[pb.ChatResponse]:
-        """See the contract."""
         self.requests.append(request)
         self.calls.append(current_call())
         self.metadata = dict(context.invocation_metadata() or ())
@@ -56,17 +57,50 @@ class FakeChat(Fake, ChatServiceServicer):
         self.begun.set()
         try:
             await self.meet("chat")
+            taken: list[pb.ChatResponse] = []
             for step in self.script:
                 if isinstance(step, BaseException):
                     raise step
                 if isinstance(step, asyncio.Event):
                     await step.wait()
+                elif request.options.whole and not step.HasField("heartbeat"):
+                    taken.append(step)
                 else:
                     yield step
                     self.sent += 1
+            if taken and (answer := whole(taken)) is not None:
+                yield answer
+                self.sent += 1
         finally:
             self.active -= 1
             self.ended.set()
+
+
+def whole(events: Iterable[pb.ChatResponse]) -> pb.ChatResponse | None:
+    """The one event of a turn that is asked for whole; None when the turn has no last event.
+
+    Raises:
+        MeshError: the turn ends with an error.
+    """
+    answer = pb.ChatAnswer()
+    deltas: list[model.Delta] = []
+    for event in events:
+        match event.WhichOneof("payload"):
+            case "started":
+                answer.started.CopyFrom(event.started)
+            case "policy":
+                answer.policy.append(event.policy)
+            case "delta":
+                deltas.append(event.delta)
+            case "finished":
+                answer.finished.CopyFrom(event.finished)
+            case "error":
+                failure = event.error
+                facts = Facts(retry_after=failure.retry_after_seconds or None)
+                raise relayed(Code(failure.code), failure.message, reason=failure.reason, facts=facts)
+    if deltas:
+        answer.delta.CopyFrom(joined(deltas))
+    return pb.ChatResponse(answer=answer) if answer.HasField("finished") else None
 
 
 def started(model_name: str = "plain", sources: Sequence[model.Source] = ()) -> pb.ChatResponse:
@@ -77,18 +111,24 @@ def started(model_name: str = "plain", sources: Sequence[model.Source] = ()) -> 
 
 def delta(text: str) -> pb.ChatResponse:
     """A piece of text."""
-    return pb.ChatResponse(delta=pb.ChatDelta(text=text))
+    return pb.ChatResponse(delta=model.Delta(text=text))
 
 
 def refused(text: str) -> pb.ChatResponse:
     """A piece of a refusal to answer."""
-    return pb.ChatResponse(delta=pb.ChatDelta(text=text, refusal=True))
+    return pb.ChatResponse(delta=model.Delta(text=text, refusal=True))
 
 
 def tool_call(index: int, call_id: str = "", name: str = "", arguments: str = "") -> pb.ChatResponse:
     """A piece of a tool call."""
     piece = model.ToolCallDelta(index=index, call_id=call_id, name=name, arguments=arguments)
-    return pb.ChatResponse(tool_call=piece)
+    return pb.ChatResponse(delta=model.Delta(tool_calls=[piece]))
+
+
+def thought(index: int, text: str = "", **fields: str) -> pb.ChatResponse:
+    """A piece of a thought; `fields` are its signature, redacted form and details."""
+    piece = model.ReasoningDelta(index=index, text=text, **fields)
+    return pb.ChatResponse(delta=model.Delta(reasoning=[piece]))
 
 
 def heartbeat() -> pb.ChatResponse:

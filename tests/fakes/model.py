@@ -11,10 +11,11 @@ from soma.model.v1 import model_service_pb2 as pb
 from soma.model.v1.catalog_service_pb2 import Model
 
 from services.mesh.call import errors
+from services.messages.answer import joined
 from tests.fakes.catalog import FakeCatalog
 from tests.fakes.fake import Fake
 
-Piece: TypeAlias = pb.TextDelta | message_pb2.ToolCallDelta | asyncio.Event
+Piece: TypeAlias = message_pb2.Delta | asyncio.Event
 """A part of an answer; an event is waited for."""
 
 
@@ -27,15 +28,24 @@ class Answer:
 
 
 def answer(
-    *pieces: str | Piece, end: message_pb2.FinishReason.ValueType | errors.MeshError = message_pb2.FINISH_REASON_STOP
+    *pieces: str | message_pb2.ToolCallDelta | message_pb2.ReasoningDelta | Piece,
+    end: message_pb2.FinishReason.ValueType | errors.MeshError = message_pb2.FINISH_REASON_STOP,
 ) -> Answer:
-    """An answer of texts and tool calls."""
-    return Answer([pb.TextDelta(text=each) if isinstance(each, str) else each for each in pieces], end)
+    """An answer of texts, tool calls and thoughts."""
+    return Answer([_piece(each) for each in pieces], end)
 
 
-def refusing(text: str) -> pb.TextDelta:
+def _piece(given: str | message_pb2.ToolCallDelta | message_pb2.ReasoningDelta | Piece) -> Piece:
+    if isinstance(given, str):
+        return message_pb2.Delta(text=given)
+    if isinstance(given, message_pb2.ToolCallDelta):
+        return message_pb2.Delta(tool_calls=[given])
+    return message_pb2.Delta(reasoning=[given]) if isinstance(given, message_pb2.ReasoningDelta) else given
+
+
+def refusing(text: str) -> message_pb2.Delta:
     """A piece of a refusal to answer."""
-    return pb.TextDelta(text=text, refusal=True)
+    return message_pb2.Delta(text=text, refusal=True)
 
 
 def lost() -> errors.MeshError:
@@ -49,7 +59,7 @@ class FakeModel(Fake, model_service_pb2_grpc.ModelServiceServicer):
     Attributes:
         answers: the next generation takes the first, unless it is the only one left, which all others take.
         name: of the model that answers, whichever is asked for, as after a fallback; empty for the one asked for.
-        unsupported: fields of requests that the provider does not have.
+        unsupported: fields of the options that the provider does not have.
         generated: the requests.
         waiting: set once a generation waits for an event of its answer.
         resume: an event for an answer to wait for.
@@ -68,7 +78,6 @@ class FakeModel(Fake, model_service_pb2_grpc.ModelServiceServicer):
         self._catalog = catalog
 
     async def Generate(self, request: pb.GenerateRequest, context: Any) -> AsyncIterator[pb.GenerateResponse]:
-        """See the contract."""
         copied = pb.GenerateRequest()
         copied.CopyFrom(request)
         self.generated.append(copied)
@@ -78,19 +87,29 @@ class FakeModel(Fake, model_service_pb2_grpc.ModelServiceServicer):
             await self.meet("generate")
             started = self._started(request)
             started.generation_id = generation_id
-            yield pb.GenerateResponse(started=started)
+            whole = pb.GenerationAnswer(started=started) if request.options.whole else None
+            if whole is None:
+                yield pb.GenerateResponse(started=started)
+            deltas: list[message_pb2.Delta] = []
             for piece in said.pieces:
                 if isinstance(piece, asyncio.Event):
                     self.waiting.set()
                     await piece.wait()
-                elif isinstance(piece, pb.TextDelta):
+                elif whole is None:
                     yield pb.GenerateResponse(delta=piece)
                 else:
-                    yield pb.GenerateResponse(tool_call=piece)
+                    deltas.append(piece)
             if isinstance(said.end, errors.MeshError):
                 raise said.end
             usage = message_pb2.Usage(prompt_tokens=3, completion_tokens=2, total_tokens=5)
-            yield pb.GenerateResponse(finished=pb.GenerationFinished(finish_reason=said.end, usage=usage))
+            finished = pb.GenerationFinished(finish_reason=said.end, usage=usage)
+            if whole is None:
+                yield pb.GenerateResponse(finished=finished)
+                return
+            if deltas:
+                whole.delta.CopyFrom(joined(deltas))
+            whole.finished.CopyFrom(finished)
+            yield pb.GenerateResponse(answer=whole)
         except (asyncio.CancelledError, GeneratorExit):
             self.cancelled.set()
             raise
@@ -100,8 +119,8 @@ class FakeModel(Fake, model_service_pb2_grpc.ModelServiceServicer):
         named = [each for each in self._catalog.models if _answers_to(each, request.model)]
         if not named:
             raise errors.NotFound(f"there is no model `{request.model}`", reason=reasons.MODEL_NOT_FOUND)
-        dropped = [field for field in self.unsupported if request.HasField(field)]  # type: ignore[arg-type]  # by name
-        if dropped and not request.drop_params:
+        dropped = [field for field in self.unsupported if request.options.HasField(field)]  # type: ignore[arg-type]  # by name
+        if dropped and not request.options.drop_params:
             raise errors.InvalidArgument(
                 f"the provider has no {', '.join(dropped)}",
                 reason=reasons.PARAMETER_NOT_SUPPORTED,

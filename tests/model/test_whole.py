@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator
 
+import grpc
 import pytest
 from soma.model.v1.cost_service_pb2 import UsageRecord
 from soma.model.v1.message_pb2 import FINISH_REASON_STOP, FINISH_REASON_TOOL_CALLS, ToolCallDelta
 from soma.model.v1.model_service_pb2 import GenerateRequest, GenerateResponse, InferRequest
 
 from services.mesh.call.call import run_as
-from services.mesh.call.errors import MeshError
+from services.mesh.call.status import from_rpc_error
 from services.mesh.testing.local import SOMEBODY
 from services.model.testing.dialects import Behaviour, Fault, OpenAIDialect
 from services.model.testing.upstreams import FakeUpstream
@@ -47,7 +48,7 @@ async def test_it_is_one_event_from_one_document(models: Models, fake: FakeUpstr
     (event,) = await generate(models, whole())
     assert "stream" not in fake.requests[0] and "stream_options" not in fake.requests[0]
     answer = event.answer
-    assert (answer.started.model, answer.started.provider) == ("fake-large", "openai_compatible")
+    assert (answer.started.model, answer.started.provider) == ("fake-large", "openai")
     assert answer.delta.text == "Hello there!"
     assert list(answer.delta.tool_calls) == [
         ToolCallDelta(index=0, call_id="c1", name="weather", arguments='{"city":"Rome"}'),
@@ -123,9 +124,9 @@ async def test_a_failure_before_it_is_the_status_of_the_call(
     models: Models, fake: FakeUpstream, fault: Fault, reason: str
 ) -> None:
     fake.behaviour = Behaviour(fault=fault)
-    with pytest.raises(MeshError) as raised:
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
         await generate(models, whole())
-    assert raised.value.reason == reason
+    assert from_rpc_error(raised.value).reason == reason
     (record,) = await models.usage()
     assert (record.outcome, record.error_reason) == (UsageRecord.OUTCOME_FAILED, reason)
 

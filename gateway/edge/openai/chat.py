@@ -96,9 +96,7 @@ async def _stream(events: Indexed, ask: Ask, reply: Reply) -> bytes:
             if waiting:
                 FIRST_DELTA.observe(reply.seconds)
                 waiting = False
-            await reply.event(opening + chunks.text(index, event.delta))
-        elif kind == "tool_call":
-            await reply.event(opening + chunks.tool_call(index, event.tool_call))
+            await reply.event(opening + chunks.delta(index, event.delta))
         elif kind == "heartbeat":
             await reply.event(opening + KEEP_ALIVE)
         elif kind == "finished":
@@ -126,8 +124,8 @@ async def _collect(events: Indexed, ask: Ask) -> bytes:
             else:
                 growing.pieces.append(event.delta.text)
             growing.logprobs.extend(event.delta.logprobs)
-        elif kind == "tool_call":
-            growing.calls.add(event.tool_call)
+            for piece in event.delta.tool_calls:
+                growing.calls.add(piece)
         elif kind == "finished" and answer.finish(index, event.finished):
             choices = [each.told(number) for number, each in enumerate(answer.choices)]
             return completion(answer.identity, choices, answer.usage(), answer.findings.told())

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 from soma.errors.v1 import reasons
-from soma.model.v1.options_pb2 import Sampling
+from soma.model.v1.options_pb2 import GenerationOptions, ReasoningOptions, Sampling
 from soma.orchestrator.v1.chat_service_pb2 import ChatRequest
 from typing_extensions import TypedDict
 
@@ -36,7 +36,7 @@ UNSUPPORTED: dict[str, Any] = {
 SAMPLED = frozenset(
     {
         *("max_tokens", "max_completion_tokens", "temperature", "top_p", "frequency_penalty", "presence_penalty"),
-        *("stop", "seed", "logprobs", "top_logprobs", "reasoning_effort"),
+        *("stop", "seed", "logprobs", "top_logprobs"),
     }
 )
 Penalty = Annotated[float, Field(ge=-2, le=2)]
@@ -137,19 +137,9 @@ def read_chat_request(body: bytes | bytearray) -> Ask:
         model=given.get("model") or "",
         conversation_id=shared.conversation_of(given.get("conversation")),
         strategy=extension.strategy,
-        sampling=_sampling(given),
-        parallel_tool_calls=given.get("parallel_tool_calls"),
-        user=given.get("user") or "",
-        drop_params=extension.drop_params,
+        options=_options(given, extension),
     )
     add_messages(request.messages, messages)
-    request.tools.extend(tool_of(tool["function"]) for tool in given.get("tools") or ())
-    if choice := given.get("tool_choice"):
-        request.tool_choice.CopyFrom(tool_choice_of(choice if isinstance(choice, str) else choice["function"]))
-    if form := given.get("response_format"):
-        where = "response_format"
-        asked = format_of(form["json_schema"], where) if "json_schema" in form else format_of(form, where)
-        request.response_format.CopyFrom(asked)
     return Ask(
         request=request,
         stream=bool(given.get("stream")),
@@ -189,6 +179,25 @@ def _check_together(given: ChatCompletionRequest) -> None:
                 refuse(message, name, reasons.INVALID_VALUE)
 
 
+def _options(given: ChatCompletionRequest, extension: Extension) -> GenerationOptions:
+    effort = given.get("reasoning_effort")
+    options = GenerationOptions(
+        sampling=_sampling(given),
+        parallel_tool_calls=given.get("parallel_tool_calls"),
+        reasoning=None if effort is None else ReasoningOptions(effort=effort),
+        user=given.get("user") or "",
+        drop_params=extension.drop_params,
+    )
+    options.tools.extend(tool_of(tool["function"]) for tool in given.get("tools") or ())
+    if choice := given.get("tool_choice"):
+        options.tool_choice.CopyFrom(tool_choice_of(choice if isinstance(choice, str) else choice["function"]))
+    if form := given.get("response_format"):
+        where = "response_format"
+        asked = format_of(form["json_schema"], where) if "json_schema" in form else format_of(form, where)
+        options.response_format.CopyFrom(asked)
+    return options
+
+
 def _sampling(given: ChatCompletionRequest) -> Sampling | None:
     if SAMPLED.isdisjoint(given):
         return None
@@ -202,7 +211,6 @@ def _sampling(given: ChatCompletionRequest) -> Sampling | None:
         stop_sequences=[stop] if isinstance(stop, str) else stop,
         seed=None if seed is None else _folded(seed),
         top_logprobs=0 if logprobs is None and given.get("logprobs") else logprobs,
-        reasoning_effort=given.get("reasoning_effort"),
     )
     return sampling if sampling.ByteSize() else None
 

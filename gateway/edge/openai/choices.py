@@ -19,13 +19,14 @@ _SEEDS = 2**31
 
 def requests(request: ChatRequest, count: int) -> list[ChatRequest]:
     """One request for each choice. Equal seeds would give equal answers, so each choice has its own seed."""
-    if count == 1 or not request.sampling.HasField("seed"):
+    if count == 1 or not request.options.sampling.HasField("seed"):
         return [request] * count
     asked = []
     for index in range(count):
         one = ChatRequest()
         one.CopyFrom(request)
-        one.sampling.seed = (request.sampling.seed + index) % _SEEDS if index else request.sampling.seed
+        seed = request.options.sampling.seed
+        one.options.sampling.seed = (seed + index) % _SEEDS if index else seed
         asked.append(one)
     return asked
 
@@ -68,6 +69,8 @@ def summed(usages: Sequence[Usage]) -> Usage:
         total_tokens=prompt + completion,
         cached_prompt_tokens=max(usage.cached_prompt_tokens for usage in usages),
         reasoning_tokens=sum(usage.reasoning_tokens for usage in usages),
+        cache_write_prompt_tokens=max(usage.cache_write_prompt_tokens for usage in usages),
+        estimated=any(usage.estimated for usage in usages),
     )
 
 

@@ -12,11 +12,11 @@ from soma.model.v1.message_pb2 import (
     FINISH_REASON_LENGTH,
     FINISH_REASON_STOP,
     FINISH_REASON_TOOL_CALLS,
+    Delta,
     TokenLogprob,
     ToolCallDelta,
     Usage,
 )
-from soma.orchestrator.v1.chat_service_pb2 import ChatDelta
 
 DONE = b"data: [DONE]\n\n"
 KEEP_ALIVE = b": keep-alive\n\n"
@@ -97,7 +97,13 @@ class Chunks:
         """The first chunk, which has the role."""
         return self._before_delta[index] + b'{"role":"assistant","content":"","refusal":null}' + self._after_delta
 
-    def text(self, index: int, delta: ChatDelta) -> bytes:
+    def delta(self, index: int, delta: Delta) -> bytes:
+        """A piece of the answer: its text, then its tool calls, each in a chunk of its own."""
+        chunks = [self._text(index, delta)] if delta.text or delta.logprobs else []
+        chunks += [self._tool_call(index, piece) for piece in delta.tool_calls]
+        return b"".join(chunks)
+
+    def _text(self, index: int, delta: Delta) -> bytes:
         """A piece of the answer or of a refusal."""
         after = self._after_delta
         if delta.logprobs:
@@ -106,7 +112,7 @@ class Chunks:
         name = b'{"refusal":' if delta.refusal else b'{"content":'
         return self._before_delta[index] + name + orjson.dumps(delta.text) + b"}" + after
 
-    def tool_call(self, index: int, piece: ToolCallDelta) -> bytes:
+    def _tool_call(self, index: int, piece: ToolCallDelta) -> bytes:
         """A piece of a tool call; the first piece has its id and name."""
         function: dict[str, str] = {"arguments": piece.arguments}
         call: dict[str, Any] = {"index": piece.index}

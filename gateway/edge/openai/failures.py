@@ -37,12 +37,15 @@ NAMES = {
     "tokens": "input",
     "sampling.stop_sequences": "stop",
     "sampling.top_logprobs": "logprobs",
+    "options.reasoning.effort": "reasoning_effort",
 }
 
 
 def openai_name(field: str) -> str:
     """OpenAI's name for a field of a request of the contracts."""
-    field = field.removeprefix("settings.")
+    if field in NAMES:
+        return NAMES[field]
+    field = field.removeprefix("settings.").removeprefix("options.")
     return NAMES.get(field) or field.removeprefix("sampling.")
 
 

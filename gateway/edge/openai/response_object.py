@@ -5,7 +5,7 @@ from typing import Any
 import orjson
 from soma.model.v1.message_pb2 import FINISH_REASON_LENGTH
 from soma.model.v1.options_pb2 import ResponseFormat, ToolChoice
-from soma.orchestrator.v1.response_service_pb2 import Response, ResponseItem, ResponseSettings
+from soma.orchestrator.v1.response_service_pb2 import Response, ResponseItem
 
 from gateway.edge.openai.completion import logprob_objects
 from gateway.edge.openai.extension import Findings
@@ -25,7 +25,8 @@ ERROR_CODES = {8: "rate_limit_exceeded", 3: "invalid_prompt"}
 
 def response_object(response: Response, findings: Findings | None = None) -> dict[str, Any]:
     """The `response` object; with `findings`, its field `soma` has the content that the client asked for."""
-    settings, sampling = response.settings, response.settings.sampling
+    settings, options = response.settings, response.settings.options
+    sampling = options.sampling
     told: dict[str, Any] = {
         "id": response.response_id,
         "object": "response",
@@ -42,21 +43,21 @@ def response_object(response: Response, findings: Findings | None = None) -> dic
         "metadata": dict(settings.metadata),
         "model": response.model,
         "output": [item_object(item, _item_status(response)) for item in response.output],
-        "parallel_tool_calls": settings.parallel_tool_calls if settings.HasField("parallel_tool_calls") else True,
+        "parallel_tool_calls": options.parallel_tool_calls if options.HasField("parallel_tool_calls") else True,
         "previous_response_id": settings.previous_response_id or None,
-        "reasoning": {"effort": sampling.reasoning_effort or None, "summary": None},
+        "reasoning": {"effort": options.reasoning.effort or None, "summary": None},
         "safety_identifier": None,
         "service_tier": "default",
         "store": settings.store if settings.HasField("store") else True,
         "temperature": _decimal(sampling.temperature) if sampling.HasField("temperature") else None,
-        "text": {"format": _format(settings.response_format), "verbosity": "medium"},
-        "tool_choice": _choice(settings),
-        "tools": [_tool(tool) for tool in settings.tools],
+        "text": {"format": _format(options.response_format), "verbosity": "medium"},
+        "tool_choice": _choice(options.tool_choice),
+        "tools": [_tool(tool) for tool in options.tools],
         "top_logprobs": sampling.top_logprobs,
         "top_p": _decimal(sampling.top_p) if sampling.HasField("top_p") else None,
         "truncation": "disabled",
         "usage": _usage(response),
-        "user": settings.user or None,
+        "user": options.user or None,
     }
     if response.state == Response.STATE_FAILED:
         code = ERROR_CODES.get(response.error.code, "server_error")
@@ -108,7 +109,10 @@ def _usage(response: Response) -> dict[str, Any] | None:
     usage = response.usage
     return {
         "input_tokens": usage.prompt_tokens,
-        "input_tokens_details": {"cached_tokens": usage.cached_prompt_tokens, "cache_write_tokens": 0},
+        "input_tokens_details": {
+            "cached_tokens": usage.cached_prompt_tokens,
+            "cache_write_tokens": usage.cache_write_prompt_tokens,
+        },
         "output_tokens": usage.completion_tokens,
         "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
         "total_tokens": usage.total_tokens,
@@ -129,10 +133,10 @@ def _format(wanted: ResponseFormat) -> dict[str, Any]:
     }
 
 
-def _choice(settings: ResponseSettings) -> str | dict[str, str]:
-    if settings.tool_choice.mode == ToolChoice.MODE_NAMED:
-        return {"type": "function", "name": settings.tool_choice.name}
-    return CHOICES.get(settings.tool_choice.mode, "auto")
+def _choice(choice: ToolChoice) -> str | dict[str, str]:
+    if choice.mode == ToolChoice.MODE_NAMED:
+        return {"type": "function", "name": choice.name}
+    return CHOICES.get(choice.mode, "auto")
 
 
 def _tool(tool: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, with_config
 from soma.errors.v1 import reasons
-from soma.model.v1.options_pb2 import Sampling
+from soma.model.v1.options_pb2 import GenerationOptions, ReasoningOptions, Sampling
 from soma.orchestrator.v1.response_service_pb2 import CreateResponseRequest, ResponseSettings
 from typing_extensions import TypedDict
 
@@ -129,28 +129,16 @@ def read_response_request(body: bytes | bytearray) -> ResponseAsk:
         model=given.get("model") or "",
         settings=ResponseSettings(
             instructions=given.get("instructions") or "",
-            sampling=_sampling(given),
-            user=given.get("user") or "",
             metadata=given.get("metadata"),
             previous_response_id=given.get("previous_response_id") or "",
             conversation_id=shared.conversation_of(given.get("conversation")),
             strategy=extension.strategy,
             store=given.get("store"),
             background=bool(given.get("background")),
-            drop_params=extension.drop_params,
+            options=_options(given, extension),
         ),
     )
     add_inputs(request.input, asked)
-    settings = request.settings
-    if form := (given.get("text") or {}).get("format"):
-        settings.response_format.CopyFrom(format_of(form, "text.format"))
-    if tools := given.get("tools"):
-        settings.tools.extend(tool_of(tool) for tool in tools)
-        if choice := given.get("tool_choice"):
-            settings.tool_choice.CopyFrom(tool_choice_of(choice))
-        parallel = given.get("parallel_tool_calls")
-        if parallel is not None:
-            settings.parallel_tool_calls = parallel
     return ResponseAsk(request=request, stream=bool(given.get("stream")), extension=extension, dropped=left_out)
 
 
@@ -184,6 +172,26 @@ def _check_together(given: ResponseRequest) -> None:
         refuse(message, "tool_choice", reasons.INVALID_VALUE)
 
 
+def _options(given: ResponseRequest, extension: Extension) -> GenerationOptions:
+    effort = (given.get("reasoning") or {}).get("effort")
+    options = GenerationOptions(
+        sampling=_sampling(given),
+        reasoning=None if effort is None else ReasoningOptions(effort=effort),
+        user=given.get("user") or "",
+        drop_params=extension.drop_params,
+    )
+    if form := (given.get("text") or {}).get("format"):
+        options.response_format.CopyFrom(format_of(form, "text.format"))
+    if tools := given.get("tools"):
+        options.tools.extend(tool_of(tool) for tool in tools)
+        if choice := given.get("tool_choice"):
+            options.tool_choice.CopyFrom(tool_choice_of(choice))
+        parallel = given.get("parallel_tool_calls")
+        if parallel is not None:
+            options.parallel_tool_calls = parallel
+    return options
+
+
 def _sampling(given: ResponseRequest) -> Sampling | None:
     # Zero alternatives have an effect only if the client asks for the probabilities.
     asked = LOGPROBS in (given.get("include") or ())
@@ -192,6 +200,5 @@ def _sampling(given: ResponseRequest) -> Sampling | None:
         temperature=given.get("temperature"),
         top_p=given.get("top_p"),
         top_logprobs=given.get("top_logprobs") or (0 if asked else None),
-        reasoning_effort=(given.get("reasoning") or {}).get("effort"),
     )
     return sampling if sampling.ByteSize() else None

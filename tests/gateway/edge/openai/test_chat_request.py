@@ -10,7 +10,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from soma.model.v1 import message_pb2 as model
-from soma.model.v1.options_pb2 import ResponseFormat
+from soma.model.v1.options_pb2 import (
+    GenerationOptions,
+    ReasoningOptions,
+    ResponseFormat,
+    Sampling,
+    Tool,
+    ToolChoice,
+)
 from soma.orchestrator.v1.chat_service_pb2 import ChatRequest
 
 from gateway.edge.openai.chat_request import Ask, ChatCompletionRequest, read_chat_request
@@ -63,30 +70,32 @@ def test_every_supported_member_reaches_the_contract() -> None:
             model="plain",
             messages=[model.Message(role=model.ROLE_USER, content="Hi")],
             conversation_id="c",
-            sampling=model.Sampling(
-                temperature=0.5,
-                top_p=1,
-                max_tokens=10,
-                stop_sequences=["a", "b"],
-                seed=-7,
-                frequency_penalty=-2,
-                presence_penalty=2,
-                reasoning_effort="low",
+            options=GenerationOptions(
+                sampling=Sampling(
+                    temperature=0.5,
+                    top_p=1,
+                    max_tokens=10,
+                    stop_sequences=["a", "b"],
+                    seed=-7,
+                    frequency_penalty=-2,
+                    presence_penalty=2,
+                ),
+                reasoning=ReasoningOptions(effort="low"),
+                tools=[
+                    Tool(
+                        name="look_up",
+                        description="Looks up.",
+                        parameters='{"type":"object","properties":{"q":{"type":"string"}}}',
+                        strict=True,
+                    )
+                ],
+                tool_choice=ToolChoice(mode=ToolChoice.MODE_NAMED, name="look_up"),
+                parallel_tool_calls=False,
+                response_format=ResponseFormat(
+                    type=ResponseFormat.TYPE_JSON_SCHEMA, name="answer", schema='{"type":"object"}', strict=True
+                ),
+                user="u",
             ),
-            tools=[
-                model.Tool(
-                    name="look_up",
-                    description="Looks up.",
-                    parameters='{"type":"object","properties":{"q":{"type":"string"}}}',
-                    strict=True,
-                )
-            ],
-            tool_choice=model.ToolChoice(mode=model.ToolChoice.MODE_NAMED, name="look_up"),
-            parallel_tool_calls=False,
-            response_format=ResponseFormat(
-                type=ResponseFormat.TYPE_JSON_SCHEMA, name="answer", schema='{"type":"object"}', strict=True
-            ),
-            user="u",
         ),
         stream=True,
         include_usage=True,
@@ -95,7 +104,8 @@ def test_every_supported_member_reaches_the_contract() -> None:
 
 
 def test_what_is_not_said_is_left_to_the_provider() -> None:
-    assert read().request == ChatRequest(messages=[model.Message(role=model.ROLE_USER, content="Hi")])
+    asked = ChatRequest(messages=[model.Message(role=model.ROLE_USER, content="Hi")], options=GenerationOptions())
+    assert read().request == asked
 
 
 def test_null_is_as_good_as_nothing_said() -> None:
@@ -131,13 +141,13 @@ def test_every_role_has_its_place_in_the_contract() -> None:
 @pytest.mark.parametrize(
     ("said", "mode"),
     [
-        ("none", model.ToolChoice.MODE_NONE),
-        ("auto", model.ToolChoice.MODE_AUTO),
-        ("required", model.ToolChoice.MODE_REQUIRED),
+        ("none", ToolChoice.MODE_NONE),
+        ("auto", ToolChoice.MODE_AUTO),
+        ("required", ToolChoice.MODE_REQUIRED),
     ],
 )
-def test_a_tool_choice_may_be_a_word(said: str, mode: model.ToolChoice.Mode.ValueType) -> None:
-    assert read(tools=[TOOL], tool_choice=said).request.tool_choice.mode == mode
+def test_a_tool_choice_may_be_a_word(said: str, mode: ToolChoice.Mode.ValueType) -> None:
+    assert read(tools=[TOOL], tool_choice=said).request.options.tool_choice.mode == mode
 
 
 def test_a_conversation_may_be_named_by_an_object() -> None:
@@ -145,7 +155,7 @@ def test_a_conversation_may_be_named_by_an_object() -> None:
 
 
 def test_a_seed_wider_than_the_contracts_is_folded_the_same_way_each_time() -> None:
-    seeds = [read(seed=seed).request.sampling.seed for seed in (2**40 + 3, 2**40 + 3, -(2**63), 2**31)]
+    seeds = [read(seed=seed).request.options.sampling.seed for seed in (2**40 + 3, 2**40 + 3, -(2**63), 2**31)]
     assert seeds[0] == seeds[1]
     assert all(0 <= seed < 2**31 for seed in seeds)
 

@@ -30,7 +30,7 @@ TOLD = {
 async def test_each_choice_is_a_generation_of_its_own_with_a_seed_of_its_own(openai: AsyncOpenAI, stand: Stand) -> None:
     answer = await openai.chat.completions.create(model="plain", messages=HI, n=3, seed=7)
     assert [(each.index, each.message.content) for each in answer.choices] == [(n, "Hello, world") for n in range(3)]
-    assert sorted(request.sampling.seed for request in stand.chat.requests) == [7, 8, 9]
+    assert sorted(request.options.sampling.seed for request in stand.chat.requests) == [7, 8, 9]
     assert answer.usage is not None
     assert (answer.usage.prompt_tokens, answer.usage.completion_tokens, answer.usage.total_tokens) == (5, 6, 11)
 
@@ -80,11 +80,11 @@ async def number_active(stand: Stand, number: int) -> bool:
 
 
 async def test_log_probabilities_come_with_the_text_they_are_of(openai: AsyncOpenAI, stand: Stand) -> None:
-    said = chat.ChatResponse(delta=chat.ChatDelta(text="Hi", logprobs=[LIKELY]))
+    said = chat.ChatResponse(delta=model.Delta(text="Hi", logprobs=[LIKELY]))
     stand.chat.script = [started(), said, finished()]
     ask: Any = {"model": "plain", "messages": HI, "logprobs": True, "top_logprobs": 1}
     answer = await openai.chat.completions.create(**ask)
-    assert stand.chat.requests[0].sampling.top_logprobs == 1
+    assert stand.chat.requests[0].options.sampling.top_logprobs == 1
     assert answer.choices[0].logprobs.model_dump() == {"content": [TOLD], "refusal": None}
     stream = await openai.chat.completions.create(**ask, stream=True)
     told = [chunk.choices[0].logprobs async for chunk in stream]
@@ -128,7 +128,7 @@ async def test_a_client_that_lets_parameters_be_dropped_is_told_which_were(
     )
     if stream:
         [answer] = [chunk async for chunk in answer if chunk.choices[0].finish_reason]
-    assert stand.chat.requests[0].drop_params
+    assert stand.chat.requests[0].options.drop_params
     extension = (answer.model_extra or {})["soma"]
     assert extension == {"dropped_params": ["verbosity", "seed", "response_format"]}
 

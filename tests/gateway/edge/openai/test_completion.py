@@ -163,7 +163,7 @@ async def test_tool_calls_of_a_whole_answer_are_put_together_and_content_is_null
 
 async def test_a_refusal_is_told_from_an_answer(http: httpx.AsyncClient, stand: Stand) -> None:
     logprob = model.TokenLogprob(token="I", logprob=-0.5)
-    piece = chat.ChatDelta(text="I", refusal=True, logprobs=[logprob])
+    piece = model.Delta(text="I", refusal=True, logprobs=[logprob])
     stand.chat.script = [started(), chat.ChatResponse(delta=piece), refused(" cannot."), finished()]
     (choice,) = (await http.post("/v1/chat/completions", json=ASK)).json()["choices"]
     assert (choice["message"]["content"], choice["message"]["refusal"]) == (None, "I cannot.")

@@ -27,7 +27,7 @@ TURNS: dict[str, Sequence[Any]] = {
     "text": spoken("Hello", ", world"),
     "calls": [started(), delta("Let me see."), *CALLS, finished(model.FINISH_REASON_TOOL_CALLS)],
     "refusal": [started(), refused("I cannot."), finished()],
-    "likely": [started(), chat.ChatResponse(delta=chat.ChatDelta(text="Hi", logprobs=[LIKELY])), finished()],
+    "likely": [started(), chat.ChatResponse(delta=model.Delta(text="Hi", logprobs=[LIKELY])), finished()],
     "nothing": [started(), finished(model.FINISH_REASON_CONTENT_FILTER)],
 }
 # What OpenAI's API sends and its types do not know, or did in earlier releases.

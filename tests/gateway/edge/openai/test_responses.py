@@ -9,7 +9,7 @@ import openai as sdk
 import pytest
 from openai import AsyncOpenAI
 from soma.model.v1 import message_pb2 as model
-from soma.model.v1.options_pb2 import ResponseFormat
+from soma.model.v1.options_pb2 import GenerationOptions, ResponseFormat, Sampling, Tool, ToolChoice
 from soma.orchestrator.v1 import response_service_pb2 as pb
 
 from services.mesh.call import errors
@@ -126,15 +126,17 @@ async def test_every_supported_member_reaches_the_contract_and_comes_back(openai
             ],
             settings=pb.ResponseSettings(
                 instructions="Be brief.",
-                sampling=model.Sampling(max_tokens=9, temperature=0.5, top_p=0.9, top_logprobs=2),
-                tools=[model.Tool(name="look", description="Looks.", parameters='{"type":"object"}')],
-                tool_choice=model.ToolChoice(mode=model.ToolChoice.MODE_NAMED, name="look"),
-                parallel_tool_calls=False,
-                response_format=ResponseFormat(
-                    type=ResponseFormat.TYPE_JSON_SCHEMA, name="a", schema='{"type":"object"}', strict=True
+                options=GenerationOptions(
+                    sampling=Sampling(max_tokens=9, temperature=0.5, top_p=0.9, top_logprobs=2),
+                    tools=[Tool(name="look", description="Looks.", parameters='{"type":"object"}')],
+                    tool_choice=ToolChoice(mode=ToolChoice.MODE_NAMED, name="look"),
+                    parallel_tool_calls=False,
+                    response_format=ResponseFormat(
+                        type=ResponseFormat.TYPE_JSON_SCHEMA, name="a", schema='{"type":"object"}', strict=True
+                    ),
+                    user="u",
                 ),
                 metadata={"a": "b"},
-                user="u",
                 store=False,
                 previous_response_id=RESPONSE_ID,
             ),

@@ -39,7 +39,10 @@ async def test_a_servicer_is_told_that_its_caller_is_gone(wire: Wire) -> None:
     await until(lambda: wire.tally.running == 1)
     call.cancel()
     await wire.quiet()
-    assert (wire.tally.cancelled, wire.tally.told) == (1, 0 if wire.differs("servicer is not told") else 1)
+    assert (wire.tally.cancelled, wire.tally.cancelled_in_context) == (
+        1,
+        0 if wire.differs("servicer is not told") else 1,
+    )
 
 
 async def test_a_call_cancelled_at_once_leaves_nothing(wire: Wire) -> None:

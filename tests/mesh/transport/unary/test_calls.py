@@ -295,7 +295,7 @@ async def test_a_connection_that_closes_cancels_its_call(served: Served) -> None
         client.writer.write(SLOW)
         await served.running(1)
     await served.running(0)
-    assert (served.tally.cancelled, served.tally.told, served.drain.active) == (1, 1, 0)
+    assert (served.tally.cancelled, served.tally.cancelled_in_context, served.drain.active) == (1, 1, 0)
 
 
 async def test_headers_over_the_limit_are_refused_and_a_header_without_an_end_closes(
