@@ -1,5 +1,6 @@
 """Conversions between contracts and JSON: objects that are sent as text, and numbers that are 32-bit floats."""
 
+import json
 from typing import Any
 
 import orjson
@@ -26,6 +27,14 @@ def _not_an_object(field: str, why: str) -> errors.InvalidArgument:
     return errors.InvalidArgument(
         f"{field} is not a JSON object", violations=[errors.FieldViolation(field, f"must be a JSON object: {why}")]
     )
+
+
+def object_text(value: Any) -> str:
+    """The JSON text of what a provider sent; half of a surrogate pair in it stays an escape."""
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:
+        return json.dumps(value)
 
 
 def decimal(value: float) -> float:
