@@ -46,7 +46,8 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         route.require(Model.CAPABILITY_CHAT, "hold a conversation")
         if request.options.tool_choice.mode in (ToolChoice.MODE_REQUIRED, ToolChoice.MODE_NAMED):
             route.require(Model.CAPABILITY_TOOLS, "call tools")
-        supported, dropped = supported_request(request, route.provider.lacks, route.provider.name)
+        self._catalogue.require_reading(route, request.messages)
+        supported, dropped = supported_request(request, route.provider.lacks, route.provider.name, route.provider.takes)
         async with aclosing(self._generations.run(principal(), route, supported, dropped)) as events:
             async for event in events:
                 yield event

@@ -15,6 +15,7 @@ class Listing:
     """A Provider that lists its models, or fails with a reason."""
 
     lacks = frozenset[str]()
+    takes = None
 
     def __init__(self, name: str, *models: str, chats: bool = True) -> None:
         self.name = name

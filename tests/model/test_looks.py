@@ -21,6 +21,7 @@ class Late:
     """A Provider that fails with `error` until a test clears it; `asked` counts the requests."""
 
     lacks = frozenset[str]()
+    takes = None
 
     def __init__(self, name: str, error: Exception | None = None) -> None:
         self.name = name

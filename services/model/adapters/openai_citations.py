@@ -5,8 +5,8 @@ from typing import Any
 
 from soma.model.v1.message_pb2 import Citation
 
-from services.model.adapters.json_text import object_text
 from services.model.adapters.surrogates import repaired
+from services.model.json_text import object_text
 
 # The largest position of the contract; a larger one is not a position.
 _LAST = 2**31 - 1

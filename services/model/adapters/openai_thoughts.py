@@ -6,8 +6,8 @@ from typing import Any
 from soma.model.v1.message_pb2 import ReasoningDelta
 
 from services.model.adapters.counts import member
-from services.model.adapters.json_text import object_text
 from services.model.adapters.surrogates import SurrogateJoiner
+from services.model.json_text import object_text
 
 # Types of content parts that are thoughts.
 THOUGHT_PARTS = ("thinking", "reasoning")

@@ -8,7 +8,9 @@ from soma.model.v1.model_service_pb2 import GenerateRequest
 
 from services.model.adapters.anthropic_request import messages_body
 from services.model.adapters.openai_request import chat_body
+from services.model.vendor import Chat
 
+CHAT = Chat()
 ANTHROPIC_IDS = re.compile(r"^[a-zA-Z0-9_-]{1,64}$")
 
 
@@ -26,7 +28,7 @@ def result(call_id: str) -> Message:
 
 
 def openai(*messages: Message, **more: Any) -> list[dict[str, Any]]:
-    sent = chat_body(GenerateRequest(messages=messages, **more), "m", "max_tokens")["messages"]
+    sent = chat_body(GenerateRequest(messages=messages, **more), "m", CHAT, "lab")["messages"]
     assert isinstance(sent, list)
     return sent
 

@@ -8,7 +8,7 @@ import orjson
 from services.mesh.call import errors
 
 
-def parse_object(text: str, field: str) -> Any:
+def parse_object(text: str, field: str) -> dict[str, Any]:
     """Parse a JSON object that a caller sent as text.
 
     Raises:
@@ -21,6 +21,15 @@ def parse_object(text: str, field: str) -> Any:
     if not isinstance(parsed, dict):
         raise _not_an_object(field, "it is another kind of value")
     return parsed
+
+
+def object_in(text: str) -> dict[str, Any]:
+    """The JSON object in a text that the mesh made or a provider sent; empty if there is none."""
+    try:
+        parsed = orjson.loads(text) if text else {}
+    except orjson.JSONDecodeError:
+        return {}
+    return parsed if isinstance(parsed, dict) else {}
 
 
 def _not_an_object(field: str, why: str) -> errors.InvalidArgument:
