@@ -82,8 +82,8 @@ class Chat:
 
     Attributes:
         path: path after the base URL; `{model}` stands for the model's name.
-        lacks: parameters that the vendor does not support, by their names in `services.model.parameters`, and members of
-            `provider_params` as `provider_params.<name>`; such a request is refused before it is sent.
+        lacks: parameters that the vendor does not support, by their names in `services.model.parameters`, and members
+            of `provider_params` as `provider_params.<name>`; such a request is refused before it is sent.
         takes: the members of `provider_params` that the vendor has, if it refuses all others; None if it may have any.
         extras: the members that it has in messages, parts and tools beyond OpenAI's; `*` for any.
         renames: the vendor's names of members of the body, by OpenAI's names.
