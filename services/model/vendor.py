@@ -13,6 +13,7 @@ from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from services.mesh.transport.url import http_url
+from services.model.media.contents import Kind as MediaKind
 from services.model.parameters import PARAMETERS
 
 # The date at the end of a model's name, which names one version of the model.
@@ -87,6 +88,8 @@ class Chat:
         tools: whether its models can call tools.
         required: the value of `tool_choice` that makes the model call a tool; OpenAI's is `required`.
         call_id_length: number of letters and digits that an id of a tool call must have; 0 if any id is valid.
+        reads_urls: the kinds of media whose URLs the vendor reads itself. All other URLs are read by the mesh, which
+            sends the bytes. Empty for servers in one's own network, because they could read private addresses.
     """
 
     path: UrlPath = "/chat/completions"
@@ -96,6 +99,7 @@ class Chat:
     tools: bool = True
     required: str = "required"
     call_id_length: Annotated[int, Field(ge=0, le=64)] = 0
+    reads_urls: frozenset[MediaKind] = frozenset()
 
 
 @dataclass(frozen=True, config=_STRICT)
