@@ -27,6 +27,7 @@ from services.model.discovery import Missing
 from services.model.embedding.minilm import MiniLm
 from services.model.generation import Generations
 from services.model.ledger import Ledger
+from services.model.media.reader import MediaReader
 from services.model.service import CatalogService, CostService, ModelService
 from services.model.settings import ModelSettings
 from services.model.store import RECORDED, UsageStore
@@ -47,7 +48,7 @@ async def build(mesh: Mesh, settings: ModelSettings, stack: AsyncExitStack) -> S
     stack.push_async_callback(embedder.close)
     embedder.begin()
     vendors = await asyncio.to_thread(load, settings.vendors or mesh.data_dir / "vendors")
-    catalogue = await _catalogue(settings, vendors, embedder, stack)
+    catalogue = await _catalogue(mesh, settings, vendors, embedder, stack)
     looked = await _first_look(catalogue, stack)
     usage = UsageStore(mesh.postgres, mesh.outbox)
     stack.push_async_callback(usage.close)
@@ -76,7 +77,7 @@ async def build(mesh: Mesh, settings: ModelSettings, stack: AsyncExitStack) -> S
 
 
 async def _catalogue(
-    settings: ModelSettings, vendors: Mapping[str, Vendor], embedder: MiniLm, stack: AsyncExitStack
+    mesh: Mesh, settings: ModelSettings, vendors: Mapping[str, Vendor], embedder: MiniLm, stack: AsyncExitStack
 ) -> Catalogue:
     local = LocalProvider(
         engines=(
@@ -90,12 +91,13 @@ async def _catalogue(
         settings.connect_timeout, settings.first_byte_timeout, settings.idle_timeout, settings.whole_timeout
     )
     network = settings.network()
+    media = MediaReader(mesh.blobs, settings.media, network)
     entries = [CatalogueEntry(local, title="this process")]
     for each in configured:
         vendor = vendors[each.vendor]
         entries.append(
             CatalogueEntry(
-                await remote(each, vendor, patience, stack, network),
+                await remote(each, vendor, patience, stack, network, media),
                 only=each.models,
                 optional=each.optional,
                 title=vendor.title,

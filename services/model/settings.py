@@ -14,6 +14,7 @@ from services.model.adapters.http1.network import Network, network, proxy_url
 from services.model.catalogue_file import CatalogueFile, Key, ProviderSettings, Url, invalid, read_catalogue
 from services.model.discovery import Given, Missing, found, of_file
 from services.model.embedding.settings import EmbeddingSettings
+from services.model.media.settings import MediaSettings
 from services.model.vendor import Vendor
 from services.model.vendor_files import load
 
@@ -31,7 +32,7 @@ class ModelSettings(SomaSettings):
     """Settings of the model service: `[model]` of soma.toml, `SOMA_MODEL_*`, and the vendors' own variables."""
 
     table: ClassVar[str | None] = "model"
-    parts: ClassVar[tuple[type[SomaSettings], ...]] = (EmbeddingSettings,)
+    parts: ClassVar[tuple[type[SomaSettings], ...]] = (EmbeddingSettings, MediaSettings)
     model_config = SettingsConfigDict(env_prefix="SOMA_MODEL_", frozen=True, extra="forbid", populate_by_name=True)
 
     catalogue: Path | None = Field(None, description="TOML file of providers; see catalogue.example.toml")
@@ -91,6 +92,7 @@ class ModelSettings(SomaSettings):
     heartbeat_interval: float = Field(15.0, gt=0, description="seconds of silence before a stream shows life")
 
     _embedding: EmbeddingSettings = PrivateAttr(default_factory=EmbeddingSettings)
+    _media: MediaSettings = PrivateAttr(default_factory=MediaSettings)
     # The environment and the places when the settings were read: the catalogue file names variables, and messages name
     # the places of values.
     _environment: dict[str, str] = PrivateAttr(default_factory=lambda: dict(os.environ))
@@ -105,6 +107,11 @@ class ModelSettings(SomaSettings):
     def embedding(self) -> EmbeddingSettings:
         """The settings of embeddings."""
         return self._embedding
+
+    @property
+    def media(self) -> MediaSettings:
+        """The settings of pictures, sounds and documents."""
+        return self._media
 
     def network(self) -> Network:
         """The proxies and certificates for connections to providers.

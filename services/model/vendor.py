@@ -13,6 +13,7 @@ from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from services.mesh.transport.url import http_url
+from services.model.media.contents import Kind as MediaKind
 from services.model.parameters import MEMBERS, PARAMETERS
 
 # The date at the end of a model's name, which names one version of the model.
@@ -102,7 +103,8 @@ class Chat:
         thinks: further members of the body for every effort that is a word.
         budget: path in the body of the most tokens of thoughts; empty if there is no such limit.
         documents: the type of a content part that is a document: OpenAI's `file`, or `document_url`.
-        reads_urls: whether the vendor's server reads addresses of media itself.
+        reads_urls: the kinds of media whose URLs the vendor reads itself. All other URLs are read by the mesh, which
+            sends the bytes. Empty for servers in one's own network, because they could read private addresses.
     """
 
     path: UrlPath = "/chat/completions"
@@ -123,7 +125,7 @@ class Chat:
     thinks: Mapping[str, Any] = Field(default_factory=dict)
     budget: str = ""
     documents: Literal["file", "document_url"] = "file"
-    reads_urls: bool = False
+    reads_urls: frozenset[MediaKind] = frozenset()
 
     @property
     def unsupported(self) -> frozenset[str]:

@@ -15,13 +15,13 @@ from services.mesh.call.call import principal
 from services.mesh.call.errors import Internal, InvalidArgument, MeshError
 from services.messages.message import media_of
 from services.model.adapters import refusal
-from services.model.adapters.contents import MediaReader
 from services.model.adapters.entry import default_first, model_of
 from services.model.adapters.exchange import answered
 from services.model.adapters.listing import models_of
 from services.model.adapters.openai_answer import ChatAnswer
 from services.model.adapters.openai_request import chat_body
 from services.model.adapters.upstream import Upstream
+from services.model.media.reader import MediaReader
 from services.model.provider import ProviderEvent
 from services.model.vendor import Vendor
 
@@ -111,7 +111,9 @@ class OpenAICompatible:
         if any(media_of(request.messages)):
             if self._media is None:
                 raise Internal("this provider was made without a reader of media")
-            contents = await self._media.contents(request.messages, chat.reads_urls, principal().tenant_id)
+            contents = await self._media.contents(
+                request.messages, reads_urls=chat.reads_urls, tenant_id=principal().tenant_id
+            )
         body = chat_body(request, model, chat, self.name, contents)
         return path_of(f"{self._version}{chat.path}", model), body
 

@@ -19,9 +19,9 @@ from soma.model.v1.message_pb2 import (
 from soma.model.v1.model_service_pb2 import GenerateRequest
 
 from services.messages.message import text_of, texts_of, thoughts_of
-from services.model.adapters.contents import Contents
 from services.model.adapters.history import CallIds, arguments_of, instructions, recollection, settled
 from services.model.json_text import object_in, parse_object
+from services.model.media.contents import Contents
 from services.model.vendor import Chat
 
 _ROLES = {ROLE_USER: "user", ROLE_ASSISTANT: "assistant", ROLE_TOOL: "tool"}

@@ -6,10 +6,10 @@ from typing import Any
 from soma.model.v1.model_service_pb2 import GenerateRequest
 from soma.model.v1.options_pb2 import ReasoningOptions, ResponseFormat, Sampling, Tool, ToolChoice
 
-from services.model.adapters.contents import Contents
 from services.model.adapters.dialect import spoken
 from services.model.adapters.openai_messages import chat_messages
 from services.model.json_text import decimal, parse_object
+from services.model.media.contents import Contents
 from services.model.vendor import Chat
 
 _CHOICES = {ToolChoice.MODE_AUTO: "auto", ToolChoice.MODE_NONE: "none", ToolChoice.MODE_REQUIRED: "required"}

@@ -3,11 +3,11 @@
 from contextlib import AsyncExitStack
 
 from services.model.adapters.anthropic import Anthropic
-from services.model.adapters.contents import MediaReader
 from services.model.adapters.http1.network import DIRECT, Network
 from services.model.adapters.openai_compatible import OpenAICompatible
 from services.model.adapters.upstream import Advice, Patience, Upstream
 from services.model.catalogue_file import ProviderSettings
+from services.model.media.reader import MediaReader
 from services.model.vendor import Vendor
 
 

@@ -1,7 +1,7 @@
 """Each vendor is found by its variables, and the requests that its file leads to follow its documented dialect."""
 
-from base64 import b64encode
-from collections.abc import AsyncIterator, Iterable
+from base64 import b64decode
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -33,7 +33,7 @@ from soma.model.v1.model_service_pb2 import (
 from soma.model.v1.options_pb2 import GenerationOptions, Sampling, Tool, ToolChoice
 
 from services.mesh.call.call import run_as
-from services.mesh.call.errors import MeshError
+from services.mesh.call.errors import MeshError, NotFound
 from services.mesh.testing.local import SOMEBODY
 from services.messages.answer import Answer
 from services.messages.message import text_of, thoughts_of
@@ -41,6 +41,8 @@ from services.model.adapters.anthropic import Anthropic
 from services.model.adapters.openai_compatible import OpenAICompatible
 from services.model.adapters.remote import remote
 from services.model.adapters.upstream import Patience
+from services.model.media.reader import MediaReader
+from services.model.media.settings import MediaSettings
 from services.model.parameters import supported_request
 from services.model.settings import ModelSettings
 from tests.model.dialects.documented import (
@@ -60,6 +62,8 @@ from tests.model.dialects.server import DialectServer, speaking
 from tests.model.dialects.vendors import DIALECTS
 from tests.model.vendors import VARIABLES, VENDORS
 
+# A picture of one pixel.
+PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 EVERY = pytest.mark.parametrize("name", sorted(DIALECTS))
 PATIENT = Patience(2.0, 5.0, 5.0)
 KINDS = {
@@ -72,23 +76,11 @@ KINDS = {
 }
 
 
-class Given:
-    """A reader of media that has the bytes in the request, for vendors that do not read addresses."""
+class NoBlobs:
+    """A store of the mesh without any bytes."""
 
-    async def contents(self, messages: Iterable[Message], reads_urls: bool, tenant_id: str) -> "Given":
-        return self
-
-    def url(self, media: Media) -> str | None:
-        return media.url or None
-
-    def data_url(self, media: Media) -> str:
-        return f"data:{media.media_type};base64,{self.base64(media)}"
-
-    def base64(self, media: Media) -> str:
-        return b64encode(media.data).decode()
-
-    def media_type(self, media: Media) -> str:
-        return media.media_type
+    async def read(self, tenant_id: str, hash: str) -> bytes:
+        raise NotFound("there are no such bytes")
 
 
 @pytest.fixture(autouse=True)
@@ -122,7 +114,10 @@ async def found(
             for variable in shipped.models_variables[:1]:
                 monkeypatch.setenv(variable, ",".join(documented.lists))
         _, (entry,) = ModelSettings().providers(vendors)
-        yield server, await remote(entry, vendors[entry.vendor], PATIENT, stack, media=Given())
+        yield (
+            server,
+            await remote(entry, vendors[entry.vendor], PATIENT, stack, media=MediaReader(NoBlobs(), MediaSettings())),
+        )
         assert server.wrong == []
 
 
@@ -312,7 +307,7 @@ async def test_thoughts_of_another_provider_are_not_sent(name: str, monkeypatch:
 async def test_a_picture_is_sent_in_the_message_and_for_a_tool_result_after_it(
     name: str, whole: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    picture = Part(image=Media(data=b"PNG", media_type="image/png", detail="low"))
+    picture = Part(image=Media(data=b64decode(PNG), media_type="image/png", detail="low"))
     shown = Message(role=ROLE_USER, content="What is it?", parts=[picture, Part(text=Text(text="Look."))])
     call = ToolCall(call_id="123456789", name="camera", arguments="{}")
     request = GenerateRequest(messages=[shown])
@@ -327,7 +322,7 @@ async def test_a_picture_is_sent_in_the_message_and_for_a_tool_result_after_it(
             async for _ in provider.generate(request, MODEL):
                 pass
     sent = server.bodies[0]["messages"]
-    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,UE5H", "detail": "low"}}
+    image = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG}", "detail": "low"}}
     assert sent[0]["content"] == [{"type": "text", "text": "What is it?"}, image, {"type": "text", "text": "Look."}]
     if DIALECTS[name].tools:
         assert sent[2]["content"] == "Taken."
