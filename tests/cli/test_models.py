@@ -18,6 +18,7 @@ class Listing:
     """A Provider that lists one model, or fails with `error`."""
 
     lacks = frozenset[str]()
+    takes = None
 
     def __init__(self, name: str, error: MeshError | None = None) -> None:
         self.name = name
