@@ -75,7 +75,7 @@ class Sweep:
         """The keys of objects in a folder that are older than `age`, some at a time."""
         now = datetime.now(UTC)
         keys: list[str] = []
-        async for found in self._store.list(f"{folder}/"):
+        async for found in self._store.list(folder):
             if now - found.modified > age:
                 keys.append(found.key)
             if len(keys) == _BATCH:
