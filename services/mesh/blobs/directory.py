@@ -19,7 +19,7 @@ from services.mesh.call import errors
 RETRY_SECONDS = 1.0
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 # Files whose names begin with this are being written, or are left over from a write that was interrupted.
-_UNFINISHED = ".new-"
+UNFINISHED = ".new-"
 # How many objects are listed before another task may run.
 _LISTED_AT_ONCE = 1000
 # How often a folder is made again that somebody else removes because it is empty.
@@ -76,7 +76,7 @@ class Directory:
         return self._root / key
 
     def _put(self, path: Path, data: bytes, durable: bool) -> None:
-        unfinished = path.parent / f"{_UNFINISHED}{uuid.uuid4().hex}"
+        unfinished = path.parent / f"{UNFINISHED}{uuid.uuid4().hex}"
         try:
             with self._created(unfinished, durable) as file:
                 file.write(data)

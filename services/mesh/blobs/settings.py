@@ -13,6 +13,8 @@ from services.mesh.blobs.store import Store
 from services.mesh.settings import SomaSettings
 from services.mesh.transport.url import http_url
 
+# The folder of the data directory, if no other place is given.
+BLOBS = "blobs"
 _EXAMPLE = "s3://bucket/prefix?endpoint=https://host:9000&region=eu-central-1"
 _OPTIONS = frozenset({"endpoint", "region", "addressing"})
 _REGION = "us-east-1"
@@ -97,7 +99,7 @@ class BlobsSettings(SomaSettings):
 
     def open(self, data_dir: Path) -> Store:
         """The store; nothing is read or written yet."""
-        place = parse(self.url) if self.url is not None else data_dir / "blobs"
+        place = parse(self.url) if self.url is not None else data_dir / BLOBS
         if isinstance(place, Path):
             return Directory(place)
         # It is imported only here, because its client takes 7 MB.

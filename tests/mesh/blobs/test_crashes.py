@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import asyncpg
 import pytest
 
 from services.mesh.blobs import sweep as sweep_module
@@ -96,15 +97,20 @@ async def test_what_a_killed_process_held_is_deleted_after_an_hour(
     await held.__aexit__(None, None, None)
 
 
-async def test_objects_stay_while_a_backup_copies_them(database: "Pool", tmp_path: Path) -> None:
+async def test_objects_stay_while_a_backup_copies_them(database: "Pool", postgres_url: str, tmp_path: Path) -> None:
     store = Directory(tmp_path)
     blobs, sweep = Blobs(store, database), Sweep(store, database)
     async with blobs.hold(TENANT, b"1") as hash, database.acquire() as connection:
         await blobs.keep(connection, TENANT, "conversation:a", [hash])
         await blobs.release(connection, TENANT, "conversation:a")
-    async with database.acquire() as backup, backup.transaction():
-        await backup.execute(sweep_module.BACKUP_LOCK)
-        assert not await sweep.delete_released()
-        assert len([one async for one in store.list(KEPT)]) == 1
-    await sweep.delete_released()
-    assert [one async for one in store.list(KEPT)] == []
+    backup = await asyncpg.connect(postgres_url)
+    await backup.execute(sweep_module.SHARE_LOCK)
+    assert not await sweep.delete_released()
+    assert len([one async for one in store.list(KEPT)]) == 1
+    await backup.close()
+
+    async def deleted() -> bool:
+        await sweep.delete_released()
+        return not [one async for one in store.list(KEPT)]
+
+    await until(deleted)
