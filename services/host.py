@@ -17,7 +17,7 @@ from soma.mesh.v1 import registry_service_pb2
 
 from services.declared import declared, needed, require_sent
 from services.mesh.blobs.blobs import Blobs
-from services.mesh.blobs.directory import Directory as BlobDirectory
+from services.mesh.blobs.settings import BlobsSettings
 from services.mesh.blobs.sweep import Sweep
 from services.mesh.call import errors
 from services.mesh.call.authenticator import DevAuthenticator
@@ -187,7 +187,7 @@ class _Process:
         for part, url in urls.items():
             disk.watch(part, url, settings.data_dir / part)
             parts[part] = Opened.of(PARTS[part], await PARTS[part].open(url, settings, stack))
-        store = BlobDirectory(settings.data_dir / "blobs")
+        store = BlobsSettings().open(settings.data_dir)
         pool = parts[POSTGRES.name].client if POSTGRES.name in parts else None
         mesh = Mesh(
             settings=settings,
