@@ -9,6 +9,7 @@ from services.memory.passages import cut
 from services.memory.store.conversations import ConversationStore
 from services.memory.window import estimate
 from services.mesh.call import errors, page_token
+from services.messages.message import texts_of, thoughts_of
 
 PAGE_SIZE = 50
 _INT32 = 2**31 - 1
@@ -33,7 +34,7 @@ class Conversations:
             (place, text)
             for place, message in enumerate(request.messages)
             if message.role in _SEARCHED
-            for text in cut(message.content.replace("\0", "\ufffd"))[:_MAX_PASSAGES]
+            for text in cut("\n".join(texts_of(message)).replace("\0", "\ufffd"))[:_MAX_PASSAGES]
         ]
         tokens = [_tokens(message) for message in request.messages]
         last = await self._store.append(tenant_id, request, tokens, passages)
@@ -87,4 +88,5 @@ class Conversations:
 
 def _tokens(message: message_pb2.Message) -> int:
     called = [text for call in message.tool_calls for text in (call.name, call.arguments)]
-    return estimate(message.content, message.name, *called)
+    thought = [thought.text for thought in thoughts_of(message)]
+    return estimate(*texts_of(message), message.name, *thought, *called)

@@ -1,6 +1,8 @@
 """Joins the pieces of an answer: to a larger piece, or to the assistant's message that is remembered."""
 
 from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import TypeVar
 
 from soma.model.v1.message_pb2 import (
     ROLE_ASSISTANT,
@@ -13,18 +15,52 @@ from soma.model.v1.message_pb2 import (
     ToolCallDelta,
 )
 
+_Piece = TypeVar("_Piece", ReasoningDelta, ToolCallDelta)
+
 
 def joined(deltas: Sequence[Delta]) -> Delta:
-    """One piece with everything that these pieces have, in their order. They are all refusal, or none is."""
+    """One piece with everything that these pieces have, in their order. They are all refusal, or none is.
+
+    Pieces of one thought or of one call that are neighbours become one.
+    """
     if len(deltas) == 1:
         return deltas[0]
     whole = Delta(text="".join(delta.text for delta in deltas), refusal=deltas[0].refusal)
     for delta in deltas:
         whole.logprobs.extend(delta.logprobs)
         whole.citations.extend(delta.citations)
-        whole.reasoning.extend(delta.reasoning)
-        whole.tool_calls.extend(delta.tool_calls)
+    for thoughts in _neighbours(thought for delta in deltas for thought in delta.reasoning):
+        whole.reasoning.append(thoughts[0] if len(thoughts) == 1 else _thought(thoughts))
+    for calls in _neighbours(call for delta in deltas for call in delta.tool_calls):
+        whole.tool_calls.append(calls[0] if len(calls) == 1 else _call(calls))
     return whole
+
+
+def _neighbours(pieces: "Iterable[_Piece]") -> "list[list[_Piece]]":
+    """The pieces in groups: those with the same index, one directly after the other, are a group."""
+    return [list(group) for _, group in groupby(pieces, key=lambda piece: piece.index)]
+
+
+def _thought(pieces: Sequence[ReasoningDelta]) -> ReasoningDelta:
+    whole = thought_of(pieces)
+    return ReasoningDelta(
+        index=pieces[0].index,
+        text=whole.text,
+        signature=whole.signature,
+        redacted=whole.redacted,
+        details=whole.details,
+    )
+
+
+def _call(pieces: Sequence[ToolCallDelta]) -> ToolCallDelta:
+    whole = call_of(pieces)
+    return ToolCallDelta(
+        index=pieces[0].index,
+        call_id=whole.call_id,
+        name=whole.name,
+        arguments=whole.arguments,
+        signature=whole.signature,
+    )
 
 
 class Answer:

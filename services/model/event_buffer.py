@@ -1,4 +1,4 @@
-"""Buffers the events of a generation; text that arrives within a short time is merged."""
+"""Buffers the events of a generation; pieces that arrive within a short time are merged."""
 
 import asyncio
 from collections import deque
@@ -6,19 +6,20 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from time import monotonic
 
-from soma.model.v1.message_pb2 import ToolCallDelta
-from soma.model.v1.model_service_pb2 import GenerationFinished, TextDelta
+from soma.model.v1.message_pb2 import Delta
+from soma.model.v1.model_service_pb2 import GenerationFinished
 
 from services.mesh.call import errors
+from services.messages.answer import joined
 from services.model.provider import ProviderEvent
 from services.model.wakeup import Wakeup
 
-# Size of the buffer for a slow caller, in characters; when it is full, reading from the provider pauses.
+# Size of the buffer for a slow caller, in bytes; when it is full, reading from the provider pauses.
 _FULL = 64 * 1024
 
 
 class EventBuffer:
-    """Reads a provider's events ahead, and merges text that arrives within `window` seconds.
+    """Reads a provider's events ahead, and merges pieces that arrive within `window` seconds.
 
     The first event does not wait, an event that comes `window` after the last one does not wait, and the end does not
     wait. Merging keeps the order and loses nothing. One task reads ahead; `close` ends it and the provider's work.
@@ -27,7 +28,7 @@ class EventBuffer:
     def __init__(self, events: AsyncGenerator[ProviderEvent, None], window: float) -> None:
         self._events = events
         self._window = window
-        self._queue: deque[list[TextDelta] | ToolCallDelta | GenerationFinished] = deque()
+        self._queue: deque[_Run | GenerationFinished] = deque()
         self._size = 0
         self._over = False
         self._error: BaseException | None = None
@@ -49,7 +50,7 @@ class EventBuffer:
             return None
         if not self._queue:
             raise self._error or errors.Internal("a provider ended without its last event")
-        if len(self._queue) == 1 and not self._over and isinstance(self._queue[0], list):
+        if len(self._queue) == 1 and not self._over and isinstance(self._queue[0], _Run):
             early = self._handed_at + self._window - monotonic()
             if early > 0:
                 self._lingering = True
@@ -57,15 +58,11 @@ class EventBuffer:
                 self._lingering = False
         self._handed_at = monotonic()
         first = self._queue.popleft()
-        if isinstance(first, list):
-            text = first[0] if len(first) == 1 else _joined(first)
-            self._size -= len(text.text)
-            event: ProviderEvent = text
-        else:
-            self._size -= first.ByteSize()
-            event = first
-        self._room.set()
-        return event
+        if isinstance(first, _Run):
+            self._size -= first.size
+            self._room.set()
+            return joined(first.pieces)
+        return first
 
     async def close(self) -> None:
         """Stop reading, and wait until the provider's work has ended."""
@@ -87,24 +84,49 @@ class EventBuffer:
             self._wakeup.wake()
 
     def _put(self, event: ProviderEvent) -> None:
-        if not isinstance(event, TextDelta):
-            self._size += event.ByteSize()
+        if isinstance(event, GenerationFinished):
             self._queue.append(event)
             self._wakeup.wake()
             return
-        self._size += len(event.text)
+        size = event.ByteSize()
+        self._size += size
         last = self._queue[-1] if self._queue else None
-        if isinstance(last, list) and last[-1].refusal == event.refusal:
-            last.append(event)
-        else:
-            self._queue.append([event])
+        if not isinstance(last, _Run) or not last.take(event, size):
+            self._queue.append(_Run(event, size))
         if not self._lingering:
             self._wakeup.wake()
 
 
-def _joined(pieces: list[TextDelta]) -> TextDelta:
-    whole = TextDelta(text="".join(piece.text for piece in pieces), refusal=pieces[0].refusal)
-    for piece in pieces:
-        if piece.logprobs:
-            whole.logprobs.extend(piece.logprobs)
-    return whole
+# The kinds of what a piece holds, in the order of its fields.
+_THOUGHTS, _TEXT, _CALLS = range(3)
+
+
+class _Run:
+    """Pieces that may be sent as one, and their size in bytes: what they hold is in the order of a piece's fields."""
+
+    __slots__ = ("_last", "_refusal", "pieces", "size")
+
+    def __init__(self, first: Delta, size: int) -> None:
+        self.pieces = [first]
+        self.size = size
+        self._refusal = first.refusal
+        self._last = _kinds(first)[1]
+
+    def take(self, piece: Delta, size: int) -> bool:
+        """Add a piece, if it may follow in the same message."""
+        earliest, latest = _kinds(piece)
+        if earliest < self._last or piece.refusal != self._refusal:
+            return False
+        self.pieces.append(piece)
+        self.size += size
+        self._last = latest
+        return True
+
+
+def _kinds(piece: Delta) -> tuple[int, int]:
+    """The first and the last kind that a piece holds."""
+    if not piece.reasoning and not piece.tool_calls:
+        return _TEXT, _TEXT
+    earliest = _THOUGHTS if piece.reasoning else _TEXT if piece.text else _CALLS
+    latest = _CALLS if piece.tool_calls else _TEXT if piece.text else _THOUGHTS
+    return earliest, latest

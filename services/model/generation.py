@@ -10,18 +10,18 @@ import structlog
 from soma.errors.v1 import reasons
 from soma.mesh.v1.stream_pb2 import Heartbeat
 from soma.model.v1.cost_service_pb2 import UsageRecord
-from soma.model.v1.message_pb2 import Usage
+from soma.model.v1.message_pb2 import Delta, Usage
 from soma.model.v1.model_service_pb2 import (
     GenerateRequest,
     GenerateResponse,
     GenerationFinished,
     GenerationStarted,
-    TextDelta,
 )
 
 from services.mesh.call import errors
 from services.mesh.call.call import current_call
 from services.mesh.call.principal import Principal
+from services.messages.message import texts_of, thoughts_of
 from services.model import metrics
 from services.model.catalogue import Route
 from services.model.event_buffer import EventBuffer
@@ -49,17 +49,23 @@ class Tally:
     first: float = 0.0
     written_bytes: int = 0
 
-    def count(self, text: str) -> None:
+    def count(self, piece: Delta) -> None:
         """Count a piece of the answer."""
         if not self.first:
             self.first = monotonic()
-        self.written_bytes += len(text.encode())
+        self.written_bytes += len(piece.text.encode())
+        for thought in piece.reasoning:
+            self.written_bytes += len(thought.text.encode()) + len(thought.redacted) + len(thought.details)
+        for call in piece.tool_calls:
+            self.written_bytes += len(call.arguments.encode())
 
     def usage(self) -> Usage:
         """The estimated tokens of the request and of the text so far."""
         prompt = estimate(_texts(self.request))
         completion = -(-self.written_bytes // 4)
-        return Usage(prompt_tokens=prompt, completion_tokens=completion, total_tokens=prompt + completion)
+        return Usage(
+            prompt_tokens=prompt, completion_tokens=completion, total_tokens=prompt + completion, estimated=True
+        )
 
     def close(self, finished: GenerationFinished) -> None:
         """Add the times and the missing counts to the final event."""
@@ -75,6 +81,7 @@ class Tally:
         usage.prompt_tokens = usage.prompt_tokens or estimated.prompt_tokens
         usage.completion_tokens = usage.completion_tokens or estimated.completion_tokens
         usage.total_tokens = usage.prompt_tokens + usage.completion_tokens
+        usage.estimated = True
         provider, model = self.route.provider.name, self.route.model.name
         _log.info("usage_estimated", provider=provider, model=model, generation_id=self.generation_id)
 
@@ -131,7 +138,7 @@ class Generations:
                     metrics.record_end(tally.route, "finished", event)
                     await self._ledger.record(tally.record(UsageRecord.OUTCOME_FINISHED, event.usage))
                 elif event is not None:
-                    tally.count(event.text if isinstance(event, TextDelta) else event.arguments)
+                    tally.count(event)
                     if tally.written_bytes > self._largest:
                         raise _endless(route.provider.name, self._largest)
                 if not begun:
@@ -139,13 +146,11 @@ class Generations:
                     yield GenerateResponse(started=_started(tally, dropped))
                 if event is None:
                     yield GenerateResponse(heartbeat=Heartbeat())
-                elif isinstance(event, TextDelta):
-                    yield GenerateResponse(delta=event)
                 elif isinstance(event, GenerationFinished):
                     yield GenerateResponse(finished=event)
                     return
                 else:
-                    yield GenerateResponse(tool_call=event)
+                    yield GenerateResponse(delta=event)
         except Exception as error:
             if not settled:
                 settled = True
@@ -187,9 +192,10 @@ def _endless(provider: str, largest: int) -> errors.Unavailable:
 def _texts(request: GenerateRequest) -> list[str]:
     texts = [source.text for source in request.sources]
     for message in request.messages:
-        texts.append(message.content)
+        texts.extend(texts_of(message))
+        texts.extend(thought.text for thought in thoughts_of(message))
         texts.extend(call.arguments for call in message.tool_calls)
-    texts.extend(tool.parameters + tool.description for tool in request.tools)
+    texts.extend(tool.parameters + tool.description for tool in request.options.tools)
     return texts
 
 

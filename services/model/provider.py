@@ -4,16 +4,15 @@ from collections.abc import AsyncGenerator, Collection, Sequence
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from soma.model.v1.catalog_service_pb2 import Model
-from soma.model.v1.message_pb2 import ToolCallDelta
+from soma.model.v1.message_pb2 import Delta
 from soma.model.v1.model_service_pb2 import (
     EmbedRequest,
     EmbedResponse,
     GenerateRequest,
     GenerationFinished,
-    TextDelta,
 )
 
-ProviderEvent: TypeAlias = TextDelta | ToolCallDelta | GenerationFinished
+ProviderEvent: TypeAlias = Delta | GenerationFinished
 
 
 class Provider(Protocol):
@@ -42,7 +41,7 @@ class Provider(Protocol):
     def generate(self, request: GenerateRequest, model: str) -> AsyncGenerator[ProviderEvent, None]:
         """Stream the answer of `model` to the conversation in the request.
 
-        It yields pieces of text and tool calls in order, then exactly one `GenerationFinished` with the reason, the
+        It yields pieces of the answer in order, then exactly one `GenerationFinished` with the reason, the
         usage if the provider counts it, and the sources if the model quotes. Closing the generator stops the work at
         once.
 

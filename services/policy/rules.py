@@ -1,6 +1,6 @@
 """Rules and decisions: the strictest rule that matches decides."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from fnmatch import fnmatchcase
@@ -21,23 +21,24 @@ class Decision(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """An action to decide on: names of `action` and `resource`, the actor's scopes, a text to inspect, and facts."""
+    """An action to decide on: names of `action` and `resource`, the actor's scopes, texts to inspect, and facts."""
 
     action: str
     resource: str
     scopes: frozenset[str]
-    content: str
+    texts: Sequence[str]
     facts: Facts = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A span of the content (code points, without the end) that a rule matched."""
+    """A span of a text (code points, without the end) that a rule matched; `text` is the position of the text."""
 
     kind: str
     start: int
     end: int
     rule_id: str
+    text: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class Rule:
     """One rule.
 
     It applies if the action and the resource match a shell-style pattern, the actor does not have `unless_scope`, the
-    facts meet every condition of `when`, and the detector, if there is one, finds something in the content.
+    facts meet every condition of `when`, and the detector, if there is one, finds something in a text.
     """
 
     id: str
@@ -66,13 +67,19 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The decision, the rules that matched (strictest first), and the findings."""
+    """The decision, the rules that matched (strictest first), and the findings.
+
+    Attributes:
+        redacted: the texts with their findings replaced; empty unless the decision is REDACT.
+        unconditional: whether the decision is ALLOW whatever the texts are.
+    """
 
     decision: Decision
     rules: tuple[Rule, ...] = ()
     findings: tuple[Finding, ...] = ()
-    redacted: str = ""
+    redacted: tuple[str, ...] = ()
     risk: float = 0.0
+    unconditional: bool = False
 
 
 class RuleSet:
@@ -90,12 +97,12 @@ class RuleSet:
         """Evaluate every rule for the action and the resource of the question.
 
         Args:
-            question: the action to decide on; its content may be empty.
+            question: the action to decide on; it may have no texts.
         """
         matched: list[Rule] = []
         findings: list[Finding] = []
-        redact: list[Span] = []
-        kinds: dict[Span, str] = {}
+        redactions: dict[int, dict[Span, str]] = {}
+        inspected = False
         for rule in self._concerned(question.action, question.resource):
             if rule.unless_scope and not question.scopes.isdisjoint({rule.unless_scope, "*"}):
                 continue
@@ -104,40 +111,52 @@ class RuleSet:
             if rule.detector is None:
                 matched.append(rule)
                 continue
-            spans = list(rule.detector(question.content)) if question.content else []
-            if not spans:
-                continue
-            matched.append(rule)
-            findings += [Finding(rule.kind, start, end, rule.id) for start, end in spans]
-            if rule.decision is Decision.REDACT:
-                redact += spans
-                kinds.update(dict.fromkeys(spans, rule.kind))
+            inspected = True
+            found = False
+            for position, text in enumerate(question.texts):
+                spans = list(rule.detector(text)) if text else []
+                if not spans:
+                    continue
+                found = True
+                findings += [Finding(rule.kind, start, end, rule.id, position) for start, end in spans]
+                if rule.decision is Decision.REDACT:
+                    redactions.setdefault(position, {}).update(dict.fromkeys(spans, rule.kind))
+            if found:
+                matched.append(rule)
         if not matched:
-            return _ALLOW
+            return _ALLOW if inspected else _ALLOW_ANY
         matched.sort(key=lambda rule: -rule.decision)
         decision = matched[0].decision
         return Verdict(
             decision=decision,
             rules=tuple(matched),
-            findings=tuple(sorted(findings, key=lambda finding: (finding.start, finding.end))),
-            redacted=_redacted(question.content, redact, kinds) if decision is Decision.REDACT else "",
+            findings=tuple(sorted(findings, key=lambda finding: (finding.text, finding.start, finding.end))),
+            redacted=_all_redacted(question.texts, redactions) if decision is Decision.REDACT else (),
             risk=max(rule.risk for rule in matched),
+            unconditional=decision is Decision.ALLOW and not inspected,
         )
 
 
 _ALLOW = Verdict(Decision.ALLOW)
+_ALLOW_ANY = Verdict(Decision.ALLOW, unconditional=True)
 
 
 def _any(patterns: Iterable[str], name: str) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
-def _redacted(content: str, spans: Iterable[Span], kinds: dict[Span, str]) -> str:
-    """The content with each span replaced by `[REDACTED_KIND]`; overlapping spans are merged."""
+def _all_redacted(texts: Sequence[str], redactions: Mapping[int, Mapping[Span, str]]) -> tuple[str, ...]:
+    return tuple(
+        _redacted(text, redactions[position]) if position in redactions else text for position, text in enumerate(texts)
+    )
+
+
+def _redacted(text: str, kinds: Mapping[Span, str]) -> str:
+    """The text with each span replaced by `[REDACTED_KIND]`; overlapping spans are merged."""
     pieces: list[str] = []
     done = 0
-    for start, end in sorted(spans):
+    for start, end in sorted(kinds):
         if start >= done:
-            pieces += (content[done:start], f"[REDACTED_{kinds[start, end].upper()}]")
+            pieces += (text[done:start], f"[REDACTED_{kinds[start, end].upper()}]")
         done = max(done, end)
-    return "".join((*pieces, content[done:]))
+    return "".join((*pieces, text[done:]))

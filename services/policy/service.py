@@ -29,16 +29,27 @@ class PolicyService(rpc.PolicyServiceServicer):
 
     async def Evaluate(self, request: pb.EvaluateRequest, context: Any) -> pb.EvaluateResponse:
         rules = self._rules.current
-        question = Question(request.action, request.resource, _scopes(request), request.content, _facts(request))
-        verdict = rules.decide(question)
-        response = pb.EvaluateResponse(decision=_DECISIONS[verdict.decision], rules_version=rules.version)
+        alone = [request.content] if request.content else []
+        texts = [*alone, *request.contents]
+        verdict = rules.decide(Question(request.action, request.resource, _scopes(request), texts, _facts(request)))
+        response = pb.EvaluateResponse(
+            decision=_DECISIONS[verdict.decision], rules_version=rules.version, unconditional=verdict.unconditional
+        )
         if verdict.rules:
             response.risk = verdict.risk
-            response.redacted_content = verdict.redacted
+            if verdict.redacted:
+                response.redacted_content = verdict.redacted[0] if alone else ""
+                response.redacted_contents.extend(verdict.redacted[len(alone) :])
             for rule in verdict.rules:
                 response.matched_rules.add(rule_id=rule.id, decision=_DECISIONS[rule.decision], reason=rule.reason)
             for finding in verdict.findings:
-                response.findings.add(kind=finding.kind, start=finding.start, end=finding.end, rule_id=finding.rule_id)
+                response.findings.add(
+                    kind=finding.kind,
+                    start=finding.start,
+                    end=finding.end,
+                    rule_id=finding.rule_id,
+                    content_index=finding.text,
+                )
         return response
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from cli.parts.http import get_status
+from cli.parts.serve import get_status
 from services.declared import SERVICES
 from services.mesh.call.errors import Code
 from services.mesh.settings import Settings

@@ -62,6 +62,14 @@ def test_a_joined_piece_makes_the_same_message() -> None:
     assert len(whole.logprobs) == 1
 
 
+def test_neighbouring_pieces_of_a_thought_or_a_call_become_one() -> None:
+    whole = joined([*PIECES[:1], Delta(reasoning=[ReasoningDelta(index=0, text="me", signature="sig")]), *PIECES[5:]])
+    assert list(whole.reasoning) == [ReasoningDelta(index=0, text="Let me", signature="sig")]
+    assert list(whole.tool_calls) == [
+        ToolCallDelta(index=0, call_id="c1", name="f", arguments='{"a":1}', signature="s"),
+    ]
+
+
 def test_calls_are_in_the_order_of_their_index() -> None:
     answer = answer_of(
         Delta(tool_calls=[ToolCallDelta(index=1, call_id="c2", name="g", arguments="{")]),

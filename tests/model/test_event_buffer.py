@@ -1,4 +1,4 @@
-"""Text that arrives within a short time is merged into one message, and nothing is lost."""
+"""Pieces that arrive within a short time are merged into one message, and nothing is lost."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
@@ -6,8 +6,8 @@ from collections.abc import AsyncGenerator, Sequence
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from soma.model.v1.message_pb2 import ToolCallDelta
-from soma.model.v1.model_service_pb2 import GenerationFinished, TextDelta
+from soma.model.v1.message_pb2 import Delta, ReasoningDelta, ToolCallDelta
+from soma.model.v1.model_service_pb2 import GenerationFinished
 
 from services.mesh.call.errors import Internal, Unavailable
 from services.model.event_buffer import EventBuffer
@@ -15,8 +15,14 @@ from services.model.provider import ProviderEvent
 from tests.size import examples
 
 _EVENT = st.one_of(
-    st.builds(lambda text, refusal: TextDelta(text=text, refusal=refusal), st.text(min_size=1), st.booleans()),
-    st.integers(0, 3).map(lambda index: ToolCallDelta(index=index, arguments="{}")),
+    st.builds(lambda text, refusal: Delta(text=text, refusal=refusal), st.text(min_size=1), st.booleans()),
+    st.integers(0, 3).map(lambda index: Delta(tool_calls=[ToolCallDelta(index=index, arguments="{}")])),
+    st.builds(
+        lambda index, thought, text: Delta(reasoning=[ReasoningDelta(index=index, text=thought)], text=text),
+        st.integers(0, 3),
+        st.text(min_size=1),
+        st.text(),
+    ),
     st.none(),
 )
 
@@ -40,18 +46,23 @@ async def collected(buffer: EventBuffer) -> list[ProviderEvent]:
     return found
 
 
-def flat(events: Sequence[ProviderEvent | None]) -> list[ProviderEvent]:
-    """The events, with neighbouring texts joined."""
-    joined: list[ProviderEvent] = []
+def flat(events: Sequence[ProviderEvent | None]) -> list[tuple[object, str]]:
+    """What the events say, in its order: texts, thoughts and calls with their index, each joined with its neighbour."""
+    found: list[tuple[object, str]] = []
     for event in events:
         if event is None:
             continue
-        last = joined[-1] if joined else None
-        if isinstance(event, TextDelta) and isinstance(last, TextDelta) and last.refusal == event.refusal:
-            joined[-1] = TextDelta(text=last.text + event.text, refusal=last.refusal)
-        else:
-            joined.append(event)
-    return joined
+        said: list[tuple[object, str]] = [("end", "")]
+        if isinstance(event, Delta):
+            said = [(("thought", thought.index), thought.text) for thought in event.reasoning]
+            said += [(("text", event.refusal), event.text)] if event.text else []
+            said += [(("call", call.index), call.arguments) for call in event.tool_calls]
+        for kind, text in said:
+            if found and found[-1][0] == kind:
+                found[-1] = (kind, found[-1][1] + text)
+            else:
+                found.append((kind, text))
+    return found
 
 
 @settings(max_examples=examples(60))
@@ -67,36 +78,36 @@ async def test_the_first_piece_does_not_wait_and_a_flood_is_merged() -> None:
     more = asyncio.Event()
 
     async def flood() -> AsyncGenerator[ProviderEvent, None]:
-        yield TextDelta(text="first")
+        yield Delta(text="first")
         await more.wait()
         for _ in range(1000):
-            yield TextDelta(text="x")
+            yield Delta(text="x")
             await asyncio.sleep(0)
         yield GenerationFinished()
 
     buffer = EventBuffer(flood(), 0.05)
     began = asyncio.get_running_loop().time()
-    assert await buffer.next(1.0) == TextDelta(text="first")
+    assert await buffer.next(1.0) == Delta(text="first")
     assert asyncio.get_running_loop().time() - began < 0.04
     more.set()
     rest = await collected(buffer)
-    assert sum(len(event.text) for event in rest if isinstance(event, TextDelta)) == 1000
+    assert sum(len(event.text) for event in rest if isinstance(event, Delta)) == 1000
     assert len(rest) <= 10
 
 
 async def test_an_end_does_not_wait_for_the_window() -> None:
-    buffer = EventBuffer(script([TextDelta(text="a"), None, TextDelta(text="b"), GenerationFinished()]), 10.0)
+    buffer = EventBuffer(script([Delta(text="a"), None, Delta(text="b"), GenerationFinished()]), 10.0)
     async with asyncio.timeout(1.0):
         assert len(await collected(buffer)) <= 3
 
 
 async def test_a_failure_is_raised_after_all_events_before_it() -> None:
     async def failing() -> AsyncGenerator[ProviderEvent, None]:
-        yield TextDelta(text="a")
+        yield Delta(text="a")
         raise Unavailable("gone")
 
     buffer = EventBuffer(failing(), 0.005)
-    assert await buffer.next(1.0) == TextDelta(text="a")
+    assert await buffer.next(1.0) == Delta(text="a")
     with pytest.raises(Unavailable):
         await buffer.next(1.0)
     await buffer.close()
@@ -110,9 +121,9 @@ async def test_a_provider_without_a_final_event_is_an_internal_error() -> None:
 
 
 async def test_silence_is_reported_and_loses_nothing() -> None:
-    buffer = EventBuffer(script([None, TextDelta(text="late"), GenerationFinished()], pause=0.05), 0.0)
+    buffer = EventBuffer(script([None, Delta(text="late"), GenerationFinished()], pause=0.05), 0.0)
     assert await buffer.next(0.01) is None
-    assert flat(await collected(buffer))[0] == TextDelta(text="late")
+    assert flat(await collected(buffer))[0] == (("text", False), "late")
 
 
 async def test_a_slow_caller_stops_the_reading() -> None:
@@ -122,7 +133,7 @@ async def test_a_slow_caller_stops_the_reading() -> None:
         nonlocal produced
         while True:
             produced += 1
-            yield TextDelta(text="x" * 1024)
+            yield Delta(text="x" * 1024)
 
     buffer = EventBuffer(endless(), 0.0)
     await buffer.next(1.0)
@@ -141,7 +152,7 @@ async def test_closing_ends_the_providers_work() -> None:
         nonlocal ended
         try:
             await asyncio.Event().wait()
-            yield TextDelta(text="never")
+            yield Delta(text="never")
         finally:
             ended = True
 

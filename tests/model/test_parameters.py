@@ -2,7 +2,7 @@
 
 import pytest
 from soma.model.v1.model_service_pb2 import GenerateRequest
-from soma.model.v1.options_pb2 import ResponseFormat, Sampling
+from soma.model.v1.options_pb2 import GenerationOptions, ReasoningOptions, ResponseFormat, Sampling
 
 from services.mesh.call.errors import InvalidArgument
 from services.model.adapters.local import LocalProvider
@@ -10,17 +10,19 @@ from services.model.parameters import PARAMETERS, supported_request
 from tests.model.vendors import VENDORS
 
 EVERYTHING = GenerateRequest(
-    sampling=Sampling(
-        temperature=0.5,
-        top_k=3,
-        repetition_penalty=1.5,
-        frequency_penalty=0.5,
-        presence_penalty=0.5,
-        seed=0,
-        top_logprobs=0,
-        reasoning_effort="low",
+    options=GenerationOptions(
+        sampling=Sampling(
+            temperature=0.5,
+            top_k=3,
+            repetition_penalty=1.5,
+            frequency_penalty=0.5,
+            presence_penalty=0.5,
+            seed=0,
+            top_logprobs=0,
+        ),
+        reasoning=ReasoningOptions(effort="low"),
+        response_format=ResponseFormat(type=ResponseFormat.TYPE_JSON_SCHEMA),
     ),
-    response_format=ResponseFormat(type=ResponseFormat.TYPE_JSON_SCHEMA),
 )
 
 
@@ -39,23 +41,25 @@ def test_unsupported_parameters_are_refused_by_field() -> None:
 
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_a_request_without_the_parameter_is_passed_on_unchanged(name: str) -> None:
-    request = GenerateRequest(sampling=Sampling(repetition_penalty=1, frequency_penalty=0, presence_penalty=0))
+    sampling = Sampling(repetition_penalty=1, frequency_penalty=0, presence_penalty=0)
+    request = GenerateRequest(options=GenerationOptions(sampling=sampling))
     assert supported_request(request, {name}, "lab") == (request, [])
 
 
 def test_dropping_removes_exactly_the_unsupported_fields_and_keeps_the_callers_request() -> None:
     request = GenerateRequest()
     request.CopyFrom(EVERYTHING)
-    request.drop_params = True
+    request.options.drop_params = True
     supported, dropped = supported_request(request, PARAMETERS.keys() - {"seed"}, "lab")
-    assert supported == GenerateRequest(sampling=Sampling(temperature=0.5, seed=0), drop_params=True)
+    assert supported.options.sampling == Sampling(temperature=0.5, seed=0)
+    assert not supported.options.HasField("response_format") and not supported.options.reasoning.HasField("effort")
     assert dropped == [
+        "reasoning.effort",
         "response_format",
         "sampling.frequency_penalty",
         "sampling.presence_penalty",
-        "sampling.reasoning_effort",
         "sampling.repetition_penalty",
         "sampling.top_k",
         "sampling.top_logprobs",
     ]
-    assert request.sampling.top_k == 3
+    assert request.options.sampling.top_k == 3

@@ -61,7 +61,7 @@ async def test_infer_completes_a_prompt_and_is_recorded(models: Models) -> None:
     assert {record.outcome for record in records} == {UsageRecord.OUTCOME_FINISHED}
 
 
-async def test_infer_says_when_the_limit_was_met(models: Models) -> None:
+async def test_infer_reports_that_the_token_limit_was_reached(models: Models) -> None:
     with run_as(SOMEBODY):
         response = await models.model.Infer(InferRequest(prompt="The mesh", seed=1, max_tokens=1))
     assert (response.finish_reason, response.usage.completion_tokens) == ("length", 1)
@@ -127,14 +127,14 @@ async def test_an_unknown_model_is_refused_and_costs_nothing(models: Models) -> 
 
 async def test_a_local_model_refuses_tools_and_json(models: Models) -> None:
     request = asking(model=EXTRACT)
-    request.tools.append(Tool(name="t"))
+    request.options.tools.append(Tool(name="t"))
     assert await generate(models, request)
-    request.tool_choice.mode = ToolChoice.MODE_REQUIRED
+    request.options.tool_choice.mode = ToolChoice.MODE_REQUIRED
     assert (await refused(models, request)).reason == "MODEL_CAPABILITY_MISSING"
     request = asking(model=EXTRACT)
-    request.response_format.type = ResponseFormat.TYPE_JSON_OBJECT
+    request.options.response_format.type = ResponseFormat.TYPE_JSON_OBJECT
     assert (await refused(models, request)).facts.violations[0].field == "response_format"
-    request.drop_params = True
+    request.options.drop_params = True
     with run_as(SOMEBODY):
         events = [event async for event in models.model.Generate(request)]
     assert events[0].started.dropped_params == ["response_format"]

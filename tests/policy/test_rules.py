@@ -18,7 +18,7 @@ def rule(name: str, decision: Decision, expression: str = "", **fields: object) 
 
 def ask(content: str = "", action: str = "chat.input", resource: str = "model:m", *scopes: str) -> Question:
     """A question."""
-    return Question(action, resource, frozenset(scopes), content)
+    return Question(action, resource, frozenset(scopes), [content])
 
 
 def test_without_a_match_everything_is_allowed() -> None:
@@ -36,7 +36,7 @@ def test_the_strictest_match_decides_and_comes_first() -> None:
     verdict = RuleSet(rules, "v").decide(ask("a b"))
     assert verdict.decision is Decision.DENY
     assert [r.id for r in verdict.rules] == ["hard", "human", "soft"]
-    assert verdict.redacted == ""
+    assert verdict.redacted == ()
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_risk_is_the_highest_of_the_matches() -> None:
 
 def test_overlapping_findings_are_redacted_once() -> None:
     rules = RuleSet([rule("long", Decision.REDACT, "abcd"), rule("short", Decision.REDACT, "cde")], "v")
-    assert rules.decide(ask("1abcde2")).redacted == "1[REDACTED_LONG]2"
+    assert rules.decide(ask("1abcde2")).redacted == ("1[REDACTED_LONG]2",)
 
 
 @given(st.text(max_size=300))
@@ -77,7 +77,7 @@ def test_redaction_leaves_nothing_found_and_keeps_the_rest_in_order(content: str
     verdict = rules.decide(ask(content))
     if verdict.decision is Decision.ALLOW:
         return
-    pieces = re.split(r"\[REDACTED_(?:NUM|UP)\]", verdict.redacted)
+    pieces = re.split(r"\[REDACTED_(?:NUM|UP)\]", verdict.redacted[0])
     assert not any(re.search(r"\d|[A-Z]{2,}", piece) for piece in pieces)
     # The remaining text is in the content, in the same order.
     place = 0

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import orjson
-from soma.model.v1.message_pb2 import FINISH_REASON_STOP, FinishReason, ToolCallDelta
-from soma.model.v1.model_service_pb2 import GenerationFinished, TextDelta
+from soma.model.v1.message_pb2 import FINISH_REASON_STOP, Delta, FinishReason
+from soma.model.v1.model_service_pb2 import GenerationFinished
 
 from services.model.adapters import refusal
 from services.model.adapters.surrogates import SurrogateJoiner, read_json
 
-Pieces = Sequence[TextDelta | ToolCallDelta]
+Pieces = Sequence[Delta]
 
 # The exceptions of reading JSON that does not have the shape of the protocol.
 _UNEXPECTED = (AttributeError, KeyError, TypeError, ValueError, IndexError)

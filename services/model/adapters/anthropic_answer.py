@@ -9,10 +9,11 @@ from soma.model.v1.message_pb2 import (
     FINISH_REASON_LENGTH,
     FINISH_REASON_STOP,
     FINISH_REASON_TOOL_CALLS,
+    Delta,
     FinishReason,
     ToolCallDelta,
 )
-from soma.model.v1.model_service_pb2 import GenerationFinished, TextDelta
+from soma.model.v1.model_service_pb2 import GenerationFinished
 
 from services.model.adapters import refusal
 from services.model.adapters.answer import AnswerReader, Pieces
@@ -49,12 +50,16 @@ class MessageAnswer(AnswerReader):
 
     def finished(self) -> tuple[Pieces, GenerationFinished]:
         """The pieces that were held back, and the final event."""
-        held: list[TextDelta | ToolCallDelta] = []
+        held: list[Delta] = []
         for index in list(self._bare):
             held.extend(self._block_end(index))
         for index, text in (self._joiner.flush() if self._joiner is not None else {}).items():
             position = self._blocks.get(index)
-            held.append(TextDelta(text=text) if position is None else ToolCallDelta(index=position, arguments=text))
+            held.append(
+                Delta(text=text)
+                if position is None
+                else Delta(tool_calls=[ToolCallDelta(index=position, arguments=text)])
+            )
         counted = self._prompt or self._completion
         usage = usage_of(self._prompt, self._completion, self._cached) if counted else None
         return held, GenerationFinished(finish_reason=self._finish, usage=usage)
@@ -64,7 +69,7 @@ class MessageAnswer(AnswerReader):
             raise refusal.reported_error(self._provider, found.get("error") or found)
         if error := found.get("error"):
             raise refusal.reported_error(self._provider, error)
-        pieces: list[TextDelta | ToolCallDelta] = []
+        pieces: list[Delta] = []
         for index, block in enumerate(found["content"] or ()):
             pieces.extend(self._block(index, block))
             pieces.extend(self._block_end(index))
@@ -109,7 +114,7 @@ class MessageAnswer(AnswerReader):
             self._ids.add(call_id)
             self._blocks[index] = position
             self._bare[index] = orjson.dumps(block.get("input") or {}).decode()
-            return (ToolCallDelta(index=position, call_id=call_id, name=block["name"]),)
+            return (Delta(tool_calls=[ToolCallDelta(index=position, call_id=call_id, name=block["name"])]),)
         return ()
 
     def _delta(self, index: Any, delta: dict[str, Any]) -> Pieces:
@@ -117,7 +122,7 @@ class MessageAnswer(AnswerReader):
             text = delta["text"]
             if self._joiner is not None:
                 return self._text(index, text)
-            return (TextDelta(text=text),) if text else ()
+            return (Delta(text=text),) if text else ()
         if delta["type"] == "input_json_delta" and (piece := delta["partial_json"]):
             position = self._blocks[index]
             if position is None:
@@ -125,18 +130,22 @@ class MessageAnswer(AnswerReader):
             self._bare.pop(index, None)
             if self._joiner is not None:
                 piece = self._joiner.join(index, piece)
-            return (ToolCallDelta(index=position, arguments=piece),)
+            return (_arguments(position, piece),)
         return ()
 
     def _text(self, index: Any, text: str) -> Pieces:
         if self._joiner is not None and text:
             text = self._joiner.join(index, text)
-        return (TextDelta(text=text),) if text else ()
+        return (Delta(text=text),) if text else ()
 
     def _block_end(self, index: Any) -> Pieces:
         """The input of a call that was not streamed, from the start of its block; `{}` when the call has none."""
         whole, position = self._bare.pop(index, None), self._blocks.get(index)
-        return () if whole is None or position is None else (ToolCallDelta(index=position, arguments=whole),)
+        return (
+            ()
+            if whole is None or position is None
+            else (Delta(tool_calls=[ToolCallDelta(index=position, arguments=whole)]),)
+        )
 
     def _count(self, usage: Any) -> None:
         """Take token counts, which are cumulative. Tokens read from or written to a cache are prompt tokens too."""
@@ -145,3 +154,7 @@ class MessageAnswer(AnswerReader):
         self._prompt = max(self._prompt, sum(count(usage.get(name)) for name in _READ))
         self._cached = max(self._cached, count(usage.get("cache_read_input_tokens")))
         self._completion = max(self._completion, count(usage.get("output_tokens")))
+
+
+def _arguments(position: int, text: str) -> Delta:
+    return Delta(tool_calls=[ToolCallDelta(index=position, arguments=text)])

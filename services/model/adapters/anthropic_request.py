@@ -26,7 +26,7 @@ def messages_body(request: GenerateRequest, model: str) -> dict[str, Any]:
     Raises:
         InvalidArgument: a JSON schema is not JSON; the error names the field.
     """
-    sampling = request.sampling
+    sampling = request.options.sampling
     body: dict[str, Any] = {
         "model": model,
         "max_tokens": sampling.max_tokens if sampling.HasField("max_tokens") else DEFAULT_MAX_TOKENS,
@@ -43,15 +43,15 @@ def messages_body(request: GenerateRequest, model: str) -> dict[str, Any]:
         body["top_k"] = sampling.top_k
     if sampling.stop_sequences:
         body["stop_sequences"] = list(sampling.stop_sequences)
-    if request.tools:
-        body["tools"] = [_tool(index, tool) for index, tool in enumerate(request.tools)]
+    if request.options.tools:
+        body["tools"] = [_tool(index, tool) for index, tool in enumerate(request.options.tools)]
         if choice := _choice(request):
             body["tool_choice"] = choice
-    if request.response_format.type == ResponseFormat.TYPE_JSON_SCHEMA:
-        schema = parse_object(request.response_format.schema, "response_format.schema")
+    if request.options.response_format.type == ResponseFormat.TYPE_JSON_SCHEMA:
+        schema = parse_object(request.options.response_format.schema, "response_format.schema")
         body["output_config"] = {"format": {"type": "json_schema", "schema": schema}}
-    if request.user:
-        body["metadata"] = {"user_id": request.user}
+    if request.options.user:
+        body["metadata"] = {"user_id": request.options.user}
     return body
 
 
@@ -95,11 +95,11 @@ def _tool(index: int, tool: Tool) -> dict[str, Any]:
 
 def _choice(request: GenerateRequest) -> dict[str, Any]:
     choice: dict[str, Any] = {}
-    if request.tool_choice.mode == ToolChoice.MODE_NAMED:
-        choice = {"type": "tool", "name": request.tool_choice.name}
-    elif request.tool_choice.mode:
-        choice = {"type": _CHOICES[request.tool_choice.mode]}
-    if request.HasField("parallel_tool_calls") and choice.get("type") != "none":
+    if request.options.tool_choice.mode == ToolChoice.MODE_NAMED:
+        choice = {"type": "tool", "name": request.options.tool_choice.name}
+    elif request.options.tool_choice.mode:
+        choice = {"type": _CHOICES[request.options.tool_choice.mode]}
+    if request.options.HasField("parallel_tool_calls") and choice.get("type") != "none":
         choice.setdefault("type", "auto")
-        choice["disable_parallel_tool_use"] = not request.parallel_tool_calls
+        choice["disable_parallel_tool_use"] = not request.options.parallel_tool_calls
     return choice

@@ -7,8 +7,7 @@ from typing import Any
 
 import structlog
 from soma.errors.v1 import reasons
-from soma.model.v1.message_pb2 import ToolCallDelta
-from soma.model.v1.model_service_pb2 import TextDelta
+from soma.model.v1.message_pb2 import Delta
 
 from services.mesh.call.errors import MeshError
 from services.model.adapters import refusal
@@ -76,7 +75,7 @@ async def _next(chunks: AsyncGenerator[bytes, None], answer: AnswerReader, provi
 
 def _last(events: EventParser, answer: AnswerReader, provider: str) -> Pieces:
     """The pieces of a last event that has no blank line after it; the event may be incomplete."""
-    found: list[TextDelta | ToolCallDelta] = []
+    found: list[Delta] = []
     for data in events.end():
         try:
             found.extend(answer.read(data))

@@ -9,12 +9,12 @@ from soma.model.v1.message_pb2 import (
     FINISH_REASON_LENGTH,
     FINISH_REASON_STOP,
     FINISH_REASON_TOOL_CALLS,
+    Delta,
     FinishReason,
     TokenLogprob,
-    ToolCallDelta,
     Usage,
 )
-from soma.model.v1.model_service_pb2 import GenerationFinished, TextDelta
+from soma.model.v1.model_service_pb2 import GenerationFinished
 
 from services.model.adapters import refusal
 from services.model.adapters.answer import AnswerReader, Pieces
@@ -54,14 +54,14 @@ class ChatAnswer(AnswerReader):
         Raises:
             Unavailable: a tool call has no name.
         """
-        held: list[TextDelta | ToolCallDelta] = []
+        held: list[Delta] = []
         try:
             if self._calls is not None:
-                held.extend(self._calls.flush(self._joiner))
+                held.extend(Delta(tool_calls=[piece]) for piece in self._calls.flush(self._joiner))
         except ValueError as error:
             raise refusal.protocol_error(self._provider, str(error)) from error
         texts = self._joiner.flush() if self._joiner is not None else {}
-        held.extend(TextDelta(text=text, refusal=key == "refusal") for key, text in texts.items() if text)
+        held.extend(Delta(text=text, refusal=key == "refusal") for key, text in texts.items() if text)
         return held, GenerationFinished(finish_reason=self._finish, usage=self._usage)
 
     def _closes(self, data: bytes) -> bool:
@@ -89,7 +89,7 @@ class ChatAnswer(AnswerReader):
         return self._choice(choices[0]) if choices else ()
 
     def _choice(self, choice: dict[str, Any]) -> Pieces:
-        found: list[TextDelta | ToolCallDelta] = []
+        found: list[Delta] = []
         # An answer in one piece has a message, and some servers send one in the last chunk.
         delta = choice.get("delta") or choice.get("message") or {}
         logprobs = _logprobs(choice["logprobs"]) if choice.get("logprobs") else ()
@@ -99,18 +99,19 @@ class ChatAnswer(AnswerReader):
             if self._joiner is not None:
                 text = self._joiner.join("content", text)
             if text:
-                found.append(TextDelta(text=text, logprobs=logprobs))
+                found.append(Delta(text=text, logprobs=logprobs))
         if text := delta.get("refusal"):
             if self._joiner is not None:
                 text = self._joiner.join("refusal", text)
-            found.append(TextDelta(text=text, logprobs=logprobs, refusal=True))
+            found.append(Delta(text=text, logprobs=logprobs, refusal=True))
         calls = delta.get("tool_calls")
         if not calls and (function := delta.get("function_call")):
             calls = ({"function": function},)
         if calls:
             if self._calls is None:
                 self._calls = StreamedCalls()
-            found.extend(self._calls.add(calls, self._joiner))
+            if pieces := self._calls.add(calls, self._joiner):
+                found.append(Delta(tool_calls=pieces))
         if error := choice.get("error"):
             raise refusal.reported_error(self._provider, error)
         if reason := choice.get("finish_reason"):

@@ -24,7 +24,6 @@ _SAME_NAME = (
     "frequency_penalty",
     "presence_penalty",
     "seed",
-    "reasoning_effort",
 )
 
 
@@ -34,25 +33,28 @@ def chat_body(request: GenerateRequest, model: str, max_tokens_field: str) -> di
     Raises:
         InvalidArgument: a JSON schema is not JSON.
     """
+    options = request.options
     body: dict[str, Any] = {
         "model": model,
         "messages": _messages(request),
         "stream": True,
         "stream_options": {"include_usage": True},
     }
-    _add_sampling(body, request.sampling, max_tokens_field)
-    if request.tools:
-        body["tools"] = [_tool(index, tool) for index, tool in enumerate(request.tools)]
-        if request.tool_choice.mode == ToolChoice.MODE_NAMED:
-            body["tool_choice"] = {"type": "function", "function": {"name": request.tool_choice.name}}
-        elif request.tool_choice.mode:
-            body["tool_choice"] = _CHOICES[request.tool_choice.mode]
-        if request.HasField("parallel_tool_calls"):
-            body["parallel_tool_calls"] = request.parallel_tool_calls
-    if (response_format := _response_format(request.response_format)) is not None:
+    _add_sampling(body, options.sampling, max_tokens_field)
+    if options.reasoning.HasField("effort"):
+        body["reasoning_effort"] = options.reasoning.effort
+    if options.tools:
+        body["tools"] = [_tool(index, tool) for index, tool in enumerate(options.tools)]
+        if options.tool_choice.mode == ToolChoice.MODE_NAMED:
+            body["tool_choice"] = {"type": "function", "function": {"name": options.tool_choice.name}}
+        elif options.tool_choice.mode:
+            body["tool_choice"] = _CHOICES[options.tool_choice.mode]
+        if options.HasField("parallel_tool_calls"):
+            body["parallel_tool_calls"] = options.parallel_tool_calls
+    if (response_format := _response_format(options.response_format)) is not None:
         body["response_format"] = response_format
-    if request.user:
-        body["user"] = request.user
+    if options.user:
+        body["user"] = options.user
     return body
 
 

@@ -33,7 +33,7 @@ class Models:
         try:
             async for event in stream:
                 kind = event.WhichOneof("payload")
-                if kind == "finished":
+                if kind == "finished" or kind == "answer":
                     # It is held back until the stream has ended: its reader reads no further, which would cancel a
                     # successful call.
                     finished = event

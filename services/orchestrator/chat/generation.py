@@ -6,15 +6,15 @@ from soma.memory.v1.memory_service_pb2 import GetContextResponse
 from soma.model.v1.message_pb2 import ROLE_SYSTEM, Message
 from soma.model.v1.model_service_pb2 import GenerateRequest
 from soma.orchestrator.v1.chat_service_pb2 import ChatRequest
-from soma.orchestrator.v1.response_service_pb2 import ResponseSettings
 
 from services.orchestrator.chat.history import accepted_history
 
 
 def generation_of(request: ChatRequest, new: Sequence[Message], context: GetContextResponse | None) -> GenerateRequest:
     """The generation that answers a turn, whose new messages are `new`."""
-    generation = GenerateRequest(model=request.model)
-    copy_options(request, generation)
+    generation = GenerateRequest(model=request.model, conversation_id=request.conversation_id)
+    if request.HasField("options"):
+        generation.options.CopyFrom(request.options)
     if context is None:
         generation.messages.extend(new)
         return generation
@@ -24,22 +24,6 @@ def generation_of(request: ChatRequest, new: Sequence[Message], context: GetCont
     generation.messages.extend(said)
     generation.sources.extend(context.relevant_documents)
     return generation
-
-
-def copy_options(source: ChatRequest | ResponseSettings, target: GenerateRequest | ChatRequest) -> None:
-    """Copy the options of a generation: these contracts have the same fields for them."""
-    target.conversation_id = source.conversation_id
-    target.user = source.user
-    target.drop_params = source.drop_params
-    target.tools.extend(source.tools)
-    if source.HasField("sampling"):
-        target.sampling.CopyFrom(source.sampling)
-    if source.HasField("tool_choice"):
-        target.tool_choice.CopyFrom(source.tool_choice)
-    if source.HasField("parallel_tool_calls"):
-        target.parallel_tool_calls = source.parallel_tool_calls
-    if source.HasField("response_format"):
-        target.response_format.CopyFrom(source.response_format)
 
 
 def without_instructions(messages: Sequence[Message]) -> list[Message]:

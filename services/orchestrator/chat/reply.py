@@ -8,15 +8,9 @@ from soma.model.v1 import message_pb2, model_service_pb2
 from soma.orchestrator.v1 import chat_service_pb2 as pb
 
 from services.mesh.call.spans import annotate
+from services.messages.answer import Answer
 
 _NO_SOURCES: Sequence[message_pb2.Source] = ()
-
-
-def extend_call(call: message_pb2.ToolCall, piece: message_pb2.ToolCallDelta) -> None:
-    """Add the next piece to a tool call; the first piece has the call's id and name."""
-    call.call_id = call.call_id or piece.call_id
-    call.name = call.name or piece.name
-    call.arguments += piece.arguments
 
 
 class Reply:
@@ -25,8 +19,8 @@ class Reply:
     def __init__(self) -> None:
         self._began = time.perf_counter()
         self._first_token: float | None = None
-        self._texts: list[str] = []
-        self._calls: dict[int, message_pb2.ToolCall] = {}
+        self._answer = Answer()
+        self._provider = ""
 
     def started(
         self,
@@ -34,8 +28,9 @@ class Reply:
         started: model_service_pb2.GenerationStarted,
         context: GetContextResponse | None,
         length: int,
-    ) -> pb.ChatResponse:
-        """The first event; `length` is the number of characters the model is given."""
+    ) -> pb.ChatStarted:
+        """The beginning of the turn; `length` is the number of characters the model is given."""
+        self._provider = started.provider
         annotate(
             gen_ai__operation__name="chat",
             gen_ai__provider__name=started.provider,
@@ -43,61 +38,43 @@ class Reply:
             gen_ai__response__model=started.model,
             gen_ai__response__id=started.generation_id,
         )
-        return pb.ChatResponse(
-            started=pb.ChatStarted(
-                chat_id=started.generation_id,
-                model=started.model,
-                conversation_id=request.conversation_id,
-                remembered_messages=len(context.recent_messages) if context is not None else 0,
-                sources=context.relevant_documents if context is not None else _NO_SOURCES,
-                context_length_chars=length,
-                dropped_params=started.dropped_params,
-            )
+        return pb.ChatStarted(
+            chat_id=started.generation_id,
+            model=started.model,
+            conversation_id=request.conversation_id,
+            remembered_messages=len(context.recent_messages) if context is not None else 0,
+            sources=context.relevant_documents if context is not None else _NO_SOURCES,
+            context_length_chars=length,
+            dropped_params=started.dropped_params,
         )
 
-    def text(self, text: str, *, refusal: bool, logprobs: Sequence[message_pb2.TokenLogprob] = ()) -> pb.ChatResponse:
-        """Add a released piece of text."""
-        self._mark_first_token()
-        self._texts.append(text)
-        return pb.ChatResponse(delta=pb.ChatDelta(text=text, logprobs=logprobs, refusal=refusal))
+    def add(self, delta: message_pb2.Delta) -> None:
+        """Add a released piece."""
+        if self._first_token is None:
+            self._first_token = time.perf_counter()
+        self._answer.add(delta)
 
-    def call(self, piece: message_pb2.ToolCallDelta) -> pb.ChatResponse:
-        """Add a released piece of a tool call."""
-        self._mark_first_token()
-        extend_call(self._calls.setdefault(piece.index, message_pb2.ToolCall()), piece)
-        return pb.ChatResponse(tool_call=piece)
-
-    def finished(self, finished: model_service_pb2.GenerationFinished) -> pb.ChatResponse:
-        """The last event."""
+    def finished(self, finished: model_service_pb2.GenerationFinished) -> pb.ChatFinished:
+        """The end of the turn."""
         now, first_token, usage = time.perf_counter(), self._first_token, finished.usage
         annotate(gen_ai__usage__input_tokens=usage.prompt_tokens, gen_ai__usage__output_tokens=usage.completion_tokens)
         streaming = now - first_token if first_token is not None else 0.0
-        return pb.ChatResponse(
-            finished=pb.ChatFinished(
-                finish_reason=finished.finish_reason,
-                usage=usage,
-                time_to_first_token_seconds=first_token - self._began if first_token is not None else 0.0,
-                tokens_per_second=usage.completion_tokens / streaming if streaming > 0 else 0.0,
-                duration_seconds=now - self._began,
-                sources=finished.sources,
-            )
+        return pb.ChatFinished(
+            finish_reason=finished.finish_reason,
+            usage=usage,
+            time_to_first_token_seconds=first_token - self._began if first_token is not None else 0.0,
+            tokens_per_second=usage.completion_tokens / streaming if streaming > 0 else 0.0,
+            duration_seconds=now - self._began,
+            sources=finished.sources,
+            stop_sequence=finished.stop_sequence,
         )
 
-    def withheld(self) -> pb.ChatResponse:
-        """The last event of a reply that policy ended."""
-        reason = message_pb2.FINISH_REASON_CONTENT_FILTER
-        return self.finished(model_service_pb2.GenerationFinished(finish_reason=reason))
+    def withheld(self) -> pb.ChatFinished:
+        """The end of a reply that policy withholds."""
+        return self.finished(
+            model_service_pb2.GenerationFinished(finish_reason=message_pb2.FINISH_REASON_CONTENT_FILTER)
+        )
 
     def message(self) -> message_pb2.Message | None:
-        """The assistant's message; None when nothing was released."""
-        if not self._calls and not any(self._texts):
-            return None
-        return message_pb2.Message(
-            role=message_pb2.ROLE_ASSISTANT,
-            content="".join(self._texts),
-            tool_calls=[self._calls[index] for index in sorted(self._calls)],
-        )
-
-    def _mark_first_token(self) -> None:
-        if self._first_token is None:
-            self._first_token = time.perf_counter()
+        """The assistant's message; None when neither a text nor a tool call was released."""
+        return self._answer.message(self._provider)

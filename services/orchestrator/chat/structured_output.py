@@ -43,7 +43,7 @@ class StructuredModels:
             Internal: OUTPUT_INVALID: the model's second answer does not fit either.
             MeshError: as `Models.generate`.
         """
-        check = checker(request.response_format)
+        check = checker(request.options.response_format)
         return self._models.generate(request) if check is None else self._checked(request, check)
 
     async def _checked(self, request: pb.GenerateRequest, check: Check) -> Events:
@@ -90,7 +90,7 @@ class _HeldAnswer:
                 kind = event.WhichOneof("payload")
                 if kind == "started":
                     self._passes = "response_format" in event.started.dropped_params
-                elif kind == "tool_call" and not self._passes:
+                elif kind == "delta" and event.delta.tool_calls and not self._passes:
                     self._passes = True
                     for earlier in self.held():
                         yield earlier

@@ -1,13 +1,14 @@
 """A chat turn, from the request of an authenticated caller to the last event.
 
-The steps, in their order: policy checks the input, memory adds context, the model streams, policy checks each piece
-before it is released, and the finished turn is on its way to memory before the client gets the last event. The model
-service writes the usage record, however the turn ends.
+The steps, in their order: policy checks the input, memory adds context, the model streams or answers in one piece,
+policy checks each piece before it is released, and the finished turn is on its way to memory before the client gets the
+last event. The model service writes the usage record, however the turn ends.
 """
 
 import uuid
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from itertools import islice
 from typing import Protocol
 
 from soma.errors.v1 import reasons
@@ -18,8 +19,10 @@ from soma.policy.v1 import policy_service_pb2
 
 from services.mesh.call import errors
 from services.mesh.call.call import principal
+from services.messages.message import text_of, texts_of, with_texts
 from services.orchestrator.adapters.memory import Memory
 from services.orchestrator.adapters.policy import Policy
+from services.orchestrator.chat.checked_output import CheckedOutput
 from services.orchestrator.chat.delivery import Delivery
 from services.orchestrator.chat.generation import generation_of, without_instructions
 from services.orchestrator.chat.reply import Reply
@@ -61,45 +64,50 @@ class Turns:
             MeshError: the error of a neighbour, unchanged.
         """
         reply = Reply()
-        resource = f"model:{request.model}"
-        texts = [message.content for message in request.messages]
-        checked, decisions = await self._policy.check_input(texts, resource)
-        new = _with_contents(request.messages, checked)
+        new, decision = await self._check_input(request.messages, f"model:{request.model}")
         context = await self._context(request, new)
         generation = generation_of(request, new, context)
+        notices = [_notice("input", decision)] if decision is not None else []
+        output = CheckedOutput(self._policy, f"model:{request.model}")
         async with aclosing(self._models.generate(generation)) as events:
             async for event in events:
                 kind = event.WhichOneof("payload")
-                if kind == "started":
-                    resource = f"model:{event.started.model}"
-                    length = sum(len(message.content) for message in generation.messages)
-                    yield reply.started(request, event.started, context, length)
-                    for decision in decisions:
-                        yield _notice("input", decision)
-                elif kind == "delta" or kind == "tool_call":
-                    text = event.delta.text if kind == "delta" else event.tool_call.arguments
-                    redacted = False
-                    checked_piece = await self._policy.check_output(text, resource) if text else None
-                    if checked_piece is not None and checked_piece.decision != policy_service_pb2.DECISION_ALLOW:
-                        yield _notice("output", checked_piece)
-                        if checked_piece.decision != policy_service_pb2.DECISION_REDACT:
-                            yield reply.withheld()
-                            return
-                        text = checked_piece.redacted_content
-                        redacted = True
-                    if kind == "delta":
-                        logprobs = () if redacted else event.delta.logprobs
-                        yield reply.text(text, refusal=event.delta.refusal, logprobs=logprobs)
-                    else:
-                        event.tool_call.arguments = text
-                        yield reply.call(event.tool_call)
+                if kind == "delta":
+                    delta, decision = await output.check(event.delta)
+                    if decision is not None:
+                        yield pb.ChatResponse(policy=_notice("output", decision))
+                    if delta is None:
+                        yield pb.ChatResponse(finished=reply.withheld())
+                        return
+                    reply.add(delta)
+                    yield pb.ChatResponse(delta=delta)
+                elif kind == "started":
+                    output = CheckedOutput(self._policy, f"model:{event.started.model}")
+                    length = sum(len(text_of(message)) for message in generation.messages)
+                    yield pb.ChatResponse(started=reply.started(request, event.started, context, length))
+                    for notice in notices:
+                        yield pb.ChatResponse(policy=notice)
                 elif kind == "finished":
                     await self._remember(request, new, reply, append_id)
-                    yield reply.finished(event.finished)
+                    yield pb.ChatResponse(finished=reply.finished(event.finished))
                     return
                 elif kind == "heartbeat":
                     yield pb.ChatResponse(heartbeat=event.heartbeat)
         raise errors.Unavailable("the model's stream ended without its final event", reason=reasons.STREAM_CUT)
+
+    async def _check_input(
+        self, messages: Sequence[message_pb2.Message], resource: str
+    ) -> tuple[list[message_pb2.Message], policy_service_pb2.EvaluateResponse | None]:
+        """The messages as a model may get them, and the decision if it was not to allow them unchanged."""
+        texts = [texts_of(message) for message in messages]
+        checked, decision = await self._policy.check_input([text for each in texts for text in each], resource)
+        if decision is None:
+            return list(messages), None
+        left = iter(checked)
+        changed = [
+            with_texts(message, list(islice(left, len(each)))) for message, each in zip(messages, texts, strict=True)
+        ]
+        return changed, decision
 
     async def _context(
         self, request: pb.ChatRequest, new: Sequence[message_pb2.Message]
@@ -110,10 +118,10 @@ class Turns:
         if request.conversation_id:
             tenant_id = principal().tenant_id
             await self._memory.patiently(lambda: self._delivery.settle(tenant_id, request.conversation_id))
-        asked = [message.content for message in new if message.role == message_pb2.ROLE_USER]
+        asked = next((text_of(message) for message in reversed(new) if message.role == message_pb2.ROLE_USER), "")
         question = memory_service_pb2.GetContextRequest(
             conversation_id=request.conversation_id,
-            current_message=asked[-1][:_QUESTION_CHARS] if asked else "",
+            current_message=asked[:_QUESTION_CHARS],
             strategy=request.strategy if request.HasField("strategy") else memory_service_pb2.STRATEGY_HYBRID,
         )
         if request.HasField("context_token_budget"):
@@ -151,19 +159,5 @@ def _append_id(request: pb.ChatRequest) -> uuid.UUID:
     return uuid.uuid5(uuid.UUID(request.request_id), f"{principal().tenant_id}/{request.conversation_id}")
 
 
-def _with_contents(messages: Sequence[message_pb2.Message], contents: Sequence[str]) -> list[message_pb2.Message]:
-    """The messages with these contents; a message is copied only when its content changed."""
-    result: list[message_pb2.Message] = []
-    for message, content in zip(messages, contents, strict=True):
-        if message.content != content:
-            original, message = message, message_pb2.Message()
-            message.CopyFrom(original)
-            message.content = content
-        result.append(message)
-    return result
-
-
-def _notice(stage: str, decision: policy_service_pb2.EvaluateResponse) -> pb.ChatResponse:
-    return pb.ChatResponse(
-        policy=pb.PolicyNotice(decision=decision.decision, stage=stage, matched_rules=decision.matched_rules)
-    )
+def _notice(stage: str, decision: policy_service_pb2.EvaluateResponse) -> pb.PolicyNotice:
+    return pb.PolicyNotice(decision=decision.decision, stage=stage, matched_rules=decision.matched_rules)

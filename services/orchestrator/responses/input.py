@@ -8,7 +8,6 @@ from soma.orchestrator.v1 import chat_service_pb2 as chat
 from soma.orchestrator.v1 import response_service_pb2 as pb
 
 from services.mesh.call import errors
-from services.orchestrator.chat.generation import copy_options
 from services.orchestrator.responses.response import RESPONSE_ID, response_of
 from services.orchestrator.responses.store import PostgresResponses
 
@@ -70,8 +69,12 @@ async def earlier_messages(store: PostgresResponses, tenant_id: str, previous: s
 def chat_request(request: pb.CreateResponseRequest, messages: Sequence[message_pb2.Message]) -> chat.ChatRequest:
     """The chat turn that answers these messages with the settings of the response."""
     settings = request.settings
-    turn = chat.ChatRequest(model=request.model, request_id=request.request_id)
-    copy_options(settings, turn)
+    turn = chat.ChatRequest(
+        model=request.model, request_id=request.request_id, conversation_id=settings.conversation_id
+    )
+    if settings.HasField("options"):
+        turn.options.CopyFrom(settings.options)
+        turn.options.whole = False
     if settings.HasField("strategy"):
         turn.strategy = settings.strategy
     if settings.instructions:

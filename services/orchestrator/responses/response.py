@@ -12,7 +12,6 @@ from soma.orchestrator.v1 import chat_service_pb2 as chat
 from soma.orchestrator.v1 import response_service_pb2 as pb
 
 from services.mesh.call import errors
-from services.orchestrator.chat.reply import extend_call
 
 RESPONSE_ID = re.compile(r"resp_([0-9a-f]{32})")
 # Items of the output are numbered; items of the input have an `i` before their number.
@@ -56,9 +55,10 @@ class ResponseBuilder:
         """The events of the response that follow from one of the turn's, between its first and its last."""
         kind = event.WhichOneof("payload")
         if kind == "delta":
-            yield from self._add_text(event.delta)
-        elif kind == "tool_call":
-            yield from self._add_call(event.tool_call)
+            if event.delta.text:
+                yield from self._add_text(event.delta)
+            for piece in event.delta.tool_calls:
+                yield from self._add_call(piece)
         elif kind == "policy":
             yield Event(policy=event.policy)
         elif kind == "heartbeat":
@@ -105,7 +105,7 @@ class ResponseBuilder:
         self.response.ClearField("output")
         self.response.output.extend(self._items)
 
-    def _add_text(self, delta: chat.ChatDelta) -> Iterator[Event]:
+    def _add_text(self, delta: message_pb2.Delta) -> Iterator[Event]:
         if self._text is None or self._items[self._text].text.refusal != delta.refusal:
             yield from self._close_complete()
             self._text = len(self._items)
@@ -126,7 +126,7 @@ class ResponseBuilder:
         index = self._calls[piece.index]
         # After the end of a JSON object a provider sends only white space.
         if piece.arguments and index in self._unfinished:
-            extend_call(self._items[index].tool_call, piece)
+            self._items[index].tool_call.arguments += piece.arguments
             yield Event(arguments=pb.ResponseArgumentsDelta(output_index=index, arguments=piece.arguments))
 
     def _close_complete(self) -> Iterator[Event]:

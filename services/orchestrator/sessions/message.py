@@ -7,12 +7,14 @@ from contextlib import aclosing
 from soma.errors.v1 import reasons
 from soma.memory.v1 import memory_service_pb2
 from soma.model.v1 import message_pb2
+from soma.model.v1.options_pb2 import GenerationOptions
 from soma.orchestrator.v1 import chat_service_pb2
 from soma.orchestrator.v1 import chat_session_service_pb2 as pb
 
 from services.mesh.call import errors
 from services.mesh.call.call import current_call
 from services.mesh.call.principal import Principal
+from services.messages.message import text_of
 from services.orchestrator.logs.turn_log import LoggedTurns
 from services.orchestrator.sessions.conversation import Conversations, conversation_of
 from services.orchestrator.sessions.session import check_active, check_etag, require_session, session_not_found, task_of
@@ -141,7 +143,7 @@ def chat_message(stored: memory_service_pb2.ConversationMessage) -> pb.ChatMessa
     message = pb.ChatMessage(
         sequence=stored.sequence,
         role=message_pb2.Role.Name(stored.message.role).removeprefix("ROLE_").lower(),
-        content=stored.message.content,
+        content=text_of(stored.message),
         timestamp=stored.create_time,
     )
     if stored.message.HasField("metadata"):
@@ -157,7 +159,7 @@ def _chat_request(session: Session, request: pb.SendChatMessageRequest) -> chat_
         model=request.model_name or session.public.model_name,
         messages=(message_pb2.Message(role=message_pb2.ROLE_SYSTEM, content=session.instructions), message),
         conversation_id=conversation_of(session.public.id),
-        user=session.public.user_id,
+        options=GenerationOptions(user=session.public.user_id),
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from soma.model.v1.message_pb2 import ROLE_USER, Message, ToolCallDelta
-from soma.model.v1.model_service_pb2 import GenerateRequest, GenerationFinished, TextDelta
+from soma.model.v1.model_service_pb2 import GenerateRequest, GenerationFinished
 
 from services.model.adapters.anthropic import Anthropic
 from services.model.adapters.openai_compatible import OpenAICompatible
@@ -33,13 +33,13 @@ class Heard:
         assert self.finished is None
         if isinstance(event, GenerationFinished):
             self.finished = event
-        elif isinstance(event, TextDelta):
-            if event.refusal:
-                self.refusal += event.text
-            else:
-                self.text += event.text
+            return
+        if event.refusal:
+            self.refusal += event.text
         else:
-            self._add_call(event)
+            self.text += event.text
+        for piece in event.tool_calls:
+            self._add_call(piece)
 
     def _add_call(self, piece: ToolCallDelta) -> None:
         known = self.calls.get(piece.index)

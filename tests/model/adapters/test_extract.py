@@ -14,11 +14,12 @@ from soma.model.v1.message_pb2 import (
     ROLE_SYSTEM,
     ROLE_TOOL,
     ROLE_USER,
+    Delta,
     Message,
     Source,
 )
-from soma.model.v1.model_service_pb2 import GenerateRequest, GenerationFinished, TextDelta
-from soma.model.v1.options_pb2 import Sampling
+from soma.model.v1.model_service_pb2 import GenerateRequest, GenerationFinished
+from soma.model.v1.options_pb2 import GenerationOptions, Sampling
 
 from services.mesh.call.errors import Unavailable
 from services.model.adapters.extract.engine import ExtractEngine
@@ -36,7 +37,7 @@ class WordsEmbedder:
     dimensions = 384
 
     async def embed(self, texts: Sequence[str]) -> Embeddings:
-        """See Embedder."""
+        """A count of each word of a text; words share a dimension if their checksums do."""
         raw = np.zeros((len(texts), self.dimensions), dtype=np.float32)
         for row, text in enumerate(texts):
             raw[row, 0] = 0.1
@@ -56,13 +57,15 @@ async def answer(
     """The answer to messages such as `you: hello`."""
     messages = [Message(role=_ROLES[who], content=text) for who, text in (turn.split(": ", 1) for turn in turns)]
     request = GenerateRequest(
-        messages=messages, sources=[Source(key=key, text=text) for key, text in sources], sampling=sampling
+        messages=messages,
+        sources=[Source(key=key, text=text) for key, text in sources],
+        options=GenerationOptions(sampling=sampling),
     )
     text = ""
     async for event in ExtractEngine(Ranking((embedder or WordsEmbedder()).embed)).generate(request):
         if isinstance(event, GenerationFinished):
             return text, event
-        assert isinstance(event, TextDelta)
+        assert isinstance(event, Delta)
         text += event.text
     pytest.fail("it never finished")
 

@@ -7,8 +7,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from soma.model.v1.catalog_service_pb2 import Model
-from soma.model.v1.message_pb2 import ROLE_USER, Message
-from soma.model.v1.model_service_pb2 import GenerateRequest, TextDelta
+from soma.model.v1.message_pb2 import ROLE_USER, Delta, Message
+from soma.model.v1.model_service_pb2 import GenerateRequest
 
 from services.mesh.call.errors import MeshError
 from services.model.adapters.anthropic import Anthropic
@@ -40,7 +40,7 @@ async def serving(listings: Mapping[str, str]) -> AsyncIterator[str]:
 async def text_of(provider: OpenAICompatible) -> str:
     """The text of the answer of a provider's model."""
     request = GenerateRequest(messages=[Message(role=ROLE_USER, content="Hi")])
-    return "".join([event.text async for event in provider.generate(request, "m") if isinstance(event, TextDelta)])
+    return "".join([event.text async for event in provider.generate(request, "m") if isinstance(event, Delta)])
 
 
 async def openai(vendor: Vendor, *names: str) -> Sequence[Model]:

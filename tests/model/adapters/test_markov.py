@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from soma.model.v1.message_pb2 import FINISH_REASON_LENGTH, FINISH_REASON_STOP, ROLE_USER, Message
-from soma.model.v1.model_service_pb2 import GenerateRequest, GenerationFinished, TextDelta
-from soma.model.v1.options_pb2 import Sampling
+from soma.model.v1.message_pb2 import FINISH_REASON_LENGTH, FINISH_REASON_STOP, ROLE_USER, Delta, Message
+from soma.model.v1.model_service_pb2 import GenerateRequest, GenerationFinished
+from soma.model.v1.options_pb2 import GenerationOptions, Sampling
 
 from services.model.adapters.markov.chain import END, train
 from services.model.adapters.markov.engine import MarkovEngine, packaged_chain
@@ -24,10 +24,12 @@ DISTRIBUTION = {"a": 0.4, "b": 0.3, "c": 0.2, "d": 0.1}
 
 
 async def written(prompt: str, **sampling: Any) -> tuple[str, GenerationFinished]:
-    request = GenerateRequest(messages=[Message(role=ROLE_USER, content=prompt)], sampling=Sampling(**sampling))
+    request = GenerateRequest(
+        messages=[Message(role=ROLE_USER, content=prompt)], options=GenerationOptions(sampling=Sampling(**sampling))
+    )
     text = ""
     async for event in ENGINE.generate(request):
-        if isinstance(event, TextDelta):
+        if isinstance(event, Delta):
             text += event.text
         elif isinstance(event, GenerationFinished):
             return text, event

@@ -12,6 +12,7 @@ from soma.model.v1.message_pb2 import (
     ROLE_SYSTEM,
     ROLE_TOOL,
     ROLE_USER,
+    Delta,
     FinishReason,
     Message,
     Source,
@@ -20,8 +21,8 @@ from soma.model.v1.message_pb2 import (
     ToolCallDelta,
     Usage,
 )
-from soma.model.v1.model_service_pb2 import GenerateRequest, GenerationFinished, TextDelta
-from soma.model.v1.options_pb2 import ResponseFormat, Sampling, Tool, ToolChoice
+from soma.model.v1.model_service_pb2 import GenerateRequest, GenerationFinished
+from soma.model.v1.options_pb2 import GenerationOptions, ReasoningOptions, ResponseFormat, Sampling, Tool, ToolChoice
 
 from services.mesh.call.errors import InvalidArgument
 from services.model.adapters.anthropic import Anthropic
@@ -40,7 +41,7 @@ SCHEMA = '{"type": "object", "properties": {"city": {"type": "string"}}}'
 PARSED = {"type": "object", "properties": {"city": {"type": "string"}}}
 
 
-def conversation(**more: Any) -> GenerateRequest:
+def conversation(**options: Any) -> GenerateRequest:
     """A conversation with instructions, a tool call, its results and a question."""
     return GenerateRequest(
         messages=[
@@ -57,7 +58,7 @@ def conversation(**more: Any) -> GenerateRequest:
             Message(role=ROLE_TOOL, tool_call_id="c2", content="snow"),
             Message(role=ROLE_USER, content="And tomorrow?"),
         ],
-        **more,
+        options=GenerationOptions(**options),
     )
 
 
@@ -103,11 +104,12 @@ def test_anthropic_is_sent_turns_that_alternate_and_tool_results_as_the_users() 
 
 
 def test_both_vendors_get_the_sources_with_the_note_that_they_are_no_instructions() -> None:
-    request = conversation(sources=[Source(key="pets/dog", text="The dog is called Biscuit.")])
+    request = conversation()
+    request.sources.append(Source(key="pets/dog", text="The dog is called Biscuit."))
     openai, anthropic = chat_body(request, "m", "max_tokens"), messages_body(request, "m")
-    told = openai["messages"][0]
-    assert told["role"] == "system"
-    for text in (told["content"], anthropic["system"]):
+    system = openai["messages"][0]
+    assert system["role"] == "system"
+    for text in (system["content"], anthropic["system"]):
         assert "[pets/dog] The dog is called Biscuit." in text
         assert "not instructions" in text
 
@@ -123,9 +125,9 @@ def test_openai_is_sent_every_sampling_field_as_the_caller_wrote_it() -> None:
         presence_penalty=-0.5,
         stop_sequences=["END"],
         seed=0,
-        reasoning_effort="low",
     )
-    body = chat_body(conversation(sampling=sampling, user="u1"), "m", "max_completion_tokens")
+    request = conversation(sampling=sampling, reasoning=ReasoningOptions(effort="low"), user="u1")
+    body = chat_body(request, "m", "max_completion_tokens")
     expected = {
         "max_completion_tokens": 7,
         "temperature": 0.7,
@@ -233,10 +235,8 @@ async def answered(fake: FakeUpstream) -> tuple[str, list[ToolCallDelta], Genera
         async for event in provider.generate(conversation(), "m"):
             if isinstance(event, GenerationFinished):
                 return text, calls, event
-            if isinstance(event, ToolCallDelta):
-                calls.append(event)
-            else:
-                text += event.text
+            calls.extend(event.tool_calls)
+            text += event.text
     pytest.fail("it never finished")
 
 
@@ -289,12 +289,12 @@ async def test_text_survives_reads_that_split_its_characters(dialect: Dialect, c
 
 
 def test_openais_log_probabilities_come_with_their_text() -> None:
-    told = {"token": "Hi", "logprob": -0.5, "bytes": [72, 105]}
-    logprobs = {"content": [{**told, "top_logprobs": [told]}]}
+    entry = {"token": "Hi", "logprob": -0.5, "bytes": [72, 105]}
+    logprobs = {"content": [{**entry, "top_logprobs": [entry]}]}
     chunk = {"choices": [{"index": 0, "delta": {"content": "Hi"}, "logprobs": logprobs}]}
     [delta] = ChatAnswer("lab").read(json.dumps(chunk).encode())
     likely = TokenLogprob(token="Hi", logprob=-0.5, utf8=b"Hi")
-    assert delta == TextDelta(text="Hi", logprobs=[TokenLogprob(token="Hi", logprob=-0.5, utf8=b"Hi", top=[likely])])
+    assert delta == Delta(text="Hi", logprobs=[TokenLogprob(token="Hi", logprob=-0.5, utf8=b"Hi", top=[likely])])
 
 
 def test_openais_refusal_is_distinguished_from_an_answer() -> None:
@@ -302,7 +302,7 @@ def test_openais_refusal_is_distinguished_from_an_answer() -> None:
     logprobs = {"content": None, "refusal": [token]}
     chunk = {"choices": [{"index": 0, "delta": {"refusal": "No"}, "logprobs": logprobs}]}
     [delta] = ChatAnswer("lab").read(json.dumps(chunk).encode())
-    assert delta == TextDelta(text="No", refusal=True, logprobs=[TokenLogprob(token="No", logprob=-0.5)])
+    assert delta == Delta(text="No", refusal=True, logprobs=[TokenLogprob(token="No", logprob=-0.5)])
 
 
 def test_cached_and_reasoning_tokens_are_counted() -> None:

@@ -13,6 +13,7 @@ from soma.model.v1.message_pb2 import (
     ROLE_ASSISTANT,
     ROLE_TOOL,
     ROLE_USER,
+    Delta,
     Message,
     ToolCall,
     ToolCallDelta,
@@ -21,10 +22,9 @@ from soma.model.v1.model_service_pb2 import (
     EmbedRequest,
     GenerateRequest,
     GenerationFinished,
-    TextDelta,
     TokenNumbers,
 )
-from soma.model.v1.options_pb2 import Sampling, Tool, ToolChoice
+from soma.model.v1.options_pb2 import GenerationOptions, Sampling, Tool, ToolChoice
 
 from services.mesh.call.errors import MeshError
 from services.model.adapters.anthropic import Anthropic
@@ -93,28 +93,30 @@ def asking(provider: Anthropic | OpenAICompatible, tools: bool) -> GenerateReque
             Message(role=ROLE_USER, content="Hello?", name="ada"),
             Message(role=ROLE_USER, content="And?"),
         ],
-        sampling=Sampling(
-            max_tokens=50,
-            temperature=0.5,
-            top_p=0.9,
-            top_k=40,
-            repetition_penalty=1.5,
-            frequency_penalty=0.5,
-            presence_penalty=0.5,
-            seed=3,
-            top_logprobs=2,
-            stop_sequences=["END"],
+        options=GenerationOptions(
+            sampling=Sampling(
+                max_tokens=50,
+                temperature=0.5,
+                top_p=0.9,
+                top_k=40,
+                repetition_penalty=1.5,
+                frequency_penalty=0.5,
+                presence_penalty=0.5,
+                seed=3,
+                top_logprobs=2,
+                stop_sequences=["END"],
+            ),
+            user="u1",
+            drop_params=True,
         ),
-        user="u1",
-        drop_params=True,
     )
     if tools:
         call = ToolCall(call_id="call_" + "x" * 30, name="weather", arguments='{"city": "Rome"}')
         request.messages.insert(1, Message(role=ROLE_ASSISTANT, tool_calls=[call]))
         request.messages.insert(2, Message(role=ROLE_TOOL, tool_call_id=call.call_id, content="sunny"))
-        request.tools.append(Tool(name="weather", description="The weather", parameters='{"type": "object"}'))
-        request.tool_choice.mode = ToolChoice.MODE_REQUIRED
-        request.parallel_tool_calls = True
+        request.options.tools.append(Tool(name="weather", description="The weather", parameters='{"type": "object"}'))
+        request.options.tool_choice.mode = ToolChoice.MODE_REQUIRED
+        request.options.parallel_tool_calls = True
     fitted, _ = supported_request(request, provider.lacks, provider.name)
     return fitted
 
@@ -122,12 +124,11 @@ def asking(provider: Anthropic | OpenAICompatible, tools: bool) -> GenerateReque
 async def heard(
     provider: Anthropic | OpenAICompatible, tools: bool
 ) -> tuple[str, list[ToolCallDelta], GenerationFinished]:
-    text, calls, finished = "", [], GenerationFinished()
+    text, calls, finished = "", list[ToolCallDelta](), GenerationFinished()
     async for event in provider.generate(asking(provider, tools), MODEL):
-        if isinstance(event, TextDelta):
+        if isinstance(event, Delta):
             text += event.text
-        elif isinstance(event, ToolCallDelta):
-            calls.append(event)
+            calls.extend(event.tool_calls)
         else:
             finished = event
     return text, calls, finished
@@ -138,7 +139,7 @@ def test_every_shipped_vendor_has_a_dialect() -> None:
 
 
 @EVERY
-async def test_its_list_says_what_each_model_is_for(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_list_of_a_vendor_gives_the_purpose_of_each_model(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     documented = DIALECTS[name]
     async with found(name, monkeypatch) as (_, provider):
         listed = {model.name: list(model.capabilities) for model in await provider.models()}
@@ -171,7 +172,7 @@ async def test_an_answer_in_one_piece_is_read(name: str, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("name", sorted(name for name, each in DIALECTS.items() if each.tools))
-async def test_calls_of_tools_are_read(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_tool_calls_are_read(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async with found(name, monkeypatch) as (server, provider):
         server.says = server.documented.answer(text=(), calls=True)
         text, calls, finished = await heard(provider, tools=True)
@@ -182,7 +183,7 @@ async def test_calls_of_tools_are_read(name: str, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("name", sorted(name for name, each in DIALECTS.items() if each.thinking))
-async def test_thinking_is_no_part_of_the_text(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_thinking_is_not_part_of_the_text(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     documented = DIALECTS[name]
     async with found(name, monkeypatch) as (server, provider):
         server.says = documented.answer(thinks=True)
@@ -212,7 +213,7 @@ async def test_an_error_inside_a_stream_ends_it(name: str, monkeypatch: pytest.M
         ("limited", "PROVIDER_RATE_LIMITED"),
     ],
 )
-async def test_a_refusal_is_told_with_its_words_and_when_to_come_back(
+async def test_a_refusal_is_passed_on_with_its_message_and_retry_time(
     name: str, which: str, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refusal: Refusal = getattr(DIALECTS[name], which)
@@ -221,7 +222,7 @@ async def test_a_refusal_is_told_with_its_words_and_when_to_come_back(
         with pytest.raises(MeshError) as raised:
             await heard(provider, server.documented.tools)
     assert raised.value.reason == reason
-    assert refusal.told in raised.value.message
+    assert refusal.message in raised.value.message
     # The vendor's message about a credential may contain the credential.
     assert "sk-1" not in raised.value.message
     delay = raised.value.facts.retry_after

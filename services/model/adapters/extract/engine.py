@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import AsyncGenerator
 
 from soma.model.v1.catalog_service_pb2 import Model
-from soma.model.v1.message_pb2 import ROLE_USER, Source, Usage
-from soma.model.v1.model_service_pb2 import GenerateRequest, GenerationFinished, TextDelta
+from soma.model.v1.message_pb2 import ROLE_USER, Delta, Source, Usage
+from soma.model.v1.model_service_pb2 import GenerateRequest, GenerationFinished
 
 from services.model.adapters.extract import voice
 from services.model.adapters.extract.language import is_greeting, sentences, without_request
@@ -39,18 +39,18 @@ class ExtractEngine:
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[ProviderEvent, None]:
         """Answer the user's last message, word by word."""
         answer, quotes = await self._answer(request)
-        limit = request.sampling.max_tokens if request.sampling.HasField("max_tokens") else None
-        writer = Writer(limit, request.sampling.stop_sequences)
+        sampling = request.options.sampling
+        writer = Writer(sampling.max_tokens if sampling.HasField("max_tokens") else None, sampling.stop_sequences)
         for token in pieces(answer):
             if text := writer.write(token):
-                yield TextDelta(text=text)
+                yield Delta(text=text)
                 # The whole answer exists already. This sends the first word before the rest is split into words.
                 await asyncio.sleep(0)
             if writer.reason is not None:
                 break
         rest, reason = writer.end()
         if rest:
-            yield TextDelta(text=rest)
+            yield Delta(text=rest)
         read = sum(len(pieces(m.content)) for m in request.messages) + sum(len(pieces(s.text)) for s in request.sources)
         yield GenerationFinished(
             finish_reason=reason,

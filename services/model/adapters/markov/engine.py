@@ -8,8 +8,8 @@ from pathlib import Path
 from random import Random
 
 from soma.model.v1.catalog_service_pb2 import Model
-from soma.model.v1.message_pb2 import Usage
-from soma.model.v1.model_service_pb2 import GenerateRequest, GenerationFinished, TextDelta
+from soma.model.v1.message_pb2 import Delta, Usage
+from soma.model.v1.model_service_pb2 import GenerateRequest, GenerationFinished
 
 from services.model.adapters.local import local_model
 from services.model.adapters.markov.chain import END, ORDER, Chain, key, train
@@ -44,7 +44,7 @@ class MarkovEngine:
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[ProviderEvent, None]:
         """Write until the paragraph ends, a stop sequence appears, or the limit (64 tokens by default) is reached."""
-        sampling = request.sampling
+        sampling = request.options.sampling
         draw = drawing(sampling).draw
         # Without a seed, each answer is different.
         random = Random(sampling.seed) if sampling.HasField("seed") else Random()
@@ -61,14 +61,14 @@ class MarkovEngine:
             if token == END:
                 break
             if text := writer.write(token):
-                yield TextDelta(text=text)
+                yield Delta(text=text)
             seen.update(key((token,)))
             context = [*context[-ORDER + 1 :], token]
             if writer.written % _AT_A_TIME == 0:
                 await asyncio.sleep(0)
         rest, reason = writer.end()
         if rest:
-            yield TextDelta(text=rest)
+            yield Delta(text=rest)
         yield GenerationFinished(
             finish_reason=reason,
             usage=Usage(

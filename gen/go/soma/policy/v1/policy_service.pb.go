@@ -342,7 +342,10 @@ type EvaluateResponse struct {
 	// Estimated risk, 0 (none) to 1.
 	Risk float32 `protobuf:"fixed32,5,opt,name=risk,proto3" json:"risk,omitempty"`
 	// Version of the rules that decided: a hash of their file.
-	RulesVersion  string `protobuf:"bytes,6,opt,name=rules_version,json=rulesVersion,proto3" json:"rules_version,omitempty"`
+	RulesVersion string `protobuf:"bytes,6,opt,name=rules_version,json=rulesVersion,proto3" json:"rules_version,omitempty"`
+	// Whether the decision is ALLOW and does not depend on the texts: no rule inspects texts of this principal, action,
+	// resource and context. It holds for any other texts until the rules change.
+	Unconditional bool `protobuf:"varint,8,opt,name=unconditional,proto3" json:"unconditional,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -426,6 +429,13 @@ func (x *EvaluateResponse) GetRulesVersion() string {
 	return ""
 }
 
+func (x *EvaluateResponse) GetUnconditional() bool {
+	if x != nil {
+		return x.Unconditional
+	}
+	return false
+}
+
 var File_soma_policy_v1_policy_service_proto protoreflect.FileDescriptor
 
 const file_soma_policy_v1_policy_service_proto_rawDesc = "" +
@@ -447,7 +457,7 @@ const file_soma_policy_v1_policy_service_proto_rawDesc = "" +
 	"\bresource\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\bresource\x12#\n" +
 	"\acontent\x18\x04 \x01(\tB\t\xbaH\x06r\x04(\x80\x80@R\acontent\x12.\n" +
 	"\bcontents\x18\x06 \x03(\tB\x12\xbaH\x0f\x92\x01\f\x10\x80\x80\x04\"\x06r\x04(\x80\x80@R\bcontents\x121\n" +
-	"\acontext\x18\x05 \x01(\v2\x17.google.protobuf.StructR\acontext\"\xd0\x02\n" +
+	"\acontext\x18\x05 \x01(\v2\x17.google.protobuf.StructR\acontext\"\xf6\x02\n" +
 	"\x10EvaluateResponse\x124\n" +
 	"\bdecision\x18\x01 \x01(\x0e2\x18.soma.policy.v1.DecisionR\bdecision\x12@\n" +
 	"\rmatched_rules\x18\x02 \x03(\v2\x1b.soma.policy.v1.MatchedRuleR\fmatchedRules\x123\n" +
@@ -455,7 +465,8 @@ const file_soma_policy_v1_policy_service_proto_rawDesc = "" +
 	"\x10redacted_content\x18\x04 \x01(\tR\x0fredactedContent\x12+\n" +
 	"\x11redacted_contents\x18\a \x03(\tR\x10redactedContents\x12\x12\n" +
 	"\x04risk\x18\x05 \x01(\x02R\x04risk\x12#\n" +
-	"\rrules_version\x18\x06 \x01(\tR\frulesVersion*\x7f\n" +
+	"\rrules_version\x18\x06 \x01(\tR\frulesVersion\x12$\n" +
+	"\runconditional\x18\b \x01(\bR\runconditional*\x7f\n" +
 	"\bDecision\x12\x18\n" +
 	"\x14DECISION_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eDECISION_ALLOW\x10\x01\x12\x11\n" +

@@ -29,7 +29,7 @@ from soma.authz.v1 import authz_pb2 as soma_dot_authz_dot_v1_dot_authz__pb2
 from soma.identity.v1 import principal_pb2 as soma_dot_identity_dot_v1_dot_principal__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#soma/policy/v1/policy_service.proto\x12\x0esoma.policy.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x19soma/authz/v1/authz.proto\x1a soma/identity/v1/principal.proto\"[\n\x07\x46inding\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\r\n\x05start\x18\x02 \x01(\x05\x12\x0b\n\x03\x65nd\x18\x03 \x01(\x05\x12\x0f\n\x07rule_id\x18\x04 \x01(\t\x12\x15\n\rcontent_index\x18\x05 \x01(\x05\"Z\n\x0bMatchedRule\x12\x0f\n\x07rule_id\x18\x01 \x01(\t\x12*\n\x08\x64\x65\x63ision\x18\x02 \x01(\x0e\x32\x18.soma.policy.v1.Decision\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\x87\x02\n\x0f\x45valuateRequest\x12.\n\tprincipal\x18\x01 \x01(\x0b\x32\x1b.soma.identity.v1.Principal\x12<\n\x06\x61\x63tion\x18\x02 \x01(\tB,\xbaH)r\'2%^[a-z][a-z0-9_]*(\\.[a-z][a-z0-9_]*)+$\x12\x1a\n\x08resource\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\x12\x1a\n\x07\x63ontent\x18\x04 \x01(\tB\t\xbaH\x06r\x04(\x80\x80@\x12$\n\x08\x63ontents\x18\x06 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\x80\x80\x04\"\x06r\x04(\x80\x80@\x12(\n\x07\x63ontext\x18\x05 \x01(\x0b\x32\x17.google.protobuf.Struct\"\xf7\x01\n\x10\x45valuateResponse\x12*\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0e\x32\x18.soma.policy.v1.Decision\x12\x32\n\rmatched_rules\x18\x02 \x03(\x0b\x32\x1b.soma.policy.v1.MatchedRule\x12)\n\x08\x66indings\x18\x03 \x03(\x0b\x32\x17.soma.policy.v1.Finding\x12\x18\n\x10redacted_content\x18\x04 \x01(\t\x12\x19\n\x11redacted_contents\x18\x07 \x03(\t\x12\x0c\n\x04risk\x18\x05 \x01(\x02\x12\x15\n\rrules_version\x18\x06 \x01(\t*\x7f\n\x08\x44\x65\x63ision\x12\x18\n\x14\x44\x45\x43ISION_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x44\x45\x43ISION_ALLOW\x10\x01\x12\x11\n\rDECISION_DENY\x10\x02\x12\x13\n\x0f\x44\x45\x43ISION_REDACT\x10\x03\x12\x1d\n\x19\x44\x45\x43ISION_REQUIRE_APPROVAL\x10\x04\x32\x94\x01\n\rPolicyService\x12\x82\x01\n\x08\x45valuate\x12\x1f.soma.policy.v1.EvaluateRequest\x1a .soma.policy.v1.EvaluateResponse\"3\x8a\xe7\x18\x11\n\x0f\x65valuate:policy\x82\xd3\xe4\x93\x02\x18\"\x13/v1/policy/evaluate:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#soma/policy/v1/policy_service.proto\x12\x0esoma.policy.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x19soma/authz/v1/authz.proto\x1a soma/identity/v1/principal.proto\"[\n\x07\x46inding\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\r\n\x05start\x18\x02 \x01(\x05\x12\x0b\n\x03\x65nd\x18\x03 \x01(\x05\x12\x0f\n\x07rule_id\x18\x04 \x01(\t\x12\x15\n\rcontent_index\x18\x05 \x01(\x05\"Z\n\x0bMatchedRule\x12\x0f\n\x07rule_id\x18\x01 \x01(\t\x12*\n\x08\x64\x65\x63ision\x18\x02 \x01(\x0e\x32\x18.soma.policy.v1.Decision\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\x87\x02\n\x0f\x45valuateRequest\x12.\n\tprincipal\x18\x01 \x01(\x0b\x32\x1b.soma.identity.v1.Principal\x12<\n\x06\x61\x63tion\x18\x02 \x01(\tB,\xbaH)r\'2%^[a-z][a-z0-9_]*(\\.[a-z][a-z0-9_]*)+$\x12\x1a\n\x08resource\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\x12\x1a\n\x07\x63ontent\x18\x04 \x01(\tB\t\xbaH\x06r\x04(\x80\x80@\x12$\n\x08\x63ontents\x18\x06 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\x80\x80\x04\"\x06r\x04(\x80\x80@\x12(\n\x07\x63ontext\x18\x05 \x01(\x0b\x32\x17.google.protobuf.Struct\"\x8e\x02\n\x10\x45valuateResponse\x12*\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0e\x32\x18.soma.policy.v1.Decision\x12\x32\n\rmatched_rules\x18\x02 \x03(\x0b\x32\x1b.soma.policy.v1.MatchedRule\x12)\n\x08\x66indings\x18\x03 \x03(\x0b\x32\x17.soma.policy.v1.Finding\x12\x18\n\x10redacted_content\x18\x04 \x01(\t\x12\x19\n\x11redacted_contents\x18\x07 \x03(\t\x12\x0c\n\x04risk\x18\x05 \x01(\x02\x12\x15\n\rrules_version\x18\x06 \x01(\t\x12\x15\n\runconditional\x18\x08 \x01(\x08*\x7f\n\x08\x44\x65\x63ision\x12\x18\n\x14\x44\x45\x43ISION_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x44\x45\x43ISION_ALLOW\x10\x01\x12\x11\n\rDECISION_DENY\x10\x02\x12\x13\n\x0f\x44\x45\x43ISION_REDACT\x10\x03\x12\x1d\n\x19\x44\x45\x43ISION_REQUIRE_APPROVAL\x10\x04\x32\x94\x01\n\rPolicyService\x12\x82\x01\n\x08\x45valuate\x12\x1f.soma.policy.v1.EvaluateRequest\x1a .soma.policy.v1.EvaluateResponse\"3\x8a\xe7\x18\x11\n\x0f\x65valuate:policy\x82\xd3\xe4\x93\x02\x18\"\x13/v1/policy/evaluate:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -46,8 +46,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EVALUATEREQUEST'].fields_by_name['contents']._serialized_options = b'\272H\017\222\001\014\020\200\200\004\"\006r\004(\200\200@'
   _globals['_POLICYSERVICE'].methods_by_name['Evaluate']._loaded_options = None
   _globals['_POLICYSERVICE'].methods_by_name['Evaluate']._serialized_options = b'\212\347\030\021\n\017evaluate:policy\202\323\344\223\002\030\"\023/v1/policy/evaluate:\001*'
-  _globals['_DECISION']._serialized_start=906
-  _globals['_DECISION']._serialized_end=1033
+  _globals['_DECISION']._serialized_start=929
+  _globals['_DECISION']._serialized_end=1056
   _globals['_FINDING']._serialized_start=205
   _globals['_FINDING']._serialized_end=296
   _globals['_MATCHEDRULE']._serialized_start=298
@@ -55,7 +55,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EVALUATEREQUEST']._serialized_start=391
   _globals['_EVALUATEREQUEST']._serialized_end=654
   _globals['_EVALUATERESPONSE']._serialized_start=657
-  _globals['_EVALUATERESPONSE']._serialized_end=904
-  _globals['_POLICYSERVICE']._serialized_start=1036
-  _globals['_POLICYSERVICE']._serialized_end=1184
+  _globals['_EVALUATERESPONSE']._serialized_end=927
+  _globals['_POLICYSERVICE']._serialized_start=1059
+  _globals['_POLICYSERVICE']._serialized_end=1207
 # @@protoc_insertion_point(module_scope)

@@ -182,6 +182,7 @@ class EvaluateResponse(_message.Message):
     REDACTED_CONTENTS_FIELD_NUMBER: _builtins.int
     RISK_FIELD_NUMBER: _builtins.int
     RULES_VERSION_FIELD_NUMBER: _builtins.int
+    UNCONDITIONAL_FIELD_NUMBER: _builtins.int
     decision: Global___Decision.ValueType
     """The strictest decision of the rules that matched; ALLOW when none did."""
     redacted_content: _builtins.str
@@ -190,6 +191,10 @@ class EvaluateResponse(_message.Message):
     """Estimated risk, 0 (none) to 1."""
     rules_version: _builtins.str
     """Version of the rules that decided: a hash of their file."""
+    unconditional: _builtins.bool
+    """Whether the decision is ALLOW and does not depend on the texts: no rule inspects texts of this principal, action,
+    resource and context. It holds for any other texts until the rules change.
+    """
     @_builtins.property
     def matched_rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___MatchedRule]:
         """Rules that matched, strictest first."""
@@ -212,10 +217,11 @@ class EvaluateResponse(_message.Message):
         redacted_contents: _abc.Iterable[_builtins.str] | None = ...,
         risk: _builtins.float = ...,
         rules_version: _builtins.str = ...,
+        unconditional: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "findings", b"findings", "matched_rules", b"matched_rules", "redacted_content", b"redacted_content", "redacted_contents", b"redacted_contents", "risk", b"risk", "rules_version", b"rules_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "findings", b"findings", "matched_rules", b"matched_rules", "redacted_content", b"redacted_content", "redacted_contents", b"redacted_contents", "risk", b"risk", "rules_version", b"rules_version", "unconditional", b"unconditional"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
