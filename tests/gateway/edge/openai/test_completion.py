@@ -23,7 +23,7 @@ USAGE = {
     "prompt_tokens": 5,
     "completion_tokens": 2,
     "total_tokens": 7,
-    "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
+    "prompt_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0, "audio_tokens": 0},
     "completion_tokens_details": {
         "reasoning_tokens": 0,
         "audio_tokens": 0,

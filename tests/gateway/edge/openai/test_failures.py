@@ -177,13 +177,16 @@ async def test_openais_client_raises_for_a_stream_that_breaks(
     assert caught.value.code == code
 
 
-@pytest.mark.parametrize("script", [[], [started()], [delta("early"), *spoken("x")]])
+@pytest.mark.parametrize(
+    ("script", "stream"),
+    [([], False), ([started()], False), ([], True), ([started()], True), ([delta("early"), *spoken("x")], True)],
+)
 async def test_an_answer_that_was_cut_off_is_never_taken_for_complete(
-    openai: AsyncOpenAI, stand: Stand, script: Sequence[Step]
+    openai: AsyncOpenAI, stand: Stand, script: Sequence[Step], stream: bool
 ) -> None:
     stand.chat.script = script
     with pytest.raises(sdk.InternalServerError) as caught:
-        await openai.chat.completions.create(**ASK)
+        await openai.chat.completions.create(**ASK | {"stream": stream})
     assert (caught.value.status_code, caught.value.code) == (503, "stream_cut")
 
 
