@@ -23,7 +23,7 @@ SUMMARY = "reasoning.summary"
 
 @with_config(ConfigDict(strict=True, extra="allow"))
 class ReasoningDetail(TypedDict, total=False):
-    """A thought, or a piece of one: pieces that follow each other and have the same `index` belong together."""
+    """A thought, or a piece of one: pieces that follow each other and have the same type and `index` belong together."""
 
     type: Required[str]
     text: str | None
@@ -89,8 +89,8 @@ def add_details(message: Message, details: Sequence[ReasoningDetail], param: str
     """
     reasoning, before = Reasoning(), None
     for detail in details:
-        index = detail.get("index")
-        if index is None or index != before:
+        place = None if detail.get("index") is None else (detail["type"], detail["index"])
+        if place is None or place != before:
             reasoning = message.parts.add().reasoning
             reasoning.SetInParent()
             others = {name: value for name, value in detail.items() if name not in _FIELDS and value is not None}
@@ -98,7 +98,7 @@ def add_details(message: Message, details: Sequence[ReasoningDetail], param: str
                 del others["type"]
             if others:
                 reasoning.details = json_text(others, param)
-        before = index
+        before = place
         reasoning.text += detail.get("text") or detail.get("summary") or ""
         reasoning.redacted += detail.get("data") or ""
         reasoning.signature = detail.get("signature") or reasoning.signature
