@@ -246,23 +246,17 @@ def add_content(
         InvalidArgument: a part does not belong into a message of this role, or is not valid; the error names it.
     """
     if isinstance(content, str):
-        _add_text(message, content)
+        # A message's content comes before its parts, and a thought comes before the text.
+        if message.parts:
+            message.parts.add().text.text = content
+        else:
+            message.content = content
         return
     # The model of the request has refused parts of unknown types.
-    parts = cast("Sequence[AnyPart]", content)
-    for index, part in enumerate(parts):
-        if len(parts) == 1 and "text" in part and part.keys() == {"type", "text"}:
-            _add_text(message, part["text"])
-        else:
-            _add_part(message, part, f"{where}[{index}]", attached)
-
-
-def _add_text(message: Message, text: str) -> None:
-    # A message's content comes before its parts, and a thought comes before the text.
-    if message.parts:
-        message.parts.add().text.text = text
-    else:
-        message.content = text
+    for index, part in enumerate(cast("Sequence[AnyPart]", content)):
+        _add_part(message, part, f"{where}[{index}]", attached)
+    if len(message.parts) == 1 and message.parts[0].HasField("text") and not message.parts[0].provider_params:
+        message.content = message.parts.pop().text.text
 
 
 def _add_part(message: Message, part: AnyPart, where: str, attached: Attached) -> None:

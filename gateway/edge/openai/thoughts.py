@@ -23,7 +23,7 @@ SUMMARY = "reasoning.summary"
 
 @with_config(ConfigDict(strict=True, extra="allow"))
 class ReasoningDetail(TypedDict, total=False):
-    """A thought, or a piece of one: pieces that follow each other and have the same type and `index` belong together."""
+    """A thought, or a piece of one: pieces in a row that have the same type and `index` belong together."""
 
     type: Required[str]
     text: str | None
