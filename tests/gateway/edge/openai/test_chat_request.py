@@ -19,9 +19,11 @@ from soma.model.v1.options_pb2 import (
     ToolChoice,
 )
 from soma.orchestrator.v1.chat_service_pb2 import ChatRequest
+from soma.orchestrator.v1.response_service_pb2 import CreateResponseRequest
 
 from gateway.edge.openai.chat_request import Ask, ChatCompletionRequest, read_chat_request
 from gateway.edge.openai.extension import Extension
+from gateway.edge.openai.response_request import read_response_request
 from services.mesh.call.errors import InvalidArgument
 
 HI = [{"role": "user", "content": "Hi"}]
@@ -188,6 +190,12 @@ def test_members_whose_value_changes_nothing_are_accepted(members: dict[str, Any
 REFUSED: list[tuple[dict[str, Any], str | None, str]] = [
     ({"messages": None}, "messages", "Missing required parameter: 'messages'."),
     ({"messages": []}, "messages", "empty array"),
+    ({"messages": HI * 10_000}, "messages", "Expected an array with maximum length 4096"),
+    (
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": ""}] * 1025}]},
+        "messages[0].content",
+        "Expected an array with maximum length 1024",
+    ),
     ({"messages": "Hi"}, "messages", "expected an array, but got a string instead"),
     ({"messages": ["Hi"]}, "messages[0]", "expected an object, but got a string instead"),
     ({"messages": [{"content": "Hi"}]}, "messages[0].role", "Missing required parameter"),
@@ -306,10 +314,29 @@ JSON = st.recursive(
     max_leaves=8,
 )
 WORDS = st.sampled_from(
-    ["role", "content", "type", "function", "name", "arguments", "id", "text", "tool_calls", "json_schema", "schema"]
+    [
+        *("role", "content", "type", "function", "name", "arguments", "id", "text", "tool_calls", "json_schema"),
+        *("schema", "image_url", "url", "input_audio", "data", "format", "file", "file_data", "file_id", "filename"),
+        *("reasoning_content", "reasoning_details", "thinking_blocks", "thinking", "signature", "summary", "index"),
+        *("extra_content", "google", "thought_signature", "provider_specific_fields", "cache_control", "output"),
+        *("call_id", "encrypted_content", "image", "detail"),
+    ]
+)
+TYPES = st.sampled_from(
+    [
+        *("text", "image_url", "input_audio", "file", "refusal", "thinking", "redacted_thinking", "function"),
+        *("reasoning.text", "message", "reasoning", "function_call", "function_call_output", "item_reference"),
+        *("input_text", "input_image", "input_file", "output_text"),
+    ]
+)
+STRINGS = st.sampled_from(
+    ["data:image/png;base64,AA==", "data:image/png;base64,A", "data:", "https://a", "wav", "soma1.A"]
 )
 NEAR_JSON = st.recursive(
-    st.sampled_from(["user", "assistant", "tool", "function", "text", "auto", "json_schema", "", 1, True, None]) | JSON,
+    st.sampled_from(["user", "assistant", "tool", "function", "text", "auto", "json_schema", "", 1, True, None])
+    | TYPES
+    | STRINGS
+    | JSON,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=5),
     max_leaves=12,
 )
@@ -322,6 +349,16 @@ def answers_or_refuses(body: bytes) -> None:
     except InvalidArgument:
         return
     ChatRequest.FromString(ask.request.SerializeToString())
+    protovalidate.collect_violations(ask.request)
+
+
+def answers_or_refuses_response(body: bytes) -> None:
+    """The same for a response."""
+    try:
+        ask = read_response_request(body)
+    except InvalidArgument:
+        return
+    CreateResponseRequest.FromString(ask.request.SerializeToString())
     protovalidate.collect_violations(ask.request)
 
 
@@ -346,6 +383,22 @@ def test_no_json_causes_a_server_error(members: dict[str, Any]) -> None:
 @given(st.lists(st.dictionaries(WORDS, NEAR_JSON, max_size=5), min_size=1, max_size=3))
 def test_no_message_causes_a_server_error(messages: list[dict[str, Any]]) -> None:
     answers_or_refuses(json.dumps({"messages": [{"role": "assistant"} | each for each in messages]}).encode())
+
+
+PARTS = st.lists(st.dictionaries(WORDS, NEAR_JSON, max_size=4), max_size=3)
+
+
+@unhurried
+@given(st.sampled_from(["user", "assistant", "tool", "system"]), PARTS, TYPES)
+def test_no_part_is_a_server_error(role: str, parts: list[dict[str, Any]], kind: str) -> None:
+    message = {"role": role, "tool_call_id": "c1", "content": [{"type": kind} | part for part in parts]}
+    answers_or_refuses(json.dumps({"messages": [message]}).encode())
+
+
+@unhurried
+@given(st.lists(st.dictionaries(WORDS, NEAR_JSON, max_size=5), min_size=1, max_size=3), TYPES)
+def test_no_item_of_a_response_is_a_server_error(items: list[dict[str, Any]], kind: str) -> None:
+    answers_or_refuses_response(json.dumps({"input": [{"type": kind} | each for each in items]}).encode())
 
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)

@@ -269,6 +269,28 @@ async def test_a_body_that_arrives_in_pieces_is_read_completely(http: httpx.Asyn
     assert stand.chat.requests[0].messages[0].content == "Hi"
 
 
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 50_000,
+        b'{"a":' * 5_000,
+        rb'{"messages": [{"role": "user", "content": "\ud800"}], "input": "\ud800"}',
+        b'{"messages": [{"role": "user", "content": "\xff"}], "input": "\xff"}',
+    ],
+    ids=["a deep array", "a deep object", "half of a character", "no UTF-8"],
+)
+async def test_a_body_that_is_no_json_is_400_in_openais_shape(
+    http: httpx.AsyncClient, stand: Stand, path: str, body: bytes
+) -> None:
+    answer = await http.post(path, content=body)
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert (error["type"], error["param"]) == ("invalid_request_error", None)
+    assert error["message"].startswith("We could not parse the JSON body of your request")
+    assert stand.chat.requests == stand.responses.requests == []
+
+
 async def test_a_rule_of_the_contract_names_its_field_as_the_parameter(http: httpx.AsyncClient) -> None:
     answer = await http.post("/v1/chat/completions", json=ASK | {"user": "x" * 300})
     assert answer.status_code == 400
