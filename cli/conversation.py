@@ -68,8 +68,9 @@ def _show(event: pb.ChatResponse, printer: Printer) -> bool:
     match event.WhichOneof("payload"):
         case "delta":
             printer.text(event.delta.text)
-        case "tool_call" if event.tool_call.name:
-            printer.note(f"the model asks for {event.tool_call.name}")
+            for call in event.delta.tool_calls:
+                if call.name:
+                    printer.note(f"the model asks for {call.name}")
         case "policy":
             decision = policy_service_pb2.Decision.Name(event.policy.decision).removeprefix("DECISION_").lower()
             rules = "; ".join(rule.reason or rule.rule_id for rule in event.policy.matched_rules)

@@ -14,7 +14,7 @@ from tests.cli.mesh import KEY, ScriptedChat, finished, serving
 
 
 def delta(text: str) -> pb.ChatResponse:
-    return pb.ChatResponse(delta=pb.ChatDelta(text=text))
+    return pb.ChatResponse(delta=message_pb2.Delta(text=text))
 
 
 async def test_the_answer_alone_is_on_standard_output() -> None:

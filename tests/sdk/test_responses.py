@@ -8,6 +8,7 @@ import somamesh
 from soma.memory.v1 import memory_service_pb2 as memory
 from soma.mesh.v1.stream_pb2 import StreamError
 from soma.model.v1 import message_pb2 as model
+from soma.model.v1 import options_pb2 as generation
 from soma.orchestrator.v1 import response_service_pb2 as pb
 from somamesh import AsyncClient, Failure, InputItem, Item, Message, Response, TokenLogprob, ToolCall, Usage
 
@@ -74,13 +75,13 @@ async def test_every_parameter_reaches_the_contract(server: Server, client: Driv
             ],
             settings=pb.ResponseSettings(
                 instructions="Be brief.",
-                sampling=model.Sampling(temperature=0.5, top_logprobs=2),
-                user="eve",
+                options=generation.GenerationOptions(
+                    sampling=generation.Sampling(temperature=0.5, top_logprobs=2), drop_params=True, user="eve"
+                ),
                 metadata={"a": "b"},
                 previous_response_id="resp_0",
                 strategy=memory.STRATEGY_HYBRID,
                 store=False,
-                drop_params=True,
             ),
         )
     ]
@@ -114,7 +115,7 @@ async def test_the_id_is_known_during_the_stream_and_leaving_the_stream_ends_the
         assert (await stream.begun()).id == WHOLE.id
         assert (await stream.begun()).state == "in_progress"
         assert await anext(stream) == "Hello"
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         await server.responses.ended.wait()
     with pytest.raises(somamesh.UnavailableError):
         await stream.response()

@@ -128,7 +128,7 @@ async def test_sending_a_message_to_a_conversation_is_a_turn(server: Server, cli
     assert ("".join(pieces), streamed) == (answer.text, answer)
     first, second = server.chat.requests
     assert first == second
-    assert (first.conversation_id, first.messages[0].content, first.sampling.temperature) == ("c1", "Hi", 0.5)
+    assert (first.conversation_id, first.messages[0].content, first.options.sampling.temperature) == ("c1", "Hi", 0.5)
 
 
 async def test_the_context_of_the_next_turn_can_be_asked_for(server: Server, client: Driver) -> None:

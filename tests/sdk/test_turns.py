@@ -10,6 +10,7 @@ import somamesh
 from soma.memory.v1 import memory_service_pb2 as memory
 from soma.model.v1 import message_pb2 as model
 from soma.model.v1 import model_service_pb2 as generation
+from soma.model.v1 import options_pb2
 from soma.orchestrator.v1 import chat_service_pb2 as chat
 from somamesh import Answer, AsyncClient, Client, Message, Notice, Rule, TokenLogprob, Tool, ToolCall, Usage
 
@@ -40,7 +41,7 @@ async def test_a_turn_returns_the_answer(server: Server, client: Driver) -> None
             model="plain",
             conversation_id="c1",
             messages=[model.Message(role=model.ROLE_USER, content="Hi")],
-            sampling=model.Sampling(temperature=0.5, max_tokens=9),
+            options=options_pb2.GenerationOptions(sampling=options_pb2.Sampling(temperature=0.5, max_tokens=9)),
         )
     ]
 
@@ -80,15 +81,21 @@ async def test_every_option_reaches_the_contract(server: Server, client: Driver)
         messages=[model.Message(role=model.ROLE_USER, content="Hi")],
         strategy=memory.STRATEGY_LONG_ONLY,
         context_token_budget=100,
-        tools=[model.Tool(name="look_up", description="Looks up.", parameters='{"type": "object"}', strict=True)],
-        tool_choice=model.ToolChoice(mode=model.ToolChoice.MODE_NAMED, name="look_up"),
-        parallel_tool_calls=False,
-        response_format=generation.ResponseFormat(
-            type=generation.ResponseFormat.TYPE_JSON_SCHEMA, name="cat", schema='{"title": "cat", "type": "object"}'
+        options=options_pb2.GenerationOptions(
+            tools=[
+                options_pb2.Tool(name="look_up", description="Looks up.", parameters='{"type": "object"}', strict=True)
+            ],
+            tool_choice=options_pb2.ToolChoice(mode=options_pb2.ToolChoice.MODE_NAMED, name="look_up"),
+            parallel_tool_calls=False,
+            response_format=options_pb2.ResponseFormat(
+                type=options_pb2.ResponseFormat.TYPE_JSON_SCHEMA,
+                name="cat",
+                schema='{"title": "cat", "type": "object"}',
+            ),
+            sampling=options_pb2.Sampling(stop_sequences=["."], top_logprobs=2),
+            user="eve",
+            drop_params=True,
         ),
-        sampling=model.Sampling(stop_sequences=["."], top_logprobs=2),
-        user="eve",
-        drop_params=True,
     )
 
 
@@ -114,7 +121,8 @@ async def test_pieces_of_tool_calls_are_put_together_and_go_back_with_their_resu
     first = model.ToolCallDelta(index=0, call_id="call_a", name="look_up", arguments='{"q":')
     more = model.ToolCallDelta(index=0, arguments="1}")
     whole = spoken()
-    server.chat.script = [whole[0], chat.ChatResponse(tool_call=first), chat.ChatResponse(tool_call=more), whole[-1]]
+    pieces = [chat.ChatResponse(delta=model.Delta(tool_calls=[piece])) for piece in (first, more)]
+    server.chat.script = [whole[0], *pieces, whole[-1]]
     answer = await soma.chat("Hi")
     assert answer.tool_calls == (ToolCall("call_a", "look_up", '{"q":1}'),)
 
@@ -206,7 +214,7 @@ async def test_leaving_a_stream_ends_the_turn(server: Server, soma: AsyncClient)
     server.chat.script = [*spoken("Hel")[:-1], asyncio.Event()]
     async with soma.stream_chat("Hi") as answer:
         assert await anext(answer) == "Hel"
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         await server.chat.ended.wait()
     with pytest.raises(somamesh.UnavailableError):
         await answer.answer()
@@ -218,7 +226,7 @@ async def test_breaking_out_of_the_loop_ends_the_turn(server: Server, soma: Asyn
         assert piece == "Hel"
         break
     gc.collect()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         await server.chat.ended.wait()
 
 
@@ -228,7 +236,7 @@ async def test_a_stream_closed_by_another_task_is_cut_and_cancels_nobody(server:
     assert await anext(answer) == "Hel"
     reading = asyncio.create_task(answer.answer())
     asyncio.get_running_loop().call_soon(answer.close)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         with pytest.raises(somamesh.UnavailableError):
             await reading
 
@@ -246,12 +254,12 @@ async def test_breaking_out_of_a_sync_loop_or_its_block_ends_the_turn(server: Se
         return ""
 
     assert await asyncio.to_thread(leave_the_block) == "Hel"
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         await server.chat.ended.wait()
     server.chat.ended.clear()
     with Client(server.url, KEY) as client:
         assert await asyncio.to_thread(leave_the_loop, client) == "Hel"
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(15):
             await server.chat.ended.wait()
 
 
@@ -275,5 +283,5 @@ async def test_a_model_alone_answers_without_policy_or_memory(server: Server, cl
     assert server.trouble.requests[0] == generation.GenerateRequest(
         model="plain",
         messages=[model.Message(role=model.ROLE_USER, content="Hi")],
-        sampling=model.Sampling(seed=3),
+        options=options_pb2.GenerationOptions(sampling=options_pb2.Sampling(seed=3)),
     )

@@ -93,14 +93,13 @@ class Turn:
         if kind == "delta":
             self._texts.append(event.delta.text)
             self._logprobs.extend(from_logprobs(event.delta.logprobs))
+            for piece in event.delta.tool_calls:
+                call = self._calls.setdefault(piece.index, model.ToolCall())
+                call.call_id = call.call_id or piece.call_id
+                call.name = call.name or piece.name
+                call.arguments += piece.arguments
             return event.delta.text or None
-        if kind == "tool_call":
-            piece = event.tool_call
-            call = self._calls.setdefault(piece.index, model.ToolCall())
-            call.call_id = call.call_id or piece.call_id
-            call.name = call.name or piece.name
-            call.arguments += piece.arguments
-        elif kind == "started":
+        if kind == "started":
             self._started = event.started
         elif kind == "finished":
             self._finished = event.finished

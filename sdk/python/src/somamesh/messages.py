@@ -8,6 +8,7 @@ from typing import Any
 
 from soma.memory.v1.memory_service_pb2 import ConversationMessage
 from soma.model.v1 import message_pb2 as model
+from soma.model.v1 import options_pb2
 
 from somamesh.json_values import from_struct, to_struct
 from somamesh.times import moment
@@ -119,7 +120,7 @@ def from_conversation(kept: ConversationMessage) -> Message:
     return replace(from_message(kept.message), sequence=kept.sequence, created_at=moment(kept.create_time))
 
 
-def to_tool(tool: Tool) -> model.Tool:
+def to_tool(tool: Tool) -> options_pb2.Tool:
     """Convert a tool into the message of the contract."""
     parameters = "" if tool.parameters is None else json.dumps(tool.parameters)
-    return model.Tool(name=tool.name, description=tool.description, parameters=parameters, strict=tool.strict)
+    return options_pb2.Tool(name=tool.name, description=tool.description, parameters=parameters, strict=tool.strict)

@@ -4,14 +4,13 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypedDict, cast
 
-from soma.model.v1 import message_pb2 as model
-from soma.model.v1.options_pb2 import ResponseFormat
+from soma.model.v1 import options_pb2 as pb
 
 from somamesh.messages import Tool, to_tool
 
 
 class Options(TypedDict, total=False):
-    """Options of a request; all are optional. The ranges are those of `soma.model.v1.Sampling`.
+    """Options of a request; all are optional. The ranges are those of `soma.model.v1.GenerationOptions`.
 
     Attributes:
         tools: functions that the model may ask to call; the caller calls them.
@@ -42,15 +41,15 @@ class Options(TypedDict, total=False):
 
 
 MODES = {
-    "auto": model.ToolChoice.MODE_AUTO,
-    "none": model.ToolChoice.MODE_NONE,
-    "required": model.ToolChoice.MODE_REQUIRED,
+    "auto": pb.ToolChoice.MODE_AUTO,
+    "none": pb.ToolChoice.MODE_NONE,
+    "required": pb.ToolChoice.MODE_REQUIRED,
 }
-FORMATS = {"text": ResponseFormat.TYPE_TEXT, "json_object": ResponseFormat.TYPE_JSON_OBJECT}
+FORMATS = {"text": pb.ResponseFormat.TYPE_TEXT, "json_object": pb.ResponseFormat.TYPE_JSON_OBJECT}
 
 
-def fields_of(options: Options) -> dict[str, Any]:
-    """The request fields for the options. They have the same names for a turn, a generation and a response.
+def options_of(options: Options) -> pb.GenerationOptions | None:
+    """The options as the message of the contract; None when there are none.
 
     Raises:
         TypeError: there is no such option.
@@ -58,10 +57,14 @@ def fields_of(options: Options) -> dict[str, Any]:
     """
     # A type checker checks the names, but at run time any name may come.
     given = cast("dict[str, Any]", dict(options))
+    if not given:
+        return None
     fields: dict[str, Any] = {}
-    sampling = {name: given.pop(name) for name in list(given) if name in model.Sampling.DESCRIPTOR.fields_by_name}
+    sampling = {name: given.pop(name) for name in list(given) if name in pb.Sampling.DESCRIPTOR.fields_by_name}
     if sampling:
-        fields["sampling"] = model.Sampling(**sampling)
+        fields["sampling"] = pb.Sampling(**sampling)
+    if "reasoning_effort" in given:
+        fields["reasoning"] = pb.ReasoningOptions(effort=given.pop("reasoning_effort"))
     if "tools" in given:
         fields["tools"] = [to_tool(tool) for tool in given.pop("tools")]
     if "tool_choice" in given:
@@ -73,19 +76,19 @@ def fields_of(options: Options) -> dict[str, Any]:
             fields[name] = given.pop(name)
     if given:
         raise TypeError(f"there is no option {', '.join(given)}; there are {', '.join(Options.__annotations__)}")
-    return fields
+    return pb.GenerationOptions(**fields)
 
 
-def _choice(choice: str) -> model.ToolChoice:
+def _choice(choice: str) -> pb.ToolChoice:
     if choice in MODES:
-        return model.ToolChoice(mode=MODES[choice])
-    return model.ToolChoice(mode=model.ToolChoice.MODE_NAMED, name=choice)
+        return pb.ToolChoice(mode=MODES[choice])
+    return pb.ToolChoice(mode=pb.ToolChoice.MODE_NAMED, name=choice)
 
 
-def _format(wanted: str | Mapping[str, Any]) -> ResponseFormat:
+def _format(wanted: str | Mapping[str, Any]) -> pb.ResponseFormat:
     if not isinstance(wanted, str):
         title = str(wanted.get("title", "answer"))
-        return ResponseFormat(type=ResponseFormat.TYPE_JSON_SCHEMA, name=title, schema=json.dumps(wanted))
+        return pb.ResponseFormat(type=pb.ResponseFormat.TYPE_JSON_SCHEMA, name=title, schema=json.dumps(wanted))
     if wanted not in FORMATS:
         raise ValueError(f"a response format is a JSON schema or one of {', '.join(FORMATS)}, not {wanted!r}")
-    return ResponseFormat(type=FORMATS[wanted])
+    return pb.ResponseFormat(type=FORMATS[wanted])

@@ -11,7 +11,7 @@ from somamesh.calls import Streaming
 from somamesh.enums import enum_value
 from somamesh.failures import cut_off, from_stream_error
 from somamesh.messages import Message, to_messages
-from somamesh.options import Options, fields_of
+from somamesh.options import Options, options_of
 from somamesh.responses import Item, Response, from_response
 from somamesh.turns import Strategy
 
@@ -114,7 +114,7 @@ def create_response(
         metadata=metadata,
         store=store,
         background=background,
-        **fields_of(options),
+        options=options_of(options),
     )
     request = pb.CreateResponseRequest(model=model, input=_input(said), settings=settings)
     return Streaming(lambda mesh: mesh.response_service.CreateResponse, request, ResponseReader, timeout)
