@@ -1,4 +1,4 @@
-"""Compares figures of this revision with those of another.
+"""Compares measurements of this revision with those of another.
 
 Both stacks run, and the same load is put on each in turn.
 """

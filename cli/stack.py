@@ -20,7 +20,7 @@ from cli.parts.needed import NEEDED, located, require_known
 from cli.parts.part import Part
 from cli.parts.port import reserved
 from cli.parts.serve import Serve
-from cli.state import Failure, StackState, StateFile
+from cli.state import StackState, StartFailure, StateFile
 from cli.status import State
 from cli.supervisor import Supervisor
 from services.declared import needed
@@ -131,7 +131,7 @@ async def run_stack(
 
         parts = compose(settings.model_copy(update={"host": address}), data_dir, layout, start_gateway)
         supervisor = Supervisor(parts, data_dir["logs"], publish)
-        failure: Failure | None = None
+        failure: StartFailure | None = None
         started = asyncio.create_task(supervisor.start())
         stopping = asyncio.create_task(stop.wait())
         beside = AsyncExitStack()
@@ -148,7 +148,7 @@ async def run_stack(
                 await stopping
         except MeshError as error:
             failed = supervisor.failure(LOG_LINES)
-            failure = Failure(error.message, failed[0].name, failed[1]) if failed else Failure(error.message)
+            failure = StartFailure(error.message, failed[0].name, failed[1]) if failed else StartFailure(error.message)
         finally:
             started.cancel()
             stopping.cancel()

@@ -18,7 +18,7 @@ LOOK_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
-class Failure:
+class StartFailure:
     """Why a stack did not start: the message, the failed part if there is one, and the last lines of its log."""
 
     message: str
@@ -40,7 +40,7 @@ class StackState:
     state: State
     url: str
     parts: Sequence[PartStatus] = field(default=())
-    failure: Failure | None = None
+    failure: StartFailure | None = None
 
     @classmethod
     def of_this_process(cls, url: str) -> "StackState":
@@ -63,7 +63,7 @@ class StackState:
             stored = json.loads(path.read_text())
             state = cls(**stored)
             parts = tuple(PartStatus(**{**part, "state": State(part["state"])}) for part in stored["parts"])
-            failure = Failure(**stored["failure"]) if stored["failure"] is not None else None
+            failure = StartFailure(**stored["failure"]) if stored["failure"] is not None else None
             return replace(state, state=State(state.state), parts=parts, failure=failure)
         except (FileNotFoundError, NotADirectoryError, ValueError, TypeError, KeyError):
             return None

@@ -15,6 +15,9 @@ from soma.errors.v1 import reasons
 from soma.mesh.v1 import registry_service_pb2
 
 from services.declared import declared, needed, require_sent
+from services.mesh.blobs.blobs import Blobs
+from services.mesh.blobs.directory import Directory as BlobDirectory
+from services.mesh.blobs.sweep import Sweep
 from services.mesh.call import errors
 from services.mesh.call.authenticator import DevAuthenticator
 from services.mesh.call.handlers import collect, service_names
@@ -33,7 +36,7 @@ from services.mesh.parts import PARTS, POSTGRES, REDIS, Opened
 from services.mesh.process import logs
 from services.mesh.process.admin import admin_app
 from services.mesh.process.health import Health, HealthPublisher
-from services.mesh.process.jobs import run_job
+from services.mesh.process.jobs import run_job, run_jobs
 from services.mesh.process.keys import read_key
 from services.mesh.process.registry.membership import Membership
 from services.mesh.process.shutdown import Shutdown
@@ -57,6 +60,8 @@ log = structlog.get_logger("host")
 # The number of new objects after which the garbage collector runs. With Python's 700 it would run several times in a
 # request and find nothing: requests that succeed leave no cycles, and failed ones leave few.
 _YOUNG_OBJECTS = 20_000
+# The services that read the bytes of a request while it is answered.
+_BLOB_READERS = frozenset({"orchestrator", "memory", "model"})
 
 
 async def run_process(settings: Settings, names: list[str]) -> None:
@@ -171,6 +176,8 @@ class _Process:
         for part, url in urls.items():
             disk.watch(part, url, settings.data_dir / part)
             parts[part] = Opened.of(PARTS[part], await PARTS[part].open(url, settings, stack))
+        store = BlobDirectory(settings.data_dir / "blobs")
+        pool = parts[POSTGRES.name].client if POSTGRES.name in parts else None
         mesh = Mesh(
             settings=settings,
             data_dir=settings.data_dir,
@@ -178,6 +185,7 @@ class _Process:
             authenticator=authenticator,
             spans=spans,
             connect=channels.connect,
+            blobs=Blobs(store, pool, shared=not set(names) >= _BLOB_READERS),
         )
         if POSTGRES.name in parts:
             await _migrate(urls[POSTGRES.name], declarations)
@@ -254,6 +262,8 @@ class _Process:
         health.watch(publisher.changed)
         await membership.join()
         run_job(stack, "mesh", health.job)
+        if pool is not None:
+            run_jobs(stack, "mesh", Sweep(store, pool).jobs, pool)
         return cls(settings, health, membership, drain, server, unary, list(http.values()), services, instance)
 
     async def drain(self, shutdown: Shutdown) -> None:

@@ -27,7 +27,6 @@ class _Postgres(Postgres):
     """The part, faster."""
 
     async def launch(self) -> Launch:
-        """See `Part`."""
         launch = await super().launch()
         (self._data / "pg_hba.conf").write_text(TRUST)
         options = [part for setting in UNSAFE for part in ("-c", setting)]

@@ -12,13 +12,13 @@ BEGIN = "<!-- from services/model/vendors: python -m tools.vendors -->\n"
 
 
 def tables() -> str:
-    """A table of all vendors, what each lacks, and what is particular about it."""
+    """The generated sections: all vendors, the fields they do not support, their prices, and other differences."""
     vendors = list(load().values())
     return "\n".join([*_found(vendors), "", *_lacking(vendors), "", *_prices(vendors), "", *_quirks(vendors), ""])
 
 
 def page() -> str:
-    """The page as it has to be: what people wrote, then the tables."""
+    """The page as it must be: the text that people wrote, then the generated sections."""
     written, _, _ = PAGE.read_text("utf-8").partition(BEGIN)
     return f"{written}{BEGIN}\n{tables()}"
 
@@ -32,24 +32,24 @@ def _found(vendors: list[Vendor]) -> Iterator[str]:
         needed = [given[each][0] for each in server.needs]
         others = [name for names in given.values() for name in names if name not in needed]
         others += [name for names in server.query_variables.values() for name in names]
-        said = _names(needed)
+        variables = _names(needed)
         if server.always:
-            said, others = "nothing, on this machine", needed
+            variables, others = "nothing, on this machine", needed
         elif not needed:
-            said, others = " or ".join(f"`{name}`" for name in others) or "an entry of the catalogue file", []
+            variables, others = " or ".join(f"`{name}`" for name in others) or "an entry of the catalogue file", []
         also = _names(others) or "–"
         method = vendor.embeddings
         vectors = "–" if method is None else "text, token numbers" if method.tokens else "text"
         if method is not None and not method.dimensions:
             vectors += "; one length"
-        yield f"| [{vendor.title}]({vendor.about}) | `{vendor.name}` | {said} | {also} | {vectors} |"
+        yield f"| [{vendor.title}]({vendor.about}) | `{vendor.name}` | {variables} | {also} | {vectors} |"
 
 
 def _lacking(vendors: list[Vendor]) -> Iterator[str]:
     yield "## What they lack\n"
-    yield "A request with one of these fields is refused with `PARAMETER_NOT_SUPPORTED`, or goes without it if it says"
-    yield "`drop_params`. What a vendor may also lack, but nobody has written down, the vendor refuses itself.\n"
-    yield "| vendor | cannot honour |\n|---|---|"
+    yield "A request with one of these fields is refused with `PARAMETER_NOT_SUPPORTED`. If it has `drop_params`, the"
+    yield "field is left out instead. If a vendor lacks other fields, the vendor itself refuses them.\n"
+    yield "| vendor | does not support |\n|---|---|"
     for vendor in vendors:
         lacks = [*sorted(vendor.chat.lacks), *(() if vendor.chat.tools else ("tools",))]
         if lacks:
@@ -58,9 +58,10 @@ def _lacking(vendors: list[Vendor]) -> Iterator[str]:
 
 def _prices(vendors: list[Vendor]) -> Iterator[str]:
     yield "## Prices and context windows\n"
-    yield "The list of models has them as far as they are known; an unknown price is not set, and never 0. With a day"
-    yield "they are as two public collections of price lists, models.dev and genai-prices, had them. Where these"
-    yield "differ, no price is set. Compare with the vendor's own list before you rely on them.\n"
+    yield "The list of models has the prices and context windows that are known. An unknown price is not set, and never"
+    yield "0. The models of a row with a day have the values of two public collections of price lists, models.dev and"
+    yield "genai-prices, from that day. If the two differ, no price is set. Compare a price with the vendor's own list"
+    yield "before you rely on it.\n"
     yield "| vendor | compare with | as of | models |\n|---|---|---|---|"
     for vendor in vendors:
         if vendor.models.prices is not None:
@@ -71,7 +72,7 @@ def _prices(vendors: list[Vendor]) -> Iterator[str]:
 
 
 def _quirks(vendors: list[Vendor]) -> Iterator[str]:
-    yield "## What is particular about them\n"
+    yield "## Other differences\n"
     for vendor in vendors:
         if vendor.quirks:
             yield f"**{vendor.title}.** {' '.join(vendor.quirks)}\n"

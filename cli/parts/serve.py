@@ -5,10 +5,10 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 
-from cli.parts.http import get_status
 from cli.parts.part import Launch, Part
 from services.mesh.call.errors import Unavailable
 from services.mesh.process.shutdown import REPLACED
+from services.mesh.transport.address import split
 
 PROBE_SECONDS = 3.0
 
@@ -61,3 +61,23 @@ class Serve(Part):
             status, body = await get_status(address, "/ready")
         if status != 200:
             raise Unavailable(f"{self.name} is not ready: {body.strip()[:500]}")
+
+
+async def get_status(address: str, path: str) -> tuple[int, str]:
+    """GET `path` from `host:port`; return the status and the body. The control process needs no HTTP client library.
+
+    Raises:
+        Unavailable: the answer is not HTTP.
+        OSError: no process listens there.
+    """
+    reader, writer = await asyncio.open_connection(*split(address))
+    try:
+        writer.write(f"GET {path} HTTP/1.0\r\nHost: {address}\r\nConnection: close\r\n\r\n".encode())
+        answer = await reader.read()
+    finally:
+        writer.close()
+    head, _, body = answer.decode(errors="replace").partition("\r\n\r\n")
+    words = head.split(maxsplit=2)
+    if len(words) < 2 or not words[1].isdigit():
+        raise Unavailable(f"{address} does not speak HTTP")
+    return int(words[1]), body

@@ -1,8 +1,9 @@
--- Lets a client finish writing a body that is too large: most read nothing before they have, and would see a broken
--- connection in place of the refusal. What is over LIMIT is dropped here, and the body check, which sees a body when
--- it is complete, is told to refuse. Over DRAINED, or announced to be, the refusal comes at once.
+-- Lets a client finish writing a body that is too large. Most clients read nothing before they have written the whole
+-- request, and would see a broken connection instead of the refusal. This filter drops what is over LIMIT, and marks
+-- the request, so that the body check refuses it when the body is complete. If the body is larger than DRAINED, or its
+-- announced length is, the request is refused at once.
 --
--- LIMIT and DRAINED, in bytes, stand in front of this code.
+-- The gateway puts LIMIT and DRAINED, in bytes, before this code.
 
 function envoy_on_request(handle)
   local announced = handle:headers():get("content-length")
@@ -17,7 +18,7 @@ function envoy_on_request(handle)
   for chunk in handle:bodyChunks() do
     read = read + chunk:length()
     if read > DRAINED then
-      -- More than the next filter takes.
+      -- This is more than the next filter accepts, so it refuses the request.
       chunk:setBytes(string.rep(" ", LIMIT + 1))
       return
     elseif read > LIMIT then

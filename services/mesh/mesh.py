@@ -9,6 +9,7 @@ import asyncpg
 import grpc
 import redis.asyncio
 
+from services.mesh.blobs.blobs import Blobs
 from services.mesh.call.authenticator import Authenticator
 from services.mesh.call.spans import Spans
 from services.mesh.events.outbox import Outbox
@@ -22,7 +23,8 @@ class Mesh:
 
     `parts` are the parts that the declaration of `service` names, by name. `connect` gives the channel to a service by
     its short name. The channel is made once, possibly before that service is built, and follows it when it moves; its
-    calls raise MeshError, as those of `RoutedChannel` do. `outbox` takes only the events that the service declares.
+    calls raise MeshError, as those of `RoutedChannel` do. `blobs` are the bytes of pictures, sounds and documents, by
+    their hash. `outbox` takes only the events that the service declares.
     """
 
     settings: Settings
@@ -31,6 +33,7 @@ class Mesh:
     authenticator: Authenticator
     spans: Spans
     connect: Callable[[str], grpc.aio.Channel]
+    blobs: Blobs
     outbox: Outbox = field(default_factory=lambda: Outbox("mesh", ()))
     service: str = "mesh"
 

@@ -64,8 +64,8 @@ class Route:
 
 
 @dataclass(slots=True)
-class Shelf:
-    """The models of one provider, from its last answer.
+class CatalogueEntry:
+    """One provider with its models, from its last answer.
 
     Attributes:
         only: names of the models to offer; empty for all.
@@ -138,7 +138,7 @@ class Shelf:
 
 
 class Catalogue:
-    """All shelves, in the order in which they are searched; the first is the process's own.
+    """The entries of all providers, in the order in which they are searched; the first is the process's own.
 
     Args:
         default: the model that the configuration names; may be empty.
@@ -149,13 +149,13 @@ class Catalogue:
 
     def __init__(
         self,
-        shelves: Sequence[Shelf],
+        entries: Sequence[CatalogueEntry],
         default: str,
         fallback: str,
         look_interval: float = _LOOK_INTERVAL,
         unused: Sequence[ProviderState] = (),
     ) -> None:
-        self._shelves = tuple(shelves)
+        self._entries = tuple(entries)
         self._unused = tuple(unused)
         self._default = default
         self._fallback = fallback
@@ -172,12 +172,12 @@ class Catalogue:
         try:
             return self.resolve(name)
         except errors.NotFound:
-            await self._look(self._shelves, _LOOK_SECONDS, name)
+            await self._look(self._entries, _LOOK_SECONDS, name)
             return self.resolve(name)
 
     async def listed(self) -> list[Model]:
         """The same as `models`, but it first asks the providers again that did not answer, for a short time."""
-        if away := [shelf for shelf in self._shelves if shelf.problem]:
+        if away := [entry for entry in self._entries if entry.problem]:
             await self._look(away, _LIST_SECONDS)
         return self.models()
 
@@ -188,22 +188,22 @@ class Catalogue:
             NotFound: no provider has it; the message lists similar names.
         """
         asked, name = name, name or self.default()
-        candidates = [(shelf, model) for shelf in self._shelves if (model := shelf.find(name)) is not None]
+        candidates = [(entry, model) for entry in self._entries if (model := entry.find(name)) is not None]
         if not candidates:
             candidates = self._qualified(name)
         if not candidates:
             raise self._unknown(name, "" if asked else ", the configured default")
-        shelf, model = next(((s, m) for s, m in candidates if not s.problem), candidates[0])
-        return Route(shelf.provider, model)
+        entry, model = next(((e, m) for e, m in candidates if not e.problem), candidates[0])
+        return Route(entry.provider, model)
 
     def default(self) -> str:
         """The configured model; else the first remote chat model that is available; else the local fallback."""
         if self._default:
             return self._default
-        for shelf in self._shelves:
-            if shelf.problem or not shelf.may_be_default or shelf.provider.name == "local":
+        for entry in self._entries:
+            if entry.problem or not entry.may_be_default or entry.provider.name == "local":
                 continue
-            for model in shelf.models.values():
+            for model in entry.models.values():
                 if Model.CAPABILITY_CHAT in model.capabilities:
                     return model.name
         return self._fallback
@@ -211,7 +211,7 @@ class Catalogue:
     def models(self) -> list[Model]:
         """Every model, the default first."""
         default = self.default()
-        models = [model for shelf in self._shelves for model in shelf.listing()]
+        models = [model for entry in self._entries for model in entry.listing()]
         for model in models:
             if default in (model.name, f"{model.provider}/{model.name}"):
                 model.default = True
@@ -220,7 +220,7 @@ class Catalogue:
 
     def providers(self) -> list[ProviderState]:
         """Every provider, in the order in which they are searched for models, then the vendors that are not used."""
-        return [*(shelf.state() for shelf in self._shelves), *self._unused]
+        return [*(entry.state() for entry in self._entries), *self._unused]
 
     async def check(self) -> None:
         """A check of health: at least one model can chat now.
@@ -235,14 +235,14 @@ class Catalogue:
 
     async def refresh(self) -> None:
         """Ask all providers concurrently."""
-        await asyncio.gather(*(shelf.refresh() for shelf in self._shelves))
+        await asyncio.gather(*(entry.refresh() for entry in self._entries))
 
-    async def _look(self, shelves: Sequence[Shelf], seconds: float, wanted: str | None = None) -> None:
+    async def _look(self, entries: Sequence[CatalogueEntry], seconds: float, wanted: str | None = None) -> None:
         """Ask these providers, unless they were asked recently. One caller asks, and the others wait for the result."""
         async with self._looking:
             if monotonic() - self._looked_at < self._look_interval or (wanted is not None and self._has(wanted)):
                 return
-            looks = [asyncio.ensure_future(shelf.refresh()) for shelf in shelves]
+            looks = [asyncio.ensure_future(entry.refresh()) for entry in entries]
             try:
                 await asyncio.wait(looks, timeout=seconds)
                 self._looked_at = monotonic()
@@ -258,16 +258,16 @@ class Catalogue:
             return False
         return True
 
-    def _qualified(self, name: str) -> list[tuple[Shelf, Model]]:
+    def _qualified(self, name: str) -> list[tuple[CatalogueEntry, Model]]:
         owner, _, own_name = name.partition("/")
         return [
-            (shelf, model)
-            for shelf in self._shelves
-            if shelf.provider.name == owner and (model := shelf.find(own_name)) is not None
+            (entry, model)
+            for entry in self._entries
+            if entry.provider.name == owner and (model := entry.find(own_name)) is not None
         ]
 
     def _unknown(self, name: str, role: str) -> errors.NotFound:
-        names = [model.name for shelf in self._shelves for model in shelf.listing()]
+        names = [model.name for entry in self._entries for model in entry.listing()]
         close = get_close_matches(name, names, n=3, cutoff=0.4) or names[:5]
         return errors.NotFound(
             f"there is no model `{name}`{role}" + (f"; there are: {', '.join(close)}" if close else ""),

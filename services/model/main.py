@@ -22,14 +22,12 @@ from services.model.adapters.local import LocalProvider, local_model
 from services.model.adapters.markov import engine as markov
 from services.model.adapters.remote import remote
 from services.model.adapters.upstream import Patience
-from services.model.catalog_service import CatalogService
-from services.model.catalogue import Catalogue, Shelf
-from services.model.cost_service import CostService
+from services.model.catalogue import Catalogue, CatalogueEntry
 from services.model.discovery import Missing
 from services.model.embedding.minilm import MiniLm
 from services.model.generation import Generations
 from services.model.ledger import Ledger
-from services.model.service import ModelService
+from services.model.service import CatalogService, CostService, ModelService
 from services.model.settings import ModelSettings
 from services.model.store import RECORDED, UsageStore
 from services.model.vectors import Vectors
@@ -87,23 +85,23 @@ async def _catalogue(
         ),
         listed=(local_model(embedder.model, Model.CAPABILITY_EMBEDDING),),
     )
-    default, entries = settings.providers(vendors)
+    default, configured = settings.providers(vendors)
     patience = Patience(settings.connect_timeout, settings.first_byte_timeout, settings.idle_timeout)
     network = settings.network()
-    shelves = [Shelf(local, title="this process")]
-    for entry in entries:
-        vendor = vendors[entry.vendor]
-        shelves.append(
-            Shelf(
-                await remote(entry, vendor, patience, stack, network),
-                only=entry.models,
-                optional=entry.optional,
+    entries = [CatalogueEntry(local, title="this process")]
+    for each in configured:
+        vendor = vendors[each.vendor]
+        entries.append(
+            CatalogueEntry(
+                await remote(each, vendor, patience, stack, network),
+                only=each.models,
+                optional=each.optional,
                 title=vendor.title,
                 may_be_default=vendor.models.may_be_default,
             )
         )
     unused = [_unused(each) for each in settings.missing(vendors)]
-    return Catalogue(shelves, default, fallback=voice.NAME, unused=unused)
+    return Catalogue(entries, default, fallback=voice.NAME, unused=unused)
 
 
 def _unused(missing: Missing) -> ProviderState:

@@ -1,12 +1,12 @@
-"""soma.model.v1.ModelService: generations and vectors of the models in the catalogue."""
+"""The servicers of soma.model.v1: generations and vectors, the catalogue of models, and the usage records."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any, TypeAlias
+from datetime import UTC, datetime
 
-import grpc
-from soma.model.v1 import model_service_pb2_grpc
-from soma.model.v1.catalog_service_pb2 import Model
+from soma.model.v1 import catalog_service_pb2_grpc, cost_service_pb2_grpc, model_service_pb2_grpc
+from soma.model.v1.catalog_service_pb2 import ListModelsRequest, ListModelsResponse, Model
+from soma.model.v1.cost_service_pb2 import ListUsageRequest, ListUsageResponse
 from soma.model.v1.message_pb2 import FINISH_REASON_CONTENT_FILTER, FINISH_REASON_LENGTH, ROLE_USER, Message
 from soma.model.v1.model_service_pb2 import (
     EmbedRequest,
@@ -18,16 +18,18 @@ from soma.model.v1.model_service_pb2 import (
 )
 from soma.model.v1.options_pb2 import GenerationOptions, Sampling, ToolChoice
 
+from services.mesh.call import page_token
 from services.mesh.call.call import principal
+from services.mesh.call.pipeline import Context
 from services.model.adapters.local import LocalProvider
 from services.model.catalogue import Catalogue
 from services.model.generation import Generations, joined
 from services.model.parameters import supported_request
+from services.model.store import PageStart, UsageStore
 from services.model.vectors import Vectors, require_texts
 
-Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
-
-_PAGE = 50
+# Usage records in a page, if the request does not say.
+_PAGE_SIZE = 50
 
 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):
@@ -70,6 +72,37 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         if route.model.name == self._vectors.model and route.provider.name == LocalProvider.name:
             return await self._vectors.local(request)
         return await self._vectors.remote(principal(), route, request)
+
+
+class CatalogService(catalog_service_pb2_grpc.CatalogServiceServicer):
+    """Lists the models that requests can name, and the providers."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+
+    async def ListModels(self, request: ListModelsRequest, context: Context) -> ListModelsResponse:
+        models = await self._catalogue.listed()
+        return ListModelsResponse(models=models, providers=self._catalogue.providers())
+
+
+class CostService(cost_service_pb2_grpc.CostServiceServicer):
+    """Lists the usage records of the caller's tenant."""
+
+    def __init__(self, usage: UsageStore) -> None:
+        self._usage = usage
+
+    async def ListUsage(self, request: ListUsageRequest, context: Context) -> ListUsageResponse:
+        limit = request.page_size or _PAGE_SIZE
+        place = page_token.read(request, datetime, str)
+        after = PageStart(*place) if place else None
+        # One more than the page shows whether there is a next one.
+        records = await self._usage.list_usage(principal().tenant_id, request.conversation_id, after, limit + 1)
+        response = ListUsageResponse(records=records[:limit])
+        if len(records) > limit:
+            last = response.records[-1]
+            began = last.start_time.ToDatetime(tzinfo=UTC)
+            response.next_page_token = page_token.write(request, began, last.generation_id)
+        return response
 
 
 _FINISH_NAMES = {FINISH_REASON_LENGTH: "length", FINISH_REASON_CONTENT_FILTER: "content_filter"}

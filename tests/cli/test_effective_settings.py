@@ -37,7 +37,7 @@ def test_a_secret_is_hidden() -> None:
     assert {each.name: each.value for each in effective(Settings)}["redis_url"] == "-"
 
 
-def test_a_setting_under_a_vendors_name_says_where_it_came_from(
+def test_a_setting_from_a_vendors_variable_says_where_it_came_from(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -11,7 +11,7 @@ import pytest
 from cli.data_dir import DataDir
 from cli.demo import lines_to_copy
 from cli.endpoint import Endpoint, find_endpoint
-from cli.parts.http import get_status
+from cli.parts.serve import get_status
 from cli.stack import public_url
 from services.declared import SERVICES
 from services.mesh.call.errors import InvalidArgument

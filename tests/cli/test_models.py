@@ -7,9 +7,9 @@ from soma.model.v1.catalog_service_pb2_grpc import add_CatalogServiceServicer_to
 from soma.model.v1.model_service_pb2 import GenerateRequest
 
 from services.mesh.call.errors import FailedPrecondition, MeshError
-from services.model.catalog_service import CatalogService
-from services.model.catalogue import Catalogue, Shelf
+from services.model.catalogue import Catalogue, CatalogueEntry
 from services.model.provider import ProviderEvent
+from services.model.service import CatalogService
 from tests.cli.commands import soma
 from tests.cli.mesh import KEY, ScriptedChat, serving
 
@@ -37,9 +37,9 @@ class Listing:
 
 async def test_providers_are_listed_with_why_they_cannot_be_used() -> None:
     refused = FailedPrecondition("check GROQ_API_KEY", reason="PROVIDER_CREDENTIAL_REFUSED")
-    shelves = [Shelf(Listing("lab"), title="The lab"), Shelf(Listing("groq", refused), title="Groq")]
+    entries = [CatalogueEntry(Listing("lab"), title="The lab"), CatalogueEntry(Listing("groq", refused), title="Groq")]
     unset = Provider(name="xai", title="xAI", state=Provider.STATE_NOT_SET, reason="set XAI_API_KEY")
-    catalogue = Catalogue(shelves, "", fallback="none", unused=[unset])
+    catalogue = Catalogue(entries, "", fallback="none", unused=[unset])
     await catalogue.refresh()
     registration = (add_CatalogServiceServicer_to_server, CatalogService(catalogue))
     async with serving(ScriptedChat(), registration) as door:

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from cli.parts.http import get_status
+from cli.parts.serve import get_status
 from services.declared import SERVICES
 from services.mesh.call.errors import Code
 from services.mesh.settings import Settings
@@ -59,7 +59,7 @@ async def test_a_service_apart_is_killed_and_serves_again(home: Path) -> None:
     assert (await evaluate(home)).status == 0
 
 
-async def test_a_service_left_out_is_unavailable_until_a_process_joins_with_it(home: Path) -> None:
+async def test_a_service_that_is_left_out_is_unavailable_until_a_process_that_serves_it_joins(home: Path) -> None:
     assert (await up(home, free_port())).status == 0
     assert (await evaluate(home)).status == 64 + Code.UNAVAILABLE
     command = [sys.executable, "-P", "-m", "cli.main", "serve", "policy", "--data-dir", str(home)]

@@ -56,7 +56,7 @@ async def test_the_process_apart_killed_under_load_loses_nothing_that_was_acknow
     assert {turn.reason for turn in load.failures} <= {"SERVICE_UNAVAILABLE", "INSTANCE_LOST"}
 
 
-async def test_without_memory_a_conversation_is_unavailable_after_patience_and_says_why(
+async def test_without_memory_a_conversation_is_unavailable_after_a_wait_with_the_reason(
     partial: Stack, upstream: FakeUpstream
 ) -> None:
     async with partial.http() as http, partial.channel() as channel:
@@ -81,7 +81,7 @@ async def test_without_memory_a_conversation_is_unavailable_after_patience_and_s
     assert len(upstream.requests) == 1
 
 
-async def test_a_process_that_joins_is_reached_within_a_second_and_missed_within_another(partial: Stack) -> None:
+async def test_a_process_that_joins_is_reached_and_one_that_dies_is_missed_within_a_second(partial: Stack) -> None:
     conversation = f"joined-{uuid.uuid4()}"
     async with partial.channel() as channel, partial.http() as http:
 
@@ -119,7 +119,7 @@ async def test_a_process_that_joins_is_reached_within_a_second_and_missed_within
                 assert get_running_loop().time() - began < 1
 
 
-async def test_a_process_that_leaves_politely_cuts_no_call(partial: Stack, upstream: FakeUpstream) -> None:
+async def test_a_process_that_stops_normally_breaks_off_no_call(partial: Stack, upstream: FakeUpstream) -> None:
     upstream.behaviour = Behaviour(deltas=["x "] * 20, pause=0.05)
     conversation = f"polite-{uuid.uuid4()}"
     async with partial.channel() as channel, partial.http() as http:

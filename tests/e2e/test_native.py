@@ -26,7 +26,7 @@ from tests.e2e.stack import CALL_SECONDS, Stack
 from tests.e2e.surfaces import request, usage
 
 
-async def test_a_chat_is_a_numbered_stream_with_its_measures_on_the_final_event(
+async def test_a_chat_is_a_numbered_stream_with_usage_and_times_on_its_final_event(
     stack: Stack, channel: grpc.aio.Channel, upstream: FakeUpstream
 ) -> None:
     upstream.behaviour = Behaviour(deltas=("one ", "two ", "three"), pause=0.03)
@@ -108,7 +108,7 @@ async def test_a_seeded_local_model_repeats_itself(stack: Stack, channel: grpc.a
     assert first.completion == second.completion != ""
 
 
-async def test_a_generation_has_one_row_in_the_ledger_with_what_it_cost(
+async def test_a_generation_has_one_row_in_the_ledger_with_its_cost(
     stack: Stack, channel: grpc.aio.Channel, upstream: FakeUpstream
 ) -> None:
     conversation = f"ledger-{uuid.uuid4()}"

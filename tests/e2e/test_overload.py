@@ -49,7 +49,7 @@ async def test_chats_over_the_limit_are_refused_at_once_and_never_queued(
     await until(served)
 
 
-async def test_the_openai_surface_refuses_with_a_time_to_come_back(stack: Stack, upstream: FakeUpstream) -> None:
+async def test_the_openai_surface_refuses_with_a_time_to_retry(stack: Stack, upstream: FakeUpstream) -> None:
     upstream.behaviour = Behaviour(deltas=["x "] * 40, pause=0.05)
     async with stack.http() as http:
         turns = await asyncio.gather(*(over_openai(http, "hello") for _ in range(MOST_REQUESTS + REFUSED)))

@@ -17,6 +17,5 @@ class FakeCatalog(Fake, CatalogServiceServicer):
         self.models = models
 
     async def ListModels(self, request: pb.ListModelsRequest, context: Any) -> pb.ListModelsResponse:
-        """See the contract."""
         await self.meet("models")
         return pb.ListModelsResponse(models=self.models)

@@ -49,7 +49,6 @@ class FakeChat(Fake, ChatServiceServicer):
         self.begun, self.ended = asyncio.Event(), asyncio.Event()
 
     async def Chat(self, request: pb.ChatRequest, context: Any) -> AsyncIterator[pb.ChatResponse]:
-        """See the contract."""
         self.requests.append(request)
         self.calls.append(current_call())
         self.metadata = dict(context.invocation_metadata() or ())

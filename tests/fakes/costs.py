@@ -21,7 +21,7 @@ class FakeCosts(Fake, CostServiceServicer):
         self.page_size = page_size
 
     async def ListUsage(self, request: pb.ListUsageRequest, context: Any) -> pb.ListUsageResponse:
-        """See the contract; a token has the number of records before the page."""
+        """Page by page; a page token has the number of records before the page."""
         await self.meet("usage")
         found = [record for record in self.records if request.conversation_id in ("", record.conversation_id)]
         (start,) = page_token.read(request, int) or (0,)

@@ -63,7 +63,6 @@ class FakeEmbedder(Fake, ModelServiceServicer):
         raise errors.Unimplemented("this model only embeds")
 
     async def Embed(self, request: pb.EmbedRequest, context: Any) -> pb.EmbedResponse:
-        """See the contract."""
         self.requests.append(request)
         self.callers.append((principal().tenant_id, principal().subject))
         await self.meet("embed")

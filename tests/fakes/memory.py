@@ -37,7 +37,6 @@ class FakeMemory(Fake, rpc.MemoryServiceServicer):
         return {key: [each.message for each in kept] for key, kept in self._kept.items()}
 
     async def AppendMessages(self, request: pb.AppendMessagesRequest, context: Any) -> pb.AppendMessagesResponse:
-        """See the contract."""
         await self.meet("append")
         repeated = (principal().tenant_id, request.request_id)
         if request.request_id and repeated in self._appended:
@@ -51,7 +50,6 @@ class FakeMemory(Fake, rpc.MemoryServiceServicer):
         return response
 
     async def ListMessages(self, request: pb.ListMessagesRequest, context: Any) -> pb.ListMessagesResponse:
-        """See the contract."""
         await self.meet("list")
         kept = self._kept.get(_key(request.conversation_id))
         if kept is None:
@@ -64,13 +62,12 @@ class FakeMemory(Fake, rpc.MemoryServiceServicer):
     async def DeleteConversation(
         self, request: pb.DeleteConversationRequest, context: Any
     ) -> pb.DeleteConversationResponse:
-        """See the contract."""
         await self.meet("delete")
         deleted = self._kept.pop(_key(request.conversation_id), [])
         return pb.DeleteConversationResponse(deleted_messages=len(deleted))
 
     async def GetContext(self, request: pb.GetContextRequest, context: Any) -> pb.GetContextResponse:
-        """See the contract; a token is four characters."""
+        """The context that fits, with a token for each four characters."""
         await self.meet("context")
         response = pb.GetContextResponse()
         left = request.token_budget if request.HasField("token_budget") else _TOKEN_BUDGET

@@ -78,7 +78,6 @@ class FakeModel(Fake, model_service_pb2_grpc.ModelServiceServicer):
         self._catalog = catalog
 
     async def Generate(self, request: pb.GenerateRequest, context: Any) -> AsyncIterator[pb.GenerateResponse]:
-        """See the contract."""
         copied = pb.GenerateRequest()
         copied.CopyFrom(request)
         self.generated.append(copied)

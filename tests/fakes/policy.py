@@ -43,7 +43,6 @@ class FakePolicy(Fake, rpc.PolicyServiceServicer):
         self.rules: list[Rule] = []
 
     async def Evaluate(self, request: pb.EvaluateRequest, context: Any) -> pb.EvaluateResponse:
-        """See the contract."""
         await self.meet(request.action)
         matched = [rule for rule in self.rules if rule.matches(request)]
         matched.sort(key=lambda rule: _STRICTEST_FIRST.index(rule.decision))

@@ -101,7 +101,6 @@ class FakeResponses(Fake, ResponseServiceServicer):
     async def CreateResponse(
         self, request: pb.CreateResponseRequest, context: Any
     ) -> AsyncIterator[pb.CreateResponseResponse]:
-        """See the contract."""
         await self.meet("create")
         self.requests.append(request)
         settings = request.settings
@@ -147,7 +146,6 @@ class FakeResponses(Fake, ResponseServiceServicer):
     async def WatchResponse(
         self, request: pb.WatchResponseRequest, context: Any
     ) -> AsyncIterator[pb.WatchResponseResponse]:
-        """See the contract."""
         await self.meet("watch")
         made = self._find(request.response_id)
         if not made.response.settings.background:
@@ -161,14 +159,12 @@ class FakeResponses(Fake, ResponseServiceServicer):
                     yield pb.WatchResponseResponse.FromString(event.SerializeToString())
 
     async def GetResponse(self, request: pb.GetResponseRequest, context: Any) -> pb.GetResponseResponse:
-        """See the contract."""
         await self.meet("get")
         return pb.GetResponseResponse(response=self._find(request.response_id).response)
 
     async def ListResponseInputItems(
         self, request: pb.ListResponseInputItemsRequest, context: Any
     ) -> pb.ListResponseInputItemsResponse:
-        """See the contract."""
         await self.meet("list")
         self.listed.append(request)
         items = self._find(request.response_id).inputs
@@ -183,14 +179,12 @@ class FakeResponses(Fake, ResponseServiceServicer):
         return pb.ListResponseInputItemsResponse(items=items[start:end], next_page_token=token)
 
     async def DeleteResponse(self, request: pb.DeleteResponseRequest, context: Any) -> pb.DeleteResponseResponse:
-        """See the contract."""
         await self.meet("delete")
         self._find(request.response_id).cancel()
         del self.kept[request.response_id]
         return pb.DeleteResponseResponse(response_id=request.response_id)
 
     async def CancelResponse(self, request: pb.CancelResponseRequest, context: Any) -> pb.CancelResponseResponse:
-        """See the contract."""
         await self.meet("cancel")
         made = self._find(request.response_id)
         made.cancel()

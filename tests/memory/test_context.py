@@ -21,7 +21,7 @@ def known(context: pb.GetContextResponse) -> list[str]:
     return [source.key for source in context.relevant_documents]
 
 
-async def test_a_short_conversation_comes_whole_with_the_facts_that_fit_what_was_said(memory: Memory) -> None:
+async def test_a_short_conversation_is_complete_and_has_the_relevant_facts(memory: Memory) -> None:
     await memory.remember("favourite colour", "teal")
     await memory.remember("bread", "from the oven")
     await memory.say("c", user("Hello"), assistant("Hi, how are you?"))
@@ -63,7 +63,7 @@ async def test_nothing_is_embedded_where_there_is_nothing_to_find(memory: Memory
 
 
 @pytest.mark.parametrize("budget", [1, 20, 50, 100, 300, 2000])
-async def test_the_budget_holds_and_the_newest_turns_stay(memory: Memory, budget: int) -> None:
+async def test_the_budget_is_kept_and_the_newest_turns_stay(memory: Memory, budget: int) -> None:
     for number in range(30):
         await memory.say(
             "c", user(f"Question {number} about harbour boats"), assistant(f"Answer {number}. " + "More. " * 5)
@@ -109,7 +109,7 @@ async def test_tool_calls_and_results_come_together_or_not_at_all(memory: Memory
         assert context.token_count <= budget
 
 
-async def test_older_turns_that_fit_what_was_said_are_recalled_from_beyond_the_window(memory: Memory) -> None:
+async def test_relevant_turns_older_than_the_window_are_recalled(memory: Memory) -> None:
     await memory.say("c", user("My lighthouse keeper is called Ann"), assistant("Noted."))
     await memory.say("other", user("The lighthouse keeper of another conversation"))
     for number in range(30):
@@ -121,7 +121,7 @@ async def test_older_turns_that_fit_what_was_said_are_recalled_from_beyond_the_w
     assert context.recent_messages[0].sequence > 1
 
 
-async def test_a_turn_in_the_window_is_not_told_twice(memory: Memory) -> None:
+async def test_a_turn_in_the_window_is_not_recalled_again(memory: Memory) -> None:
     await memory.say("c", *(user(f"lighthouse keeper number {n}") for n in range(10)))
     await memory.indexed()
     for budget in range(10, 150, 7):
@@ -141,7 +141,7 @@ async def test_without_vectors_facts_and_older_turns_are_found_by_their_words(me
     assert sorted(known(context)) == ["boat", "conversation:c#1"]
 
 
-async def test_a_long_message_is_looked_for_by_its_pieces(memory: Memory) -> None:
+async def test_a_long_message_is_embedded_in_pieces(memory: Memory) -> None:
     await memory.remember("k", "the lighthouse keeper")
     context = await memory.stub.GetContext(asking("", "lighthouse keeper. " * 3000))
     assert known(context) == ["k"]

@@ -60,7 +60,7 @@ async def test_concurrent_appends_leave_no_gap_and_stay_whole(memory: Memory) ->
 
 @settings(max_examples=examples(25), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(calls=st.lists(st.tuples(st.integers(0, 3), st.integers(1, 3)), min_size=1, max_size=12))
-async def test_a_request_id_counts_once_however_often_and_however_close_it_is_sent(
+async def test_a_request_id_appends_once_also_if_it_is_repeated_concurrently(
     memory: Memory, calls: list[tuple[int, int]]
 ) -> None:
     conversation = str(uuid.uuid4())
@@ -79,7 +79,7 @@ async def test_a_request_id_counts_once_however_often_and_however_close_it_is_se
         assert len(mine) in {count for other, count in calls if other == which}
 
 
-async def test_a_request_id_repeated_much_later_answers_as_it_did_the_first_time(memory: Memory) -> None:
+async def test_a_request_id_repeated_much_later_gets_the_first_answer(memory: Memory) -> None:
     request_id = str(uuid.uuid4())
     assert await memory.say("c", user("one"), user("two"), request_id=request_id) == 2
     assert await memory.say("c", user("three")) == 3
@@ -130,14 +130,14 @@ async def test_a_page_ends_before_it_is_too_long_for_a_message(memory: Memory) -
 
 
 @pytest.mark.parametrize("token", ["nonsense", "YWZ0ZXI6LTE=", "YWZ0ZXI6OTk5OTk5OTk5OTk5", "é"])
-async def test_a_page_token_of_somebody_else_is_refused(memory: Memory, token: str) -> None:
+async def test_a_forged_page_token_is_refused(memory: Memory, token: str) -> None:
     await memory.say("c", user("one"))
     error = await refused(memory.stub.ListMessages(pb.ListMessagesRequest(conversation_id="c", page_token=token)))
     assert error.code is errors.Code.INVALID_ARGUMENT
     assert [violation.field for violation in error.facts.violations] == ["page_token"]
 
 
-async def test_a_page_token_leads_on_in_its_own_conversation_and_no_further_than_that_can_be(memory: Memory) -> None:
+async def test_a_page_token_for_another_conversation_or_out_of_range_is_refused(memory: Memory) -> None:
     for conversation in ("c", "d"):
         await memory.say(conversation, user("one"), user("two"))
     asked = pb.ListMessagesRequest(conversation_id="c", page_size=1)
@@ -159,7 +159,7 @@ async def test_a_conversation_id_postgres_cannot_keep_is_refused(memory: Memory)
     assert [violation.field for violation in error.facts.violations] == ["conversation_id"]
 
 
-async def test_tenants_have_conversations_of_their_own(memory: Memory) -> None:
+async def test_two_tenants_can_use_the_same_conversation_id(memory: Memory) -> None:
     request_id = str(uuid.uuid4())
     await memory.say("c", user("of acme"), request_id=request_id)
     with as_globex():
@@ -212,7 +212,7 @@ async def test_an_exact_page_of_conversations_is_the_last_and_no_conversations_a
     assert error.reason == "PAGE_TOKEN_INVALID"
 
 
-async def test_a_deleted_conversation_is_gone_with_what_was_found_by_it_and_begins_anew(memory: Memory) -> None:
+async def test_a_deleted_conversation_is_not_found_in_any_way_and_can_be_started_again(memory: Memory) -> None:
     await memory.say("c", user("The launch code is kumquat."), assistant("Noted."))
     await memory.indexed()
     deleted = await memory.stub.DeleteConversation(pb.DeleteConversationRequest(conversation_id="c"))

@@ -18,7 +18,7 @@ async def delete(memory: Memory, conversation_id: str) -> int:
     return response.deleted_messages
 
 
-async def told(memory: Memory) -> list[Event]:
+async def waiting_events(memory: Memory) -> list[Event]:
     """The events that wait for the relay."""
     rows = await memory.pool.fetch("SELECT tenant_id, aggregate, event FROM memory.outbox ORDER BY id")
     events = [Event.FromString(row["event"]) for row in rows]
@@ -26,26 +26,26 @@ async def told(memory: Memory) -> list[Event]:
     return events
 
 
-async def test_a_deletion_is_told_of_once_with_its_time(memory: Memory) -> None:
+async def test_a_deletion_sends_one_event_with_its_time(memory: Memory) -> None:
     await memory.say("tea", user("green"))
     before = datetime.now(UTC)
     assert await delete(memory, "tea") == 1
     assert await delete(memory, "tea") == 0
-    (event,) = await told(memory)
+    (event,) = await waiting_events(memory)
     payload = ConversationDeleted()
     assert event.payload.Unpack(payload)
     assert (event.type, event.tenant_id, payload.conversation_id) == (SERVICE.sends[0], "acme", "tea")
     assert before <= event.occur_time.ToDatetime(tzinfo=UTC) <= datetime.now(UTC)
 
 
-async def test_what_a_tenant_does_not_have_is_not_told_of(memory: Memory) -> None:
+async def test_deleting_a_conversation_of_another_tenant_sends_no_event(memory: Memory) -> None:
     await memory.say("tea", user("green"))
     with as_globex():
         assert await delete(memory, "tea") == 0
-    assert not await told(memory)
+    assert not await waiting_events(memory)
 
 
-async def test_a_deletion_that_cannot_be_told_of_does_not_happen(memory: Memory) -> None:
+async def test_a_deletion_whose_event_cannot_be_stored_does_not_happen(memory: Memory) -> None:
     await memory.say("tea", user("green"))
     await memory.pool.execute("ALTER TABLE memory.outbox ADD CONSTRAINT full_up CHECK (false)")
     with pytest.raises(grpc.aio.AioRpcError):

@@ -53,7 +53,7 @@ async def test_concurrent_recalls_are_all_counted(memory: Memory) -> None:
     assert sorted(recalled.accessed_count for recalled in counts) == list(range(1, 21))
 
 
-async def test_storing_again_replaces_value_and_metadata_and_keeps_what_was_counted(memory: Memory) -> None:
+async def test_storing_again_replaces_value_and_metadata_and_keeps_the_count_of_recalls(memory: Memory) -> None:
     first = await memory.remember("k", "the old harbour", {"a": 1})
     await memory.stub.Recall(pb.RecallRequest(key="k"))
     second = await memory.remember("k", "a new lighthouse")
@@ -83,7 +83,7 @@ async def test_every_json_value_comes_back_exactly(memory: Memory, value: Json) 
     assert recalled.metadata.fields["inner"] == sent
 
 
-async def test_what_is_no_json_is_refused_by_the_field_it_is_in(memory: Memory) -> None:
+async def test_a_value_that_is_not_json_is_refused_with_the_name_of_its_field(memory: Memory) -> None:
     no_kind = Value(list_value=ListValue(values=[Value()]))
     for field, request in {
         "value": pb.RememberRequest(key="k", value=no_kind),
@@ -113,7 +113,7 @@ async def test_an_unknown_key_is_not_found(memory: Memory) -> None:
     assert error.facts.metadata == {"key": "nothing"}
 
 
-async def test_an_expired_fact_is_gone_from_every_read_before_it_is_swept(memory: Memory) -> None:
+async def test_an_expired_fact_is_not_found_even_before_it_is_swept(memory: Memory) -> None:
     await memory.stub.Remember(pb.RememberRequest(key="k", value=json_value("a red boat"), ttl_seconds=3600))
     assert (await memory.stub.Recall(pb.RecallRequest(key="k"))).accessed_count == 1
     await memory.pool.execute("UPDATE memory.fact SET expires_at = now()")
@@ -145,7 +145,7 @@ async def test_sweeping_deletes_what_has_expired_and_its_passages(memory: Memory
     assert await memory.pool.fetchval("SELECT count(*) FROM memory.passage") == 1
 
 
-async def test_sweeping_goes_on_by_itself_whatever_happens(memory: Memory) -> None:
+async def test_sweeping_continues_after_a_failure(memory: Memory) -> None:
     class Failing(FactStore):
         failures: ClassVar[list[Exception]] = [errors.Unavailable("away"), LookupError("unexpected")]
 
@@ -160,7 +160,7 @@ async def test_sweeping_goes_on_by_itself_whatever_happens(memory: Memory) -> No
         await until(lambda: memory.pool.fetchval("SELECT NOT EXISTS (SELECT FROM memory.fact)"))
 
 
-async def test_the_longest_key_there_can_be_is_kept(memory: Memory) -> None:
+async def test_a_key_of_the_maximum_length_is_stored(memory: Memory) -> None:
     key = "".join(chr(0x10000 + 7919 * n % 0xFFFFF) for n in range(512))
     await memory.remember(key, "x")
     assert (await memory.stub.Recall(pb.RecallRequest(key=key))).key == key

@@ -57,14 +57,14 @@ async def test_only_the_key_itself_is_forgotten(memory: Memory) -> None:
     assert [each.key for each in left] == ["A", "a ", "a%", "a/b"]
 
 
-async def test_what_has_expired_was_forgotten_already(memory: Memory) -> None:
+async def test_forgetting_an_expired_fact_reports_that_there_was_none(memory: Memory) -> None:
     await memory.stub.Remember(pb.RememberRequest(key="k", value=json_value(1), ttl_seconds=60))
     await memory.pool.execute("UPDATE memory.fact SET expires_at = now()")
     assert not await forget(memory, "k")
     assert not await memory.pool.fetchval("SELECT EXISTS (SELECT FROM memory.fact)")
 
 
-async def test_a_key_can_be_remembered_forgotten_and_remembered_anew(memory: Memory) -> None:
+async def test_a_forgotten_key_can_be_remembered_again(memory: Memory) -> None:
     await memory.stub.Remember(pb.RememberRequest(key="k", value=json_value("old"), ttl_seconds=3600))
     before = await memory.stub.Recall(pb.RecallRequest(key="k"))
     assert await forget(memory, "k")
@@ -101,7 +101,7 @@ async def test_a_fact_forgotten_while_it_is_being_indexed_does_not_come_back(mem
     assert await found(memory) == []
 
 
-async def test_the_indexer_in_the_middle_of_a_fact_survives_its_being_forgotten(memory: Memory) -> None:
+async def test_the_indexer_continues_after_its_current_fact_is_forgotten(memory: Memory) -> None:
     memory.model.failure = errors.Unavailable("away")
     await memory.remember("k", BOAT)
     memory.model.held = asyncio.Event()
@@ -132,7 +132,7 @@ async def release(pending: PendingPassages, ids: list[int]) -> None:
 
 
 @pytest.mark.parametrize("other", [fill, release])
-async def test_forgetting_and_indexing_never_wait_for_each_other_in_a_circle(memory: Memory, other: Other) -> None:
+async def test_forgetting_and_indexing_do_not_deadlock(memory: Memory, other: Other) -> None:
     memory.model.failure = errors.Unavailable("away")
     pending = PendingPassages(memory.pool)
     for round_ in range(5):

@@ -69,7 +69,7 @@ async def test_two_processes_share_the_work_and_do_none_of_it_twice(left_behind:
     assert len(embedder.texts) == len(set(embedder.texts))
 
 
-async def test_what_a_killed_process_had_claimed_is_taken_up_when_the_claim_lapses(left_behind: Leave) -> None:
+async def test_passages_claimed_by_a_killed_process_are_indexed_when_the_claim_expires(left_behind: Leave) -> None:
     pool = await left_behind("k")
     pending = PendingPassages(pool)
     await pool.execute("UPDATE memory.passage SET claimed_until = now() + interval '30 seconds'")
@@ -78,7 +78,7 @@ async def test_what_a_killed_process_had_claimed_is_taken_up_when_the_claim_laps
     assert [passage.passage.text for passage in await pending.claim(BATCH)] == ["text of k"]
 
 
-async def test_a_step_that_fails_gives_its_passages_back(left_behind: Leave) -> None:
+async def test_a_failed_step_releases_its_passages(left_behind: Leave) -> None:
     pool = await left_behind("k")
 
     class Absent:
@@ -105,7 +105,7 @@ async def test_a_passage_the_model_refuses_does_not_hold_up_the_others(memory: M
     await until(settled)
 
 
-async def test_passages_of_each_tenant_are_embedded_in_its_name(memory: Memory) -> None:
+async def test_passages_are_embedded_with_the_identity_of_their_tenant(memory: Memory) -> None:
     await memory.say("c", user("of acme"))
     with as_globex():
         await memory.say("c", user("of globex"))
@@ -127,7 +127,7 @@ async def test_a_fact_replaced_while_its_passages_are_embedded_keeps_the_new_one
     assert await memory.pool.fetchval("SELECT indexed_at IS NULL FROM memory.fact")
 
 
-async def test_vectors_of_another_size_are_not_kept(memory: Memory) -> None:
+async def test_vectors_with_other_dimensions_are_not_stored(memory: Memory) -> None:
     memory.model.vector = by_words(768)
     stored = await memory.remember("k", "the lighthouse keeper")
     assert not stored.HasField("indexed_at")

@@ -49,7 +49,7 @@ async def keys(memory: Memory, page_size: int = 1000, **filters: object) -> list
             return listed
 
 
-async def test_a_memory_is_listed_as_it_was_stored_and_listing_is_no_recall(memory: Memory) -> None:
+async def test_a_memory_is_listed_as_it_was_stored_and_not_counted_as_recalled(memory: Memory) -> None:
     request = pb.RememberRequest(key="k", value=json_value({"n": [1, None]}), ttl_seconds=3600)
     request.metadata.update({"category": "c"})
     stored = await memory.stub.Remember(request)
@@ -76,7 +76,7 @@ async def test_pages_have_every_key_once_in_the_order_of_their_bytes(memory: Mem
     assert await keys(memory, page_size) == sorted(KEYS, key=str.encode)
 
 
-async def test_a_list_holds_still_while_it_is_read(memory: Memory) -> None:
+async def test_changes_between_pages_neither_repeat_nor_hide_other_keys(memory: Memory) -> None:
     for key in ("b", "d", "f"):
         await memory.remember(key, 1)
     first = await memory.stub.ListMemories(pb.ListMemoriesRequest(page_size=2))
@@ -89,7 +89,7 @@ async def test_a_list_holds_still_while_it_is_read(memory: Memory) -> None:
 
 
 @pytest.mark.parametrize("prefix", ["a", "a/", "a/b", "a%", "_", "A", "a\\", "ä", "\U0010ffff", "x", "日", "a:"])
-async def test_a_prefix_is_taken_to_the_letter(memory: Memory, prefix: str) -> None:
+async def test_a_prefix_has_no_wildcards(memory: Memory, prefix: str) -> None:
     await asyncio.gather(*(memory.remember(key, 1) for key in KEYS))
     expected = sorted((key for key in KEYS if key.startswith(prefix)), key=str.encode)
     assert await keys(memory, 2, prefix=prefix) == expected
@@ -97,7 +97,7 @@ async def test_a_prefix_is_taken_to_the_letter(memory: Memory, prefix: str) -> N
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(stored=st.sets(TEXTS, max_size=8), prefix=TEXTS, page_size=st.integers(1, 9))
-async def test_any_prefix_of_any_keys_in_pages_of_any_size(
+async def test_pages_of_any_size_have_exactly_the_keys_with_the_prefix(
     memory: Memory, stored: set[str], prefix: str, page_size: int
 ) -> None:
     await memory.pool.execute("DELETE FROM memory.fact")
@@ -107,7 +107,7 @@ async def test_any_prefix_of_any_keys_in_pages_of_any_size(
     assert await keys(memory, page_size, prefix=prefix) == expected
 
 
-async def test_metadata_filter_as_they_do_a_search(memory: Memory) -> None:
+async def test_metadata_filters_a_list_in_the_same_way_as_a_search(memory: Memory) -> None:
     stored: dict[str, dict[str, Json]] = {
         "a": {"category": "cats", "tags": ["x", "y"]},
         "b": {"category": "cats", "tags": ["y"]},
@@ -123,7 +123,7 @@ async def test_metadata_filter_as_they_do_a_search(memory: Memory) -> None:
     assert await keys(memory, prefix="b", tags=["x"]) == []
 
 
-async def test_a_page_of_large_values_has_fewer_and_the_next_goes_on(memory: Memory) -> None:
+async def test_a_page_of_large_values_is_shorter_and_the_next_continues(memory: Memory) -> None:
     for number in range(20):
         await memory.remember(f"k{number:02}", "x" * 250_000)
     page = await memory.stub.ListMemories(pb.ListMemoriesRequest())
@@ -142,7 +142,7 @@ async def test_what_has_expired_is_not_listed_and_does_not_shorten_pages(memory:
     assert await keys(memory, 1) == ["b", "d"]
 
 
-async def test_a_tenant_lists_its_own(memory: Memory) -> None:
+async def test_a_tenant_lists_only_its_own_memories(memory: Memory) -> None:
     await memory.remember("k", "of acme")
     with as_globex():
         assert await keys(memory) == []
@@ -158,13 +158,13 @@ async def test_the_longest_keys_fit_a_page_token(memory: Memory) -> None:
 
 
 @pytest.mark.parametrize("token", ["x", "AAAA", base64.urlsafe_b64encode(b"after:3").decode(), "/w==", "YmVoaW5kOgA="])
-async def test_a_page_token_nobody_gave_is_refused(memory: Memory, token: str) -> None:
+async def test_a_forged_page_token_is_refused(memory: Memory, token: str) -> None:
     error = await refused(memory.stub.ListMemories(pb.ListMemoriesRequest(page_token=token)))
     assert error.code is errors.Code.INVALID_ARGUMENT
     assert [violation.field for violation in error.facts.violations] == ["page_token"]
 
 
-async def test_a_page_token_goes_with_the_filters_it_was_given_for(memory: Memory) -> None:
+async def test_a_page_token_is_valid_only_for_its_filters(memory: Memory) -> None:
     for key in "abc":
         await memory.remember(key, 1, {"category": "cats"})
     page = await memory.stub.ListMemories(pb.ListMemoriesRequest(page_size=1, category="cats"))
@@ -172,7 +172,7 @@ async def test_a_page_token_goes_with_the_filters_it_was_given_for(memory: Memor
     assert (await refused(memory.stub.ListMemories(other))).reason == "PAGE_TOKEN_INVALID"
 
 
-async def test_a_page_costs_what_it_shows_however_much_is_remembered(memory: Memory) -> None:
+async def test_the_cost_of_a_page_does_not_depend_on_the_number_of_memories(memory: Memory) -> None:
     await memory.pool.execute(
         "INSERT INTO memory.fact (tenant_id, key, value, facets)"
         " SELECT 'acme', 'k/' || n % 100 || '/' || n, '', '{}' FROM generate_series(1, 20000) AS n"

@@ -28,7 +28,7 @@ def test_cuts_fall_between_sentences() -> None:
     assert cut(f"{first} {second}\n{third}", 60) == [f"{first} {second}", third]
 
 
-def test_a_sentence_too_long_is_cut_between_words() -> None:
+def test_a_long_sentence_is_cut_between_words() -> None:
     assert cut("one two three four", 9) == ["one two", "three", "four"]
     assert cut("abcdefgh", 3) == ["abc", "def", "gh"]
 
@@ -44,7 +44,7 @@ def test_a_sentence_too_long_is_cut_between_words() -> None:
         (" \n ", []),
     ],
 )
-def test_sentences_end_where_they_end(text: str, expected: list[str]) -> None:
+def test_text_is_split_into_sentences(text: str, expected: list[str]) -> None:
     assert sentences(text) == expected
 
 
@@ -69,5 +69,5 @@ def test_a_short_value_is_found_by_the_words_of_its_key() -> None:
         ({}, ""),
     ],
 )
-def test_values_read_as_lines_of_names_and_scalars(value: Json, expected: str) -> None:
+def test_a_value_becomes_lines_of_names_and_scalars(value: Json, expected: str) -> None:
     assert readable(value) == expected

@@ -40,7 +40,7 @@ async def recalling(
             await holder.execute(then)
 
 
-async def test_those_who_wait_share_a_statement_and_each_is_counted(memory: Memory) -> None:
+async def test_waiting_recalls_share_a_statement_and_each_is_counted(memory: Memory) -> None:
     await memory.remember("k", "teal", {"a": 1})
     async with recalling(memory, memory.pool) as tasks:
         assert await memory.pool.fetchval(WAITING) == 1
@@ -50,7 +50,7 @@ async def test_those_who_wait_share_a_statement_and_each_is_counted(memory: Memo
     assert [answer.HasField("last_accessed") for answer in answers] == [False, True, True, True, True]
 
 
-async def test_callers_who_leave_hold_up_nobody(memory: Memory) -> None:
+async def test_cancelled_recalls_do_not_delay_others(memory: Memory) -> None:
     await memory.remember("k", "teal")
     async with recalling(memory, memory.pool) as tasks:
         tasks[0].cancel()
@@ -63,7 +63,7 @@ async def test_callers_who_leave_hold_up_nobody(memory: Memory) -> None:
     assert others == [first + 1, first + 2]
 
 
-async def test_a_fact_that_is_gone_when_their_turn_comes_is_found_by_none(memory: Memory) -> None:
+async def test_waiting_recalls_of_a_fact_that_was_deleted_find_nothing(memory: Memory) -> None:
     await memory.remember("k", "teal")
     async with recalling(memory, memory.pool, then=DROP) as tasks:
         pass

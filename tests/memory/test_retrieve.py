@@ -74,7 +74,7 @@ async def test_metadata_can_be_left_out(memory: Memory) -> None:
     ],
 )
 @pytest.mark.parametrize("degraded", [False, True])
-async def test_a_filter_wants_scalars_equal_and_lists_contained(
+async def test_a_filter_matches_equal_scalars_and_contained_lists(
     memory: Memory, filter_: dict[str, Json], expected: set[str], degraded: bool
 ) -> None:
     await memory.remember(
@@ -86,7 +86,7 @@ async def test_a_filter_wants_scalars_equal_and_lists_contained(
     assert {result.key for result in found.results} == expected
 
 
-async def test_of_a_long_value_the_best_passage_counts(memory: Memory) -> None:
+async def test_a_long_value_is_ranked_by_its_best_passage(memory: Memory) -> None:
     await memory.remember("book", f"{LONG} The treasure lies under the lighthouse. {LONG}")
     await memory.remember("bread", "bread from the oven")
     found = await memory.stub.Retrieve(asking("treasure under the lighthouse", scoreThreshold=0.0))
@@ -95,7 +95,7 @@ async def test_of_a_long_value_the_best_passage_counts(memory: Memory) -> None:
     assert all(len(texts) <= 100 and max(map(len, texts)) <= 512 for texts in memory.model.asked)
 
 
-async def test_a_fact_of_many_near_passages_does_not_crowd_out_others(memory: Memory) -> None:
+async def test_a_fact_with_many_similar_passages_does_not_hide_others(memory: Memory) -> None:
     await memory.remember("many", " ".join(f"The harbour has boats, {n:04} of them, {'and ' * 90}." for n in range(60)))
     for number in range(4):
         await memory.remember(
@@ -142,6 +142,6 @@ async def test_a_query_of_characters_postgres_cannot_keep_is_answered(memory: Me
     assert [result.key for result in (await memory.stub.Retrieve(asking("the\0harbour"))).results] == ["k"]
 
 
-async def test_nothing_found_has_no_answer(memory: Memory) -> None:
+async def test_a_search_without_results_has_no_answer(memory: Memory) -> None:
     found = await memory.stub.Retrieve(asking("harbour"))
     assert (found.answer, found.total_results, list(found.sources)) == ("", 0, [])

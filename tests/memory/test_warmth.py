@@ -39,7 +39,7 @@ async def cold(
         yield served
 
 
-async def test_it_is_not_ready_while_the_model_is_loaded_and_is_when_it_was(cold: Memory) -> None:
+async def test_memory_is_not_ready_until_the_model_is_loaded(cold: Memory) -> None:
     async def asked() -> bool:
         assert not await passes(cold.warm)
         return bool(cold.model.asked)
@@ -50,7 +50,7 @@ async def test_it_is_not_ready_while_the_model_is_loaded_and_is_when_it_was(cold
     assert cold.model.asked == [["warm"]]
 
 
-async def test_nothing_waits_for_a_model_that_is_being_loaded(cold: Memory) -> None:
+async def test_calls_do_not_wait_for_a_model_that_is_being_loaded(cold: Memory) -> None:
     assert not await passes(cold.warm)
     stored = await cold.remember("boat", BOAT)
     assert not stored.HasField("indexed_at")
@@ -76,7 +76,9 @@ async def test_nothing_waits_for_a_model_that_is_being_loaded(cold: Memory) -> N
         (errors.FailedPrecondition("it cannot be loaded", reason="EMBEDDING_BUILD_FAILED"), True),
     ],
 )
-async def test_without_a_model_to_wait_for_it_is_ready(cold: Memory, error: errors.MeshError, left_alone: bool) -> None:
+async def test_memory_is_ready_if_there_is_no_model_to_wait_for(
+    cold: Memory, error: errors.MeshError, left_alone: bool
+) -> None:
     cold.model.failure = error
     cold.model.release()
     await until(partial(passes, cold.warm))
@@ -103,9 +105,7 @@ async def test_a_model_service_that_comes_later_is_found(cold: Memory) -> None:
     await until(by_meaning)
 
 
-async def test_a_load_that_takes_longer_than_a_start_may_wait_holds_up_nothing(
-    cold: Memory, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_memory_becomes_ready_if_the_load_takes_too_long(cold: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not await passes(cold.warm)
     monkeypatch.setattr(warmth, "PATIENCE_SECONDS", 0.0)
     assert await passes(cold.warm)

@@ -43,7 +43,7 @@ def test_a_result_without_its_call_is_left_out() -> None:
     assert sequences(newest(turns("calls:a", "result:a", "result:other", "said"), 100)) == [1, 2, 4]
 
 
-def test_a_call_that_was_passed_over_is_left_out_and_the_newest_one_may_wait() -> None:
+def test_an_incomplete_call_is_left_out_unless_it_is_the_newest_turn() -> None:
     assert sequences(newest(turns("said", "calls:a,b", "result:a", "said"), 100)) == [1, 4]
     assert sequences(newest(turns("said", "calls:a,b", "result:a"), 100)) == [1, 2, 3]
 

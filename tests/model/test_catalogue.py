@@ -7,7 +7,7 @@ from soma.model.v1.catalog_service_pb2 import Model
 from soma.model.v1.model_service_pb2 import GenerateRequest
 
 from services.mesh.call.errors import InvalidArgument, MeshError, NotFound, Unavailable
-from services.model.catalogue import Catalogue, Shelf
+from services.model.catalogue import Catalogue, CatalogueEntry
 from services.model.provider import ProviderEvent
 
 
@@ -39,8 +39,8 @@ LOCAL = Listing("local", "soma-extract-v1")
 
 
 async def catalogue(*providers: Listing, default: str = "", optional: bool = False) -> Catalogue:
-    shelves = [Shelf(LOCAL), *(Shelf(provider, optional=optional) for provider in providers)]
-    made = Catalogue(shelves, default, fallback="soma-extract-v1")
+    entries = [CatalogueEntry(LOCAL), *(CatalogueEntry(provider, optional=optional) for provider in providers)]
+    made = Catalogue(entries, default, fallback="soma-extract-v1")
     await made.refresh()
     return made
 
@@ -56,7 +56,7 @@ async def test_the_first_remote_chat_model_is_the_default_unless_one_is_configur
     assert (await catalogue(*providers, default="other")).resolve("").model.name == "other"
 
 
-async def test_the_default_moves_on_when_its_provider_is_away() -> None:
+async def test_the_default_is_a_model_of_the_next_provider_while_the_first_is_away() -> None:
     first, second = Listing("a", "x"), Listing("b", "y")
     made = await catalogue(first, second)
     assert made.default() == "x"
@@ -122,7 +122,7 @@ async def test_an_optional_provider_is_hidden_until_it_has_answered() -> None:
 async def test_models_named_in_a_file_are_known_while_their_server_is_away() -> None:
     provider = Listing("a", "x", "y")
     provider.error = Unavailable("gone")
-    made = Catalogue([Shelf(LOCAL), Shelf(provider, only=("x",))], "", fallback="soma-extract-v1")
+    made = Catalogue([CatalogueEntry(LOCAL), CatalogueEntry(provider, only=("x",))], "", fallback="soma-extract-v1")
     await made.refresh()
     assert made.resolve("x").provider is provider
     provider.error = None
@@ -146,7 +146,7 @@ async def test_a_model_without_a_capability_is_refused() -> None:
 
 async def test_the_check_fails_while_no_model_can_chat() -> None:
     provider = Listing("a", "x")
-    made = Catalogue([Shelf(provider)], "", fallback="soma-extract-v1")
+    made = Catalogue([CatalogueEntry(provider)], "", fallback="soma-extract-v1")
     with pytest.raises(Unavailable) as asked_never:
         await made.check()
     assert asked_never.value.reason == "MODEL_UNAVAILABLE"
@@ -162,7 +162,7 @@ async def test_the_check_fails_while_no_model_can_chat() -> None:
 
 
 async def catalogue_of(provider: Listing) -> Catalogue:
-    made = Catalogue([Shelf(provider)], "", fallback="soma-extract-v1")
+    made = Catalogue([CatalogueEntry(provider)], "", fallback="soma-extract-v1")
     await made.refresh()
     return made
 
@@ -174,7 +174,7 @@ async def catalogue_of(provider: Listing) -> Catalogue:
         (Model.CAPABILITY_TRANSCRIPTION, "the model `m` cannot hold a conversation; it writes down what is said"),
     ],
 )
-async def test_a_model_for_something_else_says_what_it_is_for(
+async def test_the_refusal_of_a_model_names_the_purpose_of_the_model(
     capability: "Model.Capability.ValueType", said: str
 ) -> None:
     provider = Listing("a", "m")
@@ -188,7 +188,13 @@ async def test_a_model_for_something_else_says_what_it_is_for(
 
 async def test_a_provider_whose_models_may_not_be_the_default_is_used_only_by_name() -> None:
     made = Catalogue(
-        [Shelf(LOCAL), Shelf(Listing("a", "x"), may_be_default=False), Shelf(Listing("b", "y"))], "", fallback="none"
+        [
+            CatalogueEntry(LOCAL),
+            CatalogueEntry(Listing("a", "x"), may_be_default=False),
+            CatalogueEntry(Listing("b", "y")),
+        ],
+        "",
+        fallback="none",
     )
     await made.refresh()
     assert made.default() == "y"

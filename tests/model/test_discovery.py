@@ -34,7 +34,7 @@ FOUND = sorted(name for name in VENDORS if name not in ("ollama", "openai_compat
 
 
 @pytest.mark.parametrize("name", FOUND)
-def test_a_vendor_is_found_once_what_it_needs_is_set(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_a_vendor_is_found_if_all_its_required_variables_are_set(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     assert name not in providers()
     server = VENDORS[name].server
     if not server.url:
@@ -51,7 +51,7 @@ def test_a_vendor_is_found_once_what_it_needs_is_set(monkeypatch: pytest.MonkeyP
     assert missing().keys() == {*FOUND, "ollama"} - {name}
 
 
-def test_what_is_not_set_is_named_for_every_other_vendor() -> None:
+def test_the_missing_variables_of_every_other_vendor_are_named() -> None:
     found = missing()
     assert found["groq"] == ("GROQ_API_KEY",)
     assert found["vllm"] == ("VLLM_BASE_URL",)
@@ -60,7 +60,7 @@ def test_what_is_not_set_is_named_for_every_other_vendor() -> None:
     assert found["azure"] == ("AZURE_OPENAI_API_KEY", "AZURE_OPENAI_ENDPOINT", "AZURE_OPENAI_DEPLOYMENTS")
 
 
-def test_half_of_what_is_needed_is_not_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_vendor_with_only_some_of_its_required_variables_is_not_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AZURE_OPENAI_API_KEY", "sk-1")
     monkeypatch.setenv("VLLM_API_KEY", "sk-2")
     monkeypatch.setenv("ANTHROPIC_BASE_URL", "https://proxy.example")
@@ -71,7 +71,7 @@ def test_half_of_what_is_needed_is_not_enough(monkeypatch: pytest.MonkeyPatch) -
     assert found["anthropic"] == ("ANTHROPIC_API_KEY",)
 
 
-def test_a_server_of_ones_own_needs_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_url_of_a_private_server_is_enough_without_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SGLANG_BASE_URL", OWN)
     monkeypatch.setenv("NVIDIA_BASE_URL", OWN)
     assert {name: entry.base_url for name, entry in providers().items()} == {"nvidia": OWN, "sglang": OWN}
@@ -116,7 +116,7 @@ def test_a_wrong_value_is_named_by_its_variable(
         providers()
 
 
-def test_a_provider_of_the_catalogue_file_has_a_vendor_who_says_the_rest(
+def test_a_provider_of_the_catalogue_file_takes_missing_values_from_its_vendor(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     file = tmp_path / "catalogue.toml"
@@ -148,7 +148,9 @@ def test_a_provider_that_lacks_what_its_vendor_needs_is_named(tmp_path: Path, en
     assert said in raised.value.message
 
 
-def test_a_vendor_of_ones_own_is_found_by_its_variable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_vendor_from_the_users_folder_is_found_by_its_variable(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     (tmp_path / "lab.toml").write_text(
         'title = "The lab"\nabout = "https://lab.example"\n'
         '[server]\nurl = "https://lab.example/v1"\nkey_variables = ["LAB_KEY"]\nneeds = ["key"]\n'

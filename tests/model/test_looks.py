@@ -10,7 +10,7 @@ from soma.model.v1.model_service_pb2 import GenerateRequest
 from services.mesh.call.call import run_as
 from services.mesh.call.errors import NotFound, Unavailable
 from services.mesh.testing.local import SOMEBODY
-from services.model.catalogue import Catalogue, Shelf
+from services.model.catalogue import Catalogue, CatalogueEntry
 from services.model.provider import ProviderEvent
 from services.model.testing.upstreams import FakeUpstream
 from tests.model.conftest import Serving, asking
@@ -45,7 +45,7 @@ class Late:
 
 async def test_a_broken_provider_hides_no_other() -> None:
     broken, sound = Late("broken", UnicodeEncodeError("latin-1", "k", 0, 1, "no")), Late("sound")
-    catalogue = Catalogue([Shelf(broken, only=("m",)), Shelf(sound)], "", fallback="none")
+    catalogue = Catalogue([CatalogueEntry(broken, only=("m",)), CatalogueEntry(sound)], "", fallback="none")
     await catalogue.refresh()
     listed = {model.name: model for model in catalogue.models()}
     assert listed["sound-model"].available
@@ -57,7 +57,7 @@ async def test_a_broken_provider_hides_no_other() -> None:
 
 async def test_a_provider_that_starts_later_is_found_by_the_first_call() -> None:
     late = Late("late", Unavailable("refused"))
-    catalogue = Catalogue([Shelf(late, optional=True)], "", fallback="none", look_interval=0.0)
+    catalogue = Catalogue([CatalogueEntry(late, optional=True)], "", fallback="none", look_interval=0.0)
     await catalogue.refresh()
     with pytest.raises(NotFound):
         await catalogue.find("late-model")
@@ -70,7 +70,7 @@ async def test_a_provider_that_starts_later_is_found_by_the_first_call() -> None
 
 async def test_the_list_shows_a_provider_that_has_started() -> None:
     late = Late("late", Unavailable("refused"))
-    catalogue = Catalogue([Shelf(late, optional=True)], "", fallback="none")
+    catalogue = Catalogue([CatalogueEntry(late, optional=True)], "", fallback="none")
     await catalogue.refresh()
     late.error = None
     assert [model.name for model in await catalogue.listed()] == ["late-model"]
@@ -79,7 +79,7 @@ async def test_the_list_shows_a_provider_that_has_started() -> None:
 async def test_concurrent_calls_share_one_refresh_and_later_ones_wait_for_the_next() -> None:
     late = Late("late")
     late.waiting = asyncio.Event()
-    catalogue = Catalogue([Shelf(late)], "", fallback="none")
+    catalogue = Catalogue([CatalogueEntry(late)], "", fallback="none")
     calls = [asyncio.create_task(catalogue.find("late-model")) for _ in range(5)]
     others = [asyncio.create_task(catalogue.find("nobody")) for _ in range(5)]
     late.waiting.set()
@@ -91,7 +91,7 @@ async def test_concurrent_calls_share_one_refresh_and_later_ones_wait_for_the_ne
 async def test_a_provider_that_hangs_delays_calls_only_briefly() -> None:
     late = Late("late")
     late.waiting = asyncio.Event()
-    catalogue = Catalogue([Shelf(late)], "", fallback="none")
+    catalogue = Catalogue([CatalogueEntry(late)], "", fallback="none")
     async with asyncio.timeout(5.0):
         with pytest.raises(NotFound):
             await catalogue.find("late-model")

@@ -88,7 +88,7 @@ async def test_each_provider_says_whether_it_can_be_used_and_why_not(
     assert (found["mistral"].state, found["mistral"].reason) == (Provider.STATE_NOT_SET, "set MISTRAL_API_KEY")
 
 
-async def test_a_vendor_of_ones_own_is_found_and_one_that_is_wrong_stops_the_start(
+async def test_a_vendor_file_of_the_user_is_found_and_an_invalid_one_stops_the_start(
     serving: Serving, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "vendors").mkdir()

@@ -61,7 +61,7 @@ async def test_infer_completes_a_prompt_and_is_recorded(models: Models) -> None:
     assert {record.outcome for record in records} == {UsageRecord.OUTCOME_FINISHED}
 
 
-async def test_infer_says_when_the_limit_was_met(models: Models) -> None:
+async def test_infer_reports_that_the_token_limit_was_reached(models: Models) -> None:
     with run_as(SOMEBODY):
         response = await models.model.Infer(InferRequest(prompt="The mesh", seed=1, max_tokens=1))
     assert (response.finish_reason, response.usage.completion_tokens) == ("length", 1)

@@ -53,7 +53,7 @@ def test_a_key_is_sent_without_what_copying_added(monkeypatch: pytest.MonkeyPatc
     assert [entry.api_key.get_secret_value() for entry in entries] == ["sk-3", "sk-1", "sk-2", ""]
 
 
-def test_an_empty_key_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_key_counts_as_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "")
     assert names(ModelSettings()) == ["ollama"]
     monkeypatch.setenv("SOMA_MODEL_OPENAI_API_KEY", "\n")
@@ -76,7 +76,7 @@ def test_a_key_that_no_header_can_carry_is_named_by_its_variable(
     assert "hunter" not in refused.value.message
 
 
-def test_the_environment_goes_before_the_file_also_under_the_vendors_names(
+def test_a_vendors_variable_in_the_environment_overrides_the_file(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "soma.toml").write_text('[model]\nopenai_api_key = "of-the-file"\n')
@@ -137,7 +137,9 @@ def test_a_secret_does_not_show_when_settings_are_printed(monkeypatch: pytest.Mo
     assert "sk-very-secret" not in f"{settings!r} {settings.providers()!r} {settings.model_dump_json()}"
 
 
-def test_the_example_catalogue_is_valid_and_comes_before_what_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_example_catalogue_is_valid_and_its_providers_come_before_those_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-1")
     example = Path(module.__file__).with_name("catalogue.example.toml")
     default, entries = ModelSettings(catalogue=example).providers()
@@ -147,7 +149,7 @@ def test_the_example_catalogue_is_valid_and_comes_before_what_is_found(monkeypat
     assert entries[0].models == ("gpt-5-mini", "gpt-5")
 
 
-def test_a_default_from_the_environment_goes_before_the_files(tmp_path: Path) -> None:
+def test_a_default_from_the_environment_overrides_that_of_the_file(tmp_path: Path) -> None:
     file = tmp_path / "catalogue.toml"
     file.write_text('default = "a"\n')
     assert ModelSettings(catalogue=file, default="b").providers()[0] == "b"

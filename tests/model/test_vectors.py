@@ -83,7 +83,7 @@ async def test_a_failure_is_typed_and_recorded(models: Models, fake: FakeUpstrea
     assert (record.outcome, record.error_reason) == (UsageRecord.OUTCOME_FAILED, "PROVIDER_RATE_LIMITED")
 
 
-async def test_a_caller_who_leaves_is_recorded(models: Models, fake: FakeUpstream) -> None:
+async def test_a_cancelled_call_is_recorded(models: Models, fake: FakeUpstream) -> None:
     fake.behaviour = Behaviour(fault=Fault.HANG)
     with run_as(SOMEBODY):
         call = asyncio.ensure_future(models.model.Embed(EmbedRequest(model="fake-embed", input=["a"])))
@@ -94,16 +94,16 @@ async def test_a_caller_who_leaves_is_recorded(models: Models, fake: FakeUpstrea
     assert record.outcome == UsageRecord.OUTCOME_CANCELLED
 
 
-async def test_a_model_is_asked_only_for_what_it_is_for(models: Models, fake: FakeUpstream) -> None:
+async def test_a_model_for_another_purpose_is_refused(models: Models, fake: FakeUpstream) -> None:
     error = await refused(models, EmbedRequest(model="fake-chat", input=["a"]))
     assert error.reason == "MODEL_CAPABILITY_MISSING"
     assert error.message == "the model `fake-chat` cannot embed texts; it holds conversations"
     with run_as(SOMEBODY), pytest.raises(grpc.aio.AioRpcError) as raised:
         async for _ in models.model.Generate(asking(model="fake-embed")):
             pass
-    told = from_rpc_error(raised.value)
-    assert told.reason == "MODEL_CAPABILITY_MISSING"
-    assert "it makes vectors of texts" in told.message
+    refusal = from_rpc_error(raised.value)
+    assert refusal.reason == "MODEL_CAPABILITY_MISSING"
+    assert "it makes vectors of texts" in refusal.message
     assert fake.requests == []
     await models.usage(0)
 
@@ -147,7 +147,7 @@ async def _no_record(record: UsageRecord) -> None:
         EmbedRequest(input=["a"], dimensions=0),
     ],
 )
-async def test_texts_are_given_in_one_way(models: Models, request_: EmbedRequest) -> None:
+async def test_invalid_texts_token_numbers_or_dimensions_are_refused(models: Models, request_: EmbedRequest) -> None:
     error = await refused(models, request_)
     assert error.code.name == "INVALID_ARGUMENT"
     assert error.facts.violations[0].field.startswith(("input", "tokens", "dimensions"))

@@ -42,7 +42,7 @@ def test_every_vendor_is_shipped_and_says_where_it_is_documented() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(VENDORS))
-def test_what_a_vendor_needs_can_be_given(name: str) -> None:
+def test_each_requirement_of_a_vendor_has_a_variable(name: str) -> None:
     server = VENDORS[name].server
     variables = {"key": server.key_variables, "url": server.url_variables, "models": server.models_variables}
     assert all(variables[each] for each in server.needs)
@@ -50,7 +50,7 @@ def test_what_a_vendor_needs_can_be_given(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(name for name, vendor in VENDORS.items() if vendor.known is not None))
-def test_what_is_known_of_models_has_a_source_and_each_model_stands_there_once(name: str) -> None:
+def test_known_facts_of_models_have_a_source_and_each_model_is_listed_once(name: str) -> None:
     known = VENDORS[name].known
     assert known is not None
     assert known.source.startswith("https://")
@@ -70,7 +70,7 @@ def test_a_version_of_a_model_is_known_by_the_models_name_unless_it_has_an_entry
     assert openai.facts("gpt-5-mini-fast") is None
 
 
-def test_a_file_of_ones_own_adds_a_vendor_or_replaces_one(tmp_path: Path) -> None:
+def test_a_file_of_the_user_adds_a_vendor_or_replaces_one(tmp_path: Path) -> None:
     (tmp_path / "lab.toml").write_text('title = "The lab"\nabout = "https://lab.example"\nrank = 5\n')
     (tmp_path / "groq.toml").write_text('title = "Groq by proxy"\nabout = "https://lab.example"\n')
     found = load(tmp_path)

@@ -17,11 +17,11 @@ class SeenPool:
         self._see = see
 
     def acquire(self, **how: Any) -> "_Acquiring":
-        """See `asyncpg.Pool`."""
+        """A connection, for `async with` or `await`, whose statements `see` is given."""
         return _Acquiring(self._pool.acquire(**how), self._see)
 
     async def release(self, connection: "_Seen") -> None:
-        """See `asyncpg.Pool`."""
+        """Give a connection back to the pool."""
         await self._pool.release(connection.connection)
 
     def __getattr__(self, name: str) -> Any:

@@ -64,13 +64,13 @@ async def test_responses_of_the_conversation_go_with_their_events_and_all_others
     assert await database.fetchval("SELECT count(*) FROM orchestrator.response_event") == 0
 
 
-async def test_what_is_asked_for_after_the_deletion_is_of_a_new_conversation(database: "Pool") -> None:
+async def test_responses_created_after_the_deletion_stay(database: "Pool") -> None:
     stays = await respond(database, "tea")
     await handle(database, deleted("tea", ago=timedelta(minutes=1)))
     assert await responses(database) == {stays}
 
 
-async def test_responses_that_an_earlier_version_kept_go_too(database: "Pool") -> None:
+async def test_responses_that_an_earlier_version_stored_are_deleted_too(database: "Pool") -> None:
     gone, other, alone = [await respond(database, name) for name in ("tea", "coffee", "")]
     await database.execute("UPDATE orchestrator.response SET conversation_id = NULL")
     await handle(database, deleted("tea"))
@@ -78,7 +78,7 @@ async def test_responses_that_an_earlier_version_kept_go_too(database: "Pool") -
     assert await responses(database) == {other, alone}
 
 
-async def test_the_session_of_the_conversation_goes_with_its_requests(database: "Pool") -> None:
+async def test_the_session_of_the_conversation_is_deleted_with_its_requests(database: "Pool") -> None:
     sessions = PostgresSessions(database)
     made = [await sessions.create(SOMEBODY, CreateChatSessionRequest(), ChatTemplate(), "") for _ in range(2)]
     gone, other = [session.public.id for session in made if session is not None]
@@ -101,7 +101,7 @@ async def test_an_event_that_holds_something_else_is_refused(database: "Pool") -
     assert refused.value.reason == "EVENT_UNREADABLE"
 
 
-def test_only_the_conversation_of_a_session_leads_to_one() -> None:
+def test_only_the_id_of_a_sessions_conversation_gives_a_session() -> None:
     session = uuid.uuid4()
     assert session_of(conversation_of(str(session))) == session
     for other in ("tea", "session:", "session:tea", f"a session:{session}", str(session), f"session:{session.hex}"):

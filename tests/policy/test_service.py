@@ -138,7 +138,7 @@ FREE = '[[rule]]\nid="a"\ndecision="deny"\nwhen={"user.tier"="free", "n"=[1, 2.5
         ({}, pb.DECISION_ALLOW),
     ],
 )
-async def test_a_rule_with_conditions_applies_where_the_facts_meet_all_of_them(
+async def test_a_rule_applies_if_the_context_meets_all_its_conditions(
     path: Path, context: dict[str, Any], decision: pb.Decision.ValueType
 ) -> None:
     path.write_text(FREE)
@@ -166,7 +166,7 @@ def test_a_byte_order_mark_before_the_rules_is_ignored(path: Path) -> None:
     assert [rule.id for rule in load(path).rules] == ["word"]
 
 
-async def test_only_a_holder_of_the_scope_asks_for_another_principal(path: Path) -> None:
+async def test_only_a_caller_with_the_scope_may_ask_for_another_principal(path: Path) -> None:
     policy = Policy(path)
     other = principal_pb2.Principal(tenant_id="acme", subject="sam")
     request = pb.EvaluateRequest(action="chat.input", principal=other)

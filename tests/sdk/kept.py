@@ -23,12 +23,10 @@ class KeptMemory(MemoryServiceServicer):
         self.said: dict[str, list[pb.ConversationMessage]] = {}
 
     async def Remember(self, request: pb.RememberRequest, context: Any) -> pb.RememberResponse:
-        """See the contract."""
         self.kept[request.key] = request
         return pb.RememberResponse(key=request.key, status="stored", vector_id="v1", embedding_dimensions=384)
 
     async def Recall(self, request: pb.RecallRequest, context: Any) -> pb.RecallResponse:
-        """See the contract."""
         if (kept := self.kept.get(request.key)) is None:
             raise NotFound(
                 f"nothing is remembered as {request.key}",
@@ -40,7 +38,6 @@ class KeptMemory(MemoryServiceServicer):
         )
 
     async def Retrieve(self, request: pb.RetrieveRequest, context: Any) -> pb.RetrieveResponse:
-        """See the contract."""
         results = [
             pb.RetrievedMemory(key=key, value=kept.value, metadata=kept.metadata, score=0.75)
             for key, kept in self.kept.items()
@@ -48,11 +45,9 @@ class KeptMemory(MemoryServiceServicer):
         return pb.RetrieveResponse(results=results, answer="Tuna.", sources=list(self.kept), degraded=True)
 
     async def Forget(self, request: pb.ForgetRequest, context: Any) -> pb.ForgetResponse:
-        """See the contract."""
         return pb.ForgetResponse(key=request.key, deleted=self.kept.pop(request.key, None) is not None)
 
     async def ListMemories(self, request: pb.ListMemoriesRequest, context: Any) -> pb.ListMemoriesResponse:
-        """See the contract."""
         (after,) = page_token.read(request, str) or ("",)
         found = [key for key, kept in sorted(self.kept.items()) if key > after and _listed(kept, request)]
         shown = found[: request.page_size or _PAGE_SIZE]
@@ -66,14 +61,12 @@ class KeptMemory(MemoryServiceServicer):
         return pb.ListMemoriesResponse(memories=memories, next_page_token=token)
 
     async def AppendMessages(self, request: pb.AppendMessagesRequest, context: Any) -> pb.AppendMessagesResponse:
-        """See the contract."""
         said = self.said.setdefault(request.conversation_id, [])
         for message in request.messages:
             said.append(pb.ConversationMessage(message=message, sequence=len(said) + 1, create_time=NOW))
         return pb.AppendMessagesResponse(last_sequence=len(said))
 
     async def ListMessages(self, request: pb.ListMessagesRequest, context: Any) -> pb.ListMessagesResponse:
-        """See the contract."""
         if (said := self.said.get(request.conversation_id)) is None:
             raise NotFound("there is no such conversation", reason=reasons.CONVERSATION_NOT_FOUND)
         (start,) = page_token.read(request, int) or (0,)
@@ -84,11 +77,9 @@ class KeptMemory(MemoryServiceServicer):
     async def DeleteConversation(
         self, request: pb.DeleteConversationRequest, context: Any
     ) -> pb.DeleteConversationResponse:
-        """See the contract."""
         return pb.DeleteConversationResponse(deleted_messages=len(self.said.pop(request.conversation_id, ())))
 
     async def GetContext(self, request: pb.GetContextRequest, context: Any) -> pb.GetContextResponse:
-        """See the contract."""
         return pb.GetContextResponse(
             recent_messages=self.said.get(request.conversation_id, []),
             relevant_documents=[model.Source(key="fact/1", text="Tuna.", score=0.5)],

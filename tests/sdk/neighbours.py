@@ -72,7 +72,6 @@ class OneModel(FakeEmbedder):
     async def Generate(
         self, request: generation.GenerateRequest, context: Any
     ) -> AsyncIterator[generation.GenerateResponse]:
-        """See the contract."""
         started = generation.GenerationStarted(generation_id="g1", model="plain", provider="local")
         yield generation.GenerateResponse(started=started)
         yield generation.GenerateResponse(delta=model.Delta(text="Hello"))
@@ -80,7 +79,6 @@ class OneModel(FakeEmbedder):
         yield generation.GenerateResponse(finished=finished)
 
     async def Infer(self, request: generation.InferRequest, context: Any) -> generation.InferResponse:
-        """See the contract."""
         return generation.InferResponse(
             model="plain", completion=" and on", usage=USAGE, finish_reason="stop", latency_ms=250
         )
@@ -90,7 +88,6 @@ class OneRule(PolicyServiceServicer):
     """Finds an address wherever it looks."""
 
     async def Evaluate(self, request: policy.EvaluateRequest, context: Any) -> policy.EvaluateResponse:
-        """See the contract."""
         rule = policy.MatchedRule(rule_id="pii.email", decision=policy.DECISION_REDACT, reason="an address")
         return policy.EvaluateResponse(
             decision=policy.DECISION_REDACT,

@@ -27,7 +27,7 @@ async def test_threads_share_a_client(server: Server) -> None:
     assert answers == [["Hello, world", "Hello, world", number] for number in range(THREADS * 3)]
 
 
-async def test_an_async_client_may_be_made_where_no_loop_runs_and_serves_the_one_it_is_used_in(server: Server) -> None:
+async def test_an_async_client_created_without_an_event_loop_works_in_the_loop_of_its_first_use(server: Server) -> None:
     client = await asyncio.to_thread(AsyncClient, server.url, KEY)
     assert (await client.chat("Hi")).text == "Hello, world"
 
@@ -42,7 +42,7 @@ async def test_an_async_client_may_be_made_where_no_loop_runs_and_serves_the_one
     await client.close()
 
 
-async def test_a_client_that_was_closed_says_so(server: Server) -> None:
+async def test_a_call_on_a_closed_client_raises_an_error(server: Server) -> None:
     client = AsyncClient(server.url, KEY)
     await client.close()
     blocking = Client(server.url, KEY)
@@ -73,7 +73,7 @@ print(client.chat("Hi").text)
 """
 
 
-async def test_a_client_made_before_a_fork_says_in_the_child_that_it_does_not_belong_there(server: Server) -> None:
+async def test_a_client_created_before_a_fork_raises_an_error_in_the_child(server: Server) -> None:
     ended = await command(*pointing(server.url, KEY), sys.executable, "-c", PROGRAM)
     assert ended.output.splitlines() == [
         "this client belongs to the process it was made in: make one after the fork",

@@ -16,7 +16,7 @@ def test_a_word_is_a_value_without_the_enums_name() -> None:
 
 
 @pytest.mark.parametrize("value", [Response.STATE_UNSPECIFIED, 99])
-def test_a_value_that_is_unset_or_not_known_yet_has_no_word(value: int) -> None:
+def test_an_unset_or_unknown_value_has_no_word(value: int) -> None:
     assert (enum_word(Response.State, value), enum_word(Response.State, value, "unknown")) == ("", "unknown")
 
 

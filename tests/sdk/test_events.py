@@ -14,14 +14,14 @@ ENTRY = logs.LogEntry(id="1-0", message="begun")
 ERROR = StreamError(code=5, status="NOT_FOUND", reason="GONE", message="no such task")
 
 
-def test_a_stream_about_one_thing_gives_that_thing() -> None:
+def test_a_stream_with_one_kind_of_event_gives_the_values() -> None:
     reader = events(unchanged, item="entry", has_final_event=True)("req_1")
     assert reader.take(logs.TailLogsResponse(started=logs.TailStarted(after="1-0"))) is None
     assert reader.take(logs.TailLogsResponse(heartbeat=Heartbeat())) is None
     assert reader.take(logs.TailLogsResponse(entry=ENTRY)) == ENTRY
 
 
-def test_a_stream_about_several_things_gives_whole_events_but_heartbeats() -> None:
+def test_a_stream_with_several_kinds_of_events_gives_the_events_without_heartbeats() -> None:
     reader = events(unchanged, item="", has_final_event=True)("req_1")
     said = model.GenerateResponse(delta=Delta(text="Hi"))
     finished = model.GenerateResponse(finished=model.GenerationFinished())
@@ -30,14 +30,14 @@ def test_a_stream_about_several_things_gives_whole_events_but_heartbeats() -> No
     reader.end()
 
 
-def test_what_a_stream_says_went_wrong_is_raised() -> None:
+def test_an_error_in_a_stream_is_raised() -> None:
     reader = events(unchanged, item="entry", has_final_event=True)("req_1")
     with pytest.raises(NotFoundError) as caught:
         reader.take(logs.TailLogsResponse(error=ERROR))
     assert (caught.value.reason, caught.value.request_id) == ("GONE", "req_1")
 
 
-def test_a_stream_that_does_not_say_its_end_was_cut() -> None:
+def test_a_stream_without_its_last_event_was_cut_off() -> None:
     reader = events(unchanged, item="", has_final_event=True)("req_1")
     reader.take(model.GenerateResponse(delta=Delta(text="Hi")))
     with pytest.raises(UnavailableError) as caught:
@@ -45,7 +45,7 @@ def test_a_stream_that_does_not_say_its_end_was_cut() -> None:
     assert caught.value.reason == "STREAM_CUT"
 
 
-def test_a_stream_whose_contract_has_no_last_event_may_just_end() -> None:
+def test_a_stream_whose_contract_has_no_last_event_may_end_after_any_event() -> None:
     reader = events(unchanged, item="", has_final_event=False)("req_1")
     assert reader.take(StreamEchoResponse(text="Hi")) == StreamEchoResponse(text="Hi")
     reader.end()

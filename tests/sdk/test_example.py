@@ -20,7 +20,7 @@ async def test_the_chat_holds_a_conversation_that_is_remembered(stack: Stack) ->
     assert "Ada" in answered
 
 
-async def test_the_memory_finds_what_was_meant(stack: Stack) -> None:
+async def test_the_memory_example_finds_a_fact_by_meaning(stack: Stack) -> None:
     async def found() -> bool:
         # The question has no word of the answer. A search by meaning finds it, but only a moment after a start.
         ended = await command(*pointing(stack.url, stack.key), sys.executable, EXAMPLES / "memory_somamesh.py")
@@ -31,7 +31,7 @@ async def test_the_memory_finds_what_was_meant(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("name", ["chat_somamesh.py", "memory_somamesh.py"])
-async def test_an_example_says_what_went_wrong(server: Server, name: str) -> None:
+async def test_an_example_prints_the_error(server: Server, name: str) -> None:
     ended = await command(*pointing(server.url, f"not {KEY}"), sys.executable, EXAMPLES / name)
     assert ended.status == 1
     assert ended.errors.startswith("CREDENTIAL_INVALID: ")

@@ -58,14 +58,14 @@ async def test_a_wrong_key_is_refused(server: Server, kind: str) -> None:
     assert caught.value.reason == "CREDENTIAL_INVALID"
 
 
-async def test_a_turn_that_takes_too_long_is_given_up(server: Server, client: Driver) -> None:
+async def test_a_turn_past_its_timeout_fails(server: Server, client: Driver) -> None:
     server.chat.script = [asyncio.Event()]
     with pytest.raises(somamesh.DeadlineError):
         await client.call("chat", "Hi", timeout=0.1)
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
-async def test_a_mesh_that_is_not_there_is_unavailable(kind: str) -> None:
+async def test_a_mesh_that_is_not_running_is_unavailable(kind: str) -> None:
     async with driving(kind, "http://127.0.0.1:9", KEY, max_retries=0) as client:
         with pytest.raises(somamesh.UnavailableError):
             await client.call("list_models")
@@ -80,7 +80,7 @@ def test_a_stream_the_gateway_had_to_reset_was_cut_off() -> None:
     assert (raised.reason, raised.status, raised.request_id) == ("STREAM_CUT", "UNAVAILABLE", "req_1")
 
 
-async def test_closing_the_client_fails_its_calls_and_cancels_nobody(server: Server) -> None:
+async def test_closing_the_client_fails_its_calls_and_cancels_no_task(server: Server) -> None:
     server.chat.script = [asyncio.Event()]
     client = AsyncClient(server.url, KEY)
     asking = asyncio.create_task(client.chat("Hi"))
@@ -113,16 +113,16 @@ async def test_cancelling_a_task_cancels_its_call(server: Server, soma: AsyncCli
         await server.chat.ended.wait()
 
 
-async def test_calls_are_logged_by_their_request_id_without_what_was_said(
+async def test_calls_are_logged_with_their_request_id_and_without_their_content(
     server: Server, client: Driver, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.DEBUG, logger="somamesh"):
         await client.call("chat", "a secret")
         with pytest.raises(somamesh.NotFoundError) as caught:
             await client.call("recall", "another secret")
-    told, missed = (record.getMessage() for record in caplog.records if record.name == "somamesh")
+    answered, missed = (record.getMessage() for record in caplog.records if record.name == "somamesh")
     asked = str(server.chat.metadata["x-request-id"])
-    assert told.startswith(f"Chat {asked} OK after ")
+    assert answered.startswith(f"Chat {asked} OK after ")
     assert missed.startswith(f"Recall {caught.value.request_id} MEMORY_NOT_FOUND after ")
     assert "secret" not in caplog.text
     assert KEY not in caplog.text

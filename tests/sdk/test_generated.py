@@ -89,7 +89,7 @@ async def test_a_new_contract_is_in_both_clients(
     ended = await command(*pointing(where, KEY), f"PYTHONPATH={client_of_all}", sys.executable, "-c", program)
     assert ended.status == 0, ended.errors
     done = json.loads(ended.output)
-    told = done.pop("help")
+    help_text = done.pop("help")
     assert done == {
         "created": True,
         "listed": ["a/1", "a/2", "a/3"],
@@ -100,7 +100,7 @@ async def test_a_new_contract_is_in_both_clients(
         "failed": "UnavailableError",
         "streamed": [0, 1, 2],
     }
-    assert told.splitlines() == [
+    assert help_text.splitlines() == [
         "Puts one away.",
         "",
         "Args:",

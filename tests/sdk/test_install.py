@@ -75,7 +75,9 @@ async def python(request: pytest.FixtureRequest, wheels: list[Path], tmp_path: P
     shutil.rmtree(home)
 
 
-async def test_it_chats_where_nothing_else_is_installed(python: Path, server: Server, tmp_path: Path) -> None:
+async def test_the_client_chats_in_an_environment_without_other_packages(
+    python: Path, server: Server, tmp_path: Path
+) -> None:
     listed = json.loads(await uv("pip", "list", "--python", python, "--format", "json"))
     assert {package["name"] for package in listed} == NEEDED
     ended = await command(*pointing(server.url, KEY), python, "-I", "-W", "error", "-c", PROGRAM, cwd=tmp_path)

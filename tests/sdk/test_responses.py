@@ -125,7 +125,7 @@ async def test_every_parameter_reaches_the_contract(server: Server, client: Driv
     ]
 
 
-async def test_one_made_in_the_background_is_returned_as_soon_as_it_has_an_id(server: Server, client: Driver) -> None:
+async def test_a_background_response_is_returned_as_soon_as_it_has_an_id(server: Server, client: Driver) -> None:
     server.responses.script.insert(3, asyncio.Event())
     begun = await client.call("create_response", "Hi", background=True, conversation="c1", timeout=20)
     assert (begun.id, begun.state, begun.text, begun.ended_at) == (WHOLE.id, "in_progress", "", None)
@@ -134,7 +134,7 @@ async def test_one_made_in_the_background_is_returned_as_soon_as_it_has_an_id(se
     assert (await client.call("get_response", begun.id)).state == "cancelled"
 
 
-async def test_a_response_is_read_once_more_from_its_beginning(client: Driver) -> None:
+async def test_a_background_response_can_be_read_again_from_its_beginning(client: Driver) -> None:
     created = await client.call("create_response", "Hi", background=True)
     assert await client.items("watch_response", created.id) == ["Hello", ", world"]
     with pytest.raises(somamesh.NotFoundError):
@@ -145,7 +145,9 @@ async def test_a_response_is_read_once_more_from_its_beginning(client: Driver) -
     assert caught.value.reason == "RESPONSE_NOT_IN_BACKGROUND"
 
 
-async def test_its_id_is_known_while_it_streams_and_leaving_ends_it(server: Server, soma: AsyncClient) -> None:
+async def test_the_id_is_known_during_the_stream_and_leaving_the_stream_ends_the_response(
+    server: Server, soma: AsyncClient
+) -> None:
     server.responses.script.insert(3, asyncio.Event())
     async with soma.stream_response("Hi") as stream:
         assert (await stream.begun()).id == WHOLE.id
@@ -164,7 +166,7 @@ async def test_a_response_that_was_cut_is_never_taken_for_complete(server: Serve
     assert caught.value.reason == "STREAM_CUT"
 
 
-async def test_what_a_response_was_made_from_comes_page_by_page(server: Server, client: Driver) -> None:
+async def test_the_input_of_a_response_is_listed_across_pages(server: Server, client: Driver) -> None:
     said = InputItem("msg_0", Message("user", "Hi"))
     result = InputItem("fco_1", Message("tool", "42", tool_call_id="call_a"))
     server.responses.page_size = 1
@@ -183,7 +185,7 @@ async def test_a_response_that_failed_says_why(server: Server, client: Driver) -
     assert (response.state, response.failure) == ("failed", Failure("MODEL_DOWN", "it is down"))
 
 
-async def test_a_response_is_asked_for_once_and_read_as_often_as_it_takes(server: Server, client: Driver) -> None:
+async def test_creating_a_response_is_not_retried_and_reading_it_is(server: Server, client: Driver) -> None:
     server.trouble.failures.append(errors.Unavailable("no", retry_after=0.01))
     with pytest.raises(somamesh.UnavailableError):
         await client.call("create_response", "Hi")

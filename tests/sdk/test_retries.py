@@ -56,7 +56,7 @@ async def test_the_request_id_of_an_effect_is_the_same_in_each_attempt_and_new_i
     assert ids[0] == ids[1] != ids[2]
 
 
-async def test_pages_are_fetched_again_too(server: Server, client: Driver) -> None:
+async def test_a_page_of_a_list_is_retried(server: Server, client: Driver) -> None:
     server.trouble.failures.append(errors.Unavailable("no"))
     assert len(await client.items("list_usage")) == 3
 
@@ -100,7 +100,7 @@ async def test_a_retry_waits_as_long_as_the_mesh_asks(server: Server, client: Dr
     assert 0.3 <= time.monotonic() - began < 5
 
 
-async def test_a_wait_longer_than_the_time_left_is_not_begun(server: Server, client: Driver) -> None:
+async def test_a_call_fails_at_once_if_the_wait_is_longer_than_the_time_left(server: Server, client: Driver) -> None:
     server.trouble.failures.append(errors.ResourceExhausted("no", retry_after=60))
     began = time.monotonic()
     with pytest.raises(somamesh.RateLimitError) as caught:
@@ -134,7 +134,7 @@ def test_a_wait_is_never_shorter_than_asked_nor_longer_than_there_is_time(
         assert (after or 0) <= wait < remaining
 
 
-def test_waits_grow_up_to_a_limit_and_clients_that_failed_together_come_back_apart() -> None:
+def test_waits_grow_up_to_a_limit_and_vary_between_clients() -> None:
     def wait(done: int, jitter: float) -> float:
         seconds = Retries(10).wait(failure_with("ABORTED"), done=done, remaining=60, jitter=jitter)
         assert seconds is not None

@@ -31,9 +31,7 @@ from tests.sdk.drivers import Driver
 NOW = datetime.fromtimestamp(1_700_000_000, UTC)
 
 
-async def test_what_is_remembered_is_recalled_and_found_as_the_same_python_value(
-    server: Server, client: Driver
-) -> None:
+async def test_a_remembered_value_is_recalled_and_found_unchanged(server: Server, client: Driver) -> None:
     value = {"name": "Ada", "age": 3, "weight": 4.5, "likes": ["tuna", None, True], "home": {"floor": -1}}
     stored = await client.call("remember", "cats/ada", value, metadata={"category": "cats"}, ttl_seconds=60)
     assert stored == Stored("cats/ada", "v1", 384, None)
@@ -58,7 +56,7 @@ async def test_every_json_value_comes_back(client: Driver, value: object) -> Non
 
 
 @pytest.mark.parametrize("value", [object(), {1: "a"}, float("nan"), float("inf"), 2**53 + 1, b"bytes", [{2}]])
-async def test_a_value_that_would_change_on_the_way_is_refused_before_it_is_sent(
+async def test_a_value_that_json_cannot_hold_exactly_is_refused_before_it_is_sent(
     server: Server, client: Driver, value: object
 ) -> None:
     with pytest.raises(ValueError, match="JSON"):
@@ -66,25 +64,25 @@ async def test_a_value_that_would_change_on_the_way_is_refused_before_it_is_sent
     assert server.trouble.requests == []
 
 
-async def test_what_was_never_remembered_is_not_found(client: Driver) -> None:
+async def test_a_key_that_was_never_remembered_is_not_found(client: Driver) -> None:
     with pytest.raises(somamesh.NotFoundError) as caught:
         await client.call("recall", "nothing")
     assert (caught.value.reason, caught.value.metadata) == ("MEMORY_NOT_FOUND", {"key": "nothing"})
 
 
-async def test_what_is_forgotten_was_there_once(server: Server, client: Driver) -> None:
+async def test_forgetting_returns_whether_the_key_existed(server: Server, client: Driver) -> None:
     await client.call("remember", "k", 1)
     assert [await client.call("forget", "k"), await client.call("forget", "k")] == [True, False]
     assert server.memory.kept == {}
 
 
 async def test_memories_are_listed_across_pages(server: Server, client: Driver) -> None:
-    told = {"category": "c", "tags": ["t"]}
+    labels = {"category": "c", "tags": ["t"]}
     for key in ("a/3", "b/1", "a/1", "a/2"):
-        await client.call("remember", key, {"n": 1}, metadata=told)
+        await client.call("remember", key, {"n": 1}, metadata=labels)
     server.trouble.requests.clear()
     listed = await client.items("list_memories", "a/", category="c", tags=["t"], page_size=2)
-    assert listed == [Memory(key, {"n": 1}, told, None, NOW, 0, None, NOW) for key in ("a/1", "a/2", "a/3")]
+    assert listed == [Memory(key, {"n": 1}, labels, None, NOW, 0, None, NOW) for key in ("a/1", "a/2", "a/3")]
     asked = memory.ListMemoriesRequest(prefix="a/", category="c", tags=["t"], page_size=2)
     assert server.trouble.requests[0] == asked
     assert len(server.trouble.requests) == 2
@@ -105,7 +103,7 @@ async def test_a_conversation_is_created_continued_and_read_page_by_page(server:
     assert (await client.call("create_conversation", "Hi")).id != conversation.id
 
 
-async def test_what_an_application_notes_of_a_conversation_is_kept_with_its_first_message(client: Driver) -> None:
+async def test_the_metadata_of_a_conversation_is_kept_with_its_first_message(client: Driver) -> None:
     said = [{"role": "user", "content": "Hi", "metadata": {"n": 1}}, {"role": "assistant", "content": "Hello"}]
     conversation = await client.call("create_conversation", messages=said, metadata={"user_id": "123"})
     first, second = await client.items("list_messages", conversation.id)
@@ -124,7 +122,7 @@ async def test_a_conversation_without_a_message_is_refused_by_the_mesh(client: D
     assert list(caught.value.fields) == ["messages"]
 
 
-async def test_a_message_to_a_conversation_is_a_turn_of_it(server: Server, client: Driver) -> None:
+async def test_sending_a_message_to_a_conversation_is_a_turn(server: Server, client: Driver) -> None:
     answer = await client.call("send_message", conversation_id="c1", content="Hi", role="user", temperature=0.5)
     pieces, streamed = await client.stream("stream_completion", conversation_id="c1", content="Hi", temperature=0.5)
     assert ("".join(pieces), streamed) == (answer.text, answer)

@@ -41,7 +41,7 @@ def test_a_url_names_a_target_and_whether_it_is_reached_by_tls(url: str | None, 
     assert endpoint(url, None) == Endpoint(target, secure, None)
 
 
-def test_what_the_caller_gives_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_arguments_override_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOMA_API_URL", "http://there:1")
     monkeypatch.setenv("SOMA_API_KEY", "theirs")
     assert endpoint(None, None) == Endpoint("there:1", False, "theirs")
@@ -65,7 +65,7 @@ def test_a_key_is_sent_without_what_copying_added(monkeypatch: pytest.MonkeyPatc
     assert endpoint(None, None).api_key == endpoint(None, " \n").api_key == "key"
 
 
-def test_an_empty_key_or_url_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_key_or_url_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOMA_API_KEY", "\n")
     monkeypatch.setenv("SOMA_API_URL", "")
     assert endpoint(None, None) == Endpoint("127.0.0.1:8080", False, None)

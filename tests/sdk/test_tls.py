@@ -41,7 +41,7 @@ async def secure(chain: Path) -> AsyncIterator[Server]:
         yield server
 
 
-async def test_a_mesh_whose_authority_is_trusted_is_talked_to(secure: Server, chain: Path, kind: str) -> None:
+async def test_calls_reach_a_mesh_with_a_trusted_certificate(secure: Server, chain: Path, kind: str) -> None:
     async with driving(kind, secure.url, KEY, ca_file=chain) as client:
         assert (await client.call("chat", "Hi")).text == "Hello, world"
 

@@ -49,7 +49,7 @@ HELLO = Answer(
 )
 
 
-async def test_a_turn_comes_to_an_answer(server: Server, client: Driver) -> None:
+async def test_a_turn_returns_the_answer(server: Server, client: Driver) -> None:
     assert await client.call("chat", "Hi", model="plain", conversation="c1", temperature=0.5, max_tokens=9) == HELLO
     assert server.chat.requests == [
         chat.ChatRequest(
@@ -265,15 +265,13 @@ async def test_all_that_is_known_of_the_usage_comes_with_the_answer(server: Serv
     assert (await client.call("chat", "Hi")).usage == Usage(5, 2, 7, 3, 4, 1, estimated=True)
 
 
-async def test_what_policy_did_is_told_with_the_answer(server: Server, soma: AsyncClient) -> None:
+async def test_the_answer_has_the_notices_of_policy(server: Server, soma: AsyncClient) -> None:
     server.chat.script = [noticed(), *spoken("Hi")]
     answer = await soma.chat("Hi")
     assert answer.notices == (Notice("input", "redact", (Rule("pii.email", "redact", "an address"),)),)
 
 
-async def test_how_likely_the_tokens_were_and_what_was_left_out_is_told_with_the_answer(
-    server: Server, client: Driver
-) -> None:
+async def test_the_answer_has_log_probabilities_and_dropped_parameters(server: Server, client: Driver) -> None:
     first, second = (model.TokenLogprob(token=token, logprob=-0.5, utf8=token.encode()) for token in "ab")
     whole = spoken("a", "b")
     for event, logprob in zip(whole[2:4], (first, second), strict=True):
@@ -330,7 +328,7 @@ async def test_a_failure_inside_a_stream_is_raised_after_what_came_before_it(ser
     assert (caught.value.reason, caught.value.retry_after) == ("BUDGET_SPENT", 2)
 
 
-async def test_a_turn_is_asked_once_however_it_fails(server: Server, client: Driver) -> None:
+async def test_a_failed_turn_is_not_retried(server: Server, client: Driver) -> None:
     server.chat.script = [errors.Unavailable("no", retry_after=0.01)]
     with pytest.raises(somamesh.UnavailableError):
         await client.call("chat", "Hi")

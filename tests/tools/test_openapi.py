@@ -76,7 +76,7 @@ def fits(schema: Any, value: Any) -> bool:
     return jsonschema_rs.validator_for(whole).is_valid(value)
 
 
-def test_the_committed_document_is_the_one_the_contracts_make() -> None:
+def test_the_committed_document_matches_the_contracts() -> None:
     assert json.loads((GEN / "openapi.json").read_text()) == json.loads(json.dumps(DOCUMENT))
 
 

@@ -7,7 +7,7 @@ from services.model.vendor import Chat, Embeddings, Known, Limit, ListedPrices, 
 from tools.vendors import PAGE, page
 
 
-def test_the_page_is_what_the_vendors_files_make_of_it() -> None:
+def test_the_page_matches_the_vendors_files() -> None:
     assert PAGE.read_text("utf-8") == page(), "run python -m tools.vendors"
 
 

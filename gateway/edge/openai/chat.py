@@ -9,7 +9,7 @@ from soma.model.v1.message_pb2 import TokenLogprob
 from soma.orchestrator.v1.chat_service_pb2 import ChatFinished, ChatStarted
 from starlette.types import Receive
 
-from gateway.edge.departure import Departure
+from gateway.edge.disconnect import CancelOnDisconnect
 from gateway.edge.metrics import FIRST_DELTA
 from gateway.edge.openai.chat_request import Ask, read_chat_request
 from gateway.edge.openai.choices import Indexed, merged, requests, summed
@@ -42,7 +42,7 @@ class ChatCompletions:
         ask.request.request_id = request_id
         calls = [self._chat.Chat(each, timeout=self._timeout) for each in requests(ask.request, ask.choices)]
         try:
-            async with Departure(receive), aclosing(merged(calls)) as events:
+            async with CancelOnDisconnect(receive), aclosing(merged(calls)) as events:
                 rest = await (_stream(events, ask, reply) if ask.stream else _collect(events, ask))
         finally:
             for call in calls:
@@ -65,7 +65,7 @@ class _Choice:
     logprobs: list[TokenLogprob] = field(default_factory=list)
     finished: ChatFinished | None = None
 
-    def told(self, index: int) -> dict[str, Any]:
+    def as_object(self, index: int) -> dict[str, Any]:
         """OpenAI's object of a choice that has ended."""
         assert self.finished is not None
         calls, reason = self.calls.whole(), self.finished.finish_reason
@@ -101,7 +101,7 @@ async def _stream(events: Indexed, ask: Ask, reply: Reply) -> bytes:
             await reply.event(opening + KEEP_ALIVE)
         elif kind == "finished":
             whole = answer.finish(index, event.finished)
-            last = chunks.last(index, event.finished.finish_reason, answer.findings.told() if whole else None)
+            last = chunks.last(index, event.finished.finish_reason, answer.findings.content() if whole else None)
             if whole:
                 usage = chunks.usage(answer.usage()) if ask.include_usage else b""
                 return opening + last + usage + DONE
@@ -127,8 +127,8 @@ async def _collect(events: Indexed, ask: Ask) -> bytes:
             for piece in event.delta.tool_calls:
                 growing.calls.add(piece)
         elif kind == "finished" and answer.finish(index, event.finished):
-            choices = [each.told(number) for number, each in enumerate(answer.choices)]
-            return completion(answer.identity, choices, answer.usage(), answer.findings.told())
+            choices = [each.as_object(number) for number, each in enumerate(answer.choices)]
+            return completion(answer.identity, choices, answer.usage(), answer.findings.content())
     raise cut()
 
 

@@ -107,8 +107,8 @@ class Chunks:
         """A piece of the answer or of a refusal."""
         after = self._after_delta
         if delta.logprobs:
-            told = orjson.dumps(_logprobs(delta.logprobs, delta.refusal))
-            after = b',"logprobs":' + told + b',"finish_reason":null}]' + self._usage_field + b"}\n\n"
+            tokens = orjson.dumps(_logprobs(delta.logprobs, delta.refusal))
+            after = b',"logprobs":' + tokens + b',"finish_reason":null}]' + self._usage_field + b"}\n\n"
         name = b'{"refusal":' if delta.refusal else b'{"content":'
         return self._before_delta[index] + name + orjson.dumps(delta.text) + b"}" + after
 
@@ -157,12 +157,12 @@ def usage_object(usage: Usage) -> dict[str, Any]:
 def logprob_objects(logprobs: Iterable[TokenLogprob], no_bytes: list[int] | None = None) -> list[dict[str, Any]]:
     """OpenAI's tokens with their log probabilities; `no_bytes` is used if the provider sends no bytes."""
 
-    def told(each: TokenLogprob) -> dict[str, Any]:
+    def token_object(each: TokenLogprob) -> dict[str, Any]:
         return {"token": each.token, "logprob": each.logprob, "bytes": list(each.utf8) or no_bytes}
 
-    return [{**told(each), "top_logprobs": [told(other) for other in each.top]} for each in logprobs]
+    return [{**token_object(each), "top_logprobs": [token_object(other) for other in each.top]} for each in logprobs]
 
 
 def _logprobs(logprobs: Iterable[TokenLogprob], refusal: bool) -> dict[str, Any]:
-    told = logprob_objects(logprobs)
-    return {"content": None, "refusal": told} if refusal else {"content": told, "refusal": None}
+    tokens = logprob_objects(logprobs)
+    return {"content": None, "refusal": tokens} if refusal else {"content": tokens, "refusal": None}

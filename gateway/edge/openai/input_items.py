@@ -69,12 +69,12 @@ class InputItems:
 
 def _item(item: ResponseInputItem) -> dict[str, Any]:
     message = item.message
-    told: dict[str, Any] = {"id": item.item_id, "status": "completed"}
+    members: dict[str, Any] = {"id": item.item_id, "status": "completed"}
     if message.role == ROLE_TOOL:
-        return told | {"type": "function_call_output", "call_id": message.tool_call_id, "output": message.content}
+        return members | {"type": "function_call_output", "call_id": message.tool_call_id, "output": message.content}
     if message.tool_calls:
         call = message.tool_calls[0]
-        return told | {
+        return members | {
             "type": "function_call",
             "call_id": call.call_id,
             "name": call.name,
@@ -82,6 +82,6 @@ def _item(item: ResponseInputItem) -> dict[str, Any]:
         }
     if message.role == ROLE_ASSISTANT:
         part = {"type": "output_text", "text": message.content, "annotations": [], "logprobs": []}
-        return told | {"type": "message", "role": "assistant", "content": [part]}
+        return members | {"type": "message", "role": "assistant", "content": [part]}
     part = {"type": "input_text", "text": message.content}
-    return told | {"type": "message", "role": ROLES[message.role], "content": [part]}
+    return members | {"type": "message", "role": ROLES[message.role], "content": [part]}

@@ -48,9 +48,9 @@ class ResponseEvents:
             yield from self._done(event.item_done)
         elif kind == "created":
             self._response.CopyFrom(event.created)
-            told = response_object(event.created, self._findings)
-            yield self._event("response.created", response=told)
-            yield self._event("response.in_progress", response=told)
+            response = response_object(event.created, self._findings)
+            yield self._event("response.created", response=response)
+            yield self._event("response.in_progress", response=response)
         elif kind == "finished":
             # A cancelled response ends as an incomplete one; its status tells the two apart.
             last = LAST.get(event.finished.state, "response.incomplete")

@@ -27,7 +27,7 @@ def response_object(response: Response, findings: Findings | None = None) -> dic
     """The `response` object; with `findings`, its field `soma` has the content that the client asked for."""
     settings, options = response.settings, response.settings.options
     sampling = options.sampling
-    told: dict[str, Any] = {
+    members: dict[str, Any] = {
         "id": response.response_id,
         "object": "response",
         "created_at": response.create_time.seconds,
@@ -61,13 +61,13 @@ def response_object(response: Response, findings: Findings | None = None) -> dic
     }
     if response.state == Response.STATE_FAILED:
         code = ERROR_CODES.get(response.error.code, "server_error")
-        told["error"] = {"code": code, "message": response.error.message}
+        members["error"] = {"code": code, "message": response.error.message}
     elif response.state == Response.STATE_INCOMPLETE:
         length = response.finish_reason == FINISH_REASON_LENGTH
-        told["incomplete_details"] = {"reason": "max_output_tokens" if length else "content_filter"}
-    if findings is not None and (added := findings.told()) is not None:
-        told["soma"] = added
-    return told
+        members["incomplete_details"] = {"reason": "max_output_tokens" if length else "content_filter"}
+    if findings is not None and (added := findings.content()) is not None:
+        members["soma"] = added
+    return members
 
 
 def item_object(item: ResponseItem, status: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from soma.orchestrator.v1.response_service_pb2 import (
 from starlette.types import Receive
 from typing_extensions import TypedDict
 
-from gateway.edge.departure import Departure
+from gateway.edge.disconnect import CancelOnDisconnect
 from gateway.edge.metrics import FIRST_DELTA
 from gateway.edge.openai.extension import NOTHING, Findings
 from gateway.edge.openai.query import Number, QueryReader
@@ -77,7 +77,7 @@ class Responses:
         whole: Response | None = None
         last = b""
         try:
-            async with Departure(receive):
+            async with CancelOnDisconnect(receive):
                 if ask.stream:
                     last = await _stream(aiter(call), findings, reply)
                 else:
@@ -112,7 +112,7 @@ class Responses:
         call = self._responses.WatchResponse(WatchResponseRequest(response_id=response_id), timeout=self._timeout)
         last: bytes | None = None
         try:
-            async with Departure(receive):
+            async with CancelOnDisconnect(receive):
                 async for watched in call:
                     event = CreateResponseResponse.FromString(watched.SerializeToString())
                     if event.HasField("error"):
@@ -120,12 +120,12 @@ class Responses:
                     if not reply.status:
                         # If watching fails, the response may still go on, so no event says that the response failed.
                         await reply.begin_events()
-                    told = b"".join(made.of(event))
+                    data = b"".join(made.of(event))
                     if event.HasField("finished"):
-                        last = told
+                        last = data
                         break
-                    if told:
-                        await reply.event(told)
+                    if data:
+                        await reply.event(data)
         finally:
             call.cancel()
         if last is None:
@@ -167,11 +167,11 @@ async def _stream(events: Events, findings: Findings, reply: Reply) -> bytes:
         elif waiting and kind == "delta":
             FIRST_DELTA.observe(reply.seconds)
             waiting = False
-        told = b"".join(made.of(event))
+        data = b"".join(made.of(event))
         if kind == "finished":
             _annotate(event.finished)
-            return told
-        await reply.event(told)
+            return data
+        await reply.event(data)
     raise cut()
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import redis.asyncio as aioredis
 
+from services.mesh.blobs.blobs import Blobs
+from services.mesh.blobs.directory import Directory as BlobDirectory
 from services.mesh.call.authenticator import Authenticator, DevAuthenticator
 from services.mesh.call.call import Call, current_call
 from services.mesh.call.interceptors.drain import Drain
@@ -65,6 +67,7 @@ async def hosted(
     redis: aioredis.Redis | None = None,
     others: Mapping[str, Opened[Any]] | None = None,
     data_dir: Path = Path(".somamesh"),
+    blobs: Blobs | None = None,
     authenticator: Authenticator | None = None,
     spans: Spans | None = None,
     caller: Principal | None = None,
@@ -79,6 +82,7 @@ async def hosted(
         redis: a client, for a service that needs redis.
         others: what else it needs, by the names of these parts.
         data_dir: where a stack keeps its files.
+        blobs: bytes that its callers hold, or that it shares with others; below `data_dir` when left out.
         authenticator: who knows callers from outside; by default the holder of `KEY` of the local mesh.
         spans: where the traces of calls go.
         caller: whose the calls are that a test makes outside of `run_as`.
@@ -119,6 +123,7 @@ async def hosted(
             authenticator=authenticator,
             spans=spans,
             connect=channels.connect,
+            blobs=blobs if blobs is not None else Blobs(BlobDirectory(data_dir / "blobs"), database),
         )
         own = declaration.settings() if settings is None else settings
         services = await host([(declaration, own)], mesh, channels, local.pipeline, stack)

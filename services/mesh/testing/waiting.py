@@ -1,4 +1,4 @@
-"""The one way in which tests wait for a condition that tells nobody when it holds: they look until it does."""
+"""How tests wait for a condition that sends no notification: they check it again and again until it holds."""
 
 import asyncio
 import inspect

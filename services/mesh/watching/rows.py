@@ -112,7 +112,7 @@ class RowSequences:
         try:
             await self._notify()
         except errors.Unavailable as error:
-            log.warning("other processes are not told what was appended", error=error.message)
+            log.warning("other processes are not notified of what was appended", error=error.message)
 
     async def _notify(self) -> None:
         names, self._waiting = self._waiting, set()

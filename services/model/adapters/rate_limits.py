@@ -28,7 +28,7 @@ def renewed(headers: Mapping[str, str], limits: Sequence[Limit]) -> float | None
     return max(waits, default=None)
 
 
-def told(body: bytes) -> float | None:
+def retry_delay(body: bytes) -> float | None:
     """The retry delay in the body of a refusal (Google sends one), in seconds; None if it has none."""
     try:
         found = read_json(body)

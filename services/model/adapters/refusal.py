@@ -56,7 +56,7 @@ def refusal(
         _log.warning("provider_error_unreadable", provider=provider, status=status, body=message)
     delay = retry_after(headers)
     if delay is None:
-        delay = rate_limits.told(body)
+        delay = rate_limits.retry_delay(body)
     if delay is None:
         delay = rate_limits.renewed(headers, limits)
     return typed(provider, status, message, delay, key_advice)

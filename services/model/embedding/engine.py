@@ -34,7 +34,7 @@ class Engine:
         return found
 
     def windows(self, text: str) -> list[str]:
-        """See `WordPieces.windows`."""
+        """The text in pieces, cut between words, that fit the model; a single piece if the whole text fits."""
         return self._pieces.windows(text)
 
 

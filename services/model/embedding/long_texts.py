@@ -25,11 +25,16 @@ class LongTexts:
         self._windows = windows
 
     async def close(self) -> None:
-        """See `Batcher.close`."""
+        """Refuse the waiting texts, and wait for the running batches."""
         await self._batcher.close()
 
     async def embed(self, texts: Sequence[str]) -> Embeddings:
-        """See `Embedder.embed`."""
+        """The vectors of `texts`; that of a text with several windows is the average of theirs.
+
+        Raises:
+            ResourceExhausted: too many texts are waiting.
+            Unavailable: the embedder is closing.
+        """
         found = await self._batcher.embed(texts)
         # The model read its maximum number of tokens, so the text may be longer.
         full: list[int] = np.flatnonzero(found.tokens == MAX_TOKENS).tolist()

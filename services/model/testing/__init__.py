@@ -1,1 +1,1 @@
-"""A kit to test what asks model vendors: their servers, played by real HTTP servers."""
+"""Real HTTP servers that stand in for the servers of model vendors, for tests and benchmarks."""

@@ -1,4 +1,4 @@
-"""What model vendors' servers say on the wire: answers, refusals, lists of models; and what may go wrong with them."""
+"""The protocols of model vendors, as their servers speak them: answers, errors and lists of models, and faults."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ import orjson
 
 
 class Fault(Enum):
-    """What may go wrong with a provider; MID faults come after the first delta, END faults after all that is sent."""
+    """What may go wrong with a provider. A MID fault comes after the first delta, an END fault after the last frame."""
 
     NONE = auto()
     HANG = auto()
@@ -40,16 +40,19 @@ class Behaviour:
     """How the server answers the next requests.
 
     Attributes:
-        deltas: pieces of text, a frame each.
-        refusal: pieces of a refusal to answer, where the protocol tells one from an answer.
-        tool_calls: (id, name, pieces of the arguments) of each call after the text.
-        finish: the vendor's own word for why it ended.
-        pause: seconds before each frame but the first.
-        chunk: bytes of each write; 0 writes frame by frame.
+        deltas: pieces of the text; each is sent in a frame of its own.
+        refusal: pieces of a refusal to answer, if the protocol distinguishes it from an answer.
+        tool_calls: (id, name, pieces of the arguments) of each call; the calls follow the text.
+        finish: the vendor's finish reason; if empty, the usual one.
+        usage: whether the answer has the numbers of tokens.
+        pause: seconds before each frame except the first.
+        chunk: number of bytes in each write; 0 writes one frame at a time.
         flood: write all frames at once.
-        sent: what is sent instead of all that, byte for byte, each a write of its own.
-        status: the HTTP status it is sent with.
-        until: repeat the first piece of text until this is set.
+        sent: frames that are sent unchanged instead of those above.
+        status: the HTTP status of the answer.
+        until: repeat each frame with text until this is set.
+        retry_after: the header `Retry-After` of a refusal that may be repeated.
+        message: the message of a refusal.
     """
 
     deltas: Sequence[str] = ("Hello", " there", "!")
@@ -69,7 +72,7 @@ class Behaviour:
 
 
 class Dialect(Protocol):
-    """A vendor's protocol."""
+    """The protocol of a vendor."""
 
     @property
     def path(self) -> str: ...
@@ -78,15 +81,15 @@ class Dialect(Protocol):
     def errors(self) -> Mapping[Fault, tuple[int, str]]: ...
 
     def frames(self, behaviour: Behaviour, model: str) -> list[bytes]:
-        """The events of an answer."""
+        """The events of an answer, each with its end."""
         ...
 
     def error(self, kind: str, message: str) -> dict[str, Any]:
-        """The body of a refusal."""
+        """The body of an error; `kind` is the vendor's code for it."""
         ...
 
     def error_frame(self) -> bytes:
-        """An error inside a stream."""
+        """The event for an error inside a stream."""
         ...
 
     def listing(self, models: Sequence[str]) -> dict[str, Any]:
@@ -105,13 +108,13 @@ _OPENAI_ERRORS: Mapping[Fault, tuple[int, str]] = {
 
 
 class OpenAIDialect:
-    """Chat completions, as OpenAI, vLLM and Ollama's `/v1` stream them."""
+    """OpenAI's chat completions, as OpenAI, vLLM and the path `/v1` of Ollama stream them."""
 
     path = "/v1/chat/completions"
     errors = _OPENAI_ERRORS
 
     def frames(self, behaviour: Behaviour, model: str) -> list[bytes]:
-        """Role, text, tool calls, finish, usage, `[DONE]`."""
+        """The events: role, text, tool calls, finish reason, usage, `[DONE]`."""
         deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}]
         deltas.extend({"content": text} for text in behaviour.deltas)
         deltas.extend({"refusal": text} for text in behaviour.refusal)
@@ -136,7 +139,7 @@ class OpenAIDialect:
         return {"error": {"message": message, "type": kind, "param": None, "code": kind}}
 
     def error_frame(self) -> bytes:
-        """As vLLM sends it."""
+        """The event that vLLM sends for an error."""
         return b'data: {"error": {"message": "engine died", "type": "InternalServerError", "code": 500}}\n\n'
 
     def listing(self, models: Sequence[str]) -> dict[str, Any]:
@@ -166,13 +169,13 @@ _ANTHROPIC_ERRORS: Mapping[Fault, tuple[int, str]] = {
 
 
 class AnthropicDialect:
-    """The Messages API's stream."""
+    """Anthropic's Messages API, as it streams answers."""
 
     path = "/v1/messages"
     errors = _ANTHROPIC_ERRORS
 
     def frames(self, behaviour: Behaviour, model: str) -> list[bytes]:
-        """A text block, a block for each tool call, the stop reason, the end."""
+        """The events: a block of text, a block for each tool call, the stop reason, the end."""
         start = {"id": "msg_1", "type": "message", "role": "assistant", "model": model, "content": []}
         usage = {"input_tokens": 11, "output_tokens": 1} if behaviour.usage else {}
         events: list[dict[str, Any]] = [{"type": "message_start", "message": {**start, "usage": usage}}]
@@ -193,7 +196,7 @@ class AnthropicDialect:
         return {"type": "error", "error": {"type": kind, "message": message}}
 
     def error_frame(self) -> bytes:
-        """An overload that shows after the answer began."""
+        """The event for an overload after the answer began."""
         return b"event: error\ndata: %s\n\n" % orjson.dumps(self.error("overloaded_error", "Overloaded"))
 
     def listing(self, models: Sequence[str]) -> dict[str, Any]:

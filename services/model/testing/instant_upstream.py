@@ -1,7 +1,7 @@
-"""An OpenAI-compatible server that answers at once with the same text, for benchmarks: it must not be what is measured.
+"""An OpenAI-compatible server for benchmarks. It always answers at once with the same text, so it adds little time.
 
-`python -m services.model.testing.instant_upstream --deltas 64` prints its URL and serves until it is killed. Answers
-are made once; a request costs little more than finding its end.
+`python -m services.model.testing.instant_upstream --deltas 64` prints its URL and serves until it is killed. The
+answers are made once, at the start; for a request, the server only has to find its end.
 """
 
 import argparse
@@ -19,7 +19,7 @@ _DIALECT = OpenAIDialect()
 
 
 def whole_answer(behaviour: Behaviour) -> bytes:
-    """The answer to a request that asks for no stream, as an HTTP response."""
+    """The HTTP response to a request without a stream."""
     count = len(behaviour.deltas)
     message = {"role": "assistant", "content": "".join(behaviour.deltas)}
     body = {
@@ -34,7 +34,7 @@ def whole_answer(behaviour: Behaviour) -> bytes:
 
 
 def streamed_answer(behaviour: Behaviour) -> list[bytes]:
-    """The answer as a stream: the head of the response and then its events, each a chunk of its own."""
+    """The HTTP response with a stream: its head, and then each event as an HTTP chunk."""
     head = (
         b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\n"
         b"Transfer-Encoding: chunked\r\n\r\n"
@@ -50,7 +50,7 @@ def _response(body: Any) -> bytes:
 
 
 class _Answering(asyncio.Protocol):
-    """One connection; requests come one after the other."""
+    """One connection; it answers its requests in their order."""
 
     def __init__(self, stream: Sequence[bytes], whole: bytes, listing: bytes, separately: bool) -> None:
         self._stream = stream
@@ -62,7 +62,7 @@ class _Answering(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transports are no subclass of asyncio's.
+        # The transports of uvloop are no subclass of asyncio.Transport.
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
@@ -106,7 +106,7 @@ async def _serve(port: int, deltas: int, separately: bool) -> None:
         lambda: _Answering(stream, whole, listing, separately), "127.0.0.1", port
     )
     host, bound = server.sockets[0].getsockname()[:2]
-    print(f"http://{host}:{bound}", flush=True)  # noqa: T201 -- whoever started it reads the URL here
+    print(f"http://{host}:{bound}", flush=True)  # noqa: T201 -- the process that started it reads the URL here
     await server.serve_forever()
 
 
@@ -115,7 +115,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--deltas", type=int, default=64, help="pieces of text in an answer")
-    parser.add_argument("--separately", action="store_true", help="write each event by itself, not all at once")
+    parser.add_argument("--separately", action="store_true", help="write each event separately, not all at once")
     given = parser.parse_args()
     uvloop.run(_serve(given.port, given.deltas, given.separately))
 

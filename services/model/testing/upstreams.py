@@ -1,4 +1,4 @@
-"""Other companies' model servers, played by a real HTTP server: their protocols, their errors, their faults."""
+"""A real HTTP server that stands in for the model server of a vendor, with its protocol, its errors and faults."""
 
 import asyncio
 from collections.abc import Sequence
@@ -16,11 +16,15 @@ class FakeUpstream:
     """A model server on a free port of 127.0.0.1, as an async context manager.
 
     Attributes:
-        behaviour: how it answers; may be replaced between requests.
-        models: what it lists; `listing` is the list's body instead.
-        requests: bodies received; `headers` are of the latest.
-        open: exchanges in progress.
-        left: exchanges a client abandoned.
+        behaviour: how it answers; a test may replace it between requests.
+        models: names of the models that it lists.
+        listing: the body of the list; if None, it is made from `models`.
+        requests: bodies of all requests so far.
+        headers: headers of the latest request for an answer.
+        open: number of requests in progress.
+        left: number of requests whose client disconnected before the end.
+        url: base URL, without a path.
+        changed: notified when `open` or `left` changes.
     """
 
     dialect: Dialect = field(default_factory=OpenAIDialect)
@@ -37,7 +41,7 @@ class FakeUpstream:
 
     @property
     def connections(self) -> int:
-        """Connections clients keep to it."""
+        """Number of open connections of clients."""
         server = self._runner.server if self._runner is not None else None
         return len(server.connections) if server is not None else 0
 
@@ -50,7 +54,7 @@ class FakeUpstream:
             await self._runner.cleanup()
 
     async def start(self, port: int) -> None:
-        """Listen."""
+        """Listen on `port`; 0 chooses a free one."""
         app = web.Application(client_max_size=64 * 1024 * 1024)
         app.router.add_post(self.dialect.path, self._generate)
         app.router.add_get("/v1/models", self._list)
@@ -82,7 +86,7 @@ class FakeUpstream:
         return web.json_response(listing)
 
     async def _embed(self, request: web.Request) -> web.Response:
-        """A vector for each text, (its length, its place), whatever the dialect."""
+        """A vector for each text: its length and its index. It is the same for all dialects."""
         body = await request.json()
         self.requests.append(body)
         await self._count(open=1)
@@ -140,17 +144,17 @@ class FakeUpstream:
         elif fault is Fault.TRICKLE:
             whole = b"".join(frames)
             frames = [whole[at : at + 1] for at in range(len(whole))]
-        told = 0
+        texts_sent = 0
         for number, frame in enumerate(frames):
             if number and behaviour.pause:
                 await asyncio.sleep(behaviour.pause)
             await response.write(frame)
-            spoken = any(orjson.dumps(text)[1:-1] in frame for text in behaviour.deltas)
-            while spoken and behaviour.until is not None and not behaviour.until.is_set():
+            has_text = any(orjson.dumps(text)[1:-1] in frame for text in behaviour.deltas)
+            while has_text and behaviour.until is not None and not behaviour.until.is_set():
                 await asyncio.sleep(behaviour.pause)
                 await response.write(frame)
-            told += spoken
-            if told and fault.name.endswith("_MID"):
+            texts_sent += has_text
+            if texts_sent and fault.name.endswith("_MID"):
                 await self._fail(request, response, fault)
                 return response
         if fault.name.endswith("_END"):
@@ -165,7 +169,7 @@ class FakeUpstream:
         elif fault in (Fault.RESET_MID, Fault.RESET_END):
             self._break(request, b"")
         elif fault is Fault.TORN_MID:
-            # A chunk of HTTP that says it has 64 bytes, and a connection that closes after seven of them.
+            # An HTTP chunk that announces 64 bytes; the connection closes after seven of them.
             self._break(request, b"40\r\ndata: {")
         elif fault is Fault.GARBAGE_MID:
             await response.write(b"data: {broken\n\n")
@@ -173,12 +177,12 @@ class FakeUpstream:
             await response.write(self.dialect.error_frame())
         await response.write_eof()
 
-    def _break(self, request: web.Request, last_words: bytes) -> None:
+    def _break(self, request: web.Request, last_bytes: bytes) -> None:
         transport = request.transport
         if transport is None:
             return
-        if last_words:
-            transport.write(last_words)
+        if last_bytes:
+            transport.write(last_bytes)
             transport.close()
         else:
             transport.abort()

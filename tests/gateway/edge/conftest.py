@@ -29,7 +29,7 @@ from tests.fakes.responses import FakeResponses, answered, response_id
 from tests.servers import RedisServer
 
 KEY = "sk-test"
-# Of the first response that a test has made.
+# The id of the first response that a test makes.
 RESPONSE_ID = response_id(1)
 MODELS = (
     Model(name="lab/small", provider="lab", owned_by="the lab", create_time=Timestamp(seconds=1_700_000_000)),
@@ -39,7 +39,7 @@ MODELS = (
 
 @dataclass(frozen=True)
 class Stand:
-    """A running edge and what it stands on."""
+    """A running edge and the fakes of its neighbours."""
 
     url: str
     chat: FakeChat
@@ -65,7 +65,7 @@ async def serving(app: object) -> AsyncIterator[str]:
 async def standing(
     transport: str, redis_url: str, exporter: InMemorySpanExporter | None = None
 ) -> AsyncIterator[Stand]:
-    """An edge whose neighbours are in its process, `local`, or in another, over a `socket`."""
+    """An edge whose neighbours are in its own process (`local`), or in another process (`socket`)."""
     chat, responses, catalog = FakeChat(), FakeResponses(answered("Hello", ", world")), FakeCatalog(MODELS)
     embedder = FakeEmbedder("small-embed", lambda text, place: (len(text), place))
     spans = Spans("edge", None, exporter)
@@ -96,7 +96,7 @@ async def shared_stand(request: pytest.FixtureRequest, redis_server: RedisServer
 
 @pytest.fixture
 def stand(shared_stand: Stand) -> Stand:
-    """The shared edge, its neighbours as they were at first."""
+    """The shared edge, whose neighbours are reset."""
     shared_stand.chat.reset(spoken("Hello", ", world"))
     shared_stand.responses.reset(answered("Hello", ", world"))
     shared_stand.embedder.requests.clear()
@@ -106,7 +106,7 @@ def stand(shared_stand: Stand) -> Stand:
 
 @pytest.fixture
 async def http(stand: Stand) -> AsyncIterator[httpx.AsyncClient]:
-    """A plain HTTP client that holds the key."""
+    """A plain HTTP client that sends the key."""
     headers = {"authorization": f"Bearer {KEY}"}
     async with httpx.AsyncClient(base_url=stand.url, headers=headers) as client:
         yield client

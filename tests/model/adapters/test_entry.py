@@ -46,7 +46,7 @@ CHAT, TOOLS, EMBEDDING = Model.CAPABILITY_CHAT, Model.CAPABILITY_TOOLS, Model.CA
         ("openai_compatible", "m", {"type": ["chat"], "capabilities": 7, "endpoints": "chat"}, [CHAT, TOOLS]),
     ],
 )
-def test_a_model_is_for_what_its_entry_or_its_name_says(
+def test_the_purpose_of_a_model_comes_from_its_entry_or_its_name(
     vendor: str, name: str, entry: dict[str, Any], capabilities: list[int]
 ) -> None:
     assert list(model_of(VENDORS[vendor], vendor, name, entry).capabilities) == capabilities
@@ -65,11 +65,11 @@ def test_a_model_is_for_what_its_entry_or_its_name_says(
         ({"context_length": None, "meta": [], "top_provider": "no"}, 0),
     ],
 )
-def test_how_much_a_model_reads_is_taken_from_any_vendors_word(entry: dict[str, Any], tokens: int) -> None:
+def test_the_context_window_is_found_under_the_name_of_any_vendor(entry: dict[str, Any], tokens: int) -> None:
     assert model_of(COMPATIBLE, "lab", "m", entry).context_window == tokens
 
 
-def test_prices_of_the_list_are_for_a_million_tokens_whatever_it_counts_in() -> None:
+def test_listed_prices_are_converted_to_prices_for_a_million_tokens() -> None:
     entry = {"pricing": {"prompt": "0.00000025", "completion": "0.000002", "input_cache_read": "0", "image": "0.01"}}
     price = model_of(VENDORS["openrouter"], "openrouter", "m", entry).price
     assert (price.input, price.output, price.cached_read, price.image) == (0.25, 2.0, 0.0, 0.01)
@@ -80,7 +80,7 @@ def test_prices_of_the_list_are_for_a_million_tokens_whatever_it_counts_in() -> 
 
 
 @pytest.mark.parametrize("pricing", [{"prompt": "-1"}, {"prompt": None}, {"prompt": True}, {}, None, "free"])
-def test_a_price_that_is_none_is_not_set(pricing: Any) -> None:
+def test_an_invalid_price_is_not_set(pricing: Any) -> None:
     assert not model_of(VENDORS["openrouter"], "openrouter", "m", {"pricing": pricing}).HasField("price")
 
 
@@ -100,7 +100,7 @@ def test_a_model_of_which_no_price_is_known_has_none() -> None:
     assert not model_of(VENDORS["openai"], "openai", "gpt-99", {}).HasField("price")
 
 
-def test_the_first_pattern_that_a_model_fits_chooses_what_comes_first() -> None:
+def test_the_first_model_that_matches_the_earliest_pattern_comes_first() -> None:
     models = [Model(name=name) for name in ("mistral-large-latest", "mistral-small-2506", "mistral-small-latest")]
     names = [model.name for model in default_first(models, VENDORS["mistral"])]
     assert names == ["mistral-small-latest", "mistral-large-latest", "mistral-small-2506"]

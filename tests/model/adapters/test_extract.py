@@ -37,7 +37,7 @@ class WordsEmbedder:
     dimensions = 384
 
     async def embed(self, texts: Sequence[str]) -> Embeddings:
-        """See Embedder."""
+        """A count of each word of a text; words share a dimension if their checksums do."""
         raw = np.zeros((len(texts), self.dimensions), dtype=np.float32)
         for row, text in enumerate(texts):
             raw[row, 0] = 0.1

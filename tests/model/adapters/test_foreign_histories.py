@@ -58,9 +58,9 @@ def test_instructions_and_memory_are_one_system_message_at_the_beginning() -> No
         sources=[Source(key="pets/dog", text="The dog is called Biscuit.")],
     )
     assert [message["role"] for message in sent] == ["system", "user", "user"]
-    first, second, told = sent[0]["content"].split("\n\n")
+    first, second, recollection = sent[0]["content"].split("\n\n")
     assert (first, second) == ("Be brief.", "Be kind.")
-    assert "Biscuit" in told
+    assert "Biscuit" in recollection
 
 
 def test_blank_text_is_not_sent_to_anthropic() -> None:

@@ -65,7 +65,7 @@ async def test_vectors_are_made_of_length_1_only_when_asked_for() -> None:
     assert list(of_length_1.vectors[0].embedding) == [1.0, 0.0]
 
 
-async def test_more_texts_than_a_vendor_takes_at_once_are_asked_for_in_turn() -> None:
+async def test_more_texts_than_a_vendor_accepts_are_sent_in_several_requests() -> None:
     few = replace(COMPATIBLE, embeddings=Embeddings(most_texts=40))
     async with embedding(few) as (server, provider):
         response = await provider.embed(EmbedRequest(input=["x" * (1 + index) for index in range(100)]), "m")
@@ -82,7 +82,7 @@ async def test_dimensions_are_passed_on_by_the_vendors_own_name() -> None:
         assert server.asked[0][name] == 256
 
 
-async def test_token_numbers_go_where_they_are_taken() -> None:
+async def test_token_numbers_are_sent_only_to_a_vendor_that_accepts_them() -> None:
     request = EmbedRequest(tokens=[TokenNumbers(numbers=[5, 6, 7]), TokenNumbers(numbers=[8])])
     async with embedding() as (server, provider):
         response = await provider.embed(request, "m")
@@ -96,7 +96,7 @@ async def test_token_numbers_go_where_they_are_taken() -> None:
     assert server.asked == []
 
 
-async def test_another_length_is_refused_where_a_vendor_makes_one_only() -> None:
+async def test_dimensions_are_refused_if_the_vendor_makes_vectors_of_one_length() -> None:
     async with embedding(VENDORS["together"]) as (server, provider):
         with pytest.raises(MeshError) as raised:
             await provider.embed(EmbedRequest(input=["a"], dimensions=8), "m")
@@ -137,7 +137,7 @@ async def test_an_answer_without_a_vector_for_each_text_is_a_protocol_error(answ
     assert raised.value.reason == "PROVIDER_PROTOCOL_ERROR"
 
 
-async def test_a_refusal_is_typed_as_any_other() -> None:
+async def test_a_refusal_becomes_a_typed_error() -> None:
     async with embedding() as (server, provider):
         server.answer, server.status = {"error": {"message": "too long"}}, 400
         with pytest.raises(MeshError, match="too long") as raised:

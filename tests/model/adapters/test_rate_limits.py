@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from services.model.adapters.rate_limits import renewed, told
+from services.model.adapters.rate_limits import renewed, retry_delay
 from services.model.adapters.refusal import refusal
 from services.model.vendor import Limit
 
@@ -30,7 +30,7 @@ TOKENS = Limit(remaining="left-tokens", reset="reset-tokens", unit="duration")
         ({}, None),
     ],
 )
-def test_a_vendor_is_asked_again_when_what_is_used_up_is_renewed(
+def test_the_delay_is_the_time_until_all_used_up_limits_are_renewed(
     headers: dict[str, str], seconds: float | None
 ) -> None:
     assert renewed(headers, (REQUESTS, TOKENS)) == (None if seconds is None else pytest.approx(seconds))
@@ -50,26 +50,26 @@ def test_a_moment_is_read_as_the_vendor_writes_it(unit: str) -> None:
     assert renewed({"left": "0", "reset": "nan"}, [limit]) is None
 
 
-def test_a_moment_that_has_passed_is_now() -> None:
+def test_a_renewal_in_the_past_gives_a_delay_of_0() -> None:
     limit = Limit(remaining="left", reset="reset", unit="unix")
     assert renewed({"left": "0", "reset": "1000"}, [limit]) == 0.0
 
 
-def test_googles_refusals_say_it_in_their_body() -> None:
+def test_the_delay_in_the_body_of_googles_refusal_is_found() -> None:
     detail = b'{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "34.07s"}'
     body = (
         b'[{"error": {"code": 429, "message": "quota", "status": "RESOURCE_EXHAUSTED", "details": [{}, %s]}}]' % detail
     )
-    assert told(body) == pytest.approx(34.07)
+    assert retry_delay(body) == pytest.approx(34.07)
     assert refusal("gemini", 429, {}, body).facts.retry_after == pytest.approx(34.07)
 
 
 @pytest.mark.parametrize("body", [b"", b"no", b"[]", b'{"error": "no"}', b'{"error": {"details": {}}}', b"[7]"])
-def test_other_bodies_say_nothing(body: bytes) -> None:
-    assert told(body) is None
+def test_other_bodies_have_no_delay(body: bytes) -> None:
+    assert retry_delay(body) is None
 
 
-def test_retry_after_goes_before_all_else() -> None:
+def test_retry_after_is_preferred_to_all_other_delays() -> None:
     headers = {"retry-after": "3", "left-requests": "0", "reset-requests": "9s"}
     assert refusal("lab", 429, headers, b"", limits=[REQUESTS]).facts.retry_after == 3.0
     del headers["retry-after"]

@@ -136,7 +136,9 @@ ENDS = [
 
 @pytest.mark.parametrize(("dialect", "frames"), ENDS)
 @pytest.mark.parametrize("fault", [Fault.NONE, Fault.RESET_END])
-async def test_one_end_mark_is_enough(dialect: Dialect, frames: list[bytes], fault: Fault) -> None:
+async def test_an_answer_with_a_single_end_mark_is_complete(
+    dialect: Dialect, frames: list[bytes], fault: Fault
+) -> None:
     if fault is Fault.RESET_END and not frames[-1].endswith(b"\n\n"):
         frames = [*frames[:-1], frames[-1] + b"\n\n"]
     heard = await ask(dialect, Behaviour(sent=frames, fault=fault))

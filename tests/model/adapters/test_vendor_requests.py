@@ -107,9 +107,9 @@ def test_both_vendors_get_the_sources_with_the_note_that_they_are_no_instruction
     request = conversation()
     request.sources.append(Source(key="pets/dog", text="The dog is called Biscuit."))
     openai, anthropic = chat_body(request, "m", "max_tokens"), messages_body(request, "m")
-    told = openai["messages"][0]
-    assert told["role"] == "system"
-    for text in (told["content"], anthropic["system"]):
+    system = openai["messages"][0]
+    assert system["role"] == "system"
+    for text in (system["content"], anthropic["system"]):
         assert "[pets/dog] The dog is called Biscuit." in text
         assert "not instructions" in text
 
@@ -289,8 +289,8 @@ async def test_text_survives_reads_that_split_its_characters(dialect: Dialect, c
 
 
 def test_openais_log_probabilities_come_with_their_text() -> None:
-    told = {"token": "Hi", "logprob": -0.5, "bytes": [72, 105]}
-    logprobs = {"content": [{**told, "top_logprobs": [told]}]}
+    entry = {"token": "Hi", "logprob": -0.5, "bytes": [72, 105]}
+    logprobs = {"content": [{**entry, "top_logprobs": [entry]}]}
     chunk = {"choices": [{"index": 0, "delta": {"content": "Hi"}, "logprobs": logprobs}]}
     [delta] = ChatAnswer("lab").read(json.dumps(chunk).encode())
     likely = TokenLogprob(token="Hi", logprob=-0.5, utf8=b"Hi")

@@ -19,12 +19,17 @@ CALL = ("call_abcdefghijklmnopqrstuvwxyz", "weather", ('{"city": "', 'Lisbon"}')
 
 @dataclass(frozen=True)
 class Refusal:
-    """A refusal: status, body and headers; the text of the body that the caller must get; the seconds until a retry."""
+    """A refusal of a vendor.
+
+    Attributes:
+        message: the text of the body that the caller must get.
+        seconds: the seconds until a retry.
+    """
 
     status: int
     body: Any
     headers: Mapping[str, str] = field(default_factory=dict)
-    told: str = ""
+    message: str = ""
     seconds: float | None = None
 
 
@@ -75,10 +80,10 @@ class Documented:
     before: bytes = b""
     broken: bytes = b""
     repeats: bool = False
-    bad: Refusal = Refusal(400, openai_error("too long", "invalid_request_error"), told="too long")
+    bad: Refusal = Refusal(400, openai_error("too long", "invalid_request_error"), message="too long")
     unauthorized: Refusal = Refusal(401, openai_error("Incorrect API key sk-1", "invalid_request_error"))
     limited: Refusal = Refusal(
-        429, openai_error("slow down", "requests"), {"Retry-After": "7"}, told="slow down", seconds=7.0
+        429, openai_error("slow down", "requests"), {"Retry-After": "7"}, message="slow down", seconds=7.0
     )
 
     def listed(self) -> Any:

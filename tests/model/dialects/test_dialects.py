@@ -139,7 +139,7 @@ def test_every_shipped_vendor_has_a_dialect() -> None:
 
 
 @EVERY
-async def test_its_list_says_what_each_model_is_for(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_list_of_a_vendor_gives_the_purpose_of_each_model(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     documented = DIALECTS[name]
     async with found(name, monkeypatch) as (_, provider):
         listed = {model.name: list(model.capabilities) for model in await provider.models()}
@@ -172,7 +172,7 @@ async def test_an_answer_in_one_piece_is_read(name: str, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("name", sorted(name for name, each in DIALECTS.items() if each.tools))
-async def test_calls_of_tools_are_read(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_tool_calls_are_read(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async with found(name, monkeypatch) as (server, provider):
         server.says = server.documented.answer(text=(), calls=True)
         text, calls, finished = await heard(provider, tools=True)
@@ -183,7 +183,7 @@ async def test_calls_of_tools_are_read(name: str, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("name", sorted(name for name, each in DIALECTS.items() if each.thinking))
-async def test_thinking_is_no_part_of_the_text(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_thinking_is_not_part_of_the_text(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     documented = DIALECTS[name]
     async with found(name, monkeypatch) as (server, provider):
         server.says = documented.answer(thinks=True)
@@ -213,7 +213,7 @@ async def test_an_error_inside_a_stream_ends_it(name: str, monkeypatch: pytest.M
         ("limited", "PROVIDER_RATE_LIMITED"),
     ],
 )
-async def test_a_refusal_is_told_with_its_words_and_when_to_come_back(
+async def test_a_refusal_is_passed_on_with_its_message_and_retry_time(
     name: str, which: str, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refusal: Refusal = getattr(DIALECTS[name], which)
@@ -222,7 +222,7 @@ async def test_a_refusal_is_told_with_its_words_and_when_to_come_back(
         with pytest.raises(MeshError) as raised:
             await heard(provider, server.documented.tools)
     assert raised.value.reason == reason
-    assert refusal.told in raised.value.message
+    assert refusal.message in raised.value.message
     # The vendor's message about a credential may contain the credential.
     assert "sk-1" not in raised.value.message
     delay = raised.value.facts.retry_after

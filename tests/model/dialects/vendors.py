@@ -46,7 +46,7 @@ VLLM_BROKEN = b'data: {"error": {"message": "engine died", "type": "InternalServ
 
 def limited(headers: Mapping[str, str], seconds: float, body: object = None) -> Refusal:
     """The refusal of a request over the rate limit."""
-    return Refusal(429, body or openai_error("slow down", "rate_limit"), headers, told="slow down", seconds=seconds)
+    return Refusal(429, body or openai_error("slow down", "rate_limit"), headers, message="slow down", seconds=seconds)
 
 
 def self_hosted(**more: object) -> Documented:
@@ -88,7 +88,9 @@ DIALECTS: Mapping[str, Documented] = {
         listing={"data": [{"id": "gpt-4.1", "status": "succeeded", "capabilities": {"chat_completion": True}}]},
         lists={MODEL: "chat", "my-embedding": "embedding"},
         before=b'data: {"id": "", "object": "", "choices": [], "prompt_filter_results": [{"prompt_index": 0}]}\n\n',
-        bad=Refusal(400, openai_error("too long", "invalid_request_error", "context_length_exceeded"), told="too long"),
+        bad=Refusal(
+            400, openai_error("too long", "invalid_request_error", "context_length_exceeded"), message="too long"
+        ),
         unauthorized=Refusal(401, openai_error("Access denied due to invalid subscription key", "401")),
     ),
     "anthropic": Messages(
@@ -101,7 +103,9 @@ DIALECTS: Mapping[str, Documented] = {
         listing={"data": [{"type": "model", "id": MODEL, "created_at": "2025-02-19T00:00:00Z"}], "has_more": False},
         thinking="thinking",
         bad=Refusal(
-            400, {"type": "error", "error": {"type": "invalid_request_error", "message": "too long"}}, told="too long"
+            400,
+            {"type": "error", "error": {"type": "invalid_request_error", "message": "too long"}},
+            message="too long",
         ),
         unauthorized=Refusal(401, {"type": "error", "error": {"type": "authentication_error", "message": "x-api-key"}}),
         limited=limited(
@@ -119,9 +123,9 @@ DIALECTS: Mapping[str, Documented] = {
         listing=entries({"id": f"models/{MODEL}"}, {"id": "models/gemini-embedding-001"}, {"id": "models/imagen-4"}),
         lists={MODEL: "chat", "gemini-embedding-001": "embedding", "imagen-4": "image"},
         usage="end",
-        bad=Refusal(400, GOOGLE_REFUSAL, told='Unknown name "seed"'),
+        bad=Refusal(400, GOOGLE_REFUSAL, message='Unknown name "seed"'),
         unauthorized=Refusal(401, [{"error": {"code": 401, "message": "key", "status": "UNAUTHENTICATED"}}]),
-        limited=Refusal(429, GOOGLE_QUOTA, told="You exceeded your current quota", seconds=34.0),
+        limited=Refusal(429, GOOGLE_QUOTA, message="You exceeded your current quota", seconds=34.0),
     ),
     "mistral": Documented(
         refuses=frozenset(
@@ -140,7 +144,7 @@ DIALECTS: Mapping[str, Documented] = {
         lists={MODEL: "chat", "mistral-embed": "embedding", "mistral-ocr-latest": "other"},
         thinking="parts",
         usage="end",
-        bad=Refusal(422, MISTRAL_REFUSAL, told="Extra inputs are not permitted"),
+        bad=Refusal(422, MISTRAL_REFUSAL, message="Extra inputs are not permitted"),
         unauthorized=Refusal(401, {"detail": "Unauthorized"}),
         limited=limited(
             {"x-ratelimit-remaining-tokens-minute": "0", "ratelimitbysize-reset": "21"},
@@ -174,7 +178,7 @@ DIALECTS: Mapping[str, Documented] = {
         cached={"prompt_cache_hit_tokens": CACHED, "prompt_cache_miss_tokens": 6},
         before=b": keep-alive\n\n",
         unauthorized=Refusal(402, openai_error("Insufficient Balance", "unknown_error")),
-        bad=Refusal(422, openai_error("too long", "invalid_request_error"), told="too long"),
+        bad=Refusal(422, openai_error("too long", "invalid_request_error"), message="too long"),
     ),
     "xai": Documented(
         refuses=frozenset({"top_k", "repetition_penalty"}),
@@ -184,7 +188,7 @@ DIALECTS: Mapping[str, Documented] = {
         lists={MODEL: "chat", "grok-imagine-image": "image"},
         thinking="reasoning_content",
         reasoned=True,
-        bad=Refusal(400, {"code": "Client specified an invalid argument", "error": "too long"}, told="too long"),
+        bad=Refusal(400, {"code": "Client specified an invalid argument", "error": "too long"}, message="too long"),
         unauthorized=Refusal(401, {"code": "unauthenticated", "error": "Incorrect API key provided: sk-1"}),
     ),
     "together": Documented(
@@ -246,7 +250,7 @@ DIALECTS: Mapping[str, Documented] = {
         before=b": OPENROUTER PROCESSING\n\n",
         broken=b'data: {"id": "c", "error": {"code": 502, "message": "Provider returned error"}, "choices": '
         b'[{"index": 0, "delta": {"content": ""}, "finish_reason": "error"}]}\n\n',
-        bad=Refusal(400, {"error": {"code": 400, "message": "too long"}}, told="too long"),
+        bad=Refusal(400, {"error": {"code": 400, "message": "too long"}}, message="too long"),
         unauthorized=Refusal(401, {"error": {"code": 401, "message": "No auth credentials found"}}),
         limited=limited(
             {"X-RateLimit-Limit": "20", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "UNIX_MS 40"},
@@ -271,9 +275,9 @@ DIALECTS: Mapping[str, Documented] = {
         },
         lists={MODEL: "chat", "embed-v4.0": "embedding", "rerank-v3.5": "rerank"},
         usage="end",
-        bad=Refusal(400, {"id": "1", "message": "too long"}, told="too long"),
+        bad=Refusal(400, {"id": "1", "message": "too long"}, message="too long"),
         unauthorized=Refusal(401, {"id": "1", "message": "invalid api token"}),
-        limited=Refusal(429, {"id": "1", "message": "slow down"}, told="slow down"),
+        limited=Refusal(429, {"id": "1", "message": "slow down"}, message="slow down"),
     ),
     "perplexity": Documented(
         base="",
@@ -282,7 +286,9 @@ DIALECTS: Mapping[str, Documented] = {
         lists={"sonar": "chat", "sonar-pro": "chat", "sonar-reasoning-pro": "chat", "sonar-deep-research": "chat"},
         usage="end",
         repeats=True,
-        limited=Refusal(429, {"error": {"message": "slow down", "type": "rate_limit", "code": 429}}, told="slow down"),
+        limited=Refusal(
+            429, {"error": {"message": "slow down", "type": "rate_limit", "code": 429}}, message="slow down"
+        ),
         unauthorized=Refusal(401, b"<html><head><title>401 Authorization Required</title></head></html>"),
     ),
     "cerebras": Documented(
@@ -292,7 +298,7 @@ DIALECTS: Mapping[str, Documented] = {
         bad=Refusal(
             400,
             {"message": "too long", "type": "invalid_request_error", "param": "messages", "code": "context_length"},
-            told="too long",
+            message="too long",
         ),
         unauthorized=Refusal(
             401, {"message": "Wrong API Key", "type": "invalid_request_error", "code": "wrong_api_key"}
@@ -310,9 +316,9 @@ DIALECTS: Mapping[str, Documented] = {
         listing=entries(CHAT, {"id": "nvidia/nv-embedqa-e5-v5"}, {"id": "nvidia/rerank-qa-mistral-4b"}),
         lists={MODEL: "chat", "nvidia/nv-embedqa-e5-v5": "embedding", "nvidia/rerank-qa-mistral-4b": "rerank"},
         thinking="reasoning_content",
-        bad=Refusal(422, {"detail": [{"type": "value_error", "msg": "too long", "loc": ["body"]}]}, told="too long"),
+        bad=Refusal(422, {"detail": [{"type": "value_error", "msg": "too long", "loc": ["body"]}]}, message="too long"),
         unauthorized=Refusal(403, {"status": 403, "title": "Forbidden", "detail": "Authorization failed"}),
-        limited=Refusal(429, {"status": 429, "title": "slow down", "detail": "slow down"}, told="slow down"),
+        limited=Refusal(429, {"status": 429, "title": "slow down", "detail": "slow down"}, message="slow down"),
     ),
     "huggingface": Documented(
         listing=entries(
@@ -323,7 +329,7 @@ DIALECTS: Mapping[str, Documented] = {
             }
         ),
         thinking="reasoning_content",
-        bad=Refusal(400, {"error": {"message": "too long", "type": "invalid_request_error"}}, told="too long"),
+        bad=Refusal(400, {"error": {"message": "too long", "type": "invalid_request_error"}}, message="too long"),
         unauthorized=Refusal(401, {"error": "Invalid username or password."}),
     ),
     "ollama": self_hosted(
@@ -333,14 +339,14 @@ DIALECTS: Mapping[str, Documented] = {
         listing=entries({"id": MODEL}, {"id": "nomic-embed-text:latest"}, {"id": "all-minilm:latest"}),
         lists={MODEL: "chat", "nomic-embed-text:latest": "embedding", "all-minilm:latest": "embedding"},
         thinking="reasoning",
-        bad=Refusal(400, openai_error("too long", "invalid_request_error"), told="too long"),
+        bad=Refusal(400, openai_error("too long", "invalid_request_error"), message="too long"),
     ),
     "lmstudio": self_hosted(
         embeddings="/embeddings",
         listing=entries(CHAT, {"id": "text-embedding-nomic-embed-text-v1.5"}),
         lists={MODEL: "chat", "text-embedding-nomic-embed-text-v1.5": "embedding"},
         thinking="reasoning_content",
-        bad=Refusal(400, {"error": "too long"}, told="too long"),
+        bad=Refusal(400, {"error": "too long"}, message="too long"),
     ),
     "llamacpp": self_hosted(
         embeddings="/embeddings",
@@ -351,7 +357,9 @@ DIALECTS: Mapping[str, Documented] = {
         },
         thinking="reasoning_content",
         bad=Refusal(
-            400, {"error": {"code": 400, "message": "too long", "type": "exceed_context_size_error"}}, told="too long"
+            400,
+            {"error": {"code": 400, "message": "too long", "type": "exceed_context_size_error"}},
+            message="too long",
         ),
         unauthorized=Refusal(401, {"error": {"code": 401, "message": "Invalid", "type": "authentication_error"}}),
         broken=b'error: {"code": 500, "message": "context shift is disabled", "type": "server_error"}\n\n',
@@ -364,7 +372,9 @@ DIALECTS: Mapping[str, Documented] = {
         lists={MODEL: "chat", "BAAI/bge-m3": "embedding"},
         thinking="reasoning",
         broken=VLLM_BROKEN,
-        bad=Refusal(400, {"error": {"message": "too long", "type": "BadRequestError", "code": 400}}, told="too long"),
+        bad=Refusal(
+            400, {"error": {"message": "too long", "type": "BadRequestError", "code": 400}}, message="too long"
+        ),
         unauthorized=Refusal(401, {"error": "Unauthorized"}),
     ),
     "sglang": self_hosted(
@@ -374,15 +384,15 @@ DIALECTS: Mapping[str, Documented] = {
         listing=entries({"id": MODEL, "root": MODEL, "max_model_len": 32768}),
         thinking="reasoning_content",
         bad=Refusal(
-            400, {"object": "error", "message": "too long", "type": "BadRequestError", "code": 400}, told="too long"
+            400, {"object": "error", "message": "too long", "type": "BadRequestError", "code": 400}, message="too long"
         ),
         unauthorized=Refusal(401, {"error": "Unauthorized"}),
         broken=VLLM_BROKEN,
     ),
     "tgi": self_hosted(
         refuses=frozenset({"top_k", "repetition_penalty", "parallel_tool_calls"}),
-        bad=Refusal(422, {"error": "too long", "error_type": "validation"}, told="too long"),
-        limited=Refusal(429, {"error": "slow down", "error_type": "overloaded"}, told="slow down"),
+        bad=Refusal(422, {"error": "too long", "error_type": "validation"}, message="too long"),
+        limited=Refusal(429, {"error": "slow down", "error_type": "overloaded"}, message="slow down"),
         broken=b'data: {"error": "Request failed during generation", "error_type": "generation"}\n\n',
     ),
     "openai_compatible": Documented(

@@ -128,7 +128,7 @@ async def test_one_call_is_spread_over_idle_threads() -> None:
         assert (await call).vectors[:, 0].tolist() == list(range(8))
 
 
-async def test_a_cancelled_call_gives_up_its_waiting_texts() -> None:
+async def test_the_waiting_texts_of_a_cancelled_call_are_removed() -> None:
     async with gated(waiting=20) as (batcher, gate):
         first = asyncio.create_task(batcher.embed(["1"]))
         await gate.next()
@@ -146,7 +146,7 @@ async def test_a_cancelled_call_gives_up_its_waiting_texts() -> None:
         assert (await stayer).vectors[:, 0].tolist() == list(range(200, 208))
 
 
-async def test_a_full_queue_refuses_and_says_when_to_come_back() -> None:
+async def test_a_full_queue_refuses_a_call_with_a_retry_time() -> None:
     async with gated(waiting=10) as (batcher, gate):
         running = asyncio.create_task(batcher.embed(["1"]))
         await gate.next()

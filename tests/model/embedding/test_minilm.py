@@ -28,7 +28,7 @@ async def embedder(artifact_of: Callable[[Precision], Artifact], directory: Path
     await embedder.close()
 
 
-def test_importing_and_making_one_loads_no_runtime() -> None:
+def test_importing_and_creating_an_embedder_loads_no_runtime() -> None:
     program = """
 import sys
 from services.model.embedding import Embedder
@@ -41,7 +41,7 @@ print([name for name in ("numpy", "onnx", "onnxruntime", "tokenizers", "huggingf
     assert loaded.stdout.strip() == "[]"
 
 
-async def test_it_has_a_name_and_a_number_of_dimensions(embedder: MiniLm) -> None:
+async def test_an_embedder_has_a_name_and_a_number_of_dimensions(embedder: MiniLm) -> None:
     described: Embedder = embedder
     assert (described.model, described.dimensions) == ("somasuite-embed-v1", 384)
 

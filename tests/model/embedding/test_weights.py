@@ -43,18 +43,18 @@ async def test_a_hub_that_answers_gives_its_files(hub: TestServer, tmp_path: Pat
     assert found.tokenizer.read_bytes() == b"{}"
 
 
-async def test_a_hub_that_is_gone_is_replaced_by_its_copy(hub: TestServer, tmp_path: Path) -> None:
+async def test_the_copy_of_earlier_files_is_used_while_the_hub_is_away(hub: TestServer, tmp_path: Path) -> None:
     endpoint = str(hub.make_url("")).rstrip("/")
     before = await asyncio.to_thread(hub_weights, tmp_path, endpoint)
     await hub.close()
     assert await asyncio.to_thread(hub_weights, tmp_path, endpoint) == before
 
 
-def test_packaged_weights_step_in_for_a_hub_that_does_not_answer(tmp_path: Path) -> None:
+def test_packaged_weights_are_used_if_the_hub_does_not_answer(tmp_path: Path) -> None:
     assert find_weights("hub", tmp_path, _closed_port()) == packaged_weights()
 
 
-async def test_the_hub_steps_in_for_a_package_that_is_not_installed(hub: TestServer, tmp_path: Path) -> None:
+async def test_the_hub_is_used_if_the_package_is_not_installed(hub: TestServer, tmp_path: Path) -> None:
     endpoint = str(hub.make_url("")).rstrip("/")
     found = await asyncio.to_thread(find_weights, "packaged", tmp_path, endpoint, NOT_INSTALLED)
     assert found.tensors.read_bytes() == b"tensors"
@@ -77,7 +77,7 @@ def test_packaged_weights_never_ask_the_hub(tmp_path: Path) -> None:
     assert find_weights("packaged", tmp_path, "not even an address") == packaged_weights()
 
 
-def test_without_either_the_error_names_both(tmp_path: Path) -> None:
+def test_without_hub_and_package_the_error_names_both(tmp_path: Path) -> None:
     endpoint = _closed_port()
     with pytest.raises(FailedPrecondition) as refused:
         find_weights("hub", tmp_path, endpoint, NOT_INSTALLED)

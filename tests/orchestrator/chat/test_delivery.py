@@ -82,7 +82,7 @@ async def test_the_next_turn_first_delivers_what_is_pending(orchestrator: Orches
     assert said(fakes) == ["first", "second"]
 
 
-async def test_a_crash_after_the_client_heard_of_the_end_loses_nothing(
+async def test_a_crash_after_the_client_got_the_final_event_loses_nothing(
     database: "Pool", redis: aioredis.Redis, fakes: Fakes
 ) -> None:
     async with serving(database, redis, fakes) as orchestrator:
@@ -93,7 +93,7 @@ async def test_a_crash_after_the_client_heard_of_the_end_loses_nothing(
     assert said(fakes) == ["first"]
 
 
-async def test_an_absent_memory_is_waited_for(orchestrator: Orchestrator, fakes: Fakes) -> None:
+async def test_a_turn_waits_until_memory_is_back(orchestrator: Orchestrator, fakes: Fakes) -> None:
     fakes.memory.failure = away()
     turn = asyncio.create_task(take(orchestrator, request("hello")))
     await asyncio.sleep(0)
@@ -102,7 +102,7 @@ async def test_an_absent_memory_is_waited_for(orchestrator: Orchestrator, fakes:
     assert events[-1].WhichOneof("payload") == "finished"
 
 
-async def test_an_absent_memory_is_waited_for_also_with_a_turn_still_on_its_way_to_it(
+async def test_a_turn_waits_until_memory_is_back_and_has_the_pending_turn(
     orchestrator: Orchestrator, fakes: Fakes
 ) -> None:
     await finish_while_memory_is_down(orchestrator, fakes, "first")
@@ -112,7 +112,7 @@ async def test_an_absent_memory_is_waited_for_also_with_a_turn_still_on_its_way_
     assert events[-1].WhichOneof("payload") == "finished"
 
 
-async def test_a_memory_that_stays_away_fails_the_turn_before_the_model_is_asked(
+async def test_a_turn_fails_before_the_model_is_asked_if_memory_stays_away(
     database: "Pool", redis: aioredis.Redis, fakes: Fakes
 ) -> None:
     fakes.memory.failure = away()
@@ -161,7 +161,7 @@ async def test_turns_of_many_conversations_at_once_are_each_kept_whole(
         assert turns == []
 
 
-async def test_what_a_killed_process_left_is_delivered_by_one_that_has_long_been_running(
+async def test_the_undelivered_turn_of_a_killed_process_is_delivered_by_a_running_one(
     database: "Pool", redis: aioredis.Redis, fakes: Fakes
 ) -> None:
     async with serving(database, redis, fakes) as survivor:
@@ -212,13 +212,13 @@ async def taken(database: "Pool") -> AsyncIterator[Taken]:
     await made.pending.close()
 
 
-async def test_a_turn_that_is_on_its_way_is_left_alone(taken: Taken) -> None:
+async def test_a_recent_undelivered_turn_is_not_delivered_by_a_sweep(taken: Taken) -> None:
     await taken.left_behind()
     assert await taken.delivery.sweep(60.0) == 0
     assert taken.turns == []
 
 
-async def test_processes_take_turns_at_what_was_left_behind(taken: Taken) -> None:
+async def test_an_undelivered_turn_is_delivered_by_one_process_at_a_time(taken: Taken) -> None:
     turn = await taken.left_behind()
     async with taken.pending.left_behind(0.0, 10) as mine:
         assert len(mine) == 1

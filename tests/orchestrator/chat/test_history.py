@@ -32,21 +32,21 @@ def test_calls_whose_results_come_now_stay() -> None:
     assert accepted_history(remembered, [result("a"), result("b")]) == remembered
 
 
-def test_calls_that_were_given_up_go() -> None:
+def test_calls_without_a_result_are_removed() -> None:
     assert accepted_history([says("how many?"), asks("a")], [says("never mind")]) == [says("how many?")]
 
 
-def test_what_was_said_beside_a_given_up_call_stays() -> None:
+def test_the_text_beside_a_call_without_a_result_stays() -> None:
     assert accepted_history([asks("a", text="let me look")], [says("never mind")]) == [
         Message(role=ROLE_ASSISTANT, content="let me look")
     ]
 
 
-def test_of_several_calls_only_the_answered_stay() -> None:
+def test_of_several_calls_only_those_with_a_result_stay() -> None:
     assert accepted_history([asks("a", "b")], [result("b")]) == [asks("b")]
 
 
-def test_a_result_that_came_twice_or_answers_no_call_goes() -> None:
+def test_a_repeated_result_or_one_without_its_call_is_removed() -> None:
     remembered = [says("how many?"), result("z"), asks("a"), result("a"), result("a"), says("thanks")]
     assert accepted_history(remembered, [says("more")]) == [remembered[0], asks("a"), result("a"), says("thanks")]
 
@@ -57,5 +57,5 @@ def test_an_id_that_is_used_again_is_another_call() -> None:
     assert accepted_history(remembered, [result("call_0")]) == remembered
 
 
-def test_a_call_that_was_written_down_twice_is_one() -> None:
+def test_a_call_that_was_stored_twice_is_sent_once() -> None:
     assert accepted_history([asks("a", "a"), result("a")], [says("thanks")]) == [asks("a"), result("a")]

@@ -32,7 +32,9 @@ def texts(events: Sequence[pb.ChatResponse]) -> list[str]:
     return [event.delta.text for event in events if event.HasField("delta")]
 
 
-async def test_an_answer_that_fits_is_passed_on_piece_by_piece(orchestrator: Orchestrator, fakes: Fakes) -> None:
+async def test_an_answer_that_matches_the_schema_is_passed_on_piece_by_piece(
+    orchestrator: Orchestrator, fakes: Fakes
+) -> None:
     fakes.model.answers = [answer('{"age"', ": 7}")]
     events = await take(orchestrator, FORMAT)
     assert texts(events) == ['{"age"', ": 7}"]
@@ -40,16 +42,16 @@ async def test_an_answer_that_fits_is_passed_on_piece_by_piece(orchestrator: Orc
 
 
 @pytest.mark.parametrize("wrong", ["seven", '{"age": "seven"}', "{}", ""])
-async def test_an_answer_that_does_not_fit_is_never_seen_and_the_model_is_told_what_is_wrong(
+async def test_an_invalid_answer_is_withheld_and_the_model_is_asked_to_correct_it(
     orchestrator: Orchestrator, fakes: Fakes, wrong: str
 ) -> None:
     fakes.model.answers = [answer(wrong) if wrong else answer(), answer('{"age": 7}')]
     events = await take(orchestrator, FORMAT)
     assert texts(events) == ['{"age": 7}']
     assert [event.WhichOneof("payload") for event in events].count("started") == 1
-    told = [message.content for message in fakes.model.generated[1].messages]
-    assert told[:-1] == (["How old?", wrong] if wrong else ["How old?"])
-    assert told[-1].startswith("That answer is not valid: ")
+    contents = [message.content for message in fakes.model.generated[1].messages]
+    assert contents[:-1] == (["How old?", wrong] if wrong else ["How old?"])
+    assert contents[-1].startswith("That answer is not valid: ")
     assert fakes.model.generated[1].options.response_format == FORMAT
     assert events[-1].finished.usage == message_pb2.Usage(prompt_tokens=6, completion_tokens=4, total_tokens=10)
 
@@ -62,7 +64,9 @@ async def test_a_refusal_is_passed_on_and_not_repaired(orchestrator: Orchestrato
     assert len(fakes.model.generated) == 1
 
 
-async def test_an_answer_whose_repair_does_not_fit_either_is_an_error(orchestrator: Orchestrator, fakes: Fakes) -> None:
+async def test_an_answer_that_is_still_invalid_after_its_correction_is_an_error(
+    orchestrator: Orchestrator, fakes: Fakes
+) -> None:
     fakes.model.answers = [answer("[]")]
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         await take(orchestrator, ResponseFormat(type=ResponseFormat.TYPE_JSON_OBJECT))
@@ -72,9 +76,7 @@ async def test_an_answer_whose_repair_does_not_fit_either_is_an_error(orchestrat
     assert len(fakes.model.generated) == 2
 
 
-async def test_a_schema_that_is_none_is_refused_before_a_model_is_asked(
-    orchestrator: Orchestrator, fakes: Fakes
-) -> None:
+async def test_an_invalid_schema_is_refused_before_a_model_is_asked(orchestrator: Orchestrator, fakes: Fakes) -> None:
     form = ResponseFormat(type=ResponseFormat.TYPE_JSON_SCHEMA, schema='{"type": "number or so"}')
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         await take(orchestrator, form)
@@ -90,7 +92,7 @@ async def test_an_answer_that_was_cut_short_is_passed_on_as_it_is(orchestrator: 
     assert events[-1].finished.finish_reason == message_pb2.FINISH_REASON_LENGTH
 
 
-async def test_an_answer_that_calls_a_tool_need_not_fit(orchestrator: Orchestrator, fakes: Fakes) -> None:
+async def test_an_answer_that_calls_a_tool_need_not_match_the_schema(orchestrator: Orchestrator, fakes: Fakes) -> None:
     call = message_pb2.ToolCallDelta(call_id="c1", name="look", arguments="{}")
     fakes.model.answers = [answer("Let me see.", call, end=message_pb2.FINISH_REASON_TOOL_CALLS)]
     events = await take(orchestrator, FORMAT)
@@ -111,13 +113,13 @@ async def test_a_format_the_provider_was_not_asked_for_is_not_checked(orchestrat
         '{"type": "string", "pattern": "("}',
     ],
 )
-def test_a_schema_cannot_reach_out_or_exhaust_the_process(schema: str) -> None:
+def test_a_schema_can_neither_load_other_documents_nor_exhaust_the_process(schema: str) -> None:
     with pytest.raises(Exception, match="Invalid schema for response_format"):
         checker(ResponseFormat(type=ResponseFormat.TYPE_JSON_SCHEMA, schema=schema))
 
 
 @pytest.mark.parametrize("pattern", ["^(a+)+$", r"^(?=(a+)+$)(a|aa)+\1$"])
-def test_a_pattern_cannot_hold_up_the_process(pattern: str) -> None:
+def test_a_slow_pattern_does_not_block_the_process(pattern: str) -> None:
     schema = json.dumps({"pattern": pattern})
     check = checker(ResponseFormat(type=ResponseFormat.TYPE_JSON_SCHEMA, schema=schema))
     assert check is not None

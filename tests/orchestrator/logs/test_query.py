@@ -50,14 +50,14 @@ async def test_pages_hold_every_entry_once(desk: Desk) -> None:
     assert (seen, pages) == ([str(n) for n in reversed(range(10))], 3)
 
 
-async def test_a_page_token_of_somebody_elses_making_is_refused(desk: Desk) -> None:
+async def test_a_forged_page_token_is_refused(desk: Desk) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await query(desk, page_token="nonsense")
     error = from_rpc_error(refused.value)
     assert (error.code, error.facts.violations[0].field) == (Code.INVALID_ARGUMENT, "page_token")
 
 
-async def test_a_page_token_goes_with_the_filters_it_was_given_for_and_any_size_of_page(desk: Desk) -> None:
+async def test_a_page_token_is_valid_only_for_its_filters_but_for_any_page_size(desk: Desk) -> None:
     await desk.write(*(str(n) for n in range(6)))
     token = (await query(desk, task_id="t-1", page_size=2)).next_page_token
     assert messages(list((await query(desk, task_id="t-1", limit=3, page_token=token)).logs)) == ["3", "2", "1"]
@@ -66,7 +66,7 @@ async def test_a_page_token_goes_with_the_filters_it_was_given_for_and_any_size_
     assert from_rpc_error(refused.value).reason == "PAGE_TOKEN_INVALID"
 
 
-async def test_a_log_is_bounded_and_turns_outside_of_sessions_forget_only_each_other(
+async def test_a_log_is_bounded_and_entries_of_turns_without_a_session_replace_only_each_other(
     desk: Desk, redis: aioredis.Redis
 ) -> None:
     await desk.write("kept", task="s-1")
@@ -90,7 +90,7 @@ async def test_an_entry_has_the_same_id_in_its_tenants_log_and_in_its_tasks(desk
 
 
 @given(milliseconds=st.integers(0, 2**63), number=st.integers(0, 2**63))
-def test_an_id_stands_for_its_place(milliseconds: int, number: int) -> None:
+def test_the_id_of_an_entry_contains_its_position(milliseconds: int, number: int) -> None:
     assert position(entry_id((milliseconds, number))) == (milliseconds, number)
 
 
@@ -98,12 +98,14 @@ LEVELS = ("debug", "info", "warning", "error")
 
 
 @given(level=st.sampled_from(LEVELS), least=st.sampled_from(LEVELS))
-def test_a_level_means_that_level_and_more_severe_ones(level: str, least: str) -> None:
+def test_the_filter_by_level_includes_more_severe_levels(level: str, least: str) -> None:
     entry = new_entry(Task("t", "chat"), level, "m", {})
     assert EntryFilter(level=least).matches(entry) == (LEVELS.index(level) >= LEVELS.index(least))
 
 
-async def test_without_redis_readers_are_told_so(desk: Desk, redis_server: RedisServer, redis: aioredis.Redis) -> None:
+async def test_readers_get_a_typed_error_while_redis_is_away(
+    desk: Desk, redis_server: RedisServer, redis: aioredis.Redis
+) -> None:
     await redis_server.stop()
     with pytest.raises(grpc.aio.AioRpcError) as failure:
         await query(desk)

@@ -65,7 +65,7 @@ async def test_without_a_task_a_tail_begins_now(desk: Desk) -> None:
     tail.call.cancel()
 
 
-async def test_a_tail_goes_on_behind_the_last_entry_seen(desk: Desk) -> None:
+async def test_a_tail_continues_after_the_last_entry_seen(desk: Desk) -> None:
     tail = Tail(desk)
     begin = await tail.started()
     await desk.write("one", "two")
@@ -82,7 +82,7 @@ async def test_a_tail_goes_on_behind_the_last_entry_seen(desk: Desk) -> None:
     anew.call.cancel()
 
 
-async def test_silence_is_broken_by_heartbeats_even_while_others_write(desk: Desk) -> None:
+async def test_a_silent_tail_gets_heartbeats_even_while_others_write(desk: Desk) -> None:
     tail = Tail(desk, level="error")
     await tail.started()
 

@@ -50,7 +50,7 @@ async def test_entries_wait_while_redis_is_away_and_share_a_write_when_it_is_bac
     assert store.writes == 1
 
 
-async def test_beyond_what_may_wait_the_oldest_are_given_up_and_counted(redis: aioredis.Redis) -> None:
+async def test_the_oldest_entries_are_dropped_and_counted_if_too_many_wait(redis: aioredis.Redis) -> None:
     def dropped() -> float:
         return REGISTRY.get_sample_value("soma_orchestrator_log_entries_dropped_total") or 0
 
@@ -64,7 +64,7 @@ async def test_beyond_what_may_wait_the_oldest_are_given_up_and_counted(redis: a
     assert dropped() == before + writing.MOST_WAITING + 5
 
 
-async def test_a_closing_writer_writes_what_waits(redis: aioredis.Redis) -> None:
+async def test_a_closing_writer_writes_the_waiting_entries(redis: aioredis.Redis) -> None:
     store = Away(redis)
     store.away = False
     writer = LogWriter(store)

@@ -146,7 +146,7 @@ async def listed(orchestrator: Orchestrator, response_id: str, **how: Any) -> pb
         return await orchestrator.responses.ListResponseInputItems(asked)
 
 
-async def test_what_a_response_was_made_from_is_listed_with_all_it_goes_on_from(
+async def test_the_input_of_a_response_is_listed_with_that_of_earlier_responses(
     orchestrator: Orchestrator, fakes: Fakes
 ) -> None:
     call = message_pb2.ToolCall(call_id="c0", name="look", arguments="{}")
@@ -188,7 +188,7 @@ async def test_an_answer_cut_short_is_incomplete(
     assert (response.state, response.finish_reason) == (pb.Response.STATE_INCOMPLETE, reason)
 
 
-async def test_a_response_goes_on_from_all_that_came_before_but_not_from_its_instructions(
+async def test_a_response_continues_all_earlier_ones_without_their_instructions(
     orchestrator: Orchestrator, fakes: Fakes
 ) -> None:
     look = message_pb2.ToolCallDelta(call_id="c1", name="look", arguments="{}")
@@ -210,7 +210,9 @@ async def test_a_response_goes_on_from_all_that_came_before_but_not_from_its_ins
     assert fakes.model.generated[0].messages[0] == Said(role=message_pb2.ROLE_SYSTEM, content="Be brief.")
 
 
-async def test_nothing_goes_on_from_a_chain_that_misses_a_link(orchestrator: Orchestrator) -> None:
+async def test_a_response_whose_earlier_responses_are_incomplete_cannot_be_continued(
+    orchestrator: Orchestrator,
+) -> None:
     first = await create(orchestrator, asking())
     second = await create(orchestrator, asking(previous_response_id=first.response_id))
     with run_as(SOMEBODY):
@@ -238,12 +240,12 @@ async def test_an_input_may_name_items_of_earlier_responses(orchestrator: Orches
         assert (await refusal(events_of(orchestrator, request))).reason == "ITEM_NOT_FOUND"
 
 
-async def test_what_is_not_to_be_stored_cannot_be_found(orchestrator: Orchestrator) -> None:
+async def test_a_response_that_is_not_stored_cannot_be_found(orchestrator: Orchestrator) -> None:
     response = await create(orchestrator, asking(store=False))
     assert (await refusal(get(orchestrator, response.response_id))).reason == "RESPONSE_NOT_FOUND"
 
 
-async def test_a_response_is_its_tenants_alone(orchestrator: Orchestrator) -> None:
+async def test_another_tenant_cannot_find_a_response(orchestrator: Orchestrator) -> None:
     response = await create(orchestrator, asking())
     assert (await refusal(get(orchestrator, response.response_id, STRANGER))).code == Code.NOT_FOUND
     with run_as(STRANGER):
@@ -256,7 +258,9 @@ async def test_a_response_is_its_tenants_alone(orchestrator: Orchestrator) -> No
     assert await get(orchestrator, response.response_id) == response
 
 
-async def test_a_turn_that_fails_on_the_way_is_kept_as_failed(orchestrator: Orchestrator, fakes: Fakes) -> None:
+async def test_a_response_whose_turn_fails_after_its_start_is_kept_as_failed(
+    orchestrator: Orchestrator, fakes: Fakes
+) -> None:
     fakes.model.answers = [answer("Hello", end=lost())]
     seen: list[pb.CreateResponseResponse] = []
     with run_as(SOMEBODY), pytest.raises(grpc.aio.AioRpcError) as raised:
@@ -296,7 +300,7 @@ async def _stalled(orchestrator: Orchestrator, fakes: Fakes) -> tuple[str, Async
     return created.created.response_id, events
 
 
-async def test_cancelling_ends_the_work_and_the_stream_of_whoever_listens(
+async def test_cancelling_ends_the_generation_and_the_stream_of_its_reader(
     orchestrator: Orchestrator, fakes: Fakes
 ) -> None:
     response_id, events = await _stalled(orchestrator, fakes)
@@ -324,9 +328,7 @@ async def test_a_response_cancelled_or_deleted_by_another_process_ends_here(
     assert rest[-1].finished.state == pb.Response.STATE_CANCELLED
 
 
-async def test_a_response_whose_model_takes_its_time_is_not_taken_for_a_cancelled_one(
-    orchestrator: Orchestrator, fakes: Fakes
-) -> None:
+async def test_a_response_with_a_slow_model_is_not_cancelled(orchestrator: Orchestrator, fakes: Fakes) -> None:
     fakes.model.held = asyncio.Event()
     making = asyncio.create_task(create(orchestrator, asking()))
 
@@ -339,7 +341,7 @@ async def test_a_response_whose_model_takes_its_time_is_not_taken_for_a_cancelle
     assert (await making).state == pb.Response.STATE_COMPLETED
 
 
-async def test_a_response_that_just_ended_is_not_taken_for_a_cancelled_one(
+async def test_a_response_that_has_ended_does_not_count_as_cancelled(
     orchestrator: Orchestrator, database: "Pool"
 ) -> None:
     response = await create(orchestrator, asking())
@@ -380,7 +382,7 @@ async def test_a_background_response_of_a_model_that_cannot_answer_is_refused_at
     assert await database.fetchval("SELECT count(*) FROM orchestrator.response") == 0
 
 
-async def test_while_models_cannot_be_asked_for_no_background_response_is_begun(
+async def test_a_background_response_is_refused_while_the_catalogue_is_away(
     orchestrator: Orchestrator, fakes: Fakes
 ) -> None:
     fakes.catalog.failure = away()
@@ -388,7 +390,7 @@ async def test_while_models_cannot_be_asked_for_no_background_response_is_begun(
     assert kinds(await events_of(orchestrator, asking()))[-1] == "finished"
 
 
-async def test_a_background_response_is_made_though_nobody_listens(orchestrator: Orchestrator, fakes: Fakes) -> None:
+async def test_a_background_response_is_made_without_a_reader(orchestrator: Orchestrator, fakes: Fakes) -> None:
     with run_as(SOMEBODY):
         call = orchestrator.responses.CreateResponse(asking(background=True))
         response_id = (await anext(aiter(call))).created.response_id
@@ -402,15 +404,13 @@ async def test_a_background_response_is_made_though_nobody_listens(orchestrator:
     assert error.code == Code.INVALID_ARGUMENT
 
 
-async def test_nothing_goes_on_from_a_response_that_is_still_being_made(
-    orchestrator: Orchestrator, fakes: Fakes
-) -> None:
+async def test_an_unfinished_response_cannot_be_continued(orchestrator: Orchestrator, fakes: Fakes) -> None:
     response_id, _ = await _stalled(orchestrator, fakes)
     error = await refusal(events_of(orchestrator, asking(previous_response_id=response_id)))
     assert error.reason == "PREVIOUS_RESPONSE_IN_PROGRESS"
 
 
-async def test_a_process_that_stops_says_so_in_what_it_was_making(
+async def test_an_unfinished_response_of_a_stopping_process_fails_with_that_reason(
     orchestrator: Orchestrator, fakes: Fakes, database: "Pool", redis: aioredis.Redis
 ) -> None:
     async def heard(events: AsyncIterator[pb.CreateResponseResponse]) -> None:
@@ -438,7 +438,7 @@ async def test_a_response_whose_process_died_is_failed(
     assert (kept.error.code, kept.error.status) == (Code.UNAVAILABLE, "UNAVAILABLE")
 
 
-async def test_an_answer_whose_end_cannot_be_kept_is_no_answer(
+async def test_a_response_whose_end_cannot_be_stored_is_an_error(
     database: "Pool", redis: aioredis.Redis, fakes: Fakes
 ) -> None:
     def lose(statement: str) -> None:
@@ -456,7 +456,7 @@ async def test_an_answer_whose_end_cannot_be_kept_is_no_answer(
     assert from_rpc_error(raised.value).reason == "POSTGRES_UNAVAILABLE"
 
 
-async def test_old_responses_are_forgotten(database: "Pool", redis: aioredis.Redis, fakes: Fakes) -> None:
+async def test_old_responses_are_deleted(database: "Pool", redis: aioredis.Redis, fakes: Fakes) -> None:
     async with serving(database, redis, fakes) as orchestrator:
         old, response = await create(orchestrator, asking()), await create(orchestrator, asking())
     await database.execute(
@@ -473,7 +473,7 @@ async def test_old_responses_are_forgotten(database: "Pool", redis: aioredis.Red
         assert (await refusal(get(orchestrator, old.response_id))).code == Code.NOT_FOUND
 
 
-async def test_a_response_keeps_a_conversation_when_it_is_given_one(orchestrator: Orchestrator, fakes: Fakes) -> None:
+async def test_a_response_with_a_conversation_adds_its_turn_to_it(orchestrator: Orchestrator, fakes: Fakes) -> None:
     await create(orchestrator, asking(conversation_id="c"))
     await orchestrator.delivered()
     assert [m.content for m in fakes.memory.conversations[SOMEBODY.tenant_id, "c"]] == ["Hi", "Hello there"]

@@ -38,7 +38,7 @@ def same(event: pb.CreateResponseResponse) -> pb.WatchResponseResponse:
     return pb.WatchResponseResponse.FromString(event.SerializeToString())
 
 
-async def test_the_events_come_again_and_from_where_a_caller_left(orchestrator: Orchestrator) -> None:
+async def test_the_events_can_be_read_again_from_any_event(orchestrator: Orchestrator) -> None:
     events = [same(event) for event in await events_of(orchestrator, asking(background=True))]
     response_id = events[0].created.response_id
     assert await watch(orchestrator, response_id) == events
@@ -63,7 +63,7 @@ async def test_a_response_is_followed_while_it_is_made(orchestrator: Orchestrato
     assert rest[-1].finished.state == pb.Response.STATE_COMPLETED
 
 
-async def test_a_turn_that_fails_is_told_as_a_failed_response(orchestrator: Orchestrator, fakes: Fakes) -> None:
+async def test_a_watcher_gets_a_failed_turn_as_a_failed_response(orchestrator: Orchestrator, fakes: Fakes) -> None:
     fakes.model.answers = [answer("Hello", end=lost())]
     with run_as(SOMEBODY):
         made = aiter(orchestrator.responses.CreateResponse(asking(background=True)))
@@ -79,7 +79,7 @@ async def _drained(call: AsyncIterable[object]) -> None:
         pass
 
 
-async def test_one_whose_process_died_ends_as_failed(
+async def test_a_watched_response_whose_process_died_ends_as_failed(
     orchestrator: Orchestrator, fakes: Fakes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fakes.model.answers = [answer(fakes.model.resume)]
@@ -90,7 +90,7 @@ async def test_one_whose_process_died_ends_as_failed(
     assert (await watch(orchestrator, response_id))[-1].finished.state == pb.Response.STATE_FAILED
 
 
-async def test_what_was_not_made_in_the_background_or_is_not_there_cannot_be_watched(
+async def test_a_response_that_does_not_exist_or_is_not_in_background_cannot_be_watched(
     orchestrator: Orchestrator, database: "Pool"
 ) -> None:
     awaited = await create(orchestrator, asking())
@@ -133,7 +133,7 @@ def _followed(orchestrator: Orchestrator, response_id: str) -> AsyncIterator[pb.
         return aiter(orchestrator.responses.WatchResponse(pb.WatchResponseRequest(response_id=response_id)))
 
 
-async def test_an_idle_watcher_asks_nothing_of_postgres_and_still_shows_life(
+async def test_an_idle_watcher_sends_heartbeats_and_no_queries_to_postgres(
     orchestrator: Orchestrator, database: "Pool", fakes: Fakes, redis: aioredis.Redis
 ) -> None:
     counted = Counted(database)
@@ -149,7 +149,7 @@ async def test_an_idle_watcher_asks_nothing_of_postgres_and_still_shows_life(
         assert counted.statements == before
 
 
-async def test_a_response_that_another_process_makes_is_told_without_looking(
+async def test_a_watcher_gets_events_of_another_process_without_polling(
     database: "Pool", postgres_url: str, redis_url: str, fakes: Fakes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rows, "LOOK_SECONDS", 1000.0)
@@ -170,7 +170,7 @@ async def test_a_response_that_another_process_makes_is_told_without_looking(
     await pool.close()
 
 
-async def test_a_response_that_is_deleted_or_cancelled_is_told_of_at_once(
+async def test_a_watcher_learns_at_once_of_a_deletion_or_cancellation(
     orchestrator: Orchestrator, fakes: Fakes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rows, "LOOK_SECONDS", 1000.0)
@@ -191,7 +191,7 @@ async def test_a_response_that_is_deleted_or_cancelled_is_told_of_at_once(
         assert (await refusal(_drained(watched))).reason == "RESPONSE_NOT_FOUND"
 
 
-async def test_the_watcher_of_one_whose_process_dies_is_told_when_its_mark_expires(
+async def test_a_watcher_learns_of_a_dead_process_when_its_mark_expires(
     database: "Pool", redis: aioredis.Redis, fakes: Fakes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rows, "LOOK_SECONDS", 1000.0)
@@ -213,7 +213,7 @@ async def test_the_watcher_of_one_whose_process_dies_is_told_when_its_mark_expir
         assert counted.statements - before <= 8
 
 
-async def test_from_beyond_its_end_a_response_is_told_as_finished(orchestrator: Orchestrator) -> None:
+async def test_watching_from_after_the_last_event_gives_the_finished_response(orchestrator: Orchestrator) -> None:
     response = await create(orchestrator, asking(background=True))
     assert await watch(orchestrator, response.response_id, 1000) == [
         pb.WatchResponseResponse(sequence=1001, finished=response)

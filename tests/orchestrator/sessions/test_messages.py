@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from services.mesh.stores.postgres import Pool
 
 
-async def test_an_answer_says_what_it_took(desk: Desk, fakes: Fakes) -> None:
+async def test_an_answer_has_its_tokens_and_times(desk: Desk, fakes: Fakes) -> None:
     session = await desk.create(model_name="talker", user_id="u-1")
     answer = await desk.send(session.id, "How are you?")
     assert (answer.session_id, answer.response, answer.model) == (session.id, "Hello there", "scripted")
@@ -37,7 +37,7 @@ async def test_an_answer_says_what_it_took(desk: Desk, fakes: Fakes) -> None:
     assert (generated.model, generated.options.user) == ("talker", "u-1")
 
 
-async def test_the_model_hears_the_templates_instructions_the_turns_before_and_the_message(
+async def test_the_model_gets_the_templates_instructions_the_earlier_turns_and_the_message(
     desk: Desk, fakes: Fakes
 ) -> None:
     config = Struct()
@@ -109,13 +109,13 @@ async def test_only_an_active_session_takes_messages(desk: Desk, fakes: Fakes, s
     assert (await desk.send(session.id)).response == "Hello there"
 
 
-async def test_a_message_may_insist_that_nothing_was_said_since(desk: Desk) -> None:
+async def test_a_message_with_an_old_etag_is_refused(desk: Desk) -> None:
     session = await desk.create()
     await desk.send(session.id, etag=session.etag)
     assert (await refused(desk.send(session.id, etag=session.etag))).reason == "ETAG_MISMATCH"
 
 
-async def test_a_repeated_request_is_answered_from_what_is_kept(desk: Desk, fakes: Fakes) -> None:
+async def test_a_repeated_request_gets_the_stored_answer(desk: Desk, fakes: Fakes) -> None:
     session = await desk.create()
     request_id = new_id()
     first = await desk.send(session.id, request_id=request_id)
@@ -126,7 +126,7 @@ async def test_a_repeated_request_is_answered_from_what_is_kept(desk: Desk, fake
     assert (await desk.stats(session.id)).message_count == 2
 
 
-async def test_while_a_request_is_being_answered_it_is_not_answered_twice(desk: Desk, fakes: Fakes) -> None:
+async def test_a_request_that_is_repeated_during_its_answer_is_not_answered_twice(desk: Desk, fakes: Fakes) -> None:
     session = await desk.create()
     request_id = new_id()
     fakes.model.answers = [answer("Hello", fakes.model.resume, " there")]
@@ -183,7 +183,7 @@ async def test_a_request_whose_process_died_before_its_answer_was_kept_is_rememb
     assert len((await desk.messages(session.id)).messages) == 2
 
 
-async def test_what_policy_denies_is_refused_and_counted(desk: Desk, fakes: Fakes) -> None:
+async def test_a_message_that_policy_denies_is_refused_and_counted(desk: Desk, fakes: Fakes) -> None:
     session = await desk.create()
     fakes.policy.rules = [Rule("bomb", DECISION_DENY, "chat.input")]
     error = await refused(desk.send(session.id, "How is a bomb made?"))

@@ -30,7 +30,7 @@ def struct(**values: Any) -> Struct:
     return made
 
 
-async def test_a_new_session_is_as_it_was_asked_for(desk: Desk) -> None:
+async def test_a_new_session_has_the_requested_values(desk: Desk) -> None:
     config = struct(template="document_summary", custom_parameters={"sentences": 2}, description="Sums up", own=[1])
     created = await desk.create(
         session_type="general", model_name="talker", user_id="user-123", title="Mail", agent_id="a-1", config=config
@@ -75,7 +75,7 @@ async def test_an_unset_type_is_general_and_an_unknown_one_is_refused(desk: Desk
         (struct(number=float("nan")), "config", "INVALID_ARGUMENT"),
     ],
 )
-async def test_a_config_that_cannot_be_had_is_refused_naming_the_field(
+async def test_an_invalid_config_is_refused_with_the_name_of_the_field(
     desk: Desk, config: Struct, field: str, reason: str
 ) -> None:
     error = await refused(desk.create(config=config))
@@ -113,14 +113,14 @@ async def test_a_model_is_named_as_requests_name_it(desk: Desk, model: str) -> N
     assert (await desk.create(model_name=model)).model_name == model
 
 
-async def test_without_the_default_model_a_session_has_to_name_one(desk: Desk, fakes: Fakes) -> None:
+async def test_a_session_must_name_a_model_if_the_default_is_missing(desk: Desk, fakes: Fakes) -> None:
     fakes.catalog.models = [Model(name="talker", provider="local", capabilities=[Model.CAPABILITY_CHAT]), EMBEDDER]
     error = await refused(desk.create())
     assert (error.reason, "default model is not there" in error.message) == ("MODEL_NOT_FOUND", True)
     assert (await desk.create(model_name="talker")).status == "active"
 
 
-async def test_while_models_cannot_be_asked_for_no_session_is_created(desk: Desk, fakes: Fakes) -> None:
+async def test_no_session_is_created_while_the_catalogue_is_away(desk: Desk, fakes: Fakes) -> None:
     fakes.catalog.failure = away()
     request_id = new_id()
     error = await refused(desk.create(request_id=request_id))
@@ -138,7 +138,7 @@ async def test_creating_again_with_the_same_request_id_makes_no_second_session(d
 
 
 @pytest.mark.parametrize("owner", [COLLEAGUE, STRANGER])
-async def test_nobody_else_sees_changes_or_deletes_a_session(desk: Desk, owner: Principal) -> None:
+async def test_other_callers_can_neither_see_nor_change_nor_delete_a_session(desk: Desk, owner: Principal) -> None:
     session = await desk.create()
     assert (await refused(desk.get(session.id, owner))).reason == "SESSION_NOT_FOUND"
     assert (await refused(desk.delete(session.id, owner))).reason == "SESSION_NOT_FOUND"
@@ -169,14 +169,14 @@ async def test_pages_hold_every_session_once_the_newest_first(desk: Desk) -> Non
 
 
 @pytest.mark.parametrize("token", ["x", "MTox", "MjAwOjEyMw==", "9" * 40, "éé"])
-async def test_a_page_token_of_somebody_elses_making_is_refused(desk: Desk, token: str) -> None:
+async def test_a_forged_page_token_is_refused(desk: Desk, token: str) -> None:
     with run_as(SOMEBODY):
         request = pb.ListChatSessionsRequest(page_token=token)
         error = await refused(desk.stub.ListChatSessions(request))
     assert (error.code, error.facts.violations[0].field) == (Code.INVALID_ARGUMENT, "page_token")
 
 
-async def test_a_page_token_goes_with_the_filters_it_was_given_for(desk: Desk) -> None:
+async def test_a_page_token_is_valid_only_for_its_filters(desk: Desk) -> None:
     for _ in range(2):
         await desk.create(user_id="u0")
     with run_as(SOMEBODY):
@@ -186,7 +186,7 @@ async def test_a_page_token_goes_with_the_filters_it_was_given_for(desk: Desk) -
     assert error.reason == "PAGE_TOKEN_INVALID"
 
 
-async def test_of_two_who_go_on_from_the_same_reading_one_is_told_that_it_changed(desk: Desk) -> None:
+async def test_of_two_changes_with_the_same_etag_one_is_refused(desk: Desk) -> None:
     session = await desk.create()
     outcomes = await asyncio.gather(
         desk.set_status(session.id, "paused", session.etag),
@@ -202,7 +202,7 @@ async def test_of_two_who_go_on_from_the_same_reading_one_is_told_that_it_change
     assert (await refused(desk.delete(session.id, etag=session.etag))).reason == "ETAG_MISMATCH"
 
 
-async def test_a_status_that_cannot_follow_is_refused_and_the_same_one_changes_nothing(desk: Desk) -> None:
+async def test_an_invalid_change_of_status_is_refused_and_the_same_status_changes_nothing(desk: Desk) -> None:
     session = await desk.create()
     assert (await desk.set_status(session.id, "active")).etag == session.etag
     await desk.set_status(session.id, "archived")
@@ -212,7 +212,7 @@ async def test_a_status_that_cannot_follow_is_refused_and_the_same_one_changes_n
     assert (await refused(desk.set_status(session.id, "running"))).code is Code.INVALID_ARGUMENT
 
 
-async def test_a_deleted_session_takes_what_was_said_along(desk: Desk, fakes: Fakes) -> None:
+async def test_deleting_a_session_deletes_its_messages(desk: Desk, fakes: Fakes) -> None:
     session = await desk.create()
     await desk.send(session.id)
     await desk.messages(session.id)
@@ -223,7 +223,7 @@ async def test_a_deleted_session_takes_what_was_said_along(desk: Desk, fakes: Fa
     assert (await refused(desk.delete(session.id))).reason == "SESSION_NOT_FOUND"
 
 
-async def test_a_deletion_cut_short_hides_the_session_and_is_gone_on_with(
+async def test_an_interrupted_deletion_hides_the_session_and_is_completed_later(
     desk: Desk, fakes: Fakes, database: "Pool"
 ) -> None:
     session = await desk.create()

@@ -40,8 +40,8 @@ class UnaryConnection(asyncio.Protocol):
     Args:
         methods: by path.
         max_message_bytes: the largest message received.
-        opened: told when the connection is open; whether it may stay.
-        closed: told when it is closed.
+        opened: called when the connection is open; returns whether it may stay.
+        closed: called when it is closed.
     """
 
     __slots__ = (

@@ -1,4 +1,4 @@
-"""What a request may say, how the contract says it, and in which words the rest is refused."""
+"""Which requests are accepted, how they become messages of the contract, and how the others are refused."""
 
 import json
 from collections.abc import Callable
@@ -103,12 +103,12 @@ def test_every_supported_member_reaches_the_contract() -> None:
     )
 
 
-def test_what_is_not_said_is_left_to_the_provider() -> None:
+def test_a_missing_parameter_is_left_to_the_provider() -> None:
     asked = ChatRequest(messages=[model.Message(role=model.ROLE_USER, content="Hi")], options=GenerationOptions())
     assert read().request == asked
 
 
-def test_null_is_as_good_as_nothing_said() -> None:
+def test_null_means_the_same_as_a_missing_member() -> None:
     assert read(**dict.fromkeys(ChatCompletionRequest.__annotations__.keys() - {"messages"})) == read()
 
 
@@ -146,15 +146,15 @@ def test_every_role_has_its_place_in_the_contract() -> None:
         ("required", ToolChoice.MODE_REQUIRED),
     ],
 )
-def test_a_tool_choice_may_be_a_word(said: str, mode: ToolChoice.Mode.ValueType) -> None:
+def test_a_tool_choice_may_be_a_string(said: str, mode: ToolChoice.Mode.ValueType) -> None:
     assert read(tools=[TOOL], tool_choice=said).request.options.tool_choice.mode == mode
 
 
-def test_a_conversation_may_be_named_by_an_object() -> None:
+def test_a_conversation_may_be_an_object() -> None:
     assert read(conversation={"id": "c"}).request.conversation_id == "c"
 
 
-def test_a_seed_wider_than_the_contracts_is_folded_the_same_way_each_time() -> None:
+def test_a_seed_too_large_for_the_contract_always_becomes_the_same_smaller_seed() -> None:
     seeds = [read(seed=seed).request.options.sampling.seed for seed in (2**40 + 3, 2**40 + 3, -(2**63), 2**31)]
     assert seeds[0] == seeds[1]
     assert all(0 <= seed < 2**31 for seed in seeds)
@@ -175,7 +175,7 @@ def test_a_seed_wider_than_the_contracts_is_folded_the_same_way_each_time() -> N
         {"tools": []},
     ],
 )
-def test_members_that_ask_for_what_is_done_anyway_are_accepted(members: dict[str, Any]) -> None:
+def test_members_whose_value_changes_nothing_are_accepted(members: dict[str, Any]) -> None:
     assert read(**members).request.messages == read().request.messages
 
 
@@ -247,7 +247,7 @@ REFUSED: list[tuple[dict[str, Any], str | None, str]] = [
     ({"reasoning_effort": "some"}, "reasoning_effort", "Supported values are: 'none', 'minimal'"),
     ({"service_tier": "flex"}, "service_tier", "Unsupported parameter"),
     ({"service_tier": "slow"}, "service_tier", "Invalid value"),
-    # Empty, it asks for a search all the same.
+    # An empty object asks for a search too.
     ({"web_search_options": {}}, "web_search_options", "Unsupported parameter"),
 ]
 
@@ -264,7 +264,7 @@ def test_a_request_is_refused_in_openais_words_naming_the_parameter(
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"hi"', b"NaN", b'{"temperature": NaN}', b"\xff", b'"\\ud800"'])
-def test_a_body_that_is_no_json_object_is_refused(body: bytes) -> None:
+def test_a_body_that_is_not_a_json_object_is_refused(body: bytes) -> None:
     with pytest.raises(InvalidArgument, match="could not parse the JSON body"):
         read_chat_request(body)
 
@@ -312,7 +312,7 @@ NEAR_JSON = st.recursive(
 
 
 def answers_or_refuses(body: bytes) -> None:
-    """Reading ends in a request the contract can judge, or in an InvalidArgument: anything else would be a 500."""
+    """Read a body: the result is a valid message or an InvalidArgument; any other exception would be a 500."""
     try:
         ask = read_chat_request(body)
     except InvalidArgument:
@@ -321,26 +321,26 @@ def answers_or_refuses(body: bytes) -> None:
     protovalidate.collect_violations(ask.request)
 
 
-# Machines differ in speed, and how slowly examples are made says nothing of the reader.
+# On a slow machine, examples are made slowly; that is not an error of the reader.
 unhurried = settings(suppress_health_check=[HealthCheck.too_slow])
 
 
 @unhurried
 @given(st.binary(max_size=64))
-def test_no_bytes_are_a_server_error(body: bytes) -> None:
+def test_no_bytes_cause_a_server_error(body: bytes) -> None:
     answers_or_refuses(body)
 
 
 @unhurried
 @given(st.dictionaries(st.sampled_from(sorted(ChatCompletionRequest.__annotations__)), NEAR_JSON, max_size=6))
-def test_no_json_is_a_server_error(members: dict[str, Any]) -> None:
+def test_no_json_causes_a_server_error(members: dict[str, Any]) -> None:
     answers_or_refuses(json.dumps(members).encode())
     answers_or_refuses(json.dumps({"messages": HI} | members).encode())
 
 
 @unhurried
 @given(st.lists(st.dictionaries(WORDS, NEAR_JSON, max_size=5), min_size=1, max_size=3))
-def test_no_message_is_a_server_error(messages: list[dict[str, Any]]) -> None:
+def test_no_message_causes_a_server_error(messages: list[dict[str, Any]]) -> None:
     answers_or_refuses(json.dumps({"messages": [{"role": "assistant"} | each for each in messages]}).encode())
 
 

@@ -1,4 +1,4 @@
-"""A chat completion has the shape OpenAI documents, whole and streamed."""
+"""A chat completion has the shape that OpenAI documents, complete and streamed."""
 
 import asyncio
 import json
@@ -104,7 +104,7 @@ async def test_usage_comes_in_a_last_chunk_without_choices_and_is_null_before_wh
     assert {chunk["id"] for chunk in [*before, last]} == {"chatcmpl-t1"}
 
 
-async def test_usage_is_not_mentioned_in_a_stream_that_did_not_ask_for_it(http: httpx.AsyncClient) -> None:
+async def test_a_stream_has_no_usage_unless_the_request_asks_for_it(http: httpx.AsyncClient) -> None:
     assert all("usage" not in chunk for chunk in await chunks_of(http, stream_options={"include_usage": False}))
 
 
@@ -161,7 +161,7 @@ async def test_tool_calls_of_a_whole_answer_are_put_together_and_content_is_null
     ]
 
 
-async def test_a_refusal_is_told_from_an_answer(http: httpx.AsyncClient, stand: Stand) -> None:
+async def test_a_refusal_is_a_member_of_its_own(http: httpx.AsyncClient, stand: Stand) -> None:
     logprob = model.TokenLogprob(token="I", logprob=-0.5)
     piece = model.Delta(text="I", refusal=True, logprobs=[logprob])
     stand.chat.script = [started(), chat.ChatResponse(delta=piece), refused(" cannot."), finished()]
@@ -169,13 +169,11 @@ async def test_a_refusal_is_told_from_an_answer(http: httpx.AsyncClient, stand: 
     assert (choice["message"]["content"], choice["message"]["refusal"]) == (None, "I cannot.")
     chunks = [chunk["choices"][0] for chunk in await chunks_of(http)]
     assert [chunk["delta"] for chunk in chunks] == [OPENING, {"refusal": "I"}, {"refusal": " cannot."}, {}]
-    told = {"token": "I", "logprob": -0.5, "bytes": None, "top_logprobs": []}
-    assert choice["logprobs"] == chunks[1]["logprobs"] == {"content": None, "refusal": [told]}
+    token = {"token": "I", "logprob": -0.5, "bytes": None, "top_logprobs": []}
+    assert choice["logprobs"] == chunks[1]["logprobs"] == {"content": None, "refusal": [token]}
 
 
-async def test_what_was_read_from_a_cache_and_only_thought_is_in_the_usage(
-    http: httpx.AsyncClient, stand: Stand
-) -> None:
+async def test_cached_and_reasoning_tokens_are_in_the_usage(http: httpx.AsyncClient, stand: Stand) -> None:
     end = finished()
     end.finished.usage.cached_prompt_tokens, end.finished.usage.reasoning_tokens = 4, 1
     stand.chat.script = [started(), delta("Hi"), end]
@@ -231,7 +229,9 @@ async def test_openais_sync_client_holds_a_conversation(stand: Stand) -> None:
     assert await asyncio.to_thread(converse) == ("Hello, world", "Hello, world")
 
 
-async def test_sources_are_added_only_for_a_client_that_asks(http: httpx.AsyncClient, stand: Stand) -> None:
+async def test_sources_are_in_an_answer_only_if_the_request_asks_for_them(
+    http: httpx.AsyncClient, stand: Stand
+) -> None:
     source = model.Source(key="fact/1", text="Snow is white.", score=0.5)
     stand.chat.script = [started(sources=[source]), finished()]
     expected = {"sources": [{"key": "fact/1", "text": "Snow is white.", "score": 0.5}]}

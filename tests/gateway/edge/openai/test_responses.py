@@ -1,4 +1,4 @@
-"""`/v1/responses` as OpenAI publishes it: objects, events in their order, and how a response ends early."""
+"""`/v1/responses` as OpenAI documents it: objects, the order of events, and responses that end early."""
 
 import asyncio
 import json
@@ -26,14 +26,14 @@ async def sse(http: httpx.AsyncClient, **body: Any) -> list[dict[str, Any]]:
     events = []
     for block in answer.text.strip().split("\n\n"):
         name, data = block.split("\n")
-        told = json.loads(data.removeprefix("data: "))
-        assert name == f"event: {told['type']}"
-        events.append(told)
+        event = json.loads(data.removeprefix("data: "))
+        assert name == f"event: {event['type']}"
+        events.append(event)
     assert [event["sequence_number"] for event in events] == list(range(len(events)))
     return events
 
 
-async def test_a_response_has_openais_shape_and_what_was_asked_for(http: httpx.AsyncClient) -> None:
+async def test_a_response_has_openais_shape_and_the_settings_of_its_request(http: httpx.AsyncClient) -> None:
     answer = await http.post("/v1/responses", json={"input": "Hi", "model": "plain", "temperature": 0.7})
     assert answer.json() == {
         "id": RESPONSE_ID,
@@ -83,7 +83,9 @@ async def test_a_response_has_openais_shape_and_what_was_asked_for(http: httpx.A
     }
 
 
-async def test_every_supported_member_reaches_the_contract_and_comes_back(openai: AsyncOpenAI, stand: Stand) -> None:
+async def test_every_supported_member_reaches_the_contract_and_is_in_the_response(
+    openai: AsyncOpenAI, stand: Stand
+) -> None:
     tool = {"type": "function", "name": "look", "description": "Looks.", "parameters": {"type": "object"}}
     schema = {"type": "object"}
     create: Any = openai.responses.create
@@ -207,7 +209,7 @@ async def test_a_function_call_streams_its_arguments(http: httpx.AsyncClient, st
     ("finish", "reason"),
     [(model.FINISH_REASON_LENGTH, "max_output_tokens"), (model.FINISH_REASON_CONTENT_FILTER, "content_filter")],
 )
-async def test_an_answer_cut_short_ends_as_incomplete(
+async def test_an_answer_that_ends_early_is_incomplete(
     http: httpx.AsyncClient, stand: Stand, finish: model.FinishReason.ValueType, reason: str
 ) -> None:
     script = answered("Hel", state=pb.Response.STATE_INCOMPLETE)
@@ -218,7 +220,7 @@ async def test_an_answer_cut_short_ends_as_incomplete(
     assert last["response"]["incomplete_details"] == {"reason": reason}
 
 
-async def test_a_failure_on_the_way_is_the_last_event_and_one_before_it_a_status(
+async def test_a_failure_during_the_stream_is_the_last_event_and_one_before_it_is_a_status(
     http: httpx.AsyncClient, openai: AsyncOpenAI, stand: Stand
 ) -> None:
     failure = errors.ResourceExhausted("slow down", reason="PROVIDER_RATE_LIMITED", retry_after=3)
@@ -234,14 +236,14 @@ async def test_a_failure_on_the_way_is_the_last_event_and_one_before_it_a_status
     assert caught.value.response.headers["retry-after"] == "3"
 
 
-async def test_a_stream_that_ends_without_its_last_event_is_no_whole_response(
+async def test_a_stream_without_its_last_event_is_not_a_complete_response(
     http: httpx.AsyncClient, stand: Stand
 ) -> None:
     stand.responses.reset(answered("Hel")[:3])
     assert (await sse(http))[-1]["type"] == "response.failed"
 
 
-async def test_a_client_that_leaves_ends_its_response(http: httpx.AsyncClient, stand: Stand) -> None:
+async def test_a_client_that_disconnects_cancels_its_response(http: httpx.AsyncClient, stand: Stand) -> None:
     stand.responses.script = [*answered("Hel")[:3], asyncio.Event()]
     async with http.stream("POST", "/v1/responses", json={"input": "Hi", "stream": True}) as answer:
         await anext(answer.aiter_lines())
@@ -261,19 +263,19 @@ async def test_a_stored_response_is_retrieved_cancelled_and_deleted(openai: Asyn
     assert caught.value.code == "response_not_found"
 
 
-async def test_deleting_says_so(http: httpx.AsyncClient) -> None:
+async def test_a_deleted_response_is_confirmed(http: httpx.AsyncClient) -> None:
     await http.post("/v1/responses", json={"input": "Hi"})
     gone = await http.delete(f"/v1/responses/{RESPONSE_ID}")
     assert gone.json() == {"id": RESPONSE_ID, "object": "response", "deleted": True}
 
 
-async def test_a_background_response_is_answered_as_soon_as_it_is_begun(openai: AsyncOpenAI, stand: Stand) -> None:
+async def test_a_background_response_is_returned_as_soon_as_it_has_begun(openai: AsyncOpenAI, stand: Stand) -> None:
     stand.responses.script = [answered()[0], asyncio.Event()]
     made = await openai.responses.create(model="plain", input="Hi", background=True)
     assert (made.status, made.background) == ("in_progress", True)
 
 
-async def test_a_known_path_asked_in_another_way_says_how(http: httpx.AsyncClient) -> None:
+async def test_a_known_path_with_another_method_lists_the_allowed_methods(http: httpx.AsyncClient) -> None:
     answer = await http.put(f"/v1/responses/{RESPONSE_ID}")
     assert (answer.status_code, answer.headers["allow"]) == (405, "GET, DELETE")
     assert (await http.get(f"/v1/responses/{RESPONSE_ID}/cancel")).headers["allow"] == "POST"
@@ -321,7 +323,7 @@ async def test_a_request_is_refused_in_openais_words_naming_the_parameter(
     assert stand.responses.requests == []
 
 
-async def test_what_may_be_dropped_is_and_is_named(http: httpx.AsyncClient) -> None:
+async def test_parameters_that_may_be_dropped_are_dropped_and_named(http: httpx.AsyncClient) -> None:
     reasoning = {"effort": "low", "summary": "auto"}
     body = {"input": "Hi", "reasoning": reasoning, "truncation": "auto", "soma": {"drop_params": True}}
     answer = await http.post("/v1/responses", json=body)

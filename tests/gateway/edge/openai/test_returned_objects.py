@@ -1,4 +1,4 @@
-"""What clients append to a conversation is what they received, in the form in which their libraries keep it."""
+"""Clients append to a conversation what they received, in the form in which their libraries store it."""
 
 import json
 from typing import Any
@@ -28,13 +28,13 @@ PARSED: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("parsed", [PARSED, ParsedChatCompletionMessage[Any].model_validate(PARSED).model_dump()])
-def test_a_parsed_message_of_openais_library_is_taken_back(parsed: dict[str, Any]) -> None:
+def test_a_parsed_message_of_openais_library_is_accepted_in_a_request(parsed: dict[str, Any]) -> None:
     turns = [{"role": "user", "content": "Hi"}, parsed, {"role": "tool", "tool_call_id": "c1", "content": "42"}]
     said = read_chat_request(json.dumps({"messages": turns}).encode()).request.messages[1]
     assert (said.content, said.tool_calls[0].call_id, said.tool_calls[0].arguments) == ('{"x": 1}', "c1", '{"x": 1}')
 
 
-def test_a_parsed_call_of_a_response_is_taken_back() -> None:
+def test_a_parsed_call_of_a_response_is_accepted_in_a_request() -> None:
     call = ParsedResponseFunctionToolCall(
         call_id="c1", name="f", arguments='{"x": 1}', type="function_call", parsed_arguments={"x": 1}
     )
@@ -43,7 +43,7 @@ def test_a_parsed_call_of_a_response_is_taken_back() -> None:
     assert asked.input[1].message.tool_calls[0].arguments == '{"x": 1}'
 
 
-def test_a_clients_own_notes_on_a_request_are_no_matter() -> None:
+def test_members_that_a_client_adds_for_itself_are_ignored() -> None:
     body = {"input": "Hi", "client_metadata": {"x-codex-installation-id": "1"}}
     assert read_response_request(json.dumps(body).encode()).request.input[0].message.content == "Hi"
     with pytest.raises(InvalidArgument):

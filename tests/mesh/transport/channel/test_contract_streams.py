@@ -28,7 +28,7 @@ async def uploads(count: int, **script: object) -> AsyncIterator[pb.CollectEchoe
         )
 
 
-async def test_a_stream_arrives_whole_and_in_order(wire: Wire) -> None:
+async def test_a_stream_arrives_complete_and_in_order(wire: Wire) -> None:
     call = wire.stub.StreamEcho(
         asked(count=500), metadata=(("x-test-initial", "opened"), ("x-test-trailing", "closed"))
     )
@@ -67,7 +67,7 @@ async def test_an_error_mid_stream_comes_after_the_messages_before_it(wire: Wire
         await anext(responses)
 
 
-async def test_an_iteration_that_is_held_can_be_left_and_resumed(wire: Wire) -> None:
+async def test_an_iterator_that_is_kept_can_be_left_and_resumed(wire: Wire) -> None:
     call = wire.stub.StreamEcho(asked(count=6))
     responses = aiter(call)
     first = [response.sequence async for response in _first(responses, 2)]
@@ -80,7 +80,7 @@ async def _first(responses: AsyncIterator[pb.StreamEchoResponse], count: int) ->
         yield await anext(responses)
 
 
-async def test_an_error_before_the_first_message_is_all_there_is(wire: Wire) -> None:
+async def test_an_error_before_the_first_message_comes_without_messages(wire: Wire) -> None:
     call = wire.stub.StreamEcho(asked(fail_code=7, fail_message="not you"))
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await anext(aiter(call))

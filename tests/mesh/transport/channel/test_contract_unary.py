@@ -84,7 +84,7 @@ async def test_every_status_code_crosses(wire: Wire, code: grpc.StatusCode) -> N
     assert call.cancelled() is (code is grpc.StatusCode.CANCELLED)
 
 
-async def test_an_unexpected_exception_is_internal_and_tells_nothing(wire: Wire) -> None:
+async def test_an_unexpected_exception_is_an_internal_error_without_its_text(wire: Wire) -> None:
     request = scripted(fail_message="the password is hunter2")
     setattr(request.script, "raise", True)
     with pytest.raises(grpc.aio.AioRpcError) as caught:
@@ -103,7 +103,7 @@ async def test_an_unknown_method_is_unimplemented(wire: Wire) -> None:
 
 
 @pytest.mark.parametrize("timeout", [0, -1])
-async def test_a_call_whose_time_is_spent_never_reaches_the_servicer(wire: Wire, timeout: float) -> None:
+async def test_a_call_whose_deadline_has_passed_never_reaches_the_servicer(wire: Wire, timeout: float) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await wire.stub.Echo(scripted(), timeout=timeout, metadata=(("x-test-spent", "1"),))
     assert (caught.value.code(), caught.value.details()) == (grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")

@@ -121,7 +121,7 @@ async def test_concurrent_exchanges_have_their_own_connections() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    ("answer", "expected"),
     [
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n", b"hello"),
         (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n" + OK, b"hello"),
@@ -135,9 +135,9 @@ async def test_concurrent_exchanges_have_their_own_connections() -> None:
     ],
     ids=["chunks", "interim", "empty", "gzip"],
 )
-async def test_every_form_of_an_answer_is_read_and_its_connection_kept(answer: bytes, told: bytes) -> None:
+async def test_every_form_of_an_answer_is_read_and_its_connection_kept(answer: bytes, expected: bytes) -> None:
     async with asking(answer) as (server, connections):
-        assert [await whole(connections) for _ in range(2)] == [(200, told)] * 2
+        assert [await whole(connections) for _ in range(2)] == [(200, expected)] * 2
     assert server.connections == 1
 
 

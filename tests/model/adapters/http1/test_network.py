@@ -101,7 +101,7 @@ async def listed(url: str, way: Network) -> object:
         return found["data"][0]["id"]
 
 
-async def test_a_server_at_http_is_asked_for_by_its_whole_url() -> None:
+async def test_the_proxy_gets_the_whole_url_of_a_server_at_http() -> None:
     async with proxied() as proxy:
         way = network(f"http://ada:s%20cret@127.0.0.1:{proxy.port}", "", "", None)
         assert await listed(f"http://{AWAY}/v1?api=2", way) == "m"
@@ -110,7 +110,7 @@ async def test_a_server_at_http_is_asked_for_by_its_whole_url() -> None:
     assert b"Proxy-Authorization: Basic YWRhOnMgY3JldA==\r\n" in head
 
 
-async def test_a_server_at_https_is_reached_through_a_tunnel_that_hears_no_key(
+async def test_the_proxy_of_a_server_at_https_opens_a_tunnel_and_never_sees_the_key(
     secure: ssl.SSLContext, ca_file: Path
 ) -> None:
     async with proxied(secure) as proxy:
@@ -129,7 +129,7 @@ async def test_a_server_at_https_is_reached_through_a_tunnel_that_hears_no_key(
         (b"502 Bad Gateway", "the proxy answered 502"),
     ],
 )
-async def test_a_proxy_that_opens_no_tunnel_is_told_of(status: bytes, said: str) -> None:
+async def test_a_proxy_that_refuses_the_tunnel_is_reported(status: bytes, said: str) -> None:
     async with proxied() as proxy:
         proxy.status = status
         with pytest.raises(MeshError, match=said) as raised:
@@ -138,7 +138,7 @@ async def test_a_proxy_that_opens_no_tunnel_is_told_of(status: bytes, said: str)
     assert "check HTTPS_PROXY" in raised.value.message
 
 
-async def test_what_is_no_proxy_is_told_of() -> None:
+async def test_a_server_that_is_not_a_proxy_is_reported() -> None:
     async def mumble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"SSH-2.0-OpenSSH\r\n\r\n")
         writer.close()
@@ -150,7 +150,7 @@ async def test_what_is_no_proxy_is_told_of() -> None:
             await listed(f"https://{AWAY}", way)
 
 
-async def test_a_certificate_of_ones_own_ca_is_trusted_once_the_ca_is_named(
+async def test_a_certificate_of_a_private_authority_is_trusted_if_ca_file_names_the_authority(
     secure: ssl.SSLContext, ca_file: Path
 ) -> None:
     async with proxied(secure) as proxy:
@@ -161,7 +161,7 @@ async def test_a_certificate_of_ones_own_ca_is_trusted_once_the_ca_is_named(
         assert await listed(url, network("", "", "", ca_file)) == "m"
 
 
-async def test_the_usual_variable_for_certificates_counts(
+async def test_authorities_in_ssl_cert_file_are_trusted(
     secure: ssl.SSLContext, ca_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(ca_file))
@@ -195,19 +195,21 @@ async def test_the_usual_variable_for_certificates_counts(
         ("http://my.localhost/v1", "", False),
     ],
 )
-def test_which_servers_are_reached_without_a_proxy(url: str, without: str, by_proxy: bool) -> None:
+def test_local_servers_and_those_in_no_proxy_are_reached_without_a_proxy(
+    url: str, without: str, by_proxy: bool
+) -> None:
     way = network("http://p:1", "http://p:2", without, None)
     proxy = way.proxy_for(url)
     assert (proxy is not None) is by_proxy
     assert proxy is None or proxy.port == (2 if url.startswith("https") else 1)
 
 
-def test_a_server_of_the_other_scheme_needs_no_proxy() -> None:
+def test_a_proxy_for_http_is_not_used_for_https() -> None:
     assert network("http://p:1", "", "", None).proxy_for("https://api.example.com") is None
 
 
 @pytest.mark.parametrize(("given", "found"), [("", ""), ("p:3128", "http://p:3128"), ("http://a:b@p", "http://a:b@p")])
-def test_a_proxy_is_taken_as_its_variable_has_it(given: str, found: str) -> None:
+def test_a_proxy_url_without_a_scheme_gets_http(given: str, found: str) -> None:
     assert proxy_url(given) == found
 
 
@@ -218,7 +220,7 @@ def test_a_proxy_that_cannot_be_used_is_refused_without_its_password(given: str)
     assert "hunter2" not in str(refused.value)
 
 
-def test_the_settings_are_the_usual_variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_usual_variables_set_the_proxies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("https_proxy", "http://user:hunter2@p:3128")
     monkeypatch.setenv("NO_PROXY", "example.com,.internal")

@@ -112,7 +112,8 @@ const (
 	ErrorReason_ERROR_REASON_INSTANCE_MISSING ErrorReason = 38
 	// An instance sent nothing for longer than its lease lasts, and must join again.
 	ErrorReason_ERROR_REASON_LEASE_EXPIRED ErrorReason = 39
-	// The disk of Postgres or Redis is full, and nothing was stored; somebody must free space.
+	// The disk of Postgres, of Redis, or of pictures and documents is full, and nothing was stored; somebody must free
+	// space.
 	ErrorReason_ERROR_REASON_STORAGE_FULL ErrorReason = 40
 	// Postgres cannot be reached; it is not known whether a write was done.
 	ErrorReason_ERROR_REASON_POSTGRES_UNAVAILABLE ErrorReason = 41
@@ -284,6 +285,10 @@ const (
 	ErrorReason_ERROR_REASON_SURFACES_FULL ErrorReason = 125
 	// The instance announced an address that is not an IP address and a port; the gateway looks up no names.
 	ErrorReason_ERROR_REASON_ADDRESS_NOT_IP ErrorReason = 126
+	// The store of pictures, sounds and documents cannot be reached, or cannot work now.
+	ErrorReason_ERROR_REASON_BLOBS_UNAVAILABLE ErrorReason = 127
+	// The store of pictures, sounds and documents refuses its user, or does not exist; the message says what is wrong.
+	ErrorReason_ERROR_REASON_BLOBS_REFUSED ErrorReason = 128
 )
 
 // Enum value maps for ErrorReason.
@@ -416,6 +421,8 @@ var (
 		124: "ERROR_REASON_SURFACE_INVALID",
 		125: "ERROR_REASON_SURFACES_FULL",
 		126: "ERROR_REASON_ADDRESS_NOT_IP",
+		127: "ERROR_REASON_BLOBS_UNAVAILABLE",
+		128: "ERROR_REASON_BLOBS_REFUSED",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":                   0,
@@ -545,6 +552,8 @@ var (
 		"ERROR_REASON_SURFACE_INVALID":               124,
 		"ERROR_REASON_SURFACES_FULL":                 125,
 		"ERROR_REASON_ADDRESS_NOT_IP":                126,
+		"ERROR_REASON_BLOBS_UNAVAILABLE":             127,
+		"ERROR_REASON_BLOBS_REFUSED":                 128,
 	}
 )
 
@@ -579,7 +588,7 @@ var File_soma_mesh_v1_errors_proto protoreflect.FileDescriptor
 
 const file_soma_mesh_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"\x19soma/mesh/v1/errors.proto\x12\fsoma.mesh.v1\x1a\x1bsoma/errors/v1/reason.proto*\xc5,\n" +
+	"\x19soma/mesh/v1/errors.proto\x12\fsoma.mesh.v1\x1a\x1bsoma/errors/v1/reason.proto*\x9e-\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12+\n" +
 	"\x1dERROR_REASON_INVALID_ARGUMENT\x10\x01\x1a\b\x8a\xe7\x18\x04\b\x03\x10\x01\x12$\n" +
@@ -710,7 +719,9 @@ const file_soma_mesh_v1_errors_proto_rawDesc = "" +
 	"\x1aERROR_REASON_SURFACE_TAKEN\x10{\x1a\b\x8a\xe7\x18\x04\b\x06\x10\x03\x12*\n" +
 	"\x1cERROR_REASON_SURFACE_INVALID\x10|\x1a\b\x8a\xe7\x18\x04\b\x03\x10\x01\x12(\n" +
 	"\x1aERROR_REASON_SURFACES_FULL\x10}\x1a\b\x8a\xe7\x18\x04\b\b\x10\x03\x12)\n" +
-	"\x1bERROR_REASON_ADDRESS_NOT_IP\x10~\x1a\b\x8a\xe7\x18\x04\b\x03\x10\x03B\x99\x01\n" +
+	"\x1bERROR_REASON_ADDRESS_NOT_IP\x10~\x1a\b\x8a\xe7\x18\x04\b\x03\x10\x03\x12,\n" +
+	"\x1eERROR_REASON_BLOBS_UNAVAILABLE\x10\x7f\x1a\b\x8a\xe7\x18\x04\b\x0e\x10\x02\x12)\n" +
+	"\x1aERROR_REASON_BLOBS_REFUSED\x10\x80\x01\x1a\b\x8a\xe7\x18\x04\b\t\x10\x03B\x99\x01\n" +
 	"\x10com.soma.mesh.v1B\vErrorsProtoP\x01Z&somamesh/contracts/soma/mesh/v1;meshv1\xa2\x02\x03SMX\xaa\x02\fSoma.Mesh.V1\xca\x02\fSoma\\Mesh\\V1\xe2\x02\x18Soma\\Mesh\\V1\\GPBMetadata\xea\x02\x0eSoma::Mesh::V1b\x06proto3"
 
 var (

@@ -129,7 +129,7 @@ INSTANCE_MISSING: Final = "INSTANCE_MISSING"
 LEASE_EXPIRED: Final = "LEASE_EXPIRED"
 """An instance sent nothing for longer than its lease lasts, and must join again."""
 STORAGE_FULL: Final = "STORAGE_FULL"
-"""The disk of Postgres or Redis is full, and nothing was stored; somebody must free space."""
+"""The disk of Postgres, of Redis, or of pictures and documents is full, and nothing was stored; somebody must free space."""
 POSTGRES_UNAVAILABLE: Final = "POSTGRES_UNAVAILABLE"
 """Postgres cannot be reached; it is not known whether a write was done."""
 POSTGRES_READ_ONLY: Final = "POSTGRES_READ_ONLY"
@@ -300,6 +300,10 @@ SURFACES_FULL: Final = "SURFACES_FULL"
 """The gateway has as many surfaces as it takes."""
 ADDRESS_NOT_IP: Final = "ADDRESS_NOT_IP"
 """The instance announced an address that is not an IP address and a port; the gateway looks up no names."""
+BLOBS_UNAVAILABLE: Final = "BLOBS_UNAVAILABLE"
+"""The store of pictures, sounds and documents cannot be reached, or cannot work now."""
+BLOBS_REFUSED: Final = "BLOBS_REFUSED"
+"""The store of pictures, sounds and documents refuses its user, or does not exist; the message says what is wrong."""
 
 # soma.model.v1
 MODEL_NOT_FOUND: Final = "MODEL_NOT_FOUND"
@@ -528,6 +532,8 @@ DECLARED: Final[dict[str, Declared]] = {
     SURFACE_INVALID: Declared("INVALID_ARGUMENT", 400, "NO"),
     SURFACES_FULL: Declared("RESOURCE_EXHAUSTED", 429, "AFTER_CHANGE"),
     ADDRESS_NOT_IP: Declared("INVALID_ARGUMENT", 400, "AFTER_CHANGE"),
+    BLOBS_UNAVAILABLE: Declared("UNAVAILABLE", 503, "LATER"),
+    BLOBS_REFUSED: Declared("FAILED_PRECONDITION", 400, "AFTER_CHANGE"),
     MODEL_NOT_FOUND: Declared("NOT_FOUND", 404, "NO"),
     MODEL_CAPABILITY_MISSING: Declared("INVALID_ARGUMENT", 400, "NO"),
     MODEL_UNAVAILABLE: Declared("UNAVAILABLE", 503, "LATER"),

@@ -121,7 +121,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_STORAGE_FULL: _ErrorReason.ValueType  # 40
     """Postgres and Redis.
 
-    The disk of Postgres or Redis is full, and nothing was stored; somebody must free space.
+    The disk of Postgres, of Redis, or of pictures and documents is full, and nothing was stored; somebody must free
+    space.
     """
     ERROR_REASON_POSTGRES_UNAVAILABLE: _ErrorReason.ValueType  # 41
     """Postgres cannot be reached; it is not known whether a write was done."""
@@ -314,6 +315,13 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The gateway has as many surfaces as it takes."""
     ERROR_REASON_ADDRESS_NOT_IP: _ErrorReason.ValueType  # 126
     """The instance announced an address that is not an IP address and a port; the gateway looks up no names."""
+    ERROR_REASON_BLOBS_UNAVAILABLE: _ErrorReason.ValueType  # 127
+    """Of the store of pictures, sounds and documents.
+
+    The store of pictures, sounds and documents cannot be reached, or cannot work now.
+    """
+    ERROR_REASON_BLOBS_REFUSED: _ErrorReason.ValueType  # 128
+    """The store of pictures, sounds and documents refuses its user, or does not exist; the message says what is wrong."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is why a call failed. The reason in `google.rpc.ErrorInfo` is the name of the value without
@@ -417,7 +425,8 @@ ERROR_REASON_LEASE_EXPIRED: ErrorReason.ValueType  # 39
 ERROR_REASON_STORAGE_FULL: ErrorReason.ValueType  # 40
 """Postgres and Redis.
 
-The disk of Postgres or Redis is full, and nothing was stored; somebody must free space.
+The disk of Postgres, of Redis, or of pictures and documents is full, and nothing was stored; somebody must free
+space.
 """
 ERROR_REASON_POSTGRES_UNAVAILABLE: ErrorReason.ValueType  # 41
 """Postgres cannot be reached; it is not known whether a write was done."""
@@ -610,4 +619,11 @@ ERROR_REASON_SURFACES_FULL: ErrorReason.ValueType  # 125
 """The gateway has as many surfaces as it takes."""
 ERROR_REASON_ADDRESS_NOT_IP: ErrorReason.ValueType  # 126
 """The instance announced an address that is not an IP address and a port; the gateway looks up no names."""
+ERROR_REASON_BLOBS_UNAVAILABLE: ErrorReason.ValueType  # 127
+"""Of the store of pictures, sounds and documents.
+
+The store of pictures, sounds and documents cannot be reached, or cannot work now.
+"""
+ERROR_REASON_BLOBS_REFUSED: ErrorReason.ValueType  # 128
+"""The store of pictures, sounds and documents refuses its user, or does not exist; the message says what is wrong."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -1,0 +1,1 @@
+"""Bytes of pictures, sounds and documents, kept once per tenant by their hash."""
