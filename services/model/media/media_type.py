@@ -14,6 +14,7 @@ _PDF_WITHIN = 1024
 _GENERIC = frozenset({"", "application/octet-stream", "binary/octet-stream", "application/unknown"})
 # Sounds without a header: the declared type is all there is.
 _RAW_SOUNDS = frozenset({"audio/pcm", "audio/pcm16", "audio/l16", "audio/basic"})
+_WELL_FORMED = re.compile(r"[a-z0-9.+-]+/[a-z0-9.+-]+")
 _TEXT_TYPES = re.compile(
     r"text/.+|application/(.+\+)?(json|xml|yaml|x-yaml|toml|javascript|x-ndjson|jsonl|sql|rtf|x-sh)"
 )
@@ -154,9 +155,9 @@ def checked(kind: Kind, declared: str, data: bytes, *, name: str = "", served: s
 
 
 def normal(declared: str) -> str:
-    """A media type in lower case, without its parameters and under its usual name."""
+    """A media type in lower case, without its parameters and under its usual name; empty if it is none."""
     plain = declared.partition(";")[0].strip().lower()
-    return _SAME.get(plain, plain)
+    return _SAME.get(plain, plain) if _WELL_FORMED.fullmatch(plain) else ""
 
 
 def may_be(kind: Kind, served: str) -> bool:

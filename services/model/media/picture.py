@@ -95,12 +95,19 @@ def _webp(data: bytes) -> tuple[int, int]:
 
 def _bmp(data: bytes) -> tuple[int, int]:
     _long_enough(data, 26)
-    _long_enough(data, int.from_bytes(data[10:14], "little") + 1)
+    begin = int.from_bytes(data[10:14], "little")
+    _long_enough(data, begin + 1)
     if int.from_bytes(data[14:18], "little") < 40:
         return _LITTLE_PAIR.unpack_from(data, 18)
+    _long_enough(data, 40)
     # A negative height says that the first line is the highest one.
     width, height = (int.from_bytes(data[at : at + 4], "little", signed=True) for at in (18, 22))
-    return max(0, width), abs(height)
+    width, height = max(0, width), abs(height)
+    if not int.from_bytes(data[30:34], "little"):
+        # Not compressed: each line has whole words of four bytes.
+        bits = width * int.from_bytes(data[28:30], "little")
+        _long_enough(data, begin + (bits + 31) // 32 * 4 * height)
+    return width, height
 
 
 def _boxes(data: bytes) -> tuple[int, int]:

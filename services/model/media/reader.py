@@ -195,9 +195,9 @@ async def _base64(data: bytes) -> str:
     view = memoryview(data)
     pieces = []
     for at in range(0, len(data), _PIECE):
-        pieces.append(binascii.b2a_base64(view[at : at + _PIECE], newline=False))
+        pieces.append(binascii.b2a_base64(view[at : at + _PIECE], newline=False).decode("ascii"))
         await asyncio.sleep(0)
-    return b"".join(pieces).decode("ascii")
+    return "".join(pieces)
 
 
 def _is_read_by_providers(kind: Kind, media: Media) -> bool:
