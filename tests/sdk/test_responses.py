@@ -115,7 +115,7 @@ async def test_the_id_is_known_during_the_stream_and_leaving_the_stream_ends_the
         assert (await stream.begun()).id == WHOLE.id
         assert (await stream.begun()).state == "in_progress"
         assert await anext(stream) == "Hello"
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         await server.responses.ended.wait()
     with pytest.raises(somamesh.UnavailableError):
         await stream.response()

@@ -214,7 +214,7 @@ async def test_leaving_a_stream_ends_the_turn(server: Server, soma: AsyncClient)
     server.chat.script = [*spoken("Hel")[:-1], asyncio.Event()]
     async with soma.stream_chat("Hi") as answer:
         assert await anext(answer) == "Hel"
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         await server.chat.ended.wait()
     with pytest.raises(somamesh.UnavailableError):
         await answer.answer()
@@ -226,7 +226,7 @@ async def test_breaking_out_of_the_loop_ends_the_turn(server: Server, soma: Asyn
         assert piece == "Hel"
         break
     gc.collect()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         await server.chat.ended.wait()
 
 
@@ -236,7 +236,7 @@ async def test_a_stream_closed_by_another_task_is_cut_and_cancels_nobody(server:
     assert await anext(answer) == "Hel"
     reading = asyncio.create_task(answer.answer())
     asyncio.get_running_loop().call_soon(answer.close)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         with pytest.raises(somamesh.UnavailableError):
             await reading
 
@@ -254,12 +254,12 @@ async def test_breaking_out_of_a_sync_loop_or_its_block_ends_the_turn(server: Se
         return ""
 
     assert await asyncio.to_thread(leave_the_block) == "Hel"
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         await server.chat.ended.wait()
     server.chat.ended.clear()
     with Client(server.url, KEY) as client:
         assert await asyncio.to_thread(leave_the_loop, client) == "Hel"
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(15):
             await server.chat.ended.wait()
 
 

@@ -39,7 +39,7 @@ from tests.model.dialects.vendors import DIALECTS
 from tests.model.vendors import VARIABLES, VENDORS
 
 EVERY = pytest.mark.parametrize("name", sorted(DIALECTS))
-PATIENT = Patience(2.0, 5.0, 5.0)
+PATIENT = Patience(30.0, 30.0, 30.0)
 KINDS = {
     "chat": Model.CAPABILITY_CHAT,
     "embedding": Model.CAPABILITY_EMBEDDING,

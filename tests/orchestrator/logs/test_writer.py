@@ -42,7 +42,7 @@ async def test_entries_wait_while_redis_is_away_and_share_a_write_when_it_is_bac
     async with running(writer.job):
         for number in range(20):
             writer.record("acme", TASK, str(number), {})
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(15):
             await store.tried.wait()
         store.away = False
         await until(lambda: redis.xlen("soma:logs:{acme}"), seconds=10)

@@ -306,7 +306,7 @@ async def test_cancelling_ends_the_generation_and_the_stream_of_its_reader(
     response_id, events = await _stalled(orchestrator, fakes)
     assert (await cancel(orchestrator, response_id)).state == pb.Response.STATE_CANCELLED
     rest = [event async for event in events]
-    await asyncio.wait_for(fakes.model.cancelled.wait(), 5)
+    await asyncio.wait_for(fakes.model.cancelled.wait(), 15)
     assert rest[-1].finished.state == pb.Response.STATE_CANCELLED
     kept = await get(orchestrator, response_id)
     assert kept.output[0].text.text == "Hello"

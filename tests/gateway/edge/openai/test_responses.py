@@ -247,7 +247,7 @@ async def test_a_client_that_disconnects_cancels_its_response(http: httpx.AsyncC
     stand.responses.script = [*answered("Hel")[:3], asyncio.Event()]
     async with http.stream("POST", "/v1/responses", json={"input": "Hi", "stream": True}) as answer:
         await anext(answer.aiter_lines())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         await stand.responses.ended.wait()
 
 
