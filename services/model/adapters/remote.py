@@ -14,6 +14,7 @@ async def remote(
     entry: ProviderSettings, vendor: Vendor, patience: Patience, stack: AsyncExitStack, network: Network = DIRECT
 ) -> Anthropic | OpenAICompatible:
     """The adapter for the provider, according to its vendor's file; `stack` closes its connections."""
+    vendor = vendor.at(entry.base_url)
     server = vendor.server
     key = entry.api_key.get_secret_value()
     headers = {**server.headers, **({server.key_header: f"{server.key_prefix}{key}"} if key else {})}
