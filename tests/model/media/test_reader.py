@@ -5,11 +5,14 @@ import binascii
 import hashlib
 import os
 from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 import pytest
 from soma.model.v1.message_pb2 import ROLE_USER, Media, Message, Part, Text
 
+from services.mesh.blobs.blobs import Blobs
+from services.mesh.blobs.directory import Directory
 from services.mesh.call.errors import InvalidArgument, NotFound, Unavailable
 from services.model.media.contents import Contents, Kind
 from services.model.media.reader import MediaReader
@@ -86,6 +89,23 @@ async def test_what_the_mesh_keeps_is_read_once_though_the_request_has_it_twice(
     contents = await read(part, image(hash=HASH), kept=kept)
     assert contents.data(part.image) == PNG
     assert kept.reads == [HASH]
+
+
+async def test_what_a_service_holds_is_read_as_long_as_it_holds_it(tmp_path: Path) -> None:
+    blobs = Blobs(Directory(tmp_path))
+    reader = MediaReader(blobs, MediaSettings())
+
+    async def seen(tenant_id: str, hash: str) -> bytes:
+        part = image(hash=hash, media_type="image/png")
+        messages = [Message(role=ROLE_USER, parts=[part])]
+        return (await reader.contents(messages, reads_urls=NONE, tenant_id=tenant_id)).data(part.image)
+
+    async with blobs.hold("acme", PNG) as hash:
+        assert await seen("acme", hash) == PNG
+        with pytest.raises(NotFound):
+            await seen("another", hash)
+    with pytest.raises(NotFound):
+        await seen("acme", hash)
 
 
 async def test_an_unknown_hash_is_the_meshs_own_error() -> None:
