@@ -144,6 +144,7 @@ class Connection(asyncio.Protocol):
         if self._until_closed and exc is None and self._error is None:
             self.on_message_complete()
         self._fail(Broken(untouched=not self._touched))
+        self._wakeup.close()
 
     # Callbacks of the parser.
 
