@@ -102,6 +102,8 @@ class Chat:
         efforts: other words for an effort; or, for an effort that is said in another way, members of the body.
         thinks: further members of the body for every effort that is a word.
         budget: path in the body of the most tokens of thoughts; empty if there is no such limit.
+        results: what the vendor takes as the result of a tool call: a text, or parts of the content too.
+        answers_results: whether an answer of the model must come between results and the next message of the user.
         documents: the type of a content part that is a document: OpenAI's `file`, or `document_url`.
         reads_urls: the kinds of media whose URLs the vendor reads itself. All other URLs are read by the mesh, which
             sends the bytes. Empty for servers in one's own network, because they could read private addresses.
@@ -124,6 +126,8 @@ class Chat:
     efforts: Mapping[str, str | Mapping[str, Any]] = Field(default_factory=dict)
     thinks: Mapping[str, Any] = Field(default_factory=dict)
     budget: str = ""
+    results: Literal["text", "parts"] = "text"
+    answers_results: bool = False
     documents: Literal["file", "document_url"] = "file"
     reads_urls: frozenset[MediaKind] = frozenset()
 

@@ -153,7 +153,7 @@ class ChatAnswer(AnswerReader):
         if self._joiner is not None:
             text = self._joiner.join("content", text)
         if text:
-            found.append(Delta(text=text, logprobs=logprobs))
+            found.append(Delta(text=text, logprobs=logprobs) if logprobs else Delta(text=text))
 
     def _think(self, found: list[Delta], thoughts: Sequence[ReasoningDelta]) -> None:
         """Add pieces of thoughts."""

@@ -73,6 +73,8 @@ class Documented:
         thoughts: the member of an assistant's message in which its thoughts go back, `parts` as above, or empty if the
             server does not take them.
         thoughts_of: whether thoughts go back in all messages, or must go back in turns with tool calls, and there only.
+        results: whether the result of a tool call may have parts.
+        answers_results: whether a message of the user directly after the result of a tool call is refused.
         signature: the signature of the thought behind a tool call, if the server signs it and wants it back.
         reasoned: whether the usage counts the tokens of the thinking.
         cached: the members of the usage that count tokens from a cache.
@@ -102,6 +104,8 @@ class Documented:
     thoughts: str = ""
     thoughts_of: Literal["all", "tool_turns"] = "all"
     signature: str = ""
+    results: Literal["text", "parts"] = "text"
+    answers_results: bool = False
     usage: Literal["own", "end", "x_groq"] = "own"
     reasoned: bool = False
     cached: Mapping[str, Any] = field(default_factory=dict)
@@ -145,9 +149,11 @@ class Documented:
                     yield at, "is the result of no call"
                 else:
                     waiting.remove(message["tool_call_id"])
-                if not isinstance(message["content"], str):
+                if not isinstance(message["content"], str) and self.results == "text":
                     yield at, "is a result that is no text"
                 continue
+            if self.answers_results and message["role"] == "user" and at and messages[at - 1]["role"] == "tool":
+                yield at, "is a user's message after the result of a tool call"
             if waiting:
                 yield at, "comes before the results of calls"
             waiting = [call["id"] for call in message.get("tool_calls") or ()]

@@ -324,7 +324,9 @@ async def test_a_picture_is_sent_in_the_message_and_for_a_tool_result_after_it(
     sent = server.bodies[0]["messages"]
     image = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG}", "detail": "low"}}
     assert sent[0]["content"] == [{"type": "text", "text": "What is it?"}, image, {"type": "text", "text": "Look."}]
-    if DIALECTS[name].tools:
+    if DIALECTS[name].results == "parts":
+        assert sent[2]["content"] == [{"type": "text", "text": "Taken."}, image]
+    elif DIALECTS[name].tools:
         assert sent[2]["content"] == "Taken."
         assert sent[3] == {
             "role": "user",

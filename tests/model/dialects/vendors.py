@@ -145,6 +145,8 @@ DIALECTS: Mapping[str, Documented] = {
         lists={MODEL: "chat", "mistral-embed": "embedding", "mistral-ocr-latest": "other"},
         thinking="parts",
         thoughts="parts",
+        results="parts",
+        answers_results=True,
         usage="end",
         bad=Refusal(422, MISTRAL_REFUSAL, message="Extra inputs are not permitted"),
         unauthorized=Refusal(401, {"detail": "Unauthorized"}),
