@@ -123,13 +123,12 @@ class _Writer:
                 elif said := _text(thoughts):
                     wire["reasoning"] = said
             case "parts":
-                parts: list[dict[str, Any]] = [
-                    {"type": "thinking", "thinking": [{"type": "text", "text": thought.text}]}
-                    for thought in thoughts
-                    if thought.text
-                ]
+                parts = [self._thought_part(thought) for thought in thoughts if thought.text]
                 if parts:
                     wire["content"] = [*parts, *([{"type": "text", "text": text}] if text else [])]
+            case "both":
+                if said := _text(thoughts):
+                    wire["reasoning"] = wire["reasoning_content"] = said
             case "":
                 pass
             case member:
@@ -137,6 +136,11 @@ class _Writer:
                 # DeepSeek wants the member in each message with calls, also when there was no thought.
                 if said or (message.tool_calls and self._chat.thoughts_of == "tool_turns"):
                     wire[member] = said
+
+    def _thought_part(self, thought: Reasoning) -> dict[str, Any]:
+        """A thought as a part of the content, with the further members that this provider sent."""
+        more = object_in(thought.details) if thought.provider == self._provider else {}
+        return {**more, "type": "thinking", "thinking": [{"type": "text", "text": thought.text}]}
 
     def _calls(self, calls: Sequence[ToolCall]) -> list[dict[str, Any]]:
         written = []
