@@ -2,9 +2,11 @@
 -- connection in place of the refusal. What is over LIMIT is dropped here, and the body check, which sees a body when
 -- it is complete, is told to refuse. Over DRAINED, or announced to be, the refusal comes at once.
 --
--- LIMIT and DRAINED, in bytes, stand in front of this code.
+-- The route says LIMIT in the filter's context; FACTOR, which stands in front of this code, times LIMIT is DRAINED.
 
 function envoy_on_request(handle)
+  local LIMIT = handle:filterContext():get("limit")
+  local DRAINED = LIMIT * FACTOR
   local announced = handle:headers():get("content-length")
   local length = announced and tonumber(announced)
   if length and length > DRAINED then
