@@ -5,6 +5,9 @@
 -- LARGE, BUDGET, UNKNOWN and MOST, in bytes, stand in front of this code. A body that does not say how long it is counts
 -- as UNKNOWN once it is larger than LARGE. No route takes a body larger than MOST.
 
+-- Compiled code would keep the iterator of a body for good, and with it the handle of a request that has ended.
+jit.off()
+
 local taken = 0
 -- By the number that a request has in its metadata. The references are weak, so a slot lives as long as its request.
 local slots = setmetatable({}, { __mode = "v" })
