@@ -8,7 +8,7 @@ from time import monotonic
 import structlog
 from starlette.types import Receive, Scope, Send
 
-from gateway.edge.failure import Failure
+from gateway.edge.error_response import ErrorResponse
 from gateway.edge.headers import Headers
 from gateway.edge.metrics import answered
 from gateway.edge.reply import Reply
@@ -28,12 +28,12 @@ class Conventions:
     """What the clients of a protocol expect of every answer.
 
     Attributes:
-        failure: makes the answer to an error.
+        error_response: makes the answer to an error.
         unknown: the error of an unknown path.
         elapsed: the header that says after how many milliseconds the answer began.
     """
 
-    failure: Callable[[MeshError], Failure]
+    error_response: Callable[[MeshError], ErrorResponse]
     unknown: Space
     elapsed: bytes
 
@@ -90,7 +90,7 @@ class Application:
             error = translate(call, exception)
             if error is None:
                 raise
-            failed = self._conventions.failure(error)
+            failed = self._conventions.error_response(error)
             await exchange.reply.fail(failed, error)
             return failed.status
         return exchange.reply.status

@@ -14,11 +14,11 @@ from gateway.edge.logs.sockets import LogSockets
 from gateway.edge.logs.tail import Tails
 from gateway.edge.openai import surface as openai
 from gateway.edge.openai.api import Api
-from gateway.edge.openai.catalogue import Catalogue
 from gateway.edge.openai.chat import ChatCompletions
 from gateway.edge.openai.embeddings import Embeddings
 from gateway.edge.openai.failures import ERRORS
 from gateway.edge.openai.input_items import InputItems
+from gateway.edge.openai.models import Models
 from gateway.edge.openai.responses import Responses
 from gateway.edge.settings import EdgeSettings
 from gateway.edge.tracing import RequestTracing
@@ -35,15 +35,16 @@ async def build(mesh: Mesh, settings: EdgeSettings, _stack: AsyncExitStack) -> S
     """
     orchestrator, model = mesh.connect("orchestrator"), mesh.connect("model")
     api = Api(
-        ChatCompletions(ChatServiceStub(orchestrator), settings.chat_timeout_seconds),
+        ChatCompletions(ChatServiceStub(orchestrator), mesh.blobs, settings.chat_timeout_seconds),
         Responses(
             ResponseServiceStub(orchestrator),
+            mesh.blobs,
             settings.chat_timeout_seconds,
             settings.store_timeout_seconds,
         ),
         InputItems(ResponseServiceStub(orchestrator), settings.store_timeout_seconds),
         Embeddings(ModelServiceStub(model), settings.embedding_timeout_seconds),
-        Catalogue(CatalogServiceStub(model), settings.catalogue_timeout_seconds),
+        Models(CatalogServiceStub(model), settings.catalogue_timeout_seconds),
         settings.body_limit_bytes,
     )
     sockets = LogSockets(mesh.authenticator, Tails(LogServiceStub(orchestrator)), mesh.redis, settings)

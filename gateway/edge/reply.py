@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 from starlette.types import Send
 
-from gateway.edge.failure import Failure
+from gateway.edge.error_response import ErrorResponse
 from services.mesh.call.errors import MeshError
 
 REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
@@ -42,7 +42,7 @@ class Reply:
         await self._begin(status, JSON, [(b"content-length", b"%d" % len(body)), *headers])
         await self._send({"type": "http.response.body", "body": body})
 
-    async def fail(self, failed: Failure, error: MeshError) -> None:
+    async def fail(self, failed: ErrorResponse, error: MeshError) -> None:
         """Send an error: as the answer, or if the answer has begun as its last event, without `[DONE]`."""
         if not self.status:
             await self.json(failed.status, failed.body, failed.headers)

@@ -1,24 +1,27 @@
--- Refuses a JSON body that the transcoder would take for another than its author meant: one with a field the contract
--- does not have (it drops those), the same field twice (the last would win), or what is no JSON at all (it takes
--- trailing commas, single quotes, and names without any). It also bounds nesting, which a receiver of protobuf does
--- as well, later and without words. And it refuses numbers that would be kept as others: JSON of no contract is kept
--- with doubles (google.protobuf.Value), between which there are whole numbers from 2^53 on. Types are left to the
--- transcoder, rules of the contract to the service.
+-- Refuses a JSON body that the transcoder would accept but understand differently than its author:
+--   - a field that the contract does not have, which the transcoder would drop;
+--   - a field that is given twice, of which the transcoder would use the last;
+--   - invalid JSON: the transcoder accepts trailing commas, single quotes, and names without quotes;
+--   - nesting that is too deep: a receiver of protobuf refuses it too, but later and without a message;
+--   - a number that would be stored as another number: free-form JSON (google.protobuf.Value) is stored with doubles,
+--     which cannot represent every whole number beyond 2^53.
+-- The transcoder checks the types, and the service checks the rules of the contract.
 --
--- MESSAGES stands in front of this code: message -> spelling of a field -> {its name, the message it holds or false}.
--- JSON of no contract is a message of its own, JSON, with fields of any name that hold the same again.
--- A route says in the filter's context which message its body is.
+-- The gateway puts the table MESSAGES before this code: message -> spelling of a field -> {name of the field, its
+-- message or false}. Free-form JSON is the message JSON: its fields may have any name, and hold free-form JSON.
+-- The filter context of a route names the message of its body.
 
 local byte, find, gsub, sub = string.byte, string.find, string.gsub, string.sub
 
--- A value nested this deep takes up to three levels of protobuf for each, and those end at 100.
+-- One level of free-form JSON takes up to three levels of protobuf, and protobuf allows 100.
 local DEEPEST = 32
 
 local JSON = "google.protobuf.Value"
--- 2^53: what comes after it is as near to two doubles as to one.
+-- 2^53. Beyond it, some whole numbers are not doubles.
 local LARGEST_WHOLE = "9007199254740992"
 
--- The body, the place in it, how deep that is, and the member or element (from 0) of each level on the way there.
+-- The body, the position in it, the depth of that position, and for each level the name of the member, or the index
+-- of the element (from 0).
 local text, at, depth, way
 
 local function path()
@@ -44,7 +47,7 @@ local function malformed(expected)
   error({ reason = "MALFORMED_JSON", message = "the body is no JSON: expected " .. expected .. " " .. place }, 0)
 end
 
--- The first byte from here on that is no white space, which is where this moves to.
+-- Skips white space and returns the byte after it.
 local function here()
   local char = byte(text, at)
   while char == 32 or char == 10 or char == 13 or char == 9 do
@@ -54,7 +57,7 @@ local function here()
   return char
 end
 
--- Byte by byte, because that is what the compiler makes fast; escapes are the transcoder's to check.
+-- Reads byte by byte, because LuaJIT compiles that into fast code. The transcoder checks the escapes.
 local function skip_string()
   local i = at + 1
   local char = byte(text, i)
@@ -90,7 +93,7 @@ local function name()
   return find(found, "\\", 1, true) and unescaped(found) or found
 end
 
--- Up to 2^53, as text: a number made of it would have lost what is asked about.
+-- Whether a whole number is at most 2^53. Compares text, because a conversion to a number would round it.
 local function exact(whole)
   local digits = #whole
   return digits < #LARGEST_WHOLE or digits == #LARGEST_WHOLE and whole <= LARGEST_WHOLE
@@ -105,7 +108,7 @@ local function skip_number(held)
   local _, fraction = find(text, "^%.%d+", last + 1)
   local _, exponent = find(text, "^[eE][+-]?%d+", (fraction or last) + 1)
   at = (exponent or fraction or last) + 1
-  -- Few are so long, or have an exponent.
+  -- Most numbers are short and have no exponent, and need no further check.
   if at - first < #LARGEST_WHOLE and not exponent then
     return
   end

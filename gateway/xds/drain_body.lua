@@ -1,8 +1,10 @@
--- Lets a client finish writing a body that is too large: most read nothing before they have, and would see a broken
--- connection in place of the refusal. What is over LIMIT is dropped here, and the body check, which sees a body when
--- it is complete, is told to refuse. Over DRAINED, or announced to be, the refusal comes at once.
+-- Lets a client finish writing a body that is too large. Most clients read nothing before they have written the whole
+-- request, and would see a broken connection instead of the refusal. This filter drops what is over LIMIT, and marks
+-- the request, so that the body check refuses it when the body is complete. If the body is larger than DRAINED, or its
+-- announced length is, the request is refused at once.
 --
--- The route says LIMIT in the filter's context; FACTOR, which stands in front of this code, times LIMIT is DRAINED.
+-- The route puts LIMIT, in bytes, into the filter's context. DRAINED is FACTOR times LIMIT; the gateway puts FACTOR before
+-- this code.
 
 function envoy_on_request(handle)
   local LIMIT = handle:filterContext():get("limit")
@@ -19,7 +21,7 @@ function envoy_on_request(handle)
   for chunk in handle:bodyChunks() do
     read = read + chunk:length()
     if read > DRAINED then
-      -- More than the next filter takes.
+      -- This is more than the next filter accepts, so it refuses the request.
       chunk:setBytes(string.rep(" ", LIMIT + 1))
       return
     elseif read > LIMIT then

@@ -1,6 +1,7 @@
--- Makes an Authorization header of `?token=`, as an EventSource of a browser can send no header of its own. A header that
--- was sent counts more. The token is taken out of the query in any case: nothing behind this may see it, and the
--- transcoder knows no parameter of that name. Of several the last counts, as of every parameter.
+-- Makes an Authorization header from `?token=`, because a browser's EventSource cannot send headers. If the client sent
+-- a credential in a header, that one is used. The token is always removed from the query: no later filter or service
+-- may see it, and the transcoder knows no parameter of that name. If there are several tokens, the last one is used, as
+-- with every parameter.
 
 local function unescaped(text)
   text = string.gsub(text, "+", " ")
@@ -30,12 +31,12 @@ function envoy_on_request(handle)
   end
   headers:replace(":path", #others > 0 and path .. "?" .. table.concat(others, "&") or path)
   if token ~= "" and not headers:get("authorization") and not headers:get("x-api-key") then
-    -- What no token can be (RFC 6750, 2.1) goes into no header: it is refused as any that is not valid.
+    -- Text that cannot be a token (RFC 6750, 2.1) is not put into a header. `?` is sent instead, which is not valid.
     headers:add("authorization", "Bearer " .. (string.find(token, "^[%w%-._~+/]+=*$") and token or "?"))
   end
 end
 
 function envoy_on_response(handle)
-  -- A page that was opened at such an address tells it to nobody.
+  -- The token is in the address: a browser must not send it to other sites as the referrer.
   handle:headers():replace("referrer-policy", "no-referrer")
 end

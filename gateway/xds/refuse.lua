@@ -1,5 +1,6 @@
--- Answers what a route refuses, as the route says. A route's own response would do, but the CORS filter passes those by,
--- and a page could not read them; and a path that is transcoded gets another route, which would take the call.
+-- Answers requests on routes that refuse them; the filter context of the route has the answer. A direct response of the
+-- route is not enough: the CORS filter does not handle direct responses, so a page could not read them. And a
+-- transcoded path gets another route afterwards, which would accept the call.
 function envoy_on_request(handle)
   local context = handle:filterContext()
   local headers = { [":status"] = context:get("status") }

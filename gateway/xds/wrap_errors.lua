@@ -1,6 +1,6 @@
--- Gives errors of transcoded calls the one shape of errors on REST:
+-- Gives errors of transcoded calls the shape of all errors over REST:
 --   {"code":5,"message":m,"details":d}  becomes  {"error":{"code":404,"status":"NOT_FOUND","message":m,"details":d}}
--- The transcoder prints the code first, so that the rest need not be parsed. And it tells proxies to keep no event back.
+-- The transcoder writes the code first, so the rest is not parsed. This filter also tells proxies not to buffer events.
 
 local NAMES = {
   [1] = "CANCELLED", [2] = "UNKNOWN", [3] = "INVALID_ARGUMENT", [4] = "DEADLINE_EXCEEDED", [5] = "NOT_FOUND",
@@ -13,14 +13,15 @@ local function starts_with(text, prefix)
   return text ~= nil and string.sub(text, 1, #prefix) == prefix
 end
 
--- What JSON was not until it had become a message, and headers until a service had counted them: the words gRPC itself
--- has for it, and the reason a service gives. A client that is told 429 comes again; this one need not.
+-- Requests that only the server of a service finds too large: a message after it was made from JSON, or headers after
+-- the server counted them. Each has its HTTP status, its reason, its message, and the beginning of gRPC's own message.
+-- Without this their status would be 429, and clients would retry in vain.
 local TOO_LARGE = {
   { 413, "PAYLOAD_TOO_LARGE", "the message is larger than allowed", "SERVER: Received message larger than max" },
   { 431, "HEADERS_TOO_LARGE", "the headers are larger than allowed", "received metadata size exceeds" },
 }
 
--- What a service has details of; this stands for those of a failure gRPC reports by itself, which has none.
+-- The details of an error. gRPC's own errors have none, so this makes them.
 local function details(reason)
   return '"details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"' .. reason
     .. '","domain":"soma","metadata":{}}]}'
@@ -29,18 +30,18 @@ end
 function envoy_on_response(handle)
   local headers = handle:headers()
   local content_type = headers:get("content-type")
-  -- Plain text is the gateway's own word to a call of grpc-web that was refused before it became one.
+  -- Plain text is the gateway's own answer to a grpc-web call that was refused before it was translated.
   if starts_with(content_type, "application/grpc") or starts_with(content_type, "text/plain") then
     return
   end
-  -- A REST client has the HTTP status and the body; these would only repeat them.
+  -- A REST client gets the HTTP status and the body; these headers would only repeat them.
   headers:remove("grpc-status")
   headers:remove("grpc-message")
   headers:remove("grpc-status-details-bin")
   headers:remove("grpc-accept-encoding")
   headers:remove("grpc-encoding")
   if starts_with(content_type, "text/event-stream") then
-    -- As the edge says of its own: an event that waits in a proxy for the next ones is of no use.
+    -- The edge sends the same headers: a proxy must not hold an event back until others follow.
     headers:replace("x-accel-buffering", "no")
     headers:replace("cache-control", "no-cache")
   end
@@ -52,7 +53,7 @@ function envoy_on_response(handle)
   if body == nil then
     return
   end
-  -- Waiting for the body took the first ones out of reach.
+  -- Waiting for the body made the earlier handle to the headers invalid.
   headers = handle:headers()
   local text = body:getBytes(0, body:length())
   local code, rest = string.match(text, '^{"code":(%d+),(.*)$')

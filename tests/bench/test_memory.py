@@ -10,7 +10,7 @@ from bench.memory import resident_bytes
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's /proc/PID/smaps")
-def test_a_second_process_of_the_same_program_adds_less_than_itself() -> None:
+def test_a_second_process_of_a_program_adds_less_memory_than_the_first() -> None:
     command = [sys.executable, "-c", "print(flush=True); input()"]
     children = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(2)]
     try:

@@ -71,7 +71,7 @@ def test_a_changed_manifest_is_found(backup: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.3, 0.5])
-def test_a_file_that_was_cut_off_is_refused(backup: Path, tmp_path: Path, share: float) -> None:
+def test_a_truncated_file_is_refused(backup: Path, tmp_path: Path, share: float) -> None:
     whole = backup.read_bytes()
     backup.write_bytes(whole[: int(len(whole) * share)])
     with pytest.raises(InvalidArgument) as refused:

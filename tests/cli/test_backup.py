@@ -142,7 +142,7 @@ async def test_the_data_of_redis_is_restored_too(data_dir: DataDir, tmp_path: Pa
     assert [fields for _, fields in events] == [{b"event": b"something happened"}]
 
 
-async def test_a_backup_is_refused_while_the_stack_does_not_run_what_the_directory_has_data_of(
+async def test_a_backup_is_refused_while_the_stack_does_not_run_a_part_that_has_data(
     homes: tuple[Path, Path], tmp_path: Path
 ) -> None:
     home, _ = homes
@@ -189,7 +189,7 @@ def with_manifest(backup: Path, tmp_path: Path, **changes: object) -> Path:
     return tmp_path / "rewritten"
 
 
-async def test_keys_come_back_for_their_owner_only(backup: Path, tmp_path: Path) -> None:
+async def test_restored_keys_can_be_read_by_their_owner_only(backup: Path, tmp_path: Path) -> None:
     directory = DataDir.at(tmp_path / "data")
     await restore(backup, directory)
     assert directory.dev_key.read_text() == "soma_dev_key\n"

@@ -50,7 +50,7 @@ async def test_a_client_stream_takes_an_array(endpoint: Endpoint) -> None:
     assert (answer["count"], answer["complete"]) == (2, True)
 
 
-async def test_both_streams_at_once(endpoint: Endpoint) -> None:
+async def test_both_sides_may_stream(endpoint: Endpoint) -> None:
     ended = await call(endpoint, "EchoService/ChatEchoes", '[{"text": "a"}, {"text": "b"}]')
     assert [json.loads(line)["text"] for line in ended.output.splitlines()] == ["a", "b"]
 

@@ -70,7 +70,7 @@ async def test_the_key_is_in_no_log(running_home: Path) -> None:
     assert not any(key in text for text in logs)
 
 
-async def test_two_stacks_run_side_by_side_and_one_leaves_the_other_alone(home: Path, tmp_path: Path) -> None:
+async def test_two_stacks_run_side_by_side_and_stopping_one_does_not_stop_the_other(home: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     both = await asyncio.gather(up(home, free_port()), up(other, free_port()))
     assert [ended.status for ended in both] == [0, 0]
@@ -217,7 +217,7 @@ async def lines_up_to(stream: asyncio.StreamReader, word: bytes) -> AsyncIterato
             return
 
 
-async def test_envoy_killed_is_back_on_the_public_port(home: Path) -> None:
+async def test_a_killed_envoy_is_back_on_the_public_port(home: Path) -> None:
     port = free_port()
     await up(home, port)
     envoy = next(part for part in (await status(home))["parts"] if part["name"] == "envoy")

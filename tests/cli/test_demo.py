@@ -29,7 +29,7 @@ async def shell(line: str) -> str:
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is missing: install it to try the line with it")
-async def test_it_holds_a_conversation_gives_lines_that_work_and_stops_cleanly(tmp_path: Path) -> None:
+async def test_the_demo_holds_a_conversation_prints_lines_that_work_and_stops_cleanly(tmp_path: Path) -> None:
     command = [sys.executable, "-P", "-m", "cli.main", "demo", "--stay", "--port", str(free_port())]
     process = await asyncio.create_subprocess_exec(
         *command, "--data-dir", str(tmp_path / "data"), stdout=asyncio.subprocess.PIPE

@@ -7,7 +7,7 @@ from services.declared import SERVICES
 from services.mesh.call.errors import InvalidArgument
 
 
-def test_everything_runs_together_unless_told_otherwise() -> None:
+def test_by_default_all_services_run_in_one_process() -> None:
     assert Layout().processes() == {"serve": SERVICES}
 
 

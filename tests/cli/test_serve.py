@@ -59,7 +59,7 @@ async def test_a_service_apart_is_killed_and_serves_again(home: Path) -> None:
     assert (await evaluate(home)).status == 0
 
 
-async def test_a_service_left_out_is_unavailable_until_a_process_joins_with_it(home: Path) -> None:
+async def test_a_service_that_is_left_out_is_unavailable_until_a_process_that_serves_it_joins(home: Path) -> None:
     assert (await up(home, free_port())).status == 0
     assert (await evaluate(home)).status == 64 + Code.UNAVAILABLE
     command = [sys.executable, "-P", "-m", "cli.main", "serve", "policy", "--data-dir", str(home)]

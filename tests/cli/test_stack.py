@@ -82,7 +82,9 @@ async def test_a_part_is_in_the_stack_when_one_of_its_services_needs_it_or_the_l
     assert names == [*parts, "control", "envoy", *layout.processes()]
 
 
-async def test_a_process_is_told_of_the_parts_that_its_own_services_need_and_waits_for_them(data_dir: DataDir) -> None:
+async def test_a_process_gets_the_urls_of_the_parts_that_its_services_need_and_waits_for_them(
+    data_dir: DataDir,
+) -> None:
     parts = await composed(data_dir, Layout(apart=["policy", "edge"]))
     rest, policy, edge = parts["serve"], parts["serve-policy"], parts["serve-edge"]
     assert await told(policy) == {"postgres": "", "redis": ""}
@@ -113,7 +115,7 @@ async def test_postgres_takes_the_connections_of_the_processes_that_need_it(data
     assert "max_connections=60" in launch.argv
 
 
-async def test_a_part_that_there_is_not_is_refused_before_anything_starts(data_dir: DataDir) -> None:
+async def test_an_unknown_part_is_refused_before_anything_starts(data_dir: DataDir) -> None:
     nothing = cast(Any, None)
     with pytest.raises(InvalidArgument, match="no part 'postgress' to start; there are postgres, redis"):
         await run_stack(
@@ -133,7 +135,7 @@ def test_a_detached_stack_starts_the_same_parts(data_dir: DataDir) -> None:
     assert command[command.index("--parts") + 1] == "postgres,redis"
 
 
-def test_a_part_keeps_data_once_its_files_are_there(data_dir: DataDir) -> None:
+def test_a_part_has_data_once_its_files_exist(data_dir: DataDir) -> None:
     assert with_data(data_dir) == ()
     (data_dir["redis"] / "appendonlydir").mkdir()
     assert with_data(data_dir) == ("redis",)

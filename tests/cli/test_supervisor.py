@@ -63,7 +63,7 @@ async def test_a_part_starts_when_what_it_needs_is_ready_and_stops_before_it(
     assert top.closed
 
 
-async def test_a_part_killed_is_started_again_after_the_first_delay(supervised: Supervised, tmp_path: Path) -> None:
+async def test_a_killed_part_is_started_again_after_the_first_delay(supervised: Supervised, tmp_path: Path) -> None:
     async with supervised(Script("part", tmp_path)) as supervisor:
         await supervisor.start()
         first = status_of(supervisor, "part")
@@ -82,7 +82,7 @@ async def test_a_part_killed_is_started_again_after_the_first_delay(supervised: 
         assert again.pid != first.pid
 
 
-async def test_each_further_end_is_followed_by_a_longer_wait(supervised: Supervised, tmp_path: Path) -> None:
+async def test_the_delay_grows_each_time_a_part_ends(supervised: Supervised, tmp_path: Path) -> None:
     started: list[float] = []
     async with supervised(Script("part", tmp_path)) as supervisor:
         await supervisor.start()
@@ -106,7 +106,7 @@ async def test_each_further_end_is_followed_by_a_longer_wait(supervised: Supervi
     assert [wait >= FIRST * 2**number - 0.02 for number, wait in enumerate(waits)] == [True, True, True]
 
 
-async def test_a_part_that_never_gets_ready_fails_the_start_with_its_last_words(
+async def test_a_part_that_ends_before_it_is_ready_fails_the_start_with_its_last_lines(
     supervised: Supervised, tmp_path: Path
 ) -> None:
     async with supervised(

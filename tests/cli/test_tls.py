@@ -59,7 +59,7 @@ async def unverified(port: int) -> str:
     return await asyncio.to_thread(ssl.get_server_certificate, ("127.0.0.1", port))
 
 
-async def test_everything_works_with_certificates_and_they_are_rotated_without_a_restart_or_a_failed_call(
+async def test_certificates_are_rotated_without_a_restart_or_a_failed_call(
     home: Path,
 ) -> None:
     port = free_port()

@@ -20,7 +20,7 @@ async def test_each_service_is_healthy_under_its_own_name(echo: Stack, channel: 
     assert await health(channel, service) == "SERVING"
 
 
-async def test_the_health_of_what_does_not_exist_is_not_found(stack: Stack, channel: grpc.aio.Channel) -> None:
+async def test_the_health_of_an_unknown_service_is_not_found(stack: Stack, channel: grpc.aio.Channel) -> None:
     del stack
     assert await health(channel, "soma.nowhere.v1.NowhereService") == "NOT_FOUND"
 

@@ -52,7 +52,7 @@ async def test_a_message_is_answered_with_one(echo: Stack, channel: grpc.aio.Cha
     assert answer.observation.subject == "dev"
 
 
-async def test_a_message_is_answered_with_many_as_they_come(echo: Stack, channel: grpc.aio.Channel) -> None:
+async def test_a_message_is_answered_with_many_which_arrive_one_by_one(echo: Stack, channel: grpc.aio.Channel) -> None:
     script = pb.Script(count=3, interval_seconds=0.2)
     call = EchoServiceStub(channel).StreamEcho(
         pb.StreamEchoRequest(text="a", script=script), metadata=echo.metadata, timeout=CALL_SECONDS

@@ -89,7 +89,7 @@ async def test_a_mask_with_a_field_that_cannot_change_is_refused(http: httpx.Asy
     assert (await http.get(f"{NOTES}/{tag}")).json()["note"] == before
 
 
-async def test_an_update_of_what_somebody_else_changed_is_aborted(http: httpx.AsyncClient, tag: str) -> None:
+async def test_an_update_with_an_old_etag_is_aborted(http: httpx.AsyncClient, tag: str) -> None:
     etag = (await written(http, tag))["etag"]
     first = await http.patch(f"{NOTES}/{tag}", json={"text": "mine", "etag": etag})
     second = await http.patch(f"{NOTES}/{tag}", json={"text": "theirs", "etag": etag})

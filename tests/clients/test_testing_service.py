@@ -24,7 +24,7 @@ async def states(channel: grpc.aio.Channel) -> AsyncGenerator[str, None]:
         yield STATUS.Name(answer.status)
 
 
-async def test_it_is_available_while_a_process_serves_it(stack: Stack, channel: grpc.aio.Channel) -> None:
+async def test_the_echo_service_is_available_while_a_process_serves_it(stack: Stack, channel: grpc.aio.Channel) -> None:
     async def answers() -> bool:
         return await echoed(channel, stack) == "a"
 

@@ -125,7 +125,7 @@ async def test_a_page_of_an_allowed_origin_reads_why_it_is_refused(stack: Stack,
 
 
 @pytest.mark.timeout(BUILD_SECONDS)
-async def test_a_page_of_another_origin_learns_nothing(stack: Stack, page: Page) -> None:
+async def test_a_page_of_another_origin_cannot_read_answers(stack: Stack, page: Page) -> None:
     async with site() as other:
         await page.open(f"{other}/index.html")
         assert await connect(page, stack, stack.key) == "[unknown] Failed to fetch"

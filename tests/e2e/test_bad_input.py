@@ -111,7 +111,7 @@ async def test_a_body_over_the_limit_is_too_large_in_the_shape_of_its_path(http:
         ("POST", "/redoc/page.js", "GET, HEAD"),
     ],
 )
-async def test_a_wrong_method_is_told_the_right_ones(
+async def test_a_wrong_method_is_refused_with_the_allowed_methods(
     http: httpx.AsyncClient, verb: str, path: str, allowed: str
 ) -> None:
     reply = await http.request(verb, path)
@@ -122,15 +122,13 @@ async def test_a_wrong_method_is_told_the_right_ones(
 @pytest.mark.parametrize(
     "path", ["/", "/v2/nothing", "/v1/remember/x", "/docs/nothing", "/redocx", "/v1/chat/responses/a/b"]
 )
-async def test_a_path_of_nobody_is_not_found_in_the_one_shape(http: httpx.AsyncClient, path: str) -> None:
+async def test_an_unknown_path_is_not_found_in_the_shape_of_rest(http: httpx.AsyncClient, path: str) -> None:
     reply = await http.get(path)
     assert (reply.status_code, reason_of(reply)) == (404, "NO_SUCH_PATH")
 
 
 @pytest.mark.parametrize("path", ["/v1/nothing", "/v1/audio/speech", "/v1/chat/completion", "/v1/models/x/y"])
-async def test_a_path_of_nobody_is_not_found_in_openais_shape_where_its_api_is(
-    http: httpx.AsyncClient, path: str
-) -> None:
+async def test_an_unknown_path_of_openais_api_is_not_found_in_openais_shape(http: httpx.AsyncClient, path: str) -> None:
     reply = await http.get(path)
     assert reply.status_code == 404
     assert reply.json()["error"].keys() == {"message", "type", "param", "code"}
@@ -143,9 +141,7 @@ async def test_a_path_of_nobody_is_not_found_in_openais_shape_where_its_api_is(
         ("metadata", '{"key": "bad-input/number", "value": 1, "metadata": {"id": 1768907445451174114}}'),
     ],
 )
-async def test_a_number_that_would_be_kept_as_another_is_not_kept(
-    http: httpx.AsyncClient, member: str, body: str
-) -> None:
+async def test_a_number_that_would_be_rounded_is_refused(http: httpx.AsyncClient, member: str, body: str) -> None:
     reply = await http.post(REMEMBER, content=body)
     assert (reply.status_code, reason_of(reply)) == (400, "NUMBER_NOT_EXACT")
     assert reply.json()["error"]["message"].startswith(f"{member}.id: ")
@@ -153,7 +149,7 @@ async def test_a_number_that_would_be_kept_as_another_is_not_kept(
     assert reply.json()["error"]["message"].startswith("filter.id: ")
 
 
-async def test_values_of_free_form_keep_whatever_they_hold(http: httpx.AsyncClient) -> None:
+async def test_free_form_values_come_back_unchanged(http: httpx.AsyncClient) -> None:
     value: Any = {"not_in": {"the contract": [1, None, {"": "ä"}]}, "key": "mine"}
     stored = await http.post(REMEMBER, json={"key": "bad-input/free", "value": value, "metadata": {"any": ["a"]}})
     assert stored.status_code == 200, stored.text

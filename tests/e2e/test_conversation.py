@@ -13,7 +13,7 @@ from tests.e2e.stack import CALL_SECONDS, Stack
 from tests.e2e.surfaces import over_grpc, over_openai, over_rest, received_messages
 
 
-async def test_each_turn_knows_those_before_it_on_every_surface(
+async def test_each_turn_knows_the_turns_before_it_on_every_surface(
     stack: Stack, http: httpx.AsyncClient, channel: grpc.aio.Channel, upstream: FakeUpstream
 ) -> None:
     conversation = f"surfaces-{uuid.uuid4()}"
@@ -45,7 +45,7 @@ async def test_the_local_model_answers_from_the_conversation_without_any_provide
     assert "Bertha" in answer.text
 
 
-async def test_a_turn_without_a_conversation_brings_nothing_and_leaves_nothing(
+async def test_a_turn_without_a_conversation_is_neither_given_memory_nor_remembered(
     stack: Stack, http: httpx.AsyncClient, upstream: FakeUpstream
 ) -> None:
     secret = f"the word is {uuid.uuid4()}"

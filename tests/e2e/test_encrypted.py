@@ -142,7 +142,9 @@ async def test_the_python_client_remembers_and_streams(secure: Stack, kind: str)
             await distrustful.call("list_models")
 
 
-async def test_leaving_a_stream_reaches_the_model_server(secure: Stack, upstream: FakeUpstream) -> None:
+async def test_a_client_that_disconnects_ends_the_request_to_the_model_server(
+    secure: Stack, upstream: FakeUpstream
+) -> None:
     upstream.behaviour = Behaviour(deltas=("a",) * 200, pause=0.05)
     async with AsyncClient(secure.url, secure.key, ca_file=secure.authority) as soma:
         async with soma.stream_chat("hello", model=MODEL) as answer:

@@ -50,11 +50,11 @@ async def deleted(http: httpx.AsyncClient, conversation: str) -> bool:
     return await delete(http, conversation) > 0
 
 
-async def test_a_deleted_conversation_takes_its_session_and_responses_along(stack: Stack) -> None:
+async def test_the_session_and_responses_of_a_deleted_conversation_are_deleted(stack: Stack) -> None:
     await delete_with_all(stack)
 
 
-async def test_it_does_so_where_memory_runs_apart(split: Stack) -> None:
+async def test_the_session_and_responses_are_deleted_if_memory_runs_apart(split: Stack) -> None:
     await delete_with_all(split)
 
 
@@ -91,7 +91,7 @@ async def has_no_lag(http: httpx.AsyncClient, area: str) -> bool:
     return bool(group["lag"] == 0)
 
 
-async def test_what_a_consumer_gave_up_is_shown_and_replayed_by_the_command(stack: Stack) -> None:
+async def test_a_dead_letter_is_shown_and_replayed_by_the_command(stack: Stack) -> None:
     """The event names no conversation. An operator corrects it in the database, and replays it."""
     tenant = DEV_PRINCIPAL.tenant_id
     event = Event(event_id=str(uuid.uuid4()), type="memory.conversation.deleted", tenant_id=tenant)

@@ -84,7 +84,7 @@ async def test_a_page_of_the_reference_needs_no_key_and_comes_compressed(stack: 
             assert again.status_code == 304
 
 
-async def test_a_websockets_path_asked_over_http_says_what_it_is(http: httpx.AsyncClient) -> None:
+async def test_a_plain_http_request_to_a_websocket_says_that_it_is_one(http: httpx.AsyncClient) -> None:
     answer = await http.get("/ws/logs")
     assert answer.status_code == 426
     assert answer.json()["error"]["code"] == "upgrade_required"
@@ -100,7 +100,7 @@ async def test_reflection_lists_and_describes_every_service(channel: grpc.aio.Ch
 
 
 @pytest.mark.parametrize("service", ["", *SERVICES])
-async def test_health_is_told_for_every_service(channel: grpc.aio.Channel, service: str) -> None:
+async def test_grpc_health_knows_every_service(channel: grpc.aio.Channel, service: str) -> None:
     stub: Any = health_pb2_grpc.HealthStub(channel)
     answer = await stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=CALL_SECONDS)
     assert answer.status == health_pb2.HealthCheckResponse.SERVING

@@ -48,7 +48,7 @@ async def hear(connection: ClientConnection, kind: str = "") -> dict[str, Any]:
                 return message
 
 
-async def test_a_tasks_log_is_kept_and_searched(http: httpx.AsyncClient) -> None:
+async def test_a_tasks_log_is_stored_and_can_be_searched(http: httpx.AsyncClient) -> None:
     session = await session_of(http, agent_id="agent-7", title="Kumquats")
     await say(http, session)
 
@@ -69,7 +69,7 @@ async def test_a_tasks_log_is_kept_and_searched(http: httpx.AsyncClient) -> None
     assert (await http.get("/api/v1/logs/history?level=loud")).status_code == 400
 
 
-async def test_a_turn_outside_of_sessions_is_a_task_of_its_own(http: httpx.AsyncClient) -> None:
+async def test_a_turn_outside_of_sessions_is_its_own_task(http: httpx.AsyncClient) -> None:
     body = {"model": MODEL, "messages": [{"role": "ROLE_USER", "content": "hello"}]}
     async with http.stream("POST", "/v1/chat", json=body) as answer:
         told = [json.loads(event) async for event in events(answer)]
@@ -98,7 +98,7 @@ async def test_a_task_is_followed_as_server_sent_events(http: httpx.AsyncClient)
         assert json.loads(await anext(followed))["entry"]["message"] == "turn finished"
 
 
-async def test_a_websocket_is_told_what_happens_and_answers_pings(stack: Stack, http: httpx.AsyncClient) -> None:
+async def test_a_websocket_sends_log_entries_and_answers_pings(stack: Stack, http: httpx.AsyncClient) -> None:
     session = await session_of(http, agent_id="agent-9")
     async with socket(stack, f"&task_id={session}&level=info") as connection:
         assert (await hear(connection))["type"] == "connected"
@@ -127,7 +127,7 @@ async def test_the_token_of_a_websocket_is_in_no_log(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("part", ["redis"])
-async def test_chats_go_on_while_redis_is_away_and_are_told_of_afterwards(split: Stack, part: str) -> None:
+async def test_chats_go_on_while_redis_is_unavailable_and_are_in_the_log_afterwards(split: Stack, part: str) -> None:
     async with split.http() as http:
         session = await session_of(http)
         async with socket(split, f"&task_id={session}") as connection:

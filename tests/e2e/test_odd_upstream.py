@@ -16,7 +16,7 @@ def events(*chunks: dict[str, Any]) -> list[bytes]:
     return [b"data: %s\n\n" % json.dumps(chunk).encode() for chunk in chunks] + [b"data: [DONE]\n\n"]
 
 
-async def test_a_failure_inside_a_stream_is_no_answer_and_is_not_remembered(
+async def test_a_failure_inside_a_stream_is_not_an_answer_and_is_not_remembered(
     http: httpx.AsyncClient, upstream: FakeUpstream
 ) -> None:
     conversation = f"odd-{uuid.uuid4()}"

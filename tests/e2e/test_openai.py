@@ -24,7 +24,7 @@ def said(text: str) -> list[Any]:
     return [{"role": "user", "content": text}]
 
 
-async def test_an_answer_comes_whole_with_its_usage(openai: AsyncOpenAI, upstream: FakeUpstream) -> None:
+async def test_an_answer_that_is_not_streamed_has_its_usage(openai: AsyncOpenAI, upstream: FakeUpstream) -> None:
     answer = await openai.chat.completions.create(model=MODEL, messages=said("hello"))
     assert answer.object == "chat.completion"
     assert answer.choices[0].message.content == "Hello there!"
@@ -50,7 +50,7 @@ async def test_a_streamed_answer_ends_with_its_reason_and_its_usage(
 
 
 async def test_the_first_piece_does_not_wait_for_the_last(openai: AsyncOpenAI, upstream: FakeUpstream) -> None:
-    upstream.behaviour = Behaviour(deltas=[f"{n} " for n in range(20)], pause=0.1)
+    upstream.behaviour = Behaviour(deltas=[f"{n} " for n in range(20)], pause=0.5)
     began = asyncio.get_running_loop().time()
     stream = await openai.chat.completions.create(model=MODEL, messages=said("count"), stream=True)
     async for chunk in stream:
@@ -58,10 +58,10 @@ async def test_the_first_piece_does_not_wait_for_the_last(openai: AsyncOpenAI, u
             break
     seconds = asyncio.get_running_loop().time() - began
     await stream.close()
-    assert seconds < 1.0
+    assert seconds < 5.0
 
 
-async def test_a_blocking_client_is_served_the_same(stack: Stack, upstream: FakeUpstream) -> None:
+async def test_a_blocking_client_gets_the_same_answer(stack: Stack, upstream: FakeUpstream) -> None:
     def talk() -> tuple[str | None, str]:
         with OpenAI(base_url=f"{stack.url}/v1", api_key=stack.key, max_retries=0, timeout=CALL_SECONDS) as client:
             whole = client.chat.completions.create(model=MODEL, messages=said("hello"))
@@ -71,7 +71,9 @@ async def test_a_blocking_client_is_served_the_same(stack: Stack, upstream: Fake
     assert await asyncio.to_thread(talk) == ("Hello there!", "Hello there!")
 
 
-async def test_a_tool_call_and_its_result_pass_both_ways(openai: AsyncOpenAI, upstream: FakeUpstream) -> None:
+async def test_a_tool_call_reaches_the_client_and_its_result_the_model(
+    openai: AsyncOpenAI, upstream: FakeUpstream
+) -> None:
     upstream.behaviour = Behaviour(deltas=(), tool_calls=[("call_7", "weather", ['{"city":', ' "Oslo"}'])])
     asked = await openai.chat.completions.create(model=MODEL, messages=said("weather in Oslo?"), tools=[WEATHER])
     choice = asked.choices[0]
@@ -145,7 +147,7 @@ async def test_a_providers_refusal_raises_the_clients_own_error(
     assert "the fake was told to refuse" in raised.value.message
 
 
-async def test_a_model_nobody_has_raises_not_found(openai: AsyncOpenAI) -> None:
+async def test_an_unknown_model_raises_not_found(openai: AsyncOpenAI) -> None:
     with pytest.raises(vendor.NotFoundError) as raised:
         await openai.chat.completions.create(model="no-such-model", messages=said("hello"))
     assert raised.value.code == "model_not_found"
@@ -170,7 +172,7 @@ async def test_an_error_inside_a_stream_raises_the_clients_own_error(
     assert raised.value.code == "provider_stream_cut"
 
 
-async def test_a_background_response_of_a_model_that_is_not_there_is_refused_at_once(openai: AsyncOpenAI) -> None:
+async def test_a_background_response_of_an_unknown_model_is_refused_at_once(openai: AsyncOpenAI) -> None:
     for model, reason in (("soma-extract-v2", "model_not_found"), ("somasuite-embed-v1", "cannot hold a conversation")):
         with pytest.raises(vendor.APIStatusError) as refused:
             await openai.responses.create(model=model, input="hello", background=True)

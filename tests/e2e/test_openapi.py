@@ -65,7 +65,7 @@ checks.positive_data_acceptance.enabled = false
 """
 
 
-async def test_requests_made_up_from_the_document_are_answered_as_it_says(
+async def test_requests_generated_from_the_document_are_answered_as_it_says(
     stack: Stack, upstream: FakeUpstream, tmp_path: Path, size: Size
 ) -> None:
     # This answer fits most schemas of requests for structured output.

@@ -50,7 +50,7 @@ async def test_postgres_killed_under_load_loses_nothing_that_was_acknowledged(sp
     assert load.slowest < SLOWEST_SECONDS
 
 
-async def test_while_postgres_is_away_callers_are_told_and_turns_wait_for_it(split: Stack) -> None:
+async def test_while_postgres_is_unavailable_callers_get_typed_errors_and_turns_wait_for_it(split: Stack) -> None:
     async with split.http() as http, split.channel() as channel:
         assert (await over_grpc(channel, split, "hello", conversation="away")).finished
         killed = split.kill("postgres")
@@ -61,7 +61,7 @@ async def test_while_postgres_is_away_callers_are_told_and_turns_wait_for_it(spl
             answers.append(await http.get("/v1/usage"))
             return answers[-1].status_code == 503
 
-        await until(reported, seconds=3)
+        await until(reported)
         with pytest.raises(grpc.aio.AioRpcError) as native:
             await CostServiceStub(channel).ListUsage(ListUsageRequest(), metadata=split.metadata, timeout=CALL_SECONDS)
         await split.restarted("postgres", killed)
@@ -77,7 +77,7 @@ async def test_while_postgres_is_away_callers_are_told_and_turns_wait_for_it(spl
     assert from_rpc_error(native.value).reason == "POSTGRES_UNAVAILABLE"
 
 
-async def test_while_postgres_is_frozen_calls_end_at_their_deadline_and_readiness_says_why(split: Stack) -> None:
+async def test_while_postgres_is_frozen_calls_end_at_their_deadline_and_ready_says_why(split: Stack) -> None:
     postmaster = split.process("postgres")
     async with split.http() as http, split.channel() as channel:
         resting = await split.measured("rpc_server_active_calls")
@@ -97,14 +97,14 @@ async def test_while_postgres_is_frozen_calls_end_at_their_deadline_and_readines
             with pytest.raises(grpc.aio.AioRpcError) as stream:
                 async for _ in chat:
                     pass
-            assert get_running_loop().time() - began < 3
+            assert get_running_loop().time() - began < 8
             assert unary.value.code() is stream.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
 
             async def named() -> bool:
                 answer = await http.get("/ready")
                 return answer.status_code == 503 and "postgres" in answer.json()["services"]["model"]
 
-            await until(named, seconds=8)
+            await until(named)
         finally:
             for process in frozen:
                 process.resume()
@@ -112,7 +112,7 @@ async def test_while_postgres_is_frozen_calls_end_at_their_deadline_and_readines
         async def ready() -> bool:
             return (await http.get("/ready")).status_code == 200
 
-        await until(ready, seconds=8)
+        await until(ready)
         assert (await over_grpc(channel, split, "hello", conversation="frozen")).finished
 
         async def quiet() -> bool:
@@ -121,7 +121,7 @@ async def test_while_postgres_is_frozen_calls_end_at_their_deadline_and_readines
         await until(quiet)
 
 
-async def test_while_redis_is_frozen_readiness_says_so_and_chat_goes_on(split: Stack) -> None:
+async def test_while_redis_is_frozen_ready_says_so_and_chat_goes_on(split: Stack) -> None:
     redis = split.process("redis")
 
     async with split.http() as http, split.channel() as channel:
@@ -137,14 +137,14 @@ async def test_while_redis_is_frozen_readiness_says_so_and_chat_goes_on(split: S
         stub: Any = HealthStub(channel)
         redis.suspend()
         try:
-            await until(named, seconds=8)
+            await until(named)
             turn = await over_grpc(channel, split, "hello", conversation="without redis")
             health = await stub.Check(
                 HealthCheckRequest(service="soma.orchestrator.v1.ChatService"), timeout=CALL_SECONDS
             )
         finally:
             redis.resume()
-        await until(over, seconds=8)
+        await until(over)
     body = ready[-1].json()
     assert (body["status"], body["checks"]["database"]) == ("not_ready", "healthy")
     assert body["checks"]["redis"].startswith("unhealthy: ")
@@ -183,7 +183,7 @@ async def test_envoy_killed_comes_back_on_its_port_and_the_services_never_stop(
     assert {name: split.part(name).pid for name in serving} == serving
 
 
-async def test_a_stream_through_a_killed_envoy_ends_at_once_and_is_cancelled_behind_it(
+async def test_a_stream_through_a_killed_envoy_ends_at_once_and_its_service_call_is_cancelled(
     split: Stack, upstream: FakeUpstream
 ) -> None:
     upstream.behaviour = Behaviour(deltas=["x "] * 1000, pause=0.05)
@@ -225,7 +225,7 @@ async def test_a_killed_serve_process_comes_back_and_nothing_acknowledged_is_los
     assert load.slowest < SLOWEST_SECONDS
 
 
-async def test_the_gateway_says_what_is_missing_while_a_serve_process_is_away(split: Stack) -> None:
+async def test_the_gateway_says_what_is_missing_while_a_serve_process_restarts(split: Stack) -> None:
     async with split.http() as http:
         killed = split.kill("serve")
 
@@ -233,7 +233,7 @@ async def test_the_gateway_says_what_is_missing_while_a_serve_process_is_away(sp
             answer = await http.get("/ready")
             return answer.status_code == 503 and answer.json()["services"]["model"] == "no live instance"
 
-        await until(reported, seconds=3)
+        await until(reported)
         answer = await http.get("/v1/usage")
         openai = await http.get("/v1/models")
         await split.restarted("serve", killed)
@@ -245,7 +245,7 @@ async def test_the_gateway_says_what_is_missing_while_a_serve_process_is_away(sp
         async def ready() -> bool:
             return (await http.get("/ready")).status_code == 200
 
-        await until(ready, seconds=3)
+        await until(ready)
         assert (await http.get("/v1/usage")).status_code == 200
 
 

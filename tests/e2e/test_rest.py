@@ -79,7 +79,7 @@ async def test_a_chat_streams_typed_events_to_the_final_one(http: httpx.AsyncCli
         ("POST", "/v1/remember", "{broken", 400, "INVALID_ARGUMENT"),
     ],
 )
-async def test_an_error_has_one_shape(
+async def test_every_error_has_the_same_shape(
     http: httpx.AsyncClient, verb: str, path: str, body: dict[str, object] | str | None, status: int, name: str
 ) -> None:
     if isinstance(body, str):

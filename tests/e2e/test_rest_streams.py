@@ -35,7 +35,7 @@ async def streamed(
 
 
 @pytest.mark.parametrize(("path", "body"), SILENT)
-async def test_a_silent_stream_shows_that_it_lives_in_its_own_oneof(
+async def test_a_silent_stream_sends_heartbeats_in_its_own_oneof(
     split: Stack, upstream: FakeUpstream, path: str, body: object
 ) -> None:
     upstream.behaviour = Behaviour(deltas=("one", "two"), pause=1.0)
@@ -48,14 +48,14 @@ async def test_a_silent_stream_shows_that_it_lives_in_its_own_oneof(
     assert next(event for event in received if "heartbeat" in event)["heartbeat"] == {}
 
 
-async def test_a_tail_of_logs_shows_that_it_lives(split: Stack) -> None:
+async def test_a_tail_of_logs_sends_heartbeats(split: Stack) -> None:
     path = f"/api/v1/logs/stream/{uuid.uuid4()}"
     async with split.http() as http, http.stream("GET", path) as answer, aclosing(events(answer)) as received:
         kinds = [next(name for name in json.loads(await anext(received)) if name != "sequence") for _ in range(3)]
     assert kinds == ["started", "heartbeat", "heartbeat"]
 
 
-async def test_an_event_is_on_its_way_before_the_next_is_made(http: httpx.AsyncClient, upstream: FakeUpstream) -> None:
+async def test_an_event_is_sent_before_the_next_one_is_made(http: httpx.AsyncClient, upstream: FakeUpstream) -> None:
     upstream.behaviour = Behaviour(deltas=("one", "two"), pause=1.0)
     async with aclosing(streamed(http, *GENERATE)) as received:
         async for event in received:

@@ -52,7 +52,7 @@ async def test_a_conversation_lasts_from_one_client_to_the_other(stack: Stack, u
     assert said[:3] == ["I am Kim.", "I live in Oslo.", "Noted."]
 
 
-async def test_a_failure_tells_its_reason_through_the_front_door(stack: Stack) -> None:
+async def test_an_error_has_its_reason_through_the_public_port(stack: Stack) -> None:
     async with AsyncClient(stack.url, stack.key) as soma:
         with pytest.raises(somamesh.NotFoundError) as caught:
             await soma.chat("Hi", model="no-such-model")
@@ -64,7 +64,9 @@ async def test_a_failure_tells_its_reason_through_the_front_door(stack: Stack) -
             await soma.chat("Hi", model=MODEL, timeout=0.001)
 
 
-async def test_leaving_a_stream_reaches_the_model_server(stack: Stack, upstream: FakeUpstream) -> None:
+async def test_a_client_that_disconnects_ends_the_request_to_the_model_server(
+    stack: Stack, upstream: FakeUpstream
+) -> None:
     upstream.behaviour = Behaviour(deltas=("a",) * 200, pause=0.05)
     async with AsyncClient(stack.url, stack.key) as soma:
         async with soma.stream_chat("Hi", model=MODEL) as answer:
@@ -77,9 +79,7 @@ async def test_leaving_a_stream_reaches_the_model_server(stack: Stack, upstream:
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
-async def test_a_session_is_held_from_its_creation_to_its_deletion(
-    stack: Stack, upstream: FakeUpstream, kind: str
-) -> None:
+async def test_a_session_is_created_used_and_deleted(stack: Stack, upstream: FakeUpstream, kind: str) -> None:
     upstream.behaviour = Behaviour(deltas=("Hello", " Kim."))
     async with driving(kind, stack.url, stack.key) as client:
         session = await client.call("create_session", model=MODEL, title="Kim", config={"note": 1})
@@ -111,14 +111,14 @@ async def test_a_session_is_held_from_its_creation_to_its_deletion(
             await client.call("get_session", session.id)
 
 
-async def test_sessions_tell_what_they_can_be_led_by(stack: Stack) -> None:
+async def test_the_templates_and_models_for_sessions_are_listed(stack: Stack) -> None:
     async with AsyncClient(stack.url, stack.key) as soma:
         templates = await soma.list_session_templates()
         assert [each for each in templates if each.default]
         assert MODEL in [model.name for model in await soma.list_session_models()]
 
 
-async def test_the_log_of_a_session_is_followed_while_it_is_held_and_read_afterwards(
+async def test_the_log_of_a_session_is_followed_during_its_turns_and_read_afterwards(
     stack: Stack, upstream: FakeUpstream
 ) -> None:
     upstream.behaviour = Behaviour(deltas=("Hello.",))
@@ -136,7 +136,7 @@ async def test_the_log_of_a_session_is_followed_while_it_is_held_and_read_afterw
         assert "secret" not in str(kept)
 
 
-async def test_a_tail_that_runs_out_of_time_says_so(stack: Stack) -> None:
+async def test_a_tail_whose_deadline_passes_raises_an_error(stack: Stack) -> None:
     async with AsyncClient(stack.url, stack.key) as soma:
         with pytest.raises(somamesh.DeadlineError):
             async for _ in soma.tail_logs(task="nothing", timeout=0.3):
@@ -144,7 +144,7 @@ async def test_a_tail_that_runs_out_of_time_says_so(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
-async def test_a_response_is_gone_on_from_made_in_the_background_cancelled_and_forgotten(
+async def test_a_response_is_continued_made_in_the_background_cancelled_and_deleted(
     stack: Stack, upstream: FakeUpstream, kind: str
 ) -> None:
     upstream.behaviour = Behaviour(deltas=("No", "ted."))

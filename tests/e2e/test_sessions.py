@@ -156,7 +156,7 @@ async def test_what_is_wrong_is_400_naming_the_field(
     assert any(detail.get("field_violations") or detail.get("fieldViolations") for detail in details)
 
 
-async def test_a_message_may_bring_a_deadline_of_its_own(http: httpx.AsyncClient) -> None:
+async def test_a_message_may_have_its_own_deadline(http: httpx.AsyncClient) -> None:
     session = await created(http)
     path = f"/api/v1/chat/sessions/{session['id']}/messages"
     late = await http.post(path, json={"message": "Hello"}, headers={"grpc-timeout": "1m"})
@@ -173,7 +173,7 @@ async def test_a_message_may_bring_a_deadline_of_its_own(http: httpx.AsyncClient
         ({"config": {"max_iterations": 10}}, 400, "CONFIG_NOT_SUPPORTED", "config.max_iterations"),
     ],
 )
-async def test_a_session_that_could_not_answer_as_asked_is_not_created(
+async def test_a_session_whose_settings_its_model_cannot_fulfil_is_not_created(
     http: httpx.AsyncClient, fields: dict[str, Any], status: int, reason: str, said: str
 ) -> None:
     answer = await http.post("/api/v1/chat/sessions", json=fields)
@@ -182,7 +182,7 @@ async def test_a_session_that_could_not_answer_as_asked_is_not_created(
     assert said in error["message"]
 
 
-async def test_a_status_of_agent_making_is_refused_with_the_statuses_there_are(http: httpx.AsyncClient) -> None:
+async def test_a_status_or_an_id_of_an_agent_is_refused_by_name(http: httpx.AsyncClient) -> None:
     session = await created(http)
     path = f"/api/v1/chat/sessions/{session['id']}/status"
     registered = await http.put(path, json={"status": "registered"})

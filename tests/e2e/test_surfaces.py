@@ -69,7 +69,7 @@ def oops(why: str, reason: str, number: int, kind: str) -> dict[str, object]:
 AWAY = oops("testing has no live instance", "NO_LIVE_INSTANCE", 503, "ours")
 
 
-async def test_a_surface_of_another_process_comes_goes_and_is_remembered(split: Stack) -> None:
+async def test_a_surface_of_another_process_is_served_removed_and_remembered(split: Stack) -> None:
     say, url = "/testing/say/hello/there", f"{split.url.replace('http', 'ws', 1)}/testing/echo"
     async with untouched(split) as statuses:
         async with split.http() as http, split.serving("testing") as process:
@@ -145,7 +145,7 @@ async def joined(stack: Stack, announced: Instance) -> AsyncIterator[Membership]
         await membership.leave()
 
 
-async def test_announcements_that_cannot_be_are_refused_by_themselves(split: Stack) -> None:
+async def test_invalid_announcements_are_refused_and_others_are_not(split: Stack) -> None:
     nowhere = f"127.0.0.1:{free_port()}"
     bad = [
         surface("models", "/v1/models/{id}"),
@@ -186,7 +186,7 @@ async def refused(membership: Membership, reasons: dict[str, str]) -> None:
     await until(reported)
 
 
-async def test_an_instance_at_an_address_that_is_a_name_is_refused_and_others_come_and_go(split: Stack) -> None:
+async def test_an_instance_whose_address_is_a_name_is_refused_and_others_still_join_and_leave(split: Stack) -> None:
     announced = announcing("stranger.example:80", surface("good", "/stranger/named"))
     async with untouched(split), split.http() as http:
         joining = asyncio.create_task(hold(split, announced))

@@ -29,7 +29,7 @@ WRONG = [
 
 @pytest.mark.parametrize(("headers", "reason"), WRONG)
 @pytest.mark.parametrize("binding", BINDINGS, ids=str)
-async def test_every_rest_path_is_closed_without_the_key(
+async def test_every_rest_path_needs_the_key(
     stack: Stack, binding: Binding, headers: dict[str, str], reason: str
 ) -> None:
     async with httpx.AsyncClient(base_url=stack.url, headers=headers, timeout=CALL_SECONDS) as http:
@@ -64,7 +64,7 @@ async def test_native_calls_are_unauthenticated_without_the_key(
 
 @pytest.mark.parametrize(("headers", "reason"), WRONG)
 @pytest.mark.parametrize(("verb", "path"), [("POST", "/v1/chat/completions"), ("GET", "/v1/models")])
-async def test_the_openai_surface_is_closed_without_the_key(
+async def test_the_openai_surface_needs_the_key(
     stack: Stack, verb: str, path: str, headers: dict[str, str], reason: str
 ) -> None:
     async with httpx.AsyncClient(base_url=stack.url, headers=headers, timeout=CALL_SECONDS) as http:
@@ -79,16 +79,14 @@ async def test_openais_client_raises_its_authentication_error(stack: Stack) -> N
             await client.models.list()
 
 
-async def test_the_key_is_taken_from_either_header(stack: Stack) -> None:
+async def test_the_key_is_accepted_in_either_header(stack: Stack) -> None:
     for headers in ({"x-api-key": stack.key}, {"authorization": f"bearer {stack.key}"}):
         async with stack.http(**headers) as http:
             assert (await http.get("/v1/models")).status_code == 200
             assert (await http.get("/api/v1/models/available")).status_code == 200
 
 
-async def test_a_principal_signed_with_the_right_key_is_not_believed_from_outside(
-    stack: Stack, channel: grpc.aio.Channel
-) -> None:
+async def test_a_signed_principal_from_a_client_is_not_accepted(stack: Stack, channel: grpc.aio.Channel) -> None:
     signer = Signer(read_key(stack.data_dir / "internal.key").encode(), "outside")
     forged = signer.sign(Principal("default", "intruder", ("admin",), frozenset({"*"})))
     with pytest.raises(grpc.aio.AioRpcError) as native:
@@ -101,7 +99,7 @@ async def test_a_principal_signed_with_the_right_key_is_not_believed_from_outsid
         assert (await http.get("/v1/models")).status_code == 401
 
 
-async def test_the_registry_is_not_there_for_outsiders(stack: Stack, channel: grpc.aio.Channel) -> None:
+async def test_clients_cannot_reach_the_registry(stack: Stack, channel: grpc.aio.Channel) -> None:
     # The client sends no message: if one crossed the refusal, gRPC would report the failed write instead.
     nothing: list[RegisterRequest] = []
     call = RegistryServiceStub(channel).Register(iter(nothing), metadata=stack.metadata, timeout=CALL_SECONDS)

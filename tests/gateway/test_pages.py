@@ -40,16 +40,16 @@ async def answer(path: str, *instances: Joined, method: str = "GET") -> httpx.Re
 
 
 @pytest.mark.parametrize("prefix", ["", "/api/v1"])
-async def test_health_is_the_documents(prefix: str) -> None:
+async def test_health_has_the_documented_fields(prefix: str) -> None:
     body = (await answer(f"{prefix}/health")).json()
-    told = datetime.fromisoformat(body.pop("timestamp"))
-    assert abs(datetime.now(UTC) - told) < timedelta(minutes=1)
+    timestamp = datetime.fromisoformat(body.pop("timestamp"))
+    assert abs(datetime.now(UTC) - timestamp) < timedelta(minutes=1)
     assert body == {"status": "healthy", "app_name": "SomaMesh", "version": "1.2.3"}
     head = await answer(f"{prefix}/health", method="HEAD")
     assert (head.status_code, head.content) == (200, b"")
 
 
-async def test_a_stack_that_can_do_all_is_ready() -> None:
+async def test_a_stack_without_faults_is_ready() -> None:
     ready = await answer("/ready", joined("one", *WELL))
     assert ready.status_code == 200
     assert ready.json() == {
@@ -61,7 +61,7 @@ async def test_a_stack_that_can_do_all_is_ready() -> None:
     assert (await answer("/ready", joined("one", *WELL), method="HEAD")).status_code == 200
 
 
-async def test_a_part_that_fails_makes_the_stack_not_ready_and_is_named() -> None:
+async def test_a_failing_part_makes_the_stack_not_ready_and_is_named() -> None:
     away = (("edge", "redis", "it is away"), *WELL[1:])
     ready = await answer("/ready", joined("one", *away))
     assert ready.status_code == 503
@@ -75,14 +75,14 @@ async def test_a_part_that_fails_makes_the_stack_not_ready_and_is_named() -> Non
     assert (await answer("/ready", joined("one", *away), joined("two", *WELL))).json()["status"] == "ready"
 
 
-async def test_a_service_that_cannot_work_is_told_with_what_it_lacks() -> None:
+async def test_a_service_that_cannot_work_is_shown_with_what_it_lacks() -> None:
     full = (WELL[0], WELL[1], ("model", "postgres", "it is full"))
     body = (await answer("/ready", joined("one", *full, faults=(("model", "postgres: it is full"),)))).json()
     assert body["checks"]["database"] == "unhealthy: it is full"
     assert body["services"] == {"edge": "ok", "model": "postgres: it is full"}
 
 
-async def test_a_service_that_is_missing_is_told_with_what_nobody_knows() -> None:
+async def test_a_missing_service_has_no_live_instance_and_its_checks_are_unhealthy() -> None:
     body = (await answer("/ready")).json()
     assert body["services"] == {"edge": "no live instance", "model": "no live instance"}
     assert body["checks"] == dict.fromkeys(("database", "redis", "llm"), "unhealthy: no live instance")

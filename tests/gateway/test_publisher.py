@@ -51,14 +51,14 @@ def ports(found: tuple[Endpoint, ...]) -> list[int]:
     return [endpoint.port for endpoint in found]
 
 
-def test_unary_calls_go_over_http1_once_every_instance_takes_them() -> None:
+def test_unary_calls_go_over_http1_once_every_instance_accepts_them() -> None:
     assert unary_over_http1([], NOTES)
     assert unary_over_http1([joined(10, NEW)], NOTES)
     assert not unary_over_http1([joined(10, NEW), joined(11, OLD)], NOTES)
     assert unary_over_http1([joined(11, OLD)], "soma.testing.v1.EchoService")
 
 
-def test_endpoints_are_there_before_calls_are_sent_to_them() -> None:
+def test_endpoints_are_published_before_calls_are_sent_to_them() -> None:
     instances = [joined(10, NEW), joined(11, OLD)]
     assert ports(unary_endpoints(instances, NOTES)) == [20]
     assert ports(endpoints(instances, NOTES)) == [10, 11]
@@ -73,13 +73,13 @@ def test_an_instance_with_a_fault_gets_no_calls_of_either_kind_unless_all_have_o
     assert not serving(all_of_them, NOTES)
 
 
-def test_the_openai_api_leads_to_the_edge_whatever_else_serves_http_beside_it() -> None:
+def test_openais_api_goes_to_the_edge_whatever_else_serves_http() -> None:
     both = replace(joined(10, NEW), http_addresses={"testing": "127.0.0.1:30", "edge": "127.0.0.1:31"})
     other = replace(joined(11, NEW), http_addresses={"testing": "127.0.0.1:32"})
     assert ports(http_endpoints([both, other], "edge", {"10", "11"})) == [31]
 
 
-def test_a_surface_leads_to_the_instances_that_serve_it() -> None:
+def test_requests_to_a_surface_go_to_the_instances_that_serve_it() -> None:
     instances = [replace(joined(port, NEW), http_addresses={"edge": f"127.0.0.1:{port + 20}"}) for port in (10, 11)]
     assert ports(http_endpoints(instances, "edge", {"11"})) == [31]
 
@@ -95,7 +95,7 @@ def test_a_surface_leads_to_the_instances_that_serve_it() -> None:
         ({"http_addresses": {"edge": ""}}, "the HTTP address of edge"),
     ],
 )
-def test_an_instance_at_an_address_that_envoy_cannot_take_is_not_admitted(fields: dict[str, Any], named: str) -> None:
+def test_an_instance_whose_address_envoy_cannot_use_is_not_admitted(fields: dict[str, Any], named: str) -> None:
     with pytest.raises(InvalidArgument, match=named) as refused:
         admit(registry_pb.Instance(**({"grpc_address": "127.0.0.1:10"} | fields)))
     assert refused.value.reason == "ADDRESS_NOT_IP"

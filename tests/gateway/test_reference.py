@@ -25,7 +25,9 @@ async def http() -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.mark.parametrize("path", PAGES)
-async def test_what_a_page_loads_is_served_under_it_and_no_script_is_in_it(http: httpx.AsyncClient, path: str) -> None:
+async def test_the_files_of_a_page_are_served_under_it_and_it_has_no_inline_script(
+    http: httpx.AsyncClient, path: str
+) -> None:
     page = await http.get(path)
     assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
     loaded = re.findall(r'<(script|link)[^>]* (?:src|href)="([^"]+)"', page.text)
@@ -41,9 +43,7 @@ async def test_what_a_page_loads_is_served_under_it_and_no_script_is_in_it(http:
 
 
 @pytest.mark.parametrize("path", [*PAGES, DOCUMENT, *(f"{page}/page.js" for page in PAGES)])
-async def test_a_page_may_load_from_the_gateway_only_and_tells_nobody_of_itself(
-    http: httpx.AsyncClient, path: str
-) -> None:
+async def test_a_page_may_load_from_the_gateway_only_and_sends_no_referrer(http: httpx.AsyncClient, path: str) -> None:
     headers = (await http.get(path)).headers
     policy = dict(part.strip().split(" ", 1) for part in headers[POLICY].split(";"))
     assert policy["default-src"] == "'none'"
@@ -57,7 +57,7 @@ async def test_a_page_may_load_from_the_gateway_only_and_tells_nobody_of_itself(
 
 
 @pytest.mark.parametrize("path", [*PAGES, DOCUMENT, "/docs/swagger-ui-bundle.js", "/redoc/redoc.standalone.js"])
-async def test_what_a_browser_has_is_not_sent_again(http: httpx.AsyncClient, path: str) -> None:
+async def test_a_file_that_a_browser_has_is_not_sent_again(http: httpx.AsyncClient, path: str) -> None:
     first = await http.get(path)
     assert first.headers["cache-control"] == "no-cache"
     tag = first.headers["etag"]
@@ -70,7 +70,7 @@ async def test_what_a_browser_has_is_not_sent_again(http: httpx.AsyncClient, pat
 
 
 @pytest.mark.parametrize("path", PAGES)
-async def test_a_slash_too_many_leads_to_the_page_under_whatever_name_the_gateway_has(
+async def test_a_path_with_an_extra_slash_redirects_to_the_page_without_a_host_name(
     http: httpx.AsyncClient, path: str
 ) -> None:
     answer = await http.get(f"{path}/")
@@ -78,7 +78,7 @@ async def test_a_slash_too_many_leads_to_the_page_under_whatever_name_the_gatewa
 
 
 @pytest.mark.parametrize("path", [*PAGES, DOCUMENT, "/redoc/redoc.standalone.js"])
-async def test_a_file_that_is_not_installed_is_named_in_the_one_shape_of_errors(
+async def test_a_file_that_is_not_installed_is_an_error_in_the_usual_shape(
     http: httpx.AsyncClient, path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reference, "_FILES", dict.fromkeys(reference._FILES, tmp_path / "gone.html"))

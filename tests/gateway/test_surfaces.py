@@ -73,7 +73,7 @@ def gate(tmp_path: Path) -> Gate:
     return Gate(tmp_path / "envoy" / "surfaces.json")
 
 
-def test_what_instances_announce_is_served_and_they_are_its_instances(gate: Gate) -> None:
+def test_an_announced_surface_is_served_by_the_instances_that_announce_it(gate: Gate) -> None:
     served = gate.update(joined(1, surface("a", "/a")), joined(2, surface("a", "/a")), joined(3, surface("b", "/b")))
     assert served == {"a/api": ("/a",), "b/api": ("/b",)}
     assert gate.surfaces.instances("a") == {"1", "2"}
@@ -93,7 +93,7 @@ def test_what_instances_announce_is_served_and_they_are_its_instances(gate: Gate
         ("/grpc.health.v1.Health/Check", "a path of gRPC"),
     ],
 )
-def test_a_path_that_is_taken_is_refused_and_everything_else_is_served(gate: Gate, path: str, whose: str) -> None:
+def test_a_surface_with_a_taken_path_is_refused_and_all_others_are_served(gate: Gate, path: str, whose: str) -> None:
     first = joined(1, surface("a", "/a/{rest=**}"))
     both = joined(2, surface("b", "/b", path), surface("b", "/well", name="other"))
     assert gate.update(first, both) == {"a/api": ("/a/{rest=**}",), "b/other": ("/well",)}
@@ -101,12 +101,12 @@ def test_a_path_that_is_taken_is_refused_and_everything_else_is_served(gate: Gat
     assert whose in gate.message(2)
 
 
-def test_sockets_are_paths_too(gate: Gate) -> None:
+def test_the_path_of_a_websocket_can_be_taken_too(gate: Gate) -> None:
     gate.update(joined(1, pb.Surface(service="a", name="s", sockets=["/live"])), joined(2, surface("b", "/live")))
     assert gate.reasons(2) == ["SURFACE_TAKEN"]
 
 
-def test_a_space_has_one_surface_and_a_narrower_one_may_lie_in_it(gate: Gate) -> None:
+def test_a_space_belongs_to_one_surface_and_may_contain_a_smaller_space(gate: Gate) -> None:
     def spaced(service: str, prefix: str) -> pb.Surface:
         space = pb.SurfaceSpace(prefixes=[prefix], message="none", reason="NO_SUCH_PATH")
         return surface(service, f"/{service}", spaces=[space])
@@ -134,15 +134,13 @@ def test_a_space_has_one_surface_and_a_narrower_one_may_lie_in_it(gate: Gate) ->
         (surface("a", "/a", errors=shape({"a": "b"}, headers={"connection": "x"})), "no header"),
     ],
 )
-def test_a_surface_that_is_not_as_it_has_to_be_is_refused_with_what_is_wrong(
-    gate: Gate, announced: pb.Surface, why: str
-) -> None:
+def test_an_invalid_surface_is_refused_with_what_is_wrong(gate: Gate, announced: pb.Surface, why: str) -> None:
     assert gate.update(joined(1, announced), joined(2, surface("b", "/b"))) == {"b/api": ("/b",)}
     assert gate.reasons(1) == ["SURFACE_INVALID"]
     assert why in gate.message(1)
 
 
-def test_a_surface_is_of_a_service_of_the_instance_and_announced_once(gate: Gate) -> None:
+def test_a_surface_that_is_announced_twice_or_for_another_service_is_refused(gate: Gate) -> None:
     stranger = joined(1, services=["b"])
     twice = joined(2, surface("c", "/c"), surface("c", "/d"))
     gate.update(
@@ -155,7 +153,7 @@ def test_a_surface_is_of_a_service_of_the_instance_and_announced_once(gate: Gate
     assert gate.surfaces.all == ()
 
 
-def test_there_are_at_most_so_many(gate: Gate) -> None:
+def test_a_surface_over_the_maximum_number_is_refused(gate: Gate) -> None:
     many = [surface("a", f"/a/{number}", name=f"s{number}") for number in range(MAX_SURFACES)]
     gate.update(joined(1, *many), joined(2, surface("b", "/b")))
     assert (len(gate.surfaces.all), gate.reasons(2)) == (MAX_SURFACES, ["SURFACES_FULL"])
@@ -164,7 +162,7 @@ def test_there_are_at_most_so_many(gate: Gate) -> None:
     assert gate.reasons(3) == []
 
 
-def test_what_was_refused_is_served_once_what_it_was_refused_for_is_gone(gate: Gate) -> None:
+def test_a_refused_surface_is_served_once_the_other_one_is_gone(gate: Gate) -> None:
     second = joined(2, surface("b", "/a"))
     assert gate.update(joined(1, surface("a", "/a")), second) == {"a/api": ("/a",)}
     # The service is back without the surface.
@@ -172,13 +170,13 @@ def test_what_was_refused_is_served_once_what_it_was_refused_for_is_gone(gate: G
     assert gate.surfaces.refused == {}
 
 
-def test_what_was_refused_for_a_path_of_an_older_version_is_served_once_that_is_gone(gate: Gate) -> None:
+def test_a_surface_refused_for_a_path_of_an_older_version_is_served_once_that_is_gone(gate: Gate) -> None:
     old, new, other = joined(1, surface("a", "/a", "/b")), joined(2, surface("a", "/a")), joined(3, surface("b", "/b"))
     assert gate.update(old, new, other) == {"a/api": ("/a", "/b")}
     assert gate.update(new, other) == {"a/api": ("/a",), "b/api": ("/b",)}
 
 
-def test_while_a_service_is_away_its_surface_is_served_by_nobody(gate: Gate) -> None:
+def test_the_surface_of_an_unavailable_service_has_no_instances(gate: Gate) -> None:
     gate.update(joined(1, surface("a", "/a")))
     assert gate.update(now=10.0) == {"a/api": ("/a",)}
     assert gate.surfaces.instances("a") == frozenset()
@@ -186,7 +184,7 @@ def test_while_a_service_is_away_its_surface_is_served_by_nobody(gate: Gate) -> 
     assert gate.surfaces.instances("a") == {"2"}
 
 
-def test_a_surface_whose_service_has_been_away_for_long_is_forgotten(gate: Gate) -> None:
+def test_a_surface_whose_service_is_unavailable_for_long_is_forgotten(gate: Gate) -> None:
     gate.update(joined(1, surface("a", "/a")))
     gate.update(now=100.0)
     assert gate.update(now=100.0 + AWAY_SECONDS) == {"a/api": ("/a",)}
@@ -225,7 +223,7 @@ def test_a_new_version_that_is_refused_leaves_the_one_that_is_served(gate: Gate)
     assert gate.surfaces.instances("a") == {"1"}
 
 
-def test_what_was_accepted_is_known_after_a_restart(gate: Gate, tmp_path: Path) -> None:
+def test_an_accepted_surface_is_known_after_a_restart(gate: Gate, tmp_path: Path) -> None:
     spaces = [pb.SurfaceSpace(prefixes=["/a"], message="none", reason="NO_SUCH_PATH")]
     errors = shape({"wrong": "{message}", "n": -32603}, codes={404: "none"}, statuses={503: 529})
     errors.kinds[400].number_value = -32600
@@ -239,7 +237,7 @@ def test_what_was_accepted_is_known_after_a_restart(gate: Gate, tmp_path: Path) 
     assert Gate(tmp_path / "envoy" / "surfaces.json").surfaces.all == (surface("b", "/b"),)
 
 
-def test_what_a_contract_has_taken_since_is_not_known_after_a_restart(gate: Gate, tmp_path: Path) -> None:
+def test_a_surface_whose_path_a_contract_has_taken_is_not_known_after_a_restart(gate: Gate, tmp_path: Path) -> None:
     gate.update(joined(1, surface("a", "/a")), joined(2, surface("b", "/b")))
     later = Surfaces(["/a"], (), tmp_path / "envoy" / "surfaces.json", 0.0)
     assert [each.service for each in later.all] == ["b"]
@@ -248,7 +246,7 @@ def test_what_a_contract_has_taken_since_is_not_known_after_a_restart(gate: Gate
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", '{"surfaces": 1}', '{"surfaces": [{"nothing": 1}]}', '{"surfaces": [1]}']
 )
-def test_a_file_that_cannot_be_read_is_as_none(tmp_path: Path, text: str) -> None:
+def test_a_file_that_cannot_be_read_counts_as_missing(tmp_path: Path, text: str) -> None:
     file = tmp_path / "surfaces.json"
     file.write_text(text)
     gate = Gate(file)
@@ -257,12 +255,12 @@ def test_a_file_that_cannot_be_read_is_as_none(tmp_path: Path, text: str) -> Non
     assert [each["service"] for each in json.loads(file.read_text())["surfaces"]] == ["a"]
 
 
-def test_a_file_that_cannot_be_written_costs_the_memory_and_nothing_else(tmp_path: Path) -> None:
+def test_without_a_writable_file_surfaces_are_served_but_not_remembered(tmp_path: Path) -> None:
     (tmp_path / "envoy").write_text("a file where the folder should be")
     assert Gate(tmp_path / "envoy" / "surfaces.json").update(joined(1, surface("a", "/a"))) == {"a/api": ("/a",)}
 
 
-def test_every_surface_of_the_edge_is_accepted_beside_every_contract(tmp_path: Path) -> None:
+def test_the_surfaces_of_the_edge_are_accepted_with_all_contracts(tmp_path: Path) -> None:
     known = load_surfaces(tmp_path / "surfaces.json")
     known.update([joined(1, *EDGE)], 0.0)
     assert known.refused == {}

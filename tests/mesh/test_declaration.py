@@ -38,7 +38,7 @@ class Colours:
 
 
 def mesh(asked: list[str]) -> Mesh:
-    """One whose channels are known by name alone."""
+    """A mesh that records the names of the services that are connected."""
 
     def connect(service: str) -> Any:
         asked.append(service)
@@ -48,7 +48,7 @@ def mesh(asked: list[str]) -> Mesh:
     return Mesh(nothing, Path("data"), parts, nothing, nothing, connect, nothing)
 
 
-async def test_a_service_is_built_with_its_settings_on_a_mesh_that_leads_to_its_neighbours() -> None:
+async def test_a_service_is_built_with_its_settings_and_can_connect_to_its_neighbours() -> None:
     asked: list[str] = []
     seen: list[object] = []
 
@@ -100,7 +100,7 @@ async def test_services_of_one_process_share_the_client_and_the_check_of_a_part(
     assert one.wants["redis"] is other.wants["redis"]
 
 
-async def test_a_part_that_comes_later_is_asked_for_as_the_others_are(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_new_kind_of_part_is_checked_like_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     pinged: list[str] = []
 
     async def open(url: str, _settings: Any, _stack: AsyncExitStack) -> str:
@@ -121,7 +121,7 @@ async def test_a_part_that_comes_later_is_asked_for_as_the_others_are(monkeypatc
     assert pinged == ["hot"]
 
 
-def test_a_part_that_there_is_not_is_refused_with_those_there_are() -> None:
+def test_an_unknown_part_is_refused_with_the_existing_ones() -> None:
     with pytest.raises(ValueError, match="there is no part 'postgress'; there are postgres, redis"):
         Declaration("painter", cast(Any, None), NoSettings, needs=("postgress",))
 
@@ -134,7 +134,7 @@ def test_a_part_that_there_is_not_is_refused_with_those_there_are() -> None:
         (("postgres",), ("painter.wall.painted",), "sends events: its declaration has to name redis in"),
     ],
 )
-def test_what_a_schema_and_events_take_has_to_be_declared(
+def test_the_parts_that_a_schema_and_events_need_must_be_declared(
     needs: tuple[str, ...], sends: tuple[str, ...], missing: str
 ) -> None:
     here = Path(__file__).parent
@@ -150,7 +150,7 @@ def test_what_a_schema_and_events_take_has_to_be_declared(
         (Service(jobs=[Job("sweep", cast(Any, None), alone=True)]), ("redis",), "postgres"),
     ],
 )
-async def test_what_a_built_service_takes_has_to_be_declared(
+async def test_what_a_built_service_has_must_be_declared(
     service: Service, needs: tuple[str, ...], missing: str
 ) -> None:
     async def build(_mesh: Mesh, _settings: NoSettings, _stack: AsyncExitStack) -> Service:
@@ -187,7 +187,7 @@ def test_a_services_settings_are_in_the_table_of_its_name() -> None:
         assert declaration.settings.table == declaration.name
 
 
-def test_every_public_contract_is_of_a_service_of_the_list() -> None:
+def test_every_public_contract_belongs_to_a_service_of_the_list() -> None:
     assert {area(name) for name in public_services()} - {"mesh"} <= set(SERVICES)
 
 
@@ -240,13 +240,13 @@ def test_events_of_another_area_or_without_a_schema_or_of_another_form_are_refus
 
 
 @pytest.mark.parametrize("type", ["memory.conversation.forgotten", "painter.wall.painted", "policy.rule.changed"])
-def test_to_handle_an_event_that_nobody_sends_is_refused(type: str) -> None:
+def test_a_handler_of_an_event_that_no_service_sends_is_refused(type: str) -> None:
     require_sent("orchestrator", ["memory.conversation.deleted", "model.usage.recorded"])
     with pytest.raises(ValueError, match="and no service declares that it sends it"):
         require_sent("orchestrator", [type])
 
 
-def test_what_services_need_is_read_as_their_declarations_say_without_importing_them() -> None:
+def test_the_needs_of_services_are_read_without_importing_them() -> None:
     names = "import services.declared as d; names = (*d.SERVICES, 'testing'); "
     read = "import sys; needs = [d.needed([name]) for name in names]; early = [*sys.modules]; "
     script = names + read + "print(needs == [d.declared(name).needs for name in names], *early)"
@@ -268,7 +268,7 @@ def test_what_services_need_is_read_as_their_declarations_say_without_importing_
         ("SERVICE = made()[0]", None),
     ],
 )
-def test_what_is_not_written_out_is_not_guessed(
+def test_a_declaration_that_cannot_be_read_without_an_import_is_not_guessed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, needs: tuple[str, ...] | None
 ) -> None:
     (tmp_path / "written_service.py").write_text(source)
@@ -276,13 +276,13 @@ def test_what_is_not_written_out_is_not_guessed(
     assert _written_needs("written_service") == needs
 
 
-def test_a_service_that_there_is_not_is_refused_with_those_there_are() -> None:
+def test_an_unknown_service_is_refused_with_the_existing_ones() -> None:
     with pytest.raises(InvalidArgument, match="no such service: memmory; there are edge, orchestrator") as refused:
         declared("memmory")
     assert refused.value.reason == "SERVICE_UNKNOWN"
 
 
-def test_who_needs_the_names_alone_imports_no_service() -> None:
+def test_the_list_of_names_imports_no_service() -> None:
     script = "import sys, cli.layout; print(*(m for m in sys.modules if m.startswith(('services.', 'gateway'))))"
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     mesh = {"services.mesh", "services.mesh.call", "services.mesh.call.errors"}

@@ -1,4 +1,4 @@
-"""What services are tested on: the real build, its jobs, neighbours a test chooses, and the host's order of closing."""
+"""The test host of a service: its real build and jobs, neighbours of the test, and the order of closing."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -24,7 +24,7 @@ from services.mesh.testing.neighbours import registrations, served
 
 
 async def forward(mesh: Mesh, _settings: NoSettings, _stack: AsyncExitStack) -> Service:
-    """An echo whose further hops are its neighbour's."""
+    """An echo that sends further hops to its neighbour."""
     echo = EchoServicer(peer=lambda: EchoServiceStub(mesh.connect("testing")))
     return Service(servicers=((add_EchoServiceServicer_to_server, echo),))
 
@@ -34,13 +34,13 @@ FORWARD = Declaration("forward", forward, NoSettings, neighbours=("testing",))
 
 @pytest.fixture(params=["here", "apart"])
 async def echo(request: pytest.FixtureRequest) -> AsyncIterator[tuple[EchoServicer, Neighbour]]:
-    """A servicer, and it as a neighbour: in this process, and behind a socket."""
+    """A servicer as a neighbour: in this process, and behind a socket."""
     servicer = EchoServicer()
     async with served(servicer) as elsewhere:
         yield servicer, (servicer,) if request.param == "here" else elsewhere.address
 
 
-async def test_a_service_calls_the_neighbour_it_is_given(echo: tuple[EchoServicer, Neighbour]) -> None:
+async def test_a_service_calls_the_neighbour_that_the_test_gives(echo: tuple[EchoServicer, Neighbour]) -> None:
     servicer, neighbour = echo
     declaration = Declaration("caller", _calling, NoSettings, neighbours=("testing",))
     async with hosted(declaration, neighbours={"testing": neighbour}) as caller:
@@ -58,7 +58,7 @@ async def _calling(mesh: Mesh, _settings: NoSettings, _stack: AsyncExitStack) ->
     return Service(checks={"neighbour": check})
 
 
-async def test_a_neighbour_that_is_left_out_is_away() -> None:
+async def test_a_neighbour_that_is_left_out_is_unavailable() -> None:
     async with hosted(FORWARD) as service:
         with run_as(SOMEBODY, timeout=10), pytest.raises(grpc.aio.AioRpcError) as failure:
             request = EchoRequest(text="Hi")
@@ -88,7 +88,7 @@ async def test_a_test_gives_any_part_by_its_name(monkeypatch: pytest.MonkeyPatch
         return Service()
 
     async def ping(_client: str) -> None:
-        """It is always well."""
+        """A check that always succeeds."""
 
     kiln = Part("kiln", cast(Any, None), ping)
     monkeypatch.setattr("services.mesh.parts.PARTS", {"kiln": kiln})
@@ -97,13 +97,13 @@ async def test_a_test_gives_any_part_by_its_name(monkeypatch: pytest.MonkeyPatch
         assert clients == ["hot"]
 
 
-async def test_calls_of_a_test_are_its_callers() -> None:
+async def test_a_test_calls_as_the_principal_that_it_names() -> None:
     async with hosted(FORWARD, caller=SOMEBODY) as service:
         answer = await EchoServiceStub(service.channel).Echo(EchoRequest(text="Hi"))
     assert answer.observation.subject == SOMEBODY.subject
 
 
-async def test_jobs_run_and_have_ended_before_what_build_opened_is_closed() -> None:
+async def test_jobs_have_ended_before_the_resources_of_build_are_closed() -> None:
     happened: list[str] = []
     begun = asyncio.Event()
 
@@ -119,12 +119,12 @@ async def test_jobs_run_and_have_ended_before_what_build_opened_is_closed() -> N
         return Service(jobs=(Job("follow", follow),))
 
     async with hosted(Declaration("busy", build, NoSettings)):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(15):
             await begun.wait()
         assert happened == []
     assert happened == ["job ended", "closed"]
 
 
-def test_what_serves_no_contract_is_no_neighbour() -> None:
+def test_an_object_without_a_contract_is_refused_as_neighbour() -> None:
     with pytest.raises(TypeError, match="object derives from no generated servicer"):
         registrations([object()])

@@ -24,7 +24,7 @@ def test_each_wrong_value_is_named() -> None:
     assert "grace_seconds: " in said
 
 
-def test_a_name_nothing_has_is_refused() -> None:
+def test_an_unknown_name_is_refused() -> None:
     assert "prot: " in refused(prot=8080)
 
 
@@ -45,7 +45,7 @@ def test_neighbours_are_reached_by_address_and_not_by_name() -> None:
         *({"advertise": "fe80::1%lo"}, {"control": "::1:7000"}, {"control": "mesh"}, {"control": "http://mesh:7000"}),
     ],
 )
-def test_an_address_that_cannot_be_is_refused_by_its_name(where: dict[str, Any]) -> None:
+def test_an_invalid_address_is_refused_by_its_name(where: dict[str, Any]) -> None:
     name, value = next(iter(where.items()))
     assert f"{name}: {value!r}" in refused(**where)
 
@@ -56,7 +56,7 @@ def test_an_address_of_ipv6_may_have_brackets() -> None:
     assert not found.mutual_tls
 
 
-def test_a_file_that_is_no_toml_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_is_not_toml_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "soma.toml").write_text("port = \n")
     monkeypatch.setenv("SOMA_CONFIG", str(tmp_path / "soma.toml"))
     assert "line 1" in refused()

@@ -1,4 +1,4 @@
-"""Waiting for a condition: by looking, until it holds or the time is over, which says what was seen."""
+"""Waiting for a condition: it is checked until it holds, or until the time is over; the error says what was seen."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
@@ -14,7 +14,7 @@ def counting() -> Iterator[int]:
 
 
 @pytest.mark.parametrize("awaited", [False, True])
-async def test_it_looks_until_the_condition_holds(awaited: bool) -> None:
+async def test_the_condition_is_checked_until_it_holds(awaited: bool) -> None:
     numbers = counting()
 
     def third() -> bool:
@@ -27,7 +27,7 @@ async def test_it_looks_until_the_condition_holds(awaited: bool) -> None:
     assert next(numbers) == 3
 
 
-async def test_what_does_not_come_is_named_with_what_was_seen_last() -> None:
+async def test_the_error_names_the_condition_and_its_last_result() -> None:
     numbers = counting()
     with pytest.raises(TimeoutError) as late:
         await until(lambda: next(numbers) and None, "the tide", seconds=0.05, seen=lambda: "low water")
@@ -49,7 +49,9 @@ def fewer(than: int, *, of: str) -> bool:
         (partial(fewer, 3, of="calls"), "fewer(3, of='calls'); seen last: False"),
     ],
 )
-async def test_a_condition_without_words_is_named_by_its_own(condition: Callable[[], object], said: str) -> None:
+async def test_a_condition_without_a_description_is_named_by_its_function(
+    condition: Callable[[], object], said: str
+) -> None:
     with pytest.raises(TimeoutError) as late:
         await until(condition, seconds=0.02)
     assert said in str(late.value)
@@ -62,12 +64,12 @@ async def test_a_condition_without_a_name_is_named_by_its_source() -> None:
     assert "lambda: tide > 4" in str(late.value)
 
 
-async def test_a_condition_that_hangs_is_ended_with_the_time() -> None:
+async def test_a_condition_that_hangs_ends_at_the_time_limit() -> None:
     with pytest.raises(TimeoutError, match="did not answer once"):
         await until(asyncio.Event().wait, seconds=0.05)
 
 
-async def test_what_a_condition_raises_passes() -> None:
+async def test_an_exception_of_the_condition_is_raised() -> None:
     def broken() -> Awaitable[bool]:
         raise ValueError("no such part")
 

@@ -24,6 +24,7 @@ PLAIN = catalog.Model(
     default=True,
     capabilities=[catalog.Model.CAPABILITY_CHAT, catalog.Model.CAPABILITY_TOOLS],
     context_window=4096,
+    input_modalities=[catalog.Model.MODALITY_TEXT, catalog.Model.MODALITY_IMAGE],
 )
 RECORDS = [
     cost.UsageRecord(
@@ -73,7 +74,7 @@ class OneModel(FakeEmbedder):
     ) -> AsyncIterator[generation.GenerateResponse]:
         started = generation.GenerationStarted(generation_id="g1", model="plain", provider="local")
         yield generation.GenerateResponse(started=started)
-        yield generation.GenerateResponse(delta=generation.TextDelta(text="Hello"))
+        yield generation.GenerateResponse(delta=model.Delta(text="Hello"))
         finished = generation.GenerationFinished(finish_reason=model.FINISH_REASON_LENGTH, usage=USAGE)
         yield generation.GenerateResponse(finished=finished)
 

@@ -3,6 +3,7 @@
 import pytest
 from soma.mesh.v1.stream_pb2 import Heartbeat, StreamError
 from soma.model.v1 import model_service_pb2 as model
+from soma.model.v1.message_pb2 import Delta
 from soma.orchestrator.v1 import log_service_pb2 as logs
 from soma.testing.v1.echo_service_pb2 import StreamEchoResponse
 from somamesh import NotFoundError, UnavailableError
@@ -22,7 +23,7 @@ def test_a_stream_with_one_kind_of_event_gives_the_values() -> None:
 
 def test_a_stream_with_several_kinds_of_events_gives_the_events_without_heartbeats() -> None:
     reader = events(unchanged, item="", has_final_event=True)("req_1")
-    said = model.GenerateResponse(delta=model.TextDelta(text="Hi"))
+    said = model.GenerateResponse(delta=Delta(text="Hi"))
     finished = model.GenerateResponse(finished=model.GenerationFinished())
     beat = model.GenerateResponse(heartbeat=Heartbeat())
     assert [reader.take(event) for event in (said, beat, finished)] == [said, None, finished]
@@ -38,7 +39,7 @@ def test_an_error_in_a_stream_is_raised() -> None:
 
 def test_a_stream_without_its_last_event_was_cut_off() -> None:
     reader = events(unchanged, item="", has_final_event=True)("req_1")
-    reader.take(model.GenerateResponse(delta=model.TextDelta(text="Hi")))
+    reader.take(model.GenerateResponse(delta=Delta(text="Hi")))
     with pytest.raises(UnavailableError) as caught:
         reader.end()
     assert caught.value.reason == "STREAM_CUT"

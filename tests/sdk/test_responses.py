@@ -8,8 +8,22 @@ import somamesh
 from soma.memory.v1 import memory_service_pb2 as memory
 from soma.mesh.v1.stream_pb2 import StreamError
 from soma.model.v1 import message_pb2 as model
+from soma.model.v1 import options_pb2 as generation
 from soma.orchestrator.v1 import response_service_pb2 as pb
-from somamesh import AsyncClient, Failure, InputItem, Item, Message, Response, TokenLogprob, ToolCall, Usage
+from somamesh import (
+    AsyncClient,
+    Citation,
+    Event,
+    Failure,
+    InputItem,
+    Item,
+    Message,
+    Reasoning,
+    Response,
+    TokenLogprob,
+    ToolCall,
+    Usage,
+)
 
 from services.mesh.call import errors
 from tests.fakes.responses import Made, response_id
@@ -48,6 +62,31 @@ async def test_a_response_streams_as_text_and_is_whole_at_the_end(client: Driver
     assert await client.respond("Hi") == (["Hello", ", world"], WHOLE)
 
 
+async def test_thoughts_and_citations_of_a_response_are_in_its_events_and_its_items(
+    server: Server, client: Driver
+) -> None:
+    first, last = server.responses.script[0], server.responses.script[-1]
+    assert isinstance(first, pb.CreateResponseResponse)
+    assert isinstance(last, pb.CreateResponseResponse)
+    thought = model.Reasoning(text="Hm.", signature="sig", provider="anthropic")
+    text = pb.ResponseText(text="Hi", refusal=True, citations=[model.Citation(url="https://a.b", title="A")])
+    del last.finished.output[:]
+    last.finished.output.add(item_id="rs_1", reasoning=thought)
+    last.finished.output.add(item_id="msg_1", text=text)
+    pieces = [
+        pb.CreateResponseResponse(reasoning=pb.ResponseReasoningDelta(output_index=0, text="Hm.")),
+        pb.CreateResponseResponse(delta=pb.ResponseTextDelta(output_index=1, text="Hi")),
+    ]
+    server.responses.script = [first, *pieces, last]
+    events, response = await client.events("stream_response", "Hi")
+    assert events == [Event(reasoning="Hm."), Event("Hi")]
+    assert response.output == (
+        Item("rs_1", reasoning=Reasoning("Hm.", "sig", provider="anthropic")),
+        Item("msg_1", "Hi", citations=(Citation("https://a.b", "A"),), refusal=True),
+    )
+    assert (response.text, response.reasoning) == ("Hi", (response.output[0].reasoning,))
+
+
 async def test_every_parameter_reaches_the_contract(server: Server, client: Driver) -> None:
     said = [Message("user", "Hi"), Item("msg_0", "Hello"), {"role": "tool", "content": "42", "tool_call_id": "call_a"}]
     await client.call(
@@ -74,13 +113,13 @@ async def test_every_parameter_reaches_the_contract(server: Server, client: Driv
             ],
             settings=pb.ResponseSettings(
                 instructions="Be brief.",
-                sampling=model.Sampling(temperature=0.5, top_logprobs=2),
-                user="eve",
+                options=generation.GenerationOptions(
+                    sampling=generation.Sampling(temperature=0.5, top_logprobs=2), drop_params=True, user="eve"
+                ),
                 metadata={"a": "b"},
                 previous_response_id="resp_0",
                 strategy=memory.STRATEGY_HYBRID,
                 store=False,
-                drop_params=True,
             ),
         )
     ]
@@ -114,7 +153,7 @@ async def test_the_id_is_known_during_the_stream_and_leaving_the_stream_ends_the
         assert (await stream.begun()).id == WHOLE.id
         assert (await stream.begun()).state == "in_progress"
         assert await anext(stream) == "Hello"
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         await server.responses.ended.wait()
     with pytest.raises(somamesh.UnavailableError):
         await stream.response()

@@ -14,7 +14,7 @@ from gateway.edge.logs.tail import Tails
 from gateway.edge.settings import EdgeSettings
 from gateway.edge.ws.connection import FAULT, LATER, POLICY, Connection
 from gateway.edge.ws.metrics import CLOSED, OPEN
-from gateway.edge.ws.seats import Seats
+from gateway.edge.ws.slots import Slots
 from services.mesh.call.authenticator import Authenticator
 from services.mesh.call.call import run_as
 from services.mesh.call.errors import Code, MeshError
@@ -23,8 +23,8 @@ from services.mesh.call.principal import Principal
 log = structlog.get_logger("edge")
 
 PATH = "/ws/logs"
-# A seat expires this long after its connection would have ended for its silence.
-_SEAT_MARGIN_SECONDS = 30
+# A slot expires this long after its connection would have ended for its silence.
+_SLOT_MARGIN_SECONDS = 30
 _REFUSALS = frozenset({Code.UNAUTHENTICATED, Code.PERMISSION_DENIED, Code.RESOURCE_EXHAUSTED, Code.INVALID_ARGUMENT})
 
 
@@ -40,8 +40,8 @@ class LogSockets:
         self._authenticator = authenticator
         self._tails = tails
         self._settings = settings
-        seconds = round(settings.socket_silence_seconds) + _SEAT_MARGIN_SECONDS
-        self._seats = Seats(client, settings.sockets_per_user, settings.sockets, seconds)
+        seconds = round(settings.socket_silence_seconds) + _SLOT_MARGIN_SECONDS
+        self._slots = Slots(client, settings.sockets_per_user, settings.sockets, seconds)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection (ASGI's `websocket` scope)."""
@@ -76,7 +76,7 @@ class LogSockets:
         return 1000, ""
 
     async def _hold(self, who: Principal, connection: Connection, filters: Filters) -> None:
-        seat = await self._seats.take(who)
+        slot = await self._slots.take(who)
         try:
             with run_as(who):
                 socket = LogSocket(
@@ -84,11 +84,11 @@ class LogSockets:
                     self._tails,
                     per_minute=self._settings.socket_messages_per_minute,
                     silence=self._settings.socket_silence_seconds,
-                    alive=lambda: self._seats.keep(seat),
+                    alive=lambda: self._slots.renew(slot),
                 )
                 await socket.serve(filters)
         finally:
-            await self._seats.leave(seat)
+            await self._slots.release(slot)
 
     async def _authenticate(self, scope: Scope, token: str | None) -> Principal:
         """The caller, by a header or by `?token=`: a browser cannot send headers with a WebSocket."""

@@ -39,14 +39,14 @@ class Tails:
                             request.after = event.started.after
                         elif kind == "entry":
                             request.after = event.entry.id
-                            for message in _told(event.entry):
+                            for message in _messages(event.entry):
                                 yield message
             finally:
                 call.cancel()
             await asyncio.sleep(RETRY_SECONDS)
 
 
-def _told(entry: pb.LogEntry) -> list[dict[str, Any]]:
+def _messages(entry: pb.LogEntry) -> list[dict[str, Any]]:
     data = {
         "id": entry.id,
         "timestamp": entry.timestamp.ToJsonString(),

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from gateway.edge.body import read_body
-from gateway.edge.openai.catalogue import Catalogue
 from gateway.edge.openai.chat import ChatCompletions
 from gateway.edge.openai.embeddings import Embeddings
 from gateway.edge.openai.input_items import InputItems
+from gateway.edge.openai.models import Models
 from gateway.edge.openai.responses import Responses
 from gateway.edge.repetition import request_id
 from gateway.edge.routes import Exchange, Route
@@ -21,14 +21,14 @@ class Api:
         responses: Responses,
         input_items: InputItems,
         embeddings: Embeddings,
-        catalogue: Catalogue,
+        models: Models,
         body_limit_bytes: int,
     ) -> None:
         self._chat = chat
         self._responses = responses
         self._input_items = input_items
         self._embeddings = embeddings
-        self._catalogue = catalogue
+        self._models = models
         self._limit = body_limit_bytes
 
     @property
@@ -68,10 +68,10 @@ class Api:
         await self._embeddings.answer(await self._body(exchange), exchange.reply)
 
     async def _list_models(self, exchange: Exchange) -> None:
-        await self._catalogue.list_models(exchange.reply)
+        await self._models.list_models(exchange.reply)
 
     async def _retrieve_model(self, exchange: Exchange) -> None:
-        await self._catalogue.retrieve(exchange.name, exchange.reply)
+        await self._models.retrieve(exchange.name, exchange.reply)
 
     async def _body(self, exchange: Exchange) -> bytes | bytearray:
         return await read_body(exchange.receive, exchange.headers, self._limit)

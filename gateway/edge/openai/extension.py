@@ -82,18 +82,18 @@ class Findings:
         names = (openai_name(each) for each in fields)
         self.dropped.extend(name for name in names if name not in self.dropped)
 
-    def told(self) -> dict[str, Any] | None:
-        """The field of the answer; None when the client did not ask for it."""
+    def content(self) -> dict[str, Any] | None:
+        """The content of the field; None if the client did not ask for it."""
         if not self.wanted.asked:
             return None
-        told: dict[str, Any] = {}
+        content: dict[str, Any] = {}
         if self.wanted.sources:
-            told["sources"] = [{"key": each.key, "text": each.text, "score": each.score} for each in self.sources]
+            content["sources"] = [{"key": each.key, "text": each.text, "score": each.score} for each in self.sources]
         if self.wanted.policy:
-            told["policy"] = [_notice(notice) for notice in self.notices]
+            content["policy"] = [_notice(notice) for notice in self.notices]
         if self.wanted.drop_params:
-            told["dropped_params"] = self.dropped
-        return told
+            content["dropped_params"] = self.dropped
+        return content
 
 
 def _notice(notice: PolicyNotice) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from soma.errors.v1 import reasons
 
-from gateway.edge.failure import Failure, declared, http_status, in_shape
+from gateway.edge.error_response import ErrorResponse, declared, http_status, in_shape
 from services.mesh.call.errors import Code, MeshError
 from services.mesh.surfaces.error_shape import ErrorShape
 
@@ -45,11 +45,11 @@ def openai_name(field: str) -> str:
     """OpenAI's name for a field of a request of the contracts."""
     if field in NAMES:
         return NAMES[field]
-    field = field.removeprefix("settings.").removeprefix("options.")
+    field = field.removeprefix("settings.").removeprefix("options.").removeprefix("provider_params.")
     return NAMES.get(field) or field.removeprefix("sampling.")
 
 
-def failure(error: MeshError) -> Failure:
+def error_response(error: MeshError) -> ErrorResponse:
     """Make the answer to an error in OpenAI's shape."""
     params = [openai_name(violation.field) for violation in error.facts.violations]
     reason = "" if error.reason in PLAIN_REASONS else error.reason

@@ -6,7 +6,7 @@ from starlette.types import ASGIApp
 from gateway.edge.app import Conventions
 from gateway.edge.body import DRAINED
 from gateway.edge.openai.api import Api
-from gateway.edge.openai.failures import ERRORS, failure
+from gateway.edge.openai.failures import ERRORS, error_response
 from services.mesh.surfaces.surface import MOST_BODY_BYTES, Space, Surface
 
 NOT_SERVED = Space(
@@ -24,7 +24,7 @@ NOT_SERVED = Space(
 """Parts of OpenAI's API that are not served. Paths of contracts and of other surfaces are left out."""
 UNKNOWN = Space(("/v1",), "Invalid URL ({method} {path})", reasons.UNKNOWN_URL)
 """OpenAI's message for an unknown path."""
-CONVENTIONS = Conventions(failure, UNKNOWN, elapsed=b"openai-processing-ms")
+CONVENTIONS = Conventions(error_response, UNKNOWN, elapsed=b"openai-processing-ms")
 
 
 def surface(api: Api, app: ASGIApp, body_limit_bytes: int) -> Surface:

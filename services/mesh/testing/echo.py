@@ -18,7 +18,7 @@ Pairs: TypeAlias = tuple[tuple[str, str | bytes], ...]
 
 
 class Breakdown(Exception):
-    """The exception of a scripted `raise`. It stands for an unexpected error, so no caller may see its text."""
+    """The exception of a scripted `raise`: nobody expects it, and no caller may see its text."""
 
 
 @dataclass
@@ -29,7 +29,7 @@ class Tally:
         served: calls that reached it.
         running: calls being served.
         cancelled: calls that ended in cancellation.
-        cancelled_in_context: cancelled calls whose context reported the cancellation.
+        context_cancelled: those of them whose context reported the cancellation.
         peer: address the latest call came from.
         metadata_keys: keys of its metadata.
         sent: responses handed to the transport.
@@ -40,7 +40,7 @@ class Tally:
     served: int = 0
     running: int = 0
     cancelled: int = 0
-    cancelled_in_context: int = 0
+    context_cancelled: int = 0
     peer: str = ""
     metadata_keys: tuple[str, ...] = ()
     sent: int = 0
@@ -63,7 +63,7 @@ class Tally:
         except (asyncio.CancelledError, GeneratorExit):
             # GeneratorExit is how a stream's servicer that was suspended at a `yield` learns of it.
             self.cancelled += 1
-            self.cancelled_in_context += context.cancelled()
+            self.context_cancelled += context.cancelled()
             raise
         finally:
             self.running -= 1

@@ -22,12 +22,12 @@ def nameless(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: NAMELESS)
 
 
-def test_a_user_with_a_name_needs_no_other_name() -> None:
+def test_a_user_with_a_name_gets_no_alias() -> None:
     assert alias() is None
 
 
 @pytest.mark.usefixtures("nameless")
-def test_a_user_without_a_name_is_called_as_some_ordinary_user() -> None:
+def test_a_user_without_a_name_gets_the_name_of_an_ordinary_user() -> None:
     user = alias()
     assert user is not None
     assert user.alias

@@ -48,7 +48,7 @@ def test_several_hosts_of_a_postgres_are_shown_without_its_password() -> None:
     ],
     ids=["postgres", "redis"],
 )
-async def test_an_external_part_nobody_runs_fails_the_start(
+async def test_an_unreachable_external_part_fails_the_start(
     supervised: Supervised, part: ExternalPostgres | ExternalRedis
 ) -> None:
     part.patience = 0.2

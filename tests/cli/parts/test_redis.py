@@ -33,7 +33,7 @@ async def test_what_was_written_survives_a_clean_restart_of_the_stack(
                 assert await client.get("key") == "kept"
 
 
-async def test_it_comes_back_on_the_same_port(supervised: Supervised, data_dir: DataDir) -> None:
+async def test_a_killed_redis_comes_back_on_the_same_port(supervised: Supervised, data_dir: DataDir) -> None:
     redis = Redis(data_dir["redis"])
     async with supervised(redis) as supervisor:
         await supervisor.start()

@@ -83,7 +83,7 @@ async def test_langchain_chats_streams_calls_tools_and_reads_structured_answers(
         await model.ainvoke("fail: RATE_LIMITED")
 
 
-async def test_langchain_goes_on_from_a_response_that_is_kept(stack: Stack, http: httpx2.AsyncClient) -> None:
+async def test_langchain_continues_a_stored_response(stack: Stack, http: httpx2.AsyncClient) -> None:
     model = langchain.ChatOpenAI(
         model=MODEL,
         base_url=f"{stack.url}/v1",

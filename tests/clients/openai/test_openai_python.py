@@ -54,7 +54,7 @@ def blocking(stack: Stack) -> Iterator[OpenAI]:
         yield made
 
 
-async def test_the_sync_client_holds_a_chat_whole_and_streamed(blocking: OpenAI) -> None:
+async def test_the_sync_client_holds_a_chat_with_complete_and_streamed_answers(blocking: OpenAI) -> None:
     def chat() -> tuple[str | None, str]:
         whole = blocking.chat.completions.create(model=MODEL, messages=HI)
         stream = blocking.chat.completions.create(model=MODEL, messages=HI, stream=True)

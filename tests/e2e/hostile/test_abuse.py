@@ -39,7 +39,7 @@ def turn() -> bytes:
     return ChatRequest(model=MODEL, messages=[Message(role=ROLE_USER, content="go on")]).SerializeToString()
 
 
-async def test_thousands_of_streams_begun_and_reset_end_the_connection_and_their_work(
+async def test_a_connection_that_resets_thousands_of_streams_is_closed_and_their_work_ends(
     checked: Stack, upstream: FakeUpstream
 ) -> None:
     upstream.behaviour = Behaviour(deltas=["x "] * 1000, pause=0.05)
@@ -125,7 +125,7 @@ FLOODS = {
 
 
 @pytest.mark.parametrize(("first", "more"), FLOODS.values(), ids=FLOODS.keys())
-async def test_a_flood_of_frames_ends_its_connection_and_nobody_elses(
+async def test_a_flood_of_frames_ends_only_its_own_connection(
     checked: Stack, first: list[Frame], more: Callable[[], list[Frame]]
 ) -> None:
     peaks = peak_mib(checked, "serve"), peak_mib(checked, "envoy")

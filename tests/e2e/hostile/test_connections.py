@@ -59,7 +59,7 @@ async def asked(connections: list[Connection]) -> list[int]:
     return statuses
 
 
-async def test_five_thousand_connections_are_served_and_then_given_back(stack: Stack) -> None:
+async def test_five_thousand_connections_are_served_and_then_released(stack: Stack) -> None:
     await serves(stack)
     before = await Footprint.of(stack)
     held: list[Footprint] = []
@@ -83,7 +83,7 @@ async def fewer_than(stack: Stack, sockets: int) -> bool:
     return (await Counts.of(stack)).sockets["envoy"] < sockets
 
 
-async def test_connections_over_the_limit_are_closed_as_they_come(checked: Stack) -> None:
+async def test_connections_over_the_limit_are_closed_at_once(checked: Stack) -> None:
     stack = checked
     async with AsyncExitStack() as closing:
         # Other clients already have some of the connections.
@@ -98,7 +98,7 @@ async def test_connections_over_the_limit_are_closed_as_they_come(checked: Stack
     await until(lambda: fewer_than(stack, CONNECTIONS // 2))
 
 
-async def test_every_process_may_have_as_many_descriptors_as_its_user(limited: Stack) -> None:
+async def test_every_process_has_the_largest_limit_of_descriptors(limited: Stack) -> None:
     for part in ("control", "envoy", "serve"):
         soft, hard = limited.process(part).rlimit(resource.RLIMIT_NOFILE)
         assert soft == hard > 1024

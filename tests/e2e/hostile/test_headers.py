@@ -37,7 +37,7 @@ async def test_headers_that_are_too_large_or_too_many_are_431(limited: Stack, pa
     assert (many.status, many.reason) == (431, "HEADERS_TOO_LARGE")
 
 
-async def test_headers_a_service_does_not_take_are_431_too(limited: Stack, http: httpx.AsyncClient) -> None:
+async def test_headers_over_the_limit_of_a_service_are_431_too(limited: Stack, http: httpx.AsyncClient) -> None:
     # A server announces its limit on a new connection, and enforces it from then on.
     assert (await http.get("/v1/usage")).status_code == 200
     reply = await http.get("/v1/usage", headers=OVER)
@@ -45,7 +45,7 @@ async def test_headers_a_service_does_not_take_are_431_too(limited: Stack, http:
     assert reply.json()["error"]["details"][0]["reason"] == "HEADERS_TOO_LARGE"
 
 
-async def test_metadata_a_service_does_not_take_is_resource_exhausted(
+async def test_metadata_over_the_limit_of_a_service_is_resource_exhausted(
     limited: Stack, channel: grpc.aio.Channel
 ) -> None:
     recall: Any = channel.unary_unary("/soma.memory.v1.MemoryService/Recall", request_serializer=bytes)
@@ -56,7 +56,7 @@ async def test_metadata_a_service_does_not_take_is_resource_exhausted(
     assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
-async def test_headers_over_the_limit_of_http2_cost_their_own_stream_only(limited: Stack) -> None:
+async def test_headers_over_the_limit_of_http2_end_only_their_own_stream(limited: Stack) -> None:
     async with Http2.open(limited) as connection, asyncio.timeout(CALL_SECONDS):
         before = connection.request("GET", "/health")
         many = connection.request("GET", "/v1/usage", *((f"x-{number}", "x") for number in range(MANY)))
@@ -72,7 +72,7 @@ async def test_headers_over_the_limit_of_http2_cost_their_own_stream_only(limite
 @pytest.mark.parametrize(
     "forged", [("x-soma-principal", "forged"), ("authorization", "Bearer wrong"), ("grpc-timeout", "1n")]
 )
-async def test_what_comes_behind_a_body_is_not_heard(limited: Stack, forged: tuple[str, str]) -> None:
+async def test_forged_headers_after_a_body_are_ignored(limited: Stack, forged: tuple[str, str]) -> None:
     async with Http2.open(limited) as connection, asyncio.timeout(CALL_SECONDS):
         stream = connection.request("POST", "/v1/remember", ("content-type", "application/json"), end=False)
         connection.h2.send_data(stream, b'{"key": "behind", "value": {"text": "a body"}}')
@@ -84,7 +84,7 @@ async def test_what_comes_behind_a_body_is_not_heard(limited: Stack, forged: tup
 
 @pytest.mark.parametrize("path", ["/v1/recall/%00", "/v1/models/%00", "/v1/recall/a%00b"])
 @pytest.mark.parametrize("ids", [(), (("x-request-id", "mine"),)], ids=["no id", "an id of its own"])
-async def test_a_path_that_cannot_be_is_refused_in_words(
+async def test_an_invalid_path_is_refused_with_a_message(
     limited: Stack, path: str, ids: tuple[tuple[str, str], ...]
 ) -> None:
     answer = await get(limited, path, *ids)
@@ -116,7 +116,7 @@ async def test_a_version_that_is_not_1_1_is_answered_as_1_0(limited: Stack, vers
     ],
     ids=["no colon", "no host", "negative length", "two lengths", "length and chunks", "no chunk"],
 )
-async def test_what_is_no_http_is_refused(limited: Stack, head: str) -> None:
+async def test_an_invalid_http_request_is_refused(limited: Stack, head: str) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", limited.port)
     try:
         writer.write(head.encode())

@@ -65,7 +65,7 @@ async def test_a_bad_body_is_an_invalid_request_in_openais_shape(http: httpx.Asy
     assert error["message"]
 
 
-async def test_of_a_key_given_twice_openais_surface_takes_the_last(http: httpx.AsyncClient) -> None:
+async def test_openais_surface_uses_the_last_value_of_a_repeated_key(http: httpx.AsyncClient) -> None:
     body = f'{{"model": "no-such-model", {MESSAGES}, "model": "{MODEL}"}}'
     reply = await http.post("/v1/chat/completions", content=body)
     assert (reply.status_code, reply.json()["model"]) == (200, MODEL)
@@ -109,7 +109,7 @@ async def test_a_message_nested_too_deep_is_invalid(limited: Stack, channel: grp
 
 
 @pytest.mark.parametrize("deep", ["[", '{"a":'])
-async def test_a_depth_bomb_as_large_as_a_body_may_be_costs_nothing(
+async def test_a_deeply_nested_body_of_the_largest_size_costs_little_memory(
     checked: Stack, http: httpx.AsyncClient, deep: str
 ) -> None:
     bomb = deep * (4_000_000 // len(deep))

@@ -55,7 +55,7 @@ async def exhaust_memory(stack: Stack) -> None:
     await serves(stack)
 
 
-async def test_a_gateway_without_memory_left_says_so_and_recovers(limited: Stack) -> None:
+async def test_a_gateway_out_of_memory_refuses_with_the_reason_and_recovers(limited: Stack) -> None:
     await serves(limited)
     before = await Footprint.of(limited)
     for _ in range(2):

@@ -96,7 +96,7 @@ async def test_headers_that_trickle_in_are_timed_out(limited: Stack) -> None:
     assert {(answer.status, answer.reason) for answer in answers} == {(408, "REQUEST_TIMEOUT")}
 
 
-async def test_a_connection_that_asks_for_nothing_is_closed(checked: Stack) -> None:
+async def test_a_connection_without_a_request_is_closed(checked: Stack) -> None:
     async with AsyncExitStack() as closing:
         opened = [await asyncio.open_connection("127.0.0.1", checked.port) for _ in range(20)]
         for _, writer in opened:

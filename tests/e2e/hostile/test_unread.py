@@ -53,7 +53,7 @@ async def unread_call(stack: Stack) -> AsyncIterator[None]:
         yield
 
 
-async def test_streams_nobody_reads_are_held_back_and_then_ended(checked: Stack, upstream: FakeUpstream) -> None:
+async def test_streams_that_are_not_read_are_held_back_and_then_ended(checked: Stack, upstream: FakeUpstream) -> None:
     stack = checked
     openai = {"model": MODEL, "messages": [{"role": "user", "content": "go on"}], "stream": True}
     rest = {"model": MODEL, "messages": [{"role": "ROLE_USER", "content": "go on"}]}
@@ -81,7 +81,7 @@ async def test_streams_nobody_reads_are_held_back_and_then_ended(checked: Stack,
     assert most < KEPT_MIB + MIB_EACH * CLIENTS * 3
 
 
-async def test_a_websocket_nobody_reads_is_ended(checked: Stack) -> None:
+async def test_a_websocket_that_is_not_read_is_ended(checked: Stack) -> None:
     stack = checked
     raw = socket.socket()
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

@@ -59,7 +59,7 @@ def check(endings: dict[str, Ending], report: Report, *, begun: bool) -> None:
 
 
 @pytest.mark.parametrize("fault", [*REFUSALS, *INTERRUPTIONS], ids=lambda fault: fault.name)
-async def test_a_fault_is_told_on_every_surface_in_time_and_is_a_row_in_the_ledger(
+async def test_a_fault_is_reported_on_every_surface_in_time_and_recorded_in_the_ledger(
     stack: Stack, channel: grpc.aio.Channel, upstream: FakeUpstream, fault: Fault
 ) -> None:
     upstream.behaviour = Behaviour(fault=fault, pause=0.02)
@@ -82,13 +82,15 @@ async def test_a_fault_is_told_on_every_surface_in_time_and_is_a_row_in_the_ledg
 
 
 @pytest.mark.parametrize("fault", [Fault.RATE_LIMITED, Fault.OVERLOADED, Fault.ERROR_MID, Fault.RESET_MID])
-async def test_anthropics_faults_are_told_alike(stack: Stack, anthropic: FakeUpstream, fault: Fault) -> None:
+async def test_faults_of_anthropics_server_are_reported_in_the_same_way(
+    stack: Stack, anthropic: FakeUpstream, fault: Fault
+) -> None:
     anthropic.behaviour = Behaviour(fault=fault, pause=0.02)
     begun = fault in INTERRUPTIONS
     check(await on_every_surface(stack, CLAUDE), (INTERRUPTIONS if begun else REFUSALS)[fault], begun=begun)
 
 
-async def test_an_answer_that_was_cut_is_not_remembered_as_one(
+async def test_an_answer_that_was_cut_off_is_not_remembered(
     stack: Stack, channel: grpc.aio.Channel, upstream: FakeUpstream
 ) -> None:
     conversation = f"cut/{uuid.uuid4()}"
@@ -99,7 +101,7 @@ async def test_an_answer_that_was_cut_is_not_remembered_as_one(
     assert received_messages(upstream) == [("user", "second")]
 
 
-async def test_a_provider_that_refuses_connections_is_told_at_once(stack: Stack) -> None:
+async def test_a_provider_that_refuses_connections_is_reported_at_once(stack: Stack) -> None:
     began = get_running_loop().time()
     endings = await on_every_surface(stack, ABSENT)
     assert get_running_loop().time() - began < GRACE_SECONDS
@@ -115,7 +117,7 @@ async def test_an_answer_without_an_end_is_cut_off(stack: Stack, upstream: FakeU
         await upstream.until(open=0)
 
 
-async def test_an_answer_that_trickles_byte_by_byte_arrives_whole(stack: Stack, upstream: FakeUpstream) -> None:
+async def test_an_answer_that_arrives_byte_by_byte_is_complete(stack: Stack, upstream: FakeUpstream) -> None:
     upstream.behaviour = Behaviour(fault=Fault.TRICKLE, deltas=("grüße ", "aus ", "Łódź"))
     endings = await on_every_surface(stack)
     assert {name: (end.text, end.finished) for name, end in endings.items()} == dict.fromkeys(

@@ -81,9 +81,7 @@ async def test_the_answers_of_a_killed_worker_break_off_and_those_of_the_other_g
     await resting.restored(pair)
 
 
-async def test_on_the_death_of_the_model_service_every_surface_in_front_of_it_says_so(
-    pair: Stack, upstream: FakeUpstream
-) -> None:
+async def test_when_the_model_service_is_killed_every_surface_reports_it(pair: Stack, upstream: FakeUpstream) -> None:
     upstream.behaviour = Behaviour(until=asyncio.Event(), pause=0.1)
     async with holding(pair, STREAMED) as held:
         killed = pair.kill(MODEL_PROCESS)

@@ -63,13 +63,13 @@ async def test_streams_outlive_services_that_come_and_go_and_workers_that_are_sc
     assert [(name, ending) for name, ending in endings if not ending.finished] == []
 
 
-async def test_what_is_open_when_the_listener_changes_may_stay_so_for_a_day(pair: Stack) -> None:
+async def test_a_connection_may_stay_open_for_a_day_after_the_listener_changed(pair: Stack) -> None:
     """Envoy closes the connection at the end of its drain time, which is ten minutes by default."""
     command = pair.process("envoy").cmdline()
     assert int(command[command.index("--drain-time-s") + 1]) == LONGEST_STREAM_SECONDS
 
 
-async def test_a_client_that_keeps_its_connection_meets_a_service_that_has_come(pair: Stack) -> None:
+async def test_a_client_reaches_a_new_service_over_its_old_connection(pair: Stack) -> None:
     async with pair.http() as http:
         assert (await http.get("/v1/models")).status_code == 200
         async with pair.serving("testing"):

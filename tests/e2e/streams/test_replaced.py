@@ -59,7 +59,7 @@ async def test_answers_end_complete_in_the_process_that_is_replaced(
     assert not psutil.pid_exists(old.pid)
 
 
-async def test_answers_nobody_waits_for_end_complete_as_well(pair: Stack, upstream: FakeUpstream) -> None:
+async def test_background_answers_end_complete_as_well(pair: Stack, upstream: FakeUpstream) -> None:
     """The model is in another process, so no call in progress of the old process belongs to these streams."""
     enough = asyncio.Event()
     upstream.behaviour = Behaviour(until=enough, pause=0.1)
@@ -87,7 +87,7 @@ async def test_answers_nobody_waits_for_end_complete_as_well(pair: Stack, upstre
         assert await states() == {"completed"}
 
 
-async def test_who_follows_the_log_is_sent_away_at_once_and_goes_on_elsewhere(pair: Stack) -> None:
+async def test_log_streams_end_at_once_and_continue_in_another_process(pair: Stack) -> None:
     """An endless stream delays a restart for as long as the process may take to stop."""
     readers = {"WebSocket": logs.socket, "tail": logs.tail}
     asks = {"tail": Ask(conversation="nobody's task")}

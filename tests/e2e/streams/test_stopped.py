@@ -23,7 +23,7 @@ def drains(stack: Stack) -> int:
     return sum(path.read_text().count('"draining"') for path in (stack.data_dir / "logs").glob("serve-*.log"))
 
 
-async def test_answers_that_end_within_the_grace_end_complete(pair: Stack, upstream: FakeUpstream) -> None:
+async def test_answers_that_end_within_the_grace_time_are_complete(pair: Stack, upstream: FakeUpstream) -> None:
     enough = asyncio.Event()
     upstream.behaviour = Behaviour(until=enough, pause=0.05)
     before = drains(pair)
@@ -40,9 +40,7 @@ async def test_answers_that_end_within_the_grace_end_complete(pair: Stack, upstr
     assert [name for name, ending in endings.items() if not ending.finished] == []
 
 
-async def test_answers_that_take_longer_are_told_that_the_stack_stops_and_no_process_stays(
-    pair: Stack, upstream: FakeUpstream
-) -> None:
+async def test_longer_answers_end_with_a_reason_and_no_process_stays(pair: Stack, upstream: FakeUpstream) -> None:
     upstream.behaviour = Behaviour(until=asyncio.Event(), pause=0.05)
     readers = {**STREAMED, "WebSocket": logs.socket, "tail": logs.tail}
     before = processes(pair)

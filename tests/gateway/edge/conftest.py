@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,6 +15,8 @@ from soma.model.v1.catalog_service_pb2 import Model
 
 from gateway.edge.main import SERVICE
 from gateway.edge.settings import EdgeSettings
+from services.mesh.blobs.blobs import Blobs
+from services.mesh.blobs.directory import Directory
 from services.mesh.call.authenticator import DevAuthenticator
 from services.mesh.call.spans import Spans
 from services.mesh.stores.redis import open_client
@@ -29,7 +32,7 @@ from tests.fakes.responses import FakeResponses, answered, response_id
 from tests.servers import RedisServer
 
 KEY = "sk-test"
-# Of the first response that a test has made.
+# The id of the first response that a test makes.
 RESPONSE_ID = response_id(1)
 MODELS = (
     Model(name="lab/small", provider="lab", owned_by="the lab", create_time=Timestamp(seconds=1_700_000_000)),
@@ -39,7 +42,7 @@ MODELS = (
 
 @dataclass(frozen=True)
 class Stand:
-    """A running edge and what it stands on."""
+    """A running edge and the fakes of its neighbours."""
 
     url: str
     chat: FakeChat
@@ -48,6 +51,7 @@ class Stand:
     catalog: FakeCatalog
     backend: Server
     edge: Any
+    blobs: Blobs
 
 
 @asynccontextmanager
@@ -65,10 +69,11 @@ async def serving(app: object) -> AsyncIterator[str]:
 async def standing(
     transport: str, redis_url: str, exporter: InMemorySpanExporter | None = None
 ) -> AsyncIterator[Stand]:
-    """An edge whose neighbours are in its process, `local`, or in another, over a `socket`."""
+    """An edge whose neighbours are in its own process (`local`), or in another process (`socket`)."""
     chat, responses, catalog = FakeChat(), FakeResponses(answered("Hello", ", world")), FakeCatalog(MODELS)
     embedder = FakeEmbedder("small-embed", lambda text, place: (len(text), place))
-    spans = Spans("edge", None, exporter)
+    # The bytes of a request are held in memory, and nothing is written into the directory.
+    spans, blobs = Spans("edge", None, exporter), Blobs(Directory(Path(".somamesh/blobs")))
     async with AsyncExitStack() as stack:
         stack.callback(spans.close)
         backend = await stack.enter_async_context(served(chat, responses, embedder, catalog, spans=spans))
@@ -78,6 +83,7 @@ async def standing(
                 SERVICE,
                 neighbours=neighbours if transport == "local" else dict.fromkeys(neighbours, backend.address),
                 settings=EdgeSettings(body_limit_bytes=64 * 1024),
+                blobs=blobs,
                 redis=await stack.enter_async_context(open_client(redis_url)),
                 authenticator=DevAuthenticator(KEY),
                 spans=spans,
@@ -85,7 +91,7 @@ async def standing(
         )
         app = BySurface(edge.service.surfaces)
         url = await stack.enter_async_context(serving(app))
-        yield Stand(url, chat, responses, embedder, catalog, backend.server, app)
+        yield Stand(url, chat, responses, embedder, catalog, backend.server, app, blobs)
 
 
 @pytest.fixture(scope="session", params=["local", "socket"])
@@ -96,7 +102,7 @@ async def shared_stand(request: pytest.FixtureRequest, redis_server: RedisServer
 
 @pytest.fixture
 def stand(shared_stand: Stand) -> Stand:
-    """The shared edge, its neighbours as they were at first."""
+    """The shared edge, whose neighbours are reset."""
     shared_stand.chat.reset(spoken("Hello", ", world"))
     shared_stand.responses.reset(answered("Hello", ", world"))
     shared_stand.embedder.requests.clear()
@@ -106,7 +112,7 @@ def stand(shared_stand: Stand) -> Stand:
 
 @pytest.fixture
 async def http(stand: Stand) -> AsyncIterator[httpx.AsyncClient]:
-    """A plain HTTP client that holds the key."""
+    """A plain HTTP client that sends the key."""
     headers = {"authorization": f"Bearer {KEY}"}
     async with httpx.AsyncClient(base_url=stand.url, headers=headers) as client:
         yield client

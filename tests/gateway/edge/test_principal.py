@@ -1,4 +1,4 @@
-"""A request is authenticated once, and its turn runs as what came of that."""
+"""A request is authenticated once, and its turn runs as that principal."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ ASK: dict[str, Any] = {"model": "plain", "messages": [{"role": "user", "content"
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 
-async def test_a_turn_runs_as_the_requests_principal_in_its_trace_and_within_its_time(
+async def test_a_turn_has_the_principal_the_trace_and_the_deadline_of_its_request(
     http: httpx.AsyncClient, stand: Stand
 ) -> None:
     headers = {"traceparent": f"00-{TRACE}-00f067aa0ba902b7-00"}
@@ -31,6 +31,6 @@ async def test_each_request_without_a_trace_gets_one_of_its_own(http: httpx.Asyn
     assert "" not in traces
 
 
-async def test_a_signed_principal_from_outside_is_no_credential(stand: Stand) -> None:
+async def test_a_signed_principal_from_a_client_is_not_accepted_as_credential(stand: Stand) -> None:
     async with httpx.AsyncClient(base_url=stand.url, headers={"x-soma-principal": "anything"}) as client:
         assert (await client.post("/v1/chat/completions", json=ASK)).status_code == 401

@@ -1,4 +1,4 @@
-"""What is found wrong with a request, and that a protocol says it in words of its own."""
+"""The faults that are found in a request, and how a protocol words them."""
 
 from typing import Annotated, Any, Literal
 
@@ -36,7 +36,7 @@ class Tree(TypedDict, total=False):
 
 
 def wrong(found: "list[Fault]") -> InvalidArgument:
-    """Words of a protocol that names each fault by its kind."""
+    """The error of a protocol that names each fault by its kind."""
     return InvalidArgument("; ".join(f"{fault.kind} {fault.param}" for fault in found) or "too many")
 
 
@@ -73,13 +73,13 @@ LEAF = {"type": "leaf", "name": "a"}
         ({f"a{number}": 1 for number in range(MOST_FAULTS + 1)}, "too many"),
     ],
 )
-def test_each_fault_is_found_and_placed(members: dict[str, Any], said: str) -> None:
+def test_each_fault_is_reported_with_its_kind_and_parameter(members: dict[str, Any], said: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
         READER.json(orjson.dumps(members))
     assert caught.value.message == said
 
 
-def test_a_fault_knows_what_can_be_said_of_it() -> None:
+def test_a_fault_has_the_details_of_its_kind() -> None:
     found: list[Fault] = []
 
     def keep(faults: Any) -> InvalidArgument:
@@ -100,10 +100,10 @@ def test_a_fault_knows_what_can_be_said_of_it() -> None:
 
 
 @pytest.mark.parametrize(("body", "why"), [(b"[]", "no JSON: expected an object."), (b"{", "no JSON: unexpected end")])
-def test_a_body_that_is_no_object_is_refused(body: bytes, why: str) -> None:
+def test_a_body_that_is_not_a_json_object_is_refused(body: bytes, why: str) -> None:
     with pytest.raises(InvalidArgument, match=why):
         READER.json(body)
 
 
-def test_a_request_keeps_what_was_given_and_has_no_defaults() -> None:
+def test_a_request_has_only_the_given_members_and_no_defaults() -> None:
     assert READER.json(b'{"weight": 1, "stem": "a"}') == {"weight": 1.0, "stem": "a"}

@@ -1,4 +1,4 @@
-"""A sampled request is one span that says what was asked of which model, and what it cost."""
+"""A sampled request is one span, with its model and its usage."""
 
 from typing import Any
 

@@ -29,18 +29,18 @@ def binding(template: str, verb: str = "GET") -> Binding:
         ("/v1/{name=shelves/*}/books/{id}", "/v1/boxes/1/books/2", False),
     ],
 )
-def test_a_template_takes_the_paths_it_says(template: str, path: str, taken: bool) -> None:
+def test_a_template_matches_its_paths_only(template: str, path: str, taken: bool) -> None:
     assert (re.fullmatch(binding(template).regex, path) is not None) == taken
 
 
-def test_what_takes_fewer_paths_is_tried_first() -> None:
+def test_a_binding_that_matches_fewer_paths_is_tried_first() -> None:
     templates = ["/v1/runs/{id}:cancel", "/v1/runs/{id}", "/v1/{name=**}"]
     literal = "/v1/runs/all"
     ordered = sorted([*reversed(templates), literal], key=lambda template: binding(template).breadth)
     assert ordered == [literal, *templates]
 
 
-def test_every_rpc_that_is_offered_and_bound_is_found() -> None:
+def test_every_offered_rpc_with_a_binding_is_found() -> None:
     offered = [each for each in bindings(descriptor_set()) if each.service in public_services()]
     recall = next(each for each in offered if each.method == "Recall")
     assert (recall.verb, recall.template, recall.body) == ("GET", "/v1/recall/{key=**}", "")

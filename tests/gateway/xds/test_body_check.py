@@ -145,7 +145,7 @@ WRONG = (
 )
 
 
-async def test_a_field_the_contract_has_not_or_that_comes_twice_is_refused_by_its_name(envoy: Gateway) -> None:
+async def test_an_unknown_or_repeated_field_is_refused_by_its_name(envoy: Gateway) -> None:
     async with accepting_backend() as backend:
         await envoy.publish(services={SERVICE: (backend,)}, descriptor_set=LAB)
         for body, reason, field in WRONG:
@@ -196,7 +196,7 @@ MALFORMED = (
 )
 
 
-async def test_what_is_no_json_is_refused_where_the_transcoder_would_guess(envoy: Gateway) -> None:
+async def test_invalid_json_that_the_transcoder_would_accept_is_refused(envoy: Gateway) -> None:
     async with accepting_backend() as backend:
         await envoy.publish(services={SERVICE: (backend,)}, descriptor_set=LAB)
         for body in MALFORMED:
@@ -234,7 +234,7 @@ async def test_a_large_body_passes(envoy: Gateway, body: str) -> None:
     assert reply.status_code == 200, reply.text[:200]
 
 
-async def test_json_that_is_too_large_only_as_a_message_is_too_large(envoy: Gateway) -> None:
+async def test_json_whose_message_is_larger_than_the_limit_is_refused(envoy: Gateway) -> None:
     reply = await answer_to(envoy, '{"value": [' + "1," * 500_000 + "1]}")
     assert reply.status_code == 413, reply.text
     error = error_of(reply)

@@ -23,7 +23,7 @@ async def raw(envoy: Gateway, text: str, headers: dict[str, str]) -> tuple[httpx
         return answer, b"".join([chunk async for chunk in answer.aiter_raw()])
 
 
-async def test_long_json_is_compressed_for_who_accepts_it(envoy: Gateway) -> None:
+async def test_long_json_is_compressed_if_the_client_accepts_it(envoy: Gateway) -> None:
     async with serving(Echo()) as backend:
         await envoy.publish(services={ECHO: (backend,)})
         answer, content = await raw(envoy, LONG, GZIP)
@@ -36,7 +36,9 @@ async def test_long_json_is_compressed_for_who_accepts_it(envoy: Gateway) -> Non
 @pytest.mark.parametrize(
     ("text", "accepts"), [(SHORT, "gzip"), (LONG, "identity"), (LONG, "gzip;q=0"), (LONG, "br"), (LONG, "")]
 )
-async def test_what_is_short_or_not_asked_for_so_comes_as_it_is(envoy: Gateway, text: str, accepts: str) -> None:
+async def test_short_answers_and_those_for_other_clients_are_not_compressed(
+    envoy: Gateway, text: str, accepts: str
+) -> None:
     async with serving(Echo()) as backend:
         await envoy.publish(services={ECHO: (backend,)})
         answer, content = await raw(envoy, text, {"accept-encoding": accepts})
@@ -53,7 +55,7 @@ async def test_pages_and_the_edges_answers_are_compressed_too(envoy: Gateway) ->
             assert answer.json()["headers"]["x-long"] == LONG.strip()
 
 
-async def test_an_event_is_never_held_back_to_be_compressed(envoy: Gateway) -> None:
+async def test_an_event_stream_is_not_compressed(envoy: Gateway) -> None:
     servicer = Echo()
     async with serving(servicer) as backend:
         await envoy.publish(services={ECHO: (backend,)})
@@ -66,7 +68,7 @@ async def test_an_event_is_never_held_back_to_be_compressed(envoy: Gateway) -> N
             assert '"sequence":1' in "".join([event async for event in events])
 
 
-async def test_grpc_is_left_to_compress_its_own_messages(envoy: Gateway) -> None:
+async def test_grpc_messages_are_not_compressed_by_envoy(envoy: Gateway) -> None:
     async with serving(Echo()) as backend:
         await envoy.publish(services={ECHO: (backend,)})
         call = EchoServiceStub(envoy.channel).Echo(

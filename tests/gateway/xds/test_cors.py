@@ -23,7 +23,7 @@ async def preflight(envoy: Gateway, path: str, origin: str) -> httpx.Response:
 
 
 @pytest.mark.parametrize("path", [RPC, REST, EDGE])
-async def test_a_page_of_a_configured_origin_may_call_whatever_there_is(envoy: Gateway, path: str) -> None:
+async def test_a_page_of_a_configured_origin_may_call_everything(envoy: Gateway, path: str) -> None:
     await envoy.publish(cors_origins=(ALLOWED,))
     allowed = await preflight(envoy, path, ALLOWED)
     other = await preflight(envoy, path, OTHER)
@@ -76,7 +76,7 @@ async def test_a_page_may_read_what_the_gateway_itself_refuses(
     assert answer.headers["x-request-id"] == "mine"
 
 
-async def test_a_page_may_read_that_it_comes_too_often(envoy: Gateway) -> None:
+async def test_a_page_may_read_a_429(envoy: Gateway) -> None:
     script = {"fail_code": 8, "fail_message": "slow down", "retry_after_seconds": 7}
     async with serving(Echo()) as backend:
         await envoy.publish(services={ECHO: (backend,)}, cors_origins=(ALLOWED,))
@@ -103,6 +103,6 @@ async def test_a_change_of_origins_reaches_a_running_gateway(envoy: Gateway) -> 
 
 
 @pytest.mark.parametrize("origin", ["console.example", "https://console.example/", "https://*.example", ""])
-def test_what_is_no_origin_as_browsers_send_it_is_refused_at_the_start(origin: str) -> None:
+def test_an_invalid_origin_is_refused_at_the_start(origin: str) -> None:
     with pytest.raises(errors.InvalidArgument, match="cors_origins"):
         Settings(cors_origins=(origin,))

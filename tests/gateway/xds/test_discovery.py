@@ -44,7 +44,7 @@ async def test_a_service_without_an_instance_is_unavailable_with_its_name(envoy:
     assert error["details"][0]["metadata"] == {"service": "testing"}
 
 
-async def test_an_instance_that_died_before_its_lease_is_unavailable_with_a_reason(envoy: Gateway) -> None:
+async def test_an_instance_that_died_before_its_lease_ended_is_unavailable_with_a_reason(envoy: Gateway) -> None:
     with dead() as gone:
         async with hanging_up() as dying:
             for where in (gone, dying):
@@ -82,7 +82,7 @@ async def test_a_request_to_a_surface_goes_to_a_live_instance_when_another_one_i
     assert [reply.text for reply in replies if reply.status_code != 200] == []
 
 
-async def test_no_call_of_many_at_once_is_lost_to_an_instance_that_is_dead(envoy: Gateway) -> None:
+async def test_of_many_calls_at_once_none_fails_because_an_instance_is_dead(envoy: Gateway) -> None:
     async with serving(Echo()) as live:
         with dead() as gone:
             await envoy.publish(services={ECHO: (gone, live)})
@@ -115,7 +115,7 @@ async def test_endpoints_reach_envoy_within_a_second_and_streams_survive_them(en
     assert after.text == "first d"
 
 
-async def test_a_service_that_is_new_to_the_mesh_gets_its_route_without_a_new_listener(envoy: Gateway) -> None:
+async def test_a_new_service_gets_its_route_without_a_new_listener(envoy: Gateway) -> None:
     go: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = envoy.channel.unary_unary(f"/{OTHER}/Go")
     with pytest.raises(grpc.aio.AioRpcError) as unknown:
         await go(b"")
@@ -129,7 +129,7 @@ async def test_a_service_that_is_new_to_the_mesh_gets_its_route_without_a_new_li
     assert resources.configuration(envoy.snapshot).types[resources.LISTENER] == listener
 
 
-async def test_a_refused_configuration_leaves_the_old_one_serving_and_endpoints_go_on_following(
+async def test_after_a_refused_configuration_the_old_one_serves_and_endpoints_still_change(
     envoy: Gateway,
 ) -> None:
     async with serving(Echo("old ")) as old, serving(Echo("new ")) as new:
@@ -179,7 +179,7 @@ async def test_envoy_accepts_the_contracts_of_the_product_and_knows_every_offere
     assert names
 
 
-async def test_an_envoy_that_is_restarted_fetches_everything_again(envoy: Gateway) -> None:
+async def test_a_restarted_envoy_fetches_everything_again(envoy: Gateway) -> None:
     async with serving(Echo()) as backend:
         await envoy.publish(services={ECHO: (backend,)})
         await envoy.stop_envoy()
@@ -191,7 +191,7 @@ async def test_an_envoy_that_is_restarted_fetches_everything_again(envoy: Gatewa
     assert reply.status_code == 200
 
 
-async def test_traffic_goes_on_without_a_control_plane_which_is_followed_again_when_it_is_back(
+async def test_traffic_goes_on_without_a_control_plane_and_changes_arrive_when_it_is_back(
     envoy: Gateway,
 ) -> None:
     async with serving(Echo("old ")) as old, serving(Echo("new ")) as new:

@@ -30,7 +30,7 @@ async def answer_of(envoy: Gateway, head: str, body: str = "") -> tuple[str, str
 
 
 @pytest.mark.parametrize("named", ["", "\r\nhost: mesh"])
-async def test_a_request_is_answered_whole_and_the_connection_ends(envoy: Gateway, named: str) -> None:
+async def test_a_request_is_answered_completely_and_the_connection_is_closed(envoy: Gateway, named: str) -> None:
     async with serving(Echo()) as backend, edge("/health", "/v1/models") as http:
         await envoy.publish(services={ECHO: (backend,)}, control_http=(http,), http={"edge": (http,)})
         for path in ("/health", "/v1/models"):
@@ -43,13 +43,13 @@ async def test_a_request_is_answered_whole_and_the_connection_ends(envoy: Gatewa
     assert json.loads(body)["text"] == "old"
 
 
-async def test_an_error_has_its_shape_too(envoy: Gateway) -> None:
+async def test_an_error_has_the_usual_shape(envoy: Gateway) -> None:
     head, body = await answer_of(envoy, "GET /v2/nothing HTTP/1.0")
     assert " 404 " in head
     assert json.loads(body)["error"]["status"] == "NOT_FOUND"
 
 
-async def test_a_stream_has_no_chunks_and_ends_with_its_connection(envoy: Gateway) -> None:
+async def test_a_stream_has_no_chunks_and_ends_when_its_connection_is_closed(envoy: Gateway) -> None:
     servicer = Echo()
     async with serving(servicer) as backend:
         await envoy.publish(services={ECHO: (backend,)})
@@ -67,7 +67,7 @@ async def test_a_stream_has_no_chunks_and_ends_with_its_connection(envoy: Gatewa
     assert [json.loads(event.removeprefix(b"data: "))["sequence"] for event in (first, rest)] == [0, 1]
 
 
-async def test_a_connection_is_kept_for_who_asks_for_it(envoy: Gateway) -> None:
+async def test_a_connection_is_kept_open_if_the_client_asks_for_it(envoy: Gateway) -> None:
     async with serving(Echo()) as backend:
         await envoy.publish(services={ECHO: (backend,)})
         reader, writer = await asyncio.open_connection("127.0.0.1", envoy.port)
@@ -80,7 +80,7 @@ async def test_a_connection_is_kept_for_who_asks_for_it(envoy: Gateway) -> None:
         writer.close()
 
 
-async def test_http_1_1_still_has_to_say_whom_it_is_for(envoy: Gateway) -> None:
+async def test_http_1_1_still_needs_a_host_header(envoy: Gateway) -> None:
     head, body = await answer_of(envoy, f"POST {PATH} HTTP/1.1\r\nconnection: close", "{}")
     assert " 400 " in head
     assert json.loads(body)["error"]["status"] == "INVALID_ARGUMENT"

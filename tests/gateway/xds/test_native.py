@@ -101,7 +101,7 @@ async def test_streams_outlive_the_limit_of_unary_calls(envoy: Gateway) -> None:
     assert sent == 2
 
 
-async def test_a_client_that_leaves_cancels_the_service_at_once(envoy: Gateway) -> None:
+async def test_a_client_that_cancels_ends_the_call_in_the_service_at_once(envoy: Gateway) -> None:
     servicer = Echo()
     async with serving(servicer) as backend:
         await envoy.publish(services={ECHO: (backend,)})
@@ -129,7 +129,7 @@ async def test_reflection_and_health_are_answered_by_the_control_process(envoy: 
     assert set(names) == {ECHO, "soma.memory.v1.MemoryService"}
 
 
-async def test_a_service_nobody_named_is_unimplemented_with_areason_of(envoy: Gateway) -> None:
+async def test_an_unknown_service_is_unimplemented_with_a_reason(envoy: Gateway) -> None:
     go: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = envoy.channel.unary_unary("/soma.nowhere.v1.NowhereService/Go")
     with pytest.raises(grpc.aio.AioRpcError) as failure:
         await go(b"")
@@ -152,7 +152,7 @@ async def test_grpc_web_is_answered_with_trailers_in_the_body(envoy: Gateway) ->
     assert unknown.headers["grpc-status"] == "12"
 
 
-async def test_a_websocket_reaches_the_edge_and_carries_bytes_both_ways(envoy: Gateway) -> None:
+async def test_a_websocket_reaches_the_edge_and_sends_bytes_both_ways(envoy: Gateway) -> None:
     async with switching_protocols() as front:
         socket = pb_surface.Surface(service="edge", name="echo", sockets=["/ws/echo"])
         await envoy.publish(http={"edge": (front,)}, surfaces=(socket,))

@@ -49,12 +49,12 @@ def openai_error(reply: httpx.Response) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("path", ["/v1", "/v1/", "/v1/foo", "/v1/foo/bar?a=b", "/v1/chat/completion", "/v1/chatx"])
-def test_a_path_near_no_contract_is_openais(path: str) -> None:
+def test_an_unknown_path_under_v1_is_openais(path: str) -> None:
     assert api_of(path) == "openai"
 
 
 @pytest.mark.parametrize("path", ["/v1/audio/speech", "/v1/files", "/v1/files?limit=1", "/v1/fine_tuning/jobs/a"])
-def test_what_openai_has_and_nobody_serves_here_is_known(path: str) -> None:
+def test_the_parts_of_openais_api_that_are_not_served_are_known(path: str) -> None:
     assert api_of(path) == "not served"
 
 
@@ -65,7 +65,7 @@ def test_what_openai_has_and_nobody_serves_here_is_known(path: str) -> None:
         *("/v1/chat?x=1", "/v1/chat/responses/a/b/c", "/v1/usage:sum", "/", "/v2/foo", "/api/v1/foo", "/v1x"),
     ],
 )
-def test_a_path_near_a_contract_is_the_contracts(path: str) -> None:
+def test_a_path_that_begins_like_a_contracts_is_the_contracts(path: str) -> None:
     assert api_of(path) == "contracts"
 
 
@@ -79,7 +79,7 @@ def test_every_path_of_the_edge_is_openais() -> None:
 
 
 @pytest.mark.parametrize("verb", ["GET", "POST", "DELETE"])
-async def test_an_unknown_path_of_openais_is_refused_in_its_words(envoy: Gateway, verb: str) -> None:
+async def test_an_unknown_path_of_openais_is_refused_with_openais_message(envoy: Gateway, verb: str) -> None:
     for path in ("/v1/foo", "/v1/chat/completion", "/v1/foo/", "/v1/modelsx"):
         reply = await envoy.http.request(verb, f"{path}?secret=1")
         assert reply.status_code == 404
@@ -88,14 +88,14 @@ async def test_an_unknown_path_of_openais_is_refused_in_its_words(envoy: Gateway
         assert error == expected | {"param": None, "code": "unknown_url"}
 
 
-async def test_what_openai_has_and_nobody_serves_here_is_refused_as_that(envoy: Gateway) -> None:
+async def test_the_parts_of_openais_api_that_are_not_served_are_refused_as_such(envoy: Gateway) -> None:
     reply = await envoy.http.post("/v1/audio/speech", json={"input": "x"})
     assert reply.status_code == 404
     assert "POST /v1/audio/speech" in openai_error(reply)["message"]
     assert "not served here" in openai_error(reply)["message"]
 
 
-async def test_what_envoy_refuses_on_such_a_path_has_openais_shape_too(envoy: Gateway) -> None:
+async def test_envoys_own_errors_on_openais_paths_have_openais_shape(envoy: Gateway) -> None:
     await envoy.publish(limits=Limits(request_timeout_seconds=0.3))
     reader, writer = await asyncio.open_connection("127.0.0.1", envoy.port)
     writer.write(b"POST /v1/foo HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\n")

@@ -16,7 +16,7 @@ from tests.gateway.xds.test_native import reason_of
 from tests.gateway.xds.test_rest import PATH, error_of
 
 
-async def test_calls_over_the_limit_are_refused_at_once_with_a_time_to_come_back(envoy: Gateway) -> None:
+async def test_calls_over_the_limit_are_refused_at_once_with_a_time_to_retry(envoy: Gateway) -> None:
     servicer = Echo()
     limits = dataclasses.replace(envoy.snapshot.limits, max_requests=3)
     async with serving(servicer) as backend:
@@ -54,7 +54,7 @@ async def test_requests_to_the_edge_over_the_limit_are_refused_at_once(envoy: Ga
     assert [reply.status_code for reply in served] == [200, 200]
 
 
-async def test_a_burst_onto_a_service_nobody_has_called_yet_is_served(envoy: Gateway) -> None:
+async def test_a_burst_of_first_calls_to_a_service_is_served(envoy: Gateway) -> None:
     async with serving(Echo()) as backend:
         await envoy.publish(services={ECHO: (backend,)})
         stub = rpc.EchoServiceStub(envoy.channel)
@@ -104,7 +104,7 @@ async def test_a_client_may_finish_writing_a_body_that_is_too_large_and_reads_th
     assert status.startswith(b"HTTP/1.1 413 ")
 
 
-async def test_a_call_that_does_not_arrive_in_time_ends_and_one_that_is_being_answered_goes_on(envoy: Gateway) -> None:
+async def test_a_request_that_arrives_too_slowly_ends_and_one_that_is_being_answered_goes_on(envoy: Gateway) -> None:
     limits = dataclasses.replace(envoy.snapshot.limits, request_timeout_seconds=1)
 
     async def slowly() -> AsyncIterator[pb.CollectEchoesRequest]:

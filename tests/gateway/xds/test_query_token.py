@@ -105,7 +105,7 @@ SENT: tuple[tuple[str, dict[str, str], str], ...] = (
 )
 
 
-async def test_a_stream_by_get_takes_it_where_no_header_was_sent(gateway: Gateway) -> None:
+async def test_a_get_stream_accepts_a_token_in_the_query_if_no_header_was_sent(gateway: Gateway) -> None:
     for query, headers, seen in SENT:
         reply = await gateway.http.get(f"{TAIL}{query}", headers=headers)
         assert reply.status_code == 200, (query, reply.text)
@@ -113,14 +113,14 @@ async def test_a_stream_by_get_takes_it_where_no_header_was_sent(gateway: Gatewa
         assert reply.headers["referrer-policy"] == "no-referrer"
 
 
-async def test_the_edges_stream_by_get_takes_it_too(gateway: Gateway) -> None:
+async def test_the_edges_get_stream_accepts_a_token_in_the_query_too(gateway: Gateway) -> None:
     reply = await gateway.http.get(f"/v1/responses/a?stream=true&token={SECRET}&starting_after=1")
     assert reply.json()["headers"]["authorization"] == f"Bearer {SECRET}"
     assert "token" not in str(reply.json()["path"])
     assert reply.headers["referrer-policy"] == "no-referrer"
 
 
-async def test_nothing_else_takes_it(gateway: Gateway) -> None:
+async def test_other_requests_do_not_accept_a_token_in_the_query(gateway: Gateway) -> None:
     for verb, path in (("POST", "/v1/lab/tail"), ("GET", "/v1/lab/get/a")):
         reply = await gateway.http.request(verb, f"{path}?token={SECRET}")
         assert reply.status_code == 400, reply.text
@@ -131,7 +131,7 @@ async def test_nothing_else_takes_it(gateway: Gateway) -> None:
         assert "authorization" not in reply.json()["headers"]
 
 
-async def test_neither_logs_nor_errors_have_it(gateway: Gateway) -> None:
+async def test_a_token_in_the_query_is_in_no_log_and_no_error(gateway: Gateway) -> None:
     replies = [await gateway.http.get(f"{path}?token={SECRET}") for path in (TAIL, f"{TAIL}/x", "/v1/lab/get/a")]
     replies.append(await gateway.http.get(f"{TAIL}?token={SECRET}&unknown=1"))
     await gateway.publish(services={SERVICE: ()})
@@ -144,7 +144,7 @@ async def test_neither_logs_nor_errors_have_it(gateway: Gateway) -> None:
     assert SECRET not in logs
 
 
-async def test_an_event_source_of_a_browser_gets_in(gateway: Gateway, tmp_path: Path) -> None:
+async def test_an_event_source_of_a_browser_is_authenticated(gateway: Gateway, tmp_path: Path) -> None:
     require(CHROMIUM)
     profile = tmp_path / "profile"
     profile.mkdir()

@@ -19,7 +19,7 @@ def test_equal_snapshots_have_equal_versions() -> None:
     assert configuration(SNAPSHOT).version == configuration(dataclasses.replace(SNAPSHOT)).version
 
 
-def test_where_a_service_is_changes_its_endpoints_alone() -> None:
+def test_a_new_address_of_a_service_changes_its_endpoints_alone() -> None:
     moved = dataclasses.replace(SNAPSHOT, services={ECHO: (HERE,)}, http={"edge": (HERE,)})
     before, after = endpoints(SNAPSHOT).types[ENDPOINTS], endpoints(moved).types[ENDPOINTS]
     assert {name for name in before if before[name].version != after[name].version} == {ECHO, "edge"}
@@ -43,18 +43,18 @@ def versions(snapshot: Snapshot) -> set[tuple[str, str]]:
         ({"services": {ECHO: (), "soma.memory.v1.MemoryService": ()}}, {CLUSTER, ROUTES}),
     ],
 )
-def test_a_change_makes_new_versions_only_of_what_it_concerns(change: dict[str, Any], types: set[str]) -> None:
+def test_a_change_makes_new_versions_only_of_the_resources_that_change(change: dict[str, Any], types: set[str]) -> None:
     changed = dataclasses.replace(SNAPSHOT, **change)
     assert changed.shape() != SNAPSHOT.shape()
     assert {kind for kind, _ in versions(SNAPSHOT) ^ versions(changed)} == types
 
 
-def test_bytes_that_are_no_descriptor_set_are_refused_here_and_not_by_envoy() -> None:
+def test_invalid_descriptors_are_refused_before_envoy_gets_them() -> None:
     with pytest.raises(DecodeError):
         configuration(dataclasses.replace(SNAPSHOT, descriptor_set=b"\xff\xff"))
 
 
 @pytest.mark.parametrize(("host", "port"), [("localhost", 80), ("127.0.0.1", 0), ("127.0.0.1", 70000)])
-def test_an_endpoint_envoy_would_refuse_cannot_be_made(host: str, port: int) -> None:
+def test_an_endpoint_that_envoy_would_refuse_is_an_error(host: str, port: int) -> None:
     with pytest.raises(ValueError, match=r"port out of range|does not appear to be"):
         Endpoint(host, port)

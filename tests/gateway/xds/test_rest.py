@@ -71,7 +71,7 @@ async def test_each_message_of_a_stream_is_an_event_as_soon_as_it_is_sent(envoy:
         (16, 401, "UNAUTHENTICATED"),
     ],
 )
-async def test_a_status_of_a_service_is_an_error_with_its_http_status_and_details(
+async def test_the_error_of_a_service_has_its_http_status_and_details(
     envoy: Gateway, code: int, http: int, name: str
 ) -> None:
     async with serving(Echo()) as backend:
@@ -116,7 +116,7 @@ async def test_a_body_over_the_limit_is_refused_and_one_under_it_passes(envoy: G
     assert error_of(over)["status"] == "RESOURCE_EXHAUSTED"
 
 
-async def test_the_edges_paths_are_its_own_to_answer_with_bodies_of_any_size(envoy: Gateway) -> None:
+async def test_requests_on_the_edges_paths_reach_the_edge_with_bodies_of_any_size(envoy: Gateway) -> None:
     async with edge("/v1/models", "/v1/chat/completions") as front:
         await envoy.publish(http={"edge": (front,)})
         known = await envoy.http.get("/v1/models?limit=3")
@@ -130,7 +130,7 @@ async def test_the_edges_paths_are_its_own_to_answer_with_bodies_of_any_size(env
 
 @pytest.mark.parametrize("path", ["/", "/v2/nothing", "/v1/testing", f"{PATH}/more", f"{PATH}:unknown"])
 @pytest.mark.parametrize("verb", ["GET", "POST", "PATCH"])
-async def test_a_path_bound_to_nothing_is_not_found(envoy: Gateway, verb: str, path: str) -> None:
+async def test_a_path_without_a_binding_is_not_found(envoy: Gateway, verb: str, path: str) -> None:
     reply = await envoy.http.request(verb, path)
     assert reply.status_code == 404
     error = error_of(reply)
@@ -139,9 +139,7 @@ async def test_a_path_bound_to_nothing_is_not_found(envoy: Gateway, verb: str, p
 
 @pytest.mark.parametrize("path", [PATH, f"{PATH}:stream"])
 @pytest.mark.parametrize("verb", ["GET", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"])
-async def test_a_path_asked_in_a_way_it_is_not_bound_to_says_which_ways_there_are(
-    envoy: Gateway, verb: str, path: str
-) -> None:
+async def test_a_path_with_another_method_lists_the_allowed_methods(envoy: Gateway, verb: str, path: str) -> None:
     reply = await envoy.http.request(verb, path)
     assert reply.status_code == 405
     assert reply.headers["allow"] == "POST"
@@ -158,7 +156,7 @@ async def test_the_gateways_own_pages_come_from_the_control_process(envoy: Gatew
     assert reply.json()["path"] == path
 
 
-async def test_what_is_no_http_is_refused_with_an_id_to_ask_about(envoy: Gateway) -> None:
+async def test_an_invalid_http_request_is_refused_with_a_request_id(envoy: Gateway) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", envoy.port)
     writer.write(b"GE T /v1/testing/echo HTTP/1.1\r\nhost: a\r\n\r\n")
     head, _, body = (await reader.read()).decode().partition("\r\n\r\n")
@@ -169,7 +167,7 @@ async def test_what_is_no_http_is_refused_with_an_id_to_ask_about(envoy: Gateway
 
 
 @pytest.mark.parametrize("path", [f"{PATH}/", f"{PATH}//", "/v1/testing/notes/", "/v1/testing/notes/a/"])
-async def test_a_path_with_a_slash_at_its_end_is_another_one_and_not_a_way_past_the_checks(
+async def test_a_path_with_a_slash_at_its_end_is_a_different_path_and_does_not_avoid_the_checks(
     envoy: Gateway, path: str
 ) -> None:
     async with serving(Echo()) as backend:
@@ -180,7 +178,7 @@ async def test_a_path_with_a_slash_at_its_end_is_another_one_and_not_a_way_past_
 
 
 @pytest.mark.parametrize("content_type", ["application/json", "application/proto", "text/plain", ""])
-async def test_the_path_of_an_rpc_takes_grpc_only_and_says_so(envoy: Gateway, content_type: str) -> None:
+async def test_the_path_of_an_rpc_accepts_grpc_only_and_the_error_says_so(envoy: Gateway, content_type: str) -> None:
     async with serving(Echo()) as backend:
         await envoy.publish(services={ECHO: (backend,)})
         headers = {"content-type": content_type} if content_type else {}

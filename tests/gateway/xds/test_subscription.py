@@ -20,34 +20,34 @@ def send(subscription: Subscription, nonce: str, *held: Resource) -> None:
     subscription.sending(nonce, group(*held), subscription.changed(wanted(*held)), [])
 
 
-def test_a_request_without_names_follows_everything_and_one_with_names_only_those() -> None:
+def test_a_request_without_names_subscribes_to_everything_and_one_with_names_only_to_those() -> None:
     everything = Subscription.open(DeltaDiscoveryRequest())
     named = Subscription.open(DeltaDiscoveryRequest(resource_names_subscribe=["b"]))
     assert everything.changed(wanted(A1, B1)) == [A1, B1]
     assert named.changed(wanted(A1, B1)) == [B1]
 
 
-def test_what_was_sent_is_not_sent_again_until_it_changes() -> None:
+def test_a_resource_is_not_sent_again_until_it_changes() -> None:
     subscription = Subscription.open(DeltaDiscoveryRequest())
     send(subscription, "n1", A1, B1)
     assert subscription.changed(wanted(A1, B1)) == []
     assert subscription.changed(wanted(A2, B1)) == [A2]
 
 
-def test_a_client_that_reconnects_is_sent_only_what_it_does_not_hold() -> None:
+def test_a_client_that_reconnects_is_sent_only_what_it_does_not_have() -> None:
     subscription = Subscription.open(DeltaDiscoveryRequest(initial_resource_versions={"a": "1", "gone": "1"}))
     assert subscription.changed(wanted(A1, B1)) == [B1]
     assert subscription.removed(wanted(A1, B1)) == ["gone"]
 
 
-def test_a_name_asked_for_again_is_sent_again() -> None:
+def test_a_resource_that_is_requested_again_is_sent_again() -> None:
     subscription = Subscription.open(DeltaDiscoveryRequest(resource_names_subscribe=["a"]))
     send(subscription, "n1", A1)
     assert subscription.change(DeltaDiscoveryRequest(resource_names_subscribe=["a"]))
     assert subscription.changed(wanted(A1)) == [A1]
 
 
-def test_a_name_that_does_not_exist_is_said_to_be_absent_once_and_sent_when_it_appears() -> None:
+def test_a_resource_that_does_not_exist_is_reported_once_and_sent_when_it_appears() -> None:
     subscription = Subscription.open(DeltaDiscoveryRequest(resource_names_subscribe=["a"]))
     assert subscription.removed({}) == ["a"]
     subscription.sending("n1", group(), [], ["a"])
@@ -55,7 +55,7 @@ def test_a_name_that_does_not_exist_is_said_to_be_absent_once_and_sent_when_it_a
     assert subscription.changed(wanted(A1)) == [A1]
 
 
-def test_a_client_runs_what_it_acknowledged_and_nothing_before() -> None:
+def test_a_client_is_taken_to_use_only_versions_that_it_acknowledged() -> None:
     subscription = Subscription.open(DeltaDiscoveryRequest())
     send(subscription, "n1", A1)
     assert not subscription.runs(wanted(A1))

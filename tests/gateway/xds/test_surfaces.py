@@ -72,13 +72,13 @@ async def test_a_websocket_leads_to_its_service(gateway: Gateway) -> None:
 
 
 @pytest.mark.parametrize("path", ["/testing/say/a", "/testing/nothing", "/nothing", "/v1/models", "/ws/nothing"])
-async def test_a_websocket_that_nobody_has_is_not_found(gateway: Gateway, path: str) -> None:
+async def test_a_websocket_of_no_surface_is_not_found(gateway: Gateway, path: str) -> None:
     with pytest.raises(InvalidStatus) as refused:
         await connect(f"ws://127.0.0.1:{gateway.port}{path}")
     assert refused.value.response.status_code == 404
 
 
-async def test_a_streams_path_takes_a_credential_from_the_query_and_no_other_path_does(gateway: Gateway) -> None:
+async def test_only_the_path_of_a_stream_accepts_a_token_in_the_query(gateway: Gateway) -> None:
     assert (await gateway.http.get("/testing/seen?token=secret")).text == "data: Bearer secret\n\n"
     assert (await gateway.http.post("/testing/seen?token=secret")).status_code == 405
     said = await gateway.http.get("/testing/say/a?token=secret")
@@ -86,7 +86,7 @@ async def test_a_streams_path_takes_a_credential_from_the_query_and_no_other_pat
     assert "referrer-policy" not in said.headers
 
 
-async def test_an_unknown_path_of_its_space_has_the_surfaces_words_and_shape(gateway: Gateway) -> None:
+async def test_an_unknown_path_in_a_space_has_the_message_and_shape_of_its_surface(gateway: Gateway) -> None:
     for path in ("/testing", "/testing/", "/testing/failed", "/testing/seen/more?secret=1"):
         reply = await gateway.http.get(path)
         assert reply.status_code == 404
@@ -97,7 +97,7 @@ async def test_an_unknown_path_of_its_space_has_the_surfaces_words_and_shape(gat
         assert error_of(await gateway.http.get(path))["status"] == "NOT_FOUND"
 
 
-async def test_while_its_service_is_away_each_surface_says_so_in_its_own_shape(gateway: Gateway) -> None:
+async def test_the_error_of_an_unavailable_service_has_the_shape_of_the_surface(gateway: Gateway) -> None:
     await gateway.publish(http={})
     reply = await gateway.http.get("/testing/say/a")
     oops = {"why": "testing has no live instance", "reason": "NO_LIVE_INSTANCE", "number": 503, "kind": "ours"}
@@ -114,7 +114,7 @@ async def test_while_its_service_is_away_each_surface_says_so_in_its_own_shape(g
     assert refused.value.response.status_code == 503
 
 
-async def test_a_surface_within_anothers_space_has_its_own_words_there(gateway: Gateway) -> None:
+async def test_a_surface_within_the_space_of_another_has_its_own_message_there(gateway: Gateway) -> None:
     under = await gateway.http.post("/v1/messages/nothing")
     assert (under.status_code, under.json()["error"]["message"]) == (404, "nothing")
     beside = await gateway.http.post("/v1/messagesx")
@@ -136,7 +136,7 @@ async def _chunks(chunk: bytes, count: int) -> AsyncIterator[bytes]:
         yield chunk
 
 
-async def test_what_does_not_arrive_in_time_is_refused_in_its_shape(gateway: Gateway) -> None:
+async def test_a_request_that_arrives_too_slowly_is_refused_in_the_surfaces_shape(gateway: Gateway) -> None:
     await gateway.publish(limits=Limits(request_timeout_seconds=0.3))
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
     writer.write(b"POST /testing/say/a HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\n")
@@ -147,7 +147,7 @@ async def test_what_does_not_arrive_in_time_is_refused_in_its_shape(gateway: Gat
     assert httpx.Response(408, content=body).json()["oops"]["reason"] == "REQUEST_TIMEOUT"
 
 
-async def test_surfaces_come_and_go_and_the_others_stay(gateway: Gateway) -> None:
+async def test_other_surfaces_are_served_while_one_is_added_or_removed(gateway: Gateway) -> None:
     async with edge("/v1/models") as openai:
         await gateway.publish(http={"edge": (openai,)})
         for surfaces in (EDGE, ALL, EDGE):
@@ -157,12 +157,12 @@ async def test_surfaces_come_and_go_and_the_others_stay(gateway: Gateway) -> Non
             assert (await gateway.http.get("/testing/say/a")).status_code == expected
 
 
-async def test_grpc_on_a_surfaces_path_is_no_request_for_it(gateway: Gateway) -> None:
+async def test_a_grpc_call_on_a_surfaces_path_does_not_reach_the_surface(gateway: Gateway) -> None:
     reply = await gateway.http.post("/testing/say/a", headers={"content-type": "application/grpc"}, content=b"")
     assert reply.headers["grpc-status"] == "12"
 
 
-async def test_envoy_takes_as_many_surfaces_as_there_may_be_and_as_large_as_they_may_be(gateway: Gateway) -> None:
+async def test_envoy_accepts_the_maximum_number_of_surfaces_at_their_maximum_size(gateway: Gateway) -> None:
     def large(number: int) -> pb.Surface:
         space = pb.SurfaceSpace(prefixes=["/large" + "/x" * number], message="m" * 1000, reason="NO_SUCH_PATH")
         room = MOST_CHARACTERS - 9 * 16 - len(space.prefixes[0])
@@ -202,7 +202,7 @@ CLAIMS = claims(ALL, ["/v1/chat/sessions/{id}", "/v1/remember", "/testing/notes/
         ("/", []),
     ],
 )
-def test_a_path_is_claimed_by_one_surface_or_by_none(path: str, names: list[str]) -> None:
+def test_a_path_belongs_to_one_surface_at_most(path: str, names: list[str]) -> None:
     assert [claim.surface.name for claim in CLAIMS if claimed(claim, path)] == names
 
 

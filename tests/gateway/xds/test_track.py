@@ -41,7 +41,7 @@ def test_with_nothing_accepted_yet_the_newest_is_tried_even_when_refused() -> No
     assert not track.fallen_back
 
 
-def test_one_envoys_refusal_of_what_another_runs_on_changes_nothing() -> None:
+def test_a_version_that_another_envoy_accepted_is_kept_when_one_refuses_it() -> None:
     track = Track()
     track.offer(V1)
     track.accept(V1)
@@ -55,7 +55,7 @@ def test_once_a_version_was_accepted_a_refused_one_is_never_served(steps: list[t
     accepted, refused = set(), set()
     for step, version in steps:
         if step != "offer" and track.current is not version:
-            continue  # an Envoy answers only versions that it was sent
+            continue  # An Envoy accepts or refuses only versions that it was sent.
         getattr(track, step)(version)
         if step == "accept":
             accepted.add(version.version)

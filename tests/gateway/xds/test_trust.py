@@ -36,7 +36,7 @@ async def test_reserved_headers_of_a_client_reach_neither_a_service_nor_the_edge
     assert "forged" not in plain.text
 
 
-async def test_what_the_gateway_notes_for_itself_stays_there(envoy: Gateway) -> None:
+async def test_forwarding_headers_reach_no_service(envoy: Gateway) -> None:
     async with serving(Echo()) as backend:
         await envoy.publish(services={ECHO: (backend,)})
         rest = await envoy.http.post(PATH, json={"text": "a"}, headers={"x-forwarded-for": "192.0.2.1"})
@@ -65,7 +65,7 @@ async def test_a_request_id_is_kept_or_made_and_always_returned(envoy: Gateway) 
     assert made.json()["headers"]["x-request-id"] == str(uuid.UUID(made.headers["x-request-id"]))
 
 
-async def test_the_access_log_says_what_was_called_without_query_or_credential(envoy: Gateway) -> None:
+async def test_the_access_log_has_the_path_without_query_and_credential(envoy: Gateway) -> None:
     async with serving(Echo()) as backend, edge("/v1/models") as front:
         await envoy.publish(services={ECHO: (backend,)}, http={"edge": (front,)})
         headers = {"authorization": "Bearer secret-key", "x-request-id": "mine"}

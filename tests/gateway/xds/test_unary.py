@@ -31,7 +31,7 @@ async def unary() -> AsyncIterator[Endpoint]:
     await server.stop()
 
 
-async def test_unary_calls_and_streams_of_a_service_part(envoy: Gateway, unary: Endpoint) -> None:
+async def test_unary_calls_and_streams_of_a_service_go_to_different_servers(envoy: Gateway, unary: Endpoint) -> None:
     async with serving(Echo("by gRPC ")) as backend:
         await envoy.publish(services={ECHO: (backend,)}, unary={ECHO: (unary,)}, over_http1=OVER_HTTP1)
         stub = rpc.EchoServiceStub(envoy.channel)
@@ -48,7 +48,7 @@ async def test_unary_calls_and_streams_of_a_service_part(envoy: Gateway, unary: 
     assert sorted(line["cluster"] for line in lines()) == [ECHO, ECHO, f"{ECHO}/unary", f"{ECHO}/unary"]
 
 
-async def test_no_call_is_lost_when_a_services_unary_calls_change_their_way(envoy: Gateway, unary: Endpoint) -> None:
+async def test_no_call_is_lost_when_unary_calls_change_between_http1_and_grpc(envoy: Gateway, unary: Endpoint) -> None:
     lost: list[str] = []
     answered = 0
     over = asyncio.Event()

@@ -1,4 +1,4 @@
-"""Keys are cleaned of what copying adds; an error names the bad character and nothing else of the key."""
+"""Characters that copying adds are removed from a key; an error names the invalid character and no other."""
 
 import pytest
 from hypothesis import given
@@ -11,12 +11,12 @@ from services.mesh.call.credential import checked, trimmed
     "given",
     ["sk-1\n", "sk-1\r\n", "  sk-1\t", "\ufeffsk-1", "\u200bsk-1\u00a0", '"sk-1"', "'sk-1'\n", '" sk-1 "', "sk-1"],
 )
-def test_what_copying_adds_is_taken_off(given: str) -> None:
+def test_characters_that_copying_adds_are_removed(given: str) -> None:
     assert trimmed(given) == checked(given) == "sk-1"
 
 
 @pytest.mark.parametrize("given", ['"', "'\"", 'a"', '"a', "it's"])
-def test_quotes_that_are_no_pair_stay(given: str) -> None:
+def test_quotes_that_are_not_a_pair_are_kept(given: str) -> None:
     assert trimmed(given) == given
 
 
@@ -30,7 +30,7 @@ def test_quotes_that_are_no_pair_stay(given: str) -> None:
         ("secr\u20acet", "euro sign"),
     ],
 )
-def test_a_character_no_header_can_carry_is_named_and_the_key_is_not(key: str, named: str) -> None:
+def test_an_invalid_character_is_named_without_the_rest_of_the_key(key: str, named: str) -> None:
     with pytest.raises(ValueError) as refused:
         checked(key)
     assert named in str(refused.value)
@@ -38,7 +38,7 @@ def test_a_character_no_header_can_carry_is_named_and_the_key_is_not(key: str, n
 
 
 @given(st.text())
-def test_a_key_that_passes_is_one_line_of_ascii_and_passes_again(key: str) -> None:
+def test_an_accepted_key_is_one_line_of_ascii(key: str) -> None:
     try:
         passed = checked(key)
     except ValueError:

@@ -22,7 +22,7 @@ GIVEN = Note(name="other", text="new", place=Place(room="attic"), etag="2")
         (("place.shelf_number", "text"), {"text": "new", "place": Place(room="hall")}),
     ],
 )
-def test_only_what_is_named_changes(paths: tuple[str, ...], changed: dict[str, object]) -> None:
+def test_only_named_fields_change(paths: tuple[str, ...], changed: dict[str, object]) -> None:
     fields = {"text": STORED.text, "tags": list(STORED.tags), "place": STORED.place, **changed}
     expected = Note(name="n", etag="1", **fields)  # type: ignore[arg-type]
     assert updated(STORED, GIVEN, FieldMask(paths=paths), CHANGEABLE) == expected
@@ -30,7 +30,7 @@ def test_only_what_is_named_changes(paths: tuple[str, ...], changed: dict[str, o
 
 
 @pytest.mark.parametrize("path", ["nothing", "place.nothing", "text.more", "name", "etag", ""])
-def test_what_is_not_there_or_may_not_change_is_refused(path: str) -> None:
+def test_an_unknown_or_immutable_field_is_refused(path: str) -> None:
     with pytest.raises(errors.InvalidArgument) as refused:
         updated(STORED, GIVEN, FieldMask(paths=["text", path]), CHANGEABLE)
     assert refused.value.reason == "FIELD_MASK_INVALID"

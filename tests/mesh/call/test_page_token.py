@@ -44,7 +44,7 @@ def refused(token: str, *kinds: Any, of: type[Message] = ListMemoriesRequest, **
 
 
 @given(PLACES, FILTERS, st.integers(0, 1000), st.integers(0, 1000))
-def test_a_place_comes_back_as_it_was_for_the_same_filters_and_any_size_of_page(
+def test_a_token_gives_its_place_for_the_same_filters_and_any_size_of_page(
     placed: Place, filters: dict[str, Any], size: int, other: int
 ) -> None:
     kinds, place = placed
@@ -55,7 +55,7 @@ def test_a_place_comes_back_as_it_was_for_the_same_filters_and_any_size_of_page(
 
 
 @given(PLACES, FILTERS, FILTERS)
-def test_other_filters_refuse_it(placed: Place, filters: dict[str, Any], others: dict[str, Any]) -> None:
+def test_a_token_for_other_filters_is_refused(placed: Place, filters: dict[str, Any], others: dict[str, Any]) -> None:
     kinds, place = placed
     token = page_token.write(ListMemoriesRequest(**filters), *place)
     if others == filters:
@@ -64,7 +64,7 @@ def test_other_filters_refuse_it(placed: Place, filters: dict[str, Any], others:
         refused(token, *kinds, **others)
 
 
-def test_it_is_refused_by_a_list_that_differs_in_nothing_but_its_name() -> None:
+def test_a_token_of_another_list_is_refused() -> None:
     token = page_token.write(ListUsageRequest(), "a")
     assert reading(token, str, of=ListUsageRequest) == ("a",)
     for other in (ListMemoriesRequest, ListMessagesRequest, ListChatSessionsRequest, QueryLogsRequest):
@@ -72,7 +72,7 @@ def test_it_is_refused_by_a_list_that_differs_in_nothing_but_its_name() -> None:
 
 
 @given(PLACES, st.data())
-def test_one_that_was_changed_is_refused(placed: Place, data: st.DataObject) -> None:
+def test_a_changed_token_is_refused(placed: Place, data: st.DataObject) -> None:
     kinds, place = placed
     token = page_token.write(ListMemoriesRequest(), *place)
     where = data.draw(st.integers(0, len(token) - 1))
@@ -85,12 +85,12 @@ def test_one_that_was_changed_is_refused(placed: Place, data: st.DataObject) -> 
 
 
 @given(st.text(min_size=1), st.sampled_from([(str,), (int,), (datetime, UUID), (int, int)]))
-def test_any_text_nobody_gave_is_refused(token: str, kinds: tuple[Any, ...]) -> None:
+def test_text_that_is_not_a_token_is_refused(token: str, kinds: tuple[Any, ...]) -> None:
     refused(token, *kinds)
 
 
 @given(st.binary(min_size=1), st.sampled_from([(str,), (int,), (datetime, UUID), (int, int)]))
-def test_any_bytes_nobody_gave_are_refused(token: bytes, kinds: tuple[Any, ...]) -> None:
+def test_bytes_that_are_not_a_token_are_refused(token: bytes, kinds: tuple[Any, ...]) -> None:
     refused(urlsafe_b64encode(token).decode().rstrip("="), *kinds)
 
 
@@ -110,7 +110,7 @@ def test_any_bytes_nobody_gave_are_refused(token: bytes, kinds: tuple[Any, ...])
         (f"{{{UUID(int=7)}}}", UUID),
     ],
 )
-def test_a_place_of_another_kind_is_refused_however_well_it_is_sealed(written: str, kind: type[Any]) -> None:
+def test_a_valid_token_with_a_place_of_another_type_is_refused(written: str, kind: type[Any]) -> None:
     refused(page_token.write(ListMemoriesRequest(), written), kind)
 
 
@@ -121,23 +121,23 @@ def test_a_place_with_more_or_fewer_parts_is_refused() -> None:
 
 
 @pytest.mark.parametrize("place", ["a\0b", -1, 2**63, "x" * page_token.LONGEST])
-def test_what_no_list_could_go_on_from_is_not_written(place: str | int) -> None:
+def test_a_place_from_which_no_list_can_continue_is_an_error(place: str | int) -> None:
     with pytest.raises(ValueError, match=r"NUL|no place|characters"):
         page_token.write(ListMemoriesRequest(), place)
 
 
-def test_one_that_is_too_long_is_refused() -> None:
+def test_a_token_that_is_too_long_is_refused() -> None:
     refused("A" * (page_token.LONGEST + 1), str)
 
 
-def test_a_moment_is_the_same_in_every_time_zone_and_to_the_microsecond() -> None:
+def test_a_moment_is_read_in_utc_to_the_microsecond() -> None:
     moment = datetime(2026, 3, 4, 5, 6, 7, 890123, tzinfo=UTC)
     token = page_token.write(ListMemoriesRequest(), moment)
     assert page_token.write(ListMemoriesRequest(), moment + timedelta(microseconds=1)) != token
     assert reading(token, datetime) == (moment,)
 
 
-def test_fields_that_this_process_does_not_know_do_not_count() -> None:
+def test_fields_that_this_process_does_not_know_are_not_filters() -> None:
     newer = ListMemoriesRequest(prefix="a").SerializeToString() + bytes([0xFA, 0x3F, 1, 65])
     token = page_token.write(ListMemoriesRequest.FromString(newer), "k")
     assert reading(token, str, prefix="a") == ("k",)

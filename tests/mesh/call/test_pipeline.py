@@ -30,7 +30,7 @@ from services.mesh.transport.server import Server
 
 
 class Scripted(EchoServiceServicer):
-    """Runs the test's own function for `Echo`."""
+    """Calls a function of the test for `Echo`."""
 
     def __init__(self, behaviour: Any) -> None:
         self._behaviour = behaviour
@@ -79,7 +79,7 @@ def local(behaviour: Any, spans: Spans | None = None) -> Any:
 
 
 async def failure(call: Any) -> errors.MeshError:
-    """How a call fails."""
+    """The error of a call, which must fail."""
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         await call
     return from_rpc_error(raised.value)
@@ -96,7 +96,7 @@ async def failure(call: Any) -> errors.MeshError:
         (((METADATA_KEY, "forged"),), "TOKEN_INVALID"),
     ],
 )
-async def test_a_call_from_outside_without_a_good_credential_is_refused(metadata: Any, reason: str) -> None:
+async def test_a_call_from_outside_without_a_valid_credential_is_refused(metadata: Any, reason: str) -> None:
     async with Socket(echo) as stub:
         error = await failure(stub.Echo(pb.EchoRequest(), metadata=metadata))
     assert (error.code, error.reason) == (errors.Code.UNAUTHENTICATED, reason)
@@ -110,27 +110,29 @@ async def test_a_call_from_outside_without_a_good_credential_is_refused(metadata
         ((), "alex"),
     ],
 )
-async def test_a_good_credential_or_a_signed_principal_is_who_the_call_runs_as(metadata: Any, subject: str) -> None:
-    # Signed here, because a token lives a minute and this list was made when the tests were collected.
+async def test_a_call_runs_as_the_principal_of_its_credential_or_its_signed_principal(
+    metadata: Any, subject: str
+) -> None:
+    # Signed here, because a token is valid for a minute and this list is made when the tests are collected.
     metadata = metadata or ((METADATA_KEY, SIGNER.sign(SOMEBODY)),)
     async with Socket(echo) as stub:
         assert (await stub.Echo(pb.EchoRequest(), metadata=metadata)).text == subject
 
 
 @pytest.mark.parametrize("scopes", [{"test:echo"}, {"test:*"}, {"*"}])
-async def test_a_scope_that_covers_the_rule_is_enough(scopes: set[str]) -> None:
+async def test_a_principal_with_the_scope_is_accepted(scopes: set[str]) -> None:
     with run_as(Principal("acme", "alex", scopes=frozenset(scopes))):
         assert (await local(echo).Echo(pb.EchoRequest())).text == "alex"
 
 
 @pytest.mark.parametrize("scopes", [set(), {"read:*"}, {"test:other"}])
-async def test_a_principal_without_the_scope_is_refused_and_told_which(scopes: set[str]) -> None:
+async def test_a_principal_without_the_scope_is_refused_with_the_name_of_the_scope(scopes: set[str]) -> None:
     with run_as(Principal("acme", "alex", scopes=frozenset(scopes))):
         error = await failure(local(echo).Echo(pb.EchoRequest()))
     assert (error.code, error.facts.metadata["scope"]) == (errors.Code.PERMISSION_DENIED, "test:echo")
 
 
-async def test_a_local_call_of_nobody_is_refused() -> None:
+async def test_a_local_call_without_a_principal_is_refused() -> None:
     assert (await failure(local(echo).Echo(pb.EchoRequest()))).code is errors.Code.UNAUTHENTICATED
 
 
@@ -144,7 +146,7 @@ async def test_every_violation_of_the_contract_is_named_by_its_field() -> None:
 
 @pytest.mark.parametrize("method", ["Echo", "StreamEcho", "CollectEchoes", "ChatEchoes"])
 @pytest.mark.parametrize("data", [b"\xff", b"\x0a\x01\xff"], ids=["no message", "no UTF-8"])
-async def test_bytes_that_are_no_message_are_the_callers_fault(method: str, data: bytes) -> None:
+async def test_bytes_that_are_not_a_message_are_an_invalid_argument(method: str, data: bytes) -> None:
     metadata = (("authorization", f"Bearer {KEY}"),)
     socket = Socket(echo)
     async with socket:
@@ -168,7 +170,7 @@ async def test_the_caller_is_checked_before_the_request() -> None:
     assert error.code is errors.Code.UNAUTHENTICATED
 
 
-async def test_an_unexpected_exception_says_nothing_of_its_insides() -> None:
+async def test_an_unexpected_exception_is_an_internal_error_without_its_text() -> None:
     async def behaviour(_: pb.EchoRequest) -> pb.EchoResponse:
         raise ValueError("the password is hunter2")
 
@@ -178,7 +180,7 @@ async def test_an_unexpected_exception_says_nothing_of_its_insides() -> None:
     assert re.fullmatch("[0-9a-f]{32}", error.facts.metadata["trace_id"])
 
 
-async def test_a_neighbours_error_is_relayed_as_it_came() -> None:
+async def test_the_error_of_a_neighbour_is_passed_on_unchanged() -> None:
     async def inner(_: pb.EchoRequest) -> pb.EchoResponse:
         raise errors.ResourceExhausted("no more today", reason="QUOTA", metadata={"limit": "3"}, retry_after=7.0)
 
@@ -195,7 +197,7 @@ async def test_a_neighbours_error_is_relayed_as_it_came() -> None:
     assert (error.facts.metadata, error.facts.retry_after) == ({"limit": "3"}, 7.0)
 
 
-async def test_an_error_of_a_channel_that_is_not_the_meshs_is_unexpected() -> None:
+async def test_an_error_of_a_channel_outside_the_mesh_is_an_internal_error() -> None:
     async def behaviour(_: pb.EchoRequest) -> pb.EchoResponse:
         raise grpc.aio.AioRpcError(
             grpc.StatusCode.NOT_FOUND, grpc.aio.Metadata(), grpc.aio.Metadata(), "of another company's server"
@@ -215,7 +217,7 @@ async def test_a_servicer_that_awaits_something_cancelled_does_not_hang_its_call
         return pb.EchoResponse()
 
     metadata = (("x-api-key", KEY),)
-    async with asyncio.timeout(5), Socket(behaviour) as socket:
+    async with asyncio.timeout(15), Socket(behaviour) as socket:
         with run_as(SOMEBODY):
             stub = local(behaviour) if over == "local" else socket
             error = await failure(stub.Echo(pb.EchoRequest(), metadata=metadata))
@@ -235,16 +237,16 @@ async def test_a_hop_has_no_more_time_than_its_caller() -> None:
     async def outer(request: pb.EchoRequest) -> pb.EchoResponse:
         await neighbour.Echo(request)
         await neighbour.Echo(request, timeout=60)
-        await neighbour.Echo(request, timeout=0.5)
+        await neighbour.Echo(request, timeout=2)
         return pb.EchoResponse()
 
     with run_as(SOMEBODY):
         await local(outer).Echo(pb.EchoRequest(), timeout=10)
-    assert [round(seconds or 0) for seconds in left[:2]] == [10, 10]
-    assert (left[2] or 0) <= 0.5
+    assert all(5 < (seconds or 0) <= 10 for seconds in left[:2])
+    assert 0 < (left[2] or 0) <= 2
 
 
-async def test_a_call_whose_time_is_spent_does_not_begin() -> None:
+async def test_a_call_whose_deadline_has_passed_does_not_begin() -> None:
     begun: list[bool] = []
 
     async def behaviour(_: pb.EchoRequest) -> pb.EchoResponse:
@@ -318,7 +320,7 @@ async def test_calls_are_counted_by_method_and_status() -> None:
     assert (count("OK"), count("NOT_FOUND")) == (before[0] + 1, before[1] + 1)
 
 
-async def test_an_uploads_messages_are_each_validated() -> None:
+async def test_each_message_of_an_upload_is_validated() -> None:
     async def requests() -> AsyncIterator[pb.CollectEchoesRequest]:
         yield pb.CollectEchoesRequest(text="good")
         yield pb.CollectEchoesRequest(script=pb.Script(count=-1))
@@ -395,7 +397,7 @@ async def test_a_stopping_process_does_not_wait_for_a_call_that_never_ends() -> 
 
 
 @pytest.mark.parametrize("state", ["22021", "22P05"])
-async def test_text_that_postgres_cannot_keep_is_the_callers_fault(state: str) -> None:
+async def test_text_that_postgres_cannot_store_is_an_invalid_argument(state: str) -> None:
     async def behaviour(_: pb.EchoRequest) -> pb.EchoResponse:
         raise asyncpg.PostgresError.new({"C": state, "S": "ERROR", "M": "invalid byte sequence"})
 
@@ -404,7 +406,7 @@ async def test_text_that_postgres_cannot_keep_is_the_callers_fault(state: str) -
     assert (error.code, error.reason) == (errors.Code.INVALID_ARGUMENT, "TEXT_NOT_STORABLE")
 
 
-async def test_a_call_says_whether_it_came_from_inside_and_keeps_hold_of_no_other() -> None:
+async def test_a_call_knows_whether_it_is_local_and_has_no_reference_to_its_caller() -> None:
     seen = []
 
     async def look(request: pb.EchoRequest) -> pb.EchoResponse:

@@ -24,6 +24,6 @@ async def test_spans_go_to_the_path_of_traces_whether_the_address_has_it_or_not(
     async with TestServer(app) as collector:
         spans = Spans("test", str(collector.make_url(path)).rstrip("/"))
         spans.start("call", Trace(1, 2, True), SpanKind.SERVER, {}).end()
-        # It sends the remaining spans from a thread, and waits for that.
+        # The provider sends the remaining spans from a thread, and waits for it.
         await asyncio.to_thread(spans.close)
     assert asked == ["/v1/traces"]

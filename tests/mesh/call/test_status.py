@@ -17,7 +17,9 @@ FACTS = st.builds(
 
 
 @given(st.sampled_from(errors.Code), st.text(), st.text(min_size=1), FACTS)
-def test_what_goes_out_comes_back(code: errors.Code, message: str, reason: str, facts: errors.Facts) -> None:
+def test_an_error_is_the_same_after_it_was_a_status(
+    code: errors.Code, message: str, reason: str, facts: errors.Facts
+) -> None:
     sent = errors.relayed(code, message, reason=reason, facts=facts)
     came = from_status(to_status(sent))
     assert (came.code, came.message, came.reason) == (code, message, reason)
@@ -48,7 +50,7 @@ def test_a_failure_without_details_is_named_by_its_status() -> None:
     assert (error.code, error.reason, error.message) == (errors.Code.UNKNOWN, "UNKNOWN", "who knows")
 
 
-def test_an_instance_that_is_lost_has_a_reason_and_its_address_is_not_told() -> None:
+def test_a_lost_instance_has_a_reason_and_its_address_is_not_sent() -> None:
     error = from_rpc_error(bare(grpc.StatusCode.UNAVAILABLE, "failed to connect to ipv4:10.1.2.3:4711"))
     assert (error.code, error.reason, error.facts.retry_after) == (errors.Code.UNAVAILABLE, "INSTANCE_LOST", 1.0)
     assert "10.1.2.3" not in error.message

@@ -28,7 +28,7 @@ def test_a_principal_reads_back_as_it_was(principal: Principal) -> None:
     assert Signer(KEY, "b").verify(Signer(KEY, "a").sign(principal)) == principal
 
 
-def test_a_process_signs_for_itself() -> None:
+def test_a_process_can_sign_a_token_without_a_principal() -> None:
     assert Signer(KEY, "b").verify(Signer(KEY, "a").sign(None)) is None
 
 
@@ -47,12 +47,12 @@ def test_a_changed_token_is_refused(place: int) -> None:
 
 
 @pytest.mark.parametrize("token", ["", "?", "AAAA", "ü", "A" * 5000])
-def test_nonsense_is_refused(token: str) -> None:
+def test_text_that_is_not_a_token_is_refused(token: str) -> None:
     with pytest.raises(errors.Unauthenticated):
         Signer(KEY, "b").verify(token)
 
 
-def test_a_token_dies_after_its_minute_also_when_it_was_seen_before() -> None:
+def test_a_token_expires_after_a_minute_even_if_it_was_accepted_before() -> None:
     reader = Signer(KEY, "b")
     token = Signer(KEY, "a").sign(ALEX)
     assert reader.verify(token) == ALEX

@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 SOLD = "shop.item.sold"
 STREAM = "soma:events:shop"
-# Not unique: whatever is done twice is there twice.
+# Not unique, so that a repeated effect is a second row.
 EFFECTS = "CREATE TABLE shop.effect (place bigint GENERATED ALWAYS AS IDENTITY, consumer text, item bigint)"
 
 
 def sold(number: int, type: str = SOLD) -> Event:
-    """The event that item `number` was sold, which bears the number as its id."""
+    """The event that item `number` was sold; the number is in its id."""
     return Event(event_id=str(uuid.UUID(int=number)), type=type, tenant_id="acme")
 
 
@@ -48,7 +48,7 @@ def noting(service: str) -> Handler:
 
 
 class Shop:
-    """Sends events, and shows what became of them."""
+    """Sends events, and shows what happened to them."""
 
     def __init__(self, pool: "Pool", redis: aioredis.Redis) -> None:
         self.pool = pool
@@ -64,7 +64,7 @@ class Shop:
         self.outbox.wake()
 
     async def relayed(self) -> None:
-        """Relay until nothing waits."""
+        """Relay until the outbox has nothing to send."""
         relaying, _ = self.relay.jobs
         await until(lambda: self._relayed(relaying))
 
@@ -73,7 +73,7 @@ class Shop:
         return not await self.pool.fetchval("SELECT count(*) FROM shop.outbox WHERE added_ms IS NULL")
 
     async def trimmed(self) -> None:
-        """Delete events that are handled, once."""
+        """Delete the handled events, once."""
         _, trimming = self.relay.jobs
         await trimming.step()
 
@@ -83,7 +83,7 @@ class Shop:
         return consuming(service, [handling], self.pool, self.redis)
 
     def following(self, service: str = "stock", handler: Handler | None = None, **options: Any) -> Job:
-        """The job that reads and handles."""
+        """The job that reads and handles events."""
         return self.jobs(service, handler, **options)[0]
 
     async def effects(self, service: str = "stock") -> list[int]:
@@ -92,7 +92,7 @@ class Shop:
         return [row["item"] for row in rows]
 
     async def has_effects(self, count: int, service: str = "stock") -> bool:
-        """Whether there are this many."""
+        """Whether the service has handled this number of items."""
         return len(await self.effects(service)) >= count
 
     async def kept(self) -> int:
@@ -109,7 +109,7 @@ class Shop:
 
 
 def metric(name: str, **labels: str) -> float:
-    """The value of a metric; 0 before there is one."""
+    """The value of a metric; 0 if it does not exist yet."""
     return REGISTRY.get_sample_value(name, labels) or 0.0
 
 
@@ -120,20 +120,20 @@ async def stepped(job: Job, times: int) -> None:
 
 
 async def caught_up(job: Job) -> None:
-    """Run the step of a job that follows a stream until it has waited in vain: everything there is was handled."""
+    """Run the step of a job until its stream has no more entries."""
     while await job.step():
         continue
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A consumer without entries waits only for a short time, so that its step ends."""
+    """Let a consumer wait only a short time for entries, so that its step ends."""
     monkeypatch.setattr(consumer, "BLOCK_MILLISECONDS", 50)
 
 
 @pytest.fixture
 async def shop(postgres_url: str, database: "Pool", redis: aioredis.Redis, tmp_path: Path) -> Shop:
-    """A shop whose events nobody consumes yet."""
+    """A shop whose events have no consumer yet."""
     await migrate(postgres_url, "shop", tmp_path, outbox=True)
     await database.execute(EFFECTS)
     return Shop(database, redis)

@@ -32,7 +32,7 @@ class Failing:
 
 
 async def failed(shop: Shop, handler: Handler, times: int) -> None:
-    """Run the consumer, which fails this many times."""
+    """Run the consumer; its handler fails this number of times."""
     job = shop.following(handler=handler)
     for _ in range(times):
         with pytest.raises((errors.MeshError, KeyError, OSError)):
@@ -50,7 +50,7 @@ async def test_events_sent_before_and_after_the_first_start_are_handled_in_order
     assert await shop.effects() == list(range(320))
 
 
-async def test_each_service_has_a_place_of_its_own_and_skips_what_it_does_not_handle(shop: Shop) -> None:
+async def test_each_service_has_its_own_position_and_skips_events_that_it_does_not_handle(shop: Shop) -> None:
     await shop.sell(1)
     await shop.relayed()
     await shop.redis.xadd(STREAM, {"event": sold(2, "shop.item.returned").SerializeToString()})
@@ -64,7 +64,7 @@ async def test_each_service_has_a_place_of_its_own_and_skips_what_it_does_not_ha
     assert not await shop.letters()
 
 
-async def test_a_handler_that_fails_and_then_works_has_its_effect_once_and_holds_its_place(shop: Shop) -> None:
+async def test_a_handler_that_fails_and_then_succeeds_has_its_effect_once_and_in_order(shop: Shop) -> None:
     retried = metric("soma_events_retried_total", consumer="stock", type=SOLD)
     handler = Failing(KeyError("a"), KeyError("b"))
     await shop.sell(1, 2)
@@ -76,7 +76,7 @@ async def test_a_handler_that_fails_and_then_works_has_its_effect_once_and_holds
     assert metric("soma_events_retried_total", consumer="stock", type=SOLD) == retried + 2
 
 
-async def test_an_event_that_fails_five_times_is_a_dead_letter_and_those_behind_it_are_handled(shop: Shop) -> None:
+async def test_an_event_that_fails_five_times_is_a_dead_letter_and_later_events_are_handled(shop: Shop) -> None:
     dead = metric("soma_events_dead_letters_total", consumer="stock", type=SOLD)
     await shop.sell(1, 2)
     await shop.relayed()
@@ -92,7 +92,7 @@ async def test_an_event_that_fails_five_times_is_a_dead_letter_and_those_behind_
     assert metric("soma_events_dead_letters_total", consumer="stock", type=SOLD) == dead + 1
 
 
-async def test_failures_are_counted_over_restarts_and_the_reason_of_a_typed_one_is_kept(shop: Shop) -> None:
+async def test_failures_are_counted_across_restarts_and_the_reason_of_a_typed_error_is_stored(shop: Shop) -> None:
     await shop.sell(1)
     await shop.relayed()
     wrong = errors.FailedPrecondition("there is no room")
@@ -106,7 +106,7 @@ async def test_failures_are_counted_over_restarts_and_the_reason_of_a_typed_one_
 
 
 @pytest.mark.parametrize("away", [errors.Unavailable("memory is away"), errors.DeadlineExceeded("too late")])
-async def test_what_fails_because_something_is_away_is_tried_for_as_long_as_it_takes(
+async def test_an_event_that_fails_because_a_dependency_is_unavailable_is_retried_without_a_limit(
     shop: Shop, away: errors.MeshError
 ) -> None:
     await shop.sell(1)
@@ -118,7 +118,7 @@ async def test_what_fails_because_something_is_away_is_tried_for_as_long_as_it_t
     assert not await shop.letters()
 
 
-async def test_a_handlers_missing_file_is_no_postgres_that_is_away(shop: Shop) -> None:
+async def test_a_missing_file_in_a_handler_is_not_taken_for_an_unavailable_postgres(shop: Shop) -> None:
     await shop.sell(1)
     await shop.relayed()
     handler = Failing(*[FileNotFoundError("/nowhere")] * 5)
@@ -158,7 +158,7 @@ async def test_a_handler_that_swallows_an_error_of_postgres_loses_no_event(shop:
     assert await shop.effects() == [1]
 
 
-async def test_an_entry_that_is_no_event_is_a_dead_letter_of_its_tenant(shop: Shop) -> None:
+async def test_an_invalid_entry_is_a_dead_letter_of_its_tenant(shop: Shop) -> None:
     await shop.pool.execute("INSERT INTO shop.outbox (tenant_id, aggregate, event) VALUES ('acme', '', '\\xff')")
     await shop.redis.xadd(STREAM, {"nothing": "known"})
     await shop.sell(1)
@@ -180,7 +180,7 @@ async def test_two_consumers_of_one_type_in_one_service_are_refused(shop: Shop) 
         consuming("stock", [Consumer("sold", noting("stock"))], shop.pool, shop.redis)
 
 
-async def test_what_was_handled_long_ago_is_forgotten_once_it_cannot_come_again(shop: Shop) -> None:
+async def test_the_record_of_a_handled_event_is_deleted_once_the_event_cannot_come_again(shop: Shop) -> None:
     follow, prune = shop.jobs()
     await follow.step()
     await shop.sell(1, 2)
@@ -194,7 +194,7 @@ async def test_what_was_handled_long_ago_is_forgotten_once_it_cannot_come_again(
     assert await shop.pool.fetchval("SELECT count(*) FROM mesh.consumed") == 0
 
 
-async def test_what_was_handled_is_remembered_while_something_read_waits(shop: Shop) -> None:
+async def test_the_record_of_a_handled_event_is_kept_while_entries_are_pending(shop: Shop) -> None:
     async def second_fails(connection: "Connection", event: Event) -> None:
         if number_of(event) == 2:
             raise errors.Unavailable("away")

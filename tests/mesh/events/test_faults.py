@@ -18,7 +18,7 @@ from tests.servers import PostgresServer, RedisServer
 if TYPE_CHECKING:
     from services.mesh.stores.postgres import Connection
 
-# A process that dies when it wants to acknowledge what it has committed.
+# A process that dies after the commit, just before it acknowledges the event.
 KILLED_BEFORE_ACKNOWLEDGING = """
 import asyncio, os, signal, sys
 from services.mesh.events.stream import EventStream
@@ -35,7 +35,7 @@ async def main() -> None:
 
 asyncio.run(main())
 """
-# A process that handles event after event, each for a while; another takes over soon after it is killed.
+# A process that handles one event after the other, each slowly. If it is killed, another soon takes over.
 SLOW = """
 import asyncio, sys
 from services.mesh.process import lease
@@ -64,7 +64,7 @@ async def started(script: str, *arguments: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(sys.executable, "-c", script, *arguments)
 
 
-async def test_kill_9_between_commit_and_acknowledgement_repeats_no_effect(
+async def test_a_kill_between_commit_and_acknowledgement_repeats_no_effect(
     shop: Shop, postgres_url: str, redis_url: str
 ) -> None:
     await shop.sell(1, 2, 3)
@@ -78,7 +78,7 @@ async def test_kill_9_between_commit_and_acknowledgement_repeats_no_effect(
     assert [group.pending for group in await shop.relay._stream.groups()] == [0]
 
 
-async def test_kill_9_anywhere_loses_and_repeats_nothing(shop: Shop, postgres_url: str, redis_url: str) -> None:
+async def test_a_kill_at_any_moment_loses_and_repeats_nothing(shop: Shop, postgres_url: str, redis_url: str) -> None:
     await shop.sell(*range(100))
     await shop.relayed()
     process = await started(SLOW, postgres_url, redis_url)
@@ -86,7 +86,7 @@ async def test_kill_9_anywhere_loses_and_repeats_nothing(shop: Shop, postgres_ur
     process.kill()
     await process.wait()
     async with running(*shop.jobs(), pool=shop.pool):
-        # Once the lease of the one that was killed is over.
+        # The lease of the killed process must end first.
         await until(lambda: shop.has_effects(100), seconds=30)
     assert await shop.effects() == list(range(100))
 
@@ -108,8 +108,8 @@ async def test_two_processes_with_the_same_consumer_handle_each_event_once(
     assert await shop.effects() == list(range(60))
 
 
-async def test_a_process_that_was_frozen_and_goes_on_repeats_no_effect(shop: Shop) -> None:
-    """It still handles what it had read, while another process, which has the lease by then, handles the same."""
+async def test_a_process_that_continues_after_it_was_frozen_repeats_no_effect(shop: Shop) -> None:
+    """The process still handles what it had read, while another, which has the lease by then, does so too."""
     frozen, entered = asyncio.Event(), asyncio.Event()
 
     async def freezing(connection: "Connection", event: Event) -> None:
@@ -125,7 +125,7 @@ async def test_a_process_that_was_frozen_and_goes_on_repeats_no_effect(shop: Sho
     async with running(asleep):
         await entered.wait()
         async with running(awake):
-            # The other meets the same event, and waits for the transaction that was begun first.
+            # The other process reads the same event, and waits for the transaction of the first.
             await until(lambda: _waits_for_a_lock(shop))
             frozen.set()
             await until(lambda: shop.has_effects(10))
@@ -147,7 +147,7 @@ async def _handled(shop: Shop, count: int) -> bool:
     return (group.unread, group.pending) == (0, 0) and await shop.has_effects(count)
 
 
-async def test_what_redis_lost_after_it_was_relayed_is_added_again_and_handled_once(shop: Shop) -> None:
+async def test_events_that_redis_lost_after_the_relay_are_added_again_and_handled_once(shop: Shop) -> None:
     await caught_up(shop.following())
     await shop.sell(*range(10))
     await shop.relayed()
@@ -168,7 +168,7 @@ async def test_what_redis_lost_after_it_was_relayed_is_added_again_and_handled_o
     assert await shop.effects() == list(range(11))
 
 
-async def test_what_redis_lost_while_a_consumer_was_away_waits_for_it(shop: Shop) -> None:
+async def test_events_that_redis_lost_while_a_consumer_was_stopped_are_added_again_for_it(shop: Shop) -> None:
     await caught_up(shop.following())
     await shop.sell(*range(5))
     await shop.relayed()
@@ -187,7 +187,7 @@ async def _has_length(shop: Shop, count: int) -> bool:
     return await shop.length() == count
 
 
-async def test_a_redis_that_lost_its_newest_entries_is_given_these_again(shop: Shop) -> None:
+async def test_the_newest_entries_that_redis_lost_are_added_again(shop: Shop) -> None:
     follow = shop.following()
     await caught_up(follow)
     await shop.sell(1, 2)
@@ -205,7 +205,9 @@ async def test_a_redis_that_lost_its_newest_entries_is_given_these_again(shop: S
     assert await shop.effects() == [1, 2, 3, 4, 5]
 
 
-async def test_a_redis_that_is_away_for_a_while_holds_events_up(shop: Shop, redis_server: RedisServer) -> None:
+async def test_events_are_handled_after_redis_was_unavailable_for_a_while(
+    shop: Shop, redis_server: RedisServer
+) -> None:
     async with running(*shop.relay.jobs, *shop.jobs(), pool=shop.pool):
         await shop.sell(0, 1)
         await until(lambda: shop.has_effects(2))
@@ -218,7 +220,7 @@ async def test_a_redis_that_is_away_for_a_while_holds_events_up(shop: Shop, redi
     assert await shop.effects() == [0, 1, 2, 3, 4]
 
 
-async def test_a_postgres_that_is_killed_meanwhile_holds_events_up(shop: Shop, postgres_server: PostgresServer) -> None:
+async def test_events_are_handled_after_postgres_was_killed(shop: Shop, postgres_server: PostgresServer) -> None:
     async with running(*shop.relay.jobs, *shop.jobs(), pool=shop.pool):
         await shop.sell(*range(50))
         await postgres_server.stop(signal.SIGKILL)
@@ -229,7 +231,7 @@ async def test_a_postgres_that_is_killed_meanwhile_holds_events_up(shop: Shop, p
 
 
 async def _shows(shop: Shop, count: int) -> bool:
-    """Whether there are so many effects, as soon as that can be asked again."""
+    """Whether there is this number of effects; False while Postgres is unavailable."""
     try:
         return await shop.has_effects(count)
     except Exception:

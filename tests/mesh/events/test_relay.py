@@ -117,7 +117,7 @@ async def test_two_relays_keep_the_order_and_repeat_nothing(
     assert await streamed(redis) == list(range(500))
 
 
-async def test_nothing_is_lost_while_redis_is_away(
+async def test_nothing_is_lost_while_redis_is_unavailable(
     outbox: Outbox, relay: Relay, database: "Pool", redis: aioredis.Redis, redis_server: RedisServer
 ) -> None:
     await redis_server.stop(signal.SIGKILL)

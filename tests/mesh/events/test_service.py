@@ -43,7 +43,7 @@ async def refusing(connection: "Connection", event: Event) -> None:
 
 
 async def given_up(shop: Shop, *numbers: int, service: str = "stock") -> None:
-    """Have a service give up odd items."""
+    """Let a service give up odd items."""
     follow = shop.following(service, refusing)
     await follow.step()
     await shop.sell(*numbers)
@@ -64,7 +64,7 @@ async def listed(events: "EventServiceAsyncStub", **fields: object) -> list[pb.D
 
 
 async def replayed(events: "EventServiceAsyncStub", letter: pb.DeadLetter) -> pb.DeadLetter:
-    """The letter after it was replayed."""
+    """Replay a letter, and return it."""
     with run_as(SOMEBODY):
         request = pb.ReplayDeadLetterRequest(dead_letter_id=letter.dead_letter_id)
         return (await events.ReplayDeadLetter(request)).dead_letter
@@ -76,7 +76,7 @@ async def test_dead_letters_are_listed_newest_first_by_page_consumer_and_type(
     await given_up(shop, 1, 2, 3, 5)
     await given_up(shop, 7, service="accounts")
     every = await listed(events)
-    # The other service began with what was there before it.
+    # The other service started with the events from before its first start.
     assert [(each.consumer, each.event_id[-1]) for each in every] == [
         ("accounts", "7"),
         ("accounts", "5"),
@@ -116,7 +116,7 @@ async def test_another_tenant_sees_and_replays_nothing(shop: Shop, events: "Even
     assert [each.state for each in await listed(events)] == [DEAD]
 
 
-async def test_a_letter_nobody_has_is_not_found(events: "EventServiceAsyncStub") -> None:
+async def test_an_unknown_letter_is_not_found(events: "EventServiceAsyncStub") -> None:
     with run_as(SOMEBODY), pytest.raises(grpc.aio.AioRpcError) as raised:
         await events.ReplayDeadLetter(pb.ReplayDeadLetterRequest(dead_letter_id=str(uuid.uuid4())))
     assert from_rpc_error(raised.value).reason == "DEAD_LETTER_NOT_FOUND"
@@ -144,9 +144,7 @@ async def test_a_replayed_letter_is_handled_once_by_its_consumer_alone(
     assert await shop.effects("stock") == [1]
 
 
-async def test_a_replayed_letter_that_fails_again_is_the_same_letter(
-    shop: Shop, events: "EventServiceAsyncStub"
-) -> None:
+async def test_a_replayed_letter_that_fails_again_keeps_its_id(shop: Shop, events: "EventServiceAsyncStub") -> None:
     await given_up(shop, 1)
     (letter,) = await listed(events)
     await replayed(events, letter)
@@ -156,9 +154,7 @@ async def test_a_replayed_letter_that_fails_again_is_the_same_letter(
     assert not await shop.effects()
 
 
-async def test_an_entry_that_is_no_event_stays_one_letter_when_it_is_replayed(
-    shop: Shop, events: "EventServiceAsyncStub"
-) -> None:
+async def test_an_invalid_entry_is_still_one_letter_after_a_replay(shop: Shop, events: "EventServiceAsyncStub") -> None:
     await caught_up(shop.following())
     await shop.pool.execute("INSERT INTO shop.outbox (tenant_id, aggregate, event) VALUES ('acme', '', '\\xff')")
     await shop.relayed()

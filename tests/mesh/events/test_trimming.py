@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 def lag(group: str) -> float:
-    """The metric, as it was last measured."""
+    """The last measured value of the metric."""
     return metric("soma_events_lag", stream=STREAM, group=group)
 
 
-async def test_the_slowest_consumer_holds_what_it_has_not_handled(shop: Shop) -> None:
+async def test_entries_that_the_slowest_consumer_has_not_handled_are_not_trimmed(shop: Shop) -> None:
     fast, slow = shop.following("fast"), shop.following("slow")
     await caught_up(fast)
     await caught_up(slow)
@@ -38,7 +38,7 @@ async def test_the_slowest_consumer_holds_what_it_has_not_handled(shop: Shop) ->
     assert await shop.effects("slow") == list(range(8))
 
 
-async def test_what_was_read_and_not_handled_is_held_too(shop: Shop) -> None:
+async def test_entries_that_were_read_and_not_handled_are_not_trimmed(shop: Shop) -> None:
     async def third_waits(connection: "Connection", event: Event) -> None:
         if number_of(event) == 3:
             raise errors.Unavailable("away")
@@ -53,7 +53,7 @@ async def test_what_was_read_and_not_handled_is_held_too(shop: Shop) -> None:
     assert (await shop.length(), await shop.kept(), lag("stock")) == (2, 2, 2)
 
 
-async def test_a_consumer_that_is_away_for_long_misses_nothing(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_consumer_that_is_stopped_for_long_misses_nothing(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream, "MAX_LENGTH", 10)
     await caught_up(shop.following())
     await shop.sell(*range(1000))
@@ -64,7 +64,7 @@ async def test_a_consumer_that_is_away_for_long_misses_nothing(shop: Shop, monke
     assert await shop.effects() == list(range(1000))
 
 
-async def test_a_stream_without_consumers_is_bounded_and_nothing_of_it_is_kept_in_postgres(
+async def test_a_stream_without_consumers_has_a_maximum_length_and_no_rows_in_postgres(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stream, "MAX_LENGTH", 10)
@@ -75,7 +75,7 @@ async def test_a_stream_without_consumers_is_bounded_and_nothing_of_it_is_kept_i
     assert await shop.kept() == 0
 
 
-async def test_a_group_that_somebody_else_made_is_waited_for_too(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_group_of_another_program_delays_trimming_too(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream, "MAX_LENGTH", 10)
     await shop.redis.xgroup_create(STREAM, "report", id="0", mkstream=True)
     await shop.sell(*range(1000))
@@ -84,7 +84,7 @@ async def test_a_group_that_somebody_else_made_is_waited_for_too(shop: Shop, mon
     assert (await shop.length(), await shop.kept(), lag("report")) == (1000, 1000, 1000)
 
 
-async def test_a_service_that_consumes_an_area_no_more_is_waited_for_no_more(shop: Shop) -> None:
+async def test_a_service_that_no_longer_consumes_an_area_does_not_delay_trimming(shop: Shop) -> None:
     await caught_up(shop.following("former"))
     await shop.sell(1, 2)
     await shop.relayed()
@@ -98,7 +98,7 @@ async def test_a_service_that_consumes_an_area_no_more_is_waited_for_no_more(sho
     assert await shop.pool.fetchval("SELECT count(*) FROM mesh.event_group WHERE consumer = 'former'") == 0
 
 
-async def test_the_lag_counts_what_waits_for_the_relay_and_what_a_lost_group_has_to_read(shop: Shop) -> None:
+async def test_the_lag_includes_events_in_the_outbox_and_those_that_a_lost_group_must_read_again(shop: Shop) -> None:
     await caught_up(shop.following())
     await shop.sell(1, 2)
     await shop.relayed()

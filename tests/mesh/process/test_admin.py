@@ -8,7 +8,7 @@ from services.mesh.process.health import Health
 
 
 class Store:
-    """Answers, or says why it cannot."""
+    """A dependency that answers, or fails with `problem`."""
 
     def __init__(self) -> None:
         self.problem = ""
@@ -24,7 +24,7 @@ async def asked(health: Health, path: str, method: str = "GET") -> httpx.Respons
         return await client.request(method, path)
 
 
-async def test_health_says_the_same_as_the_gateway() -> None:
+async def test_health_has_the_same_fields_as_the_gateways() -> None:
     body = (await asked(Health({}), "/health")).json()
     assert body.pop("timestamp").endswith("Z")
     assert body == {"status": "healthy", "app_name": "SomaMesh", "version": "1.2.3"}
@@ -36,7 +36,7 @@ async def test_a_probe_may_ask_for_the_head_alone(path: str) -> None:
     assert (head.status_code, head.content) == (200, b"")
 
 
-async def test_calls_come_to_a_process_that_misses_a_part_and_not_to_one_that_cannot_work() -> None:
+async def test_a_process_is_ready_without_an_optional_part_and_not_without_a_needed_one() -> None:
     postgres, redis = Store(), Store()
     health = Health({"orchestrator": {"postgres": postgres.check}}, {"orchestrator": {"redis": redis.check}})
     redis.problem = "it is away"

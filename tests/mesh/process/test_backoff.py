@@ -14,7 +14,7 @@ def test_the_delay_doubles_from_a_fifth_of_a_second_to_ten_seconds() -> None:
 
 
 @pytest.mark.parametrize(("well_for", "failures"), [(29.9, 6), (30.0, 1)])
-def test_a_part_that_was_well_for_half_a_minute_starts_over(well_for: float, failures: int) -> None:
+def test_the_delay_starts_over_after_half_a_minute_without_a_failure(well_for: float, failures: int) -> None:
     assert Backoff(failures=5).failed(well_for) == Backoff(failures)
 
 

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
+from itertools import pairwise
+from time import monotonic
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Work:
-    """Raises each of `failures` once, and then does its work; `more` steps of it are not the last for now."""
+    """A step that raises each of `failures` once, and then succeeds; `more` steps say that there is more to do."""
 
     def __init__(self, *failures: BaseException, more: int = 0) -> None:
         self.failures = list(failures)
@@ -39,7 +41,7 @@ class Work:
         return self._more >= 0
 
     async def stepped(self, times: int) -> None:
-        """Return once it was asked to so many times."""
+        """Wait until the step has run this number of times."""
 
         async def reached() -> bool:
             return self.steps >= times
@@ -65,7 +67,7 @@ async def test_the_same_failure_is_logged_once_and_another_one_too() -> None:
     ]
 
 
-async def test_a_failure_that_was_over_is_logged_when_it_comes_back() -> None:
+async def test_a_failure_is_logged_again_when_it_comes_back_after_a_success() -> None:
     work = Work(OSError("full"))
     with capture_logs() as logs:
         async with running(Job("work", work.step, every=0.001)):
@@ -75,7 +77,7 @@ async def test_a_failure_that_was_over_is_logged_when_it_comes_back() -> None:
     assert len(logs) == 2
 
 
-async def test_what_is_away_is_logged_with_its_reason_and_no_traceback() -> None:
+async def test_an_unavailable_dependency_is_logged_with_its_reason_and_without_a_traceback() -> None:
     work = Work(Unavailable("the cache is away", reason="REDIS_UNAVAILABLE"))
     with capture_logs() as logs:
         async with running(Job("work", work.step, every=60.0)):
@@ -90,15 +92,15 @@ async def test_what_is_away_is_logged_with_its_reason_and_no_traceback() -> None
     assert "exc_info" not in line
 
 
-async def test_a_step_that_finds_something_of_its_own_cancelled_does_not_end_the_job() -> None:
+async def test_a_step_that_awaits_something_cancelled_does_not_end_the_job() -> None:
     work = Work(asyncio.CancelledError())
     async with running(Job("work", work.step, every=60.0)):
         await work.stepped(2)
 
 
-async def test_a_pause_after_failures_never_grows_beyond_its_longest() -> None:
+async def test_the_pause_after_failures_has_a_maximum() -> None:
     work = Work(*(OSError("full") for _ in range(50)))
-    # As it is by itself, the first seven pauses alone would take longer than this waits.
+    # With the default maximum, the first seven pauses alone would take longer than this test waits.
     async with running(Job("work", work.step, every=60.0, longest_pause=0.01)):
         await work.stepped(51)
 
@@ -131,7 +133,7 @@ async def test_a_step_that_swallows_its_cancellation_ends_its_job_all_the_same()
         with suppress(asyncio.CancelledError):
             await asyncio.Event().wait()
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         async with running(Job("deaf", step, wake=asyncio.Event())):
             await begun.wait()
     assert runs == 1
@@ -153,7 +155,7 @@ async def test_a_job_has_ended_when_its_stack_is_closed() -> None:
     assert ended.is_set()
 
 
-async def test_a_job_on_a_wake_looks_at_its_start_and_once_for_what_comes_together() -> None:
+async def test_a_job_on_a_wake_runs_at_its_start_and_once_for_several_wakes_together() -> None:
     work, wake = Work(), asyncio.Event()
     async with running(Job("work", work.step, wake=wake, gather=0.05)):
         await work.stepped(1)
@@ -164,6 +166,34 @@ async def test_a_job_on_a_wake_looks_at_its_start_and_once_for_what_comes_togeth
         wake.set()
         await work.stepped(3)
     assert work.steps == 3
+
+
+async def test_steps_that_wakes_bring_begin_apart_from_each_other() -> None:
+    begun: list[float] = []
+    wake = asyncio.Event()
+
+    async def step() -> None:
+        begun.append(monotonic())
+        wake.set()
+
+    async def three() -> bool:
+        return len(begun) >= 3
+
+    async with running(Job("work", step, wake=wake, apart=0.2)):
+        await until(three)
+    # Timers of the event loop are rounded to a millisecond.
+    assert all(later - earlier >= 0.199 for earlier, later in pairwise(begun))
+
+
+async def test_a_single_wake_does_not_wait_for_the_time_that_steps_are_apart() -> None:
+    work, wake = Work(), asyncio.Event()
+    async with running(Job("work", work.step, wake=wake, apart=0.3)):
+        await work.stepped(1)
+        await asyncio.sleep(0.35)
+        woken = monotonic()
+        wake.set()
+        await work.stepped(2)
+    assert monotonic() - woken < 0.2
 
 
 async def test_a_wake_that_comes_during_a_step_is_not_missed() -> None:
@@ -178,7 +208,7 @@ async def test_a_wake_that_comes_during_a_step_is_not_missed() -> None:
         await steps.stepped(2)
 
 
-async def test_a_job_on_a_wake_looks_by_itself_too_when_it_is_told_how_often() -> None:
+async def test_a_job_on_a_wake_with_an_interval_also_runs_by_itself() -> None:
     work = Work()
     async with running(Job("work", work.step, wake=asyncio.Event(), every=0.01)):
         await work.stepped(3)
@@ -190,7 +220,7 @@ async def test_a_step_with_more_to_do_is_run_again_at_once() -> None:
         await work.stepped(21)
 
 
-async def test_an_interval_is_counted_from_beginning_to_beginning_and_may_change() -> None:
+async def test_an_interval_is_measured_between_starts_and_may_change() -> None:
     work, asked = Work(), [60.0, 0.0, 0.0]
 
     async def waits() -> bool:
@@ -202,7 +232,7 @@ async def test_an_interval_is_counted_from_beginning_to_beginning_and_may_change
     assert work.steps == 3
 
 
-async def test_a_job_that_follows_is_asked_again_as_soon_as_it_returns() -> None:
+async def test_a_job_that_follows_runs_again_as_soon_as_its_step_returns() -> None:
     queue: asyncio.Queue[int] = asyncio.Queue()
     found: list[int] = []
 
@@ -219,14 +249,14 @@ async def test_a_job_that_follows_is_asked_again_as_soon_as_it_returns() -> None
     assert found == list(range(5))
 
 
-async def test_a_job_may_begin_later() -> None:
+async def test_a_job_may_have_a_delay_before_its_first_step() -> None:
     now, later = Work(), Work()
     async with running(Job("later", later.step, every=0.001, first=60.0), Job("now", now.step, every=0.001)):
         await now.stepped(20)
     assert later.steps == 0
 
 
-async def test_a_job_is_no_part_of_the_call_that_begins_it() -> None:
+async def test_a_job_does_not_belong_to_the_call_that_starts_it() -> None:
     seen: list[object] = []
 
     async def look() -> None:
@@ -256,13 +286,13 @@ async def test_steps_failures_and_the_last_success_are_measured_by_name() -> Non
     assert sample("soma_job_last_success_timestamp_seconds") > 1.7e9
 
 
-async def test_a_job_that_is_to_be_alone_is_refused_without_a_place_for_its_lease() -> None:
+async def test_an_exclusive_job_is_refused_without_a_database_for_its_lease() -> None:
     async with AsyncExitStack() as stack:
         with pytest.raises(ValueError, match="work of test is to be alone"):
             run_job(stack, "test", Job("work", Work().step, alone=True))
 
 
-async def test_of_two_jobs_that_are_to_be_alone_one_runs_and_the_other_once_it_has_ended(database: "Pool") -> None:
+async def test_of_two_exclusive_jobs_the_second_runs_once_the_first_has_ended(database: "Pool") -> None:
     first, second = Work(), Work()
     async with running(Job("sweep", second.step, every=0.001, first=0.2, alone=True), pool=database):
         async with running(Job("sweep", first.step, every=0.001, alone=True), pool=database):
@@ -273,7 +303,7 @@ async def test_of_two_jobs_that_are_to_be_alone_one_runs_and_the_other_once_it_h
     assert first.steps == ended
 
 
-async def test_a_job_that_is_to_be_alone_begins_once_postgres_is_there(
+async def test_an_exclusive_job_begins_once_postgres_is_available(
     database: "Pool", postgres_server: PostgresServer
 ) -> None:
     await postgres_server.stop()

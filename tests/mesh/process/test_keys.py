@@ -1,4 +1,4 @@
-"""Key files: read however an editor left them, and refused with the file's name."""
+"""Key files: read also with what an editor adds, and refused with the name of the file."""
 
 from pathlib import Path
 
@@ -9,20 +9,20 @@ from services.mesh.process.keys import ensure_key, read_key
 
 
 def written(path: Path, content: bytes) -> Path:
-    """A key file only its owner reads."""
+    """A key file that only its owner can read."""
     path.touch(0o600)
     path.write_bytes(content)
     return path
 
 
-def test_a_key_that_is_made_is_the_one_that_is_read(tmp_path: Path) -> None:
+def test_a_created_key_is_read_again(tmp_path: Path) -> None:
     key = ensure_key(tmp_path / "dev.key", "soma_dev_")
     assert key.startswith("soma_dev_")
     assert read_key(tmp_path / "dev.key") == ensure_key(tmp_path / "dev.key") == key
 
 
 @pytest.mark.parametrize("content", [b"key\n", b"key\r\n", b"\xef\xbb\xbfkey\r\n", b'"key"', b"  key"])
-def test_what_an_editor_adds_is_taken_off(tmp_path: Path, content: bytes) -> None:
+def test_characters_that_an_editor_adds_are_removed(tmp_path: Path, content: bytes) -> None:
     assert read_key(written(tmp_path / "dev.key", content)) == "key"
 
 
@@ -36,7 +36,7 @@ def test_what_an_editor_adds_is_taken_off(tmp_path: Path, content: bytes) -> Non
         ("key".encode("utf-16"), "KEY_MALFORMED"),
     ],
 )
-def test_what_is_no_key_is_refused_by_the_name_of_its_file(tmp_path: Path, content: bytes, reason: str) -> None:
+def test_an_invalid_key_is_refused_with_the_name_of_its_file(tmp_path: Path, content: bytes, reason: str) -> None:
     path = written(tmp_path / "dev.key", content)
     with pytest.raises(FailedPrecondition) as refused:
         read_key(path)

@@ -1,4 +1,4 @@
-"""Of many processes one works, as long as it is alive, is not frozen, and has its row in the database."""
+"""Only one of several processes works, as long as it runs and its row in the database is its own."""
 
 import asyncio
 import signal
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from services.mesh.stores.postgres import Pool
 
 SECONDS = 1.0
-# A process whose job writes down that it works, for as long as it may.
+# A process whose job adds a row each time it works, as long as it has the lease.
 WORKER = f"""
 import asyncio, os, sys
 from services.mesh.process import lease
@@ -72,7 +72,7 @@ async def reached(database: "Pool", process: Process, count: int) -> None:
 
 
 async def order(database: "Pool") -> list[int]:
-    """Whose turn it was, one after the other."""
+    """The processes that worked, in order."""
     return [row["pid"] for row in await database.fetch("SELECT pid FROM worked ORDER BY id")]
 
 
@@ -88,7 +88,7 @@ async def test_another_process_takes_over_from_one_that_was_killed(database: "Po
     assert done == sorted(done, key=lambda pid: pid != first.pid)
 
 
-async def test_a_process_that_was_frozen_does_not_go_on_beside_the_one_that_took_over(
+async def test_a_process_that_was_frozen_does_not_work_after_another_has_taken_over(
     database: "Pool", start: Start
 ) -> None:
     first = await start()
@@ -103,7 +103,7 @@ async def test_a_process_that_was_frozen_does_not_go_on_beside_the_one_that_took
     assert done[done.index(second.pid) :].count(first.pid) <= 1
 
 
-async def test_work_ends_before_another_may_begin_while_the_database_is_away(
+async def test_work_ends_before_the_lease_does_while_the_database_is_unavailable(
     database: "Pool", postgres_server: PostgresServer
 ) -> None:
     loop = asyncio.get_running_loop()
@@ -129,7 +129,7 @@ async def test_work_ends_before_another_may_begin_while_the_database_is_away(
         await postgres_server.start()
 
 
-async def test_a_lease_that_another_holds_is_not_had_and_one_that_was_given_back_is(database: "Pool") -> None:
+async def test_a_lease_can_be_taken_only_after_its_holder_has_released_it(database: "Pool") -> None:
     lease, other = Lease(database, "work", 60.0), Lease(database, "work", 60.0)
     tried: list[str] = []
 
@@ -147,7 +147,7 @@ async def test_a_lease_that_another_holds_is_not_had_and_one_that_was_given_back
     assert tried == ["held", "taken"]
 
 
-async def test_what_work_raises_is_raised_and_the_lease_given_back(database: "Pool") -> None:
+async def test_an_exception_of_the_work_is_raised_and_the_lease_released(database: "Pool") -> None:
     async def fail() -> None:
         raise LookupError("odd")
 
@@ -156,7 +156,7 @@ async def test_what_work_raises_is_raised_and_the_lease_given_back(database: "Po
     assert await database.fetchval("SELECT count(*) FROM mesh.lease") == 0
 
 
-async def test_a_lease_whose_row_is_anothers_ends_the_work(database: "Pool") -> None:
+async def test_work_ends_when_the_row_of_its_lease_has_another_holder(database: "Pool") -> None:
     lease, begun, ended = Lease(database, "work", SECONDS), asyncio.Event(), asyncio.Event()
 
     async def work() -> None:

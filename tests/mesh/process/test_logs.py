@@ -1,4 +1,4 @@
-"""Log lines: one JSON object each, whatever is in it."""
+"""Log lines: each is one JSON object, whatever is logged."""
 
 import json
 import logging
@@ -62,7 +62,7 @@ def test_a_line_is_one_object_with_every_field(line: Line, value: object, told: 
 
 
 @pytest.mark.parametrize("form", ["json", "console"])
-def test_what_is_logged_on_a_full_disk_is_lost_and_nothing_else(
+def test_a_full_disk_loses_log_lines_and_nothing_else(
     configured: None, monkeypatch: pytest.MonkeyPatch, form: str
 ) -> None:
     before = LOST._value.get()

@@ -10,7 +10,7 @@ from services.mesh.settings import Settings
 
 @pytest.fixture(autouse=True)
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The `soma.toml` of a directory of its own."""
+    """A `soma.toml` in a new directory."""
     monkeypatch.delenv("SOMA_CONFIG", raising=False)
     monkeypatch.chdir(tmp_path)
     return tmp_path / "soma.toml"
@@ -24,7 +24,7 @@ def refused() -> str:
     return refusal.value.message
 
 
-def test_what_copying_adds_to_a_variable_is_taken_off(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_characters_that_copying_adds_to_a_variable_are_removed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOMA_DATA_DIR", "/data\n")
     monkeypatch.setenv("SOMA_LOG_LEVEL", '"debug"')
     monkeypatch.setenv("SOMA_POSTGRES_URL", "postgres://h/soma\r\n")
@@ -36,7 +36,7 @@ def test_what_copying_adds_to_a_variable_is_taken_off(monkeypatch: pytest.Monkey
     assert settings.otlp_endpoint == "http://collector:4318"
 
 
-def test_an_empty_value_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch, file: Path) -> None:
+def test_an_empty_value_counts_as_missing(monkeypatch: pytest.MonkeyPatch, file: Path) -> None:
     file.write_text('redis_url = ""\nlog_level = "debug"\n')
     for name in ("SOMA_POSTGRES_URL", "SOMA_PORT", "SOMA_LOG_LEVEL"):
         monkeypatch.setenv(name, " \n")
@@ -56,7 +56,7 @@ def test_a_list_that_is_neither_is_refused_by_its_variable(monkeypatch: pytest.M
     assert "SOMA_CORS_ORIGINS in the environment" in refused()
 
 
-def test_a_wrong_value_is_named_where_it_was_set(monkeypatch: pytest.MonkeyPatch, file: Path) -> None:
+def test_the_error_for_a_wrong_value_says_where_it_was_set(monkeypatch: pytest.MonkeyPatch, file: Path) -> None:
     file.write_text("grace_seconds = -1\ncontrol_prot = 1\n")
     monkeypatch.setenv("SOMA_POSTGRES_URL", "postgresql://soma:hunter2@db:99999/soma")
     said = refused()
@@ -66,13 +66,15 @@ def test_a_wrong_value_is_named_where_it_was_set(monkeypatch: pytest.MonkeyPatch
     assert "hunter2" not in said
 
 
-def test_what_the_caller_gives_is_not_blamed_on_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_value_from_the_caller_is_not_reported_as_one_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("SOMA_PORT", "8081")
     with pytest.raises(errors.InvalidArgument, match="wrong: port: "):
         Settings(port=-1)
 
 
-def test_a_byte_order_mark_before_the_file_is_passed_over(file: Path) -> None:
+def test_a_byte_order_mark_at_the_start_of_the_file_is_ignored(file: Path) -> None:
     file.write_bytes(b"\xef\xbb\xbfport = 8081\n")
     assert Settings().port == 8081
 
@@ -87,7 +89,7 @@ def test_a_file_that_cannot_be_read_is_named_with_what_is_wrong(file: Path, cont
     assert "soma.toml" in refused()
 
 
-def test_a_file_that_is_named_has_to_be_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_file_that_is_named_must_exist(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SOMA_CONFIG", f"{tmp_path / 'other.toml'}\n")
     assert f"SOMA_CONFIG in the environment: there is no file {tmp_path / 'other.toml'}" in refused()
     (tmp_path / "other.toml").write_text("port = 8082\n")

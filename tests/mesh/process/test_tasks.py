@@ -8,7 +8,7 @@ import pytest
 from services.mesh.process import tasks
 
 
-async def test_who_is_cancelled_while_a_task_ends_waits_for_its_end() -> None:
+async def test_a_caller_that_is_cancelled_still_waits_until_the_task_has_ended() -> None:
     closing, closed = asyncio.Event(), asyncio.Event()
 
     async def work() -> None:
@@ -32,7 +32,7 @@ async def test_who_is_cancelled_while_a_task_ends_waits_for_its_end() -> None:
     assert working.cancelled()
 
 
-async def test_tasks_that_have_ended_or_fail_are_no_error_of_who_ends_them() -> None:
+async def test_ending_tasks_that_have_ended_or_failed_raises_nothing() -> None:
     async def fail() -> None:
         raise ValueError
 

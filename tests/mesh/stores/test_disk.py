@@ -29,7 +29,7 @@ def full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 async def reasons(port: int) -> list[str]:
-    """Why Postgres and Redis cannot be used at a port nobody listens on."""
+    """The reasons for which Postgres and Redis cannot be used at a port without a server."""
     with pytest.raises(errors.Unavailable) as database:
         await postgres.open_pool(f"postgresql://soma@127.0.0.1:{port}/soma")
     with pytest.raises(errors.Unavailable) as cache:
@@ -38,7 +38,7 @@ async def reasons(port: int) -> list[str]:
     return [database.value.reason, cache.value.reason]
 
 
-async def test_a_store_that_stopped_on_a_full_disk_is_called_full(full: Path, unused_tcp_port: int) -> None:
+async def test_a_store_that_stopped_on_a_full_disk_is_reported_as_full(full: Path, unused_tcp_port: int) -> None:
     for store in STORES:
         disk.watch(store, f"tcp://127.0.0.1:{unused_tcp_port}", full)
     assert await reasons(unused_tcp_port) == ["STORAGE_FULL", "STORAGE_FULL"]
@@ -50,7 +50,7 @@ async def test_a_store_elsewhere_is_not_judged_by_the_disk_here(full: Path, unus
     assert await reasons(unused_tcp_port) == ["POSTGRES_UNAVAILABLE", "REDIS_UNAVAILABLE"]
 
 
-async def test_a_store_that_stopped_with_room_left_is_away(tmp_path: Path, unused_tcp_port: int) -> None:
+async def test_a_store_that_stopped_with_room_left_is_unavailable(tmp_path: Path, unused_tcp_port: int) -> None:
     for store in STORES:
         disk.watch(store, f"tcp://127.0.0.1:{unused_tcp_port}", tmp_path)
     try:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Numbers:
-    """A table of numbers, none twice and none negative, and how they were written to it."""
+    """A table of numbers that refuses repeated and negative ones, and the batches that were written to it."""
 
     def __init__(self, pool: "Pool") -> None:
         self.pool = pool
@@ -40,7 +40,7 @@ async def numbers(database: "Pool") -> Numbers:
     return Numbers(database)
 
 
-async def test_what_is_committed_while_a_transaction_runs_shares_the_next_one(numbers: Numbers) -> None:
+async def test_items_that_arrive_during_a_transaction_share_the_next_one(numbers: Numbers) -> None:
     numbers.gate.clear()
     async with GroupCommit(numbers.pool, numbers.write, max_batch=30) as group:
         first = asyncio.create_task(group.commit(0))
@@ -149,7 +149,7 @@ async def test_a_kept_connection_that_was_closed_meanwhile_is_replaced(numbers: 
         )
 
         async def noticed() -> bool:
-            # What is left is the one that asked for it.
+            # The only connection that is left is the one that asks.
             return numbers.pool.get_size() == 1
 
         await until(noticed)

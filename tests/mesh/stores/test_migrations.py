@@ -1,4 +1,4 @@
-"""Migrations: each runs once, in order, all of them or none, also when processes start together."""
+"""Migrations: each runs once and in order, all of them or none, also if processes start at the same time."""
 
 import asyncio
 import sys
@@ -35,7 +35,7 @@ def write(directory: Path, **files: str) -> None:
 
 
 async def run(url: str, directory: Path) -> str:
-    """Migrate in a process of its own; whether that process imported SQLAlchemy, or its error."""
+    """Migrate in a new process; returns whether it imported SQLAlchemy, or its error."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", RUN, url, str(directory)),
         stdout=asyncio.subprocess.PIPE,

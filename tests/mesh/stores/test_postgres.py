@@ -1,4 +1,4 @@
-"""The pool: JSON, times, and errors of a server that goes away."""
+"""The pool: JSON, times, and errors of a server that becomes unavailable."""
 
 import asyncio
 import signal
@@ -38,14 +38,14 @@ async def test_a_failed_block_leaves_nothing_behind(database: "Pool") -> None:
     assert await database.fetchval("SELECT count(*) FROM note") == 0
 
 
-async def test_a_pool_is_refused_with_a_reason_when_nobody_listens(unused_tcp_port: int) -> None:
+async def test_opening_a_pool_fails_with_a_reason_when_nothing_listens_on_the_port(unused_tcp_port: int) -> None:
     with pytest.raises(errors.Unavailable) as refused:
         await postgres.open_pool(f"postgresql://postgres@127.0.0.1:{unused_tcp_port}/postgres")
     assert refused.value.reason == "POSTGRES_UNAVAILABLE"
 
 
 @pytest.mark.parametrize("wrong", ["/nosuch", "/postgres?sslmode=perhaps", "/postgres?nosuch=1", "user"])
-async def test_what_a_url_says_that_the_server_does_not_take_is_refused_as_what_it_is(
+async def test_a_url_that_the_server_refuses_is_a_failed_precondition_without_the_password(
     postgres_url: str, wrong: str
 ) -> None:
     parts = urlsplit(postgres_url)
@@ -59,7 +59,7 @@ async def test_what_a_url_says_that_the_server_does_not_take_is_refused_as_what_
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-async def test_a_restart_is_a_typed_error_meanwhile_and_forgotten_afterwards(
+async def test_a_restart_is_a_typed_error_until_the_server_is_back(
     postgres_server: PostgresServer, database: "Pool", how: signal.Signals
 ) -> None:
     async def in_flight() -> None:
@@ -79,7 +79,7 @@ async def test_a_restart_is_a_typed_error_meanwhile_and_forgotten_afterwards(
     await postgres.ping(database)
 
 
-def test_a_connection_on_which_the_server_said_farewell_is_a_lost_one() -> None:
+def test_a_connection_that_the_server_has_closed_is_unavailable() -> None:
     words = "cannot switch to state 15; another operation ({}) is in progress"
     with pytest.raises(errors.Unavailable), postgres.typed_errors():
         raise asyncpg.InternalClientError(words.format(2))
@@ -88,7 +88,7 @@ def test_a_connection_on_which_the_server_said_farewell_is_a_lost_one() -> None:
         raise asyncpg.InternalClientError(words.format(11))
 
 
-async def test_a_mistake_in_a_statement_is_not_called_unavailable(database: "Pool") -> None:
+async def test_an_error_in_a_statement_is_not_unavailable(database: "Pool") -> None:
     with pytest.raises(Exception, match="nowhere") as raised:
         async with postgres.connection(database) as connection:
             await connection.execute("SELECT * FROM nowhere")
@@ -115,10 +115,10 @@ async def in_data(database: "Pool", relative: str) -> Path:
     return Path(await database.fetchval("SELECT current_setting('data_directory')")) / relative
 
 
-async def test_a_full_disk_is_told_at_once_and_over_once_there_is_room(database: "Pool") -> None:
+async def test_a_full_disk_is_reported_at_once_and_ends_once_there_is_room(database: "Pool") -> None:
     await database.execute("CREATE TABLE note (text text)")
     table = await in_data(database, await database.fetchval("SELECT pg_relation_filepath('note')"))
-    # What is written to this device meets a full disk.
+    # Every write to this device fails as if the disk were full.
     table.unlink()
     table.symlink_to("/dev/full")
     with pytest.raises(errors.Unavailable, match="disk is full") as full:
@@ -129,7 +129,7 @@ async def test_a_full_disk_is_told_at_once_and_over_once_there_is_room(database:
     table.unlink()
     table.touch()
     table.chmod(0o666)
-    # The server's processes have the device open still.
+    # The server's processes still have the device open.
     await database.expire_connections()
     async with postgres.connection(database) as connection:
         await connection.execute("INSERT INTO note VALUES ('two')")
@@ -157,7 +157,7 @@ async def test_health_notices_a_full_disk_although_the_server_answers(postgres_u
         await pool.close()
 
 
-async def test_a_standby_is_not_taken_for_a_server_that_works(postgres_url: str, database: "Pool") -> None:
+async def test_a_read_only_server_is_unavailable_and_not_healthy(postgres_url: str, database: "Pool") -> None:
     await database.execute("CREATE TABLE note (text text)")
     name = postgres_url.rpartition("/")[2]
     await database.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
@@ -173,7 +173,7 @@ async def test_a_standby_is_not_taken_for_a_server_that_works(postgres_url: str,
     assert written.value.reason == asked.value.reason == "POSTGRES_READ_ONLY"
 
 
-async def test_a_limit_of_the_server_is_not_a_mistake_of_ours(database: "Pool") -> None:
+async def test_an_exceeded_limit_of_the_server_is_a_typed_error(database: "Pool") -> None:
     with pytest.raises(errors.Unavailable) as limited:
         async with postgres.connection(database) as connection:
             await connection.execute(

@@ -1,4 +1,4 @@
-"""The Redis client: errors of a server that goes away."""
+"""The Redis client: errors of a server that becomes unavailable."""
 
 import asyncio
 import signal
@@ -11,7 +11,7 @@ from services.mesh.stores import redis as mesh_redis
 from tests.servers import RedisServer
 
 
-async def test_a_restart_is_a_typed_error_meanwhile_and_forgotten_afterwards(
+async def test_a_restart_is_a_typed_error_until_the_server_is_back(
     redis_server: RedisServer, redis: aioredis.Redis
 ) -> None:
     await mesh_redis.ping(redis)
@@ -23,14 +23,14 @@ async def test_a_restart_is_a_typed_error_meanwhile_and_forgotten_afterwards(
     await mesh_redis.ping(redis)
 
 
-async def test_a_wrong_command_is_not_called_unavailable(redis: aioredis.Redis) -> None:
+async def test_an_unknown_command_is_not_unavailable(redis: aioredis.Redis) -> None:
     with pytest.raises(aioredis.RedisError) as raised, mesh_redis.typed_errors():
         await redis.execute_command("NOSUCH")  # type: ignore[no-untyped-call]
     assert not isinstance(raised.value, errors.MeshError)
 
 
 @pytest.mark.parametrize("option", ["foo=1", "socket_timeout=soon", "ssl_cert_reqs=none"])
-async def test_an_option_of_the_url_that_is_none_is_refused_before_the_first_call(redis_url: str, option: str) -> None:
+async def test_an_invalid_option_of_the_url_is_refused_before_the_first_call(redis_url: str, option: str) -> None:
     with pytest.raises(errors.FailedPrecondition, match=f"redis_url.*{option.partition('=')[0]}"):
         mesh_redis.open_client(f"{redis_url}?{option}")
 
@@ -45,7 +45,7 @@ SCRIPT = "return redis.call('SET', KEYS[1], 'x')"
 
 
 async def refusals(client: aioredis.Redis) -> set[str]:
-    """The reasons for which a command, a script and a pipeline fail, and what health says."""
+    """The reasons for which a command, a script, a pipeline and the health check fail."""
     reasons = set()
 
     async def script() -> None:
@@ -70,7 +70,7 @@ async def refusals(client: aioredis.Redis) -> set[str]:
     return reasons
 
 
-async def test_a_server_without_memory_is_named_until_it_has_some(redis: aioredis.Redis) -> None:
+async def test_a_server_out_of_memory_is_reported_until_it_has_some(redis: aioredis.Redis) -> None:
     await redis.config_set("maxmemory", 1)
     try:
         assert await refusals(redis) == {"REDIS_OUT_OF_MEMORY"}
@@ -79,7 +79,7 @@ async def test_a_server_without_memory_is_named_until_it_has_some(redis: aioredi
     await mesh_redis.ping(redis)
 
 
-async def test_a_replica_is_named_until_it_takes_writes(redis: aioredis.Redis, unused_tcp_port: int) -> None:
+async def test_a_replica_is_reported_until_it_accepts_writes(redis: aioredis.Redis, unused_tcp_port: int) -> None:
     await redis.execute_command("REPLICAOF", "127.0.0.1", unused_tcp_port)  # type: ignore[no-untyped-call]
     try:
         assert await refusals(redis) == {"REDIS_READ_ONLY"}
@@ -100,7 +100,7 @@ async def test_a_replica_is_named_until_it_takes_writes(redis: aioredis.Redis, u
         ("NOREPLICAS Not enough good replicas to write.", "REDIS_UNAVAILABLE"),
     ],
 )
-def test_what_a_server_says_of_itself_has_a_reason(answer: str, reason: str) -> None:
+def test_an_error_of_the_servers_state_has_a_reason(answer: str, reason: str) -> None:
     with pytest.raises(errors.Unavailable) as refused, mesh_redis.typed_errors():
         raise aioredis.ResponseError(f"Command # 1 (XADD soma) of pipeline caused error: {answer}")
     assert refused.value.reason == reason

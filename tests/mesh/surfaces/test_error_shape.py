@@ -39,7 +39,7 @@ def test_an_error_has_the_shape_with_its_placeholders_filled_in() -> None:
     assert stated.headers == {"request-id": "r-1", "x-share": "100%"}
 
 
-def test_a_placeholder_alone_keeps_its_type_and_within_a_text_it_is_text() -> None:
+def test_a_placeholder_alone_keeps_the_type_of_its_value_and_becomes_text_within_text() -> None:
     stated = RPC.stated(503, **AWAY)
     assert stated.body == {
         "jsonrpc": "2.0",
@@ -55,7 +55,7 @@ def test_a_placeholder_alone_keeps_its_type_and_within_a_text_it_is_text() -> No
 @pytest.mark.parametrize(
     ("status", "kind"), [(400, "invalid_request_error"), (409, "invalid_request_error"), (404, "not_found_error")]
 )
-def test_a_status_without_a_kind_of_its_own_has_that_of_its_class(status: int, kind: str) -> None:
+def test_a_status_without_its_own_kind_has_the_kind_of_its_class(status: int, kind: str) -> None:
     assert CLAUDE.stated(status, canonical="X", reason="Y", message="").body["error"]["type"] == kind
 
 
@@ -70,12 +70,12 @@ def test_the_code_is_the_reason_in_lower_case_unless_its_status_has_one() -> Non
     ]
 
 
-def test_what_a_message_says_is_no_placeholder() -> None:
+def test_placeholders_in_a_message_are_not_replaced() -> None:
     stated = RPC.stated(400, canonical="A", reason="B", message="{status} {nothing}")
     assert stated.body["error"]["message"] == "A: {status} {nothing}"
 
 
-def test_envoys_commands_stay_and_all_other_text_is_escaped() -> None:
+def test_commands_of_envoys_format_are_kept_and_all_other_text_is_escaped() -> None:
     def escaped(text: str) -> str:
         return text.replace("%", "%%")
 
@@ -88,7 +88,7 @@ def test_envoys_commands_stay_and_all_other_text_is_escaped() -> None:
 
 
 @pytest.mark.parametrize("shape", [CLAUDE, RPC, REST])
-def test_what_is_announced_reads_as_the_same_shape(shape: ErrorShape) -> None:
+def test_an_announced_shape_is_read_as_the_same_shape(shape: ErrorShape) -> None:
     message = pb.SurfaceErrors.FromString(shape.announced().SerializeToString())
     assert read(message) == shape
 
@@ -124,12 +124,12 @@ def test_a_shape_is_read_in_the_order_of_its_keys_whatever_the_order_of_the_mess
         ({"body": {"a": 1}, "headers": {"a": "{message}"}}, "no placeholder {message}"),
     ],
 )
-def test_a_shape_that_cannot_be_is_refused(shape: dict[str, Any], wrong: str) -> None:
+def test_an_invalid_shape_is_refused(shape: dict[str, Any], wrong: str) -> None:
     with pytest.raises(ValueError, match=wrong):
         ErrorShape(**shape)
 
 
-def test_a_kind_that_is_neither_text_nor_number_is_refused() -> None:
+def test_a_kind_that_is_neither_a_string_nor_a_number_is_refused() -> None:
     message = pb.SurfaceErrors()
     message.body.update({"a": "{kind}"})
     message.kinds[400].bool_value = True
@@ -138,7 +138,7 @@ def test_a_kind_that_is_neither_text_nor_number_is_refused() -> None:
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
-def test_a_number_that_json_has_not_is_refused(number: float) -> None:
+def test_a_number_that_json_cannot_represent_is_refused(number: float) -> None:
     messages = [pb.SurfaceErrors(), pb.SurfaceErrors()]
     for message in messages:
         message.body.update({"a": "{kind}"})

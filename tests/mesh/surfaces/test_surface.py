@@ -45,7 +45,7 @@ JOBS = Surface(
 )
 
 
-def test_what_is_announced_is_what_was_declared() -> None:
+def test_an_announced_surface_is_as_it_was_declared() -> None:
     announced = JOBS.announced("work")
     assert (announced.service, announced.name, announced.max_body_bytes) == ("work", "jobs", 1000)
     assert [each.text for each in templates(announced)] == [*JOBS.paths, *JOBS.sockets]
@@ -54,7 +54,7 @@ def test_what_is_announced_is_what_was_declared() -> None:
     assert dict(announced.errors.body.items()) == {"wrong": "{message}"}
 
 
-def test_a_stream_is_a_path_and_maybe_a_query() -> None:
+def test_a_stream_is_a_path_with_at_most_one_query_parameter() -> None:
     assert stream("/a/{id}").query is None
     assert stream("/a/{id}?stream=true").query == ("stream", "true")
     for text in ("/a?", "/a?stream", "/a?x=1&y=2", "/a?x=y z", "a"):
@@ -76,7 +76,7 @@ def test_a_stream_is_a_path_and_maybe_a_query() -> None:
         ({"max_body_bytes": -1}, "max_body_bytes"),
     ],
 )
-def test_a_surface_that_the_gateway_could_not_serve_cannot_be_declared(fields: dict[str, Any], wrong: str) -> None:
+def test_declaring_a_surface_that_the_gateway_could_not_serve_is_an_error(fields: dict[str, Any], wrong: str) -> None:
     with pytest.raises(ValueError, match=wrong):
         Surface("jobs", naming("jobs"), **({"paths": ("/jobs",)} | fields))
 
@@ -89,7 +89,7 @@ def test_a_surface_that_the_gateway_could_not_serve_cannot_be_declared(fields: d
         (Surface("other", naming("b"), sockets=("/jobs/{id}/live",)),),
     ],
 )
-def test_two_surfaces_of_a_service_share_neither_a_name_nor_a_path(others: tuple[Surface, ...]) -> None:
+def test_two_surfaces_of_a_service_with_the_same_name_or_path_are_refused(others: tuple[Surface, ...]) -> None:
     with pytest.raises(ValueError, match="two surfaces of a service"):
         BySurface((JOBS, *others))
 

@@ -45,7 +45,7 @@ def test_a_template_matches_its_paths_and_no_others(text: str, paths: tuple[str,
         ("/soma.{rest=**}", "/soma", False),
     ],
 )
-def test_two_templates_share_a_path_or_do_not(one: str, other: str, shared: bool) -> None:
+def test_whether_two_templates_have_a_path_in_common_is_known(one: str, other: str, shared: bool) -> None:
     assert template(one).shares(template(other)) is shared
     assert template(other).shares(template(one)) is shared
 
@@ -62,7 +62,7 @@ PATHS = st.lists(st.sampled_from(["a", "b", "ab", "b:a", "a:a", ""]), max_size=5
 
 
 @given(TEMPLATES, TEMPLATES, PATHS)
-def test_what_matches_two_templates_is_shared_by_them(one: Template, other: Template, path: str) -> None:
+def test_two_templates_that_match_the_same_path_have_it_in_common(one: Template, other: Template, path: str) -> None:
     both = all(re.fullmatch(each.regex, path) for each in (one, other))
     assert one.shares(other) or not both
 
@@ -78,7 +78,7 @@ def test_what_matches_two_templates_is_shared_by_them(one: Template, other: Temp
         "/a/{b=*}/c",
     ],
 )
-def test_a_surface_may_declare_this(text: str) -> None:
+def test_a_surface_may_declare_this_template(text: str) -> None:
     assert declared(text).text == text
 
 
@@ -90,12 +90,12 @@ def test_a_surface_may_declare_this(text: str) -> None:
         *("/a\n", "/a/{id=**}:x", "/a/{x=b/*}"),
     ],
 )
-def test_a_surface_may_not_declare_that(text: str) -> None:
+def test_a_surface_may_not_declare_this_template(text: str) -> None:
     with pytest.raises(ValueError, match=r"template|longer"):
         declared(text)
 
 
-def test_what_stands_before_the_first_variable_is_its_literal_part() -> None:
+def test_the_literal_part_ends_before_the_first_variable() -> None:
     assert [template(text).literal for text in ("/v1/jobs/{id}/logs", "/v1/jobs", "/v1/{a}")] == [
         *("/v1/jobs", "/v1/jobs", "/v1")
     ]

@@ -1,4 +1,4 @@
-"""Hosts and ports as they are written, and which address a host is."""
+"""Hosts and ports as they are written, and the address of a host."""
 
 import socket
 
@@ -14,7 +14,7 @@ LOCAL = "here.test"
     ("host", "port", "written"),
     [("127.0.0.1", 80, "127.0.0.1:80"), ("::1", 80, "[::1]:80"), ("control.mesh", 7000, "control.mesh:7000")],
 )
-def test_what_is_written_is_read_as_it_was(host: str, port: int, written: str) -> None:
+def test_a_written_address_is_read_as_it_was(host: str, port: int, written: str) -> None:
     assert joined(host, port) == written
     assert split(written) == (host, port)
 
@@ -35,7 +35,7 @@ def test_what_is_written_is_read_as_it_was(host: str, port: int, written: str) -
         "a@b:80",
     ],
 )
-def test_what_is_no_host_and_port_is_refused_by_its_name(address: str) -> None:
+def test_an_invalid_host_or_port_is_refused_with_its_text(address: str) -> None:
     with pytest.raises(ValueError, match="is not"):
         split(address)
 
@@ -51,7 +51,7 @@ def test_an_address_has_one_form(given: str, usual: str) -> None:
 @pytest.mark.parametrize(
     "host", ["", " ", "a b", "a\0b", "here:80", "http://here", "[here]", "-x", "::1::", "fe80::1%lo", "[fe80::1%25lo]"]
 )
-def test_what_nobody_can_listen_on_is_refused_by_its_name(host: str) -> None:
+def test_an_address_that_cannot_be_listened_on_is_refused_with_its_name(host: str) -> None:
     with pytest.raises(ValueError) as refused:
         listenable(host)
     assert repr(host) in str(refused.value) or repr(host.strip("[]")) in str(refused.value)
@@ -60,7 +60,7 @@ def test_what_nobody_can_listen_on_is_refused_by_its_name(host: str) -> None:
     assert unknown.value.reason == "HOST_UNKNOWN"
 
 
-def test_a_name_nobody_knows_is_refused_by_its_name() -> None:
+def test_an_unknown_host_name_is_refused_with_its_name() -> None:
     with pytest.raises(InvalidArgument, match=r"'nosuch\.invalid'.*--host") as unknown:
         resolved("nosuch.invalid")
     assert unknown.value.reason == "HOST_UNKNOWN"

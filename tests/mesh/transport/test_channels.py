@@ -13,7 +13,7 @@ from services.mesh.transport.directory import Directory
 from services.mesh.transport.limits import MESSAGE_BYTES
 
 
-async def test_a_service_that_is_called_while_it_is_built_is_away_and_then_there() -> None:
+async def test_a_service_is_unavailable_while_it_is_built_and_reached_afterwards() -> None:
     channels = Channels(["testing"], Directory(), SIGNER, MESSAGE_BYTES)
     stub = EchoServiceStub(channels.connect("testing"))
     with run_as(SOMEBODY):

@@ -11,7 +11,7 @@ from services.mesh.transport.http import HttpServer
 
 
 class Recording(asyncio.Transport):
-    """Notes what it is asked to send."""
+    """Records what it is asked to send."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ async def gathering(recording: Recording) -> GatheringTransport:
     return GatheringTransport(recording, asyncio.get_running_loop())
 
 
-async def test_what_one_turn_writes_leaves_in_one_piece_and_the_next_turn_s_apart(
+async def test_writes_of_one_turn_of_the_loop_are_sent_together(
     gathering: GatheringTransport, recording: Recording
 ) -> None:
     gathering.write(b"head ")
@@ -54,7 +54,7 @@ async def test_what_one_turn_writes_leaves_in_one_piece_and_the_next_turn_s_apar
     assert recording.sent == [b"head and body", b"next"]
 
 
-async def test_closing_sends_what_was_written_first(gathering: GatheringTransport, recording: Recording) -> None:
+async def test_closing_first_sends_what_was_written(gathering: GatheringTransport, recording: Recording) -> None:
     gathering.write(b"last words")
     gathering.close()
     assert recording.sent == [b"last words"]
@@ -69,7 +69,7 @@ async def test_aborting_sends_nothing_more(gathering: GatheringTransport, record
     assert recording.closed
 
 
-async def test_much_is_sent_at_once_so_that_the_transport_can_say_stop(
+async def test_a_large_amount_is_sent_at_once_so_that_the_transport_can_pause_writing(
     gathering: GatheringTransport, recording: Recording
 ) -> None:
     gathering.write(b"x" * 40_000)
@@ -79,8 +79,8 @@ async def test_much_is_sent_at_once_so_that_the_transport_can_say_stop(
     assert len(recording.sent) == 1
 
 
-async def test_a_client_that_does_not_read_pauses_who_writes_to_it() -> None:
-    """An application that sends without end stops at the server's limits."""
+async def test_a_client_that_does_not_read_pauses_the_application() -> None:
+    """An application that sends without end is paused at the limits of the server."""
     sent = 0
     piece = b"z" * 65_536
 

@@ -49,7 +49,7 @@ def test_a_url_has_one_spelling(given: str, found: str) -> None:
         ("http://user:hunter2@h:99999", "holds a user or a password"),
     ],
 )
-def test_what_is_no_url_of_a_server_is_refused_with_words(given: str, said: str) -> None:
+def test_an_invalid_url_is_refused_with_a_message(given: str, said: str) -> None:
     with pytest.raises(ValueError) as refused:
         http_url(given)
     assert said in str(refused.value)
@@ -67,12 +67,12 @@ def test_what_is_no_url_of_a_server_is_refused_with_words(given: str, said: str)
         "POSTGRESQL://db/soma",
     ],
 )
-def test_every_way_to_name_a_postgres_is_taken(given: str) -> None:
+def test_every_form_of_a_postgres_url_is_accepted(given: str) -> None:
     assert postgres_url(given).lower() == given.lower()
 
 
 @pytest.mark.parametrize("given", ["redis://h", "rediss://:pw@h:6380/1", "redis://user:pw@[::1]:6379/0"])
-def test_every_way_to_name_a_redis_is_taken(given: str) -> None:
+def test_every_form_of_a_redis_url_is_accepted(given: str) -> None:
     assert redis_url(given) == given
 
 
@@ -96,7 +96,7 @@ def test_every_way_to_name_a_redis_is_taken(given: str) -> None:
         (split, "control:99999", "host:port"),
     ],
 )
-def test_what_is_none_of_them_is_refused_with_words(check: Callable[[str], object], given: str, said: str) -> None:
+def test_another_form_of_url_is_refused_with_a_message(check: Callable[[str], object], given: str, said: str) -> None:
     with pytest.raises(ValueError) as refused:
         check(given)
     assert said in str(refused.value)

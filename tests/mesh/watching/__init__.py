@@ -1,1 +1,1 @@
-"""Tests of what is followed from a place on."""
+"""Tests of sequences that are followed from a given place."""

@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from services.mesh.stores.postgres import Pool
 
 TABLE = "CREATE TABLE number (name text, place bigint, PRIMARY KEY (name, place))"
-# Longer than any test takes: who looks by itself has not looked before.
+# Longer than any test takes, so that a watcher does not poll.
 NEVER = 1000.0
 
 
 @dataclass
 class Numbers:
-    """Sequences of numbers, as one process has them."""
+    """Sequences of numbers, as one process sees them."""
 
     pool: "Pool"
     sequences: RowSequences
@@ -44,12 +44,12 @@ class Numbers:
         self.sequences.appended(name)
 
     async def read(self, place: int) -> Found[int]:
-        """What there is."""
+        """Read the items from a place on."""
         async with connection(self.pool) as acquired:
             found = await acquired.fetch(
                 "SELECT place FROM number WHERE name = 'n' AND place >= $1 ORDER BY place LIMIT 3", place
             )
-        # Counted when it has ended: who waits for a read may stop Postgres next.
+        # Counted after the read has ended, because a test that waits for a read may then stop Postgres.
         self.reads += 1
         items = [row[0] for row in found]
         return Found(items, items[-1] + 1 if items else place)
@@ -99,7 +99,7 @@ async def elsewhere(table: "Pool", redis_url: str, postgres_url: str) -> AsyncIt
 
 
 async def idle(numbers: Numbers, reads: int) -> None:
-    """Return once so many reads have been made."""
+    """Wait until this number of reads has been made."""
 
     async def read() -> bool:
         return numbers.reads >= reads
@@ -119,7 +119,7 @@ async def test_an_idle_watcher_reads_nothing(here: Numbers) -> None:
 
 
 @pytest.mark.parametrize(("place", "expected"), [(0, list(range(8))), (5, [5, 6, 7]), (8, []), (20, [])])
-async def test_what_there_is_is_read_from_a_place_on(here: Numbers, place: int, expected: list[int]) -> None:
+async def test_existing_items_are_read_from_the_given_place(here: Numbers, place: int, expected: list[int]) -> None:
     await here.append(*range(8))
     with here.sequences.watch("n", place, here.read) as watch:
         found: list[int] = []
@@ -128,7 +128,7 @@ async def test_what_there_is_is_read_from_a_place_on(here: Numbers, place: int, 
     assert found == expected
 
 
-async def test_what_another_process_appends_is_told_though_nobody_looks(
+async def test_a_watcher_is_notified_of_items_that_another_process_appends(
     here: Numbers, elsewhere: Numbers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rows, "LOOK_SECONDS", NEVER)
@@ -141,7 +141,7 @@ async def test_what_another_process_appends_is_told_though_nobody_looks(
         assert await following == list(range(200))
 
 
-async def test_whom_another_sequence_concerns_is_not_woken(here: Numbers, elsewhere: Numbers) -> None:
+async def test_a_watcher_of_another_sequence_is_not_woken(here: Numbers, elsewhere: Numbers) -> None:
     following = asyncio.create_task(here.follow(last=1))
     await elsewhere.append(0)
     await idle(here, 3)
@@ -154,7 +154,7 @@ async def test_whom_another_sequence_concerns_is_not_woken(here: Numbers, elsewh
     assert here.reads - before <= 2
 
 
-async def test_everything_appended_in_a_while_is_told_with_one_command(redis: aioredis.Redis, here: Numbers) -> None:
+async def test_appends_of_a_short_time_are_announced_with_one_command(redis: aioredis.Redis, here: Numbers) -> None:
     for number in range(50):
         here.sequences.appended(f"n-{number}", "n")
 
@@ -165,7 +165,7 @@ async def test_everything_appended_in_a_while_is_told_with_one_command(redis: ai
     assert await said() == 1
 
 
-async def test_a_watcher_that_left_reads_nothing_more(here: Numbers) -> None:
+async def test_a_watcher_that_has_ended_reads_nothing_more(here: Numbers) -> None:
     following = asyncio.create_task(here.follow())
     await here.append(0)
     await idle(here, 1)
@@ -180,7 +180,7 @@ async def test_a_watcher_that_left_reads_nothing_more(here: Numbers) -> None:
     assert here.reads == before + 1
 
 
-async def test_a_watcher_looks_by_itself_while_redis_is_away_and_is_told_once_it_is_back(
+async def test_a_watcher_polls_while_redis_is_unavailable_and_is_notified_once_it_is_back(
     here: Numbers, elsewhere: Numbers, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rows, "LOOK_SECONDS", NEVER)
@@ -208,7 +208,7 @@ async def test_a_watcher_looks_by_itself_while_redis_is_away_and_is_told_once_it
         assert await following == [0, 1, 2, 3]
 
 
-async def test_who_begins_to_watch_while_redis_is_away_is_told_by_its_own_process(
+async def test_a_watcher_that_begins_while_redis_is_unavailable_is_notified_by_its_own_process(
     here: Numbers, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rows, "LOOK_SECONDS", NEVER)
@@ -224,7 +224,7 @@ async def test_who_begins_to_watch_while_redis_is_away_is_told_by_its_own_proces
         await redis_server.start()
 
 
-async def test_an_idle_watcher_does_not_notice_that_postgres_was_away(
+async def test_an_idle_watcher_is_not_disturbed_by_a_restart_of_postgres(
     here: Numbers, postgres_server: PostgresServer
 ) -> None:
     following = asyncio.create_task(here.follow(last=0))

@@ -4,22 +4,27 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypedDict, cast
 
-from soma.model.v1 import message_pb2 as model
-from soma.model.v1.options_pb2 import ResponseFormat
+from soma.model.v1 import options_pb2 as pb
 
+from somamesh.json_values import to_json
 from somamesh.messages import Tool, to_tool
 
 
 class Options(TypedDict, total=False):
-    """Options of a request; all are optional. The ranges are those of `soma.model.v1.Sampling`.
+    """Options of a request; all are optional. The ranges are those of `soma.model.v1.GenerationOptions`.
 
     Attributes:
         tools: functions that the model may ask to call; the caller calls them.
         tool_choice: `auto`, `none`, `required`, or the name of the tool to call.
         response_format: `text`, `json_object`, or a JSON schema of the answer.
         top_logprobs: returns the probability of each token, and of this many most likely tokens at its position.
+        reasoning_effort: how much the model thinks before it answers; `none` turns it off. Models differ in the values
+            that they accept.
+        reasoning_budget_tokens: maximum number of tokens of thoughts, for providers that have such a limit.
         user: the application's own name for its user.
         drop_params: leave out options that the provider does not support; otherwise such a request is refused.
+        provider_params: parameters that the contract has no field for, such as `min_p` or `service_tier`; they reach
+            the provider as they are.
     """
 
     max_tokens: int
@@ -33,24 +38,27 @@ class Options(TypedDict, total=False):
     seed: int
     top_logprobs: int
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+    reasoning_budget_tokens: int
     tools: Sequence[Tool]
     tool_choice: str
     parallel_tool_calls: bool
     response_format: Literal["text", "json_object"] | Mapping[str, Any]
     user: str
     drop_params: bool
+    provider_params: Mapping[str, Any]
 
 
 MODES = {
-    "auto": model.ToolChoice.MODE_AUTO,
-    "none": model.ToolChoice.MODE_NONE,
-    "required": model.ToolChoice.MODE_REQUIRED,
+    "auto": pb.ToolChoice.MODE_AUTO,
+    "none": pb.ToolChoice.MODE_NONE,
+    "required": pb.ToolChoice.MODE_REQUIRED,
 }
-FORMATS = {"text": ResponseFormat.TYPE_TEXT, "json_object": ResponseFormat.TYPE_JSON_OBJECT}
+THINKING = {"reasoning_effort": "effort", "reasoning_budget_tokens": "budget_tokens"}
+FORMATS = {"text": pb.ResponseFormat.TYPE_TEXT, "json_object": pb.ResponseFormat.TYPE_JSON_OBJECT}
 
 
-def fields_of(options: Options) -> dict[str, Any]:
-    """The request fields for the options. They have the same names for a turn, a generation and a response.
+def options_of(options: Options) -> pb.GenerationOptions | None:
+    """The options as the message of the contract; None when there are none.
 
     Raises:
         TypeError: there is no such option.
@@ -58,10 +66,17 @@ def fields_of(options: Options) -> dict[str, Any]:
     """
     # A type checker checks the names, but at run time any name may come.
     given = cast("dict[str, Any]", dict(options))
+    if not given:
+        return None
     fields: dict[str, Any] = {}
-    sampling = {name: given.pop(name) for name in list(given) if name in model.Sampling.DESCRIPTOR.fields_by_name}
+    sampling = {name: given.pop(name) for name in list(given) if name in pb.Sampling.DESCRIPTOR.fields_by_name}
     if sampling:
-        fields["sampling"] = model.Sampling(**sampling)
+        fields["sampling"] = pb.Sampling(**sampling)
+    thinking = {field: given.pop(name) for name, field in THINKING.items() if name in given}
+    if thinking:
+        fields["reasoning"] = pb.ReasoningOptions(**thinking)
+    if "provider_params" in given:
+        fields["provider_params"] = to_json(given.pop("provider_params"))
     if "tools" in given:
         fields["tools"] = [to_tool(tool) for tool in given.pop("tools")]
     if "tool_choice" in given:
@@ -73,19 +88,19 @@ def fields_of(options: Options) -> dict[str, Any]:
             fields[name] = given.pop(name)
     if given:
         raise TypeError(f"there is no option {', '.join(given)}; there are {', '.join(Options.__annotations__)}")
-    return fields
+    return pb.GenerationOptions(**fields)
 
 
-def _choice(choice: str) -> model.ToolChoice:
+def _choice(choice: str) -> pb.ToolChoice:
     if choice in MODES:
-        return model.ToolChoice(mode=MODES[choice])
-    return model.ToolChoice(mode=model.ToolChoice.MODE_NAMED, name=choice)
+        return pb.ToolChoice(mode=MODES[choice])
+    return pb.ToolChoice(mode=pb.ToolChoice.MODE_NAMED, name=choice)
 
 
-def _format(wanted: str | Mapping[str, Any]) -> ResponseFormat:
+def _format(wanted: str | Mapping[str, Any]) -> pb.ResponseFormat:
     if not isinstance(wanted, str):
         title = str(wanted.get("title", "answer"))
-        return ResponseFormat(type=ResponseFormat.TYPE_JSON_SCHEMA, name=title, schema=json.dumps(wanted))
+        return pb.ResponseFormat(type=pb.ResponseFormat.TYPE_JSON_SCHEMA, name=title, schema=json.dumps(wanted))
     if wanted not in FORMATS:
         raise ValueError(f"a response format is a JSON schema or one of {', '.join(FORMATS)}, not {wanted!r}")
-    return ResponseFormat(type=FORMATS[wanted])
+    return pb.ResponseFormat(type=FORMATS[wanted])

@@ -10,7 +10,7 @@ from somamesh.answers import Turn
 from somamesh.calls import Streaming
 from somamesh.enums import enum_value
 from somamesh.messages import Messages, to_messages
-from somamesh.options import Options, fields_of
+from somamesh.options import Options, options_of
 
 Strategy = Literal["short_only", "long_only", "hybrid"]
 
@@ -40,7 +40,7 @@ def chat(
         conversation_id=conversation,
         strategy=None if strategy is None else enum_value(memory.Strategy, strategy),
         context_token_budget=context_token_budget,
-        **fields_of(options),
+        options=options_of(options),
     )
     return Streaming(lambda mesh: mesh.chat_service.Chat, request, Turn, timeout)
 
@@ -54,5 +54,12 @@ def generate(
         model: its name; empty for the default.
         options: see `Options`.
     """
-    request = GenerateRequest(model=model, messages=to_messages(messages), **fields_of(options))
+    request = GenerateRequest(model=model, messages=to_messages(messages), options=options_of(options))
     return Streaming(lambda mesh: mesh.model_service.Generate, request, Turn, timeout)
+
+
+def whole(turn: Streaming[Turn]) -> Streaming[Turn]:
+    """The same turn, whose answer is sent in one piece, because nobody reads it while it is made. It costs less."""
+    assert isinstance(turn.request, ChatRequest | GenerateRequest)
+    turn.request.options.whole = True
+    return turn

@@ -41,7 +41,7 @@ class KeyIsTheSubject:
 
 @dataclass
 class Stand:
-    """A WebSocket server, and the log it tells."""
+    """A WebSocket server, and the log that it sends."""
 
     url: str
     store: RedisLogStore
@@ -77,7 +77,7 @@ class Client:
         await self.connection.send(orjson.dumps(message).decode())
 
     async def ended(self) -> tuple[int | None, str]:
-        """How the server closed."""
+        """The code and the reason with which the server closed."""
         async with asyncio.timeout(10):
             await self.connection.wait_closed()
         return self.connection.close_code, self.connection.close_reason or ""
@@ -85,7 +85,7 @@ class Client:
 
 @asynccontextmanager
 async def standing(database: "Pool", client: aioredis.Redis, **settings: Any) -> AsyncIterator[Stand]:
-    """An edge with these settings, before an orchestrator without neighbours."""
+    """An edge with these settings; its orchestrator has no neighbours."""
     async with (
         hosted(orchestrator.SERVICE, database=database, redis=client) as behind,
         hosted(
@@ -106,6 +106,6 @@ async def standing(database: "Pool", client: aioredis.Redis, **settings: Any) ->
 
 @pytest.fixture
 async def stand(database: "Pool", redis: aioredis.Redis) -> AsyncIterator[Stand]:
-    """A server with the settings of the product."""
+    """A server with the default settings."""
     async with standing(database, redis) as made:
         yield made

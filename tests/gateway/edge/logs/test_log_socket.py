@@ -1,4 +1,4 @@
-"""`/ws/logs`: what a client is told, what it may say, and how long it may be silent."""
+"""`/ws/logs`: what a client receives, what it may send, and how long it may be silent."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -17,27 +17,27 @@ if TYPE_CHECKING:
 
 
 async def connected(client: Client) -> None:
-    """Wait until the server tells."""
+    """Wait until the server sends entries."""
     assert (await client.hear())["type"] == "connected"
     await client.say({"type": "ping"})
     assert (await client.hear())["type"] == "pong"
 
 
 async def entry(client: Client) -> str:
-    """The next entry's message."""
-    told = await client.hear()
-    assert told["type"] == "log_entry"
-    message: str = told["data"]["message"]
+    """The message of the next entry."""
+    received = await client.hear()
+    assert received["type"] == "log_entry"
+    message: str = received["data"]["message"]
     return message
 
 
-async def test_an_entry_is_told_with_the_documents_fields(stand: Stand) -> None:
+async def test_an_entry_is_sent_with_the_documented_fields(stand: Stand) -> None:
     async with stand.socket("?task_id=t-1") as client:
         await connected(client)
         await stand.write("Task processing started", agent="a-1")
-        told = await client.hear()
-    assert told["type"] == "log_entry"
-    data = told["data"]
+        received = await client.hear()
+    assert received["type"] == "log_entry"
+    data = received["data"]
     assert {name: data[name] for name in ("level", "message", "agent_id", "task_id", "source")} == {
         "level": "info",
         "message": "Task processing started",
@@ -49,16 +49,16 @@ async def test_an_entry_is_told_with_the_documents_fields(stand: Stand) -> None:
 
 
 @pytest.mark.parametrize(
-    ("query", "told"),
+    ("query", "expected"),
     [("?level=warning", ["severe"]), ("?agent_id=a-2", ["other"]), ("?task_id=t-2&level=debug", ["other"])],
 )
-async def test_the_address_filters(stand: Stand, query: str, told: list[str]) -> None:
+async def test_entries_are_filtered_by_the_query(stand: Stand, query: str, expected: list[str]) -> None:
     async with stand.socket(query) as client:
         await connected(client)
         await stand.write("plain", agent="a-1")
         await stand.write("other", task="t-2", agent="a-2")
         await stand.write("severe", level="error")
-        assert [await entry(client) for _ in told] == told
+        assert [await entry(client) for _ in expected] == expected
 
 
 async def test_filters_change_while_connected(stand: Stand) -> None:
@@ -84,20 +84,20 @@ async def test_filters_change_while_connected(stand: Stand) -> None:
         ('{"type":"update_filters","filters":{"task_id":5}}', "task_id must be a string"),
     ],
 )
-async def test_what_cannot_be_understood_is_answered_and_the_connection_goes_on(
+async def test_an_invalid_message_gets_an_error_and_the_connection_stays_open(
     stand: Stand, said: str, error: str
 ) -> None:
     async with stand.socket() as client:
         await client.hear()
         await client.connection.send(said)
-        told = await client.hear()
-        assert told["type"] == "error"
-        assert told["message"].startswith(error)
+        received = await client.hear()
+        assert received["type"] == "error"
+        assert received["message"].startswith(error)
         await client.say({"type": "ping"})
         assert (await client.hear())["type"] == "pong"
 
 
-async def test_a_pong_holds_the_time(stand: Stand) -> None:
+async def test_a_pong_has_the_time(stand: Stand) -> None:
     async with stand.socket() as client:
         await client.hear()
         await client.say({"type": "ping"})
@@ -117,7 +117,7 @@ async def test_a_pong_holds_the_time(stand: Stand) -> None:
         ("?colour=red", "alex", "there is no filter 'colour'"),
     ],
 )
-async def test_who_may_not_listen_is_closed_with_1008(stand: Stand, query: str, key: str, reason: str) -> None:
+async def test_a_refused_client_is_closed_with_1008(stand: Stand, query: str, key: str, reason: str) -> None:
     async with stand.socket(query, key) as client:
         code, why = await client.ended()
     assert code == 1008
@@ -125,7 +125,7 @@ async def test_who_may_not_listen_is_closed_with_1008(stand: Stand, query: str, 
 
 
 @pytest.mark.parametrize("query", ["?token=alex", "?token=alex&level=info"])
-async def test_a_browser_gives_its_token_in_the_address(stand: Stand, query: str) -> None:
+async def test_a_token_in_the_query_is_accepted(stand: Stand, query: str) -> None:
     async with stand.socket(query, key="") as client:
         assert (await client.hear())["type"] == "connected"
 
@@ -137,28 +137,26 @@ async def test_another_path_is_404(stand: Stand) -> None:
     assert refused.value.response.status_code == 404
 
 
-async def test_a_client_without_pings_is_sent_away_whatever_else_it_says(
-    database: "Pool", redis: aioredis.Redis
-) -> None:
+async def test_a_client_without_pings_is_closed_whatever_else_it_sends(database: "Pool", redis: aioredis.Redis) -> None:
     async with standing(database, redis, socket_silence_seconds=0.5) as stand, stand.socket() as client:
         await client.hear()
         began = asyncio.get_running_loop().time()
         await client.say({"type": "update_filters", "filters": {}})
         assert await client.ended() == (1008, "no ping for 0.5 seconds")
-        assert asyncio.get_running_loop().time() - began < 5
+        assert asyncio.get_running_loop().time() - began < 15
 
 
-async def test_pings_keep_a_connection(database: "Pool", redis: aioredis.Redis) -> None:
-    async with standing(database, redis, socket_silence_seconds=0.5) as stand, stand.socket() as client:
+async def test_pings_keep_a_connection_open(database: "Pool", redis: aioredis.Redis) -> None:
+    async with standing(database, redis, socket_silence_seconds=1.5) as stand, stand.socket() as client:
         await client.hear()
         began = asyncio.get_running_loop().time()
-        while asyncio.get_running_loop().time() - began < 1.2:
+        while asyncio.get_running_loop().time() - began < 2.5:
             await client.say({"type": "ping"})
             assert (await client.hear())["type"] == "pong"
             await asyncio.sleep(0.1)
 
 
-async def test_the_message_beyond_the_limit_is_refused_and_says_when_to_come_back(stand: Stand) -> None:
+async def test_a_message_over_the_limit_is_refused_with_a_time_to_retry(stand: Stand) -> None:
     async with stand.socket() as client:
         await client.hear()
         for _ in range(100):
@@ -171,7 +169,7 @@ async def test_the_message_beyond_the_limit_is_refused_and_says_when_to_come_bac
     assert 0 < refused["retry_after"] <= 60
 
 
-async def test_a_user_has_fifty_connections_and_all_users_two_hundred(stand: Stand) -> None:
+async def test_a_user_may_have_fifty_connections_and_all_users_two_hundred(stand: Stand) -> None:
     async with AsyncExitStack() as stack:
 
         async def open_as(key: str) -> Client:
@@ -203,7 +201,7 @@ async def _freed(stand: Stand, count: int) -> None:
     await until(counted)
 
 
-async def test_the_seats_of_a_process_that_died_become_free(database: "Pool", redis: aioredis.Redis) -> None:
+async def test_the_slots_of_a_process_that_died_become_free(database: "Pool", redis: aioredis.Redis) -> None:
     async with standing(database, redis, sockets_per_user=1) as stand:
         await redis.zadd("soma:{sockets}:4:acme:alex", {"of the dead": 1.0})
         async with stand.socket() as client:

@@ -1,4 +1,4 @@
-"""The log as a client is told it, while the orchestrator or Redis comes and goes."""
+"""What a client receives of the log while the orchestrator or Redis is unavailable."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -22,7 +22,7 @@ from tests.servers import RedisServer
 
 
 class Restarting(rpc.LogServiceServicer):
-    """Tells one entry, then ends with `failure`, again and again."""
+    """Sends one entry and then fails with `failure`; the second call sends no entry."""
 
     def __init__(self, failure: errors.MeshError) -> None:
         self.asked: list[str] = []
@@ -37,24 +37,24 @@ class Restarting(rpc.LogServiceServicer):
         raise self._failure
 
 
-async def test_a_tail_goes_on_behind_the_last_entry_when_the_orchestrator_is_back(
+async def test_a_tail_continues_after_its_last_entry_when_the_orchestrator_is_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(tail, "RETRY_SECONDS", 0.01)
     servicer = Restarting(errors.Unavailable("the process is stopping", reason="DRAINING"))  # type: ignore[abstract]  # what a tail asks
-    told = []
-    async with _telling(servicer) as messages:
+    received = []
+    async with _tailing(servicer) as messages:
         async for message in messages:
-            told.append(message["data"]["message"])
-            if len(told) == 3:
+            received.append(message["data"]["message"])
+            if len(received) == 3:
                 break
-    assert told == ["1", "3", "4"]
+    assert received == ["1", "3", "4"]
     assert servicer.asked == ["", "10-0", "10-0", "30-0"]
 
 
-async def test_what_waiting_does_not_help_ends_a_tail() -> None:
+async def test_a_permanent_error_ends_a_tail() -> None:
     servicer = Restarting(errors.PermissionDenied("no"))  # type: ignore[abstract]  # what a tail asks
-    async with _telling(servicer) as messages:
+    async with _tailing(servicer) as messages:
         assert (await anext(messages))["data"]["message"] == "1"
         with pytest.raises(errors.MeshError) as failure:
             await anext(messages)
@@ -63,12 +63,12 @@ async def test_what_waiting_does_not_help_ends_a_tail() -> None:
 
 
 @asynccontextmanager
-async def _telling(servicer: Restarting) -> AsyncIterator[AsyncGenerator[dict[str, Any], None]]:
+async def _tailing(servicer: Restarting) -> AsyncIterator[AsyncGenerator[dict[str, Any], None]]:
     mesh = LocalMesh(((rpc.add_LogServiceServicer_to_server, servicer),))
     with run_as(SOMEBODY):
         logs = rpc.LogServiceStub(RoutedChannel(lambda: mesh.channel))
-        async with asyncio.timeout(10), aclosing(Tails(logs).messages(Filters())) as told:
-            yield told
+        async with asyncio.timeout(10), aclosing(Tails(logs).messages(Filters())) as received:
+            yield received
     await mesh.channel.close()
 
 
@@ -82,7 +82,7 @@ async def test_without_redis_a_connection_is_closed_with_1013(
     assert ended[0] == 1013
 
 
-async def test_a_connection_stays_while_redis_is_away(
+async def test_a_connection_stays_open_while_redis_is_unavailable(
     stand: Stand, redis_server: RedisServer, redis: aioredis.Redis
 ) -> None:
     async with stand.socket() as client:

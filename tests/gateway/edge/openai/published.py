@@ -1,4 +1,4 @@
-"""OpenAI's published types, held to strictly: what the edge sends fits them, and says no more than they know."""
+"""A strict check against OpenAI's published types: what the edge sends fits them, and has no other members."""
 
 from collections.abc import Collection, Iterator
 from typing import Any
@@ -6,13 +6,13 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter
 
 
-def fits(published: Any, told: Any, beyond: Collection[str] = ()) -> None:
-    """Fail unless `told` has the published type; `beyond` are members OpenAI's API sends and its types lack.
+def fits(published: Any, given: Any, beyond: Collection[str] = ()) -> None:
+    """Fail unless `given` has the published type; `beyond` are members that OpenAI's API sends and its types lack.
 
     Raises:
         ValidationError: a required member is missing, or one has another type.
     """
-    read = TypeAdapter(published).validate_python(told)
+    read = TypeAdapter(published).validate_python(given)
     assert not [path for path in _unknown(read, "") if path.rpartition(".")[2] not in beyond]
 
 

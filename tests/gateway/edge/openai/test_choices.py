@@ -1,4 +1,4 @@
-"""Several choices, log probabilities, dropped parameters and what `soma` tells, whole and streamed."""
+"""Several choices, log probabilities, dropped parameters and the field `soma`, complete and streamed."""
 
 import asyncio
 from typing import Any
@@ -19,7 +19,7 @@ from tests.gateway.edge.conftest import Stand
 
 HI: Any = [{"role": "user", "content": "Hi"}]
 LIKELY = model.TokenLogprob(token="Hi", logprob=-0.25, utf8=b"Hi", top=[model.TokenLogprob(token="Ho", logprob=-2)])
-TOLD = {
+LOGPROB = {
     "token": "Hi",
     "logprob": -0.25,
     "bytes": [72, 105],
@@ -65,7 +65,7 @@ async def test_a_choice_that_fails_fails_the_answer_and_ends_the_others(openai: 
         await openai.chat.completions.create(model="plain", messages=HI, n=2)
 
 
-async def test_a_client_that_leaves_ends_all_its_choices(http: httpx.AsyncClient, stand: Stand) -> None:
+async def test_a_client_that_disconnects_cancels_all_its_choices(http: httpx.AsyncClient, stand: Stand) -> None:
     stand.chat.script = [started(), delta("Hel"), asyncio.Event()]
     body = {"messages": HI, "n": 3, "stream": True}
     async with http.stream("POST", "/v1/chat/completions", json=body) as answer:
@@ -79,19 +79,21 @@ async def number_active(stand: Stand, number: int) -> bool:
     return stand.chat.active == number
 
 
-async def test_log_probabilities_come_with_the_text_they_are_of(openai: AsyncOpenAI, stand: Stand) -> None:
+async def test_log_probabilities_come_with_their_text(openai: AsyncOpenAI, stand: Stand) -> None:
     said = chat.ChatResponse(delta=model.Delta(text="Hi", logprobs=[LIKELY]))
     stand.chat.script = [started(), said, finished()]
     ask: Any = {"model": "plain", "messages": HI, "logprobs": True, "top_logprobs": 1}
     answer = await openai.chat.completions.create(**ask)
     assert stand.chat.requests[0].options.sampling.top_logprobs == 1
-    assert answer.choices[0].logprobs.model_dump() == {"content": [TOLD], "refusal": None}
+    assert answer.choices[0].logprobs.model_dump() == {"content": [LOGPROB], "refusal": None}
     stream = await openai.chat.completions.create(**ask, stream=True)
-    told = [chunk.choices[0].logprobs async for chunk in stream]
-    assert [each.model_dump() for each in told if each] == [{"content": [TOLD], "refusal": None}]
+    found = [chunk.choices[0].logprobs async for chunk in stream]
+    assert [each.model_dump() for each in found if each] == [{"content": [LOGPROB], "refusal": None}]
 
 
-async def test_what_a_model_cannot_honour_is_refused_under_openais_names(openai: AsyncOpenAI, stand: Stand) -> None:
+async def test_parameters_that_a_model_does_not_support_are_refused_by_openais_names(
+    openai: AsyncOpenAI, stand: Stand
+) -> None:
     fields = ("sampling.stop_sequences", "sampling.seed")
     stand.chat.script = [
         errors.InvalidArgument(
@@ -111,18 +113,16 @@ async def test_what_a_model_cannot_honour_is_refused_under_openais_names(openai:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_a_client_that_lets_parameters_be_dropped_is_told_which_were(
-    openai: AsyncOpenAI, stand: Stand, stream: bool
-) -> None:
+async def test_dropped_parameters_are_named_in_the_answer(openai: AsyncOpenAI, stand: Stand, stream: bool) -> None:
     opening = started()
-    opening.started.dropped_params.extend(["sampling.seed", "response_format"])
+    opening.started.dropped_params.extend(["sampling.seed", "options.response_format", "provider_params.min_p"])
     stand.chat.script = [opening, delta("Hi"), finished()]
     create: Any = openai.chat.completions.create
     answer = await create(
         model="plain",
         messages=HI,
         seed=1,
-        verbosity="low",
+        modalities=["text", "audio"],
         stream=stream,
         extra_body={"soma": {"drop_params": True}},
     )
@@ -130,10 +130,10 @@ async def test_a_client_that_lets_parameters_be_dropped_is_told_which_were(
         [answer] = [chunk async for chunk in answer if chunk.choices[0].finish_reason]
     assert stand.chat.requests[0].options.drop_params
     extension = (answer.model_extra or {})["soma"]
-    assert extension == {"dropped_params": ["verbosity", "seed", "response_format"]}
+    assert extension == {"dropped_params": ["modalities", "seed", "response_format", "min_p"]}
 
 
-async def test_memory_is_asked_for_and_policy_is_told_of_under_soma(http: httpx.AsyncClient, stand: Stand) -> None:
+async def test_the_field_soma_chooses_the_memory_and_reports_policy(http: httpx.AsyncClient, stand: Stand) -> None:
     rule = MatchedRule(rule_id="pii", decision=DECISION_REDACT, reason="an address")
     notice = chat.PolicyNotice(decision=DECISION_REDACT, stage="output", matched_rules=[rule])
     stand.chat.script = [started(), chat.ChatResponse(policy=notice), delta("Hi"), finished()]
@@ -144,7 +144,9 @@ async def test_memory_is_asked_for_and_policy_is_told_of_under_soma(http: httpx.
     assert stand.chat.requests[0].strategy == STRATEGY_LONG_ONLY
 
 
-async def test_a_client_that_does_not_ask_sees_openais_shape_alone(http: httpx.AsyncClient, stand: Stand) -> None:
+async def test_an_answer_has_no_field_soma_unless_the_request_asks_for_it(
+    http: httpx.AsyncClient, stand: Stand
+) -> None:
     stand.chat.script = [*spoken("Hi")[:-1], tool_call(0, "c1", "look", "{}"), finished()]
     answer = await http.post("/v1/chat/completions", json={"messages": HI})
     members = {"id", "object", "created", "model", "choices", "usage", "service_tier", "system_fingerprint"}

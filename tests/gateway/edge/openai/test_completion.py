@@ -1,4 +1,4 @@
-"""A chat completion has the shape OpenAI documents, whole and streamed."""
+"""A chat completion has the shape that OpenAI documents, complete and streamed."""
 
 import asyncio
 import json
@@ -12,6 +12,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from soma.model.v1 import message_pb2 as model
 from soma.orchestrator.v1 import chat_service_pb2 as chat
 
+from services.mesh.call import errors
 from tests.fakes.chat import delta, finished, heartbeat, refused, spoken, started, tool_call
 from tests.gateway.edge.conftest import KEY, Stand
 
@@ -23,7 +24,7 @@ USAGE = {
     "prompt_tokens": 5,
     "completion_tokens": 2,
     "total_tokens": 7,
-    "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
+    "prompt_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0, "audio_tokens": 0},
     "completion_tokens_details": {
         "reasoning_tokens": 0,
         "audio_tokens": 0,
@@ -104,7 +105,7 @@ async def test_usage_comes_in_a_last_chunk_without_choices_and_is_null_before_wh
     assert {chunk["id"] for chunk in [*before, last]} == {"chatcmpl-t1"}
 
 
-async def test_usage_is_not_mentioned_in_a_stream_that_did_not_ask_for_it(http: httpx.AsyncClient) -> None:
+async def test_a_stream_has_no_usage_unless_the_request_asks_for_it(http: httpx.AsyncClient) -> None:
     assert all("usage" not in chunk for chunk in await chunks_of(http, stream_options={"include_usage": False}))
 
 
@@ -161,7 +162,7 @@ async def test_tool_calls_of_a_whole_answer_are_put_together_and_content_is_null
     ]
 
 
-async def test_a_refusal_is_told_from_an_answer(http: httpx.AsyncClient, stand: Stand) -> None:
+async def test_a_refusal_is_a_member_of_its_own(http: httpx.AsyncClient, stand: Stand) -> None:
     logprob = model.TokenLogprob(token="I", logprob=-0.5)
     piece = model.Delta(text="I", refusal=True, logprobs=[logprob])
     stand.chat.script = [started(), chat.ChatResponse(delta=piece), refused(" cannot."), finished()]
@@ -169,13 +170,11 @@ async def test_a_refusal_is_told_from_an_answer(http: httpx.AsyncClient, stand: 
     assert (choice["message"]["content"], choice["message"]["refusal"]) == (None, "I cannot.")
     chunks = [chunk["choices"][0] for chunk in await chunks_of(http)]
     assert [chunk["delta"] for chunk in chunks] == [OPENING, {"refusal": "I"}, {"refusal": " cannot."}, {}]
-    told = {"token": "I", "logprob": -0.5, "bytes": None, "top_logprobs": []}
-    assert choice["logprobs"] == chunks[1]["logprobs"] == {"content": None, "refusal": [told]}
+    token = {"token": "I", "logprob": -0.5, "bytes": None, "top_logprobs": []}
+    assert choice["logprobs"] == chunks[1]["logprobs"] == {"content": None, "refusal": [token]}
 
 
-async def test_what_was_read_from_a_cache_and_only_thought_is_in_the_usage(
-    http: httpx.AsyncClient, stand: Stand
-) -> None:
+async def test_cached_and_reasoning_tokens_are_in_the_usage(http: httpx.AsyncClient, stand: Stand) -> None:
     end = finished()
     end.finished.usage.cached_prompt_tokens, end.finished.usage.reasoning_tokens = 4, 1
     stand.chat.script = [started(), delta("Hi"), end]
@@ -231,7 +230,9 @@ async def test_openais_sync_client_holds_a_conversation(stand: Stand) -> None:
     assert await asyncio.to_thread(converse) == ("Hello, world", "Hello, world")
 
 
-async def test_sources_are_added_only_for_a_client_that_asks(http: httpx.AsyncClient, stand: Stand) -> None:
+async def test_sources_are_in_an_answer_only_if_the_request_asks_for_them(
+    http: httpx.AsyncClient, stand: Stand
+) -> None:
     source = model.Source(key="fact/1", text="Snow is white.", score=0.5)
     stand.chat.script = [started(sources=[source]), finished()]
     expected = {"sources": [{"key": "fact/1", "text": "Snow is white.", "score": 0.5}]}
@@ -240,3 +241,47 @@ async def test_sources_are_added_only_for_a_client_that_asks(http: httpx.AsyncCl
     *_, last = await chunks_of(http, soma={"sources": True})
     assert last["soma"] == expected
     assert "soma" not in (await http.post("/v1/chat/completions", json=ASK)).json()
+
+
+async def test_an_answer_that_is_not_streamed_is_asked_for_whole(http: httpx.AsyncClient, stand: Stand) -> None:
+    for asked in ({}, {"stream": False}, {"n": 2}, {"stream": True}):
+        await http.post("/v1/chat/completions", json=ASK | asked)
+    assert [request.options.whole for request in stand.chat.requests] == [True] * 4 + [False]
+
+
+async def test_a_whole_answer_comes_after_signs_of_life(http: httpx.AsyncClient, stand: Stand) -> None:
+    stand.chat.script = [heartbeat(), started(), heartbeat(), delta("Hello"), heartbeat(), finished()]
+    answer = await http.post("/v1/chat/completions", json=ASK | {"n": 3})
+    assert [choice["message"]["content"] for choice in answer.json()["choices"]] == ["Hello"] * 3
+
+
+async def test_a_whole_answer_that_fails_after_signs_of_life_has_its_status(
+    http: httpx.AsyncClient, stand: Stand
+) -> None:
+    stand.chat.script = [heartbeat(), errors.ResourceExhausted("no", reason="PROVIDER_RATE_LIMITED", retry_after=3)]
+    answer = await http.post("/v1/chat/completions", json=ASK)
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, "3")
+
+
+async def test_text_and_calls_of_one_piece_are_chunks_of_their_own(http: httpx.AsyncClient, stand: Stand) -> None:
+    calls = [
+        model.ToolCallDelta(index=0, call_id="call_a", name="look_up", arguments='{"q":'),
+        model.ToolCallDelta(index=0, arguments="1}"),
+        model.ToolCallDelta(index=1, call_id="call_b", name="look_up", arguments="{}"),
+    ]
+    thoughts = [model.ReasoningDelta(index=0, text="Hm.")]
+    piece = model.Delta(reasoning=thoughts, text="Let me see.", tool_calls=calls)
+    end = finished(model.FINISH_REASON_TOOL_CALLS)
+    stand.chat.script = [started(), chat.ChatResponse(delta=piece), end]
+    assert [chunk["choices"][0]["delta"] for chunk in await chunks_of(http, tools=[TOOL])] == [
+        OPENING,
+        {"reasoning_content": "Hm."},
+        {"content": "Let me see."},
+        {"tool_calls": [call(0, "call_a", "look_up", '{"q":')]},
+        {"tool_calls": [{"index": 0, "function": {"arguments": "1}"}}]},
+        {"tool_calls": [call(1, "call_b", "look_up", "{}")]},
+        {},
+    ]
+    whole = (await http.post("/v1/chat/completions", json=ASK | {"tools": [TOOL]})).json()["choices"][0]["message"]
+    assert (whole["content"], whole["reasoning_content"]) == ("Let me see.", "Hm.")
+    assert [each["function"]["arguments"] for each in whole["tool_calls"]] == ['{"q":1}', "{}"]

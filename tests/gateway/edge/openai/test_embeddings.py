@@ -1,4 +1,4 @@
-"""Texts in, vectors out, in OpenAI's shapes."""
+"""Embeddings: vectors of texts, in OpenAI's shapes."""
 
 import httpx
 import openai as sdk
@@ -30,7 +30,7 @@ async def test_numbers_and_base64_are_the_same_vector(http: httpx.AsyncClient) -
     assert encoded.json()["data"][0]["embedding"] == "AABAQAAAAAA="
 
 
-async def test_many_texts_are_asked_for_in_batches_and_answered_as_one(openai: AsyncOpenAI, stand: Stand) -> None:
+async def test_many_texts_are_embedded_in_batches_and_answered_together(openai: AsyncOpenAI, stand: Stand) -> None:
     texts = ["x" * (1 + index % 7) for index in range(250)]
     answer = await openai.embeddings.create(model="small-embed", input=texts)
     assert sorted(len(request.input) for request in stand.embedder.requests) == [50, 100, 100]
@@ -73,7 +73,7 @@ async def test_a_request_is_refused_naming_the_parameter(
     assert stand.embedder.requests == []
 
 
-async def test_a_text_may_be_as_long_as_the_contract_says() -> None:
+async def test_a_text_may_be_as_long_as_the_contract_allows() -> None:
     with pytest.raises(InvalidArgument) as refused:
         embeddings.READER.json(orjson.dumps({"input": ["a", "b" * 131_073]}))
     assert (refused.value.reason, refused.value.facts.violations[0].field) == ("STRING_ABOVE_MAX_LENGTH", "input[1]")
@@ -92,7 +92,7 @@ async def test_token_numbers_and_dimensions_are_passed_on(
     assert len(answer.json()["data"]) == len(sent)
 
 
-async def test_a_text_that_was_read_in_windows_is_said_to_be(http: httpx.AsyncClient, stand: Stand) -> None:
+async def test_a_header_has_the_number_of_windows_of_a_long_text(http: httpx.AsyncClient, stand: Stand) -> None:
     stand.embedder.windows = 3
     long = await http.post("/v1/embeddings", json={"model": "m", "input": "a long text"})
     assert long.headers["somamesh-embedding-windows"] == "3"

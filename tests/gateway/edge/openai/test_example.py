@@ -1,4 +1,4 @@
-"""The example in the repository runs as its first lines say."""
+"""The example in the repository runs as its description says."""
 
 import asyncio
 import sys

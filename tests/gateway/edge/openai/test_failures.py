@@ -1,4 +1,4 @@
-"""Every failure has OpenAI's status and error body, and its client raises the class made for it."""
+"""Every failure has OpenAI's status and error body, and OpenAI's client raises the class for it."""
 
 import asyncio
 import json
@@ -10,7 +10,7 @@ import openai as sdk
 import pytest
 from openai import AsyncOpenAI
 
-from gateway.edge.openai.failures import NO_RETRY, failure
+from gateway.edge.openai.failures import NO_RETRY, error_response
 from services.mesh.call import errors
 from tests.fakes.chat import Step, delta, spoken, started
 from tests.gateway.edge.conftest import KEY, Stand, standing
@@ -66,7 +66,7 @@ async def test_a_failure_before_the_first_event_has_its_status_streaming_or_not(
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_a_model_that_fails_before_it_says_anything_is_still_a_status(
+async def test_a_model_that_fails_before_its_first_text_gets_an_error_status(
     openai: AsyncOpenAI, stand: Stand, stream: bool
 ) -> None:
     stand.chat.script = [started(), errors.ResourceExhausted("no", reason="PROVIDER_RATE_LIMITED", retry_after=3)]
@@ -75,9 +75,7 @@ async def test_a_model_that_fails_before_it_says_anything_is_still_a_status(
     assert caught.value.response.headers["retry-after"] == "3"
 
 
-async def test_what_a_service_did_not_expect_tells_the_client_nothing_of_its_insides(
-    openai: AsyncOpenAI, stand: Stand
-) -> None:
+async def test_an_unexpected_exception_is_an_internal_error_without_its_text(openai: AsyncOpenAI, stand: Stand) -> None:
     stand.chat.script = [RuntimeError("secret")]
     with pytest.raises(sdk.InternalServerError) as caught:
         await openai.chat.completions.create(**ASK)
@@ -93,7 +91,7 @@ async def test_what_a_service_did_not_expect_tells_the_client_nothing_of_its_ins
         (errors.Unavailable("later"), "1"),
     ],
 )
-async def test_a_failure_that_passes_says_when_to_come_back(
+async def test_a_temporary_failure_has_a_retry_after_header(
     http: httpx.AsyncClient, stand: Stand, failure: Exception, seconds: str
 ) -> None:
     stand.chat.script = [failure]
@@ -101,7 +99,7 @@ async def test_a_failure_that_passes_says_when_to_come_back(
     assert answer.headers["retry-after"] == seconds
 
 
-async def test_openais_client_retries_what_said_when_to_come_back(stand: Stand) -> None:
+async def test_openais_client_retries_a_failure_with_a_retry_after_header(stand: Stand) -> None:
     stand.chat.script = [errors.Unavailable("later", retry_after=0.1)]
     async with AsyncOpenAI(base_url=f"{stand.url}/v1", api_key=KEY, max_retries=1) as client:
         with pytest.raises(sdk.InternalServerError):
@@ -109,7 +107,7 @@ async def test_openais_client_retries_what_said_when_to_come_back(stand: Stand) 
     assert len(stand.chat.requests) == 2
 
 
-async def test_openais_client_does_not_repeat_what_a_repetition_does_not_help(stand: Stand) -> None:
+async def test_openais_client_does_not_retry_a_permanent_failure(stand: Stand) -> None:
     async with AsyncOpenAI(base_url=f"{stand.url}/v1", api_key=KEY, max_retries=1) as client:
         for failure in (errors.Unimplemented("never"), errors.Internal("no JSON", reason="OUTPUT_INVALID")):
             stand.chat.script = [failure]
@@ -179,13 +177,16 @@ async def test_openais_client_raises_for_a_stream_that_breaks(
     assert caught.value.code == code
 
 
-@pytest.mark.parametrize("script", [[], [started()], [delta("early"), *spoken("x")]])
-async def test_an_answer_that_was_cut_is_never_taken_for_complete(
-    openai: AsyncOpenAI, stand: Stand, script: Sequence[Step]
+@pytest.mark.parametrize(
+    ("script", "stream"),
+    [([], False), ([started()], False), ([], True), ([started()], True), ([delta("early"), *spoken("x")], True)],
+)
+async def test_an_answer_that_was_cut_off_is_never_taken_for_complete(
+    openai: AsyncOpenAI, stand: Stand, script: Sequence[Step], stream: bool
 ) -> None:
     stand.chat.script = script
     with pytest.raises(sdk.InternalServerError) as caught:
-        await openai.chat.completions.create(**ASK)
+        await openai.chat.completions.create(**ASK | {"stream": stream})
     assert (caught.value.status_code, caught.value.code) == (503, "stream_cut")
 
 
@@ -234,7 +235,7 @@ async def test_an_unknown_path_is_an_openai_shaped_404(http: httpx.AsyncClient, 
 @pytest.mark.parametrize(
     ("method", "path"), [("GET", "/v1/chat/completions"), ("POST", "/v1/models"), ("DELETE", "/v1/models/plain")]
 )
-async def test_a_known_path_asked_in_another_way_is_405_and_says_which_way(
+async def test_a_known_path_with_another_method_is_405_with_the_allowed_methods(
     http: httpx.AsyncClient, method: str, path: str
 ) -> None:
     answer = await http.request(method, path)
@@ -258,7 +259,7 @@ async def test_a_body_over_the_limit_is_413(http: httpx.AsyncClient, stand: Stan
     assert (await http.post("/v1/chat/completions", json=ASK)).status_code == 200
 
 
-async def test_a_body_that_comes_in_pieces_is_read_whole(http: httpx.AsyncClient, stand: Stand) -> None:
+async def test_a_body_that_arrives_in_pieces_is_read_completely(http: httpx.AsyncClient, stand: Stand) -> None:
     async def pieces() -> Any:
         for byte in json.dumps(ASK).encode():
             yield bytes([byte])
@@ -268,13 +269,37 @@ async def test_a_body_that_comes_in_pieces_is_read_whole(http: httpx.AsyncClient
     assert stand.chat.requests[0].messages[0].content == "Hi"
 
 
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 50_000,
+        b'{"a":' * 5_000,
+        rb'{"messages": [{"role": "user", "content": "\ud800"}], "input": "\ud800"}',
+        b'{"messages": [{"role": "user", "content": "\xff"}], "input": "\xff"}',
+    ],
+    ids=["a deep array", "a deep object", "half of a character", "no UTF-8"],
+)
+async def test_a_body_that_is_no_json_is_400_in_openais_shape(
+    http: httpx.AsyncClient, stand: Stand, path: str, body: bytes
+) -> None:
+    answer = await http.post(path, content=body)
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert (error["type"], error["param"]) == ("invalid_request_error", None)
+    assert error["message"].startswith("We could not parse the JSON body of your request")
+    assert stand.chat.requests == stand.responses.requests == []
+
+
 async def test_a_rule_of_the_contract_names_its_field_as_the_parameter(http: httpx.AsyncClient) -> None:
     answer = await http.post("/v1/chat/completions", json=ASK | {"user": "x" * 300})
     assert answer.status_code == 400
     assert answer.json()["error"]["param"] == "user"
 
 
-async def test_every_answer_has_a_request_id_and_the_gateways_is_kept(stand: Stand, http: httpx.AsyncClient) -> None:
+async def test_every_answer_has_a_request_id_which_is_the_gateways_if_it_sent_one(
+    stand: Stand, http: httpx.AsyncClient
+) -> None:
     given = await http.get("/v1/models", headers={"x-request-id": "abc-123"})
     assert given.headers["x-request-id"] == "abc-123"
     made = [(await http.get(path)).headers["x-request-id"] for path in ("/v1/models", "/nowhere")]
@@ -284,15 +309,15 @@ async def test_every_answer_has_a_request_id_and_the_gateways_is_kept(stand: Sta
     assert int(answer.headers["openai-processing-ms"]) >= 0
 
 
-def test_a_reason_that_http_says_more_precisely_than_its_status_has_its_own_http_status() -> None:
-    assert failure(errors.ResourceExhausted("no", reason="PAYLOAD_TOO_LARGE")).status == 413
+def test_a_reason_may_have_another_http_status_than_its_code() -> None:
+    assert error_response(errors.ResourceExhausted("no", reason="PAYLOAD_TOO_LARGE")).status == 413
 
 
-def test_a_reason_with_another_status_than_is_declared_here_goes_by_its_status() -> None:
-    # So does a service of another version, whose contracts may say so.
+def test_a_reason_with_another_code_than_declared_gets_the_http_status_of_its_code() -> None:
+    # A service of another version may have contracts in which the reason has another code.
     newer = errors.relayed(errors.Code.UNAVAILABLE, "no", reason="PAYLOAD_TOO_LARGE", facts=errors.Facts())
     unknown = errors.relayed(errors.Code.NOT_FOUND, "no", reason="OF_TOMORROW", facts=errors.Facts())
-    assert [failure(each).status for each in (newer, unknown)] == [503, 404]
+    assert [error_response(each).status for each in (newer, unknown)] == [503, 404]
 
 
 @pytest.mark.parametrize(
@@ -306,7 +331,5 @@ def test_a_reason_with_another_status_than_is_declared_here_goes_by_its_status()
         (errors.NotFound("no", reason="MODEL_NOT_FOUND"), False),
     ],
 )
-def test_clients_are_told_not_to_repeat_what_the_contracts_say_fails_again(
-    error: errors.MeshError, final: bool
-) -> None:
-    assert (NO_RETRY in failure(error).headers) is final
+def test_an_error_that_cannot_be_retried_has_a_header_against_retries(error: errors.MeshError, final: bool) -> None:
+    assert (NO_RETRY in error_response(error).headers) is final

@@ -1,4 +1,4 @@
-"""Everything the edge sends fits the types OpenAI publishes: objects, chunks, each event of a stream, lists."""
+"""Everything that the edge sends fits the types that OpenAI publishes: objects, chunks, events, lists."""
 
 import json
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ TURNS: dict[str, Sequence[Any]] = {
     "likely": [started(), chat.ChatResponse(delta=model.Delta(text="Hi", logprobs=[LIKELY])), finished()],
     "nothing": [started(), finished(model.FINISH_REASON_CONTENT_FILTER)],
 }
-# What OpenAI's API sends and its types do not know, or did in earlier releases.
+# Members that OpenAI's API sends, or sent in earlier releases, and its types do not have.
 BEYOND = ("store", "name", "bytes")
 
 
@@ -52,7 +52,7 @@ async def test_chat_completions(http: httpx.AsyncClient, stand: Stand, turn: str
 
 
 def response_of(item: pb.ResponseItem) -> list[pb.CreateResponseResponse]:
-    """A response that is this item."""
+    """A response with only this item."""
     begun, event = pb.ResponseItem(item_id=item.item_id), pb.CreateResponseResponse
     if item.HasField("text"):
         begun.text.refusal = item.text.refusal
@@ -104,7 +104,7 @@ async def test_a_refusal_has_events_of_its_own(http: httpx.AsyncClient, stand: S
 
 
 @pytest.mark.parametrize("state", [pb.Response.STATE_INCOMPLETE, pb.Response.STATE_CANCELLED, pb.Response.STATE_FAILED])
-async def test_responses_that_end_otherwise(
+async def test_responses_that_are_not_completed(
     http: httpx.AsyncClient, stand: Stand, state: pb.Response.State.ValueType
 ) -> None:
     stand.responses.reset(answered("Hel", state=state))
@@ -164,7 +164,9 @@ async def test_input_items(http: httpx.AsyncClient, stand: Stand) -> None:
         (f"after={'x' * 129}", "after", "128 characters"),
     ],
 )
-async def test_a_wrong_query_is_refused_by_name(http: httpx.AsyncClient, query: str, param: str, words: str) -> None:
+async def test_a_wrong_query_parameter_is_refused_by_name(
+    http: httpx.AsyncClient, query: str, param: str, words: str
+) -> None:
     answer = await http.get(f"/v1/responses/{RESPONSE_ID}/input_items?{query}")
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
     assert words in answer.json()["error"]["message"]

@@ -1,4 +1,4 @@
-"""What clients append to a conversation is what they received, in the form in which their libraries keep it."""
+"""Clients append to a conversation what they received, in the form in which their libraries store it."""
 
 import json
 from typing import Any
@@ -28,13 +28,13 @@ PARSED: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("parsed", [PARSED, ParsedChatCompletionMessage[Any].model_validate(PARSED).model_dump()])
-def test_a_parsed_message_of_openais_library_is_taken_back(parsed: dict[str, Any]) -> None:
+def test_a_parsed_message_of_openais_library_is_accepted_in_a_request(parsed: dict[str, Any]) -> None:
     turns = [{"role": "user", "content": "Hi"}, parsed, {"role": "tool", "tool_call_id": "c1", "content": "42"}]
     said = read_chat_request(json.dumps({"messages": turns}).encode()).request.messages[1]
     assert (said.content, said.tool_calls[0].call_id, said.tool_calls[0].arguments) == ('{"x": 1}', "c1", '{"x": 1}')
 
 
-def test_a_parsed_call_of_a_response_is_taken_back() -> None:
+def test_a_parsed_call_of_a_response_is_accepted_in_a_request() -> None:
     call = ParsedResponseFunctionToolCall(
         call_id="c1", name="f", arguments='{"x": 1}', type="function_call", parsed_arguments={"x": 1}
     )
@@ -43,14 +43,29 @@ def test_a_parsed_call_of_a_response_is_taken_back() -> None:
     assert asked.input[1].message.tool_calls[0].arguments == '{"x": 1}'
 
 
-def test_a_clients_own_notes_on_a_request_are_no_matter() -> None:
+def test_members_that_a_client_adds_for_itself_are_ignored() -> None:
     body = {"input": "Hi", "client_metadata": {"x-codex-installation-id": "1"}}
     assert read_response_request(json.dumps(body).encode()).request.input[0].message.content == "Hi"
     with pytest.raises(InvalidArgument):
         read_response_request(json.dumps(body | {"client_metadata": 1}).encode())
 
 
-def test_other_members_are_still_refused_by_name() -> None:
-    call = {**PARSED["tool_calls"][0], "mood": "good"}
-    with pytest.raises(InvalidArgument, match=r"tool_calls\[0\]\.mood"):
-        read_chat_request(json.dumps({"messages": [{**PARSED, "tool_calls": [call]}]}).encode())
+def test_members_that_a_library_adds_to_a_message_or_its_calls_are_ignored() -> None:
+    call = {**PARSED["tool_calls"][0], "caller": {"type": "direct"}}
+    added = {"images": [], "provider_specific_fields": {"refusal": None}, "id": "run-1", "usage_metadata": {"a": 1}}
+    turns = [{"role": "user", "content": "Hi"}, {**PARSED, **added, "tool_calls": [call]}]
+    plain = [{"role": "user", "content": "Hi"}, PARSED]
+    sent, bare = (read_chat_request(json.dumps({"messages": each}).encode()).request for each in (turns, plain))
+    assert sent == bare
+
+
+@pytest.mark.parametrize("members", [{"audio": {"id": "a1"}}, {"function_call": {"name": "f", "arguments": "{}"}}])
+def test_what_a_model_said_in_a_form_that_cannot_be_sent_is_refused_by_name(members: dict[str, Any]) -> None:
+    with pytest.raises(InvalidArgument, match=rf"messages\[0\]\.{next(iter(members))}"):
+        read_chat_request(json.dumps({"messages": [{**PARSED, **members}]}).encode())
+
+
+def test_unknown_members_of_a_part_are_refused_by_name() -> None:
+    part = {"type": "text", "text": "Hi", "mood": "good"}
+    with pytest.raises(InvalidArgument, match=r"messages\[0\]\.content\[0\]\.mood"):
+        read_chat_request(json.dumps({"messages": [{"role": "user", "content": [part]}]}).encode())

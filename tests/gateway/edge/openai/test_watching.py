@@ -1,4 +1,4 @@
-"""`GET /v1/responses/{id}?stream=true`: the events of a response once more, and from where a client left."""
+"""`GET /v1/responses/{id}?stream=true`: the events of a response again, from the start or after a given event."""
 
 import json
 from typing import Any
@@ -29,13 +29,15 @@ async def made(http: httpx.AsyncClient, stand: Stand) -> list[dict[str, Any]]:
     return events_in(await http.post("/v1/responses", json=asked))
 
 
-async def test_a_response_is_streamed_again_with_the_same_events(http: httpx.AsyncClient, stand: Stand) -> None:
+async def test_a_watched_response_has_the_same_events_as_when_it_was_made(
+    http: httpx.AsyncClient, stand: Stand
+) -> None:
     first = await made(http, stand)
     assert events_in(await http.get(PATH, params={"stream": "true"})) == first
 
 
 @pytest.mark.parametrize("after", [0, 1, 4, 8])
-async def test_it_goes_on_behind_the_event_a_client_has(http: httpx.AsyncClient, stand: Stand, after: int) -> None:
+async def test_a_watch_starts_after_the_given_event(http: httpx.AsyncClient, stand: Stand, after: int) -> None:
     first = await made(http, stand)
     rest = events_in(await http.get(PATH, params={"stream": "true", "starting_after": after}))
     assert rest == first[after + 1 :]
@@ -49,7 +51,7 @@ async def test_openais_client_resumes(http: httpx.AsyncClient, openai: AsyncOpen
         assert (await helped.get_final_response()).output_text == "Hello, world"
 
 
-async def test_a_watch_that_fails_is_no_failure_of_the_response(
+async def test_a_watch_that_fails_does_not_say_that_the_response_failed(
     http: httpx.AsyncClient, openai: AsyncOpenAI, stand: Stand
 ) -> None:
     await made(http, stand)
@@ -61,7 +63,7 @@ async def test_a_watch_that_fails_is_no_failure_of_the_response(
     assert failed.value.code == "store_gone"
 
 
-async def test_what_cannot_be_watched_is_a_status(http: httpx.AsyncClient) -> None:
+async def test_a_response_that_cannot_be_watched_is_an_error_status(http: httpx.AsyncClient) -> None:
     assert (await http.get("/v1/responses/resp_none?stream=true")).status_code == 404
     await http.post("/v1/responses", json={"input": "Hi", "stream": True})
     answer = await http.get(f"{PATH}?stream=true")
@@ -77,7 +79,9 @@ async def test_what_cannot_be_watched_is_a_status(http: httpx.AsyncClient) -> No
         ("until=4", "until"),
     ],
 )
-async def test_a_wrong_query_is_refused_by_name(http: httpx.AsyncClient, stand: Stand, query: str, param: str) -> None:
+async def test_a_wrong_query_parameter_is_refused_by_name(
+    http: httpx.AsyncClient, stand: Stand, query: str, param: str
+) -> None:
     await made(http, stand)
     answer = await http.get(f"{PATH}?{query}")
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)

@@ -1,4 +1,4 @@
-"""How many messages a minute holds."""
+"""The limit of messages in a minute."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +10,7 @@ SECONDS = st.integers(0, 100 * 1024).map(lambda parts: parts / 1024)
 
 
 @given(steps=st.lists(SECONDS, max_size=60), per_minute=st.integers(1, 10))
-def test_no_minute_holds_more_than_is_allowed_and_who_waits_as_told_is_let_through(
+def test_a_minute_has_no_more_messages_than_allowed_and_waiting_as_told_is_enough(
     steps: list[float], per_minute: int
 ) -> None:
     now, allowance = 0.0, Allowance(per_minute, 0.0)

@@ -32,19 +32,19 @@ LOCAL = ("local", "strict")
 DIRECT = ("unix", "tcp")
 GATEWAY = ("gateway",)
 SOCKETS = (*DIRECT, *GATEWAY)
-# What Envoy says in the head of every answer.
+# The headers that Envoy adds to every answer.
 OF_THE_GATEWAY = frozenset({"date", "server", "x-request-id"})
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A way in which some transports do not behave like the rest, and why that is so."""
+    """A difference in the behaviour of some transports, and its cause."""
 
     transports: tuple[str, ...]
     reason: str
 
 
-# Everything the suite does not ask of every transport alike. A test that needs one of these names it.
+# All differences between transports that the suite allows. A test that depends on one names it.
 DIFFERENCES = {
     "no limits": Difference(
         ("local",), "messages are copied, not serialised, so their size is not known; `strict` is for finding out"
@@ -107,7 +107,7 @@ class Wire:
 
     @property
     def calls(self) -> int:
-        """Calls the channel or the servicer's process still knows."""
+        """The number of calls that the channel or the process of the servicer still has."""
         return self.drain.active + (self.channel.calls if isinstance(self.channel, LocalChannel) else 0)
 
     def said(self, metadata: grpc.aio.Metadata) -> tuple[tuple[str, str | bytes], ...]:
@@ -120,7 +120,7 @@ class Wire:
         await until(lambda: self.tally.running == 0 and self.calls == 0)
 
     async def steady(self, count: Callable[[], int], turns: int = 10) -> int:
-        """Wait until a count is the same for some turns of the loop; returns it."""
+        """Wait until a count has not changed for some turns of the loop; returns it."""
         seen = [count()]
 
         def same() -> bool:
@@ -140,17 +140,17 @@ class Residue:
 
     @classmethod
     def now(cls) -> "Residue":
-        """Count."""
+        """The current resources."""
         return cls(len(asyncio.all_tasks()), psutil.Process().num_fds())
 
     def within(self, before: "Residue", spare: int = 0) -> bool:
-        """Whether nothing was added but spare connections; what others left may have gone meanwhile."""
+        """Whether only spare connections were added; resources of earlier tests may have been released."""
         return self.tasks <= before.tasks and self.descriptors <= before.descriptors + spare
 
 
 @pytest.fixture(scope="session")
 async def gateway(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gateway]:
-    """An Envoy that is told of the service of each test."""
+    """An Envoy that gets the endpoints of each test."""
     front = Gateway(tmp_path_factory.mktemp("gateway"))
     await front.start_control_plane()
     await front.start_envoy()
@@ -162,7 +162,7 @@ async def gateway(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gat
 
 @pytest.fixture(params=[*LOCAL, *SOCKETS])
 async def wire(request: pytest.FixtureRequest, tmp_path: Path, gateway: Gateway) -> AsyncIterator[Wire]:
-    """EchoService on one transport, with the pipeline's end of a call and its deadline."""
+    """EchoService on one transport, with the interceptors that end a call and set its deadline."""
     transport: str = request.param
     drain = Drain()
     peers: list[rpc.EchoServiceAsyncStub] = []
@@ -190,7 +190,7 @@ async def wire(request: pytest.FixtureRequest, tmp_path: Path, gateway: Gateway)
             target = f"127.0.0.1:{gateway.port}"
         channel = RemoteChannel(target, outgoing=LocalCarrier())
         await channel.channel_ready()
-    # What a service calls others on is a routed channel; what is under test stands for its clients.
+    # A service calls others over a routed channel; the channel under test is the one of its clients.
     peers.append(rpc.EchoServiceStub(RoutedChannel(lambda: channel)))
     yield Wire(transport, rpc.EchoServiceStub(channel), channel, echo.tally, drain)
     await channel.close()

@@ -12,7 +12,7 @@ from services.mesh.testing.waiting import until
 STREAMS = 20
 
 
-async def test_streams_nobody_holds_are_cancelled() -> None:
+async def test_streams_without_a_reference_are_cancelled() -> None:
     open_streams = 0
 
     async def endless(request: bytes, context: Any) -> AsyncIterator[bytes]:

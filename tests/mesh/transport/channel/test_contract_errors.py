@@ -30,7 +30,7 @@ def routed(channel: Any) -> "Stub":
 
 @pytest.fixture
 def stub(wire: Wire) -> "Stub":
-    """The wire as a service has it from `mesh.connect`."""
+    """The transport as `mesh.connect` gives it to a service."""
     return routed(wire.channel)
 
 
@@ -57,7 +57,7 @@ async def answered(call: Awaitable[object]) -> None:
 
 
 async def written(call: Any) -> None:
-    """Write until the call's end shows."""
+    """Write until the call has ended."""
     while True:
         await call.write(pb.ChatEchoesRequest(script=FAILING))
 
@@ -85,7 +85,7 @@ WAYS: dict[str, tuple[Start, Finish]] = {
 
 @pytest.fixture(params=WAYS)
 def way(request: pytest.FixtureRequest) -> tuple[Start, Finish]:
-    """How a call is started, and how its end is waited for."""
+    """How a call is started, and how its end is awaited."""
     return WAYS[request.param]
 
 
@@ -102,9 +102,7 @@ def facts(error: errors.MeshError) -> tuple[object, ...]:
     )
 
 
-async def test_nothing_of_an_error_is_lost_however_the_call_is_waited_for(
-    stub: "Stub", way: tuple[Start, Finish]
-) -> None:
+async def test_an_error_is_complete_however_the_call_is_awaited(stub: "Stub", way: tuple[Start, Finish]) -> None:
     start, finish = way
     call = start(stub, FAILING, None)
     for _ in range(2):
@@ -123,14 +121,14 @@ async def test_nothing_of_an_error_is_lost_however_the_call_is_waited_for(
 
 
 @pytest.mark.parametrize("code", errors.Code)
-async def test_an_error_is_of_the_class_of_its_status(stub: "Stub", code: errors.Code) -> None:
+async def test_an_error_has_the_class_of_its_status(stub: "Stub", code: errors.Code) -> None:
     with pytest.raises(errors.MeshError) as caught:
         await stub.Echo(pb.EchoRequest(script=pb.Script(fail_code=code, fail_message="as asked")))
     assert type(caught.value) is CLASSES.get(code, errors.MeshError)
     assert (caught.value.code, caught.value.reason, caught.value.message) == (code, code.name, "as asked")
 
 
-async def test_an_error_raised_on_reaches_the_caller_before_as_it_was(stub: "Stub") -> None:
+async def test_an_error_that_a_servicer_passes_on_reaches_its_caller_unchanged(stub: "Stub") -> None:
     script = pb.Script(hops=2)
     script.MergeFrom(FAILING)
     told = []
@@ -160,12 +158,12 @@ async def test_a_call_that_its_caller_cancels_raises_cancelled_error(
 
 
 async def test_writing_to_a_call_that_fails_raises_no_error_of_grpc(stub: "Stub") -> None:
-    # Which it is depends on when the end is met; on a socket it may be INTERNAL, see "ends badly under writes".
+    # The error depends on when the end is noticed; on a socket it may be INTERNAL: "ends badly under writes".
     with pytest.raises((errors.MeshError, asyncio.InvalidStateError)):
         await written(stub.ChatEchoes())
 
 
-async def test_callbacks_are_told_of_the_call_that_was_started(stub: "Stub", way: tuple[Start, Finish]) -> None:
+async def test_done_callbacks_get_the_call_that_was_started(stub: "Stub", way: tuple[Start, Finish]) -> None:
     start, finish = way
     call = start(stub, FAILING, None)
     told: list[Any] = []
@@ -177,7 +175,7 @@ async def test_callbacks_are_told_of_the_call_that_was_started(stub: "Stub", way
     assert await told[0].code() is grpc.StatusCode.NOT_FOUND
 
 
-async def test_a_method_nobody_knows_is_unimplemented(wire: Wire) -> None:
+async def test_an_unknown_method_is_unimplemented(wire: Wire) -> None:
     shout: Any = RoutedChannel(lambda: wire.channel).unary_unary(
         "/soma.testing.v1.EchoService/Shout", pb.EchoRequest.SerializeToString, pb.EchoResponse.FromString
     )
@@ -193,7 +191,7 @@ async def test_the_channel_behind_a_routed_one_raises_what_grpc_raises(wire: Wir
 
 
 @pytest.mark.parametrize("finish", [iterated, one_by_one, written, lambda call: call.wait_for_connection()])
-async def test_a_stream_to_nobody_says_that_the_instance_is_lost(tmp_path: Path, finish: Finish) -> None:
+async def test_a_stream_to_an_address_without_a_server_is_instance_lost(tmp_path: Path, finish: Finish) -> None:
     channel = RemoteChannel(f"unix:{tmp_path}/nobody.sock")
     with pytest.raises(errors.Unavailable) as caught:
         await finish(routed(channel).ChatEchoes())
@@ -202,7 +200,7 @@ async def test_a_stream_to_nobody_says_that_the_instance_is_lost(tmp_path: Path,
     await channel.close()
 
 
-async def test_a_call_to_nobody_says_that_the_instance_is_lost(tmp_path: Path) -> None:
+async def test_a_call_to_an_address_without_a_server_is_instance_lost(tmp_path: Path) -> None:
     channel = RemoteChannel(f"unix:{tmp_path}/nobody.sock")
     with pytest.raises(errors.Unavailable) as caught:
         await routed(channel).Echo(pb.EchoRequest())

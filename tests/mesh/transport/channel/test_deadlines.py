@@ -7,7 +7,7 @@ from services.mesh.testing.waiting import until
 from services.mesh.transport.local.deadlines import Deadlines
 
 
-async def test_deadlines_pass_in_order_of_time_and_not_of_adding() -> None:
+async def test_deadlines_pass_in_the_order_of_their_times() -> None:
     deadlines, passed = Deadlines(asyncio.get_running_loop()), list[str]()
     now = monotonic()
     for name, delay in (("late", 0.06), ("soon", 0.02), ("later", 0.09), ("next", 0.04)):
@@ -18,7 +18,7 @@ async def test_deadlines_pass_in_order_of_time_and_not_of_adding() -> None:
     assert len(deadlines) == 0
 
 
-async def test_a_cancelled_deadline_does_not_pass_and_holds_nobody_up() -> None:
+async def test_a_cancelled_deadline_does_not_pass_and_delays_no_other() -> None:
     deadlines, passed = Deadlines(asyncio.get_running_loop()), list[str]()
     now = monotonic()
     first = deadlines.add(now + 0.01, lambda: passed.append("cancelled"))

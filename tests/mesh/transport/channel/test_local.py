@@ -47,7 +47,7 @@ async def test_a_servicer_sees_none_of_its_callers_context_variables_and_changes
     assert whisper.get() == "the caller's"
 
 
-async def test_what_capture_finds_at_the_call_is_carried_to_the_servicer() -> None:
+async def test_context_captured_at_the_call_reaches_the_servicer() -> None:
     async def behaviour(request: pb.EchoRequest, context: Any) -> pb.EchoResponse:
         return pb.EchoResponse(text=context.carried)
 
@@ -122,7 +122,7 @@ async def test_a_servicer_that_ignores_cancellation_does_not_hold_its_caller() -
     assert (channel.calls, await call.code()) == (0, grpc.StatusCode.DEADLINE_EXCEEDED)
 
 
-async def test_a_servicer_cancelled_from_elsewhere_answers_cancelled() -> None:
+async def test_a_servicer_that_is_cancelled_from_outside_answers_cancelled() -> None:
     async def behaviour(request: pb.EchoRequest, context: Any) -> pb.EchoResponse:
         raise asyncio.CancelledError
 
@@ -180,7 +180,7 @@ async def test_a_declared_code_drops_the_response() -> None:
     assert tuple(caught.value.trailing_metadata()) == (("x-half", "1"),)
 
 
-async def test_an_exception_nobody_translated_is_unknown() -> None:
+async def test_an_untranslated_exception_is_unknown() -> None:
     async def behaviour(request: pb.EchoRequest, context: Any) -> pb.EchoResponse:
         raise LookupError("lost")
 
@@ -229,7 +229,7 @@ async def test_a_cut_upload_raises_again_for_a_servicer_that_swallowed_it() -> N
     assert outcomes == ["cut", "cut"]
 
 
-async def test_a_stream_left_at_its_yield_is_cleaned_up_before_the_channel_is_closed() -> None:
+async def test_a_stream_that_is_suspended_at_a_yield_is_cleaned_up_before_the_channel_is_closed() -> None:
     cleaned: list[str] = []
 
     async def behaviour(request: pb.StreamEchoRequest, context: Any) -> AsyncIterator[pb.StreamEchoResponse]:
@@ -250,7 +250,7 @@ async def test_a_stream_left_at_its_yield_is_cleaned_up_before_the_channel_is_cl
     assert (cleaned, call.cancelled()) == (["yes"], True)
 
 
-async def test_two_readers_of_one_stream_are_told_so() -> None:
+async def test_a_second_reader_of_a_stream_gets_an_error() -> None:
     async def behaviour(request: pb.StreamEchoRequest, context: Any) -> AsyncIterator[pb.StreamEchoResponse]:
         await asyncio.sleep(30)
         yield pb.StreamEchoResponse()
@@ -288,7 +288,7 @@ async def test_outgoing_decides_timeout_and_metadata_of_every_call() -> None:
     )
 
 
-async def test_whoever_waits_for_a_change_of_state_learns_of_the_closing() -> None:
+async def test_waiting_for_a_change_of_state_ends_when_the_channel_is_closed() -> None:
     channel, _ = stub_of({})
     await channel.channel_ready()
     waiting = asyncio.create_task(channel.wait_for_state_change(grpc.ChannelConnectivity.READY))

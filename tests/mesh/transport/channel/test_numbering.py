@@ -1,4 +1,4 @@
-"""The `sequence` of streams: the mesh counts a call's messages, except where the contract says that they are kept."""
+"""The `sequence` of streams: the mesh numbers the messages of a call, unless the contract says that they are stored."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -24,7 +24,7 @@ BEAT = chat.ChatResponse(heartbeat=Heartbeat())
 
 
 class Chats(chat_rpc.ChatServiceServicer):
-    """As many heartbeats as the model's name says, the same object each time; then a failure."""
+    """Sends as many heartbeats as the name of the model says, always the same object, and then fails."""
 
     async def Chat(self, request: chat.ChatRequest, context: Any) -> AsyncIterator[chat.ChatResponse]:
         for _ in range(int(request.model)):
@@ -33,7 +33,7 @@ class Chats(chat_rpc.ChatServiceServicer):
 
 
 class Responses(responses_rpc.ResponseServiceServicer):
-    """Events whose places are kept, some of them twice; then a failure."""
+    """Sends events with stored numbers, some of them repeated, and then fails."""
 
     async def WatchResponse(
         self, request: responses.WatchResponseRequest, context: Any
@@ -81,11 +81,11 @@ async def until_it_fails(call: Any) -> list[Any]:
 
 
 def turn(count: int) -> chat.ChatRequest:
-    """A valid turn that asks for so many events."""
+    """A valid turn that asks for this number of events."""
     return chat.ChatRequest(model=str(count), messages=[Message(role=ROLE_USER, content="Hi")])
 
 
-async def test_each_call_counts_its_own_messages_and_its_error_is_the_last_of_them(channel: Any) -> None:
+async def test_the_messages_of_each_call_are_numbered_and_its_error_is_the_last(channel: Any) -> None:
     with run_as(SOMEBODY):
         calls = [chat_rpc.ChatServiceStub(channel).Chat(turn(count)) for count in (3, 5)]
         told = [await until_it_fails(call) for call in calls]
@@ -93,7 +93,7 @@ async def test_each_call_counts_its_own_messages_and_its_error_is_the_last_of_th
     assert [event.WhichOneof("payload") for event in told[0]] == ["heartbeat"] * 3 + ["error"]
 
 
-async def test_what_is_kept_has_the_places_its_service_gave_it(channel: Any) -> None:
+async def test_stored_events_keep_the_numbers_that_their_service_gave_them(channel: Any) -> None:
     with run_as(SOMEBODY):
         stub = responses_rpc.ResponseServiceStub(channel)
         told = await until_it_fails(stub.WatchResponse(responses.WatchResponseRequest(response_id="resp_1")))

@@ -1,4 +1,4 @@
-"""Two authorities, the stack's own and somebody else's, and processes with certificates."""
+"""Two authorities, the one of the stack and another, and processes with certificates."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -33,7 +33,7 @@ def authority(tmp_path: Path) -> Authority:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Where it puts certificates."""
+    """The folder of its certificates."""
     return folder_of(tmp_path / "own")
 
 

@@ -24,14 +24,14 @@ async def echo(channel: grpc.aio.Channel) -> str:
 
 
 def client_context(folder: Path, pem: Path) -> ssl.SSLContext:
-    """What a caller with a certificate trusts and shows."""
+    """The TLS settings of a caller with a certificate."""
     context = ssl.create_default_context(cafile=folder / CA)
     context.load_cert_chain(pem)
     return context
 
 
 async def get(port: int, context: ssl.SSLContext) -> str:
-    """What an HTTP application answers."""
+    """The answer of an HTTP application."""
     connector = aiohttp.TCPConnector(ssl=context)
     async with (
         aiohttp.ClientSession(connector=connector) as session,

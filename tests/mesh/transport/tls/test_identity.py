@@ -12,7 +12,7 @@ from services.mesh.transport.tls.identity import CA, Identity
 
 
 def refused(folder: Path, name: str = "serve") -> str:
-    """The reason for which an identity is not taken."""
+    """The reason for which an identity is refused."""
     with pytest.raises(FailedPrecondition) as failure:
         Identity(folder, name)
     return failure.value.reason
@@ -48,12 +48,12 @@ def test_a_certificate_of_another_process_is_refused(authority: Authority, folde
     assert refused(folder) == "CERTIFICATE_MISNAMED"
 
 
-def test_what_is_no_certificate_is_refused(authority: Authority, folder: Path) -> None:
+def test_an_invalid_certificate_is_refused(authority: Authority, folder: Path) -> None:
     authority.issue("serve").write_text("-----BEGIN CERTIFICATE-----\nnothing of the kind\n-----END CERTIFICATE-----\n")
     assert refused(folder) == "CERTIFICATE_MALFORMED"
 
 
-def test_a_new_certificate_is_taken_up(authority: Authority, folder: Path) -> None:
+def test_a_new_certificate_is_used(authority: Authority, folder: Path) -> None:
     path = authority.issue("serve")
     identity = Identity(folder, "serve")
     before = identity.material
@@ -62,7 +62,7 @@ def test_a_new_certificate_is_taken_up(authority: Authority, folder: Path) -> No
     assert identity.material.version != before.version
 
 
-def test_the_old_certificate_is_used_on_while_the_new_one_is_unusable_and_the_log_says_why(
+def test_while_a_new_certificate_is_unusable_the_old_one_is_used_and_the_log_says_why(
     authority: Authority, folder: Path
 ) -> None:
     path = authority.issue("serve")

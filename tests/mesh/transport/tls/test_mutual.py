@@ -24,7 +24,7 @@ from tests.slow_link import slow_link
 
 
 def channel_of(address: str, folder: Path, pem: Path | None) -> grpc.aio.Channel:
-    """A channel with any certificate, as somebody else's program would make it."""
+    """A channel with any certificate, as another program would make it."""
     ca = (folder / CA).read_bytes()
     content = pem.read_bytes() if pem is not None else b""
     begin = content.find(b"-----BEGIN CERTIFICATE-----")
@@ -47,7 +47,7 @@ async def test_a_neighbours_handshake_may_take_as_long_as_on_a_busy_machine(
         )
 
 
-async def test_a_process_that_does_not_run_the_service_is_not_believed(
+async def test_a_server_whose_certificate_does_not_name_the_service_is_refused(
     address: str, authority: Authority, folder: Path
 ) -> None:
     authority.issue("serve-2")
@@ -57,7 +57,7 @@ async def test_a_process_that_does_not_run_the_service_is_not_believed(
     assert "Hostname Verification Check failed" in (refused.value.details() or "")
 
 
-async def test_without_a_certificate_nobody_is_let_in(
+async def test_a_caller_without_a_certificate_is_refused(
     address: str, folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as refused:
@@ -101,7 +101,7 @@ async def test_a_certificate_of_no_neighbour_is_refused_with_a_typed_reason_in_t
 
 
 async def served_certificate(port: int, context: ssl.SSLContext, host: str) -> bytes:
-    """What a server shows in a new handshake, DER."""
+    """The certificate that a server shows in a new handshake, as DER."""
     _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname=host)
     try:
         shown = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
@@ -168,7 +168,7 @@ async def test_a_stream_lasts_on_its_old_channel_after_a_rotation(
     assert patience
     assert (patience[0] or 0) > 3600
     stream.cancel()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         await router.close()
 
 

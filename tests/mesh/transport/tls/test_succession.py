@@ -32,7 +32,7 @@ async def test_processes_that_run_serve_each_other_after_every_step(
     caller = Identity(folder, "serve-2")
     before = trusted(folder)
     for step, count in STEPS:
-        # What was read before the step meets what is read after it, in one direction and in the other.
+        # A process that read the files before the step calls one that read them after it, and the other way round.
         waiting = open_channel(address, "echo", caller, MESSAGE_BYTES)
         step(folder.parent)
         assert await echo(waiting) == "hello"
@@ -53,7 +53,7 @@ async def test_an_http_application_follows_every_step_too(port: int, authority: 
         assert await get(port, client_context(folder, path)) == "hello"
 
 
-async def test_what_the_old_authority_issued_is_refused_once_it_has_retired(
+async def test_certificates_of_the_old_authority_are_refused_once_it_is_retired(
     port: int, authority: Authority, folder: Path, tmp_path: Path
 ) -> None:
     kept = authority.issue("envoy", folder=tmp_path)
@@ -79,7 +79,7 @@ def test_a_step_may_be_repeated_and_is_done_once(authority: Authority, folder: P
     assert trusted(folder) == both[1:]
 
 
-def test_an_authority_that_issues_nothing_yet_does_not_drive_out_the_present_one(
+def test_the_current_authority_is_not_retired_before_the_next_one_has_issued_certificates(
     authority: Authority, folder: Path
 ) -> None:
     trust_next(folder.parent)
@@ -89,7 +89,7 @@ def test_an_authority_that_issues_nothing_yet_does_not_drive_out_the_present_one
     assert (folder / NEXT_KEY).stat().st_mode & 0o777 == 0o600
 
 
-def test_no_authority_retires_before_what_it_issued(authority: Authority, folder: Path) -> None:
+def test_an_authority_is_not_retired_while_its_certificates_are_used(authority: Authority, folder: Path) -> None:
     authority.issue("serve")
     authority.issue("front", ["localhost"])
     trust_next(folder.parent)
@@ -103,7 +103,7 @@ def test_no_authority_retires_before_what_it_issued(authority: Authority, folder
     assert newest_issued(folder, "front")
 
 
-def test_a_key_that_is_not_the_authoritys_issues_nothing(
+def test_a_key_that_does_not_belong_to_the_authority_issues_nothing(
     authority: Authority, stranger: Authority, folder: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "strange" / "tls" / "ca.key").rename(folder / "ca.key")

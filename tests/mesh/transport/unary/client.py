@@ -20,7 +20,7 @@ def message(text: str = "hello", **script: object) -> bytes:
 
 
 def framed(content: bytes, flag: int = 0, length: int | None = None) -> bytes:
-    """A length-prefixed message; `length` is what it says of itself."""
+    """A length-prefixed message; `length` is the length in its prefix."""
     return struct.pack(">BI", flag, len(content) if length is None else length) + content
 
 
@@ -33,7 +33,7 @@ def request(body: bytes, *fields: tuple[str, str], path: str = ECHO, verb: str =
 
 @dataclass
 class Answer:
-    """What was answered: fields of the head and of the trailer, and the frame between them."""
+    """An answer: the fields of its head and of its trailer, and the frame between them."""
 
     head: dict[str, str]
     body: bytes = b""
@@ -65,7 +65,7 @@ class Answer:
 
     @property
     def response(self) -> pb.EchoResponse:
-        """The message, decompressed if it says that it has to be."""
+        """The message, decompressed if its flag says that it is compressed."""
         flag, length = struct.unpack_from(">BI", self.body)
         content = self.body[5:]
         assert len(content) == length

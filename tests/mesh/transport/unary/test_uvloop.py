@@ -25,7 +25,7 @@ RESET = struct.pack("ii", 1, 0)
 
 
 class Stubborn(EchoServicer):
-    """Answers a caller that is gone."""
+    """Answers although the caller has disconnected."""
 
     async def Echo(self, request: Any, context: Any) -> Any:
         try:
@@ -39,7 +39,7 @@ class Stubborn(EchoServicer):
 async def complaints(
     servicer: EchoServicer, behaviour: Callable[[UnaryServer, int], Awaitable[None]]
 ) -> list[dict[str, Any]]:
-    """What the loop complains of while a server runs on it; `behaviour` is given that, and its port."""
+    """The errors that the loop reports while a server runs on it; `behaviour` gets the server and its port."""
     heard: list[dict[str, Any]] = []
 
     async def main() -> None:
@@ -51,7 +51,7 @@ async def complaints(
         finally:
             await server.stop()
 
-    # In a thread of its own: the tests' loop is another one.
+    # In another thread, because the tests have another loop.
     await asyncio.to_thread(lambda: uvloop.run(main()))
     return heard
 
@@ -73,7 +73,7 @@ async def test_connections_that_are_reset_before_they_are_accepted_leave_nothing
     assert await complaints(EchoServicer(), behaviour) == []
 
 
-async def test_an_answer_for_who_is_gone_is_dropped() -> None:
+async def test_an_answer_to_a_client_that_has_disconnected_is_dropped() -> None:
     servicer = Stubborn()
 
     async def behaviour(_server: UnaryServer, port: int) -> None:
@@ -89,9 +89,9 @@ async def test_an_answer_for_who_is_gone_is_dropped() -> None:
 
 
 @pytest.mark.parametrize("turns", range(8))
-async def test_who_comes_as_a_server_stops_is_not_served(turns: int) -> None:
+async def test_a_client_that_connects_while_the_server_stops_is_not_served(turns: int) -> None:
     async def behaviour(server: UnaryServer, port: int) -> None:
-        # Accepted by the kernel, and after so many turns of the loop in some part by the server.
+        # The kernel has accepted the connection. The number of turns decides how far the server has got with it.
         with socket.create_connection(("127.0.0.1", port)) as late:
             for _ in range(turns):
                 await asyncio.sleep(0)

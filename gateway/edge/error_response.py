@@ -14,7 +14,7 @@ RETRY_AFTER_SECONDS = {429: 1, 503: 1}
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class ErrorResponse:
     """An error as HTTP: `body` is the whole JSON object."""
 
     status: int
@@ -36,7 +36,7 @@ def http_status(error: MeshError) -> int:
 
 def in_shape(
     error: MeshError, shape: ErrorShape, *, reason: str, message: str, field: str | None, request_id: str = ""
-) -> Failure:
+) -> ErrorResponse:
     """Make the answer in a shape, with a `reason`, a `message` and a `field` in the terms of the protocol."""
     status = http_status(error)
     stated = shape.stated(
@@ -47,7 +47,7 @@ def in_shape(
         headers.append((b"allow", error.facts.metadata["allow"].encode()))
     else:
         headers += _retry_after(status, error.facts.retry_after)
-    return Failure(stated.status, orjson.dumps(stated.body), tuple(headers))
+    return ErrorResponse(stated.status, orjson.dumps(stated.body), tuple(headers))
 
 
 def _retry_after(status: int, seconds: float | None) -> tuple[tuple[bytes, bytes], ...]:

@@ -1,10 +1,10 @@
-"""Errors of the mesh in the shape of any surface."""
+"""Errors of the mesh as HTTP, in the shape of a surface."""
 
 import json
 
 import pytest
 
-from gateway.edge.failure import in_shape
+from gateway.edge.error_response import in_shape
 from services.mesh.call.errors import MeshError, NotFound, ResourceExhausted, Unavailable, Unimplemented
 from services.mesh.surfaces.error_shape import ErrorShape
 
@@ -30,17 +30,17 @@ def test_an_error_has_the_surfaces_status_shape_and_headers() -> None:
 
 
 @pytest.mark.parametrize(("seconds", "header"), [(None, "1"), (0.2, "1"), (2.1, "3")])
-def test_what_may_be_asked_again_says_when(seconds: float | None, header: str) -> None:
+def test_an_error_that_may_be_retried_has_a_retry_after_header(seconds: float | None, header: str) -> None:
     error = ResourceExhausted("too many", reason="TOO_MANY_REQUESTS")
     error.facts.retry_after = seconds
     assert stated(error)[2]["retry-after"] == header
 
 
-def test_a_wrong_method_says_which_are_right() -> None:
+def test_a_405_lists_the_allowed_methods() -> None:
     error = Unimplemented("not so", reason="METHOD_NOT_SUPPORTED", metadata={"allow": "GET, POST"})
     status, _, headers = stated(error)
     assert (status, headers) == (405, {"request-id": "r-1", "allow": "GET, POST"})
 
 
-def test_a_reason_nobody_declared_goes_by_its_status() -> None:
+def test_an_undeclared_reason_gets_the_http_status_of_its_code() -> None:
     assert stated(NotFound("no", reason="NOBODY_KNOWS"))[0] == 404

@@ -1,4 +1,4 @@
-"""Ends a block of work as soon as its client goes away."""
+"""Cancels a block of work as soon as its client disconnects."""
 
 import asyncio
 from types import TracebackType
@@ -8,8 +8,8 @@ from starlette.types import Receive
 from services.mesh.call.errors import Cancelled
 
 
-class Departure:
-    """Async context manager that cancels its block at the client's `http.disconnect` and turns that into Cancelled.
+class CancelOnDisconnect:
+    """Async context manager that cancels its block at the client's `http.disconnect`, and raises Cancelled then.
 
     The body of the request must have been read before: only one reader may wait on `receive`.
     """

@@ -1,6 +1,6 @@
 """The limit of connections at the same time, for each user and in total, counted in Redis for all processes of a stack.
 
-A seat is the right to one connection. It expires unless it is renewed, so the seats of a process that died become free.
+A slot is the right to one connection. It expires unless it is renewed, so the slots of a process that died become free.
 """
 
 import uuid
@@ -14,7 +14,7 @@ from services.mesh.call.errors import ResourceExhausted, Unavailable
 from services.mesh.call.principal import Principal
 from services.mesh.stores.redis import typed_errors
 
-# Each seat is in two sorted sets, the total one and that of its user; its score is the second in which it expires.
+# Each slot is in two sorted sets, the total one and that of its user; its score is the second in which it expires.
 TAKE = """
 local now = tonumber(redis.call('TIME')[1])
 for _, key in ipairs(KEYS) do redis.call('ZREMRANGEBYSCORE', key, '-inf', now) end
@@ -31,15 +31,15 @@ _ALL = "soma:{sockets}"
 
 
 @dataclass(frozen=True, slots=True)
-class Seat:
-    """The seat of one connected client."""
+class Slot:
+    """The slot of one connected client."""
 
     number: str
     keys: tuple[str, str]
 
 
-class Seats:
-    """Takes and renews seats; a seat expires after `seconds`."""
+class Slots:
+    """Takes and renews slots; a slot expires after `seconds`."""
 
     def __init__(self, client: aioredis.Redis, per_user: int, total: int, seconds: int) -> None:
         self._redis = client
@@ -48,8 +48,8 @@ class Seats:
         self._seconds = seconds
         self._take: Any = client.register_script(TAKE)
 
-    async def take(self, who: Principal) -> Seat:
-        """Take a seat for a client of this user.
+    async def take(self, who: Principal) -> Slot:
+        """Take a slot for a client of this user.
 
         Raises:
             ResourceExhausted: the user, or the stack, has the maximum number of connections.
@@ -57,25 +57,25 @@ class Seats:
         """
         with typed_errors():
             user = f"{_ALL}:{len(who.tenant_id)}:{who.tenant_id}:{who.subject}"
-            seat = Seat(str(uuid.uuid4()), (user, _ALL))
-            full = await self._take(keys=seat.keys, args=(seat.number, self._seconds, self._per_user, self._total))
+            slot = Slot(str(uuid.uuid4()), (user, _ALL))
+            full = await self._take(keys=slot.keys, args=(slot.number, self._seconds, self._per_user, self._total))
             if full == 1:
                 raise ResourceExhausted(f"a user may have {self._per_user} connections at once")
             if full:
                 raise ResourceExhausted(
                     f"there are {self._total} connections already, which is as many as there may be"
                 )
-            return seat
+            return slot
 
-    async def keep(self, seat: Seat) -> None:
-        """Renew a seat; while Redis is unavailable, this does nothing."""
+    async def renew(self, slot: Slot) -> None:
+        """Renew a slot; while Redis is unavailable, this does nothing."""
         with suppress(Unavailable), typed_errors():
-            await self._take(keys=seat.keys, args=(seat.number, self._seconds, "", ""))
+            await self._take(keys=slot.keys, args=(slot.number, self._seconds, "", ""))
 
-    async def leave(self, seat: Seat) -> None:
-        """Give a seat back; if Redis is unavailable, it expires by itself."""
+    async def release(self, slot: Slot) -> None:
+        """Release a slot; if Redis is unavailable, it expires by itself."""
         with suppress(Unavailable), typed_errors():
             async with self._redis.pipeline(transaction=False) as pipeline:
-                for key in seat.keys:
-                    pipeline.zrem(key, seat.number)
+                for key in slot.keys:
+                    pipeline.zrem(key, slot.number)
                 await pipeline.execute()

@@ -49,7 +49,7 @@ async def leave(
 
 
 @pytest.mark.parametrize("surface", ["grpc", "openai", "rest"])
-async def test_the_upstream_is_left_within_100_ms_and_the_row_says_cancelled(
+async def test_the_model_server_is_disconnected_within_100_ms_and_the_ledger_says_cancelled(
     stack: Stack, http: httpx.AsyncClient, channel: grpc.aio.Channel, upstream: FakeUpstream, surface: str
 ) -> None:
     upstream.behaviour = Behaviour(deltas=["x "] * 1000, pause=0.02)
@@ -67,7 +67,7 @@ async def test_the_upstream_is_left_within_100_ms_and_the_row_says_cancelled(
     assert all(row.usage.completion_tokens > 0 for row in rows)
 
 
-async def test_a_client_that_leaves_before_the_first_piece_is_noticed_too(
+async def test_a_client_that_disconnects_before_the_first_piece_is_noticed_too(
     stack: Stack, http: httpx.AsyncClient, channel: grpc.aio.Channel, upstream: FakeUpstream
 ) -> None:
     upstream.behaviour = Behaviour(fault=Fault.HANG)
@@ -83,7 +83,7 @@ async def test_a_client_that_leaves_before_the_first_piece_is_noticed_too(
     assert row.outcome == UsageRecord.OUTCOME_CANCELLED
 
 
-async def test_what_a_client_left_behind_is_not_remembered(
+async def test_a_turn_whose_client_disconnected_is_not_remembered(
     stack: Stack, http: httpx.AsyncClient, channel: grpc.aio.Channel, upstream: FakeUpstream
 ) -> None:
     conversation = f"unsaid-{uuid.uuid4()}"

@@ -1,4 +1,4 @@
-"""The catalogue is listed as OpenAI lists models."""
+"""The models of the catalogue are listed as in OpenAI's API."""
 
 import openai as sdk
 import pytest
@@ -17,12 +17,12 @@ async def test_every_model_is_listed_in_the_catalogues_order(openai: AsyncOpenAI
     assert [each.model_dump(exclude_unset=True) for each in listed.data] == [LAB, PLAIN]
 
 
-async def test_one_model_is_found_by_its_name_slashes_included(openai: AsyncOpenAI) -> None:
+async def test_a_model_is_found_by_its_name_which_may_have_slashes(openai: AsyncOpenAI) -> None:
     assert (await openai.models.retrieve("lab/small")).model_dump(exclude_unset=True) == LAB
     assert (await openai.models.retrieve("plain")).model_dump(exclude_unset=True) == PLAIN
 
 
-async def test_a_model_that_is_not_there_is_model_not_found(openai: AsyncOpenAI) -> None:
+async def test_an_unknown_model_is_model_not_found(openai: AsyncOpenAI) -> None:
     with pytest.raises(sdk.NotFoundError) as caught:
         await openai.models.retrieve("none")
     assert caught.value.body == {
@@ -33,7 +33,7 @@ async def test_a_model_that_is_not_there_is_model_not_found(openai: AsyncOpenAI)
     }
 
 
-async def test_a_catalogue_that_cannot_be_reached_is_503(openai: AsyncOpenAI, stand: Stand) -> None:
+async def test_an_unavailable_catalogue_is_503(openai: AsyncOpenAI, stand: Stand) -> None:
     stand.catalog.failure = Unavailable("away")
     with pytest.raises(sdk.InternalServerError) as caught:
         await openai.models.list()

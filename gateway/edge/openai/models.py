@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from soma.model.v1.catalog_service_pb2_grpc import CatalogServiceAsyncStub
 
 
-class Catalogue:
+class Models:
     """Answers requests for models from a CatalogService."""
 
     def __init__(self, catalog: "CatalogServiceAsyncStub", timeout: float) -> None:

@@ -29,7 +29,7 @@ def conversations(names: Mapping[str, object]) -> dict[str, Ask]:
     return {name: Ask(conversation=f"left/{uuid.uuid4()}") for name in names}
 
 
-async def test_a_stream_that_is_left_ends_upstream_and_is_recorded_as_cancelled(
+async def test_a_stream_whose_client_disconnects_ends_upstream_and_is_recorded_as_cancelled(
     stack: Stack, channel: grpc.aio.Channel, upstream: FakeUpstream
 ) -> None:
     upstream.behaviour = Behaviour(until=asyncio.Event(), pause=0.02)
@@ -45,7 +45,9 @@ async def test_a_stream_that_is_left_ends_upstream_and_is_recorded_as_cancelled(
         assert row.usage.completion_tokens > 0
 
 
-async def test_an_answer_wanted_whole_that_is_left_ends_upstream(stack: Stack, upstream: FakeUpstream) -> None:
+async def test_an_answer_without_a_stream_whose_client_disconnects_ends_upstream(
+    stack: Stack, upstream: FakeUpstream
+) -> None:
     upstream.behaviour = Behaviour(until=asyncio.Event(), pause=0.02)
     held = [HeldStream(name, read(stack, Ask())) for name, read in WHOLE.items()]
     async with asyncio.timeout(CALL_SECONDS):
@@ -55,7 +57,7 @@ async def test_an_answer_wanted_whole_that_is_left_ends_upstream(stack: Stack, u
         await upstream.until(open=0, left=len(held))
 
 
-async def test_of_a_turn_that_was_left_nothing_is_remembered(
+async def test_a_turn_whose_client_disconnects_is_not_remembered(
     stack: Stack, channel: grpc.aio.Channel, upstream: FakeUpstream
 ) -> None:
     upstream.behaviour = Behaviour(until=asyncio.Event(), pause=0.02)
@@ -73,7 +75,7 @@ async def test_of_a_turn_that_was_left_nothing_is_remembered(
         assert received_messages(upstream) == [("user", "again")]
 
 
-async def test_a_response_that_was_left_is_kept_as_cancelled(
+async def test_a_response_whose_client_disconnects_is_stored_as_cancelled(
     stack: Stack, openai: AsyncOpenAI, upstream: FakeUpstream
 ) -> None:
     upstream.behaviour = Behaviour(until=asyncio.Event(), pause=0.02)
@@ -93,7 +95,7 @@ async def test_a_response_that_was_left_is_kept_as_cancelled(
 
 
 @pytest.mark.timeout(180)
-async def test_crowds_that_leave_at_once_leave_nothing_behind(stack: Stack, upstream: FakeUpstream) -> None:
+async def test_many_clients_that_disconnect_at_once_leave_nothing_open(stack: Stack, upstream: FakeUpstream) -> None:
     endless = asyncio.Event()
     upstream.behaviour = Behaviour(until=endless, pause=0.05)
     readers = {**STREAMED, **ECHOES, **LOGS}
