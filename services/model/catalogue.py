@@ -1,7 +1,7 @@
 """The catalogue: all models with their providers, and the default model."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from time import monotonic
@@ -10,6 +10,7 @@ import structlog
 from soma.errors.v1 import reasons
 from soma.model.v1.catalog_service_pb2 import Model
 from soma.model.v1.catalog_service_pb2 import Provider as ProviderState
+from soma.model.v1.message_pb2 import Message, Part
 
 from services.mesh.call import errors
 from services.model.provider import Provider
@@ -39,6 +40,30 @@ _PURPOSES: "Mapping[Model.Capability.ValueType, str]" = {
     Model.CAPABILITY_TRANSCRIPTION: "writes down what is said",
     Model.CAPABILITY_MODERATION: "judges whether a text may be said",
 }
+
+
+# What a model reads, as text for people.
+_READ: "Mapping[Model.Modality.ValueType, str]" = {
+    Model.MODALITY_IMAGE: "pictures",
+    Model.MODALITY_AUDIO: "sound",
+    Model.MODALITY_FILE: "documents",
+}
+_PARTS: "Mapping[str, Model.Modality.ValueType]" = {
+    "image": Model.MODALITY_IMAGE,
+    "audio": Model.MODALITY_AUDIO,
+    "file": Model.MODALITY_FILE,
+}
+# Most models that a message names.
+_MOST_NAMED = 5
+
+
+def _kind(part: Part) -> str:
+    return part.WhichOneof("part") or ""
+
+
+def _reads(model: Model, needed: "Set[Model.Modality.ValueType]") -> bool:
+    """Whether a model can be used now, chats, and is known to read all this."""
+    return model.available and Model.CAPABILITY_CHAT in model.capabilities and needed <= set(model.input_modalities)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +200,29 @@ class Catalogue:
             await self._look(self._entries, _LOOK_SECONDS, name)
             return self.resolve(name)
 
+    def require_reading(self, route: Route, messages: Iterable[Message]) -> None:
+        """Refuse a model of which it is known that it does not read what is in the messages.
+
+        Raises:
+            InvalidArgument: it does not read it; the message names models that do.
+        """
+        known = route.model.input_modalities
+        if not known:
+            return
+        needed = {_PARTS[kind] for message in messages for part in message.parts if (kind := _kind(part)) in _PARTS}
+        missing = sorted(needed.difference(known))
+        if not missing:
+            return
+        able = [model for model in self.models() if _reads(model, needed)]
+        able.sort(key=lambda model: model.provider != route.provider.name)
+        names = ", ".join(f"`{model.name}`" for model in able[:_MOST_NAMED])
+        what = " and ".join(_READ[each] for each in missing)
+        raise errors.InvalidArgument(
+            f"the model `{route.model.name}` does not read {what}" + (f"; these do: {names}" if names else ""),
+            reason=reasons.MODEL_CAPABILITY_MISSING,
+            metadata={"model": route.model.name, "modality": Model.Modality.Name(missing[0])},
+        )
+
     async def listed(self) -> list[Model]:
         """The same as `models`, but it first asks the providers again that did not answer, for a short time."""
         if away := [entry for entry in self._entries if entry.problem]:
@@ -236,6 +284,11 @@ class Catalogue:
     async def refresh(self) -> None:
         """Ask all providers concurrently."""
         await asyncio.gather(*(entry.refresh() for entry in self._entries))
+
+    async def refresh_away(self) -> None:
+        """Ask the providers that could not be reached when they were last asked."""
+        away = (entry for entry in self._entries if _STATES.get(entry.reason) == ProviderState.STATE_UNREACHABLE)
+        await asyncio.gather(*(entry.refresh() for entry in away))
 
     async def _look(self, entries: Sequence[CatalogueEntry], seconds: float, wanted: str | None = None) -> None:
         """Ask these providers, unless they were asked recently. One caller asks, and the others wait for the result."""

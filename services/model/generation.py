@@ -1,5 +1,6 @@
 """Runs a generation, from its request to its usage record, with any model and any ending."""
 
+import asyncio
 import uuid
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
@@ -14,6 +15,7 @@ from soma.model.v1.message_pb2 import Delta, Usage
 from soma.model.v1.model_service_pb2 import (
     GenerateRequest,
     GenerateResponse,
+    GenerationAnswer,
     GenerationFinished,
     GenerationStarted,
 )
@@ -21,6 +23,7 @@ from soma.model.v1.model_service_pb2 import (
 from services.mesh.call import errors
 from services.mesh.call.call import current_call
 from services.mesh.call.principal import Principal
+from services.messages.answer import joined
 from services.messages.message import texts_of, thoughts_of
 from services.model import metrics
 from services.model.catalogue import Route
@@ -112,10 +115,10 @@ class Generations:
         self._heartbeat = heartbeat
         self._largest = largest
 
-    async def run(
+    def run(
         self, principal: Principal, route: Route, request: GenerateRequest, dropped: Sequence[str] = ()
     ) -> AsyncGenerator[GenerateResponse, None]:
-        """Stream a generation: started, pieces, finished.
+        """Stream a generation: started, pieces, finished; with `options.whole` one event has them all.
 
         `started` is sent with the first piece (or heartbeat), so that the refusal of a provider becomes the status of
         the call. `finished` is sent when the usage record is durable, or when it waits in memory because the store is
@@ -125,22 +128,23 @@ class Generations:
         Raises:
             MeshError: the provider's failure, or the ledger's.
         """
-        await self._ledger.admit()
         tally = Tally(principal, route, request)
+        return self._whole(tally, dropped) if request.options.whole else self._streamed(tally, dropped)
+
+    async def _streamed(self, tally: Tally, dropped: Sequence[str]) -> AsyncGenerator[GenerateResponse, None]:
+        """Started, pieces, finished."""
+        await self._ledger.admit()
+        route, request = tally.route, tally.request
         buffer = EventBuffer(route.provider.generate(request, route.model.name), MERGE_WINDOW)
         begun = settled = False
         try:
             while True:
                 event = await buffer.next(self._heartbeat)
                 if isinstance(event, GenerationFinished):
-                    tally.close(event)
                     settled = True
-                    metrics.record_end(tally.route, "finished", event)
-                    await self._ledger.record(tally.record(UsageRecord.OUTCOME_FINISHED, event.usage))
+                    await self._finish(tally, event)
                 elif event is not None:
-                    tally.count(event)
-                    if tally.written_bytes > self._largest:
-                        raise _endless(route.provider.name, self._largest)
+                    self._count(tally, event)
                 if not begun:
                     begun = True
                     yield GenerateResponse(started=_started(tally, dropped))
@@ -160,6 +164,60 @@ class Generations:
             if not settled:
                 self._cancelled(tally)
             await buffer.close()
+
+    async def _whole(self, tally: Tally, dropped: Sequence[str]) -> AsyncGenerator[GenerateResponse, None]:
+        """One event with the answer; heartbeats before it."""
+        await self._ledger.admit()
+        work = asyncio.create_task(self._collect(tally))
+        settled = False
+        try:
+            while not (await asyncio.wait((work,), timeout=self._heartbeat))[0]:
+                yield GenerateResponse(heartbeat=Heartbeat())
+            pieces, finished = work.result()
+            settled = True
+            await self._finish(tally, finished)
+            delta = joined(pieces) if pieces else None
+            if delta is not None and not delta.refusal:
+                delta.refusal = any(piece.refusal for piece in pieces)
+            answer = GenerationAnswer(started=_started(tally, dropped), delta=delta, finished=finished)
+            yield GenerateResponse(answer=answer)
+        except Exception as error:
+            if not settled:
+                settled = True
+                self._failed(tally, error.reason if isinstance(error, errors.MeshError) else reasons.INTERNAL)
+            raise
+        finally:
+            if not settled:
+                self._cancelled(tally)
+            work.cancel()
+            await asyncio.wait((work,))
+
+    async def _collect(self, tally: Tally) -> tuple[list[Delta], GenerationFinished]:
+        """All pieces of an answer, and its final event."""
+        pieces: list[Delta] = []
+        async with aclosing(tally.route.provider.generate(tally.request, tally.route.model.name)) as events:
+            async for event in events:
+                if isinstance(event, GenerationFinished):
+                    return pieces, event
+                self._count(tally, event)
+                pieces.append(event)
+        raise errors.Internal("a provider ended without its last event")
+
+    def _count(self, tally: Tally, piece: Delta) -> None:
+        """Count a piece of the answer.
+
+        Raises:
+            Unavailable: the answer is longer than any model writes.
+        """
+        tally.count(piece)
+        if tally.written_bytes > self._largest:
+            raise _endless(tally.route.provider.name, self._largest)
+
+    async def _finish(self, tally: Tally, finished: GenerationFinished) -> None:
+        """Complete the final event, and record the generation."""
+        tally.close(finished)
+        metrics.record_end(tally.route, "finished", finished)
+        await self._ledger.record(tally.record(UsageRecord.OUTCOME_FINISHED, finished.usage))
 
     def _failed(self, tally: Tally, reason: str) -> None:
         metrics.record_end(tally.route, "failed")
@@ -199,13 +257,10 @@ def _texts(request: GenerateRequest) -> list[str]:
     return texts
 
 
-async def joined(events: AsyncGenerator[GenerateResponse, None]) -> tuple[str, GenerationFinished]:
-    """The text of a whole generation, and its final event."""
-    texts: list[str] = []
+async def answer_of(events: AsyncGenerator[GenerateResponse, None]) -> GenerationAnswer:
+    """The answer of a generation with `options.whole`."""
     async with aclosing(events):
         async for event in events:
-            if event.HasField("delta"):
-                texts.append(event.delta.text)
-            elif event.HasField("finished"):
-                return "".join(texts), event.finished
-    raise errors.Internal("a generation ended without its last event")
+            if event.HasField("answer"):
+                return event.answer
+    raise errors.Internal("a generation ended without its answer")

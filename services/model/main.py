@@ -27,6 +27,7 @@ from services.model.discovery import Missing
 from services.model.embedding.minilm import MiniLm
 from services.model.generation import Generations
 from services.model.ledger import Ledger
+from services.model.media.reader import MediaReader
 from services.model.service import CatalogService, CostService, ModelService
 from services.model.settings import ModelSettings
 from services.model.store import RECORDED, UsageStore
@@ -36,6 +37,8 @@ from services.model.vendor_files import load
 
 # A start waits this many seconds for the lists of remote providers. Slower providers appear when they answer.
 _FIRST_LOOK_SECONDS = 1.5
+# Seconds between two looks at providers that could not be reached.
+_AWAY_SECONDS = 5.0
 
 
 async def build(mesh: Mesh, settings: ModelSettings, stack: AsyncExitStack) -> Service:
@@ -47,7 +50,7 @@ async def build(mesh: Mesh, settings: ModelSettings, stack: AsyncExitStack) -> S
     stack.push_async_callback(embedder.close)
     embedder.begin()
     vendors = await asyncio.to_thread(load, settings.vendors or mesh.data_dir / "vendors")
-    catalogue = await _catalogue(settings, vendors, embedder, stack)
+    catalogue = await _catalogue(mesh, settings, vendors, embedder, stack)
     looked = await _first_look(catalogue, stack)
     usage = UsageStore(mesh.postgres, mesh.outbox)
     stack.push_async_callback(usage.close)
@@ -69,6 +72,8 @@ async def build(mesh: Mesh, settings: ModelSettings, stack: AsyncExitStack) -> S
                 every=settings.refresh_interval,
                 first=settings.refresh_interval if looked else 0.0,
             ),
+            # So that a server that starts after the mesh can become the default within seconds.
+            Job("catalogue_away", catalogue.refresh_away, every=_AWAY_SECONDS, first=_AWAY_SECONDS),
         ),
         checks={"postgres": mesh.check_postgres, "embedder": embedder.check},
         wants={"llm": catalogue.check},
@@ -76,7 +81,7 @@ async def build(mesh: Mesh, settings: ModelSettings, stack: AsyncExitStack) -> S
 
 
 async def _catalogue(
-    settings: ModelSettings, vendors: Mapping[str, Vendor], embedder: MiniLm, stack: AsyncExitStack
+    mesh: Mesh, settings: ModelSettings, vendors: Mapping[str, Vendor], embedder: MiniLm, stack: AsyncExitStack
 ) -> Catalogue:
     local = LocalProvider(
         engines=(
@@ -86,14 +91,17 @@ async def _catalogue(
         listed=(local_model(embedder.model, Model.CAPABILITY_EMBEDDING),),
     )
     default, configured = settings.providers(vendors)
-    patience = Patience(settings.connect_timeout, settings.first_byte_timeout, settings.idle_timeout)
+    patience = Patience(
+        settings.connect_timeout, settings.first_byte_timeout, settings.idle_timeout, settings.whole_timeout
+    )
     network = settings.network()
+    media = MediaReader(mesh.blobs, settings.media, network)
     entries = [CatalogueEntry(local, title="this process")]
     for each in configured:
         vendor = vendors[each.vendor]
         entries.append(
             CatalogueEntry(
-                await remote(each, vendor, patience, stack, network),
+                await remote(each, vendor, patience, stack, network, media),
                 only=each.models,
                 optional=each.optional,
                 title=vendor.title,

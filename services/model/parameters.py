@@ -1,17 +1,20 @@
 """Parameters of a generation that not every provider supports. They are refused by name, or dropped on request.
 
-The adapter of each provider names the parameters that it lacks; the names are those of `PARAMETERS`.
+The adapter of each provider names the parameters that it lacks, by their names in `PARAMETERS`, and the members of
+`provider_params` that it lacks, as `provider_params.<name>`.
 """
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
 from soma.errors.v1 import reasons
 from soma.model.v1.model_service_pb2 import GenerateRequest
 from soma.model.v1.options_pb2 import GenerationOptions, ResponseFormat
 
 from services.mesh.call import errors
+from services.model.json_text import parse_object
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,24 +66,63 @@ PARAMETERS: Mapping[str, Parameter] = {
     "seed": _sampling("seed"),
     "logprobs": _sampling("top_logprobs"),
     "reasoning_effort": _reasoning("effort"),
+    "reasoning_budget": _reasoning("budget_tokens"),
     "json_object": _format(ResponseFormat.TYPE_JSON_OBJECT),
     "json_schema": _format(ResponseFormat.TYPE_JSON_SCHEMA),
 }
 
 
+# Members of a body that the contract has fields for, or that would change what the mesh reads of the answer.
+_OWN = frozenset(
+    {
+        "model",
+        "messages",
+        "stream",
+        "stream_options",
+        "temperature",
+        "top_p",
+        "top_k",
+        "max_tokens",
+        "max_completion_tokens",
+        "stop",
+        "seed",
+        "frequency_penalty",
+        "presence_penalty",
+        "repetition_penalty",
+        "logprobs",
+        "top_logprobs",
+        "tools",
+        "tool_choice",
+        "parallel_tool_calls",
+        "response_format",
+        "user",
+        "n",
+    }
+)
+_PARAMS = "provider_params"
+# Before the name of a member of `provider_params`.
+MEMBERS = f"{_PARAMS}."
+
+
 def supported_request(
-    request: GenerateRequest, lacks: Collection[str], provider: str
+    request: GenerateRequest, lacks: Collection[str], provider: str, takes: Collection[str] | None = None
 ) -> tuple[GenerateRequest, list[str]]:
-    """The request without the parameters that the provider `lacks`, and the fields that were dropped.
+    """The request without what the provider does not support, and the fields that were dropped.
+
+    That are the parameters and members of `provider_params` that it `lacks`, and the members that it does not `take`.
 
     Raises:
-        InvalidArgument: the request sets a parameter that the provider lacks, and `drop_params` is not set.
+        InvalidArgument: the request sets something that the provider does not support, and `drop_params` is not set;
+            or `provider_params` are no JSON object, or have a member that the contract has a field for.
     """
-    unsupported = [each for name in lacks if (each := PARAMETERS[name]).is_set(request.options)]
-    if not unsupported:
+    options = request.options
+    unsupported = [each for name in lacks if (each := PARAMETERS.get(name)) is not None and each.is_set(options)]
+    params = _params(options)
+    refused = [name for name in params if MEMBERS + name in lacks or (takes is not None and name not in takes)]
+    if not unsupported and not refused:
         return request, []
-    fields = sorted(each.field for each in unsupported)
-    if not request.options.drop_params:
+    fields = sorted([*(each.field for each in unsupported), *(MEMBERS + name for name in refused)])
+    if not options.drop_params:
         raise errors.InvalidArgument(
             f"{provider} does not support {', '.join(fields)}; `drop_params` leaves them out",
             reason=reasons.PARAMETER_NOT_SUPPORTED,
@@ -91,4 +133,24 @@ def supported_request(
     supported.CopyFrom(request)
     for each in unsupported:
         each.clear(supported.options)
+    if refused:
+        left = {name: value for name, value in params.items() if name not in refused}
+        supported.options.provider_params = orjson.dumps(left).decode() if left else ""
     return supported, fields
+
+
+def _params(options: GenerationOptions) -> dict[str, Any]:
+    """The members of `provider_params`.
+
+    Raises:
+        InvalidArgument: they are no JSON object, or one has a field of its own.
+    """
+    if not options.provider_params:
+        return {}
+    params = parse_object(options.provider_params, _PARAMS)
+    if own := sorted(_OWN & params.keys()):
+        raise errors.InvalidArgument(
+            f"{_PARAMS} cannot have {', '.join(own)}: the mesh sets it, or the contract has a field for it",
+            violations=[errors.FieldViolation(MEMBERS + name, "the mesh sets it") for name in own],
+        )
+    return params

@@ -23,7 +23,12 @@ class Provider(Protocol):
 
     @property
     def lacks(self) -> Collection[str]:
-        """The parameters that it does not support, by their names in `services.model.parameters`."""
+        """What it does not support: parameters by their names in `services.model.parameters`, and other members."""
+        ...
+
+    @property
+    def takes(self) -> Collection[str] | None:
+        """The members of `provider_params` that it has, if it refuses all others; None if it may have any."""
         ...
 
     async def models(self) -> Sequence[Model]:

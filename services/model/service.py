@@ -23,7 +23,7 @@ from services.mesh.call.call import principal
 from services.mesh.call.pipeline import Context
 from services.model.adapters.local import LocalProvider
 from services.model.catalogue import Catalogue
-from services.model.generation import Generations, joined
+from services.model.generation import Generations, answer_of
 from services.model.parameters import supported_request
 from services.model.store import PageStart, UsageStore
 from services.model.vectors import Vectors, require_texts
@@ -46,7 +46,8 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         route.require(Model.CAPABILITY_CHAT, "hold a conversation")
         if request.options.tool_choice.mode in (ToolChoice.MODE_REQUIRED, ToolChoice.MODE_NAMED):
             route.require(Model.CAPABILITY_TOOLS, "call tools")
-        supported, dropped = supported_request(request, route.provider.lacks, route.provider.name)
+        self._catalogue.require_reading(route, request.messages)
+        supported, dropped = supported_request(request, route.provider.lacks, route.provider.name, route.provider.takes)
         async with aclosing(self._generations.run(principal(), route, supported, dropped)) as events:
             async for event in events:
                 yield event
@@ -54,10 +55,11 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
     async def Infer(self, request: InferRequest, context: Context) -> InferResponse:
         route = await self._catalogue.find(request.model or self._completer)
         route.require(Model.CAPABILITY_COMPLETION, "complete a prompt")
-        text, finished = await joined(self._generations.run(principal(), route, _completion(request)))
+        answer = await answer_of(self._generations.run(principal(), route, _completion(request)))
+        finished = answer.finished
         return InferResponse(
             model=route.model.name,
-            completion=text,
+            completion=answer.delta.text,
             usage=finished.usage,
             finish_reason=_FINISH_NAMES.get(finished.finish_reason, "stop"),
             latency_ms=finished.duration_seconds * 1000,
@@ -122,5 +124,6 @@ def _completion(request: InferRequest) -> GenerateRequest:
                 stop_sequences=request.stop_sequences,
                 seed=request.seed if request.HasField("seed") else None,
             ),
+            whole=True,
         ),
     )

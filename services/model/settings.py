@@ -14,6 +14,7 @@ from services.model.adapters.http1.network import Network, network, proxy_url
 from services.model.catalogue_file import CatalogueFile, Key, ProviderSettings, Url, invalid, read_catalogue
 from services.model.discovery import Given, Missing, found, of_file
 from services.model.embedding.settings import EmbeddingSettings
+from services.model.media.settings import MediaSettings
 from services.model.vendor import Vendor
 from services.model.vendor_files import load
 
@@ -31,7 +32,7 @@ class ModelSettings(SomaSettings):
     """Settings of the model service: `[model]` of soma.toml, `SOMA_MODEL_*`, and the vendors' own variables."""
 
     table: ClassVar[str | None] = "model"
-    parts: ClassVar[tuple[type[SomaSettings], ...]] = (EmbeddingSettings,)
+    parts: ClassVar[tuple[type[SomaSettings], ...]] = (EmbeddingSettings, MediaSettings)
     model_config = SettingsConfigDict(env_prefix="SOMA_MODEL_", frozen=True, extra="forbid", populate_by_name=True)
 
     catalogue: Path | None = Field(None, description="TOML file of providers; see catalogue.example.toml")
@@ -80,6 +81,9 @@ class ModelSettings(SomaSettings):
     ca_file: FilePath | None = Field(None, description="further CAs that providers' certificates may be of, PEM")
     connect_timeout: float = Field(5.0, gt=0, description="seconds to reach a provider")
     first_byte_timeout: float = Field(120.0, gt=0, description="seconds until the first byte of its answer")
+    whole_timeout: float = Field(
+        600.0, gt=0, description="seconds until an answer that was asked for in one piece; it comes when it is complete"
+    )
     idle_timeout: float = Field(60.0, gt=0, description="seconds between two bytes after it")
     answer_limit_bytes: int = Field(
         16 * 1024 * 1024, ge=1024, description="most text of one answer; a provider that writes on is cut off"
@@ -88,6 +92,7 @@ class ModelSettings(SomaSettings):
     heartbeat_interval: float = Field(15.0, gt=0, description="seconds of silence before a stream shows life")
 
     _embedding: EmbeddingSettings = PrivateAttr(default_factory=EmbeddingSettings)
+    _media: MediaSettings = PrivateAttr(default_factory=MediaSettings)
     # The environment and the places when the settings were read: the catalogue file names variables, and messages name
     # the places of values.
     _environment: dict[str, str] = PrivateAttr(default_factory=lambda: dict(os.environ))
@@ -102,6 +107,11 @@ class ModelSettings(SomaSettings):
     def embedding(self) -> EmbeddingSettings:
         """The settings of embeddings."""
         return self._embedding
+
+    @property
+    def media(self) -> MediaSettings:
+        """The settings of pictures, sounds and documents."""
+        return self._media
 
     def network(self) -> Network:
         """The proxies and certificates for connections to providers.

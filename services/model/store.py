@@ -27,15 +27,18 @@ RECORDED = "model.usage.recorded"
 _INSERT = """
     WITH given AS (
         SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::smallint[], $7::text[],
-            $8::integer[], $9::integer[], $10::text[], $11::timestamptz[], $12::float8[], $13::float8[], $14::bytea[])
+            $8::integer[], $9::integer[], $10::text[], $11::timestamptz[], $12::float8[], $13::float8[], $14::bytea[],
+            $15::integer[], $16::integer[], $17::integer[], $18::boolean[])
             AS given (generation_id, tenant_id, subject, model, provider, outcome, error_reason, prompt_tokens,
-                completion_tokens, conversation_id, start_time, duration_seconds, time_to_first_token_seconds, event)
+                completion_tokens, conversation_id, start_time, duration_seconds, time_to_first_token_seconds, event,
+                cached_prompt_tokens, cache_write_prompt_tokens, reasoning_tokens, estimated)
     ), new AS (
         INSERT INTO model.usage (generation_id, tenant_id, subject, model, provider, outcome, error_reason,
             prompt_tokens, completion_tokens, conversation_id, start_time, duration_seconds,
-            time_to_first_token_seconds)
+            time_to_first_token_seconds, cached_prompt_tokens, cache_write_prompt_tokens, reasoning_tokens, estimated)
         SELECT generation_id, tenant_id, subject, model, provider, outcome, error_reason, prompt_tokens,
-            completion_tokens, conversation_id, start_time, duration_seconds, time_to_first_token_seconds FROM given
+            completion_tokens, conversation_id, start_time, duration_seconds, time_to_first_token_seconds,
+            cached_prompt_tokens, cache_write_prompt_tokens, reasoning_tokens, estimated FROM given
         ON CONFLICT (generation_id) DO NOTHING RETURNING generation_id
     )
     INSERT INTO model.outbox (tenant_id, aggregate, event)
@@ -119,6 +122,10 @@ async def write_usage(connection: "Connection", entries: Sequence[Entry]) -> Non
         [record.duration_seconds for record in records],
         [record.time_to_first_token_seconds for record in records],
         [usage_event(entry).SerializeToString() for entry in entries],
+        [record.usage.cached_prompt_tokens for record in records],
+        [record.usage.cache_write_prompt_tokens for record in records],
+        [record.usage.reasoning_tokens for record in records],
+        [record.usage.estimated for record in records],
     )
 
 
@@ -146,7 +153,15 @@ def _record(row: "asyncpg.Record") -> UsageRecord:
         provider=row["provider"],
         outcome=row["outcome"],
         error_reason=row["error_reason"],
-        usage=Usage(prompt_tokens=prompt, completion_tokens=completion, total_tokens=prompt + completion),
+        usage=Usage(
+            prompt_tokens=prompt,
+            completion_tokens=completion,
+            total_tokens=prompt + completion,
+            cached_prompt_tokens=row["cached_prompt_tokens"],
+            cache_write_prompt_tokens=row["cache_write_prompt_tokens"],
+            reasoning_tokens=row["reasoning_tokens"],
+            estimated=row["estimated"],
+        ),
         conversation_id=row["conversation_id"],
         duration_seconds=row["duration_seconds"],
         time_to_first_token_seconds=row["time_to_first_token_seconds"],

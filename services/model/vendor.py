@@ -5,15 +5,18 @@ Each vendor has a file (`services.model.vendor_files`). `docs/providers.md` expl
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date
 from fnmatch import fnmatchcase
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from services.mesh.transport.url import http_url
-from services.model.parameters import PARAMETERS
+from services.model.media.contents import Kind as MediaKind
+from services.model.parameters import MEMBERS, PARAMETERS
 
 # The date at the end of a model's name, which names one version of the model.
 _DATED = re.compile(r"-(\d{4}-\d{2}-\d{2}|20\d{6})$")
@@ -26,7 +29,7 @@ Kind: TypeAlias = Literal[
 
 
 def _known(names: frozenset[str]) -> frozenset[str]:
-    if unknown := names - PARAMETERS.keys():
+    if unknown := {name for name in names - PARAMETERS.keys() if not name.startswith(MEMBERS)}:
         raise ValueError(f"there is no parameter {', '.join(sorted(unknown))}; there are {', '.join(PARAMETERS)}")
     return names
 
@@ -35,6 +38,8 @@ def _maybe_url(text: str) -> str:
     return http_url(text) if text else ""
 
 
+# What a model reads.
+Modality: TypeAlias = Literal["text", "image", "audio", "file", "video"]
 UrlPath = Annotated[str, Field(pattern=r"^(/.*)?$")]
 Price = Annotated[float, Field(ge=0)]
 Tokens = Annotated[int, Field(gt=0)]
@@ -80,22 +85,54 @@ class Chat:
 
     Attributes:
         path: path after the base URL; `{model}` stands for the model's name.
-        lacks: parameters that the vendor does not support; such a request is refused before it is sent.
+        lacks: parameters that the vendor does not support, by their names in `services.model.parameters`, and members
+            of `provider_params` as `provider_params.<name>`; such a request is refused before it is sent.
+        takes: the members of `provider_params` that the vendor has, if it refuses all others; None if it may have any.
+        extras: the members that it has in messages, parts and tools beyond OpenAI's; `*` for any.
         renames: the vendor's names of members of the body, by OpenAI's names.
         omits: members that are not sent, because the vendor refuses them and they do not change the answer;
             `messages.name` means the member `name` of each message.
         tools: whether its models can call tools.
         required: the value of `tool_choice` that makes the model call a tool; OpenAI's is `required`.
         call_id_length: number of letters and digits that an id of a tool call must have; 0 if any id is valid.
+        thoughts: how the model's thoughts go back: the member of the message (`parts` means parts of the content);
+            empty if the vendor does not take them.
+        thoughts_of: which messages have them: all, or those of the turns in which a tool was called.
+        signatures: whether a tool call goes back with the signature of the thought behind it, as Gemini has it.
+        unsigned: the signature for the first call of a message that has none.
+        effort: path in the body of how much the model thinks, such as `reasoning.effort`.
+        efforts: other words for an effort; or, for an effort that is said in another way, members of the body.
+        thinks: further members of the body for every effort that is a word.
+        budget: path in the body of the most tokens of thoughts; empty if there is no such limit.
+        documents: the type of a content part that is a document: OpenAI's `file`, or `document_url`.
+        reads_urls: the kinds of media whose URLs the vendor reads itself. All other URLs are read by the mesh, which
+            sends the bytes. Empty for servers in one's own network, because they could read private addresses.
     """
 
     path: UrlPath = "/chat/completions"
     lacks: Annotated[frozenset[str], AfterValidator(_known)] = frozenset()
+    takes: frozenset[str] | None = None
+    extras: frozenset[str] = frozenset()
     renames: Mapping[str, str] = Field(default_factory=dict)
     omits: tuple[str, ...] = ()
     tools: bool = True
     required: str = "required"
     call_id_length: Annotated[int, Field(ge=0, le=64)] = 0
+    thoughts: Literal["", "reasoning_content", "reasoning", "reasoning_details", "parts"] = ""
+    thoughts_of: Literal["all", "tool_turns"] = "all"
+    signatures: bool = False
+    unsigned: str = ""
+    effort: str = "reasoning_effort"
+    efforts: Mapping[str, str | Mapping[str, Any]] = Field(default_factory=dict)
+    thinks: Mapping[str, Any] = Field(default_factory=dict)
+    budget: str = ""
+    documents: Literal["file", "document_url"] = "file"
+    reads_urls: frozenset[MediaKind] = frozenset()
+
+    @property
+    def unsupported(self) -> frozenset[str]:
+        """All parameters that the vendor does not support."""
+        return self.lacks if self.budget else self.lacks | {"reasoning_budget"}
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -144,6 +181,7 @@ class Models:
         may_be_default: whether one of its models may become the default without being configured as the default.
         kinds: patterns of the names of models that do not chat, by purpose.
         owner: the maker of its models, if the list does not have it.
+        reads: what every one of its models reads, whatever the list says of it.
     """
 
     path: UrlPath = "/models"
@@ -154,6 +192,7 @@ class Models:
     may_be_default: bool = True
     kinds: Mapping[Kind, tuple[str, ...]] = Field(default_factory=dict)
     owner: str = ""
+    reads: tuple[Modality, ...] = ("text",)
     prices: ListedPrices | None = None
 
 
@@ -182,13 +221,16 @@ class Tier:
 
 @dataclass(frozen=True, config=_STRICT)
 class ModelFacts:
-    """The context window and the prices of the models whose names match the pattern `name`.
+    """What is known of the models whose names match the pattern `name`: context window, prices, abilities.
 
+    `reads` is what they read; it is not known if it is None. `thinks` says whether they think before they answer.
     Prices are in US dollars per million tokens; `image`, `minute` and `request` are per unit. An unknown price is None.
     """
 
     name: str
     context: Tokens | None = None
+    reads: tuple[Modality, ...] | None = None
+    thinks: bool | None = None
     input: Price | None = None
     output: Price | None = None
     cached_read: Price | None = None
@@ -232,6 +274,16 @@ class Vendor:
     limits: tuple[Limit, ...] = ()
     known: Known | None = None
     name: str = ""
+
+    def at(self, base_url: str) -> "Vendor":
+        """The vendor as it is behind a base URL.
+
+        Only the vendor's own server reads URLs of media. Another one that speaks like it may be in one's own network,
+        and could read private addresses there.
+        """
+        if not self.server.url or urlsplit(base_url).hostname == urlsplit(self.server.url).hostname:
+            return self
+        return replace(self, chat=replace(self.chat, reads_urls=frozenset()))
 
     def facts(self, model: str) -> ModelFacts | None:
         """The facts about a model, by its name, else by its name without the date: all versions cost the same."""

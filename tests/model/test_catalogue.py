@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Sequence
 
 import pytest
 from soma.model.v1.catalog_service_pb2 import Model
+from soma.model.v1.message_pb2 import ROLE_USER, Media, Message, Part
 from soma.model.v1.model_service_pb2 import GenerateRequest
 
 from services.mesh.call.errors import InvalidArgument, MeshError, NotFound, Unavailable
@@ -15,6 +16,7 @@ class Listing:
     """A Provider that lists its models, or fails with a reason."""
 
     lacks = frozenset[str]()
+    takes = None
 
     def __init__(self, name: str, *models: str, chats: bool = True) -> None:
         self.name = name
@@ -199,3 +201,22 @@ async def test_a_provider_whose_models_may_not_be_the_default_is_used_only_by_na
     await made.refresh()
     assert made.default() == "y"
     assert made.resolve("x").model.provider == "a"
+
+
+async def test_a_model_that_does_not_see_refuses_a_picture_and_names_models_that_do() -> None:
+    first, second = Listing("a", "blind", "unknown"), Listing("b", "seeing", "away")
+    first.listed[0].input_modalities.append(Model.MODALITY_TEXT)
+    for model in second.listed:
+        model.input_modalities.extend([Model.MODALITY_TEXT, Model.MODALITY_IMAGE])
+    made = await catalogue(first, second)
+    shown = [Message(role=ROLE_USER, parts=[Part(image=Media(url="https://a.example/a.png"))])]
+    with pytest.raises(InvalidArgument) as raised:
+        made.require_reading(made.resolve("blind"), shown)
+    assert raised.value.reason == "MODEL_CAPABILITY_MISSING"
+    assert raised.value.message == "the model `blind` does not read pictures; these do: `seeing`, `away`"
+    for name in ("unknown", "seeing"):
+        made.require_reading(made.resolve(name), shown)
+    made.require_reading(made.resolve("blind"), [Message(role=ROLE_USER, content="Hi")])
+    both = [Message(role=ROLE_USER, parts=[*shown[0].parts, Part(audio=Media(data=b"1"))])]
+    with pytest.raises(InvalidArgument, match=r"does not read sound$"):
+        made.require_reading(made.resolve("seeing"), both)

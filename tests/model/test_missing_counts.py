@@ -34,4 +34,5 @@ async def test_each_count_that_is_missing_is_estimated(
         (record,) = await models.usage()
     assert (counted.prompt_tokens, counted.completion_tokens) == (prompt, completion)
     assert counted.total_tokens == prompt + completion
+    assert counted.estimated
     assert (record.outcome, record.usage) == (UsageRecord.OUTCOME_FINISHED, counted)

@@ -140,6 +140,29 @@ async def test_a_local_model_refuses_tools_and_json(models: Models) -> None:
     assert events[0].started.dropped_params == ["response_format"]
 
 
+async def test_a_local_model_refuses_a_picture_and_members_that_it_does_not_have(models: Models) -> None:
+    request = asking(model=EXTRACT)
+    request.options.provider_params = '{"min_p": 0.1}'
+    assert (await refused(models, request)).facts.violations[0].field == "provider_params.min_p"
+    request.options.drop_params = True
+    with run_as(SOMEBODY):
+        events = [event async for event in models.model.Generate(request)]
+    assert events[0].started.dropped_params == ["provider_params.min_p"]
+    request.messages[0].parts.add().image.url = "https://a.example/a.png"
+    assert (await refused(models, request)).reason == "MODEL_CAPABILITY_MISSING"
+
+
+async def test_a_local_model_reads_texts_in_parts_and_names_the_stop_sequence(models: Models) -> None:
+    request = asking("What is my dog called?", EXTRACT)
+    request.messages.insert(0, Message(role=ROLE_USER))
+    request.messages[0].parts.add().text.text = "My dog is called Biscuit."
+    request.options.sampling.stop_sequences.append("Biscuit")
+    with run_as(SOMEBODY):
+        events = [event async for event in models.model.Generate(request)]
+    assert "".join(event.delta.text for event in events) == "“My dog is called "
+    assert events[-1].finished.stop_sequence == "Biscuit"
+
+
 async def test_a_local_answer_streams_its_sources(models: Models) -> None:
     request = asking("What is my dog called?", EXTRACT)
     request.messages.insert(0, Message(role=ROLE_USER, content="My dog is called Biscuit."))

@@ -60,7 +60,7 @@ class AnswerReader(ABC):
             raise unread from error
 
     def read_whole(self, body: bytes) -> Pieces:
-        """The pieces of an answer that came in one piece, although a stream was requested; `ended` is set.
+        """The pieces of an answer that came in one piece, whether it was asked for so or not; `ended` is set.
 
         Raises:
             MeshError: the body is an error, or not an answer of the protocol.

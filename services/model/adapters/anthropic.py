@@ -32,6 +32,10 @@ class Anthropic:
     def lacks(self) -> frozenset[str]:
         return self._vendor.chat.lacks
 
+    @property
+    def takes(self) -> frozenset[str] | None:
+        return self._vendor.chat.takes
+
     async def models(self) -> Sequence[Model]:
         """The models of `GET /v1/models`, newest first. A model that may become the default comes before all others."""
         listing = await self._upstream.get(self._vendor.models.path)

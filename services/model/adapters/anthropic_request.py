@@ -8,7 +8,7 @@ from soma.model.v1.model_service_pb2 import GenerateRequest
 from soma.model.v1.options_pb2 import ResponseFormat, Tool, ToolChoice
 
 from services.model.adapters.history import CallIds, arguments_of, instructions
-from services.model.adapters.json_text import decimal, parse_object
+from services.model.json_text import decimal, parse_object
 
 # The API requires a limit. In the contract it is optional.
 DEFAULT_MAX_TOKENS = 4096

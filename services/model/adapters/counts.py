@@ -22,7 +22,7 @@ def member(holder: object, name: str) -> Any:
     return holder.get(name) if isinstance(holder, dict) else None
 
 
-def usage_of(prompt: int, completion: int, cached: int = 0, reasoning: int = 0) -> Usage:
+def usage_of(prompt: int, completion: int, cached: int = 0, reasoning: int = 0, cache_write: int = 0) -> Usage:
     """The usage of the contract. `Tally` estimates counts that are 0 and should not be."""
     return Usage(
         prompt_tokens=prompt,
@@ -30,4 +30,5 @@ def usage_of(prompt: int, completion: int, cached: int = 0, reasoning: int = 0) 
         total_tokens=prompt + completion,
         cached_prompt_tokens=cached,
         reasoning_tokens=reasoning,
+        cache_write_prompt_tokens=cache_write,
     )

@@ -8,7 +8,7 @@ from soma.model.v1.catalog_service_pb2 import Model, Price
 
 from services.model.adapters.counts import count, member
 from services.model.adapters.listing import made_at
-from services.model.vendor import Kind, ListedPrices, ModelFacts, Vendor
+from services.model.vendor import Kind, ListedPrices, Modality, ModelFacts, Vendor
 
 _CAPABILITIES: "Mapping[Kind, tuple[Model.Capability.ValueType, ...]]" = {
     "chat": (Model.CAPABILITY_CHAT, Model.CAPABILITY_TOOLS),
@@ -32,6 +32,23 @@ _WORDS: Mapping[str, Kind] = {
     "video": "video",
     "moderation": "moderation",
 }
+_MODALITIES: "Mapping[Modality, Model.Modality.ValueType]" = {
+    "text": Model.MODALITY_TEXT,
+    "image": Model.MODALITY_IMAGE,
+    "audio": Model.MODALITY_AUDIO,
+    "file": Model.MODALITY_FILE,
+    "video": Model.MODALITY_VIDEO,
+}
+# Vendors' words for what a model reads.
+_READ: Mapping[str, Modality] = {
+    "text": "text",
+    "image": "image",
+    "vision": "image",
+    "audio": "audio",
+    "file": "file",
+    "pdf": "file",
+    "video": "video",
+}
 # Members of an entry that have the context window, then those of objects inside an entry.
 _CONTEXTS = ("max_model_len", "context_length", "context_window", "max_context_length", "max_input_tokens")
 _CONTEXTS_WITHIN = (("meta", "n_ctx"), ("meta", "n_ctx_train"), ("top_provider", "context_length"))
@@ -51,7 +68,8 @@ def model_of(vendor: Vendor, provider: str, name: str, entry: Mapping[str, Any])
     return Model(
         name=name,
         provider=provider,
-        capabilities=_capabilities(vendor, name, entry),
+        capabilities=_capabilities(vendor, name, entry, facts),
+        input_modalities=_modalities(vendor, name, entry, facts),
         available=True,
         create_time=made_at(entry.get("created") or entry.get("created_at")),
         owned_by=str(entry.get("owned_by") or vendor.models.owner),
@@ -72,18 +90,72 @@ def default_first(models: Sequence[Model], vendor: Vendor) -> list[Model]:
     return list(models)
 
 
-def _capabilities(vendor: Vendor, name: str, entry: Mapping[str, Any]) -> "list[Model.Capability.ValueType]":
+def _kind(vendor: Vendor, name: str, entry: Mapping[str, Any]) -> Kind:
     kind = _said(entry)
     if kind is None:
         kind = vendor.kind(name)
         if kind == "chat" and _denied(entry, "completion_chat", "supports_chat"):
             kind = "other"
+    return kind
+
+
+def _capabilities(
+    vendor: Vendor, name: str, entry: Mapping[str, Any], facts: ModelFacts | None
+) -> "list[Model.Capability.ValueType]":
+    kind = _kind(vendor, name, entry)
     found = list(_CAPABILITIES[kind])
     parameters = entry.get("supported_parameters")
     without = isinstance(parameters, list) and bool(parameters) and "tools" not in parameters
     if kind == "chat" and (not vendor.chat.tools or without or _denied(entry, "function_calling", "supports_tools")):
         found.remove(Model.CAPABILITY_TOOLS)
+    if kind == "chat" and (_thinks(entry) or (facts is not None and facts.thinks)):
+        found.append(Model.CAPABILITY_REASONING)
     return found
+
+
+def _thinks(entry: Mapping[str, Any]) -> bool:
+    """Whether the entry says that the model thinks before it answers."""
+    said = entry.get("capabilities")
+    if isinstance(said, list):
+        return "thinking" in said or "reasoning" in said
+    parameters = entry.get("supported_parameters")
+    return member(said, "reasoning") is True or (isinstance(parameters, list) and "reasoning" in parameters)
+
+
+def _modalities(
+    vendor: Vendor, name: str, entry: Mapping[str, Any], facts: ModelFacts | None
+) -> "list[Model.Modality.ValueType]":
+    """What a model that chats reads; empty if it is not known."""
+    if _kind(vendor, name, entry) != "chat":
+        return []
+    read = _read(entry)
+    if read is None:
+        read = facts.reads if facts is not None else None
+    if read is None:
+        return []
+    return sorted(_MODALITIES[each] for each in {*read, *vendor.models.reads})
+
+
+def _read(entry: Mapping[str, Any]) -> Sequence[Modality] | None:
+    """What the model reads according to its entry; None if the entry does not say it."""
+    listed = member(entry.get("architecture"), "input_modalities")
+    if isinstance(listed, list):
+        return [_READ[each] for each in listed if isinstance(each, str) and each in _READ]
+    said = entry.get("capabilities")
+    if isinstance(said, list):
+        # Ollama's words. llama.cpp's `multimodal` does not say for what.
+        if "completion" not in said or "multimodal" in said:
+            return None
+        return ["text", *(_READ[each] for each in said if isinstance(each, str) and each in ("vision", "audio"))]
+    sees = member(said, "vision")
+    if not isinstance(sees, bool):
+        return None
+    read: list[Modality] = ["text"]
+    if sees:
+        read.append("image")
+    if member(said, "audio") is True:
+        read.append("audio")
+    return read
 
 
 def _said(entry: Mapping[str, Any]) -> Kind | None:

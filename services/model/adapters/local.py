@@ -24,7 +24,8 @@ class LocalProvider:
     """A Provider of engines. It also lists models that another method serves."""
 
     name = "local"
-    lacks = frozenset({"logprobs", "json_object", "json_schema", "reasoning_effort"})
+    lacks = frozenset({"logprobs", "json_object", "json_schema", "reasoning_effort", "reasoning_budget"})
+    takes = frozenset[str]()
 
     def __init__(self, engines: Sequence[Engine], listed: Sequence[Model]) -> None:
         self._engines = {engine.model.name: engine for engine in engines}
@@ -45,4 +46,11 @@ class LocalProvider:
 
 def local_model(name: str, *capabilities: "Model.Capability.ValueType") -> Model:
     """An entry of this provider for the catalogue."""
-    return Model(name=name, provider=LocalProvider.name, capabilities=capabilities, available=True, owned_by="somamesh")
+    return Model(
+        name=name,
+        provider=LocalProvider.name,
+        capabilities=capabilities,
+        available=True,
+        owned_by="somamesh",
+        input_modalities=[Model.MODALITY_TEXT],
+    )

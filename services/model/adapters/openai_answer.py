@@ -11,6 +11,7 @@ from soma.model.v1.message_pb2 import (
     FINISH_REASON_TOOL_CALLS,
     Delta,
     FinishReason,
+    ReasoningDelta,
     TokenLogprob,
     Usage,
 )
@@ -19,6 +20,8 @@ from soma.model.v1.model_service_pb2 import GenerationFinished
 from services.model.adapters import refusal
 from services.model.adapters.answer import AnswerReader, Pieces
 from services.model.adapters.counts import count, member, usage_of
+from services.model.adapters.openai_citations import StreamedCitations
+from services.model.adapters.openai_thoughts import THOUGHT_PARTS, StreamedThoughts, google_thought, thought_in
 from services.model.adapters.tool_calls import StreamedCalls
 
 _log = structlog.get_logger(__name__)
@@ -33,8 +36,10 @@ _FINISH: "Mapping[str, FinishReason.ValueType]" = {
         FINISH_REASON_CONTENT_FILTER,
     ),
 }
-# Types of content parts that are the model's thoughts, not its answer; the contract has no field for them.
-_THOUGHTS = ("thinking", "reasoning")
+
+
+# Members of a choice with the stop sequence that ended the text: vLLM's, then SGLang's.
+_STOPPED = ("stop_reason", "matched_stop")
 
 
 class ChatAnswer(AnswerReader):
@@ -42,11 +47,15 @@ class ChatAnswer(AnswerReader):
 
     _event = "a chunk"
 
-    def __init__(self, provider: str) -> None:
+    def __init__(self, provider: str, stops: Sequence[str] = ()) -> None:
         super().__init__(provider)
+        self._stops = stops
         self._done = False
         self._usage: Usage | None = None
         self._calls: StreamedCalls | None = None
+        self._thoughts: StreamedThoughts | None = None
+        self._citations: StreamedCitations | None = None
+        self._stop = ""
 
     def finished(self) -> tuple[Pieces, GenerationFinished]:
         """The pieces that were held back, and the final event.
@@ -54,15 +63,21 @@ class ChatAnswer(AnswerReader):
         Raises:
             Unavailable: a tool call has no name.
         """
+        halves = self._joiner.flush() if self._joiner is not None else {}
         held: list[Delta] = []
+        if self._thoughts is not None and (thoughts := self._thoughts.flush(halves)):
+            held.append(Delta(reasoning=thoughts))
+        held.extend(
+            Delta(text=text, refusal=key == "refusal") for key in ("content", "refusal") if (text := halves.get(key))
+        )
+        if self._citations is not None and (citations := self._citations.flush()):
+            held.append(Delta(citations=citations))
         try:
-            if self._calls is not None:
-                held.extend(Delta(tool_calls=[piece]) for piece in self._calls.flush(self._joiner))
+            if self._calls is not None and (calls := self._calls.flush(halves)):
+                held.append(Delta(tool_calls=calls))
         except ValueError as error:
             raise refusal.protocol_error(self._provider, str(error)) from error
-        texts = self._joiner.flush() if self._joiner is not None else {}
-        held.extend(Delta(text=text, refusal=key == "refusal") for key, text in texts.items() if text)
-        return held, GenerationFinished(finish_reason=self._finish, usage=self._usage)
+        return held, GenerationFinished(finish_reason=self._finish, usage=self._usage, stop_sequence=self._stop)
 
     def _closes(self, data: bytes) -> bool:
         if data.strip() == b"[DONE]":
@@ -86,51 +101,88 @@ class ChatAnswer(AnswerReader):
         # Groq sends the usage in a separate member.
         if usage := chunk.get("usage") or member(chunk.get("x_groq"), "usage"):
             self._count(usage)
+        if "citations" in chunk or "search_results" in chunk:
+            self._places().listed(chunk)
         return self._choice(choices[0]) if choices else ()
 
     def _choice(self, choice: dict[str, Any]) -> Pieces:
         found: list[Delta] = []
         # An answer in one piece has a message, and some servers send one in the last chunk.
         delta = choice.get("delta") or choice.get("message") or {}
-        logprobs = _logprobs(choice["logprobs"]) if choice.get("logprobs") else ()
-        if text := delta.get("content"):
-            if type(text) is not str:
-                text = self._parts(text)
-            if self._joiner is not None:
-                text = self._joiner.join("content", text)
-            if text:
-                found.append(Delta(text=text, logprobs=logprobs))
+        if delta.get("reasoning_content") or delta.get("reasoning") or delta.get("reasoning_details"):
+            self._think(found, self._thinking().read(delta, self._joiner))
+        if content := delta.get("content"):
+            logprobs = _logprobs(choice["logprobs"]) if choice.get("logprobs") else ()
+            if type(content) is not str:
+                self._parts(found, content, logprobs)
+            elif "extra_content" in delta and (thought := google_thought(delta, content)) is not None:
+                self._think(found, self._thinking().text(thought, self._joiner))
+            else:
+                self._say(found, content, logprobs)
         if text := delta.get("refusal"):
             if self._joiner is not None:
                 text = self._joiner.join("refusal", text)
+            logprobs = _logprobs(choice["logprobs"]) if choice.get("logprobs") else ()
             found.append(Delta(text=text, logprobs=logprobs, refusal=True))
+        if (annotations := delta.get("annotations")) and (citations := self._places().annotated(annotations)):
+            found.append(Delta(citations=citations))
         calls = delta.get("tool_calls")
         if not calls and (function := delta.get("function_call")):
             calls = ({"function": function},)
         if calls:
             if self._calls is None:
                 self._calls = StreamedCalls()
+            if self._thoughts is not None:
+                self._thoughts.close()
             if pieces := self._calls.add(calls, self._joiner):
                 found.append(Delta(tool_calls=pieces))
         if error := choice.get("error"):
             raise refusal.reported_error(self._provider, error)
         if reason := choice.get("finish_reason"):
             self._end(reason, _FINISH.get(reason.lower()))
+            ended = [choice.get(name) for name in _STOPPED]
+            self._stop = next((stop for stop in self._stops if stop in ended), "")
             if usage := choice.get("usage"):
                 self._count(usage)
         return found
 
-    def _parts(self, content: Any) -> str:
-        """The text of content that is a list of parts."""
-        texts = []
+    def _say(self, found: list[Delta], text: str, logprobs: Sequence[TokenLogprob] = ()) -> None:
+        """Add text of the answer."""
+        if self._thoughts is not None:
+            self._thoughts.close()
+        if self._joiner is not None:
+            text = self._joiner.join("content", text)
+        if text:
+            found.append(Delta(text=text, logprobs=logprobs))
+
+    def _think(self, found: list[Delta], thoughts: Sequence[ReasoningDelta]) -> None:
+        """Add pieces of thoughts."""
+        if thoughts:
+            found.append(Delta(reasoning=thoughts))
+
+    def _thinking(self) -> StreamedThoughts:
+        self._thoughts = self._thoughts or StreamedThoughts()
+        return self._thoughts
+
+    def _places(self) -> StreamedCitations:
+        self._citations = self._citations or StreamedCitations()
+        return self._citations
+
+    def _parts(self, found: list[Delta], content: Any, logprobs: Sequence[TokenLogprob]) -> None:
+        """Add content that is a list of parts."""
         for part in content if isinstance(content, list) else (content,):
             if isinstance(part, str):
-                texts.append(part)
+                self._say(found, part, logprobs)
+            elif part.get("type") in THOUGHT_PARTS:
+                self._think(found, self._thinking().text(thought_in(part), self._joiner))
+            elif part.get("type") == "reference":
+                found.extend(Delta(citations=[each]) for each in self._places().reference(part))
             elif (text := part.get("text") or part.get("refusal")) is not None:
-                texts.append(text)
-            elif part.get("type") not in _THOUGHTS:
+                self._say(found, text, logprobs)
+            else:
                 _log.warning("provider_part_left_out", provider=self._provider, type=str(part.get("type"))[:64])
-        return "".join(texts)
+                continue
+            logprobs = ()
 
     def _count(self, usage: Any) -> None:
         """Take token counts.
@@ -153,6 +205,7 @@ class ChatAnswer(AnswerReader):
             or count(usage.get("prompt_cache_hit_tokens"))
             or before.cached_prompt_tokens,
             count(member(written, "reasoning_tokens")) or before.reasoning_tokens,
+            count(member(read, "cache_write_tokens")) or before.cache_write_prompt_tokens,
         )
 
 

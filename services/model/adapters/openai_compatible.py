@@ -11,15 +11,17 @@ from soma.errors.v1 import reasons
 from soma.model.v1.catalog_service_pb2 import Model
 from soma.model.v1.model_service_pb2 import EmbedRequest, EmbedResponse, GenerateRequest
 
-from services.mesh.call.errors import InvalidArgument, MeshError
+from services.mesh.call.call import principal
+from services.mesh.call.errors import Internal, InvalidArgument, MeshError
+from services.messages.message import media_of
 from services.model.adapters import refusal
-from services.model.adapters.dialect import spoken
 from services.model.adapters.entry import default_first, model_of
 from services.model.adapters.exchange import answered
 from services.model.adapters.listing import models_of
 from services.model.adapters.openai_answer import ChatAnswer
 from services.model.adapters.openai_request import chat_body
 from services.model.adapters.upstream import Upstream
+from services.model.media.reader import MediaReader
 from services.model.provider import ProviderEvent
 from services.model.vendor import Vendor
 
@@ -45,8 +47,11 @@ class OpenAICompatible:
         names: the models that are offered if the server cannot list them.
     """
 
-    def __init__(self, upstream: Upstream, vendor: Vendor, names: Sequence[str] = ()) -> None:
+    def __init__(
+        self, upstream: Upstream, vendor: Vendor, names: Sequence[str] = (), media: MediaReader | None = None
+    ) -> None:
         self._upstream = upstream
+        self._media = media
         self._vendor = vendor
         self._names = tuple(names) or vendor.models.named
         self._version = ""
@@ -59,7 +64,11 @@ class OpenAICompatible:
 
     @property
     def lacks(self) -> frozenset[str]:
-        return self._vendor.chat.lacks
+        return self._vendor.chat.unsupported
+
+    @property
+    def takes(self) -> frozenset[str] | None:
+        return self._vendor.chat.takes
 
     async def models(self) -> Sequence[Model]:
         """The server's models in its order, except that a model that may become the default comes first."""
@@ -74,7 +83,7 @@ class OpenAICompatible:
 
     def generate(self, request: GenerateRequest, model: str) -> AsyncGenerator[ProviderEvent, None]:
         """Stream a chat completion."""
-        return answered(self._upstream, partial(self._question, request, model), ChatAnswer(self.name))
+        return answered(self._upstream, partial(self._question, request, model), self._answer(request))
 
     async def embed(self, request: EmbedRequest, model: str) -> EmbedResponse:
         """The vectors of texts.
@@ -98,8 +107,18 @@ class OpenAICompatible:
         if not self._asked:
             await self._look()
         chat = self._vendor.chat
-        body = spoken(chat_body(request, model, "max_tokens"), chat)
+        contents = None
+        if any(media_of(request.messages)):
+            if self._media is None:
+                raise Internal("this provider was made without a reader of media")
+            contents = await self._media.contents(
+                request.messages, reads_urls=chat.reads_urls, tenant_id=principal().tenant_id
+            )
+        body = chat_body(request, model, chat, self.name, contents)
         return path_of(f"{self._version}{chat.path}", model), body
+
+    def _answer(self, request: GenerateRequest) -> ChatAnswer:
+        return ChatAnswer(self.name, request.options.sampling.stop_sequences)
 
     async def _look(self) -> None:
         """Find the path for requests. If the server lists no models, or not for this key, the URL is used unchanged."""

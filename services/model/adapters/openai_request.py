@@ -1,21 +1,18 @@
 """Makes the body of a chat completion request (https://platform.openai.com/docs/api-reference/chat/create)."""
 
-import re
+from collections.abc import Mapping
 from typing import Any
 
-import orjson
-from soma.model.v1.message_pb2 import ROLE_ASSISTANT, ROLE_SYSTEM, ROLE_TOOL, ROLE_USER, Message, ToolCall
 from soma.model.v1.model_service_pb2 import GenerateRequest
-from soma.model.v1.options_pb2 import ResponseFormat, Sampling, Tool, ToolChoice
+from soma.model.v1.options_pb2 import ReasoningOptions, ResponseFormat, Sampling, Tool, ToolChoice
 
-from services.model.adapters.history import CallIds, arguments_of, instructions
-from services.model.adapters.json_text import decimal, parse_object
+from services.model.adapters.dialect import spoken
+from services.model.adapters.openai_messages import chat_messages
+from services.model.json_text import decimal, parse_object
+from services.model.media.contents import Contents
+from services.model.vendor import Chat
 
-_ROLES = {ROLE_USER: "user", ROLE_ASSISTANT: "assistant", ROLE_TOOL: "tool"}
 _CHOICES = {ToolChoice.MODE_AUTO: "auto", ToolChoice.MODE_NONE: "none", ToolChoice.MODE_REQUIRED: "required"}
-# OpenAI accepts any printable character in the id of a tool call, up to a maximum length.
-_NOT_IN_IDS = re.compile(r"[\x00-\x1f]")
-_LONGEST_ID = 40
 _SAME_NAME = (
     "temperature",
     "top_p",
@@ -27,24 +24,24 @@ _SAME_NAME = (
 )
 
 
-def chat_body(request: GenerateRequest, model: str, max_tokens_field: str) -> dict[str, Any]:
-    """The JSON body. All fields that the caller set are sent; a server refuses those that it does not support.
+def chat_body(
+    request: GenerateRequest, model: str, chat: Chat, provider: str, contents: Contents | None = None
+) -> dict[str, Any]:
+    """The JSON body, in the vendor's form. All fields that the caller set are sent.
+
+    `provider_params` are added to it; they replace nothing that is there.
 
     Raises:
-        InvalidArgument: a JSON schema is not JSON.
+        InvalidArgument: a JSON schema or `provider_params` is not JSON.
     """
     options = request.options
-    body: dict[str, Any] = {
-        "model": model,
-        "messages": _messages(request),
-        "stream": True,
-        "stream_options": {"include_usage": True},
-    }
-    _add_sampling(body, options.sampling, max_tokens_field)
-    if options.reasoning.HasField("effort"):
-        body["reasoning_effort"] = options.reasoning.effort
+    body: dict[str, Any] = {"model": model, "messages": chat_messages(request, chat, provider, contents)}
+    if not options.whole:
+        body["stream"] = True
+        body["stream_options"] = {"include_usage": True}
+    _add_sampling(body, options.sampling)
     if options.tools:
-        body["tools"] = [_tool(index, tool) for index, tool in enumerate(options.tools)]
+        body["tools"] = [_tool(index, tool, chat) for index, tool in enumerate(options.tools)]
         if options.tool_choice.mode == ToolChoice.MODE_NAMED:
             body["tool_choice"] = {"type": "function", "function": {"name": options.tool_choice.name}}
         elif options.tool_choice.mode:
@@ -55,42 +52,54 @@ def chat_body(request: GenerateRequest, model: str, max_tokens_field: str) -> di
         body["response_format"] = response_format
     if options.user:
         body["user"] = options.user
+    spoken(body, chat)
+    if options.HasField("reasoning"):
+        _merge(body, _reasoning(options.reasoning, chat))
+    if options.provider_params:
+        _merge(body, parse_object(options.provider_params, "provider_params"))
     return body
 
 
-def _messages(request: GenerateRequest) -> list[dict[str, Any]]:
-    ids = CallIds(_NOT_IN_IDS, _LONGEST_ID)
-    messages = [_message(message, ids) for message in request.messages if message.role != ROLE_SYSTEM]
-    if system := instructions(request):
-        # There is one system message, and it is the first: the templates of many models refuse any other form.
-        messages.insert(0, {"role": "system", "content": system})
-    return messages
+def _reasoning(reasoning: ReasoningOptions, chat: Chat) -> dict[str, Any]:
+    """How much the model thinks, in the vendor's words."""
+    found: dict[str, Any] = {}
+    if reasoning.HasField("effort"):
+        word = chat.efforts.get(reasoning.effort, reasoning.effort)
+        if isinstance(word, str):
+            _merge(found, _at(chat.effort, word))
+            _merge(found, chat.thinks)
+        else:
+            _merge(found, word)
+    if reasoning.HasField("budget_tokens") and chat.budget:
+        _merge(found, _at(chat.budget, reasoning.budget_tokens))
+    return found
 
 
-def _message(message: Message, ids: CallIds) -> dict[str, Any]:
-    wire: dict[str, Any] = {"role": _ROLES[message.role], "content": message.content}
-    if message.name:
-        wire["name"] = message.name
-    if message.tool_call_id:
-        wire["tool_call_id"] = ids.id_of_result(message.tool_call_id)
-    if message.tool_calls:
-        wire["content"] = message.content or None
-        wire["tool_calls"] = [
-            {"id": call_id, "type": "function", "function": {"name": call.name, "arguments": _arguments(call)}}
-            for call_id, call in zip(ids.ids_of(message.tool_calls), message.tool_calls, strict=True)
-        ]
-    return wire
+def _at(path: str, value: Any) -> dict[str, Any]:
+    """An object with the value at a path such as `reasoning.effort`."""
+    for name in reversed(path.split(".")):
+        value = {name: value}
+    return dict(value)
 
 
-def _arguments(call: ToolCall) -> str:
-    """The arguments as the model wrote them, if they are a JSON object; the templates of many models parse them."""
-    read = arguments_of(call)
-    return call.arguments if not read or "arguments" not in read else orjson.dumps(read).decode()
+def _merge(body: dict[str, Any], more: Mapping[str, Any]) -> None:
+    """Add members to the body, also inside its objects; a member that is there stays."""
+    for name, value in more.items():
+        known = body.get(name)
+        if isinstance(known, dict) and isinstance(value, Mapping):
+            _merge(known, value)
+        elif name not in body:
+            body[name] = _copied(value)
 
 
-def _add_sampling(body: dict[str, Any], sampling: Sampling, max_tokens_field: str) -> None:
+def _copied(value: Any) -> Any:
+    """A copy of the objects of a vendor's file, because the body may get members in them."""
+    return {name: _copied(each) for name, each in value.items()} if isinstance(value, Mapping) else value
+
+
+def _add_sampling(body: dict[str, Any], sampling: Sampling) -> None:
     if sampling.HasField("max_tokens"):
-        body[max_tokens_field] = sampling.max_tokens
+        body["max_tokens"] = sampling.max_tokens
     for set_field, value in sampling.ListFields():
         if set_field.name in _SAME_NAME:
             body[set_field.name] = decimal(value) if isinstance(value, float) else value
@@ -101,7 +110,7 @@ def _add_sampling(body: dict[str, Any], sampling: Sampling, max_tokens_field: st
         body["stop"] = list(sampling.stop_sequences)
 
 
-def _tool(index: int, tool: Tool) -> dict[str, Any]:
+def _tool(index: int, tool: Tool, chat: Chat) -> dict[str, Any]:
     function: dict[str, Any] = {"name": tool.name}
     if tool.description:
         function["description"] = tool.description
@@ -109,7 +118,11 @@ def _tool(index: int, tool: Tool) -> dict[str, Any]:
         function["parameters"] = parse_object(tool.parameters, f"tools[{index}].parameters")
     if tool.HasField("strict"):
         function["strict"] = tool.strict
-    return {"type": "function", "function": function}
+    wire: dict[str, Any] = {"type": "function", "function": function}
+    if tool.provider_params:
+        given = parse_object(tool.provider_params, f"tools[{index}].provider_params")
+        _merge(wire, {name: value for name, value in given.items() if name in chat.extras or "*" in chat.extras})
+    return wire
 
 
 def _response_format(wanted: ResponseFormat) -> dict[str, Any] | None:

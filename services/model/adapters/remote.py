@@ -7,13 +7,20 @@ from services.model.adapters.http1.network import DIRECT, Network
 from services.model.adapters.openai_compatible import OpenAICompatible
 from services.model.adapters.upstream import Advice, Patience, Upstream
 from services.model.catalogue_file import ProviderSettings
+from services.model.media.reader import MediaReader
 from services.model.vendor import Vendor
 
 
 async def remote(
-    entry: ProviderSettings, vendor: Vendor, patience: Patience, stack: AsyncExitStack, network: Network = DIRECT
+    entry: ProviderSettings,
+    vendor: Vendor,
+    patience: Patience,
+    stack: AsyncExitStack,
+    network: Network = DIRECT,
+    media: MediaReader | None = None,
 ) -> Anthropic | OpenAICompatible:
     """The adapter for the provider, according to its vendor's file; `stack` closes its connections."""
+    vendor = vendor.at(entry.base_url)
     server = vendor.server
     key = entry.api_key.get_secret_value()
     headers = {**server.headers, **({server.key_header: f"{server.key_prefix}{key}"} if key else {})}
@@ -21,7 +28,7 @@ async def remote(
     await stack.enter_async_context(upstream)
     if vendor.protocol == "messages":
         return Anthropic(upstream, vendor)
-    return OpenAICompatible(upstream, vendor, entry.models)
+    return OpenAICompatible(upstream, vendor, entry.models, media)
 
 
 def _advice(entry: ProviderSettings) -> Advice:

@@ -1,13 +1,14 @@
 """Reads tool calls that OpenAI-compatible servers stream in pieces. Servers mark the call of a piece in many ways."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 from soma.model.v1.message_pb2 import ToolCallDelta
 
+from services.model.adapters.counts import member
 from services.model.adapters.surrogates import SurrogateJoiner
 
 # The limits of the contract for a call that is sent back.
@@ -27,6 +28,7 @@ class _Call:
     name: str = ""
     arguments: list[str] = field(default_factory=list)
     position: int = -1
+    signature: str = ""
 
     @property
     def whole(self) -> bool:
@@ -67,13 +69,15 @@ class StreamedCalls:
                 # Some servers send an object instead of text.
                 arguments = orjson.dumps(arguments).decode()
             given, index = entry.get("id"), entry.get("index")
-            if not given and not name and joiner is None and arguments[:1] != "{" and index in self._by_index:
+            plain = not given and not name and joiner is None and arguments[:1] != "{"
+            if plain and index in self._by_index and "extra_content" not in entry:
                 # The usual case: more arguments for a call.
                 self._latest = known = self._by_index[index]
                 known.arguments.append(arguments)
                 if known.position >= 0 and arguments:
                     found.append(ToolCallDelta(index=known.position, arguments=arguments))
                 continue
+            signature = _signature(entry)
             call_id = str(given) if given else ""
             if type(index) is not int:
                 index = None
@@ -91,20 +95,20 @@ class StreamedCalls:
                     # The server sent the whole arguments a second time.
                     arguments = ""
                 call.arguments.append(arguments)
+            call.signature = call.signature or signature
             if call.position >= 0:
-                if arguments:
-                    found.append(ToolCallDelta(index=call.position, arguments=arguments))
+                if arguments or signature:
+                    found.append(ToolCallDelta(index=call.position, arguments=arguments, signature=signature))
             elif name:
                 found.append(self._name(call, name))
         return found
 
-    def flush(self, joiner: SurrogateJoiner | None) -> list[ToolCallDelta]:
+    def flush(self, held: Mapping[Any, str]) -> list[ToolCallDelta]:
         """The last pieces: those that were held back, and an empty object for calls without arguments.
 
         Raises:
             ValueError: a call has no name.
         """
-        held = joiner.flush() if joiner is not None else {}
         found: list[ToolCallDelta] = []
         for call in self._calls:
             if call.position < 0:
@@ -146,4 +150,16 @@ class StreamedCalls:
         call.name, call.position = name, self._named
         self._named += 1
         shown_id = call.call_id if 0 < len(call.call_id) <= _LONGEST_ID else new_call_id()
-        return ToolCallDelta(index=call.position, call_id=shown_id, name=name, arguments="".join(call.arguments))
+        return ToolCallDelta(
+            index=call.position,
+            call_id=shown_id,
+            name=name,
+            arguments="".join(call.arguments),
+            signature=call.signature,
+        )
+
+
+def _signature(entry: dict[str, Any]) -> str:
+    """Gemini's signature of the thought behind a call."""
+    signature = member(member(entry.get("extra_content"), "google"), "thought_signature")
+    return signature if isinstance(signature, str) else ""

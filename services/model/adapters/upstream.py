@@ -1,4 +1,4 @@
-"""A provider's HTTP server, with three timeouts and typed errors."""
+"""A provider's HTTP server, with its timeouts and typed errors."""
 
 import asyncio
 import ssl
@@ -35,11 +35,15 @@ _SENT = {
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """Seconds to connect, to wait for the first byte of an answer, and between two bytes after it."""
+    """Seconds to connect, to wait for the first byte of a stream, and between two bytes after it.
+
+    `whole` are the seconds until the first byte of an answer in one piece, which comes when the answer is complete.
+    """
 
     connect: float = 5.0
     first_byte: float = 120.0
     idle: float = 60.0
+    whole: float = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,25 +83,30 @@ class Upstream:
     async def stream(self, path: str, body: dict[str, Any]) -> AsyncGenerator[bytes, None]:
         """POST `body` as JSON and yield the answer as it is read; closing the generator drops the connection.
 
+        An answer is awaited as a whole when the body asks for no stream. Until it begins, some servers send blank
+        lines, which are no beginning.
+
         Raises:
             MeshError: every failure of the provider, typed; CancelledError is passed on unchanged.
         """
         patience, begun = self._patience, False
+        whole = not body.get("stream")
+        first = patience.whole if whole else patience.first_byte
         connection: Connection | None = None
         try:
-            connection = await self._connections.ask("POST", path, orjson.dumps(body), patience.first_byte)
+            connection = await self._connections.ask("POST", path, orjson.dumps(body), first)
             if connection.status != 200:
                 said = await self._whole(connection, _LARGEST_ERROR)
                 raise refusal.refusal(
                     self.name, connection.status, connection.headers, said, self.advice.key, self._limits
                 )
-            while chunk := await connection.read(patience.idle if begun else patience.first_byte):
-                begun = True
+            while chunk := await connection.read(patience.idle if begun else first):
+                begun = begun or not whole or not chunk.isspace()
                 yield chunk
         except ConnectTimeout as error:
             raise refusal.timed_out(self.name, "could not be reached", patience.connect) from error
         except TimeoutError as error:
-            what, limit = ("said nothing more", patience.idle) if begun else ("did not answer", patience.first_byte)
+            what, limit = ("said nothing more", patience.idle) if begun else ("did not answer", first)
             raise refusal.timed_out(self.name, what, limit) from error
         except NotHttp as error:
             raise refusal.protocol_error(self.name, "it is not HTTP") from error

@@ -13,11 +13,13 @@ class Writer:
     Attributes:
         written: number of tokens so far.
         reason: why the text has ended; None until then.
+        stop: the stop sequence that ended it; empty if none did.
     """
 
     def __init__(self, limit: int | None, stops: Sequence[str]) -> None:
         self.written = 0
         self.reason: FinishReason.ValueType | None = None
+        self.stop = ""
         self._limit = limit
         self._stops = tuple(stops)
         self._held = ""
@@ -26,10 +28,11 @@ class Writer:
         """Take a token, and return the text that may be shown now; it may be empty."""
         self.written += 1
         text = self._held + token
-        met = [at for stop in self._stops if (at := text.find(stop)) >= 0]
+        met = [(at, stop) for stop in self._stops if (at := text.find(stop)) >= 0]
         if met:
+            at, self.stop = min(met)
             self.reason, self._held = FINISH_REASON_STOP, ""
-            return text[: min(met)]
+            return text[:at]
         if self.written == self._limit:
             self.reason, self._held = FINISH_REASON_LENGTH, ""
             return text

@@ -48,6 +48,7 @@ class Behaviour:
         pause: seconds before each frame except the first.
         chunk: number of bytes in each write; 0 writes one frame at a time.
         flood: write all frames at once.
+        streams_anyway: stream the answer although it was asked for in one piece.
         sent: frames that are sent unchanged instead of those above.
         status: the HTTP status of the answer.
         until: repeat each frame with text until this is set.
@@ -63,6 +64,7 @@ class Behaviour:
     pause: float = 0.0
     chunk: int = 0
     flood: bool = False
+    streams_anyway: bool = False
     sent: Sequence[bytes] = ()
     status: int = 200
     until: asyncio.Event | None = None
@@ -82,6 +84,10 @@ class Dialect(Protocol):
 
     def frames(self, behaviour: Behaviour, model: str) -> list[bytes]:
         """The events of an answer, each with its end."""
+        ...
+
+    def whole(self, behaviour: Behaviour, model: str) -> dict[str, Any]:
+        """The document of an answer that was asked for in one piece."""
         ...
 
     def error(self, kind: str, message: str) -> dict[str, Any]:
@@ -133,6 +139,28 @@ class OpenAIDialect:
             usage = {"prompt_tokens": 11, "completion_tokens": count, "total_tokens": 11 + count}
             chunks.append(self._chunk(model, [], usage))
         return [b"data: %s\n\n" % orjson.dumps(chunk) for chunk in chunks] + [b"data: [DONE]\n\n"]
+
+    def whole(self, behaviour: Behaviour, model: str) -> dict[str, Any]:
+        """OpenAI's chat completion."""
+        message: dict[str, Any] = {"role": "assistant", "content": "".join(behaviour.deltas) or None}
+        if behaviour.refusal:
+            message["refusal"] = "".join(behaviour.refusal)
+        if behaviour.tool_calls:
+            message["tool_calls"] = [
+                {"id": call_id, "type": "function", "function": {"name": name, "arguments": "".join(pieces)}}
+                for call_id, name, pieces in behaviour.tool_calls
+            ]
+        finish = behaviour.finish or ("tool_calls" if behaviour.tool_calls else "stop")
+        count = len(behaviour.deltas)
+        usage = {"prompt_tokens": 11, "completion_tokens": count, "total_tokens": 11 + count}
+        return {
+            "id": "chatcmpl-1",
+            "object": "chat.completion",
+            "created": 1_700_000_000,
+            "model": model,
+            "choices": [{"index": 0, "message": message, "finish_reason": finish}],
+            "usage": usage if behaviour.usage else None,
+        }
 
     def error(self, kind: str, message: str) -> dict[str, Any]:
         """OpenAI's error object."""
@@ -190,6 +218,25 @@ class AnthropicDialect:
         events.append({"type": "message_delta", "delta": {"stop_reason": finish}, "usage": written})
         events.append({"type": "message_stop"})
         return [b"event: %s\ndata: %s\n\n" % (e["type"].encode(), orjson.dumps(e)) for e in events]
+
+    def whole(self, behaviour: Behaviour, model: str) -> dict[str, Any]:
+        """A message."""
+        content: list[dict[str, Any]] = []
+        if behaviour.deltas:
+            content.append({"type": "text", "text": "".join(behaviour.deltas)})
+        for call_id, name, pieces in behaviour.tool_calls:
+            given = orjson.loads("".join(pieces) or "{}")
+            content.append({"type": "tool_use", "id": call_id, "name": name, "input": given})
+        usage = {"input_tokens": 11, "output_tokens": len(behaviour.deltas)} if behaviour.usage else {}
+        return {
+            "id": "msg_1",
+            "type": "message",
+            "role": "assistant",
+            "model": model,
+            "content": content,
+            "stop_reason": behaviour.finish or ("tool_use" if behaviour.tool_calls else "end_turn"),
+            "usage": usage,
+        }
 
     def error(self, kind: str, message: str) -> dict[str, Any]:
         """Anthropic's error object."""

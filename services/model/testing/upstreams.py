@@ -131,6 +131,8 @@ class FakeUpstream:
             await asyncio.Event().wait()
         if fault in (Fault.RESET, Fault.NOT_HTTP):
             self._break(request, b"" if fault is Fault.RESET else b"SSH-2.0-OpenSSH_9.9\r\n\r\n")
+        if not body.get("stream") and not behaviour.streams_anyway and not behaviour.sent:
+            return await self._answer_whole(request, str(body.get("model")))
         response = web.StreamResponse(status=behaviour.status, headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
         frames = list(behaviour.sent) or self.dialect.frames(behaviour, str(body.get("model")))
@@ -160,6 +162,31 @@ class FakeUpstream:
         if fault.name.endswith("_END"):
             await self._fail(request, response, fault)
             return response
+        await response.write_eof()
+        return response
+
+    async def _answer_whole(self, request: web.Request, model: str) -> web.StreamResponse:
+        """The answer in one document; MID faults come after its first half."""
+        behaviour, fault = self.behaviour, self.behaviour.fault
+        if behaviour.pause:
+            await asyncio.sleep(behaviour.pause * len(behaviour.deltas))
+        response = web.StreamResponse(status=behaviour.status, headers={"Content-Type": "application/json"})
+        await response.prepare(request)
+        if fault is Fault.ERROR_MID:
+            # An answer that was asked for whole has its error in place of it.
+            await response.write(orjson.dumps(self.dialect.error("server_error", "engine died")))
+        elif fault in (Fault.GARBAGE, Fault.GARBAGE_MID):
+            await response.write(b"{broken")
+        else:
+            document = orjson.dumps(self.dialect.whole(behaviour, model))
+            await response.write(document[: len(document) // 2])
+            if fault.name.endswith("_MID"):
+                await self._fail(request, response, fault)
+                return response
+            await response.write(document[len(document) // 2 :])
+            if fault.name.endswith("_END"):
+                await self._fail(request, response, fault)
+                return response
         await response.write_eof()
         return response
 

@@ -105,3 +105,53 @@ def test_the_first_model_that_matches_the_earliest_pattern_comes_first() -> None
     names = [model.name for model in default_first(models, VENDORS["mistral"])]
     assert names == ["mistral-small-latest", "mistral-large-latest", "mistral-small-2506"]
     assert default_first(models, COMPATIBLE) == models
+
+
+TEXT, IMAGE, AUDIO, FILE = Model.MODALITY_TEXT, Model.MODALITY_IMAGE, Model.MODALITY_AUDIO, Model.MODALITY_FILE
+
+
+@pytest.mark.parametrize(
+    ("vendor", "name", "entry", "modalities"),
+    [
+        ("openrouter", "m", {"architecture": {"input_modalities": ["text", "image"]}}, [TEXT, IMAGE, FILE]),
+        ("openrouter", "m", {"architecture": {"input_modalities": ["text", "hologram"]}}, [TEXT, FILE]),
+        ("huggingface", "m", {"architecture": {"input_modalities": ["text"]}}, [TEXT]),
+        ("mistral", "m", {"capabilities": {"completion_chat": True, "vision": False}}, [TEXT, FILE]),
+        ("mistral", "m", {"capabilities": {"completion_chat": True, "vision": True}}, [TEXT, IMAGE, FILE]),
+        # The entry counts more than what was written down.
+        ("mistral", "pixtral-12b", {"capabilities": {"vision": False}}, [TEXT, FILE]),
+        ("ollama", "m", {"capabilities": ["completion", "tools", "vision"]}, [TEXT, IMAGE]),
+        ("ollama", "m", {"capabilities": ["completion"]}, [TEXT]),
+        ("ollama", "m", {}, []),
+        ("llamacpp", "m", {"capabilities": ["completion", "multimodal"]}, []),
+        ("openai", "gpt-4o-mini", {}, [TEXT, IMAGE, FILE]),
+        ("openai", "gpt-4o-mini-2024-07-18", {}, [TEXT, IMAGE, FILE]),
+        ("openai", "gpt-3.5-turbo", {}, [TEXT]),
+        ("openai", "a-model-of-tomorrow", {}, []),
+        ("openai", "text-embedding-3-small", {}, []),
+        ("vllm", "m", {"capabilities": 7, "architecture": "x"}, []),
+    ],
+)
+def test_what_a_model_reads_comes_from_its_entry_or_from_what_is_known(
+    vendor: str, name: str, entry: dict[str, Any], modalities: list[int]
+) -> None:
+    assert list(model_of(VENDORS[vendor], vendor, name, entry).input_modalities) == modalities
+
+
+@pytest.mark.parametrize(
+    ("vendor", "name", "entry", "thinks"),
+    [
+        ("openrouter", "m", {"supported_parameters": ["tools", "reasoning"]}, True),
+        ("openrouter", "m", {"supported_parameters": ["tools"]}, False),
+        ("mistral", "m", {"capabilities": {"completion_chat": True, "reasoning": True}}, True),
+        ("ollama", "m", {"capabilities": ["completion", "thinking"]}, True),
+        ("deepseek", "deepseek-reasoner", {}, True),
+        ("deepseek", "deepseek-chat", {}, False),
+        ("openai", "o3", {}, True),
+    ],
+)
+def test_whether_a_model_thinks_comes_from_its_entry_or_from_what_is_known(
+    vendor: str, name: str, entry: dict[str, Any], thinks: bool
+) -> None:
+    capabilities = model_of(VENDORS[vendor], vendor, name, entry).capabilities
+    assert (Model.CAPABILITY_REASONING in capabilities) is thinks

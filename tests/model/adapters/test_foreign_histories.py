@@ -8,7 +8,9 @@ from soma.model.v1.model_service_pb2 import GenerateRequest
 
 from services.model.adapters.anthropic_request import messages_body
 from services.model.adapters.openai_request import chat_body
+from services.model.vendor import Chat
 
+CHAT = Chat()
 ANTHROPIC_IDS = re.compile(r"^[a-zA-Z0-9_-]{1,64}$")
 
 
@@ -26,7 +28,7 @@ def result(call_id: str) -> Message:
 
 
 def openai(*messages: Message, **more: Any) -> list[dict[str, Any]]:
-    sent = chat_body(GenerateRequest(messages=messages, **more), "m", "max_tokens")["messages"]
+    sent = chat_body(GenerateRequest(messages=messages, **more), "m", CHAT, "lab")["messages"]
     assert isinstance(sent, list)
     return sent
 
@@ -96,3 +98,31 @@ def test_a_conversation_continues_after_arguments_that_are_not_an_object() -> No
     assert sent[1]["tool_calls"][0]["function"]["arguments"] == '{"arguments":"{\\"x\\": 1"}'
     sent = openai(user("Hi"), asks("a", arguments='{ "x": 1 }'))
     assert sent[1]["tool_calls"][0]["function"]["arguments"] == '{ "x": 1 }'
+
+
+def test_a_result_without_its_call_becomes_a_message_of_the_user() -> None:
+    sent = openai(result("lost"), user("Hi"), asks("a"), result("a"), result("other"), user("Well?"))
+    assert [message["role"] for message in sent] == ["user", "user", "assistant", "tool", "user", "user"]
+    assert sent[0]["content"] == "The result of the earlier tool call lost:\n42"
+
+
+def test_of_two_results_of_a_call_the_last_one_is_sent() -> None:
+    late = result("a")
+    late.content = "43"
+    sent = openai(user("Hi"), asks("a"), result("a"), late, user("Well?"))
+    assert [message["role"] for message in sent] == ["user", "assistant", "tool", "user"]
+    assert sent[2]["content"] == "43"
+
+
+def test_a_call_without_a_result_gets_one_that_says_so() -> None:
+    sent = openai(user("Hi"), asks("a", "b"), result("b"), user("Stop."))
+    assert [message["role"] for message in sent] == ["user", "assistant", "tool", "tool", "user"]
+    assert {message["tool_call_id"]: message["content"] for message in sent[2:4]} == {
+        "b": "42",
+        "a": "There is no result of this call.",
+    }
+
+
+def test_a_result_that_came_late_moves_to_its_call() -> None:
+    sent = openai(user("Hi"), asks("a"), user("Wait."), result("a"), user("Well?"))
+    assert [message["role"] for message in sent] == ["user", "assistant", "tool", "user", "user"]

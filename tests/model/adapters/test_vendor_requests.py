@@ -35,8 +35,10 @@ from services.model.adapters.upstream import Patience, Upstream
 from services.model.provider import Provider
 from services.model.testing.dialects import AnthropicDialect, Behaviour, Dialect, OpenAIDialect
 from services.model.testing.upstreams import FakeUpstream
+from services.model.vendor import Chat
 from tests.model import vendors
 
+CHAT = Chat()
 SCHEMA = '{"type": "object", "properties": {"city": {"type": "string"}}}'
 PARSED = {"type": "object", "properties": {"city": {"type": "string"}}}
 
@@ -63,7 +65,7 @@ def conversation(**options: Any) -> GenerateRequest:
 
 
 def test_openai_is_sent_the_conversation_with_its_tool_calls_and_results() -> None:
-    body = chat_body(conversation(), "m", "max_tokens")
+    body = chat_body(conversation(), "m", CHAT, "lab")
     assert body["stream"] is True
     assert body["stream_options"] == {"include_usage": True}
     calls = [
@@ -106,7 +108,7 @@ def test_anthropic_is_sent_turns_that_alternate_and_tool_results_as_the_users() 
 def test_both_vendors_get_the_sources_with_the_note_that_they_are_no_instructions() -> None:
     request = conversation()
     request.sources.append(Source(key="pets/dog", text="The dog is called Biscuit."))
-    openai, anthropic = chat_body(request, "m", "max_tokens"), messages_body(request, "m")
+    openai, anthropic = chat_body(request, "m", CHAT, "lab"), messages_body(request, "m")
     system = openai["messages"][0]
     assert system["role"] == "system"
     for text in (system["content"], anthropic["system"]):
@@ -127,7 +129,7 @@ def test_openai_is_sent_every_sampling_field_as_the_caller_wrote_it() -> None:
         seed=0,
     )
     request = conversation(sampling=sampling, reasoning=ReasoningOptions(effort="low"), user="u1")
-    body = chat_body(request, "m", "max_completion_tokens")
+    body = chat_body(request, "m", vendors.OPENAI.chat, "openai")
     expected = {
         "max_completion_tokens": 7,
         "temperature": 0.7,
@@ -145,7 +147,7 @@ def test_openai_is_sent_every_sampling_field_as_the_caller_wrote_it() -> None:
 
 
 def test_what_is_not_set_is_not_sent() -> None:
-    assert set(chat_body(conversation(), "m", "max_tokens")) == {"model", "messages", "stream", "stream_options"}
+    assert set(chat_body(conversation(), "m", CHAT, "lab")) == {"model", "messages", "stream", "stream_options"}
     assert set(messages_body(conversation(), "m")) == {"model", "messages", "stream", "system", "max_tokens"}
 
 
@@ -165,7 +167,7 @@ def test_anthropic_is_sent_the_fields_that_it_supports() -> None:
 
 
 def test_openai_is_asked_for_log_probabilities() -> None:
-    body = chat_body(conversation(sampling=Sampling(top_logprobs=0)), "m", "max_tokens")
+    body = chat_body(conversation(sampling=Sampling(top_logprobs=0)), "m", CHAT, "lab")
     assert (body["logprobs"], body["top_logprobs"]) == (True, 0)
 
 
@@ -187,7 +189,7 @@ def test_tools_and_the_choice_among_them_are_passed_on(choice: ToolChoice, opena
         tools=[Tool(name="weather", description="Looks out of the window", parameters=SCHEMA, strict=True)],
         tool_choice=choice,
     )
-    sent = chat_body(request, "m", "max_tokens")
+    sent = chat_body(request, "m", CHAT, "lab")
     function = {"name": "weather", "description": "Looks out of the window", "parameters": PARSED, "strict": True}
     assert sent["tools"] == [{"type": "function", "function": function}]
     assert sent["tool_choice"] == openai
@@ -200,14 +202,14 @@ def test_tools_and_the_choice_among_them_are_passed_on(choice: ToolChoice, opena
 
 def test_one_call_at_a_time_is_requested_in_both_protocols() -> None:
     request = conversation(tools=[Tool(name="t")], parallel_tool_calls=False)
-    assert chat_body(request, "m", "max_tokens")["parallel_tool_calls"] is False
+    assert chat_body(request, "m", CHAT, "lab")["parallel_tool_calls"] is False
     assert messages_body(request, "m")["tool_choice"] == {"type": "auto", "disable_parallel_tool_use": True}
 
 
 def test_structured_output_is_requested_in_both_protocols() -> None:
     wanted = ResponseFormat(type=ResponseFormat.TYPE_JSON_SCHEMA, name="place", schema=SCHEMA, strict=True)
     request = conversation(response_format=wanted)
-    assert chat_body(request, "m", "max_tokens")["response_format"] == {
+    assert chat_body(request, "m", CHAT, "lab")["response_format"] == {
         "type": "json_schema",
         "json_schema": {"name": "place", "schema": PARSED, "strict": True},
     }
@@ -218,7 +220,7 @@ def test_structured_output_is_requested_in_both_protocols() -> None:
 def test_a_schema_that_is_no_json_object_is_refused_by_its_field(text: str) -> None:
     request = conversation(tools=[Tool(name="t", parameters=text)])
     with pytest.raises(InvalidArgument) as openai:
-        chat_body(request, "m", "max_tokens")
+        chat_body(request, "m", CHAT, "lab")
     with pytest.raises(InvalidArgument) as anthropic:
         messages_body(request, "m")
     for raised in (openai, anthropic):

@@ -28,5 +28,7 @@ def test_output_ends_before_the_first_stop_sequence_and_at_the_limit(
     assert not any(stop in text for stop in stops)
     cuts = [at for stop in stops if (at := whole.find(stop)) >= 0]
     assert text == (whole[: min(cuts)] if cuts else whole)
+    assert bool(writer.stop) is bool(cuts)
+    assert not cuts or whole[min(cuts) :].startswith(writer.stop)
     limited = not cuts and writer.written == limit
     assert reason == (FINISH_REASON_LENGTH if limited else FINISH_REASON_STOP)

@@ -1,7 +1,7 @@
 """A vendor's dialect according to its documentation. It does not use the vendor's file, which the tests check."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -14,6 +14,15 @@ THOUGHT = "Let me think."
 PROMPT, COMPLETION, REASONING = 11, 7, 4
 # The part of the prompt's tokens that came from a cache.
 CACHED = 5
+# OpenRouter's entry of a thought; its answers have the text of the thought beside it.
+DETAILED = {
+    "type": "reasoning.text",
+    "text": THOUGHT,
+    "signature": "s",
+    "id": "reasoning-text-1",
+    "format": "anthropic-claude-v1",
+    "index": 0,
+}
 CALL = ("call_abcdefghijklmnopqrstuvwxyz", "weather", ('{"city": "', 'Lisbon"}'))
 
 
@@ -38,6 +47,18 @@ def openai_error(message: str, kind: str, code: str | None = None) -> dict[str, 
     return {"error": {"message": message, "type": kind, "param": None, "code": code}}
 
 
+def _tool_turns(messages: Sequence[Mapping[str, Any]]) -> list[bool]:
+    """Which messages belong to a turn, begun by the user, in which a tool was called."""
+    found: list[bool] = []
+    begin = 0
+    for at in range(1, len(messages) + 1):
+        if at == len(messages) or messages[at]["role"] == "user":
+            turn = messages[begin:at]
+            found += [any(message.get("tool_calls") for message in turn)] * len(turn)
+            begin = at
+    return found
+
+
 @dataclass(frozen=True)
 class Documented:
     """One vendor's server. The defaults are OpenAI's.
@@ -49,6 +70,10 @@ class Documented:
         call_id: pattern of the ids of tool calls.
         lists: the models that must be found in the list, with their purposes.
         thinking: the member with the thinking; `parts` if it is in parts of the content; empty if models do not think.
+        thoughts: the member of an assistant's message in which its thoughts go back, `parts` as above, or empty if the
+            server does not take them.
+        thoughts_of: whether thoughts go back in all messages, or must go back in turns with tool calls, and there only.
+        signature: the signature of the thought behind a tool call, if the server signs it and wants it back.
         reasoned: whether the usage counts the tokens of the thinking.
         cached: the members of the usage that count tokens from a cache.
         usage: position of the usage: in its own event, in the last event of the choice, or in the member `x_groq`.
@@ -74,6 +99,9 @@ class Documented:
     listing: Any = None
     lists: Mapping[str, str] = field(default_factory=lambda: {MODEL: "chat"})
     thinking: str = ""
+    thoughts: str = ""
+    thoughts_of: Literal["all", "tool_turns"] = "all"
+    signature: str = ""
     usage: Literal["own", "end", "x_groq"] = "own"
     reasoned: bool = False
     cached: Mapping[str, Any] = field(default_factory=dict)
@@ -99,10 +127,42 @@ class Documented:
             found += [f"messages.{each} is not known" for each in message if f"messages.{each}" in self.refuses]
             ids = [message.get("tool_call_id"), *(call["id"] for call in message.get("tool_calls") or ())]
             found += [f"the id {each} is none" for each in ids if each and not re.fullmatch(self.call_id, each)]
+        found += [f"the message {at} {what}" for at, what in self._history(body.get("messages", ()))]
         for name, value in self.expects.items():
             if name not in body or (value is not ... and body[name] != value):
                 found.append(f"{name} is {body.get(name)!r}, not {value!r}")
         return found
+
+    def _history(self, messages: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int, str]]:
+        """The faults of the order of messages, and of the thoughts and the signatures in them."""
+        in_tool_turn = _tool_turns(messages)
+        waiting: list[str] = []
+        for at, message in enumerate(messages):
+            if message["role"] == "system" and at:
+                yield at, "is a system message, and not the first"
+            if message["role"] == "tool":
+                if message["tool_call_id"] not in waiting:
+                    yield at, "is the result of no call"
+                else:
+                    waiting.remove(message["tool_call_id"])
+                if not isinstance(message["content"], str):
+                    yield at, "is a result that is no text"
+                continue
+            if waiting:
+                yield at, "comes before the results of calls"
+            waiting = [call["id"] for call in message.get("tool_calls") or ()]
+            if message["role"] != "assistant":
+                continue
+            member = "content" if self.thoughts == "parts" else self.thoughts
+            for name in ("reasoning", "reasoning_content", "reasoning_details"):
+                if name in message and name != member:
+                    yield at, f"has {name}"
+            if self.thoughts_of == "tool_turns" and (member in message) != in_tool_turn[at]:
+                yield at, f"has {member}" if member in message else f"has no {member}"
+            if self.signature and message.get("tool_calls"):
+                extra = message["tool_calls"][0].get("extra_content", {})
+                if not extra.get("google", {}).get("thought_signature"):
+                    yield at, "has a call without a signature"
 
     def answer(self, text: Sequence[str] = TEXT, calls: bool = False, thinks: bool = False) -> bytes:
         """The events of an answer."""
@@ -112,7 +172,7 @@ class Documented:
         deltas += [{"content": each} for each in text]
         if calls:
             call_id, name, pieces = CALL
-            opening = {"index": 0, "id": call_id, "type": "function", "function": {"name": name, "arguments": ""}}
+            opening = {"index": 0, **self._call(call_id, name, "")}
             deltas.append({"tool_calls": [opening]})
             deltas += [{"tool_calls": [{"index": 0, "function": {"arguments": piece}}]} for piece in pieces]
         events, said = [], ""
@@ -134,14 +194,31 @@ class Documented:
                 events.append(self._event([finish], x_groq={"id": "req_1", "usage": counts}))
         return self.before + b"".join(events) + b"data: [DONE]\n\n"
 
-    def whole(self) -> bytes:
+    def whole(self, text: Sequence[str] = TEXT, calls: bool = False, thinks: bool = False) -> bytes:
         """The answer as one document instead of a stream."""
-        choice = {"index": 0, "message": {"role": "assistant", "content": "".join(TEXT)}, "finish_reason": "stop"}
+        message: dict[str, Any] = {"role": "assistant", **(self._thought() if thinks else {})}
+        said = "".join(text)
+        if self.thinking == "parts" and thinks:
+            message["content"] += [{"type": "text", "text": said}] if said else []
+        else:
+            message["content"] = said or None
+        if calls:
+            call_id, name, pieces = CALL
+            message["tool_calls"] = [self._call(call_id, name, "".join(pieces))]
+        choice = {"index": 0, "message": message, "finish_reason": "tool_calls" if calls else "stop"}
         return orjson.dumps(
-            {"id": "c", "object": "chat.completion", "model": MODEL, "choices": [choice], "usage": self._counts(False)}
+            {"id": "c", "object": "chat.completion", "model": MODEL, "choices": [choice], "usage": self._counts(thinks)}
         )
 
+    def _call(self, call_id: str, name: str, arguments: str) -> dict[str, Any]:
+        call: dict[str, Any] = {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
+        if self.signature:
+            call["extra_content"] = {"google": {"thought_signature": self.signature}}
+        return call
+
     def _thought(self) -> dict[str, Any]:
+        if self.thinking == "reasoning_details":
+            return {"reasoning": THOUGHT, "reasoning_details": [DETAILED], "content": ""}
         if self.thinking == "parts":
             return {"content": [{"type": "thinking", "thinking": [{"type": "text", "text": THOUGHT}]}]}
         return {self.thinking: THOUGHT, "content": ""}
@@ -193,13 +270,21 @@ class Messages(Documented):
         events += [{"type": "ping"}, {"type": "message_stop"}]
         return b"".join(b"event: %s\ndata: %s\n\n" % (each["type"].encode(), orjson.dumps(each)) for each in events)
 
-    def whole(self) -> bytes:
+    def whole(self, text: Sequence[str] = TEXT, calls: bool = False, thinks: bool = False) -> bytes:
         """The answer as one document instead of a stream."""
+        content: list[dict[str, Any]] = []
+        if thinks:
+            content.append({"type": "thinking", "thinking": THOUGHT, "signature": "s"})
+        if text:
+            content.append({"type": "text", "text": "".join(text)})
+        if calls:
+            call_id, name, pieces = CALL
+            content.append({"type": "tool_use", "id": call_id, "name": name, "input": orjson.loads("".join(pieces))})
         return orjson.dumps(
             {
                 "type": "message",
-                "content": [{"type": "text", "text": "".join(TEXT)}],
-                "stop_reason": "end_turn",
+                "content": content,
+                "stop_reason": "tool_use" if calls else "end_turn",
                 "usage": {"input_tokens": PROMPT, "output_tokens": COMPLETION},
             }
         )

@@ -1,9 +1,11 @@
 """Each vendor is found by its variables, and the requests that its file leads to follow its documented dialect."""
 
+from base64 import b64decode
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from soma.model.v1.catalog_service_pb2 import Model
@@ -14,7 +16,11 @@ from soma.model.v1.message_pb2 import (
     ROLE_TOOL,
     ROLE_USER,
     Delta,
+    Media,
     Message,
+    Part,
+    Reasoning,
+    Text,
     ToolCall,
     ToolCallDelta,
 )
@@ -26,18 +32,38 @@ from soma.model.v1.model_service_pb2 import (
 )
 from soma.model.v1.options_pb2 import GenerationOptions, Sampling, Tool, ToolChoice
 
-from services.mesh.call.errors import MeshError
+from services.mesh.call.call import run_as
+from services.mesh.call.errors import MeshError, NotFound
+from services.mesh.testing.local import SOMEBODY
+from services.messages.answer import Answer
+from services.messages.message import text_of, thoughts_of
 from services.model.adapters.anthropic import Anthropic
 from services.model.adapters.openai_compatible import OpenAICompatible
 from services.model.adapters.remote import remote
 from services.model.adapters.upstream import Patience
+from services.model.media.reader import MediaReader
+from services.model.media.settings import MediaSettings
 from services.model.parameters import supported_request
 from services.model.settings import ModelSettings
-from tests.model.dialects.documented import CACHED, CALL, COMPLETION, MODEL, PROMPT, REASONING, TEXT, THOUGHT, Refusal
+from tests.model.dialects.documented import (
+    CACHED,
+    CALL,
+    COMPLETION,
+    DETAILED,
+    MODEL,
+    PROMPT,
+    REASONING,
+    TEXT,
+    THOUGHT,
+    Documented,
+    Refusal,
+)
 from tests.model.dialects.server import DialectServer, speaking
 from tests.model.dialects.vendors import DIALECTS
 from tests.model.vendors import VARIABLES, VENDORS
 
+# A picture of one pixel.
+PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 EVERY = pytest.mark.parametrize("name", sorted(DIALECTS))
 PATIENT = Patience(30.0, 30.0, 30.0)
 KINDS = {
@@ -48,6 +74,13 @@ KINDS = {
     "transcription": Model.CAPABILITY_TRANSCRIPTION,
     "moderation": Model.CAPABILITY_MODERATION,
 }
+
+
+class NoBlobs:
+    """A store of the mesh without any bytes."""
+
+    async def read(self, tenant_id: str, hash: str) -> bytes:
+        raise NotFound("there are no such bytes")
 
 
 @pytest.fixture(autouse=True)
@@ -61,10 +94,10 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @asynccontextmanager
 async def found(
-    name: str, monkeypatch: pytest.MonkeyPatch
+    name: str, monkeypatch: pytest.MonkeyPatch, **changed: Any
 ) -> AsyncIterator[tuple[DialectServer, Anthropic | OpenAICompatible]]:
     """The vendor's server, and the provider that its variables configure; checks at the end that it saw no fault."""
-    documented, shipped = DIALECTS[name], VENDORS[name].server
+    documented, shipped = replace(DIALECTS[name], **changed), VENDORS[name].server
     async with speaking(documented) as server, AsyncExitStack() as stack:
         vendors = VENDORS
         if name == "openai_compatible":
@@ -81,7 +114,10 @@ async def found(
             for variable in shipped.models_variables[:1]:
                 monkeypatch.setenv(variable, ",".join(documented.lists))
         _, (entry,) = ModelSettings().providers(vendors)
-        yield server, await remote(entry, vendors[entry.vendor], PATIENT, stack)
+        yield (
+            server,
+            await remote(entry, vendors[entry.vendor], PATIENT, stack, media=MediaReader(NoBlobs(), MediaSettings())),
+        )
         assert server.wrong == []
 
 
@@ -191,6 +227,109 @@ async def test_thinking_is_not_part_of_the_text(name: str, monkeypatch: pytest.M
         text, _, finished = await heard(provider, documented.tools)
     assert text == "".join(TEXT)
     assert finished.usage.reasoning_tokens == (REASONING if documented.reasoned else 0)
+
+
+async def continued(
+    server: DialectServer, provider: Anthropic | OpenAICompatible, request: GenerateRequest, *, calls: bool
+) -> None:
+    """Add the answer of the server to the conversation, and the result of its call."""
+    documented = server.documented
+    say = documented.whole if request.options.whole else documented.answer
+    server.says = say(text=() if calls else TEXT, calls=calls, thinks=bool(documented.thinking))
+    answer = Answer()
+    async for event in provider.generate(request, MODEL):
+        if isinstance(event, Delta):
+            answer.add(event)
+    said = answer.message(provider.name)
+    assert said is not None
+    assert text_of(said) == ("" if calls else "".join(TEXT))
+    assert [thought.text for thought in thoughts_of(said)] == ([THOUGHT] if documented.thinking else [])
+    request.messages.append(said)
+    if calls:
+        (call,) = said.tool_calls
+        assert call.signature == documented.signature
+        request.messages.append(Message(role=ROLE_TOOL, tool_call_id=call.call_id, content="sunny"))
+
+
+def thoughts_back(documented: Documented, message: dict[str, Any]) -> object:
+    """The thoughts in an assistant's message of a request."""
+    if documented.thoughts == "parts":
+        return [part for part in message["content"] if part["type"] == "thinking"]
+    return message[documented.thoughts]
+
+
+@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize("name", sorted(DIALECTS.keys() - {"anthropic"}))
+async def test_a_tool_loop_of_two_turns_keeps_its_thoughts(
+    name: str, whole: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    documented = DIALECTS[name]
+    # `expects` is about parameters that this request does not have.
+    async with found(name, monkeypatch, expects={}) as (server, provider):
+        request = GenerateRequest(messages=[Message(role=ROLE_USER, content="Weather?")])
+        request.options.whole = whole
+        await continued(server, provider, request, calls=documented.tools)
+        await continued(server, provider, request, calls=False)
+        request.messages.append(Message(role=ROLE_USER, content="And tomorrow?"))
+        await continued(server, provider, request, calls=False)
+        request.messages.append(Message(role=ROLE_USER, content="Why?"))
+        await continued(server, provider, request, calls=documented.tools)
+    first, *_, last = server.bodies
+    assert ("stream" in first) is not whole
+    said = [message for message in last["messages"] if message["role"] == "assistant"]
+    assert len(said) == 3
+    if documented.tools and documented.signature:
+        assert said[0]["tool_calls"][0]["extra_content"]["google"]["thought_signature"] == documented.signature
+    expected: dict[str, object] = {
+        "parts": [{"type": "thinking", "thinking": [{"type": "text", "text": THOUGHT}]}],
+        "reasoning_details": [DETAILED],
+    }
+    if documented.thoughts:
+        with_thoughts = said[:2] if documented.thoughts_of == "tool_turns" else said
+        wanted = expected.get(documented.thoughts, THOUGHT)
+        assert [thoughts_back(documented, message) for message in with_thoughts] == [wanted] * len(with_thoughts)
+
+
+@pytest.mark.parametrize("name", sorted(DIALECTS.keys() - {"anthropic"}))
+async def test_thoughts_of_another_provider_are_not_sent(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    foreign = Message(role=ROLE_ASSISTANT, parts=[Part(reasoning=Reasoning(text="Hm.", signature="x", provider="b"))])
+    foreign.parts.add().text.text = "Yes."
+    asked, again = Message(role=ROLE_USER, content="Is it?"), Message(role=ROLE_USER, content="Sure?")
+    async with found(name, monkeypatch, expects={}) as (server, provider):
+        server.says = server.documented.answer()
+        async for _ in provider.generate(GenerateRequest(messages=[asked, foreign, again]), MODEL):
+            pass
+    assert server.bodies[0]["messages"][1] == {"role": "assistant", "content": "Yes."}
+
+
+@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize("name", sorted(DIALECTS.keys() - {"anthropic"}))
+async def test_a_picture_is_sent_in_the_message_and_for_a_tool_result_after_it(
+    name: str, whole: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = Part(image=Media(data=b64decode(PNG), media_type="image/png", detail="low"))
+    shown = Message(role=ROLE_USER, content="What is it?", parts=[picture, Part(text=Text(text="Look."))])
+    call = ToolCall(call_id="123456789", name="camera", arguments="{}")
+    request = GenerateRequest(messages=[shown])
+    if DIALECTS[name].tools:
+        request.messages.add(role=ROLE_ASSISTANT, tool_calls=[call])
+        result = Message(role=ROLE_TOOL, tool_call_id="123456789", content="Taken.", parts=[picture])
+        request.messages.append(result)
+    request.options.whole = whole
+    async with found(name, monkeypatch, expects={}) as (server, provider):
+        server.says = server.documented.whole() if whole else server.documented.answer()
+        with run_as(SOMEBODY):
+            async for _ in provider.generate(request, MODEL):
+                pass
+    sent = server.bodies[0]["messages"]
+    image = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG}", "detail": "low"}}
+    assert sent[0]["content"] == [{"type": "text", "text": "What is it?"}, image, {"type": "text", "text": "Look."}]
+    if DIALECTS[name].tools:
+        assert sent[2]["content"] == "Taken."
+        assert sent[3] == {
+            "role": "user",
+            "content": [{"type": "text", "text": "The result of the tool call 123456789 has:"}, image],
+        }
 
 
 @pytest.mark.parametrize("name", sorted(name for name, each in DIALECTS.items() if each.broken))

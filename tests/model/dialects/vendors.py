@@ -122,6 +122,7 @@ DIALECTS: Mapping[str, Documented] = {
         dimensions="dimensions",
         listing=entries({"id": f"models/{MODEL}"}, {"id": "models/gemini-embedding-001"}, {"id": "models/imagen-4"}),
         lists={MODEL: "chat", "gemini-embedding-001": "embedding", "imagen-4": "image"},
+        signature="c2ln",
         usage="end",
         bad=Refusal(400, GOOGLE_REFUSAL, message='Unknown name "seed"'),
         unauthorized=Refusal(401, [{"error": {"code": 401, "message": "key", "status": "UNAUTHENTICATED"}}]),
@@ -143,6 +144,7 @@ DIALECTS: Mapping[str, Documented] = {
         ),
         lists={MODEL: "chat", "mistral-embed": "embedding", "mistral-ocr-latest": "other"},
         thinking="parts",
+        thoughts="parts",
         usage="end",
         bad=Refusal(422, MISTRAL_REFUSAL, message="Extra inputs are not permitted"),
         unauthorized=Refusal(401, {"detail": "Unauthorized"}),
@@ -167,6 +169,7 @@ DIALECTS: Mapping[str, Documented] = {
             "meta-llama/llama-prompt-guard-2-22m": "moderation",
         },
         thinking="reasoning",
+        thoughts="reasoning",
         usage="x_groq",
         limited=limited(OPENAI_LIMITS | {"retry-after": "2"}, 2.0),
     ),
@@ -174,6 +177,8 @@ DIALECTS: Mapping[str, Documented] = {
         base="",
         refuses=frozenset({"top_k", "repetition_penalty"}),
         thinking="reasoning_content",
+        thoughts="reasoning_content",
+        thoughts_of="tool_turns",
         reasoned=True,
         cached={"prompt_cache_hit_tokens": CACHED, "prompt_cache_miss_tokens": 6},
         before=b": keep-alive\n\n",
@@ -226,6 +231,7 @@ DIALECTS: Mapping[str, Documented] = {
             "accounts/fireworks/models/flux-1-dev-fp8": "image",
         },
         thinking="reasoning_content",
+        thoughts="reasoning_content",
         usage="end",
     ),
     "openrouter": Documented(
@@ -245,7 +251,8 @@ DIALECTS: Mapping[str, Documented] = {
             ]
         },
         lists={MODEL: "chat", "openai/text-embedding-3-small": "embedding"},
-        thinking="reasoning",
+        thinking="reasoning_details",
+        thoughts="reasoning_details",
         reasoned=True,
         before=b": OPENROUTER PROCESSING\n\n",
         broken=b'data: {"id": "c", "error": {"code": 502, "message": "Provider returned error"}, "choices": '
@@ -316,6 +323,7 @@ DIALECTS: Mapping[str, Documented] = {
         listing=entries(CHAT, {"id": "nvidia/nv-embedqa-e5-v5"}, {"id": "nvidia/rerank-qa-mistral-4b"}),
         lists={MODEL: "chat", "nvidia/nv-embedqa-e5-v5": "embedding", "nvidia/rerank-qa-mistral-4b": "rerank"},
         thinking="reasoning_content",
+        thoughts="reasoning_content",
         bad=Refusal(422, {"detail": [{"type": "value_error", "msg": "too long", "loc": ["body"]}]}, message="too long"),
         unauthorized=Refusal(403, {"status": 403, "title": "Forbidden", "detail": "Authorization failed"}),
         limited=Refusal(429, {"status": 429, "title": "slow down", "detail": "slow down"}, message="slow down"),
@@ -339,6 +347,7 @@ DIALECTS: Mapping[str, Documented] = {
         listing=entries({"id": MODEL}, {"id": "nomic-embed-text:latest"}, {"id": "all-minilm:latest"}),
         lists={MODEL: "chat", "nomic-embed-text:latest": "embedding", "all-minilm:latest": "embedding"},
         thinking="reasoning",
+        thoughts="reasoning",
         bad=Refusal(400, openai_error("too long", "invalid_request_error"), message="too long"),
     ),
     "lmstudio": self_hosted(
@@ -356,6 +365,7 @@ DIALECTS: Mapping[str, Documented] = {
             **entries({"id": MODEL, "meta": {"n_ctx_train": 32768, "n_embd": 576}}),
         },
         thinking="reasoning_content",
+        thoughts="reasoning_content",
         bad=Refusal(
             400,
             {"error": {"code": 400, "message": "too long", "type": "exceed_context_size_error"}},
@@ -371,6 +381,7 @@ DIALECTS: Mapping[str, Documented] = {
         listing=entries({"id": MODEL, "root": MODEL, "max_model_len": 32768}, {"id": "BAAI/bge-m3"}),
         lists={MODEL: "chat", "BAAI/bge-m3": "embedding"},
         thinking="reasoning",
+        thoughts="reasoning",
         broken=VLLM_BROKEN,
         bad=Refusal(
             400, {"error": {"message": "too long", "type": "BadRequestError", "code": 400}}, message="too long"
@@ -383,6 +394,7 @@ DIALECTS: Mapping[str, Documented] = {
         tokens=True,
         listing=entries({"id": MODEL, "root": MODEL, "max_model_len": 32768}),
         thinking="reasoning_content",
+        thoughts="reasoning_content",
         bad=Refusal(
             400, {"object": "error", "message": "too long", "type": "BadRequestError", "code": 400}, message="too long"
         ),
@@ -399,6 +411,8 @@ DIALECTS: Mapping[str, Documented] = {
         embeddings="/embeddings",
         dimensions="dimensions",
         tokens=True,
+        thinking="reasoning_content",
+        thoughts="reasoning_content",
         listing=entries(CHAT, {"id": "an-embedder"}),
         lists={MODEL: "chat", "an-embedder": "embedding"},
     ),

@@ -3,6 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -13,6 +14,8 @@ from soma.memory.v1.memory_service_pb2 import AppendMessagesRequest
 from soma.model.v1 import message_pb2
 from soma.orchestrator.v1 import chat_service_pb2 as pb
 
+from services.mesh.blobs.blobs import Blobs
+from services.mesh.blobs.directory import Directory
 from services.mesh.call.call import run_as
 from services.mesh.call.status import from_rpc_error
 from services.mesh.testing.jobs import step_of
@@ -192,9 +195,9 @@ async def test_the_next_turn_sees_the_one_another_process_finished(
 class Taken(Memory):
     """What memory is handed, and a delivery that hands it over."""
 
-    def __init__(self, pool: "Pool") -> None:
+    def __init__(self, pool: "Pool", blobs: Blobs) -> None:
         self.turns: list[str] = []
-        self.pending = PostgresPendingTurns(pool)
+        self.pending = PostgresPendingTurns(pool, blobs)
         self.delivery = Delivery(self.pending, self)
 
     async def left_behind(self) -> str:
@@ -208,9 +211,9 @@ class Taken(Memory):
 
 
 @pytest.fixture
-async def taken(database: "Pool") -> AsyncIterator[Taken]:
+async def taken(database: "Pool", tmp_path: Path) -> AsyncIterator[Taken]:
     """Nothing yet."""
-    made = Taken(database)
+    made = Taken(database, Blobs(Directory(tmp_path), database))
     yield made
     await made.pending.close()
 

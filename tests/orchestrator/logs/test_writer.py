@@ -72,3 +72,19 @@ async def test_a_closing_writer_writes_the_waiting_entries(redis: aioredis.Redis
     writer.record("globex", TASK, "last", {})
     await writer.close()
     assert [await redis.xlen(f"soma:logs:{{{tenant}}}") for tenant in ("acme", "globex")] == [1, 1]
+
+
+async def test_entries_that_come_during_a_write_are_left_to_the_next_one(redis: aioredis.Redis) -> None:
+    class Growing(RedisLogStore):
+        """A log that gets another entry during each write."""
+
+        async def append(self, tenant_id: str, entries: Sequence[pb.LogEntry]) -> None:
+            await super().append(tenant_id, entries)
+            writer.record("acme", TASK, "during", {})
+
+    writer = LogWriter(Growing(redis, BOUNDS))
+    writer.record("acme", TASK, "before", {})
+    await writer.flush()
+    assert await redis.xlen("soma:logs:{acme}") == 1
+    await writer.flush()
+    assert await redis.xlen("soma:logs:{acme}") == 2

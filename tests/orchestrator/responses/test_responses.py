@@ -25,7 +25,7 @@ from services.orchestrator.responses.store import PostgresResponses
 from tests.fakes.fake import away
 from tests.fakes.model import answer, lost, refusing
 from tests.fakes.policy import Rule
-from tests.orchestrator.conftest import EMBEDDER, Fakes, Orchestrator, serving, unwatched
+from tests.orchestrator.conftest import EMBEDDER, Fakes, Orchestrator, serving, unwatched, without_store
 from tests.orchestrator.statements import SeenPool
 
 if TYPE_CHECKING:
@@ -345,7 +345,7 @@ async def test_a_response_that_has_ended_does_not_count_as_cancelled(
     orchestrator: Orchestrator, database: "Pool"
 ) -> None:
     response = await create(orchestrator, asking())
-    store = PostgresResponses(database, unwatched())
+    store = PostgresResponses(database, unwatched(), without_store(database))
     assert await store.still_wanted([response.response_id]) == {response.response_id}
 
 

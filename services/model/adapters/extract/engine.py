@@ -7,6 +7,7 @@ from soma.model.v1.catalog_service_pb2 import Model
 from soma.model.v1.message_pb2 import ROLE_USER, Delta, Source, Usage
 from soma.model.v1.model_service_pb2 import GenerateRequest, GenerationFinished
 
+from services.messages.message import text_of
 from services.model.adapters.extract import voice
 from services.model.adapters.extract.language import is_greeting, sentences, without_request
 from services.model.adapters.extract.passages import question_and_passages
@@ -51,9 +52,11 @@ class ExtractEngine:
         rest, reason = writer.end()
         if rest:
             yield Delta(text=rest)
-        read = sum(len(pieces(m.content)) for m in request.messages) + sum(len(pieces(s.text)) for s in request.sources)
+        texts = [*map(text_of, request.messages), *(source.text for source in request.sources)]
+        read = sum(len(pieces(text)) for text in texts)
         yield GenerationFinished(
             finish_reason=reason,
+            stop_sequence=writer.stop,
             usage=Usage(prompt_tokens=read, completion_tokens=writer.written, total_tokens=read + writer.written),
             sources=[Source(key=each.passage.key, text=each.passage.text, score=each.score) for each in quotes],
         )
@@ -61,7 +64,7 @@ class ExtractEngine:
     async def _answer(self, request: GenerateRequest) -> tuple[str, list[RankedPassage]]:
         asked, passages = question_and_passages(list(request.messages), list(request.sources))
         if not asked:
-            last = next((m.content for m in reversed(request.messages) if m.role == ROLE_USER), "")
+            last = next((text_of(m) for m in reversed(request.messages) if m.role == ROLE_USER), "")
             statements = [without_request(sentence) for sentence in sentences(last) if not is_greeting(sentence)]
             return (voice.acknowledged(statements) if statements else voice.greeted()), []
         ranked = await self._ranking.rank(" ".join(asked), passages)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from soma.model.v1.message_pb2 import ROLE_ASSISTANT, ROLE_TOOL, ROLE_USER, Message, Source
 
+from services.messages.message import texts_of
 from services.model.adapters.extract.language import is_greeting, is_question, sentences
 from services.model.adapters.extract.voice import is_own_voice
 
@@ -58,9 +59,10 @@ def question_and_passages(messages: list[Message], sources: list[Source]) -> tup
 def _statements(message: Message) -> Iterator[str]:
     if message.role not in (ROLE_USER, ROLE_ASSISTANT, ROLE_TOOL):
         return
-    if message.role == ROLE_ASSISTANT and is_own_voice(message.content):
+    text = "\n".join(texts_of(message))
+    if message.role == ROLE_ASSISTANT and is_own_voice(text):
         return
-    for sentence in sentences(message.content):
+    for sentence in sentences(text):
         if not is_greeting(sentence):
             yield sentence
 

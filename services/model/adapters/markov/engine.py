@@ -11,6 +11,7 @@ from soma.model.v1.catalog_service_pb2 import Model
 from soma.model.v1.message_pb2 import Delta, Usage
 from soma.model.v1.model_service_pb2 import GenerateRequest, GenerationFinished
 
+from services.messages.message import text_of
 from services.model.adapters.local import local_model
 from services.model.adapters.markov.chain import END, ORDER, Chain, key, train
 from services.model.adapters.markov.sampling import drawing
@@ -49,7 +50,7 @@ class MarkovEngine:
         # Without a seed, each answer is different.
         random = Random(sampling.seed) if sampling.HasField("seed") else Random()
         writer = Writer(sampling.max_tokens if sampling.HasField("max_tokens") else _TOKENS, sampling.stop_sequences)
-        prompt = [piece for message in request.messages for piece in pieces(message.content)]
+        prompt = [piece for message in request.messages for piece in pieces(text_of(message))]
         seen = Counter(key(prompt))
         context = prompt[-ORDER:]
         while writer.reason is None:
@@ -71,6 +72,7 @@ class MarkovEngine:
             yield Delta(text=rest)
         yield GenerationFinished(
             finish_reason=reason,
+            stop_sequence=writer.stop,
             usage=Usage(
                 prompt_tokens=len(prompt),
                 completion_tokens=writer.written,

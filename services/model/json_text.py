@@ -1,5 +1,6 @@
 """Conversions between contracts and JSON: objects that are sent as text, and numbers that are 32-bit floats."""
 
+import json
 from typing import Any
 
 import orjson
@@ -7,7 +8,7 @@ import orjson
 from services.mesh.call import errors
 
 
-def parse_object(text: str, field: str) -> Any:
+def parse_object(text: str, field: str) -> dict[str, Any]:
     """Parse a JSON object that a caller sent as text.
 
     Raises:
@@ -22,10 +23,27 @@ def parse_object(text: str, field: str) -> Any:
     return parsed
 
 
+def object_in(text: str) -> dict[str, Any]:
+    """The JSON object in a text that the mesh made or a provider sent; empty if there is none."""
+    try:
+        parsed = orjson.loads(text) if text else {}
+    except orjson.JSONDecodeError:
+        return {}
+    return parsed if isinstance(parsed, dict) else {}
+
+
 def _not_an_object(field: str, why: str) -> errors.InvalidArgument:
     return errors.InvalidArgument(
         f"{field} is not a JSON object", violations=[errors.FieldViolation(field, f"must be a JSON object: {why}")]
     )
+
+
+def object_text(value: Any) -> str:
+    """The JSON text of what a provider sent; half of a surrogate pair in it stays an escape."""
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:
+        return json.dumps(value)
 
 
 def decimal(value: float) -> float:
