@@ -69,6 +69,8 @@ PARAMETERS: Mapping[str, Parameter] = {
     "reasoning_budget": _reasoning("budget_tokens"),
     "json_object": _format(ResponseFormat.TYPE_JSON_OBJECT),
     "json_schema": _format(ResponseFormat.TYPE_JSON_SCHEMA),
+    "temperature": _sampling("temperature", 1.0),
+    "top_p": _sampling("top_p", 1.0),
 }
 
 
